@@ -1,0 +1,42 @@
+# Bakehouse: `make venv` once, then `make demo`, `make console`, `make test`, `make lint`, `make bench`.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+# Which torch: empty takes what the configured package index gives for the pin in constraints.txt; another index, such as
+# https://download.pytorch.org/whl/cpu or …/whl/rocm7.1, is asked for torch only.
+TORCH_INDEX ?=
+TORCH       ?= torch==2.13.0
+STAMP  := $(VENV)/.installed
+
+.PHONY: venv demo console test lint bench clean
+
+venv: $(STAMP)
+
+# torch comes first and by itself, so that nothing that needs "some torch" can pull in another build of it.
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet "$(TORCH)" $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,nvidia,test,lint]'
+	touch $@
+
+demo: venv
+	$(BIN)/bakehouse demo $(DEMO)
+
+console: venv
+	$(BIN)/bakehouse
+
+test: venv
+	$(BIN)/python -m pytest $(TESTS)
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: venv
+	$(BIN)/python -m tests.bench
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

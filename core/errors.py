@@ -1,0 +1,70 @@
+"""The errors a person sees. Each says what is wrong, where, and what to do next; each knows its exit code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+class BakehouseError(Exception):
+    """An operation failed (exit code 1).
+
+    `code` is a stable word for scripts (`job_not_found`, `unknown_key`, …); `file`, `line` (from 1) and `key` say where, and
+    `remedy` what the person can do about it.
+    """
+
+    exit_code = 1
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "failed",
+        file: str | Path | None = None,
+        line: int | None = None,
+        key: str | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.file = None if file is None else str(file)
+        self.line = line
+        self.key = key
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        """One line: `FILE:LINE: KEY: message; remedy`."""
+        where = ":".join(str(part) for part in (self.file, self.line) if part is not None)
+        parts = [part for part in (where, self.key, self.message) if part]
+        text = ": ".join(parts)
+        return f"{text}; {self.remedy}" if self.remedy else text
+
+    def to_json(self) -> dict[str, Any]:
+        """The body of the error document that `--json` prints and that a job leaves as `error.json`."""
+        return {
+            "code": self.code,
+            "message": self.message,
+            "file": self.file,
+            "line": self.line,
+            "key": self.key,
+            "remedy": self.remedy,
+        }
+
+
+class InputError(BakehouseError):
+    """Wrong usage, configuration or input file (exit code 2)."""
+
+    exit_code = 2
+
+
+class GateError(BakehouseError):
+    """Refused by a gate: a leak, truncation, parity, or a card that is held (exit code 3)."""
+
+    exit_code = 3
+
+
+class NotFoundError(BakehouseError):
+    """No such job, run or model (exit code 4)."""
+
+    exit_code = 4

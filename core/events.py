@@ -1,0 +1,54 @@
+"""Progress is a file: `events.jsonl`, one JSON object a line. Jobs write it, the runner and the console read it.
+
+Every event has `seq` (from 1, anew with each attempt), `time` (Unix seconds) and `kind`. The kinds and their fields:
+
+| kind       | fields |
+|------------|--------|
+| phase      | name (what the job does now, in words a person reads), detail |
+| step       | step, total, epoch, loss, lr, grad_norm, tokens, tokens_per_second, peak_memory_bytes, eta_seconds |
+| progress   | done, total, unit ("answers", "bytes", …), label, eta_seconds |
+| eval       | step, loss |
+| checkpoint | step, path, bytes, seconds |
+| memory     | allocated_bytes, peak_bytes, host_bytes |
+| warning    | code, message |
+| result     | message (the headline of what came out) |
+
+A field that is not known is absent or null, never 0.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from core.files import append_line, read_lines
+
+EventKind = Literal["phase", "step", "progress", "eval", "checkpoint", "memory", "warning", "result"]
+KINDS: frozenset[str] = frozenset(get_args(EventKind))
+
+
+class EventWriter:
+    """Appends events of one attempt. Not safe for several processes: a job has one writer."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.seq = 0
+
+    def write(self, kind: EventKind, **fields: Any) -> None:
+        self.seq += 1
+        append_line(self.path, {"seq": self.seq, "time": time.time(), "kind": kind, **fields}, durable=False)
+
+
+class EventReader:
+    """Reads the events that were written since it was last asked."""
+
+    def __init__(self, path: Path, offset: int = 0) -> None:
+        self.path = path
+        self.offset = offset
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for event, self.offset in read_lines(self.path, self.offset):
+            if event.get("kind") in KINDS:
+                yield event

@@ -1,0 +1,103 @@
+"""Opening the database: write-ahead log, foreign keys, and a schema of exactly this version."""
+
+from __future__ import annotations
+
+import fcntl
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from core.errors import BakehouseError
+from core.home import Home
+
+SCHEMA_VERSION = 1
+BUSY_TIMEOUT_SECONDS = 10.0
+
+
+class NewerDatabaseError(BakehouseError):
+    """The database was written by a newer Bakehouse than this one."""
+
+
+def open_database(home: Home) -> sqlite3.Connection:
+    """A connection to the home's database, which is created or migrated when it has to be.
+
+    The connection is in autocommit mode: every write goes through `transaction`. Raises `NewerDatabaseError` when a newer
+    Bakehouse has been here.
+    """
+    home.create()
+    connection = connect(home)
+    try:
+        version = schema_version(connection)
+        if version < SCHEMA_VERSION:
+            migrate_alone(home, connection)
+        elif version > SCHEMA_VERSION:
+            raise NewerDatabaseError(
+                f"schema {version} was written by a newer Bakehouse; this one knows {SCHEMA_VERSION}",
+                code="newer_database",
+                file=home.database,
+                remedy="use the newer bakehouse, or another BAKEHOUSE_HOME",
+            )
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def connect(home: Home) -> sqlite3.Connection:
+    """A bare connection, whatever the schema."""
+    connection = sqlite3.connect(home.database, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None)
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA journal_mode = wal")
+    connection.execute("PRAGMA synchronous = normal")
+    connection.execute("PRAGMA foreign_keys = on")
+    return connection
+
+
+def schema_version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def migrate_alone(home: Home, connection: sqlite3.Connection) -> None:
+    """Migrate while nobody else does, and never under a running runner of an older version."""
+    with (home.root / "migrate.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        version = schema_version(connection)
+        if version >= SCHEMA_VERSION:
+            return
+        if version > 0 and runner_lives(home):
+            raise BakehouseError(
+                "a runner of an older Bakehouse works on this home",
+                code="older_runner",
+                remedy="`bakehouse runner stop` ends it (its jobs go on), then try again",
+            )
+        # sqlite-utils takes longer to import than everything else here, and is needed once a version.
+        from core.store.migrations import migrate
+
+        migrate(connection)
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def runner_lives(home: Home) -> bool:
+    """True while a runner holds this home's lock."""
+    try:
+        file = home.runner_lock.open("r+")
+    except FileNotFoundError:
+        return False
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """All of it or nothing. The write lock is taken at the start, so that what was read is still true when it is written."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield connection
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")

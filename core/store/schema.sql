@@ -1,0 +1,200 @@
+-- The first schema. States and the ways between them are data, so that a trigger can refuse what cannot happen and write down
+-- what did, in the same transaction.
+
+CREATE TABLE job_states (
+  state TEXT PRIMARY KEY,
+  stage TEXT NOT NULL CHECK (stage IN ('queued', 'active', 'ended'))
+) WITHOUT ROWID;
+
+INSERT INTO job_states VALUES
+  ('waiting', 'queued'), ('ready', 'queued'),
+  ('starting', 'active'), ('running', 'active'), ('stopping', 'active'),
+  ('done', 'ended'), ('failed', 'ended'), ('cancelled', 'ended'), ('interrupted', 'ended'), ('lost', 'ended');
+
+CREATE TABLE allowed_transitions (
+  from_state TEXT NOT NULL REFERENCES job_states (state),
+  to_state TEXT NOT NULL REFERENCES job_states (state),
+  meaning TEXT NOT NULL,
+  PRIMARY KEY (from_state, to_state)
+) WITHOUT ROWID;
+
+INSERT INTO allowed_transitions VALUES
+  ('waiting', 'ready', 'nothing hinders it any more'),
+  ('ready', 'waiting', 'something came in its way again'),
+  ('ready', 'starting', 'claimed: an attempt begins'),
+  ('waiting', 'cancelled', 'cancelled before it began'),
+  ('ready', 'cancelled', 'cancelled before it began'),
+  ('starting', 'running', 'its process gave a sign of life'),
+  ('starting', 'stopping', 'asked to stop'),
+  ('running', 'stopping', 'asked to stop'),
+  ('stopping', 'waiting', 'paused: it goes on from its checkpoint when released'),
+  ('starting', 'done', 'result.json is there'), ('running', 'done', 'result.json is there'),
+  ('stopping', 'done', 'it finished before it saw the request'),
+  ('starting', 'failed', 'it ended without a result'), ('running', 'failed', 'it ended without a result'),
+  ('stopping', 'failed', 'it ended without a result'),
+  ('starting', 'cancelled', 'stopped on request'), ('stopping', 'cancelled', 'stopped on request'),
+  ('starting', 'interrupted', 'the machine restarted'), ('running', 'interrupted', 'the machine restarted'),
+  ('stopping', 'interrupted', 'the machine restarted'),
+  ('starting', 'lost', 'nobody saw its end'), ('running', 'lost', 'nobody saw its end'),
+  ('stopping', 'lost', 'nobody saw its end'),
+  ('failed', 'waiting', 'retried'), ('cancelled', 'waiting', 'retried'),
+  ('interrupted', 'waiting', 'retried or requeued'), ('lost', 'waiting', 'retried');
+
+CREATE TABLE jobs (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  kind TEXT NOT NULL,
+  title TEXT NOT NULL,
+  project_id TEXT NOT NULL,
+  task TEXT,
+  lane TEXT NOT NULL CHECK (lane IN ('card', 'light')),
+  host_memory_bytes INTEGER NOT NULL DEFAULT 0 CHECK (host_memory_bytes >= 0),
+  on_restart TEXT NOT NULL DEFAULT 'requeue' CHECK (on_restart IN ('requeue', 'hold')),
+  state TEXT NOT NULL DEFAULT 'waiting' REFERENCES job_states (state),
+  reason TEXT NOT NULL DEFAULT '',
+  held INTEGER NOT NULL DEFAULT 0 CHECK (held IN (0, 1)),
+  stop_why TEXT CHECK (stop_why IN ('cancel', 'pause')),
+  stop_asked_at REAL,
+  position REAL NOT NULL,
+  attempt INTEGER NOT NULL DEFAULT 0,
+  submitted_at REAL NOT NULL,
+  started_at REAL,
+  ended_at REAL,
+  changed_at REAL NOT NULL,
+  changed_by TEXT NOT NULL,
+  progress TEXT,
+  result TEXT,
+  CHECK ((state IN ('done', 'failed', 'cancelled', 'interrupted', 'lost')) = (ended_at IS NOT NULL)),
+  CHECK (state NOT IN ('starting', 'running', 'stopping') OR attempt > 0),
+  CHECK ((state = 'stopping') = (stop_why IS NOT NULL))
+);
+
+CREATE INDEX jobs_by_state ON jobs (state, lane, position);
+
+CREATE TABLE dependencies (
+  job_id INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+  needs_id INTEGER NOT NULL REFERENCES jobs (id),
+  PRIMARY KEY (job_id, needs_id),
+  CHECK (needs_id < job_id)  -- a job can only wait for an older one, so no circle is possible
+) WITHOUT ROWID;
+
+CREATE TABLE transitions (
+  id INTEGER PRIMARY KEY,
+  job_id INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+  attempt INTEGER NOT NULL,
+  from_state TEXT,
+  to_state TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  author TEXT NOT NULL,
+  time REAL NOT NULL
+);
+
+CREATE INDEX transitions_by_job ON transitions (job_id, id);
+
+CREATE TRIGGER jobs_begin_queued BEFORE INSERT ON jobs
+WHEN NEW.state <> 'waiting'
+BEGIN
+  SELECT RAISE (ABORT, 'a job begins as waiting');
+END;
+
+CREATE TRIGGER jobs_refuse_transition BEFORE UPDATE OF state ON jobs
+WHEN OLD.state <> NEW.state
+  AND NOT EXISTS (SELECT 1 FROM allowed_transitions WHERE from_state = OLD.state AND to_state = NEW.state)
+BEGIN
+  SELECT RAISE (ABORT, 'a job cannot go from this state to that one');
+END;
+
+CREATE TRIGGER jobs_note_submission AFTER INSERT ON jobs
+BEGIN
+  INSERT INTO transitions (job_id, attempt, from_state, to_state, reason, author, time)
+  VALUES (NEW.id, 0, NULL, NEW.state, NEW.reason, NEW.changed_by, NEW.changed_at);
+END;
+
+CREATE TRIGGER jobs_note_transition AFTER UPDATE OF state ON jobs
+WHEN OLD.state <> NEW.state
+BEGIN
+  INSERT INTO transitions (job_id, attempt, from_state, to_state, reason, author, time)
+  VALUES (NEW.id, NEW.attempt, OLD.state, NEW.state, NEW.reason, NEW.changed_by, NEW.changed_at);
+END;
+
+CREATE TABLE attempts (
+  job_id INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+  number INTEGER NOT NULL CHECK (number > 0),
+  outcome TEXT CHECK (outcome IN ('done', 'failed', 'cancelled', 'stopped', 'interrupted', 'lost')),
+  orphaned INTEGER NOT NULL DEFAULT 0 CHECK (orphaned IN (0, 1)),
+  boot_id TEXT NOT NULL,
+  protection TEXT NOT NULL DEFAULT '',
+  created_at REAL NOT NULL,
+  ended_at REAL,
+  exit_code INTEGER,
+  signal INTEGER,
+  events_offset INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (job_id, number),
+  CHECK ((outcome IS NULL) = (ended_at IS NULL))
+) WITHOUT ROWID;
+
+CREATE UNIQUE INDEX one_living_attempt ON attempts (job_id) WHERE outcome IS NULL;
+
+CREATE TABLE commands (
+  id INTEGER PRIMARY KEY,
+  kind TEXT NOT NULL,
+  job_id INTEGER REFERENCES jobs (id) ON DELETE CASCADE,
+  arguments TEXT NOT NULL DEFAULT '{}',
+  author TEXT NOT NULL,
+  created_at REAL NOT NULL,
+  done_at REAL,
+  error TEXT
+);
+
+CREATE INDEX commands_open ON commands (id) WHERE done_at IS NULL;
+
+CREATE TABLE queue (
+  one INTEGER PRIMARY KEY CHECK (one = 1),
+  paused INTEGER NOT NULL DEFAULT 0 CHECK (paused IN (0, 1)),
+  reason TEXT NOT NULL DEFAULT '',
+  author TEXT NOT NULL DEFAULT ''
+);
+
+INSERT INTO queue (one) VALUES (1);
+
+CREATE TABLE artefacts (
+  sha256 TEXT NOT NULL,
+  job_id INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+  kind TEXT NOT NULL,
+  path TEXT NOT NULL,
+  bytes INTEGER NOT NULL,
+  lineage TEXT NOT NULL,
+  created_at REAL NOT NULL,
+  PRIMARY KEY (sha256, job_id)
+) WITHOUT ROWID;
+
+CREATE INDEX artefacts_by_job ON artefacts (job_id);
+
+CREATE TABLE answers (
+  key TEXT PRIMARY KEY,
+  task TEXT NOT NULL,
+  input_id TEXT NOT NULL,
+  repeat INTEGER NOT NULL,
+  document TEXT NOT NULL,
+  time REAL NOT NULL
+) WITHOUT ROWID;
+
+-- Which answers belong to which bake-off, under which candidate's name: one answer can serve several bake-offs.
+CREATE TABLE bakeoff_answers (
+  job_id INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+  candidate TEXT NOT NULL,
+  input_id TEXT NOT NULL,
+  repeat INTEGER NOT NULL,
+  answer_key TEXT NOT NULL REFERENCES answers (key),
+  PRIMARY KEY (job_id, candidate, input_id, repeat)
+) WITHOUT ROWID;
+
+CREATE TABLE scores (
+  answer_key TEXT NOT NULL REFERENCES answers (key),
+  check_hash TEXT NOT NULL,
+  check_id TEXT NOT NULL,
+  part TEXT NOT NULL CHECK (part IN ('format', 'content')),
+  value REAL NOT NULL CHECK (value BETWEEN 0 AND 1),
+  detail TEXT NOT NULL DEFAULT '',
+  faulty INTEGER NOT NULL DEFAULT 0 CHECK (faulty IN (0, 1)),
+  PRIMARY KEY (answer_key, check_hash)
+) WITHOUT ROWID;
