@@ -120,7 +120,9 @@ ORDER BY CASE stage WHEN 'active' THEN 0 WHEN 'queued' THEN 1 ELSE 2 END,
 
 def to_row(row: sqlite3.Row) -> JobRow:
     needs = tuple(sorted(int(part) for part in row["needs"].split(","))) if row["needs"] else ()
-    plain = {field.name: row[field.name] for field in fields(JobRow) if field.name not in {"needs", "progress", "result"}}
+    plain = {
+        field.name: row[field.name] for field in fields(JobRow) if field.name not in {"needs", "progress", "result"}
+    }
     plain["held"], plain["orphaned"] = bool(row["held"]), bool(row["orphaned"])
     result = json.loads(row["result"]) if row["result"] else None
     return JobRow(**plain, needs=needs, progress=Progress.from_json(row["progress"]), result=result)

@@ -1,0 +1,162 @@
+"""What jobs made: artefacts, answers and scores. Files of the run directory are the source; rows can be imported anew."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.errors import NotFoundError
+from core.files import read_json, read_lines
+from core.home import RunDir
+from core.store.jobs import State
+
+
+@dataclass(frozen=True)
+class ArtefactRow:
+    """Something a job made: kind is `adapter`, `merged`, `model`, …"""
+
+    sha256: str
+    job_id: int
+    kind: str
+    path: Path
+    bytes: int
+    lineage: dict[str, Any]
+    created_at: float
+
+
+@dataclass(frozen=True)
+class BakeoffRow:
+    """A bake-off in the queue, whatever its state. `answers` counts those imported so far."""
+
+    job_id: int
+    task: str
+    project_id: str
+    title: str
+    state: State
+    time: float
+    answers: int
+
+
+def import_result(connection: sqlite3.Connection, job_id: int, run: RunDir) -> dict[str, Any]:
+    """Take over `result.json`: the job's summary and its artefacts. Call it in a transaction; again is harmless."""
+    result: dict[str, Any] = read_json(run.result)
+    for artefact in result.get("artefacts", []):
+        connection.execute(
+            "INSERT OR REPLACE INTO artefacts VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [
+                artefact["sha256"],
+                job_id,
+                artefact["kind"],
+                artefact["path"],
+                artefact["bytes"],
+                json.dumps(artefact.get("lineage", {})),
+                time.time(),
+            ],
+        )
+    connection.execute("UPDATE jobs SET result = ? WHERE id = ?", [json.dumps(result), job_id])
+    return result
+
+
+def import_answers(connection: sqlite3.Connection, job_id: int, run: RunDir) -> int:
+    """Take over the answers and scores of a bake-off, as far as they are written; returns how many answers there are.
+
+    Keys make it repeatable: an answer that is already there stays as it is.
+    """
+    known = set()
+    for answer, _ in read_lines(run.answers):
+        connection.execute(
+            "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                answer["key"],
+                answer["task"],
+                answer["input_id"],
+                answer["repeat"],
+                json.dumps(answer, ensure_ascii=False),
+                answer["time"],
+            ],
+        )
+        connection.execute(
+            "INSERT OR IGNORE INTO bakeoff_answers VALUES (?, ?, ?, ?, ?)",
+            [job_id, answer["candidate"], answer["input_id"], answer["repeat"], answer["key"]],
+        )
+        known.add(answer["key"])
+    insert_scores(connection, (score for score, _ in read_lines(run.scores) if score["answer_key"] in known))
+    return len(known)
+
+
+def insert_scores(connection: sqlite3.Connection, scores: Iterable[dict[str, Any]]) -> None:
+    """Store scores; one of the same answer and the same definition of the check is replaced."""
+    connection.executemany(
+        """
+        INSERT OR REPLACE INTO scores (answer_key, check_hash, check_id, part, value, detail, faulty)
+        VALUES (:answer_key, :check_hash, :check_id, :part, :value, :detail, :faulty)
+        """,
+        scores,
+    )
+
+
+def list_artefacts(connection: sqlite3.Connection, job_id: int | None = None) -> list[ArtefactRow]:
+    """The artefacts of one job or of all, newest first."""
+    where = "" if job_id is None else "WHERE job_id = :job_id"
+    rows = connection.execute(f"SELECT * FROM artefacts {where} ORDER BY created_at DESC", {"job_id": job_id})
+    return [
+        ArtefactRow(
+            sha256=row["sha256"],
+            job_id=row["job_id"],
+            kind=row["kind"],
+            path=Path(row["path"]),
+            bytes=row["bytes"],
+            lineage=json.loads(row["lineage"]),
+            created_at=row["created_at"],
+        )
+        for row in rows
+    ]
+
+
+def list_bakeoffs(connection: sqlite3.Connection, limit: int = 50) -> list[BakeoffRow]:
+    """The bake-offs, newest first."""
+    rows = connection.execute(
+        """
+        SELECT id AS job_id, task, project_id, title, state, coalesce(ended_at, started_at, submitted_at) AS time,
+               (SELECT count(*) FROM bakeoff_answers WHERE job_id = jobs.id) AS answers
+        FROM jobs WHERE kind = 'bakeoff' ORDER BY id DESC LIMIT ?
+        """,
+        [limit],
+    )
+    return [BakeoffRow(**dict(row)) for row in rows]
+
+
+def bakeoff_answers(connection: sqlite3.Connection, job_id: int) -> list[dict[str, Any]]:
+    """The answer documents of a bake-off, under the candidate names of that bake-off. Raises `NotFoundError`."""
+    if connection.execute("SELECT 1 FROM jobs WHERE id = ? AND kind = 'bakeoff'", [job_id]).fetchone() is None:
+        raise NotFoundError(f"no bake-off {job_id}", code="job_not_found", remedy="`bakehouse results` lists them")
+    rows = connection.execute(
+        """
+        SELECT candidate, document FROM bakeoff_answers JOIN answers ON answers.key = answer_key
+        WHERE job_id = ? ORDER BY candidate, bakeoff_answers.input_id, bakeoff_answers.repeat
+        """,
+        [job_id],
+    )
+    return [{**json.loads(row["document"]), "candidate": row["candidate"]} for row in rows]
+
+
+def bakeoff_scores(
+    connection: sqlite3.Connection, job_id: int, check_hashes: Iterable[str] | None = None
+) -> list[dict[str, Any]]:
+    """The scores of a bake-off's answers; of the named definitions of checks only, when they are given."""
+    rows = connection.execute(
+        """
+        SELECT DISTINCT scores.* FROM bakeoff_answers JOIN scores USING (answer_key)
+        WHERE job_id = ? ORDER BY answer_key, check_id
+        """,
+        [job_id],
+    )
+    wanted = None if check_hashes is None else set(check_hashes)
+    return [
+        {**dict(row), "faulty": bool(row["faulty"])} for row in rows if wanted is None or row["check_hash"] in wanted
+    ]
