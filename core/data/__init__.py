@@ -1,0 +1,1 @@
+"""What is learnt from: examples, rendering, length rules. Given a tokenizer, this package never loads one."""
