@@ -1,0 +1,1 @@
+"""Who is better: checks, scoring, statistics, the leaderboard and its report."""

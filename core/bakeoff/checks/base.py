@@ -1,0 +1,118 @@
+"""What every check has in common: its definition's fields, its result, and how it looks something up in `expect`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+EXPECT = "expect."
+
+Captures = Mapping[str, Sequence[str]]
+
+
+class CheckFault(Exception):  # noqa: N818  (a fault of the check, not of the answer: the scoring turns it into a faulty result)
+    """The check itself can't be done: its pattern ran out of time, or `expect` lacks what it asks for."""
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What one check says of one answer.
+
+    `value` is in [0, 1]; `detail` says in few words why it is not 1 (else it is empty), the same words for the same
+    reason, so that reasons can be counted; `captures` are the named groups in document order; `faulty` means that the
+    check could not be done, and then `value` is 0.
+    """
+
+    value: float
+    detail: str = ""
+    captures: dict[str, list[str]] = field(default_factory=dict)
+    faulty: bool = False
+
+
+def is_expect_key(value: object) -> bool:
+    """True of `expect.KEY`."""
+    return isinstance(value, str) and value.startswith(EXPECT) and value[len(EXPECT) :].strip() != ""
+
+
+def _count(value: object) -> object:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if is_expect_key(value):
+        return value
+    raise ValueError("expected a whole number from 0, or expect.KEY")
+
+
+def _values(value: object) -> object:
+    if is_expect_key(value):
+        return value
+    if not isinstance(value, list | tuple) or not value:
+        raise ValueError("expected a list of strings, or expect.KEY")
+    for item in value:
+        if not isinstance(item, str):
+            raise ValueError(f"{item!r} is no string: write it in quotes")
+        if not item:
+            raise ValueError("an empty string is in every answer")
+    return tuple(value)
+
+
+Count = Annotated[int | str, BeforeValidator(_count)]
+Values = Annotated[tuple[str, ...] | str, BeforeValidator(_values)]
+
+
+class BaseDefinition(BaseModel):
+    """The keys that every check takes.
+
+    `id` is its name in tables (else made from the check), `weight` its share in the mean of its part, `partial` asks
+    for the share that is right instead of 0 or 1, and `message` replaces the check's own words for why an answer failed.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    # Raised when the code of a check changes what it says of the same answer: stored scores are then seen to be old.
+    VERSION: ClassVar[int] = 1
+
+    id: str | None = Field(default=None, min_length=1, max_length=60)
+    weight: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    partial: bool = False
+    message: str | None = Field(default=None, min_length=1, max_length=200)
+
+    def default_id(self) -> str:
+        """The name of a check that was given none."""
+        return str(self.check)  # type: ignore[attr-defined]
+
+    def group_names(self) -> tuple[str, ...]:
+        """The named groups that this check captures."""
+        return ()
+
+    def expect_keys(self) -> tuple[str, ...]:
+        """The keys of a golden input's `expect` that this check asks for."""
+        asked = (getattr(self, name) for name in type(self).model_fields if name in ("count", "rows", "values"))
+        return tuple(value.removeprefix(EXPECT) for value in asked if is_expect_key(value))
+
+
+def lookup(reference: str, expect: Mapping[str, Any]) -> Any:
+    """What `expect.KEY` refers to; raises `CheckFault` where the input has no such key."""
+    key = reference.removeprefix(EXPECT)
+    if key not in expect:
+        raise CheckFault(f"the golden input has no expect.{key}")
+    return expect[key]
+
+
+def resolve_count(count: int | str, expect: Mapping[str, Any]) -> int:
+    """The number that a `count` stands for; a list in `expect` stands for its length."""
+    if isinstance(count, int):
+        return count
+    value = lookup(count, expect)
+    if isinstance(value, list | tuple):
+        return len(value)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise CheckFault(f"{count} is {value!r}: a whole number or a list is expected")
+    return value
+
+
+def count_share(found: int, expected: int) -> float:
+    """How near `found` is to `expected`: 1 when equal, else the smaller over the larger."""
+    return 1.0 if found == expected else min(found, expected) / max(found, expected)
