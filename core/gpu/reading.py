@@ -1,0 +1,144 @@
+"""What was read of the card and its machine at one moment. The unit is in each name.
+
+A value that the card does not give is None, never 0, and is absent in JSON. Keys that are not known are ignored by
+`from_json`, so that an older console can read what a newer runner wrote.
+"""
+
+from __future__ import annotations
+
+import time as clock
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+Vendor = Literal["amd", "nvidia", "none"]
+
+
+@dataclass(frozen=True)
+class DeviceReading:
+    """One card. `index` counts the source's cards, discrete ones first; `pci` (`0000:0f:00.0`) identifies it."""
+
+    index: int
+    name: str
+    vendor: Vendor
+    pci: str | None = None
+    vram_total_bytes: int | None = None
+    vram_used_bytes: int | None = None
+    gtt_total_bytes: int | None = None
+    gtt_used_bytes: int | None = None
+    busy_percent: float | None = None
+    memory_busy_percent: float | None = None
+    power_watts: float | None = None
+    power_limit_watts: float | None = None
+    temperature_edge_c: float | None = None
+    temperature_hotspot_c: float | None = None
+    temperature_memory_c: float | None = None
+    clock_mhz: int | None = None
+    fan_percent: float | None = None
+    integrated: bool | None = None
+    """True for a GPU inside the processor, whose VRAM is a piece of the host's memory; None when it cannot be told."""
+    suspended: bool | None = None
+    """True when the card sleeps: it was left alone, so nothing but its identity (and a total seen before) is known."""
+
+    def to_json(self) -> dict[str, Any]:
+        return _present(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> DeviceReading:
+        return _build(cls, document)
+
+
+@dataclass(frozen=True)
+class HostReading:
+    """The machine: its memory, its load over a minute, and the share of all its CPUs in use since last asked."""
+
+    memory_total_bytes: int | None = None
+    memory_available_bytes: int | None = None
+    load_1m: float | None = None
+    cpu_percent: float | None = None
+    cpu_count: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return _present(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> HostReading:
+        return _build(cls, document)
+
+
+@dataclass(frozen=True)
+class ProcessReading:
+    """A process that has a card open. `ours` is a job of this home; `pci` names the card, where that is known.
+
+    `vram_bytes` is 0 for a process that only opened the device, None where the driver does not tell.
+    """
+
+    pid: int
+    name: str | None = None
+    vram_bytes: int | None = None
+    ours: bool = False
+    pci: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return _present(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> ProcessReading:
+        return _build(cls, document)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """All readings of one moment (`time`: Unix seconds). `problem` says which source failed, and how."""
+
+    time: float
+    source: str
+    host: HostReading
+    devices: tuple[DeviceReading, ...] = ()
+    processes: tuple[ProcessReading, ...] = ()
+    problem: str | None = None
+
+    def age_seconds(self, now: float | None = None) -> float:
+        """Seconds since the sample was taken (by the wall clock; never negative, should that have been set back)."""
+        return max(0.0, (clock.time() if now is None else now) - self.time)
+
+    def to_json(self) -> dict[str, Any]:
+        document: dict[str, Any] = {
+            "time": self.time,
+            "source": self.source,
+            "host": self.host.to_json(),
+            "devices": [device.to_json() for device in self.devices],
+            "processes": [process.to_json() for process in self.processes],
+        }
+        if self.problem is not None:
+            document["problem"] = self.problem
+        return document
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Sample:
+        """Raises ValueError when the document is no sample."""
+        try:
+            return cls(
+                time=float(document["time"]),
+                source=str(document["source"]),
+                host=HostReading.from_json(document["host"]),
+                devices=tuple(DeviceReading.from_json(item) for item in document["devices"]),
+                processes=tuple(ProcessReading.from_json(item) for item in document["processes"]),
+                problem=document.get("problem"),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a telemetry sample: {error!r}") from error
+
+
+_Reading = TypeVar("_Reading", DeviceReading, HostReading, ProcessReading)
+
+
+def _present(reading: Any) -> dict[str, Any]:
+    return {name: value for name, value in vars(reading).items() if value is not None}
+
+
+def _build(cls: type[_Reading], document: Mapping[str, Any]) -> _Reading:
+    try:
+        return cls(**{name: document[name] for name in cls.__dataclass_fields__ if name in document})
+    except TypeError as error:
+        raise ValueError(f"not a {cls.__name__}: {error}") from error
