@@ -58,8 +58,8 @@ REGISTRY: dict[type[BaseDefinition], Scorer] = {
     CapturedEqualsCheck: score_captured_equals,
 }
 
-# More than any model's context writes; the time limit covers patterns, this covers the markdown parser.
-MAX_TEXT_CHARACTERS = 1_000_000
+# Some 50,000 tokens. The time limit covers the patterns; this covers the markdown parser (at worst 1 s for so much).
+MAX_TEXT_CHARACTERS = 200_000
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ class BaseDefinition(BaseModel):
     """The keys that every check takes.
 
     `id` is its name in tables (else made from the check), `weight` its share in the mean of its part, `partial` asks
-    for the share that is right instead of 0 or 1, and `message` replaces the check's own words for why an answer failed.
+    for the share that is right instead of 0 or 1, `message` replaces the check's own words for why an answer failed.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

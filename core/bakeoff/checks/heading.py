@@ -42,8 +42,8 @@ def score_heading(
 
     expected = resolve_count(definition.count, expect)
     pattern = compile_pattern(definition.pattern, case_sensitive=definition.case_sensitive)
-    watch = Stopwatch(timeout)
     document = parse(text)
+    watch = Stopwatch(timeout)
     matches: list[Match[str]] = []
     elsewhere: int | None = None
     for heading in document.headings:

@@ -72,7 +72,7 @@ def _piece(token: Token) -> str:
 
 @lru_cache(maxsize=8)
 def parse(text: str) -> Document:
-    """The headings and tables of `text` in document order. The last few are kept: several checks ask for the same text."""
+    """The headings and tables of `text` in document order. The last few are kept, as several checks ask for them."""
     tokens = _parser().parse(text)
     headings: list[Heading] = []
     tables: list[Table] = []

@@ -5,6 +5,7 @@ The PyPI module `regex` takes the syntax of `re` and, unlike it, a timeout. It i
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 Flag = Literal["dotall", "verbose", "ascii"]
 
 MAX_PATTERN_CHARACTERS = 10_000
+# `regex` unfolds `(a{1000}){1000}` when it compiles, at 300 bytes a piece: three such levels would fill any memory.
+MAX_UNFOLDED = 50_000
+_PIECES = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{(?P<repeat>[0-9]{1,18})(?:,[0-9]*)?\}|.", re.DOTALL)
 # An answer has far fewer; a pattern that matches between all characters of a long one would fill the memory.
 MAX_MATCHES = 10_000
 
@@ -46,8 +50,28 @@ def _check_pattern(pattern: str) -> str:
         raise ValueError("an empty pattern matches everything")
     if len(pattern) > MAX_PATTERN_CHARACTERS:
         raise ValueError(f"the pattern has more than {MAX_PATTERN_CHARACTERS:,} characters")
+    if unfolded_size(pattern) > MAX_UNFOLDED:
+        raise ValueError(f"the pattern's repeats unfold to more than {MAX_UNFOLDED:,} pieces")
     compile_pattern(pattern)
     return pattern
+
+
+def unfolded_size(pattern: str) -> int:
+    """How many pieces (characters, classes, groups) the pattern has when each `{n}` is written out n times."""
+    sizes = [0]
+    last = 0
+    for piece in _PIECES.finditer(pattern):
+        if piece["repeat"]:
+            repeated = last * max(int(piece["repeat"]), 1)
+            sizes[-1] += repeated - last
+            last = repeated
+            continue
+        if piece[0] == "(":
+            sizes.append(0)
+            continue
+        last = sizes.pop() + 1 if piece[0] == ")" and len(sizes) > 1 else 1
+        sizes[-1] += last
+    return sum(sizes)
 
 
 Pattern = Annotated[str, AfterValidator(_check_pattern)]
