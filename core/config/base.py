@@ -1,0 +1,57 @@
+"""What every written object shares: strict, frozen models that refuse unknown keys and know the file they came from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PrivateAttr, StringConstraints
+
+# Names become file names, database keys and words on a command line.
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=100)]
+NonEmpty = Annotated[str, StringConstraints(min_length=1)]
+
+
+def _number_as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+# An id that a person may well write as a bare number: `id: 7` is the text "7".
+Label = Annotated[str, StringConstraints(pattern=r"^\S(.*\S)?$", max_length=200), BeforeValidator(_number_as_text)]
+
+
+class KeyedError(ValueError):
+    """Raised by a validator that knows which key is at fault and what to do about it."""
+
+    def __init__(self, message: str, *, key: str | None = None, remedy: str | None = None) -> None:
+        super().__init__(message)
+        self.key = key
+        self.remedy = remedy
+
+
+class Written(BaseModel):
+    """A part of a file that a person writes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    # What people used to other tools write instead: suggested when such a key turns up.
+    also_called: ClassVar[dict[str, str]] = {}
+
+
+class Loaded(Written):
+    """A whole object of a project. Its file is no part of its value: what is read back from a job file is equal to it."""
+
+    _file: Path | None = PrivateAttr(default=None)
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.__dict__ == other.__dict__
+
+    def from_file(self, file: Path) -> None:
+        """Note where this object was read."""
+        self._file = file
+
+    @property
+    def file(self) -> Path | None:
+        """The file this object was read from; None when it came from a job file or from code."""
+        return self._file

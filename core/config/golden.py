@@ -1,0 +1,115 @@
+"""Golden inputs: what every candidate is asked, and what is expected of the answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field, model_validator
+
+from core.config.base import KeyedError, Label, Loaded, NonEmpty, Written
+from core.config.validation import check
+from core.config.yaml import Marked, found, load_marked, read_text
+from core.errors import InputError
+
+
+class GoldenInput(Written):
+    """One input, as text or as a file. `source` names the document it comes from: one source is one cluster."""
+
+    id: Label
+    input: str | None = None
+    file: NonEmpty | None = None
+    expect: dict[str, Any] = Field(default={})
+    source: Label | None = None
+    tags: list[Label] = Field(default=[])
+
+    also_called: ClassVar[dict[str, str]] = {
+        "name": "id",
+        "prompt": "input",
+        "text": "input",
+        "path": "file",
+        "expected": "expect",
+        "cluster": "source",
+    }
+
+    @model_validator(mode="after")
+    def _one_text(self) -> GoldenInput:
+        if self.input is None and self.file is None:
+            remedy = "give `input:` or `file:`; an empty input is written as input: ''"
+            raise KeyedError(f"`{self.id}` has no text", remedy=remedy)
+        if self.input is not None and self.file is not None:
+            raise KeyedError("`input` and `file` are given: exactly one may be", key="file")
+        return self
+
+    @property
+    def cluster(self) -> str:
+        """What counts as one unit in statistics: the source, else the input itself."""
+        return self.source or self.id
+
+    def text(self, root: Path | None = None) -> str:
+        """The input's text; a `file` is read, relative to `root`. InputError when it cannot be read."""
+        if self.input is not None:
+            return self.input
+        assert self.file is not None
+        return read_text((root or Path()) / Path(self.file).expanduser())
+
+
+class GoldenSet(Loaded):
+    """The inputs of a golden file, in its order."""
+
+    inputs: list[GoldenInput]
+
+    @model_validator(mode="after")
+    def _ids_differ(self) -> GoldenSet:
+        first: dict[str, int] = {}
+        for index, item in enumerate(self.inputs):
+            if (earlier := first.setdefault(item.id, index)) != index:
+                raise KeyedError(f"the id `{item.id}` is that of input {earlier + 1} too", key=f"inputs.{index}.id")
+        return self
+
+
+def load_golden(file: Path, root: Path) -> GoldenSet:
+    """The golden set of a file, every `file:` (relative to `root`) read into `input`. Raises the first problem."""
+    golden, wrong = check_golden(file, root)
+    if golden is None:
+        raise wrong[0]
+    return golden
+
+
+def check_golden(file: Path, root: Path) -> tuple[GoldenSet | None, list[InputError]]:
+    """The resolved golden set and no problem, or all problems, each with its line."""
+    try:
+        document = _with_inputs(load_marked(file))
+    except InputError as problem:
+        return None, [problem]
+    golden, wrong = check(GoldenSet, document)
+    if golden is None:
+        return None, wrong
+    inputs = []
+    for index, item in enumerate(golden.inputs):
+        try:
+            inputs.append(item.model_copy(update={"input": item.text(root), "file": None}))
+        except InputError as problem:
+            message = f"{problem.file}: {problem.message}"
+            path = ("inputs", index, "file")
+            wrong.append(document.error(message, path, code=problem.code, remedy="paths start at the project's folder"))
+    return (None, wrong) if wrong else (golden.model_copy(update={"inputs": inputs}), [])
+
+
+def _with_inputs(document: Marked) -> Marked:
+    """The file is a list of inputs, or a mapping with `inputs`."""
+    data = document.data
+    if isinstance(data, list):
+        lines = {("inputs", *path): line for path, line in document.lines.items()}
+        document = Marked(document.file, {"inputs": data}, lines | {(): document.lines[()]})
+    elif not isinstance(data, dict):
+        message = f"expected a list of golden inputs, found {found(data)}"
+        raise document.error(message, code="not_a_list")
+    if "inputs" in document.data and not document.data["inputs"]:
+        raise document.error(
+            "no golden inputs yet",
+            ("inputs",),
+            code="empty_golden",
+            remedy="write at least 6 of them, none from the training data: with fewer no difference can be proved",
+        )
+    return document

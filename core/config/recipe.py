@@ -1,0 +1,96 @@
+"""A recipe: how to train. The task says what is learnt, the recipe how."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from core.config.base import KeyedError, Loaded, Name, NonEmpty, Written
+
+LINEAR_LAYERS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+class HqqOptions(Written):
+    """Half-quadratic quantisation of the frozen weights."""
+
+    bits: Literal[2, 3, 4, 8] = 4
+    group_size: int = Field(default=64, ge=8, le=1024, multiple_of=8)
+
+
+class Recipe(Loaded):
+    """A LoRA fine-tuning. Lengths are tokens; `alpha / rank` is the scale (`alpha / √rank` with `rslora`)."""
+
+    name: Name
+    method: Literal["lora", "qlora-hqq"]
+    rank: int = Field(ge=1, le=4096)
+    alpha: float = Field(gt=0)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    targets: list[NonEmpty] = Field(default=LINEAR_LAYERS, min_length=1)
+    rslora: bool = False
+    max_length: int = Field(ge=16)
+    epochs: float = Field(gt=0, le=1000)
+    batch_size: int = Field(ge=1)
+    accumulation: int = Field(default=1, ge=1)
+    lr: float = Field(gt=0, lt=1)
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup_steps: int = Field(default=0, ge=0)
+    neftune: float | None = Field(default=None, ge=0)
+    optimizer: Literal["adamw"] = "adamw"
+    weight_decay: float = Field(default=0.0, ge=0, lt=1)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    dtype: Literal["auto", "bf16", "fp32"] = "auto"
+    activation_checkpointing: bool = False
+    save_steps: int | None = Field(default=None, ge=1)
+    keep_checkpoints: int = Field(default=2, ge=1)
+    eval_fraction: float = Field(default=0.0, ge=0, le=0.5)
+    max_skipped: float = Field(default=0.2, ge=0, le=1)
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    hqq: HqqOptions | None = None
+
+    # The words of TRL, PEFT and transformers.
+    also_called: ClassVar[dict[str, str]] = {
+        "learning_rate": "lr",
+        "r": "rank",
+        "lora_r": "rank",
+        "lora_alpha": "alpha",
+        "lora_dropout": "dropout",
+        "target_modules": "targets",
+        "use_rslora": "rslora",
+        "max_seq_length": "max_length",
+        "num_train_epochs": "epochs",
+        "per_device_train_batch_size": "batch_size",
+        "gradient_accumulation_steps": "accumulation",
+        "grad_accum": "accumulation",
+        "lr_scheduler_type": "schedule",
+        "warmup": "warmup_steps",
+        "neftune_noise_alpha": "neftune",
+        "optim": "optimizer",
+        "gradient_checkpointing": "activation_checkpointing",
+        "save_total_limit": "keep_checkpoints",
+        "quantization": "hqq",
+    }
+
+    @model_validator(mode="before")
+    @classmethod
+    def _quantised_by_default_options(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("method") == "qlora-hqq" and data.get("hqq") is None:
+            return data | {"hqq": {}}
+        return data
+
+    @field_validator("targets")
+    @classmethod
+    def _only_layers_lora_can_change(cls, targets: list[str]) -> list[str]:
+        for index, target in enumerate(targets):
+            if target.rsplit(".", 1)[-1] in ("lm_head", "embed_tokens"):
+                remedy = "take linear layers inside the blocks: q_proj, v_proj, up_proj, …"
+                raise KeyedError(f"`{target}` cannot carry a LoRA here", key=str(index), remedy=remedy)
+            if target in targets[:index]:
+                raise KeyedError(f"`{target}` stands twice", key=str(index))
+        return targets
+
+    @model_validator(mode="after")
+    def _options_of_the_method(self) -> Recipe:
+        if self.hqq is not None and self.method != "qlora-hqq":
+            raise KeyedError(f"method {self.method} quantises nothing", key="hqq", remedy="set method: qlora-hqq")
+        return self

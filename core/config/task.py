@@ -1,0 +1,84 @@
+"""A task: a production job that a model does."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from core.bakeoff.checks import CheckDefinition
+from core.config.base import KeyedError, Loaded, Name, NonEmpty, Written
+
+
+class Sampling(Written):
+    """How answers are generated; the same values in bake-offs and when serving."""
+
+    temperature: float = Field(default=0.0, ge=0, le=5)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    top_k: int | None = Field(default=None, ge=1)
+    context_length: int = Field(default=4096, ge=64)
+    max_new_tokens: int = Field(default=512, ge=1)
+    repeat_penalty: float = Field(default=1.0, gt=0, le=5)
+
+    also_called: ClassVar[dict[str, str]] = {
+        "num_ctx": "context_length",
+        "num_predict": "max_new_tokens",
+        "max_tokens": "max_new_tokens",
+        "max_length": "max_new_tokens",
+        "repetition_penalty": "repeat_penalty",
+        "temp": "temperature",
+    }
+
+    @model_validator(mode="after")
+    def _an_answer_fits(self) -> Sampling:
+        if self.max_new_tokens > self.context_length:
+            raise KeyedError(
+                f"{self.max_new_tokens} new tokens do not fit into a context of {self.context_length}",
+                key="max_new_tokens",
+                remedy="raise context_length: it holds prompt and answer",
+            )
+        return self
+
+
+class TaskData(Written):
+    """What a model learns the task from."""
+
+    train: NonEmpty | None = None
+    system: Literal["keep"] | None = None
+    loss: Literal["last_turn", "every_turn"] = "last_turn"
+
+
+class Task(Loaded):
+    """A task as its file says it. Paths are as written: `Project.resolve` finds them."""
+
+    name: Name
+    title: str | None = None
+    system: str = ""
+    thinking: Literal["off", "on"] = "off"
+    sampling: Sampling = Sampling()
+    repeats: int = Field(default=3, ge=1, le=100)
+    golden: NonEmpty | None = None
+    data: TaskData = TaskData()
+    format: list[CheckDefinition] = Field(default=[])
+    content: list[CheckDefinition] = Field(default=[])
+    margin: float = Field(default=0.05, ge=0, lt=1)
+
+    also_called: ClassVar[dict[str, str]] = {
+        "system_prompt": "system",
+        "prompt": "system",
+        "think": "thinking",
+        "enable_thinking": "thinking",
+        "checks": "format",
+        "train": "data",
+        "runs": "repeats",
+    }
+
+    @model_validator(mode="after")
+    def _checks_have_ids_of_their_own(self) -> Task:
+        seen: dict[str, str] = {}
+        for part, checks in (("format", self.format), ("content", self.content)):
+            for index, check in enumerate(checks):
+                where = f"{part}[{index}]"
+                if check.id is not None and (first := seen.setdefault(check.id, where)) != where:
+                    raise KeyedError(f"the id `{check.id}` is that of {first} too", key=f"{part}.{index}.id")
+        return self

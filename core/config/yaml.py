@@ -1,0 +1,258 @@
+"""YAML as a person means it: the 1.2 core rules, a line for every key, doubled keys refused.
+
+PyYAML follows YAML 1.1, where `off` and `No` are booleans, `5e-5` is text, `1_000` a number and `2026-01-05` a date. Its parser
+and composer are used, its resolver is replaced.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from core.errors import InputError
+
+KeyPath = tuple[str | int, ...]
+
+NODE_LIMIT = 100_000  # with aliases expanded: a file that grows past this is an attack or a mistake
+
+_TAG = "tag:yaml.org,2002:"
+# The 1.2 core schema, https://yaml.org/spec/1.2.2/#103-core-schema
+_CORE: list[tuple[str, str, list[str]]] = [
+    ("null", r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
+    ("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", list("tTfF")),
+    ("int", r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$", list("-+0123456789")),
+    (
+        "float",
+        r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$",
+        list("-+0123456789."),
+    ),
+]
+
+_SYNTAX_REMEDIES = {
+    "tab character": "indent with spaces, not with tabs",
+    "mapping values are not allowed": "put a value that contains ': ' between quotes",
+    "unknown escape character": "write patterns between single quotes, where a backslash is a backslash",
+    "found unexpected end of stream": "a quote was opened and never closed",
+    "could not find expected ':'": "a key needs ': ' behind it, and text of several lines needs '|' and an indent",
+    "did not find expected key": "look at the indent, and double a quote inside quotes ('')",
+    "cannot start any token": "put a value that begins with '@', '%' or a backtick between quotes",
+    "while scanning an alias": "put a value that begins with '*' between quotes",
+    "while scanning an anchor": "put a value that begins with '&' between quotes",
+    "expected a single document": "one file holds one document: take out the '---' between them",
+}
+
+
+# libyaml's parser is about ten times as fast as the Python one; both end in the same composer rules.
+class _CoreLoader(getattr(yaml, "CBaseLoader", yaml.BaseLoader)):  # type: ignore[misc]
+    pass
+
+
+for _kind, _pattern, _first in _CORE:
+    _CoreLoader.add_implicit_resolver(_TAG + _kind, re.compile(_pattern), _first)
+
+
+@dataclass(frozen=True)
+class Marked:
+    """A parsed document with the line of every key and item in it."""
+
+    file: Path
+    data: Any
+    lines: dict[KeyPath, int] = field(repr=False)
+
+    def line(self, path: KeyPath) -> int | None:
+        """The line (from 1) of the key or list item at `path`; of the nearest one around it when it is not there."""
+        while path not in self.lines and path:
+            path = path[:-1]
+        return self.lines.get(path)
+
+    def error(
+        self, message: str, path: KeyPath = (), *, code: str = "wrong_value", remedy: str | None = None
+    ) -> InputError:
+        """An error at `path` of this document."""
+        key = key_text(path) or None
+        return InputError(message, code=code, file=self.file, line=self.line(path), key=key, remedy=remedy)
+
+
+def key_text(path: KeyPath) -> str:
+    """`("format", 1, "pattern")` as a person writes it: `format[1].pattern`."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def read_text(file: Path) -> str:
+    """The text of a file a person wrote; an InputError when it is missing, a folder, unreadable or not UTF-8."""
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError:
+        raise InputError("there is no such file", code="missing_file", file=file) from None
+    except IsADirectoryError:
+        raise InputError("this is a folder, a file was expected", code="not_a_file", file=file) from None
+    except OSError as problem:
+        raise InputError(f"cannot be read: {problem.strerror}", code="unreadable_file", file=file) from problem
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        line = content.count(b"\n", 0, problem.start) + 1
+        message = f"not UTF-8: byte 0x{content[problem.start]:02x}"
+        remedy = "save the file as UTF-8"
+        raise InputError(message, code="not_utf8", file=file, line=line, remedy=remedy) from None
+
+
+def load_marked(file: Path) -> Marked:
+    """Read a YAML file; an InputError with its line when it is no YAML, empty, or has a doubled key."""
+    node = _compose(file, read_text(file))
+    if node is None or (isinstance(node, yaml.ScalarNode) and node.value == "" and node.tag == _TAG + "null"):
+        raise InputError("the file is empty", code="empty_file", file=file)
+    reader = _Reader(file)
+    try:
+        return Marked(file, reader.read(node, ()), reader.lines)
+    except RecursionError:
+        raise InputError("nested too deeply", code="yaml_syntax", file=file) from None
+
+
+def load_mapping(file: Path) -> Marked:
+    """`load_marked` of a file that must hold a mapping of keys."""
+    document = load_marked(file)
+    if not isinstance(document.data, dict):
+        message = f"expected a mapping (`key: value` lines), found {found(document.data)}"
+        raise document.error(message, code="not_a_mapping")
+    return document
+
+
+def parse_scalar(text: str) -> Any:
+    """One value under the same rules, for `--set lr=5e-5`: `5e-5` is a number, `off` a string. Never raises."""
+    loader = _CoreLoader("")
+    try:
+        return _scalar(loader.resolve(yaml.ScalarNode, text, (True, False)), text)
+    finally:
+        loader.dispose()
+
+
+def found(value: Any) -> str:
+    """A value as an error message shows it: with its kind, and short."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, int | float):
+        return f"the number {value}"
+    if isinstance(value, str):
+        short = value if len(value) <= 60 else value[:57] + "…"
+        return f"the text {short!r}"
+    return "a list" if isinstance(value, list | tuple) else "a mapping of keys"
+
+
+def _compose(file: Path, text: str) -> yaml.Node | None:
+    try:
+        loader = _CoreLoader(text)
+        try:
+            node: yaml.Node | None = loader.get_single_node()
+            return node
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as problem:
+        mark = problem.problem_mark or problem.context_mark
+        words = " ".join(part for part in (problem.context, problem.problem) if part)
+        if "found duplicate anchor" in words or "undefined alias" in words:
+            words = problem.problem or words
+        opened = problem.context_mark
+        if opened is not None and mark is not None and opened.line != mark.line:
+            words += f" (it began in line {opened.line + 1})"
+        remedy = next((hint for sign, hint in _SYNTAX_REMEDIES.items() if sign in words), None)
+        line = None if mark is None else mark.line + 1
+        raise InputError(f"not valid YAML: {words}", code="yaml_syntax", file=file, line=line, remedy=remedy) from None
+    except yaml.reader.ReaderError as problem:
+        line = text.count("\n", 0, problem.position) + 1 if problem.position <= len(text) else None
+        message = f"not valid YAML: a control character (0x{ord(_character(problem)):02x})"
+        raise InputError(message, code="yaml_syntax", file=file, line=line) from None
+    except yaml.YAMLError as problem:
+        raise InputError(f"not valid YAML: {problem}", code="yaml_syntax", file=file) from None
+    except RecursionError:
+        raise InputError("nested too deeply", code="yaml_syntax", file=file) from None
+
+
+def _character(problem: yaml.reader.ReaderError) -> str:
+    character = problem.character
+    return character if isinstance(character, str) else chr(character)
+
+
+class _Reader:
+    """Turns nodes into values, noting lines."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.lines: dict[KeyPath, int] = {}
+        self.nodes = 0
+        self.open: set[int] = set()
+
+    def read(self, node: yaml.Node, path: KeyPath) -> Any:
+        self.lines.setdefault(path, node.start_mark.line + 1)
+        self.nodes += 1
+        if self.nodes > NODE_LIMIT:
+            raise self.error(node, f"more than {NODE_LIMIT:,} values once its aliases are expanded")
+        if isinstance(node, yaml.ScalarNode):
+            return self.scalar(node)
+        if id(node) in self.open:
+            raise self.error(node, "an alias that contains itself")
+        self.open.add(id(node))
+        value = self.mapping(node, path) if isinstance(node, yaml.MappingNode) else self.sequence(node, path)
+        self.open.discard(id(node))
+        return value
+
+    def scalar(self, node: yaml.ScalarNode) -> Any:
+        try:
+            return _scalar(node.tag, node.value)
+        except (KeyError, ValueError):
+            raise self.error(node, f"the tag {node.tag.replace(_TAG, '!!')} is not supported here") from None
+
+    def sequence(self, node: yaml.Node, path: KeyPath) -> list[Any]:
+        if node.tag != _TAG + "seq":
+            raise self.error(node, f"the tag {node.tag.replace(_TAG, '!!')} is not supported here")
+        return [self.read(item, (*path, index)) for index, item in enumerate(node.value)]
+
+    def mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
+        """Keys are text always: every mapping in these files is keyed by names."""
+        if node.tag != _TAG + "map":
+            raise self.error(node, f"the tag {node.tag.replace(_TAG, '!!')} is not supported here")
+        values: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise self.error(key_node, "a key must be a word", remedy="put text that begins with [ or { in quotes")
+            key = key_node.value
+            line = key_node.start_mark.line + 1
+            if key in values:
+                first = self.lines[(*path, key)]
+                message = f"the key stands twice, in lines {first} and {line}"
+                where = key_text((*path, key))
+                raise InputError(
+                    message, code="doubled_key", file=self.file, line=line, key=where, remedy="keep one of them"
+                )
+            self.lines[(*path, key)] = line
+            values[key] = self.read(value_node, (*path, key))
+        return values
+
+    def error(self, node: yaml.Node, message: str, remedy: str | None = None) -> InputError:
+        line = node.start_mark.line + 1
+        return InputError(message, code="yaml_syntax", file=self.file, line=line, remedy=remedy)
+
+
+def _scalar(tag: str, text: str) -> Any:
+    match tag.removeprefix(_TAG):
+        case "str" | "!":
+            return text
+        case "null":
+            return None
+        case "bool":
+            return text.lower() == "true"
+        case "int":
+            return int(text, 8 if text.startswith("0o") else 16 if text.startswith("0x") else 10)
+        case "float":
+            plain = text.lower()
+            return float(plain.replace(".inf", "inf").replace(".nan", "nan"))
+    raise KeyError(tag)
