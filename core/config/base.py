@@ -40,7 +40,7 @@ class Written(BaseModel):
 
 
 class Loaded(Written):
-    """A whole object of a project. Its file is no part of its value: what is read back from a job file is equal to it."""
+    """A whole object of a project. Its file is no part of its value: read back from a job file it is equal."""
 
     _file: Path | None = PrivateAttr(default=None)
 

@@ -34,7 +34,7 @@ class BakeoffSettings(Written):
 
 
 class Settings(Loaded):
-    """Paths are absolute once a project has loaded them. `artefacts`: the folder for large files; None: the home's own."""
+    """Paths are absolute once a project has loaded them. `artefacts`: the folder for large files (None: the home's)."""
 
     jobs: JobSettings = JobSettings()
     artefacts: NonEmpty | None = None

@@ -116,9 +116,7 @@ def _path_in(data: Any, location: tuple[int | str, ...], *, keep_last: bool) -> 
     path: list[int | str] = []
     for number, part in enumerate(location):
         last = number == len(location) - 1
-        if isinstance(data, dict) and part in data:
-            data = data[part]
-        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
+        if part in data if isinstance(data, dict) else isinstance(data, list) and isinstance(part, int):
             data = data[part]
         elif not (last and keep_last):
             continue

@@ -1,7 +1,7 @@
 """YAML as a person means it: the 1.2 core rules, a line for every key, doubled keys refused.
 
-PyYAML follows YAML 1.1, where `off` and `No` are booleans, `5e-5` is text, `1_000` a number and `2026-01-05` a date. Its parser
-and composer are used, its resolver is replaced.
+PyYAML follows YAML 1.1, where `off` and `No` are booleans, `5e-5` is text and `2026-01-05` a date. Its
+parser and composer are used, its resolver is replaced.
 """
 
 from __future__ import annotations
