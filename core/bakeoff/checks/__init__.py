@@ -111,16 +111,21 @@ def capture_names(definitions: Iterable[BaseDefinition]) -> set[str]:
 def check_hash(
     definition: BaseDefinition,
     *,
+    name: str | None = None,
+    part: str = "format",
     sources: Sequence[BaseDefinition] = (),
     expect: Mapping[str, Any] | None = None,
 ) -> str:
-    """Hex SHA-256 over all that decides a check's value: definition, version of its code, and what it reads.
+    """Hex SHA-256 over all that decides what a check says: its definition, the version of its code, and what it reads.
 
-    `sources` are the checks whose captures it compares, `expect` the golden input's expectations (only the keys it asks
-    for count). Id and weight are left out: they change no value.
+    `name` is its id among the checks of the task (`check_ids`), `sources` are the checks whose captures it compares,
+    `expect` the golden input's expectations, of which only the keys that it asks for count. The weight changes no value
+    and is left out: a task can be weighted anew without scoring anew.
     """
     return sha256_json(
         {
+            "name": name or check_id(definition),
+            "part": part,
             "definition": definition.model_dump(mode="json", exclude={"id", "weight"}),
             "version": definition.VERSION,
             "sources": [check_hash(source) for source in sources],

@@ -13,7 +13,8 @@ EXPECT = "expect."
 Captures = Mapping[str, Sequence[str]]
 
 
-class CheckFault(Exception):  # noqa: N818  (a fault of the check, not of the answer: the scoring turns it into a faulty result)
+class CheckFault(Exception):  # noqa: N818  (a fault of the check, not of the answer: the scoring turns it into a faulty
+result)
     """The check itself can't be done: its pattern ran out of time, or `expect` lacks what it asks for."""
 
 
@@ -69,7 +70,7 @@ class BaseDefinition(BaseModel):
     for the share that is right instead of 0 or 1, `message` replaces the check's own words for why an answer failed.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     # Raised when the code of a check changes what it says of the same answer: stored scores are then seen to be old.
     VERSION: ClassVar[int] = 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from core.bakeoff.checks.base import BaseDefinition, Captures, CheckResult, Count, count_share, resolve_count
 from core.bakeoff.checks.patterns import Flag, Pattern, Stopwatch, collect_groups, compile_pattern, find_all
@@ -17,7 +17,7 @@ class RegexCheck(BaseDefinition):
     multiline: bool = False
     count: Count | None = None
     case_sensitive: bool = True
-    flags: tuple[Flag, ...] = ()
+    flags: tuple[Flag, ...] = Field(default=(), strict=False)
 
     @model_validator(mode="after")
     def _compiles_with_its_flags(self) -> Self:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 class TableCheck(BaseDefinition):
     check: Literal["table"]
-    columns: tuple[str, ...] | None = Field(default=None, min_length=1)
+    columns: tuple[str, ...] | None = Field(default=None, min_length=1, strict=False)
     rows: Count | None = None
     count: Count = 1
     case_sensitive: bool = False

@@ -1,0 +1,134 @@
+"""Answers: one generation for (candidate, input, repeat), and the file they are appended to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from core.files import append_line, read_lines, sha256_json
+
+Finish = Literal["stop", "length"]
+# What the model did: it scores 0 and is shown as that. `server`: what the server did; the answer counts as missing.
+ModelFault = Literal["empty", "length", "thinking"]
+Fault = Literal["empty", "length", "thinking", "server"]
+
+_OPEN, _CLOSE = "<think>", "</think>"
+_BLOCK = re.compile(re.escape(_OPEN) + ".*?" + re.escape(_CLOSE), re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One line of `answers.jsonl`.
+
+    `text` is what the checks see, `thinking` what stood in the think block. `seconds` is the wall time of the answer's
+    batch over the size of the batch: what the answer cost, not how long one waited for it. `time` is in Unix seconds.
+    """
+
+    key: str
+    candidate: str
+    task: str
+    input_id: str
+    repeat: int
+    seed: int
+    text: str
+    thinking: str | None
+    finish: Finish
+    fault: Fault | None
+    prompt_tokens: int
+    completion_tokens: int
+    characters: int
+    seconds: float
+    batch_size: int
+    tokens_per_second: float | None
+    prompt_sha256: str
+    time: float
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Answer:
+        """The answer of a line; keys that a newer version added are ignored. KeyError when one is missing."""
+        return cls(**{field.name: document[field.name] for field in fields(cls)})
+
+
+def answer_key(
+    *, weights: str, prompt_sha256: str, sampling: Mapping[str, Any], seed: int, repeat: int, input_id: str
+) -> str:
+    """Hex SHA-256 that names an answer: the same key would be generated again from the same things.
+
+    `weights` names the candidate's weights (a hash, or base and adapter). The input's id is in it because templates
+    strip white space: two inputs may render to one prompt, and each wants its answer.
+    """
+    return sha256_json(
+        {
+            "weights": weights,
+            "prompt_sha256": prompt_sha256,
+            "sampling": dict(sampling),
+            "seed": seed,
+            "repeat": repeat,
+            "input_id": input_id,
+        }
+    )
+
+
+def append_answer(path: Path, answer: Answer) -> None:
+    """Append one whole line and wait for the disk."""
+    append_line(path, answer.to_json())
+
+
+def read_answers(path: Path) -> list[Answer]:
+    """The answers of a file, in its order; a torn last line and doubles (same candidate, same key) are dropped."""
+    return list(_without_doubles(Answer.from_json(document) for document, _ in read_lines(path)))
+
+
+def _without_doubles(answers: Iterator[Answer]) -> Iterator[Answer]:
+    seen: set[tuple[str, str]] = set()
+    for answer in answers:
+        cell = (answer.candidate, answer.key)
+        if cell not in seen:
+            seen.add(cell)
+            yield answer
+
+
+@dataclass(frozen=True)
+class Split:
+    """What a model wrote, parted: the answer and its thinking (None without a block). `open`: the block never ended."""
+
+    text: str
+    thinking: str | None
+    open: bool = False
+
+
+def split_thinking(raw: str) -> Split:
+    """Part `<think>…</think>` from the answer.
+
+    A closing tag alone ends a block that the prompt had opened; an opening tag alone runs to the end of the text.
+    """
+    thoughts: list[str] = []
+    before, closed, after = raw.partition(_CLOSE)
+    if closed and _OPEN not in before:
+        thoughts.append(before)
+        raw = after
+    thoughts += [block[len(_OPEN) : -len(_CLOSE)] for block in _BLOCK.findall(raw)]
+    text, opened, rest = _BLOCK.sub("", raw).partition(_OPEN)
+    if opened:
+        thoughts.append(rest)
+    thinking = "\n".join(thought.strip() for thought in thoughts).strip() if thoughts else None
+    return Split(text.strip() if thoughts else text, thinking, bool(opened))
+
+
+def find_fault(split: Split, finish: str, policy: Literal["off", "on"]) -> ModelFault | None:
+    """What the model did wrong, if anything: ran to the length limit, leaked its thinking, or said nothing.
+
+    With the policy `off` any thinking is leaked (an empty block is a template's, and harmless); with `on`, one that
+    never ends is.
+    """
+    if finish == "length":
+        return "length"
+    if split.open or (policy == "off" and split.thinking):
+        return "thinking"
+    return None if split.text.strip() else "empty"
