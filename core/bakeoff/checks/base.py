@@ -13,8 +13,7 @@ EXPECT = "expect."
 Captures = Mapping[str, Sequence[str]]
 
 
-class CheckFault(Exception):  # noqa: N818  (a fault of the check, not of the answer: the scoring turns it into a faulty
-result)
+class CheckFault(Exception):  # noqa: N818  (a fault of the check, caught by `Check.score`: no error of the program)
     """The check itself can't be done: its pattern ran out of time, or `expect` lacks what it asks for."""
 
 
