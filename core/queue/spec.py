@@ -14,8 +14,6 @@ from core.errors import InputError
 from core.files import write_atomic
 from core.home import RunDir
 
-SCHEMA_VERSION = 1
-
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -103,7 +101,7 @@ Spec = Annotated[TrainSpec | MergeSpec | BakeoffSpec | PullSpec, Field(discrimin
 class JobFile(_Model):
     """`job.yaml` of a run directory. Paths are absolute; `submitted_at` is in Unix seconds."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     id: int
     title: str
     project_id: str

@@ -228,6 +228,14 @@ def set_reason(connection: sqlite3.Connection, job_id: int, reason: str) -> None
     connection.execute("UPDATE jobs SET reason = ? WHERE id = ? AND reason <> ?", [reason, job_id, reason])
 
 
+def set_held(connection: sqlite3.Connection, job_id: int, held: bool, reason: str, author: str) -> None:
+    """Hold or release a queued job; the schema notes it in the job's history."""
+    connection.execute(
+        "UPDATE jobs SET held = ?, reason = ?, changed_at = ?, changed_by = ? WHERE id = ?",
+        [int(held), reason, time.time(), author, job_id],
+    )
+
+
 def claim_next(connection: sqlite3.Connection, lane: Lane, boot_id: str, author: str) -> JobRow | None:
     """Take the first ready job of a lane: it becomes `starting` and its next attempt begins. None when there is none.
 

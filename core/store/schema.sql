@@ -116,6 +116,13 @@ BEGIN
   VALUES (NEW.id, NEW.attempt, OLD.state, NEW.state, NEW.reason, NEW.changed_by, NEW.changed_at);
 END;
 
+CREATE TRIGGER jobs_note_hold AFTER UPDATE OF held ON jobs
+WHEN OLD.held <> NEW.held AND OLD.state = NEW.state
+BEGIN
+  INSERT INTO transitions (job_id, attempt, from_state, to_state, reason, author, time)
+  VALUES (NEW.id, NEW.attempt, OLD.state, NEW.state, NEW.reason, NEW.changed_by, NEW.changed_at);
+END;
+
 CREATE TABLE attempts (
   job_id INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
   number INTEGER NOT NULL CHECK (number > 0),

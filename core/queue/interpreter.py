@@ -1,0 +1,119 @@
+"""The interpreter that jobs run under: what is installed there, asked once and remembered.
+
+People keep a ROCm build of torch in an environment of its own; the setting `jobs.python` names its interpreter. Whether it can
+train is asked before anything is queued, without importing torch.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from core import __version__
+from core.errors import InputError
+from core.files import read_json, sha256_json, write_json
+from core.home import Home
+
+TRAINING = ("torch", "transformers", "trl", "peft", "accelerate", "safetensors", "gguf")
+GENERATING = ("torch", "transformers", "peft", "safetensors", "gguf")
+ASK_SECONDS = 30.0
+
+# Runs under the other interpreter: metadata only, so that it answers in a moment and no GPU is touched.
+QUESTION = """
+import importlib.metadata as m, json, sys
+def version(name):
+    try: return m.version(name)
+    except m.PackageNotFoundError: return None
+print(json.dumps({name: version(name) for name in sys.argv[1:]}))
+"""
+
+
+def find_python(setting: str | None) -> str:
+    """The path of the interpreter that the setting names, this one by default. Raises `InputError`."""
+    if setting is None:
+        return sys.executable
+    found = shutil.which(setting)
+    if found is None:
+        raise InputError(
+            f"`{setting}` is no program",
+            code="no_interpreter",
+            key="jobs.python",
+            remedy="name the python of the environment that has torch, e.g. /opt/rocm-env/bin/python",
+        )
+    return found
+
+
+def versions(home: Home, python: str) -> dict[str, str | None]:
+    """The versions of the packages that jobs need under an interpreter; None for one that is not there."""
+    names = ("bakehouse", *TRAINING)
+    if python == sys.executable:
+        return {name: version(name) for name in names}
+    remembered = home.cache / f"interpreter-{sha256_json([python, site_stamp(python)])[:16]}.json"
+    if (known := read_json(remembered)) is not None:
+        return dict(known)
+    try:
+        done = subprocess.run(
+            [python, "-P", "-c", QUESTION, *names], capture_output=True, text=True, timeout=ASK_SECONDS, check=True
+        )
+        answer: dict[str, str | None] = json.loads(done.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        raise InputError(
+            f"{python} does not answer as a Python does: {error}", code="no_interpreter", key="jobs.python"
+        ) from error
+    home.cache.mkdir(parents=True, exist_ok=True)
+    write_json(remembered, answer)
+    return answer
+
+
+def version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def site_stamp(python: str) -> list[float]:
+    """Changes when something is installed or removed under the interpreter: its folders' times."""
+    prefix = Path(os.path.abspath(python)).parent.parent  # noqa: PTH100 - a venv's python is a link that must not be followed
+    return sorted(folder.stat().st_mtime for folder in prefix.glob("lib/python3*/site-packages"))
+
+
+def require(home: Home, python: str, packages: tuple[str, ...], vendor: str | None = None) -> None:
+    """Refuse a job whose interpreter lacks a package, or whose torch was built for another card.
+
+    `vendor` is that of the card (`amd`, `nvidia`), None on a machine without one.
+    """
+    found = versions(home, python)
+    if found["bakehouse"] is None:
+        raise InputError(
+            f"Bakehouse is not installed under {python}",
+            code="no_bakehouse",
+            key="jobs.python",
+            remedy=f"{python} -m pip install bakehouse=={__version__}",
+        )
+    if found["torch"] is None:
+        raise InputError(
+            f"torch is not installed under {python}",
+            code="no_torch",
+            remedy="install the build for your card (README: CPU, CUDA, ROCm), then `pip install 'bakehouse[train]'`",
+        )
+    missing = [name for name in packages if found.get(name) is None]
+    if missing:
+        raise InputError(
+            f"{', '.join(missing)} not installed under {python}",
+            code="missing_package",
+            remedy=f"{python} -m pip install 'bakehouse[train]'",
+        )
+    build = found["torch"].partition("+")[2]
+    if (vendor == "amd" and not build.startswith("rocm")) or (vendor == "nvidia" and build.startswith(("rocm", "cpu"))):
+        card = {"amd": "AMD card", "nvidia": "NVIDIA card"}[vendor or ""]
+        raise InputError(
+            f"torch {found['torch']} under {python} is not built for the {card} of this machine",
+            code="wrong_torch",
+            remedy="install torch from the index for your card (README), or name another interpreter in jobs.python",
+        )

@@ -1,0 +1,79 @@
+"""Whether a base model's files are there and what they say they are, told from their headers: nothing is loaded."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+from core.config.model import ModelEntry
+from core.errors import InputError
+from core.home import Home
+
+MAX_HEADER_BYTES = 100_000_000
+
+
+def pulled_file(home: Home, entry: ModelEntry) -> Path | None:
+    """Where the file of a wheel-sourced model lies once it is pulled; None for a model from elsewhere."""
+    return None if entry.wheel is None else home.models / entry.name / Path(entry.wheel.member).name
+
+
+def needs_pull(home: Home, entry: ModelEntry) -> bool:
+    """True when the model has to be fetched before a job can use it."""
+    path = pulled_file(home, entry)
+    if path is None or entry.wheel is None:
+        return False
+    return not path.is_file() or path.stat().st_size != entry.wheel.size_bytes
+
+
+def check_model_files(entry: ModelEntry) -> None:
+    """Refuse a model folder or GGUF file that is absent, torn, or of a kind that could run code. Raises `InputError`."""
+    if entry.path is None:
+        return
+    path = Path(entry.path)
+    if path.suffix == ".gguf":
+        check_gguf(path)
+        return
+    if not path.is_dir():
+        raise InputError("no such model folder or GGUF file", code="no_model", file=path, key=entry.name)
+    if not (path / "config.json").is_file():
+        raise InputError("no config.json: this is no model folder", code="no_model", file=path, key=entry.name)
+    weights = sorted(path.glob("*.safetensors"))
+    if not weights:
+        raise InputError(
+            "no .safetensors file in it",
+            code="unsafe_model" if any(path.glob("*.bin")) else "no_model",
+            file=path,
+            key=entry.name,
+            remedy="weights are read as safetensors or GGUF only; convert it first",
+        )
+    for file in weights:
+        check_safetensors(file)
+
+
+def check_safetensors(path: Path) -> None:
+    """The header is there, and the file is as long as it says."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        raw = file.read(8)
+        length = struct.unpack("<Q", raw)[0] if len(raw) == 8 else 0
+        if not 2 <= length <= min(size - 8, MAX_HEADER_BYTES):
+            raise InputError("it has no safetensors header: torn or not this format", code="bad_model", file=path)
+        try:
+            header = json.loads(file.read(length))
+            end = max((item["data_offsets"][1] for name, item in header.items() if name != "__metadata__"), default=0)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise InputError("its safetensors header is unreadable", code="bad_model", file=path) from error
+    if size != 8 + length + end:
+        raise InputError(f"{size} bytes long, its header says {8 + length + end}: torn", code="bad_model", file=path)
+
+
+def check_gguf(path: Path) -> None:
+    """The file begins as a GGUF file of a known version does."""
+    try:
+        with path.open("rb") as file:
+            magic, raw = file.read(4), file.read(4)
+    except FileNotFoundError:
+        raise InputError("no such GGUF file", code="no_model", file=path) from None
+    if magic != b"GGUF" or len(raw) < 4 or not 1 <= struct.unpack("<I", raw)[0] <= 3:
+        raise InputError("it is no GGUF file of version 1 to 3", code="bad_model", file=path)

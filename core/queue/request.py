@@ -1,0 +1,66 @@
+"""Asking the runner for something: the console and the commands write a row and see that a runner is there to read it."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+import sqlite3
+import time
+from typing import Any
+
+from core.errors import BakehouseError
+from core.home import Home
+from core.queue.daemon import start_runner
+from core.store.commands import CommandKind, get_command, insert_command
+from core.store.database import open_database, runner_lives
+from core.store.jobs import get_job
+
+ANSWER_SECONDS = 10.0
+POLL_SECONDS = 0.05
+
+
+def author(where: str) -> str:
+    """Who asks, as it stands in the history: `anna@gpubox, console`."""
+    return f"{getpass.getuser()}@{socket.gethostname()}, {where}"
+
+
+def ensure_runner(home: Home) -> None:
+    """Start a runner where none lives; on a person's act, so a former `runner stop` is lifted."""
+    if not runner_lives(home):
+        start_runner(home, by_person=True)
+
+
+def request(
+    home: Home, kind: CommandKind, job_id: int | None = None, arguments: dict[str, Any] | None = None, *, by: str
+) -> None:
+    """Ask for a command and wait until the runner has carried it out.
+
+    Raises `NotFoundError` for an unknown job and `BakehouseError` with the runner's reason when it refuses.
+    """
+    connection = open_database(home)
+    try:
+        if job_id is not None:
+            get_job(connection, job_id)
+        command_id = insert_command(connection, kind, job_id, arguments or {}, by)
+        if kind != "stop-runner":
+            ensure_runner(home)
+        wait_for(connection, command_id)
+    finally:
+        connection.close()
+
+
+def wait_for(connection: sqlite3.Connection, command_id: int) -> None:
+    """Wait until a command is carried out. Raises `BakehouseError` when it was refused or nobody took it."""
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while time.monotonic() < deadline:
+        command = get_command(connection, command_id)
+        if command.error is not None:
+            raise BakehouseError(command.error, code="refused")
+        if command.done_at is not None:
+            return
+        time.sleep(POLL_SECONDS)
+    raise BakehouseError(
+        f"no runner has taken the command within {ANSWER_SECONDS:.0f} s",
+        code="no_runner",
+        remedy="it stays queued; `bakehouse runner status` tells more, runner.log in the home as well",
+    )

@@ -1,0 +1,262 @@
+"""The runner: one a home. It carries out commands, starts what may start, follows what runs, and samples the card.
+
+It can be killed at any time: everything it knows is in the database and in files, and the next one goes on from there.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import sqlite3
+import threading
+import time
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+from core import __version__
+from core.errors import BakehouseError
+from core.files import read_json
+from core.home import Home
+from core.queue import lease as leases
+from core.queue.act import carry_out
+from core.queue.identity import ProcessIdentity, current_boot_id
+from core.queue.launch import start_attempt
+from core.queue.protection import Protection, choose_protection
+from core.queue.schedule import Circumstances, Hindrance, active_in_lane, circumstances, hindrance, needed_jobs
+from core.queue.stopping import StopLadder
+from core.queue.watch import RUNNER, Watch
+from core.store.attempts import end_attempt, note_protection
+from core.store.commands import finish_command, open_commands
+from core.store.database import SCHEMA_VERSION, open_database, runner_lives, transaction
+from core.store.jobs import (
+    QUEUED,
+    JobRow,
+    change_state,
+    claim_next,
+    open_jobs,
+    queue_state,
+    set_reason,
+)
+
+TICK_SECONDS = 0.2
+IDLE_SECONDS = 10.0
+STOP_GRACE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class RunnerStatus:
+    """Whether a runner lives, and which. `stopped` means that a person stopped it, so that nobody starts it anew."""
+
+    alive: bool
+    stopped: bool
+    pid: int | None = None
+    version: str | None = None
+    since: float | None = None
+
+
+def runner_status(home: Home) -> RunnerStatus:
+    stopped = home.runner_stopped.exists()
+    if not runner_lives(home):
+        return RunnerStatus(False, stopped)
+    try:
+        written: dict[str, Any] = read_json(home.runner_lock) or {}
+    except ValueError:  # it has the lock and is about to write
+        written = {}
+    return RunnerStatus(True, stopped, written.get("pid"), written.get("version"), written.get("since"))
+
+
+class Runner:
+    """The work of one runner on one home."""
+
+    def __init__(self, home: Home, connection: sqlite3.Connection, *, pci: str | None) -> None:
+        self.home = home
+        self.connection = connection
+        self.pci = pci
+        self.lease_path = leases.lease_path(home, pci)
+        self.watch = Watch(home, connection)
+        self.ladder = StopLadder(stop_grace_seconds(), may_kill=pci is None)
+        self.stop_asked = False
+        self.idle_since: float | None = None
+
+    def tick(self) -> bool:
+        """One round; returns whether there is anything left to wait for."""
+        self.do_commands()
+        living = self.watch.tick()
+        self.press_stops()
+        waiting = self.start_what_may()
+        return living > 0 or waiting
+
+    def do_commands(self) -> None:
+        for command in open_commands(self.connection):
+            error = None
+            try:
+                if command.kind == "stop-runner":
+                    self.stop_asked = True
+                else:
+                    carry_out(self.home, self.connection, command)
+            except BakehouseError as refused:
+                error = refused.message
+            finish_command(self.connection, command.id, error)
+
+    def press_stops(self) -> None:
+        """Go on with the ladder of every job that was asked to stop."""
+        for job in open_jobs(self.connection):
+            if job.state == "stopping" and job.stop_asked_at is not None:
+                attempt = self.home.run_dir(job.id).attempt(job.attempt)
+                if said := self.ladder.press(attempt, job.stop_asked_at):
+                    set_reason(self.connection, job.id, said)
+
+    def start_what_may(self) -> bool:
+        """Start every job whose way is free, and give each other one its reason.
+
+        Returns whether a queued job waits for something that only a runner will notice.
+        """
+        jobs = open_jobs(self.connection)
+        queued = [job for job in jobs if job.state in QUEUED]
+        if not queued:
+            return False
+        needed = needed_jobs(self.connection, queued)
+        paused = queue_state(self.connection)
+        now = circumstances(self.home, paused.reason if paused.paused else None, self.card_holder(jobs))
+        pending = False
+        for job in queued:
+            reason = hindrance(job, needed, now)
+            if reason is None:
+                now = self.start(job, now)
+                pending = True
+            else:
+                self.make_wait(job, reason)
+                pending = pending or not reason.person
+        return pending
+
+    def card_holder(self, jobs: list[JobRow]) -> str | None:
+        """Who has the card, in words; None when it is free."""
+        slot = "the card" if self.pci else "the CPU"
+        job = active_in_lane(jobs, "card")
+        if job is not None:
+            return f"{slot}: held by {job.id}"
+        holder = leases.holder(self.lease_path)
+        if holder is None:
+            return None
+        if holder.get("home") == str(self.home.root):
+            return f"{slot}: a process of job {holder.get('job')} still holds it"
+        return f"{slot}: held by job {holder.get('job', '?')} of {holder.get('home', 'another home')}"
+
+    def make_wait(self, job: JobRow, reason: Hindrance) -> None:
+        if job.state == "ready":
+            with transaction(self.connection):
+                change_state(self.connection, job.id, "waiting", reason.reason, RUNNER)
+        else:
+            set_reason(self.connection, job.id, reason.reason)
+
+    def start(self, job: JobRow, now: Circumstances) -> Circumstances:
+        """Lease, claim, launch. Returns the circumstances for the jobs behind it."""
+        lease = None
+        if job.lane == "card":
+            lease = leases.acquire(self.lease_path)
+            if lease is None:
+                return now
+        try:
+            if job.state == "waiting":
+                with transaction(self.connection):
+                    change_state(self.connection, job.id, "ready", "its way is free", RUNNER)
+            claimed = claim_next(self.connection, job.lane, current_boot_id(), RUNNER)
+            if claimed is None:
+                return now
+            if lease is not None:
+                lease.note_holder(self.home, claimed.id)
+            self.launch(claimed, choose_protection(), lease)
+        finally:
+            if lease is not None:
+                lease.release()
+        holder = f"{'the card' if self.pci else 'the CPU'}: held by {claimed.id}"
+        return Circumstances(
+            paused=now.paused,
+            card_holder=holder if job.lane == "card" else now.card_holder,
+            memory_available_bytes=now.memory_available_bytes - claimed.host_memory_bytes,
+            disk_free_bytes=now.disk_free_bytes,
+        )
+
+    def launch(self, job: JobRow, protection: Protection, lease: leases.Lease | None) -> None:
+        attempt = self.home.run_dir(job.id).attempt(job.attempt)
+        try:
+            # The one key that the runner needs of the job file: pydantic and the recipe's classes stay out of its memory.
+            import yaml
+
+            python = yaml.safe_load(self.home.run_dir(job.id).job_file.read_bytes())["python"]
+            start_attempt(self.home, attempt, python, protection, lease)
+        except (BakehouseError, OSError, KeyError, ValueError, yaml.YAMLError) as error:
+            with transaction(self.connection):
+                end_attempt(self.connection, job.id, job.attempt, "failed")
+                change_state(self.connection, job.id, "failed", str(error), RUNNER)
+            return
+        note_protection(self.connection, job.id, job.attempt, protection.kind)
+
+    def run(self, stop: threading.Event) -> None:
+        """Tick until a person stops it, or until there has been nothing to do and no console for a while."""
+        while not stop.is_set() and not self.stop_asked:
+            if self.tick() or consoles_open(self.home):
+                self.idle_since = None
+            elif self.idle_since is None:
+                self.idle_since = time.monotonic()
+            elif time.monotonic() - self.idle_since > IDLE_SECONDS:
+                return
+            stop.wait(TICK_SECONDS)
+
+
+def stop_grace_seconds() -> float:
+    return float(os.environ.get("BAKEHOUSE_STOP_GRACE_SECONDS", STOP_GRACE_SECONDS))
+
+
+def consoles_open(home: Home) -> bool:
+    """True while a console holds its share of `console.lock`."""
+    try:
+        descriptor = os.open(home.console_lock, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def main(home: Home) -> int:
+    """Be the home's runner, or leave at once when there is one."""
+    home.create()
+    lock = os.open(home.runner_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return 0
+    identity = ProcessIdentity.of(os.getpid())
+    written = {"version": __version__, "schema": SCHEMA_VERSION, "since": time.time()}
+    if identity is not None:
+        written |= identity.to_json()
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, json.dumps(written).encode(), 0)
+    connection = open_database(home)
+    stop = threading.Event()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, ask)
+    signal.signal(signal.SIGINT, ask)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    from core.queue.sampling import start_sampling
+
+    pci = start_sampling(home, stop)
+    runner = Runner(home, connection, pci=pci)
+    runner.run(stop)
+    if runner.stop_asked:
+        home.runner_stopped.touch()
+    stop.set()
+    connection.close()
+    return 0

@@ -1,0 +1,77 @@
+"""What may start now, and why the rest waits. The reason stands beside every waiting job."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from core.home import Home
+from core.store.jobs import ACTIVE, ENDED, JobRow, get_job
+
+MIN_FREE_DISK_BYTES = 2_000_000_000
+
+
+@dataclass(frozen=True)
+class Hindrance:
+    """Why a job waits. `person` means that only somebody's act can end it, so no runner has to wait for it."""
+
+    reason: str
+    person: bool = False
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What the machine allows at this moment. `card_holder` is in words, None when the card is free."""
+
+    paused: str | None
+    card_holder: str | None
+    memory_available_bytes: int
+    disk_free_bytes: int
+
+
+def circumstances(home: Home, paused: str | None, card_holder: str | None) -> Circumstances:
+    import psutil
+
+    return Circumstances(
+        paused=paused,
+        card_holder=card_holder,
+        memory_available_bytes=int(psutil.virtual_memory().available),
+        disk_free_bytes=shutil.disk_usage(home.root).free,
+    )
+
+
+def hindrance(job: JobRow, needed: Mapping[int, JobRow], now: Circumstances) -> Hindrance | None:
+    """What keeps a queued job from starting, the most lasting cause first; None when the way is free."""
+    if job.held:
+        return Hindrance(job.reason if job.reason.startswith("held") else "held by you", person=True)
+    open_needs = [needed[number] for number in job.needs if needed[number].state != "done"]
+    broken = [need for need in open_needs if need.state in ENDED]
+    if broken:
+        return Hindrance(f"{broken[0].id} {broken[0].state}: retry it, or cancel this one", person=True)
+    if open_needs:
+        return Hindrance("after " + ", ".join(str(need.id) for need in open_needs))
+    if now.paused is not None:
+        return Hindrance("the queue is paused" + (f": {now.paused}" if now.paused else ""), person=True)
+    if now.disk_free_bytes < MIN_FREE_DISK_BYTES:
+        free, least = now.disk_free_bytes / 1e9, MIN_FREE_DISK_BYTES / 1e9
+        return Hindrance(f"the disk: {free:.1f} GB free, {least:.1f} GB needed")
+    if now.memory_available_bytes < job.host_memory_bytes:
+        free, least = now.memory_available_bytes / 1e9, job.host_memory_bytes / 1e9
+        return Hindrance(f"host memory: {free:.1f} GB free, {least:.1f} GB needed")
+    if job.lane == "card" and now.card_holder is not None:
+        return Hindrance(now.card_holder)
+    return None
+
+
+def needed_jobs(connection: sqlite3.Connection, jobs: list[JobRow]) -> dict[int, JobRow]:
+    """Every job that one of these waits for."""
+    known = {job.id: job for job in jobs}
+    numbers = {number for job in jobs for number in job.needs}
+    return {number: known.get(number) or get_job(connection, number) for number in numbers}
+
+
+def active_in_lane(jobs: list[JobRow], lane: str) -> JobRow | None:
+    """The active job of a lane, if there is one."""
+    return next((job for job in jobs if job.lane == lane and job.state in ACTIVE), None)

@@ -1,0 +1,45 @@
+"""Ending a job in order: asked at a step boundary, then SIGINT, then SIGTERM, each with its grace.
+
+SIGKILL ends the ladder only where it cannot leave a card's memory without an owner; on a GPU it is left to the person.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+
+from core.files import write_json
+from core.home import AttemptDir
+from core.queue.observe import job_process
+
+LADDER = (signal.SIGINT, signal.SIGTERM)
+
+
+def ask_to_stop(attempt: AttemptDir, why: str) -> None:
+    """Leave the request that a job looks for at each step."""
+    attempt.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_json(attempt.stop_request, {"why": why, "asked_at": time.time()})
+
+
+class StopLadder:
+    """The signals sent so far to each attempt that is stopping."""
+
+    def __init__(self, grace_seconds: float, *, may_kill: bool) -> None:
+        self.grace_seconds = grace_seconds
+        self.steps = (*LADDER, signal.SIGKILL) if may_kill else LADDER
+        self.sent: dict[AttemptDir, int] = {}
+
+    def press(self, attempt: AttemptDir, asked_at: float) -> str | None:
+        """Send the next signal when its time has come; returns what was done, in words.
+
+        A runner that took over begins the ladder again at the step that the time says.
+        """
+        due = min(int((time.time() - asked_at) // self.grace_seconds), len(self.steps))
+        if due <= self.sent.get(attempt, 0):
+            return None
+        self.sent[attempt] = due
+        process = job_process(attempt)
+        number = self.steps[due - 1]
+        if process is None or not process.signal_group(number):
+            return None
+        return f"it did not stop in {due * self.grace_seconds:.0f} s: {number.name} sent"

