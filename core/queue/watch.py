@@ -92,27 +92,25 @@ def judge(job: JobRow, run: RunDir, attempt: AttemptDir, seen: Observation) -> E
     result = read_json(run.result)
     if result is not None:
         return Ending("done", "done", result.get("message") or "done")
-    at_checkpoint = f", from step {job.progress.checkpoint_step}" if checkpoint_of(job) else ""
+    step = job.progress.checkpoint_step if job.progress else None
+    at_checkpoint = f" from step {step}" if step else ""
     if seen.condition == "restarted":
-        policy = "requeued" + at_checkpoint if job.on_restart == "requeue" else None
-        reason = "the machine restarted"
-        return Ending("interrupted", "interrupted", f"{reason}; retry goes on{at_checkpoint}", requeue=policy)
+        policy = f"requeued: it goes on{at_checkpoint or ' from the start'}" if job.on_restart == "requeue" else None
+        reason = f"the machine restarted; a retry goes on{at_checkpoint or ' from the start'}"
+        return Ending("interrupted", "interrupted", reason, requeue=policy)
     if seen.condition == "never_started":
         reason = "the runner died before its process was started"
         return Ending("lost", "lost", reason, requeue="queued again: its process had not been started")
     if seen.condition == "gone":
-        return Ending("lost", "lost", f"nobody saw its end; retry goes on{at_checkpoint or ' from the start'}")
+        return Ending("lost", "lost", f"nobody saw its end; a retry goes on{at_checkpoint or ' from the start'}")
     if job.stop_why == "pause" and stopped(seen):
-        return Ending("waiting", "stopped", f"held by you{at_checkpoint}", held=True)
+        return Ending("waiting", "stopped", f"held by you; it goes on{at_checkpoint or ' from the start'}", held=True)
     if job.stop_why == "cancel":
-        return Ending("cancelled", "cancelled", f"cancelled{at_checkpoint and at_checkpoint + ' a retry goes on'}")
+        return Ending("cancelled", "cancelled", f"by you{at_checkpoint and f'; a retry goes on{at_checkpoint}'}")
     if seen.exit_code == STOPPED_AT_A_STEP:
-        return Ending("interrupted", "interrupted", f"asked from outside to end; retry goes on{at_checkpoint}")
+        reason = f"asked from outside to end; a retry goes on{at_checkpoint or ' from the start'}"
+        return Ending("interrupted", "interrupted", reason)
     return Ending("failed", "failed", why_failed(run, attempt, seen))
-
-
-def checkpoint_of(job: JobRow) -> int | None:
-    return job.progress.checkpoint_step if job.progress else None
 
 
 def stopped(seen: Observation) -> bool:

@@ -1,0 +1,122 @@
+"""What the commands share: the home, the project, `--json`, and words for figures."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from core.config.project import Project
+from core.home import Home
+from core.queue.request import author
+from core.store.database import open_database
+from core.store.jobs import JobRow
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+SIGNS = {
+    "waiting": "◷",
+    "ready": "◷",
+    "starting": "▶",
+    "running": "▶",
+    "stopping": "▶",
+    "done": "✓",
+    "failed": "✗",
+    "cancelled": "■",
+    "interrupted": "▲",
+    "lost": "▲",
+}
+
+
+def json_option(function: F) -> F:
+    """`--json`: one document on stdout and nothing else."""
+    return click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else.")(function)
+
+
+def project_option(function: F) -> F:
+    return click.option(
+        "--project", type=click.Path(path_type=Path), help="Project folder, else the nearest one upwards."
+    )(function)
+
+
+def find_project(named: Path | None) -> Project:
+    """The project a command works on: `--project` before or behind the command's name, else the nearest upwards."""
+    context = click.get_current_context(silent=True)
+    above = (context.find_root().obj or {}).get("project") if context else None
+    return Project.find(explicit=named or above)
+
+
+@contextlib.contextmanager
+def opened(home: Home) -> Iterator[sqlite3.Connection]:
+    connection = open_database(home)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def by() -> str:
+    """The author of what a command asks for."""
+    return author("command")
+
+
+def print_json(document: dict[str, Any]) -> None:
+    print(json.dumps({"schema": 1, **document}, ensure_ascii=False, indent=1))
+
+
+def seconds_in_words(seconds: float | None) -> str:
+    """`42 s`, `26 min`, `3 h 05 min`; empty when it is not known."""
+    if seconds is None:
+        return ""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:02.0f} min"
+
+
+def gigabytes(count: int | None) -> str:
+    """`8.9 GB` (1e9 bytes); empty when it is not known."""
+    return "" if count is None else f"{count / 1e9:.1f} GB"
+
+
+def clock(moment: float | None) -> str:
+    """`14:07` today, `9 Nov 14:07` otherwise."""
+    if moment is None:
+        return ""
+    then, now = time.localtime(moment), time.localtime()
+    if then[:3] == now[:3]:
+        return time.strftime("%H:%M", then)
+    return f"{then.tm_mday} {time.strftime('%b %H:%M', then)}"
+
+
+def state_in_words(job: JobRow) -> str:
+    """A job's state with its reason or its progress: never a bare word."""
+    progress = job.progress
+    if job.state in {"starting", "running", "stopping"}:
+        parts = []
+        if progress is not None and progress.fraction is not None:
+            parts.append(f"{progress.fraction:.0%}".replace("%", " %"))
+            if progress.eta_seconds is not None:
+                parts.append(f"{seconds_in_words(progress.eta_seconds)} left")
+        elif progress is not None and progress.phase:
+            parts.append(progress.phase)
+        if job.reason:
+            parts.append(job.reason)
+        if job.orphaned:
+            parts.append("its shim died, it runs on")
+        return ", ".join(parts) or job.state
+    if job.state in {"waiting", "ready"}:
+        return job.reason
+    return " ".join(part for part in (clock(job.ended_at), job.state if job.state != "done" else "", job.reason) if part)
+
+
+def job_line(job: JobRow) -> str:
+    sign = "‖" if job.held else SIGNS[job.state]
+    return f"{sign} {job.id:>4}  {job.title:<40} {state_in_words(job)}"

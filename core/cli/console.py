@@ -1,0 +1,25 @@
+"""`bakehouse` without a command: the console."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from core.home import Home
+
+
+def open_console(project: Path | None, *, low_bandwidth: bool = False, select: int | None = None) -> None:
+    """Open the console on this terminal; Textual is imported here and nowhere else in the library."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise click.UsageError("the console needs a terminal; every act has a command, see `bakehouse --help`")
+    # Read by Textual when it is imported.
+    if low_bandwidth:
+        os.environ.setdefault("TEXTUAL_FPS", "5")
+    os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
+
+    from tui.app import run_console
+
+    run_console(Home.find().create(), project, low_bandwidth=low_bandwidth, select=select)

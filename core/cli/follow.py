@@ -1,0 +1,104 @@
+"""Following jobs to their end: what they print, each change of their state, and an exit code for scripts."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+import time
+from typing import TextIO
+
+from core.cli.common import job_line, seconds_in_words
+from core.home import Home
+from core.queue.request import ensure_runner
+from core.store.attempts import list_attempts
+from core.store.jobs import ENDED, JobRow, get_job
+
+POLL_SECONDS = 0.2
+QUIET_SECONDS = 15.0
+
+
+class LogTail:
+    """The lines a job has printed since it was last asked, over all its attempts."""
+
+    def __init__(self, home: Home, job_id: int) -> None:
+        self.run = home.run_dir(job_id)
+        self.offsets: dict[int, int] = {}
+        self.rest = b""
+
+    def lines(self) -> list[str]:
+        found = []
+        for attempt in self.run.attempts():
+            offset = self.offsets.get(attempt.number, 0)
+            try:
+                with attempt.log.open("rb") as file:
+                    file.seek(offset)
+                    new = file.read(1_000_000)
+            except FileNotFoundError:
+                continue
+            self.offsets[attempt.number] = offset + len(new)
+            *whole, self.rest = (self.rest + new).split(b"\n")
+            found += [printable(line.decode(errors="replace")) for line in whole]
+        return found
+
+
+def printable(line: str) -> str:
+    """A line as text: what could move the cursor or speak to the terminal is left out."""
+    line = line.rpartition("\r")[2] if "\r" in line.rstrip("\r") else line.rstrip("\r")
+    return "".join(character for character in line if character == "\t" or character.isprintable())
+
+
+def follow(home: Home, connection: sqlite3.Connection, job_ids: list[int], out: TextIO | None = None) -> list[JobRow]:
+    """Print what happens to jobs until the last has ended, and return them. Ctrl+C leaves them running."""
+    out = out or sys.stderr
+    tails = {job_id: LogTail(home, job_id) for job_id in job_ids}
+    said: dict[int, str] = {}
+    spoken = time.monotonic()
+    while True:
+        jobs = [get_job(connection, job_id) for job_id in job_ids]
+        for job in jobs:
+            for line in tails[job.id].lines():
+                print(f"{job.id:>4} │ {line}", file=out)
+                spoken = time.monotonic()
+            state = job.state if job.state in {"starting", "running"} else job_line(job)
+            if said.get(job.id) != state:
+                said[job.id] = state
+                print(job_line(job), file=out, flush=True)
+                spoken = time.monotonic()
+        if all(job.state in ENDED or stuck(job, jobs) for job in jobs):
+            return jobs
+        if time.monotonic() - spoken > QUIET_SECONDS:
+            spoken = time.monotonic()
+            # A runner that was killed is noticed by a shim, but a queue that only waits has none.
+            ensure_runner(home)
+            for job in jobs:
+                if job.state in {"starting", "running"}:
+                    print(job_line(job), file=out, flush=True)
+        time.sleep(POLL_SECONDS)
+
+
+def stuck(job: JobRow, jobs: list[JobRow]) -> bool:
+    """True for a job that waits for one of these that did not end well: it would wait for ever."""
+    ends = {other.id: other.state for other in jobs}
+    return job.state == "waiting" and any(ends.get(need) in ENDED - {"done"} for need in job.needs)
+
+
+def exit_code(connection: sqlite3.Connection, jobs: list[JobRow]) -> int:
+    """0 when all are done; else 2 for bad input, 3 for a gate, 1 for every other end of the first that did not end well."""
+    bad = next((job for job in jobs if job.state != "done"), None)
+    if bad is None:
+        return 0
+    attempts = list_attempts(connection, bad.id)
+    code = attempts[-1].exit_code if attempts and bad.state == "failed" else None
+    return code if code in {2, 3} else 1
+
+
+def wait_and_exit(home: Home, connection: sqlite3.Connection, job_ids: list[int]) -> int:
+    """`--wait`: follow, then the exit code. An interrupted wait leaves the jobs as they are and exits with 130."""
+    started = time.monotonic()
+    try:
+        jobs = follow(home, connection, job_ids)
+    except KeyboardInterrupt:
+        print("left running: `bakehouse queue list` shows them", file=sys.stderr)
+        return 130
+    print(f"after {seconds_in_words(time.monotonic() - started)}", file=sys.stderr)
+    return exit_code(connection, jobs)

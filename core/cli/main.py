@@ -1,0 +1,115 @@
+"""`bakehouse`: the group of commands, and what happens to an error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+
+from core import __version__
+from core.errors import BakehouseError
+
+# name: (module:command, help). The help stands here so that `--help` imports none of them.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "new": ("core.cli.new:new", "Make a project, or a task in it."),
+    "demo": ("core.cli.demo:demo", "Train a real small model and see who is better: the whole path once."),
+    "models": ("core.cli.models:models", "The base models that can be trained or compared."),
+    "train": ("core.cli.train:train", "Queue the training of an adapter."),
+    "bakeoff": ("core.cli.bakeoff:bakeoff", "Queue a comparison of models on a task's golden inputs."),
+    "results": ("core.cli.results:results", "Leaderboards of bake-offs, and the answers behind them."),
+    "export": ("core.cli.export:export", "Queue the merging of a trained adapter into its base."),
+    "queue": ("core.cli.queue:queue", "What runs, what waits and why; cancel, retry, hold, move, pause."),
+    "logs": ("core.cli.logs:logs", "What a job printed."),
+    "runs": ("core.cli.runs:runs", "Run directories: files, attempts, history; clean up."),
+    "gpu": ("core.cli.gpu:gpu", "What the card and the machine say."),
+    "config": ("core.cli.config:config", "Check what is written in a project."),
+    "runner": ("core.cli.runner:runner", "The process that runs the queue."),
+}
+
+
+class Commands(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """An unknown command is answered with the one that was meant."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(name, COMMANDS, n=1)
+            ctx.fail(f"no command `{name}`" + (f"; did you mean `{near[0]}`?" if near else ""))
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Without a command the console opens. `bakehouse COMMAND --help` has an example of each.",
+)
+@click.version_option(__version__, prog_name="bakehouse")
+@click.option("--project", type=click.Path(path_type=Path), help="Project folder, else the nearest one upwards.")
+@click.option("--low-bandwidth", is_flag=True, help="Five frames a second, for slow lines.")
+@click.pass_context
+def bakehouse(ctx: click.Context, project: Path | None, low_bandwidth: bool) -> None:
+    """Fine-tune language models on one GPU, prove which one deserves the job, run them on the same box."""
+    ctx.obj = {"project": project}
+    if ctx.invoked_subcommand is None:
+        from core.cli.console import open_console
+
+        open_console(project, low_bandwidth=low_bandwidth)
+
+
+def report(error: BakehouseError, as_json: bool) -> None:
+    """One error: a line on stderr, or with --json the document on stdout."""
+    if as_json:
+        print(json.dumps({"schema": 1, "error": error.to_json()}, ensure_ascii=False, indent=1))
+    else:
+        print(f"bakehouse: {error}", file=sys.stderr)
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """The entry point. Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 a gate, 4 not found, 130 interrupted."""
+    words = sys.argv[1:] if arguments is None else arguments
+    as_json = "--json" in words
+    try:
+        sys.exit(bakehouse.main(args=words, prog_name="bakehouse", standalone_mode=False) or 0)
+    except click.exceptions.Exit as leave:
+        sys.exit(leave.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except click.ClickException as wrong:
+        if as_json:
+            report(BakehouseError(wrong.format_message(), code="usage"), as_json)
+        else:
+            wrong.show()
+        sys.exit(2)
+    except BakehouseError as error:
+        report(error, as_json)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output left (`| head`): nothing more can be said, and nothing is wrong.
+        sys.stderr.close()
+        sys.exit(0)
