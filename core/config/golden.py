@@ -79,9 +79,14 @@ def load_golden(file: Path, root: Path) -> GoldenSet:
 def check_golden(file: Path, root: Path) -> tuple[GoldenSet | None, list[InputError]]:
     """The resolved golden set and no problem, or all problems, each with its line."""
     try:
-        document = _with_inputs(load_marked(file))
+        document = golden_document(file)
     except InputError as problem:
         return None, [problem]
+    return check_document(document, root)
+
+
+def check_document(document: Marked, root: Path) -> tuple[GoldenSet | None, list[InputError]]:
+    """`check_golden` of a document that is read already."""
     golden, wrong = check(GoldenSet, document)
     if golden is None:
         return None, wrong
@@ -96,8 +101,9 @@ def check_golden(file: Path, root: Path) -> tuple[GoldenSet | None, list[InputEr
     return (None, wrong) if wrong else (golden.model_copy(update={"inputs": inputs}), [])
 
 
-def _with_inputs(document: Marked) -> Marked:
-    """The file is a list of inputs, or a mapping with `inputs`."""
+def golden_document(file: Path) -> Marked:
+    """The file as a mapping with `inputs`; it may also be written as the list alone."""
+    document = load_marked(file)
     data = document.data
     if isinstance(data, list):
         lines = {("inputs", *path): line for path, line in document.lines.items()}

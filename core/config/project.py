@@ -17,7 +17,7 @@ from core.config.recipe import Recipe
 from core.config.settings import ProjectFile, Settings, load_settings
 from core.config.task import Task
 from core.config.validation import validate
-from core.config.yaml import Marked, found, load_mapping
+from core.config.yaml import KeyPath, Marked, found, load_mapping
 from core.errors import BakehouseError, InputError, NotFoundError
 
 PROJECT_FILE = "bakehouse.yaml"
@@ -126,7 +126,26 @@ class Project:
             message = f"the task `{task.name}` names no golden inputs"
             remedy = f"write `golden: golden/{task.name}.yaml`"
             raise InputError(message, code="no_golden", file=task.file, key="golden", remedy=remedy)
-        return load_golden(self.resolve(task.golden, task), self.owner(task).root)
+        file = self._named_file(task, ("golden",), task.golden)
+        return load_golden(file, self.owner(task).root)
+
+    def train_file(self, task: Task) -> Path:
+        """The training data of a task. InputError when the task names none or there is no such file."""
+        if task.data.train is None:
+            message = f"the task `{task.name}` names no training data"
+            remedy = f"write `data: {{train: {DATA}/{task.name}.train.jsonl}}`"
+            raise InputError(message, code="no_train_data", file=task.file, key="data.train", remedy=remedy)
+        return self._named_file(task, ("data", "train"), task.data.train)
+
+    def _named_file(self, task: Task, path: KeyPath, value: str) -> Path:
+        """The file that a task names at `path`; when it is missing, the error points into the task."""
+        file = self.resolve(value, task)
+        if file.is_file():
+            return file
+        message = f"there is no file {file}" if not file.is_dir() else f"{file} is a folder"
+        if task.file is None:
+            raise InputError(message, code="missing_file", file=file)
+        raise load_mapping(task.file).error(message, path, code="missing_file")
 
     def _names(self, folder: Path) -> list[str]:
         own = sorted(file.stem for file in (self.root / folder).glob("*.yaml") if not file.name.startswith("."))

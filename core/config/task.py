@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from core.bakeoff.checks import CheckDefinition
+from core.bakeoff.checks import CapturedEqualsCheck, CheckDefinition, capture_names
 from core.config.base import KeyedError, Loaded, Name, NonEmpty, Written
 
 
@@ -74,11 +74,18 @@ class Task(Loaded):
     }
 
     @model_validator(mode="after")
-    def _checks_have_ids_of_their_own(self) -> Task:
+    def _checks_fit_together(self) -> Task:
+        """Given ids differ, and what `captured_equals` compares is captured by a format check."""
         seen: dict[str, str] = {}
+        captured = capture_names(self.format)
         for part, checks in (("format", self.format), ("content", self.content)):
             for index, check in enumerate(checks):
                 where = f"{part}[{index}]"
                 if check.id is not None and (first := seen.setdefault(check.id, where)) != where:
                     raise KeyedError(f"the id `{check.id}` is that of {first} too", key=f"{part}.{index}.id")
+                if isinstance(check, CapturedEqualsCheck) and check.name not in captured:
+                    names = f"they capture {', '.join(sorted(captured))}" if captured else "they capture nothing"
+                    remedy = f"{names}; a group is written (?P<{check.name}>…)"
+                    message = f"no format check captures `{check.name}`"
+                    raise KeyedError(message, key=f"{part}.{index}.name", remedy=remedy)
         return self

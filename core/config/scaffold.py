@@ -1,0 +1,221 @@
+"""A new project and a new task: files to begin with. Nothing is overwritten, and nothing is set aside unasked."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.config.derive import Field, Lengths, comparison, expectation, fields, lengths, shared_system
+from core.config.golden import GoldenInput
+from core.config.project import DATA, GOLDEN, PROJECT_FILE, RECIPES, TASKS, Project
+from core.config.task import Sampling, Task, TaskData
+from core.config.templates import EXAMPLE_CHECKS, GOLDEN_HEAD, PROJECT, TASK
+from core.config.yaml_text import block, flow, scalar
+from core.data.examples import Example, find_leaks, load_examples
+from core.errors import InputError
+
+TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+def new_project(folder: Path) -> list[Path]:
+    """Make `folder` a project: `bakehouse.yaml` with an id of its own, and the folders. Returns the files written.
+
+    Raises InputError when it is one already, or cannot be written.
+    """
+    folder = folder.expanduser().absolute()
+    file = folder / PROJECT_FILE
+    if file.exists():
+        raise InputError("this is a project already", code="exists", file=file)
+    word = re.sub(r"[^a-z0-9]+", "-", folder.name.lower()).strip("-") or "project"
+    text = _fill(PROJECT, id=f"{word[:40]}-{secrets.token_hex(4)}", name=scalar(folder.name or word))
+    for place in (TASKS, RECIPES, DATA, GOLDEN):
+        _make_folder(folder / place)
+    return _write({file: text})
+
+
+def new_task(project: Project, name: str, *, examples: Path | None = None, hold_out: int = 0) -> list[Path]:
+    """Write a commented task, its golden file and its training data into the project. Returns the files written.
+
+    `examples`: JSONL lines to train on; they are copied, and lengths, system message and checks are worked out from them.
+    Data that lies in its place already is taken where it is. `hold_out`: so many of the lines become golden inputs and
+    are left out of the copy; what became of which line stands at the top of the golden file.
+
+    Raises InputError for a bad name, a file that is there already, and a line that cannot be used; then nothing is written.
+    """
+    if project.is_shipped:
+        remedy = "make one with `bakehouse new`, or go to its folder"
+        raise InputError("there is no project here to write into", code="no_project", remedy=remedy)
+    if not TASK_NAME.fullmatch(name):
+        message = f"expected a name of letters, digits, `-` and `_` that begins with a letter or digit, found {name!r}"
+        raise InputError(message, code="bad_name")
+    task_file, golden_file = project.root / TASKS / f"{name}.yaml", project.root / GOLDEN / f"{name}.yaml"
+    data_file = project.root / DATA / f"{name}.train.jsonl"
+    in_place = data_file.exists() and (examples is None or examples.resolve() == data_file.resolve())
+    if in_place and hold_out:
+        message = "lines are held out of a copy, and this file is where the copy goes"
+        raise InputError(message, code="exists", file=data_file, remedy="move it elsewhere and name it as the examples")
+    for file in (task_file, golden_file, *(() if in_place else (data_file,))):
+        if file.exists():
+            remedy = "take another name, or move the file away"
+            raise InputError("the file is there already", code="exists", file=file, remedy=remedy)
+    source = data_file if in_place and data_file.stat().st_size else examples
+    learnt = _learn(name, source, hold_out)
+    task = _task_text(name, learnt)
+    golden = _golden_text(name, learnt)
+    written = {task_file: task, golden_file: golden}
+    if not in_place:
+        written[data_file] = _without(source, {example.line for example in learnt.held_out}) if source else ""
+    return _write(written)
+
+
+@dataclass(frozen=True)
+class _Learnt:
+    """What the examples tell; without examples all is empty."""
+
+    source: Path | None = None
+    examples: tuple[Example, ...] = ()
+    held_out: tuple[Example, ...] = ()
+    lengths: Lengths | None = None
+    system: str | None = ""
+    fields: tuple[Field, ...] = ()
+
+
+def _learn(name: str, source: Path | None, hold_out: int) -> _Learnt:
+    if source is None:
+        if hold_out:
+            raise InputError("there are no examples to hold any out of", code="no_examples", remedy="name their file")
+        return _Learnt()
+    examples, _ = load_examples(source, Task(name=name, data=TaskData(system="keep")))
+    return _Learnt(
+        source,
+        tuple(examples),
+        tuple(_hold_out(examples, hold_out, source)),
+        lengths(examples),
+        shared_system(examples),
+        tuple(fields([example.completion for example in examples])),
+    )
+
+
+def _hold_out(examples: list[Example], number: int, source: Path) -> list[Example]:
+    """`number` examples spread evenly over the file, of one user turn each, whose input no other line repeats."""
+    if not number:
+        return []
+    step = len(examples) / number
+    first = [examples[int(index * step + step / 2)] for index in range(number)] if step >= 1 else []
+    chosen: list[Example] = []
+    for example in dict.fromkeys([*first, *examples]):
+        if len(chosen) == number:
+            return sorted(chosen, key=lambda chosen_one: chosen_one.line)
+        turns = [message for message in example.messages if message.role != "system"]
+        others = [other for other in examples if other.line != example.line]
+        if len(turns) == 1 and not find_leaks(others, [GoldenInput(id="x", input=turns[0].content)]):
+            chosen.append(example)
+    message = f"{number} lines were to be held out, {len(chosen)} have one user turn that no other line repeats"
+    raise InputError(message, code="too_few_examples", file=source)
+
+
+def _task_text(name: str, learnt: _Learnt) -> str:
+    sampling = Sampling(temperature=0.2)
+    why = "      # twice the longest answer you expect: none should lose by being cut off"
+    if learnt.lengths is not None:
+        found = learnt.lengths
+        sampling = Sampling(temperature=0.2, context_length=found.context_length, max_new_tokens=found.max_new_tokens)
+        why = (
+            f"  # twice the longest completion of your data: line {found.longest_line}, {found.longest_completion:,}"
+            " characters,\n                          # at 3 a token, rounded up"
+        )
+    return _fill(
+        TASK,
+        name=name,
+        system=block(learnt.system or "", 2) if learnt.system else "''",
+        system_note=_system_note(learnt),
+        context_length=str(sampling.context_length),
+        max_new_tokens=f"{sampling.max_new_tokens}{why}",
+        golden=f"{GOLDEN}/{name}.yaml",
+        train=f"{DATA}/{name}.train.jsonl",
+        keep="system: keep" if learnt.system is None else "# system: keep",
+        checks=_checks_text(learnt),
+    )
+
+
+def _system_note(learnt: _Learnt) -> str:
+    if learnt.system is None:
+        return "# Your lines have system messages of their own, and not the same: see `system: keep` below.\n"
+    if learnt.system:
+        return f"# It is the one that all {len(learnt.examples)} examples have.\n"
+    return ""
+
+
+def _checks_text(learnt: _Learnt) -> str:
+    if not learnt.fields:
+        return f"format:\n{EXAMPLE_CHECKS['format']}\ncontent:\n{EXAMPLE_CHECKS['content']}"
+    compared = [field for field in learnt.fields if field.values]
+    lines = [
+        f"# All {len(learnt.examples)} completions pass these checks, which were made from them: look at each, and take out",
+        "# what is mere chance.",
+        "format:",
+        *(f"  - {field.check()}" for field in learnt.fields),
+        EXAMPLE_CHECKS["format"],
+        "",
+    ]
+    if compared:
+        lines.append(
+            "# Against what `expect` of the golden input says: these are the parts that take few different values."
+        )
+    lines += ["content:", *(f"  - {comparison(field)}" for field in compared), EXAMPLE_CHECKS["content"]]
+    return "\n".join(lines)
+
+
+def _golden_text(name: str, learnt: _Learnt) -> str:
+    keys = [field.name for field in learnt.fields if field.values]
+    example_expect = (
+        flow(expectation(list(learnt.fields), learnt.examples[0].completion)) if keys else "{verdict: PASS}"
+    )
+    head = _fill(GOLDEN_HEAD, name=name, expect=example_expect)
+    if not learnt.held_out:
+        return head
+    assert learnt.source is not None
+    lines = ", ".join(str(example.line) for example in learnt.held_out)
+    text = f"{head}\n  # Held out of {learnt.source.name}, and so not in the training data: lines {lines}.\n"
+    for example in learnt.held_out:
+        text += f"  - id: line-{example.line}\n    input: {block(example.last_user, 6)}\n"
+        if expect := expectation(list(learnt.fields), example.completion):
+            text += f"    expect: {flow(expect)}\n"
+    return text
+
+
+def _without(source: Path, lines: set[int]) -> bytes:
+    """The file's bytes without these lines (from 1), ending in a newline."""
+    kept = [line for number, line in enumerate(source.read_bytes().split(b"\n"), start=1) if number not in lines]
+    return b"\n".join(kept).rstrip(b"\n") + b"\n"
+
+
+def _fill(template: str, **values: str) -> str:
+    for key, value in values.items():
+        template = template.replace(f"«{key}»", value)
+    return template
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise InputError(f"cannot be made: {problem.strerror}", code="not_writable", file=folder) from problem
+
+
+def _write(files: dict[Path, str] | dict[Path, str | bytes]) -> list[Path]:
+    """Write files that must not be there yet; when one cannot be written, those written before are taken back."""
+    written: list[Path] = []
+    for file, content in files.items():
+        _make_folder(file.parent)
+        try:
+            with file.open("xb") as target:
+                written.append(file)
+                target.write(content.encode() if isinstance(content, str) else content)
+        except OSError as problem:
+            for done in written:
+                done.unlink(missing_ok=True)
+            raise InputError(f"cannot be written: {problem.strerror}", code="not_writable", file=file) from problem
+    return written

@@ -1,0 +1,51 @@
+"""Text as it is written into YAML files for people: readable, and read back as the same text."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+from core.config.yaml import parse_scalar
+
+_PLAIN = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_ ./+-]*[A-Za-z0-9_./+-])?")
+
+
+def scalar(value: Any) -> str:
+    """A value on one line: plain where that is safe, else in quotes."""
+    if not isinstance(value, str):
+        return (
+            {True: "true", False: "false", None: "null"}[value]
+            if value is None or value is True or value is False
+            else str(value)
+        )
+    if _PLAIN.fullmatch(value) and parse_scalar(value) == value:
+        return value
+    if value.isprintable():
+        return "'" + value.replace("'", "''") + "'"
+    quoted: str = yaml.safe_dump(value, default_style='"', allow_unicode=True, width=10**9)
+    return quoted.rstrip("\n")
+
+
+def flow(mapping: dict[str, Any]) -> str:
+    """A mapping of scalars, or of lists of them, on one line."""
+    return "{" + ", ".join(f"{key}: {_item(value)}" for key, value in mapping.items()) + "}"
+
+
+def block(text: str, indent: int) -> str:
+    """Text behind `key: `, as a literal block whose lines stand `indent` deep where that keeps it as it is."""
+    body = text.removesuffix("\n")
+    lines = body.split("\n")
+    plain = all(line.isprintable() or line.replace("\t", "").isprintable() for line in lines)
+    if len(text) < 60 and "\n" not in text:
+        return scalar(text)
+    if not plain or not lines[0].strip() or lines[0][0].isspace() or not lines[-1].strip():
+        return scalar(text)
+    margin = " " * indent
+    head = "|" if text.endswith("\n") else "|-"
+    return "\n".join([head, *(margin + line if line else "" for line in lines)])
+
+
+def _item(value: Any) -> str:
+    return f"[{', '.join(scalar(item) for item in value)}]" if isinstance(value, list) else scalar(value)
