@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,11 +39,11 @@ def new_project(folder: Path) -> list[Path]:
 def new_task(project: Project, name: str, *, examples: Path | None = None, hold_out: int = 0) -> list[Path]:
     """Write a commented task, its golden file and its training data into the project. Returns the files written.
 
-    `examples`: JSONL lines to train on; they are copied, and lengths, system message and checks are worked out from them.
+    `examples`: JSONL lines to train on; they are copied; lengths, system message and checks are worked out from them.
     Data that lies in its place already is taken where it is. `hold_out`: so many of the lines become golden inputs and
     are left out of the copy; what became of which line stands at the top of the golden file.
 
-    Raises InputError for a bad name, a file that is there already, and a line that cannot be used; then nothing is written.
+    Raises InputError for a bad name, a file that is there already, a line that cannot be used; nothing is written then.
     """
     if project.is_shipped:
         remedy = "make one with `bakehouse new`, or go to its folder"
@@ -64,7 +65,7 @@ def new_task(project: Project, name: str, *, examples: Path | None = None, hold_
     learnt = _learn(name, source, hold_out)
     task = _task_text(name, learnt)
     golden = _golden_text(name, learnt)
-    written = {task_file: task, golden_file: golden}
+    written: dict[Path, str | bytes] = {task_file: task, golden_file: golden}
     if not in_place:
         written[data_file] = _without(source, {example.line for example in learnt.held_out}) if source else ""
     return _write(written)
@@ -117,22 +118,21 @@ def _hold_out(examples: list[Example], number: int, source: Path) -> list[Exampl
 
 
 def _task_text(name: str, learnt: _Learnt) -> str:
-    sampling = Sampling(temperature=0.2)
-    why = "      # twice the longest answer you expect: none should lose by being cut off"
-    if learnt.lengths is not None:
+    if learnt.lengths is None:
+        sampling = Sampling()
+        why = "twice the longest answer you expect: none should lose by being cut off"
+    else:
         found = learnt.lengths
-        sampling = Sampling(temperature=0.2, context_length=found.context_length, max_new_tokens=found.max_new_tokens)
-        why = (
-            f"  # twice the longest completion of your data: line {found.longest_line}, {found.longest_completion:,}"
-            " characters,\n                          # at 3 a token, rounded up"
-        )
+        sampling = Sampling(context_length=found.context_length, max_new_tokens=found.max_new_tokens)
+        why = f"twice the longest completion (line {found.longest_line}: {found.longest_completion:,} characters, 3 to a token)"
     return _fill(
         TASK,
         name=name,
         system=block(learnt.system or "", 2) if learnt.system else "''",
         system_note=_system_note(learnt),
         context_length=str(sampling.context_length),
-        max_new_tokens=f"{sampling.max_new_tokens}{why}",
+        max_new_tokens=str(sampling.max_new_tokens),
+        max_new_tokens_note=why,
         golden=f"{GOLDEN}/{name}.yaml",
         train=f"{DATA}/{name}.train.jsonl",
         keep="system: keep" if learnt.system is None else "# system: keep",
@@ -142,7 +142,10 @@ def _task_text(name: str, learnt: _Learnt) -> str:
 
 def _system_note(learnt: _Learnt) -> str:
     if learnt.system is None:
-        return "# Your lines have system messages of their own, and not the same: see `system: keep` below.\n"
+        return (
+            "# Your lines have different system messages, which training keeps (`system: keep` below). Golden inputs are\n"
+            "# asked with the one that stands here.\n"
+        )
     if learnt.system:
         return f"# It is the one that all {len(learnt.examples)} examples have.\n"
     return ""
@@ -153,8 +156,8 @@ def _checks_text(learnt: _Learnt) -> str:
         return f"format:\n{EXAMPLE_CHECKS['format']}\ncontent:\n{EXAMPLE_CHECKS['content']}"
     compared = [field for field in learnt.fields if field.values]
     lines = [
-        f"# All {len(learnt.examples)} completions pass these checks, which were made from them: look at each, and take out",
-        "# what is mere chance.",
+        f"# All {len(learnt.examples)} completions pass these checks, which were made from them: look at each, and",
+        "# take out what is mere chance.",
         "format:",
         *(f"  - {field.check()}" for field in learnt.fields),
         EXAMPLE_CHECKS["format"],
@@ -178,7 +181,7 @@ def _golden_text(name: str, learnt: _Learnt) -> str:
         return head
     assert learnt.source is not None
     lines = ", ".join(str(example.line) for example in learnt.held_out)
-    text = f"{head}\n  # Held out of {learnt.source.name}, and so not in the training data: lines {lines}.\n"
+    text = f"{head}  # Held out of {learnt.source.name}, and so not in the training data: lines {lines}.\n"
     for example in learnt.held_out:
         text += f"  - id: line-{example.line}\n    input: {block(example.last_user, 6)}\n"
         if expect := expectation(list(learnt.fields), example.completion):
@@ -205,7 +208,7 @@ def _make_folder(folder: Path) -> None:
         raise InputError(f"cannot be made: {problem.strerror}", code="not_writable", file=folder) from problem
 
 
-def _write(files: dict[Path, str] | dict[Path, str | bytes]) -> list[Path]:
+def _write(files: Mapping[Path, str | bytes]) -> list[Path]:
     """Write files that must not be there yet; when one cannot be written, those written before are taken back."""
     written: list[Path] = []
     for file, content in files.items():

@@ -34,11 +34,13 @@ thinking: off
 
 sampling:
   temperature: 0.2        # 0 gives the likeliest answer, and the same one each time
-  context_length: «context_length»    # tokens of prompt and answer together
+  # Tokens of prompt and answer together.
+  context_length: «context_length»
+  # «max_new_tokens_note».
   max_new_tokens: «max_new_tokens»
   repeat_penalty: 1.0     # 1 is none; a penalty harms answers that have a form to keep
 
-# How often each golden input is asked. Repeats show how steady a model is; more inputs, not more repeats, tell models apart.
+# How often each golden input is asked. Repeats show how steady a model is; to tell two models apart, add inputs instead.
 repeats: 3
 
 # What every candidate is asked; none of it may stand in the training data.
@@ -61,12 +63,13 @@ margin: 0.05
 #   partial: true     the share that is right, in place of 0 or 1
 #   message: TEXT     what the report says of an answer that fails
 # Patterns stand between single quotes, where a backslash is a backslash. Take out the `#` of what fits, and change it.
+
 «checks»
 """
 
 EXAMPLE_CHECKS = {
     "format": """\
-  # A heading of this level whose text matches; a named group (?P<verdict>…) is captured. `count`: how many there must be.
+  # A heading of this level whose text matches; a named group (?P<verdict>…) is captured. `count`: how many there are.
   # - {check: heading, level: 3, pattern: '^(?P<title>.+) — (?P<verdict>PASS|FAIL)$', count: 1}
   # A table with these columns and so many rows.
   # - {check: table, columns: [Criterion, Score, Reason], rows: 5}
@@ -82,8 +85,8 @@ EXAMPLE_CHECKS = {
 }
 
 GOLDEN_HEAD = """\
-# Golden inputs of the task «name»: every candidate is asked each of them, so choose what the job really meets, the hard
-# and the odd included (an empty input, a very long one, the wrong language). None may stand in the training data.
+# Golden inputs of the task «name»: every candidate is asked each of them, so choose what the job really meets, the
+# hard and the odd included (an empty input, a very long one, the wrong language). None may stand in the training data.
 # With 5 inputs no difference can ever be proved; 12 or more are a good beginning.
 #
 #   - id: short-complaint             # its name in tables

@@ -14,12 +14,10 @@ _PLAIN = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_ ./+-]*[A-Za-z0-9_./+-])?")
 
 def scalar(value: Any) -> str:
     """A value on one line: plain where that is safe, else in quotes."""
+    if value is None or isinstance(value, bool):
+        return {True: "true", False: "false", None: "null"}[value]
     if not isinstance(value, str):
-        return (
-            {True: "true", False: "false", None: "null"}[value]
-            if value is None or value is True or value is False
-            else str(value)
-        )
+        return str(value)
     if _PLAIN.fullmatch(value) and parse_scalar(value) == value:
         return value
     if value.isprintable():
@@ -37,7 +35,7 @@ def block(text: str, indent: int) -> str:
     """Text behind `key: `, as a literal block whose lines stand `indent` deep where that keeps it as it is."""
     body = text.removesuffix("\n")
     lines = body.split("\n")
-    plain = all(line.isprintable() or line.replace("\t", "").isprintable() for line in lines)
+    plain = all(line.replace("\t", "").isprintable() for line in lines)
     if len(text) < 60 and "\n" not in text:
         return scalar(text)
     if not plain or not lines[0].strip() or lines[0][0].isspace() or not lines[-1].strip():
