@@ -11,8 +11,10 @@ from core.gpu.source import SourceError
 
 _Value = TypeVar("_Value")
 _PCI = re.compile(r"([0-9a-f]{4,8}):([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])")
-# NVML_VALUE_NOT_AVAILABLE as unsigned numbers: a count of that many bytes is no measurement.
-_NOT_AVAILABLE = {2**64 - 1, 2**32 - 1}
+# NVML says "not available" by a number with all bits set. No card comes near these limits.
+_BYTES_LIMIT = 2**60
+_MILLIWATTS_LIMIT = 10_000_000
+_MHZ_LIMIT = 100_000
 
 
 class Nvml(Protocol):
@@ -114,7 +116,7 @@ def _read_device(library: Nvml, handle: Any, index: int) -> DeviceReading:
         power_watts=_watts(power),
         power_limit_watts=_watts(limit),
         temperature_edge_c=_number(get(library.nvmlDeviceGetTemperature, library.NVML_TEMPERATURE_GPU), high=200),
-        clock_mhz=_number(get(library.nvmlDeviceGetClockInfo, library.NVML_CLOCK_GRAPHICS)),
+        clock_mhz=_number(get(library.nvmlDeviceGetClockInfo, library.NVML_CLOCK_GRAPHICS), high=_MHZ_LIMIT),
         fan_percent=_number(get(library.nvmlDeviceGetFanSpeed), high=100),
     )
 
@@ -149,14 +151,14 @@ def _import() -> Nvml | None:
     return library
 
 
-def _number(value: Any, *, high: int = 2**62) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int) or value in _NOT_AVAILABLE:
+def _number(value: Any, *, high: int = _BYTES_LIMIT) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int):
         return None
     return value if 0 <= value <= high else None
 
 
 def _watts(milliwatts: Any) -> float | None:
-    number = _number(milliwatts)
+    number = _number(milliwatts, high=_MILLIWATTS_LIMIT)
     return None if number is None else number / 1000
 
 

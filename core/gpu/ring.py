@@ -19,7 +19,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import secrets
 import struct
 import zlib
 from collections.abc import Iterator
@@ -173,7 +172,7 @@ class TelemetryRing:
 
     def _create(self) -> tuple[int, _Header]:
         """A new file in place of what is there. Readers of the old one keep it whole: nothing is cut under them."""
-        header = _Header(self.slots, self.slot_bytes, secrets.randbits(63) or 1)
+        header = _Header(self.slots, self.slot_bytes, int.from_bytes(os.urandom(8), "little") or 1)
         temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
@@ -191,11 +190,8 @@ class TelemetryRing:
 
 def _read_header(descriptor: int) -> _Header | None:
     """The header, or None when the file is foreign, damaged, cut short or of another version."""
-    try:
-        data = os.pread(descriptor, _HEADER.size + _CRC.size, 0)
-        size = os.fstat(descriptor).st_size
-    except OSError:
-        return None
+    data = _pread(descriptor, _HEADER.size + _CRC.size, 0)
+    size = os.fstat(descriptor).st_size
     if len(data) < _HEADER.size + _CRC.size:
         return None
     magic, version, slots, slot_bytes, identity = _HEADER.unpack_from(data)
@@ -209,7 +205,7 @@ def _read_slot(descriptor: int, header: _Header, number: int) -> Sample | None:
     """The sample of that number, or None when its slot is torn or holds another."""
     if number < 1:
         return None
-    data = os.pread(descriptor, header.slot_bytes, _PAGE + number % header.slots * header.slot_bytes)
+    data = _pread(descriptor, header.slot_bytes, _PAGE + number % header.slots * header.slot_bytes)
     if _slot_number(data) != number:
         return None
     _, length, _ = _SLOT.unpack_from(data)
@@ -234,9 +230,9 @@ def _find_newest(descriptor: int, header: _Header) -> int:
     """The newest number whose slot is whole (0: none): the hinted one or its follower, else the best of all slots."""
 
     def number_at(slot: int) -> int:
-        return _slot_number(os.pread(descriptor, header.slot_bytes, _PAGE + slot * header.slot_bytes)) or 0
+        return _slot_number(_pread(descriptor, header.slot_bytes, _PAGE + slot * header.slot_bytes)) or 0
 
-    hint_data = os.pread(descriptor, _NEWEST.size, _NEWEST_OFFSET)
+    hint_data = _pread(descriptor, _NEWEST.size, _NEWEST_OFFSET)
     hint: int = _NEWEST.unpack(hint_data)[0] if len(hint_data) == _NEWEST.size else 0
     for number in (hint + 1, hint):
         if number and number_at(number % header.slots) == number:
@@ -264,6 +260,14 @@ def _encode(sample: Sample, room: int) -> bytes:
         else:
             raise ValueError(f"a sample of {len(payload)} bytes does not fit into a slot of {room}")
     return payload
+
+
+def _pread(descriptor: int, count: int, offset: int) -> bytes:
+    """The bytes there; none where reading fails (a folder, a pipe, a bad block), which counts as torn."""
+    try:
+        return os.pread(descriptor, count, offset)
+    except OSError:
+        return b""
 
 
 def _write(descriptor: int, data: bytes, offset: int) -> None:

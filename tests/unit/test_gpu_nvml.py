@@ -31,7 +31,7 @@ CARD = {
     "nvmlDeviceGetFanSpeed": 44,
     "nvmlDeviceGetComputeRunningProcesses": [SimpleNamespace(pid=311, usedGpuMemory=8_000_000_000)],
     "nvmlDeviceGetGraphicsRunningProcesses": [
-        SimpleNamespace(pid=311, usedGpuMemory=8_000_000_000),
+        SimpleNamespace(pid=311, usedGpuMemory=None),
         SimpleNamespace(pid=12, usedGpuMemory=None),
     ],
 }
@@ -116,11 +116,14 @@ def test_the_number_that_means_not_available_is_no_measurement() -> None:
     odd = {
         **CARD,
         "nvmlDeviceGetUtilizationRates": SimpleNamespace(gpu=2**32 - 1, memory=250),
+        "nvmlDeviceGetPowerUsage": 2**32 - 1,
+        "nvmlDeviceGetClockInfo": 2**32 - 1,
         "nvmlDeviceGetComputeRunningProcesses": [SimpleNamespace(pid=311, usedGpuMemory=2**64 - 1)],
         "nvmlDeviceGetGraphicsRunningProcesses": [],
     }
     (device,), (process,) = read_nvml(StandInForNvml(odd))
     assert (device.busy_percent, device.memory_busy_percent, process.vram_bytes) == (None, None, None)
+    assert (device.power_watts, device.clock_mhz) == (None, None)
 
 
 def test_a_lost_card_does_not_hide_the_other() -> None:
