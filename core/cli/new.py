@@ -1,0 +1,62 @@
+"""`bakehouse new`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from core.cli.common import find_project, json_option, print_json, project_option
+from core.errors import InputError
+
+
+@click.group()
+def new() -> None:
+    """Make a project, or a task in it."""
+
+
+@new.command(epilog="Example: bakehouse new project ~/notes")
+@click.argument("folder", type=click.Path(path_type=Path), default=Path())
+@json_option
+def project(folder: Path, as_json: bool) -> None:
+    """Make FOLDER a project: `bakehouse.yaml` with an id of its own, and the folders of its parts."""
+    from core.config.scaffold import new_project
+
+    say(new_project(folder), as_json, f"next: cd {folder} && bakehouse new task NAME --examples YOUR.jsonl")
+
+
+@new.command(epilog="Example: bakehouse new task titles --examples ~/titles.jsonl")
+@click.argument("name")
+@click.option(
+    "--examples",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="JSONL with `messages` or `prompt`/`completion`: becomes the task's training data.",
+)
+@project_option
+@json_option
+def task(name: str, examples: Path | None, project: Path | None, as_json: bool) -> None:
+    """Write a commented task, its golden inputs and its data into the project."""
+    from core.config.scaffold import new_task
+
+    found = find_project(project)
+    if found.is_shipped:
+        raise InputError(
+            "there is no project here to write the task into",
+            code="no_project",
+            file=Path.cwd(),
+            remedy="`bakehouse new project .` makes this folder one",
+        )
+    say(
+        new_task(found, name, examples=examples),
+        as_json,
+        "next: fill in what they ask for, then `bakehouse config check`",
+    )
+
+
+def say(written: list[Path], as_json: bool, then: str) -> None:
+    if as_json:
+        print_json({"written": [str(path) for path in written]})
+        return
+    for path in written:
+        print(f"written  {path}")
+    print(then)

@@ -1,0 +1,122 @@
+"""`bakehouse queue`: what runs, what waits and why, and every act on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from core.cli.common import by, job_line, json_option, opened, print_json
+from core.home import Home
+from core.queue.request import request
+from core.store.commands import CommandKind
+
+
+@click.group()
+def queue() -> None:
+    """What runs, what waits and why; cancel, retry, hold, release, move, pause, resume."""
+
+
+@queue.command("list", epilog="Example: bakehouse queue list --all --json")
+@click.option("--all", "everything", is_flag=True, help="Every ended job, too.")
+@json_option
+def list_(everything: bool, as_json: bool) -> None:
+    """The active jobs, the waiting ones in their order, and the last that ended."""
+    from core.queue.runner import runner_status
+    from core.store.jobs import list_jobs, queue_state
+
+    home = Home.find()
+    with opened(home) as connection:
+        jobs = list_jobs(connection, limit=-1 if everything else 40)
+        state = queue_state(connection)
+    alive = runner_status(home).alive
+    if as_json:
+        paused = {"paused": state.paused, "reason": state.reason, "author": state.author}
+        print_json({"queue": paused, "runner_alive": alive, "jobs": [job.to_json() for job in jobs]})
+        return
+    if state.paused:
+        print(f"‖ paused by {state.author}" + (f": {state.reason}" if state.reason else ""))
+    if not alive and any(job.state in {"waiting", "ready"} and not job.held for job in jobs):
+        print("▲ no runner lives: nothing starts until `bakehouse runner start`")
+    for job in jobs:
+        print(job_line(job))
+    if not jobs:
+        print("no jobs yet: `bakehouse demo` or `bakehouse train` makes some")
+
+
+def act(kind: CommandKind, job_ids: tuple[int, ...], as_json: bool, arguments: dict[str, Any] | None = None) -> None:
+    """Ask for the same of several jobs and show what became of each."""
+    from core.store.jobs import get_job
+
+    home = Home.find()
+    for job_id in job_ids:
+        request(home, kind, job_id, arguments, by=by())
+    with opened(home) as connection:
+        jobs = [get_job(connection, job_id) for job_id in job_ids]
+    if as_json:
+        print_json({"jobs": [job.to_json() for job in jobs]})
+    else:
+        for job in jobs:
+            print(job_line(job))
+
+
+JOBS = click.argument("job_ids", metavar="JOB...", type=int, nargs=-1, required=True)
+
+
+@queue.command(epilog="Example: bakehouse queue cancel 12")
+@JOBS
+@json_option
+def cancel(job_ids: tuple[int, ...], as_json: bool) -> None:
+    """End jobs: a running one stops at its next step, with a checkpoint."""
+    act("cancel", job_ids, as_json)
+
+
+@queue.command(epilog="Example: bakehouse queue retry 12")
+@JOBS
+@json_option
+def retry(job_ids: tuple[int, ...], as_json: bool) -> None:
+    """Queue jobs again that failed, were cancelled, interrupted or lost; they go on from their last checkpoint."""
+    act("retry", job_ids, as_json)
+
+
+@queue.command(epilog='Example: bakehouse queue hold 12 --reason "data not ready"')
+@JOBS
+@click.option("--reason", help="Shown beside the job.")
+@json_option
+def hold(job_ids: tuple[int, ...], reason: str | None, as_json: bool) -> None:
+    """Keep jobs from starting; a running one stops at its next step and waits."""
+    act("hold", job_ids, as_json, {"reason": reason})
+
+
+@queue.command(epilog="Example: bakehouse queue release 12")
+@JOBS
+@json_option
+def release(job_ids: tuple[int, ...], as_json: bool) -> None:
+    """Let held jobs go on."""
+    act("release", job_ids, as_json)
+
+
+@queue.command(epilog="Example: bakehouse queue move 12 first")
+@click.argument("job_id", metavar="JOB", type=int)
+@click.argument("to", type=click.Choice(["first", "last", "up", "down"]))
+@json_option
+def move(job_id: int, to: str, as_json: bool) -> None:
+    """Change a waiting job's place."""
+    act("move", (job_id,), as_json, {"to": to})
+
+
+@queue.command(epilog='Example: bakehouse queue pause --reason "gaming tonight"')
+@click.option("--reason", help="Shown beside the waiting jobs.")
+@json_option
+def pause(reason: str | None, as_json: bool) -> None:
+    """Start nothing more; what runs goes on."""
+    request(Home.find(), "pause", arguments={"reason": reason}, by=by())
+    print_json({"queue": {"paused": True, "reason": reason}}) if as_json else print("‖ paused: what runs goes on")
+
+
+@queue.command(epilog="Example: bakehouse queue resume")
+@json_option
+def resume(as_json: bool) -> None:
+    """Start jobs again."""
+    request(Home.find(), "resume", by=by())
+    print_json({"queue": {"paused": False}}) if as_json else print("▶ resumed")

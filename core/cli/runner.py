@@ -1,0 +1,61 @@
+"""`bakehouse runner`."""
+
+from __future__ import annotations
+
+import click
+
+from core.cli.common import by, clock, json_option, print_json
+from core.home import Home
+from core.queue.runner import runner_status
+
+
+@click.group()
+def runner() -> None:
+    """The process that runs the queue: one a home, started by whoever needs it, ended when idle."""
+
+
+@runner.command(epilog="Example: bakehouse runner status --json")
+@json_option
+def status(as_json: bool) -> None:
+    """Whether it lives."""
+    found = runner_status(Home.find())
+    if as_json:
+        print_json(
+            {
+                "alive": found.alive,
+                "stopped": found.stopped,
+                "pid": found.pid,
+                "version": found.version,
+                "since": found.since,
+            }
+        )
+    elif found.alive:
+        print(f"▶ alive since {clock(found.since)}, pid {found.pid}, version {found.version}")
+    elif found.stopped:
+        print("■ stopped by you; `bakehouse runner start` or the next submission starts it")
+    else:
+        print("none: it starts when there is something to do")
+
+
+@runner.command(epilog="Example: bakehouse runner start")
+@json_option
+def start(as_json: bool) -> None:
+    """Start it, and lift a former stop."""
+    from core.queue.request import ensure_runner
+
+    ensure_runner(Home.find().create())
+    print_json({"started": True}) if as_json else print("▶ started")
+
+
+@runner.command(epilog="Example: bakehouse runner stop")
+@json_option
+def stop(as_json: bool) -> None:
+    """End it; what runs goes on, and nothing else starts until somebody asks for something."""
+    from core.queue.request import request
+
+    home = Home.find()
+    home.create()
+    home.runner_stopped.touch()
+    if runner_status(home).alive:
+        request(home, "stop-runner", by=by())
+    print_json({"stopped": True}) if as_json else print("■ stopped: what runs goes on")

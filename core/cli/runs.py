@@ -1,0 +1,100 @@
+"""`bakehouse runs`."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+import click
+
+from core.cli.common import clock, gigabytes, job_line, json_option, opened, print_json, seconds_in_words
+from core.errors import BakehouseError
+from core.home import Home, RunDir
+from core.store.attempts import list_attempts
+from core.store.jobs import ACTIVE, ENDED, get_job, history, list_jobs
+from core.store.results import list_artefacts
+
+
+@click.group()
+def runs() -> None:
+    """Run directories: all files of a job, its attempts, and what became of it."""
+
+
+def size(folder: Path) -> int:
+    """Bytes of a folder's files."""
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+@runs.command("list", epilog="Example: bakehouse runs list --json")
+@json_option
+def list_(as_json: bool) -> None:
+    """Every job's folder, its size and its state."""
+    home = Home.find()
+    with opened(home) as connection:
+        rows = [(job, home.run_dir(job.id).path) for job in list_jobs(connection, limit=-1)]
+    if as_json:
+        document = [{"job": job.id, "state": job.state, "path": str(path), "bytes": size(path)} for job, path in rows]
+        print_json({"runs": document})
+        return
+    for job, path in rows:
+        print(f"{job.id:>4}  {job.state:<11} {gigabytes(size(path)):>8}  {path}")
+
+
+@runs.command(epilog="Example: bakehouse runs show 2")
+@click.argument("job_id", metavar="JOB", type=int)
+@json_option
+def show(job_id: int, as_json: bool) -> None:
+    """A job's history, attempts and artefacts."""
+    home = Home.find()
+    with opened(home) as connection:
+        job = get_job(connection, job_id)
+        attempts = list_attempts(connection, job_id)
+        changes = history(connection, job_id)
+        made = list_artefacts(connection, job_id)
+    run = home.run_dir(job_id)
+    if as_json:
+        print_json(
+            {
+                "job": job.to_json(),
+                "path": str(run.path),
+                "attempts": [attempt.__dict__ for attempt in attempts],
+                "history": [change.__dict__ for change in changes],
+                "artefacts": [{**row.__dict__, "path": str(row.path)} for row in made],
+            }
+        )
+        return
+    print(job_line(job))
+    print(f"folder   {run.path} ({gigabytes(size(run.path))})")
+    for attempt in attempts:
+        took = seconds_in_words((attempt.ended_at or time.time()) - attempt.created_at)
+        print(f"attempt  {attempt.number}: {attempt.outcome or 'living'}, {took}, {attempt.protection}")
+    for row in made:
+        print(f"made     {row.kind} {row.sha256[:12]}, {gigabytes(row.bytes)}, {row.path}")
+    for change in changes:
+        arrow = f"{change.from_state} → {change.to_state}" if change.from_state else change.to_state
+        print(f"{clock(change.time):>8}  {arrow:<22} {change.reason}  [{change.author}]")
+
+
+@runs.command(epilog="Example: bakehouse runs clean 12 13")
+@click.argument("job_ids", metavar="JOB...", type=int, nargs=-1, required=True)
+@json_option
+def clean(job_ids: tuple[int, ...], as_json: bool) -> None:
+    """Remove the checkpoints of ended jobs. Logs, results, answers and artefacts stay; a retry then begins anew."""
+    home = Home.find()
+    freed = 0
+    with opened(home) as connection:
+        for job_id in job_ids:
+            job = get_job(connection, job_id)
+            if job.state not in ENDED:
+                stage = "it runs" if job.state in ACTIVE else "it goes on from them"
+                raise BakehouseError(f"job {job_id} is {job.state}: its checkpoints stay, {stage}", code="wrong_state")
+            freed += drop_checkpoints(home.run_dir(job_id))
+    print_json({"freed_bytes": freed}) if as_json else print(f"{gigabytes(freed)} freed")
+
+
+def drop_checkpoints(run: RunDir) -> int:
+    """Remove a run's checkpoints; returns their bytes."""
+    freed = size(run.checkpoints)
+    shutil.rmtree(run.checkpoints, ignore_errors=True)
+    return freed
