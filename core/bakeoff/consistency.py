@@ -28,7 +28,7 @@ def worst_of(scores: Sequence[Sequence[float]]) -> float | None:
 
 
 def pass_hat(passes: Sequence[Sequence[bool]], k: int) -> float | None:
-    """pass^k: the chance that k answers to an input all pass: the mean over inputs of C(c, k)/C(n, k) (arXiv 2406.12045).
+    """pass^k: the chance that k answers to an input all pass: the mean of C(c, k)/C(n, k) over inputs (2406.12045).
 
     Inputs with fewer than k answers are left out; None when none is left.
     """

@@ -222,7 +222,7 @@ def mcnemar(only_ours: int, only_theirs: int) -> float:
 
 
 def minimum_detectable_effect(deviation: float | None, n: int) -> float | None:
-    """The difference that n clusters show with 80 % power at the 5 % level: (t₀.₉₇₅ + t₀.₈)·s/√n; None: not estimable."""
+    """The difference that n clusters show with 80 % power at 5 %: (t₀.₉₇₅ + t₀.₈)·s/√n; None when not estimable."""
     if not deviation or n < 2:
         return None
     return _both_quantiles(n) * deviation / math.sqrt(n)

@@ -1,0 +1,211 @@
+"""The rows of a leaderboard: what one candidate did, over all inputs and check by check."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from core.bakeoff.cells import Cell, Cells
+from core.bakeoff.consistency import agreement, pass_hat, repeatability, worst_of
+from core.bakeoff.scoring import Part, PlannedCheck, parse_answer
+from core.bakeoff.statistics import Interval, mcnemar, of_scores, t_interval, wilson
+
+if TYPE_CHECKING:
+    from core.config.golden import GoldenInput
+    from core.config.task import Task
+
+_PASSED = 1 - 1e-9
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why answers lost points, and how many did for that reason."""
+
+    detail: str
+    count: int
+
+
+@dataclass(frozen=True)
+class CheckSummary:
+    """One check over all answers of a candidate.
+
+    `mean` is over inputs; `interval` is Wilson's, for a check that only says 0 or 1; `worst_by_input` has the worst
+    repeat of each golden input (None without an answer); `p_to_incumbent` is McNemar's, on whether most repeats of an
+    input pass, and is not adjusted: it is for looking, not for deciding.
+    """
+
+    id: str
+    part: Part
+    mean: float | None
+    interval: Interval | None
+    faulty: int
+    reasons: tuple[Reason, ...]
+    worst_by_input: tuple[float | None, ...]
+    p_to_incumbent: float | None
+
+
+@dataclass(frozen=True)
+class CandidateRow:
+    """One candidate. Scores, `worst` and the intervals are in [0, 1]; None where there is nothing to tell.
+
+    `consistency` is the share of inputs whose repeats give the same parsed output, `worst` the mean of the worst
+    repeats, `pass_k` the share of inputs that all repeats pass, `repeatability_sd` the standard deviation between
+    repeats; these are of the format score, or of the content score when the task has no format checks.
+    `seconds_per_answer` and the speeds are amortised over the batches. `missing` counts cells without a scored answer,
+    `at_limit` answers that were cut at `max_new_tokens`.
+    """
+
+    name: str
+    form: str | None
+    incumbent: bool
+    tied: bool
+    format_score: float | None
+    content_score: float | None
+    format_interval: Interval
+    content_interval: Interval
+    consistency: float | None
+    worst: float | None
+    pass_k: float | None
+    repeatability_sd: float | None
+    seconds_per_answer: float | None
+    tokens_per_second: float | None
+    characters_per_second: float | None
+    completion_tokens: float | None
+    batch_size: int | None
+    answers: int
+    expected: int
+    missing: int
+    at_limit: int
+    faults: Mapping[str, int]
+    checks: tuple[CheckSummary, ...]
+    reasons: tuple[Reason, ...]
+
+    @property
+    def score(self) -> float | None:
+        """The score that leads: format, or content when the task has no format checks."""
+        return self.content_score if self.format_score is None else self.format_score
+
+    @property
+    def interval(self) -> Interval:
+        """The interval of `score`."""
+        return self.content_interval if self.format_score is None else self.format_interval
+
+
+def build_row(
+    task: Task,
+    inputs: Sequence[GoldenInput],
+    plan: Sequence[PlannedCheck],
+    cells: Cells,
+    incumbent: Cells,
+    *,
+    form: str | None,
+    tied: bool,
+    repeats: int,
+    leading: Part,
+) -> CandidateRow:
+    """The row of one candidate; `leading` is the part that the consistency figures are of."""
+    clusters = {item.id: item.source or item.id for item in inputs}
+    means: dict[Part, dict[str, float]] = {"format": cells.means("format"), "content": cells.means("content")}
+    led = [values for values in cells.part(leading).values() if values]
+    answers = [cell.answer for cell in cells.all]
+    seconds = sum(answer.seconds for answer in answers)
+    tokens = sum(answer.completion_tokens for answer in answers)
+    expected = len(inputs) * repeats
+    return CandidateRow(
+        name=cells.candidate,
+        form=form,
+        incumbent=cells is incumbent,
+        tied=tied,
+        format_score=_mean(means["format"].values()),
+        content_score=_mean(means["content"].values()),
+        format_interval=_interval(means["format"], clusters),
+        content_interval=_interval(means["content"], clusters),
+        consistency=agreement(_parsed(task, inputs, cells)) if repeats > 1 else None,
+        worst=worst_of(led),
+        pass_k=pass_hat([[value >= _PASSED for value in values] for values in led], repeats),
+        repeatability_sd=repeatability(led),
+        seconds_per_answer=seconds / len(answers) if answers else None,
+        tokens_per_second=tokens / seconds if seconds > 0 else None,
+        characters_per_second=sum(answer.characters for answer in answers) / seconds if seconds > 0 else None,
+        completion_tokens=tokens / len(answers) if answers else None,
+        batch_size=max((answer.batch_size for answer in answers), default=None),
+        answers=len(answers),
+        expected=expected,
+        missing=max(0, expected - len(answers)),
+        at_limit=sum(answer.finish == "length" for answer in answers),
+        faults=dict(Counter(cell.fault for cell in cells.all if cell.fault is not None)),
+        checks=tuple(_summary(check, inputs, clusters, cells, incumbent) for check in plan),
+        reasons=_reasons(cells.all, [check.id for check in plan]),
+    )
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    listed = list(values)
+    return fmean(listed) if listed else None
+
+
+def _interval(means: Mapping[str, float], clusters: Mapping[str, str]) -> Interval:
+    """The t interval of one candidate's own score, kept inside [0, 1]."""
+    if not means:
+        return Interval(None, None, "interval not estimable: no answers")
+    interval = t_interval(of_scores(means, clusters))
+    if interval.low is None or interval.high is None:
+        return interval
+    return Interval(max(0.0, interval.low), min(1.0, interval.high))
+
+
+def _parsed(task: Task, inputs: Sequence[GoldenInput], cells: Cells) -> list[list[object]]:
+    parsed: list[list[object]] = []
+    for item in inputs:
+        repeats: list[object] = []
+        for cell in cells.by_input[item.id]:
+            faulty = [name for name, score in cell.checks.items() if score.faulty]
+            repeats.append(parse_answer(task, item, cell.answer, faulty))
+        parsed.append(repeats)
+    return parsed
+
+
+def _summary(
+    check: PlannedCheck,
+    inputs: Sequence[GoldenInput],
+    clusters: Mapping[str, str],
+    cells: Cells,
+    incumbent: Cells,
+) -> CheckSummary:
+    values = cells.check(check.id)
+    means = {name: fmean(repeats) for name, repeats in values.items()}
+    binary = not check.definition.partial
+    units = len({clusters[name] for name in means})
+    p = None
+    if binary and cells is not incumbent and means:
+        p = _mcnemar(means, {name: fmean(repeats) for name, repeats in incumbent.check(check.id).items()})
+    return CheckSummary(
+        id=check.id,
+        part=check.part,
+        mean=_mean(means.values()),
+        # As many units as clusters: inputs of one source are no independent trials.
+        interval=wilson(fmean(means.values()) * units, units) if binary and units else None,
+        faulty=sum(cell.checks[check.id].faulty for cell in cells.all),
+        reasons=_reasons(cells.all, [check.id]),
+        worst_by_input=tuple(min(values[item.id]) if item.id in values else None for item in inputs),
+        p_to_incumbent=p,
+    )
+
+
+def _mcnemar(ours: Mapping[str, float], theirs: Mapping[str, float]) -> float | None:
+    shared = [(ours[name] > 0.5, theirs[name] > 0.5) for name in ours if name in theirs]
+    if not shared:
+        return None
+    return mcnemar(sum(a and not b for a, b in shared), sum(b and not a for a, b in shared))
+
+
+def _reasons(cells: Iterable[Cell], check_ids: Sequence[str]) -> tuple[Reason, ...]:
+    """Details by how many answers have them, the most frequent first; an answer counts once for a reason."""
+    counted: Counter[str] = Counter()
+    for cell in cells:
+        details = dict.fromkeys(cell.checks[name].detail for name in check_ids)
+        counted.update(detail for detail in details if detail)
+    return tuple(Reason(detail, count) for detail, count in counted.most_common())

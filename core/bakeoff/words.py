@@ -1,0 +1,190 @@
+"""The figures of a leaderboard in words: its headline, and notes on what they can't tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from core.bakeoff.comparison import RESOLVE, Comparison
+from core.bakeoff.rows import CandidateRow
+from core.bakeoff.scoring import Part
+from core.bakeoff.statistics import ALPHA, Interval
+
+if TYPE_CHECKING:
+    from core.config.task import Task
+
+MINUS = "−"
+DASH = "—"
+# Among equals, a candidate that is so many times as fast is worth a word.
+_FASTER = 1.2
+
+
+def of_five(score: float | None) -> str:
+    """A score in [0, 1] as n of 5: "4.83"."""
+    return DASH if score is None else f"{5 * score:.2f}"
+
+
+def signed(difference: float) -> str:
+    """A difference on the scale of five, with its sign: "+4.63", "−0.02", and "0.00" without one."""
+    text = f"{abs(5 * difference):.2f}"
+    if float(text) == 0:
+        return text
+    return f"{'+' if difference > 0 else MINUS}{text}"
+
+
+def bounds(interval: Interval) -> str:
+    """ "[4.31, 4.95]" on the scale of five, or the reason why there is none."""
+    if interval.low is None or interval.high is None:
+        return interval.reason or "interval not estimable"
+    low, high = (f"{5 * end:.2f}".replace("-", MINUS) for end in (interval.low, interval.high))
+    return f"[{low}, {high}]"
+
+
+def p_value(p: float) -> str:
+    """ "0.0005", two significant digits; "< 0.0001" below that."""
+    if p < 0.0001:
+        return "< 0.0001"
+    digits = 2 if p >= 0.1 else 3 if p >= 0.01 else 4
+    return f"{p:.{digits}f}"
+
+
+def count(number: int, noun: str) -> str:
+    """ "1 input", "13 inputs"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def score_of(row: CandidateRow, part: Part) -> float | None:
+    return row.format_score if part == "format" else row.content_score
+
+
+def interval_of(row: CandidateRow, part: Part) -> Interval:
+    return row.format_interval if part == "format" else row.content_interval
+
+
+def headline(
+    rows: Sequence[CandidateRow],
+    comparisons: Sequence[Comparison],
+    best: str | None,
+    incumbent: str | None,
+    parts: Sequence[Part],
+    inputs: int,
+    repeats: int,
+) -> str:
+    """One sentence: the best against the incumbent, or that against its best challenger, on the leading part."""
+    by_name = {row.name: row for row in rows}
+    if best is None or not parts:
+        return "No scored answers yet." if parts else "The task has no checks: there is nothing to compare."
+    leading = parts[0]
+    asked = f"{count(inputs, 'input')} × {repeats}"
+    other = best if best != incumbent else next((one.candidate for one in comparisons if one.part == leading), None)
+    compared = {one.candidate: one for one in comparisons if one.part == leading}
+    if other is None or other not in compared or incumbent is None:
+        row = by_name[best]
+        return f"{best} {of_five(score_of(row, leading))}/5 {bounds(interval_of(row, leading))}, {asked}"
+    one = compared[other]
+    theirs, held = (f"{name} {of_five(score_of(by_name[name], leading))}/5" for name in (other, incumbent))
+    if one.inputs != inputs:
+        asked = f"{one.inputs} of {count(inputs, 'input')} × {repeats}"
+    figures = f"{signed(one.difference)} {bounds(one.interval)}, p {p_value(one.p_adjusted)}, {asked}"
+    words = {
+        "better": f"{theirs} over {held}",
+        "worse": f"{theirs} below {held}",
+        "no_worse": f"{theirs}, no worse than {held}",
+        "tied": f"{theirs}, no difference shown from {held}",
+    }
+    return f"{words[one.verdict]}: {figures}"
+
+
+def notes(
+    task: Task,
+    rows: Sequence[CandidateRow],
+    tied: Sequence[str],
+    ties: Sequence[Comparison],
+    parts: Sequence[Part],
+    inputs: int,
+    clusters: int,
+    repeats: int,
+    unscored: Mapping[str, int],
+    strangers: int,
+) -> list[str]:
+    """What a reader must know before believing the figures, the gravest first."""
+    return [
+        *_missing(rows, unscored, strangers),
+        *_power(inputs, clusters, len(rows)),
+        *_tie(rows, tied, ties, parts, task.margin),
+        *_limits(task, rows),
+        *_faulty(rows),
+        *_repeats(task, repeats),
+    ]
+
+
+def _missing(rows: Sequence[CandidateRow], unscored: Mapping[str, int], strangers: int) -> Iterator[str]:
+    for row in rows:
+        if row.missing:
+            old = unscored.get(row.name)
+            rest = f" ({old} of them not scored by the checks as they are now)" if old else ""
+            missing = f"{row.missing} of {count(row.expected, 'answer')} missing{rest}"
+            yield f"{row.name}: {missing}; compared over what is there."
+    if strangers:
+        yield f"{count(strangers, 'answer')} left out: the golden set has no such input."
+
+
+def _power(inputs: int, clusters: int, candidates: int) -> Iterator[str]:
+    if 0 < clusters < inputs:
+        yield f"{inputs} inputs come from {count(clusters, 'source')}: they count as {clusters}."
+    least = min(1.0, 2 / 2**clusters) if clusters <= 20 else 0.0
+    if candidates > 1 and clusters and least > ALPHA:
+        enough = next(n for n in range(clusters, 21) if 2 / 2**n <= ALPHA)
+        what = "1 input" if clusters == 1 else f"{clusters} inputs"
+        yield (
+            f"{what} can never reach p {ALPHA}: the least possible is {p_value(least)}. "
+            f"Add {enough - clusters} for a least p of {p_value(2 / 2**enough)}."
+        )
+
+
+def _tie(
+    rows: Sequence[CandidateRow], tied: Sequence[str], ties: Sequence[Comparison], parts: Sequence[Part], margin: float
+) -> Iterator[str]:
+    if len(tied) < 2:
+        return
+    named = f"{', '.join(tied[:-1])} and {tied[-1]}"
+    close = [one for one in ties if one.candidate in tied and one.against in tied and one.part == parts[0]]
+    shown = [one.minimum_detectable for one in close if one.minimum_detectable is not None]
+    words = f"Tied set: {named}. No difference of at least {of_five(margin)} of 5 is shown"
+    if shown:
+        words += f"; so many inputs can show {of_five(max(shown))} of 5"
+    more = max((one.add_inputs for one in close if one.add_inputs is not None), default=0)
+    words += f"; add {count(more, 'input')} to resolve {of_five(RESOLVE)}." if more else "."
+    yield words
+    timed = [(row.seconds_per_answer, row.name) for row in rows if row.name in tied and row.seconds_per_answer]
+    if len(timed) > 1 and max(timed)[0] >= _FASTER * min(timed)[0]:
+        (fast, faster), (slow, slower) = min(timed), max(timed)
+        yield f"Prefer {faster}: {slow / fast:.1f} times as fast as {slower}, its equal."
+
+
+def _limits(task: Task, rows: Sequence[CandidateRow]) -> Iterator[str]:
+    limit = task.sampling.max_new_tokens
+    for row in rows:
+        if row.at_limit:
+            reached = f"{row.at_limit} of {count(row.answers, 'answer')} reached max_new_tokens ({limit:,})"
+            yield f"{row.name}: {reached}: score 0. Raise it if they were not rambling."
+        for fault, words in (("empty", "empty"), ("thinking", "with thinking in it")):
+            if row.faults.get(fault):
+                yield f"{row.name}: {row.faults[fault]} of {count(row.answers, 'answer')} {words}: score 0."
+
+
+def _faulty(rows: Sequence[CandidateRow]) -> Iterator[str]:
+    faulty: dict[str, int] = {}
+    for row in rows:
+        for check in row.checks:
+            if check.faulty:
+                faulty[check.id] = faulty.get(check.id, 0) + check.faulty
+    for name, number in faulty.items():
+        yield f"The check {name} could not be done on {count(number, 'answer')}, which score 0 there: see why."
+
+
+def _repeats(task: Task, repeats: int) -> Iterator[str]:
+    if repeats == 1:
+        yield "One repeat: nothing is known of consistency."
+    elif task.sampling.temperature == 0:
+        yield "At temperature 0 the repeats are one answer again: their agreement says nothing of consistency."
