@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +12,9 @@ from core.cli.common import clock, json_option, opened, print_json
 from core.cli.follow import printable
 from core.home import Home
 from core.store.results import bakeoff_answers, list_bakeoffs
+
+if TYPE_CHECKING:
+    from core.config.task import Task
 
 
 @click.command(epilog="Example: bakehouse results 3 --answers --input empty")
@@ -30,11 +35,12 @@ def results(
         elif answers:
             show_answers(connection, job_id, input_id, candidate, as_json)
         else:
+            task = None
             if rescore:
                 from core.bakeoff.stored import rescore as score_again
 
-                score_again(home, connection, job_id)
-            show_leaderboard(home, connection, job_id, as_json=as_json)
+                task = score_again(home, connection, job_id)
+            show_leaderboard(home, connection, job_id, as_json=as_json, task=task)
 
 
 def show_list(connection: sqlite3.Connection, as_json: bool) -> None:
@@ -48,16 +54,16 @@ def show_list(connection: sqlite3.Connection, as_json: bool) -> None:
         print("no bake-off yet: `bakehouse bakeoff TASK MODEL MODEL …` makes one")
 
 
-def show_leaderboard(home: Home, connection: sqlite3.Connection, job_id: int, *, as_json: bool) -> None:
-    """Print who is better, and how sure that is."""
+def show_leaderboard(
+    home: Home, connection: sqlite3.Connection, job_id: int, *, as_json: bool, task: Task | None = None
+) -> None:
+    """Print who is better, and how sure that is; under the task as it was submitted, or under `task`."""
     from core.bakeoff.stored import stored_leaderboard
 
-    board = stored_leaderboard(home, connection, job_id)
+    board = stored_leaderboard(home, connection, job_id, task)
     if as_json:
         print_json({"job": job_id, "leaderboard": board.to_json()})
         return
-    import shutil
-
     from core.bakeoff.report import render_text
 
     print(render_text(board, width=min(120, shutil.get_terminal_size((100, 40)).columns)))
