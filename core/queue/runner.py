@@ -10,11 +10,12 @@ import json
 import os
 import signal
 import sqlite3
+import sys
 import threading
 import time
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
 from core import __version__
 from core.errors import BakehouseError
@@ -41,9 +42,11 @@ from core.store.jobs import (
     set_reason,
 )
 
+if TYPE_CHECKING:
+    from core.config.settings import QueueSettings
+
 TICK_SECONDS = 0.2
 IDLE_SECONDS = 10.0
-STOP_GRACE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -71,13 +74,14 @@ def runner_status(home: Home) -> RunnerStatus:
 class Runner:
     """The work of one runner on one home."""
 
-    def __init__(self, home: Home, connection: sqlite3.Connection, *, pci: str | None) -> None:
+    def __init__(self, home: Home, connection: sqlite3.Connection, *, pci: str | None, settings: QueueSettings) -> None:
         self.home = home
+        self.settings = settings
         self.connection = connection
         self.pci = pci
         self.lease_path = leases.lease_path(home, pci)
         self.watch = Watch(home, connection)
-        self.ladder = StopLadder(stop_grace_seconds(), may_kill=pci is None)
+        self.ladder = StopLadder(settings.stop_grace_seconds, may_kill=pci is None)
         self.stop_asked = False
         self.idle_since: float | None = None
 
@@ -123,7 +127,7 @@ class Runner:
         now = circumstances(self.home, paused.reason if paused.paused else None, self.card_holder(jobs))
         pending = False
         for job in queued:
-            reason = hindrance(job, needed, now)
+            reason = hindrance(job, needed, now, self.settings.min_free_disk_bytes)
             if reason is None:
                 now = self.start(job, now)
                 pending = True
@@ -207,8 +211,15 @@ class Runner:
             stop.wait(TICK_SECONDS)
 
 
-def stop_grace_seconds() -> float:
-    return float(os.environ.get("BAKEHOUSE_STOP_GRACE_SECONDS", STOP_GRACE_SECONDS))
+def machine_settings(log: IO[str] = sys.stderr) -> QueueSettings:
+    """The queue's settings of this person on this machine; a broken settings file is told in the log, not a reason to die."""
+    from core.config.settings import QueueSettings, load_settings
+
+    try:
+        return load_settings().queue
+    except BakehouseError as error:
+        print(f"settings are not read: {error}", file=log, flush=True)
+        return QueueSettings()
 
 
 def consoles_open(home: Home) -> bool:
@@ -253,7 +264,7 @@ def main(home: Home) -> int:
     from core.queue.sampling import start_sampling
 
     pci = start_sampling(home, stop)
-    runner = Runner(home, connection, pci=pci)
+    runner = Runner(home, connection, pci=pci, settings=machine_settings())
     runner.run(stop)
     if runner.stop_asked:
         home.runner_stopped.touch()

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from core.home import Home
 from core.store.jobs import ACTIVE, ENDED, JobRow, get_job
 
-MIN_FREE_DISK_BYTES = 2_000_000_000
-
 
 @dataclass(frozen=True)
 class Hindrance:
@@ -42,7 +40,9 @@ def circumstances(home: Home, paused: str | None, card_holder: str | None) -> Ci
     )
 
 
-def hindrance(job: JobRow, needed: Mapping[int, JobRow], now: Circumstances) -> Hindrance | None:
+def hindrance(
+    job: JobRow, needed: Mapping[int, JobRow], now: Circumstances, min_free_disk_bytes: int
+) -> Hindrance | None:
     """What keeps a queued job from starting, the most lasting cause first; None when the way is free."""
     if job.held:
         return Hindrance(job.reason if job.reason.startswith("held") else "held by you", person=True)
@@ -54,8 +54,8 @@ def hindrance(job: JobRow, needed: Mapping[int, JobRow], now: Circumstances) -> 
         return Hindrance("after " + ", ".join(str(need.id) for need in open_needs))
     if now.paused is not None:
         return Hindrance("the queue is paused" + (f": {now.paused}" if now.paused else ""), person=True)
-    if now.disk_free_bytes < MIN_FREE_DISK_BYTES:
-        free, least = now.disk_free_bytes / 1e9, MIN_FREE_DISK_BYTES / 1e9
+    if now.disk_free_bytes < min_free_disk_bytes:
+        free, least = now.disk_free_bytes / 1e9, min_free_disk_bytes / 1e9
         return Hindrance(f"the disk: {free:.1f} GB free, {least:.1f} GB needed")
     if now.memory_available_bytes < job.host_memory_bytes:
         free, least = now.memory_available_bytes / 1e9, job.host_memory_bytes / 1e9
