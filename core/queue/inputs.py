@@ -16,6 +16,7 @@ from core.queue.spec import InputFile
 
 def keep_bytes(home: Home, content: bytes, name: str, source: str) -> InputFile:
     """Store content under its hash (once) and return where it lies. `source` says where it came from."""
+    home.create()
     digest = hashlib.sha256(content).hexdigest()
     folder = home.inputs / digest
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -31,6 +32,7 @@ def keep_file(home: Home, path: Path) -> InputFile:
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", code="unreadable", file=path) from error
+    home.create()
     if len(content) > shutil.disk_usage(home.root).free:
         raise InputError("there is no room for a copy of it", code="disk_full", file=home.root)
     return keep_bytes(home, content, path.name, str(path))

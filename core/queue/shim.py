@@ -99,7 +99,8 @@ def run_attempt(attempt: AttemptDir, start: dict[str, Any]) -> None:
     else:
         usage["left_behind"] = True
     write_json(attempt.exit_json, {**ended(job.returncode), "ended_at": time.time(), **usage})
-    start_runner(home, by_person=False)
+    if not runner_lives(home):
+        start_runner(home, by_person=False)
 
 
 def restore_default_signals() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 import sqlite3
+import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +32,8 @@ from core.store.results import import_answers, import_result
 
 RUNNER = "runner"
 ANSWERS_SECONDS = 1.0
+UNREADABLE = (KeyError, TypeError, ValueError, sqlite3.IntegrityError)
+"""What a file of a job that is not as this version expects it raises."""
 
 
 def fold(progress: Progress, event: dict[str, Any]) -> Progress:
@@ -170,15 +173,26 @@ class Watch:
         known, when = self.answers_seen.get(run.path, (0, 0.0))
         if not final and (size == known or time.monotonic() - when < ANSWERS_SECONDS):
             return
-        with transaction(self.connection):
-            import_answers(self.connection, job_id, run)
         self.answers_seen[run.path] = (size, time.monotonic())
+        try:
+            with transaction(self.connection):
+                import_answers(self.connection, job_id, run)
+        except UNREADABLE as error:
+            # The files stay, and can be read by a version that understands them; the queue must not stop for them.
+            print(f"job {job_id}: its answers are not imported: {error!r}", file=sys.stderr, flush=True)
 
     def finish(self, row: AttemptRow, run: RunDir, attempt: AttemptDir, seen: Observation) -> None:
         """Move the job on, import what it made and close its attempt, in one transaction."""
         self.read_answers(row.job_id, run, final=True)
         job = get_job(self.connection, row.job_id)
-        ending = judge(job, run, attempt, seen)
+        try:
+            self.close(job, row, judge(job, run, attempt, seen), run, seen)
+        except UNREADABLE as error:
+            reason = f"what it left cannot be read: {error!r}"
+            self.close(job, row, Ending("failed", "failed", reason), run, seen)
+        self.answers_seen.pop(run.path, None)
+
+    def close(self, job: JobRow, row: AttemptRow, ending: Ending, run: RunDir, seen: Observation) -> None:
         with transaction(self.connection):
             if ending.state == "done":
                 import_result(self.connection, job.id, run)
@@ -188,4 +202,3 @@ class Watch:
             change_state(self.connection, job.id, ending.state, ending.reason, RUNNER, held=int(ending.held))
             if ending.requeue is not None:
                 change_state(self.connection, job.id, "waiting", ending.requeue, RUNNER)
-        self.answers_seen.pop(run.path, None)
