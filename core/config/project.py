@@ -47,7 +47,7 @@ class Project:
             folder = explicit.expanduser().absolute()
             folder = folder.parent if folder.name == PROJECT_FILE else folder
             if not (folder / PROJECT_FILE).is_file():
-                remedy = "`bakehouse new` makes one"
+                remedy = "`bakehouse new project FOLDER` makes one"
                 raise InputError(f"no project: it has no {PROJECT_FILE}", code="no_project", file=folder, remedy=remedy)
             return load_project(folder)
         here = (start or Path.cwd()).absolute()

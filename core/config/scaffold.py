@@ -46,7 +46,7 @@ def new_task(project: Project, name: str, *, examples: Path | None = None, hold_
     Raises InputError for a bad name, a file that is there already, a line that cannot be used; nothing is written then.
     """
     if project.is_shipped:
-        remedy = "make one with `bakehouse new`, or go to its folder"
+        remedy = "`bakehouse new project FOLDER` makes one; or go to its folder"
         raise InputError("there is no project here to write into", code="no_project", remedy=remedy)
     if not TASK_NAME.fullmatch(name):
         message = f"expected a name of letters, digits, `-` and `_` that begins with a letter or digit, found {name!r}"
@@ -108,13 +108,17 @@ def _hold_out(examples: list[Example], number: int, source: Path) -> list[Exampl
     chosen: list[Example] = []
     for example in dict.fromkeys([*first, *examples]):
         if len(chosen) == number:
-            return sorted(chosen, key=lambda chosen_one: chosen_one.line)
+            break
         turns = [message for message in example.messages if message.role != "system"]
         others = [other for other in examples if other.line != example.line]
         if len(turns) == 1 and not find_leaks(others, [GoldenInput(id="x", input=turns[0].content)]):
             chosen.append(example)
-    message = f"{number} lines were to be held out, {len(chosen)} have one user turn that no other line repeats"
-    raise InputError(message, code="too_few_examples", file=source)
+    if len(chosen) < number:
+        message = f"{number} lines were to be held out, {len(chosen)} have one user turn that no other line repeats"
+        raise InputError(message, code="too_few_examples", file=source)
+    if len(chosen) == len(examples):
+        raise InputError("no line would be left to learn from", code="too_few_examples", file=source)
+    return sorted(chosen, key=lambda example: example.line)
 
 
 def _task_text(name: str, learnt: _Learnt) -> str:
@@ -124,7 +128,8 @@ def _task_text(name: str, learnt: _Learnt) -> str:
     else:
         found = learnt.lengths
         sampling = Sampling(context_length=found.context_length, max_new_tokens=found.max_new_tokens)
-        why = f"twice the longest completion (line {found.longest_line}: {found.longest_completion:,} characters, 3 to a token)"
+        longest = f"line {found.longest_line}: {found.longest_completion:,} characters"
+        why = f"twice the longest completion ({longest}, 3 to a token)"
     return _fill(
         TASK,
         name=name,

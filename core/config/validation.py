@@ -198,6 +198,9 @@ def _meant_value(expected: list[str], value: Any) -> str | None:
 
 def _nearest(word: str, choices: Iterable[str]) -> str | None:
     by_lower = {choice.lower(): choice for choice in choices}
+    longer = [choice for choice in by_lower if len(word) >= 3 and choice.startswith(word.lower())]
+    if len(longer) == 1:
+        return by_lower[longer[0]]
     near = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
     return by_lower[near[0]] if near else None
 
