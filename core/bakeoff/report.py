@@ -6,6 +6,7 @@ import textwrap
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 
+from core.bakeoff.comparison import RESOLVE
 from core.bakeoff.leaderboard import Leaderboard
 from core.bakeoff.rows import CandidateRow
 from core.bakeoff.scoring import Part
@@ -26,8 +27,9 @@ def render_text(leaderboard: Leaderboard, width: int = 100) -> str:
     width = max(width, MIN_WIDTH)
     blocks = [
         list(_title(leaderboard, width)),
-        list(_table(leaderboard, width)),
+        list(_scores(leaderboard, width)),
         list(_comparisons(leaderboard, width)),
+        list(_costs(leaderboard, width)),
         list(_checks(leaderboard, width)),
         list(_reasons(leaderboard, width)),
         [line for note in leaderboard.notes for line in _wrap(f"* {note}", width)],
@@ -42,52 +44,58 @@ def _title(board: Leaderboard, width: int) -> Iterator[str]:
     yield from _wrap(board.headline, width)
 
 
-def _table(board: Leaderboard, width: int) -> Iterator[str]:
+def _scores(board: Leaderboard, width: int) -> Iterator[str]:
+    columns: list[Column] = []
+    for part in board.parts:
+        columns.append((part, _score_column(part)))
+        if part == board.parts[0] and len(board.rows) > 1:
+            columns.append((f"to {_clip(plain(board.incumbent or DASH), 16)}", _difference_column(board, part)))
+    columns += [
+        ("worst", lambda row: of_five(row.worst)),
+        ("same", lambda row: DASH if row.consistency is None else f"{row.consistency:.2f}"),
+    ]
+    scale: Column = (_SCALE, lambda row: _draw(score_of(row, board.parts[0]), row.interval))
+    yield from _table(board, columns, width, last=scale if board.parts else None)
+    if any(row.tied for row in board.rows):
+        yield from _wrap("= tied set: the inputs show no difference between these", width)
+
+
+def _costs(board: Leaderboard, width: int) -> Iterator[str]:
+    columns: list[Column] = [
+        ("s/answer", lambda row: _number(row.seconds_per_answer, 2)),
+        ("tok/s", lambda row: _number(row.tokens_per_second, 0)),
+        ("char/s", lambda row: _number(row.characters_per_second, 0)),
+        ("tokens", lambda row: _number(row.completion_tokens, 0)),
+        ("answers", lambda row: str(row.answers)),
+        ("missing", lambda row: str(row.missing)),
+        ("cut", lambda row: str(row.at_limit)),
+        ("empty", lambda row: str(row.faults.get("empty", 0))),
+    ]
+    yield from _table(board, columns, width)
+    batch = max((row.batch_size or 0 for row in board.rows), default=0)
+    if batch > 1:
+        yield from _wrap(f"Times are shared out over batches of {batch}; tokens are those of a mean answer.", width)
+
+
+def _table(board: Leaderboard, columns: Sequence[Column], width: int, last: Column | None = None) -> Iterator[str]:
+    """A line a candidate; what does not fit is left out from the right, and `last` comes only where it still fits."""
     if not board.rows:
         return
-    columns = _columns(board)
     cells = [[title for title, _ in columns], *([show(row) for _, show in columns] for row in board.rows)]
     widths = [max(_width(line[i]) for line in cells) for i in range(len(columns))]
     name_width = min(_NAME_WIDTH, max(9, *(_width(plain(row.name)) for row in board.rows)))
-    # What does not fit is left out from the right: the order of the columns is the order of their weight.
     room = width - 2 - name_width
     shown = 0
     while shown < len(columns) and room >= 2 + widths[shown]:
         room -= 2 + widths[shown]
         shown += 1
-    drawn = room >= 2 + _SCALE_WIDTH and bool(board.parts)
-    for number, line in enumerate(cells):
-        row = None if number == 0 else board.rows[number - 1]
-        mark = " " if row is None else "=" if row.tied else ">" if row.name == board.best else " "
-        name = "candidate" if row is None else _clip(plain(row.name), name_width)
-        text = f"{mark} {_pad(name, name_width)}" + "".join(
-            "  " + " " * (widths[i] - _width(line[i])) + line[i] for i in range(shown)
-        )
-        if drawn:
-            text += "  " + (_SCALE if row is None else _draw(score_of(row, board.parts[0]), row.interval))
+    for line, row in zip(cells, (None, *board.rows), strict=True):
+        mark = "= " if row is not None and row.tied else "  "
+        text = mark + _pad("candidate" if row is None else _clip(plain(row.name), name_width), name_width)
+        text += "".join("  " + " " * (widths[i] - _width(line[i])) + line[i] for i in range(shown))
+        if last is not None and shown == len(columns) and room >= 2 + _SCALE_WIDTH:
+            text += "  " + (last[0] if row is None else last[1](row))
         yield text.rstrip()
-    if any(row.tied for row in board.rows):
-        yield from _wrap("= tied set: the inputs show no difference between these", width)
-
-
-def _columns(board: Leaderboard) -> list[Column]:
-    columns: list[Column] = []
-    for part in board.parts:
-        columns.append((part, _score_column(part)))
-        if part == board.parts[0] and len(board.rows) > 1:
-            columns.append((f"to {_clip(plain(board.incumbent or ''), 14)}", _difference_column(board, part)))
-    columns += [
-        ("worst", lambda row: of_five(row.worst)),
-        ("same", lambda row: DASH if row.consistency is None else f"{row.consistency:.2f}"),
-        ("s/answer", lambda row: _number(row.seconds_per_answer, 2)),
-        ("tok/s", lambda row: _number(row.tokens_per_second, 0)),
-        ("char/s", lambda row: _number(row.characters_per_second, 0)),
-        ("cut", lambda row: str(row.at_limit)),
-        ("missing", lambda row: str(row.missing)),
-    ]
-    if board.complete:
-        columns.pop()
-    return columns
 
 
 def _score_column(part: Part) -> Callable[[CandidateRow], str]:
@@ -135,12 +143,12 @@ def _comparisons(board: Leaderboard, width: int) -> Iterator[str]:
         if one.minimum_detectable is not None:
             figures += f", can show {of_five(one.minimum_detectable)}"
         if one.add_inputs:
-            figures += f", add {count(one.add_inputs, 'input')} to resolve 0.50"
+            figures += f", add {count(one.add_inputs, 'input')} to resolve {of_five(RESOLVE)}"
         yield from _wrap(f"{said}, {figures}", width)
 
 
 def _checks(board: Leaderboard, width: int) -> Iterator[str]:
-    """A line a check with the share of each candidate; the sign says better (+) or worse (−) by McNemar's test."""
+    """A line a check with the mean of each candidate, as many candidates beside each other as there is room for."""
     if not board.rows or not board.rows[0].checks:
         return
     label = min(20, max(len("check"), *(_width(check.id) for check in board.rows[0].checks)))

@@ -33,9 +33,9 @@ def signed(difference: float) -> str:
 
 
 def bounds(interval: Interval) -> str:
-    """ "[4.31, 4.95]" on the scale of five, or the reason why there is none."""
+    """The interval on the scale of five, as [4.31, 4.95], or the reason why there is none, in brackets."""
     if interval.low is None or interval.high is None:
-        return interval.reason or "interval not estimable"
+        return f"({interval.reason})"
     low, high = (f"{5 * end:.2f}".replace("-", MINUS) for end in (interval.low, interval.high))
     return f"[{low}, {high}]"
 

@@ -10,6 +10,9 @@ from pydantic import Field
 
 from core.bakeoff.checks.base import BaseDefinition, Captures, CheckFault, CheckResult, lookup
 
+# A detail is a reason that is counted and shown in a line; a group can capture a whole page.
+MAX_SHOWN = 40
+
 
 class CapturedEqualsCheck(BaseDefinition):
     """`tolerance` is how far a captured number may be from the expected one."""
@@ -68,4 +71,9 @@ def _why(definition: CapturedEqualsCheck, captured: list[str], expected: list[An
     if len(captured) != len(expected):
         return f"{len(captured)} × {definition.name}, {len(expected)} expected"
     at = agree.index(False)
-    return f"{captured[at]} where {_shown(expected[at])} is expected"
+    return f"{_clip(captured[at])} where {_clip(_shown(expected[at]))} is expected"
+
+
+def _clip(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= MAX_SHOWN else f"{line[: MAX_SHOWN - 1]}…"

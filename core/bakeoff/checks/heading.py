@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from core.bakeoff.checks.base import (
     BaseDefinition,
@@ -29,6 +29,12 @@ class HeadingCheck(BaseDefinition):
     pattern: Pattern
     count: Count = 1
     case_sensitive: bool = True
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, pattern: str) -> str:
+        compile_pattern(pattern)
+        return pattern
 
     def group_names(self) -> tuple[str, ...]:
         return tuple(compile_pattern(self.pattern).groupindex)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from core.bakeoff.checks.base import BaseDefinition, Captures, CheckResult, Count, count_share, resolve_count
 from core.bakeoff.checks.patterns import Flag, Pattern, Stopwatch, collect_groups, compile_pattern, find_all
@@ -13,16 +13,18 @@ from core.bakeoff.checks.patterns import Flag, Pattern, Stopwatch, collect_group
 
 class RegexCheck(BaseDefinition):
     check: Literal["regex"]
+    # Before the pattern: that is compiled with its flags when it is validated.
+    flags: tuple[Flag, ...] = Field(default=(), strict=False)
     pattern: Pattern
     multiline: bool = False
     count: Count | None = None
     case_sensitive: bool = True
-    flags: tuple[Flag, ...] = Field(default=(), strict=False)
 
-    @model_validator(mode="after")
-    def _compiles_with_its_flags(self) -> Self:
-        compile_pattern(self.pattern, flags=self.flags)
-        return self
+    @field_validator("pattern")
+    @classmethod
+    def _compiles_with_its_flags(cls, pattern: str, info: ValidationInfo) -> str:
+        compile_pattern(pattern, flags=info.data.get("flags", ()))
+        return pattern
 
     def group_names(self) -> tuple[str, ...]:
         return tuple(compile_pattern(self.pattern, flags=self.flags).groupindex)
@@ -40,10 +42,11 @@ def score_regex(
     )
     matches = list(find_all(pattern, text, Stopwatch(timeout)))
     found = collect_groups(matches)
+    what = definition.id or "the pattern"
     if definition.count is None:
-        return CheckResult(1.0, "", found) if matches else CheckResult(0.0, "the pattern is not found", found)
+        return CheckResult(1.0, "", found) if matches else CheckResult(0.0, f"{what} is not found", found)
     expected = resolve_count(definition.count, expect)
     if len(matches) == expected:
         return CheckResult(1.0, "", found)
     share = count_share(len(matches), expected) if definition.partial else 0.0
-    return CheckResult(share, f"the pattern is found {len(matches)} ×, {expected} expected", found)
+    return CheckResult(share, f"{what} is found {len(matches)} ×, {expected} expected", found)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from core.bakeoff.checks.base import BaseDefinition, Captures, CheckResult, Count, count_share, resolve_count
+from core.bakeoff.checks.base import BaseDefinition, Captures, CheckResult, Count, resolve_count
 
 if TYPE_CHECKING:
     from core.bakeoff.checks.markdown import Document, Table
@@ -26,8 +26,8 @@ def score_table(
 ) -> CheckResult:
     """1 when exactly `count` tables have the columns, in this order, and each of them has `rows` body rows.
 
-    Tables with other columns are no fault of this check. Partial: tables that are right over the tables that have the
-    columns or are asked for, whichever are more.
+    Tables with other columns are no fault of this check. Partial: the right tables that are asked for, over the
+    tables that have the columns or are asked for, whichever are more.
     """
     from core.bakeoff.checks.markdown import parse
 
@@ -39,7 +39,7 @@ def score_table(
     good = len(right) == len(named) == expected
     if good:
         return CheckResult(1.0)
-    share = count_share(len(right), max(len(named), expected)) if definition.partial else 0.0
+    share = min(len(right), expected) / max(len(named), expected) if definition.partial else 0.0
     return CheckResult(share, _why(definition, document, named, right, rows, expected))
 
 

@@ -1,0 +1,88 @@
+"""The checks `contains_any`, `contains_all`, `not_contains`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.bakeoff.checks import ContainsAllCheck, ContainsAnyCheck, NotContainsCheck, build
+from core.bakeoff.checks.base import CheckResult
+
+KINDS = {"contains_any": ContainsAnyCheck, "contains_all": ContainsAllCheck, "not_contains": NotContainsCheck}
+
+
+def score(check: str, text: str, values: object, expect: dict[str, Any] | None = None, **keys: Any) -> CheckResult:
+    return build(KINDS[check].model_validate({"check": check, "values": values, **keys})).score(text, expect or {})
+
+
+@pytest.mark.parametrize(
+    ("check", "text", "value"),
+    [
+        ("contains_any", "tea", 1),
+        ("contains_any", "water", 0),
+        ("contains_all", "tea", 0),
+        ("contains_all", "milk and tea", 1),
+        ("not_contains", "water", 1),
+        ("not_contains", "tea", 0),
+    ],
+)
+def test_any_all_or_none_of_the_values_are_there(check: str, text: str, value: float) -> None:
+    assert score(check, text, ["tea", "milk"]).value == value
+
+
+def test_case_does_not_matter_unless_it_is_told_to() -> None:
+    assert score("contains_any", "TEA", ["tea"]).value == 1
+    assert score("contains_any", "TEA", ["tea"], case_sensitive=True).value == 0
+    assert score("contains_any", "STRASSE", ["Straße"]).value == 1
+
+
+def test_letters_are_equal_however_they_are_composed() -> None:
+    assert score("contains_any", "cafe\u0301", ["caf\u00e9"], case_sensitive=True).value == 1
+
+
+def test_values_are_no_patterns() -> None:
+    assert score("contains_any", "abc", ["a.c"]).value == 0
+
+
+@pytest.mark.parametrize("words", [["tea", "milk"], ("tea", "milk")])
+def test_values_may_come_from_the_golden_input(words: object) -> None:
+    assert score("contains_all", "tea, milk", "expect.words", {"words": words}).value == 1
+    assert score("contains_all", "tea", "expect.words", {"words": words}).value == 0
+
+
+def test_a_single_expected_value_is_a_list_of_one() -> None:
+    assert score("contains_all", "it costs 14", "expect.price", {"price": 14}).value == 1
+
+
+@pytest.mark.parametrize("words", [[], None, {"a": 1}, [""], [["a"]]])
+def test_an_expectation_that_is_no_list_of_strings_makes_the_check_faulty(words: object) -> None:
+    result = score("not_contains", "tea", "expect.words", {"words": words})
+    assert (result.value, result.faulty) == (0, True)
+
+
+def test_a_golden_input_without_the_key_makes_the_check_faulty() -> None:
+    assert score("contains_any", "tea", "expect.words", {}).detail == "the golden input has no expect.words"
+
+
+def test_partial_gives_the_share_that_is_right() -> None:
+    values = ["tea", "milk", "salt", "oil"]
+    assert score("contains_all", "tea", values, partial=True).value == 0.25
+    assert score("not_contains", "tea", values, partial=True).value == 0.75
+    assert score("contains_any", "tea", values, partial=True).value == 1
+
+
+def test_the_detail_names_what_is_wrong() -> None:
+    assert score("contains_any", "x", ["tea", "milk"]).detail == "none of “tea”, “milk”"
+    assert score("contains_all", "tea", ["tea", "milk"]).detail == "“milk” missing"
+    assert score("not_contains", "tea", ["tea", "milk"]).detail == "“tea” not wanted"
+    assert score("contains_all", "x", ["a", "b", "c", "d", "e"]).detail == "“a”, “b”, “c” and 2 more missing"
+
+
+@given(st.text(), st.lists(st.text(min_size=1), min_size=1))
+def test_what_is_wanted_and_what_is_not_wanted_are_opposites(text: str, values: list[str]) -> None:
+    found = score("contains_any", text, values).value
+    assert found == 1 - score("not_contains", text, values).value
+    assert score("contains_all", text, values).value <= found
