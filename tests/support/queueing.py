@@ -3,39 +3,66 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
+import sqlite3
 import stat
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from core.config.model import ModelEntry
 from core.config.project import Project, shipped
 from core.home import AttemptDir, Home
+from core.queue.identity import start_ticks
 from core.queue.observe import job_process
 from core.queue.request import ensure_runner, request
 from core.queue.runner import runner_status
 from core.queue.spec import PullSpec
 from core.queue.submit import store
+from core.store.attempts import AttemptRow, list_attempts
+from core.store.commands import CommandKind
 from core.store.database import open_database
-from core.store.jobs import ENDED, JobRow, get_job, history
+from core.store.jobs import ENDED, JobRow, Lane, Transition, get_job, history
 
 STANDIN = Path(__file__).with_name("standin_job.py")
 CHECKOUT = Path(__file__).parents[2]
 AUTHOR = "tester"
 
+T = TypeVar("T")
 
-def wait_until(condition: Callable[[], object], seconds: float = 20.0, what: str = "") -> object:
-    """Poll until something is true; fails with what was waited for."""
+
+def wait_until(condition: Callable[[], T], seconds: float = 20.0, what: str | Callable[[], str] = "") -> T:
+    """Poll until something is true and return it; fails with what was waited for."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if value := condition():
             return value
         time.sleep(0.03)
-    raise AssertionError(f"not within {seconds} s: {what or condition}")
+    raise AssertionError(f"not within {seconds} s: {(what() if callable(what) else what) or condition}")
+
+
+def alive(pid: int) -> bool:
+    return start_ticks(pid) is not None
+
+
+def kill(pid: int) -> None:
+    """SIGKILL, and wait until the process is gone."""
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not alive(pid), what=f"the end of {pid}")
+
+
+def standin_python(folder: Path) -> Path:
+    """An "interpreter" for jobs: a script that runs the stand-in instead of what it is told to run."""
+    python = folder / "standin-python"
+    if not python.exists():
+        python.write_text(f'#!/bin/sh\nPYTHONPATH="{CHECKOUT}" exec "{sys.executable}" -P "{STANDIN}" "$@"\n')
+        python.chmod(python.stat().st_mode | stat.S_IXUSR)
+    return python
 
 
 @dataclass
@@ -47,45 +74,77 @@ class Queue:
     project: Project
 
     @classmethod
-    def create(cls, folder: Path) -> Queue:
-        """A fresh home whose jobs are stand-ins: their "interpreter" is a script that runs the stand-in instead."""
-        python = folder / "standin-python"
-        python.write_text(f'#!/bin/sh\nPYTHONPATH="{CHECKOUT}" exec "{sys.executable}" -P "{STANDIN}" "$@"\n')
-        python.chmod(python.stat().st_mode | stat.S_IXUSR)
-        return cls(Home(folder / "home").create(), str(python), shipped())
+    def create(cls, folder: Path, name: str = "home") -> Queue:
+        """A fresh home whose jobs are stand-ins."""
+        return cls(Home(folder / name).create(), str(standin_python(folder)), shipped())
 
-    def submit(self, title: str, lane: str = "card", needs: tuple[int, ...] = ()) -> int:
-        model = ModelEntry(name="none", path="/nonexistent")
+    # What a person does.
+
+    def submit(
+        self,
+        title: str,
+        lane: Lane = "card",
+        needs: tuple[int, ...] = (),
+        *,
+        on_restart: str = "requeue",
+        python: str | None = None,
+    ) -> int:
+        settings = self.project.settings
+        queue = settings.queue.model_copy(update={"on_restart": on_restart})
         return store(
             self.home,
-            self.project,
-            PullSpec(model=model),
+            replace(self.project, settings=settings.model_copy(update={"queue": queue})),
+            PullSpec(model=ModelEntry(name="none", path="/nonexistent")),
             title=title,
-            python=self.python,
+            python=python or self.python,
             models=[],
-            lane=lane,  # type: ignore[arg-type]
+            lane=lane,
             needs=needs,
             author=AUTHOR,
         ).id
 
+    def ask(self, kind: CommandKind, job_id: int | None = None, **arguments: object) -> None:
+        request(self.home, kind, job_id, arguments, by=AUTHOR)
+
+    def start_runner(self) -> None:
+        ensure_runner(self.home)
+
+    # What stands in the database.
+
+    @contextlib.contextmanager
+    def database(self) -> Iterator[sqlite3.Connection]:
+        with contextlib.closing(open_database(self.home)) as connection:
+            yield connection
+
     def job(self, job_id: int) -> JobRow:
-        connection = open_database(self.home)
-        with contextlib.closing(connection):
+        with self.database() as connection:
             return get_job(connection, job_id)
+
+    def history(self, job_id: int) -> list[Transition]:
+        with self.database() as connection:
+            return history(connection, job_id)
 
     def states(self, job_id: int) -> list[str]:
         """Every state the job has been in, in order."""
-        connection = open_database(self.home)
-        with contextlib.closing(connection):
-            return [transition.to_state for transition in history(connection, job_id)]
+        return [transition.to_state for transition in self.history(job_id)]
 
-    def ask(self, kind: str, job_id: int | None = None, **arguments: object) -> None:
-        request(self.home, kind, job_id, arguments, by=AUTHOR)  # type: ignore[arg-type]
+    def attempts(self, job_id: int) -> list[AttemptRow]:
+        with self.database() as connection:
+            return list_attempts(connection, job_id)
+
+    def seen(self, job_id: int) -> list[int]:
+        """The steps that a stand-in counted, over all its attempts."""
+        result = self.job(job_id).result
+        assert result is not None, self.job(job_id)
+        return list(result["summary"]["seen"])
+
+    # Waiting.
 
     def wait_for(self, job_id: int, *states: str, seconds: float = 20.0) -> JobRow:
+        """Wait until a job is in one of these states; in any that is an end, when none is named."""
         wanted = set(states) or set(ENDED)
         wait_until(
-            lambda: self.job(job_id).state in wanted, seconds, f"job {job_id} in {wanted}, is {self.job(job_id)}"
+            lambda: self.job(job_id).state in wanted, seconds, lambda: f"job {job_id} in {wanted}: {self.job(job_id)}"
         )
         return self.job(job_id)
 
@@ -94,29 +153,39 @@ class Queue:
             progress = self.job(job_id).progress
             return progress is not None and (progress.done or 0) >= step
 
-        wait_until(reached, seconds, f"step {step} of job {job_id}")
+        wait_until(reached, seconds, lambda: f"step {step}: {self.job(job_id)}")
+
+    def wait_for_reason(self, job_id: int, words: str, seconds: float = 20.0) -> str:
+        wait_until(lambda: words in self.job(job_id).reason, seconds, lambda: f"`{words}`: {self.job(job_id)}")
+        return self.job(job_id).reason
+
+    def wait_for_checkpoint(self, job_id: int) -> int:
+        """The step of the job's newest checkpoint, once there is one."""
+        file = self.home.run_dir(job_id).checkpoints / "count.json"
+        wait_until(file.exists, what="a checkpoint")
+        return int(json.loads(file.read_bytes())["step"])
+
+    # Processes.
 
     def attempt(self, job_id: int) -> AttemptDir:
         return self.home.run_dir(job_id).attempt(self.job(job_id).attempt)
 
     def runner_pid(self) -> int:
-        return int(wait_until(lambda: runner_status(self.home).pid, what="a runner"))  # type: ignore[call-overload]
+        return wait_until(lambda: runner_status(self.home).pid, what="a runner") or 0
 
-    def kill_runner(self) -> None:
+    def runner_alive(self) -> bool:
+        return runner_status(self.home).alive
+
+    def kill_runner(self) -> int:
+        """SIGKILL of the runner; returns the pid that it had."""
         pid = self.runner_pid()
-        os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: not Path(f"/proc/{pid}").exists(), what="the runner's end")
-
-    def start_runner(self) -> None:
-        ensure_runner(self.home)
+        kill(pid)
+        return pid
 
     def process(self, job_id: int) -> int:
-        process = wait_until(lambda: job_process(self.attempt(job_id)), what="the job's process")
-        return process.pid  # type: ignore[attr-defined]
+        return wait_until(lambda: job_process(self.attempt(job_id)), what="the job's process").pid
 
     def shim_pid(self, job_id: int) -> int:
-        import json
-
         wait_until(lambda: self.attempt(job_id).run_json.exists(), what="run.json")
         return int(json.loads(self.attempt(job_id).run_json.read_bytes())["shim"]["pid"])
 
@@ -128,7 +197,7 @@ class Queue:
             if process is not None:
                 process.signal_group(signal.SIGKILL)
         status = runner_status(self.home)
-        if status.pid is not None:
+        if status.pid is not None and status.alive:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(status.pid, signal.SIGTERM)
-            wait_until(lambda: not runner_status(self.home).alive, what="the runner's end")
+        wait_until(lambda: not runner_status(self.home).alive, what="the runner's end")

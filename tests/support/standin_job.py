@@ -1,7 +1,17 @@
 """A stand-in for `python -m jobs`: it keeps a job's contract with files and signals, and counts instead of training.
 
 Used where a test is about the queue and would otherwise wait for torch. Real training under the same queue is in tests/train.
-The job's title says what to do: `steps=40 pause=0.05 save=5 fail=7 deaf`.
+The job's title says what to do, e.g. `steps=40 pause=0.05 save=5`:
+
+| word | what it does |
+|---|---|
+| steps, pause, save | count so far, seconds a step, steps between two checkpoints |
+| fail=N | raise an error at step N, unless the file `mended` lies in the run directory |
+| gate, input | end at once with an error of that kind, as a job does that knows why |
+| deaf | look for no stop request and ignore SIGINT; `deaf=all` ignores SIGTERM as well |
+| exit=N | end with this exit code although the result is written |
+| leave | leave a worker behind that would go on for a minute |
+| garbage | write a result that is no JSON |
 """
 
 from __future__ import annotations
@@ -9,15 +19,17 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import yaml
 
+from core.errors import BakehouseError, GateError, InputError
 from core.events import EventWriter
 from core.files import read_json, write_json
-from core.home import RunDir
+from core.home import AttemptDir, RunDir
 
 
 def main() -> int:
@@ -25,13 +37,34 @@ def main() -> int:
     attempt = run.attempt(int(os.environ["BAKEHOUSE_ATTEMPT"]))
     title = yaml.safe_load(run.job_file.read_bytes())["title"]
     options = dict(word.partition("=")[::2] for word in title.split())
-    steps, pause = int(options.get("steps", "10")), float(options.get("pause", "0.02"))
-    asked = []
+    if "gate" in options:
+        return refuse(attempt, GateError("2 golden inputs stand in the training data"))
+    if "input" in options:
+        return refuse(attempt, InputError("no messages", file="train.jsonl", line=7, remedy="write them"))
+    if "leave" in options:
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    return count(run, attempt, options)
+
+
+def refuse(attempt: AttemptDir, error: BakehouseError) -> int:
+    write_json(attempt.error_json, {**error.to_json(), "exit_code": error.exit_code})
+    return error.exit_code
+
+
+def listen(options: dict[str, str]) -> list[int]:
+    """Take the signals that ask for an end; the list fills with those that came."""
+    asked: list[int] = []
+    heard = {signal.SIGINT, signal.SIGTERM}
     if "deaf" in options:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-    else:
-        signal.signal(signal.SIGINT, lambda *_: asked.append(1))
-        signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
+        heard = set() if options["deaf"] == "all" else {signal.SIGTERM}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, (lambda got, _: asked.append(got)) if number in heard else signal.SIG_IGN)
+    return asked
+
+
+def count(run: RunDir, attempt: AttemptDir, options: dict[str, str]) -> int:
+    steps, pause = int(options.get("steps", "10")), float(options.get("pause", "0.02"))
+    asked = listen(options)
     events = EventWriter(attempt.events)
     events.write("phase", name="counting")
     print("counting", flush=True)
@@ -41,15 +74,18 @@ def main() -> int:
         saved["seen"].append(step)
         events.write("step", step=step, total=steps, loss=round(3 / step, 4), eta_seconds=(steps - step) * pause)
         print(f"step {step}/{steps}", flush=True)
-        if step == int(options.get("fail", "0")):
+        if step == int(options.get("fail", "0")) and not (run.path / "mended").exists():
             raise ValueError(f"made to fail at step {step}")
-        wants_stop = attempt.stop_request.exists() and "deaf" not in options
-        if wants_stop or asked or step % int(options.get("save", "5")) == 0:
+        wants_stop = bool(asked) or (attempt.stop_request.exists() and "deaf" not in options)
+        if wants_stop or step % int(options.get("save", "5")) == 0:
             run.checkpoints.mkdir(exist_ok=True)
             write_json(run.checkpoints / "count.json", {"step": step, "seen": saved["seen"]})
             events.write("checkpoint", step=step, bytes=10, seconds=0.0)
-        if wants_stop or asked:
+        if wants_stop:
             return 75
+    if "garbage" in options:
+        run.result.write_text("counted, but not as JSON")
+        return 0
     write_json(
         run.result,
         {
@@ -62,7 +98,7 @@ def main() -> int:
         },
     )
     print(json.dumps(saved["seen"]), flush=True)
-    return 0
+    return int(options.get("exit", "0"))
 
 
 if __name__ == "__main__":
