@@ -32,9 +32,16 @@ def project(folder: Path, as_json: bool) -> None:
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="JSONL with `messages` or `prompt`/`completion`: becomes the task's training data.",
 )
+@click.option(
+    "--hold-out",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="Make N of the examples golden inputs, and leave them out of the training data.",
+)
 @project_option
 @json_option
-def task(name: str, examples: Path | None, project: Path | None, as_json: bool) -> None:
+def task(name: str, examples: Path | None, hold_out: int, project: Path | None, as_json: bool) -> None:
     """Write a commented task, its golden inputs and its data into the project."""
     from core.config.scaffold import new_task
 
@@ -47,7 +54,7 @@ def task(name: str, examples: Path | None, project: Path | None, as_json: bool) 
             remedy="`bakehouse new project .` makes this folder one",
         )
     say(
-        new_task(found, name, examples=examples),
+        new_task(found, name, examples=examples, hold_out=hold_out),
         as_json,
         "next: fill in what they ask for, then `bakehouse config check`",
     )

@@ -17,6 +17,7 @@ from core.errors import InputError
 
 KeyPath = tuple[str | int, ...]
 
+DEPTH_LIMIT = 100
 NODE_LIMIT = 100_000  # with aliases expanded: a file that grows past this is an attack or a mistake
 
 _TAG = "tag:yaml.org,2002:"
@@ -110,10 +111,7 @@ def load_marked(file: Path) -> Marked:
     if node is None or (isinstance(node, yaml.ScalarNode) and node.value == "" and node.tag == _TAG + "null"):
         raise InputError("the file is empty", code="empty_file", file=file)
     reader = _Reader(file)
-    try:
-        return Marked(file, reader.read(node, ()), reader.lines)
-    except RecursionError:
-        raise InputError("nested too deeply", code="yaml_syntax", file=file) from None
+    return Marked(file, reader.read(node, ()), reader.lines)
 
 
 def load_mapping(file: Path) -> Marked:
@@ -150,6 +148,7 @@ def found(value: Any) -> str:
 
 def _compose(file: Path, text: str) -> yaml.Node | None:
     try:
+        _refuse_depth(file, text)
         loader = _CoreLoader(text)
         try:
             node: yaml.Node | None = loader.get_single_node()
@@ -173,8 +172,19 @@ def _compose(file: Path, text: str) -> yaml.Node | None:
         raise InputError(message, code="yaml_syntax", file=file, line=line) from None
     except yaml.YAMLError as problem:
         raise InputError(f"not valid YAML: {problem}", code="yaml_syntax", file=file) from None
-    except RecursionError:
-        raise InputError("nested too deeply", code="yaml_syntax", file=file) from None
+
+
+def _refuse_depth(file: Path, text: str) -> None:
+    """The composer recurses in C: a file nested ten thousands deep would end the process."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_CoreLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > DEPTH_LIMIT:
+                line = event.start_mark.line + 1 if event.start_mark else None
+                raise InputError(f"nested more than {DEPTH_LIMIT} deep", code="yaml_syntax", file=file, line=line)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
 
 
 def _character(problem: yaml.reader.ReaderError) -> str:

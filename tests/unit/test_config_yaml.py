@@ -149,8 +149,9 @@ def test_aliases_may_be_used_but_not_to_blow_up(written) -> None:
     assert "100,000" in refused(written("\n".join(rows))).message
 
 
-def test_a_file_nested_thousands_deep_is_refused(written) -> None:
-    refused(written("[" * 20_000))
+@pytest.mark.parametrize("opening", ["[", "{a: ", "- ", "? "])
+def test_a_file_nested_thousands_deep_is_refused_and_does_not_end_the_process(written, opening: str) -> None:
+    assert "deep" in refused(written(opening * 300_000)).message
 
 
 text_of_people = st.text(st.characters(codec="utf-8"), max_size=200)
