@@ -77,6 +77,7 @@ class BakeoffSpec(_Model):
     repeats: int = Field(ge=1)
     seed: int = 0
     batch_size: int | None = Field(default=None, ge=1)
+    pattern_timeout_seconds: float = Field(default=1.0, gt=0)
 
     @model_validator(mode="after")
     def _names_differ(self) -> BakeoffSpec:

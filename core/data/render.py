@@ -1,0 +1,230 @@
+"""Rendering: one chat template for training and for generation, and the length rules.
+
+A prompt is rendered and tokenised exactly as generation does it. The completion is what the template itself writes
+after it, up to and including the end-of-turn token: a model learns to stop where the server looks for the stop.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from core.data.examples import Example, Message
+from core.errors import InputError
+
+Thinking = Literal["off", "on"]
+# Stands for a message while its place in the rendered text is looked for: private-use characters that no tokenizer or
+# template knows, so that nothing trims or splits them.
+MARKER = "\ue0f0\ue0f7\ue0f1"
+# Of the room that a too long message has, this share is kept at its beginning; the rest is kept at its end.
+HEAD_SHARE = 1 / 3
+MIN_ROOM = 3
+
+
+class ChatTokenizer(Protocol):
+    """What is used of a transformers tokenizer (a fast one: offsets are needed for the middle cut)."""
+
+    chat_template: Any
+
+    def apply_chat_template(self, conversation: list[dict[str, str]], **options: Any) -> Any: ...
+
+    def __call__(self, text: str, **options: Any) -> Any: ...
+
+
+@dataclass(frozen=True)
+class RenderedExample:
+    """Token ids of a prompt and of its completion (end-of-turn token included).
+
+    `cut_points` are the ascending indices into `prompt_ids` within the longest user message at which a cut splits no
+    token and no character; the first is where the message begins, the last is behind its end.
+    """
+
+    prompt_ids: tuple[int, ...]
+    completion_ids: tuple[int, ...]
+    cut_points: tuple[int, ...]
+    line: int
+
+    @property
+    def tokens(self) -> int:
+        return len(self.prompt_ids) + len(self.completion_ids)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """An example that fits. `cut_tokens` is how many tokens the middle cut took out of the prompt (usually 0)."""
+
+    prompt_ids: tuple[int, ...]
+    completion_ids: tuple[int, ...]
+    line: int
+    cut_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An example that cannot fit: its line, the tokens it has, and those that may not be cut."""
+
+    line: int
+    tokens: int
+    needed: int
+    max_length: int
+
+    @property
+    def reason(self) -> str:
+        return (
+            f"line {self.line}: {self.tokens} tokens, of which {self.needed} (completion and frame of the prompt) "
+            f"may not be cut, do not fit into {self.max_length}"
+        )
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """What the length rules made of a data set."""
+
+    fitted: tuple[Fitted, ...]
+    skipped: tuple[Skipped, ...]
+
+    @property
+    def total(self) -> int:
+        return len(self.fitted) + len(self.skipped)
+
+    @property
+    def skipped_share(self) -> float:
+        return len(self.skipped) / self.total if self.total else 0.0
+
+    @property
+    def cut(self) -> int:
+        """Number of prompts that lost their middle."""
+        return sum(1 for item in self.fitted if item.cut_tokens)
+
+
+def render_prompt(tokenizer: ChatTokenizer, messages: Sequence[Message], thinking: Thinking) -> str:
+    """The text that generation starts from. InputError when the template refuses the messages or there is none."""
+    return _apply(tokenizer, messages, thinking, add_generation_prompt=True)
+
+
+def encode_prompt(tokenizer: ChatTokenizer, text: str) -> list[int]:
+    """Token ids of a rendered prompt. The template has written the special tokens already; none is added."""
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def end_of_turn(tokenizer: ChatTokenizer, thinking: Thinking) -> str:
+    """What the template writes behind an assistant turn, white space around it removed (`<|im_end|>` say)."""
+    messages = [Message("user", "?"), Message("assistant", MARKER)]
+    _, _, tail = _apply(tokenizer, messages, thinking, add_generation_prompt=False).rpartition(MARKER)
+    if not tail.strip():
+        raise InputError(
+            "the chat template writes nothing behind an assistant turn: a model could not learn where to stop",
+            code="no_end_of_turn",
+        )
+    return tail.strip()
+
+
+def render_example(tokenizer: ChatTokenizer, example: Example, thinking: Thinking) -> RenderedExample:
+    """Token ids of an example, prompt and completion apart.
+
+    Prompt ids are those that generation uses. The completion follows in the same tokenisation where the prompt's tokens
+    stay the same in it; else (tokens would merge across the seam) it is tokenised by itself, as generation produces it.
+    """
+    prompt = render_prompt(tokenizer, example.messages, thinking)
+    completion = _completion_text(tokenizer, example, prompt, thinking)
+    prompt_ids = encode_prompt(tokenizer, prompt)
+    whole = encode_prompt(tokenizer, prompt + completion)
+    seamless = whole[: len(prompt_ids)] == prompt_ids
+    completion_ids = whole[len(prompt_ids) :] if seamless else encode_prompt(tokenizer, completion)
+    cut_points = _cut_points(tokenizer, example.messages, prompt, thinking)
+    return RenderedExample(tuple(prompt_ids), tuple(completion_ids), cut_points, example.line)
+
+
+def fit(rendered: RenderedExample, max_length: int | None) -> Fitted | Skipped:
+    """The example within `max_length` tokens. The completion is never touched.
+
+    A prompt that is too long loses the middle of its longest user message: of the room left for that message the first
+    third and the last two thirds are kept, in whole tokens. An example without that room is skipped.
+    """
+    if max_length is None or rendered.tokens <= max_length:
+        return Fitted(rendered.prompt_ids, rendered.completion_ids, rendered.line)
+    points = rendered.cut_points
+    message_tokens = points[-1] - points[0] if points else 0
+    needed = rendered.tokens - message_tokens
+    room = max_length - needed
+    if room < MIN_ROOM:
+        return Skipped(rendered.line, rendered.tokens, needed, max_length)
+    head = max(1, int(room * HEAD_SHARE))
+    # The nearest places that keep no more than the room allows: down for the head, up for the tail.
+    left = points[bisect_right(points, points[0] + head) - 1]
+    right = points[bisect_left(points, points[-1] - (room - head))]
+    ids = rendered.prompt_ids[:left] + rendered.prompt_ids[right:]
+    return Fitted(ids, rendered.completion_ids, rendered.line, cut_tokens=right - left)
+
+
+def fit_all(
+    tokenizer: ChatTokenizer, examples: Sequence[Example], thinking: Thinking, max_length: int | None
+) -> FitReport:
+    """Render and fit a data set."""
+    results = [fit(render_example(tokenizer, example, thinking), max_length) for example in examples]
+    return FitReport(
+        tuple(item for item in results if isinstance(item, Fitted)),
+        tuple(item for item in results if isinstance(item, Skipped)),
+    )
+
+
+def _apply(
+    tokenizer: ChatTokenizer, messages: Sequence[Message], thinking: Thinking, *, add_generation_prompt: bool
+) -> str:
+    if not tokenizer.chat_template:
+        raise InputError(
+            "the model has no chat template: it is a base model that was never taught to take turns",
+            code="no_chat_template",
+            remedy="take the instruct version of the model",
+        )
+    import jinja2
+
+    try:
+        text = tokenizer.apply_chat_template(
+            [message.to_json() for message in messages],
+            tokenize=False,
+            add_generation_prompt=add_generation_prompt,
+            enable_thinking=thinking == "on",
+        )
+    except jinja2.TemplateError as error:
+        raise InputError(
+            f"the model's chat template refuses these messages: {error}", code="template_refused"
+        ) from error
+    return str(text)
+
+
+def _completion_text(tokenizer: ChatTokenizer, example: Example, prompt: str, thinking: Thinking) -> str:
+    """What the template writes behind `prompt` for this completion, up to and including the end-of-turn token."""
+    end = end_of_turn(tokenizer, thinking)
+    turns = [*example.messages, Message("assistant", example.completion)]
+    full = _apply(tokenizer, turns, thinking, add_generation_prompt=False)
+    if full.startswith(prompt):
+        text = full[len(prompt) :].rstrip()
+        if text.endswith(end) and example.completion.strip() in text:
+            return text
+    # The template writes a past turn in another way than the one it asks for (it drops thinking from it, say). What
+    # counts is what the model is to say after the prompt, and none of that may be lost.
+    return example.completion.strip() + end
+
+
+def _cut_points(
+    tokenizer: ChatTokenizer, messages: Sequence[Message], prompt: str, thinking: Thinking
+) -> tuple[int, ...]:
+    """Where the longest user message may be cut: see RenderedExample."""
+    user = [index for index, message in enumerate(messages) if message.role == "user"]
+    longest = max(user, key=lambda index: len(messages[index].content))
+    marked = [Message(item.role, MARKER) if index == longest else item for index, item in enumerate(messages)]
+    head, found, tail = render_prompt(tokenizer, marked, thinking).partition(MARKER)
+    if not found or not (prompt.startswith(head) and prompt.endswith(tail)) or len(head) + len(tail) > len(prompt):
+        return ()
+    begin, end = len(head), len(prompt) - len(tail)
+    offsets = tokenizer(prompt, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    inside = [index for index, (start, stop) in enumerate(offsets) if start >= begin and stop <= end and start < stop]
+    if not inside or inside[-1] - inside[0] + 1 != len(inside):
+        return ()
+    first, last = inside[0], inside[-1]
+    # Tokens that are parts of one character share its offsets: no cut between them.
+    between = [index for index in range(first + 1, last + 1) if offsets[index][0] >= offsets[index - 1][1]]
+    return (first, *between, last + 1)

@@ -1,0 +1,111 @@
+"""The artefact store: what jobs made, each under the hash of its content, with its lineage beside it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from core.errors import InputError, NotFoundError
+from core.files import fsync_directory, read_json, sha256_tree, write_json
+from core.home import Home
+
+Kind = Literal["adapter", "merged"]
+REFERENCE = re.compile(r"^job:(?P<job>\d+)(/(?P<kind>adapter|merged))?$")
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """`path` is the folder of the content; `size_bytes` is that of all its files."""
+
+    sha256: str
+    kind: str
+    path: Path
+    size_bytes: int
+    lineage: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "sha256": self.sha256,
+            "kind": self.kind,
+            "path": str(self.path),
+            "bytes": self.size_bytes,
+            "lineage": self.lineage,
+        }
+
+
+@dataclass(frozen=True)
+class ArtefactStore:
+    root: Path
+    home: Home
+
+    def add(self, kind: Kind, lineage: dict[str, Any], fill: Callable[[Path], None]) -> Artefact:
+        """Let `fill` write a folder, and store it under its hash. The same content is stored once.
+
+        The folder is written beside its place and renamed: a crash leaves a temporary one, never half an artefact.
+        """
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = self.root / f".tmp-{os.getpid()}-{kind}"
+        shutil.rmtree(temporary, ignore_errors=True)
+        content = temporary / kind
+        content.mkdir(parents=True)
+        try:
+            fill(content)
+            sha256 = sha256_tree(content)
+            write_json(temporary / "lineage.json", {"kind": kind, "sha256": sha256, **lineage})
+            _sync(content)
+            place = self.root / sha256
+            if not (place / kind).is_dir():
+                temporary.rename(place)
+                fsync_directory(self.root)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        size = sum(path.stat().st_size for path in (place / kind).rglob("*") if path.is_file())
+        return Artefact(sha256, kind, place / kind, size, lineage)
+
+    def resolve(self, reference: str, kind: Kind) -> tuple[Path, str]:
+        """Folder and hash of `job:12`, `job:12/adapter` or a path.
+
+        NotFoundError when the job left no such artefact, InputError when it names neither a job nor a folder.
+        """
+        if match := REFERENCE.match(reference):
+            wanted = match["kind"] or kind
+            result = read_json(self.home.run_dir(int(match["job"])).result)
+            if result is None:
+                raise NotFoundError(
+                    f"job {match['job']} has no result", code="no_result", remedy="retry that job first"
+                )
+            for item in result["artefacts"]:
+                if item["kind"] == wanted:
+                    return self._present(Path(item["path"]), item["sha256"], reference)
+            raise NotFoundError(f"job {match['job']} made no {wanted}", code="no_artefact")
+        folder = Path(reference)
+        if not folder.is_dir():
+            raise InputError("there is no such folder", code="no_such_folder", file=folder)
+        return folder, sha256_tree(folder)
+
+    def _present(self, path: Path, sha256: str, reference: str) -> tuple[Path, str]:
+        if not path.is_dir():
+            raise NotFoundError(
+                f"the files of {reference} are gone from {path}", code="artefact_gone", remedy="run its job again"
+            )
+        return path, sha256
+
+
+def _sync(folder: Path) -> None:
+    """Bring every file and folder below `folder` to the disk."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        else:
+            fsync_directory(path)
+    fsync_directory(folder)
+    fsync_directory(folder.parent)

@@ -1,0 +1,128 @@
+"""What every job is given: its file, its events, its stop request, its artefacts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from core.errors import BakehouseError
+from core.events import EventWriter
+from core.files import read_json, write_json
+from core.home import AttemptDir, Home, RunDir
+from core.queue.spec import JobFile
+from jobs.artefacts import Artefact, ArtefactStore
+
+STOPPED_EXIT_CODE = 75
+RESULT_SCHEMA = 1
+
+
+class StopRequested(BaseException):
+    """Raised at a boundary once the job is to stop: nothing is lost, the job ends with exit code 75.
+
+    A BaseException, as KeyboardInterrupt is, so that no handler of a library takes it for a failure.
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+@dataclass
+class JobContext:
+    """One attempt at a job, seen from inside its process."""
+
+    run: RunDir
+    attempt: AttemptDir
+    job: JobFile
+    events: EventWriter
+    artefacts: ArtefactStore
+    started: float = field(default_factory=time.monotonic)
+    signalled: str | None = None
+
+    @classmethod
+    def open(cls, run: RunDir, attempt: AttemptDir) -> JobContext:
+        """The context of an attempt. InputError when the run directory holds no job file."""
+        job = JobFile.load(run)
+        store = ArtefactStore(Path(job.artefacts), Home(Path(job.home)))
+        return cls(run, attempt, job, EventWriter(attempt.events), store)
+
+    @property
+    def home(self) -> Home:
+        return Home(Path(self.job.home))
+
+    def say(self, text: str) -> None:
+        """A line of the log."""
+        print(text, flush=True)
+
+    def phase(self, name: str, detail: str | None = None) -> None:
+        """Announce what comes next, after a look at the stop request."""
+        self.check_stop()
+        self.events.write("phase", name=name, detail=detail)
+        self.say(f"{name}: {detail}" if detail else name)
+
+    def progress(self, done: int, total: int | None, unit: str, **fields: Any) -> None:
+        self.events.write("progress", done=done, total=total, unit=unit, **fields)
+
+    def warn(self, code: str, message: str) -> None:
+        """Something the person should know, though the job goes on."""
+        self.events.write("warning", code=code, message=message)
+        self.say(f"warning: {message}")
+
+    def install_signals(self) -> None:
+        """SIGINT and SIGTERM ask for the same stop as the stop request; a second one ends the job at once."""
+
+        def note(number: int, frame: object) -> None:
+            if self.signalled is not None:
+                sys.exit(STOPPED_EXIT_CODE)
+            self.signalled = signal.Signals(number).name
+
+        signal.signal(signal.SIGINT, note)
+        signal.signal(signal.SIGTERM, note)
+
+    def stop_reason(self) -> str | None:
+        """Why the job is to stop: `cancel`, `pause`, `shutdown`, the name of a signal; None while it is not."""
+        if self.signalled is not None:
+            return self.signalled
+        if not self.attempt.stop_request.exists():
+            return None
+        request = read_json(self.attempt.stop_request)
+        return str(request.get("why", "stop")) if isinstance(request, dict) else "stop"
+
+    def check_stop(self) -> None:
+        """Raise StopRequested when the job is to stop."""
+        if (why := self.stop_reason()) is not None:
+            raise StopRequested(why)
+
+    def finish(self, message: str, *, artefacts: list[Artefact] | None = None, summary: dict[str, Any]) -> None:
+        """Leave the proof of success. It is written last: whoever sees it finds everything it names."""
+        self.events.write("result", message=message)
+        write_json(
+            self.run.result,
+            {
+                "schema": RESULT_SCHEMA,
+                "kind": self.job.kind,
+                "attempt": self.attempt.number,
+                "message": message,
+                "artefacts": [artefact.to_json() for artefact in artefacts or []],
+                "summary": summary,
+            },
+        )
+        self.say(message)
+
+
+def current_attempt(run: RunDir) -> AttemptDir:
+    """The attempt that `BAKEHOUSE_ATTEMPT` names (default: the first one); its folder exists afterwards."""
+    attempt = run.attempt(int(os.environ.get("BAKEHOUSE_ATTEMPT", "1")))
+    attempt.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return attempt
+
+
+def leave_error(attempt: AttemptDir, error: BakehouseError) -> None:
+    """Leave the reason of a failure as a file and as a line of the log."""
+    write_json(attempt.error_json, {**error.to_json(), "exit_code": error.exit_code})
+    print(f"error: {error}", flush=True)

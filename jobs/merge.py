@@ -1,0 +1,70 @@
+"""The job `merge`: an adapter merged into its base model, as plain safetensors with the tokenizer beside them."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from core.errors import InputError
+from core.files import read_json
+from core.queue.spec import MergeSpec
+from jobs import models
+from jobs.context import JobContext
+from jobs.manifest import device_facts, extend_manifest, start_manifest
+
+
+def run(context: JobContext, spec: MergeSpec) -> None:
+    started = time.time()
+    context.phase("finding the adapter", spec.adapter)
+    start_manifest(context)
+    folder, sha256 = context.artefacts.resolve(spec.adapter, "adapter")
+    if not (folder / "adapter_config.json").is_file():
+        raise InputError("holds no adapter: adapter_config.json is absent", code="no_adapter", file=folder)
+
+    context.phase("loading the model", spec.model.name)
+
+    models.quieten()
+    base = models.locate(spec.model, context.home)
+    require_same_base(folder, base)
+    device = models.choose_device()
+    dtype = models.choose_dtype(spec.dtype, device)
+    tokenizer = models.load_tokenizer(base, context.home)
+    model = models.load_model(base, context.home, device, dtype)
+    extend_manifest(context, device=device_facts(), dtype=spec.dtype, adapter_sha256=sha256)
+
+    context.phase("merging")
+    merged = models.load_adapter(model, folder).merge_and_unload(safe_merge=True)
+
+    context.phase("saving the merged model")
+
+    def fill(place: Path) -> None:
+        merged.save_pretrained(place)
+        tokenizer.save_pretrained(place)
+
+    lineage = {
+        "job": context.job.id,
+        "attempt": context.attempt.number,
+        "project": context.job.project_id,
+        "model": spec.model.model_dump(mode="json", exclude_none=True),
+        "base_fingerprint": base.fingerprint,
+        "adapter_sha256": sha256,
+        "adapter": spec.adapter,
+        "dtype": spec.dtype,
+    }
+    artefact = context.artefacts.add("merged", lineage, fill)
+    summary = {"model": spec.model.name, "adapter": spec.adapter, "bytes": artefact.size_bytes}
+    message = f"{spec.adapter} merged into {spec.model.name}: {artefact.size_bytes / 1e9:.2f} GB"
+    context.finish(message, artefacts=[artefact], summary={**summary, "seconds": time.time() - started})
+
+
+def require_same_base(adapter: Path, base: models.BaseModel) -> None:
+    """InputError when the adapter's lineage names other base weights; an adapter without lineage is taken as it is."""
+    lineage = read_json(adapter.parent / "lineage.json")
+    trained_on = lineage.get("base_fingerprint") if isinstance(lineage, dict) else None
+    if trained_on is not None and trained_on != base.fingerprint:
+        raise InputError(
+            f"the adapter was trained on other weights than those of {base.name}",
+            code="other_base",
+            file=adapter,
+            remedy="name the base model it was trained on",
+        )

@@ -1,0 +1,256 @@
+"""Base models and their tokenizers: from the hub, a folder or a GGUF file; safetensors or GGUF only, no remote code."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from core.config.model import ModelEntry
+from core.errors import InputError, NotFoundError
+from core.files import sha256_file
+from core.home import Home
+
+if TYPE_CHECKING:
+    import torch
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+DtypeName = Literal["auto", "bf16", "fp32"]
+# Above this size a file is known by its size, its first and its last MiB: hashing 16 GB would take a minute a job.
+HASH_WHOLE_BELOW_BYTES = 2_000_000_000
+MIB = 1 << 20
+# A GGUF file of this size and above is cached as bfloat16: float32 would be eight times its size.
+LARGE_GGUF_BYTES = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """Where a base model is: a folder of safetensors, a GGUF file, or a hub id.
+
+    `fingerprint` names the weights: it keys what was made from them.
+    """
+
+    name: str
+    folder: Path | None
+    gguf: Path | None
+    hub: str | None
+    fingerprint: str
+
+
+def quieten() -> None:
+    """Silence what libraries print that says nothing to the person: progress bars, advice, telemetry.
+
+    Called before transformers is imported.
+    """
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    warnings.filterwarnings("ignore", module=r"(transformers|trl|peft|accelerate|datasets|torch)\b.*")
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+
+
+def locate(entry: ModelEntry, home: Home) -> BaseModel:
+    """Find the files of a model entry. NotFoundError when they are not there, InputError when they are no model."""
+    if entry.hub is not None:
+        return BaseModel(entry.name, None, None, entry.hub, _hub_fingerprint(entry.hub))
+    if entry.wheel is not None:
+        path = home.models / entry.name / Path(entry.wheel.member).name
+        if not path.is_file():
+            raise NotFoundError(
+                f"the model {entry.name} is not on the disk",
+                code="model_not_pulled",
+                file=path,
+                remedy=f"bakehouse models pull {entry.name}",
+            )
+        if path.stat().st_size != entry.wheel.size_bytes:
+            raise InputError(
+                f"has {path.stat().st_size} bytes, expected {entry.wheel.size_bytes}: it is damaged",
+                code="bad_model",
+                file=path,
+                remedy=f"bakehouse models pull {entry.name}",
+            )
+        return BaseModel(entry.name, None, path, None, entry.wheel.sha256)
+    assert entry.path is not None  # a model entry has exactly one source
+    return locate_path(entry.name, Path(entry.path).expanduser())
+
+
+def locate_path(name: str, path: Path) -> BaseModel:
+    """The model in a folder of safetensors or in a GGUF file."""
+    if path.is_file():
+        with path.open("rb") as file:
+            magic = file.read(4)
+        if magic != b"GGUF":
+            raise InputError("is not a GGUF file: it does not begin with GGUF", code="bad_model", file=path)
+        return BaseModel(name, None, path, None, fingerprint_file(path))
+    if not path.is_dir():
+        raise InputError(f"the model {name} is not there", code="no_such_model", file=path)
+    weights = sorted(path.glob("*.safetensors"))
+    if not (path / "config.json").is_file() or not weights:
+        raise InputError(
+            "holds no model: expected config.json and *.safetensors",
+            code="bad_model",
+            file=path,
+            remedy="models are read as safetensors or GGUF only",
+        )
+    digest = hashlib.sha256()
+    for item in sorted([path / "config.json", *weights]):
+        digest.update(f"{item.name}\0{fingerprint_file(item)}\n".encode())
+    return BaseModel(name, path, None, None, digest.hexdigest())
+
+
+def fingerprint_file(path: Path) -> str:
+    """Hex SHA-256 of a file; of its size, first and last MiB when it is large."""
+    size = path.stat().st_size
+    if size < HASH_WHOLE_BELOW_BYTES:
+        return sha256_file(path)
+    with path.open("rb") as file:
+        head = file.read(MIB)
+        file.seek(-MIB, os.SEEK_END)
+        return hashlib.sha256(f"{size}\0".encode() + head + file.read(MIB)).hexdigest()
+
+
+def _hub_fingerprint(hub: str) -> str:
+    """Hash of the hub id and of the commit that the local cache has, where it has one."""
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(hub, "config.json")
+    commit = Path(cached).parent.name if isinstance(cached, str) else "main"
+    return hashlib.sha256(f"hub:{hub}@{commit}".encode()).hexdigest()
+
+
+def choose_device() -> torch.device:
+    """The GPU when torch sees one (CUDA or ROCm), else the CPU with all of its cores."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.device("cuda", 0)
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    return torch.device("cpu")
+
+
+def choose_dtype(name: DtypeName, device: torch.device) -> torch.dtype:
+    """`auto` is bf16 on a GPU and fp32 on a CPU."""
+    import torch
+
+    if name == "auto":
+        name = "bf16" if device.type == "cuda" else "fp32"
+    return {"bf16": torch.bfloat16, "fp32": torch.float32}[name]
+
+
+def load_tokenizer(base: BaseModel, home: Home) -> PreTrainedTokenizerBase:
+    """The model's own tokenizer with its chat template. InputError when it cannot be read."""
+    from transformers import AutoTokenizer
+
+    where, options = _where(base, home)
+    try:
+        return AutoTokenizer.from_pretrained(where, trust_remote_code=False, **options)
+    except Exception as error:
+        raise _unreadable(base, "tokenizer", error) from error
+
+
+def load_model(base: BaseModel, home: Home, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:
+    """The model in `dtype` on `device`, in evaluation mode. InputError when it cannot be read.
+
+    A GGUF file is de-quantised once; the result stays in the cache as safetensors.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    if base.gguf is not None:
+        folder = _cache_folder(base, home)
+        if not folder.is_dir():
+            _dequantise(base, folder)
+    where, options = _where(base, home)
+    if device.type == "cuda":
+        options["device_map"] = {"": device}
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            where, dtype=dtype, use_safetensors=True, trust_remote_code=False, **options
+        )
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise _unreadable(base, "model", error) from error
+    return model.eval()
+
+
+def _where(base: BaseModel, home: Home) -> tuple[str, dict[str, Any]]:
+    """What `from_pretrained` is told about the place of a model."""
+    if base.hub is not None:
+        return base.hub, {}
+    if base.folder is not None:
+        return str(base.folder), {"local_files_only": True}
+    assert base.gguf is not None  # a base model has exactly one place
+    cached = _cache_folder(base, home)
+    if cached.is_dir():
+        return str(cached), {"local_files_only": True}
+    return str(base.gguf.parent), {"gguf_file": base.gguf.name, "local_files_only": True}
+
+
+def _cache_folder(base: BaseModel, home: Home) -> Path:
+    return home.cache / "dequantised" / base.fingerprint
+
+
+def _dequantise(base: BaseModel, folder: Path) -> None:
+    """Write a GGUF model and its tokenizer as safetensors into `folder`, whole or not at all.
+
+    Stored as float32, which holds the quantised values exactly; as bfloat16 when the file is large.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    assert base.gguf is not None
+    where, options = str(base.gguf.parent), {"gguf_file": base.gguf.name, "local_files_only": True}
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".tmp-{os.getpid()}-{folder.name}")
+    try:
+        dtype = torch.bfloat16 if base.gguf.stat().st_size >= LARGE_GGUF_BYTES else torch.float32
+        model = AutoModelForCausalLM.from_pretrained(where, dtype=dtype, **options)
+        tokenizer = AutoTokenizer.from_pretrained(where, **options)
+        # What from_pretrained leaves behind of the quantisation would make save_pretrained refuse.
+        if hasattr(model.config, "quantization_config"):
+            del model.config.quantization_config
+        model.hf_quantizer = None
+        model.is_quantized = False
+        model.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
+        temporary.rename(folder)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise _unreadable(base, "model", error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _unreadable(base: BaseModel, what: str, error: Exception) -> InputError:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return InputError(
+        f"the {what} of {base.name} cannot be read: {lines[0]}",
+        code="bad_model",
+        file=base.gguf or base.folder,
+        remedy="the log has the details" if len(lines) > 1 else None,
+    )
+
+
+def load_adapter(model: PreTrainedModel, folder: Path, name: str = "default") -> PeftModel:
+    """The model with an adapter on top, in evaluation mode. InputError when the adapter cannot be read."""
+    from peft import PeftModel
+
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise InputError("holds no adapter: adapter_model.safetensors is absent", code="bad_adapter", file=folder)
+    try:
+        return PeftModel.from_pretrained(model, str(folder), adapter_name=name).eval()
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise InputError(f"the adapter cannot be read: {lines[0]}", code="bad_adapter", file=folder) from error
