@@ -1,0 +1,113 @@
+"""A real terminal for tests: a child in a pty of its own session, with pyte as the one who reads."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import signal
+import struct
+import termios
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import pyte
+
+
+class Terminal:
+    """Runs a command; `watch` reads what it draws. A context manager: at the end the child is gone."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        columns: int = 120,
+        lines: int = 40,
+        environment: Mapping[str, str] | None = None,
+        unset: Sequence[str] = ("NO_COLOR",),
+    ) -> None:
+        self.screen = pyte.Screen(columns, lines)
+        self.stream = pyte.ByteStream(self.screen)
+        self.bytes = 0
+        self.status: int | None = None
+        variables = {
+            **os.environ,
+            "TERM": "xterm-256color",
+            "COLORTERM": "truecolor",
+            "LANG": "C.UTF-8",
+            **(environment or {}),
+        }
+        for name in unset:
+            if name not in (environment or {}):
+                variables.pop(name, None)
+        self.started = time.monotonic()
+        self.pid, self.descriptor = os.forkpty()
+        if self.pid == 0:
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+            os.execvpe(command[0], list(command), variables)
+        fcntl.ioctl(self.descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.status is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            _, self.status = os.waitpid(self.pid, 0)
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+
+    def watch(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:
+        """Read for so long, or until a condition holds; True when it does."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            if until is not None and until():
+                return True
+            readable, _, _ = select.select([self.descriptor], [], [], min(left, 0.05))
+            if readable:
+                try:
+                    data = os.read(self.descriptor, 65536)
+                except OSError:  # the child has closed its side
+                    break
+                if not data:
+                    break
+                self.bytes += len(data)
+                self.stream.feed(data)
+        return until is not None and until()
+
+    def shows(self, text: str, seconds: float = 10.0) -> bool:
+        """Wait until a text stands on the screen."""
+        return self.watch(seconds, lambda: text in self.text)
+
+    @property
+    def text(self) -> str:
+        return "\n".join(line.rstrip() for line in self.screen.display)
+
+    def type(self, keys: str) -> None:
+        os.write(self.descriptor, keys.encode())
+
+    def resize(self, columns: int, lines: int) -> None:
+        self.screen.resize(lines, columns)
+        fcntl.ioctl(self.descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        os.kill(self.pid, signal.SIGWINCH)
+
+    def hang_up(self) -> None:
+        """Close the terminal, as a dropped connection does."""
+        os.close(self.descriptor)
+        self.descriptor = -1
+
+    def ended(self, seconds: float) -> bool:
+        """Wait for the child's end; its exit status is in `status` (negative: the signal)."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.status = os.waitstatus_to_exitcode(status)
+                return True
+            if self.descriptor >= 0:
+                self.watch(0.05)
+            else:
+                time.sleep(0.05)
+        return False

@@ -1,0 +1,124 @@
+"""What the dashboard's keys ask for. Each request goes through `core.queue` in a thread of its own and ends in one line."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from textual.message import Message
+
+from core.errors import BakehouseError
+from core.home import Home
+from core.store.jobs import ACTIVE, QUEUED, RETRYABLE, JobRow
+from tui.words import safe
+
+if TYPE_CHECKING:
+    from tui.app import ConsoleApp
+
+AUTHOR = "console"
+
+
+class Outcome(Message):
+    """What came of a request."""
+
+    def __init__(self, text: str, failed: bool = False) -> None:
+        super().__init__()
+        self.text = text
+        self.failed = failed
+
+
+def in_background(app: ConsoleApp, act: Callable[[], str]) -> None:
+    """Run `act` beside the console and post its line. A daemon thread: leaving the console never waits for an answer."""
+
+    def work() -> None:
+        try:
+            outcome = Outcome(act())
+        except (BakehouseError, OSError, sqlite3.Error) as error:
+            outcome = Outcome(str(error), failed=True)
+        if app.is_running:
+            app.post_message(outcome)
+            app.feed.wake()
+
+    threading.Thread(target=work, name="request", daemon=True).start()
+
+
+def ask(app: ConsoleApp, kind: Any, job: JobRow | None, said: str, arguments: dict[str, Any] | None = None) -> None:
+    """Send a command to the runner; `said` is the line that tells that it was carried out."""
+
+    def act() -> str:
+        from core.queue.request import author, request
+
+        request(app.home, kind, None if job is None else job.id, arguments, by=author(AUTHOR))
+        return said
+
+    in_background(app, act)
+
+
+def submit(app: ConsoleApp, make: Callable[[Home, Any, str], list[JobRow]]) -> None:
+    """Queue jobs: `make(home, project, author)` returns their rows."""
+
+    def act() -> str:
+        from core.queue.request import author
+
+        rows = make(app.home, app.find_project(), author(AUTHOR))
+        return "queued " + ", ".join(f"{row.id} {safe(row.title)}" for row in rows)
+
+    in_background(app, act)
+
+
+# What can be done with a job, so that keys that cannot work are hidden.
+
+
+def can_cancel(job: JobRow | None) -> bool:
+    return job is not None and (job.state in QUEUED or (job.state in ACTIVE and job.stop_why != "cancel"))
+
+
+def can_retry(job: JobRow | None) -> bool:
+    return job is not None and job.state in RETRYABLE
+
+
+def can_hold(job: JobRow | None) -> bool:
+    return job is not None and not job.held and (job.state in QUEUED or job.state in {"starting", "running"})
+
+
+def can_release(job: JobRow | None) -> bool:
+    return job is not None and job.held
+
+
+def can_move(job: JobRow | None) -> bool:
+    return job is not None and job.state in QUEUED
+
+
+def can_bake_off(job: JobRow | None) -> bool:
+    """A training run that is done, or will be: a bake-off waits for it."""
+    return job is not None and job.kind == "train" and job.task is not None and job.state not in RETRYABLE
+
+
+def bake_off(app: ConsoleApp, job: JobRow) -> None:
+    """Queue a bake-off of a training run against the base model it started from."""
+
+    def make(home: Home, project: Any, author: str) -> list[JobRow]:
+        from core.queue.spec import JobFile, TrainSpec
+        from core.queue.submit import submit_bakeoff
+
+        spec = JobFile.load(home.run_dir(job.id)).spec
+        if not isinstance(spec, TrainSpec):
+            raise BakehouseError(f"job {job.id} trains nothing")
+        base = spec.model.name
+        candidates = [base, f"job:{job.id}"]
+        return [submit_bakeoff(home, project, spec.task.name, candidates, incumbent=base, author=author)]
+
+    submit(app, make)
+
+
+def start_demo(app: ConsoleApp) -> None:
+    """Queue the demo: the shipped task, the shipped small model, and their bake-off."""
+
+    def make(home: Home, project: Any, author: str) -> list[JobRow]:
+        from core.queue.submit import submit_demo
+
+        return submit_demo(home, project, author=author)
+
+    submit(app, make)

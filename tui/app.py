@@ -1,0 +1,155 @@
+"""The console: it shows the home and asks the runner for things; it decides nothing.
+
+`run_console` is what `bakehouse` calls. What it starts outlives it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import App
+from textual.message import Message
+
+from core.home import Home
+from tui.commands import CommandScreen, Palette
+from tui.feed import Feed
+from tui.hangup import Watchdog
+from tui.screens.dashboard import Dashboard
+from tui.slow import SlowReader
+from tui.snapshot import EMPTY, Snapshot
+from tui.theme import ANSI_THEME, DARK
+from tui.words import percent, plural, safe
+
+if TYPE_CHECKING:
+    from core.config.project import Project
+
+POLL_SECONDS = 0.25
+SLOW_POLL_SECONDS = 1.0
+
+
+class ConsoleApp(App[None]):
+    """Owns the newest snapshot and hands it to the screens."""
+
+    CSS_PATH = Path(__file__).with_name("console.tcss")
+    TITLE = "Bakehouse"
+    COMMANDS: ClassVar = {Palette}
+    ENABLE_COMMAND_PALETTE = True
+
+    class SnapshotReady(Message):
+        """The feed has a new snapshot; a newer one replaces it while it waits."""
+
+        def __init__(self, snapshot: Snapshot) -> None:
+            super().__init__()
+            self.snapshot = snapshot
+
+        def can_replace(self, message: Message) -> bool:
+            return isinstance(message, ConsoleApp.SnapshotReady)
+
+    def __init__(
+        self,
+        home: Home,
+        project: Callable[[], Project],
+        *,
+        low_bandwidth: bool = False,
+        select: int | None = None,
+        live: bool = True,
+    ) -> None:
+        """`live` false starts no thread: snapshots are posted by whoever made the app."""
+        super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
+        self.home = home
+        self.find_project = project
+        self.low_bandwidth = low_bandwidth
+        self.select_first = select
+        self.live = live
+        self.snapshot: Snapshot = EMPTY
+        interval = SLOW_POLL_SECONDS if low_bandwidth else POLL_SECONDS
+        self.slow = SlowReader(home, project, self._wake_feed)
+        self.feed = Feed(home, socket.gethostname().split(".")[0], self._post, self.slow, interval)
+        self.animation_level = "none"
+        for theme in (DARK, ANSI_THEME):
+            self.register_theme(theme)
+        few_colours = self.console.color_system == "standard" or "NO_COLOR" in os.environ
+        self.theme = ANSI_THEME.name if few_colours else DARK.name
+
+    def get_default_screen(self) -> Dashboard:
+        return Dashboard()
+
+    def on_mount(self) -> None:
+        if self.live:
+            self.show(self.feed.snapshot)
+            self.call_after_refresh(self.slow.start)
+
+    def _post(self, snapshot: Snapshot) -> None:
+        """From the feed's thread."""
+        if self.is_running:
+            self.post_message(self.SnapshotReady(snapshot))
+
+    def _wake_feed(self) -> None:
+        self.feed.wake()
+
+    def on_console_app_snapshot_ready(self, message: SnapshotReady) -> None:
+        self.show(message.snapshot)
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Hand a snapshot to every screen that is open, the hidden ones as well: they come back."""
+        self.snapshot = snapshot
+        for screen in self.screen_stack:
+            if isinstance(screen, CommandScreen):
+                screen.show(snapshot)
+
+    def leave(self) -> None:
+        """End the console; from any thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self.exit)
+
+    def say(self, text: str) -> None:
+        self.notify(safe(text), markup=False, timeout=6)
+
+    def complain(self, text: str) -> None:
+        """One clear line about what did not work."""
+        self.notify(f"✗ {safe(text)}", severity="error", markup=False, timeout=12)
+
+
+def farewell(snapshot: Snapshot) -> str:
+    """What is said on leaving: the jobs go on."""
+    job = snapshot.running
+    if job is None:
+        waiting = f"{plural(snapshot.waiting, 'job')} waiting. " if snapshot.waiting else ""
+        return f"Left the console. {waiting}`bakehouse` opens it again."
+    progress = job.progress
+    far = f", {percent(progress.fraction)}" if progress and progress.fraction is not None else ""
+    rest = f"; {snapshot.waiting} waiting" if snapshot.waiting else ""
+    return f"Left the console. Job {job.id} goes on: {safe(job.title)}{far}{rest}. `bakehouse` opens it again."
+
+
+def run_console(
+    home: Home,
+    project: Project | Callable[[], Project],
+    *,
+    low_bandwidth: bool = False,
+    select: int | None = None,
+) -> None:
+    """Show the console until a person leaves it. `project` may be a function that finds it: it is called after the first
+    paint. `TEXTUAL_FPS` and the like must be set before this module is imported."""
+    home.create()
+    find = project if callable(project) else lambda: project
+    with home.console_lock.open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        app = ConsoleApp(home, find, low_bandwidth=low_bandwidth, select=select)
+        watchdog = Watchdog(app.leave)
+        watchdog.install()
+        app.feed.start()
+        try:
+            app.run()
+        finally:
+            app.feed.stop()
+            app.slow.stop()
+            watchdog.ended()
+    if not watchdog.gone:
+        print(farewell(app.snapshot), file=sys.stderr)

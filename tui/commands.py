@@ -1,0 +1,123 @@
+"""What a person can ask for. A key, an entry of the last line, of the palette and of the help come from one definition.
+
+Each screen lists its commands. One that cannot be done now is hidden everywhere: `when` says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.screen import Screen
+
+from tui.lines import Line
+from tui.snapshot import Snapshot
+
+
+@dataclass(frozen=True)
+class Command:
+    """One thing to ask for. `keys` are (Textual's name of the key, action); `shown` is how the key is written."""
+
+    shown: str
+    label: str
+    help: str
+    keys: tuple[tuple[str, str], ...]
+    when: Callable[[Any], bool] = lambda screen: True
+    rank: int = 2
+    """In the last line: 1 always, 2 where there is room, 0 never."""
+    short: str = ""
+    palette: bool = True
+
+    @property
+    def action(self) -> str:
+        return self.keys[0][1]
+
+    @property
+    def action_names(self) -> set[str]:
+        return {action.partition("(")[0] for _, action in self.keys}
+
+
+def command(
+    shown: str,
+    label: str,
+    help: str,
+    keys: str,
+    action: str,
+    when: Callable[[Any], bool] = lambda screen: True,
+    rank: int = 2,
+    short: str = "",
+    palette: bool = True,
+) -> Command:
+    """A command whose comma-separated keys all do the same."""
+    return Command(shown, label, help, tuple((key, action) for key in keys.split(",")), when, rank, short, palette)
+
+
+def bindings(commands: Iterable[Command]) -> list[BindingType]:
+    return [Binding(key, action, item.label, show=False) for item in commands for key, action in item.keys]
+
+
+def keys_that_fit(commands: Iterable[Command], width: int) -> list[tuple[str, str]]:
+    """(key, label) for the last line: labels are shortened first, then what has rank 2 is left out, last ones first."""
+    shown = [item for item in commands if item.rank]
+    for brief in (False, True):
+        for kept in range(sum(item.rank == 2 for item in shown), -1, -1):
+            pairs, seconds = [], 0
+            for item in shown:
+                seconds += item.rank == 2
+                if item.rank == 1 or seconds <= kept:
+                    pairs.append((item.shown, (item.short or item.label) if brief else item.label))
+            if sum(Line(f"{key} {label}  ").width for key, label in pairs) - 1 <= width:
+                return pairs
+            if not brief:
+                break
+    return pairs
+
+
+class CommandScreen(Screen[Any]):
+    """A screen with commands. Subclasses set `commands` and `BINDINGS = bindings(commands)`, and implement the actions."""
+
+    commands: ClassVar[tuple[Command, ...]] = ()
+    heading: ClassVar[str] = ""
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Called with each new snapshot."""
+
+    def possible(self) -> list[Command]:
+        """The commands that can be done now."""
+        return [item for item in self.commands if item.when(self)]
+
+    def keys(self, width: int) -> list[tuple[str, str]]:
+        return keys_that_fit(self.possible(), width)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        for item in self.commands:
+            if action in item.action_names:
+                return item.when(self)
+        return True
+
+
+class Palette(Provider):
+    """The palette: the commands of the screen below it that can be done now."""
+
+    @property
+    def _commands(self) -> list[Command]:
+        screen = self.screen
+        return [item for item in screen.possible() if item.palette] if isinstance(screen, CommandScreen) else []
+
+    def _run(self, item: Command) -> Callable[[], Any]:
+        screen = self.screen
+        return lambda: screen.run_action(item.action)
+
+    async def discover(self) -> Hits:
+        for item in self._commands:
+            yield DiscoveryHit(f"{item.help}  ({item.shown})", self._run(item), text=item.help)
+
+    async def search(self, query: str) -> Hits:
+        matcher = self.matcher(query)
+        for item in self._commands:
+            text = f"{item.help}  ({item.shown})"
+            if (score := matcher.match(text)) > 0:
+                yield Hit(score, matcher.highlight(text), self._run(item), text=item.help)

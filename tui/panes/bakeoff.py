@@ -1,0 +1,133 @@
+"""Bake-off: who is better, and is that sure?"""
+
+from __future__ import annotations
+
+from tui.lines import Line, side_by_side, wrapped
+from tui.panes.fleet import newest_boards
+from tui.snapshot import Board, Candidate
+from tui.widgets.bars import interval
+from tui.widgets.pane import Pane
+from tui.words import plural, safe, when
+
+
+def scale_start(candidates: tuple[Candidate, ...]) -> float:
+    """Where the drawn scale begins (0..1): 3 of 5 when the best lie above it, else 0."""
+    known = sorted(
+        (candidate.low if candidate.low is not None else candidate.score)
+        for candidate in candidates
+        if candidate.score is not None
+    )
+    return 0.6 if known and known[-1] >= 0.62 and sum(value >= 0.6 for value in known) * 2 > len(known) else 0.0
+
+
+def axis(start: float, width: int) -> Line:
+    """The whole scores of a scale that ends at 5."""
+    line = Line()
+    first = round(start * 5)
+    for score in range(first, 6):
+        at = round((score - first) / (5 - first) * (width - 1))
+        if at >= line.width:
+            line.to(at).add(str(score), "dim")
+    return line
+
+
+def candidate_line(candidate: Candidate, width: int, name: int, scale: int, start: float) -> Line:
+    """Sign, name, score out of 5 and the interval."""
+    role = "good" if candidate.tied else "text"
+    line = Line("=" if candidate.tied else " ", role).add(" ").add(safe(candidate.name), role).cut(name - 1).to(name)
+    if candidate.score is None:
+        return line.add("    — ", "dim").add(" no answers yet", "dim").cut(width)
+    line.add(f"{candidate.score * 5:5.2f} ", role)
+    drawn = interval(candidate.low, candidate.score, candidate.high, start, 1.0, scale, role)
+    return line.add(" ").extend(drawn)
+
+
+def board_rows(board: Board, width: int, height: int, now: float) -> list[Line]:
+    """One task: a heading with its scale, the candidates, the comparison that matters."""
+    start = scale_start(board.candidates)
+    name = min(26, max(18, width - 31)) if width < 80 else min(40, width // 3)
+    scale = width - name - 7
+    head = Line(safe(board.task), "bold").add(f"  {plural(len(board.input_ids), 'input')} × {board.repeats}", "dim")
+    head.cut(name + 5).to(name + 7).extend(axis(start, scale))
+    rows = [head]
+    room = max(1, height - 2)
+    rows += [candidate_line(candidate, width, name, scale, start) for candidate in board.candidates[:room]]
+    if len(rows) < height and board.headline:
+        tied = sum(candidate.tied for candidate in board.candidates)
+        text = f"= tied. {board.headline}" if tied > 1 else board.headline
+        lines = list(wrapped(text, width))
+        free = height - len(rows)
+        rows += [Line(row, "dim") for row in lines[:free]]
+        if len(lines) > free:
+            rows[-1] = Line(" ".join(lines[free - 1 :]), "dim").cut(width)
+    day = when(board.time, now)
+    if board.state in {"running", "stopping"}:
+        rows[0] = rows[0].cut(width)
+        rows.insert(1, Line("so far: it still runs", "busy"))
+    elif ":" not in day:
+        rows[0].right(Line(day, "dim"), width) if rows[0].width + len(day) < width else None
+    return rows
+
+
+class BakeoffPane(Pane):
+    number = 4
+    heading = "Bake-off"
+
+    def __init__(self) -> None:
+        super().__init__(id="bakeoff")
+        self.index = 0
+
+    @property
+    def boards(self) -> list[Board]:
+        """The newest leaderboard of each task, newest first; those that still run come first."""
+        running = [board for board in self.snapshot.boards or () if board.state != "done" and board.candidates]
+        done = sorted(newest_boards(self.snapshot).values(), key=lambda board: -board.job_id)
+        return running + done
+
+    @property
+    def selected(self) -> Board | None:
+        boards = self.boards
+        return boards[max(0, min(self.index, len(boards) - 1))] if boards else None
+
+    def move(self, step: int) -> None:
+        self.index = max(0, min(len(self.boards) - 1, self.index + step))
+        self.paint()
+
+    def note(self) -> Line:
+        boards = self.boards
+        if not boards:
+            return Line()
+        tasks = len(self.snapshot.tasks or ()) or len(boards)
+        return Line(f"{len({board.task for board in boards})} of {plural(tasks, 'task')}", "dim")
+
+    def rows(self, width: int, height: int) -> list[Line]:
+        boards = self.boards
+        if not boards:
+            if self.snapshot.boards is None:
+                return []
+            return [
+                Line("no bake-off yet", "dim"),
+                Line(),
+                Line("It answers a task's golden inputs with each candidate,", "dim").cut(width),
+                Line("scores the answers and says whether the difference is sure.", "dim").cut(width),
+                Line("b", "bold").add(" bakes off a finished training run against its base", "dim").cut(width),
+            ]
+        rows: list[Line] = []
+        for board in boards[min(self.index, len(boards) - 1) :]:
+            left = height - len(rows) - (1 if rows else 0)
+            if left < 3:
+                break
+            if rows:
+                rows.append(Line())
+            rows += board_rows(board, width, min(left, len(board.candidates) + 4), self.snapshot.time)
+        return rows
+
+    def summary(self, width: int) -> Line:
+        board = self.selected
+        if board is None or board.best is None:
+            return Line("no bake-off yet" if self.snapshot.boards is not None else "", "dim")
+        best = board.best
+        line = Line(f"{safe(board.task)}: ").add(safe(best.name), "good")
+        if best.score is not None:
+            line.add(f" {best.score * 5:.2f}/5")
+        return side_by_side([line, (board.headline, "dim")]).cut(width)

@@ -1,0 +1,72 @@
+"""Fleet: is what serves well? Until Bakehouse drives a server, the best known candidate of each task stands here."""
+
+from __future__ import annotations
+
+from tui.lines import Line, side_by_side
+from tui.snapshot import Board, Snapshot
+from tui.widgets.pane import Pane
+from tui.words import plural, safe, when
+
+
+def newest_boards(snapshot: Snapshot) -> dict[tuple[str, str], Board]:
+    """The newest leaderboard of each (project, task) that has rows."""
+    found: dict[tuple[str, str], Board] = {}
+    for board in sorted(snapshot.boards or (), key=lambda board: board.job_id):
+        if board.candidates and board.state == "done":
+            found[board.project_id, board.task] = board
+    return found
+
+
+class FleetPane(Pane):
+    number = 1
+    heading = "Fleet"
+
+    def __init__(self) -> None:
+        super().__init__(id="fleet")
+
+    def note(self) -> Line:
+        return Line("no server yet" if self.snapshot.ready else "", "dim")
+
+    def rows(self, width: int, height: int) -> list[Line]:
+        snapshot = self.snapshot
+        if snapshot.tasks is None:
+            return []
+        boards = newest_boards(snapshot)
+        names = [(task.project_id, task.name) for task in snapshot.tasks]
+        names += [key for key in boards if key not in names and key[0] in {task.project_id for task in snapshot.tasks}]
+        first = max(11, min(20, max((len(name) for _, name in names), default=0) + 1))
+        right = width - 22
+        head = Line("task", "dim").to(first).add("best in a bake-off", "dim").to(right)
+        rows = [head.add(" format  content  day", "dim")]
+        for key in names[: height - 2 if len(names) <= height - 2 else max(1, height - 3)]:
+            line = Line(safe(key[1])).cut(first - 1).to(first)
+            board = boards.get(key)
+            if board is None or board.best is None:
+                rows.append(line.add("no bake-off yet", "dim"))
+                continue
+            best = board.best
+            line.add(safe(best.name)).cut(right - 1).to(right)
+            score = f"{best.score * 5:.1f}/5" if best.score is not None else "—"
+            line.add(f"{score:>7}", "good" if best.score is not None and best.score >= 0.9 else "text")
+            line.add(f"{best.content:>9.2f}" if best.content is not None else "        —")
+            rows.append(line.right(Line(when(board.time, snapshot.time), "dim"), width))
+        if not names:
+            rows = [Line("no task yet: ", "dim").add("bakehouse new task NAME").add(" writes one", "dim").cut(width)]
+        tail = [Line("○ nothing is served by Bakehouse yet", "dim").cut(width)]
+        hidden = len(names) - (len(rows) - 1)
+        if hidden > 0:
+            tail.insert(0, Line(f"  {plural(hidden, 'further task')}", "dim"))
+        space = max(0, height - len(rows) - len(tail))
+        return rows + [Line()] * min(1, space) + tail
+
+    def summary(self, width: int) -> Line:
+        snapshot = self.snapshot
+        if snapshot.tasks is None:
+            return Line()
+        parts = [(plural(len(snapshot.tasks), "task"), "text")]
+        for board in newest_boards(snapshot).values():
+            if board.best is not None and board.best.score is not None:
+                parts.append((f"{safe(board.task)} {board.best.score * 5:.1f}/5", "good"))
+                break
+        parts.append(("nothing served yet", "dim"))
+        return side_by_side(parts, width=width)

@@ -1,0 +1,213 @@
+"""GPU: who holds the card, and is it healthy? Without one: the machine's memory and load, and the one slot of the CPU."""
+
+from __future__ import annotations
+
+from core.gpu.reading import DeviceReading, Sample
+from tui.lines import Line, side_by_side
+from tui.snapshot import Snapshot
+from tui.widgets.bars import resample, sparkline, stacked_bar
+from tui.widgets.pane import Pane
+from tui.words import clock, duration, gigabytes, percent, safe
+
+HOT_C = 85.0
+FITS = 0.97  # DESIGN.md: what fits is compared with 97 % of the total
+
+
+def card(sample: Sample | None) -> DeviceReading | None:
+    return sample.devices[0] if sample and sample.devices else None
+
+
+def card_name(sample: Sample | None) -> str:
+    device = card(sample)
+    return "" if sample is None else safe(device.name) if device else "no GPU"
+
+
+def of(values: tuple[float | None, float | None], unit: str) -> str:
+    """`238/304 W`, without what is not known."""
+    value, limit = values
+    if value is None:
+        return f"— {unit}"
+    return f"{value:.0f}/{limit:.0f} {unit}" if limit else f"{value:.0f} {unit}"
+
+
+def memory_rows(sample: Sample, device: DeviceReading, width: int) -> list[Line]:
+    """The bar of the card's memory and what holds it."""
+    total, used = device.vram_total_bytes, device.vram_used_bytes
+    if not total or used is None:
+        return [Line("VRAM ", "text").add("the card sleeps" if device.suspended else "not given by the driver", "dim")]
+    here = [item for item in sample.processes if item.vram_bytes and item.pci in (None, device.pci)]
+    ours = sum(item.vram_bytes or 0 for item in here if item.ours)
+    theirs = sorted((item for item in here if not item.ours), key=lambda item: -(item.vram_bytes or 0))
+    rest = max(0, used - ours)
+    figures = f" {gigabytes(used, unit=False)}/{gigabytes(total)}"
+    bar = stacked_bar([(ours, "busy"), (rest, "dim")], total, width - 5 - len(figures), total * FITS)
+    parts = [(f"job {ours / 1e9:.1f}", "busy")] if ours else []
+    parts += [
+        (f"{safe(item.name or f'pid {item.pid}')} {(item.vram_bytes or 0) / 1e9:.1f}", "dim") for item in theirs[:2]
+    ]
+    parts += [
+        (f"free {gigabytes(total - used, unit=False)}", "text"),
+        (f"limit ┊ {gigabytes(total * FITS, unit=False)}", "dim"),
+    ]
+    return [Line("VRAM ").extend(bar).add(figures), Line("     ").extend(side_by_side(parts, width=width - 5))]
+
+
+def host_rows(sample: Sample, width: int) -> list[Line]:
+    """The bar of the machine's memory."""
+    host = sample.host
+    if not host.memory_total_bytes or host.memory_available_bytes is None:
+        return [Line("memory ").add("not known", "dim")]
+    used = host.memory_total_bytes - host.memory_available_bytes
+    figures = f" {gigabytes(used, unit=False)}/{gigabytes(host.memory_total_bytes)}"
+    bar = stacked_bar([(used, "busy")], host.memory_total_bytes, width - 7 - len(figures))
+    free = f"free for jobs {gigabytes(host.memory_available_bytes)}"
+    return [Line("memory ").extend(bar).add(figures), Line("       ").add(free, "dim")]
+
+
+def history_rows(samples: tuple[Sample, ...], width: int, with_card: bool) -> list[Line]:
+    """Two sparklines over the history, with the newest figure beside each."""
+    last = samples[-1]
+    device = card(last)
+    if with_card and device is not None:
+        busy = [item.busy_percent if (item := card(sample)) else None for sample in samples]
+        memory = [
+            share(item.vram_used_bytes, item.vram_total_bytes) if (item := card(sample)) else None for sample in samples
+        ]
+        names = ("busy", "VRAM")
+        figures = [("power", of((device.power_watts, device.power_limit_watts), "W"), "text")]
+        for label, value in (("edge", device.temperature_edge_c), ("hotspot", device.temperature_hotspot_c)):
+            if value is not None:
+                figures.append((label, f"{value:.0f} °C", "warn" if label == "hotspot" and value > HOT_C else "text"))
+    else:
+        busy = [sample.host.cpu_percent for sample in samples]
+        memory = [host_share(sample) for sample in samples]
+        names = ("CPU", "memory")
+        host = last.host
+        figures = []
+        if host.load_1m is not None:
+            figures.append(("load", f"{host.load_1m:.1f}", "text"))
+        if host.cpu_count:
+            figures.append(("cores", str(host.cpu_count), "text"))
+    head = max(len(name) for name in names) + 1
+    side = 22 if width >= 52 else 0
+    room = max(8, width - head - 7 - side)
+    rows = []
+    for index, (name, values) in enumerate(zip(names, (busy, memory), strict=True)):
+        role = ("good", "busy")[index]
+        line = Line(name).to(head).extend(sparkline(resample(values, room), room, 100.0, role))
+        line.add(f" {values[-1]:>3.0f} %" if values[-1] is not None else "   — ")
+        rows.append(line)
+    span = last.time - samples[0].time
+    oldest = f"−{duration(span)}"
+    stretch = min(room, len(samples))
+    axis = Line(" " * (head + room - stretch))
+    if stretch >= len(oldest) + 5:
+        axis.add(oldest, "dim").to(head + room - 3).add("now", "dim")
+    rows.append(axis)
+    if side:
+        for row, (label, value, role) in zip(rows, figures, strict=False):
+            row.to(width - side + 3).add(label).to(width - len(value)).add(value, role)
+    return rows
+
+
+def share(used: int | None, total: int | None) -> float | None:
+    return None if used is None or not total else 100 * used / total
+
+
+def host_share(sample: Sample) -> float | None:
+    host = sample.host
+    if host.memory_available_bytes is None or not host.memory_total_bytes:
+        return None
+    return 100 - 100 * host.memory_available_bytes / host.memory_total_bytes
+
+
+def slot_rows(snapshot: Snapshot, with_card: bool, width: int) -> list[Line]:
+    """Who holds the card, or the CPU where there is none."""
+    slot = snapshot.slot
+    label = "lease " if with_card else "slot  "
+    name = "the card" if with_card else "the CPU"
+    below = Line()
+    if not slot.held:
+        line = Line(label).add("free", "good").add(f", the next job takes {name}" if snapshot.waiting else "", "dim")
+    elif slot.elsewhere:
+        line = Line(label).add("held", "warn").add(" by a job of another home", "text")
+    else:
+        job = snapshot.job(slot.job_id)
+        line = Line(label).add("exclusive" if with_card else "held", "busy").add(f", job {slot.job_id}")
+        line.add(f", since {clock(slot.since)}" if slot.since else "")
+        if job:
+            below = Line("      ").add(safe(job.title), "dim")
+    if not with_card:
+        below = Line("      ").add("no GPU found: the CPU is the one slot", "dim")
+    return [line.cut(width), *([below.cut(width)] if below.pieces else [])]
+
+
+class GpuPane(Pane):
+    number = 2
+    heading = "GPU"
+
+    def __init__(self) -> None:
+        super().__init__(id="gpu")
+
+    def note(self) -> Line:
+        sample = self.snapshot.sample
+        if sample is None:
+            return Line("no reading yet", "dim") if self.snapshot.ready else Line()
+        if (age := self.snapshot.stale_seconds) is not None:
+            return Line(f"▲ {duration(age)} old", "warn")
+        return Line(f"{'host memory and load' if not sample.devices else safe(sample.source)}, 1 Hz", "dim")
+
+    def rows(self, width: int, height: int) -> list[Line]:
+        snapshot = self.snapshot
+        sample = snapshot.sample
+        if sample is None:
+            if not snapshot.ready:
+                return []
+            rows = [Line("no reading yet: the runner takes one a second", "dim").cut(width)]
+            return [*rows, Line(), *slot_rows(snapshot, False, width)[:1]]
+        device = card(sample)
+        rows = memory_rows(sample, device, width) if device else host_rows(sample, width)
+        rows += [Line(), *history_rows(snapshot.samples, width, device is not None)]
+        if height >= 9:
+            rows.append(Line())
+        rows += slot_rows(snapshot, device is not None, width)
+        return rows + self._remarks(sample, width)[: max(0, height - len(rows))]
+
+    def _remarks(self, sample: Sample, width: int) -> list[Line]:
+        found = []
+        if (age := self.snapshot.stale_seconds) is not None:
+            found.append(Line(f"▲ newest reading at {clock(sample.time, seconds=True)}, {duration(age)} ago", "warn"))
+        if sample.problem:
+            found.append(Line(f"▲ {safe(sample.problem)}", "warn"))
+        device = card(sample)
+        if device and device.temperature_hotspot_c and device.temperature_hotspot_c > HOT_C:
+            found.append(Line(f"▲ hotspot above {HOT_C:.0f} °C", "warn"))
+        return [line.cut(width) for line in found]
+
+    def summary(self, width: int) -> Line:
+        sample = self.snapshot.sample
+        if sample is None:
+            return Line("no reading yet" if self.snapshot.ready else "", "dim")
+        device, host = card(sample), sample.host
+        if device and device.vram_total_bytes and device.vram_used_bytes is not None:
+            total, used, parts = device.vram_total_bytes, device.vram_used_bytes, []
+            if device.busy_percent is not None:
+                parts.append((f"{device.busy_percent:.0f} %", "text"))
+            if device.power_watts is not None:
+                parts.append((f"{device.power_watts:.0f} W", "text"))
+            if (hot := device.temperature_hotspot_c or device.temperature_edge_c) is not None:
+                parts.append((f"{hot:.0f} °C", "warn" if hot > HOT_C else "text"))
+            limit = total * FITS
+        elif host.memory_total_bytes and host.memory_available_bytes is not None:
+            total, used = host.memory_total_bytes, host.memory_total_bytes - host.memory_available_bytes
+            parts = [] if device else [("no GPU", "dim")]
+            if host.cpu_percent is not None:
+                parts.append((f"CPU {percent(host.cpu_percent / 100)}", "text"))
+            limit = None
+        else:
+            return Line("not known", "dim")
+        if (age := self.snapshot.stale_seconds) is not None:
+            parts.append((f"▲ {duration(age)} old", "warn"))
+        bar = stacked_bar([(used, "busy")], total, 20, limit)
+        figures = (f"{gigabytes(used, unit=False)}/{gigabytes(total)}", "text")
+        return bar.add(" ").extend(side_by_side([figures, *parts], width=width - 21))

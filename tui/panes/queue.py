@@ -1,0 +1,228 @@
+"""Queue: what runs, when is it done, why does the rest wait?"""
+
+from __future__ import annotations
+
+from textual import events
+from textual.message import Message
+
+from core.store.jobs import ACTIVE, ENDED, QUEUED, JobRow
+from tui.lines import Line, side_by_side, wrapped
+from tui.snapshot import Snapshot
+from tui.widgets.bars import progress_bar
+from tui.widgets.pane import Pane
+from tui.words import duration, percent, plural, safe, when
+
+SIGNS = {
+    "waiting": ("◷", "text"),
+    "ready": ("◷", "text"),
+    "starting": ("▶", "busy"),
+    "running": ("▶", "busy"),
+    "stopping": ("▶", "warn"),
+    "done": ("✓", "good"),
+    "failed": ("✗", "bad"),
+    "cancelled": ("■", "dim"),
+    "interrupted": ("▲", "warn"),
+    "lost": ("▲", "warn"),
+}
+
+
+def sign(job: JobRow) -> tuple[str, str]:
+    """The sign of a job's state and its role."""
+    if job.held and job.state in QUEUED:
+        return "‖", "text"
+    return SIGNS[job.state]
+
+
+def outcome(job: JobRow) -> str:
+    """What came of it, or why it waits, in a few words."""
+    if job.state == "done":
+        message = (job.result or {}).get("message") or (job.progress and job.progress.message)
+        return safe(str(message or job.reason))
+    return safe(job.reason)
+
+
+def state(job: JobRow, width: int, now: float) -> Line:
+    """The state of a job: progress while it runs, else the reason."""
+    progress = job.progress
+    if job.state in ACTIVE:
+        if job.state != "running" or progress is None:
+            return Line(outcome(job) or job.state, "dim").cut(width)
+        if progress.fraction is None:
+            return Line(safe(progress.phase or job.reason or "running"), "dim").cut(width)
+        bar = 10 if width < 40 else 20
+        line = progress_bar(progress.fraction, bar, "text").add(f" {percent(progress.fraction):>4}")
+        line.add(f" {duration(progress.eta_seconds)}".rstrip())
+        room = width - line.width - 3
+        if room > 8 and progress.phase:
+            line.add(f"   {safe(progress.phase)}", "dim")
+        return line.cut(width)
+    if job.state in ENDED:
+        role = {"failed": "bad", "interrupted": "warn", "lost": "warn"}.get(job.state, "dim")
+        line = Line(f"{when(job.ended_at, now):>5} ", "text" if role == "dim" else role)
+        reason = outcome(job)
+        if job.state != "failed" and not reason.startswith(job.state) and job.state != "done":
+            reason = f"{job.state}: {reason}" if reason else job.state
+        return line.add(reason, role).cut(width)
+    return Line(outcome(job), "dim").cut(width)
+
+
+def columns(width: int, ids: int, titles: int) -> tuple[int, int]:
+    """Where the title begins, and the state: titles take what they need, up to 56 % of the room."""
+    start = 3 + ids + 1
+    room = width - start
+    return start, start + max(14, min(titles + 2, room * 56 // 100, room - 18))
+
+
+def job_line(job: JobRow, width: int, places: tuple[int, int], now: float, mark: str = "") -> Line:
+    """One job in one row."""
+    start, middle = places
+    character, role = sign(job)
+    line = Line(character, role, mark).add("  ").add(f"{job.id:>{start - 4}} ").to(start)
+    line.add(safe(job.title)).cut(middle - 1).to(middle)
+    return line.extend(state(job, width - middle, now))
+
+
+def matches(job: JobRow, words: str) -> bool:
+    """Does a job fit the filter: each word is somewhere in its id, title, state or reason."""
+    text = f"{job.id} {job.kind} {job.title} {job.state} {job.task} {job.reason} {'held' if job.held else ''}".lower()
+    return all(word in text for word in words.lower().split())
+
+
+class QueuePane(Pane):
+    """The jobs; the selected one is what the detail strip shows and what the keys act on."""
+
+    number = 3
+    heading = "Queue"
+
+    class Selected(Message):
+        """Another job is selected (None: there is none)."""
+
+        def __init__(self, job_id: int | None) -> None:
+            super().__init__()
+            self.job_id = job_id
+
+    class NearEnd(Message):
+        """The selection comes near the last job that was read."""
+
+    def __init__(self) -> None:
+        super().__init__(id="queue")
+        self.selected_id: int | None = None
+        self.filter = ""
+        self.top = 0
+        self.row_ids: list[int | None] = []
+
+    @property
+    def jobs(self) -> list[JobRow]:
+        return [job for job in self.snapshot.jobs if matches(job, self.filter)]
+
+    @property
+    def selected(self) -> JobRow | None:
+        return next((job for job in self.jobs if job.id == self.selected_id), None)
+
+    def show(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self._keep_selection()
+        self.paint()
+
+    def set_filter(self, words: str) -> None:
+        self.filter = words
+        self._keep_selection()
+        self.paint()
+
+    def _keep_selection(self) -> None:
+        jobs = self.jobs
+        if jobs and self.selected is None:
+            self.select(jobs[0].id)
+        elif not jobs and self.selected_id is not None and self.snapshot.ready:
+            self.select(None)
+
+    def select(self, job_id: int | None) -> None:
+        if job_id != self.selected_id:
+            self.selected_id = job_id
+            self.post_message(self.Selected(job_id))
+        self.paint()
+
+    def move(self, step: int) -> None:
+        jobs = self.jobs
+        if not jobs:
+            return
+        index = next((i for i, job in enumerate(jobs) if job.id == self.selected_id), 0)
+        index = max(0, min(len(jobs) - 1, index + step))
+        if index > len(jobs) - 20:
+            self.post_message(self.NearEnd())
+        self.select(jobs[index].id)
+
+    def note(self) -> Line:
+        snapshot = self.snapshot
+        if not snapshot.ready:
+            return Line()
+        running = sum(snapshot.counts.get(name, 0) for name in ACTIVE)
+        parts: list[tuple[str, str]] = []
+        if self.filter:
+            parts.append((f"/{self.filter}", "focus"))
+        if snapshot.queue.paused:
+            parts.append((f"‖ paused{': ' + snapshot.queue.reason if snapshot.queue.reason else ''}", "warn"))
+        parts += [(f"{running} running", "dim"), (f"{snapshot.waiting} waiting", "dim")]
+        return side_by_side(parts)
+
+    def rows(self, width: int, height: int) -> list[Line]:
+        jobs = self.jobs
+        if not self.snapshot.ready:
+            return [Line(self.snapshot.problem or "reading …", "bad" if self.snapshot.problem else "dim")]
+        if not jobs:
+            return self._nothing(width)
+        ids = max(2, len(str(max(job.id for job in jobs))))
+        start, middle = places = columns(width, ids, max(len(job.title) for job in jobs))
+        head = Line("id".rjust(start - 1), "dim").add(" job", "dim").to(middle).add("state", "dim")
+        room = max(1, height - 1)
+        index = next((i for i, job in enumerate(jobs) if job.id == self.selected_id), 0)
+        self.top = max(0, min(self.top, index, len(jobs) - room))
+        if index >= self.top + room:
+            self.top = index - room + 1
+        spare = room - len(jobs)
+        mark = "chosen" if self.has_focus else "kept"
+        lines = [head]
+        self.row_ids = [None]
+        for job in jobs[self.top : self.top + room]:
+            line = job_line(job, width, places, self.snapshot.time, mark if job.id == self.selected_id else "")
+            cut = line.plain.endswith("…")
+            lines.append(line)
+            self.row_ids.append(job.id)
+            if cut and spare > 0 and job.state in {"failed", "lost", "interrupted"}:
+                rest = list(wrapped(outcome(job), width - start - 2))[:spare]
+                lines += [Line(" " * (start + 2)).add(row, "dim") for row in rest]
+                self.row_ids += [job.id] * len(rest)
+                spare -= len(rest)
+        return lines
+
+    def _nothing(self, width: int) -> list[Line]:
+        if self.filter:
+            return [Line(f"no job fits “{self.filter}”", "dim"), Line("esc", "bold").add(" shows all again", "dim")]
+        return [
+            Line("nothing queued yet", "dim"),
+            Line(),
+            Line("n", "bold").add(" a training run of a task of yours", "dim"),
+            Line("d", "bold").add(" the demo: SmolLM2 learns to judge notes, then a bake-off", "dim").cut(width),
+        ]
+
+    def summary(self, width: int) -> Line:
+        snapshot = self.snapshot
+        if not snapshot.ready:
+            return Line(snapshot.problem or "", "bad")
+        job = snapshot.running
+        tail = [
+            (plural(snapshot.waiting, "job") + " waiting" if job is None else f"{snapshot.waiting} waiting", "text")
+        ]
+        if snapshot.queue.paused:
+            tail.append(("‖ paused", "warn"))
+        if job is None:
+            return side_by_side([("nothing runs", "dim"), *tail], width=width)
+        if job.progress is None or job.progress.fraction is None:
+            return side_by_side([(f"▶ {job.id} {safe(job.title)}", "busy"), *tail], width=width)
+        bar = progress_bar(job.progress.fraction, 21, "text").add(f" {percent(job.progress.fraction)}")
+        left = duration(job.progress.eta_seconds)
+        return bar.add(f", {left} left" if left else "").add(" · ", "dim").extend(side_by_side(tail)).cut(width)
+
+    def on_click(self, event: events.Click) -> None:
+        if 0 <= event.y - 1 < len(self.row_ids) and (job_id := self.row_ids[event.y - 1]) is not None:
+            self.select(job_id)

@@ -1,0 +1,121 @@
+"""What takes longer than a beat of the feed: the project's files, the leaderboards, and seeing that a runner lives.
+
+A thread of its own that starts after the first paint, because what it imports (pydantic, scipy) takes longer than that.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from core.errors import BakehouseError
+from core.home import Home
+from core.store.jobs import ACTIVE
+from tui.snapshot import Board, TaskLine
+
+if TYPE_CHECKING:
+    from core.config.project import Project
+
+LEAST_SECONDS_BETWEEN = 5.0
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found so far; None: not yet looked."""
+
+    project: str = ""
+    tasks: tuple[TaskLine, ...] | None = None
+    boards: tuple[Board, ...] | None = None
+    problems: tuple[tuple[str, str], ...] = ()
+    """(what was tried, what went wrong)"""
+
+
+class SlowReader(threading.Thread):
+    """Keeps `found` current. `data_changed` tells it that somebody wrote to the database."""
+
+    def __init__(self, home: Home, project: Callable[[], Project], told: Callable[[], None]) -> None:
+        super().__init__(name="slow-reader", daemon=True)
+        self.home = home
+        self.find_project = project
+        self.told = told
+        self.found = Found()
+        self._boards: dict[tuple[int, int, str], Board] = {}
+        self._wanted: set[int] = set()
+        self._changed = threading.Event()
+        self._stopped = threading.Event()
+
+    def data_changed(self) -> None:
+        self._changed.set()
+
+    def want(self, job_id: int) -> None:
+        """Have the leaderboard of an older bake-off, too."""
+        self._wanted.add(job_id)
+        self._changed.set()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._changed.set()
+
+    def run(self) -> None:
+        self._try(self._start_runner)
+        self._try(self._read_project)
+        while not self._stopped.is_set():
+            self._changed.clear()
+            self._try(self._read_boards)
+            self._stopped.wait(LEAST_SECONDS_BETWEEN)
+            self._changed.wait()
+
+    def _try(self, act: Callable[[], None]) -> None:
+        """Do it; what goes wrong is said in one line rather than ending the thread."""
+        problems = {name: text for name, text in self.found.problems if name != act.__name__}
+        try:
+            act()
+        except (BakehouseError, OSError, sqlite3.Error) as error:
+            problems[act.__name__] = str(error)
+        self._say(problems=tuple(problems.items()))
+
+    def _say(self, **found: object) -> None:
+        former = self.found
+        self.found = replace(former, **found)
+        if former != self.found:
+            self.told()
+
+    def _start_runner(self) -> None:
+        from core.queue.request import ensure_runner
+
+        ensure_runner(self.home)
+
+    def _read_project(self) -> None:
+        project = self.find_project()
+        tasks = []
+        for name in project.task_names():
+            task = project.task(name)
+            tasks.append(TaskLine(name, project.owner(task).id, task.title or ""))
+        self._say(project=project.name, tasks=tuple(tasks))
+
+    def _read_boards(self) -> None:
+        """The newest leaderboard of each task, those that grow, and those asked for; each is computed again only when it has
+        further answers."""
+        from core.store.database import open_database
+        from core.store.results import list_bakeoffs
+        from tui.boards import build_board
+
+        boards: dict[tuple[int, int, str], Board] = {}
+        settled: set[tuple[str, str]] = set()
+        connection = open_database(self.home)
+        try:
+            for row in list_bakeoffs(connection):
+                owner = (row.project_id, row.task)
+                if not row.answers or (row.state not in ACTIVE and owner in settled and row.job_id not in self._wanted):
+                    continue
+                if row.state == "done":
+                    settled.add(owner)
+                key = (row.job_id, row.answers, row.state)
+                boards[key] = self._boards.get(key) or build_board(connection, self.home, row)
+        finally:
+            connection.close()
+        self._boards = boards
+        self._say(boards=tuple(boards.values()))

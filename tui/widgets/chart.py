@@ -1,0 +1,82 @@
+"""The loss over the steps as a line of braille dots.
+
+Drawn here rather than by plotext: 0.2 ms instead of 3 ms for 300 steps, nothing to import, and its labels stay calm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tui.lines import Line
+from tui.words import figure
+
+Point = tuple[int, float]
+BRAILLE = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+
+
+def by_column(points: Sequence[Point], columns: int) -> list[tuple[float, float, float] | None]:
+    """(lowest, mean, highest) of the points that fall into each column; gaps are filled from the left."""
+    first, last = points[0][0], points[-1][0]
+    span = max(1, last - first)
+    sums: list[list[float]] = [[] for _ in range(columns)]
+    for step, value in points:
+        sums[min(columns - 1, (step - first) * columns // (span + 1))].append(value)
+    found: list[tuple[float, float, float] | None] = []
+    for values in sums:
+        if values:
+            found.append((min(values), sum(values) / len(values), max(values)))
+        else:
+            found.append(found[-1] if found else None)
+    return found
+
+
+def curve(points: Sequence[Point], columns: int, rows: int, low: float, high: float) -> list[str]:
+    """The means as a connected line of braille dots, four to a row and two to a column."""
+    means = [item[1] if item else None for item in by_column(points, columns * 2)]
+    dots = rows * 4
+    grid = [[0] * columns for _ in range(rows)]
+    former: int | None = None
+    for x, value in enumerate(means):
+        if value is None:
+            continue
+        y = dots - 1 - round((value - low) / ((high - low) or 1.0) * (dots - 1))
+        y = max(0, min(dots - 1, y))
+        start, end = y, y
+        if former is not None and former < y:
+            start, end = former + 1, y
+        elif former is not None and former > y:
+            start, end = y, former - 1
+        for dot in range(start, end + 1):
+            grid[dot // 4][x // 2] |= BRAILLE[dot % 4][x % 2]
+        former = y
+    return ["".join(chr(0x2800 + cell) if cell else " " for cell in row) for row in grid]
+
+
+def loss_chart(losses: Sequence[Point], evals: Sequence[Point], width: int, height: int, right: str) -> list[Line]:
+    """Title, curve with its axis, and the newest evaluation. Fewer than 5 rows give the title alone."""
+    title = Line("loss", "dim").right(Line(right, "dim"), width)
+    if not losses or height < 5 or width < 20:
+        return [title, Line("no step yet", "dim")][: max(1, height)]
+    values = [value for _, value in losses]
+    low, high = min(values), max(values)
+    head = 7
+    digits = 1 if high >= 100 else 2 if high >= 1 else 3
+    rows, columns = height - 3, width - head
+    drawn = curve(losses, columns, rows, low, high)
+    lines = [title]
+    for index, row in enumerate(drawn):
+        value = high if index == 0 else low if index == rows - 1 else None
+        if rows >= 5 and index == rows // 2:
+            value = high - (high - low) * (index * 4 + 2) / (rows * 4)
+        label = "" if value is None else f"{value:.{digits}f}"
+        lines.append(Line(f"{label:>5.5} ", "dim").add("│", "frame").add(row, "busy"))
+    lines.append(Line(" " * (head - 1)).add("└" + "─" * columns, "frame"))
+    first, last = losses[0][0], losses[-1][0]
+    foot = Line(" " * head).add(f"{first:,}", "dim")
+    if evals:
+        step, value = evals[-1]
+        best = min(value for _, value in evals)
+        note = f"eval {figure(value)} at {step:,}{', the best so far' if value <= best and len(evals) > 1 else ''}"
+        foot.add("   ").add(note, "good" if value <= best else "text")
+    lines.append(foot.right(Line(f"{last:,}", "dim"), width))
+    return lines

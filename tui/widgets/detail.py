@@ -1,0 +1,187 @@
+"""The strip below the panes: the selected job's log, and beside it its loss, its candidates or its reason."""
+
+from __future__ import annotations
+
+from textual import events
+from textual.message import Message
+
+from core.store.jobs import ACTIVE, QUEUED, JobRow
+from tui.lines import Line, side_by_side, wrapped
+from tui.panes.queue import outcome, sign
+from tui.snapshot import EMPTY, Detail, Snapshot
+from tui.widgets.bars import progress_bar, resample, sparkline
+from tui.widgets.canvas import Canvas
+from tui.widgets.chart import loss_chart
+from tui.widgets.pane import framed
+from tui.words import duration, figure, gigabytes, percent, plural, safe
+
+BAD = ("error", "traceback", "exception", "killed", "out of memory")
+GOOD = ("checkpoint", "eval ", "done", "saved")
+
+
+def log_role(text: str) -> str:
+    """A colour for a line of a log, by the words in it: an aid for the eye, nothing depends on it."""
+    lower = text.lower()
+    if "warning" in lower:
+        return "warn"
+    if any(word in lower for word in BAD):
+        return "bad"
+    return "good" if any(word in lower for word in GOOD) else "text"
+
+
+def facts(job: JobRow, detail: Detail | None) -> list[tuple[str, str]]:
+    """Speed, peak memory, where it resumed: the second line of the strip."""
+    progress = job.progress
+    speed = (detail and detail.tokens_per_second) or (progress and progress.tokens_per_second)
+    peak = (detail and detail.peak_memory_bytes) or (progress and progress.peak_memory_bytes)
+    parts = []
+    if speed:
+        parts.append((f"{speed:,.0f} tok/s", "dim"))
+    if peak:
+        parts.append((f"peak {gigabytes(peak)}", "dim"))
+    if job.state in ACTIVE and progress and progress.eta_seconds is not None:
+        parts.append((f"{duration(progress.eta_seconds)} left", "dim"))
+    elif job.started_at and job.ended_at:
+        parts.append((f"took {duration(job.ended_at - job.started_at)}", "dim"))
+    if detail and detail.resumed_from is not None:
+        parts.append((f"resumed from step {detail.resumed_from:,}", "dim"))
+    if job.attempt > 1:
+        parts.append((f"attempt {job.attempt}", "dim"))
+    return parts
+
+
+def shares(detail: Detail, width: int) -> list[Line]:
+    """A bake-off's candidates: how many answers each has given, how fast, how many were cut at the limit."""
+    done = sum(share.done for share in detail.shares)
+    totals = [share.total for share in detail.shares]
+    total = None if None in totals else sum(total for total in totals if total is not None)
+    right = f"{done:,} of {total:,} answers" if total else plural(done, "answer")
+    rows = [Line("candidates", "dim").right(Line(right, "dim"), width), Line()]
+    name = max(12, min(26, width - 36))
+    for share in detail.shares:
+        fraction = share.done / share.total if share.total else 0.0
+        finished = share.total is not None and share.done >= share.total
+        line = Line(
+            "✓ " if finished else "▶ " if share.done else "◷ ", "good" if finished else "busy" if share.done else "text"
+        )
+        line.add(safe(share.name)).cut(name).to(name + 1)
+        line.extend(progress_bar(fraction, 12, "text")).add(f" {percent(fraction):>5}")
+        if share.seconds_per_answer is not None:
+            line.add(f"  {share.seconds_per_answer:.1f} s/answer", "dim")
+        rows.append(line.cut(width))
+        if share.at_limit:
+            rows.append(Line(" " * (name + 1)).add(f"{share.at_limit} reached the token limit", "warn").cut(width))
+    return rows
+
+
+class DetailStrip(Canvas):
+    """Follows the selected job. Two columns where there is room, the log alone on small terminals."""
+
+    class Opened(Message):
+        """The strip was clicked."""
+
+    def __init__(self) -> None:
+        super().__init__(id="detail")
+        self.snapshot: Snapshot = EMPTY
+        self.job_id: int | None = None
+
+    def show(self, snapshot: Snapshot, job_id: int | None) -> None:
+        self.snapshot, self.job_id = snapshot, job_id
+        self.paint()
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        job = self.snapshot.job(self.job_id)
+        detail = self.snapshot.detail
+        if detail is not None and (job is None or detail.job_id != job.id):
+            detail = None
+        if job is None:
+            text = "the log of the selected job" if self.snapshot.ready else ""
+            return framed([Line(text, "dim")], width, height, Line("Log", "bold"), Line(), "frame")
+        if height <= 8 or width < 90:
+            return self._small(job, detail, width, height)
+        return self._large(job, detail, width, height)
+
+    def _large(self, job: JobRow, detail: Detail | None, width: int, height: int) -> list[Line]:
+        inner, room = width - 4, height - 2
+        left_width = (inner - 3) * 53 // 100
+        right_width = inner - 3 - left_width
+        mark, role = sign(job)
+        head = Line(f"{mark} ", role).add(f"{job.id}", "bold").add(f"  {safe(job.title)}", "bold")
+        if detail and detail.headline:
+            head.add(f" · {safe(detail.headline)}", "bold")
+        left = [head.cut(left_width), side_by_side(facts(job, detail), width=left_width)]
+        left += self._reason(job, left_width)
+        if not left[-1].pieces:
+            left.pop()
+        left.append(Line())
+        left += self._log(detail, left_width, room - len(left))
+        right = self._beside(job, detail, right_width, room)
+        rows = []
+        for index in range(room):
+            row = left[index] if index < len(left) else Line()
+            row.cut(left_width).to(left_width).add(" │ ", "frame")
+            rows.append(row.extend(right[index]) if index < len(right) else row)
+        note = "following" if job.state in ACTIVE else "whole log: ⏎"
+        return framed(rows, width, height, Line("Log", "bold"), Line(note, "dim"), "frame")
+
+    def _small(self, job: JobRow, detail: Detail | None, width: int, height: int) -> list[Line]:
+        title = Line(str(job.id), "bold")
+        if detail and detail.losses:
+            step, loss = detail.losses[-1]
+            title.add(" · ", "frame").add(f"step {step:,}{f' of {detail.total_steps:,}' if detail.total_steps else ''}")
+            title.add(" · ", "frame").add(f"loss {figure(loss)} ")
+            values = [value for _, value in detail.losses]
+            low = min(values)
+            title.extend(sparkline(resample([value - low for value in values], 15), 15, max(values) - low or 1.0))
+        elif detail and detail.shares:
+            done = " · ".join(f"{safe(share.name)} {share.done}/{share.total or '?'}" for share in detail.shares)
+            title.add(" · ", "frame").add(done)
+        else:
+            title.add(f" {safe(job.title)}")
+        peak = detail.peak_memory_bytes if detail else None
+        if peak:
+            title.add(" · ", "frame").add(f"peak {gigabytes(peak)}")
+        rows = self._reason(job, width - 4)[: height - 3]
+        rows += self._log(detail, width - 4, height - 2 - len(rows))
+        return framed(rows, width, height, title.cut(width - 6), Line(), "frame")
+
+    def _reason(self, job: JobRow, width: int) -> list[Line]:
+        """The whole reason of a job that does not run, which the queue may have cut."""
+        if job.state in ACTIVE or job.state == "done":
+            return []
+        if job.state in QUEUED:
+            return [Line(f"{'held' if job.held else 'waits'}: {outcome(job)}".rstrip(": "), "dim").cut(width)]
+        role = "dim" if job.state == "cancelled" else "bad" if job.state == "failed" else "warn"
+        return [Line(row, role) for row in list(wrapped(f"{job.state}: {outcome(job)}", width))[:3]]
+
+    def _log(self, detail: Detail | None, width: int, room: int) -> list[Line]:
+        if detail is None or room < 1:
+            return []
+        return [Line(text, log_role(text)).cut(width) for text in detail.lines[-room:]]
+
+    def _beside(self, job: JobRow, detail: Detail | None, width: int, room: int) -> list[Line]:
+        if detail and detail.shares:
+            rows = shares(detail, width)
+            if job.state == "done" and job.result:
+                rows += [Line(), *(Line(row, "good") for row in wrapped(outcome(job), width))]
+            return rows
+        if job.kind == "train":
+            right = ""
+            if detail and detail.step is not None:
+                right = f"step {detail.step:,}{f' of {detail.total_steps:,}' if detail.total_steps else ''}"
+            return loss_chart(detail.losses if detail else (), detail.evals if detail else (), width, room, right)
+        progress = job.progress
+        rows = [Line(safe((detail and detail.phase) or job.kind), "dim")]
+        if progress and progress.fraction is not None:
+            unit = progress.unit or ""
+            amount = f"{progress.done:,} of {progress.total:,} {safe(unit)}"
+            if unit == "bytes":
+                amount = f"{gigabytes(progress.done or 0)} of {gigabytes(progress.total or 0)}"
+            bar = progress_bar(progress.fraction, max(10, width - 8), "busy").add(f" {percent(progress.fraction)}")
+            rows += [Line(), bar, Line(amount, "dim")]
+        if job.state == "done":
+            rows += [Line(), *(Line(row, "good") for row in wrapped(outcome(job), width))]
+        return rows
+
+    def on_click(self, event: events.Click) -> None:
+        self.post_message(self.Opened())

@@ -1,0 +1,72 @@
+"""The first line: where am I, what runs, what waits, what is wrong, what time is it."""
+
+from __future__ import annotations
+
+from core.store.jobs import ACTIVE
+from tui.lines import Line
+from tui.panes.gpu import card_name
+from tui.snapshot import EMPTY, Snapshot
+from tui.widgets.canvas import Canvas
+from tui.words import clock, duration, percent, plural, safe, weekday
+
+
+def header(snapshot: Snapshot, width: int) -> Line:
+    """Everything but the clock, which is a widget of its own: it changes each second, this does not."""
+    small = width < 88
+    line = Line(" Bakehouse", "bold").add(f"  {safe(snapshot.host)}")
+    if not small and (name := card_name(snapshot.sample)):
+        line.add(" · ", "dim").add(name)
+    if not snapshot.ready:
+        return line
+    job = snapshot.running
+    if job is None:
+        line.add("   idle", "good" if not snapshot.waiting else "text")
+    else:
+        text = f"   ▶ {job.id} {safe(job.title).split(' · ')[0]}"
+        if job.progress and job.progress.fraction is not None and job.state == "running":
+            text += f" {percent(job.progress.fraction)}"
+            left = duration(job.progress.eta_seconds)
+            text += f", {left}" if left and not small else ""
+        line.add(text, "busy")
+        others = sum(other.state in ACTIVE for other in snapshot.jobs) - 1
+        if others > 0:
+            line.add(f" +{others}", "busy")
+    if snapshot.waiting and not small:
+        line.add(f"   {snapshot.waiting} waiting")
+    if snapshot.queue.paused:
+        line.add("   ‖ paused", "warn")
+    if count := len(snapshot.warnings):
+        line.add(f"   ▲ {count}" if small else f"   ▲ {plural(count, 'warning')}", "warn")
+    return line.cut(width)
+
+
+class Header(Canvas):
+    def __init__(self) -> None:
+        super().__init__(id="header")
+        self.snapshot: Snapshot = EMPTY
+
+    def show(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.paint()
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        return [header(self.snapshot, width)]
+
+
+class Clock(Canvas):
+    """Day and time; without the seconds on small terminals and slow lines."""
+
+    def __init__(self) -> None:
+        super().__init__(id="clock")
+        self.time = 0.0
+        self.seconds = True
+
+    def show(self, time: float, seconds: bool) -> None:
+        self.time, self.seconds = time, seconds
+        self.paint()
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        if not self.time:
+            return [Line()]
+        day = f"{weekday(self.time)} " if self.seconds else ""
+        return [Line().right(Line(f"{day}{clock(self.time, self.seconds)}", "dim"), width - 1)]

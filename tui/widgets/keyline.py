@@ -1,0 +1,41 @@
+"""The last line: the keys that work here, and only those."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tui.lines import Line
+from tui.widgets.canvas import Canvas
+
+
+def key_line(keys: Sequence[tuple[str, str]], width: int) -> Line:
+    """`n new run  x cancel`; the last ones are left out when they do not fit."""
+    line = Line(" ")
+    for key, label in keys:
+        piece = Line(key, "bold").add(f" {label}  ", "dim")
+        if line.width + piece.width - 2 > width:
+            break
+        line.extend(piece)
+    return line.cut(width)
+
+
+class KeyLine(Canvas):
+    """`keys` is asked each time it is painted."""
+
+    def __init__(self, keys: Callable[[int], Sequence[tuple[str, str]]]) -> None:
+        super().__init__(id="keys")
+        self.keys = keys
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        return [key_line(self.keys(width), width)]
+
+
+class Summary(Canvas):
+    """A row a pane, for terminals where four of them do not fit."""
+
+    def __init__(self, rows: Callable[[int], Sequence[Line]]) -> None:
+        super().__init__(id="summary")
+        self.rows = rows
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        return list(self.rows(width))
