@@ -205,11 +205,7 @@ def override(recipe: Recipe, overrides: dict[str, Any]) -> Recipe:
 
 def train_file(home: Home, project: Project, task: Task) -> InputFile:
     """A copy of the task's training data, after a look at every line."""
-    if task.data.train is None:
-        raise InputError(
-            f"the task {task.name} names no training data", code="no_data", file=task.file, key="data.train"
-        )
-    path = project.resolve(task.data.train, task)
+    path = project.train_file(task)
     load_examples(path, task)
     return keep_file(home, path)
 
