@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from core.cli.common import find_project, json_option, print_json, project_option
+from core.config.project import Project
 from core.errors import InputError
 
 
@@ -53,10 +54,20 @@ def task(name: str, examples: Path | None, hold_out: int, project: Path | None, 
             file=Path.cwd(),
             remedy="`bakehouse new project .` makes this folder one",
         )
-    say(
-        new_task(found, name, examples=examples, hold_out=hold_out),
-        as_json,
-        "next: fill in what they ask for, then `bakehouse config check`",
+    written = new_task(found, name, examples=examples, hold_out=hold_out)
+    say(written, as_json, next_steps(found, name, written[0]))
+
+
+def next_steps(project: Project, name: str, file: Path) -> str:
+    """What is left to fill in, or, when nothing is, how to train."""
+    from core.config.check import check_task
+
+    open_points = [f"to do    {problem}" for problem in check_task(project, file)]
+    if open_points:
+        return "\n".join([*open_points, "then     bakehouse config check"])
+    return (
+        f"next:    read {file.name}, say in `system:` what is asked, then\n"
+        f"         bakehouse train {name} --model SmolLM2-135M --recipe demo --wait"
     )
 
 
