@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from core.bakeoff.answers import Answer, Fault, Split, find_fault, split_thinking
-from core.bakeoff.checks import CapturedEqualsCheck, CheckResult, build, capture_names, check_hash, check_ids
+from core.bakeoff.checks import CapturedEqualsCheck, CheckResult, build, check_hash, check_ids
 from core.bakeoff.checks.base import BaseDefinition
 from core.errors import InputError
 
@@ -123,14 +123,8 @@ def _run(
         if check.part == "format":
             for name, values in result.captures.items():
                 captures.setdefault(name, []).extend(values)
-    known = capture_names(check.definition for check in planned if check.part == "format")
     for check in planned:
-        if not isinstance(check.definition, CapturedEqualsCheck):
-            continue
-        name = check.definition.name
-        if name not in known:
-            results[check.id] = CheckResult(0.0, f"no format check captures {name}", faulty=True)
-        else:
+        if isinstance(check.definition, CapturedEqualsCheck):
             results[check.id] = build(check.definition, pattern_timeout).score(text, expect, captures)
     return results
 

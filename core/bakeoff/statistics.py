@@ -208,7 +208,8 @@ def wilson(successes: float, n: int, level: float = LEVEL) -> Interval:
     share = successes / n
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return Interval(max(0.0, centre - half), min(1.0, centre + half))
+    # At 0 and n the formula gives 0 and 1 but for rounding.
+    return Interval(centre - half if successes > 0 else 0.0, centre + half if successes < n else 1.0)
 
 
 def mcnemar(only_ours: int, only_theirs: int) -> float:
