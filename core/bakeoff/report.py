@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
+import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 
@@ -14,7 +14,7 @@ from core.bakeoff.statistics import Interval
 from core.bakeoff.words import DASH, bounds, count, of_five, p_value, score_of, signed
 
 MIN_WIDTH = 60
-_NAME_WIDTH = 28
+_NAME_WIDTH = 30
 _SCALE_WIDTH = 21
 # Reasons that are shown of each candidate; the JSON has them all.
 _REASONS = 4
@@ -78,24 +78,32 @@ def _costs(board: Leaderboard, width: int) -> Iterator[str]:
 
 
 def _table(board: Leaderboard, columns: Sequence[Column], width: int, last: Column | None = None) -> Iterator[str]:
-    """A line a candidate; what does not fit is left out from the right, and `last` comes only where it still fits."""
+    """A line a candidate, a mark before those of the tied set; `last` comes only where it fits."""
     if not board.rows:
         return
-    cells = [[title for title, _ in columns], *([show(row) for _, show in columns] for row in board.rows)]
-    widths = [max(_width(line[i]) for line in cells) for i in range(len(columns))]
-    name_width = min(_NAME_WIDTH, max(9, *(_width(plain(row.name)) for row in board.rows)))
-    room = width - 2 - name_width
-    shown = 0
-    while shown < len(columns) and room >= 2 + widths[shown]:
-        room -= 2 + widths[shown]
-        shown += 1
-    for line, row in zip(cells, (None, *board.rows), strict=True):
-        mark = "= " if row is not None and row.tied else "  "
-        text = mark + _pad("candidate" if row is None else _clip(plain(row.name), name_width), name_width)
-        text += "".join("  " + " " * (widths[i] - _width(line[i])) + line[i] for i in range(shown))
-        if last is not None and shown == len(columns) and room >= 2 + _SCALE_WIDTH:
-            text += "  " + (last[0] if row is None else last[1](row))
-        yield text.rstrip()
+    lines = [["  candidate", *(title for title, _ in columns)]]
+    for row in board.rows:
+        lines.append([f"{'=' if row.tied else ' '} {plain(row.name)}", *(show(row) for _, show in columns)])
+    drawn = [] if last is None else [last[0], *(last[1](row) for row in board.rows)]
+    yield from _grid(lines, width, last=drawn)
+
+
+def _grid(lines: Sequence[Sequence[str]], width: int, *, left: int = 1, last: Sequence[str] = ()) -> Iterator[str]:
+    """Columns two cells apart, the first `left` of them to the left; those that do not fit are left out from the right."""
+    widths = [max(_width(line[i]) for line in lines) for i in range(len(lines[0]))]
+    widths[0] = min(_NAME_WIDTH, widths[0])
+    shown = next((n for n in range(len(widths), 0, -1) if sum(widths[:n]) + 2 * (n - 1) <= width), 1)
+    room = width - sum(widths[:shown]) - 2 * shown
+    for number, line in enumerate(lines):
+        cells = [_clip(cell, widths[i]) for i, cell in enumerate(line[:shown])]
+        spaces = [" " * (widths[i] - _width(cell)) for i, cell in enumerate(cells)]
+        padded = [
+            cell + space if i < left else space + cell
+            for i, (cell, space) in enumerate(zip(cells, spaces, strict=True))
+        ]
+        if last and shown == len(widths) and room >= _SCALE_WIDTH:
+            padded.append(last[number])
+        yield "  ".join(padded).rstrip()
 
 
 def _score_column(part: Part) -> Callable[[CandidateRow], str]:
@@ -134,17 +142,22 @@ def _draw(score: float | None, interval: Interval) -> str:
 
 
 def _comparisons(board: Leaderboard, width: int) -> Iterator[str]:
-    """One line a comparison with the incumbent: difference, interval, p, and what the inputs can show."""
-    words = {"better": "better", "worse": "worse", "no_worse": "no worse", "tied": "no difference shown"}
+    """A line a comparison with the incumbent: what may be said, the difference, its p, and what the inputs can show."""
+    if not board.comparisons:
+        return
+    said = {"better": "better", "worse": "worse", "no_worse": "no worse", "tied": "tied"}
+    lines = [[f"against {plain(board.incumbent or '')}", "part", "verdict", "difference", "p", "shows", "add"]]
     for one in board.comparisons:
-        said = f"{plain(one.candidate)} against {plain(one.against)}, {one.part}: {words[one.verdict]}"
-        p = f"p {p_value(one.p_adjusted)}" + (f" ({one.correction})" if one.correction else "")
-        figures = f"{signed(one.difference)} {bounds(one.interval)}, {p}"
-        if one.minimum_detectable is not None:
-            figures += f", can show {of_five(one.minimum_detectable)}"
-        if one.add_inputs:
-            figures += f", add {count(one.add_inputs, 'input')} to resolve {of_five(RESOLVE)}"
-        yield from _wrap(f"{said}, {figures}", width)
+        interval = bounds(one.interval) if one.interval.estimable else "[not estimable]"
+        figures = [f"{signed(one.difference)} {interval}", p_value(one.p_adjusted), of_five(one.minimum_detectable)]
+        more = DASH if one.add_inputs is None else f"{one.add_inputs:,}"
+        lines.append([plain(one.candidate), one.part, said[one.verdict], *figures, more])
+    yield from _grid(lines, width, left=3)
+    corrected = " and ".join(sorted({one.correction for one in board.comparisons if one.correction}))
+    adjusted = f", adjusted for {len(board.rows) - 1} candidates by {corrected}" if corrected else ""
+    legend = f"p by flipping the signs of the inputs{adjusted}; shows: the difference they find with 80 % power; "
+    legend += f"add: how many more would find {of_five(RESOLVE)}"
+    yield from _wrap(legend, width)
 
 
 def _checks(board: Leaderboard, width: int) -> Iterator[str]:
@@ -155,7 +168,8 @@ def _checks(board: Leaderboard, width: int) -> Iterator[str]:
     per_row = max(1, (width - label - 10) // 16)
     for start in range(0, len(board.rows), per_row):
         rows = board.rows[start : start + per_row]
-        yield _pad("check", label) + " " * 9 + "".join(f"  {_clip(plain(row.name), 14):>14}" for row in rows)
+        names = (_clip(plain(row.name), 14) for row in rows)
+        yield _pad("check", label) + " " * 9 + "".join(" " * (16 - _width(name)) + name for name in names)
         for index, check in enumerate(board.rows[0].checks):
             shares = [row.checks[index].mean for row in rows]
             text = "".join(f"  {DASH if share is None else f'{100 * share:.0f} %':>14}" for share in shares)
@@ -198,10 +212,32 @@ def _pad(text: str, width: int) -> str:
 def _clip(text: str, width: int) -> str:
     if _width(text) <= width:
         return text
-    while _width(text) > width - 1:
-        text = text[:-1]
-    return f"{text}…"
+    return f"{_head(text, width - 1)}…"
 
 
-def _wrap(text: str, width: int, indent: int = 2) -> Sequence[str]:
-    return textwrap.wrap(plain(text), width, subsequent_indent=" " * indent, break_on_hyphens=False) or [""]
+def _wrap(text: str, width: int, indent: int = 2) -> Iterator[str]:
+    """Lines of at most `width` terminal cells, broken between words (and inside a word that is wider than a line)."""
+    line = ""
+    for word in re.findall(r"^ +\S*|\S+", plain(text)):
+        if line and _width(line) + 1 + _width(word) <= width:
+            line = f"{line} {word}" if line.strip() else line + word
+            continue
+        if line:
+            yield line
+            word = " " * indent + word
+        while _width(word) > width:
+            head = _head(word, width)
+            yield head
+            word = " " * indent + word[len(head) :]
+        line = word
+    yield line
+
+
+def _head(text: str, width: int) -> str:
+    """As many characters from the start as fit into `width` cells."""
+    used = 0
+    for index, character in enumerate(text):
+        used += _width(character)
+        if used > width:
+            return text[:index]
+    return text

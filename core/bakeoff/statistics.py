@@ -134,9 +134,10 @@ class FlipTest:
 def sign_flip(challengers: Sequence[Paired], *, flips: int = FLIPS, seed: int = 0) -> FlipTest:
     """The sign-flip permutation test of d̄ = 0, with the same flips for all challengers.
 
-    Exact over the 2ⁿ signs up to 20 clusters; above that `flips` random ones from `seed`, with p = (1 + hits)/(1 +
-    flips). The adjusted p compares |d̄| with the largest |d̄| among all challengers under the same flip (max-T,
-    Westfall and Young).
+    Exact over the 2ⁿ signs up to 20 clusters; above that `flips` random ones from `seed`, with p = (1 + hits)/(1 + flips).
+    The adjusted p compares |d̄| with the largest |d̄| under the same flip, among the challengers that do not differ more
+    than this one does (max-T, step-down: Westfall and Young 1993). The largest difference is compared with all; without
+    stepping down, one hopeless challenger would make all the others look alike.
     """
     import numpy as np
 
@@ -144,6 +145,7 @@ def sign_flip(challengers: Sequence[Paired], *, flips: int = FLIPS, seed: int = 
     sums = np.array([[paired.sums.get(name, 0.0) for name in names] for paired in challengers])
     sums /= np.array([[paired.inputs] for paired in challengers])
     observed = np.abs(sums.sum(axis=1)) - _ROUNDING * np.abs(sums).sum(axis=1)
+    order = np.argsort(-observed, kind="stable")
     exact = len(names) <= EXACT_UP_TO
     hits = np.zeros(len(challengers))
     most_hits = np.zeros(len(challengers))
@@ -152,11 +154,13 @@ def sign_flip(challengers: Sequence[Paired], *, flips: int = FLIPS, seed: int = 
     for statistics in batches:
         total += statistics.shape[1]
         hits += (statistics >= observed[:, None]).sum(axis=1)
-        most_hits += (statistics.max(axis=0) >= observed[:, None]).sum(axis=1)
+        largest = np.maximum.accumulate(statistics[order[::-1]], axis=0)[::-1]
+        most_hits[order] += (largest >= observed[order, None]).sum(axis=1)
     least = 2 / 2 ** len(names) if exact else 1 / (1 + flips)
     extra = 0 if exact else 1
     p = (hits + extra) / (total + extra)
     adjusted = (most_hits + extra) / (total + extra)
+    adjusted[order] = np.maximum.accumulate(adjusted[order])
     return FlipTest(tuple(map(float, p)), tuple(map(float, adjusted)), exact, min(1.0, least))
 
 

@@ -119,12 +119,15 @@ def notes(
 
 
 def _missing(rows: Sequence[CandidateRow], unscored: Mapping[str, int], strangers: int) -> Iterator[str]:
+    alike: dict[str, list[str]] = {}
     for row in rows:
         if row.missing:
             old = unscored.get(row.name)
             rest = f" ({old} of them not scored by the checks as they are now)" if old else ""
-            missing = f"{row.missing} of {count(row.expected, 'answer')} missing{rest}"
-            yield f"{row.name}: {missing}; compared over what is there."
+            alike.setdefault(f"{row.missing} of {count(row.expected, 'answer')} missing{rest}", []).append(row.name)
+    for missing, names in alike.items():
+        who = "Each candidate" if len(names) == len(rows) > 1 else ", ".join(names)
+        yield f"{who}: {missing}; compared over what is there."
     if strangers:
         yield f"{count(strangers, 'answer')} left out: the golden set has no such input."
 

@@ -219,9 +219,13 @@ def test_max_t_is_that_of_brute_force(rows: list[list[float]]) -> None:
     table = np.array(rows)
     observed = np.abs(table.mean(axis=1))
     patterns = np.array(list(itertools.product((1, -1), repeat=5)))
-    most = np.abs(patterns @ table.T / 5).max(axis=1)
-    expected = [(most >= value - 1e-9).mean() for value in observed]
-    assert sign_flip([paired(row) for row in rows]).adjusted == pytest.approx(expected)
+    flipped = np.abs(patterns @ table.T / 5)
+    found = sign_flip([paired(row) for row in rows]).adjusted
+    highest = 0.0
+    for index in sorted(range(len(rows)), key=lambda index: -observed[index]):
+        rivals = flipped[:, observed <= observed[index] + 1e-9]
+        highest = max(highest, (rivals.max(axis=1) >= observed[index] - 1e-9).mean())
+        assert found[index] == pytest.approx(highest)
 
 
 @given(st.lists(st.lists(fifths, min_size=6, max_size=6), min_size=2, max_size=5))
@@ -249,6 +253,14 @@ def test_seven_equal_models_are_rarely_called_different() -> None:
         adjusted += min(test.adjusted) <= 0.05
     assert adjusted / runs <= 0.08
     assert raw / runs > 0.10
+
+
+def test_a_hopeless_challenger_does_not_hide_what_the_others_show() -> None:
+    """Its flips reach far; one that is compared after it must not be measured by them."""
+    clear = paired([0.3, 0.2, 0.4, 0.3, 0.25, 0.35, 0.3, 0.2, 0.3, 0.4])
+    hopeless = paired([-0.9, -1.0, -0.95, -1.0, -0.9, -1.0, -1.0, -0.9, -1.0, -1.0])
+    assert sign_flip([clear]).p[0] == pytest.approx(2 / 2**10)
+    assert sign_flip([clear, hopeless]).adjusted == pytest.approx((2 / 2**10, 2 / 2**10))
 
 
 def test_max_t_flips_the_same_source_alike_for_all_challengers() -> None:
