@@ -23,7 +23,7 @@ from core.queue.observe import job_process
 from core.queue.request import ensure_runner, request
 from core.queue.runner import runner_status
 from core.queue.spec import PullSpec
-from core.queue.submit import store
+from core.queue.enqueue import store
 from core.store.attempts import AttemptRow, list_attempts
 from core.store.commands import CommandKind
 from core.store.database import open_database

@@ -78,7 +78,7 @@ def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     monkeypatch.setenv("BAKEHOUSE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     # A submission that goes through would start a runner; these tests are about those that don't.
-    monkeypatch.setattr("core.queue.submit.ensure_runner", lambda home: None)
+    monkeypatch.setattr("core.queue.enqueue.ensure_runner", lambda home: None)
     return Case(tmp_path, capsys)
 
 

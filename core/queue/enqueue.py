@@ -1,0 +1,174 @@
+"""Storing a job: its row and its run directory come into being in one transaction; when anything fails, neither is there."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from core.config.model import ModelEntry
+from core.config.project import Project
+from core.errors import InputError
+from core.home import Home
+from core.queue.modelfiles import check_model_files, needs_pull
+from core.queue.request import ensure_runner
+from core.queue.spec import JobFile, PullSpec, Spec
+from core.store.database import open_database, transaction
+from core.store.jobs import JobRow, Lane, get_job, insert_job
+
+WORKING_BYTES = 2_000_000_000
+"""Host memory for Python, torch and a batch, beside the weights (1.4 GB measured for the demo on a CPU, rounded up)."""
+
+
+def card_vendor() -> str | None:
+    """`amd` or `nvidia` by what the kernel shows, None without a card. No library is loaded and no card woken for it."""
+    if Path("/sys/class/kfd/kfd/topology/nodes/1").exists():
+        return "amd"
+    return "nvidia" if Path("/proc/driver/nvidia/version").exists() else None
+
+
+def host_memory(models: Iterable[ModelEntry], spec: Spec) -> int:
+    """What a job may take of the machine's memory, in bytes: the largest model's weights in fp32 on a CPU, in bf16 on their
+    way to a card, and the working set."""
+    if isinstance(spec, PullSpec):
+        return 100_000_000
+    each = 2 if card_vendor() else 4
+    return max((each * (model.parameters or 0) for model in models), default=0) + WORKING_BYTES
+
+
+def store(
+    home: Home,
+    project: Project,
+    spec: Spec,
+    *,
+    title: str,
+    python: str,
+    models: list[ModelEntry],
+    lane: Lane,
+    needs: Iterable[int],
+    author: str,
+    task: str | None = None,
+) -> JobRow:
+    """Put a job into the queue, behind the pull of each model that is not there yet, and see that a runner lives."""
+    import psutil
+
+    for model in models:
+        check_model_files(model)
+    memory = host_memory(models, spec)
+    if memory > (total := psutil.virtual_memory().total):
+        raise InputError(
+            f"this needs about {memory / 1e9:.1f} GB of host memory, the machine has {total / 1e9:.1f}",
+            code="too_large",
+            remedy="take a smaller model",
+        )
+    connection = open_database(home)
+    try:
+        with transaction(connection):
+            pulls = [pull_job(home, project, connection, model, python, author) for model in unique(models)]
+            job_id = insert(
+                home,
+                project,
+                connection,
+                spec,
+                title=title,
+                python=python,
+                lane=lane,
+                host_memory_bytes=memory,
+                needs=[*needs, *(pull for pull in pulls if pull is not None)],
+                author=author,
+                task=task or getattr(getattr(spec, "task", None), "name", None),
+            )
+        row = get_job(connection, job_id)
+    finally:
+        connection.close()
+    ensure_runner(home)
+    return row
+
+
+def unique(models: list[ModelEntry]) -> list[ModelEntry]:
+    return list({model.name: model for model in models}.values())
+
+
+def pull_job(
+    home: Home, project: Project, connection: sqlite3.Connection, model: ModelEntry, python: str, author: str
+) -> int | None:
+    """The id of the job that fetches a model, a new one where none is on its way; None when the model is there."""
+    if not needs_pull(home, model):
+        return None
+    title = f"pull {model.name}"
+    on_its_way = connection.execute(
+        """
+        SELECT id FROM jobs JOIN job_states USING (state)
+        WHERE kind = 'pull' AND title = ? AND stage <> 'ended' ORDER BY id LIMIT 1
+        """,
+        [title],
+    ).fetchone()
+    if on_its_way is not None:
+        return int(on_its_way["id"])
+    return insert(
+        home,
+        project,
+        connection,
+        PullSpec(model=model),
+        title=title,
+        python=python,
+        lane="light",
+        host_memory_bytes=host_memory([], PullSpec(model=model)),
+        needs=[],
+        author=author,
+        task=None,
+    )
+
+
+def insert(
+    home: Home,
+    project: Project,
+    connection: sqlite3.Connection,
+    spec: Spec,
+    *,
+    title: str,
+    python: str,
+    lane: Lane,
+    host_memory_bytes: int,
+    needs: Iterable[int],
+    author: str,
+    task: str | None,
+) -> int:
+    """The row and the job file of one job, in the transaction that is open."""
+    needs = sorted(set(needs))
+    on_restart = project.settings.queue.on_restart
+    job_id = insert_job(
+        connection,
+        kind=spec.kind,
+        title=title,
+        project_id=project.id,
+        task=task,
+        lane=lane,
+        host_memory_bytes=host_memory_bytes,
+        on_restart=on_restart,
+        needs=needs,
+        author=author,
+    )
+    run = home.run_dir(job_id)
+    # An id that was rolled back is given out again: nothing of its former owner may be left.
+    shutil.rmtree(run.path, ignore_errors=True)
+    run.path.mkdir(mode=0o700, parents=True)
+    JobFile(
+        id=job_id,
+        title=title,
+        project_id=project.id,
+        project_root=str(project.root),
+        home=str(home.root),
+        artefacts=project.settings.artefacts or str(home.artefacts),
+        python=python,
+        author=author,
+        submitted_at=time.time(),
+        on_restart=on_restart,
+        lane=lane,
+        host_memory_bytes=host_memory_bytes,
+        needs=needs,
+        spec=spec,
+    ).save(run)
+    return job_id
