@@ -5,14 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from core.home import Home
-
-if TYPE_CHECKING:
-    from core.config.project import Project
 
 
 def open_console(project: Path | None, *, low_bandwidth: bool = False, select: int | None = None) -> None:
@@ -26,10 +22,4 @@ def open_console(project: Path | None, *, low_bandwidth: bool = False, select: i
 
     from tui.app import run_console
 
-    def find() -> Project:
-        # Called behind the first paint: pydantic and the project's files take longer than all the rest.
-        from core.config.project import Project
-
-        return Project.find(explicit=project)
-
-    run_console(Home.find().create(), find, low_bandwidth=low_bandwidth, select=select)
+    run_console(Home.find().create(), project, low_bandwidth=low_bandwidth, select=select)

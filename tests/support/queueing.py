@@ -18,12 +18,12 @@ from typing import TypeVar
 from core.config.model import ModelEntry
 from core.config.project import Project, shipped
 from core.home import AttemptDir, Home
+from core.queue.enqueue import store
 from core.queue.identity import start_ticks
 from core.queue.observe import job_process
 from core.queue.request import ensure_runner, request
 from core.queue.runner import runner_status
 from core.queue.spec import PullSpec
-from core.queue.enqueue import store
 from core.store.attempts import AttemptRow, list_attempts
 from core.store.commands import CommandKind
 from core.store.database import open_database
