@@ -51,11 +51,7 @@ def start(as_json: bool) -> None:
 @json_option
 def stop(as_json: bool) -> None:
     """End it; what runs goes on, and nothing else starts until somebody asks for something."""
-    from core.queue.request import request
+    from core.queue.request import stop_runner
 
-    home = Home.find()
-    home.create()
-    home.runner_stopped.touch()
-    if runner_status(home).alive:
-        request(home, "stop-runner", by=by())
+    stop_runner(Home.find(), by=by())
     print_json({"stopped": True}) if as_json else print("■ stopped: what runs goes on")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from core.errors import BakehouseError
 from core.home import Home
 from core.queue.stopping import ask_to_stop
-from core.store.commands import CommandRow
+from core.store.commands import CommandRow, finish_command
 from core.store.database import transaction
 from core.store.jobs import ACTIVE, QUEUED, RETRYABLE, JobRow, change_state, get_job, set_held
 
@@ -75,7 +75,10 @@ def move(home: Home, connection: sqlite3.Connection, job: JobRow, command: Comma
     index = order.index(job.id)
     order.pop(index)
     places = {"first": 0, "last": len(order), "up": max(0, index - 1), "down": min(len(order), index + 1)}
-    order.insert(places[command.arguments["to"]], job.id)
+    to = command.arguments.get("to")
+    if to not in places:
+        raise RefusedError(f"a job is moved to {', '.join(places)}, not to {to}", code="wrong_place")
+    order.insert(places[to], job.id)
     # The same positions are dealt out anew, so nothing outside the queued jobs moves.
     for row, job_id in zip(rows, order, strict=True):
         connection.execute("UPDATE jobs SET position = ? WHERE id = ?", [row["position"], job_id])
@@ -91,7 +94,10 @@ ACTS: dict[str, Callable[[Home, sqlite3.Connection, JobRow, CommandRow], None]] 
 
 
 def carry_out(home: Home, connection: sqlite3.Connection, command: CommandRow) -> None:
-    """Do what a command asks. Raises `BakehouseError` when it does not fit; nothing has changed then."""
+    """Do what a command asks and note it as done, both or neither: a runner that is killed here does nothing twice.
+
+    Raises `BakehouseError` when it does not fit; nothing has changed then.
+    """
     with transaction(connection):
         if command.kind == "pause":
             connection.execute(
@@ -100,5 +106,8 @@ def carry_out(home: Home, connection: sqlite3.Connection, command: CommandRow) -
             )
         elif command.kind == "resume":
             connection.execute("UPDATE queue SET paused = 0, reason = '', author = ?", [command.author])
-        elif command.job_id is not None:
+        elif command.kind in ACTS and command.job_id is not None:
             ACTS[command.kind](home, connection, get_job(connection, command.job_id), command)
+        else:
+            raise RefusedError(f"this runner does not know the command {command.kind}", code="unknown_command")
+        finish_command(connection, command.id)

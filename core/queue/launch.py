@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -11,9 +12,10 @@ from core.files import write_json
 from core.home import AttemptDir, Home
 from core.queue.identity import current_boot_id
 from core.queue.lease import Lease
-from core.queue.protection import Protection
+from core.queue.protection import Protection, protection_of_session
 
 JOB_MARK = "BAKEHOUSE_JOB"
+START_FILE = "start.json"
 LAUNCH_SECONDS = 20.0
 
 
@@ -22,15 +24,29 @@ def job_mark(attempt: AttemptDir) -> str:
     return f"{attempt.path}"
 
 
-def start_attempt(home: Home, attempt: AttemptDir, python: str, protection: Protection, lease: Lease | None) -> None:
-    """Start the shim of an attempt and return once it holds its lock.
+def start_attempt(
+    home: Home, attempt: AttemptDir, python: str, protection: Protection, lease: Lease | None
+) -> Protection:
+    """Start the shim of an attempt and return once it holds its lock, with the protection that it really has.
 
-    The shim inherits the lease and hands it on to the job. Raises `BakehouseError` when no shim could be started.
+    The shim inherits the lease and hands it on to the job. Where systemd refuses the scope (no bus of the user's, say), the
+    job starts without it. Raises `BakehouseError` when no shim could be started.
     """
     attempt.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        start_shim(home, attempt, python, protection, lease)
+    except BakehouseError:
+        if not protection.prefix:
+            raise
+        protection = protection_of_session()
+        start_shim(home, attempt, python, protection, lease)
+    return protection
+
+
+def start_shim(home: Home, attempt: AttemptDir, python: str, protection: Protection, lease: Lease | None) -> None:
     run = attempt.path.parent
     write_json(
-        attempt.path / "start.json",
+        attempt.path / START_FILE,
         {
             "home": str(home.root),
             "boot_id": current_boot_id(),
@@ -60,7 +76,31 @@ def start_attempt(home: Home, attempt: AttemptDir, python: str, protection: Prot
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
+        if not withdraw(attempt):
+            return
         raise BakehouseError(f"its process could not be started: {error}", code="launch_failed") from error
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         raise BakehouseError(f"its process could not be started: {lines[-1]}", code="launch_failed")
+
+
+def withdraw(attempt: AttemptDir) -> bool:
+    """See to it that no shim begins this attempt any more; False when one already has.
+
+    A shim can be slow to come, and the runner that sent it may be gone: it reads its orders only once it holds its lock, and
+    finds none then.
+    """
+    try:
+        lock = os.open(attempt.shim_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
+        return True  # not even the attempt's folder was made
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if attempt.log.exists():
+            return False
+        (attempt.path / START_FILE).unlink(missing_ok=True)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(lock)
+    return True

@@ -48,13 +48,26 @@ class Lease:
 
 def acquire(path: Path) -> Lease | None:
     """The lease, or None when somebody has it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    descriptor = open_shared(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
         return None
     return Lease(path, descriptor)
+
+
+def open_shared(path: Path) -> int:
+    """The lock file, open for every user of the machine: the card is one, whoever asks.
+
+    It is created by itself, because Linux forbids opening another's file in a sticky folder with O_CREAT.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    except FileExistsError:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    os.fchmod(descriptor, 0o666)
+    return descriptor
 
 
 def holder(path: Path) -> dict[str, Any] | None:

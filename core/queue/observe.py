@@ -5,13 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from core.files import read_json
 from core.home import AttemptDir, RunDir
 from core.queue.identity import ProcessIdentity, find_by_environment
-from core.queue.launch import JOB_MARK, job_mark
+from core.queue.launch import JOB_MARK, job_mark, withdraw
 
 STOPPED_AT_A_STEP = 75
 """Exit code of a job that stopped on request, with a checkpoint (EX_TEMPFAIL of sysexits.h: try again later)."""
@@ -50,9 +50,14 @@ def job_process(attempt: AttemptDir) -> ProcessIdentity | None:
 
 
 def observe(attempt: AttemptDir, boot_id: str, current_boot: str) -> Observation:
-    """What an attempt that began under `boot_id` does now."""
+    """What an attempt that began under `boot_id` does now.
+
+    `never_started` is a promise for the future as well: the attempt is withdrawn.
+    """
     if (exit_file := read_json(attempt.exit_json)) is not None:
-        return Observation("ended", exit_file["exit_code"], exit_file["signal"])
+        ended = Observation("ended", exit_file["exit_code"], exit_file["signal"])
+        # A shutdown asks every process to end, and the shim had the time to write down how its job obeyed.
+        return replace(ended, condition="restarted") if boot_id != current_boot and told_to_end(ended) else ended
     if boot_id != current_boot:
         return Observation("restarted")
     if locked(attempt):
@@ -64,8 +69,17 @@ def observe(attempt: AttemptDir, boot_id: str, current_boot: str) -> Observation
     if process is not None and process.alive():
         return Observation("orphaned")
     if process is None and not attempt.run_json.exists() and not attempt.log.exists():
-        return Observation("never_started")
+        return Observation("never_started") if withdraw(attempt) else Observation("alive")
     return Observation("gone")
+
+
+def told_to_end(seen: Observation) -> bool:
+    """True for an end that a signal to end, or a stop request, brings about."""
+    return seen.exit_code in {STOPPED_AT_A_STEP, 128 + signal.SIGINT, 128 + signal.SIGTERM} or seen.signal in {
+        signal.SIGINT,
+        signal.SIGTERM,
+        signal.SIGHUP,
+    }
 
 
 def last_words(attempt: AttemptDir) -> str | None:

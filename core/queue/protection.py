@@ -43,6 +43,11 @@ def choose_protection() -> Protection:
     systemd_run = shutil.which("systemd-run")
     if linger == "yes" and systemd_run:
         return Protection("scope", (systemd_run, "--user", "--scope", "--quiet", "--collect", "--"))
+    return protection_of_session()
+
+
+def protection_of_session() -> Protection:
+    """What protects a process that has no scope of its own."""
     kills = ask_loginctl("show-session", "--property=KillUserProcesses", "--value")
     if kills is None or kills == "no":
         # No logind answers (a container, another init), or it leaves what a session started alone.

@@ -12,10 +12,11 @@ from core.errors import BakehouseError
 from core.home import Home
 from core.queue.daemon import start_runner
 from core.store.commands import CommandKind, get_command, insert_command
-from core.store.database import open_database, runner_lives
+from core.store.database import connect, open_database, runner_lives
 from core.store.jobs import get_job
 
 ANSWER_SECONDS = 10.0
+RESTART_SECONDS = 1.0
 POLL_SECONDS = 0.05
 
 
@@ -42,24 +43,54 @@ def request(
         if job_id is not None:
             get_job(connection, job_id)
         command_id = insert_command(connection, kind, job_id, arguments or {}, by)
-        if kind != "stop-runner":
-            ensure_runner(home)
-        wait_for(connection, command_id)
+        ensure_runner(home)
+        wait_for(home, connection, command_id)
     finally:
         connection.close()
 
 
-def wait_for(connection: sqlite3.Connection, command_id: int) -> None:
+def stop_runner(home: Home, *, by: str) -> None:
+    """End the runner, and see that none starts until a person asks for something. Returns when it is gone.
+
+    Raises `BakehouseError` when it does not go.
+    """
+    home.create()
+    home.runner_stopped.touch()
+    if not runner_lives(home):
+        return
+    # Not `open_database`: an older runner has to be stopped before the database is migrated.
+    connection = connect(home)
+    try:
+        insert_command(connection, "stop-runner", None, {}, by)
+    finally:
+        connection.close()
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while runner_lives(home):
+        if time.monotonic() > deadline:
+            raise no_answer()
+        time.sleep(POLL_SECONDS)
+
+
+def wait_for(home: Home, connection: sqlite3.Connection, command_id: int) -> None:
     """Wait until a command is carried out. Raises `BakehouseError` when it was refused or nobody took it."""
     deadline = time.monotonic() + ANSWER_SECONDS
+    look_again = time.monotonic() + RESTART_SECONDS
     while time.monotonic() < deadline:
+        if time.monotonic() > look_again:
+            # The runner that lived when the command was written may have been about to leave.
+            look_again += RESTART_SECONDS
+            ensure_runner(home)
         command = get_command(connection, command_id)
         if command.error is not None:
             raise BakehouseError(command.error, code="refused")
         if command.done_at is not None:
             return
         time.sleep(POLL_SECONDS)
-    raise BakehouseError(
+    raise no_answer()
+
+
+def no_answer() -> BakehouseError:
+    return BakehouseError(
         f"no runner has taken the command within {ANSWER_SECONDS:.0f} s",
         code="no_runner",
         remedy="it stays queued; `bakehouse runner status` tells more, runner.log in the home as well",

@@ -14,7 +14,6 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
-from types import FrameType
 from typing import IO, TYPE_CHECKING, Any
 
 from core import __version__
@@ -47,6 +46,8 @@ if TYPE_CHECKING:
 
 TICK_SECONDS = 0.2
 IDLE_SECONDS = 10.0
+LOCK_TRIES = 5
+LOCK_PAUSE_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,9 @@ def runner_status(home: Home) -> RunnerStatus:
         return RunnerStatus(False, stopped)
     try:
         written: dict[str, Any] = read_json(home.runner_lock) or {}
-    except ValueError:  # it has the lock and is about to write
+        if not ProcessIdentity(written["boot_id"], written["pid"], written["start_ticks"]).alive():
+            written = {}
+    except (ValueError, KeyError):  # it has the lock and is about to write
         written = {}
     return RunnerStatus(True, stopped, written.get("pid"), written.get("version"), written.get("since"))
 
@@ -74,15 +77,26 @@ def runner_status(home: Home) -> RunnerStatus:
 class Runner:
     """The work of one runner on one home."""
 
-    def __init__(self, home: Home, connection: sqlite3.Connection, *, pci: str | None, settings: QueueSettings) -> None:
+    def __init__(
+        self,
+        home: Home,
+        connection: sqlite3.Connection,
+        *,
+        pci: str | None,
+        settings: QueueSettings,
+        told_to_leave: list[int],
+    ) -> None:
         self.home = home
         self.settings = settings
         self.connection = connection
         self.pci = pci
         self.lease_path = leases.lease_path(home, pci)
         self.watch = Watch(home, connection)
-        self.ladder = StopLadder(settings.stop_grace_seconds, may_kill=pci is None)
+        self.ladder = StopLadder(settings.stop_grace_seconds)
+        self.since = time.time()
+        self.told_to_leave = told_to_leave
         self.stop_asked = False
+        self.seen_version = 0
         self.idle_since: float | None = None
 
     def tick(self) -> bool:
@@ -95,22 +109,24 @@ class Runner:
 
     def do_commands(self) -> None:
         for command in open_commands(self.connection):
-            error = None
             try:
                 if command.kind == "stop-runner":
-                    self.stop_asked = True
+                    # One that was meant for a former runner has been fulfilled by its end.
+                    self.stop_asked = self.stop_asked or command.created_at >= self.since
+                    finish_command(self.connection, command.id)
                 else:
                     carry_out(self.home, self.connection, command)
             except BakehouseError as refused:
-                error = refused.message
-            finish_command(self.connection, command.id, error)
+                finish_command(self.connection, command.id, refused.message)
 
     def press_stops(self) -> None:
         """Go on with the ladder of every job that was asked to stop."""
         for job in open_jobs(self.connection):
             if job.state == "stopping" and job.stop_asked_at is not None:
                 attempt = self.home.run_dir(job.id).attempt(job.attempt)
-                if said := self.ladder.press(attempt, job.stop_asked_at):
+                # Only what holds a card can leave its memory without an owner.
+                may_kill = self.pci is None or job.lane != "card"
+                if said := self.ladder.press(attempt, job.stop_asked_at, may_kill=may_kill):
                     set_reason(self.connection, job.id, said)
 
     def start_what_may(self) -> bool:
@@ -187,28 +203,43 @@ class Runner:
     def launch(self, job: JobRow, protection: Protection, lease: leases.Lease | None) -> None:
         attempt = self.home.run_dir(job.id).attempt(job.attempt)
         try:
-            # The one key that the runner needs of the job file: pydantic and the recipe's classes stay out of its memory.
-            import yaml
-
-            python = yaml.safe_load(self.home.run_dir(job.id).job_file.read_bytes())["python"]
-            start_attempt(self.home, attempt, python, protection, lease)
-        except (BakehouseError, OSError, KeyError, ValueError, yaml.YAMLError) as error:
+            protection = start_attempt(self.home, attempt, self.interpreter(job), protection, lease)
+        except (BakehouseError, OSError) as error:
             with transaction(self.connection):
                 end_attempt(self.connection, job.id, job.attempt, "failed")
                 change_state(self.connection, job.id, "failed", str(error), RUNNER)
             return
         note_protection(self.connection, job.id, job.attempt, protection.kind)
 
-    def run(self, stop: threading.Event) -> None:
-        """Tick until a person stops it, or until there has been nothing to do and no console for a while."""
-        while not stop.is_set() and not self.stop_asked:
+    def interpreter(self, job: JobRow) -> str:
+        """The one key that the runner needs of the job file: pydantic and the recipe's classes stay out of its memory."""
+        import yaml
+
+        file = self.home.run_dir(job.id).job_file
+        try:
+            return str(yaml.safe_load(file.read_bytes())["python"])
+        except (OSError, KeyError, TypeError, yaml.YAMLError) as error:
+            raise BakehouseError(f"cannot be read: {error}", code="bad_job_file", file=file) from error
+
+    def news(self) -> bool:
+        """True when somebody else has written to the database since the last round began."""
+        return self.data_version() != self.seen_version
+
+    def data_version(self) -> int:
+        return int(self.connection.execute("PRAGMA data_version").fetchone()[0])
+
+    def run(self) -> None:
+        """Tick until it is told to end, or until there has been nothing to do and no console for a while."""
+        self.idle_since = None
+        while not self.told_to_leave and not self.stop_asked:
+            self.seen_version = self.data_version()
             if self.tick() or consoles_open(self.home):
                 self.idle_since = None
             elif self.idle_since is None:
                 self.idle_since = time.monotonic()
             elif time.monotonic() - self.idle_since > IDLE_SECONDS:
                 return
-            stop.wait(TICK_SECONDS)
+            time.sleep(TICK_SECONDS)
 
 
 def machine_settings(log: IO[str] = sys.stderr) -> QueueSettings:
@@ -237,37 +268,58 @@ def consoles_open(home: Home) -> bool:
     return False
 
 
-def main(home: Home) -> int:
-    """Be the home's runner, or leave at once when there is one."""
-    home.create()
-    lock = os.open(home.runner_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return 0
+def take_lock(lock: int) -> bool:
+    """Take `runner.lock`; False when another runner has it.
+
+    Whoever looks whether a runner lives takes the lock for a moment, so one refusal proves nothing.
+    """
+    for _ in range(LOCK_TRIES):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(LOCK_PAUSE_SECONDS)
+        else:
+            return True
+    return False
+
+
+def sign(lock: int) -> None:
+    """Write into the lock file who holds it."""
     identity = ProcessIdentity.of(os.getpid())
     written = {"version": __version__, "schema": SCHEMA_VERSION, "since": time.time()}
     if identity is not None:
         written |= identity.to_json()
     os.ftruncate(lock, 0)
     os.pwrite(lock, json.dumps(written).encode(), 0)
-    connection = open_database(home)
-    stop = threading.Event()
 
-    def ask(number: int, frame: FrameType | None) -> None:
-        stop.set()
 
-    signal.signal(signal.SIGTERM, ask)
-    signal.signal(signal.SIGINT, ask)
+def main(home: Home) -> int:
+    """Be the home's runner, or leave at once when there is one."""
+    home.create()
+    lock = os.open(home.runner_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    if not take_lock(lock):
+        return 0
+    sign(lock)
+    # A plain list: the lock inside an Event may be held by the very code that a signal interrupts.
+    told_to_leave: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: told_to_leave.append(number))
+    signal.signal(signal.SIGINT, lambda number, frame: told_to_leave.append(number))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    connection = open_database(home, as_runner=True)
 
     from core.queue.sampling import start_sampling
 
-    pci = start_sampling(home, stop)
-    runner = Runner(home, connection, pci=pci, settings=machine_settings())
-    runner.run(stop)
-    if runner.stop_asked:
-        home.runner_stopped.touch()
-    stop.set()
+    stop_sampling = threading.Event()
+    pci = start_sampling(home, stop_sampling)
+    runner = Runner(home, connection, pci=pci, settings=machine_settings(), told_to_leave=told_to_leave)
+    while True:
+        runner.run()
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        if told_to_leave or runner.stop_asked:
+            break
+        # Whoever asked for something while the lock was still held saw a living runner and started none.
+        if not (runner.news() or consoles_open(home)) or not take_lock(lock):
+            break
+    stop_sampling.set()
     connection.close()
     return 0

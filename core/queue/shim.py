@@ -8,8 +8,8 @@ see the job's end. Only the standard library is imported, so that it starts at o
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
-import json
 import os
 import signal
 import subprocess
@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from core.files import write_json
+from core.files import read_json, write_json
 from core.home import AttemptDir, Home
 from core.queue.daemon import start_runner
 from core.queue.identity import ProcessIdentity
@@ -30,13 +30,16 @@ RUNNER_MISSING_SECONDS = 10.0
 
 def main(arguments: list[str]) -> int:
     attempt = AttemptDir(Path(arguments[0]))
-    start = json.loads((attempt.path / "start.json").read_bytes())
     # Taken before the fork: whoever started this process may believe in the lock as soon as it returns.
     lock = os.open(attempt.shim_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         print(f"{attempt.path}: another shim has this attempt", file=sys.stderr)
+        return 1
+    start = read_json(attempt.path / "start.json")
+    if start is None:
+        print(f"{attempt.path}: withdrawn, because the process took too long to start", file=sys.stderr)
         return 1
     if os.fork():
         # The parent must not run exit handlers or flush what the child owns now.
@@ -79,6 +82,7 @@ def run_attempt(attempt: AttemptDir, start: dict[str, Any]) -> None:
     except OSError as error:
         os.write(log, f"the job's process could not be started: {error}\n".encode())
         write_json(attempt.exit_json, {"exit_code": 127, "signal": None, "ended_at": time.time()})
+        see_to_a_runner(home)
         return
     identity = ProcessIdentity.of(job.pid)
     own = ProcessIdentity.of(os.getpid())
@@ -100,6 +104,12 @@ def run_attempt(attempt: AttemptDir, start: dict[str, Any]) -> None:
         usage["left_behind"] = True
     write_json(attempt.exit_json, {**ended(job.returncode), "ended_at": time.time(), **usage})
     if not runner_lives(home):
+        see_to_a_runner(home)
+
+
+def see_to_a_runner(home: Home) -> None:
+    """Start a runner; where that fails (a full disk, an upgrade under way) the job must not suffer for it."""
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
         start_runner(home, by_person=False)
 
 
@@ -133,7 +143,7 @@ def wait(job: subprocess.Popen[bytes], home: Home) -> dict[str, Any]:
             next_check = now + RUNNER_CHECK_SECONDS
             missing_since = None if runner_lives(home) else missing_since or now
             if missing_since is not None and now - missing_since >= RUNNER_MISSING_SECONDS:
-                start_runner(home, by_person=False)
+                see_to_a_runner(home)
                 missing_since = None
         time.sleep(POLL_SECONDS)
 

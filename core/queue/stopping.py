@@ -24,22 +24,22 @@ def ask_to_stop(attempt: AttemptDir, why: str) -> None:
 class StopLadder:
     """The signals sent so far to each attempt that is stopping."""
 
-    def __init__(self, grace_seconds: float, *, may_kill: bool) -> None:
+    def __init__(self, grace_seconds: float) -> None:
         self.grace_seconds = grace_seconds
-        self.steps = (*LADDER, signal.SIGKILL) if may_kill else LADDER
         self.sent: dict[AttemptDir, int] = {}
 
-    def press(self, attempt: AttemptDir, asked_at: float) -> str | None:
+    def press(self, attempt: AttemptDir, asked_at: float, *, may_kill: bool) -> str | None:
         """Send the next signal when its time has come; returns what was done, in words.
 
         A runner that took over begins the ladder again at the step that the time says.
         """
-        due = min(int((time.time() - asked_at) // self.grace_seconds), len(self.steps))
+        steps = (*LADDER, signal.SIGKILL) if may_kill else LADDER
+        due = min(int((time.time() - asked_at) // self.grace_seconds), len(steps))
         if due <= self.sent.get(attempt, 0):
             return None
         self.sent[attempt] = due
         process = job_process(attempt)
-        number = self.steps[due - 1]
+        number = steps[due - 1]
         if process is None or not process.signal_group(number):
             return None
         return f"it did not stop in {due * self.grace_seconds:.0f} s: {number.name} sent"

@@ -17,7 +17,7 @@ from core.events import EventReader
 from core.files import read_json
 from core.home import AttemptDir, Home, RunDir
 from core.queue.identity import current_boot_id
-from core.queue.observe import STOPPED_AT_A_STEP, Observation, observe, why_failed
+from core.queue.observe import STOPPED_AT_A_STEP, Observation, observe, told_to_end, why_failed
 from core.store.attempts import (
     AttemptRow,
     Outcome,
@@ -97,6 +97,11 @@ def judge(job: JobRow, run: RunDir, attempt: AttemptDir, seen: Observation) -> E
         return Ending("done", "done", result.get("message") or "done")
     step = job.progress.checkpoint_step if job.progress else None
     at_checkpoint = f" from step {step}" if step else ""
+    if seen.condition == "restarted" and job.stop_why == "cancel":
+        return Ending("cancelled", "cancelled", f"by you{at_checkpoint and f'; a retry goes on{at_checkpoint}'}")
+    if seen.condition == "restarted" and job.stop_why == "pause":
+        reason = f"held by you; it goes on{at_checkpoint or ' from the start'}"
+        return Ending("waiting", "interrupted", reason, held=True)
     if seen.condition == "restarted":
         policy = f"requeued: it goes on{at_checkpoint or ' from the start'}" if job.on_restart == "requeue" else None
         reason = f"the machine restarted; a retry goes on{at_checkpoint or ' from the start'}"
@@ -117,8 +122,8 @@ def judge(job: JobRow, run: RunDir, attempt: AttemptDir, seen: Observation) -> E
 
 
 def stopped(seen: Observation) -> bool:
-    """True for an end that a stop request brings about."""
-    return seen.exit_code in {STOPPED_AT_A_STEP, 130} or seen.signal in {signal.SIGINT, signal.SIGTERM, signal.SIGKILL}
+    """True for an end that the ladder of a stop request brings about."""
+    return told_to_end(seen) or seen.signal == signal.SIGKILL
 
 
 class Watch:

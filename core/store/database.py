@@ -18,18 +18,18 @@ class NewerDatabaseError(BakehouseError):
     """The database was written by a newer Bakehouse than this one."""
 
 
-def open_database(home: Home) -> sqlite3.Connection:
+def open_database(home: Home, *, as_runner: bool = False) -> sqlite3.Connection:
     """A connection to the home's database, which is created or migrated when it has to be.
 
-    The connection is in autocommit mode: every write goes through `transaction`. Raises `NewerDatabaseError` when a newer
-    Bakehouse has been here.
+    The connection is in autocommit mode: every write goes through `transaction`. `as_runner` is for the process that holds
+    the runner's lock itself. Raises `NewerDatabaseError` when a newer Bakehouse has been here.
     """
     home.create()
     connection = connect(home)
     try:
         version = schema_version(connection)
         if version < SCHEMA_VERSION:
-            migrate_alone(home, connection)
+            migrate_alone(home, connection, as_runner=as_runner)
         elif version > SCHEMA_VERSION:
             raise NewerDatabaseError(
                 f"schema {version} was written by a newer Bakehouse; this one knows {SCHEMA_VERSION}",
@@ -57,14 +57,14 @@ def schema_version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def migrate_alone(home: Home, connection: sqlite3.Connection) -> None:
+def migrate_alone(home: Home, connection: sqlite3.Connection, *, as_runner: bool = False) -> None:
     """Migrate while nobody else does, and never under a running runner of an older version."""
     with (home.root / "migrate.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         version = schema_version(connection)
         if version >= SCHEMA_VERSION:
             return
-        if version > 0 and runner_lives(home):
+        if version > 0 and not as_runner and runner_lives(home):
             raise BakehouseError(
                 "a runner of an older Bakehouse works on this home",
                 code="older_runner",

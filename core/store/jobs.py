@@ -246,7 +246,8 @@ def claim_next(connection: sqlite3.Connection, lane: Lane, boot_id: str, author:
         row = connection.execute(
             """
             UPDATE jobs
-            SET state = 'starting', attempt = attempt + 1, reason = 'starting its process', progress = NULL,
+            SET state = 'starting', attempt = attempt + 1, reason = 'starting its process',
+                progress = json_object('checkpoint_step', json_extract(progress, '$.checkpoint_step')),
                 changed_at = :now, changed_by = :author, started_at = coalesce(started_at, :now)
             WHERE id = (SELECT id FROM jobs WHERE state = 'ready' AND lane = :lane ORDER BY position, id LIMIT 1)
             RETURNING id, attempt

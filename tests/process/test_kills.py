@@ -8,8 +8,8 @@ import pytest
 
 from tests.support.queueing import Queue, alive, kill, wait_until
 
-COUNTED = list(range(1, 41))
-JOB = "steps=40 pause=0.05 save=5"
+COUNTED = list(range(1, 31))
+JOB = "steps=30 pause=0.03 save=5"
 
 
 def test_a_killed_runner_changes_nothing_for_the_job_and_the_next_one_starts_by_itself(queue: Queue) -> None:
@@ -68,7 +68,7 @@ def test_runner_and_shim_killed_the_next_runner_adopts_the_job(queue: Queue) -> 
 
 
 def test_a_job_that_ends_while_nobody_looks_is_done_by_its_result(queue: Queue) -> None:
-    job = queue.submit("steps=20 pause=0.05")
+    job = queue.submit("steps=20 pause=0.02")
     queue.wait_for_step(job, 2)
     queue.kill_runner()
     process = queue.process(job)
@@ -117,7 +117,7 @@ def test_a_killed_job_is_failed_with_its_signal_and_retry_resumes_it(queue: Queu
 
     assert queue.seen(job) == COUNTED
     assert queue.job(job).attempt == 2
-    assert "step 5/40" not in queue.attempt(job).log.read_text(), "it went on from the checkpoint, not from the start"
+    assert "step 5/30" not in queue.attempt(job).log.read_text(), "it went on from the checkpoint, not from the start"
     assert queue.states(job) == [
         *("waiting", "ready", "starting", "running", "failed"),
         *("waiting", "ready", "starting", "running", "done"),

@@ -1,0 +1,51 @@
+"""Jobs that wait for others."""
+
+from __future__ import annotations
+
+from tests.support.queueing import Queue
+
+
+def test_a_follower_starts_when_what_it_needs_is_done(queue: Queue) -> None:
+    first = queue.submit("steps=20 pause=0.05")
+    follower = queue.submit("steps=2", "light", needs=(first,))
+    assert queue.wait_for_reason(follower, "after") == f"after {first}"
+
+    queue.wait_for(follower, "done")
+
+    assert (queue.job(follower).started_at or 0) >= (queue.job(first).ended_at or 0)
+
+
+def test_a_follower_waits_with_the_reason_until_the_failed_need_is_retried(queue: Queue) -> None:
+    first = queue.submit("steps=5 fail=3")
+    follower = queue.submit("steps=2", needs=(first,))
+    last = queue.submit("steps=2", "light", needs=(first, follower))
+
+    failed = queue.wait_for(first)
+    assert failed.state == "failed"
+    assert failed.reason == "exit code 1: ValueError: made to fail at step 3"
+    queue.wait_for_reason(follower, f"{first} failed: retry it, or cancel this one")
+    queue.wait_for_reason(last, f"{first} failed")
+
+    (queue.home.run_dir(first).path / "mended").touch()
+    queue.ask("retry", first)
+    queue.wait_for(last, "done")
+    assert queue.job(follower).state == "done"
+
+
+def test_a_follower_of_a_failed_job_can_be_cancelled(queue: Queue) -> None:
+    first = queue.submit("steps=5 fail=1")
+    follower = queue.submit("steps=2", needs=(first,))
+    queue.wait_for_reason(follower, "failed")
+
+    queue.ask("cancel", follower)
+
+    assert queue.job(follower).state == "cancelled"
+    assert queue.job(follower).attempt == 0
+
+
+def test_a_failure_keeps_nobody_else_from_running(queue: Queue) -> None:
+    failing, other = queue.submit("steps=5 fail=1"), queue.submit("steps=2")
+
+    queue.wait_for(other, "done")
+
+    assert queue.job(failing).state == "failed"
