@@ -23,18 +23,20 @@ AUTHOR = "console"
 class Outcome(Message):
     """What came of a request."""
 
-    def __init__(self, text: str, failed: bool = False) -> None:
+    def __init__(self, text: str, failed: bool = False, job_ids: tuple[int, ...] = ()) -> None:
         super().__init__()
         self.text = text
         self.failed = failed
+        self.job_ids = job_ids
+        """The jobs that were queued."""
 
 
-def in_background(app: ConsoleApp, act: Callable[[], str]) -> None:
+def in_background(app: ConsoleApp, act: Callable[[], Outcome]) -> None:
     """Run `act` beside the console and post its line. A daemon thread: leaving the console never waits for an answer."""
 
     def work() -> None:
         try:
-            outcome = Outcome(act())
+            outcome = act()
         except (BakehouseError, OSError, sqlite3.Error) as error:
             outcome = Outcome(str(error), failed=True)
         if app.is_running:
@@ -47,11 +49,11 @@ def in_background(app: ConsoleApp, act: Callable[[], str]) -> None:
 def ask(app: ConsoleApp, kind: Any, job: JobRow | None, said: str, arguments: dict[str, Any] | None = None) -> None:
     """Send a command to the runner; `said` is the line that tells that it was carried out."""
 
-    def act() -> str:
+    def act() -> Outcome:
         from core.queue.request import author, request
 
         request(app.home, kind, None if job is None else job.id, arguments, by=author(AUTHOR))
-        return said
+        return Outcome(said)
 
     in_background(app, act)
 
@@ -59,11 +61,14 @@ def ask(app: ConsoleApp, kind: Any, job: JobRow | None, said: str, arguments: di
 def submit(app: ConsoleApp, make: Callable[[Home, Any, str], list[JobRow]]) -> None:
     """Queue jobs: `make(home, project, author)` returns their rows."""
 
-    def act() -> str:
+    def act() -> Outcome:
+        from core.queue.protection import choose_protection
         from core.queue.request import author
 
         rows = make(app.home, app.find_project(), author(AUTHOR))
-        return "queued " + ", ".join(f"{row.id} {safe(row.title)}" for row in rows)
+        said = "queued " + ", ".join(f"{row.id} {safe(row.title)}" for row in rows)
+        warning = choose_protection().warning
+        return Outcome(f"{said}; {warning}" if warning else said, job_ids=tuple(row.id for row in rows))
 
     in_background(app, act)
 

@@ -9,6 +9,7 @@ import fcntl
 import os
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -17,9 +18,11 @@ from textual.app import App
 from textual.message import Message
 
 from core.home import Home
+from tui.actions import Outcome
 from tui.commands import CommandScreen, Palette
 from tui.feed import Feed
 from tui.hangup import Watchdog
+from tui.project import project_finder
 from tui.screens.dashboard import Dashboard
 from tui.slow import SlowReader
 from tui.snapshot import EMPTY, Snapshot
@@ -61,6 +64,7 @@ class ConsoleApp(App[None]):
         live: bool = True,
     ) -> None:
         """`live` false starts no thread: snapshots are posted by whoever made the app."""
+        # Without this Textual would turn colours into greys, which are colours as well.
         super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
         self.home = home
         self.find_project = project
@@ -74,7 +78,8 @@ class ConsoleApp(App[None]):
         self.animation_level = "none"
         for theme in (DARK, ANSI_THEME):
             self.register_theme(theme)
-        few_colours = self.console.color_system == "standard" or "NO_COLOR" in os.environ
+        # Codes of 16 colours are a third as long as those of 16 million.
+        few_colours = low_bandwidth or self.console.color_system == "standard" or self.no_color
         self.theme = ANSI_THEME.name if few_colours else DARK.name
 
     def get_default_screen(self) -> Dashboard:
@@ -83,7 +88,11 @@ class ConsoleApp(App[None]):
     def on_mount(self) -> None:
         if self.live:
             self.show(self.feed.snapshot)
-            self.call_after_refresh(self.slow.start)
+
+    def painted(self) -> None:
+        """The first screen stands: now there is time for what is slow."""
+        if self.live and not self.slow.is_alive():
+            self.slow.start()
 
     def _post(self, snapshot: Snapshot) -> None:
         """From the feed's thread."""
@@ -96,6 +105,15 @@ class ConsoleApp(App[None]):
     def on_console_app_snapshot_ready(self, message: SnapshotReady) -> None:
         self.show(message.snapshot)
 
+    def on_outcome(self, outcome: Outcome) -> None:
+        if outcome.failed:
+            self.notify(f"✗ {safe(outcome.text)}", severity="error", markup=False, timeout=12)
+        else:
+            self.notify(safe(outcome.text), markup=False, timeout=6)
+        for screen in list(self.screen_stack):
+            if isinstance(screen, CommandScreen):
+                screen.finished(outcome)
+
     def show(self, snapshot: Snapshot) -> None:
         """Hand a snapshot to every screen that is open, the hidden ones as well: they come back."""
         self.snapshot = snapshot
@@ -107,13 +125,6 @@ class ConsoleApp(App[None]):
         """End the console; from any thread."""
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self.exit)
-
-    def say(self, text: str) -> None:
-        self.notify(safe(text), markup=False, timeout=6)
-
-    def complain(self, text: str) -> None:
-        """One clear line about what did not work."""
-        self.notify(f"✗ {safe(text)}", severity="error", markup=False, timeout=12)
 
 
 def farewell(snapshot: Snapshot) -> str:
@@ -130,26 +141,40 @@ def farewell(snapshot: Snapshot) -> str:
 
 def run_console(
     home: Home,
-    project: Project | Callable[[], Project],
+    project: Path | None,
     *,
     low_bandwidth: bool = False,
     select: int | None = None,
 ) -> None:
-    """Show the console until a person leaves it. `project` may be a function that finds it: it is called after the first
-    paint. `TEXTUAL_FPS` and the like must be set before this module is imported."""
+    """Show the console until a person leaves it.
+
+    `project` is the folder that was named, if any; it is read after the first paint. `TEXTUAL_FPS` and the like must be set
+    before this module is imported.
+    """
     home.create()
-    find = project if callable(project) else lambda: project
     with home.console_lock.open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
-        app = ConsoleApp(home, find, low_bandwidth=low_bandwidth, select=select)
+        app = ConsoleApp(home, project_finder(home, project), low_bandwidth=low_bandwidth, select=select)
         watchdog = Watchdog(app.leave)
         watchdog.install()
         app.feed.start()
+        broken: list[BaseException] = []
+
+        def thread_broke(happened: threading.ExceptHookArgs) -> None:
+            """A thread without which the console would show old things as if they were new."""
+            if happened.exc_value is not None:
+                broken.append(happened.exc_value)
+            app.leave()
+
+        threading.excepthook = thread_broke
         try:
             app.run()
         finally:
+            threading.excepthook = threading.__excepthook__
             app.feed.stop()
             app.slow.stop()
             watchdog.ended()
+    if broken:
+        raise broken[0]
     if not watchdog.gone:
         print(farewell(app.snapshot), file=sys.stderr)

@@ -13,6 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.screen import Screen
 
+from tui.actions import Outcome
 from tui.lines import Line
 from tui.snapshot import Snapshot
 
@@ -79,11 +80,15 @@ def keys_that_fit(commands: Iterable[Command], width: int) -> list[tuple[str, st
 class CommandScreen(Screen[Any]):
     """A screen with commands. Subclasses set `commands` and `BINDINGS = bindings(commands)`, and implement the actions."""
 
+    AUTO_FOCUS = ""  # each screen says itself what gets the focus
     commands: ClassVar[tuple[Command, ...]] = ()
     heading: ClassVar[str] = ""
 
     def show(self, snapshot: Snapshot) -> None:
         """Called with each new snapshot."""
+
+    def finished(self, outcome: Outcome) -> None:
+        """Called when a request of the console has ended."""
 
     def possible(self) -> list[Command]:
         """The commands that can be done now."""

@@ -74,13 +74,13 @@ def decode(line: bytes) -> str:
 
 
 def thin(points: Sequence[tuple[int, float]], most: int = MOST_POINTS) -> tuple[tuple[int, float], ...]:
-    """At most `most` points: means of neighbours, the last one as it is."""
+    """About `most` points: means of neighbours, the first and the last as they are."""
     if len(points) <= most:
         return tuple(points)
     size = -(-len(points) // most)
     groups = [points[start : start + size] for start in range(0, len(points), size)]
     means = [(group[len(group) // 2][0], sum(value for _, value in group) / len(group)) for group in groups]
-    return (*means[:-1], points[-1])
+    return (points[0], *means[1:-1], points[-1])
 
 
 class JobFiles:

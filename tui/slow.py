@@ -9,7 +9,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core.errors import BakehouseError
 from core.home import Home
@@ -44,6 +44,7 @@ class SlowReader(threading.Thread):
         self.found = Found()
         self._boards: dict[tuple[int, int, str], Board] = {}
         self._wanted: set[int] = set()
+        self._lock = threading.Lock()
         self._changed = threading.Event()
         self._stopped = threading.Event()
 
@@ -60,7 +61,8 @@ class SlowReader(threading.Thread):
         self._changed.set()
 
     def run(self) -> None:
-        self._try(self._start_runner)
+        # Starting a runner waits until it lives: the rest need not.
+        threading.Thread(target=self._try, args=(self._start_runner,), name="start-runner", daemon=True).start()
         self._try(self._read_project)
         while not self._stopped.is_set():
             self._changed.clear()
@@ -70,16 +72,19 @@ class SlowReader(threading.Thread):
 
     def _try(self, act: Callable[[], None]) -> None:
         """Do it; what goes wrong is said in one line rather than ending the thread."""
-        problems = {name: text for name, text in self.found.problems if name != act.__name__}
+        problem = ""
         try:
             act()
         except (BakehouseError, OSError, sqlite3.Error) as error:
-            problems[act.__name__] = str(error)
-        self._say(problems=tuple(problems.items()))
+            problem = str(error)
+        with self._lock:
+            others = tuple(item for item in self.found.problems if item[0] != act.__name__)
+        self._say(problems=(*others, (act.__name__, problem)) if problem else others)
 
-    def _say(self, **found: object) -> None:
-        former = self.found
-        self.found = replace(former, **found)
+    def _say(self, **found: Any) -> None:
+        with self._lock:
+            former = self.found
+            self.found = replace(former, **found)
         if former != self.found:
             self.told()
 

@@ -15,6 +15,16 @@ from collections.abc import Callable, Mapping, Sequence
 import pyte
 
 
+class DimScreen(pyte.Screen):
+    """A screen on which dim text is grey: pyte passes over that attribute."""
+
+    def select_graphic_rendition(self, *attrs: int, **kwargs: bool) -> None:
+        super().select_graphic_rendition(*attrs, **kwargs)
+        codes = attrs or (0,)
+        if 2 in codes and not {38, 48} & set(codes) and self.cursor.attrs.fg == "default":
+            self.cursor.attrs = self.cursor.attrs._replace(fg="brightblack")
+
+
 class Terminal:
     """Runs a command; `watch` reads what it draws. A context manager: at the end the child is gone."""
 
@@ -27,7 +37,7 @@ class Terminal:
         environment: Mapping[str, str] | None = None,
         unset: Sequence[str] = ("NO_COLOR",),
     ) -> None:
-        self.screen = pyte.Screen(columns, lines)
+        self.screen = DimScreen(columns, lines)
         self.stream = pyte.ByteStream(self.screen)
         self.bytes = 0
         self.status: int | None = None

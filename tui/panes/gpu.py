@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from core.gpu.reading import DeviceReading, Sample
 from tui.lines import Line, side_by_side
 from tui.snapshot import Snapshot
-from tui.widgets.bars import resample, sparkline, stacked_bar
+from tui.widgets.bars import sparkline, stacked_bar
 from tui.widgets.pane import Pane
 from tui.words import clock, duration, gigabytes, percent, safe
 
+HISTORY_SECONDS = 600
 HOT_C = 85.0
 FITS = 0.97  # DESIGN.md: what fits is compared with 97 % of the total
 
@@ -64,57 +67,70 @@ def host_rows(sample: Sample, width: int) -> list[Line]:
     return [Line("memory ").extend(bar).add(figures), Line("       ").add(free, "dim")]
 
 
+def by_time(samples: Sequence[Sample], value: Callable[[Sample], float | None], columns: int) -> list[float | None]:
+    """Means over equal stretches of the last ten minutes, the newest at the right.
+
+    The stretches begin at round times, so that a column stays as it is until the next one begins.
+    """
+    stretch = HISTORY_SECONDS / columns
+    newest = int(samples[-1].time // stretch)
+    found: list[list[float]] = [[] for _ in range(columns)]
+    for sample in samples:
+        column = columns - 1 - (newest - int(sample.time // stretch))
+        if column >= 0 and (known := value(sample)) is not None:
+            found[column].append(known)
+    return [sum(known) / len(known) if known else None for known in found]
+
+
 def history_rows(samples: tuple[Sample, ...], width: int, with_card: bool) -> list[Line]:
-    """Two sparklines over the history, with the newest figure beside each."""
+    """Two sparklines over the last ten minutes, with the newest figure beside each."""
     last = samples[-1]
     device = card(last)
+    figures: list[tuple[str, str, str]] = []
+    series: tuple[tuple[str, str, Callable[[Sample], float | None]], ...]
     if with_card and device is not None:
-        busy = [item.busy_percent if (item := card(sample)) else None for sample in samples]
-        memory = [
-            share(item.vram_used_bytes, item.vram_total_bytes) if (item := card(sample)) else None for sample in samples
-        ]
-        names = ("busy", "VRAM")
-        figures = [("power", of((device.power_watts, device.power_limit_watts), "W"), "text")]
-        for label, value in (("edge", device.temperature_edge_c), ("hotspot", device.temperature_hotspot_c)):
-            if value is not None:
-                figures.append((label, f"{value:.0f} °C", "warn" if label == "hotspot" and value > HOT_C else "text"))
+        series = (("busy", "good", busy_percent), ("VRAM", "busy", vram_percent))
+        figures.append(("power", of((device.power_watts, device.power_limit_watts), "W"), "text"))
+        for label, degrees in (("edge", device.temperature_edge_c), ("hotspot", device.temperature_hotspot_c)):
+            if degrees is not None:
+                figures.append(
+                    (label, f"{degrees:.0f} °C", "warn" if label == "hotspot" and degrees > HOT_C else "text")
+                )
     else:
-        busy = [sample.host.cpu_percent for sample in samples]
-        memory = [host_share(sample) for sample in samples]
-        names = ("CPU", "memory")
+        series = (("CPU", "good", lambda sample: sample.host.cpu_percent), ("memory", "busy", host_percent))
         host = last.host
-        figures = []
         if host.load_1m is not None:
             figures.append(("load", f"{host.load_1m:.1f}", "text"))
         if host.cpu_count:
             figures.append(("cores", str(host.cpu_count), "text"))
-    head = max(len(name) for name in names) + 1
+    head = max(len(name) for name, _, _ in series) + 1
     side = 22 if width >= 52 else 0
-    room = max(8, width - head - 7 - side)
+    room = max(8, min(60, width - head - 7 - side))
     rows = []
-    for index, (name, values) in enumerate(zip(names, (busy, memory), strict=True)):
-        role = ("good", "busy")[index]
-        line = Line(name).to(head).extend(sparkline(resample(values, room), room, 100.0, role))
-        line.add(f" {values[-1]:>3.0f} %" if values[-1] is not None else "   — ")
-        rows.append(line)
-    span = last.time - samples[0].time
-    oldest = f"−{duration(span)}"
-    stretch = min(room, len(samples))
-    axis = Line(" " * (head + room - stretch))
-    if stretch >= len(oldest) + 5:
-        axis.add(oldest, "dim").to(head + room - 3).add("now", "dim")
-    rows.append(axis)
+    for name, role, value in series:
+        newest = value(last)
+        line = Line(name).to(head).extend(sparkline(by_time(samples, value, room), room, 100.0, role))
+        rows.append(line.add(f" {newest:>3.0f} %" if newest is not None else "   — "))
+    rows.append(Line(" " * head).add("−10 min", "dim").to(head + room - 3).add("now", "dim"))
     if side:
-        for row, (label, value, role) in zip(rows, figures, strict=False):
-            row.to(width - side + 3).add(label).to(width - len(value)).add(value, role)
+        for row, (label, figure, role) in zip(rows, figures, strict=False):
+            row.to(head + room + 10).add(label).to(head + room + 29 - len(figure)).add(figure, role)
     return rows
 
 
-def share(used: int | None, total: int | None) -> float | None:
-    return None if used is None or not total else 100 * used / total
+def busy_percent(sample: Sample) -> float | None:
+    device = card(sample)
+    return device.busy_percent if device else None
 
 
-def host_share(sample: Sample) -> float | None:
+def vram_percent(sample: Sample) -> float | None:
+    device = card(sample)
+    if device is None or device.vram_used_bytes is None or not device.vram_total_bytes:
+        return None
+    return 100 * device.vram_used_bytes / device.vram_total_bytes
+
+
+def host_percent(sample: Sample) -> float | None:
     host = sample.host
     if host.memory_available_bytes is None or not host.memory_total_bytes:
         return None

@@ -82,6 +82,14 @@ def job_line(job: JobRow, width: int, places: tuple[int, int], now: float, mark:
     return line.extend(state(job, width - middle, now))
 
 
+def rest_of(reason: str, shown: str, width: int) -> list[str]:
+    """What a row has cut off a reason, from its last whole word on, in rows of `width`."""
+    head = shown.removesuffix("…")
+    length = next((n for n in range(len(reason), 0, -1) if head.endswith(reason[:n])), 0)
+    start = reason.rfind(" ", 0, length) + 1 if length else 0
+    return [f"… {row}" if index == 0 else row for index, row in enumerate(wrapped(reason[start:], width - 2))]
+
+
 def matches(job: JobRow, words: str) -> bool:
     """Does a job fit the filter: each word is somewhere in its id, title, state or reason."""
     text = f"{job.id} {job.kind} {job.title} {job.state} {job.task} {job.reason} {'held' if job.held else ''}".lower()
@@ -107,6 +115,9 @@ class QueuePane(Pane):
     def __init__(self) -> None:
         super().__init__(id="queue")
         self.selected_id: int | None = None
+        self.wanted_id: int | None = None
+        self.untouched = True
+        """Nobody has chosen a row yet: the first one stays selected, whatever becomes first."""
         self.filter = ""
         self.top = 0
         self.row_ids: list[int | None] = []
@@ -131,10 +142,17 @@ class QueuePane(Pane):
 
     def _keep_selection(self) -> None:
         jobs = self.jobs
-        if jobs and self.selected is None:
+        if self.wanted_id is not None and any(job.id == self.wanted_id for job in jobs):
+            wanted, self.wanted_id, self.untouched = self.wanted_id, None, False
+            self.select(wanted)
+        if jobs and (self.selected is None or (self.untouched and not self.filter)):
             self.select(jobs[0].id)
         elif not jobs and self.selected_id is not None and self.snapshot.ready:
             self.select(None)
+
+    def select_when_there(self, job_id: int) -> None:
+        self.wanted_id = job_id
+        self._keep_selection()
 
     def select(self, job_id: int | None) -> None:
         if job_id != self.selected_id:
@@ -144,6 +162,7 @@ class QueuePane(Pane):
 
     def move(self, step: int) -> None:
         jobs = self.jobs
+        self.untouched = False
         if not jobs:
             return
         index = next((i for i, job in enumerate(jobs) if job.id == self.selected_id), 0)
@@ -185,12 +204,11 @@ class QueuePane(Pane):
         self.row_ids = [None]
         for job in jobs[self.top : self.top + room]:
             line = job_line(job, width, places, self.snapshot.time, mark if job.id == self.selected_id else "")
-            cut = line.plain.endswith("…")
             lines.append(line)
             self.row_ids.append(job.id)
-            if cut and spare > 0 and job.state in {"failed", "lost", "interrupted"}:
-                rest = list(wrapped(outcome(job), width - start - 2))[:spare]
-                lines += [Line(" " * (start + 2)).add(row, "dim") for row in rest]
+            if line.plain.endswith("…") and spare > 0 and job.state in {"failed", "lost", "interrupted"}:
+                rest = rest_of(outcome(job), line.plain, width - start - 4)[:spare]
+                lines += [Line(" " * (start + 4)).add(row, "dim").cut(width) for row in rest]
                 self.row_ids += [job.id] * len(rest)
                 spare -= len(rest)
         return lines
@@ -225,4 +243,5 @@ class QueuePane(Pane):
 
     def on_click(self, event: events.Click) -> None:
         if 0 <= event.y - 1 < len(self.row_ids) and (job_id := self.row_ids[event.y - 1]) is not None:
+            self.untouched = False
             self.select(job_id)

@@ -32,7 +32,7 @@ class Confirm(ModalScreen[bool]):
         with Vertical(id="dialog"):
             yield Static(self.question, id="question", markup=False)
             yield Static(self.explanation, id="explanation", markup=False)
-            with Horizontal(id="answers"):
+            with Horizontal(id="buttons"):
                 yield Button(self.leave, id="leave", compact=True)
                 yield Button(self.act, id="act", compact=True)
 

@@ -16,12 +16,12 @@ from tui.panes.bakeoff import BakeoffPane
 from tui.panes.fleet import FleetPane
 from tui.panes.gpu import GpuPane
 from tui.panes.queue import QueuePane
+from tui.screens.jobkeys import JobKeys
 from tui.snapshot import Snapshot
 from tui.widgets.detail import DetailStrip
 from tui.widgets.header import Clock, Header
 from tui.widgets.keyline import KeyLine, Summary
 from tui.widgets.pane import Pane
-from tui.words import safe
 
 if TYPE_CHECKING:
     from tui.app import ConsoleApp
@@ -34,7 +34,7 @@ def on_job(test):
     return lambda screen: test(screen.job)
 
 
-class Dashboard(CommandScreen):
+class Dashboard(JobKeys, CommandScreen):
     heading = "Dashboard"
     commands: ClassVar[tuple[Command, ...]] = (
         Command(
@@ -137,6 +137,7 @@ class Dashboard(CommandScreen):
         self.zoomed = False
         self.pane_number = 3
         self.composed = False
+        self.arranged: tuple[int, int, bool, int] | None = None
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="top"):
@@ -192,11 +193,11 @@ class Dashboard(CommandScreen):
         self.composed = True
         self.query_one("#filter").display = False
         if self.app.select_first is not None:
-            self.queue.selected_id = self.app.select_first
-            self.app.feed.select(self.app.select_first)
+            self.queue.select_when_there(self.app.select_first)
         self._arrange()
         self.pane.focus()
         self.show(self.app.snapshot)
+        self.call_after_refresh(self.app.painted)
 
     def show(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
@@ -228,6 +229,10 @@ class Dashboard(CommandScreen):
     def _arrange(self) -> None:
         """Lay out for the size of the terminal: four panes, or one and a row each."""
         width, height = self.app.size
+        wanted = (width, height, self.zoomed, self.pane_number)
+        if wanted == self.arranged:
+            return
+        self.arranged = wanted
         self.compact = width < WIDE or height < HIGH
         alone = self.compact or self.zoomed
         self.set_class(alone, "alone")
@@ -235,7 +240,7 @@ class Dashboard(CommandScreen):
         for pane in self.panes:
             pane.display = not alone or pane.number == self.pane_number
         detail = self.query_one(DetailStrip)
-        detail.display = height >= 14 and not (self.zoomed and not self.compact) and not (self.zoomed and self.compact)
+        detail.display = height >= 14 and not self.zoomed
         detail.styles.height = max(6, height * 26 // 100) if self.compact else max(11, round(height * 0.32))
         self.query_one(Clock).styles.width = 8 if width < 88 else 14
 
@@ -293,74 +298,10 @@ class Dashboard(CommandScreen):
 
             self.app.push_screen(JobScreen(self.job.id))
 
-    def action_cancel(self) -> None:
-        job = self.job
-        if job is None:
-            return
-        from tui.screens.confirm import Confirm
-
-        name = f"{job.id}, {safe(job.title)}"
-        if job.state in ACTIVE:
-            explanation = "It stops at its next step and keeps a checkpoint; r retries it from there."
-        else:
-            explanation = "It has not begun; r queues it again."
-
-        def answered(yes: bool | None) -> None:
-            if yes:
-                actions.ask(
-                    self.app, "cancel", job, f"cancelled {name}" if job.state not in ACTIVE else f"{name} stops"
-                )
-
-        question = f"Cancel job {name}?"
-        self.app.push_screen(Confirm(question, explanation, f"Cancel job {job.id}", leave="Keep it"), answered)
-
-    def action_retry(self) -> None:
-        if self.job is not None:
-            actions.ask(self.app, "retry", self.job, f"{self.job.id} is queued again")
-
-    def action_hold(self) -> None:
-        if self.job is not None:
-            said = (
-                f"{self.job.id} stops at a checkpoint, then it is held"
-                if self.job.state in ACTIVE
-                else f"{self.job.id} is held"
-            )
-            actions.ask(self.app, "hold", self.job, said)
-
-    def action_release(self) -> None:
-        if self.job is not None:
-            actions.ask(self.app, "release", self.job, f"{self.job.id} may start")
-
-    def action_reorder(self, to: str) -> None:
-        if self.job is not None:
-            actions.ask(self.app, "move", self.job, f"{self.job.id} moved {to}", {"to": to})
-
-    def action_pause(self, paused: bool) -> None:
-        said = "the queue is paused: what runs goes on, nothing new starts" if paused else "the queue goes on"
-        actions.ask(self.app, "pause" if paused else "resume", None, said)
-
-    def action_bake_off(self) -> None:
-        if self.job is not None:
-            actions.bake_off(self.app, self.job)
-
-    def action_demo(self) -> None:
-        from tui.screens.confirm import Confirm
-
-        explanation = (
-            "SmolLM2-135M learns the task judge from 48 examples, then a bake-off compares it with its base. "
-            "The model (a few hundred MB) is fetched once. About 12 minutes on two CPU cores."
-        )
-
-        def answered(yes: bool | None) -> None:
-            if yes:
-                actions.start_demo(self.app)
-
-        self.app.push_screen(Confirm("Start the demo?", explanation, "Start", leave="Cancel"), answered)
-
-    def action_new_run(self) -> None:
-        from tui.screens.newrun import NewRun
-
-        self.app.push_screen(NewRun())
+    def finished(self, outcome: actions.Outcome) -> None:
+        """What was queued here is selected as soon as it is read."""
+        if outcome.job_ids:
+            self.queue.select_when_there(outcome.job_ids[0])
 
     # The rest
 

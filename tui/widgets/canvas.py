@@ -35,28 +35,32 @@ class Canvas(Widget):
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self.strips: list[Strip] = []
-        self.blank = Strip.blank(0)
 
     def draw(self, width: int, height: int) -> Sequence[Line]:
         """The rows, from the top; missing ones are blank, further ones are dropped."""
         raise NotImplementedError
 
-    def paint(self) -> None:
-        """Draw anew and refresh what differs."""
+    def _drawn(self) -> list[Strip]:
         width, height = self.size
-        if not (width and height and self.is_attached):
-            return
         ansi = self.app.native_ansi_color
         lines = list(self.draw(width, height))[:height]
         lines += [Line() for _ in range(height - len(lines))]
-        strips = [line.strip(width, ansi) for line in lines]
-        former, self.strips = self.strips, strips
-        if len(former) != len(strips) or (former and former[0].cell_length != width):
+        return [line.strip(width, ansi) for line in lines]
+
+    def _fits(self, strips: list[Strip]) -> bool:
+        return len(strips) == self.size.height and (not strips or strips[0].cell_length == self.size.width)
+
+    def paint(self) -> None:
+        """Draw anew and refresh what differs."""
+        if not (self.size and self.is_attached):
+            return
+        former, self.strips = self.strips, self._drawn()
+        if not self._fits(former):
             self.refresh()
             return
         regions = [
             Region(span[0], y, span[1] - span[0], 1)
-            for y, (old, new) in enumerate(zip(former, strips, strict=True))
+            for y, (old, new) in enumerate(zip(former, self.strips, strict=True))
             if (span := changed_span(old, new))
         ]
         if regions:
@@ -66,7 +70,10 @@ class Canvas(Widget):
         self.paint()
 
     def render_line(self, y: int) -> Strip:
-        return self.strips[y] if y < len(self.strips) else Line().strip(self.size.width, self.app.native_ansi_color)
+        if not self._fits(self.strips):
+            # The first time, and before a new size was told: what is drawn now need not be drawn again then.
+            self.strips = self._drawn()
+        return self.strips[y]
 
     @property
     def text(self) -> str:

@@ -5,6 +5,7 @@ Drawn here rather than by plotext: 0.2 ms instead of 3 ms for 300 steps, nothing
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from tui.lines import Line
@@ -14,38 +15,34 @@ Point = tuple[int, float]
 BRAILLE = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 
 
-def by_column(points: Sequence[Point], columns: int) -> list[tuple[float, float, float] | None]:
-    """(lowest, mean, highest) of the points that fall into each column; gaps are filled from the left."""
+def by_column(points: Sequence[Point], columns: int) -> list[float]:
+    """The mean of the points in each column; columns without one lie on the line between their neighbours."""
     first, last = points[0][0], points[-1][0]
-    span = max(1, last - first)
     sums: list[list[float]] = [[] for _ in range(columns)]
     for step, value in points:
-        sums[min(columns - 1, (step - first) * columns // (span + 1))].append(value)
-    found: list[tuple[float, float, float] | None] = []
-    for values in sums:
-        if values:
-            found.append((min(values), sum(values) / len(values), max(values)))
-        else:
-            found.append(found[-1] if found else None)
-    return found
+        place = (step - first) * (columns - 1) / (last - first) if last > first else 0.0
+        sums[round(place)].append(value)
+    known = [(x, sum(values) / len(values)) for x, values in enumerate(sums) if values]
+    means = [known[-1][1]] * columns if last > first else []
+    for (x, value), (following, other) in itertools.pairwise(known):
+        for between in range(x, following):
+            means[between] = value + (other - value) * (between - x) / (following - x)
+    return means or [known[0][1]]
 
 
 def curve(points: Sequence[Point], columns: int, rows: int, low: float, high: float) -> list[str]:
     """The means as a connected line of braille dots, four to a row and two to a column."""
-    means = [item[1] if item else None for item in by_column(points, columns * 2)]
     dots = rows * 4
     grid = [[0] * columns for _ in range(rows)]
     former: int | None = None
-    for x, value in enumerate(means):
-        if value is None:
-            continue
+    for x, value in enumerate(by_column(points, columns * 2)):
         y = dots - 1 - round((value - low) / ((high - low) or 1.0) * (dots - 1))
         y = max(0, min(dots - 1, y))
         start, end = y, y
         if former is not None and former < y:
-            start, end = former + 1, y
+            start = former + 1
         elif former is not None and former > y:
-            start, end = y, former - 1
+            end = former - 1
         for dot in range(start, end + 1):
             grid[dot // 4][x // 2] |= BRAILLE[dot % 4][x % 2]
         former = y

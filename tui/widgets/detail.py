@@ -165,7 +165,7 @@ class DetailStrip(Canvas):
             if job.state == "done" and job.result:
                 rows += [Line(), *(Line(row, "good") for row in wrapped(outcome(job), width))]
             return rows
-        if job.kind == "train":
+        if job.kind == "train" or (detail and detail.losses):
             right = ""
             if detail and detail.step is not None:
                 right = f"step {detail.step:,}{f' of {detail.total_steps:,}' if detail.total_steps else ''}"

@@ -1,0 +1,89 @@
+"""What the dashboard's keys do with the selected job and with the queue."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from core.store.jobs import ACTIVE, JobRow
+from tui import actions
+from tui.words import safe
+
+if TYPE_CHECKING:
+    pass
+
+
+class JobKeys:
+    """A part of the dashboard: it asks, the runner decides."""
+
+    if TYPE_CHECKING:
+        app: Any
+        job: JobRow | None
+
+    def action_cancel(self) -> None:
+        job = self.job
+        if job is None:
+            return
+        from tui.screens.confirm import Confirm
+
+        name = f"{job.id}, {safe(job.title)}"
+        if job.state in ACTIVE:
+            explanation = "It stops at its next step and keeps a checkpoint; r retries it from there."
+        else:
+            explanation = "It has not begun; r queues it again."
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                actions.ask(
+                    self.app, "cancel", job, f"cancelled {name}" if job.state not in ACTIVE else f"{name} stops"
+                )
+
+        question = f"Cancel job {name}?"
+        self.app.push_screen(Confirm(question, explanation, f"Cancel job {job.id}", leave="Keep it"), answered)
+
+    def action_retry(self) -> None:
+        if self.job is not None:
+            actions.ask(self.app, "retry", self.job, f"{self.job.id} is queued again")
+
+    def action_hold(self) -> None:
+        if self.job is not None:
+            said = (
+                f"{self.job.id} stops at a checkpoint, then it is held"
+                if self.job.state in ACTIVE
+                else f"{self.job.id} is held"
+            )
+            actions.ask(self.app, "hold", self.job, said)
+
+    def action_release(self) -> None:
+        if self.job is not None:
+            actions.ask(self.app, "release", self.job, f"{self.job.id} may start")
+
+    def action_reorder(self, to: str) -> None:
+        if self.job is not None:
+            actions.ask(self.app, "move", self.job, f"{self.job.id} moved {to}", {"to": to})
+
+    def action_pause(self, paused: bool) -> None:
+        said = "the queue is paused: what runs goes on, nothing new starts" if paused else "the queue goes on"
+        actions.ask(self.app, "pause" if paused else "resume", None, said)
+
+    def action_bake_off(self) -> None:
+        if self.job is not None:
+            actions.bake_off(self.app, self.job)
+
+    def action_demo(self) -> None:
+        from tui.screens.confirm import Confirm
+
+        explanation = (
+            "SmolLM2-135M learns the task judge from 48 examples, then a bake-off compares it with its base. "
+            "The model (a few hundred MB) is fetched once. About 12 minutes on two CPU cores."
+        )
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                actions.start_demo(self.app)
+
+        self.app.push_screen(Confirm("Start the demo?", explanation, "Start", leave="Cancel"), answered)
+
+    def action_new_run(self) -> None:
+        from tui.screens.newrun import NewRun
+
+        self.app.push_screen(NewRun())

@@ -1,0 +1,287 @@
+"""The form of a new training run: checked as one types, with what will happen and the command that does the same."""
+
+from __future__ import annotations
+
+import shlex
+import threading
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.message import Message
+from textual.widgets import Input
+
+from core.errors import BakehouseError
+from core.home import Home
+from core.store.jobs import ACTIVE, ENDED, JobRow
+from tui import actions
+from tui.catalogue import Catalogue, Choice, read_catalogue
+from tui.commands import Command, CommandScreen, bindings, command
+from tui.lines import Line
+from tui.panes.queue import outcome, sign
+from tui.snapshot import EMPTY, Snapshot
+from tui.widgets.canvas import Canvas
+from tui.widgets.choice import ChoiceField
+from tui.widgets.header import Clock, Header
+from tui.widgets.keyline import KeyLine
+from tui.widgets.pane import framed
+from tui.words import plural, safe, when
+
+if TYPE_CHECKING:
+    from tui.app import ConsoleApp
+
+LABELS = {
+    "task": "task",
+    "model": "model",
+    "recipe": "recipe",
+    "rank": "rank",
+    "max_length": "max length",
+    "epochs": "epochs",
+}
+CHOICES = ("task", "model", "recipe")
+NUMBERS = ("rank", "max_length", "epochs")
+
+
+class Said(Canvas):
+    """One row, or a frame of rows, that the form writes."""
+
+    def __init__(self, *, id: str, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self.title = ""
+        self.rows: list[Line] = []
+
+    def say(self, rows: list[Line], title: str = "") -> None:
+        self.rows, self.title = rows, title
+        self.paint()
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        rows = [Line().extend(row) for row in self.rows]
+        if not self.title:
+            return [row.cut(width) for row in rows]
+        return framed([row.cut(width - 4) for row in rows], width, height, Line(self.title), Line(), "frame")
+
+
+class NewRun(CommandScreen):
+    heading = "New training run"
+    commands: ClassVar[tuple[Command, ...]] = (
+        command("⏎", "queue it", "Put the run into the queue", "enter", "queue", lambda screen: screen.valid, rank=1),
+        command("tab ↓", "next field", "The next field", "tab,down", "app.focus_next", palette=False),
+        command("↑", "field before", "The field before", "shift+tab,up", "app.focus_previous", rank=0, palette=False),
+        command("← →", "choose", "Choose another name; a letter jumps", "f13", "nothing", palette=False),
+        command("esc", "leave", "Back without queueing anything", "escape", "app.pop_screen", rank=1),
+        command("f1", "help", "Show the keys that work here", "f1", "help", rank=1),
+    )
+    BINDINGS: ClassVar = bindings(commands)
+
+    if TYPE_CHECKING:
+        app: ConsoleApp
+
+    class CatalogueRead(Message):
+        def __init__(self, catalogue: Catalogue, problem: str = "") -> None:
+            super().__init__()
+            self.catalogue = catalogue
+            self.problem = problem
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.snapshot: Snapshot = EMPTY
+        self.catalogue = Catalogue()
+        self.problem = "reading the project …"
+        self.problems: dict[str, str] = {}
+        self.changed: dict[str, Any] = {}
+        self.queueing = False
+
+    def compose(self) -> ComposeResult:
+        with Horizontal(id="top"):
+            yield Header()
+            yield Clock()
+        with Vertical(id="form"):
+            for key, label in LABELS.items():
+                with Horizontal(classes="field"):
+                    said = Said(id=f"label-{key}", classes="label")
+                    said.rows = [Line(label, "dim")]
+                    yield said
+                    yield ChoiceField(id=key) if key in CHOICES else Input(id=key, compact=True, select_on_focus=False)
+                    yield Said(id=f"note-{key}", classes="note")
+        with Horizontal(id="around"):
+            yield Said(id="place")
+            yield Said(id="like")
+        yield Said(id="command")
+        yield KeyLine(self.keys)
+
+    def on_mount(self) -> None:
+        self.query_one("#form").border_title = "New training run"
+        self.show(self.app.snapshot)
+        self.query_one("#task").focus()
+        threading.Thread(target=self._read, name="catalogue", daemon=True).start()
+
+    def _read(self) -> None:
+        """In a thread: reads every file of the project."""
+        try:
+            read = self.CatalogueRead(read_catalogue(self.app.home, self.app.find_project()))
+        except (BakehouseError, OSError) as error:
+            read = self.CatalogueRead(Catalogue(), str(error))
+        self.post_message(read)
+
+    def on_new_run_catalogue_read(self, message: CatalogueRead) -> None:
+        self.catalogue, self.problem = message.catalogue, message.problem
+        job = self._last_run()
+        self._field("task").offer([item.name for item in self.catalogue.tasks], job.task if job else None)
+        self._field("model").offer([item.name for item in self.catalogue.models], self._default_model(job))
+        self._field("recipe").offer([item.name for item in self.catalogue.recipes], self._default_recipe())
+        self._take_recipe()
+
+    def _last_run(self) -> JobRow | None:
+        return next((job for job in self.snapshot.jobs if job.kind == "train"), None)
+
+    def _default_model(self, job: JobRow | None) -> str | None:
+        """The model that was last trained, else the first that is on the disk."""
+        if job is not None and " · " in job.title:
+            return job.title.rsplit(" · ", 1)[1]
+        here = [item.name for item in self.catalogue.models if "on disk" in item.note]
+        return here[0] if here else None
+
+    def _default_recipe(self) -> str | None:
+        return "demo" if self._field("task").value == "judge" and "demo" in self.catalogue.recipe_objects else None
+
+    def _field(self, key: str) -> ChoiceField:
+        return self.query_one(f"#{key}", ChoiceField)
+
+    @property
+    def written(self) -> dict[str, str]:
+        return {key: self.query_one(f"#{key}", Input).value for key in NUMBERS}
+
+    @property
+    def valid(self) -> bool:
+        return bool(self.catalogue.recipe_objects) and not self.problem and not self.problems and not self.queueing
+
+    def on_choice_field_changed(self, message: ChoiceField.Changed) -> None:
+        if message.field.id == "recipe":
+            self._take_recipe()
+        else:
+            self._check()
+
+    def _take_recipe(self) -> None:
+        """Fill the numbers with the recipe's own."""
+        recipe = self.catalogue.recipe_objects.get(self._field("recipe").value)
+        if recipe is not None:
+            for key in NUMBERS:
+                self.query_one(f"#{key}", Input).value = f"{getattr(recipe, key):g}"
+        self._check()
+
+    def on_input_changed(self) -> None:
+        self._check()
+
+    def on_input_submitted(self) -> None:
+        self.action_queue()
+
+    def _chosen(self, key: str) -> Choice | None:
+        offered: tuple[Choice, ...] = getattr(self.catalogue, f"{key}s")
+        return next((item for item in offered if item.name == self._field(key).value), None)
+
+    def _check(self) -> None:
+        """Check what is written and say it beside each field."""
+        recipe = self._field("recipe").value
+        self.problems, self.changed = self.catalogue.check(recipe, self.written)
+        for key in CHOICES:
+            if (item := self._chosen(key)) is not None and item.problem:
+                self.problems[key] = item.problem
+        if self.catalogue.examples and self._field("task").value not in self.catalogue.examples:
+            self.problems.setdefault("task", "it names no training data (data.train)")
+        for key in LABELS:
+            note = (
+                Line(f"✗ {safe(self.problems[key])}", "bad") if key in self.problems else Line(self._note(key), "dim")
+            )
+            self.query_one(f"#note-{key}", Said).say([note])
+        self._paint_rest()
+
+    def _note(self, key: str) -> str:
+        if key in CHOICES:
+            item = self._chosen(key)
+            return item.note if item else ""
+        if key == "rank":
+            return "of the adapter's matrices"
+        if key == "max_length":
+            return "tokens; a longer prompt is cut in its middle, a completion never"
+        try:
+            epochs = float(self.written["epochs"])
+        except ValueError:
+            return ""
+        steps = self.catalogue.steps(self._field("task").value, self._field("recipe").value, epochs)
+        return f"about {plural(steps, 'step')}" if steps else ""
+
+    @property
+    def command_line(self) -> str:
+        parts = ["bakehouse", "train", self._field("task").value, "--model", self._field("model").value]
+        parts += ["--recipe", self._field("recipe").value]
+        for key, value in self.changed.items():
+            parts += [f"--{key.replace('_', '-')}", f"{value}"]
+        return " ".join(shlex.quote(part) for part in parts)
+
+    def show(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.query_one(Header).show(snapshot)
+        self.query_one(Clock).show(snapshot.time, seconds=not self.app.low_bandwidth)
+        self._paint_rest()
+
+    def _paint_rest(self) -> None:
+        now = self.snapshot.time
+        task, model = self._field("task").value, self._field("model").value
+        open_jobs = [job for job in self.snapshot.jobs if job.state not in ENDED]
+        rows = [Line(sign(job)[0], sign(job)[1]).add(f" {job.id:>3}  {safe(job.title)}") for job in open_jobs[-6:]]
+        if len(open_jobs) > 6:
+            rows.insert(0, Line(f"  {plural(len(open_jobs) - 6, 'job')} before these", "dim"))
+        busy = any(job.lane == "card" and job.state in ACTIVE for job in open_jobs)
+        start = "behind these" if open_jobs and (busy or len(open_jobs) > 1) else "starts at once"
+        rows.append(Line("+      ", "busy").add(f"train {task} · {model}", "busy").add(f"   {start}", "dim"))
+        self.query_one("#place", Said).say(rows, "Where it goes")
+        like = [job for job in self.snapshot.jobs if job.kind == "train" and job.state in ENDED and job.task == task]
+        told = [
+            Line(sign(job)[0], sign(job)[1])
+            .add(f" {job.id:>3}  {when(job.ended_at, now):>6}  ", "dim")
+            .add(safe(job.title).rsplit(" · ", 1)[-1])
+            .add(f"  {outcome(job)}", "dim")
+            for job in like[:7]
+        ]
+        self.query_one("#like", Said).say(told or [Line(f"none of {task} yet" if task else "", "dim")], "Runs like it")
+        line = (
+            Line(f" {self.command_line}", "dim") if self.catalogue.recipe_objects else Line(f" {self.problem}", "dim")
+        )
+        if self.queueing:
+            line = Line(" queueing: data, leaks and the interpreter are checked …", "busy")
+        elif self.problem and self.catalogue.recipe_objects:
+            line = Line(f" ✗ {safe(self.problem)}", "bad")
+        self.query_one("#command", Said).say([line])
+        self.query_one(KeyLine).paint()
+
+    def action_queue(self) -> None:
+        if not self.valid:
+            return
+        task, model, recipe = (self._field(key).value for key in CHOICES)
+        changed = dict(self.changed)
+
+        def make(home: Home, project: Any, author: str) -> list[JobRow]:
+            from core.queue.submit import submit_train
+
+            return [submit_train(home, project, task, model, recipe, changed, author=author)]
+
+        self.queueing = True
+        self._paint_rest()
+        actions.submit(self.app, make)
+
+    def finished(self, outcome: actions.Outcome) -> None:
+        if not self.queueing:
+            return
+        self.queueing = False
+        if outcome.failed:
+            self._paint_rest()
+        else:
+            self.app.pop_screen()
+
+    def action_nothing(self) -> None:
+        """The arrows are the fields' own; here they are only named."""
+
+    def action_help(self) -> None:
+        from tui.screens.help import Help
+
+        self.app.push_screen(Help(self.heading, self.possible()))

@@ -1,0 +1,253 @@
+"""A bake-off in full: who is better and how sure that is, which checks cost points, and the answers themselves."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.message import Message
+
+from core.errors import BakehouseError
+from tui.commands import Command, CommandScreen, bindings, command
+from tui.lines import Line
+from tui.screens import resultrows
+from tui.snapshot import EMPTY, Board, Candidate, Snapshot
+from tui.widgets.canvas import Canvas
+from tui.widgets.header import Clock, Header
+from tui.widgets.keyline import KeyLine
+from tui.widgets.pane import framed
+from tui.words import safe, when
+
+if TYPE_CHECKING:
+    from tui.app import ConsoleApp
+
+Answers = Mapping[tuple[str, str], str]
+
+
+class Panel(Canvas):
+    """A framed part of the screen; the screen says what stands in it."""
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        screen = self.screen
+        assert isinstance(screen, Results)
+        title, right, rows = screen.panel(str(self.id), width - 4, height - 2)
+        return framed(rows, width, height, title, right, "focus" if self.id == "table" else "frame")
+
+
+class Results(CommandScreen):
+    heading = "Bake-off"
+    commands: ClassVar[tuple[Command, ...]] = (
+        command("j ↓", "candidate", "The next candidate", "j,down", "candidate(1)", rank=1, palette=False),
+        command("k ↑", "before", "The candidate before", "k,up", "candidate(-1)", rank=0, palette=False),
+        command("→ n", "input", "The next golden input", "right,n", "input(1)", rank=1),
+        command("← p", "input before", "The golden input before", "left,p", "input(-1)", rank=0),
+        command("f", "next failed", "The next input that this candidate does not pass", "f", "failed", rank=1),
+        command("l", "next bake-off", "The next bake-off", "l,tab", "turn(1)", lambda screen: screen.several),
+        command(
+            "h",
+            "bake-off before",
+            "The bake-off before",
+            "h,shift+tab",
+            "turn(-1)",
+            lambda screen: screen.several,
+            rank=0,
+        ),
+        command("space", "scroll", "Further rows of the answers", "space,pagedown", "scroll(8)", rank=1),
+        command("page up", "scroll back", "Back in the answers", "pageup", "scroll(-8)", rank=0),
+        command("esc", "back", "Back to the dashboard", "escape,q,enter", "app.pop_screen", rank=1),
+        command(":", "commands", "Find a command by its name", "colon", "palette", palette=False),
+        command("?", "help", "Show the keys that work here", "question_mark", "help", rank=1),
+    )
+    BINDINGS: ClassVar = bindings(commands)
+
+    if TYPE_CHECKING:
+        app: ConsoleApp
+
+    class AnswersRead(Message):
+        def __init__(self, job_id: int, answers: Answers, inputs: Mapping[str, str]) -> None:
+            super().__init__()
+            self.job_id = job_id
+            self.answers = answers
+            self.inputs = inputs
+
+    def __init__(self, job_id: int) -> None:
+        super().__init__()
+        self.job_id = job_id
+        self.snapshot: Snapshot = EMPTY
+        self.selected = 0
+        self.position = 0
+        self.top = 0
+        self.answers: Answers | None = None
+        self.inputs: Mapping[str, str] = {}
+        self.read_for: tuple[int, int] | None = None
+
+    def compose(self) -> ComposeResult:
+        with Horizontal(id="top"):
+            yield Header()
+            yield Clock()
+        yield Panel(id="table")
+        with Horizontal(id="below"):
+            yield Panel(id="checks")
+            yield Panel(id="answers")
+        yield KeyLine(self.keys)
+
+    @property
+    def board(self) -> Board | None:
+        return self.snapshot.board(self.job_id)
+
+    @property
+    def several(self) -> bool:
+        return len(self.snapshot.boards or ()) > 1
+
+    @property
+    def candidate(self) -> Candidate | None:
+        board = self.board
+        if board is None or not board.candidates:
+            return None
+        return board.candidates[min(self.selected, len(board.candidates) - 1)]
+
+    def on_mount(self) -> None:
+        self.show(self.app.snapshot)
+
+    def on_resize(self) -> None:
+        self._arrange()
+
+    def _arrange(self) -> None:
+        board = self.board
+        height = self.app.size.height
+        rows = len(board.candidates) + 4 if board else 6
+        notes = len(resultrows.note_rows(board, self.app.size.width - 6)) if board else 0
+        self.query_one("#table").styles.height = max(7, min(rows + notes, height * 55 // 100))
+        self.query_one("#checks").display = self.app.size.width >= 100
+
+    def show(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.query_one(Header).show(snapshot)
+        self.query_one(Clock).show(snapshot.time, seconds=not self.app.low_bandwidth)
+        board = self.board
+        if board is not None:
+            answers = sum(candidate.answers for candidate in board.candidates)
+            if self.read_for != (board.job_id, answers):
+                self.read_for = (board.job_id, answers)
+                self._read()
+        self._arrange()
+        self._paint()
+
+    def _paint(self) -> None:
+        for panel in self.query(Panel):
+            panel.paint()
+        self.query_one(KeyLine).paint()
+
+    def panel(self, name: str, width: int, height: int) -> tuple[Line, Line, list[Line]]:
+        """Title, note and rows of one panel."""
+        board, candidate = self.board, self.candidate
+        if board is None or candidate is None:
+            problem = board.problem if board else ""
+            text = problem or ("no answers yet" if board else "working it out …")
+            return (
+                Line("Bake-off", "bold"),
+                Line(),
+                [Line(safe(text), "bad" if problem else "dim")] if name == "table" else [],
+            )
+        if name == "table":
+            title = Line(f"Bake-off {board.job_id}", "bold").add(f" {safe(board.task)}", "bold")
+            title.add(f"  {len(board.input_ids)} inputs × {board.repeats}, paired, 95 %", "dim")
+            right = resultrows.title_of(board).add(f" · {when(board.time, self.snapshot.time)}", "dim")
+            rows = resultrows.table_rows(board, self.selected, width, height)
+            notes = resultrows.note_rows(board, width)
+            return title, right, [*rows, Line(), *notes]
+        if name == "checks":
+            return Line("Checks"), Line(), resultrows.check_rows(candidate, width, height)
+        pair = self._pair(board, candidate) if width >= 60 else [candidate]
+        rows = resultrows.answer_rows(board, pair, self.position, self.answers, self.inputs, width, 10_000)
+        head, body = rows[:3], rows[3:]
+        self.top = max(0, min(self.top, len(body) - (height - 3)))
+        note = (
+            Line(f"further rows: {len(body) - self.top - height + 3}", "dim")
+            if len(body) - self.top > height - 3
+            else Line()
+        )
+        return Line("Answers"), note, [*head, *body[self.top :]]
+
+    def _pair(self, board: Board, candidate: Candidate) -> list[Candidate]:
+        """The selected candidate beside the best one; the best beside the next."""
+        others = [other for other in board.candidates if other is not candidate]
+        return [*others[:1], candidate] if candidate is not board.candidates[0] else [candidate, *others[:1]]
+
+    def _read(self) -> None:
+        """The answers and the golden inputs, in a thread."""
+        if not self.app.live:
+            return
+        job_id, home = self.job_id, self.app.home
+
+        def read() -> None:
+            from core.bakeoff.stored import bakeoff_file, golden_inputs
+            from core.store.database import open_database
+            from core.store.results import bakeoff_answers
+
+            connection = open_database(home)
+            try:
+                answers: dict[tuple[str, str], str] = {}
+                for document in bakeoff_answers(connection, job_id):
+                    answers.setdefault((document["candidate"], document["input_id"]), document["text"])
+                inputs = {item.id: item.input or "" for item in golden_inputs(bakeoff_file(home, job_id)[1])}
+            except (BakehouseError, OSError, sqlite3.Error):
+                return  # the table says what is wrong with this bake-off
+            finally:
+                connection.close()
+            self.post_message(self.AnswersRead(job_id, answers, inputs))
+
+        threading.Thread(target=read, name="answers", daemon=True).start()
+
+    def on_results_answers_read(self, message: AnswersRead) -> None:
+        if message.job_id == self.job_id:
+            self.answers, self.inputs = message.answers, message.inputs
+            self._paint()
+
+    def action_candidate(self, step: int) -> None:
+        count = len(self.board.candidates) if self.board else 0
+        self.selected = max(0, min(count - 1, self.selected + step))
+        self._paint()
+
+    def action_input(self, step: int) -> None:
+        if self.board and self.board.input_ids:
+            self.position = (self.position + step) % len(self.board.input_ids)
+            self.top = 0
+            self._paint()
+
+    def action_failed(self) -> None:
+        board, candidate = self.board, self.candidate
+        if board is None or candidate is None:
+            return
+        count = len(board.input_ids)
+        for step in range(1, count + 1):
+            position = (self.position + step) % count
+            marks = [check.worst[position] for check in candidate.checks if position < len(check.worst)]
+            if any(mark is not None and mark < 0.999 for mark in marks):
+                self.position, self.top = position, 0
+                break
+        self._paint()
+
+    def action_scroll(self, step: int) -> None:
+        self.top = max(0, self.top + step)
+        self._paint()
+
+    def action_turn(self, step: int) -> None:
+        boards = list(self.snapshot.boards or ())
+        index = next((i for i, board in enumerate(boards) if board.job_id == self.job_id), 0)
+        self.job_id = boards[(index + step) % len(boards)].job_id
+        self.selected = self.position = self.top = 0
+        self.answers = None
+        self.show(self.snapshot)
+
+    def action_palette(self) -> None:
+        self.app.action_command_palette()
+
+    def action_help(self) -> None:
+        from tui.screens.help import Help
+
+        self.app.push_screen(Help(self.heading, self.possible()))
