@@ -237,9 +237,14 @@ class Runner:
                 self.idle_since = None
             elif self.idle_since is None:
                 self.idle_since = time.monotonic()
-            elif time.monotonic() - self.idle_since > IDLE_SECONDS:
+            elif time.monotonic() - self.idle_since > idle_seconds():
                 return
             time.sleep(TICK_SECONDS)
+
+
+def idle_seconds() -> float:
+    """How long a runner with nothing to do stays; `BAKEHOUSE_RUNNER_IDLE_SECONDS` shortens it in tests."""
+    return float(os.environ.get("BAKEHOUSE_RUNNER_IDLE_SECONDS") or IDLE_SECONDS)
 
 
 def machine_settings(log: IO[str] = sys.stderr) -> QueueSettings:

@@ -180,6 +180,8 @@ class Queue:
         """SIGKILL of the runner; returns the pid that it had."""
         pid = self.runner_pid()
         kill(pid)
+        # Its threads can outlive its main one by a moment, and with them the lock.
+        wait_until(lambda: runner_status(self.home).pid is None, what="the runner's end")
         return pid
 
     def process(self, job_id: int) -> int:
@@ -199,5 +201,5 @@ class Queue:
         status = runner_status(self.home)
         if status.pid is not None and status.alive:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(status.pid, signal.SIGTERM)
+                os.kill(status.pid, signal.SIGKILL)
         wait_until(lambda: not runner_status(self.home).alive, what="the runner's end")

@@ -1,0 +1,87 @@
+"""`runner stop`: what runs goes on, nobody starts a runner, until a person asks for something."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from core.errors import BakehouseError
+from core.queue.request import stop_runner
+from core.queue.runner import runner_status
+from core.store import database
+from core.store.commands import insert_command
+from core.store.database import open_database
+from tests.support.queueing import AUTHOR, Queue, alive, wait_until
+
+
+def test_jobs_go_on_and_no_shim_starts_a_runner_until_a_person_asks(queue: Queue) -> None:
+    job, second = queue.submit("steps=30 pause=0.03"), queue.submit("steps=2")
+    queue.wait_for_step(job, 2)
+    process, shim = queue.process(job), queue.shim_pid(job)
+
+    stop_runner(queue.home, by=AUTHOR)
+
+    status = runner_status(queue.home)
+    assert (status.alive, status.stopped) == (False, True)
+    assert alive(process)
+    wait_until(lambda: not alive(shim), what="the shim's end")
+    assert not queue.runner_alive()
+    assert queue.job(job).state == "running", "nobody has looked yet"
+
+    third = queue.submit("steps=2")
+    queue.wait_for(third, "done")
+    assert [queue.job(each).state for each in (job, second)] == ["done", "done"]
+    assert queue.seen(job) == list(range(1, 31))
+    assert not runner_status(queue.home).stopped
+
+
+def test_a_command_of_a_person_starts_a_stopped_runner(queue: Queue) -> None:
+    job = queue.submit("steps=400 pause=0.03")
+    queue.wait_for_step(job, 2)
+    stop_runner(queue.home, by=AUTHOR)
+
+    queue.ask("cancel", job)
+
+    assert queue.wait_for(job).state == "cancelled"
+
+
+def test_stopping_where_no_runner_lives_does_not_end_the_next_one(queue: Queue) -> None:
+    stop_runner(queue.home, by=AUTHOR)
+    with queue.database() as connection:
+        insert_command(connection, "stop-runner", None, {}, AUTHOR)  # what a runner killed at that moment leaves
+
+    job = queue.submit("steps=3")
+
+    queue.wait_for(job, "done")
+    assert queue.runner_alive()
+
+
+def test_a_runner_ends_on_sigterm_within_a_second(queue: Queue) -> None:
+    import os
+    import signal
+
+    queue.start_runner()
+    os.kill(queue.runner_pid(), signal.SIGTERM)
+    began = time.monotonic()
+    wait_until(lambda: not queue.runner_alive(), what="its end")
+    assert time.monotonic() - began < 1
+
+
+def test_a_newer_version_refuses_to_migrate_under_an_older_runner_and_can_end_it(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = queue.submit("steps=30 pause=0.03")
+    queue.wait_for_step(job, 2)
+    monkeypatch.setattr(database, "SCHEMA_VERSION", 2)
+
+    with pytest.raises(BakehouseError, match="a runner of an older Bakehouse works on this home") as refused:
+        open_database(queue.home)
+    assert refused.value.code == "older_runner"
+    assert "runner stop" in (refused.value.remedy or "")
+
+    stop_runner(queue.home, by=AUTHOR)
+    connection = open_database(queue.home)
+    assert database.schema_version(connection) == 2
+    connection.close()
+    assert queue.job(job).state in {"starting", "running"}

@@ -1,0 +1,25 @@
+"""A command of a person at a terminal: submits a job and follows it, as `--wait` does.
+
+python -m tests.support.at_a_terminal FOLDER HOME_NAME TITLE
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from core.cli.follow import wait_and_exit
+from core.store.database import open_database
+from tests.support.queueing import Queue
+
+
+def main() -> int:
+    folder, name, title = sys.argv[1:]
+    queue = Queue.create(Path(folder), name)
+    job = queue.submit(title)
+    print(f"submitted {job}", flush=True)
+    return wait_and_exit(queue.home, open_database(queue.home), [job])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
