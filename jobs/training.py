@@ -23,7 +23,7 @@ from trl import SFTConfig, SFTTrainer
 from core.config.recipe import Recipe
 from core.data.render import Fitted
 from core.errors import BakehouseError, InputError
-from core.files import sha256_json
+from core.files import read_json, sha256_json, write_json
 from core.queue.spec import TrainSpec
 from jobs.checkpoints import find_checkpoint, prune, seal
 from jobs.context import JobContext, StopRequested
@@ -249,6 +249,9 @@ class Training:
         model.peft_config["default"].base_model_name_or_path = entry.hub or entry.name
         model.save_pretrained(folder, safe_serialization=True)
         (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
+        # PEFT keeps the targets as a set: sorted, the same adapter has the same hash in every process.
+        config = read_json(folder / "adapter_config.json")
+        write_json(folder / "adapter_config.json", {**config, "target_modules": sorted(config["target_modules"])})
 
     def _outcome(self) -> Outcome:
         losses = [entry["loss"] for entry in self.trainer.state.log_history if "loss" in entry]

@@ -1,0 +1,113 @@
+"""Training the real small model in real processes, and killing them."""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import Any
+
+import pytest
+
+from core.config.recipe import Recipe
+from core.config.task import Task
+from core.files import read_json, write_json
+from core.home import RunDir
+from core.queue.spec import TrainSpec
+from tests.train.conftest import Workshop, events, wait_until
+
+pytestmark = pytest.mark.train
+
+
+def losses(run: RunDir, attempts: int) -> dict[int, Any]:
+    """Loss and gradient norm by step; a later attempt wins."""
+    return {
+        event["step"]: (event["loss"], event["grad_norm"], event["lr"])
+        for attempt in range(1, attempts + 1)
+        for event in events(run, attempt, "step")
+    }
+
+
+def test_a_run_that_was_stopped_killed_and_torn_ends_as_if_nothing_had_happened(
+    workshop: Workshop, task: Task, recipe: Recipe
+) -> None:
+    spec = TrainSpec(task=task, model=workshop.model, recipe=recipe, train=workshop.greetings())
+    straight = workshop.submit(1, spec)
+    assert workshop.finish(straight) == 0, straight.attempt(1).log.read_text()
+    expected = losses(straight, 1)
+    assert list(expected) == [1, 2, 3, 4, 5, 6]
+
+    # Asked to stop: it finishes its step, leaves a checkpoint, and says so by its exit code.
+    broken = workshop.submit(2, spec)
+    process = workshop.start(broken)
+    wait_until(lambda: bool(events(broken, 1, "step")), process)
+    write_json(broken.attempt(1).stop_request, {"why": "pause"})
+    assert process.wait(60) == 75
+    reached = events(broken, 1, "step")[-1]["step"]
+    assert (broken.checkpoints / f"checkpoint-{reached}" / "complete.json").is_file()
+    assert not broken.result.exists()
+
+    # Killed after a checkpoint of a later step.
+    process = workshop.start(broken, 2)
+    wait_until(lambda: any(event["step"] >= 4 for event in events(broken, 2, "checkpoint")), process)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait(60) == -signal.SIGKILL
+    assert events(broken, 2, "step")[0]["step"] == reached + 1
+    assert not broken.result.exists()
+
+    # The newest checkpoint is torn: the one before it is taken, and the run ends with the very same numbers.
+    saved = sorted(broken.checkpoints.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    torn = saved[-1] / "optimizer.pt"
+    torn.write_bytes(torn.read_bytes()[:-100])
+    assert workshop.finish(broken, 3) == 0, broken.attempt(3).log.read_text()
+    assert [event["code"] for event in events(broken, 3, "warning")] == ["checkpoint_refused"]
+    assert events(broken, 3, "step")[0]["step"] == int(saved[-2].name.split("-")[1]) + 1
+    assert losses(broken, 3) == expected
+    assert read_json(broken.result)["artefacts"][0]["sha256"] == read_json(straight.result)["artefacts"][0]["sha256"]
+
+
+def test_what_a_training_leaves_behind(workshop: Workshop, task: Task, recipe: Recipe) -> None:
+    """The files of the uninterrupted run above."""
+    run = workshop.home.run_dir(1)
+    result = read_json(run.result)
+    (adapter,) = result["artefacts"]
+    names = {path.name for path in (workshop.home.artefacts / adapter["sha256"] / "adapter").iterdir()}
+    assert names == {"adapter_config.json", "adapter_model.safetensors"}
+    assert adapter["lineage"]["recipe"]["seed"] == recipe.seed
+    assert result["summary"]["last_loss"] < result["summary"]["first_loss"]
+    manifest = read_json(run.attempt(1).manifest)
+    assert manifest["packages"]["torch"] and manifest["model"]["fingerprint"] == workshop.model.wheel.sha256
+    step = events(run, 1, "step")[2]
+    assert step["total"] == 6 and step["tokens"] > 0 and step["peak_memory_bytes"] > 500_000_000
+    log = run.attempt(1).log.read_text()
+    assert "step 3/6 loss " in log and "Traceback" not in log and "it/s" not in log
+    assert len(log.splitlines()) < 30, log
+
+
+@pytest.mark.parametrize(
+    ("change", "exit_code", "code"),
+    [
+        ({"max_length": 40}, 3, "too_many_skipped"),
+        ({"targets": ["q_proj", "no_such_proj"]}, 2, "no_such_layer"),
+        ({"method": "qlora-hqq", "hqq": {"bits": 4}}, 2, "method_not_supported"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_with_its_reason(
+    workshop: Workshop, task: Task, recipe: Recipe, change: dict[str, Any], exit_code: int, code: str
+) -> None:
+    changed = Recipe.model_validate({**recipe.model_dump(), **change})
+    number = {"too_many_skipped": 10, "no_such_layer": 11, "method_not_supported": 12}[code]
+    spec = TrainSpec(task=task, model=workshop.model, recipe=changed, train=workshop.greetings())
+    run = workshop.submit(number, spec)
+    assert workshop.finish(run) == exit_code
+    error = json.loads(run.attempt(1).error_json.read_text())
+    assert error["code"] == code and error["exit_code"] == exit_code
+    assert not run.result.exists()
+
+
+def test_a_golden_input_in_the_training_data_is_refused(workshop: Workshop, task: Task, recipe: Recipe) -> None:
+    golden = workshop.golden("Zoe", "CHLOE!")
+    spec = TrainSpec(task=task, model=workshop.model, recipe=recipe, train=workshop.greetings(), golden=golden)
+    run = workshop.submit(20, spec)
+    assert workshop.finish(run) == 3
+    error = read_json(run.attempt(1).error_json)
+    assert (error["code"], error["line"], error["file"]) == ("leak", 3, "/project/greet.jsonl")
