@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 
 import pytest
@@ -16,7 +18,7 @@ from tests.support.queueing import AUTHOR, Queue, alive, wait_until
 
 
 def test_jobs_go_on_and_no_shim_starts_a_runner_until_a_person_asks(queue: Queue) -> None:
-    job, second = queue.submit("steps=30 pause=0.03"), queue.submit("steps=2")
+    job, second = queue.submit("steps=60 pause=0.03"), queue.submit("steps=2")
     queue.wait_for_step(job, 2)
     process, shim = queue.process(job), queue.shim_pid(job)
 
@@ -32,7 +34,7 @@ def test_jobs_go_on_and_no_shim_starts_a_runner_until_a_person_asks(queue: Queue
     third = queue.submit("steps=2")
     queue.wait_for(third, "done")
     assert [queue.job(each).state for each in (job, second)] == ["done", "done"]
-    assert queue.seen(job) == list(range(1, 31))
+    assert queue.seen(job) == list(range(1, 61))
     assert not runner_status(queue.home).stopped
 
 
@@ -58,8 +60,6 @@ def test_stopping_where_no_runner_lives_does_not_end_the_next_one(queue: Queue) 
 
 
 def test_a_runner_ends_on_sigterm_within_a_second(queue: Queue) -> None:
-    import os
-    import signal
 
     queue.start_runner()
     os.kill(queue.runner_pid(), signal.SIGTERM)

@@ -1,0 +1,90 @@
+"""A database of a fresh home, and jobs in it without any process."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections import deque
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+from core.home import Home
+from core.store.database import open_database, transaction
+from core.store.jobs import ENDED, JobRow, Lane, State, change_state, get_job, insert_job
+
+
+@cache
+def template() -> Path:
+    """A migrated database, made once: migrating is the slow part of a fresh home."""
+    home = Home(Path(mkdtemp(prefix="bakehouse-tests-")) / "home")
+    open_database(home).close()
+    return home.database
+
+
+def fresh(folder: Path) -> tuple[Home, sqlite3.Connection]:
+    home = Home(folder / "home").create()
+    shutil.copy(template(), home.database)
+    return home, open_database(home)
+
+
+def add_job(
+    connection: sqlite3.Connection,
+    *,
+    kind: str = "train",
+    lane: Lane = "card",
+    needs: tuple[int, ...] = (),
+    on_restart: str = "requeue",
+    host_memory_bytes: int = 0,
+) -> int:
+    with transaction(connection):
+        return insert_job(
+            connection,
+            kind=kind,
+            title="a job",
+            project_id="p",
+            task="judge",
+            lane=lane,
+            host_memory_bytes=host_memory_bytes,
+            on_restart=on_restart,  # type: ignore[arg-type]
+            needs=needs,
+            author="tester",
+        )
+
+
+def allowed(connection: sqlite3.Connection) -> set[tuple[State, State]]:
+    return {(row[0], row[1]) for row in connection.execute("SELECT from_state, to_state FROM allowed_transitions")}
+
+
+def path_to(connection: sqlite3.Connection, wanted: State) -> list[State]:
+    """The shortest way from `waiting` to a state."""
+    ways: deque[list[State]] = deque([["waiting"]])
+    steps = sorted(allowed(connection))
+    while ways:
+        way = ways.popleft()
+        if way[-1] == wanted:
+            return way[1:]
+        ways.extend([*way, to_state] for from_state, to_state in steps if from_state == way[-1] and to_state not in way)
+    raise AssertionError(f"no way leads to {wanted}")
+
+
+def step(connection: sqlite3.Connection, job_id: int, to_state: State) -> None:
+    """Change a job's state with the columns that go with it."""
+    columns: dict[str, object] = {}
+    if to_state == "starting":
+        columns["attempt"] = get_job(connection, job_id).attempt + 1
+    if to_state == "stopping":
+        columns["stop_why"] = "cancel"
+    with transaction(connection):
+        change_state(connection, job_id, to_state, f"now {to_state}", "tester", **columns)
+
+
+def job_in(connection: sqlite3.Connection, state: State) -> JobRow:
+    """A new job that was brought into a state by allowed steps."""
+    job_id = add_job(connection)
+    for to_state in path_to(connection, state):
+        step(connection, job_id, to_state)
+    job = get_job(connection, job_id)
+    assert job.state == state
+    assert (job.ended_at is not None) == (state in ENDED)
+    return job

@@ -1,0 +1,90 @@
+"""What an import brings along, looked at in a fresh interpreter: torch only in jobs, Textual only in the console."""
+
+from __future__ import annotations
+
+import json
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+
+import core
+
+HEAVY = {
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "accelerate",
+    "datasets",
+    "textual",
+    "rich",
+    "plotext",
+    "textual_plotext",
+}
+THE_CONSOLE = {"core.cli.console"}
+ALL = sorted(module.name for module in pkgutil.walk_packages(core.__path__, "core."))
+
+IMPORT = """
+import importlib, sys
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+loaded = list(sys.modules)
+import json
+print(json.dumps(loaded))
+"""
+
+
+def imported_by(*names: str) -> set[str]:
+    """The modules that are loaded after importing these, in a fresh interpreter."""
+    done = subprocess.run([sys.executable, "-c", IMPORT, *names], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout))
+
+
+def tops(modules: set[str]) -> set[str]:
+    return {module.partition(".")[0] for module in modules}
+
+
+def test_the_library_brings_nothing_heavy() -> None:
+    assert not tops(imported_by("core")) & HEAVY
+
+
+def test_no_module_of_the_library_brings_torch_or_textual() -> None:
+    """All but the command that opens the console, together in one interpreter."""
+    assert len(ALL) > 60
+    loaded = imported_by(*(name for name in ALL if name not in THE_CONSOLE))
+    assert not tops(loaded) & HEAVY
+    assert not tops(loaded) & {"jobs", "tui"}
+
+
+def test_even_the_command_that_opens_the_console_brings_textual_only_when_it_does() -> None:
+    assert not tops(imported_by("core.cli.main", *THE_CONSOLE)) & (HEAVY | {"tui"})
+
+
+def test_modules_that_are_slow_to_load_are_loaded_where_they_are_used() -> None:
+    assert not tops(imported_by(*(name for name in ALL if name != "core.store.migrations"))) & {
+        "httpx",
+        "scipy",
+        "sqlite_utils",
+        "numpy",
+    }
+
+
+@pytest.mark.parametrize("name", ["core.queue.shim", "core.queue.daemon"])
+def test_a_shim_needs_only_the_standard_library_and_the_library(name: str) -> None:
+    """It lives as long as its job, once for each job, and must start at once."""
+    bare = imported_by("sys")
+    loaded = tops(imported_by(name) - bare)
+    assert loaded - set(sys.stdlib_module_names) <= {"core"} | tops(bare)
+
+
+def test_a_runner_keeps_pydantic_and_the_console_out_of_its_memory() -> None:
+    assert not tops(imported_by("core.queue.runner")) & (
+        HEAVY | {"pydantic", "yaml", "click", "psutil", "sqlite_utils"}
+    )
+
+
+def test_the_console_brings_no_torch_and_no_job() -> None:
+    assert not tops(imported_by("tui.app")) & {"torch", "transformers", "trl", "peft", "jobs"}

@@ -1,0 +1,133 @@
+"""Opening the database: from nothing, by several at once, and by versions that do not fit."""
+
+from __future__ import annotations
+
+import fcntl
+import sqlite3
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.errors import BakehouseError
+from core.home import Home
+from core.store import database
+from core.store.database import NewerDatabaseError, connect, open_database, schema_version, transaction
+from core.store.migrations import statements
+from tests.support.stored import add_job, fresh
+
+OPEN = """
+import sys
+from pathlib import Path
+from core.home import Home
+from core.store.database import open_database
+connection = open_database(Home(Path(sys.argv[1])))
+print(connection.execute("SELECT count(*) FROM job_states").fetchone()[0])
+"""
+
+
+def tables(connection: sqlite3.Connection) -> set[str]:
+    return {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+
+def test_a_home_that_is_not_there_gets_a_database_of_this_version(tmp_path: Path) -> None:
+    home = Home(tmp_path / "deep/home")
+    connection = open_database(home)
+    assert schema_version(connection) == database.SCHEMA_VERSION
+    assert {"jobs", "attempts", "transitions", "commands", "answers", "scores", "artefacts"} <= tables(connection)
+    assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+    assert connection.execute("PRAGMA foreign_keys").fetchone()[0] == 1
+    assert stat.S_IMODE(home.root.stat().st_mode) == 0o700
+
+
+def test_opening_again_changes_nothing(tmp_path: Path) -> None:
+    home, connection = fresh(tmp_path)
+    add_job(connection)
+    connection.close()
+    before = home.database.read_bytes()
+    again = open_database(home)
+    assert again.execute("SELECT count(*) FROM jobs").fetchone()[0] == 1
+    again.close()
+    assert home.database.read_bytes() == before
+
+
+def test_eight_processes_that_open_a_fresh_home_at_once_all_find_the_schema(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", OPEN, str(tmp_path / "home")]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(8)]
+    for process in processes:
+        said, problem = process.communicate(timeout=60)
+        assert (process.returncode, said) == (0, "10\n"), problem
+
+
+def test_a_database_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
+    home, connection = fresh(tmp_path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(NewerDatabaseError) as refused:
+        open_database(home)
+    assert (
+        refused.value.message == f"schema 99 was written by a newer Bakehouse; this one knows {database.SCHEMA_VERSION}"
+    )
+    assert refused.value.file == str(home.database)
+    assert refused.value.remedy
+    assert schema_version(connect(home)) == 99
+
+
+def test_no_migration_under_a_living_runner_of_an_older_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, connection = fresh(tmp_path)
+    connection.close()
+    monkeypatch.setattr(database, "SCHEMA_VERSION", database.SCHEMA_VERSION + 1)
+    with home.runner_lock.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(BakehouseError, match="a runner of an older Bakehouse works on this home"):
+            open_database(home)
+        assert schema_version(open_database(home, as_runner=True)) == database.SCHEMA_VERSION, "a runner may itself"
+
+
+def test_a_migration_that_was_cut_off_before_its_version_was_written_is_taken_up_again(tmp_path: Path) -> None:
+    home, connection = fresh(tmp_path)
+    job = add_job(connection)
+    connection.execute("PRAGMA user_version = 0")
+    connection.close()
+    again = open_database(home)
+    assert schema_version(again) == database.SCHEMA_VERSION
+    assert again.execute("SELECT id FROM jobs").fetchone()[0] == job, "nothing was made anew"
+
+
+def test_a_migration_that_fails_midway_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from core.store import migrations
+
+    def broken(script: str) -> list[str]:
+        return [*list(statements(script))[:5], "CREATE TABLE oh no"]
+
+    monkeypatch.setattr(migrations, "statements", broken)
+    home = Home(tmp_path / "home")
+    with pytest.raises(sqlite3.OperationalError):
+        open_database(home)
+    assert "jobs" not in tables(connect(home))
+
+    monkeypatch.undo()
+    assert "jobs" in tables(open_database(home))
+
+
+def test_a_script_is_cut_between_statements_and_not_inside_a_trigger() -> None:
+    trigger = "CREATE TRIGGER t AFTER INSERT ON a\nBEGIN\n  SELECT 1;\n  SELECT 2;\nEND;\n"
+    assert [part.strip() for part in statements(f"CREATE TABLE a (b); -- c;\n{trigger}")] == [
+        "CREATE TABLE a (b); -- c;",
+        trigger.strip(),
+    ]
+
+
+def test_a_transaction_is_all_or_nothing_and_holds_the_write_lock_from_its_start(tmp_path: Path) -> None:
+    home, connection = fresh(tmp_path)
+    other = sqlite3.connect(home.database, timeout=0, isolation_level=None)
+    with pytest.raises(RuntimeError), transaction(connection):
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("BEGIN IMMEDIATE")
+        connection.execute("UPDATE queue SET paused = 1")
+        raise RuntimeError
+    assert other.execute("SELECT paused FROM queue").fetchone()[0] == 0
