@@ -49,6 +49,7 @@ class EventReader:
         self.offset = offset
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        for event, self.offset in read_lines(self.path, self.offset):
+        for event, behind in read_lines(self.path, self.offset):
+            self.offset = behind
             if event.get("kind") in KINDS:
                 yield event
