@@ -121,9 +121,10 @@ def bake_off(app: ConsoleApp, job: JobRow) -> None:
 def start_demo(app: ConsoleApp) -> None:
     """Queue the demo: the shipped task, the shipped small model, and their bake-off."""
 
-    def make(home: Home, project: Any, author: str) -> list[JobRow]:
+    def make(home: Home, _: Any, author: str) -> list[JobRow]:
+        from core.config.project import shipped
         from core.queue.submit import submit_demo
 
-        return submit_demo(home, project, author=author)
+        return submit_demo(home, shipped(), author=author)
 
     submit(app, make)

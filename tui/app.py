@@ -176,5 +176,5 @@ def run_console(
             watchdog.ended()
     if broken:
         raise broken[0]
-    if not watchdog.gone:
+    if watchdog.terminal_lives:
         print(farewell(app.snapshot), file=sys.stderr)

@@ -4,12 +4,12 @@ only."""
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.errors import BakehouseError
+from core.errors import BakehouseError, GateError
 from core.home import Home
 from tui.words import gigabytes, plural
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from core.config.recipe import Recipe
     from core.config.task import Task
 
+SHOWN_EXAMPLES = 50
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -27,6 +29,21 @@ class Choice:
     name: str
     note: str = ""
     problem: str = ""
+    parameters: int | None = None
+    """Of a model."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a task's data teaches: how many examples, the lengths of their completions in characters, a few of them whole."""
+
+    examples: int
+    median_characters: int
+    longest_characters: int
+    duplicates: int
+    system_characters: int
+    shown: tuple[tuple[str, str], ...]
+    """(last user message, completion)"""
 
 
 @dataclass(frozen=True)
@@ -36,7 +53,7 @@ class Catalogue:
     tasks: tuple[Choice, ...] = ()
     models: tuple[Choice, ...] = ()
     recipes: tuple[Choice, ...] = ()
-    examples: Mapping[str, int] = field(default_factory=dict)
+    lessons: Mapping[str, Lesson] = field(default_factory=dict)
     recipe_objects: Mapping[str, Recipe] = field(default_factory=dict)
 
     def check(self, recipe: str, written: Mapping[str, str]) -> tuple[dict[str, str], dict[str, Any]]:
@@ -66,23 +83,26 @@ class Catalogue:
 
     def steps(self, task: str, recipe: str, epochs: float) -> int | None:
         """Optimizer steps of a run, from the number of lines in the task's training data."""
-        base, examples = self.recipe_objects.get(recipe), self.examples.get(task)
-        if base is None or not examples:
+        base, lesson = self.recipe_objects.get(recipe), self.lessons.get(task)
+        if base is None or lesson is None:
             return None
-        return math.ceil(math.ceil(examples / (base.batch_size * base.accumulation)) * epochs)
+        return math.ceil(math.ceil(lesson.examples / (base.batch_size * base.accumulation)) * epochs)
 
 
 def read_catalogue(home: Home, project: Project) -> Catalogue:
     """Read all names; raises only when the project itself cannot be read."""
-    examples: dict[str, int] = {}
+    lessons: dict[str, Lesson] = {}
     recipes: dict[str, Recipe] = {}
+    parameters: dict[str, int | None] = {}
 
     def about_task(name: str) -> str:
         task = project.task(name)
-        return task_note(project, task, examples)
+        return task_note(project, task, lessons)
 
     def about_model(name: str) -> str:
-        return model_note(home, project.model(name))
+        model = project.model(name)
+        parameters[name] = model.parameters
+        return model_note(home, model)
 
     def about_recipe(name: str) -> str:
         recipes[name] = project.recipe(name)
@@ -92,32 +112,43 @@ def read_catalogue(home: Home, project: Project) -> Catalogue:
         found = []
         for name in names:
             try:
-                found.append(Choice(name, about(name)))
+                found.append(Choice(name, about(name), parameters=parameters.get(name)))
             except (BakehouseError, OSError) as error:
                 found.append(Choice(name, problem=str(error)))
         return tuple(found)
 
     tasks = choices(project.task_names(), about_task)
     models = choices(project.model_names(), about_model)
-    return Catalogue(tasks, models, choices(project.recipe_names(), about_recipe), examples, recipes)
+    return Catalogue(tasks, models, choices(project.recipe_names(), about_recipe), lessons, recipes)
 
 
-def task_note(project: Project, task: Task, examples: dict[str, int]) -> str:
-    parts = []
+def task_note(project: Project, task: Task, lessons: dict[str, Lesson]) -> str:
+    """Examples, golden inputs and whether one stands in the other. Raises `InputError` for a line that cannot be used."""
+    from core.data.examples import find_leaks, load_examples
+
     if task.data.train is None:
-        parts.append("no training data named")
-    else:
-        examples[task.name] = count_lines(project.resolve(task.data.train, task))
-        parts.append(plural(examples[task.name], "example"))
+        return "no training data named"
+    path = project.resolve(task.data.train, task)
+    examples, report = load_examples(path, task)
+    lengths = [len(example.completion) for example in examples]
+    lessons[task.name] = Lesson(
+        examples=report.examples,
+        median_characters=round(statistics.median(lengths)),
+        longest_characters=max(lengths),
+        duplicates=report.duplicates,
+        system_characters=len(task.system),
+        shown=tuple((example.last_user, example.completion) for example in examples[:SHOWN_EXAMPLES]),
+    )
+    parts = [plural(report.examples, "example")]
     if task.golden is not None:
-        parts.append(plural(len(project.golden(task).inputs), "golden input"))
+        golden = project.golden(task).inputs
+        leaks = find_leaks(examples, golden)
+        parts.append(plural(len(golden), "golden input"))
+        if leaks:
+            where = f"{path.name}:{leaks[0].line}"
+            raise GateError(f"golden input {leaks[0].golden_id} stands in the training data ({where})", code="leak")
+        parts.append("no leak")
     return f"{', '.join(parts)}; thinking {task.thinking}"
-
-
-def count_lines(path: Path) -> int:
-    """Lines that are not blank; raises OSError."""
-    with path.open("rb") as file:
-        return sum(1 for line in file if line.strip())
 
 
 def model_note(home: Home, model: ModelEntry) -> str:

@@ -18,6 +18,7 @@ from types import FrameType
 
 LOOK_SECONDS = 0.5
 GRACE_SECONDS = 2.0
+GRACE_WITHOUT_TERMINAL_SECONDS = 0.5
 # Leave the alternate screen, show the cursor, end mouse reports, bracketed paste, focus reports and the keyboard protocol.
 RESTORE = b"\x1b[<u\x1b[?1000l\x1b[?1003l\x1b[?1006l\x1b[?1015l\x1b[?1004l\x1b[?2004l\x1b[?7h\x1b[?1049l\x1b[?25h"
 
@@ -29,7 +30,6 @@ class Watchdog(threading.Thread):
         super().__init__(name="watchdog", daemon=True)
         self.leave = leave
         self.signal: int | None = None
-        self.gone = False
         self._asked = threading.Event()
         self._ended = threading.Event()
         self._terminal = terminal_of(sys.__stdin__)
@@ -46,24 +46,28 @@ class Watchdog(threading.Thread):
         self._ended.set()
         self._asked.set()
 
+    @property
+    def terminal_lives(self) -> bool:
+        """False once nobody can read what is said."""
+        return self._terminal is not None and not hung_up(self._terminal)
+
     def _note(self, number: int, _: FrameType | None) -> None:
         self.signal = number
         self._asked.set()
 
     def run(self) -> None:
         while not self._asked.wait(LOOK_SECONDS):
-            if self._terminal is not None and hung_up(self._terminal):
-                self.gone = True
+            if self._terminal is not None and not self.terminal_lives:
                 break
         if self._ended.is_set():
             return
         self.leave()
-        if not self._ended.wait(GRACE_SECONDS):
+        if not self._ended.wait(GRACE_SECONDS if self.terminal_lives else GRACE_WITHOUT_TERMINAL_SECONDS):
             self._end_by_force()
 
     def _end_by_force(self) -> None:
         """The event loop does not answer: give the terminal back as well as possible and go."""
-        if self._terminal is not None and not hung_up(self._terminal):
+        if self._terminal is not None and self.terminal_lives:
             os.set_blocking(self._terminal, False)
             try:
                 os.write(self._terminal, RESTORE)

@@ -119,6 +119,8 @@ class JobFiles:
         try:
             document = yaml.load(self.run.job_file.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
             spec = document["spec"]
+            if not isinstance(spec, dict):
+                return False
             if spec.get("kind") == "bakeoff":
                 self.inputs = len(json.loads(Path(spec["golden"]["path"]).read_bytes()))
         except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):

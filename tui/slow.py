@@ -95,11 +95,17 @@ class SlowReader(threading.Thread):
 
     def _read_project(self) -> None:
         project = self.find_project()
-        tasks = []
+        tasks, wrong = [], []
         for name in project.task_names():
-            task = project.task(name)
-            tasks.append(TaskLine(name, project.owner(task).id, task.title or ""))
+            try:
+                task = project.task(name)
+            except BakehouseError as error:
+                wrong.append(error)
+            else:
+                tasks.append(TaskLine(name, project.owner(task).id, task.title or ""))
         self._say(project=project.name, tasks=tuple(tasks))
+        if wrong:
+            raise wrong[0]
 
     def _read_boards(self) -> None:
         """The newest leaderboard of each task, those that grow, and those asked for; each is computed again only when it has

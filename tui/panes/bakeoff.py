@@ -54,7 +54,9 @@ def board_rows(board: Board, width: int, height: int, now: float) -> list[Line]:
     rows += [candidate_line(candidate, width, name, scale, start) for candidate in board.candidates[:room]]
     if len(rows) < height and board.headline:
         tied = sum(candidate.tied for candidate in board.candidates)
-        text = f"= tied. {board.headline}" if tied > 1 else board.headline
+        # Inputs and repeats stand in the heading, p on the results screen.
+        said = safe(board.headline).partition(", p ")[0]
+        text = f"= tied. {said}" if tied > 1 else said
         lines = list(wrapped(text, width))
         free = height - len(rows)
         rows += [Line(row, "dim") for row in lines[:free]]
@@ -130,4 +132,4 @@ class BakeoffPane(Pane):
         line = Line(f"{safe(board.task)}: ").add(safe(best.name), "good")
         if best.score is not None:
             line.add(f" {best.score * 5:.2f}/5")
-        return side_by_side([line, (board.headline, "dim")]).cut(width)
+        return side_by_side([line, (safe(board.headline).partition(": ")[2].partition(", p ")[0], "dim")]).cut(width)

@@ -110,12 +110,12 @@ class Dashboard(JobKeys, CommandScreen):
             "pause",
             "Pause the queue: nothing new starts",
             "P",
-            "pause(True)",
+            "pause",
             lambda screen: not screen.snapshot.queue.paused,
             rank=0,
         ),
         command(
-            "P", "resume", "Resume the queue", "P", "pause(False)", lambda screen: screen.snapshot.queue.paused, rank=1
+            "P", "resume", "Resume the queue", "P", "resume", lambda screen: screen.snapshot.queue.paused, rank=1
         ),
         command("/", "filter", "Show only the jobs that fit some words", "slash", "filter", rank=1),
         command(

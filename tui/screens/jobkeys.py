@@ -61,9 +61,11 @@ class JobKeys:
         if self.job is not None:
             actions.ask(self.app, "move", self.job, f"{self.job.id} moved {to}", {"to": to})
 
-    def action_pause(self, paused: bool) -> None:
-        said = "the queue is paused: what runs goes on, nothing new starts" if paused else "the queue goes on"
-        actions.ask(self.app, "pause" if paused else "resume", None, said)
+    def action_pause(self) -> None:
+        actions.ask(self.app, "pause", None, "the queue is paused: what runs goes on, nothing new starts")
+
+    def action_resume(self) -> None:
+        actions.ask(self.app, "resume", None, "the queue goes on")
 
     def action_bake_off(self) -> None:
         if self.job is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import threading
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,7 +18,7 @@ from core.store.jobs import ACTIVE, ENDED, JobRow
 from tui import actions
 from tui.catalogue import Catalogue, Choice, read_catalogue
 from tui.commands import Command, CommandScreen, bindings, command
-from tui.lines import Line
+from tui.lines import Line, wrapped
 from tui.panes.queue import outcome, sign
 from tui.snapshot import EMPTY, Snapshot
 from tui.widgets.canvas import Canvas
@@ -39,6 +40,7 @@ LABELS = {
     "epochs": "epochs",
 }
 CHOICES = ("task", "model", "recipe")
+SMALL = 500_000_000
 NUMBERS = ("rank", "max_length", "epochs")
 
 
@@ -48,17 +50,20 @@ class Said(Canvas):
     def __init__(self, *, id: str, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self.title = ""
+        self.right = ""
         self.rows: list[Line] = []
 
-    def say(self, rows: list[Line], title: str = "") -> None:
-        self.rows, self.title = rows, title
+    def say(self, rows: list[Line], title: str = "", right: str = "") -> None:
+        self.rows, self.title, self.right = rows, title, right
         self.paint()
 
     def draw(self, width: int, height: int) -> list[Line]:
         rows = [Line().extend(row) for row in self.rows]
         if not self.title:
             return [row.cut(width) for row in rows]
-        return framed([row.cut(width - 4) for row in rows], width, height, Line(self.title), Line(), "frame")
+        return framed(
+            [row.cut(width - 4) for row in rows], width, height, Line(self.title), Line(self.right, "dim"), "frame"
+        )
 
 
 class NewRun(CommandScreen):
@@ -68,6 +73,8 @@ class NewRun(CommandScreen):
         command("tab ↓", "next field", "The next field", "tab,down", "app.focus_next", palette=False),
         command("↑", "field before", "The field before", "shift+tab,up", "app.focus_previous", rank=0, palette=False),
         command("← →", "choose", "Choose another name; a letter jumps", "f13", "nothing", palette=False),
+        command("page down", "next example", "The next example of the data", "pagedown", "example(1)", rank=0),
+        command("page up", "example before", "The example before", "pageup", "example(-1)", rank=0),
         command("esc", "leave", "Back without queueing anything", "escape", "app.pop_screen", rank=1),
         command("f1", "help", "Show the keys that work here", "f1", "help", rank=1),
     )
@@ -90,6 +97,7 @@ class NewRun(CommandScreen):
         self.problems: dict[str, str] = {}
         self.changed: dict[str, Any] = {}
         self.queueing = False
+        self.example = 0
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="top"):
@@ -103,6 +111,7 @@ class NewRun(CommandScreen):
                     yield said
                     yield ChoiceField(id=key) if key in CHOICES else Input(id=key, compact=True, select_on_focus=False)
                     yield Said(id=f"note-{key}", classes="note")
+        yield Said(id="lesson")
         with Horizontal(id="around"):
             yield Said(id="place")
             yield Said(id="like")
@@ -135,14 +144,19 @@ class NewRun(CommandScreen):
         return next((job for job in self.snapshot.jobs if job.kind == "train"), None)
 
     def _default_model(self, job: JobRow | None) -> str | None:
-        """The model that was last trained, else the first that is on the disk."""
+        """The model that was last trained, else one that is on the disk, else the smallest."""
         if job is not None and " · " in job.title:
             return job.title.rsplit(" · ", 1)[1]
-        here = [item.name for item in self.catalogue.models if "on disk" in item.note]
-        return here[0] if here else None
+        models = sorted(
+            self.catalogue.models, key=lambda item: ("on disk" not in item.note, item.parameters or math.inf)
+        )
+        return models[0].name if models else None
 
     def _default_recipe(self) -> str | None:
-        return "demo" if self._field("task").value == "judge" and "demo" in self.catalogue.recipe_objects else None
+        """A recipe whose name says that it is for small things, for a small model; else the plain LoRA one."""
+        chosen = self._chosen("model")
+        small = chosen is not None and chosen.parameters is not None and chosen.parameters < SMALL
+        return "demo" if small else "lora-bf16"
 
     def _field(self, key: str) -> ChoiceField:
         return self.query_one(f"#{key}", ChoiceField)
@@ -186,7 +200,7 @@ class NewRun(CommandScreen):
         for key in CHOICES:
             if (item := self._chosen(key)) is not None and item.problem:
                 self.problems[key] = item.problem
-        if self.catalogue.examples and self._field("task").value not in self.catalogue.examples:
+        if self.catalogue.tasks and self._field("task").value not in self.catalogue.lessons:
             self.problems.setdefault("task", "it names no training data (data.train)")
         for key in LABELS:
             note = (
@@ -243,6 +257,7 @@ class NewRun(CommandScreen):
             .add(f"  {outcome(job)}", "dim")
             for job in like[:7]
         ]
+        self._paint_lesson()
         self.query_one("#like", Said).say(told or [Line(f"none of {task} yet" if task else "", "dim")], "Runs like it")
         line = (
             Line(f" {self.command_line}", "dim") if self.catalogue.recipe_objects else Line(f" {self.problem}", "dim")
@@ -253,6 +268,42 @@ class NewRun(CommandScreen):
             line = Line(f" ✗ {safe(self.problem)}", "bad")
         self.query_one("#command", Said).say([line])
         self.query_one(KeyLine).paint()
+
+    def on_resize(self) -> None:
+        height = self.app.size.height
+        self.query_one("#lesson").display = height >= 32
+        self.query_one("#lesson").styles.height = max(10, height - 26)
+
+    def _paint_lesson(self) -> None:
+        """What the model will learn from: one example, the part that carries loss in green."""
+        said = self.query_one("#lesson", Said)
+        lesson = self.catalogue.lessons.get(self._field("task").value)
+        if lesson is None:
+            said.say([], "What the model will see")
+            return
+        parts = [f"answers: median {lesson.median_characters:,} characters, longest {lesson.longest_characters:,}"]
+        if lesson.system_characters:
+            parts.append(f"a system prompt of {lesson.system_characters:,} stands before each")
+        if lesson.duplicates:
+            parts.append(f"{plural(lesson.duplicates, 'duplicate')}")
+        asked, answer = lesson.shown[self.example % len(lesson.shown)]
+        width, height = said.size.width - 12, said.size.height - 5
+        rows = [Line("; ".join(parts), "dim"), Line()]
+        user = list(wrapped(" ".join(safe(line) for line in asked.splitlines()), width)) or ["(empty)"]
+        shown = user[: max(1, height // 3)]
+        if len(shown) < len(user):
+            shown[-1] = f"{shown[-1][: width - 2]} …"
+        rows += [Line("user" if index == 0 else "", "dim").to(8).add(row) for index, row in enumerate(shown)]
+        lines = [safe(line) for line in answer.splitlines()]
+        whole = len(lines) <= height - len(shown) and all(len(line) <= width for line in lines)
+        learnt = lines if whole else list(wrapped("⏎ ".join(lines), width))
+        rows += [Line("answer" if index == 0 else "", "dim").to(8).add(row, "good") for index, row in enumerate(learnt)]
+        number = self.example % len(lesson.shown) + 1
+        said.say(rows, "What the model will see", f"green carries loss · example {number} of {lesson.examples:,}")
+
+    def action_example(self, step: int) -> None:
+        self.example += step
+        self._paint_lesson()
 
     def action_queue(self) -> None:
         if not self.valid:

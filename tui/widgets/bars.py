@@ -19,6 +19,7 @@ def progress_bar(fraction: float, width: int, role: str = "busy") -> Line:
 
 def stacked_bar(parts: Sequence[tuple[float, str]], total: float, width: int, limit: float | None = None) -> Line:
     """Parts of a whole as blocks of their roles, the rest shaded, `limit` as a dashed rule."""
+    width = max(0, width)
     cells: list[tuple[str, str]] = []
     reached = 0.0
     for amount, role in parts:
@@ -26,7 +27,7 @@ def stacked_bar(parts: Sequence[tuple[float, str]], total: float, width: int, li
         end = min(width, round(reached / total * width)) if total > 0 else 0
         cells += [("█", role)] * (end - len(cells))
     cells += [("░", "frame")] * (width - len(cells))
-    if limit is not None and 0 < limit < total:
+    if limit is not None and 0 < limit < total and width:
         cells[min(width - 1, int(limit / total * width))] = ("┊", "warn")
     line = Line()
     for character, role in cells:

@@ -1,0 +1,210 @@
+"""The console on a real home, with a real runner and jobs that run: what is asked for happens, and is shown."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from core.config.project import shipped
+from core.store.jobs import insert_job
+from tests.support.queueing import Queue
+from tests.tui.conftest import keys_of, text_of
+from tui.app import ConsoleApp
+from tui.feed import Feed
+from tui.screens.confirm import Confirm
+from tui.screens.dashboard import Dashboard
+from tui.screens.newrun import NewRun
+from tui.slow import SlowReader
+from tui.snapshot import Snapshot
+
+pytestmark = pytest.mark.process
+
+
+@pytest.fixture
+def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
+    settings = tmp_path / "config/bakehouse/settings.yaml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("queue: {stop_grace_seconds: 1}\n")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("BAKEHOUSE_LEASE_DIR", str(tmp_path))
+    monkeypatch.setenv("BAKEHOUSE_GPU_SOURCE", "none")
+    made = Queue.create(tmp_path)
+    yield made
+    made.close()
+
+
+@contextlib.asynccontextmanager
+async def opened(queue: Queue) -> AsyncIterator[Pilot[None]]:
+    # As `run_console` does: the runner lives while a console is open.
+    lock = queue.home.console_lock.open("a")
+    fcntl.flock(lock, fcntl.LOCK_SH)
+    app = ConsoleApp(queue.home, shipped)
+    app.feed.start()
+    try:
+        async with app.run_test(size=(120, 40)) as pilot:
+            await shown(pilot, lambda: app.snapshot.ready, "the first look")
+            yield pilot
+    finally:
+        app.feed.stop()
+        app.slow.stop()
+        app.feed.join(5)
+        lock.close()
+
+
+async def shown(pilot: Pilot[None], condition: Callable[[], object], what: str, seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        await pilot.pause(0.05)
+        if condition():
+            return
+    raise AssertionError(f"not seen within {seconds} s: {what}\n{text_of(pilot)}")
+
+
+async def test_a_running_job_is_followed_and_cancelled_with_confirmation(queue: Queue) -> None:
+    job_id = await asyncio.to_thread(queue.submit, "steps=3000 pause=0.05")
+    async with opened(queue) as pilot:
+        await shown(pilot, lambda: "step 5/3000" in text_of(pilot, "#detail"), "the log")
+        await shown(pilot, lambda: "of 3,000" in text_of(pilot, "#detail"), "the loss chart")
+        await shown(pilot, lambda: "free for jobs" in text_of(pilot, "#gpu"), "a reading of the machine")
+        await shown(pilot, lambda: f"held, job {job_id}" in text_of(pilot, "#gpu"), "who holds the slot")
+        await pilot.press("x")
+        assert isinstance(pilot.app.screen, Confirm)
+        await pilot.press("tab", "enter")
+        await shown(pilot, lambda: isinstance(pilot.app.screen, Dashboard), "the dashboard")
+        await shown(pilot, lambda: "cancelled: by you" in text_of(pilot, "#queue"), "the cancelled job")
+        assert "r retry" in keys_of(pilot)
+        await pilot.press("r")
+        await shown(pilot, lambda: "attempt 2" in text_of(pilot, "#detail"), "the second attempt")
+
+
+async def test_hold_release_move_pause_and_resume(queue: Queue) -> None:
+    queue.ask("pause")
+    first, second = queue.submit("first steps=2"), queue.submit("second steps=2")
+    async with opened(queue) as pilot:
+        await shown(pilot, lambda: "‖ paused" in text_of(pilot, "#queue"), "that the queue is paused")
+        await pilot.press("j", "K")
+        await shown(pilot, lambda: [job.id for job in pilot.app.snapshot.jobs] == [second, first], "the new order")  # type: ignore[attr-defined]
+        await pilot.press("h")
+        await shown(pilot, lambda: "held by you" in text_of(pilot, "#queue"), "that it is held")
+        await pilot.press("l")
+        await shown(pilot, lambda: "held by you" not in text_of(pilot, "#queue"), "that it is released")
+        await pilot.press("P")
+        await shown(
+            pilot, lambda: "✓" in text_of(pilot, "#queue") and "0 waiting" in text_of(pilot, "#queue"), "both done"
+        )
+
+
+async def test_a_refused_request_is_one_clear_line(queue: Queue) -> None:
+    job_id = queue.submit("steps=1")
+    queue.wait_for(job_id)
+    async with opened(queue) as pilot:
+        await shown(pilot, lambda: "✓" in text_of(pilot, "#queue"), "the job")
+        from tui import actions
+
+        actions.ask(pilot.app, "retry", pilot.app.screen.job, "no")  # type: ignore[arg-type, attr-defined]
+        await shown(pilot, lambda: pilot.app._notifications, "a message")
+        (message,) = list(pilot.app._notifications)
+        assert message.severity == "error" and "cannot be retried" in message.message
+        assert "\n" not in message.message
+
+
+async def test_a_new_run_is_checked_as_one_types_and_queued(queue: Queue) -> None:
+    queue.ask("pause", reason="a test")
+    async with opened(queue) as pilot:
+        await pilot.press("n")
+        screen = pilot.app.screen
+        assert isinstance(screen, NewRun)
+        await shown(pilot, lambda: "no leak" in text_of(pilot, "#note-task"), "the catalogue")
+        assert "examples" in text_of(pilot, "#note-task") and "steps" in text_of(pilot, "#note-epochs")
+        assert "green carries loss" in text_of(pilot, "#lesson")
+        await pilot.press("tab", *"sm", "tab", *"d", "tab")
+        await pilot.pause()
+        assert "--model SmolLM2-135M --recipe demo" in text_of(pilot, "#command")
+        await pilot.press("backspace", "backspace", *"0")
+        await pilot.pause()
+        assert "✗" in text_of(pilot, "#note-rank") and "⏎" not in keys_of(pilot)
+        await pilot.press("enter")
+        assert isinstance(pilot.app.screen, NewRun) and not screen.queueing
+        await pilot.press("backspace", *"8")
+        await pilot.pause()
+        assert text_of(pilot, "#command").strip().endswith("--recipe demo --rank 8")
+        await pilot.press("enter")
+        await shown(pilot, lambda: isinstance(pilot.app.screen, Dashboard), "the dashboard", 60)
+        await shown(pilot, lambda: "train judge · SmolLM2-135M" in text_of(pilot, "#queue"), "the queued run")
+        job = pilot.app.screen.job  # type: ignore[attr-defined]
+        assert job is not None and job.kind == "train"
+    import yaml
+
+    written = yaml.safe_load(queue.home.run_dir(job.id).job_file.read_bytes())
+    assert written["spec"]["recipe"]["rank"] == 8
+
+
+async def test_a_broken_task_spoils_itself_only(queue: Queue, tmp_path: Path) -> None:
+    from core.config.project import Project
+    from core.config.scaffold import new_project
+
+    folder = tmp_path / "mine"
+    new_project(folder)
+    broken = folder / "configs/tasks/broken.yaml"
+    broken.parent.mkdir(parents=True, exist_ok=True)
+    broken.write_text("name: broken\nsytem: hello\n")
+    app = ConsoleApp(queue.home, lambda: Project.find(explicit=folder))
+    app.feed.start()
+    try:
+        async with app.run_test(size=(120, 40)) as pilot:
+            await shown(pilot, lambda: "▲" in text_of(pilot, "#header"), "a warning")
+            assert any("sytem" in warning for warning in app.snapshot.warnings)
+            assert "judge" in text_of(pilot, "#fleet")
+            await pilot.press("n")
+            await shown(pilot, lambda: "✗" in text_of(pilot, ".note"), "the problem beside the field")
+    finally:
+        app.feed.stop()
+        app.slow.stop()
+
+
+def test_the_feed_reads_the_jobs_again_only_when_somebody_wrote(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tui.feed
+
+    reads: list[int] = []
+    real = tui.feed.list_jobs
+    monkeypatch.setattr(tui.feed, "list_jobs", lambda connection, limit: reads.append(limit) or real(connection, limit))
+    posted: list[Snapshot] = []
+    feed = Feed(queue.home, "box", posted.append, SlowReader(queue.home, shipped, lambda: None), 0.02)
+    feed.start()
+    try:
+        deadline = time.monotonic() + 10
+        while not (posted and posted[-1].ready) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(0.5)
+        before = len(reads)
+        assert before <= 2
+        with queue.database() as connection:
+            insert_job(
+                connection,
+                kind="pull",
+                title="written by another",
+                project_id="x",
+                task=None,
+                lane="light",
+                host_memory_bytes=0,
+                on_restart="hold",
+                needs=[],
+                author="tester",
+            )
+        while not posted[-1].jobs and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert posted[-1].jobs[0].title == "written by another"
+        assert len(reads) == before + 1
+    finally:
+        feed.stop()
+        feed.join(5)
+    assert not feed.is_alive()
+    assert threading.current_thread() is threading.main_thread()

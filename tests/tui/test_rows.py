@@ -1,0 +1,145 @@
+"""The parts that rows are made of: text, figures, bars, the chart, the last line."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from textual.strip import Strip
+
+from tui.commands import command, keys_that_fit
+from tui.lines import Line, side_by_side, wrapped
+from tui.panes.queue import rest_of
+from tui.widgets.bars import interval, progress_bar, sparkline, stacked_bar
+from tui.widgets.canvas import changed_span
+from tui.widgets.chart import by_column, loss_chart
+from tui.words import clock, duration, gigabytes, percent, safe, when
+
+
+@pytest.mark.parametrize(
+    ("printed", "read"),
+    [
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("\x1b]0;title\x07after", "after"),
+        ("\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", "link"),
+        ("\x1bPq#0;2;0;0;0\x1b\\sixel", "sixel"),
+        ("\x9b2Jc1", "c1"),
+        ("cut off \x1b[", "cut off "),
+        ("10 %\r 20 %\r 30 %", " 30 %"),
+        ("a\tb", "a   b"),
+        ("bell\x07null\x00del\x7f", "bellnulldel"),
+        ("right\u202eleft\u2066x\u200b", "rightleftx"),
+        ("line\u2028break", "linebreak"),
+        ("plain [bold]text[/] é 日本", "plain [bold]text[/] é 日本"),
+        ("windows\r\n", "windows"),
+    ],
+)
+def test_what_a_terminal_would_obey_is_taken_out(printed: str, read: str) -> None:
+    assert safe(printed) == read
+
+
+@given(st.text())
+def test_nothing_that_is_left_is_a_control_character(text: str) -> None:
+    assert all(character.isprintable() or character.isspace() for character in safe(text) if ord(character) < 0xA0)
+    assert "\x1b" not in safe(text)
+
+
+@given(st.lists(st.text(alphabet="ab 日é…", max_size=12), max_size=6), st.integers(0, 30))
+def test_a_row_is_exactly_as_wide_as_it_must_be(parts: list[str], width: int) -> None:
+    line = Line()
+    for part in parts:
+        line.add(part, "dim")
+    strip = line.strip(width, ansi=False)
+    assert cell_len(strip.text) == width or (width > 0 and "日" in "".join(parts) and cell_len(strip.text) <= width)
+
+
+def test_a_row_is_filled_from_both_ends() -> None:
+    assert Line("left").right(Line("right"), 14).plain == "left     right"
+    assert Line("much too long").right(Line("right"), 14).plain == "much to… right"
+
+
+def test_parts_that_do_not_fit_are_left_out_from_the_end() -> None:
+    parts = [("one", "text"), ("two", "text"), ("three", "text")]
+    assert side_by_side(parts).plain == "one · two · three"
+    assert side_by_side(parts, width=10).plain == "one · two"
+
+
+@given(st.text(alphabet="abc 日", max_size=60), st.integers(2, 20))
+def test_wrapping_loses_no_word(text: str, width: int) -> None:
+    rows = list(wrapped(text, width))
+    assert "".join("".join(rows).split()) == "".join(text.split())
+    assert all(cell_len(row) <= width for row in rows)
+
+
+def test_what_a_row_cut_off_goes_on_below_it() -> None:
+    reason = "out of memory at length 1536, after 3 steps"
+    assert rest_of(reason, "✗ 39 train  11:50 out of memory at le…", 40) == ["… length 1536, after 3 steps"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(None, ""), (0, "0 s"), (70, "70 s"), (1560, "26 min"), (11100, "3 h 05"), (190_000, "2 d 4 h"), (-1, "")],
+)
+def test_durations(seconds: float | None, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_figures() -> None:
+    assert (
+        gigabytes(11_400_000_000) == "11.4 GB"
+        and gigabytes(132_000_000) == "132 MB"
+        and gigabytes(4_200_000) == "4.2 MB"
+    )
+    assert percent(0.999) == "99 %" and percent(1.0) == "100 %"
+    assert when(1_000_000, 1_000_100) == clock(1_000_000)
+    assert when(1_000_000, 3_000_000) == "12 Jan"
+
+
+def test_bars_have_their_width() -> None:
+    assert progress_bar(0.58, 10).plain == "━━━━━━────"
+    assert stacked_bar([(5, "busy"), (2, "dim")], 10, 10, 9.5).plain == "███████░░┊"
+    assert stacked_bar([(20, "busy")], 10, 10).plain == "██████████"
+    assert sparkline([0, None, 50, 100], 6, 100).plain == "  ▁ ▅█"
+
+
+def test_an_interval_is_drawn_on_its_scale() -> None:
+    assert interval(0.8, 0.9, 1.0, 0.6, 1.0, 21, "text").plain == "          ├────●────┤"
+    assert interval(None, 0.9, None, 0.6, 1.0, 21, "text").plain.strip() == "●"
+    assert interval(0.1, 0.2, 0.3, 0.6, 1.0, 21, "text").plain.strip() == "◂"
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=300), st.integers(1, 200))
+def test_the_curve_stays_between_its_points(values: list[float], columns: int) -> None:
+    means = by_column(list(enumerate(values)), columns)
+    assert len(means) == columns or len(values) == 1
+    assert min(values) - 1e-9 <= min(means) and max(means) <= max(values) + 1e-9
+
+
+@pytest.mark.parametrize("points", [[], [(1, 2.0)], [(1, 2.0), (2, 2.0)], [(1, 3.0), (500, 1.0)]])
+@pytest.mark.parametrize("size", [(57, 11), (20, 5), (10, 3), (200, 40)])
+def test_the_chart_fits_its_place(points: list[tuple[int, float]], size: tuple[int, int]) -> None:
+    width, height = size
+    rows = loss_chart(points, (), width, height, "step 1")
+    assert len(rows) <= max(2, height)
+    assert all(row.width <= max(width, 13) for row in rows)
+
+
+def test_only_what_changed_is_sent() -> None:
+    old = Line("loss 0.41 ", "text").add("58 %", "dim").add(" left", "text").strip(30, False)
+    new = Line("loss 0.41 ", "text").add("59 %", "dim").add(" left", "text").strip(30, False)
+    assert changed_span(old, new) == (10, 14)
+    assert changed_span(old, old) is None
+    assert changed_span(Strip.blank(4), Line("full").strip(4, False)) == (0, 4)
+
+
+def test_the_last_line_shortens_before_it_drops() -> None:
+    commands = [
+        command("n", "new run", "", "n", "a", rank=1, short="new"),
+        command("z", "zoom", "", "z", "b"),
+        command("b", "bake-off", "", "b", "c"),
+        command("q", "leave", "", "q", "d", rank=1),
+    ]
+    assert keys_that_fit(commands, 60) == [("n", "new run"), ("z", "zoom"), ("b", "bake-off"), ("q", "leave")]
+    assert keys_that_fit(commands, 28) == [("n", "new"), ("z", "zoom"), ("q", "leave")]
+    assert keys_that_fit(commands, 16) == [("n", "new"), ("q", "leave")]

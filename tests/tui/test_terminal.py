@@ -1,0 +1,194 @@
+"""The console in a real terminal: how it starts, what it costs, and that it ends whatever happens to the terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.home import Home
+from core.queue.runner import consoles_open
+from core.store.database import open_database
+from core.store.jobs import insert_job
+from tests.tui.terminal import Terminal
+
+CONSOLE = [sys.executable, "-c", "import sys; from core.cli.main import main; sys.exit(main())"]
+# Generous: a test must not fail because the machine is busy. `python -m tests.tui.measure` gives the real figures.
+PATIENCE = 30.0
+
+
+def colours_in(data: bytes) -> set[bytes]:
+    """The SGR sequences that set a colour."""
+    found = re.findall(rb"\x1b\[([0-9;]*)m", data)
+    return {codes for codes in found if re.search(rb"(^|;)([34][0-8]|9[0-7]|10[0-7])(;|$)", codes)}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """A home in which a job waits, and where no runner may start it."""
+    home = Home(tmp_path / "home").create()
+    with contextlib.closing(open_database(home)) as connection:
+        connection.execute("UPDATE queue SET paused = 1, reason = 'a test'")
+        insert_job(
+            connection,
+            kind="train",
+            title="train judge · SmolLM2-135M",
+            project_id="shipped",
+            task="judge",
+            lane="card",
+            host_memory_bytes=0,
+            on_restart="hold",
+            needs=[],
+            author="tester",
+        )
+    return home
+
+
+@pytest.fixture
+def environment(home: Home, tmp_path: Path) -> Iterator[dict[str, str]]:
+    from core.queue.runner import runner_status
+
+    yield {
+        "BAKEHOUSE_HOME": str(home.root),
+        "XDG_CONFIG_HOME": str(tmp_path / "config"),
+        "BAKEHOUSE_LEASE_DIR": str(tmp_path),
+        "BAKEHOUSE_GPU_SOURCE": "none",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
+    status = runner_status(home)
+    if status.alive and status.pid:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(status.pid, signal.SIGTERM)
+
+
+def test_it_shows_the_queue_and_leaves_with_q(home: Home, environment: dict[str, str]) -> None:
+    with Terminal(CONSOLE, environment=environment) as terminal:
+        assert terminal.shows("train judge · SmolLM2-135M", PATIENCE), terminal.text
+        assert terminal.shows("paused: a test", PATIENCE), terminal.text
+        assert terminal.shows("nothing is served by Bakehouse yet", PATIENCE), terminal.text
+        assert consoles_open(home)
+        terminal.type("q")
+        assert terminal.ended(PATIENCE)
+        assert terminal.status == 0
+        assert "Left the console. 1 job waiting." in terminal.text
+    assert not consoles_open(home)
+
+
+def test_a_runner_is_started_and_its_readings_are_shown(environment: dict[str, str]) -> None:
+    with Terminal(CONSOLE, environment=environment) as terminal:
+        assert terminal.shows("free for jobs", PATIENCE), terminal.text
+        assert terminal.shows("no GPU found: the CPU is the one slot", PATIENCE), terminal.text
+
+
+def test_two_consoles_show_the_same(home: Home, environment: dict[str, str]) -> None:
+    with (
+        Terminal(CONSOLE, environment=environment) as first,
+        Terminal(CONSOLE, environment=environment, columns=80, lines=24) as second,
+    ):
+        assert first.shows("train judge", PATIENCE) and second.shows("train judge", PATIENCE)
+        first.type("q")
+        assert first.ended(PATIENCE)
+        assert consoles_open(home)
+        second.type("G")
+        assert second.shows("1 waiting", PATIENCE)
+
+
+def test_it_follows_the_size_of_the_terminal(environment: dict[str, str]) -> None:
+    with Terminal(CONSOLE, environment=environment) as terminal:
+        assert terminal.shows("1 Fleet", PATIENCE) and terminal.shows("4 Bake-off", PATIENCE)
+        assert "╭─ 1 Fleet" in terminal.text
+        terminal.resize(80, 24)
+        assert terminal.watch(PATIENCE, lambda: "╭─ 1 Fleet" not in terminal.text and " 1 Fleet" in terminal.text)
+        assert "╭─ 3 Queue" in terminal.text
+        terminal.resize(120, 40)
+        assert terminal.watch(PATIENCE, lambda: "╭─ 1 Fleet" in terminal.text)
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_signal_ends_it_cleanly(home: Home, environment: dict[str, str], number: signal.Signals) -> None:
+    with Terminal(CONSOLE, environment=environment) as terminal:
+        assert terminal.shows("train judge", PATIENCE)
+        os.kill(terminal.pid, number)
+        assert terminal.ended(PATIENCE)
+        assert terminal.status == 0
+        assert "Left the console." in terminal.text
+    assert not consoles_open(home)
+
+
+def test_it_ends_when_the_terminal_is_gone(home: Home, environment: dict[str, str]) -> None:
+    with Terminal(CONSOLE, environment=environment) as terminal:
+        assert terminal.shows("train judge", PATIENCE)
+        terminal.hang_up()
+        assert terminal.ended(10)
+    assert not consoles_open(home)
+
+
+def test_it_ends_without_a_terminal_though_sighup_is_ignored(home: Home, environment: dict[str, str]) -> None:
+    """As under nohup: no signal tells it, only the closed terminal itself."""
+    command = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *CONSOLE]
+    with Terminal(command, environment=environment) as terminal:
+        assert terminal.shows("train judge", PATIENCE)
+        terminal.hang_up()
+        assert terminal.ended(10)
+    assert not consoles_open(home)
+
+
+def test_a_stalled_reader_does_not_keep_it_from_ending(home: Home, environment: dict[str, str]) -> None:
+    with Terminal(CONSOLE, environment=environment) as terminal:
+        assert terminal.shows("train judge", PATIENCE)
+        # Nobody reads any more: typing makes it write until the terminal's buffer and its own queue are full.
+        deadline = time.monotonic() + 6
+        while time.monotonic() < deadline:
+            terminal.type("1234z")
+            time.sleep(0.05)
+        os.kill(terminal.pid, signal.SIGTERM)
+        time.sleep(5)
+        pid, _ = os.waitpid(terminal.pid, os.WNOHANG)
+        assert pid == terminal.pid
+        terminal.status = 0
+    assert not consoles_open(home)
+
+
+def test_without_colours_none_is_sent(environment: dict[str, str]) -> None:
+    sent = record(environment | {"NO_COLOR": "1"})
+    assert not colours_in(sent), sorted(colours_in(sent))[:5]
+    assert "▶" in sent.decode(errors="replace") or "◷" in sent.decode(errors="replace")
+
+
+def test_a_terminal_of_16_colours_gets_no_others(environment: dict[str, str]) -> None:
+    sent = record(environment | {"TERM": "xterm", "COLORTERM": ""})
+    colours = colours_in(sent)
+    assert colours
+    assert not [codes for codes in colours if re.search(rb"(^|;)[34]8;", codes)], sorted(colours)[:5]
+
+
+def test_an_idle_console_says_little(environment: dict[str, str]) -> None:
+    """On a slow line less than 1 kB/s when nothing but the clock and the machine's figures change."""
+    with Terminal([*CONSOLE, "--low-bandwidth"], environment=environment) as terminal:
+        assert terminal.shows("nothing is served by Bakehouse yet", PATIENCE)
+        terminal.watch(3)
+        before = terminal.bytes
+        terminal.watch(6)
+        assert (terminal.bytes - before) / 6 < 1000
+
+
+def record(environment: dict[str, str]) -> bytes:
+    """All that a console sends until its panes are filled."""
+    sent = bytearray()
+    with Terminal(CONSOLE, environment=environment) as terminal:
+        feed = terminal.stream.feed
+
+        def keep(data: bytes) -> None:
+            sent.extend(data)
+            feed(data)
+
+        terminal.stream.feed = keep  # type: ignore[method-assign]
+        assert terminal.shows("nothing is served by Bakehouse yet", PATIENCE), terminal.text
+    return bytes(sent)
