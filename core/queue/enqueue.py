@@ -156,6 +156,9 @@ def insert(
     )
     run = home.run_dir(job_id)
     # An id that was rolled back is given out again: nothing of its former owner may be left.
+    if run.attempts():
+        # It ran, under a database that is no longer here: what it made is not ours to delete.
+        run.path.rename(run.path.with_name(f"{job_id}.former-{time.time():.0f}"))
     shutil.rmtree(run.path, ignore_errors=True)
     run.path.mkdir(mode=0o700, parents=True)
     JobFile(

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 
-from tests.support.queueing import Queue
+import pytest
+
+from core.queue.runner import consoles_open
+from tests.support.queueing import Queue, wait_until
 from tests.support.terminals import Terminal
 
 
@@ -39,3 +42,25 @@ def test_a_dropped_line_and_a_killed_runner_at_once_leave_the_job_and_the_next_o
 
     assert queue.job(1).state == "done"
     assert queue.seen(1) == list(range(1, 41))
+
+
+def test_a_console_whose_line_is_dropped_ends_and_what_it_showed_goes_on(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BAKEHOUSE_HOME", str(queue.home.root))
+    monkeypatch.setenv("BAKEHOUSE_RUNNER_IDLE_SECONDS", "0.3")
+    job = queue.submit("steps=120 pause=0.03")
+    queue.wait_for_step(job, 1)
+    consoles = [Terminal("-c", "from core.cli.main import main; main([])") for _ in range(2)]
+    for terminal in consoles:
+        terminal.read_until(b"steps=120")
+    assert consoles_open(queue.home)
+
+    for terminal in consoles:
+        terminal.hang_up()
+
+    assert not consoles_open(queue.home)
+    assert queue.job(job).state == "running"
+    queue.wait_for(job, "done")
+    assert queue.seen(job) == list(range(1, 121))
+    wait_until(lambda: not queue.runner_alive(), what="the idle runner's end")

@@ -24,6 +24,7 @@ class Terminal:
             os.chdir(CHECKOUT)
             os.environ["TERM"] = "xterm-256color"
             os.execv(sys.executable, [sys.executable, *arguments])
+        os.set_inheritable(self.line, False)  # another terminal's process must not keep this line open
         fcntl.ioctl(self.line, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
     def read_until(self, words: bytes, seconds: float = 20.0) -> None:
