@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import calendar
 import math
 import random
-import time
 from typing import Any
 
 from core.gpu.reading import DeviceReading, HostReading, ProcessReading, Sample
 from core.store.jobs import JobRow, Progress, QueueState
 from tui.snapshot import Board, Candidate, CheckMarks, Detail, Slot, Snapshot, TaskLine
 
-NOW = time.mktime((2025, 11, 25, 14, 37, 12, 0, 0, -1))
+NOW = float(calendar.timegm((2025, 11, 25, 14, 37, 12)))  # the tests run in UTC
 GB = 1_000_000_000
 
 

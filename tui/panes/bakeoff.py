@@ -31,10 +31,16 @@ def axis(start: float, width: int) -> Line:
     return line
 
 
-def candidate_line(candidate: Candidate, width: int, name: int, scale: int, start: float) -> Line:
+def mark_of(board: Board, candidate: Candidate) -> str:
+    """`=` in the tied set, `>` for the one that stands alone at the top."""
+    return "=" if candidate.tied else ">" if candidate is board.best and len(board.candidates) > 1 else " "
+
+
+def candidate_line(board: Board, candidate: Candidate, width: int, name: int, scale: int, start: float) -> Line:
     """Sign, name, score out of 5 and the interval."""
-    role = "good" if candidate.tied else "text"
-    line = Line("=" if candidate.tied else " ", role).add(" ").add(safe(candidate.name), role).cut(name - 1).to(name)
+    mark = mark_of(board, candidate)
+    role = "text" if mark == " " else "good"
+    line = Line(mark, role).add(" ").add(safe(candidate.name), role).cut(name - 1).to(name)
     if candidate.score is None:
         return line.add("    — ", "dim").add(" no answers yet", "dim").cut(width)
     line.add(f"{candidate.score * 5:5.2f} ", role)
@@ -51,7 +57,7 @@ def board_rows(board: Board, width: int, height: int, now: float) -> list[Line]:
     head.cut(name + 5).to(name + 7).extend(axis(start, scale))
     rows = [head]
     room = max(1, height - 2)
-    rows += [candidate_line(candidate, width, name, scale, start) for candidate in board.candidates[:room]]
+    rows += [candidate_line(board, candidate, width, name, scale, start) for candidate in board.candidates[:room]]
     if len(rows) < height and board.headline:
         tied = sum(candidate.tied for candidate in board.candidates)
         # Inputs and repeats stand in the heading, p on the results screen.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual import events
 from textual.message import Message
 
-from core.store.jobs import ACTIVE, ENDED, QUEUED, JobRow
+from core.store.jobs import ACTIVE, ENDED, QUEUED, RETRYABLE, JobRow
 from tui.lines import Line, side_by_side, wrapped
 from tui.snapshot import Snapshot
 from tui.widgets.bars import progress_bar
@@ -80,6 +80,16 @@ def job_line(job: JobRow, width: int, places: tuple[int, int], now: float, mark:
     line = Line(character, role, mark).add("  ").add(f"{job.id:>{start - 4}} ").to(start)
     line.add(safe(job.title)).cut(middle - 1).to(middle)
     return line.extend(state(job, width - middle, now))
+
+
+def continued(shown: list[tuple[JobRow, Line]], spare: int, width: int) -> dict[int, list[str]]:
+    """Rows below those whose reason was cut off, as far as there is room: first what went wrong, then the rest."""
+    more: dict[int, list[str]] = {}
+    for job, line in sorted(shown, key=lambda pair: pair[0].state not in RETRYABLE - {"cancelled"}):
+        if spare > 0 and job.state in ENDED and line.plain.endswith("…"):
+            more[job.id] = rest_of(outcome(job), line.plain, width)[:spare]
+            spare -= len(more[job.id])
+    return more
 
 
 def rest_of(reason: str, shown: str, width: int) -> list[str]:
@@ -198,19 +208,17 @@ class QueuePane(Pane):
         self.top = max(0, min(self.top, index, len(jobs) - room))
         if index >= self.top + room:
             self.top = index - room + 1
-        spare = room - len(jobs)
         mark = "chosen" if self.has_focus else "kept"
-        lines = [head]
-        self.row_ids = [None]
-        for job in jobs[self.top : self.top + room]:
-            line = job_line(job, width, places, self.snapshot.time, mark if job.id == self.selected_id else "")
-            lines.append(line)
-            self.row_ids.append(job.id)
-            if line.plain.endswith("…") and spare > 0 and job.state in {"failed", "lost", "interrupted"}:
-                rest = rest_of(outcome(job), line.plain, width - start - 4)[:spare]
-                lines += [Line(" " * (start + 4)).add(row, "dim").cut(width) for row in rest]
-                self.row_ids += [job.id] * len(rest)
-                spare -= len(rest)
+        shown = [
+            (job, job_line(job, width, places, self.snapshot.time, mark if job.id == self.selected_id else ""))
+            for job in jobs[self.top : self.top + room]
+        ]
+        more = continued(shown, room - len(jobs), width - start - 4)
+        lines, self.row_ids = [head], [None]
+        for job, line in shown:
+            rest = more.get(job.id, [])
+            lines += [line, *(Line(" " * (start + 4)).add(row, "dim").cut(width) for row in rest)]
+            self.row_ids += [job.id] * (1 + len(rest))
         return lines
 
     def _nothing(self, width: int) -> list[Line]:

@@ -114,9 +114,7 @@ class Dashboard(JobKeys, CommandScreen):
             lambda screen: not screen.snapshot.queue.paused,
             rank=0,
         ),
-        command(
-            "P", "resume", "Resume the queue", "P", "resume", lambda screen: screen.snapshot.queue.paused, rank=1
-        ),
+        command("P", "resume", "Resume the queue", "P", "resume", lambda screen: screen.snapshot.queue.paused, rank=1),
         command("/", "filter", "Show only the jobs that fit some words", "slash", "filter", rank=1),
         command(
             "esc", "all jobs", "Show all jobs again", "escape", "clear_filter", lambda screen: screen.filtered, rank=1

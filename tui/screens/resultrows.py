@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tui.lines import Line, side_by_side, wrapped
-from tui.panes.bakeoff import axis, scale_start
+from tui.panes.bakeoff import axis, mark_of, scale_start
 from tui.snapshot import Board, Candidate
 from tui.widgets.bars import interval
 from tui.words import percent, plural, safe
@@ -24,16 +24,12 @@ COLUMNS = (
 LEAST_SCALE = 16
 
 
-def mark_of(candidate: Candidate) -> str:
-    return "=" if candidate.tied else " "
-
-
 def table_rows(board: Board, selected: int, width: int, height: int) -> list[Line]:
     """The candidates, best first, with as many columns as fit, and their intervals where there is room for a scale."""
     name = min(30, max(12, *(len(candidate.name) + 3 for candidate in board.candidates), 0)) if board.candidates else 12
     versus = f"to {safe(board.incumbent)}" if board.incumbent else ""
     difference = max((len(candidate.difference) for candidate in board.candidates), default=0)
-    difference = max(difference, min(len(versus), 16)) + 2 if difference else 0
+    difference = max(difference, min(len(versus), 24)) + 2 if difference else 0
     shown: list[Any] = []
     room = width - name - 8 - difference
     for column in COLUMNS:
@@ -52,8 +48,8 @@ def table_rows(board: Board, selected: int, width: int, height: int) -> list[Lin
         head.add("  ").extend(axis(start, scale))
     rows = [head]
     for index, candidate in enumerate(board.candidates[: height - 1]):
-        role = "good" if candidate.tied else "text"
-        line = Line(f"{mark_of(candidate)} ", role, mark="chosen" if index == selected else "")
+        role = "good" if mark_of(board, candidate) != " " else "text"
+        line = Line(f"{mark_of(board, candidate)} ", role, mark="chosen" if index == selected else "")
         line.add(safe(candidate.name), role).cut(name - 1).to(name)
         line.add(f"{candidate.score * 5:>8.2f}" if candidate.score is not None else f"{DASH:>8}", role)
         if difference:
@@ -96,9 +92,13 @@ def check_rows(candidate: Candidate, width: int, height: int) -> list[Line]:
         .cut(width),
         Line(),
     ]
-    name = min(16, max((len(check.id) for check in candidate.checks), default=8) + 2)
+    name = min(18, max((len(check.id) for check in candidate.checks), default=8) + 3)
+    part = ""
     for check in candidate.checks:
-        line = Line(safe(check.id)).cut(name - 1).to(name)
+        if check.part != part:
+            part = check.part
+            rows.append(Line(part, "dim"))
+        line = Line(" ").add(safe(check.id)).cut(name - 1).to(name)
         room = width - name - 7
         if len(check.worst) <= room:
             for value in check.worst:
@@ -107,7 +107,7 @@ def check_rows(candidate: Candidate, width: int, height: int) -> list[Line]:
             failed = sum(value is not None and value < 0.999 for value in check.worst)
             line.add(f"{failed} of {len(check.worst)} not passed", "dim")
         mean = percent(check.mean) if check.mean is not None else DASH
-        rows.append(line.right(Line(mean, "text" if check.part == "format" else "dim"), width))
+        rows.append(line.right(Line(mean), width))
     if candidate.reasons:
         rows.append(Line())
     for index, (reason, count) in enumerate(candidate.reasons):

@@ -122,7 +122,12 @@ class Results(CommandScreen):
         rows = len(board.candidates) + 4 if board else 6
         notes = len(resultrows.note_rows(board, self.app.size.width - 6)) if board else 0
         self.query_one("#table").styles.height = max(7, min(rows + notes, height * 55 // 100))
-        self.query_one("#checks").display = self.app.size.width >= 100
+        width = self.app.size.width
+        checks = self.query_one("#checks")
+        checks.display = width >= 100
+        inputs = len(board.input_ids) if board else 0
+        # The answers get what the marks of the checks do not need: two of them side by side want the room.
+        checks.styles.width = max(46, min(width // 2, inputs + 32))
 
     def show(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot

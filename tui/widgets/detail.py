@@ -57,7 +57,7 @@ def shares(detail: Detail, width: int) -> list[Line]:
     total = None if None in totals else sum(total for total in totals if total is not None)
     right = f"{done:,} of {total:,} answers" if total else plural(done, "answer")
     rows = [Line("candidates", "dim").right(Line(right, "dim"), width), Line()]
-    name = max(12, min(26, width - 36))
+    name, bar = max(12, min(28, width - 32)), 8 if width < 64 else 12
     for share in detail.shares:
         fraction = share.done / share.total if share.total else 0.0
         finished = share.total is not None and share.done >= share.total
@@ -65,7 +65,7 @@ def shares(detail: Detail, width: int) -> list[Line]:
             "✓ " if finished else "▶ " if share.done else "◷ ", "good" if finished else "busy" if share.done else "text"
         )
         line.add(safe(share.name)).cut(name).to(name + 1)
-        line.extend(progress_bar(fraction, 12, "text")).add(f" {percent(fraction):>5}")
+        line.extend(progress_bar(fraction, bar, "text")).add(f" {percent(fraction):>5}")
         if share.seconds_per_answer is not None:
             line.add(f"  {share.seconds_per_answer:.1f} s/answer", "dim")
         rows.append(line.cut(width))
@@ -147,8 +147,10 @@ class DetailStrip(Canvas):
 
     def _reason(self, job: JobRow, width: int) -> list[Line]:
         """The whole reason of a job that does not run, which the queue may have cut."""
-        if job.state in ACTIVE or job.state == "done":
+        if job.state in ACTIVE or (job.kind == "bakeoff" and job.state == "done"):
             return []
+        if job.state == "done":
+            return [Line(outcome(job), "good").cut(width)]
         if job.state in QUEUED:
             return [Line(f"{'held' if job.held else 'waits'}: {outcome(job)}".rstrip(": "), "dim").cut(width)]
         role = "dim" if job.state == "cancelled" else "bad" if job.state == "failed" else "warn"

@@ -1,0 +1,47 @@
+"""The look of the main screens, kept as pictures (SVG): a change shows in the report of pytest-textual-snapshot."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from core.config.project import shipped
+from core.home import Home
+from tests.tui.scene import scene
+from tui.app import ConsoleApp
+from tui.theme import DARK
+
+Compare = Callable[..., bool]
+
+
+def console(tmp_path: Path, **changes: Any) -> ConsoleApp:
+    app = ConsoleApp(Home(tmp_path / "home").create(), shipped, live=False)
+    app.theme = DARK.name
+    app.snapshot = scene(**changes)
+    return app
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)], ids=["120x40", "80x24"])
+def test_dashboard(snap_compare: Compare, tmp_path: Path, size: tuple[int, int]) -> None:
+    assert snap_compare(console(tmp_path), terminal_size=size)
+
+
+def test_dashboard_without_a_gpu(snap_compare: Compare, tmp_path: Path) -> None:
+    assert snap_compare(console(tmp_path, with_card=False), terminal_size=(120, 40))
+
+
+def test_results(snap_compare: Compare, tmp_path: Path) -> None:
+    assert snap_compare(console(tmp_path), press=["4", "enter", "j", "j", "f"], terminal_size=(120, 40))
+
+
+def test_cancel(snap_compare: Compare, tmp_path: Path) -> None:
+    async def settled(pilot: Pilot[None]) -> None:
+        await pilot.press("x")
+        await asyncio.sleep(0.1)
+
+    assert snap_compare(console(tmp_path), run_before=settled, terminal_size=(120, 40))
