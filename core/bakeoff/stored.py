@@ -69,5 +69,5 @@ def rescore(home: Home, connection: sqlite3.Connection, job_id: int) -> Task:
     answers = [Answer.from_json(document) for document in documents]
     scores = score_answers(task, golden_inputs(spec), answers, timeout)
     with transaction(connection):
-        insert_scores(connection, (score.to_json() for score in scores))
+        insert_scores(connection, job_id, (score.to_json() for score in scores))
     return task

@@ -8,7 +8,6 @@ from __future__ import annotations
 import signal
 import sqlite3
 import sys
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,10 +27,9 @@ from core.store.attempts import (
 )
 from core.store.database import transaction
 from core.store.jobs import JobRow, Progress, State, change_state, get_job
-from core.store.results import import_answers, import_result
+from core.store.results import import_answers, import_result, import_scores
 
 RUNNER = "runner"
-ANSWERS_SECONDS = 1.0
 UNREADABLE = (KeyError, TypeError, ValueError, sqlite3.IntegrityError)
 """What a file of a job that is not as this version expects it raises."""
 
@@ -97,9 +95,9 @@ def judge(job: JobRow, run: RunDir, attempt: AttemptDir, seen: Observation) -> E
         return Ending("done", "done", result.get("message") or "done")
     step = job.progress.checkpoint_step if job.progress else None
     at_checkpoint = f" from step {step}" if step else ""
-    if seen.condition == "restarted" and job.stop_why == "cancel":
+    if seen.condition in {"restarted", "never_started"} and job.stop_why == "cancel":
         return Ending("cancelled", "cancelled", f"by you{at_checkpoint and f'; a retry goes on{at_checkpoint}'}")
-    if seen.condition == "restarted" and job.stop_why == "pause":
+    if seen.condition in {"restarted", "never_started"} and job.stop_why == "pause":
         reason = f"held by you; it goes on{at_checkpoint or ' from the start'}"
         return Ending("waiting", "interrupted", reason, held=True)
     if seen.condition == "restarted":
@@ -132,7 +130,7 @@ class Watch:
     def __init__(self, home: Home, connection: sqlite3.Connection) -> None:
         self.home = home
         self.connection = connection
-        self.answers_seen: dict[Path, tuple[int, float]] = {}
+        self.answers_read: dict[Path, int] = {}
 
     def tick(self) -> int:
         """Read what is new and note every end; returns how many attempts still live."""
@@ -143,7 +141,7 @@ class Watch:
             # Looked at before its files are read: what it wrote before its end is then read for certain.
             seen = observe(attempt, row.boot_id, current_boot_id())
             self.read_events(row, attempt)
-            self.read_answers(row.job_id, run, final=False)
+            self.read_answers(row.job_id, run)
             if seen.condition in {"alive", "orphaned"}:
                 living += 1
                 if seen.condition == "orphaned" and not row.orphaned:
@@ -169,38 +167,37 @@ class Watch:
             if job.state == "starting":
                 change_state(self.connection, job.id, "running", "", RUNNER)
 
-    def read_answers(self, job_id: int, run: RunDir, *, final: bool) -> None:
-        """Import a bake-off's answers while it goes on, about once a second and only when there are new ones."""
+    def read_answers(self, job_id: int, run: RunDir) -> None:
+        """Import the answers that a bake-off has written since the last look."""
+        offset = self.answers_read.get(run.path, 0)
         try:
-            size = run.answers.stat().st_size
+            if run.answers.stat().st_size <= offset:
+                return
+            with transaction(self.connection):
+                self.answers_read[run.path] = import_answers(self.connection, job_id, run, offset)
         except FileNotFoundError:
             return
-        known, when = self.answers_seen.get(run.path, (0, 0.0))
-        if not final and (size == known or time.monotonic() - when < ANSWERS_SECONDS):
-            return
-        self.answers_seen[run.path] = (size, time.monotonic())
-        try:
-            with transaction(self.connection):
-                import_answers(self.connection, job_id, run)
         except UNREADABLE as error:
-            # The files stay, and can be read by a version that understands them; the queue must not stop for them.
+            # The file stays, and can be read by a version that understands it; the queue must not stop for it.
+            self.answers_read[run.path] = run.answers.stat().st_size
             print(f"job {job_id}: its answers are not imported: {error!r}", file=sys.stderr, flush=True)
 
     def finish(self, row: AttemptRow, run: RunDir, attempt: AttemptDir, seen: Observation) -> None:
         """Move the job on, import what it made and close its attempt, in one transaction."""
-        self.read_answers(row.job_id, run, final=True)
+        self.read_answers(row.job_id, run)
         job = get_job(self.connection, row.job_id)
         try:
             self.close(job, row, judge(job, run, attempt, seen), run, seen)
         except UNREADABLE as error:
             reason = f"what it left cannot be read: {error!r}"
             self.close(job, row, Ending("failed", "failed", reason), run, seen)
-        self.answers_seen.pop(run.path, None)
+        self.answers_read.pop(run.path, None)
 
     def close(self, job: JobRow, row: AttemptRow, ending: Ending, run: RunDir, seen: Observation) -> None:
         with transaction(self.connection):
             if ending.state == "done":
                 import_result(self.connection, job.id, run)
+                import_scores(self.connection, job.id, run)
             end_attempt(
                 self.connection, job.id, row.number, ending.outcome, exit_code=seen.exit_code, signal=seen.signal
             )

@@ -62,41 +62,43 @@ def import_result(connection: sqlite3.Connection, job_id: int, run: RunDir) -> d
     return result
 
 
-def import_answers(connection: sqlite3.Connection, job_id: int, run: RunDir) -> int:
-    """Take over the answers and scores of a bake-off, as far as they are written; returns how many answers there are.
+def import_answers(connection: sqlite3.Connection, job_id: int, run: RunDir, offset: int = 0) -> int:
+    """Take over the answers of a bake-off that were written behind `offset`; returns where reading goes on.
 
-    Keys make it repeatable: an answer that is already there stays as it is.
+    Repeatable: an answer that is already there stays as it is. Call it in a transaction.
     """
-    known = set()
-    for answer, _ in read_lines(run.answers):
+    for answer, behind in read_lines(run.answers, offset):
+        offset = behind
         connection.execute(
-            "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)",
             [
-                answer["key"],
-                answer["task"],
+                job_id,
+                answer["candidate"],
                 answer["input_id"],
                 answer["repeat"],
+                answer["key"],
                 json.dumps(answer, ensure_ascii=False),
                 answer["time"],
             ],
         )
-        connection.execute(
-            "INSERT OR IGNORE INTO bakeoff_answers VALUES (?, ?, ?, ?, ?)",
-            [job_id, answer["candidate"], answer["input_id"], answer["repeat"], answer["key"]],
-        )
-        known.add(answer["key"])
-    insert_scores(connection, (score for score, _ in read_lines(run.scores) if score["answer_key"] in known))
-    return len(known)
+    return offset
 
 
-def insert_scores(connection: sqlite3.Connection, scores: Iterable[dict[str, Any]]) -> None:
+def import_scores(connection: sqlite3.Connection, job_id: int, run: RunDir) -> None:
+    """Take over the scores of a bake-off's answers. Call it in a transaction, behind `import_answers`."""
+    keys = {row["key"] for row in connection.execute("SELECT key FROM answers WHERE job_id = ?", [job_id])}
+    scores = (score for score, _ in read_lines(run.scores))
+    insert_scores(connection, job_id, (score for score in scores if score["answer_key"] in keys))
+
+
+def insert_scores(connection: sqlite3.Connection, job_id: int, scores: Iterable[dict[str, Any]]) -> None:
     """Store scores; one of the same answer and the same definition of the check is replaced."""
     connection.executemany(
         """
-        INSERT OR REPLACE INTO scores (answer_key, check_hash, check_id, part, value, detail, faulty)
-        VALUES (:answer_key, :check_hash, :check_id, :part, :value, :detail, :faulty)
+        INSERT OR REPLACE INTO scores (job_id, answer_key, check_hash, check_id, part, value, detail, faulty)
+        VALUES (:job_id, :answer_key, :check_hash, :check_id, :part, :value, :detail, :faulty)
         """,
-        scores,
+        ({**score, "job_id": job_id} for score in scores),
     )
 
 
@@ -123,7 +125,7 @@ def list_bakeoffs(connection: sqlite3.Connection, limit: int = 50) -> list[Bakeo
     rows = connection.execute(
         """
         SELECT id AS job_id, task, project_id, title, state, coalesce(ended_at, started_at, submitted_at) AS time,
-               (SELECT count(*) FROM bakeoff_answers WHERE job_id = jobs.id) AS answers
+               (SELECT count(*) FROM answers WHERE job_id = jobs.id) AS answers
         FROM jobs WHERE kind = 'bakeoff' ORDER BY id DESC LIMIT ?
         """,
         [limit],
@@ -132,31 +134,22 @@ def list_bakeoffs(connection: sqlite3.Connection, limit: int = 50) -> list[Bakeo
 
 
 def bakeoff_answers(connection: sqlite3.Connection, job_id: int) -> list[dict[str, Any]]:
-    """The answer documents of a bake-off, under the candidate names of that bake-off. Raises `NotFoundError`."""
+    """The answer documents of a bake-off. Raises `NotFoundError`."""
     if connection.execute("SELECT 1 FROM jobs WHERE id = ? AND kind = 'bakeoff'", [job_id]).fetchone() is None:
         raise NotFoundError(f"no bake-off {job_id}", code="job_not_found", remedy="`bakehouse results` lists them")
     rows = connection.execute(
-        """
-        SELECT candidate, document FROM bakeoff_answers JOIN answers ON answers.key = answer_key
-        WHERE job_id = ? ORDER BY candidate, bakeoff_answers.input_id, bakeoff_answers.repeat
-        """,
-        [job_id],
+        "SELECT document FROM answers WHERE job_id = ? ORDER BY candidate, input_id, repeat", [job_id]
     )
-    return [{**json.loads(row["document"]), "candidate": row["candidate"]} for row in rows]
+    return [json.loads(row["document"]) for row in rows]
 
 
-def bakeoff_scores(
-    connection: sqlite3.Connection, job_id: int, check_hashes: Iterable[str] | None = None
-) -> list[dict[str, Any]]:
-    """The scores of a bake-off's answers; of the named definitions of checks only, when they are given."""
+def bakeoff_scores(connection: sqlite3.Connection, job_id: int) -> list[dict[str, Any]]:
+    """The scores of a bake-off's answers, by every definition of a check that they were scored with."""
     rows = connection.execute(
         """
-        SELECT DISTINCT scores.* FROM bakeoff_answers JOIN scores USING (answer_key)
-        WHERE job_id = ? ORDER BY answer_key, check_id
+        SELECT answer_key, check_hash, check_id, part, value, detail, faulty
+        FROM scores WHERE job_id = ? ORDER BY answer_key, check_id
         """,
         [job_id],
     )
-    wanted = None if check_hashes is None else set(check_hashes)
-    return [
-        {**dict(row), "faulty": bool(row["faulty"])} for row in rows if wanted is None or row["check_hash"] in wanted
-    ]
+    return [{**dict(row), "faulty": bool(row["faulty"])} for row in rows]

@@ -176,32 +176,29 @@ CREATE TABLE artefacts (
 
 CREATE INDEX artefacts_by_job ON artefacts (job_id);
 
+-- Answers and their scores belong to one bake-off. Another one that asks the same of the same weights can get another text
+-- (a batch of another size rounds differently), and what was compared then must not change now.
 CREATE TABLE answers (
-  key TEXT PRIMARY KEY,
-  task TEXT NOT NULL,
-  input_id TEXT NOT NULL,
-  repeat INTEGER NOT NULL,
-  document TEXT NOT NULL,
-  time REAL NOT NULL
-) WITHOUT ROWID;
-
--- Which answers belong to which bake-off, under which candidate's name: one answer can serve several bake-offs.
-CREATE TABLE bakeoff_answers (
   job_id INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
   candidate TEXT NOT NULL,
   input_id TEXT NOT NULL,
   repeat INTEGER NOT NULL,
-  answer_key TEXT NOT NULL REFERENCES answers (key),
+  key TEXT NOT NULL,
+  document TEXT NOT NULL,
+  time REAL NOT NULL,
   PRIMARY KEY (job_id, candidate, input_id, repeat)
 ) WITHOUT ROWID;
 
+CREATE INDEX answers_by_key ON answers (job_id, key);
+
 CREATE TABLE scores (
-  answer_key TEXT NOT NULL REFERENCES answers (key),
+  job_id INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+  answer_key TEXT NOT NULL,
   check_hash TEXT NOT NULL,
   check_id TEXT NOT NULL,
   part TEXT NOT NULL CHECK (part IN ('format', 'content')),
   value REAL NOT NULL CHECK (value BETWEEN 0 AND 1),
   detail TEXT NOT NULL DEFAULT '',
   faulty INTEGER NOT NULL DEFAULT 0 CHECK (faulty IN (0, 1)),
-  PRIMARY KEY (answer_key, check_hash)
+  PRIMARY KEY (job_id, answer_key, check_hash)
 ) WITHOUT ROWID;
