@@ -50,9 +50,10 @@ def read_json(path: Path) -> Any:
 
 
 def append_line(path: Path, document: Any, *, durable: bool = True) -> None:
-    """Append one JSON line in a single write; `durable` waits for the disk.
+    """Append one JSON line; `durable` waits for the disk.
 
-    A file whose last line is torn (a crash cut it) is ended with a newline first, so that the new line stays whole.
+    A file whose last line is torn (a crash cut it) is ended with a newline first, so that the new line stays whole. Raises
+    OSError when the disk does not take all of it.
     """
     line = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
@@ -60,7 +61,8 @@ def append_line(path: Path, document: Any, *, durable: bool = True) -> None:
         size = os.fstat(descriptor).st_size
         if size and os.pread(descriptor, 1, size - 1) != b"\n":
             line = b"\n" + line
-        os.write(descriptor, line)
+        while line:  # a disk that fills up takes a part without an error, and refuses the rest
+            line = line[os.write(descriptor, line) :]
         if durable:
             os.fsync(descriptor)
     finally:

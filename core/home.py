@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.errors import InputError
+
 
 @dataclass(frozen=True)
 class AttemptDir:
@@ -110,8 +112,21 @@ class Home:
         return cls(Path(data).expanduser().absolute() / "bakehouse")
 
     def create(self) -> Home:
-        """Make the folder (mode 0700) and the ones in it that everybody expects."""
-        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Make the folder and the ones in it that everybody expects, readable by their owner alone (mode 0700).
+
+        Raises `InputError` when it can't be made or belongs to somebody else.
+        """
+        try:
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self.root.stat().st_mode & 0o077:
+                self.root.chmod(0o700)
+        except OSError as error:
+            raise InputError(
+                f"this cannot be the home: {error.strerror}",
+                code="bad_home",
+                file=self.root,
+                remedy="set BAKEHOUSE_HOME to a folder of your own",
+            ) from error
         for folder in (self.runs, self.artefacts, self.inputs, self.cache):
             folder.mkdir(mode=0o700, exist_ok=True)
         return self

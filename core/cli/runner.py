@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from core.cli.common import by, clock, json_option, print_json
+from core.cli.common import clock, json_option, print_json
 from core.home import Home
 from core.queue.runner import runner_status
 
@@ -53,5 +53,5 @@ def stop(as_json: bool) -> None:
     """End it; what runs goes on, and nothing else starts until somebody asks for something."""
     from core.queue.request import stop_runner
 
-    stop_runner(Home.find(), by=by())
+    stop_runner(Home.find())
     print_json({"stopped": True}) if as_json else print("■ stopped: what runs goes on")

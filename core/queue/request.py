@@ -12,7 +12,7 @@ from core.errors import BakehouseError
 from core.home import Home
 from core.queue.daemon import start_runner
 from core.store.commands import CommandKind, get_command, insert_command
-from core.store.database import connect, open_database, runner_lives
+from core.store.database import open_database, runner_lives
 from core.store.jobs import get_job
 
 ANSWER_SECONDS = 10.0
@@ -27,6 +27,7 @@ def author(where: str) -> str:
 
 def ensure_runner(home: Home) -> None:
     """Start a runner where none lives; on a person's act, so a former `runner stop` is lifted."""
+    home.runner_stopped.unlink(missing_ok=True)
     if not runner_lives(home):
         start_runner(home, by_person=True)
 
@@ -49,25 +50,23 @@ def request(
         connection.close()
 
 
-def stop_runner(home: Home, *, by: str) -> None:
+def stop_runner(home: Home) -> None:
     """End the runner, and see that none starts until a person asks for something. Returns when it is gone.
 
-    Raises `BakehouseError` when it does not go.
+    A file asks, not a row: an older runner has to be stopped before the database is migrated. Raises `BakehouseError` when it
+    does not go.
     """
     home.create()
     home.runner_stopped.touch()
-    if not runner_lives(home):
-        return
-    # Not `open_database`: an older runner has to be stopped before the database is migrated.
-    connection = connect(home)
-    try:
-        insert_command(connection, "stop-runner", None, {}, by)
-    finally:
-        connection.close()
     deadline = time.monotonic() + ANSWER_SECONDS
     while runner_lives(home):
         if time.monotonic() > deadline:
-            raise no_answer()
+            raise BakehouseError(
+                f"the runner has not ended within {ANSWER_SECONDS:.0f} s",
+                code="runner_lives",
+                file=home.runner_log,
+                remedy="`bakehouse runner status` names its pid",
+            )
         time.sleep(POLL_SECONDS)
 
 

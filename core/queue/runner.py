@@ -13,6 +13,7 @@ import sqlite3
 import sys
 import threading
 import time
+import traceback
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
@@ -93,9 +94,8 @@ class Runner:
         self.lease_path = leases.lease_path(home, pci)
         self.watch = Watch(home, connection)
         self.ladder = StopLadder(settings.stop_grace_seconds)
-        self.since = time.time()
         self.told_to_leave = told_to_leave
-        self.stop_asked = False
+        self.trouble: str | None = None
         self.seen_version = 0
         self.idle_since: float | None = None
 
@@ -108,16 +108,13 @@ class Runner:
         return living > 0 or waiting
 
     def do_commands(self) -> None:
+        """Carry out what was asked, each to its end: a command that cannot be done must not stop the queue for ever."""
         for command in open_commands(self.connection):
             try:
-                if command.kind == "stop-runner":
-                    # One that was meant for a former runner has been fulfilled by its end.
-                    self.stop_asked = self.stop_asked or command.created_at >= self.since
-                    finish_command(self.connection, command.id)
-                else:
-                    carry_out(self.home, self.connection, command)
-            except BakehouseError as refused:
-                finish_command(self.connection, command.id, refused.message)
+                carry_out(self.home, self.connection, command)
+            except (BakehouseError, OSError) as error:
+                message = error.message if isinstance(error, BakehouseError) else f"it could not be done: {error}"
+                finish_command(self.connection, command.id, message)
 
     def press_stops(self) -> None:
         """Go on with the ladder of every job that was asked to stop."""
@@ -231,15 +228,27 @@ class Runner:
     def run(self) -> None:
         """Tick until it is told to end, or until there has been nothing to do and no console for a while."""
         self.idle_since = None
-        while not self.told_to_leave and not self.stop_asked:
+        while not self.told_to_leave and not self.home.runner_stopped.exists():
             self.seen_version = self.data_version()
-            if self.tick() or consoles_open(self.home):
+            if self.guarded_tick() or consoles_open(self.home):
                 self.idle_since = None
             elif self.idle_since is None:
                 self.idle_since = time.monotonic()
             elif time.monotonic() - self.idle_since > idle_seconds():
                 return
             time.sleep(TICK_SECONDS)
+
+    def guarded_tick(self) -> bool:
+        """One round; a disk that is full or a file that cannot be read is told once, and tried again."""
+        try:
+            busy = self.tick()
+        except (OSError, sqlite3.OperationalError) as error:
+            if repr(error) != self.trouble:
+                traceback.print_exc()
+                self.trouble = repr(error)
+            return True
+        self.trouble = None
+        return busy
 
 
 def idle_seconds() -> float:
@@ -299,8 +308,10 @@ def sign(lock: int) -> None:
 
 
 def main(home: Home) -> int:
-    """Be the home's runner, or leave at once when there is one."""
+    """Be the home's runner, or leave at once when there is one, or when a person stopped it."""
     home.create()
+    if home.runner_stopped.exists():
+        return 0
     lock = os.open(home.runner_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     if not take_lock(lock):
         return 0
@@ -320,7 +331,7 @@ def main(home: Home) -> int:
     while True:
         runner.run()
         fcntl.flock(lock, fcntl.LOCK_UN)
-        if told_to_leave or runner.stop_asked:
+        if told_to_leave or home.runner_stopped.exists():
             break
         # Whoever asked for something while the lock was still held saw a living runner and started none.
         if not (runner.news() or consoles_open(home)) or not take_lock(lock):

@@ -12,9 +12,8 @@ from core.errors import BakehouseError
 from core.queue.request import stop_runner
 from core.queue.runner import runner_status
 from core.store import database
-from core.store.commands import insert_command
 from core.store.database import open_database
-from tests.support.queueing import AUTHOR, Queue, alive, wait_until
+from tests.support.queueing import Queue, alive, wait_until
 
 
 def test_jobs_go_on_and_no_shim_starts_a_runner_until_a_person_asks(queue: Queue) -> None:
@@ -22,7 +21,7 @@ def test_jobs_go_on_and_no_shim_starts_a_runner_until_a_person_asks(queue: Queue
     queue.wait_for_step(job, 2)
     process, shim = queue.process(job), queue.shim_pid(job)
 
-    stop_runner(queue.home, by=AUTHOR)
+    stop_runner(queue.home)
 
     status = runner_status(queue.home)
     assert (status.alive, status.stopped) == (False, True)
@@ -41,7 +40,7 @@ def test_jobs_go_on_and_no_shim_starts_a_runner_until_a_person_asks(queue: Queue
 def test_a_command_of_a_person_starts_a_stopped_runner(queue: Queue) -> None:
     job = queue.submit("steps=400 pause=0.03")
     queue.wait_for_step(job, 2)
-    stop_runner(queue.home, by=AUTHOR)
+    stop_runner(queue.home)
 
     queue.ask("cancel", job)
 
@@ -49,9 +48,7 @@ def test_a_command_of_a_person_starts_a_stopped_runner(queue: Queue) -> None:
 
 
 def test_stopping_where_no_runner_lives_does_not_end_the_next_one(queue: Queue) -> None:
-    stop_runner(queue.home, by=AUTHOR)
-    with queue.database() as connection:
-        insert_command(connection, "stop-runner", None, {}, AUTHOR)  # what a runner killed at that moment leaves
+    stop_runner(queue.home)
 
     job = queue.submit("steps=3")
 
@@ -59,8 +56,28 @@ def test_stopping_where_no_runner_lives_does_not_end_the_next_one(queue: Queue) 
     assert queue.runner_alive()
 
 
-def test_a_runner_ends_on_sigterm_within_a_second(queue: Queue) -> None:
+def test_a_runner_that_has_only_just_begun_can_be_stopped(queue: Queue) -> None:
+    for _ in range(3):
+        queue.start_runner()
+        wait_until(queue.runner_alive, what="its lock")
+        stop_runner(queue.home)
+        assert not queue.runner_alive()
 
+
+def test_a_command_that_cannot_be_done_is_answered_and_the_runner_lives_on(queue: Queue) -> None:
+    job, second = queue.submit("steps=40 pause=0.05"), queue.submit("steps=2")
+    queue.wait_for_step(job, 2)
+    runner = queue.runner_pid()
+    queue.attempt(job).stop_request.mkdir()  # the request's file cannot be written
+
+    with pytest.raises(BakehouseError, match="it could not be done"):
+        queue.ask("cancel", job)
+
+    queue.wait_for(second, "done")
+    assert queue.runner_pid() == runner
+
+
+def test_a_runner_ends_on_sigterm_within_a_second(queue: Queue) -> None:
     queue.start_runner()
     os.kill(queue.runner_pid(), signal.SIGTERM)
     began = time.monotonic()
@@ -80,7 +97,7 @@ def test_a_newer_version_refuses_to_migrate_under_an_older_runner_and_can_end_it
     assert refused.value.code == "older_runner"
     assert "runner stop" in (refused.value.remedy or "")
 
-    stop_runner(queue.home, by=AUTHOR)
+    stop_runner(queue.home)
     connection = open_database(queue.home)
     assert database.schema_version(connection) == 2
     connection.close()
