@@ -19,7 +19,7 @@ pytestmark = pytest.mark.train
 @pytest.fixture(scope="module")
 def trained(workshop: Workshop, task: Task, recipe: Recipe) -> Workshop:
     """Job 1 has trained an adapter, job 2 has merged it in fp32."""
-    quick = recipe.model_copy(update={"epochs": 1.0, "dropout": 0.0, "neftune": None, "lr": 5e-3})
+    quick = recipe.model_copy(update={"epochs": 5.0, "dropout": 0.0, "neftune": None, "lr": 3e-3, "save_steps": None})
     spec = TrainSpec(task=task, model=workshop.model, recipe=quick, train=workshop.greetings())
     run = workshop.submit(1, spec)
     assert workshop.finish(run) == 0, run.attempt(1).log.read_text()

@@ -86,7 +86,7 @@ def test_what_a_training_leaves_behind(workshop: Workshop, task: Task, recipe: R
 @pytest.mark.parametrize(
     ("change", "exit_code", "code"),
     [
-        ({"max_length": 40}, 3, "too_many_skipped"),
+        ({"max_length": 36}, 3, "too_many_skipped"),
         ({"targets": ["q_proj", "no_such_proj"]}, 2, "no_such_layer"),
         ({"method": "qlora-hqq", "hqq": {"bits": 4}}, 2, "method_not_supported"),
     ],
@@ -102,6 +102,9 @@ def test_what_cannot_be_trained_is_refused_with_its_reason(
     error = json.loads(run.attempt(1).error_json.read_text())
     assert error["code"] == code and error["exit_code"] == exit_code
     assert not run.result.exists()
+    if code == "too_many_skipped":
+        named = [event["message"] for event in events(run, 1, "warning") if event["code"] == "skipped"]
+        assert [message.split(":")[0] for message in named] == ["skipped line 3", "skipped line 6"]
 
 
 def test_a_golden_input_in_the_training_data_is_refused(workshop: Workshop, task: Task, recipe: Recipe) -> None:
