@@ -142,10 +142,15 @@ def wait(job: subprocess.Popen[bytes], home: Home) -> dict[str, Any]:
         if now >= next_check:
             next_check = now + RUNNER_CHECK_SECONDS
             missing_since = None if runner_lives(home) else missing_since or now
-            if missing_since is not None and now - missing_since >= RUNNER_MISSING_SECONDS:
+            if missing_since is not None and now - missing_since >= runner_missing_seconds():
                 see_to_a_runner(home)
                 missing_since = None
         time.sleep(POLL_SECONDS)
+
+
+def runner_missing_seconds() -> float:
+    """How long the home may be without a runner; `BAKEHOUSE_RUNNER_MISSING_SECONDS` shortens it in tests."""
+    return float(os.environ.get("BAKEHOUSE_RUNNER_MISSING_SECONDS") or RUNNER_MISSING_SECONDS)
 
 
 def runner_lives(home: Home) -> bool:

@@ -26,16 +26,19 @@ def test_a_killed_runner_changes_nothing_for_the_job_and_the_next_one_starts_by_
     assert queue.runner_pid() != killed
 
 
-def test_a_shim_starts_a_runner_after_ten_seconds_without_one(queue: Queue) -> None:
-    job, light = queue.submit("steps=200 pause=0.1"), queue.submit("steps=3", needs=())
+def test_a_shim_starts_a_runner_when_there_is_none_for_a_while_and_its_job_goes_on(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BAKEHOUSE_RUNNER_MISSING_SECONDS", "1")
+    job, second = queue.submit("steps=400 pause=0.03"), queue.submit("steps=3")
     queue.wait_for_step(job, 2)
     killed = queue.kill_runner()
 
-    wait_until(queue.runner_alive, seconds=14, what="the shim's runner")
+    wait_until(queue.runner_alive, seconds=5, what="the shim's runner")
 
     assert queue.runner_pid() != killed
     assert queue.job(job).state == "running"
-    queue.wait_for_reason(light, f"held by {job}")
+    queue.wait_for_reason(second, f"held by {job}")
 
 
 def test_a_job_whose_shim_is_killed_is_orphaned_and_ends_done_by_its_result(queue: Queue) -> None:

@@ -232,7 +232,7 @@ def test_a_job_submitted_while_the_runner_leaves_is_not_left_lying(
 ) -> None:
     """Each one comes a little later after the former, so that some hit the moment in which an idle runner leaves."""
     monkeypatch.setenv("BAKEHOUSE_RUNNER_IDLE_SECONDS", "0.05")
-    for number in range(8):
+    for number in range(6):
         job = queue.submit("steps=1 pause=0")
         queue.wait_for(job, "done", seconds=6)
         time.sleep(0.15 + number * 0.03)

@@ -323,7 +323,7 @@ def test_a_lease_lasts_as_long_as_a_process_that_inherited_it(tmp_path: Path) ->
 def test_a_shim_outlives_that_no_runner_can_be_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = Home(tmp_path / "home").create()
     home.runner_log.mkdir()  # so that opening it fails, as on a full or broken disk
-    monkeypatch.setattr(shim, "RUNNER_MISSING_SECONDS", 0.0)
+    monkeypatch.setenv("BAKEHOUSE_RUNNER_MISSING_SECONDS", "0.01")
     job = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(0.3); raise SystemExit(4)"])
     usage = shim.wait(job, home)
     assert job.returncode == 4
@@ -333,7 +333,7 @@ def test_a_shim_outlives_that_no_runner_can_be_started(tmp_path: Path, monkeypat
 def test_a_shim_starts_no_runner_that_a_person_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = Home(tmp_path / "home").create()
     home.runner_stopped.touch()
-    monkeypatch.setattr(shim, "RUNNER_MISSING_SECONDS", 0.0)
+    monkeypatch.setenv("BAKEHOUSE_RUNNER_MISSING_SECONDS", "0.01")
     shim.wait(subprocess.Popen(["true"]), home)
     shim.see_to_a_runner(home)
     assert not home.runner_log.exists()
