@@ -22,7 +22,9 @@ def build_board(connection: sqlite3.Connection, home: Home, row: BakeoffRow) -> 
     try:
         found = stored_leaderboard(home, connection, row.job_id)
     except (BakehouseError, OSError) as error:
-        return Board(row.job_id, row.task, row.project_id, row.state, row.time, problem=str(error))
+        # The path is long and of no use here: the message alone says what is missing.
+        problem = error.message if isinstance(error, BakehouseError) else str(error)
+        return Board(row.job_id, row.task, row.project_id, row.state, row.time, problem=problem)
     return Board(
         job_id=row.job_id,
         task=row.task,

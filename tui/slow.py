@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import BakehouseError
 from core.home import Home
-from core.store.jobs import ACTIVE
 from tui.snapshot import Board, TaskLine
 
 if TYPE_CHECKING:
@@ -108,8 +107,7 @@ class SlowReader(threading.Thread):
             raise wrong[0]
 
     def _read_boards(self) -> None:
-        """The newest leaderboard of each task, those that grow, and those asked for; each is computed again only when it has
-        further answers."""
+        """The newest leaderboard of each task and those asked for, each computed once."""
         from core.store.database import open_database
         from core.store.results import list_bakeoffs
         from tui.boards import build_board
@@ -120,10 +118,10 @@ class SlowReader(threading.Thread):
         try:
             for row in list_bakeoffs(connection):
                 owner = (row.project_id, row.task)
-                if not row.answers or (row.state not in ACTIVE and owner in settled and row.job_id not in self._wanted):
+                # Answers are scored at the end: before that there is nothing to rank.
+                if row.state != "done" or (owner in settled and row.job_id not in self._wanted):
                     continue
-                if row.state == "done":
-                    settled.add(owner)
+                settled.add(owner)
                 key = (row.job_id, row.answers, row.state)
                 boards[key] = self._boards.get(key) or build_board(connection, self.home, row)
         finally:

@@ -50,6 +50,9 @@ def candidate_line(board: Board, candidate: Candidate, width: int, name: int, sc
 
 def board_rows(board: Board, width: int, height: int, now: float) -> list[Line]:
     """One task: a heading with its scale, the candidates, the comparison that matters."""
+    if board.problem:
+        head = Line(safe(board.task), "bold").add(f"  bake-off {board.job_id}", "dim")
+        return [head, *(Line(row, "bad") for row in wrapped(safe(board.problem), width))][:height]
     start = scale_start(board.candidates)
     name = min(26, max(18, width - 31)) if width < 80 else min(40, width // 3)
     scale = width - name - 7
@@ -69,11 +72,8 @@ def board_rows(board: Board, width: int, height: int, now: float) -> list[Line]:
         if len(lines) > free:
             rows[-1] = Line(" ".join(lines[free - 1 :]), "dim").cut(width)
     day = when(board.time, now)
-    if board.state in {"running", "stopping"}:
-        rows[0] = rows[0].cut(width)
-        rows.insert(1, Line("so far: it still runs", "busy"))
-    elif ":" not in day:
-        rows[0].right(Line(day, "dim"), width) if rows[0].width + len(day) < width else None
+    if ":" not in day and rows[0].width + len(day) < width:
+        rows[0].right(Line(day, "dim"), width)
     return rows
 
 
@@ -87,10 +87,9 @@ class BakeoffPane(Pane):
 
     @property
     def boards(self) -> list[Board]:
-        """The newest leaderboard of each task, newest first; those that still run come first."""
-        running = [board for board in self.snapshot.boards or () if board.state != "done" and board.candidates]
+        """The newest leaderboard of each task, newest first; behind them those that cannot be built."""
         done = sorted(newest_boards(self.snapshot).values(), key=lambda board: -board.job_id)
-        return running + done
+        return done + [board for board in self.snapshot.boards or () if board.problem]
 
     @property
     def selected(self) -> Board | None:

@@ -275,26 +275,29 @@ class Dashboard(JobKeys, CommandScreen):
     # Jobs
 
     def action_open(self) -> None:
-        board = self.query_one(BakeoffPane).selected
         job = self.job
-        if self.pane_number == 3 and job is not None and job.kind == "bakeoff" and job.state == "done":
-            board = self.snapshot.board(job.id)
-        elif self.pane_number not in (1, 4):
-            board = None
+        board = self.query_one(BakeoffPane).selected if self.pane_number in (1, 4) else None
         if board is not None:
-            from tui.screens.results import Results
-
-            self.app.push_screen(Results(board.job_id))
+            self._open_results(board.job_id)
+        elif job is not None and job.kind == "bakeoff" and job.state == "done":
+            self._open_results(job.id)
         elif job is not None:
-            from tui.screens.job import JobScreen
+            self._open_job(job.id)
 
-            self.app.push_screen(JobScreen(job.id))
+    def _open_results(self, job_id: int) -> None:
+        from tui.screens.results import Results
+
+        self.app.slow.want(job_id)
+        self.app.push_screen(Results(job_id))
+
+    def _open_job(self, job_id: int) -> None:
+        from tui.screens.job import JobScreen
+
+        self.app.push_screen(JobScreen(job_id))
 
     def on_detail_strip_opened(self) -> None:
         if self.job is not None:
-            from tui.screens.job import JobScreen
-
-            self.app.push_screen(JobScreen(self.job.id))
+            self._open_job(self.job.id)
 
     def finished(self, outcome: actions.Outcome) -> None:
         """What was queued here is selected as soon as it is read."""

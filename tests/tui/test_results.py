@@ -1,0 +1,173 @@
+"""A bake-off in full: real answers, really scored, out of a real home."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from core.bakeoff.answers import Answer, answer_key, append_answer, read_answers
+from core.bakeoff.scoring import score_answers
+from core.config.project import shipped
+from core.files import append_line
+from core.home import Home
+from core.queue.inputs import keep_document
+from core.queue.spec import BakeoffSpec, CandidateSpec, JobFile
+from core.store.database import open_database, transaction
+from core.store.jobs import change_state, insert_job
+from core.store.results import import_answers, import_scores
+from tests.tui.conftest import text_of
+from tests.tui.test_live import shown
+from tui.app import ConsoleApp
+from tui.screens.results import Results
+
+RIGHT = """### {note} — {verdict} (4.0/5)
+| Criterion | Score | Reason |
+|---|---|---|
+| Clarity | 4 | Plain |
+| Order | 4 | In turn |
+| Detail | 4 | Times |
+| Evidence | 4 | Seen |
+| Use | 4 | Again |
+
+SUMMARY: 1 note, 1 pass, 0 fail"""
+NASTY = "Sure! \x1b[2J[bold]Here[/] is my verdict\x07"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """A finished bake-off of the shipped judge task: one candidate keeps the form, one greets and rambles."""
+    home = Home(tmp_path / "home").create()
+    project = shipped()
+    task, model = project.task("judge"), project.model("SmolLM2-135M")
+    inputs = list(project.golden(task).inputs)
+    golden = keep_document(home, [item.model_dump(mode="json") for item in inputs], "judge.golden.json", "test")
+    candidates = [
+        CandidateSpec(name="small base", form="base", model=model),
+        CandidateSpec(name="small tuned", form="adapter", model=model, path=str(tmp_path)),
+    ]
+    with contextlib.closing(open_database(home)) as connection:
+        with transaction(connection):
+            job_id = insert_job(
+                connection,
+                kind="bakeoff",
+                title="bake-off judge, 2 models",
+                project_id=project.id,
+                task="judge",
+                lane="card",
+                host_memory_bytes=0,
+                on_restart="hold",
+                needs=[],
+                author="tester",
+            )
+        run = home.run_dir(job_id)
+        run.path.mkdir(parents=True)
+        spec = BakeoffSpec(task=task, golden=golden, candidates=candidates, incumbent="small base", repeats=2)
+        JobFile(
+            id=job_id,
+            title="bake-off judge, 2 models",
+            project_id=project.id,
+            project_root=str(project.root),
+            home=str(home.root),
+            artefacts=str(home.artefacts),
+            python="python",
+            author="tester",
+            submitted_at=time.time(),
+            lane="card",
+            host_memory_bytes=0,
+            needs=[],
+            spec=spec,
+        ).save(run)
+        for candidate in ("small base", "small tuned"):
+            for item in inputs:
+                for repeat in range(2):
+                    expected = json.loads(json.dumps(item.expect))
+                    note = (expected.get("note") or ["untitled"])[0] if isinstance(expected.get("note"), list) else "x"
+                    text = RIGHT.format(note=note, verdict="PASS") if candidate == "small tuned" else NASTY
+                    append_answer(run.answers, answer(candidate, item.id, repeat, text))
+        for score in score_answers(task, inputs, read_answers(run.answers), 1.0):
+            append_line(run.scores, score.to_json(), durable=False)
+        with transaction(connection):
+            import_answers(connection, job_id, run)
+            import_scores(connection, job_id, run)
+        for state in ("ready", "starting", "running", "done"):
+            with transaction(connection):
+                attempt = {"attempt": 1} if state == "starting" else {}
+                change_state(connection, job_id, state, "a test", "tester", **attempt)  # type: ignore[arg-type]
+    return home
+
+
+def answer(candidate: str, input_id: str, repeat: int, text: str) -> Answer:
+    return Answer(
+        key=answer_key(weights=candidate, prompt_sha256="0", sampling={}, seed=0, repeat=repeat, input_id=input_id),
+        candidate=candidate,
+        task="judge",
+        input_id=input_id,
+        repeat=repeat,
+        seed=0,
+        text=text,
+        thinking=None,
+        finish="stop",
+        fault=None,
+        prompt_tokens=10,
+        completion_tokens=20,
+        characters=len(text),
+        seconds=1.5,
+        batch_size=4,
+        tokens_per_second=13.3,
+        prompt_sha256="0",
+        time=time.time(),
+    )
+
+
+async def test_the_leaderboard_the_checks_and_the_answers(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The runner is not what this is about.
+    monkeypatch.setattr("tui.slow.SlowReader._start_runner", lambda self: None)
+    app = ConsoleApp(home, shipped)
+    app.feed.start()
+    try:
+        async with app.run_test(size=(140, 44)) as pilot:
+            await shown(pilot, lambda: "> small tuned" in text_of(pilot, "#bakeoff"), "the leaderboard")
+            pane = text_of(pilot, "#bakeoff")
+            assert "judge  13 inputs × 2" in pane and "small tuned" in pane and " over small base" in pane
+            assert "small tuned" in text_of(pilot, "#fleet")
+            await pilot.press("enter")
+            assert isinstance(pilot.app.screen, Results)
+            await shown(pilot, lambda: "Criterion" in text_of(pilot, "#answers"), "the answers")
+            table = text_of(pilot, "#table").splitlines()
+            assert "to small base" in table[1]
+            assert "> small tuned" in table[2] and "small base" in table[3]
+            checks = text_of(pilot, "#checks")
+            assert "heading" in checks and "▪▪" in checks and "content" in checks
+            await pilot.press("j")
+            assert "×××××××××××××" in text_of(pilot, "#checks")
+            assert "text before the heading" in text_of(pilot, "#checks")
+            answers = text_of(pilot, "#answers")
+            assert "Sure! [bold]Here[/] is my verdict" in answers and "\x1b" not in answers
+            assert "‹ 1 of 13 ›" in answers and "0/8 checks" in answers
+            await pilot.press("n")
+            assert "‹ 2 of 13 ›" in text_of(pilot, "#answers")
+            await pilot.press("p", "p")
+            assert "‹ 13 of 13 ›" in text_of(pilot, "#answers")
+    finally:
+        app.feed.stop()
+        app.slow.stop()
+
+
+async def test_a_bakeoff_whose_inputs_are_gone_says_so(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tui.slow.SlowReader._start_runner", lambda self: None)
+    for copy in home.inputs.glob("*/*"):
+        copy.unlink()
+    app = ConsoleApp(home, shipped)
+    app.feed.start()
+    try:
+        async with app.run_test(size=(120, 40)) as pilot:
+            await shown(pilot, lambda: app.snapshot.boards, "the boards")
+            await shown(pilot, lambda: "judge  bake-off 1" in text_of(pilot, "#bakeoff"), "which")
+            assert "golden inputs" in " ".join(text_of(pilot, "#bakeoff").replace("│", " ").split())
+    finally:
+        app.feed.stop()
+        app.slow.stop()
