@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
-from core.cli.common import by, find_project, job_line, json_option, opened, print_json, project_option
-from core.cli.follow import wait_and_exit
+from core.cli.common import by, find_project, json_option, project_option
+from core.cli.results import leaderboard_of
+from core.cli.submitted import submitted
 from core.home import Home
 
 
@@ -38,16 +38,4 @@ def bakeoff(
 
     home = Home.find()
     job = submit_bakeoff(home, find_project(project), task, list(candidates), repeats, incumbent, author=by())
-    if not wait:
-        if as_json:
-            print_json({"job": job.to_json()})
-        else:
-            print(job_line(job))
-        return
-    from core.cli.results import show_leaderboard
-
-    with opened(home) as connection:
-        code = wait_and_exit(home, connection, [job.id])
-        if code == 0:
-            show_leaderboard(home, connection, job.id, as_json=as_json)
-        sys.exit(code)
+    submitted(home, job, wait=wait, as_json=as_json, show=leaderboard_of(home, as_json=as_json))

@@ -17,6 +17,7 @@ from core.home import Home
 from core.queue.request import author
 from core.store.database import open_database
 from core.store.jobs import JobRow
+from core.text import printable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -121,4 +122,4 @@ def state_in_words(job: JobRow) -> str:
 
 def job_line(job: JobRow) -> str:
     sign = "‖" if job.held else SIGNS[job.state]
-    return f"{sign} {job.id:>4}  {job.title:<40} {state_in_words(job)}"
+    return printable(f"{sign} {job.id:>4}  {job.title:<40} {state_in_words(job)}")

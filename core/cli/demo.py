@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from core.cli.common import by, job_line, json_option, opened, print_json
+from core.cli.common import by, json_option
 from core.home import Home
 
 
@@ -26,18 +26,12 @@ def demo(headless: bool, as_json: bool) -> None:
     train, bakeoff = submit_demo(home, shipped(), author=by())
     if not headless and not as_json and sys.stdin.isatty() and sys.stdout.isatty():
         from core.cli.console import open_console
+        from core.cli.submitted import warn_of_logout
 
+        warn_of_logout()
         open_console(None, select=train.id)
         return
-    from core.cli.follow import wait_and_exit
-    from core.cli.results import show_leaderboard
+    from core.cli.results import leaderboard_of
+    from core.cli.submitted import submitted
 
-    with opened(home) as connection:
-        code = wait_and_exit(home, connection, [*train.needs, train.id, bakeoff.id])
-        if code == 0:
-            show_leaderboard(home, connection, bakeoff.id, as_json=as_json)
-        elif as_json:
-            print_json({"jobs": [train.id, bakeoff.id]})
-        else:
-            print(job_line(train), job_line(bakeoff), sep="\n", file=sys.stderr)
-        sys.exit(code)
+    submitted(home, bakeoff, wait=True, as_json=as_json, show=leaderboard_of(home, as_json=as_json))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
-from core.cli.common import by, find_project, job_line, json_option, opened, print_json, project_option
-from core.cli.follow import wait_and_exit
+from core.cli.common import by, find_project, json_option, project_option
+from core.cli.submitted import submitted
 from core.home import Home
 
 
@@ -23,10 +22,4 @@ def export(job_id: int, wait: bool, project: Path | None, as_json: bool) -> None
 
     home = Home.find()
     job = submit_merge(home, find_project(project), job_id, author=by())
-    if as_json:
-        print_json({"job": job.to_json()})
-    else:
-        print(job_line(job))
-    if wait:
-        with opened(home) as connection:
-            sys.exit(wait_and_exit(home, connection, [job.id]))
+    submitted(home, job, wait=wait, as_json=as_json)

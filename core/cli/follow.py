@@ -12,6 +12,7 @@ from core.home import Home
 from core.queue.request import ensure_runner
 from core.store.attempts import list_attempts
 from core.store.jobs import ENDED, JobRow, get_job
+from core.text import printable
 
 POLL_SECONDS = 0.2
 QUIET_SECONDS = 15.0
@@ -39,12 +40,6 @@ class LogTail:
             *whole, self.rest = (self.rest + new).split(b"\n")
             found += [printable(line.decode(errors="replace")) for line in whole]
         return found
-
-
-def printable(line: str) -> str:
-    """A line as text: what could move the cursor or speak to the terminal is left out."""
-    line = line.rpartition("\r")[2] if "\r" in line.rstrip("\r") else line.rstrip("\r")
-    return "".join(character for character in line if character == "\t" or character.isprintable())
 
 
 def follow(home: Home, connection: sqlite3.Connection, job_ids: list[int], out: TextIO | None = None) -> list[JobRow]:
@@ -92,13 +87,25 @@ def exit_code(connection: sqlite3.Connection, jobs: list[JobRow]) -> int:
     return code if code in {2, 3} else 1
 
 
-def wait_and_exit(home: Home, connection: sqlite3.Connection, job_ids: list[int]) -> int:
-    """`--wait`: follow, then the exit code. An interrupted wait leaves the jobs as they are and exits with 130."""
+def with_needs(connection: sqlite3.Connection, job_ids: list[int]) -> list[int]:
+    """The jobs and every job they still wait for, directly or not, oldest first."""
+    found: set[int] = set()
+    ahead = list(job_ids)
+    while ahead:
+        job = get_job(connection, ahead.pop())
+        if job.id not in found and (job.state != "done" or job.id in job_ids):
+            found.add(job.id)
+            ahead += job.needs
+    return sorted(found)
+
+
+def follow_to_the_end(home: Home, connection: sqlite3.Connection, job_ids: list[int]) -> list[JobRow] | None:
+    """`--wait`: follow jobs and what they wait for. None when the waiting was interrupted; the jobs go on then."""
     started = time.monotonic()
     try:
-        jobs = follow(home, connection, job_ids)
+        jobs = follow(home, connection, with_needs(connection, job_ids))
     except KeyboardInterrupt:
         print("left running: `bakehouse queue list` shows them", file=sys.stderr)
-        return 130
+        return None
     print(f"after {seconds_in_words(time.monotonic() - started)}", file=sys.stderr)
-    return exit_code(connection, jobs)
+    return jobs

@@ -8,9 +8,10 @@ import time
 import click
 
 from core.cli.common import json_option, opened, print_json
-from core.cli.follow import printable
+from core.errors import NotFoundError
 from core.home import AttemptDir, Home
 from core.store.jobs import ENDED, get_job
+from core.text import printable
 
 
 @click.command(epilog="Example: bakehouse logs 2 --follow")
@@ -24,6 +25,10 @@ def logs(job_id: int, attempt: int | None, lines: int, follow: bool, as_json: bo
     home = Home.find()
     with opened(home) as connection:
         job = get_job(connection, job_id)
+        if attempt is not None and not 1 <= attempt <= job.attempt:
+            raise NotFoundError(
+                f"job {job_id} has no attempt {attempt}", code="no_attempt", remedy=f"it had {job.attempt}"
+            )
         chosen = home.run_dir(job_id).attempt(attempt or max(1, job.attempt))
         text, offset = tail(chosen, lines)
         if as_json:
@@ -35,7 +40,7 @@ def logs(job_id: int, attempt: int | None, lines: int, follow: bool, as_json: bo
             print(printable(line))
         while follow:
             ended = get_job(connection, job_id).state in ENDED
-            new, offset = since(chosen, offset)
+            new, offset = since(chosen, offset, whole_lines=not ended)
             for line in new:
                 print(printable(line), flush=True)
             if ended and not new:
@@ -59,15 +64,14 @@ def tail(attempt: AttemptDir, lines: int) -> tuple[list[str], int]:
     return block.decode(errors="replace").splitlines()[-lines:] if lines > 0 else [], end
 
 
-def since(attempt: AttemptDir, offset: int) -> tuple[list[str], int]:
-    """The whole lines behind an offset, and the offset behind them."""
+def since(attempt: AttemptDir, offset: int, *, whole_lines: bool) -> tuple[list[str], int]:
+    """The lines behind an offset, and the offset behind them; a last one without its newline only when nothing follows."""
     try:
         with attempt.log.open("rb") as file:
             file.seek(offset)
             block = file.read(1_000_000)
     except FileNotFoundError:
         return [], offset
-    whole = block.rpartition(b"\n")[0]
-    if not whole and not block.startswith(b"\n"):
-        return [], offset
-    return whole.decode(errors="replace").split("\n"), offset + len(whole) + 1
+    if whole_lines:
+        block = block[: block.rfind(b"\n") + 1]
+    return block.decode(errors="replace").splitlines(), offset + len(block)

@@ -113,3 +113,6 @@ def main(arguments: list[str] | None = None) -> Any:
         # The reader of our output left (`| head`): nothing more can be said, and nothing is wrong.
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        report(BakehouseError(error.strerror or str(error), code="os_error", file=error.filename), as_json)
+        sys.exit(1)

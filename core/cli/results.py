@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from core.cli.common import clock, json_option, opened, print_json
-from core.cli.follow import printable
+from core.cli.submitted import Show
+from core.errors import NotFoundError
 from core.home import Home
 from core.store.results import bakeoff_answers, list_bakeoffs
+from core.text import printable
 
 if TYPE_CHECKING:
     from core.config.task import Task
@@ -31,6 +33,8 @@ def results(
     home = Home.find()
     with opened(home) as connection:
         if job_id is None:
+            if rescore or answers:
+                raise click.UsageError("which bake-off? `bakehouse results` lists them")
             show_list(connection, as_json)
         elif answers:
             show_answers(connection, job_id, input_id, candidate, as_json)
@@ -40,7 +44,8 @@ def results(
                 from core.bakeoff.stored import rescore as score_again
 
                 task = score_again(home, connection, job_id)
-            show_leaderboard(home, connection, job_id, as_json=as_json, task=task)
+            board = leaderboard(home, connection, job_id, as_json=as_json, task=task)
+            print_json({"job": job_id, **board}) if isinstance(board, dict) else print(board)
 
 
 def show_list(connection: sqlite3.Connection, as_json: bool) -> None:
@@ -54,27 +59,40 @@ def show_list(connection: sqlite3.Connection, as_json: bool) -> None:
         print("no bake-off yet: `bakehouse bakeoff TASK MODEL MODEL …` makes one")
 
 
-def show_leaderboard(
+def leaderboard(
     home: Home, connection: sqlite3.Connection, job_id: int, *, as_json: bool, task: Task | None = None
-) -> None:
-    """Print who is better, and how sure that is; under the task as it was submitted, or under `task`."""
+) -> dict[str, Any] | str:
+    """Who is better, and how sure that is, as a document or as text; under the task as it was submitted, or `task`."""
     from core.bakeoff.stored import stored_leaderboard
 
     board = stored_leaderboard(home, connection, job_id, task)
     if as_json:
-        print_json({"job": job_id, "leaderboard": board.to_json()})
-        return
+        return {"leaderboard": board.to_json()}
     from core.bakeoff.report import render_text
 
-    print(render_text(board, width=min(120, shutil.get_terminal_size((100, 40)).columns)))
+    return render_text(board, width=min(120, shutil.get_terminal_size((100, 40)).columns))
+
+
+def leaderboard_of(home: Home, *, as_json: bool) -> Show:
+    """What a finished bake-off came to, for `submitted`."""
+    return lambda connection, job: leaderboard(home, connection, job.id, as_json=as_json)
 
 
 def show_answers(
     connection: sqlite3.Connection, job_id: int, input_id: str | None, candidate: str | None, as_json: bool
 ) -> None:
+    every = bakeoff_answers(connection, job_id)
+    for named, key in ((input_id, "input_id"), (candidate, "candidate")):
+        known = sorted({answer[key] for answer in every})
+        if named is not None and named not in known:
+            raise NotFoundError(
+                f"no answers of the {key.removesuffix('_id')} `{named}`",
+                code="no_answers",
+                remedy=f"there are: {', '.join(known) or 'none yet'}",
+            )
     found = [
         answer
-        for answer in bakeoff_answers(connection, job_id)
+        for answer in every
         if input_id in {None, answer["input_id"]} and candidate in {None, answer["candidate"]}
     ]
     if as_json:

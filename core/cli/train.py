@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import sys
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import click
 
-from core.cli.common import by, find_project, job_line, json_option, opened, print_json, project_option
-from core.cli.follow import wait_and_exit
+from core.cli.common import by, find_project, json_option, project_option
+from core.cli.submitted import submitted
 from core.home import Home
+from core.store.jobs import JobRow
 
 
 def assignments(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
@@ -54,19 +55,15 @@ def train(
     as_json: bool,
 ) -> None:
     """Queue the training of an adapter for TASK and return; --wait follows it."""
-    from core.queue.protection import choose_protection
     from core.queue.submit import submit_train
 
     named = {"rank": rank, "max_length": max_length, "epochs": epochs}
     overrides |= {key: value for key, value in named.items() if value is not None}
     home = Home.find()
     job = submit_train(home, find_project(project), task, model, recipe, overrides, after, author=by())
-    if warning := choose_protection().warning:
-        print(f"▲ {warning}", file=sys.stderr)
-    if as_json:
-        print_json({"job": job.to_json()})
-    else:
-        print(job_line(job))
-    if wait:
-        with opened(home) as connection:
-            sys.exit(wait_and_exit(home, connection, [job.id]))
+
+    def next_step(connection: sqlite3.Connection, ended: JobRow) -> dict[str, Any] | str:
+        command = f"bakehouse bakeoff {task} {model} job:{ended.id} --wait"
+        return {"next": command} if as_json else f"next: {command}"
+
+    submitted(home, job, wait=wait, as_json=as_json, show=next_step)

@@ -31,20 +31,27 @@ def check_model_files(entry: ModelEntry) -> None:
     if entry.path is None:
         return
     path = Path(entry.path)
-    if path.suffix == ".gguf":
-        check_gguf(path)
-        return
+    try:
+        check_gguf(path) if path.suffix == ".gguf" else check_folder(path, entry.name)
+    except OSError as error:
+        raise InputError(
+            f"cannot be read: {error.strerror}", code="bad_model", file=error.filename or path, key=entry.name
+        ) from error
+
+
+def check_folder(path: Path, name: str) -> None:
+    """A model folder has a configuration and whole safetensors."""
     if not path.is_dir():
-        raise InputError("no such model folder or GGUF file", code="no_model", file=path, key=entry.name)
+        raise InputError("no such model folder or GGUF file", code="no_model", file=path, key=name)
     if not (path / "config.json").is_file():
-        raise InputError("no config.json: this is no model folder", code="no_model", file=path, key=entry.name)
+        raise InputError("no config.json: this is no model folder", code="no_model", file=path, key=name)
     weights = sorted(path.glob("*.safetensors"))
     if not weights:
         raise InputError(
             "no .safetensors file in it",
             code="unsafe_model" if any(path.glob("*.bin")) else "no_model",
             file=path,
-            key=entry.name,
+            key=name,
             remedy="weights are read as safetensors or GGUF only; convert it first",
         )
     for file in weights:

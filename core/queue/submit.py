@@ -15,7 +15,7 @@ from core.config.yaml import Marked
 from core.data.examples import find_leaks, load_examples
 from core.errors import GateError, InputError
 from core.home import Home
-from core.queue.candidates import parse_candidates
+from core.queue.candidates import of_job, parse_candidates
 from core.queue.enqueue import card_vendor, store
 from core.queue.inputs import keep_document, keep_file
 from core.queue.interpreter import GENERATING, TRAINING, find_python, require
@@ -29,7 +29,7 @@ from core.queue.spec import (
     TrainSpec,
 )
 from core.store.database import open_database
-from core.store.jobs import JobRow, get_job
+from core.store.jobs import JobRow
 
 METHODS = ("lora",)
 """The training methods that the jobs of this version know."""
@@ -88,12 +88,12 @@ def submit_merge(home: Home, project: Project, train_job: int, *, author: str) -
     """Queue the merging of a training job's adapter into its base model."""
     connection = open_database(home)
     try:
-        get_job(connection, train_job)
+        of_job(home, connection, train_job, "adapter", f"job:{train_job}")
     finally:
         connection.close()
     spec = JobFile.load(home.run_dir(train_job)).spec
     if not isinstance(spec, TrainSpec):
-        raise InputError(f"job {train_job} trains nothing, so there is no adapter to merge", code="no_adapter")
+        raise InputError(f"job {train_job} trains nothing, so there is no adapter to merge", code="no_candidate")
     return store(
         home,
         project,

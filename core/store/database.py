@@ -44,12 +44,21 @@ def open_database(home: Home, *, as_runner: bool = False) -> sqlite3.Connection:
 
 
 def connect(home: Home) -> sqlite3.Connection:
-    """A bare connection, whatever the schema."""
+    """A bare connection, whatever the schema. Raises `BakehouseError` for a file that is no database."""
     connection = sqlite3.connect(home.database, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None)
     connection.row_factory = sqlite3.Row
-    connection.execute("PRAGMA journal_mode = wal")
-    connection.execute("PRAGMA synchronous = normal")
-    connection.execute("PRAGMA foreign_keys = on")
+    try:
+        connection.execute("PRAGMA journal_mode = wal")
+        connection.execute("PRAGMA synchronous = normal")
+        connection.execute("PRAGMA foreign_keys = on")
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise BakehouseError(
+            f"the database cannot be read: {error}",
+            code="bad_database",
+            file=home.database,
+            remedy="put back a copy of it, or move it away: runs and artefacts stay where they are",
+        ) from error
     return connection
 
 

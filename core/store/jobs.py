@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from core.errors import BakehouseError, NotFoundError
+from core.text import printable
 
 State = Literal[
     "waiting", "ready", "starting", "running", "stopping", "done", "failed", "cancelled", "interrupted", "lost"
@@ -207,7 +208,7 @@ def change_state(
     now = time.time()
     columns = {
         "state": to_state,
-        "reason": reason,
+        "reason": printable(reason),
         "changed_at": now,
         "changed_by": author,
         "ended_at": now if to_state in ENDED else None,

@@ -12,6 +12,7 @@ The job's title says what to do, e.g. `steps=40 pause=0.05 save=5`:
 | exit=N | end with this exit code although the result is written |
 | leave | leave a worker behind that would go on for a minute |
 | garbage | write a result that is no JSON |
+| hostile | print what would clear the screen and write to the clipboard, and fail with it as the reason |
 """
 
 from __future__ import annotations
@@ -41,6 +42,9 @@ def main() -> int:
         return refuse(attempt, GateError("2 golden inputs stand in the training data"))
     if "input" in options:
         return refuse(attempt, InputError("no messages", file="train.jsonl", line=7, remedy="write them"))
+    if "hostile" in options:
+        print("\x1b[2J\x1b]52;c;aGFjaw==\x07step 1", flush=True)
+        return refuse(attempt, BakehouseError("\x1b]52;c;aGFjaw==\x07the end"))
     if "leave" in options:
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     return count(run, attempt, options)
