@@ -7,16 +7,23 @@ BIN    := $(VENV)/bin
 TORCH_INDEX ?=
 TORCH       ?= torch==2.13.0
 STAMP  := $(VENV)/.installed
+# One stamp for each choice of torch, so that another index really brings another build.
+TORCH_STAMP := $(VENV)/.torch-$(shell printf '%s' '$(TORCH) $(TORCH_INDEX)' | cksum | tr -d ' ')
 
 .PHONY: venv demo console test lint bench clean
 
 venv: $(STAMP)
 
 # torch comes first and by itself, so that nothing that needs "some torch" can pull in another build of it.
-$(STAMP): pyproject.toml constraints.txt
+$(TORCH_STAMP):
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet "$(TORCH)" $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	$(BIN)/python -m pip install --quiet $(if $(wildcard $(VENV)/.torch-*),--force-reinstall) "$(TORCH)" \
+	    $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	rm -f $(VENV)/.torch-*
+	touch $@
+
+$(STAMP): $(TORCH_STAMP) pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,nvidia,test,lint]'
 	touch $@
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from core.config.base import KeyedError, Label, Loaded, NonEmpty, Written
 from core.config.validation import validate
@@ -56,6 +56,14 @@ class ProjectFile(Settings):
         if value == "shipped":
             raise KeyedError("`shipped` is the id of what comes with Bakehouse", remedy="take any other word")
         return value
+
+    @model_validator(mode="after")
+    def _one_runner_serves_all_projects(self) -> ProjectFile:
+        for key in ("stop_grace_seconds", "min_free_disk_bytes"):
+            if key in self.queue.model_fields_set:
+                remedy = "write it into ~/.config/bakehouse/settings.yaml"
+                raise KeyedError("this is the machine's, not a project's", key=f"queue.{key}", remedy=remedy)
+        return self
 
 
 def settings_file() -> Path:

@@ -16,7 +16,7 @@ name: «name»
 # Settings of this project. Those for all projects stand, with the same keys, in ~/.config/bakehouse/settings.yaml.
 # jobs: {python: /opt/rocm/venv/bin/python}     # the interpreter whose torch fits the card
 # artefacts: /data/bakehouse                    # where adapters and merged models go: they are large
-# queue: {stop_grace_seconds: 60, min_free_disk_bytes: 2000000000, on_restart: requeue}   # or on_restart: hold
+# queue: {on_restart: hold}                     # what becomes of a job when the machine restarts; requeue is the default
 # bakeoff: {pattern_timeout_seconds: 1.0}
 """
 

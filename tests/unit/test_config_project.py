@@ -184,13 +184,20 @@ def test_an_empty_input_and_a_number_as_id_are_fine(tmp_path: Path) -> None:
 
 
 def test_the_projects_settings_override_the_persons_key_by_key(folder: Path, settings: Path) -> None:
-    settings.write_text("jobs: {python: /opt/rocm/bin/python}\nqueue: {stop_grace_seconds: 90, on_restart: hold}\n")
-    (folder / "bakehouse.yaml").write_text("id: mine-1\nqueue: {stop_grace_seconds: 30}\nartefacts: large\n")
+    settings.write_text("jobs: {python: /opt/rocm/bin/python}\nqueue: {stop_grace_seconds: 90, on_restart: requeue}\n")
+    (folder / "bakehouse.yaml").write_text("id: mine-1\nqueue: {on_restart: hold}\nartefacts: large\n")
     merged = Project.find(folder).settings
     assert merged.jobs.python == "/opt/rocm/bin/python"
-    assert (merged.queue.stop_grace_seconds, merged.queue.on_restart) == (30, "hold")
+    assert (merged.queue.stop_grace_seconds, merged.queue.on_restart) == (90, "hold")
     assert merged.artefacts == str(folder / "large")
     assert shipped().settings.queue.stop_grace_seconds == 90
+
+
+def test_what_is_the_machines_is_refused_in_a_project(tmp_path: Path) -> None:
+    (tmp_path / "bakehouse.yaml").write_text("id: mine-1\nqueue: {stop_grace_seconds: 30}\n")
+    with pytest.raises(InputError, match="the machine's, not a project's") as caught:
+        Project.find(explicit=tmp_path)
+    assert (caught.value.line, caught.value.key) == (2, "queue.stop_grace_seconds")
 
 
 def test_an_interpreter_keeps_its_link_and_a_bare_name_stays_bare(folder: Path, settings: Path, tmp_path: Path) -> None:
