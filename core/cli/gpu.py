@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from core.cli.common import gigabytes, json_option, print_json
@@ -15,13 +17,12 @@ def gpu(as_json: bool) -> None:
     """What the card and the machine say now, and who holds the card."""
     from core.gpu.sampler import Sampler
     from core.queue import lease
-    from core.queue.sampling import choose_card
 
     home = Home.find()
     sampler = Sampler(home)
     sample = sampler.read()
     sampler.close()
-    card = choose_card(sample)
+    card = sampler.card
     held = lease.holder(lease.lease_path(home, card.pci if card else None))
     if as_json:
         print_json({"sample": sample.to_json(), "card": card.pci if card else None, "lease": held})
@@ -29,9 +30,18 @@ def gpu(as_json: bool) -> None:
     for line in lines(sample):
         print(line)
     slot = "the card" if card else "the CPU, the one slot"
-    print(f"lease    {slot}: " + (f"held by job {held.get('job')} of {held.get('home')}" if held else "free"))
+    print(f"lease    {slot}: " + standing(held))
     if sample.problem:
         print(f"▲ {sample.problem}")
+
+
+def standing(held: dict[str, Any] | None) -> str:
+    """The lease in words; it can be held by a process that has not said, or not yet, for whom."""
+    if held is None:
+        return "free"
+    if "problem" in held:
+        return f"▲ {held['problem']}"
+    return f"held by job {held['job']} of {held.get('home')}" if "job" in held else "held, nobody has said by whom"
 
 
 def lines(sample: Sample) -> list[str]:

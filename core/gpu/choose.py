@@ -1,11 +1,11 @@
-"""Which source is read: the one that `BAKEHOUSE_GPU_SOURCE` forces, else the first that is available."""
+"""Which sources are read: the one that `BAKEHOUSE_GPU_SOURCE` forces, else all that this machine has."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.errors import InputError
 from core.gpu.guard import LIMIT_SECONDS, Guard
@@ -21,7 +21,7 @@ RECHECK_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Readout:
-    """What one look gave: the source that answered, and the problem of one that should have."""
+    """What one look gave: the sources that have a card (`sysfs+nvml`), and the problem of one that should have answered."""
 
     source: str
     devices: tuple[DeviceReading, ...]
@@ -43,10 +43,10 @@ class _Candidate:
 
 
 class ChosenSource:
-    """Reads the first source that works. It never raises and never blocks for long.
+    """Reads every source that works, and joins what they give. It never raises and never blocks for long.
 
     A source that fails is dropped with its problem and tried again after 10 s; one that is not there is looked for
-    again every minute (a driver may be loaded later). Meanwhile the next in order answers.
+    again every minute (a driver may be loaded later). Meanwhile the others answer.
     """
 
     def __init__(
@@ -61,13 +61,11 @@ class ChosenSource:
         self._candidates = [_Candidate(Guard(source, limit_seconds)) for source in sources]
         self._clock = clock
 
-    @property
-    def name(self) -> str:
-        """The source in use; before the first reading, the first in order."""
-        used = (candidate for candidate in self._candidates if candidate.in_use)
-        return next(used, self._candidates[0]).guard.name
-
     def read(self) -> Readout:
+        """The cards of all sources, discrete ones first, numbered in that order."""
+        answered: list[str] = []
+        devices: list[DeviceReading] = []
+        processes: list[ProcessReading] = []
         for candidate in self._candidates:
             if self._clock() < candidate.rests_until:
                 continue
@@ -75,15 +73,21 @@ class ChosenSource:
                 if not candidate.in_use and not candidate.guard.available():
                     candidate.rest(self._clock() + RECHECK_SECONDS, self._absence(candidate))
                     continue
-                devices, processes = candidate.guard.read()
-                if not devices and candidate.guard.name != NoGpuSource.name:
+                found, running = candidate.guard.read()
+                if not found and candidate.guard.name != NoGpuSource.name:
                     raise SourceError(f"{candidate.guard.name} reports no card any more")
             except SourceError as error:
                 candidate.rest(self._clock() + RETRY_SECONDS, str(error))
                 continue
             candidate.in_use, candidate.problem = True, None
-            return Readout(candidate.guard.name, tuple(devices), tuple(processes), self._problem())
-        return Readout(self._candidates[-1].guard.name, (), (), self._problem())
+            if found:
+                answered.append(candidate.guard.name)
+            devices += found
+            processes += running
+        devices.sort(key=lambda device: device.integrated is True)
+        return Readout(
+            "+".join(answered) or self._candidates[-1].guard.name, numbered(devices), tuple(processes), self._problem()
+        )
 
     def close(self) -> None:
         """Let the threads of the sources end."""
@@ -98,8 +102,13 @@ class ChosenSource:
         return "; ".join(candidate.problem for candidate in self._candidates if candidate.problem) or None
 
 
+def numbered(devices: Sequence[DeviceReading]) -> tuple[DeviceReading, ...]:
+    """The cards with `index` set to their place."""
+    return tuple(replace(device, index=index) for index, device in enumerate(devices))
+
+
 def choose_source(environ: Mapping[str, str] | None = None) -> ChosenSource:
-    """The sources of this machine in their order, or the forced one alone.
+    """The sources of this machine, or the forced one alone.
 
     Raises `InputError` when `BAKEHOUSE_GPU_SOURCE` names a source that does not exist.
     """

@@ -45,6 +45,12 @@ def read_int(path: Path | str, *, low: int = 0, high: int = 2**62) -> int | None
     return value if low <= value <= high else None
 
 
+def read_uevent(device: Path) -> dict[str, str]:
+    """What the kernel says of a device when it appears: `DRIVER`, `PCI_ID`, `PCI_SLOT_NAME` and the like."""
+    lines = (read_text(device / "uevent") or "").splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
 def names(folder: Path | str) -> list[str]:
     """The names in a folder, sorted; none when it cannot be listed."""
     try:

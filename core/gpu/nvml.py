@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
@@ -140,6 +141,11 @@ def _optional(library: Nvml, call: Callable[..., _Value], *arguments: Any) -> _V
         return call(*arguments)
     except library.NVMLError:
         return None
+
+
+def installed() -> bool:
+    """Whether the package is there; it is not loaded for that."""
+    return importlib.util.find_spec("pynvml") is not None
 
 
 def _import() -> Nvml | None:

@@ -16,7 +16,7 @@ Vendor = Literal["amd", "nvidia", "none"]
 
 @dataclass(frozen=True)
 class DeviceReading:
-    """One card. `index` counts the source's cards, discrete ones first; `pci` (`0000:0f:00.0`) identifies it."""
+    """One card. `index` counts the sample's cards, the one that jobs run on first; `pci` (`0000:0f:00.0`) identifies it."""
 
     index: int
     name: str

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import Event
 
 from core.errors import BakehouseError, InputError
-from core.gpu.choose import ChosenSource, choose_source
+from core.gpu.cards import Card, find_card
+from core.gpu.choose import ChosenSource, choose_source, numbered
 from core.gpu.none import HostReader, NoGpuSource
+from core.gpu.nvml import installed
 from core.gpu.ours import mark_ours
-from core.gpu.reading import Sample
+from core.gpu.reading import DeviceReading, Sample
 from core.gpu.ring import TelemetryRing
 from core.gpu.source import Source, procfs_root
 from core.home import Home
@@ -38,6 +40,8 @@ class SamplingCost:
 class Sampler:
     """Reads the card and its machine. `source` replaces the choice among this machine's sources (with the same guard).
 
+    `card` is the one that jobs run on. It comes first in every sample, also when no source reads it.
+
     A `BAKEHOUSE_GPU_SOURCE` that names no source is a problem told in every sample, not a reason for a runner to die.
     """
 
@@ -48,9 +52,11 @@ class Sampler:
         self._host = HostReader()
         self._procfs = procfs_root(environ)
         self._problem: str | None = None
+        self.card: Card | None = None
         if source is not None:
             self._source = ChosenSource([source])
             return
+        self.card = find_card(environ)
         try:
             self._source = choose_source(environ)
         except InputError as error:
@@ -59,12 +65,13 @@ class Sampler:
     def read(self) -> Sample:
         """One reading, for a command that shows it; nothing is written."""
         readout = self._source.read()
-        problems = [problem for problem in (self._problem, readout.problem) if problem]
+        devices, unread = with_card(readout.devices, self.card)
+        problems = [problem for problem in (self._problem, readout.problem, unread) if problem]
         return Sample(
             time=round(time.time(), 3),
             source=readout.source,
             host=self._host.read(),
-            devices=readout.devices,
+            devices=devices,
             processes=mark_ours(readout.processes, self.home.runs, self._procfs),
             problem="; ".join(problems) or None,
         )
@@ -117,3 +124,16 @@ class Sampler:
         self.cost = SamplingCost(cost.samples, cost.failures + 1, cost.total_seconds, cost.longest_seconds)
         if message != former:
             log.warning("telemetry is not written: %s", message)
+
+
+def with_card(devices: Sequence[DeviceReading], card: Card | None) -> tuple[tuple[DeviceReading, ...], str | None]:
+    """The readings with the card's first, and why it has no figures; where no source reads it, its identity is all."""
+    if card is None:
+        return tuple(devices), None
+    first = [device for device in devices if device.pci == card.pci]
+    others = [device for device in devices if device.pci != card.pci]
+    if first:
+        return numbered([*first, *others]), None
+    remedy = ": pip install 'bakehouse[nvidia]' reads it" if card.vendor == "nvidia" and not installed() else ""
+    bare = DeviceReading(0, card.name, card.vendor, card.pci, integrated=card.integrated)
+    return numbered([bare, *others]), f"{card.name} at {card.pci} gives no figures{remedy}"

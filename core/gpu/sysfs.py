@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from core.gpu.kernelfile import names, read_int, read_line, read_text
+from core.gpu.kernelfile import names, read_int, read_line, read_text, read_uevent
 from core.gpu.reading import DeviceReading, ProcessReading
 from core.gpu.source import procfs_root, sysfs_root
 
@@ -27,7 +27,7 @@ _TEMPERATURE_RANGE = (-60_000, 200_000)
 
 
 @dataclass(frozen=True)
-class Card:
+class CardFiles:
     """Where one card's files lie, and what it is."""
 
     device: Path
@@ -54,7 +54,7 @@ class SysfsSource:
         devices = [self._read_card(index, card) for index, card in enumerate(find_cards(self.sysfs))]
         return devices, read_kfd_processes(self.sysfs, self.procfs)
 
-    def _read_card(self, index: int, card: Card) -> DeviceReading:
+    def _read_card(self, index: int, card: CardFiles) -> DeviceReading:
         # First of all: reading anything else of a card in runtime suspend would wake it.
         if read_text(card.device / "power/runtime_status") in ("suspended", "suspending"):
             return DeviceReading(
@@ -72,7 +72,7 @@ class SysfsSource:
         return reading
 
 
-def read_card(index: int, card: Card) -> DeviceReading:
+def read_card(index: int, card: CardFiles) -> DeviceReading:
     """All figures of a card that is awake."""
     device, hwmon = str(card.device), card.hwmon
     return DeviceReading(
@@ -99,7 +99,7 @@ def read_card(index: int, card: Card) -> DeviceReading:
     )
 
 
-def find_cards(sysfs: Path) -> list[Card]:
+def find_cards(sysfs: Path) -> list[CardFiles]:
     """The amdgpu cards, discrete ones first, then by PCI address. Wakes none of them."""
     drm = sysfs / "class/drm"
     cards = []
@@ -108,13 +108,13 @@ def find_cards(sysfs: Path) -> list[Card]:
         if not _CARD.fullmatch(entry):
             continue
         device = drm / entry / "device"
-        uevent = _uevent(device)
+        uevent = read_uevent(device)
         if read_text(device / "vendor") != AMD_VENDOR or uevent.get("DRIVER", "amdgpu") != "amdgpu":
             continue
         hwmon = _find_hwmon(device)
         slot = uevent.get("PCI_SLOT_NAME", "").lower()
         pci = slot if _PCI_SLOT.fullmatch(slot) else None
-        cards.append(Card(device, hwmon, pci, _card_name(device, uevent), _is_integrated(device, hwmon)))
+        cards.append(CardFiles(device, hwmon, pci, _card_name(device, uevent), _is_integrated(device, hwmon)))
     return sorted(cards, key=lambda card: (card.integrated is True, card.pci or "~", str(card.device)))
 
 
@@ -135,32 +135,32 @@ def read_kfd_processes(sysfs: Path, procfs: Path) -> list[ProcessReading]:
                 held.append((int(match[1]), used))
         held = [item for item in held if item[1] > 0] or held[:1]
         if addresses is None:
-            addresses = _kfd_addresses(sysfs)
+            addresses = {gpu: pci for gpu, pci in kfd_nodes(sysfs) if pci is not None}
         pid, name = int(entry), read_line(procfs / entry / "comm")
         found += [ProcessReading(pid, name, used, pci=addresses.get(gpu)) for gpu, used in held]
     return sorted(found, key=lambda process: (-(process.vram_bytes or 0), process.pid))
 
 
-def _kfd_addresses(sysfs: Path) -> dict[int, str]:
-    """KFD's gpu id of each card → its PCI address (`location_id` is bus << 8 | device << 3 | function)."""
+def kfd_nodes(sysfs: Path) -> list[tuple[int, str | None]]:
+    """KFD's GPUs (its id, the PCI address) in the order of its nodes, by which ROCm counts its devices.
+
+    `location_id` is bus << 8 | device << 3 | function. A GPU that this container may not use cannot be read and is left out.
+    """
     nodes = sysfs / "class/kfd/kfd/topology/nodes"
-    addresses = {}
-    for node in names(nodes):
-        gpu = read_int(nodes / node / "gpu_id", low=1)
+    found: list[tuple[int, str | None]] = []
+    for number in sorted(int(node) for node in names(nodes) if node.isascii() and node.isdigit() and len(node) < 6):
+        gpu = read_int(nodes / str(number) / "gpu_id", low=1)
         if gpu is None:
             continue
-        lines = (read_text(nodes / node / "properties") or "").splitlines()
+        lines = (read_text(nodes / str(number) / "properties") or "").splitlines()
         properties = dict(words for line in lines if len(words := line.split()) == 2)
         location, domain = properties.get("location_id", ""), properties.get("domain", "0")
+        address = None
         if location.isascii() and location.isdigit() and domain.isascii() and domain.isdigit():
             where = int(location[:10])
-            addresses[gpu] = f"{int(domain[:10]):04x}:{where >> 8 & 0xFF:02x}:{where >> 3 & 0x1F:02x}.{where & 7}"
-    return addresses
-
-
-def _uevent(device: Path) -> dict[str, str]:
-    lines = (read_text(device / "uevent") or "").splitlines()
-    return dict(line.split("=", 1) for line in lines if "=" in line)
+            address = f"{int(domain[:10]):04x}:{where >> 8 & 0xFF:02x}:{where >> 3 & 0x1F:02x}.{where & 7}"
+        found.append((gpu, address))
+    return found
 
 
 def _find_hwmon(device: Path) -> Path | None:

@@ -6,11 +6,11 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Iterable
-from pathlib import Path
 
 from core.config.model import ModelEntry
 from core.config.project import Project
 from core.errors import InputError
+from core.gpu.cards import find_card
 from core.home import Home
 from core.queue.modelfiles import check_model_files, needs_pull
 from core.queue.request import ensure_runner
@@ -25,10 +25,9 @@ TRAINING_ON_CPU_BYTES = 6_000_000_000
 
 
 def card_vendor() -> str | None:
-    """`amd` or `nvidia` by what the kernel shows, None without a card. No library is loaded and no card woken for it."""
-    if Path("/sys/class/kfd/kfd/topology/nodes/1").exists():
-        return "amd"
-    return "nvidia" if Path("/proc/driver/nvidia/version").exists() else None
+    """`amd` or `nvidia`, that of the card that jobs run on; None without one."""
+    card = find_card()
+    return None if card is None else card.vendor
 
 
 def host_memory(models: Iterable[ModelEntry], spec: Spec) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -84,9 +85,10 @@ def site_stamp(python: str) -> list[float]:
 
 
 def require(home: Home, python: str, packages: tuple[str, ...], vendor: str | None = None) -> None:
-    """Refuse a job whose interpreter lacks a package, or whose torch was built for another card.
+    """Refuse a job whose interpreter lacks a package, or whose torch says that it was built for another vendor's card.
 
-    `vendor` is that of the card (`amd`, `nvidia`), None on a machine without one.
+    `vendor` is that of the card (`amd`, `nvidia`), None on a machine without one. Most builds of distributions, of conda and
+    from source do not say: they are taken at their owner's word.
     """
     found = versions(home, python)
     if found["bakehouse"] is None:
@@ -109,11 +111,21 @@ def require(home: Home, python: str, packages: tuple[str, ...], vendor: str | No
             code="missing_package",
             remedy=f"{python} -m pip install 'bakehouse[train]'",
         )
-    build = found["torch"].partition("+")[2]
-    if (vendor == "amd" and not build.startswith("rocm")) or (vendor == "nvidia" and build.startswith(("rocm", "cpu"))):
-        card = {"amd": "AMD card", "nvidia": "NVIDIA card"}[vendor or ""]
+    built_for = torch_vendor(found["torch"])
+    if vendor is not None and built_for not in (None, vendor):
+        card, other = {"amd": ("AMD card", "nvml"), "nvidia": ("NVIDIA card", "sysfs")}[vendor]
         raise InputError(
             f"torch {found['torch']} under {python} is not built for the {card} of this machine",
             code="wrong_torch",
-            remedy="install torch from the index for your card (README), or name another interpreter in jobs.python",
+            remedy="install torch from the index for your card (README), or name another interpreter in jobs.python; "
+            f"where there is a card of that vendor, too, BAKEHOUSE_GPU_SOURCE={other} takes it",
         )
+
+
+def torch_vendor(torch: str) -> str | None:
+    """The vendor that a version of torch names in its local part (`2.9.0+rocm6.4`, `2.9.0+cu128`), None when it names none."""
+    words = re.split(r"[._-]", torch.partition("+")[2].lower())
+    for pattern, vendor in ((r"rocm\d*", "amd"), (r"cu(da)?\d+", "nvidia"), (r"xpu", "intel")):
+        if any(re.fullmatch(pattern, word) for word in words):
+            return vendor
+    return None

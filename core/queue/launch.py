@@ -9,6 +9,7 @@ import sys
 
 from core.errors import BakehouseError
 from core.files import write_json
+from core.gpu.cards import Card, device_environment
 from core.home import AttemptDir, Home
 from core.queue.identity import current_boot_id
 from core.queue.lease import Lease
@@ -25,25 +26,27 @@ def job_mark(attempt: AttemptDir) -> str:
 
 
 def start_attempt(
-    home: Home, attempt: AttemptDir, python: str, protection: Protection, lease: Lease | None
+    home: Home, attempt: AttemptDir, python: str, protection: Protection, lease: Lease | None, card: Card | None
 ) -> Protection:
     """Start the shim of an attempt and return once it holds its lock, with the protection that it really has.
 
-    The shim inherits the lease and hands it on to the job. Where systemd refuses the scope (no bus of the user's, say), the
-    job starts without it. Raises `BakehouseError` when no shim could be started.
+    The shim inherits the lease and hands it on to the job, which sees no GPU but `card`. Where systemd refuses the scope (no
+    bus of the user's, say), the job starts without it. Raises `BakehouseError` when no shim could be started.
     """
     attempt.path.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
-        start_shim(home, attempt, python, protection, lease)
+        start_shim(home, attempt, python, protection, lease, card)
     except BakehouseError:
         if not protection.prefix:
             raise
         protection = protection_of_session()
-        start_shim(home, attempt, python, protection, lease)
+        start_shim(home, attempt, python, protection, lease, card)
     return protection
 
 
-def start_shim(home: Home, attempt: AttemptDir, python: str, protection: Protection, lease: Lease | None) -> None:
+def start_shim(
+    home: Home, attempt: AttemptDir, python: str, protection: Protection, lease: Lease | None, card: Card | None
+) -> None:
     run = attempt.path.parent
     write_json(
         attempt.path / START_FILE,
@@ -58,6 +61,7 @@ def start_shim(home: Home, attempt: AttemptDir, python: str, protection: Protect
                 JOB_MARK: job_mark(attempt),
                 "PYTHONUNBUFFERED": "1",
                 "TOKENIZERS_PARALLELISM": "false",
+                **device_environment(card, os.environ),
             },
             "lease_descriptor": None if lease is None else lease.descriptor,
         },

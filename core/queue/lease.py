@@ -9,11 +9,13 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import stat
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.errors import BakehouseError
 from core.home import Home
 
 
@@ -24,8 +26,16 @@ def lease_path(home: Home, pci: str | None) -> Path:
     if named := os.environ.get("BAKEHOUSE_LEASE_DIR"):
         folder = Path(named)
     else:
-        folder = next((path for path in (Path("/run/lock"), Path("/tmp")) if os.access(path, os.W_OK)), home.root)
+        folder = next((path for path in (Path("/run/lock"), Path("/tmp")) if open_to_all(path)), home.root)
     return folder / f"bakehouse-{pci}"
+
+
+def open_to_all(folder: Path) -> bool:
+    """Whether every user can make a file there; where only root can, root must meet the others elsewhere."""
+    try:
+        return bool(folder.stat().st_mode & stat.S_IWOTH) and os.access(folder, os.W_OK)
+    except OSError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -47,7 +57,15 @@ class Lease:
 
 
 def acquire(path: Path) -> Lease | None:
-    """The lease, or None when somebody has it."""
+    """The lease, or None when somebody has it or its file cannot be trusted (`holder` says which)."""
+    try:
+        return take(path)
+    except BakehouseError:
+        return None
+
+
+def take(path: Path) -> Lease | None:
+    """The lease, None when somebody has it. Raises `BakehouseError` for a file that is no lock of ours."""
     descriptor = open_shared(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -60,25 +78,45 @@ def acquire(path: Path) -> Lease | None:
 def open_shared(path: Path) -> int:
     """The lock file, open for every user of the machine: the card is one, whoever asks.
 
-    It is created by itself, because Linux forbids opening another's file in a sticky folder with O_CREAT.
+    It is created by itself, because Linux forbids opening another's file in a sticky folder with O_CREAT. Anybody can put
+    something else in its place there, and the holder is written into it: so a link, symbolic or hard, is never followed.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     except FileExistsError:
-        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        return open_existing(path)
     os.fchmod(descriptor, 0o666)
     return descriptor
 
 
+def open_existing(path: Path) -> int:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise BakehouseError(f"its lock {path} cannot be opened: {error.strerror}", code="bad_lease") from error
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        os.close(descriptor)
+        raise BakehouseError(f"its lock {path} is a link or no file", code="bad_lease")
+    return descriptor
+
+
 def holder(path: Path) -> dict[str, Any] | None:
-    """Who holds the lease ({home, job, since}; empty when it is held but not said by whom); None when it is free."""
-    lease = acquire(path) if path.exists() else None
-    if lease is not None or not path.exists():
-        if lease is not None:
-            lease.release()
+    """Who holds the lease: {home, job, since}, empty when nobody has said, {problem} when its file cannot be used.
+
+    None when it is free.
+    """
+    if not os.path.lexists(path):
+        return None
+    try:
+        lease = take(path)
+    except BakehouseError as error:
+        return {"problem": error.message}
+    if lease is not None:
+        lease.release()
         return None
     try:
         document = json.loads(path.read_bytes())
-    except ValueError:
+    except (OSError, ValueError):
         return {}
     return document if isinstance(document, dict) else {}

@@ -44,6 +44,7 @@ from core.store.jobs import (
 
 if TYPE_CHECKING:
     from core.config.settings import QueueSettings
+    from core.gpu.cards import Card
 
 TICK_SECONDS = 0.2
 IDLE_SECONDS = 10.0
@@ -83,15 +84,16 @@ class Runner:
         home: Home,
         connection: sqlite3.Connection,
         *,
-        pci: str | None,
+        card: Card | None,
         settings: QueueSettings,
         told_to_leave: list[int],
     ) -> None:
         self.home = home
         self.settings = settings
         self.connection = connection
-        self.pci = pci
-        self.lease_path = leases.lease_path(home, pci)
+        self.card = card
+        self.pci = None if card is None else card.pci
+        self.lease_path = leases.lease_path(home, self.pci)
         self.watch = Watch(home, connection)
         self.ladder = StopLadder(settings.stop_grace_seconds)
         self.told_to_leave = told_to_leave
@@ -158,6 +160,8 @@ class Runner:
         holder = leases.holder(self.lease_path)
         if holder is None:
             return None
+        if "problem" in holder:
+            return f"{slot}: {holder['problem']}"
         if holder.get("home") == str(self.home.root):
             return f"{slot}: a process of job {holder.get('job')} still holds it"
         return f"{slot}: held by job {holder.get('job', '?')} of {holder.get('home', 'another home')}"
@@ -200,7 +204,7 @@ class Runner:
     def launch(self, job: JobRow, protection: Protection, lease: leases.Lease | None) -> None:
         attempt = self.home.run_dir(job.id).attempt(job.attempt)
         try:
-            protection = start_attempt(self.home, attempt, self.interpreter(job), protection, lease)
+            protection = start_attempt(self.home, attempt, self.interpreter(job), protection, lease, self.card)
         except (BakehouseError, OSError) as error:
             with transaction(self.connection):
                 end_attempt(self.connection, job.id, job.attempt, "failed")
@@ -323,11 +327,12 @@ def main(home: Home) -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     connection = open_database(home, as_runner=True)
 
+    from core.gpu.cards import find_card
     from core.queue.sampling import start_sampling
 
     stop_sampling = threading.Event()
-    pci = start_sampling(home, stop_sampling)
-    runner = Runner(home, connection, pci=pci, settings=machine_settings(), told_to_leave=told_to_leave)
+    start_sampling(home, stop_sampling)
+    runner = Runner(home, connection, card=find_card(), settings=machine_settings(), told_to_leave=told_to_leave)
     while True:
         runner.run()
         fcntl.flock(lock, fcntl.LOCK_UN)
