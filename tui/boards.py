@@ -25,6 +25,9 @@ def build_board(connection: sqlite3.Connection, home: Home, row: BakeoffRow) -> 
         # The path is long and of no use here: the message alone says what is missing.
         problem = error.message if isinstance(error, BakehouseError) else str(error)
         return Board(row.job_id, row.task, row.project_id, row.state, row.time, problem=problem)
+    except (KeyError, TypeError, ValueError) as error:
+        problem = f"its files are not as this version expects them: {error}"
+        return Board(row.job_id, row.task, row.project_id, row.state, row.time, problem=problem)
     return Board(
         job_id=row.job_id,
         task=row.task,

@@ -190,7 +190,8 @@ class Snapshot:
             if job.orphaned and job.state in ACTIVE:
                 found.append(f"{job.id} runs without its shim")
             if job.state in ACTIVE and job.progress is not None and job.progress.warnings:
-                found.append(f"{job.id} gave {job.progress.warnings} warnings, see its log")
+                count = job.progress.warnings
+                found.append(f"{job.id} gave {count} warning{'s' if count > 1 else ''}, see its log")
         return tuple(found)
 
 

@@ -15,7 +15,7 @@ from tui.panes.bakeoff import BakeoffPane
 from tui.panes.queue import QueuePane
 from tui.screens.confirm import Confirm
 from tui.screens.dashboard import Dashboard
-from tui.screens.help import HelpRows
+from tui.screens.help import Reading
 from tui.screens.job import JobScreen
 from tui.screens.results import Results
 from tui.snapshot import Slot, Snapshot
@@ -103,10 +103,21 @@ async def test_help_has_a_row_for_each_command_that_can_be_done(console: Opened)
     async with console(size=(120, 50)) as pilot:
         possible = pilot.app.screen.possible()  # type: ignore[attr-defined]
         await pilot.press("question_mark")
-        shown = pilot.app.screen.query_one(HelpRows).text
+        shown = pilot.app.screen.query_one(Reading).text
         assert all(item.help in shown for item in possible)
         assert "Retry" not in shown
         await pilot.press("escape")
+        assert isinstance(pilot.app.screen, Dashboard)
+
+
+async def test_the_warnings_can_be_read_in_full(console: Opened) -> None:
+    long = "configs/tasks/judge.yaml:7: sytem: unknown key; did you mean `system`? " * 3
+    async with console(scene(problems=(long,))) as pilot:
+        assert "▲ 2 warnings w" in text_of(pilot, "#header")
+        await pilot.press("w")
+        shown = " ".join(pilot.app.screen.query_one(Reading).text.replace("│", " ").split())
+        assert "did you mean `system`?" in shown and "42 gave 1 warning, see its log" in shown
+        await pilot.press("w")
         assert isinstance(pilot.app.screen, Dashboard)
 
 

@@ -111,7 +111,9 @@ class BakeoffPane(Pane):
         boards = self.boards
         if not boards:
             if self.snapshot.boards is None:
-                return []
+                return [
+                    Line(row, "warn") for text in self.snapshot.problems for row in wrapped(f"▲ {safe(text)}", width)
+                ]
             return [
                 Line("no bake-off yet", "dim"),
                 Line(),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.containers import Grid, Horizontal
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 WIDE, HIGH = 100, 34
 
 
-def on_job(test):
+def on_job(test: Callable[[JobRow | None], bool]) -> Callable[[Any], bool]:
     """A condition about the selected job, for `Command.when`."""
     return lambda screen: test(screen.job)
 
@@ -118,6 +119,9 @@ class Dashboard(JobKeys, CommandScreen):
         command("/", "filter", "Show only the jobs that fit some words", "slash", "filter", rank=1),
         command(
             "esc", "all jobs", "Show all jobs again", "escape", "clear_filter", lambda screen: screen.filtered, rank=1
+        ),
+        command(
+            "w", "warnings", "Read the warnings", "w", "warnings", lambda screen: bool(screen.snapshot.warnings), rank=0
         ),
         command(":", "commands", "Find a command by its name", "colon", "palette", rank=1, palette=False),
         command("?", "help", "Show the keys that work here", "question_mark", "help", rank=1),
@@ -335,10 +339,15 @@ class Dashboard(JobKeys, CommandScreen):
     def action_palette(self) -> None:
         self.app.action_command_palette()
 
-    def action_help(self) -> None:
-        from tui.screens.help import Help
+    def action_warnings(self) -> None:
+        from tui.screens.help import warnings_screen
 
-        self.app.push_screen(Help(self.heading, self.possible()))
+        self.app.push_screen(warnings_screen(self.snapshot.warnings))
+
+    def action_help(self) -> None:
+        from tui.screens.help import help_screen
+
+        self.app.push_screen(help_screen(self.heading, self.possible()))
 
     def action_leave(self) -> None:
         self.app.exit()

@@ -1,8 +1,8 @@
-"""The keys that work on the screen below, made from its commands."""
+"""Rows to read over the screen below: its keys, made from its commands, or what one is warned of."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -11,53 +11,70 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 
 from tui.commands import Command
-from tui.lines import Line
+from tui.lines import Line, wrapped
 from tui.widgets.canvas import Canvas
 from tui.widgets.pane import framed
+from tui.words import safe
 
+WIDTH = 84
 MOUSE = "The mouse selects, too; every act has a command as well: bakehouse --help"
 
 
-class HelpRows(Canvas):
-    def __init__(self, heading: str, commands: Sequence[Command]) -> None:
+class Reading(Canvas):
+    """A frame of rows that scrolls when they do not fit."""
+
+    def __init__(self, title: str, rows: Sequence[Line]) -> None:
         super().__init__(id="help")
-        self.heading = heading
-        self.commands = commands
+        self.heading = title
+        self.rows = rows
         self.top = 0
 
     def draw(self, width: int, height: int) -> list[Line]:
-        rows = [Line(f"{item.shown:>9}  ", "bold").add(item.help) for item in self.commands]
-        rows += [Line(), Line(MOUSE, "dim")]
-        self.top = max(0, min(self.top, len(rows) - (height - 2)))
-        shown = [row.cut(width - 4) for row in rows[self.top : self.top + height - 2]]
-        more = len(rows) - self.top - len(shown)
+        self.top = max(0, min(self.top, len(self.rows) - (height - 2)))
+        shown = [Line().extend(row).cut(width - 4) for row in self.rows[self.top : self.top + height - 2]]
+        more = len(self.rows) - self.top - len(shown)
         right = Line("j k scroll · esc back" if more or self.top else "esc back", "dim")
-        return framed(shown, width, height, Line(f"Keys · {self.heading}", "bold"), right, "focus")
+        return framed(shown, width, height, Line(self.heading, "bold"), right, "focus")
 
 
-class Help(ModalScreen[None]):
+class ReadingScreen(ModalScreen[None]):
     BINDINGS: ClassVar = [
-        Binding("escape,q,question_mark,enter", "dismiss", "back", show=False),
+        Binding("escape,q,question_mark,enter,w", "dismiss", "back", show=False),
         Binding("j,down,pagedown", "scroll(1)", "down", show=False),
         Binding("k,up,pageup", "scroll(-1)", "up", show=False),
     ]
 
-    def __init__(self, heading: str, commands: Sequence[Command]) -> None:
+    def __init__(self, title: str, rows: Sequence[Line]) -> None:
         super().__init__()
-        self.heading = heading
-        self.commands = commands
+        self.heading = title
+        self.rows = rows
 
     def compose(self) -> ComposeResult:
         with Vertical(id="help-frame"):
-            yield HelpRows(self.heading, self.commands)
+            yield Reading(self.heading, self.rows)
 
     def on_mount(self) -> None:
-        self.query_one("#help").styles.height = min(len(self.commands) + 4, self.app.size.height - 2)
+        self.query_one("#help").styles.height = min(len(self.rows) + 2, self.app.size.height - 2)
 
     def action_scroll(self, step: int) -> None:
-        rows = self.query_one(HelpRows)
+        rows = self.query_one(Reading)
         rows.top += step
         rows.paint()
 
     async def action_dismiss(self, result: None = None) -> None:
         self.dismiss(result)
+
+
+def help_screen(heading: str, commands: Iterable[Command]) -> ReadingScreen:
+    """The keys that work on a screen now."""
+    rows = [Line(f"{item.shown:>9}  ", "bold").add(item.help) for item in commands]
+    return ReadingScreen(f"Keys · {heading}", [*rows, Line(), Line(MOUSE, "dim")])
+
+
+def warnings_screen(warnings: Sequence[str]) -> ReadingScreen:
+    """What one is warned of, each in full."""
+    rows: list[Line] = []
+    for warning in warnings:
+        for index, row in enumerate(wrapped(safe(warning), WIDTH - 6)):
+            rows.append(Line("▲ " if index == 0 else "  ", "warn").add(row))
+    return ReadingScreen("Warnings", rows or [Line("none any more", "dim")])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -10,6 +13,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.message import Message
 
+from core.errors import BakehouseError
 from core.store.jobs import ACTIVE, JobRow, Transition
 from tui.commands import Command, CommandScreen, bindings, command
 from tui.lines import Line, side_by_side, wrapped
@@ -149,17 +153,16 @@ class JobScreen(CommandScreen):
 
     def _read_history(self) -> None:
         """In a thread: the database may be busy."""
-        import threading
 
         def read() -> None:
             from core.store.database import open_database
             from core.store.jobs import history
 
-            connection = open_database(self.app.home)
             try:
-                found = tuple(history(connection, self.job_id))
-            finally:
-                connection.close()
+                with contextlib.closing(open_database(self.app.home)) as connection:
+                    found = tuple(history(connection, self.job_id))
+            except (BakehouseError, OSError, sqlite3.Error):
+                return  # the feed says what is wrong with the home
             self.post_message(self.HistoryRead(found))
 
         if self.app.live:
@@ -191,6 +194,6 @@ class JobScreen(CommandScreen):
         self.app.action_command_palette()
 
     def action_help(self) -> None:
-        from tui.screens.help import Help
+        from tui.screens.help import help_screen
 
-        self.app.push_screen(Help(self.heading, self.possible()))
+        self.app.push_screen(help_screen(self.heading, self.possible()))

@@ -17,7 +17,9 @@ class JobKeys:
 
     if TYPE_CHECKING:
         app: Any
-        job: JobRow | None
+
+        @property
+        def job(self) -> JobRow | None: ...
 
     def action_cancel(self) -> None:
         job = self.job

@@ -333,6 +333,6 @@ class NewRun(CommandScreen):
         """The arrows are the fields' own; here they are only named."""
 
     def action_help(self) -> None:
-        from tui.screens.help import Help
+        from tui.screens.help import help_screen
 
-        self.app.push_screen(Help(self.heading, self.possible()))
+        self.app.push_screen(help_screen(self.heading, self.possible()))

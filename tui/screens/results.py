@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 from collections.abc import Mapping
@@ -194,16 +195,14 @@ class Results(CommandScreen):
             from core.store.database import open_database
             from core.store.results import bakeoff_answers
 
-            connection = open_database(home)
+            answers: dict[tuple[str, str], str] = {}
             try:
-                answers: dict[tuple[str, str], str] = {}
-                for document in bakeoff_answers(connection, job_id):
-                    answers.setdefault((document["candidate"], document["input_id"]), document["text"])
+                with contextlib.closing(open_database(home)) as connection:
+                    for document in bakeoff_answers(connection, job_id):
+                        answers.setdefault((document["candidate"], document["input_id"]), document["text"])
                 inputs = {item.id: item.input or "" for item in golden_inputs(bakeoff_file(home, job_id)[1])}
             except (BakehouseError, OSError, sqlite3.Error):
                 return  # the table says what is wrong with this bake-off
-            finally:
-                connection.close()
             self.post_message(self.AnswersRead(job_id, answers, inputs))
 
         threading.Thread(target=read, name="answers", daemon=True).start()
@@ -253,6 +252,6 @@ class Results(CommandScreen):
         self.app.action_command_palette()
 
     def action_help(self) -> None:
-        from tui.screens.help import Help
+        from tui.screens.help import help_screen
 
-        self.app.push_screen(Help(self.heading, self.possible()))
+        self.app.push_screen(help_screen(self.heading, self.possible()))

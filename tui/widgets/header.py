@@ -36,7 +36,7 @@ def header(snapshot: Snapshot, width: int) -> Line:
     if snapshot.queue.paused:
         line.add("   ‖ paused", "warn")
     if count := len(snapshot.warnings):
-        line.add(f"   ▲ {count}" if small else f"   ▲ {plural(count, 'warning')}", "warn")
+        line.add(f"   ▲ {count}" if small else f"   ▲ {plural(count, 'warning')}", "warn").add(" w", "bold")
     return line.cut(width)
 
 
