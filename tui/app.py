@@ -168,7 +168,8 @@ def run_console(
 
         threading.excepthook = thread_broke
         try:
-            app.run()
+            # Mouse reports are a line's worth of bytes for each cell that is crossed.
+            app.run(mouse=not low_bandwidth)
         finally:
             threading.excepthook = threading.__excepthook__
             app.feed.stop()

@@ -41,7 +41,7 @@ def facts(job: JobRow, detail: Detail | None) -> list[tuple[str, str]]:
         parts.append((f"peak {gigabytes(peak)}", "dim"))
     if job.state in ACTIVE and progress and progress.eta_seconds is not None:
         parts.append((f"{duration(progress.eta_seconds)} left", "dim"))
-    elif job.started_at and job.ended_at:
+    elif job.started_at and job.ended_at and job.ended_at >= job.started_at:
         parts.append((f"took {duration(job.ended_at - job.started_at)}", "dim"))
     if detail and detail.resumed_from is not None:
         parts.append((f"resumed from step {detail.resumed_from:,}", "dim"))
