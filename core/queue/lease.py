@@ -18,6 +18,8 @@ from typing import Any
 from core.errors import BakehouseError
 from core.home import Home
 
+HOLDER_LIMIT_BYTES = 8192
+
 
 def lease_path(home: Home, pci: str | None) -> Path:
     """The lock file of a card, or of the CPU when `pci` is None."""
@@ -115,8 +117,23 @@ def holder(path: Path) -> dict[str, Any] | None:
     if lease is not None:
         lease.release()
         return None
+    return read_holder(path)
+
+
+def read_holder(path: Path) -> dict[str, Any]:
+    """What the holder wrote. Every user can write there: nothing but the three values is taken, and only in their types."""
     try:
-        document = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        descriptor = open_existing(path)
+        try:
+            document = json.loads(os.pread(descriptor, HOLDER_LIMIT_BYTES, 0))
+        finally:
+            os.close(descriptor)
+    except (BakehouseError, ValueError, RecursionError):
         return {}
-    return document if isinstance(document, dict) else {}
+    if not isinstance(document, dict):
+        return {}
+    kinds: dict[str, type | tuple[type, ...]] = {"home": str, "job": int, "since": (int, float)}
+    said = {key: document[key] for key, kind in kinds.items() if isinstance(document.get(key), kind)}
+    if "home" in said:
+        said["home"] = "".join(letter if letter.isprintable() else "?" for letter in said["home"])
+    return said

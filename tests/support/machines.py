@@ -1,0 +1,85 @@
+"""Trees of files as the kernel shows them, for machines with cards that are not here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+UUID = "GPU-1c9e5b7a-3f20-4d61-8b0e-52d7a9c4e6f{}"
+
+
+def write(folder: Path, files: dict[str, str]) -> None:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content + "\n")
+
+
+class FakeMachine:
+    """`sys` and `proc` of a machine, built card by card."""
+
+    def __init__(self, root: Path) -> None:
+        self.sysfs, self.procfs = root / "sys", root / "proc"
+        self.sysfs.mkdir(parents=True)
+        self.procfs.mkdir()
+        self.cards = 0
+        self.nodes = 1
+        write(self.node(0), {"gpu_id": "0"})
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return {"BAKEHOUSE_SYSFS": str(self.sysfs), "BAKEHOUSE_PROCFS": str(self.procfs)}
+
+    def use(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let this process and what it starts see this machine, and nothing that a person has set."""
+        for name in ("BAKEHOUSE_GPU_SOURCE", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"):
+            monkeypatch.delenv(name, raising=False)
+        for name in ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in self.environ.items():
+            monkeypatch.setenv(name, value)
+
+    def node(self, number: int) -> Path:
+        return self.sysfs / "class/kfd/kfd/topology/nodes" / str(number)
+
+    def amd(self, pci: str, *, integrated: bool = False, kfd: bool = True, name: str = "AMD card") -> FakeMachine:
+        device = self.sysfs / f"class/drm/card{self.cards}/device"
+        sensors = ["in1_input"] if integrated else ["temp2_input", "power1_cap"]
+        write(
+            device,
+            {
+                "vendor": "0x1002",
+                "uevent": f"DRIVER=amdgpu\nPCI_CLASS=30000\nPCI_ID=1002:7FFF\nPCI_SLOT_NAME={pci}",
+                "product_name": name,
+                "mem_info_vram_total": "25753026560",
+                "mem_info_vram_used": "7340032",
+                "hwmon/hwmon2/name": "amdgpu",
+                **{f"hwmon/hwmon2/{sensor}": "800" for sensor in sensors},
+            },
+        )
+        self.cards += 1
+        if kfd:
+            domain, bus, rest = pci.split(":")
+            slot, function = rest.split(".")
+            location = int(bus, 16) << 8 | int(slot, 16) << 3 | int(function)
+            properties = f"simd_count 96\nlocation_id {location}\ndomain {int(domain, 16)}"
+            write(self.node(self.nodes), {"gpu_id": str(40_000 + self.nodes), "properties": properties})
+            self.nodes += 1
+        return self
+
+    def pci_device(self, pci: str, vendor: str, kind: str, driver: str | None) -> FakeMachine:
+        bound = f"DRIVER={driver}\n" if driver else ""
+        uevent = f"{bound}PCI_CLASS={kind[2:]}\nPCI_SLOT_NAME={pci}"
+        write(self.sysfs / "bus/pci/devices" / pci, {"vendor": vendor, "class": kind, "uevent": uevent})
+        return self
+
+    def nvidia(self, pci: str, *, driver: str | None = "nvidia", listed: bool = True, uuid: str = "") -> FakeMachine:
+        """Its sound device comes along, as it does on real cards."""
+        self.pci_device(pci, "0x10de", "0x030000", driver)
+        self.pci_device(pci[:-1] + "1", "0x10de", "0x040300", "snd_hda_intel")
+        if listed:
+            said = f"Model: \t\t NVIDIA Stand-in\nGPU UUID: \t {uuid or 'GPU-????????-????'}\nBus Location: \t {pci}"
+            write(self.procfs / "driver/nvidia/gpus" / pci, {"information": said})
+            write(self.procfs / "driver/nvidia", {"version": "NVRM version: NVIDIA UNIX"})
+        return self
