@@ -11,7 +11,7 @@ from pathlib import Path
 
 from core.errors import BakehouseError
 from core.home import RunDir
-from jobs.context import STOPPED_EXIT_CODE, JobContext, StopRequested, current_attempt, leave_error
+from jobs.context import STOPPED_EXIT_CODE, JobContext, StopRequested, current_attempt, explain, leave_error
 
 
 def main(arguments: list[str]) -> int:
@@ -32,9 +32,8 @@ def main(arguments: list[str]) -> int:
         leave_error(attempt, error)
         return error.exit_code
     except Exception as error:
-        # Nothing we know: the traceback goes to the log, the file says in one line what it was.
-        summary = BakehouseError(f"{type(error).__name__}: {error}", code="crashed", remedy="the log has the traceback")
-        leave_error(attempt, summary)
+        # None of ours: the traceback goes to the log, the file says in one line what it was.
+        leave_error(attempt, explain(error))
         raise
     return 0
 

@@ -36,8 +36,8 @@ MAX_BATCH = 48
 # Share of the free memory that the key-value cache of a batch may take.
 CACHE_SHARE_GPU = 0.5
 CACHE_SHARE_CPU = 0.2
-# A stop is looked for, and progress told, every so many tokens of a batch.
-STEPS_PER_LOOK = 8
+# While a batch has no answer ready, its speed is told this often.
+SECONDS_PER_SIGN = 2.0
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Candidate:
         if self.spec.form != "merged":
             return self.base
         assert self.folder is not None
-        return models.BaseModel(self.name, self.folder, None, None, self.weights)
+        return models.BaseModel(self.name, self.folder, None, self.weights)
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def run(context: JobContext, spec: BakeoffSpec) -> None:
         raise InputError("there are no golden inputs", code="empty_golden", file=spec.golden.source)
 
     context.phase("finding the candidates", ", ".join(candidate.name for candidate in spec.candidates))
-    models.quieten()
+    models.prepare_libraries()
     candidates = [_find(context, candidate) for candidate in spec.candidates]
     device = models.choose_device()
     extend_manifest(
@@ -112,14 +112,20 @@ class Tally:
         self.total = total
         self.done = 0
         self.fresh = 0
-        self.began = time.monotonic()
+        self.began = self.told = time.monotonic()
 
     def add(self, count: int, *, fresh: bool, label: str) -> None:
         self.done += count
         self.fresh += count if fresh else 0
+        self.tell(label)
+
+    def tell(self, label: str, tokens_per_second: float | None = None) -> None:
         spent = time.monotonic() - self.began
         eta = spent / self.fresh * (self.total - self.done) if self.fresh else None
-        self.context.progress(self.done, self.total, "answers", label=label, eta_seconds=eta)
+        self.told = time.monotonic()
+        self.context.progress(
+            self.done, self.total, "answers", label=label, eta_seconds=eta, tokens_per_second=tokens_per_second
+        )
 
 
 def _find(context: JobContext, spec: CandidateSpec) -> Candidate:
@@ -259,13 +265,12 @@ def _answer(
     batch_size = spec.batch_size or _batch_size(model, cells, spec)
     context.say(f"{len(cells)} answers, up to {batch_size} at a time")
     generator = Generator(model, tokenizer, spec.task.sampling, spec.task.thinking)
-    began, tokens, steps = time.monotonic(), 0, 0
+    began, tokens = time.monotonic(), 0
 
-    def at_step(active: int, so_far: int) -> None:
-        nonlocal steps
-        steps += 1
-        if steps % STEPS_PER_LOOK == 0:
-            context.check_stop()
+    def at_step(generated_tokens: int, seconds: float) -> None:
+        context.check_stop()
+        if time.monotonic() - tally.told > SECONDS_PER_SIGN:
+            tally.tell(candidate.name, generated_tokens / seconds)
 
     requests = [Request(cell.key, cell.prompt_ids, cell.seed) for cell in cells]
     for number, generated in enumerate(generator.answer(requests, batch_size, at_step), start=1):

@@ -122,6 +122,18 @@ def current_attempt(run: RunDir) -> AttemptDir:
     return attempt
 
 
+def explain(error: Exception) -> BakehouseError:
+    """An error that is none of ours in one line, with what can be done about it where that is known."""
+    text = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+    if "No space left on device" in str(error) or "Disk quota exceeded" in str(error):
+        return BakehouseError(text, code="disk_full", remedy="free some space and retry: it goes on where it was")
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return BakehouseError(
+            text, code="out_of_memory", remedy="take smaller batches, shorter lengths or a smaller model"
+        )
+    return BakehouseError(text, code="crashed", remedy="the log has the traceback")
+
+
 def leave_error(attempt: AttemptDir, error: BakehouseError) -> None:
     """Leave the reason of a failure as a file and as a line of the log."""
     write_json(attempt.error_json, {**error.to_json(), "exit_code": error.exit_code})

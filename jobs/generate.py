@@ -72,23 +72,23 @@ class Generator:
         self.stops = _stop_sequences(model, tokenizer, thinking)
 
     def answer(
-        self, requests: Sequence[Request], batch_size: int, at_step: Callable[[int, int], None] | None = None
+        self, requests: Sequence[Request], batch_size: int, at_step: Callable[[int, float], None] | None = None
     ) -> Iterator[Generated]:
         """Answer all requests, each as soon as it has ended.
 
-        Long prompts go with long ones, so that little is padded. `at_step(active rows, tokens so far)` is called after
-        each token and may raise to stop.
+        Long prompts go with long ones, so that little is padded. `at_step(tokens, seconds)`, of the batch so far, is
+        called after each step and may raise to stop.
         """
         ordered = sorted(requests, key=lambda request: (len(request.prompt_ids), request.prompt_ids))
         for start in range(0, len(ordered), batch_size):
             yield from self._batch(ordered[start : start + batch_size], at_step)
 
     @torch.inference_mode()
-    def _batch(self, requests: Sequence[Request], at_step: Callable[[int, int], None] | None) -> Iterator[Generated]:
+    def _batch(self, requests: Sequence[Request], at_step: Callable[[int, float], None] | None) -> Iterator[Generated]:
         rows = [_Row(request, self._limit(request)) for request in requests]
-        started = time.perf_counter()
+        began = started = time.perf_counter()
         logits, mask, cache = self._prefill(rows)
-        uniform = torch.stack([_stream(row.request.seed, row.limit) for row in rows]).to(self.device)
+        uniform = torch.stack([_stream(row.request.seed, self.sampling.max_new_tokens) for row in rows]).to(self.device)
         active = list(range(len(rows)))  # the row behind each place of the batch
         step = 0
         while True:
@@ -107,7 +107,7 @@ class Generator:
                 if row.finish is not None:
                     yield self._generated(row, len(rows))
             if at_step is not None:
-                at_step(len(running), sum(len(row.ids) for row in rows))
+                at_step(sum(len(row.ids) for row in rows), now - began)
             still = [place for place, index in enumerate(active) if rows[index].finish is None]
             if not still:
                 return

@@ -23,7 +23,7 @@ def run(context: JobContext, spec: MergeSpec) -> None:
 
     context.phase("loading the model", spec.model.name)
 
-    models.quieten()
+    models.prepare_libraries()
     base = models.locate(spec.model, context.home)
     require_same_base(folder, base)
     device = models.choose_device()

