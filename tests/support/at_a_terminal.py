@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from core.cli.follow import wait_and_exit
+from core.cli.follow import exit_code, follow_to_the_end
 from core.store.database import open_database
 from tests.support.queueing import Queue
 
@@ -18,7 +18,9 @@ def main() -> int:
     queue = Queue.create(Path(folder), name)
     job = queue.submit(title)
     print(f"submitted {job}", flush=True)
-    return wait_and_exit(queue.home, open_database(queue.home), [job])
+    connection = open_database(queue.home)
+    jobs = follow_to_the_end(queue.home, connection, [job])
+    return 130 if jobs is None else exit_code(connection, jobs)
 
 
 if __name__ == "__main__":

@@ -181,7 +181,7 @@ class Queue:
         pid = self.runner_pid()
         kill(pid)
         # Its threads can outlive its main one by a moment, and with them the lock.
-        wait_until(lambda: runner_status(self.home).pid is None, what="the runner's end")
+        wait_until(lambda: not runner_status(self.home).alive or runner_status(self.home).pid, what="the runner's end")
         return pid
 
     def process(self, job_id: int) -> int:
