@@ -49,6 +49,7 @@ class ArtefactStore:
         The folder is written beside its place and renamed: a crash leaves a temporary one, never half an artefact.
         """
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.sweep()
         temporary = self.root / f".tmp-{os.getpid()}-{kind}"
         shutil.rmtree(temporary, ignore_errors=True)
         content = temporary / kind
@@ -66,6 +67,13 @@ class ArtefactStore:
             shutil.rmtree(temporary, ignore_errors=True)
         size = sum(path.stat().st_size for path in (place / kind).rglob("*") if path.is_file())
         return Artefact(sha256, kind, place / kind, size, lineage)
+
+    def sweep(self) -> None:
+        """Remove what jobs that were killed left half written: these are gigabytes."""
+        for leftover in self.root.glob(".tmp-*"):
+            pid = leftover.name.split("-")[1]
+            if not Path("/proc", pid).exists():
+                shutil.rmtree(leftover, ignore_errors=True)
 
     def resolve(self, reference: str, kind: Kind) -> tuple[Path, str]:
         """Folder and hash of `job:12`, `job:12/adapter` or a path.

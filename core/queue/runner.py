@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import sys
@@ -22,7 +23,7 @@ from core.errors import BakehouseError
 from core.files import read_json
 from core.home import Home
 from core.queue import lease as leases
-from core.queue.act import carry_out
+from core.queue.act import carry_out, stop
 from core.queue.identity import ProcessIdentity, current_boot_id
 from core.queue.launch import start_attempt
 from core.queue.protection import Protection, choose_protection
@@ -107,6 +108,7 @@ class Runner:
         living = self.watch.tick()
         self.press_stops()
         waiting = self.start_what_may()
+        self.spare_the_disk()
         return living > 0 or waiting
 
     def do_commands(self) -> None:
@@ -127,6 +129,16 @@ class Runner:
                 may_kill = self.pci is None or job.lane != "card"
                 if said := self.ladder.press(attempt, job.stop_asked_at, may_kill=may_kill):
                     set_reason(self.connection, job.id, said)
+
+    def spare_the_disk(self) -> None:
+        """Stop what runs at a checkpoint before the disk is full: nothing is torn then, and it goes on when there is room."""
+        if shutil.disk_usage(self.home.root).free >= self.settings.min_free_disk_bytes:
+            return
+        for job in open_jobs(self.connection):
+            if job.state in {"starting", "running"}:
+                with transaction(self.connection):
+                    reason = "the disk is nearly full: stopping at the next step"
+                    stop(self.home, self.connection, job, "disk", reason, RUNNER)
 
     def start_what_may(self) -> bool:
         """Start every job whose way is free, and give each other one its reason.

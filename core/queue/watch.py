@@ -111,6 +111,8 @@ def judge(job: JobRow, run: RunDir, attempt: AttemptDir, seen: Observation) -> E
         return Ending("lost", "lost", f"nobody saw its end; a retry goes on{at_checkpoint or ' from the start'}")
     if job.stop_why == "pause" and stopped(seen):
         return Ending("waiting", "stopped", f"held by you; it goes on{at_checkpoint or ' from the start'}", held=True)
+    if job.stop_why == "disk" and stopped(seen):
+        return Ending("waiting", "stopped", f"the disk was nearly full; it goes on{at_checkpoint or ' from the start'}")
     if job.stop_why == "cancel":
         return Ending("cancelled", "cancelled", f"by you{at_checkpoint and f'; a retry goes on{at_checkpoint}'}")
     if seen.exit_code == STOPPED_AT_A_STEP:

@@ -70,7 +70,7 @@ class JobRow:
     state: State
     reason: str
     held: bool
-    stop_why: Literal["cancel", "pause"] | None
+    stop_why: Literal["cancel", "pause", "disk"] | None
     stop_asked_at: float | None
     position: float
     attempt: int

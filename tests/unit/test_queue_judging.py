@@ -54,7 +54,7 @@ ENDINGS = st.one_of(
     st.builds(Observation, st.just("restarted"), exit_code=st.just(75)),
 )
 ACTIVE_STATES = st.sampled_from(
-    [("starting", None), ("running", None), ("stopping", "cancel"), ("stopping", "pause")],
+    [("starting", None), ("running", None), ("stopping", "cancel"), ("stopping", "pause"), ("stopping", "disk")],
 )
 
 
@@ -104,7 +104,7 @@ def test_every_end_leads_where_the_schema_allows_and_means_what_the_design_says(
         assert (ending.state, ending.requeue is not None) == ("interrupted", on_restart == "requeue")
     if stop_why == "cancel" and seen.condition in {"ended", "restarted"}:
         assert (ending.state, ending.requeue) == ("cancelled", None)
-    assert ending.held == (ending.state == "waiting"), "only a pause leads back to the queue by itself, and it holds"
+    assert ending.held == (ending.state == "waiting" and stop_why == "pause"), "only a pause holds"
     if ending.state not in {"failed", "done"} and seen.condition != "never_started" and checkpoint:
         assert "from step 20" in ending.reason + (ending.requeue or "")
 
