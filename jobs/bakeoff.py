@@ -6,6 +6,7 @@ An answer is on the disk as soon as it is there. A retry goes on with what is mi
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from core.bakeoff.answers import Answer, answer_key, append_answer, find_fault, 
 from core.config.golden import GoldenInput
 from core.data.examples import Message
 from core.errors import InputError
-from core.files import append_line
+from core.files import write_atomic
 from core.queue.spec import BakeoffSpec, CandidateSpec
 from jobs import models
 from jobs.context import JobContext
@@ -338,9 +339,9 @@ def _score(
 
     answers = read_answers(context.run.answers)
     scores = score_answers(spec.task, golden, answers, spec.pattern_timeout_seconds)
-    context.run.scores.unlink(missing_ok=True)  # of a former attempt: scoring starts anew
-    for score in scores:
-        append_line(context.run.scores, score.to_json(), durable=False)
+    # Whole before result.json is there: whoever sees that finds every score.
+    lines = [json.dumps(score.to_json(), ensure_ascii=False) for score in scores]
+    write_atomic(context.run.scores, "".join(f"{line}\n" for line in lines))
     board = build_leaderboard(
         spec.task,
         golden,

@@ -53,7 +53,7 @@ def run(context: JobContext, spec: MergeSpec) -> None:
     }
     artefact = context.artefacts.add("merged", lineage, fill)
     summary = {"model": spec.model.name, "adapter": spec.adapter, "bytes": artefact.size_bytes}
-    message = f"{spec.adapter} merged into {spec.model.name}: {artefact.size_bytes / 1e9:.2f} GB"
+    message = f"{artefact.size_bytes / 1e9:.2f} GB, merged from {spec.adapter}"
     context.finish(message, artefacts=[artefact], summary={**summary, "seconds": time.time() - started})
 
 

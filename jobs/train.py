@@ -81,8 +81,9 @@ def run(context: JobContext, spec: TrainSpec) -> None:
         "seconds": time.time() - started,
         **outcome.to_json(),
     }
-    headline = f"{spec.model.name} on {spec.task.name}: loss {outcome.first_loss:.3f} → {outcome.last_loss:.3f}"
-    context.finish(f"{headline} in {outcome.steps} steps", artefacts=[artefact], summary=summary)
+    # The job's title names task and model already.
+    message = f"loss {outcome.first_loss:.3f} → {outcome.last_loss:.3f} in {outcome.steps} steps"
+    context.finish(message, artefacts=[artefact], summary=summary)
 
 
 def _refuse_other_methods(spec: TrainSpec) -> None:
