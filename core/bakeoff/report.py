@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 
 from core.bakeoff.comparison import RESOLVE
+from core.bakeoff.heads import beginning, cell_width, clip, heads, plain
 from core.bakeoff.leaderboard import Leaderboard
 from core.bakeoff.rows import CandidateRow
 from core.bakeoff.scoring import Part
 from core.bakeoff.statistics import Interval
-from core.bakeoff.words import DASH, bounds, count, of_five, p_value, score_of, signed
+from core.bakeoff.words import DASH, bounds, clipped, count, of_five, p_value, score_of, signed
 
 MIN_WIDTH = 60
 _NAME_WIDTH = 30
 _SCALE_WIDTH = 21
+_CHECK_WIDTH = 28
 # Reasons that are shown of each candidate; the JSON has them all.
 _REASONS = 4
 
@@ -32,7 +33,7 @@ def render_text(leaderboard: Leaderboard, width: int = 100) -> str:
         list(_costs(leaderboard, width)),
         list(_checks(leaderboard, width)),
         list(_reasons(leaderboard, width)),
-        [line for note in leaderboard.notes for line in _wrap(f"* {note}", width)],
+        list(_notes(leaderboard, width)),
     ]
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
@@ -44,12 +45,23 @@ def _title(board: Leaderboard, width: int) -> Iterator[str]:
     yield from _wrap(board.headline, width)
 
 
+def _notes(board: Leaderboard, width: int) -> Iterator[str]:
+    if board.notes:
+        yield "notes (* above marks figures that they are about)" if any(map(_starred, board.rows)) else "notes"
+    for note in board.notes:
+        yield from _wrap(f"* {note}", width)
+
+
+def _starred(row: CandidateRow) -> bool:
+    return bool(row.missing or row.at_limit or row.faults.get("empty"))
+
+
 def _scores(board: Leaderboard, width: int) -> Iterator[str]:
     columns: list[Column] = []
     for part in board.parts:
         columns.append((part, _score_column(part)))
         if part == board.parts[0] and len(board.rows) > 1:
-            columns.append((f"to {_clip(plain(board.incumbent or DASH), 16)}", _difference_column(board, part)))
+            columns.append((f"to {_incumbent(board, 16)}", _difference_column(board, part)))
     columns += [
         ("worst", lambda row: of_five(row.worst)),
         ("same", lambda row: DASH if row.consistency is None else f"{row.consistency:.2f}"),
@@ -58,18 +70,36 @@ def _scores(board: Leaderboard, width: int) -> Iterator[str]:
     yield from _table(board, columns, width, last=scale if board.parts else None)
     if any(row.tied for row in board.rows):
         yield from _wrap("= tied set: the inputs show no difference between these", width)
+    if any(row.worst is not None for row in board.rows):
+        legend = "worst: the mean of each input's worst repeat"
+        if any(row.consistency is not None for row in board.rows):
+            legend += "; same: the share of inputs whose repeats all say the same"
+        yield from _wrap(legend, width)
+
+
+def _incumbent(board: Leaderboard, width: int) -> str:
+    """The incumbent's name for a column's head; "incumbent" where only a letter would be left of it."""
+    if board.incumbent is None:
+        return DASH
+    short = heads([row.name for row in board.rows], width)
+    return "incumbent" if short.key else short.of[board.incumbent]
 
 
 def _costs(board: Leaderboard, width: int) -> Iterator[str]:
+    noted = any(map(_starred, board.rows))
+
+    def star(number: int) -> str:
+        return f"{number}*" if number else "0 " if noted else "0"
+
     columns: list[Column] = [
         ("s/answer", lambda row: _number(row.seconds_per_answer, 2)),
         ("tok/s", lambda row: _number(row.tokens_per_second, 0)),
         ("char/s", lambda row: _number(row.characters_per_second, 0)),
         ("tokens", lambda row: _number(row.completion_tokens, 0)),
         ("answers", lambda row: str(row.answers)),
-        ("missing", lambda row: str(row.missing)),
-        ("cut", lambda row: str(row.at_limit)),
-        ("empty", lambda row: str(row.faults.get("empty", 0))),
+        ("missing", lambda row: star(row.missing)),
+        ("cut", lambda row: star(row.at_limit)),
+        ("empty", lambda row: star(row.faults.get("empty", 0))),
     ]
     yield from _table(board, columns, width)
     batch = max((row.batch_size or 0 for row in board.rows), default=0)
@@ -81,22 +111,25 @@ def _table(board: Leaderboard, columns: Sequence[Column], width: int, last: Colu
     """A line a candidate, a mark before those of the tied set; `last` comes only where it fits."""
     if not board.rows:
         return
+    short = heads([row.name for row in board.rows], _NAME_WIDTH - 2)
     lines = [["  candidate", *(title for title, _ in columns)]]
     for row in board.rows:
-        lines.append([f"{'=' if row.tied else ' '} {plain(row.name)}", *(show(row) for _, show in columns)])
+        lines.append([f"{'=' if row.tied else ' '} {short.of[row.name]}", *(show(row) for _, show in columns)])
     drawn = [] if last is None else [last[0], *(last[1](row) for row in board.rows)]
     yield from _grid(lines, width, last=drawn)
+    if short.key:
+        yield from _wrap(short.key, width)
 
 
 def _grid(lines: Sequence[Sequence[str]], width: int, *, left: int = 1, last: Sequence[str] = ()) -> Iterator[str]:
     """Columns two cells apart, the first `left` of them to the left; those that do not fit are left out from the right."""
-    widths = [max(_width(line[i]) for line in lines) for i in range(len(lines[0]))]
+    widths = [max(cell_width(line[i]) for line in lines) for i in range(len(lines[0]))]
     widths[0] = min(_NAME_WIDTH, widths[0])
     shown = next((n for n in range(len(widths), 0, -1) if sum(widths[:n]) + 2 * (n - 1) <= width), 1)
     room = width - sum(widths[:shown]) - 2 * shown
     for number, line in enumerate(lines):
-        cells = [_clip(cell, widths[i]) for i, cell in enumerate(line[:shown])]
-        spaces = [" " * (widths[i] - _width(cell)) for i, cell in enumerate(cells)]
+        cells = [clip(cell, widths[i]) for i, cell in enumerate(line[:shown])]
+        spaces = [" " * (widths[i] - cell_width(cell)) for i, cell in enumerate(cells)]
         padded = [
             cell + space if i < left else space + cell
             for i, (cell, space) in enumerate(zip(cells, spaces, strict=True))
@@ -146,34 +179,42 @@ def _comparisons(board: Leaderboard, width: int) -> Iterator[str]:
     if not board.comparisons:
         return
     said = {"better": "better", "worse": "worse", "no_worse": "no worse", "tied": "tied"}
-    lines = [[f"against {plain(board.incumbent or '')}", "part", "verdict", "difference", "p", "shows", "add"]]
+    short = heads([row.name for row in board.rows], _NAME_WIDTH)
+    against = f"against {_incumbent(board, _NAME_WIDTH - len('against '))}"
+    lines = [[against, "part", "verdict", "difference", "p", "shows", "add"]]
     for one in board.comparisons:
         interval = bounds(one.interval) if one.interval.estimable else "[not estimable]"
         figures = [f"{signed(one.difference)} {interval}", p_value(one.p_adjusted), of_five(one.minimum_detectable)]
         more = DASH if one.add_inputs is None else f"{one.add_inputs:,}"
-        lines.append([plain(one.candidate), one.part, said[one.verdict], *figures, more])
+        lines.append([short.of[one.candidate], one.part, said[one.verdict], *figures, more])
     yield from _grid(lines, width, left=3)
     corrected = " and ".join(sorted({one.correction for one in board.comparisons if one.correction}))
     adjusted = f", adjusted for {len(board.rows) - 1} candidates by {corrected}" if corrected else ""
     legend = f"p by flipping the signs of the inputs{adjusted}; shows: the difference they find with 80 % power; "
-    legend += f"add: how many more would find {of_five(RESOLVE)}"
+    legend += f"add: how many more inputs would find one as small as {of_five(RESOLVE)} (what is shown needs none)"
     yield from _wrap(legend, width)
+    if any(clipped(one.interval) for one in board.comparisons):
+        yield from _wrap("[…] is a t interval; an end beyond what is possible (±5) is shown as ±5", width)
 
 
 def _checks(board: Leaderboard, width: int) -> Iterator[str]:
     """A line a check with the mean of each candidate, as many candidates beside each other as there is room for."""
     if not board.rows or not board.rows[0].checks:
         return
-    label = min(20, max(len("check"), *(_width(check.id) for check in board.rows[0].checks)))
+    labels = heads([check.id for check in board.rows[0].checks], _CHECK_WIDTH).of
+    label = max(len("check"), *map(cell_width, labels.values()))
     per_row = max(1, (width - label - 10) // 16)
+    short = heads([row.name for row in board.rows], 14)
     for start in range(0, len(board.rows), per_row):
         rows = board.rows[start : start + per_row]
-        names = (_clip(plain(row.name), 14) for row in rows)
-        yield _pad("check", label) + " " * 9 + "".join(" " * (16 - _width(name)) + name for name in names)
+        names = [short.of[row.name] for row in rows]
+        yield _pad("check", label) + " " * 9 + "".join(" " * (16 - cell_width(name)) + name for name in names)
         for index, check in enumerate(board.rows[0].checks):
             shares = [row.checks[index].mean for row in rows]
             text = "".join(f"  {DASH if share is None else f'{100 * share:.0f} %':>14}" for share in shares)
-            yield f"{_pad(_clip(plain(check.id), label), label)}  {check.part:<7}{text}"
+            yield f"{_pad(labels[check.id], label)}  {check.part:<7}{text}"
+    if short.key:
+        yield from _wrap(short.key, width)
 
 
 def _reasons(board: Leaderboard, width: int) -> Iterator[str]:
@@ -190,54 +231,23 @@ def _number(value: float | None, digits: int) -> str:
     return DASH if value is None else f"{value:,.{digits}f}"
 
 
-def plain(text: str) -> str:
-    """One line without control characters: what models print never reaches the terminal as a command."""
-    return "".join(" " if character in "\n\t" else character for character in text if _printable(character))
-
-
-def _printable(character: str) -> bool:
-    return character in "\n\t" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
-
-
-def _width(text: str) -> int:
-    from rich.cells import cell_len
-
-    return cell_len(text)
-
-
 def _pad(text: str, width: int) -> str:
-    return text + " " * (width - _width(text))
-
-
-def _clip(text: str, width: int) -> str:
-    if _width(text) <= width:
-        return text
-    return f"{_head(text, width - 1)}…"
+    return text + " " * (width - cell_width(text))
 
 
 def _wrap(text: str, width: int, indent: int = 2) -> Iterator[str]:
     """Lines of at most `width` terminal cells, broken between words (and inside a word that is wider than a line)."""
     line = ""
     for word in re.findall(r"^ +\S*|\S+", plain(text)):
-        if line and _width(line) + 1 + _width(word) <= width:
+        if line and cell_width(line) + 1 + cell_width(word) <= width:
             line = f"{line} {word}" if line.strip() else line + word
             continue
         if line:
             yield line
             word = " " * indent + word
-        while _width(word) > width:
-            head = _head(word, width)
+        while cell_width(word) > width:
+            head = beginning(word, width)
             yield head
             word = " " * indent + word[len(head) :]
         line = word
     yield line
-
-
-def _head(text: str, width: int) -> str:
-    """As many characters from the start as fit into `width` cells."""
-    used = 0
-    for index, character in enumerate(text):
-        used += _width(character)
-        if used > width:
-            return text[:index]
-    return text

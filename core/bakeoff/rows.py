@@ -55,7 +55,8 @@ class CandidateRow:
     repeats, `pass_k` the share of inputs that all repeats pass, `repeatability_sd` the standard deviation between
     repeats; these are of the format score, or of the content score when the task has no format checks.
     `seconds_per_answer` and the speeds are amortised over the batches. `missing` counts cells without a scored answer,
-    `at_limit` answers that were cut at `max_new_tokens`.
+    `at_limit` answers that were cut at `max_new_tokens`; `longest_whole` is the longest of those that were not, in
+    tokens (None when all were cut).
     """
 
     name: str
@@ -79,6 +80,7 @@ class CandidateRow:
     expected: int
     missing: int
     at_limit: int
+    longest_whole: int | None
     faults: Mapping[str, int]
     checks: tuple[CheckSummary, ...]
     reasons: tuple[Reason, ...]
@@ -136,6 +138,7 @@ def build_row(
         expected=expected,
         missing=max(0, expected - len(answers)),
         at_limit=sum(answer.finish == "length" for answer in answers),
+        longest_whole=max((answer.completion_tokens for answer in answers if answer.finish != "length"), default=None),
         faults=dict(Counter(cell.fault for cell in cells.all if cell.fault is not None)),
         checks=tuple(_summary(check, inputs, clusters, cells, incumbent) for check in plan),
         reasons=_reasons(cells.all, [check.id for check in plan]),

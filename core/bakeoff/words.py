@@ -17,6 +17,8 @@ MINUS = "−"
 DASH = "—"
 # Among equals, a candidate that is so many times as fast is worth a word.
 _FASTER = 1.2
+# A limit so many times the longest whole answer cuts only what rambles.
+_ROOM = 1.5
 
 
 def of_five(score: float | None) -> str:
@@ -33,11 +35,21 @@ def signed(difference: float) -> str:
 
 
 def bounds(interval: Interval) -> str:
-    """The interval on the scale of five, as [4.31, 4.95], or the reason why there is none, in brackets."""
+    """The interval on the scale of five, as [4.31, 4.95], or the reason why there is none, in brackets.
+
+    It is shown up to what is possible, −5 to 5: a t interval knows of no such ends. (That of a score ends at 0 and 5
+    when it is made.) The figures of `Leaderboard.to_json` stay as they are.
+    """
     if interval.low is None or interval.high is None:
         return f"({interval.reason})"
-    low, high = (f"{5 * end:.2f}".replace("-", MINUS) for end in (interval.low, interval.high))
+    low, high = (f"{5 * min(1.0, max(-1.0, end)):.2f}".replace("-", MINUS) for end in (interval.low, interval.high))
     return f"[{low}, {high}]"
+
+
+def clipped(interval: Interval) -> bool:
+    """True when `bounds` shows an end of it nearer than it is."""
+    ends = (interval.low or 0.0, interval.high or 0.0)
+    return any(abs(end) > 1.001 for end in ends)  # less than that does not show in two digits
 
 
 def p_value(p: float) -> str:
@@ -170,10 +182,22 @@ def _limits(task: Task, rows: Sequence[CandidateRow]) -> Iterator[str]:
     for row in rows:
         if row.at_limit:
             reached = f"{row.at_limit} of {count(row.answers, 'answer')} reached max_new_tokens ({limit:,})"
-            yield f"{row.name}: {reached}: score 0. Raise it if they were not rambling."
+            yield f"{row.name}: {reached} and were cut: score 0. {_whether_fair(limit, row, rows)}"
         for fault, words in (("empty", "empty"), ("thinking", "with thinking in it")):
             if row.faults.get(fault):
                 yield f"{row.name}: {row.faults[fault]} of {count(row.answers, 'answer')} {words}: score 0."
+
+
+def _whether_fair(limit: int, cut: CandidateRow, rows: Sequence[CandidateRow]) -> str:
+    """How the limit stands to the longest answer that another candidate ended by itself."""
+    whole = [(row.longest_whole, row.name) for row in rows if row is not cut and row.longest_whole]
+    if not whole:
+        return "No other candidate shows how long a whole answer is: if these were not rambling, raise the limit."
+    tokens, name = max(whole)
+    room = f"The limit is {limit / tokens:.1f} × the longest whole answer of {name} ({count(tokens, 'token')})"
+    if limit >= _ROOM * tokens:
+        return f"{room}: enough for a whole answer."
+    return f"{room}, which leaves little room: raise the limit and ask again."
 
 
 def _faulty(rows: Sequence[CandidateRow]) -> Iterator[str]:

@@ -113,7 +113,26 @@ def test_checks_without_an_id_get_one_of_their_own() -> None:
     regex = define(check="regex", pattern="a")
     named = define(check="regex", pattern="a", id="regex-2")
     verdict = define(check="captured_equals", name="verdict")
-    assert check_ids([regex, named, regex, regex, verdict]) == ["regex", "regex-2", "regex-3", "regex-4", "verdict"]
+    assert check_ids([regex, named, regex, regex, verdict]) == [
+        "regex",
+        "regex-2",
+        "regex-3",
+        "regex-4",
+        "verdict equals expect",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        (["Exeter"], "contains_any: Exeter"),
+        (["Exeter", "Bath"], "contains_any: Exeter…"),
+        ("expect.town", "contains_any: expect.town"),
+        (["a text of\nseveral lines and more"], "contains_any: a text of several lines…"),
+    ],
+)
+def test_a_check_on_plain_text_is_called_after_its_text(values: Any, name: str) -> None:
+    assert check_ids([define(check="contains_any", values=values)]) == [name]
 
 
 def test_capture_names_are_the_named_groups() -> None:

@@ -24,7 +24,7 @@ HEADING = {
     "count": "expect.notes",
 }
 SUMMARY = {"check": "regex", "pattern": "^SUMMARY: .+$", "multiline": True, "id": "summary"}
-VERDICT = {"check": "captured_equals", "name": "verdict"}
+VERDICT = {"id": "verdict", "check": "captured_equals", "name": "verdict"}
 GOOD = "### tea — PASS\n\nSUMMARY: one note"
 
 

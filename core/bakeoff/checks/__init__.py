@@ -89,7 +89,7 @@ def build(definition: BaseDefinition, pattern_timeout: float = 1.0) -> Check:
 
 
 def check_id(definition: BaseDefinition) -> str:
-    """The id that was given, else one made from the check: "heading", or the name of `captured_equals`."""
+    """The id that was given, else one made from the check: "heading", "price equals expect", "contains_any: Exeter…"."""
     return definition.id or definition.default_id()
 
 

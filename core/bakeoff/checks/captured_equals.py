@@ -23,7 +23,7 @@ class CapturedEqualsCheck(BaseDefinition):
     tolerance: float = Field(default=0.0, ge=0, allow_inf_nan=False)
 
     def default_id(self) -> str:
-        return self.name
+        return f"{self.name} equals expect"
 
     def expect_keys(self) -> tuple[str, ...]:
         return (self.name,)

@@ -8,23 +8,34 @@ from typing import Any, Literal
 
 from core.bakeoff.checks.base import BaseDefinition, Captures, CheckFault, CheckResult, Values, lookup
 
+# Of the values, so many characters stand in the id of a check that was given none.
+MAX_ID_VALUE = 24
 
-class ContainsAnyCheck(BaseDefinition):
+
+class _ContainsDefinition(BaseDefinition):
+    values: Values
+    case_sensitive: bool = False
+
+    def default_id(self) -> str:
+        """ "contains_any: Exeter…": with the first of the values, or the key that holds them."""
+        first = self.values if isinstance(self.values, str) else self.values[0]
+        shown = " ".join(first.split())
+        whole = isinstance(self.values, str) or len(self.values) == 1
+        if len(shown) > MAX_ID_VALUE:
+            shown, whole = shown[:MAX_ID_VALUE].rstrip(), False
+        return f"{super().default_id()}: {shown}{'' if whole else '…'}"
+
+
+class ContainsAnyCheck(_ContainsDefinition):
     check: Literal["contains_any"]
-    values: Values
-    case_sensitive: bool = False
 
 
-class ContainsAllCheck(BaseDefinition):
+class ContainsAllCheck(_ContainsDefinition):
     check: Literal["contains_all"]
-    values: Values
-    case_sensitive: bool = False
 
 
-class NotContainsCheck(BaseDefinition):
+class NotContainsCheck(_ContainsDefinition):
     check: Literal["not_contains"]
-    values: Values
-    case_sensitive: bool = False
 
 
 def score_contains(
