@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -116,6 +117,21 @@ def bake_off(app: ConsoleApp, job: JobRow) -> None:
         return [submit_bakeoff(home, project, spec.task.name, candidates, incumbent=base, author=author)]
 
     submit(app, make)
+
+
+def rescore(app: ConsoleApp, job_id: int) -> None:
+    """Score the stored answers of a bake-off with the checks that its task has now; no model is run."""
+
+    def act() -> Outcome:
+        from core.bakeoff.stored import rescore as score_anew
+        from core.store.database import open_database
+
+        with contextlib.closing(open_database(app.home)) as connection:
+            task = score_anew(app.home, connection, job_id)
+        app.slow.rescored(job_id, task)
+        return Outcome(f"the answers of bake-off {job_id} are scored anew")
+
+    in_background(app, act)
 
 
 def start_demo(app: ConsoleApp) -> None:

@@ -121,6 +121,10 @@ class ConsoleApp(App[None]):
             if isinstance(screen, CommandScreen):
                 screen.show(snapshot)
 
+    def action_help_quit(self) -> None:
+        """ctrl+c: people expect it to end something."""
+        self.notify("q leaves the console; the jobs go on", markup=False, timeout=4)
+
     def leave(self) -> None:
         """End the console; from any thread."""
         if self._loop is not None:
@@ -175,7 +179,8 @@ def run_console(
             app.feed.stop()
             app.slow.stop()
             watchdog.ended()
+    if not watchdog.terminal_lives:
+        return  # nobody reads what is said now, and the writer's failure was the terminal's
     if broken:
         raise broken[0]
-    if watchdog.terminal_lives:
-        print(farewell(app.snapshot), file=sys.stderr)
+    print(farewell(app.snapshot), file=sys.stderr)

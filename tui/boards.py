@@ -9,6 +9,7 @@ from core.bakeoff.leaderboard import Leaderboard
 from core.bakeoff.rows import CandidateRow, CheckSummary
 from core.bakeoff.stored import stored_leaderboard
 from core.bakeoff.words import bounds, signed
+from core.config.task import Task
 from core.errors import BakehouseError
 from core.home import Home
 from core.store.results import BakeoffRow
@@ -17,10 +18,10 @@ from tui.snapshot import Board, Candidate, CheckMarks
 MOST_REASONS = 6
 
 
-def build_board(connection: sqlite3.Connection, home: Home, row: BakeoffRow) -> Board:
-    """The leaderboard of a bake-off; one that cannot be built says why, so that the others still show."""
+def build_board(connection: sqlite3.Connection, home: Home, row: BakeoffRow, task: Task | None = None) -> Board:
+    """The leaderboard of a bake-off, under the task as it was submitted or under `task`; one that cannot be built says why, so that the others still show."""
     try:
-        found = stored_leaderboard(home, connection, row.job_id)
+        found = stored_leaderboard(home, connection, row.job_id, task)
     except (BakehouseError, OSError) as error:
         # The path is long and of no use here: the message alone says what is missing.
         problem = error.message if isinstance(error, BakehouseError) else str(error)

@@ -17,6 +17,7 @@ from tui.snapshot import Board, TaskLine
 
 if TYPE_CHECKING:
     from core.config.project import Project
+    from core.config.task import Task
 
 LEAST_SECONDS_BETWEEN = 5.0
 
@@ -43,6 +44,8 @@ class SlowReader(threading.Thread):
         self.found = Found()
         self._boards: dict[tuple[int, int, str], Board] = {}
         self._wanted: set[int] = set()
+        self._stale: set[int] = set()
+        self._tasks: dict[int, Task] = {}
         self._lock = threading.Lock()
         self._changed = threading.Event()
         self._stopped = threading.Event()
@@ -53,6 +56,12 @@ class SlowReader(threading.Thread):
     def want(self, job_id: int) -> None:
         """Have the leaderboard of an older bake-off, too."""
         self._wanted.add(job_id)
+        self._changed.set()
+
+    def rescored(self, job_id: int, task: Task) -> None:
+        """Work a leaderboard out anew, under the task that its answers were scored with."""
+        self._tasks[job_id] = task
+        self._stale.add(job_id)
         self._changed.set()
 
     def stop(self) -> None:
@@ -66,8 +75,10 @@ class SlowReader(threading.Thread):
         while not self._stopped.is_set():
             self._changed.clear()
             self._try(self._read_boards)
-            self._stopped.wait(LEAST_SECONDS_BETWEEN)
             self._changed.wait()
+            # Many writes in a row are one change; what a person asked for is not kept waiting.
+            if not (self._wanted or self._stale):
+                self._stopped.wait(LEAST_SECONDS_BETWEEN)
 
     def _try(self, act: Callable[[], None]) -> None:
         """Do it; what goes wrong is said in one line rather than ending the thread."""
@@ -123,7 +134,9 @@ class SlowReader(threading.Thread):
                     continue
                 settled.add(owner)
                 key = (row.job_id, row.answers, row.state)
-                boards[key] = self._boards.get(key) or build_board(connection, self.home, row)
+                known = None if row.job_id in self._stale else self._boards.get(key)
+                self._stale.discard(row.job_id)
+                boards[key] = known or build_board(connection, self.home, row, self._tasks.get(row.job_id))
         finally:
             connection.close()
         self._boards = boards

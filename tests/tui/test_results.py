@@ -123,6 +123,12 @@ def answer(candidate: str, input_id: str, repeat: int, text: str) -> Answer:
     )
 
 
+def score_count(home: Home) -> int:
+    """How many scores are stored."""
+    with contextlib.closing(open_database(home)) as connection:
+        return int(connection.execute("SELECT count(*) FROM scores").fetchone()[0])
+
+
 async def test_the_leaderboard_the_checks_and_the_answers(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     # The runner is not what this is about.
     monkeypatch.setattr("tui.slow.SlowReader._start_runner", lambda self: None)
@@ -150,6 +156,11 @@ async def test_the_leaderboard_the_checks_and_the_answers(home: Home, monkeypatc
             assert "‹ 1 of 13 ›" in answers and "0/8 checks" in answers
             await pilot.press("n")
             assert "‹ 2 of 13 ›" in text_of(pilot, "#answers")
+            with contextlib.closing(open_database(home)) as connection:
+                connection.execute("DELETE FROM scores")
+            await pilot.press("R")
+            await shown(pilot, lambda: score_count(home) > 0, "the scores")
+            assert "is my verdict" in text_of(pilot, "#answers")
             await pilot.press("p", "p")
             assert "‹ 13 of 13 ›" in text_of(pilot, "#answers")
     finally:

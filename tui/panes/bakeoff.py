@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from core.store.jobs import ACTIVE
 from tui.lines import Line, side_by_side, wrapped
 from tui.panes.fleet import newest_boards
 from tui.snapshot import Board, Candidate
 from tui.widgets.bars import interval
 from tui.widgets.pane import Pane
-from tui.words import plural, safe, when
+from tui.words import percent, plural, safe, when
 
 
 def scale_start(candidates: tuple[Candidate, ...]) -> float:
@@ -114,14 +115,14 @@ class BakeoffPane(Pane):
                 return [
                     Line(row, "warn") for text in self.snapshot.problems for row in wrapped(f"▲ {safe(text)}", width)
                 ]
-            return [
+            return self._under_way(width) or [
                 Line("no bake-off yet", "dim"),
                 Line(),
                 Line("It answers a task's golden inputs with each candidate,", "dim").cut(width),
-                Line("scores the answers and says whether the difference is sure.", "dim").cut(width),
+                Line("scores them, and says whether a difference is sure.", "dim").cut(width),
                 Line("b", "bold").add(" bakes off a finished training run against its base", "dim").cut(width),
             ]
-        rows: list[Line] = []
+        rows = self._under_way(width)
         for board in boards[min(self.index, len(boards) - 1) :]:
             left = height - len(rows) - (1 if rows else 0)
             if left < 3:
@@ -131,9 +132,21 @@ class BakeoffPane(Pane):
             rows += board_rows(board, width, min(left, len(board.candidates) + 4), self.snapshot.time)
         return rows
 
+    def _under_way(self, width: int) -> list[Line]:
+        """The bake-off that runs now, which has no leaderboard before all is answered and scored."""
+        job = next((job for job in self.snapshot.jobs if job.kind == "bakeoff" and job.state in ACTIVE), None)
+        if job is None:
+            return []
+        line = Line("▶ ", "busy").add(f"{job.id} {safe(job.title)}", "busy")
+        if job.progress and job.progress.fraction is not None:
+            line.add(f"  {percent(job.progress.fraction)} answered", "dim")
+        return [line.cut(width)]
+
     def summary(self, width: int) -> Line:
         board = self.selected
         if board is None or board.best is None:
+            if running := self._under_way(width):
+                return running[0]
             return Line("no bake-off yet" if self.snapshot.boards is not None else "", "dim")
         best = board.best
         line = Line(f"{safe(board.task)}: ").add(safe(best.name), "good")

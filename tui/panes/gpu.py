@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from core.gpu.reading import DeviceReading, Sample
+from core.store.jobs import JobRow
 from tui.lines import Line, side_by_side
 from tui.snapshot import Snapshot
 from tui.widgets.bars import sparkline, stacked_bar
@@ -55,16 +56,18 @@ def memory_rows(sample: Sample, device: DeviceReading, width: int) -> list[Line]
     return [Line("VRAM ").extend(bar).add(figures), Line("     ").extend(side_by_side(parts, width=width - 5))]
 
 
-def host_rows(sample: Sample, width: int) -> list[Line]:
-    """The bar of the machine's memory."""
+def host_rows(sample: Sample, job: JobRow | None, width: int) -> list[Line]:
+    """The bar of the machine's memory, what the running job took at most and what is left."""
     host = sample.host
     if not host.memory_total_bytes or host.memory_available_bytes is None:
         return [Line("memory ").add("not known", "dim")]
     used = host.memory_total_bytes - host.memory_available_bytes
     figures = f" {gigabytes(used, unit=False)}/{gigabytes(host.memory_total_bytes)}"
     bar = stacked_bar([(used, "busy")], host.memory_total_bytes, width - 7 - len(figures))
-    free = f"free for jobs {gigabytes(host.memory_available_bytes)}"
-    return [Line("memory ").extend(bar).add(figures), Line("       ").add(free, "dim")]
+    parts = [(f"free for jobs {gigabytes(host.memory_available_bytes)}", "dim")]
+    if job is not None and job.progress and job.progress.peak_memory_bytes:
+        parts.insert(0, (f"job {job.id} at most {gigabytes(job.progress.peak_memory_bytes)}", "busy"))
+    return [Line("memory ").extend(bar).add(figures), Line("       ").extend(side_by_side(parts, width=width - 7))]
 
 
 def by_time(samples: Sequence[Sample], value: Callable[[Sample], float | None], columns: int) -> list[float | None]:
@@ -182,7 +185,7 @@ class GpuPane(Pane):
             rows = [Line("no reading yet: the runner takes one a second", "dim").cut(width)]
             return [*rows, Line(), *slot_rows(snapshot, False, width)[:1]]
         device = card(sample)
-        rows = memory_rows(sample, device, width) if device else host_rows(sample, width)
+        rows = memory_rows(sample, device, width) if device else host_rows(sample, snapshot.running, width)
         rows += [Line(), *history_rows(snapshot.samples, width, device is not None)]
         if height >= 9:
             rows.append(Line())

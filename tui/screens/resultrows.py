@@ -92,7 +92,7 @@ def check_rows(candidate: Candidate, width: int, height: int) -> list[Line]:
         .cut(width),
         Line(),
     ]
-    name = min(18, max((len(check.id) for check in candidate.checks), default=8) + 3)
+    name = min(24, max((len(check.id) for check in candidate.checks), default=8) + 3)
     part = ""
     for check in candidate.checks:
         if check.part != part:

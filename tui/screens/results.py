@@ -13,6 +13,7 @@ from textual.containers import Horizontal
 from textual.message import Message
 
 from core.errors import BakehouseError
+from tui import actions
 from tui.commands import Command, CommandScreen, bindings, command
 from tui.lines import Line
 from tui.screens import resultrows
@@ -59,6 +60,7 @@ class Results(CommandScreen):
         ),
         command("space", "scroll", "Further rows of the answers", "space,pagedown", "scroll(8)", rank=1),
         command("page up", "scroll back", "Back in the answers", "pageup", "scroll(-8)", rank=0),
+        command("R", "rescore", "Score the stored answers anew, with the task's checks of now", "R", "rescore"),
         command("esc", "back", "Back to the dashboard", "escape,q,enter", "app.pop_screen", rank=1),
         command(":", "commands", "Find a command by its name", "colon", "palette", palette=False),
         command("?", "help", "Show the keys that work here", "question_mark", "help", rank=1),
@@ -128,7 +130,7 @@ class Results(CommandScreen):
         checks.display = width >= 100
         inputs = len(board.input_ids) if board else 0
         # The answers get what the marks of the checks do not need: two of them side by side want the room.
-        checks.styles.width = max(46, min(width // 2, inputs + 32))
+        checks.styles.width = max(48, min(width // 2, inputs + 36))
 
     def show(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
@@ -247,6 +249,9 @@ class Results(CommandScreen):
         self.selected = self.position = self.top = 0
         self.answers = None
         self.show(self.snapshot)
+
+    def action_rescore(self) -> None:
+        actions.rescore(self.app, self.job_id)
 
     def action_palette(self) -> None:
         self.app.action_command_palette()

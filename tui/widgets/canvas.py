@@ -31,6 +31,7 @@ class Canvas(Widget):
     """Subclasses say what stands in each row; `paint` compares it with what is on the screen."""
 
     DEFAULT_CSS = "Canvas { height: 1; }"
+    ALLOW_SELECT = False
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
