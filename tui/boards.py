@@ -19,7 +19,10 @@ MOST_REASONS = 6
 
 
 def build_board(connection: sqlite3.Connection, home: Home, row: BakeoffRow, task: Task | None = None) -> Board:
-    """The leaderboard of a bake-off, under the task as it was submitted or under `task`; one that cannot be built says why, so that the others still show."""
+    """The leaderboard of a bake-off, under the task as it was submitted or under `task`.
+
+    One that cannot be built says why, so that the others still show.
+    """
     try:
         found = stored_leaderboard(home, connection, row.job_id, task)
     except (BakehouseError, OSError) as error:
