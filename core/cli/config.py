@@ -8,6 +8,9 @@ from pathlib import Path
 import click
 
 from core.cli.common import find_project, json_option, print_json, project_option
+from core.config.project import Project
+from core.errors import InputError
+from core.text import printable
 
 
 @click.group()
@@ -20,16 +23,32 @@ def config() -> None:
 @json_option
 def check(project: Path | None, as_json: bool) -> None:
     """Read every task, golden file, data file, model and recipe, and say all that is wrong, with file and line."""
-    from core.config.check import check_project
+    from core.config.check import check_project, check_settings_file, check_warnings
 
-    found = find_project(project)
-    problems = check_project(found)
-    if as_json:
-        print_json({"project": str(found.root), "problems": [problem.to_json() for problem in problems]})
+    try:
+        found = find_project(project)
+    except InputError as problem:
+        root, problems, warnings = Path(problem.file or "").parent, check_settings_file(problem), []
     else:
-        for problem in problems:
-            print(problem)
+        root, problems, warnings = found.root, check_project(found), check_warnings(found)
+    if as_json:
+        print_json(
+            {
+                "project": str(root),
+                "problems": [one.to_json() for one in problems],
+                "warnings": [warning.to_json() for warning in warnings],
+            }
+        )
+    else:
+        for one in problems:
+            print(printable(str(one)))
+        for warning in warnings:
+            print(printable(f"! {warning}"))
         if not problems:
-            names = ", ".join(found.task_names())
-            print(f"✓ {found.root}: all is well (tasks {names})")
+            print(all_well(found))
     sys.exit(2 if problems else 0)
+
+
+def all_well(project: Project) -> str:
+    where = "the shipped project (there is no bakehouse.yaml here or above)" if project.is_shipped else project.root
+    return printable(f"✓ {where}: all is well (tasks {', '.join(project.task_names())})")

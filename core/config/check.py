@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from core.bakeoff.checks import check_id
+from core.bakeoff.checks import check_ids
 from core.config.golden import GoldenInput, check_document, golden_document
 from core.config.model import ModelEntry
-from core.config.project import MODELS, RECIPES, TASKS, Project, named
+from core.config.project import MODELS, PROJECT_FILE, RECIPES, TASKS, Project, load_task, named
 from core.config.recipe import Recipe
+from core.config.settings import ProjectFile, Settings, says_something, settings_file
 from core.config.task import Task
-from core.config.validation import check
+from core.config.validation import check, nearest
 from core.config.yaml import Marked, found, load_mapping
 from core.data.examples import find_leaks, load_examples
 from core.errors import InputError
+
+# The least p of n inputs is 2/2ⁿ: below 0.05 from six on.
+FEWEST_INPUTS = 6
+# So many ids are named in one problem.
+MOST_IDS = 6
 
 
 def check_project(project: Project) -> list[InputError]:
@@ -41,11 +47,56 @@ def check_task(project: Project, file: Path) -> list[InputError]:
     return [*golden_problems, *_check_data(project, task, golden)]
 
 
+def check_settings_file(problem: InputError) -> list[InputError]:
+    """All problems of the `bakehouse.yaml` or `settings.yaml` because of which no project could be loaded."""
+    file = Path(problem.file or "")
+    kind = ProjectFile if file.name == PROJECT_FILE else Settings if file == settings_file() else None
+    if kind is None or not file.is_file():
+        return [problem]
+    try:
+        return check(kind, load_mapping(file))[1] or [problem]
+    except InputError as unreadable:
+        return [unreadable]
+
+
+def check_warnings(project: Project) -> list[InputError]:
+    """What is not wrong but will disappoint: golden sets too small to show any difference."""
+    return [
+        warning
+        for file in sorted((project.root / TASKS).glob("*.yaml"))
+        if not file.name.startswith(".")
+        for warning in task_warnings(project, file)
+    ]
+
+
+def task_warnings(project: Project, file: Path) -> list[InputError]:
+    """The warnings of one task; none for a task that has problems."""
+    try:
+        task = load_task(file)
+        golden = project.golden(task) if task.golden else None
+    except InputError:
+        return []
+    units = len({item.cluster for item in golden.inputs}) if golden else 0
+    if golden is None or not 0 < units < FEWEST_INPUTS:
+        return []
+    one = "1 golden input" if len(golden.inputs) == 1 else f"{len(golden.inputs)} golden inputs"
+    sources = "" if units == len(golden.inputs) else f" from {units} source{'' if units == 1 else 's'}"
+    message = f"{one}{sources}: with fewer than {FEWEST_INPUTS} no difference between models can ever be proved"
+    remedy = f"add {FEWEST_INPUTS - units} or more; 12 are a good beginning"
+    return [InputError(message, code="few_golden_inputs", file=project.resolve(task.golden or "", task), remedy=remedy)]
+
+
 def _check_settings(project: Project) -> Iterator[InputError]:
     python = project.settings.jobs.python
-    if python and "/" in python and not Path(python).is_file():
-        message = f"jobs.python: there is no interpreter {python}"
-        yield InputError(message, code="missing_file", file=project.root / "bakehouse.yaml", key="jobs.python")
+    if not python or "/" not in python or Path(python).is_file():
+        return
+    message, remedy = f"there is no interpreter {python}", "name one whose torch fits the card, or take the line out"
+    for file in (project.root / PROJECT_FILE, settings_file()):
+        if file.is_file() and says_something(file):
+            document = load_mapping(file)
+            if (document.data.get("jobs") or {}).get("python"):
+                yield document.error(message, ("jobs", "python"), code="missing_file", remedy=remedy)
+                return
 
 
 def _check_folder(project: Project, folder: Path) -> Iterator[InputError]:
@@ -111,13 +162,26 @@ def _check_golden(project: Project, task: Task, document: Marked) -> tuple[list[
 
 
 def _check_expectations(task: Task, inputs: list[GoldenInput], document: Marked) -> Iterator[InputError]:
-    """A check that asks for `expect.KEY` is faulty on an input that has no such key."""
-    for definition in (*task.format, *task.content):
-        for key in definition.expect_keys():
-            for index, item in enumerate(inputs):
-                if key not in item.expect:
-                    message = f"`{item.id}` has no `{key}`, which the check `{check_id(definition)}` asks for"
-                    yield document.error(message, ("inputs", index, "expect"), code="missing_expect")
+    """A check that asks for `expect.KEY` is faulty on an input that has no such key. One problem for each key."""
+    asking: dict[str, list[str]] = {}
+    definitions = [*task.format, *task.content]
+    for definition, name in zip(definitions, check_ids(definitions), strict=True):
+        for key in dict.fromkeys(definition.expect_keys()):
+            asking.setdefault(key, []).append(f"`{name}`")
+    for key, names in asking.items():
+        without = [(index, item) for index, item in enumerate(inputs) if key not in item.expect]
+        if not without:
+            continue
+        ids = ", ".join(f"`{item.id}`" for _, item in without[:MOST_IDS])
+        more = f" and {len(without) - MOST_IDS} more" if len(without) > MOST_IDS else ""
+        checks = f"the check {names[0]} asks" if len(names) == 1 else f"the checks {', '.join(names)} ask"
+        verb = "has" if len(without) == 1 else "have"
+        message = f"{ids}{more} {verb} no `{key}`, which {checks} for"
+        unasked = {known for _, item in without for known in item.expect if known not in asking}
+        meant = nearest(key, sorted(unasked))
+        remedy = f"did you mean `{meant}`, which no check asks for?" if meant else f"write `expect: {{{key}: …}}`"
+        path = ("inputs", without[0][0], "expect")
+        yield document.error(message, path, code="missing_expect", remedy=remedy)
 
 
 def _check_data(project: Project, task: Task, golden: list[GoldenInput]) -> Iterator[InputError]:

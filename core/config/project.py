@@ -117,7 +117,7 @@ class Project:
         """One model; NotFoundError with a suggestion when there is none of that name."""
         documents = self._model_documents()
         if name not in documents:
-            raise _not_found("model", name, documents)
+            raise self._not_found("model", name, documents)
         return self._model(name, documents[name])
 
     def golden(self, task: Task) -> GoldenSet:
@@ -154,11 +154,22 @@ class Project:
 
     def _file_of(self, folder: Path, name: str, kind: str, names: list[str]) -> Path:
         if not re.match(NAME_PATTERN, name) or name not in names:
-            raise _not_found(kind, name, names)
+            raise self._not_found(kind, name, names)
         own = self.root / folder / f"{name}.yaml"
         if own.is_file() or self.fallback is None:
             return own
         return self.fallback.root / folder / f"{name}.yaml"
+
+    def _not_found(self, kind: str, name: str, names: Iterable[str]) -> NotFoundError:
+        by_lower = {known.lower(): known for known in names}
+        near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
+        known = f"there are: {', '.join(by_lower.values())}" if by_lower else "there is none yet"
+        remedy = f"did you mean `{by_lower[near[0]]}`?" if near else known
+        if self.is_shipped:
+            remedy += (
+                f"; you are in no project: there is no {PROJECT_FILE} here or above (`--project FOLDER` names one)"
+            )
+        return NotFoundError(f"no {kind} `{name}`", code=f"{kind}_not_found", remedy=remedy)
 
     def _model_documents(self) -> dict[str, Marked]:
         """The document that each model's entry stands in."""
@@ -232,11 +243,3 @@ def _shipped_root() -> Path:
             return root
     message = f"the shipped models and recipes are missing: neither {inside} nor {inside.parent.parent} has {MODELS}"
     raise BakehouseError(message, code="not_installed", remedy="install Bakehouse again")
-
-
-def _not_found(kind: str, name: str, names: Iterable[str]) -> NotFoundError:
-    by_lower = {known.lower(): known for known in names}
-    near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
-    known = f"there are: {', '.join(by_lower.values())}" if by_lower else "there is none yet"
-    remedy = f"did you mean `{by_lower[near[0]]}`?" if near else known
-    return NotFoundError(f"no {kind} `{name}`", code=f"{kind}_not_found", remedy=remedy)

@@ -76,7 +76,7 @@ def load_settings(project: ProjectFile | None = None) -> Settings:
     """The person's settings with the project's on top; relative paths of each start at its file's folder."""
     layers: list[dict[str, Any]] = []
     file = settings_file()
-    if file.is_file() and _says_something(file):
+    if file.is_file() and says_something(file):
         layers.append(_layer(validate(Settings, load_mapping(file)), file))
     if project is not None and project.file is not None:
         layers.append(_layer(project, project.file))
@@ -87,7 +87,7 @@ def load_settings(project: ProjectFile | None = None) -> Settings:
     return Settings.model_validate(merged)
 
 
-def _says_something(file: Path) -> bool:
+def says_something(file: Path) -> bool:
     """A settings file of comments only is a file that sets nothing."""
     lines = file.read_bytes().splitlines()
     return any(line.strip() and not line.lstrip().startswith(b"#") for line in lines)

@@ -192,11 +192,12 @@ def _meant_value(expected: list[str], value: Any) -> str | None:
     if not isinstance(value, str):
         return None
     choices = [word for words in expected for word in words.split("`")[1::2]]
-    near = _nearest(value, choices)
+    near = nearest(value, choices)
     return f"did you mean `{near}`?" if near else None
 
 
-def _nearest(word: str, choices: Iterable[str]) -> str | None:
+def nearest(word: str, choices: Iterable[str]) -> str | None:
+    """The choice that a mistyped word comes nearest to; None when none is near."""
     by_lower = {choice.lower(): choice for choice in choices}
     longer = [choice for choice in by_lower if len(word) >= 3 and choice.startswith(word.lower())]
     if len(longer) == 1:
@@ -214,7 +215,7 @@ def _unknown_key(
     models = _models_at(model, location[:-1])
     known = [name for found_model in models for name in found_model.model_fields]
     renamed = {old: new for found_model in models for old, new in getattr(found_model, "also_called", {}).items()}
-    meant = renamed.get(key) or _nearest(key, known)
+    meant = renamed.get(key) or nearest(key, known)
     if meant:
         remedy = f"did you mean `{meant}`?"
     elif deeper := next((where for where in _nested_keys(model) if where[-1] == key and len(where) > 1), None):

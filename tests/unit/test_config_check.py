@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from core.config.check import check_project
+from core.config.check import check_project, check_settings_file, check_warnings
 from core.config.project import Project
+from core.errors import InputError
 
 TASK = """\
 golden: golden/t.yaml
@@ -97,4 +98,48 @@ def test_every_broken_file_is_reported_and_not_only_the_first(folder: Path) -> N
 
 def test_an_interpreter_that_is_not_there_is_reported(folder: Path) -> None:
     (folder / "bakehouse.yaml").write_text("id: p\njobs: {python: venv/bin/python}\n")
-    assert problems(folder) == [("bakehouse.yaml", None, "missing_file")]
+    assert problems(folder) == [("bakehouse.yaml", 2, "missing_file")]
+    (said,) = check_project(Project.find(folder))
+    assert str(said).startswith(f"{folder}/bakehouse.yaml:2: jobs.python: there is no interpreter {folder}/venv/bin/")
+
+
+def test_an_interpreter_is_reported_in_the_settings_that_name_it(folder: Path, tmp_path: Path) -> None:
+    settings = tmp_path / "config/bakehouse/settings.yaml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("# mine\njobs: {python: /no/python}\n")
+    (said,) = check_project(Project.find(folder))
+    assert (said.file, said.line) == (str(settings), 2)
+
+
+def test_one_missing_key_is_one_problem_that_names_the_inputs(folder: Path) -> None:
+    inputs = [f"- {{id: a{number}, input: x, expect: {{verdikt: PASS}}}}\n" for number in range(8)]
+    (folder / "golden/t.yaml").write_text("".join(inputs))
+    (said,) = check_project(Project.find(folder))
+    assert said.line == 1
+    assert said.message == (
+        "`a0`, `a1`, `a2`, `a3`, `a4`, `a5` and 2 more have no `verdict`, which the check `verdict equals expect` asks for"
+    )
+    assert said.remedy == "did you mean `verdikt`, which no check asks for?"
+
+
+@pytest.mark.parametrize(("inputs", "sources", "warned"), [(1, 1, True), (5, 5, True), (6, 6, False), (9, 3, True)])
+def test_golden_sets_that_can_prove_nothing_are_warned_of(
+    folder: Path, inputs: int, sources: int, warned: bool
+) -> None:
+    lines = [
+        f"- {{id: a{number}, input: x, source: s{number % sources}, expect: {{verdict: PASS}}}}\n"
+        for number in range(inputs)
+    ]
+    (folder / "golden/t.yaml").write_text("".join(lines))
+    project = Project.find(folder)
+    assert check_project(project) == []
+    assert [one.code for one in check_warnings(project)] == ["few_golden_inputs"] * warned
+
+
+def test_everything_wrong_in_the_projects_own_file_is_listed(folder: Path) -> None:
+    (folder / "bakehouse.yaml").write_text("id: p\nqueue: {on_restart: never}\ncolour: red\n")
+    with pytest.raises(InputError) as caught:
+        Project.find(folder)
+    found = check_settings_file(caught.value)
+    assert [(one.line, one.key) for one in found] == [(2, "queue.on_restart"), (3, "colour")]
+    assert not any("more in this file" in str(one) for one in found)
