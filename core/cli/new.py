@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -44,6 +45,7 @@ def project(folder: Path, as_json: bool) -> None:
 @json_option
 def task(name: str, examples: Path | None, hold_out: int, project: Path | None, as_json: bool) -> None:
     """Write a commented task, its golden inputs and its data into the project."""
+    from core.config.check import task_warnings
     from core.config.scaffold import new_task
 
     found = find_project(project)
@@ -55,7 +57,8 @@ def task(name: str, examples: Path | None, hold_out: int, project: Path | None, 
             remedy="`bakehouse new project .` makes this folder one",
         )
     written = new_task(found, name, examples=examples, hold_out=hold_out)
-    say(written, as_json, next_steps(found, name, written[0]))
+    warnings = task_warnings(found, written[0])
+    say(written, as_json, next_steps(found, name, written[0]), warnings)
 
 
 def next_steps(project: Project, name: str, file: Path) -> str:
@@ -71,10 +74,14 @@ def next_steps(project: Project, name: str, file: Path) -> str:
     )
 
 
-def say(written: list[Path], as_json: bool, then: str) -> None:
+def say(written: list[Path], as_json: bool, then: str, warnings: Sequence[InputError] = ()) -> None:
     if as_json:
-        print_json({"written": [str(path) for path in written]})
+        print_json(
+            {"written": [str(path) for path in written], "warnings": [warning.to_json() for warning in warnings]}
+        )
         return
     for path in written:
         print(f"written  {path}")
+    for warning in warnings:
+        print(f"warning  {warning}")
     print(then)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from core.config.yaml_text import flow, scalar
@@ -14,6 +14,7 @@ BYTES_PER_TOKEN = (
     3  # fewer than any tokenizer of today takes on prose, so that lengths come out too large rather than too small
 )
 FEW = 12  # so many different values may a closed set have
+SHORT = 40  # characters of a value that is compared letter by letter
 FEWEST_EXAMPLES = 4  # with fewer, what they have in common is chance
 
 
@@ -50,6 +51,7 @@ class Field:
     pattern: str
     multiline: bool
     values: tuple[str, ...]  # empty: any text
+    short: bool = True  # every value is one short line, which an answer may be asked to give exactly
 
     def check(self) -> str:
         """The check as a line of YAML."""
@@ -68,7 +70,12 @@ def fields(completions: list[str]) -> list[Field]:
         return []
     texts = [completion.strip() for completion in completions]
     found = _choice(texts) or _json_fields(texts) or _labelled_lines(texts)
-    return [field for field in found if all(field.value(text) is not None for text in completions)]
+    everywhere = [field for field in found if all(field.value(text) is not None for text in completions)]
+    return [replace(field, short=_all_short(field, completions)) for field in everywhere]
+
+
+def _all_short(field: Field, completions: list[str]) -> bool:
+    return all(len(field.value(text) or "") <= SHORT for text in completions)
 
 
 def _choice(texts: list[str]) -> list[Field]:
@@ -113,7 +120,7 @@ def _closed(values: list[str]) -> tuple[str, ...]:
     """The different values, when they are few and short; else nothing."""
     different = dict.fromkeys(values)
     few = len(different) <= min(FEW, max(2, len(values) // 3))
-    short = all(0 < len(value) <= 40 and "\n" not in value and '"' not in value for value in different)
+    short = all(0 < len(value) <= SHORT and "\n" not in value and '"' not in value for value in different)
     return tuple(different) if few and short else ()
 
 
@@ -145,10 +152,11 @@ def _round_up(number: int, step: int) -> int:
 
 
 def expectation(found: list[Field], completion: str) -> dict[str, str]:
-    """What a golden input expects: the values of the completion that was written for it, where they can be compared."""
-    return {field.name: value for field in found if field.values and (value := field.value(completion)) is not None}
+    """What a golden input expects: what the completion that was written for it says in each of these fields."""
+    return {field.name: value for field in found if (value := field.value(completion)) is not None}
 
 
 def comparison(field: Field) -> str:
-    """The content check that compares a field, as a line of YAML."""
-    return f"{{check: captured_equals, name: {scalar(field.name)}}}"
+    """The content check that compares a field, as a line of YAML; free text may differ in upper and lower case."""
+    loose = "" if field.values else ", case_sensitive: false"
+    return f"{{check: captured_equals, name: {scalar(field.name)}{loose}}}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from core.config.golden import GoldenInput
 from core.config.project import DATA, GOLDEN, PROJECT_FILE, RECIPES, TASKS, Project
 from core.config.task import Sampling, Task, TaskData
 from core.config.templates import EXAMPLE_CHECKS, GOLDEN_HEAD, PROJECT, TASK
-from core.config.yaml_text import block, flow, scalar
+from core.config.yaml_text import block, comment, flow, scalar
 from core.data.examples import Example, find_leaks, load_examples
 from core.errors import InputError
 
@@ -57,10 +58,19 @@ def new_task(project: Project, name: str, *, examples: Path | None = None, hold_
     if in_place and hold_out:
         message = "lines are held out of a copy, and this file is where the copy goes"
         raise InputError(message, code="exists", file=data_file, remedy="move it elsewhere and name it as the examples")
-    for file in (task_file, golden_file, *(() if in_place else (data_file,))):
-        if file.exists():
-            remedy = "take another name, or move the file away"
-            raise InputError("the file is there already", code="exists", file=file, remedy=remedy)
+    there = [file for file in (task_file, golden_file, *(() if in_place else (data_file,))) if file.exists()]
+    if there:
+        rest = f", and so {'is' if len(there) == 2 else 'are'} {' and '.join(map(str, there[1:]))}" if there[1:] else ""
+        them = "them" if there[1:] else "it"
+        remedy = (
+            f"take another name; or, when there is nothing of yours in {them} to keep, delete {them} and ask again: "
+        )
+        raise InputError(
+            f"the file is there already{rest}",
+            code="exists",
+            file=there[0],
+            remedy=remedy + shlex.join(["rm", *map(str, there)]),
+        )
     source = data_file if in_place and data_file.stat().st_size else examples
     learnt = _learn(name, source, hold_out)
     task = _task_text(name, learnt)
@@ -159,7 +169,8 @@ def _system_note(learnt: _Learnt) -> str:
 def _checks_text(learnt: _Learnt) -> str:
     if not learnt.fields:
         return f"format:\n{EXAMPLE_CHECKS['format']}\ncontent:\n{EXAMPLE_CHECKS['content']}"
-    compared = [field for field in learnt.fields if field.values]
+    compared = _compared(learnt)
+    left = [field for field in learnt.fields if field not in compared]
     lines = [
         f"# All {len(learnt.examples)} completions pass these checks, which were made from them: look at each, and",
         "# take out what is mere chance.",
@@ -169,25 +180,33 @@ def _checks_text(learnt: _Learnt) -> str:
         "",
     ]
     if compared:
+        lines.append("# Against what `expect` of the golden input says.")
+    lines += ["content:", *(f"  - {comparison(field)}" for field in compared)]
+    if left:
         lines.append(
-            "# Against what `expect` of the golden input says: these are the parts that take few different values."
+            "  # Free text: to be compared letter by letter, if you want it and `expect` of each input says it."
         )
-    lines += ["content:", *(f"  - {comparison(field)}" for field in compared), EXAMPLE_CHECKS["content"]]
-    return "\n".join(lines)
+        lines += [f"  # - {comparison(field)}" for field in left]
+    return "\n".join([*lines, EXAMPLE_CHECKS["content"]])
+
+
+def _compared(learnt: _Learnt) -> list[Field]:
+    """The fields whose content is checked: of few values; and short ones where held-out inputs say what is expected."""
+    return [field for field in learnt.fields if field.values or (learnt.held_out and field.short)]
 
 
 def _golden_text(name: str, learnt: _Learnt) -> str:
-    keys = [field.name for field in learnt.fields if field.values]
-    example_expect = (
-        flow(expectation(list(learnt.fields), learnt.examples[0].completion)) if keys else "{verdict: PASS}"
-    )
+    compared = _compared(learnt)
+    example_expect = flow(expectation(compared, learnt.examples[0].completion)) if compared else "{verdict: PASS}"
     head = _fill(GOLDEN_HEAD, name=name, expect=example_expect)
     if not learnt.held_out:
         return head
     assert learnt.source is not None
     lines = ", ".join(str(example.line) for example in learnt.held_out)
     text = f"{head}  # Held out of {learnt.source.name}, and so not in the training data: lines {lines}.\n"
+    text += "  # Above each input stands the completion that the line had, to look at: no candidate gets to see it.\n"
     for example in learnt.held_out:
+        text += f"\n{comment(example.completion, 2)}\n"
         text += f"  - id: line-{example.line}\n    input: {block(example.last_user, 6)}\n"
         if expect := expectation(list(learnt.fields), example.completion):
             text += f"    expect: {flow(expect)}\n"

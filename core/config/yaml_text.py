@@ -45,5 +45,12 @@ def block(text: str, indent: int) -> str:
     return "\n".join([head, *(margin + line if line else "" for line in lines)])
 
 
+def comment(text: str, indent: int) -> str:
+    """Text as comment lines that stand `indent` deep; what YAML has no letters for becomes a question mark."""
+    margin = " " * indent
+    lines = ("".join(letter if letter.isprintable() else "?" for letter in line) for line in text.splitlines())
+    return "\n".join(f"{margin}# {line}".rstrip() for line in lines)
+
+
 def _item(value: Any) -> str:
     return f"[{', '.join(scalar(item) for item in value)}]" if isinstance(value, list) else scalar(value)

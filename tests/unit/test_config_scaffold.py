@@ -107,13 +107,49 @@ def test_thirty_lines_become_a_task_that_can_be_trained_and_baked_off_at_once(pr
     golden = project.golden(task).inputs
     examples, _ = load_examples(project.train_file(task), task)
     assert (len(golden), len(examples)) == (6, 24)
-    assert [check.check for check in task.content] == ["captured_equals", "captured_equals"]
+    assert [check.check for check in task.content] == ["captured_equals"] * 3
     for item in golden:
         number = int(item.id.removeprefix("line-")) - 1
-        assert item.expect == {"kind": KINDS[number % 3], "urgent": "yes" if number % 4 else "no"}
+        assert item.expect == {
+            "kind": KINDS[number % 3],
+            "urgent": "yes" if number % 4 else "no",
+            "reply": f"Dear customer {number}, it's on its way.",
+        }
         assert item.text().startswith(f"Mail {number}:")
     said = (project.root / "golden/desk.yaml").read_text()
     assert "lines 3, 8, 13, 18, 23, 28." in said
+    assert (
+        f"  # Kind: {KINDS[2]}\n  # Urgent: yes\n  # Reply: Dear customer 2, it's on its way.\n  - id: line-3\n" in said
+    )
+
+
+def test_what_was_held_out_scores_full_marks_on_its_own_content_checks(project: Project, tmp_path: Path) -> None:
+    new_task(project, "desk", examples=mails(tmp_path, labelled), hold_out=6)
+    task = project.task("desk")
+    for item in project.golden(task).inputs:
+        captures: dict[str, list[str]] = {}
+        for definition in task.format:
+            captures |= build(definition).score(labelled(int(item.id[5:]) - 1), {}).captures
+        assert all(build(check).score("", item.expect, captures).value == 1 for check in task.content)
+        assert not any(build(check).score("", item.expect, {}).value for check in task.content)
+
+
+def test_long_free_text_is_expected_but_not_compared_unasked(project: Project, tmp_path: Path) -> None:
+    def completion(number: int) -> str:
+        return f"Kind: {KINDS[number % 3]}\nReply: Dear customer {number}, {'it is on its way, ' * 5}bye."
+
+    new_task(project, "desk", examples=mails(tmp_path, completion), hold_out=6)
+    assert check_project(project) == []
+    task = project.task("desk")
+    assert [check.name for check in task.content] == ["kind"]
+    assert set(project.golden(task).inputs[0].expect) == {"kind", "reply"}
+    assert "# - {check: captured_equals, name: reply, case_sensitive: false}" in task.file.read_text()
+
+
+def test_any_completion_fits_into_a_comment(project: Project, tmp_path: Path) -> None:
+    odd = "a\x1b[2J\x85b\u2028- id: c\n\n# d: 'e\ttab \ufeff\x00"
+    new_task(project, "odd", examples=mails(tmp_path, lambda number: f"{odd} {number}"), hold_out=6)
+    assert len(project.golden(project.task("odd")).inputs) == 6
 
 
 def test_every_example_passes_the_checks_that_were_made_from_it_and_another_answer_does_not(project, tmp_path) -> None:
@@ -215,6 +251,14 @@ def test_nothing_is_overwritten_and_nothing_half_written(project: Project, tmp_p
         new_task(project, "desk", examples=mails(tmp_path, labelled))
     assert [path.name for path in project.root.rglob("desk*") if path.is_file()] == ["desk.yaml"]
     assert kept.read_text() == "mine\n"
+
+
+def test_files_that_are_in_the_way_are_all_named_with_how_to_begin_anew(project: Project, tmp_path: Path) -> None:
+    written = new_task(project, "desk", examples=mails(tmp_path, labelled))
+    with pytest.raises(InputError) as caught:
+        new_task(project, "desk", examples=tmp_path / "mails.jsonl", hold_out=6)
+    assert all(str(file) in str(caught.value) for file in written)
+    assert caught.value.remedy is not None and caught.value.remedy.endswith(f"rm {' '.join(map(str, written))}")
 
 
 def test_a_bad_line_of_the_examples_is_named_and_nothing_is_written(project: Project, tmp_path: Path) -> None:
