@@ -32,7 +32,7 @@ def parse_candidates(
     for (candidate, job_id), reference in zip(found, references, strict=True):
         name = candidate.name
         if names.count(name) > 1:
-            name = f"{name}, job {job_id}" if job_id is not None else f"{name} ({reference})"
+            name = f"{name} (job {job_id})" if job_id is not None else f"{name} ({reference})"
         specs.append(candidate.model_copy(update={"name": name}))
     if len({spec.name for spec in specs}) < len(specs):
         raise InputError("a candidate is named twice", code="doubled_candidate", key="candidates")
