@@ -36,7 +36,9 @@ class BakehouseError(Exception):
     def __str__(self) -> str:
         """One line: `FILE:LINE: KEY: message; remedy`."""
         where = ":".join(str(part) for part in (self.file, self.line) if part is not None)
-        parts = [part for part in (where, self.key, self.message) if part]
+        # A key that is the file's own name is said already.
+        key = None if self.file is not None and self.key == Path(self.file).name else self.key
+        parts = [part for part in (where, key, self.message) if part]
         text = ": ".join(parts)
         return f"{text}; {self.remedy}" if self.remedy else text
 

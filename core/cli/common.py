@@ -83,8 +83,14 @@ def seconds_in_words(seconds: float | None) -> str:
 
 
 def gigabytes(count: int | None) -> str:
-    """`8.9 GB` (1e9 bytes); empty when it is not known."""
-    return "" if count is None else f"{count / 1e9:.1f} GB"
+    """`8.9 GB` (1e9 bytes), below 0.1 GB `7.4 MB`, below 0.1 MB `12 kB`; empty when it is not known."""
+    if count is None:
+        return ""
+    if count >= 100_000_000:
+        return f"{count / 1e9:.1f} GB"
+    if count >= 100_000:
+        return f"{count / 1e6:.1f} MB"
+    return f"{count / 1e3:.0f} kB" if count else "0 MB"
 
 
 def clock(moment: float | None) -> str:
@@ -115,9 +121,16 @@ def state_in_words(job: JobRow) -> str:
         return ", ".join(parts) or job.state
     if job.state in {"waiting", "ready"}:
         return job.reason
-    return " ".join(
-        part for part in (clock(job.ended_at), job.state if job.state != "done" else "", job.reason) if part
-    )
+    return " ".join(part for part in (clock(job.ended_at), ending_in_words(job)) if part)
+
+
+def ending_in_words(job: JobRow) -> str:
+    """How a job ended and why, the state said once: a reason may begin with it, or be nothing but it."""
+    if job.state == "done":
+        return job.reason
+    if not job.reason or job.reason.casefold().startswith(job.state):
+        return job.reason or job.state
+    return f"{job.state}{' ' if job.state == 'cancelled' else ': '}{job.reason}"
 
 
 def job_line(job: JobRow) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,32 +13,43 @@ from core.cli.common import clock, json_option, opened, print_json
 from core.cli.submitted import Show
 from core.errors import NotFoundError
 from core.home import Home
-from core.store.results import bakeoff_answers, list_bakeoffs
+from core.store.results import bakeoff_answers, bakeoff_scores, list_bakeoffs
 from core.text import printable
 
 if TYPE_CHECKING:
+    from core.config.golden import GoldenInput
     from core.config.task import Task
 
 
+MAX_SHOWN = 88
+RESCORED = (
+    "These are the stored answers under the checks that the task has now: shown, not kept as the bake-off's own.\n"
+    "`bakehouse results {job_id}` shows those it was made with; a new `bakehouse bakeoff` is made with those of now."
+)
+
+
 @click.command(epilog="Example: bakehouse results 3 --answers --input empty")
-@click.argument("job_id", metavar="[JOB]", type=int, required=False)
+@click.argument("which", metavar="[JOB|TASK]", required=False)
 @click.option("--rescore", is_flag=True, help="Score the stored answers anew, with the task's checks of now.")
 @click.option("--answers", is_flag=True, help="The answers themselves.")
 @click.option("--input", "input_id", help="With --answers: of this golden input only.")
 @click.option("--candidate", help="With --answers: of this candidate only.")
 @json_option
 def results(
-    job_id: int | None, rescore: bool, answers: bool, input_id: str | None, candidate: str | None, as_json: bool
+    which: str | None, rescore: bool, answers: bool, input_id: str | None, candidate: str | None, as_json: bool
 ) -> None:
-    """The bake-offs, or the leaderboard of one."""
+    """The bake-offs, or the leaderboard of one: of a job, or the newest of a task."""
     home = Home.find()
     with opened(home) as connection:
+        job_id = None if which is None else job_of(connection, which)
         if job_id is None:
             if rescore or answers:
                 raise click.UsageError("which bake-off? `bakehouse results` lists them")
             show_list(connection, as_json)
         elif answers:
-            show_answers(connection, job_id, input_id, candidate, as_json)
+            if rescore:
+                raise click.UsageError("--answers shows the bake-off's own scores: without it --rescore scores anew")
+            show_answers(home, connection, job_id, input_id, candidate, as_json)
         else:
             task = None
             if rescore:
@@ -46,6 +58,21 @@ def results(
                 task = score_again(home, connection, job_id)
             board = leaderboard(home, connection, job_id, as_json=as_json, task=task)
             print_json({"job": job_id, **board}) if isinstance(board, dict) else print(board)
+            if task is not None and not as_json:
+                print(RESCORED.format(job_id=job_id))
+
+
+def job_of(connection: sqlite3.Connection, which: str) -> int:
+    """The bake-off of that number, or the newest of the task of that name (one that has answers before one without)."""
+    if which.isdecimal():
+        return int(which)
+    rows = list_bakeoffs(connection, limit=10_000)
+    ours = [row for row in rows if row.task == which]
+    if not ours:
+        tasks = ", ".join(sorted({row.task for row in rows})) or "none yet"
+        remedy = f"there are bake-offs of: {tasks}"
+        raise NotFoundError(f"no bake-off of a task `{which}`", code="job_not_found", remedy=remedy)
+    return next((row for row in ours if row.answers), ours[0]).job_id
 
 
 def show_list(connection: sqlite3.Connection, as_json: bool) -> None:
@@ -79,8 +106,11 @@ def leaderboard_of(home: Home, *, as_json: bool) -> Show:
 
 
 def show_answers(
-    connection: sqlite3.Connection, job_id: int, input_id: str | None, candidate: str | None, as_json: bool
+    home: Home, connection: sqlite3.Connection, job_id: int, input_id: str | None, candidate: str | None, as_json: bool
 ) -> None:
+    """The answers, each with what was asked and expected, and the checks that it failed."""
+    from core.bakeoff.stored import bakeoff_file, golden_inputs
+
     every = bakeoff_answers(connection, job_id)
     for named, key in ((input_id, "input_id"), (candidate, "candidate")):
         known = sorted({answer[key] for answer in every})
@@ -95,12 +125,67 @@ def show_answers(
         for answer in every
         if input_id in {None, answer["input_id"]} and candidate in {None, answer["candidate"]}
     ]
+    _, spec = bakeoff_file(home, job_id)
+    inputs = {item.id: item for item in golden_inputs(spec)}
+    scores = scores_by_answer(spec.task, inputs, every, bakeoff_scores(connection, job_id))
     if as_json:
-        print_json({"job": job_id, "answers": found})
+        print_json({"job": job_id, "answers": [{**one, "scores": scores.get(one["key"], [])} for one in found]})
         return
     for answer in found:
         fault = f", {answer['fault']}" if answer.get("fault") else ""
-        print(f"── {answer['candidate']} · {answer['input_id']} · {answer['repeat']}{fault}")
-        for line in answer["text"].splitlines():
+        print(printable(f"── {answer['candidate']} · {answer['input_id']} · {answer['repeat']}{fault}"))
+        for line in (*asked_in_words(inputs.get(answer["input_id"])), *failed_in_words(scores.get(answer["key"], []))):
             print(printable(line))
+        for line in answer["text"].splitlines():
+            print(printable(f"   │ {line}".rstrip()))
         print()
+
+
+def scores_by_answer(
+    task: Task, inputs: Mapping[str, GoldenInput], answers: list[dict[str, Any]], scores: list[dict[str, Any]]
+) -> dict[str, list[dict[str, Any]]]:
+    """The scores of each answer by the checks that the bake-off was made with, in their order; not those of a rescore."""
+    from core.bakeoff.scoring import plan_checks
+
+    stored = {(score["answer_key"], score["check_hash"]): score for score in scores}
+    plans = {name: plan_checks(task, item) for name, item in inputs.items()}
+    return {
+        answer["key"]: [
+            stored[answer["key"], check.hash]
+            for check in plans.get(answer["input_id"], ())
+            if (answer["key"], check.hash) in stored
+        ]
+        for answer in answers
+    }
+
+
+def asked_in_words(item: GoldenInput | None) -> Iterator[str]:
+    """The first line of a golden input, and what it expects."""
+    if item is None:
+        return
+    lines = [line for line in (item.input or "").splitlines() if line.strip()]
+    more = f"  (and {len(lines) - 1} more line{'' if len(lines) == 2 else 's'})" if len(lines) > 1 else ""
+    yield f"   asked    {shorten(lines[0]) if lines else '(nothing)'}{more}"
+    if item.expect:
+        yield f"   expected {'; '.join(f'{key}: {shorten(str(value))}' for key, value in item.expect.items())}"
+
+
+def failed_in_words(scores: list[dict[str, Any]]) -> Iterator[str]:
+    """The checks that an answer lost points on, with why; or that it passed them all."""
+    failed = [score for score in scores if score["value"] < 1]
+    if not scores:
+        yield "   checks   not scored"
+    elif not failed:
+        yield f"   checks   all {len(scores)} passed"
+    elif len(failed) == len(scores) and len({score["detail"] for score in failed}) == 1:
+        yield f"   checks   all {len(scores)} failed: {failed[0]['detail']}"
+    else:
+        yield f"   checks   {len(scores) - len(failed)} of {len(scores)} passed"
+        for score in failed:
+            share = f"{100 * score['value']:.0f} %: " if score["value"] else ""
+            yield f"   ✗        {score['check_id']} ({score['part']}): {share}{score['detail']}"
+
+
+def shorten(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= MAX_SHOWN else f"{line[: MAX_SHOWN - 1]}…"
