@@ -64,6 +64,10 @@ class SlowReader(threading.Thread):
         self._stale.add(job_id)
         self._changed.set()
 
+    def task_of(self, job_id: int) -> Task | None:
+        """The task that a bake-off's answers were scored with anew, if they were."""
+        return self._tasks.get(job_id)
+
     def stop(self) -> None:
         self._stopped.set()
         self._changed.set()

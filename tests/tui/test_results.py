@@ -86,7 +86,9 @@ def home(tmp_path: Path) -> Home:
                 for repeat in range(2):
                     expected = json.loads(json.dumps(item.expect))
                     note = (expected.get("note") or ["untitled"])[0] if isinstance(expected.get("note"), list) else "x"
-                    text = RIGHT.format(note=note, verdict="PASS") if candidate == "small tuned" else NASTY
+                    slips = item is inputs[0] and repeat == 1
+                    tuned = candidate == "small tuned" and not slips
+                    text = RIGHT.format(note=note, verdict="PASS") if tuned else NASTY
                     append_answer(run.answers, answer(candidate, item.id, repeat, text))
         for score in score_answers(task, inputs, read_answers(run.answers), 1.0):
             append_line(run.scores, score.to_json(), durable=False)
@@ -142,7 +144,7 @@ async def test_the_leaderboard_the_checks_and_the_answers(home: Home, monkeypatc
             assert "small tuned" in text_of(pilot, "#fleet")
             await pilot.press("enter")
             assert isinstance(pilot.app.screen, Results)
-            await shown(pilot, lambda: "Criterion" in text_of(pilot, "#answers"), "the answers")
+            await shown(pilot, lambda: "my verdict" in text_of(pilot, "#answers"), "the answers")
             table = text_of(pilot, "#table").splitlines()
             assert "to small base" in table[1]
             assert "> small tuned" in table[2] and "small base" in table[3]
@@ -153,7 +155,17 @@ async def test_the_leaderboard_the_checks_and_the_answers(home: Home, monkeypatc
             assert "text before the heading" in text_of(pilot, "#checks")
             answers = text_of(pilot, "#answers")
             assert "Sure! [bold]Here[/] is my verdict" in answers and "\x1b" not in answers
-            assert "‹ 1 of 13 ›" in answers and "0/8 checks" in answers
+            assert "‹ 1 of 13 ›" in answers and "repeat 1 of 2 · 0/" in answers
+            await pilot.press("k")
+            answers = text_of(pilot, "#answers")
+            # The worst repeat leads, with its own text and its own figures; the other one is a key away.
+            assert "repeat 2 of 2, worst · 0/" in answers and "× no-preamble: " in answers
+            assert "Criterion" not in answers
+            await pilot.press("r")
+            answers = text_of(pilot, "#answers")
+            assert "repeat 1 of 2 · " in answers and "Criterion" in answers and "worst" not in answers
+            await pilot.press("r")
+            assert "repeat 2 of 2, worst" in text_of(pilot, "#answers")
             await pilot.press("n")
             assert "‹ 2 of 13 ›" in text_of(pilot, "#answers")
             with contextlib.closing(open_database(home)) as connection:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tui.answers import AnswerRead, Answers, worst
 from tui.lines import Line, side_by_side, wrapped
 from tui.panes.bakeoff import axis, mark_of, scale_start
 from tui.snapshot import Board, Candidate
@@ -116,21 +117,54 @@ def check_rows(candidate: Candidate, width: int, height: int) -> list[Line]:
     return rows[:height]
 
 
-def passed(candidate: Candidate, position: int) -> str:
-    """`4/5 checks` of one input, the worst repeat counting."""
-    marks = [check.worst[position] for check in candidate.checks if position < len(check.worst)]
-    known = [mark for mark in marks if mark is not None]
-    return f"{sum(mark >= 0.999 for mark in known)}/{len(known)} checks" if known else ""
+def repeat_words(repeats: Sequence[AnswerRead], index: int) -> str:
+    """`repeat 2 of 3, worst · 3/8 checks`: which answer is shown, and what its own checks say."""
+    one = repeats[index]
+    said = f"repeat {one.repeat + 1} of {len(repeats)}" if len(repeats) > 1 else ""
+    if said and len({other.rank for other in repeats}) > 1 and one.rank == repeats[worst(repeats)].rank:
+        said += ", worst"
+    checks = f"{one.passed}/{len(one.checks)} checks" if one.checks else "not scored"
+    return f"{said} · {checks}" if said else checks
+
+
+def shown_repeat(repeats: Sequence[AnswerRead], wanted: int | None) -> int:
+    """The index of the repeat to show: the wanted one, else the worst."""
+    return worst(repeats) if wanted is None else wanted % len(repeats)
+
+
+def answer_part(candidate: Candidate, repeats: Sequence[AnswerRead], wanted: int | None, width: int) -> list[Line]:
+    """One answer under its heading: the checks it failed with their detail, then its text."""
+    if not repeats:
+        return [Line(safe(candidate.name), "dim").cut(width), Line("no answer", "dim")]
+    index = shown_repeat(repeats, wanted)
+    one, said = repeats[index], repeat_words(repeats, index)
+    name = Line(safe(candidate.name), "bold")
+    if name.width + len(said) + 2 <= width:
+        rows = [name.right(Line(said, "dim"), width)]
+    else:
+        rows = [name.cut(width), Line(said, "dim").cut(width)]
+    for check in one.failed:
+        text = f"{safe(check.id)}: {safe(check.detail)}" if check.detail else safe(check.id)
+        sign, role = check_mark(check.value)
+        rows += [
+            Line(f"{sign} " if number == 0 else "  ", role).add(row, role)
+            for number, row in enumerate(wrapped(text, width - 2))
+        ]
+    if one.failed:
+        rows.append(Line("─" * min(width, 12), "frame"))
+    for text in one.text.splitlines():
+        rows += [Line(row) for row in wrap_text(safe(text), width)]
+    return rows
 
 
 def answer_rows(
     board: Board,
     pair: Sequence[Candidate],
     position: int,
-    answers: Mapping[tuple[str, str], str] | None,
+    answers: Answers | None,
     inputs: Mapping[str, str],
+    wanted: int | None,
     width: int,
-    height: int,
 ) -> list[Line]:
     """One input and what one or two candidates answered to it, as text and nothing else."""
     if not board.input_ids:
@@ -143,13 +177,8 @@ def answer_rows(
         return [*rows, Line(), Line("reading the answers …", "dim")]
     gap = 3 if len(pair) > 1 else 0
     column = (width - gap) // max(1, len(pair))
-    columns: list[list[Line]] = []
-    for candidate in pair:
-        part = [Line(safe(candidate.name), "dim").right(Line(passed(candidate, position), "dim"), column)]
-        for text in answers.get((candidate.name, name), "").splitlines():
-            part += [Line(row) for row in wrap_text(safe(text), column)]
-        columns.append(part)
-    for index in range(min(height - len(rows), max(len(part) for part in columns))):
+    columns = [answer_part(one, answers.get((one.name, name), ()), wanted, column) for one in pair]
+    for index in range(max(len(part) for part in columns)):
         line = Line()
         for number, part in enumerate(columns):
             if number:

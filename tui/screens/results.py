@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 import threading
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from textual.message import Message
 
 from core.errors import BakehouseError
 from tui import actions
+from tui.answers import Answers, read_answers
 from tui.commands import Command, CommandScreen, bindings, command
 from tui.lines import Line
 from tui.screens import resultrows
@@ -26,8 +26,6 @@ from tui.words import safe, when
 
 if TYPE_CHECKING:
     from tui.app import ConsoleApp
-
-Answers = Mapping[tuple[str, str], str]
 
 
 class Panel(Canvas):
@@ -48,6 +46,7 @@ class Results(CommandScreen):
         command("→ n", "input", "The next golden input", "right,n", "input(1)", rank=1),
         command("← p", "input before", "The golden input before", "left,p", "input(-1)", rank=0),
         command("f", "next failed", "The next input that this candidate does not pass", "f", "failed", rank=1),
+        command("r", "repeat", "The next repeat of this answer; the worst is shown first", "r", "repeat", rank=1),
         command("l", "next bake-off", "The next bake-off", "l,tab", "turn(1)", lambda screen: screen.several),
         command(
             "h",
@@ -83,10 +82,12 @@ class Results(CommandScreen):
         self.snapshot: Snapshot = EMPTY
         self.selected = 0
         self.position = 0
+        self.repeat: int | None = None
+        """Which repeat is shown of each candidate; None: its worst."""
         self.top = 0
         self.answers: Answers | None = None
         self.inputs: Mapping[str, str] = {}
-        self.read_for: tuple[int, int] | None = None
+        self.read_for: Board | None = None
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="top"):
@@ -137,11 +138,9 @@ class Results(CommandScreen):
         self.query_one(Header).show(snapshot)
         self.query_one(Clock).show(snapshot.time, seconds=not self.app.low_bandwidth)
         board = self.board
-        if board is not None:
-            answers = sum(candidate.answers for candidate in board.candidates)
-            if self.read_for != (board.job_id, answers):
-                self.read_for = (board.job_id, answers)
-                self._read()
+        if board is not None and self.read_for is not board:  # answers came in, or were scored anew
+            self.read_for = board
+            self._read()
         self._arrange()
         self._paint()
 
@@ -171,7 +170,7 @@ class Results(CommandScreen):
         if name == "checks":
             return Line("Checks"), Line(), resultrows.check_rows(candidate, width, height)
         pair = self._pair(board, candidate) if width >= 60 else [candidate]
-        rows = resultrows.answer_rows(board, pair, self.position, self.answers, self.inputs, width, 10_000)
+        rows = resultrows.answer_rows(board, pair, self.position, self.answers, self.inputs, self.repeat, width)
         head, body = rows[:3], rows[3:]
         self.top = max(0, min(self.top, len(body) - (height - 3)))
         note = (
@@ -190,19 +189,11 @@ class Results(CommandScreen):
         """The answers and the golden inputs, in a thread."""
         if not self.app.live:
             return
-        job_id, home = self.job_id, self.app.home
+        job_id, home, task = self.job_id, self.app.home, self.app.slow.task_of(self.job_id)
 
         def read() -> None:
-            from core.bakeoff.stored import bakeoff_file, golden_inputs
-            from core.store.database import open_database
-            from core.store.results import bakeoff_answers
-
-            answers: dict[tuple[str, str], str] = {}
             try:
-                with contextlib.closing(open_database(home)) as connection:
-                    for document in bakeoff_answers(connection, job_id):
-                        answers.setdefault((document["candidate"], document["input_id"]), document["text"])
-                inputs = {item.id: item.input or "" for item in golden_inputs(bakeoff_file(home, job_id)[1])}
+                answers, inputs = read_answers(home, job_id, task)
             except (BakehouseError, OSError, sqlite3.Error):
                 return  # the table says what is wrong with this bake-off
             self.post_message(self.AnswersRead(job_id, answers, inputs))
@@ -222,7 +213,7 @@ class Results(CommandScreen):
     def action_input(self, step: int) -> None:
         if self.board and self.board.input_ids:
             self.position = (self.position + step) % len(self.board.input_ids)
-            self.top = 0
+            self.top, self.repeat = 0, None
             self._paint()
 
     def action_failed(self) -> None:
@@ -234,9 +225,19 @@ class Results(CommandScreen):
             position = (self.position + step) % count
             marks = [check.worst[position] for check in candidate.checks if position < len(check.worst)]
             if any(mark is not None and mark < 0.999 for mark in marks):
-                self.position, self.top = position, 0
+                self.position, self.top, self.repeat = position, 0, None
                 break
         self._paint()
+
+    def action_repeat(self) -> None:
+        board, candidate = self.board, self.candidate
+        if board is None or candidate is None or not self.answers or not board.input_ids:
+            return
+        repeats = self.answers.get((candidate.name, board.input_ids[self.position]), ())
+        if repeats:
+            self.repeat = (resultrows.shown_repeat(repeats, self.repeat) + 1) % len(repeats)
+            self.top = 0
+            self._paint()
 
     def action_scroll(self, step: int) -> None:
         self.top = max(0, self.top + step)
@@ -247,6 +248,7 @@ class Results(CommandScreen):
         index = next((i for i, board in enumerate(boards) if board.job_id == self.job_id), 0)
         self.job_id = boards[(index + step) % len(boards)].job_id
         self.selected = self.position = self.top = 0
+        self.repeat = None
         self.answers = None
         self.show(self.snapshot)
 
