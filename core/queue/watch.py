@@ -95,9 +95,9 @@ def judge(job: JobRow, run: RunDir, attempt: AttemptDir, seen: Observation) -> E
         return Ending("done", "done", result.get("message") or "done")
     step = job.progress.checkpoint_step if job.progress else None
     at_checkpoint = f" from step {step}" if step else ""
-    if seen.condition in {"restarted", "never_started"} and job.stop_why == "cancel":
+    if seen.condition in {"restarted", "never_started", "gone"} and job.stop_why == "cancel":
         return Ending("cancelled", "cancelled", f"by you{at_checkpoint and f'; a retry goes on{at_checkpoint}'}")
-    if seen.condition in {"restarted", "never_started"} and job.stop_why == "pause":
+    if seen.condition in {"restarted", "never_started", "gone"} and job.stop_why == "pause":
         reason = f"held by you; it goes on{at_checkpoint or ' from the start'}"
         return Ending("waiting", "interrupted", reason, held=True)
     if seen.condition == "restarted":
