@@ -17,6 +17,7 @@ from tui.words import safe
 
 if TYPE_CHECKING:
     from tui.app import ConsoleApp
+    from tui.screens.bakeoffask import BakeoffPlan
 
 AUTHOR = "console"
 
@@ -102,19 +103,29 @@ def can_bake_off(job: JobRow | None) -> bool:
     return job is not None and job.kind == "train" and job.task is not None and job.state not in RETRYABLE
 
 
-def bake_off(app: ConsoleApp, job: JobRow) -> None:
-    """Queue a bake-off of a training run against the base model it started from."""
+def bake_off(app: ConsoleApp, plan: BakeoffPlan) -> None:
+    """Queue a bake-off of training runs against the base model that the first of them started from."""
 
     def make(home: Home, project: Any, author: str) -> list[JobRow]:
-        from core.queue.spec import JobFile, TrainSpec
         from core.queue.submit import submit_bakeoff
 
-        spec = JobFile.load(home.run_dir(job.id)).spec
-        if not isinstance(spec, TrainSpec):
-            raise BakehouseError(f"job {job.id} trains nothing")
-        base = spec.model.name
-        candidates = [base, f"job:{job.id}"]
-        return [submit_bakeoff(home, project, spec.task.name, candidates, incumbent=base, author=author)]
+        return [submit_bakeoff(home, project, plan.task, list(plan.candidates), incumbent=plan.base, author=author)]
+
+    submit(app, make)
+
+
+def can_merge(job: JobRow | None) -> bool:
+    """A training run that is done, or will be."""
+    return can_bake_off(job)
+
+
+def merge(app: ConsoleApp, job: JobRow) -> None:
+    """Queue the merging of a training run's adapter into its base."""
+
+    def make(home: Home, project: Any, author: str) -> list[JobRow]:
+        from core.queue.submit import submit_merge
+
+        return [submit_merge(home, project, job.id, author=author)]
 
     submit(app, make)
 

@@ -25,7 +25,7 @@ class CheckSaid:
 
 @dataclass(frozen=True)
 class AnswerRead:
-    """One repeat (from 0). `checks` is empty when it was not scored."""
+    """One repeat, by its stored number. `checks` is empty when it was not scored."""
 
     repeat: int
     text: str

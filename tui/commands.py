@@ -104,6 +104,10 @@ class CommandScreen(Screen[Any]):
         return True
 
 
+def _entry(item: Command) -> str:
+    return f"{item.help}  ({item.shown})" if item.shown else item.help
+
+
 class Palette(Provider):
     """The palette: the commands of the screen below it that can be done now."""
 
@@ -118,11 +122,11 @@ class Palette(Provider):
 
     async def discover(self) -> Hits:
         for item in self._commands:
-            yield DiscoveryHit(f"{item.help}  ({item.shown})", self._run(item), text=item.help)
+            yield DiscoveryHit(_entry(item), self._run(item), text=item.help)
 
     async def search(self, query: str) -> Hits:
         matcher = self.matcher(query)
         for item in self._commands:
-            text = f"{item.help}  ({item.shown})"
+            text = _entry(item)
             if (score := matcher.match(text)) > 0:
                 yield Hit(score, matcher.highlight(text), self._run(item), text=item.help)

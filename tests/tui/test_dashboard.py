@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from textual.widgets import Input
+from textual.widgets import Button, Input
 
 from core.gpu.reading import HostReading, Sample
 from core.store.jobs import QueueState
@@ -13,6 +13,7 @@ from tests.tui.conftest import Opened, keys_of, text_of
 from tests.tui.scene import NOW, detail, job, jobs, scene
 from tui.panes.bakeoff import BakeoffPane
 from tui.panes.queue import QueuePane
+from tui.screens.bakeoffask import AskBakeoff, BakeoffPlan
 from tui.screens.confirm import Confirm
 from tui.screens.dashboard import Dashboard
 from tui.screens.help import Reading
@@ -104,7 +105,7 @@ async def test_help_has_a_row_for_each_command_that_can_be_done(console: Opened)
         possible = pilot.app.screen.possible()  # type: ignore[attr-defined]
         await pilot.press("question_mark")
         shown = pilot.app.screen.query_one(Reading).text
-        assert all(item.help in shown for item in possible)
+        assert all(item.help in shown for item in possible if item.shown)
         assert "Retry" not in shown
         await pilot.press("escape")
         assert isinstance(pilot.app.screen, Dashboard)
@@ -196,6 +197,58 @@ async def test_cancelling_names_the_job_and_focuses_the_safe_answer(console: Ope
         assert screen.focused is not None and screen.focused.id == "leave"
         await pilot.press("enter")
         assert isinstance(pilot.app.screen, Dashboard)
+
+
+async def test_the_dialog_says_which_key_does_what(console: Opened) -> None:
+    async with console() as pilot:
+        await pilot.press("x")
+        labels = [str(button.label) for button in pilot.app.screen.query(Button)]
+        assert labels == ["▸ Keep it", "  Cancel job 42"]
+        assert "y cancel job 42" in str(pilot.app.screen.query_one("#hint").render())
+        await pilot.press("tab")
+        await pilot.pause()
+        assert [str(button.label)[0] for button in pilot.app.screen.query(Button)] == [" ", "▸"]
+
+
+async def test_job_keys_act_only_where_the_job_is_seen(console: Opened) -> None:
+    async with console() as pilot:
+        await pilot.press("4", "x")
+        assert isinstance(pilot.app.screen, Dashboard) and "x cancel" not in keys_of(pilot)
+        await pilot.press("3", "x")
+        assert isinstance(pilot.app.screen, Confirm)
+
+
+async def test_a_bake_off_is_asked_for_first(console: Opened) -> None:
+    trained = tuple(job(number, "done", f"train judge · model-{number}", ended_at=NOW) for number in (7, 8, 9))
+    async with console(scene(jobs=(*trained, job(5, "done", "train spacer · other")))) as pilot:
+        await pilot.press("b")
+        screen = pilot.app.screen
+        assert isinstance(screen, AskBakeoff)
+        assert "reading the task" in text_of(pilot, "#plan")
+        screen.post_message(AskBakeoff.PlanRead(BakeoffPlan("judge", "small", 13, 3)))
+        await pilot.pause()
+        shown = text_of(pilot, "#plan")
+        assert "small base" in shown and "model-7 tuned, job 7" in shown and "13 inputs × 3 repeats × 2" in shown
+        assert "bakehouse bakeoff judge small job:7 " in shown and "other" not in shown
+        await pilot.press("j", "space")
+        assert "bakehouse bakeoff judge small job:7 job:9" in text_of(pilot, "#plan")
+        assert "× 3 candidates = 117" in text_of(pilot, "#plan")
+        agreed = screen.chosen
+        await pilot.press("escape")
+        assert isinstance(pilot.app.screen, Dashboard)
+        assert agreed is not None and agreed.candidates == ("small", "job:7", "job:9")
+
+
+async def test_the_palette_has_what_one_looks_for(console: Opened) -> None:
+    async with console(scene(jobs=(job(7, "done", "train judge · m", ended_at=NOW),))) as pilot:
+        helps = " ".join(item.help for item in pilot.app.screen.possible() if item.palette)  # type: ignore[attr-defined]
+        for wanted in ("Open results", "Export", "Bake-off of", "Pause the queue", "Go to pane GPU"):
+            assert wanted in helps
+        await pilot.press("f14")
+        assert isinstance(pilot.app.screen, Confirm)
+        assert "bakehouse export 7" in pilot.app.screen.explanation
+        await pilot.press("escape", "f15")
+        assert isinstance(pilot.app.screen, Results)
 
 
 async def test_what_logs_and_models_print_is_text(console: Opened) -> None:

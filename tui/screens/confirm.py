@@ -7,6 +7,7 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
+from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
@@ -35,9 +36,23 @@ class Confirm(ModalScreen[bool]):
             with Horizontal(id="buttons"):
                 yield Button(self.leave, id="leave", compact=True)
                 yield Button(self.act, id="act", compact=True)
+            hint = f"⏎ takes the marked one   y {self.act.lower()}   esc {self.leave.lower()}"
+            yield Static(hint, id="hint", markup=False)
 
     def on_mount(self) -> None:
         self.query_one("#leave").focus()
+        self._mark()
+
+    def on_descendant_focus(self) -> None:
+        self._mark()
+
+    def _mark(self) -> None:
+        """A sign beside the focused answer: a monochrome terminal shows no other colour."""
+        for button, label in (
+            (self.query_one("#leave", Button), self.leave),
+            (self.query_one("#act", Button), self.act),
+        ):
+            button.label = Content(f"{'▸' if button.has_focus else ' '} {label}")
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         self.dismiss(event.button.id == "act")

@@ -35,6 +35,11 @@ def on_job(test: Callable[[JobRow | None], bool]) -> Callable[[Any], bool]:
     return lambda screen: test(screen.job)
 
 
+def on_shown_job(test: Callable[[JobRow | None], bool]) -> Callable[[Any], bool]:
+    """The same, for what changes a job: the queue must have the focus, so that one sees which job is meant."""
+    return lambda screen: screen.on_jobs and test(screen.job)
+
+
 class Dashboard(JobKeys, CommandScreen):
     heading = "Dashboard"
     commands: ClassVar[tuple[Command, ...]] = (
@@ -55,7 +60,7 @@ class Dashboard(JobKeys, CommandScreen):
         command(
             "b",
             "bake-off",
-            "Bake off the selected training run against its base",
+            "Bake-off of the selected training run against its base",
             "b",
             "bake_off",
             on_job(actions.can_bake_off),
@@ -69,14 +74,34 @@ class Dashboard(JobKeys, CommandScreen):
             lambda screen: screen.openable,
             rank=1,
         ),
-        command("x", "cancel", "Cancel the selected job", "x", "cancel", on_job(actions.can_cancel), rank=1),
+        Command(
+            "",
+            "merge",
+            "Export: merge the selected training run into its base",
+            (("f14", "merge"),),
+            on_job(actions.can_merge),
+            rank=0,
+        ),
+        Command(
+            "",
+            "results",
+            "Open results: the newest leaderboard of a task",
+            (("f15", "results"),),
+            lambda screen: screen.has_results,
+            rank=0,
+        ),
+        Command("", "fleet", "Go to pane Fleet", (("f16", "pane(1)"),), rank=0),
+        Command("", "gpu", "Go to pane GPU", (("f17", "pane(2)"),), rank=0),
+        Command("", "queue", "Go to pane Queue", (("f18", "pane(3)"),), rank=0),
+        Command("", "bake-offs", "Go to pane Bake-off", (("f19", "pane(4)"),), rank=0),
+        command("x", "cancel", "Cancel the selected job", "x", "cancel", on_shown_job(actions.can_cancel), rank=1),
         command(
             "r",
             "retry",
             "Retry the selected job, from its last checkpoint",
             "r",
             "retry",
-            on_job(actions.can_retry),
+            on_shown_job(actions.can_retry),
             rank=1,
         ),
         command(
@@ -85,16 +110,16 @@ class Dashboard(JobKeys, CommandScreen):
             "Hold the selected job; a running one stops at a checkpoint",
             "h",
             "hold",
-            on_job(actions.can_hold),
+            on_shown_job(actions.can_hold),
         ),
-        command("l", "release", "Release the held job", "l", "release", on_job(actions.can_release), rank=1),
+        command("l", "release", "Release the held job", "l", "release", on_shown_job(actions.can_release), rank=1),
         command(
             "K",
             "earlier",
             "Move the waiting job up",
             "K,left_square_bracket",
             "reorder('up')",
-            on_job(actions.can_move),
+            on_shown_job(actions.can_move),
             rank=0,
         ),
         command(
@@ -103,7 +128,7 @@ class Dashboard(JobKeys, CommandScreen):
             "Move the waiting job down",
             "J,right_square_bracket",
             "reorder('down')",
-            on_job(actions.can_move),
+            on_shown_job(actions.can_move),
             rank=0,
         ),
         command(
@@ -179,6 +204,15 @@ class Dashboard(JobKeys, CommandScreen):
         if not self.composed:
             return False
         return self.query_one(BakeoffPane).selected is not None if self.pane_number in (1, 4) else self.job is not None
+
+    @property
+    def has_results(self) -> bool:
+        return self.composed and self.query_one(BakeoffPane).selected is not None
+
+    @property
+    def on_jobs(self) -> bool:
+        """The focus is where the selected job is read: not on the leaderboards or the machine."""
+        return self.pane_number == 3
 
     @property
     def filtered(self) -> bool:
@@ -288,6 +322,11 @@ class Dashboard(JobKeys, CommandScreen):
         elif job is not None:
             self._open_job(job.id)
 
+    def action_results(self) -> None:
+        board = self.query_one(BakeoffPane).selected
+        if board is not None:
+            self._open_results(board.job_id)
+
     def _open_results(self, job_id: int) -> None:
         from tui.screens.results import Results
 
@@ -347,7 +386,7 @@ class Dashboard(JobKeys, CommandScreen):
     def action_help(self) -> None:
         from tui.screens.help import help_screen
 
-        self.app.push_screen(help_screen(self.heading, self.possible()))
+        self.app.push_screen(help_screen(self.heading, [item for item in self.possible() if item.shown]))
 
     def action_leave(self) -> None:
         self.app.exit()

@@ -9,7 +9,7 @@ from tui import actions
 from tui.words import safe
 
 if TYPE_CHECKING:
-    pass
+    from tui.snapshot import Snapshot
 
 
 class JobKeys:
@@ -17,6 +17,7 @@ class JobKeys:
 
     if TYPE_CHECKING:
         app: Any
+        snapshot: Snapshot
 
         @property
         def job(self) -> JobRow | None: ...
@@ -70,8 +71,35 @@ class JobKeys:
         actions.ask(self.app, "resume", None, "the queue goes on")
 
     def action_bake_off(self) -> None:
-        if self.job is not None:
-            actions.bake_off(self.app, self.job)
+        job = self.job
+        if job is None:
+            return
+        from tui.screens.bakeoffask import AskBakeoff, BakeoffPlan
+
+        others = [
+            other
+            for other in self.snapshot.jobs
+            if other.kind == "train" and other.state == "done" and other.task == job.task and other.id != job.id
+        ]
+
+        def answered(plan: BakeoffPlan | None) -> None:
+            if plan is not None:
+                actions.bake_off(self.app, plan)
+
+        self.app.push_screen(AskBakeoff(job, others, self.snapshot.time), answered)
+
+    def action_merge(self) -> None:
+        job = self.job
+        if job is None:
+            return
+        from tui.screens.confirm import Confirm
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                actions.merge(self.app, job)
+
+        explanation = f"The adapter of {safe(job.title)} is merged into its base: bakehouse export {job.id}"
+        self.app.push_screen(Confirm(f"Merge job {job.id}?", explanation, "Merge", leave="Cancel"), answered)
 
     def action_demo(self) -> None:
         from tui.screens.confirm import Confirm

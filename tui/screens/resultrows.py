@@ -120,7 +120,7 @@ def check_rows(candidate: Candidate, width: int, height: int) -> list[Line]:
 def repeat_words(repeats: Sequence[AnswerRead], index: int) -> str:
     """`repeat 2 of 3, worst · 3/8 checks`: which answer is shown, and what its own checks say."""
     one = repeats[index]
-    said = f"repeat {one.repeat + 1} of {len(repeats)}" if len(repeats) > 1 else ""
+    said = f"repeat {index + 1} of {len(repeats)}" if len(repeats) > 1 else ""
     if said and len({other.rank for other in repeats}) > 1 and one.rank == repeats[worst(repeats)].rank:
         said += ", worst"
     checks = f"{one.passed}/{len(one.checks)} checks" if one.checks else "not scored"
@@ -143,9 +143,11 @@ def answer_part(candidate: Candidate, repeats: Sequence[AnswerRead], wanted: int
         rows = [name.right(Line(said, "dim"), width)]
     else:
         rows = [name.cut(width), Line(said, "dim").cut(width)]
+    why: dict[tuple[str, str, str], list[str]] = {}  # what cuts an answer fails all its checks: told once
     for check in one.failed:
-        text = f"{safe(check.id)}: {safe(check.detail)}" if check.detail else safe(check.id)
-        sign, role = check_mark(check.value)
+        why.setdefault((*check_mark(check.value), safe(check.detail)), []).append(safe(check.id))
+    for (sign, role, detail), names in why.items():
+        text = ", ".join(names) + (f": {detail}" if detail else "")
         rows += [
             Line(f"{sign} " if number == 0 else "  ", role).add(row, role)
             for number, row in enumerate(wrapped(text, width - 2))
