@@ -334,6 +334,7 @@ def _score(
     context: JobContext, spec: BakeoffSpec, golden: list[GoldenInput], candidates: list[Candidate], seconds: float
 ) -> None:
     """Score all stored answers and leave the result."""
+    from core.bakeoff.heads import shortened
     from core.bakeoff.leaderboard import build_leaderboard
     from core.bakeoff.scoring import score_answers
 
@@ -369,7 +370,8 @@ def _score(
         )
         context.say(f"{row.name}: format {_share(row.format_score)}, content {_share(row.content_score)}")
     summary = {"task": spec.task.name, "headline": board.headline, "candidates": rows, "seconds": seconds}
-    context.finish(board.headline, summary=summary)
+    # The job's title and its log name the candidates in full.
+    context.finish(shortened(board.headline, [row.name for row in board.rows]), summary=summary)
 
 
 def _share(score: float | None) -> str:

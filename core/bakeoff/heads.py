@@ -46,6 +46,13 @@ def without_common_words(names: Sequence[str]) -> list[str]:
     return ["".join(words[same:]) for words in split]
 
 
+def shortened(text: str, names: Sequence[str]) -> str:
+    """A text about candidates with what all their names begin with left out: "tuned 4.83/5 over base 0.20/5: …"."""
+    for name, short in sorted(zip(names, without_common_words(names), strict=True), key=lambda pair: -len(pair[0])):
+        text = text.replace(name, short)
+    return text
+
+
 def _fit(names: Sequence[str], width: int) -> bool:
     return len(set(names)) == len(names) and all(cell_width(name) <= width for name in names)
 
