@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.bakeoff.heads import cell_width, heads, without_common_words
+from core.bakeoff.heads import cell_width, heads, shortened, without_common_words
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,14 @@ def test_no_name_becomes_empty() -> None:
     assert without_common_words(["a", "a b"]) == ["a", "a b"]
     assert without_common_words(["a b", "a b c"]) == ["b", "b c"]
     assert without_common_words(["a b"]) == ["a b"]
+
+
+def test_a_text_about_candidates_leaves_out_what_all_names_begin_with() -> None:
+    names = ["SmolLM2-135M tuned", "SmolLM2-135M tuned (job 4)", "SmolLM2-135M base"]
+    text = "SmolLM2-135M tuned (job 4) 4.83/5 over SmolLM2-135M base 0.20/5"
+    assert shortened(text, names) == "tuned (job 4) 4.83/5 over base 0.20/5"
+
+
+def test_names_that_share_nothing_and_a_lone_name_stay_whole() -> None:
+    assert shortened("Qwen3-4B over Gemma3", ["Qwen3-4B", "Gemma3"]) == "Qwen3-4B over Gemma3"
+    assert shortened("Qwen3-4B tuned 4.9/5", ["Qwen3-4B tuned"]) == "Qwen3-4B tuned 4.9/5"
