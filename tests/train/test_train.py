@@ -83,6 +83,21 @@ def test_what_a_training_leaves_behind(workshop: Workshop, task: Task, recipe: R
     assert len(log.splitlines()) < 30, log
 
 
+def test_held_out_examples_are_evaluated_at_the_end_of_each_epoch(
+    workshop: Workshop, task: Task, recipe: Recipe
+) -> None:
+    """With activations recomputed, which the person's larger models need."""
+    changed = recipe.model_copy(
+        update={"eval_fraction": 0.25, "activation_checkpointing": True, "epochs": 2.0, "save_steps": None}
+    )
+    run = workshop.submit(5, TrainSpec(task=task, model=workshop.model, recipe=changed, train=workshop.greetings()))
+    assert workshop.finish(run) == 0, run.attempt(1).log.read_text()
+    assert [event["step"] for event in events(run, 1, "step")] == [1, 2, 3, 4, 5, 6]  # 6 of the 8 examples, twice
+    first, second = events(run, 1, "eval")
+    assert (first["step"], second["step"]) == (3, 6) and second["loss"] < first["loss"]
+    assert "Traceback" not in run.attempt(1).log.read_text()
+
+
 @pytest.mark.parametrize(
     ("change", "exit_code", "code"),
     [
