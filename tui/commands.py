@@ -28,7 +28,7 @@ class Command:
     keys: tuple[tuple[str, str], ...]
     when: Callable[[Any], bool] = lambda screen: True
     rank: int = 2
-    """In the last line: 1 always, 2 where there is room, 0 never."""
+    """In the last line: the higher, the sooner it gives way where there is no room; 0 never."""
     short: str = ""
     palette: bool = True
 
@@ -61,20 +61,22 @@ def bindings(commands: Iterable[Command]) -> list[BindingType]:
 
 
 def keys_that_fit(commands: Iterable[Command], width: int) -> list[tuple[str, str]]:
-    """(key, label) for the last line: labels are shortened first, then what has rank 2 is left out, last ones first."""
-    shown = [item for item in commands if item.rank]
-    for brief in (False, True):
-        for kept in range(sum(item.rank == 2 for item in shown), -1, -1):
-            pairs, seconds = [], 0
-            for item in shown:
-                seconds += item.rank == 2
-                if item.rank == 1 or seconds <= kept:
-                    pairs.append((item.shown, (item.short or item.label) if brief else item.label))
-            if sum(Line(f"{key} {label}  ").width for key, label in pairs) - 1 <= width:
-                return pairs
-            if not brief:
-                break
+    """(key, label) for the last line: labels are shortened first, then the lesser keys are left out (the highest rank
+    first, in it the last one first)."""
+    kept = [item for item in commands if item.rank]
+    pairs = [(item.shown, item.label) for item in kept]
+    while kept and not _fits(pairs, width):
+        pairs = [(item.shown, item.short or item.label) for item in kept]
+        if _fits(pairs, width):
+            break
+        least = max(item.rank for item in kept)
+        kept.pop(next(index for index in range(len(kept) - 1, -1, -1) if kept[index].rank == least))
+        pairs = [(item.shown, item.short or item.label) for item in kept]
     return pairs
+
+
+def _fits(pairs: list[tuple[str, str]], width: int) -> bool:
+    return sum(Line(f"{key} {label}  ").width for key, label in pairs) - 1 <= width
 
 
 class CommandScreen(Screen[Any]):

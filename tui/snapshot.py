@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from core.gpu.reading import Sample
-from core.store.jobs import ACTIVE, ENDED, JobRow, QueueState
+from core.store.jobs import ACTIVE, ENDED, QUEUED, JobRow, QueueState
 
 STALE_SECONDS = 5.0
 
@@ -163,6 +163,11 @@ class Snapshot:
     @property
     def waiting(self) -> int:
         return self.counts.get("waiting", 0) + self.counts.get("ready", 0)
+
+    @property
+    def held(self) -> int:
+        """How many of those that wait are held by a person."""
+        return sum(job.held and job.state in QUEUED for job in self.jobs)
 
     @property
     def sample(self) -> Sample | None:

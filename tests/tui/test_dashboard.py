@@ -43,7 +43,7 @@ async def test_the_header_says_what_runs_and_what_is_wrong(console: Opened) -> N
     async with console() as pilot:
         header = text_of(pilot, "#header")
         assert header.startswith(
-            " Bakehouse  gpubox · RX 9070 XT   ▶ 42 train judge 58 %, 26 min   4 waiting   ▲ 1 warning"
+            " Bakehouse  gpubox · RX 9070 XT   ▶ 42 train judge 58 %, 26 min   3 waiting   1 held   ▲ 1 warning"
         )
         assert text_of(pilot, "#clock").strip() == "Tue 14:37:12"
 
@@ -251,6 +251,42 @@ async def test_the_palette_has_what_one_looks_for(console: Opened) -> None:
         assert isinstance(pilot.app.screen, Results)
 
 
+@pytest.mark.parametrize("width", range(60, 141, 4))
+async def test_the_key_line_is_never_cut(console: Opened, width: int) -> None:
+    async with console(size=(width, 40)) as pilot:
+        keys = keys_of(pilot)
+        assert "…" not in keys and keys.rstrip().endswith("q leave")
+        assert "x cancel" in keys
+
+
+async def test_a_running_bake_off_leaves_the_finished_one_in_its_row(console: Opened) -> None:
+    progress = replace(jobs()[0].progress, done=30, total=100)  # type: ignore[type-var]
+    running = job(47, "running", "bake-off judge, 2 models", progress=progress)
+    async with console(scene(jobs=(running, *jobs())), size=(80, 24)) as pilot:
+        row = text_of(pilot, "#summary").splitlines()[3]
+        assert "judge: Qwen3-4B tuned, q8_0 4.92/5 · ▶ 47 30 %" in row
+        await pilot.press("4")
+        pane = text_of(pilot, "#bakeoff")
+        assert "4.92" in pane and "▶ 47 bake-off judge, 2 models  30 % answered" in pane
+
+
+async def test_a_state_is_not_said_twice(console: Opened) -> None:
+    rows = (
+        job(1, "failed", "train judge · a", reason="failed", ended_at=NOW),
+        job(2, "cancelled", "train judge · b", reason="cancelled before it began", ended_at=NOW),
+    )
+    async with console(scene(jobs=rows, detail=None)) as pilot:
+        for press in ("g", "G"):
+            await pilot.press(press)
+            told = text_of(pilot, "#detail") + text_of(pilot, "#queue")
+            assert "failed: failed" not in told and "cancelled: cancelled" not in told and "failed failed" not in told
+            await pilot.press("enter")
+            await pilot.pause()
+            facts = text_of(pilot, "#facts")
+            assert facts.count("cancelled") <= 1 and facts.count("failed") <= 1
+            await pilot.press("escape")
+
+
 async def test_what_logs_and_models_print_is_text(console: Opened) -> None:
     nasty = "\x1b]0;owned\x07\x1b[2J[bold red]not markup[/]"
     hostile = replace(jobs()[0], title=f"train {nasty}", progress=None, reason=nasty)
@@ -301,7 +337,7 @@ async def test_a_paused_queue_and_a_missing_runner_are_seen(console: Opened) -> 
     snapshot = scene(queue=QueueState(True, "lunch", "anna"), runner_alive=False, slot=Slot(True, elsewhere=True))
     async with console(snapshot) as pilot:
         assert "‖ paused: lunch" in text_of(pilot, "#queue")
-        assert "‖ paused" in text_of(pilot, "#header") and "▲ 2 warnings" in text_of(pilot, "#header")
+        assert "‖ paused" in text_of(pilot, "#header") and "▲ 2 w" in text_of(pilot, "#header")
         assert "held by a job of another home" in text_of(pilot, "#gpu")
         assert "P resume" in keys_of(pilot)
 

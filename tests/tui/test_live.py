@@ -125,6 +125,7 @@ async def test_a_new_run_is_checked_as_one_types_and_queued(queue: Queue) -> Non
         await shown(pilot, lambda: "no leak" in text_of(pilot, "#note-task"), "the catalogue")
         assert "examples" in text_of(pilot, "#note-task") and "steps" in text_of(pilot, "#note-epochs")
         assert "green carries loss" in text_of(pilot, "#lesson")
+        assert "--model SmolLM2-135M --recipe demo" in text_of(pilot, "#command")  # what a machine without a GPU can do
         await pilot.press("tab", *"sm", "tab", *"d", "tab")
         await pilot.pause()
         assert "--model SmolLM2-135M --recipe demo" in text_of(pilot, "#command")
@@ -133,6 +134,12 @@ async def test_a_new_run_is_checked_as_one_types_and_queued(queue: Queue) -> Non
         assert "✗" in text_of(pilot, "#note-rank") and "⏎" not in keys_of(pilot)
         await pilot.press("enter")
         assert isinstance(pilot.app.screen, NewRun) and not screen.queueing
+        await pilot.pause()
+        assert any("not queued: rank" in notice.message for notice in pilot.app._notifications)
+        assert pilot.app.screen.focused is screen.query_one("#rank")
+        await pilot.press("f1")
+        assert "Put the run into the queue" in text_of(pilot, "#help")
+        await pilot.press("escape", "end")
         await pilot.press("backspace", *"8")
         await pilot.pause()
         assert text_of(pilot, "#command").strip().endswith("--recipe demo --rank 8")

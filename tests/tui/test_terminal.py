@@ -106,7 +106,7 @@ def test_it_follows_the_size_of_the_terminal(environment: dict[str, str]) -> Non
         assert "╭─ 1 Fleet" in terminal.text
         terminal.resize(80, 24)
         assert terminal.watch(PATIENCE, lambda: "╭─ 1 Fleet" not in terminal.text and " 1 Fleet" in terminal.text)
-        assert "╭─ 3 Queue" in terminal.text
+        assert terminal.watch(PATIENCE, lambda: "╭─ 3 Queue" in terminal.text)
         terminal.resize(120, 40)
         assert terminal.watch(PATIENCE, lambda: "╭─ 1 Fleet" in terminal.text)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.store.jobs import ACTIVE
+from core.store.jobs import ACTIVE, JobRow
 from tui.lines import Line, side_by_side, wrapped
 from tui.panes.fleet import newest_boards
 from tui.snapshot import Board, Candidate
@@ -122,7 +122,10 @@ class BakeoffPane(Pane):
                 Line("scores them, and says whether a difference is sure.", "dim").cut(width),
                 Line("b", "bold").add(" bakes off a finished training run against its base", "dim").cut(width),
             ]
-        rows = self._under_way(width)
+        # What is known stays; what runs is a row below it.
+        running = self._under_way(width)
+        height -= len(running)
+        rows: list[Line] = []
         for board in boards[min(self.index, len(boards) - 1) :]:
             left = height - len(rows) - (1 if rows else 0)
             if left < 3:
@@ -130,11 +133,15 @@ class BakeoffPane(Pane):
             if rows:
                 rows.append(Line())
             rows += board_rows(board, width, min(left, len(board.candidates) + 4), self.snapshot.time)
-        return rows
+        return [*rows, *running]
+
+    @property
+    def running_job(self) -> JobRow | None:
+        return next((job for job in self.snapshot.jobs if job.kind == "bakeoff" and job.state in ACTIVE), None)
 
     def _under_way(self, width: int) -> list[Line]:
         """The bake-off that runs now, which has no leaderboard before all is answered and scored."""
-        job = next((job for job in self.snapshot.jobs if job.kind == "bakeoff" and job.state in ACTIVE), None)
+        job = self.running_job
         if job is None:
             return []
         line = Line("▶ ", "busy").add(f"{job.id} {safe(job.title)}", "busy")
@@ -152,4 +159,10 @@ class BakeoffPane(Pane):
         line = Line(f"{safe(board.task)}: ").add(safe(best.name), "good")
         if best.score is not None:
             line.add(f" {best.score * 5:.2f}/5")
+        job = self.running_job
+        if job is not None:
+            progress = job.progress
+            far = f" {percent(progress.fraction)}" if progress and progress.fraction is not None else ""
+            tail = Line(f"▶ {job.id}{far}", "busy")
+            return line.cut(max(0, width - tail.width - 3)).add(" · ", "dim").extend(tail)
         return side_by_side([line, (safe(board.headline).partition(": ")[2].partition(", p ")[0], "dim")]).cut(width)

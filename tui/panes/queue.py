@@ -41,6 +41,14 @@ def outcome(job: JobRow) -> str:
     return safe(job.reason)
 
 
+def without_state(job: JobRow) -> str:
+    """`outcome` without the name of the state before it, for places where that stands already."""
+    said = outcome(job)
+    if said.lower() == job.state:
+        return ""
+    return said.removeprefix(f"{job.state}: ") if job.state in ENDED else said
+
+
 def state(job: JobRow, width: int, now: float) -> Line:
     """The state of a job: progress while it runs, else the reason."""
     progress = job.progress
@@ -59,7 +67,7 @@ def state(job: JobRow, width: int, now: float) -> Line:
     if job.state in ENDED:
         role = {"failed": "bad", "interrupted": "warn", "lost": "warn"}.get(job.state, "dim")
         line = Line(f"{when(job.ended_at, now):>5} ", "text" if role == "dim" else role)
-        reason = outcome(job)
+        reason = without_state(job)
         if job.state != "failed" and not reason.startswith(job.state) and job.state != "done":
             reason = f"{job.state}: {reason}" if reason else job.state
         return line.add(reason, role).cut(width)
@@ -67,7 +75,7 @@ def state(job: JobRow, width: int, now: float) -> Line:
 
 
 def columns(width: int, ids: int, titles: int) -> tuple[int, int]:
-    """Where the title begins, and the state: titles take what they need, up to 56 % of the room."""
+    """Where the title begins, and the state: the titles in sight take what they need, up to 56 % of the room."""
     start = 3 + ids + 1
     room = width - start
     return start, start + max(14, min(titles + 2, room * 56 // 100, room - 18))
@@ -86,7 +94,7 @@ def continued(shown: list[tuple[JobRow, Line]], spare: int, width: int) -> dict[
     """Rows below those whose reason was cut off, as far as there is room: first what went wrong, then the rest."""
     more: dict[int, list[str]] = {}
     for job, line in sorted(shown, key=lambda pair: pair[0].state not in RETRYABLE - {"cancelled"}):
-        if spare > 0 and job.state in ENDED and line.plain.endswith("…"):
+        if spare > 0 and job.state not in ACTIVE and line.plain.endswith("…"):
             more[job.id] = rest_of(outcome(job), line.plain, width)[:spare]
             spare -= len(more[job.id])
     return more
@@ -201,17 +209,18 @@ class QueuePane(Pane):
         if not jobs:
             return self._nothing(width)
         ids = max(2, len(str(max(job.id for job in jobs))))
-        start, middle = places = columns(width, ids, max(len(job.title) for job in jobs))
-        head = Line("id".rjust(start - 1), "dim").add(" job", "dim").to(middle).add("state", "dim")
         room = max(1, height - 1)
         index = next((i for i, job in enumerate(jobs) if job.id == self.selected_id), 0)
         self.top = max(0, min(self.top, index, len(jobs) - room))
         if index >= self.top + room:
             self.top = index - room + 1
+        seen = jobs[self.top : self.top + room]
+        start, middle = places = columns(width, ids, max(len(job.title) for job in seen))
+        head = Line("id".rjust(start - 1), "dim").add(" job", "dim").to(middle).add("state", "dim")
         mark = "chosen" if self.has_focus else "kept"
         shown = [
             (job, job_line(job, width, places, self.snapshot.time, mark if job.id == self.selected_id else ""))
-            for job in jobs[self.top : self.top + room]
+            for job in seen
         ]
         more = continued(shown, room - len(jobs), width - start - 4)
         lines, self.row_ids = [head], [None]

@@ -44,19 +44,19 @@ class Dashboard(JobKeys, CommandScreen):
     heading = "Dashboard"
     commands: ClassVar[tuple[Command, ...]] = (
         Command(
-            "1-4", "pane", "Go to a pane", tuple((str(n), f"pane({n})") for n in range(1, 5)), rank=1, palette=False
+            "1-4", "pane", "Go to a pane", tuple((str(n), f"pane({n})") for n in range(1, 5)), rank=4, palette=False
         ),
         command("tab", "next pane", "Go to the next pane", "tab", "turn(1)", rank=0, palette=False),
         command("shift+tab", "pane before", "Go to the pane before", "shift+tab", "turn(-1)", rank=0, palette=False),
-        command("z", "zoom", "Show this pane alone, or all of them again", "z", "zoom"),
+        command("z", "zoom", "Show this pane alone, or all of them again", "z", "zoom", rank=5),
         command("j ↓", "down", "Next row", "j,down", "move(1)", rank=0, palette=False),
         command("k ↑", "up", "Row before", "k,up", "move(-1)", rank=0, palette=False),
         command("g", "top", "First row", "g,home", "move(-1000000)", rank=0, palette=False),
         command("G", "bottom", "Last row", "G,end", "move(1000000)", rank=0, palette=False),
         command("page down", "page", "A page down", "pagedown,ctrl+f", "move(10)", rank=0, palette=False),
         command("page up", "page", "A page up", "pageup,ctrl+b", "move(-10)", rank=0, palette=False),
-        command("n", "new run", "New training run", "n", "new_run", rank=1, short="new"),
-        command("d", "demo", "Start the demo", "d", "demo", lambda screen: screen.fresh),
+        command("n", "new run", "New training run", "n", "new_run", rank=2, short="new"),
+        command("d", "demo", "Start the demo", "d", "demo", lambda screen: screen.fresh, rank=5),
         command(
             "b",
             "bake-off",
@@ -64,6 +64,7 @@ class Dashboard(JobKeys, CommandScreen):
             "b",
             "bake_off",
             on_job(actions.can_bake_off),
+            rank=3,
         ),
         command(
             "⏎",
@@ -94,7 +95,7 @@ class Dashboard(JobKeys, CommandScreen):
         Command("", "gpu", "Go to pane GPU", (("f17", "pane(2)"),), rank=0),
         Command("", "queue", "Go to pane Queue", (("f18", "pane(3)"),), rank=0),
         Command("", "bake-offs", "Go to pane Bake-off", (("f19", "pane(4)"),), rank=0),
-        command("x", "cancel", "Cancel the selected job", "x", "cancel", on_shown_job(actions.can_cancel), rank=1),
+        command("x", "cancel", "Cancel the selected job", "x", "cancel", on_shown_job(actions.can_cancel), rank=2),
         command(
             "r",
             "retry",
@@ -141,14 +142,14 @@ class Dashboard(JobKeys, CommandScreen):
             rank=0,
         ),
         command("P", "resume", "Resume the queue", "P", "resume", lambda screen: screen.snapshot.queue.paused, rank=1),
-        command("/", "filter", "Show only the jobs that fit some words", "slash", "filter", rank=1),
+        command("/", "filter", "Show only the jobs that fit some words", "slash", "filter", rank=4),
         command(
             "esc", "all jobs", "Show all jobs again", "escape", "clear_filter", lambda screen: screen.filtered, rank=1
         ),
         command(
             "w", "warnings", "Read the warnings", "w", "warnings", lambda screen: bool(screen.snapshot.warnings), rank=0
         ),
-        command(":", "commands", "Find a command by its name", "colon", "palette", rank=1, palette=False),
+        command(":", "commands", "Find a command by its name", "colon", "palette", rank=3, palette=False),
         command("?", "help", "Show the keys that work here", "question_mark", "help", rank=1),
         command("q", "leave", "Leave the console; the jobs go on", "q", "leave", rank=1),
     )

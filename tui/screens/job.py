@@ -50,7 +50,9 @@ class JobFacts(Canvas):
         detail = self.snapshot.detail
         detail = detail if detail is not None and detail.job_id == job.id else None
         mark, role = sign(job)
-        rows = [Line(f"{mark} {job.state}", role).add("  ").extend(state(job, inner - 14, now)).cut(inner)]
+        told = state(job, inner - 14, now)
+        name = "" if job.state in told.plain else f" {job.state}"
+        rows = [Line(f"{mark}{name}", role).add("  ").extend(told).cut(inner)]
         parts = facts(job, detail)
         if detail and detail.headline:
             parts.insert(0, (safe(detail.headline), "text"))

@@ -17,7 +17,7 @@ from core.home import Home
 from core.store.jobs import ACTIVE, ENDED, JobRow
 from tui import actions
 from tui.catalogue import Catalogue, Choice, read_catalogue
-from tui.commands import Command, CommandScreen, bindings, command
+from tui.commands import Command, CommandScreen, bindings, command, keys_that_fit
 from tui.lines import Line, wrapped
 from tui.panes.queue import outcome, sign
 from tui.snapshot import EMPTY, Snapshot
@@ -41,6 +41,8 @@ LABELS = {
 }
 CHOICES = ("task", "model", "recipe")
 SMALL = 500_000_000
+FIELD_COLUMNS = 13 + 24 + 5  # the label, the value, the frame
+MOST_NOTE_ROWS = 5
 NUMBERS = ("rank", "max_length", "epochs")
 
 
@@ -69,7 +71,7 @@ class Said(Canvas):
 class NewRun(CommandScreen):
     heading = "New training run"
     commands: ClassVar[tuple[Command, ...]] = (
-        command("⏎", "queue it", "Put the run into the queue", "enter", "queue", lambda screen: screen.valid, rank=1),
+        command("⏎", "queue it", "Put the run into the queue", "enter", "queue", rank=1),
         command("tab ↓", "next field", "The next field", "tab,down", "app.focus_next", palette=False),
         command("↑", "field before", "The field before", "shift+tab,up", "app.focus_previous", rank=0, palette=False),
         command("← →", "choose", "Choose another name; a letter jumps", "f13", "nothing", palette=False),
@@ -118,6 +120,10 @@ class NewRun(CommandScreen):
         yield Said(id="command")
         yield KeyLine(self.keys)
 
+    def keys(self, width: int) -> list[tuple[str, str]]:
+        offered = [item for item in self.possible() if self.valid or item.action != "queue"]
+        return keys_that_fit(offered, width)
+
     def on_mount(self) -> None:
         self.query_one("#form").border_title = "New training run"
         self.show(self.app.snapshot)
@@ -143,20 +149,28 @@ class NewRun(CommandScreen):
     def _last_run(self) -> JobRow | None:
         return next((job for job in self.snapshot.jobs if job.kind == "train"), None)
 
+    @property
+    def _has_card(self) -> bool:
+        sample = self.snapshot.sample
+        return sample is not None and bool(sample.devices)
+
     def _default_model(self, job: JobRow | None) -> str | None:
-        """The model that was last trained, else one that is on the disk, else the smallest."""
+        """The model that was last trained, else one that is on the disk, else the smallest; without a GPU a small one."""
         if job is not None and " · " in job.title:
             return job.title.rsplit(" · ", 1)[1]
-        models = sorted(
-            self.catalogue.models, key=lambda item: ("on disk" not in item.note, item.parameters or math.inf)
-        )
+
+        def order(item: Choice) -> tuple[bool, bool, float]:
+            large = not self._has_card and (item.parameters or math.inf) >= SMALL
+            return large, "on disk" not in item.note, item.parameters or math.inf
+
+        models = sorted(self.catalogue.models, key=order)
         return models[0].name if models else None
 
     def _default_recipe(self) -> str | None:
-        """A recipe whose name says that it is for small things, for a small model; else the plain LoRA one."""
+        """The plain LoRA one for a GPU; without one what a CPU can do in minutes, as far as the model is small."""
         chosen = self._chosen("model")
-        small = chosen is not None and chosen.parameters is not None and chosen.parameters < SMALL
-        return "demo" if small else "lora-bf16"
+        small = chosen is not None and (chosen.parameters or math.inf) < SMALL
+        return "demo" if small and not self._has_card else "lora-bf16"
 
     def _field(self, key: str) -> ChoiceField:
         return self.query_one(f"#{key}", ChoiceField)
@@ -203,11 +217,31 @@ class NewRun(CommandScreen):
         if self.catalogue.tasks and self._field("task").value not in self.catalogue.lessons:
             self.problems.setdefault("task", "it names no training data (data.train)")
         for key in LABELS:
-            note = (
-                Line(f"✗ {safe(self.problems[key])}", "bad") if key in self.problems else Line(self._note(key), "dim")
-            )
-            self.query_one(f"#note-{key}", Said).say([note])
+            self.query_one(f"#note-{key}", Said).say(self._note_rows(key))
+        self._fit()
         self._paint_rest()
+
+    def _note_rows(self, key: str) -> list[Line]:
+        """What is said beside a field, in as many rows as it needs."""
+        width = max(20, self.app.size.width - FIELD_COLUMNS)
+        if key not in self.problems:
+            return [Line(row, "dim") for row in wrapped(self._note(key), width)]
+        return [
+            Line("✗ " if index == 0 else "  ", "bad").add(row, "bad")
+            for index, row in enumerate(wrapped(safe(self.problems[key]), width - 2))
+        ]
+
+    def _fit(self) -> None:
+        """Give each field the rows that its note needs."""
+        total = 0
+        for key in LABELS:
+            note = self.query_one(f"#note-{key}", Said)
+            rows = min(MOST_NOTE_ROWS, max(1, len(note.rows)))
+            total += rows
+            note.styles.height = rows
+            if note.parent is not None:
+                note.parent.styles.height = rows
+        self.query_one("#form").styles.height = total + 2
 
     def _note(self, key: str) -> str:
         if key in CHOICES:
@@ -270,6 +304,8 @@ class NewRun(CommandScreen):
         self.query_one(KeyLine).paint()
 
     def on_resize(self) -> None:
+        if self.catalogue.recipe_objects:
+            self._check()
         height = self.app.size.height
         self.query_one("#lesson").display = height >= 32
         self.query_one("#lesson").styles.height = max(10, height - 26)
@@ -305,8 +341,21 @@ class NewRun(CommandScreen):
         self.example += step
         self._paint_lesson()
 
+    def _refuse(self) -> None:
+        """Say why this cannot be queued, and go to the field that is wrong."""
+        if self.queueing or not (self.problem or self.problems):
+            return
+        key = next((key for key in LABELS if key in self.problems), None)
+        if key is None:
+            self.app.notify(f"✗ not queued: {safe(self.problem)}", severity="error", markup=False, timeout=8)
+            return
+        self.query_one(f"#{key}").focus()
+        said = f"✗ not queued: {LABELS[key]} is wrong, as said beside it"
+        self.app.notify(said, severity="error", markup=False, timeout=8)
+
     def action_queue(self) -> None:
         if not self.valid:
+            self._refuse()
             return
         task, model, recipe = (self._field(key).value for key in CHOICES)
         changed = dict(self.changed)

@@ -66,10 +66,10 @@ class ChoiceField(Canvas, can_focus=True):
         event.prevent_default()
 
     def on_focus(self) -> None:
-        self.paint()
+        self.call_later(self.paint)  # the widget learns whether it has the focus after this
 
     def on_blur(self) -> None:
-        self.paint()
+        self.call_later(self.paint)
 
     def on_click(self) -> None:
         if self.has_focus:

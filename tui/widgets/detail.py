@@ -7,7 +7,7 @@ from textual.message import Message
 
 from core.store.jobs import ACTIVE, QUEUED, JobRow
 from tui.lines import Line, side_by_side, wrapped
-from tui.panes.queue import outcome, sign
+from tui.panes.queue import outcome, sign, without_state
 from tui.snapshot import EMPTY, Detail, Snapshot
 from tui.widgets.bars import progress_bar, resample, sparkline
 from tui.widgets.canvas import Canvas
@@ -154,7 +154,9 @@ class DetailStrip(Canvas):
         if job.state in QUEUED:
             return [Line(f"{'held' if job.held else 'waits'}: {outcome(job)}".rstrip(": "), "dim").cut(width)]
         role = "dim" if job.state == "cancelled" else "bad" if job.state == "failed" else "warn"
-        return [Line(row, role) for row in list(wrapped(f"{job.state}: {outcome(job)}", width))[:3]]
+        reason = without_state(job)
+        said = reason if reason.startswith(job.state) else f"{job.state}: {reason}" if reason else job.state
+        return [Line(row, role) for row in list(wrapped(said, width))[:3]]
 
     def _log(self, detail: Detail | None, width: int, room: int) -> list[Line]:
         if detail is None or room < 1:

@@ -19,8 +19,9 @@ def header(snapshot: Snapshot, width: int) -> Line:
     if not snapshot.ready:
         return line
     job = snapshot.running
+    waiting = max(0, snapshot.waiting - snapshot.held)
     if job is None:
-        line.add("   idle", "good" if not snapshot.waiting else "text")
+        line.add("   idle", "text" if waiting else "good")
     else:
         text = f"   ▶ {job.id} {safe(job.title).split(' · ')[0]}"
         if job.progress and job.progress.fraction is not None and job.state == "running":
@@ -31,12 +32,17 @@ def header(snapshot: Snapshot, width: int) -> Line:
         others = sum(other.state in ACTIVE for other in snapshot.jobs) - 1
         if others > 0:
             line.add(f" +{others}", "busy")
-    if snapshot.waiting and not small:
-        line.add(f"   {snapshot.waiting} waiting")
+    if waiting and not small:
+        line.add(f"   {waiting} waiting")
+    if snapshot.held and not small:
+        line.add(f"   {snapshot.held} held")
     if snapshot.queue.paused:
         line.add("   ‖ paused", "warn")
     if count := len(snapshot.warnings):
-        line.add(f"   ▲ {count}" if small else f"   ▲ {plural(count, 'warning')}", "warn").add(" w", "bold")
+        said = f"   ▲ {plural(count, 'warning')}"
+        if small or line.width + len(said) + 2 > width:
+            said = f"   ▲ {count}"
+        line.add(said, "warn").add(" w", "bold")
     return line.cut(width)
 
 

@@ -12,11 +12,11 @@ def key_line(keys: Sequence[tuple[str, str]], width: int) -> Line:
     """`n new run  x cancel`; the last ones are left out when they do not fit."""
     line = Line(" ")
     for key, label in keys:
-        piece = Line(key, "bold").add(f" {label}  ", "dim")
-        if line.width + piece.width - 2 > width:
+        piece = Line("  " if line.width > 1 else "").add(key, "bold").add(f" {label}", "dim")
+        if line.width + piece.width > width:
             break
         line.extend(piece)
-    return line.cut(width)
+    return line
 
 
 class KeyLine(Canvas):
