@@ -20,7 +20,7 @@ from core.config.project import Project, shipped
 from core.home import AttemptDir, Home
 from core.queue.enqueue import store
 from core.queue.identity import start_ticks
-from core.queue.observe import job_process
+from core.queue.observe import job_process, locked
 from core.queue.request import ensure_runner, request
 from core.queue.runner import runner_status
 from core.queue.spec import PullSpec
@@ -192,14 +192,21 @@ class Queue:
         return int(json.loads(self.attempt(job_id).run_json.read_bytes())["shim"]["pid"])
 
     def close(self) -> None:
-        """End what this test started: jobs by their recorded identity, then the runner."""
+        """End what this test started: first the runner, that it starts nothing more, then each job until no shim is left."""
         self.home.runner_stopped.touch()
-        for folder in self.home.runs.glob("*/attempt-*"):
-            process = job_process(AttemptDir(folder))
-            if process is not None:
-                process.signal_group(signal.SIGKILL)
         status = runner_status(self.home)
         if status.pid is not None and status.alive:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(status.pid, signal.SIGKILL)
         wait_until(lambda: not runner_status(self.home).alive, what="the runner's end")
+        wait_until(self._no_job_lives, what="the jobs' ends")
+
+    def _no_job_lives(self) -> bool:
+        """Kill the jobs by their recorded identity; a shim that has only just begun is met at the next look."""
+        living = False
+        for folder in self.home.runs.glob("*/attempt-*"):
+            attempt = AttemptDir(folder)
+            process = job_process(attempt)
+            killed = process is not None and process.signal_group(signal.SIGKILL)
+            living = living or killed or locked(attempt)
+        return not living
