@@ -106,7 +106,7 @@ class JobKeys:
 
         explanation = (
             "SmolLM2-135M learns the task judge from 48 examples, then a bake-off compares it with its base. "
-            "The model (a few hundred MB) is fetched once. About 12 minutes on two CPU cores."
+            "The model (93 MB) is fetched once. About 7 minutes on two CPU cores."
         )
 
         def answered(yes: bool | None) -> None:
