@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from typing import Literal
 
 from core.files import read_json
 from core.home import AttemptDir, RunDir
+from core.locks import held
 from core.queue.identity import ProcessIdentity, find_by_environment
 from core.queue.launch import JOB_MARK, job_mark, withdraw
 
@@ -28,17 +28,7 @@ class Observation:
 
 def locked(attempt: AttemptDir) -> bool:
     """True while the attempt's shim lives."""
-    try:
-        descriptor = os.open(attempt.shim_lock, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
+    return held(attempt.shim_lock)
 
 
 def job_process(attempt: AttemptDir) -> ProcessIdentity | None:

@@ -22,6 +22,7 @@ from core import __version__
 from core.errors import BakehouseError
 from core.files import read_json
 from core.home import Home
+from core.locks import held
 from core.queue import lease as leases
 from core.queue.act import carry_out, stop
 from core.queue.identity import ProcessIdentity, current_boot_id
@@ -285,17 +286,7 @@ def machine_settings(log: IO[str] = sys.stderr) -> QueueSettings:
 
 def consoles_open(home: Home) -> bool:
     """True while a console holds its share of `console.lock`."""
-    try:
-        descriptor = os.open(home.console_lock, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
+    return held(home.console_lock, shared=True)
 
 
 def take_lock(lock: int) -> bool:

@@ -20,6 +20,7 @@ from typing import Any
 
 from core.files import read_json, write_json
 from core.home import AttemptDir, Home
+from core.locks import held
 from core.queue.daemon import start_runner
 from core.queue.identity import ProcessIdentity
 
@@ -103,7 +104,7 @@ def run_attempt(attempt: AttemptDir, start: dict[str, Any]) -> None:
     else:
         usage["left_behind"] = True
     write_json(attempt.exit_json, {**ended(job.returncode), "ended_at": time.time(), **usage})
-    if not runner_lives(home):
+    if not held(home.runner_lock):
         see_to_a_runner(home)
 
 
@@ -141,7 +142,7 @@ def wait(job: subprocess.Popen[bytes], home: Home) -> dict[str, Any]:
         now = time.monotonic()
         if now >= next_check:
             next_check = now + RUNNER_CHECK_SECONDS
-            missing_since = None if runner_lives(home) else missing_since or now
+            missing_since = None if held(home.runner_lock) else missing_since or now
             if missing_since is not None and now - missing_since >= runner_missing_seconds():
                 see_to_a_runner(home)
                 missing_since = None
@@ -151,20 +152,6 @@ def wait(job: subprocess.Popen[bytes], home: Home) -> dict[str, Any]:
 def runner_missing_seconds() -> float:
     """How long the home may be without a runner; `BAKEHOUSE_RUNNER_MISSING_SECONDS` shortens it in tests."""
     return float(os.environ.get("BAKEHOUSE_RUNNER_MISSING_SECONDS") or RUNNER_MISSING_SECONDS)
-
-
-def runner_lives(home: Home) -> bool:
-    try:
-        descriptor = os.open(home.runner_lock, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
 
 
 if __name__ == "__main__":

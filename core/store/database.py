@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from core.errors import BakehouseError
 from core.home import Home
+from core.locks import held
 
 SCHEMA_VERSION = 1
 BUSY_TIMEOUT_SECONDS = 10.0
@@ -88,16 +89,7 @@ def migrate_alone(home: Home, connection: sqlite3.Connection, *, as_runner: bool
 
 def runner_lives(home: Home) -> bool:
     """True while a runner holds this home's lock."""
-    try:
-        file = home.runner_lock.open("r+")
-    except FileNotFoundError:
-        return False
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+    return held(home.runner_lock)
 
 
 @contextmanager

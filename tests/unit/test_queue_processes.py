@@ -16,6 +16,7 @@ import pytest
 
 from core.files import write_json
 from core.home import AttemptDir, Home
+from core.locks import held
 from core.queue import shim
 from core.queue.identity import ProcessIdentity, current_boot_id, find_by_environment, start_ticks
 from core.queue.launch import JOB_MARK, START_FILE, job_mark, withdraw
@@ -337,7 +338,7 @@ def test_a_shim_starts_no_runner_that_a_person_stopped(tmp_path: Path, monkeypat
     shim.wait(subprocess.Popen(["true"]), home)
     shim.see_to_a_runner(home)
     assert not home.runner_log.exists()
-    assert not shim.runner_lives(home)
+    assert not held(home.runner_lock)
 
 
 def test_two_shims_never_share_an_attempt(attempt: AttemptDir) -> None:
