@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from core.bakeoff.heads import heads
 from core.store.jobs import ACTIVE, JobRow
 from tui.lines import Line, side_by_side, wrapped
 from tui.panes.fleet import newest_boards
@@ -37,11 +38,13 @@ def mark_of(board: Board, candidate: Candidate) -> str:
     return "=" if candidate.tied else ">" if candidate is board.best and len(board.candidates) > 1 else " "
 
 
-def candidate_line(board: Board, candidate: Candidate, width: int, name: int, scale: int, start: float) -> Line:
-    """Sign, name, score out of 5 and the interval."""
+def candidate_line(
+    board: Board, candidate: Candidate, short: str, width: int, name: int, scale: int, start: float
+) -> Line:
+    """Sign, name (as far as it tells candidates apart), score out of 5 and the interval."""
     mark = mark_of(board, candidate)
     role = "text" if mark == " " else "good"
-    line = Line(mark, role).add(" ").add(safe(candidate.name), role).cut(name - 1).to(name)
+    line = Line(mark, role).add(" ").add(safe(short), role).cut(name - 1).to(name)
     if candidate.score is None:
         return line.add("    — ", "dim").add(" no answers yet", "dim").cut(width)
     line.add(f"{candidate.score * 5:5.2f} ", role)
@@ -61,7 +64,11 @@ def board_rows(board: Board, width: int, height: int, now: float) -> list[Line]:
     head.cut(name + 5).to(name + 7).extend(axis(start, scale))
     rows = [head]
     room = max(1, height - 2)
-    rows += [candidate_line(board, candidate, width, name, scale, start) for candidate in board.candidates[:room]]
+    short = heads([candidate.name for candidate in board.candidates], name - 3).of
+    rows += [
+        candidate_line(board, candidate, short[candidate.name], width, name, scale, start)
+        for candidate in board.candidates[:room]
+    ]
     if len(rows) < height and board.headline:
         tied = sum(candidate.tied for candidate in board.candidates)
         # Inputs and repeats stand in the heading, p on the results screen.

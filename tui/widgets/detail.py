@@ -5,6 +5,7 @@ from __future__ import annotations
 from textual import events
 from textual.message import Message
 
+from core.bakeoff.heads import heads
 from core.store.jobs import ACTIVE, QUEUED, JobRow
 from tui.lines import Line, side_by_side, wrapped
 from tui.panes.queue import outcome, sign, without_state
@@ -58,13 +59,14 @@ def shares(detail: Detail, width: int) -> list[Line]:
     right = f"{done:,} of {total:,} answers" if total else plural(done, "answer")
     rows = [Line("candidates", "dim").right(Line(right, "dim"), width), Line()]
     name, bar = max(12, min(28, width - 32)), 8 if width < 64 else 12
+    short = heads([share.name for share in detail.shares], name - 3).of
     for share in detail.shares:
         fraction = share.done / share.total if share.total else 0.0
         finished = share.total is not None and share.done >= share.total
         line = Line(
             "✓ " if finished else "▶ " if share.done else "◷ ", "good" if finished else "busy" if share.done else "text"
         )
-        line.add(safe(share.name)).cut(name).to(name + 1)
+        line.add(safe(short[share.name])).cut(name).to(name + 1)
         line.extend(progress_bar(fraction, bar, "text")).add(f" {percent(fraction):>5}")
         if share.seconds_per_answer is not None:
             line.add(f"  {share.seconds_per_answer:.1f} s/answer", "dim")
@@ -134,7 +136,8 @@ class DetailStrip(Canvas):
             low = min(values)
             title.extend(sparkline(resample([value - low for value in values], 15), 15, max(values) - low or 1.0))
         elif detail and detail.shares:
-            done = " · ".join(f"{safe(share.name)} {share.done}/{share.total or '?'}" for share in detail.shares)
+            short = heads([share.name for share in detail.shares], 16).of
+            done = " · ".join(f"{safe(short[share.name])} {share.done}/{share.total or '?'}" for share in detail.shares)
             title.add(" · ", "frame").add(done)
         else:
             title.add(f" {safe(job.title)}")
