@@ -14,7 +14,7 @@ from core.gpu.cards import find_card
 from core.home import Home
 from core.queue.modelfiles import check_model_files, needs_pull
 from core.queue.request import ensure_runner
-from core.queue.spec import JobFile, PullSpec, Spec, TrainSpec
+from core.queue.spec import BakeoffSpec, JobFile, PullSpec, Spec, TrainSpec
 from core.store.database import open_database, transaction
 from core.store.jobs import JobRow, Lane, get_job, insert_job
 
@@ -80,7 +80,7 @@ def store(
                 host_memory_bytes=memory,
                 needs=[*needs, *(pull for pull in pulls if pull is not None)],
                 author=author,
-                task=task or getattr(getattr(spec, "task", None), "name", None),
+                task=spec.task.name if isinstance(spec, TrainSpec | BakeoffSpec) else task,
             )
         row = get_job(connection, job_id)
     finally:
