@@ -134,6 +134,6 @@ def with_card(devices: Sequence[DeviceReading], card: Card | None) -> tuple[tupl
     others = [device for device in devices if device.pci != card.pci]
     if first:
         return numbered([*first, *others]), None
-    remedy = ": pip install 'bakehouse[nvidia]' reads it" if card.vendor == "nvidia" and not installed() else ""
+    remedy = ": the extra nvidia (nvidia-ml-py) reads it" if card.vendor == "nvidia" and not installed() else ""
     bare = DeviceReading(0, card.name, card.vendor, card.pci, integrated=card.integrated)
     return numbered([bare, *others]), f"{card.name} at {card.pci} gives no figures{remedy}"

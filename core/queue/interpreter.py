@@ -66,8 +66,10 @@ def versions(home: Home, python: str) -> dict[str, str | None]:
         raise InputError(
             f"{python} does not answer as a Python does: {error}", code="no_interpreter", key="jobs.python"
         ) from error
-    home.cache.mkdir(parents=True, exist_ok=True)
-    write_json(remembered, answer)
+    if all(answer.values()):
+        # What is missing may be installed in a place whose times are not looked at: that answer is asked for anew.
+        home.cache.mkdir(parents=True, exist_ok=True)
+        write_json(remembered, answer)
     return answer
 
 
@@ -96,20 +98,20 @@ def require(home: Home, python: str, packages: tuple[str, ...], vendor: str | No
             f"Bakehouse is not installed under {python}",
             code="no_bakehouse",
             key="jobs.python",
-            remedy=f"{python} -m pip install bakehouse=={__version__}",
+            remedy=f"in a clone of version {__version__}: {python} -m pip install '.[train]'",
         )
     if found["torch"] is None:
         raise InputError(
             f"torch is not installed under {python}",
             code="no_torch",
-            remedy="install the build for your card (README: CPU, CUDA, ROCm), then `pip install 'bakehouse[train]'`",
+            remedy="install the build for your card (README: CPU, CUDA, ROCm), then in the clone: pip install '.[train]'",
         )
     missing = [name for name in packages if found.get(name) is None]
     if missing:
         raise InputError(
             f"{', '.join(missing)} not installed under {python}",
             code="missing_package",
-            remedy=f"{python} -m pip install 'bakehouse[train]'",
+            remedy=f"in the clone of Bakehouse: {python} -m pip install '.[train]'",
         )
     built_for = torch_vendor(found["torch"])
     if vendor is not None and built_for not in (None, vendor):

@@ -257,7 +257,7 @@ def test_an_nvidia_card_without_the_extra_is_leased_and_named(
     machine.nvidia(FIRST)
     said = gpu(capsys)
     assert f"NVIDIA Stand-in  {FIRST}" in said
-    assert "pip install 'bakehouse[nvidia]' reads it" in said
+    assert "the extra nvidia (nvidia-ml-py) reads it" in said
     assert "the card: free" in said
     assert json.loads(gpu(capsys, "--json"))["card"] == FIRST
     assert lease_path(home, FIRST) == lease_path(Home(home.root / "another"), FIRST)
