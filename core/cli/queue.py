@@ -23,7 +23,7 @@ def queue() -> None:
 def list_(everything: bool, as_json: bool) -> None:
     """The active jobs, the waiting ones in their order, and the last that ended."""
     from core.queue.runner import runner_status
-    from core.store.jobs import list_jobs, queue_state
+    from core.store.jobs import ACTIVE, QUEUED, list_jobs, queue_state
 
     home = Home.find()
     with opened(home) as connection:
@@ -36,7 +36,11 @@ def list_(everything: bool, as_json: bool) -> None:
         return
     if state.paused:
         print(f"‖ paused by {state.author}" + (f": {state.reason}" if state.reason else ""))
-    if not alive and any(job.state in {"waiting", "ready"} and not job.held for job in jobs):
+    if not alive and any(job.state in ACTIVE for job in jobs):
+        print(
+            "▲ no runner lives: what became of the active jobs is seen, and the rest started, by `bakehouse runner start`"
+        )
+    elif not alive and any(job.state in QUEUED and not job.held for job in jobs):
         print("▲ no runner lives: nothing starts until `bakehouse runner start`")
     for job in jobs:
         print(job_line(job))
