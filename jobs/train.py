@@ -8,12 +8,11 @@ from typing import Any
 from core.data.examples import DataReport, Example, find_leaks
 from core.errors import GateError, InputError
 from core.files import sha256_json
-from core.queue.spec import TrainSpec
+from core.queue.spec import METHODS, TrainSpec
 from jobs.context import JobContext
 from jobs.inputs import read_examples, read_golden
 from jobs.manifest import device_facts, extend_manifest, start_manifest
 
-METHODS = ("lora",)
 NAMED_AT_MOST = 5
 
 

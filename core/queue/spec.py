@@ -14,6 +14,9 @@ from core.errors import InputError
 from core.files import write_atomic
 from core.home import RunDir
 
+METHODS = ("lora",)
+"""The training methods that the jobs of this version know: submission and the job itself refuse the others."""
+
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -20,6 +20,7 @@ from core.queue.enqueue import card_vendor, store
 from core.queue.inputs import keep_document, keep_file
 from core.queue.interpreter import GENERATING, TRAINING, find_python, require
 from core.queue.spec import (
+    METHODS,
     BakeoffSpec,
     CandidateSpec,
     InputFile,
@@ -30,9 +31,6 @@ from core.queue.spec import (
 )
 from core.store.database import open_database
 from core.store.jobs import JobRow
-
-METHODS = ("lora",)
-"""The training methods that the jobs of this version know."""
 
 
 def submit_train(

@@ -234,5 +234,5 @@ def test_a_job_submitted_while_the_runner_leaves_is_not_left_lying(
     monkeypatch.setenv("BAKEHOUSE_RUNNER_IDLE_SECONDS", "0.05")
     for number in range(6):
         job = queue.submit("steps=1 pause=0")
-        queue.wait_for(job, "done", seconds=6)
+        assert queue.wait_for(job, "done", seconds=6).attempt == 1
         time.sleep(0.15 + number * 0.03)

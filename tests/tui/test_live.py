@@ -100,6 +100,9 @@ async def test_hold_release_move_pause_and_resume(queue: Queue) -> None:
         await shown(
             pilot, lambda: "✓" in text_of(pilot, "#queue") and "0 waiting" in text_of(pilot, "#queue"), "both done"
         )
+    done = [await asyncio.to_thread(queue.wait_for, job, "done") for job in (second, first)]
+    started = [job.started_at or 0.0 for job in done]
+    assert 0 < started[0] < started[1], "they ran in the order they were moved into"
 
 
 async def test_a_refused_request_is_one_clear_line(queue: Queue) -> None:

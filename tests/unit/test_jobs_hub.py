@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,7 +20,7 @@ from core.errors import NotFoundError
 from core.files import read_json, read_lines
 from core.home import Home, RunDir
 from core.queue.modelfiles import hub_copy, needs_pull
-from core.queue.spec import JobFile, PullSpec
+from tests.support.pulls import pull_run
 
 REPOSITORY = "someone/tiny"
 ENTRY = ModelEntry(name="tiny", hub=REPOSITORY)
@@ -97,23 +96,7 @@ def hub() -> Iterator[Hub]:
 
 def pull(tmp_path: Path, url: str, number: int = 1) -> tuple[int, RunDir]:
     """Run the job in a process of its own, as the shim does; its exit code and run directory."""
-    home = Home(tmp_path / "home").create()
-    run = home.run_dir(number)
-    run.path.mkdir(parents=True)
-    JobFile(
-        id=number,
-        title="pull tiny",
-        project_id="test",
-        project_root=str(tmp_path),
-        home=str(home.root),
-        artefacts=str(home.artefacts),
-        python=sys.executable,
-        author="test",
-        submitted_at=time.time(),
-        lane="light",
-        host_memory_bytes=0,
-        spec=PullSpec(model=ENTRY),
-    ).save(run)
+    run = pull_run(Home(tmp_path / "home"), ENTRY, number)
     environment = {
         **os.environ,
         "BAKEHOUSE_ATTEMPT": "1",

