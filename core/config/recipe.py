@@ -18,6 +18,13 @@ class HqqOptions(Written):
     group_size: int = Field(default=64, ge=8, le=1024, multiple_of=8)
 
 
+class FewShot(Written):
+    """Other examples of the data set set in front of a prompt as turns that were already answered."""
+
+    count: int = Field(default=2, ge=1, le=16)  # turns in front of one example
+    share: float = Field(default=0.5, gt=0, le=1)  # of the examples that get them
+
+
 class Recipe(Loaded):
     """A LoRA fine-tuning. Lengths are tokens; `alpha / rank` is the scale (`alpha / √rank` with `rslora`)."""
 
@@ -28,6 +35,9 @@ class Recipe(Loaded):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     targets: list[NonEmpty] = Field(default=LINEAR_LAYERS, min_length=1)
     rslora: bool = False
+    dora: bool = False
+    # bf16: a step computes with 16-bit adapters; the optimizer holds what is missing to fp32.
+    lora_dtype: Literal["fp32", "bf16"] = "fp32"
     max_length: int = Field(ge=16)
     epochs: float = Field(gt=0, le=1000)
     batch_size: int = Field(ge=1)
@@ -36,16 +46,27 @@ class Recipe(Loaded):
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     warmup_steps: int = Field(default=0, ge=0)
     neftune: float | None = Field(default=None, ge=0)
-    optimizer: Literal["adamw"] = "adamw"
+    optimizer: Literal["adamw", "adamw-8bit"] = "adamw"
     weight_decay: float = Field(default=0.0, ge=0, lt=1)
     max_grad_norm: float = Field(default=1.0, gt=0)
     dtype: Literal["auto", "bf16", "fp32"] = "auto"
+    # Recompute a layer's inner activations in the backward pass; of every n-th layer only, the others keep theirs.
     activation_checkpointing: bool = False
+    every_n_layers: int = Field(default=1, ge=1)
+    # auto: batch_size, checkpointing and optimizer are picked at submission so that the run fits the card.
+    fit: Literal["auto"] | None = None
+    # What to do when the card's memory does not hold the run: step down a declared ladder, or end.
+    out_of_memory: Literal["ladder", "fail"] = "ladder"
     save_steps: int | None = Field(default=None, ge=1)
     keep_checkpoints: int = Field(default=2, ge=1)
     eval_fraction: float = Field(default=0.0, ge=0, le=0.5)
+    eval_steps: int | None = Field(default=None, ge=1)  # absent: once an epoch
+    early_stopping: int | None = Field(default=None, ge=1)  # evaluations without a better held-out loss
+    few_shot: FewShot | None = None
+    skeletons: int = Field(default=0, ge=0, le=64)  # examples of the bare format, made of the task's checks
     max_skipped: float = Field(default=0.2, ge=0, le=1)
     seed: int = Field(default=0, ge=0, lt=2**32)
+    report_to: Literal["none", "tensorboard", "mlflow", "trackio", "wandb"] = "none"
     hqq: HqqOptions | None = None
 
     # The words of TRL, PEFT and transformers.
@@ -57,6 +78,7 @@ class Recipe(Loaded):
         "lora_dropout": "dropout",
         "target_modules": "targets",
         "use_rslora": "rslora",
+        "use_dora": "dora",
         "max_seq_length": "max_length",
         "num_train_epochs": "epochs",
         "per_device_train_batch_size": "batch_size",
@@ -67,6 +89,7 @@ class Recipe(Loaded):
         "neftune_noise_alpha": "neftune",
         "optim": "optimizer",
         "gradient_checkpointing": "activation_checkpointing",
+        "early_stopping_patience": "early_stopping",
         "save_total_limit": "keep_checkpoints",
         "quantization": "hqq",
     }
@@ -93,4 +116,16 @@ class Recipe(Loaded):
     def _options_of_the_method(self) -> Recipe:
         if self.hqq is not None and self.method != "qlora-hqq":
             raise KeyedError(f"method {self.method} quantises nothing", key="hqq", remedy="set method: qlora-hqq")
+        if self.early_stopping is not None and not self.eval_fraction:
+            raise KeyedError(
+                "without held-out examples nothing says when to stop",
+                key="early_stopping",
+                remedy="set eval_fraction: 0.1",
+            )
+        if self.every_n_layers > 1 and not self.activation_checkpointing:
+            raise KeyedError(
+                "it chooses among the layers that are checkpointed",
+                key="every_n_layers",
+                remedy="set activation_checkpointing: true",
+            )
         return self
