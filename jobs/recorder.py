@@ -1,0 +1,118 @@
+"""What a training tells while it runs: events and log lines; and when it is to save, or to stop."""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import time
+from collections import deque
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback
+
+from core.config.recipe import Recipe
+from jobs.context import JobContext
+from jobs.ordering import StepOrder
+
+# Without `save_steps` a checkpoint is written when this time has passed and the last one took no more than a twentieth of it.
+CHECKPOINT_SECONDS = 60.0
+CHECKPOINT_SHARE = 20
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training came to. Speed is over this attempt; peak memory is the device's, on a CPU the process's."""
+
+    steps: int
+    epochs: float
+    first_loss: float
+    last_loss: float
+    trainable_parameters: int
+    tokens_per_second: float | None
+    peak_memory_bytes: int
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Recorder(TrainerCallback):
+    """Tells the run's story: events and log lines; asks for checkpoints and for the stop at a step's end."""
+
+    def __init__(
+        self, context: JobContext, recipe: Recipe, purpose: str, order: StepOrder, device: torch.device
+    ) -> None:
+        self.context = context
+        self.recipe = recipe
+        self.purpose = purpose
+        self.order = order
+        self.device = device
+        self.stopped: str | None = None
+        self.tokens = 0
+        self.seconds = 0.0
+        self._step_began = 0.0
+        self._recent: deque[float] = deque(maxlen=10)
+        self._saved_at = time.monotonic()
+        self._save_seconds = 0.0
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.order.epoch = state.global_step // -(-len(self.order) // self.order.per_step)
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._step_began = time.monotonic()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if (why := self.context.stop_reason()) is not None and state.global_step < state.max_steps:
+            self.stopped = why
+            control.should_save = True
+            control.should_training_stop = True
+        elif self.recipe.save_steps is not None:
+            control.should_save = state.global_step % self.recipe.save_steps == 0
+        else:
+            interval = max(CHECKPOINT_SECONDS, CHECKPOINT_SHARE * self._save_seconds)
+            control.should_save = time.monotonic() - self._saved_at > interval
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        if not logs or "loss" not in logs:
+            return
+        seconds = time.monotonic() - self._step_began
+        tokens = int(logs["num_tokens"]) - self.tokens
+        self.tokens = int(logs["num_tokens"])
+        self.seconds += seconds
+        self._recent.append(seconds)
+        event = {
+            "step": state.global_step,
+            "total": state.max_steps,
+            "epoch": state.epoch,
+            "loss": logs["loss"],
+            "lr": logs["learning_rate"],
+            "grad_norm": logs.get("grad_norm"),
+            "tokens": tokens,
+            "tokens_per_second": tokens / seconds,
+            "peak_memory_bytes": peak_memory_bytes(self.device),
+            "eta_seconds": (state.max_steps - state.global_step) * statistics.median(self._recent),
+        }
+        self.context.events.write("step", **event)
+        self.context.say(
+            f"step {event['step']}/{event['total']} loss {event['loss']:.4f} lr {event['lr']:.1e} "
+            f"grad {event['grad_norm']:.2f} {event['tokens_per_second']:.0f} tok/s"
+        )
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **kwargs: Any) -> None:
+        self.context.events.write("eval", step=state.global_step, loss=metrics["eval_loss"])
+        self.context.say(f"held-out loss {metrics['eval_loss']:.4f} at step {state.global_step}")
+
+    def checkpoint_written(self, step: int, path: Path, size: int, seconds: float) -> None:
+        self._saved_at = time.monotonic()
+        self._save_seconds = seconds
+        self.context.events.write("checkpoint", step=step, path=str(path), bytes=size, seconds=seconds)
+        self.context.say(f"checkpoint at step {step}")
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Most bytes allocated on the GPU so far; without one, the largest resident size of this process."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
