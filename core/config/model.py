@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -22,7 +22,11 @@ class WheelSource(Written):
 
 
 class ModelShape(Written):
-    """The shapes a memory estimate needs. `tied`: the head shares the embedding's weights."""
+    """The shapes a memory estimate needs. `tied`: the head shares the embedding's weights.
+
+    `attention` is that of the layers: `full` in each, `sliding` where some see only a window, `linear` where some have no
+    attention over tokens at all. Only what is modelled is estimated.
+    """
 
     hidden: Count
     ffn: Count
@@ -32,6 +36,7 @@ class ModelShape(Written):
     head_dim: Count
     vocabulary: Count
     tied: bool
+    attention: Literal["full", "sliding", "linear"] = "full"
     source: str | None = None
 
     @model_validator(mode="after")

@@ -14,7 +14,10 @@ from core.errors import InputError
 from core.files import write_atomic
 from core.home import RunDir
 
-METHODS = ("lora",)
+# libyaml's loader where PyYAML has it: ten times as fast, and a calibration reads the files of twenty jobs.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+METHODS = ("lora", "qlora-hqq")
 """The training methods that the jobs of this version know: submission and the job itself refuse the others."""
 
 
@@ -30,8 +33,38 @@ class InputFile(_Model):
     source: str
 
 
+class ForecastNote(_Model):
+    """The memory that a training was expected to take when it was submitted, in bytes.
+
+    `allocated_bytes` is what torch will have allocated at the peak (on a CPU the process's resident size), `device_bytes`
+    what the card will show as used; `components` are the estimate's parts, before measured runs corrected their sum.
+    """
+
+    allocated_bytes: int
+    plus_minus_bytes: int
+    device_bytes: int
+    components: dict[str, int]
+    budget_name: str
+    limit_bytes: int
+    fits: bool
+    calibrated_by: int
+    calibration: str = ""
+
+
+class FittedKey(_Model):
+    """A key of the recipe that `fit: auto` changed."""
+
+    key: str
+    before: Any
+    after: Any
+
+
 class TrainSpec(_Model):
-    """Train a LoRA adapter. `golden` is for the leak gate: a JSON list of golden inputs with their text filled in."""
+    """Train a LoRA adapter. `golden` is for the leak gate: a JSON list of golden inputs with their text filled in.
+
+    `recipe` is what will run; `fitted` says how it differs from the one that was asked for. Without a `forecast`,
+    `not_predicted` says why there is none.
+    """
 
     kind: Literal["train"] = "train"
     task: Task
@@ -39,6 +72,9 @@ class TrainSpec(_Model):
     recipe: Recipe
     train: InputFile
     golden: InputFile | None = None
+    forecast: ForecastNote | None = None
+    not_predicted: str | None = None
+    fitted: list[FittedKey] = []
 
 
 class MergeSpec(_Model):
@@ -136,7 +172,7 @@ class JobFile(_Model):
         """The job file of a run directory; InputError when it is absent or was not written by this version."""
         path = run_dir.job_file
         try:
-            document = yaml.safe_load(path.read_bytes())
+            document = yaml.load(path.read_bytes(), Loader=_LOADER)
         except FileNotFoundError:
             raise InputError("this run directory has no job file", code="no_job_file", file=path) from None
         except yaml.YAMLError as error:

@@ -28,6 +28,7 @@ def test_the_candidates_the_recipes_and_the_demo_are_there() -> None:
         "Qwen3-1.7B",
         "Qwen3-4B",
         "Qwen3-8B",
+        "Qwen3-14B",
         "Qwen3.5-9B",
         "Qwen2.5-3B",
         "Qwen2.5-7B",

@@ -1,0 +1,115 @@
+"""How much memory there is for a training: a card's, or the machine's where there is none. All in bytes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from core.errors import InputError
+from core.gpu.reading import Sample
+from core.gpu.sampler import Sampler
+from core.home import Home
+from core.vram.layers import NotPredicted
+
+USABLE = 0.97
+"""The share of the total that a job may count on; the rest belongs to the driver and to what others take meanwhile."""
+
+# Servers that give the card up before a training starts: what they hold now is no part of the idle use.
+SERVERS = ("ollama", "llama-server")
+_VRAM = re.compile(r"(\d+(?:\.\d+)?)\s*(GB|GiB|G|)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Memory to plan for. `baseline_bytes` is in use while nothing trains (a desktop, other programs).
+
+    `name` says whose memory it is, `device` is the card's name as its driver gives it, None where there is none to measure.
+    """
+
+    total_bytes: int
+    baseline_bytes: int
+    name: str
+    kind: Literal["gpu", "cpu"]
+    device: str | None = None
+
+    @property
+    def limit_bytes(self) -> int:
+        """What a job may use."""
+        return max(0, int(USABLE * self.total_bytes) - self.baseline_bytes)
+
+
+def parse_vram(text: str) -> int:
+    """`16` is a card sold as 16 GB, which holds 16·2³⁰ bytes; `16GB` is 16e9 bytes and `16GiB` 16·2³⁰. Raises `InputError`."""
+    found = _VRAM.fullmatch(text.strip())
+    count = float(found[1]) if found else 0.0
+    if found is None or not 0 < count <= 10_000:
+        raise InputError(
+            f"`{text}` is no amount of memory",
+            code="bad_vram",
+            key="vram",
+            remedy="a card's size as it is sold (16), or 16GB or 16GiB",
+        )
+    return round(count * (10**9 if found[2].lower() == "gb" else 2**30))
+
+
+def budget_for(text: str) -> Budget:
+    """The budget of a card that is only named: `--vram 16`. Nothing else is on it."""
+    return Budget(parse_vram(text), 0, f"--vram {text.strip()}", "gpu")
+
+
+def this_machine(home: Home) -> Budget:
+    """The budget of this machine as it is now: one reading of its card, or of its memory.
+
+    Raises `NotPredicted` where there is a card that does not say how much memory it has.
+    """
+    sampler = Sampler(home)
+    try:
+        return budget_of(sampler.read())
+    finally:
+        sampler.close()
+
+
+def budget_of(sample: Sample | None) -> Budget:
+    """The budget of the machine that a sample was taken on: its card's memory, else the host's.
+
+    The idle baseline is what is in use, without our jobs and without the model servers, which give the card up.
+    """
+    for device in (sample.devices if sample else ())[:1]:
+        if device.integrated:
+            continue
+        if device.vram_total_bytes is None:
+            raise NotPredicted(
+                f"{device.name} does not say how much memory it has", remedy="name it: bakehouse plan --vram 16"
+            )
+        return Budget(device.vram_total_bytes, _idle(sample), device.name, "gpu", device.name)
+    import psutil
+
+    host = psutil.virtual_memory()
+    used = host.total - host.available
+    # Our jobs are not among the idle use; the queue starts one only when there is memory.
+    return Budget(host.total, max(0, used - _jobs_resident()), "host memory", "cpu")
+
+
+def _idle(sample: Sample | None) -> int:
+    """What the card's memory holds that stays when a training starts; 0 when it cannot be told apart."""
+    assert sample is not None
+    card = sample.devices[0]
+    leaving = [one for one in sample.processes if one.ours or (one.name or "").startswith(SERVERS)]
+    leaving = [one for one in leaving if one.pci in (None, card.pci)]
+    if card.vram_used_bytes is None or any(one.vram_bytes is None for one in leaving):
+        return 0
+    return max(0, card.vram_used_bytes - sum(one.vram_bytes or 0 for one in leaving))
+
+
+def _jobs_resident() -> int:
+    """Resident bytes of the jobs that run on this machine (`PYTHON … -m jobs RUN_DIR`)."""
+    import psutil
+
+    found = 0
+    for process in psutil.process_iter(["cmdline", "memory_info"]):
+        words = process.info["cmdline"] or []
+        memory = process.info["memory_info"]
+        if memory is not None and any(words[at : at + 2] == ["-m", "jobs"] for at in range(len(words) - 1)):
+            found += memory.rss
+    return found

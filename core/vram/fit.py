@@ -1,0 +1,125 @@
+"""Settings that fit: what a recipe with `fit: auto` becomes under a budget.
+
+Rank, length and the examples of a step stay. First come choices that change no gradient, the fastest first: how many layers
+are computed again, and how many examples go through at once. Only where none of them fits, Adam's moments take 8 bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from core.config.model import ModelEntry
+from core.config.recipe import Recipe
+from core.errors import InputError
+from core.vram.budget import Budget
+from core.vram.calibration import Calibration
+from core.vram.forecast import Forecast, forecast, highest_rank_that_fits, longest_that_fits
+
+# More tokens at once make a GPU no faster: its matrix products are as large as it likes from here on.
+TOKENS_AT_ONCE = 8192
+KEYS = ("batch_size", "accumulation", "activation_checkpointing", "every_n_layers", "optimizer")
+
+
+@dataclass(frozen=True)
+class Change:
+    """A key of the recipe with another value."""
+
+    key: str
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A recipe that fits, how it differs from the one that was asked for, and what it will take."""
+
+    recipe: Recipe
+    changes: tuple[Change, ...]
+    forecast: Forecast
+
+
+def fit(recipe: Recipe, model: ModelEntry, budget: Budget, calibration: Calibration) -> Fitted:
+    """The fastest settings that fit the budget; those that fit with the forecast's error added are preferred.
+
+    Raises `NotPredicted`, and `InputError` with the longest length and the highest rank when nothing fits.
+    """
+    tight: Fitted | None = None
+    for candidate in candidates(recipe, model):
+        expected = forecast(model, candidate, budget, calibration)
+        if expected.surely_fits:
+            return Fitted(candidate, changes(recipe, candidate), expected)
+        if expected.fits and tight is None:
+            tight = Fitted(candidate, changes(recipe, candidate), expected)
+    if tight is not None:
+        return tight
+    raise too_large(recipe, model, budget, calibration)
+
+
+def candidates(recipe: Recipe, model: ModelEntry) -> Iterator[Recipe]:
+    """The recipes that `fit: auto` chooses among, the best first."""
+    per_step = recipe.batch_size * recipe.accumulation
+    largest = max(recipe.batch_size, TOKENS_AT_ONCE // recipe.max_length, 1)
+    batches = [size for size in range(per_step, 0, -1) if per_step % size == 0 and size <= largest]
+    optimizers = ["adamw", "adamw-8bit"] if recipe.optimizer == "adamw" else [recipe.optimizer]
+    for optimizer in optimizers:
+        for checkpointing, every in checkpointings(model):
+            for size in batches:
+                yield recipe.model_copy(
+                    update={
+                        "batch_size": size,
+                        "accumulation": per_step // size,
+                        "activation_checkpointing": checkpointing,
+                        "every_n_layers": every,
+                        "optimizer": optimizer,
+                    }
+                )
+
+
+def checkpointings(model: ModelEntry) -> list[tuple[bool, int]]:
+    """(activation_checkpointing, every_n_layers) from none recomputed to all."""
+    layers = model.shape.layers if model.shape else 1
+    spacings = sorted({every for every in (8, 4, 3, 2, 1) if every < layers} | {1}, reverse=True)
+    return [(False, 1), *((True, every) for every in spacings)]
+
+
+def changes(before: Recipe, after: Recipe) -> tuple[Change, ...]:
+    """The keys that differ, in the order of `KEYS`."""
+    pairs = ((key, getattr(before, key), getattr(after, key)) for key in KEYS)
+    return tuple(Change(key, old, new) for key, old, new in pairs if old != new)
+
+
+def leanest(recipe: Recipe) -> Recipe:
+    """The recipe with the least memory that keeps its rank, length and examples a step."""
+    per_step = recipe.batch_size * recipe.accumulation
+    return recipe.model_copy(
+        update={
+            "batch_size": 1,
+            "accumulation": per_step,
+            "activation_checkpointing": True,
+            "every_n_layers": 1,
+            "optimizer": "adamw-8bit",
+        }
+    )
+
+
+def too_large(recipe: Recipe, model: ModelEntry, budget: Budget, calibration: Calibration) -> InputError:
+    """The error for a recipe that no setting makes fit: it names the length and the rank that would."""
+    least = leanest(recipe)
+    expected = forecast(model, least, budget, calibration)
+    length = longest_that_fits(model, least, budget, calibration)
+    rank = highest_rank_that_fits(model, least, budget, calibration)
+    ways = [
+        f"max_length {length} at rank {recipe.rank}" if length else "",
+        f"rank {rank} at max_length {recipe.max_length}" if rank else "",
+    ]
+    ways = [way for way in ways if way]
+    remedy = " or ".join(ways) + " would fit" if ways else "take a smaller model, or method: qlora-hqq"
+    return InputError(
+        f"{model.name} with rank {recipe.rank} at {recipe.max_length} tokens takes at least "
+        f"{expected.device_bytes / 1e9:.1f} GB, {budget.name} has {budget.limit_bytes / 1e9:.1f} for it",
+        code="too_large",
+        key="fit" if recipe.fit else "max_length",
+        remedy=f"{remedy}; `bakehouse plan` compares the models",
+    )
