@@ -12,14 +12,14 @@ from core.config.project import Project
 from core.errors import InputError
 from core.gpu.cards import find_card
 from core.home import Home
-from core.queue.modelfiles import check_model_files, needs_pull
+from core.queue.modelfiles import check_model_files, needs_pull, shard_bytes
 from core.queue.request import ensure_runner
 from core.queue.spec import BakeoffSpec, JobFile, PullSpec, Spec, TrainSpec
 from core.store.database import open_database, transaction
 from core.store.jobs import JobRow, Lane, get_job, insert_job
 
-# Host memory beside the weights, in bytes. On a CPU it holds activations and optimizer too: the demo's training took 5.7 GB
-# in all, its bake-off 3 GB.
+# Host memory beside the weights, in bytes: Python, torch, its libraries and the card's runtime, and the working set. A bake-off
+# on a CPU took 3 GB in all, the demo's training 5.7 GB before its loss did without logits.
 WORKING_BYTES = 3_000_000_000
 TRAINING_ON_CPU_BYTES = 6_000_000_000
 
@@ -30,14 +30,23 @@ def card_vendor() -> str | None:
     return None if card is None else card.vendor
 
 
-def host_memory(models: Iterable[ModelEntry], spec: Spec) -> int:
-    """What a job may take of the machine's memory, in bytes: the largest model's weights, in fp32 on a CPU and in bf16 on their
-    way to a card, and the working set."""
+def host_memory(home: Home, models: Iterable[ModelEntry], spec: Spec) -> int:
+    """What a job may take of the machine's memory, in bytes.
+
+    On a CPU a training takes what its forecast says, anything else the largest model's weights in fp32 and a working set.
+    On a card a training's weights come shard by shard, so that one of them is in memory at a time; other jobs are counted
+    with the whole model in bf16.
+    """
     if isinstance(spec, PullSpec):
         return 100_000_000
-    on_cpu = card_vendor() is None
-    weights = max(((4 if on_cpu else 2) * (model.parameters or 0) for model in models), default=0)
-    return weights + (TRAINING_ON_CPU_BYTES if on_cpu and isinstance(spec, TrainSpec) else WORKING_BYTES)
+    training = isinstance(spec, TrainSpec)
+    if card_vendor() is not None:
+        sizes = (shard_bytes(home, model) if training else 2 * (model.parameters or 0) for model in models)
+        return max(sizes, default=0) + WORKING_BYTES
+    if isinstance(spec, TrainSpec) and spec.forecast is not None:
+        return spec.forecast.allocated_bytes
+    weights = max((4 * (model.parameters or 0) for model in models), default=0)
+    return weights + (TRAINING_ON_CPU_BYTES if training else WORKING_BYTES)
 
 
 def store(
@@ -58,7 +67,7 @@ def store(
 
     for model in models:
         check_model_files(model)
-    memory = host_memory(models, spec)
+    memory = host_memory(home, models, spec)
     if memory > (total := psutil.virtual_memory().total):
         raise InputError(
             f"this needs about {memory / 1e9:.1f} GB of host memory, the machine has {total / 1e9:.1f}",
@@ -117,7 +126,7 @@ def pull_job(
         title=title,
         python=python,
         lane="light",
-        host_memory_bytes=host_memory([], PullSpec(model=model)),
+        host_memory_bytes=host_memory(home, [], PullSpec(model=model)),
         needs=[],
         author=author,
         task=None,

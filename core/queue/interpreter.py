@@ -21,6 +21,7 @@ from core.files import read_json, sha256_json, write_json
 from core.home import Home
 
 TRAINING = ("torch", "transformers", "trl", "peft", "accelerate", "safetensors", "gguf")
+TRAINING_HQQ = (*TRAINING, "hqq")
 GENERATING = ("torch", "transformers", "peft", "safetensors", "gguf")
 ASK_SECONDS = 30.0
 
@@ -49,14 +50,15 @@ def find_python(setting: str | None) -> str:
     return found
 
 
-def versions(home: Home, python: str) -> dict[str, str | None]:
-    """The versions of the packages that jobs need under an interpreter; None for one that is not there."""
-    names = ("bakehouse", *TRAINING)
+def versions(home: Home, python: str, packages: tuple[str, ...] = TRAINING) -> dict[str, str | None]:
+    """The versions of Bakehouse, torch and the packages under an interpreter; None for one that is not there."""
+    names = tuple(dict.fromkeys(("bakehouse", "torch", *packages)))
     if python == sys.executable:
         return {name: version(name) for name in names}
     remembered = home.cache / f"interpreter-{sha256_json([python, site_stamp(python)])[:16]}.json"
-    if (known := read_json(remembered)) is not None:
-        return dict(known)
+    known: dict[str, str | None] = read_json(remembered) or {}
+    if all(known.get(name) for name in names):
+        return known
     try:
         done = subprocess.run(
             [python, "-P", "-c", QUESTION, *names], capture_output=True, text=True, timeout=ASK_SECONDS, check=True
@@ -69,7 +71,7 @@ def versions(home: Home, python: str) -> dict[str, str | None]:
     if all(answer.values()):
         # What is missing may be installed in a place whose times are not looked at: that answer is asked for anew.
         home.cache.mkdir(parents=True, exist_ok=True)
-        write_json(remembered, answer)
+        write_json(remembered, known | answer)
     return answer
 
 
@@ -92,7 +94,7 @@ def require(home: Home, python: str, packages: tuple[str, ...], vendor: str | No
     `vendor` is that of the card (`amd`, `nvidia`), None on a machine without one. Most builds of distributions, of conda and
     from source do not say: they are taken at their owner's word.
     """
-    found = versions(home, python)
+    found = versions(home, python, packages)
     if found["bakehouse"] is None:
         raise InputError(
             f"Bakehouse is not installed under {python}",
@@ -107,6 +109,14 @@ def require(home: Home, python: str, packages: tuple[str, ...], vendor: str | No
             remedy="install the build for your card (README: CPU, CUDA, ROCm), then in the clone: pip install '.[train]'",
         )
     missing = [name for name in packages if found.get(name) is None]
+    if missing == ["hqq"]:
+        raise InputError(
+            f"hqq is not installed under {python}: method qlora-hqq quantises with it",
+            code="missing_package",
+            key="method",
+            # Its own set-up would compile CUDA kernels that nothing here uses.
+            remedy=f"DISABLE_CUDA=1 {python} -m pip install --no-build-isolation hqq",
+        )
     if missing:
         raise InputError(
             f"{', '.join(missing)} not installed under {python}",

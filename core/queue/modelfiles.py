@@ -13,6 +13,7 @@ from core.files import read_json
 from core.home import Home
 
 MAX_HEADER_BYTES = 100_000_000
+SHARD_BYTES = 5_000_000_000
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,29 @@ def needs_pull(home: Home, entry: ModelEntry) -> bool:
         return False
     path = home.models / entry.name / Path(entry.wheel.member).name
     return not path.is_file() or path.stat().st_size != entry.wheel.size_bytes
+
+
+def model_folder(home: Home, entry: ModelEntry) -> Path | None:
+    """The folder of a model's safetensors and config.json on this disk; None when there is none."""
+    if entry.path is not None:
+        folder = Path(entry.path).expanduser()
+        return folder if (folder / "config.json").is_file() else None
+    copy = hub_copy(home, entry) if entry.hub is not None else None
+    return None if copy is None else copy.folder
+
+
+def shard_bytes(home: Home, entry: ModelEntry) -> int:
+    """The most of a model that is in host memory while it is loaded to a card, in bytes: its largest file of weights.
+
+    Before it is pulled that is a shard as the hub's libraries write them, or all of a smaller model; a GGUF file is
+    de-quantised as a whole, to fp32.
+    """
+    count = entry.parameters or 0
+    if entry.wheel is not None or (entry.path or "").endswith(".gguf"):
+        return 4 * count
+    folder = model_folder(home, entry)
+    found = max((file.stat().st_size for file in folder.glob("*.safetensors")), default=0) if folder else 0
+    return found or (min(SHARD_BYTES, 2 * count) if count else SHARD_BYTES)
 
 
 def check_model_files(entry: ModelEntry) -> None:

@@ -38,6 +38,7 @@ class ForecastNote(_Model):
 
     `allocated_bytes` is what torch will have allocated at the peak (on a CPU the process's resident size), `device_bytes`
     what the card will show as used; `components` are the estimate's parts, before measured runs corrected their sum.
+    `ladder` says what the job will do about a forecast that does not fit.
     """
 
     allocated_bytes: int
@@ -49,6 +50,7 @@ class ForecastNote(_Model):
     fits: bool
     calibrated_by: int
     calibration: str = ""
+    ladder: str = ""
 
 
 class FittedKey(_Model):

@@ -18,7 +18,8 @@ from core.home import Home
 from core.queue.candidates import of_job, parse_candidates
 from core.queue.enqueue import card_vendor, store
 from core.queue.inputs import keep_document, keep_file
-from core.queue.interpreter import GENERATING, TRAINING, find_python, require
+from core.queue.interpreter import GENERATING, TRAINING, TRAINING_HQQ, find_python, require
+from core.queue.planning import plan_training
 from core.queue.spec import (
     METHODS,
     BakeoffSpec,
@@ -46,8 +47,8 @@ def submit_train(
 ) -> JobRow:
     """Queue the training of an adapter; `overrides` are recipe keys with new values.
 
-    Raises `InputError` for anything wrong in the files, `NotFoundError` for an unknown name and `GateError` when golden
-    inputs stand in the training data.
+    Raises `InputError` for anything wrong in the files and for a training that cannot fit into the memory there is,
+    `NotFoundError` for an unknown name and `GateError` when golden inputs stand in the training data.
     """
     task = project.task(task_name)
     model = project.model(model_name)
@@ -58,20 +59,24 @@ def submit_train(
             code="unknown_method",
             file=recipe.file,
             key="method",
-            remedy="take a recipe with method: lora",
+            remedy=f"take a recipe with method: {METHODS[0]}",
         )
     train = train_file(home, project, task)
     golden = check_leaks(project, task, Path(train.path), train.source) if task.golden else None
-    python = interpreter(home, project, TRAINING)
+    python = interpreter(home, project, TRAINING_HQQ if recipe.method == "qlora-hqq" else TRAINING)
+    planned = plan_training(home, model, recipe)
     return store(
         home,
         project,
         TrainSpec(
             task=task,
             model=model,
-            recipe=recipe,
+            recipe=planned.recipe,
             train=train,
             golden=None if golden is None else golden_file(home, project, task, golden),
+            forecast=planned.forecast,
+            not_predicted=planned.not_predicted,
+            fitted=planned.fitted,
         ),
         title=f"train {task.name} · {model.name}",
         python=python,

@@ -12,7 +12,7 @@ from core.config.recipe import Recipe
 from core.vram.budget import Budget
 from core.vram.calibration import Calibration
 from core.vram.estimate import Estimate, Step, estimate
-from core.vram.layers import linear_sizes, require_shape
+from core.vram.layers import rank_ceiling
 
 # What the card shows as used beyond the bytes that torch has allocated. On the write-up's card (17.18e9 bytes, 16.66e9 of
 # them usable) a run of 15.95e9 allocated went through, and one of some 16.6e9 ran out: these two stay between them. When
@@ -103,11 +103,6 @@ def highest_rank_that_fits(model: ModelEntry, recipe: Recipe, budget: Budget, ca
         return forecast(model, recipe.model_copy(update={"rank": rank}), budget, calibration).fits
 
     return _largest(fits, rank_ceiling(model)) or None
-
-
-def rank_ceiling(model: ModelEntry) -> int:
-    """The rank from which on an update of the smallest linear layer has full rank: more would change nothing there."""
-    return min(min(sizes) for sizes in linear_sizes(require_shape(model)).values())
 
 
 def _largest(fits: Callable[[int], bool], bound: int) -> int:

@@ -69,6 +69,11 @@ def lora_parameters(shape: ModelShape, targets: Iterable[str], rank: int, *, dor
     return shape.layers * sum(rank * (inputs + outputs) + (outputs if dora else 0) for inputs, outputs in sizes)
 
 
+def rank_ceiling(model: ModelEntry) -> int:
+    """The rank from which on an update of the smallest linear layer has full rank: more would change nothing there."""
+    return min(min(sizes) for sizes in linear_sizes(require_shape(model)).values())
+
+
 def linear_parameters(shape: ModelShape) -> int:
     """Parameters of the blocks' linear layers, without their biases: what a quantised method quantises."""
     return shape.layers * sum(inputs * outputs for inputs, outputs in linear_sizes(shape).values())

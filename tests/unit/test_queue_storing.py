@@ -88,7 +88,7 @@ def test_the_files_of_a_job_that_ran_are_never_deleted_for_a_new_one(queue: Queu
 def test_a_job_that_could_never_have_the_memory_is_refused(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     from core.queue import enqueue
 
-    monkeypatch.setattr(enqueue, "host_memory", lambda models, spec: 10**15)
+    monkeypatch.setattr(enqueue, "host_memory", lambda home, models, spec: 10**15)
     with pytest.raises(InputError, match=r"needs about 1000000.0 GB of host memory, the machine has") as refused:
         store(
             queue.home,

@@ -1,0 +1,123 @@
+"""`bakehouse plan`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from core.cli.common import find_project, gigabytes, json_option, opened, print_json, project_option
+from core.config.project import Project
+from core.config.recipe import Recipe
+from core.home import Home
+from core.vram.plan import Plan, Row, method_words
+
+RECIPES = ("lora-bf16", "qlora-hqq4")
+
+
+@click.command(epilog="Example: bakehouse plan --vram 16 --max-length 2048")
+@click.option("--vram", metavar="SIZE", help="A card's memory as it is sold (16), or 16GB, 16GiB. Else this machine's.")
+@click.option("--max-length", type=click.IntRange(16), help="Tokens of an example, instead of the recipes' length.")
+@click.option("--rank", type=click.IntRange(1, 4096), help="Instead of the recipes' rank.")
+@click.option("--model", "models", multiple=True, help="Only this model of models.yaml; may be repeated.")
+@click.option(
+    "--recipe", "recipes", multiple=True, help=f"How to train; may be repeated. Else {' and '.join(RECIPES)}."
+)
+@project_option
+@json_option
+def plan(
+    vram: str | None,
+    max_length: int | None,
+    rank: int | None,
+    models: tuple[str, ...],
+    recipes: tuple[str, ...],
+    project: Path | None,
+    as_json: bool,
+) -> None:
+    """Which models can be trained in a card's memory, at which rank and length, and which one to prefer."""
+    from core.vram.budget import budget_for, this_machine
+    from core.vram.calibration import calibration_of
+    from core.vram.evidence import verdicts
+    from core.vram.onfile import with_shape
+    from core.vram.plan import plan as make_plan
+
+    home, found = Home.find(), find_project(project)
+    budget = budget_for(vram) if vram else this_machine(home)
+    entries = [found.model(name) for name in models] if models else found.models()
+    with opened(home) as connection:
+        calibration = calibration_of(connection, home, budget)
+        made = make_plan(
+            [with_shape(home, entry) for entry in entries],
+            [with_rank(recipe, rank) for recipe in chosen_recipes(found, recipes)],
+            budget,
+            calibration,
+            max_length,
+            verdicts(connection, home),
+        )
+    if as_json:
+        print_json(
+            {
+                "budget": {
+                    "name": budget.name,
+                    "kind": budget.kind,
+                    "total_bytes": budget.total_bytes,
+                    "baseline_bytes": budget.baseline_bytes,
+                    "limit_bytes": budget.limit_bytes,
+                },
+                "calibration": {
+                    "runs": calibration.runs,
+                    "factor": calibration.factor,
+                    "spread": calibration.spread,
+                    "last_error": calibration.last_error,
+                },
+                "rows": [row.to_json() for row in made.rows],
+                "preferred": None if made.preferred is None else made.preferred.to_json(),
+                "why": made.why,
+            }
+        )
+        return
+    idle = f", {gigabytes(budget.baseline_bytes)} in use" if budget.baseline_bytes else ""
+    print(f"{budget.name}: {gigabytes(budget.total_bytes)}{idle}, {gigabytes(budget.limit_bytes)} for a training")
+    print(f"{calibration.words}; a forecast holds within ± {calibration.spread:.0%}".replace("%", " %"))
+    print()
+    for line in lines(made):
+        print(line)
+
+
+def chosen_recipes(project: Project, names: tuple[str, ...]) -> list[Recipe]:
+    """The named recipes, else the two shipped ones: one of each method."""
+    return [project.recipe(name) for name in names or RECIPES]
+
+
+def with_rank(recipe: Recipe, rank: int | None) -> Recipe:
+    """The recipe at another rank, its update scaled as before."""
+    if rank is None:
+        return recipe
+    return recipe.model_copy(update={"rank": rank, "alpha": recipe.alpha / recipe.rank * rank})
+
+
+def lines(made: Plan) -> list[str]:
+    """The table, what is not predicted behind it, and the model to prefer."""
+    shown = [
+        f"{'model':<15} {'method':<10} {'rank':>5} {'tokens':>7}  {'allocated':>9} {'on the card':>12}  "
+        f"{'':<6} {'highest rank':>12} {'longest':>9}"
+    ]
+    shown += [line(row) for row in made.rows if row.forecast is not None]
+    unknown = {row.model.name: row for row in made.rows if row.forecast is None}
+    shown += [f"{name:<15} not predicted: {row.not_predicted}; {row.remedy}" for name, row in unknown.items()]
+    shown.append("")
+    shown.append(f"prefer {made.preferred.words}: {made.why}." if made.preferred else f"{made.why}.")
+    return shown
+
+
+def line(row: Row) -> str:
+    """One model by one method."""
+    assert row.forecast is not None
+    verdict = "fits" if row.forecast.surely_fits else "tight" if row.forecast.fits else "no"
+    highest = f"{row.highest_rank:,}" if row.highest_rank else "none"
+    longest = f"{row.longest:,}" if row.longest else "none"
+    return (
+        f"{row.model.name:<15} {method_words(row.recipe):<10} {row.recipe.rank:>5} {row.recipe.max_length:>7,}  "
+        f"{gigabytes(row.forecast.allocated_bytes):>9} {gigabytes(row.forecast.device_bytes):>12}  "
+        f"{verdict:<6} {highest:>12} {longest:>9}"
+    )

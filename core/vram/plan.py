@@ -1,0 +1,168 @@
+"""Which models can be trained under a budget, by which method, and which of them to prefer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.config.model import ModelEntry
+from core.config.recipe import Recipe
+from core.vram.budget import Budget
+from core.vram.calibration import Calibration
+from core.vram.forecast import Forecast, forecast, highest_rank_that_fits, longest_that_fits
+from core.vram.layers import NotPredicted, rank_ceiling, require_shape, total_parameters
+
+METHOD_WORDS = {"lora": "bf16", "qlora-hqq": "HQQ"}
+# The published comparison was between 4B and 7B/8B models: beyond that ratio it says nothing.
+RATIO_OF_THE_FINDING = 2.1
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a bake-off of this home decided between two trained models; each is (model, method)."""
+
+    job_id: int
+    task: str
+    winner: tuple[str, str]
+    loser: tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model trained by one recipe.
+
+    `highest_rank` and `longest` are the largest that fit while the rest stays, None when none does. Without a `forecast`,
+    `not_predicted` says why and `remedy` what to do.
+    """
+
+    model: ModelEntry
+    recipe: Recipe
+    forecast: Forecast | None
+    highest_rank: int | None
+    longest: int | None
+    not_predicted: str | None = None
+    remedy: str | None = None
+
+    @property
+    def fits(self) -> bool:
+        return self.forecast is not None and self.forecast.fits
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.model.name, self.recipe.method
+
+    @property
+    def words(self) -> str:
+        """`Qwen3-4B bf16, rank 32`."""
+        return f"{self.model.name} {method_words(self.recipe)}, rank {self.recipe.rank}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "model": self.model.name,
+            "parameters": self.model.parameters,
+            "method": self.recipe.method,
+            "recipe": self.recipe.name,
+            "rank": self.recipe.rank,
+            "max_length": self.recipe.max_length,
+            "forecast": None if self.forecast is None else self.forecast.to_json(),
+            "fits": self.fits if self.forecast is not None else None,
+            "highest_rank": self.highest_rank,
+            "longest": self.longest,
+            "not_predicted": self.not_predicted,
+            "remedy": self.remedy,
+        }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The rows, the model to prefer (None when nothing fits), and why."""
+
+    rows: tuple[Row, ...]
+    preferred: Row | None
+    why: str
+
+
+def method_words(recipe: Recipe) -> str:
+    """`bf16`, or `HQQ 4-bit`."""
+    bits = f" {recipe.hqq.bits}-bit" if recipe.hqq else ""
+    return ("fp32" if recipe.dtype == "fp32" and not bits else METHOD_WORDS[recipe.method]) + bits
+
+
+def plan(
+    models: Sequence[ModelEntry],
+    recipes: Sequence[Recipe],
+    budget: Budget,
+    calibration: Calibration,
+    max_length: int | None = None,
+    verdicts: Sequence[Verdict] = (),
+) -> Plan:
+    """Each model with each recipe, at `max_length` where it is given; `verdicts` are of bake-offs, newest first."""
+    if max_length is not None:
+        recipes = [recipe.model_copy(update={"max_length": max_length}) for recipe in recipes]
+    rows = tuple(row(model, recipe, budget, calibration) for model in models for recipe in recipes)
+    preferred, why = prefer(rows, verdicts)
+    return Plan(rows, preferred, why)
+
+
+def row(model: ModelEntry, recipe: Recipe, budget: Budget, calibration: Calibration) -> Row:
+    """What a model takes by a recipe, or why nothing is predicted."""
+    try:
+        expected = forecast(model, recipe, budget, calibration)
+        return Row(
+            model,
+            recipe,
+            expected,
+            highest_rank_that_fits(model, recipe, budget, calibration),
+            longest_that_fits(model, recipe, budget, calibration),
+        )
+    except NotPredicted as unknown:
+        return Row(model, recipe, None, None, None, unknown.why, unknown.remedy)
+
+
+def prefer(rows: Sequence[Row], verdicts: Sequence[Verdict]) -> tuple[Row | None, str]:
+    """The row to prefer among those that fit, and why.
+
+    A smaller model in 16 bits comes before a larger one in 4 when both fit: quantised weights cost more than size gives
+    (Sarkissian: a 4B model in bf16 at rank 32 beat 8B and 7B ones on HQQ's 4 bits). A bake-off of this home that decided
+    between the two is stronger than that.
+    """
+    fitting = [row for row in rows if row.fits]
+    if not fitting:
+        return None, "nothing here fits: take a shorter max_length, a lower rank or a smaller model"
+    plain = max((row for row in fitting if row.recipe.method == "lora"), key=size, default=None)
+    quantised = max((row for row in fitting if row.recipe.method == "qlora-hqq"), key=size, default=None)
+    chosen = plain or quantised
+    assert chosen is not None  # one of the two methods fits
+    by_key = {row.key: row for row in fitting}
+    for verdict in verdicts:
+        if verdict.loser == chosen.key and verdict.winner in by_key:
+            better = by_key[verdict.winner]
+            return better, f"it beat {chosen.words} in bake-off {verdict.job_id} ({verdict.task}) of this home"
+        if verdict.winner == chosen.key and quantised is not None and verdict.loser == quantised.key:
+            return chosen, f"it beat {quantised.words} in bake-off {verdict.job_id} ({verdict.task}) of this home"
+    if plain is None:
+        return chosen, "no model fits with 16-bit weights; this is the largest that does with quantised ones"
+    why = f"the largest model whose {method_words(plain.recipe)} weights fit{room_for_rank(plain)}"
+    if quantised is None or size(quantised) <= size(plain):
+        return chosen, why
+    ratio = size(quantised) / max(1, size(plain))
+    finding = (
+        "a published run had a 4B model in bf16 beat 7B and 8B ones trained on 4-bit weights"
+        if ratio <= RATIO_OF_THE_FINDING
+        else f"a published run had bf16 beat 4 bits at twice the size, but this is {ratio:.1f} times: compare them"
+    )
+    return chosen, f"{why}. {quantised.words} fits too; {finding}. A bake-off of both on your task decides"
+
+
+def room_for_rank(row: Row) -> str:
+    """How high the rank may go, where that is more than the recipe's."""
+    if row.highest_rank is None or row.highest_rank <= row.recipe.rank:
+        return ""
+    full = row.highest_rank >= rank_ceiling(row.model)
+    return f", at any rank up to {row.highest_rank}" + (" (full rank of its smallest layer)" if full else "")
+
+
+def size(row: Row) -> int:
+    """Parameters of the row's model."""
+    return total_parameters(row.model, require_shape(row.model))
