@@ -7,7 +7,8 @@ Every event has `seq` (from 1, anew with each attempt), `time` (Unix seconds) an
 | phase      | name (what the job does now, in words a person reads), detail |
 | step       | step, total, epoch, loss, lr, grad_norm, tokens, tokens_per_second, peak_memory_bytes, eta_seconds |
 | progress   | done, total, unit ("answers", "bytes", …), label, eta_seconds |
-| eval       | step, loss |
+| eval       | step, loss (held out, the mean over all completion tokens), best (lower than all before it) |
+| ladder     | rung (from 1), changes ({key: [before, after]}), reason, from_step (of the checkpoint to go on from, or null) |
 | checkpoint | step, path, bytes, seconds |
 | memory     | allocated_bytes, peak_bytes, host_bytes |
 | warning    | code, message |
@@ -25,16 +26,19 @@ from typing import Any, Literal, get_args
 
 from core.files import append_line, read_lines
 
-EventKind = Literal["phase", "step", "progress", "eval", "checkpoint", "memory", "warning", "result"]
+EventKind = Literal["phase", "step", "progress", "eval", "ladder", "checkpoint", "memory", "warning", "result"]
 KINDS: frozenset[str] = frozenset(get_args(EventKind))
 
 
 class EventWriter:
-    """Appends events of one attempt. Not safe for several processes: a job has one writer."""
+    """Appends events of one attempt. Not safe for several processes: a job has one writer.
+
+    `seq` goes on where the file ends: a job that started itself again within an attempt writes to the same file.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.seq = 0
+        self.seq = max((int(event.get("seq", 0)) for event, _ in read_lines(path)), default=0)
 
     def write(self, kind: EventKind, **fields: Any) -> None:
         self.seq += 1

@@ -5,13 +5,26 @@ Exit codes: 0 done, 75 stopped on request, 1 failed, 2 bad input, 3 refused by a
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
+import signal
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from core.errors import BakehouseError
 from core.home import RunDir
-from jobs.context import STOPPED_EXIT_CODE, JobContext, StopRequested, current_attempt, explain, leave_error
+from jobs.context import (
+    STOP_SIGNALS,
+    STOPPED_EXIT_CODE,
+    JobContext,
+    StartAgain,
+    StopRequested,
+    current_attempt,
+    explain,
+    leave_error,
+)
 
 
 def main(arguments: list[str]) -> int:
@@ -20,6 +33,7 @@ def main(arguments: list[str]) -> int:
         return 2
     run = RunDir(Path(arguments[0]).absolute())
     attempt = current_attempt(run)
+    inherited = _open_descriptors()
     try:
         context = JobContext.open(run, attempt)
         context.install_signals()
@@ -28,6 +42,8 @@ def main(arguments: list[str]) -> int:
     except StopRequested as stop:
         print(f"stopped: {stop.why}", flush=True)
         return STOPPED_EXIT_CODE
+    except StartAgain:
+        _start_again(inherited)
     except BakehouseError as error:
         leave_error(attempt, error)
         return error.exit_code
@@ -36,6 +52,25 @@ def main(arguments: list[str]) -> int:
         leave_error(attempt, explain(error))
         raise
     return 0
+
+
+def _start_again(inherited: set[int]) -> NoReturn:
+    """Become a fresh process in place: the same pid and start time, so the shim, the runner and the lease notice nothing.
+
+    Only descriptors that were open at the start go on (the log, the lease): one of a GPU's driver would keep its memory.
+    A signal to stop that arrives meanwhile waits until the new process listens.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    for descriptor in _open_descriptors() - inherited:
+        with contextlib.suppress(OSError):  # the one that listed the folder is closed by now
+            os.set_inheritable(descriptor, False)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, sys.orig_argv)
+
+
+def _open_descriptors() -> set[int]:
+    return {int(entry.name) for entry in Path("/proc/self/fd").iterdir()}
 
 
 if __name__ == "__main__":

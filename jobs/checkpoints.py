@@ -29,17 +29,18 @@ class Found:
     refused: tuple[str, ...]
 
 
-def seal(staged: Path, folder: Path, purpose: str) -> tuple[Checkpoint, int]:
+def seal(staged: Path, folder: Path, purpose: str, **record: Any) -> tuple[Checkpoint, int]:
     """Move a folder that was written elsewhere on the same disk to its place among the checkpoints.
 
     The seal lists each file with size and hash; it and they reach the disk before the name does. `purpose` is the hash of
-    what was trained: a checkpoint of other inputs is not resumed from. Returns the checkpoint and its size in bytes.
+    what was trained: a checkpoint of other inputs is not resumed from. `record` is kept in the seal.
+    Returns the checkpoint and its size in bytes.
     """
     files = {}
     for path in sorted(item for item in staged.rglob("*") if item.is_file()):
         _fsync_file(path)
         files[path.relative_to(staged).as_posix()] = {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
-    write_json(staged / SEAL, {"purpose": purpose, "files": files})
+    write_json(staged / SEAL, {**record, "purpose": purpose, "files": files})
     place = folder / staged.name
     if place.exists():
         shutil.rmtree(place)
@@ -57,6 +58,11 @@ def find_checkpoint(folder: Path, purpose: str) -> Found:
             return Found(checkpoint, tuple(refused))
         refused.append(f"{checkpoint.path.name}: {why}")
     return Found(None, tuple(refused))
+
+
+def whole_checkpoints(folder: Path, purpose: str) -> list[tuple[Checkpoint, dict[str, Any]]]:
+    """Every whole checkpoint for this purpose with its seal, by step."""
+    return [(item, read_json(item.path / SEAL)) for item in _listed(folder) if _fault(item.path, purpose) is None]
 
 
 def prune(folder: Path, keep: int) -> None:

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import BakehouseError
-from core.events import EventWriter
+from core.events import EventReader, EventWriter
 from core.files import read_json, write_json
 from core.home import AttemptDir, Home, RunDir
 from core.queue.spec import JobFile
 from jobs.artefacts import Artefact, ArtefactStore
+from jobs.memory import is_out_of_memory
 
 STOPPED_EXIT_CODE = 75
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 RESULT_SCHEMA = 1
 
 
@@ -32,6 +34,10 @@ class StopRequested(BaseException):
         self.why = why
 
 
+class StartAgain(BaseException):
+    """Raised when the job is to begin anew in a fresh process: nothing else gives back all memory of a device for certain."""
+
+
 @dataclass
 class JobContext:
     """One attempt at a job, seen from inside its process."""
@@ -43,13 +49,17 @@ class JobContext:
     artefacts: ArtefactStore
     started: float = field(default_factory=time.monotonic)
     signalled: str | None = None
+    warned: set[tuple[str, str]] = field(default_factory=set)
 
     @classmethod
     def open(cls, run: RunDir, attempt: AttemptDir) -> JobContext:
         """The context of an attempt. InputError when the run directory holds no job file."""
         job = JobFile.load(run)
         store = ArtefactStore(Path(job.artefacts), Home(Path(job.home)))
-        return cls(run, attempt, job, EventWriter(attempt.events), store)
+        # A job that started itself again has given the warnings about its inputs already.
+        told = (event for event in EventReader(attempt.events) if event["kind"] == "warning")
+        warned = {(str(event.get("code")), str(event.get("message"))) for event in told}
+        return cls(run, attempt, job, EventWriter(attempt.events), store, warned=warned)
 
     @property
     def home(self) -> Home:
@@ -70,7 +80,8 @@ class JobContext:
 
     def warn(self, code: str, message: str) -> None:
         """Something the person should know, though the job goes on."""
-        self.events.write("warning", code=code, message=message)
+        if (code, message) not in self.warned:
+            self.events.write("warning", code=code, message=message)
         self.say(f"warning: {message}")
 
     def install_signals(self) -> None:
@@ -83,6 +94,8 @@ class JobContext:
 
         signal.signal(signal.SIGINT, note)
         signal.signal(signal.SIGTERM, note)
+        # What arrived while this process started itself again is still to come.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
     def stop_reason(self) -> str | None:
         """Why the job is to stop: `cancel`, `pause`, `shutdown`, the name of a signal; None while it is not."""
@@ -127,7 +140,7 @@ def explain(error: Exception) -> BakehouseError:
     text = f"{type(error).__name__}: {error}".strip().splitlines()[0]
     if "No space left on device" in str(error) or "Disk quota exceeded" in str(error):
         return BakehouseError(text, code="disk_full", remedy="free some space and retry: it goes on where it was")
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if is_out_of_memory(error):
         return BakehouseError(
             text, code="out_of_memory", remedy="take smaller batches, shorter lengths or a smaller model"
         )

@@ -24,6 +24,7 @@ PACKAGES = (
     "datasets",
     "tokenizers",
     "safetensors",
+    "hqq",
     "gguf",
     "numpy",
 )
@@ -31,9 +32,13 @@ MANIFEST_SCHEMA = 1
 GIT_TIMEOUT_SECONDS = 5
 
 
-def start_manifest(context: JobContext) -> None:
-    """Write what is known before anything heavy is imported."""
+def start_manifest(context: JobContext) -> float:
+    """Write what is known before anything heavy is imported; returns when the attempt began.
+
+    A job that started itself again within its attempt began with its first process.
+    """
     job = context.job
+    started_at: float = (read_json(context.attempt.manifest) or {}).get("started_at", time.time())
     write_json(
         context.attempt.manifest,
         {
@@ -41,7 +46,7 @@ def start_manifest(context: JobContext) -> None:
             "job": job.id,
             "kind": job.kind,
             "attempt": context.attempt.number,
-            "started_at": time.time(),
+            "started_at": started_at,
             "job_file_sha256": sha256_file(context.run.job_file),
             "inputs": _inputs(job.spec.model_dump(mode="json")),
             "project": {"id": job.project_id, "root": job.project_root, "git": git_state(Path(job.project_root))},
@@ -50,6 +55,7 @@ def start_manifest(context: JobContext) -> None:
             "host": {"name": platform.node(), "system": platform.platform(), "cpus": len(os.sched_getaffinity(0))},
         },
     )
+    return started_at
 
 
 def extend_manifest(context: JobContext, **more: Any) -> None:

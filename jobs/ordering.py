@@ -11,6 +11,11 @@ from core.config.recipe import Recipe
 from core.data.render import Fitted
 
 
+def length(example: Fitted) -> int:
+    """Tokens of an example."""
+    return len(example.prompt_ids) + len(example.completion_ids)
+
+
 class StepOrder(Sampler[int]):
     """A new random order each epoch, a function of seed and epoch alone, so that a resumed run sees the same one.
 
@@ -27,6 +32,11 @@ class StepOrder(Sampler[int]):
     def __len__(self) -> int:
         return len(self.lengths)
 
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of an epoch."""
+        return -(-len(self.lengths) // self.per_step)
+
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         order = torch.randperm(len(self.lengths), generator=generator).tolist()
@@ -35,12 +45,15 @@ class StepOrder(Sampler[int]):
             yield from sorted(step, key=lambda index: self.lengths[index], reverse=True)
 
 
-def split(examples: Sequence[Fitted], recipe: Recipe) -> tuple[list[Fitted], list[Fitted]]:
-    """(held out, trained), drawn with the recipe's seed."""
-    if not recipe.eval_fraction or len(examples) < 2:
-        return [], list(examples)
-    count = min(len(examples) - 1, max(1, round(len(examples) * recipe.eval_fraction)))
+def held_out_lines(examples: Sequence[Fitted], recipe: Recipe) -> frozenset[int]:
+    """The lines of the data set that are held out, drawn with the recipe's seed.
+
+    Lines, not examples: the turns of one conversation stand on the same side.
+    """
+    lines = sorted({item.line for item in examples})
+    if not recipe.eval_fraction or len(lines) < 2:
+        return frozenset()
+    count = min(len(lines) - 1, max(1, round(len(lines) * recipe.eval_fraction)))
     generator = torch.Generator().manual_seed(recipe.seed)
-    chosen = set(torch.randperm(len(examples), generator=generator)[:count].tolist())
-    held_out = [item for index, item in enumerate(examples) if index in chosen]
-    return held_out, [item for index, item in enumerate(examples) if index not in chosen]
+    chosen = torch.randperm(len(lines), generator=generator)[:count].tolist()
+    return frozenset(lines[index] for index in chosen)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import resource
+import math
 import statistics
 import time
 from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ import torch
 from transformers import TrainerCallback
 
 from core.config.recipe import Recipe
+from jobs.best import BestAdapter, evaluations_since_best, held_out_losses
 from jobs.context import JobContext
+from jobs.memory import peak_memory_bytes
 from jobs.ordering import StepOrder
 
 # Without `save_steps` a checkpoint is written when this time has passed and the last one took no more than a twentieth of it.
@@ -24,7 +27,10 @@ CHECKPOINT_SHARE = 20
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a training came to. Speed is over this attempt; peak memory is the device's, on a CPU the process's."""
+    """What a training came to. Speed is over this attempt; peak memory is the device's, on a CPU the process's.
+
+    `best_step` and `best_loss` are of the adapter that was kept for its held-out loss: None where nothing is held out.
+    """
 
     steps: int
     epochs: float
@@ -33,23 +39,38 @@ class Outcome:
     trainable_parameters: int
     tokens_per_second: float | None
     peak_memory_bytes: int
+    best_step: int | None
+    best_loss: float | None
+    stopped_early: bool
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
 class Recorder(TrainerCallback):
-    """Tells the run's story: events and log lines; asks for checkpoints and for the stop at a step's end."""
+    """Tells the run's story: events and log lines; asks for evaluations, checkpoints and the stop at a step's end.
+
+    `keeper` keeps the best adapter, where examples are held out; `save_adapter` writes the present one into a folder.
+    """
 
     def __init__(
-        self, context: JobContext, recipe: Recipe, purpose: str, order: StepOrder, device: torch.device
+        self,
+        context: JobContext,
+        recipe: Recipe,
+        purpose: str,
+        order: StepOrder,
+        device: torch.device,
+        keeper: BestAdapter | None,
     ) -> None:
         self.context = context
         self.recipe = recipe
         self.purpose = purpose
         self.order = order
         self.device = device
+        self.keeper = keeper
+        self.save_adapter: Callable[[Path], None] | None = None
         self.stopped: str | None = None
+        self.stopped_early = False
         self.tokens = 0
         self.seconds = 0.0
         self._step_began = 0.0
@@ -58,12 +79,14 @@ class Recorder(TrainerCallback):
         self._save_seconds = 0.0
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.order.epoch = state.global_step // -(-len(self.order) // self.order.per_step)
+        self.order.epoch = state.global_step // self.order.steps
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._step_began = time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        # Evaluated before the checkpoint of the same step is written, so that a resumed run has seen the same losses.
+        control.should_evaluate = self.keeper is not None and self._evaluation_due(state)
         if (why := self.context.stop_reason()) is not None and state.global_step < state.max_steps:
             self.stopped = why
             control.should_save = True
@@ -73,6 +96,10 @@ class Recorder(TrainerCallback):
         else:
             interval = max(CHECKPOINT_SECONDS, CHECKPOINT_SHARE * self._save_seconds)
             control.should_save = time.monotonic() - self._saved_at > interval
+
+    def _evaluation_due(self, state: Any) -> bool:
+        every = self.recipe.eval_steps or self.order.steps
+        return state.global_step % every == 0 or state.global_step == state.max_steps
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         if not logs or "loss" not in logs:
@@ -101,18 +128,26 @@ class Recorder(TrainerCallback):
         )
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **kwargs: Any) -> None:
-        self.context.events.write("eval", step=state.global_step, loss=metrics["eval_loss"])
-        self.context.say(f"held-out loss {metrics['eval_loss']:.4f} at step {state.global_step}")
+        assert self.keeper is not None and self.save_adapter is not None  # nothing is held out without them
+        loss, step = metrics["eval_loss"], state.global_step
+        losses = held_out_losses(state.log_history)
+        best = evaluations_since_best(losses) == 0 and math.isfinite(loss)
+        if best or self.keeper.best is None:
+            self.keeper.offer(step, loss, self.save_adapter)
+        self.context.events.write("eval", step=step, loss=loss, best=best)
+        self.context.say(f"held-out loss {loss:.4f} at step {step}" + (", the best so far" if best else ""))
+        if self.patience_spent(losses) and step < state.max_steps:
+            self.stopped_early = True
+            control.should_training_stop = True
+            self.context.say(f"stopping early: {self.recipe.early_stopping} evaluations without a lower held-out loss")
+
+    def patience_spent(self, losses: Sequence[float]) -> bool:
+        """True when early stopping ends a run with these held-out losses."""
+        patience = self.recipe.early_stopping
+        return patience is not None and evaluations_since_best(losses) >= patience
 
     def checkpoint_written(self, step: int, path: Path, size: int, seconds: float) -> None:
         self._saved_at = time.monotonic()
         self._save_seconds = seconds
         self.context.events.write("checkpoint", step=step, path=str(path), bytes=size, seconds=seconds)
         self.context.say(f"checkpoint at step {step}")
-
-
-def peak_memory_bytes(device: torch.device) -> int:
-    """Most bytes allocated on the GPU so far; without one, the largest resident size of this process."""
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

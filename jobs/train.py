@@ -3,58 +3,80 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from core.data.examples import DataReport, Example, find_leaks
+from core.config.recipe import Recipe
 from core.errors import GateError, InputError
 from core.files import sha256_json
-from core.queue.spec import METHODS, TrainSpec
+from core.queue.spec import TrainSpec
 from jobs.context import JobContext
-from jobs.inputs import read_examples, read_golden
+from jobs.gates import leak_gate, length_gate, tell_data
+from jobs.inputs import read_examples
+from jobs.ladder import Ladder, stepping_down
 from jobs.manifest import device_facts, extend_manifest, start_manifest
+from jobs.tracking import prepare_tracker, require_tracker
 
-NAMED_AT_MOST = 5
+if TYPE_CHECKING:
+    import torch
+
+    from core.data.examples import Example
+    from core.data.render import FitReport, Fitted
+    from core.home import Home
+    from jobs.models import BaseModel
+
+# Parts of a job file that say nothing about what is trained.
+FORECAST = {"forecast", "not_predicted"}
 
 
 def run(context: JobContext, spec: TrainSpec) -> None:
-    started = time.time()
+    started = start_manifest(context)
+    # A retry with other inputs must not go on where the former ones had led.
+    purpose = sha256_json(spec.model_dump(mode="json", exclude=FORECAST))
+    ladder = Ladder.open(context.run.path, purpose)
+    recipe = ladder.recipe(spec.recipe)
     context.phase("reading the data", spec.train.source)
-    start_manifest(context)
-    _refuse_other_methods(spec)
+    require_tracker(recipe)
     examples, report = read_examples(spec.train, spec.task)
-    _tell_data(context, report)
-    _leak_gate(spec, examples)
+    tell_data(context, report)
+    leak_gate(spec, examples)
 
     context.phase("loading the tokenizer", spec.model.name)
     from jobs import models
 
+    prepare_tracker(recipe, context.attempt)
     models.prepare_libraries()
     base = models.locate(spec.model, context.home)
     tokenizer = models.load_tokenizer(base, context.home)
-    from core.data.render import fit_all
-
-    fits = fit_all(tokenizer, examples, spec.task.thinking, spec.recipe.max_length)
-    _length_gate(context, spec, fits)
+    fits, trained, held_out = _fit(context, spec, recipe, ladder, tokenizer, examples)
 
     context.phase("loading the model", spec.model.name)
     device = models.choose_device()
-    dtype = models.choose_dtype(spec.recipe.dtype, device)
-    model = models.load_model(base, context.home, device, dtype)
+    dtype = models.choose_dtype(recipe.dtype, device)
+    model = _load_model(base, context.home, recipe, device, dtype)
+    device_now = device_facts()
     template_sha256 = sha256_json(tokenizer.chat_template)
+    changes = {"fitted": _plain(getattr(spec, "fitted", [])), "ladder": ladder.to_json()}
+    counts = {"examples": len(fits.fitted), "skipped": len(fits.skipped), "cut": fits.cut}
     extend_manifest(
         context,
-        device=device_facts(),
+        device=device_now,
         dtype=str(dtype).removeprefix("torch."),
         model={"name": base.name, "fingerprint": base.fingerprint, "config": model.config.to_dict()},
         chat_template_sha256=template_sha256,
-        seed=spec.recipe.seed,
-        data={"examples": len(examples), "trained": len(fits.fitted), "skipped": len(fits.skipped), "cut": fits.cut},
+        seed=recipe.seed,
+        data={**counts, "examples": len(examples), "trained": len(trained), "held_out": len(held_out)},
+        recipe_used=recipe.model_dump(mode="json"),
+        **changes,
     )
 
+    from jobs.ordering import length
     from jobs.training import Training
 
-    training = Training(context, spec, model, tokenizer, fits.fitted, device, dtype)
-    outcome = training.run()
+    with stepping_down(context, ladder, recipe, longest=max(length(item) for item in fits.fitted)):
+        training = Training(
+            context, spec, recipe, purpose, model, tokenizer, trained, held_out, device=device, dtype=dtype
+        )
+        outcome = training.run()
 
     context.phase("saving the adapter")
     lineage = {
@@ -64,7 +86,8 @@ def run(context: JobContext, spec: TrainSpec) -> None:
         "task": spec.task.name,
         "model": spec.model.model_dump(mode="json", exclude_none=True),
         "base_fingerprint": base.fingerprint,
-        "recipe": spec.recipe.model_dump(mode="json", exclude_none=True),
+        "recipe": recipe.model_dump(mode="json", exclude_none=True),
+        "step": outcome.best_step or outcome.steps,
         "data_sha256": spec.train.sha256,
         "chat_template_sha256": template_sha256,
         "thinking": spec.task.thinking,
@@ -73,76 +96,63 @@ def run(context: JobContext, spec: TrainSpec) -> None:
     summary: dict[str, Any] = {
         "task": spec.task.name,
         "model": spec.model.name,
-        "recipe": spec.recipe.name,
-        "examples": len(fits.fitted),
-        "skipped": len(fits.skipped),
-        "cut": fits.cut,
+        "recipe": recipe.name,
+        "recipe_used": recipe.model_dump(mode="json"),
+        "device": {key: device_now[key] for key in ("type", "name")},
+        # What was predicted was the submitted recipe, not what the ladder made of it.
+        "predicted_bytes": None if ladder.rungs else _predicted_bytes(spec),
+        **counts,
+        **changes,
         "seconds": time.time() - started,
         **outcome.to_json(),
     }
     # The job's title names task and model already.
     message = f"loss {outcome.first_loss:.2f} → {outcome.last_loss:.2f} in {outcome.steps} steps"
+    if outcome.best_loss is not None:
+        message += f", held out {outcome.best_loss:.2f} at step {outcome.best_step}"
     context.finish(message, artefacts=[artefact], summary=summary)
 
 
-def _refuse_other_methods(spec: TrainSpec) -> None:
-    if spec.recipe.method not in METHODS:
-        raise InputError(
-            f"method {spec.recipe.method} cannot be trained: this version trains {', '.join(METHODS)}",
-            code="method_not_supported",
-            key="method",
-            remedy=f"choose a recipe with method {METHODS[0]}",
-        )
+def _fit(
+    context: JobContext, spec: TrainSpec, recipe: Recipe, ladder: Ladder, tokenizer: Any, examples: list[Example]
+) -> tuple[FitReport, list[Fitted], list[Fitted]]:
+    """The examples within the recipe's length: the report, those that are trained, those that are held out.
+
+    What is held out is drawn at the submitted length, so that a shorter one moves no example from one side to the other.
+    """
+    from core.data.render import fit_all
+    from jobs.ordering import held_out_lines
+
+    submitted = fit_all(tokenizer, examples, spec.task.thinking, spec.recipe.max_length)
+    fits = submitted
+    if ladder.changed_length:
+        fits = fit_all(tokenizer, examples, spec.task.thinking, recipe.max_length)
+    try:
+        length_gate(context, spec, recipe, fits, shortened=ladder.changed_length)
+    except GateError:
+        if ladder.changed_length:
+            ladder.withdraw()
+        raise
+    lines = held_out_lines(submitted.fitted, recipe)
+    trained = [item for item in fits.fitted if item.line not in lines]
+    return fits, trained, [item for item in fits.fitted if item.line in lines]
 
 
-def _tell_data(context: JobContext, report: DataReport) -> None:
-    context.say(f"{report.examples} examples from {report.lines} lines")
-    if report.further_keys:
-        keys = ", ".join(f"{key} ({count})" for key, count in report.further_keys.items())
-        context.say(f"further keys ignored: {keys}")
-    if report.duplicates:
-        lines = _some(str(line) for line in report.duplicate_lines)
-        context.warn("duplicates", f"{report.duplicates} examples repeat an earlier line: lines {lines}")
+def _load_model(base: BaseModel, home: Home, recipe: Recipe, device: torch.device, dtype: torch.dtype) -> Any:
+    """The base model as the recipe's method wants it."""
+    from jobs import models
+
+    if recipe.method == "qlora-hqq":
+        raise InputError("qlora-hqq cannot be trained yet", code="method_not_supported", key="method")
+    return models.load_model(base, home, device, dtype)
 
 
-def _leak_gate(spec: TrainSpec, examples: list[Example]) -> None:
-    """GateError when a golden input stands in the training data."""
-    if spec.golden is None:
-        return
-    leaks = find_leaks(examples, read_golden(spec.golden))
-    if leaks:
-        named = _some(f"line {leak.line} ({leak.golden_id})" for leak in leaks)
-        raise GateError(
-            f"golden inputs stand in the training data: {named}",
-            code="leak",
-            file=spec.train.source,
-            line=leaks[0].line,
-            remedy="remove them from the training data: a bake-off on them would only measure memory",
-        )
+def _predicted_bytes(spec: TrainSpec) -> int | None:
+    """The peak that was predicted at submission, as a run measures it: bytes allocated."""
+    forecast = getattr(spec, "forecast", None)
+    return None if forecast is None else forecast.allocated_bytes
 
 
-def _length_gate(context: JobContext, spec: TrainSpec, fits: Any) -> None:
-    """Name what is skipped or cut; GateError when too many are skipped."""
-    for skipped in fits.skipped[:NAMED_AT_MOST]:
-        context.warn("skipped", f"skipped {skipped.reason}")
-    if len(fits.skipped) > NAMED_AT_MOST:
-        rest = _some(str(item.line) for item in fits.skipped[NAMED_AT_MOST:])
-        context.warn("skipped", f"skipped {len(fits.skipped) - NAMED_AT_MOST} more: lines {rest}")
-    if fits.cut:
-        context.warn("cut", f"{fits.cut} prompts lost the middle of their longest user message")
-    if not fits.fitted or fits.skipped_share > spec.recipe.max_skipped:
-        raise GateError(
-            f"{len(fits.skipped)} of {fits.total} examples do not fit into {spec.recipe.max_length} tokens; "
-            f"{spec.recipe.max_skipped:.0%} may be skipped",
-            code="too_many_skipped",
-            file=spec.train.source,
-            key="max_length",
-            remedy="raise max_length, or max_skipped, in the recipe",
-        )
-
-
-def _some(items: Any, at_most: int = 20) -> str:
-    """The first items, and how many more there are."""
-    listed = list(items)
-    more = f" and {len(listed) - at_most} more" if len(listed) > at_most else ""
-    return ", ".join(listed[:at_most]) + more
+def _plain(items: Any) -> list[Any]:
+    """Changes of the job file as JSON."""
+    return [item if isinstance(item, dict) else item.model_dump(mode="json") for item in items]

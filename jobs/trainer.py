@@ -13,6 +13,7 @@ import torch
 from datasets import Dataset
 from torch.utils.data import Sampler
 from transformers import Trainer
+from transformers.trainer_utils import EvalLoopOutput
 from trl import SFTConfig, SFTTrainer
 
 from core.config.recipe import Recipe
@@ -36,6 +37,25 @@ class CheckpointingTrainer(SFTTrainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         return self._order
 
+    def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> EvalLoopOutput:
+        """The mean loss of all held-out completion tokens: the same however they are batched.
+
+        The library's own loop means the means of batches, and draws random numbers, so that evaluating more often would
+        change the training.
+        """
+        held_out = self.eval_dataset
+        tokens = sum(label != -100 for labels in held_out["labels"] for label in labels)
+        size = self.args.per_device_eval_batch_size
+        model = self.model_wrapped
+        model.eval()
+        loss = 0.0
+        for start in range(0, len(held_out), size):
+            batch = [held_out[index] for index in range(start, min(start + size, len(held_out)))]
+            inputs = self._prepare_inputs(self.data_collator(batch))
+            with torch.no_grad(), self.compute_loss_context_manager():
+                loss += self.compute_loss(model, inputs, num_items_in_batch=tokens).item()
+        return EvalLoopOutput(None, None, {f"{metric_key_prefix}_loss": loss}, len(held_out))
+
     def _get_output_dir(self, trial: Any) -> str:
         return str(self._staging or self.args.output_dir)
 
@@ -55,7 +75,8 @@ class CheckpointingTrainer(SFTTrainer):
         self._recorder.checkpoint_written(checkpoint.step, checkpoint.path, size, time.monotonic() - started)
 
 
-def settings(recipe: Recipe, folder: Path, device: torch.device, dtype: torch.dtype, *, evaluate: bool) -> SFTConfig:
+def settings(recipe: Recipe, folder: Path, device: torch.device, dtype: torch.dtype, run_name: str) -> SFTConfig:
+    """A recipe in TRL's words. Evaluations and checkpoints are left to the recorder, which says when."""
     return SFTConfig(
         output_dir=str(folder),
         max_length=None,  # lengths were settled before: TRL would cut the answer off
@@ -71,16 +92,19 @@ def settings(recipe: Recipe, folder: Path, device: torch.device, dtype: torch.dt
         weight_decay=recipe.weight_decay,
         max_grad_norm=recipe.max_grad_norm,
         neftune_noise_alpha=recipe.neftune,
-        gradient_checkpointing=recipe.activation_checkpointing,
+        activation_checkpointing=recipe.activation_checkpointing,
+        activation_checkpointing_kwargs={"every_n_layers": recipe.every_n_layers},
         bf16=dtype == torch.bfloat16,
         use_cpu=device.type == "cpu",
         seed=recipe.seed,
-        eval_strategy="epoch" if evaluate else "no",
+        eval_strategy="no",
         prediction_loss_only=True,
-        save_strategy="no",  # the recorder says when
+        save_strategy="no",
         logging_steps=1,
         logging_nan_inf_filter=False,
-        report_to="none",
+        report_to=recipe.report_to,
+        run_name=run_name,
+        project="bakehouse",
         disable_tqdm=True,
         dataloader_pin_memory=device.type == "cuda",
     )

@@ -8,50 +8,58 @@ from typing import Any
 
 import torch
 from peft import LoraConfig
-from transformers import PrinterCallback, set_seed
+from transformers import PrinterCallback, TrainerState, set_seed
+from transformers.trainer import TRAINER_STATE_NAME
 
 from core.config.recipe import Recipe
 from core.data.render import Fitted
-from core.errors import BakehouseError, InputError
-from core.files import read_json, sha256_json, write_json
+from core.errors import InputError
+from core.files import read_json, write_json
 from core.queue.spec import TrainSpec
-from jobs.checkpoints import find_checkpoint
+from jobs.best import BestAdapter, copy_adapter, held_out_losses
+from jobs.checkpoints import Checkpoint, find_checkpoint
 from jobs.context import JobContext, StopRequested
-from jobs.ordering import StepOrder, split
-from jobs.recorder import Outcome, Recorder, peak_memory_bytes
+from jobs.memory import peak_memory_bytes
+from jobs.ordering import StepOrder, length
+from jobs.recorder import Outcome, Recorder
 from jobs.trainer import CheckpointingTrainer, dataset, settings
 
 
 class Training:
-    """One training of a loaded model; resumes from the last whole checkpoint of the run directory."""
+    """One training of a loaded model; resumes from the last whole checkpoint of the run directory.
+
+    `recipe` is the submitted one after the ladder; `purpose` is the hash of what was submitted, by which checkpoints are
+    known; `held_out` examples are evaluated, and may be none.
+    """
 
     def __init__(
         self,
         context: JobContext,
         spec: TrainSpec,
+        recipe: Recipe,
+        purpose: str,
         model: Any,
         tokenizer: Any,
-        examples: Sequence[Fitted],
+        trained: Sequence[Fitted],
+        held_out: Sequence[Fitted],
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
         self.context = context
         self.spec = spec
-        recipe = spec.recipe
         _require_targets(model, recipe)
-        held_out, trained = split(examples, recipe)
-        per_step = recipe.batch_size * recipe.accumulation
-        order = StepOrder([len(item.prompt_ids) + len(item.completion_ids) for item in trained], per_step, recipe.seed)
-        # A retry with other inputs must not go on where the former ones had led.
-        purpose = sha256_json(spec.model_dump(mode="json"))
-        self.recorder = Recorder(context, recipe, purpose, order, device)
-        context.run.checkpoints.mkdir(exist_ok=True)
+        checkpoints = context.run.checkpoints
+        checkpoints.mkdir(exist_ok=True)
+        order = StepOrder([length(item) for item in trained], recipe.batch_size * recipe.accumulation, recipe.seed)
+        # Losses of examples that were cut to other lengths do not compare.
+        keeper = BestAdapter(checkpoints / "best", f"{purpose}:{recipe.max_length}") if held_out else None
+        self.recorder = Recorder(context, recipe, purpose, order, device, keeper)
         set_seed(recipe.seed)  # before the adapter's weights are drawn
         self.trainer = CheckpointingTrainer(
             model=model,
-            args=settings(recipe, context.run.checkpoints, device, dtype, evaluate=bool(held_out)),
+            args=settings(recipe, checkpoints, device, dtype, run_name=f"job-{context.job.id}"),
             train_dataset=dataset(trained),
-            eval_dataset=dataset(held_out) if held_out else None,
+            eval_dataset=dataset(sorted(held_out, key=length)) if held_out else None,
             processing_class=tokenizer,
             peft_config=lora_config(recipe),
             callbacks=[self.recorder],
@@ -59,28 +67,41 @@ class Training:
             recorder=self.recorder,
         )
         self.trainer.remove_callback(PrinterCallback)
+        self.recorder.save_adapter = self._save_present
 
     def run(self) -> Outcome:
         """Train to the end. StopRequested when asked to stop; a checkpoint of the step reached is there then."""
         found = find_checkpoint(self.context.run.checkpoints, self.recorder.purpose)
         for why in found.refused:
             self.context.warn("checkpoint_refused", f"not resumed from {why}")
-        detail = f"from step {found.checkpoint.step}" if found.checkpoint else None
-        self.context.phase("training", detail)
-        try:
-            self.trainer.train(resume_from_checkpoint=str(found.checkpoint.path) if found.checkpoint else None)
-        except torch.OutOfMemoryError as error:
-            raise BakehouseError(
-                f"the card's memory does not hold this training: {str(error).splitlines()[0]}",
-                code="out_of_memory",
-                remedy="lower batch_size (raise accumulation instead) or max_length, or set activation_checkpointing",
-            ) from error
+        self.context.phase("training", f"from step {found.checkpoint.step}" if found.checkpoint else None)
+        if found.checkpoint is None:
+            self.trainer.train()
+        elif not self._had_stopped_early(found.checkpoint):
+            self.trainer.train(resume_from_checkpoint=str(found.checkpoint.path))
         if self.recorder.stopped is not None:
             raise StopRequested(self.recorder.stopped)
         return self._outcome()
 
     def save_adapter(self, folder: Path) -> None:
-        """Write the adapter as safetensors with its configuration."""
+        """Write the adapter as safetensors with its configuration: the best one where examples were held out."""
+        keeper = self.recorder.keeper
+        if keeper is not None and keeper.best is not None:
+            copy_adapter(keeper.best, folder)
+        else:
+            self._save_present(folder)
+
+    def _had_stopped_early(self, checkpoint: Checkpoint) -> bool:
+        """True when the run was over at this checkpoint, and only its artefact is missing: the state is loaded then."""
+        state = TrainerState.load_from_json(str(checkpoint.path / TRAINER_STATE_NAME))
+        if state.global_step >= state.max_steps or not self.recorder.patience_spent(held_out_losses(state.log_history)):
+            return False
+        self.trainer.state = state
+        self.trainer._load_from_checkpoint(str(checkpoint.path))
+        self.recorder.stopped_early = True
+        return True
+
+    def _save_present(self, folder: Path) -> None:
         model = self.trainer.model
         entry = self.spec.model
         model.peft_config["default"].base_model_name_or_path = entry.hub or entry.name
@@ -91,15 +112,20 @@ class Training:
         write_json(folder / "adapter_config.json", {**config, "target_modules": sorted(config["target_modules"])})
 
     def _outcome(self) -> Outcome:
-        losses = [entry["loss"] for entry in self.trainer.state.log_history if "loss" in entry]
+        state, recorder = self.trainer.state, self.recorder
+        losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
+        best = recorder.keeper.best if recorder.keeper is not None else None
         return Outcome(
-            steps=self.trainer.state.global_step,
-            epochs=float(self.trainer.state.epoch or 0.0),
+            steps=state.global_step,
+            epochs=float(state.epoch or 0.0),
             first_loss=losses[0],
             last_loss=losses[-1],
             trainable_parameters=sum(p.numel() for p in self.trainer.model.parameters() if p.requires_grad),
-            tokens_per_second=self.recorder.tokens / self.recorder.seconds if self.recorder.seconds else None,
-            peak_memory_bytes=peak_memory_bytes(self.recorder.device),
+            tokens_per_second=recorder.tokens / recorder.seconds if recorder.seconds else None,
+            peak_memory_bytes=peak_memory_bytes(recorder.device),
+            best_step=best.step if best else None,
+            best_loss=best.loss if best else None,
+            stopped_early=recorder.stopped_early,
         )
 
 

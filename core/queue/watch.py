@@ -65,6 +65,8 @@ def fold(progress: Progress, event: dict[str, Any]) -> Progress:
             return replace(progress, peak_memory_bytes=event.get("peak_bytes") or progress.peak_memory_bytes)
         case "checkpoint":
             return replace(progress, checkpoint_step=event.get("step"))
+        case "ladder":
+            return replace(progress, phase="starting again with less memory", message=event.get("reason"))
         case "warning":
             return replace(progress, warnings=progress.warnings + 1, message=event.get("message"))
         case "result":

@@ -1,0 +1,76 @@
+"""What a training refuses before it begins: leaks and lost answers. And what it tells about its data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core.config.recipe import Recipe
+from core.data.examples import DataReport, Example, find_leaks
+from core.data.render import FitReport
+from core.errors import GateError
+from core.queue.spec import TrainSpec
+from jobs.context import JobContext
+from jobs.inputs import read_golden
+
+NAMED_AT_MOST = 5
+
+
+def tell_data(context: JobContext, report: DataReport) -> None:
+    context.say(f"{report.examples} examples from {report.lines} lines")
+    if report.further_keys:
+        keys = ", ".join(f"{key} ({count})" for key, count in report.further_keys.items())
+        context.say(f"further keys ignored: {keys}")
+    if report.duplicates:
+        lines = _some(str(line) for line in report.duplicate_lines)
+        context.warn("duplicates", f"{report.duplicates} examples repeat an earlier line: lines {lines}")
+
+
+def leak_gate(spec: TrainSpec, examples: list[Example]) -> None:
+    """GateError when a golden input stands in the training data."""
+    if spec.golden is None:
+        return
+    leaks = find_leaks(examples, read_golden(spec.golden))
+    if leaks:
+        named = _some(f"line {leak.line} ({leak.golden_id})" for leak in leaks)
+        raise GateError(
+            f"golden inputs stand in the training data: {named}",
+            code="leak",
+            file=spec.train.source,
+            line=leaks[0].line,
+            remedy="remove them from the training data: a bake-off on them would only measure memory",
+        )
+
+
+def length_gate(
+    context: JobContext, spec: TrainSpec, recipe: Recipe, fits: FitReport, *, shortened: bool = False
+) -> None:
+    """Name what is skipped or cut; GateError when too many are skipped.
+
+    `shortened`: the ladder has lowered `max_length`, because the memory holds no longer examples.
+    """
+    for skipped in fits.skipped[:NAMED_AT_MOST]:
+        context.warn("skipped", f"skipped {skipped.reason}")
+    if len(fits.skipped) > NAMED_AT_MOST:
+        rest = _some(str(item.line) for item in fits.skipped[NAMED_AT_MOST:])
+        context.warn("skipped", f"skipped {len(fits.skipped) - NAMED_AT_MOST} more: lines {rest}")
+    if fits.cut:
+        context.warn("cut", f"{fits.cut} prompts lost the middle of their longest user message")
+    if not fits.fitted or fits.skipped_share > recipe.max_skipped:
+        why = "the memory holds no longer examples, but " if shortened else ""
+        raise GateError(
+            f"{why}{len(fits.skipped)} of {fits.total} examples do not fit into {recipe.max_length} tokens; "
+            f"{recipe.max_skipped:.0%} may be skipped",
+            code="too_many_skipped",
+            file=spec.train.source,
+            key="max_length",
+            remedy="take a smaller model, a lower rank or shorter examples"
+            if shortened
+            else "raise max_length, or max_skipped, in the recipe",
+        )
+
+
+def _some(items: Any, at_most: int = 20) -> str:
+    """The first items, and how many more there are."""
+    listed = list(items)
+    more = f" and {len(listed) - at_most} more" if len(listed) > at_most else ""
+    return ", ".join(listed[:at_most]) + more
