@@ -5,7 +5,6 @@ Exit codes: 0 done, 75 stopped on request, 1 failed, 2 bad input, 3 refused by a
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
 import signal
@@ -62,15 +61,17 @@ def _start_again(inherited: set[int]) -> NoReturn:
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     for descriptor in _open_descriptors() - inherited:
-        with contextlib.suppress(OSError):  # the one that listed the folder is closed by now
-            os.set_inheritable(descriptor, False)
+        os.set_inheritable(descriptor, False)
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, sys.orig_argv)
 
 
 def _open_descriptors() -> set[int]:
-    return {int(entry.name) for entry in Path("/proc/self/fd").iterdir()}
+    listed = [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]
+    return {
+        descriptor for descriptor in listed if Path(f"/proc/self/fd/{descriptor}").is_symlink()
+    }  # not the listing's
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -65,7 +66,15 @@ class Workshop:
         ).save(run)
         return run
 
-    def start(self, run: RunDir, attempt: int = 1) -> subprocess.Popen[bytes]:
+    def start(
+        self, run: RunDir, attempt: int = 1, *, memory_bytes: int | None = None, pass_fds: tuple[int, ...] = ()
+    ) -> subprocess.Popen[bytes]:
+        """Start a job; the kernel refuses it more than `memory_bytes` of its own memory."""
+
+        def limit() -> None:
+            if memory_bytes is not None:
+                resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+
         folder = run.attempt(attempt)
         folder.path.mkdir()
         with folder.log.open("wb") as log:
@@ -75,6 +84,8 @@ class Workshop:
                 env={**os.environ, "BAKEHOUSE_ATTEMPT": str(attempt)},
                 stdout=log,
                 stderr=log,
+                pass_fds=pass_fds,
+                preexec_fn=limit,
             )
 
     def finish(self, run: RunDir, attempt: int = 1) -> int:
