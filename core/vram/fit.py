@@ -41,40 +41,38 @@ class Fitted:
 
 
 def fit(recipe: Recipe, model: ModelEntry, budget: Budget, calibration: Calibration) -> Fitted:
-    """The fastest settings that fit the budget; those that fit with the forecast's error added are preferred.
+    """The fastest settings that fit the budget; those that do so with the forecast's error added are preferred.
 
     Raises `NotPredicted`, and `InputError` with the longest length and the highest rank when nothing fits.
     """
-    tight: Fitted | None = None
-    for candidate in candidates(recipe, model):
-        expected = forecast(model, candidate, budget, calibration)
-        if expected.surely_fits:
-            return Fitted(candidate, changes(recipe, candidate), expected)
-        if expected.fits and tight is None:
-            tight = Fitted(candidate, changes(recipe, candidate), expected)
-    if tight is not None:
-        return tight
+    for optimizer in ("adamw", "adamw-8bit") if recipe.optimizer == "adamw" else (recipe.optimizer,):
+        tight: Fitted | None = None
+        for candidate in candidates(recipe.model_copy(update={"optimizer": optimizer}), model):
+            expected = forecast(model, candidate, budget, calibration)
+            if expected.surely_fits:
+                return Fitted(candidate, changes(recipe, candidate), expected)
+            if expected.fits and tight is None:
+                tight = Fitted(candidate, changes(recipe, candidate), expected)
+        if tight is not None:
+            return tight
     raise too_large(recipe, model, budget, calibration)
 
 
 def candidates(recipe: Recipe, model: ModelEntry) -> Iterator[Recipe]:
-    """The recipes that `fit: auto` chooses among, the best first."""
+    """The recipes with the same gradients that `fit: auto` chooses among, the fastest first."""
     per_step = recipe.batch_size * recipe.accumulation
     largest = max(recipe.batch_size, TOKENS_AT_ONCE // recipe.max_length, 1)
     batches = [size for size in range(per_step, 0, -1) if per_step % size == 0 and size <= largest]
-    optimizers = ["adamw", "adamw-8bit"] if recipe.optimizer == "adamw" else [recipe.optimizer]
-    for optimizer in optimizers:
-        for checkpointing, every in checkpointings(model):
-            for size in batches:
-                yield recipe.model_copy(
-                    update={
-                        "batch_size": size,
-                        "accumulation": per_step // size,
-                        "activation_checkpointing": checkpointing,
-                        "every_n_layers": every,
-                        "optimizer": optimizer,
-                    }
-                )
+    for checkpointing, every in checkpointings(model):
+        for size in batches:
+            yield recipe.model_copy(
+                update={
+                    "batch_size": size,
+                    "accumulation": per_step // size,
+                    "activation_checkpointing": checkpointing,
+                    "every_n_layers": every,
+                }
+            )
 
 
 def checkpointings(model: ModelEntry) -> list[tuple[bool, int]]:

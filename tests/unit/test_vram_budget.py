@@ -1,0 +1,83 @@
+"""How much memory there is: as a person names it, and as the machine says."""
+
+from __future__ import annotations
+
+import psutil
+import pytest
+
+from core.errors import InputError
+from core.gpu.reading import DeviceReading, HostReading, ProcessReading, Sample
+from core.vram.budget import Budget, budget_for, budget_of, parse_vram
+from core.vram.layers import NotPredicted
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("16", 17_179_869_184),
+        ("16GB", 16_000_000_000),
+        ("16gb", 16_000_000_000),
+        ("16 GiB", 17_179_869_184),
+        ("16G", 17_179_869_184),
+        ("7.5", 8_053_063_680),
+        (" 24 ", 25_769_803_776),
+    ],
+)
+def test_a_bare_number_is_a_card_as_it_is_sold_and_units_are_taken_literally(text: str, count: int) -> None:
+    assert parse_vram(text) == count
+
+
+@pytest.mark.parametrize("text", ["", "GB", "0", "-4", "16TB", "sixteen", "1e3", "16 GB VRAM", "999999", "nan"])
+def test_what_is_no_amount_of_memory_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(InputError, match="is no amount of memory") as refused:
+        parse_vram(text)
+    assert (refused.value.exit_code, refused.value.key) == (2, "vram")
+    assert "16GB" in str(refused.value)
+
+
+def test_a_job_may_have_97_percent_less_what_is_in_use() -> None:
+    assert budget_for("16").limit_bytes == 16_664_473_108
+    assert Budget(10**9, 3 * 10**8, "a card", "gpu").limit_bytes == 670_000_000
+    assert Budget(10**9, 2 * 10**9, "a full card", "gpu").limit_bytes == 0
+
+
+def sample(*processes: ProcessReading, **card: object) -> Sample:
+    values = {"vram_total_bytes": 17_179_869_184, "vram_used_bytes": 9_000_000_000, "pci": "0000:03:00.0", **card}
+    device = DeviceReading(0, "RX 9070 XT", "amd", **values)  # type: ignore[arg-type]
+    return Sample(1.0, "sysfs", HostReading(), (device,), processes)
+
+
+def process(name: str, vram: int | None, *, ours: bool = False, pci: str | None = "0000:03:00.0") -> ProcessReading:
+    return ProcessReading(1, name, vram, ours, pci)
+
+
+def test_the_idle_use_of_a_card_is_without_our_job_and_the_servers_that_give_way() -> None:
+    budget = budget_of(
+        sample(
+            process("Xorg", 600_000_000),
+            process("ollama", 5_000_000_000),
+            process("python", 3_000_000_000, ours=True),
+            process("llama-server", 7_000_000_000, pci="0000:99:00.0"),
+        )
+    )
+    assert (budget.name, budget.kind, budget.total_bytes) == ("RX 9070 XT", "gpu", 17_179_869_184)
+    assert budget.baseline_bytes == 1_000_000_000
+
+
+def test_where_it_cannot_be_told_what_will_leave_no_idle_use_is_made_up() -> None:
+    assert budget_of(sample(process("ollama", None))).baseline_bytes == 0
+    assert budget_of(sample(vram_used_bytes=None)).baseline_bytes == 0
+    assert budget_of(sample(process("Xorg", None))).baseline_bytes == 9_000_000_000
+
+
+def test_a_card_that_hides_its_memory_is_no_reason_to_plan_for_the_host_s() -> None:
+    with pytest.raises(NotPredicted, match=r"RX 9070 XT does not say.*--vram 16"):
+        budget_of(sample(vram_total_bytes=None))
+
+
+@pytest.mark.parametrize("taken", [None, sample(integrated=True)])
+def test_without_a_card_of_its_own_the_machine_s_memory_counts(taken: Sample | None) -> None:
+    budget = budget_of(taken)
+    assert (budget.name, budget.kind, budget.device) == ("host memory", "cpu", None)
+    assert budget.total_bytes == psutil.virtual_memory().total
+    assert 0 < budget.baseline_bytes < budget.total_bytes

@@ -1,0 +1,161 @@
+"""Finished runs correct the estimate, and say how far it may be off."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.config.project import shipped
+from core.config.recipe import Recipe
+from core.home import Home
+from core.queue.spec import InputFile, JobFile, TrainSpec
+from core.store.database import transaction
+from core.vram.budget import Budget
+from core.vram.calibration import Run, calibrate, calibration_of, measured, same_card, uncalibrated
+from core.vram.estimate import Step, estimate
+from tests.support.stored import add_job, fresh, path_to, step
+
+CARD = "AMD Radeon RX 9070 XT"
+
+
+def runs(*ratios: float) -> list[Run]:
+    """Runs whose peak was so many times the estimate, newest first."""
+    return [
+        Run(number, "Qwen3-4B", "lora", CARD, 10**10, round(ratio * 10**10), -number)
+        for number, ratio in enumerate(ratios)
+    ]
+
+
+def test_without_runs_the_estimate_stands_with_a_stated_error() -> None:
+    assert calibrate([]) == uncalibrated()
+    assert (uncalibrated().factor, uncalibrated().spread) == (1.0, 0.05)
+    assert uncalibrated("cpu").spread > uncalibrated("gpu").spread
+    assert "not calibrated" in uncalibrated().words
+
+
+@pytest.mark.parametrize(
+    ("ratios", "factor", "spread", "last_error"),
+    [
+        ((1.03,), 1.03, 0.05, None),
+        ((1.04, 1.02), 1.03, 0.05, 1.04 / 1.02 - 1),
+        ((0.90, 1.00, 1.00, 1.00), 1.00, 0.01, -0.10),
+        ((1.00, 1.00, 1.00, 1.00, 3.00), 1.00, 0.01, 0.0),  # one strange run moves neither
+        ((1.02, 0.98, 1.01, 0.99, 1.00), 1.00, 2 * 1.4826 * 0.01, 1.02 / 0.995 - 1),
+    ],
+)
+def test_the_factor_is_a_median_and_the_spread_robust(
+    ratios: tuple[float, ...], factor: float, spread: float, last_error: float | None
+) -> None:
+    calibration = calibrate(runs(*ratios))
+    assert calibration.runs == len(ratios)
+    assert calibration.factor == pytest.approx(factor)
+    assert calibration.spread == pytest.approx(spread)
+    assert calibration.last_error == (None if last_error is None else pytest.approx(last_error))
+
+
+def test_it_says_in_words_how_many_runs_and_how_wrong_the_last_was() -> None:
+    assert calibrate(runs(0.98, *[1.0] * 8)).words == "calibrated by 9 runs on this device, last error 2 %"
+    assert calibrate(runs(1.1)).words == "calibrated by 1 run on this device"
+
+
+@given(st.lists(st.floats(0.5, 2.0), min_size=1, max_size=20), st.floats(0.8, 1.25))
+def test_peaks_that_are_all_larger_by_a_factor_scale_the_factor_alone(ratios: list[float], by: float) -> None:
+    before, after = calibrate(runs(*ratios)), calibrate(runs(*(ratio * by for ratio in ratios)))
+    assert after.factor == pytest.approx(before.factor * by, rel=1e-6)
+    assert after.spread == pytest.approx(before.spread, rel=1e-3, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("torch_name", "driver_name", "same"),
+    [
+        ("AMD Radeon RX 9070 XT", "Navi 48 [Radeon RX 9070 XT]", True),
+        ("NVIDIA H200", "H200", True),
+        ("NVIDIA GeForce RTX 4090", "NVIDIA GeForce RTX 3090", False),
+        ("AMD Radeon RX 9070 XT", "AMD GPU 0x7550", True),  # libdrm's list of names is not installed
+        ("", "NVIDIA H200", True),
+    ],
+)
+def test_torch_and_driver_mean_the_same_card_by_other_words(torch_name: str, driver_name: str, same: bool) -> None:
+    assert same_card(torch_name, driver_name) is same
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[tuple[Home, sqlite3.Connection]]:
+    home, connection = fresh(tmp_path)
+    with contextlib.closing(connection):
+        yield home, connection
+
+
+def finished(store: tuple[Home, sqlite3.Connection], recipe: Recipe, **summary: Any) -> int:
+    """A training that is done, with its job file and what its result says."""
+    home, connection = store
+    project = shipped()
+    job_id = add_job(connection)
+    for state in path_to(connection, "done"):
+        step(connection, job_id, state)
+    home.run_dir(job_id).path.mkdir(parents=True)
+    nothing = InputFile(path="/x", sha256="0" * 64, source="/x")
+    JobFile(
+        id=job_id,
+        title="train",
+        project_id="p",
+        project_root="/p",
+        home=str(home.root),
+        artefacts="/a",
+        python="python",
+        author="tester",
+        submitted_at=1.0,
+        lane="card",
+        host_memory_bytes=0,
+        spec=TrainSpec(task=project.task("judge"), model=project.model("Qwen3-4B"), recipe=recipe, train=nothing),
+    ).save(home.run_dir(job_id))
+    document = {"summary": {"device": {"type": "cuda", "name": CARD}, **summary}}
+    with transaction(connection):
+        connection.execute("UPDATE jobs SET result = ? WHERE id = ?", [json.dumps(document), job_id])
+    return job_id
+
+
+def test_a_run_is_held_against_the_estimate_at_its_longest_example_and_the_recipe_it_ended_with(store) -> None:
+    home, connection = store
+    recipe = shipped().recipe("lora-bf16")
+    used = {**recipe.model_dump(mode="json"), "optimizer": "adamw-8bit"}
+    job_id = finished(store, recipe, peak_memory_bytes=9 * 10**9, longest_tokens=700, recipe_used=used)
+    (run,) = measured(connection, home, CARD)
+    ended = recipe.model_copy(update={"optimizer": "adamw-8bit", "max_length": 700})
+    assert run.predicted_bytes == estimate(shipped().model("Qwen3-4B"), Step.of(ended)).allocated_bytes
+    assert (run.job_id, run.model, run.method, run.peak_bytes) == (job_id, "Qwen3-4B", "lora", 9 * 10**9)
+
+
+def test_only_runs_on_the_device_that_say_their_length_and_whose_files_are_there_count(store) -> None:
+    home, connection = store
+    recipe = shipped().recipe("lora-bf16")
+    finished(store, recipe, peak_memory_bytes=9 * 10**9, longest_tokens=2048, device={"type": "cpu", "name": "x86_64"})
+    finished(
+        store, recipe, peak_memory_bytes=9 * 10**9, longest_tokens=2048, device={"type": "cuda", "name": "RTX 4090"}
+    )
+    finished(store, recipe, peak_memory_bytes=9 * 10**9)
+    gone = finished(store, recipe, peak_memory_bytes=9 * 10**9, longest_tokens=2048)
+    home.run_dir(gone).job_file.unlink()
+    counted = finished(store, recipe, peak_memory_bytes=9 * 10**9, longest_tokens=2048)
+    assert [run.job_id for run in measured(connection, home, CARD)] == [counted]
+    assert len(measured(connection, home, None)) == 2
+    assert len(measured(connection, home, None, "cpu")) == 1
+
+
+def test_a_named_card_is_calibrated_by_the_runs_of_this_machine(store) -> None:
+    home, connection = store
+    predicted = estimate(shipped().model("Qwen3-4B"), Step.of(shipped().recipe("lora-bf16"))).allocated_bytes
+    for ratio in (1.10, 1.12, 1.08):
+        peak = round(predicted * ratio)
+        finished(store, shipped().recipe("lora-bf16"), peak_memory_bytes=peak, longest_tokens=2048)
+    calibration = calibration_of(connection, home, Budget(2**34, 0, "--vram 16", "gpu"))
+    assert calibration.runs == 3
+    assert calibration.factor == pytest.approx(1.10, rel=1e-6)
