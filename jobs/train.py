@@ -72,7 +72,8 @@ def run(context: JobContext, spec: TrainSpec) -> None:
     from jobs.ordering import length
     from jobs.training import Training
 
-    with stepping_down(context, ladder, recipe, longest=max(length(item) for item in fits.fitted)):
+    longest = max(length(item) for item in fits.fitted)
+    with stepping_down(context, ladder, recipe, longest=longest):
         training = Training(
             context, spec, recipe, purpose, model, tokenizer, trained, held_out, device=device, dtype=dtype
         )
@@ -103,6 +104,8 @@ def run(context: JobContext, spec: TrainSpec) -> None:
         "predicted_bytes": None if ladder.rungs else _predicted_bytes(spec),
         **counts,
         **changes,
+        # The peak belongs to this length: a calibration of forecasts compares the two.
+        "longest_tokens": longest,
         "seconds": time.time() - started,
         **outcome.to_json(),
     }
