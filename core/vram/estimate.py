@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from core.config.model import ModelEntry, ModelShape
 from core.vram.activations import backward, kept, loss, recompute
-from core.vram.layers import linear_parameters, lora_parameters, require_shape, total_parameters
+from core.vram.layers import NotPredicted, linear_parameters, lora_parameters, require_shape, total_parameters
 from core.vram.step import Device, Step
 
 __all__ = ["Device", "Estimate", "Step", "estimate"]
@@ -39,9 +39,11 @@ class Estimate:
 
 
 def estimate(model: ModelEntry, step: Step) -> Estimate:
-    """The peak of a training step. Raises `NotPredicted` for a model whose shape or layers are not known."""
+    """The peak of a training step. Raises `NotPredicted` for a model whose shape is not known and for layers not modelled."""
     shape = require_shape(model)
-    parameters = lora_parameters(shape, step.targets, step.rank, dora=step.dora)
+    if step.dora:
+        raise NotPredicted("DoRA computes with PEFT's own layers, which make whole weights on the way")
+    parameters = lora_parameters(shape, step.targets, step.rank)
     lora = parameters * (2 if step.lora_dtype == "bf16" else 4)
     checkpoints, activations = stored(shape, step)
     name, moment = largest(shape, step)

@@ -63,10 +63,10 @@ def targeted(shape: ModelShape, targets: Iterable[str]) -> dict[str, tuple[int, 
     return found
 
 
-def lora_parameters(shape: ModelShape, targets: Iterable[str], rank: int, *, dora: bool = False) -> int:
-    """Trainable parameters: rank · (in + out) for each target of each layer; DoRA adds one magnitude an output."""
+def lora_parameters(shape: ModelShape, targets: Iterable[str], rank: int) -> int:
+    """Trainable parameters: rank · (in + out) for each target of each layer."""
     sizes = targeted(shape, targets).values()
-    return shape.layers * sum(rank * (inputs + outputs) + (outputs if dora else 0) for inputs, outputs in sizes)
+    return shape.layers * sum(rank * (inputs + outputs) for inputs, outputs in sizes)
 
 
 def rank_ceiling(model: ModelEntry) -> int:
