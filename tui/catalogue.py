@@ -55,6 +55,9 @@ class Catalogue:
     recipes: tuple[Choice, ...] = ()
     lessons: Mapping[str, Lesson] = field(default_factory=dict)
     recipe_objects: Mapping[str, Recipe] = field(default_factory=dict)
+    model_objects: Mapping[str, ModelEntry] = field(default_factory=dict)
+    thinking: Mapping[str, str] = field(default_factory=dict)
+    """By task: `on` or `off`."""
 
     def check(self, recipe: str, written: Mapping[str, str]) -> tuple[dict[str, str], dict[str, Any]]:
         """(problems by key, the values that differ from the recipe's) of what is written in the fields."""
@@ -91,18 +94,21 @@ class Catalogue:
 
 def read_catalogue(home: Home, project: Project) -> Catalogue:
     """Read all names; raises only when the project itself cannot be read."""
+    from core.vram.onfile import with_shape
+
     lessons: dict[str, Lesson] = {}
     recipes: dict[str, Recipe] = {}
-    parameters: dict[str, int | None] = {}
+    models: dict[str, ModelEntry] = {}
+    thinking: dict[str, str] = {}
 
     def about_task(name: str) -> str:
         task = project.task(name)
+        thinking[name] = task.thinking
         return task_note(project, task, lessons)
 
     def about_model(name: str) -> str:
-        model = project.model(name)
-        parameters[name] = model.parameters
-        return model_note(home, model)
+        models[name] = with_shape(home, project.model(name))
+        return model_note(home, models[name])
 
     def about_recipe(name: str) -> str:
         recipes[name] = project.recipe(name)
@@ -112,14 +118,21 @@ def read_catalogue(home: Home, project: Project) -> Catalogue:
         found = []
         for name in names:
             try:
-                found.append(Choice(name, about(name), parameters=parameters.get(name)))
+                note = about(name)
+                found.append(Choice(name, note, parameters=models[name].parameters if name in models else None))
             except (BakehouseError, OSError) as error:
                 found.append(Choice(name, problem=str(error)))
         return tuple(found)
 
-    tasks = choices(project.task_names(), about_task)
-    models = choices(project.model_names(), about_model)
-    return Catalogue(tasks, models, choices(project.recipe_names(), about_recipe), lessons, recipes)
+    return Catalogue(
+        choices(project.task_names(), about_task),
+        choices(project.model_names(), about_model),
+        choices(project.recipe_names(), about_recipe),
+        lessons,
+        recipes,
+        models,
+        thinking,
+    )
 
 
 def task_note(project: Project, task: Task, lessons: dict[str, Lesson]) -> str:
@@ -148,7 +161,7 @@ def task_note(project: Project, task: Task, lessons: dict[str, Lesson]) -> str:
             where = f"{path.name}:{leaks[0].line}"
             raise GateError(f"golden input {leaks[0].golden_id} stands in the training data ({where})", code="leak")
         parts.append("no leak")
-    return f"{', '.join(parts)}; thinking {task.thinking}"
+    return ", ".join(parts)
 
 
 def model_note(home: Home, model: ModelEntry) -> str:

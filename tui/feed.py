@@ -17,7 +17,8 @@ from core.files import read_json
 from core.gpu.ring import TelemetryRing
 from core.home import Home
 from core.store.database import open_database, runner_lives
-from core.store.jobs import ACTIVE, JobRow, count_states, list_jobs, queue_state
+from core.store.jobs import ACTIVE, QUEUED, JobRow, count_states, list_jobs, queue_state
+from tui.forecasts import Forecasts
 from tui.jobfiles import JobFiles
 from tui.slow import SlowReader
 from tui.snapshot import Detail, Slot, Snapshot
@@ -44,6 +45,7 @@ class Feed(threading.Thread):
         self._files: JobFiles | None = None
         self._connection: sqlite3.Connection | None = None
         self._version: tuple[int, int] | None = None
+        self._forecasts = Forecasts(home)
         self._ring = TelemetryRing(home.telemetry)
         self._runner_looked = 0.0
         self._wake = threading.Event()
@@ -118,6 +120,7 @@ class Feed(threading.Thread):
             snapshot,
             slot=self._slot(snapshot.jobs, snapshot.slot),
             detail=self._detail(snapshot),
+            ladders=self._forecasts.ladders(snapshot.jobs),
             project=slow.project,
             tasks=slow.tasks,
             boards=slow.boards,
@@ -135,12 +138,14 @@ class Feed(threading.Thread):
     def _slot(self, jobs: tuple[JobRow, ...], former: Slot) -> Slot:
         """Who holds the card, by what the runner wrote: the lock itself is not touched from here."""
         holder = next((job for job in jobs if job.lane == "card" and job.state in ACTIVE), None)
+        behind = next((job for job in jobs if job.lane == "card" and job.state in QUEUED and not job.held), None)
+        own, following = self._forecasts.of(holder), self._forecasts.of(behind)
         if holder is None:
             elsewhere = any(job.lane == "card" and ": held by job " in job.reason for job in jobs)
-            return Slot(held=elsewhere, elsewhere=elsewhere)
-        if former.job_id == holder.id and former.since is not None:
-            return former
-        return Slot(held=True, job_id=holder.id, since=attempt_start(self.home, holder))
+            return Slot(held=elsewhere, elsewhere=elsewhere, next_forecast=following)
+        known = former.since if former.job_id == holder.id else None
+        since = known if known is not None else attempt_start(self.home, holder)
+        return Slot(held=True, job_id=holder.id, since=since, forecast=own, next_forecast=following)
 
 
 def attempt_start(home: Home, job: JobRow) -> float | None:

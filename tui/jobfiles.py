@@ -15,6 +15,7 @@ from core.events import EventReader
 from core.files import read_lines
 from core.home import Home
 from core.store.jobs import JobRow
+from tui.forecasts import RunForecast, Rung, read_rung, run_forecast
 from tui.snapshot import Detail, Share
 from tui.words import plural, safe
 
@@ -99,6 +100,11 @@ class JobFiles:
         self.newest: dict[str, Any] = {}
         self.phase = ""
         self.resumed_from: int | None = None
+        self.checkpoint: int | None = None
+        self.peak_bytes: int | None = None
+        self.forecast: RunForecast | None = None
+        self.rungs: list[Rung] = []
+        self.started_again = False
         self.answers_offset = 0
         self.answers: dict[str, list[float]] = {}
         self.inputs: int | None = None
@@ -126,6 +132,10 @@ class JobFiles:
         except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
             # Not written yet, or by another version: the headline stays empty, everything else still shows.
             return False
+        try:
+            self.forecast = run_forecast(spec)
+        except (KeyError, TypeError):
+            self.forecast = None  # of another version
         self.spec = spec
         return True
 
@@ -149,17 +159,30 @@ class JobFiles:
         return changed
 
     def _take(self, attempt: int, event: dict[str, Any]) -> None:
-        """One event. A later attempt's step replaces the earlier one's of the same number."""
+        """One event. What is trained again, in a later attempt or after a step of the ladder, replaces what was."""
         kind, step = event["kind"], event.get("step")
         if kind == "step" and isinstance(step, int):
-            if attempt > 1 and self.newest.get("attempt") != attempt:
-                self.resumed_from = step - 1
+            before = self.newest.get("step")
+            if before is not None and (self.newest.get("attempt") != attempt or step <= before or self.started_again):
+                self.resumed_from = step - 1 or None
                 self.losses = {number: loss for number, loss in self.losses.items() if number < step}
+                self.evals = {number: loss for number, loss in self.evals.items() if number < step}
+            self.started_again = False
+            self.peak_bytes = max(self.peak_bytes or 0, event.get("peak_memory_bytes") or 0) or None
             self.newest = {**event, "attempt": attempt}
             if isinstance(event.get("loss"), int | float):
                 self.losses[step] = event["loss"]
         elif kind == "eval" and isinstance(step, int) and isinstance(event.get("loss"), int | float):
             self.evals[step] = event["loss"]
+        elif kind == "checkpoint" and isinstance(step, int):
+            self.checkpoint = step
+        elif kind == "ladder":
+            try:
+                self.rungs.append(read_rung(event, attempt))
+            except (KeyError, TypeError, ValueError):
+                return  # of another version
+            # What it took before was another recipe's.
+            self.started_again, self.peak_bytes = True, None
         elif kind == "phase":
             self.phase = str(event.get("name") or "")
 
@@ -185,9 +208,12 @@ class JobFiles:
             step=newest.get("step"),
             total_steps=newest.get("total"),
             tokens_per_second=newest.get("tokens_per_second"),
-            peak_memory_bytes=newest.get("peak_memory_bytes"),
+            peak_memory_bytes=self.peak_bytes,
             phase=safe(self.phase),
             resumed_from=self.resumed_from,
+            checkpoint=self.checkpoint,
+            forecast=self.forecast,
+            ladder=tuple(self.rungs),
             shares=self._shares(),
         )
 

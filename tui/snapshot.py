@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from core.gpu.reading import Sample
 from core.store.jobs import ACTIVE, ENDED, QUEUED, JobRow, QueueState
+from tui.forecasts import RunForecast, Rung
 
 STALE_SECONDS = 5.0
 
@@ -99,6 +100,10 @@ class Detail:
     peak_memory_bytes: int | None = None
     phase: str = ""
     resumed_from: int | None = None
+    checkpoint: int | None = None
+    """The step of the newest checkpoint: where another attempt goes on."""
+    forecast: RunForecast | None = None
+    ladder: tuple[Rung, ...] = ()
     shares: tuple[Share, ...] = ()
 
 
@@ -120,6 +125,9 @@ class Slot:
     since: float | None = None
     elsewhere: bool = False
     """Held by a job of another home."""
+    forecast: RunForecast | None = None
+    next_forecast: RunForecast | None = None
+    """Of the training that is to take the card next."""
 
 
 GOES_ON = QueueState(False, "", "")
@@ -141,6 +149,8 @@ class Snapshot:
     tasks: tuple[TaskLine, ...] | None = None
     boards: tuple[Board, ...] | None = None
     detail: Detail | None = None
+    ladders: dict[int, int] = field(default_factory=dict)
+    """By job: how many steps of the ladder a training has taken, of those that took any."""
     problem: str | None = None
     """Why the feed could not read the home."""
     problems: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ from typing import Any
 
 from core.gpu.reading import DeviceReading, HostReading, ProcessReading, Sample
 from core.store.jobs import JobRow, Progress, QueueState
+from tui.forecasts import RunForecast, Rung
 from tui.snapshot import Board, Candidate, CheckMarks, Detail, Slot, Snapshot, TaskLine
 
 NOW = float(calendar.timegm((2025, 11, 25, 14, 37, 12)))  # the tests run in UTC
@@ -58,7 +59,7 @@ def jobs() -> tuple[JobRow, ...]:
         warnings=1,
         time=NOW,
     )
-    memory = "out of memory at length 1536, after 3 steps of the ladder"
+    memory = "out of memory at length 1536"
     return (
         job(42, "running", "train judge · Qwen3-4B", progress=training),
         job(43, "waiting", "merge judge · Qwen3-4B", reason="after 42"),
@@ -188,6 +189,36 @@ LOG = (
 )
 
 
+def forecast() -> RunForecast:
+    """Of the running training: 4B in bf16 at rank 32."""
+    components = {
+        "weights": 8_045_000_000,
+        "lora": 264_000_000,
+        "gradients": 264_000_000,
+        "optimizer": 528_000_000,
+        "checkpoints": 1_500_000_000,
+        "recompute": 900_000_000,
+    }
+    return RunForecast(
+        allocated_bytes=11_700_000_000,
+        plus_minus_bytes=200_000_000,
+        device_bytes=12_284_000_000,
+        limit_bytes=15_682_000_000,
+        budget="RX 9070 XT",
+        components=tuple(components.items()),
+        calibrated_by=9,
+    )
+
+
+def rungs() -> tuple[Rung, ...]:
+    """Two steps of the ladder, the second after ten steps of training."""
+    short = "CUDA out of memory. Tried to allocate 1.16 GiB"
+    return (
+        Rung(1, NOW - 2000, 1, (("batch_size", 2, 1), ("accumulation", 4, 8)), short, None),
+        Rung(2, NOW - 1700, 1, (("activation_checkpointing", False, True),), short, 10),
+    )
+
+
 def detail() -> Detail:
     chance = random.Random(5)
     losses = tuple((step, 3.2 * math.exp(-step / 80) + 0.38 + chance.gauss(0, 0.02)) for step in range(1, 553))
@@ -201,6 +232,8 @@ def detail() -> Detail:
         total_steps=945,
         tokens_per_second=2310,
         peak_memory_bytes=11_400_000_000,
+        checkpoint=550,
+        forecast=forecast(),
     )
 
 
@@ -216,7 +249,8 @@ def scene(with_card: bool = True, **changes: Any) -> Snapshot:
         "queue": QueueState(False, "", ""),
         "runner_alive": True,
         "samples": samples(with_card),
-        "slot": Slot(True, 42, NOW - 2100),
+        "slot": Slot(True, 42, NOW - 2100, forecast=forecast()),
+        "ladders": {39: 3},
         "tasks": tuple(TaskLine(name, "vault") for name in tasks),
         "boards": boards(),
         "detail": detail(),

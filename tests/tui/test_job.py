@@ -15,7 +15,7 @@ def write_log(tmp_path: Path, rows: int) -> Path:
     attempt.mkdir(parents=True)
     log = attempt / "log.txt"
     log.write_text("".join(f"row {number}\n" for number in range(1, rows + 1)))
-    (attempt / "events.jsonl").write_text('{"seq":1,"kind":"phase","name":"loading"}\n')
+    (attempt / "events.jsonl").write_text('{"seq":1,"time":5.0,"kind":"phase","name":"loading"}\n')
     (tmp_path / "home/runs/42/job.yaml").write_text("id: 42\ntitle: train judge\n")
     return log
 
@@ -49,8 +49,8 @@ async def test_the_log_is_followed_and_scrolled(console: Opened, tmp_path: Path)
 async def test_the_other_files_are_a_tab_away(console: Opened, tmp_path: Path) -> None:
     write_log(tmp_path, 3)
     async with console() as pilot:
-        await pilot.press("enter", "tab")
-        assert '"name":"loading"' in text_of(pilot, "#file")
+        await pilot.press("enter", "tab", "tab", "tab")
+        assert "00:00:05 phase      loading" in text_of(pilot, "#file")
         await pilot.press("tab")
         assert "title: train judge" in text_of(pilot, "#file")
         await pilot.press("tab")

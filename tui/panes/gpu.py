@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 
 from core.gpu.reading import DeviceReading, Sample
 from core.store.jobs import JobRow
+from tui.forecasts import RunForecast
 from tui.lines import Line, side_by_side
 from tui.snapshot import Snapshot
 from tui.widgets.bars import sparkline, stacked_bar
 from tui.widgets.pane import Pane
-from tui.words import clock, duration, gigabytes, percent, safe
+from tui.words import clock, duration, gigabytes, percent, plural, safe
 
 HISTORY_SECONDS = 600
 HOT_C = 85.0
@@ -68,6 +69,43 @@ def host_rows(sample: Sample, job: JobRow | None, width: int) -> list[Line]:
     if job is not None and job.progress and job.progress.peak_memory_bytes:
         parts.insert(0, (f"job {job.id} at most {gigabytes(job.progress.peak_memory_bytes)}", "busy"))
     return [Line("memory ").extend(bar).add(figures), Line("       ").extend(side_by_side(parts, width=width - 7))]
+
+
+def forecast_row(snapshot: Snapshot, indent: int, width: int) -> list[Line]:
+    """What the running job was expected to take against what it took so far, and what the next one will."""
+    slot = snapshot.slot
+    job = snapshot.job(slot.job_id)
+    peak = job.progress.peak_memory_bytes if job is not None and job.progress else None
+    steps = snapshot.ladders.get(slot.job_id or 0, 0)
+    following = slot.next_forecast
+    parts: list[Line] = []
+    if slot.forecast is not None and job is not None:
+        parts = forecast_parts(slot.forecast, peak, steps, width - indent)
+    if following is not None and following.known:
+        fits = following.device_bytes <= following.limit_bytes
+        said = f"next job {following.device_bytes / 1e9:.1f}{'' if fits else ', does not fit'}"
+        parts.append(Line(said, "dim" if fits else "bad"))
+    return [Line(" " * indent).extend(side_by_side(parts, width=width - indent))] if parts else []
+
+
+def forecast_parts(forecast: RunForecast, peak: int | None, ladder: int, room: int) -> list[Line]:
+    """`forecast for this run 11.7 ± 0.2, measured peak so far 11.4`; shorter words where there is no room."""
+    if not forecast.known:
+        measured = Line(f"measured peak so far {gigabytes(peak)}", "text") if peak else Line()
+        return [Line("not predicted: measured as it runs", "dim"), measured]
+    # Both are what torch has allocated (on a CPU the resident size): the context and the reserve are in neither.
+    low, high = (forecast.allocated_bytes + sign * forecast.plus_minus_bytes for sign in (-1, 1))
+    figure = f"{forecast.allocated_bytes / 1e9:.1f} ± {max(0.1, forecast.plus_minus_bytes / 1e9):.1f}"
+    if ladder:
+        said = [Line(f"{plural(ladder, 'step')} of the ladder since the forecast {figure}", "warn")]
+        return [*said, Line(f"peak {peak / 1e9:.1f}")] if peak else said
+    if not peak:
+        return [Line(f"forecast for this run {figure}", "dim")]
+    role = "warn" if peak > high else "text" if peak >= low else "dim"
+    long = Line(f"forecast for this run {figure}, ", "dim").add(f"measured peak so far {peak / 1e9:.1f}", role)
+    if long.width <= room:
+        return [long]
+    return [Line(f"forecast {figure}, ", "dim").add(f"measured peak so far {peak / 1e9:.1f}", role)]
 
 
 def by_time(samples: Sequence[Sample], value: Callable[[Sample], float | None], columns: int) -> list[float | None]:
@@ -185,12 +223,19 @@ class GpuPane(Pane):
             rows = [Line("no reading yet: the runner takes one a second", "dim").cut(width)]
             return [*rows, Line(), *slot_rows(snapshot, False, width)[:1]]
         device = card(sample)
-        rows = memory_rows(sample, device, width) if device else host_rows(sample, snapshot.running, width)
-        rows += [Line(), *history_rows(snapshot.samples, width, device is not None)]
-        if height >= 9:
-            rows.append(Line())
-        rows += slot_rows(snapshot, device is not None, width)
-        return rows + self._remarks(sample, width)[: max(0, height - len(rows))]
+        memory = memory_rows(sample, device, width) if device else host_rows(sample, snapshot.running, width)
+        memory += forecast_row(snapshot, 5 if device else 7, width)
+        history = history_rows(snapshot.samples, width, device is not None)
+        slot = slot_rows(snapshot, device is not None, width)
+        remarks = self._remarks(sample, width)
+        # What is wrong comes before what only spaces or repeats.
+        spare = height - sum(map(len, (memory, history, slot, remarks)))
+        if spare < 0:
+            slot = slot[: max(1, len(slot) + spare)]
+            spare = height - sum(map(len, (memory, history, slot, remarks)))
+        upper, lower = [Line()] * (spare >= 1), [Line()] * (spare >= 2)
+        rows = [*memory, *upper, *history, *lower, *slot]
+        return rows + remarks[: max(0, height - len(rows))]
 
     def _remarks(self, sample: Sample, width: int) -> list[Line]:
         found = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from textual import events
 from textual.message import Message
 
@@ -90,14 +92,29 @@ def job_line(job: JobRow, width: int, places: tuple[int, int], now: float, mark:
     return line.extend(state(job, width - middle, now))
 
 
-def continued(shown: list[tuple[JobRow, Line]], spare: int, width: int) -> dict[int, list[str]]:
-    """Rows below those whose reason was cut off, as far as there is room: first what went wrong, then the rest."""
+def ladder_words(steps: int) -> str:
+    """`after 2 steps of the ladder`; empty without any."""
+    return f"after {plural(steps, 'step')} of the ladder" if steps else ""
+
+
+def continued(
+    shown: list[tuple[JobRow, Line]], spare: int, width: int, ladders: Mapping[int, int]
+) -> dict[int, list[str]]:
+    """Rows below those whose reason was cut off or that went down the ladder, as far as there is room: first what went
+    wrong, then the rest."""
     more: dict[int, list[str]] = {}
     for job, line in sorted(shown, key=lambda pair: pair[0].state not in RETRYABLE - {"cancelled"}):
+        if spare < 1:
+            break
+        reason, ladder = outcome(job), ladder_words(ladders.get(job.id, 0))
+        if "of the ladder" in reason:
+            ladder = ""
         # What a job came to is said in full by its own strip: only a reason for waiting or failing is worth further rows.
-        if spare > 0 and job.state not in ACTIVE | {"done"} and line.plain.endswith("…"):
-            more[job.id] = rest_of(outcome(job), line.plain, width)[:spare]
-            spare -= len(more[job.id])
+        if job.state not in ACTIVE | {"done"} and line.plain.endswith("…"):
+            more[job.id] = rest_of(f"{reason}, {ladder}" if ladder else reason, line.plain, width)[:spare]
+        elif ladder:
+            more[job.id] = [ladder]
+        spare -= len(more.get(job.id, ()))
     return more
 
 
@@ -223,7 +240,7 @@ class QueuePane(Pane):
             (job, job_line(job, width, places, self.snapshot.time, mark if job.id == self.selected_id else ""))
             for job in seen
         ]
-        more = continued(shown, room - len(jobs), width - start - 4)
+        more = continued(shown, room - len(jobs), width - start - 4, self.snapshot.ladders)
         lines, self.row_ids = [head], [None]
         for job, line in shown:
             rest = more.get(job.id, [])

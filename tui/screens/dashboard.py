@@ -55,6 +55,16 @@ class Dashboard(JobKeys, CommandScreen):
         command("G", "bottom", "Last row", "G,end", "move(1000000)", rank=0, palette=False),
         command("page down", "page", "A page down", "pagedown,ctrl+f", "move(10)", rank=0, palette=False),
         command("page up", "page", "A page up", "pageup,ctrl+b", "move(-10)", rank=0, palette=False),
+        command(
+            "v",
+            "memory",
+            "The selected job's memory or its log, in the strip",
+            "v",
+            "view",
+            lambda screen: screen.trains,
+            rank=5,
+        ),
+        command("p", "plan", "Plan: which models can be trained in how much memory", "p", "plan", rank=4),
         command("n", "new run", "New training run", "n", "new_run", rank=2, short="new"),
         command("d", "demo", "Start the demo", "d", "demo", lambda screen: screen.fresh, rank=5),
         command(
@@ -220,6 +230,11 @@ class Dashboard(JobKeys, CommandScreen):
         return self.composed and bool(self.queue.filter)
 
     @property
+    def trains(self) -> bool:
+        """The selected job is a training: its memory can be looked at."""
+        return self.job is not None and self.job.kind == "train"
+
+    @property
     def fresh(self) -> bool:
         """No demo is on its way."""
         return not any(job.task == "judge" and job.state in ACTIVE for job in self.snapshot.jobs)
@@ -375,6 +390,14 @@ class Dashboard(JobKeys, CommandScreen):
         self.query_one("#filter", Input).value = ""
         self.queue.set_filter("")
         self._close_filter()
+
+    def action_view(self) -> None:
+        self.query_one(DetailStrip).turn()
+
+    def action_plan(self) -> None:
+        from tui.screens.plan import PlanScreen
+
+        self.app.push_screen(PlanScreen())
 
     def action_palette(self) -> None:
         self.app.action_command_palette()

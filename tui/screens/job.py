@@ -7,7 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal
@@ -15,15 +15,20 @@ from textual.message import Message
 
 from core.errors import BakehouseError
 from core.store.jobs import ACTIVE, JobRow, Transition
+from tui import actions
 from tui.commands import Command, CommandScreen, bindings, command
+from tui.eventwords import event_row
 from tui.lines import Line, side_by_side, wrapped
-from tui.panes.queue import outcome, sign, state
+from tui.panes.queue import ladder_words, outcome, sign, state
+from tui.screens.jobkeys import JobKeys
 from tui.snapshot import EMPTY, Snapshot
 from tui.widgets.canvas import Canvas
+from tui.widgets.chart import loss_chart
 from tui.widgets.detail import facts, log_role
 from tui.widgets.fileview import FileView
 from tui.widgets.header import Clock, Header
 from tui.widgets.keyline import KeyLine
+from tui.widgets.memview import RowsView, memory_rows
 from tui.widgets.pane import framed
 from tui.words import safe, when
 
@@ -56,6 +61,8 @@ class JobFacts(Canvas):
         parts = facts(job, detail)
         if detail and detail.headline:
             parts.insert(0, (safe(detail.headline), "text"))
+        if ladder := ladder_words(self.snapshot.ladders.get(job.id, 0)):
+            parts.append((ladder, "warn"))
         rows.append(side_by_side(parts, width=inner))
         if job.state not in ACTIVE and len(outcome(job)) > inner - 22:
             rows += [Line(row, "dim") for row in list(wrapped(outcome(job), inner))[:3]]
@@ -69,7 +76,23 @@ class JobFacts(Canvas):
         return framed(rows, width, height, title, Line(f"submitted {when(job.submitted_at, now)}", "dim"), "frame")
 
 
-class JobScreen(CommandScreen):
+def log_row(text: str) -> tuple[str, str]:
+    return text, log_role(text)
+
+
+def plain_row(text: str) -> tuple[str, str]:
+    return text, "text"
+
+
+def on_job(test: Callable[[JobRow | None], bool]) -> Callable[[Any], bool]:
+    """A condition about the job that is shown, for `Command.when`."""
+    return lambda screen: test(screen.job)
+
+
+TABS = ("Log", "Loss", "Memory", "Events", "Config", "Manifest")
+
+
+class JobScreen(JobKeys, CommandScreen):
     heading = "Job"
     commands: ClassVar[tuple[Command, ...]] = (
         command("j ↓", "down", "A row down", "j,down", "scroll(1)", rank=0, palette=False),
@@ -80,8 +103,21 @@ class JobScreen(CommandScreen):
         command("G", "end, follow", "The last row, and follow what is written", "G,end", "go(True)", rank=1),
         command("←→", "sideways", "Move long lines sideways", "right", "sideways(20)", rank=0, palette=False),
         command("←", "back", "Move long lines back", "left", "sideways(-20)", rank=0, palette=False),
-        command("tab", "next file", "The next file: log, events, config, manifest", "tab", "turn(1)", rank=1),
-        command("shift+tab", "file before", "The file before", "shift+tab", "turn(-1)", rank=0, palette=False),
+        command(
+            "tab", "next tab", "The next tab: log, loss, memory, events, config, manifest", "tab", "turn(1)", rank=1
+        ),
+        command("shift+tab", "tab before", "The tab before", "shift+tab", "turn(-1)", rank=0, palette=False),
+        command(
+            "m", "memory", "Memory: forecast, measured peak, the steps of the ladder", "m", "tab('Memory')", rank=2
+        ),
+        command("x", "cancel", "Cancel the job", "x", "cancel", on_job(actions.can_cancel), rank=3),
+        command(
+            "h", "hold", "Hold the job; a running one stops at a checkpoint", "h", "hold", on_job(actions.can_hold)
+        ),
+        command("l", "release", "Release the held job", "l", "release", on_job(actions.can_release), rank=1),
+        command(
+            "r", "retry", "Retry the job, from its last checkpoint", "r", "retry", on_job(actions.can_retry), rank=1
+        ),
         command("esc", "back", "Back to the dashboard", "escape,q,enter", "app.pop_screen", rank=1),
         command(":", "commands", "Find a command by its name", "colon", "palette", palette=False),
         command("?", "help", "Show the keys that work here", "question_mark", "help", rank=1),
@@ -99,7 +135,8 @@ class JobScreen(CommandScreen):
     def __init__(self, job_id: int) -> None:
         super().__init__()
         self.job_id = job_id
-        self.index = 0
+        self.snapshot: Snapshot = EMPTY
+        self.tab = TABS[0]
         self.attempt = 0
         self.seen_state = ""
 
@@ -109,29 +146,33 @@ class JobScreen(CommandScreen):
             yield Clock()
         yield JobFacts()
         yield FileView()
+        yield RowsView(id="rows")
         yield KeyLine(self.keys)
 
     @property
-    def files(self) -> list[tuple[str, Path, Callable[[str], str], bool]]:
+    def job(self) -> JobRow | None:
+        return self.snapshot.job(self.job_id)
+
+    @property
+    def files(self) -> dict[str, tuple[Path, Callable[[str], tuple[str, str]], bool]]:
+        """Of the tabs that show a file: where it is, how its rows are read, whether it is followed."""
         run = self.app.home.run_dir(self.job_id)
         attempt = run.attempt(max(1, self.attempt))
-
-        def plain(_: str) -> str:
-            return "text"
-
-        return [
-            ("Log", attempt.log, log_role, True),
-            ("Events", attempt.events, plain, True),
-            ("Config", run.job_file, plain, False),
-            ("Manifest", attempt.manifest, plain, False),
-        ]
+        return {
+            "Log": (attempt.log, log_row, True),
+            "Events": (attempt.events, event_row, True),
+            "Config": (run.job_file, plain_row, False),
+            "Manifest": (attempt.manifest, plain_row, False),
+        }
 
     def on_mount(self) -> None:
-        self.show(self.app.snapshot)
+        self.query_one(RowsView).display = False
         self.query_one(FileView).focus()
+        self.show(self.app.snapshot)
 
     def show(self, snapshot: Snapshot) -> None:
-        job = snapshot.job(self.job_id)
+        self.snapshot = snapshot
+        job = self.job
         self.query_one(Header).show(snapshot)
         self.query_one(Clock).show(snapshot.time, seconds=not self.app.low_bandwidth)
         shown = self.query_one(JobFacts)
@@ -144,14 +185,46 @@ class JobScreen(CommandScreen):
             if fresh:
                 self._open()
         self.query_one(FileView).paint()
+        self._paint_rows()
         self.query_one(KeyLine).paint()
 
-    def _open(self) -> None:
-        _, path, role, follow = self.files[self.index]
+    @property
+    def title_line(self) -> Line:
         title = Line()
-        for index, (other, *_) in enumerate(self.files):
-            title.add(f" {other} ", "chosen bold" if index == self.index else "dim")
-        self.query_one(FileView).open(path, title, role, follow=follow)
+        for name in TABS:
+            title.add(f" {name} ", "chosen bold" if name == self.tab else "dim")
+        return title
+
+    @property
+    def view(self) -> FileView | RowsView:
+        """What the present tab is shown by."""
+        return self.query_one(FileView) if self.tab in self.files else self.query_one(RowsView)
+
+    def _open(self) -> None:
+        for widget in (self.query_one(FileView), self.query_one(RowsView)):
+            widget.display = widget is self.view
+        self.view.focus()
+        if self.tab in self.files:
+            path, spoken, follow = self.files[self.tab]
+            self.query_one(FileView).open(path, self.title_line, spoken, follow=follow)
+        else:
+            self.query_one(RowsView).top = 0
+            self.call_after_refresh(self._paint_rows)
+
+    def _paint_rows(self) -> None:
+        """The tabs that are no file."""
+        view, job = self.query_one(RowsView), self.job
+        if job is None or self.tab in self.files:
+            return
+        detail = self.snapshot.detail
+        detail = detail if detail is not None and detail.job_id == job.id else None
+        width, height = view.size.width - 4, view.size.height - 2
+        if self.tab == "Memory":
+            view.say(memory_rows(job, detail, width), self.title_line)
+            return
+        right = f"step {detail.step:,}" if detail and detail.step is not None else ""
+        losses, evals = (detail.losses, detail.evals) if detail else ((), ())
+        view.say(loss_chart(losses, evals, width, height, right), self.title_line)
 
     def _read_history(self) -> None:
         """In a thread: the database may be busy."""
@@ -176,18 +249,20 @@ class JobScreen(CommandScreen):
         shown.paint()
 
     def action_turn(self, step: int) -> None:
-        self.index = (self.index + step) % len(self.files)
+        self.action_tab(TABS[(TABS.index(self.tab) + step) % len(TABS)])
+
+    def action_tab(self, name: str) -> None:
+        self.tab = name
         self._open()
 
     def action_scroll(self, step: int) -> None:
-        self.query_one(FileView).scroll_rows(step)
+        self.view.scroll_rows(step)
 
     def action_page(self, step: int) -> None:
-        view = self.query_one(FileView)
-        view.scroll_rows(step * max(1, view.size.height - 3))
+        self.view.scroll_rows(step * max(1, self.view.size.height - 3))
 
     def action_go(self, end: bool) -> None:
-        self.query_one(FileView).go(end)
+        self.view.go(end)
 
     def action_sideways(self, step: int) -> None:
         self.query_one(FileView).sideways(step)

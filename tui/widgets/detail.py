@@ -13,6 +13,7 @@ from tui.snapshot import EMPTY, Detail, Snapshot
 from tui.widgets.bars import progress_bar, resample, sparkline
 from tui.widgets.canvas import Canvas
 from tui.widgets.chart import loss_chart
+from tui.widgets.memview import memory_rows
 from tui.widgets.pane import framed
 from tui.words import duration, figure, gigabytes, percent, plural, safe
 
@@ -44,11 +45,24 @@ def facts(job: JobRow, detail: Detail | None) -> list[tuple[str, str]]:
         parts.append((f"{duration(progress.eta_seconds)} left", "dim"))
     elif job.started_at and job.ended_at and job.ended_at >= job.started_at:
         parts.append((f"took {duration(job.ended_at - job.started_at)}", "dim"))
-    if detail and detail.resumed_from is not None:
+    ahead = resumes_from(job, detail)
+    if ahead is not None and job.state not in ACTIVE:
+        parts.append((f"resumes from step {ahead:,}", "text"))
+    elif detail and detail.resumed_from is not None:
         parts.append((f"resumed from step {detail.resumed_from:,}", "dim"))
+    if job.state in ACTIVE and ahead is not None:
+        parts.append((f"checkpoint {ahead:,}", "dim"))
     if job.attempt > 1:
         parts.append((f"attempt {job.attempt}", "dim"))
     return parts
+
+
+def resumes_from(job: JobRow, detail: Detail | None) -> int | None:
+    """The checkpoint that another attempt of a training goes on from; None when it is done, or has none."""
+    if job.kind != "train" or job.state == "done":
+        return None
+    found = detail.checkpoint if detail else None
+    return found or (job.progress.checkpoint_step if job.progress else None)
 
 
 def shares(detail: Detail, width: int) -> list[Line]:
@@ -86,6 +100,12 @@ class DetailStrip(Canvas):
         super().__init__(id="detail")
         self.snapshot: Snapshot = EMPTY
         self.job_id: int | None = None
+        self.memory = False
+        """The memory of the job is shown instead of its log."""
+
+    def turn(self) -> None:
+        self.memory = not self.memory
+        self.paint()
 
     def show(self, snapshot: Snapshot, job_id: int | None) -> None:
         self.snapshot, self.job_id = snapshot, job_id
@@ -99,6 +119,10 @@ class DetailStrip(Canvas):
         if job is None:
             text = "the log of the selected job" if self.snapshot.ready else ""
             return framed([Line(text, "dim")], width, height, Line("Log", "bold"), Line(), "frame")
+        if self.memory and job.kind == "train":
+            rows = memory_rows(job, detail, width - 4)
+            title = Line(f"{job.id} ", "bold").add("Log ", "dim").add("Memory", "bold")
+            return framed(rows, width, height, title, Line("v back to the log", "dim"), "frame")
         if height <= 8 or width < 90:
             return self._small(job, detail, width, height)
         return self._large(job, detail, width, height)
@@ -124,7 +148,8 @@ class DetailStrip(Canvas):
             row.cut(left_width).to(left_width).add(" │ ", "frame")
             rows.append(row.extend(right[index]) if index < len(right) else row)
         note = "following" if job.state in ACTIVE else "whole log: ⏎"
-        return framed(rows, width, height, Line("Log", "bold"), Line(note, "dim"), "frame")
+        title = Line("Log", "bold").add(" Memory", "dim") if job.kind == "train" else Line("Log", "bold")
+        return framed(rows, width, height, title, Line(note, "dim"), "frame")
 
     def _small(self, job: JobRow, detail: Detail | None, width: int, height: int) -> list[Line]:
         title = Line(str(job.id), "bold")
@@ -155,7 +180,10 @@ class DetailStrip(Canvas):
         if job.state == "done":
             return [Line(outcome(job), "good").cut(width)]
         if job.state in QUEUED:
-            return [Line(f"{'held' if job.held else 'waits'}: {outcome(job)}".rstrip(": "), "dim").cut(width)]
+            if job.held:
+                held = Line(f"‖ {outcome(job)}" if outcome(job) else "‖ held", "text").add("  l", "bold")
+                return [held.add(" releases it", "dim").cut(width)]
+            return [Line(f"waits: {outcome(job)}".rstrip(": "), "dim").cut(width)]
         role = "dim" if job.state == "cancelled" else "bad" if job.state == "failed" else "warn"
         reason = without_state(job)
         said = reason if reason.startswith(job.state) else f"{job.state}: {reason}" if reason else job.state

@@ -79,14 +79,15 @@ class FileView(Canvas, can_focus=True):
     def __init__(self) -> None:
         super().__init__(id="file")
         self.file = FileRows(Path(os.devnull))
-        self.role: Callable[[str], str] = lambda text: "text"
+        self.spoken: Callable[[str], tuple[str, str]] = lambda text: (text, "text")
+        """(what is shown of a row, its role)"""
         self.title = Line()
         self.following = True
         self.top = 0
         self.left = 0
 
-    def open(self, path: Path, title: Line, role: Callable[[str], str], *, follow: bool) -> None:
-        self.file, self.title, self.role, self.following = FileRows(path), title, role, follow
+    def open(self, path: Path, title: Line, spoken: Callable[[str], tuple[str, str]], *, follow: bool) -> None:
+        self.file, self.title, self.spoken, self.following = FileRows(path), title, spoken, follow
         self.top = self.left = 0
         self.paint()
 
@@ -103,7 +104,8 @@ class FileView(Canvas, can_focus=True):
         rows = self.file.forward(self.top, height)
         if not rows:
             return [Line("nothing written yet", "dim")]
-        return [Line(text[self.left :], self.role(text)).cut(width) for _, text in rows]
+        said = (self.spoken(text) for _, text in rows)
+        return [Line(text[self.left :], role).cut(width) for text, role in said]
 
     def scroll_rows(self, step: int) -> None:
         """Up (negative) or down; scrolling up ends following, reaching the end begins it again."""

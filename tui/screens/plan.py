@@ -1,0 +1,252 @@
+"""The plan: which models can be trained in how much memory, by which method, and which of them to prefer."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.message import Message
+
+from core.errors import BakehouseError
+from tui.catalogue import Catalogue, read_catalogue
+from tui.commands import Command, CommandScreen, bindings, command
+from tui.latest import Latest
+from tui.lines import Line, wrapped
+from tui.outlook import Planned, PlanWish, make_plan
+from tui.screens.planrows import Table
+from tui.snapshot import EMPTY, Snapshot
+from tui.widgets.header import Clock, Header
+from tui.widgets.keyline import KeyLine
+from tui.widgets.membars import forecast_parts, legend, verdict
+from tui.widgets.said import Said
+from tui.words import gigabytes, plural, safe
+
+if TYPE_CHECKING:
+    from core.vram.plan import Row
+    from tui.app import ConsoleApp
+
+BUDGETS = ("", "8", "12", "16", "24", "32")
+"""This machine's own memory, then cards as they are sold."""
+LENGTHS = (None, 512, 1024, 1536, 2048, 3072, 4096, 8192)
+"""The recipes' own, then tokens."""
+
+
+class PlanScreen(CommandScreen):
+    heading = "Plan"
+    commands: ClassVar[tuple[Command, ...]] = (
+        command("⏎", "new run", "New training run with the selected model and method", "enter", "open", rank=1),
+        command("j ↓", "down", "Next row", "j,down", "move(1)", rank=3, palette=False),
+        command("k ↑", "up", "Row before", "k,up", "move(-1)", rank=3, palette=False),
+        command("g", "top", "First row", "g,home", "move(-1000)", rank=0, palette=False),
+        command("G", "bottom", "Last row", "G,end", "move(1000)", rank=0, palette=False),
+        command(
+            "b →", "budget", "The next budget: this machine, or a card as it is sold", "b,right", "budget(1)", rank=1
+        ),
+        command("B ←", "budget", "The budget before", "B,left", "budget(-1)", rank=0, palette=False),
+        command("l", "length", "The next max length", "l", "length(1)", rank=1),
+        command("L", "length", "The max length before", "L", "length(-1)", rank=0, palette=False),
+        command("esc", "back", "Back to the dashboard", "escape,q", "app.pop_screen", rank=1),
+        command(":", "commands", "Find a command by its name", "colon", "palette", palette=False),
+        command("?", "help", "Show the keys that work here", "question_mark", "help", rank=1),
+    )
+    BINDINGS: ClassVar = bindings(commands)
+
+    if TYPE_CHECKING:
+        app: ConsoleApp
+
+    class CatalogueRead(Message):
+        def __init__(self, catalogue: Catalogue, problem: str = "") -> None:
+            super().__init__()
+            self.catalogue = catalogue
+            self.problem = problem
+
+    class Made(Message):
+        """The plan that was asked for."""
+
+        def __init__(self, wish: PlanWish, planned: Planned) -> None:
+            super().__init__()
+            self.wish = wish
+            self.planned = planned
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.snapshot: Snapshot = EMPTY
+        self.catalogue: Catalogue | None = None
+        self.problem = "reading the project …"
+        self.planned: Planned | None = None
+        self.budget = self.length = 0
+        self.wish: PlanWish | None = None
+
+    def compose(self) -> ComposeResult:
+        with Horizontal(id="top"):
+            yield Header()
+            yield Clock()
+        yield Said(id="asked")
+        yield Table()
+        yield Said(id="chosen-row")
+        yield Said(id="command")
+        yield KeyLine(self.keys)
+
+    def on_mount(self) -> None:
+        home = self.app.home
+        self.making: Latest[PlanWish, Planned] = Latest(
+            "plan",
+            lambda wish: make_plan(home, self.catalogue or Catalogue(), wish),
+            lambda wish, planned: self._tell(self.Made(wish, planned)),
+        )
+        self.query_one(Table).focus()
+        self.show(self.app.snapshot)
+        threading.Thread(target=self._read, name="catalogue", daemon=True).start()
+
+    def on_unmount(self) -> None:
+        self.making.forget()
+
+    def _tell(self, message: Message) -> None:
+        """From a thread: the screen may be gone."""
+        if self.is_running:
+            self.post_message(message)
+
+    def _read(self) -> None:
+        """In a thread: reads every file of the project."""
+        try:
+            read = self.CatalogueRead(read_catalogue(self.app.home, self.app.find_project()))
+        except (BakehouseError, OSError) as error:
+            read = self.CatalogueRead(Catalogue(), str(error))
+        self._tell(read)
+
+    def on_plan_screen_catalogue_read(self, message: CatalogueRead) -> None:
+        self.catalogue, self.problem = message.catalogue, message.problem
+        self._ask()
+
+    def _ask(self) -> None:
+        if self.catalogue is not None and not self.problem:
+            self.wish = PlanWish(BUDGETS[self.budget], LENGTHS[self.length], self.snapshot.sample)
+            self.making.ask(self.wish)
+        self._paint()
+
+    def on_plan_screen_made(self, message: Made) -> None:
+        if message.wish is self.wish:
+            self.planned = message.planned
+            self.problem = message.planned.problem
+            self._paint()
+
+    # Showing
+
+    @property
+    def row(self) -> Row | None:
+        """The selected model and method."""
+        return self.query_one(Table).selected
+
+    def show(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.query_one(Header).show(snapshot)
+        self.query_one(Clock).show(snapshot.time, seconds=not self.app.low_bandwidth)
+        self._paint()
+
+    def on_resize(self) -> None:
+        self._paint()
+
+    def on_table_selected(self) -> None:
+        self._paint()
+
+    def _paint(self) -> None:
+        self.query_one("#asked", Said).say(self._asked(), "Plan", self._calibration())
+        table = self.query_one(Table)
+        table.show(self.planned)
+        frame = self.query_one("#chosen-row", Said)
+        rows = self._chosen(self.app.size.width - 4)
+        frame.styles.height = min(len(rows) + 2, max(7, self.app.size.height // 3))
+        frame.say(rows, "Why")
+        line = Line(f" {self.command}", "dim")
+        self.query_one("#command", Said).say([Line(f" ✗ {safe(self.problem)}", "bad") if self._broken else line])
+        self.query_one(KeyLine).paint()
+
+    @property
+    def _broken(self) -> bool:
+        return bool(self.problem) and self.catalogue is not None
+
+    def _asked(self) -> list[Line]:
+        planned = self.planned
+        budget = planned.budget if planned else None
+        vram = BUDGETS[self.budget]
+        named = f"{vram} GB" if vram else "this machine" if budget is None else safe(budget.name)
+        line = Line("budget      ", "dim").add(f"‹ {named} ›", "bold").to(36)
+        if budget is not None:
+            line.add(f"{gigabytes(budget.total_bytes)}", "text")
+            if budget.baseline_bytes:
+                line.add(f", {gigabytes(budget.baseline_bytes)} in use", "dim")
+            line.add(f", limit ┊ {gigabytes(budget.limit_bytes)}", "dim")
+        else:
+            line.add("…", "dim")
+        length = LENGTHS[self.length]
+        said = "the recipe's" if length is None else f"{length:,}"
+        other = Line("max length  ", "dim").add(f"‹ {said} ›", "bold").to(36)
+        return [line, other.add("tokens of prompt and completion", "dim")]
+
+    def _calibration(self) -> str:
+        calibration = self.planned.calibration if self.planned else None
+        if calibration is None:
+            return ""
+        if not calibration.runs:
+            return f"no run to calibrate by yet: ± {calibration.spread:.0%}".replace("%", " %")
+        last = "" if calibration.last_error is None else f", last error {abs(calibration.last_error):.0%}"
+        return f"calibrated by {plural(calibration.runs, 'run')}{last}".replace("%", " %")
+
+    def _chosen(self, width: int) -> list[Line]:
+        """What the selected row takes by component, and which one to prefer, and why."""
+        plan = self.planned.plan if self.planned else None
+        if plan is None:
+            return []
+        rows: list[Line] = []
+        row = self.row
+        if row is not None and row.forecast is not None:
+            rows.append(Line(safe(row.words), "bold").add("  ").extend(verdict(row.forecast)).cut(width))
+            rows.append(legend(forecast_parts(row.forecast), width))
+        elif row is not None:
+            text = f"not predicted: measure first — {row.not_predicted}; {row.remedy}"
+            rows += [Line(part, "warn") for part in wrapped(safe(text), width)]
+        preferred = plan.preferred
+        text = f"● prefer {preferred.words}: {plan.why}." if preferred else f"▲ {plan.why}."
+        told = [Line(part, "good" if preferred else "warn") for part in wrapped(safe(text), width)]
+        return rows + told
+
+    @property
+    def command(self) -> str:
+        """The command that tells the same."""
+        parts = ["bakehouse plan"]
+        if BUDGETS[self.budget]:
+            parts.append(f"--vram {BUDGETS[self.budget]}")
+        if LENGTHS[self.length]:
+            parts.append(f"--max-length {LENGTHS[self.length]}")
+        return " ".join(parts)
+
+    # Acts
+
+    def action_move(self, step: int) -> None:
+        self.query_one(Table).move(step)
+        self._paint()
+
+    def action_budget(self, step: int) -> None:
+        self.budget = (self.budget + step) % len(BUDGETS)
+        self._ask()
+
+    def action_length(self, step: int) -> None:
+        self.length = (self.length + step) % len(LENGTHS)
+        self._ask()
+
+    def action_open(self) -> None:
+        from tui.screens.newrun import NewRun
+
+        row = self.row
+        if row is not None:
+            self.app.push_screen(NewRun(row.model.name, row.recipe.name, LENGTHS[self.length]))
+
+    def action_palette(self) -> None:
+        self.app.action_command_palette()
+
+    def action_help(self) -> None:
+        from tui.screens.help import help_screen
+
+        self.app.push_screen(help_screen(self.heading, self.possible()))
