@@ -1,0 +1,125 @@
+"""What saves time or memory changes no number: the order inside a step, and activations that are recomputed."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from core.config.recipe import Recipe
+from core.config.task import Task
+from core.queue.spec import InputFile
+from jobs.ordering import StepOrder
+from tests.train.conftest import GREETINGS, Workshop, events
+from tests.train.inprocess import training
+
+pytestmark = pytest.mark.train
+
+
+@pytest.fixture(scope="module")
+def quiet(recipe: Recipe) -> Recipe:
+    """Two micro-batches of two a step; nothing random, which would fall on other examples in another order."""
+    changes = {"dropout": 0.0, "neftune": None, "batch_size": 2, "accumulation": 2, "epochs": 2.0, "save_steps": None}
+    return recipe.model_copy(update=changes)
+
+
+@pytest.fixture(scope="module")
+def uneven(workshop: Workshop) -> InputFile:
+    """Greetings of customers whose names are of very different lengths."""
+    draw = random.Random(1)
+    lines = [
+        json.dumps({"prompt": " ".join([name] * draw.randint(1, 20)), "completion": greeting})
+        for name, greeting in GREETINGS
+    ]
+    return workshop.input_file("uneven.jsonl", "\n".join(lines) + "\n")
+
+
+class Unsorted(StepOrder):
+    """The same examples in each step, as they were drawn."""
+
+    def __iter__(self) -> Iterator[int]:
+        lengths, self.lengths = self.lengths, [0] * len(self.lengths)
+        yield from list(super().__iter__())
+        self.lengths = lengths
+
+
+def numbers(workshop: Workshop, number: int) -> list[tuple[float, float]]:
+    return [(event["loss"], event["grad_norm"]) for event in events(workshop.home.run_dir(number), 1, "step")]
+
+
+def padding(order: StepOrder, batch_size: int) -> int:
+    """Tokens of padding in an epoch."""
+    drawn = [order.lengths[index] for index in list(order)]
+    batches = [drawn[start : start + batch_size] for start in range(0, len(drawn), batch_size)]
+    return sum(max(batch) * len(batch) - sum(batch) for batch in batches)
+
+
+def test_the_order_within_a_step_changes_nothing_but_the_padding(
+    workshop: Workshop, task: Task, quiet: Recipe, uneven: InputFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ordered = training(workshop, task, quiet, 1, uneven)
+    ordered.run()
+    monkeypatch.setattr("jobs.training.StepOrder", Unsorted)
+    drawn = training(workshop, task, quiet, 2, uneven)
+    drawn.run()
+    assert len(numbers(workshop, 1)) == 4
+    for (loss, norm), (expected_loss, expected_norm) in zip(numbers(workshop, 1), numbers(workshop, 2), strict=True):
+        assert loss == pytest.approx(expected_loss, rel=2e-6)
+        assert norm == pytest.approx(expected_norm, rel=2e-5)
+    first, second = ordered.recorder.order, drawn.recorder.order
+    first.epoch = second.epoch = 0
+    assert list(first) != list(second)
+    for start in (0, 4):
+        assert set(list(first)[start : start + 4]) == set(list(second)[start : start + 4])
+    assert padding(first, 2) < 0.5 * padding(second, 2)
+
+
+@pytest.mark.parametrize("every", [1, 4])
+def test_recomputed_activations_give_the_same_numbers(
+    workshop: Workshop, task: Task, recipe: Recipe, every: int
+) -> None:
+    """With dropout and noise: a recomputed layer draws what it drew before."""
+    short = recipe.model_copy(update={"epochs": 0.5, "save_steps": None})
+    kept = training(workshop, task, short, 10 + every, workshop.greetings())
+    kept.run()
+    changes = {"activation_checkpointing": True, "every_n_layers": every}
+    recomputed = training(workshop, task, short.model_copy(update=changes), 20 + every, workshop.greetings())
+    recomputed.run()
+    assert len(numbers(workshop, 20 + every)) == 2
+    assert numbers(workshop, 20 + every) == [
+        (pytest.approx(loss, rel=1e-6), pytest.approx(norm, rel=1e-5)) for loss, norm in numbers(workshop, 10 + every)
+    ]
+    layers = [module for module in recomputed.trainer.model.modules() if type(module).__name__.endswith("DecoderLayer")]
+    assert [bool(layer.gradient_checkpointing) for layer in layers] == [index % every == 0 for index in range(30)]
+
+
+@pytest.mark.parametrize("kind", ["dora", "rslora"])
+def test_other_adapters_train_and_merge(
+    workshop: Workshop, task: Task, quiet: Recipe, kind: str, tmp_path: Path
+) -> None:
+    from jobs import models
+
+    changed = quiet.model_copy(update={kind: True, "lr": 3e-3, "targets": ["q_proj", "v_proj", "up_proj"]})
+    number = {"dora": 30, "rslora": 31}[kind]
+    job = training(workshop, task, changed, number, workshop.greetings())
+    outcome = job.run()
+    assert outcome.last_loss < outcome.first_loss - 0.1
+    job.save_adapter(tmp_path)
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    assert config["use_dora"] is (kind == "dora") and config["use_rslora"] is (kind == "rslora")
+
+    base = models.locate(workshop.model, workshop.home)
+    ids = torch.tensor([[1, 2683, 198, 9690, 198, 2683, 355]])
+    with torch.inference_mode():
+        plain = models.load_model(base, workshop.home, torch.device("cpu"), torch.float32)
+        untrained = plain(ids).logits
+        adapted = models.load_adapter(plain, tmp_path)
+        expected = adapted(ids).logits
+        merged = adapted.merge_and_unload()
+        assert not any("lora" in name for name, _ in merged.named_parameters())
+        torch.testing.assert_close(merged(ids).logits, expected, atol=1e-3, rtol=1e-4)
+    assert (expected - untrained).abs().max() > 0.1
