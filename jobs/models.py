@@ -212,6 +212,11 @@ def _where(base: BaseModel, home: Home) -> tuple[str, dict[str, Any]]:
     return str(base.gguf.parent), {"gguf_file": base.gguf.name, "local_files_only": True}
 
 
+def reads_gguf(base: BaseModel, home: Home) -> bool:
+    """True when the tokenizer is read out of the GGUF file itself: nothing of it is de-quantised yet."""
+    return base.gguf is not None and not _cache_folder(base, home).is_dir()
+
+
 def _cache_folder(base: BaseModel, home: Home) -> Path:
     return home.cache / "dequantised" / base.fingerprint
 

@@ -20,6 +20,9 @@ ROLES: tuple[Role, ...] = ("system", "user", "assistant")
 KNOWN_KEYS = frozenset({"messages", "prompt", "completion"})
 # A shorter text that stands inside another one is a coincidence ("ok", a greeting), not a leak.
 MIN_CONTAINED_CHARACTERS = 40
+# Of a key or a value of the file that an error message quotes, at most so much.
+QUOTED_CHARACTERS = 60
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,17 @@ class Message:
 
 @dataclass(frozen=True)
 class Example:
-    """What stands before the target (system message included), the target, and the line it came from (from 1)."""
+    """What stands before the target (system message included), the target, and the line it came from.
+
+    Lines count from 1; 0 is an example that a recipe adds. `source` is what the line says under that key: the document it
+    was made of.
+    """
 
     messages: tuple[Message, ...]
     completion: str
     line: int
     file: str
+    source: str | None = None
 
     @property
     def last_user(self) -> str:
@@ -83,7 +91,7 @@ def load_examples(path: Path, task: Task) -> tuple[list[Example], DataReport]:
     lines = 0
     for number, line in _documents(path):
         lines += 1
-        further.update(key for key in line.keys if key not in KNOWN_KEYS)
+        further.update(_word(key) for key in line.keys if key not in line.document)
         for example in _examples_of(line, task):
             content = (example.messages, example.completion)
             if content in seen:
@@ -106,10 +114,10 @@ def find_leaks(examples: Iterable[Example], golden_inputs: Iterable[GoldenInput]
     Compared are letters and digits only, case-folded. Equal texts are a leak at any length but zero (an empty input
     holds nothing to learn by heart); one within the other is a leak when the inner one has at least 40 characters.
     """
-    golden = [(item.id, _normalised(item.input or "")) for item in golden_inputs]
+    golden = [(item.id, normalised(item.input or "")) for item in golden_inputs]
     leaks = []
     for example in examples:
-        text = _normalised(example.last_user)
+        text = normalised(example.last_user)
         for golden_id, wanted in golden:
             if not text or not wanted:
                 continue
@@ -126,14 +134,15 @@ def find_leaks(examples: Iterable[Example], golden_inputs: Iterable[GoldenInput]
     return leaks
 
 
-def _normalised(text: str) -> str:
+def normalised(text: str) -> str:
+    """A text's letters and digits, case-folded, with one blank between words; of a text without any, its signs."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return " ".join(re.findall(r"\w+", folded)) or folded.strip()
 
 
 @dataclass(frozen=True)
 class _Line:
-    """A parsed line: `document` with the known keys, `keys` with all of them."""
+    """A parsed line: `document` with what is used of it, `keys` with all of its keys."""
 
     document: dict[str, Any]
     keys: tuple[str, ...]
@@ -171,13 +180,14 @@ def _parse(content: bytes, number: int, path: Path) -> _Line:
         keys = tuple(counts)  # the outermost object is closed last
         return dict(pairs)
 
-    def refuse(message: str, key: str | None = None, code: str = "bad_line") -> NoReturn:
-        raise InputError(message, code=code, file=path, line=number, key=key)
+    def refuse(message: str, key: str | None = None, code: str = "bad_line", remedy: str | None = None) -> NoReturn:
+        raise InputError(message, code=code, file=path, line=number, key=key, remedy=remedy)
 
     try:
         document = json.loads(content.decode(), object_pairs_hook=pairs_to_dict)
     except UnicodeDecodeError as error:
-        refuse(f"is not UTF-8: byte {error.start + 1} of the line", code="not_utf8")
+        remedy = "it looks like UTF-16: save it as UTF-8" if content.startswith(UTF16_MARKS) else None
+        refuse(f"is not UTF-8: byte {error.start + 1} of the line", code="not_utf8", remedy=remedy)
     except json.JSONDecodeError as error:
         refuse(f"is not JSON: {error.msg} at column {error.colno}", code="not_json")
     except (RecursionError, ValueError) as error:
@@ -185,8 +195,30 @@ def _parse(content: bytes, number: int, path: Path) -> _Line:
     if not isinstance(document, dict):
         refuse("expected a JSON object with messages or prompt and completion")
     if doubled:
-        refuse("is there twice", key=doubled[0], code="doubled_key")
-    return _Line({key: document[key] for key in keys if key in KNOWN_KEYS}, keys, number, path)
+        refuse("is there twice", key=_word(doubled[0]), code="doubled_key")
+    used = {key: document[key] for key in keys if key in KNOWN_KEYS or (key == "source" and _names(document[key]))}
+    return _Line(used, keys, number, path)
+
+
+def _names(source: Any) -> bool:
+    """True of what can name a document: a text that is not empty, or a whole number."""
+    return bool(source.strip()) if isinstance(source, str) else isinstance(source, int) and not isinstance(source, bool)
+
+
+def _word(text: str) -> str:
+    """A key of the file in a message: short, and nothing in it that no encoding takes or that speaks to a terminal."""
+    short = text if len(text) <= QUOTED_CHARACTERS else f"{text[:QUOTED_CHARACTERS]}…"
+    return short if short.isprintable() else repr(short)
+
+
+def _quoted(value: Any) -> str:
+    """A value of the file in a message. Of what is no text only the kind is said: its repr can be too deep to make."""
+    if not isinstance(value, str):
+        return {list: "a list", dict: "an object", type(None): "null", bool: "true or false"}.get(
+            type(value), "a number"
+        )
+    short = value if len(value) <= QUOTED_CHARACTERS else f"{value[:QUOTED_CHARACTERS]}…"
+    return repr(short)
 
 
 def _examples_of(line: _Line, task: Task) -> Iterator[Example]:
@@ -205,13 +237,14 @@ def _examples_of(line: _Line, task: Task) -> Iterator[Example]:
     if turns[-1].role != "assistant":
         line.refuse("the last message must be an assistant turn: it is what is learnt", key="messages")
     every_turn = task.data.loss == "every_turn"
+    source = None if (named := line.document.get("source")) is None else str(named).strip()
     for position, turn in enumerate(turns):
         if turn.role != "assistant" or not (every_turn or position == len(turns) - 1):
             continue
         if not turn.content.strip():
             key = "completion" if "completion" in line.document else "messages"
             line.refuse("the assistant turn that is to be learnt is empty", key=key, code="empty_completion")
-        yield Example(tuple(turns[:position]), turn.content, line.number, str(line.file))
+        yield Example(tuple(turns[:position]), turn.content, line.number, str(line.file), source)
 
 
 def _turns(line: _Line) -> list[Message]:
@@ -222,7 +255,7 @@ def _turns(line: _Line) -> list[Message]:
         return _messages(line)
     for key in ("prompt", "completion"):
         if key not in document:
-            other = f", only {', '.join(line.keys)}" if line.keys else ""
+            other = f", only {', '.join(map(_word, line.keys[:5]))}" if line.keys else ""
             line.refuse(f"has no {key}{other}", key=key, remedy="a line has messages, or prompt and completion")
         if not isinstance(document[key], str):
             line.refuse("expected a text", key=key, remedy="several turns are written as messages")
@@ -240,7 +273,9 @@ def _messages(line: _Line) -> list[Message]:
         if not isinstance(message, dict) or "role" not in message or "content" not in message:
             line.refuse("expected an object with role and content", key=key)
         if message["role"] not in ROLES:
-            line.refuse(f"the role must be one of {', '.join(ROLES)}, not {message['role']!r}", key=f"{key}.role")
+            line.refuse(
+                f"the role must be one of {', '.join(ROLES)}, not {_quoted(message['role'])}", key=f"{key}.role"
+            )
         content = message["content"]
         if isinstance(content, list):
             content = _joined_parts(line, content, f"{key}.content")

@@ -32,6 +32,8 @@ class ChatTokenizer(Protocol):
 
     def __call__(self, text: str, **options: Any) -> Any: ...
 
+    def decode(self, token_ids: list[int], **options: Any) -> Any: ...
+
 
 @dataclass(frozen=True)
 class RenderedExample:
@@ -53,12 +55,14 @@ class RenderedExample:
 
 @dataclass(frozen=True)
 class Fitted:
-    """An example that fits. `cut_tokens` is how many tokens the middle cut took out of the prompt (usually 0)."""
+    """An example that fits. `cut_tokens` is how many tokens the middle cut took out of the prompt (usually 0), `cut_at`
+    the number of prompt tokens in front of the cut."""
 
     prompt_ids: tuple[int, ...]
     completion_ids: tuple[int, ...]
     line: int
     cut_tokens: int = 0
+    cut_at: int = 0
 
 
 @dataclass(frozen=True)
@@ -127,13 +131,26 @@ def render_example(tokenizer: ChatTokenizer, example: Example, thinking: Thinkin
     Prompt ids are those that generation uses. The completion follows in the same tokenisation where the prompt's tokens
     stay the same in it; else (tokens would merge across the seam) it is tokenised by itself, as generation produces it.
     """
+    return render_all(tokenizer, [example], thinking)[0]
+
+
+def render_all(tokenizer: ChatTokenizer, examples: Sequence[Example], thinking: Thinking) -> list[RenderedExample]:
+    """`render_example` of each."""
+    if not examples:
+        return []
+    end = end_of_turn(tokenizer, thinking)
+    return [_render(tokenizer, example, thinking, end) for example in examples]
+
+
+def _render(tokenizer: ChatTokenizer, example: Example, thinking: Thinking, end: str) -> RenderedExample:
     prompt = render_prompt(tokenizer, example.messages, thinking)
-    completion = _completion_text(tokenizer, example, prompt, thinking)
-    prompt_ids = encode_prompt(tokenizer, prompt)
+    completion = _completion_text(tokenizer, example, prompt, thinking, end)
+    encoded = tokenizer(prompt, add_special_tokens=False, return_offsets_mapping=True)
+    prompt_ids = list(encoded["input_ids"])
     whole = encode_prompt(tokenizer, prompt + completion)
     seamless = whole[: len(prompt_ids)] == prompt_ids
     completion_ids = whole[len(prompt_ids) :] if seamless else encode_prompt(tokenizer, completion)
-    cut_points = _cut_points(tokenizer, example.messages, prompt, thinking)
+    cut_points = _cut_points(tokenizer, example.messages, prompt, encoded["offset_mapping"], thinking)
     return RenderedExample(tuple(prompt_ids), tuple(completion_ids), cut_points, example.line)
 
 
@@ -156,14 +173,14 @@ def fit(rendered: RenderedExample, max_length: int | None) -> Fitted | Skipped:
     left = points[bisect_right(points, points[0] + head) - 1]
     right = points[bisect_left(points, points[-1] - (room - head))]
     ids = rendered.prompt_ids[:left] + rendered.prompt_ids[right:]
-    return Fitted(ids, rendered.completion_ids, rendered.line, cut_tokens=right - left)
+    return Fitted(ids, rendered.completion_ids, rendered.line, cut_tokens=right - left, cut_at=left)
 
 
 def fit_all(
     tokenizer: ChatTokenizer, examples: Sequence[Example], thinking: Thinking, max_length: int | None
 ) -> FitReport:
     """Render and fit a data set."""
-    results = [fit(render_example(tokenizer, example, thinking), max_length) for example in examples]
+    results = [fit(rendered, max_length) for rendered in render_all(tokenizer, examples, thinking)]
     return FitReport(
         tuple(item for item in results if isinstance(item, Fitted)),
         tuple(item for item in results if isinstance(item, Skipped)),
@@ -195,9 +212,8 @@ def _apply(
     return str(text)
 
 
-def _completion_text(tokenizer: ChatTokenizer, example: Example, prompt: str, thinking: Thinking) -> str:
+def _completion_text(tokenizer: ChatTokenizer, example: Example, prompt: str, thinking: Thinking, end: str) -> str:
     """What the template writes behind `prompt` for this completion, up to and including the end-of-turn token."""
-    end = end_of_turn(tokenizer, thinking)
     turns = [*example.messages, Message("assistant", example.completion)]
     full = _apply(tokenizer, turns, thinking, add_generation_prompt=False)
     if full.startswith(prompt):
@@ -210,9 +226,13 @@ def _completion_text(tokenizer: ChatTokenizer, example: Example, prompt: str, th
 
 
 def _cut_points(
-    tokenizer: ChatTokenizer, messages: Sequence[Message], prompt: str, thinking: Thinking
+    tokenizer: ChatTokenizer,
+    messages: Sequence[Message],
+    prompt: str,
+    offsets: Sequence[tuple[int, int]],
+    thinking: Thinking,
 ) -> tuple[int, ...]:
-    """Where the longest user message may be cut: see RenderedExample."""
+    """Where the longest user message may be cut: see RenderedExample. `offsets` are those of the prompt's tokens."""
     user = [index for index, message in enumerate(messages) if message.role == "user"]
     longest = max(user, key=lambda index: len(messages[index].content))
     marked = [Message(item.role, MARKER) if index == longest else item for index, item in enumerate(messages)]
@@ -220,7 +240,6 @@ def _cut_points(
     if not found or not (prompt.startswith(head) and prompt.endswith(tail)) or len(head) + len(tail) > len(prompt):
         return ()
     begin, end = len(head), len(prompt) - len(tail)
-    offsets = tokenizer(prompt, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     inside = [index for index, (start, stop) in enumerate(offsets) if start >= begin and stop <= end and start < stop]
     if not inside or inside[-1] - inside[0] + 1 != len(inside):
         return ()
