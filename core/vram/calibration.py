@@ -21,7 +21,7 @@ from core.vram.layers import NotPredicted
 # What is allowed for without measurements: the formula was within 1 % of five published runs and is checked against
 # traces within 5 %; on a CPU the C library and the kernel have their say.
 SPREAD = 0.05
-SPREAD_ON_CPU = 0.15
+SPREAD_ON_CPU = 0.25
 # Fewer runs say nothing of how far they lie apart.
 RUNS_FOR_A_SPREAD = 4
 LEAST_SPREAD = 0.01
