@@ -1,0 +1,75 @@
+"""The loss on completion tokens without their logits: made for a few positions at a time, together with its gradient.
+
+The head is frozen, so the gradient of the hidden states is all that is wanted: it is ready when the loss is, and nothing of
+the size of the vocabulary is kept. Prompt and padding are never projected.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# Bytes of logits (fp32, with the bf16 they come from) that may be alive at a time. A GPU wants some hundred rows in a product.
+LOGIT_BYTES = 128_000_000
+FEWEST_ROWS = 32
+
+
+@dataclass(frozen=True)
+class Head:
+    """How logits come from hidden states: `softcap(scale · (h Wᵀ + bias))`; `softcap` is c·tanh(·/c)."""
+
+    weight: Tensor  # [vocabulary, hidden]
+    bias: Tensor | None = None
+    scale: float = 1.0
+    softcap: float | None = None
+
+    def rows_at_a_time(self) -> int:
+        """Positions whose logits fit into the allowance."""
+        per_row = self.weight.shape[0] * (4 + self.weight.element_size())
+        return max(FEWEST_ROWS, LOGIT_BYTES // per_row)
+
+
+class CompletionLoss(torch.autograd.Function):
+    """`apply(hidden, targets, head)` → the summed negative log-likelihood (fp32, scalar).
+
+    `hidden` [positions, hidden size] are the states that predict `targets` [positions].
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, targets: Tensor, head: Head) -> Tensor:
+        total = torch.zeros((), dtype=torch.float32, device=hidden.device)
+        gradient = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+        rows = head.rows_at_a_time()
+        for start in range(0, len(hidden), rows):
+            part = slice(start, start + rows)
+            logits = torch.nn.functional.linear(hidden[part], head.weight, head.bias).float()
+            if head.scale != 1.0:
+                logits.mul_(head.scale)
+            if head.softcap is not None:
+                logits.div_(head.softcap).tanh_()
+                capped = logits.clone() if gradient is not None else None
+                logits.mul_(head.softcap)
+            chosen = targets[part, None]
+            normaliser = torch.logsumexp(logits, -1, keepdim=True)
+            total += (normaliser - logits.gather(-1, chosen)).sum()
+            if gradient is None:
+                continue
+            slope = logits.sub_(normaliser).exp_()  # softmax, then minus one at the target
+            slope.scatter_add_(-1, chosen, torch.full_like(chosen, -1.0, dtype=slope.dtype))
+            if head.softcap is not None:
+                slope.mul_(1 - capped.square_())
+            if head.scale != 1.0:
+                slope.mul_(head.scale)
+            torch.mm(slope.to(hidden.dtype), head.weight, out=gradient[part])
+            del logits, slope
+        ctx.save_for_backward(gradient)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = ctx.saved_tensors
+        # `grad` is 1 / number of tokens: it must not be rounded to 16 bits before it scales.
+        return (gradient * grad).to(gradient.dtype), None, None
