@@ -6,11 +6,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from core.config.recipe import Recipe
-from core.errors import GateError, InputError
+from core.errors import InputError
 from core.files import sha256_json
 from core.queue.spec import TrainSpec
 from jobs.context import JobContext
-from jobs.gates import leak_gate, length_gate, tell_data
+from jobs.gates import leak_gate, tell_data
 from jobs.inputs import read_examples
 from jobs.ladder import Ladder, stepping_down
 from jobs.manifest import device_facts, extend_manifest, start_manifest
@@ -19,8 +19,6 @@ from jobs.tracking import prepare_tracker, require_tracker
 if TYPE_CHECKING:
     import torch
 
-    from core.data.examples import Example
-    from core.data.render import FitReport, Fitted
     from core.home import Home
     from jobs.models import BaseModel
 
@@ -47,7 +45,9 @@ def run(context: JobContext, spec: TrainSpec) -> None:
     models.prepare_libraries()
     base = models.locate(spec.model, context.home)
     tokenizer = models.load_tokenizer(base, context.home)
-    fits, trained, held_out = _fit(context, spec, recipe, ladder, tokenizer, examples)
+    from jobs.prepare import prepare
+
+    data = prepare(context, spec, recipe, ladder, tokenizer, examples)
 
     context.phase("loading the model", spec.model.name)
     device = models.choose_device()
@@ -56,7 +56,6 @@ def run(context: JobContext, spec: TrainSpec) -> None:
     device_now = device_facts()
     template_sha256 = sha256_json(tokenizer.chat_template)
     changes = {"fitted": _plain(getattr(spec, "fitted", [])), "ladder": ladder.to_json()}
-    counts = {"examples": len(fits.fitted), "skipped": len(fits.skipped), "cut": fits.cut}
     extend_manifest(
         context,
         device=device_now,
@@ -64,18 +63,16 @@ def run(context: JobContext, spec: TrainSpec) -> None:
         model={"name": base.name, "fingerprint": base.fingerprint, "config": model.config.to_dict()},
         chat_template_sha256=template_sha256,
         seed=recipe.seed,
-        data={**counts, "examples": len(examples), "trained": len(trained), "held_out": len(held_out)},
+        data=data.counts(),
         recipe_used=recipe.model_dump(mode="json"),
         **changes,
     )
 
-    from jobs.ordering import length
     from jobs.training import Training
 
-    longest = max(length(item) for item in fits.fitted)
-    with stepping_down(context, ladder, recipe, longest=longest):
+    with stepping_down(context, ladder, recipe, data.longest):
         training = Training(
-            context, spec, recipe, purpose, model, tokenizer, trained, held_out, device=device, dtype=dtype
+            context, spec, recipe, purpose, model, tokenizer, data.trained, data.held_out, device=device, dtype=dtype
         )
         outcome = training.run()
 
@@ -102,10 +99,10 @@ def run(context: JobContext, spec: TrainSpec) -> None:
         "device": {key: device_now[key] for key in ("type", "name")},
         # What was predicted was the submitted recipe, not what the ladder made of it.
         "predicted_bytes": None if ladder.rungs else _predicted_bytes(spec),
-        **counts,
+        **data.counts(),
         **changes,
         # The peak belongs to this length: a calibration of forecasts compares the two.
-        "longest_tokens": longest,
+        "longest_tokens": data.longest,
         "seconds": time.time() - started,
         **outcome.to_json(),
     }
@@ -114,31 +111,6 @@ def run(context: JobContext, spec: TrainSpec) -> None:
     if outcome.best_loss is not None:
         message += f", held out {outcome.best_loss:.2f} at step {outcome.best_step}"
     context.finish(message, artefacts=[artefact], summary=summary)
-
-
-def _fit(
-    context: JobContext, spec: TrainSpec, recipe: Recipe, ladder: Ladder, tokenizer: Any, examples: list[Example]
-) -> tuple[FitReport, list[Fitted], list[Fitted]]:
-    """The examples within the recipe's length: the report, those that are trained, those that are held out.
-
-    What is held out is drawn at the submitted length, so that a shorter one moves no example from one side to the other.
-    """
-    from core.data.render import fit_all
-    from jobs.ordering import held_out_lines
-
-    submitted = fit_all(tokenizer, examples, spec.task.thinking, spec.recipe.max_length)
-    fits = submitted
-    if ladder.changed_length:
-        fits = fit_all(tokenizer, examples, spec.task.thinking, recipe.max_length)
-    try:
-        length_gate(context, spec, recipe, fits, shortened=ladder.changed_length)
-    except GateError:
-        if ladder.changed_length:
-            ladder.withdraw()
-        raise
-    lines = held_out_lines(submitted.fitted, recipe)
-    trained = [item for item in fits.fitted if item.line not in lines]
-    return fits, trained, [item for item in fits.fitted if item.line in lines]
 
 
 def _load_model(base: BaseModel, home: Home, recipe: Recipe, device: torch.device, dtype: torch.dtype) -> Any:

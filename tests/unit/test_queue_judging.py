@@ -142,6 +142,22 @@ def test_the_summary_follows_the_events() -> None:
     )
 
 
+def test_a_rung_of_the_ladder_is_told_until_the_next_step() -> None:
+    rung = {
+        "kind": "ladder",
+        "rung": 1,
+        "changes": {"batch_size": [4, 2]},
+        "reason": "can't allocate memory",
+        "time": 1.0,
+    }
+    progress = fold(Progress(done=3, total=9), rung)
+    assert (progress.phase, progress.message, progress.done) == (
+        "starting again with less memory",
+        "can't allocate memory",
+        3,
+    )
+
+
 # Acts in any order.
 
 

@@ -1,0 +1,80 @@
+"""From the examples of a file to those that are trained and those that are held out, in tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.config.recipe import Recipe
+from core.data.augment import augment
+from core.data.examples import Example
+from core.data.render import FitReport, Fitted, fit_all
+from core.errors import GateError
+from core.queue.spec import TrainSpec
+from jobs.context import JobContext
+from jobs.gates import length_gate
+from jobs.ladder import Ladder
+from jobs.ordering import held_out_lines, length
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """`fits` is about the examples of the file; `added` tells what the recipe made of those that are trained."""
+
+    fits: FitReport
+    trained: tuple[Fitted, ...]
+    held_out: tuple[Fitted, ...]
+    added: dict[str, Any]
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest example: the peak of memory belongs to it."""
+        return max(length(item) for item in (*self.trained, *self.held_out))
+
+    def counts(self) -> dict[str, Any]:
+        return {
+            "examples": len(self.fits.fitted),
+            "skipped": len(self.fits.skipped),
+            "cut": self.fits.cut,
+            "trained": len(self.trained),
+            "held_out": len(self.held_out),
+            **({"added": self.added} if self.added else {}),
+        }
+
+
+def prepare(
+    context: JobContext, spec: TrainSpec, recipe: Recipe, ladder: Ladder, tokenizer: Any, examples: Sequence[Example]
+) -> Prepared:
+    """Fit, hold out, augment. `recipe` is the submitted one after the ladder; GateError when its length loses too much.
+
+    What is held out is drawn at the submitted length, so that a shorter one moves no example from one side to the other, and
+    before anything is added: a held-out example stands in no other's prompt, and is asked as it will be in production.
+    """
+    thinking = spec.task.thinking
+    fits = submitted = fit_all(tokenizer, examples, thinking, spec.recipe.max_length)
+    if ladder.changed_length:
+        fits = fit_all(tokenizer, examples, thinking, recipe.max_length)
+    try:
+        length_gate(context, spec, recipe, fits, shortened=ladder.changed_length)
+    except GateError:
+        if ladder.changed_length:
+            ladder.withdraw()
+        raise
+    lines = held_out_lines(submitted.fitted, recipe)
+    held_out = tuple(item for item in fits.fitted if item.line in lines)
+    trained = tuple(item for item in fits.fitted if item.line not in lines)
+    if not trained:
+        raise GateError(
+            f"every example that fits into {recipe.max_length} tokens is held out",
+            code="too_many_skipped",
+            file=spec.train.source,
+            key="eval_fraction",
+            remedy="hold out fewer, or raise max_length",
+        )
+    if recipe.few_shot is None and not recipe.skeletons:
+        return Prepared(fits, trained, held_out, {})
+    more, report = augment([item for item in examples if item.line not in lines], spec.task, recipe, tokenizer)
+    added = {key: value for key, value in report.to_json().items() if value}
+    context.say("added by the recipe: " + ", ".join(f"{key} {value}" for key, value in added.items()))
+    return Prepared(fits, fit_all(tokenizer, more, thinking, recipe.max_length).fitted, held_out, added)
