@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "new": ("core.cli.new:new", "Make a project, or a task in it."),
     "demo": ("core.cli.demo:demo", "Train a real small model and see who is better: the whole path once."),
     "models": ("core.cli.models:models", "The base models that can be trained or compared."),
+    "audit": ("core.cli.audit:audit", "What training would make of a task's data, in tokens: cuts, skips, leaks."),
     "plan": ("core.cli.plan:plan", "Which models fit the card, at which rank and length, and which to prefer."),
     "train": ("core.cli.train:train", "Queue the training of an adapter."),
     "bakeoff": ("core.cli.bakeoff:bakeoff", "Queue a comparison of models on a task's golden inputs."),
