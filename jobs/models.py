@@ -183,10 +183,7 @@ def load_model(base: BaseModel, home: Home, device: torch.device, dtype: torch.d
     import torch
     from transformers import AutoModelForCausalLM
 
-    if base.gguf is not None:
-        folder = _cache_folder(base, home)
-        if not folder.is_dir():
-            _dequantise(base, folder)
+    safetensors_folder(base, home)
     where, options = _where(base, home)
     if device.type == "cuda":
         options["device_map"] = {"": device}
@@ -199,6 +196,16 @@ def load_model(base: BaseModel, home: Home, device: torch.device, dtype: torch.d
     except Exception as error:
         raise _unreadable(base, "model", error) from error
     return model.eval()
+
+
+def safetensors_folder(base: BaseModel, home: Home) -> Path:
+    """The folder with the weights of a model as safetensors; a GGUF file is de-quantised into the cache first."""
+    if base.folder is not None:
+        return base.folder
+    folder = _cache_folder(base, home)
+    if not folder.is_dir():
+        _dequantise(base, folder)
+    return folder
 
 
 def _where(base: BaseModel, home: Home) -> tuple[str, dict[str, Any]]:

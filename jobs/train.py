@@ -6,7 +6,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from core.config.recipe import Recipe
-from core.errors import InputError
 from core.files import sha256_json
 from core.queue.spec import TrainSpec
 from jobs.context import JobContext
@@ -19,7 +18,6 @@ from jobs.tracking import prepare_tracker, require_tracker
 if TYPE_CHECKING:
     import torch
 
-    from core.home import Home
     from jobs.models import BaseModel
 
 # Parts of a job file that say nothing about what is trained.
@@ -52,7 +50,7 @@ def run(context: JobContext, spec: TrainSpec) -> None:
     context.phase("loading the model", spec.model.name)
     device = models.choose_device()
     dtype = models.choose_dtype(recipe.dtype, device)
-    model = _load_model(base, context.home, recipe, device, dtype)
+    model = _load_model(context, base, recipe, device, dtype)
     device_now = device_facts()
     template_sha256 = sha256_json(tokenizer.chat_template)
     changes = {"fitted": _plain(getattr(spec, "fitted", [])), "ladder": ladder.to_json()}
@@ -113,13 +111,20 @@ def run(context: JobContext, spec: TrainSpec) -> None:
     context.finish(message, artefacts=[artefact], summary=summary)
 
 
-def _load_model(base: BaseModel, home: Home, recipe: Recipe, device: torch.device, dtype: torch.dtype) -> Any:
+def _load_model(context: JobContext, base: BaseModel, recipe: Recipe, device: torch.device, dtype: torch.dtype) -> Any:
     """The base model as the recipe's method wants it."""
     from jobs import models
 
-    if recipe.method == "qlora-hqq":
-        raise InputError("qlora-hqq cannot be trained yet", code="method_not_supported", key="method")
-    return models.load_model(base, home, device, dtype)
+    if recipe.hqq is None:
+        return models.load_model(base, context.home, device, dtype)
+    from jobs.quantised import load_quantised
+
+    def tell(done: int, total: int) -> None:
+        context.check_stop()
+        context.progress(done, total, "bytes", label=f"quantising to {hqq.bits} bits")
+
+    hqq = recipe.hqq
+    return load_quantised(base, context.home, device, dtype, hqq, tell)
 
 
 def _predicted_bytes(spec: TrainSpec) -> int | None:

@@ -21,6 +21,9 @@ from core.data.render import Fitted
 from jobs.checkpoints import prune, seal
 from jobs.ordering import StepOrder
 from jobs.recorder import Recorder
+from jobs.step.lean import make_lean
+from jobs.step.loss import CompletionLoss, Head
+from jobs.step.optimizer import make_optimizer
 
 SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
 
@@ -28,11 +31,52 @@ SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_
 class CheckpointingTrainer(SFTTrainer):
     """SFTTrainer with our order of examples, and checkpoints that appear whole."""
 
-    def __init__(self, *args: Any, order: StepOrder, recorder: Recorder, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, order: StepOrder, recorder: Recorder, dtype: torch.dtype, **kwargs: Any) -> None:
         self._order = order
+        self._dtype = dtype
         self._recorder = recorder
         self._staging: Path | None = None
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, data_collator=collate, **kwargs)
+
+        if not recorder.recipe.dora:
+            make_lean(self.model)
+        self._set_adapter_dtype()
+
+    def _set_adapter_dtype(self) -> None:
+        """Give the adapter the recipe's dtype. PEFT makes it fp32, and again whenever it loads one."""
+        recipe = self._recorder.recipe
+        for parameter in self.model.parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data.to(adapter_dtype(recipe, self._dtype))
+
+    def _load_from_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_checkpoint(*args, **kwargs)
+        self._set_adapter_dtype()
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        if self.optimizer is None:
+            self.optimizer = make_optimizer(
+                [parameter for parameter in self.model.parameters() if parameter.requires_grad],
+                lr=self.args.learning_rate,
+                weight_decay=self.args.weight_decay,
+                moments="8bit" if self._recorder.recipe.optimizer == "adamw-8bit" else "fp32",
+            )
+        return self.optimizer
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """The mean loss of completion tokens; no logits but those of a few of them at a time."""
+        if return_outputs:
+            raise ValueError("no outputs are kept: the logits are never whole")
+        causal = self.accelerator.unwrap_model(model).get_base_model()
+        hidden = causal.base_model(input_ids=inputs["input_ids"], use_cache=False).last_hidden_state
+        predicting = hidden.flatten(0, 1).index_select(0, inputs["positions"])
+        total = CompletionLoss.apply(predicting, inputs["targets"], Head.of(causal))
+        if self.model.training:
+            self._total_train_tokens += inputs["tokens"]
+            self._metrics["train"]["num_tokens"] = [self._total_train_tokens]
+        return total / (len(inputs["targets"]) if num_items_in_batch is None else num_items_in_batch)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         return self._order
@@ -75,7 +119,7 @@ class CheckpointingTrainer(SFTTrainer):
         self._recorder.checkpoint_written(checkpoint.step, checkpoint.path, size, time.monotonic() - started)
 
 
-def settings(recipe: Recipe, folder: Path, device: torch.device, dtype: torch.dtype, run_name: str) -> SFTConfig:
+def settings(recipe: Recipe, folder: Path, device: torch.device, run_name: str) -> SFTConfig:
     """A recipe in TRL's words. Evaluations and checkpoints are left to the recorder, which says when."""
     return SFTConfig(
         output_dir=str(folder),
@@ -94,7 +138,7 @@ def settings(recipe: Recipe, folder: Path, device: torch.device, dtype: torch.dt
         neftune_noise_alpha=recipe.neftune,
         activation_checkpointing=recipe.activation_checkpointing,
         activation_checkpointing_kwargs={"every_n_layers": recipe.every_n_layers},
-        bf16=dtype == torch.bfloat16,
+        bf16=False,  # no autocast: the model computes in its own dtype, and nothing is copied into another
         use_cpu=device.type == "cpu",
         seed=recipe.seed,
         eval_strategy="no",
@@ -108,6 +152,37 @@ def settings(recipe: Recipe, folder: Path, device: torch.device, dtype: torch.dt
         disable_tqdm=True,
         dataloader_pin_memory=device.type == "cuda",
     )
+
+
+def adapter_dtype(recipe: Recipe, dtype: torch.dtype) -> torch.dtype:
+    """What the adapter's parameters are kept in beside a base in `dtype`."""
+    # PEFT's DoRA multiplies in the adapter's dtype: in fp32 that is a hundred times slower on some cards.
+    narrow = dtype == torch.bfloat16 and (recipe.lora_dtype == "bf16" or recipe.dora)
+    return torch.bfloat16 if narrow else torch.float32
+
+
+def collate(examples: Sequence[dict[str, list[int]]]) -> dict[str, Any]:
+    """A micro-batch: token ids padded on the right, and where the completion tokens are predicted.
+
+    There is no attention mask: attention is causal, so what stands before a token never sees the padding behind it, and the
+    padding's own rows are not looked at. `labels` serve the library to count tokens.
+    """
+    width = max(len(example["input_ids"]) for example in examples)
+    ids = torch.zeros(len(examples), width, dtype=torch.long)
+    labels = torch.full((len(examples), width), -100)
+    for row, example in enumerate(examples):
+        ids[row, : len(example["input_ids"])] = torch.tensor(example["input_ids"])
+        labels[row, : len(example["labels"])] = torch.tensor(example["labels"])
+    # Position i predicts token i + 1.
+    shifted = torch.nn.functional.pad(labels[:, 1:], (0, 1), value=-100).flatten()
+    positions = (shifted != -100).nonzero().flatten()
+    return {
+        "input_ids": ids,
+        "labels": labels,
+        "positions": positions,
+        "targets": shifted[positions],
+        "tokens": sum(len(example["input_ids"]) for example in examples),
+    }
 
 
 def dataset(examples: Sequence[Fitted]) -> Dataset:

@@ -57,7 +57,7 @@ class Training:
         set_seed(recipe.seed)  # before the adapter's weights are drawn
         self.trainer = CheckpointingTrainer(
             model=model,
-            args=settings(recipe, checkpoints, device, dtype, run_name=f"job-{context.job.id}"),
+            args=settings(recipe, checkpoints, device, run_name=f"job-{context.job.id}"),
             train_dataset=dataset(trained),
             eval_dataset=dataset(sorted(held_out, key=length)) if held_out else None,
             processing_class=tokenizer,
@@ -65,6 +65,7 @@ class Training:
             callbacks=[self.recorder],
             order=order,
             recorder=self.recorder,
+            dtype=dtype,
         )
         self.trainer.remove_callback(PrinterCallback)
         self.recorder.save_adapter = self._save_present

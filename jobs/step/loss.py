@@ -15,6 +15,8 @@ from torch import Tensor
 # Bytes of logits (fp32, with the bf16 they come from) that may be alive at a time. A GPU wants some hundred rows in a product.
 LOGIT_BYTES = 128_000_000
 FEWEST_ROWS = 32
+# What Cohere, Muse and Falcon-H1 call the factor on the logits.
+SCALES = ("logit_scale", "output_multiplier", "lm_head_multiplier")
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,17 @@ class Head:
     bias: Tensor | None = None
     scale: float = 1.0
     softcap: float | None = None
+
+    @classmethod
+    def of(cls, model: Any) -> Head:
+        """The head of a causal language model. The names are those of transformers' configurations."""
+        config = model.config.get_text_config()
+        layer = model.get_output_embeddings()
+        scale = next((v for n in SCALES if (v := getattr(config, n, None)) is not None), None)
+        if scale is None and (divisor := getattr(config, "logits_scaling", None)) is not None:
+            scale = divisor if config.model_type == "hyperclovax" else 1.0 / divisor
+        softcap = getattr(config, "final_logit_softcapping", None)
+        return cls(layer.weight, layer.bias, 1.0 if scale is None else float(scale), softcap)
 
     def rows_at_a_time(self) -> int:
         """Positions whose logits fit into the allowance."""

@@ -152,7 +152,9 @@ class LeanAdamW(torch.optim.Optimizer):
         if [len(group["params"]) for group in groups] != [len(group["params"]) for group in self.param_groups]:
             raise ValueError("the state belongs to other parameters")
         for mine, theirs in zip(self.param_groups, groups, strict=True):
-            mine.update({key: theirs[key] for key in ("lr", "betas", "eps", "weight_decay", "initial_lr") if key in theirs})
+            mine.update(
+                {key: theirs[key] for key in ("lr", "betas", "eps", "weight_decay", "initial_lr") if key in theirs}
+            )
             for parameter, number in zip(mine["params"], theirs["params"], strict=True):
                 if number not in state_dict["state"]:
                     continue

@@ -103,14 +103,13 @@ def test_held_out_examples_are_evaluated_at_the_end_of_each_epoch(
     [
         ({"max_length": 36}, 3, "too_many_skipped"),
         ({"targets": ["q_proj", "no_such_proj"]}, 2, "no_such_layer"),
-        ({"method": "qlora-hqq", "hqq": {"bits": 4}}, 2, "method_not_supported"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_with_its_reason(
     workshop: Workshop, task: Task, recipe: Recipe, change: dict[str, Any], exit_code: int, code: str
 ) -> None:
     changed = Recipe.model_validate({**recipe.model_dump(), **change})
-    number = {"too_many_skipped": 10, "no_such_layer": 11, "method_not_supported": 12}[code]
+    number = {"too_many_skipped": 10, "no_such_layer": 11}[code]
     spec = TrainSpec(task=task, model=workshop.model, recipe=changed, train=workshop.greetings())
     run = workshop.submit(number, spec)
     assert workshop.finish(run) == exit_code

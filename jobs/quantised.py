@@ -1,0 +1,117 @@
+"""Loads a base model with its linear layers quantised by HQQ, tensor by tensor: the host never holds more than one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import init_empty_weights
+from accelerate.utils import set_module_tensor_to_device
+from safetensors import safe_open
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig, PreTrainedModel
+
+from core.config.recipe import HqqOptions
+from core.errors import InputError
+from core.home import Home
+from jobs.models import BaseModel, safetensors_folder
+from jobs.step.hqq import prepare_library, quantised
+
+# How checkpoints that hold an image tower besides name the text model's tensors.
+PREFIXES = (("model.language_model.", "model."), ("language_model.model.", "model."), ("language_model.", ""))
+
+Progress = Callable[[int, int], None]
+
+
+def load_quantised(
+    base: BaseModel,
+    home: Home,
+    device: torch.device,
+    dtype: torch.dtype,
+    options: HqqOptions,
+    progress: Progress = lambda done, total: None,
+) -> PreTrainedModel:
+    """The model on `device`: linear layers inside the blocks in `options.bits` bits, all else in `dtype`, in evaluation mode.
+
+    `progress` is told bytes read and bytes in all. Raises InputError when the files do not hold the model's tensors, or when a
+    weight does not divide into groups.
+    """
+    folder = safetensors_folder(base, home)
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True).get_text_config()
+    with init_empty_weights(include_buffers=False):
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
+    model.tie_weights()
+    prepare_library()
+    wanted = dict(model.named_parameters(remove_duplicate=False))
+    head = model.get_output_embeddings()
+    linears = {name for name, module in model.named_modules() if isinstance(module, nn.Linear) and module is not head}
+    biases: dict[str, Tensor] = {}
+    files = sorted(folder.glob("*.safetensors"))
+    done, total = 0, sum(file.stat().st_size for file in files)
+    for name, tensor in _tensors(files, wanted):
+        done += tensor.numel() * tensor.element_size()
+        layer, _, kind = name.rpartition(".")
+        if layer in linears and kind == "weight":
+            _place(model, layer, _quantise(tensor, options, dtype, device, layer, folder))
+        elif layer in linears and kind == "bias":
+            biases[layer] = tensor.to(device, dtype)
+        else:
+            set_module_tensor_to_device(model, name, device, value=tensor, dtype=dtype)
+        progress(done, total)
+    for layer, bias in biases.items():
+        model.get_submodule(layer).bias = bias
+    model.tie_weights()
+    missing = sorted(name for name, parameter in model.named_parameters() if parameter.is_meta)
+    if missing:
+        raise InputError(
+            f"the weights of {base.name} lack {len(missing)} tensors, {missing[0]} among them",
+            code="bad_model",
+            file=folder,
+            remedy="train it with method: lora, which reads the files in transformers' own way",
+        )
+    if (folder / "generation_config.json").is_file():
+        model.generation_config = GenerationConfig.from_pretrained(folder)
+    for buffer_name, buffer in list(model.named_buffers()):
+        set_module_tensor_to_device(model, buffer_name, device, value=buffer)
+    # PEFT looks for this mark before it casts embeddings, head and norms of an unmarked model to fp32.
+    model.hqq_quantized = True
+    return model.eval()
+
+
+def _tensors(files: list[Path], wanted: dict[str, Any]) -> Iterator[tuple[str, Tensor]]:
+    """(parameter name, its values) for each tensor of the files that the model has; the others are passed over."""
+    for file in files:
+        with safe_open(file, framework="pt") as opened:
+            for key in opened.keys():  # noqa: SIM118 - it is no mapping
+                name = _own_name(key, wanted)
+                if name is not None:
+                    yield name, opened.get_tensor(key)
+
+
+def _own_name(key: str, wanted: dict[str, Any]) -> str | None:
+    """The model's name of a tensor of a checkpoint; None when it has none."""
+    candidates = [key, *(new + key.removeprefix(old) for old, new in PREFIXES if key.startswith(old))]
+    return next((name for name in candidates if name in wanted), None)
+
+
+def _quantise(
+    weight: Tensor, options: HqqOptions, dtype: torch.dtype, device: torch.device, layer: str, folder: Path
+) -> nn.Module:
+    try:
+        module: nn.Module = quantised(weight, None, options, dtype, device)
+    except ValueError as error:
+        raise InputError(
+            f"{layer} cannot be quantised: {error}",
+            code="not_quantisable",
+            file=folder,
+            key="hqq.group_size",
+            remedy="take a smaller group_size",
+        ) from error
+    return module
+
+
+def _place(model: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, leaf = name.rpartition(".")
+    setattr(model.get_submodule(parent), leaf, module)
