@@ -28,6 +28,13 @@ class AuditWish:
     max_length: int
 
 
+def lengths_around(max_length: int) -> list[int]:
+    """Lengths worth comparing with one: half of it, three quarters, one and a half; in steps of 64 where it is long enough."""
+    step = 64 if max_length >= 256 else 16
+    found = {max(16, round(max_length * share / step) * step) for share in (0.5, 0.75, 1.5)}
+    return sorted({*found, max_length})
+
+
 @dataclass(frozen=True)
 class Seen:
     """The audit that was wished for, or why there is none."""
@@ -49,14 +56,14 @@ def see(home: Home, find_project: Callable[[], Project], wish: AuditWish) -> See
             wish.task,
             wish.model,
             max_length=wish.max_length,
+            lengths=lengths_around(wish.max_length),
             show=range(1, SHOWN + 1),
             recipe=wish.recipe,
         )
     except BakehouseError as error:
-        why = error.message
-        if error.remedy:
-            why += f": {error.remedy}"
-        return Seen(wish, why=f"tokens are not counted: {why}")
+        if error.code == "model_not_pulled":
+            return Seen(wish, why=f"tokens are counted once {wish.model} is on the disk: {error.remedy}")
+        return Seen(wish, why=f"tokens are not counted: {error}")
     except (OSError, sqlite3.Error) as error:
         return Seen(wish, why=f"tokens are not counted: {error}")
     return Seen(wish, found)

@@ -142,7 +142,7 @@ def outlook(catalogue: Catalogue, model: ModelEntry, recipe: Recipe, budget: Bud
             try:
                 fitted = fit(recipe, model, budget, calibration)
             except InputError as error:
-                problem, expected = str(error), forecast(model, least, budget, calibration)
+                problem, expected = error.message, forecast(model, least, budget, calibration)
             else:
                 changes, expected = fitted.changes, fitted.forecast
         else:
@@ -150,7 +150,7 @@ def outlook(catalogue: Catalogue, model: ModelEntry, recipe: Recipe, budget: Bud
             try:
                 ladder = way_down(model, recipe, budget, calibration, expected)
             except InputError as error:
-                problem = str(error)
+                problem = error.message
         run = Bar("this run", model.name, recipe.name, expected)
         rank = highest_rank_that_fits(model, least, budget, calibration)
         length = longest_that_fits(model, least, budget, calibration)
@@ -168,8 +168,9 @@ def instead(
     """(the same model by the other method, what the plan prefers, why). Raises nothing: a bar says what is not known."""
     from core.vram.plan import method_words, plan
 
-    def bar(model: ModelEntry, recipe: Recipe, forecast: Forecast | None, why: str | None) -> Bar:
-        return Bar(f"{model.name} {method_words(recipe)}", model.name, recipe.name, forecast, why or "")
+    def bar(other: ModelEntry, recipe: Recipe, forecast: Forecast | None, why: str | None) -> Bar:
+        label = f"in {method_words(recipe)}" if other.name == model.name else f"{other.name} {method_words(recipe)}"
+        return Bar(label, other.name, recipe.name, forecast, why or "")
 
     recipes = methods(catalogue, recipe)
     models = list(catalogue.model_objects.values())

@@ -7,6 +7,7 @@ end is drawn. PNG needs `rsvg-convert`; SVG needs nothing.
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import subprocess
 import sys
@@ -56,6 +57,20 @@ LINES = {
     "┤": "vl",
     "└": "ru",
 }
+
+KEYS = {
+    "enter": "\r",
+    "tab": "\t",
+    "esc": "\x1b",
+    "right": "\x1b[C",
+    "end": "\x1b[F",
+    "down": "\x1b[B",
+    "backspace": "\x7f",
+    "pagedown": "\x1b[6~",
+    "f2": "\x1bOQ",
+    "f3": "\x1bOR",
+}
+TYPED = re.compile(r"\{(\w+)\}|(.)")
 
 
 def colour(name: str, default: str) -> str:
@@ -148,7 +163,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--size", default="120x40")
-    parser.add_argument("--keys", default="", help="typed one by one; {enter}, {tab}, {esc} for the named ones")
+    parser.add_argument(
+        "--keys", default="", help=f"typed one by one; {{enter}} and the like for {', '.join(KEYS)}; {{5}} waits 5 s"
+    )
     parser.add_argument("--wait", type=float, default=3.0, help="seconds before the keys and after them")
     parser.add_argument("command", nargs="+")
     arguments = parser.parse_args()
@@ -156,10 +173,12 @@ def main() -> None:
     with Terminal(arguments.command, columns=columns, lines=lines) as terminal:
         terminal.watch(arguments.wait)
         if arguments.keys:
-            keys = arguments.keys.replace("{enter}", "\r").replace("{tab}", "\t").replace("{esc}", "\x1b")
-            for key in keys:
-                terminal.type(key)
-                terminal.watch(0.3)
+            for name, key in TYPED.findall(arguments.keys):
+                if name.isdigit():
+                    terminal.watch(float(name))
+                else:
+                    terminal.type(KEYS[name] if name else key)
+                    terminal.watch(0.3)
             terminal.watch(arguments.wait)
         save(terminal.screen, arguments.out)
 

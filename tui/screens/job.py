@@ -209,7 +209,7 @@ class JobScreen(JobKeys, CommandScreen):
             self.query_one(FileView).open(path, self.title_line, spoken, follow=follow)
         else:
             self.query_one(RowsView).top = 0
-            self.call_after_refresh(self._paint_rows)
+            self._paint_rows()
 
     def _paint_rows(self) -> None:
         """The tabs that are no file."""
@@ -218,13 +218,12 @@ class JobScreen(JobKeys, CommandScreen):
             return
         detail = self.snapshot.detail
         detail = detail if detail is not None and detail.job_id == job.id else None
-        width, height = view.size.width - 4, view.size.height - 2
         if self.tab == "Memory":
-            view.say(memory_rows(job, detail, width), self.title_line)
+            view.say(self.title_line, lambda width, height: memory_rows(job, detail, width))
             return
         right = f"step {detail.step:,}" if detail and detail.step is not None else ""
         losses, evals = (detail.losses, detail.evals) if detail else ((), ())
-        view.say(loss_chart(losses, evals, width, height, right), self.title_line)
+        view.say(self.title_line, lambda width, height: loss_chart(losses, evals, width, height, right))
 
     def _read_history(self) -> None:
         """In a thread: the database may be busy."""

@@ -157,7 +157,8 @@ class PlanScreen(CommandScreen):
         table.show(self.planned)
         frame = self.query_one("#chosen-row", Said)
         rows = self._chosen(self.app.size.width - 4)
-        frame.styles.height = min(len(rows) + 2, max(7, self.app.size.height // 3))
+        height = self.app.size.height
+        frame.styles.height = min(len(rows) + 2, max(7, height // 3), max(0, height - 12))
         frame.say(rows, "Why")
         line = Line(f" {self.command}", "dim")
         self.query_one("#command", Said).say([Line(f" ✗ {safe(self.problem)}", "bad") if self._broken else line])
@@ -203,7 +204,7 @@ class PlanScreen(CommandScreen):
         row = self.row
         if row is not None and row.forecast is not None:
             rows.append(Line(safe(row.words), "bold").add("  ").extend(verdict(row.forecast)).cut(width))
-            rows.append(legend(forecast_parts(row.forecast), width))
+            rows += legend(forecast_parts(row.forecast), width)
         elif row is not None:
             text = f"not predicted: measure first — {row.not_predicted}; {row.remedy}"
             rows += [Line(part, "warn") for part in wrapped(safe(text), width)]

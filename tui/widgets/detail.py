@@ -36,7 +36,10 @@ def facts(job: JobRow, detail: Detail | None) -> list[tuple[str, str]]:
     progress = job.progress
     speed = (detail and detail.tokens_per_second) or (progress and progress.tokens_per_second)
     peak = (detail and detail.peak_memory_bytes) or (progress and progress.peak_memory_bytes)
+    ahead = resumes_from(job, detail)
     parts = []
+    if ahead is not None and job.state not in ACTIVE:
+        parts.append((f"resumes from step {ahead:,}", "text"))
     if speed:
         parts.append((f"{speed:,.0f} tok/s", "dim"))
     if peak:
@@ -45,10 +48,7 @@ def facts(job: JobRow, detail: Detail | None) -> list[tuple[str, str]]:
         parts.append((f"{duration(progress.eta_seconds)} left", "dim"))
     elif job.started_at and job.ended_at and job.ended_at >= job.started_at:
         parts.append((f"took {duration(job.ended_at - job.started_at)}", "dim"))
-    ahead = resumes_from(job, detail)
-    if ahead is not None and job.state not in ACTIVE:
-        parts.append((f"resumes from step {ahead:,}", "text"))
-    elif detail and detail.resumed_from is not None:
+    if job.state in ACTIVE and detail and detail.resumed_from is not None:
         parts.append((f"resumed from step {detail.resumed_from:,}", "dim"))
     if job.state in ACTIVE and ahead is not None:
         parts.append((f"checkpoint {ahead:,}", "dim"))

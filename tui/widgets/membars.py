@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from tui.lines import Line, side_by_side
+from tui.lines import Line
 from tui.words import gigabytes
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ GROUPS = {
     "process": ("Python, torch", "text"),
     "recompute": ("work", "warn"),
     "loss": ("work", "warn"),
+    "gaps": ("work", "warn"),
 }
 STEPS = (0.1, 0.2, 0.5, 1, 2, 4, 5, 10, 20, 40, 50, 100, 200)
 
@@ -94,7 +95,17 @@ def verdict(forecast: Forecast, plus_minus: bool = True) -> Line:
     return Line(f"{figure}, does not fit", "bold bad" if plus_minus else "bad")
 
 
-def legend(parts: list[Part], width: int) -> Line:
-    """`weights 5.6  checkpoints 1.0`, each in the colour of its blocks; what is nearly nothing is left out."""
-    shown = [(f"{word} {gigabytes(count, unit=False)}", role) for word, count, role in parts if count >= 50_000_000]
-    return side_by_side(shown, gap="  ", width=width)
+def legend(parts: list[Part], width: int) -> list[Line]:
+    """`weights 5.6  checkpoints 1.0`, each in the colour of its blocks, in as many rows as they need.
+
+    What is nearly nothing is left out.
+    """
+    rows = [Line()]
+    for word, count, role in parts:
+        if count < 50_000_000:
+            continue
+        said = f"{word} {gigabytes(count, unit=False)}"
+        if rows[-1].pieces and rows[-1].width + 2 + len(said) > width:
+            rows.append(Line())
+        rows[-1].add("  " if rows[-1].pieces else "").add(said, role)
+    return [row.cut(width) for row in rows]

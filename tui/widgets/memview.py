@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from core.store.jobs import ENDED, JobRow
 from tui.forecasts import RunForecast, Rung, changes_in_words
 from tui.lines import Line, wrapped
@@ -12,7 +14,8 @@ from tui.widgets.pane import framed
 from tui.words import clock, plural, safe
 
 LABEL = 10
-FIGURE = 26
+FIGURE = 32
+FAR = 1_000_000
 
 
 def peak_of(job: JobRow, detail: Detail | None) -> int | None:
@@ -56,7 +59,7 @@ def compared(forecast: RunForecast, peak: int | None, laddered: bool, ended: boo
     rows = [Line().to(LABEL).extend(scale(top, room)).to(end).add("GB", "dim")]
     line = Line("forecast").to(LABEL).extend(bar(parts, top, limit, room)).to(end)
     rows.append(line.add(f"{forecast.allocated_bytes / 1e9:.1f} ± {spread:.1f}", "bold"))
-    rows.append(Line().to(LABEL).extend(legend(parts, width - LABEL)))
+    rows += [Line().to(LABEL).extend(row) for row in legend(parts, width - LABEL)]
     if peak:
         measured: list[Part] = [("measured", peak, "text")]
         line = Line("measured").to(LABEL).extend(bar(measured, top, limit, room)).to(end)
@@ -66,6 +69,8 @@ def compared(forecast: RunForecast, peak: int | None, laddered: bool, ended: boo
         rows.append(Line("measured").to(LABEL).add("nothing" if ended else "no step yet", "dim"))
     by = f"calibrated by {plural(forecast.calibrated_by, 'run')}" if forecast.calibrated_by else "not calibrated"
     said = f"limit ┊ {limit / 1e9:.1f} of {safe(forecast.budget)}; {by}"
+    if laddered:
+        said += "; the forecast is of the recipe before the ladder"
     rows.append(Line().to(LABEL).add(said, "dim"))
     return [row.cut(width) for row in rows]
 
@@ -107,17 +112,19 @@ class RowsView(Canvas, can_focus=True):
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self.title = Line()
-        self.rows: list[Line] = []
+        self.told: Callable[[int, int], list[Line]] = lambda width, height: []
+        """The rows for so many columns and rows of room."""
         self.top = 0
 
-    def say(self, rows: list[Line], title: Line) -> None:
-        self.rows, self.title = rows, title
+    def say(self, title: Line, told: Callable[[int, int], list[Line]]) -> None:
+        self.title, self.told = title, told
         self.paint()
 
     def draw(self, width: int, height: int) -> list[Line]:
-        self.top = max(0, min(self.top, len(self.rows) - (height - 2)))
-        shown = [Line().extend(row).cut(width - 4) for row in self.rows[self.top : self.top + height - 2]]
-        more = len(self.rows) - self.top - len(shown)
+        rows = self.told(width - 4, height - 2)
+        self.top = max(0, min(self.top, len(rows) - (height - 2)))
+        shown = [row.cut(width - 4) for row in rows[self.top : self.top + height - 2]]
+        more = len(rows) - self.top - len(shown)
         right = Line(f"{plural(more, 'row')} below" if more else "", "dim")
         title = Line().extend(self.title)
         return framed(shown, width, height, title, right, "focus" if self.has_focus else "frame")
@@ -127,5 +134,5 @@ class RowsView(Canvas, can_focus=True):
         self.paint()
 
     def go(self, end: bool) -> None:
-        self.top = len(self.rows) if end else 0
+        self.top = FAR if end else 0
         self.paint()

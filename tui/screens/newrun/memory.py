@@ -17,7 +17,7 @@ def memory_rows(outlook: Outlook | None, width: int, height: int, key: str) -> l
     if outlook is None:
         return [Line("…", "dim")]
     if outlook.run is None or outlook.budget is None:
-        return [Line("not known: ", "dim").add(safe(outlook.problem), "bad")] if outlook.problem else []
+        return _said("✗ ", f"not known: {outlook.problem}", "bad", width) if outlook.problem else []
     budget = outlook.budget
     label = min(24, max(len(item.label) for item in (outlook.run, *outlook.others)) + 2)
     room = max(12, min(72, width - label - FIGURE - 2))
@@ -27,7 +27,7 @@ def memory_rows(outlook: Outlook | None, width: int, height: int, key: str) -> l
         head.add(" of the host", "dim")
     rows = [head.cut(width), _row(outlook.run, top, limit, label, room, width, this=True)]
     if outlook.forecast is not None:
-        rows.append(Line().to(label).extend(legend(forecast_parts(outlook.forecast), width - label)).cut(width))
+        rows += [Line().to(label).extend(row) for row in legend(forecast_parts(outlook.forecast), width - label)]
     rows += [_row(item, top, limit, label, room, width, this=False) for item in outlook.others]
     told = advice(outlook, width, key)
     if told and len(rows) + 1 + len(told) <= height:
@@ -55,7 +55,10 @@ def advice(outlook: Outlook, width: int, key: str) -> list[Line]:
         found += _said("▲ ", outlook.ladder, "warn", width)
     if outlook.preferred is not None:
         role = "warn" if outlook.forecast is None or not outlook.forecast.fits else "text"
-        text = f"{outlook.preferred.label}: {outlook.why}."
+        better = outlook.preferred
+        name = better.label if better.label.startswith(better.model) else f"{better.model} {better.label}"
+        # The first sentence says why; the rest of it stands in the plan.
+        text = f"{name}: {outlook.why.split('. ')[0]}."
         rows = _said("▲ ", text, role, width)
         keys = Line(f"  {key}", "bold").add(" changes to it", "dim")
         if rows and rows[-1].width + keys.width <= width:

@@ -38,10 +38,11 @@ if TYPE_CHECKING:
 SMALL = 500_000_000
 FIELD_COLUMNS = 13 + 24 + 5  # the label, the value, the frame
 MOST_NOTE_ROWS = 5
+MOST_MEMORY_ROWS = 12
 TYPING_SECONDS = 0.4
 """What is typed further within this time is one question: an audit takes seconds."""
 OLD_SECONDS = 10.0
-FRAMES = {"memory": 8, "lesson": 10, "around": 6}
+FRAMES = {"memory": 7, "lesson": 10, "around": 6}
 """The frames below the form and the rows that each needs at least."""
 
 
@@ -346,7 +347,8 @@ class NewRun(CommandScreen):
         spare = max(0, room - used)
         more = dict.fromkeys(shown, 0)
         if "memory" in more:
-            more["memory"] = min(3, spare) if len(shown) > 1 else spare
+            wanted_rows = len(memory.memory_rows(self.outlook, self.app.size.width - 4, MOST_MEMORY_ROWS, "F3")) + 2
+            more["memory"] = max(0, min(wanted_rows - FRAMES["memory"], spare))
         last = "lesson" if "lesson" in shown else shown[0]
         more[last] += spare - sum(more.values())
         self.frames_shown = [name for name in names if name in shown]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, set_cell_size
@@ -33,23 +34,21 @@ def audit_rows(audit: Audit, width: int) -> list[Line]:
     head, column = 26, 10
     lengths = near(audit, max(1, (width - head) // column))
 
-    def row(name: str, role: str, said: list[str]) -> Line:
+    def row(name: str, said: Callable[[LengthRow], tuple[str, str]], role: str = "text") -> Line:
         line = Line(name, role).to(head)
-        for length, text in zip(lengths, said, strict=True):
-            here = length.max_length == audit.max_length
-            line.add(text.rjust(column), "bold text" if here and role == "dim" else f"bold {role}" if here else role)
+        for length in lengths:
+            text, shade = said(length)
+            line.add(text.rjust(column), f"bold {shade}" if length.max_length == audit.max_length else shade)
         return line
 
-    def counted(name: str, key: str, role: str = "text") -> Line:
-        counts = [getattr(length, key) for length in lengths]
-        shares = [share(count, length.total) for count, length in zip(counts, lengths, strict=True)]
-        return row(name, role if any(counts) else "text", shares)
+    def skipped(length: LengthRow) -> tuple[str, str]:
+        return share(length.skipped, length.total), "bad" if length.skipped else "text"
 
     rows = [
-        row("max length", "dim", [f"{length.max_length:,}" for length in lengths]),
-        counted("whole", "whole"),
-        counted("prompt cut in the middle", "cut"),
-        counted("skipped", "skipped", "bad"),
+        row("max length", lambda length: (f"{length.max_length:,}", "text"), "dim"),
+        row("whole", lambda length: (share(length.whole, length.total), "text")),
+        row("prompt cut in the middle", lambda length: (share(length.cut, length.total), "text")),
+        row("skipped", skipped, "bad" if any(length.skipped for length in lengths) else "text"),
     ]
     loss = f"{audit.row.loss_share:.0%}".replace("%", " %")
     answers = (
