@@ -31,7 +31,7 @@ SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_
 class CheckpointingTrainer(SFTTrainer):
     """SFTTrainer with our order of examples, and checkpoints that appear whole."""
 
-    def __init__(self, *args: Any, order: StepOrder, recorder: Recorder, dtype: torch.dtype, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, order: StepOrder, recorder: Recorder, dtype: torch.dtype, try_out: bool = True, **kwargs: Any) -> None:
         self._order = order
         self._dtype = dtype
         self._recorder = recorder
@@ -39,7 +39,7 @@ class CheckpointingTrainer(SFTTrainer):
         super().__init__(*args, data_collator=collate, **kwargs)
 
         if not recorder.recipe.dora:
-            make_lean(self.model)
+            make_lean(self.model, try_out=try_out)
         self._set_adapter_dtype()
 
     def _set_adapter_dtype(self) -> None:
