@@ -138,13 +138,13 @@ def render_all(tokenizer: ChatTokenizer, examples: Sequence[Example], thinking: 
     """`render_example` of each."""
     if not examples:
         return []
-    end = end_of_turn(tokenizer, thinking)
-    return [_render(tokenizer, example, thinking, end) for example in examples]
+    frame = (_before_answer(tokenizer, thinking), end_of_turn(tokenizer, thinking))
+    return [_render(tokenizer, example, thinking, frame) for example in examples]
 
 
-def _render(tokenizer: ChatTokenizer, example: Example, thinking: Thinking, end: str) -> RenderedExample:
+def _render(tokenizer: ChatTokenizer, example: Example, thinking: Thinking, frame: tuple[str, str]) -> RenderedExample:
     prompt = render_prompt(tokenizer, example.messages, thinking)
-    completion = _completion_text(tokenizer, example, prompt, thinking, end)
+    completion = _completion_text(tokenizer, example, prompt, thinking, frame)
     encoded = tokenizer(prompt, add_special_tokens=False, return_offsets_mapping=True)
     prompt_ids = list(encoded["input_ids"])
     whole = encode_prompt(tokenizer, prompt + completion)
@@ -212,17 +212,31 @@ def _apply(
     return str(text)
 
 
-def _completion_text(tokenizer: ChatTokenizer, example: Example, prompt: str, thinking: Thinking, end: str) -> str:
-    """What the template writes behind `prompt` for this completion, up to and including the end-of-turn token."""
+def _before_answer(tokenizer: ChatTokenizer, thinking: Thinking) -> str:
+    """What the template writes between a prompt and an answer: nothing, or an empty block of thoughts."""
+    question = [Message("user", "?")]
+    prompt = render_prompt(tokenizer, question, thinking)
+    full = _apply(tokenizer, [*question, Message("assistant", MARKER)], thinking, add_generation_prompt=False)
+    return full[len(prompt) :].partition(MARKER)[0] if full.startswith(prompt) else ""
+
+
+def _completion_text(
+    tokenizer: ChatTokenizer, example: Example, prompt: str, thinking: Thinking, frame: tuple[str, str]
+) -> str:
+    """What the template writes behind `prompt` for this completion, up to and including the end-of-turn token. `frame` is
+    what it writes before and behind any answer."""
+    before, end = frame
+    wanted = example.completion.strip()
     turns = [*example.messages, Message("assistant", example.completion)]
     full = _apply(tokenizer, turns, thinking, add_generation_prompt=False)
     if full.startswith(prompt):
         text = full[len(prompt) :].rstrip()
-        if text.endswith(end) and example.completion.strip() in text:
+        answer = text.removesuffix(end)
+        if text.endswith(end) and wanted in (answer.strip(), answer.removeprefix(before).strip()):
             return text
     # The template writes a past turn in another way than the one it asks for (it drops thinking from it, say). What
     # counts is what the model is to say after the prompt, and none of that may be lost.
-    return example.completion.strip() + end
+    return wanted + end
 
 
 def _cut_points(
