@@ -19,6 +19,7 @@ Shape = tuple[Kind, ...]
 
 BLANK: Kind = ("blank",)
 TEXT: Kind = ("text",)
+REST: Kind = ("rest",)  # what follows the first line of prose of any length
 # A name (of a table row, a label, a key) belongs to the form when it stands in this share of the texts.
 NAMED_SHARE = 0.5
 # The lines at one place of a shape speak for themselves when they are so many; of fewer, what they share may be chance, and
@@ -75,7 +76,11 @@ def forms(texts: Sequence[str], placeholder: str) -> list[Form]:
             _template(kind, at if at.total() >= FEWEST_LINES else by_kind[kind], placeholder)
             for kind, at in zip(shape, at_places, strict=True)
         ]
-        text = "\n".join(written)
+        text = "\n".join(
+            line
+            for place, (kind, line) in enumerate(zip(shape, written, strict=True))
+            if kind != REST or written[place - 1] != placeholder
+        )
         if re.sub(r"\s", "", text.replace(placeholder, "")):
             found.append(Form(text, len(members) / len(texts), tuple(members)))
     return sorted(_joined(found), key=lambda form: (-form.share, form.text))
@@ -159,17 +164,21 @@ def _fixed_lengths(texts: list[list[tuple[Kind, list[str]]]]) -> list[tuple[Shap
         shape: list[Kind] = []
         lines: list[str] = []
         for before, (kind, held) in zip([BLANK, *(kind for kind, _ in text)], text, strict=False):
-            kept = held[:1] if _repeats(kind) and len(lengths[before, kind]) > 1 else held
+            varies = _repeats(kind) and len(lengths[before, kind]) > 1
+            kept = held[:1] if varies else held
             shape.extend([kind] * len(kept))
             lines.extend(kept)
+            if varies and kind == TEXT:
+                shape.append(REST)
+                lines.append("")
         result.append((tuple(shape), lines))
     return result
 
 
 def _template(kind: Kind, lines: Iterable[str], placeholder: str) -> str:
     """What all these lines share, with placeholders between."""
-    if kind == BLANK:
-        return ""
+    if kind in (BLANK, REST):
+        return "" if kind == BLANK else placeholder
     different = sorted(set(lines), key=lambda line: hashlib.sha256(line.encode()).digest())[:MOST_LINES]
     split = [_tokens(line) for line in different]
     if any(len(tokens) > MOST_TOKENS for tokens in split):
