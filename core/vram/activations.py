@@ -17,14 +17,12 @@ FULL_LOGITS = 12
 LOGIT_BYTES = 128_000_000
 FEWEST_ROWS = 32
 # The MLP's product and its gradients are made for so many tokens at a time: `TOKENS_AT_A_TIME` of jobs/step/mlp.py.
-MLP_TOKENS = 512
+MLP_TOKENS = 256
 # Tensors of F values among these tokens: the product, its gradient, gate and up, and theirs, less what has been let go.
 MLP_TENSORS = 5
-# Hidden-sized tensors around the backward pass of the last layer: gradients that come in and go out, the final norm's input and
-# output, and the gradient that the loss has made.
-AROUND = 5
-# A quantised weight made whole, while it is multiplied: itself and the steps on the way there, in bytes a weight.
-DEQUANTISED = 5
+# Hidden-sized tensors around the backward pass of the last layer: gradients that come in and go out, the final norm's output,
+# and the gradient that the loss has made.
+AROUND = 4
 
 
 def kept(shape: ModelShape, step: Step) -> int:
@@ -65,10 +63,11 @@ def backward(shape: ModelShape, step: Step) -> int:
 
 
 def dequantised(shape: ModelShape, step: Step) -> int:
-    """The largest weight of a layer, made whole for one product."""
+    """The largest weight of a layer, made whole for one product; it is unpacked in place, 3 bits in three tensors."""
     if step.method == "lora":
         return 0
-    return max(inputs * outputs for inputs, outputs in linear_sizes(shape).values()) * DEQUANTISED
+    largest = max(inputs * outputs for inputs, outputs in linear_sizes(shape).values())
+    return largest * step.value_bytes * (3 if step.bits == 3 else 1)
 
 
 def loss(shape: ModelShape, step: Step) -> int:
