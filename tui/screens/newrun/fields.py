@@ -107,7 +107,7 @@ def most(outlook: Outlook | None, what: str) -> str:
 
 def fit_note(form: Form, outlook: Outlook | None) -> str:
     if form.fit != AUTO:
-        return f"the recipe as it stands; {AUTO} chooses batch, checkpointing, optimizer"
+        return f"{AUTO}: batch, checkpointing, optimizer"
     if outlook is None or outlook.forecast is None:
         return "batch, checkpointing and optimizer are chosen so that it fits"
     if not outlook.changes:
@@ -117,6 +117,11 @@ def fit_note(form: Form, outlook: Outlook | None) -> str:
             else "nothing it may change makes it fit"
         )
     return changes_in_words((one.key, one.before, one.after) for one in outlook.changes)
+
+
+def thinking_note(width: int) -> str:
+    said = "the task says so; training and serving both obey"
+    return said if len(said) <= width else "the task says so, serving obeys"
 
 
 def note_rows(key: str, form: Form, said: str, width: int) -> list[Line]:

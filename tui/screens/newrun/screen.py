@@ -24,7 +24,18 @@ from tui.lines import Line
 from tui.outlook import Outlook, Wish, look
 from tui.screens.newrun import memory, seen
 from tui.screens.newrun.around import like_rows, place_rows
-from tui.screens.newrun.fields import AS_WRITTEN, AUTO, CHOICES, LABELS, NUMBERS, Form, checked, note, note_rows
+from tui.screens.newrun.fields import (
+    AS_WRITTEN,
+    AUTO,
+    CHOICES,
+    LABELS,
+    NUMBERS,
+    Form,
+    checked,
+    note,
+    note_rows,
+    thinking_note,
+)
 from tui.snapshot import EMPTY, Snapshot
 from tui.widgets.choice import ChoiceField
 from tui.widgets.header import Clock, Header
@@ -321,7 +332,7 @@ class NewRun(CommandScreen):
         self.query_one("#thinking", Said).say([Line(thinking)])
         for key in (*LABELS, "thinking"):
             if key == "thinking":
-                said = "the task says so; training and serving both obey" if thinking else ""
+                said = thinking_note(width) if thinking else ""
             else:
                 said = note(key, self.form, self.catalogue, self.outlook)
             rows = note_rows(key, self.form, said, width)[:MOST_NOTE_ROWS]

@@ -103,7 +103,7 @@ def example_rows(shown: Shown, width: int, height: int) -> list[Line]:
     given = in_rows(shown, False, width - GUTTER)
     learnt = in_rows(shown, True, width - GUTTER)
     for_learnt = min(len(learnt), max(room - len(given), room // 2))
-    given = around_mark(given, room - for_learnt)
+    given = around_mark(shown, given, width - GUTTER, room - for_learnt)
     rows = [Line("given" if index == 0 else "", "dim").to(GUTTER).extend(row) for index, row in enumerate(given)]
     for index, row in enumerate(learnt[:for_learnt]):
         if index == for_learnt - 1 and len(learnt) > for_learnt:
@@ -119,7 +119,8 @@ def in_rows(shown: Shown, loss: bool, width: int) -> list[Line]:
         if piece.loss != loss:
             continue
         role = "warn" if piece.mark else "good" if loss else "text"
-        for word in WORDS.findall("⏎".join(safe(part) for part in piece.text.split("\n"))):
+        text = one_line(piece.text)
+        for word in [text] if piece.mark else WORDS.findall(text):
             rest = word
             while rest:
                 if rows[-1].width + cell_len(rest.rstrip()) <= width:
@@ -135,18 +136,40 @@ def in_rows(shown: Shown, loss: bool, width: int) -> list[Line]:
     return [row for row in rows if row.pieces]
 
 
-def around_mark(rows: list[Line], room: int) -> list[Line]:
-    """At most `room` rows of what is given: its beginning, the place of a cut, and its end, with … where rows are left out."""
+def around_mark(shown: Shown, rows: list[Line], width: int, room: int) -> list[Line]:
+    """At most `room` rows of what is given: the place of a cut, the end, the beginning, then more before the end.
+
+    Where rows are left out, the next one begins with `…`.
+    """
     if len(rows) <= room:
         return rows
-    marked = [index for index, row in enumerate(rows) if any(role == "warn" for _, role in row.pieces)]
-    wanted = [len(rows) - 1, 0, *marked[:1], *range(len(rows) - 2, 0, -1)]
-    kept = sorted(list(dict.fromkeys(wanted))[: max(0, room)])
-    found, former = [], -1
-    for index in kept:
-        found.append(rows[index] if index == former + 1 else Line("… ", "dim").extend(rows[index]))
+    cut = place_of_cut(shown, width)
+    ends = [len(rows) - 1, 0, *range(len(rows) - 2, 0, -1)]
+    kept = sorted(ends[: max(0, room - len(cut))])
+    first = [rows[0]] if 0 in kept else []
+    last: list[Line] = []
+    former = 0 if first and not cut else -1
+    for index in [index for index in kept if index]:
+        gap = index != former + 1
+        last.append(Line("… ", "dim").extend(rows[index]).cut(width) if gap else rows[index])
         former = index
-    return found
+    return [*first, *cut, *last][:room]
+
+
+def place_of_cut(shown: Shown, width: int) -> list[Line]:
+    """A row with what stands on both sides of the cut; none where nothing was cut."""
+    at = next((index for index, piece in enumerate(shown.pieces) if piece.mark), None)
+    if at is None:
+        return []
+    mark = safe(shown.pieces[at].text)
+    before = one_line("".join(piece.text for piece in shown.pieces[:at]))
+    after = one_line("".join(piece.text for piece in shown.pieces[at + 1 :] if not piece.loss))
+    side = max(4, (width - cell_len(mark)) // 2 - 2)
+    return [Line("… ", "dim").add(before[-side:]).add(mark, "warn").add(after[:side]).cut(width)]
+
+
+def one_line(text: str) -> str:
+    return "⏎".join(safe(part) for part in text.split("\n"))
 
 
 def character_rows(lesson: Lesson, example: int, width: int, height: int) -> list[Line]:
