@@ -126,6 +126,8 @@ class Audit:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Audit:
         """The audit of a document. KeyError, TypeError or ValueError when it is none of this version."""
+        if not isinstance(document, Mapping):
+            raise ValueError("no audit")
         fields = {key: value for key, value in document.items() if key not in ("duplicates", "refused")}
         shown = tuple(
             Shown(**{**item, "pieces": tuple(Piece(**piece) for piece in item["pieces"])}) for item in fields["shown"]

@@ -122,13 +122,14 @@ def _remembered(home: Home, python: str, request: AuditRequest, train: Path) -> 
     data_sha256 = _sha256(train)
     path = folder / f"{_key(home, python, request, data_sha256)}.json"
     with contextlib.suppress(OSError, KeyError, TypeError, ValueError):
-        if (document := read_json(path)) is not None:
-            return replace(Audit.from_json(document), cached=True)
+        if (kept := read_json(path)) is not None and kept["sha256"] == sha256_json(kept["audit"]):
+            return replace(Audit.from_json(kept["audit"]), cached=True)
     document = _made(python, request, folder)
     found = Audit.from_json(document)
     # Whoever changed the file meanwhile gets the figures, but they are no longer those of the key.
     if _sha256(train) == data_sha256:
-        write_atomic(path, json.dumps(document, ensure_ascii=False))
+        kept = {"sha256": sha256_json(document), "audit": document}
+        write_atomic(path, json.dumps(kept, ensure_ascii=False))
         _prune(folder)
     return found
 
