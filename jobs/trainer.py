@@ -31,7 +31,9 @@ SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_
 class CheckpointingTrainer(SFTTrainer):
     """SFTTrainer with our order of examples, and checkpoints that appear whole."""
 
-    def __init__(self, *args: Any, order: StepOrder, recorder: Recorder, dtype: torch.dtype, try_out: bool = True, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, order: StepOrder, recorder: Recorder, dtype: torch.dtype, try_out: bool = True, **kwargs: Any
+    ) -> None:
         self._order = order
         self._dtype = dtype
         self._recorder = recorder

@@ -17,6 +17,8 @@ Moments = Literal["fp32", "8bit"]
 BLOCK = 256
 # A tensor below this size keeps its moments in fp32: there is nothing to be gained.
 SMALLEST = 4096
+# What the state holds instead of the two moments when they are in 8 bits.
+CODED = ("first_codes", "first_scale", "root_codes", "root_scale")
 
 
 def split(value: Tensor) -> tuple[Tensor, Tensor]:
@@ -164,10 +166,11 @@ class LeanAdamW(torch.optim.Optimizer):
                     for key, value in found.items()
                 }
                 state["step"] = int(state["step"])
-                first, second = self._moments(state, parameter)
-                for key in ("first_codes", "first_scale", "root_codes", "root_scale"):
-                    state.pop(key, None)
-                self._keep(state, first, second)
+                if ("first_codes" in state) != (self.moments == "8bit"):
+                    first, second = self._moments(state, parameter)
+                    for key in CODED:
+                        state.pop(key, None)
+                    self._keep(state, first, second)
                 if parameter.dtype == torch.bfloat16:
                     state.setdefault("low", torch.zeros_like(parameter, dtype=torch.int16))
                 self.state[parameter] = state

@@ -26,7 +26,14 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, PretrainedConfig, Qwen2Config, Qwen3Config, Trainer
+from transformers import (
+    AutoModelForCausalLM,
+    PretrainedConfig,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen3Config,
+    Trainer,
+)
 
 from core.config.model import ModelShape
 from core.config.recipe import HqqOptions, Recipe
@@ -159,10 +166,13 @@ def example(recipe: Recipe) -> Fitted:
     return Fitted((1,) * (recipe.max_length - completion), (2,) * completion, 1)
 
 
-def make_trainer(model: nn.Module, recipe: Recipe, dtype: torch.dtype, folder: Path) -> Any:
+def make_trainer(
+    model: nn.Module, recipe: Recipe, dtype: torch.dtype, folder: Path, device: torch.device | None = None
+) -> Any:
     """The trainer of a job, without its files."""
     order = StepOrder([recipe.max_length], recipe.batch_size * recipe.accumulation, recipe.seed)
-    device = torch.device("cpu")
+    values = device is not None
+    device = device or torch.device("cpu")
     recorder = Recorder(mock.Mock(), recipe, "", order, device, None)
     return CheckpointingTrainer(
         model=model,
@@ -175,7 +185,7 @@ def make_trainer(model: nn.Module, recipe: Recipe, dtype: torch.dtype, folder: P
         order=order,
         recorder=recorder,
         dtype=dtype,
-        try_out=False,
+        try_out=values,
     )
 
 

@@ -1,0 +1,81 @@
+"""The peak of a training step of full-size models: traced, predicted, and against what was published and what is wanted.
+
+Bytes allocated (`max_memory_allocated` on a GPU); GB = 1e9. The shipped recipes are traced unchanged but for `max_length` and
+the model. With a GPU the same step is also measured there, on random weights, with its time.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+
+from core.config.project import shipped
+from core.config.recipe import Recipe
+from core.vram.estimate import Step, estimate
+
+# The card of the write-up: sold as 16 GB.
+CARD_BYTES = 16 * 2**30
+
+
+@dataclass(frozen=True)
+class Case:
+    """A run of the shipped recipe; `published` is the write-up's own peak in GB, "out" where its card did not hold it."""
+
+    model: str
+    recipe: str
+    max_length: int
+    wanted: float
+    published: str
+
+
+CASES = (
+    Case("Qwen3-4B", "lora-bf16", 2048, 9.7, "13.37"),
+    Case("Qwen3-8B", "qlora-hqq4", 2048, 9.0, "out"),
+    Case("Qwen3-14B", "qlora-hqq4", 2048, 15.0, ""),
+    Case("Qwen3-4B", "lora-bf16", 8192, 16.0, ""),
+)
+
+
+def main() -> None:
+    import torch
+
+    from tests.bench.trace import configuration, trace
+
+    project = shipped()
+    print(
+        f"{'model':<10} {'recipe':<11} {'length':>6}  {'wanted':>6} {'traced':>6} {'predicted':>9} {'off':>6}  published"
+    )
+    worst = 0.0
+    missed = []
+    for case in CASES:
+        model = project.model(case.model)
+        recipe = at_length(project.recipe(case.recipe), case.max_length)
+        assert model.shape is not None and model.family is not None  # the shipped entries say both
+        began = time.perf_counter()
+        found = trace(configuration(model.family, model.shape), recipe)
+        predicted = estimate(model, Step.of(recipe)).allocated_bytes
+        off = predicted / found.peak_bytes - 1
+        worst = max(worst, abs(off))
+        if found.peak_bytes > case.wanted * 1e9:
+            missed.append(case)
+        print(
+            f"{case.model:<10} {case.recipe:<11} {case.max_length:>6}  {case.wanted:>6.2f} {found.peak_bytes / 1e9:>6.2f} "
+            f"{predicted / 1e9:>9.2f} {off:>+6.1%}  {case.published:<6} "
+            f"fp32 products {found.fp32_product_flops / found.product_flops:.1e} of all; "
+            f"{time.perf_counter() - began:.0f} s",
+            flush=True,
+        )
+    print(f"prediction at most {worst:.1%} off the trace; {len(missed)} of {len(CASES)} above what is wanted")
+    if torch.cuda.is_available():
+        from tests.bench.card import main as on_the_card
+
+        on_the_card(CASES)
+    else:
+        print("no GPU here: nothing was measured on one")
+    if missed or worst > 0.05:
+        sys.exit(1)
+
+
+def at_length(recipe: Recipe, max_length: int) -> Recipe:
+    return recipe.model_copy(update={"max_length": max_length})
