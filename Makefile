@@ -24,7 +24,7 @@ $(TORCH_STAMP):
 	touch $@
 
 $(STAMP): $(TORCH_STAMP) pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,nvidia,test,lint]'
+	DISABLE_CUDA=1 $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,hqq,nvidia,test,lint]'
 	touch $@
 
 demo: venv

@@ -115,7 +115,7 @@ def require(home: Home, python: str, packages: tuple[str, ...], vendor: str | No
             code="missing_package",
             key="method",
             # Its own set-up would compile CUDA kernels that nothing here uses.
-            remedy=f"DISABLE_CUDA=1 {python} -m pip install --no-build-isolation hqq",
+            remedy=f"DISABLE_CUDA=1 {python} -m pip install hqq",
         )
     if missing:
         raise InputError(
