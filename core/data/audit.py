@@ -15,7 +15,8 @@ State = Literal["whole", "cut", "skipped"]
 
 @dataclass(frozen=True)
 class LengthRow:
-    """What training at `max_length` tokens would make of the data, examples that the recipe adds included.
+    """What training at `max_length` tokens would make of the data, examples that the recipe adds included and before any are
+    held out for evaluation (those get no answered turns in front).
 
     `whole`, `cut` (the prompt lost its middle) and `skipped` are counts; `loss_share` is that of the tokens trained on which
     carry loss. `right_cut` counts the completions whose end a plain cut at the right would have taken, as trainers do by
@@ -114,8 +115,8 @@ class Audit:
         """Why a training with this data and recipe would be refused (`leak`, `too_many_skipped`), None when it would not."""
         if self.leaks:
             return "leak"
-        row = self.row
-        if row.skipped == row.total or row.skipped / row.total > self.max_skipped:
+        skipped = self.row.skipped  # always of the file: what the recipe adds fits
+        if skipped == self.examples or skipped / self.examples > self.max_skipped:
             return "too_many_skipped"
         return None
 

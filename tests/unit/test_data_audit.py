@@ -154,6 +154,14 @@ def test_it_says_what_training_would_refuse(tmp_path: Path, tokenizer: Any) -> N
     assert audited(tmp_path, tokenizer, clean, max_length=16, max_skipped=1.0).refused == "too_many_skipped"
 
 
+def test_what_the_recipe_adds_makes_the_share_of_the_skipped_no_smaller(tmp_path: Path, tokenizer: Any) -> None:
+    lines = [{"prompt": f"note {n}", "completion": f"VERDICT: {n}"} for n in range(8)]
+    lines += [{"prompt": f"long {n}", "completion": "VERDICT: " + "why " * 200} for n in range(2)]
+    audit = audited(tmp_path, tokenizer, lines, max_length=150, max_skipped=0.15, skeletons=6)
+    assert (audit.row.skipped, audit.row.total) == (2, 16)
+    assert audit.refused == "too_many_skipped"
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_order_of_the_lines_changes_no_figure(tmp_path: Path, seed: int) -> None:
     project = shipped()
