@@ -34,19 +34,22 @@ def join(high: Tensor, low: Tensor) -> Tensor:
 
 
 @functools.cache
-def _codes(signed: bool, device: torch.device) -> tuple[Tensor, Tensor]:
-    """(256 values in [-1, 1] or [0, 1] in ascending order, the limits between them).
+def _values(signed: bool) -> tuple[float, ...]:
+    """256 values in [-1, 1] or [0, 1], ascending.
 
     The dynamic tree of Dettmers 2015, arXiv 1511.04561: seven decades, each half as finely divided as the one above it.
     """
     values = [0.0, 1.0]
     for decade in range(7):
-        edges = torch.linspace(0.1, 1.0, (1 if signed else 2) * 2**decade + 1, dtype=torch.float64)
-        middles = ((edges[:-1] + edges[1:]) / 2 * 10.0 ** (decade - 6)).tolist()
+        parts = (1 if signed else 2) * 2**decade
+        middles = [(0.1 + 0.9 * (part + 0.5) / parts) * 10.0 ** (decade - 6) for part in range(parts)]
         values += middles
         values += [-value for value in middles] if signed else []
-    table = torch.tensor(sorted(values), dtype=torch.float32)
-    return table.to(device), ((table[:-1] + table[1:]) / 2).to(device)
+    return tuple(sorted(values))
+
+
+def _table(signed: bool, device: torch.device) -> Tensor:
+    return torch.tensor(_values(signed), dtype=torch.float32, device=device)
 
 
 class Packed8:
@@ -58,9 +61,9 @@ class Packed8:
         flat = value.reshape(-1)
         blocks = torch.nn.functional.pad(flat, (0, -len(flat) % BLOCK)).view(-1, BLOCK)
         scale = blocks.abs().amax(-1, keepdim=True)
-        _, limits = _codes(signed, value.device)
+        table = _table(signed, value.device)
         ratio = blocks / scale.clamp_min(torch.finfo(torch.float32).tiny)
-        codes = torch.bucketize(ratio, limits)
+        codes = torch.bucketize(ratio, (table[:-1] + table[1:]) / 2)
         if not signed:
             # What the update divides by must not become zero by rounding.
             codes = torch.where(blocks > 0, codes.clamp_min(1), codes)
@@ -69,8 +72,7 @@ class Packed8:
     @staticmethod
     def unpack(codes: Tensor, scale: Tensor, like: Tensor, *, signed: bool) -> Tensor:
         """fp32, in the shape of `like`."""
-        table, _ = _codes(signed, codes.device)
-        return (table[codes.int()] * scale).view(-1)[: like.numel()].view(like.shape)
+        return (_table(signed, codes.device)[codes.int()] * scale).view(-1)[: like.numel()].view(like.shape)
 
 
 class LeanAdamW(torch.optim.Optimizer):

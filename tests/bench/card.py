@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from peft import get_peft_model
 from torch import nn
 from transformers import AutoModelForCausalLM, PretrainedConfig
 
 from core.config.project import shipped
-from core.config.recipe import Recipe
+from core.config.recipe import HqqOptions, Recipe
 from jobs.step.hqq import prepare_library, quantised
 from jobs.trainer import collate, dataset
+from jobs.training import lora_config
 from tests.bench.trace import example, make_trainer
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "RX 9070 XT": 195e12, "
 
 @dataclass(frozen=True)
 class Measured:
-    """`peak_bytes` allocated, `reserved_bytes` by torch's allocator (0 on a CPU), seconds of one micro-batch."""
+    """`peak_bytes` allocated and `reserved_bytes` by torch's allocator, seconds and tokens of one micro-batch."""
 
     peak_bytes: int
     reserved_bytes: int
@@ -37,37 +39,40 @@ class Measured:
     tokens: int
 
 
-def measure(
-    config: PretrainedConfig, recipe: Recipe, device: torch.device, dtype: torch.dtype = torch.bfloat16
-) -> Measured:
-    """Some optimizer steps of two micro-batches on random weights; the time is the median's."""
+def measure(config: PretrainedConfig, recipe: Recipe, device: torch.device) -> Measured:
+    """Some optimizer steps of two micro-batches in bf16 on random weights of a GPU; the time is the median's."""
+    times, tokens = run_steps(
+        config, recipe, device, torch.bfloat16, before_last=lambda: torch.cuda.reset_peak_memory_stats(device)
+    )
+    warm = sorted(times[2:])
+    peak, reserved = torch.cuda.max_memory_allocated(device), torch.cuda.max_memory_reserved(device)
+    return Measured(peak, reserved, warm[len(warm) // 2], tokens)
+
+
+def run_steps(
+    config: PretrainedConfig,
+    recipe: Recipe,
+    device: torch.device,
+    dtype: torch.dtype,
+    before_last: Callable[[], None] = lambda: None,
+) -> tuple[list[float], int]:
+    """(seconds of each micro-batch, tokens in one). `before_last` is called when the last optimizer step begins."""
     torch.manual_seed(0)
     with device:
         model: Any = AutoModelForCausalLM.from_config(config, dtype=dtype)
     if recipe.hqq is not None:
-        prepare_library()
-        head = model.get_output_embeddings()
-        for name, module in list(model.named_modules()):
-            if isinstance(module, nn.Linear) and module is not head:
-                parent, _, leaf = name.rpartition(".")
-                layer = quantised(module.weight.data, module.bias, recipe.hqq, dtype, device)
-                setattr(model.get_submodule(parent), leaf, layer)
-                module.weight = None
-    from peft import get_peft_model
-
-    from jobs.training import lora_config
-
+        quantise(model, recipe.hqq, dtype, device)
     model = get_peft_model(model, lora_config(recipe))
+    times = []
     with tempfile.TemporaryDirectory() as folder:
         trainer = make_trainer(model, recipe, dtype, Path(folder), device)
         trainer.create_optimizer()
         if recipe.activation_checkpointing:
             model.activation_checkpointing_enable(every_n_layers=recipe.every_n_layers)
         inputs = collate([dataset([example(recipe)])[0]] * recipe.batch_size)
-        times = []
         for step in range(STEPS):
-            if step == 1 and device.type == "cuda":
-                torch.cuda.reset_peak_memory_stats(device)
+            if step == STEPS - 1:
+                before_last()
             for _micro in range(2):
                 began = time.perf_counter()
                 trainer.training_step(model, dict(inputs), torch.tensor(len(inputs["targets"])))
@@ -77,10 +82,19 @@ def measure(
             trainer.accelerator.clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
             trainer.optimizer.step()
             model.zero_grad()
-    peak, reserved = 0, 0
-    if device.type == "cuda":
-        peak, reserved = torch.cuda.max_memory_allocated(device), torch.cuda.max_memory_reserved(device)
-    return Measured(peak, reserved, sorted(times[2:])[len(times[2:]) // 2], inputs["tokens"])
+    return times, inputs["tokens"]
+
+
+def quantise(model: Any, options: HqqOptions, dtype: torch.dtype, device: torch.device) -> None:
+    """Quantise the linear layers of the blocks in place."""
+    prepare_library()
+    head = model.get_output_embeddings()
+    for name, module in list(model.named_modules()):
+        if isinstance(module, nn.Linear) and module is not head:
+            parent, _, leaf = name.rpartition(".")
+            setattr(
+                model.get_submodule(parent), leaf, quantised(module.weight.data, module.bias, options, dtype, device)
+            )
 
 
 def main(cases: Sequence[Case]) -> None:

@@ -49,16 +49,18 @@ ALLOCATOR_BYTES = 512
 COMPLETION_SHARE = 0.3
 
 
+PRODUCTS = ("mm", "addmm", "addmm_", "bmm", "baddbmm")
+
+
 @dataclass(frozen=True)
 class Traced:
-    """`peak_bytes` of the second optimizer step; `largest` are its storages by (operation, shape, dtype)."""
+    """`peak_bytes` of the second optimizer step; FLOP of its matrix products, in all and in fp32."""
 
     peak_bytes: int
     weights_bytes: int
     trainable: int
     fp32_product_flops: int
     product_flops: int
-    largest: Counter[tuple[str, tuple[int, ...], str]]
 
 
 class Allocations(TorchDispatchMode):
@@ -66,10 +68,9 @@ class Allocations(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.alive: dict[int, tuple[int, tuple[str, tuple[int, ...], str]]] = {}
+        self.alive: dict[int, int] = {}
         self.bytes = 0
         self.peak = 0
-        self.at_peak: Counter[tuple[str, tuple[int, ...], str]] = Counter()
         self.flops: Counter[torch.dtype] = Counter()
 
     def restart(self) -> None:
@@ -78,33 +79,25 @@ class Allocations(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        name = str(func)
-        tree_map_only(torch.Tensor, lambda tensor: self._count(tensor, name), result)
-        if name in ("aten.mm.default", "aten.addmm.default", "aten.bmm.default", "aten.mm.out", "aten.addmm_.default"):
+        tree_map_only(torch.Tensor, self._count, result)
+        if func.overloadpacket.__name__ in PRODUCTS:
             left, right = [item for item in args if isinstance(item, torch.Tensor) and item.dim() >= 2][-2:]
             self.flops[left.dtype] += 2 * left.numel() * right.shape[-1]
         return result
 
-    def _count(self, tensor: torch.Tensor, name: str) -> None:
+    def _count(self, tensor: torch.Tensor) -> None:
         storage = tensor.untyped_storage()
         key = storage._cdata
         if key in self.alive:
             return
         size = -(-storage.nbytes() // ALLOCATOR_BYTES) * ALLOCATOR_BYTES
-        self.alive[key] = (size, (name, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch.")))
+        self.alive[key] = size
         self.bytes += size
         weakref.finalize(storage, self._gone, key)
-        if self.bytes > self.peak:
-            self.peak = self.bytes
+        self.peak = max(self.peak, self.bytes)
 
     def _gone(self, key: int) -> None:
-        self.bytes -= self.alive.pop(key)[0]
-
-    def snapshot(self) -> Counter[tuple[str, tuple[int, ...], str]]:
-        found: Counter[tuple[str, tuple[int, ...], str]] = Counter()
-        for size, what in self.alive.values():
-            found[what] += size
-        return found
+        self.bytes -= self.alive.pop(key)
 
 
 def configuration(family: str, shape: ModelShape) -> PretrainedConfig:
@@ -156,7 +149,6 @@ def trace(config: PretrainedConfig, recipe: Recipe, dtype: torch.dtype = torch.b
         trainable=sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
         fp32_product_flops=allocations.flops[torch.float32],
         product_flops=sum(allocations.flops.values()),
-        largest=allocations.at_peak,
     )
 
 
