@@ -14,10 +14,11 @@ from textual.widgets import Input
 
 from core.config.project import shipped
 from core.home import Home
+from core.store.jobs import JobRow
 from core.vram.budget import Budget, budget_for
 from core.vram.calibration import SPREAD_ON_CPU, Calibration, uncalibrated
 from tests.tui.conftest import Opened, keys_of, text_of
-from tests.tui.scene import scene
+from tests.tui.scene import NOW, job, scene
 from tui.catalogue import Catalogue, read_catalogue
 from tui.latest import Latest
 from tui.outlook import Experience, Outlook, Wish, look, outlook
@@ -162,6 +163,21 @@ async def test_a_key_changes_to_what_the_plan_prefers(console: Opened) -> None:
         await shown(pilot, lambda: screen.preferred is None, "that nothing is better")
         assert "--model Qwen3-4B" in text_of(pilot, "#command") and "--max-length 1024" in text_of(pilot, "#command")
         assert "F3" not in keys_of(pilot)
+
+
+async def test_how_long_it_takes_is_told_by_runs_like_it(console: Opened) -> None:
+    def done(number: int, model: str, seconds: float) -> JobRow:
+        summary = {"task": "judge", "model": model, "recipe": "lora-bf16", "seconds": seconds, "steps": 40}
+        result = {"message": "loss", "summary": summary}
+        return job(number, "done", f"train judge · {model}", result=result, ended_at=NOW)
+
+    runs = (done(1, "Qwen3-4B", 1600.0), done(2, "Qwen3-4B", 1760.0), done(3, "Qwen3-8B", 9.0))
+    async with console(scene(jobs=runs)) as pilot:
+        screen = await form(pilot)
+        assert "about 45 steps, 32 min ± 90 s by 2 runs like it here" in text_of(pilot, "#note-epochs")
+        choose(screen, "recipe", "qlora-hqq4")
+        await pilot.pause()
+        assert "runs like it" not in text_of(pilot, "#note-epochs")
 
 
 async def test_fit_is_a_part_of_the_command(console: Opened) -> None:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, ClassVar
 
+from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.message import Message
 
-from core.errors import BakehouseError
-from tui.catalogue import Catalogue, read_catalogue
+from tui.catalogue import Catalogue
 from tui.commands import Command, CommandScreen, bindings, command
-from tui.latest import Latest
+from tui.inquiry import CatalogueRead, Inquiry, Made
 from tui.lines import Line, wrapped
-from tui.outlook import Planned, PlanWish, make_plan
+from tui.outlook import Planned, PlanWish
 from tui.screens.planrows import Table
 from tui.snapshot import EMPTY, Snapshot
 from tui.widgets.header import Clock, Header
@@ -56,20 +55,6 @@ class PlanScreen(CommandScreen):
     if TYPE_CHECKING:
         app: ConsoleApp
 
-    class CatalogueRead(Message):
-        def __init__(self, catalogue: Catalogue, problem: str = "") -> None:
-            super().__init__()
-            self.catalogue = catalogue
-            self.problem = problem
-
-    class Made(Message):
-        """The plan that was asked for."""
-
-        def __init__(self, wish: PlanWish, planned: Planned) -> None:
-            super().__init__()
-            self.wish = wish
-            self.planned = planned
-
     def __init__(self) -> None:
         super().__init__()
         self.snapshot: Snapshot = EMPTY
@@ -90,43 +75,32 @@ class PlanScreen(CommandScreen):
         yield KeyLine(self.keys)
 
     def on_mount(self) -> None:
-        home = self.app.home
-        self.making: Latest[PlanWish, Planned] = Latest(
-            "plan",
-            lambda wish: make_plan(home, self.catalogue or Catalogue(), wish),
-            lambda wish, planned: self._tell(self.Made(wish, planned)),
-        )
+        self.inquiry = Inquiry(self.app.home, self.app.find_project, self._tell)
         self.query_one(Table).focus()
         self.show(self.app.snapshot)
-        threading.Thread(target=self._read, name="catalogue", daemon=True).start()
+        self.inquiry.start()
 
     def on_unmount(self) -> None:
-        self.making.forget()
+        self.inquiry.forget()
 
     def _tell(self, message: Message) -> None:
         """From a thread: the screen may be gone."""
         if self.is_running:
             self.post_message(message)
 
-    def _read(self) -> None:
-        """In a thread: reads every file of the project."""
-        try:
-            read = self.CatalogueRead(read_catalogue(self.app.home, self.app.find_project()))
-        except (BakehouseError, OSError) as error:
-            read = self.CatalogueRead(Catalogue(), str(error))
-        self._tell(read)
-
-    def on_plan_screen_catalogue_read(self, message: CatalogueRead) -> None:
+    @on(CatalogueRead)
+    def _take_catalogue(self, message: CatalogueRead) -> None:
         self.catalogue, self.problem = message.catalogue, message.problem
         self._ask()
 
     def _ask(self) -> None:
         if self.catalogue is not None and not self.problem:
             self.wish = PlanWish(BUDGETS[self.budget], LENGTHS[self.length], self.snapshot.sample)
-            self.making.ask(self.wish)
+            self.inquiry.plan.ask(self.wish)
         self._paint()
 
-    def on_plan_screen_made(self, message: Made) -> None:
+    @on(Made)
+    def _take_plan(self, message: Made) -> None:
         if message.wish is self.wish:
             self.planned = message.planned
             self.problem = message.planned.problem

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from core.store.jobs import JobRow
 from tui.catalogue import Catalogue
 from tui.forecasts import changes_in_words
 from tui.lines import Line, wrapped
 from tui.outlook import Outlook
-from tui.words import plural, safe
+from tui.words import duration, plural, safe
 
 LABELS = {
     "task": "task",
@@ -76,7 +78,7 @@ def checked(catalogue: Catalogue, task: str, model: str, recipe: str, fit: str, 
     return Form(task, model, recipe, fit, dict(numbers), problems, changed)
 
 
-def note(key: str, form: Form, catalogue: Catalogue, outlook: Outlook | None) -> str:
+def note(key: str, form: Form, catalogue: Catalogue, outlook: Outlook | None, jobs: Sequence[JobRow] = ()) -> str:
     """What is said beside a field that is right."""
     if key in CHOICES:
         offered = {"task": catalogue.tasks, "model": catalogue.models, "recipe": catalogue.recipes}[key]
@@ -93,7 +95,20 @@ def note(key: str, form: Form, catalogue: Catalogue, outlook: Outlook | None) ->
     except (KeyError, ValueError):
         return ""
     steps = catalogue.steps(form.task, form.recipe, epochs)
-    return f"about {plural(steps, 'step')}" if steps else ""
+    return f"about {plural(steps, 'step')}{time_note(form, jobs, steps)}" if steps else ""
+
+
+def time_note(form: Form, jobs: Sequence[JobRow], steps: int) -> str:
+    """`, 41 ± 6 min by the 9 runs like it here`: of the same task, model and recipe; empty without any."""
+    wanted = (form.task, form.model, form.recipe)
+    done = [(job.result or {}).get("summary") or {} for job in jobs if job.kind == "train" and job.state == "done"]
+    like = [one for one in done if tuple(one.get(key) for key in ("task", "model", "recipe")) == wanted]
+    paces = [one["seconds"] / one["steps"] for one in like if one.get("seconds") and one.get("steps")]
+    if not paces:
+        return ""
+    middle, half = statistics.median(paces) * steps, (max(paces) - min(paces)) / 2 * steps
+    spread = f" ± {duration(half)}" if len(paces) > 1 else ""
+    return f", {duration(middle)}{spread} by {f'{len(paces)} runs' if len(paces) > 1 else 'one run'} like it here"
 
 
 def most(outlook: Outlook | None, what: str) -> str:

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import math
-import threading
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import Input
 
-from core.errors import BakehouseError
 from core.home import Home
 from core.store.jobs import JobRow
 from tui import actions
-from tui.audits import AuditWish, Seen, see
-from tui.catalogue import Catalogue, Choice, read_catalogue
+from tui.audits import AuditWish, Seen
+from tui.catalogue import Catalogue
 from tui.commands import Command, CommandScreen, bindings, command, keys_that_fit
-from tui.latest import Latest
+from tui.inquiry import CatalogueRead, Counted, Inquiry, Looked
 from tui.lines import Line
-from tui.outlook import Outlook, Wish, look
+from tui.outlook import Bar, Outlook, Wish
 from tui.screens.newrun import memory, seen
 from tui.screens.newrun.around import like_rows, place_rows
+from tui.screens.newrun.defaults import default_model, default_recipe, last_run
 from tui.screens.newrun.fields import (
     AS_WRITTEN,
     AUTO,
@@ -36,25 +35,24 @@ from tui.screens.newrun.fields import (
     note_rows,
     thinking_note,
 )
+from tui.screens.newrun.frames import FRAMES, MOST_MEMORY_ROWS, heights
 from tui.snapshot import EMPTY, Snapshot
 from tui.widgets.choice import ChoiceField
 from tui.widgets.header import Clock, Header
 from tui.widgets.keyline import KeyLine
 from tui.widgets.said import Said
-from tui.words import plural, safe
+from tui.words import safe
 
 if TYPE_CHECKING:
     from tui.app import ConsoleApp
 
-SMALL = 500_000_000
 FIELD_COLUMNS = 13 + 24 + 5  # the label, the value, the frame
 MOST_NOTE_ROWS = 5
-MOST_MEMORY_ROWS = 12
 TYPING_SECONDS = 0.4
 """What is typed further within this time is one question: an audit takes seconds."""
 OLD_SECONDS = 10.0
-FRAMES = {"memory": 7, "lesson": 10, "around": 6}
-"""The frames below the form and the rows that each needs at least."""
+TAKE = "F3"
+"""The key that takes over what is to be preferred."""
 
 
 class NewRun(CommandScreen):
@@ -74,7 +72,7 @@ class NewRun(CommandScreen):
             rank=1,
         ),
         command(
-            "F3",
+            TAKE,
             "take the better",
             "Change to the model and recipe that the plan prefers",
             "f3",
@@ -92,28 +90,6 @@ class NewRun(CommandScreen):
 
     if TYPE_CHECKING:
         app: ConsoleApp
-
-    class CatalogueRead(Message):
-        def __init__(self, catalogue: Catalogue, problem: str = "") -> None:
-            super().__init__()
-            self.catalogue = catalogue
-            self.problem = problem
-
-    class Looked(Message):
-        """The outlook on what was asked."""
-
-        def __init__(self, wish: Wish, outlook: Outlook) -> None:
-            super().__init__()
-            self.wish = wish
-            self.outlook = outlook
-
-    class Counted(Message):
-        """The audit of what was asked."""
-
-        def __init__(self, wish: AuditWish, seen: Seen) -> None:
-            super().__init__()
-            self.wish = wish
-            self.seen = seen
 
     def __init__(self, model: str | None = None, recipe: str | None = None, max_length: int | None = None) -> None:
         """What is given is filled in; the rest comes from the last run and the recipe."""
@@ -164,79 +140,37 @@ class NewRun(CommandScreen):
         return keys_that_fit(offered, width)
 
     def on_mount(self) -> None:
-        home = self.app.home
         self.query_one("#form").border_title = "New training run"
-        self.looking: Latest[Wish, Outlook] = Latest(
-            "outlook",
-            lambda wish: look(home, self.catalogue, wish),
-            lambda wish, outlook: self._tell(self.Looked(wish, outlook)),
-        )
-        self.counting: Latest[AuditWish, Seen] = Latest(
-            "audit",
-            lambda wish: see(home, self.app.find_project, wish),
-            lambda wish, seen: self._tell(self.Counted(wish, seen)),
-        )
+        self.inquiry = Inquiry(self.app.home, self.app.find_project, self._tell)
         self._field("fit").offer([AS_WRITTEN, AUTO])
         self.show(self.app.snapshot)
         self.query_one("#task").focus()
-        threading.Thread(target=self._read, name="catalogue", daemon=True).start()
+        self.inquiry.start()
 
     def on_unmount(self) -> None:
-        self.looking.forget()
-        self.counting.forget()
+        self.inquiry.forget()
 
     def _tell(self, message: Message) -> None:
         """From a thread: the screen may be gone."""
         if self.is_running:
             self.post_message(message)
 
-    def _read(self) -> None:
-        """In a thread: reads every file of the project."""
-        try:
-            read = self.CatalogueRead(read_catalogue(self.app.home, self.app.find_project()))
-        except (BakehouseError, OSError) as error:
-            read = self.CatalogueRead(Catalogue(), str(error))
-        self._tell(read)
-
-    def on_new_run_catalogue_read(self, message: CatalogueRead) -> None:
+    @on(CatalogueRead)
+    def _take_catalogue(self, message: CatalogueRead) -> None:
         self.catalogue, self.problem = message.catalogue, message.problem
         model, recipe, max_length = self.given
-        job = self._last_run()
+        job = last_run(self.snapshot)
         self._field("task").offer([item.name for item in self.catalogue.tasks], job.task if job else None)
-        self._field("model").offer([item.name for item in self.catalogue.models], model or self._default_model(job))
-        self._field("recipe").offer([item.name for item in self.catalogue.recipes], recipe or self._default_recipe())
+        self._field("model").offer(
+            [item.name for item in self.catalogue.models], model or default_model(self.catalogue, self.snapshot)
+        )
+        recipe = recipe or default_recipe(self.catalogue, self.snapshot, self._field("model").value)
+        self._field("recipe").offer([item.name for item in self.catalogue.recipes], recipe)
         self._take_recipe()
         if max_length is not None:
             self.query_one("#max_length", Input).value = f"{max_length}"
 
     # What is written in the fields
-
-    def _last_run(self) -> JobRow | None:
-        return next((job for job in self.snapshot.jobs if job.kind == "train"), None)
-
-    @property
-    def _has_card(self) -> bool:
-        sample = self.snapshot.sample
-        return sample is not None and bool(sample.devices)
-
-    def _default_model(self, job: JobRow | None) -> str | None:
-        """The model that was last trained, else one that is on the disk, else the smallest; without a GPU a small one."""
-        if job is not None and " · " in job.title:
-            return job.title.rsplit(" · ", 1)[1]
-
-        def order(item: Choice) -> tuple[bool, bool, float]:
-            large = not self._has_card and (item.parameters or math.inf) >= SMALL
-            return large, "on disk" not in item.note, item.parameters or math.inf
-
-        models = sorted(self.catalogue.models, key=order)
-        return models[0].name if models else None
-
-    def _default_recipe(self) -> str | None:
-        """The plain LoRA one for a GPU; without one what a CPU can do in minutes, as far as the model is small."""
-        name = self._field("model").value
-        chosen = next((item for item in self.catalogue.models if item.name == name), None)
-        small = chosen is not None and (chosen.parameters or math.inf) < SMALL
-        return "demo" if small and not self._has_card else "lora-bf16"
 
     def _field(self, key: str) -> ChoiceField:
         return self.query_one(f"#{key}", ChoiceField)
@@ -247,7 +181,7 @@ class NewRun(CommandScreen):
         return ready and not self.form.problems and not self.queueing
 
     @property
-    def preferred(self) -> Any:
+    def preferred(self) -> Bar | None:
         return self.outlook.preferred if self.outlook else None
 
     def on_choice_field_changed(self, message: ChoiceField.Changed) -> None:
@@ -287,22 +221,24 @@ class NewRun(CommandScreen):
             return
         self._asked_at = self.snapshot.time
         self.wish = Wish(form.model, form.recipe, dict(form.changed), self.snapshot.sample)
-        self.looking.ask(self.wish)
+        self.inquiry.memory.ask(self.wish)
         base = self.catalogue.recipe_objects[form.recipe]
         wish = AuditWish(form.task, form.model, form.recipe, int(form.changed.get("max_length", base.max_length)))
         if wish != self.audit_wish and form.task in self.catalogue.lessons:
             self.audit_wish = wish
             if self._typing is not None:
                 self._typing.stop()
-            self._typing = self.set_timer(TYPING_SECONDS, lambda: self.counting.ask(wish))
+            self._typing = self.set_timer(TYPING_SECONDS, lambda: self.inquiry.audit.ask(wish))
 
-    def on_new_run_looked(self, message: Looked) -> None:
+    @on(Looked)
+    def _take_outlook(self, message: Looked) -> None:
         if message.wish is self.wish:
             self.outlook = message.outlook
             self._paint_notes()
             self._paint_rest()
 
-    def on_new_run_counted(self, message: Counted) -> None:
+    @on(Counted)
+    def _take_audit(self, message: Counted) -> None:
         if message.wish == self.audit_wish:
             self.seen = message.seen
             self._paint_lesson()
@@ -334,7 +270,7 @@ class NewRun(CommandScreen):
             if key == "thinking":
                 said = thinking_note(width) if thinking else ""
             else:
-                said = note(key, self.form, self.catalogue, self.outlook)
+                said = note(key, self.form, self.catalogue, self.outlook, self.snapshot.jobs)
             rows = note_rows(key, self.form, said, width)[:MOST_NOTE_ROWS]
             shown = self.query_one(f"#note-{key}", Said)
             shown.say(rows)
@@ -346,27 +282,15 @@ class NewRun(CommandScreen):
         self._arrange(total + 2)
 
     def _arrange(self, form: int = len(LABELS) + 3) -> None:
-        """As many of the frames as fit below the form, beginning with the chosen one; the data gets what is left."""
-        room = self.app.size.height - form - 3
-        names = list(FRAMES)
-        wanted = names[self.first_frame :] + names[: self.first_frame]
-        shown, used = [wanted[0]], FRAMES[wanted[0]]
-        for name in wanted[1:]:
-            if used + FRAMES[name] <= room:
-                shown.append(name)
-                used += FRAMES[name]
-        spare = max(0, room - used)
-        more = dict.fromkeys(shown, 0)
-        if "memory" in more:
-            wanted_rows = len(memory.memory_rows(self.outlook, self.app.size.width - 4, MOST_MEMORY_ROWS, "F3")) + 2
-            more["memory"] = max(0, min(wanted_rows - FRAMES["memory"], spare))
-        last = "lesson" if "lesson" in shown else shown[0]
-        more[last] += spare - sum(more.values())
-        self.frames_shown = [name for name in names if name in shown]
-        for name, least in FRAMES.items():
+        """As many of the frames as fit below the form, beginning with the chosen one."""
+        width, height = self.app.size
+        needed = len(memory.memory_rows(self.outlook, width - 4, MOST_MEMORY_ROWS, TAKE))
+        shown = heights(height - form - 3, self.first_frame, needed)
+        self.frames_shown = list(shown)
+        for name in FRAMES:
             frame = self.query_one(f"#{name}")
             frame.display = name in shown
-            frame.styles.height = min(max(3, room), least + more.get(name, 0))
+            frame.styles.height = shown.get(name, 3)
 
     def _paint_rest(self) -> None:
         form, snapshot = self.form, self.snapshot
@@ -374,7 +298,7 @@ class NewRun(CommandScreen):
         place.say(place_rows(snapshot, form.task, form.model, place.inner[1]), "Where it goes")
         like.say(like_rows(snapshot, form.task, like.inner[1]), "Runs like it")
         frame = self.query_one("#memory", Said)
-        rows = memory.memory_rows(self.outlook, *frame.inner, "F3")
+        rows = memory.memory_rows(self.outlook, *frame.inner, TAKE)
         frame.say(rows, memory.TITLE, memory.calibrated(self.outlook))
         self._paint_lesson()
         ready = bool(self.catalogue.recipe_objects)
@@ -389,28 +313,10 @@ class NewRun(CommandScreen):
     def _paint_lesson(self) -> None:
         """The audit when it is there; before that, and without a tokenizer, what characters tell."""
         frame = self.query_one("#lesson", Said)
-        width, height = frame.inner
-        lesson = self.catalogue.lessons.get(self.form.task)
         found = self.seen if self.seen is not None and self.seen.wish == self.audit_wish else None
-        audit = found.audit if found else None
-        if audit is not None:
-            rows = seen.audit_rows(audit, width)
-            if audit.shown and height - len(rows) >= 4:
-                rows.append(Line())
-            if audit.shown:
-                shown = audit.shown[self.example % len(audit.shown)]
-                rows += seen.example_rows(shown, width, height - len(rows))
-            frame.say(rows, seen.TITLE, f"{seen.LEGEND} · {self._number(len(audit.shown), audit.examples)}")
-        elif lesson is None:
-            frame.say([], seen.TITLE)
-        else:
-            rows = seen.character_rows(lesson, self.example, width, height - 1)
-            state = Line(found.why, "warn") if found else Line("counting tokens …", "busy")
-            frame.say([state, *rows], seen.TITLE, f"{seen.LEGEND} · {self._number(len(lesson.shown), lesson.examples)}")
-
-    def _number(self, shown: int, total: int) -> str:
-        """`example 7 of 48`, which of those that can be paged through is shown."""
-        return f"example {self.example % shown + 1} of {total:,}" if shown else plural(total, "example")
+        lesson = self.catalogue.lessons.get(self.form.task)
+        rows, right = seen.frame(found, lesson, self.example, *frame.inner)
+        frame.say(rows, seen.TITLE, right)
 
     # Acts
 

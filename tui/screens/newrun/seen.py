@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, set_cell_size
 
+from tui.audits import Seen
 from tui.catalogue import Lesson
 from tui.lines import Line, wrapped
 from tui.words import plural, safe
@@ -19,6 +20,28 @@ TITLE = "What the model will see"
 GUTTER = 8
 WORDS = re.compile(r"\S+\s*|\s+")
 LEGEND = "green carries loss"
+
+
+def frame(found: Seen | None, lesson: Lesson | None, example: int, width: int, height: int) -> tuple[list[Line], str]:
+    """(rows, what stands at the right of the title): the audit when it is there, else what characters tell."""
+    audit = found.audit if found else None
+    if audit is not None:
+        rows = audit_rows(audit, width)
+        if audit.shown:
+            if height - len(rows) >= 4:
+                rows.append(Line())
+            rows += example_rows(audit.shown[example % len(audit.shown)], width, height - len(rows))
+        return rows, f"{LEGEND} · {number(example, len(audit.shown), audit.examples)}"
+    if lesson is None:
+        return [], ""
+    state = Line(found.why, "warn") if found else Line("counting tokens …", "busy")
+    rows = character_rows(lesson, example, width, height - 1)
+    return [state, *rows], f"{LEGEND} · {number(example, len(lesson.shown), lesson.examples)}"
+
+
+def number(example: int, shown: int, total: int) -> str:
+    """`example 7 of 48`, which of those that can be paged through is shown."""
+    return f"example {example % shown + 1} of {total:,}" if shown else plural(total, "example")
 
 
 def share(count: int, total: int) -> str:
