@@ -85,6 +85,21 @@ async def test_a_running_job_is_followed_and_cancelled_with_confirmation(queue: 
         await shown(pilot, lambda: "attempt 2" in text_of(pilot, "#detail"), "the second attempt")
 
 
+async def test_a_job_is_paused_and_released_on_its_own_screen_and_goes_on_where_it_was(queue: Queue) -> None:
+    await asyncio.to_thread(queue.submit, "steps=400 pause=0.05 save=5")
+    async with opened(queue) as pilot:
+        await shown(pilot, lambda: "step 7/400" in text_of(pilot, "#detail"), "the log")
+        await pilot.press("enter", "h")
+        await shown(pilot, lambda: "‖" in text_of(pilot, "#facts"), "that it is held")
+        await shown(pilot, lambda: "resumes from step" in text_of(pilot, "#facts"), "where it goes on")
+        assert "l release" in keys_of(pilot) and "it goes on from step" in text_of(pilot, "#facts")
+        await pilot.press("escape")
+        await shown(pilot, lambda: "l releases it" in text_of(pilot, "#detail"), "the way on")
+        await pilot.press("enter", "l")
+        await shown(pilot, lambda: "resumed from step" in text_of(pilot, "#facts"), "that it goes on")
+        assert "attempt 2" in text_of(pilot, "#facts")
+
+
 async def test_hold_release_move_pause_and_resume(queue: Queue) -> None:
     queue.ask("pause")
     first, second = queue.submit("first steps=2"), queue.submit("second steps=2")

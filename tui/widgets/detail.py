@@ -58,8 +58,8 @@ def facts(job: JobRow, detail: Detail | None) -> list[tuple[str, str]]:
 
 
 def resumes_from(job: JobRow, detail: Detail | None) -> int | None:
-    """The checkpoint that another attempt of a training goes on from; None when it is done, or has none."""
-    if job.kind != "train" or job.state == "done":
+    """The checkpoint that another attempt of a job goes on from; None when it is done, or has none."""
+    if job.state == "done":
         return None
     found = detail.checkpoint if detail else None
     return found or (job.progress.checkpoint_step if job.progress else None)
