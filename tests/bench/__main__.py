@@ -1,11 +1,11 @@
-"""`make bench`: every benchmark, one after the other. `python -m tests.bench NAME` runs one of them."""
+"""`make bench`: every benchmark one after the other, three quarters of an hour. `python -m tests.bench NAME` runs one."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 
-BENCHMARKS = ("spine",)
+BENCHMARKS = ("spine", "memory", "train", "quality")
 
 
 def main(names: list[str]) -> int:

@@ -11,13 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.bakeoff.answers import read_answers
+from core.bakeoff.leaderboard import build_leaderboard
+from core.bakeoff.scoring import score_answers
 from core.config.project import shipped
 from core.config.recipe import Recipe
 from core.data.examples import load_examples
 from core.data.render import Fitted, fit_all
 from core.files import read_json
 from core.home import Home
-from core.queue.spec import TrainSpec
+from core.queue.spec import BakeoffSpec, CandidateSpec, TrainSpec
 from tests.train.conftest import CHECKOUT, Workshop, events
 
 THREADS = len(os.sched_getaffinity(0))
@@ -89,6 +92,25 @@ class Bench:
             peak_bytes=result["summary"]["peak_memory_bytes"],
             adapter=Path(result["artefacts"][0]["path"]),
         )
+
+    def golden(self, adapters: dict[str, Path], max_new_tokens: int) -> dict[str, tuple[float, float]]:
+        """(format, content) out of 5 on the task's golden inputs, each asked once."""
+        self.number += 1
+        inputs = shipped().golden(self.task).inputs
+        documents = json.dumps([item.model_dump(mode="json") for item in inputs])
+        limited = self.task.sampling.model_copy(update={"max_new_tokens": max_new_tokens})
+        task = self.task.model_copy(update={"sampling": limited})
+        candidates = [
+            CandidateSpec(name=name, form="adapter", model=self.workshop.model, path=str(path))
+            for name, path in adapters.items()
+        ]
+        golden = self.workshop.input_file(f"golden-{self.number}.json", documents)
+        run = self.workshop.submit(self.number, BakeoffSpec(task=task, golden=golden, candidates=candidates, repeats=1))
+        if self.workshop.start(run).wait() != 0:
+            raise SystemExit(run.attempt(1).log.read_text())
+        answers = read_answers(run.answers)
+        board = build_leaderboard(task, inputs, answers, score_answers(task, inputs, answers))
+        return {row.name: (5 * (row.format_score or 0.0), 5 * (row.content_score or 0.0)) for row in board.rows}
 
     def bare(self, folder: Path, fitted: Sequence[Fitted], recipe: Recipe) -> Trained:
         """The script with TRL alone."""
