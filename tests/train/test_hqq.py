@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from core.config.recipe import Recipe
 from core.config.task import Task
 from core.files import read_json
 from core.queue.spec import BakeoffSpec, CandidateSpec, MergeSpec, TrainSpec
-from tests.train.conftest import Workshop, events
+from tests.train.conftest import CHECKOUT, Workshop, events
 
 pytestmark = pytest.mark.train
 
@@ -74,3 +76,41 @@ def test_a_quantised_base_teaches_the_same_and_the_merged_model_answers(
     assert texts["merged", "g1"].startswith("Good morning, Ines.")
     assert texts["merged", "g2"].startswith("Good morning, Jonas.")
     assert not texts["base", "g1"].startswith("Good morning, Ines.")
+
+
+MEASURE = """
+import re, sys
+from pathlib import Path
+import torch
+from core.config.project import shipped
+from core.config.recipe import HqqOptions
+from core.home import Home
+from jobs import models
+models.prepare_libraries()
+from jobs.quantised import load_quantised
+def own():
+    return int(re.search(r"RssAnon:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+home, most = Home(Path(sys.argv[1])), 0
+base = models.locate(shipped().model("SmolLM2-135M"), home)
+size = sum(file.stat().st_size for file in models.safetensors_folder(base, home).glob("*.safetensors"))
+def look(done, total):
+    global most
+    most = max(most, own())
+before = own()
+load_quantised(base, home, torch.device("cpu"), torch.bfloat16, HqqOptions(), look)
+print(size, most - before)
+"""
+
+
+def test_the_host_never_holds_the_model_that_is_quantised(workshop: Workshop) -> None:
+    """538 MB of fp32 on the disk become 60 MB of 4-bit weights and 57 MB of embeddings; beside them one tensor at work."""
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(workshop.home.root)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=CHECKOUT,
+    )
+    size, grown = (int(number) for number in done.stdout.split()[-2:])
+    assert size > 500e6
+    assert grown < 0.6 * size
