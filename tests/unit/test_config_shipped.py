@@ -60,7 +60,7 @@ def test_a_models_parameters_follow_from_its_shape(entry: ModelEntry) -> None:
 
 
 def test_the_lora_recipe_trains_the_parameters_of_the_run_it_is_taken_from() -> None:
-    """66.1 M for rank 32 on Qwen3-4B and 43.6 M for rank 16 on Qwen3-8B, as published (43.65; the shipped rank is twice that)."""
+    """As published: 66.1 M for rank 32 on Qwen3-4B, and 43.65 M for rank 16 on Qwen3-8B, of which the shipped rank is twice."""
     project = shipped()
     for recipe, model, published in (("lora-bf16", "Qwen3-4B", 66.1e6), ("qlora-hqq4", "Qwen3-8B", 2 * 43.65e6)):
         shape = project.model(model).shape
