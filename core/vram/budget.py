@@ -103,7 +103,7 @@ def _idle(sample: Sample | None) -> int:
 
 
 def _jobs_resident() -> int:
-    """Resident bytes of the jobs that run on this machine (`PYTHON … -m jobs RUN_DIR`)."""
+    """Bytes of their own of the jobs that run on this machine (`PYTHON … -m jobs RUN_DIR`)."""
     import psutil
 
     found = 0
@@ -111,5 +111,6 @@ def _jobs_resident() -> int:
         words = process.info["cmdline"] or []
         memory = process.info["memory_info"]
         if memory is not None and any(words[at : at + 2] == ["-m", "jobs"] for at in range(len(words) - 1)):
-            found += memory.rss
+            # Pages of files can be had at any time: the kernel counts them as available already.
+            found += memory.rss - getattr(memory, "shared", 0)
     return found

@@ -18,8 +18,8 @@ from core.vram.budget import Budget
 from core.vram.estimate import Device, Step, estimate
 from core.vram.layers import NotPredicted
 
-# What is allowed for without measurements: the formula was within 1 % of five published runs and is checked against
-# traces within 5 %; on a CPU the C library and the kernel have their say.
+# What is allowed for without measurements: the formula was within 1 % of five published runs and of twelve traces of the real
+# step, but neither sees the workspaces of a card's libraries; on a CPU the C library and the kernel have their say.
 SPREAD = 0.05
 SPREAD_ON_CPU = 0.25
 # Fewer runs say nothing of how far they lie apart.

@@ -63,7 +63,7 @@ def test_the_largest_model_that_fits_in_16_bits_is_preferred(vram: str, choice: 
 def test_a_larger_quantised_model_that_fits_is_named_with_the_finding_against_it() -> None:
     made = planned("16", models=("Qwen3-4B", "Qwen3-8B"))
     assert preferred(made) == ("Qwen3-4B", "lora")
-    assert "Qwen3-8B HQQ 4-bit, rank 16 fits too" in made.why
+    assert "Qwen3-8B HQQ 4-bit, rank 32 fits too" in made.why
     assert "4B model in bf16 beat 7B and 8B" in made.why
 
 
