@@ -47,10 +47,11 @@ def words(event: Mapping[str, Any], kind: str) -> str:
         case "ladder":
             rung = read_rung(event, 0)
             begins = f"on from step {rung.from_step:,}" if rung.from_step else "from the start again"
-            return joined(f"step {rung.rung}: {changes_in_words(rung.changes)}", begins, rung.reason)
+            return joined(f"rung {rung.rung}: {changes_in_words(rung.changes)}", begins, rung.reason)
         case "checkpoint":
             size = f"{gigabytes(event['bytes'])}" if event.get("bytes") else None
-            return joined(f"at step {event['step']:,}", size, duration(event.get("seconds")) or None)
+            seconds = event.get("seconds") or 0.0
+            return joined(f"at step {event['step']:,}", size, duration(seconds) if seconds >= 0.5 else None)
         case "memory":
             return joined(
                 *(f"{key.removesuffix('_bytes')} {gigabytes(event[key])}" for key in MEMORY if event.get(key))

@@ -82,7 +82,7 @@ def test_the_table_has_a_column_for_each_length() -> None:
     assert said[1].split() == ["whole", *["31", "%", "78", "%", "96", "%", "100", "%"]]
     assert said[2].split()[5:] == ["54", "%", "20", "%", "4", "%", "0", "%"]
     assert said[3].split() == ["skipped", *["15", "%", "2", "%", "0", "%", "0", "%"]]
-    assert "answers: median 612 tokens, 90 % below 1,090, longest 1,400; 71 % of all tokens carry loss" in said[4]
+    assert "answers: median 612, 90 % below 1,090, longest 1,400 tokens; 71 % of all tokens carry loss" in said[4]
     assert len(said) == 5, "of data that is in order nothing further is said"
 
 

@@ -165,7 +165,7 @@ async def test_the_gpu_pane_compares_while_it_runs(console: Opened) -> None:
         assert "measured peak so far 11.4 · next job 8.9" in text_of(pilot, "#gpu")
         pilot.app.show(scene(slot=slot, ladders={42: 1}))  # type: ignore[attr-defined]
         await pilot.pause()
-        assert "1 step of the ladder since the forecast 11.7 ± 0.2" in text_of(pilot, "#gpu")
+        assert "forecast 11.7 ± 0.2, before 1 step of the ladder" in text_of(pilot, "#gpu")
     async with console(scene(with_card=False)) as pilot:
         assert "measured peak so far 11.4" in text_of(pilot, "#gpu")
 
@@ -216,7 +216,7 @@ def test_events_are_rows_that_a_person_reads(tmp_path: Path) -> None:
         "phase      loading the model, SmolLM2-135M",
         "step       1 of 20, loss 3.000, peak 3.0 GB",
         "eval       loss 0.4371, at step 1, the best so far",
-        f"ladder     step 2: activation_checkpointing off → on, on from step 10, {OUT}",
+        f"ladder     rung 2: activation_checkpointing off → on, on from step 10, {OUT}",
         "checkpoint at step 10, 132 MB, 1 s",
         "warning    2 prompts cut",
         "result     loss 2.5 → 1.3",

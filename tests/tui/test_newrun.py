@@ -167,17 +167,20 @@ async def test_a_key_changes_to_what_the_plan_prefers(console: Opened) -> None:
 
 async def test_how_long_it_takes_is_told_by_runs_like_it(console: Opened) -> None:
     def done(number: int, model: str, seconds: float) -> JobRow:
+        used = {"batch_size": 1, "accumulation": 8}
         summary = {"task": "judge", "model": model, "recipe": "lora-bf16", "seconds": seconds, "steps": 40}
+        summary |= {"recipe_used": used}
         result = {"message": "loss", "summary": summary}
         return job(number, "done", f"train judge · {model}", result=result, ended_at=NOW)
 
-    runs = (done(1, "Qwen3-4B", 1600.0), done(2, "Qwen3-4B", 1760.0), done(3, "Qwen3-8B", 9.0))
+    resumed = replace(done(4, "Qwen3-4B", 5.0), attempt=2)
+    runs = (done(1, "Qwen3-4B", 1600.0), done(2, "Qwen3-4B", 1760.0), done(3, "Qwen3-8B", 9.0), resumed)
     async with console(scene(jobs=runs)) as pilot:
         screen = await form(pilot)
-        assert "about 45 steps, 32 min ± 90 s by 2 runs like it here" in text_of(pilot, "#note-epochs")
+        assert "about 45 steps, 31 min ± 89 s from 2 runs here" in text_of(pilot, "#note-epochs")
         choose(screen, "recipe", "qlora-hqq4")
         await pilot.pause()
-        assert "runs like it" not in text_of(pilot, "#note-epochs")
+        assert "runs here" not in text_of(pilot, "#note-epochs")
 
 
 async def test_fit_is_a_part_of_the_command(console: Opened) -> None:

@@ -97,7 +97,8 @@ def forecast_parts(forecast: RunForecast, peak: int | None, ladder: int, room: i
     low, high = (forecast.allocated_bytes + sign * forecast.plus_minus_bytes for sign in (-1, 1))
     figure = f"{forecast.allocated_bytes / 1e9:.1f} ± {max(0.1, forecast.plus_minus_bytes / 1e9):.1f}"
     if ladder:
-        said = [Line(f"{plural(ladder, 'step')} of the ladder since the forecast {figure}", "warn")]
+        # What was forecast is the recipe as submitted, and that is not what runs any more.
+        said = [Line(f"forecast {figure}, before {plural(ladder, 'step')} of the ladder", "warn")]
         return [*said, Line(f"peak {peak / 1e9:.1f}")] if peak else said
     if not peak:
         return [Line(f"forecast for this run {figure}", "dim")]

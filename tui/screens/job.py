@@ -35,7 +35,8 @@ from tui.words import safe, when
 if TYPE_CHECKING:
     from tui.app import ConsoleApp
 
-HISTORY_ROWS = 6
+FACTS, SMALL_FACTS = 10, 6
+"""Rows of the frame above the tabs, on a terminal of 80×24 fewer."""
 
 
 class JobFacts(Canvas):
@@ -62,7 +63,7 @@ class JobFacts(Canvas):
         if detail and detail.headline:
             parts.insert(0, (safe(detail.headline), "text"))
         if ladder := ladder_words(self.snapshot.ladders.get(job.id, 0)):
-            parts.append((ladder, "warn"))
+            parts.insert(1, (ladder, "warn"))
         rows.append(side_by_side(parts, width=inner))
         if job.state not in ACTIVE and len(outcome(job)) > inner - 22:
             rows += [Line(row, "dim") for row in list(wrapped(outcome(job), inner))[:3]]
@@ -164,6 +165,9 @@ class JobScreen(JobKeys, CommandScreen):
             "Config": (run.job_file, plain_row, False),
             "Manifest": (attempt.manifest, plain_row, False),
         }
+
+    def on_resize(self) -> None:
+        self.query_one("#facts").styles.height = FACTS if self.app.size.height >= 32 else SMALL_FACTS
 
     def on_mount(self) -> None:
         self.query_one(RowsView).display = False

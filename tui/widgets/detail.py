@@ -18,7 +18,7 @@ from tui.widgets.pane import framed
 from tui.words import duration, figure, gigabytes, percent, plural, safe
 
 BAD = ("error", "traceback", "exception", "killed", "out of memory")
-GOOD = ("checkpoint", "eval ", "done", "saved")
+GOOD = ("checkpoint", "eval ", "held-out loss", "done", "saved")
 
 
 def log_role(text: str) -> str:

@@ -16,6 +16,7 @@ from tui.words import clock, plural, safe
 LABEL = 10
 FIGURE = 32
 FAR = 1_000_000
+FAR_FROM_LIMIT = 2
 
 
 def peak_of(job: JobRow, detail: Detail | None) -> int | None:
@@ -50,7 +51,10 @@ def memory_rows(job: JobRow, detail: Detail | None, width: int) -> list[Line]:
 def compared(forecast: RunForecast, peak: int | None, laddered: bool, ended: bool, width: int) -> list[Line]:
     """The forecast and the measured peak as bars on one scale, and the components with their figures."""
     room = max(12, min(84, width - LABEL - FIGURE))
-    top = 1.05 * max(forecast.limit_bytes, forecast.allocated_bytes, peak or 0)
+    largest = max(forecast.allocated_bytes + forecast.plus_minus_bytes, peak or 0)
+    # Where there is much more memory than it takes, the two bars are what counts, and the limit is said.
+    near = forecast.limit_bytes < FAR_FROM_LIMIT * largest
+    top = 1.05 * max(forecast.limit_bytes, largest) if near else 1.25 * largest
     limit = float(forecast.limit_bytes)
     # Compared is what torch has allocated, on a CPU the resident size; context and reserve come on top of both.
     parts = parts_of(dict(forecast.components), forecast.allocated_bytes, forecast.allocated_bytes)
@@ -68,7 +72,7 @@ def compared(forecast: RunForecast, peak: int | None, laddered: bool, ended: boo
     else:
         rows.append(Line("measured").to(LABEL).add("nothing" if ended else "no step yet", "dim"))
     by = f"calibrated by {plural(forecast.calibrated_by, 'run')}" if forecast.calibrated_by else "not calibrated"
-    said = f"limit ┊ {limit / 1e9:.1f} of {safe(forecast.budget)}; {by}"
+    said = f"limit {'┊ ' if near else ''}{limit / 1e9:.1f} of {safe(forecast.budget)}; {by}"
     if laddered:
         said += "; the forecast is of the recipe before the ladder"
     rows.append(Line().to(LABEL).add(said, "dim"))

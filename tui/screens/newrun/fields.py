@@ -95,20 +95,33 @@ def note(key: str, form: Form, catalogue: Catalogue, outlook: Outlook | None, jo
     except (KeyError, ValueError):
         return ""
     steps = catalogue.steps(form.task, form.recipe, epochs)
-    return f"about {plural(steps, 'step')}{time_note(form, jobs, steps)}" if steps else ""
+    if not steps:
+        return ""
+    return f"about {plural(steps, 'step')}{time_note(form, jobs, catalogue.lessons[form.task].examples * epochs)}"
 
 
-def time_note(form: Form, jobs: Sequence[JobRow], steps: int) -> str:
-    """`, 41 ± 6 min by the 9 runs like it here`: of the same task, model and recipe; empty without any."""
+def time_note(form: Form, jobs: Sequence[JobRow], examples: float) -> str:
+    """`, 41 ± 6 min from 9 runs here`: of the same task, model and recipe; empty without any.
+
+    The pace is that of an example, since a run may have gone another way with the same ones; runs in several attempts say
+    only how long the last one took, and are left out.
+    """
     wanted = (form.task, form.model, form.recipe)
-    done = [(job.result or {}).get("summary") or {} for job in jobs if job.kind == "train" and job.state == "done"]
-    like = [one for one in done if tuple(one.get(key) for key in ("task", "model", "recipe")) == wanted]
-    paces = [one["seconds"] / one["steps"] for one in like if one.get("seconds") and one.get("steps")]
+    paces = []
+    for job in jobs:
+        summary = (job.result or {}).get("summary") or {}
+        used = summary.get("recipe_used") or {}
+        like = tuple(summary.get(key) for key in ("task", "model", "recipe")) == wanted
+        if job.kind != "train" or job.state != "done" or job.attempt != 1 or not like:
+            continue
+        seen = summary.get("steps", 0) * used.get("batch_size", 0) * used.get("accumulation", 0)
+        if seen and summary.get("seconds"):
+            paces.append(summary["seconds"] / seen)
     if not paces:
         return ""
-    middle, half = statistics.median(paces) * steps, (max(paces) - min(paces)) / 2 * steps
+    middle, half = statistics.median(paces) * examples, (max(paces) - min(paces)) / 2 * examples
     spread = f" ± {duration(half)}" if len(paces) > 1 else ""
-    return f", {duration(middle)}{spread} by {f'{len(paces)} runs' if len(paces) > 1 else 'one run'} like it here"
+    return f", {duration(middle)}{spread} from {plural(len(paces), 'run')} here"
 
 
 def most(outlook: Outlook | None, what: str) -> str:

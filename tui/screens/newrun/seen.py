@@ -75,9 +75,10 @@ def audit_rows(audit: Audit, width: int) -> list[Line]:
     ]
     loss = f"{audit.row.loss_share:.0%}".replace("%", " %")
     answers = (
-        f"answers: median {audit.completion_median:,.0f} tokens, 90 % below {audit.completion_p90:,.0f}, "
-        f"longest {audit.completion_max:,}; {loss} of all tokens carry loss"
+        f"answers: median {audit.completion_median:,.0f}, 90 % below {audit.completion_p90:,.0f}, "
+        f"longest {audit.completion_max:,} tokens; {loss} "
     )
+    answers += "of all tokens carry loss" if len(answers) + 24 <= width else "carry loss"
     rows += [Line(text, "dim") for text in wrapped(answers, width)]
     role = "bad" if audit.refused else "warn"
     rows += [Line(text, role) for text in wrapped("; ".join(remarks(audit)), width)]
@@ -122,10 +123,10 @@ def example_rows(shown: Shown, width: int, height: int) -> list[Line]:
     elif shown.state == "skipped":
         head.add(", skipped: the completion leaves no room for its prompt", "bad")
     head.add(f"; {shown.prompt_tokens:,} tokens given, {shown.completion_tokens:,} learnt", "dim")
-    room = max(2, height - 1)
+    room = max(1, height - 1)
     given = in_rows(shown, False, width - GUTTER)
     learnt = in_rows(shown, True, width - GUTTER)
-    for_learnt = min(len(learnt), max(room - len(given), room // 2))
+    for_learnt = min(len(learnt), max(room - len(given), (room + 1) // 2))
     given = around_mark(shown, given, width - GUTTER, room - for_learnt)
     rows = [Line("given" if index == 0 else "", "dim").to(GUTTER).extend(row) for index, row in enumerate(given)]
     for index, row in enumerate(learnt[:for_learnt]):
