@@ -90,7 +90,6 @@ def _tokenizer(entry: ModelEntry, home: Home, *, with_torch: bool) -> Any:
         base, from_gguf = models.BaseModel(base.name, kept, None, base.fingerprint), False
     if not (with_torch or from_gguf):
         sys.modules["torch"] = None  # type: ignore[assignment]  # an import of it fails as if it were not installed
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
     models.prepare_libraries()
     try:
         tokenizer = models.load_tokenizer(base, home)

@@ -27,6 +27,7 @@ LENGTH_MULTIPLE = 64
 FILE = "ladder.json"
 
 
+LOADING_REMEDY = "free the card of others, take a smaller model, or method: qlora-hqq"
 BOTTOM_REMEDY = "take a smaller model, a lower rank or method: qlora-hqq"
 FAIL_REMEDY = "set out_of_memory: ladder, or lower batch_size (raise accumulation instead) or max_length"
 
@@ -115,6 +116,11 @@ class Ladder:
         self._save()
 
     @property
+    def compares_from(self) -> int:
+        """The step behind which held-out losses are of examples as they are cut now."""
+        return max((rung.from_step or 0 for rung in self.rungs if "max_length" in rung.changes), default=0)
+
+    @property
     def changed_length(self) -> bool:
         return any("max_length" in rung.changes for rung in self.rungs)
 
@@ -127,6 +133,20 @@ class Ladder:
 
 def _word(value: Any) -> str:
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Where the memory does not even hold the model: no rung would help. BakehouseError with what would."""
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise BakehouseError(
+            f"the memory does not hold the model: {reason}", code="out_of_memory", remedy=LOADING_REMEDY
+        ) from error
 
 
 @contextmanager
@@ -153,6 +173,7 @@ def stepping_down(context: JobContext, ladder: Ladder, recipe: Recipe, longest: 
                 code="out_of_memory",
                 remedy=BOTTOM_REMEDY if recipe.out_of_memory == "ladder" else FAIL_REMEDY,
             ) from error
+        context.check_stop()  # the fresh process would know nothing of a signal that has come
         context.events.write("ladder", rung=rung.rung, changes=rung.changes, reason=reason, from_step=from_step)
         context.say(f"out of memory: {reason}")
         begins = f"from step {from_step}" if from_step else "from the start"

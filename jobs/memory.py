@@ -6,6 +6,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.events import EventReader
+from core.home import RunDir
+
 if TYPE_CHECKING:
     import torch
 
@@ -26,6 +29,21 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and any(phrase in str(error).lower() for phrase in PHRASES)
+
+
+def peak_of_steps(run: RunDir) -> int:
+    """The largest peak that the steps of a run tell since its last rung of the ladder, in any of its attempts.
+
+    A process that resumed near the end, or had nothing left to do, has seen less than the run took.
+    """
+    peak = 0
+    for attempt in run.attempts():
+        for event in EventReader(attempt.events):
+            if event["kind"] == "ladder":
+                peak = 0
+            elif event["kind"] == "step":
+                peak = max(peak, int(event["peak_memory_bytes"] or 0))
+    return peak
 
 
 def peak_memory_bytes(device: torch.device) -> int:

@@ -51,6 +51,8 @@ def prepare_libraries() -> None:
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Only the job `pull` talks to the hub: PEFT would ask it about a configuration whenever an adapter is saved.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -277,7 +279,27 @@ def load_adapter(model: PreTrainedModel, folder: Path, name: str = "default") ->
     if not (folder / "adapter_model.safetensors").is_file():
         raise InputError("holds no adapter: adapter_model.safetensors is absent", code="bad_adapter", file=folder)
     try:
-        return PeftModel.from_pretrained(model, str(folder), adapter_name=name).eval()
+        adapted = PeftModel.from_pretrained(model, str(folder), adapter_name=name).eval()
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise InputError(f"the adapter cannot be read: {lines[0]}", code="bad_adapter", file=folder) from error
+    _require_same_names(adapted, folder, name)
+    return adapted
+
+
+def _require_same_names(adapted: PeftModel, folder: Path, name: str) -> None:
+    """InputError when the adapter belongs to other layers: PEFT would leave those as they are, with a warning at most."""
+    from peft import get_peft_model_state_dict
+    from safetensors import safe_open
+
+    wanted = set(get_peft_model_state_dict(adapted, adapter_name=name, save_embedding_layers=False))
+    with safe_open(folder / "adapter_model.safetensors", framework="pt") as opened:
+        found = set(opened.keys())
+    if wanted != found:
+        strange = sorted(wanted ^ found)[0]
+        raise InputError(
+            f"the adapter does not belong to this model: {len(wanted ^ found)} tensors differ, {strange} among them",
+            code="bad_adapter",
+            file=folder,
+            remedy="name the base model it was trained on",
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,17 @@ from core.errors import InputError
 from core.home import Home
 from jobs.models import BaseModel, safetensors_folder
 from jobs.step.hqq import prepare_library, quantised
+from jobs.step.lean import OTHER_TOWERS
 
-# How checkpoints that hold an image tower besides name the text model's tensors.
-PREFIXES = (("model.language_model.", "model."), ("language_model.model.", "model."), ("language_model.", ""))
+# What a checkpoint that holds an image tower besides calls the text model's tensors, and what the model calls them.
+PREFIXES = (
+    ("language_model.model.", "model.language_model."),
+    ("vision_tower.", "model.vision_tower."),
+    ("multi_modal_projector.", "model.multi_modal_projector."),
+    ("model.language_model.", "model."),
+    ("language_model.model.", "model."),
+    ("language_model.", ""),
+)
 
 Progress = Callable[[int, int], None]
 
@@ -39,14 +48,18 @@ def load_quantised(
     weight does not divide into groups.
     """
     folder = safetensors_folder(base, home)
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True).get_text_config()
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     with init_empty_weights(include_buffers=False):
         model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
     model.tie_weights()
     prepare_library()
     wanted = dict(model.named_parameters(remove_duplicate=False))
     head = model.get_output_embeddings()
-    linears = {name for name, module in model.named_modules() if isinstance(module, nn.Linear) and module is not head}
+    linears = {
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and module is not head and not re.fullmatch(OTHER_TOWERS, name)
+    }
     biases: dict[str, Tensor] = {}
     files = sorted(folder.glob("*.safetensors"))
     done, total = 0, sum(file.stat().st_size for file in files)

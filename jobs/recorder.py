@@ -61,6 +61,7 @@ class Recorder(TrainerCallback):
         order: StepOrder,
         device: torch.device,
         keeper: BestAdapter | None,
+        compares_from: int = 0,
     ) -> None:
         self.context = context
         self.recipe = recipe
@@ -68,6 +69,7 @@ class Recorder(TrainerCallback):
         self.order = order
         self.device = device
         self.keeper = keeper
+        self.compares_from = compares_from
         self.save_adapter: Callable[[Path], None] | None = None
         self.stopped: str | None = None
         self.stopped_early = False
@@ -130,9 +132,9 @@ class Recorder(TrainerCallback):
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **kwargs: Any) -> None:
         assert self.keeper is not None and self.save_adapter is not None  # nothing is held out without them
         loss, step = metrics["eval_loss"], state.global_step
-        losses = held_out_losses(state.log_history)
+        losses = self.comparable(state.log_history)
         best = evaluations_since_best(losses) == 0 and math.isfinite(loss)
-        if best or self.keeper.best is None:
+        if best or (self.keeper.best is None and math.isfinite(loss)):
             self.keeper.offer(step, loss, self.save_adapter)
         self.context.events.write("eval", step=step, loss=loss, best=best)
         self.context.say(f"held-out loss {loss:.4f} at step {step}" + (", the best so far" if best else ""))
@@ -140,6 +142,10 @@ class Recorder(TrainerCallback):
             self.stopped_early = True
             control.should_training_stop = True
             self.context.say(f"stopping early: {self.recipe.early_stopping} evaluations without a lower held-out loss")
+
+    def comparable(self, log_history: Sequence[dict[str, Any]]) -> list[float]:
+        """Held-out losses of examples that were cut to the present length."""
+        return held_out_losses([entry for entry in log_history if entry.get("step", 0) > self.compares_from])
 
     def patience_spent(self, losses: Sequence[float]) -> bool:
         """True when early stopping ends a run with these held-out losses."""

@@ -11,7 +11,7 @@ from core.queue.spec import TrainSpec
 from jobs.context import JobContext
 from jobs.gates import leak_gate, tell_data
 from jobs.inputs import read_examples
-from jobs.ladder import Ladder, stepping_down
+from jobs.ladder import Ladder, loading, stepping_down
 from jobs.manifest import device_facts, extend_manifest, start_manifest
 from jobs.tracking import prepare_tracker, require_tracker
 
@@ -50,10 +50,11 @@ def run(context: JobContext, spec: TrainSpec) -> None:
     context.phase("loading the model", spec.model.name)
     device = models.choose_device()
     dtype = models.choose_dtype(recipe.dtype, device)
-    model = _load_model(context, base, recipe, device, dtype)
+    with loading():
+        model = _load_model(context, base, recipe, device, dtype)
     device_now = device_facts()
     template_sha256 = sha256_json(tokenizer.chat_template)
-    changes = {"fitted": _plain(getattr(spec, "fitted", [])), "ladder": ladder.to_json()}
+    changes = {"fitted": [item.model_dump(mode="json") for item in spec.fitted], "ladder": ladder.to_json()}
     extend_manifest(
         context,
         device=device_now,
@@ -70,7 +71,17 @@ def run(context: JobContext, spec: TrainSpec) -> None:
 
     with stepping_down(context, ladder, recipe, data.longest):
         training = Training(
-            context, spec, recipe, purpose, model, tokenizer, data.trained, data.held_out, device=device, dtype=dtype
+            context,
+            spec,
+            recipe,
+            purpose,
+            model,
+            tokenizer,
+            data.trained,
+            data.held_out,
+            device=device,
+            dtype=dtype,
+            compares_from=ladder.compares_from,
         )
         outcome = training.run()
 
@@ -96,7 +107,7 @@ def run(context: JobContext, spec: TrainSpec) -> None:
         "recipe_used": recipe.model_dump(mode="json"),
         "device": {key: device_now[key] for key in ("type", "name")},
         # What was predicted was the submitted recipe, not what the ladder made of it.
-        "predicted_bytes": None if ladder.rungs else _predicted_bytes(spec),
+        "predicted_bytes": None if ladder.rungs or spec.forecast is None else spec.forecast.allocated_bytes,
         **data.counts(),
         **changes,
         # The peak belongs to this length: a calibration of forecasts compares the two.
@@ -125,14 +136,3 @@ def _load_model(context: JobContext, base: BaseModel, recipe: Recipe, device: to
 
     hqq = recipe.hqq
     return load_quantised(base, context.home, device, dtype, hqq, tell)
-
-
-def _predicted_bytes(spec: TrainSpec) -> int | None:
-    """The peak that was predicted at submission, as a run measures it: bytes allocated."""
-    forecast = getattr(spec, "forecast", None)
-    return None if forecast is None else forecast.allocated_bytes
-
-
-def _plain(items: Any) -> list[Any]:
-    """Changes of the job file as JSON."""
-    return [item if isinstance(item, dict) else item.model_dump(mode="json") for item in items]

@@ -39,9 +39,7 @@ class CheckpointingTrainer(SFTTrainer):
         self._recorder = recorder
         self._staging: Path | None = None
         super().__init__(*args, data_collator=collate, **kwargs)
-
-        if not recorder.recipe.dora:
-            make_lean(self.model, try_out=try_out)
+        make_lean(self.model, try_out=try_out)
         self._set_adapter_dtype()
 
     def _set_adapter_dtype(self) -> None:
@@ -74,11 +72,12 @@ class CheckpointingTrainer(SFTTrainer):
         causal = self.accelerator.unwrap_model(model).get_base_model()
         hidden = causal.base_model(input_ids=inputs["input_ids"], use_cache=False).last_hidden_state
         predicting = hidden.flatten(0, 1).index_select(0, inputs["positions"])
-        total = CompletionLoss.apply(predicting, inputs["targets"], Head.of(causal))
+        count = len(inputs["targets"]) if num_items_in_batch is None else num_items_in_batch
+        loss = CompletionLoss.apply(predicting, inputs["targets"], Head.of(causal), count)
         if self.model.training:
             self._total_train_tokens += inputs["tokens"]
             self._metrics["train"]["num_tokens"] = [self._total_train_tokens]
-        return total / (len(inputs["targets"]) if num_items_in_batch is None else num_items_in_batch)
+        return loss
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         return self._order

@@ -16,12 +16,13 @@ from core.data.render import Fitted
 from core.errors import InputError
 from core.files import read_json, write_json
 from core.queue.spec import TrainSpec
-from jobs.best import BestAdapter, copy_adapter, held_out_losses
+from jobs.best import BestAdapter, copy_adapter
 from jobs.checkpoints import Checkpoint, find_checkpoint
 from jobs.context import JobContext, StopRequested
-from jobs.memory import peak_memory_bytes
+from jobs.memory import peak_memory_bytes, peak_of_steps
 from jobs.ordering import StepOrder, length
 from jobs.recorder import Outcome, Recorder
+from jobs.step.lean import OTHER_TOWERS
 from jobs.trainer import CheckpointingTrainer, dataset, settings
 
 
@@ -29,7 +30,7 @@ class Training:
     """One training of a loaded model; resumes from the last whole checkpoint of the run directory.
 
     `recipe` is the submitted one after the ladder; `purpose` is the hash of what was submitted, by which checkpoints are
-    known; `held_out` examples are evaluated, and may be none.
+    known; `held_out` examples are evaluated, and may be none. Held-out losses compare behind the step `compares_from`.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Training:
         held_out: Sequence[Fitted],
         device: torch.device,
         dtype: torch.dtype,
+        compares_from: int = 0,
     ) -> None:
         self.context = context
         self.spec = spec
@@ -53,7 +55,7 @@ class Training:
         order = StepOrder([length(item) for item in trained], recipe.batch_size * recipe.accumulation, recipe.seed)
         # Losses of examples that were cut to other lengths do not compare.
         keeper = BestAdapter(checkpoints / "best", f"{purpose}:{recipe.max_length}") if held_out else None
-        self.recorder = Recorder(context, recipe, purpose, order, device, keeper)
+        self.recorder = Recorder(context, recipe, purpose, order, device, keeper, compares_from)
         set_seed(recipe.seed)  # before the adapter's weights are drawn
         self.trainer = CheckpointingTrainer(
             model=model,
@@ -95,7 +97,9 @@ class Training:
     def _had_stopped_early(self, checkpoint: Checkpoint) -> bool:
         """True when the run was over at this checkpoint, and only its artefact is missing: the state is loaded then."""
         state = TrainerState.load_from_json(str(checkpoint.path / TRAINER_STATE_NAME))
-        if state.global_step >= state.max_steps or not self.recorder.patience_spent(held_out_losses(state.log_history)):
+        if state.global_step >= state.max_steps or not self.recorder.patience_spent(
+            self.recorder.comparable(state.log_history)
+        ):
             return False
         self.trainer.state = state
         self.trainer._load_from_checkpoint(str(checkpoint.path))
@@ -123,7 +127,7 @@ class Training:
             last_loss=losses[-1],
             trainable_parameters=sum(p.numel() for p in self.trainer.model.parameters() if p.requires_grad),
             tokens_per_second=recorder.tokens / recorder.seconds if recorder.seconds else None,
-            peak_memory_bytes=peak_memory_bytes(recorder.device),
+            peak_memory_bytes=max(peak_memory_bytes(recorder.device), peak_of_steps(self.context.run)),
             best_step=best.step if best else None,
             best_loss=best.loss if best else None,
             stopped_early=recorder.stopped_early,
@@ -140,6 +144,7 @@ def lora_config(recipe: Recipe) -> LoraConfig:
         target_modules=list(recipe.targets),
         use_rslora=recipe.rslora,
         use_dora=recipe.dora,
+        exclude_modules=OTHER_TOWERS,
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from hqq.core.quantize import BaseQuantizeConfig, HQQBackend, Quantizer
+from hqq.core.quantize import BaseQuantizeConfig, HQQBackend
 from hqq.core.quantize import HQQLinear as LibraryLinear
 from torch import Tensor
 
@@ -81,30 +81,3 @@ def quantised(
         device=str(device),
     )
     return layer.requires_grad_(False)
-
-
-def empty_layer(out_features: int, in_features: int, options: HqqOptions, dtype: torch.dtype) -> Any:
-    """A layer of that shape without values, for counting bytes: what `quantised` would hold."""
-    groups = out_features * in_features // options.group_size
-    packing = Quantizer.bit_to_packing[options.bits]
-    rows = {"8bit_u8": groups, "4bit_u8": groups // 2, "2bit_u8": groups // 4, "3bit_32": -(-groups // 10)}[packing]
-    store = torch.int32 if packing == "3bit_32" else torch.uint8
-    layer = HQQLinear(
-        None, BaseQuantizeConfig(nbits=options.bits, group_size=options.group_size, axis=1), compute_dtype=dtype
-    )
-    layer.W_q = torch.nn.Parameter(torch.empty(rows, options.group_size, dtype=store), requires_grad=False)
-    layer.meta = {
-        "nbits": options.bits,
-        "group_size": options.group_size,
-        "shape": torch.Size([out_features, in_features]),
-        "scale": torch.empty(groups, 1, dtype=dtype),
-        "zero": torch.empty(groups, 1, dtype=dtype),
-        "axis": 1,
-        "packing": packing,
-        "view_as_float": False,
-        "quant_zero": False,
-        "quant_scale": False,
-        "compute_dtype": dtype,
-    }
-    layer.in_features, layer.out_features, layer.device, layer.ready = in_features, out_features, "cpu", True
-    return layer

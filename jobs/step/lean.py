@@ -16,6 +16,8 @@ from jobs.step.mlp import LoraMlp
 from jobs.step.norm import RmsNorm
 
 ADAPTER = "default"
+# Parts of models that see more than text: their layers have the names of the text model's, and are never trained here.
+OTHER_TOWERS = r".*(vision_tower|vision_model|visual|multi_modal_projector|audio_tower).*"
 # Rows of random input on which a replacement is compared with what it replaces.
 TRIED_ROWS = 4
 

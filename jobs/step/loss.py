@@ -46,13 +46,14 @@ class Head:
 
 
 class CompletionLoss(torch.autograd.Function):
-    """`apply(hidden, targets, head)` → the summed negative log-likelihood (fp32, scalar).
+    """`apply(hidden, targets, head, count)` → the negative log-likelihood, summed and divided by `count` (fp32, scalar).
 
-    `hidden` [positions, hidden size] are the states that predict `targets` [positions].
+    `hidden` [positions, hidden size] are the states that predict `targets` [positions]; `count` is a number or a scalar
+    tensor: all tokens of the optimizer step.
     """
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, targets: Tensor, head: Head) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, targets: Tensor, head: Head, count: Tensor | float = 1.0) -> Tensor:
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         gradient = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         rows = head.rows_at_a_time()
@@ -76,13 +77,14 @@ class CompletionLoss(torch.autograd.Function):
                 slope.mul_(1 - capped.square_())
             if head.scale != 1.0:
                 slope.mul_(head.scale)
+            # Here and not behind the product: on a GPU a 16-bit tensor rounds the scalar that it is divided by.
+            slope.div_(count)
             torch.mm(slope.to(hidden.dtype), head.weight, out=gradient[part])
             del logits, slope
         ctx.save_for_backward(gradient)
-        return total
+        return total / count
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
-        # `grad` is 1 / number of tokens: it must not be rounded to 16 bits before it scales.
-        return (gradient * grad).to(gradient.dtype), None, None
+        return (gradient * grad).to(gradient.dtype), None, None, None

@@ -48,31 +48,28 @@ def _values(signed: bool) -> tuple[float, ...]:
     return tuple(sorted(values))
 
 
-def _table(signed: bool, device: torch.device) -> Tensor:
-    return torch.tensor(_values(signed), dtype=torch.float32, device=device)
+class Codes:
+    """Tensors as 8-bit codes on one device, with an fp32 scale for each block of values."""
 
+    def __init__(self, device: torch.device, *, signed: bool) -> None:
+        self.signed = signed
+        self.values = torch.tensor(_values(signed), dtype=torch.float32, device=device)
+        self.limits = (self.values[:-1] + self.values[1:]) / 2
 
-class Packed8:
-    """A tensor in 8 bits with one fp32 scale for each block of values."""
-
-    @staticmethod
-    def pack(value: Tensor, *, signed: bool) -> tuple[Tensor, Tensor]:
+    def pack(self, value: Tensor) -> tuple[Tensor, Tensor]:
         """(uint8 codes [blocks, BLOCK], scales [blocks, 1])."""
         flat = value.reshape(-1)
         blocks = torch.nn.functional.pad(flat, (0, -len(flat) % BLOCK)).view(-1, BLOCK)
         scale = blocks.abs().amax(-1, keepdim=True)
-        table = _table(signed, value.device)
-        ratio = blocks / scale.clamp_min(torch.finfo(torch.float32).tiny)
-        codes = torch.bucketize(ratio, (table[:-1] + table[1:]) / 2)
-        if not signed:
+        codes = torch.bucketize(blocks / scale.clamp_min(torch.finfo(torch.float32).tiny), self.limits)
+        if not self.signed:
             # What the update divides by must not become zero by rounding.
             codes = torch.where(blocks > 0, codes.clamp_min(1), codes)
         return codes.to(torch.uint8), scale
 
-    @staticmethod
-    def unpack(codes: Tensor, scale: Tensor, like: Tensor, *, signed: bool) -> Tensor:
+    def unpack(self, codes: Tensor, scale: Tensor, like: Tensor) -> Tensor:
         """fp32, in the shape of `like`."""
-        return (_table(signed, codes.device)[codes.int()] * scale).view(-1)[: like.numel()].view(like.shape)
+        return (self.values[codes.int()] * scale).view(-1)[: like.numel()].view(like.shape)
 
 
 class LeanAdamW(torch.optim.Optimizer):
@@ -95,6 +92,13 @@ class LeanAdamW(torch.optim.Optimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
         self.moments = moments
+        self._codes: dict[tuple[torch.device, bool], Codes] = {}
+
+    def _coder(self, device: torch.device, *, signed: bool) -> Codes:
+        """Made once: copying the values to a GPU waits for all that it has to do."""
+        if (device, signed) not in self._codes:
+            self._codes[device, signed] = Codes(device, signed=signed)
+        return self._codes[device, signed]
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
@@ -135,8 +139,9 @@ class LeanAdamW(torch.optim.Optimizer):
         """(first, second) in fp32; what is done to fp32 ones is done to the state."""
         if "exp_avg" in state:
             return state["exp_avg"], state["exp_avg_sq"]
-        first = Packed8.unpack(state["first_codes"], state["first_scale"], like, signed=True)
-        return first, Packed8.unpack(state["root_codes"], state["root_scale"], like, signed=False).square_()
+        signed, unsigned = (self._coder(like.device, signed=signed) for signed in (True, False))
+        first = signed.unpack(state["first_codes"], state["first_scale"], like)
+        return first, unsigned.unpack(state["root_codes"], state["root_scale"], like).square_()
 
     def _keep(self, state: dict[str, Any], first: Tensor, second: Tensor) -> None:
         if self.moments == "fp32" or first.numel() < SMALLEST:
@@ -144,8 +149,9 @@ class LeanAdamW(torch.optim.Optimizer):
             return
         state.pop("exp_avg", None)
         state.pop("exp_avg_sq", None)
-        state["first_codes"], state["first_scale"] = Packed8.pack(first, signed=True)
-        state["root_codes"], state["root_scale"] = Packed8.pack(second.sqrt(), signed=False)
+        signed, unsigned = (self._coder(first.device, signed=signed) for signed in (True, False))
+        state["first_codes"], state["first_scale"] = signed.pack(first)
+        state["root_codes"], state["root_scale"] = unsigned.pack(second.sqrt())
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a state, also that of torch's AdamW and that of other moments than ours.

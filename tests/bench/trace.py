@@ -19,6 +19,7 @@ from typing import Any
 from unittest import mock
 
 import torch
+from hqq.core.quantize import BaseQuantizeConfig, Quantizer
 from peft import get_peft_model
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
@@ -40,7 +41,7 @@ from core.config.recipe import HqqOptions, Recipe
 from core.data.render import Fitted
 from jobs.ordering import StepOrder
 from jobs.recorder import Recorder
-from jobs.step.hqq import empty_layer, prepare_library
+from jobs.step.hqq import HQQLinear, prepare_library
 from jobs.trainer import CheckpointingTrainer, adapter_dtype, collate, dataset, settings
 from jobs.training import lora_config
 
@@ -190,6 +191,33 @@ def quantise_without_values(model: nn.Module, options: HqqOptions, dtype: torch.
             parent, _, leaf = name.rpartition(".")
             layer = empty_layer(module.out_features, module.in_features, options, dtype)
             setattr(model.get_submodule(parent), leaf, layer)
+
+
+def empty_layer(out_features: int, in_features: int, options: HqqOptions, dtype: torch.dtype) -> Any:
+    """A layer of that shape without values, for counting bytes: what `quantised` would hold."""
+    groups = out_features * in_features // options.group_size
+    packing = Quantizer.bit_to_packing[options.bits]
+    rows = {"8bit_u8": groups, "4bit_u8": groups // 2, "2bit_u8": groups // 4, "3bit_32": -(-groups // 10)}[packing]
+    store = torch.int32 if packing == "3bit_32" else torch.uint8
+    layer = HQQLinear(
+        None, BaseQuantizeConfig(nbits=options.bits, group_size=options.group_size, axis=1), compute_dtype=dtype
+    )
+    layer.W_q = torch.nn.Parameter(torch.empty(rows, options.group_size, dtype=store), requires_grad=False)
+    layer.meta = {
+        "nbits": options.bits,
+        "group_size": options.group_size,
+        "shape": torch.Size([out_features, in_features]),
+        "scale": torch.empty(groups, 1, dtype=dtype),
+        "zero": torch.empty(groups, 1, dtype=dtype),
+        "axis": 1,
+        "packing": packing,
+        "view_as_float": False,
+        "quant_zero": False,
+        "quant_scale": False,
+        "compute_dtype": dtype,
+    }
+    layer.in_features, layer.out_features, layer.device, layer.ready = in_features, out_features, "cpu", True
+    return layer
 
 
 def materialise(model: nn.Module, adapter: torch.dtype) -> None:

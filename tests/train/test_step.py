@@ -13,12 +13,13 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, Gemma2Config, LlamaConfig, PretrainedConfig, Qwen2Config, Qwen3Config
 
 from core.config.recipe import HqqOptions
-from jobs.step.hqq import LibraryLinear, empty_layer, prepare_library, quantised
+from jobs.step.hqq import LibraryLinear, prepare_library, quantised
 from jobs.step.lean import Replaced, make_lean
 from jobs.step.loss import CompletionLoss, Head
 from jobs.step.mlp import TOKENS_AT_A_TIME
-from jobs.step.optimizer import LeanAdamW, Packed8, join, make_optimizer, split
+from jobs.step.optimizer import Codes, LeanAdamW, join, make_optimizer, split
 from jobs.trainer import collate
+from tests.bench.trace import empty_layer
 
 pytestmark = pytest.mark.train
 
@@ -154,9 +155,9 @@ def test_the_loss_is_the_cross_entropy_of_whole_logits(
     if head.softcap is not None:
         logits = head.softcap * torch.tanh(logits / head.softcap)
     expected = torch.nn.functional.cross_entropy(logits, targets, reduction="sum")
-    found = CompletionLoss.apply(hidden, targets, head)
-    torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)
-    wanted, got = (torch.autograd.grad(loss / 77, hidden)[0] for loss in (expected, found))
+    found = CompletionLoss.apply(hidden, targets, head, torch.tensor(77))
+    torch.testing.assert_close(found, expected / 77, rtol=1e-6, atol=0)
+    wanted, got = (torch.autograd.grad(loss, hidden)[0] for loss in (expected / 77, found))
     torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-8)
 
 
@@ -170,7 +171,7 @@ def test_padding_on_the_right_without_a_mask_changes_no_loss() -> None:
     def total(batch: dict[str, Any]) -> float:
         hidden = model.get_base_model().base_model(input_ids=batch["input_ids"], use_cache=False).last_hidden_state
         rows = hidden.flatten(0, 1).index_select(0, batch["positions"])
-        return float(CompletionLoss.apply(rows, batch["targets"], Head.of(model.get_base_model())))
+        return float(CompletionLoss.apply(rows, batch["targets"], Head.of(model.get_base_model()), 1.0))
 
     together = collate(examples)
     assert together["tokens"] == 8 + 29 + 16
@@ -224,12 +225,13 @@ def test_bf16_parameters_lose_no_small_update() -> None:
 def test_eight_bit_moments_are_near_and_small() -> None:
     torch.manual_seed(0)
     values = torch.randn(10_240) * torch.logspace(-4, 0, 10_240)
-    codes, scale = Packed8.pack(values, signed=True)
-    back = Packed8.unpack(codes, scale, values, signed=True)
+    signed, unsigned = (Codes(values.device, signed=signed) for signed in (True, False))
+    codes, scale = signed.pack(values)
+    back = signed.unpack(codes, scale, values)
     assert codes.numel() + 4 * scale.numel() < 1.03 * values.numel()
     assert (back - values).abs().mean() / values.abs().mean() < 0.02
-    roots, scale = Packed8.pack(values.abs(), signed=False)
-    assert bool((Packed8.unpack(roots, scale, values, signed=False) > 0).all())  # what is divided by
+    roots, scale = unsigned.pack(values.abs())
+    assert bool((unsigned.unpack(roots, scale, values) > 0).all())  # what is divided by
     expected, _ = fit(lambda parameters: torch.optim.AdamW(parameters, lr=0.02), torch.float32)
     found, optimizer = fit(lambda parameters: LeanAdamW(parameters, lr=0.02, moments="8bit"), torch.float32)
     assert (found - expected).norm() / expected.norm() < 0.05
@@ -266,7 +268,7 @@ def test_the_state_of_torchs_adamw_is_taken_over() -> None:
     (taken,) = other.state.values()
     (given_state,) = optimizer.state.values()
     assert taken["step"] == 50
-    first = Packed8.unpack(taken["first_codes"], taken["first_scale"], parameter, signed=True)
+    first = Codes(parameter.device, signed=True).unpack(taken["first_codes"], taken["first_scale"], parameter)
     torch.testing.assert_close(first, given_state["exp_avg"], rtol=0.1, atol=float(first.abs().max()) * 0.01)
 
 
