@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from tui.forecasts import changes_in_words, read_rung
@@ -28,7 +29,7 @@ def words(event: Mapping[str, Any], kind: str) -> str:
     """What an event says besides its kind."""
     match kind:
         case "phase":
-            return joined(event.get("name"), event.get("detail"))
+            return joined(event.get("name"), short(event.get("detail")))
         case "step":
             return joined(
                 f"{event['step']:,} of {event['total']:,}",
@@ -62,6 +63,11 @@ def words(event: Mapping[str, Any], kind: str) -> str:
             return str(event.get("message"))
         case _:
             return joined(*(f"{key} {value}" for key, value in event.items() if key not in ("seq", "time", "kind")))
+
+
+def short(detail: Any) -> str | None:
+    """A detail; of a path its name, which is what tells files apart: the whole of it is in the log."""
+    return Path(detail).name if isinstance(detail, str) and detail.startswith("/") else detail
 
 
 MEMORY = ("allocated_bytes", "peak_bytes", "host_bytes")
