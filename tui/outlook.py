@@ -145,6 +145,7 @@ def outlook(catalogue: Catalogue, model: ModelEntry, recipe: Recipe, budget: Bud
                 problem, expected = error.message, forecast(model, least, budget, calibration)
             else:
                 changes, expected = fitted.changes, fitted.forecast
+                ladder = way_down(model, fitted.recipe, budget, calibration, expected)
         else:
             least, expected = recipe, forecast(model, recipe, budget, calibration)
             try:
@@ -154,6 +155,7 @@ def outlook(catalogue: Catalogue, model: ModelEntry, recipe: Recipe, budget: Bud
         run = Bar("this run", model.name, recipe.name, expected)
         rank = highest_rank_that_fits(model, least, budget, calibration)
         length = longest_that_fits(model, least, budget, calibration)
+        calibration = expected.calibration  # of the runs that this forecast rests on
     except NotPredicted as unknown:
         run = Bar("this run", model.name, recipe.name, None, unknown.why)
     others, preferred, why = instead(catalogue, model, recipe, budget, known)

@@ -223,3 +223,13 @@ def test_events_are_rows_that_a_person_reads(tmp_path: Path) -> None:
     ]
     assert event_row("not json") == ("not json", "text")
     assert event_row('{"kind": "step", "time": 1}')[0] == '{"kind": "step", "time": 1}'
+
+
+def test_examples_that_are_shorter_than_the_forecast_explain_it(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home").create()
+    submitted(home, 7)
+    write(home, 7, 1, steps(1, 3, 2 * 10**9))
+    summary = {"longest_tokens": 595, "recipe_used": {"max_length": 768}, "peak_memory_bytes": 2 * 10**9}
+    done = job(7, "done", "train judge · SmolLM2-135M", result={"message": "loss", "summary": summary}, ended_at=NOW)
+    rows = "\n".join(row.plain for row in memory_rows(done, JobFiles(home, 7).read(done), 76))
+    assert "forecast for examples of 768 tokens; the longest has 595" in rows and "no step was needed\n" in rows + "\n"

@@ -151,7 +151,7 @@ class PlanScreen(CommandScreen):
         if budget is not None:
             line.add(f"{gigabytes(budget.total_bytes)}", "text")
             if budget.baseline_bytes:
-                line.add(f", {gigabytes(budget.baseline_bytes)} in use", "dim")
+                line.add(f", {safe(budget.in_use)}", "dim")
             line.add(f", limit ┊ {gigabytes(budget.limit_bytes)}", "dim")
         else:
             line.add("…", "dim")

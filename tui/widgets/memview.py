@@ -38,6 +38,7 @@ def memory_rows(job: JobRow, detail: Detail | None, width: int) -> list[Line]:
         return [Line("nothing is known of its memory yet", "dim")]
     if forecast is not None and forecast.known:
         rows += compared(forecast, peak, bool(rungs), job.state in ENDED, width)
+        rows += [Line().to(LABEL).add(row, "dim") for row in wrapped(shorter(job), width - LABEL)]
     else:
         if forecast is not None:
             rows += _wrapped(f"not predicted: measure first — {forecast.why}", "warn", width)
@@ -45,7 +46,16 @@ def memory_rows(job: JobRow, detail: Detail | None, width: int) -> list[Line]:
             rows.append(Line("measured".ljust(LABEL)).add(f"peak {peak / 1e9:.1f} GB", "bold"))
     if forecast is not None and forecast.fitted:
         rows += _wrapped(f"fit: auto changed {changes_in_words(forecast.fitted)}", "dim", width)
-    return [*rows, Line(), *ladder_rows(rungs, forecast, width)]
+    return [*rows, Line(), *ladder_rows(rungs, forecast, job.state in ENDED, width)]
+
+
+def shorter(job: JobRow) -> str:
+    """That a finished run's examples were shorter than what was forecast, where they were."""
+    summary = (job.result or {}).get("summary") or {}
+    longest, allowed = summary.get("longest_tokens"), (summary.get("recipe_used") or {}).get("max_length")
+    if not longest or not allowed or longest >= allowed:
+        return ""
+    return f"forecast for examples of {allowed:,} tokens; the longest has {longest:,}"
 
 
 def compared(forecast: RunForecast, peak: int | None, laddered: bool, ended: bool, width: int) -> list[Line]:
@@ -89,10 +99,10 @@ def difference(forecast: RunForecast, peak: int, laddered: bool) -> str:
     return f"peak, {abs(off) * 100:.0f} % {'above' if off > 0 else 'below'} it"
 
 
-def ladder_rows(rungs: tuple[Rung, ...], forecast: RunForecast | None, width: int) -> list[Line]:
+def ladder_rows(rungs: tuple[Rung, ...], forecast: RunForecast | None, ended: bool, width: int) -> list[Line]:
     """The steps of the ladder: when, what was changed, why, and from where it went on."""
     if not rungs:
-        rows = [Line("ladder", "bold").to(LABEL).add("no step was needed so far", "dim")]
+        rows = [Line("ladder", "bold").to(LABEL).add(f"no step was needed{'' if ended else ' so far'}", "dim")]
         if forecast is not None and forecast.ladder:
             rows += _wrapped(forecast.ladder, "warn", width, LABEL)
         return rows

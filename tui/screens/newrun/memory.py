@@ -83,9 +83,10 @@ def calibrated(outlook: Outlook | None) -> str:
     if outlook is None or outlook.calibration is None:
         return ""
     known, here = outlook.calibration, outlook.here
+    size = " of comparable size" if known.others else ""
     if not known.runs:
-        return f"no run of {here} yet: ± {known.spread:.0%}".replace("%", " %")
-    said = f"calibrated by {known.runs} run{'' if known.runs == 1 else 's'} on {here}"
+        return f"no run{size} of {here} yet: ± {known.spread:.0%}".replace("%", " %")
+    said = f"calibrated by {known.runs} run{'' if known.runs == 1 else 's'}{size} on {here}"
     if known.last_error is not None:
         said += f", last error {abs(known.last_error):.0%}".replace("%", " %")
     return said
