@@ -76,9 +76,10 @@ def plan(
             }
         )
         return
-    idle = f", {gigabytes(budget.baseline_bytes)} in use" if budget.baseline_bytes else ""
+    idle = f", {budget.in_use}" if budget.in_use else ""
     print(f"{budget.name}: {gigabytes(budget.total_bytes)}{idle}, {gigabytes(budget.limit_bytes)} for a training")
-    print(f"{calibration.words}; a forecast holds within ± {calibration.spread:.0%}".replace("%", " %"))
+    within = f"a forecast holds within ± {calibration.spread:.0%}".replace("%", " %")
+    print(f"{calibration.words}; {'each forecast by those of comparable size' if calibration.runs else within}")
     print()
     for line in lines(made):
         print(line)

@@ -25,7 +25,8 @@ class ModelShape(Written):
     """The shapes a memory estimate needs. `tied`: the head shares the embedding's weights.
 
     `attention` is that of the layers: `full` in each, `sliding` where some see only a window, `linear` where some have no
-    attention over tokens at all. Only what is modelled is estimated.
+    attention over tokens at all. Only what is modelled is estimated. `context` is the number of positions that its config
+    declares (`max_position_embeddings`).
     """
 
     hidden: Count
@@ -37,6 +38,7 @@ class ModelShape(Written):
     vocabulary: Count
     tied: bool
     attention: Literal["full", "sliding", "linear"] = "full"
+    context: Count | None = None
     source: str | None = None
 
     @model_validator(mode="after")

@@ -12,7 +12,7 @@ from core.config.project import Project
 from core.errors import InputError
 from core.gpu.cards import find_card
 from core.home import Home
-from core.queue.modelfiles import check_model_files, needs_pull, shard_bytes
+from core.queue.modelfiles import check_model_files, needs_pull, parameter_count, shard_bytes
 from core.queue.request import ensure_runner
 from core.queue.spec import BakeoffSpec, JobFile, PullSpec, Spec, TrainSpec
 from core.store.database import open_database, transaction
@@ -33,7 +33,8 @@ def card_vendor() -> str | None:
 def host_memory(home: Home, models: Iterable[ModelEntry], spec: Spec) -> int:
     """What a job may take of the machine's memory, in bytes.
 
-    On a CPU a training takes what its forecast says, anything else the largest model's weights in fp32 and a working set.
+    On a CPU a training takes what its forecast says, but no more than the planner gave it: a job that was accepted as tight
+    could otherwise never start. Anything else takes the largest model's weights in fp32 and a working set.
     On a card a training's weights come shard by shard, so that one of them is in memory at a time; other jobs are counted
     with the whole model in bf16.
     """
@@ -41,11 +42,14 @@ def host_memory(home: Home, models: Iterable[ModelEntry], spec: Spec) -> int:
         return 100_000_000
     training = isinstance(spec, TrainSpec)
     if card_vendor() is not None:
-        sizes = (shard_bytes(home, model) if training else 2 * (model.parameters or 0) for model in models)
+        sizes = (shard_bytes(home, model) if training else 2 * parameter_count(home, model) for model in models)
         return max(sizes, default=0) + WORKING_BYTES
     if isinstance(spec, TrainSpec) and spec.forecast is not None:
-        return spec.forecast.allocated_bytes
-    weights = max((4 * (model.parameters or 0) for model in models), default=0)
+        expected = spec.forecast
+        # The least that it may take is above the limit only where it waits for others to leave.
+        least = expected.allocated_bytes - expected.plus_minus_bytes
+        return max(least, min(expected.allocated_bytes, expected.limit_bytes))
+    weights = max((4 * parameter_count(home, model) for model in models), default=0)
     return weights + (TRAINING_ON_CPU_BYTES if training else WORKING_BYTES)
 
 

@@ -63,12 +63,30 @@ def shard_bytes(home: Home, entry: ModelEntry) -> int:
     Before it is pulled that is a shard as the hub's libraries write them, or all of a smaller model; a GGUF file is
     de-quantised as a whole, to fp32.
     """
-    count = entry.parameters or 0
+    count = parameter_count(home, entry)
     if entry.wheel is not None or (entry.path or "").endswith(".gguf"):
         return 4 * count
     folder = model_folder(home, entry)
     found = max((file.stat().st_size for file in folder.glob("*.safetensors")), default=0) if folder else 0
     return found or (min(SHARD_BYTES, 2 * count) if count else SHARD_BYTES)
+
+
+def parameter_count(home: Home, entry: ModelEntry) -> int:
+    """The parameters of a model: as its entry says, else about as many as its files hold; 0 where there are none yet.
+
+    A GGUF file is taken for one of 4 bits a value, the usual width, so that in fp32 it is eight times its size. Files of 8
+    and 16 bits hold fewer parameters, which costs a reservation that is too large; those of 2 bits hold up to twice as many.
+    Safetensors are taken for 16 bits.
+    """
+    if entry.parameters is not None:
+        return entry.parameters
+    if entry.wheel is not None:
+        return 2 * entry.wheel.size_bytes
+    if (entry.path or "").endswith(".gguf"):
+        file = Path(entry.path or "").expanduser()
+        return 2 * file.stat().st_size if file.is_file() else 0
+    folder = model_folder(home, entry)
+    return sum(file.stat().st_size for file in folder.glob("*.safetensors")) // 2 if folder else 0
 
 
 def check_model_files(entry: ModelEntry) -> None:

@@ -17,9 +17,6 @@ from core.home import RunDir
 # libyaml's loader where PyYAML has it: ten times as fast, and a calibration reads the files of twenty jobs.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-METHODS = ("lora", "qlora-hqq")
-"""The training methods that the jobs of this version know: submission and the job itself refuse the others."""
-
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -54,7 +51,7 @@ class ForecastNote(_Model):
 
 
 class FittedKey(_Model):
-    """A key of the recipe that `fit: auto` changed."""
+    """A key of the recipe that was changed at submission so that it fits: by `fit: auto`, or on a CPU by the ladder."""
 
     key: str
     before: Any

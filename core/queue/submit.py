@@ -21,7 +21,6 @@ from core.queue.inputs import keep_document, keep_file
 from core.queue.interpreter import GENERATING, TRAINING, TRAINING_HQQ, find_python, require
 from core.queue.planning import plan_training
 from core.queue.spec import (
-    METHODS,
     BakeoffSpec,
     CandidateSpec,
     InputFile,
@@ -32,6 +31,7 @@ from core.queue.spec import (
 )
 from core.store.database import open_database
 from core.store.jobs import JobRow
+from core.vram.onfile import with_shape
 
 
 def submit_train(
@@ -51,16 +51,9 @@ def submit_train(
     `NotFoundError` for an unknown name and `GateError` when golden inputs stand in the training data.
     """
     task = project.task(task_name)
-    model = project.model(model_name)
+    # With its shape, where its files tell it: the finished run is held against the estimate of just this model.
+    model = with_shape(home, project.model(model_name))
     recipe = override(project.recipe(recipe_name), dict(overrides or {}))
-    if recipe.method not in METHODS:
-        raise InputError(
-            f"this version trains {', '.join(METHODS)}, not {recipe.method}",
-            code="unknown_method",
-            file=recipe.file,
-            key="method",
-            remedy=f"take a recipe with method: {METHODS[0]}",
-        )
     train = train_file(home, project, task)
     golden = check_leaks(project, task, Path(train.path), train.source) if task.golden else None
     python = interpreter(home, project, TRAINING_HQQ if recipe.method == "qlora-hqq" else TRAINING)

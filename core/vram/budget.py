@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from core.errors import InputError
@@ -15,16 +15,18 @@ from core.vram.layers import NotPredicted
 USABLE = 0.97
 """The share of the total that a job may count on; the rest belongs to the driver and to what others take meanwhile."""
 
-# Servers that give the card up before a training starts: what they hold now is no part of the idle use.
-SERVERS = ("ollama", "llama-server")
+# Who holds less of a card than this is not worth a name: a window of a browser, a probe.
+NAMED_FROM_BYTES = 200_000_000
+NAMED_AT_MOST = 3
 _VRAM = re.compile(r"(\d+(?:\.\d+)?)\s*(GB|GiB|G|)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Memory to plan for. `baseline_bytes` is in use while nothing trains (a desktop, other programs).
+    """Memory to plan for. `baseline_bytes` is in use now by others than our jobs: a desktop, a model server, other programs.
 
-    `name` says whose memory it is, `device` is the card's name as its driver gives it, None where there is none to measure.
+    `name` says whose memory it is, `device` is the card's name as its driver gives it, None where there is none to measure;
+    `holders` are the programs that hold most of the baseline, as far as the driver tells.
     """
 
     total_bytes: int
@@ -32,11 +34,23 @@ class Budget:
     name: str
     kind: Literal["gpu", "cpu"]
     device: str | None = None
+    holders: tuple[str, ...] = ()
 
     @property
     def limit_bytes(self) -> int:
         """What a job may use."""
         return max(0, int(USABLE * self.total_bytes) - self.baseline_bytes)
+
+    @property
+    def emptied(self) -> Budget:
+        """The same memory with nothing else in it: what could be had, did everybody leave."""
+        return replace(self, baseline_bytes=0, holders=())
+
+    @property
+    def in_use(self) -> str:
+        """`8.1 GB in use now by ollama`; empty when nothing is."""
+        by = f" by {' and '.join(self.holders)}" if self.holders else ""
+        return f"{self.baseline_bytes / 1e9:.1f} GB in use now{by}" if self.baseline_bytes else ""
 
 
 def parse_vram(text: str) -> int:
@@ -73,7 +87,7 @@ def this_machine(home: Home) -> Budget:
 def budget_of(sample: Sample | None) -> Budget:
     """The budget of the machine that a sample was taken on: its card's memory, else the host's.
 
-    The idle baseline is what is in use, without our jobs and without the model servers, which give the card up.
+    The baseline is what is in use without our jobs. A model server's share is part of it: nothing makes it give the card up.
     """
     for device in (sample.devices if sample else ())[:1]:
         if device.integrated:
@@ -82,7 +96,8 @@ def budget_of(sample: Sample | None) -> Budget:
             raise NotPredicted(
                 f"{device.name} does not say how much memory it has", remedy="name it: bakehouse plan --vram 16"
             )
-        return Budget(device.vram_total_bytes, _idle(sample), device.name, "gpu", device.name)
+        used, holders = _others(sample)
+        return Budget(device.vram_total_bytes, used, device.name, "gpu", device.name, holders)
     import psutil
 
     host = psutil.virtual_memory()
@@ -91,15 +106,20 @@ def budget_of(sample: Sample | None) -> Budget:
     return Budget(host.total, max(0, used - _jobs_resident()), "host memory", "cpu")
 
 
-def _idle(sample: Sample | None) -> int:
-    """What the card's memory holds that stays when a training starts; 0 when it cannot be told apart."""
+def _others(sample: Sample | None) -> tuple[int, tuple[str, ...]]:
+    """(bytes, names): what the card's memory holds beside our jobs, and who holds most of it, the largest first.
+
+    Only what is known is taken off: without figures of each process our own jobs count as others, which plans for too little
+    rather than for memory that is not there.
+    """
     assert sample is not None
     card = sample.devices[0]
-    leaving = [one for one in sample.processes if one.ours or (one.name or "").startswith(SERVERS)]
-    leaving = [one for one in leaving if one.pci in (None, card.pci)]
-    if card.vram_used_bytes is None or any(one.vram_bytes is None for one in leaving):
-        return 0
-    return max(0, card.vram_used_bytes - sum(one.vram_bytes or 0 for one in leaving))
+    here = [one for one in sample.processes if one.pci in (None, card.pci)]
+    ours = sum(one.vram_bytes or 0 for one in here if one.ours)
+    used = max(0, (card.vram_used_bytes or 0) - ours)
+    large = [one for one in here if not one.ours and one.name and (one.vram_bytes or 0) >= NAMED_FROM_BYTES]
+    large.sort(key=lambda one: -(one.vram_bytes or 0))
+    return used, tuple(dict.fromkeys(one.name or "" for one in large))[:NAMED_AT_MOST] if used else ()
 
 
 def _jobs_resident() -> int:

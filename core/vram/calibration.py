@@ -7,7 +7,7 @@ import re
 import sqlite3
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from core.config.recipe import Recipe
@@ -17,6 +17,7 @@ from core.queue.spec import JobFile, TrainSpec
 from core.vram.budget import Budget
 from core.vram.estimate import Device, Step, estimate
 from core.vram.layers import NotPredicted
+from core.vram.onfile import with_shape
 
 # What is allowed for without measurements: the formula was within 1 % of five published runs and of twelve traces of the real
 # step, but neither sees the workspaces of a card's libraries; on a CPU the C library and the kernel have their say.
@@ -24,6 +25,9 @@ SPREAD = 0.05
 SPREAD_ON_CPU = 0.25
 # Fewer runs say nothing of how far they lie apart.
 RUNS_FOR_A_SPREAD = 4
+# What the formula leaves out is partly of a fixed size (a library's workspace, buffers of its own): tens of megabytes are a
+# tenth of a small run and nothing to a large one. So a forecast is corrected by runs of up to this many times its size.
+COMPARABLE = 2.5
 LEAST_SPREAD = 0.01
 NEWEST = 20
 
@@ -46,33 +50,54 @@ class Calibration:
     """Measured over estimated: `factor` is the median, `spread` the relative half-width that nearly all runs lie in.
 
     `last_error` is how far the newest run's peak was from what the others had let expect, relative; None without others.
+    The figures are of the runs counted: all of a device, or those `at` one size, where `others` counts the rest. `measured`
+    are the runs that `at` chooses among; without them the figures hold at any size.
     """
 
     runs: int
     factor: float
     spread: float
     last_error: float | None
+    others: int | None = None
+    measured: tuple[Run, ...] = ()
+    kind: Device = "gpu"
+
+    def at(self, predicted_bytes: int) -> Calibration:
+        """The calibration of an estimate of this size: by the runs whose own estimate is comparable."""
+        if not self.measured:
+            return self
+        near = [
+            run
+            for run in self.measured
+            if predicted_bytes <= COMPARABLE * run.predicted_bytes
+            and run.predicted_bytes <= COMPARABLE * predicted_bytes
+        ]
+        return replace(calibrate(near, self.kind), others=len(self.measured) - len(near), measured=())
 
     @property
     def words(self) -> str:
-        """`calibrated by 9 runs on this card, last error 2 %`."""
+        """`calibrated by 9 runs on this device, last error 2 %`, or `… by 9 runs of comparable size …`."""
         if not self.runs:
-            return "not calibrated: no run has finished on this device"
-        count = "1 run" if self.runs == 1 else f"{self.runs} runs"
+            if not self.others:
+                return "not calibrated: no run has finished on this device"
+            none = "the one run" if self.others == 1 else f"none of {self.others} runs"
+            return f"not calibrated: {none} on this device {'is not' if self.others == 1 else 'is'} of comparable size"
+        size = "" if self.others is None else " of comparable size"
         last = "" if self.last_error is None else f", last error {abs(self.last_error):.0%}".replace("%", " %")
-        return f"calibrated by {count} on this device{last}"
+        return f"calibrated by {'1 run' if self.runs == 1 else f'{self.runs} runs'}{size} on this device{last}"
 
 
 def uncalibrated(kind: Device = "gpu") -> Calibration:
     """No run was measured: the estimate as it is."""
-    return Calibration(0, 1.0, SPREAD if kind == "gpu" else SPREAD_ON_CPU, None)
+    return Calibration(0, 1.0, SPREAD if kind == "gpu" else SPREAD_ON_CPU, None, kind=kind)
 
 
 def calibrate(runs: Sequence[Run], kind: Device = "gpu") -> Calibration:
     """The calibration by finished runs, newest first.
 
     The factor is a median and the spread twice the scaled median deviation (about 95 % of normal errors), so that one
-    strange run moves neither.
+    strange run moves neither. Fewer than four runs cannot tell which of them is strange: the spread then reaches from the
+    corrected figure to that of each run, and to the estimate itself.
     """
     if not runs:
         return uncalibrated(kind)
@@ -82,8 +107,10 @@ def calibrate(runs: Sequence[Run], kind: Device = "gpu") -> Calibration:
     if len(ratios) >= RUNS_FOR_A_SPREAD:
         deviation = statistics.median(abs(ratio / factor - 1) for ratio in ratios)
         spread = max(LEAST_SPREAD, 2 * 1.4826 * deviation)
+    else:
+        spread = max(spread, *(abs(ratio / factor - 1) for ratio in (1.0, *ratios)))
     last_error = ratios[0] / statistics.median(ratios[1:]) - 1 if len(ratios) > 1 else None
-    return Calibration(len(ratios), factor, spread, last_error)
+    return Calibration(len(ratios), factor, spread, last_error, measured=tuple(runs), kind=kind)
 
 
 def calibration_of(connection: sqlite3.Connection, home: Home, budget: Budget) -> Calibration:
@@ -130,7 +157,7 @@ def _run(
         if not isinstance(spec, TrainSpec):
             return None
         recipe = used_recipe(spec.recipe, summary)
-        predicted = estimate(spec.model, Step.of(recipe, kind)).allocated_bytes
+        predicted = estimate(with_shape(home, spec.model), Step.of(recipe, kind)).allocated_bytes
     except (InputError, NotPredicted):
         # Its folder was cleaned away, it is of another version, or its layers are not modelled.
         return None

@@ -30,10 +30,17 @@ class Change:
     before: Any
     after: Any
 
+    def __str__(self) -> str:
+        """As a recipe is written: `activation_checkpointing false → true`."""
+        before, after = (
+            str(value).lower() if isinstance(value, bool) else value for value in (self.before, self.after)
+        )
+        return f"{self.key} {before} → {after}"
+
 
 @dataclass(frozen=True)
 class Fitted:
-    """A recipe that fits, how it differs from the one that was asked for, and what it will take."""
+    """A recipe for a budget, how it differs from the one that was asked for, and what it will take."""
 
     recipe: Recipe
     changes: tuple[Change, ...]
@@ -43,7 +50,9 @@ class Fitted:
 def fit(recipe: Recipe, model: ModelEntry, budget: Budget, calibration: Calibration) -> Fitted:
     """The fastest settings that fit the budget; those that do so with the forecast's error added are preferred.
 
-    Raises `NotPredicted`, and `InputError` with the longest length and the highest rank when nothing fits.
+    Where none does by the central figure, the leanest are returned as long as they may: at the lower end of the error, or once
+    what else is in the memory has left. Raises `NotPredicted`, and `InputError` with the longest length and the highest rank
+    beyond that.
     """
     for optimizer in ("adamw", "adamw-8bit") if recipe.optimizer == "adamw" else (recipe.optimizer,):
         tight: Fitted | None = None
@@ -55,7 +64,11 @@ def fit(recipe: Recipe, model: ModelEntry, budget: Budget, calibration: Calibrat
                 tight = Fitted(candidate, changes(recipe, candidate), expected)
         if tight is not None:
             return tight
-    raise too_large(recipe, model, budget, calibration)
+    least = leanest(recipe)
+    expected = forecast(model, least, budget, calibration)
+    if expected.never_fits:
+        raise too_large(recipe, model, budget, calibration)
+    return Fitted(least, changes(recipe, least), expected)
 
 
 def candidates(recipe: Recipe, model: ModelEntry) -> Iterator[Recipe]:
@@ -102,22 +115,64 @@ def leanest(recipe: Recipe) -> Recipe:
     )
 
 
+def rungs(recipe: Recipe) -> Iterator[Recipe]:
+    """The recipe after each rung of the ladder that a job steps down for want of memory, without its shorter lengths.
+
+    The last is the `leanest`; nothing comes for a recipe that is that already.
+    """
+    while recipe.batch_size > 1:
+        divisor = next(number for number in range(2, recipe.batch_size + 1) if recipe.batch_size % number == 0)
+        size, accumulation = recipe.batch_size // divisor, recipe.accumulation * divisor
+        recipe = recipe.model_copy(update={"batch_size": size, "accumulation": accumulation})
+        yield recipe
+    if not recipe.activation_checkpointing or recipe.every_n_layers > 1:
+        recipe = recipe.model_copy(update={"activation_checkpointing": True, "every_n_layers": 1})
+        yield recipe
+    if recipe.optimizer != "adamw-8bit":
+        yield recipe.model_copy(update={"optimizer": "adamw-8bit"})
+
+
+def stepped_down(recipe: Recipe, model: ModelEntry, budget: Budget, calibration: Calibration) -> Fitted | None:
+    """The first rung of the ladder that fits, else the last when it may; None where no rung helps. Raises `NotPredicted`."""
+    last: Fitted | None = None
+    for rung in rungs(recipe):
+        last = Fitted(rung, changes(recipe, rung), forecast(model, rung, budget, calibration))
+        if last.forecast.fits:
+            return last
+    return None if last is None or last.forecast.never_fits else last
+
+
 def too_large(recipe: Recipe, model: ModelEntry, budget: Budget, calibration: Calibration) -> InputError:
-    """The error for a recipe that no setting makes fit: it names the length and the rank that would."""
-    least = leanest(recipe)
-    expected = forecast(model, least, budget, calibration)
-    length = longest_that_fits(model, least, budget, calibration)
-    rank = highest_rank_that_fits(model, least, budget, calibration)
-    ways = [
-        f"max_length {length} at rank {recipe.rank}" if length else "",
-        f"rank {rank} at max_length {recipe.max_length}" if rank else "",
-    ]
-    ways = [way for way in ways if way]
-    remedy = " or ".join(ways) + " would fit" if ways else "take a smaller model, or method: qlora-hqq"
+    """The error for a recipe that is too large as it was asked for.
+
+    Its remedy is the settings that would fit, or where there are none the length and the rank that would.
+    """
+    asked, least = forecast(model, recipe, budget, calibration), leanest(recipe)
+    lean = forecast(model, least, budget, calibration)
+    settings = ", ".join(map(str, changes(recipe, least)))
+    takes = f"takes {asked.device_bytes / 1e9:.1f} GB"
+    if lean.never_fits and settings:
+        takes += f", at least {lean.device_bytes / 1e9:.1f} ({settings})"
+    in_use = f", {budget.in_use}" if budget.in_use else ""
+    there = f"{budget.name} has {budget.limit_bytes / 1e9:.1f} for it, of {budget.total_bytes / 1e9:.1f} GB{in_use}"
+    down = stepped_down(recipe, model, budget, calibration)
+    if down is not None:
+        remedy = f"{', '.join(map(str, down.changes))}; or set `fit: auto` or `out_of_memory: ladder`"
+    else:
+        length = longest_that_fits(model, least, budget, calibration)
+        rank = highest_rank_that_fits(model, least, budget, calibration)
+        ways = [
+            f"max_length {length} at rank {recipe.rank}" if length else "",
+            f"rank {rank} at max_length {recipe.max_length}" if rank else "",
+        ]
+        remedy = " or ".join(way for way in ways if way)
+        # `fit: auto` finds these settings by itself.
+        so = f", with {settings}" if settings and recipe.fit is None and recipe.out_of_memory == "fail" else ""
+        remedy = f"{remedy} would fit{so}" if remedy else "take a smaller model, or method: qlora-hqq"
+    key = "fit" if recipe.fit else "max_length" if down is None else "out_of_memory"
     return InputError(
-        f"{model.name} with rank {recipe.rank} at {recipe.max_length} tokens takes at least "
-        f"{expected.device_bytes / 1e9:.1f} GB, {budget.name} has {budget.limit_bytes / 1e9:.1f} for it",
+        f"{model.name} with rank {recipe.rank} at {recipe.max_length} tokens {takes}; {there}",
         code="too_large",
-        key="fit" if recipe.fit else "max_length",
+        key=key,
         remedy=f"{remedy}; `bakehouse plan` compares the models",
     )

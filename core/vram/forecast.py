@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from core.config.model import ModelEntry
@@ -22,7 +22,7 @@ RESERVE = 0.02
 CONTEXT_BYTES = 350_000_000
 
 LONGEST = 131_072
-"""Lengths are searched up to here: no model of models.yaml is trained on more tokens."""
+"""Lengths are searched up to here for a model whose own limit (`context` of its shape) is not known."""
 STEP_OF_LENGTH = 16
 
 
@@ -32,6 +32,7 @@ class Forecast:
 
     `allocated_bytes` is the estimate times the calibration's factor, `plus_minus_bytes` how far it may be off, and
     `device_bytes` what the card will show as used, at the central figure. On a CPU both are the process's resident size.
+    `calibration` is that by runs of comparable size.
     """
 
     estimate: Estimate
@@ -57,6 +58,11 @@ class Forecast:
         return self.device_bytes - self.plus_minus_bytes > self.budget.limit_bytes
 
     @property
+    def never_fits(self) -> bool:
+        """It is not so at the lower end even when nothing else is in the memory."""
+        return replace(self, budget=self.budget.emptied).cannot_fit
+
+    @property
     def spare_bytes(self) -> int:
         """What is left of the budget; negative when there is none."""
         return self.budget.limit_bytes - self.device_bytes
@@ -68,6 +74,7 @@ class Forecast:
             "device_bytes": self.device_bytes,
             "limit_bytes": self.budget.limit_bytes,
             "fits": self.fits,
+            "calibrated_by": self.calibration.runs,
             "components": self.estimate.components,
         }
 
@@ -80,20 +87,30 @@ def forecast(model: ModelEntry, recipe: Recipe, budget: Budget, calibration: Cal
 def forecast_step(model: ModelEntry, step: Step, budget: Budget, calibration: Calibration) -> Forecast:
     """The forecast for a step; its settings may be those that no recipe has."""
     parts = estimate(model, step)
+    calibration = calibration.at(parts.allocated_bytes)
     allocated = round(parts.allocated_bytes * calibration.factor)
     device = allocated if budget.kind == "cpu" else round(allocated * (1 + RESERVE)) + CONTEXT_BYTES
     return Forecast(parts, budget, calibration, allocated, round(allocated * calibration.spread), device)
 
 
 def longest_that_fits(model: ModelEntry, recipe: Recipe, budget: Budget, calibration: Calibration) -> int | None:
-    """The largest `max_length` that fits, a multiple of 16 up to `LONGEST`; None when none does. Raises `NotPredicted`."""
+    """The largest `max_length` that fits, a multiple of 16 up to the model's context; None when none does.
+
+    Raises `NotPredicted`.
+    """
 
     def fits(steps: int) -> bool:
         changed = recipe.model_copy(update={"max_length": steps * STEP_OF_LENGTH})
         return forecast(model, changed, budget, calibration).fits
 
-    steps = _largest(fits, LONGEST // STEP_OF_LENGTH)
+    steps = _largest(fits, longest_searched(model) // STEP_OF_LENGTH)
     return steps * STEP_OF_LENGTH if steps else None
+
+
+def longest_searched(model: ModelEntry) -> int:
+    """Tokens beyond which no length is looked for: the model knows no more positions, as far as its shape tells."""
+    context = model.shape.context if model.shape else None
+    return LONGEST if context is None else context
 
 
 def highest_rank_that_fits(model: ModelEntry, recipe: Recipe, budget: Budget, calibration: Calibration) -> int | None:
@@ -106,5 +123,8 @@ def highest_rank_that_fits(model: ModelEntry, recipe: Recipe, budget: Budget, ca
 
 
 def _largest(fits: Callable[[int], bool], bound: int) -> int:
-    """The largest number from 1 to `bound` that fits, 0 when none does; memory grows with the number."""
+    """The largest number from 1 to `bound` that fits, 0 when none does; memory grows with the number.
+
+    Where the calibration changes between two sizes it may shrink once: then a number that fits while the next does not.
+    """
     return bisect.bisect_left(range(1, bound + 1), True, key=lambda number: not fits(number))

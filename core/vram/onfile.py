@@ -36,7 +36,7 @@ def read_shape(folder: Path) -> ModelShape | None:
     if not isinstance(config, dict) or config.get("model_type") not in MODELLED:
         return None
     heads = config.get("num_attention_heads")
-    hidden = config.get("hidden_size")
+    hidden, positions = config.get("hidden_size"), config.get("max_position_embeddings")
     if not isinstance(heads, int) or not isinstance(hidden, int) or heads < 1:
         return None
     try:
@@ -50,6 +50,7 @@ def read_shape(folder: Path) -> ModelShape | None:
             vocabulary=config["vocab_size"],
             tied=is_tied(folder, config),
             attention=attention(config),
+            context=positions if isinstance(positions, int) and positions > 0 else None,
             source=str(folder / "config.json"),
         )
     except (KeyError, ValidationError):

@@ -51,23 +51,44 @@ def process(name: str, vram: int | None, *, ours: bool = False, pci: str | None 
     return ProcessReading(1, name, vram, ours, pci)
 
 
-def test_the_idle_use_of_a_card_is_without_our_job_and_the_servers_that_give_way() -> None:
+def test_all_but_our_jobs_is_in_use_and_whoever_holds_most_of_it_is_named() -> None:
     budget = budget_of(
         sample(
             process("Xorg", 600_000_000),
             process("ollama", 5_000_000_000),
+            process("firefox", 100_000_000),
             process("python", 3_000_000_000, ours=True),
             process("llama-server", 7_000_000_000, pci="0000:99:00.0"),
         )
     )
     assert (budget.name, budget.kind, budget.total_bytes) == ("RX 9070 XT", "gpu", 17_179_869_184)
-    assert budget.baseline_bytes == 1_000_000_000
+    assert budget.baseline_bytes == 6_000_000_000, "nothing makes ollama give the card up"
+    assert budget.in_use == "6.0 GB in use now by ollama and Xorg"
+    assert budget.limit_bytes == int(0.97 * 17_179_869_184) - 6_000_000_000
 
 
-def test_where_it_cannot_be_told_what_will_leave_no_idle_use_is_made_up() -> None:
-    assert budget_of(sample(process("ollama", None))).baseline_bytes == 0
-    assert budget_of(sample(vram_used_bytes=None)).baseline_bytes == 0
-    assert budget_of(sample(process("Xorg", None))).baseline_bytes == 9_000_000_000
+@pytest.mark.parametrize(
+    ("processes", "card", "used", "words"),
+    [
+        ([process("ollama", None)], {}, 9_000_000_000, "9.0 GB in use now"),
+        ([process("ollama", 8_000_000_000)], {}, 9_000_000_000, "9.0 GB in use now by ollama"),
+        ([process("python", None, ours=True), process("Xorg", None)], {}, 9_000_000_000, "9.0 GB in use now"),
+        (
+            [process("python", 2_000_000_000, ours=True), process("ollama", None)],
+            {},
+            7_000_000_000,
+            "7.0 GB in use now",
+        ),
+        ([process("ollama", 5_000_000_000)], {"vram_used_bytes": None}, 0, ""),
+        ([process("python", 9_000_000_000, ours=True)], {}, 0, ""),
+    ],
+)
+def test_only_what_is_known_of_our_own_jobs_is_taken_off(
+    processes: list[ProcessReading], card: dict[str, object], used: int, words: str
+) -> None:
+    budget = budget_of(sample(*processes, **card))
+    assert (budget.baseline_bytes, budget.in_use) == (used, words)
+    assert (budget.emptied.limit_bytes, budget.emptied.in_use) == (int(0.97 * 17_179_869_184), "")
 
 
 def test_a_card_that_hides_its_memory_is_no_reason_to_plan_for_the_host_s() -> None:

@@ -13,14 +13,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.config.model import ModelEntry
 from core.config.project import shipped
 from core.config.recipe import Recipe
 from core.home import Home
 from core.queue.spec import InputFile, JobFile, TrainSpec
 from core.store.database import transaction
 from core.vram.budget import Budget
-from core.vram.calibration import Run, calibrate, calibration_of, measured, same_card, uncalibrated
+from core.vram.calibration import (
+    RUNS_FOR_A_SPREAD,
+    SPREAD,
+    Run,
+    calibrate,
+    calibration_of,
+    measured,
+    same_card,
+    uncalibrated,
+)
 from core.vram.estimate import Step, estimate
+from core.vram.forecast import forecast
 from tests.support.stored import add_job, fresh, path_to, step
 
 CARD = "AMD Radeon RX 9070 XT"
@@ -66,11 +77,47 @@ def test_it_says_in_words_how_many_runs_and_how_wrong_the_last_was() -> None:
     assert calibrate(runs(1.1)).words == "calibrated by 1 run on this device"
 
 
+def sized(*pairs: tuple[float, float]) -> list[Run]:
+    """Runs of so many estimated GB with their ratios."""
+    return [
+        Run(number, "Qwen3-4B", "lora", CARD, round(size * 1e9), round(size * ratio * 1e9), -number)
+        for number, (size, ratio) in enumerate(pairs)
+    ]
+
+
+def test_a_fixed_overhead_of_small_runs_does_not_scale_a_large_forecast() -> None:
+    """60 MB are a tenth of a small model's training; the forecast of a large one stays as it is."""
+    model, recipe, card = shipped().model("Qwen3-4B"), shipped().recipe("lora-bf16"), Budget(2**34, 0, "a card", "gpu")
+    small = calibrate(sized(*[(0.6, 1.10)] * 5))
+    plain, after = (forecast(model, recipe, card, known) for known in (uncalibrated(), small))
+    assert after.allocated_bytes == plain.allocated_bytes
+    assert after.calibration.words == "not calibrated: none of 5 runs on this device is of comparable size"
+    assert (after.calibration.runs, after.calibration.spread) == (0, SPREAD)
+    large = calibrate(sized(*[(0.6, 1.10)] * 5, *[(plain.allocated_bytes / 1e9, 1.02)] * 4))
+    both = forecast(model, recipe, card, large)
+    assert both.allocated_bytes == pytest.approx(1.02 * plain.allocated_bytes, rel=1e-6)
+    assert both.calibration.words == "calibrated by 4 runs of comparable size on this device, last error 0 %"
+    assert both.to_json()["calibrated_by"] == 4
+
+
+@pytest.mark.parametrize(("size", "counted"), [(4.1, 1), (3.9, 0), (24.9, 1), (25.1, 0)])
+def test_runs_of_up_to_two_and_a_half_times_the_size_are_comparable(size: float, counted: int) -> None:
+    assert calibrate(sized((size, 1.2))).at(10**10).runs == counted
+
+
+def test_fewer_than_four_runs_reach_to_each_of_them_and_to_the_estimate() -> None:
+    assert calibrate(sized((10, 1.25))).at(10**10).spread == pytest.approx(0.2)
+    two = calibrate(sized((10, 1.3), (10, 0.9))).at(10**10)
+    assert (two.factor, two.spread) == (pytest.approx(1.1), pytest.approx(0.2 / 1.1))
+    assert calibrate(sized(*[(10, 1.25)] * 4)).at(10**10).spread == 0.01
+
+
 @given(st.lists(st.floats(0.5, 2.0), min_size=1, max_size=20), st.floats(0.8, 1.25))
 def test_peaks_that_are_all_larger_by_a_factor_scale_the_factor_alone(ratios: list[float], by: float) -> None:
     before, after = calibrate(runs(*ratios)), calibrate(runs(*(ratio * by for ratio in ratios)))
     assert after.factor == pytest.approx(before.factor * by, rel=1e-6)
-    assert after.spread == pytest.approx(before.spread, rel=1e-3, abs=1e-6)
+    if len(ratios) >= RUNS_FOR_A_SPREAD:
+        assert after.spread == pytest.approx(before.spread, rel=1e-3, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +141,9 @@ def store(tmp_path: Path) -> Iterator[tuple[Home, sqlite3.Connection]]:
         yield home, connection
 
 
-def finished(store: tuple[Home, sqlite3.Connection], recipe: Recipe, **summary: Any) -> int:
+def finished(
+    store: tuple[Home, sqlite3.Connection], recipe: Recipe, model: ModelEntry | None = None, **summary: Any
+) -> int:
     """A training that is done, with its job file and what its result says."""
     home, connection = store
     project = shipped()
@@ -115,7 +164,9 @@ def finished(store: tuple[Home, sqlite3.Connection], recipe: Recipe, **summary: 
         submitted_at=1.0,
         lane="card",
         host_memory_bytes=0,
-        spec=TrainSpec(task=project.task("judge"), model=project.model("Qwen3-4B"), recipe=recipe, train=nothing),
+        spec=TrainSpec(
+            task=project.task("judge"), model=model or project.model("Qwen3-4B"), recipe=recipe, train=nothing
+        ),
     ).save(home.run_dir(job_id))
     document = {"summary": {"device": {"type": "cuda", "name": CARD}, **summary}}
     with transaction(connection):
@@ -159,3 +210,28 @@ def test_a_named_card_is_calibrated_by_the_runs_of_this_machine(store) -> None:
     calibration = calibration_of(connection, home, Budget(2**34, 0, "--vram 16", "gpu"))
     assert calibration.runs == 3
     assert calibration.factor == pytest.approx(1.10, rel=1e-6)
+
+
+def test_runs_of_an_own_model_count_although_its_entry_says_no_shape(store, tmp_path: Path) -> None:
+    home, connection = store
+    shape = shipped().model("SmolLM2-135M").shape
+    assert shape is not None
+    (tmp_path / "mine").mkdir()
+    config = {
+        "model_type": "llama",
+        "hidden_size": shape.hidden,
+        "intermediate_size": shape.ffn,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.kv_heads,
+        "vocab_size": shape.vocabulary,
+        "tie_word_embeddings": True,
+    }
+    (tmp_path / "mine/config.json").write_text(json.dumps(config))
+    mine = ModelEntry(name="mine", path=str(tmp_path / "mine"))
+    recipe = shipped().recipe("lora-bf16")
+    finished(store, recipe, mine, peak_memory_bytes=2 * 10**9, longest_tokens=2048)
+    (run,) = measured(connection, home, CARD)
+    shaped = mine.model_copy(update={"shape": shape})
+    used = recipe.model_copy(update={"max_length": min(2048, recipe.max_length)})
+    assert (run.model, run.predicted_bytes) == ("mine", estimate(shaped, Step.of(used)).allocated_bytes)

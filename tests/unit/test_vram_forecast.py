@@ -14,7 +14,7 @@ from core.config.recipe import Recipe
 from core.errors import InputError
 from core.vram.budget import Budget, budget_for
 from core.vram.calibration import Calibration, uncalibrated
-from core.vram.fit import TOKENS_AT_ONCE, Change, fit, leanest
+from core.vram.fit import TOKENS_AT_ONCE, Change, fit, leanest, rungs, too_large
 from core.vram.forecast import (
     CONTEXT_BYTES,
     LONGEST,
@@ -23,6 +23,7 @@ from core.vram.forecast import (
     longest_that_fits,
 )
 from core.vram.layers import NotPredicted, rank_ceiling
+from jobs.ladder import next_rung
 
 CARD = budget_for("16")
 NONE = uncalibrated()
@@ -43,8 +44,9 @@ def changed(**values: object) -> Recipe:
 
 
 def sized(count: int, kind: str = "gpu") -> Budget:
-    """A budget whose limit is just so many bytes."""
-    return Budget(count * 2, int(0.97 * count * 2) - count, "a card", kind)  # type: ignore[arg-type]
+    """A budget whose limit is just so many bytes, with nothing to speak of in use."""
+    total = round(count / 0.97) + 2
+    return Budget(total, int(0.97 * total) - count, "a card", kind)  # type: ignore[arg-type]
 
 
 def test_the_device_shows_more_than_is_allocated_and_a_cpu_just_the_process() -> None:
@@ -109,7 +111,7 @@ def test_the_longest_length_and_the_highest_rank_fit_and_the_next_ones_do_not(
 
     longest = longest_that_fits(model, recipe, budget, NONE)
     assert longest is None or fits(max_length=longest)
-    assert longest == LONGEST or not fits(max_length=(longest or 0) + 16)
+    assert longest == model.shape.context or not fits(max_length=(longest or 0) + 16)  # type: ignore[union-attr]
     highest = highest_rank_that_fits(model, recipe, budget, NONE)
     assert highest is None or fits(rank=highest)
     assert highest == rank_ceiling(model) or not fits(rank=(highest or 0) + 1)
@@ -121,12 +123,12 @@ def test_what_is_fitted_fits_and_learns_the_same(name: str, recipe: Recipe, budg
     try:
         fitted = fit(recipe, entry(name), budget, NONE)
     except InputError as refused:
-        assert not forecast(entry(name), leanest(recipe), budget, NONE).fits
+        assert forecast(entry(name), leanest(recipe), budget, NONE).cannot_fit
         assert refused.code == "too_large"
         return
     made = fitted.recipe
     assert fitted.forecast == forecast(entry(name), made, budget, NONE)
-    assert fitted.forecast.fits
+    assert fitted.forecast.fits or (made == leanest(recipe) and not fitted.forecast.cannot_fit)
     assert made.batch_size * made.accumulation == recipe.batch_size * recipe.accumulation
     kept = ("rank", "max_length", "method", "targets", "lr", "epochs", "lora_dtype")
     assert [getattr(made, key) for key in kept] == [getattr(recipe, key) for key in kept]
@@ -162,7 +164,9 @@ def test_with_room_nothing_is_recomputed_and_the_changes_say_so() -> None:
 
 def test_when_nothing_fits_the_error_names_the_length_and_the_rank_that_would() -> None:
     recipe = changed(fit="auto", rank=512, max_length=16_384)
-    with pytest.raises(InputError, match="Qwen3-4B with rank 512 at 16384 tokens takes at least") as refused:
+    with pytest.raises(
+        InputError, match=r"Qwen3-4B with rank 512 at 16384 tokens takes [\d.]+ GB, at least"
+    ) as refused:
         fit(recipe, entry("Qwen3-4B"), CARD, NONE)
     least = leanest(recipe)
     rank = highest_rank_that_fits(entry("Qwen3-4B"), least, CARD, NONE)
@@ -174,6 +178,59 @@ def test_when_nothing_fits_the_error_names_the_length_and_the_rank_that_would() 
 def test_when_no_length_and_no_rank_would_fit_it_says_to_take_a_smaller_model() -> None:
     with pytest.raises(InputError, match="smaller model"):
         fit(changed(fit="auto"), entry("Qwen3-14B"), CARD, NONE)
+
+
+def test_what_may_fit_as_it_is_written_is_not_refused_because_of_fit_auto() -> None:
+    """The leanest settings, 2 % above the limit, where the forecast may be 5 % off."""
+    least = leanest(changed(fit="auto"))
+    device = forecast(entry("Qwen3-4B"), least, CARD, NONE).device_bytes
+    fitted = fit(changed(fit="auto"), entry("Qwen3-4B"), sized(round(device / 1.02)), NONE)
+    assert (fitted.recipe, fitted.forecast.fits, fitted.forecast.cannot_fit) == (least, False, False)
+    with pytest.raises(InputError, match="takes"):
+        fit(changed(fit="auto"), entry("Qwen3-4B"), sized(round(device / 1.08)), NONE)
+
+
+def test_what_only_others_keep_from_fitting_is_fitted_as_lean_as_can_be() -> None:
+    recipe = changed(fit="auto", max_length=2048)
+    full = Budget(2**34, 9 * 10**9, "a card", "gpu", holders=("ollama",))
+    fitted = fit(recipe, entry("Qwen3-4B"), full, NONE)
+    assert fitted.recipe == leanest(recipe)
+    assert fitted.forecast.cannot_fit and not fitted.forecast.never_fits
+
+
+@given(recipes)
+def test_the_rungs_are_those_that_a_job_steps_down(recipe: Recipe) -> None:
+    there: list[Recipe] = []
+    below = next_rung(recipe, recipe.max_length)
+    while below is not None and below[0].max_length == recipe.max_length:
+        there.append(below[0])
+        below = next_rung(below[0], recipe.max_length)
+    assert list(rungs(recipe)) == there
+    assert leanest(recipe) == (there[-1] if there else recipe)
+
+
+def test_the_error_tells_of_the_recipe_that_was_asked_and_which_settings_would_fit() -> None:
+    asked = changed(max_length=2048, batch_size=8, accumulation=1, activation_checkpointing=False, out_of_memory="fail")
+    budget = Budget(2**34, 1_500_000_000, "a card", "gpu", holders=("Xorg",))
+    error = too_large(asked, entry("Qwen3-4B"), budget, NONE)
+    takes = forecast(entry("Qwen3-4B"), asked, budget, NONE).device_bytes
+    assert f"takes {takes / 1e9:.1f} GB; a card has 15.2 for it, of 17.2 GB, 1.5 GB in use now by Xorg" in str(error)
+    assert takes > budget.limit_bytes, "a figure below the limit would contradict it"
+    assert error.remedy is not None
+    assert error.remedy.startswith("batch_size 8 → 1, accumulation 1 → 8, activation_checkpointing false → true; ")
+    assert "`fit: auto`" in error.remedy and "max_length" not in error.remedy
+    after = asked.model_copy(update={"batch_size": 1, "accumulation": 8, "activation_checkpointing": True})
+    assert forecast(entry("Qwen3-4B"), after, budget, NONE).fits
+
+
+def test_no_length_is_offered_beyond_the_positions_that_a_model_has() -> None:
+    vast = sized(10**13)
+    assert longest_that_fits(entry("Qwen3-4B"), lora(), vast, NONE) == 40_960
+    assert longest_that_fits(entry("SmolLM2-135M"), lora(), vast, NONE) == 8192
+    shape = entry("Qwen3-4B").shape
+    assert shape is not None
+    unknown = entry("Qwen3-4B").model_copy(update={"shape": shape.model_copy(update={"context": None})})
+    assert longest_that_fits(unknown, lora(), vast, NONE) == LONGEST
 
 
 def test_a_model_that_is_not_modelled_is_not_fitted() -> None:

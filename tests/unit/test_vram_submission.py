@@ -13,13 +13,16 @@ from core.config.model import ModelEntry
 from core.config.project import shipped
 from core.errors import InputError
 from core.home import Home
-from core.queue.enqueue import WORKING_BYTES, host_memory
+from core.queue.enqueue import TRAINING_ON_CPU_BYTES, WORKING_BYTES, host_memory
 from core.queue.interpreter import TRAINING, TRAINING_HQQ, require
-from core.queue.modelfiles import SHARD_BYTES
+from core.queue.modelfiles import SHARD_BYTES, parameter_count, shard_bytes
 from core.queue.planning import plan_training
-from core.queue.spec import JobFile, TrainSpec
-from core.queue.submit import submit_train
+from core.queue.spec import ForecastNote, JobFile, TrainSpec
+from core.queue.submit import override, submit_train
 from core.store.jobs import JobRow
+from core.vram.budget import Budget, budget_for
+from core.vram.calibration import Calibration, uncalibrated
+from core.vram.forecast import forecast
 from tests.support.machines import FakeMachine, write
 
 CARD = "0000:03:00.0"
@@ -82,7 +85,7 @@ def test_fit_auto_is_settled_when_it_is_submitted(home: Home, card) -> None:
 
 def test_what_cannot_fit_is_refused_before_anything_is_queued(home: Home, card) -> None:
     card(16)
-    with pytest.raises(InputError, match=r"Qwen3-8B with rank 32 at 2048 tokens takes at least") as refused:
+    with pytest.raises(InputError, match=r"Qwen3-8B with rank 32 at 2048 tokens takes [\d.]+ GB") as refused:
         submit(home, "Qwen3-8B", "lora-bf16", max_length=2048)
     assert (refused.value.code, refused.value.exit_code) == ("too_large", 2)
     assert "bakehouse plan" in str(refused.value)
@@ -98,14 +101,42 @@ def test_what_only_a_rung_of_the_ladder_makes_fit_is_queued_and_says_so(home: Ho
     assert "the ladder will step down" in spec.forecast.ladder
     assert "batch_size 8 → 1" in spec.forecast.ladder
     assert spec.recipe.batch_size == 8
-    with pytest.raises(InputError) as refused:
+    with pytest.raises(InputError, match=r"takes [2-9]\d\.\d GB") as refused:
         submit(home, "Qwen3-4B", "lora-bf16", **settings, out_of_memory="fail")
-    assert refused.value.code == "too_large"
+    assert (refused.value.code, refused.value.key) == ("too_large", "out_of_memory")
+    assert "`fit: auto`" in (refused.value.remedy or "")
+
+
+def test_what_only_others_on_the_card_keep_from_fitting_is_queued_with_a_warning(home: Home, card, tmp_path) -> None:
+    card(16)
+    write(tmp_path / "machine/sys/class/drm/card0/device", {"mem_info_vram_used": str(9 * 10**9)})
+    for settings in ({}, {"fit": "auto"}, {"out_of_memory": "fail"}):
+        _, spec = submit(home, "Qwen3-4B", "lora-bf16", max_length=2048, **settings)
+        assert spec.forecast is not None
+        assert not spec.forecast.fits
+        assert "9.0 GB in use now; free the card before it starts" in spec.forecast.ladder
+    with pytest.raises(InputError, match=r"of 17\.2 GB, 9\.0 GB in use now"):
+        submit(home, "Qwen3-14B", "lora-bf16", max_length=2048)
+
+
+def test_a_tight_fit_says_what_becomes_of_it(home: Home, card) -> None:
+    least = shipped().recipe("lora-bf16").model_copy(update={"max_length": 2048, "optimizer": "adamw-8bit"})
+    device = forecast(shipped().model("Qwen3-4B"), least, budget_for("80"), uncalibrated()).device_bytes
+    card(device / 0.97 / 1.002 / GIB)
+    for settings, said in (
+        ({"fit": "auto"}, "only shorter examples are left for the ladder"),
+        ({"fit": "auto", "out_of_memory": "fail"}, "out_of_memory: fail ends it"),
+        ({}, "the ladder will step down, at most to optimizer adamw → adamw-8bit"),
+    ):
+        _, spec = submit(home, "Qwen3-4B", "lora-bf16", max_length=2048, **settings)
+        assert spec.forecast is not None
+        assert spec.forecast.ladder.startswith("may not fit: it takes ")
+        assert said in spec.forecast.ladder
 
 
 def test_a_shorter_length_is_the_person_s_to_choose(home: Home, card) -> None:
     card(16)
-    with pytest.raises(InputError, match="takes at least") as refused:
+    with pytest.raises(InputError, match="at least") as refused:
         submit(home, "Qwen3-4B", "lora-bf16", max_length=65_536)
     remedy = refused.value.remedy or ""
     longest = int(remedy.partition("max_length ")[2].split()[0])
@@ -132,6 +163,79 @@ def test_without_a_card_the_host_s_memory_is_the_budget_and_the_claim(home: Home
     assert spec.forecast.limit_bytes < psutil.virtual_memory().total
 
 
+@pytest.fixture
+def host(no_card: None, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Makes the machine one with so many bytes of memory, some of them in use."""
+
+    def host(total: int, used: int = 0) -> None:
+        budget = Budget(total, used, "host memory", "cpu")
+        monkeypatch.setattr("core.queue.planning.this_machine", lambda home: budget)
+
+    return host
+
+
+WIDE = {"batch_size": 8, "accumulation": 1, "activation_checkpointing": False, "max_length": 512}
+
+
+def demo(home: Home, host: Callable[..., None], **settings: object) -> ForecastNote:
+    """The forecast of the demo's training on a machine with memory for anything."""
+    host(10**12)
+    recipe = override(shipped().recipe("demo"), dict(settings))
+    planned = plan_training(home, shipped().model("SmolLM2-135M"), recipe).forecast
+    assert planned is not None
+    return planned
+
+
+def test_on_a_cpu_a_rung_of_the_ladder_is_taken_before_anything_starts(home: Home, host) -> None:
+    wide, leaner = demo(home, host, **WIDE), demo(home, host, **{**WIDE, "batch_size": 1, "accumulation": 8})
+    host(int(1.1 * leaner.allocated_bytes / 0.97))
+    row, spec = submit(home, "SmolLM2-135M", "demo", **WIDE)
+    changed = {one.key: (one.before, one.after) for one in spec.fitted}
+    assert changed == {"batch_size": (8, 1), "accumulation": (1, 8)}
+    assert (spec.recipe.batch_size, spec.recipe.accumulation) == (1, 8)
+    assert spec.forecast is not None
+    assert spec.forecast.fits
+    assert spec.forecast.ladder == "does not fit as it is: queued with batch_size 8 → 1, accumulation 1 → 8"
+    assert row.host_memory_bytes == spec.forecast.allocated_bytes == leaner.allocated_bytes < wide.allocated_bytes
+
+
+def test_on_a_cpu_what_is_accepted_as_tight_claims_no_more_than_there_is(home: Home, host) -> None:
+    settings = {**WIDE, "out_of_memory": "fail"}
+    expected = demo(home, host, **settings)
+    host(int(expected.allocated_bytes / 1.1))
+    row, spec = submit(home, "SmolLM2-135M", "demo", **settings)
+    assert spec.forecast is not None
+    assert spec.forecast.ladder.startswith("may not fit")
+    assert row.host_memory_bytes == spec.forecast.limit_bytes < expected.allocated_bytes
+
+
+def test_on_a_cpu_what_others_keep_from_starting_waits_for_the_least_it_may_take(home: Home, host) -> None:
+    settings = {**WIDE, "out_of_memory": "fail"}
+    expected = demo(home, host, **settings)
+    host(2 * expected.allocated_bytes, int(1.5 * expected.allocated_bytes))
+    row, spec = submit(home, "SmolLM2-135M", "demo", **settings)
+    assert spec.forecast is not None
+    assert "it waits until there is room" in spec.forecast.ladder
+    assert row.host_memory_bytes == expected.allocated_bytes - expected.plus_minus_bytes > spec.forecast.limit_bytes
+
+
+def test_an_own_gguf_without_a_count_of_parameters_reserves_what_its_size_tells(
+    home: Home, no_card: None, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.gguf"
+    with file.open("wb") as sparse:
+        sparse.truncate(1_000_000_000)
+    mine = ModelEntry(name="mine", path=str(file))
+    assert parameter_count(home, mine) == 2_000_000_000
+    assert shard_bytes(home, mine) == 8_000_000_000
+    spec = TrainSpec.model_construct(forecast=None)
+    assert host_memory(home, [mine], spec) == 8_000_000_000 + TRAINING_ON_CPU_BYTES
+    assert parameter_count(home, mine.model_copy(update={"parameters": 7})) == 7
+    # By its size the demo's file of 4.5 bits a value has half as many again as it has: too many, never none.
+    smol = shipped().model("SmolLM2-135M")
+    assert 1 < parameter_count(home, smol.model_copy(update={"parameters": None})) / (smol.parameters or 1) < 2
+
+
 def test_a_training_that_the_machine_s_memory_cannot_hold_is_refused(home: Home, no_card: None) -> None:
     entry = shipped().model("Qwen3-14B")
     assert entry.shape is not None
@@ -141,7 +245,9 @@ def test_a_training_that_the_machine_s_memory_cannot_hold_is_refused(home: Home,
     assert refused.value.code == "too_large"
 
 
-def test_the_shape_of_an_own_model_is_read_from_its_folder(home: Home, card, tmp_path: Path) -> None:
+def test_the_shape_of_an_own_model_is_read_from_its_folder(
+    home: Home, card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     card(16)
     config = {
         "model_type": "qwen3",
@@ -153,6 +259,7 @@ def test_the_shape_of_an_own_model_is_read_from_its_folder(home: Home, card, tmp
         "head_dim": 128,
         "vocab_size": 151936,
         "tie_word_embeddings": True,
+        "max_position_embeddings": 40960,
     }
     write(tmp_path / "mine", {"config.json": json.dumps(config)})
     (tmp_path / "mine/model.safetensors").write_bytes(b"0" * 1000)
@@ -162,11 +269,15 @@ def test_the_shape_of_an_own_model_is_read_from_its_folder(home: Home, card, tmp
     assert planned.forecast.components["weights"] == pytest.approx(1.19e9, rel=0.01)
     spec = TrainSpec.model_construct(forecast=planned.forecast)
     assert host_memory(home, [mine], spec) == 1000 + WORKING_BYTES
+    # The job file keeps the shape: the finished run is held against an estimate of it.
+    monkeypatch.setattr("core.config.project.Project.model", lambda project, name: mine)
+    monkeypatch.setattr("core.queue.enqueue.check_model_files", lambda model: None)
+    _, submitted = submit(home, "mine", "lora-bf16")
+    assert submitted.model.shape is not None
+    assert (submitted.model.shape.layers, submitted.model.shape.context) == (28, 40960)
 
 
 def test_what_a_measured_run_took_corrects_the_next_forecast(home: Home, card, monkeypatch: pytest.MonkeyPatch) -> None:
-    from core.vram.calibration import Calibration
-
     card(16)
     plain = plan_training(home, shipped().model("Qwen3-4B"), shipped().recipe("lora-bf16")).forecast
     monkeypatch.setattr("core.queue.planning.calibration_of", lambda *_: Calibration(9, 1.05, 0.02, 0.02))
