@@ -87,7 +87,7 @@ def way_down(model: ModelEntry, recipe: Recipe, budget: Budget, calibration: Cal
     if lean.never_fits:
         raise too_large(recipe, model, budget, calibration)
     if lean.cannot_fit:
-        return doubt(lean) + (f"; the ladder will step down to {steps}" if steps else "")
+        return doubt(lean) + (f"; even then with {steps} alone" if expected.never_fits else "")
     return f"does not fit as it is: the ladder will step down, at most to {steps}"
 
 

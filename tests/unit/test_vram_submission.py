@@ -115,6 +115,12 @@ def test_what_only_others_on_the_card_keep_from_fitting_is_queued_with_a_warning
         assert spec.forecast is not None
         assert not spec.forecast.fits
         assert "9.0 GB in use now; free the card before it starts" in spec.forecast.ladder
+    _, spec = submit(home, "Qwen3-4B", "lora-bf16", max_length=2048, batch_size=8, accumulation=1)
+    assert spec.forecast is not None
+    assert "even then with" not in spec.forecast.ladder
+    _, spec = submit(home, "Qwen3-4B", "lora-bf16", max_length=2048, activation_checkpointing=False, batch_size=2)
+    assert spec.forecast is not None
+    assert "; even then with batch_size 2 → 1, accumulation" in spec.forecast.ladder
     with pytest.raises(InputError, match=r"of 17\.2 GB, 9\.0 GB in use now"):
         submit(home, "Qwen3-14B", "lora-bf16", max_length=2048)
 
