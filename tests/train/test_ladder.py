@@ -8,7 +8,11 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +25,7 @@ from core.home import RunDir
 from core.locks import held
 from core.queue.identity import ProcessIdentity
 from core.queue.spec import InputFile, TrainSpec
+from jobs.ladder import Ladder
 from jobs.ordering import StepOrder
 from tests.train.conftest import DEADLINE_SECONDS, GREETINGS, Workshop, events, wait_until
 
@@ -59,26 +64,49 @@ def steps(run: RunDir, attempts: int) -> dict[int, dict[str, Any]]:
     return {event["step"]: event for attempt in range(1, attempts + 1) for event in events(run, attempt, "step")}
 
 
-def between(run: RunDir) -> int:
-    """Bytes that hold the short first step of a run and not its long second one."""
-    peaks = {event["step"]: event["peak_memory_bytes"] for event in events(run, 1, "step")}
-    assert peaks[2] > 1.2 * peaks[1]
-    return (peaks[1] + peaks[2]) // 2
+@dataclass(frozen=True)
+class Measured:
+    """A run with enough memory, and the most bytes it had mapped as data up to the end of each of its first two steps.
+
+    Those are what RLIMIT_DATA counts (proc(5), VmData): far more than is resident, and no function of it.
+    """
+
+    run: RunDir
+    mapped: dict[int, int]
+
+    def limit(self, share: float) -> int:
+        """Bytes that hold the short first step and not the long second one: 0 is what the first took, 1 the second."""
+        first, second = self.mapped[1], self.mapped[2]
+        assert second - first > 1_000_000_000  # many times what two processes differ in
+        return first + round(share * (second - first))
 
 
 @pytest.fixture(scope="module")
-def enough(workshop: Workshop, task: Task, quiet: Recipe) -> RunDir:
+def enough(workshop: Workshop, task: Task, quiet: Recipe) -> Measured:
     """Job 1: the run with enough memory."""
     spec = TrainSpec(task=task, model=workshop.model, recipe=quiet, train=one_long(workshop, quiet))
     run = workshop.submit(1, spec)
-    assert workshop.finish(run) == 0, run.attempt(1).log.read_text()
-    return run
+    process = workshop.start(run)
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    status = Path(f"/proc/{process.pid}/status")
+    most = 0
+    mapped: dict[int, int] = {}
+    # The kernel keeps no peak of VmData, so it is looked at often; the process is not waited for yet, so its file stays.
+    while 2 not in mapped and process.poll() is None:
+        assert time.monotonic() < deadline, "the job took too long"
+        found = re.search(r"^VmData:\s+(\d+) kB", status.read_text(), re.MULTILINE)
+        most = max(most, int(found[1]) * 1024 if found else 0)
+        for step in steps(run, 1):
+            mapped.setdefault(step, most)
+        time.sleep(0.005)
+    assert process.wait(DEADLINE_SECONDS) == 0, run.attempt(1).log.read_text()
+    return Measured(run, mapped)
 
 
 def test_a_run_out_of_memory_steps_down_and_ends_with_the_same_numbers(
-    workshop: Workshop, task: Task, quiet: Recipe, enough: RunDir
+    workshop: Workshop, task: Task, quiet: Recipe, enough: Measured
 ) -> None:
-    limit = between(enough)
+    limit = enough.limit(2 / 3)  # also holds the long step in two halves
     spec = TrainSpec(task=task, model=workshop.model, recipe=quiet, train=one_long(workshop, quiet))
     run = workshop.submit(2, spec)
     lease = workshop.home.root / "lease"
@@ -107,7 +135,7 @@ def test_a_run_out_of_memory_steps_down_and_ends_with_the_same_numbers(
     assert code == 0, run.attempt(2).log.read_text()
     further = events(run, 2, "ladder")
     assert [event["rung"] for event in taken + further] == list(range(1, len(taken + further) + 1))
-    expected, found = steps(enough, 1), steps(run, 2)
+    expected, found = steps(enough.run, 1), steps(run, 2)
     assert list(found) == list(expected) == [1, 2, 3, 4]
     for number, step in expected.items():
         assert found[number]["loss"] == pytest.approx(step["loss"], abs=1e-4), number
@@ -127,21 +155,21 @@ def test_a_run_out_of_memory_steps_down_and_ends_with_the_same_numbers(
         run.attempt(1).log.read_text()
     )
     # The peak is that of the process that finished, not of the one that had too much.
-    assert summary["peak_memory_bytes"] < read_json(enough.result)["summary"]["peak_memory_bytes"]
+    assert summary["peak_memory_bytes"] < read_json(enough.run.result)["summary"]["peak_memory_bytes"]
 
 
-def test_out_of_memory_fail_ends_the_job(workshop: Workshop, task: Task, quiet: Recipe, enough: RunDir) -> None:
+def test_out_of_memory_fail_ends_the_job(workshop: Workshop, task: Task, quiet: Recipe, enough: Measured) -> None:
     failing = quiet.model_copy(update={"out_of_memory": "fail"})
     spec = TrainSpec(task=task, model=workshop.model, recipe=failing, train=one_long(workshop, quiet))
     run = workshop.submit(3, spec)
-    assert workshop.start(run, memory_bytes=between(enough)).wait(DEADLINE_SECONDS) == 1
+    assert workshop.start(run, memory_bytes=enough.limit(2 / 3)).wait(DEADLINE_SECONDS) == 1
     error = read_json(run.attempt(1).error_json)
     assert error["code"] == "out_of_memory" and "out_of_memory: ladder" in error["remedy"]
     assert not events(run, 1, "ladder") and not run.result.exists()
 
 
 def test_shorter_examples_that_would_lose_answers_end_at_the_gate(
-    workshop: Workshop, task: Task, quiet: Recipe
+    workshop: Workshop, task: Task, quiet: Recipe, enough: Measured
 ) -> None:
     """On the last rung but one, with a completion that is as long as the memory is short."""
     low = quiet.model_copy(
@@ -149,8 +177,9 @@ def test_shorter_examples_that_would_lose_answers_end_at_the_gate(
     )
     spec = TrainSpec(task=task, model=workshop.model, recipe=low, train=one_long(workshop, quiet, in_completion=True))
     run = workshop.submit(4, spec)
-    # What is there before the first step, and hardly more.
-    assert workshop.start(run, memory_bytes=1_500_000_000).wait(DEADLINE_SECONDS) == 3, run.attempt(1).log.read_text()
+    # Four short examples at once, and hardly more.
+    code = workshop.start(run, memory_bytes=enough.limit(0.1)).wait(DEADLINE_SECONDS)
+    assert code == 3, run.attempt(1).log.read_text()
     (taken,) = events(run, 1, "ladder")
     assert list(taken["changes"]) == ["max_length"] and taken["changes"]["max_length"][0] == 4096
     error = read_json(run.attempt(1).error_json)
@@ -159,3 +188,60 @@ def test_shorter_examples_that_would_lose_answers_end_at_the_gate(
     )
     assert read_json(run.path / "ladder.json")["rungs"] == []  # a retry on a larger card is not held to it
     assert not run.result.exists()
+
+
+def test_fp32_moments_are_taken_over_by_the_8_bit_optimizer_in_the_middle_of_a_run(
+    workshop: Workshop, task: Task, quiet: Recipe
+) -> None:
+    """On the rung above it: one example at a time, activations recomputed. Killed behind a checkpoint, then stepped down."""
+    import torch
+
+    from jobs.step.optimizer import CODED, SMALLEST
+
+    changes = {"batch_size": 1, "accumulation": BATCH, "activation_checkpointing": True}
+    # Rank 16: some of the adapter's tensors are large enough for 8 bits, and some are not.
+    changes |= {"rank": 16, "alpha": 32, "schedule": "constant", "save_steps": 2}
+    low = quiet.model_copy(update=changes)
+    spec = TrainSpec(task=task, model=workshop.model, recipe=low, train=workshop.greetings())
+    straight = workshop.submit(5, spec)
+    assert workshop.finish(straight) == 0, straight.attempt(1).log.read_text()
+
+    run = workshop.submit(6, spec)
+    process = workshop.start(run)
+    wait_until(lambda: any(event["step"] == 2 for event in events(run, 1, "checkpoint")), process)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait(60) == -signal.SIGKILL
+    (checkpoint,) = run.checkpoints.glob("checkpoint-*")
+    given = torch.load(checkpoint / "optimizer.pt", weights_only=True)["state"]
+    assert checkpoint.name == "checkpoint-2" and all("exp_avg" in state for state in given.values())
+
+    # What an out-of-memory error of the third step would have done.
+    ladder = Ladder.open(run.path, read_json(checkpoint / "complete.json")["purpose"])
+    reason = "can't allocate memory: you tried to allocate 1 byte more"
+    rung = ladder.step_down(low, 64, reason=reason, from_step=2, attempt=1)
+    assert rung is not None and rung.changes == {"optimizer": ("adamw", "adamw-8bit")}
+
+    assert workshop.finish(run, 2) == 0, run.attempt(2).log.read_text()
+    assert [event["detail"] for event in events(run, 2, "phase") if event["name"] == "training"] == ["from step 2"]
+    expected, found = steps(straight, 1), {event["step"]: event for event in events(run, 2, "step")}
+    assert list(expected) == [1, 2, 3, 4] and list(found) == [3, 4]
+    # The third step's loss comes before the first update in 8 bits.
+    assert found[3]["loss"] == expected[3]["loss"] and found[3]["grad_norm"] == expected[3]["grad_norm"]
+    print("LOSSES", expected[4]["loss"], found[4]["loss"], expected[4]["grad_norm"], found[4]["grad_norm"])
+    assert [found[number]["lr"] for number in found] == [expected[number]["lr"] for number in found]
+
+    # Large tensors went on in 8 bits, small ones in fp32, all of them from their second step.
+    taken = torch.load(run.checkpoints / "checkpoint-4" / "optimizer.pt", weights_only=True)["state"]
+    large = {number for number, state in given.items() if state["exp_avg"].numel() >= SMALLEST}
+    assert set(taken) == set(given) and 0 < len(large) < len(given)
+    for number, state in taken.items():
+        assert state["step"] == 4
+        assert set(state) == {"step", *(CODED if number in large else ("exp_avg", "exp_avg_sq"))}
+
+    summary, manifest = read_json(run.result)["summary"], read_json(run.attempt(2).manifest)
+    used = {**low.model_dump(mode="json"), "optimizer": "adamw-8bit"}
+    assert summary["recipe_used"] == manifest["recipe_used"] == used
+    (told,) = summary["ladder"]
+    assert manifest["ladder"] == [told] and told["changes"] == {"optimizer": ["adamw", "adamw-8bit"]}
+    assert (told["rung"], told["reason"], told["from_step"], told["attempt"]) == (1, reason, 2, 1)
+    assert summary["predicted_bytes"] is None and summary["steps"] == 4
