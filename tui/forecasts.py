@@ -31,7 +31,7 @@ class RunForecast:
     ladder: str = ""
     why: str = ""
     fitted: tuple[Changed, ...] = ()
-    """What `fit: auto` changed in the recipe."""
+    """What submission changed in the recipe: `fit: auto`, or the ladder gone down at once."""
 
     @property
     def known(self) -> bool:

@@ -45,7 +45,7 @@ def memory_rows(job: JobRow, detail: Detail | None, width: int) -> list[Line]:
         if peak:
             rows.append(Line("measured".ljust(LABEL)).add(f"peak {peak / 1e9:.1f} GB", "bold"))
     if forecast is not None and forecast.fitted:
-        rows += _wrapped(f"fit: auto changed {changes_in_words(forecast.fitted)}", "dim", width)
+        rows += _wrapped(f"changed at submission: {changes_in_words(forecast.fitted)}", "dim", width)
     return [*rows, Line(), *ladder_rows(rungs, forecast, job.state in ENDED, width)]
 
 
