@@ -13,8 +13,8 @@ from pathlib import Path
 from core.config.recipe import Recipe
 from tests.bench.small import Bench
 
-PAIRS = 6
-EXAMPLES = 24
+PAIRS = 5
+EXAMPLES = 16
 RECIPE = Recipe(
     name="bench",
     method="lora",
