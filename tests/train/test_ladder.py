@@ -227,7 +227,9 @@ def test_fp32_moments_are_taken_over_by_the_8_bit_optimizer_in_the_middle_of_a_r
     assert list(expected) == [1, 2, 3, 4] and list(found) == [3, 4]
     # The third step's loss comes before the first update in 8 bits.
     assert found[3]["loss"] == expected[3]["loss"] and found[3]["grad_norm"] == expected[3]["grad_norm"]
-    print("LOSSES", expected[4]["loss"], found[4]["loss"], expected[4]["grad_norm"], found[4]["grad_norm"])
+    # Measured at the fourth: 7e-7 and 3e-4 away; 0.13 and 0.20 where the moments were lost.
+    assert found[4]["loss"] == pytest.approx(expected[4]["loss"], abs=1e-3)
+    assert found[4]["grad_norm"] == pytest.approx(expected[4]["grad_norm"], abs=1e-2)
     assert [found[number]["lr"] for number in found] == [expected[number]["lr"] for number in found]
 
     # Large tensors went on in 8 bits, small ones in fp32, all of them from their second step.
