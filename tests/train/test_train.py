@@ -68,8 +68,8 @@ def test_a_run_that_was_stopped_killed_and_torn_ends_as_if_nothing_had_happened(
 @pytest.mark.parametrize(
     ("number", "change"),
     [
-        (20, {"optimizer": "adamw-8bit"}),
-        (22, {"method": "qlora-hqq", "hqq": {"bits": 4, "group_size": 64}}),
+        (40, {"optimizer": "adamw-8bit"}),
+        (42, {"method": "qlora-hqq", "hqq": {"bits": 4, "group_size": 64}}),
     ],
 )
 def test_bf16_adapters_go_on_bit_for_bit(
