@@ -36,6 +36,11 @@ class AttemptDir:
         return self.path / "telemetry.jsonl"
 
     @property
+    def watch(self) -> Path:
+        """What the runner noticed about the attempt, one event a line, in the form of `events.jsonl`."""
+        return self.path / "watch.jsonl"
+
+    @property
     def run_json(self) -> Path:
         """Written by the shim once the job runs: identities of both processes."""
         return self.path / "run.json"
@@ -156,6 +161,21 @@ class Home:
     @property
     def telemetry(self) -> Path:
         return self.root / "telemetry.ring"
+
+    @property
+    def card_state(self) -> Path:
+        """Written by the runner when it changes: who holds the card, what was unloaded for it, what is wrong with it."""
+        return self.root / "card.json"
+
+    @property
+    def displaced(self) -> Path:
+        """The served models that were unloaded for a job, written before the first of them goes; gone once all are back."""
+        return self.root / "displaced.json"
+
+    @property
+    def idle_baseline(self) -> Path:
+        """What each card's memory holds when nobody works with it, learnt in this boot."""
+        return self.root / "idle.json"
 
     @property
     def cache(self) -> Path:

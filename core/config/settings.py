@@ -27,6 +27,65 @@ class QueueSettings(Written):
     on_restart: Literal["requeue", "hold"] = "requeue"
 
 
+class CardSettings(Written):
+    """When a job may have the GPU, and what is done about others on it.
+
+    `tolerance_bytes`: how much more than its idle use a card may hold and still count as free. `settle_seconds`: how long the
+    model server must stay empty before that is believed. `clear_seconds`: how long it may take to become so; then the job
+    waits and the models come back. `return_seconds`: how long an ended job's memory may take to come back. `intruder`: what
+    is done when a client has a model loaded while a job holds the card. `environment`: variables of the jobs, over those of
+    the profile of the card; null keeps a variable as it is.
+    """
+
+    tolerance_bytes: int = Field(default=300_000_000, ge=0)
+    settle_seconds: float = Field(default=2.0, ge=0, le=60)
+    clear_seconds: float = Field(default=120.0, ge=1, le=3600)
+    return_seconds: float = Field(default=30.0, ge=1, le=600)
+    retry_seconds: float = Field(default=30.0, ge=1, le=3600)
+    intruder: Literal["warn", "unload", "pause"] = "unload"
+    environment: dict[str, str | None] = {}
+
+
+class OllamaSettings(Written):
+    """The model server beside the jobs. `url`: None is `OLLAMA_HOST`, else 127.0.0.1:11434.
+
+    `managed: false` leaves its models where they are. `stop_command` ends the whole service before a job, `start_command`
+    brings it back: only where unloading is not enough.
+    """
+
+    url: NonEmpty | None = None
+    managed: bool = True
+    stop_command: list[NonEmpty] | None = None
+    start_command: list[NonEmpty] | None = None
+
+    @model_validator(mode="after")
+    def _comes_back(self) -> OllamaSettings:
+        if self.stop_command and not self.start_command:
+            raise KeyedError("`stop_command` without a `start_command`: nothing would serve again", key="stop_command")
+        return self
+
+
+Policy = Literal["off", "warn", "stop"]
+
+
+class WatchSettings(Written):
+    """What the runner looks for in a run, and what it does about it: nothing, a warning, or a warning and a stop.
+
+    A run hangs when no step comes for `hang_steps` usual steps and `hang_seconds`; a first step may take `first_step_seconds`.
+    """
+
+    hang: Policy = "stop"
+    spill: Policy = "warn"
+    vram: Policy = "warn"
+    throttling: Policy = "warn"
+    nan: Policy = "stop"
+    exploding: Policy = "warn"
+    zero_loss: Policy = "warn"
+    hang_steps: float = Field(default=5.0, ge=1, le=1000)
+    hang_seconds: float = Field(default=50.0, ge=1, le=86400)
+    first_step_seconds: float = Field(default=1800.0, ge=1, le=86400)
+
+
 class BakeoffSettings(Written):
     """`pattern_timeout_seconds`: how long one pattern may search one answer."""
 
@@ -40,6 +99,9 @@ class Settings(Loaded):
     artefacts: NonEmpty | None = None
     queue: QueueSettings = QueueSettings()
     bakeoff: BakeoffSettings = BakeoffSettings()
+    card: CardSettings = CardSettings()
+    ollama: OllamaSettings = OllamaSettings()
+    watch: WatchSettings = WatchSettings()
 
     also_called: ClassVar[dict[str, str]] = {"python": "jobs", "artifacts": "artefacts", "bake-off": "bakeoff"}
 
@@ -63,6 +125,10 @@ class ProjectFile(Settings):
             if key in self.queue.model_fields_set:
                 remedy = "write it into ~/.config/bakehouse/settings.yaml"
                 raise KeyedError("this is the machine's, not a project's", key=f"queue.{key}", remedy=remedy)
+        for part in ("card", "ollama", "watch"):
+            if part in self.model_fields_set:
+                remedy = "write it into ~/.config/bakehouse/settings.yaml"
+                raise KeyedError("this is the machine's, not a project's", key=part, remedy=remedy)
         return self
 
 

@@ -34,7 +34,13 @@ class DeviceReading:
     temperature_hotspot_c: float | None = None
     temperature_memory_c: float | None = None
     clock_mhz: int | None = None
+    memory_clock_mhz: int | None = None
     fan_percent: float | None = None
+    fan_rpm: int | None = None
+    throttling: tuple[str, ...] | None = None
+    """Why the card runs slower than it could (`thermal`, `power`, `current`), empty when it does not, None if not told."""
+    architecture: str | None = None
+    """As the vendor names it: `gfx1201`; of NVIDIA its compute capability, `9.0`."""
     integrated: bool | None = None
     """True for a GPU inside the processor, whose VRAM is a piece of the host's memory; None when it cannot be told."""
     suspended: bool | None = None
@@ -70,7 +76,8 @@ class HostReading:
 class ProcessReading:
     """A process that has a card open. `ours` is a job of this home; `pci` names the card, where that is known.
 
-    `vram_bytes` is 0 for a process that only opened the device, None where the driver does not tell.
+    `vram_bytes` is 0 for a process that only opened the device, None where the driver does not tell. `user` and `command`
+    are None for a process that cannot be looked at, `since` is when it began, in Unix seconds.
     """
 
     pid: int
@@ -78,6 +85,10 @@ class ProcessReading:
     vram_bytes: int | None = None
     ours: bool = False
     pci: str | None = None
+    gtt_bytes: int | None = None
+    user: str | None = None
+    command: str | None = None
+    since: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         return _present(self)
@@ -139,6 +150,8 @@ def _present(reading: Any) -> dict[str, Any]:
 
 def _build(cls: type[_Reading], document: Mapping[str, Any]) -> _Reading:
     try:
-        return cls(**{name: document[name] for name in cls.__dataclass_fields__ if name in document})
+        known = {name: document[name] for name in cls.__dataclass_fields__ if name in document}
+        # JSON has no tuples.
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in known.items()})
     except TypeError as error:
         raise ValueError(f"not a {cls.__name__}: {error}") from error

@@ -53,6 +53,13 @@ def host_memory(home: Home, models: Iterable[ModelEntry], spec: Spec) -> int:
     return weights + (TRAINING_ON_CPU_BYTES if training else WORKING_BYTES)
 
 
+def device_memory(spec: Spec) -> int | None:
+    """What a training is expected to take of the card at most, in bytes; None for other jobs and where nothing is predicted."""
+    if not isinstance(spec, TrainSpec) or spec.forecast is None or card_vendor() is None:
+        return None
+    return spec.forecast.device_bytes
+
+
 def store(
     home: Home,
     project: Project,
@@ -165,6 +172,7 @@ def insert(
         on_restart=on_restart,
         needs=needs,
         author=author,
+        device_memory_bytes=device_memory(spec),
     )
     run = home.run_dir(job_id)
     # An id that was rolled back is given out again: nothing of its former owner may be left.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Any, Literal
 
 from core.store.jobs import Progress
 
@@ -27,6 +28,8 @@ class AttemptRow:
     exit_code: int | None
     signal: int | None
     events_offset: int
+    telemetry: str | None = None
+    """What the attempt did to the card, in JSON: see `core.gpu.record.Summary`. None where there is none to measure."""
 
 
 def to_row(row: sqlite3.Row) -> AttemptRow:
@@ -49,6 +52,13 @@ def list_attempts(connection: sqlite3.Connection, job_id: int) -> list[AttemptRo
 def note_protection(connection: sqlite3.Connection, job_id: int, number: int, protection: str) -> None:
     connection.execute(
         "UPDATE attempts SET protection = ? WHERE job_id = ? AND number = ?", [protection, job_id, number]
+    )
+
+
+def note_telemetry(connection: sqlite3.Connection, job_id: int, number: int, summary: dict[str, Any]) -> None:
+    """Store what an attempt did to the card."""
+    connection.execute(
+        "UPDATE attempts SET telemetry = ? WHERE job_id = ? AND number = ?", [json.dumps(summary), job_id, number]
     )
 
 

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-CommandKind = Literal["cancel", "retry", "hold", "release", "move", "pause", "resume"]
+CommandKind = Literal["cancel", "retry", "hold", "release", "move", "pause", "resume", "kill"]
 KINDS: tuple[str, ...] = get_args(CommandKind)
 
 

@@ -11,7 +11,7 @@ from core.errors import BakehouseError
 from core.home import Home
 from core.locks import held
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_TIMEOUT_SECONDS = 10.0
 
 

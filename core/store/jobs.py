@@ -81,6 +81,8 @@ class JobRow:
     needs: tuple[int, ...]
     progress: Progress | None
     result: dict[str, Any] | None
+    device_memory_bytes: int | None = None
+    """What the card is expected to hold for it at most, None where that is not predicted."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -175,6 +177,7 @@ def insert_job(
     on_restart: Literal["requeue", "hold"],
     needs: Iterable[int],
     author: str,
+    device_memory_bytes: int | None = None,
 ) -> int:
     """Store a new job at the end of the queue and return its id. Call it in a transaction.
 
@@ -186,11 +189,11 @@ def insert_job(
     now = time.time()
     cursor = connection.execute(
         """
-        INSERT INTO jobs (kind, title, project_id, task, lane, host_memory_bytes, on_restart, reason, position,
-                          submitted_at, changed_at, changed_by)
-        VALUES (?, ?, ?, ?, ?, ?, ?, 'submitted', (SELECT coalesce(max(position), 0) + 1 FROM jobs), ?, ?, ?)
+        INSERT INTO jobs (kind, title, project_id, task, lane, host_memory_bytes, device_memory_bytes, on_restart, reason,
+                          position, submitted_at, changed_at, changed_by)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'submitted', (SELECT coalesce(max(position), 0) + 1 FROM jobs), ?, ?, ?)
         """,
-        [kind, title, project_id, task, lane, host_memory_bytes, on_restart, now, now, author],
+        [kind, title, project_id, task, lane, host_memory_bytes, device_memory_bytes, on_restart, now, now, author],
     )
     job_id = int(cursor.lastrowid or 0)
     connection.executemany("INSERT INTO dependencies VALUES (?, ?)", [(job_id, needed) for needed in needs])
