@@ -43,7 +43,7 @@ class CardSettings(Written):
     return_seconds: float = Field(default=30.0, ge=1, le=600)
     retry_seconds: float = Field(default=30.0, ge=1, le=3600)
     intruder: Literal["warn", "unload", "pause"] = "unload"
-    environment: dict[str, str | None] = {}
+    environment: dict[str, str | None] = Field(default_factory=dict)
 
 
 class OllamaSettings(Written):

@@ -150,7 +150,7 @@ def _present(reading: Any) -> dict[str, Any]:
 
 def _build(cls: type[_Reading], document: Mapping[str, Any]) -> _Reading:
     try:
-        known = {name: document[name] for name in cls.__dataclass_fields__ if name in document}
+        known: dict[str, Any] = {name: document[name] for name in cls.__dataclass_fields__ if name in document}
         # JSON has no tuples.
         return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in known.items()})
     except TypeError as error:
