@@ -152,6 +152,7 @@ def _build(cls: type[_Reading], document: Mapping[str, Any]) -> _Reading:
     try:
         known: dict[str, Any] = {name: document[name] for name in cls.__dataclass_fields__ if name in document}
         # JSON has no tuples.
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in known.items()})
+        known.update({name: tuple(value) for name, value in known.items() if isinstance(value, list)})
+        return cls(**known)
     except TypeError as error:
         raise ValueError(f"not a {cls.__name__}: {error}") from error
