@@ -1,0 +1,96 @@
+"""Whose memory it is: what a card holds, told apart by owner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.gpu.baseline import WORKING_BYTES, on_card
+from core.gpu.reading import DeviceReading, Sample
+
+# The programs of a model server as the kernel names them (cut to 15 characters there).
+SERVER_NAMES = ("ollama", "llama-server", "ollama_llama_se", "llama-box")
+
+
+@dataclass(frozen=True)
+class Holding:
+    """What one program of others holds. `since` is when it began, in Unix seconds."""
+
+    pid: int
+    name: str
+    vram_bytes: int
+    user: str | None = None
+    since: float | None = None
+    command: str | None = None
+
+    @property
+    def serves(self) -> bool:
+        """True for a model server's process."""
+        return self.name.startswith(SERVER_NAMES)
+
+
+@dataclass(frozen=True)
+class Account:
+    """A card's memory in bytes. `used = idle + ours + served + others + unowned`, as far as the driver attributes it.
+
+    `idle_bytes` is the baseline with the small programs of a desktop; `served_bytes` a model server's; `others` are further
+    programs, the largest first; `unowned_bytes` is what no living process accounts for: memory of a process that was killed,
+    or that the driver does not attribute.
+    """
+
+    total_bytes: int
+    used_bytes: int
+    idle_bytes: int
+    ours_bytes: int
+    served_bytes: int
+    others: tuple[Holding, ...]
+    unowned_bytes: int
+    knows_idle: bool
+
+    @property
+    def others_bytes(self) -> int:
+        return sum(holding.vram_bytes for holding in self.others)
+
+
+def account(sample: Sample, device: DeviceReading, idle_bytes: int | None, served_bytes: int = 0) -> Account | None:
+    """Who holds the card, None where it does not say how much is used.
+
+    `idle_bytes` is what was learnt of the card (`IdleBaseline`), None when nothing was: then all that no process owns counts
+    as idle. `served_bytes` is what a model server says that it holds, for a driver that does not attribute memory.
+    """
+    if device.vram_total_bytes is None or device.vram_used_bytes is None:
+        return None
+    ours = small = served = 0
+    others = []
+    for process in on_card(sample, device):
+        held = process.vram_bytes or 0
+        holding = Holding(
+            process.pid, process.name or "?", held, process.user, process.since, process.command or process.name
+        )
+        if process.ours:
+            ours += held
+        elif holding.serves:
+            served += held
+        elif held >= WORKING_BYTES:
+            others.append(holding)
+        else:
+            small += held
+    beyond = max(0, device.vram_used_bytes - ours - small - served - sum(holding.vram_bytes for holding in others))
+    # What the server says and no process shows is the server's all the same.
+    unseen = min(beyond, max(0, served_bytes - served))
+    beyond -= unseen
+    idle = beyond if idle_bytes is None else min(beyond, idle_bytes)
+    return Account(
+        total_bytes=device.vram_total_bytes,
+        used_bytes=device.vram_used_bytes,
+        idle_bytes=idle + small,
+        ours_bytes=ours,
+        served_bytes=served + unseen,
+        others=tuple(sorted(others, key=lambda holding: -holding.vram_bytes)),
+        unowned_bytes=beyond - idle,
+        knows_idle=idle_bytes is not None,
+    )
+
+
+def card_of(sample: Sample, pci: str | None) -> DeviceReading | None:
+    """The reading of the card that jobs run on."""
+    return next((device for device in sample.devices if device.pci == pci), None) if pci else None

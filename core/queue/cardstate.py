@@ -1,0 +1,102 @@
+"""`card.json`: what the runner knows of the card, for the console and the commands. Written when it changes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
+
+from core.files import write_json
+from core.home import Home
+
+Phase = Literal["free", "clearing", "held", "verifying", "restoring", "blocked"]
+KEPT_NOTES = 20
+
+
+@dataclass(frozen=True)
+class ResidentModel:
+    """A model that the server holds. `expires_at` in Unix seconds, None for one that stays."""
+
+    name: str
+    size_vram_bytes: int
+    context_length: int | None = None
+    expires_at: float | None = None
+
+
+@dataclass(frozen=True)
+class Intruder:
+    """A model that a client had loaded while a job held the card: since when, and how many times."""
+
+    name: str
+    since: float
+    times: int = 1
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something that happened to the card."""
+
+    time: float
+    message: str
+    level: Literal["ok", "warn", "bad"] = "ok"
+
+
+@dataclass(frozen=True)
+class CardState:
+    """`phase`: nobody has the card, it is being made free, held, looked at after a job, its models come back, or others
+    hold it. `job_id` has it or is being given it, `since` that; `message` says what goes on in one line.
+
+    `displaced` names what was unloaded for the job and comes back afterwards. `baseline_bytes` is the card's idle use,
+    `unowned_bytes` what no process owns, once that is more than the tolerance; `advice` says what to do about it.
+    """
+
+    time: float
+    pci: str | None = None
+    phase: Phase = "free"
+    job_id: int | None = None
+    since: float | None = None
+    message: str = ""
+    server: str | None = None
+    server_problem: str | None = None
+    residents: tuple[ResidentModel, ...] = ()
+    displaced: tuple[str, ...] = ()
+    intruders: tuple[Intruder, ...] = ()
+    baseline_bytes: int | None = None
+    unowned_bytes: int | None = None
+    unowned_since: float | None = None
+    advice: str = ""
+    notes: tuple[Note, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> CardState:
+        """Raises ValueError when the document is no state of a card."""
+        known = {field.name for field in fields(cls)}
+        values = {name: value for name, value in document.items() if name in known}
+        try:
+            values["residents"] = tuple(ResidentModel(**item) for item in values.get("residents", ()))
+            values["intruders"] = tuple(Intruder(**item) for item in values.get("intruders", ()))
+            values["notes"] = tuple(Note(**item) for item in values.get("notes", ()))
+            values["displaced"] = tuple(values.get("displaced", ()))
+            return cls(**values)
+        except TypeError as error:
+            raise ValueError(f"not a card's state: {error}") from error
+
+    def noted(self, note: Note) -> CardState:
+        return replace(self, notes=(*self.notes, note)[-KEPT_NOTES:])
+
+
+def read_card_state(home: Home) -> CardState | None:
+    """What the runner wrote last, None where there is no card, or nothing that this version understands."""
+    try:
+        document = json.loads(home.card_state.read_text())
+        return CardState.from_json(document) if isinstance(document, dict) else None
+    except (OSError, ValueError):
+        return None
+
+
+def write_card_state(home: Home, state: CardState) -> None:
+    write_json(home.card_state, state.to_json())
