@@ -1,0 +1,72 @@
+"""Where the model server is: `OLLAMA_HOST` in all its spellings."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+
+from core.errors import InputError
+from core.text import printable
+
+DEFAULT_PORT = 11434
+_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
+
+
+def server_url(written: str | None = None) -> str:
+    """`scheme://host:port`, with a path where one is written, and no slash at its end; None: `OLLAMA_HOST`, else the default.
+
+    As Ollama reads it: a bare host or port completes to `http://127.0.0.1:11434`, a written scheme brings its own port (80,
+    443), a port that is none counts as not written. An address that means "listen everywhere" is this machine's. InputError
+    for what names no host.
+    """
+    key = "OLLAMA_HOST" if written is None else "ollama.url"
+    text = (os.environ.get("OLLAMA_HOST", "") if written is None else written).strip().strip("'\"").strip()
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        scheme, rest = "http", text
+    scheme = scheme.lower()
+    if scheme not in ("http", "https"):
+        raise _wrong(text, key)
+    default = DEFAULT_PORT if not separator else {"http": 80, "https": 443}[scheme]
+    place, _, path = rest.partition("/")
+    name, port = _split(place)
+    host = _host(name)
+    if host is None or re.search(r"[^!-~]|[?#@]", path):
+        raise _wrong(text, key)
+    number = int(port) if port.isascii() and port.isdigit() and len(port) <= 5 else -1
+    number = number if 0 < number <= 65535 else default
+    path = path.strip("/")
+    return f"{scheme}://{host}:{number}" + (f"/{path}" if path else "")
+
+
+def _split(place: str) -> tuple[str, str]:
+    """(host, port); the port is empty where none is written. IPv6 stands bare or in brackets."""
+    if place.startswith("["):
+        host, _, port = place[1:].partition("]")
+        return host, port.removeprefix(":")
+    if place.count(":") > 1:
+        return place, ""
+    host, _, port = place.partition(":")
+    return host, port
+
+
+def _host(host: str) -> str | None:
+    if not host:
+        return "127.0.0.1"
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host if _NAME.fullmatch(host) else None
+    if address.is_unspecified:
+        return "127.0.0.1" if address.version == 4 else "[::1]"
+    return str(address) if address.version == 4 else f"[{address}]"
+
+
+def _wrong(text: str, key: str) -> InputError:
+    return InputError(
+        f"`{printable(text)}` is no address of a model server",
+        code="bad_server_address",
+        key=key,
+        remedy="write it as 127.0.0.1:11434 or http://host:11434",
+    )

@@ -1,0 +1,247 @@
+"""What Ollama answers, as values. Fields that a version does not send are None; fields that are not known are passed over.
+
+Written against the replies of 0.24 and 0.33. Names and texts are as the server sent them: `printable` before they are shown.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from core.serving.errors import ServerError
+
+# Ollama writes "for ever" as a moment some 292 years ahead.
+FOREVER_SECONDS = 1e9
+
+_TIME = re.compile(r"(\d{4,})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(\.\d+)?([Zz]|[+-]\d\d:?\d\d)?")
+_FROM = re.compile(r"^FROM\s.*?sha256[-:]([0-9a-f]{64})\s*$", re.MULTILINE)
+_PARAMETER = re.compile(r"(\S+)[ \t]+(.*)")
+
+
+@dataclass(frozen=True)
+class Resident:
+    """A runner of the server: a model in memory, under the tag that loaded it first. Sizes in bytes; `digest` is the tag's.
+
+    `expires_at` is in Unix seconds; it lies in the past while an unloaded model still answers somebody.
+    """
+
+    name: str
+    digest: str | None
+    size_bytes: int | None
+    size_vram_bytes: int | None
+    context_length: int | None
+    expires_at: float | None
+
+    def keep_alive_seconds(self, now: float) -> float | None:
+        """How long it would have stayed from `now` on; -1 is for ever, None not known."""
+        if self.expires_at is None:
+            return None
+        left = self.expires_at - now
+        return -1.0 if left > FOREVER_SECONDS else max(left, 0.0)
+
+
+@dataclass(frozen=True)
+class Tag:
+    """A model of the server's store. `digest` is that of its manifest; `modified_at` in Unix seconds."""
+
+    name: str
+    digest: str | None
+    size_bytes: int | None
+    modified_at: float | None
+    family: str | None
+    parameter_size: str | None
+    quantization: str | None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a model is made of. `blob` (`sha256:…`) is its weights': tags with one blob share a runner.
+
+    `context_length` is the trained one; `parameters` the Modelfile's, each with its values in order.
+    """
+
+    blob: str | None
+    capabilities: tuple[str, ...]
+    template: str
+    system: str
+    parameters: Mapping[str, tuple[str, ...]]
+    context_length: int | None
+    architecture: str | None
+    parameter_count: int | None
+    quantization: str | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model answered. Durations as the server measured them; a wait for a free slot is in none of them.
+
+    `finish` is `stop`, `length`, `load`, `unload` or what the server says; None where it does not. `rendered` is the prompt
+    of a request that asked for no answer but for that (`_debug_render_only`).
+    """
+
+    text: str
+    thinking: str = ""
+    finish: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_seconds: float | None = None
+    load_seconds: float | None = None
+    prompt_seconds: float | None = None
+    completion_seconds: float | None = None
+    rendered: str | None = None
+    tool_calls: tuple[Mapping[str, Any], ...] = field(default=())
+
+
+def residents(body: object) -> tuple[Resident, ...]:
+    """The reply of `/api/ps`. A model without a name is refused: nobody could say that it is gone."""
+    return tuple(
+        Resident(
+            name=_name(entry, "ps"),
+            digest=_text(entry, "digest"),
+            size_bytes=_count(entry, "size"),
+            size_vram_bytes=_count(entry, "size_vram"),
+            context_length=_count(entry, "context_length"),
+            expires_at=unix_time(entry.get("expires_at")),
+        )
+        for entry in _models(body, "ps")
+    )
+
+
+def tags(body: object) -> tuple[Tag, ...]:
+    """The reply of `/api/tags`."""
+    found = []
+    for entry in _models(body, "tags"):
+        details = _mapping(entry.get("details"))
+        found.append(
+            Tag(
+                name=_name(entry, "tags"),
+                digest=_text(entry, "digest"),
+                size_bytes=_count(entry, "size"),
+                modified_at=unix_time(entry.get("modified_at")),
+                family=_text(details, "family"),
+                parameter_size=_text(details, "parameter_size"),
+                quantization=_text(details, "quantization_level"),
+            )
+        )
+    return tuple(found)
+
+
+def shown(body: object) -> Shown:
+    """The reply of `/api/show`."""
+    if not isinstance(body, dict):
+        raise garbled("show")
+    info, details = _mapping(body.get("model_info")), _mapping(body.get("details"))
+    architecture = _text(info, "general.architecture")
+    # The weights come first; a vision model's projector has a FROM line of its own after it.
+    blob = _FROM.search(_text(body, "modelfile") or "")
+    capabilities = body.get("capabilities")
+    return Shown(
+        blob=f"sha256:{blob[1]}" if blob else None,
+        capabilities=tuple(str(one) for one in capabilities) if isinstance(capabilities, list) else (),
+        template=_text(body, "template") or "",
+        system=_text(body, "system") or "",
+        parameters=_parameters(_text(body, "parameters") or ""),
+        context_length=_count(info, f"{architecture}.context_length"),
+        architecture=architecture,
+        parameter_count=_count(info, "general.parameter_count"),
+        quantization=_text(details, "quantization_level"),
+    )
+
+
+def answer(body: Mapping[str, Any], text: str, thinking: str, tool_calls: tuple[Mapping[str, Any], ...]) -> Answer:
+    """The last line of an answer, with what the lines before it said."""
+    debug = _mapping(body.get("_debug_info"))
+    return Answer(
+        text=text,
+        thinking=thinking,
+        finish=_text(body, "done_reason"),
+        prompt_tokens=_count(body, "prompt_eval_count"),
+        completion_tokens=_count(body, "eval_count"),
+        total_seconds=_seconds(body, "total_duration"),
+        load_seconds=_seconds(body, "load_duration"),
+        prompt_seconds=_seconds(body, "prompt_eval_duration"),
+        completion_seconds=_seconds(body, "eval_duration"),
+        rendered=_text(debug, "rendered_template"),
+        tool_calls=tool_calls,
+    )
+
+
+def unix_time(value: object) -> float | None:
+    """Unix seconds of an RFC 3339 time with up to nanoseconds and an offset; None for anything else.
+
+    A year past 9999 is infinity, Go's zero time (0001) None: it means that nothing is known.
+    """
+    found = _TIME.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        return None
+    year, month, day, hour, minute, second = (int(part) for part in found.groups()[:6])
+    if year > 9999:
+        return math.inf
+    if year <= 1:
+        return None
+    try:
+        moment = datetime(year, month, day, hour, minute, min(second, 59), tzinfo=UTC)
+    except ValueError:
+        return None
+    zone = found[8] or "Z"
+    offset = 0
+    if zone not in "Zz":
+        offset = (int(zone[1:3]) * 60 + int(zone[-2:])) * 60 * (-1 if zone[0] == "-" else 1)
+    return moment.timestamp() + (second - min(second, 59)) + float(found[7] or 0) - offset
+
+
+def garbled(what: str) -> ServerError:
+    """What was answered to `what` is not what Ollama answers."""
+    remedy = "is it Ollama that listens there?"
+    return ServerError(f"the answer to `{what}` is not one of Ollama", code="server_garbled", remedy=remedy)
+
+
+def _models(body: object, what: str) -> list[dict[str, Any]]:
+    if not isinstance(body, dict) or "models" not in body:
+        raise garbled(what)
+    entries = body["models"] if body["models"] is not None else []  # Go writes an empty list so now and then
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise garbled(what)
+    return entries
+
+
+def _name(entry: Mapping[str, Any], what: str) -> str:
+    name = _text(entry, "name") or _text(entry, "model")
+    if not name:
+        raise garbled(what)
+    return name
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(body: Mapping[str, Any], key: str) -> str | None:
+    value = body.get(key)
+    return value if isinstance(value, str) else None
+
+
+def _count(body: Mapping[str, Any], key: str) -> int | None:
+    value = body.get(key)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _seconds(body: Mapping[str, Any], key: str) -> float | None:
+    nanoseconds = _count(body, key)
+    return None if nanoseconds is None else nanoseconds / 1e9
+
+
+def _parameters(text: str) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for line in text.splitlines():
+        if pair := _PARAMETER.fullmatch(line.strip()):
+            value = pair[2].strip()
+            value = value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
+            found[pair[1]] = (*found.get(pair[1], ()), value)
+    return found
