@@ -221,9 +221,8 @@ class Ollama:
         except httpx.DecodingError:
             raise replies.garbled(path.rpartition("/")[2]) from None
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, UnicodeError) as error:
-            raise InputError(
-                f"{self.url}: {one_line(str(error))}", code="bad_server_address", key="ollama.url"
-            ) from None
+            message = f"no model server can be asked at {self.url}: {one_line(str(error))}"
+            raise ServerError(message, code="server_down") from None
 
     def _http(self) -> httpx.Client:
         import httpx
