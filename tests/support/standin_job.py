@@ -10,6 +10,10 @@ The job's title says what to do, e.g. `steps=40 pause=0.05 save=5`:
 | gate, input | end at once with an error of that kind, as a job does that knows why |
 | deaf | look for no stop request and ignore SIGINT; `deaf=all` ignores SIGTERM as well |
 | exit=N | end with this exit code although the result is written |
+| vram=BYTES, busy=PERCENT | have so much of the card that tests.support.cardsim plays, until the end, and keep it so busy |
+| leaks | an end without letting go of that memory (SIGKILL) leaves it used and nobody's |
+| lingers=SECONDS | that memory stays used for so long after the end |
+| spill=N | from step N on half a GB more goes into GTT at each step |
 | leave | leave a worker behind that would go on for a minute |
 | garbage | write a result that is no JSON |
 | hostile | print what would clear the screen and write to the clipboard, and fail with it as the reason |
@@ -31,6 +35,7 @@ from core.errors import BakehouseError, GateError, InputError
 from core.events import EventWriter
 from core.files import read_json, write_json
 from core.home import AttemptDir, RunDir
+from tests.support.cardsim_request import hold_card
 
 
 def main() -> int:
@@ -47,7 +52,21 @@ def main() -> int:
         return refuse(attempt, BakehouseError("\x1b]52;c;aGFjaw==\x07the end"))
     if "leave" in options:
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    return count(run, attempt, options)
+    hold_card(memory(options))
+    try:
+        return count(run, attempt, options)
+    finally:
+        hold_card(None)
+
+
+def memory(options: dict[str, str], step: int = 0) -> str | None:
+    """What the job asks of the played card at a step, in that card's words; None without a word of it in the title."""
+    if "vram" not in options:
+        return None
+    words = [f"vram={options['vram']} busy={options.get('busy', '96')} lingers={options.get('lingers', '0')}"]
+    words += ["leaks"] if "leaks" in options else []
+    spilled = step - int(options["spill"]) + 1 if "spill" in options else 0
+    return " ".join([*words, f"gtt={max(0, spilled) * 500_000_000}"])
 
 
 def refuse(attempt: AttemptDir, error: BakehouseError) -> int:
@@ -75,6 +94,8 @@ def count(run: RunDir, attempt: AttemptDir, options: dict[str, str]) -> int:
     saved = read_json(run.checkpoints / "count.json") or {"step": 0, "seen": []}
     for step in range(saved["step"] + 1, steps + 1):
         time.sleep(pause)
+        if "spill" in options:
+            hold_card(memory(options, step))
         saved["seen"].append(step)
         events.write("step", step=step, total=steps, loss=round(3 / step, 4), eta_seconds=(steps - step) * pause)
         print(f"step {step}/{steps}", flush=True)
