@@ -28,6 +28,7 @@ import math
 import os
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
@@ -56,6 +57,8 @@ class CardSim:
         self.fault: BaseException | None = None
         self._holdings: dict[str, Holding] = {}
         self._lingering: list[tuple[float, int, int]] = []
+        self._served: set[int] = set()
+        self.history: list[tuple[float, tuple[int, ...]]] = []
         self._lock = threading.RLock()
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
@@ -130,6 +133,23 @@ class CardSim:
             self._let_go(f"{pid}@{card}", leaks=False)
             self.step()
 
+    def serve(
+        self, residents: Iterable[tuple[str, int, int]], name: str = "ollama", lingers_seconds: float = 0.0
+    ) -> None:
+        """A model server's runners now are these (model, its VRAM, pid) and no others: what its stand-in reports."""
+        with self._lock:
+            sizes: dict[int, int] = {}
+            for _, size, pid in residents:
+                sizes[pid] = sizes.get(pid, 0) + size
+            for pid in self._served - set(sizes):
+                self.release(pid)
+            self._served &= set(sizes)
+            for pid, size in sizes.items():
+                # A runner that was killed may still be listed: its memory went with it.
+                with contextlib.suppress(ProcessLookupError):
+                    self.hold(pid, size, name=name, lingers_seconds=lingers_seconds)
+                    self._served.add(pid)
+
     def recover(self) -> None:
         """Memory that nobody owned is free again, as after a restart."""
         with self._lock:
@@ -140,6 +160,10 @@ class CardSim:
     def used_bytes(self, card: int = 0) -> int:
         """What `mem_info_vram_used` says."""
         return int((self.tree.device(card) / "mem_info_vram_used").read_text())
+
+    def used_at(self, moment: float, card: int = 0) -> int:
+        """What it said at a time in Unix seconds."""
+        return [used for when, used in self.history if when <= moment][-1][card]
 
     # Its life.
 
@@ -178,11 +202,16 @@ class CardSim:
                     self._let_go(key, leaks=holding.leaks)
             self._lingering = [item for item in self._lingering if item[0] > now]
             placed: list[Placed] = []
+            used = []
             for number, card in enumerate(self.cards):
                 here = self._place(number, card)
-                self.tree.show_card(number, card, self._figures(number, card, here, seconds))
+                figures = self._figures(number, card, here, seconds)
+                self.tree.show_card(number, card, figures)
                 placed += here
+                used.append(figures.vram_used_bytes)
             self.tree.show_processes(self.cards, placed)
+            if not self.history or self.history[-1][1] != tuple(used):
+                self.history.append((time.time(), tuple(used)))
 
     # Holdings.
 
