@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Literal
 
 from core.gpu.kernelfile import names, read_text, read_uevent
+from core.gpu.kfd import kfd_nodes
 from core.gpu.source import procfs_root, sysfs_root
-from core.gpu.sysfs import find_cards, kfd_nodes
+from core.gpu.sysfs import find_cards
 
 NVIDIA_VENDOR = "0x10de"
 _PCI_ADDRESS = re.compile(r"([0-9a-f]{4,8}):([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])")
@@ -41,6 +42,8 @@ class Card:
     integrated: bool | None
     ordinal: int | None
     uuid: str | None = None
+    architecture: str | None = None
+    """Of an AMD card, as LLVM names it (`gfx1201`); NVIDIA's files do not tell."""
 
 
 def find_card(environ: Mapping[str, str] | None = None) -> Card | None:
@@ -77,12 +80,14 @@ def device_environment(card: Card | None, environ: Mapping[str, str]) -> dict[st
 
 def amd_cards(sysfs: Path) -> list[Card]:
     """The cards of the amdgpu driver that have an address, discrete ones first."""
-    order = [pci for _, pci in kfd_nodes(sysfs)]
-    return [
-        Card(card.pci, "amd", card.name, card.integrated, order.index(card.pci) if card.pci in order else None)
-        for card in find_cards(sysfs)
-        if card.pci is not None
-    ]
+    nodes = kfd_nodes(sysfs)
+    order = {node.pci: (ordinal, node.architecture) for ordinal, node in enumerate(nodes) if node.pci is not None}
+    cards = []
+    for found in find_cards(sysfs):
+        if found.pci is not None:
+            ordinal, architecture = order.get(found.pci, (None, None))
+            cards.append(Card(found.pci, "amd", found.name, found.integrated, ordinal, architecture=architecture))
+    return cards
 
 
 def nvidia_cards(sysfs: Path, procfs: Path) -> list[Card]:

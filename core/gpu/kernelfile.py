@@ -10,30 +10,38 @@ _LIMIT_BYTES = 16_384
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 
 
-def read_text(path: Path | str) -> str | None:
-    """The file's text (at most 16 KiB, foreign bytes replaced, stripped), or None when there is nothing to read."""
+def read_bytes(path: Path | str, limit_bytes: int = _LIMIT_BYTES) -> bytes | None:
+    """What one read of the file gives (at most `limit_bytes`), or None when it cannot be read."""
     try:
         # Not blocking: should a FIFO lie here, the open must not wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError):
         return None
     try:
-        data = os.read(descriptor, _LIMIT_BYTES)
+        return os.read(descriptor, limit_bytes)
     except OSError:
         # A driver answers EPERM, EBUSY, EINVAL or EOPNOTSUPP for a value it has not got now.
         return None
     finally:
         os.close(descriptor)
-    return data.decode("utf-8", errors="replace").strip() or None
+
+
+def read_text(path: Path | str) -> str | None:
+    """The file's text (at most 16 KiB, foreign bytes replaced, stripped), or None when there is nothing to read."""
+    data = read_bytes(path)
+    return None if data is None else data.decode("utf-8", errors="replace").strip() or None
 
 
 def read_line(path: Path | str) -> str | None:
     """The first line, at most 128 characters of it, for a name that is shown: what is not printable becomes `?`."""
     text = read_text(path)
-    if text is None:
-        return None
-    line = text.split("\n", 1)[0][:128]
-    return line if line.isprintable() else "".join(letter if letter.isprintable() else "?" for letter in line)
+    return None if text is None else printable(text.split("\n", 1)[0])
+
+
+def printable(text: str, limit: int = 128) -> str:
+    """The text fit to be shown: at most so many characters, and `?` for each that is not printable."""
+    text = text[:limit]
+    return text if text.isprintable() else "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def read_int(path: Path | str, *, low: int = 0, high: int = 2**62) -> int | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
+from core.gpu.kernelfile import printable
 from core.gpu.reading import DeviceReading, ProcessReading
 from core.gpu.source import SourceError
 
@@ -16,14 +17,30 @@ _PCI = re.compile(r"([0-9a-f]{4,8}):([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])")
 _BYTES_LIMIT = 2**60
 _MILLIWATTS_LIMIT = 10_000_000
 _MHZ_LIMIT = 100_000
+_RPM_LIMIT = 30_000
+
+# Bits of nvmlClocksEventReasons (nvml.h). Idleness, a clock that a person set and waiting for another card are no throttling.
+_REASONS = (
+    # Software and hardware thermal slowdown.
+    ("thermal", 0x20 | 0x40),
+    # The power cap, and the brake of the power supply.
+    ("power", 0x4 | 0x80),
+)
+# Slowdown by hardware; older drivers do not say whether for heat or for power.
+_HARDWARE_SLOWDOWN = 0x8
+
+
+# Called event reasons since driver 535; earlier versions of the package have the other name alone.
+_REASON_CALLS = ("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons")
 
 
 class Nvml(Protocol):
-    """What is used of the module `pynvml`."""
+    """What is used of the module `pynvml`, but for the calls that not every version of it has (`_newer`)."""
 
     NVMLError: type[Exception]
     NVML_TEMPERATURE_GPU: int
     NVML_CLOCK_GRAPHICS: int
+    NVML_CLOCK_MEM: int
 
     def nvmlInit(self) -> None: ...  # noqa: N802 - NVML's names
     def nvmlDeviceGetCount(self) -> int: ...  # noqa: N802
@@ -118,21 +135,68 @@ def _read_device(library: Nvml, handle: Any, index: int) -> DeviceReading:
         power_limit_watts=_watts(limit),
         temperature_edge_c=_number(get(library.nvmlDeviceGetTemperature, library.NVML_TEMPERATURE_GPU), high=200),
         clock_mhz=_number(get(library.nvmlDeviceGetClockInfo, library.NVML_CLOCK_GRAPHICS), high=_MHZ_LIMIT),
+        memory_clock_mhz=_number(get(library.nvmlDeviceGetClockInfo, library.NVML_CLOCK_MEM), high=_MHZ_LIMIT),
         fan_percent=_number(get(library.nvmlDeviceGetFanSpeed), high=100),
+        fan_rpm=_fan_rpm(_newer(library, ("nvmlDeviceGetFanSpeedRPM",), handle)),
+        throttling=_throttling(_newer(library, _REASON_CALLS, handle)),
+        architecture=_capability(_newer(library, ("nvmlDeviceGetCudaComputeCapability",), handle)),
     )
 
 
 def _read_processes(library: Nvml, handle: Any, pci: str | None) -> list[ProcessReading]:
-    """A process that computes and draws stands in both of NVML's lists with the same bytes: it is counted once."""
-    found: dict[int, ProcessReading] = {}
+    """A process that computes and draws stands in both of NVML's lists with the same bytes: it is counted once.
+
+    Under MIG a process has an entry in a list for each instance that it uses: these are summed.
+    """
+    found: dict[int, int | None] = {}
     for call in (library.nvmlDeviceGetComputeRunningProcesses, library.nvmlDeviceGetGraphicsRunningProcesses):
+        listed: dict[int, dict[Any, int | None]] = {}
         for item in _optional(library, call, handle) or []:
             pid = _number(getattr(item, "pid", None))
-            if pid is not None and pid not in found:
-                name = _text(_optional(library, library.nvmlSystemGetProcessName, pid))
-                used = _number(getattr(item, "usedGpuMemory", None))
-                found[pid] = ProcessReading(pid, name and name.rpartition("/")[2], used, pci=pci)
-    return list(found.values())
+            if pid is not None:
+                instance = getattr(item, "gpuInstanceId", None), getattr(item, "computeInstanceId", None)
+                listed.setdefault(pid, {})[instance] = _number(getattr(item, "usedGpuMemory", None))
+        for pid, instances in listed.items():
+            known = [used for used in instances.values() if used is not None]
+            if found.get(pid) is None:
+                found[pid] = sum(known) if known else None
+    processes = []
+    for pid, used in found.items():
+        name = _text(_optional(library, library.nvmlSystemGetProcessName, pid))
+        processes.append(ProcessReading(pid, name and printable(name.rpartition("/")[2]), used, pci=pci))
+    return processes
+
+
+def _newer(library: Nvml, calls: Sequence[str], handle: Any) -> Any:
+    """What the first of the calls gives that the package has and the driver answers, or None."""
+    for name in calls:
+        if callable(call := getattr(library, name, None)) and (answer := _optional(library, call, handle)) is not None:
+            return answer
+    return None
+
+
+def _throttling(reasons: Any) -> tuple[str, ...] | None:
+    """Why the card is throttled now, in the words of `DeviceReading.throttling`."""
+    mask = _number(reasons)
+    if mask is None:
+        return None
+    said = [name for name, bits in _REASONS if mask & bits]
+    if mask & _HARDWARE_SLOWDOWN and not said:
+        said.append("other")
+    return tuple(said)
+
+
+def _fan_rpm(answer: Any) -> int | None:
+    """The package gives a number, or NVML's structure with one in it."""
+    return _number(getattr(answer, "speed", answer), high=_RPM_LIMIT)
+
+
+def _capability(answer: Any) -> str | None:
+    """(9, 0) → `9.0`."""
+    if not isinstance(answer, tuple | list) or len(answer) != 2:
+        return None
+    major, minor = (_number(part, high=99) for part in answer)
+    return None if major is None or minor is None else f"{major}.{minor}"
 
 
 def _optional(library: Nvml, call: Callable[..., _Value], *arguments: Any) -> _Value | None:

@@ -1,4 +1,4 @@
-"""AMD cards through the files of the amdgpu driver: `/sys/class/drm`, its hwmon, and KFD's list of compute processes.
+"""AMD cards through the files of the amdgpu driver: `/sys/class/drm` and its hwmon; their processes from KFD and fdinfo.
 
 `cardN` says nothing: a BMC or the processor's own GPU may be card0. Cards are found by vendor and driver, named by
 their PCI address, and listed discrete ones first. Units in sysfs: bytes, percent, µW, m°C, Hz.
@@ -12,18 +12,22 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from core.gpu.kernelfile import names, read_int, read_line, read_text, read_uevent
+from core.gpu.fdinfo import FdinfoScanner, merge
+from core.gpu.gpumetrics import throttling
+from core.gpu.kernelfile import names, read_bytes, read_int, read_line, read_text, read_uevent
+from core.gpu.kfd import kfd_nodes, read_kfd_processes
 from core.gpu.reading import DeviceReading, ProcessReading
 from core.gpu.source import procfs_root, sysfs_root
 
 AMD_VENDOR = "0x1002"
 _CARD = re.compile(r"card[0-9]{1,4}")
 _ACTIVE_CLOCK = re.compile(r"^\s*[0-9A-Z]+:\s*([0-9]{1,6})\s*mhz\s*\*", re.MULTILINE | re.IGNORECASE)
-_VRAM_FILE = re.compile(r"vram_([0-9]{1,10})")
 _PCI_SLOT = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 _MARKETING_NAMES = Path("/usr/share/libdrm/amdgpu.ids")
 # A sensor that is not there may answer with absolute zero; no card lives above 200 °C.
 _TEMPERATURE_RANGE = (-60_000, 200_000)
+_MHZ_LIMIT = 100_000
+_RPM_LIMIT = 30_000
 
 
 @dataclass(frozen=True)
@@ -46,15 +50,23 @@ class SysfsSource:
         self.sysfs = sysfs_root() if sysfs is None else sysfs
         self.procfs = procfs_root() if procfs is None else procfs
         self._vram_totals: dict[str, int] = {}
+        self._clients = FdinfoScanner(self.procfs)
 
     def available(self) -> bool:
         return bool(find_cards(self.sysfs))
 
     def read(self) -> tuple[list[DeviceReading], list[ProcessReading]]:
-        devices = [self._read_card(index, card) for index, card in enumerate(find_cards(self.sysfs))]
-        return devices, read_kfd_processes(self.sysfs, self.procfs)
+        nodes = kfd_nodes(self.sysfs)
+        architectures = {node.pci: node.architecture for node in nodes if node.pci is not None}
+        devices = [
+            self._read_card(index, card, architectures.get(card.pci or ""))
+            for index, card in enumerate(find_cards(self.sysfs))
+        ]
+        compute = read_kfd_processes(self.sysfs, self.procfs, nodes)
+        clients = self._clients.read({process.pid for process in compute}) if devices else []
+        return devices, merge(compute, clients, self.sysfs, self.procfs)
 
-    def _read_card(self, index: int, card: CardFiles) -> DeviceReading:
+    def _read_card(self, index: int, card: CardFiles, architecture: str | None) -> DeviceReading:
         # First of all: reading anything else of a card in runtime suspend would wake it.
         if read_text(card.device / "power/runtime_status") in ("suspended", "suspending"):
             return DeviceReading(
@@ -63,16 +75,17 @@ class SysfsSource:
                 vendor="amd",
                 pci=card.pci,
                 vram_total_bytes=self._vram_totals.get(str(card.device)),
+                architecture=architecture,
                 integrated=card.integrated,
                 suspended=True,
             )
-        reading = read_card(index, card)
+        reading = read_card(index, card, architecture)
         if reading.vram_total_bytes is not None:
             self._vram_totals[str(card.device)] = reading.vram_total_bytes
         return reading
 
 
-def read_card(index: int, card: CardFiles) -> DeviceReading:
+def read_card(index: int, card: CardFiles, architecture: str | None = None) -> DeviceReading:
     """All figures of a card that is awake."""
     device, hwmon = str(card.device), card.hwmon
     return DeviceReading(
@@ -92,8 +105,12 @@ def read_card(index: int, card: CardFiles) -> DeviceReading:
         temperature_edge_c=_temperature(hwmon, 1),
         temperature_hotspot_c=_temperature(hwmon, 2),
         temperature_memory_c=_temperature(hwmon, 3),
-        clock_mhz=_clock(device, hwmon),
+        clock_mhz=_clock(device, hwmon, "pp_dpm_sclk", "sclk"),
+        memory_clock_mhz=_clock(device, hwmon, "pp_dpm_mclk", "mclk"),
         fan_percent=_fan(hwmon),
+        fan_rpm=None if hwmon is None else read_int(f"{hwmon}/fan1_input", high=_RPM_LIMIT),
+        throttling=throttling(read_bytes(f"{device}/gpu_metrics") or b""),
+        architecture=architecture,
         integrated=card.integrated,
         suspended=False,
     )
@@ -116,51 +133,6 @@ def find_cards(sysfs: Path) -> list[CardFiles]:
         pci = slot if _PCI_SLOT.fullmatch(slot) else None
         cards.append(CardFiles(device, hwmon, pci, _card_name(device, uevent), _is_integrated(device, hwmon)))
     return sorted(cards, key=lambda card: (card.integrated is True, card.pci or "~", str(card.device)))
-
-
-def read_kfd_processes(sysfs: Path, procfs: Path) -> list[ProcessReading]:
-    """The ROCm processes with their VRAM on each card, largest first.
-
-    The pids are the host's, also inside a container. A process that holds nothing anywhere is listed once, with 0.
-    """
-    folder = sysfs / "class/kfd/kfd/proc"
-    addresses: Mapping[int, str] | None = None
-    found = []
-    for entry in names(folder):
-        if not entry.isascii() or not entry.isdigit() or len(entry) > 10:
-            continue
-        held: list[tuple[int, int]] = []
-        for file in names(folder / entry):
-            if (match := _VRAM_FILE.fullmatch(file)) and (used := read_int(folder / entry / file)) is not None:
-                held.append((int(match[1]), used))
-        held = [item for item in held if item[1] > 0] or held[:1]
-        if addresses is None:
-            addresses = {gpu: pci for gpu, pci in kfd_nodes(sysfs) if pci is not None}
-        pid, name = int(entry), read_line(procfs / entry / "comm")
-        found += [ProcessReading(pid, name, used, pci=addresses.get(gpu)) for gpu, used in held]
-    return sorted(found, key=lambda process: (-(process.vram_bytes or 0), process.pid))
-
-
-def kfd_nodes(sysfs: Path) -> list[tuple[int, str | None]]:
-    """KFD's GPUs (its id, the PCI address) in the order of its nodes, by which ROCm counts its devices.
-
-    `location_id` is bus << 8 | device << 3 | function. A GPU that this container may not use cannot be read and is left out.
-    """
-    nodes = sysfs / "class/kfd/kfd/topology/nodes"
-    found: list[tuple[int, str | None]] = []
-    for number in sorted(int(node) for node in names(nodes) if node.isascii() and node.isdigit() and len(node) < 6):
-        gpu = read_int(nodes / str(number) / "gpu_id", low=1)
-        if gpu is None:
-            continue
-        lines = (read_text(nodes / str(number) / "properties") or "").splitlines()
-        properties = dict(words for line in lines if len(words := line.split()) == 2)
-        location, domain = properties.get("location_id", ""), properties.get("domain", "0")
-        address = None
-        if location.isascii() and location.isdigit() and domain.isascii() and domain.isdigit():
-            where = int(location[:10])
-            address = f"{int(domain[:10]):04x}:{where >> 8 & 0xFF:02x}:{where >> 3 & 0x1F:02x}.{where & 7}"
-        found.append((gpu, address))
-    return found
 
 
 def _find_hwmon(device: Path) -> Path | None:
@@ -217,13 +189,20 @@ def _temperature(hwmon: Path | None, number: int) -> float | None:
     return None if value is None else value / 1000
 
 
-def _clock(device: str, hwmon: Path | None) -> int | None:
-    """MHz of the shader clock; `S: 19Mhz *` is the state of deep sleep."""
-    if match := _ACTIVE_CLOCK.search(read_text(f"{device}/pp_dpm_sclk") or ""):
+def _clock(device: str, hwmon: Path | None, file: str, label: str) -> int | None:
+    """MHz of the active level, a line that ends in `*`; `S: 19Mhz *` is the state of deep sleep.
+
+    Where no level is marked, as between two of them, hwmon's frequency of that label.
+    """
+    if match := _ACTIVE_CLOCK.search(read_text(f"{device}/{file}") or ""):
         return int(match[1])
-    if hwmon is None or read_text(hwmon / "freq1_label") != "sclk":
+    if hwmon is None:
         return None
-    hertz = read_int(hwmon / "freq1_input")
+    # hwmon's first frequency is the shader's, its second the memory's.
+    number = 1 if label == "sclk" else 2
+    if read_text(f"{hwmon}/freq{number}_label") != label:
+        return None
+    hertz = read_int(f"{hwmon}/freq{number}_input", high=_MHZ_LIMIT * 1_000_000)
     return None if hertz is None else hertz // 1_000_000
 
 

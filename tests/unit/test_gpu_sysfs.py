@@ -315,7 +315,9 @@ def test_the_sample_of_an_rx_9070_xt_is_read_to_the_values_it_holds(tmp_path: Pa
         "temperature_hotspot_c": 45.0,
         "temperature_memory_c": 68.0,
         "clock_mhz": 19,
+        "memory_clock_mhz": 1258,
         "fan_percent": 31.8,
+        "fan_rpm": 896,
         "integrated": False,
         "suspended": False,
     }

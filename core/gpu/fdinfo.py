@@ -1,0 +1,239 @@
+"""The GPU memory of each process from `/proc/PID/fdinfo`: all that hold a card open, those that only draw among them.
+
+The keys are those of the kernel's `drm-usage-stats`, values in KiB or MiB. A client, told by (`drm-pdev`, `drm-client-id`),
+is shown in every descriptor that shares it and is counted once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from core.gpu.kernelfile import names, read_line, read_text
+from core.gpu.reading import ProcessReading
+
+FULL_SCAN_SECONDS = 5.0
+_LINE = re.compile(r"^([a-z0-9-]+):[ \t]*(.*?)[ \t]*$", re.MULTILINE)
+_AMOUNT = re.compile(r"([0-9]{1,18})(?:[ \t]+([KMG]iB))?")
+_UNITS = {None: 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_PCI = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
+_COMPUTE_DEVICE = "/dev/kfd"
+# They open the card for others and pass the descriptor on.
+_BROKERS = ("systemd", "systemd-logind", "elogind-daemon", "seatd")
+
+
+@dataclass(frozen=True)
+class Fdinfo:
+    """One descriptor of a DRM device. What the file does not say is None."""
+
+    driver: str | None
+    pci: str | None
+    client: int | None
+    vram_bytes: int | None
+    gtt_bytes: int | None
+    pasid: int | None = None
+
+
+@dataclass(frozen=True)
+class Client:
+    """What one process holds on one card. `compute`: it has `/dev/kfd` open, so it is a ROCm process."""
+
+    pid: int
+    pci: str
+    vram_bytes: int | None
+    gtt_bytes: int | None
+    compute: bool = False
+    pasids: frozenset[int] = frozenset()
+
+
+def parse_fdinfo(text: str) -> Fdinfo:
+    """What the text of an fdinfo file says; never raises.
+
+    `drm-memory-REGION` is what is resident; kernels since 6.13 say it as `drm-resident-REGION`, too. `drm-total-REGION`, which
+    counts what was evicted, stands in where neither is there.
+    """
+    fields: dict[str, str] = {}
+    for key, value in _LINE.findall(text):
+        fields.setdefault(key, value)
+    pci = fields.get("drm-pdev", "").lower()
+    return Fdinfo(
+        driver=fields.get("drm-driver"),
+        pci=pci if _PCI.fullmatch(pci) else None,
+        client=_integer(fields.get("drm-client-id")),
+        vram_bytes=_region(fields, "vram"),
+        gtt_bytes=_region(fields, "gtt"),
+        # 0 is no address space at all.
+        pasid=_integer(fields.get("pasid")) or None,
+    )
+
+
+def _region(fields: dict[str, str], region: str) -> int | None:
+    for kind in ("memory", "resident", "total"):
+        if match := _AMOUNT.fullmatch(fields.get(f"drm-{kind}-{region}", "")):
+            return int(match[1]) * _UNITS[match[2]]
+    return None
+
+
+def _integer(value: str | None) -> int | None:
+    return int(value) if value is not None and value.isascii() and value.isdigit() and len(value) <= 20 else None
+
+
+@dataclass(frozen=True)
+class _Holder:
+    """The descriptors of DRM devices that a process had when it was last looked through."""
+
+    descriptors: tuple[str, ...]
+    compute: bool
+
+
+class FdinfoScanner:
+    """Finds the processes with a card open, and reads what they hold.
+
+    Looking through the descriptors of all processes is the dear part: it is done every five seconds at most. Between, the
+    processes found then are read, and those that the caller knows of.
+    """
+
+    def __init__(self, procfs: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self.procfs = procfs
+        self._clock = clock
+        self._scanned = float("-inf")
+        self._holders: dict[int, _Holder] = {}
+
+    def read(self, known: Iterable[int] = ()) -> list[Client]:
+        """What each process holds on each amdgpu card now, by pid. `known`: processes to look at although they are new."""
+        now = self._clock()
+        if now - self._scanned >= FULL_SCAN_SECONDS:
+            pids = (int(name) for name in names(self.procfs) if name.isascii() and name.isdigit() and len(name) <= 10)
+            found = ((pid, self._look_through(pid)) for pid in pids)
+            self._holders = {pid: holder for pid, holder in found if holder is not None}
+            self._scanned = now
+        else:
+            for pid in known:
+                if pid not in self._holders and (holder := self._look_through(pid)) is not None:
+                    self._holders[pid] = holder
+        return self._clients()
+
+    def _look_through(self, pid: int) -> _Holder | None:
+        """The process's descriptors of DRM devices, told by the names they were opened by; None where there is none."""
+        folder = f"{self.procfs}/{pid}/fd"
+        try:
+            entries = os.listdir(folder)  # noqa: PTH208 - names are wanted, not paths
+        except FileNotFoundError:
+            # No process any more, or a tree of files that has only what is read.
+            entries = names(f"{self.procfs}/{pid}/fdinfo")
+            return _Holder(tuple(entries), compute=False) if entries else None
+        except OSError:
+            # Another user's process, and we may not look.
+            return None
+        found, compute = [], False
+        for entry in entries:
+            try:
+                target = os.readlink(f"{folder}/{entry}")  # noqa: PTH115 - called for every descriptor of the machine
+            except OSError:
+                continue
+            if target.startswith("/dev/dri/"):
+                found.append(entry)
+            elif target == _COMPUTE_DEVICE:
+                compute = True
+        return _Holder(tuple(found), compute) if found else None
+
+    def _clients(self) -> list[Client]:
+        # (card, client) → the processes that show it, each with what its descriptor says.
+        shown: dict[tuple[str, int], dict[int, Fdinfo]] = defaultdict(dict)
+        for pid, holder in list(self._holders.items()):
+            read = False
+            for descriptor in holder.descriptors:
+                info = parse_fdinfo(read_text(f"{self.procfs}/{pid}/fdinfo/{descriptor}") or "")
+                if info.driver != "amdgpu" or info.pci is None or info.client is None:
+                    continue
+                read = True
+                shown[info.pci, info.client][pid] = info
+            if not read:
+                # It has ended, or closed the card; the next full scan may find it again.
+                del self._holders[pid]
+        held: dict[tuple[int, str], list[Fdinfo]] = defaultdict(list)
+        for (pci, _), infos in shown.items():
+            pid = self._owner(list(infos))
+            held[pid, pci].append(infos[pid])
+        return [
+            Client(
+                pid,
+                pci,
+                _sum(info.vram_bytes for info in infos),
+                _sum(info.gtt_bytes for info in infos),
+                pid in self._holders and self._holders[pid].compute,
+                frozenset(info.pasid for info in infos if info.pasid is not None),
+            )
+            for (pid, pci), infos in sorted(held.items())
+        ]
+
+    def _owner(self, pids: list[int]) -> int:
+        """Of processes that share a client the first one, which opened it and has children; but no broker of sessions."""
+        if len(pids) == 1:
+            return pids[0]
+        using = [pid for pid in pids if read_line(f"{self.procfs}/{pid}/comm") not in _BROKERS]
+        return min(using or pids)
+
+
+def merge(compute: list[ProcessReading], clients: list[Client], sysfs: Path, procfs: Path) -> list[ProcessReading]:
+    """KFD's processes and those of fdinfo as one list, largest first, each process once a card.
+
+    A ROCm process stands in both with the same memory: KFD's figure is taken where it is above 0, GTT is known to fdinfo
+    alone. In a container KFD shows the host's pids; there the two are matched by their address space (`pasid`).
+    """
+    places = {(client.pid, client.pci): client for client in clients}
+    aliases = _inner_pids(compute, clients, sysfs, procfs)
+    rows: list[ProcessReading] = []
+    for process in compute:
+        pid = aliases.get(process.pid, process.pid)
+        client = places.pop((pid, process.pci), None) if process.pci is not None else None
+        if client is None and (process.pci is None or not process.vram_bytes):
+            # KFD could not say which card it is, or has nothing on the one it named.
+            mine = [place for place in places if place[0] == pid]
+            client = places.pop(mine[0]) if len(mine) == 1 else None
+        if client is not None:
+            process = replace(
+                process,
+                pci=client.pci,
+                vram_bytes=process.vram_bytes or client.vram_bytes or process.vram_bytes,
+                gtt_bytes=client.gtt_bytes,
+            )
+        if pid != process.pid:
+            process = replace(process, pid=pid, name=read_line(f"{procfs}/{pid}/comm"))
+        rows.append(process)
+    foreign = any(process.pid not in aliases and not (procfs / str(process.pid)).exists() for process in compute)
+    seen = {row.pid for row in rows}
+    for client in places.values():
+        # With ROCm open and in none of KFD's rows that we could match, it is one of those with the host's pid.
+        if foreign and client.compute and client.pid not in seen:
+            continue
+        name = read_line(f"{procfs}/{client.pid}/comm")
+        rows.append(ProcessReading(client.pid, name, client.vram_bytes, pci=client.pci, gtt_bytes=client.gtt_bytes))
+    return sorted(rows, key=lambda row: (-(row.vram_bytes or 0), row.pid))
+
+
+def _inner_pids(compute: list[ProcessReading], clients: list[Client], sysfs: Path, procfs: Path) -> dict[int, int]:
+    """KFD's pids that mean nothing here (a container) → the pid of the same process as it is called here."""
+    foreign = {process.pid for process in compute if not (procfs / str(process.pid)).exists()}
+    if not foreign or not any(client.compute for client in clients):
+        return {}
+    inner = {pasid: client.pid for client in clients if client.compute for pasid in client.pasids}
+    found = {}
+    for pid in foreign:
+        pasid = _integer(read_text(sysfs / f"class/kfd/kfd/proc/{pid}/pasid"))
+        if pasid is not None and pasid in inner:
+            found[pid] = inner[pasid]
+    left = {client.pid for client in clients if client.compute} - set(found.values()) - {item.pid for item in compute}
+    if len(left) == 1 and len(foreign - set(found)) == 1:
+        found[(foreign - set(found)).pop()] = left.pop()
+    return found
+
+
+def _sum(values: Iterable[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
