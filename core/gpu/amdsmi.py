@@ -1,0 +1,129 @@
+"""AMD cards through `amd-smi`, for machines whose sysfs is not to be had. A call takes up to half a second.
+
+Its JSON was a bare list up to ROCm 6 and is `{"gpu_data": […]}` since; its "MB" is 2^20 bytes. Errors come as JSON with
+exit code 0, as `ClassName: {…}`, or as text. The Python package of the same name is not used: it breaks other imports.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from core.gpu.amdsmijson import (
+    Identity,
+    Parsed,
+    error_of,
+    parse_amd_smi_metric,
+    parse_amd_smi_processes,
+    parse_amd_smi_static,
+)
+from core.gpu.amdsmitext import parse_amd_smi_text
+from core.gpu.jsonoutput import documents
+from core.gpu.reading import DeviceReading, ProcessReading
+from core.gpu.source import SourceError
+from core.gpu.tool import TOOL_SECONDS, Tool, ToolOutput
+
+# A guest, and a version that lacks one of the flags, refuses the whole call; -m is everywhere.
+_METRICS = (
+    ("metric", "-m", "-u", "-p", "-c", "-t", "-f", "--json"),
+    ("metric", "-m", "-u", "--json"),
+    ("metric", "-m", "--json"),
+)
+_STATICS = (("static", "--asic", "--bus", "--limit", "--json"), ("static", "--asic", "--bus", "--json"))
+_NO_DRIVER = re.compile(
+    r"libamd_smi\.so|driver.{0,20}not (loaded|found|initiali[sz]ed)|not (loaded|found).{0,20}driver|NO_DRV"
+    r"|no (supported )?(amd )?(gpus?|devices?) (found|detected)|amdgpu.{0,40}not found|unable to detect any",
+    re.I,
+)
+_Found = TypeVar("_Found")
+
+
+class AmdSmiSource:
+    """Reads every card that amd-smi lists. Without the tool, or without the driver, it is not available."""
+
+    name = "amd-smi"
+
+    def __init__(self, tool: Tool | None = None, limit_seconds: float = TOOL_SECONDS) -> None:
+        self._tool = tool or Tool("amd-smi")
+        self._limit_seconds = limit_seconds
+        self._metric = 0
+        self._identities: dict[int, Identity] = {}
+
+    def available(self) -> bool:
+        """Asks who the cards are, too, so that a reading need not."""
+        if self._tool.path() is None:
+            return False
+        deadline = time.monotonic() + self._limit_seconds
+        self._identities, self._metric = {}, 0
+        for arguments in _STATICS:
+            output = self._run(arguments, deadline)
+            if _NO_DRIVER.search(output.stderr + output.stdout[:4096]):
+                return False
+            self._identities = parse_amd_smi_static(output.stdout)
+            if self._identities:
+                break
+        # A card whose name cannot be had can still be read.
+        return True
+
+    def read(self) -> tuple[tuple[DeviceReading, ...], tuple[ProcessReading, ...]]:
+        """Raises `SourceError` when the tool hangs, fails or prints no card."""
+        deadline = time.monotonic() + self._limit_seconds
+        devices = self._devices(deadline)
+        pcis = {device.index: device.pci for device in devices}
+        output = self._run(("process", "--json"), deadline)
+        return devices, _whole(output, lambda text: parse_amd_smi_processes(text, pcis, strict=True))
+
+    def _devices(self, deadline: float) -> tuple[DeviceReading, ...]:
+        fault: SourceError | None = None
+        for number in range(self._metric, len(_METRICS)):
+            output = self._run(_METRICS[number], deadline)
+            try:
+                found = _whole(output, lambda text: parse_amd_smi_metric(text, self._identities, strict=True))
+            except SourceError as error:
+                fault = fault or error
+                continue
+            self._metric = number
+            return found
+        self._metric = 0
+        raise fault or SourceError("amd-smi was not asked")
+
+    def _run(self, arguments: Sequence[str], deadline: float) -> ToolOutput:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise SourceError(f"amd-smi has not ended after {self._limit_seconds:.2g} s")
+        return self._tool.run(*arguments, limit_seconds=left)
+
+
+def _whole(output: ToolOutput, parse: Callable[[str], _Found]) -> _Found:
+    try:
+        return parse(output.stdout)
+    except SourceError as error:
+        code = f" (exit code {output.returncode})" if output.returncode else ""
+        said = error_of(output.stderr) or output.said
+        raise SourceError(
+            f"{error.message}{code}{f': {said}' if said and said not in error.message else ''}"
+        ) from error
+
+
+def parse_amd_smi(output: str) -> Parsed:
+    """The cards and processes of any output of `amd-smi metric`, `monitor` or `process`, JSON or text.
+
+    Raises `SourceError` when it holds neither, with the tool's own error where it printed one.
+    """
+    if not any(document.value for document in documents(output)):
+        return parse_amd_smi_text(output)
+    devices: tuple[DeviceReading, ...] = ()
+    fault: SourceError | None = None
+    try:
+        devices = parse_amd_smi_metric(output)
+    except SourceError as error:
+        fault = error
+    try:
+        processes = parse_amd_smi_processes(output)
+    except SourceError:
+        processes = ()
+    if not devices and not processes:
+        raise fault or SourceError("amd-smi printed no card")
+    return devices, processes

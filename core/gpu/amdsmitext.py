@@ -1,0 +1,89 @@
+"""What `amd-smi monitor` and `amd-smi process` print without `--json`. VRAM there is rounded to 0.1 GB (2^30)."""
+
+from __future__ import annotations
+
+import re
+
+from core.gpu import values
+from core.gpu.amdsmijson import Parsed, error_of, violations
+from core.gpu.reading import DeviceReading, ProcessReading
+from core.gpu.source import SourceError
+
+_MONITOR_HEADER = re.compile(r"\s*(?:TIMESTAMP\s+)?GPU\s+(?:XCP\s+)?(?:[A-Z_]+%?\s+)*(?:POWER|VRAM_|GFX|MEM)", re.ASCII)
+_PROCESS_HEADER = re.compile(r"\s*(?:TIMESTAMP\s+)?GPU\s+NAME\s+PID\b")
+# A cell is a word with at most one more behind one blank: `305 W`, `49 °C`, `3.0/191.7 GB`, `N/A Mb/s`, `N/A`.
+_CELL = re.compile(r"(N/A|-?[0-9][0-9./]{0,30})(?: ?(°?C|[KMG]?Hz|[KMGT]?B|%|mV|V|W|[munμ]?s|[KMG]b/s))?(?=\s|$)")
+_PROCESS_ROW = re.compile(r"\s*(?:[0-9]{9,11}\s+)?([0-9]{1,4})\s+(\S.{0,200}?)\s{2,}([0-9]{1,10})\s{2,}(.{1,300})")
+_FIELD = re.compile(r"\s*([A-Z_]{2,30})\s*:\s*(.{0,300})")
+
+
+def parse_amd_smi_text(output: str) -> Parsed:
+    """The cards and processes of its tables. Raises `SourceError` when it holds neither."""
+    devices: dict[int, DeviceReading] = {}
+    processes: list[ProcessReading] = []
+    header: list[str] = []
+    fields: dict[str, str] = {}
+    for line in output.splitlines():
+        if _PROCESS_HEADER.match(line) or _MONITOR_HEADER.match(line):
+            header = line.split()
+        elif "PID" in header and (match := _PROCESS_ROW.fullmatch(line)):
+            row = dict(zip(header[header.index("PID") + 1 :], re.split(r"\s{2,}", match[4].strip()), strict=False))
+            processes += _process(match[3], match[2], row)
+        elif "GPU" in header and "PID" not in header and (device := _monitor_row(line, header)):
+            # `--watch` prints the cards again and again: the last row of each counts, its first partition in one go.
+            devices[device.index] = device
+        elif match := _FIELD.fullmatch(line):
+            if match[1] in ("PROCESS_INFO", "GPU"):
+                processes += _process(fields.pop("PID", None), fields.get("NAME"), fields)
+                fields = {}
+            else:
+                fields.setdefault(match[1], match[2].strip())
+    processes += _process(fields.pop("PID", None), fields.get("NAME"), fields)
+    if not devices and not processes:
+        said = error_of(output)
+        raise SourceError(f"amd-smi printed no card{f': {said}' if said else ''}")
+    return tuple(devices[number] for number in sorted(devices))[: values.CARDS_LIMIT], tuple(processes)
+
+
+def _process(pid: str | None, name: str | None, row: dict[str, str]) -> list[ProcessReading]:
+    number = values.pid(pid)
+    if number is None:
+        return []
+    vram, gtt = values.size(row.get("VRAM_MEM")), values.size(row.get("GTT_MEM"))
+    return [ProcessReading(number, values.program(name), vram, gtt_bytes=gtt)]
+
+
+def _monitor_row(line: str, header: list[str]) -> DeviceReading | None:
+    cells = [match[0] for match in _CELL.finditer(line)]
+    if len(cells) != len(header):
+        return None
+    row = dict(zip(header, cells, strict=True))
+    number = values.whole(row["GPU"], 0, 9999)
+    # Further partitions of a card have only a part of its figures.
+    if number is None or row.get("XCP", "0") != "0":
+        return None
+    used, total = _vram(row)
+    return DeviceReading(
+        index=number,
+        name="AMD GPU",
+        vendor="amd",
+        vram_total_bytes=total,
+        vram_used_bytes=used,
+        busy_percent=values.percent(row.get("GFX_UTIL", row.get("GFX%"))),
+        memory_busy_percent=values.percent(row.get("MEM_UTIL", row.get("MEM%"))),
+        power_watts=values.watts(row.get("POWER")),
+        power_limit_watts=values.watt_limit(row.get("PWR_CAP")),
+        temperature_hotspot_c=values.celsius(row.get("GPU_TEMP", row.get("GPU_T"))),
+        temperature_memory_c=values.celsius(row.get("MEM_TEMP", row.get("MEM_T"))),
+        clock_mhz=values.mhz(row.get("GFX_CLOCK", row.get("GFX_CLK"))),
+        memory_clock_mhz=values.mhz(row.get("MEM_CLOCK", row.get("MEM_CLK"))),
+        throttling=violations({key.lower(): cell for key, cell in row.items()}),
+    )
+
+
+def _vram(row: dict[str, str]) -> tuple[int | None, int | None]:
+    if "VRAM_USAGE" not in row:
+        return values.memory(values.size(row.get("VRAM_USED"), "MiB"), values.size(row.get("VRAM_TOTAL"), "MiB"))
+    share, _, unit = row["VRAM_USAGE"].partition(" ")
+    used, _, total = share.partition("/")
+    return values.memory(values.size(f"{used} {unit}"), values.size(f"{total} {unit}"))
