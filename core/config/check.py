@@ -8,9 +8,10 @@ from pathlib import Path
 from core.bakeoff.checks import check_ids
 from core.config.golden import GoldenInput, check_document, golden_document
 from core.config.model import ModelEntry
-from core.config.project import MODELS, PROJECT_FILE, RECIPES, TASKS, Project, load_task, named
+from core.config.project import PROJECT_FILE, RECIPES, TASKS, Project, load_task, named
 from core.config.recipe import Recipe
 from core.config.settings import ProjectFile, Settings, says_something, settings_file
+from core.config.shipped import MODELS
 from core.config.task import Task
 from core.config.validation import check, nearest
 from core.config.yaml import Marked, found, load_mapping

@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from core.config.base import NAME_PATTERN, Loaded
@@ -15,6 +14,7 @@ from core.config.golden import GoldenSet, load_golden
 from core.config.model import ModelEntry
 from core.config.recipe import Recipe
 from core.config.settings import ProjectFile, Settings, load_settings
+from core.config.shipped import MODELS, shipped_root
 from core.config.task import Task
 from core.config.validation import validate
 from core.config.yaml import KeyPath, Marked, found, load_mapping
@@ -24,7 +24,6 @@ PROJECT_FILE = "bakehouse.yaml"
 TASKS = Path("configs/tasks")
 RECIPES = Path("configs/recipes")
 DATA = Path("configs/data")
-MODELS = Path("configs/models.yaml")
 GOLDEN = Path("golden")
 SHIPPED = "shipped"
 
@@ -229,17 +228,4 @@ def named(file: Path) -> Marked:
 
 def shipped() -> Project:
     """What comes with Bakehouse, as a project of its own with the id "shipped"."""
-    return Project(_shipped_root(), SHIPPED, "Bakehouse", load_settings())
-
-
-@cache
-def _shipped_root() -> Path:
-    """The folder that holds the shipped `configs` and `golden`: inside `core` in a wheel, beside it in a checkout."""
-    from importlib.resources import files
-
-    inside = Path(str(files("core"))) / "shipped"
-    for root in (inside, inside.parent.parent):
-        if (root / MODELS).is_file():
-            return root
-    message = f"the shipped models and recipes are missing: neither {inside} nor {inside.parent.parent} has {MODELS}"
-    raise BakehouseError(message, code="not_installed", remedy="install Bakehouse again")
+    return Project(shipped_root(), SHIPPED, "Bakehouse", load_settings())

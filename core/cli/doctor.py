@@ -1,0 +1,89 @@
+"""`bakehouse doctor`."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Iterator
+
+import click
+
+from core.cli.common import json_option, print_json, seconds_in_words
+from core.doctor.report import Line, Report, examine
+from core.home import Home
+
+WIDTH = 100
+SIGNS = {"ok": "✓", "warning": "▲", "fault": "✗", "absent": "·"}
+TITLES = {
+    "card": "Card and driver",
+    "torch": "Torch and libraries",
+    "probes": "What they can do (measured)",
+    "environment": "Environment of jobs",
+    "serving": "Serving",
+    "machine": "Machine",
+}
+SUBJECT_WIDTH = 14
+
+
+@click.command(epilog="Example: bakehouse doctor --quick")
+@click.option("--quick", is_flag=True, help="Without the probes that load torch: a second instead of a minute.")
+@json_option
+def doctor(quick: bool, as_json: bool) -> None:
+    """What is installed and what it can do, with remedies, and a recommended method for this machine.
+
+    Exit code 0 when nothing is at fault (warnings are none), 1 otherwise.
+    """
+    if not (quick or as_json) and sys.stderr.isatty():
+        print("looking, and putting torch to work (about a minute) …", file=sys.stderr)
+    report = examine(Home.find(), quick=quick)
+    if as_json:
+        print_json({"doctor": report.to_json()})
+    else:
+        for line in shown(report):
+            print(line)
+    if report.worst == "fault":
+        sys.exit(1)
+
+
+def shown(report: Report, width: int = WIDTH) -> Iterator[str]:
+    """The report in lines of at most `width` columns."""
+    for name, lines in report.sections():
+        yield TITLES.get(name, name)
+        for line in lines:
+            yield from finding(line, width)
+        yield ""
+    yield from wrapped("recommended", report.recommended.method or "nothing yet", width, 0)
+    yield from wrapped("", report.recommended.why, width, 0)
+    yield ""
+    yield summary(report)
+
+
+def finding(line: Line, width: int) -> Iterator[str]:
+    yield from wrapped(f"{SIGNS[line.state]} {line.subject}", line.message, width, 2)
+    if line.remedy:
+        yield from wrapped("", f"→ {line.remedy}", width, 2)
+
+
+def wrapped(head: str, text: str, width: int, indent: int) -> Iterator[str]:
+    """`head` in a column of its own, the text beside it; a longer head pushes its first line on."""
+    column = indent + SUBJECT_WIDTH + 2
+    first = f"{' ' * indent}{head:<{SUBJECT_WIDTH + 1}} "
+    yield from textwrap.wrap(
+        text,
+        width,
+        initial_indent=first if head else " " * column,
+        subsequent_indent=" " * column,
+        break_on_hyphens=False,
+        break_long_words=True,
+    ) or [first.rstrip()]
+
+
+def summary(report: Report) -> str:
+    """`14 ok, 2 warnings, 1 fault, 5 absent; in 38 s`."""
+    parts = [f"{report.count('ok')} ok"]
+    for state, word in (("warning", "warning"), ("fault", "fault")):
+        if count := report.count(state):  # type: ignore[arg-type]
+            parts.append(f"{count} {word}{'s' if count > 1 else ''}")
+    if absent := report.count("absent"):
+        parts.append(f"{absent} absent")
+    return f"{', '.join(parts)}; in {seconds_in_words(report.seconds)}"

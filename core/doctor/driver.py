@@ -1,0 +1,221 @@
+"""The card, its driver, the rights to it, who reads it and who may take it."""
+
+from __future__ import annotations
+
+import getpass
+import grp
+import os
+import platform
+import stat
+from pathlib import Path
+
+from core.doctor.box import Box, one_line, version_numbers
+from core.doctor.report import Line
+from core.errors import BakehouseError
+from core.gpu.kernelfile import names, read_text, read_uevent
+from core.queue import lease
+
+SECTION = "card"
+VENDORS = {"0x1002": ("AMD", "amdgpu"), "0x10de": ("NVIDIA", "nvidia")}
+
+
+def line(subject: str, state: str, message: str, remedy: str = "") -> Line:
+    return Line(subject, state, message, remedy, SECTION)  # type: ignore[arg-type]
+
+
+def examine(box: Box) -> list[Line]:
+    found = [card(box), *without_driver(box)]
+    if box.card is not None and box.card.vendor == "nvidia":
+        found += nvidia(box)
+    elif box.amd:
+        found += amd(box)
+    return [*found, telemetry(box), lease_folder(box)]
+
+
+def card(box: Box) -> Line:
+    if box.card is None:
+        return line(
+            "card",
+            "absent",
+            "no GPU that jobs can run on: the CPU is the one slot",
+            ""
+            if box.environ.get("BAKEHOUSE_GPU_SOURCE") != "none"
+            else "BAKEHOUSE_GPU_SOURCE=none hides cards: unset it",
+        )
+    device = next((one for one in box.sample.devices if one.pci == box.card.pci), None)
+    memory = device.vram_total_bytes if device else None
+    parts = [
+        box.card.name,
+        box.card.architecture or "architecture not told",
+        "" if memory is None else f"{memory / 1e9:.1f} GB",
+        f"at {box.card.pci}",
+    ]
+    return line("card", "ok", ", ".join(part for part in parts if part))
+
+
+def without_driver(box: Box) -> list[Line]:
+    """GPUs that no driver for computing has."""
+    found = []
+    bus = box.sysfs / "bus/pci/devices"
+    for name in names(bus):
+        device = bus / name
+        maker, wanted = VENDORS.get(read_text(device / "vendor") or "", ("", ""))
+        if not maker or not (read_text(device / "class") or "").startswith("0x03"):
+            continue
+        driver = read_uevent(device).get("DRIVER", "")
+        if driver != wanted:
+            has = f"driven by {driver}" if driver else "without a driver"
+            install = "install NVIDIA's driver" if wanted == "nvidia" else "load the amdgpu module (modprobe amdgpu)"
+            found.append(line("driver", "warning", f"{maker} GPU at {name} is {has}: it cannot compute", install))
+    return found
+
+
+def amd(box: Box) -> list[Line]:
+    module = box.sysfs / "module/amdgpu"
+    version = read_text(module / "version")
+    kernel = read_text(box.procfs / "sys/kernel/osrelease") or platform.release()
+    # Only the module that AMD packages says a version; the kernel's own goes with the kernel.
+    driver = f"amdgpu {version}" if version else "amdgpu of the kernel"
+    lines = [line("driver", "ok", f"{driver}, Linux {kernel}")]
+    lines.append(kfd(box))
+    lines.append(render_nodes(box))
+    lines.append(rocm(box))
+    return lines
+
+
+def kfd(box: Box) -> Line:
+    """ROCm computes through /dev/kfd: it must be there, be ours to open, and list the card."""
+    device = box.dev / "kfd"
+    if not device.exists():
+        inside = Path("/.dockerenv").exists() or Path("/run/.containerenv").exists()
+        remedy = "start the container with --device=/dev/kfd --device=/dev/dri" if inside else "load the amdgpu module"
+        return line("KFD", "fault", f"there is no {device}: ROCm cannot compute", remedy)
+    if not os.access(device, os.R_OK | os.W_OK):
+        return line("KFD", "fault", f"{device} is not yours to open ({owner(device)})", join_group(device))
+    if box.card is not None and box.card.ordinal is None:
+        return line(
+            "KFD",
+            "fault",
+            f"KFD does not offer {box.card.name}: ROCm will not see it",
+            "look at `sudo dmesg | grep kfd`; a card behind a slot without PCIe atomics is left out",
+        )
+    return line("KFD", "ok", f"{device} can be opened" + (" and lists the card" if box.card else ""))
+
+
+def render_nodes(box: Box) -> Line:
+    nodes = sorted((box.dev / "dri").glob("renderD*"))
+    if not nodes:
+        return line("render", "fault", f"there is no {box.dev}/dri/renderD*", "load the amdgpu module")
+    closed = [node for node in nodes if not os.access(node, os.R_OK | os.W_OK)]
+    if closed and len(closed) == len(nodes):
+        return line("render", "fault", f"{closed[0]} is not yours to open ({owner(closed[0])})", join_group(closed[0]))
+    shown = ", ".join(node.name for node in nodes if node not in closed)
+    if closed:
+        return line("render", "warning", f"{shown} can be opened, {closed[0].name} not", join_group(closed[0]))
+    return line("render", "ok", f"{shown} can be opened")
+
+
+def owner(device: Path) -> str:
+    status = device.stat()
+    return f"{stat.filemode(status.st_mode)}, group {group_name(status.st_gid)}"
+
+
+def group_name(number: int) -> str:
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:  # a container often does not know the host's groups
+        return str(number)
+
+
+def join_group(device: Path) -> str:
+    group = group_name(device.stat().st_gid)
+    return f"sudo usermod -aG {group} {getpass.getuser()}, then log in anew"
+
+
+def rocm(box: Box) -> Line:
+    """ROCm as the system has it; a wheel of torch brings libraries of its own."""
+    version = rocm_version(box)
+    if version is None:
+        return line("ROCm", "absent", f"not under {rocm_folder(box)}; wheels of torch bring their own libraries")
+    return line("ROCm", "ok", f"{version} under {rocm_folder(box)}")
+
+
+def rocm_folder(box: Box) -> Path:
+    return Path(box.environ.get("ROCM_PATH") or box.opt / "rocm")
+
+
+def rocm_version(box: Box) -> str | None:
+    folder = rocm_folder(box)
+    for name in (".info/version", ".info/version-rocm"):
+        if (said := read_text(folder / name)) and version_numbers(said):
+            return one_line(said)
+    return None
+
+
+def nvidia(box: Box) -> list[Line]:
+    said = read_text(box.procfs / "driver/nvidia/version") or ""
+    words = one_line(said).split()
+    version = next((word for word in words if len(version_numbers(word)) >= 2), None)
+    if version is None:
+        first = line("driver", "warning", "NVIDIA's driver does not say its version", "is the module nvidia loaded?")
+    else:
+        kind = ", open kernel modules" if "Open" in words else ""
+        first = line("driver", "ok", f"NVIDIA {version}{kind}")
+    wanted = [box.dev / name for name in ("nvidiactl", "nvidia-uvm")]
+    missing = [node for node in wanted if not node.exists()]
+    closed = [node for node in wanted if node.exists() and not os.access(node, os.R_OK | os.W_OK)]
+    if missing:
+        remedy = "sudo nvidia-modprobe -u -c=0; in a container: --gpus all with NVIDIA's container toolkit"
+        return [first, line("CUDA", "fault", f"there is no {missing[0]}: CUDA cannot compute", remedy), toolkit(box)]
+    if closed:
+        return [
+            first,
+            line("CUDA", "fault", f"{closed[0]} is not yours to open ({owner(closed[0])})", join_group(closed[0])),
+            toolkit(box),
+        ]
+    return [first, line("CUDA", "ok", "its devices can be opened"), toolkit(box)]
+
+
+def toolkit(box: Box) -> Line:
+    compiler = box.which("nvcc")
+    if compiler is None:
+        return line("toolkit", "absent", "no CUDA toolkit on PATH; nothing here needs one")
+    said = box.ask(compiler, "--version")
+    release = next((row.strip() for row in said.stdout.splitlines() if "release" in row), said.problem or "no version")
+    return line("toolkit", "ok", one_line(release))
+
+
+def telemetry(box: Box) -> Line:
+    """Which source reads the card, and which should but cannot."""
+    sample = box.sample
+    forced = box.environ.get("BAKEHOUSE_GPU_SOURCE")
+    by = f"{sample.source}{', forced by BAKEHOUSE_GPU_SOURCE' if forced else ''}"
+    device = next((one for one in sample.devices if box.card and one.pci == box.card.pci), None)
+    if device is not None and device.vram_used_bytes is None and not device.suspended:
+        return line(
+            "telemetry", "warning", sample.problem or f"{by}: no figures of the card", "bakehouse gpu shows more"
+        )
+    if sample.problem:
+        return line("telemetry", "warning", f"read by {by}; {one_line(sample.problem)}", "bakehouse gpu shows more")
+    if device is None:
+        return line("telemetry", "ok", "the host's memory and load; there is no card to read")
+    return line("telemetry", "ok", f"read by {by}" + (", the card is asleep" if device.suspended else ""))
+
+
+def lease_folder(box: Box) -> Line:
+    """The lock that keeps two jobs off one card: its file must be ours to write, and trustworthy."""
+    path = lease.lease_path(box.home, None if box.card is None else box.card.pci)
+    held = lease.holder(path)
+    if held is not None and "problem" in held:
+        return line("lease", "fault", held["problem"], f"remove {path} if no job runs")
+    if held is not None:
+        by = f"job {held['job']} of {held.get('home')}" if "job" in held else "a process that has not said"
+        return line("lease", "ok", f"{path}, held by {by}")
+    try:
+        taken = lease.take(path)
+    except (BakehouseError, OSError) as error:
+        why = error.message if isinstance(error, BakehouseError) else f"{path}: {error.strerror}"
+        return line("lease", "fault", f"no lock can be made: {why}", f"make {path.parent} writable for everybody")
+    if taken is not None:
+        taken.release()
+    return line("lease", "ok", f"{path} can be locked")

@@ -1,0 +1,67 @@
+"""The examination: each section by itself, so that one that fails costs its own lines and no others."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from core.config.settings import Settings, load_settings
+from core.doctor import driver, machine, serving, variables
+from core.doctor.box import Box
+from core.doctor.recommend import recommend
+from core.doctor.report import Line, Recommended, Report
+from core.doctor.software import examine_software
+from core.errors import BakehouseError
+from core.home import Home
+from core.text import printable
+
+Section = Callable[[Box], list[Line]]
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What is looked at. `quick` leaves out the probes with torch."""
+
+    box: Box
+    quick: bool = False
+
+    @classmethod
+    def of_this_machine(cls, home: Home, *, quick: bool = False) -> Examination:
+        home.create()
+        settings, problem = Settings(), ""
+        try:
+            settings = load_settings()
+        except BakehouseError as error:
+            problem = str(error)
+        return cls(Box(home, os.environ, settings, problem), quick)
+
+    def report(self) -> Report:
+        """All lines and the recommendation. Nothing is raised: what cannot be looked at is a fault line."""
+        started, began = time.time(), time.monotonic()
+        lines: list[Line] = []
+        for name, section in self.sections():
+            try:
+                lines += section(self.box)
+            except (BakehouseError, OSError, ValueError) as error:
+                lines.append(Line(name, "fault", f"could not be examined: {error}", section=name))
+        try:
+            recommended = recommend(self.box, lines)
+        except (BakehouseError, OSError, ValueError) as error:
+            recommended = Recommended("", f"nothing can be recommended: {error}")
+        return Report(started, tuple(map(shown, lines)), recommended, self.quick, time.monotonic() - began)
+
+    def sections(self) -> list[tuple[str, Section]]:
+        return [
+            ("card", driver.examine),
+            ("torch", lambda box: examine_software(box, quick=self.quick)),
+            ("environment", variables.examine),
+            ("serving", serving.examine),
+            ("machine", machine.examine),
+        ]
+
+
+def shown(line: Line) -> Line:
+    """The line as text that can be shown: messages quote tools and files of others."""
+    return replace(line, message=printable(line.message), remedy=printable(line.remedy))

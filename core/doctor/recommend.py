@@ -1,0 +1,69 @@
+"""The method to train with on this box: what the plan prefers among what works here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from core.config.project import SHIPPED, Project
+from core.config.shipped import shipped_root
+from core.doctor.box import Box
+from core.doctor.report import Line, Recommended
+
+PLAIN, QUANTISED, ON_THE_CPU = "lora-bf16", "qlora-hqq4", "demo"
+# Without these no training starts, whatever fits.
+NEEDED = ("torch", "training", "python", "torch build", "device")
+
+
+def recommend(box: Box, lines: Sequence[Line]) -> Recommended:
+    """The largest model in bf16 against the largest on quantised weights, on the card with nothing else on it."""
+    wrong = [line.subject for line in lines if line.state == "fault" and line.subject in NEEDED]
+    first = f"Mend first: {', '.join(dict.fromkeys(wrong))}. " if wrong else ""
+    if box.card is None:
+        return on_the_cpu(box, first)
+    from core.store.database import open_database
+    from core.vram.budget import budget_of
+    from core.vram.calibration import calibration_of
+    from core.vram.evidence import verdicts
+    from core.vram.layers import NotPredicted
+    from core.vram.onfile import with_shape
+    from core.vram.plan import plan
+
+    broken = {line.subject for line in lines if line.state in ("fault", "absent")}
+    usable = [name for name, needs in ((PLAIN, {"bf16"}), (QUANTISED, {"bf16", "hqq", "HQQ"})) if not needs & broken]
+    if not usable:
+        return Recommended("", f"{first}bf16 does not work on this card, and both methods compute in it")
+    try:
+        budget = budget_of(box.sample).emptied
+    except NotPredicted as unknown:
+        return Recommended("", f"{first}{unknown.why}; {unknown.remedy}")
+    project = Project(shipped_root(), SHIPPED, "Bakehouse", box.settings)
+    connection = open_database(box.home)
+    try:
+        made = plan(
+            [with_shape(box.home, entry) for entry in project.models()],
+            [project.recipe(name) for name in usable],
+            budget,
+            calibration_of(connection, box.home, budget),
+            verdicts=verdicts(connection, box.home),
+        )
+    finally:
+        connection.close()
+    if made.preferred is None:
+        return Recommended("", f"{first}{made.why}")
+    without = "" if QUANTISED in usable else "; HQQ is not usable here, so 4-bit weights were left out"
+    method = f"{made.preferred.recipe.name}: {made.preferred.words}"
+    return Recommended(method, f"{first}{made.why}; with the card to itself{without}")
+
+
+def on_the_cpu(box: Box, first: str) -> Recommended:
+    """What is worth training without a card: LoRA in fp32 on a model that takes minutes."""
+    project = Project(shipped_root(), SHIPPED, "Bakehouse", box.settings)
+    small = min((model for model in project.models() if model.parameters), key=lambda model: model.parameters or 0)
+    recipe = project.recipe(ON_THE_CPU)
+    cores = box.sample.host.cpu_count
+    on = f"{cores} cores" if cores else "the CPU"
+    why = (
+        f"no card, so LoRA in {recipe.dtype} on {on}: {small.name} ({(small.parameters or 0) / 1e6:.0f} M parameters) trains "
+        "in minutes (`bakehouse demo`), a 4B model would take days"
+    )
+    return Recommended(f"{recipe.name}: {small.name} {recipe.dtype}, rank {recipe.rank}", first + why)

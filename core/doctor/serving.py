@@ -1,0 +1,136 @@
+"""Who serves models on this machine: Ollama and llama.cpp, their versions, and settings that cost a training its memory."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from core.doctor.box import Box, one_line, version_numbers
+from core.doctor.report import Line
+from core.errors import InputError
+from core.gpu.kernelfile import names, read_text
+
+SECTION = "serving"
+ASK_SECONDS = 3.0
+
+# What each release brought that Bakehouse relies on, oldest first (read in Ollama's source and on running servers).
+NEEDED = (
+    ((0, 6, 4), "uses RX 9060 and 9070 cards"),
+    ((0, 9, 0), "can be told not to think"),
+    ((0, 10, 0), "tells the context of a loaded model"),
+    ((0, 12, 6), "refuses a prompt that is too long instead of cutting it"),
+)
+PARALLEL = "OLLAMA_NUM_PARALLEL"
+
+
+def line(subject: str, state: str, message: str, remedy: str = "") -> Line:
+    return Line(subject, state, message, remedy, SECTION)  # type: ignore[arg-type]
+
+
+def examine(box: Box) -> list[Line]:
+    return [*ollama(box), *llama_cpp(box)]
+
+
+def ollama(box: Box) -> list[Line]:
+    from core.serving.ollama import Ollama, ServerError
+
+    try:
+        server = Ollama(box.settings.ollama.url, timeout_seconds=ASK_SECONDS)
+    except InputError as wrong:
+        return [line("Ollama", "fault", wrong.message, wrong.remedy or "")]
+    with contextlib.closing(server):
+        try:
+            version = one_line(server.version())
+        except ServerError as error:
+            return [unreachable(box, server.url, error)]
+        lines = [version_line(version, server.url)]
+        try:
+            residents = server.ps()
+        except ServerError as error:
+            return [*lines, line("loaded", "warning", f"Ollama does not say what is loaded: {error.message}")]
+    if residents:
+        held = sum(one.size_vram_bytes or 0 for one in residents)
+        shown = ", ".join(one_line(one.name) for one in residents)
+        after = (
+            "unloaded before a training and loaded again afterwards" if box.settings.ollama.managed else "left loaded"
+        )
+        lines.append(line("loaded", "ok", f"{shown}: {held / 1e9:.1f} GB on the card, {after}"))
+    return [*lines, *parallel(box, version_numbers(version))]
+
+
+def unreachable(box: Box, url: str, error: Exception) -> Line:
+    code = getattr(error, "code", "")
+    message = getattr(error, "message", str(error))
+    if code == "server_down" and box.which("ollama") is None:
+        return line("Ollama", "absent", f"nobody answers at {url}, and no `ollama` is on PATH")
+    remedy = {
+        "server_down": "systemctl start ollama, or `ollama serve`; another address goes into ollama.url of settings.yaml",
+        "server_slow": "a server that hangs keeps its memory: look at `systemctl status ollama`",
+    }.get(code, "is it Ollama that listens there? ollama.url of settings.yaml names another address")
+    return line("Ollama", "warning", f"{url}: {message}", remedy)
+
+
+def version_line(version: str, url: str) -> Line:
+    numbers = version_numbers(version)
+    if not numbers or numbers == (0, 0, 0):  # a build from source calls itself 0.0.0
+        return line("Ollama", "ok", f"version {version} at {url}")
+    lacks = [what for since, what in NEEDED if numbers < since]
+    if lacks:
+        older = f"version {version} at {url} is too old: a later one {' and '.join(lacks)}"
+        return line(
+            "Ollama", "warning", older, "curl -fsSL https://ollama.com/install.sh | sh installs the present one"
+        )
+    return line("Ollama", "ok", f"version {version} at {url}")
+
+
+def parallel(box: Box, version: tuple[int, ...]) -> list[Line]:
+    """Each parallel answer of a model costs a whole context of memory."""
+    said = server_variable(box, PARALLEL)
+    if said is None:
+        # Up to 0.9 the server chose 4 where there was room.
+        return [] if version >= (0, 10) else [hint("chosen by the server (up to 4)")]
+    return [] if said.strip() in ("", "1") else [hint(one_line(said))]
+
+
+def hint(count: str) -> Line:
+    message = f"{PARALLEL} is {count}: every model takes that many contexts of memory"
+    return line("parallel", "warning", message, f"{PARALLEL}=1 in the server's environment, unless many ask at once")
+
+
+def server_variable(box: Box, name: str) -> str | None:
+    """A variable of the server's process, as far as this user may read it; else of its systemd unit."""
+    proc = Path("/proc")
+    for pid in names(proc):
+        if pid.isdigit() and read_text(proc / pid / "comm") == "ollama":
+            with contextlib.suppress(OSError):
+                pairs = (proc / pid / "environ").read_bytes().decode(errors="replace").split("\0")
+                return next((value for key, _, value in (pair.partition("=") for pair in pairs) if key == name), None)
+    systemctl = box.which("systemctl")
+    if systemctl is None:
+        return None
+    said = box.ask(systemctl, "show", "ollama", "--property=Environment", "--value", limit_seconds=ASK_SECONDS)
+    words = said.stdout.split() if said.code == 0 else []
+    return next((word.partition("=")[2] for word in words if word.startswith(f"{name}=")), None)
+
+
+def llama_cpp(box: Box) -> list[Line]:
+    """Needed for GGUF files and for serving without Ollama."""
+    lines = []
+    for tool, use in (("llama-server", "serves a GGUF file"), ("llama-quantize", "makes smaller GGUF files")):
+        path = box.which(tool)
+        if path is None:
+            lines.append(
+                line(tool, "absent", f"not on PATH; it {use}", "build llama.cpp and put its bin folder on PATH")
+            )
+            continue
+        # llama-quantize has no --version: that it starts is all it tells.
+        said = box.ask(path, "--version" if tool == "llama-server" else "--help")
+        version = next(
+            (row for row in (said.stderr + "\n" + said.stdout).splitlines() if row.startswith("version:")), ""
+        )
+        if said.code is None or said.code < 0 or (tool == "llama-server" and said.code != 0):
+            why = said.problem or one_line(said.stderr) or f"ended with {said.code}"
+            lines.append(line(tool, "fault", f"{path}: {why}", "build llama.cpp anew: a library of it may be missing"))
+        else:
+            lines.append(line(tool, "ok", f"{one_line(version) or 'starts'} ({path})"))
+    return lines

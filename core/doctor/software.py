@@ -1,0 +1,101 @@
+"""What jobs run on: the interpreter, torch against the card, the libraries, and the probes that put them to work."""
+
+from __future__ import annotations
+
+from core.doctor.box import Box, version_numbers
+from core.doctor.driver import rocm_version
+from core.doctor.probing import probe_lines, run_probes
+from core.doctor.report import Line
+from core.doctor.variables import environment_of
+from core.errors import BakehouseError
+from core.queue.interpreter import TRAINING, find_python, require, torch_vendor, versions
+
+SECTION = "torch"
+SHOWN = ("transformers", "trl", "peft", "accelerate")
+CACHING = "PYTORCH_NO_HIP_MEMORY_CACHING"
+TROUBLED = ("gfx1200", "gfx1201")
+TROUBLED_SINCE = (7, 2)
+
+# The least version that the extra `train` asks for.
+LEAST = {"torch": (2, 9), "transformers": (5, 20), "trl": (1, 16), "peft": (0, 21), "accelerate": (1, 10)}
+
+
+def line(subject: str, state: str, message: str, remedy: str = "") -> Line:
+    return Line(subject, state, message, remedy, SECTION)  # type: ignore[arg-type]
+
+
+def examine_software(box: Box, *, quick: bool) -> list[Line]:
+    try:
+        python = find_python(box.settings.jobs.python)
+        found = versions(box.home, python, (*TRAINING, "hqq", "bitsandbytes"))
+    except BakehouseError as error:
+        return [line("python", "fault", error.message, error.remedy or "")]
+    lines = [line("python", "ok", python), *installed(box, python, found)]
+    if found["torch"] is None or found["bakehouse"] is None:
+        return lines
+    if quick:
+        return [*lines, *hipblaslt(box, found["torch"]), left_out()]
+    document = run_probes(box, python)
+    built = document.get("built_for") or found["torch"]
+    return [*lines, *hipblaslt(box, built), *probe_lines(document, box)]
+
+
+def left_out() -> Line:
+    return Line("probes", "absent", "left out", "bakehouse doctor without --quick puts torch to work", "probes")
+
+
+def installed(box: Box, python: str, found: dict[str, str | None]) -> list[Line]:
+    """Torch, the libraries of a training, and what only some recipes need."""
+    lines = []
+    try:
+        require(box.home, python, TRAINING, None if box.card is None else box.card.vendor)
+    except BakehouseError as error:
+        lines.append(line("training", "fault", error.message, error.remedy or ""))
+    else:
+        lines.append(line("torch", "ok", f"torch {found['torch']}"))
+        old = [
+            f"{name} {found[name]}"
+            for name, least in LEAST.items()
+            if (numbers := version_numbers(found[name] or "")) and numbers < least
+        ]
+        shown = ", ".join(f"{name} {found[name]}" for name in SHOWN)
+        if old:
+            remedy = f"in the clone of Bakehouse: {python} -m pip install '.[train]'"
+            lines.append(line("libraries", "warning", f"older than what is tested: {', '.join(old)}", remedy))
+        else:
+            lines.append(line("libraries", "ok", shown))
+    if found["hqq"] is None:
+        remedy = f"DISABLE_CUDA=1 {python} -m pip install hqq"
+        lines.append(line("hqq", "absent", "not installed: method qlora-hqq needs it", remedy))
+    else:
+        lines.append(line("hqq", "ok", f"hqq {found['hqq']}"))
+    if found["bitsandbytes"] is not None:
+        lines.append(line("bitsandbytes", "ok", f"bitsandbytes {found['bitsandbytes']}; no recipe needs it"))
+    return lines
+
+
+def hipblaslt(box: Box, built: str) -> list[Line]:
+    """The page faults of LoRA under hipBLASLt from ROCm 7.2 on, on RDNA 4 (ROCm issues 6413, 6600, 6647).
+
+    `built` is a version of torch (`2.13.0+rocm7.2`) or what it was built for (`rocm 7.2.1`).
+    """
+    if box.card is None or box.card.vendor != "amd" or box.card.architecture not in TROUBLED:
+        return []
+    version = rocm_of(built) or version_numbers(rocm_version(box) or "")
+    if not version or version < TROUBLED_SINCE:
+        return []
+    _, made = environment_of(box)
+    shown = ".".join(str(part) for part in version)
+    if (made.set.get(CACHING) or box.environ.get(CACHING)) == "1":
+        return [line("hipBLASLt", "ok", f"its page faults in ROCm {shown} are kept off by {CACHING}=1")]
+    message = f"in ROCm {shown} it can end a LoRA of a rank below its tile size in a page fault on this card"
+    remedy = f'if a run ends so: card: {{environment: {{{CACHING}: "1"}}}} in settings.yaml (slower; 3 of 3 runs came through)'
+    return [line("hipBLASLt", "warning", message, remedy)]
+
+
+def rocm_of(built: str) -> tuple[int, ...]:
+    """The ROCm that torch was built with, as far as the text says it."""
+    if torch_vendor(built) not in (None, "amd"):
+        return ()
+    _, _, after = built.lower().partition("rocm")
+    return version_numbers(after.strip())
