@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 from xml.etree.ElementTree import Element, ParseError, XMLPullParser
 
 from core.gpu import values
@@ -45,9 +46,8 @@ def _parse(document: str) -> Element:
     try:
         for place in range(0, len(document), _PIECE_CHARACTERS):
             parser.feed(document[place : place + _PIECE_CHARACTERS])
-            for happened in parser.read_events():
-                event, element = happened[0], happened[1]
-                assert isinstance(element, Element)
+            events: Iterator[Any] = parser.read_events()
+            for event, element in events:
                 root = element if root is None else root
                 depth += 1 if event == "start" else -1
                 count += 1
@@ -108,11 +108,8 @@ def _processes(gpu: Element, pci: str | None) -> list[ProcessReading]:
 def _throttling(gpu: Element) -> tuple[str, ...] | None:
     """`clocks_throttle_reasons` until driver 535, `clocks_event_reasons` since."""
     told: dict[str, bool] = {}
-    for folder, start in (
-        ("clocks_event_reasons", "clocks_event_reason_"),
-        ("clocks_throttle_reasons", "clocks_throttle_reason_"),
-    ):
-        element = gpu.find(folder)
+    for kind in ("event", "throttle"):
+        element = gpu.find(f"clocks_{kind}_reasons")
         for reason in element if element is not None else ():
             word = (reason.text or "").strip().lower()
             if word in ("active", "not active"):
