@@ -1,24 +1,36 @@
 """The card that jobs run on: one answer for submission, lease, runner and `bakehouse gpu`.
 
-It is told from files of the kernel and of NVIDIA's driver alone: no library is loaded and no sleeping card is woken. A GPU
-that is a part of the processor is never the card.
+It is told from files of the kernel and of NVIDIA's driver: no library is loaded and no sleeping card is woken. AMD's tools are
+asked only where sysfs has no card. A GPU that is a part of the processor is never the card.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from core.gpu.amdsmi import AmdSmiSource
+from core.gpu.guard import Guard
 from core.gpu.kernelfile import names, read_text, read_uevent
 from core.gpu.kfd import kfd_nodes
-from core.gpu.source import procfs_root, sysfs_root
+from core.gpu.rocmsmi import RocmSmiSource
+from core.gpu.source import SourceError, procfs_root, sysfs_root
 from core.gpu.sysfs import find_cards
+from core.gpu.tool import Tool
 
+log = logging.getLogger(__name__)
 NVIDIA_VENDOR = "0x10de"
+TOOLS = ("amd-smi", "rocm-smi")
+_TOOL_LIMIT_SECONDS = 4.0
+_ASK_AGAIN_SECONDS = 60.0
+# Where a tool lies → when it was asked, and the cards it named.
+_told: dict[str, tuple[float, tuple[Card, ...]]] = {}
 _PCI_ADDRESS = re.compile(r"([0-9a-f]{4,8}):([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])")
 _UUID = re.compile(r"GPU-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -50,18 +62,25 @@ def find_card(environ: Mapping[str, str] | None = None) -> Card | None:
     """The card that jobs run on, None where the CPU is all there is. Takes about a millisecond.
 
     It is the first discrete card by PCI address; of two vendors AMD's, unless only the other can compute.
-    `BAKEHOUSE_GPU_SOURCE` narrows the choice to what that source reads (`sysfs` AMD, `nvml` NVIDIA, `none` nothing), and a
-    person's own CUDA_, HIP_ or ROCR_VISIBLE_DEVICES to what it names, in its order.
+    `BAKEHOUSE_GPU_SOURCE` narrows the choice to what that source reads (`sysfs`, `rocm-smi` and `amd-smi` AMD, `nvml` NVIDIA,
+    `none` nothing), and a person's own CUDA_, HIP_ or ROCR_VISIBLE_DEVICES to what it names, in its order. Where the files
+    show no card, AMD's tools are asked if they are on PATH: that takes up to seconds, once a process.
     """
     environ = os.environ if environ is None else environ
     source = environ.get("BAKEHOUSE_GPU_SOURCE")
     sysfs, procfs = sysfs_root(environ), procfs_root(environ)
     cards: list[Card] = []
-    if not source or source == "sysfs":
+    if not source or source in ("sysfs", *TOOLS):
         cards += visible(amd_cards(sysfs), _AMD_FILTERS, environ)
     if not source or source == "nvml":
         cards += visible(nvidia_cards(sysfs, procfs), _NVIDIA_FILTERS, environ)
     discrete = [card for card in cards if not card.integrated]
+    if not discrete and (source in TOOLS or not source):
+        # A card in sysfs that is integrated, or that the person has hidden, is not made another by a tool.
+        seen = {card.pci for card in find_cards(sysfs)}
+        if source or not seen:
+            told = [card for card in tool_cards((source,) if source else TOOLS, environ) if card.pci not in seen]
+            discrete = visible(told, _AMD_FILTERS, environ)
     return min(discrete, key=lambda card: card.ordinal is None, default=None)
 
 
@@ -88,6 +107,43 @@ def amd_cards(sysfs: Path) -> list[Card]:
             ordinal, architecture = order.get(found.pci, (None, None))
             cards.append(Card(found.pci, "amd", found.name, found.integrated, ordinal, architecture=architecture))
     return cards
+
+
+def tool_cards(tools: Sequence[str], environ: Mapping[str, str]) -> list[Card]:
+    """The cards that the first of AMD's tools with an answer names, the largest first.
+
+    The answer is kept for this process; that there is none, for a minute. `ordinal` counts the cards as the tool does.
+    """
+    for tool in tools:
+        path = Tool(tool, environ).path()
+        if path is None:
+            continue
+        known = _told.get(path)
+        if known is None or (not known[1] and time.monotonic() - known[0] > _ASK_AGAIN_SECONDS):
+            known = _told[path] = (time.monotonic(), tuple(_ask(tool, environ)))
+        if known[1]:
+            return list(known[1])
+    return []
+
+
+def _ask(tool: str, environ: Mapping[str, str]) -> list[Card]:
+    program = Tool(tool, environ)
+    source: AmdSmiSource | RocmSmiSource = AmdSmiSource(program) if tool == "amd-smi" else RocmSmiSource(program)
+    guard = Guard(source, limit_seconds=_TOOL_LIMIT_SECONDS)
+    try:
+        devices = guard.read()[0] if guard.available() else ()
+    except SourceError as error:
+        log.warning("%s names no card: %s", tool, error)
+        return []
+    finally:
+        guard.close()
+    # A tool does not say which card is a part of the processor: that one has the least memory of its own.
+    largest = sorted(devices, key=lambda device: -(device.vram_total_bytes or 0))
+    return [
+        Card(device.pci, "amd", device.name, device.integrated, device.index, architecture=device.architecture)
+        for device in largest
+        if device.pci is not None
+    ]
 
 
 def nvidia_cards(sysfs: Path, procfs: Path) -> list[Card]:

@@ -1,4 +1,8 @@
-"""Which sources are read: the one that `BAKEHOUSE_GPU_SOURCE` forces, else all that this machine has."""
+"""Which sources are read: the one that `BAKEHOUSE_GPU_SOURCE` forces, else one for each vendor that this machine has.
+
+Of AMD's cards sysfs is asked; its tools only where sysfs has no card, or none whose memory it tells. One source speaks for a
+vendor's cards at a time, so that none is listed twice.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from core.errors import InputError
+from core.gpu.amdsmi import AmdSmiSource
 from core.gpu.guard import LIMIT_SECONDS, Guard
 from core.gpu.none import NoGpuSource
-from core.gpu.nvml import NvmlSource
+from core.gpu.nvidiasmi import NvidiaSmiSource
+from core.gpu.nvml import NvmlSource, installed
 from core.gpu.reading import DeviceReading, ProcessReading
+from core.gpu.rocmsmi import RocmSmiSource
 from core.gpu.source import Source, SourceError, procfs_root, sysfs_root
 from core.gpu.sysfs import SysfsSource
+from core.gpu.tool import Tool
 
+_Answer = tuple[Sequence[DeviceReading], Sequence[ProcessReading]]
 RETRY_SECONDS = 10.0
 RECHECK_SECONDS = 60.0
 
@@ -45,20 +54,25 @@ class _Candidate:
 class ChosenSource:
     """Reads every source that works, and joins what they give. It never raises and never blocks for long.
 
+    In place of a source stands a tuple of alternatives: the first that tells a card's memory speaks for them all.
     A source that fails is dropped with its problem and tried again after 10 s; one that is not there is looked for
     again every minute (a driver may be loaded later). Meanwhile the others answer.
     """
 
     def __init__(
         self,
-        sources: Sequence[Source],
+        sources: Sequence[Source | tuple[Source, ...]],
         *,
         limit_seconds: float = LIMIT_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if not sources:
             raise ValueError("no source to choose from")
-        self._candidates = [_Candidate(Guard(source, limit_seconds)) for source in sources]
+        self._groups = [
+            [_Candidate(Guard(source, limit_seconds)) for source in (item if isinstance(item, tuple) else (item,))]
+            for item in sources
+        ]
+        self._only = len(self._groups) == 1 and len(self._groups[0]) == 1
         self._clock = clock
 
     def read(self) -> Readout:
@@ -66,40 +80,78 @@ class ChosenSource:
         answered: list[str] = []
         devices: list[DeviceReading] = []
         processes: list[ProcessReading] = []
-        for candidate in self._candidates:
-            if self._clock() < candidate.rests_until:
-                continue
-            try:
-                if not candidate.in_use and not candidate.guard.available():
-                    candidate.rest(self._clock() + RECHECK_SECONDS, self._absence(candidate))
-                    continue
-                found, running = candidate.guard.read()
-                if not found and candidate.guard.name != NoGpuSource.name:
-                    raise SourceError(f"{candidate.guard.name} reports no card any more")
-            except SourceError as error:
-                candidate.rest(self._clock() + RETRY_SECONDS, str(error))
-                continue
-            candidate.in_use, candidate.problem = True, None
-            if found:
-                answered.append(candidate.guard.name)
-            devices += found
-            processes += running
+        problems: list[str] = []
+        for group in self._groups:
+            answers: list[tuple[str, _Answer]] = []
+            for candidate in group:
+                answer = self._ask(candidate)
+                if candidate.problem is not None:
+                    problems.append(candidate.problem)
+                if answer is not None:
+                    answers.append((candidate.guard.name, answer))
+                    if tells_memory(answer[0]):
+                        break
+                elif candidate is group[0] and candidate.problem is not None:
+                    # The driver does not answer: its tools would only hang beside it.
+                    break
+            if answers:
+                name, (found, running) = next((item for item in answers if tells_memory(item[1][0])), answers[0])
+                if found:
+                    answered.append(name)
+                devices += completed(found, [device for _, (others, _) in answers for device in others])
+                processes += running
         devices.sort(key=lambda device: device.integrated is True)
         return Readout(
-            "+".join(answered) or self._candidates[-1].guard.name, numbered(devices), tuple(processes), self._problem()
+            "+".join(answered) or self._groups[-1][-1].guard.name,
+            numbered(devices),
+            tuple(processes),
+            "; ".join(problems) or None,
         )
 
     def close(self) -> None:
         """Let the threads of the sources end."""
-        for candidate in self._candidates:
-            candidate.guard.close()
+        for group in self._groups:
+            for candidate in group:
+                candidate.guard.close()
 
-    def _absence(self, candidate: _Candidate) -> str | None:
-        """That a source is not there is no problem, unless it is the only one there may be."""
-        return f"{candidate.guard.name} finds no card on this machine" if len(self._candidates) == 1 else None
+    def _ask(self, candidate: _Candidate) -> _Answer | None:
+        """What it reads; None when it rests, is not there or fails."""
+        if self._clock() < candidate.rests_until:
+            return None
+        name = candidate.guard.name
+        try:
+            if not candidate.in_use and not candidate.guard.available():
+                # That a source is not there is no problem, unless it is the only one there may be.
+                absence = f"{name} finds no card on this machine" if self._only else None
+                candidate.rest(self._clock() + RECHECK_SECONDS, absence)
+                return None
+            found, running = candidate.guard.read()
+            if not found and name != NoGpuSource.name:
+                raise SourceError(f"{name} reports no card any more")
+        except SourceError as error:
+            candidate.rest(self._clock() + RETRY_SECONDS, str(error))
+            return None
+        candidate.in_use, candidate.problem = True, None
+        return found, running
 
-    def _problem(self) -> str | None:
-        return "; ".join(candidate.problem for candidate in self._candidates if candidate.problem) or None
+
+def tells_memory(devices: Sequence[DeviceReading]) -> bool:
+    """Whether one of the cards, of the discrete ones where there are any, says how its memory is used, or sleeps."""
+    cards = [device for device in devices if device.integrated is not True] or devices
+    # Nothing else may be asked of a card that sleeps: it would wake.
+    return any(card.suspended or card.vram_used_bytes is not None for card in cards)
+
+
+def completed(devices: Sequence[DeviceReading], others: Sequence[DeviceReading]) -> list[DeviceReading]:
+    """The cards with what only another source of the same card knew of its identity; no figures are mixed."""
+    known = {other.pci: other for other in others if other.pci is not None}
+    found = []
+    for device in devices:
+        if (other := known.get(device.pci or "")) is not None:
+            integrated = other.integrated if device.integrated is None else device.integrated
+            device = replace(device, architecture=device.architecture or other.architecture, integrated=integrated)
+        found.append(device)
+    return found
 
 
 def numbered(devices: Sequence[DeviceReading]) -> tuple[DeviceReading, ...]:
@@ -108,7 +160,7 @@ def numbered(devices: Sequence[DeviceReading]) -> tuple[DeviceReading, ...]:
 
 
 def choose_source(environ: Mapping[str, str] | None = None) -> ChosenSource:
-    """The sources of this machine, or the forced one alone.
+    """The sources of this machine, or the forced one alone. `nvidia-smi` does for `nvml` without nvidia-ml-py.
 
     Raises `InputError` when `BAKEHOUSE_GPU_SOURCE` names a source that does not exist.
     """
@@ -116,12 +168,16 @@ def choose_source(environ: Mapping[str, str] | None = None) -> ChosenSource:
     sysfs, procfs = sysfs_root(environ), procfs_root(environ)
     makers: dict[str, Callable[[], Source]] = {
         "sysfs": lambda: SysfsSource(sysfs, procfs),
-        "nvml": NvmlSource,
+        "rocm-smi": lambda: RocmSmiSource(Tool("rocm-smi", environ)),
+        "amd-smi": lambda: AmdSmiSource(Tool("amd-smi", environ)),
+        "nvml": lambda: NvmlSource() if installed() else NvidiaSmiSource(Tool("nvidia-smi", environ)),
         "none": NoGpuSource,
     }
     forced = environ.get("BAKEHOUSE_GPU_SOURCE")
     if not forced:
-        return ChosenSource([make() for make in makers.values()])
+        # rocm-smi last: AMD has given it up.
+        amd = tuple(makers[name]() for name in ("sysfs", "amd-smi", "rocm-smi"))
+        return ChosenSource([amd, makers["nvml"](), makers["none"]()])
     if forced not in makers:
         raise InputError(
             f"there is no GPU source {forced!r}",

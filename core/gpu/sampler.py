@@ -14,6 +14,7 @@ from core.gpu.choose import ChosenSource, choose_source, numbered
 from core.gpu.none import HostReader, NoGpuSource
 from core.gpu.nvml import installed
 from core.gpu.ours import mark_ours
+from core.gpu.processes import describe
 from core.gpu.reading import DeviceReading, Sample
 from core.gpu.ring import TelemetryRing
 from core.gpu.source import Source, procfs_root
@@ -62,6 +63,10 @@ class Sampler:
         except InputError as error:
             self._source, self._problem = ChosenSource([NoGpuSource()]), str(error)
 
+    def warm_up(self) -> None:
+        """Begin the span over which the first reading's share of the CPU is measured."""
+        self._host.read()
+
     def read(self) -> Sample:
         """One reading, for a command that shows it; nothing is written."""
         readout = self._source.read()
@@ -72,7 +77,7 @@ class Sampler:
             source=readout.source,
             host=self._host.read(),
             devices=devices,
-            processes=mark_ours(readout.processes, self.home.runs, self._procfs),
+            processes=mark_ours(describe(readout.processes, self._procfs), self.home.runs, self._procfs),
             problem="; ".join(problems) or None,
         )
 
