@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 import time
 from collections.abc import Iterable
@@ -45,7 +46,12 @@ class Progress:
         return None if not self.total or self.done is None else min(1.0, self.done / self.total)
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), ensure_ascii=False)
+        """For SQLite, which reads no NaN: a loss that is not finite is not known."""
+        figures = {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in asdict(self).items()
+        }
+        return json.dumps(figures, ensure_ascii=False, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str | None) -> Progress | None:
