@@ -52,6 +52,7 @@ def start_manifest(context: JobContext) -> float:
             "project": {"id": job.project_id, "root": job.project_root, "git": git_state(Path(job.project_root))},
             "python": {"executable": sys.executable, "version": platform.python_version()},
             "packages": versions(),
+            "gpu_profile": gpu_profile(context),
             "host": {"name": platform.node(), "system": platform.platform(), "cpus": len(os.sched_getaffinity(0))},
         },
     )
@@ -89,6 +90,12 @@ def versions() -> dict[str, str | None]:
         except metadata.PackageNotFoundError:
             found[name] = None
     return found
+
+
+def gpu_profile(context: JobContext) -> dict[str, Any] | None:
+    """What the profile of the card made of this job's environment; None where the queue did not start it."""
+    start: dict[str, Any] = read_json(context.attempt.path / "start.json") or {}
+    return start.get("gpu_profile")
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:

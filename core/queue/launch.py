@@ -6,14 +6,18 @@ import fcntl
 import os
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
-from core.errors import BakehouseError
+from core.errors import BakehouseError, InputError
 from core.files import write_json
 from core.gpu.cards import Card, device_environment
 from core.home import AttemptDir, Home
 from core.queue.identity import current_boot_id
 from core.queue.lease import Lease
 from core.queue.protection import Protection, protection_of_session
+
+if TYPE_CHECKING:
+    from core.config.gpuprofile import Environment
 
 JOB_MARK = "BAKEHOUSE_JOB"
 START_FILE = "start.json"
@@ -48,6 +52,7 @@ def start_shim(
     home: Home, attempt: AttemptDir, python: str, protection: Protection, lease: Lease | None, card: Card | None
 ) -> None:
     run = attempt.path.parent
+    profile, prepared = card_environment(card)
     write_json(
         attempt.path / START_FILE,
         {
@@ -56,6 +61,7 @@ def start_shim(
             "command": [python, "-P", "-m", "jobs", str(run)],
             "directory": str(run),
             "environment": {
+                **prepared.set,
                 "BAKEHOUSE_HOME": str(home.root),
                 "BAKEHOUSE_ATTEMPT": str(attempt.number),
                 JOB_MARK: job_mark(attempt),
@@ -63,6 +69,8 @@ def start_shim(
                 "TOKENIZERS_PARALLELISM": "false",
                 **device_environment(card, os.environ),
             },
+            "unset": list(prepared.unset),
+            "gpu_profile": {"name": profile, "set": prepared.set, "unset": list(prepared.unset)},
             "lease_descriptor": None if lease is None else lease.descriptor,
         },
     )
@@ -86,6 +94,22 @@ def start_shim(
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         raise BakehouseError(f"its process could not be started: {lines[-1]}", code="launch_failed")
+
+
+def card_environment(card: Card | None) -> tuple[str | None, Environment]:
+    """The profile of a card by name, and what it and the person's settings make of the jobs' environment.
+
+    A settings file that cannot be read is told by who starts the runner, and is no reason to fail a job.
+    """
+    from core.config.gpuprofile import environment, profile_for
+    from core.config.settings import Settings, load_settings
+
+    try:
+        settings = load_settings()
+    except InputError:
+        settings = Settings()
+    profile = profile_for(card)
+    return None if profile is None else profile.name, environment(profile, os.environ, settings.card.environment)
 
 
 def withdraw(attempt: AttemptDir) -> bool:

@@ -71,7 +71,7 @@ def run_attempt(attempt: AttemptDir, start: dict[str, Any]) -> None:
         job = subprocess.Popen(
             start["command"],
             cwd=start["directory"],
-            env={**os.environ, **start["environment"]},
+            env=environment_of(start),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -106,6 +106,12 @@ def run_attempt(attempt: AttemptDir, start: dict[str, Any]) -> None:
     write_json(attempt.exit_json, {**ended(job.returncode), "ended_at": time.time(), **usage})
     if not held(home.runner_lock):
         see_to_a_runner(home)
+
+
+def environment_of(start: dict[str, Any]) -> dict[str, str]:
+    """This process's environment, without what the card's profile takes out, and with what the job is given."""
+    unset, given = start.get("unset", ()), start["environment"]
+    return {**{name: value for name, value in os.environ.items() if name not in unset}, **given}
 
 
 def see_to_a_runner(home: Home) -> None:
