@@ -90,6 +90,11 @@ def can_hold(job: JobRow | None) -> bool:
     return job is not None and not job.held and (job.state in QUEUED or job.state in {"starting", "running"})
 
 
+def can_kill(job: JobRow | None) -> bool:
+    """A job on the card that was asked to stop and has not: the runner ends no job by force there."""
+    return job is not None and job.state == "stopping" and job.lane == "card"
+
+
 def can_release(job: JobRow | None) -> bool:
     return job is not None and job.held
 

@@ -100,10 +100,8 @@ class CommandScreen(Screen[Any]):
         return keys_that_fit(self.possible(), width)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        for item in self.commands:
-            if action in item.action_names:
-                return item.when(self)
-        return True
+        found = [item for item in self.commands if action in item.action_names]
+        return any(item.when(self) for item in found) if found else True
 
 
 def _entry(item: Command) -> str:

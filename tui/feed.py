@@ -18,6 +18,7 @@ from core.gpu.ring import TelemetryRing
 from core.home import Home
 from core.store.database import open_database, runner_lives
 from core.store.jobs import ACTIVE, QUEUED, JobRow, count_states, list_jobs, queue_state
+from tui.cardfiles import CardFiles
 from tui.forecasts import Forecasts
 from tui.jobfiles import JobFiles
 from tui.slow import SlowReader
@@ -46,6 +47,7 @@ class Feed(threading.Thread):
         self._connection: sqlite3.Connection | None = None
         self._version: tuple[int, int] | None = None
         self._forecasts = Forecasts(home)
+        self._card = CardFiles(home)
         self._ring = TelemetryRing(home.telemetry)
         self._runner_looked = 0.0
         self._wake = threading.Event()
@@ -116,9 +118,14 @@ class Feed(threading.Thread):
         if now - newest >= 1.0:
             snapshot = replace(snapshot, samples=tuple(self._ring.history(HISTORY)))
         slow = self.slow.found
+        slot = self._slot(snapshot.jobs, snapshot.slot)
         return replace(
             snapshot,
-            slot=self._slot(snapshot.jobs, snapshot.slot),
+            slot=slot,
+            card_state=self._card.state(),
+            card_summary=self._card.summary(snapshot.job(slot.job_id)),
+            findings=self._card.findings(snapshot.jobs),
+            profile=slow.profile,
             detail=self._detail(snapshot),
             ladders=self._forecasts.ladders(snapshot.jobs),
             project=slow.project,

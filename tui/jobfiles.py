@@ -13,8 +13,10 @@ import yaml
 
 from core.events import EventReader
 from core.files import read_lines
+from core.gpu.record import Summary, read_summary
 from core.home import Home
 from core.store.jobs import JobRow
+from tui.cardfiles import Findings
 from tui.forecasts import RunForecast, Rung, read_rung, run_forecast
 from tui.snapshot import Detail, Share
 from tui.words import plural, safe
@@ -105,6 +107,9 @@ class JobFiles:
         self.forecast: RunForecast | None = None
         self.rungs: list[Rung] = []
         self.started_again = False
+        self.findings: dict[int, Findings] = {}
+        self.telemetry_bytes = 0
+        self.card: Summary | None = None
         self.answers_offset = 0
         self.answers: dict[str, list[float]] = {}
         self.inputs: int | None = None
@@ -113,6 +118,7 @@ class JobFiles:
     def read(self, job: JobRow) -> Detail:
         """What the files say now; the same object as before when they say nothing new."""
         changed = self._read_spec() | self._read_log(job.attempt) | self._read_events(job.attempt)
+        changed |= self._read_card(job.attempt)
         if job.kind == "bakeoff":
             changed |= self._read_answers()
         if changed:
@@ -156,6 +162,21 @@ class JobFiles:
             for event in self.events[number]:
                 changed = True
                 self._take(number, event)
+        return changed
+
+    def _read_card(self, attempt: int) -> bool:
+        """What was noticed about the attempts, and what the present one did to the card."""
+        changed = False
+        for number in range(1, attempt + 1):
+            if number not in self.findings:
+                self.findings[number] = Findings(self.run.attempt(number))
+            changed |= self.findings[number].read()
+        if attempt:
+            present = self.run.attempt(attempt)
+            size = present.telemetry.stat().st_size if present.telemetry.exists() else 0
+            if size != self.telemetry_bytes:
+                self.telemetry_bytes, self.card = size, read_summary(present)
+                changed = True
         return changed
 
     def _take(self, attempt: int, event: dict[str, Any]) -> None:
@@ -215,6 +236,8 @@ class JobFiles:
             forecast=self.forecast,
             ladder=tuple(self.rungs),
             shares=self._shares(),
+            findings=tuple(one for number in sorted(self.findings) for one in self.findings[number].found),
+            card=self.card,
         )
 
     def _headline(self) -> str:

@@ -5,6 +5,7 @@ A thread of its own that starts after the first paint, because what it imports (
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import BakehouseError
 from core.home import Home
-from tui.snapshot import Board, TaskLine
+from tui.snapshot import Board, ProfileLines, TaskLine
 
 if TYPE_CHECKING:
     from core.config.project import Project
@@ -29,6 +30,7 @@ class Found:
     project: str = ""
     tasks: tuple[TaskLine, ...] | None = None
     boards: tuple[Board, ...] | None = None
+    profile: ProfileLines | None = None
     problems: tuple[tuple[str, str], ...] = ()
     """(what was tried, what went wrong)"""
 
@@ -76,6 +78,7 @@ class SlowReader(threading.Thread):
         # Starting a runner waits until it lives: the rest need not.
         threading.Thread(target=self._try, args=(self._start_runner,), name="start-runner", daemon=True).start()
         self._try(self._read_project)
+        self._try(self._read_profile)
         while not self._stopped.is_set():
             self._changed.clear()
             self._try(self._read_boards)
@@ -120,6 +123,22 @@ class SlowReader(threading.Thread):
         self._say(project=project.name, tasks=tuple(tasks))
         if wrong:
             raise wrong[0]
+
+    def _read_profile(self) -> None:
+        """What the environment of jobs on this card is, and why."""
+        from core.config.gpuprofile import environment, profile_for
+        from core.config.settings import load_settings
+        from core.gpu.cards import find_card
+
+        profile = profile_for(find_card())
+        if profile is None:
+            return
+        decided = environment(profile, os.environ, load_settings().card.environment).decisions
+        rows = []
+        for one in decided:
+            name = f"{one.variable} unset" if one.action == "unset" else f"{one.variable}={one.value}"
+            rows.append((f"{name} kept" if one.action == "kept" else name, one.why))
+        self._say(profile=ProfileLines(profile.name, (*rows, *(("", note) for note in profile.notes))))
 
     def _read_boards(self) -> None:
         """The newest leaderboard of each task and those asked for, each computed once."""

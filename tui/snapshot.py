@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from core.gpu.reading import Sample
+from core.gpu.record import Summary
+from core.queue.cardstate import CardState
 from core.store.jobs import ACTIVE, ENDED, QUEUED, JobRow, QueueState
 from tui.forecasts import RunForecast, Rung
 
@@ -84,6 +86,24 @@ class Share:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """What the runner noticed about a run; `stop`: it ends the run for it."""
+
+    time: float
+    code: str
+    message: str
+    stop: bool = False
+
+
+@dataclass(frozen=True)
+class ProfileLines:
+    """The environment profile of the card: (variable as it is set or unset, why)."""
+
+    name: str
+    rows: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class Detail:
     """The selected job's files, as far as they were read."""
 
@@ -105,6 +125,10 @@ class Detail:
     forecast: RunForecast | None = None
     ladder: tuple[Rung, ...] = ()
     shares: tuple[Share, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    """What the runner noticed about its attempts."""
+    card: Summary | None = None
+    """What its present attempt, or its last, did to the card."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +170,13 @@ class Snapshot:
     runner_alive: bool | None = None
     samples: tuple[Sample, ...] = ()
     slot: Slot = Slot()
+    card_state: CardState | None = None
+    """What the runner tells of the card: None without one."""
+    card_summary: Summary | None = None
+    """Of the job that holds the card: what its attempt has done to it so far."""
+    findings: dict[int, tuple[Finding, ...]] = field(default_factory=dict)
+    """By job, of those that run: what the runner noticed about the present attempt."""
+    profile: ProfileLines | None = None
     tasks: tuple[TaskLine, ...] | None = None
     boards: tuple[Board, ...] | None = None
     detail: Detail | None = None
@@ -207,7 +238,30 @@ class Snapshot:
             if job.state in ACTIVE and job.progress is not None and job.progress.warnings:
                 count = job.progress.warnings
                 found.append(f"{job.id} gave {count} warning{'s' if count > 1 else ''}, see its log")
+            found += [f"{job.id}: {finding.message}" for finding in newest_of_each(self.findings.get(job.id, ()))]
+        if self.card_state is not None:
+            found += card_warnings(self.card_state)
         return tuple(found)
+
+
+def newest_of_each(findings: tuple[Finding, ...]) -> list[Finding]:
+    """The newest finding of each kind, those that end the run first, then the newest."""
+    newest = {finding.code: finding for finding in findings}
+    return sorted(newest.values(), key=lambda finding: (not finding.stop, -finding.time))
+
+
+def card_warnings(state: CardState) -> list[str]:
+    """What a person should know of the card."""
+    found = []
+    if state.unowned_bytes:
+        said = f"{state.unowned_bytes / 1e9:.1f} GB of the card belong to no process"
+        found.append(f"{said}: {state.advice}" if state.advice else said)
+    if state.phase == "blocked" and state.message:
+        found.append(f"the card: {state.message}")
+    found += [f"{one.name} loaded by a client {one.times}× while a job holds the card" for one in state.intruders]
+    if state.server_problem:
+        found.append(state.server_problem)
+    return found
 
 
 EMPTY = Snapshot(time=0.0)

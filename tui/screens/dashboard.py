@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.containers import Grid, Horizontal
@@ -11,12 +10,13 @@ from textual.widgets import Input
 
 from core.store.jobs import ACTIVE, JobRow
 from tui import actions
-from tui.commands import Command, CommandScreen, bindings, command
+from tui.commands import Command, CommandScreen, bindings
 from tui.lines import Line
 from tui.panes.bakeoff import BakeoffPane
 from tui.panes.fleet import FleetPane
 from tui.panes.gpu import GpuPane
 from tui.panes.queue import QueuePane
+from tui.screens.dashboardkeys import COMMANDS
 from tui.screens.jobkeys import JobKeys
 from tui.snapshot import Snapshot
 from tui.widgets.detail import DetailStrip
@@ -30,139 +30,9 @@ if TYPE_CHECKING:
 WIDE, HIGH = 100, 34
 
 
-def on_job(test: Callable[[JobRow | None], bool]) -> Callable[[Any], bool]:
-    """A condition about the selected job, for `Command.when`."""
-    return lambda screen: test(screen.job)
-
-
-def on_shown_job(test: Callable[[JobRow | None], bool]) -> Callable[[Any], bool]:
-    """The same, for what changes a job: the queue must have the focus, so that one sees which job is meant."""
-    return lambda screen: screen.on_jobs and test(screen.job)
-
-
 class Dashboard(JobKeys, CommandScreen):
     heading = "Dashboard"
-    commands: ClassVar[tuple[Command, ...]] = (
-        Command(
-            "1-4", "pane", "Go to a pane", tuple((str(n), f"pane({n})") for n in range(1, 5)), rank=4, palette=False
-        ),
-        command("tab", "next pane", "Go to the next pane", "tab", "turn(1)", rank=0, palette=False),
-        command("shift+tab", "pane before", "Go to the pane before", "shift+tab", "turn(-1)", rank=0, palette=False),
-        command("z", "zoom", "Show this pane alone, or all of them again", "z", "zoom", rank=5),
-        command("j ↓", "down", "Next row", "j,down", "move(1)", rank=0, palette=False),
-        command("k ↑", "up", "Row before", "k,up", "move(-1)", rank=0, palette=False),
-        command("g", "top", "First row", "g,home", "move(-1000000)", rank=0, palette=False),
-        command("G", "bottom", "Last row", "G,end", "move(1000000)", rank=0, palette=False),
-        command("page down", "page", "A page down", "pagedown,ctrl+f", "move(10)", rank=0, palette=False),
-        command("page up", "page", "A page up", "pageup,ctrl+b", "move(-10)", rank=0, palette=False),
-        command(
-            "v",
-            "memory",
-            "The selected job's memory or its log, in the strip",
-            "v",
-            "view",
-            lambda screen: screen.trains,
-            rank=5,
-        ),
-        command("p", "plan", "Plan: which models can be trained in how much memory", "p", "plan", rank=4),
-        command("n", "new run", "New training run", "n", "new_run", rank=2, short="new"),
-        command("d", "demo", "Start the demo", "d", "demo", lambda screen: screen.fresh, rank=5),
-        command(
-            "b",
-            "bake-off",
-            "Bake-off of the selected training run against its base",
-            "b",
-            "bake_off",
-            on_job(actions.can_bake_off),
-            rank=3,
-        ),
-        command(
-            "⏎",
-            "open",
-            "Open what is selected: a job's whole log, a leaderboard",
-            "enter",
-            "open",
-            lambda screen: screen.openable,
-            rank=1,
-        ),
-        Command(
-            "",
-            "merge",
-            "Export: merge the selected training run into its base",
-            (("f14", "merge"),),
-            on_job(actions.can_merge),
-            rank=0,
-        ),
-        Command(
-            "",
-            "results",
-            "Open results: the newest leaderboard of a task",
-            (("f15", "results"),),
-            lambda screen: screen.has_results,
-            rank=0,
-        ),
-        Command("", "fleet", "Go to pane Fleet", (("f16", "pane(1)"),), rank=0),
-        Command("", "gpu", "Go to pane GPU", (("f17", "pane(2)"),), rank=0),
-        Command("", "queue", "Go to pane Queue", (("f18", "pane(3)"),), rank=0),
-        Command("", "bake-offs", "Go to pane Bake-off", (("f19", "pane(4)"),), rank=0),
-        command("x", "cancel", "Cancel the selected job", "x", "cancel", on_shown_job(actions.can_cancel), rank=2),
-        command(
-            "r",
-            "retry",
-            "Retry the selected job, from its last checkpoint",
-            "r",
-            "retry",
-            on_shown_job(actions.can_retry),
-            rank=1,
-        ),
-        command(
-            "h",
-            "hold",
-            "Hold the selected job; a running one stops at a checkpoint",
-            "h",
-            "hold",
-            on_shown_job(actions.can_hold),
-        ),
-        command("l", "release", "Release the held job", "l", "release", on_shown_job(actions.can_release), rank=1),
-        command(
-            "K",
-            "earlier",
-            "Move the waiting job up",
-            "K,left_square_bracket",
-            "reorder('up')",
-            on_shown_job(actions.can_move),
-            rank=0,
-        ),
-        command(
-            "J",
-            "later",
-            "Move the waiting job down",
-            "J,right_square_bracket",
-            "reorder('down')",
-            on_shown_job(actions.can_move),
-            rank=0,
-        ),
-        command(
-            "P",
-            "pause",
-            "Pause the queue: nothing new starts",
-            "P",
-            "pause",
-            lambda screen: not screen.snapshot.queue.paused,
-            rank=0,
-        ),
-        command("P", "resume", "Resume the queue", "P", "resume", lambda screen: screen.snapshot.queue.paused, rank=1),
-        command("/", "filter", "Show only the jobs that fit some words", "slash", "filter", rank=4),
-        command(
-            "esc", "all jobs", "Show all jobs again", "escape", "clear_filter", lambda screen: screen.filtered, rank=1
-        ),
-        command(
-            "w", "warnings", "Read the warnings", "w", "warnings", lambda screen: bool(screen.snapshot.warnings), rank=0
-        ),
-        command(":", "commands", "Find a command by its name", "colon", "palette", rank=3, palette=False),
-        command("?", "help", "Show the keys that work here", "question_mark", "help", rank=1),
-        command("q", "leave", "Leave the console; the jobs go on", "q", "leave", rank=1),
-    )
+    commands: ClassVar[tuple[Command, ...]] = COMMANDS
     BINDINGS: ClassVar = bindings(commands)
 
     if TYPE_CHECKING:
@@ -214,6 +84,8 @@ class Dashboard(JobKeys, CommandScreen):
     def openable(self) -> bool:
         if not self.composed:
             return False
+        if self.pane_number == 2:
+            return not self.zoomed
         return self.query_one(BakeoffPane).selected is not None if self.pane_number in (1, 4) else self.job is not None
 
     @property
@@ -224,6 +96,11 @@ class Dashboard(JobKeys, CommandScreen):
     def on_jobs(self) -> bool:
         """The focus is where the selected job is read: not on the leaderboards or the machine."""
         return self.pane_number == 3
+
+    @property
+    def on_card(self) -> bool:
+        """The card is looked at."""
+        return self.pane_number == 2
 
     @property
     def filtered(self) -> bool:
@@ -291,6 +168,7 @@ class Dashboard(JobKeys, CommandScreen):
         self.query_one(Summary).display = self.compact and height >= 16
         for pane in self.panes:
             pane.display = not alone or pane.number == self.pane_number
+        self.query_one(GpuPane).set_alone(self.zoomed)
         detail = self.query_one(DetailStrip)
         detail.display = height >= 14 and not self.zoomed
         detail.styles.height = max(6, height * 26 // 100) if self.compact else max(11, round(height * 0.32))
@@ -311,12 +189,18 @@ class Dashboard(JobKeys, CommandScreen):
     def action_zoom(self) -> None:
         self.zoomed = not self.zoomed
         self._arrange()
+        self.refresh_keys()
+
+    def action_unzoom(self) -> None:
+        if self.zoomed:
+            self.action_zoom()
 
     def on_pane_chosen(self, message: Pane.Chosen) -> None:
         self.action_pane(message.pane.number)
 
     def action_move(self, step: int) -> None:
-        (self.pane if self.pane_number == 4 else self.queue).move(step)
+        own = self.pane_number == 4 or (self.on_card and self.zoomed)
+        (self.pane if own else self.queue).move(step)
 
     def on_queue_pane_selected(self, message: QueuePane.Selected) -> None:
         self.app.feed.select(message.job_id)
@@ -329,6 +213,9 @@ class Dashboard(JobKeys, CommandScreen):
     # Jobs
 
     def action_open(self) -> None:
+        if self.on_card:
+            self.action_zoom()
+            return
         job = self.job
         board = self.query_one(BakeoffPane).selected if self.pane_number in (1, 4) else None
         if board is not None:
@@ -398,6 +285,11 @@ class Dashboard(JobKeys, CommandScreen):
         from tui.screens.plan import PlanScreen
 
         self.app.push_screen(PlanScreen())
+
+    def action_doctor(self) -> None:
+        from tui.screens.doctor import DoctorScreen
+
+        self.app.push_screen(DoctorScreen())
 
     def action_palette(self) -> None:
         self.app.action_command_palette()

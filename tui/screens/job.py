@@ -14,14 +14,16 @@ from textual.containers import Horizontal
 from textual.message import Message
 
 from core.errors import BakehouseError
+from core.gpu.record import Summary
 from core.store.jobs import ACTIVE, JobRow, Transition
 from tui import actions
+from tui.card.runs import finding_rows, read_telemetry, summary_parts, telemetry_rows
 from tui.commands import Command, CommandScreen, bindings, command
 from tui.eventwords import event_row
 from tui.lines import Line, side_by_side, wrapped
 from tui.panes.queue import ladder_words, outcome, sign, state
 from tui.screens.jobkeys import JobKeys
-from tui.snapshot import EMPTY, Snapshot
+from tui.snapshot import EMPTY, Detail, Snapshot
 from tui.widgets.canvas import Canvas
 from tui.widgets.chart import loss_chart
 from tui.widgets.detail import facts, log_role
@@ -47,6 +49,7 @@ class JobFacts(Canvas):
         self.snapshot: Snapshot = EMPTY
         self.job: JobRow | None = None
         self.history: tuple[Transition, ...] = ()
+        self.telemetry: tuple[tuple[int, Summary], ...] = ()
 
     def draw(self, width: int, height: int) -> list[Line]:
         job, now = self.job, self.snapshot.time
@@ -65,6 +68,10 @@ class JobFacts(Canvas):
         if ladder := ladder_words(self.snapshot.ladders.get(job.id, 0)):
             parts.insert(1, (ladder, "warn"))
         rows.append(side_by_side(parts, width=inner))
+        measured = detail.card if detail is not None and detail.card is not None else None
+        measured = measured or next((one for number, one in reversed(self.telemetry) if number == job.attempt), None)
+        if measured is not None:
+            rows.append(side_by_side(summary_parts(measured), width=inner))
         if job.state not in ACTIVE and len(outcome(job)) > inner - 22:
             rows += [Line(row, "dim") for row in list(wrapped(outcome(job), inner))[:3]]
         for change in self.history[-max(0, height - 2 - len(rows)) :]:
@@ -113,6 +120,16 @@ class JobScreen(JobKeys, CommandScreen):
         ),
         command("x", "cancel", "Cancel the job", "x", "cancel", on_job(actions.can_cancel), rank=3),
         command(
+            "X",
+            "end it by force",
+            "End the job that does not obey, with SIGKILL",
+            "X",
+            "kill",
+            on_job(actions.can_kill),
+            rank=1,
+            short="force",
+        ),
+        command(
             "h", "hold", "Hold the job; a running one stops at a checkpoint", "h", "hold", on_job(actions.can_hold)
         ),
         command("l", "release", "Release the held job", "l", "release", on_job(actions.can_release), rank=1),
@@ -129,9 +146,10 @@ class JobScreen(JobKeys, CommandScreen):
         app: ConsoleApp
 
     class HistoryRead(Message):
-        def __init__(self, history: tuple[Transition, ...]) -> None:
+        def __init__(self, history: tuple[Transition, ...], telemetry: tuple[tuple[int, Summary], ...] = ()) -> None:
             super().__init__()
             self.history = history
+            self.telemetry = telemetry
 
     def __init__(self, job_id: int) -> None:
         super().__init__()
@@ -140,6 +158,8 @@ class JobScreen(JobKeys, CommandScreen):
         self.tab = TABS[0]
         self.attempt = 0
         self.seen_state = ""
+        self.telemetry: tuple[tuple[int, Summary], ...] = ()
+        """(attempt, what it did to the card), of those that have ended."""
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="top"):
@@ -210,20 +230,34 @@ class JobScreen(JobKeys, CommandScreen):
         self.view.focus()
         if self.tab in self.files:
             path, spoken, follow = self.files[self.tab]
-            self.query_one(FileView).open(path, self.title_line, spoken, follow=follow)
+            above = self._noticed if self.tab == "Events" else lambda width: []
+            self.query_one(FileView).open(path, self.title_line, spoken, follow=follow, above=above)
         else:
             self.query_one(RowsView).top = 0
             self._paint_rows()
+
+    @property
+    def detail(self) -> Detail | None:
+        """The job's files, once they are read."""
+        detail = self.snapshot.detail
+        return detail if detail is not None and detail.job_id == self.job_id else None
+
+    def _noticed(self, width: int) -> list[Line]:
+        """What the runner noticed about the run, above what the run itself tells."""
+        return finding_rows(self.detail.findings if self.detail else (), width)
 
     def _paint_rows(self) -> None:
         """The tabs that are no file."""
         view, job = self.query_one(RowsView), self.job
         if job is None or self.tab in self.files:
             return
-        detail = self.snapshot.detail
-        detail = detail if detail is not None and detail.job_id == job.id else None
+        detail = self.detail
         if self.tab == "Memory":
-            view.say(self.title_line, lambda width, height: memory_rows(job, detail, width))
+            measured = self.telemetry
+            view.say(
+                self.title_line,
+                lambda width, height: [*memory_rows(job, detail, width), *telemetry_rows(measured, width)],
+            )
             return
         right = f"step {detail.step:,}" if detail and detail.step is not None else ""
         losses, evals = (detail.losses, detail.evals) if detail else ((), ())
@@ -233,23 +267,30 @@ class JobScreen(JobKeys, CommandScreen):
         """In a thread: the database may be busy."""
 
         def read() -> None:
+            from core.store.attempts import list_attempts
             from core.store.database import open_database
             from core.store.jobs import history
 
             try:
                 with contextlib.closing(open_database(self.app.home)) as connection:
                     found = tuple(history(connection, self.job_id))
+                    attempts = list_attempts(connection, self.job_id)
             except (BakehouseError, OSError, sqlite3.Error):
                 return  # the feed says what is wrong with the home
-            self.post_message(self.HistoryRead(found))
+            measured = ((attempt.number, read_telemetry(attempt.telemetry)) for attempt in attempts)
+            told = self.HistoryRead(found, tuple((number, one) for number, one in measured if one is not None))
+            if self.is_attached:
+                self.post_message(told)
 
         if self.app.live:
             threading.Thread(target=read, name="history", daemon=True).start()
 
     def on_job_screen_history_read(self, message: HistoryRead) -> None:
         shown = self.query_one(JobFacts)
-        shown.history = message.history
+        shown.history, self.telemetry = message.history, message.telemetry
+        shown.telemetry = message.telemetry
         shown.paint()
+        self._paint_rows()
 
     def action_turn(self, step: int) -> None:
         self.action_tab(TABS[(TABS.index(self.tab) + step) % len(TABS)])

@@ -6,10 +6,24 @@ from typing import TYPE_CHECKING, Any
 
 from core.store.jobs import ACTIVE, JobRow
 from tui import actions
-from tui.words import safe
+from tui.card.basics import card
+from tui.words import duration, safe
 
 if TYPE_CHECKING:
     from tui.snapshot import Snapshot
+
+
+def kill_warning(snapshot: Snapshot, job: JobRow) -> str:
+    """What SIGKILL can do to a process that works on the card."""
+    asked = f"It was asked to stop {duration(snapshot.time - job.stop_asked_at)} ago. " if job.stop_asked_at else ""
+    device = card(snapshot.sample)
+    if device is not None and device.vendor == "amd":
+        return (
+            f"{asked}On an AMD card this is the last means: killed inside a call of the driver, a process can leave memory "
+            "of the card that no process owns until the machine restarts, and the machine itself can hang. What it has "
+            "computed since its last checkpoint is lost. Waiting costs nothing but time."
+        )
+    return f"{asked}It cannot clean up: what it has computed since its last checkpoint is lost."
 
 
 class JobKeys:
@@ -42,6 +56,23 @@ class JobKeys:
 
         question = f"Cancel job {name}?"
         self.app.push_screen(Confirm(question, explanation, f"Cancel job {job.id}", leave="Keep it"), answered)
+
+    def action_kill(self) -> None:
+        job = self.job
+        if job is None:
+            return
+        from tui.screens.confirm import Confirm
+
+        name = f"{job.id}, {safe(job.title)}"
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                actions.ask(self.app, "kill", job, f"{name} was ended with SIGKILL")
+
+        question = f"End job {name} with SIGKILL?"
+        self.app.push_screen(
+            Confirm(question, kill_warning(self.snapshot, job), f"Kill job {job.id}", leave="Let it be"), answered
+        )
 
     def action_retry(self) -> None:
         if self.job is not None:

@@ -19,13 +19,18 @@ def progress_bar(fraction: float, width: int, role: str = "busy") -> Line:
 
 def stacked_bar(parts: Sequence[tuple[float, str]], total: float, width: int, limit: float | None = None) -> Line:
     """Parts of a whole as blocks of their roles, the rest shaded, `limit` as a dashed rule."""
+    return signed_bar([("█", amount, role) for amount, role in parts], total, width, limit)
+
+
+def signed_bar(parts: Sequence[tuple[str, float, str]], total: float, width: int, limit: float | None = None) -> Line:
+    """`stacked_bar` whose parts have a sign each (sign, amount, role), so that they differ without colours as well."""
     width = max(0, width)
     cells: list[tuple[str, str]] = []
     reached = 0.0
-    for amount, role in parts:
+    for sign, amount, role in parts:
         reached += amount
         end = min(width, round(reached / total * width)) if total > 0 else 0
-        cells += [("█", role)] * (end - len(cells))
+        cells += [(sign, role)] * (end - len(cells))
     cells += [("░", "frame")] * (width - len(cells))
     if limit is not None and 0 < limit < total and width:
         cells[min(width - 1, int(limit / total * width))] = ("┊", "warn")

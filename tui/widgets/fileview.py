@@ -82,17 +82,29 @@ class FileView(Canvas, can_focus=True):
         self.spoken: Callable[[str], tuple[str, str]] = lambda text: (text, "text")
         """(what is shown of a row, its role)"""
         self.title = Line()
+        self.above: Callable[[int], list[Line]] = lambda width: []
+        """Rows that stand above the file's, whatever of it is shown."""
         self.following = True
         self.top = 0
         self.left = 0
 
-    def open(self, path: Path, title: Line, spoken: Callable[[str], tuple[str, str]], *, follow: bool) -> None:
+    def open(
+        self,
+        path: Path,
+        title: Line,
+        spoken: Callable[[str], tuple[str, str]],
+        *,
+        follow: bool,
+        above: Callable[[int], list[Line]] = lambda width: [],
+    ) -> None:
         self.file, self.title, self.spoken, self.following = FileRows(path), title, spoken, follow
+        self.above = above
         self.top = self.left = 0
         self.paint()
 
     def draw(self, width: int, height: int) -> list[Line]:
-        rows = self._rows(width - 4, height - 2)
+        above = self.above(width - 4)[: max(0, height - 5)]
+        rows = [*above, *self._rows(width - 4, height - 2 - len(above))]
         size = self.file.size()
         where = "following" if self.following else f"{percent(self.top / size if size else 0.0)} of {gigabytes(size)}"
         title = Line().extend(self.title)
@@ -109,7 +121,7 @@ class FileView(Canvas, can_focus=True):
 
     def scroll_rows(self, step: int) -> None:
         """Up (negative) or down; scrolling up ends following, reaching the end begins it again."""
-        height = max(1, self.size.height - 2)
+        height = max(1, self.size.height - 2 - len(self.above(self.size.width - 4)))
         if step < 0:
             self.following = False
             self.top = self.file.back(self.top, -step)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from core.store.jobs import ACTIVE
+from tui.card.basics import card_name
 from tui.lines import Line
-from tui.panes.gpu import card_name
 from tui.snapshot import EMPTY, Snapshot
 from tui.widgets.canvas import Canvas
 from tui.words import clock, duration, percent, plural, safe, weekday

@@ -1,0 +1,72 @@
+"""What every part of the GPU pane asks of a snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from core.gpu.account import Account, account
+from core.gpu.reading import DeviceReading, Sample
+from core.store.jobs import QUEUED, JobRow
+from tui.snapshot import Snapshot
+from tui.words import safe
+
+HOT_C = 85.0
+FITS = 0.97  # DESIGN.md: what fits is compared with 97 % of the total
+
+
+def card(sample: Sample | None) -> DeviceReading | None:
+    """The card that jobs run on: it comes first in each sample."""
+    return sample.devices[0] if sample and sample.devices else None
+
+
+def card_name(sample: Sample | None) -> str:
+    device = card(sample)
+    return "" if sample is None else safe(device.name) if device else "no GPU"
+
+
+def shares(snapshot: Snapshot) -> Account | None:
+    """Whose memory the card's is; None where it does not say how much is used."""
+    sample, state = snapshot.sample, snapshot.card_state
+    device = card(sample)
+    if sample is None or device is None:
+        return None
+    served = sum(model.size_vram_bytes for model in state.residents) if state else 0
+    return account(sample, device, state.baseline_bytes if state else None, served)
+
+
+def server_name(snapshot: Snapshot) -> str:
+    """Who serves models on the card: `Ollama`, or the name of its process."""
+    state = snapshot.card_state
+    if state is not None and state.server:
+        return safe(state.server).partition(" ")[0]
+    names = [process.name or "" for process in (snapshot.sample.processes if snapshot.sample else ())]
+    return "llama-server" if any(name.startswith("llama") for name in names) else "Ollama"
+
+
+def next_on_card(snapshot: Snapshot) -> JobRow | None:
+    """The job that is to take the card next."""
+    queued = (job for job in snapshot.jobs if job.lane == "card" and job.state in QUEUED and not job.held)
+    return next(queued, None)
+
+
+def next_bytes(snapshot: Snapshot) -> int | None:
+    """What the next job is expected to take of the card."""
+    following = snapshot.slot.next_forecast
+    if following is not None and following.known:
+        return following.device_bytes
+    job = next_on_card(snapshot)
+    return job.device_memory_bytes if job else None
+
+
+def of(value: float | None, limit: float | None, unit: str) -> str:
+    """`238/304 W`, without what is not known."""
+    if value is None:
+        return f"— {unit}"
+    return f"{value:.0f}/{limit:.0f} {unit}" if limit else f"{value:.0f} {unit}"
+
+
+def measure(values: Mapping[str, float | None]) -> str:
+    """`64/86/90`, `—` for what is absent; empty when all are."""
+    if all(value is None for value in values.values()):
+        return ""
+    return "/".join("—" if value is None else f"{value:.0f}" for value in values.values())

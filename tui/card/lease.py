@@ -1,0 +1,181 @@
+"""Who holds the card, what is done to make it free or to give it back, and what is wrong with it."""
+
+from __future__ import annotations
+
+from core.queue.cardstate import CardState
+from core.store.jobs import ACTIVE
+from tui.card.basics import HOT_C, card, server_name, shares
+from tui.lines import Line, wrapped
+from tui.snapshot import Snapshot, newest_of_each
+from tui.words import clock, duration, plural, safe
+
+LABEL = 6
+NOTES_SECONDS = 600
+PHASES = {
+    "free": ("free", "good"),
+    "clearing": ("clearing", "busy"),
+    "held": ("exclusive", "busy"),
+    "verifying": ("verifying", "busy"),
+    "restoring": ("restoring", "busy"),
+    "blocked": ("blocked", "warn"),
+}
+
+
+def lease_rows(snapshot: Snapshot, with_card: bool, width: int) -> list[Line]:
+    """Who holds the card, or the CPU where there is none; below it what goes on, in its own words."""
+    state = snapshot.card_state
+    if not with_card or state is None:
+        return slot_rows(snapshot, with_card, width)
+    word, role = PHASES.get(state.phase, (safe(state.phase), "text"))
+    line = Line("lease ").add(word, role)
+    if state.job_id is not None:
+        preposition = {"held": ",", "verifying": " after", "restoring": " after"}.get(state.phase, " for")
+        line.add(f"{preposition} job {state.job_id}")
+    if state.phase == "free" and snapshot.waiting:
+        line.add(", the next job takes the card", "dim")
+    elif state.since is not None and state.phase != "free":
+        line.add(f", since {clock(state.since)}")
+    if snapshot.runner_alive is False:
+        line.add(f", as the runner left it at {clock(state.time)}", "warn")
+    return [line.cut(width), *_below(snapshot, state, width)]
+
+
+def _below(snapshot: Snapshot, state: CardState, width: int) -> list[Line]:
+    server = server_name(snapshot)
+    said: list[tuple[str, str]] = []
+    if state.message and state.phase != "free":
+        said.append((safe(state.message), "text" if state.phase == "blocked" else "dim"))
+    if state.displaced and state.phase in ("held", "verifying"):
+        said.append((f"{plural(len(state.displaced), 'model')} of {server} unloaded, restored at its end", "dim"))
+    elif state.displaced and state.phase == "free":
+        # Something went wrong when they should have come back: `notes` tell what.
+        said.append((f"{plural(len(state.displaced), 'model')} of {server} still to be restored", "warn"))
+    if state.residents and state.phase in ("free", "blocked") and not said:
+        held = ", ".join(f"{safe(model.name)} {model.size_vram_bytes / 1e9:.1f}" for model in state.residents)
+        said.append((f"{server} holds {held}", "dim"))
+    rows = []
+    for text, role in said:
+        rows += [Line(" " * LABEL).add(row, role) for row in list(wrapped(text, width - LABEL))[:2]]
+    return rows
+
+
+def slot_rows(snapshot: Snapshot, with_card: bool, width: int) -> list[Line]:
+    """The same by what the jobs say: where there is no card, or the runner has told nothing of it yet."""
+    slot = snapshot.slot
+    label = "lease " if with_card else "slot  "
+    name = "the card" if with_card else "the CPU"
+    below = Line()
+    if not slot.held:
+        line = Line(label).add("free", "good").add(f", the next job takes {name}" if snapshot.waiting else "", "dim")
+    elif slot.elsewhere:
+        line = Line(label).add("held", "warn").add(" by a job of another home", "text")
+    else:
+        job = snapshot.job(slot.job_id)
+        line = Line(label).add("exclusive" if with_card else "held", "busy").add(f", job {slot.job_id}")
+        line.add(f", since {clock(slot.since)}" if slot.since else "")
+        if job:
+            below = Line(" " * LABEL).add(safe(job.title), "dim")
+    if not with_card:
+        below = Line(" " * LABEL).add("no GPU found: the CPU is the one slot", "dim")
+    return [line.cut(width), *([below.cut(width)] if below.pieces else [])]
+
+
+Remark = tuple[str, str, str]
+"""(what is wrong, what can be done about it, role)"""
+
+
+def remarks(snapshot: Snapshot) -> list[Remark]:
+    """What is wrong with the card or with what is known of it, the gravest first."""
+    sample, state = snapshot.sample, snapshot.card_state
+    found: list[Remark] = []
+    if sample is None:
+        return found
+    if (age := snapshot.stale_seconds) is not None:
+        found.append((f"newest reading at {clock(sample.time, seconds=True)}, {duration(age)} ago", "", "warn"))
+    if sample.problem:
+        found.append((safe(sample.problem), "", "warn"))
+    if state is not None:
+        found += _of_memory(snapshot, state)
+        found += _of_server(snapshot, state)
+    found += _of_run(snapshot)
+    found += _of_card(snapshot)
+    if state is not None and snapshot.time:
+        recent = [note for note in state.notes if note.level != "ok" and snapshot.time - note.time <= NOTES_SECONDS]
+        for note in reversed(recent):
+            found.append((f"{clock(note.time)} {safe(note.message)}", "", "bad" if note.level == "bad" else "warn"))
+    return found
+
+
+def _of_memory(snapshot: Snapshot, state: CardState) -> list[Remark]:
+    """Memory that no process owns, and programs of others."""
+    found: list[Remark] = []
+    if state.unowned_bytes:
+        since = f" since {clock(state.unowned_since)}" if state.unowned_since else ""
+        said = f"stale: {state.unowned_bytes / 1e9:.1f} GB belong to no process{since}"
+        found.append((said, safe(state.advice), "bad"))
+    known = shares(snapshot)
+    for other in known.others if known is not None else ():
+        owner = ", ".join(part for part in (f"pid {other.pid}", safe(other.user or "")) if part)
+        since = f", since {clock(other.since)}" if other.since else ""
+        found.append((f"{safe(other.name)} ({owner}) holds {other.vram_bytes / 1e9:.1f} GB{since}", "", "warn"))
+    return found
+
+
+def _of_server(snapshot: Snapshot, state: CardState) -> list[Remark]:
+    """What clients had loaded while a job held the card, and a server that does not answer."""
+    found: list[Remark] = []
+    resident = {model.name: model.size_vram_bytes for model in state.residents}
+    for intruder in state.intruders:
+        now = f"it holds {resident[intruder.name] / 1e9:.1f} GB" if intruder.name in resident else "unloaded again"
+        found.append((f"{safe(intruder.name)} loaded by a client {intruder.times}×, {now}", "", "warn"))
+    if state.server_problem:
+        found.append((f"{server_name(snapshot)}: {safe(state.server_problem)}", "", "warn"))
+    return found
+
+
+def _of_run(snapshot: Snapshot) -> list[Remark]:
+    """What the runner noticed about the job on the card, the newest of each kind."""
+    newest = newest_of_each(snapshot.findings.get(snapshot.slot.job_id or 0, ()))
+    return [(f"{clock(item.time)} {safe(item.message)}", "", "bad" if item.stop else "warn") for item in newest]
+
+
+def _of_card(snapshot: Snapshot) -> list[Remark]:
+    device = card(snapshot.sample)
+    if device is None or snapshot.stale_seconds is not None:
+        return []
+    found: list[Remark] = []
+    throttled = f"throttling: {safe(', '.join(device.throttling))}" if device.throttling else ""
+    told = {finding.code for finding in snapshot.findings.get(snapshot.slot.job_id or 0, ())}
+    if device.temperature_hotspot_c is not None and device.temperature_hotspot_c > HOT_C:
+        known = ", not throttling" if device.throttling == () else ""
+        said = f"hotspot above {HOT_C:.0f} °C{known}"
+        found.append((f"{said}, {throttled}" if throttled else said, "", "warn"))
+    elif throttled and "throttling" not in told:
+        found.append((throttled, "", "warn"))
+    return found
+
+
+def remark_rows(found: list[Remark], width: int) -> list[Line]:
+    """One row a remark, as far as it fits; its advice below it."""
+    rows = []
+    for said, advice, role in found:
+        said_rows = list(wrapped(f"▲ {said}", width))
+        rows += [Line(row if index == 0 else f"  {row}", role).cut(width) for index, row in enumerate(said_rows)]
+        rows += [Line("  ").add(row, "dim") for row in wrapped(advice, width - 2)] if advice else []
+    return rows
+
+
+def status_part(snapshot: Snapshot) -> list[tuple[str, str]]:
+    """The lease and what is wrong in a few words, for a row a pane."""
+    state = snapshot.card_state
+    parts: list[tuple[str, str]] = []
+    if state is not None and state.phase not in ("free", "held"):
+        word, role = PHASES.get(state.phase, (safe(state.phase), "text"))
+        parts.append((f"{word} {safe(state.message)}".strip() if state.phase == "blocked" else word, role))
+    if state is not None and state.unowned_bytes:
+        parts.append((f"▲ {state.unowned_bytes / 1e9:.1f} GB stale", "bad"))
+    elif state is not None and state.intruders:
+        parts.append((f"▲ {safe(state.intruders[-1].name)} loaded", "warn"))
+    elif any(job.state in ACTIVE and snapshot.findings.get(job.id) for job in snapshot.jobs):
+        parts.append(("▲ see the run", "warn"))
+    return parts

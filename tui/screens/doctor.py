@@ -1,0 +1,199 @@
+"""The doctor's report: what is installed, what it can do, and what to mend. The last one is shown at once, with its age."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.message import Message
+
+from tui.commands import Command, CommandScreen, bindings, command
+from tui.lines import Line, wrapped
+from tui.snapshot import EMPTY, Snapshot
+from tui.widgets.header import Clock, Header
+from tui.widgets.keyline import KeyLine
+from tui.widgets.memview import RowsView
+from tui.words import duration, plural, safe
+
+if TYPE_CHECKING:
+    from core.doctor.report import Line as Finding
+    from core.doctor.report import Report
+    from tui.app import ConsoleApp
+
+SIGNS = {"ok": ("✓", "good"), "warning": ("▲", "warn"), "fault": ("✗", "bad"), "absent": ("·", "dim")}
+SUBJECT = 26
+MOST_SUBJECT = 34
+
+
+def report_rows(report: Report, width: int) -> list[Line]:
+    """The report in sections, and last how to train on this box."""
+    subjects = [len(safe(line.subject)) for line in report.lines]
+    column = min(MOST_SUBJECT, max([SUBJECT, *(length + 2 for length in subjects)])) if width >= 90 else 20
+    rows: list[Line] = []
+    for name, lines in report.sections():
+        rows += [Line(), Line(safe(name), "bold")] if rows else [Line(safe(name), "bold")]
+        for line in lines:
+            rows += finding_rows(line, column, width)
+    rows += [
+        Line(),
+        Line("recommended", "bold").to(column + 2).add(safe(report.recommended.method) or "nothing", "good"),
+    ]
+    return rows + [
+        Line(" " * (column + 2)).add(row, "dim") for row in wrapped(safe(report.recommended.why), width - column - 2)
+    ]
+
+
+def finding_rows(finding: Finding, column: int, width: int) -> list[Line]:
+    sign, role = SIGNS.get(finding.state, ("?", "text"))
+    text = {"ok": "text", "absent": "dim"}.get(finding.state, role)
+    rows = []
+    for index, said in enumerate(list(wrapped(safe(finding.message), width - column - 2)) or [""]):
+        head = Line(f"{sign} ", role).add(safe(finding.subject), text) if index == 0 else Line()
+        rows.append(head.cut(column + 1).to(column + 2).add(said, text))
+    for index, said in enumerate(wrapped(safe(finding.remedy), width - column - 4) if finding.remedy else ()):
+        rows.append(Line(" " * (column + 2)).add("→ " if index == 0 else "  ", "focus").add(said, "text"))
+    return rows
+
+
+def headline(report: Report, now: float) -> Line:
+    """`3 faults · 2 warnings · 14 ok · 3 min ago`."""
+    line = Line()
+    for state, word, role in (("fault", "fault", "bad"), ("warning", "warning", "warn")):
+        if count := report.count(state):  # type: ignore[arg-type]
+            line.add(" · " if line.pieces else "", "dim").add(plural(count, word), role)
+    line.add(" · " if line.pieces else "", "dim").add(f"{report.count('ok')} ok", "good")
+    age = max(0.0, now - report.time)
+    line.add(f" · {duration(age)} ago" if age >= 10 else " · just now", "warn" if age > 86400 else "dim")
+    return line.add(" · without torch" if report.quick else "", "warn")
+
+
+class DoctorScreen(CommandScreen):
+    heading = "Doctor"
+    commands: ClassVar[tuple[Command, ...]] = (
+        command("j ↓", "down", "A row down", "j,down", "scroll(1)", rank=0, palette=False),
+        command("k ↑", "up", "A row up", "k,up", "scroll(-1)", rank=0, palette=False),
+        command("space", "page", "A page down", "space,pagedown,ctrl+f", "page(1)", rank=2, palette=False),
+        command("page up", "page", "A page up", "pageup,ctrl+b", "page(-1)", rank=0, palette=False),
+        command("g", "top", "The first row", "g,home", "go(False)", rank=0, palette=False),
+        command("G", "end", "The last row", "G,end", "go(True)", rank=0, palette=False),
+        command(
+            "r", "examine again", "Examine the box again: up to a minute", "r", "examine", lambda s: not s.busy, rank=1
+        ),
+        command(
+            "esc", "back", "Back to the dashboard; an examination goes on", "escape,q,enter", "app.pop_screen", rank=1
+        ),
+        command("?", "help", "Show the keys that work here", "question_mark", "help", rank=1),
+    )
+    BINDINGS: ClassVar = bindings(commands)
+
+    if TYPE_CHECKING:
+        app: ConsoleApp
+
+    class Examined(Message):
+        """A report, or why there is none; `stored`: it is the last one, and a new one is to be made."""
+
+        def __init__(self, report: Report | None, problem: str = "", stored: bool = False) -> None:
+            super().__init__()
+            self.report = report
+            self.problem = problem
+            self.stored = stored
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.snapshot: Snapshot = EMPTY
+        self.report: Report | None = None
+        self.problem = ""
+        self.busy_since: float | None = None
+
+    @property
+    def busy(self) -> bool:
+        return self.busy_since is not None
+
+    def compose(self) -> ComposeResult:
+        with Horizontal(id="top"):
+            yield Header()
+            yield Clock()
+        yield RowsView(id="rows")
+        yield KeyLine(self.keys)
+
+    def on_mount(self) -> None:
+        self.query_one(RowsView).focus()
+        self.show(self.app.snapshot)
+        if self.app.live:
+            threading.Thread(target=self._read_last, name="last-report", daemon=True).start()
+
+    def show(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.query_one(Header).show(snapshot)
+        self.query_one(Clock).show(snapshot.time, seconds=not self.app.low_bandwidth)
+        self._paint()
+
+    def _paint(self) -> None:
+        title = Line("Doctor", "bold")
+        if self.busy_since is not None:
+            title.add(f"  examining, {duration(max(0.0, self.snapshot.time - self.busy_since))} …", "busy")
+        if self.report is not None:
+            title.add("  ").extend(headline(self.report, self.snapshot.time))
+        self.query_one(RowsView).say(title, self._rows)
+        self.query_one(KeyLine).paint()
+
+    def _rows(self, width: int, height: int) -> list[Line]:
+        rows = [Line(f"✗ {row}", "bad") for row in wrapped(safe(self.problem), width - 2)] if self.problem else []
+        if self.report is not None:
+            return [*rows, *report_rows(self.report, width)]
+        if not rows and self.busy:
+            return [Line("looking at driver, torch, card and server: the probes with torch take up to a minute", "dim")]
+        return rows or [Line("not examined yet: ", "dim").add("r", "bold").add(" examines the box", "dim")]
+
+    def _read_last(self) -> None:
+        from core.doctor.report import last_report
+
+        self._tell(self.Examined(last_report(self.app.home), stored=True))
+
+    def action_examine(self) -> None:
+        self.busy_since = self.snapshot.time
+        self._paint()
+        threading.Thread(target=self._examine, name="doctor", daemon=True).start()
+
+    def _examine(self) -> None:
+        from core.doctor.report import examine
+        from core.errors import BakehouseError
+
+        try:
+            told = self.Examined(examine(self.app.home))
+        except (BakehouseError, OSError) as error:
+            told = self.Examined(None, str(error))
+        self._tell(told)
+
+    def _tell(self, message: Message) -> None:
+        """From a thread: the screen may be gone by now."""
+        if self.is_attached and self.app.is_running:
+            self.post_message(message)
+
+    def on_doctor_screen_examined(self, message: Examined) -> None:
+        if message.stored and self.report is None and message.report is None:
+            # There is nothing to show: looking is what one came for.
+            self.action_examine()
+            return
+        if not message.stored:
+            self.busy_since = None
+        self.problem = message.problem
+        self.report = message.report or self.report
+        self._paint()
+
+    def action_scroll(self, step: int) -> None:
+        self.query_one(RowsView).scroll_rows(step)
+
+    def action_page(self, step: int) -> None:
+        view = self.query_one(RowsView)
+        view.scroll_rows(step * max(1, view.size.height - 3))
+
+    def action_go(self, end: bool) -> None:
+        self.query_one(RowsView).go(end)
+
+    def action_help(self) -> None:
+        from tui.screens.help import help_screen
+
+        self.app.push_screen(help_screen(self.heading, self.possible()))
