@@ -32,6 +32,8 @@ _METRICS = (
     ("metric", "-m", "--json"),
 )
 _STATICS = (("static", "--asic", "--bus", "--limit", "--json"), ("static", "--asic", "--bus", "--json"))
+# After this time all is asked for again: what ended the tool may have passed.
+_LESS_SECONDS = 60.0
 _NO_DRIVER = re.compile(
     r"libamd_smi\.so|driver.{0,20}not (loaded|found|initiali[sz]ed)|not (loaded|found).{0,20}driver|NO_DRV"
     r"|no (supported )?(amd )?(gpus?|devices?) (found|detected)|amdgpu.{0,40}not found|unable to detect any",
@@ -49,6 +51,7 @@ class AmdSmiSource:
         self._tool = tool or Tool("amd-smi")
         self._limit_seconds = limit_seconds
         self._metric = 0
+        self._asks_all_at = 0.0
         self._identities: dict[int, Identity] = {}
 
     def available(self) -> bool:
@@ -56,7 +59,7 @@ class AmdSmiSource:
         if self._tool.path() is None:
             return False
         deadline = time.monotonic() + self._limit_seconds
-        self._identities, self._metric = {}, 0
+        self._identities = {}
         for arguments in _STATICS:
             output = self._run(arguments, deadline)
             if _NO_DRIVER.search(output.stderr + output.stdout[:4096]):
@@ -73,11 +76,21 @@ class AmdSmiSource:
         devices = self._devices(deadline)
         pcis = {device.index: device.pci for device in devices}
         output = self._run(("process", "--json"), deadline)
-        return devices, _whole(output, lambda text: parse_amd_smi_processes(text, pcis, strict=True))
+        try:
+            return devices, parse_amd_smi_processes(output.stdout, pcis, strict=True)
+        except SourceError:
+            # A person who may not see the processes still sees the card.
+            return devices, ()
 
     def _devices(self, deadline: float) -> tuple[DeviceReading, ...]:
         fault: SourceError | None = None
+        if time.monotonic() >= self._asks_all_at:
+            self._metric = 0
         for number in range(self._metric, len(_METRICS)):
+            # Should the tool hang over this, the next reading asks for less.
+            self._metric = (number + 1) % len(_METRICS)
+            if number == 0:
+                self._asks_all_at = time.monotonic() + _LESS_SECONDS
             output = self._run(_METRICS[number], deadline)
             try:
                 found = _whole(output, lambda text: parse_amd_smi_metric(text, self._identities, strict=True))
@@ -86,7 +99,6 @@ class AmdSmiSource:
                 continue
             self._metric = number
             return found
-        self._metric = 0
         raise fault or SourceError("amd-smi was not asked")
 
     def _run(self, arguments: Sequence[str], deadline: float) -> ToolOutput:

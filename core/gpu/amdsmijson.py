@@ -23,6 +23,12 @@ _Value = TypeVar("_Value")
 _ERROR_TEXT = re.compile(
     r"^.{0,200}(?:error code:|can ?not |unable to |exception|permission denied|traceback).*$", re.I | re.M
 )
+# What `metric` and `monitor` tell of a card; one of them makes an entry a reading.
+_FIGURES = frozenset(
+    "mem_usage usage power clock temperature fan throttle "
+    "vram_used vram_total power_usage hotspot_temperature memory_temperature "
+    "gfx gfx_clk gfx_clock gfx_util mem mem_util mem_clock".split()
+)
 _POWER_VIOLATIONS = ("ppt_violation_status", "pviol")
 _THERMAL_VIOLATIONS = (
     "prochot_violation_status",
@@ -48,9 +54,9 @@ class Identity:
 
 def error_of(output: str) -> str | None:
     """The tool's own words for what went wrong, of any of its forms; None where it printed none. One line."""
-    for document in documents(output):
-        if isinstance(document.value, dict) and "error" in document.value:
-            said, code = values.text(document.value["error"]), document.value.get("code")
+    for item in (item for document in documents(output) for item in _flat(document.value)):
+        if "error" in item:
+            said, code = values.text(item["error"]), item.get("code")
             shown = f" (code {code})" if isinstance(code, int) and abs(code) < 10**6 else ""
             return f"{said or 'an error without words'}{shown}"
     match = _ERROR_TEXT.search(output[:65_536])
@@ -65,10 +71,14 @@ def parse_amd_smi_metric(
     Raises `SourceError` when there is none, and when `strict` also for JSON that is cut.
     """
     devices: dict[int, DeviceReading] = {}
-    for item in _items(output, strict):
-        number = values.whole(item.get("gpu"), 0, 9999)
-        figures = {key for key in item if key not in ("gpu", "process_list", "process_info", "pid", "asic", "bus")}
-        if number is not None and figures and len(devices) < values.CARDS_LIMIT:
+    for place, item in enumerate(_items(output, strict)):
+        number = values.whole(item.get("gpu", place), 0, 9999)
+        if (
+            number is not None
+            and "pid" not in item
+            and not _FIGURES.isdisjoint(item)
+            and len(devices) < values.CARDS_LIMIT
+        ):
             # Of a card in partitions the first one has the card's figures.
             devices.setdefault(number, _device(number, item, (identities or {}).get(number, Identity())))
     if not devices:
@@ -223,7 +233,7 @@ def _items(output: str, strict: bool) -> Iterator[dict[str, Any]]:
     for document in documents(output):
         if strict and not document.whole:
             raise SourceError("amd-smi printed JSON that is cut or broken")
-        if isinstance(document.value, dict) and "error" in document.value:
+        if isinstance(document.value, dict) and any(key.lower() == "error" for key in document.value):
             raise SourceError(f"amd-smi: {error_of(output)}")
         yield from _flat(document.value)
 

@@ -23,7 +23,7 @@ def parse_amd_smi_text(output: str) -> Parsed:
     processes: list[ProcessReading] = []
     header: list[str] = []
     fields: dict[str, str] = {}
-    for line in output.splitlines():
+    for line in values.lines(output):
         if _PROCESS_HEADER.match(line) or _MONITOR_HEADER.match(line):
             header = line.split()
         elif "PID" in header and (match := _PROCESS_ROW.fullmatch(line)):

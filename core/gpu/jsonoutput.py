@@ -19,9 +19,9 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _NESTING_LIMIT = 64
-# How many characters of brackets that turn out to be no document are looked at.
-_WASTE_CHARACTERS = 8 * 2**20
 _DOCUMENTS_LIMIT = 1000
+# Lines that begin with a bracket and are no document.
+_FAILURES_LIMIT = 200
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,15 @@ def documents(output: str) -> list[Found]:
     """The objects and lists of a tool's output in their order, without those in which nothing was found."""
     decoder = json.JSONDecoder()
     found: list[Found] = []
-    place, waste = 0, 0
-    while (match := _BEGIN.search(output, place)) and len(found) < _DOCUMENTS_LIMIT and waste < _WASTE_CHARACTERS:
+    place = failures = 0
+    while (match := _BEGIN.search(output, place)) and len(found) < _DOCUMENTS_LIMIT and failures < _FAILURES_LIMIT:
         try:
             value, place = decoder.raw_decode(output, match.end())
             whole = True
         except (ValueError, RecursionError):
             value, place = _salvage(output, match.end())
             place, whole = max(place, match.end() + 1), False
-            waste += place - match.start()
+            failures += 1
         if value:
             found.append(Found(value, whole))
     return found

@@ -94,7 +94,14 @@ class NvidiaSmiSource:
         left = deadline - time.monotonic()
         if left <= 0:
             raise SourceError(f"nvidia-smi has not ended after {self._limit_seconds:.2g} s")
-        return self._tool.run(*arguments, limit_seconds=left)
+        try:
+            return self._tool.run(*arguments, limit_seconds=left)
+        except SourceError as error:
+            # Without persistence mode each call starts the driver anew, which takes seconds.
+            remedy = (
+                error.remedy or "nvidia-ml-py (the extra nvidia) is quicker, so is persistence mode: nvidia-smi -pm 1"
+            )
+            raise SourceError(error.message, remedy=remedy) from error
 
 
 def _checked(output: ToolOutput, devices: tuple[DeviceReading, ...]) -> tuple[DeviceReading, ...]:
@@ -168,7 +175,7 @@ def _rows(output: str, fields: Sequence[str] | None) -> list[Mapping[str, str]]:
     """The rows by the names of their columns. Where there are more cells than columns, a name holds the separator."""
     header = [_column(field) for field in fields] if fields else []
     found: list[Mapping[str, str]] = []
-    for line in output.splitlines()[: values.PROCESSES_LIMIT]:
+    for line in values.lines(output):
         try:
             cells = [cell.strip() for cell in next(csv.reader([line], skipinitialspace=True), [])]
         except csv.Error:

@@ -36,6 +36,8 @@ _ASKS = (
     ("--showbus", "--showuse", *_MEMORY, "--showpids", "--json"),
     (*_MEMORY, "--json"),
 )
+# After this time all is asked for again: what ended the tool may have passed.
+_LESS_SECONDS = 60.0
 _NO_DRIVER = re.compile(r"driver not initialized|amdgpu not found|no amd gpu|initstate: no such file", re.I)
 
 
@@ -48,6 +50,7 @@ class RocmSmiSource:
         self._tool = tool or Tool("rocm-smi")
         self._limit_seconds = limit_seconds
         self._ask = 0
+        self._asks_all_at = 0.0
 
     def available(self) -> bool:
         if self._tool.path() is None:
@@ -58,24 +61,27 @@ class RocmSmiSource:
     def read(self) -> tuple[tuple[DeviceReading, ...], tuple[ProcessReading, ...]]:
         """Raises `SourceError` when the tool hangs, fails or prints no card."""
         deadline = time.monotonic() + self._limit_seconds
+        if time.monotonic() >= self._asks_all_at:
+            self._ask = 0
         fault = SourceError("rocm-smi was not asked")
         for ask in range(self._ask, len(_ASKS)):
             left = deadline - time.monotonic()
             if left < 0.1 * self._limit_seconds:
                 break
+            # Should the tool hang over this, the next reading asks for less.
+            self._ask = (ask + 1) % len(_ASKS)
+            if ask == 0:
+                self._asks_all_at = time.monotonic() + _LESS_SECONDS
             output = self._tool.run(*_ASKS[ask], limit_seconds=left)
             try:
                 found = _cards(output)
             except SourceError as error:
                 fault = error
-                # The next reading begins where this one got stuck.
-                self._ask = ask + 1
                 if _NO_DRIVER.search(output.stderr):
                     break
                 continue
             self._ask = ask
             return found
-        self._ask = 0
         raise fault
 
 

@@ -14,7 +14,7 @@ Parsed = tuple[tuple[DeviceReading, ...], tuple[ProcessReading, ...]]
 """The cards and processes of one output; neither need be there."""
 
 _Value = TypeVar("_Value")
-_CARD = re.compile(r"card\s*([0-9]{1,4})", re.I)
+_CARD = re.compile(r"(?:card|gpu)\s*\[?([0-9]{1,4})\]?", re.I)
 _HEX = re.compile(r"0x[0-9a-f]{1,8}", re.I)
 _CLOCK = re.compile(r"\(\s*([0-9]{1,6}(?:\.[0-9]{1,6})?)\s*mhz\s*\)", re.I)
 _FAN_LEVEL = re.compile(r"\(\s*([0-9.]{1,8})\s*%\s*\)")

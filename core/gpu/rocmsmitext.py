@@ -12,8 +12,9 @@ from core.gpu.rocmsmikeys import Parsed, card_number, device_of, parsed, process
 
 _SAID = re.compile(r"GPU\[([0-9]{1,4})\](?:\s*XCP\[[0-9]{1,4}\])?\s*:\s*(.{1,512})", re.I)
 _PROCESS_HEADER = re.compile(r"\s*PID\s+PROCESS NAME\s+GPU", re.I)
-# A name can hold blanks: the last four fields are GPU(s), VRAM, SDMA and CU occupancy.
+# A name can hold blanks: the last fields are GPU(s), VRAM, SDMA and, in all but old versions, CU occupancy.
 _PROCESS = re.compile(r"\s*([0-9]{1,10})\s+(\S.{0,500}?)\s+(\S{1,32})\s+(\S{1,32})\s+(\S{1,32})\s+(\S{1,32})\s*")
+_OLD_PROCESS = re.compile(r"\s*([0-9]{1,10})\s+(\S.{0,500}?)\s+(\S{1,32})\s+(\S{1,32})\s+(\S{1,32})\s*")
 _SHORT_HEADER = re.compile(r"\s*(?:GPU|Device)\b.*\bSCLK\b.*\bMCLK\b", re.I)
 _TEMPERATURE = re.compile(r"-?[0-9.]{1,8}\s*°?c", re.I)
 _WATTS = re.compile(r"[0-9.]{1,8}\s*w", re.I)
@@ -44,7 +45,7 @@ def parse_rocm_smi_csv(output: str) -> Parsed:
 
 
 def _rows(output: str) -> Iterator[list[str]]:
-    for line in output.splitlines():
+    for line in values.lines(output):
         try:
             yield [cell.strip() for cell in next(csv.reader([line], skipinitialspace=True), [])]
         except csv.Error:
@@ -52,11 +53,14 @@ def _rows(output: str) -> Iterator[list[str]]:
 
 
 def json_process(key: str, value: object) -> ProcessReading | None:
-    """`PID412`, `name, GPUs, VRAM, SDMA, CU occupancy`. A name may hold commas: the last four fields are the figures."""
+    """`PID412`, `name, GPUs, VRAM, SDMA, CU occupancy`. A name may hold commas: the last four fields are the figures.
+
+    Old versions leave out the occupancy.
+    """
     if not isinstance(value, str) or key[:3].upper() != "PID":
         return None
     fields = [field.strip() for field in value[:2048].rsplit(",", 4)]
-    return process_row(key[3:].strip(), fields[0], fields[2]) if len(fields) == 5 else None
+    return process_row(key[3:].strip(), fields[0], fields[2]) if len(fields) in (4, 5) else None
 
 
 def parse_rocm_smi_text(output: str) -> Parsed:
@@ -65,23 +69,24 @@ def parse_rocm_smi_text(output: str) -> Parsed:
     short: dict[int, DeviceReading] = {}
     processes: list[ProcessReading] = []
     header: str | None = None
+    row_form = _PROCESS
     columns: list[str] = []
     hotspot = False
-    for line in output.splitlines():
+    for line in values.lines(output):
         if match := _SAID.match(line):
             # A value can hold colons (an address), but none with a blank behind it.
             key, colon, value = match[2].rpartition(": ")
             if colon and len(said) <= values.CARDS_LIMIT:
                 said.setdefault(int(match[1]), {}).setdefault(key, value)
         elif _PROCESS_HEADER.match(line):
-            header = "processes"
+            header, row_form = "processes", _PROCESS if "OCCUPANCY" in line.upper() else _OLD_PROCESS
         elif _SHORT_HEADER.match(line):
             header, hotspot = "cards", "junction" in line.lower()
             columns = line[line.upper().index("SCLK") :].split()
         elif line.lstrip().startswith("==="):
             # A rule ends the table of processes; in the short table it stands between the header and the rows.
             header = None if header == "processes" else header
-        elif header == "processes" and (match := _PROCESS.fullmatch(line)):
+        elif header == "processes" and (match := row_form.fullmatch(line)):
             process = process_row(match[1], match[2], match[4])
             processes += [process] if process else []
         elif header == "cards" and (device := _short_row(line, columns, hotspot)):

@@ -58,7 +58,8 @@ class Tool:
     def path(self) -> str | None:
         """Where it lies on PATH, or None."""
         environ = os.environ if self._environ is None else self._environ
-        return shutil.which(self.name, path=environ.get("PATH", os.defpath))
+        found = shutil.which(self.name, path=environ.get("PATH", os.defpath))
+        return None if found is None else os.path.abspath(found)  # noqa: PTH100 - links are kept
 
     def run(self, *arguments: str, limit_seconds: float = TOOL_SECONDS) -> ToolOutput:
         """What it prints. An exit code other than 0 is no fault here.

@@ -22,6 +22,10 @@ PROCESSES_LIMIT = 4096
 _TEMPERATURE_RANGE = (-60.0, 200.0)
 _TEXT_LIMIT = 128
 
+_ABSENT = ("n/a", "not ", "insufficient permission", "unknown error", "requested functionality", "err!", "gpu is lost")
+_LINES_LIMIT = 20_000
+_LINE_LIMIT = 4096
+
 _NUMBER = re.compile(r"\(?\s*([+-]?[0-9]{1,20}(?:\.[0-9]{1,20})?(?:e[+-]?[0-9]{1,2})?)\s*([a-z%°/]{0,8})\s*\)?", re.I)
 _PCI = re.compile(r"(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])")
 _ARCHITECTURE = re.compile(r"gfx[0-9a-f]{3,5}")
@@ -115,7 +119,7 @@ def text(value: Any) -> str | None:
 def absent(value: str) -> bool:
     """Whether these words stand for "there is none"."""
     word = value.strip().strip("[]()").strip().lower()
-    return not word or word.startswith(("n/a", "not ")) or word in ("unknown", "none", "null", "unsupported")
+    return not word or word.startswith(_ABSENT) or word in ("unknown", "none", "null", "unsupported")
 
 
 def program(value: Any) -> str | None:
@@ -130,6 +134,11 @@ def pci(value: Any) -> str | None:
     """An address as the kernel writes it, `0000:1e:00.0`."""
     match = _PCI.fullmatch(value.strip().lower()) if isinstance(value, str) and len(value) < 64 else None
     return f"{int(match[1] or '0', 16):04x}:{match[2]}:{match[3]}.{match[4]}" if match else None
+
+
+def lines(output: str) -> list[str]:
+    """The lines of a tool's table; no card has so many, or so long ones, that the limits cut any."""
+    return [line[:_LINE_LIMIT] for line in output[: _LINES_LIMIT * 256].splitlines()[:_LINES_LIMIT]]
 
 
 def architecture(value: Any) -> str | None:
