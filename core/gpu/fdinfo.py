@@ -18,6 +18,9 @@ from core.gpu.kernelfile import names, read_line, read_text
 from core.gpu.reading import ProcessReading
 
 FULL_SCAN_SECONDS = 5.0
+# A process counts as new in so many full scans; of an older one everything is looked at anew in every twelfth.
+_NEW_SCANS = 6
+_FORGET_SCANS = 12
 _LINE = re.compile(r"^([a-z0-9-]+):[ \t]*(.*?)[ \t]*$", re.MULTILINE)
 _AMOUNT = re.compile(r"([0-9]{1,18})(?:[ \t]+([KMG]iB))?")
 _UNITS = {None: 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
@@ -91,10 +94,20 @@ class _Holder:
     compute: bool
 
 
+@dataclass
+class _Bystander:
+    """A process without a card: the descriptors that were something else, for how many scans, and the folder's state."""
+
+    others: set[str]
+    scans: int = 0
+    state: tuple[int, int] | None = None
+
+
 class FdinfoScanner:
     """Finds the processes with a card open, and reads what they hold.
 
-    Looking through the descriptors of all processes is the dear part: it is done every five seconds at most. Between, the
+    Looking through the descriptors of all processes is the dear part. It is done every five seconds at most, and what a
+    descriptor was is remembered for a minute, but not of a process that is new: it may still open and close. Between, the
     processes found then are read, and those that the caller knows of.
     """
 
@@ -102,24 +115,50 @@ class FdinfoScanner:
         self.procfs = procfs
         self._clock = clock
         self._scanned = float("-inf")
+        self._scans = 0
         self._holders: dict[int, _Holder] = {}
+        self._bystanders: dict[int, _Bystander] = {}
 
     def read(self, known: Iterable[int] = ()) -> list[Client]:
         """What each process holds on each amdgpu card now, by pid. `known`: processes to look at although they are new."""
         now = self._clock()
         if now - self._scanned >= FULL_SCAN_SECONDS:
-            pids = (int(name) for name in names(self.procfs) if name.isascii() and name.isdigit() and len(name) <= 10)
-            found = ((pid, self._look_through(pid)) for pid in pids)
-            self._holders = {pid: holder for pid, holder in found if holder is not None}
+            self._scan()
             self._scanned = now
-        else:
-            for pid in known:
-                if pid not in self._holders and (holder := self._look_through(pid)) is not None:
-                    self._holders[pid] = holder
+        for pid in known:
+            if pid not in self._holders and (holder := self._look_through(pid, set())) is not None:
+                self._holders[pid] = holder
         return self._clients()
 
-    def _look_through(self, pid: int) -> _Holder | None:
-        """The process's descriptors of DRM devices, told by the names they were opened by; None where there is none."""
+    def _scan(self) -> None:
+        former, self._bystanders, self._holders = self._bystanders, {}, {}
+        self._scans += 1
+        for name in names(self.procfs):
+            if not name.isascii() or not name.isdigit() or len(name) > 10:
+                continue
+            pid = int(name)
+            bystander = former.get(pid)
+            # Of each twelfth part of the processes in turn nothing is remembered.
+            if bystander is None or (bystander.scans >= _NEW_SCANS and (self._scans + pid) % _FORGET_SCANS == 0):
+                # Of those that the first scan meets, most have long been there.
+                met = _NEW_SCANS - 2 if self._scans == 1 else 0
+                bystander = _Bystander(set(), met if bystander is None else bystander.scans)
+            if bystander.scans < _NEW_SCANS:
+                bystander.others.clear()
+            state = _state(f"{self.procfs}/{name}/fd")
+            if state is None or state != bystander.state or not bystander.others:
+                if (holder := self._look_through(pid, bystander.others)) is not None:
+                    self._holders[pid] = holder
+                    continue
+                bystander.state = state
+            bystander.scans += 1
+            self._bystanders[pid] = bystander
+
+    def _look_through(self, pid: int, others: set[str]) -> _Holder | None:
+        """The process's descriptors of DRM devices, told by the names they were opened by; None where there is none.
+
+        Those in `others` are known to be something else; the ones that turn out so are added.
+        """
         folder = f"{self.procfs}/{pid}/fd"
         try:
             entries = os.listdir(folder)  # noqa: PTH208 - names are wanted, not paths
@@ -132,6 +171,8 @@ class FdinfoScanner:
             return None
         found, compute = [], False
         for entry in entries:
+            if entry in others:
+                continue
             try:
                 target = os.readlink(f"{folder}/{entry}")  # noqa: PTH115 - called for every descriptor of the machine
             except OSError:
@@ -140,6 +181,8 @@ class FdinfoScanner:
                 found.append(entry)
             elif target == _COMPUTE_DEVICE:
                 compute = True
+            else:
+                others.add(entry)
         return _Holder(tuple(found), compute) if found else None
 
     def _clients(self) -> list[Client]:
@@ -178,6 +221,16 @@ class FdinfoScanner:
             return pids[0]
         using = [pid for pid in pids if read_line(f"{self.procfs}/{pid}/comm") not in _BROKERS]
         return min(using or pids)
+
+
+def _state(folder: str) -> tuple[int, int] | None:
+    """What changes with the number of a process's descriptors; None where it tells nothing (before Linux 6.2)."""
+    try:
+        state = os.stat(folder)  # noqa: PTH116 - called for every process of the machine
+    except OSError:
+        return None
+    # The size is the number of descriptors; of a tree of plain files, the time shows what was added.
+    return (state.st_size, state.st_mtime_ns) if state.st_size else None
 
 
 def merge(compute: list[ProcessReading], clients: list[Client], sysfs: Path, procfs: Path) -> list[ProcessReading]:

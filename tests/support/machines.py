@@ -33,7 +33,7 @@ class FakeMachine:
 
     def use(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Let this process and what it starts see this machine, and nothing that a person has set."""
-        for name in ("BAKEHOUSE_GPU_SOURCE", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"):
+        for name in ("BAKEHOUSE_GPU_SOURCE", "BAKEHOUSE_KMSG", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"):
             monkeypatch.delenv(name, raising=False)
         for name in ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"):
             monkeypatch.delenv(name, raising=False)
@@ -43,7 +43,10 @@ class FakeMachine:
     def node(self, number: int) -> Path:
         return self.sysfs / "class/kfd/kfd/topology/nodes" / str(number)
 
-    def amd(self, pci: str, *, integrated: bool = False, kfd: bool = True, name: str = "AMD card") -> FakeMachine:
+    def amd(
+        self, pci: str, *, integrated: bool = False, kfd: bool = True, name: str = "AMD card", gfx: int = 0
+    ) -> FakeMachine:
+        """`gfx`: KFD's `gfx_target_version`, 120001 of a gfx1201."""
         device = self.sysfs / f"class/drm/card{self.cards}/device"
         sensors = ["in1_input"] if integrated else ["temp2_input", "power1_cap"]
         write(
@@ -63,9 +66,41 @@ class FakeMachine:
             domain, bus, rest = pci.split(":")
             slot, function = rest.split(".")
             location = int(bus, 16) << 8 | int(slot, 16) << 3 | int(function)
-            properties = f"simd_count 96\nlocation_id {location}\ndomain {int(domain, 16)}"
+            target = f"gfx_target_version {gfx}\n" if gfx else ""
+            properties = f"simd_count 96\n{target}location_id {location}\ndomain {int(domain, 16)}"
             write(self.node(self.nodes), {"gpu_id": str(40_000 + self.nodes), "properties": properties})
             self.nodes += 1
+        return self
+
+    def process(
+        self,
+        pid: int,
+        name: str,
+        *,
+        command: tuple[str, ...] = (),
+        uid: int = 0,
+        start_ticks: int = 4200,
+        parent: int = 1,
+        opened: dict[int, str] | None = None,
+        fdinfo: dict[int, str] | None = None,
+    ) -> FakeMachine:
+        """A process with its open files and what is told of them: descriptor → name, descriptor → fdinfo."""
+        folder = self.procfs / str(pid)
+        fields = " ".join(["S", str(parent), *["0"] * 17, str(start_ticks), *["0"] * 30])
+        write(
+            folder,
+            {
+                "comm": name,
+                "cmdline": "".join(f"{word}\0" for word in command or (name,)),
+                "stat": f"{pid} ({name}) {fields}",
+                "status": f"Name:\t{name}\nUid:\t{uid}\t{uid}\t{uid}\t{uid}",
+                **{f"fdinfo/{number}": text for number, text in (fdinfo or {}).items()},
+            },
+        )
+        (folder / "fd").mkdir(exist_ok=True)
+        for number, target in (opened or {}).items():
+            (folder / f"fd/{number}").unlink(missing_ok=True)
+            (folder / f"fd/{number}").symlink_to(target)
         return self
 
     def pci_device(self, pci: str, vendor: str, kind: str, driver: str | None) -> FakeMachine:
