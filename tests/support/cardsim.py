@@ -134,7 +134,7 @@ class CardSim:
             self.step()
 
     def serve(
-        self, residents: Iterable[tuple[str, int, int]], name: str = "ollama", lingers_seconds: float = 0.0
+        self, residents: Iterable[tuple[str, int, int]], *, name: str | None = None, lingers_seconds: float = 0.0
     ) -> None:
         """A model server's runners now are these (model, its VRAM, pid) and no others: what its stand-in reports."""
         with self._lock:

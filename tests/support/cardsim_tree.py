@@ -106,7 +106,7 @@ class Tree:
 
     def show_processes(self, cards: list[SimCard], placed: Iterable[Placed]) -> None:
         """The processes that use a card, and none beside them but their ancestors."""
-        wanted: dict[Path, str] = {}
+        wanted: dict[Path, str | bytes] = {}
         entries: set[Path] = set()
         for item in placed:
             pid = str(item.holding.pid)
@@ -142,17 +142,18 @@ class Tree:
         new.rename(file)
         self._written[file] = content
 
-    def _process_files(self, card: SimCard, item: Placed) -> dict[Path, str]:
+    def _process_files(self, card: SimCard, item: Placed) -> dict[Path, str | bytes]:
         holding, number = item.holding, item.holding.card
         pasid, entry = 32_768 + holding.client, self.procfs / str(holding.pid)
         compute = holding.kind == "compute"
-        link = entry / "fd" / str(20 + number)
-        if not link.is_symlink():
-            link.symlink_to(f"/dev/dri/renderD{128 + number}")
+        links = {str(20 + number): f"/dev/dri/renderD{128 + number}"} | ({"19": "/dev/kfd"} if compute else {})
+        for name, target in links.items():
+            if not (entry / "fd" / name).is_symlink():
+                (entry / "fd" / name).symlink_to(target)
         text = fdinfo(card.pci, holding.client, pasid, item.vram_bytes, item.gtt_bytes, compute=compute)
-        files = {entry / "fdinfo" / str(20 + number): text}
+        files: dict[Path, str | bytes] = {entry / "fdinfo" / str(20 + number): text}
         if holding.name is not None:
-            files |= {entry / "comm": holding.name[:15], entry / "cmdline": holding.name}
+            files |= {entry / "comm": holding.name[:15], entry / "cmdline": f"{holding.name}\0".encode()}
         if holding.user_id is not None:
             files[entry / "status"] = status_of(holding.pid, holding.user_id)
         if compute:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from core.gpu.cards import find_card
+from core.gpu.processes import describe
 from core.gpu.reading import DeviceReading, ProcessReading
 from core.gpu.sysfs import SysfsSource
 from tests.support.cardsim import CardSim, SimCard
@@ -151,11 +152,24 @@ def test_a_drawing_process_is_unknown_to_kfd(sim: CardSim, process: subprocess.P
     sim.hold(process.pid, GIB, "graphics")
     assert not (sim.tree.sysfs / f"class/kfd/kfd/proc/{process.pid}").exists()
     assert f"drm-memory-vram:\t{2**20} KiB" in (sim.tree.procfs / f"{process.pid}/fdinfo/20").read_text()
-    assert read(sim)[0].vram_used_bytes == 300_003_328 + GIB
+    card, processes = read(sim)
+    assert card.vram_used_bytes == 300_003_328 + GIB
+    assert [(each.pid, each.vram_bytes, each.gtt_bytes) for each in processes] == [(process.pid, GIB, 0)]
+
+
+def test_throttling_is_told_as_the_driver_does(sim: CardSim) -> None:
+    assert read(sim)[0].throttling == ()
+    sim.cards[0].throttling = ("thermal",)
+    wait_until(lambda: read(sim)[0].throttling == ("thermal",), what="why it is slow")
+    assert read(sim)[0].architecture == "gfx1201"
 
 
 def test_a_name_and_an_owner_can_be_given(sim: CardSim, process: subprocess.Popen[bytes]) -> None:
     sim.hold(process.pid, GIB, name="blender", user_id=4321)
+    began = time.time()
+    found = describe(read(sim)[1], sim.tree.procfs)[0]
+    assert (found.name, found.user, found.command) == ("blender", "4321", "blender")
+    assert abs((found.since or 0) - began) < 30
     entry = sim.tree.procfs / str(process.pid)
     assert (entry / "comm").read_text() == "blender\n"
     assert "Uid:\t4321\t4321\t4321\t4321\n" in (entry / "status").read_text()
