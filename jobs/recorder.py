@@ -129,6 +129,10 @@ class Recorder(TrainerCallback):
             f"grad {event['grad_norm']:.2f} {event['tokens_per_second']:.0f} tok/s"
         )
 
+    def evaluation_begins(self, examples: int) -> None:
+        """Say so: no step comes until it is over. The stop request is looked at by the steps, not here."""
+        self.context.events.write("phase", name="evaluating", detail=f"{examples} held-out examples")
+
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **kwargs: Any) -> None:
         assert self.keeper is not None and self.save_adapter is not None  # nothing is held out without them
         loss, step = metrics["eval_loss"], state.global_step

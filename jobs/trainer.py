@@ -92,6 +92,7 @@ class CheckpointingTrainer(SFTTrainer):
         tokens = sum(label != -100 for labels in held_out["labels"] for label in labels)
         size = self.args.per_device_eval_batch_size
         model = self.model_wrapped
+        self._recorder.evaluation_begins(len(held_out))
         model.eval()
         loss = 0.0
         for start in range(0, len(held_out), size):

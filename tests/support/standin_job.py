@@ -6,7 +6,7 @@ The job's title says what to do, e.g. `steps=40 pause=0.05 save=5`:
 | word | what it does |
 |---|---|
 | steps, pause, save | count so far, seconds a step, steps between two checkpoints |
-| fail=N | raise an error at step N, unless the file `mended` lies in the run directory |
+| fail=N | raise an error at step N; like the other troubles below not while the file `mended` lies in the run directory |
 | gate, input | end at once with an error of that kind, as a job does that knows why |
 | deaf | look for no stop request and ignore SIGINT; `deaf=all` ignores SIGTERM as well |
 | exit=N | end with this exit code although the result is written |
@@ -14,6 +14,12 @@ The job's title says what to do, e.g. `steps=40 pause=0.05 save=5`:
 | leaks | an end without letting go of that memory (SIGKILL) leaves it used and nobody's |
 | lingers=SECONDS | that memory stays used for so long after the end |
 | spill=N | from step N on half a GB more goes into GTT at each step |
+| hang=N | from step N on no step comes any more: it sleeps, and looks at no request |
+| spin=N | the same, but it burns CPU time all the while |
+| stopped=N | it stops itself at step N, as SIGSTOP does |
+| nan=N, explode=N | from step N on the loss is no number, or grows fourfold at each step |
+| zero | the loss is 0 at every step |
+| evaluate=SECONDS | after step 5 no step comes for so long, while it says that it evaluates |
 | leave | leave a worker behind that would go on for a minute |
 | garbage | write a result that is no JSON |
 | hostile | print what would clear the screen and write to the clipboard, and fail with it as the reason |
@@ -85,6 +91,30 @@ def listen(options: dict[str, str]) -> list[int]:
     return asked
 
 
+def loss_at(step: int, options: dict[str, str]) -> float:
+    """The loss that the words ask for."""
+    if "nan" in options and step >= int(options["nan"]):
+        return float("nan")
+    if "explode" in options and step >= int(options["explode"]):
+        return round(1.5 * 4.0 ** (step - int(options["explode"])), 4)
+    return 0.0 if "zero" in options else round(3 / step, 4)
+
+
+def trouble(step: int, options: dict[str, str], asked: list[int], events: EventWriter) -> None:
+    """Stop stepping, in the way that the words ask for. As in a job, a second signal ends it at once."""
+    if step == int(options.get("stopped", "0")):
+        os.kill(os.getpid(), signal.SIGSTOP)
+    while step == int(options.get("hang", "0")) or step == int(options.get("spin", "0")):
+        if "hang" in options:
+            time.sleep(0.1)
+        if len(asked) > 1:
+            sys.exit(75)
+    if "evaluate" in options and step == 6:
+        events.write("phase", name="evaluating", detail=None)
+        time.sleep(float(options["evaluate"]))
+        events.write("eval", step=5, loss=0.5, best=True)
+
+
 def count(run: RunDir, attempt: AttemptDir, options: dict[str, str]) -> int:
     steps, pause = int(options.get("steps", "10")), float(options.get("pause", "0.02"))
     asked = listen(options)
@@ -94,10 +124,13 @@ def count(run: RunDir, attempt: AttemptDir, options: dict[str, str]) -> int:
     saved = read_json(run.checkpoints / "count.json") or {"step": 0, "seen": []}
     for step in range(saved["step"] + 1, steps + 1):
         time.sleep(pause)
+        if not (run.path / "mended").exists():
+            trouble(step, options, asked, events)
         if "spill" in options:
             hold_card(memory(options, step))
         saved["seen"].append(step)
-        events.write("step", step=step, total=steps, loss=round(3 / step, 4), eta_seconds=(steps - step) * pause)
+        loss = loss_at(step, {} if (run.path / "mended").exists() else options)
+        events.write("step", step=step, total=steps, loss=loss, eta_seconds=(steps - step) * pause)
         print(f"step {step}/{steps}", flush=True)
         if step == int(options.get("fail", "0")) and not (run.path / "mended").exists():
             raise ValueError(f"made to fail at step {step}")
