@@ -24,11 +24,9 @@ _ERROR_TEXT = re.compile(
     r"^.{0,200}(?:error code:|can ?not |unable to |exception|permission denied|traceback).*$", re.I | re.M
 )
 # What `metric` and `monitor` tell of a card; one of them makes an entry a reading.
-_FIGURES = frozenset(
-    "mem_usage usage power clock temperature fan throttle "
-    "vram_used vram_total power_usage hotspot_temperature memory_temperature "
-    "gfx gfx_clk gfx_clock gfx_util mem mem_util mem_clock".split()
-)
+_OF_METRIC = ("mem_usage", "usage", "power", "clock", "temperature", "fan", "throttle")
+_OF_MONITOR = ("power_usage", "hotspot_temperature", "memory_temperature", "gfx", "gfx_clk", "gfx_clock", "mem")
+_FIGURES = frozenset((*_OF_METRIC, *_OF_MONITOR, "mem_clock", "vram_used", "vram_total"))
 _POWER_VIOLATIONS = ("ppt_violation_status", "pviol")
 _THERMAL_VIOLATIONS = (
     "prochot_violation_status",
