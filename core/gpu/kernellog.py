@@ -106,8 +106,8 @@ def _card(line: str) -> str | None:
 class KernelLog:
     """The kernel's messages since it was made. Not for use by several threads.
 
-    `path` replaces `/dev/kmsg`, as `BAKEHOUSE_KMSG` does; then nothing else is asked. `problem` says why there are none to be
-    had. Asking takes microseconds: tools run in a thread of their own, every ten seconds at most.
+    `path` replaces `/dev/kmsg`, as `BAKEHOUSE_KMSG` does; then no tool is asked but those given. `problem` says why there are
+    no messages to be had. Asking takes microseconds: tools run in a thread of their own, every ten seconds at most.
     """
 
     def __init__(
@@ -123,32 +123,34 @@ class KernelLog:
         self._clock = clock
         self._file: int | None = None
         self._rest = b""
-        self._made = clock()
         self._reader: _ToolReader | None = None
+        self._asked = round(clock(), 3)
         fault = self._open(at_end=True)
         if fault is not None:
             self.problem = f"{self.path} cannot be read: {fault}"
-            if not moved:
-                names = (Tool("dmesg"), Tool("journalctl")) if tools is None else tools
-                self._reader = _ToolReader(names, self._made, self.problem)
+            if tools is None and not moved:
+                tools = (Tool("dmesg"), Tool("journalctl"))
+            if tools:
+                self._reader = _ToolReader(tools, clock(), self.problem)
 
     def new(self) -> list[KernelMessage]:
         """The messages since it was last asked (at first: since this object was made), at most 100 of them."""
         if self._reader is not None:
-            messages = self._reader.new()
-            self.problem = self._reader.problem
+            messages, self.problem = self._reader.new(), self._reader.problem
+            # A tool tells them up to ten seconds late, and by a clock that can be asked.
+            self._asked = float("-inf")
         elif self._file is None and (fault := self._open(at_end=False)) is not None:
             self.problem = f"{self.path} cannot be read: {fault}"
             return []
         else:
             self.problem = None
-            # The stamps count from about boot; the sleep of a machine is not in them.
             booted = self._clock() - time.clock_gettime(time.CLOCK_MONOTONIC)
             messages = parse_kernel_lines(self._read(), booted)
-        now = round(self._clock(), 3)
-        return [message if message.time is not None else replace(message, time=now) for message in messages][
-            :MOST_MESSAGES
-        ]
+        # The kernel's stamps drift from the clock; but what is new came after it was last asked, and not in the future.
+        now, asked = round(self._clock(), 3), self._asked
+        self._asked = now
+        placed = (now if item.time is None else min(now, max(asked, item.time)) for item in messages)
+        return [replace(item, time=moment) for item, moment in zip(messages, placed, strict=True)][:MOST_MESSAGES]
 
     def close(self) -> None:
         if self._file is not None:
