@@ -65,8 +65,8 @@ def _described(process: ProcessReading, procfs: Path) -> ProcessReading:
 
 
 def _look_at(folder: str, name: str, ticks: int, boot: int | None) -> _Known:
-    words = (read_bytes(f"{folder}/cmdline", 4096) or b"").decode("utf-8", errors="replace").split("\0")
-    command = " ".join(word for word in words if word)
+    words = (read_bytes(f"{folder}/cmdline", 4096) or b"").decode("utf-8", errors="replace").replace("\0", " ").split()
+    command = " ".join(words)
     return _Known(
         ticks=ticks,
         name=name,
