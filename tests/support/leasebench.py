@@ -1,0 +1,210 @@
+"""A machine for the lease: a played card, a played model server whose runners are real processes, and a home with a runner.
+
+What was seen is kept: `states` holds every `card.json` that differed, so that a test can ask in which order things happened.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from core.config.settings import CardSettings
+from core.queue import enqueue
+from core.queue.cardstate import CardState, read_card_state
+from core.serving.ollama import Ollama, ServerError
+from tests.support.cardsim import CardSim, SimCard
+from tests.support.ollama_standin import OllamaStandin, Version
+from tests.support.queueing import Queue, wait_until
+
+IDLE_BYTES = 300_003_328
+TOLERANCE_BYTES = CardSettings().tolerance_bytes
+# Short waits, none so short that a busy machine's pause is taken for an answer.
+CARD = {"settle_seconds": 0.6, "clear_seconds": 20.0, "return_seconds": 4.0, "retry_seconds": 1.0}
+QUIET = {"hang": "off", "vram": "off", "zero_loss": "off"}
+
+
+class LeaseBench:
+    """Everything a test of the lease turns."""
+
+    def __init__(self, folder: Path, sim: CardSim, ollama: OllamaStandin, queue: Queue) -> None:
+        self.folder, self.sim, self.ollama, self.queue = folder, sim, ollama, queue
+        self.states: list[CardState] = []
+        self._others: list[subprocess.Popen[bytes]] = []
+        self._over = threading.Event()
+        self._recorder = threading.Thread(target=self._record, daemon=True)
+        self._recorder.start()
+
+    def settle(self, *, grace: float = 1.0, ollama: dict[str, object] | None = None, **card: object) -> None:
+        """Write the person's settings; a runner reads them when it starts."""
+        write_settings(self.folder, self.ollama.url, grace, ollama or {}, card)
+
+    def submit(self, words: str, expected_bytes: int | None = None) -> int:
+        """A stand-in job for the card, as one whose forecast says `expected_bytes`."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(enqueue, "device_memory", lambda spec: expected_bytes)
+            return self.queue.submit(words)
+
+    def program(self, vram_bytes: int, *, name: str = "blender", user_id: int | None = None, **how: object) -> int:
+        """A real process of somebody else that has memory of the card; its pid."""
+        process = subprocess.Popen(["sleep", "900"])
+        self._others.append(process)
+        self.sim.hold(process.pid, vram_bytes, name=name, user_id=user_id, **how)  # type: ignore[arg-type]
+        return process.pid
+
+    @contextlib.contextmanager
+    def asking(self, name: str, every_seconds: float = 0.3) -> Iterator[list[float]]:
+        """A client that goes on asking a model something small; the times at which answers came. None is told of errors."""
+        answered: list[float] = []
+        over = threading.Event()
+
+        def ask() -> None:
+            with Ollama(self.ollama.url, timeout_seconds=5.0) as client:
+                while not over.wait(every_seconds):
+                    with contextlib.suppress(ServerError):
+                        client.generate(name, "hello", num_predict=2, num_ctx=4096, timeout_seconds=20.0)
+                        answered.append(time.time())
+
+        thread = threading.Thread(target=ask, daemon=True)
+        thread.start()
+        try:
+            yield answered
+        finally:
+            over.set()
+            thread.join(30)
+
+    def load(self, name: str, context_length: int = 8192, keep_alive_seconds: float = 600) -> None:
+        with self.client() as client:
+            client.load(name, context_length=context_length, keep_alive_seconds=keep_alive_seconds)
+
+    # What stands there.
+
+    @property
+    def card(self) -> CardState:
+        """The newest `card.json`; fails when there is none."""
+        state = read_card_state(self.queue.home)
+        assert state is not None, "no card.json"
+        return state
+
+    def add_models(self, **sizes: int) -> None:
+        """Models of the server's store, each with a blob of its own."""
+        for name, size_bytes in sizes.items():
+            self.ollama.add_model(f"{name}:latest", size_bytes=size_bytes, load_seconds=0.2)
+
+    def client(self) -> Ollama:
+        return Ollama(self.ollama.url)
+
+    def loaded(self) -> dict[str, tuple[int | None, float | None]]:
+        """What the server lists: name → context length, seconds that it would stay (-1: for ever)."""
+        with self.client() as client:
+            now = time.time()
+            return {
+                resident.name: (resident.context_length, resident.keep_alive_seconds(now)) for resident in client.ps()
+            }
+
+    def started_at(self, job_id: int, attempt: int = 1) -> float:
+        """When the job's process began to work: the time of its first event."""
+        events = self.queue.home.run_dir(job_id).attempt(attempt).events
+        first = wait_until(lambda: events.exists() and events.read_text().partition("\n")[0], what="a first event")
+        return float(json.loads(str(first))["time"])
+
+    def used_at_start(self, job_id: int, attempt: int = 1) -> int:
+        """What the card held when the job's process began."""
+        return self.sim.used_at(self.started_at(job_id, attempt))
+
+    def wait_card(self, phase: str, seconds: float = 30.0) -> CardState:
+        wait_until(lambda: self.card.phase == phase, seconds, lambda: f"phase {phase}: {self.card}")
+        return self.card
+
+    def wait_note(self, words: str, seconds: float = 30.0) -> str:
+        """A note of the card with these words; its text."""
+
+        def found() -> str | None:
+            return next((note.message for note in self.card.notes if words in note.message), None)
+
+        return str(wait_until(found, seconds, lambda: f"a note `{words}`: {self.card}"))
+
+    def phases(self) -> list[str]:
+        """The phases the card has been in, each once in a row."""
+        phases = [state.phase for state in list(self.states)]
+        return [phase for index, phase in enumerate(phases) if index == 0 or phases[index - 1] != phase]
+
+    def wait_loaded(self, *names: str, seconds: float = 30.0) -> None:
+        """Wait until the server lists these and no others."""
+        wait_until(lambda: set(self.loaded()) == set(names), seconds, lambda: f"{names}: {self.loaded()}, {self.card}")
+
+    def wait_unowned(self, seconds: float = 30.0) -> CardState:
+        """Wait until memory is told that belongs to nobody."""
+        wait_until(lambda: self.card.unowned_bytes, seconds, lambda: f"unowned memory: {self.card}")
+        return self.card
+
+    def submitted_at(self, job_id: int) -> float:
+        return self.queue.history(job_id)[0].time
+
+    def wait_learnt(self) -> int:
+        """Wait until the idle use of the card is known; its bytes."""
+
+        def learnt() -> int | None:
+            state = read_card_state(self.queue.home)
+            return None if state is None else state.baseline_bytes
+
+        return int(wait_until(learnt, 20.0, "the idle use of the card") or 0)
+
+    # Its end.
+
+    def close(self) -> None:
+        self._over.set()
+        self._recorder.join()
+        try:
+            self.queue.close()
+        finally:
+            for process in self._others:
+                process.kill()
+                process.wait()
+
+    def _record(self) -> None:
+        while not self._over.wait(0.02):
+            state = read_card_state(self.queue.home)
+            if state is not None and (
+                not self.states or replace(state, time=0.0) != replace(self.states[-1], time=0.0)
+            ):
+                self.states.append(state)
+
+
+def write_settings(folder: Path, url: str, grace: float, ollama: dict[str, object], card: dict[str, object]) -> None:
+    document = {
+        "queue": {"stop_grace_seconds": grace},
+        "card": {**CARD, **card},
+        "ollama": {"url": url, **ollama},
+        "watch": QUIET,
+    }
+    (folder / "config/bakehouse/settings.yaml").write_text(yaml.safe_dump(document))
+
+
+@contextlib.contextmanager
+def lease_bench(
+    machine: Path, monkeypatch: pytest.MonkeyPatch, version: Version = "0.33.0-rc2"
+) -> Iterator[LeaseBench]:
+    """A card of 16 GiB with 300 MB of idle use, and a server that has three models and none loaded."""
+    with (
+        CardSim(machine / "kernel", SimCard(idle_bytes=IDLE_BYTES)) as sim,
+        OllamaStandin(version) as ollama,
+    ):
+        sim.use(monkeypatch)
+        monkeypatch.setenv("OLLAMA_HOST", ollama.url)
+        monkeypatch.setenv("BAKEHOUSE_RUNNER_IDLE_SECONDS", "600")
+        ollama.on_residents_changed = sim.serve
+        write_settings(machine, ollama.url, 1.0, {}, {})
+        bench = LeaseBench(machine, sim, ollama, Queue.create(machine))
+        try:
+            yield bench
+        finally:
+            bench.close()
