@@ -2,76 +2,150 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import click
 
-from core.cli.common import gigabytes, json_option, print_json
-from core.gpu.reading import DeviceReading, Sample
+from core.cli.common import json_option, print_json
+from core.cli.readings import STALE_SECONDS, Reading, Readings
+from core.errors import BakehouseError, InputError
 from core.home import Home
+
+STDOUT = "-"
 
 
 @click.command(epilog="Example: bakehouse gpu --json")
 @json_option
-def gpu(as_json: bool) -> None:
-    """What the card and the machine say now, and who holds the card."""
-    from core.gpu.sampler import Sampler
-    from core.queue import lease
+@click.option("--watch", is_flag=True, help="A JSON line a second, until ctrl+c.")
+@click.option(
+    "--prometheus",
+    "prometheus_file",
+    is_flag=False,
+    flag_value=STDOUT,
+    metavar="[FILE]",
+    help="Prometheus' text format on stdout, or into FILE for node_exporter's textfile collector.",
+)
+@click.option(
+    "--interval",
+    type=click.FloatRange(0.2, 3600),
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How often with --watch.",
+)
+def gpu(as_json: bool, watch: bool, prometheus_file: str | None, interval: float) -> None:
+    """What the card and the machine say now, who holds the card, and what the runner knows of it.
 
-    home = Home.find()
-    sampler = Sampler(home)
-    sample = sampler.read()
-    sampler.close()
-    card = sampler.card
-    held = lease.holder(lease.lease_path(home, card.pci if card else None))
-    if as_json:
-        print_json({"sample": sample.to_json(), "card": card.pci if card else None, "lease": held})
-        return
-    for line in lines(sample):
-        print(line)
-    slot = "the card" if card else "the CPU, the one slot"
-    print(f"lease    {slot}: " + standing(held))
-    if sample.problem:
-        print(f"▲ {sample.problem}")
+    While a runner lives, the figures are the ones it takes each second; else this command reads the card itself.
+    """
+    if as_json and prometheus_file is not None:
+        raise InputError("--json and --prometheus are two forms of the same: take one", code="usage")
+    if watch and prometheus_file == STDOUT:
+        raise InputError(
+            "--watch with --prometheus rewrites a file, and stdout is none",
+            code="usage",
+            remedy="name the file behind --prometheus",
+        )
+    readings = Readings(Home.find())
+    show: Callable[[Reading], None] = json_line if watch else document if as_json else shown
+    if prometheus_file is not None:
+        show = exposition(prometheus_file)
+    try:
+        if watch:
+            repeat(readings, interval, show)
+        else:
+            show(readings.read())
+    except BrokenPipeError:
+        # The reader left (`| head`), and nothing is wrong. What is still buffered must not fail again at the very end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    finally:
+        readings.close()
 
 
-def standing(held: dict[str, Any] | None) -> str:
-    """The lease in words; it can be held by a process that has not said, or not yet, for whom."""
-    if held is None:
-        return "free"
-    if "problem" in held:
-        return f"▲ {held['problem']}"
-    return f"held by job {held['job']} of {held.get('home')}" if "job" in held else "held, nobody has said by whom"
+def repeat(readings: Readings, interval: float, show: Callable[[Reading], None]) -> None:
+    """Show a reading every so many seconds; what takes too long is left out, not made up for."""
+    former: float | None = None
+    for _ in ticks(interval):
+        reading = readings.read(after=former)
+        former = reading.sample.time
+        show(reading)
 
 
-def lines(sample: Sample) -> list[str]:
-    """A table of what there is; what a card does not give is left out."""
-    host = sample.host
-    shown = [device_line(device) for device in sample.devices] or ["GPU      none found"]
-    if host.memory_total_bytes is not None and host.memory_available_bytes is not None:
-        used = host.memory_total_bytes - host.memory_available_bytes
-        shown.append(f"memory   {used / 1e9:.1f}/{gigabytes(host.memory_total_bytes)} used")
-    if host.load_1m is not None:
-        shown.append(f"load     {host.load_1m:.2f} on {host.cpu_count} cores")
-    shown += [
-        f"process  {process.pid} {process.name or ''} {gigabytes(process.vram_bytes)}{' ours' if process.ours else ''}"
-        for process in sample.processes
-    ]
-    return shown
+def ticks(interval: float) -> Iterator[None]:
+    due = time.monotonic()
+    while True:
+        yield
+        due = max(due + interval, time.monotonic())
+        time.sleep(due - time.monotonic())
 
 
-def device_line(device: DeviceReading) -> str:
-    parts = [f"GPU {device.index}    {device.name}", device.pci or ""]
-    if device.vram_used_bytes is not None and device.vram_total_bytes is not None:
-        parts.append(f"VRAM {device.vram_used_bytes / 1e9:.1f}/{gigabytes(device.vram_total_bytes)}")
-    if device.busy_percent is not None:
-        parts.append(f"busy {device.busy_percent:.0f} %")
-    if device.power_watts is not None:
-        parts.append(f"{device.power_watts:.0f} W")
-    if device.temperature_edge_c is not None:
-        parts.append(f"edge {device.temperature_edge_c:.0f} °C")
-    if device.temperature_hotspot_c is not None:
-        parts.append(f"hotspot {device.temperature_hotspot_c:.0f} °C")
-    if device.suspended:
-        parts.append("asleep")
-    return "  ".join(part for part in parts if part)
+def shown(reading: Reading) -> None:
+    from core.cli.gputable import table
+
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    print("\n".join(table(reading, width)))
+
+
+def document(reading: Reading) -> None:
+    print_json(reading.to_json())
+
+
+def json_line(reading: Reading) -> None:
+    line = {"schema": 1, **reading.to_json()}
+    print(json.dumps(line, ensure_ascii=False, separators=(",", ":")), flush=True)
+
+
+def exposition(file: str) -> Callable[[Reading], None]:
+    """What writes a reading in Prometheus' format, on stdout or into a file."""
+    from core.gpu import prometheus
+
+    if file != STDOUT and not file.endswith(".prom"):
+        print(f"node_exporter reads only files that end in .prom, not {Path(file).name}", file=sys.stderr)
+
+    def show(reading: Reading) -> None:
+        text = prometheus.text(
+            reading.sample,
+            # What a runner that is gone once said is no metric of now.
+            reading.state if reading.runner_alive else None,
+            reading.lease,
+            stale_seconds=STALE_SECONDS,
+            runner_alive=reading.runner_alive,
+        )
+        if file == STDOUT:
+            print(text, end="", flush=True)
+        else:
+            write_textfile(Path(file), text)
+
+    return show
+
+
+def write_textfile(path: Path, text: str) -> None:
+    """A file that every user can read, replaced as a whole; a collector sees the old one or the new one.
+
+    Not synced to the disk: after a crash of the machine, the next second writes it anew. Raises `BakehouseError`.
+    """
+    try:
+        # A name that no collector takes for a textfile, and that nobody can put a link under.
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        try:
+            with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor, not a path
+                file.write(text)
+                os.fchmod(file.fileno(), 0o644)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise BakehouseError(
+            f"cannot be written: {error.strerror}",
+            code="textfile_not_written",
+            file=path,
+            remedy="node_exporter's folder has to be writable by you",
+        ) from error
