@@ -98,7 +98,7 @@ class ChosenSource:
                 name, (found, running) = next((item for item in answers if tells_memory(item[1][0])), answers[0])
                 if found:
                     answered.append(name)
-                devices += completed(found, [device for _, (others, _) in answers for device in others])
+                devices += completed(found, answers[0][1][0])
                 processes += running
         devices.sort(key=lambda device: device.integrated is True)
         return Readout(

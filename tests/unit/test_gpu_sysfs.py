@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.gpu.gpumetrics import throttling
+from core.gpu.kfd import architecture
 from core.gpu.sysfs import SysfsSource, find_cards
 
 SAMPLES = Path(__file__).parents[3] / "shared/telemetry"
 
-CARD = {
+CARD: dict[str, Any] = {
     "vendor": "0x1002\n",
     "revision": "0xc8\n",
     "uevent": "DRIVER=amdgpu\nPCI_CLASS=30000\nPCI_ID=1002:7FFF\nPCI_SLOT_NAME=0000:2b:00.0\n",
@@ -28,19 +32,23 @@ CARD = {
     "gpu_busy_percent": "93\n",
     "mem_busy_percent": "41\n",
     "pp_dpm_sclk": "0: 500Mhz \n1: 1310Mhz \n2: 2590Mhz *\n",
+    "pp_dpm_mclk": "0: 96Mhz \n1: 772Mhz *\n2: 1375Mhz \n",
+    # Version 1.3; the last word says why the card is throttled: here its package power and its hotspot.
+    "gpu_metrics": struct.pack("<HBB108xQ", 120, 1, 3, 1 << 0 | 1 << 36),
     "hwmon/hwmon3/name": "amdgpu\n",
     "hwmon/hwmon3/power1_average": "231500000\n",
     "hwmon/hwmon3/power1_cap": "327000000\n",
     "hwmon/hwmon3/temp1_input": "58000\n",
     "hwmon/hwmon3/temp2_input": "76000\n",
     "hwmon/hwmon3/temp3_input": "82000\n",
+    "hwmon/hwmon3/fan1_input": "1430\n",
     "hwmon/hwmon3/pwm1": "102\n",
     "hwmon/hwmon3/pwm1_max": "255\n",
 }
 KFD = {
     "topology/nodes/0/gpu_id": "0\n",
     "topology/nodes/1/gpu_id": "55123\n",
-    "topology/nodes/1/properties": "cpu_cores_count 0\nsimd_count 96\nlocation_id 11008\ndomain 0\n",
+    "topology/nodes/1/properties": "cpu_cores_count 0\nsimd_count 96\ngfx_target_version 120001\nlocation_id 11008\ndomain 0\n",
     "proc/7001/vram_55123": "6100000000\n",
     "proc/7001/pasid": "32770\n",
     "proc/7002/vram_55123": "0\n",
@@ -90,7 +98,11 @@ def test_a_card_gives_all_its_figures_in_the_units_of_their_names(tree: Path) ->
         "temperature_hotspot_c": 76.0,
         "temperature_memory_c": 82.0,
         "clock_mhz": 2590,
+        "memory_clock_mhz": 772,
         "fan_percent": 40.0,
+        "fan_rpm": 1430,
+        "throttling": ("thermal", "power"),
+        "architecture": "gfx1201",
         "integrated": False,
         "suspended": False,
     }
@@ -120,6 +132,9 @@ def test_a_process_whose_pid_is_not_of_this_container_has_no_name(tree: Path) ->
         ("hwmon/hwmon3/power1_average", "power_watts"),
         ("hwmon/hwmon3/temp3_input", "temperature_memory_c"),
         ("pp_dpm_sclk", "clock_mhz"),
+        ("pp_dpm_mclk", "memory_clock_mhz"),
+        ("hwmon/hwmon3/fan1_input", "fan_rpm"),
+        ("gpu_metrics", "throttling"),
         ("hwmon/hwmon3/pwm1", "fan_percent"),
     ],
 )
@@ -147,6 +162,88 @@ def test_the_clock_of_deep_sleep_is_a_clock(tree: Path) -> None:
     assert card.clock_mhz == 24
 
 
+def test_the_clock_between_two_levels_is_hwmon_s(tree: Path) -> None:
+    device = device_folder(tree)
+    write(device, {"pp_dpm_sclk": "0: 500Mhz\n1: 2590Mhz\n", "pp_dpm_mclk": "0: 96Mhz\n1: 1375Mhz\n"})
+    write(device / "hwmon/hwmon3", {"freq1_label": "sclk\n", "freq1_input": "1804000000\n"})
+    write(device / "hwmon/hwmon3", {"freq2_label": "mclk\n", "freq2_input": "1124000000\n"})
+    (card,), _ = source(tree).read()
+    assert (card.clock_mhz, card.memory_clock_mhz) == (1804, 1124)
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (0, ()),
+        (1 << 0, ("power",)),  # PPT0
+        (1 << 7, ("power",)),  # SPPT of the processor
+        (1 << 16 | 1 << 22, ("current",)),  # TDC and EDC of the shaders
+        (1 << 34, ("thermal",)),  # memory
+        (1 << 36 | 1 << 3, ("thermal", "power")),
+        (1 << 44, ("thermal",)),  # a hot regulator
+        (1 << 47, ("thermal",)),  # PROCHOT
+        (1 << 57, ("other",)),  # reliability
+        (2**64 - 1, None),  # what the firmware does not fill
+    ],
+)
+@pytest.mark.parametrize(
+    ("version", "before"), [((1, 3), 108), ((2, 2), 116), ((2, 3), 116), ((2, 4), 116)], ids=lambda value: str(value)
+)
+def test_the_reasons_of_throttling_are_read_from_each_known_table(
+    status: int, said: tuple[str, ...] | None, version: tuple[int, int], before: int
+) -> None:
+    table = struct.pack(f"<HBB{before}xQ", before + 12, *version, status)
+    assert throttling(table) == said
+    assert throttling(table[:-1]) is None, "cut"
+    assert throttling(struct.pack("<H", 40) + table[2:]) is None, "shorter by its own word"
+
+
+@pytest.mark.parametrize("version", [(0, 0), (1, 0), (1, 1), (1, 4), (1, 8), (2, 1), (3, 0), (9, 9)])
+def test_of_a_table_of_another_version_nothing_is_guessed(version: tuple[int, int]) -> None:
+    assert throttling(struct.pack("<HBB4096s", 4100, *version, b"\xff" * 4096)) is None
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [
+        (120001, "gfx1201"),
+        (120000, "gfx1200"),
+        (110501, "gfx1151"),
+        (110003, "gfx1103"),
+        (100306, "gfx1036"),
+        (90010, "gfx90a"),
+        (90402, "gfx942"),
+        (90006, "gfx906"),
+        (80003, "gfx803"),
+        (0, None),
+        (7, None),
+        (10**19, None),
+    ],
+)
+def test_the_architecture_has_llvm_s_name(target: int, name: str | None) -> None:
+    assert architecture(target) == name
+
+
+def test_each_of_two_cards_has_its_own_architecture(tree: Path) -> None:
+    second = {**CARD, "uevent": CARD["uevent"].replace("2b", "03")}
+    write(tree / "sys/class/drm/card2/device", second)
+    properties = "gfx_target_version 110000\nlocation_id 768\ndomain 0\n"
+    write(tree / "sys/class/kfd/kfd/topology/nodes/2", {"gpu_id": "777\n", "properties": properties})
+    devices, _ = source(tree).read()
+    assert [(device.pci, device.architecture) for device in devices] == [
+        ("0000:03:00.0", "gfx1100"),
+        ("0000:2b:00.0", "gfx1201"),
+    ]
+
+
+def test_a_card_that_vanishes_between_two_readings_is_gone_and_the_other_is_read(tree: Path) -> None:
+    reader = source(tree)
+    write(tree / "sys/class/drm/card2/device", {**CARD, "uevent": CARD["uevent"].replace("2b", "03")})
+    assert len(reader.read()[0]) == 2
+    shutil.rmtree(device_folder(tree).parent)
+    assert [device.pci for device in reader.read()[0]] == ["0000:03:00.0"]
+
+
 def test_of_a_suspended_card_only_its_identity_and_the_total_seen_before_are_known(tree: Path) -> None:
     reader = source(tree)
     reader.read()
@@ -158,6 +255,7 @@ def test_of_a_suspended_card_only_its_identity_and_the_total_seen_before_are_kno
         "vendor": "amd",
         "pci": "0000:2b:00.0",
         "vram_total_bytes": 25753026560,
+        "architecture": "gfx1201",
         "integrated": False,
         "suspended": True,
     }
@@ -254,7 +352,17 @@ hostile = st.one_of(
     st.text(max_size=60).map(lambda text: text.encode()),
     st.integers(-(2**70), 2**70).map(lambda number: f"{number}\n".encode()),
     st.sampled_from(
-        [b"\n", b"\0" * 50, b"=\n==\n=", b"PCI_SLOT_NAME=\n", b"location_id x\n", b"S: Mhz *", b"nan", b"1e9"]
+        [
+            struct.pack("<HBB", 120, 1, 3),
+            b"\n",
+            b"\0" * 50,
+            b"=\n==\n=",
+            b"PCI_SLOT_NAME=\n",
+            b"location_id x\n",
+            b"S: Mhz *",
+            b"nan",
+            b"1e9",
+        ]
     ),
 )
 
