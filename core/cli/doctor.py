@@ -22,7 +22,7 @@ TITLES = {
     "serving": "Serving",
     "machine": "Machine",
 }
-SUBJECT_WIDTH = 14
+SUBJECT_WIDTH = 16
 
 
 @click.command(epilog="Example: bakehouse doctor --quick")

@@ -18,6 +18,7 @@ from core.home import Home
 from core.text import printable
 
 TOOL_SECONDS = 5.0
+OUTPUT_BYTES = 65_536
 SAID_CHARACTERS = 400
 
 
@@ -73,8 +74,10 @@ class Box:
     def which(self, tool: str) -> str | None:
         return shutil.which(tool, path=self.environ.get("PATH", os.defpath))
 
-    def ask(self, program: str, *arguments: str, limit_seconds: float = TOOL_SECONDS) -> Said:
-        """What a program answers. Its words are another's: they are made printable."""
+    def ask(
+        self, program: str, *arguments: str, limit_seconds: float = TOOL_SECONDS, most_bytes: int = OUTPUT_BYTES
+    ) -> Said:
+        """What a program answers, the last `most_bytes` of it. Its words are another's: they are made printable."""
         try:
             done = subprocess.run(
                 [program, *arguments],
@@ -88,12 +91,12 @@ class Box:
             return Said("", "", None, f"does not answer within {limit_seconds:.0f} s")
         except OSError as error:
             return Said("", "", None, f"cannot be started: {error.strerror}")
-        return Said(text_of(done.stdout), text_of(done.stderr), done.returncode)
+        return Said(text_of(done.stdout, most_bytes), text_of(done.stderr), done.returncode)
 
 
-def text_of(output: bytes) -> str:
-    """A tool's output as lines that can be shown, at most 64 KiB of it."""
-    return "\n".join(printable(line) for line in output[:65_536].decode("utf-8", errors="replace").splitlines())
+def text_of(output: bytes, most_bytes: int = OUTPUT_BYTES) -> str:
+    """The end of a tool's output as lines that can be shown."""
+    return "\n".join(printable(line) for line in output[-most_bytes:].decode("utf-8", errors="replace").splitlines())
 
 
 def one_line(text: str) -> str:

@@ -13,9 +13,12 @@ from core.doctor.box import Box, one_line, version_numbers
 from core.doctor.report import Line
 from core.errors import BakehouseError
 from core.gpu.kernelfile import names, read_text, read_uevent
+from core.gpu.kernellog import parse_kernel_lines
 from core.queue import lease
 
 SECTION = "card"
+LOG_TOOLS = (("dmesg",), ("journalctl", "--dmesg", "--boot", "--no-pager", "--output=short-unix"))
+LOG_BYTES = 4_000_000
 VENDORS = {"0x1002": ("AMD", "amdgpu"), "0x10de": ("NVIDIA", "nvidia")}
 
 
@@ -29,6 +32,8 @@ def examine(box: Box) -> list[Line]:
         found += nvidia(box)
     elif box.amd:
         found += amd(box)
+    if box.card is not None:
+        found.append(kernel_log(box))
     return [*found, telemetry(box), lease_folder(box)]
 
 
@@ -46,7 +51,7 @@ def card(box: Box) -> Line:
     memory = device.vram_total_bytes if device else None
     parts = [
         box.card.name,
-        box.card.architecture or "architecture not told",
+        box.card.architecture or ("architecture not told" if box.card.vendor == "amd" else ""),
         "" if memory is None else f"{memory / 1e9:.1f} GB",
         f"at {box.card.pci}",
     ]
@@ -183,6 +188,28 @@ def toolkit(box: Box) -> Line:
     said = box.ask(compiler, "--version")
     release = next((row.strip() for row in said.stdout.splitlines() if "release" in row), said.problem or "no version")
     return line("toolkit", "ok", one_line(release))
+
+
+def kernel_log(box: Box) -> Line:
+    """Whether the kernel's messages can be read, by which a hang is confirmed, and trouble of the card in this boot."""
+    assert box.card is not None
+    for tool, *arguments in LOG_TOOLS:
+        path = box.which(tool)
+        said = box.ask(path, *arguments, most_bytes=LOG_BYTES) if path else None
+        if said is None or said.code != 0 or not said.stdout.strip():
+            continue
+        trouble = [one for one in parse_kernel_lines(said.stdout) if one.pci in (None, box.card.pci)]
+        if trouble:
+            times = f"{len(trouble)} messages" if len(trouble) > 1 else "a message"
+            message = f"{times} of trouble in this boot, the last: {one_line(trouble[-1].text)}"
+            return line(
+                "kernel log", "warning", message, "if the card misbehaves, reboot; never reset it while a job runs"
+            )
+        return line("kernel log", "ok", f"can be read ({tool}); no trouble of the card in this boot")
+    message = "cannot be read: a hang is told by the steps and the load alone"
+    return line(
+        "kernel log", "absent", message, "sudo sysctl kernel.dmesg_restrict=0, or join the group systemd-journal"
+    )
 
 
 def telemetry(box: Box) -> Line:

@@ -6,6 +6,7 @@ import getpass
 import shutil
 from pathlib import Path
 
+from core.config.settings import settings_file
 from core.doctor.box import Box, one_line
 from core.doctor.report import Line
 from core.queue.protection import choose_protection
@@ -29,8 +30,8 @@ def settings(box: Box) -> Line:
     if box.settings_problem:
         message = f"not read, so the defaults are used: {one_line(box.settings_problem)}"
         return line("settings", "fault", message, "mend the line that is named")
-    file = box.settings.file
-    return line("settings", "ok", "read" if file else "as they come, or read without a fault")
+    file = settings_file()
+    return line("settings", "ok", f"{file}" if file.is_file() else f"the defaults: there is no {file}")
 
 
 def disks(box: Box) -> list[Line]:

@@ -1,16 +1,118 @@
-"""The probes of `jobs.probe`, run under the interpreter of the jobs, and what their figures mean."""
+"""The probes of `jobs.probe`, run under the interpreter of the jobs in their environment, with the card to themselves."""
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import subprocess
+import time
 from typing import Any
 
-from core.doctor.box import Box
-from core.doctor.report import Line
+from core.doctor.box import Box, one_line, text_of
+from core.doctor.variables import environment_of
+from core.errors import BakehouseError
+from core.gpu.cards import device_environment
+from core.queue import lease as leases
+
+PROBE_SECONDS = 120.0
+# Six probes at their limits, with the graces of their ends.
+LIMIT_SECONDS = 1000.0
+END_SECONDS = 40.0
+# What the probes take of a card, its context included.
+NEEDED_BYTES = 3_000_000_000
 
 
-def run_probes(box: Box, python: str) -> dict[str, Any]:
-    raise NotImplementedError
+def run_probes(box: Box, python: str, *, probe_seconds: float = PROBE_SECONDS) -> dict[str, Any]:
+    """The document of `jobs.probe`, or `{left_out: why}` where the card is in use, or `{problem: what}`.
+
+    A card that a job computes on is not touched: a probe beside it could take the memory that it needs next.
+    """
+    if box.card is None:
+        return ask(box, python, probe_seconds, None)
+    if (busy := in_use(box)) is not None:
+        return {"left_out": busy}
+    path = leases.lease_path(box.home, box.card.pci)
+    try:
+        lease = leases.take(path)
+    except BakehouseError as error:
+        return {"left_out": error.message}
+    if lease is None:
+        return {"left_out": held_by(leases.read_holder(path))}
+    try:
+        note = json.dumps({"home": str(box.home.root), "since": time.time()}).encode()
+        os.ftruncate(lease.descriptor, 0)
+        os.pwrite(lease.descriptor, note, 0)
+        return ask(box, python, probe_seconds, lease.descriptor)
+    finally:
+        lease.release()
 
 
-def probe_lines(document: dict[str, Any], box: Box) -> list[Line]:
-    raise NotImplementedError
+def held_by(holder: dict[str, Any]) -> str:
+    job = f"job {holder['job']}" if "job" in holder else "somebody"
+    return f"{job} of {holder.get('home', 'another home')} has the card"
+
+
+def in_use(box: Box) -> str | None:
+    """That others leave too little of the card's memory; None when there is enough, or nobody tells."""
+    device = next((one for one in box.sample.devices if box.card and one.pci == box.card.pci), None)
+    if device is None or device.vram_total_bytes is None or device.vram_used_bytes is None:
+        return None
+    free = device.vram_total_bytes - device.vram_used_bytes
+    if free >= NEEDED_BYTES:
+        return None
+    holders = [one.name for one in box.sample.processes if one.name and (one.vram_bytes or 0) > 200_000_000]
+    by = f" ({', '.join(dict.fromkeys(holders))} holds it)" if holders else ""
+    return f"{free / 1e9:.1f} GB of the card are free, the probes take up to {NEEDED_BYTES / 1e9:.0f}{by}"
+
+
+def ask(box: Box, python: str, probe_seconds: float, lease: int | None) -> dict[str, Any]:
+    """Run `jobs.probe` and read its document."""
+    words = [python, "-P", "-m", "jobs.probe", "--limit", str(probe_seconds)]
+    if box.card is not None and box.card.vendor == "amd":
+        words.append("--no-kill")
+    if lease is not None:
+        words += ["--lease", str(lease)]
+    try:
+        process = subprocess.Popen(
+            words,
+            cwd=box.home.root,
+            env=environ_of_jobs(box),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=() if lease is None else (lease,),
+        )
+    except OSError as error:
+        return {"problem": f"{python} cannot be started: {error.strerror}"}
+    try:
+        out, err = process.communicate(timeout=LIMIT_SECONDS)
+    except subprocess.TimeoutExpired:
+        return {"problem": f"they did not end within {LIMIT_SECONDS:.0f} s"}
+    finally:
+        # Also when a person has had enough: the probes end by their own ladder.
+        end(process)
+    with contextlib.suppress(ValueError, TypeError, KeyError):
+        document = json.loads(out)
+        if isinstance(document["probes"], list):
+            return dict(document)
+    said = text_of(err).strip().splitlines()
+    last = f": {one_line(said[-1])}" if said else ""
+    return {"problem": f"`{python} -P -m jobs.probe` ended with {process.returncode}{last}"}
+
+
+def environ_of_jobs(box: Box) -> dict[str, str]:
+    """What a job finds in its environment on this card."""
+    _, made = environment_of(box)
+    kept = {name: value for name, value in box.environ.items() if name not in made.unset}
+    return {**kept, **made.set, **device_environment(box.card, box.environ)}
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Have it end, if it has not, and let go of its output."""
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(END_SECONDS)
+    for stream in (process.stdout, process.stderr):
+        if stream is not None:
+            stream.close()

@@ -101,7 +101,7 @@ def server_variable(box: Box, name: str) -> str | None:
     """A variable of the server's process, as far as this user may read it; else of its systemd unit."""
     proc = Path("/proc")
     for pid in names(proc):
-        if pid.isdigit() and read_text(proc / pid / "comm") == "ollama":
+        if pid.isdigit() and read_text(proc / pid / "comm") == "ollama" and serves(proc / pid):
             with contextlib.suppress(OSError):
                 pairs = (proc / pid / "environ").read_bytes().decode(errors="replace").split("\0")
                 return next((value for key, _, value in (pair.partition("=") for pair in pairs) if key == name), None)
@@ -111,6 +111,11 @@ def server_variable(box: Box, name: str) -> str | None:
     said = box.ask(systemctl, "show", "ollama", "--property=Environment", "--value", limit_seconds=ASK_SECONDS)
     words = said.stdout.split() if said.code == 0 else []
     return next((word.partition("=")[2] for word in words if word.startswith(f"{name}=")), None)
+
+
+def serves(process: Path) -> bool:
+    """`ollama serve`, not somebody's `ollama run`."""
+    return "serve" in (read_text(process / "cmdline") or "").split("\0")
 
 
 def llama_cpp(box: Box) -> list[Line]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from core.doctor.box import Box, version_numbers
 from core.doctor.driver import rocm_version
-from core.doctor.probing import probe_lines, run_probes
+from core.doctor.findings import CACHING, findings
+from core.doctor.probing import run_probes
 from core.doctor.report import Line
 from core.doctor.variables import environment_of
 from core.errors import BakehouseError
@@ -12,7 +16,6 @@ from core.queue.interpreter import TRAINING, find_python, require, torch_vendor,
 
 SECTION = "torch"
 SHOWN = ("transformers", "trl", "peft", "accelerate")
-CACHING = "PYTORCH_NO_HIP_MEMORY_CACHING"
 TROUBLED = ("gfx1200", "gfx1201")
 TROUBLED_SINCE = (7, 2)
 
@@ -36,8 +39,13 @@ def examine_software(box: Box, *, quick: bool) -> list[Line]:
     if quick:
         return [*lines, *hipblaslt(box, found["torch"]), left_out()]
     document = run_probes(box, python)
-    built = document.get("built_for") or found["torch"]
-    return [*lines, *hipblaslt(box, built), *probe_lines(document, box)]
+    return [*lines, *hipblaslt(box, built_for(document) or found["torch"]), *findings(document, box)]
+
+
+def built_for(document: Mapping[str, Any]) -> str | None:
+    """`rocm 7.2.1`, `cuda 12.8`, `cpu`, as torch tells it itself; None where no probe did."""
+    figures = [probe.get("figures") for probe in document.get("probes", ()) if probe.get("name") == "device"]
+    return next((str(one["built_for"]) for one in figures if isinstance(one, dict) and "built_for" in one), None)
 
 
 def left_out() -> Line:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.machines import FakeMachine, write
+from tests.support.machines import FakeMachine
 from tests.support.queueing import Queue, kill
 
 CARD = "0000:2b:00.0"
@@ -36,11 +36,7 @@ def kernel(machine: Path, monkeypatch: pytest.MonkeyPatch) -> FakeMachine:
 
 def rdna4(kernel: FakeMachine) -> FakeMachine:
     """A card whose KFD node calls itself gfx1201."""
-    kernel.amd(CARD)
-    node = kernel.node(kernel.nodes - 1)
-    properties = (node / "properties").read_text().strip()
-    write(node, {"properties": f"{properties}\ngfx_target_version 120001"})
-    return kernel
+    return kernel.amd(CARD, gfx=120001)
 
 
 def environment_of_a_job(queue: Queue) -> dict[str, str]:
