@@ -12,6 +12,7 @@ from textual.pilot import Pilot
 
 from core.config.project import shipped
 from core.home import Home
+from tests.tui import cards
 from tests.tui.scene import scene
 from tui.app import ConsoleApp
 from tui.theme import DARK
@@ -45,3 +46,22 @@ def test_cancel(snap_compare: Compare, tmp_path: Path) -> None:
         await asyncio.sleep(0.1)
 
     assert snap_compare(console(tmp_path), run_before=settled, terminal_size=(120, 40))
+
+
+@pytest.mark.parametrize("moment", ["idle", "training", "held_by_another", "stale_memory"])
+def test_card(snap_compare: Compare, tmp_path: Path, moment: str) -> None:
+    app = console(tmp_path)
+    app.snapshot = cards.MOMENTS[moment]()
+    assert snap_compare(app, press=["2"], terminal_size=(120, 40))
+
+
+def test_card_alone(snap_compare: Compare, tmp_path: Path) -> None:
+    app = console(tmp_path)
+    app.snapshot = cards.several()
+    assert snap_compare(app, press=["2", "z"], terminal_size=(120, 40))
+
+
+def test_card_on_a_small_terminal(snap_compare: Compare, tmp_path: Path) -> None:
+    app = console(tmp_path)
+    app.snapshot = cards.intruded()
+    assert snap_compare(app, press=["2"], terminal_size=(80, 24))

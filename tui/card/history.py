@@ -87,8 +87,8 @@ def history_rows(samples: Sequence[Sample], width: int, with_card: bool) -> list
         if host.cpu_count:
             figures.append(("cores", str(host.cpu_count), "text"))
     head = max(len(name) for name, _, _ in series) + 1
-    side = 22 if width >= 52 else 0
-    room = max(8, min(60, width - head - 7 - side))
+    side = 18 if width >= 52 else 0
+    room = max(8, min(60, width - head - 6 - side))
     rows = []
     for name, role, value in series:
         newest = value(last)
@@ -97,7 +97,7 @@ def history_rows(samples: Sequence[Sample], width: int, with_card: bool) -> list
     rows.append(axis(head, room))
     if side:
         for row, (label, figure, role) in zip(rows, figures, strict=False):
-            row.to(head + room + 10).add(label).to(head + room + 29 - len(figure)).add(figure, role)
+            row.to(head + room + 8).add(label).to(head + room + 24 - len(figure)).add(figure, role)
     return rows
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from core.queue.cardstate import CardState
-from core.store.jobs import ACTIVE
 from tui.card.basics import HOT_C, card, server_name, shares
 from tui.lines import Line, wrapped
 from tui.snapshot import Snapshot, newest_of_each
@@ -35,15 +34,13 @@ def lease_rows(snapshot: Snapshot, with_card: bool, width: int) -> list[Line]:
         line.add(", the next job takes the card", "dim")
     elif state.since is not None and state.phase != "free":
         line.add(f", since {clock(state.since)}")
-    if snapshot.runner_alive is False:
-        line.add(f", as the runner left it at {clock(state.time)}", "warn")
     return [line.cut(width), *_below(snapshot, state, width)]
 
 
 def _below(snapshot: Snapshot, state: CardState, width: int) -> list[Line]:
     server = server_name(snapshot)
     said: list[tuple[str, str]] = []
-    if state.message and state.phase != "free":
+    if state.message and state.phase != "free" and not _remarked(state):
         said.append((safe(state.message), "text" if state.phase == "blocked" else "dim"))
     if state.displaced and state.phase in ("held", "verifying"):
         said.append((f"{plural(len(state.displaced), 'model')} of {server} unloaded, restored at its end", "dim"))
@@ -51,12 +48,18 @@ def _below(snapshot: Snapshot, state: CardState, width: int) -> list[Line]:
         # Something went wrong when they should have come back: `notes` tell what.
         said.append((f"{plural(len(state.displaced), 'model')} of {server} still to be restored", "warn"))
     if state.residents and state.phase in ("free", "blocked") and not said:
-        held = ", ".join(f"{safe(model.name)} {model.size_vram_bytes / 1e9:.1f}" for model in state.residents)
-        said.append((f"{server} holds {held}", "dim"))
+        held = sum(model.size_vram_bytes for model in state.residents) / 1e9
+        names = ", ".join(safe(model.name) for model in state.residents)
+        said.append((f"{server} holds {plural(len(state.residents), 'model')}, {held:.1f} GB: {names}", "dim"))
     rows = []
     for text, role in said:
         rows += [Line(" " * LABEL).add(row, role) for row in list(wrapped(text, width - LABEL))[:2]]
     return rows
+
+
+def _remarked(state: CardState) -> bool:
+    """The remark about memory that no process owns says the same, and more."""
+    return bool(state.unowned_bytes) and f"{(state.unowned_bytes or 0) / 1e9:.1f} GB" in state.message
 
 
 def slot_rows(snapshot: Snapshot, with_card: bool, width: int) -> list[Line]:
@@ -94,6 +97,8 @@ def remarks(snapshot: Snapshot) -> list[Remark]:
         found.append((f"newest reading at {clock(sample.time, seconds=True)}, {duration(age)} ago", "", "warn"))
     if sample.problem:
         found.append((safe(sample.problem), "", "warn"))
+    if state is not None and snapshot.runner_alive is False and state.phase != "free":
+        found.append((f"no runner: this is how it left the card at {clock(state.time)}", "", "warn"))
     if state is not None:
         found += _of_memory(snapshot, state)
         found += _of_server(snapshot, state)
@@ -115,6 +120,8 @@ def _of_memory(snapshot: Snapshot, state: CardState) -> list[Remark]:
         found.append((said, safe(state.advice), "bad"))
     known = shares(snapshot)
     for other in known.others if known is not None else ():
+        if state.phase == "blocked" and (other.name in state.message or str(other.pid) in state.message):
+            continue
         owner = ", ".join(part for part in (f"pid {other.pid}", safe(other.user or "")) if part)
         since = f", since {clock(other.since)}" if other.since else ""
         found.append((f"{safe(other.name)} ({owner}) holds {other.vram_bytes / 1e9:.1f} GB{since}", "", "warn"))
@@ -135,8 +142,11 @@ def _of_server(snapshot: Snapshot, state: CardState) -> list[Remark]:
 
 def _of_run(snapshot: Snapshot) -> list[Remark]:
     """What the runner noticed about the job on the card, the newest of each kind."""
+    job = snapshot.job(snapshot.slot.job_id)
     newest = newest_of_each(snapshot.findings.get(snapshot.slot.job_id or 0, ()))
-    return [(f"{clock(item.time)} {safe(item.message)}", "", "bad" if item.stop else "warn") for item in newest]
+    deaf = job is not None and job.state == "stopping" and "SIG" in job.reason
+    found: list[Remark] = [(f"job {job.id}: {safe(job.reason)}", "", "warn")] if job is not None and deaf else []
+    return found + [(f"{clock(item.time)} {safe(item.message)}", "", "bad" if item.stop else "warn") for item in newest]
 
 
 def _of_card(snapshot: Snapshot) -> list[Remark]:
@@ -165,17 +175,23 @@ def remark_rows(found: list[Remark], width: int) -> list[Line]:
     return rows
 
 
-def status_part(snapshot: Snapshot) -> list[tuple[str, str]]:
+def status_parts(snapshot: Snapshot) -> list[tuple[str, str]]:
     """The lease and what is wrong in a few words, for a row a pane."""
     state = snapshot.card_state
     parts: list[tuple[str, str]] = []
     if state is not None and state.phase not in ("free", "held"):
-        word, role = PHASES.get(state.phase, (safe(state.phase), "text"))
-        parts.append((f"{word} {safe(state.message)}".strip() if state.phase == "blocked" else word, role))
+        parts.append(PHASES.get(state.phase, (safe(state.phase), "text")))
+    known = shares(snapshot)
     if state is not None and state.unowned_bytes:
         parts.append((f"▲ {state.unowned_bytes / 1e9:.1f} GB stale", "bad"))
+    elif known is not None and known.others:
+        parts.append((f"▲ {safe(known.others[0].name)} {known.others[0].vram_bytes / 1e9:.1f}", "warn"))
     elif state is not None and state.intruders:
         parts.append((f"▲ {safe(state.intruders[-1].name)} loaded", "warn"))
-    elif any(job.state in ACTIVE and snapshot.findings.get(job.id) for job in snapshot.jobs):
-        parts.append(("▲ see the run", "warn"))
+    elif snapshot.findings.get(snapshot.slot.job_id or 0):
+        newest = newest_of_each(snapshot.findings[snapshot.slot.job_id or 0])[0]
+        parts.append((f"▲ {safe(newest.code)}", "bad" if newest.stop else "warn"))
+    device = card(snapshot.sample)
+    if device is not None and device.throttling:
+        parts.append(("▲ throttling", "warn"))
     return parts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from core.gpu.account import Account
 from core.gpu.reading import DeviceReading, Sample
 from core.store.jobs import JobRow
-from tui.card.basics import FITS, next_bytes, next_on_card, server_name, shares
+from tui.card.basics import FITS, card, next_bytes, next_on_card, server_name, shares
 from tui.forecasts import RunForecast
 from tui.lines import Line, side_by_side
 from tui.snapshot import Snapshot
@@ -27,7 +27,9 @@ def owners(snapshot: Snapshot, known: Account) -> list[Share]:
     found += [("▄", safe(other.name), other.vram_bytes, "warn") for other in known.others[:MOST_NAMED]]
     rest = sum(other.vram_bytes for other in known.others[MOST_NAMED:])
     found.append(("▄", f"{len(known.others) - MOST_NAMED} others", rest, "warn"))
-    found.append(("×", "no owner", known.unowned_bytes, "bad"))
+    # After a job its memory takes a moment to come back: until that is over, nobody says that it is lost.
+    returning = snapshot.card_state is not None and snapshot.card_state.phase == "verifying"
+    found.append(("×", "coming back" if returning else "no owner", known.unowned_bytes, "warn" if returning else "bad"))
     # Where nothing was learnt of the idle use, much that nobody is named for is more than an idle card's.
     found.append(
         ("▒", "idle" if known.knows_idle or known.idle_bytes < 2e9 else "not told whose", known.idle_bytes, "dim")
@@ -84,9 +86,8 @@ def forecast_rows(snapshot: Snapshot, indent: int, width: int) -> list[Line]:
     first: list[Line] = []
     if slot.forecast is not None and job is not None:
         first = forecast_parts(slot.forecast, peak, steps, room)
-    second = measured_parts(snapshot)
-    if (following := next_part(snapshot)) is not None:
-        second.append(following)
+    # The energy is what can be missed first.
+    second = [part for part in (peak_part(snapshot), next_part(snapshot), energy_part(snapshot)) if part is not None]
     # One row where both fit into one.
     if first and second and len((both := side_by_side([*first, *second])).plain) <= room:
         return [Line(" " * indent).extend(both)]
@@ -94,18 +95,21 @@ def forecast_rows(snapshot: Snapshot, indent: int, width: int) -> list[Line]:
     return [Line(" " * indent).extend(row).cut(width) for row in rows if row.pieces]
 
 
-def measured_parts(snapshot: Snapshot) -> list[Line]:
-    """`card's peak 12.4 · 138 Wh so far`, of the job that holds it."""
+def peak_part(snapshot: Snapshot) -> Line | None:
+    """`card's peak 12.4`, since the job that holds it began."""
     summary = snapshot.card_summary
-    if summary is None or snapshot.slot.job_id is None:
-        return []
-    parts = []
-    if summary.peak_vram_bytes is not None:
-        over = snapshot.sample is not None and _over(snapshot, summary.peak_vram_bytes)
-        parts.append(Line(f"card's peak {summary.peak_vram_bytes / 1e9:.1f}", "warn" if over else "text"))
-    if summary.energy_wh is not None:
-        parts.append(Line(f"{energy(summary.energy_wh)} so far", "dim"))
-    return parts
+    if summary is None or summary.peak_vram_bytes is None or snapshot.slot.job_id is None:
+        return None
+    role = "warn" if _over(snapshot, summary.peak_vram_bytes) else "text"
+    return Line(f"card's peak {summary.peak_vram_bytes / 1e9:.1f}", role)
+
+
+def energy_part(snapshot: Snapshot) -> Line | None:
+    """`138 Wh`, of the job that holds the card so far."""
+    summary = snapshot.card_summary
+    if summary is None or summary.energy_wh is None or snapshot.slot.job_id is None:
+        return None
+    return Line(energy(summary.energy_wh), "dim")
 
 
 def _over(snapshot: Snapshot, count: int) -> bool:
@@ -126,17 +130,23 @@ def next_part(snapshot: Snapshot) -> Line | None:
     if job is None or needed is None:
         return None
     said = f"next {job.id}: {needed / 1e9:.1f}"
-    known, forecast = shares(snapshot), snapshot.slot.next_forecast
+    device, known, forecast = card(snapshot.sample), shares(snapshot), snapshot.slot.next_forecast
     if known is None:
-        if forecast is None or not forecast.known:
+        limit = device.vram_total_bytes * FITS if device and device.vram_total_bytes else None
+        if device is None and forecast is not None and forecast.known:
+            limit = forecast.limit_bytes
+        if limit is None:
             return Line(said, "dim")
-        fits = needed <= forecast.limit_bytes
-        return Line(f"{said}, {'fits' if fits else 'does not fit'}", "dim" if fits else "bad")
-    possible = known.total_bytes * FITS - known.idle_bytes
+        return Line(f"{said}, fits", "dim") if needed <= limit else Line(f"{said}, does not fit", "bad")
+    # Where the idle use is not known, what is there now may go away: only the whole card says what can never fit.
+    possible = known.total_bytes * FITS - (known.idle_bytes if known.knows_idle else 0)
+    returning = snapshot.card_state is not None and snapshot.card_state.phase == "verifying"
+    in_the_way = known.others_bytes + (0 if returning else known.unowned_bytes)
     if needed > possible:
         return Line(f"{said}, does not fit", "bad")
-    if needed > possible - known.others_bytes - known.unowned_bytes:
-        return Line(f"{said}, not beside {'others' if known.others else 'what no one owns'}", "warn")
+    if needed > possible - in_the_way:
+        beside = safe(known.others[0].name) if known.others else "what no one owns"
+        return Line(f"{said}, not beside {beside}", "warn")
     return Line(f"{said}, fits", "dim")
 
 

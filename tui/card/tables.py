@@ -9,7 +9,7 @@ from core.queue.cardstate import CardState
 from tui.card.basics import card, measure, of, server_name
 from tui.lines import Line, wrapped
 from tui.snapshot import ProfileLines, Snapshot
-from tui.words import clock, gigabytes, safe, when
+from tui.words import clock, safe, when
 
 LEVELS = {"ok": "dim", "warn": "warn", "bad": "bad"}
 
@@ -86,7 +86,7 @@ def device_rows(device: DeviceReading, chosen: bool, width: int) -> list[Line]:
         return [line.add("   sleeps", "dim")]
     figures = []
     if device.vram_total_bytes:
-        figures.append(f"{gb(device.vram_used_bytes)}/{gigabytes(device.vram_total_bytes)}")
+        figures.append(f"{gb(device.vram_used_bytes)}/{gb(device.vram_total_bytes)} GB")
     if device.gtt_used_bytes is not None:
         total = f"/{device.gtt_total_bytes / 1e9:.1f}" if device.gtt_total_bytes else ""
         figures.append(f"GTT {device.gtt_used_bytes / 1e9:.1f}{total} GB")

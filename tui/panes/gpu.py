@@ -3,14 +3,14 @@ slot of the CPU. Alone on the screen it shows all that is known of the card."""
 
 from __future__ import annotations
 
-from tui.card.basics import FITS, HOT_C, card
+from tui.card.basics import FITS, HOT_C, card, shares
 from tui.card.history import history_rows, trend_rows
-from tui.card.lease import lease_rows, remark_rows, remarks, slot_rows, status_part
-from tui.card.memory import LABEL, card_rows, forecast_rows, host_rows
+from tui.card.lease import lease_rows, remark_rows, remarks, slot_rows, status_parts
+from tui.card.memory import LABEL, card_rows, forecast_rows, host_rows, owners
 from tui.card.tables import card_rows as cards_table
 from tui.card.tables import note_rows, process_rows, profile_rows, server_rows
 from tui.lines import Line, side_by_side
-from tui.widgets.bars import stacked_bar
+from tui.widgets.bars import signed_bar
 from tui.widgets.pane import Pane
 from tui.words import duration, gigabytes, percent, safe
 
@@ -128,7 +128,7 @@ class GpuPane(Pane):
         if (age := self.snapshot.stale_seconds) is not None:
             parts.append((f"▲ {duration(age)} old", "warn"))
         if device is not None:
-            parts += status_part(self.snapshot)
+            parts += status_parts(self.snapshot)
             if device.busy_percent is not None:
                 parts.append((f"{device.busy_percent:.0f} %", "text"))
             if device.power_watts is not None:
@@ -148,6 +148,8 @@ class GpuPane(Pane):
             limit = None
         else:
             return Line("not known", "dim")
-        bar = stacked_bar([(used, "busy")], total, 20, limit)
+        known = shares(self.snapshot)
+        held = [(sign, count, role) for sign, _, count, role in owners(self.snapshot, known)] if known else []
+        bar = signed_bar(held or [("█", used, "busy")], total, 20, limit)
         figures = (f"{gigabytes(used, unit=False)}/{gigabytes(total)}", "text")
         return bar.add(" ").extend(side_by_side([figures, *parts], width=width - 21))

@@ -106,13 +106,12 @@ COMMANDS: Final[tuple[Command, ...]] = (
     ),
     command(
         "X",
-        "end it by force",
+        "kill",
         "End a job that does not obey, with SIGKILL: on an AMD card only a person does that",
         "X",
         "kill",
         on_shown_job(actions.can_kill),
         rank=1,
-        short="force",
     ),
     command("l", "release", "Release the held job", "l", "release", on_shown_job(actions.can_release), rank=1),
     command(

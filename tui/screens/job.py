@@ -121,13 +121,12 @@ class JobScreen(JobKeys, CommandScreen):
         command("x", "cancel", "Cancel the job", "x", "cancel", on_job(actions.can_cancel), rank=3),
         command(
             "X",
-            "end it by force",
+            "kill",
             "End the job that does not obey, with SIGKILL",
             "X",
             "kill",
             on_job(actions.can_kill),
             rank=1,
-            short="force",
         ),
         command(
             "h", "hold", "Hold the job; a running one stops at a checkpoint", "h", "hold", on_job(actions.can_hold)

@@ -175,6 +175,8 @@ class DetailStrip(Canvas):
 
     def _reason(self, job: JobRow, width: int) -> list[Line]:
         """The whole reason of a job that does not run, which the queue may have cut."""
+        if job.state == "stopping":
+            return [Line(row, "warn") for row in list(wrapped(f"stopping: {outcome(job)}", width))[:2]]
         if job.state in ACTIVE or (job.kind == "bakeoff" and job.state == "done"):
             return []
         if job.state == "done":

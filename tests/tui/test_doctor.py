@@ -1,0 +1,143 @@
+"""The doctor's screen: the last report at once, a new one on demand, each finding with its sign and its remedy."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from core.config.project import shipped
+from core.doctor import report as doctor
+from core.doctor.report import Line, Recommended, Report, store_report
+from core.home import Home
+from tests.tui.conftest import Opened, keys_of, text_of
+from tests.tui.scene import NOW, scene
+from tui.app import ConsoleApp
+from tui.screens.dashboard import Dashboard
+from tui.screens.doctor import DoctorScreen
+
+LONG = "the build carries gfx1100 and gfx1101 and none that runs on gfx1201, so the first kernel ends with an error"
+FOUND = Report(
+    NOW - 300,
+    (
+        Line("driver", "ok", "amdgpu of Linux 6.14", section="card"),
+        Line("torch build", "fault", LONG, "pip install torch --index-url https://example.org/rocm7.1", "torch"),
+        Line("attention", "warning", "SDPA takes the math path: 6.9 times the memory", "set the variable", "torch"),
+        Line("bitsandbytes", "absent", "not installed; nothing here needs it", section="probes"),
+    ),
+    Recommended("lora-bf16", "bf16 was as exact as expected"),
+    seconds=41.0,
+)
+
+
+async def test_the_key_of_the_doctor_is_shown_beside_the_card_and_in_the_help(console: Opened) -> None:
+    async with console() as pilot:
+        assert "D doctor" not in keys_of(pilot)
+        await pilot.press("2")
+        assert "D doctor" in keys_of(pilot)
+        await pilot.press("question_mark")
+        assert "The doctor: what is installed" in text_of(pilot, "#help")
+        await pilot.press("escape", "D")
+        assert isinstance(pilot.app.screen, DoctorScreen)
+        await pilot.press("escape")
+        assert isinstance(pilot.app.screen, Dashboard)
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+async def test_each_finding_has_its_sign_and_its_remedy(console: Opened, size: tuple[int, int]) -> None:
+    async with console(size=size) as pilot:
+        await pilot.press("D")
+        assert "not examined yet: r examines the box" in text_of(pilot, "#rows")
+        pilot.app.screen.post_message(DoctorScreen.Examined(FOUND, stored=True))
+        await pilot.pause()
+        said = text_of(pilot, "#rows")
+        assert "1 fault · 1 warning · 1 ok · 5 min ago" in said
+        assert "✓ driver" in said and "✗ torch build" in said and "▲ attention" in said and "· bitsandbytes" in said
+        assert "→ pip install torch" in said and "→ set the variable" in said
+        words = " ".join(said.replace("│", " ").split())
+        assert LONG in words
+        await pilot.press("G")
+        assert "recommended" in text_of(pilot, "#rows") and "lora-bf16" in text_of(pilot, "#rows")
+        assert {len(row) for row in said.splitlines()} == {size[0]}
+
+
+async def test_what_tools_say_in_a_report_is_text(console: Opened) -> None:
+    nasty = "\x1b[2J\x1b]0;x\x07[bold]mine"
+    hostile = replace(FOUND, lines=(Line(nasty, "fault", nasty, nasty, nasty),), recommended=Recommended(nasty, nasty))
+    async with console() as pilot:
+        await pilot.press("D")
+        pilot.app.screen.post_message(DoctorScreen.Examined(hostile, nasty))
+        await pilot.pause()
+        said = text_of(pilot, "#rows")
+        assert not set(said) & set("\x1b\x07") and "[bold]mine" in said
+
+
+@pytest.fixture
+def slow_examination(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """The examination of a box takes until the event is set, then finds `FOUND` as of now and stores it."""
+    done = threading.Event()
+
+    def examine(home: Home, *, quick: bool = False) -> Report:
+        assert done.wait(20)
+        store_report(home, FOUND)
+        return FOUND
+
+    monkeypatch.setattr(doctor, "examine", examine)
+    return done
+
+
+async def test_the_last_report_stands_while_a_new_one_is_made(
+    tmp_path: Path, slow_examination: threading.Event
+) -> None:
+    home = Home(tmp_path / "home").create()
+    store_report(home, replace(FOUND, lines=FOUND.lines[:1], time=NOW - 7200))
+    app = ConsoleApp(home, shipped)
+    app.slow.start = lambda: None  # type: ignore[method-assign]
+    async with app.run_test(size=(120, 40)) as pilot:
+        app.show(scene())
+        await pilot.press("D")
+        for _ in range(100):
+            await pilot.pause(0.05)
+            if "✓ driver" in text_of(pilot, "#rows"):
+                break
+        assert "1 ok · 2 h 00 ago" in text_of(pilot, "#rows") and "r examine again" in keys_of(pilot)
+        await pilot.press("r")
+        await pilot.pause()
+        said = text_of(pilot, "#rows")
+        assert "examining" in said and "✓ driver" in said and "r examine again" not in keys_of(pilot)
+        slow_examination.set()
+        for _ in range(100):
+            await pilot.pause(0.05)
+            if "✗ torch build" in text_of(pilot, "#rows"):
+                break
+        assert "examining" not in text_of(pilot, "#rows") and "✗ torch build" in text_of(pilot, "#rows")
+    assert json.loads((home.cache / "doctor.json").read_text())["worst"] == "fault"
+
+
+async def test_leaving_the_screen_while_it_examines_breaks_nothing(
+    tmp_path: Path, slow_examination: threading.Event
+) -> None:
+    home = Home(tmp_path / "home").create()
+    app = ConsoleApp(home, shipped)
+    app.slow.start = lambda: None  # type: ignore[method-assign]
+    async with app.run_test(size=(120, 40)) as pilot:
+        app.show(scene())
+        await pilot.press("D")
+        for _ in range(100):
+            await pilot.pause(0.05)
+            if "examining" in text_of(pilot, "#rows"):
+                break
+        assert "examining" in text_of(pilot, "#rows"), "with no report to show, the box is examined at once"
+        await pilot.press("escape")
+        slow_examination.set()
+        await asyncio.sleep(0.3)
+        await pilot.press("D")
+        for _ in range(100):
+            await pilot.pause(0.05)
+            if "✗ torch build" in text_of(pilot, "#rows"):
+                break
+        assert "✗ torch build" in text_of(pilot, "#rows")
