@@ -1,4 +1,4 @@
-"""The store of the Ollama stand-in: models, what `/api/tags` and `/api/show` say of them, names, and times as Go writes them."""
+"""The store of the Ollama stand-in: models, what `/api/tags` and `/api/show` say of them, and the way Go writes times."""
 
 from __future__ import annotations
 

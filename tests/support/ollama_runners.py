@@ -89,7 +89,7 @@ class Scheduler:
         self._keeper.start()
 
     def acquire(self, model: Model, options: dict[str, Any], keep_alive: float | None) -> Runner:
-        """The model's runner, loaded when it has to be; `release` it. RefusalError when the queue is full or memory is short."""
+        """The model's runner, loaded when it has to be; `release` it. Refused when the queue is full or memory short."""
         wanted = self._runner_options(model, options)
         ticket = object()
         try:
@@ -225,7 +225,7 @@ class Scheduler:
             assert self.memory_bytes is not None
             cache = needed - model.size_bytes
             raise out_of_memory(self.newer, needed, cache, self.memory_bytes)
-        candidates = sorted(self._loaded.values(), key=lambda one: (one.refs > 0, one.session_seconds, one.model.name))
+        candidates = sorted(self._loaded.values(), key=lambda one: (one.refs > 0, one.session_seconds, one.model.blob))
         return self._out(candidates[0])
 
     def _out(self, runner: Runner) -> bool:

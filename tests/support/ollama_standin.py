@@ -1,10 +1,10 @@
 """A stand-in of Ollama 0.24.0 and 0.33.0-rc2: not Ollama, but a server of its API for tests without a model.
 
-It has what the card's lease and a chat need: version, tags, ps, show, chat and generate (with loading and unloading), and the
-faults of a server and of a network. Its models say what they are told to, its tokens are words, and no template is run. What it
-answers, and in which order what happens in it happens, is held to exchanges recorded with the real servers by
-tests/unit/test_ollama_standin.py, where those are at hand. Creating, copying, deleting and pulling models is not in it:
-`add_model`, `copy_model` and `remove_model` do that from outside.
+It has what the card's lease and a chat need: version, tags, ps, show, chat and generate (with loading and unloading), copy and
+delete, and the faults of a server and of a network. Its models say what they are told to, its tokens are words, and no template
+is run. What it answers, and the order in which things happen in it, is held to exchanges recorded with the real servers by
+tests/unit/test_ollama_standin.py, where those are at hand. Uploading, creating and pulling models is not in it: `add_model` puts
+one there from outside.
 """
 
 from __future__ import annotations
@@ -198,14 +198,14 @@ class OllamaStandin:
         routes[("POST", "/api/chat")] = lambda exchange: self._answer(exchange, chat=True)
         routes[("POST", "/api/generate")] = lambda exchange: self._answer(exchange, chat=False)
         routes[("POST", "/api/embed")] = self._embed
-        routes[("DELETE", "/api/delete")] = _later
-        routes[("POST", "/api/copy")] = _later
+        routes[("POST", "/api/copy")] = self._copy
+        routes[("DELETE", "/api/delete")] = self._delete
         routes[("POST", "/api/create")] = _later
         routes[("POST", "/api/pull")] = _later
         return routes
 
     def _tags(self, exchange: Exchange) -> None:
-        newest_first = sorted(self.models.values(), key=lambda model: -model.modified_at)
+        newest_first = sorted(self.models.values(), key=lambda model: -int(model.modified_at))
         exchange.json(200, {"models": [model.tag(self.newer) for model in newest_first]})
 
     def _show(self, exchange: Exchange) -> None:
@@ -217,6 +217,21 @@ class OllamaStandin:
         if tag not in self.models:
             raise RefusalError(404, f"model '{tag if self.newer else name}' not found")
         exchange.json(200, self.models[tag].shown(self.newer, bool(body.get("verbose"))))
+
+    def _copy(self, exchange: Exchange) -> None:
+        body = requests.body_of(exchange.raw, "CopyRequest")
+        for role in ("source", "destination"):
+            if full_name(body.get(role)) is None:
+                raise RefusalError(400, f'{role} "{body.get(role) or ""}" is invalid')
+        if full_name(body["source"]) not in self.models:
+            raise RefusalError(404, f'model "{body["source"]}" not found')
+        self.copy_model(body["source"], body["destination"])
+        exchange.text(200, "", None)
+
+    def _delete(self, exchange: Exchange) -> None:
+        body = requests.body_of(exchange.raw, "DeleteRequest")
+        self.remove_model(self._model(body, chat=False).name)
+        exchange.text(200, "", None)
 
     def _embed(self, exchange: Exchange) -> None:
         body = requests.body_of(exchange.raw, "EmbedRequest")
