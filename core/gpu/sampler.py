@@ -140,5 +140,7 @@ def with_card(devices: Sequence[DeviceReading], card: Card | None) -> tuple[tupl
     if first:
         return numbered([*first, *others]), None
     remedy = ": the extra nvidia (nvidia-ml-py) reads it" if card.vendor == "nvidia" and not installed() else ""
-    bare = DeviceReading(0, card.name, card.vendor, card.pci, integrated=card.integrated)
+    bare = DeviceReading(
+        0, card.name, card.vendor, card.pci, architecture=card.architecture, integrated=card.integrated
+    )
     return numbered([bare, *others]), f"{card.name} at {card.pci} gives no figures{remedy}"
