@@ -82,8 +82,9 @@ def ticks(interval: float) -> Iterator[None]:
     due = time.monotonic()
     while True:
         yield
-        due = max(due + interval, time.monotonic())
-        time.sleep(due - time.monotonic())
+        now = time.monotonic()
+        due = max(due + interval, now)
+        time.sleep(due - now)
 
 
 def shown(reading: Reading) -> None:

@@ -15,11 +15,11 @@ _HEAD = 14
 _SIGNS = {"ok": "✓", "warn": "▲", "bad": "✗"}
 _PHASES = {
     "free": "free",
-    "clearing": "being made free",
-    "held": "held",
-    "verifying": "its memory is looked at after a job",
-    "restoring": "its models come back",
-    "blocked": "held by others",
+    "clearing": "being made free for {job}",
+    "held": "held by {job}",
+    "verifying": "looked at after {job}",
+    "restoring": "served models come back after {job}",
+    "blocked": "held by others, {job} waits",
 }
 
 
@@ -127,11 +127,11 @@ def standing(reading: Reading) -> str:
 
 def state_lines(state: CardState, runner_alive: bool) -> list[str]:
     """What the runner says of the card, and what it said last when it is gone."""
-    job = f" for job {state.job_id}" if state.job_id is not None and state.phase != "free" else ""
+    phase = _PHASES[state.phase].format(job="a job" if state.job_id is None else f"job {state.job_id}")
     since = f" since {clock(state.since)}" if state.since is not None and state.phase != "free" else ""
     old = "" if runner_alive else f"  (as the runner left it at {clock(state.time)})"
     message = f": {state.message}" if state.message else ""
-    lines = [row("card", f"{_PHASES[state.phase]}{job}{since}{message}{old}")]
+    lines = [row("card", f"{phase}{since}{message}{old}")]
     if state.server or state.server_problem:
         lines.append(row("models", f"▲ {state.server_problem}" if state.server_problem else server(state)))
     if state.displaced:

@@ -1,0 +1,409 @@
+"""`bakehouse gpu`, the real command in a process of its own, on machines of files."""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from core.cli.gputable import columns, table
+from core.cli.readings import Reading
+from core.gpu.reading import DeviceReading, HostReading, Sample
+from core.gpu.ring import TelemetryRing
+from core.home import Home
+from core.queue.cardstate import CardState, Intruder, Note, ResidentModel, write_card_state
+from core.queue.lease import lease_path, take
+from tests.support.machines import FakeMachine, write
+from tests.support.queueing import Queue, wait_until
+
+CARD, SECOND = "0000:0f:00.0", "0000:13:00.0"
+HOSTILE = "\x1b[2J\x1b]52;c;aGFjaw==\x07py\u202ethon"
+BAKEHOUSE = [sys.executable, "-c", "import sys; from core.cli.main import main; sys.exit(main())", "gpu"]
+
+
+class Box:
+    """A machine of files, an empty home, and the command on both."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self.machine = FakeMachine(folder)
+        self.machine.use(monkeypatch)
+        self.home = Home(folder / "home")
+        for name, value in {
+            "BAKEHOUSE_HOME": str(self.home.root),
+            "XDG_CONFIG_HOME": str(folder / "config"),
+            "BAKEHOUSE_LEASE_DIR": str(folder),
+            # No tool of this machine is asked.
+            "PATH": str(folder / "bin"),
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+        }.items():
+            monkeypatch.setenv(name, value)
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*BAKEHOUSE, *words], capture_output=True, text=True, check=False, timeout=60)
+
+    def shown(self, *words: str) -> str:
+        done = self.run(*words)
+        assert (done.returncode, done.stderr) == (0, ""), done
+        return done.stdout
+
+    def document(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.shown("--json"))
+        assert found["schema"] == 1
+        return found
+
+    @contextmanager
+    def watching(self, *words: str) -> Iterator[subprocess.Popen[str]]:
+        with subprocess.Popen(
+            [*BAKEHOUSE, "--watch", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def full_card(self) -> Box:
+        self.machine.amd(CARD, name="AMD card of a test", gfx=120001)
+        device = self.machine.sysfs / "class/drm/card0/device"
+        figures = {
+            "mem_info_vram_total": "17095983104",
+            "mem_info_vram_used": "11600000123",
+            "mem_info_gtt_total": "33000000000",
+            "mem_info_gtt_used": "210000000",
+            "gpu_busy_percent": "97",
+            "mem_busy_percent": "45",
+            "pp_dpm_sclk": "0: 500Mhz\n1: 2970Mhz *",
+        }
+        sensors = {
+            "power1_average": "238500000",
+            "power1_cap": "304000000",
+            "temp1_input": "61000",
+            "temp2_input": "78000",
+            "temp3_input": "84000",
+            "pwm1": "51",
+            "pwm1_max": "255",
+            "fan1_input": "1240",
+        }
+        write(device, figures | {f"hwmon/hwmon2/{name}": value for name, value in sensors.items()})
+        return self
+
+    def on_card(self, pid: int, name: str, vram: int, *command: str) -> Box:
+        """A process that holds memory of the first card, as KFD tells it."""
+        self.machine.process(pid, "stand-in", command=command)
+        (self.machine.procfs / str(pid) / "comm").write_text(name + "\n")
+        write(self.machine.sysfs / f"class/kfd/kfd/proc/{pid}", {"vram_40001": str(vram)})
+        return self
+
+
+@pytest.fixture
+def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Box:
+    return Box(tmp_path, monkeypatch)
+
+
+def row_of(shown: str, label: str) -> str:
+    (line,) = [line for line in shown.splitlines() if line.strip().startswith(label)]
+    return line
+
+
+def test_the_table_has_every_figure_of_the_card(box: Box) -> None:
+    box.full_card().on_card(4123, "llama-server", 5_200_000_000, "/usr/bin/llama-server", "--port", "8090")
+    shown = box.shown()
+    assert row_of(shown, "GPU 0").endswith(f" AMD card of a test  gfx1201  {CARD}")
+    for label, words in {
+        "VRAM": "11.6 GB of 17.1 GB, 68 %",
+        "GTT": "0.2 GB of 33.0 GB, 1 %",
+        "busy": "97 %   memory 45 %",
+        "power": "238 W of 304 W",
+        "temperature": "edge 61 °C   hotspot 78 °C   memory 84 °C",
+        "clock": "2970 MHz",
+        "fan": "20 %   1240 rpm",
+        "lease": "the card: free",
+        "read": "now, sysfs",
+    }.items():
+        assert row_of(shown, label).endswith(words), shown
+    process = row_of(shown, "4123").split()
+    assert "5.2" in process and process[-3:] == ["/usr/bin/llama-server", "--port", "8090"]
+    assert row_of(shown, "memory").count("GB") == 2 and "CPU" in shown
+
+
+def test_what_a_card_does_not_give_is_left_out(box: Box) -> None:
+    box.machine.amd(CARD, name="bare")
+    shown = box.shown()
+    assert "7.3 MB of 25.8 GB" in row_of(shown, "VRAM")
+    assert not {"GTT", "busy", "clock", "fan", "throttling"} & {line.split()[0] for line in shown.splitlines() if line}
+    assert "None" not in shown
+    (device,) = box.document()["sample"]["devices"]
+    assert "gtt_used_bytes" not in device and "busy_percent" not in device
+
+
+def test_several_cards_are_shown_and_which_one_jobs_run_on(box: Box) -> None:
+    box.machine.amd(SECOND, integrated=True, name="the processor's")
+    box.machine.amd(CARD, name="the card")
+    write(box.machine.sysfs / "class/drm/card0/device", {"power/runtime_status": "suspended"})
+    shown = box.shown()
+    assert "the card" in row_of(shown, "GPU 0") and row_of(shown, "GPU 0").endswith("jobs run here")
+    assert row_of(shown, "GPU 1").endswith("integrated") and "asleep: reading it would wake it" in shown
+    found = box.document()
+    assert found["card"] == CARD
+    assert [device["pci"] for device in found["sample"]["devices"]] == [CARD, SECOND]
+
+
+def test_without_a_card_the_machine_itself_is_shown(box: Box) -> None:
+    shown = box.shown()
+    assert "none found" in row_of(shown, "GPU") and row_of(shown, "lease").endswith("the CPU, the one slot: free")
+    found = box.document()
+    assert (found["card"], found["lease"], found["taken_by"], found["runner_alive"]) == (None, None, "command", False)
+    assert found["sample"]["host"]["cpu_percent"] >= 0, (
+        "the share of the CPU is measured, though only one look is shown"
+    )
+
+
+def test_a_source_that_does_not_exist_is_told(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BAKEHOUSE_GPU_SOURCE", "cuda")
+    assert "▲ BAKEHOUSE_GPU_SOURCE: there is no GPU source 'cuda'" in box.shown()
+
+
+def test_text_of_others_is_only_text(box: Box) -> None:
+    box.full_card().on_card(77, HOSTILE, 900_000_000, HOSTILE, "--name=\x1b[31m")
+    box.home.create()
+    write_card_state(
+        box.home,
+        CardState(
+            time.time(),
+            CARD,
+            "clearing",
+            3,
+            message=HOSTILE,
+            server=HOSTILE,
+            residents=(ResidentModel(HOSTILE, 5_000_000_000),),
+            displaced=(HOSTILE,),
+            intruders=(Intruder(HOSTILE, time.time(), 2),),
+            notes=(Note(time.time(), HOSTILE, "bad"),),
+        ),
+    )
+    for words in ((), ("--prometheus",)):
+        shown = box.shown(*words)
+        assert all(letter == "\n" or letter.isprintable() for letter in shown), shown
+        assert "thon" in shown
+
+
+def test_the_lease_and_what_the_runner_left_are_shown(box: Box) -> None:
+    box.full_card()
+    box.home.create()
+    now = time.time()
+    state = CardState(
+        now,
+        CARD,
+        "verifying",
+        42,
+        now - 60,
+        "waiting for 11.4 GB to come back",
+        "Ollama 0.24.0",
+        residents=(ResidentModel("judge:v1", 5_200_000_000),),
+        displaced=("planner:v1", "judge:v1"),
+        intruders=(Intruder("chat:v2", now - 30, 3),),
+        baseline_bytes=310_000_000,
+        unowned_bytes=11_400_000_000,
+        unowned_since=now - 20,
+        advice="reboot when it suits you",
+        notes=(Note(now, "3 models of Ollama are back", "ok"), Note(now, "judge:v1 is gone", "warn")),
+    )
+    write_card_state(box.home, state)
+    lease = take(lease_path(box.home, CARD))
+    assert lease is not None
+    lease.note_holder(box.home, 42)
+    try:
+        shown, found, metrics = box.shown(), box.document(), box.shown("--prometheus")
+    finally:
+        lease.release()
+    assert f"the card: held by job 42 of {box.home.root}, since" in row_of(shown, "lease")
+    said = row_of(shown, "card")
+    assert "looked at after job 42" in said and "waiting for 11.4 GB to come back" in said
+    assert "as the runner left it" in said
+    assert row_of(shown, "models").endswith("Ollama 0.24.0: judge:v1 5.2 GB")
+    assert "planner:v1, judge:v1" in row_of(shown, "unloaded")
+    assert "chat:v2" in shown and "3 times" in shown
+    assert row_of(shown, "idle use").endswith("0.3 GB")
+    assert "11.4 GB that no process holds" in row_of(shown, "unowned")
+    assert "reboot when it suits you" in row_of(shown, "unowned")
+    assert "✓ 3 models of Ollama are back" in shown and "▲ judge:v1 is gone" in shown
+    assert found["lease"]["job"] == 42 and CardState.from_json(found["state"]) == state
+    assert 'bakehouse_card_lease_info{job="42"' in metrics
+    assert "bakehouse_card_phase" not in metrics, "what a runner that is gone said is no metric of now"
+
+
+def test_a_long_line_is_cut_at_the_width_of_the_terminal() -> None:
+    device = DeviceReading(0, "名" * 30 + " card", "amd", CARD, vram_used_bytes=5)
+    sample = Sample(time.time(), "sysfs", HostReading(), (device,), problem="a long story " * 20 + "to its end")
+    reading = Reading(sample, "command", 0.0, CARD, None, None, False)
+    lines = table(reading, 60)
+    assert max(columns(line) for line in lines) <= 60
+    assert [line for line in lines if line.endswith("…")]
+    assert any(line.endswith("to its end") for line in table(reading))
+
+
+def test_while_a_runner_lives_its_readings_are_shown(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real runner. The card's file is changed to what nobody has sampled yet: the command does not read it itself."""
+    monkeypatch.setenv("PATH", os.defpath)
+    box.full_card()
+    queue = Queue.create(box.folder)
+    queue.ask("pause")
+    queue.submit("steps=1")
+    try:
+        queue.start_runner()
+        ring = TelemetryRing(box.home.telemetry)
+        wait_until(ring.latest, what="a sample of the runner")
+        found = box.document()
+        assert (found["taken_by"], found["stale"], found["runner_alive"]) == ("runner", False, True)
+        assert found["age_seconds"] < 5
+        assert found["sample"] in [sample.to_json() for sample in ring.history(100)]
+        assert "by the runner, " in row_of(box.shown(), "read")
+        os.kill(queue.runner_pid(), signal.SIGSTOP)
+        write(box.machine.sysfs / "class/drm/card0/device", {"mem_info_vram_used": "123"})
+        assert box.document()["sample"]["devices"][0]["vram_used_bytes"] == 11_600_000_123
+    finally:
+        queue.close()
+
+
+@contextmanager
+def living_runner(home: Home) -> Iterator[None]:
+    """The lock of a runner, held by this process."""
+    home.create()
+    with home.runner_lock.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def test_a_runner_that_writes_no_more_is_told(box: Box) -> None:
+    box.full_card()
+    box.home.create()
+    old = Sample(time.time() - 42, "sysfs", HostReading(), (DeviceReading(0, "as it was", "amd", CARD),))
+    TelemetryRing(box.home.telemetry).append(old)
+    with living_runner(box.home):
+        shown, found = box.shown(), box.document()
+        page = box.shown("--prometheus")
+    assert "as it was" in shown and "▲ the figures are 4" in shown and "s old: a runner lives" in shown
+    assert found["stale"] and found["sample"] == old.to_json()
+    assert "bakehouse_sample_timestamp_seconds" in page and "bakehouse_runner_up 1" in page
+    assert "bakehouse_gpu" not in page, "old figures are no metric of now"
+    now = box.document()
+    assert now["taken_by"] == "command" and not now["stale"], "without a runner the command reads the card itself"
+
+
+def test_a_runner_without_any_reading_leaves_the_command_to_its_own(box: Box) -> None:
+    box.full_card()
+    with living_runner(box.home):
+        shown = box.shown()
+    assert "AMD card of a test" in shown and "▲ a runner lives and has written no readings" in shown
+
+
+def test_watch_is_a_json_line_a_second_until_ctrl_c(box: Box) -> None:
+    box.full_card()
+    with box.watching() as process:
+        assert process.stdout
+        lines = [json.loads(process.stdout.readline()) for _ in range(2)]
+        write(box.machine.sysfs / "class/drm/card0/device", {"gpu_busy_percent": "3"})
+        lines += [json.loads(process.stdout.readline()) for _ in range(2)]
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.communicate(timeout=20)
+    assert process.returncode == 130 and errors.strip() == ""
+    assert [line["sample"]["devices"][0]["busy_percent"] for line in lines] in ([97, 97, 3, 3], [97, 97, 97, 3])
+    times = [line["sample"]["time"] for line in lines]
+    assert all(0.5 < later - former < 5 for former, later in itertools.pairwise(times)), times
+    assert all(json.loads(line)["schema"] == 1 for line in rest.splitlines())
+
+
+def test_watch_ends_quietly_when_its_reader_leaves(box: Box) -> None:
+    with box.watching("--interval", "0.2") as process:
+        assert process.stdout and process.stderr
+        assert json.loads(process.stdout.readline())["schema"] == 1
+        process.stdout.close()
+        assert process.wait(20) == 0
+        assert process.stderr.read() == ""
+
+
+def test_watch_shows_each_sample_of_a_runner_once(box: Box) -> None:
+    box.home.create()
+    ring = TelemetryRing(box.home.telemetry)
+    written = []
+    with living_runner(box.home), box.watching("--interval", "0.2") as process:
+        assert process.stdout
+        seen = []
+        for number in range(4):
+            written.append(Sample(round(time.time(), 3), "none", HostReading(load_1m=float(number))))
+            ring.append(written[-1])
+            seen.append(json.loads(process.stdout.readline()))
+            time.sleep(0.3)
+    assert [line["sample"] for line in seen] == [sample.to_json() for sample in written]
+    assert {line["taken_by"] for line in seen} == {"runner"}
+
+
+def test_a_textfile_is_whole_at_every_moment_and_every_user_may_read_it(box: Box) -> None:
+    box.full_card()
+    folder = box.folder / "collector"
+    folder.mkdir()
+    file = folder / "bakehouse.prom"
+    former = os.umask(0o077)
+    try:
+        with box.watching("--prometheus", str(file), "--interval", "0.2") as process:
+            wait_until(file.exists, what="the textfile")
+            inodes, deadline = set(), time.monotonic() + 1.5
+            while time.monotonic() < deadline:
+                page = file.read_text()
+                inodes.add(file.stat().st_ino)
+                families = {family.name for family in text_string_to_metric_families(page)}
+                assert {"bakehouse_runner_up", "bakehouse_gpu_vram_used_bytes", "bakehouse_card_lease_held"} <= families
+                assert stat.S_IMODE(file.stat().st_mode) == 0o644
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 130
+            assert process.stdout and process.stdout.read() == ""
+    finally:
+        os.umask(former)
+    assert len(inodes) > 1, "it was replaced, not written over"
+    assert [path.name for path in folder.iterdir()] == ["bakehouse.prom"]
+
+
+def test_a_link_in_the_textfiles_place_is_replaced_and_not_followed(box: Box) -> None:
+    target = box.folder / "target"
+    target.write_text("mine")
+    file = box.folder / "bakehouse.prom"
+    file.symlink_to(target)
+    assert box.shown("--prometheus", str(file)) == ""
+    assert target.read_text() == "mine" and not file.is_symlink()
+
+
+def test_a_textfile_that_cannot_be_written_is_one_line_and_exit_code_1(box: Box) -> None:
+    done = box.run("--prometheus", str(box.folder / "nowhere/bakehouse.prom"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1 and "cannot be written: No such file or directory" in done.stderr
+    (box.folder / "taken.prom").mkdir()
+    assert box.run("--prometheus", str(box.folder / "taken.prom")).returncode == 1
+    assert not list(box.folder.glob(".taken*"))
+
+
+def test_a_name_that_node_exporter_passes_over_is_told(box: Box) -> None:
+    done = box.run("--prometheus", str(box.folder / "bakehouse.txt"))
+    assert done.returncode == 0 and "only files that end in .prom" in done.stderr
+    assert (box.folder / "bakehouse.txt").exists()
+
+
+@pytest.mark.parametrize(
+    "words", [("--json", "--prometheus"), ("--watch", "--prometheus"), ("--watch", "--interval", "0")]
+)
+def test_what_makes_no_sense_together_is_wrong_usage(box: Box, words: tuple[str, ...]) -> None:
+    done = box.run(*words)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stdout + done.stderr
