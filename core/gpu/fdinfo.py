@@ -265,6 +265,9 @@ def merge(compute: list[ProcessReading], clients: list[Client], sysfs: Path, pro
         # With ROCm open and in none of KFD's rows that we could match, it is one of those with the host's pid.
         if foreign and client.compute and client.pid not in seen:
             continue
+        # A desktop has dozens that only opened the card.
+        if client.vram_bytes == 0 and not client.gtt_bytes:
+            continue
         name = read_line(f"{procfs}/{client.pid}/comm")
         rows.append(ProcessReading(client.pid, name, client.vram_bytes, pci=client.pci, gtt_bytes=client.gtt_bytes))
     return sorted(rows, key=lambda row: (-(row.vram_bytes or 0), row.pid))

@@ -33,6 +33,8 @@ MAGIC = b"BAKERING"
 VERSION = 1
 SLOTS = 3600
 SLOT_BYTES = 4096
+# Of a sample that is too large for its slot, so many processes keep user, command and beginning.
+_TOLD_WHOLE = 4
 _PAGE = 4096
 _HEADER = struct.Struct("<8sIIIQ")
 _CRC = struct.Struct("<I")
@@ -241,7 +243,8 @@ def _find_newest(descriptor: int, header: _Header) -> int:
 
 
 def _encode(sample: Sample, room: int) -> bytes:
-    """JSON of at most `room` bytes. Of a larger sample the smallest processes are dropped, then the last cards."""
+    """JSON of at most `room` bytes. Of a larger sample all but the largest processes are told by less, then the smallest
+    are dropped, then the last cards."""
 
     def encoded(sample: Sample) -> bytes:
         return json.dumps(sample.to_json(), ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
@@ -251,7 +254,8 @@ def _encode(sample: Sample, room: int) -> bytes:
         return payload
     problem = sample.problem[:200] if sample.problem else None
     processes = tuple(sorted(sample.processes, key=lambda process: (not process.ours, -(process.vram_bytes or 0))))
-    sample = replace(sample, problem=problem, processes=processes)
+    brief = tuple(replace(process, user=None, command=None, since=None) for process in processes[_TOLD_WHOLE:])
+    sample = replace(sample, problem=problem, processes=processes[:_TOLD_WHOLE] + brief)
     while len(payload := encoded(sample)) > room:
         if sample.processes:
             sample = replace(sample, processes=sample.processes[: len(sample.processes) // 2])

@@ -96,6 +96,12 @@ def test_a_process_that_draws_is_listed_with_its_memory_and_one_without_a_card_i
     assert rows(machine) == [(310, CARD, 2 * MIB, 64 * 1024)]
 
 
+def test_a_process_that_only_opened_the_card_is_not_listed(machine: FakeMachine) -> None:
+    machine.process(310, "panel", opened={4: "/dev/dri/renderD128"}, fdinfo={4: fdinfo(8)})
+    machine.process(311, "spilt", opened={4: "/dev/dri/renderD128"}, fdinfo={4: fdinfo(9, 0, 700)})
+    assert rows(machine) == [(311, CARD, 0, 700 * 1024)]
+
+
 def test_a_client_in_several_descriptors_and_processes_is_counted_once(machine: FakeMachine) -> None:
     links = {4: "/dev/dri/card0", 5: "/dev/dri/renderD128", 6: "/dev/dri/renderD128"}
     machine.process(310, "compositor", opened=links, fdinfo={4: fdinfo(8, 1024), 5: fdinfo(8, 1024), 6: fdinfo(9, 512)})

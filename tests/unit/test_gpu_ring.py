@@ -198,6 +198,30 @@ def test_of_a_sample_too_large_for_a_slot_the_largest_holders_and_ours_stay(path
     assert len(latest.devices) == 1
 
 
+def test_a_desktop_s_many_processes_fit_told_by_less(path: Path) -> None:
+    crowd = tuple(
+        ProcessReading(
+            pid,
+            "browser",
+            pid * 1000,
+            pci="0000:2b:00.0",
+            gtt_bytes=4096,
+            user="somebody",
+            command="x" * 80,
+            since=1.7e9,
+        )
+        for pid in range(4000, 4024)
+    )
+    sample = Sample(time=1.0, source="sysfs", host=HostReading(), processes=crowd)
+    ring = TelemetryRing(path, slots=4)
+    ring.append(sample)
+    kept = ring.latest()
+    assert kept is not None
+    assert {process.pid for process in kept.processes} == {process.pid for process in crowd}
+    assert [process.pid for process in kept.processes if process.command] == [4023, 4022, 4021, 4020]
+    ring.close()
+
+
 def test_a_reader_beside_a_racing_writer_never_sees_a_torn_sample(path: Path) -> None:
     """8 slots written as fast as it goes: the reader is lapped all the time, which is when slots tear."""
     writer = start_writer(path, 10**9)
