@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from core.gpu.account import Account, account
@@ -10,6 +11,7 @@ from core.store.jobs import QUEUED, JobRow
 from tui.snapshot import Snapshot
 from tui.words import safe
 
+MAKER = re.compile(r"^(?:AMD |NVIDIA )?(?:Radeon|GeForce) (?=R|G)")
 HOT_C = 85.0
 FITS = 0.97  # DESIGN.md: what fits is compared with 97 % of the total
 
@@ -20,8 +22,9 @@ def card(sample: Sample | None) -> DeviceReading | None:
 
 
 def card_name(sample: Sample | None) -> str:
+    """`RX 9070 XT`: who made it does not help to tell it from another."""
     device = card(sample)
-    return "" if sample is None else safe(device.name) if device else "no GPU"
+    return "" if sample is None else MAKER.sub("", safe(device.name)) if device else "no GPU"
 
 
 def shares(snapshot: Snapshot) -> Account | None:

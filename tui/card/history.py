@@ -124,7 +124,7 @@ def trends(last: Sample) -> tuple[Trend, ...]:
         Trend("VRAM", "%", "busy", vram_percent, 100.0, 97.0),
         Trend("busy", "%", "good", busy_percent, 100.0),
         Trend("power", "W", "violet", power_watts, limit),
-        Trend("hottest", "°C", "warn", hottest_c, 110.0, HOT_C),
+        Trend("hottest", "°C", "focus", hottest_c, 110.0, HOT_C),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from core.gpu.reading import DeviceReading, ProcessReading, Sample
@@ -11,6 +12,7 @@ from tui.lines import Line, wrapped
 from tui.snapshot import ProfileLines, Snapshot
 from tui.words import clock, safe, when
 
+RUN_FOLDER = re.compile(r"/\S*/runs/(\d+)\b")
 LEVELS = {"ok": "dim", "warn": "warn", "bad": "bad"}
 
 
@@ -47,7 +49,13 @@ def process_row(process: ProcessReading, snapshot: Snapshot) -> Line:
     job = snapshot.slot.job_id
     if process.ours:
         line.add(f"job {job}  " if job else "ours  ", "busy")
-    return line.add(safe(process.command or process.name or "?"), role)
+    return line.add(short_command(safe(process.command or process.name or "?")), role)
+
+
+def short_command(command: str) -> str:
+    """A command without the folders of its program and of the run it works on."""
+    program, space, rest = command.partition(" ")
+    return program.rsplit("/", 1)[-1] + space + RUN_FOLDER.sub(r"runs/\1", rest)
 
 
 def server_rows(snapshot: Snapshot, width: int) -> list[Line]:
@@ -151,7 +159,7 @@ def profile_rows(profile: ProfileLines | None, width: int) -> list[Line]:
     rows = [heading("environment of jobs", safe(profile.name))]
     longest = min(44, max((len(name) for name, _ in profile.rows), default=0))
     for name, why in profile.rows:
-        head = Line("  ").add(safe(name)).cut(longest + 2).to(longest + 5)
+        head = (Line("  ").add(safe(name)) if name else Line("  ·", "dim")).cut(longest + 2).to(longest + 5)
         for index, row in enumerate(list(wrapped(safe(why), width - longest - 5)) or [""]):
             rows.append((head if index == 0 else Line(" " * (longest + 5))).add(row, "dim"))
     return rows
