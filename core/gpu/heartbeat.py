@@ -22,6 +22,8 @@ WINDOW_SECONDS = 10.0
 LOOKS = 3
 EARLY_SECONDS = 15.0
 """So long before a run has been silent for too long its process is looked at, so that the evidence is there in time."""
+PATIENCE_SECONDS = 5.0
+"""How much longer looks at the process are waited for before a silence is told without them."""
 AWAY_SECONDS = 30.0
 """Nobody looked for longer than this: the machine slept, and the run with it."""
 UNCONFIRMED = 3.0
@@ -70,7 +72,7 @@ class Heartbeat:
     def __init__(self, settings: WatchSettings, began: float, *, card_worked: bool = False) -> None:
         self.settings = settings
         self.life = began
-        self.watched_since = began
+        self.watched_since: float | None = None
         self.card_worked = card_worked
         self.stepping = False
         self.after = "since it was started"
@@ -159,7 +161,7 @@ class Heartbeat:
     def check(self, now: float) -> Silence | None:
         """The silence of a run that has been silent for too long, None of one that may go on."""
         self.life = min(self.life, now)  # a clock that was set back
-        self.watched_since = min(self.watched_since, now)
+        self.watched_since = now if self.watched_since is None else min(self.watched_since, now)
         if self.checked is not None and now - self.checked > AWAY_SECONDS:
             self.life += now - self.checked
             self.watched_since = now
@@ -169,6 +171,9 @@ class Heartbeat:
             return None
         evidence = self.evidence(now)
         watched = now - self.watched_since
+        looked = sum(look.time >= self.life for look in self.looks) >= LOOKS
+        if not evidence and not looked and min(silent - allowed, watched) < PATIENCE_SECONDS:
+            return None
         certain = bool(evidence) or (silent > UNCONFIRMED * allowed and watched > allowed)
         return Silence(silent, allowed, self.after, self.usual_seconds, evidence, certain)
 

@@ -53,7 +53,7 @@ class LossWatch:
         """Forget everything: the training began anew."""
         self.told: set[str] = set()
         self.loss, self.norm = Outliers(LOSS_FACTOR, LOSS_FLOOR), Outliers(NORM_FACTOR, NORM_FLOOR)
-        self.zeros = 0
+        self.zeros = self.overflows = 0
         self.last: float | None = None
         """The last loss that was not zero."""
 
@@ -64,7 +64,10 @@ class LossWatch:
         loss, norm, step = _figure(event.get("loss")), _figure(event.get("grad_norm")), event.get("step")
         if event["kind"] == "eval":
             return self._once("nan", _not_finite(loss, None, f"held out, at step {step}"))
-        found = self._once("nan", _not_finite(loss, norm, f"at step {step}"))
+        self.overflows = self.overflows + 1 if norm is not None and math.isinf(norm) else 0
+        # Clipping makes of one norm that overflowed a step without effect, and the run goes on.
+        believed = None if self.overflows == 1 else norm
+        found = self._once("nan", _not_finite(loss, believed, f"at step {step}"))
         found += self._once("exploding", self._exploding(loss, norm, step))
         return found + self._once("zero_loss", self._zero(loss, step))
 

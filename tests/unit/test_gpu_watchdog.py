@@ -319,6 +319,14 @@ class TestLosses:
         ]
         assert not any(finding.stop for finding in run.found)
 
+    def test_one_norm_that_overflows_is_a_lost_step_and_two_in_a_row_are_a_lost_run(self) -> None:
+        run = Run.begin()
+        for norm in (0.5, math.inf, 0.5, math.inf, 0.5):
+            run.steps(1, grad_norm=norm)
+        assert run.found == []
+        run.steps(3, grad_norm=math.inf)
+        assert [(finding.code, finding.time - START) for finding in run.found] == [("nan", 7)]
+
     def test_a_common_training_is_left_alone(self) -> None:
         """Loss falls from 4 with single bad batches; norms start tiny, as those of a fresh adapter do, and wobble."""
         run = Run.begin()
