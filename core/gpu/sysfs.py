@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from core.gpu.fdinfo import FdinfoScanner, merge
+from core.gpu.amdprocesses import merge
+from core.gpu.fdinfo import FdinfoScanner
 from core.gpu.gpumetrics import throttling
 from core.gpu.kernelfile import names, read_bytes, read_int, read_line, read_text, read_uevent
 from core.gpu.kfd import kfd_nodes, read_kfd_processes
