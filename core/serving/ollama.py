@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer", "Ollama", "Resident", "ServerError", "Shown", "Tag"]
 
+# How httpx begins to say that a connection ended too early; its other messages are about bytes that are no HTTP.
+_CUT_OFF = ("server disconnected", "peer closed")
 LONGEST_REPLY_BYTES = 64 * 2**20
 
 
@@ -255,7 +257,7 @@ class Ollama:
 
         if isinstance(error, httpx.ConnectError):
             message = f"no model server answers at {self.url}"
-        elif isinstance(error, httpx.RemoteProtocolError) and str(error).startswith("illegal"):
+        elif isinstance(error, httpx.RemoteProtocolError) and not str(error).lower().startswith(_CUT_OFF):
             return replies.garbled("HTTP")
         else:
             message = f"the model server at {self.url} went away in the middle of an answer"

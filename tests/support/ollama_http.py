@@ -53,7 +53,7 @@ class Exchange:
         self._whole(status, text.encode(), content_type)
 
     def json(self, status: int, body: dict[str, Any]) -> None:
-        self._whole(status, json.dumps(body, ensure_ascii=False).encode(), JSON)
+        self._whole(status, json.dumps(body, ensure_ascii=False).encode(errors="replace"), JSON)
 
     def line(self, body: dict[str, Any]) -> None:
         """A line of a stream; the first one opens it."""
@@ -62,7 +62,7 @@ class Exchange:
         if not self._streaming:
             self._streaming = True
             self._head(200, LINES, None)
-        data = json.dumps(body, ensure_ascii=False).encode() + b"\n"
+        data = json.dumps(body, ensure_ascii=False).encode(errors="replace") + b"\n"
         self._write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
         self._lines += 1
 

@@ -3,8 +3,8 @@
 It has what the card's lease and a chat need: version, tags, ps, show, chat and generate (with loading and unloading), copy and
 delete, and the faults of a server and of a network. Its models say what they are told to, its tokens are words, and no template
 is run. What it answers, and the order in which things happen in it, is held to exchanges recorded with the real servers by
-tests/unit/test_ollama_standin.py, where those are at hand. Uploading, creating and pulling models is not in it: `add_model` puts
-one there from outside.
+tests/unit/test_ollama_standin.py, where those are at hand. Uploading, creating and pulling models is not in it: `add_model`
+puts one there from outside.
 """
 
 from __future__ import annotations
