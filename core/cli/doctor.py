@@ -65,17 +65,16 @@ def finding(line: Line, width: int) -> Iterator[str]:
 
 
 def wrapped(head: str, text: str, width: int, indent: int) -> Iterator[str]:
-    """`head` in a column of its own, the text beside it; a longer head pushes its first line on."""
-    column = indent + SUBJECT_WIDTH + 2
-    first = f"{' ' * indent}{head:<{SUBJECT_WIDTH + 1}} "
-    yield from textwrap.wrap(
-        text,
-        width,
-        initial_indent=first if head else " " * column,
-        subsequent_indent=" " * column,
-        break_on_hyphens=False,
-        break_long_words=True,
-    ) or [first.rstrip()]
+    """`head` in a column of its own, the text beside it; a longer head has a line of its own."""
+    beside = " " * (indent + SUBJECT_WIDTH + 2)
+    first = f"{' ' * indent}{head}"
+    if len(first) >= len(beside):
+        yield first
+        first = ""
+    lines = textwrap.wrap(
+        text, width, initial_indent=first.ljust(len(beside)), subsequent_indent=beside, break_on_hyphens=False
+    )
+    yield from lines or [first]
 
 
 def summary(report: Report) -> str:

@@ -41,7 +41,7 @@ class Setting(Written):
 
 
 class Item(Written):
-    """An item of a comma-separated variable that a profile takes out; the others stay."""
+    """An item of a comma-separated variable that a profile takes out; the others stay. `why` goes on behind its name."""
 
     item: NonEmpty
     why: NonEmpty
@@ -171,9 +171,7 @@ def _of_profile(profile: GpuProfile, environ: Mapping[str, str], decided: set[st
             continue
         rest = ",".join(left)
         decisions.append(
-            Decision(
-                name, "set" if rest else "unset", rest or None, f"without {taken.item}: {taken.why}", "profile", True
-            )
+            Decision(name, "set" if rest else "unset", rest or None, f"{taken.item} {taken.why}", "profile", True)
         )
     for name, setting in profile.set.items():
         if name in decided:

@@ -49,9 +49,10 @@ def card(box: Box) -> Line:
         )
     device = next((one for one in box.sample.devices if one.pci == box.card.pci), None)
     memory = device.vram_total_bytes if device else None
+    architecture = box.card.architecture or (device.architecture if device else None)
     parts = [
         box.card.name,
-        box.card.architecture or ("architecture not told" if box.card.vendor == "amd" else ""),
+        architecture or ("architecture not told" if box.card.vendor == "amd" else ""),
         "" if memory is None else f"{memory / 1e9:.1f} GB",
         f"at {box.card.pci}",
     ]

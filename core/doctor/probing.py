@@ -92,8 +92,9 @@ def ask(box: Box, python: str, probe_seconds: float, lease: int | None) -> dict[
     finally:
         # Also when a person has had enough: the probes end by their own ladder.
         end(process)
+    # The last line: what is loaded at the start of an interpreter may print before the first of ours runs.
     with contextlib.suppress(ValueError, TypeError, KeyError):
-        document = json.loads(out)
+        document = json.loads(out.strip().rpartition(b"\n")[2])
         if isinstance(document["probes"], list):
             return dict(document)
     said = text_of(err).strip().splitlines()

@@ -11,13 +11,13 @@ from core.doctor.report import Line, Recommended
 
 PLAIN, QUANTISED, ON_THE_CPU = "lora-bf16", "qlora-hqq4", "demo"
 # Without these no training starts, whatever fits.
-NEEDED = ("torch", "training", "python", "torch build", "device")
+NEEDED = ("driver", "KFD", "render", "CUDA", "python", "training", "torch", "device")
 
 
 def recommend(box: Box, lines: Sequence[Line]) -> Recommended:
     """The largest model in bf16 against the largest on quantised weights, on the card with nothing else on it."""
     wrong = [line.subject for line in lines if line.state == "fault" and line.subject in NEEDED]
-    first = f"Mend first: {', '.join(dict.fromkeys(wrong))}. " if wrong else ""
+    first = f". First mend: {', '.join(dict.fromkeys(wrong))}" if wrong else ""
     if box.card is None:
         return on_the_cpu(box, first)
     from core.store.database import open_database
@@ -31,11 +31,11 @@ def recommend(box: Box, lines: Sequence[Line]) -> Recommended:
     broken = {line.subject for line in lines if line.state in ("fault", "absent")}
     usable = [name for name, needs in ((PLAIN, {"bf16"}), (QUANTISED, {"bf16", "hqq", "HQQ"})) if not needs & broken]
     if not usable:
-        return Recommended("", f"{first}bf16 does not work on this card, and both methods compute in it")
+        return Recommended("", f"bf16 does not work on this card, and both methods compute in it{first}")
     try:
         budget = budget_of(box.sample).emptied
     except NotPredicted as unknown:
-        return Recommended("", f"{first}{unknown.why}; {unknown.remedy}")
+        return Recommended("", f"{unknown.why}; {unknown.remedy}{first}")
     project = Project(shipped_root(), SHIPPED, "Bakehouse", box.settings)
     connection = open_database(box.home)
     try:
@@ -49,10 +49,10 @@ def recommend(box: Box, lines: Sequence[Line]) -> Recommended:
     finally:
         connection.close()
     if made.preferred is None:
-        return Recommended("", f"{first}{made.why}")
+        return Recommended("", f"{made.why}{first}")
     without = "" if QUANTISED in usable else "; HQQ is not usable here, so 4-bit weights were left out"
     method = f"{made.preferred.recipe.name}: {made.preferred.words}"
-    return Recommended(method, f"{first}{made.why}; with the card to itself{without}")
+    return Recommended(method, f"with the card to itself, {made.why}{without}{first}")
 
 
 def on_the_cpu(box: Box, first: str) -> Recommended:
@@ -66,4 +66,4 @@ def on_the_cpu(box: Box, first: str) -> Recommended:
         f"no card, so LoRA in {recipe.dtype} on {on}: {small.name} ({(small.parameters or 0) / 1e6:.0f} M parameters) trains "
         "in minutes (`bakehouse demo`), a 4B model would take days"
     )
-    return Recommended(f"{recipe.name}: {small.name} {recipe.dtype}, rank {recipe.rank}", first + why)
+    return Recommended(f"{recipe.name}: {small.name} {recipe.dtype}, rank {recipe.rank}", why + first)

@@ -76,7 +76,7 @@ def version_line(version: str, url: str) -> Line:
         return line("Ollama", "ok", f"version {version} at {url}")
     lacks = [what for since, what in NEEDED if numbers < since]
     if lacks:
-        older = f"version {version} at {url} is too old: a later one {' and '.join(lacks)}"
+        older = f"version {version} at {url} is too old: a later one {', '.join(lacks)}"
         return line(
             "Ollama", "warning", older, "curl -fsSL https://ollama.com/install.sh | sh installs the present one"
         )

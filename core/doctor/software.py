@@ -60,7 +60,7 @@ def installed(box: Box, python: str, found: dict[str, str | None]) -> list[Line]
     except BakehouseError as error:
         lines.append(line("training", "fault", error.message, error.remedy or ""))
     else:
-        lines.append(line("torch", "ok", f"torch {found['torch']}"))
+        lines.append(torch_line(box, found["torch"] or ""))
         old = [
             f"{name} {found[name]}"
             for name, least in LEAST.items()
@@ -80,6 +80,14 @@ def installed(box: Box, python: str, found: dict[str, str | None]) -> list[Line]
     if found["bitsandbytes"] is not None:
         lines.append(line("bitsandbytes", "ok", f"bitsandbytes {found['bitsandbytes']}; no recipe needs it"))
     return lines
+
+
+def torch_line(box: Box, version: str) -> Line:
+    """Torch as its version names itself; a build for the CPU leaves a card unused."""
+    if box.card is not None and "cpu" in version.partition("+")[2].split("."):
+        message = f"torch {version} is a build for the CPU: jobs would not use {box.card.name}"
+        return line("torch", "fault", message, "install torch from the index for your card (README)")
+    return line("torch", "ok", f"torch {version}")
 
 
 def hipblaslt(box: Box, built: str) -> list[Line]:

@@ -1,0 +1,265 @@
+"""The real probes on this machine's CPU, and probes that are killed, hang or fail: what is told of them."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.doctor.box import Box
+from core.doctor.findings import findings
+from core.doctor.report import examine
+from core.home import Home
+from jobs import probe
+from tests.support.queueing import alive, wait_until
+
+CPU = {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": ""}
+
+
+def figures(document: dict[str, Any], name: str) -> dict[str, Any]:
+    (found,) = [one for one in document["probes"] if one["name"] == name]
+    assert found["status"] == "ok", found
+    return dict(found["figures"])
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    """What the probes find on the CPU, as the doctor asks for it."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "jobs.probe"], capture_output=True, text=True, check=True, env=os.environ | CPU
+    )
+    return dict(json.loads(done.stdout))
+
+
+def test_one_document_and_nothing_else_names_every_probe_and_version(document: dict[str, Any]) -> None:
+    assert [one["name"] for one in document["probes"]] == [*probe.PROBES]
+    assert document["versions"]["torch"] == figures(document, "device")["torch"]
+    assert set(document["versions"]) == set(probe.PACKAGES)
+
+
+def test_bf16_is_as_near_to_fp32_as_its_eight_bits_allow(document: dict[str, Any]) -> None:
+    found = figures(document, "bf16")
+    # One rounding to 8 bits is off by 2⁻⁹ = 0.002 at most; less than a tenth of that would not have been bf16.
+    assert 0.0003 < found["forward_error"] < 0.01
+    assert 0.0003 < found["backward_error"] < 0.01
+    assert found["tflops"] > 0.001
+    assert found["fp32_tflops"] > 0.001
+
+
+def test_attention_names_a_path_that_works_and_the_math_path_agrees(document: dict[str, Any]) -> None:
+    found = figures(document, "attention")
+    assert found["backends"][found["taken"]]["works"]
+    for backend in found["backends"].values():
+        assert backend["works"] or backend["why"]
+        if backend["works"]:
+            assert backend["forward_error"] < 0.01
+            assert backend["backward_error"] < 0.01
+    assert found["backends"]["math"]["works"]
+
+
+def test_the_path_is_told_by_what_runs_not_by_what_is_offered() -> None:
+    import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    from jobs.probes.attention import Watch, attend, path_taken
+
+    torch.set_num_threads(2)
+    inputs = [torch.randn(1, 2, 32, 16) for _ in range(4)]
+    taken = {}
+    for name, backend in (("math", SDPBackend.MATH), ("flash", SDPBackend.FLASH_ATTENTION)):
+        with sdpa_kernel([backend]), Watch() as watch:
+            attend(*inputs)
+        taken[name] = path_taken(watch.names)
+    assert taken == {"math": "math", "flash": "flash"}
+
+
+def test_lora_products_come_through_at_every_rank(document: dict[str, Any]) -> None:
+    found = figures(document, "lora")
+    assert list(found["errors"]) == ["1", "2", "4", "8", "16", "32", "64"]
+    assert 0.0003 < found["largest_error"] < 0.01
+
+
+def test_our_hqq_layer_computes_with_the_weight_that_it_holds(document: dict[str, Any]) -> None:
+    found = figures(document, "hqq")
+    assert 0.07 < found["weight_error"] < 0.1, "4 bits in groups of 64 on normal weights"
+    for key in ("forward_error", "backward_error", "autocast_error"):
+        assert 0.0003 < found[key] < 0.01, key
+
+
+def test_every_line_of_this_machine_s_document_is_ok_or_absent(document: dict[str, Any], tmp_path: Path) -> None:
+    lines = findings(document, Box(Home(tmp_path), {"BAKEHOUSE_GPU_SOURCE": "none"}))
+    assert {line.state for line in lines} <= {"ok", "absent"}, lines
+    assert [line.subject for line in lines][:5] == ["device", "bf16", "attention", "LoRA shapes", "HQQ"]
+
+
+def test_the_whole_examination_with_its_probes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, document: dict[str, Any]
+) -> None:
+    monkeypatch.setenv("BAKEHOUSE_GPU_SOURCE", "none")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    report = examine(Home(tmp_path / "home"))
+    measured = [line for line in report.lines if line.section == "probes"]
+    assert len(measured) == len(findings(document, Box(Home(tmp_path), {"BAKEHOUSE_GPU_SOURCE": "none"})))
+    assert all(line.state in ("ok", "absent") for line in measured), measured
+    assert not report.quick
+
+
+# Probes that come to grief. The processes are real; what they do stands in for a driver's fault.
+
+
+def standin(monkeypatch: pytest.MonkeyPatch, name: str, script: str) -> None:
+    """Let the probe `name` be this script."""
+    real = probe.command
+
+    def command(asked: str) -> list[str]:
+        return [sys.executable, "-c", script] if asked == name else real(asked)
+
+    monkeypatch.setattr(probe, "command", command)
+
+
+def told(name: str, tmp_path: Path, result: dict[str, Any]) -> str:
+    """The message of the one line that the doctor makes of a probe; it must be a fault."""
+    (line,) = findings({"probes": [result]}, Box(Home(tmp_path), {"BAKEHOUSE_GPU_SOURCE": "none"}))
+    assert line.state == "fault"
+    assert line.remedy
+    return line.message
+
+
+def test_a_probe_that_is_killed_by_a_signal_is_a_fault_with_its_place_and_the_others_go_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    standin(
+        monkeypatch,
+        "lora",
+        "import json, os, signal, sys; print(json.dumps({'at': 'rank 4'}), flush=True)\n"
+        "print('Memory access fault by GPU node-1 on address 0x7f12. Reason: Unknown.', file=sys.stderr, flush=True)\n"
+        "print('Aborted', file=sys.stderr, flush=True); os.kill(os.getpid(), signal.SIGABRT)",
+    )
+    made = probe.document(["lora", "bitsandbytes"], 60, may_kill=True)
+    assert [one["status"] for one in made["probes"]] == ["crashed", "absent"]
+    message = told("lora", tmp_path, made["probes"][0])
+    assert message.startswith("crashed at: rank 4: ended by SIGABRT: Memory access fault by GPU node-1")
+
+
+def test_a_real_probe_killed_from_outside(tmp_path: Path) -> None:
+    """As the kernel's out-of-memory killer does it."""
+    words = [sys.executable, "-P", "-m", "jobs.probe", "--only", "bf16", "--only", "bitsandbytes"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=os.environ | CPU) as parent:
+        os.kill(wait_until(lambda: child_of(parent.pid, "bf16"), what="the probe"), signal.SIGKILL)
+        assert parent.stdout is not None
+        made = json.loads(parent.stdout.read())
+    assert [one["status"] for one in made["probes"]] == ["crashed", "absent"]
+    assert "SIGKILL" in told("bf16", tmp_path, made["probes"][0])
+
+
+def child_of(parent: int, name: str) -> int | None:
+    """The process of a probe below `parent`."""
+    listed = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    for pid in map(int, listed):
+        if Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[-2:-1] == [name.encode()]:
+            return pid
+    return None
+
+
+def test_a_probe_that_hangs_is_ended_by_the_ladder_and_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(probe, "GRACE_SECONDS", 0.5)
+    seen = tmp_path / "signals"
+    standin(
+        monkeypatch,
+        "hqq",
+        "import json, signal, sys, time\n"
+        f"note = lambda number, frame: open({str(seen)!r}, 'a').write(signal.Signals(number).name + ' ')\n"
+        "signal.signal(signal.SIGINT, note); signal.signal(signal.SIGTERM, note)\n"
+        "print(json.dumps({'at': 'quantising'}), flush=True)\n"
+        "while True: time.sleep(0.1)",
+    )
+    made = probe.document(["hqq"], 1.5, may_kill=True)["probes"][0]
+    assert (made["status"], made["at"], "left_pid" in made) == ("hung", "quantising", False)
+    assert seen.read_text() == "SIGINT SIGTERM "
+    assert told("hqq", tmp_path, made).startswith("hung at: quantising: did not end within 2 s")
+
+
+def test_a_hanging_probe_on_an_amd_card_is_left_alone_keeps_the_lease_and_nothing_more_is_tried(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(probe, "GRACE_SECONDS", 0.3)
+    standin(
+        monkeypatch,
+        "bf16",
+        "import signal, time\n"
+        "for number in (signal.SIGINT, signal.SIGTERM): signal.signal(number, signal.SIG_IGN)\n"
+        "time.sleep(120)",
+    )
+    lock = tmp_path / "card"
+    lease = os.open(lock, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(lease, fcntl.LOCK_EX)
+    made = probe.document(["bf16", "hqq"], 1.0, may_kill=False, lease=lease)["probes"]
+    os.close(lease)
+    left = made[0]["left_pid"]
+    try:
+        assert alive(left)
+        assert (made[1]["status"], f"process {left}" in made[1]["problem"]) == ("skipped", True)
+        with lock.open() as again, pytest.raises(BlockingIOError):
+            fcntl.flock(again, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.kill(left, signal.SIGKILL)
+        os.waitpid(left, 0)
+
+
+def test_a_probe_that_raises_is_told_by_its_error_and_a_torch_that_does_not_come_up_ends_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    standin(
+        monkeypatch, "device", "import sys; sys.exit('ImportError: libamdhip64.so.7: cannot open shared object file')"
+    )
+    made = probe.document(["device", "bf16", "lora"], 60, may_kill=True)["probes"]
+    assert [one["status"] for one in made] == ["failed", "skipped", "skipped"]
+    assert "libamdhip64.so.7" in told("device", tmp_path, made[0])
+
+
+def test_what_libraries_print_does_not_come_between(tmp_path: Path) -> None:
+    """A library that prints on import, and on the descriptor itself, as those in C do."""
+    (tmp_path / "sitecustomize.py").write_text("import os; print('loud'); os.write(1, b'louder\\n')\n")
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "jobs.probe", "--only", "bitsandbytes"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | CPU | {"PYTHONPATH": str(tmp_path)},
+    )
+    last = done.stdout.splitlines()[-1]
+    assert json.loads(last)["probes"][0]["status"] == "absent"
+
+
+def test_a_parent_that_is_told_to_end_takes_its_probe_along() -> None:
+    words = [sys.executable, "-P", "-m", "jobs.probe", "--only", "bf16"]
+    parent = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | CPU)
+    child = wait_until(lambda: child_of(parent.pid, "bf16"), what="the probe")
+    parent.terminate()
+    assert parent.wait(30) == 128 + signal.SIGTERM
+    wait_until(lambda: not alive(child), what="the end of the probe")
+
+
+@pytest.mark.parametrize(
+    ("capability", "compiled", "runs"),
+    [
+        ((9, 0), ["sm_80", "sm_90"], True),
+        ((8, 9), ["sm_80", "sm_86"], True),
+        ((12, 0), ["sm_80", "sm_90"], False),
+        ((12, 0), ["sm_90", "compute_90"], True),
+        ((8, 6), ["sm_89"], False),
+        ((9, 0), ["sm_90a"], True),
+        ((7, 5), [], False),
+    ],
+)
+def test_which_binaries_run_on_which_card(capability: tuple[int, int], compiled: list[str], runs: bool) -> None:
+    from jobs.probes.device import runs_on
+
+    assert runs_on(capability, compiled) is runs
