@@ -124,7 +124,7 @@ class KernelLog:
         self._file: int | None = None
         self._rest = b""
         self._reader: _ToolReader | None = None
-        self._asked = round(clock(), 3)
+        self._asked = clock()
         fault = self._open(at_end=True)
         if fault is not None:
             self.problem = f"{self.path} cannot be read: {fault}"
@@ -147,7 +147,7 @@ class KernelLog:
             booted = self._clock() - time.clock_gettime(time.CLOCK_MONOTONIC)
             messages = parse_kernel_lines(self._read(), booted)
         # The kernel's stamps drift from the clock; but what is new came after it was last asked, and not in the future.
-        now, asked = round(self._clock(), 3), self._asked
+        now, asked = self._clock(), self._asked
         self._asked = now
         placed = (now if item.time is None else min(now, max(asked, item.time)) for item in messages)
         return [replace(item, time=moment) for item, moment in zip(messages, placed, strict=True)][:MOST_MESSAGES]
