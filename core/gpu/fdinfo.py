@@ -20,7 +20,7 @@ FULL_SCAN_SECONDS = 5.0
 # A process counts as new in so many full scans; of an older one everything is looked at anew in every twelfth.
 _NEW_SCANS = 6
 _FORGET_SCANS = 12
-_LINE = re.compile(r"^([a-z0-9-]+):[ \t]*(.*?)[ \t]*$", re.MULTILINE)
+_LINE = re.compile(r"^[ \t]*([a-z0-9-]+):[ \t]*(.*?)[ \t\r]*$", re.MULTILINE)
 _AMOUNT = re.compile(r"([0-9]{1,18})(?:[ \t]+([KMG]iB))?")
 _UNITS = {None: 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _PCI = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")

@@ -31,8 +31,10 @@ _RECORD_BYTES = 8192
 _PATTERNS = tuple(
     (code, re.compile(pattern, re.IGNORECASE))
     for code, pattern in (
-        ("mes_no_answer", r"\bMES(\(\d+\))? failed to respond to msg="),
-        ("mes_unrecoverable", r"\bMES(\(\d+\))? might be in unrecoverable state"),
+        # Up to Linux 6.7: "failed to response msg=".
+        ("mes_no_answer", r"\bMES(\(\d+\))? failed to respon(d to|se) msg="),
+        # "The cp …" is said of cards whose queues have no MES.
+        ("mes_unrecoverable", r"\b(MES(\(\d+\))?|cp) might be in (an )?unrecoverable state"),
         ("page_fault", r"\[(gfx|mm)hub[0-9_]*\].{0,24}page fault"),
         ("ring_timeout", r"\bring \S{1,40} timeout\b"),
         ("vram_lost", r"\bVRAM is lost\b"),

@@ -130,10 +130,23 @@ def find_cards(sysfs: Path) -> list[CardFiles]:
         if read_text(device / "vendor") != AMD_VENDOR or uevent.get("DRIVER", "amdgpu") != "amdgpu":
             continue
         hwmon = _find_hwmon(device)
-        slot = uevent.get("PCI_SLOT_NAME", "").lower()
-        pci = slot if _PCI_SLOT.fullmatch(slot) else None
-        cards.append(CardFiles(device, hwmon, pci, _card_name(device, uevent), _is_integrated(device, hwmon)))
+        cards.append(
+            CardFiles(
+                device, hwmon, _address(device, uevent), _card_name(device, uevent), _is_integrated(device, hwmon)
+            )
+        )
     return sorted(cards, key=lambda card: (card.integrated is True, card.pci or "~", str(card.device)))
+
+
+def _address(device: Path, uevent: Mapping[str, str]) -> str | None:
+    """The PCI address, by the device's own word, else by the folder that `device` is a link to."""
+    slot = uevent.get("PCI_SLOT_NAME", "").lower()
+    if not slot:
+        try:
+            slot = device.readlink().name.lower()
+        except OSError:
+            return None
+    return slot if _PCI_SLOT.fullmatch(slot) else None
 
 
 def _find_hwmon(device: Path) -> Path | None:

@@ -60,6 +60,7 @@ def rows(machine: FakeMachine) -> list[tuple[int, str | None, int | None, int | 
         ("drm-total-vram:\t9 MiB\ndrm-resident-vram:\t7 MiB\ndrm-shared-vram:\t1 MiB", 7 * MIB, None),
         ("drm-total-vram:\t9 MiB", 9 * MIB, None),
         ("drm-memory-vram: 4096", 4096, None),
+        ("  drm-memory-vram:     12 KiB\r\n  drm-memory-gtt:\t3 KiB  ", 12 * 1024, 3 * 1024),
         ("drm-memory-vram:\t-5 KiB\ndrm-memory-gtt:\t12 furlongs", None, None),
         ("drm-memory-vram:\t" + "9" * 40 + " KiB", None, None),
         ("", None, None),

@@ -292,6 +292,15 @@ def test_a_bmc_a_connector_and_another_vendor_are_no_cards(tree: Path) -> None:
     assert [card.pci for card in find_cards(tree / "sys")] == ["0000:2b:00.0"]
 
 
+def test_a_card_that_does_not_say_its_address_has_that_of_its_folder(tree: Path) -> None:
+    folder = tree / "sys/devices/pci0000:00/0000:00:03.1/0000:2b:00.0"
+    folder.parent.mkdir(parents=True)
+    device_folder(tree).rename(folder)
+    device_folder(tree).symlink_to(folder)
+    (folder / "uevent").write_text("DRIVER=amdgpu\n")
+    assert [card.pci for card in find_cards(tree / "sys")] == ["0000:2b:00.0"]
+
+
 def test_the_integrated_gpu_comes_after_the_discrete_one_and_is_told_apart(tree: Path) -> None:
     integrated = {
         "vendor": "0x1002\n",
