@@ -19,7 +19,7 @@ HUNG = "amdgpu 0000:2b:00.0: amdgpu: MES failed to respond to msg=ADD_QUEUE"
 LINES = {
     HUNG: "mes_no_answer",
     "amdgpu 0000:2b:00.0: MES(1) failed to respond to msg=SUSPEND": "mes_no_answer",
-    "[drm:mes_v11_0_submit_pkt_and_poll_completion.constprop.0 [amdgpu]] *ERROR* MES failed to response msg=14": "mes_no_answer",
+    "[drm:mes_v11_0_submit_pkt [amdgpu]] *ERROR* MES failed to response msg=14": "mes_no_answer",
     "amdgpu: The cp might be in an unrecoverable state due to an unsuccessful queues preemption": "mes_unrecoverable",
     "amdgpu 0000:2b:00.0: amdgpu: MES might be in unrecoverable state, issue a GPU reset": "mes_unrecoverable",
     "amdgpu 0000:2b:00.0: amdgpu: [gfxhub] page fault (src_id:0 ring:24 vmid:8 pasid:32801)": "page_fault",
