@@ -66,11 +66,6 @@ class Box:
         finally:
             sampler.close()
 
-    @property
-    def amd(self) -> bool:
-        """Whether AMD's driver is what matters here: the card is AMD's, or there is none and the driver is loaded."""
-        return self.card.vendor == "amd" if self.card is not None else (self.sysfs / "module/amdgpu").exists()
-
     def which(self, tool: str) -> str | None:
         return shutil.which(tool, path=self.environ.get("PATH", os.defpath))
 

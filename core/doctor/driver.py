@@ -17,6 +17,7 @@ from core.gpu.kernellog import parse_kernel_lines
 from core.queue import lease
 
 SECTION = "card"
+HIDING = ("BAKEHOUSE_GPU_SOURCE", "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 LOG_TOOLS = (("dmesg",), ("journalctl", "--dmesg", "--boot", "--no-pager", "--output=short-unix"))
 LOG_BYTES = 4_000_000
 VENDORS = {"0x1002": ("AMD", "amdgpu"), "0x10de": ("NVIDIA", "nvidia")}
@@ -30,7 +31,7 @@ def examine(box: Box) -> list[Line]:
     found = [card(box), *without_driver(box)]
     if box.card is not None and box.card.vendor == "nvidia":
         found += nvidia(box)
-    elif box.amd:
+    elif box.card is not None:
         found += amd(box)
     if box.card is not None:
         found.append(kernel_log(box))
@@ -39,14 +40,9 @@ def examine(box: Box) -> list[Line]:
 
 def card(box: Box) -> Line:
     if box.card is None:
-        return line(
-            "card",
-            "absent",
-            "no GPU that jobs can run on: the CPU is the one slot",
-            ""
-            if box.environ.get("BAKEHOUSE_GPU_SOURCE") != "none"
-            else "BAKEHOUSE_GPU_SOURCE=none hides cards: unset it",
-        )
+        hiding = [name for name in HIDING if name in box.environ]
+        remedy = f"unset {' and '.join(hiding)}, should it hide one" if hiding else ""
+        return line("card", "absent", "no GPU that jobs can run on: the CPU is the one slot", remedy)
     device = next((one for one in box.sample.devices if one.pci == box.card.pci), None)
     memory = device.vram_total_bytes if device else None
     architecture = box.card.architecture or (device.architecture if device else None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from core import __version__
 from core.doctor.box import Box, version_numbers
 from core.doctor.driver import rocm_version
 from core.doctor.findings import CACHING, findings
@@ -33,13 +34,21 @@ def examine_software(box: Box, *, quick: bool) -> list[Line]:
         found = versions(box.home, python, (*TRAINING, "hqq", "bitsandbytes"))
     except BakehouseError as error:
         return [line("python", "fault", error.message, error.remedy or "")]
-    lines = [line("python", "ok", python), *installed(box, python, found)]
+    lines = [interpreter(python, found["bakehouse"]), *installed(box, python, found)]
     if found["torch"] is None or found["bakehouse"] is None:
         return lines
     if quick:
         return [*lines, *hipblaslt(box, found["torch"]), left_out()]
     document = run_probes(box, python)
     return [*lines, *hipblaslt(box, built_for(document) or found["torch"]), *findings(document, box)]
+
+
+def interpreter(python: str, version: str | None) -> Line:
+    """The interpreter of the jobs; another version of Bakehouse there does what that version does."""
+    if version not in (None, __version__):
+        message = f"{python} has Bakehouse {version}, this is {__version__}"
+        return line("python", "warning", message, f"in this version's clone: {python} -m pip install '.[train]'")
+    return line("python", "ok", python)
 
 
 def built_for(document: Mapping[str, Any]) -> str | None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from core import __version__
 from core.cli.doctor import WIDTH, shown
 from core.cli.main import main
 from core.config.settings import CardSettings, OllamaSettings, Settings
@@ -106,6 +107,21 @@ def test_without_kfd_or_render_nodes_rocm_cannot_compute(bench: Bench) -> None:
     assert one(lines, "KFD").state == one(lines, "render").state == "fault"
     assert one(lines, "KFD").remedy
     assert one(lines, "ROCm").state == "absent", "a wheel of torch brings its own"
+
+
+def test_a_processor_s_own_gpu_alone_is_no_reason_to_miss_rocm(bench: Bench) -> None:
+    bench.machine.amd("0000:0a:00.0", integrated=True, kfd=False)
+    write(bench.machine.sysfs, {"module/amdgpu/refcnt": "12"})
+    lines = driver.examine(bench.box())
+    assert {line.state for line in lines} == {"ok", "absent"}
+    assert one(lines, "card").remedy == ""
+
+
+def test_a_variable_that_may_hide_the_card_is_named(bench: Bench) -> None:
+    bench.machine.nvidia(PCI)
+    found = one(driver.examine(bench.box(CUDA_VISIBLE_DEVICES="")), "card")
+    assert found.state == "absent"
+    assert "CUDA_VISIBLE_DEVICES" in found.remedy
 
 
 def test_a_card_that_kfd_does_not_offer_is_a_fault(bench: Bench) -> None:
@@ -366,6 +382,12 @@ def test_a_build_for_the_cpu_beside_a_card_is_a_fault(bench: Bench) -> None:
     bench.machine.amd(PCI, gfx=120001)
     assert software.torch_line(bench.box(), "2.13.0+cpu").state == "fault"
     assert software.torch_line(bench.box(), "2.13.0+rocm7.2").state == "ok"
+
+
+def test_another_version_of_bakehouse_under_the_interpreter_of_the_jobs_is_a_warning() -> None:
+    assert software.interpreter("/env/bin/python", __version__).state == "ok"
+    found = software.interpreter("/env/bin/python", "0.0.9")
+    assert (found.state, "0.0.9" in found.message) == ("warning", True)
 
 
 DEVICE = {
