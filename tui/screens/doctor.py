@@ -28,21 +28,19 @@ MOST_SUBJECT = 34
 
 
 def report_rows(report: Report, width: int) -> list[Line]:
-    """The report in sections, and last how to train on this box."""
+    """How to train on this box, and what was found of it in sections."""
     subjects = [len(safe(line.subject)) for line in report.lines]
     column = min(MOST_SUBJECT, max([SUBJECT, *(length + 2 for length in subjects)])) if width >= 90 else 20
-    rows: list[Line] = []
-    for name, lines in report.sections():
-        rows += [Line(), Line(safe(name), "bold")] if rows else [Line(safe(name), "bold")]
-        for line in lines:
-            rows += finding_rows(line, column, width)
+    best = safe(report.recommended.method)
+    rows = [Line("recommended", "bold").to(column + 2).add(best or "nothing", "good" if best else "warn")]
     rows += [
-        Line(),
-        Line("recommended", "bold").to(column + 2).add(safe(report.recommended.method) or "nothing", "good"),
-    ]
-    return rows + [
         Line(" " * (column + 2)).add(row, "dim") for row in wrapped(safe(report.recommended.why), width - column - 2)
     ]
+    for name, lines in report.sections():
+        rows += [Line(), Line(safe(name), "bold")]
+        for line in lines:
+            rows += finding_rows(line, column, width)
+    return rows
 
 
 def finding_rows(finding: Finding, column: int, width: int) -> list[Line]:

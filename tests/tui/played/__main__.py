@@ -66,7 +66,7 @@ def stale(box: Box, out: Path) -> None:
 
 def doctor(box: Box, out: Path) -> None:
     """The real doctor, of a box whose card is played."""
-    box.picture(out / "doctor.png", "2D{90}", wait=6.0)
+    box.picture(out / "doctor.png", "2D{45}", wait=6.0)
 
 
 PICTURES = {taken.__name__: taken for taken in (idle, training, held, stale, doctor)}
@@ -77,6 +77,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(PICTURES))
     arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
     for name in arguments.names or PICTURES:
         with tempfile.TemporaryDirectory(prefix="bakehouse") as folder, played_box(Path(folder)) as box:
             PICTURES[name](box, arguments.out)
