@@ -117,7 +117,7 @@ class Replay:
         elif name == "request_during_load":
             settings.load_seconds = 0.6
         elif name == "copy":
-            settings.load_seconds = 0.1
+            settings.load_seconds = 0.05
         elif name == "solo2_rollback_chat":
             standin.add_model("solo2:rollback", template=CHATML)
         elif name == "out_of_memory":
@@ -427,6 +427,12 @@ def send(standin: OllamaStandin, request: dict[str, Any]) -> Reply:
 def open_request(
     standin: OllamaStandin, request: dict[str, Any]
 ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+    """Sends it; the beginning of the answer."""
+    connection = connect(standin, request)
+    return connection, connection.getresponse()
+
+
+def connect(standin: OllamaStandin, request: dict[str, Any]) -> http.client.HTTPConnection:
     """Sends it as it was recorded, foreign headers and broken bodies too."""
     url = urlsplit(standin.url)
     headers = request.get("headers", {})
@@ -437,7 +443,7 @@ def open_request(
         connection.putheader(key, value)
     connection.putheader("Content-Length", str(len(data)))
     connection.endheaders(data)
-    return connection, connection.getresponse()
+    return connection
 
 
 def ps(standin: OllamaStandin) -> list[dict[str, Any]]:
@@ -447,7 +453,7 @@ def ps(standin: OllamaStandin) -> list[dict[str, Any]]:
 
 def wait(found: Callable[[], Any], seconds: float = 10.0) -> Any:
     deadline = time.monotonic() + seconds
-    while (value := found()) in (None, False):
+    while not (value := found()):
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.01)
     return value

@@ -88,7 +88,9 @@ class Scheduler:
         self._keeper = threading.Thread(target=self._keep, name="ollama-standin-keeper", daemon=True)
         self._keeper.start()
 
-    def acquire(self, model: Model, options: dict[str, Any], keep_alive: float | None) -> Runner:
+    def acquire(
+        self, model: Model, options: dict[str, Any], keep_alive: float | None, check_client: Callable[[], None]
+    ) -> Runner:
         """The model's runner, loaded when it has to be; `release` it. Refused when the queue is full or memory short."""
         wanted = self._runner_options(model, options)
         ticket = object()
@@ -100,7 +102,7 @@ class Scheduler:
                     self._queue.remove(ticket)
                 self._changed.notify_all()
         if runner.loading:
-            self._load(runner)
+            self._load(runner, check_client)
         return runner
 
     def release(self, runner: Runner) -> None:
@@ -236,18 +238,24 @@ class Scheduler:
             runner.session_seconds = 0.0
         return False
 
-    def _load(self, runner: Runner) -> None:
+    def _load(self, runner: Runner, check_client: Callable[[], None]) -> None:
+        """Takes its time. A load for which nobody waits any more is given up, as is one whose process dies."""
         self.tell()
         seconds = self.load_seconds if runner.model.load_seconds is None else runner.model.load_seconds
         deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0 and runner.alive:
-            time.sleep(min(left, 0.02))
-        with self._changed:
-            runner.loading = False
-            if not runner.alive and self._loaded.get(runner.model.blob) is runner:
-                del self._loaded[runner.model.blob]
-            self._changed.notify_all()
-        if not runner.alive:
+        loaded = False
+        try:
+            while (left := deadline - time.monotonic()) > 0 and runner.alive:
+                check_client()
+                time.sleep(min(left, 0.02))
+            loaded = runner.alive
+        finally:
+            with self._changed:
+                runner.loading = False
+                if not loaded and self._loaded.get(runner.model.blob) is runner:
+                    self._let_go(runner)
+                self._changed.notify_all()
+        if not loaded:
             word = "llama-server process has" if self.newer else "llama runner process has"
             raise RefusalError(500, f"{word} terminated: signal: killed")
 

@@ -240,7 +240,7 @@ class OllamaStandin:
             raise RefusalError(501, "This server does not support embeddings. Start it with `--embeddings`")
         started = time.monotonic()
         options = requests.checked_options({**model.parameters, **(body.get("options") or {})})
-        self.scheduler.release(self.scheduler.acquire(model, options, requests.keep_alive(body)))
+        self.scheduler.release(self.scheduler.acquire(model, options, requests.keep_alive(body), exchange.check_client))
         loaded = time.monotonic() - started
         found: dict[str, Any] = {"model": body["model"], "embeddings": []}
         if body.get("input"):
@@ -276,17 +276,25 @@ class OllamaStandin:
         if body.get("tools") and "tools" not in capabilities:
             raise RefusalError(400, f"registry.ollama.ai/library/{model.name} does not support tools")
         started = time.monotonic()
-        runner = self.scheduler.acquire(model, options, keep_alive)
+        runner = self.scheduler.acquire(model, options, keep_alive, exchange.check_client)
+        streams = False
         try:
             loaded = time.monotonic() - started
             if not asks:
-                exchange.json(200, answers.line(name, chat, "", done=True) | {"done_reason": "load"})
+                last = answers.line(name, chat, "", done=True) | {"done_reason": "load"}
             elif body.get("_debug_render_only"):
-                _render(exchange, model, body, chat)
+                last = _rendered(model, body, chat)
             else:
-                self._tell(exchange, body, model, runner, options, loaded, thinks=bool(thinks), chat=chat)
+                streams = body.get("stream") is not False
+                last = self._tell(exchange, body, model, runner, options, loaded, thinks=bool(thinks), chat=chat)
         finally:
             self.scheduler.release(runner)
+        # Only now is the answer whole: who has it finds the runner idle.
+        if streams:
+            exchange.line(last)
+            exchange.end()
+        else:
+            exchange.json(200, last)
 
     def _tell(
         self,
@@ -299,7 +307,8 @@ class OllamaStandin:
         *,
         thinks: bool,
         chat: bool,
-    ) -> None:
+    ) -> dict[str, Any]:
+        """Gives the answer, line by line where it is streamed; its last line, or the whole of it."""
         requests.check_format(body)
         messages = body.get("messages") or []
         if self.newer and any(message.get("images") for message in messages):
@@ -332,11 +341,7 @@ class OllamaStandin:
             last["logprobs"] = answers.logprobs_of(words, int(body.get("top_logprobs") or 0))
         if not chat and not body.get("raw"):
             last["context"] = list(range(1, prompt_tokens + told.tokens + 1))
-        if streams:
-            exchange.line(last)
-            exchange.end()
-        else:
-            exchange.json(200, last)
+        return last
 
     def _note(self, method: str, path: str, raw: bytes) -> None:
         try:
@@ -362,13 +367,13 @@ class OllamaStandin:
             connection.close()
 
 
-def _render(exchange: Exchange, model: Model, body: dict[str, Any], chat: bool) -> None:
+def _rendered(model: Model, body: dict[str, Any], chat: bool) -> dict[str, Any]:
     """What the model would be given; here always ChatML."""
     prompt = answers.chat_prompt(model, body["messages"]) if chat else answers.generate_prompt(model, body)
     found = answers.line(str(body["model"]), chat, "")
     if chat:
         found["message"] = {"role": "", "content": ""}
-    exchange.json(200, found | {"_debug_info": {"rendered_template": prompt.text}})
+    return found | {"_debug_info": {"rendered_template": prompt.text}}
 
 
 def _later(exchange: Exchange) -> None:
