@@ -58,7 +58,7 @@ def error_of(output: str) -> str | None:
             shown = f" (code {code})" if isinstance(code, int) and abs(code) < 10**6 else ""
             return f"{said or 'an error without words'}{shown}"
     match = _ERROR_TEXT.search(output[:65_536])
-    return (printable(match[0]).strip()[:200] or None) if match else None
+    return (" ".join(printable(match[0]).split())[:200] or None) if match else None
 
 
 def parse_amd_smi_metric(
@@ -177,6 +177,7 @@ def _device(number: int, item: Mapping[str, Any], identity: Identity) -> DeviceR
     gtt_used, gtt_total = values.memory(
         _first(item, _mib, "mem_usage.used_gtt"), _first(item, _mib, "mem_usage.total_gtt")
     )
+    hotspot = _first(item, values.celsius, "temperature.hotspot", "hotspot_temperature")
     throttle = item.get("throttle")
     throttling = violations(throttle if isinstance(throttle, dict) else item)
     return DeviceReading(
@@ -202,7 +203,7 @@ def _device(number: int, item: Mapping[str, Any], identity: Identity) -> DeviceR
         power_limit_watts=_first(item, values.watt_limit, "power.power_limit", "power_cap")
         or identity.power_limit_watts,
         temperature_edge_c=_first(item, values.celsius, "temperature.edge", "edge_temperature"),
-        temperature_hotspot_c=_first(item, values.celsius, "temperature.hotspot", "hotspot_temperature"),
+        temperature_hotspot_c=hotspot,
         temperature_memory_c=_first(item, values.celsius, "temperature.mem", "temperature.vram", "memory_temperature"),
         clock_mhz=_first(
             item, values.mhz, "clock.gfx_0.clk", "clock.gfx.clk", "clock.gfx.cur_clk", "gfx_clk", "gfx_clock"
@@ -212,6 +213,7 @@ def _device(number: int, item: Mapping[str, Any], identity: Identity) -> DeviceR
         fan_rpm=_first(item, values.rpm, "fan.rpm"),
         throttling=_first(item, _throttle_status, "power.throttle_status") if throttling is None else throttling,
         architecture=identity.architecture,
+        integrated=values.integrated(identity.architecture, hotspot),
     )
 
 

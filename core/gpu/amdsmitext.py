@@ -42,7 +42,8 @@ def parse_amd_smi_text(output: str) -> Parsed:
     if not devices and not processes:
         said = error_of(output)
         raise SourceError(f"amd-smi printed no card{f': {said}' if said else ''}")
-    return tuple(devices[number] for number in sorted(devices))[: values.CARDS_LIMIT], tuple(processes)
+    cards = tuple(devices[number] for number in sorted(devices))
+    return cards[: values.CARDS_LIMIT], tuple(processes[: values.PROCESSES_LIMIT])
 
 
 def _process(pid: str | None, name: str | None, row: dict[str, str]) -> list[ProcessReading]:
@@ -63,6 +64,7 @@ def _monitor_row(line: str, header: list[str]) -> DeviceReading | None:
     if number is None or row.get("XCP", "0") != "0":
         return None
     used, total = _vram(row)
+    hotspot = values.celsius(row.get("GPU_TEMP", row.get("GPU_T")))
     return DeviceReading(
         index=number,
         name="AMD GPU",
@@ -73,11 +75,12 @@ def _monitor_row(line: str, header: list[str]) -> DeviceReading | None:
         memory_busy_percent=values.percent(row.get("MEM_UTIL", row.get("MEM%"))),
         power_watts=values.watts(row.get("POWER")),
         power_limit_watts=values.watt_limit(row.get("PWR_CAP")),
-        temperature_hotspot_c=values.celsius(row.get("GPU_TEMP", row.get("GPU_T"))),
+        temperature_hotspot_c=hotspot,
         temperature_memory_c=values.celsius(row.get("MEM_TEMP", row.get("MEM_T"))),
         clock_mhz=values.mhz(row.get("GFX_CLOCK", row.get("GFX_CLK"))),
         memory_clock_mhz=values.mhz(row.get("MEM_CLOCK", row.get("MEM_CLK"))),
         throttling=violations({key.lower(): cell for key, cell in row.items()}),
+        integrated=values.integrated(None, hotspot),
     )
 
 

@@ -13,6 +13,7 @@ from core.gpu.tool import OUTPUT_BYTES
 
 _PIECE_CHARACTERS = 65_536
 _NESTING_LIMIT = 64
+_END = "</nvidia_smi_log>"
 _ELEMENTS_LIMIT = 200_000
 # Idle, application clocks, sync boost and display clocks are no throttling.
 _REASONS = (
@@ -27,8 +28,9 @@ def parse_nvidia_smi_xml(output: str) -> tuple[tuple[DeviceReading, ...], tuple[
     start = output.find("<nvidia_smi_log")
     if start < 0:
         raise SourceError("nvidia-smi printed no XML of its own")
-    # From its root on: what stands before is a warning or the declaration of its DTD.
-    root = _parse(output[start:])
+    # From the beginning of its root to the end: around it stand warnings, and the declaration of its DTD.
+    end = output.rfind(_END)
+    root = _parse(output[start : end + len(_END)] if end > start else output[start:])
     gpus = root.findall("gpu")[: values.CARDS_LIMIT]
     devices = tuple(_device(index, gpu) for index, gpu in enumerate(gpus))
     processes = [row for gpu, device in zip(gpus, devices, strict=True) for row in _processes(gpu, device.pci)]

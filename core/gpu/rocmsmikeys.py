@@ -51,6 +51,8 @@ def device_of(number: int, said: Mapping[str, Any]) -> DeviceReading:
     gtt_used, gtt_total = values.memory(
         first(values.size, "gtt total used memory (b)"), first(values.size, "gtt total memory (b)")
     )
+    hotspot = first(values.celsius, "temperature (sensor junction) (c)", "temperature_hotspot (c)")
+    architecture = first(values.architecture, "gfx version")
     return DeviceReading(
         index=number,
         name=_name(card),
@@ -74,14 +76,15 @@ def device_of(number: int, said: Mapping[str, Any]) -> DeviceReading:
         ),
         power_limit_watts=first(values.watt_limit, "max graphics package power (w)"),
         temperature_edge_c=first(values.celsius, "temperature (sensor edge) (c)", "temperature_edge (c)"),
-        temperature_hotspot_c=first(values.celsius, "temperature (sensor junction) (c)", "temperature_hotspot (c)"),
+        temperature_hotspot_c=hotspot,
         temperature_memory_c=first(values.celsius, "temperature (sensor memory) (c)", "temperature_mem (c)"),
         clock_mhz=_clock(card, "sclk", "current_gfxclk (mhz)", "average_gfxclk_frequency (mhz)"),
         memory_clock_mhz=_clock(card, "mclk", "current_uclk (mhz)", "average_uclk_frequency (mhz)"),
         fan_percent=_or(first(values.percent, "fan speed (%)"), first(_fan_level, "fan level")),
         fan_rpm=first(values.rpm, "fan rpm", "current_fan_speed (rpm)"),
         throttling=_or(first(_throttling, "indep_throttle_status"), first(_throttled, "throttle_status")),
-        architecture=first(values.architecture, "gfx version"),
+        architecture=architecture,
+        integrated=values.integrated(architecture, hotspot),
     )
 
 
@@ -106,7 +109,7 @@ def _name(card: Mapping[str, Any]) -> str:
     for key in ("card series", "device name", "card model"):
         name = values.text(card.get(key))
         # Where the tool does not know the card it prints a number for its name.
-        if name is not None and not _HEX.fullmatch(name):
+        if name is not None and not _HEX.fullmatch(name) and any(letter.isalpha() for letter in name):
             return name
     for key in ("device id", "gpu id"):
         identity = values.text(card.get(key))

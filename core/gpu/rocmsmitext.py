@@ -115,6 +115,7 @@ def _short_row(line: str, columns: list[str], hotspot: bool) -> DeviceReading | 
         power_limit_watts=values.watt_limit(last.get("pwrcap")),
         temperature_edge_c=None if hotspot else temperature,
         temperature_hotspot_c=temperature if hotspot else None,
+        integrated=values.integrated(None, temperature if hotspot else None),
         clock_mhz=values.mhz(last.get("sclk")),
         memory_clock_mhz=values.mhz(last.get("mclk")),
         fan_percent=values.percent(last.get("fan")),

@@ -41,7 +41,10 @@ class ToolOutput:
     @property
     def said(self) -> str:
         """The last line of its messages, at most 200 characters that can be shown; empty when it said nothing."""
-        lines = (printable(line).strip() for line in (self.stderr[-8192:] + "\n" + self.stdout[-8192:]).splitlines())
+        lines = (
+            " ".join(printable(line).split())
+            for line in (self.stderr[-8192:] + "\n" + self.stdout[-8192:]).splitlines()
+        )
         told = [line for line in lines if line]
         errors = [line for line in told if "error" in line.lower() or "fail" in line.lower()]
         return (errors or told or [""])[-1][:200]

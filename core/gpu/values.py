@@ -28,6 +28,22 @@ _LINE_LIMIT = 4096
 
 _NUMBER = re.compile(r"\(?\s*([+-]?[0-9]{1,20}(?:\.[0-9]{1,20})?(?:e[+-]?[0-9]{1,2})?)\s*([a-z%°/]{0,8})\s*\)?", re.I)
 _PCI = re.compile(r"(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])")
+# GPUs inside a processor, by LLVM's table of AMDGPU processors; gfx942 is a card and, as MI300A, a processor.
+_IN_PROCESSORS = frozenset(
+    (
+        "gfx902",
+        "gfx909",
+        "gfx90c",
+        "gfx1013",
+        "gfx1033",
+        "gfx1035",
+        "gfx1036",
+        "gfx1103",
+        "gfx1150",
+        "gfx1151",
+        "gfx1152",
+    )
+) | {"gfx1153"}
 _ARCHITECTURE = re.compile(r"gfx[0-9a-f]{3,5}")
 # AMD's tools write MB and mean 2^20; NVIDIA's write MiB.
 _UNITS = {"": 0, "b": 0, "bytes": 0, "k": 1, "kb": 1, "kib": 1, "m": 2, "mb": 2, "mib": 2, "g": 3, "gb": 3, "gib": 3}
@@ -119,7 +135,7 @@ def text(value: Any) -> str | None:
 def absent(value: str) -> bool:
     """Whether these words stand for "there is none"."""
     word = value.strip().strip("[]()").strip().lower()
-    return not word or word.startswith(_ABSENT) or word in ("unknown", "none", "null", "unsupported")
+    return not word or word.startswith(_ABSENT) or word in ("unknown", "none", "null", "nan", "unsupported")
 
 
 def program(value: Any) -> str | None:
@@ -138,9 +154,18 @@ def pci(value: Any) -> str | None:
 
 def lines(output: str) -> list[str]:
     """The lines of a tool's table; no card has so many, or so long ones, that the limits cut any."""
-    return [line[:_LINE_LIMIT] for line in output[: _LINES_LIMIT * 256].splitlines()[:_LINES_LIMIT]]
+    return [
+        line[:_LINE_LIMIT] for line in output.removeprefix("\ufeff")[: _LINES_LIMIT * 256].splitlines()[:_LINES_LIMIT]
+    ]
 
 
 def architecture(value: Any) -> str | None:
     name = value.strip().lower() if isinstance(value, str) and len(value) < 64 else ""
     return name if _ARCHITECTURE.fullmatch(name) else None
+
+
+def integrated(architecture: str | None, hotspot_c: float | None) -> bool | None:
+    """Whether an AMD GPU is a part of the processor, told by its architecture, else by a sensor that only cards have."""
+    if architecture is not None:
+        return None if architecture == "gfx942" else architecture in _IN_PROCESSORS
+    return None if hotspot_c is None else False

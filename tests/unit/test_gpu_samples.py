@@ -31,7 +31,7 @@ pytestmark = pytest.mark.skipif(not TELEMETRY.is_dir(), reason="the samples are 
 
 @dataclass(frozen=True)
 class Row:
-    """What a sample holds. `fault`: words of the error that takes the place of a reading; `said`: of what is told of its stderr."""
+    """What a sample holds. `fault`: words of the error that takes a reading's place; `said`: of what its stderr tells."""
 
     devices: tuple[DeviceReading, ...] = ()
     processes: tuple[ProcessReading, ...] = ()
@@ -48,7 +48,9 @@ def nvidia(name: str, index: int = 0, **figures: Any) -> DeviceReading:
 
 
 def temperatures(edge: float | None, hotspot: float | None = None, memory: float | None = None) -> dict[str, Any]:
-    return {"temperature_edge_c": edge, "temperature_hotspot_c": hotspot, "temperature_memory_c": memory}
+    figures = {"temperature_edge_c": edge, "temperature_hotspot_c": hotspot, "temperature_memory_c": memory}
+    # Only a card has the hotspot's sensor, not a GPU inside the processor.
+    return figures if hotspot is None else figures | {"integrated": False}
 
 
 def memory(used: int, total: int, gtt_used: int | None = None, gtt_total: int | None = None) -> dict[str, Any]:
@@ -58,7 +60,9 @@ def memory(used: int, total: int, gtt_used: int | None = None, gtt_total: int | 
 
 # rocm-smi --json, --csv, and its tables.
 
-XT_7900 = amd("Radeon RX 7900 XT", **memory(27_856_896, 21_458_059_264), busy_percent=0, architecture="gfx1100")
+XT_7900 = amd(
+    "Radeon RX 7900 XT", **memory(27_856_896, 21_458_059_264), busy_percent=0, architecture="gfx1100", integrated=False
+)
 STUBBED_MEMORY = memory(1_574_707_200, 17_095_983_104)
 STUBBED = amd(
     "AMD GPU", **STUBBED_MEMORY, busy_percent=3, memory_busy_percent=1, power_watts=55, **temperatures(42, 45, 68)
@@ -471,7 +475,6 @@ OTHER = {
                 fan_rpm=1755,
                 throttling=("power",),
                 architecture="gfx1200",
-                integrated=False,
                 suspended=False,
             ),
             raphael(1, 487_604_224, (1_627_893_760, 16_360_906_752), 51, 2200),
