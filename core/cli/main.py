@@ -28,7 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "logs": ("core.cli.logs:logs", "What a job printed."),
     "runs": ("core.cli.runs:runs", "Run directories: files, attempts, history; clean up."),
     "gpu": ("core.cli.gpu:gpu", "What the card and the machine say."),
-    "doctor": ("core.cli.doctor:doctor", "What is installed and what it can do, with remedies and a recommended method."),
+    "doctor": ("core.cli.doctor:doctor", "What is installed, what it can do, what to mend, and how to train here."),
     "config": ("core.cli.config:config", "Check what is written in a project."),
     "runner": ("core.cli.runner:runner", "The process that runs the queue."),
 }

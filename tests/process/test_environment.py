@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from core.home import RunDir
+from jobs.context import JobContext
+from jobs.manifest import start_manifest
 from tests.support.machines import FakeMachine
 from tests.support.queueing import Queue, kill
 
@@ -82,6 +85,23 @@ def test_a_person_s_own_value_stays_and_the_settings_are_stronger_than_all(
         "MIOPEN_FIND_MODE": "NORMAL",
         "PYTORCH_NO_HIP_MEMORY_CACHING": "1",
     }, "and CUDA_VISIBLE_DEVICES, which would move the job to a card that nobody leased, is not taken from the settings"
+
+
+def test_the_manifest_notes_the_profile_and_what_it_did(
+    kernel: FakeMachine, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rdna4(kernel)
+    monkeypatch.setenv("HSA_OVERRIDE_GFX_VERSION", "11.0.0")
+    environment_of_a_job(queue)
+    (folder,) = queue.home.runs.iterdir()
+    run = RunDir(folder)
+    context = JobContext.open(run, run.attempt(1))
+    start_manifest(context)
+    assert json.loads(context.attempt.manifest.read_text())["gpu_profile"] == {
+        "name": "gfx1201",
+        "set": {"MIOPEN_FIND_MODE": "FAST"},
+        "unset": ["HSA_OVERRIDE_GFX_VERSION"],
+    }
 
 
 def test_an_nvidia_card_gets_segments_that_grow(kernel: FakeMachine, queue: Queue) -> None:
