@@ -7,11 +7,13 @@ from collections.abc import Iterator
 
 from core.cli.common import clock, gigabytes, seconds_in_words
 from core.cli.readings import Reading
+from core.gpu.account import account
 from core.gpu.reading import DeviceReading, HostReading, ProcessReading
 from core.queue.cardstate import CardState
 from core.text import printable
 
-_HEAD = 14
+_HEAD = 15
+_SEEN_BYTES = 50_000_000
 _SIGNS = {"ok": "✓", "warn": "▲", "bad": "✗"}
 _PHASES = {
     "free": "free",
@@ -28,7 +30,10 @@ def table(reading: Reading, width: int | None = None) -> list[str]:
     sample = reading.sample
     lines = []
     for device in sample.devices:
-        lines += [*device_lines(device, reading.card_pci, alone=len(sample.devices) == 1), ""]
+        lines += device_lines(device, reading.card_pci, alone=len(sample.devices) == 1)
+        if device.pci is not None and device.pci == reading.card_pci:
+            lines += whose(reading, device)
+        lines.append("")
     if not sample.devices:
         lines += ["GPU           none found", ""]
     lines += host_lines(sample.host)
@@ -53,6 +58,21 @@ def device_lines(device: DeviceReading, card_pci: str | None, *, alone: bool) ->
         if value:
             lines.append(row(f"  {label}", value))
     return lines
+
+
+def whose(reading: Reading, device: DeviceReading) -> list[str]:
+    """Whose the memory of the card is that jobs run on, as far as anybody holds any."""
+    state = reading.state if reading.runner_alive else None
+    served = sum(model.size_vram_bytes for model in state.residents) if state else 0
+    known = account(reading.sample, device, state.baseline_bytes if state else None, served)
+    if known is None:
+        return []
+    others = [(holding.name, holding.vram_bytes) for holding in known.others]
+    parts = [("ours", known.ours_bytes), ("served models", known.served_bytes), *others]
+    parts += [("no owner", known.unowned_bytes), ("idle use" if known.knows_idle else "not told", known.idle_bytes)]
+    free = known.total_bytes - known.used_bytes
+    held = [f"{name} {gigabytes(count)}" for name, count in parts if count >= _SEEN_BYTES]
+    return [row("  whose", "   ".join([*held, f"free {gigabytes(free)}"]))]
 
 
 def figures(device: DeviceReading) -> Iterator[tuple[str, str]]:

@@ -136,6 +136,7 @@ def test_the_table_has_every_figure_of_the_card(box: Box) -> None:
         assert row_of(shown, label).endswith(words), shown
     process = row_of(shown, "4123").split()
     assert "5.2" in process and process[-3:] == ["/usr/bin/llama-server", "--port", "8090"]
+    assert row_of(shown, "whose").endswith("served models 5.2 GB   not told 6.4 GB   free 5.5 GB")
     assert row_of(shown, "memory").count("GB") == 2 and "CPU" in shown
 
 
