@@ -80,7 +80,7 @@ def find_card(environ: Mapping[str, str] | None = None) -> Card | None:
         seen = {card.pci for card in find_cards(sysfs)}
         if source or not seen:
             told = [card for card in tool_cards((source,) if source else TOOLS, environ) if card.pci not in seen]
-            discrete = visible(told, _AMD_FILTERS, environ)
+            discrete = [card for card in visible(told, _AMD_FILTERS, environ) if not card.integrated]
     return min(discrete, key=lambda card: card.ordinal is None, default=None)
 
 
@@ -137,7 +137,7 @@ def _ask(tool: str, environ: Mapping[str, str]) -> list[Card]:
         return []
     finally:
         guard.close()
-    # A tool does not say which card is a part of the processor: that one has the least memory of its own.
+    # Not every version says enough to tell a part of the processor: that one has the least memory of its own.
     largest = sorted(devices, key=lambda device: -(device.vram_total_bytes or 0))
     return [
         Card(device.pci, "amd", device.name, device.integrated, device.index, architecture=device.architecture)
