@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from core.gpu.cards import Card, find_card
 from core.gpu.reading import DeviceReading, ProcessReading
 from core.gpu.rocmsmi import RocmSmiSource, parse_rocm_smi, parse_rocm_smi_json
 from core.gpu.source import SourceError
@@ -336,3 +337,28 @@ def test_a_tool_that_hangs_over_one_flag_is_asked_for_less_the_next_time(tmp_pat
     with pytest.raises(SourceError, match=r"rocm-smi has not ended after 0\.5 s"):
         source.read()
     assert source.read()[0] == (READING,)
+
+
+# The card that jobs run on, where only the tool tells.
+
+PROCESSOR = {
+    "PCI Bus": "0000:0E:00.0",
+    "VRAM Total Memory (B)": "536870912",
+    "VRAM Total Used Memory (B)": "104857600",
+    "GFX Version": "gfx1036",
+    "Card Series": "AMD Radeon Graphics",
+}
+
+
+@pytest.mark.parametrize("name", ["rocm-smi", None])
+def test_jobs_run_on_a_card_never_on_a_part_of_the_processor(tmp_path: Path, name: str | None) -> None:
+    def found(folder: str, document: Any) -> Card | None:
+        printing(tmp_path / folder, "rocm-smi", json.dumps(document))
+        roots = {"BAKEHOUSE_SYSFS": str(tmp_path / "sys"), "BAKEHOUSE_PROCFS": str(tmp_path / "proc")}
+        environ = {"PATH": f"{tmp_path / folder}:/usr/bin:/bin", **roots}
+        return find_card(environ if name is None else {**environ, "BAKEHOUSE_GPU_SOURCE": name})
+
+    assert found("alone", {"card0": PROCESSOR}) is None
+    card = found("both", {"card0": PROCESSOR, "card1": ROCM_SMI_CARD})
+    assert card is not None
+    assert (card.pci, card.architecture, card.integrated, card.ordinal) == ("0000:2c:00.0", "gfx1201", False, 1)
