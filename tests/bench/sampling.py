@@ -2,8 +2,8 @@
 
 `self` is the sampler's own process as the runner runs it (reading, naming processes, JSON, the ring), `children` what it
 starts. No card is needed; what is a stand-in is said in the table: trees of files are read from a disk instead of a driver,
-rocm-smi and amd-smi are programs that compute for 250 ms a call (as long as facts about them say) and print, and NVML's
-library is a Python object where there is no driver. `python -m tests.bench.sampling [--seconds 60] [--only NAME]`.
+the vendors' tools are programs that compute as long as a call of the real ones is said to take, and print, and NVML's library
+is a Python object where there is no driver. `python -m tests.bench.sampling [--seconds 60] [--only NAME]`.
 """
 
 from __future__ import annotations
@@ -20,24 +20,26 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+from core.gpu.nvidiasmi import NvidiaSmiSource
 from core.gpu.nvml import NvmlSource
 from core.gpu.sampler import Sampler
+from core.gpu.tool import Tool
 from core.home import Home
 from tests.support.machines import FakeMachine, write
 from tests.support.queueing import CHECKOUT
-from tests.support.tooloutputs import AMD_SMI_CARD, AMD_SMI_PROCESSES, AMD_SMI_STATIC, ROCM_SMI
+from tests.support.tooloutputs import AMD_SMI_CARD, AMD_SMI_PROCESSES, AMD_SMI_STATIC, NVIDIA_APPS, NVIDIA_CSV, ROCM_SMI
 
 SECONDS = 60.0
 GOAL_PERCENT = 1.0
-TOOL_CPU_SECONDS = 0.25
+# What a call of a tool takes, as measured elsewhere.
+AMD_TOOL_SECONDS, NVIDIA_TOOL_SECONDS = 0.25, 0.026
 PROCESSES, DESCRIPTORS, ON_CARD = 500, 40, 8
 CARD = "0000:2c:00.0"
 TOOL = f"""#!{sys.executable} -S
 import sys, time
-while time.process_time() < {TOOL_CPU_SECONDS}: pass
-with open("@/" + (sys.argv[1] if len(sys.argv) > 1 else "")) as file: print(file.read())
+while time.process_time() < SECONDS: pass
+with open("FOLDER/" + sys.argv[1].split("=")[0]) as file: print(file.read())
 """
 FDINFO = """\
 pos:\t0
@@ -102,26 +104,34 @@ def process_tree(machine: FakeMachine) -> None:
         machine.process(pid, f"program-{number}", command=command, opened=opened, fdinfo=fdinfo)
 
 
-def tool(folder: Path, name: str, answers: dict[str, Any]) -> Path:
-    """A program of this name that computes for a while and prints the answer to its first argument, or the one to all."""
-    for word, document in answers.items():
-        write(folder / f"{name}.d", {word: json.dumps(document)})
+def tool(folder: Path, name: str, seconds: float, answers: dict[str, str]) -> None:
+    """A program of this name that computes so long and prints the answer to its first argument."""
+    write(folder / f"{name}.d", answers)
     path = folder / name
-    path.write_text(TOOL.replace("@", str(folder / f"{name}.d")))
+    path.write_text(TOOL.replace("FOLDER", str(folder / f"{name}.d")).replace("SECONDS", str(seconds)))
     path.chmod(0o755)
-    return folder
 
 
 def rocm_smi(folder: Path) -> dict[str, str]:
-    folder.mkdir()
-    tool(folder, "rocm-smi", dict.fromkeys(("--showbus", "--showproductname"), ROCM_SMI))
+    answers = dict.fromkeys(("--showbus", "--showproductname"), json.dumps(ROCM_SMI))
+    tool(folder, "rocm-smi", AMD_TOOL_SECONDS, answers)
     return forced(folder, "rocm-smi")
 
 
 def amd_smi(folder: Path) -> dict[str, str]:
-    folder.mkdir()
-    tool(folder, "amd-smi", {"static": AMD_SMI_STATIC, "metric": [AMD_SMI_CARD], "process": AMD_SMI_PROCESSES})
+    answers = {"static": AMD_SMI_STATIC, "metric": [AMD_SMI_CARD], "process": AMD_SMI_PROCESSES}
+    tool(folder, "amd-smi", AMD_TOOL_SECONDS, {word: json.dumps(document) for word, document in answers.items()})
     return forced(folder, "amd-smi")
+
+
+def nvidia_smi(folder: Path) -> dict[str, str]:
+    tool(
+        folder,
+        "nvidia-smi",
+        NVIDIA_TOOL_SECONDS,
+        {"--query-gpu": NVIDIA_CSV, "--query-compute-apps": NVIDIA_APPS},
+    )
+    return forced(folder, "nvml")
 
 
 def forced(folder: Path, source: str) -> dict[str, str]:
@@ -149,12 +159,10 @@ def has_nvidia_driver() -> bool:
 
 
 def nvml(folder: Path) -> dict[str, str]:
-    folder.mkdir()
     return {"BAKEHOUSE_GPU_SOURCE": "nvml"}
 
 
 def none(folder: Path) -> dict[str, str]:
-    folder.mkdir()
     return {"BAKEHOUSE_GPU_SOURCE": "none"}
 
 
@@ -164,6 +172,7 @@ CASES: dict[str, tuple[str, Callable[[Path], dict[str, str]]]] = {
     "sysfs": (f"files of 2 cards and {PROCESSES} processes, {DESCRIPTORS} descriptors each", sysfs),
     "sysfs-here": ("files of 2 cards, the real /proc of this machine", sysfs_here),
     "nvml": ("the library" if has_nvidia_driver() else "a stand-in for the library: without its own cost", nvml),
+    "nvidia-smi": ("a stand-in tool of 26 ms, twice a second", nvidia_smi),
     "rocm-smi": ("a stand-in tool of 250 ms, once a second", rocm_smi),
     "amd-smi": ("a stand-in tool of 250 ms, twice a second", amd_smi),
 }
@@ -177,6 +186,8 @@ def measure(name: str, home: Home, seconds: float) -> dict[str, float]:
         from tests.unit.test_gpu_nvml import StandInForNvml
 
         sampler = Sampler(home, NvmlSource(StandInForNvml(ANSWERS)))
+    if name == "nvidia-smi":
+        sampler = Sampler(home, NvidiaSmiSource(Tool(name)))
     for _ in range(2):
         sample = sampler.sample()
     before, began, former = usage(), time.monotonic(), sampler.cost
@@ -208,6 +219,7 @@ def usage() -> tuple[float, float]:
 
 def start(name: str, folder: Path, seconds: float) -> subprocess.Popen[str]:
     environ = {key: value for key, value in os.environ.items() if not key.startswith("BAKEHOUSE_")}
+    folder.mkdir()
     environ |= CASES[name][1](folder) | {"BAKEHOUSE_HOME": str(folder / "home"), "PYTHONPATH": str(CHECKOUT)}
     command = [sys.executable, "-m", "tests.bench.sampling", "--one", name, "--seconds", str(seconds)]
     return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT)
