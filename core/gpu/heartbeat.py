@@ -79,7 +79,8 @@ class Heartbeat:
         self.step: int | None = None
         self.first_interval: float | None = None
         self.intervals: deque[float] = deque(maxlen=RECENT_STEPS)
-        self.undisturbed = False
+        self.mark = began
+        """When the step that is on its way began: nothing else is in the time from here to its end."""
         self.looks: deque[ProcessLook] = deque(maxlen=60)
         self.samples: deque[tuple[float, DeviceReading]] = deque(maxlen=60)
         self.kernel_said: deque[tuple[float, str]] = deque(maxlen=5)
@@ -93,36 +94,36 @@ class Heartbeat:
         if kind == "step":
             self._stepped(event, time)
         elif kind == "phase":
-            self.stepping = self.undisturbed = False
+            self.stepping = False
             self.after = f"in the phase `{event.get('name')}`"
         elif kind == "eval":
             # The steps go on where the evaluation interrupted them.
-            self.stepping, self.undisturbed = self._more_steps, False
+            self.stepping, self.mark = self._more_steps, time
             self.after = f"after the evaluation at step {event.get('step')}"
+        elif kind == "checkpoint":
+            self.mark = time
         elif kind == "ladder":
             self._begin_anew()
-        elif kind == "checkpoint":
-            self.undisturbed = False
         self.life = time
 
     def _stepped(self, event: dict[str, Any], time: float) -> None:
         step, total = event.get("step"), event.get("total")
         if self.step is not None and isinstance(step, int) and step <= self.step:
             self._begin_anew()
-        if self.undisturbed:
-            self.intervals.append(max(0.0, time - self.life))
+        if self.stepping:
+            self.intervals.append(max(0.0, time - self.mark))
         elif self.first_interval is None:
             # Longer than a step: it holds what came before the first one, too.
             self.first_interval = max(0.0, time - self.life)
         self.step = step if isinstance(step, int) else None
         self._more_steps = not (isinstance(step, int) and isinstance(total, int) and step >= total)
-        self.stepping, self.undisturbed = self._more_steps, True
+        self.stepping, self.mark = self._more_steps, time
         self.after = f"after step {step}"
 
     def _begin_anew(self) -> None:
         self.intervals.clear()
         self.first_interval = self.step = None
-        self.stepping = self.undisturbed = self._more_steps = False
+        self.stepping = self._more_steps = False
         self.after = "since it began anew"
 
     def sample(self, time: float, device: DeviceReading) -> None:

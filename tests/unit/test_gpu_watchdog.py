@@ -250,6 +250,84 @@ class TestHang:
             run.event("progress", done=done, unit="bytes")
         assert run.found == []
 
+    def test_a_hang_behind_an_evaluation_is_found_as_one_between_steps(self) -> None:
+        run = Run.begin()
+        run.steps(10)
+        run.phase("evaluating")
+        run.pass_time(500)
+        run.event("eval", step=10, loss=1.0)
+        run.pass_time(57, state="S", cpu=0.0)
+        assert [finding.stop for finding in run.found] == [True]
+        assert "after the evaluation at step 10 (usual: 1.0 s a step)" in run.found[0].message
+
+    def test_the_time_that_saving_and_evaluating_take_is_not_a_step_s(self) -> None:
+        """Also where both come after each step, and a warning in the middle of it."""
+        run = Run.begin()
+        for number in range(5):
+            run.pass_time(1)
+            run.event("warning", code="x", message="y")
+            run.steps(1)
+            run.phase("evaluating")
+            run.pass_time(30)
+            run.event("eval", step=number + 1, loss=1.0)
+            run.pass_time(20)
+            run.event("checkpoint", step=number + 1)
+        run.pass_time(62, state="S", cpu=0.0)
+        assert "(usual: 2.0 s a step)" in run.found[0].message
+
+    def test_a_phase_between_the_first_steps_does_not_make_them_long(self) -> None:
+        run = Run.begin()
+        run.steps(1, seconds=10)
+        run.phase("thinking")
+        run.pass_time(500)
+        run.steps(1)
+        run.pass_time(103, state="S", cpu=0.0)
+        assert run.codes == ["hang"]
+
+    def test_steps_that_begin_again_have_a_first_step_again(self) -> None:
+        run = Run.begin()
+        run.steps(20)
+        run.step = 10
+        run.steps(1, seconds=40)
+        run.pass_time(200, state="S", cpu=0.0)
+        assert run.found == []
+
+    def test_a_card_left_alone_in_a_phase_without_steps_says_nothing_while_the_process_computes(self) -> None:
+        run = Run.begin(first_step_seconds=100)
+        for _ in range(10):
+            run.pass_time(1, device=working)
+            run.steps(1, seconds=0.0)
+        run.phase("merging")
+        run.pass_time(120, device=card(busy_percent=0.0))
+        assert [finding.stop for finding in run.found] == [False]
+
+    def test_a_card_that_others_kept_busy_before_the_first_step_says_nothing(self) -> None:
+        run = Run.begin()
+        run.pass_time(10, device=working)
+        run.steps(10)
+        run.pass_time(60, device=card(busy_percent=0.0))
+        assert [finding.stop for finding in run.found] == [False]
+
+    def test_a_new_watchdog_gives_a_run_that_nothing_speaks_against_the_time_to_show_itself(self) -> None:
+        run = Run.begin()
+        run.steps(10)
+        run.watch.heartbeat.checked = run.watch.heartbeat.watched_since = None  # a new runner, after an hour
+        run.now += 3600
+        run.check()
+        assert run.found == [], "not before it has looked"
+        run.pass_time(50)
+        assert [finding.stop for finding in run.found] == [False]
+        run.pass_time(10)
+        assert [finding.stop for finding in run.found] == [False, True]
+
+    def test_a_process_that_cannot_be_looked_at_is_waited_for_five_seconds_more(self) -> None:
+        run = Run.begin()
+        run.steps(10)
+        for _ in range(60):
+            run.now += 1.0
+            run.check()
+        assert [(finding.stop, finding.time - START) for finding in run.found] == [(False, 70.0)]
+
     def test_after_a_step_down_the_ladder_the_former_step_time_counts_no_more(self) -> None:
         run = Run.begin()
         run.steps(20)
@@ -378,6 +456,19 @@ class TestLosses:
         assert fell.codes == ["zero_loss"]
         assert shrank.codes == []
 
+    def test_single_losses_of_zero_are_no_trouble(self) -> None:
+        run = Run.begin()
+        run.losses([1.0, 0.0, 0.0] * 10)
+        assert run.found == []
+
+    def test_what_was_found_is_told_again_after_the_run_began_anew(self) -> None:
+        run = Run.begin()
+        run.losses([math.nan] * 3)
+        run.event("ladder", rung=1, reason="out of memory", from_step=None)
+        run.step = 0
+        run.losses([math.nan] * 3)
+        assert run.codes == ["nan", "nan"]
+
     def test_a_loss_that_is_not_told_is_no_loss_of_zero(self) -> None:
         run = Run.begin()
         for step in range(1, 30):
@@ -406,6 +497,30 @@ class TestCard:
     def test_what_lay_in_the_host_s_memory_before_the_run_is_not_its_own(self) -> None:
         run = Run.begin()
         run.pass_time(60, device=card(vram_used_bytes=15 * GB, gtt_used_bytes=5 * GB))
+        assert run.found == []
+
+    def test_what_others_give_back_makes_room_for_no_spill(self) -> None:
+        run = Run.begin()
+        run.pass_time(5, device=card(vram_used_bytes=15 * GB, gtt_used_bytes=5 * GB))
+        run.pass_time(5, device=card(vram_used_bytes=15 * GB))
+        run.pass_time(5, device=card(vram_used_bytes=15 * GB, gtt_used_bytes=3 * GB))
+        assert run.codes == ["spill"]
+
+    def test_a_spill_is_told_again_after_it_had_gone(self) -> None:
+        run = Run.begin()
+        for _ in range(2):
+            run.pass_time(5, device=card(vram_used_bytes=15 * GB))
+            run.pass_time(5, device=card(vram_used_bytes=15 * GB, gtt_used_bytes=3 * GB))
+        assert run.codes == ["spill", "spill"]
+
+    def test_single_samples_prove_nothing(self) -> None:
+        run = Run.begin()
+        run.pass_time(1, device=card())
+        for _ in range(20):
+            run.pass_time(
+                1, device=card(vram_used_bytes=int(15.9 * GB), gtt_used_bytes=3 * GB, throttling=("thermal",))
+            )
+            run.pass_time(1, device=card())
         assert run.found == []
 
     def test_a_new_runner_counts_from_where_the_run_began(self) -> None:
