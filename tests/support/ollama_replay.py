@@ -8,9 +8,7 @@ machine's (times, sizes) and what the stand-in says it does not do (`LATER`).
 from __future__ import annotations
 
 import fnmatch
-import http.client
 import json
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,8 +16,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
+from tests.support.ollama_exchange import (
+    Reply,
+    changes,
+    count,
+    listed,
+    open_request,
+    ps,
+    send,
+    shape,
+    wait,
+    without_measures,
+)
 from tests.support.ollama_models import CHATML, full_name
 from tests.support.ollama_standin import OllamaStandin
 
@@ -40,25 +49,9 @@ LATER = {
 JINJA = "{%- for message in messages %}"
 CHATML_DETECTED = ("7b46609d", "0d423d7f", "180f4791")
 OWN_CAPABILITIES = {"a7874fbe": ("tools", "thinking"), "95571f22": ("thinking",)}
+# Their one message is longer than the window: what is left of it is not the model's, but the server's.
+CUT_PROMPTS = ("_overflow_default", "_overflow_generate_default")
 STOPS = ["<|im_start|>", "<|im_end|>"]
-NUMBERS = re.compile(r"\d+(\.\d+)?")
-
-
-@dataclass
-class Reply:
-    """An answer: its status, content type, object, text, or lines of a stream."""
-
-    status: int
-    content_type: str | None
-    raw: bytes
-
-    @property
-    def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.raw.splitlines() if line.strip()]
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.raw) if self.raw.lstrip()[:1] in (b"{", b"[") else None
 
 
 @dataclass
@@ -232,6 +225,8 @@ class Replay:
             return
         for key in ("model", "done", "done_reason"):
             self._same(key, wanted.get(key), found.get(key))
+        if self._file.endswith(CUT_PROMPTS):
+            self._same("tokens that were left", wanted["prompt_eval_count"], found.get("prompt_eval_count"))
         if "message" in wanted:
             self._same("role", wanted["message"]["role"], found.get("message", {}).get("role"))
         if "error" in wanted:
@@ -414,83 +409,3 @@ class Replay:
 
     def _differ(self, what: str, wanted: object, found: object) -> None:
         self.differences.append(f"{self._file}: {what}: {wanted!r} is {found!r}")
-
-
-def send(standin: OllamaStandin, request: dict[str, Any]) -> Reply:
-    connection, response = open_request(standin, request)
-    try:
-        return Reply(response.status, response.getheader("Content-Type"), response.read())
-    finally:
-        connection.close()
-
-
-def open_request(
-    standin: OllamaStandin, request: dict[str, Any]
-) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-    """Sends it; the beginning of the answer."""
-    connection = connect(standin, request)
-    return connection, connection.getresponse()
-
-
-def connect(standin: OllamaStandin, request: dict[str, Any]) -> http.client.HTTPConnection:
-    """Sends it as it was recorded, foreign headers and broken bodies too."""
-    url = urlsplit(standin.url)
-    headers = request.get("headers", {})
-    data = json.dumps(request["body"]).encode() if "body" in request else request.get("body_note", "").encode()
-    connection = http.client.HTTPConnection(url.hostname or "", url.port, timeout=60)
-    connection.putrequest(request["method"], request["path"], skip_host="Host" in headers)
-    for key, value in headers.items():
-        connection.putheader(key, value)
-    connection.putheader("Content-Length", str(len(data)))
-    connection.endheaders(data)
-    return connection
-
-
-def ps(standin: OllamaStandin) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = send(standin, {"method": "GET", "path": "/api/ps"}).json["models"]
-    return found
-
-
-def wait(found: Callable[[], Any], seconds: float = 10.0) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (value := found()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
-    return value
-
-
-def shape(value: Any) -> Any:
-    """The fields and the types of their values; numbers are numbers, a list is what its first member is."""
-    if isinstance(value, dict):
-        return {key: shape(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [shape(value[0])] if value else []
-    if isinstance(value, bool) or value is None:
-        return repr(type(value).__name__)
-    return "number" if isinstance(value, int | float) else "text"
-
-
-def listed(models: list[dict[str, Any]]) -> list[tuple[str, int, bool]]:
-    """(name, context, whether it stays for ever), in the order of the list."""
-    return [(one["name"], one["context_length"], int(one["expires_at"][:4]) > 2300) for one in models]
-
-
-def changes(lists: list[list[dict[str, Any]]]) -> list[list[tuple[str, int]]]:
-    """The models that were listed, one after another; their order in the list and their expiry left aside."""
-    found: list[list[tuple[str, int]]] = []
-    for one in lists:
-        now = sorted((entry["name"], entry["context_length"]) for entry in one)
-        if not found or found[-1] != now:
-            found.append(now)
-    return found
-
-
-def count(entries: list[Any]) -> int:
-    """How many there were, with those that were cut from the recording."""
-    return sum(int(NUMBERS.search(one)[0]) if isinstance(one, str) else 1 for one in entries)  # type: ignore[index]
-
-
-def without_measures(text: str) -> str:
-    """An error's words; how many tokens or bytes is the model's and the machine's."""
-    measured = ("memory", "allocate", "context size")
-    return NUMBERS.sub("N", text) if any(word in text for word in measured) else text

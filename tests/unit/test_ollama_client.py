@@ -10,11 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from core.errors import InputError
-from core.serving.address import server_url
-from core.serving.errors import readable_error
 from core.serving.ollama import Ollama, ServerError
-from core.serving.replies import unix_time
 from tests.support.ollama_standin import VERSIONS, OllamaStandin
 
 QUESTION = [{"role": "user", "content": "What is bread made of?"}]
@@ -409,52 +405,6 @@ def test_bytes_that_trickle_in_are_not_waited_for_for_ever() -> None:
         assert time.monotonic() - started < 5
 
 
-# Where it is.
-
-
-@pytest.mark.parametrize(
-    ("written", "url"),
-    [
-        ("", "http://127.0.0.1:11434"),
-        ("box", "http://box:11434"),
-        ("box:8080", "http://box:8080"),
-        (":8080", "http://127.0.0.1:8080"),
-        ("0.0.0.0", "http://127.0.0.1:11434"),
-        ("0.0.0.0:1234", "http://127.0.0.1:1234"),
-        ("::", "http://[::1]:11434"),
-        ("[::]:9", "http://[::1]:9"),
-        ("fe80::1", "http://[fe80::1]:11434"),
-        ("[fe80::1]:80", "http://[fe80::1]:80"),
-        ("http://box", "http://box:80"),
-        ("https://box", "https://box:443"),
-        ("HTTPS://box:8443/", "https://box:8443"),
-        ("https://box/ollama/", "https://box:443/ollama"),
-        ("box:notaport", "http://box:11434"),
-        ("box:99999", "http://box:11434"),
-        (' "10.1.2.3:5" ', "http://10.1.2.3:5"),
-    ],
-)
-def test_an_address_in_every_spelling(monkeypatch: pytest.MonkeyPatch, written: str, url: str) -> None:
-    assert server_url(written) == url
-    monkeypatch.setenv("OLLAMA_HOST", written)
-    assert Ollama().url == url
-
-
-def test_without_an_address_it_is_the_usual_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OLLAMA_HOST", raising=False)
-    assert Ollama().url == "http://127.0.0.1:11434"
-
-
-@pytest.mark.parametrize(
-    "written", ["ftp://box", "a b", "http://user@box", "box/?q", "http://b\x1box", "héé:1", "unix:///x"]
-)
-def test_what_is_no_address(written: str) -> None:
-    with pytest.raises(InputError) as caught:
-        Ollama(written)
-    assert caught.value.code == "bad_server_address"
-    assert str(caught.value).isprintable()
-
-
 def test_a_name_that_nobody_knows_is_a_server_that_is_not_there() -> None:
     for host in ("no-such-host.invalid", "a..b", "x" * 70):
         assert failure(Ollama(host).ps).code == "server_down"
@@ -464,47 +414,3 @@ def test_no_proxy_comes_between(standin: OllamaStandin, monkeypatch: pytest.Monk
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     assert Ollama(standin.url).version() == standin.version
-
-
-# What is written in the replies.
-
-
-@pytest.mark.parametrize(
-    ("written", "seconds"),
-    [
-        ("1970-01-01T00:00:10Z", 10.0),
-        ("1970-01-01T02:00:10.5+02:00", 10.5),
-        ("1969-12-31T19:00:10.123456789-05:00", 10.123456789),
-        ("1970-01-01T00:00:10", 10.0),
-        ("2319-03-05T20:22:52.110842006Z", 11018838172.110842),
-        ("12026-01-01T00:00:00Z", float("inf")),
-        ("0001-01-01T00:00:00Z", None),
-        ("1970-02-30T00:00:00Z", None),
-        ("soon", None),
-        ("", None),
-        (None, None),
-        (17, None),
-    ],
-)
-def test_times(written: object, seconds: float | None) -> None:
-    assert unix_time(written) == (seconds if seconds is None else pytest.approx(seconds, abs=1e-6))
-
-
-@pytest.mark.parametrize(
-    ("error", "said"),
-    [
-        ("no such model", "no such model"),
-        ("two\nlines\x1b[2J", "two lines[2J"),
-        ('{"error":{"code":400,"message":"too long","type":"x"}}', "too long"),
-        ('{"error":"{\\"error\\":{\\"message\\":\\"deeper\\"}}"}', "deeper"),
-        ({"message": "as OpenAI says it", "code": None}, "as OpenAI says it"),
-        ("{not a document", "{not a document"),
-        ('{"other": 1}', '{"other": 1}'),
-        ("x" * 900, "x" * 399 + "…"),
-        ("", None),
-        (None, None),
-        (7, None),
-    ],
-)
-def test_errors_are_one_readable_line(error: object, said: str | None) -> None:
-    assert readable_error({"error": error}) == said

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from core.serving.replies import unix_time
+from tests.support.ollama_exchange import Reply, connect, send, wait
 from tests.support.ollama_models import go_time
-from tests.support.ollama_replay import Replay, Reply, connect, send, wait
+from tests.support.ollama_replay import Replay
 from tests.support.ollama_standin import VERSIONS, OllamaStandin, Version
 
 RECORDED = Path(__file__).parents[2].parent / "shared" / "ollama" / "recorded"
