@@ -162,7 +162,7 @@ async def test_the_gpu_pane_compares_while_it_runs(console: Opened) -> None:
         assert "forecast for this run 11.7 ± 0.2, measured peak so far 11.4" in said
         await pilot.press("2", "z")
         await pilot.pause()
-        assert "measured peak so far 11.4 · next job 8.9" in text_of(pilot, "#gpu")
+        assert "measured peak so far 11.4 · next 43: 8.9, fits" in text_of(pilot, "#gpu")
         pilot.app.show(scene(slot=slot, ladders={42: 1}))  # type: ignore[attr-defined]
         await pilot.pause()
         assert "forecast 11.7 ± 0.2, before 1 step of the ladder" in text_of(pilot, "#gpu")

@@ -68,8 +68,9 @@ def of(value: float | None, limit: float | None, unit: str) -> str:
     return f"{value:.0f}/{limit:.0f} {unit}" if limit else f"{value:.0f} {unit}"
 
 
-def measure(values: Mapping[str, float | None]) -> str:
-    """`64/86/90`, `—` for what is absent; empty when all are."""
-    if all(value is None for value in values.values()):
+def measure(values: Mapping[str, float | None], unit: str) -> str:
+    """`edge/hotspot 64/86 °C`, of those that are known; empty when none is."""
+    known = {name: value for name, value in values.items() if value is not None}
+    if not known:
         return ""
-    return "/".join("—" if value is None else f"{value:.0f}" for value in values.values())
+    return f"{'/'.join(known)} {'/'.join(f'{value:.0f}' for value in known.values())} {unit}"

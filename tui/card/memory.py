@@ -53,12 +53,14 @@ def card_rows(snapshot: Snapshot, device: DeviceReading, width: int) -> list[Lin
     )
     parts = [Line(f"{sign} ", role).add(f"{who} {count / 1e9:.1f}", role) for sign, who, count, role in found]
     parts.append(Line(f"░ free {max(0, total_bytes - used) / 1e9:.1f}"))
-    parts.append(Line(f"┊ {limit / 1e9:.1f}", "dim"))
     rows = [Line("VRAM ").extend(bar).add(figures, "bad" if used > limit else "text")]
     for part in parts:
         if len(rows) == 1 or rows[-1].width + 2 + part.width > width:
             rows.append(Line(" " * LABEL))
         rows[-1].add("  " if rows[-1].width > LABEL else "").extend(part)
+    # The limit is drawn in the bar: it has its figure where there is room.
+    if rows[-1].width + 2 + len(line := f"┊ {limit / 1e9:.1f}") <= width:
+        rows[-1].add(f"  {line}", "dim")
     return [row.cut(width) for row in rows]
 
 

@@ -109,10 +109,11 @@ def device_rows(device: DeviceReading, chosen: bool, width: int) -> list[Line]:
             "edge": device.temperature_edge_c,
             "hotspot": device.temperature_hotspot_c,
             "memory": device.temperature_memory_c,
-        }
+        },
+        "°C",
     )
     if degrees:
-        figures.append(f"edge/hotspot/memory {degrees} °C")
+        figures.append(degrees)
     if device.clock_mhz is not None:
         memory = f", memory {device.memory_clock_mhz:,}" if device.memory_clock_mhz is not None else ""
         figures.append(f"clock {device.clock_mhz:,}{memory} MHz")
@@ -159,7 +160,7 @@ def profile_rows(profile: ProfileLines | None, width: int) -> list[Line]:
     rows = [heading("environment of jobs", safe(profile.name))]
     longest = min(44, max((len(name) for name, _ in profile.rows), default=0))
     for name, why in profile.rows:
-        head = (Line("  ").add(safe(name)) if name else Line("  ·", "dim")).cut(longest + 2).to(longest + 5)
+        head = (Line("  ").add(safe(name)) if name else Line("  note", "dim")).cut(longest + 2).to(longest + 5)
         for index, row in enumerate(list(wrapped(safe(why), width - longest - 5)) or [""]):
             rows.append((head if index == 0 else Line(" " * (longest + 5))).add(row, "dim"))
     return rows
