@@ -18,6 +18,7 @@ from core.serving.replies import unix_time
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "ollama"
 RECORDED = SHARED / "recorded"
+READ = ("/api/ps", "/api/tags", "/api/show", "/api/chat", "/api/generate")
 
 
 @pytest.mark.parametrize(
@@ -118,7 +119,7 @@ def recorded() -> list[Any]:
         pytest.param(exchange, id=name)
         for name, exchange in asked
         if isinstance(exchange.get("response", {}).get("json"), dict)
-        and "_debug_info" not in exchange["response"]["json"]
+        and (exchange["request"]["path"] in READ or "error" in exchange["response"]["json"])
     ]
 
 
@@ -153,6 +154,17 @@ def test_real_replies_are_read(exchange: dict[str, Any]) -> None:
         assert set(shown.parameters) == {line.split()[0] for line in body.get("parameters", "").splitlines()}
         for values in shown.parameters.values():
             assert not any(value.startswith('"') for value in values)
+    else:
+        answer = replies.answer(body, "", "", ())
+        assert answer.finish == body.get("done_reason")
+        assert (answer.prompt_tokens, answer.completion_tokens) == (
+            body.get("prompt_eval_count"),
+            body.get("eval_count"),
+        )
+        durations = (answer.total_seconds, answer.load_seconds, answer.prompt_seconds, answer.completion_seconds)
+        names = ("total_duration", "load_duration", "prompt_eval_duration", "eval_duration")
+        assert durations == tuple(body[name] / 1e9 if name in body else None for name in names)
+        assert answer.rendered == body.get("_debug_info", {}).get("rendered_template")
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="Ollama's documented replies (shared/ollama) are not here")
