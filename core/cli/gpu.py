@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from core.cli.common import json_option, print_json
+from core.cli.common import json_option
 from core.cli.readings import STALE_SECONDS, Reading, Readings
 from core.errors import BakehouseError, InputError
 from core.home import Home
@@ -95,12 +95,16 @@ def shown(reading: Reading) -> None:
 
 
 def document(reading: Reading) -> None:
-    print_json(reading.to_json())
+    print(as_text(reading, indent=1))
 
 
 def json_line(reading: Reading) -> None:
-    line = {"schema": 1, **reading.to_json()}
-    print(json.dumps(line, ensure_ascii=False, separators=(",", ":")), flush=True)
+    print(as_text(reading), flush=True)
+
+
+def as_text(reading: Reading, indent: int | None = None) -> str:
+    """In ASCII, the rest escaped: names of others reach a terminal here, too."""
+    return json.dumps({"schema": 1, **reading.to_json()}, indent=indent)
 
 
 def exposition(file: str) -> Callable[[Reading], None]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
-from core.files import write_json
+from core.files import write_atomic
 from core.home import Home
 
 Phase = Literal["free", "clearing", "held", "verifying", "restoring", "blocked"]
@@ -99,4 +99,5 @@ def read_card_state(home: Home) -> CardState | None:
 
 
 def write_card_state(home: Home, state: CardState) -> None:
-    write_json(home.card_state, state.to_json())
+    # In ASCII: a name with a lone surrogate, as a model server can send one, is no UTF-8.
+    write_atomic(home.card_state, json.dumps(state.to_json(), indent=1) + "\n")

@@ -30,7 +30,7 @@ from tests.support.machines import FakeMachine, write
 from tests.support.queueing import Queue, wait_until
 
 CARD, SECOND = "0000:0f:00.0", "0000:13:00.0"
-HOSTILE = "\x1b[2J\x1b]52;c;aGFjaw==\x07py\u202ethon"
+HOSTILE = "\x1b[2J\x1b]52;c;aGFjaw==\x07\x9bpy\u202ethon"
 BAKEHOUSE = [sys.executable, "-c", "import sys; from core.cli.main import main; sys.exit(main())", "gpu"]
 
 
@@ -189,13 +189,13 @@ def test_text_of_others_is_only_text(box: Box) -> None:
             3,
             message=HOSTILE,
             server=HOSTILE,
-            residents=(ResidentModel(HOSTILE, 5_000_000_000),),
+            residents=(ResidentModel(HOSTILE + "\ud800", 5_000_000_000),),
             displaced=(HOSTILE,),
             intruders=(Intruder(HOSTILE, time.time(), 2),),
             notes=(Note(time.time(), HOSTILE, "bad"),),
         ),
     )
-    for words in ((), ("--prometheus",)):
+    for words in ((), ("--json",), ("--prometheus",)):
         shown = box.shown(*words)
         assert all(letter == "\n" or letter.isprintable() for letter in shown), shown
         assert "thon" in shown
