@@ -1,0 +1,131 @@
+"""What the doctor says of servers, tools, disk and logout: the servers and tools are real processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.config.settings import OllamaSettings, Settings
+from core.doctor import machine, serving
+from core.doctor.report import SECTIONS, Line, examine
+from tests.support.doctorbench import Bench, one
+from tests.support.ollama_standin import OllamaStandin
+
+# Serving.
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    return Bench.of_its_own(tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("version", ["0.24.0", "0.33.0-rc2"])
+def test_ollama_s_version_and_what_it_holds(bench: Bench, version: Any) -> None:
+    with OllamaStandin(version) as server:
+        server.add_model("judge:v1", size_bytes=2_000_000_000)
+        bench.settings = Settings(ollama=OllamaSettings(url=server.url))
+        lines = serving.ollama(bench.box())
+        assert one(lines, "Ollama") == Line("Ollama", "ok", f"version {version} at {server.url}", section="serving")
+        from core.serving.ollama import Ollama
+
+        with Ollama(server.url) as client:
+            client.load("judge:v1")
+        loaded = one(serving.ollama(bench.box()), "loaded")
+        assert loaded.message.startswith("judge:v1: ")
+        assert "unloaded before a training" in loaded.message
+
+
+def test_an_ollama_that_is_down_slow_or_none_at_all(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    with OllamaStandin() as server:
+        bench.settings = Settings(ollama=OllamaSettings(url=server.url))
+        monkeypatch.setattr(serving, "ASK_SECONDS", 0.3)
+        server.delay_seconds = 2.0
+        slow = one(serving.ollama(bench.box()), "Ollama")
+        server.delay_seconds = 0.0
+    assert slow.state == "warning"
+    down = one(serving.ollama(bench.box()), "Ollama")
+    assert (down.state, down.remedy) == ("absent", ""), "it is not installed either"
+    bench.tool("ollama", "exit 0")
+    installed = one(serving.ollama(bench.box()), "Ollama")
+    assert installed.state == "warning"
+    assert "ollama serve" in installed.remedy
+    bench.settings = Settings(ollama=OllamaSettings(url="ftp://nowhere"))
+    assert one(serving.ollama(bench.box()), "Ollama").state == "fault"
+
+
+@pytest.mark.parametrize(
+    ("version", "lacks"), [("0.6.2", 4), ("0.9.0", 2), ("0.12.5", 1), ("0.12.6", 0), ("0.33.0-rc2", 0), ("0.0.0", 0)]
+)
+def test_an_old_ollama_is_told_with_what_it_lacks(version: str, lacks: int) -> None:
+    found = serving.version_line(version, "http://x")
+    assert found.state == ("warning" if lacks else "ok")
+    assert sum(what in found.message for _, what in serving.NEEDED) == lacks
+
+
+def test_parallel_answers_of_the_server_s_process_are_a_hint(bench: Bench) -> None:
+    script = bench.tool("ollama", "read until_its_input_ends")
+    process = subprocess.Popen(
+        [str(script), "serve"], env={"PATH": os.environ["PATH"], serving.PARALLEL: "4"}, stdin=subprocess.PIPE
+    )
+    try:
+        deadline = time.monotonic() + 10
+        while serving.server_variable(bench.box(), serving.PARALLEL) is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        (found,) = serving.parallel(bench.box(), (0, 24, 0))
+        assert found.state == "warning"
+        assert "is 4" in found.message
+    finally:
+        process.communicate()
+    assert serving.parallel(bench.box(), (0, 24, 0)) == []
+
+
+def test_llama_cpp_s_tools_are_asked(bench: Bench) -> None:
+    assert {line.state for line in serving.llama_cpp(bench.box())} == {"absent"}
+    bench.tool("llama-server", "echo 'version: 6780 (1a2b3c4d)' >&2; echo 'built with gcc' >&2")
+    bench.tool("llama-quantize", "echo 'usage: llama-quantize'; exit 1")
+    lines = serving.llama_cpp(bench.box())
+    assert one(lines, "llama-server").message.startswith("version: 6780 (1a2b3c4d)")
+    assert one(lines, "llama-quantize").state == "ok"
+    bench.tool("llama-server", "echo 'error while loading shared libraries: libllama.so' >&2; exit 127")
+    broken = one(serving.llama_cpp(bench.box()), "llama-server")
+    assert broken.state == "fault"
+    assert "libllama.so" in broken.message
+
+
+# Machine.
+
+
+def test_the_disk_is_ok_tight_or_too_full() -> None:
+    folder = Path("/somewhere")
+    states = [machine.disk("home", folder, free, 2_000_000_000).state for free in (10**9, 10**10, 10**12)]
+    assert states == ["fault", "warning", "ok"]
+
+
+@pytest.mark.parametrize(
+    ("linger", "kills", "state"), [("yes", "yes", "ok"), ("no", "no", "ok"), ("no", "yes", "warning")]
+)
+def test_whether_jobs_outlive_a_logout(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, linger: str, kills: str, state: str
+) -> None:
+    bench.tool("loginctl", f'case "$1" in show-user) echo {linger};; *) echo {kills};; esac')
+    bench.tool("systemd-run", "exit 0")
+    monkeypatch.setenv("PATH", f"{bench.bin}:{os.environ['PATH']}")
+    found = machine.logout()
+    assert found.state == state
+    assert ("enable-linger" in found.remedy) is (state == "warning")
+
+
+def test_settings_that_cannot_be_read_are_a_fault_and_the_examination_goes_on(bench: Bench) -> None:
+    settings = bench.folder / "config/bakehouse/settings.yaml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("card: {tolerance: 3}\n")
+    report = examine(bench.home, quick=True)
+    found = one(list(report.lines), "settings")
+    assert found.state == "fault"
+    assert "settings.yaml:1" in found.message
+    assert {line.section for line in report.lines} == set(SECTIONS)
