@@ -122,6 +122,8 @@ def test_held_out_examples_are_evaluated_at_the_end_of_each_epoch(
     assert [event["step"] for event in events(run, 1, "step")] == [1, 2, 3, 4, 5, 6]  # 6 of the 8 examples, twice
     first, second = events(run, 1, "eval")
     assert (first["step"], second["step"]) == (3, 6) and second["loss"] < first["loss"]
+    begun = [event["seq"] for event in events(run, 1, "phase") if event["name"] == "evaluating"]
+    assert begun == [first["seq"] - 1, second["seq"] - 1], "it is said before, so that nobody takes it for a hang"
     assert "Traceback" not in run.attempt(1).log.read_text()
 
 
