@@ -95,7 +95,7 @@ class Scheduler:
         wanted = self._runner_options(model, options)
         ticket = object()
         try:
-            runner = self._place(model, wanted, keep_alive, ticket)
+            runner = self._place(model, wanted, keep_alive, ticket, check_client)
         finally:
             with self._changed:
                 if ticket in self._queue:
@@ -184,12 +184,20 @@ class Scheduler:
         context = max(4, min(int(options.get("num_ctx", self.default_context)), model.trained_context))
         return {"num_ctx": context, **{key: options[key] for key in ("num_batch", "num_gpu") if key in options}}
 
-    def _place(self, model: Model, wanted: dict[str, int], keep_alive: float | None, ticket: object) -> Runner:
+    def _place(
+        self,
+        model: Model,
+        wanted: dict[str, int],
+        keep_alive: float | None,
+        ticket: object,
+        check_client: Callable[[], None],
+    ) -> Runner:
         with self._changed:
             while True:
+                check_client()  # who has gone waits no longer, and nothing is loaded for him
                 runner = self._loaded.get(model.blob)
                 if runner is not None and runner.loading:
-                    self._changed.wait()
+                    self._changed.wait(0.05)
                     continue
                 if runner is not None and self._serves(runner, model, wanted):
                     return self._use(runner, keep_alive)
@@ -201,7 +209,7 @@ class Scheduler:
                     fresh = Runner(model, wanted, self.parallel, self.vram, self._program)
                     self._loaded[model.blob] = fresh
                     return self._use(fresh, keep_alive)
-                self._changed.wait()
+                self._changed.wait(0.05)
 
     def _serves(self, runner: Runner, model: Model, wanted: dict[str, int]) -> bool:
         return runner.alive and runner.model.adapter == model.adapter and runner.options == wanted

@@ -109,6 +109,18 @@ def test_a_load_that_nobody_waits_for_is_given_up(standin: OllamaStandin) -> Non
     assert standin.listed() == []
 
 
+def test_who_goes_away_while_he_waits_gets_nothing_loaded(standin: OllamaStandin) -> None:
+    standin.scheduler.max_loaded = 1
+    with standin.answering("wheat", 1.0) as client:
+        connection = connect(standin, {"method": "POST", "path": "/api/generate", "body": {"model": "rye"}})
+        wait(lambda: len(standin.requests) == 2)
+        connection.close()
+        client.join()
+    time.sleep(0.3)
+    assert "rye:latest" not in standin.listed()
+    assert {name for name, _, _ in standin.residents()} <= {"wheat:latest"}
+
+
 @pytest.mark.parametrize(
     ("keep_alive", "seconds"),
     [(90, 90), (0.5, 0.5), ("90s", 90), ("1m30s", 90), ("1.5m", 90), ("250ms", 0.25), (None, 300)],
