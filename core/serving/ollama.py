@@ -230,9 +230,10 @@ class Ollama:
         import httpx
 
         if self._client is None:
-            # No proxy, no netrc: the server is on this machine or on its network.
+            # No proxy, no netrc: the server is on this machine or on its network. Certificates take time to read.
             limits = httpx.Limits(max_keepalive_connections=0)
-            self._client = httpx.Client(trust_env=False, follow_redirects=False, limits=limits)
+            secure = self.url.startswith("https:")
+            self._client = httpx.Client(verify=secure, trust_env=False, follow_redirects=False, limits=limits)
         return self._client
 
     def _refusal(self, response: httpx.Response) -> ServerError:
