@@ -256,8 +256,6 @@ def card_warnings(state: CardState) -> list[str]:
     if state.unowned_bytes:
         said = f"{state.unowned_bytes / 1e9:.1f} GB of the card belong to no process"
         found.append(f"{said}: {state.advice}" if state.advice else said)
-    if state.phase == "blocked" and state.message:
-        found.append(f"the card: {state.message}")
     found += [f"{one.name} loaded by a client {one.times}× while a job holds the card" for one in state.intruders]
     if state.server_problem:
         found.append(state.server_problem)

@@ -93,11 +93,16 @@ def process_row(pid: Any, name: Any, vram: Any, pci: str | None = None) -> Proce
     return None if number is None else ProcessReading(number, values.program(name), values.size(vram), pci=pci)
 
 
-def parsed(devices: Iterable[DeviceReading], processes: Iterable[ProcessReading], what: str) -> Parsed:
-    """Both in order, and the card of the processes where there is but one. Raises `SourceError` when there is neither."""
+def parsed(
+    devices: Iterable[DeviceReading], processes: Iterable[ProcessReading], what: str, *, listed: bool = False
+) -> Parsed:
+    """Both in order, and the card of the processes where there is but one.
+
+    Raises `SourceError` when there is neither, unless an empty list of processes was all that was asked for (`listed`).
+    """
     cards = tuple(sorted(devices, key=lambda device: device.index))[: values.CARDS_LIMIT]
     rows = tuple(processes)[: values.PROCESSES_LIMIT]
-    if not cards and not rows:
+    if not cards and not rows and not listed:
         raise SourceError(f"rocm-smi printed no card: {what}")
     pci = cards[0].pci if len(cards) == 1 else None
     if pci is not None:

@@ -15,6 +15,7 @@ _PROCESS_HEADER = re.compile(r"\s*PID\s+PROCESS NAME\s+GPU", re.I)
 # A name can hold blanks: the last fields are GPU(s), VRAM, SDMA and, in all but old versions, CU occupancy.
 _PROCESS = re.compile(r"\s*([0-9]{1,10})\s+(\S.{0,500}?)\s+(\S{1,32})\s+(\S{1,32})\s+(\S{1,32})\s+(\S{1,32})\s*")
 _OLD_PROCESS = re.compile(r"\s*([0-9]{1,10})\s+(\S.{0,500}?)\s+(\S{1,32})\s+(\S{1,32})\s+(\S{1,32})\s*")
+_NO_PROCESS = re.compile(r"no kfd pids currently running", re.I)
 _SHORT_HEADER = re.compile(r"\s*(?:GPU|Device)\b.*\bSCLK\b.*\bMCLK\b", re.I)
 _TEMPERATURE = re.compile(r"-?[0-9.]{1,8}\s*°?c", re.I)
 _WATTS = re.compile(r"[0-9.]{1,8}\s*w", re.I)
@@ -69,6 +70,7 @@ def parse_rocm_smi_text(output: str) -> Parsed:
     short: dict[int, DeviceReading] = {}
     processes: list[ProcessReading] = []
     header: str | None = None
+    listed = False
     row_form = _PROCESS
     columns: list[str] = []
     hotspot = False
@@ -79,6 +81,7 @@ def parse_rocm_smi_text(output: str) -> Parsed:
             if colon and len(said) <= values.CARDS_LIMIT:
                 said.setdefault(int(match[1]), {}).setdefault(key, value)
         elif _PROCESS_HEADER.match(line):
+            listed = True
             header, row_form = "processes", _PROCESS if "OCCUPANCY" in line.upper() else _OLD_PROCESS
         elif _SHORT_HEADER.match(line):
             header, hotspot = "cards", "junction" in line.lower()
@@ -93,6 +96,8 @@ def parse_rocm_smi_text(output: str) -> Parsed:
             short.setdefault(device.index, device)
         elif header == "cards" and "(junction)" in line.lower():
             hotspot = True
+        elif _NO_PROCESS.search(line):
+            listed = True
     devices = [device_of(number, keys) for number, keys in said.items()]
     found = {device.index for device in devices}
     return parsed([*devices, *(short[number] for number in short if number not in found)], processes, "no table of it")
