@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +13,7 @@ import click
 
 from core.config.project import Project
 from core.home import Home
+from core.phrases import clock
 from core.queue.request import author
 from core.store.database import open_database
 from core.store.jobs import JobRow
@@ -91,16 +91,6 @@ def gigabytes(count: int | None) -> str:
     if count >= 100_000:
         return f"{count / 1e6:.1f} MB"
     return f"{count / 1e3:.0f} kB" if count else "0 MB"
-
-
-def clock(moment: float | None) -> str:
-    """`14:07` today, `9 Nov 14:07` otherwise."""
-    if moment is None:
-        return ""
-    then, now = time.localtime(moment), time.localtime()
-    if then[:3] == now[:3]:
-        return time.strftime("%H:%M", then)
-    return f"{then.tm_mday} {time.strftime('%b %H:%M', then)}"
 
 
 def state_in_words(job: JobRow) -> str:

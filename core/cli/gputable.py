@@ -5,10 +5,11 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator
 
-from core.cli.common import clock, gigabytes, seconds_in_words
+from core.cli.common import gigabytes, seconds_in_words
 from core.cli.readings import Reading
 from core.gpu.account import account
 from core.gpu.reading import DeviceReading, HostReading, ProcessReading
+from core.phrases import clock
 from core.queue.cardstate import CardState
 from core.text import printable
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
@@ -14,7 +15,7 @@ from core.store.commands import CommandKind
 
 @click.group()
 def queue() -> None:
-    """What runs, what waits and why; cancel, retry, hold, release, move, pause, resume."""
+    """What runs, what waits and why; cancel, retry, hold, release, move, kill, pause, resume."""
 
 
 @queue.command("list", epilog="Example: bakehouse queue list --all --json")
@@ -73,6 +74,27 @@ JOBS = click.argument("job_ids", metavar="JOB...", type=int, nargs=-1, required=
 def cancel(job_ids: tuple[int, ...], as_json: bool) -> None:
     """End jobs: a running one stops at its next step, with a checkpoint."""
     act("cancel", job_ids, as_json)
+
+
+@queue.command(epilog="Example: bakehouse queue kill 12 --yes")
+@click.argument("job_id", metavar="JOB", type=int)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def kill(job_id: int, yes: bool, as_json: bool) -> None:
+    """End by force (SIGKILL) a job that was cancelled and does not stop: the last means.
+
+    On an AMD card a process that is killed inside the driver can leave memory that nothing frees but a restart, and can take
+    the machine down.
+    """
+    from core.errors import InputError
+
+    if not yes:
+        if not sys.stdin.isatty():
+            raise InputError("killing a job has to be confirmed", code="not_confirmed", remedy="say --yes")
+        question = f"End job {job_id} with SIGKILL? On an AMD card this can cost its memory until a restart"
+        if not click.confirm(question, default=False, err=True):
+            return
+    act("kill", (job_id,), as_json)
 
 
 @queue.command(epilog="Example: bakehouse queue retry 12")

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from core.cli.common import clock, json_option, opened, print_json
+from core.cli.common import json_option, opened, print_json
 from core.cli.submitted import Show
 from core.errors import NotFoundError
 from core.home import Home
+from core.phrases import clock
 from core.store.results import bakeoff_answers, bakeoff_scores, list_bakeoffs
 from core.text import printable
 

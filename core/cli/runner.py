@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from core.cli.common import clock, json_option, print_json
+from core.cli.common import json_option, print_json
 from core.home import Home
+from core.phrases import clock
 from core.queue.runner import runner_status
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import click
 
-from core.cli.common import clock, gigabytes, job_line, json_option, opened, print_json, seconds_in_words
+from core.cli.common import gigabytes, job_line, json_option, opened, print_json, seconds_in_words
 from core.errors import BakehouseError
 from core.home import Home, RunDir
+from core.phrases import clock
 from core.store.attempts import list_attempts
 from core.store.jobs import ACTIVE, ENDED, get_job, history, list_jobs
 from core.store.results import list_artefacts

@@ -100,7 +100,8 @@ def parse_rocm_smi_text(output: str) -> Parsed:
             listed = True
     devices = [device_of(number, keys) for number, keys in said.items()]
     found = {device.index for device in devices}
-    return parsed([*devices, *(short[number] for number in short if number not in found)], processes, "no table of it")
+    told = [*devices, *(short[number] for number in short if number not in found)]
+    return parsed(told, processes, "no table of it", listed=listed)
 
 
 def _short_row(line: str, columns: list[str], hotspot: bool) -> DeviceReading | None:

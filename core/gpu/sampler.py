@@ -50,6 +50,8 @@ class Sampler:
         self.home = home
         self.ring = TelemetryRing(home.telemetry)
         self.cost = SamplingCost()
+        self.latest: Sample | None = None
+        """The newest reading, for whoever runs in this process; also where the ring cannot be written."""
         self._host = HostReader()
         self._procfs = procfs_root(environ)
         self._problem: str | None = None
@@ -84,7 +86,7 @@ class Sampler:
     def sample(self) -> Sample:
         """One reading, appended to the ring. Raises OSError or `BakehouseError` when the ring cannot be written."""
         start = time.perf_counter()
-        sample = self.read()
+        sample = self.latest = self.read()
         self.ring.append(sample)
         taken = time.perf_counter() - start
         self.cost = SamplingCost(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
 import time
 from collections.abc import Callable
 
 from core.errors import BakehouseError
 from core.home import Home
+from core.queue.observe import job_process
 from core.queue.stopping import ask_to_stop
 from core.store.commands import CommandRow, finish_command
 from core.store.database import transaction
-from core.store.jobs import ACTIVE, QUEUED, RETRYABLE, JobRow, change_state, get_job, set_held
+from core.store.jobs import ACTIVE, QUEUED, RETRYABLE, JobRow, change_state, get_job, set_held, set_reason
 
 
 class RefusedError(BakehouseError):
@@ -26,7 +28,7 @@ def stop(home: Home, connection: sqlite3.Connection, job: JobRow, why: str, reas
     """Ask an active job to stop; asking again with another intent replaces the former."""
     asked_at = job.stop_asked_at or time.time()
     change_state(connection, job.id, "stopping", reason, author, stop_why=why, stop_asked_at=asked_at)
-    ask_to_stop(home.run_dir(job.id).attempt(job.attempt), why)
+    ask_to_stop(home.run_dir(job.id).attempt(job.attempt), why, reason)
 
 
 def cancel(home: Home, connection: sqlite3.Connection, job: JobRow, command: CommandRow) -> None:
@@ -42,6 +44,16 @@ def retry(home: Home, connection: sqlite3.Connection, job: JobRow, command: Comm
     if job.state not in RETRYABLE:
         raise refuse(job, "retried", "only a job that failed, was cancelled, interrupted or lost can be")
     change_state(connection, job.id, "waiting", "retried", command.author, held=0)
+
+
+def kill(home: Home, connection: sqlite3.Connection, job: JobRow, command: CommandRow) -> None:
+    """End by force a job that was asked to stop and does not: on a card the runner leaves that to a person."""
+    if job.state != "stopping":
+        raise refuse(job, "killed", "cancel it first: a job that is asked ends in order, with a checkpoint")
+    process = job_process(home.run_dir(job.id).attempt(job.attempt))
+    if process is None or not process.signal_group(signal.SIGKILL):
+        raise RefusedError(f"no process of job {job.id} lives any more", code="wrong_state")
+    set_reason(connection, job.id, f"killed by {command.author}")
 
 
 def hold(home: Home, connection: sqlite3.Connection, job: JobRow, command: CommandRow) -> None:
@@ -90,6 +102,7 @@ ACTS: dict[str, Callable[[Home, sqlite3.Connection, JobRow, CommandRow], None]] 
     "hold": hold,
     "release": release,
     "move": move,
+    "kill": kill,
 }
 
 

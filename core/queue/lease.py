@@ -120,6 +120,18 @@ def holder(path: Path) -> dict[str, Any] | None:
     return read_holder(path)
 
 
+def held_by(path: Path, home: Home) -> str | None:
+    """Who holds the lease, as the reason of a job of `home` that waits for it; None when it is free."""
+    said = holder(path)
+    if said is None:
+        return None
+    if "problem" in said:
+        return str(said["problem"])
+    if said.get("home") == str(home.root):
+        return f"a process of job {said.get('job')} still holds it"
+    return f"held by job {said.get('job', '?')} of {said.get('home', 'another home')}"
+
+
 def read_holder(path: Path) -> dict[str, Any]:
     """What the holder wrote. Every user can write there: nothing but the three values is taken, and only in their types."""
     try:

@@ -12,7 +12,6 @@ import shutil
 import signal
 import sqlite3
 import sys
-import threading
 import time
 import traceback
 from dataclasses import dataclass
@@ -21,11 +20,13 @@ from typing import IO, TYPE_CHECKING, Any
 from core import __version__
 from core.errors import BakehouseError
 from core.files import read_json
-from core.home import Home
+from core.home import AttemptDir, Home
 from core.locks import held
 from core.queue import lease as leases
 from core.queue.act import carry_out, stop
+from core.queue.guarding import RunGuard
 from core.queue.identity import ProcessIdentity, current_boot_id
+from core.queue.keeper import CardKeeper
 from core.queue.launch import start_attempt
 from core.queue.protection import Protection, choose_protection
 from core.queue.schedule import Circumstances, Hindrance, active_in_lane, circumstances, hindrance, needed_jobs
@@ -37,16 +38,19 @@ from core.store.database import SCHEMA_VERSION, open_database, runner_lives, tra
 from core.store.jobs import (
     QUEUED,
     JobRow,
+    StopWhy,
     change_state,
     claim_next,
+    get_job,
     open_jobs,
     queue_state,
     set_reason,
 )
 
 if TYPE_CHECKING:
-    from core.config.settings import QueueSettings
+    from core.config.settings import Settings
     from core.gpu.cards import Card
+    from core.queue.sampling import Sampling
 
 TICK_SECONDS = 0.2
 IDLE_SECONDS = 10.0
@@ -87,17 +91,20 @@ class Runner:
         connection: sqlite3.Connection,
         *,
         card: Card | None,
-        settings: QueueSettings,
+        settings: Settings,
         told_to_leave: list[int],
+        sampling: Sampling | None = None,
     ) -> None:
         self.home = home
         self.settings = settings
         self.connection = connection
         self.card = card
-        self.pci = None if card is None else card.pci
-        self.lease_path = leases.lease_path(home, self.pci)
-        self.watch = Watch(home, connection)
-        self.ladder = StopLadder(settings.stop_grace_seconds)
+        self.sampling = sampling
+        self.keeper = None if card is None else CardKeeper(home, card, settings.card, settings.ollama)
+        self.lease_path = leases.lease_path(home, None if card is None else card.pci)
+        self.guard = RunGuard(home, settings.watch, card)
+        self.watch = Watch(home, connection, self.guard)
+        self.ladder = StopLadder(settings.queue.stop_grace_seconds)
         self.told_to_leave = told_to_leave
         self.trouble: str | None = None
         self.seen_version = 0
@@ -106,11 +113,38 @@ class Runner:
     def tick(self) -> bool:
         """One round; returns whether there is anything left to wait for."""
         self.do_commands()
+        self.take_sample()
         living = self.watch.tick()
+        self.act_on_findings()
         self.press_stops()
         waiting = self.start_what_may()
         self.spare_the_disk()
-        return living > 0 or waiting
+        return living > 0 or waiting or (self.keeper is not None and self.keeper.busy)
+
+    def take_sample(self) -> None:
+        """Hand the newest sample to those who follow the card."""
+        sample = None if self.sampling is None else self.sampling.news()
+        if sample is None:
+            return
+        if self.keeper is not None:
+            self.keeper.see(sample)
+        holder = active_in_lane(open_jobs(self.connection), "card")
+        self.guard.on_sample(sample, None if holder is None else self.attempt_of(holder))
+
+    def attempt_of(self, job: JobRow) -> AttemptDir:
+        return self.home.run_dir(job.id).attempt(job.attempt)
+
+    def act_on_findings(self) -> None:
+        """Stop every run that the watchdog found a reason to stop; what it only warns of stands in its file."""
+        for job_id, finding in self.guard.tick(time.time()):
+            if finding.stop:
+                self.stop_running(job_id, "watch", finding.message)
+
+    def stop_running(self, job_id: int, why: StopWhy, reason: str) -> None:
+        job = get_job(self.connection, job_id)
+        if job.state in {"starting", "running"}:
+            with transaction(self.connection):
+                stop(self.home, self.connection, job, why, reason, RUNNER)
 
     def do_commands(self) -> None:
         """Carry out what was asked, each to its end: a command that cannot be done must not stop the queue for ever."""
@@ -127,19 +161,16 @@ class Runner:
             if job.state == "stopping" and job.stop_asked_at is not None:
                 attempt = self.home.run_dir(job.id).attempt(job.attempt)
                 # Only what holds a card can leave its memory without an owner.
-                may_kill = self.pci is None or job.lane != "card"
+                may_kill = self.card is None or job.lane != "card"
                 if said := self.ladder.press(attempt, job.stop_asked_at, may_kill=may_kill):
                     set_reason(self.connection, job.id, said)
 
     def spare_the_disk(self) -> None:
         """Stop what runs at a checkpoint before the disk is full: nothing is torn then, and it goes on when there is room."""
-        if shutil.disk_usage(self.home.root).free >= self.settings.min_free_disk_bytes:
+        if shutil.disk_usage(self.home.root).free >= self.settings.queue.min_free_disk_bytes:
             return
         for job in open_jobs(self.connection):
-            if job.state in {"starting", "running"}:
-                with transaction(self.connection):
-                    reason = "the disk is nearly full: stopping at the next step"
-                    stop(self.home, self.connection, job, "disk", reason, RUNNER)
+            self.stop_running(job.id, "disk", "the disk is nearly full: stopping at the next step")
 
     def start_what_may(self) -> bool:
         """Start every job whose way is free, and give each other one its reason.
@@ -148,14 +179,22 @@ class Runner:
         """
         jobs = open_jobs(self.connection)
         queued = [job for job in jobs if job.state in QUEUED]
-        if not queued:
-            return False
-        needed = needed_jobs(self.connection, queued)
-        paused = queue_state(self.connection)
-        now = circumstances(self.home, paused.reason if paused.paused else None, self.card_holder(jobs))
+        reasons: dict[int, Hindrance] = {}
+        now: Circumstances | None = None
+        if queued:
+            needed = needed_jobs(self.connection, queued)
+            paused = queue_state(self.connection)
+            now = circumstances(self.home, paused.reason if paused.paused else None, self.card_holder(jobs))
+            for job in queued:
+                if reason := hindrance(job, needed, now, self.settings.queue.min_free_disk_bytes):
+                    reasons[job.id] = reason
+        if self.keeper is not None:
+            self.keep_the_card(self.keeper, jobs, queued, reasons)
         pending = False
         for job in queued:
-            reason = hindrance(job, needed, now, self.settings.min_free_disk_bytes)
+            assert now is not None
+            # What started before it in this round may have taken the memory, or the card.
+            reason = reasons.get(job.id) or hindrance(job, needed, now, self.settings.queue.min_free_disk_bytes)
             if reason is None:
                 now = self.start(job, now)
                 pending = True
@@ -164,20 +203,36 @@ class Runner:
                 pending = pending or not reason.person
         return pending
 
+    def keep_the_card(
+        self, keeper: CardKeeper, jobs: list[JobRow], queued: list[JobRow], reasons: dict[int, Hindrance]
+    ) -> None:
+        """Have the card made free for the first job that may have it; `reasons` gets why the others on the card wait."""
+        wanted: JobRow | None = None
+        for job in queued:
+            if job.lane != "card" or job.id in reasons:
+                continue
+            if wanted is not None:
+                reasons[job.id] = Hindrance(f"the card: {wanted.id} is next")
+            elif no_room := keeper.no_room_for(job):
+                reasons[job.id] = Hindrance(f"the card: {no_room}")
+            else:
+                wanted = job
+        keeper.tick(time.time(), active_in_lane(jobs, "card"), wanted)
+        if wanted is not None and not keeper.ready_for(wanted):
+            reasons[wanted.id] = Hindrance(f"the card: {keeper.why}")
+        if keeper.unwelcome is not None:
+            self.stop_running(keeper.unwelcome.job_id, "room", keeper.unwelcome.reason)
+
     def card_holder(self, jobs: list[JobRow]) -> str | None:
-        """Who has the card, in words; None when it is free."""
-        slot = "the card" if self.pci else "the CPU"
+        """Who has the card, in words; None when it is free, or when the keeper is to find out."""
+        slot = "the card" if self.card else "the CPU"
         job = active_in_lane(jobs, "card")
         if job is not None:
             return f"{slot}: held by {job.id}"
-        holder = leases.holder(self.lease_path)
-        if holder is None:
+        if self.keeper is not None:
             return None
-        if "problem" in holder:
-            return f"{slot}: {holder['problem']}"
-        if holder.get("home") == str(self.home.root):
-            return f"{slot}: a process of job {holder.get('job')} still holds it"
-        return f"{slot}: held by job {holder.get('job', '?')} of {holder.get('home', 'another home')}"
+        holder = leases.held_by(self.lease_path, self.home)
+        return None if holder is None else f"{slot}: {holder}"
 
     def make_wait(self, job: JobRow, reason: Hindrance) -> None:
         if job.state == "ready":
@@ -190,7 +245,7 @@ class Runner:
         """Lease, claim, launch. Returns the circumstances for the jobs behind it."""
         lease = None
         if job.lane == "card":
-            lease = leases.acquire(self.lease_path)
+            lease = leases.acquire(self.lease_path) if self.keeper is None else self.keeper.hand_over()
             if lease is None:
                 return now
         try:
@@ -206,7 +261,7 @@ class Runner:
         finally:
             if lease is not None:
                 lease.release()
-        holder = f"{'the card' if self.pci else 'the CPU'}: held by {claimed.id}"
+        holder = f"{'the card' if self.card else 'the CPU'}: held by {claimed.id}"
         return Circumstances(
             paused=now.paused,
             card_holder=holder if job.lane == "card" else now.card_holder,
@@ -255,6 +310,11 @@ class Runner:
                 return
             time.sleep(TICK_SECONDS)
 
+    def close(self) -> None:
+        """Let go of what this process holds; what runs goes on."""
+        if self.keeper is not None:
+            self.keeper.close()
+
     def guarded_tick(self) -> bool:
         """One round; a disk that is full or a file that cannot be read is told once, and tried again."""
         try:
@@ -273,15 +333,15 @@ def idle_seconds() -> float:
     return float(os.environ.get("BAKEHOUSE_RUNNER_IDLE_SECONDS") or IDLE_SECONDS)
 
 
-def machine_settings(log: IO[str] = sys.stderr) -> QueueSettings:
-    """The queue's settings of this person on this machine; a broken settings file is told in the log, not a reason to die."""
-    from core.config.settings import QueueSettings, load_settings
+def machine_settings(log: IO[str] = sys.stderr) -> Settings:
+    """The settings of this person on this machine; a broken settings file is told in the log, not a reason to die."""
+    from core.config.settings import Settings, load_settings
 
     try:
-        return load_settings().queue
+        return load_settings()
     except BakehouseError as error:
         print(f"settings are not read: {error}", file=log, flush=True)
-        return QueueSettings()
+        return Settings()
 
 
 def consoles_open(home: Home) -> bool:
@@ -331,11 +391,17 @@ def main(home: Home) -> int:
     connection = open_database(home, as_runner=True)
 
     from core.gpu.cards import find_card
-    from core.queue.sampling import start_sampling
+    from core.queue.sampling import Sampling
 
-    stop_sampling = threading.Event()
-    start_sampling(home, stop_sampling)
-    runner = Runner(home, connection, card=find_card(), settings=machine_settings(), told_to_leave=told_to_leave)
+    sampling = Sampling(home)
+    runner = Runner(
+        home,
+        connection,
+        card=find_card(),
+        settings=machine_settings(),
+        told_to_leave=told_to_leave,
+        sampling=sampling,
+    )
     while True:
         runner.run()
         fcntl.flock(lock, fcntl.LOCK_UN)
@@ -344,6 +410,7 @@ def main(home: Home) -> int:
         # Whoever asked for something while the lock was still held saw a living runner and started none.
         if not (runner.news() or consoles_open(home)) or not take_lock(lock):
             break
-    stop_sampling.set()
+    sampling.close()
+    runner.close()
     connection.close()
     return 0

@@ -4,10 +4,27 @@ from __future__ import annotations
 
 import threading
 
+from core.gpu.reading import Sample
 from core.gpu.sampler import Sampler
 from core.home import Home
 
 
-def start_sampling(home: Home, stop: threading.Event) -> None:
-    """Begin to sample, until the event is set."""
-    threading.Thread(target=Sampler(home).run, args=(stop,), name="sampler", daemon=True).start()
+class Sampling:
+    """Samples once a second until it is closed; `news` gives each sample once, for the runner's thread."""
+
+    def __init__(self, home: Home) -> None:
+        self._sampler = Sampler(home)
+        self._over = threading.Event()
+        self._seen: Sample | None = None
+        threading.Thread(target=self._sampler.run, args=(self._over,), name="sampler", daemon=True).start()
+
+    def news(self) -> Sample | None:
+        """The newest sample, None when it was given before."""
+        sample = self._sampler.latest
+        if sample is self._seen:
+            return None
+        self._seen = sample
+        return sample
+
+    def close(self) -> None:
+        self._over.set()

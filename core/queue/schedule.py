@@ -21,7 +21,7 @@ class Hindrance:
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What the machine allows at this moment. `card_holder` is in words, None when the card is free."""
+    """What the machine allows at this moment. `card_holder` says who has the card, None when nobody of this home does."""
 
     paused: str | None
     card_holder: str | None

@@ -15,10 +15,10 @@ from core.queue.observe import job_process
 LADDER = (signal.SIGINT, signal.SIGTERM)
 
 
-def ask_to_stop(attempt: AttemptDir, why: str) -> None:
-    """Leave the request that a job looks for at each step."""
+def ask_to_stop(attempt: AttemptDir, why: str, reason: str) -> None:
+    """Leave the request that a job looks for at each step; `reason` is for people."""
     attempt.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_json(attempt.stop_request, {"why": why, "asked_at": time.time()})
+    write_json(attempt.stop_request, {"why": why, "reason": reason, "asked_at": time.time()})
 
 
 class StopLadder:

@@ -14,7 +14,9 @@ from typing import Any
 
 from core.events import EventReader
 from core.files import read_json
+from core.gpu.record import Summary
 from core.home import AttemptDir, Home, RunDir
+from core.queue.guarding import RunGuard, why_stopped
 from core.queue.identity import current_boot_id
 from core.queue.observe import STOPPED_AT_A_STEP, Observation, observe, told_to_end, why_failed
 from core.store.attempts import (
@@ -24,6 +26,7 @@ from core.store.attempts import (
     living_attempts,
     mark_orphaned,
     note_progress,
+    note_telemetry,
 )
 from core.store.database import transaction
 from core.store.jobs import JobRow, Progress, State, change_state, get_job
@@ -115,6 +118,12 @@ def judge(job: JobRow, run: RunDir, attempt: AttemptDir, seen: Observation) -> E
         return Ending("waiting", "stopped", f"held by you; it goes on{at_checkpoint or ' from the start'}", held=True)
     if job.stop_why == "disk" and stopped(seen):
         return Ending("waiting", "stopped", f"the disk was nearly full; it goes on{at_checkpoint or ' from the start'}")
+    if job.stop_why == "room" and stopped(seen):
+        asked = (read_json(attempt.stop_request) or {}).get("reason") or "it made room on the card"
+        return Ending("waiting", "stopped", f"{asked}; it goes on{at_checkpoint or ' from the start'}")
+    if job.stop_why == "watch" and stopped(seen):
+        found = why_stopped(attempt) or "the watchdog ended it"
+        return Ending("failed", "failed", f"{found}; a retry goes on{at_checkpoint or ' from the start'}")
     if job.stop_why == "cancel":
         return Ending("cancelled", "cancelled", f"by you{at_checkpoint and f'; a retry goes on{at_checkpoint}'}")
     if seen.exit_code == STOPPED_AT_A_STEP:
@@ -131,9 +140,10 @@ def stopped(seen: Observation) -> bool:
 class Watch:
     """Follows every living attempt of a home."""
 
-    def __init__(self, home: Home, connection: sqlite3.Connection) -> None:
+    def __init__(self, home: Home, connection: sqlite3.Connection, guard: RunGuard | None = None) -> None:
         self.home = home
         self.connection = connection
+        self.guard = guard
         self.answers_read: dict[Path, int] = {}
 
     def tick(self) -> int:
@@ -144,6 +154,8 @@ class Watch:
             attempt = run.attempt(row.number)
             # Looked at before its files are read: what it wrote before its end is then read for certain.
             seen = observe(attempt, row.boot_id, current_boot_id())
+            if self.guard is not None:
+                self.guard.follow(row, attempt)
             self.read_events(row, attempt)
             self.read_answers(row.job_id, run)
             if seen.condition in {"alive", "orphaned"}:
@@ -164,6 +176,8 @@ class Watch:
                 job = get_job(self.connection, row.job_id)
                 progress = job.progress or Progress()
             progress = fold(progress, event)
+            if self.guard is not None:
+                self.guard.on_event(row, attempt, event)
         if job is None or progress is None:
             return
         with transaction(self.connection):
@@ -190,15 +204,26 @@ class Watch:
         """Move the job on, import what it made and close its attempt, in one transaction."""
         self.read_answers(row.job_id, run)
         job = get_job(self.connection, row.job_id)
+        measured = self.guard.finish(row.job_id, attempt) if self.guard is not None else None
         try:
-            self.close(job, row, judge(job, run, attempt, seen), run, seen)
+            self.close(job, row, judge(job, run, attempt, seen), run, seen, measured)
         except UNREADABLE as error:
             reason = f"what it left cannot be read: {error!r}"
-            self.close(job, row, Ending("failed", "failed", reason), run, seen)
+            self.close(job, row, Ending("failed", "failed", reason), run, seen, measured)
         self.answers_read.pop(run.path, None)
 
-    def close(self, job: JobRow, row: AttemptRow, ending: Ending, run: RunDir, seen: Observation) -> None:
+    def close(
+        self,
+        job: JobRow,
+        row: AttemptRow,
+        ending: Ending,
+        run: RunDir,
+        seen: Observation,
+        measured: Summary | None = None,
+    ) -> None:
         with transaction(self.connection):
+            if measured is not None:
+                note_telemetry(self.connection, job.id, row.number, measured.to_json())
             if ending.state == "done":
                 import_result(self.connection, job.id, run)
                 import_scores(self.connection, job.id, run)

@@ -17,6 +17,8 @@ State = Literal[
     "waiting", "ready", "starting", "running", "stopping", "done", "failed", "cancelled", "interrupted", "lost"
 ]
 Lane = Literal["card", "light"]
+StopWhy = Literal["cancel", "pause", "disk", "watch", "room"]
+"""A person's cancel or pause; the disk is nearly full; something is wrong with the run; others need its card."""
 QUEUED = frozenset({"waiting", "ready"})
 ACTIVE = frozenset({"starting", "running", "stopping"})
 ENDED = frozenset({"done", "failed", "cancelled", "interrupted", "lost"})
@@ -76,7 +78,7 @@ class JobRow:
     state: State
     reason: str
     held: bool
-    stop_why: Literal["cancel", "pause", "disk"] | None
+    stop_why: StopWhy | None
     stop_asked_at: float | None
     position: float
     attempt: int
@@ -235,6 +237,7 @@ def change_state(
 
 def set_reason(connection: sqlite3.Connection, job_id: int, reason: str) -> None:
     """Say anew why a job waits (no change of state, so nothing in its history)."""
+    reason = printable(reason)
     connection.execute("UPDATE jobs SET reason = ? WHERE id = ? AND reason <> ?", [reason, job_id, reason])
 
 

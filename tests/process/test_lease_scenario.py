@@ -90,7 +90,7 @@ def test_exactly_what_was_loaded_comes_back_after_each_end(bench: LeaseBench) ->
         bench.queue.wait_for(job, seconds=40)
         bench.wait_loaded("judge:latest")
         assert bench.loaded()["judge:latest"][0] == 6144
-    assert not bench.queue.home.displaced.exists()
+        wait_until(lambda: not bench.queue.home.displaced.exists(), what="nothing left to do")
 
 
 def test_a_program_that_holds_memory_is_told_and_nothing_of_the_server_goes(bench: LeaseBench) -> None:

@@ -1,0 +1,87 @@
+"""Whether a job may have the card as it stands, told from one account of its memory; the words when it may not.
+
+Nothing is asked here and nothing waits, so each answer is a line of a test.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.gpu.account import Account, Holding
+from core.phrases import clock
+from core.text import printable
+from core.vram.budget import USABLE
+
+AMD_ADVICE = (
+    "a process was killed inside the driver, most likely: end what else uses the card (a desktop, a container), else restart "
+    "the machine when it suits you"
+)
+OTHER_ADVICE = (
+    "no process here is known to hold it: look into containers and other users' programs, else restart the machine when it "
+    "suits you"
+)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What counts as a free card. `serves_beside`: the models of a server may stay where they are."""
+
+    tolerance_bytes: int
+    serves_beside: bool = False
+
+
+def in_the_way(known: Account, terms: Terms) -> int:
+    """Bytes that have to go before a job may have the card: all that is in use beyond its idle use."""
+    served = 0 if terms.serves_beside else known.served_bytes
+    return known.ours_bytes + served + known.others_bytes + known.unowned_bytes
+
+
+def is_clear(known: Account, terms: Terms) -> bool:
+    return in_the_way(known, terms) <= terms.tolerance_bytes
+
+
+def room_bytes(known: Account, terms: Terms) -> int:
+    """What a job can have of the card at best: once all that can go has gone."""
+    stays = known.idle_bytes + (known.served_bytes if terms.serves_beside else 0)
+    return max(0, int(USABLE * known.total_bytes) - stays)
+
+
+def too_large(expected_bytes: int | None, known: Account, terms: Terms) -> str | None:
+    """Why a job with this expected peak can never have the card as it is; None when it can, or when nobody knows."""
+    room = room_bytes(known, terms)
+    if expected_bytes is None or expected_bytes <= room:
+        return None
+    kept = "its idle use" + (" and the served models" if terms.serves_beside and known.served_bytes else "")
+    return (
+        f"{expected_bytes / 1e9:.1f} GB are expected, {room / 1e9:.1f} of {known.total_bytes / 1e9:.1f} GB can be had beside "
+        f"{kept}: make the run smaller"
+    )
+
+
+def held_by_others(known: Account, terms: Terms) -> str | None:
+    """Which programs of others are in the way, the largest named; None when together they are within the tolerance."""
+    if known.others_bytes <= terms.tolerance_bytes:
+        return None
+    largest, *further = known.others
+    more = "" if not further else f", and {len(further)} more {sum(one.vram_bytes for one in further) / 1e9:.1f} GB"
+    return f"{holds(largest)}{more}"
+
+
+def holds(holding: Holding) -> str:
+    """`blender (pid 52110, ben) holds 9.1 GB since 13:13`."""
+    who = f"pid {holding.pid}" + (f", {printable(holding.user)}" if holding.user else "")
+    since = f" since {clock(holding.since)}" if holding.since is not None else ""
+    return f"{printable(holding.name)} ({who}) holds {holding.vram_bytes / 1e9:.1f} GB{since}"
+
+
+def unowned(known: Account, terms: Terms, since: float | None) -> str | None:
+    """That memory belongs to nobody; None when it is within the tolerance."""
+    if known.unowned_bytes <= terms.tolerance_bytes:
+        return None
+    when = f" since {clock(since)}" if since is not None else ""
+    return f"{known.unowned_bytes / 1e9:.1f} GB belong to no process{when}"
+
+
+def advice(vendor: str) -> str:
+    """What to do about memory that belongs to nobody. Never a reset of the card: it can take the machine down."""
+    return AMD_ADVICE if vendor == "amd" else OTHER_ADVICE

@@ -1,0 +1,405 @@
+"""Who may have the card: it is made free before a job, looked at after it, and given back to whoever was on it.
+
+A part of the runner, called at each of its rounds; nothing in it waits. What it knows stands in `card.json` for consoles, what
+has to outlive it in `displaced.json` and in the lock of the card.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from core.gpu.account import Account, account, card_of
+from core.gpu.baseline import IdleBaseline
+from core.gpu.cards import Card
+from core.gpu.reading import DeviceReading, Sample
+from core.home import Home
+from core.phrases import clock
+from core.queue import clearance
+from core.queue import lease as leases
+from core.queue.cardstate import CardState, Note, Phase, read_card_state, write_card_state
+from core.queue.clearance import Terms
+from core.queue.identity import current_boot_id
+from core.queue.servedmodels import ServedModels, of_ollama, said
+from core.store.jobs import JobRow
+
+if TYPE_CHECKING:
+    from core.config.settings import CardSettings, OllamaSettings
+
+STALE_SECONDS = 5.0
+"""Figures that are older tell nothing about now."""
+SAME_NOTE_SECONDS = 600.0
+NO_FIGURES = "it gives no figures"
+LEARNING = "its idle use is being learnt"
+LOOKING = "a look at what it holds"
+
+
+@dataclass(frozen=True)
+class Unwelcome:
+    """A job has to stop for what a client loaded onto its card."""
+
+    job_id: int
+    reason: str
+
+
+class CardKeeper:
+    """Keeps one card for the jobs of a home. `lease` is the lock while this process has it for itself."""
+
+    def __init__(self, home: Home, card: Card, settings: CardSettings, ollama: OllamaSettings) -> None:
+        self.home = home
+        self.card = card
+        self.settings = settings
+        self.lease_path = leases.lease_path(home, card.pci)
+        self.lease: leases.Lease | None = None
+        self.terms = Terms(settings.tolerance_bytes, serves_beside=not ollama.managed)
+        self.baseline = IdleBaseline(home.idle_baseline, current_boot_id())
+        self.models = ServedModels(home, ollama, settings.retry_seconds, self.note)
+        former = read_card_state(home)
+        notes = former.notes if former is not None and former.pci == card.pci else ()
+        self.state = CardState(time=0.0, pci=card.pci, notes=notes)
+        self.unwelcome: Unwelcome | None = None
+        self.now = time.time()
+        self._sample: Sample | None = None
+        self._device: DeviceReading | None = None
+        self._samples = 0
+        self._known: Account | None = None
+        self._phase: Phase = "free"
+        self._since: float | None = None
+        self._job_id: int | None = None
+        self._message = ""
+        self._ready: int | None = None
+        self._wanted: tuple[int, float] | None = None
+        """Which job wants the card, and since when it may have it."""
+        self._retry_at = 0.0
+        self._gave_up = ""
+        self._cleared_bytes = 0
+        self._quiet_from: str | None = None
+        self._unowned_since: float | None = None
+        self._written: CardState | None = None
+        self._trouble: str | None = None
+
+    # What the runner asks.
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is under way that this runner has to bring to its end."""
+        return self._phase in ("clearing", "verifying", "restoring") or bool(self.models.displaced)
+
+    def no_room_for(self, job: JobRow) -> str | None:
+        """Why the card cannot hold this job, whoever leaves; None when it can, or when nobody knows."""
+        known = self._known
+        return None if known is None else clearance.too_large(job.device_memory_bytes, known, self.terms)
+
+    def ready_for(self, job: JobRow) -> bool:
+        """Whether the card is free for it now, and the lease in hand: `hand_over` it."""
+        return self._ready == job.id and self.lease is not None
+
+    def hand_over(self) -> leases.Lease:
+        """The lease, for the process of the job; who takes it releases it."""
+        lease, self.lease, self._ready = self.lease, None, None
+        assert lease is not None
+        return lease
+
+    @property
+    def why(self) -> str:
+        """What the next job waits for."""
+        return self._unquiet() or self._message
+
+    def see(self, sample: Sample) -> None:
+        """Take in the newest sample."""
+        self._sample, self._samples = sample, self._samples + 1
+        self._device = card_of(sample, self.card.pci)
+        try:
+            self.baseline.observe(sample)
+        except OSError as error:
+            self._complain(f"the idle use of the card is not written: {error.strerror}")
+        self._account()
+
+    def tick(self, now: float, holder: JobRow | None, wanted: JobRow | None) -> None:
+        """One round. `holder` is the active job on the card, `wanted` the one that may have it next."""
+        self.now = now
+        self.unwelcome = None
+        self._ready = None
+        if wanted is None:
+            self._wanted = None
+        elif self._wanted is None or self._wanted[0] != wanted.id:
+            self._wanted = (wanted.id, now)
+        eager = holder is not None or wanted is not None or self._phase != "free" or bool(self.models.displaced)
+        self.models.tick(now, eager=eager)
+        self._account()
+        if holder is not None:
+            self._hold(holder)
+        elif self._phase == "held" or (self._phase == "verifying" and not self._came_back()):
+            self._verify()
+        else:
+            self._serve(wanted)
+        self._watch_unowned()
+        self._publish()
+
+    def note(self, message: str, level: Literal["ok", "warn", "bad"] = "ok") -> None:
+        """Something that happened to the card; trouble that goes on is noted once in a while."""
+        recent = [one for one in self.state.notes if self.now - one.time < SAME_NOTE_SECONDS]
+        if level == "ok" or all(one.message != message for one in recent):
+            self.state = self.state.noted(Note(self.now, message, level))
+
+    def close(self) -> None:
+        """Let go of the lease and the server; models that are away are the next runner's."""
+        self._release()
+        self.models.close()
+
+    def _serve(self, wanted: JobRow | None) -> None:
+        """The card is nobody's: it is for the next job, or for the models that were on it."""
+        hindered = self._hindrance(wanted) if wanted is not None else ""
+        if wanted is not None and hindered is None:
+            self._make_way(wanted)
+        elif self.models.displaced:
+            self._restore(wanted, hindered or "")
+        else:
+            self._rest(wanted, hindered or "")
+
+    # A job has it.
+
+    def _hold(self, job: JobRow) -> None:
+        if (self._phase, self._job_id) != ("held", job.id):
+            self._release()
+            self._enter("held", job.id)
+            self.models.begin_watch(self.now)
+        self._message = ""
+        policy = self.settings.intruder
+        for name in self.models.watch(self.now, unload=policy == "unload"):
+            done = {"warn": "", "unload": ": it is unloaded again", "pause": ": the job makes room"}[policy]
+            message = f"{said(name)} was loaded by a client while job {job.id} holds the card{done}"
+            self.note(message, "warn")
+            if policy == "pause":
+                self._quiet_from = name
+                self.unwelcome = Unwelcome(job.id, f"{said(name)} was loaded by a client")
+
+    # A job had it.
+
+    def _verify(self) -> None:
+        if self._phase == "held":
+            self._enter("verifying", self._job_id)
+        known = self._known
+        left = 0 if known is None else known.ours_bytes + known.unowned_bytes
+        self._message = f"waiting for {left / 1e9:.1f} GB of job {self._job_id} to come back"
+        if left <= self.terms.tolerance_bytes:
+            self._message = f"looking at the card after job {self._job_id}"
+
+    def _came_back(self) -> bool:
+        """Whether the memory of the job that ended is back, or has had its time."""
+        assert self._since is not None
+        patience = self.now - self._since > self.settings.return_seconds
+        if self._sample is None or self._sample.time <= self._since:
+            return patience  # no look at the card since its end
+        known = self._known
+        left = 0 if known is None else known.ours_bytes + known.unowned_bytes
+        if left <= self.terms.tolerance_bytes:
+            return True
+        if patience:
+            seconds = self.settings.return_seconds
+            self.note(f"{left / 1e9:.1f} GB of job {self._job_id} have not come back within {seconds:.0f} s", "bad")
+            self._unowned_since = self._since
+        return patience
+
+    # A job wants it.
+
+    def _hindrance(self, job: JobRow) -> str | None:
+        """Why it is not even begun to make the card free; with None the lease is in hand."""
+        if self.now < self._retry_at:
+            return self._gave_up
+        if (unquiet := self._unquiet()) is not None:
+            return unquiet
+        if self.lease is None:
+            self.lease = leases.acquire(self.lease_path)
+            if self.lease is None:
+                return leases.held_by(self.lease_path, self.home) or "another process has just taken it"
+        problem = self._obstacle()
+        if problem is not None and self._phase != "restoring":
+            self._release()
+        return problem
+
+    def _unquiet(self) -> str | None:
+        """That a job which made room for a client's model still does; None once nobody has asked one for a while."""
+        seconds = self.settings.retry_seconds
+        if self._quiet_from is None or self.now - self.models.active_at >= seconds:
+            self._quiet_from = None
+            return None
+        name = said(self.models.active_name or self._quiet_from)
+        return f"clients ask {name}: it goes on once they have not for {seconds:.0f} s"
+
+    def _obstacle(self) -> str | None:
+        """What no unloading will remove."""
+        if self._sees_nothing():
+            return None
+        if self._stale():
+            return NO_FIGURES if self._sample is None else f"{NO_FIGURES} since {clock(self._sample.time)}"
+        assert self._sample is not None and self._wanted is not None
+        known = self._known
+        if known is None or not known.knows_idle:
+            return LEARNING
+        if self._sample.time <= self._wanted[1]:
+            return LOOKING
+        others = clearance.held_by_others(known, self.terms)
+        if others is not None or self._phase == "clearing":  # what is being unloaded may be nobody's for a moment
+            return others
+        return clearance.unowned(known, self.terms, self._unowned_since)
+
+    def _make_way(self, job: JobRow) -> None:
+        """The lease is in hand: have the models go, and believe that the card is free when it has been for a while."""
+        there = self.models.send_away(self.now)
+        known = self._known
+        clear = known is None or clearance.is_clear(known, self.terms)
+        settled = self.models.empty_for(self.settings.settle_seconds) or not self.models.managed
+        if self._phase != "clearing" and (there or not clear):
+            self._cleared_bytes = 0 if known is None else clearance.in_the_way(known, self.terms)
+            self._enter("clearing", job.id)
+            assert self.lease is not None
+            self.lease.note_holder(self.home, job.id)
+            if there:
+                self.note(f"unloading {of_ollama(there)}")
+        if there:
+            self._message = f"unloading {of_ollama(there)}"
+        elif not clear and known is not None:
+            self._message = f"waiting for {clearance.in_the_way(known, self.terms) / 1e9:.1f} GB to come back"
+        elif not settled:
+            self._message = "making sure that nothing is being loaded"
+        elif not self.models.stop_service():
+            self._message = "ending the service of the models"
+        else:
+            self._free_for(job)
+            return
+        if self._phase != "clearing":
+            self._phase, self._job_id = "free", job.id
+        elif self._since is not None and self.now - self._since > self.settings.clear_seconds:
+            self._give_up(there)
+
+    def _free_for(self, job: JobRow) -> None:
+        if self._phase == "clearing" and self._since is not None:
+            seconds = max(1, round(self.now - self._since))
+            self.note(f"{self._cleared_bytes / 1e9:.1f} GB came back within {seconds} s: the card is free")
+        device = self._device
+        if device is None or (device.vram_used_bytes is None and not device.suspended):
+            self.note("the card does not tell what it holds: a job starts without a look at its memory", "warn")
+        # It is held once the job's process has it: the next round tells.
+        self._ready, self._message = job.id, ""
+
+    def _give_up(self, there: tuple[str, ...]) -> None:
+        known, seconds = self._known, self.settings.clear_seconds
+        self._retry_at = self.now + self.settings.retry_seconds
+        if there:
+            self._gave_up = f"{of_ollama(there)} still loaded after {seconds:.0f} s"
+        elif known is not None and not clearance.is_clear(known, self.terms):
+            whose = "a model server" if known.served_bytes > self.terms.tolerance_bytes else "no process"
+            left = clearance.in_the_way(known, self.terms)
+            self._gave_up = f"{left / 1e9:.1f} GB of {whose} have not come back within {seconds:.0f} s"
+        else:
+            self._gave_up = f"models were loaded again and again for {seconds:.0f} s"
+        self._gave_up += f": tried again at {time.strftime('%H:%M:%S', time.localtime(self._retry_at))}"
+        self.note(self._gave_up, "bad")
+        self._phase = "free"
+
+    # Nobody wants it, or it cannot be had.
+
+    def _restore(self, wanted: JobRow | None, hindered: str) -> None:
+        if self.lease is None:
+            self.lease = leases.acquire(self.lease_path) if self.now >= self.models.retry_at else None
+        if self.lease is None:
+            self._rest(wanted, hindered or leases.held_by(self.lease_path, self.home) or "")
+            return
+        if self._phase != "restoring":
+            self._enter("restoring", self._job_id)
+            self.lease.note_holder(self.home, self._job_id or 0)
+            self.models.begin_return(self.now)
+        doing = self.models.bring_back(self.now)
+        if doing is None:
+            self._rest(wanted, hindered)
+        else:
+            self._message = hindered or doing
+
+    def _rest(self, wanted: JobRow | None, hindered: str) -> None:
+        self._release()
+        # Nobody is in the way while it is only being looked at.
+        phase: Phase = "free" if wanted is None or hindered in (LEARNING, LOOKING) else "blocked"
+        if self._phase != phase:
+            self._enter(phase, None if wanted is None else wanted.id)
+        self._job_id, self._message = None if wanted is None else wanted.id, hindered
+
+    # Memory.
+
+    def _sees_nothing(self) -> bool:
+        """Whether the card never tells what it holds, or sleeps: there is nothing to wait for then."""
+        if self._samples < 3:
+            return False
+        device = self._device
+        return device is None or device.suspended is True or device.vram_used_bytes is None
+
+    def _stale(self) -> bool:
+        return self._sample is None or self.now - self._sample.time > STALE_SECONDS
+
+    def _account(self) -> None:
+        sample, device = self._sample, self._device
+        if sample is None or device is None:
+            self._known = None
+            return
+        self._known = account(sample, device, self.baseline.of(self.card.pci), self.models.served_bytes)
+
+    def _watch_unowned(self) -> None:
+        """Memory that belongs to nobody is told once it has for as long as an ended job's may take to come back."""
+        known = self._known
+        if known is None or self._phase in ("held", "clearing") or self._stale():
+            return
+        if known.unowned_bytes <= self.terms.tolerance_bytes:
+            self._unowned_since = None
+        elif self._unowned_since is None:
+            self._unowned_since = self.now
+
+    def _unowned_bytes(self) -> int | None:
+        since, known = self._unowned_since, self._known
+        if since is None or known is None or self.now - since < self.settings.return_seconds:
+            return None
+        return known.unowned_bytes or None
+
+    # What is told.
+
+    def _enter(self, phase: Phase, job_id: int | None) -> None:
+        self._phase, self._job_id, self._since = phase, job_id, self.now
+
+    def _release(self) -> None:
+        if self.lease is not None:
+            self.lease.release()
+            self.lease = None
+
+    def _publish(self) -> None:
+        """Write `card.json` where it says something new."""
+        stale = self._unowned_bytes()
+        self.state = replace(
+            self.state,
+            time=self.now,
+            phase=self._phase,
+            job_id=self._job_id,
+            since=self._since,
+            message=self._message,
+            server=self.models.name,
+            server_problem=self.models.problem,
+            residents=self.models.residents,
+            displaced=self.models.displaced.names,
+            intruders=tuple(self.models.intruders.values()) if self._phase == "held" else (),
+            baseline_bytes=self.baseline.of(self.card.pci),
+            unowned_bytes=stale,
+            unowned_since=self._unowned_since if stale else None,
+            advice=clearance.advice(self.card.vendor) if stale else "",
+        )
+        if self._written is not None and replace(self._written, time=self.now) == self.state:
+            return
+        try:
+            write_card_state(self.home, self.state)
+            self._written = self.state
+        except OSError as error:
+            self._complain(f"the state of the card is not written: {error.strerror}")
+
+    def _complain(self, message: str) -> None:
+        if message != self._trouble:
+            self._trouble = message
+            print(message, file=sys.stderr, flush=True)

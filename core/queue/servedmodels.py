@@ -1,0 +1,333 @@
+"""The models that a server holds beside the jobs: away before a job, back after it, and who loads one meanwhile.
+
+Written down before the first of them goes, so that the next runner brings them back when this one dies. What the server
+promises and what it does not stands in `core.serving.ollama`: it is asked, looked at, and asked again for what is still there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Literal
+
+from core.errors import BakehouseError
+from core.home import Home
+from core.phrases import listed
+from core.queue.cardstate import Intruder, ResidentModel
+from core.queue.displaced import Displaced, DisplacedModels
+from core.serving.errors import ServerError, one_line
+from core.serving.modelserver import AFRESH_SECONDS, ModelServer, ServerView
+from core.serving.replies import Resident
+from core.text import printable
+
+if TYPE_CHECKING:
+    from core.config.settings import OllamaSettings
+
+EAGER_SECONDS, LAZY_SECONDS = 0.5, 5.0
+"""How often the server is asked what is loaded: while a job has the card or wants it, and else (it logs each request)."""
+ASK_AGAIN_SECONDS = 1.0
+LOAD_TRIES = 3
+
+Say = Callable[[str, Literal["ok", "warn", "bad"]], None]
+
+
+class ServedModels:
+    """For the runner's thread; nothing here waits for the server. `say` notes what happened to the models.
+
+    A server whose address is none, or that is not managed, is left alone.
+    """
+
+    def __init__(self, home: Home, settings: OllamaSettings, retry_seconds: float, say: Say) -> None:
+        self.settings = settings
+        self.retry_seconds = retry_seconds
+        self.say = say
+        self.displaced = DisplacedModels(home.displaced)
+        self.intruders: dict[str, Intruder] = {}
+        self.retry_at = 0.0
+        """When bringing them back is tried again."""
+        self.active_at = 0.0
+        """When a client was last seen to ask a model for something, in Unix seconds."""
+        self.active_name = ""
+        self._wrong_address: str | None = None
+        self._server: ModelServer | None = None
+        try:
+            self._server = ModelServer(settings.url)
+        except BakehouseError as error:
+            self._wrong_address = error.message
+        self._expected = bool(settings.url or os.environ.get("OLLAMA_HOST"))
+        self._news = False
+        self._empty_since: float | None = None
+        self._unloading: dict[str, Future[str]] = {}
+        self._unloaded_at: dict[str, float] = {}
+        self._counted: dict[str, float] = {}
+        self._loading: tuple[str, Future[None]] | None = None
+        self._command: Future[None] | None = None
+        self._tries: dict[str, int] = {}
+        self._since = 0.0
+        self._total = self._returned = 0
+        self._present: set[str] = set()
+
+    @property
+    def managed(self) -> bool:
+        return self._server is not None and self.settings.managed
+
+    @property
+    def view(self) -> ServerView:
+        return self._server.view if self._server is not None else ServerView()
+
+    # What is told of the server.
+
+    @property
+    def name(self) -> str | None:
+        """`Ollama 0.24.0`; None while none has answered."""
+        return None if self._server is None or self._server.version is None else f"Ollama {self._server.version}"
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing is known of the server; None also where none is to be expected."""
+        return self._wrong_address or (self.view.problem if self._expected or self.displaced else None)
+
+    @property
+    def residents(self) -> tuple[ResidentModel, ...]:
+        return tuple(
+            ResidentModel(one.name, one.size_vram_bytes or 0, one.context_length, one.expires_at)
+            for one in self.view.residents or ()
+        )
+
+    @property
+    def served_bytes(self) -> int:
+        return sum(one.size_vram_bytes or 0 for one in self.view.residents or ())
+
+    @property
+    def answers(self) -> bool:
+        return self.view.residents is not None
+
+    @property
+    def known(self) -> bool:
+        """Whether the server was asked at all by now, with or without an answer."""
+        return self._server is None or self.view.asked_at > 0
+
+    # Following it.
+
+    def tick(self, now: float, *, eager: bool) -> None:
+        """Take in what came, and ask anew when it is time."""
+        if self._server is None:
+            return
+        former = self.view
+        self._news = self._server.tick(now, EAGER_SECONDS if eager else LAZY_SECONDS)
+        if self._news:
+            self._expected = self._expected or self.answers
+            self._follow(former, self.view)
+        for name, future in list(self._unloading.items()):
+            if future.done():
+                del self._unloading[name]
+                self._unloaded_at[name] = now
+                self._after_unload(name, future)
+        if self._loading is not None and self._loading[1].done():
+            (name, loaded), self._loading = self._loading, None
+            self._after_load(now, name, loaded)
+        if self._command is not None and self._command.done():
+            self._after_command(now, self._command)
+            self._command = None
+
+    def empty_for(self, seconds: float) -> bool:
+        """Whether nothing was listed for so long, looked at often, and none is on its way at our own wish.
+
+        A server that does not answer serves nobody: the card tells what it left.
+        """
+        if self._loading is not None or self._command is not None or not self.known:
+            return False
+        if not self.answers:
+            return True
+        return self._empty_since is not None and self.view.asked_at - self._empty_since >= seconds
+
+    def _follow(self, former: ServerView, view: ServerView) -> None:
+        gap = view.asked_at - former.asked_at
+        if view.residents != () or self._empty_since is None or gap > AFRESH_SECONDS:
+            self._empty_since = view.asked_at if view.residents == () else None
+        before = {(one.name, one.digest): one.expires_at for one in former.residents or ()}
+        for one in view.residents or ():
+            known = (one.name, one.digest) in before
+            until = before.get((one.name, one.digest))
+            if not known or (one.expires_at is not None and until is not None and one.expires_at > until + 0.01):
+                self.active_at, self.active_name = view.asked_at, one.name
+
+    def _after_unload(self, name: str, future: Future[str]) -> None:
+        error = future.exception()
+        if error is None:
+            if (tag := future.result()) != name:
+                self.displaced.rename(name, tag)
+        elif isinstance(error, ServerError):
+            # A server that went away has let go of it; one that refuses is asked again as long as it lists the model.
+            if error.code == "server_refused":
+                self.say(f"{said(name)}: {error.message}", "bad")
+        else:
+            raise error
+
+    # Away.
+
+    def send_away(self, now: float) -> tuple[str, ...]:
+        """Note what is listed, ask it to go, and ask again while it stays; the names that are still there.
+
+        Raises OSError, with nothing asked for, when it cannot be noted.
+        """
+        if not self.managed:
+            return ()
+        for resident in self.view.residents or ():
+            if self._stays(resident):
+                self.displaced.add(Displaced.of(resident, self._blob(resident), self.view.asked_at))
+            self._ask_to_go(resident, now)
+        return tuple(said(one.name) for one in self.view.residents or ())
+
+    def _stays(self, resident: Resident) -> bool:
+        """False for one that is on its way out, at our wish or another's: it only ends an answer."""
+        left = resident.keep_alive_seconds(self.view.asked_at)
+        return left is None or left != 0
+
+    def _ask_to_go(self, resident: Resident, now: float) -> None:
+        if self._server is None or resident.name in self._unloading:
+            return
+        last = self._unloaded_at.get(resident.name, 0.0)
+        # Only what was listed after the last time it was asked is still there.
+        if self.view.asked_at > last and now - last >= ASK_AGAIN_SECONDS:
+            self._unloading[resident.name] = self._server.unload(resident)
+
+    def stop_service(self) -> bool:
+        """Have the service ended, where the person wants that; True once there is nothing more to do."""
+        if self._command is not None:
+            return False
+        if self._server is None or not self.managed or not self.settings.stop_command or self.displaced.stopped:
+            return True
+        # Noted first: should this runner die now, starting a service that runs does no harm.
+        self.displaced.note_service(True)
+        self._command = self._server.run(self.settings.stop_command)
+        return False
+
+    def _after_command(self, now: float, command: Future[None]) -> None:
+        self._since = now
+        error = command.exception()
+        if isinstance(error, ServerError):
+            self.say(error.message, "bad")
+        elif error is not None:
+            raise error
+        else:
+            self.say("the model server was ended" if self.displaced.stopped else "the model server was started", "ok")
+
+    # Back.
+
+    def begin_return(self, now: float) -> None:
+        self._since, self._total, self._returned = now, len(self.displaced.models), 0
+        self._tries.clear()
+
+    def bring_back(self, now: float) -> str | None:
+        """One step on the way back; what is being done, in words, None when there is nothing to do at the moment."""
+        if self._server is None or now < self.retry_at:
+            return None
+        if self._command is not None:
+            return "starting the service again"
+        if self.displaced.stopped:
+            # Also where that fails: the models are asked for all the same, and what comes of it is told.
+            if self.settings.start_command:
+                self._command = self._server.run(self.settings.start_command)
+            self.displaced.note_service(False)
+            self._since = now
+            return "starting the service again"
+        if self._loading is not None:
+            return self._being_loaded(self._loading[0])
+        if self.view.asked_at <= self._since:
+            return "asking what is loaded"
+        if not self.answers:
+            self.retry_at = now + self.retry_seconds
+            return None
+        return self._load_next(now)
+
+    def _after_load(self, now: float, name: str, future: Future[None]) -> None:
+        self._since = now
+        error = future.exception()
+        if error is None:
+            return
+        if not isinstance(error, ServerError):
+            raise error
+        if error.status == 404:
+            self.say(f"{said(name)} does not come back: {error.message}", "bad")
+            self.displaced.drop(name)
+        else:
+            self.say(f"{said(name)} could not be loaded again: {error.message}", "bad")
+            self.retry_at = now + self.retry_seconds
+
+    def _load_next(self, now: float) -> str | None:
+        assert self._server is not None
+        living = [one for one in self.view.residents or () if self._stays(one)]
+        for model in self.displaced.models:
+            if any(model.is_resident(one, self._blob(one)) for one in living):
+                self.displaced.drop(model.name)
+                self._returned += 1
+        missing = self.displaced.models
+        if not missing:
+            if self._returned:
+                count = f"{self._returned} models of Ollama are" if self._returned > 1 else "1 model of Ollama is"
+                self.say(f"{count} back", "ok")
+            return None
+        model = missing[0]
+        self._tries[model.name] = self._tries.get(model.name, 0) + 1
+        if self._tries[model.name] > LOAD_TRIES:
+            self.say(f"{said(model.name)} was loaded {LOAD_TRIES} times and was gone again: it is left so", "bad")
+            self.displaced.drop(model.name)
+            return None
+        future = self._server.load(model.name, model.context_length, model.keep_alive_seconds)
+        self._loading = (model.name, future)
+        return self._being_loaded(model.name)
+
+    def _being_loaded(self, name: str) -> str:
+        place = min(self._total, self._total - len(self.displaced.models) + 1)
+        return f"loading {said(name)}, {place} of {self._total}"
+
+    # Clients that load one while a job has the card.
+
+    def begin_watch(self, now: float) -> None:
+        self._since = now
+        self._present.clear()
+        self.intruders.clear()
+
+    def watch(self, now: float, *, unload: bool) -> tuple[str, ...]:
+        """The names of what was loaded since the last look; `unload`: each of them is asked to go, and again as it comes."""
+        if not self.managed:
+            return ()
+        if unload:
+            for resident in self.view.residents or ():
+                if self.view.asked_at > self._since:
+                    self._ask_to_go(resident, now)
+        if not self._news or self.view.asked_at <= self._since:
+            return ()
+        came = []
+        for resident in self.view.residents or ():
+            name = resident.name
+            # One that was unloaded and is listed with time to live has been loaded anew, however short it was away.
+            gone = self._unloaded_at.get(name, self.view.asked_at)
+            again = unload and gone < self.view.asked_at and self._stays(resident) and self._counted.get(name) != gone
+            if name not in self._present or again:
+                came.append(name)
+                self._counted[name] = gone
+                known = self.intruders.get(name)
+                since, times = (self.view.asked_at, 0) if known is None else (known.since, known.times)
+                self.intruders[name] = Intruder(name, since, times + 1)
+        self._present = {resident.name for resident in self.view.residents or ()}
+        return tuple(came)
+
+    def _blob(self, resident: Resident) -> str | None:
+        return None if self._server is None else self._server.blob(resident)
+
+    def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+
+
+def said(name: str) -> str:
+    """The name of a model as a piece of a sentence."""
+    return one_line(printable(name))
+
+
+def of_ollama(names: tuple[str, ...]) -> str:
+    """`judge:v1 and planner:v1 of Ollama`."""
+    return f"{listed(names)} of Ollama"
