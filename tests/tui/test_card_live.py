@@ -45,11 +45,11 @@ async def test_what_a_run_does_to_the_card_is_seen_as_it_happens(queue: Queue) -
         await shown(pilot, lambda: "0.3/17.2 GB" in text_of(pilot, "#gpu"), "the idle card")
         await shown(pilot, lambda: "lease free" in text_of(pilot, "#gpu"), "that it is free")
         await shown(pilot, lambda: "idle 0.3" in text_of(pilot, "#gpu"), "its idle use", 30)
-        job = await asyncio.to_thread(queue.submit, "steps=3000 pause=0.05 vram=6.2e9 busy=97 spill=40")
-        await shown(pilot, lambda: f"█ job {job} 6.2" in text_of(pilot, "#gpu"), "whose memory it is", 40)
-        await shown(pilot, lambda: "6.5/17.2 GB" in text_of(pilot, "#gpu"), "how much it is")
+        job = await asyncio.to_thread(queue.submit, "steps=3000 pause=.05 vram=15.6e9 spill=9")
+        await shown(pilot, lambda: f"█ job {job} 15.6" in text_of(pilot, "#gpu"), "whose memory it is", 40)
+        await shown(pilot, lambda: "15.9/17.2 GB" in text_of(pilot, "#gpu"), "how much it is")
         await shown(pilot, lambda: f"lease exclusive, job {job}" in text_of(pilot, "#gpu"), "who holds it")
-        await shown(pilot, lambda: "card's peak 6.5" in text_of(pilot, "#gpu"), "the run's peak of the card")
+        await shown(pilot, lambda: "card's peak 15.9" in text_of(pilot, "#gpu"), "the run's peak of the card")
         await shown(pilot, lambda: "▲ " in text_of(pilot, "#gpu"), "that it spills", 40)
         await shown(pilot, lambda: "▲ 1 warning" in text_of(pilot, "#header"), "the count of warnings")
         await pilot.press("2", "z")
@@ -61,7 +61,7 @@ async def test_what_a_run_does_to_the_card_is_seen_as_it_happens(queue: Queue) -
         await pilot.press("x", "y")
         await shown(pilot, lambda: "cancelled" in text_of(pilot, "#facts"), "the end of the run")
         await shown(
-            pilot, lambda: "card: peak 6.5 GB, 6.2 of it this run's" in text_of(pilot, "#facts"), "its telemetry"
+            pilot, lambda: "card: peak 15.9 GB, 15.6 of it this run's" in text_of(pilot, "#facts"), "its telemetry"
         )
         await pilot.press("escape")
         await shown(pilot, lambda: "0.3/17.2 GB" in text_of(pilot, "#gpu"), "the card as it was")

@@ -258,9 +258,10 @@ def test_a_request_to_stop_says_why_and_can_be_left_before_the_attempt_has_a_fol
     from core.files import read_json
 
     attempt = Home(tmp_path).run_dir(1).attempt(1)
-    ask_to_stop(attempt, "pause")
-    ask_to_stop(attempt, "cancel")
-    assert read_json(attempt.stop_request)["why"] == "cancel"
+    ask_to_stop(attempt, "pause", "to be held")
+    ask_to_stop(attempt, "room", "judge:v1 was loaded by a client")
+    asked = read_json(attempt.stop_request)
+    assert (asked["why"], asked["reason"]) == ("room", "judge:v1 was loaded by a client")
 
 
 # The card's lock.
