@@ -23,7 +23,7 @@ def queue() -> None:
 @json_option
 def list_(everything: bool, as_json: bool) -> None:
     """The active jobs, the waiting ones in their order, and the last that ended."""
-    from core.queue.runner import runner_status
+    from core.queue.status import runner_status
     from core.store.jobs import ACTIVE, QUEUED, list_jobs, queue_state
 
     home = Home.find()

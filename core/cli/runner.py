@@ -7,7 +7,7 @@ import click
 from core.cli.common import json_option, print_json
 from core.home import Home
 from core.phrases import clock
-from core.queue.runner import runner_status
+from core.queue.status import runner_status
 
 
 @click.group()

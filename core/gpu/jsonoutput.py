@@ -21,7 +21,7 @@ _TOKEN = re.compile(
 )
 _NESTING_LIMIT = 64
 # No tool prints so much; what would take longer to look at than a reading may is cut off.
-_CHARACTERS_LIMIT = 4 * 2**20
+_CHARACTERS_LIMIT = 2**20
 _DOCUMENTS_LIMIT = 1000
 _FAILURES_LIMIT = 200
 _TOKENS_LIMIT = 50_000

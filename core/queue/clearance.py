@@ -12,14 +12,8 @@ from core.phrases import clock
 from core.text import printable
 from core.vram.budget import USABLE
 
-AMD_ADVICE = (
-    "a process was killed inside the driver, most likely: end what else uses the card (a desktop, a container), else restart "
-    "the machine when it suits you"
-)
-OTHER_ADVICE = (
-    "no process here is known to hold it: look into containers and other users' programs, else restart the machine when it "
-    "suits you"
-)
+AMD_ADVICE = "a process died inside the driver, most likely: close what else uses the card, else restart the machine"
+OTHER_ADVICE = "no process here is known to hold it: look into containers and at other users, else restart the machine"
 
 
 @dataclass(frozen=True)

@@ -129,12 +129,17 @@ class CardKeeper:
         eager = holder is not None or wanted is not None or self._phase != "free" or bool(self.models.displaced)
         self.models.tick(now, eager=eager)
         self._account()
-        if holder is not None:
-            self._hold(holder)
-        elif self._phase == "held" or (self._phase == "verifying" and not self._came_back()):
-            self._verify()
-        else:
-            self._serve(wanted)
+        try:
+            if holder is not None:
+                self._hold(holder)
+            elif self._phase == "held" or (self._phase == "verifying" and not self._came_back()):
+                self._verify()
+            else:
+                self._serve(wanted)
+        except OSError as error:
+            # What cannot be written down is not done: models are the next runner's to bring back, whatever befalls this one.
+            self._message = f"the home cannot be written: {error.strerror}"
+            self._complain(self._message)
         self._watch_unowned()
         self._publish()
 

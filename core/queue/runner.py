@@ -14,12 +14,10 @@ import sqlite3
 import sys
 import time
 import traceback
-from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from core import __version__
 from core.errors import BakehouseError
-from core.files import read_json
 from core.home import AttemptDir, Home
 from core.locks import held
 from core.queue import lease as leases
@@ -34,7 +32,7 @@ from core.queue.stopping import StopLadder
 from core.queue.watch import RUNNER, Watch
 from core.store.attempts import end_attempt, note_protection
 from core.store.commands import finish_command, open_commands
-from core.store.database import SCHEMA_VERSION, open_database, runner_lives, transaction
+from core.store.database import SCHEMA_VERSION, open_database, transaction
 from core.store.jobs import (
     QUEUED,
     JobRow,
@@ -56,30 +54,6 @@ TICK_SECONDS = 0.2
 IDLE_SECONDS = 10.0
 LOCK_TRIES = 5
 LOCK_PAUSE_SECONDS = 0.05
-
-
-@dataclass(frozen=True)
-class RunnerStatus:
-    """Whether a runner lives, and which. `stopped` means that a person stopped it, so that nobody starts it anew."""
-
-    alive: bool
-    stopped: bool
-    pid: int | None = None
-    version: str | None = None
-    since: float | None = None
-
-
-def runner_status(home: Home) -> RunnerStatus:
-    stopped = home.runner_stopped.exists()
-    if not runner_lives(home):
-        return RunnerStatus(False, stopped)
-    try:
-        written: dict[str, Any] = read_json(home.runner_lock) or {}
-        if not ProcessIdentity(written["boot_id"], written["pid"], written["start_ticks"]).alive():
-            written = {}
-    except (ValueError, KeyError):  # it has the lock and is about to write
-        written = {}
-    return RunnerStatus(True, stopped, written.get("pid"), written.get("version"), written.get("since"))
 
 
 class Runner:

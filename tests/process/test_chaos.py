@@ -11,7 +11,7 @@ import time
 import pytest
 
 from core.queue.observe import job_process
-from core.queue.runner import runner_status
+from core.queue.status import runner_status
 from core.store.jobs import RETRYABLE
 from tests.support.queueing import Queue, wait_until
 

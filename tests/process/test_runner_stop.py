@@ -10,7 +10,7 @@ import pytest
 
 from core.errors import BakehouseError
 from core.queue.request import stop_runner
-from core.queue.runner import runner_status
+from core.queue.status import runner_status
 from core.store import database
 from core.store.database import open_database
 from tests.support.queueing import Queue, alive, wait_until
@@ -90,7 +90,8 @@ def test_a_newer_version_refuses_to_migrate_under_an_older_runner_and_can_end_it
 ) -> None:
     job = queue.submit("steps=30 pause=0.03")
     queue.wait_for_step(job, 2)
-    monkeypatch.setattr(database, "SCHEMA_VERSION", 2)
+    newer = database.SCHEMA_VERSION + 1
+    monkeypatch.setattr(database, "SCHEMA_VERSION", newer)
 
     with pytest.raises(BakehouseError, match="a runner of an older Bakehouse works on this home") as refused:
         open_database(queue.home)
@@ -99,6 +100,6 @@ def test_a_newer_version_refuses_to_migrate_under_an_older_runner_and_can_end_it
 
     stop_runner(queue.home)
     connection = open_database(queue.home)
-    assert database.schema_version(connection) == 2
+    assert database.schema_version(connection) == newer
     connection.close()
     assert queue.job(job).state in {"starting", "running"}

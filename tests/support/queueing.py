@@ -22,8 +22,8 @@ from core.queue.enqueue import store
 from core.queue.identity import start_ticks
 from core.queue.observe import job_process, locked
 from core.queue.request import ensure_runner, request
-from core.queue.runner import runner_status
 from core.queue.spec import PullSpec
+from core.queue.status import runner_status
 from core.store.attempts import AttemptRow, list_attempts
 from core.store.commands import CommandKind
 from core.store.database import open_database

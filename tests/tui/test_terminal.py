@@ -53,7 +53,7 @@ def home(tmp_path: Path) -> Home:
 
 @pytest.fixture
 def environment(home: Home, tmp_path: Path) -> Iterator[dict[str, str]]:
-    from core.queue.runner import runner_status
+    from core.queue.status import runner_status
 
     yield {
         "BAKEHOUSE_HOME": str(home.root),

@@ -67,8 +67,13 @@ class Box:
 
     @contextmanager
     def watching(self, *words: str) -> Iterator[subprocess.Popen[str]]:
+        # Whoever runs the tests in the background of a shell has them, and what they start, ignore a ctrl+c.
         with subprocess.Popen(
-            [*BAKEHOUSE, "--watch", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [*BAKEHOUSE, "--watch", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         ) as process:
             try:
                 yield process

@@ -16,11 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
 
-from core.files import write_json
+from core.files import append_line, write_json
 from core.home import Home
 from core.queue.act import RefusedError, carry_out
 from core.queue.observe import Observation, signal_name
 from core.queue.schedule import Circumstances, hindrance, needed_jobs
+from core.queue.stopping import ask_to_stop
 from core.queue.watch import Watch, fold, judge
 from core.store.attempts import list_attempts, living_attempts
 from core.store.commands import get_command, insert_command, open_commands
@@ -54,7 +55,11 @@ ENDINGS = st.one_of(
     st.builds(Observation, st.just("restarted"), exit_code=st.just(75)),
 )
 ACTIVE_STATES = st.sampled_from(
-    [("starting", None), ("running", None), ("stopping", "cancel"), ("stopping", "pause"), ("stopping", "disk")],
+    [
+        ("starting", None),
+        ("running", None),
+        *(("stopping", why) for why in ("cancel", "pause", "disk", "watch", "room")),
+    ],
 )
 
 
@@ -107,6 +112,36 @@ def test_every_end_leads_where_the_schema_allows_and_means_what_the_design_says(
     assert ending.held == (ending.state == "waiting" and stop_why == "pause"), "only a pause holds"
     if ending.state not in {"failed", "done"} and seen.condition != "never_started" and checkpoint:
         assert "from step 20" in ending.reason + (ending.requeue or "")
+
+
+@pytest.mark.parametrize("seen", [Observation("ended", exit_code=75), Observation("ended", signal=signal.SIGTERM)])
+def test_a_run_that_the_watchdog_ended_failed_for_what_it_found_and_one_that_made_room_waits_for_it(
+    books: tuple[Home, set[tuple[Any, Any]], JobRow], seen: Observation
+) -> None:
+    home, _, job = books
+    run = home.run_dir(job.id)
+    attempt = run.attempt(1)
+    run.result.unlink(missing_ok=True)
+    job = replace(job, state="stopping", progress=Progress(checkpoint_step=40))
+    append_line(attempt.watch, {"seq": 1, "code": "hang", "message": "no step for 90 s", "stop": True})
+
+    found = judge(replace(job, stop_why="watch"), run, attempt, seen)
+    assert (found.state, found.outcome, found.held) == ("failed", "failed", False)
+    assert found.reason == "no step for 90 s; a retry goes on from step 40"
+
+    ask_to_stop(attempt, "room", "judge:v1 was loaded by a client")
+    found = judge(replace(job, stop_why="room"), run, attempt, seen)
+    assert (found.state, found.outcome, found.held) == ("waiting", "stopped", False)
+    assert found.reason == "judge:v1 was loaded by a client; it goes on from step 40"
+
+
+def test_only_a_job_that_was_asked_to_stop_is_killed(tmp_path: Path) -> None:
+    home, connection = fresh(tmp_path)
+    job = add_job(connection)
+    number = insert_command(connection, "kill", job, {}, "tester")
+    with contextlib.closing(connection), pytest.raises(RefusedError, match="it cannot be killed") as refused:
+        carry_out(home, connection, get_command(connection, number))
+    assert "cancel it first" in (refused.value.remedy or "")
 
 
 def test_a_signal_without_a_name_is_still_told() -> None:

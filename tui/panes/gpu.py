@@ -12,7 +12,7 @@ from tui.card.tables import note_rows, process_rows, profile_rows, server_rows
 from tui.lines import Line, side_by_side
 from tui.widgets.bars import signed_bar
 from tui.widgets.pane import Pane
-from tui.words import duration, gigabytes, percent, safe
+from tui.words import duration, gigabytes, percent, plural, safe
 
 FAR = 100_000
 Ranked = list[tuple[int, Line]]
@@ -61,7 +61,7 @@ class GpuPane(Pane):
         if sample is None:
             return Line("no reading yet", "dim") if self.snapshot.ready else Line()
         if self.alone and self.below:
-            return Line(f"{self.below} rows below", "dim")
+            return Line(f"{plural(self.below, 'row')} below", "dim")
         if (age := self.snapshot.stale_seconds) is not None:
             return Line(f"▲ {duration(age)} old", "warn")
         more = f"card 1 of {len(sample.devices)}, " if len(sample.devices) > 1 else ""

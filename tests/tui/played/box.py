@@ -66,7 +66,7 @@ class Box:
         """A real process of somebody else that has memory of the card."""
         process = subprocess.Popen(["sleep", "900"])
         self.others.append(process)
-        self.sim.hold(process.pid, vram_bytes, name=name, busy_percent=61, user_id=1000)
+        self.sim.hold(process.pid, vram_bytes, name=name, busy_percent=61, user_id=0)
 
     def kill(self, job_id: int) -> None:
         """SIGKILL for a job's process, as the machine's want of memory would send it."""

@@ -1,0 +1,137 @@
+"""The model server without waiting for it, against the stand-in of Ollama: whoever looks is never held up."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.errors import InputError
+from core.serving.errors import ServerError
+from core.serving.modelserver import Caller, ModelServer
+from tests.support.ollama_standin import VERSIONS, OllamaStandin, Version
+from tests.support.queueing import wait_until
+
+
+@pytest.fixture(params=VERSIONS)
+def ollama(request: pytest.FixtureRequest) -> Iterator[OllamaStandin]:
+    version: Version = request.param
+    with OllamaStandin(version, load_seconds=0.05) as made:
+        made.add_model("judge", size_bytes=4_600_000_000)
+        yield made
+
+
+@pytest.fixture
+def server(ollama: OllamaStandin) -> Iterator[ModelServer]:
+    made = ModelServer(ollama.url)
+    yield made
+    made.close()
+
+
+def until(server: ModelServer, condition: Callable[[], Any], what: str = "") -> None:
+    def seen() -> bool:
+        server.tick(time.time(), 0.05)
+        return bool(condition())
+
+    wait_until(seen, 10, what)
+
+
+def names(server: ModelServer) -> list[str]:
+    return [resident.name for resident in server.view.residents or ()]
+
+
+def test_what_is_loaded_is_seen_with_its_weights_and_the_server_s_version(
+    server: ModelServer, ollama: OllamaStandin
+) -> None:
+    assert server.view.residents is None and server.view.problem is None, "nobody has been asked yet"
+    server.load("judge", 8192, -1).result(10)
+    until(server, lambda: names(server) == ["judge:latest"])
+    assert server.version == ollama.version
+    (resident,) = server.view.residents or ()
+    assert server.blob(resident) == ollama.models["judge:latest"].blob
+    assert resident.context_length == 8192 and resident.keep_alive_seconds(time.time()) == -1
+    assert server.unload(resident).result(10) == "judge:latest"
+    until(server, lambda: server.view.residents == ())
+
+
+def test_a_server_that_hangs_holds_up_nobody(server: ModelServer, ollama: OllamaStandin) -> None:
+    ollama.delay_seconds = 1.5
+    longest, deadline = 0.0, time.monotonic() + 1.0
+    while time.monotonic() < deadline:
+        before = time.monotonic()
+        server.tick(time.time(), 0.05)
+        longest = max(longest, time.monotonic() - before)
+        time.sleep(0.02)
+    assert longest < 0.5 < ollama.delay_seconds
+    assert server.view.asked_at == 0.0, "and the answer was not there yet"
+
+
+def test_a_server_that_goes_away_and_comes_back(server: ModelServer, ollama: OllamaStandin) -> None:
+    until(server, lambda: server.view.residents == ())
+    ollama.down()
+    until(server, lambda: server.view.residents is None)
+    assert "no model server answers" in (server.view.problem or "")
+    with pytest.raises(ServerError):
+        server.load("judge", None, None).result(10)
+    ollama.up()
+    until(server, lambda: server.view.residents == () and server.view.problem is None)
+
+
+def test_a_runner_whose_tag_is_gone_is_unloaded_by_another_tag_of_its_weights(
+    server: ModelServer, ollama: OllamaStandin
+) -> None:
+    ollama.copy_model("judge", "judge-2")
+    server.load("judge", None, None).result(10)
+    until(server, lambda: names(server) == ["judge:latest"])
+    (resident,) = server.view.residents or ()
+    ollama.remove_model("judge")
+    assert server.unload(resident).result(10) == "judge-2:latest"
+    until(server, lambda: server.view.residents == ())
+
+
+def test_a_runner_that_no_tag_reaches_is_told(server: ModelServer, ollama: OllamaStandin) -> None:
+    server.load("judge", None, None).result(10)
+    until(server, lambda: names(server) == ["judge:latest"])
+    (resident,) = server.view.residents or ()
+    ollama.remove_model("judge")
+    with pytest.raises(ServerError, match="its tag is gone"):
+        server.unload(resident).result(10)
+
+
+def test_a_command_is_run_and_its_failure_told_in_one_line(server: ModelServer, tmp_path: Path) -> None:
+    server.run(["touch", str(tmp_path / "done")]).result(10)
+    assert (tmp_path / "done").exists()
+    for command, said in (
+        ([sys.executable, "-c", "import sys; sys.exit('Unit ollama.service\\nnot found')"], "ollama.service not found"),
+        (["false"], "exit code 1"),
+        (["/nowhere/systemctl", "stop"], "No such file"),
+    ):
+        with pytest.raises(ServerError, match=said) as caught:
+            server.run(command).result(10)
+        assert "\n" not in caught.value.message
+
+
+def test_an_address_that_is_none_is_refused() -> None:
+    with pytest.raises(InputError, match="no address of a model server"):
+        ModelServer("not an address")
+
+
+def test_calls_are_made_one_after_the_other_and_each_gets_its_own_end() -> None:
+    caller, order = Caller("test"), []
+
+    def call(number: int) -> int:
+        order.append(number)
+        if number == 1:
+            raise ValueError("the second")
+        return number
+
+    futures: list[Future[int]] = [caller.submit(lambda number=number: call(number)) for number in range(3)]  # type: ignore[misc]
+    assert (futures[0].result(5), futures[2].result(5)) == (0, 2)
+    assert isinstance(futures[1].exception(5), ValueError)
+    assert order == [0, 1, 2]
+    caller.close()

@@ -1,0 +1,75 @@
+"""Whether a card is free for a job, and the words when it is not: each account of a card one answer."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from core.gpu.account import Account, Holding
+from core.queue import clearance
+from core.queue.clearance import Terms
+
+GB = 1_000_000_000
+TOTAL, IDLE = 17 * GB, GB // 2
+TERMS, BESIDE = Terms(300_000_000), Terms(300_000_000, serves_beside=True)
+
+
+def holding(name: str = "blender", held: int = 9 * GB, **more: Any) -> Holding:
+    return Holding(52110, name, held, **more)
+
+
+def known(**shares: Any) -> Account:
+    """A card of 17 GB with these shares, all else idle."""
+    parts: dict[str, Any] = {"ours_bytes": 0, "served_bytes": 0, "others": (), "unowned_bytes": 0, **shares}
+    used = IDLE + sum(parts[name] for name in ("ours_bytes", "served_bytes", "unowned_bytes"))
+    used += sum(one.vram_bytes for one in parts["others"])
+    return Account(total_bytes=TOTAL, used_bytes=used, idle_bytes=IDLE, knows_idle=True, **parts)
+
+
+def test_idle_use_and_the_tolerance_are_in_nobody_s_way() -> None:
+    assert clearance.is_clear(known(), TERMS)
+    assert clearance.is_clear(known(unowned_bytes=200_000_000, ours_bytes=100_000_000), TERMS)
+    assert not clearance.is_clear(known(unowned_bytes=200_000_000, ours_bytes=100_000_001), TERMS)
+
+
+def test_served_models_are_in_the_way_unless_they_are_to_stay() -> None:
+    serving = known(served_bytes=4 * GB)
+    assert clearance.in_the_way(serving, TERMS) == 4 * GB and not clearance.is_clear(serving, TERMS)
+    assert clearance.in_the_way(serving, BESIDE) == 0 and clearance.is_clear(serving, BESIDE)
+
+
+def test_a_job_fits_into_97_percent_without_what_stays() -> None:
+    serving = known(served_bytes=4 * GB)
+    room = int(0.97 * TOTAL) - IDLE
+    assert clearance.room_bytes(serving, TERMS) == room
+    assert clearance.room_bytes(serving, BESIDE) == room - 4 * GB
+    assert clearance.too_large(room, serving, TERMS) is None
+    assert clearance.too_large(None, serving, TERMS) is None, "nobody knows"
+    assert clearance.too_large(17 * GB, serving, TERMS) == (
+        "17.0 GB are expected, 16.0 of 17.0 GB can be had beside its idle use: make the run smaller"
+    )
+    said = clearance.too_large(13 * GB, serving, BESIDE)
+    assert said is not None and "beside its idle use and the served models" in said
+
+
+def test_who_holds_the_card_is_named_with_how_much_and_since_when() -> None:
+    one = holding(user="ben", since=time.time())
+    said = clearance.held_by_others(known(others=(one,)), TERMS)
+    assert said == f"blender (pid 52110, ben) holds 9.0 GB since {time.strftime('%H:%M')}"
+    said = clearance.held_by_others(known(others=(holding(), holding("python", 2 * GB), holding("x", GB))), TERMS)
+    assert said == "blender (pid 52110) holds 9.0 GB, and 2 more 3.0 GB"
+    assert clearance.held_by_others(known(others=(holding(held=300_000_000),)), TERMS) is None
+
+
+def test_names_of_others_are_text() -> None:
+    said = clearance.held_by_others(known(others=(holding("a\x1b[2J\u202eb", user="\x07ben"),)), TERMS)
+    assert said is not None and said.isprintable()
+
+
+def test_memory_of_nobody_is_told_with_what_to_do_and_never_with_a_reset() -> None:
+    assert clearance.unowned(known(unowned_bytes=300_000_000), TERMS, None) is None
+    said = clearance.unowned(known(unowned_bytes=11_400_000_000), TERMS, time.time())
+    assert said == f"11.4 GB belong to no process since {time.strftime('%H:%M')}"
+    for vendor in ("amd", "nvidia"):
+        assert "restart the machine" in clearance.advice(vendor)
+        assert "reset" not in clearance.advice(vendor)
