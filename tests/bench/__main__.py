@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-BENCHMARKS = ("spine", "memory", "train", "quality", "scan")
+BENCHMARKS = ("spine", "memory", "train", "quality", "scan", "sampling")
 
 
 def main(names: list[str]) -> int:
