@@ -11,25 +11,21 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from core.gpu.account import Account, account, card_of
-from core.gpu.baseline import IdleBaseline
 from core.gpu.cards import Card
-from core.gpu.reading import DeviceReading, Sample
+from core.gpu.reading import Sample
 from core.home import Home
 from core.phrases import clock
 from core.queue import clearance
 from core.queue import lease as leases
 from core.queue.cardstate import CardState, Note, Phase, read_card_state, write_card_state
+from core.queue.cardview import CardView
 from core.queue.clearance import Terms
-from core.queue.identity import current_boot_id
-from core.queue.servedmodels import ServedModels, of_ollama, said
+from core.queue.servedmodels import EAGER_SECONDS, LAZY_SECONDS, WATCHING_SECONDS, ServedModels, of_ollama, said
 from core.store.jobs import JobRow
 
 if TYPE_CHECKING:
     from core.config.settings import CardSettings, OllamaSettings
 
-STALE_SECONDS = 5.0
-"""Figures that are older tell nothing about now."""
 SAME_NOTE_SECONDS = 600.0
 NO_FIGURES = "it gives no figures"
 LEARNING = "its idle use is being learnt"
@@ -54,17 +50,13 @@ class CardKeeper:
         self.lease_path = leases.lease_path(home, card.pci)
         self.lease: leases.Lease | None = None
         self.terms = Terms(settings.tolerance_bytes, serves_beside=not ollama.managed)
-        self.baseline = IdleBaseline(home.idle_baseline, current_boot_id())
+        self.view = CardView(home, card.pci, settings.tolerance_bytes, settings.return_seconds)
         self.models = ServedModels(home, ollama, settings.retry_seconds, self.note)
         former = read_card_state(home)
         notes = former.notes if former is not None and former.pci == card.pci else ()
         self.state = CardState(time=0.0, pci=card.pci, notes=notes)
         self.unwelcome: Unwelcome | None = None
         self.now = time.time()
-        self._sample: Sample | None = None
-        self._device: DeviceReading | None = None
-        self._samples = 0
-        self._known: Account | None = None
         self._phase: Phase = "free"
         self._since: float | None = None
         self._job_id: int | None = None
@@ -72,11 +64,11 @@ class CardKeeper:
         self._ready: int | None = None
         self._wanted: tuple[int, float] | None = None
         """Which job wants the card, and since when it may have it."""
+        self._refusals = 0
         self._retry_at = 0.0
         self._gave_up = ""
         self._cleared_bytes = 0
         self._quiet_from: str | None = None
-        self._unowned_since: float | None = None
         self._written: CardState | None = None
         self._trouble: str | None = None
 
@@ -89,7 +81,7 @@ class CardKeeper:
 
     def no_room_for(self, job: JobRow) -> str | None:
         """Why the card cannot hold this job, whoever leaves; None when it can, or when nobody knows."""
-        known = self._known
+        known = self.view.known
         return None if known is None else clearance.too_large(job.device_memory_bytes, known, self.terms)
 
     def ready_for(self, job: JobRow) -> bool:
@@ -109,13 +101,11 @@ class CardKeeper:
 
     def see(self, sample: Sample) -> None:
         """Take in the newest sample."""
-        self._sample, self._samples = sample, self._samples + 1
-        self._device = card_of(sample, self.card.pci)
         try:
-            self.baseline.observe(sample)
+            self.view.see(sample)
         except OSError as error:
             self._complain(f"the idle use of the card is not written: {error.strerror}")
-        self._account()
+        self.view.refresh(self.models.served_bytes)
 
     def tick(self, now: float, holder: JobRow | None, wanted: JobRow | None) -> None:
         """One round. `holder` is the active job on the card, `wanted` the one that may have it next."""
@@ -126,9 +116,8 @@ class CardKeeper:
             self._wanted = None
         elif self._wanted is None or self._wanted[0] != wanted.id:
             self._wanted = (wanted.id, now)
-        eager = holder is not None or wanted is not None or self._phase != "free" or bool(self.models.displaced)
-        self.models.tick(now, eager=eager)
-        self._account()
+        self.models.tick(now, self._pace(holder, wanted))
+        self.view.refresh(self.models.served_bytes)
         try:
             if holder is not None:
                 self._hold(holder)
@@ -140,7 +129,8 @@ class CardKeeper:
             # What cannot be written down is not done: models are the next runner's to bring back, whatever befalls this one.
             self._message = f"the home cannot be written: {error.strerror}"
             self._complain(self._message)
-        self._watch_unowned()
+        if self._phase not in ("held", "clearing"):
+            self.view.watch_unowned(now)
         self._publish()
 
     def note(self, message: str, level: Literal["ok", "warn", "bad"] = "ok") -> None:
@@ -153,6 +143,14 @@ class CardKeeper:
         """Let go of the lease and the server; models that are away are the next runner's."""
         self._release()
         self.models.close()
+
+    def _pace(self, holder: JobRow | None, wanted: JobRow | None) -> float:
+        """How often the model server is to be asked."""
+        if holder is not None:
+            return WATCHING_SECONDS
+        if self._quiet_from is None and (self._phase == "blocked" or (self._phase == "free" and wanted is None)):
+            return LAZY_SECONDS
+        return EAGER_SECONDS
 
     def _serve(self, wanted: JobRow | None) -> None:
         """The card is nobody's: it is for the next job, or for the models that were on it."""
@@ -186,7 +184,7 @@ class CardKeeper:
     def _verify(self) -> None:
         if self._phase == "held":
             self._enter("verifying", self._job_id)
-        known = self._known
+        known = self.view.known
         left = 0 if known is None else known.ours_bytes + known.unowned_bytes
         self._message = f"waiting for {left / 1e9:.1f} GB of job {self._job_id} to come back"
         if left <= self.terms.tolerance_bytes:
@@ -196,16 +194,16 @@ class CardKeeper:
         """Whether the memory of the job that ended is back, or has had its time."""
         assert self._since is not None
         patience = self.now - self._since > self.settings.return_seconds
-        if self._sample is None or self._sample.time <= self._since:
+        if self.view.time <= self._since:
             return patience  # no look at the card since its end
-        known = self._known
+        known = self.view.known
         left = 0 if known is None else known.ours_bytes + known.unowned_bytes
         if left <= self.terms.tolerance_bytes:
             return True
         if patience:
             seconds = self.settings.return_seconds
             self.note(f"{left / 1e9:.1f} GB of job {self._job_id} have not come back within {seconds:.0f} s", "bad")
-            self._unowned_since = self._since
+            self.view.unowned_since = self._since
         return patience
 
     # A job wants it.
@@ -214,13 +212,16 @@ class CardKeeper:
         """Why it is not even begun to make the card free; with None the lease is in hand."""
         if self.now < self._retry_at:
             return self._gave_up
-        if (unquiet := self._unquiet()) is not None:
-            return unquiet
+        if (waits := self._unquiet() or self._unseen()) is not None:
+            return waits
         if self.lease is None:
             self.lease = leases.acquire(self.lease_path)
+            self._refusals = 0 if self.lease is not None else self._refusals + 1
             if self.lease is None:
-                return leases.held_by(self.lease_path, self.home) or "another process has just taken it"
-        problem = self._obstacle()
+                # Whoever looks who holds it has it for a moment: one refusal proves nothing.
+                held = leases.held_by(self.lease_path, self.home) if self._refusals > 1 else None
+                return held or LOOKING
+        problem = self._in_the_way()
         if problem is not None and self._phase != "restoring":
             self._release()
         return problem
@@ -234,27 +235,32 @@ class CardKeeper:
         name = said(self.models.active_name or self._quiet_from)
         return f"clients ask {name}: it goes on once they have not for {seconds:.0f} s"
 
-    def _obstacle(self) -> str | None:
-        """What no unloading will remove."""
-        if self._sees_nothing():
+    def _unseen(self) -> str | None:
+        """Why it cannot be told yet how the card stands."""
+        if self.view.mute:
             return None
-        if self._stale():
-            return NO_FIGURES if self._sample is None else f"{NO_FIGURES} since {clock(self._sample.time)}"
-        assert self._sample is not None and self._wanted is not None
-        known = self._known
-        if known is None or not known.knows_idle:
+        if self.view.stale(self.now):
+            return f"{NO_FIGURES} since {clock(self.view.time)}" if self.view.time else NO_FIGURES
+        if self.view.known is None or not self.view.known.knows_idle:
             return LEARNING
-        if self._sample.time <= self._wanted[1]:
-            return LOOKING
+        if self._phase == "clearing":
+            return None  # for another job until now: it has been looked at all the while
+        return LOOKING if self._wanted is not None and self.view.time <= self._wanted[1] else None
+
+    def _in_the_way(self) -> str | None:
+        """What no unloading will remove."""
+        known = self.view.known
+        if known is None or self.view.mute:
+            return None
         others = clearance.held_by_others(known, self.terms)
         if others is not None or self._phase == "clearing":  # what is being unloaded may be nobody's for a moment
             return others
-        return clearance.unowned(known, self.terms, self._unowned_since)
+        return clearance.unowned(known, self.terms, self.view.unowned_since)
 
     def _make_way(self, job: JobRow) -> None:
         """The lease is in hand: have the models go, and believe that the card is free when it has been for a while."""
         there = self.models.send_away(self.now)
-        known = self._known
+        known = self.view.known
         clear = known is None or clearance.is_clear(known, self.terms)
         settled = self.models.empty_for(self.settings.settle_seconds) or not self.models.managed
         if self._phase != "clearing" and (there or not clear):
@@ -284,14 +290,13 @@ class CardKeeper:
         if self._phase == "clearing" and self._since is not None:
             seconds = max(1, round(self.now - self._since))
             self.note(f"{self._cleared_bytes / 1e9:.1f} GB came back within {seconds} s: the card is free")
-        device = self._device
-        if device is None or (device.vram_used_bytes is None and not device.suspended):
+        if self.view.known is None and not self.view.sleeps:
             self.note("the card does not tell what it holds: a job starts without a look at its memory", "warn")
         # It is held once the job's process has it: the next round tells.
         self._ready, self._message = job.id, ""
 
     def _give_up(self, there: tuple[str, ...]) -> None:
-        known, seconds = self._known, self.settings.clear_seconds
+        known, seconds = self.view.known, self.settings.clear_seconds
         self._retry_at = self.now + self.settings.retry_seconds
         if there:
             self._gave_up = f"{of_ollama(there)} still loaded after {seconds:.0f} s"
@@ -331,41 +336,6 @@ class CardKeeper:
             self._enter(phase, None if wanted is None else wanted.id)
         self._job_id, self._message = None if wanted is None else wanted.id, hindered
 
-    # Memory.
-
-    def _sees_nothing(self) -> bool:
-        """Whether the card never tells what it holds, or sleeps: there is nothing to wait for then."""
-        if self._samples < 3:
-            return False
-        device = self._device
-        return device is None or device.suspended is True or device.vram_used_bytes is None
-
-    def _stale(self) -> bool:
-        return self._sample is None or self.now - self._sample.time > STALE_SECONDS
-
-    def _account(self) -> None:
-        sample, device = self._sample, self._device
-        if sample is None or device is None:
-            self._known = None
-            return
-        self._known = account(sample, device, self.baseline.of(self.card.pci), self.models.served_bytes)
-
-    def _watch_unowned(self) -> None:
-        """Memory that belongs to nobody is told once it has for as long as an ended job's may take to come back."""
-        known = self._known
-        if known is None or self._phase in ("held", "clearing") or self._stale():
-            return
-        if known.unowned_bytes <= self.terms.tolerance_bytes:
-            self._unowned_since = None
-        elif self._unowned_since is None:
-            self._unowned_since = self.now
-
-    def _unowned_bytes(self) -> int | None:
-        since, known = self._unowned_since, self._known
-        if since is None or known is None or self.now - since < self.settings.return_seconds:
-            return None
-        return known.unowned_bytes or None
-
     # What is told.
 
     def _enter(self, phase: Phase, job_id: int | None) -> None:
@@ -378,7 +348,7 @@ class CardKeeper:
 
     def _publish(self) -> None:
         """Write `card.json` where it says something new."""
-        stale = self._unowned_bytes()
+        stale = self.view.stale_bytes(self.now)
         self.state = replace(
             self.state,
             time=self.now,
@@ -391,9 +361,9 @@ class CardKeeper:
             residents=self.models.residents,
             displaced=self.models.displaced.names,
             intruders=tuple(self.models.intruders.values()) if self._phase == "held" else (),
-            baseline_bytes=self.baseline.of(self.card.pci),
+            baseline_bytes=self.view.baseline_bytes,
             unowned_bytes=stale,
-            unowned_since=self._unowned_since if stale else None,
+            unowned_since=self.view.unowned_since if stale else None,
             advice=clearance.advice(self.card.vendor) if stale else "",
         )
         if self._written is not None and replace(self._written, time=self.now) == self.state:

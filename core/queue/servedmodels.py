@@ -24,8 +24,8 @@ from core.text import printable
 if TYPE_CHECKING:
     from core.config.settings import OllamaSettings
 
-EAGER_SECONDS, LAZY_SECONDS = 0.5, 5.0
-"""How often the server is asked what is loaded: while a job has the card or wants it, and else (it logs each request)."""
+EAGER_SECONDS, WATCHING_SECONDS, LAZY_SECONDS = 0.5, 2.0, 5.0
+"""How often the server is asked what is loaded: while models go or come, while a job has the card, and else (it logs each)."""
 ASK_AGAIN_SECONDS = 1.0
 LOAD_TRIES = 3
 
@@ -110,12 +110,12 @@ class ServedModels:
 
     # Following it.
 
-    def tick(self, now: float, *, eager: bool) -> None:
-        """Take in what came, and ask anew when it is time."""
+    def tick(self, now: float, every_seconds: float) -> None:
+        """Take in what came, and ask what is loaded when that is so long ago."""
         if self._server is None:
             return
         former = self.view
-        self._news = self._server.tick(now, EAGER_SECONDS if eager else LAZY_SECONDS)
+        self._news = self._server.tick(now, every_seconds)
         if self._news:
             self._expected = self._expected or self.answers
             self._follow(former, self.view)

@@ -311,4 +311,4 @@ def test_what_happened_is_there_for_the_next_runner(tmp_path: Path, ollama: Olla
     successor = CardKeeper(rounds.home, CARD, CardSettings(**QUICK), OllamaSettings(url=ollama.url))
     assert [note.message for note in successor.state.notes] == rounds.notes != []
     assert successor.busy, "a model is to come back"
-    assert successor.baseline.of(PCI) == IDLE
+    assert successor.view.baseline_bytes == IDLE
