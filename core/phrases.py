@@ -20,3 +20,10 @@ def listed(names: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`; empty of none."""
     *first, last = names or [""]
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def energy(watt_hours: float) -> str:
+    """`0.3 Wh`, `138 Wh`, `1.41 kWh`."""
+    if watt_hours >= 1000:
+        return f"{watt_hours / 1000:.2f} kWh"
+    return f"{watt_hours:.1f} Wh" if watt_hours < 10 else f"{watt_hours:.0f} Wh"

@@ -5,16 +5,20 @@ from __future__ import annotations
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
 from core.cli.common import gigabytes, job_line, json_option, opened, print_json, seconds_in_words
 from core.errors import BakehouseError
-from core.home import Home, RunDir
+from core.files import read_lines
+from core.gpu.record import stored_summary, summary_words
+from core.home import AttemptDir, Home, RunDir
 from core.phrases import clock
 from core.store.attempts import list_attempts
 from core.store.jobs import ACTIVE, ENDED, get_job, history, list_jobs
 from core.store.results import list_artefacts
+from core.text import printable
 
 
 @click.group()
@@ -25,6 +29,12 @@ def runs() -> None:
 def size(folder: Path) -> int:
     """Bytes of a folder's files."""
     return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def findings(attempt: AttemptDir) -> list[dict[str, Any]]:
+    """What the runner noticed about an attempt, oldest first."""
+    lines = [line for line, _ in read_lines(attempt.watch)]
+    return [line for line in lines if isinstance(line.get("time"), int | float)]
 
 
 @runs.command("list", epilog="Example: bakehouse runs list --json")
@@ -59,7 +69,14 @@ def show(job_id: int, as_json: bool) -> None:
             {
                 "job": job.to_json(),
                 "path": str(run.path),
-                "attempts": [attempt.__dict__ for attempt in attempts],
+                "attempts": [
+                    {
+                        **attempt.__dict__,
+                        "telemetry": told.to_json() if (told := stored_summary(attempt.telemetry)) else None,
+                        "findings": findings(run.attempt(attempt.number)),
+                    }
+                    for attempt in attempts
+                ],
                 "history": [change.__dict__ for change in changes],
                 "artefacts": [{**row.__dict__, "path": str(row.path)} for row in made],
             }
@@ -70,6 +87,11 @@ def show(job_id: int, as_json: bool) -> None:
     for attempt in attempts:
         took = seconds_in_words((attempt.ended_at or time.time()) - attempt.created_at)
         print(f"attempt  {attempt.number}: {attempt.outcome or 'living'}, {took}, {attempt.protection}")
+        if (measured := stored_summary(attempt.telemetry)) is not None:
+            print(f"card       {' · '.join(summary_words(measured))}")
+        for finding in findings(run.attempt(attempt.number)):
+            sign = "✗" if finding.get("stop") else "▲"
+            print(f"{clock(finding['time']):>8}  {sign} {printable(str(finding.get('message')))}")
     for row in made:
         print(f"made     {row.kind} {row.sha256[:12]}, {gigabytes(row.bytes)}, {row.path}")
     for change in changes:

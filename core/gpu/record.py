@@ -18,6 +18,7 @@ from typing import Any
 from core.files import append_line
 from core.gpu.reading import DeviceReading, Sample
 from core.home import AttemptDir
+from core.phrases import energy
 
 GAP_SECONDS = 5.0
 """Between samples further apart nobody knows what the card did: nothing is integrated over such a gap."""
@@ -50,6 +51,37 @@ class Summary:
     def from_json(cls, document: Mapping[str, Any]) -> Summary:
         """Figures that are no numbers count as not known."""
         return cls(**{field.name: document[field.name] for field in fields(cls) if _number(document, field.name)})
+
+
+def stored_summary(text: str | None) -> Summary | None:
+    """The summary that the store keeps of an attempt; None where there is none, or one of another version."""
+    if not text:
+        return None
+    try:
+        document = json.loads(text)
+        return Summary.from_json(document) if isinstance(document, dict) else None
+    except (ValueError, TypeError):
+        return None
+
+
+def summary_words(measured: Summary) -> list[str]:
+    """`peak 12.4 GB, 11.9 of it this run's`, `138 Wh`, `96 % busy`, `hotspot at most 88 °C`, `GTT at most 2.8 GB`."""
+    words = []
+    own = measured.peak_job_vram_bytes
+    if measured.peak_vram_bytes is not None:
+        of_it = f", {own / 1e9:.1f} of it this run's" if own else ""
+        words.append(f"peak {measured.peak_vram_bytes / 1e9:.1f} GB{of_it}")
+    elif own:
+        words.append(f"peak of this run {own / 1e9:.1f} GB")
+    if measured.energy_wh is not None:
+        words.append(energy(measured.energy_wh))
+    if measured.mean_busy_percent is not None:
+        words.append(f"{measured.mean_busy_percent:.0f} % busy")
+    if measured.max_temperature_hotspot_c is not None:
+        words.append(f"hotspot at most {measured.max_temperature_hotspot_c:.0f} °C")
+    if measured.peak_gtt_bytes is not None and measured.peak_gtt_bytes >= 1e9:
+        words.append(f"GTT at most {measured.peak_gtt_bytes / 1e9:.1f} GB")
+    return words
 
 
 @dataclass(frozen=True)

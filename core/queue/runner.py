@@ -126,7 +126,7 @@ class Runner:
             try:
                 carry_out(self.home, self.connection, command)
             except (BakehouseError, OSError) as error:
-                message = error.message if isinstance(error, BakehouseError) else f"it could not be done: {error}"
+                message = str(error) if isinstance(error, BakehouseError) else f"it could not be done: {error}"
                 finish_command(self.connection, command.id, message)
 
     def press_stops(self) -> None:

@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 
 from core.files import append_line, write_json
-from core.gpu.record import Summary, TelemetryRecord
+from core.gpu.record import Summary, TelemetryRecord, stored_summary
 from core.home import Home
 from core.queue.cardstate import CardState, write_card_state
 from tests.tui import cards
 from tests.tui.conftest import Opened, keys_of, text_of
 from tests.tui.scene import NOW, detail, job, jobs, scene
-from tui.card.runs import read_telemetry
 from tui.cardfiles import CardFiles
 from tui.screens.confirm import Confirm
 from tui.screens.dashboard import Dashboard
@@ -81,11 +80,11 @@ async def test_each_measured_attempt_has_its_row(console: Opened) -> None:
 
 @pytest.mark.parametrize("text", [None, "", "[]", "no json", "12"])
 def test_a_summary_that_cannot_be_read_is_none(text: str | None) -> None:
-    assert read_telemetry(text) is None
+    assert stored_summary(text) is None
 
 
 def test_a_stored_summary_is_read_as_it_was_written() -> None:
-    assert read_telemetry(json.dumps(MEASURED.to_json())) == MEASURED
+    assert stored_summary(json.dumps(MEASURED.to_json())) == MEASURED
 
 
 def test_the_feed_follows_what_the_runner_writes(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from core.gpu.account import Account
 from core.gpu.reading import DeviceReading, Sample
+from core.phrases import energy
 from core.store.jobs import JobRow
 from tui.card.basics import FITS, card, next_bytes, next_on_card, server_name, shares
 from tui.forecasts import RunForecast
@@ -117,13 +118,6 @@ def energy_part(snapshot: Snapshot) -> Line | None:
 def _over(snapshot: Snapshot, count: int) -> bool:
     known = shares(snapshot)
     return known is not None and count > known.total_bytes * FITS
-
-
-def energy(watt_hours: float) -> str:
-    """`0.3 Wh`, `138 Wh`, `1.41 kWh`."""
-    if watt_hours >= 1000:
-        return f"{watt_hours / 1000:.2f} kWh"
-    return f"{watt_hours:.1f} Wh" if watt_hours < 10 else f"{watt_hours:.0f} Wh"
 
 
 def next_part(snapshot: Snapshot) -> Line | None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
-from core.gpu.record import Summary
-from tui.card.memory import energy
+from core.gpu.record import Summary, summary_words
 from tui.lines import Line, side_by_side, wrapped
 from tui.snapshot import Finding
 from tui.words import clock, duration, plural, safe
@@ -14,35 +12,13 @@ from tui.words import clock, duration, plural, safe
 MOST_ROWS = 6
 
 
-def read_telemetry(text: str | None) -> Summary | None:
-    """The summary that the store keeps of an attempt; None where there is none, or one of another version."""
-    if not text:
-        return None
-    try:
-        document = json.loads(text)
-        return Summary.from_json(document) if isinstance(document, dict) else None
-    except (ValueError, TypeError):
-        return None
-
-
 def summary_parts(measured: Summary) -> list[tuple[str, str]]:
-    """`card: peak 12.4 GB, 11.9 of it this run's · 138 Wh · 96 % busy · hotspot at most 88 °C`."""
-    parts = []
-    if measured.peak_vram_bytes is not None:
-        own = measured.peak_job_vram_bytes
-        of_it = f", {own / 1e9:.1f} of it this run's" if own else ""
-        parts.append((f"card: peak {measured.peak_vram_bytes / 1e9:.1f} GB{of_it}", "text"))
-    elif measured.peak_job_vram_bytes:
-        parts.append((f"card: peak of this run {measured.peak_job_vram_bytes / 1e9:.1f} GB", "text"))
-    if measured.energy_wh is not None:
-        parts.append((energy(measured.energy_wh), "text"))
-    if measured.mean_busy_percent is not None:
-        parts.append((f"{measured.mean_busy_percent:.0f} % busy", "text"))
-    if measured.max_temperature_hotspot_c is not None:
-        parts.append((f"hotspot at most {measured.max_temperature_hotspot_c:.0f} °C", "dim"))
-    if measured.peak_gtt_bytes is not None and measured.peak_gtt_bytes >= 1e9:
-        parts.append((f"GTT at most {measured.peak_gtt_bytes / 1e9:.1f} GB", "dim"))
-    return parts
+    """What an attempt did to the card, each with its role: `card: peak 12.4 GB` · `138 Wh` · `hotspot at most 88 °C`."""
+    words = summary_words(measured)
+    roles = ["dim" if " at most " in word else "text" for word in words]
+    return [
+        (f"card: {word}" if word.startswith("peak") else word, role) for word, role in zip(words, roles, strict=True)
+    ]
 
 
 def telemetry_rows(attempts: Sequence[tuple[int, Summary]], width: int) -> list[Line]:

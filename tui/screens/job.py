@@ -14,10 +14,10 @@ from textual.containers import Horizontal
 from textual.message import Message
 
 from core.errors import BakehouseError
-from core.gpu.record import Summary
+from core.gpu.record import Summary, stored_summary
 from core.store.jobs import ACTIVE, JobRow, Transition
 from tui import actions
-from tui.card.runs import finding_rows, read_telemetry, summary_parts, telemetry_rows
+from tui.card.runs import finding_rows, summary_parts, telemetry_rows
 from tui.commands import Command, CommandScreen, bindings, command
 from tui.eventwords import event_row
 from tui.lines import Line, side_by_side, wrapped
@@ -276,7 +276,7 @@ class JobScreen(JobKeys, CommandScreen):
                     attempts = list_attempts(connection, self.job_id)
             except (BakehouseError, OSError, sqlite3.Error):
                 return  # the feed says what is wrong with the home
-            measured = ((attempt.number, read_telemetry(attempt.telemetry)) for attempt in attempts)
+            measured = ((attempt.number, stored_summary(attempt.telemetry)) for attempt in attempts)
             told = self.HistoryRead(found, tuple((number, one) for number, one in measured if one is not None))
             if self.is_attached:
                 self.post_message(told)
