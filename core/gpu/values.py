@@ -45,6 +45,8 @@ _IN_PROCESSORS = frozenset(
     )
 ) | {"gfx1153"}
 _ARCHITECTURE = re.compile(r"gfx[0-9a-f]{3,5}")
+# ROCm 6.1 to 6.3 add up decimals where the minor is 0: gfx9010 is gfx90a, gfx11003 is gfx1103.
+_ADDED_UP = re.compile(r"gfx(9|1[0-9])0([0-9]{2})")
 # AMD's tools write MB and mean 2^20; NVIDIA's write MiB.
 _UNITS = {"": 0, "b": 0, "bytes": 0, "k": 1, "kb": 1, "kib": 1, "m": 2, "mb": 2, "mib": 2, "g": 3, "gb": 3, "gib": 3}
 _UNITS |= {"t": 4, "tb": 4, "tib": 4}
@@ -160,7 +162,10 @@ def lines(output: str) -> list[str]:
 
 
 def architecture(value: Any) -> str | None:
+    """LLVM's name of it."""
     name = value.strip().lower() if isinstance(value, str) and len(value) < 64 else ""
+    if (match := _ADDED_UP.fullmatch(name)) and int(match[2]) < 16:
+        return f"gfx{match[1]}0{int(match[2]):x}"
     return name if _ARCHITECTURE.fullmatch(name) else None
 
 

@@ -138,6 +138,25 @@ def test_a_gpu_inside_the_processor_is_told_apart(
     assert card(**{"GFX Version": architecture, "Temperature (Sensor junction) (C)": hotspot}).integrated is inside
 
 
+@pytest.mark.parametrize(
+    ("said", "architecture", "inside"),
+    [
+        ("gfx9006", "gfx906", False),
+        ("gfx9010", "gfx90a", False),
+        ("gfx9012", "gfx90c", True),
+        ("gfx11000", "gfx1100", False),
+        ("gfx11003", "gfx1103", True),
+        ("gfx12001", "gfx1201", False),
+        ("gfx1030", "gfx1030", False),
+        ("gfx90a", "gfx90a", False),
+        ("gfxffffffffffffffff", None, False),
+    ],
+)
+def test_an_architecture_that_the_tool_added_up_of_decimals(said: str, architecture: str | None, inside: bool) -> None:
+    device = card(**{"GFX Version": said})
+    assert (device.architecture, device.integrated) == (architecture, inside)
+
+
 def test_several_cards_in_their_order_and_whose_processes_they_are_is_not_told() -> None:
     document = {
         "card10": ROCM_SMI_CARD,
