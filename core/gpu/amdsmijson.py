@@ -25,7 +25,16 @@ _ERROR_TEXT = re.compile(
 )
 # What `metric` and `monitor` tell of a card; one of them makes an entry a reading.
 _OF_METRIC = ("mem_usage", "usage", "power", "clock", "temperature", "fan", "throttle")
-_OF_MONITOR = ("power_usage", "hotspot_temperature", "memory_temperature", "gfx", "gfx_clk", "gfx_clock", "mem")
+_OF_MONITOR = (
+    "power_usage",
+    "hotspot_temperature",
+    "memory_temperature",
+    "gfx",
+    "gfx_clk",
+    "gfx_clock",
+    "mem",
+    "pviol",
+)
 _FIGURES = frozenset((*_OF_METRIC, *_OF_MONITOR, "mem_clock", "vram_used", "vram_total"))
 _POWER_VIOLATIONS = ("ppt_violation_status", "pviol")
 _THERMAL_VIOLATIONS = (
@@ -170,6 +179,12 @@ def _violated(value: Any) -> bool | None:
     return None if share is None else share > 0
 
 
+def throttle_status(value: Any) -> tuple[str, ...] | None:
+    """That the card is slowed down, or is not; the word does not say why."""
+    word = value.strip().upper() if isinstance(value, str) else ""
+    return {"UNTHROTTLED": (), "THROTTLED": ("unknown",)}.get(word)
+
+
 def _device(number: int, item: Mapping[str, Any], identity: Identity) -> DeviceReading:
     used, total = values.memory(
         _first(item, _mib, "mem_usage.used_vram", "vram_used"), _first(item, _mib, "mem_usage.total_vram", "vram_total")
@@ -200,7 +215,7 @@ def _device(number: int, item: Mapping[str, Any], identity: Identity) -> DeviceR
             "power.current_power",
             "power_usage",
         ),
-        power_limit_watts=_first(item, values.watt_limit, "power.power_limit", "power_cap")
+        power_limit_watts=_first(item, values.watt_limit, "power.power_limit", "power_cap", "max_power")
         or identity.power_limit_watts,
         temperature_edge_c=_first(item, values.celsius, "temperature.edge", "edge_temperature"),
         temperature_hotspot_c=hotspot,
@@ -211,15 +226,12 @@ def _device(number: int, item: Mapping[str, Any], identity: Identity) -> DeviceR
         memory_clock_mhz=_first(item, values.mhz, "clock.mem_0.clk", "clock.mem.clk", "clock.mem.cur_clk", "mem_clock"),
         fan_percent=_first(item, values.percent, "fan.usage"),
         fan_rpm=_first(item, values.rpm, "fan.rpm"),
-        throttling=_first(item, _throttle_status, "power.throttle_status") if throttling is None else throttling,
+        throttling=_first(item, throttle_status, "power.throttle_status", "throttle_status")
+        if throttling is None
+        else throttling,
         architecture=identity.architecture,
         integrated=values.integrated(identity.architecture, hotspot),
     )
-
-
-def _throttle_status(value: Any) -> tuple[str, ...] | None:
-    word = value.strip().upper() if isinstance(value, str) else ""
-    return {"UNTHROTTLED": (), "THROTTLED": ("unknown",)}.get(word)
 
 
 def _mib(value: Any) -> int | None:

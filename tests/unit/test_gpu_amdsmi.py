@@ -215,6 +215,60 @@ def test_monitor_with_times_partitions_and_violations() -> None:
     assert (second.power_watts, second.vram_used_bytes, second.throttling) == (91, None, None)
 
 
+def test_monitor_of_a_card_with_less_than_100_gb_has_a_blank_inside_its_memory() -> None:
+    table = (
+        "GPU  XCP  POWER   GPU_T   MEM_T   GFX_CLK   GFX%   MEM%   ENC%   DEC%      VRAM_USAGE\n"
+        "  0    0   23 W   44 °C   52 °C   810 MHz    7 %    2 %    N/A    0 %    2.5/ 15.9 GB\n"
+        "  1    0   12 W   39 °C     N/A   700 MHz    0 %    0 %    N/A    N/A    0.0/  8.0 GB\n"
+        "  2    0   12 W   39 °C     N/A   700 MHz    0 %    0 %    N/A    N/A             N/A\n"
+    )
+    first, second, third = parse_amd_smi(table)[0]
+    assert (first.vram_used_bytes, first.vram_total_bytes) == (round(2.5 * 2**30), round(15.9 * 2**30))
+    assert (first.power_watts, first.clock_mhz, first.busy_percent) == (23, 810, 7)
+    assert (second.vram_used_bytes, second.vram_total_bytes, second.temperature_memory_c) == (0, 8 * 2**30, None)
+    assert (third.vram_used_bytes, third.vram_total_bytes, third.power_watts) == (None, None, 12)
+
+
+def test_monitor_of_a_gpu_inside_the_processor_shows_gtt_under_its_own_name() -> None:
+    table = (
+        "GPU  XCP  POWER   GPU_T   MEM_T   GFX_CLK   GFX%   MEM%   ENC%   DEC%       GTT_USAGE\n"
+        "  0    0   49 W     N/A     N/A    43 MHz    2 %    0 %    N/A    0 %    1.5/ 62.0 GB\n"
+    )
+    (device,) = parse_amd_smi(table)[0]
+    assert (device.vram_used_bytes, device.vram_total_bytes) == (None, None)
+    assert (device.gtt_used_bytes, device.gtt_total_bytes) == (round(1.5 * 2**30), 62 * 2**30)
+    rounded = (
+        "GPU  XCP   GTT_USED    GTT_FREE   GTT_TOTAL     GTT%\n  0    0     512 MB    3584 MB     4096 MB  12.50 %\n"
+    )
+    (device,) = parse_amd_smi(rounded)[0]
+    assert (device.gtt_used_bytes, device.gtt_total_bytes) == (512 * MIB, 4096 * MIB)
+
+
+@pytest.mark.parametrize(
+    ("table", "why"),
+    [
+        ("GPU  PVIOL  TVIOL  TVIOL_ACTIVE  PHOT_TVIOL\n  0    9 %    0 %          True         0 %\n", ("power",)),
+        ("GPU  POWER  PVIOL  TVIOL  TVIOL_ACTIVE\n  0   90 W    N/A    N/A           N/A\n", None),
+        (
+            "GPU  XCP  PVIOL  TVIOL  TVIOL_ACTIVE              GFXCLK_PVIOL\n"
+            "  0    0    0 %    2 %         False  [0 %, 0 %, N/A, 100 %]\n",
+            ("thermal",),
+        ),
+        ("GPU  POWER  GPU_TEMP     THROTTLE\n  0   90 W     61 °C  UNTHROTTLED\n", ()),
+        ("GPU  POWER  GPU_TEMP     THROTTLE\n  0   90 W     91 °C    THROTTLED\n", ("unknown",)),
+    ],
+)
+def test_monitor_with_columns_of_words_and_lists(table: str, why: tuple[str, ...] | None) -> None:
+    (device,) = parse_amd_smi(table)[0]
+    assert (device.index, device.throttling) == (0, why)
+
+
+def test_monitor_as_json_has_the_power_cap_and_the_state_of_throttling() -> None:
+    entry = {"gpu": 0, "power_usage": figure(90, "W"), "max_power": figure(245, "W"), "throttle_status": "THROTTLED"}
+    (device,) = parse_amd_smi_metric(json.dumps([entry]))
+    assert (device.power_watts, device.power_limit_watts, device.throttling) == (90, 245, ("unknown",))
+
+
 def test_processes_as_text() -> None:
     process = ProcessReading(31337, "llama-server", round(6.2 * 2**30), gtt_bytes=2 * MIB)
     assert parse_amd_smi(AMD_SMI_PROCESS_TEXT) == ((), (process,))
