@@ -20,7 +20,7 @@ _CELL = re.compile(
     rf"(?<!\S)(?:-?[0-9][0-9.]{{0,15}}/ {{0,4}}[0-9.]{{1,15}}{_UNIT}|(?:N/A|-?[0-9][0-9./]{{0,30}}){_UNIT}"
     r"|\[[^\[\]]{0,400}\]|True|False|(?:UN)?THROTTLED)(?=\s|$)"
 )
-_PROCESS_ROW = re.compile(r"\s*(?:[0-9]{9,11}\s+)?([0-9]{1,4})\s+(\S.{0,200}?)\s{2,}([0-9]{1,10})\s{2,}(.{1,300})")
+_PROCESS_ROW = re.compile(r"\s*(?:[0-9]{9,11}\s+)?([0-9]{1,4})\s+(\S.{0,200}?)\s{2,}([0-9]{1,10})\s+(.{1,300})")
 _FIELD = re.compile(r"\s*([A-Z_]{2,30})\s*:\s*(.{0,300})")
 
 
@@ -34,7 +34,9 @@ def parse_amd_smi_text(output: str) -> Parsed:
         if _PROCESS_HEADER.match(line) or _MONITOR_HEADER.match(line):
             header = line.split()
         elif "PID" in header and (match := _PROCESS_ROW.fullmatch(line)):
-            row = dict(zip(header[header.index("PID") + 1 :], re.split(r"\s{2,}", match[4].strip()), strict=False))
+            columns, cells = header[header.index("PID") + 1 :], [cell[0] for cell in _CELL.finditer(match[4])]
+            # Which figure is which cannot be told where there are more or less.
+            row = dict(zip(columns, cells, strict=True)) if len(cells) == len(columns) else {}
             processes += _process(match[3], match[2], row)
         elif "GPU" in header and "PID" not in header and (device := _monitor_row(line, header)):
             # `--watch` prints the cards again and again: the last row of each counts, its first partition in one go.

@@ -280,6 +280,20 @@ def test_processes_as_text() -> None:
     assert parse_amd_smi(table) == ((), (process,))
 
 
+def test_a_figure_that_fills_its_column_of_the_processes() -> None:
+    table = (
+        "GPU               NAME      PID   GTT_MEM   CPU_MEM  VRAM_MEM   MEM_USG      CU%    SDMA   EVICT\n"
+        "  0            python3    31337 1000.5 MB     0.0 B 1023.9 MB   2.0 GB    3.5 %    1 us    0 ms\n"
+        "  0             vllm 2     2718     0.0 B     0.0 B       N/A      N/A      N/A     N/A     N/A\n"
+        "  0               tool      414     0.0 B     0.0 B    7.0 MB                         7 ?\n"
+    )
+    assert parse_amd_smi(table)[1] == (
+        ProcessReading(31337, "python3", round(1023.9 * MIB), gtt_bytes=round(1000.5 * MIB)),
+        ProcessReading(2718, "vllm 2", None, gtt_bytes=0),
+        ProcessReading(414, "tool"),
+    )
+
+
 # The source: a real executable.
 
 
