@@ -14,6 +14,7 @@ from typing import TypeVar
 from core.gpu.amdsmijson import (
     Identity,
     Parsed,
+    entries_of,
     error_of,
     parse_amd_smi_metric,
     parse_amd_smi_processes,
@@ -124,7 +125,8 @@ def parse_amd_smi(output: str) -> Parsed:
 
     Raises `SourceError` when it holds neither, with the tool's own error where it printed one.
     """
-    if not any(document.value for document in documents(output)):
+    # Text has lists, too.
+    if not any(entries_of(document.value) for document in documents(output)):
         return parse_amd_smi_text(output)
     devices: tuple[DeviceReading, ...] = ()
     fault: SourceError | None = None

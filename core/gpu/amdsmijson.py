@@ -6,7 +6,7 @@ A figure is `{"value", "unit"}`, a bare number, or `"N/A"`. The names of what is
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -61,7 +61,7 @@ class Identity:
 
 def error_of(output: str) -> str | None:
     """The tool's own words for what went wrong, of any of its forms; None where it printed none. One line."""
-    for item in (item for document in documents(output) for item in _flat(document.value)):
+    for item in (item for document in documents(output) for item in entries_of(document.value)):
         if "error" in item:
             said, code = values.text(item["error"]), item.get("code")
             shown = f" (code {code})" if isinstance(code, int) and abs(code) < 10**6 else ""
@@ -77,8 +77,16 @@ def parse_amd_smi_metric(
 
     Raises `SourceError` when there is none, and when `strict` also for JSON that is cut.
     """
+    devices = devices_of(_items(output, strict), identities or {})
+    if not devices:
+        raise _none("card", output)
+    return devices
+
+
+def devices_of(items: Iterable[Mapping[str, Any]], identities: Mapping[int, Identity]) -> tuple[DeviceReading, ...]:
+    """The cards among entries with keys in small letters, by their number."""
     devices: dict[int, DeviceReading] = {}
-    for place, item in enumerate(_items(output, strict)):
+    for place, item in enumerate(items):
         number = values.whole(item.get("gpu", place), 0, 9999)
         if (
             number is not None
@@ -87,9 +95,7 @@ def parse_amd_smi_metric(
             and len(devices) < values.CARDS_LIMIT
         ):
             # Of a card in partitions the first one has the card's figures.
-            devices.setdefault(number, _device(number, item, (identities or {}).get(number, Identity())))
-    if not devices:
-        raise _none("card", output)
+            devices.setdefault(number, _device(number, item, identities.get(number, Identity())))
     return tuple(devices[number] for number in sorted(devices))
 
 
@@ -138,7 +144,7 @@ def parse_amd_smi_static(output: str) -> dict[int, Identity]:
     """Who the cards are, by their number, of `static --asic --bus --limit --json`. Nothing raises."""
     found: dict[int, Identity] = {}
     for document in documents(output):
-        for item in _flat(document.value):
+        for item in entries_of(document.value):
             number = values.whole(item.get("gpu"), 0, 9999)
             if number is not None and len(found) < values.CARDS_LIMIT:
                 found.setdefault(
@@ -247,13 +253,14 @@ def _items(output: str, strict: bool) -> Iterator[dict[str, Any]]:
             raise SourceError("amd-smi printed JSON that is cut or broken")
         if isinstance(document.value, dict) and any(key.lower() == "error" for key in document.value):
             raise SourceError(f"amd-smi: {error_of(output)}")
-        yield from _flat(document.value)
+        yield from entries_of(document.value)
 
 
-def _flat(value: Any) -> list[dict[str, Any]]:
+def entries_of(value: Any) -> list[dict[str, Any]]:
+    """The entries of a document, with keys in small letters."""
     if isinstance(value, dict):
         keys = {key.lower(): inner for key, inner in value.items()}
-        return _flat(keys["gpu_data"]) if isinstance(keys.get("gpu_data"), list) else [keys]
+        return entries_of(keys["gpu_data"]) if isinstance(keys.get("gpu_data"), list) else [keys]
     return [{key.lower(): inner for key, inner in item.items()} for item in value if isinstance(item, dict)]
 
 

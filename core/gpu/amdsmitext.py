@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from typing import Any
 
 from core.gpu import values
-from core.gpu.amdsmijson import Parsed, error_of, throttle_status, violations
+from core.gpu.amdsmijson import Parsed, devices_of, error_of, throttle_status, violations
 from core.gpu.reading import DeviceReading, ProcessReading
 from core.gpu.source import SourceError
 
@@ -22,11 +24,14 @@ _CELL = re.compile(
 )
 _PROCESS_ROW = re.compile(r"\s*(?:[0-9]{9,11}\s+)?([0-9]{1,4})\s+(\S.{0,200}?)\s{2,}([0-9]{1,10})\s+(.{1,300})")
 _FIELD = re.compile(r"\s*([A-Z_]{2,30})\s*:\s*(.{0,300})")
+_NESTING_LIMIT = 16
+# `metric` prints keys and values, and what belongs to a key that has none with more blanks before it.
+_ENTRY = re.compile(r"([ \t]*)([A-Z][A-Z0-9_]{1,60}):[ \t]*(.{0,300}?)\s*")
 
 
 def parse_amd_smi_text(output: str) -> Parsed:
     """The cards and processes of its tables. Raises `SourceError` when it holds neither."""
-    devices: dict[int, DeviceReading] = {}
+    devices = {device.index: device for device in devices_of(_entries(output), {})}
     processes: list[ProcessReading] = []
     header: list[str] = []
     fields: dict[str, str] = {}
@@ -53,6 +58,32 @@ def parse_amd_smi_text(output: str) -> Parsed:
         raise SourceError(f"amd-smi printed no card{f': {said}' if said else ''}")
     cards = tuple(devices[number] for number in sorted(devices))
     return cards[: values.CARDS_LIMIT], tuple(processes[: values.PROCESSES_LIMIT])
+
+
+def _entries(output: str) -> Iterator[dict[str, Any]]:
+    """What stands under each `GPU: N`, as `metric --json` has it."""
+    # The entries that are open, each with the blanks before its key.
+    stack: list[tuple[int, dict[str, Any]]] = []
+    for line in values.lines(output):
+        match = _ENTRY.fullmatch(line)
+        if match is None:
+            continue
+        blanks, key, value = len(match[1].expandtabs()), match[2].lower(), match[3]
+        if key == "gpu" and value:
+            yield from (entry for _, entry in stack[:1])
+            stack = [(blanks, {"gpu": value})]
+            continue
+        while stack and stack[-1][0] >= blanks and len(stack) > 1:
+            stack.pop()
+        if not stack or stack[-1][0] >= blanks:
+            continue
+        within = stack[-1][1]
+        if value:
+            within.setdefault(key, value)
+        elif len(stack) < _NESTING_LIMIT:
+            inner = within.setdefault(key, {})
+            stack.append((blanks, inner if isinstance(inner, dict) else {}))
+    yield from (entry for _, entry in stack[:1])
 
 
 def _process(pid: str | None, name: str | None, row: dict[str, str]) -> list[ProcessReading]:

@@ -215,6 +215,72 @@ def test_monitor_with_times_partitions_and_violations() -> None:
     assert (second.power_watts, second.vram_used_bytes, second.throttling) == (91, None, None)
 
 
+METRIC_TEXT = """\
+GPU: 0
+    USAGE:
+        GFX_ACTIVITY: 88 %
+        UMC_ACTIVITY: 37 %
+        VCN_ACTIVITY: [0 %, N/A, N/A,
+            N/A]
+    POWER:
+        SOCKET_POWER: 201 W
+        GFX_VOLTAGE: 902 mV
+        THROTTLE_STATUS: UNTHROTTLED
+    CLOCK:
+        GFX_0:
+            CLK: 2655 MHz
+            MIN_CLK: 500 MHz
+            MAX_CLK: 2900 MHz
+        GFX_1:
+            CLK: N/A
+        MEM_0:
+            CLK: 1258 MHz
+    TEMPERATURE:
+        EDGE: 50 °C
+        HOTSPOT: 66 °C
+        MEM: 74 °C
+    FAN:
+        SPEED: 84
+        MAX: 255
+        RPM: 1410
+        USAGE: 32.94 %
+    MEM_USAGE:
+        TOTAL_VRAM: 16368 MB
+        USED_VRAM: 9001 MB
+        FREE_VRAM: 7367 MB
+        TOTAL_GTT: 31744 MB
+        USED_GTT: 75 MB
+
+GPU: 1
+    USAGE: N/A
+    POWER:
+        SOCKET_POWER: N/A
+    TEMPERATURE:
+        EDGE: 71 °C
+        HOTSPOT: N/A
+"""
+
+
+def test_metric_as_text() -> None:
+    first, second = parse_amd_smi(METRIC_TEXT)[0]
+    assert first == card()
+    assert second == DeviceReading(1, "AMD GPU", "amd", temperature_edge_c=71)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "GPU: 0\n    BDF: 0000:2c:00.0\n    UUID: x\n",
+        "GPU: 0\nUSAGE:\nGFX_ACTIVITY: 3 %\n",
+        "GPU: 0\n    ASIC: N/A\n    ASIC:\n        MARKET_NAME: x\n",
+        "USAGE:\n    GFX_ACTIVITY: 3 %\n",
+    ],
+)
+def test_text_in_which_no_figure_stands_under_a_card(text: str) -> None:
+    with pytest.raises(SourceError, match="printed no card"):
+        parse_amd_smi(text)
+
+
 def test_monitor_of_a_card_with_less_than_100_gb_has_a_blank_inside_its_memory() -> None:
     table = (
         "GPU  XCP  POWER   GPU_T   MEM_T   GFX_CLK   GFX%   MEM%   ENC%   DEC%      VRAM_USAGE\n"
