@@ -20,6 +20,7 @@ Parsed = tuple[tuple[DeviceReading, ...], tuple[ProcessReading, ...]]
 """The cards and processes of one output; neither need be there."""
 
 _Value = TypeVar("_Value")
+_HEX = re.compile(r"0x[0-9a-f]{4}", re.I)
 _ERROR_TEXT = re.compile(
     r"^.{0,200}(?:error code:|can ?not |unable to |exception|permission denied|traceback).*$", re.I | re.M
 )
@@ -150,7 +151,7 @@ def parse_amd_smi_static(output: str) -> dict[int, Identity]:
                 found.setdefault(
                     number,
                     Identity(
-                        _first(item, values.text, "asic.market_name", "board.product_name"),
+                        _first(item, values.product, "asic.market_name", "board.product_name") or _number(item),
                         _first(item, values.pci, "bus.bdf", "bdf"),
                         _first(item, values.architecture, "asic.target_graphics_version"),
                         _first(
@@ -165,6 +166,12 @@ def parse_amd_smi_static(output: str) -> dict[int, Identity]:
                     ),
                 )
     return found
+
+
+def _number(item: Mapping[str, Any]) -> str | None:
+    """A name of the card's number, for one that the tool has no name for."""
+    identity = _first(item, values.text, "asic.device_id")
+    return f"AMD GPU {identity[2:].upper()}" if identity is not None and _HEX.fullmatch(identity) else None
 
 
 def violations(said: Mapping[str, Any]) -> tuple[str, ...] | None:

@@ -112,9 +112,7 @@ def parsed(
 
 def _name(card: Mapping[str, Any]) -> str:
     for key in ("card series", "device name", "card model"):
-        name = values.text(card.get(key))
-        # Where the tool does not know the card it prints a number for its name.
-        if name is not None and not _HEX.fullmatch(name) and any(letter.isalpha() for letter in name):
+        if (name := values.product(card.get(key))) is not None:
             return name
     for key in ("device id", "gpu id"):
         identity = values.text(card.get(key))

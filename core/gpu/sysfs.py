@@ -27,7 +27,7 @@ _PCI_SLOT = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 _MARKETING_NAMES = Path("/usr/share/libdrm/amdgpu.ids")
 # A sensor that is not there may answer with absolute zero; no card lives above 200 °C.
 _TEMPERATURE_RANGE = (-60_000, 200_000)
-_MHZ_LIMIT = 100_000
+_MHZ_LIMIT = 60_000
 _RPM_LIMIT = 30_000
 
 

@@ -11,11 +11,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-# Beyond these no card lives; tools say "not available" by a number with all bits set.
+# Beyond these no card lives; tools say "not available" by a number with all bits set, be it of 16 bits.
 BYTES_LIMIT = 2**50
 WATTS_LIMIT = 10_000.0
-MHZ_LIMIT = 100_000
-RPM_LIMIT = 100_000
+MHZ_LIMIT = 60_000
+RPM_LIMIT = 60_000
 PID_LIMIT = 2**31 - 1
 CARDS_LIMIT = 256
 PROCESSES_LIMIT = 4096
@@ -44,6 +44,7 @@ _IN_PROCESSORS = frozenset(
         "gfx1152",
     )
 ) | {"gfx1153"}
+_HEX = re.compile(r"0x[0-9a-f]{1,8}", re.I)
 _ARCHITECTURE = re.compile(r"gfx[0-9a-f]{3,5}")
 # ROCm 6.1 to 6.3 add up decimals where the minor is 0: gfx9010 is gfx90a, gfx11003 is gfx1103.
 _ADDED_UP = re.compile(r"gfx(9|1[0-9])0([0-9]{2})")
@@ -132,6 +133,12 @@ def text(value: Any) -> str | None:
         return None
     shown = "".join(letter if letter.isprintable() else "?" for letter in value[:1024].strip())[:_TEXT_LIMIT].strip()
     return None if absent(shown) else shown
+
+
+def product(value: Any) -> str | None:
+    """The name of a card; a tool that does not know the card prints a number in its place."""
+    name = text(value)
+    return None if name is None or _HEX.fullmatch(name) or not any(letter.isalpha() for letter in name) else name
 
 
 def absent(value: str) -> bool:

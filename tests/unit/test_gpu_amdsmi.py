@@ -85,6 +85,28 @@ def test_who_a_card_is() -> None:
     assert parse_amd_smi_static('[{"gpu": 0, "asic": "N/A", "bus": "N/A"}]') == {0: Identity()}
 
 
+@pytest.mark.parametrize(
+    ("asic", "board", "name"),
+    [
+        (
+            {"market_name": "0x7a11", "device_id": "0x7a11"},
+            {"product_name": "AMD Radeon Stand-in"},
+            "AMD Radeon Stand-in",
+        ),
+        ({"market_name": "0x7a11", "device_id": "0x7a11"}, "N/A", "AMD GPU 7A11"),
+        ({"market_name": "N/A", "device_id": "N/A"}, {"product_name": ""}, None),
+    ],
+)
+def test_a_number_is_no_name(asic: Any, board: Any, name: str | None) -> None:
+    assert parse_amd_smi_static(json.dumps([{"gpu": 0, "asic": asic, "board": board}]))[0].name == name
+
+
+def test_a_number_with_all_16_bits_set_is_none() -> None:
+    nothing = {"clk": 65535, "min_clk": 65535}
+    device = card(clock={"gfx_0": nothing, "mem_0": nothing}, fan={"rpm": 65535}, temperature={"edge": 65535})
+    assert (device.clock_mhz, device.memory_clock_mhz, device.fan_rpm, device.temperature_edge_c) == (None,) * 4
+
+
 def test_what_the_card_does_not_give_is_absent_never_0() -> None:
     dark = DeviceReading(0, "AMD GPU", "amd")
     assert card(**dict.fromkeys(set(AMD_SMI_CARD) - {"gpu"}, "N/A")) == dark
