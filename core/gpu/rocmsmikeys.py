@@ -77,7 +77,12 @@ def device_of(number: int, said: Mapping[str, Any]) -> DeviceReading:
         power_limit_watts=first(values.watt_limit, "max graphics package power (w)"),
         temperature_edge_c=first(values.celsius, "temperature (sensor edge) (c)", "temperature_edge (c)"),
         temperature_hotspot_c=hotspot,
-        temperature_memory_c=first(values.celsius, "temperature (sensor memory) (c)", "temperature_mem (c)"),
+        temperature_memory_c=first(
+            values.celsius,
+            "temperature (sensor memory) (c)",
+            "temperature (sensor mem) (c)",
+            "temperature_mem (c)",
+        ),
         clock_mhz=_clock(card, "sclk", "current_gfxclk (mhz)", "average_gfxclk_frequency (mhz)"),
         memory_clock_mhz=_clock(card, "mclk", "current_uclk (mhz)", "average_uclk_frequency (mhz)"),
         fan_percent=_or(first(values.percent, "fan speed (%)"), first(_fan_level, "fan level")),

@@ -90,6 +90,10 @@ def test_keys_of_older_and_newer_versions() -> None:
     # What is allocated is no activity.
     allocated = {"GPU Memory Read/Write Activity (%)": None, "GPU Memory Allocated (VRAM%)": "53"}
     assert card(**allocated).memory_busy_percent is None
+    assert (
+        card(**{"Temperature (Sensor memory) (C)": None, "Temperature (Sensor mem) (c)": "66.0"}).temperature_memory_c
+        == 66
+    )
     now = {"Average Graphics Package Power (W)": None, "Current Socket Graphics Package Power (W)": "166.0"}
     assert card(**now).power_watts == 166
     assert card(**{"sclk clock speed:": None, "sclk clock level": "1 (1800Mhz)"}).clock_mhz == 1800
@@ -250,6 +254,15 @@ def test_the_short_table() -> None:
     )
     (socket,), _ = parse_rocm_smi(ROCM_SMI_SHORT.replace("(Edge)", "(Junction)"))
     assert (socket.temperature_edge_c, socket.temperature_hotspot_c) == (None, 52)
+    (memory,), _ = parse_rocm_smi(ROCM_SMI_SHORT.replace("(Edge)", "(Memory)"))
+    assert (memory.temperature_edge_c, memory.temperature_hotspot_c, memory.temperature_memory_c) == (None, None, 52)
+    oldest = (
+        "GPU  Temp   AvgPwr  SCLK     MCLK    Fan    Perf  PwrCap  SCLK OD  MCLK OD  GPU%\n"
+        "1    44.0c  31.0W   1500Mhz  800Mhz  6.67%  auto  225.0W  2%       3%       18%\n"
+    )
+    (device,), _ = parse_rocm_smi(oldest)
+    assert (device.index, device.clock_mhz, device.memory_clock_mhz, device.busy_percent) == (1, 1500, 800, 18)
+    assert (device.power_watts, device.power_limit_watts, device.fan_percent) == (31, 225, 6.67)
     old = (
         "GPU  Temp (DieEdge)  AvgPwr  SCLK     MCLK     Fan   Perf  PwrCap       VRAM%  GPU%\n"
         "0    44.0c           9.0W    800Mhz   96Mhz    0%    auto  Unsupported    3%   12%\n"
