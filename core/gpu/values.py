@@ -30,20 +30,8 @@ _NUMBER = re.compile(r"\(?\s*([+-]?[0-9]{1,20}(?:\.[0-9]{1,20})?(?:e[+-]?[0-9]{1
 _PCI = re.compile(r"(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])")
 # GPUs inside a processor, by LLVM's table of AMDGPU processors; gfx942 is a card and, as MI300A, a processor.
 _IN_PROCESSORS = frozenset(
-    (
-        "gfx902",
-        "gfx909",
-        "gfx90c",
-        "gfx1013",
-        "gfx1033",
-        "gfx1035",
-        "gfx1036",
-        "gfx1103",
-        "gfx1150",
-        "gfx1151",
-        "gfx1152",
-    )
-) | {"gfx1153"}
+    ("gfx700", "gfx703", "gfx705", "gfx801", "gfx810", "gfx902", "gfx909", "gfx90c", "gfx1013", "gfx1033", "gfx1035")
+) | {"gfx1036", "gfx1103", "gfx1150", "gfx1151", "gfx1152", "gfx1153", "gfx1170", "gfx1171", "gfx1172"}
 _HEX = re.compile(r"0x[0-9a-f]{1,8}", re.I)
 _ARCHITECTURE = re.compile(r"gfx[0-9a-f]{3,5}")
 # ROCm 6.1 to 6.3 add up decimals where the minor is 0: gfx9010 is gfx90a, gfx11003 is gfx1103.

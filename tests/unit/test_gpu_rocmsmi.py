@@ -131,6 +131,8 @@ def test_figures_that_cannot_be() -> None:
     [
         ("gfx1036", None, True),
         ("gfx1151", "55.0", True),
+        ("gfx1170", None, True),
+        ("gfx801", None, True),
         ("gfx1200", None, False),
         (None, "55.0", False),
         (None, None, None),
