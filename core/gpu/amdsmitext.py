@@ -30,7 +30,7 @@ _ENTRY = re.compile(r"([ \t]*)([A-Z][A-Z0-9_]{1,60}):[ \t]*(.{0,300}?)\s*")
 
 
 def parse_amd_smi_text(output: str) -> Parsed:
-    """The cards and processes of its tables. Raises `SourceError` when it holds neither."""
+    """The cards and processes of its tables. Raises `SourceError` when it holds neither, nor says that there is none."""
     devices = {device.index: device for device in devices_of(_entries(output), {})}
     processes: list[ProcessReading] = []
     header: list[str] = []
@@ -53,7 +53,7 @@ def parse_amd_smi_text(output: str) -> Parsed:
             else:
                 fields.setdefault(match[1], match[2].strip())
     processes += _process(fields.pop("PID", None), fields.get("NAME"), fields)
-    if not devices and not processes:
+    if not devices and not processes and "no running process" not in output.lower():
         said = error_of(output)
         raise SourceError(f"amd-smi printed no card{f': {said}' if said else ''}")
     cards = tuple(devices[number] for number in sorted(devices))

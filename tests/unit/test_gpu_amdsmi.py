@@ -172,6 +172,19 @@ def test_processes_by_process_with_a_row_for_each_card() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "output",
+    [
+        json.dumps(AMD_SMI_IDLE),
+        '[{"pid": "N/A", "name": "N/A", "gpus": [], "message": "No running processes detected"}]',
+        "GPU: 0\n    PROCESS_INFO: No running processes detected\n",
+        "No running processes detected\n",
+    ],
+)
+def test_that_no_process_runs_is_an_answer(output: str) -> None:
+    assert parse_amd_smi(output) == ((), ())
+
+
 def test_the_memory_of_a_process_that_is_not_told_apart_is_absent() -> None:
     info = {"pid": 7, "name": "N/A", "mem_usage": figure(0, "B")}
     document = [{"gpu": 0, "process_list": [{"process_info": info}]}]
