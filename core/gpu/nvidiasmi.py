@@ -114,12 +114,17 @@ def _checked(output: ToolOutput, devices: tuple[DeviceReading, ...]) -> tuple[De
 def parse_nvidia_smi(output: str, fields: Sequence[str] | None = None) -> Parsed:
     """The cards and processes of any output of nvidia-smi: XML, or CSV of cards or of processes.
 
-    `fields` names the columns of CSV without a header. Raises `SourceError` when it holds neither.
+    `fields` names the columns of CSV without a header. Raises `SourceError` when it holds neither, not even the header of
+    an empty list of processes.
     """
     if "<nvidia_smi_log" in output:
         return parse_nvidia_smi_xml(output)
     found = parse_query_gpu(output, fields), parse_query_compute_apps(output, fields)
-    if not found[0] and not found[1]:
+    if (
+        not found[0]
+        and not found[1]
+        and not any("pid" in map(_column, line.split(",")) for line in values.lines(output))
+    ):
         raise SourceError("nvidia-smi printed no card")
     return found
 

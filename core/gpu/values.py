@@ -92,8 +92,9 @@ def pid(value: Any) -> int | None:
 
 
 def memory(used: int | None, total: int | None) -> tuple[int | None, int | None]:
-    """(used, total) of a card. A total of 0 is none, and a use above the total is not believed."""
-    total = total or None
+    """(used, total) of a card. A total of 0 is none, nor is there a use of it; a use above the total is not believed."""
+    if total == 0:
+        return None, None
     return (None if used is not None and total is not None and used > total else used), total
 
 

@@ -101,6 +101,12 @@ def test_xml_gives_the_same_but_for_the_compute_capability() -> None:
     assert parse_nvidia_smi("WARNING: something\n" + NVIDIA_XML + "WARNING: infoROM is corrupted\n")[1] == (TRAINER,)
 
 
+def test_the_header_of_an_empty_list_of_processes_is_an_answer() -> None:
+    assert parse_nvidia_smi("pid, process_name, used_gpu_memory [MiB]\n") == ((), ())
+    with pytest.raises(SourceError, match="printed no card"):
+        parse_nvidia_smi("index, name, memory.total [MiB]\n")
+
+
 def test_xml_of_a_card_in_mig_parts() -> None:
     parts = "<mig_devices><mig_device><fb_memory_usage><used>1 MiB</used></fb_memory_usage></mig_device></mig_devices>"
     process = "<process_info><gpu_instance_id>{}</gpu_instance_id><pid>7</pid><used_memory>{} MiB</used_memory></process_info>"

@@ -123,7 +123,8 @@ def test_figures_that_cannot_be() -> None:
     assert card(**{"Max Graphics Package Power (W)": "0.0"}).power_limit_watts is None
     more = card(**{"VRAM Total Used Memory (B)": "17163091969"})
     assert (more.vram_used_bytes, more.vram_total_bytes) == (None, 17_163_091_968), "more than there is: not believed"
-    assert card(**{"VRAM Total Memory (B)": "0"}).vram_total_bytes is None
+    none = card(**{"VRAM Total Memory (B)": "0", "VRAM Total Used Memory (B)": "0"})
+    assert (none.vram_used_bytes, none.vram_total_bytes) == (None, None), "of no memory there is no use"
 
 
 @pytest.mark.parametrize(
