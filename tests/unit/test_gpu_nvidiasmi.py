@@ -203,6 +203,15 @@ def test_without_tool_driver_or_card_it_is_not_available(tmp_path: Path, message
     assert not NvidiaSmiSource(printing(tmp_path, "nvidia-smi", message, code=9)).available()
 
 
+def test_a_power_that_the_card_lacks_hides_none_that_it_has() -> None:
+    header = (
+        "index, name, power.draw, power.draw.average, power.draw.instant, power.limit [W], enforced.power.limit [W]"
+    )
+    rows = "0, A, 71.25 W, [N/A], 88.50 W, 210.00 W, [N/A]\n1, B, [N/A], [N/A], 64.75 W, [N/A], 180.00 W"
+    devices = parse_query_gpu(f"{header}\n{rows}")
+    assert [(device.power_watts, device.power_limit_watts) for device in devices] == [(71.25, 210.0), (64.75, 180.0)]
+
+
 @pytest.mark.parametrize(
     ("output", "code", "message"),
     [
