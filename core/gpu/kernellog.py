@@ -258,7 +258,8 @@ class _ToolReader:
     def _run(self, tool: Tool) -> str:
         arguments: tuple[str, ...] = ()
         if tool.name == "journalctl":
-            since = f"@{self._newest[tool.name]:.0f}"
+            # The whole second, of which what was handed out is left out after.
+            since = f"@{int(self._newest[tool.name])}"
             arguments = ("-k", "-o", "short-unix", "--no-pager", "--since", since)
         output = tool.run(*arguments, limit_seconds=TOOL_LIMIT_SECONDS)
         if output.returncode != 0:

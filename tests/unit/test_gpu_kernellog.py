@@ -237,7 +237,7 @@ def test_dmesg_tells_what_came_since_and_is_asked_without_waiting(
 
 def test_where_dmesg_is_refused_the_journal_is_asked(tmp_path: Path, tool: Callable[[str, str], Tool]) -> None:
     refused = tool("dmesg", "echo 'dmesg: read kernel buffer failed: Operation not permitted' >&2; exit 1")
-    journal = tool("journalctl", f'echo "$(date +%s).900000 box kernel: {HUNG}"; sleep 0.05')
+    journal = tool("journalctl", f'echo "$(($(date +%s) + 1)).900000 box kernel: {HUNG}"; sleep 0.05')
     log = KernelLog(str(tmp_path / "absent"), tools=(refused, journal))
     found = []
     deadline = time.monotonic() + 10
@@ -246,6 +246,20 @@ def test_where_dmesg_is_refused_the_journal_is_asked(tmp_path: Path, tool: Calla
         time.sleep(0.02)
     assert [(message.code, message.pci) for message in found] == [("mes_no_answer", "0000:2b:00.0")]
     assert log.problem is None
+
+
+def test_the_journal_is_asked_for_the_second_that_is_under_way(
+    tmp_path: Path, tool: Callable[[str, str], Tool]
+) -> None:
+    stamps = "\n".join(f"{stamp} box kernel: {HUNG}" for stamp in (1700000000.5, 1700000000.875))
+    journal = tool("journalctl", f"[ \"$6\" = @1700000000 ] || exit 0\ncat << 'END'\n{stamps}\nEND\nsleep 0.05")
+    log = KernelLog(str(tmp_path / "absent"), tools=(journal,), clock=lambda: 1700000000.75)
+    found: list[KernelMessage] = []
+    deadline = time.monotonic() + 5
+    while not found and time.monotonic() < deadline:
+        found = log.new()
+        time.sleep(0.02)
+    assert [message.code for message in found] == ["mes_no_answer"], "not that of before it began"
 
 
 def test_where_nothing_may_be_read_the_reasons_are_told(tmp_path: Path, tool: Callable[[str, str], Tool]) -> None:
