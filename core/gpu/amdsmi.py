@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 from core.gpu.amdsmijson import (
     Identity,
     Parsed,
+    entries_of,
     error_of,
     parse_amd_smi_metric,
     parse_amd_smi_processes,
@@ -122,9 +124,11 @@ def _whole(output: ToolOutput, parse: Callable[[str], _Found]) -> _Found:
 def parse_amd_smi(output: str) -> Parsed:
     """The cards and processes of any output of `amd-smi metric`, `monitor` or `process`, JSON or text.
 
-    Raises `SourceError` when it holds neither, with the tool's own error where it printed one.
+    Raises `SourceError` when it holds neither, not even an empty list of processes, with the tool's own error where it
+    printed one.
     """
-    if not any(document.value for document in documents(output)):
+    # Text has lists, too.
+    if not any(entries_of(document.value) for document in documents(output)):
         return parse_amd_smi_text(output)
     devices: tuple[DeviceReading, ...] = ()
     fault: SourceError | None = None
@@ -132,10 +136,9 @@ def parse_amd_smi(output: str) -> Parsed:
         devices = parse_amd_smi_metric(output)
     except SourceError as error:
         fault = error
-    try:
+    processes: tuple[ProcessReading, ...] | None = None
+    with suppress(SourceError):
         processes = parse_amd_smi_processes(output)
-    except SourceError:
-        processes = ()
-    if not devices and not processes:
+    if not devices and processes is None:
         raise fault or SourceError("amd-smi printed no card")
-    return devices, processes
+    return devices, processes or ()

@@ -6,7 +6,7 @@ A figure is `{"value", "unit"}`, a bare number, or `"N/A"`. The names of what is
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -20,12 +20,22 @@ Parsed = tuple[tuple[DeviceReading, ...], tuple[ProcessReading, ...]]
 """The cards and processes of one output; neither need be there."""
 
 _Value = TypeVar("_Value")
+_HEX = re.compile(r"0x[0-9a-f]{4}", re.I)
 _ERROR_TEXT = re.compile(
     r"^.{0,200}(?:error code:|can ?not |unable to |exception|permission denied|traceback).*$", re.I | re.M
 )
 # What `metric` and `monitor` tell of a card; one of them makes an entry a reading.
 _OF_METRIC = ("mem_usage", "usage", "power", "clock", "temperature", "fan", "throttle")
-_OF_MONITOR = ("power_usage", "hotspot_temperature", "memory_temperature", "gfx", "gfx_clk", "gfx_clock", "mem")
+_OF_MONITOR = (
+    "power_usage",
+    "hotspot_temperature",
+    "memory_temperature",
+    "gfx",
+    "gfx_clk",
+    "gfx_clock",
+    "mem",
+    "pviol",
+)
 _FIGURES = frozenset((*_OF_METRIC, *_OF_MONITOR, "mem_clock", "vram_used", "vram_total"))
 _POWER_VIOLATIONS = ("ppt_violation_status", "pviol")
 _THERMAL_VIOLATIONS = (
@@ -52,7 +62,7 @@ class Identity:
 
 def error_of(output: str) -> str | None:
     """The tool's own words for what went wrong, of any of its forms; None where it printed none. One line."""
-    for item in (item for document in documents(output) for item in _flat(document.value)):
+    for item in (item for document in documents(output) for item in entries_of(document.value)):
         if "error" in item:
             said, code = values.text(item["error"]), item.get("code")
             shown = f" (code {code})" if isinstance(code, int) and abs(code) < 10**6 else ""
@@ -68,8 +78,16 @@ def parse_amd_smi_metric(
 
     Raises `SourceError` when there is none, and when `strict` also for JSON that is cut.
     """
+    devices = devices_of(_items(output, strict), identities or {})
+    if not devices:
+        raise _none("card", output)
+    return devices
+
+
+def devices_of(items: Iterable[Mapping[str, Any]], identities: Mapping[int, Identity]) -> tuple[DeviceReading, ...]:
+    """The cards among entries with keys in small letters, by their number."""
     devices: dict[int, DeviceReading] = {}
-    for place, item in enumerate(_items(output, strict)):
+    for place, item in enumerate(items):
         number = values.whole(item.get("gpu", place), 0, 9999)
         if (
             number is not None
@@ -78,9 +96,7 @@ def parse_amd_smi_metric(
             and len(devices) < values.CARDS_LIMIT
         ):
             # Of a card in partitions the first one has the card's figures.
-            devices.setdefault(number, _device(number, item, (identities or {}).get(number, Identity())))
-    if not devices:
-        raise _none("card", output)
+            devices.setdefault(number, _device(number, item, identities.get(number, Identity())))
     return tuple(devices[number] for number in sorted(devices))
 
 
@@ -129,13 +145,13 @@ def parse_amd_smi_static(output: str) -> dict[int, Identity]:
     """Who the cards are, by their number, of `static --asic --bus --limit --json`. Nothing raises."""
     found: dict[int, Identity] = {}
     for document in documents(output):
-        for item in _flat(document.value):
+        for item in entries_of(document.value):
             number = values.whole(item.get("gpu"), 0, 9999)
             if number is not None and len(found) < values.CARDS_LIMIT:
                 found.setdefault(
                     number,
                     Identity(
-                        _first(item, values.text, "asic.market_name", "board.product_name"),
+                        _first(item, values.product, "asic.market_name", "board.product_name") or _number(item),
                         _first(item, values.pci, "bus.bdf", "bdf"),
                         _first(item, values.architecture, "asic.target_graphics_version"),
                         _first(
@@ -150,6 +166,12 @@ def parse_amd_smi_static(output: str) -> dict[int, Identity]:
                     ),
                 )
     return found
+
+
+def _number(item: Mapping[str, Any]) -> str | None:
+    """A name of the card's number, for one that the tool has no name for."""
+    identity = _first(item, values.text, "asic.device_id")
+    return f"AMD GPU {identity[2:].upper()}" if identity is not None and _HEX.fullmatch(identity) else None
 
 
 def violations(said: Mapping[str, Any]) -> tuple[str, ...] | None:
@@ -168,6 +190,12 @@ def _violated(value: Any) -> bool | None:
         return value.strip().upper() in ("ACTIVE", "TRUE")
     share = values.percent(value)
     return None if share is None else share > 0
+
+
+def throttle_status(value: Any) -> tuple[str, ...] | None:
+    """That the card is slowed down, or is not; the word does not say why."""
+    word = value.strip().upper() if isinstance(value, str) else ""
+    return {"UNTHROTTLED": (), "THROTTLED": ("unknown",)}.get(word)
 
 
 def _device(number: int, item: Mapping[str, Any], identity: Identity) -> DeviceReading:
@@ -200,7 +228,7 @@ def _device(number: int, item: Mapping[str, Any], identity: Identity) -> DeviceR
             "power.current_power",
             "power_usage",
         ),
-        power_limit_watts=_first(item, values.watt_limit, "power.power_limit", "power_cap")
+        power_limit_watts=_first(item, values.watt_limit, "power.power_limit", "power_cap", "max_power")
         or identity.power_limit_watts,
         temperature_edge_c=_first(item, values.celsius, "temperature.edge", "edge_temperature"),
         temperature_hotspot_c=hotspot,
@@ -211,15 +239,12 @@ def _device(number: int, item: Mapping[str, Any], identity: Identity) -> DeviceR
         memory_clock_mhz=_first(item, values.mhz, "clock.mem_0.clk", "clock.mem.clk", "clock.mem.cur_clk", "mem_clock"),
         fan_percent=_first(item, values.percent, "fan.usage"),
         fan_rpm=_first(item, values.rpm, "fan.rpm"),
-        throttling=_first(item, _throttle_status, "power.throttle_status") if throttling is None else throttling,
+        throttling=_first(item, throttle_status, "power.throttle_status", "throttle_status")
+        if throttling is None
+        else throttling,
         architecture=identity.architecture,
         integrated=values.integrated(identity.architecture, hotspot),
     )
-
-
-def _throttle_status(value: Any) -> tuple[str, ...] | None:
-    word = value.strip().upper() if isinstance(value, str) else ""
-    return {"UNTHROTTLED": (), "THROTTLED": ("unknown",)}.get(word)
 
 
 def _mib(value: Any) -> int | None:
@@ -235,13 +260,14 @@ def _items(output: str, strict: bool) -> Iterator[dict[str, Any]]:
             raise SourceError("amd-smi printed JSON that is cut or broken")
         if isinstance(document.value, dict) and any(key.lower() == "error" for key in document.value):
             raise SourceError(f"amd-smi: {error_of(output)}")
-        yield from _flat(document.value)
+        yield from entries_of(document.value)
 
 
-def _flat(value: Any) -> list[dict[str, Any]]:
+def entries_of(value: Any) -> list[dict[str, Any]]:
+    """The entries of a document, with keys in small letters."""
     if isinstance(value, dict):
         keys = {key.lower(): inner for key, inner in value.items()}
-        return _flat(keys["gpu_data"]) if isinstance(keys.get("gpu_data"), list) else [keys]
+        return entries_of(keys["gpu_data"]) if isinstance(keys.get("gpu_data"), list) else [keys]
     return [{key.lower(): inner for key, inner in item.items()} for item in value if isinstance(item, dict)]
 
 

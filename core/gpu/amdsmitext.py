@@ -1,25 +1,37 @@
-"""What `amd-smi monitor` and `amd-smi process` print without `--json`. VRAM there is rounded to 0.1 GB (2^30)."""
+"""What `amd-smi metric`, `monitor` and `process` print without `--json`. `monitor` rounds VRAM to 0.1 GB (2^30)."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from typing import Any
 
 from core.gpu import values
-from core.gpu.amdsmijson import Parsed, error_of, violations
+from core.gpu.amdsmijson import Parsed, devices_of, error_of, throttle_status, violations
 from core.gpu.reading import DeviceReading, ProcessReading
 from core.gpu.source import SourceError
 
-_MONITOR_HEADER = re.compile(r"\s*(?:TIMESTAMP\s+)?GPU\s+(?:XCP\s+)?(?:[A-Z_]+%?\s+)*(?:POWER|VRAM_|GFX|MEM)", re.ASCII)
+_MONITOR_HEADER = re.compile(
+    r"\s*(?:TIMESTAMP\s+)?GPU\s+(?:XCP\s+)?(?:[A-Z_]+%?\s+)*(?:POWER|VRAM_|GTT_|GFX|MEM|PVIOL)"
+)
 _PROCESS_HEADER = re.compile(r"\s*(?:TIMESTAMP\s+)?GPU\s+NAME\s+PID\b")
-# A cell is a word with at most one more behind one blank: `305 W`, `49 °C`, `3.0/191.7 GB`, `N/A Mb/s`, `N/A`.
-_CELL = re.compile(r"(N/A|-?[0-9][0-9./]{0,30})(?: ?(°?C|[KMG]?Hz|[KMGT]?B|%|mV|V|W|[munμ]?s|[KMG]b/s))?(?=\s|$)")
-_PROCESS_ROW = re.compile(r"\s*(?:[0-9]{9,11}\s+)?([0-9]{1,4})\s+(\S.{0,200}?)\s{2,}([0-9]{1,10})\s{2,}(.{1,300})")
+# A cell is a word with at most one more behind one blank: `305 W`, `49 °C`, `N/A Mb/s`, `N/A`, `UNTHROTTLED`; the use of
+# memory may have blanks inside, `2.0/ 15.9 GB`, and so has a list of what each part says, `[0 %, N/A]`.
+_UNIT = r"(?: ?(?:°?C|[KMG]?Hz|[KMGT]?B|%|mV|V|W|[munμ]?s|[KMG]b/s))?"
+_CELL = re.compile(
+    rf"(?<!\S)(?:-?[0-9][0-9.]{{0,15}}/ {{0,4}}[0-9.]{{1,15}}{_UNIT}|(?:N/A|-?[0-9][0-9./]{{0,30}}){_UNIT}"
+    r"|\[[^\[\]]{0,400}\]|True|False|(?:UN)?THROTTLED)(?=\s|$)"
+)
+_PROCESS_ROW = re.compile(r"\s*(?:[0-9]{9,11}\s+)?([0-9]{1,4})\s+(\S.{0,200}?)\s{2,}([0-9]{1,10})\s+(.{1,300})")
 _FIELD = re.compile(r"\s*([A-Z_]{2,30})\s*:\s*(.{0,300})")
+_NESTING_LIMIT = 16
+# `metric` prints keys and values, and what belongs to a key that has none with more blanks before it.
+_ENTRY = re.compile(r"([ \t]*)([A-Z][A-Z0-9_]{1,60}):[ \t]*(.{0,300}?)\s*")
 
 
 def parse_amd_smi_text(output: str) -> Parsed:
-    """The cards and processes of its tables. Raises `SourceError` when it holds neither."""
-    devices: dict[int, DeviceReading] = {}
+    """The cards and processes of its tables. Raises `SourceError` when it holds neither, nor says that there is none."""
+    devices = {device.index: device for device in devices_of(_entries(output), {})}
     processes: list[ProcessReading] = []
     header: list[str] = []
     fields: dict[str, str] = {}
@@ -27,7 +39,9 @@ def parse_amd_smi_text(output: str) -> Parsed:
         if _PROCESS_HEADER.match(line) or _MONITOR_HEADER.match(line):
             header = line.split()
         elif "PID" in header and (match := _PROCESS_ROW.fullmatch(line)):
-            row = dict(zip(header[header.index("PID") + 1 :], re.split(r"\s{2,}", match[4].strip()), strict=False))
+            columns, cells = header[header.index("PID") + 1 :], [cell[0] for cell in _CELL.finditer(match[4])]
+            # Which figure is which cannot be told where there are more or less.
+            row = dict(zip(columns, cells, strict=True)) if len(cells) == len(columns) else {}
             processes += _process(match[3], match[2], row)
         elif "GPU" in header and "PID" not in header and (device := _monitor_row(line, header)):
             # `--watch` prints the cards again and again: the last row of each counts, its first partition in one go.
@@ -39,11 +53,37 @@ def parse_amd_smi_text(output: str) -> Parsed:
             else:
                 fields.setdefault(match[1], match[2].strip())
     processes += _process(fields.pop("PID", None), fields.get("NAME"), fields)
-    if not devices and not processes:
+    if not devices and not processes and "no running process" not in output.lower():
         said = error_of(output)
         raise SourceError(f"amd-smi printed no card{f': {said}' if said else ''}")
     cards = tuple(devices[number] for number in sorted(devices))
     return cards[: values.CARDS_LIMIT], tuple(processes[: values.PROCESSES_LIMIT])
+
+
+def _entries(output: str) -> Iterator[dict[str, Any]]:
+    """What stands under each `GPU: N`, as `metric --json` has it."""
+    # The entries that are open, each with the blanks before its key.
+    stack: list[tuple[int, dict[str, Any]]] = []
+    for line in values.lines(output):
+        match = _ENTRY.fullmatch(line)
+        if match is None:
+            continue
+        blanks, key, value = len(match[1].expandtabs()), match[2].lower(), match[3]
+        if key == "gpu" and value:
+            yield from (entry for _, entry in stack[:1])
+            stack = [(blanks, {"gpu": value})]
+            continue
+        while stack and stack[-1][0] >= blanks and len(stack) > 1:
+            stack.pop()
+        if not stack or stack[-1][0] >= blanks:
+            continue
+        within = stack[-1][1]
+        if value:
+            within.setdefault(key, value)
+        elif len(stack) < _NESTING_LIMIT:
+            inner = within.setdefault(key, {})
+            stack.append((blanks, inner if isinstance(inner, dict) else {}))
+    yield from (entry for _, entry in stack[:1])
 
 
 def _process(pid: str | None, name: str | None, row: dict[str, str]) -> list[ProcessReading]:
@@ -63,7 +103,9 @@ def _monitor_row(line: str, header: list[str]) -> DeviceReading | None:
     # Further partitions of a card have only a part of its figures.
     if number is None or row.get("XCP", "0") != "0":
         return None
-    used, total = _vram(row)
+    used, total = _memory(row, "VRAM")
+    gtt_used, gtt_total = _memory(row, "GTT")
+    throttling = violations({key.lower(): cell for key, cell in row.items()})
     hotspot = values.celsius(row.get("GPU_TEMP", row.get("GPU_T")))
     return DeviceReading(
         index=number,
@@ -71,6 +113,8 @@ def _monitor_row(line: str, header: list[str]) -> DeviceReading | None:
         vendor="amd",
         vram_total_bytes=total,
         vram_used_bytes=used,
+        gtt_total_bytes=gtt_total,
+        gtt_used_bytes=gtt_used,
         busy_percent=values.percent(row.get("GFX_UTIL", row.get("GFX%"))),
         memory_busy_percent=values.percent(row.get("MEM_UTIL", row.get("MEM%"))),
         power_watts=values.watts(row.get("POWER")),
@@ -79,14 +123,14 @@ def _monitor_row(line: str, header: list[str]) -> DeviceReading | None:
         temperature_memory_c=values.celsius(row.get("MEM_TEMP", row.get("MEM_T"))),
         clock_mhz=values.mhz(row.get("GFX_CLOCK", row.get("GFX_CLK"))),
         memory_clock_mhz=values.mhz(row.get("MEM_CLOCK", row.get("MEM_CLK"))),
-        throttling=violations({key.lower(): cell for key, cell in row.items()}),
+        throttling=throttle_status(row.get("THROTTLE")) if throttling is None else throttling,
         integrated=values.integrated(None, hotspot),
     )
 
 
-def _vram(row: dict[str, str]) -> tuple[int | None, int | None]:
-    if "VRAM_USAGE" not in row:
-        return values.memory(values.size(row.get("VRAM_USED"), "MiB"), values.size(row.get("VRAM_TOTAL"), "MiB"))
-    share, _, unit = row["VRAM_USAGE"].partition(" ")
-    used, _, total = share.partition("/")
-    return values.memory(values.size(f"{used} {unit}"), values.size(f"{total} {unit}"))
+def _memory(row: dict[str, str], kind: str) -> tuple[int | None, int | None]:
+    """(used, total). Of a GPU inside the processor it is GTT that newer versions show."""
+    if f"{kind}_USAGE" not in row:
+        return values.memory(values.size(row.get(f"{kind}_USED"), "MiB"), values.size(row.get(f"{kind}_TOTAL"), "MiB"))
+    used, _, total = row[f"{kind}_USAGE"].partition("/")
+    return values.memory(values.size(used, total.rpartition(" ")[2]), values.size(total))

@@ -35,7 +35,8 @@ _PATTERNS = tuple(
         ("mes_no_answer", r"\bMES(\(\d+\))? failed to respon(d to|se) msg="),
         # "The cp …" is said of cards whose queues have no MES.
         ("mes_unrecoverable", r"\b(MES(\(\d+\))?|cp) might be in (an )?unrecoverable state"),
-        ("page_fault", r"\[(gfx|mm)hub[0-9_]*\].{0,24}page fault"),
+        # "GPU fault detected" is said of cards before Vega.
+        ("page_fault", r"\[(gfx|mm)hub[0-9_]*\].{0,24}page fault|\bGPU fault detected\b"),
         ("ring_timeout", r"\bring \S{1,40} timeout\b"),
         ("vram_lost", r"\bVRAM is lost\b"),
         ("gpu_reset", r"\bGPU reset begin\b"),
@@ -45,12 +46,20 @@ _PATTERNS = tuple(
     )
 )
 _PCI = re.compile(r"\b([0-9a-f]{4,8}):([0-9a-f]{2}):([0-9a-f]{2})(?:\.([0-7]))?(?![0-9a-f])", re.IGNORECASE)
-# `[  950.818166] …` and `[Mon Feb 16 …] …` of dmesg; `6,1234,950818166,-;…` of /dev/kmsg; `1700000000.123456 host kernel: …`
-# and `Feb 16 18:39:07 host kernel: …` of the journal.
-_DMESG = re.compile(r"^(?:<\d{1,3}>)?\[\s*(\d{1,10}\.\d{1,9})\]\s?")
+# `[  950.818166] …`, `[Mon Feb 16 …] …` and more forms of dmesg; `6,1234,950818166,-;…` of /dev/kmsg;
+# `1700000000.123456 host kernel: …` and `Feb 16 18:39:07 host kernel: …` of the journal.
+_DMESG = re.compile(
+    r"^(?:<\d{1,3}>|[a-z0-9]{1,8}\s*:[a-z]{1,8}\s*: )?"
+    # With what it was later than the last (`-d`), and the thread that wrote it, where the kernel says that.
+    r"\[\s*(\d{1,10}\.\d{1,9})(?:\s<\s*\d{1,10}\.\d{1,9}>)?\](?:\s?\[\s*[TC]\d{1,10}\])?\s?"
+)
 _KMSG = re.compile(r"^\d{1,6},\d{1,20},(\d{1,20}),[^;]{0,64};")
 _UNIX = re.compile(r"^(\d{9,11}\.\d{1,6}) \S+ kernel:\s?")
-_DATED = re.compile(r"^\[[A-Z][a-z]{2} [^\[\]]{10,40}\]\s?")
+# `-T`, `-e` (a date, then the seconds since the line before) and `--time-format=iso`.
+_DATED = re.compile(
+    r"^(?:\[[A-Z][a-z]{2} [^\[\]]{10,40}\]|\[[A-Z][a-z]{2}\s{0,2}\d{1,2} \d\d:\d\d\]|\[\s*\+\d{1,6}\.\d{1,9}\]"
+    r"|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[,.]\d{1,9}[-+]\d\d:?\d\d)\s{0,2}"
+)
 _SYSLOG = re.compile(r"^[^\[\]]{0,64}? kernel:\s?(?:\[\s*\d{1,10}\.\d{1,9}\]\s?)?")
 _NO_JOURNAL = ("No journal files", "not seeing messages")
 
@@ -85,7 +94,7 @@ def parse_kernel_lines(text: str, booted: float | None = None) -> list[KernelMes
         elif match := _UNIX.match(line):
             moment = float(match[1])
         else:
-            match = _DATED.match(line) or _SYSLOG.match(line)
+            match = _SYSLOG.match(line) or _DATED.match(line)
         if match:
             line = line[match.end() :]
         code = next((code for code, pattern in _PATTERNS if pattern.search(line)), None)
@@ -249,7 +258,8 @@ class _ToolReader:
     def _run(self, tool: Tool) -> str:
         arguments: tuple[str, ...] = ()
         if tool.name == "journalctl":
-            since = f"@{self._newest[tool.name]:.0f}"
+            # The whole second, of which what was handed out is left out after.
+            since = f"@{int(self._newest[tool.name])}"
             arguments = ("-k", "-o", "short-unix", "--no-pager", "--since", since)
         output = tool.run(*arguments, limit_seconds=TOOL_LIMIT_SECONDS)
         if output.returncode != 0:

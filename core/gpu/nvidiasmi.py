@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from core.gpu import values
 from core.gpu.nvidiaxml import parse_nvidia_smi_xml
@@ -56,7 +56,9 @@ _ALIASES |= {
     "gpu_bus_id": "pci.bus_id",
     "clocks_event_reasons.active": "clocks_throttle_reasons.active",
 }
-_ALIASES |= {"power.draw.average": "power.draw", "enforced.power.limit": "power.limit"}
+# More than one of them may be asked for; a card may have only one.
+_DRAWS = ("power.draw", "power.draw.average", "power.draw.instant")
+_LIMITS = ("power.limit", "enforced.power.limit")
 
 
 class NvidiaSmiSource:
@@ -114,12 +116,17 @@ def _checked(output: ToolOutput, devices: tuple[DeviceReading, ...]) -> tuple[De
 def parse_nvidia_smi(output: str, fields: Sequence[str] | None = None) -> Parsed:
     """The cards and processes of any output of nvidia-smi: XML, or CSV of cards or of processes.
 
-    `fields` names the columns of CSV without a header. Raises `SourceError` when it holds neither.
+    `fields` names the columns of CSV without a header. Raises `SourceError` when it holds neither, not even the header of
+    an empty list of processes.
     """
     if "<nvidia_smi_log" in output:
         return parse_nvidia_smi_xml(output)
     found = parse_query_gpu(output, fields), parse_query_compute_apps(output, fields)
-    if not found[0] and not found[1]:
+    if (
+        not found[0]
+        and not found[1]
+        and not any("pid" in map(_column, line.split(",")) for line in values.lines(output))
+    ):
         raise SourceError("nvidia-smi printed no card")
     return found
 
@@ -145,8 +152,8 @@ def parse_query_gpu(output: str, fields: Sequence[str] | None = None) -> tuple[D
                 vram_used_bytes=used,
                 busy_percent=values.percent(row.get("utilization.gpu")),
                 memory_busy_percent=values.percent(row.get("utilization.memory")),
-                power_watts=values.watts(row.get("power.draw")),
-                power_limit_watts=values.watt_limit(row.get("power.limit")),
+                power_watts=_power(row, values.watts, _DRAWS),
+                power_limit_watts=_power(row, values.watt_limit, _LIMITS),
                 temperature_edge_c=values.celsius(row.get("temperature.gpu")),
                 temperature_memory_c=values.celsius(row.get("temperature.memory")),
                 clock_mhz=values.mhz(row.get("clocks.current.graphics")),
@@ -169,6 +176,10 @@ def parse_query_compute_apps(output: str, fields: Sequence[str] | None = None) -
             name = values.program(row.get("process_name"))
             found.append(ProcessReading(pid, name, used, pci=values.pci(row.get("pci.bus_id"))))
     return tuple(found[: values.PROCESSES_LIMIT])
+
+
+def _power(row: Mapping[str, str], read: Callable[[str | None], float | None], columns: Sequence[str]) -> float | None:
+    return next((watts for column in columns if (watts := read(row.get(column))) is not None), None)
 
 
 def _rows(output: str, fields: Sequence[str] | None) -> list[Mapping[str, str]]:

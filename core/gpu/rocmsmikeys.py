@@ -77,7 +77,12 @@ def device_of(number: int, said: Mapping[str, Any]) -> DeviceReading:
         power_limit_watts=first(values.watt_limit, "max graphics package power (w)"),
         temperature_edge_c=first(values.celsius, "temperature (sensor edge) (c)", "temperature_edge (c)"),
         temperature_hotspot_c=hotspot,
-        temperature_memory_c=first(values.celsius, "temperature (sensor memory) (c)", "temperature_mem (c)"),
+        temperature_memory_c=first(
+            values.celsius,
+            "temperature (sensor memory) (c)",
+            "temperature (sensor mem) (c)",
+            "temperature_mem (c)",
+        ),
         clock_mhz=_clock(card, "sclk", "current_gfxclk (mhz)", "average_gfxclk_frequency (mhz)"),
         memory_clock_mhz=_clock(card, "mclk", "current_uclk (mhz)", "average_uclk_frequency (mhz)"),
         fan_percent=_or(first(values.percent, "fan speed (%)"), first(_fan_level, "fan level")),
@@ -112,9 +117,7 @@ def parsed(
 
 def _name(card: Mapping[str, Any]) -> str:
     for key in ("card series", "device name", "card model"):
-        name = values.text(card.get(key))
-        # Where the tool does not know the card it prints a number for its name.
-        if name is not None and not _HEX.fullmatch(name) and any(letter.isalpha() for letter in name):
+        if (name := values.product(card.get(key))) is not None:
             return name
     for key in ("device id", "gpu id"):
         identity = values.text(card.get(key))

@@ -18,6 +18,7 @@ _OLD_PROCESS = re.compile(r"\s*([0-9]{1,10})\s+(\S.{0,500}?)\s+(\S{1,32})\s+(\S{
 _NO_PROCESS = re.compile(r"no kfd pids currently running", re.I)
 _SHORT_HEADER = re.compile(r"\s*(?:GPU|Device)\b.*\bSCLK\b.*\bMCLK\b", re.I)
 _TEMPERATURE = re.compile(r"-?[0-9.]{1,8}\s*°?c", re.I)
+_SENSOR = re.compile(r"\((?:Die)?(edge|junction|memory|HBM [0-9])\)", re.I)
 _WATTS = re.compile(r"[0-9.]{1,8}\s*w", re.I)
 _IDENTITY = re.compile(r"0x([0-9a-f]{4}),?", re.I)
 
@@ -73,7 +74,7 @@ def parse_rocm_smi_text(output: str) -> Parsed:
     listed = False
     row_form = _PROCESS
     columns: list[str] = []
-    hotspot = False
+    sensor = "edge"
     for line in values.lines(output):
         if match := _SAID.match(line):
             # A value can hold colons (an address), but none with a blank behind it.
@@ -84,33 +85,41 @@ def parse_rocm_smi_text(output: str) -> Parsed:
             listed = True
             header, row_form = "processes", _PROCESS if "OCCUPANCY" in line.upper() else _OLD_PROCESS
         elif _SHORT_HEADER.match(line):
-            header, hotspot = "cards", "junction" in line.lower()
-            columns = line[line.upper().index("SCLK") :].split()
+            header, sensor = "cards", _sensor(line) or "edge"
+            # Older versions have two columns of two words, `SCLK OD` and `MCLK OD`.
+            columns = line[line.upper().index("SCLK") :].replace("CLK OD", "CLK_OD").split()
         elif line.lstrip().startswith("==="):
             # A rule ends the table of processes; in the short table it stands between the header and the rows.
             header = None if header == "processes" else header
         elif header == "processes" and (match := row_form.fullmatch(line)):
             process = process_row(match[1], match[2], match[4])
             processes += [process] if process else []
-        elif header == "cards" and (device := _short_row(line, columns, hotspot)):
+        elif header == "cards" and (device := _short_row(line, columns, sensor)):
             short.setdefault(device.index, device)
-        elif header == "cards" and "(junction)" in line.lower():
-            hotspot = True
+        elif header == "cards" and (told := _sensor(line)):
+            sensor = told
         elif _NO_PROCESS.search(line):
             listed = True
     devices = [device_of(number, keys) for number, keys in said.items()]
     found = {device.index for device in devices}
-    told = [*devices, *(short[number] for number in short if number not in found)]
-    return parsed(told, processes, "no table of it", listed=listed)
+    cards = [*devices, *(short[number] for number in short if number not in found)]
+    return parsed(cards, processes, "no table of it", listed=listed)
 
 
-def _short_row(line: str, columns: list[str], hotspot: bool) -> DeviceReading | None:
+def _sensor(line: str) -> str | None:
+    """Which of the sensors the short table shows: the first that its first card has."""
+    match = _SENSOR.search(line)
+    return None if match is None else match[1].lower()
+
+
+def _short_row(line: str, columns: list[str], sensor: str) -> DeviceReading | None:
     """A row of the short table. The columns before SCLK hold blanks and differ between versions: they are told by form."""
     words = line.split()
     if len(words) <= len(columns) + 1 or not (words[0].isascii() and words[0].isdigit() and len(words[0]) < 5):
         return None
     before, last = words[1 : -len(columns)], dict(zip(map(str.lower, columns), words[-len(columns) :], strict=True))
     temperature = values.celsius(next((word for word in before if _TEMPERATURE.fullmatch(word)), None))
+    hotspot = temperature if sensor == "junction" else None
     identity = next((match for word in before if (match := _IDENTITY.fullmatch(word))), None)
     return DeviceReading(
         index=int(words[0]),
@@ -119,9 +128,10 @@ def _short_row(line: str, columns: list[str], hotspot: bool) -> DeviceReading | 
         busy_percent=values.percent(last.get("gpu%")),
         power_watts=values.watts(next((word for word in before if _WATTS.fullmatch(word)), None)),
         power_limit_watts=values.watt_limit(last.get("pwrcap")),
-        temperature_edge_c=None if hotspot else temperature,
-        temperature_hotspot_c=temperature if hotspot else None,
-        integrated=values.integrated(None, temperature if hotspot else None),
+        temperature_edge_c=temperature if sensor == "edge" else None,
+        temperature_hotspot_c=hotspot,
+        temperature_memory_c=temperature if sensor == "memory" else None,
+        integrated=values.integrated(None, hotspot),
         clock_mhz=values.mhz(last.get("sclk")),
         memory_clock_mhz=values.mhz(last.get("mclk")),
         fan_percent=values.percent(last.get("fan")),

@@ -27,7 +27,7 @@ _PCI_SLOT = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 _MARKETING_NAMES = Path("/usr/share/libdrm/amdgpu.ids")
 # A sensor that is not there may answer with absolute zero; no card lives above 200 °C.
 _TEMPERATURE_RANGE = (-60_000, 200_000)
-_MHZ_LIMIT = 100_000
+_MHZ_LIMIT = 60_000
 _RPM_LIMIT = 30_000
 
 
@@ -108,7 +108,8 @@ def read_card(index: int, card: CardFiles, architecture: str | None = None) -> D
         temperature_memory_c=_temperature(hwmon, 3),
         clock_mhz=_clock(device, hwmon, "pp_dpm_sclk", "sclk"),
         memory_clock_mhz=_clock(device, hwmon, "pp_dpm_mclk", "mclk"),
-        fan_percent=_fan(hwmon),
+        # Older kernels offer the duty of a fan that is none of the processor's GPU, as 0.
+        fan_percent=None if card.integrated else _fan(hwmon),
         fan_rpm=None if hwmon is None else read_int(f"{hwmon}/fan1_input", high=_RPM_LIMIT),
         throttling=throttling(read_bytes(f"{device}/gpu_metrics") or b""),
         architecture=architecture,
@@ -208,7 +209,8 @@ def _clock(device: str, hwmon: Path | None, file: str, label: str) -> int | None
 
     Where no level is marked, as between two of them, hwmon's frequency of that label.
     """
-    if match := _ACTIVE_CLOCK.search(read_text(f"{device}/{file}") or ""):
+    match = _ACTIVE_CLOCK.search(read_text(f"{device}/{file}") or "")
+    if match is not None and int(match[1]) <= _MHZ_LIMIT:
         return int(match[1])
     if hwmon is None:
         return None

@@ -11,11 +11,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-# Beyond these no card lives; tools say "not available" by a number with all bits set.
+# Beyond these no card lives; tools say "not available" by a number with all bits set, be it of 16 bits.
 BYTES_LIMIT = 2**50
 WATTS_LIMIT = 10_000.0
-MHZ_LIMIT = 100_000
-RPM_LIMIT = 100_000
+MHZ_LIMIT = 60_000
+RPM_LIMIT = 60_000
 PID_LIMIT = 2**31 - 1
 CARDS_LIMIT = 256
 PROCESSES_LIMIT = 4096
@@ -30,21 +30,12 @@ _NUMBER = re.compile(r"\(?\s*([+-]?[0-9]{1,20}(?:\.[0-9]{1,20})?(?:e[+-]?[0-9]{1
 _PCI = re.compile(r"(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])")
 # GPUs inside a processor, by LLVM's table of AMDGPU processors; gfx942 is a card and, as MI300A, a processor.
 _IN_PROCESSORS = frozenset(
-    (
-        "gfx902",
-        "gfx909",
-        "gfx90c",
-        "gfx1013",
-        "gfx1033",
-        "gfx1035",
-        "gfx1036",
-        "gfx1103",
-        "gfx1150",
-        "gfx1151",
-        "gfx1152",
-    )
-) | {"gfx1153"}
+    ("gfx700", "gfx703", "gfx705", "gfx801", "gfx810", "gfx902", "gfx909", "gfx90c", "gfx1013", "gfx1033", "gfx1035")
+) | {"gfx1036", "gfx1103", "gfx1150", "gfx1151", "gfx1152", "gfx1153", "gfx1170", "gfx1171", "gfx1172"}
+_HEX = re.compile(r"0x[0-9a-f]{1,8}", re.I)
 _ARCHITECTURE = re.compile(r"gfx[0-9a-f]{3,5}")
+# ROCm 6.1 to 6.3 add up decimals where the minor is 0: gfx9010 is gfx90a, gfx11003 is gfx1103.
+_ADDED_UP = re.compile(r"gfx(9|1[0-9])0([0-9]{2})")
 # AMD's tools write MB and mean 2^20; NVIDIA's write MiB.
 _UNITS = {"": 0, "b": 0, "bytes": 0, "k": 1, "kb": 1, "kib": 1, "m": 2, "mb": 2, "mib": 2, "g": 3, "gb": 3, "gib": 3}
 _UNITS |= {"t": 4, "tb": 4, "tib": 4}
@@ -101,8 +92,9 @@ def pid(value: Any) -> int | None:
 
 
 def memory(used: int | None, total: int | None) -> tuple[int | None, int | None]:
-    """(used, total) of a card. A total of 0 is none, and a use above the total is not believed."""
-    total = total or None
+    """(used, total) of a card. A total of 0 is none, nor is there a use of it; a use above the total is not believed."""
+    if total == 0:
+        return None, None
     return (None if used is not None and total is not None and used > total else used), total
 
 
@@ -130,6 +122,12 @@ def text(value: Any) -> str | None:
         return None
     shown = "".join(letter if letter.isprintable() else "?" for letter in value[:1024].strip())[:_TEXT_LIMIT].strip()
     return None if absent(shown) else shown
+
+
+def product(value: Any) -> str | None:
+    """The name of a card; a tool that does not know the card prints a number in its place."""
+    name = text(value)
+    return None if name is None or _HEX.fullmatch(name) or not any(letter.isalpha() for letter in name) else name
 
 
 def absent(value: str) -> bool:
@@ -160,7 +158,10 @@ def lines(output: str) -> list[str]:
 
 
 def architecture(value: Any) -> str | None:
+    """LLVM's name of it."""
     name = value.strip().lower() if isinstance(value, str) and len(value) < 64 else ""
+    if (match := _ADDED_UP.fullmatch(name)) and int(match[2]) < 16:
+        return f"gfx{match[1]}0{int(match[2]):x}"
     return name if _ARCHITECTURE.fullmatch(name) else None
 
 

@@ -85,6 +85,28 @@ def test_who_a_card_is() -> None:
     assert parse_amd_smi_static('[{"gpu": 0, "asic": "N/A", "bus": "N/A"}]') == {0: Identity()}
 
 
+@pytest.mark.parametrize(
+    ("asic", "board", "name"),
+    [
+        (
+            {"market_name": "0x7a11", "device_id": "0x7a11"},
+            {"product_name": "AMD Radeon Stand-in"},
+            "AMD Radeon Stand-in",
+        ),
+        ({"market_name": "0x7a11", "device_id": "0x7a11"}, "N/A", "AMD GPU 7A11"),
+        ({"market_name": "N/A", "device_id": "N/A"}, {"product_name": ""}, None),
+    ],
+)
+def test_a_number_is_no_name(asic: Any, board: Any, name: str | None) -> None:
+    assert parse_amd_smi_static(json.dumps([{"gpu": 0, "asic": asic, "board": board}]))[0].name == name
+
+
+def test_a_number_with_all_16_bits_set_is_none() -> None:
+    nothing = {"clk": 65535, "min_clk": 65535}
+    device = card(clock={"gfx_0": nothing, "mem_0": nothing}, fan={"rpm": 65535}, temperature={"edge": 65535})
+    assert (device.clock_mhz, device.memory_clock_mhz, device.fan_rpm, device.temperature_edge_c) == (None,) * 4
+
+
 def test_what_the_card_does_not_give_is_absent_never_0() -> None:
     dark = DeviceReading(0, "AMD GPU", "amd")
     assert card(**dict.fromkeys(set(AMD_SMI_CARD) - {"gpu"}, "N/A")) == dark
@@ -148,6 +170,19 @@ def test_processes_by_process_with_a_row_for_each_card() -> None:
         ProcessReading(7, "tool", 5, pci="0000:2c:00.0", gtt_bytes=6),
         ProcessReading(7, "tool", 7),
     )
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        json.dumps(AMD_SMI_IDLE),
+        '[{"pid": "N/A", "name": "N/A", "gpus": [], "message": "No running processes detected"}]',
+        "GPU: 0\n    PROCESS_INFO: No running processes detected\n",
+        "No running processes detected\n",
+    ],
+)
+def test_that_no_process_runs_is_an_answer(output: str) -> None:
+    assert parse_amd_smi(output) == ((), ())
 
 
 def test_the_memory_of_a_process_that_is_not_told_apart_is_absent() -> None:
@@ -215,6 +250,126 @@ def test_monitor_with_times_partitions_and_violations() -> None:
     assert (second.power_watts, second.vram_used_bytes, second.throttling) == (91, None, None)
 
 
+METRIC_TEXT = """\
+GPU: 0
+    USAGE:
+        GFX_ACTIVITY: 88 %
+        UMC_ACTIVITY: 37 %
+        VCN_ACTIVITY: [0 %, N/A, N/A,
+            N/A]
+    POWER:
+        SOCKET_POWER: 201 W
+        GFX_VOLTAGE: 902 mV
+        THROTTLE_STATUS: UNTHROTTLED
+    CLOCK:
+        GFX_0:
+            CLK: 2655 MHz
+            MIN_CLK: 500 MHz
+            MAX_CLK: 2900 MHz
+        GFX_1:
+            CLK: N/A
+        MEM_0:
+            CLK: 1258 MHz
+    TEMPERATURE:
+        EDGE: 50 °C
+        HOTSPOT: 66 °C
+        MEM: 74 °C
+    FAN:
+        SPEED: 84
+        MAX: 255
+        RPM: 1410
+        USAGE: 32.94 %
+    MEM_USAGE:
+        TOTAL_VRAM: 16368 MB
+        USED_VRAM: 9001 MB
+        FREE_VRAM: 7367 MB
+        TOTAL_GTT: 31744 MB
+        USED_GTT: 75 MB
+
+GPU: 1
+    USAGE: N/A
+    POWER:
+        SOCKET_POWER: N/A
+    TEMPERATURE:
+        EDGE: 71 °C
+        HOTSPOT: N/A
+"""
+
+
+def test_metric_as_text() -> None:
+    first, second = parse_amd_smi(METRIC_TEXT)[0]
+    assert first == card()
+    assert second == DeviceReading(1, "AMD GPU", "amd", temperature_edge_c=71)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "GPU: 0\n    BDF: 0000:2c:00.0\n    UUID: x\n",
+        "GPU: 0\nUSAGE:\nGFX_ACTIVITY: 3 %\n",
+        "GPU: 0\n    ASIC: N/A\n    ASIC:\n        MARKET_NAME: x\n",
+        "USAGE:\n    GFX_ACTIVITY: 3 %\n",
+    ],
+)
+def test_text_in_which_no_figure_stands_under_a_card(text: str) -> None:
+    with pytest.raises(SourceError, match="printed no card"):
+        parse_amd_smi(text)
+
+
+def test_monitor_of_a_card_with_less_than_100_gb_has_a_blank_inside_its_memory() -> None:
+    table = (
+        "GPU  XCP  POWER   GPU_T   MEM_T   GFX_CLK   GFX%   MEM%   ENC%   DEC%      VRAM_USAGE\n"
+        "  0    0   23 W   44 °C   52 °C   810 MHz    7 %    2 %    N/A    0 %    2.5/ 15.9 GB\n"
+        "  1    0   12 W   39 °C     N/A   700 MHz    0 %    0 %    N/A    N/A    0.0/  8.0 GB\n"
+        "  2    0   12 W   39 °C     N/A   700 MHz    0 %    0 %    N/A    N/A             N/A\n"
+    )
+    first, second, third = parse_amd_smi(table)[0]
+    assert (first.vram_used_bytes, first.vram_total_bytes) == (round(2.5 * 2**30), round(15.9 * 2**30))
+    assert (first.power_watts, first.clock_mhz, first.busy_percent) == (23, 810, 7)
+    assert (second.vram_used_bytes, second.vram_total_bytes, second.temperature_memory_c) == (0, 8 * 2**30, None)
+    assert (third.vram_used_bytes, third.vram_total_bytes, third.power_watts) == (None, None, 12)
+
+
+def test_monitor_of_a_gpu_inside_the_processor_shows_gtt_under_its_own_name() -> None:
+    table = (
+        "GPU  XCP  POWER   GPU_T   MEM_T   GFX_CLK   GFX%   MEM%   ENC%   DEC%       GTT_USAGE\n"
+        "  0    0   49 W     N/A     N/A    43 MHz    2 %    0 %    N/A    0 %    1.5/ 62.0 GB\n"
+    )
+    (device,) = parse_amd_smi(table)[0]
+    assert (device.vram_used_bytes, device.vram_total_bytes) == (None, None)
+    assert (device.gtt_used_bytes, device.gtt_total_bytes) == (round(1.5 * 2**30), 62 * 2**30)
+    rounded = (
+        "GPU  XCP   GTT_USED    GTT_FREE   GTT_TOTAL     GTT%\n  0    0     512 MB    3584 MB     4096 MB  12.50 %\n"
+    )
+    (device,) = parse_amd_smi(rounded)[0]
+    assert (device.gtt_used_bytes, device.gtt_total_bytes) == (512 * MIB, 4096 * MIB)
+
+
+@pytest.mark.parametrize(
+    ("table", "why"),
+    [
+        ("GPU  PVIOL  TVIOL  TVIOL_ACTIVE  PHOT_TVIOL\n  0    9 %    0 %          True         0 %\n", ("power",)),
+        ("GPU  POWER  PVIOL  TVIOL  TVIOL_ACTIVE\n  0   90 W    N/A    N/A           N/A\n", None),
+        (
+            "GPU  XCP  PVIOL  TVIOL  TVIOL_ACTIVE              GFXCLK_PVIOL\n"
+            "  0    0    0 %    2 %         False  [0 %, 0 %, N/A, 100 %]\n",
+            ("thermal",),
+        ),
+        ("GPU  POWER  GPU_TEMP     THROTTLE\n  0   90 W     61 °C  UNTHROTTLED\n", ()),
+        ("GPU  POWER  GPU_TEMP     THROTTLE\n  0   90 W     91 °C    THROTTLED\n", ("unknown",)),
+    ],
+)
+def test_monitor_with_columns_of_words_and_lists(table: str, why: tuple[str, ...] | None) -> None:
+    (device,) = parse_amd_smi(table)[0]
+    assert (device.index, device.throttling) == (0, why)
+
+
+def test_monitor_as_json_has_the_power_cap_and_the_state_of_throttling() -> None:
+    entry = {"gpu": 0, "power_usage": figure(90, "W"), "max_power": figure(245, "W"), "throttle_status": "THROTTLED"}
+    (device,) = parse_amd_smi_metric(json.dumps([entry]))
+    assert (device.power_watts, device.power_limit_watts, device.throttling) == (90, 245, ("unknown",))
+
+
 def test_processes_as_text() -> None:
     process = ProcessReading(31337, "llama-server", round(6.2 * 2**30), gtt_bytes=2 * MIB)
     assert parse_amd_smi(AMD_SMI_PROCESS_TEXT) == ((), (process,))
@@ -224,6 +379,20 @@ def test_processes_as_text() -> None:
         "  0          llama-server    31337    2.0 MB     0.0 B    6.2 GB      0.0 B    0 ns    0 ns\n"
     )
     assert parse_amd_smi(table) == ((), (process,))
+
+
+def test_a_figure_that_fills_its_column_of_the_processes() -> None:
+    table = (
+        "GPU               NAME      PID   GTT_MEM   CPU_MEM  VRAM_MEM   MEM_USG      CU%    SDMA   EVICT\n"
+        "  0            python3    31337 1000.5 MB     0.0 B 1023.9 MB   2.0 GB    3.5 %    1 us    0 ms\n"
+        "  0             vllm 2     2718     0.0 B     0.0 B       N/A      N/A      N/A     N/A     N/A\n"
+        "  0               tool      414     0.0 B     0.0 B    7.0 MB                         7 ?\n"
+    )
+    assert parse_amd_smi(table)[1] == (
+        ProcessReading(31337, "python3", round(1023.9 * MIB), gtt_bytes=round(1000.5 * MIB)),
+        ProcessReading(2718, "vllm 2", None, gtt_bytes=0),
+        ProcessReading(414, "tool"),
+    )
 
 
 # The source: a real executable.

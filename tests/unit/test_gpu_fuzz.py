@@ -332,7 +332,8 @@ def test_a_source_raises_nothing_but_its_error(folder: Path, name: str, data: st
         ("exit 3", r"printed no.*\(exit code 3\)"),
         ("kill -SEGV $$", r"printed no.*\(exit code -11\)"),
         ("echo 'the card is gone' >&2; exit 1", r"printed no.*\(exit code 1\): the card is gone"),
-        ("head -c 100000 /dev/urandom", "printed no"),
+        # A few bytes of it may look like the beginning of JSON.
+        ("head -c 100000 /dev/urandom", "printed (no|JSON that is cut)"),
     ],
 )
 def test_a_tool_gone_wrong_is_dropped_with_a_message(tmp_path: Path, name: str, script: str, message: str) -> None:

@@ -25,6 +25,7 @@ LINES = {
     "amdgpu 0000:2b:00.0: amdgpu: [gfxhub] page fault (src_id:0 ring:24 vmid:8 pasid:32801)": "page_fault",
     "amdgpu 0000:2b:00.0: amdgpu: [gfxhub0] no-retry page fault (src_id:0 ring:158 vmid:8)": "page_fault",
     "amdgpu 0000:2b:00.0: amdgpu: [mmhub] page fault (src_id:0 ring:40 vmid:1)": "page_fault",
+    "amdgpu 0000:2b:00.0: GPU fault detected: 146 0x0a80480c": "page_fault",
     "[drm:amdgpu_job_timedout [amdgpu]] *ERROR* ring comp_1.1.0 timeout, signaled seq=81": "ring_timeout",
     "amdgpu 0000:2b:00.0: amdgpu: GPU reset begin!. Source:  1": "gpu_reset",
     "[drm] VRAM is lost due to GPU reset!": "vram_lost",
@@ -58,7 +59,14 @@ def test_other_messages_of_the_kernel_are_none_of_ours(line: str) -> None:
         ("{}", None),
         ("[  812.250000] {}", 1_000_812.25),
         ("<3>[  812.250000] {}", 1_000_812.25),
+        ("[  812.250000 <    0.000031>] {}", 1_000_812.25),
+        ("[  812.250000] [   T4211] {}", 1_000_812.25),
+        ("[  812.250000][    C3] {}", 1_000_812.25),
+        ("kern  :err   : [  812.250000] {}", 1_000_812.25),
         ("[Tue Mar  3 18:09:44 2026] {}", None),
+        ("[Mar 3 18:09] {}", None),
+        ("[  +0.000031] {}", None),
+        ("2026-03-03T18:09:44,031000+01:00 {}", None),
         ("3,2204,812250000,-;{}\n SUBSYSTEM=pci\n DEVICE=+pci:0000:2b:00.0", 1_000_812.25),
         ("3,2204,812250000,-,caller=T71;{}", 1_000_812.25),
         ("1700000812.250000 box kernel: {}", 1_700_000_812.25),
@@ -229,7 +237,7 @@ def test_dmesg_tells_what_came_since_and_is_asked_without_waiting(
 
 def test_where_dmesg_is_refused_the_journal_is_asked(tmp_path: Path, tool: Callable[[str, str], Tool]) -> None:
     refused = tool("dmesg", "echo 'dmesg: read kernel buffer failed: Operation not permitted' >&2; exit 1")
-    journal = tool("journalctl", f'echo "$(date +%s).900000 box kernel: {HUNG}"; sleep 0.05')
+    journal = tool("journalctl", f'echo "$(($(date +%s) + 1)).900000 box kernel: {HUNG}"; sleep 0.05')
     log = KernelLog(str(tmp_path / "absent"), tools=(refused, journal))
     found = []
     deadline = time.monotonic() + 10
@@ -238,6 +246,20 @@ def test_where_dmesg_is_refused_the_journal_is_asked(tmp_path: Path, tool: Calla
         time.sleep(0.02)
     assert [(message.code, message.pci) for message in found] == [("mes_no_answer", "0000:2b:00.0")]
     assert log.problem is None
+
+
+def test_the_journal_is_asked_for_the_second_that_is_under_way(
+    tmp_path: Path, tool: Callable[[str, str], Tool]
+) -> None:
+    stamps = "\n".join(f"{stamp} box kernel: {HUNG}" for stamp in (1700000000.5, 1700000000.875))
+    journal = tool("journalctl", f"[ \"$6\" = @1700000000 ] || exit 0\ncat << 'END'\n{stamps}\nEND\nsleep 0.05")
+    log = KernelLog(str(tmp_path / "absent"), tools=(journal,), clock=lambda: 1700000000.75)
+    found: list[KernelMessage] = []
+    deadline = time.monotonic() + 5
+    while not found and time.monotonic() < deadline:
+        found = log.new()
+        time.sleep(0.02)
+    assert [message.code for message in found] == ["mes_no_answer"], "not that of before it began"
 
 
 def test_where_nothing_may_be_read_the_reasons_are_told(tmp_path: Path, tool: Callable[[str, str], Tool]) -> None:

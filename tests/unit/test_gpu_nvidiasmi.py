@@ -101,6 +101,12 @@ def test_xml_gives_the_same_but_for_the_compute_capability() -> None:
     assert parse_nvidia_smi("WARNING: something\n" + NVIDIA_XML + "WARNING: infoROM is corrupted\n")[1] == (TRAINER,)
 
 
+def test_the_header_of_an_empty_list_of_processes_is_an_answer() -> None:
+    assert parse_nvidia_smi("pid, process_name, used_gpu_memory [MiB]\n") == ((), ())
+    with pytest.raises(SourceError, match="printed no card"):
+        parse_nvidia_smi("index, name, memory.total [MiB]\n")
+
+
 def test_xml_of_a_card_in_mig_parts() -> None:
     parts = "<mig_devices><mig_device><fb_memory_usage><used>1 MiB</used></fb_memory_usage></mig_device></mig_devices>"
     process = "<process_info><gpu_instance_id>{}</gpu_instance_id><pid>7</pid><used_memory>{} MiB</used_memory></process_info>"
@@ -195,6 +201,15 @@ def test_a_driver_that_does_not_know_a_field_is_asked_for_xml(tmp_path: Path) ->
 def test_without_tool_driver_or_card_it_is_not_available(tmp_path: Path, message: str) -> None:
     assert not NvidiaSmiSource(Tool("nvidia-smi", {"PATH": str(tmp_path / "nowhere")})).available()
     assert not NvidiaSmiSource(printing(tmp_path, "nvidia-smi", message, code=9)).available()
+
+
+def test_a_power_that_the_card_lacks_hides_none_that_it_has() -> None:
+    header = (
+        "index, name, power.draw, power.draw.average, power.draw.instant, power.limit [W], enforced.power.limit [W]"
+    )
+    rows = "0, A, 71.25 W, [N/A], 88.50 W, 210.00 W, [N/A]\n1, B, [N/A], [N/A], 64.75 W, [N/A], 180.00 W"
+    devices = parse_query_gpu(f"{header}\n{rows}")
+    assert [(device.power_watts, device.power_limit_watts) for device in devices] == [(71.25, 210.0), (64.75, 180.0)]
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,10 @@ def test_keys_of_older_and_newer_versions() -> None:
     # What is allocated is no activity.
     allocated = {"GPU Memory Read/Write Activity (%)": None, "GPU Memory Allocated (VRAM%)": "53"}
     assert card(**allocated).memory_busy_percent is None
+    assert (
+        card(**{"Temperature (Sensor memory) (C)": None, "Temperature (Sensor mem) (c)": "66.0"}).temperature_memory_c
+        == 66
+    )
     now = {"Average Graphics Package Power (W)": None, "Current Socket Graphics Package Power (W)": "166.0"}
     assert card(**now).power_watts == 166
     assert card(**{"sclk clock speed:": None, "sclk clock level": "1 (1800Mhz)"}).clock_mhz == 1800
@@ -119,7 +123,8 @@ def test_figures_that_cannot_be() -> None:
     assert card(**{"Max Graphics Package Power (W)": "0.0"}).power_limit_watts is None
     more = card(**{"VRAM Total Used Memory (B)": "17163091969"})
     assert (more.vram_used_bytes, more.vram_total_bytes) == (None, 17_163_091_968), "more than there is: not believed"
-    assert card(**{"VRAM Total Memory (B)": "0"}).vram_total_bytes is None
+    none = card(**{"VRAM Total Memory (B)": "0", "VRAM Total Used Memory (B)": "0"})
+    assert (none.vram_used_bytes, none.vram_total_bytes) == (None, None), "of no memory there is no use"
 
 
 @pytest.mark.parametrize(
@@ -127,6 +132,8 @@ def test_figures_that_cannot_be() -> None:
     [
         ("gfx1036", None, True),
         ("gfx1151", "55.0", True),
+        ("gfx1170", None, True),
+        ("gfx801", None, True),
         ("gfx1200", None, False),
         (None, "55.0", False),
         (None, None, None),
@@ -136,6 +143,25 @@ def test_a_gpu_inside_the_processor_is_told_apart(
     architecture: str | None, hotspot: str | None, inside: bool | None
 ) -> None:
     assert card(**{"GFX Version": architecture, "Temperature (Sensor junction) (C)": hotspot}).integrated is inside
+
+
+@pytest.mark.parametrize(
+    ("said", "architecture", "inside"),
+    [
+        ("gfx9006", "gfx906", False),
+        ("gfx9010", "gfx90a", False),
+        ("gfx9012", "gfx90c", True),
+        ("gfx11000", "gfx1100", False),
+        ("gfx11003", "gfx1103", True),
+        ("gfx12001", "gfx1201", False),
+        ("gfx1030", "gfx1030", False),
+        ("gfx90a", "gfx90a", False),
+        ("gfxffffffffffffffff", None, False),
+    ],
+)
+def test_an_architecture_that_the_tool_added_up_of_decimals(said: str, architecture: str | None, inside: bool) -> None:
+    device = card(**{"GFX Version": said})
+    assert (device.architecture, device.integrated) == (architecture, inside)
 
 
 def test_several_cards_in_their_order_and_whose_processes_they_are_is_not_told() -> None:
@@ -231,6 +257,15 @@ def test_the_short_table() -> None:
     )
     (socket,), _ = parse_rocm_smi(ROCM_SMI_SHORT.replace("(Edge)", "(Junction)"))
     assert (socket.temperature_edge_c, socket.temperature_hotspot_c) == (None, 52)
+    (memory,), _ = parse_rocm_smi(ROCM_SMI_SHORT.replace("(Edge)", "(Memory)"))
+    assert (memory.temperature_edge_c, memory.temperature_hotspot_c, memory.temperature_memory_c) == (None, None, 52)
+    oldest = (
+        "GPU  Temp   AvgPwr  SCLK     MCLK    Fan    Perf  PwrCap  SCLK OD  MCLK OD  GPU%\n"
+        "1    44.0c  31.0W   1500Mhz  800Mhz  6.67%  auto  225.0W  2%       3%       18%\n"
+    )
+    (device,), _ = parse_rocm_smi(oldest)
+    assert (device.index, device.clock_mhz, device.memory_clock_mhz, device.busy_percent) == (1, 1500, 800, 18)
+    assert (device.power_watts, device.power_limit_watts, device.fan_percent) == (31, 225, 6.67)
     old = (
         "GPU  Temp (DieEdge)  AvgPwr  SCLK     MCLK     Fan   Perf  PwrCap       VRAM%  GPU%\n"
         "0    44.0c           9.0W    800Mhz   96Mhz    0%    auto  Unsupported    3%   12%\n"

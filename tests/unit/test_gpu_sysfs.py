@@ -108,6 +108,18 @@ def test_a_card_gives_all_its_figures_in_the_units_of_their_names(tree: Path) ->
     }
 
 
+def test_a_gpu_inside_the_processor_has_no_fan_of_its_own(tree: Path) -> None:
+    write(device_folder(tree), {"hwmon/hwmon3/in1_input": "900\n", "hwmon/hwmon3/pwm1": "0\n"})
+    (card,), _ = source(tree).read()
+    assert (card.integrated, card.fan_percent) == (True, None)
+
+
+def test_a_clock_with_all_bits_set_is_none(tree: Path) -> None:
+    write(device_folder(tree), {"pp_dpm_sclk": "0: 65535Mhz *\n", "pp_dpm_mclk": "S: 12Mhz *\n0: 65535Mhz\n"})
+    (card,), _ = source(tree).read()
+    assert (card.clock_mhz, card.memory_clock_mhz) == (None, 12)
+
+
 def test_compute_processes_come_from_kfd_with_their_card_and_name(tree: Path) -> None:
     _, processes = source(tree).read()
     assert [(item.pid, item.name, item.vram_bytes, item.pci) for item in processes] == [
