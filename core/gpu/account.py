@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from core.gpu.baseline import WORKING_BYTES, on_card
 from core.gpu.reading import DeviceReading, Sample
 
+USABLE = 0.97
+"""The share of a card's memory that a job may count on; the rest belongs to the driver and to what others take meanwhile."""
+
 # The programs of a model server as the kernel names them (cut to 15 characters there).
 SERVER_NAMES = ("ollama", "llama-server", "ollama_llama_se", "llama-box")
 
@@ -34,7 +37,8 @@ class Account:
 
     `idle_bytes` is the baseline with the small programs of a desktop; `served_bytes` a model server's; `others` are further
     programs, the largest first; `unowned_bytes` is what no living process accounts for: memory of a process that was killed,
-    or that the driver does not attribute.
+    or that the driver does not attribute. `servers` are the processes of model servers; `unseen_bytes` is the part of
+    `served_bytes` that a server tells of and no process shows.
     """
 
     total_bytes: int
@@ -45,6 +49,8 @@ class Account:
     others: tuple[Holding, ...]
     unowned_bytes: int
     knows_idle: bool
+    servers: tuple[Holding, ...] = ()
+    unseen_bytes: int = 0
 
     @property
     def others_bytes(self) -> int:
@@ -59,8 +65,9 @@ def account(sample: Sample, device: DeviceReading, idle_bytes: int | None, serve
     """
     if device.vram_total_bytes is None or device.vram_used_bytes is None:
         return None
-    ours = small = served = 0
-    others = []
+    ours = small = 0
+    servers: list[Holding] = []
+    others: list[Holding] = []
     for process in on_card(sample, device):
         held = process.vram_bytes or 0
         holding = Holding(
@@ -68,13 +75,14 @@ def account(sample: Sample, device: DeviceReading, idle_bytes: int | None, serve
         )
         if process.ours:
             ours += held
-        elif holding.serves:
-            served += held
+        elif holding.serves or (process.name is None and 0 < held <= served_bytes - _sum(servers)):
+            servers.append(holding)
         elif held >= WORKING_BYTES:
             others.append(holding)
         else:
             small += held
-    beyond = max(0, device.vram_used_bytes - ours - small - served - sum(holding.vram_bytes for holding in others))
+    served = _sum(servers)
+    beyond = max(0, device.vram_used_bytes - ours - small - served - _sum(others))
     # What the server says and no process shows is the server's all the same.
     unseen = min(beyond, max(0, served_bytes - served))
     beyond -= unseen
@@ -88,7 +96,13 @@ def account(sample: Sample, device: DeviceReading, idle_bytes: int | None, serve
         others=tuple(sorted(others, key=lambda holding: -holding.vram_bytes)),
         unowned_bytes=beyond - idle,
         knows_idle=idle_bytes is not None,
+        servers=tuple(sorted(servers, key=lambda holding: -holding.vram_bytes)),
+        unseen_bytes=unseen,
     )
+
+
+def _sum(holdings: list[Holding]) -> int:
+    return sum(holding.vram_bytes for holding in holdings)
 
 
 def card_of(sample: Sample, pci: str | None) -> DeviceReading | None:

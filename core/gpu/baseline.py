@@ -1,7 +1,8 @@
 """What a card's memory holds though nobody works with it: firmware, the driver's own, a desktop. It is never 0.
 
-Learnt anew in each boot, per card: the least that was in use beyond what living processes hold. What small programs hold
-(a desktop's) is counted apart, as it is at the moment, because a desktop grows while the machine runs.
+Learnt anew in each boot, per card: the least that was in use beyond what living processes and a model server hold. What small
+programs hold (a desktop's) is counted apart, as it is at the moment, because a desktop grows while the machine runs; one that
+the driver does not attribute makes the idle use itself rise, slowly.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ WORKING_BYTES = 1_000_000_000
 
 # The total and the processes' shares are not read at one instant: a process that just ended makes one sample too low.
 _AGREEING_SAMPLES = 3
+# No card idles with more. What is beyond it belongs to somebody whom nobody names.
+_MOST_BYTES, _MOST_SHARE = 2_000_000_000, 0.15
+# So many samples in a row with as much more, none of them while anybody works: it is the idle use that has grown.
+_RISING_SAMPLES = 120
 
 
 def on_card(sample: Sample, device: DeviceReading) -> list[ProcessReading]:
@@ -33,28 +38,55 @@ class IdleBaseline:
         self.boot_id = boot_id
         self._known = read_baselines(file, boot_id)
         self._recent: dict[str, deque[int]] = {}
+        self._quiet: dict[str, deque[int]] = {}
 
     def of(self, pci: str) -> int | None:
         """Bytes, None before it is known."""
         return self._known.get(pci)
 
-    def observe(self, sample: Sample) -> None:
-        """Learn from one sample. Raises OSError when what was learnt cannot be written."""
+    def observe(self, sample: Sample, served_bytes: int = 0) -> None:
+        """Learn from one sample; `served_bytes` is what a model server says that it holds on the cards.
+
+        Raises OSError when what was learnt cannot be written; it is known all the same.
+        """
         learnt = False
         for device in sample.devices:
             if device.pci is None or device.vram_used_bytes is None:
                 continue
-            held = sum(process.vram_bytes or 0 for process in on_card(sample, device))
-            recent = self._recent.setdefault(device.pci, deque(maxlen=_AGREEING_SAMPLES))
-            recent.append(max(0, device.vram_used_bytes - held))
-            if len(recent) < _AGREEING_SAMPLES:
-                continue
-            least = max(recent)
-            if device.pci not in self._known or least < self._known[device.pci]:
-                self._known[device.pci] = least
-                learnt = True
+            processes = [process.vram_bytes or 0 for process in on_card(sample, device)]
+            beyond = device.vram_used_bytes - max(sum(processes), served_bytes)
+            working = served_bytes > 0 or any(held >= WORKING_BYTES for held in processes)
+            if beyond >= 0:  # else total and shares are of different moments
+                learnt |= self._learn(device, beyond, working)
         if learnt:
             write_json(self.file, {"boot_id": self.boot_id, "idle_bytes": self._known})
+
+    def _learn(self, device: DeviceReading, beyond: int, working: bool) -> bool:
+        assert device.pci is not None
+        recent = self._recent.setdefault(device.pci, deque(maxlen=_AGREEING_SAMPLES))
+        recent.append(beyond)
+        quiet = self._quiet.setdefault(device.pci, deque(maxlen=_RISING_SAMPLES))
+        quiet.clear() if working else quiet.append(beyond)
+        if len(recent) < _AGREEING_SAMPLES:
+            return False
+        known = self._known.get(device.pci)
+        if known is None:
+            self._known[device.pci] = min(max(recent), most_bytes(device))
+            return True
+        # While somebody works, shares can be counted twice or late, and what is left for idle use is too little.
+        if not working and max(recent) < known:
+            self._known[device.pci] = max(recent)
+            return True
+        if len(quiet) == _RISING_SAMPLES and 0 < min(quiet) - known < WORKING_BYTES:
+            self._known[device.pci] = min(*quiet, most_bytes(device))
+            quiet.clear()
+            return self._known[device.pci] != known
+        return False
+
+
+def most_bytes(device: DeviceReading) -> int:
+    """The most that is believed to be idle use."""
+    return int(max(_MOST_BYTES, _MOST_SHARE * (device.vram_total_bytes or 0)))
 
 
 def read_baselines(file: Path, boot_id: str) -> dict[str, int]:

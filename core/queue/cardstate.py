@@ -12,6 +12,8 @@ from core.home import Home
 
 Phase = Literal["free", "clearing", "held", "verifying", "restoring", "blocked"]
 KEPT_NOTES = 20
+TOLD_BYTES = 50_000_000
+"""By how much memory of nobody has to change to be told anew."""
 
 
 @dataclass(frozen=True)
@@ -100,4 +102,25 @@ def read_card_state(home: Home) -> CardState | None:
 
 def write_card_state(home: Home, state: CardState) -> None:
     # In ASCII: a name with a lone surrogate, as a model server can send one, is no UTF-8.
-    write_atomic(home.card_state, json.dumps(state.to_json(), indent=1) + "\n")
+    write_atomic(home.card_state, json.dumps(state.to_json(), indent=1) + "\n", durable=False)
+
+
+class StateFile:
+    """Writes `card.json` whenever the state says something new. For one writer."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self._told: CardState | None = None
+
+    def put(self, state: CardState) -> None:
+        """Raises OSError, and tries again with the next state."""
+        told = self._worth(state)
+        if told != self._told:
+            write_card_state(self.home, state)
+            self._told = told
+
+    @staticmethod
+    def _worth(state: CardState) -> CardState:
+        """What is worth a new file: the hour at which a model in use would go changes with each of its answers."""
+        residents = tuple(replace(one, expires_at=None) for one in state.residents)
+        return replace(state, time=0.0, residents=residents, unowned_bytes=(state.unowned_bytes or 0) // TOLD_BYTES)

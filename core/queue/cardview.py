@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from core.gpu.account import Account, account, card_of
 from core.gpu.baseline import IdleBaseline
 from core.gpu.reading import DeviceReading, Sample
@@ -27,13 +29,19 @@ class CardView:
         self._baseline = IdleBaseline(home.idle_baseline, current_boot_id())
         self._sample: Sample | None = None
         self._device: DeviceReading | None = None
-        self._samples = 0
+        self._figureless = 0
 
-    def see(self, sample: Sample) -> None:
-        """Take in a sample. Raises OSError when what was learnt of the idle use cannot be written; it is known all the same."""
-        self._sample, self._samples = sample, self._samples + 1
-        self._device = card_of(sample, self.pci)
-        self._baseline.observe(sample)
+    def see(self, sample: Sample, served_bytes: int = 0) -> None:
+        """Take in a sample. One without a figure of a card that gives some is passed over: its source failed for once.
+
+        Raises OSError when what was learnt of the idle use cannot be written; it is known all the same.
+        """
+        device = card_of(sample, self.pci)
+        told = device is not None and (device.vram_used_bytes is not None or device.suspended is True)
+        self._figureless = 0 if told else self._figureless + 1
+        if told:
+            self._sample, self._device = sample, device
+            self._baseline.observe(sample, served_bytes)
 
     def refresh(self, served_bytes: int) -> None:
         """Tell anew whose the memory is; `served_bytes` is what a model server says it holds."""
@@ -50,7 +58,7 @@ class CardView:
 
     @property
     def time(self) -> float:
-        """When the newest sample was taken, in Unix seconds; 0 before the first."""
+        """When the newest sample with figures was taken, in Unix seconds; 0 before the first."""
         return 0.0 if self._sample is None else self._sample.time
 
     @property
@@ -59,13 +67,17 @@ class CardView:
 
     @property
     def mute(self) -> bool:
-        """Whether the card never tells what it holds, or sleeps: there is nothing to wait for then."""
-        if self._samples < MUTE_SAMPLES:
-            return False
-        return self._device is None or self.sleeps or self._device.vram_used_bytes is None
+        """Whether the card sleeps, or has never told what it holds: there is nothing to wait for then."""
+        never = self._device is None and self.baseline_bytes is None
+        return self.sleeps or (never and self._figureless >= MUTE_SAMPLES)
 
     def stale(self, now: float) -> bool:
         return now - self.time > STALE_SECONDS
+
+    def clock_was_set_back(self, now: float) -> None:
+        self.unowned_since = None if self.unowned_since is None else min(self.unowned_since, now)
+        if self._sample is not None and self._sample.time > now:
+            self._sample = replace(self._sample, time=now)
 
     def watch_unowned(self, now: float) -> None:
         """To be called while nothing is under way on the card: then what belongs to nobody is stale."""

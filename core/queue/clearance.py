@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.gpu.account import Account, Holding
+from core.gpu.account import USABLE, Account, Holding
 from core.phrases import clock
 from core.text import printable
-from core.vram.budget import USABLE
+
+UNSEEN_SHARE, UNSEEN_BYTES = 0.25, 1_000_000_000
 
 AMD_ADVICE = "a process died inside the driver, most likely: close what else uses the card, else restart the machine"
 OTHER_ADVICE = "no process here is known to hold it: look into containers and at other users, else restart the machine"
@@ -68,12 +69,25 @@ def holds(holding: Holding) -> str:
     return f"{printable(holding.name)} ({who}) holds {holding.vram_bytes / 1e9:.1f} GB{since}"
 
 
-def unowned(known: Account, terms: Terms, since: float | None) -> str | None:
-    """That memory belongs to nobody; None when it is within the tolerance."""
-    if known.unowned_bytes <= terms.tolerance_bytes:
+def unowned(known: Account, terms: Terms, since: float | None, *, around_models: bool = False) -> str | None:
+    """That memory belongs to nobody; None when it is within the tolerance.
+
+    `around_models`: a server's models are about to go. Where the driver does not show whose memory is whose, they hold more
+    than the server says (contexts, buffers), and that goes with them.
+    """
+    slack = int(UNSEEN_SHARE * known.unseen_bytes) + UNSEEN_BYTES if around_models and known.unseen_bytes else 0
+    if known.unowned_bytes <= terms.tolerance_bytes + slack:
         return None
     when = f" since {clock(since)}" if since is not None else ""
     return f"{known.unowned_bytes / 1e9:.1f} GB belong to no process{when}"
+
+
+def left_over(known: Account, terms: Terms) -> str:
+    """What is still in the way although no model is listed any more: a server that is not Ollama's, or memory of nobody."""
+    if known.served_bytes > terms.tolerance_bytes and known.servers:
+        return f"{holds(known.servers[0])}, and Ollama does not list it"
+    left = in_the_way(known, terms)
+    return unowned(known, terms, None) or f"{left / 1e9:.1f} GB have not come back"
 
 
 def advice(vendor: str) -> str:

@@ -17,7 +17,7 @@ from core.serving.replies import Resident
 
 @dataclass(frozen=True)
 class Displaced:
-    """A model as it was loaded. `keep_alive_seconds`: how long it was still to stay, -1 for ever, None if not known.
+    """A model as it was loaded. `keep_alive_seconds`: how long it stays after an answer, -1 for ever, None if not known.
 
     `blob` is that of its weights, by which it is known under another tag.
     """
@@ -26,10 +26,6 @@ class Displaced:
     context_length: int | None = None
     keep_alive_seconds: float | None = None
     blob: str | None = None
-
-    @classmethod
-    def of(cls, resident: Resident, blob: str | None, now: float) -> Displaced:
-        return cls(resident.name, resident.context_length, resident.keep_alive_seconds(now), blob)
 
     def is_resident(self, resident: Resident, blob: str | None) -> bool:
         """Whether it is this model that is loaded, under whatever tag."""

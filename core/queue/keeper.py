@@ -17,7 +17,7 @@ from core.home import Home
 from core.phrases import clock
 from core.queue import clearance
 from core.queue import lease as leases
-from core.queue.cardstate import CardState, Note, Phase, read_card_state, write_card_state
+from core.queue.cardstate import CardState, Note, Phase, StateFile, read_card_state
 from core.queue.cardview import CardView
 from core.queue.clearance import Terms
 from core.queue.servedmodels import EAGER_SECONDS, LAZY_SECONDS, WATCHING_SECONDS, ServedModels, of_ollama, said
@@ -27,9 +27,13 @@ if TYPE_CHECKING:
     from core.config.settings import CardSettings, OllamaSettings
 
 SAME_NOTE_SECONDS = 600.0
+CLOCK_SECONDS = 1.0
+LONGEST_RETRY_SECONDS = 1800.0
 NO_FIGURES = "it gives no figures"
 LEARNING = "its idle use is being learnt"
 LOOKING = "a look at what it holds"
+AT_ONCE = (NO_FIGURES, LEARNING, LOOKING)
+"""What a job waits for that takes seconds: no model is loaded for them."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class CardKeeper:
         former = read_card_state(home)
         notes = former.notes if former is not None and former.pci == card.pci else ()
         self.state = CardState(time=0.0, pci=card.pci, notes=notes)
+        self._file = StateFile(home)
         self.unwelcome: Unwelcome | None = None
         self.now = time.time()
         self._phase: Phase = "free"
@@ -67,9 +72,10 @@ class CardKeeper:
         self._refusals = 0
         self._retry_at = 0.0
         self._gave_up = ""
+        self._give_ups = 0
+        self._stuck_bytes: int | None = None
         self._cleared_bytes = 0
         self._quiet_from: str | None = None
-        self._written: CardState | None = None
         self._trouble: str | None = None
 
     # What the runner asks.
@@ -102,23 +108,26 @@ class CardKeeper:
     def see(self, sample: Sample) -> None:
         """Take in the newest sample."""
         try:
-            self.view.see(sample)
+            self.view.see(sample, self.models.served_bytes)
         except OSError as error:
             self._complain(f"the idle use of the card is not written: {error.strerror}")
         self.view.refresh(self.models.served_bytes)
 
     def tick(self, now: float, holder: JobRow | None, wanted: JobRow | None) -> None:
         """One round. `holder` is the active job on the card, `wanted` the one that may have it next."""
+        if now < self.now - CLOCK_SECONDS:
+            self._clock_was_set_back(now)
         self.now = now
-        self.unwelcome = None
+        if holder is None or self.unwelcome is None or holder.state == "stopping" or holder.id != self.unwelcome.job_id:
+            self.unwelcome = None
         self._ready = None
         if wanted is None:
             self._wanted = None
         elif self._wanted is None or self._wanted[0] != wanted.id:
             self._wanted = (wanted.id, now)
-        self.models.tick(now, self._pace(holder, wanted))
-        self.view.refresh(self.models.served_bytes)
         try:
+            self.models.tick(now, self._pace(holder, wanted))
+            self.view.refresh(self.models.served_bytes)
             if holder is not None:
                 self._hold(holder)
             elif self._phase == "held" or (self._phase == "verifying" and not self._came_back()):
@@ -129,9 +138,17 @@ class CardKeeper:
             # What cannot be written down is not done: models are the next runner's to bring back, whatever befalls this one.
             self._message = f"the home cannot be written: {error.strerror}"
             self._complain(self._message)
-        if self._phase not in ("held", "clearing"):
+        if self._phase in ("free", "blocked", "verifying"):
             self.view.watch_unowned(now)
         self._publish()
+
+    def _clock_was_set_back(self, now: float) -> None:
+        """Every moment that has not come yet is now."""
+        self._since = None if self._since is None else now
+        self._wanted = None if self._wanted is None else (self._wanted[0], now)
+        self._retry_at = min(self._retry_at, now)
+        self.view.clock_was_set_back(now)
+        self.models.clock_was_set_back(now)
 
     def note(self, message: str, level: Literal["ok", "warn", "bad"] = "ok") -> None:
         """Something that happened to the card; trouble that goes on is noted once in a while."""
@@ -157,7 +174,7 @@ class CardKeeper:
         hindered = self._hindrance(wanted) if wanted is not None else ""
         if wanted is not None and hindered is None:
             self._make_way(wanted)
-        elif self.models.displaced:
+        elif self._phase == "restoring" or (self.models.can_return(self.now) and hindered not in AT_ONCE):
             self._restore(wanted, hindered or "")
         else:
             self._rest(wanted, hindered or "")
@@ -194,6 +211,8 @@ class CardKeeper:
         """Whether the memory of the job that ended is back, or has had its time."""
         assert self._since is not None
         patience = self.now - self._since > self.settings.return_seconds
+        if self.view.mute:
+            return True
         if self.view.time <= self._since:
             return patience  # no look at the card since its end
         known = self.view.known
@@ -210,7 +229,7 @@ class CardKeeper:
 
     def _hindrance(self, job: JobRow) -> str | None:
         """Why it is not even begun to make the card free; with None the lease is in hand."""
-        if self.now < self._retry_at:
+        if self.now < self._retry_at or self._still_stuck():
             return self._gave_up
         if (waits := self._unquiet() or self._unseen()) is not None:
             return waits
@@ -226,13 +245,26 @@ class CardKeeper:
             self._release()
         return problem
 
+    def _still_stuck(self) -> bool:
+        """Whether what made it give up is there as it was: nobody's models are moved for a second try at the same."""
+        if self._stuck_bytes is None or self.view.known is None:
+            return False
+        stuck = self._unexplained() >= self._stuck_bytes - self.terms.tolerance_bytes
+        self._stuck_bytes = self._stuck_bytes if stuck else None
+        return stuck
+
+    def _unexplained(self) -> int:
+        """Bytes in the way that are not what the model server lists."""
+        known = self.view.known
+        return 0 if known is None else max(0, clearance.in_the_way(known, self.terms) - self.models.served_bytes)
+
     def _unquiet(self) -> str | None:
         """That a job which made room for a client's model still does; None once nobody has asked one for a while."""
         seconds = self.settings.retry_seconds
-        if self._quiet_from is None or self.now - self.models.active_at >= seconds:
+        if self._quiet_from is None or self.now - self.models.residency.active_at >= seconds:
             self._quiet_from = None
             return None
-        name = said(self.models.active_name or self._quiet_from)
+        name = said(self.models.residency.active_name or self._quiet_from)
         return f"clients ask {name}: it goes on once they have not for {seconds:.0f} s"
 
     def _unseen(self) -> str | None:
@@ -255,7 +287,7 @@ class CardKeeper:
         others = clearance.held_by_others(known, self.terms)
         if others is not None or self._phase == "clearing":  # what is being unloaded may be nobody's for a moment
             return others
-        return clearance.unowned(known, self.terms, self.view.unowned_since)
+        return clearance.unowned(known, self.terms, self.view.unowned_since, around_models=self.models.managed)
 
     def _make_way(self, job: JobRow) -> None:
         """The lease is in hand: have the models go, and believe that the card is free when it has been for a while."""
@@ -263,7 +295,9 @@ class CardKeeper:
         known = self.view.known
         clear = known is None or clearance.is_clear(known, self.terms)
         settled = self.models.empty_for(self.settings.settle_seconds) or not self.models.managed
-        if self._phase != "clearing" and (there or not clear):
+        if (self._phase != "clearing" and (there or not clear)) or (
+            self._phase == "clearing" and self._job_id != job.id
+        ):
             self._cleared_bytes = 0 if known is None else clearance.in_the_way(known, self.terms)
             self._enter("clearing", job.id)
             assert self.lease is not None
@@ -281,9 +315,9 @@ class CardKeeper:
         else:
             self._free_for(job)
             return
-        if self._phase != "clearing":
-            self._phase, self._job_id = "free", job.id
-        elif self._since is not None and self.now - self._since > self.settings.clear_seconds:
+        if self._phase != "clearing" and (self._phase, self._job_id) != ("free", job.id):
+            self._enter("free", job.id)
+        if self._since is not None and self.now - self._since > self.settings.clear_seconds:
             self._give_up(there)
 
     def _free_for(self, job: JobRow) -> None:
@@ -292,29 +326,34 @@ class CardKeeper:
             self.note(f"{self._cleared_bytes / 1e9:.1f} GB came back within {seconds} s: the card is free")
         if self.view.known is None and not self.view.sleeps:
             self.note("the card does not tell what it holds: a job starts without a look at its memory", "warn")
+        self._give_ups, self._stuck_bytes = 0, None
         # It is held once the job's process has it: the next round tells.
         self._ready, self._message = job.id, ""
 
     def _give_up(self, there: tuple[str, ...]) -> None:
+        """The job waits, the models come back; the next try is put off for twice as long each time."""
         known, seconds = self.view.known, self.settings.clear_seconds
-        self._retry_at = self.now + self.settings.retry_seconds
+        pause = min(self.settings.retry_seconds * 2**self._give_ups, LONGEST_RETRY_SECONDS)
+        self._retry_at, self._give_ups = self.now + pause, self._give_ups + 1
         if there:
             self._gave_up = f"{of_ollama(there)} still loaded after {seconds:.0f} s"
         elif known is not None and not clearance.is_clear(known, self.terms):
-            whose = "a model server" if known.served_bytes > self.terms.tolerance_bytes else "no process"
-            left = clearance.in_the_way(known, self.terms)
-            self._gave_up = f"{left / 1e9:.1f} GB of {whose} have not come back within {seconds:.0f} s"
+            self._gave_up = clearance.left_over(known, self.terms)
+            self._stuck_bytes = self._unexplained()
+        elif not self.models.answers and self.models.problem:
+            self._gave_up = self.models.problem
         else:
             self._gave_up = f"models were loaded again and again for {seconds:.0f} s"
-        self._gave_up += f": tried again at {time.strftime('%H:%M:%S', time.localtime(self._retry_at))}"
         self.note(self._gave_up, "bad")
+        if self._stuck_bytes is None:
+            self._gave_up += f": tried again at {time.strftime('%H:%M:%S', time.localtime(self._retry_at))}"
         self._phase = "free"
 
     # Nobody wants it, or it cannot be had.
 
     def _restore(self, wanted: JobRow | None, hindered: str) -> None:
         if self.lease is None:
-            self.lease = leases.acquire(self.lease_path) if self.now >= self.models.retry_at else None
+            self.lease = leases.acquire(self.lease_path)
         if self.lease is None:
             self._rest(wanted, hindered or leases.held_by(self.lease_path, self.home) or "")
             return
@@ -331,10 +370,11 @@ class CardKeeper:
     def _rest(self, wanted: JobRow | None, hindered: str) -> None:
         self._release()
         # Nobody is in the way while it is only being looked at.
-        phase: Phase = "free" if wanted is None or hindered in (LEARNING, LOOKING) else "blocked"
-        if self._phase != phase:
-            self._enter(phase, None if wanted is None else wanted.id)
-        self._job_id, self._message = None if wanted is None else wanted.id, hindered
+        phase: Phase = "free" if wanted is None or hindered in AT_ONCE else "blocked"
+        job_id = None if wanted is None else wanted.id
+        if (self._phase, self._job_id) != (phase, job_id):
+            self._enter(phase, job_id)
+        self._message = hindered
 
     # What is told.
 
@@ -366,11 +406,8 @@ class CardKeeper:
             unowned_since=self.view.unowned_since if stale else None,
             advice=clearance.advice(self.card.vendor) if stale else "",
         )
-        if self._written is not None and replace(self._written, time=self.now) == self.state:
-            return
         try:
-            write_card_state(self.home, self.state)
-            self._written = self.state
+            self._file.put(self.state)
         except OSError as error:
             self._complain(f"the state of the card is not written: {error.strerror}")
 

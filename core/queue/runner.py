@@ -22,9 +22,7 @@ from core.home import AttemptDir, Home
 from core.locks import held
 from core.queue import lease as leases
 from core.queue.act import carry_out, stop
-from core.queue.guarding import RunGuard
 from core.queue.identity import ProcessIdentity, current_boot_id
-from core.queue.keeper import CardKeeper
 from core.queue.launch import start_attempt
 from core.queue.protection import Protection, choose_protection
 from core.queue.schedule import Circumstances, Hindrance, active_in_lane, circumstances, hindrance, needed_jobs
@@ -48,6 +46,7 @@ from core.store.jobs import (
 if TYPE_CHECKING:
     from core.config.settings import Settings
     from core.gpu.cards import Card
+    from core.queue.keeper import CardKeeper
     from core.queue.sampling import Sampling
 
 TICK_SECONDS = 0.2
@@ -74,6 +73,10 @@ class Runner:
         self.connection = connection
         self.card = card
         self.sampling = sampling
+        # A runner that finds another one leaves before it needs these.
+        from core.queue.guarding import RunGuard
+        from core.queue.keeper import CardKeeper
+
         self.keeper = None if card is None else CardKeeper(home, card, settings.card, settings.ollama)
         self.lease_path = leases.lease_path(home, None if card is None else card.pci)
         self.guard = RunGuard(home, settings.watch, card)

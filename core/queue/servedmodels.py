@@ -16,8 +16,10 @@ from core.home import Home
 from core.phrases import listed
 from core.queue.cardstate import Intruder, ResidentModel
 from core.queue.displaced import Displaced, DisplacedModels
+from core.queue.residency import Residency, on_card
+from core.serving.address import is_here
 from core.serving.errors import ServerError, one_line
-from core.serving.modelserver import AFRESH_SECONDS, ModelServer, ServerView
+from core.serving.modelserver import ModelServer, ServerView
 from core.serving.replies import Resident
 from core.text import printable
 
@@ -27,7 +29,9 @@ if TYPE_CHECKING:
 EAGER_SECONDS, WATCHING_SECONDS, LAZY_SECONDS = 0.5, 2.0, 5.0
 """How often the server is asked what is loaded: while models go or come, while a job has the card, and else (it logs each)."""
 ASK_AGAIN_SECONDS = 1.0
-LOAD_TRIES = 3
+LOAD_TRIES = 12
+LONGEST_RETRY_SECONDS = 1800.0
+"""Tries to load a model again are put off for twice as long each time, up to this: four hours in all, by default."""
 
 Say = Callable[[str, Literal["ok", "warn", "bad"]], None]
 
@@ -35,7 +39,8 @@ Say = Callable[[str, Literal["ok", "warn", "bad"]], None]
 class ServedModels:
     """For the runner's thread; nothing here waits for the server. `say` notes what happened to the models.
 
-    A server whose address is none, or that is not managed, is left alone.
+    A server that is not managed is left alone, and so is one whose address is none, or that `OLLAMA_HOST` has on another
+    machine: its models are not on this card.
     """
 
     def __init__(self, home: Home, settings: OllamaSettings, retry_seconds: float, say: Say) -> None:
@@ -43,27 +48,30 @@ class ServedModels:
         self.retry_seconds = retry_seconds
         self.say = say
         self.displaced = DisplacedModels(home.displaced)
+        self.residency = Residency()
         self.intruders: dict[str, Intruder] = {}
         self.retry_at = 0.0
         """When bringing them back is tried again."""
-        self.active_at = 0.0
-        """When a client was last seen to ask a model for something, in Unix seconds."""
-        self.active_name = ""
         self._wrong_address: str | None = None
         self._server: ModelServer | None = None
         try:
-            self._server = ModelServer(settings.url)
+            server = ModelServer(settings.url)
+            if settings.url is not None or is_here(server.url):
+                self._server = server
+            else:
+                server.close()
+                say(f"the model server at {server.url} is another machine's: its models stay where they are", "ok")
         except BakehouseError as error:
             self._wrong_address = error.message
         self._expected = bool(settings.url or os.environ.get("OLLAMA_HOST"))
         self._news = False
-        self._empty_since: float | None = None
         self._unloading: dict[str, Future[str]] = {}
         self._unloaded_at: dict[str, float] = {}
         self._counted: dict[str, float] = {}
         self._loading: tuple[str, Future[None]] | None = None
         self._command: Future[None] | None = None
         self._tries: dict[str, int] = {}
+        self._not_before: dict[str, float] = {}
         self._since = 0.0
         self._total = self._returned = 0
         self._present: set[str] = set()
@@ -103,67 +111,46 @@ class ServedModels:
     def answers(self) -> bool:
         return self.view.residents is not None
 
-    @property
-    def known(self) -> bool:
-        """Whether the server was asked at all by now, with or without an answer."""
-        return self._server is None or self.view.asked_at > 0
-
     # Following it.
 
     def tick(self, now: float, every_seconds: float) -> None:
-        """Take in what came, and ask what is loaded when that is so long ago."""
+        """Take in what came, and ask what is loaded when that is so long ago. Raises OSError like `send_away`."""
         if self._server is None:
             return
-        former = self.view
         self._news = self._server.tick(now, every_seconds)
         if self._news:
             self._expected = self._expected or self.answers
-            self._follow(former, self.view)
-        for name, future in list(self._unloading.items()):
-            if future.done():
-                del self._unloading[name]
-                self._unloaded_at[name] = now
-                self._after_unload(name, future)
+            self.residency.follow(self.view)
+        for name in [name for name, future in self._unloading.items() if future.done()]:
+            future = self._unloading.pop(name)
+            self._unloaded_at[name] = now
+            self._after_unload(name, future)
         if self._loading is not None and self._loading[1].done():
             (name, loaded), self._loading = self._loading, None
             self._after_load(now, name, loaded)
         if self._command is not None and self._command.done():
-            self._after_command(now, self._command)
-            self._command = None
+            command, self._command = self._command, None
+            self._after_command(now, command)
+
+    def clock_was_set_back(self, now: float) -> None:
+        """Forget every moment that has not come yet."""
+        self._since, self.retry_at = now, min(self.retry_at, now)
+        self._unloaded_at.clear()
+        self._not_before.clear()
+        self.residency.forget_times()
 
     def empty_for(self, seconds: float) -> bool:
-        """Whether nothing was listed for so long, looked at often, and none is on its way at our own wish.
-
-        A server that does not answer serves nobody: the card tells what it left.
-        """
-        if self._loading is not None or self._command is not None or not self.known:
-            return False
-        if not self.answers:
-            return True
-        return self._empty_since is not None and self.view.asked_at - self._empty_since >= seconds
-
-    def _follow(self, former: ServerView, view: ServerView) -> None:
-        gap = view.asked_at - former.asked_at
-        if view.residents != () or self._empty_since is None or gap > AFRESH_SECONDS:
-            self._empty_since = view.asked_at if view.residents == () else None
-        before = {(one.name, one.digest): one.expires_at for one in former.residents or ()}
-        for one in view.residents or ():
-            known = (one.name, one.digest) in before
-            until = before.get((one.name, one.digest))
-            if not known or (one.expires_at is not None and until is not None and one.expires_at > until + 0.01):
-                self.active_at, self.active_name = view.asked_at, one.name
+        """Whether nothing was listed for so long, and none is on its way at our own wish."""
+        return self._loading is None and self._command is None and self.residency.empty_for(seconds)
 
     def _after_unload(self, name: str, future: Future[str]) -> None:
         error = future.exception()
         if error is None:
             if (tag := future.result()) != name:
                 self.displaced.rename(name, tag)
-        elif isinstance(error, ServerError):
-            # A server that went away has let go of it; one that refuses is asked again as long as it lists the model.
-            if error.code == "server_refused":
-                self.say(f"{said(name)}: {error.message}", "bad")
-        else:
-            raise error
+        # A server that went away has let go of it; one that refuses is asked again as long as it lists the model.
+        elif not isinstance(error, ServerError) or error.code == "server_refused":
+            self.say(f"{said(name)}: {in_words(error)}", "bad")
 
     # Away.
 
@@ -174,16 +161,19 @@ class ServedModels:
         """
         if not self.managed:
             return ()
-        for resident in self.view.residents or ():
-            if self._stays(resident):
-                self.displaced.add(Displaced.of(resident, self._blob(resident), self.view.asked_at))
+        there = on_card(self.view)
+        for resident in there:
+            if not self._leaves(resident):
+                keep_alive = self.residency.keep_alive_seconds(resident)
+                self.displaced.add(Displaced(resident.name, resident.context_length, keep_alive, self._blob(resident)))
+        for resident in there:
             self._ask_to_go(resident, now)
-        return tuple(said(one.name) for one in self.view.residents or ())
+        return tuple(said(one.name) for one in there)
 
-    def _stays(self, resident: Resident) -> bool:
-        """False for one that is on its way out, at our wish or another's: it only ends an answer."""
-        left = resident.keep_alive_seconds(self.view.asked_at)
-        return left is None or left != 0
+    def _leaves(self, resident: Resident) -> bool:
+        """Whether it is on its way out, at our wish or another's, and only ends an answer."""
+        ours = resident.name in self._unloaded_at and resident.keep_alive_seconds(self.view.asked_at) == 0.0
+        return ours or self.residency.leaves(resident)
 
     def _ask_to_go(self, resident: Resident, now: float) -> None:
         if self._server is None or resident.name in self._unloading:
@@ -207,18 +197,19 @@ class ServedModels:
     def _after_command(self, now: float, command: Future[None]) -> None:
         self._since = now
         error = command.exception()
-        if isinstance(error, ServerError):
-            self.say(error.message, "bad")
-        elif error is not None:
-            raise error
+        if error is not None:
+            self.say(in_words(error), "bad")
         else:
             self.say("the model server was ended" if self.displaced.stopped else "the model server was started", "ok")
 
     # Back.
 
+    def can_return(self, now: float) -> bool:
+        """Whether there is anything to bring back, and it is time to try."""
+        return self._server is not None and bool(self.displaced) and now >= self.retry_at
+
     def begin_return(self, now: float) -> None:
         self._since, self._total, self._returned = now, len(self.displaced.models), 0
-        self._tries.clear()
 
     def bring_back(self, now: float) -> str | None:
         """One step on the way back; what is being done, in words, None when there is nothing to do at the moment."""
@@ -242,46 +233,63 @@ class ServedModels:
             return None
         return self._load_next(now)
 
-    def _after_load(self, now: float, name: str, future: Future[None]) -> None:
-        self._since = now
-        error = future.exception()
-        if error is None:
-            return
-        if not isinstance(error, ServerError):
-            raise error
-        if error.status == 404:
-            self.say(f"{said(name)} does not come back: {error.message}", "bad")
-            self.displaced.drop(name)
-        else:
-            self.say(f"{said(name)} could not be loaded again: {error.message}", "bad")
-            self.retry_at = now + self.retry_seconds
-
     def _load_next(self, now: float) -> str | None:
+        """Load the first that is missing and may be tried; those that are there are back."""
         assert self._server is not None
-        living = [one for one in self.view.residents or () if self._stays(one)]
+        living = [one for one in self.view.residents or () if not self._leaves(one)]
         for model in self.displaced.models:
             if any(model.is_resident(one, self._blob(one)) for one in living):
-                self.displaced.drop(model.name)
+                self._drop(model.name)
                 self._returned += 1
+            elif self._tries.get(model.name, 0) >= LOAD_TRIES:
+                self.say(f"{said(model.name)} did not come back in {LOAD_TRIES} tries: it is left so", "bad")
+                self._drop(model.name)
         missing = self.displaced.models
         if not missing:
             if self._returned:
                 count = f"{self._returned} models of Ollama are" if self._returned > 1 else "1 model of Ollama is"
                 self.say(f"{count} back", "ok")
             return None
-        model = missing[0]
-        self._tries[model.name] = self._tries.get(model.name, 0) + 1
-        if self._tries[model.name] > LOAD_TRIES:
-            self.say(f"{said(model.name)} was loaded {LOAD_TRIES} times and was gone again: it is left so", "bad")
-            self.displaced.drop(model.name)
+        due = [model for model in missing if self._not_before.get(model.name, 0.0) <= now]
+        if not due:
+            self.retry_at = min(self._not_before[model.name] for model in missing)
             return None
+        model = due[0]
+        self._put_off(model.name, now)
         future = self._server.load(model.name, model.context_length, model.keep_alive_seconds)
         self._loading = (model.name, future)
         return self._being_loaded(model.name)
 
+    def _put_off(self, name: str, now: float) -> None:
+        """The next try after this one, should it fail or the model be gone again: later each time."""
+        tries = self._tries[name] = self._tries.get(name, 0) + 1
+        self._not_before[name] = now + min(self.retry_seconds * 2 ** (tries - 1), LONGEST_RETRY_SECONDS)
+
+    def _drop(self, name: str) -> None:
+        self.displaced.drop(name)
+        self._tries.pop(name, None)
+        self._not_before.pop(name, None)
+
     def _being_loaded(self, name: str) -> str:
         place = min(self._total, self._total - len(self.displaced.models) + 1)
         return f"loading {said(name)}, {place} of {self._total}"
+
+    def _after_load(self, now: float, name: str, future: Future[None]) -> None:
+        self._since = now
+        error = future.exception()
+        if error is None:
+            # What was unloaded before it is loaded now.
+            self._unloaded_at.pop(name, None)
+            return
+        if isinstance(error, ServerError) and error.status == 404:
+            self.say(f"{said(name)} does not come back: {error.message}", "bad")
+            self._drop(name)
+            return
+        self.say(f"{said(name)} could not be loaded again: {in_words(error)}", "bad")
+        if isinstance(error, ServerError) and error.code in ("server_down", "server_slow"):
+            # The server's trouble and not the model's.
+            self._tries[name] = max(0, self._tries.get(name, 1) - 1)
+            self.retry_at = now + self.retry_seconds
 
     # Clients that load one while a job has the card.
 
@@ -292,27 +300,27 @@ class ServedModels:
 
     def watch(self, now: float, *, unload: bool) -> tuple[str, ...]:
         """The names of what was loaded since the last look; `unload`: each of them is asked to go, and again as it comes."""
-        if not self.managed:
+        if not self.managed or self.view.asked_at <= self._since:
             return ()
+        there = on_card(self.view)
         if unload:
-            for resident in self.view.residents or ():
-                if self.view.asked_at > self._since:
-                    self._ask_to_go(resident, now)
-        if not self._news or self.view.asked_at <= self._since:
+            for resident in there:
+                self._ask_to_go(resident, now)
+        if not self._news:
             return ()
         came = []
-        for resident in self.view.residents or ():
+        for resident in there:
             name = resident.name
             # One that was unloaded and is listed with time to live has been loaded anew, however short it was away.
             gone = self._unloaded_at.get(name, self.view.asked_at)
-            again = unload and gone < self.view.asked_at and self._stays(resident) and self._counted.get(name) != gone
-            if name not in self._present or again:
+            again = unload and gone < self.view.asked_at and not self._leaves(resident)
+            if name not in self._present or (again and self._counted.get(name) != gone):
                 came.append(name)
                 self._counted[name] = gone
                 known = self.intruders.get(name)
                 since, times = (self.view.asked_at, 0) if known is None else (known.since, known.times)
                 self.intruders[name] = Intruder(name, since, times + 1)
-        self._present = {resident.name for resident in self.view.residents or ()}
+        self._present = {resident.name for resident in there}
         return tuple(came)
 
     def _blob(self, resident: Resident) -> str | None:
@@ -326,6 +334,11 @@ class ServedModels:
 def said(name: str) -> str:
     """The name of a model as a piece of a sentence."""
     return one_line(printable(name))
+
+
+def in_words(error: BaseException) -> str:
+    """An error of a request, also one that no request should end with."""
+    return error.message if isinstance(error, ServerError) else one_line(repr(error))
 
 
 def of_ollama(names: tuple[str, ...]) -> str:

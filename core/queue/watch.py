@@ -105,6 +105,11 @@ def judge(job: JobRow, run: RunDir, attempt: AttemptDir, seen: Observation) -> E
     if seen.condition in {"restarted", "never_started", "gone"} and job.stop_why == "pause":
         reason = f"held by you; it goes on{at_checkpoint or ' from the start'}"
         return Ending("waiting", "interrupted", reason, held=True)
+    if seen.condition in {"restarted", "never_started", "gone"} and job.stop_why in {"disk", "room"}:
+        # Asked for while its shim was gone: what it was asked is what nobody saw it do.
+        return Ending(
+            "waiting", "interrupted", f"{made_room(job, attempt)}; it goes on{at_checkpoint or ' from the start'}"
+        )
     if seen.condition == "restarted":
         policy = f"requeued: it goes on{at_checkpoint or ' from the start'}" if job.on_restart == "requeue" else None
         reason = f"the machine restarted; a retry goes on{at_checkpoint or ' from the start'}"
@@ -116,11 +121,10 @@ def judge(job: JobRow, run: RunDir, attempt: AttemptDir, seen: Observation) -> E
         return Ending("lost", "lost", f"nobody saw its end; a retry goes on{at_checkpoint or ' from the start'}")
     if job.stop_why == "pause" and stopped(seen):
         return Ending("waiting", "stopped", f"held by you; it goes on{at_checkpoint or ' from the start'}", held=True)
-    if job.stop_why == "disk" and stopped(seen):
-        return Ending("waiting", "stopped", f"the disk was nearly full; it goes on{at_checkpoint or ' from the start'}")
-    if job.stop_why == "room" and stopped(seen):
-        asked = (read_json(attempt.stop_request) or {}).get("reason") or "it made room on the card"
-        return Ending("waiting", "stopped", f"{asked}; it goes on{at_checkpoint or ' from the start'}")
+    if job.stop_why in {"disk", "room"} and stopped(seen):
+        return Ending(
+            "waiting", "stopped", f"{made_room(job, attempt)}; it goes on{at_checkpoint or ' from the start'}"
+        )
     if job.stop_why == "watch" and stopped(seen):
         found = why_stopped(attempt) or "the watchdog ended it"
         return Ending("failed", "failed", f"{found}; a retry goes on{at_checkpoint or ' from the start'}")
@@ -130,6 +134,13 @@ def judge(job: JobRow, run: RunDir, attempt: AttemptDir, seen: Observation) -> E
         reason = f"asked from outside to end; a retry goes on{at_checkpoint or ' from the start'}"
         return Ending("interrupted", "interrupted", reason)
     return Ending("failed", "failed", why_failed(run, attempt, seen))
+
+
+def made_room(job: JobRow, attempt: AttemptDir) -> str:
+    """What a job was stopped for that is to go on by itself."""
+    if job.stop_why == "disk":
+        return "the disk was nearly full"
+    return str((read_json(attempt.stop_request) or {}).get("reason") or "others needed its card")
 
 
 def stopped(seen: Observation) -> bool:

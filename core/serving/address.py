@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+from urllib.parse import urlsplit
 
 from core.errors import InputError
 from core.text import printable
@@ -38,6 +39,23 @@ def server_url(written: str | None = None) -> str:
     number = number if 0 < number <= 65535 else default
     path = path.strip("/")
     return f"{scheme}://{host}:{number}" + (f"/{path}" if path else "")
+
+
+def is_here(url: str) -> bool:
+    """Whether a server at this address (as `server_url` writes it) runs on this machine; no name is looked up for it."""
+    import socket
+
+    import psutil
+
+    host = urlsplit(url).hostname or ""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host in ("localhost", socket.gethostname().lower())
+    if address.is_loopback:
+        return True
+    own = (one.address.partition("%")[0] for several in psutil.net_if_addrs().values() for one in several)
+    return str(address) in own
 
 
 def _split(place: str) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import queue
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -32,12 +33,14 @@ T = TypeVar("T")
 class ServerView:
     """What the server listed when it was last asked. `asked_at` is that moment in Unix seconds, 0 before the first.
 
-    `residents` is None when it did not answer; `problem` then says why.
+    `residents` is None when it did not answer; `problem` then says why, and `slow` that it did not in its time.
     """
 
     asked_at: float = 0.0
+    answered_at: float = 0.0
     residents: tuple[Resident, ...] | None = None
     problem: str | None = None
+    slow: bool = False
 
 
 class Caller:
@@ -87,16 +90,14 @@ class ModelServer:
         """Take in an answer that came, and ask what is loaded when that is so long ago; whether there is a new view."""
         news = False
         if self._look is not None and self._look.done():
-            self.view, self._look = self._look.result(), None
+            look, self._look = self._look, None
+            error = look.exception()
+            self.view = look.result() if error is None else ServerView(now, now, problem=one_line(repr(error)))
             news = True
         if self._look is None and not 0 <= now - self._looked < every_seconds:
             self._looked = now
             self._look = self._asking.submit(self._list)
         return news
-
-    def lists(self, now: float) -> bool:
-        """Whether the server answers at present."""
-        return self.view.residents is not None and now - self.view.asked_at <= AFRESH_SECONDS + ASK_SECONDS
 
     def blob(self, resident: Resident) -> str | None:
         """The blob of its weights (`sha256:…`), by which tags of one model are known; None where it is not known."""
@@ -138,10 +139,10 @@ class ModelServer:
                 self.version = one_line(self._short.version())
             residents = self._short.ps()
         except ServerError as error:
-            return ServerView(asked_at, None, error.message)
+            return ServerView(asked_at, time.time(), None, error.message, error.code == "server_slow")
         for resident in residents:
             self._learn(resident)
-        return ServerView(asked_at, residents)
+        return ServerView(asked_at, time.time(), residents)
 
     def _learn(self, resident: Resident) -> None:
         """The blob has to be asked for while the tag is there: what was loaded outlives its tag."""
@@ -153,39 +154,38 @@ class ModelServer:
                 self._blobs[key] = None
 
     def _unload(self, resident: Resident) -> str:
-        try:
+        """Ask under a tag that means this runner: its own may be gone, or be another model's by now."""
+        tags = self._short.tags()
+        own = next((tag for tag in tags if tag.name == resident.name), None)
+        if own is not None and (None in (own.digest, resident.digest) or own.digest == resident.digest):
             self._short.unload(resident.name)
             return resident.name
-        except ServerError as error:
-            if error.status != 404:
-                raise
-        # The tag is gone. Another one of the same weights acts on the same runner.
         blob = self.blob(resident)
-        for tag in self._short.tags():
+        for tag in sorted(tags, key=lambda tag: tag.digest != resident.digest):
             if tag.digest == resident.digest or (blob is not None and self._short.show(tag.name).blob == blob):
                 self._short.unload(tag.name)
                 return tag.name
-        name = one_line(resident.name)
-        raise ServerError(
-            f"`{name}` is loaded and its tag is gone: nothing unloads it", code="server_refused", status=404
-        )
+        name, what = one_line(resident.name), "its tag is gone" if own is None else "its tag was made anew"
+        raise ServerError(f"`{name}` is loaded and {what}: nothing unloads it", code="server_refused", status=404)
 
 
 def _run(command: Sequence[str]) -> None:
     said = " ".join(command)
-    try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            timeout=COMMAND_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ServerError(f"`{said}` failed: {one_line(str(error))}", code="server_refused") from error
-    if done.returncode != 0:
-        why = one_line(done.stderr) or f"exit code {done.returncode}"
-        raise ServerError(f"`{said}` failed: {why}", code="server_refused")
+    # Not a pipe: a service that it leaves behind would hold that open.
+    with tempfile.TemporaryFile() as errors:
+        try:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                start_new_session=True,
+                timeout=COMMAND_SECONDS,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise ServerError(f"`{said}` failed: {one_line(str(error))}", code="server_refused") from error
+        if done.returncode != 0:
+            errors.seek(0)
+            why = one_line(errors.read(4096).decode(errors="replace")) or f"exit code {done.returncode}"
+            raise ServerError(f"`{said}` failed: {why}", code="server_refused")

@@ -7,13 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from core.errors import InputError
+from core.gpu.account import USABLE
 from core.gpu.reading import Sample
 from core.gpu.sampler import Sampler
 from core.home import Home
 from core.vram.layers import NotPredicted
-
-USABLE = 0.97
-"""The share of the total that a job may count on; the rest belongs to the driver and to what others take meanwhile."""
 
 # Who holds less of a card than this is not worth a name: a window of a browser, a probe.
 NAMED_FROM_BYTES = 200_000_000

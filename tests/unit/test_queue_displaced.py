@@ -60,9 +60,3 @@ def test_a_model_is_known_by_its_weights_under_another_tag() -> None:
     assert JUDGE.is_resident(other, "sha256:aa") and not JUDGE.is_resident(other, "sha256:bb")
     assert not PLANNER.is_resident(other, None), "two that are not known are not the same"
     assert PLANNER.is_resident(Resident("planner:v1", None, 1, 1, None, None), None)
-
-
-def test_how_long_it_was_to_stay_is_kept_as_a_span() -> None:
-    resident = Resident("a:b", "d", 1, 1, 8192, 1060.0)
-    assert Displaced.of(resident, None, 1000.0) == Displaced("a:b", 8192, 60.0, None)
-    assert Displaced.of(Resident("a:b", "d", 1, 1, None, float("inf")), None, 1000.0).keep_alive_seconds == -1

@@ -13,7 +13,6 @@ from tui.words import safe
 
 MAKER = re.compile(r"^(?:AMD |NVIDIA )?(?:Radeon|GeForce) (?=R|G)")
 HOT_C = 85.0
-FITS = 0.97  # DESIGN.md: what fits is compared with 97 % of the total
 
 
 def card(sample: Sample | None) -> DeviceReading | None:

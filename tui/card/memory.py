@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from core.gpu.account import Account
+from core.gpu.account import USABLE, Account
 from core.gpu.reading import DeviceReading, Sample
 from core.phrases import energy
 from core.store.jobs import JobRow
-from tui.card.basics import FITS, card, next_bytes, next_on_card, server_name, shares
+from tui.card.basics import card, next_bytes, next_on_card, server_name, shares
 from tui.forecasts import RunForecast
 from tui.lines import Line, side_by_side
 from tui.snapshot import Snapshot
@@ -46,7 +46,7 @@ def card_rows(snapshot: Snapshot, device: DeviceReading, width: int) -> list[Lin
         said = "the card sleeps: nobody uses it" if device.suspended else "its use is not given by the driver"
         return [Line("VRAM ").add(said + size, "dim").cut(width)]
     total_bytes, used = known.total_bytes, known.used_bytes
-    limit = total_bytes * FITS
+    limit = total_bytes * USABLE
     figures = f" {gigabytes(used, unit=False)}/{gigabytes(total_bytes)}"
     found = owners(snapshot, known)
     bar = signed_bar(
@@ -117,7 +117,7 @@ def energy_part(snapshot: Snapshot) -> Line | None:
 
 def _over(snapshot: Snapshot, count: int) -> bool:
     known = shares(snapshot)
-    return known is not None and count > known.total_bytes * FITS
+    return known is not None and count > known.total_bytes * USABLE
 
 
 def next_part(snapshot: Snapshot) -> Line | None:
@@ -128,14 +128,14 @@ def next_part(snapshot: Snapshot) -> Line | None:
     said = f"next {job.id}: {needed / 1e9:.1f}"
     device, known, forecast = card(snapshot.sample), shares(snapshot), snapshot.slot.next_forecast
     if known is None:
-        limit = device.vram_total_bytes * FITS if device and device.vram_total_bytes else None
+        limit = device.vram_total_bytes * USABLE if device and device.vram_total_bytes else None
         if device is None and forecast is not None and forecast.known:
             limit = forecast.limit_bytes
         if limit is None:
             return Line(said, "dim")
         return Line(f"{said}, fits", "dim") if needed <= limit else Line(f"{said}, does not fit", "bad")
     # Where the idle use is not known, what is there now may go away: only the whole card says what can never fit.
-    possible = known.total_bytes * FITS - (known.idle_bytes if known.knows_idle else 0)
+    possible = known.total_bytes * USABLE - (known.idle_bytes if known.knows_idle else 0)
     returning = snapshot.card_state is not None and snapshot.card_state.phase == "verifying"
     in_the_way = known.others_bytes + (0 if returning else known.unowned_bytes)
     if needed > possible:

@@ -3,7 +3,8 @@ slot of the CPU. Alone on the screen it shows all that is known of the card."""
 
 from __future__ import annotations
 
-from tui.card.basics import FITS, HOT_C, card, shares
+from core.gpu.account import USABLE
+from tui.card.basics import HOT_C, card, shares
 from tui.card.history import history_rows, trend_rows
 from tui.card.lease import lease_rows, remark_rows, remarks, slot_rows, status_parts
 from tui.card.memory import LABEL, card_rows, forecast_rows, host_rows, owners
@@ -136,7 +137,7 @@ class GpuPane(Pane):
             if (hot := device.temperature_hotspot_c or device.temperature_edge_c) is not None:
                 parts.append((f"{hot:.0f} °C", "warn" if hot > HOT_C else "text"))
         if device and device.vram_total_bytes and device.vram_used_bytes is not None:
-            total, used, limit = device.vram_total_bytes, device.vram_used_bytes, device.vram_total_bytes * FITS
+            total, used, limit = device.vram_total_bytes, device.vram_used_bytes, device.vram_total_bytes * USABLE
         elif device is not None:
             asleep = "the card sleeps" if device.suspended else "the card gives no memory figures"
             return side_by_side([(asleep, "dim"), *parts], width=width)
