@@ -88,8 +88,8 @@ def figures(device: DeviceReading) -> Iterator[tuple[str, str]]:
     yield "temperature", joined(*(amount(value, "°C", f"{sensor} ") for sensor, value in degrees))
     yield "clock", joined(amount(device.clock_mhz, "MHz"), amount(device.memory_clock_mhz, "MHz", "memory "))
     yield "fan", joined(amount(device.fan_percent, "%"), amount(device.fan_rpm, "rpm"))
-    if device.throttling is not None:
-        yield "throttling", f"▲ {', '.join(device.throttling)}" if device.throttling else "none"
+    if device.slowed_by is not None:
+        yield "throttling", f"▲ {', '.join(device.slowed_by)}" if device.slowed_by else "none"
 
 
 def host_lines(host: HostReading) -> list[str]:

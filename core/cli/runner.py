@@ -6,8 +6,9 @@ import click
 
 from core.cli.common import json_option, print_json
 from core.home import Home
-from core.phrases import clock
+from core.phrases import clock, listed
 from core.queue.status import runner_status
+from core.text import printable
 
 
 @click.group()
@@ -52,7 +53,18 @@ def start(as_json: bool) -> None:
 @json_option
 def stop(as_json: bool) -> None:
     """End it; what runs goes on, and nothing else starts until somebody asks for something."""
+    from core.queue.displaced import DisplacedModels
     from core.queue.request import stop_runner
 
-    stop_runner(Home.find())
-    print_json({"stopped": True}) if as_json else print("■ stopped: what runs goes on")
+    home = Home.find()
+    stop_runner(home)
+    away = DisplacedModels(home.displaced)
+    if as_json:
+        print_json({"stopped": True, "unloaded": list(away.names), "service_stopped": away.stopped})
+        return
+    print("■ stopped: what runs goes on")
+    if away:
+        gone = [*(["the model server"] if away.stopped else []), *(printable(name) for name in away.names)]
+        print(
+            f"▲ {listed(gone)}: away for a job, and back only with the next runner (`bakehouse runner start`, or the console)"
+        )

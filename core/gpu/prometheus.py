@@ -41,7 +41,7 @@ _DEVICE: tuple[tuple[str, str, Callable[[DeviceReading], _Value]], ...] = (
     (
         "throttled",
         "1 while the card runs slower than it could.",
-        lambda device: None if device.throttling is None else bool(device.throttling),
+        lambda device: None if device.slowed_by is None else bool(device.slowed_by),
     ),
     ("asleep", "1 while the card is in runtime suspend and gives no figures.", lambda device: device.suspended),
 )
@@ -95,7 +95,7 @@ def _devices(page: _Page, sample: Sample) -> None:
         for device, labels in _labelled(sample):
             page.add(f"bakehouse_gpu_{name}", explanation, value(device), labels)
     for device, labels in _labelled(sample):
-        for reason in device.throttling or ():
+        for reason in device.slowed_by or ():
             page.add("bakehouse_gpu_throttling", "Why the card is throttled.", 1, {**labels, "reason": reason})
     for device, labels in _labelled(sample):
         for sensor in ("edge", "hotspot", "memory"):

@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
+THERMAL_FROM_C = 75.0
+"""No card throttles for its heat below this."""
+
 Vendor = Literal["amd", "nvidia", "none"]
 
 
@@ -45,6 +48,14 @@ class DeviceReading:
     """True for a GPU inside the processor, whose VRAM is a piece of the host's memory; None when it cannot be told."""
     suspended: bool | None = None
     """True when the card sleeps: it was left alone, so nothing but its identity (and a total seen before) is known."""
+
+    @property
+    def slowed_by(self) -> tuple[str, ...] | None:
+        """`throttling` as far as it is believed: firmware of RDNA 3 and 4 cards was seen to say `thermal` at 37 °C."""
+        degrees = self.temperature_hotspot_c if self.temperature_hotspot_c is not None else self.temperature_edge_c
+        if self.throttling is None or degrees is None or degrees >= THERMAL_FROM_C:
+            return self.throttling
+        return tuple(reason for reason in self.throttling if reason != "thermal")
 
     def to_json(self) -> dict[str, Any]:
         return _present(self)

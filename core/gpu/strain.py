@@ -77,9 +77,9 @@ class StrainWatch:
         ]
 
     def _throttling(self, device: DeviceReading) -> list[tuple[str, str]]:
-        if device.throttling is None:
+        if device.slowed_by is None:
             return []
-        if "thermal" not in device.throttling:
+        if "thermal" not in device.slowed_by:
             self.hot, self.cool = 0, self.cool + 1
             if self.cool >= COOL_SAMPLES:
                 self.told.discard("throttling")

@@ -12,6 +12,7 @@ from core.home import Home
 
 Phase = Literal["free", "clearing", "held", "verifying", "restoring", "blocked"]
 KEPT_NOTES = 20
+SAME_NOTE_SECONDS = 600.0
 TOLD_BYTES = 50_000_000
 """By how much memory of nobody has to change to be told anew."""
 
@@ -88,6 +89,10 @@ class CardState:
             raise ValueError(f"not a card's state: {error}") from error
 
     def noted(self, note: Note) -> CardState:
+        """With one more note; trouble that goes on is noted once in a while."""
+        recent = [one.message for one in self.notes if note.time - one.time < SAME_NOTE_SECONDS]
+        if note.level != "ok" and note.message in recent:
+            return self
         return replace(self, notes=(*self.notes, note)[-KEPT_NOTES:])
 
 

@@ -26,7 +26,6 @@ from core.store.jobs import JobRow
 if TYPE_CHECKING:
     from core.config.settings import CardSettings, OllamaSettings
 
-SAME_NOTE_SECONDS = 600.0
 CLOCK_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 1800.0
 NO_FIGURES = "it gives no figures"
@@ -55,13 +54,13 @@ class CardKeeper:
         self.lease: leases.Lease | None = None
         self.terms = Terms(settings.tolerance_bytes, serves_beside=not ollama.managed)
         self.view = CardView(home, card.pci, settings.tolerance_bytes, settings.return_seconds)
-        self.models = ServedModels(home, ollama, settings.retry_seconds, self.note)
         former = read_card_state(home)
         notes = former.notes if former is not None and former.pci == card.pci else ()
         self.state = CardState(time=0.0, pci=card.pci, notes=notes)
         self._file = StateFile(home)
         self.unwelcome: Unwelcome | None = None
         self.now = time.time()
+        self.models = ServedModels(home, ollama, settings.retry_seconds, self.note)
         self._phase: Phase = "free"
         self._since: float | None = None
         self._job_id: int | None = None
@@ -151,10 +150,8 @@ class CardKeeper:
         self.models.clock_was_set_back(now)
 
     def note(self, message: str, level: Literal["ok", "warn", "bad"] = "ok") -> None:
-        """Something that happened to the card; trouble that goes on is noted once in a while."""
-        recent = [one for one in self.state.notes if self.now - one.time < SAME_NOTE_SECONDS]
-        if level == "ok" or all(one.message != message for one in recent):
-            self.state = self.state.noted(Note(self.now, message, level))
+        """Something that happened to the card."""
+        self.state = self.state.noted(Note(self.now, message, level))
 
     def close(self) -> None:
         """Let go of the lease and the server; models that are away are the next runner's."""

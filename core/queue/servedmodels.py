@@ -236,7 +236,8 @@ class ServedModels:
     def _load_next(self, now: float) -> str | None:
         """Load the first that is missing and may be tried; those that are there are back."""
         assert self._server is not None
-        living = [one for one in self.view.residents or () if not self._leaves(one)]
+        # One that has expired may be on its way out at the wish of a former runner: loading it again does no harm.
+        living = [one for one in self.view.residents or () if one.keep_alive_seconds(self.view.asked_at) != 0.0]
         for model in self.displaced.models:
             if any(model.is_resident(one, self._blob(one)) for one in living):
                 self._drop(model.name)

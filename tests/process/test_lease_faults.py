@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +19,7 @@ import pytest
 
 from tests.support.leasebench import IDLE_BYTES, TOLERANCE_BYTES, LeaseBench, lease_bench
 from tests.support.ollama_standin import VERSIONS, Version
-from tests.support.queueing import Queue, alive, wait_until
+from tests.support.queueing import CHECKOUT, Queue, alive, wait_until
 
 JUDGE_BYTES, PLANNER_BYTES, TRAINING_BYTES = 4_600_000_000, 2_900_000_000, 11_400_000_000
 LONG = f"steps=2000 pause=0.03 save=500 vram={TRAINING_BYTES}"
@@ -344,3 +347,16 @@ def test_a_job_taken_back_while_the_card_is_cleared_lets_the_models_come_back(be
     )
     assert bench.loaded()["planner:latest"] == (4096, -1)
     wait_until(lambda: not bench.queue.home.displaced.exists(), what="nothing left to do")
+
+
+def test_whoever_stops_the_runner_is_told_what_stays_away(bench: LeaseBench) -> None:
+    bench.load("judge")
+    job = bench.submit(LONG, TRAINING_BYTES)
+    bench.queue.wait_for(job, "running", seconds=40)
+    environment = {**os.environ, "BAKEHOUSE_HOME": str(bench.queue.home.root), "PYTHONPATH": str(CHECKOUT)}
+    command = [sys.executable, "-c", "from core.cli.main import main; main()", "runner", "stop"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=True)
+    assert "▲ judge:latest: away for a job, and back only with the next runner" in done.stdout
+    bench.queue.ask("cancel", job)  # starts the next one
+    bench.queue.wait_for(job, "cancelled")
+    bench.wait_loaded("judge:latest")

@@ -556,6 +556,15 @@ class TestCard:
         run.pass_time(10, device=card(throttling=("thermal",)))
         assert run.codes == ["throttling", "throttling"]
 
+    def test_a_bit_that_says_thermal_of_a_cool_card_is_not_believed(self) -> None:
+        run = Run.begin()
+        cool = card(throttling=("thermal", "power"), temperature_hotspot_c=41.0)
+        run.pass_time(60, device=cool)
+        assert run.found == [] and cool.slowed_by == ("power",)
+        assert card(throttling=("thermal",), temperature_hotspot_c=None, temperature_edge_c=None).slowed_by == (
+            "thermal",
+        )
+
     def test_a_card_that_tells_nothing_is_suspected_of_nothing(self) -> None:
         run = Run.begin()
         run.pass_time(100, device=DeviceReading(0, "Stand-in", "nvidia"))

@@ -94,6 +94,17 @@ def test_a_runner_whose_tag_is_gone_is_unloaded_by_another_tag_of_its_weights(
     until(server, lambda: server.view.residents == ())
 
 
+def test_a_model_made_anew_over_a_loaded_one_does_not_hide_it(server: ModelServer, ollama: OllamaStandin) -> None:
+    ollama.copy_model("judge", "judge-rollback")
+    server.load("judge", None, None).result(10)
+    until(server, lambda: names(server) == ["judge:latest"])
+    (resident,) = server.view.residents or ()
+    ollama.remove_model("judge")
+    ollama.add_model("judge", blob="sha256:" + "cd" * 32, size_bytes=4_700_000_000)
+    assert server.unload(resident).result(10) == "judge-rollback:latest"
+    until(server, lambda: server.view.residents == ())
+
+
 def test_a_runner_that_no_tag_reaches_is_told(server: ModelServer, ollama: OllamaStandin) -> None:
     server.load("judge", None, None).result(10)
     until(server, lambda: names(server) == ["judge:latest"])

@@ -73,3 +73,21 @@ def test_memory_of_nobody_is_told_with_what_to_do_and_never_with_a_reset() -> No
     for vendor in ("amd", "nvidia"):
         assert "restart the machine" in clearance.advice(vendor)
         assert "reset" not in clearance.advice(vendor)
+
+
+def test_where_the_driver_shows_nobody_s_share_models_hold_more_than_their_server_says() -> None:
+    around = known(served_bytes=4 * GB, unowned_bytes=900_000_000, unseen_bytes=4 * GB)
+    assert clearance.unowned(around, TERMS, None, around_models=True) is None, "it may go with them"
+    assert clearance.unowned(around, TERMS, None) == "0.9 GB belong to no process"
+    much = known(served_bytes=4 * GB, unowned_bytes=9 * GB, unseen_bytes=4 * GB)
+    assert clearance.unowned(much, TERMS, None, around_models=True) == "9.0 GB belong to no process"
+    seen = known(served_bytes=4 * GB, unowned_bytes=900_000_000)
+    assert clearance.unowned(seen, TERMS, None, around_models=True) is not None, "each share is known"
+
+
+def test_what_is_left_when_no_model_is_listed_any_more_is_named() -> None:
+    server = holding("llama-server", 6 * GB, user="ben")
+    said = clearance.left_over(known(served_bytes=6 * GB, servers=(server,)), TERMS)
+    assert said == "llama-server (pid 52110, ben) holds 6.0 GB, and Ollama does not list it"
+    assert clearance.left_over(known(unowned_bytes=2 * GB), TERMS) == "2.0 GB belong to no process"
+    assert clearance.left_over(known(ours_bytes=2 * GB), TERMS) == "2.0 GB have not come back"

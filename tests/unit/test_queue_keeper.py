@@ -312,3 +312,108 @@ def test_what_happened_is_there_for_the_next_runner(tmp_path: Path, ollama: Olla
     assert [note.message for note in successor.state.notes] == rounds.notes != []
     assert successor.busy, "a model is to come back"
     assert successor.view.baseline_bytes == IDLE
+
+
+def test_a_source_that_fails_once_lets_no_job_begin_blind(tmp_path: Path, ollama: OllamaStandin) -> None:
+    rounds = Rounds(tmp_path, ollama)
+    rounds.rounds(0.3)
+    rounds.others = [ProcessReading(4711, "blender", 9 * GB, pci=PCI, user="ben")]
+    rounds.wanted = rounds.job
+    rounds.until(lambda: "blender (pid 4711, ben) holds 9.0 GB" in rounds.keeper.why)
+    rounds.figures = {"vram_used_bytes": None}
+    rounds.rounds(1.0)
+    assert not rounds.keeper.ready_for(rounds.job) and rounds.notes == []
+    assert rounds.keeper.state.phase == "blocked"
+
+
+def test_a_server_of_others_on_the_card_is_named_and_our_models_are_moved_for_it_once(
+    tmp_path: Path, ollama: OllamaStandin
+) -> None:
+    rounds = Rounds(tmp_path, ollama, clear_seconds=1.0)
+    rounds.rounds(0.3)
+    rounds.others = [ProcessReading(4711, "llama-server", 6 * GB, pci=PCI, user="ben")]
+    rounds.load()
+    rounds.wanted = rounds.job
+    rounds.until(lambda: "llama-server (pid 4711, ben) holds 6.0 GB, and Ollama does not list it" in rounds.keeper.why)
+    rounds.until(lambda: ollama.listed() == ["judge:latest"], "the model back")
+    before = len(ollama.unloads())
+    rounds.rounds(3.0)
+    assert len(ollama.unloads()) == before and ollama.listed() == ["judge:latest"]
+    rounds.others = []
+    rounds.until(lambda: rounds.keeper.ready_for(rounds.job), "the card")
+    rounds.keeper.close()
+
+
+def test_a_model_that_does_not_load_any_more_holds_up_no_other(tmp_path: Path, ollama: OllamaStandin) -> None:
+    rounds = Rounds(tmp_path, ollama, retry_seconds=1.0)
+    rounds.load("judge")
+    rounds.load("planner")
+    rounds.until_ready()
+    rounds.rounds(0.2)
+    ollama.scheduler.memory_bytes = 3 * GB
+    rounds.end_job()
+    rounds.until(lambda: ollama.listed() == ["planner:latest"], "the one that fits")
+    rounds.until(lambda: rounds.keeper.state.displaced == ("judge:latest",), "the other is not forgotten")
+    rounds.until(lambda: any("judge:latest could not be loaded again" in note for note in rounds.notes), "why")
+    ollama.scheduler.memory_bytes = None
+    rounds.until(lambda: not rounds.keeper.busy, "all back")
+
+
+def test_a_new_runner_loads_nothing_for_a_moment_before_the_job_that_waits(
+    tmp_path: Path, ollama: OllamaStandin
+) -> None:
+    rounds = Rounds(tmp_path, ollama)
+    rounds.load()
+    rounds.until_ready()
+    rounds.rounds(0.2)
+    rounds.keeper.close()
+    rounds.end_job()
+    rounds.keeper = CardKeeper(rounds.home, CARD, CardSettings(**QUICK), OllamaSettings(url=ollama.url))
+    before = len(ollama.requests)
+    rounds.wanted = rounds.second
+    rounds.until(lambda: rounds.keeper.ready_for(rounds.second), "the card")
+    assert [one.path for one in ollama.requests[before:] if one.path == "/api/generate"] == []
+    rounds.keeper.close()
+
+
+def test_a_clock_that_is_set_back_freezes_nothing(
+    tmp_path: Path, ollama: OllamaStandin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds = Rounds(tmp_path, ollama)
+    rounds.load()
+    rounds.until_ready()
+    rounds.rounds(0.3)
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() - 3600)
+    rounds.end_job()
+    rounds.until(lambda: not rounds.keeper.busy, "the model back", 8.0)
+    assert ollama.listed() == ["judge:latest"]
+
+
+def test_what_no_request_should_end_with_is_told_and_passes(
+    tmp_path: Path, ollama: OllamaStandin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from core.serving.ollama import Ollama
+
+    rounds = Rounds(tmp_path, ollama)
+    rounds.until(lambda: rounds.keeper.state.server == "Ollama 0.24.0")
+    with monkeypatch.context() as patched:
+
+        def broken(self: Ollama) -> None:
+            raise RuntimeError("certificates are gone")
+
+        patched.setattr(Ollama, "ps", broken)
+        rounds.wanted = rounds.job
+        rounds.until(lambda: "certificates are gone" in (rounds.keeper.state.server_problem or ""))
+    rounds.until(lambda: rounds.keeper.state.server_problem is None)
+    rounds.until_ready()
+
+
+def test_a_server_of_another_machine_is_left_alone(
+    tmp_path: Path, ollama: OllamaStandin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OLLAMA_HOST", "http://192.0.2.7:11434")
+    rounds = Rounds(tmp_path, ollama, server={"url": None})
+    rounds.until_ready()
+    assert "is another machine's" in rounds.notes[0]
+    assert not rounds.keeper.models.managed and rounds.keeper.state.server_problem is None

@@ -154,10 +154,10 @@ def _of_card(snapshot: Snapshot) -> list[Remark]:
     if device is None or snapshot.stale_seconds is not None:
         return []
     found: list[Remark] = []
-    throttled = f"throttling: {safe(', '.join(device.throttling))}" if device.throttling else ""
+    throttled = f"throttling: {safe(', '.join(device.slowed_by))}" if device.slowed_by else ""
     told = {finding.code for finding in snapshot.findings.get(snapshot.slot.job_id or 0, ())}
     if device.temperature_hotspot_c is not None and device.temperature_hotspot_c > HOT_C:
-        known = ", not throttling" if device.throttling == () else ""
+        known = ", not throttling" if device.slowed_by == () else ""
         said = f"hotspot above {HOT_C:.0f} °C{known}"
         found.append((f"{said}, {throttled}" if throttled else said, "", "warn"))
     elif throttled and "throttling" not in told:
@@ -192,6 +192,6 @@ def status_parts(snapshot: Snapshot) -> list[tuple[str, str]]:
         newest = newest_of_each(snapshot.findings[snapshot.slot.job_id or 0])[0]
         parts.append((f"▲ {safe(newest.code)}", "bad" if newest.stop else "warn"))
     device = card(snapshot.sample)
-    if device is not None and device.throttling:
+    if device is not None and device.slowed_by:
         parts.append(("▲ throttling", "warn"))
     return parts

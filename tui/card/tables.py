@@ -121,8 +121,8 @@ def device_rows(device: DeviceReading, chosen: bool, width: int) -> list[Line]:
         figures.append(
             "fan " + (f"{device.fan_rpm:,} rpm" if device.fan_rpm is not None else f"{device.fan_percent:.0f} %")
         )
-    if device.throttling is not None:
-        figures.append(f"throttling: {safe(', '.join(device.throttling))}" if device.throttling else "not throttling")
+    if device.slowed_by is not None:
+        figures.append(f"throttling: {safe(', '.join(device.slowed_by))}" if device.slowed_by else "not throttling")
     if not figures:
         return [line.add("   gives no figures", "dim")]
     return [line, *(Line("    ").add(row, "text" if chosen else "dim") for row in flowed(figures, width - 4))]
