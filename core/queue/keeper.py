@@ -20,6 +20,7 @@ from core.queue import lease as leases
 from core.queue.cardstate import CardState, Note, Phase, StateFile, read_card_state
 from core.queue.cardview import CardView
 from core.queue.clearance import Terms
+from core.queue.patience import Patience
 from core.queue.servedmodels import EAGER_SECONDS, LAZY_SECONDS, WATCHING_SECONDS, ServedModels, of_ollama, said
 from core.store.jobs import JobRow
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from core.config.settings import CardSettings, OllamaSettings
 
 CLOCK_SECONDS = 1.0
-LONGEST_RETRY_SECONDS = 1800.0
 NO_FIGURES = "it gives no figures"
 LEARNING = "its idle use is being learnt"
 LOOKING = "a look at what it holds"
@@ -60,6 +60,7 @@ class CardKeeper:
         self._file = StateFile(home)
         self.unwelcome: Unwelcome | None = None
         self.now = time.time()
+        self._patience = Patience(settings.retry_seconds, settings.tolerance_bytes)
         self.models = ServedModels(home, ollama, settings.retry_seconds, self.note)
         self._phase: Phase = "free"
         self._since: float | None = None
@@ -69,10 +70,6 @@ class CardKeeper:
         self._wanted: tuple[int, float] | None = None
         """Which job wants the card, and since when it may have it."""
         self._refusals = 0
-        self._retry_at = 0.0
-        self._gave_up = ""
-        self._give_ups = 0
-        self._stuck_bytes: int | None = None
         self._cleared_bytes = 0
         self._quiet_from: str | None = None
         self._trouble: str | None = None
@@ -145,7 +142,7 @@ class CardKeeper:
         """Every moment that has not come yet is now."""
         self._since = None if self._since is None else now
         self._wanted = None if self._wanted is None else (self._wanted[0], now)
-        self._retry_at = min(self._retry_at, now)
+        self._patience.clock_was_set_back(now)
         self.view.clock_was_set_back(now)
         self.models.clock_was_set_back(now)
 
@@ -226,9 +223,8 @@ class CardKeeper:
 
     def _hindrance(self, job: JobRow) -> str | None:
         """Why it is not even begun to make the card free; with None the lease is in hand."""
-        if self.now < self._retry_at or self._still_stuck():
-            return self._gave_up
-        if (waits := self._unquiet() or self._unseen()) is not None:
+        waits = self._patience.waits(self.now, self._left_over()) or self._unquiet() or self._unseen()
+        if waits is not None:
             return waits
         if self.lease is None:
             self.lease = leases.acquire(self.lease_path)
@@ -242,15 +238,7 @@ class CardKeeper:
             self._release()
         return problem
 
-    def _still_stuck(self) -> bool:
-        """Whether what made it give up is there as it was: nobody's models are moved for a second try at the same."""
-        if self._stuck_bytes is None or self.view.known is None:
-            return False
-        stuck = self._unexplained() >= self._stuck_bytes - self.terms.tolerance_bytes
-        self._stuck_bytes = self._stuck_bytes if stuck else None
-        return stuck
-
-    def _unexplained(self) -> int:
+    def _left_over(self) -> int:
         """Bytes in the way that are not what the model server lists."""
         known = self.view.known
         return 0 if known is None else max(0, clearance.in_the_way(known, self.terms) - self.models.served_bytes)
@@ -292,9 +280,8 @@ class CardKeeper:
         known = self.view.known
         clear = known is None or clearance.is_clear(known, self.terms)
         settled = self.models.empty_for(self.settings.settle_seconds) or not self.models.managed
-        if (self._phase != "clearing" and (there or not clear)) or (
-            self._phase == "clearing" and self._job_id != job.id
-        ):
+        begins = self._job_id != job.id if self._phase == "clearing" else bool(there) or not clear
+        if begins:
             self._cleared_bytes = 0 if known is None else clearance.in_the_way(known, self.terms)
             self._enter("clearing", job.id)
             assert self.lease is not None
@@ -323,27 +310,23 @@ class CardKeeper:
             self.note(f"{self._cleared_bytes / 1e9:.1f} GB came back within {seconds} s: the card is free")
         if self.view.known is None and not self.view.sleeps:
             self.note("the card does not tell what it holds: a job starts without a look at its memory", "warn")
-        self._give_ups, self._stuck_bytes = 0, None
+        self._patience.succeeded()
         # It is held once the job's process has it: the next round tells.
         self._ready, self._message = job.id, ""
 
     def _give_up(self, there: tuple[str, ...]) -> None:
-        """The job waits, the models come back; the next try is put off for twice as long each time."""
+        """The job waits, and the models come back."""
         known, seconds = self.view.known, self.settings.clear_seconds
-        pause = min(self.settings.retry_seconds * 2**self._give_ups, LONGEST_RETRY_SECONDS)
-        self._retry_at, self._give_ups = self.now + pause, self._give_ups + 1
+        left_over = None
         if there:
-            self._gave_up = f"{of_ollama(there)} still loaded after {seconds:.0f} s"
+            reason = f"{of_ollama(there)} still loaded after {seconds:.0f} s"
         elif known is not None and not clearance.is_clear(known, self.terms):
-            self._gave_up = clearance.left_over(known, self.terms)
-            self._stuck_bytes = self._unexplained()
-        elif not self.models.answers and self.models.problem:
-            self._gave_up = self.models.problem
+            reason, left_over = clearance.left_over(known, self.terms), self._left_over()
         else:
-            self._gave_up = f"models were loaded again and again for {seconds:.0f} s"
-        self.note(self._gave_up, "bad")
-        if self._stuck_bytes is None:
-            self._gave_up += f": tried again at {time.strftime('%H:%M:%S', time.localtime(self._retry_at))}"
+            unanswered = None if self.models.answers else self.models.problem
+            reason = unanswered or f"models were loaded again and again for {seconds:.0f} s"
+        self.note(reason, "bad")
+        self._patience.give_up(self.now, reason, left_over)
         self._phase = "free"
 
     # Nobody wants it, or it cannot be had.
