@@ -61,6 +61,11 @@ class AttemptDir:
         return self.path / "stop.json"
 
     @property
+    def signals(self) -> Path:
+        """Which signals were sent to the job, when and by whom; a line each."""
+        return self.path / "signals.jsonl"
+
+    @property
     def shim_lock(self) -> Path:
         """Held by the shim for life. The kernel releases it, so the lock is the proof of life."""
         return self.path / "shim.lock"

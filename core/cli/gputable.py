@@ -22,7 +22,7 @@ _PHASES = {
     "held": "held by {job}",
     "verifying": "looked at after {job}",
     "restoring": "served models come back after {job}",
-    "blocked": "held by others, {job} waits",
+    "blocked": "not free, {job} waits",
 }
 
 

@@ -13,7 +13,7 @@ from core.cli.common import gigabytes, job_line, json_option, opened, print_json
 from core.errors import BakehouseError
 from core.files import read_lines
 from core.gpu.record import stored_summary, summary_words
-from core.home import AttemptDir, Home, RunDir
+from core.home import Home, RunDir
 from core.phrases import clock
 from core.store.attempts import list_attempts
 from core.store.jobs import ACTIVE, ENDED, get_job, history, list_jobs
@@ -31,9 +31,9 @@ def size(folder: Path) -> int:
     return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def findings(attempt: AttemptDir) -> list[dict[str, Any]]:
-    """What the runner noticed about an attempt, oldest first."""
-    lines = [line for line, _ in read_lines(attempt.watch)]
+def timed(file: Path) -> list[dict[str, Any]]:
+    """The lines of a file of an attempt that have a time, oldest first."""
+    lines = [line for line, _ in read_lines(file)]
     return [line for line in lines if isinstance(line.get("time"), int | float)]
 
 
@@ -73,7 +73,8 @@ def show(job_id: int, as_json: bool) -> None:
                     {
                         **attempt.__dict__,
                         "telemetry": told.to_json() if (told := stored_summary(attempt.telemetry)) else None,
-                        "findings": findings(run.attempt(attempt.number)),
+                        "findings": timed(run.attempt(attempt.number).watch),
+                        "signals": timed(run.attempt(attempt.number).signals),
                     }
                     for attempt in attempts
                 ],
@@ -89,9 +90,13 @@ def show(job_id: int, as_json: bool) -> None:
         print(f"attempt  {attempt.number}: {attempt.outcome or 'living'}, {took}, {attempt.protection}")
         if (measured := stored_summary(attempt.telemetry)) is not None:
             print(f"card       {' · '.join(summary_words(measured))}")
-        for finding in findings(run.attempt(attempt.number)):
+        for finding in timed(run.attempt(attempt.number).watch):
             sign = "✗" if finding.get("stop") else "▲"
             print(f"{clock(finding['time']):>8}  {sign} {printable(str(finding.get('message')))}")
+        for sent in timed(run.attempt(attempt.number).signals):
+            print(
+                f"{clock(sent['time']):>8}  {printable(str(sent.get('signal')))} sent  [{printable(str(sent.get('by')))}]"
+            )
     for row in made:
         print(f"made     {row.kind} {row.sha256[:12]}, {gigabytes(row.bytes)}, {row.path}")
     for change in changes:

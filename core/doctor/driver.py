@@ -14,7 +14,9 @@ from core.doctor.report import Line
 from core.errors import BakehouseError
 from core.gpu.kernelfile import names, read_text, read_uevent
 from core.gpu.kernellog import parse_kernel_lines
+from core.phrases import clock
 from core.queue import lease
+from core.queue.cardstate import read_card_state
 
 SECTION = "card"
 HIDING = ("BAKEHOUSE_GPU_SOURCE", "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
@@ -35,7 +37,7 @@ def examine(box: Box) -> list[Line]:
         found += amd(box)
     if box.card is not None:
         found.append(kernel_log(box))
-    return [*found, telemetry(box), lease_folder(box)]
+    return [*found, telemetry(box), *unowned_memory(box), lease_folder(box)]
 
 
 def card(box: Box) -> Line:
@@ -224,6 +226,16 @@ def telemetry(box: Box) -> Line:
     if device is None:
         return line("telemetry", "ok", "the host's memory and load; there is no card to read")
     return line("telemetry", "ok", f"read by {by}" + (", the card is asleep" if device.suspended else ""))
+
+
+def unowned_memory(box: Box) -> list[Line]:
+    """What the runner says of memory that belongs to nobody; nothing where there is none, or no runner has looked."""
+    state = read_card_state(box.home)
+    if state is None or not state.unowned_bytes:
+        return []
+    since = f" since {clock(state.unowned_since)}" if state.unowned_since is not None else ""
+    said = f"{state.unowned_bytes / 1e9:.1f} GB belong to no process{since}, as the runner saw at {clock(state.time)}"
+    return [line("stale memory", "warning", said, state.advice)]
 
 
 def lease_folder(box: Box) -> Line:

@@ -83,10 +83,12 @@ def account(sample: Sample, device: DeviceReading, idle_bytes: int | None, serve
             small += held
     served = _sum(servers)
     beyond = max(0, device.vram_used_bytes - ours - small - served - _sum(others))
-    # What the server says and no process shows is the server's all the same.
-    unseen = min(beyond, max(0, served_bytes - served))
-    beyond -= unseen
     idle = beyond if idle_bytes is None else min(beyond, idle_bytes)
+    # What the server says and no process shows is the server's all the same. Where one is shown with its share, the driver
+    # knows better: a model that did not fit lies in the host's memory, and the server counts it as if it did not.
+    unseen = 0 if served else min(beyond - idle if idle_bytes is not None else beyond, served_bytes)
+    beyond -= unseen
+    idle = min(idle, beyond)
     return Account(
         total_bytes=device.vram_total_bytes,
         used_bytes=device.vram_used_bytes,

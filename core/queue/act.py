@@ -9,8 +9,7 @@ from collections.abc import Callable
 
 from core.errors import BakehouseError
 from core.home import Home
-from core.queue.observe import job_process
-from core.queue.stopping import ask_to_stop
+from core.queue.stopping import ask_to_stop, send
 from core.store.commands import CommandRow, finish_command
 from core.store.database import transaction
 from core.store.jobs import ACTIVE, QUEUED, RETRYABLE, JobRow, change_state, get_job, set_held, set_reason
@@ -50,8 +49,7 @@ def kill(home: Home, connection: sqlite3.Connection, job: JobRow, command: Comma
     """End by force a job that was asked to stop and does not: on a card the runner leaves that to a person."""
     if job.state != "stopping":
         raise refuse(job, "killed", "cancel it first: a job that is asked ends in order, with a checkpoint")
-    process = job_process(home.run_dir(job.id).attempt(job.attempt))
-    if process is None or not process.signal_group(signal.SIGKILL):
+    if not send(home.run_dir(job.id).attempt(job.attempt), signal.SIGKILL, command.author):
         raise RefusedError(f"no process of job {job.id} lives any more", code="wrong_state")
     set_reason(connection, job.id, f"killed by {command.author}")
 

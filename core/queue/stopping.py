@@ -5,10 +5,11 @@ SIGKILL ends the ladder only where it cannot leave a card's memory without an ow
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 
-from core.files import write_json
+from core.files import append_line, write_json
 from core.home import AttemptDir
 from core.queue.observe import job_process
 
@@ -21,6 +22,16 @@ def ask_to_stop(attempt: AttemptDir, why: str, reason: str) -> None:
     write_json(attempt.stop_request, {"why": why, "reason": reason, "asked_at": time.time()})
 
 
+def send(attempt: AttemptDir, number: signal.Signals, by: str) -> bool:
+    """Send a signal to the job's process group and write it down; False when no process of it lives."""
+    process = job_process(attempt)
+    if process is None or not process.signal_group(number):
+        return False
+    with contextlib.suppress(OSError):  # a full disk must not keep a job from being ended
+        append_line(attempt.signals, {"time": time.time(), "signal": number.name, "by": by}, durable=False)
+    return True
+
+
 class StopLadder:
     """The signals sent so far to each attempt that is stopping."""
 
@@ -29,17 +40,22 @@ class StopLadder:
         self.sent: dict[AttemptDir, int] = {}
 
     def press(self, attempt: AttemptDir, asked_at: float, *, may_kill: bool) -> str | None:
-        """Send the next signal when its time has come; returns what was done, in words.
+        """Send the next signal when its time has come; returns what was done, or that only a person can go on, in words.
 
         A runner that took over begins the ladder again at the step that the time says.
         """
         steps = (*LADDER, signal.SIGKILL) if may_kill else LADDER
-        due = min(int((time.time() - asked_at) // self.grace_seconds), len(steps))
+        due = min(int((time.time() - asked_at) // self.grace_seconds), len(steps) + 1)
         if due <= self.sent.get(attempt, 0):
             return None
         self.sent[attempt] = due
-        process = job_process(attempt)
+        if due > len(steps):
+            return (
+                None
+                if may_kill
+                else f"{steps[-1].name} sent, and it goes on: X, or `bakehouse queue kill`, is what is left"
+            )
         number = steps[due - 1]
-        if process is None or not process.signal_group(number):
+        if not send(attempt, number, "runner"):
             return None
         return f"it did not stop in {due * self.grace_seconds:.0f} s: {number.name} sent"

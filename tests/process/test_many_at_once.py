@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from core.events import EventReader
+from core.files import read_lines
 from core.queue.lease import acquire, lease_path
 from core.store.database import open_database, runner_lives, transaction
 from core.store.jobs import change_state, count_states, insert_job
@@ -193,8 +194,11 @@ def test_a_deaf_job_on_a_card_is_left_to_the_person(
     assert queue.attempts(light)[0].signal == signal.SIGKILL
     assert queue.job(on_the_card).state == "stopping"
     assert "SIGTERM sent" in queue.job(on_the_card).reason
-    kill(queue.process(on_the_card))
+    queue.wait_for_reason(on_the_card, "`bakehouse queue kill`, is what is left")
+    queue.ask("kill", on_the_card)
     assert queue.wait_for(on_the_card).state == "cancelled"
+    sent = [(line["signal"], line["by"]) for line, _ in read_lines(queue.attempt(on_the_card).signals)]
+    assert sent == [("SIGINT", "runner"), ("SIGTERM", "runner"), ("SIGKILL", "tester")]
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from core.doctor import driver, variables
 from core.doctor.box import Box
 from core.doctor.report import Line
 from core.home import Home
+from core.queue.cardstate import CardState, write_card_state
 from core.queue.lease import lease_path, take
 from tests.support.doctorbench import PCI, Bench, one
 from tests.support.machines import write
@@ -43,6 +44,16 @@ def test_an_rdna_4_box_in_order(bench: Bench) -> None:
     assert one(lines, "card").message == f"Radeon RX 9070 XT, gfx1201, 25.8 GB, at {PCI}"
     assert one(lines, "driver").message == "amdgpu 6.16.6, Linux 6.17.2-test"
     assert one(lines, "ROCm").message.startswith("7.1.0-20 under ")
+
+
+def test_memory_that_belongs_to_nobody_is_told_as_the_runner_saw_it(bench: Bench) -> None:
+    bench.machine.amd(PCI)
+    box = bench.box()
+    box.home.create()
+    write_card_state(box.home, CardState(time=0.0, pci=PCI, unowned_bytes=10_300_000_000, advice="restart the machine"))
+    found = one(driver.examine(box), "stale memory")
+    assert (found.state, found.remedy) == ("warning", "restart the machine")
+    assert found.message.startswith("10.3 GB belong to no process, as the runner saw at ")
 
 
 def test_without_kfd_or_render_nodes_rocm_cannot_compute(bench: Bench) -> None:

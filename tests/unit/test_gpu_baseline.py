@@ -88,7 +88,21 @@ def test_a_process_without_a_name_is_the_server_s_as_long_as_that_tells_of_more(
     assert whose(sample).served_bytes == 0 and whose(sample).others_bytes == 5 * GB
 
 
-def test_what_a_server_tells_of_beyond_its_processes_is_its_own_and_told_apart() -> None:
-    known = whose(reading(IDLE + 5 * GB, 3 * GB, names=("ollama",)), 5 * GB)
-    assert (known.served_bytes, known.unseen_bytes, known.unowned_bytes) == (5 * GB, 2 * GB, 0)
+def test_what_a_server_tells_of_and_no_process_shows_is_its_own_and_told_apart() -> None:
+    known = whose(reading(IDLE + 5 * GB), 5 * GB)
+    assert (known.served_bytes, known.unseen_bytes, known.idle_bytes, known.unowned_bytes) == (5 * GB, 5 * GB, IDLE, 0)
+    assert known.servers == ()
+    unlearnt = whose(reading(IDLE + 5 * GB), 5 * GB, None)
+    assert (unlearnt.served_bytes, unlearnt.idle_bytes) == (5 * GB, IDLE)
+
+
+def test_where_the_driver_shows_a_server_s_share_that_counts_and_not_what_the_server_says() -> None:
+    """A model that did not fit lies in the host's memory, beside memory of nobody."""
+    known = whose(reading(IDLE + 13 * GB, 3 * GB, names=("ollama",)), 7 * GB)
+    assert (known.served_bytes, known.unseen_bytes, known.unowned_bytes) == (3 * GB, 0, 10 * GB)
     assert [one.name for one in known.servers] == ["ollama"]
+
+
+def test_a_server_that_lists_what_has_gone_takes_no_idle_use() -> None:
+    known = whose(reading(IDLE), 4 * GB)
+    assert (known.served_bytes, known.idle_bytes) == (0, IDLE)

@@ -30,7 +30,7 @@ def lease_rows(snapshot: Snapshot, with_card: bool, width: int) -> list[Line]:
     if state.job_id is not None:
         preposition = {"held": ",", "verifying": " after", "restoring": " after"}.get(state.phase, " for")
         line.add(f"{preposition} job {state.job_id}")
-    if state.phase == "free" and snapshot.waiting:
+    if state.phase == "free" and snapshot.waiting > snapshot.held and not snapshot.queue.paused:
         line.add(", the next job takes the card", "dim")
     elif state.since is not None and state.phase != "free":
         line.add(f", since {clock(state.since)}")
@@ -43,7 +43,8 @@ def _below(snapshot: Snapshot, state: CardState, width: int) -> list[Line]:
     if state.message and state.phase != "free" and not _remarked(state):
         said.append((safe(state.message), "text" if state.phase == "blocked" else "dim"))
     if state.displaced and state.phase in ("held", "verifying"):
-        said.append((f"{plural(len(state.displaced), 'model')} of {server} unloaded, restored at its end", "dim"))
+        when = "when no job waits" if snapshot.waiting else "at its end"
+        said.append((f"{plural(len(state.displaced), 'model')} of {server} unloaded, restored {when}", "dim"))
     elif state.displaced and state.phase == "free":
         # Something went wrong when they should have come back: `notes` tell what.
         said.append((f"{plural(len(state.displaced), 'model')} of {server} still to be restored", "warn"))
@@ -101,14 +102,24 @@ def remarks(snapshot: Snapshot) -> list[Remark]:
         found.append((f"no runner: this is how it left the card at {clock(state.time)}", "", "warn"))
     if state is not None:
         found += _of_memory(snapshot, state)
-        found += _of_server(snapshot, state)
     found += _of_run(snapshot)
     found += _of_card(snapshot)
-    if state is not None and snapshot.time:
-        recent = [note for note in state.notes if note.level != "ok" and snapshot.time - note.time <= NOTES_SECONDS]
-        for note in reversed(recent):
-            found.append((f"{clock(note.time)} {safe(note.message)}", "", "bad" if note.level == "bad" else "warn"))
+    if state is not None:
+        found += _of_server(snapshot, state)
+        found += _of_notes(snapshot, state)
     return found
+
+
+def _of_notes(snapshot: Snapshot, state: CardState) -> list[Remark]:
+    """What went wrong a while ago, since the card is as it is now; older things stand among what happened."""
+    told = tuple(intruder.name for intruder in state.intruders)
+    since = max(snapshot.time - NOTES_SECONDS, (state.since or 0.0) - 1.0)
+    recent = [note for note in state.notes if note.level != "ok" and note.time >= since and snapshot.time]
+    return [
+        (f"{clock(note.time)} {safe(note.message)}", "", "bad" if note.level == "bad" else "warn")
+        for note in reversed(recent)
+        if not note.message.startswith(told)
+    ]
 
 
 def _of_memory(snapshot: Snapshot, state: CardState) -> list[Remark]:
