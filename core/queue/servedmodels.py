@@ -67,6 +67,7 @@ class ServedModels:
         self._news = False
         self._unloading: dict[str, Future[str]] = {}
         self._unloaded_at: dict[str, float] = {}
+        self._alive_at: dict[str, float] = {}
         self._counted: dict[str, float] = {}
         self._loading: tuple[str, Future[None]] | None = None
         self._command: Future[None] | None = None
@@ -121,6 +122,9 @@ class ServedModels:
         if self._news:
             self._expected = self._expected or self.answers
             self.residency.follow(self.view)
+            for one in self.view.residents or ():
+                if one.keep_alive_seconds(self.view.asked_at) != 0.0:
+                    self._alive_at[one.name] = self.view.asked_at
         for name in [name for name, future in self._unloading.items() if future.done()]:
             future = self._unloading.pop(name)
             self._unloaded_at[name] = now
@@ -136,6 +140,7 @@ class ServedModels:
         """Forget every moment that has not come yet."""
         self._since, self.retry_at = now, min(self.retry_at, now)
         self._unloaded_at.clear()
+        self._alive_at.clear()
         self._not_before.clear()
         self.residency.forget_times()
 
@@ -172,8 +177,10 @@ class ServedModels:
 
     def _leaves(self, resident: Resident) -> bool:
         """Whether it is on its way out, at our wish or another's, and only ends an answer."""
-        ours = resident.name in self._unloaded_at and resident.keep_alive_seconds(self.view.asked_at) == 0.0
-        return ours or self.residency.leaves(resident)
+        # Seen with time to live since we asked it to go, it has been loaded anew.
+        ours = self._unloaded_at.get(resident.name, 0.0) > self._alive_at.get(resident.name, 0.0)
+        expired = resident.keep_alive_seconds(self.view.asked_at) == 0.0
+        return (ours and expired) or self.residency.leaves(resident)
 
     def _ask_to_go(self, resident: Resident, now: float) -> None:
         if self._server is None or resident.name in self._unloading:

@@ -417,3 +417,22 @@ def test_a_server_of_another_machine_is_left_alone(
     rounds.until_ready()
     assert "is another machine's" in rounds.notes[0]
     assert not rounds.keeper.models.managed and rounds.keeper.state.server_problem is None
+
+
+def test_a_model_in_use_for_longer_than_it_would_stay_is_noted_and_comes_back(
+    tmp_path: Path, ollama: OllamaStandin
+) -> None:
+    """The server then lists an hour that has passed, as it does of one that is on its way out."""
+    rounds = Rounds(tmp_path, ollama)
+    rounds.rounds(0.3)
+    with rounds.keeper_client() as client:
+        client.load("judge", context_length=4096, keep_alive_seconds=1)
+    with ollama.answering("judge", 4.0, num_ctx=4096):
+        rounds.rounds(2.0)
+        rounds.wanted = rounds.job
+        rounds.until(lambda: rounds.keeper.state.displaced == ("judge:latest",), "that it is noted")
+    rounds.until(lambda: rounds.keeper.ready_for(rounds.job), "the card")
+    rounds.keeper.hand_over().release()
+    rounds.wanted = None
+    rounds.until(lambda: not rounds.keeper.busy, "all back")
+    assert ollama.listed() == ["judge:latest"]
