@@ -38,6 +38,8 @@ class StopLadder:
     def __init__(self, grace_seconds: float) -> None:
         self.grace_seconds = grace_seconds
         self.sent: dict[AttemptDir, int] = {}
+        self.left_alone: set[AttemptDir] = set()
+        """Those of which it was said that only a person can go on."""
 
     def press(self, attempt: AttemptDir, asked_at: float, *, may_kill: bool) -> str | None:
         """Send the next signal when its time has come; returns what was done, or that only a person can go on, in words.
@@ -45,16 +47,14 @@ class StopLadder:
         A runner that took over begins the ladder again at the step that the time says.
         """
         steps = (*LADDER, signal.SIGKILL) if may_kill else LADDER
-        due = min(int((time.time() - asked_at) // self.grace_seconds), len(steps) + 1)
+        graces = int((time.time() - asked_at) // self.grace_seconds)
+        due = min(graces, len(steps))
         if due <= self.sent.get(attempt, 0):
-            return None
+            if may_kill or graces <= len(steps) or attempt in self.left_alone:
+                return None
+            self.left_alone.add(attempt)
+            return f"{steps[-1].name} sent, and it goes on: X, or `bakehouse queue kill`, is what is left"
         self.sent[attempt] = due
-        if due > len(steps):
-            return (
-                None
-                if may_kill
-                else f"{steps[-1].name} sent, and it goes on: X, or `bakehouse queue kill`, is what is left"
-            )
         number = steps[due - 1]
         if not send(attempt, number, "runner"):
             return None

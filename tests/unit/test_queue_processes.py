@@ -233,7 +233,11 @@ def test_the_ladder_gives_each_step_its_grace_and_sends_each_signal_once(attempt
         assert press(19.5) is None, "no signal twice"
         assert press(20.5) == "it did not stop in 20 s: SIGTERM sent"
         assert process.stdout.readline() == "SIGTERM\n"
-        assert press(1000) is None, "with a card in hand it is left to the person"
+        assert press(29.5) is None
+        assert "`bakehouse queue kill`, is what is left" in (press(1000) or ""), (
+            "with a card in hand it is the person's"
+        )
+        assert press(1000) is None, "said once"
         assert process.poll() is None
         assert press(1000, may_kill=True) == "it did not stop in 30 s: SIGKILL sent"
         assert process.wait() == -signal.SIGKILL
