@@ -107,7 +107,6 @@ class CardKeeper:
             self.view.see(sample, self.models.served_bytes)
         except OSError as error:
             self._complain(f"the idle use of the card is not written: {error.strerror}")
-        self.view.refresh(self.models.served_bytes)
 
     def tick(self, now: float, holder: JobRow | None, wanted: JobRow | None) -> None:
         """One round. `holder` is the active job on the card, `wanted` the one that may have it next."""

@@ -66,7 +66,7 @@ class Runner:
         card: Card | None,
         settings: Settings,
         told_to_leave: list[int],
-        sampling: Sampling | None = None,
+        sampling: Sampling,
     ) -> None:
         self.home = home
         self.settings = settings
@@ -100,7 +100,7 @@ class Runner:
 
     def take_sample(self) -> None:
         """Hand the newest sample to those who follow the card."""
-        sample = None if self.sampling is None else self.sampling.news()
+        sample = self.sampling.news()
         if sample is None:
             return
         if self.keeper is not None:

@@ -72,6 +72,10 @@ class ServedModels:
         self._loading: tuple[str, Future[None]] | None = None
         self._command: Future[None] | None = None
         self._tries: dict[str, int] = {}
+        self._back: dict[str, Displaced] = {}
+        """What has come back since the last job."""
+        self._before: tuple[str, set[str], bool] | None = None
+        """The model that was loaded last, which of `_back` were there before it, and whether it came up."""
         self._not_before: dict[str, float] = {}
         self._since = 0.0
         self._total = self._returned = 0
@@ -245,9 +249,11 @@ class ServedModels:
         assert self._server is not None
         # One that has expired may be on its way out at the wish of a former runner: loading it again does no harm.
         living = [one for one in self.view.residents or () if one.keep_alive_seconds(self.view.asked_at) != 0.0]
+        self._see_what_went(living)
         for model in self.displaced.models:
-            if any(model.is_resident(one, self._blob(one)) for one in living):
+            if self._is_there(model, living):
                 self._drop(model.name)
+                self._back[model.name] = model
                 self._returned += 1
             elif self._tries.get(model.name, 0) >= LOAD_TRIES:
                 self.say(f"{said(model.name)} did not come back in {LOAD_TRIES} tries: it is left so", "bad")
@@ -264,9 +270,33 @@ class ServedModels:
             return None
         model = due[0]
         self._put_off(model.name, now)
+        there = {name for name, one in self._back.items() if self._is_there(one, living)}
+        self._before = (model.name, there, False)
         future = self._server.load(model.name, model.context_length, model.keep_alive_seconds)
         self._loading = (model.name, future)
         return self._being_loaded(model.name)
+
+    def _is_there(self, model: Displaced, residents: list[Resident]) -> bool:
+        return any(model.is_resident(one, self._blob(one)) for one in residents)
+
+    def _see_what_went(self, living: list[Resident]) -> None:
+        """A server makes room for a model by letting others go. What had come back must not go for one that never comes up."""
+        if self._before is None:
+            return
+        (name, there, came_up), self._before = self._before, None
+        gone = [one for known, one in self._back.items() if known in there and not self._is_there(one, living)]
+        if not gone:
+            return
+        names = listed([said(one.name) for one in gone])
+        for one in gone:
+            del self._back[one.name]
+        if came_up:
+            self.say(f"{said(name)} took the place of {names}: there is no room for all any more", "bad")
+            return
+        self.say(f"{said(name)} does not fit beside {names} any more: it is left so", "bad")
+        for one in gone:
+            self.displaced.add(one)
+        self._drop(name)
 
     def _put_off(self, name: str, now: float) -> None:
         """The next try after this one, should it fail or the model be gone again: later each time."""
@@ -286,6 +316,8 @@ class ServedModels:
         self._since = now
         error = future.exception()
         if error is None:
+            if self._before is not None:
+                self._before = (*self._before[:2], True)
             # What was unloaded before it is loaded now.
             self._unloaded_at.pop(name, None)
             return
@@ -304,6 +336,8 @@ class ServedModels:
     def begin_watch(self, now: float) -> None:
         self._since = now
         self._present.clear()
+        self._back.clear()
+        self._before = None
         self.intruders.clear()
 
     def watch(self, now: float, *, unload: bool) -> tuple[str, ...]:

@@ -100,38 +100,35 @@ def judge(job: JobRow, run: RunDir, attempt: AttemptDir, seen: Observation) -> E
         return Ending("done", "done", result.get("message") or "done")
     step = job.progress.checkpoint_step if job.progress else None
     at_checkpoint = f" from step {step}" if step else ""
+    onward = at_checkpoint or " from the start"
     if seen.condition in {"restarted", "never_started", "gone"} and job.stop_why == "cancel":
         return Ending("cancelled", "cancelled", f"by you{at_checkpoint and f'; a retry goes on{at_checkpoint}'}")
     if seen.condition in {"restarted", "never_started", "gone"} and job.stop_why == "pause":
-        reason = f"held by you; it goes on{at_checkpoint or ' from the start'}"
+        reason = f"held by you; it goes on{onward}"
         return Ending("waiting", "interrupted", reason, held=True)
     if seen.condition in {"restarted", "never_started", "gone"} and job.stop_why in {"disk", "room"}:
         # Asked for while its shim was gone: what it was asked is what nobody saw it do.
-        return Ending(
-            "waiting", "interrupted", f"{made_room(job, attempt)}; it goes on{at_checkpoint or ' from the start'}"
-        )
+        return Ending("waiting", "interrupted", f"{made_room(job, attempt)}; it goes on{onward}")
     if seen.condition == "restarted":
-        policy = f"requeued: it goes on{at_checkpoint or ' from the start'}" if job.on_restart == "requeue" else None
-        reason = f"the machine restarted; a retry goes on{at_checkpoint or ' from the start'}"
+        policy = f"requeued: it goes on{onward}" if job.on_restart == "requeue" else None
+        reason = f"the machine restarted; a retry goes on{onward}"
         return Ending("interrupted", "interrupted", reason, requeue=policy)
     if seen.condition == "never_started":
         reason = "the runner died before its process was started"
         return Ending("lost", "lost", reason, requeue="queued again: its process had not been started")
     if seen.condition == "gone":
-        return Ending("lost", "lost", f"nobody saw its end; a retry goes on{at_checkpoint or ' from the start'}")
+        return Ending("lost", "lost", f"nobody saw its end; a retry goes on{onward}")
     if job.stop_why == "pause" and stopped(seen):
-        return Ending("waiting", "stopped", f"held by you; it goes on{at_checkpoint or ' from the start'}", held=True)
+        return Ending("waiting", "stopped", f"held by you; it goes on{onward}", held=True)
     if job.stop_why in {"disk", "room"} and stopped(seen):
-        return Ending(
-            "waiting", "stopped", f"{made_room(job, attempt)}; it goes on{at_checkpoint or ' from the start'}"
-        )
+        return Ending("waiting", "stopped", f"{made_room(job, attempt)}; it goes on{onward}")
     if job.stop_why == "watch" and stopped(seen):
         found = why_stopped(attempt) or "the watchdog ended it"
-        return Ending("failed", "failed", f"{found}; a retry goes on{at_checkpoint or ' from the start'}")
+        return Ending("failed", "failed", f"{found}; a retry goes on{onward}")
     if job.stop_why == "cancel":
         return Ending("cancelled", "cancelled", f"by you{at_checkpoint and f'; a retry goes on{at_checkpoint}'}")
     if seen.exit_code == STOPPED_AT_A_STEP:
-        reason = f"asked from outside to end; a retry goes on{at_checkpoint or ' from the start'}"
+        reason = f"asked from outside to end; a retry goes on{onward}"
         return Ending("interrupted", "interrupted", reason)
     return Ending("failed", "failed", why_failed(run, attempt, seen))
 
