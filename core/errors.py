@@ -61,7 +61,7 @@ class InputError(BakehouseError):
 
 
 class GateError(BakehouseError):
-    """Refused by a gate: a leak, truncation, parity, or a card that is held (exit code 3)."""
+    """Refused by a gate: a leak, truncation, parity, or a GPU that is held (exit code 3)."""
 
     exit_code = 3
 

@@ -168,9 +168,9 @@ class Home:
         return self.root / "telemetry.ring"
 
     @property
-    def card_state(self) -> Path:
-        """Written by the runner when it changes: who holds the card, what was unloaded for it, what is wrong with it."""
-        return self.root / "card.json"
+    def lease_state(self) -> Path:
+        """Written by the runner when it changes: who holds the GPU, what was unloaded for it, what is wrong with it."""
+        return self.root / "gpu_lease.json"
 
     @property
     def displaced(self) -> Path:
@@ -179,7 +179,7 @@ class Home:
 
     @property
     def idle_baseline(self) -> Path:
-        """What each card's memory holds when nobody works with it, learnt in this boot."""
+        """What each GPU's memory holds when nobody works with it, learnt in this boot."""
         return self.root / "idle.json"
 
     @property

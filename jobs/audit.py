@@ -21,7 +21,7 @@ from core.config.model import ModelEntry
 from core.data.examples import load_examples
 from core.errors import BakehouseError, InputError
 from core.home import Home
-from core.queue.auditing import AuditRequest
+from core.submission.audit_process import AuditRequest
 from jobs import models
 from jobs.context import explain
 

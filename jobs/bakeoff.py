@@ -19,7 +19,7 @@ from core.config.golden import GoldenInput
 from core.data.examples import Message
 from core.errors import InputError
 from core.files import write_atomic
-from core.queue.spec import BakeoffSpec, CandidateSpec
+from core.jobfile.spec import BakeoffSpec, CandidateSpec
 from jobs import models
 from jobs.context import JobContext
 from jobs.inputs import read_golden
@@ -334,9 +334,9 @@ def _score(
     context: JobContext, spec: BakeoffSpec, golden: list[GoldenInput], candidates: list[Candidate], seconds: float
 ) -> None:
     """Score all stored answers and leave the result."""
-    from core.bakeoff.heads import shortened
     from core.bakeoff.leaderboard import build_leaderboard
     from core.bakeoff.scoring import score_answers
+    from core.bakeoff.short_names import shortened
 
     answers = read_answers(context.run.answers)
     scores = score_answers(spec.task, golden, answers, spec.pattern_timeout_seconds)

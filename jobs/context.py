@@ -14,7 +14,7 @@ from core.errors import BakehouseError
 from core.events import EventReader, EventWriter
 from core.files import read_json, write_json
 from core.home import AttemptDir, Home, RunDir
-from core.queue.spec import JobFile
+from core.jobfile.spec import JobFile
 from jobs.artefacts import Artefact, ArtefactStore
 from jobs.memory import is_out_of_memory
 

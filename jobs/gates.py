@@ -8,7 +8,7 @@ from core.config.recipe import Recipe
 from core.data.examples import DataReport, Example, find_leaks
 from core.data.render import FitReport
 from core.errors import GateError
-from core.queue.spec import TrainSpec
+from core.jobfile.spec import TrainSpec
 from jobs.context import JobContext
 from jobs.inputs import read_golden
 

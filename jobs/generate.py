@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from core.config.task import Sampling
+from core.config.task import BackgroundSampler
 from core.data.render import Thinking, encode_prompt, end_of_turn
-from jobs.kvcache import roomy_cache, select_rows
+from jobs.kv_cache import roomy_cache, select_rows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -63,7 +63,11 @@ class Generator:
     """Answers requests with one model. The model is used as it is: adapters are switched by the caller."""
 
     def __init__(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, sampling: Sampling, thinking: Thinking
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        sampling: BackgroundSampler,
+        thinking: Thinking,
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer

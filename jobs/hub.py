@@ -10,7 +10,7 @@ from pathlib import Path
 from core.config.model import ModelEntry
 from core.errors import BakehouseError, InputError
 from core.files import write_json
-from core.queue.modelfiles import hub_copy, hub_record
+from core.models.files import hub_copy, hub_record
 from jobs.context import JobContext
 
 # What the weights, the tokenizer and the template of a model are written in; no pickles, no code.

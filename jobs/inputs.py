@@ -10,7 +10,7 @@ from core.config.golden import GoldenInput
 from core.config.task import Task
 from core.data.examples import DataReport, Example, load_examples
 from core.errors import InputError
-from core.queue.spec import InputFile
+from core.jobfile.spec import InputFile
 
 
 def read_examples(file: InputFile, task: Task) -> tuple[list[Example], DataReport]:

@@ -93,7 +93,7 @@ def versions() -> dict[str, str | None]:
 
 
 def gpu_profile(context: JobContext) -> dict[str, Any] | None:
-    """What the profile of the card made of this job's environment; None where the queue did not start it."""
+    """What the profile of the GPU made of this job's environment; None where the queue did not start it."""
     start: dict[str, Any] = read_json(context.attempt.path / "start.json") or {}
     return start.get("gpu_profile")
 

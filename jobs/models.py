@@ -15,7 +15,7 @@ from core.config.model import ModelEntry
 from core.errors import InputError, NotFoundError
 from core.files import sha256_file, sha256_json
 from core.home import Home
-from core.queue.modelfiles import hub_copy, hub_record
+from core.models.files import hub_copy, hub_record
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +47,7 @@ class BaseModel:
 
 def prepare_libraries() -> None:
     """Called before torch and transformers are imported: one GPU, huge pages for tensors, no progress bars or advice."""
-    # One card is what a job is lent; with several visible the trainer would split its batches among them.
+    # One GPU is what a job is lent; with several visible the trainer would split its batches among them.
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

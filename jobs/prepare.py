@@ -11,10 +11,10 @@ from core.data.augment import augment
 from core.data.examples import Example
 from core.data.render import FitReport, Fitted, fit_all
 from core.errors import GateError
-from core.queue.spec import TrainSpec
+from core.jobfile.spec import TrainSpec
 from jobs.context import JobContext
 from jobs.gates import length_gate
-from jobs.ladder import Ladder
+from jobs.oom_fallbacks import Ladder
 from jobs.ordering import held_out_lines, length
 
 

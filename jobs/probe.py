@@ -30,7 +30,7 @@ PROBES = {
     "bitsandbytes": "jobs.probes.layers:bitsandbytes",
 }
 PACKAGES = ("torch", "transformers", "trl", "peft", "hqq", "accelerate", "bitsandbytes")
-LIMIT_SECONDS = 120.0  # the first kernels on a card are compiled or searched for
+LIMIT_SECONDS = 120.0  # the first kernels on a GPU are compiled or searched for
 GRACE_SECONDS = 10.0
 OUTPUT_BYTES = 65_536
 SAID_CHARACTERS = 400
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m jobs.probe")
     parser.add_argument("--only", action="append", choices=[*PROBES], help="this probe; may be repeated")
     parser.add_argument("--limit", type=float, default=LIMIT_SECONDS, help="seconds for each probe")
-    parser.add_argument("--no-kill", action="store_true", help="leave a hanging probe alone after SIGTERM (AMD cards)")
+    parser.add_argument("--no-kill", action="store_true", help="leave a hanging probe alone after SIGTERM (AMD GPUs)")
     parser.add_argument("--lease", type=int, help="an open lock that lasts as long as any probe does")
     parser.add_argument("--child", choices=[*PROBES], help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -126,7 +126,7 @@ def run(
 
 
 def end(process: subprocess.Popen[bytes], *, may_kill: bool) -> bool:
-    """See the process out: SIGINT, SIGTERM, a grace each, and SIGKILL only where that loses no memory of a card."""
+    """See the process out: SIGINT, SIGTERM, a grace each, and SIGKILL only where that loses no memory of a GPU."""
     for number in (signal.SIGINT, signal.SIGTERM, *([signal.SIGKILL] if may_kill else [])):
         if process.poll() is not None:
             return True

@@ -19,7 +19,7 @@ from core.errors import InputError
 from core.home import Home
 from jobs.models import BaseModel, safetensors_folder
 from jobs.step.hqq import prepare_library, quantised
-from jobs.step.lean import OTHER_TOWERS
+from jobs.step.memory_efficient import OTHER_TOWERS
 
 # What a checkpoint that holds an image tower besides calls the text model's tensors, and what the model calls them.
 PREFIXES = (

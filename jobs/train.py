@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from core.config.recipe import Recipe
 from core.files import sha256_json
-from core.queue.spec import TrainSpec
+from core.jobfile.spec import TrainSpec
 from jobs.context import JobContext
 from jobs.gates import leak_gate, tell_data
 from jobs.inputs import read_examples
-from jobs.ladder import Ladder, loading, stepping_down
 from jobs.manifest import device_facts, extend_manifest, start_manifest
+from jobs.oom_fallbacks import Ladder, loading, stepping_down
 from jobs.tracking import prepare_tracker, require_tracker
 
 if TYPE_CHECKING:

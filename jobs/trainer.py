@@ -21,8 +21,8 @@ from core.data.render import Fitted
 from jobs.checkpoints import prune, seal
 from jobs.ordering import StepOrder
 from jobs.recorder import Recorder
-from jobs.step.lean import make_lean
 from jobs.step.loss import CompletionLoss, Head
+from jobs.step.memory_efficient import make_lean
 from jobs.step.optimizer import make_optimizer
 
 SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
@@ -110,7 +110,7 @@ class CheckpointingTrainer(SFTTrainer):
         folder = Path(self.args.output_dir)
         self._staging = folder / f".staging-{os.getpid()}"
         try:
-            # TRL's own method would write a model card first.
+            # TRL's own method would write a model GPU first.
             Trainer._save_checkpoint(self, model, trial)
             staged = self._staging / f"checkpoint-{self.state.global_step}"
             checkpoint, size = seal(staged, folder, self._recorder.purpose)
@@ -158,7 +158,7 @@ def settings(recipe: Recipe, folder: Path, device: torch.device, run_name: str) 
 
 def adapter_dtype(recipe: Recipe, dtype: torch.dtype) -> torch.dtype:
     """What the adapter's parameters are kept in beside a base in `dtype`."""
-    # PEFT's DoRA multiplies in the adapter's dtype: in fp32 that is a hundred times slower on some cards.
+    # PEFT's DoRA multiplies in the adapter's dtype: in fp32 that is a hundred times slower on some GPUs.
     narrow = dtype == torch.bfloat16 and (recipe.lora_dtype == "bf16" or recipe.dora)
     return torch.bfloat16 if narrow else torch.float32
 

@@ -15,14 +15,14 @@ from core.config.recipe import Recipe
 from core.data.render import Fitted
 from core.errors import InputError
 from core.files import read_json, write_json
-from core.queue.spec import TrainSpec
+from core.jobfile.spec import TrainSpec
 from jobs.best import BestAdapter, copy_adapter
 from jobs.checkpoints import Checkpoint, find_checkpoint
 from jobs.context import JobContext, StopRequested
 from jobs.memory import peak_memory_bytes, peak_of_steps
 from jobs.ordering import StepOrder, length
 from jobs.recorder import Outcome, Recorder
-from jobs.step.lean import OTHER_TOWERS
+from jobs.step.memory_efficient import OTHER_TOWERS
 from jobs.trainer import CheckpointingTrainer, dataset, settings
 
 
@@ -111,7 +111,7 @@ class Training:
         entry = self.spec.model
         model.peft_config["default"].base_model_name_or_path = entry.hub or entry.name
         model.save_pretrained(folder, safe_serialization=True)
-        (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
+        (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model GPU
         # PEFT keeps the targets as a set: sorted, the same adapter has the same hash in every process.
         config = read_json(folder / "adapter_config.json")
         write_json(folder / "adapter_config.json", {**config, "target_modules": sorted(config["target_modules"])})
@@ -157,5 +157,5 @@ def _require_targets(model: Any, recipe: Recipe) -> None:
                 f"the model has no layer named {target}",
                 code="no_such_layer",
                 key="targets",
-                remedy="the names of a model's linear layers are in its model card",
+                remedy="the names of a model's linear layers are in its model GPU",
             )

@@ -13,11 +13,11 @@ from textual.message import Message
 from core.errors import BakehouseError
 from core.home import Home
 from core.store.jobs import ACTIVE, QUEUED, RETRYABLE, JobRow
-from tui.words import safe
+from tui.format import safe
 
 if TYPE_CHECKING:
     from tui.app import ConsoleApp
-    from tui.screens.bakeoffask import BakeoffPlan
+    from tui.screens.start_bakeoff import BakeoffPlan
 
 AUTHOR = "console"
 
@@ -52,7 +52,7 @@ def ask(app: ConsoleApp, kind: Any, job: JobRow | None, said: str, arguments: di
     """Send a command to the runner; `said` is the line that tells that it was carried out."""
 
     def act() -> Outcome:
-        from core.queue.request import author, request
+        from core.runner.client import author, request
 
         request(app.home, kind, None if job is None else job.id, arguments, by=author(AUTHOR))
         return Outcome(said)
@@ -64,8 +64,8 @@ def submit(app: ConsoleApp, make: Callable[[Home, Any, str], list[JobRow]]) -> N
     """Queue jobs: `make(home, project, author)` returns their rows."""
 
     def act() -> Outcome:
-        from core.queue.protection import choose_protection
-        from core.queue.request import author
+        from core.attempt.logout_protection import choose_protection
+        from core.runner.client import author
 
         rows = make(app.home, app.find_project(), author(AUTHOR))
         said = "queued " + ", ".join(f"{row.id} {safe(row.title)}" for row in rows)
@@ -79,7 +79,7 @@ def submit(app: ConsoleApp, make: Callable[[Home, Any, str], list[JobRow]]) -> N
 
 
 def can_cancel(job: JobRow | None) -> bool:
-    return job is not None and (job.state in QUEUED or (job.state in ACTIVE and job.stop_why != "cancel"))
+    return job is not None and (job.state in QUEUED or (job.state in ACTIVE and job.stop_reason != "cancel"))
 
 
 def can_retry(job: JobRow | None) -> bool:
@@ -91,8 +91,8 @@ def can_hold(job: JobRow | None) -> bool:
 
 
 def can_kill(job: JobRow | None) -> bool:
-    """A job on the card that was asked to stop and has not: the runner ends no job by force there."""
-    return job is not None and job.state == "stopping" and job.lane == "card"
+    """A job on the GPU that was asked to stop and has not: the runner ends no job by force there."""
+    return job is not None and job.state == "stopping" and job.lane == "gpu"
 
 
 def can_release(job: JobRow | None) -> bool:
@@ -112,7 +112,7 @@ def bake_off(app: ConsoleApp, plan: BakeoffPlan) -> None:
     """Queue a bake-off of training runs against the base model that the first of them started from."""
 
     def make(home: Home, project: Any, author: str) -> list[JobRow]:
-        from core.queue.submit import submit_bakeoff
+        from core.submission.submit import submit_bakeoff
 
         return [submit_bakeoff(home, project, plan.task, list(plan.candidates), incumbent=plan.base, author=author)]
 
@@ -128,7 +128,7 @@ def merge(app: ConsoleApp, job: JobRow) -> None:
     """Queue the merging of a training run's adapter into its base."""
 
     def make(home: Home, project: Any, author: str) -> list[JobRow]:
-        from core.queue.submit import submit_merge
+        from core.submission.submit import submit_merge
 
         return [submit_merge(home, project, job.id, author=author)]
 
@@ -139,7 +139,7 @@ def rescore(app: ConsoleApp, job_id: int) -> None:
     """Score the stored answers of a bake-off with the checks that its task has now; no model is run."""
 
     def act() -> Outcome:
-        from core.bakeoff.stored import rescore as score_anew
+        from core.bakeoff.load import rescore as score_anew
         from core.store.database import open_database
 
         with contextlib.closing(open_database(app.home)) as connection:
@@ -155,7 +155,7 @@ def start_demo(app: ConsoleApp) -> None:
 
     def make(home: Home, _: Any, author: str) -> list[JobRow]:
         from core.config.project import shipped
-        from core.queue.submit import submit_demo
+        from core.submission.submit import submit_demo
 
         return submit_demo(home, shipped(), author=author)
 

@@ -20,14 +20,14 @@ from textual.message import Message
 from core.home import Home
 from tui.actions import Outcome
 from tui.commands import CommandScreen, Palette
-from tui.feed import Feed
-from tui.hangup import Watchdog
-from tui.project import project_finder
+from tui.format import percent, plural, safe
+from tui.model.background_reader import BackgroundReader
+from tui.model.feed import Feed
+from tui.model.snapshot import EMPTY, Snapshot
+from tui.queries.project import project_finder
 from tui.screens.dashboard import Dashboard
-from tui.slow import SlowReader
-from tui.snapshot import EMPTY, Snapshot
+from tui.terminal_watchdog import Watchdog
 from tui.theme import ANSI_THEME, DARK
-from tui.words import percent, plural, safe
 
 if TYPE_CHECKING:
     from core.config.project import Project
@@ -73,7 +73,7 @@ class ConsoleApp(App[None]):
         self.live = live
         self.snapshot: Snapshot = EMPTY
         interval = SLOW_POLL_SECONDS if low_bandwidth else POLL_SECONDS
-        self.slow = SlowReader(home, project, self._wake_feed)
+        self.slow = BackgroundReader(home, project, self._wake_feed)
         self.feed = Feed(home, socket.gethostname().split(".")[0], self._post, self.slow, interval)
         self.animation_level = "none"
         for theme in (DARK, ANSI_THEME):

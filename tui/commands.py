@@ -15,7 +15,7 @@ from textual.screen import Screen
 
 from tui.actions import Outcome
 from tui.lines import Line
-from tui.snapshot import Snapshot
+from tui.model.snapshot import Snapshot
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from core.bakeoff.cells import Cells
+from core.bakeoff.scored_answers import Cells
 from core.bakeoff.scoring import Part
 from core.bakeoff.statistics import (
     Interval,

@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from core.bakeoff.answers import Answer
-from core.bakeoff.cells import Cells, place
-from core.bakeoff.checks import check_ids
 from core.bakeoff.comparison import Comparison, compare, tied_set
 from core.bakeoff.rows import CandidateRow, build_row
+from core.bakeoff.scored_answers import Cells, place
 from core.bakeoff.scoring import PARTS, Part, Score, part_score, plan_checks
-from core.bakeoff.words import headline, notes
+from core.bakeoff.summary import headline, notes
+from core.checks import check_ids
 from core.errors import InputError
 
 if TYPE_CHECKING:

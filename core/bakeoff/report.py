@@ -6,12 +6,12 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from core.bakeoff.comparison import RESOLVE
-from core.bakeoff.heads import beginning, cell_width, clip, heads, plain
 from core.bakeoff.leaderboard import Leaderboard
 from core.bakeoff.rows import CandidateRow
 from core.bakeoff.scoring import Part
+from core.bakeoff.short_names import beginning, cell_width, clip, heads, plain
 from core.bakeoff.statistics import Interval
-from core.bakeoff.words import DASH, bounds, clipped, count, of_five, p_value, score_of, signed
+from core.bakeoff.summary import DASH, bounds, clipped, count, of_five, p_value, score_of, signed
 
 MIN_WIDTH = 60
 _NAME_WIDTH = 30

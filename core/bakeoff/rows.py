@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from core.bakeoff.cells import Cell, Cells
 from core.bakeoff.consistency import agreement, pass_hat, repeatability, worst_of
+from core.bakeoff.scored_answers import Cell, Cells
 from core.bakeoff.scoring import Part, PlannedCheck, parse_answer
 from core.bakeoff.statistics import Interval, mcnemar, of_scores, t_interval, wilson
 

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from core.bakeoff.answers import Answer, Fault, Split, find_fault, split_thinking
-from core.bakeoff.checks import CapturedEqualsCheck, CheckResult, build, check_hash, check_ids
-from core.bakeoff.checks.base import BaseDefinition
+from core.checks import CapturedEqualsCheck, CheckResult, build, check_hash, check_ids
+from core.checks.base import BaseDefinition
 from core.errors import InputError
 
 if TYPE_CHECKING:

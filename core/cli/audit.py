@@ -64,7 +64,7 @@ def audit(
 
     Exits with 3 when a training would be refused: golden inputs in the data, or more examples skipped than the recipe allows.
     """
-    from core.queue.auditing import audit as audit_data
+    from core.submission.audit_process import audit as audit_data
 
     found = audit_data(
         Home.find(),

@@ -34,7 +34,7 @@ def bakeoff(
     A candidate is a model of models.yaml, `job:ID` (what a training or merge job makes, also of one not yet done),
     `artefact:SHA`, or the path of a model.
     """
-    from core.queue.submit import submit_bakeoff
+    from core.submission.submit import submit_bakeoff
 
     home = Home.find()
     job = submit_bakeoff(home, find_project(project), task, list(candidates), repeats, incumbent, author=by())

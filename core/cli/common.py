@@ -14,7 +14,7 @@ import click
 from core.config.project import Project
 from core.home import Home
 from core.phrases import clock
-from core.queue.request import author
+from core.runner.client import author
 from core.store.database import open_database
 from core.store.jobs import JobRow
 from core.text import printable

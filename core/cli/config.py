@@ -23,7 +23,7 @@ def config() -> None:
 @json_option
 def check(project: Path | None, as_json: bool) -> None:
     """Read every task, golden file, data file, model and recipe, and say all that is wrong, with file and line."""
-    from core.config.check import check_project, check_settings_file, check_warnings
+    from core.authoring.lint import check_project, check_settings_file, check_warnings
 
     try:
         found = find_project(project)

@@ -20,7 +20,7 @@ def demo(headless: bool, as_json: bool) -> None:
     when you leave it.
     """
     from core.config.project import shipped
-    from core.queue.submit import submit_demo
+    from core.submission.submit import submit_demo
 
     home = Home.find()
     train, bakeoff = submit_demo(home, shipped(), author=by())

@@ -15,7 +15,7 @@ from core.home import Home
 WIDTH = 100
 SIGNS = {"ok": "✓", "warning": "▲", "fault": "✗", "absent": "·"}
 TITLES = {
-    "card": "Card and driver",
+    "gpu": "GPU and driver",
     "torch": "Torch and libraries",
     "probes": "What they can do (measured)",
     "environment": "Environment of jobs",

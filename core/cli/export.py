@@ -18,7 +18,7 @@ from core.home import Home
 @json_option
 def export(job_id: int, wait: bool, project: Path | None, as_json: bool) -> None:
     """Queue the merging of a training job's adapter into its base model, as safetensors with its tokenizer and template."""
-    from core.queue.submit import submit_merge
+    from core.submission.submit import submit_merge
 
     home = Home.find()
     job = submit_merge(home, find_project(project), job_id, author=by())

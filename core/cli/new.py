@@ -22,7 +22,7 @@ def new() -> None:
 @json_option
 def project(folder: Path, as_json: bool) -> None:
     """Make FOLDER a project: `bakehouse.yaml` with an id of its own, and the folders of its parts."""
-    from core.config.scaffold import new_project
+    from core.authoring.scaffold import new_project
 
     say(new_project(folder), as_json, f"next: cd {folder} && bakehouse new task NAME --examples YOUR.jsonl")
 
@@ -45,8 +45,8 @@ def project(folder: Path, as_json: bool) -> None:
 @json_option
 def task(name: str, examples: Path | None, hold_out: int, project: Path | None, as_json: bool) -> None:
     """Write a commented task, its golden inputs and its data into the project."""
-    from core.config.check import task_warnings
-    from core.config.scaffold import new_task
+    from core.authoring.lint import task_warnings
+    from core.authoring.scaffold import new_task
 
     found = find_project(project)
     if found.is_shipped:
@@ -63,7 +63,7 @@ def task(name: str, examples: Path | None, hold_out: int, project: Path | None, 
 
 def next_steps(project: Project, name: str, file: Path) -> str:
     """What is left to fill in, or, when nothing is, how to train."""
-    from core.config.check import check_task
+    from core.authoring.lint import check_task
 
     open_points = [f"to do    {problem}" for problem in check_task(project, file)]
     if open_points:

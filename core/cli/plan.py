@@ -16,7 +16,7 @@ RECIPES = ("lora-bf16", "qlora-hqq4")
 
 
 @click.command(epilog="Example: bakehouse plan --vram 16 --max-length 2048")
-@click.option("--vram", metavar="SIZE", help="A card's memory as it is sold (16), or 16GB, 16GiB. Else this machine's.")
+@click.option("--vram", metavar="SIZE", help="A GPU's memory as it is sold (16), or 16GB, 16GiB. Else this machine's.")
 @click.option("--max-length", type=click.IntRange(16), help="Tokens of an example, instead of the recipes' length.")
 @click.option("--rank", type=click.IntRange(1, 4096), help="Instead of the recipes' rank.")
 @click.option("--model", "models", multiple=True, help="Only this model of models.yaml; may be repeated.")
@@ -34,11 +34,11 @@ def plan(
     project: Path | None,
     as_json: bool,
 ) -> None:
-    """Which models can be trained in a card's memory, at which rank and length, and which one to prefer."""
+    """Which models can be trained in a GPU's memory, at which rank and length, and which one to prefer."""
+    from core.bakeoff.evidence import verdicts
+    from core.models.shapes import with_shape
     from core.vram.budget import budget_for, this_machine
     from core.vram.calibration import calibration_of
-    from core.vram.evidence import verdicts
-    from core.vram.onfile import with_shape
     from core.vram.plan import plan as make_plan
 
     home, found = Home.find(), find_project(project)
@@ -100,7 +100,7 @@ def with_rank(recipe: Recipe, rank: int | None) -> Recipe:
 def lines(made: Plan) -> list[str]:
     """The table, what is not predicted behind it, and the model to prefer."""
     shown = [
-        f"{'model':<15} {'method':<10} {'rank':>5} {'tokens':>7}  {'allocated':>9} {'on the card':>12}  "
+        f"{'model':<15} {'method':<10} {'rank':>5} {'tokens':>7}  {'allocated':>9} {'on the GPU':>12}  "
         f"{'':<6} {'highest rank':>12} {'longest':>9}"
     ]
     shown += [line(row) for row in made.rows if row.forecast is not None]

@@ -9,7 +9,7 @@ import click
 
 from core.cli.common import by, job_line, json_option, opened, print_json
 from core.home import Home
-from core.queue.request import request
+from core.runner.client import request
 from core.store.commands import CommandKind
 
 
@@ -23,7 +23,7 @@ def queue() -> None:
 @json_option
 def list_(everything: bool, as_json: bool) -> None:
     """The active jobs, the waiting ones in their order, and the last that ended."""
-    from core.queue.status import runner_status
+    from core.runner.status import runner_status
     from core.store.jobs import ACTIVE, QUEUED, list_jobs, queue_state
 
     home = Home.find()
@@ -83,7 +83,7 @@ def cancel(job_ids: tuple[int, ...], as_json: bool) -> None:
 def kill(job_id: int, yes: bool, as_json: bool) -> None:
     """End by force (SIGKILL) a job that was cancelled and does not stop: the last means.
 
-    On an AMD card a process that is killed inside the driver can leave memory that nothing frees but a restart, and can take
+    On an AMD GPU a process that is killed inside the driver can leave memory that nothing frees but a restart, and can take
     the machine down.
     """
     from core.errors import InputError
@@ -91,7 +91,7 @@ def kill(job_id: int, yes: bool, as_json: bool) -> None:
     if not yes:
         if not sys.stdin.isatty():
             raise InputError("killing a job has to be confirmed", code="not_confirmed", remedy="say --yes")
-        question = f"End job {job_id} with SIGKILL? On an AMD card this can cost its memory until a restart"
+        question = f"End job {job_id} with SIGKILL? On an AMD GPU this can cost its memory until a restart"
         if not click.confirm(question, default=False, err=True):
             return
     act("kill", (job_id,), as_json)

@@ -1,4 +1,4 @@
-"""Where a command's readings of the card come from: the runner's ring while a runner lives, else a look of its own."""
+"""Where a command's readings of the GPU come from: the runner's ring while a runner lives, else a look of its own."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from core.gpu.cards import Card, find_card
+from core.gpu.devices import Gpu, find_gpu
 from core.gpu.reading import Sample
-from core.gpu.ring import TelemetryRing
-from core.gpu.sampler import Sampler
+from core.gpu_lease import lock as gpu_lock
+from core.gpu_lease.state import LeaseState, read_lease_state
 from core.home import Home
-from core.queue import lease
-from core.queue.cardstate import CardState, read_card_state
 from core.store.database import runner_lives
+from core.telemetry.ring import TelemetryRing
+from core.telemetry.sampler import Sampler
 
 STALE_SECONDS = 5.0
 # A runner that has only just begun writes its first sample within this time.
@@ -30,9 +30,9 @@ class Reading:
     sample: Sample
     taken_by: Literal["runner", "command"]
     age_seconds: float
-    card_pci: str | None
+    gpu_pci: str | None
     lease: dict[str, Any] | None
-    state: CardState | None
+    state: LeaseState | None
     runner_alive: bool
 
     @property
@@ -46,7 +46,7 @@ class Reading:
             "taken_by": self.taken_by,
             "age_seconds": round(self.age_seconds, 3),
             "stale": self.stale,
-            "card": self.card_pci,
+            "gpu": self.gpu_pci,
             "lease": self.lease,
             "state": None if self.state is None else self.state.to_json(),
             "runner_alive": self.runner_alive,
@@ -54,13 +54,13 @@ class Reading:
 
 
 class Readings:
-    """Looks at the card as often as asked. The runner is the only sampler: while it lives, nothing else asks the driver."""
+    """Looks at the GPU as often as asked. The runner is the only sampler: while it lives, nothing else asks the driver."""
 
     def __init__(self, home: Home) -> None:
         self.home = home
         self._ring = TelemetryRing(home.telemetry)
         self._sampler: Sampler | None = None
-        self._card: Card | None = None
+        self._gpu: Gpu | None = None
         self._waited = False
 
     def read(self, after: float | None = None) -> Reading:
@@ -73,16 +73,16 @@ class Readings:
         elif self._sampler is not None:
             self._sampler.close()
             self._sampler = None
-        if self._card is None:
-            self._card = find_card()
-        pci = self._card.pci if self._card else None
+        if self._gpu is None:
+            self._gpu = find_gpu()
+        pci = self._gpu.pci if self._gpu else None
         return Reading(
             sample=sample,
             taken_by=taken_by,
             age_seconds=sample.age_seconds(),
-            card_pci=pci,
-            lease=lease.holder(lease.lease_path(self.home, pci)),
-            state=read_card_state(self.home),
+            gpu_pci=pci,
+            lease=gpu_lock.holder(gpu_lock.lease_path(self.home, pci)),
+            state=read_lease_state(self.home),
             runner_alive=alive,
         )
 

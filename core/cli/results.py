@@ -54,7 +54,7 @@ def results(
         else:
             task = None
             if rescore:
-                from core.bakeoff.stored import rescore as score_again
+                from core.bakeoff.load import rescore as score_again
 
                 task = score_again(home, connection, job_id)
             board = leaderboard(home, connection, job_id, as_json=as_json, task=task)
@@ -91,7 +91,7 @@ def leaderboard(
     home: Home, connection: sqlite3.Connection, job_id: int, *, as_json: bool, task: Task | None = None
 ) -> dict[str, Any] | str:
     """Who is better, and how sure that is, as a document or as text; under the task as it was submitted, or `task`."""
-    from core.bakeoff.stored import stored_leaderboard
+    from core.bakeoff.load import stored_leaderboard
 
     board = stored_leaderboard(home, connection, job_id, task)
     if as_json:
@@ -110,7 +110,7 @@ def show_answers(
     home: Home, connection: sqlite3.Connection, job_id: int, input_id: str | None, candidate: str | None, as_json: bool
 ) -> None:
     """The answers, each with what was asked and expected, and the checks that it failed."""
-    from core.bakeoff.stored import bakeoff_file, golden_inputs
+    from core.bakeoff.load import bakeoff_file, golden_inputs
 
     every = bakeoff_answers(connection, job_id)
     for named, key in ((input_id, "input_id"), (candidate, "candidate")):

@@ -7,7 +7,7 @@ import click
 from core.cli.common import json_option, print_json
 from core.home import Home
 from core.phrases import clock, listed
-from core.queue.status import runner_status
+from core.runner.status import runner_status
 from core.text import printable
 
 
@@ -43,7 +43,7 @@ def status(as_json: bool) -> None:
 @json_option
 def start(as_json: bool) -> None:
     """Start it, and lift a former stop."""
-    from core.queue.request import ensure_runner
+    from core.runner.client import ensure_runner
 
     ensure_runner(Home.find().create())
     print_json({"started": True}) if as_json else print("▶ started")
@@ -53,12 +53,12 @@ def start(as_json: bool) -> None:
 @json_option
 def stop(as_json: bool) -> None:
     """End it; what runs goes on, and nothing else starts until somebody asks for something."""
-    from core.queue.displaced import DisplacedModels
-    from core.queue.request import stop_runner
+    from core.gpu_lease.evicted_models import EvictedModels
+    from core.runner.client import stop_runner
 
     home = Home.find()
     stop_runner(home)
-    away = DisplacedModels(home.displaced)
+    away = EvictedModels(home.displaced)
     if as_json:
         print_json({"stopped": True, "unloaded": list(away.names), "service_stopped": away.stopped})
         return

@@ -12,12 +12,12 @@ import click
 from core.cli.common import gigabytes, job_line, json_option, opened, print_json, seconds_in_words
 from core.errors import BakehouseError
 from core.files import read_lines
-from core.gpu.record import stored_summary, summary_words
 from core.home import Home, RunDir
 from core.phrases import clock
 from core.store.attempts import list_attempts
 from core.store.jobs import ACTIVE, ENDED, get_job, history, list_jobs
 from core.store.results import list_artefacts
+from core.telemetry.run_record import stored_summary, summary_words
 from core.text import printable
 
 
@@ -89,7 +89,7 @@ def show(job_id: int, as_json: bool) -> None:
         took = seconds_in_words((attempt.ended_at or time.time()) - attempt.created_at)
         print(f"attempt  {attempt.number}: {attempt.outcome or 'living'}, {took}, {attempt.protection}")
         if (measured := stored_summary(attempt.telemetry)) is not None:
-            print(f"card       {' · '.join(summary_words(measured))}")
+            print(f"GPU       {' · '.join(summary_words(measured))}")
         for finding in timed(run.attempt(attempt.number).watch):
             sign = "✗" if finding.get("stop") else "▲"
             print(f"{clock(finding['time']):>8}  {sign} {printable(str(finding.get('message')))}")

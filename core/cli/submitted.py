@@ -7,10 +7,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from core.attempt.logout_protection import choose_protection
 from core.cli.common import job_line, opened, print_json
 from core.cli.follow import exit_code, follow_to_the_end
 from core.home import Home
-from core.queue.protection import choose_protection
 from core.store.jobs import JobRow, get_job
 
 Show = Callable[[sqlite3.Connection, JobRow], dict[str, Any] | str]

@@ -55,7 +55,7 @@ def train(
     as_json: bool,
 ) -> None:
     """Queue the training of an adapter for TASK and return; --wait follows it."""
-    from core.queue.submit import submit_train
+    from core.submission.submit import submit_train
 
     named = {"rank": rank, "max_length": max_length, "epochs": epochs}
     overrides |= {key: value for key, value in named.items() if value is not None}

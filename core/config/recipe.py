@@ -53,9 +53,9 @@ class Recipe(Loaded):
     # Recompute a layer's inner activations in the backward pass; of every n-th layer only, the others keep theirs.
     activation_checkpointing: bool = False
     every_n_layers: int = Field(default=1, ge=1)
-    # auto: batch_size, checkpointing and optimizer are picked at submission so that the run fits the card.
+    # auto: batch_size, checkpointing and optimizer are picked at submission so that the run fits the GPU.
     fit: Literal["auto"] | None = None
-    # What to do when the card's memory does not hold the run: step down a declared ladder, or end.
+    # What to do when the GPU's memory does not hold the run: step down a declared ladder, or end.
     out_of_memory: Literal["ladder", "fail"] = "ladder"
     save_steps: int | None = Field(default=None, ge=1)
     keep_checkpoints: int = Field(default=2, ge=1)

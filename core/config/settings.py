@@ -27,14 +27,14 @@ class QueueSettings(Written):
     on_restart: Literal["requeue", "hold"] = "requeue"
 
 
-class CardSettings(Written):
+class GpuSettings(Written):
     """When a job may have the GPU, and what is done about others on it.
 
-    `tolerance_bytes`: how much more than its idle use a card may hold and still count as free. `settle_seconds`: how long the
+    `tolerance_bytes`: how much more than its idle use a GPU may hold and still count as free. `settle_seconds`: how long the
     model server must stay empty before that is believed. `clear_seconds`: how long it may take to become so; then the job
     waits and the models come back. `return_seconds`: how long an ended job's memory may take to come back. `intruder`: what
-    is done when a client has a model loaded while a job holds the card. `environment`: variables of the jobs, over those of
-    the profile of the card; null keeps a variable as it is.
+    is done when a client has a model loaded while a job holds the GPU. `environment`: variables of the jobs, over those of
+    the profile of the GPU; null keeps a variable as it is.
     """
 
     tolerance_bytes: int = Field(default=300_000_000, ge=0)
@@ -99,7 +99,7 @@ class Settings(Loaded):
     artefacts: NonEmpty | None = None
     queue: QueueSettings = QueueSettings()
     bakeoff: BakeoffSettings = BakeoffSettings()
-    card: CardSettings = CardSettings()
+    gpu: GpuSettings = GpuSettings()
     ollama: OllamaSettings = OllamaSettings()
     watch: WatchSettings = WatchSettings()
 
@@ -125,7 +125,7 @@ class ProjectFile(Settings):
             if key in self.queue.model_fields_set:
                 remedy = "write it into ~/.config/bakehouse/settings.yaml"
                 raise KeyedError("this is the machine's, not a project's", key=f"queue.{key}", remedy=remedy)
-        for part in ("card", "ollama", "watch"):
+        for part in ("gpu", "ollama", "watch"):
             if part in self.model_fields_set:
                 remedy = "write it into ~/.config/bakehouse/settings.yaml"
                 raise KeyedError("this is the machine's, not a project's", key=part, remedy=remedy)

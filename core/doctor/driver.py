@@ -1,4 +1,4 @@
-"""The card, its driver, the rights to it, who reads it and who may take it."""
+"""The GPU, its driver, the rights to it, who reads it and who may take it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import platform
 import stat
 from pathlib import Path
 
-from core.doctor.box import Box, one_line, version_numbers
+from core.doctor.machine import Machine, one_line, version_numbers
 from core.doctor.report import Line
 from core.errors import BakehouseError
-from core.gpu.kernelfile import names, read_text, read_uevent
-from core.gpu.kernellog import parse_kernel_lines
+from core.gpu.sources.kernel_file import names, read_text, read_uevent
+from core.gpu_lease import lock as gpu_lock
+from core.gpu_lease.state import read_lease_state
 from core.phrases import clock
-from core.queue import lease
-from core.queue.cardstate import read_card_state
+from core.watchdog.kernel_log import parse_kernel_lines
 
-SECTION = "card"
+SECTION = "gpu"
 HIDING = ("BAKEHOUSE_GPU_SOURCE", "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 LOG_TOOLS = (("dmesg",), ("journalctl", "--dmesg", "--boot", "--no-pager", "--output=short-unix"))
 LOG_BYTES = 4_000_000
@@ -29,38 +29,38 @@ def line(subject: str, state: str, message: str, remedy: str = "") -> Line:
     return Line(subject, state, message, remedy, SECTION)  # type: ignore[arg-type]
 
 
-def examine(box: Box) -> list[Line]:
-    found = [card(box), *without_driver(box)]
-    if box.card is not None and box.card.vendor == "nvidia":
-        found += nvidia(box)
-    elif box.card is not None:
-        found += amd(box)
-    if box.card is not None:
-        found.append(kernel_log(box))
-    return [*found, telemetry(box), *unowned_memory(box), lease_folder(box)]
+def examine(machine: Machine) -> list[Line]:
+    found = [gpu(machine), *without_driver(machine)]
+    if machine.gpu is not None and machine.gpu.vendor == "nvidia":
+        found += nvidia(machine)
+    elif machine.gpu is not None:
+        found += amd(machine)
+    if machine.gpu is not None:
+        found.append(kernel_log(machine))
+    return [*found, telemetry(machine), *unowned_memory(machine), lease_folder(machine)]
 
 
-def card(box: Box) -> Line:
-    if box.card is None:
-        hiding = [name for name in HIDING if name in box.environ]
+def gpu(machine: Machine) -> Line:
+    if machine.gpu is None:
+        hiding = [name for name in HIDING if name in machine.environ]
         remedy = f"unset {' and '.join(hiding)}, should it hide one" if hiding else ""
-        return line("card", "absent", "no GPU that jobs can run on: the CPU is the one slot", remedy)
-    device = next((one for one in box.sample.devices if one.pci == box.card.pci), None)
+        return line("gpu", "absent", "no GPU that jobs can run on: the CPU is the one slot", remedy)
+    device = next((one for one in machine.sample.devices if one.pci == machine.gpu.pci), None)
     memory = device.vram_total_bytes if device else None
-    architecture = box.card.architecture or (device.architecture if device else None)
+    architecture = machine.gpu.architecture or (device.architecture if device else None)
     parts = [
-        box.card.name,
-        architecture or ("architecture not told" if box.card.vendor == "amd" else ""),
+        machine.gpu.name,
+        architecture or ("architecture not told" if machine.gpu.vendor == "amd" else ""),
         "" if memory is None else f"{memory / 1e9:.1f} GB",
-        f"at {box.card.pci}",
+        f"at {machine.gpu.pci}",
     ]
-    return line("card", "ok", ", ".join(part for part in parts if part))
+    return line("gpu", "ok", ", ".join(part for part in parts if part))
 
 
-def without_driver(box: Box) -> list[Line]:
+def without_driver(machine: Machine) -> list[Line]:
     """GPUs that no driver for computing has."""
     found = []
-    bus = box.sysfs / "bus/pci/devices"
+    bus = machine.sysfs / "bus/pci/devices"
     for name in names(bus):
         device = bus / name
         maker, wanted = VENDORS.get(read_text(device / "vendor") or "", ("", ""))
@@ -74,42 +74,42 @@ def without_driver(box: Box) -> list[Line]:
     return found
 
 
-def amd(box: Box) -> list[Line]:
-    module = box.sysfs / "module/amdgpu"
+def amd(machine: Machine) -> list[Line]:
+    module = machine.sysfs / "module/amdgpu"
     version = read_text(module / "version")
-    kernel = read_text(box.procfs / "sys/kernel/osrelease") or platform.release()
+    kernel = read_text(machine.procfs / "sys/kernel/osrelease") or platform.release()
     # Only the module that AMD packages says a version; the kernel's own goes with the kernel.
     driver = f"amdgpu {version}" if version else "amdgpu of the kernel"
     lines = [line("driver", "ok", f"{driver}, Linux {kernel}")]
-    lines.append(kfd(box))
-    lines.append(render_nodes(box))
-    lines.append(rocm(box))
+    lines.append(kfd(machine))
+    lines.append(render_nodes(machine))
+    lines.append(rocm(machine))
     return lines
 
 
-def kfd(box: Box) -> Line:
-    """ROCm computes through /dev/kfd: it must be there, be ours to open, and list the card."""
-    device = box.dev / "kfd"
+def kfd(machine: Machine) -> Line:
+    """ROCm computes through /dev/kfd: it must be there, be ours to open, and list the GPU."""
+    device = machine.dev / "kfd"
     if not device.exists():
         inside = Path("/.dockerenv").exists() or Path("/run/.containerenv").exists()
         remedy = "start the container with --device=/dev/kfd --device=/dev/dri" if inside else "load the amdgpu module"
         return line("KFD", "fault", f"there is no {device}: ROCm cannot compute", remedy)
     if not os.access(device, os.R_OK | os.W_OK):
         return line("KFD", "fault", f"{device} is not yours to open ({owner(device)})", join_group(device))
-    if box.card is not None and box.card.ordinal is None:
+    if machine.gpu is not None and machine.gpu.ordinal is None:
         return line(
             "KFD",
             "fault",
-            f"KFD does not offer {box.card.name}: ROCm will not see it",
-            "look at `sudo dmesg | grep kfd`; a card behind a slot without PCIe atomics is left out",
+            f"KFD does not offer {machine.gpu.name}: ROCm will not see it",
+            "look at `sudo dmesg | grep kfd`; a GPU behind a slot without PCIe atomics is left out",
         )
-    return line("KFD", "ok", f"{device} can be opened" + (" and lists the card" if box.card else ""))
+    return line("KFD", "ok", f"{device} can be opened" + (" and lists the GPU" if machine.gpu else ""))
 
 
-def render_nodes(box: Box) -> Line:
-    nodes = sorted((box.dev / "dri").glob("renderD*"))
+def render_nodes(machine: Machine) -> Line:
+    nodes = sorted((machine.dev / "dri").glob("renderD*"))
     if not nodes:
-        return line("render", "fault", f"there is no {box.dev}/dri/renderD*", "load the amdgpu module")
+        return line("render", "fault", f"there is no {machine.dev}/dri/renderD*", "load the amdgpu module")
     closed = [node for node in nodes if not os.access(node, os.R_OK | os.W_OK)]
     if closed and len(closed) == len(nodes):
         return line("render", "fault", f"{closed[0]} is not yours to open ({owner(closed[0])})", join_group(closed[0]))
@@ -136,28 +136,28 @@ def join_group(device: Path) -> str:
     return f"sudo usermod -aG {group} {getpass.getuser()}, then log in anew"
 
 
-def rocm(box: Box) -> Line:
+def rocm(machine: Machine) -> Line:
     """ROCm as the system has it; a wheel of torch brings libraries of its own."""
-    version = rocm_version(box)
+    version = rocm_version(machine)
     if version is None:
-        return line("ROCm", "absent", f"not under {rocm_folder(box)}; wheels of torch bring their own libraries")
-    return line("ROCm", "ok", f"{version} under {rocm_folder(box)}")
+        return line("ROCm", "absent", f"not under {rocm_folder(machine)}; wheels of torch bring their own libraries")
+    return line("ROCm", "ok", f"{version} under {rocm_folder(machine)}")
 
 
-def rocm_folder(box: Box) -> Path:
-    return Path(box.environ.get("ROCM_PATH") or box.opt / "rocm")
+def rocm_folder(machine: Machine) -> Path:
+    return Path(machine.environ.get("ROCM_PATH") or machine.opt / "rocm")
 
 
-def rocm_version(box: Box) -> str | None:
-    folder = rocm_folder(box)
+def rocm_version(machine: Machine) -> str | None:
+    folder = rocm_folder(machine)
     for name in (".info/version", ".info/version-rocm"):
         if (said := read_text(folder / name)) and version_numbers(said):
             return one_line(said)
     return None
 
 
-def nvidia(box: Box) -> list[Line]:
-    said = read_text(box.procfs / "driver/nvidia/version") or ""
+def nvidia(machine: Machine) -> list[Line]:
+    said = read_text(machine.procfs / "driver/nvidia/version") or ""
     words = one_line(said).split()
     version = next((word for word in words if len(version_numbers(word)) >= 2), None)
     if version is None:
@@ -165,72 +165,76 @@ def nvidia(box: Box) -> list[Line]:
     else:
         kind = ", open kernel modules" if "Open" in words else ""
         first = line("driver", "ok", f"NVIDIA {version}{kind}")
-    wanted = [box.dev / name for name in ("nvidiactl", "nvidia-uvm")]
+    wanted = [machine.dev / name for name in ("nvidiactl", "nvidia-uvm")]
     missing = [node for node in wanted if not node.exists()]
     closed = [node for node in wanted if node.exists() and not os.access(node, os.R_OK | os.W_OK)]
     if missing:
         remedy = "sudo nvidia-modprobe -u -c=0; in a container: --gpus all with NVIDIA's container toolkit"
-        return [first, line("CUDA", "fault", f"there is no {missing[0]}: CUDA cannot compute", remedy), toolkit(box)]
+        return [
+            first,
+            line("CUDA", "fault", f"there is no {missing[0]}: CUDA cannot compute", remedy),
+            toolkit(machine),
+        ]
     if closed:
         return [
             first,
             line("CUDA", "fault", f"{closed[0]} is not yours to open ({owner(closed[0])})", join_group(closed[0])),
-            toolkit(box),
+            toolkit(machine),
         ]
-    return [first, line("CUDA", "ok", "its devices can be opened"), toolkit(box)]
+    return [first, line("CUDA", "ok", "its devices can be opened"), toolkit(machine)]
 
 
-def toolkit(box: Box) -> Line:
-    compiler = box.which("nvcc")
+def toolkit(machine: Machine) -> Line:
+    compiler = machine.which("nvcc")
     if compiler is None:
         return line("toolkit", "absent", "no CUDA toolkit on PATH; nothing here needs one")
-    said = box.ask(compiler, "--version")
+    said = machine.ask(compiler, "--version")
     release = next((row.strip() for row in said.stdout.splitlines() if "release" in row), said.problem or "no version")
     return line("toolkit", "ok", one_line(release))
 
 
-def kernel_log(box: Box) -> Line:
-    """Whether the kernel's messages can be read, by which a hang is confirmed, and trouble of the card in this boot."""
-    assert box.card is not None
+def kernel_log(machine: Machine) -> Line:
+    """Whether the kernel's messages can be read, by which a hang is confirmed, and trouble of the GPU in this boot."""
+    assert machine.gpu is not None
     for tool, *arguments in LOG_TOOLS:
-        path = box.which(tool)
-        said = box.ask(path, *arguments, most_bytes=LOG_BYTES) if path else None
+        path = machine.which(tool)
+        said = machine.ask(path, *arguments, most_bytes=LOG_BYTES) if path else None
         if said is None or said.code != 0 or not said.stdout.strip():
             continue
-        trouble = [one for one in parse_kernel_lines(said.stdout) if one.pci in (None, box.card.pci)]
+        trouble = [one for one in parse_kernel_lines(said.stdout) if one.pci in (None, machine.gpu.pci)]
         if trouble:
             times = f"{len(trouble)} messages" if len(trouble) > 1 else "a message"
             message = f"{times} of trouble in this boot, the last: {one_line(trouble[-1].text)}"
             return line(
-                "kernel log", "warning", message, "if the card misbehaves, reboot; never reset it while a job runs"
+                "kernel log", "warning", message, "if the GPU misbehaves, reboot; never reset it while a job runs"
             )
-        return line("kernel log", "ok", f"can be read ({tool}); no trouble of the card in this boot")
+        return line("kernel log", "ok", f"can be read ({tool}); no trouble of the GPU in this boot")
     message = "cannot be read: a hang is told by the steps and the load alone"
     return line(
         "kernel log", "absent", message, "sudo sysctl kernel.dmesg_restrict=0, or join the group systemd-journal"
     )
 
 
-def telemetry(box: Box) -> Line:
-    """Which source reads the card, and which should but cannot."""
-    sample = box.sample
-    forced = box.environ.get("BAKEHOUSE_GPU_SOURCE")
+def telemetry(machine: Machine) -> Line:
+    """Which source reads the GPU, and which should but cannot."""
+    sample = machine.sample
+    forced = machine.environ.get("BAKEHOUSE_GPU_SOURCE")
     by = f"{sample.source}{', forced by BAKEHOUSE_GPU_SOURCE' if forced else ''}"
-    device = next((one for one in sample.devices if box.card and one.pci == box.card.pci), None)
+    device = next((one for one in sample.devices if machine.gpu and one.pci == machine.gpu.pci), None)
     if device is not None and device.vram_used_bytes is None and not device.suspended:
         return line(
-            "telemetry", "warning", sample.problem or f"{by}: no figures of the card", "bakehouse gpu shows more"
+            "telemetry", "warning", sample.problem or f"{by}: no figures of the GPU", "bakehouse gpu shows more"
         )
     if sample.problem:
         return line("telemetry", "warning", f"read by {by}; {one_line(sample.problem)}", "bakehouse gpu shows more")
     if device is None:
-        return line("telemetry", "ok", "the host's memory and load; there is no card to read")
-    return line("telemetry", "ok", f"read by {by}" + (", the card is asleep" if device.suspended else ""))
+        return line("telemetry", "ok", "the host's memory and load; there is no GPU to read")
+    return line("telemetry", "ok", f"read by {by}" + (", the GPU is asleep" if device.suspended else ""))
 
 
-def unowned_memory(box: Box) -> list[Line]:
+def unowned_memory(machine: Machine) -> list[Line]:
     """What the runner says of memory that belongs to nobody; nothing where there is none, or no runner has looked."""
-    state = read_card_state(box.home)
+    state = read_lease_state(machine.home)
     if state is None or not state.unowned_bytes:
         return []
     since = f" since {clock(state.unowned_since)}" if state.unowned_since is not None else ""
@@ -238,17 +242,17 @@ def unowned_memory(box: Box) -> list[Line]:
     return [line("stale memory", "warning", said, state.advice)]
 
 
-def lease_folder(box: Box) -> Line:
-    """The lock that keeps two jobs off one card: its file must be ours to write, and trustworthy."""
-    path = lease.lease_path(box.home, None if box.card is None else box.card.pci)
-    held = lease.holder(path)
+def lease_folder(machine: Machine) -> Line:
+    """The lock that keeps two jobs off one GPU: its file must be ours to write, and trustworthy."""
+    path = gpu_lock.lease_path(machine.home, None if machine.gpu is None else machine.gpu.pci)
+    held = gpu_lock.holder(path)
     if held is not None and "problem" in held:
         return line("lease", "fault", held["problem"], f"remove {path} if no job runs")
     if held is not None:
         by = f"job {held['job']} of {held.get('home')}" if "job" in held else "a process that has not said"
         return line("lease", "ok", f"{path}, held by {by}")
     try:
-        taken = lease.take(path)
+        taken = gpu_lock.take(path)
     except (BakehouseError, OSError) as error:
         why = error.message if isinstance(error, BakehouseError) else f"{path}: {error.strerror}"
         return line("lease", "fault", f"no lock can be made: {why}", f"make {path.parent} writable for everybody")

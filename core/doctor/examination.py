@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from core.config.settings import Settings, load_settings
-from core.doctor import driver, machine, serving, variables
-from core.doctor.box import Box
+from core.doctor import driver, host, serving, variables
+from core.doctor.machine import Machine
 from core.doctor.recommend import recommend
 from core.doctor.report import Line, Recommended, Report
 from core.doctor.software import examine_software
@@ -17,14 +17,14 @@ from core.errors import BakehouseError
 from core.home import Home
 from core.text import printable
 
-Section = Callable[[Box], list[Line]]
+Section = Callable[[Machine], list[Line]]
 
 
 @dataclass(frozen=True)
 class Examination:
     """What is looked at. `quick` leaves out the probes with torch."""
 
-    box: Box
+    machine: Machine
     quick: bool = False
 
     @classmethod
@@ -35,7 +35,7 @@ class Examination:
             settings = load_settings()
         except BakehouseError as error:
             problem = str(error)
-        return cls(Box(home, os.environ, settings, problem), quick)
+        return cls(Machine(home, os.environ, settings, problem), quick)
 
     def report(self) -> Report:
         """All lines and the recommendation. Nothing is raised: what cannot be looked at is a fault line."""
@@ -43,22 +43,22 @@ class Examination:
         lines: list[Line] = []
         for name, section in self.sections():
             try:
-                lines += section(self.box)
+                lines += section(self.machine)
             except (BakehouseError, OSError, ValueError) as error:
                 lines.append(Line(name, "fault", f"could not be examined: {error}", section=name))
         try:
-            recommended = recommend(self.box, lines)
+            recommended = recommend(self.machine, lines)
         except (BakehouseError, OSError, ValueError) as error:
             recommended = Recommended("", f"nothing can be recommended: {error}")
         return Report(started, tuple(map(shown, lines)), recommended, self.quick, time.monotonic() - began)
 
     def sections(self) -> list[tuple[str, Section]]:
         return [
-            ("card", driver.examine),
-            ("torch", lambda box: examine_software(box, quick=self.quick)),
+            ("gpu", driver.examine),
+            ("torch", lambda machine: examine_software(machine, quick=self.quick)),
             ("environment", variables.examine),
             ("serving", serving.examine),
-            ("machine", machine.examine),
+            ("machine", host.examine),
         ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from core.doctor.box import Box, one_line
+from core.doctor.machine import Machine, one_line
 from core.doctor.report import Line
 
 SECTION = "probes"
@@ -32,27 +32,27 @@ def line(subject: str, state: str, message: str, remedy: str = "") -> Line:
     return Line(subject, state, message, remedy, SECTION)  # type: ignore[arg-type]
 
 
-def findings(document: Mapping[str, Any], box: Box) -> list[Line]:
+def findings(document: Mapping[str, Any], machine: Machine) -> list[Line]:
     """The lines of a document of `jobs.probe`, or why there is none."""
     if why := document.get("left_out"):
-        return [line("probes", "warning", f"not run: {why}", "run it again when the card is free")]
+        return [line("probes", "warning", f"not run: {why}", "run it again when the GPU is free")]
     if problem := document.get("problem"):
         return [line("probes", "fault", one_line(str(problem)), "is Bakehouse installed there, in this version?")]
     lines: list[Line] = []
     for probe in document["probes"]:
         try:
-            lines += finding(probe, box)
+            lines += finding(probe, machine)
         except (KeyError, TypeError, ValueError) as error:
             name = one_line(str(probe.get("name", "?")) if isinstance(probe, dict) else "?")
             lines.append(line(name, "fault", f"its figures are not understood ({error!r})"))
     return lines
 
 
-def finding(probe: Mapping[str, Any], box: Box) -> list[Line]:
+def finding(probe: Mapping[str, Any], machine: Machine) -> list[Line]:
     name = str(probe["name"])
     subject, status = SUBJECTS[name], probe["status"]
     if status == "ok":
-        return READ[name](probe["figures"], box)
+        return READ[name](probe["figures"], machine)
     problem = one_line(str(probe.get("problem", "")))
     if status == "absent":
         # That hqq is missing is said among the libraries.
@@ -60,17 +60,17 @@ def finding(probe: Mapping[str, Any], box: Box) -> list[Line]:
     if status == "skipped":
         return [line(subject, "warning", f"not run: {problem}")]
     at = f" at: {one_line(str(probe['at']))}" if probe.get("at") else ""
-    return [line(subject, "fault", f"{status}{at}: {problem}", remedy_of(name, probe, box))]
+    return [line(subject, "fault", f"{status}{at}: {problem}", remedy_of(name, probe, machine))]
 
 
-def remedy_of(name: str, probe: Mapping[str, Any], box: Box) -> str:
-    amd = box.card is not None and box.card.vendor == "amd"
+def remedy_of(name: str, probe: Mapping[str, Any], machine: Machine) -> str:
+    amd = machine.gpu is not None and machine.gpu.vendor == "amd"
     if probe.get("left_pid"):
-        return f"process {probe['left_pid']} hangs on the card: look at `sudo dmesg`; a reboot frees it"
+        return f"process {probe['left_pid']} hangs on the GPU: look at `sudo dmesg`; a reboot frees it"
     if name == "lora" and amd:
-        return f'card: {{environment: {{{CACHING}: "1"}}}} in settings.yaml: slower, and known to come through'
+        return f'gpu: {{environment: {{{CACHING}: "1"}}}} in settings.yaml: slower, and known to come through'
     if probe["status"] == "hung":
-        return "the card or its driver is stuck: look at `sudo dmesg`" if box.card else "is the machine overloaded?"
+        return "the GPU or its driver is stuck: look at `sudo dmesg`" if machine.gpu else "is the machine overloaded?"
     return {
         "device": "install the build of torch for this machine (README: CPU, CUDA, ROCm)",
         "hqq": "method qlora-hqq will fail in the same way; DISABLE_CUDA=1 pip install --upgrade hqq",
@@ -78,51 +78,53 @@ def remedy_of(name: str, probe: Mapping[str, Any], box: Box) -> str:
     }.get(name, "the line above it in `PYTHON -P -m jobs.probe` tells more")
 
 
-def device(figures: Mapping[str, Any], box: Box) -> list[Line]:
+def device(figures: Mapping[str, Any], machine: Machine) -> list[Line]:
     built = f"torch {figures['torch']}, built for {figures['built_for']}"
     if figures["device"] == "cpu":
-        if box.card is None:
+        if machine.gpu is None:
             how = f"{figures['threads']} threads, {figures['cpu_capability']}"
             return [line("device", "ok", f"the CPU ({how}); {built}")]
         why = figures["unavailable"] or "it is a build for the CPU"
         remedy = (
-            "install the build of torch for the card (README)"
+            "install the build of torch for the GPU (README)"
             if figures["built_for"] == "cpu"
-            else "look at the lines of driver and rights above; *_VISIBLE_DEVICES may hide the card"
+            else "look at the lines of driver and rights above; *_VISIBLE_DEVICES may hide the GPU"
         )
-        return [line("device", "fault", f"torch does not see {box.card.name}: {one_line(str(why))}; {built}", remedy)]
+        return [
+            line("device", "fault", f"torch does not see {machine.gpu.name}: {one_line(str(why))}; {built}", remedy)
+        ]
     memory = f"{figures['free_bytes'] / 1e9:.1f} of {figures['total_bytes'] / 1e9:.1f} GB free as torch tells"
     seen = f"{figures['name']} ({figures['architecture']}), {memory}; {built}"
     if not figures["has_kernels"]:
         compiled = ", ".join(figures["compiled_for"]) or "nothing it names"
         message = f"torch has no kernels for {figures['architecture']}, it was compiled for {compiled}"
-        return [line("device", "fault", message, "install a build of torch for this card (README)")]
-    known = box.card.architecture if box.card else None
+        return [line("device", "fault", message, "install a build of torch for this GPU (README)")]
+    known = machine.gpu.architecture if machine.gpu else None
     if known and known != figures["architecture"]:
-        message = f"torch takes the card for {figures['architecture']}, the driver calls it {known}"
-        return [line("device", "warning", message, "unset HSA_OVERRIDE_GFX_VERSION, or see which card is visible")]
-    if box.card is None:
-        return [line("device", "warning", f"{seen}; Bakehouse finds no card to lease", "is BAKEHOUSE_GPU_SOURCE set?")]
+        message = f"torch takes the GPU for {figures['architecture']}, the driver calls it {known}"
+        return [line("device", "warning", message, "unset HSA_OVERRIDE_GFX_VERSION, or see which GPU is visible")]
+    if machine.gpu is None:
+        return [line("device", "warning", f"{seen}; Bakehouse finds no GPU to lease", "is BAKEHOUSE_GPU_SOURCE set?")]
     lines = [line("device", "ok", seen)]
     if not figures["bf16"]:
-        message = "this card does not compute in bf16; torch emulates it slowly"
-        lines.append(line("device", "warning", message, "train with dtype: fp32, or on another card"))
+        message = "this GPU does not compute in bf16; torch emulates it slowly"
+        lines.append(line("device", "warning", message, "train with dtype: fp32, or on another GPU"))
     return lines
 
 
-def bf16(figures: Mapping[str, Any], box: Box) -> list[Line]:
+def bf16(figures: Mapping[str, Any], machine: Machine) -> list[Line]:
     speed, plain = figures["tflops"], figures["fp32_tflops"]
     message = f"{errors(figures)}; {speed:.1f} TFLOPS, {plain:.1f} in fp32"
     if wrong(figures):
         return [
             line("bf16", "fault", f"computes wrongly: {message}", "install another build of torch or of the driver")
         ]
-    if box.card is not None and speed < plain:
-        return [line("bf16", "warning", f"slower than fp32: {message}", "is the card's bf16 emulated?")]
+    if machine.gpu is not None and speed < plain:
+        return [line("bf16", "warning", f"slower than fp32: {message}", "is the GPU's bf16 emulated?")]
     return [line("bf16", "ok", message)]
 
 
-def attention(figures: Mapping[str, Any], box: Box) -> list[Line]:
+def attention(figures: Mapping[str, Any], machine: Machine) -> list[Line]:
     taken, backends = figures["taken"], figures["backends"]
     bad = [name for name, one in backends.items() if one["works"] and wrong(one)]
     by = " (AOTriton)" if figures["aotriton"] and taken != "math" else ""
@@ -136,26 +138,30 @@ def attention(figures: Mapping[str, Any], box: Box) -> list[Line]:
     if taken == "math" or not fused:
         why = next((one["why"] for name, one in backends.items() if name == "flash" and not one["works"]), "")
         said = f" ({one_line(str(why))})" if why else ""
-        return [line("attention", "warning", f"{message}: memory grows with the square of the length{said}", fuse(box))]
+        return [
+            line("attention", "warning", f"{message}: memory grows with the square of the length{said}", fuse(machine))
+        ]
     return [line("attention", "ok", message)]
 
 
-def fuse(box: Box) -> str:
-    if box.card is not None and box.card.vendor == "amd":
-        return f'card: {{environment: {{{AOTRITON}: "1"}}}} in settings.yaml, or a build of torch with AOTriton'
-    return "install a build of torch with flash attention for this card"
+def fuse(machine: Machine) -> str:
+    if machine.gpu is not None and machine.gpu.vendor == "amd":
+        return f'gpu: {{environment: {{{AOTRITON}: "1"}}}} in settings.yaml, or a build of torch with AOTriton'
+    return "install a build of torch with flash attention for this GPU"
 
 
-def lora(figures: Mapping[str, Any], box: Box) -> list[Line]:
+def lora(figures: Mapping[str, Any], machine: Machine) -> list[Line]:
     ranks = list(figures["errors"])
     if not isinstance(figures["largest_error"], float) or figures["largest_error"] > LARGEST_ERROR:
         off = ", ".join(rank for rank, error in figures["errors"].items() if not small(error))
-        return [line("LoRA shapes", "fault", f"computes wrongly at rank {off}", remedy_of("lora", {"status": ""}, box))]
+        return [
+            line("LoRA shapes", "fault", f"computes wrongly at rank {off}", remedy_of("lora", {"status": ""}, machine))
+        ]
     message = f"ranks {ranks[0]} to {ranks[-1]} come through, within {percent(figures['largest_error'])} of fp32"
     return [line("LoRA shapes", "ok", message)]
 
 
-def hqq(figures: Mapping[str, Any], box: Box) -> list[Line]:
+def hqq(figures: Mapping[str, Any], machine: Machine) -> list[Line]:
     weights = figures["weight_error"]
     message = f"{errors(figures)}; 4-bit weights are {percent(weights)} off the original"
     if wrong(figures) or not small(figures["autocast_error"]):
@@ -165,14 +171,14 @@ def hqq(figures: Mapping[str, Any], box: Box) -> list[Line]:
     return [line("HQQ", "ok", message)]
 
 
-def bitsandbytes(figures: Mapping[str, Any], box: Box) -> list[Line]:
+def bitsandbytes(figures: Mapping[str, Any], machine: Machine) -> list[Line]:
     message = f"{errors(figures)}; NF4 weights are {percent(figures['weight_error'])} off the original"
     if wrong(figures):
         return [line("bitsandbytes", "warning", f"computes wrongly: {message}", "no recipe needs it: leave it alone")]
     return [line("bitsandbytes", "ok", message)]
 
 
-READ: dict[str, Callable[[Mapping[str, Any], Box], list[Line]]] = {
+READ: dict[str, Callable[[Mapping[str, Any], Machine], list[Line]]] = {
     "device": device,
     "bf16": bf16,
     "attention": attention,

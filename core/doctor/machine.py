@@ -1,85 +1,113 @@
-"""The rest of the machine: settings, disk, memory, and whether jobs live on after a logout."""
+"""The machine under examination: where its files lie, its GPU, its settings, and tools that are asked with a limit."""
 
 from __future__ import annotations
 
-import getpass
+import os
 import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
-from core.config.settings import settings_file
-from core.doctor.box import Box, one_line
-from core.doctor.report import Line
-from core.queue.protection import choose_protection
+from core.config.settings import Settings
+from core.gpu.devices import Gpu, find_gpu
+from core.gpu.reading import Sample
+from core.gpu.source import procfs_root, sysfs_root
+from core.home import Home
+from core.text import printable
 
-SECTION = "machine"
-# A 4B model in bf16, its adapter's checkpoints, the merged model and its GGUF.
-ROOM_BYTES = 40_000_000_000
-# The weights of a 4B model pass through the host's memory shard by shard, beside Python and torch.
-MEMORY_BYTES = 8_000_000_000
-
-
-def line(subject: str, state: str, message: str, remedy: str = "") -> Line:
-    return Line(subject, state, message, remedy, SECTION)  # type: ignore[arg-type]
+TOOL_SECONDS = 5.0
+OUTPUT_BYTES = 65_536
+SAID_CHARACTERS = 400
 
 
-def examine(box: Box) -> list[Line]:
-    return [settings(box), *disks(box), memory(box), logout()]
+@dataclass(frozen=True)
+class Said:
+    """What a tool printed and how it ended: `code` None when it could not be run or did not end, with the `problem`."""
+
+    stdout: str
+    stderr: str
+    code: int | None
+    problem: str = ""
 
 
-def settings(box: Box) -> Line:
-    if box.settings_problem:
-        message = f"not read, so the defaults are used: {one_line(box.settings_problem)}"
-        return line("settings", "fault", message, "mend the line that is named")
-    file = settings_file()
-    return line("settings", "ok", f"{file}" if file.is_file() else f"the defaults: there is no {file}")
+@dataclass(frozen=True)
+class Machine:
+    """One machine. `dev` and `rocm` move where device files and ROCm are looked for; `settings_problem` is that of the file."""
+
+    home: Home
+    environ: Mapping[str, str]
+    settings: Settings = field(default_factory=Settings)
+    settings_problem: str = ""
+    dev: Path = Path("/dev")
+    opt: Path = Path("/opt")
+
+    @property
+    def sysfs(self) -> Path:
+        return sysfs_root(self.environ)
+
+    @property
+    def procfs(self) -> Path:
+        return procfs_root(self.environ)
+
+    @cached_property
+    def gpu(self) -> Gpu | None:
+        return find_gpu(self.environ)
+
+    @cached_property
+    def sample(self) -> Sample:
+        """One reading of the GPU and the host."""
+        from core.telemetry.sampler import Sampler
+
+        sampler = Sampler(self.home, environ=self.environ)
+        try:
+            return sampler.read()
+        finally:
+            sampler.close()
+
+    def which(self, tool: str) -> str | None:
+        return shutil.which(tool, path=self.environ.get("PATH", os.defpath))
+
+    def ask(
+        self, program: str, *arguments: str, limit_seconds: float = TOOL_SECONDS, most_bytes: int = OUTPUT_BYTES
+    ) -> Said:
+        """What a program answers, the last `most_bytes` of it. Its words are another's: they are made printable."""
+        try:
+            done = subprocess.run(
+                [program, *arguments],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=limit_seconds,
+                env={**self.environ, "LC_ALL": "C", "NO_COLOR": "1"},
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return Said("", "", None, f"does not answer within {limit_seconds:.0f} s")
+        except OSError as error:
+            return Said("", "", None, f"cannot be started: {error.strerror}")
+        return Said(text_of(done.stdout, most_bytes), text_of(done.stderr), done.returncode)
 
 
-def disks(box: Box) -> list[Line]:
-    """One line for each file system that Bakehouse writes to."""
-    places = {"home": box.home.root}
-    if box.settings.artefacts:
-        places["artefacts"] = Path(box.settings.artefacts)
-    lines, seen = [], set()
-    for name, folder in places.items():
-        there = next((path for path in (folder, *folder.parents) if path.exists()), None)
-        if there is None or (device := there.stat().st_dev) in seen:
-            continue
-        seen.add(device)
-        lines.append(disk(name, folder, shutil.disk_usage(there).free, box.settings.queue.min_free_disk_bytes))
-    return lines
+def text_of(output: bytes, most_bytes: int = OUTPUT_BYTES) -> str:
+    """The end of a tool's output as lines that can be shown."""
+    return "\n".join(printable(line) for line in output[-most_bytes:].decode("utf-8", errors="replace").splitlines())
 
 
-def disk(name: str, folder: Path, free_bytes: int, least_bytes: int) -> Line:
-    said = f"{free_bytes / 1e9:.1f} GB free in {folder}"
-    if free_bytes < least_bytes:
-        why = f"{said}: below {least_bytes / 1e9:.1f} GB no job starts (queue.min_free_disk_bytes)"
-        return line(name, "fault", why, "bakehouse runs clean frees old runs")
-    if free_bytes < ROOM_BYTES:
-        why = f"{said}: a 4B model with its merged copy and GGUF takes about {ROOM_BYTES / 1e9:.0f} GB"
-        return line(name, "warning", why, "bakehouse runs clean, or `artefacts:` in settings.yaml on a larger disk")
-    return line(name, "ok", said)
+def one_line(text: str) -> str:
+    """The first line that says something, not longer than can be read."""
+    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    return printable(line)[:SAID_CHARACTERS]
 
 
-def memory(box: Box) -> Line:
-    host = box.sample.host
-    if host.memory_total_bytes is None or host.memory_available_bytes is None:
-        return line("memory", "warning", "the kernel does not say how much there is")
-    said = f"{host.memory_available_bytes / 1e9:.1f} of {host.memory_total_bytes / 1e9:.1f} GB available"
-    if host.memory_available_bytes < MEMORY_BYTES:
-        return line(
-            "memory",
-            "warning",
-            f"{said}: a job waits until what it needs is there; a 4B model wants about {MEMORY_BYTES / 1e9:.0f} GB",
-            "end what holds memory, or load smaller models",
-        )
-    return line("memory", "ok", said)
-
-
-def logout() -> Line:
-    """Whether a job lives on when its owner logs out."""
-    protection = choose_protection()
-    if protection.kind == "scope":
-        return line("logout", "ok", "linger is on: jobs live on in a scope of their own")
-    if protection.kind == "session":
-        return line("logout", "ok", "nothing ends jobs at a logout here (no logind, or KillUserProcesses=no)")
-    return line("logout", "warning", protection.warning or "", f"loginctl enable-linger {getpass.getuser()}")
+def version_numbers(text: str) -> tuple[int, ...]:
+    """`7.2.1-43` as (7, 2, 1); empty when it does not begin with a number."""
+    numbers: list[int] = []
+    for part in text.strip().removeprefix("v").split("."):
+        digits = part[: len(part) - len(part.lstrip("0123456789"))]
+        if not digits or len(digits) > 9:
+            break
+        numbers.append(int(digits))
+        if digits != part:
+            break
+    return tuple(numbers)

@@ -1,4 +1,4 @@
-"""The probes of `jobs.probe`, run under the interpreter of the jobs in their environment, with the card to themselves."""
+"""The probes of `jobs.probe`, run under the interpreter of the jobs in their environment, with the GPU to themselves."""
 
 from __future__ import annotations
 
@@ -9,75 +9,75 @@ import subprocess
 import time
 from typing import Any
 
-from core.doctor.box import Box, one_line, text_of
+from core.doctor.machine import Machine, one_line, text_of
 from core.doctor.variables import environment_of
 from core.errors import BakehouseError
-from core.gpu.cards import device_environment
-from core.queue import lease as leases
+from core.gpu.devices import device_environment
+from core.gpu_lease import lock as gpu_lock
 
 PROBE_SECONDS = 120.0
 # Six probes at their limits, with the graces of their ends.
 LIMIT_SECONDS = 1000.0
 END_SECONDS = 40.0
-# What the probes take of a card, its context included.
+# What the probes take of a GPU, its context included.
 NEEDED_BYTES = 3_000_000_000
 
 
-def run_probes(box: Box, python: str, *, probe_seconds: float = PROBE_SECONDS) -> dict[str, Any]:
-    """The document of `jobs.probe`, or `{left_out: why}` where the card is in use, or `{problem: what}`.
+def run_probes(machine: Machine, python: str, *, probe_seconds: float = PROBE_SECONDS) -> dict[str, Any]:
+    """The document of `jobs.probe`, or `{left_out: why}` where the GPU is in use, or `{problem: what}`.
 
-    A card that a job computes on is not touched: a probe beside it could take the memory that it needs next.
+    A GPU that a job computes on is not touched: a probe beside it could take the memory that it needs next.
     """
-    if box.card is None:
-        return ask(box, python, probe_seconds, None)
-    if (busy := in_use(box)) is not None:
+    if machine.gpu is None:
+        return ask(machine, python, probe_seconds, None)
+    if (busy := in_use(machine)) is not None:
         return {"left_out": busy}
-    path = leases.lease_path(box.home, box.card.pci)
+    path = gpu_lock.lease_path(machine.home, machine.gpu.pci)
     try:
-        lease = leases.take(path)
+        lease = gpu_lock.take(path)
     except BakehouseError as error:
         return {"left_out": error.message}
     if lease is None:
-        return {"left_out": held_by(leases.read_holder(path))}
+        return {"left_out": held_by(gpu_lock.read_holder(path))}
     try:
-        note = json.dumps({"home": str(box.home.root), "since": time.time()}).encode()
+        note = json.dumps({"home": str(machine.home.root), "since": time.time()}).encode()
         os.ftruncate(lease.descriptor, 0)
         os.pwrite(lease.descriptor, note, 0)
-        return ask(box, python, probe_seconds, lease.descriptor)
+        return ask(machine, python, probe_seconds, lease.descriptor)
     finally:
         lease.release()
 
 
 def held_by(holder: dict[str, Any]) -> str:
     job = f"job {holder['job']}" if "job" in holder else "somebody"
-    return f"{job} of {holder.get('home', 'another home')} has the card"
+    return f"{job} of {holder.get('home', 'another home')} has the GPU"
 
 
-def in_use(box: Box) -> str | None:
-    """That others leave too little of the card's memory; None when there is enough, or nobody tells."""
-    device = next((one for one in box.sample.devices if box.card and one.pci == box.card.pci), None)
+def in_use(machine: Machine) -> str | None:
+    """That others leave too little of the GPU's memory; None when there is enough, or nobody tells."""
+    device = next((one for one in machine.sample.devices if machine.gpu and one.pci == machine.gpu.pci), None)
     if device is None or device.vram_total_bytes is None or device.vram_used_bytes is None:
         return None
     free = device.vram_total_bytes - device.vram_used_bytes
     if free >= NEEDED_BYTES:
         return None
-    holders = [one.name for one in box.sample.processes if one.name and (one.vram_bytes or 0) > 200_000_000]
+    holders = [one.name for one in machine.sample.processes if one.name and (one.vram_bytes or 0) > 200_000_000]
     by = f" ({', '.join(dict.fromkeys(holders))} holds it)" if holders else ""
-    return f"{free / 1e9:.1f} GB of the card are free, the probes take up to {NEEDED_BYTES / 1e9:.0f}{by}"
+    return f"{free / 1e9:.1f} GB of the GPU are free, the probes take up to {NEEDED_BYTES / 1e9:.0f}{by}"
 
 
-def ask(box: Box, python: str, probe_seconds: float, lease: int | None) -> dict[str, Any]:
+def ask(machine: Machine, python: str, probe_seconds: float, lease: int | None) -> dict[str, Any]:
     """Run `jobs.probe` and read its document."""
     words = [python, "-P", "-m", "jobs.probe", "--limit", str(probe_seconds)]
-    if box.card is not None and box.card.vendor == "amd":
+    if machine.gpu is not None and machine.gpu.vendor == "amd":
         words.append("--no-kill")
     if lease is not None:
         words += ["--lease", str(lease)]
     try:
         process = subprocess.Popen(
             words,
-            cwd=box.home.root,
-            env=environ_of_jobs(box),
+            cwd=machine.home.root,
+            env=environ_of_jobs(machine),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -102,11 +102,11 @@ def ask(box: Box, python: str, probe_seconds: float, lease: int | None) -> dict[
     return {"problem": f"`{python} -P -m jobs.probe` ended with {process.returncode}{last}"}
 
 
-def environ_of_jobs(box: Box) -> dict[str, str]:
-    """What a job finds in its environment on this card."""
-    _, made = environment_of(box)
-    kept = {name: value for name, value in box.environ.items() if name not in made.unset}
-    return {**kept, **made.set, **device_environment(box.card, box.environ)}
+def environ_of_jobs(machine: Machine) -> dict[str, str]:
+    """What a job finds in its environment on this GPU."""
+    _, made = environment_of(machine)
+    kept = {name: value for name, value in machine.environ.items() if name not in made.unset}
+    return {**kept, **made.set, **device_environment(machine.gpu, machine.environ)}
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

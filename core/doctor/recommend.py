@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from core.config.project import SHIPPED, Project
 from core.config.shipped import shipped_root
-from core.doctor.box import Box
+from core.doctor.machine import Machine
 from core.doctor.report import Line, Recommended
 
 PLAIN, QUANTISED, ON_THE_CPU = "lora-bf16", "qlora-hqq4", "demo"
@@ -14,37 +14,37 @@ PLAIN, QUANTISED, ON_THE_CPU = "lora-bf16", "qlora-hqq4", "demo"
 NEEDED = ("driver", "KFD", "render", "CUDA", "python", "training", "torch", "device")
 
 
-def recommend(box: Box, lines: Sequence[Line]) -> Recommended:
-    """The largest model in bf16 against the largest on quantised weights, on the card with nothing else on it."""
+def recommend(machine: Machine, lines: Sequence[Line]) -> Recommended:
+    """The largest model in bf16 against the largest on quantised weights, on the GPU with nothing else on it."""
     wrong = [line.subject for line in lines if line.state == "fault" and line.subject in NEEDED]
     first = f". First mend: {', '.join(dict.fromkeys(wrong))}" if wrong else ""
-    if box.card is None:
-        return on_the_cpu(box, first)
+    if machine.gpu is None:
+        return on_the_cpu(machine, first)
+    from core.bakeoff.evidence import verdicts
+    from core.models.shapes import with_shape
     from core.store.database import open_database
     from core.vram.budget import budget_of
     from core.vram.calibration import calibration_of
-    from core.vram.evidence import verdicts
     from core.vram.layers import NotPredicted
-    from core.vram.onfile import with_shape
     from core.vram.plan import plan
 
     broken = {line.subject for line in lines if line.state in ("fault", "absent")}
     usable = [name for name, needs in ((PLAIN, {"bf16"}), (QUANTISED, {"bf16", "hqq", "HQQ"})) if not needs & broken]
     if not usable:
-        return Recommended("", f"bf16 does not work on this card, and both methods compute in it{first}")
+        return Recommended("", f"bf16 does not work on this GPU, and both methods compute in it{first}")
     try:
-        budget = budget_of(box.sample).emptied
+        budget = budget_of(machine.sample).emptied
     except NotPredicted as unknown:
         return Recommended("", f"{unknown.why}; {unknown.remedy}{first}")
-    project = Project(shipped_root(), SHIPPED, "Bakehouse", box.settings)
-    connection = open_database(box.home)
+    project = Project(shipped_root(), SHIPPED, "Bakehouse", machine.settings)
+    connection = open_database(machine.home)
     try:
         made = plan(
-            [with_shape(box.home, entry) for entry in project.models()],
+            [with_shape(machine.home, entry) for entry in project.models()],
             [project.recipe(name) for name in usable],
             budget,
-            calibration_of(connection, box.home, budget),
-            verdicts=verdicts(connection, box.home),
+            calibration_of(connection, machine.home, budget),
+            verdicts=verdicts(connection, machine.home),
         )
     finally:
         connection.close()
@@ -52,18 +52,18 @@ def recommend(box: Box, lines: Sequence[Line]) -> Recommended:
         return Recommended("", f"{made.why}{first}")
     without = "" if QUANTISED in usable else "; HQQ is not usable here, so 4-bit weights were left out"
     method = f"{made.preferred.recipe.name}: {made.preferred.words}"
-    return Recommended(method, f"with the card to itself, {made.why}{without}{first}")
+    return Recommended(method, f"with the GPU to itself, {made.why}{without}{first}")
 
 
-def on_the_cpu(box: Box, first: str) -> Recommended:
-    """What is worth training without a card: LoRA in fp32 on a model that takes minutes."""
-    project = Project(shipped_root(), SHIPPED, "Bakehouse", box.settings)
+def on_the_cpu(machine: Machine, first: str) -> Recommended:
+    """What is worth training without a GPU: LoRA in fp32 on a model that takes minutes."""
+    project = Project(shipped_root(), SHIPPED, "Bakehouse", machine.settings)
     small = min((model for model in project.models() if model.parameters), key=lambda model: model.parameters or 0)
     recipe = project.recipe(ON_THE_CPU)
-    cores = box.sample.host.cpu_count
+    cores = machine.sample.host.cpu_count
     on = f"{cores} cores" if cores else "the CPU"
     why = (
-        f"no card, so LoRA in {recipe.dtype} on {on}: {small.name} ({(small.parameters or 0) / 1e6:.0f} M parameters) trains "
+        f"no GPU, so LoRA in {recipe.dtype} on {on}: {small.name} ({(small.parameters or 0) / 1e6:.0f} M parameters) trains "
         "in minutes (`bakehouse demo`), a 4B model would take days"
     )
     return Recommended(f"{recipe.name}: {small.name} {recipe.dtype}, rank {recipe.rank}", why + first)

@@ -14,7 +14,7 @@ State = Literal["ok", "warning", "fault", "absent"]
 SCHEMA = 1
 
 # The sections in the order in which they are shown.
-SECTIONS = ("card", "torch", "probes", "environment", "serving", "machine")
+SECTIONS = ("gpu", "torch", "probes", "environment", "serving", "machine")
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from core.doctor.box import Box, one_line, version_numbers
+from core.doctor.machine import Machine, one_line, version_numbers
 from core.doctor.report import Line
 from core.errors import InputError
-from core.gpu.kernelfile import names, read_text
+from core.gpu.sources.kernel_file import names, read_text
 
 SECTION = "serving"
 ASK_SECONDS = 3.0
 
 # What each release brought that Bakehouse relies on, oldest first (read in Ollama's source and on running servers).
 NEEDED = (
-    ((0, 6, 4), "uses RX 9060 and 9070 cards"),
+    ((0, 6, 4), "uses RX 9060 and 9070 GPUs"),
     ((0, 9, 0), "can be told not to think"),
     ((0, 10, 0), "tells the context of a loaded model"),
     ((0, 12, 6), "refuses a prompt that is too long instead of cutting it"),
@@ -27,22 +27,22 @@ def line(subject: str, state: str, message: str, remedy: str = "") -> Line:
     return Line(subject, state, message, remedy, SECTION)  # type: ignore[arg-type]
 
 
-def examine(box: Box) -> list[Line]:
-    return [*ollama(box), *llama_cpp(box)]
+def examine(machine: Machine) -> list[Line]:
+    return [*ollama(machine), *llama_cpp(machine)]
 
 
-def ollama(box: Box) -> list[Line]:
+def ollama(machine: Machine) -> list[Line]:
     from core.serving.ollama import Ollama, ServerError
 
     try:
-        server = Ollama(box.settings.ollama.url, timeout_seconds=ASK_SECONDS)
+        server = Ollama(machine.settings.ollama.url, timeout_seconds=ASK_SECONDS)
     except InputError as wrong:
         return [line("Ollama", "fault", wrong.message, wrong.remedy or "")]
     with contextlib.closing(server):
         try:
             version = one_line(server.version())
         except ServerError as error:
-            return [unreachable(box, server.url, error)]
+            return [unreachable(machine, server.url, error)]
         lines = [version_line(version, server.url)]
         try:
             residents = server.ps()
@@ -52,16 +52,18 @@ def ollama(box: Box) -> list[Line]:
         held = sum(one.size_vram_bytes or 0 for one in residents)
         shown = ", ".join(one_line(one.name) for one in residents)
         after = (
-            "unloaded before a training and loaded again afterwards" if box.settings.ollama.managed else "left loaded"
+            "unloaded before a training and loaded again afterwards"
+            if machine.settings.ollama.managed
+            else "left loaded"
         )
-        lines.append(line("loaded", "ok", f"{shown}: {held / 1e9:.1f} GB on the card, {after}"))
-    return [*lines, *parallel(box, version_numbers(version))]
+        lines.append(line("loaded", "ok", f"{shown}: {held / 1e9:.1f} GB on the GPU, {after}"))
+    return [*lines, *parallel(machine, version_numbers(version))]
 
 
-def unreachable(box: Box, url: str, error: Exception) -> Line:
+def unreachable(machine: Machine, url: str, error: Exception) -> Line:
     code = getattr(error, "code", "")
     message = getattr(error, "message", str(error))
-    if code == "server_down" and box.which("ollama") is None:
+    if code == "server_down" and machine.which("ollama") is None:
         return line("Ollama", "absent", f"nobody answers at {url}, and no `ollama` is on PATH")
     remedy = {
         "server_down": "systemctl start ollama, or `ollama serve`; another address goes into ollama.url of settings.yaml",
@@ -83,9 +85,9 @@ def version_line(version: str, url: str) -> Line:
     return line("Ollama", "ok", f"version {version} at {url}")
 
 
-def parallel(box: Box, version: tuple[int, ...]) -> list[Line]:
+def parallel(machine: Machine, version: tuple[int, ...]) -> list[Line]:
     """Each parallel answer of a model costs a whole context of memory."""
-    said = server_variable(box, PARALLEL)
+    said = server_variable(machine, PARALLEL)
     if said is None:
         # Up to 0.9 the server chose 4 where there was room.
         return [] if version >= (0, 10) else [hint("chosen by the server (up to 4)")]
@@ -97,7 +99,7 @@ def hint(count: str) -> Line:
     return line("parallel", "warning", message, f"{PARALLEL}=1 in the server's environment, unless many ask at once")
 
 
-def server_variable(box: Box, name: str) -> str | None:
+def server_variable(machine: Machine, name: str) -> str | None:
     """A variable of the server's process, as far as this user may read it; else of its systemd unit."""
     proc = Path("/proc")
     for pid in names(proc):
@@ -105,10 +107,10 @@ def server_variable(box: Box, name: str) -> str | None:
             with contextlib.suppress(OSError):
                 pairs = (proc / pid / "environ").read_bytes().decode(errors="replace").split("\0")
                 return next((value for key, _, value in (pair.partition("=") for pair in pairs) if key == name), None)
-    systemctl = box.which("systemctl")
+    systemctl = machine.which("systemctl")
     if systemctl is None:
         return None
-    said = box.ask(systemctl, "show", "ollama", "--property=Environment", "--value", limit_seconds=ASK_SECONDS)
+    said = machine.ask(systemctl, "show", "ollama", "--property=Environment", "--value", limit_seconds=ASK_SECONDS)
     words = said.stdout.split() if said.code == 0 else []
     return next((word.partition("=")[2] for word in words if word.startswith(f"{name}=")), None)
 
@@ -118,18 +120,18 @@ def serves(process: Path) -> bool:
     return "serve" in (read_text(process / "cmdline") or "").split("\0")
 
 
-def llama_cpp(box: Box) -> list[Line]:
+def llama_cpp(machine: Machine) -> list[Line]:
     """Needed for GGUF files and for serving without Ollama."""
     lines = []
     for tool, use in (("llama-server", "serves a GGUF file"), ("llama-quantize", "makes smaller GGUF files")):
-        path = box.which(tool)
+        path = machine.which(tool)
         if path is None:
             lines.append(
                 line(tool, "absent", f"not on PATH; it {use}", "build llama.cpp and put its bin folder on PATH")
             )
             continue
         # llama-quantize has no --version: that it starts is all it tells.
-        said = box.ask(path, "--version" if tool == "llama-server" else "--help")
+        said = machine.ask(path, "--version" if tool == "llama-server" else "--help")
         version = next(
             (row for row in (said.stderr + "\n" + said.stdout).splitlines() if row.startswith("version:")), ""
         )

@@ -1,4 +1,4 @@
-"""What jobs run on: the interpreter, torch against the card, the libraries, and the probes that put them to work."""
+"""What jobs run on: the interpreter, torch against the GPU, the libraries, and the probes that put them to work."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from core import __version__
-from core.doctor.box import Box, version_numbers
 from core.doctor.driver import rocm_version
 from core.doctor.findings import CACHING, findings
+from core.doctor.machine import Machine, version_numbers
 from core.doctor.probing import run_probes
 from core.doctor.report import Line
 from core.doctor.variables import environment_of
 from core.errors import BakehouseError
-from core.queue.interpreter import TRAINING, find_python, require, torch_vendor, versions
+from core.submission.python_environment import TRAINING, find_python, require, torch_vendor, versions
 
 SECTION = "torch"
 SHOWN = ("transformers", "trl", "peft", "accelerate")
@@ -28,19 +28,19 @@ def line(subject: str, state: str, message: str, remedy: str = "") -> Line:
     return Line(subject, state, message, remedy, SECTION)  # type: ignore[arg-type]
 
 
-def examine_software(box: Box, *, quick: bool) -> list[Line]:
+def examine_software(machine: Machine, *, quick: bool) -> list[Line]:
     try:
-        python = find_python(box.settings.jobs.python)
-        found = versions(box.home, python, (*TRAINING, "hqq", "bitsandbytes"))
+        python = find_python(machine.settings.jobs.python)
+        found = versions(machine.home, python, (*TRAINING, "hqq", "bitsandbytes"))
     except BakehouseError as error:
         return [line("python", "fault", error.message, error.remedy or "")]
-    lines = [interpreter(python, found["bakehouse"]), *installed(box, python, found)]
+    lines = [interpreter(python, found["bakehouse"]), *installed(machine, python, found)]
     if found["torch"] is None or found["bakehouse"] is None:
         return lines
     if quick:
-        return [*lines, *hipblaslt(box, found["torch"]), left_out()]
-    document = run_probes(box, python)
-    return [*lines, *hipblaslt(box, built_for(document) or found["torch"]), *findings(document, box)]
+        return [*lines, *hipblaslt(machine, found["torch"]), left_out()]
+    document = run_probes(machine, python)
+    return [*lines, *hipblaslt(machine, built_for(document) or found["torch"]), *findings(document, machine)]
 
 
 def interpreter(python: str, version: str | None) -> Line:
@@ -61,15 +61,15 @@ def left_out() -> Line:
     return Line("probes", "absent", "left out", "bakehouse doctor without --quick puts torch to work", "probes")
 
 
-def installed(box: Box, python: str, found: dict[str, str | None]) -> list[Line]:
+def installed(machine: Machine, python: str, found: dict[str, str | None]) -> list[Line]:
     """Torch, the libraries of a training, and what only some recipes need."""
     lines = []
     try:
-        require(box.home, python, TRAINING, None if box.card is None else box.card.vendor)
+        require(machine.home, python, TRAINING, None if machine.gpu is None else machine.gpu.vendor)
     except BakehouseError as error:
         lines.append(line("training", "fault", error.message, error.remedy or ""))
     else:
-        lines.append(torch_line(box, found["torch"] or ""))
+        lines.append(torch_line(machine, found["torch"] or ""))
         old = [
             f"{name} {found[name]}"
             for name, least in LEAST.items()
@@ -91,30 +91,30 @@ def installed(box: Box, python: str, found: dict[str, str | None]) -> list[Line]
     return lines
 
 
-def torch_line(box: Box, version: str) -> Line:
-    """Torch as its version names itself; a build for the CPU leaves a card unused."""
-    if box.card is not None and "cpu" in version.partition("+")[2].split("."):
-        message = f"torch {version} is a build for the CPU: jobs would not use {box.card.name}"
-        return line("torch", "fault", message, "install torch from the index for your card (README)")
+def torch_line(machine: Machine, version: str) -> Line:
+    """Torch as its version names itself; a build for the CPU leaves a GPU unused."""
+    if machine.gpu is not None and "cpu" in version.partition("+")[2].split("."):
+        message = f"torch {version} is a build for the CPU: jobs would not use {machine.gpu.name}"
+        return line("torch", "fault", message, "install torch from the index for your GPU (README)")
     return line("torch", "ok", f"torch {version}")
 
 
-def hipblaslt(box: Box, built: str) -> list[Line]:
+def hipblaslt(machine: Machine, built: str) -> list[Line]:
     """The page faults of LoRA under hipBLASLt from ROCm 7.2 on, on RDNA 4 (ROCm issues 6413, 6600, 6647).
 
     `built` is a version of torch (`2.13.0+rocm7.2`) or what it was built for (`rocm 7.2.1`).
     """
-    if box.card is None or box.card.vendor != "amd" or box.card.architecture not in TROUBLED:
+    if machine.gpu is None or machine.gpu.vendor != "amd" or machine.gpu.architecture not in TROUBLED:
         return []
-    version = rocm_of(built) or version_numbers(rocm_version(box) or "")
+    version = rocm_of(built) or version_numbers(rocm_version(machine) or "")
     if not version or version < TROUBLED_SINCE:
         return []
-    _, made = environment_of(box)
+    _, made = environment_of(machine)
     shown = ".".join(str(part) for part in version)
-    if (made.set.get(CACHING) or box.environ.get(CACHING)) == "1":
+    if (made.set.get(CACHING) or machine.environ.get(CACHING)) == "1":
         return [line("hipBLASLt", "ok", f"its page faults in ROCm {shown} are kept off by {CACHING}=1")]
-    message = f"in ROCm {shown} it can end a LoRA of a rank below its tile size in a page fault on this card"
-    remedy = f'if a run ends so: card: {{environment: {{{CACHING}: "1"}}}} in settings.yaml (slower; 3 of 3 runs came through)'
+    message = f"in ROCm {shown} it can end a LoRA of a rank below its tile size in a page fault on this GPU"
+    remedy = f'if a run ends so: gpu: {{environment: {{{CACHING}: "1"}}}} in settings.yaml (slower; 3 of 3 runs came through)'
     return [line("hipBLASLt", "warning", message, remedy)]
 
 

@@ -1,28 +1,28 @@
-"""What jobs find in their environment on this card, why, and what of the person's own stands against it."""
+"""What jobs find in their environment on this GPU, why, and what of the person's own stands against it."""
 
 from __future__ import annotations
 
-from core.config.gpuprofile import Decision, Environment, GpuProfile, environment, profile_for
-from core.doctor.box import Box
+from core.doctor.machine import Machine
 from core.doctor.report import Line
+from core.gpu.environment_profile import Decision, Environment, GpuProfile, environment, profile_for
 
 SECTION = "environment"
 
 
-def environment_of(box: Box) -> tuple[GpuProfile | None, Environment]:
-    """The profile of the box's card and what it makes of this environment."""
-    profile = profile_for(box.card)
-    return profile, environment(profile, box.environ, box.settings.card.environment)
+def environment_of(machine: Machine) -> tuple[GpuProfile | None, Environment]:
+    """The profile of the box's GPU and what it makes of this environment."""
+    profile = profile_for(machine.gpu)
+    return profile, environment(profile, machine.environ, machine.settings.gpu.environment)
 
 
-def examine(box: Box) -> list[Line]:
-    profile, made = environment_of(box)
-    return [profile_line(box, profile), *(decision_line(decision) for decision in made.decisions)]
+def examine(machine: Machine) -> list[Line]:
+    profile, made = environment_of(machine)
+    return [profile_line(machine, profile), *(decision_line(decision) for decision in made.decisions)]
 
 
-def profile_line(box: Box, profile: GpuProfile | None) -> Line:
+def profile_line(machine: Machine, profile: GpuProfile | None) -> Line:
     if profile is None:
-        what = "without a card there is none to apply" if box.card is None else "there is none for this card"
+        what = "without a GPU there is none to apply" if machine.gpu is None else "there is none for this GPU"
         return Line("profile", "absent", what, section=SECTION)
     notes = "".join(f". {note}" for note in profile.notes).removesuffix(".")
     return Line("profile", "ok", f"{profile.name}{notes}", section=SECTION)
@@ -34,12 +34,12 @@ def decision_line(decision: Decision) -> Line:
     if not decision.conflict:
         return Line(name, "ok", said(decision), section=SECTION)
     if decision.origin == "yours":
-        remedy = f"unset {name}, or keep it on purpose: card: {{environment: {{{name}: null}}}} in settings.yaml"
+        remedy = f"unset {name}, or keep it on purpose: gpu: {{environment: {{{name}: null}}}} in settings.yaml"
     elif decision.origin == "settings":
-        remedy = f"take {name} out of card.environment in settings.yaml"
+        remedy = f"take {name} out of gpu.environment in settings.yaml"
     else:
         remedy = (
-            f"unset {name} in your shell; card: {{environment: {{{name}: null}}}} in settings.yaml keeps it for jobs"
+            f"unset {name} in your shell; gpu: {{environment: {{{name}: null}}}} in settings.yaml keeps it for jobs"
         )
     return Line(name, "warning", said(decision), remedy, SECTION)
 

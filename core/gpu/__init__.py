@@ -1,1 +1,1 @@
-"""What the card says: one file a source, the sampler, and the ring file that consoles read."""
+"""What the GPU says: one file a source, the sampler, and the ring file that consoles read."""

@@ -1,4 +1,4 @@
-"""Who the processes on a card are: their user, their command and when they began."""
+"""Who the processes on a GPU are: their user, their command and when they began."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from core.gpu.kernelfile import printable, read_bytes, read_text
 from core.gpu.reading import ProcessReading
+from core.gpu.sources.kernel_file import printable, read_bytes, read_text
 
 COMMAND_CHARACTERS = 80
 _UID = re.compile(r"^Uid:\s+([0-9]{1,10})", re.MULTILINE)

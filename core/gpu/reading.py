@@ -1,6 +1,6 @@
-"""What was read of the card and its machine at one moment. The unit is in each name.
+"""What was read of the GPU and its machine at one moment. The unit is in each name.
 
-A value that the card does not give is None, never 0, and is absent in JSON. Keys that are not known are ignored by
+A value that the GPU does not give is None, never 0, and is absent in JSON. Keys that are not known are ignored by
 `from_json`, so that an older console can read what a newer runner wrote.
 """
 
@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 THERMAL_FROM_C = 75.0
-"""No card throttles for its heat below this."""
+"""No GPU throttles for its heat below this."""
 
 Vendor = Literal["amd", "nvidia", "none"]
 
 
 @dataclass(frozen=True)
 class DeviceReading:
-    """One card. `index` counts the sample's cards, the one that jobs run on first; `pci` (`0000:0f:00.0`) identifies it."""
+    """One GPU. `index` counts the sample's GPUs, the one that jobs run on first; `pci` (`0000:0f:00.0`) identifies it."""
 
     index: int
     name: str
@@ -41,17 +41,17 @@ class DeviceReading:
     fan_percent: float | None = None
     fan_rpm: int | None = None
     throttling: tuple[str, ...] | None = None
-    """Why the card runs slower than it could (`thermal`, `power`, `current`), empty when it does not, None if not told."""
+    """Why the GPU runs slower than it could (`thermal`, `power`, `current`), empty when it does not, None if not told."""
     architecture: str | None = None
     """As the vendor names it: `gfx1201`; of NVIDIA its compute capability, `9.0`."""
     integrated: bool | None = None
     """True for a GPU inside the processor, whose VRAM is a piece of the host's memory; None when it cannot be told."""
     suspended: bool | None = None
-    """True when the card sleeps: it was left alone, so nothing but its identity (and a total seen before) is known."""
+    """True when the GPU sleeps: it was left alone, so nothing but its identity (and a total seen before) is known."""
 
     @property
     def slowed_by(self) -> tuple[str, ...] | None:
-        """`throttling` as far as it is believed: firmware of RDNA 3 and 4 cards was seen to say `thermal` at 37 °C."""
+        """`throttling` as far as it is believed: firmware of RDNA 3 and 4 GPUs was seen to say `thermal` at 37 °C."""
         degrees = self.temperature_hotspot_c if self.temperature_hotspot_c is not None else self.temperature_edge_c
         if self.throttling is None or degrees is None or degrees >= THERMAL_FROM_C:
             return self.throttling
@@ -85,7 +85,7 @@ class HostReading:
 
 @dataclass(frozen=True)
 class ProcessReading:
-    """A process that has a card open. `ours` is a job of this home; `pci` names the card, where that is known.
+    """A process that has a GPU open. `ours` is a job of this home; `pci` names the GPU, where that is known.
 
     `vram_bytes` is 0 for a process that only opened the device, None where the driver does not tell. `user` and `command`
     are None for a process that cannot be looked at, `since` is when it began, in Unix seconds.

@@ -12,14 +12,14 @@ from core.gpu.reading import DeviceReading, ProcessReading
 
 
 class SourceError(BakehouseError):
-    """A source found its card or driver, but cannot read it now; it is tried again later."""
+    """A source found its GPU or driver, but cannot read it now; it is tried again later."""
 
     def __init__(self, message: str, *, remedy: str | None = None) -> None:
         super().__init__(message, code="gpu_source_failed", remedy=remedy)
 
 
 class Source(Protocol):
-    """One way to read cards. Its calls may take long or hang: `core.gpu.guard` puts a limit on them."""
+    """One way to read GPUs. Its calls may take long or hang: `core.gpu.source_timeout` puts a limit on them."""
 
     @property
     def name(self) -> str:
@@ -29,7 +29,7 @@ class Source(Protocol):
         """Whether this machine has what the source reads; its absence is no fault. Raises `SourceError` for a fault."""
 
     def read(self) -> tuple[Sequence[DeviceReading], Sequence[ProcessReading]]:
-        """The cards, and the processes on them (`ours` is not yet known here). Raises `SourceError`."""
+        """The GPUs, and the processes on them (`ours` is not yet known here). Raises `SourceError`."""
 
 
 def sysfs_root(environ: Mapping[str, str] | None = None) -> Path:

@@ -1,4 +1,4 @@
-"""A client of Ollama, for what the card's lease and a chat need: what is loaded, load it, unload it, ask it.
+"""A client of Ollama, for what the GPU's lease and a chat need: what is loaded, load it, unload it, ask it.
 
 What the server promises with these requests and what it does not (observed with 0.24.0 and 0.33.0-rc2): `unload` answers at
 once whatever happens. A model that answers somebody stays listed until that answer ends; one that is still loading is not

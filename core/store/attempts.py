@@ -29,7 +29,7 @@ class AttemptRow:
     signal: int | None
     events_offset: int
     telemetry: str | None = None
-    """What the attempt did to the card, in JSON: see `core.gpu.record.Summary`. None where there is none to measure."""
+    """What the attempt did to the GPU, as JSON of a `run_record.Summary`. None where there is none to measure."""
 
 
 def to_row(row: sqlite3.Row) -> AttemptRow:
@@ -56,7 +56,7 @@ def note_protection(connection: sqlite3.Connection, job_id: int, number: int, pr
 
 
 def note_telemetry(connection: sqlite3.Connection, job_id: int, number: int, summary: dict[str, Any]) -> None:
-    """Store what an attempt did to the card."""
+    """Store what an attempt did to the GPU."""
     connection.execute(
         "UPDATE attempts SET telemetry = ? WHERE job_id = ? AND number = ?", [json.dumps(summary), job_id, number]
     )

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from core.errors import BakehouseError
 from core.home import Home
-from core.locks import held
+from core.process.locks import held
 
 SCHEMA_VERSION = 2
 BUSY_TIMEOUT_SECONDS = 10.0

@@ -16,9 +16,9 @@ from core.text import printable
 State = Literal[
     "waiting", "ready", "starting", "running", "stopping", "done", "failed", "cancelled", "interrupted", "lost"
 ]
-Lane = Literal["card", "light"]
-StopWhy = Literal["cancel", "pause", "disk", "watch", "room"]
-"""A person's cancel or pause; the disk is nearly full; something is wrong with the run; others need its card."""
+Lane = Literal["gpu", "cpu"]
+StopReason = Literal["cancel", "pause", "disk", "watch", "room"]
+"""A person's cancel or pause; the disk is nearly full; something is wrong with the run; others need its GPU."""
 QUEUED = frozenset({"waiting", "ready"})
 ACTIVE = frozenset({"starting", "running", "stopping"})
 ENDED = frozenset({"done", "failed", "cancelled", "interrupted", "lost"})
@@ -78,7 +78,7 @@ class JobRow:
     state: State
     reason: str
     held: bool
-    stop_why: StopWhy | None
+    stop_reason: StopReason | None
     stop_asked_at: float | None
     position: float
     attempt: int
@@ -90,7 +90,7 @@ class JobRow:
     progress: Progress | None
     result: dict[str, Any] | None
     device_memory_bytes: int | None = None
-    """What the card is expected to hold for it at most, None where that is not predicted."""
+    """What the GPU is expected to hold for it at most, None where that is not predicted."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -213,7 +213,7 @@ def change_state(
 ) -> None:
     """Move a job to another state, with further columns, in one statement. Call it in a transaction.
 
-    The schema refuses a transition that is not in `allowed_transitions` and notes the one that happens. `stop_why` and
+    The schema refuses a transition that is not in `allowed_transitions` and notes the one that happens. `stop_reason` and
     `ended_at` follow from the state.
     """
     now = time.time()
@@ -223,7 +223,7 @@ def change_state(
         "changed_at": now,
         "changed_by": author,
         "ended_at": now if to_state in ENDED else None,
-        **({} if to_state == "stopping" else {"stop_why": None, "stop_asked_at": None}),
+        **({} if to_state == "stopping" else {"stop_reason": None, "stop_asked_at": None}),
         **columns,
     }
     assignments = ", ".join(f"{name} = :{name}" for name in columns)

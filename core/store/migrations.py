@@ -33,8 +33,8 @@ def the_queue_and_its_results(db: Any) -> None:
 
 
 @migrations()
-def the_card_and_its_watch(db: Any) -> None:
-    """The runner may end a run of itself, and knows what an attempt did to the card."""
+def the_gpu_and_its_watch(db: Any) -> None:
+    """The runner may end a run of itself, and knows what an attempt did to the GPU."""
     db.execute("ALTER TABLE jobs ADD COLUMN device_memory_bytes INTEGER CHECK (device_memory_bytes > 0)")
     db.execute("ALTER TABLE attempts ADD COLUMN telemetry TEXT")
     # SQLite cannot alter a CHECK, and a new table would take the triggers along: the text of the schema is changed instead,

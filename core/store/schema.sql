@@ -46,7 +46,7 @@ CREATE TABLE jobs (
   title TEXT NOT NULL,
   project_id TEXT NOT NULL,
   task TEXT,
-  lane TEXT NOT NULL CHECK (lane IN ('card', 'light')),
+  lane TEXT NOT NULL CHECK (lane IN ('gpu', 'cpu')),
   host_memory_bytes INTEGER NOT NULL DEFAULT 0 CHECK (host_memory_bytes >= 0),
   on_restart TEXT NOT NULL DEFAULT 'requeue' CHECK (on_restart IN ('requeue', 'hold')),
   state TEXT NOT NULL DEFAULT 'waiting' REFERENCES job_states (state),

@@ -1,1 +1,1 @@
-"""What a training needs of the card's memory, told from the model's shape alone and corrected by what was measured."""
+"""What a training needs of the GPU's memory, told from the model's shape alone and corrected by what was measured."""

@@ -1,4 +1,4 @@
-"""How much memory there is for a training: a card's, or the machine's where there is none. All in bytes."""
+"""How much memory there is for a training: a GPU's, or the machine's where there is none. All in bytes."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from core.errors import InputError
-from core.gpu.account import USABLE
+from core.gpu.memory_owners import USABLE
 from core.gpu.reading import Sample
-from core.gpu.sampler import Sampler
 from core.home import Home
+from core.telemetry.sampler import Sampler
 from core.vram.layers import NotPredicted
 
-# Who holds less of a card than this is not worth a name: a window of a browser, a probe.
+# Who holds less of a GPU than this is not worth a name: a window of a browser, a probe.
 NAMED_FROM_BYTES = 200_000_000
 NAMED_AT_MOST = 3
 _VRAM = re.compile(r"(\d+(?:\.\d+)?)\s*(GB|GiB|G|)", re.IGNORECASE)
@@ -23,7 +23,7 @@ _VRAM = re.compile(r"(\d+(?:\.\d+)?)\s*(GB|GiB|G|)", re.IGNORECASE)
 class Budget:
     """Memory to plan for. `baseline_bytes` is in use now by others than our jobs: a desktop, a model server, other programs.
 
-    `name` says whose memory it is, `device` is the card's name as its driver gives it, None where there is none to measure;
+    `name` says whose memory it is, `device` is the GPU's name as its driver gives it, None where there is none to measure;
     `holders` are the programs that hold most of the baseline, as far as the driver tells.
     """
 
@@ -52,7 +52,7 @@ class Budget:
 
 
 def parse_vram(text: str) -> int:
-    """`16` is a card sold as 16 GB, which holds 16·2³⁰ bytes; `16GB` is 16e9 bytes and `16GiB` 16·2³⁰. Raises `InputError`."""
+    """`16` is a GPU sold as 16 GB, which holds 16·2³⁰ bytes; `16GB` is 16e9 bytes and `16GiB` 16·2³⁰. Raises `InputError`."""
     found = _VRAM.fullmatch(text.strip())
     count = float(found[1]) if found else 0.0
     if found is None or not 0 < count <= 10_000:
@@ -60,20 +60,20 @@ def parse_vram(text: str) -> int:
             f"`{text}` is no amount of memory",
             code="bad_vram",
             key="vram",
-            remedy="a card's size as it is sold (16), or 16GB or 16GiB",
+            remedy="a GPU's size as it is sold (16), or 16GB or 16GiB",
         )
     return round(count * (10**9 if found[2].lower() == "gb" else 2**30))
 
 
 def budget_for(text: str) -> Budget:
-    """The budget of a card that is only named: `--vram 16`. Nothing else is on it."""
+    """The budget of a GPU that is only named: `--vram 16`. Nothing else is on it."""
     return Budget(parse_vram(text), 0, f"--vram {text.strip()}", "gpu")
 
 
 def this_machine(home: Home) -> Budget:
-    """The budget of this machine as it is now: one reading of its card, or of its memory.
+    """The budget of this machine as it is now: one reading of its GPU, or of its memory.
 
-    Raises `NotPredicted` where there is a card that does not say how much memory it has.
+    Raises `NotPredicted` where there is a GPU that does not say how much memory it has.
     """
     sampler = Sampler(home)
     try:
@@ -83,9 +83,9 @@ def this_machine(home: Home) -> Budget:
 
 
 def budget_of(sample: Sample | None) -> Budget:
-    """The budget of the machine that a sample was taken on: its card's memory, else the host's.
+    """The budget of the machine that a sample was taken on: its GPU's memory, else the host's.
 
-    The baseline is what is in use without our jobs. A model server's share is part of it: nothing makes it give the card up.
+    The baseline is what is in use without our jobs. A model server's share is part of it: nothing makes it give the GPU up.
     """
     for device in (sample.devices if sample else ())[:1]:
         if device.integrated:
@@ -105,16 +105,16 @@ def budget_of(sample: Sample | None) -> Budget:
 
 
 def _others(sample: Sample | None) -> tuple[int, tuple[str, ...]]:
-    """(bytes, names): what the card's memory holds beside our jobs, and who holds most of it, the largest first.
+    """(bytes, names): what the GPU's memory holds beside our jobs, and who holds most of it, the largest first.
 
     Only what is known is taken off: without figures of each process our own jobs count as others, which plans for too little
     rather than for memory that is not there.
     """
     assert sample is not None
-    card = sample.devices[0]
-    here = [one for one in sample.processes if one.pci in (None, card.pci)]
+    gpu = sample.devices[0]
+    here = [one for one in sample.processes if one.pci in (None, gpu.pci)]
     ours = sum(one.vram_bytes or 0 for one in here if one.ours)
-    used = max(0, (card.vram_used_bytes or 0) - ours)
+    used = max(0, (gpu.vram_used_bytes or 0) - ours)
     large = [one for one in here if not one.ours and one.name and (one.vram_bytes or 0) >= NAMED_FROM_BYTES]
     large.sort(key=lambda one: -(one.vram_bytes or 0))
     return used, tuple(dict.fromkeys(one.name or "" for one in large))[:NAMED_AT_MOST] if used else ()

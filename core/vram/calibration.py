@@ -13,14 +13,14 @@ from typing import Any
 from core.config.recipe import Recipe
 from core.errors import InputError
 from core.home import Home
-from core.queue.spec import JobFile, TrainSpec
+from core.jobfile.spec import JobFile, TrainSpec
+from core.models.shapes import with_shape
 from core.vram.budget import Budget
 from core.vram.estimate import Device, Step, estimate
 from core.vram.layers import NotPredicted
-from core.vram.onfile import with_shape
 
 # What is allowed for without measurements: the formula was within 1 % of five published runs and of twelve traces of the real
-# step, but neither sees the workspaces of a card's libraries; on a CPU the C library and the kernel have their say.
+# step, but neither sees the workspaces of a GPU's libraries; on a CPU the C library and the kernel have their say.
 SPREAD = 0.05
 SPREAD_ON_CPU = 0.25
 # Fewer runs say nothing of how far they lie apart.
@@ -114,7 +114,7 @@ def calibrate(runs: Sequence[Run], kind: Device = "gpu") -> Calibration:
 
 
 def calibration_of(connection: sqlite3.Connection, home: Home, budget: Budget) -> Calibration:
-    """The calibration for a budget: by the runs on its device; for a card that is only named, by all on any card."""
+    """The calibration for a budget: by the runs on its device; for a GPU that is only named, by all on any GPU."""
     return calibrate(measured(connection, home, budget.device, budget.kind), budget.kind)
 
 
@@ -150,7 +150,7 @@ def _run(
     if (device.get("type") == "cuda") != (kind == "gpu"):
         return None
     name = str(device.get("name") or "")
-    if device_name is not None and kind == "gpu" and not same_card(name, device_name):
+    if device_name is not None and kind == "gpu" and not same_gpu(name, device_name):
         return None
     try:
         spec = JobFile.load(home.run_dir(job_id)).spec
@@ -173,8 +173,8 @@ def used_recipe(recipe: Recipe, summary: dict[str, Any]) -> Recipe:
     return Recipe.model_validate({**used, "max_length": max(16, longest)})
 
 
-def same_card(torch_name: str, driver_name: str) -> bool:
-    """Whether two names mean one model of card: torch and the driver say it differently (`RX 9070 XT`, `0x7550`).
+def same_gpu(torch_name: str, driver_name: str) -> bool:
+    """Whether two names mean one model of GPU: torch and the driver say it differently (`RX 9070 XT`, `0x7550`).
 
     The words that hold a digit decide; a name without any, or of nothing but the PCI identity, is taken for the same.
     """

@@ -14,7 +14,7 @@ from core.vram.calibration import Calibration
 from core.vram.estimate import Estimate, Step, estimate
 from core.vram.layers import rank_ceiling
 
-# What the card shows as used beyond the bytes that torch has allocated. On the write-up's card (17.18e9 bytes, 16.66e9 of
+# What the GPU shows as used beyond the bytes that torch has allocated. On the write-up's GPU (17.18e9 bytes, 16.66e9 of
 # them usable) a run of 15.95e9 allocated went through, and one of some 16.6e9 ran out: these two stay between them. When
 # memory is short, torch's allocator gives its free blocks back, so that only what is split remains.
 RESERVE = 0.02
@@ -31,7 +31,7 @@ class Forecast:
     """What a training is expected to take of a budget.
 
     `allocated_bytes` is the estimate times the calibration's factor, `plus_minus_bytes` how far it may be off, and
-    `device_bytes` what the card will show as used, at the central figure. On a CPU both are the process's resident size.
+    `device_bytes` what the GPU will show as used, at the central figure. On a CPU both are the process's resident size.
     `calibration` is that by runs of comparable size.
     """
 

@@ -41,7 +41,7 @@ class Watch(TorchDispatchMode):
 
 def examine(tell: Tell) -> dict[str, Any]:
     """Causal attention in bf16, forward and backward: the path taken, and of each backend whether it works, its error against
-    fp32 and, on a card, its peak of memory in bytes."""
+    fp32 and, on a GPU, its peak of memory in bytes."""
     used = device()
     heads, tokens, width = SHAPE[used.type]
     generator = torch.Generator().manual_seed(5)
@@ -83,11 +83,11 @@ def attend(q: Tensor, k: Tensor, v: Tensor, dy: Tensor) -> list[Tensor]:
 
 def tried(backends: list[SDPBackend] | None, inputs: list[Tensor], expected: list[Tensor]) -> dict[str, Any]:
     """How one backend (None: whichever torch takes) did."""
-    on_card = inputs[0].is_cuda
+    on_gpu = inputs[0].is_cuda
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         try:
-            if on_card:
+            if on_gpu:
                 torch.cuda.synchronize()
                 torch.cuda.empty_cache()
                 torch.cuda.reset_peak_memory_stats()
@@ -97,12 +97,12 @@ def tried(backends: list[SDPBackend] | None, inputs: list[Tensor], expected: lis
             else:
                 with sdpa_kernel(backends):
                     outputs = attend(*inputs)
-            if on_card:
+            if on_gpu:
                 torch.cuda.synchronize()
         except RuntimeError as error:  # "No available kernel" and the like: what it warned of says why
             return {"works": False, "why": reason([str(one.message) for one in said], str(error)), "peak_bytes": None}
     errors = [relative_error(one, other) for one, other in zip(outputs, expected, strict=True)]
-    peak = torch.cuda.max_memory_allocated() - before if on_card else None
+    peak = torch.cuda.max_memory_allocated() - before if on_gpu else None
     return {"works": True, "forward_error": errors[0], "backward_error": max(errors[1:]), "peak_bytes": peak}
 
 

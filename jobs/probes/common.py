@@ -21,7 +21,7 @@ class AbsentError(Exception):
 
 
 def device() -> torch.device:
-    """The card where torch sees one, else the CPU on a few threads: a machine may be at work."""
+    """The GPU where torch sees one, else the CPU on a few threads: a machine may be at work."""
     if torch.cuda.is_available():
         return torch.device("cuda", 0)
     torch.set_num_threads(min(CPU_THREADS, len(os.sched_getaffinity(0))))

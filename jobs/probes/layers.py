@@ -56,7 +56,7 @@ def tflops(used: torch.device, dtype: torch.dtype) -> float:
     def once() -> float:
         start = time.perf_counter()
         b = a @ a
-        float(b[0, 0])  # waits for a card
+        float(b[0, 0])  # waits for a GPU
         return time.perf_counter() - start
 
     once()

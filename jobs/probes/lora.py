@@ -10,7 +10,7 @@ from jobs.probes.common import Tell, device, relative_error
 from jobs.probes.layers import weight
 
 RANKS = (1, 2, 4, 8, 16, 32, 64)
-# Tokens, width, rounds: on a card, those of a small model's layer; the faults come and go, so each is run often.
+# Tokens, width, rounds: on a GPU, those of a small model's layer; the faults come and go, so each is run often.
 SIZES = {"cuda": (2048, 2560, 20), "cpu": (128, 256, 1)}
 
 

@@ -17,13 +17,13 @@ from core.vram.calibration import calibrate
 from core.vram.estimate import Step, estimate
 from core.vram.forecast import forecast_step
 
-# The card of the write-up: sold as 16 GB.
+# The GPU of the write-up: sold as 16 GB.
 CARD_BYTES = 16 * 2**30
 
 
 @dataclass(frozen=True)
 class Case:
-    """A run of the shipped recipe; `published` is the write-up's own peak in GB, "out" where its card did not hold it."""
+    """A run of the shipped recipe; `published` is the write-up's own peak in GB, "out" where its GPU did not hold it."""
 
     model: str
     recipe: str
@@ -40,7 +40,7 @@ CASES = (
 )
 
 
-# Peak GB of the write-up's runs on that card (Sarkissian, qlora-rdna4): method, rank, length; None ran out of memory.
+# Peak GB of the write-up's runs on that GPU (Sarkissian, qlora-rdna4): method, rank, length; None ran out of memory.
 PUBLISHED = (
     ("Qwen3-4B", "lora", 32, 2048, 13.37),
     ("Qwen3-8B", "qlora-hqq", 16, 2048, 15.95),
@@ -53,7 +53,7 @@ PUBLISHED = (
 
 def published() -> float:
     """Print what is predicted of the published runs with their settings; the largest deviation."""
-    card = Budget(CARD_BYTES, 0, "16 GB", "gpu")
+    gpu = Budget(CARD_BYTES, 0, "16 GB", "gpu")
     print("the published runs with their settings: whole logits, PEFT's layers, fp32 casts before quantised training")
     worst = 0.0
     for name, method, rank, length, peak in PUBLISHED:
@@ -67,7 +67,7 @@ def published() -> float:
             fp32_casts=method == "qlora-hqq",
             lean=False,
         )
-        found = forecast_step(shipped().model(name), step, card, calibrate([], "gpu"))
+        found = forecast_step(shipped().model(name), step, gpu, calibrate([], "gpu"))
         said = "fits" if found.fits else "out of memory"
         off = ""
         if peak is not None:
@@ -114,9 +114,9 @@ def main() -> None:
     strayed = published() > 0.10
     print(f"prediction at most {worst:.1%} off the trace; {len(missed)} of {len(CASES)} above what is wanted")
     if torch.cuda.is_available():
-        from tests.bench.card import main as on_the_card
+        from tests.bench.gpu import main as on_the_gpu
 
-        on_the_card(CASES)
+        on_the_gpu(CASES)
     else:
         print("no GPU here: nothing was measured on one")
     if missed or strayed or worst > 0.05:

@@ -1,7 +1,7 @@
-"""What sampling the card costs: the share of one core that each source takes at 1 Hz, all of them at once, each in a process.
+"""What sampling the GPU costs: the share of one core that each source takes at 1 Hz, all of them at once, each in a process.
 
 `self` is the sampler's own process as the runner runs it (reading, naming processes, JSON, the ring), `children` what it
-starts. No card is needed; what is a stand-in is said in the table: trees of files are read from a disk instead of a driver,
+starts. No GPU is needed; what is a stand-in is said in the table: trees of files are read from a disk instead of a driver,
 the vendors' tools are programs that compute as long as a call of the real ones is said to take, and print, and NVML's library
 is a Python object where there is no driver. `python -m tests.bench.sampling [--seconds 60] [--only NAME]`.
 """
@@ -21,11 +21,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from core.gpu.nvidiasmi import NvidiaSmiSource
-from core.gpu.nvml import NvmlSource
-from core.gpu.sampler import Sampler
-from core.gpu.tool import Tool
+from core.gpu.sources.nvidia_smi import NvidiaSmiSource
+from core.gpu.sources.nvml import NvmlSource
+from core.gpu.sources.tool import Tool
 from core.home import Home
+from core.telemetry.sampler import Sampler
 from tests.support.machines import FakeMachine, write
 from tests.support.queueing import CHECKOUT
 from tests.support.tooloutputs import AMD_SMI_CARD, AMD_SMI_PROCESSES, AMD_SMI_STATIC, NVIDIA_APPS, NVIDIA_CSV, ROCM_SMI
@@ -48,7 +48,7 @@ mnt_id:\t26
 ino:\t{client}
 drm-driver:\tamdgpu
 drm-client-id:\t{client}
-drm-pdev:\t{card}
+drm-pdev:\t{GPU}
 pasid:\t{pasid}
 drm-total-vram:\t{vram} KiB
 drm-shared-vram:\t0
@@ -60,8 +60,8 @@ drm-engine-gfx:\t123456789 ns
 drm-engine-compute:\t0 ns"""
 
 
-def card_tree(folder: Path) -> FakeMachine:
-    """One card with every file that is read, an integrated GPU beside it, and the ROCm processes of KFD."""
+def gpu_tree(folder: Path) -> FakeMachine:
+    """One GPU with every file that is read, an integrated GPU beside it, and the ROCm processes of KFD."""
     machine = FakeMachine(folder).amd(CARD, name="Stand-in XT", gfx=120001)
     machine.amd("0000:0e:00.0", integrated=True, name="Stand-in iGPU")
     files = {
@@ -87,7 +87,7 @@ def card_tree(folder: Path) -> FakeMachine:
 
 
 def process_tree(machine: FakeMachine) -> None:
-    """500 processes with 40 open files each, eight of them with the card open."""
+    """500 processes with 40 open files each, eight of them with the GPU open."""
     write(machine.procfs, {"stat": "cpu  1 2 3 4\nbtime 1780000000"})
     for number in range(PROCESSES):
         pid = 1000 + number
@@ -97,7 +97,7 @@ def process_tree(machine: FakeMachine) -> None:
             for descriptor in (30, 31):
                 opened[descriptor] = "/dev/dri/renderD128"
                 vram = 5_000_000 if number < 2 else 40_000
-                fdinfo[descriptor] = FDINFO.format(client=100 + number, card=CARD, pasid=pid, vram=vram)
+                fdinfo[descriptor] = FDINFO.format(client=100 + number, gpu=CARD, pasid=pid, vram=vram)
             if number < 2:
                 opened[32] = "/dev/kfd"
         command = ("/usr/bin/program", "--option", str(number))
@@ -135,19 +135,19 @@ def nvidia_smi(folder: Path) -> dict[str, str]:
 
 
 def forced(folder: Path, source: str) -> dict[str, str]:
-    """Only this source, on a machine whose files show no card."""
+    """Only this source, on a machine whose files show no GPU."""
     machine = FakeMachine(folder / "machine")
     return {"BAKEHOUSE_GPU_SOURCE": source, "PATH": f"{folder}:{os.defpath}", "BAKEHOUSE_SYSFS": str(machine.sysfs)}
 
 
 def sysfs(folder: Path) -> dict[str, str]:
-    machine = card_tree(folder)
+    machine = gpu_tree(folder)
     process_tree(machine)
     return {**machine.environ, "BAKEHOUSE_GPU_SOURCE": "sysfs"}
 
 
 def sysfs_here(folder: Path) -> dict[str, str]:
-    machine = card_tree(folder)
+    machine = gpu_tree(folder)
     return {"BAKEHOUSE_SYSFS": str(machine.sysfs), "BAKEHOUSE_GPU_SOURCE": "sysfs"}
 
 
@@ -169,8 +169,8 @@ def none(folder: Path) -> dict[str, str]:
 # name: what it reads, and its environment
 CASES: dict[str, tuple[str, Callable[[Path], dict[str, str]]]] = {
     "none": ("the machine alone", none),
-    "sysfs": (f"files of 2 cards and {PROCESSES} processes, {DESCRIPTORS} descriptors each", sysfs),
-    "sysfs-here": ("files of 2 cards, the real /proc of this machine", sysfs_here),
+    "sysfs": (f"files of 2 GPUs and {PROCESSES} processes, {DESCRIPTORS} descriptors each", sysfs),
+    "sysfs-here": ("files of 2 GPUs, the real /proc of this machine", sysfs_here),
     "nvml": ("the library" if has_nvidia_driver() else "a stand-in for the library: without its own cost", nvml),
     "nvidia-smi": ("a stand-in tool of 26 ms, twice a second", nvidia_smi),
     "rocm-smi": ("a stand-in tool of 250 ms, once a second", rocm_smi),
@@ -250,7 +250,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(
             f"{case:<11} {row['self_percent']:>6.2f} % {row['children_percent']:>7.2f} % {row['mean_ms']:>7.1f} ms"
             f" {row['longest_ms']:>6.0f} ms {row['samples']:>8.0f}  {CASES[case][0]}"
-            f" ({row['devices']:.0f} cards, {row['processes']:.0f} processes){goal}"
+            f" ({row['devices']:.0f} GPUs, {row['processes']:.0f} processes){goal}"
         )
 
 

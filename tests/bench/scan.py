@@ -1,7 +1,7 @@
-"""What looking for the processes on a card costs on a box with 500 processes, and one reading of sysfs. Takes 20 s.
+"""What looking for the processes on a GPU costs on a box with 500 processes, and one reading of sysfs. Takes 20 s.
 
 The processes and `/proc` are real, the seconds between two readings are left out: CPU time is counted, not waited for. The
-card's files are those of a fake tree, so the time that a driver takes to answer is not in the figure.
+GPU's files are those of a fake tree, so the time that a driver takes to answer is not in the figure.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from core.gpu.fdinfo import FdinfoScanner
-from core.gpu.sysfs import SysfsSource
+from core.gpu.sources.fdinfo import FdinfoScanner
+from core.gpu.sources.sysfs import SysfsSource
 from tests.support.machines import FakeMachine, write
 
 PROCESSES = 500
@@ -59,7 +59,7 @@ def scan(descriptors: int) -> None:
 
 
 def reading(count: int = 1000) -> None:
-    """Print the CPU time of one reading of a card, its processes included."""
+    """Print the CPU time of one reading of a GPU, its processes included."""
     with tempfile.TemporaryDirectory() as folder:
         machine = FakeMachine(Path(folder)).amd("0000:2b:00.0", gfx=120001)
         device = machine.sysfs / "class/drm/card0/device"
@@ -76,7 +76,7 @@ def reading(count: int = 1000) -> None:
         begun = time.process_time()
         for _ in range(count):
             source.read()
-        print(f"one reading of a card by sysfs: {(time.process_time() - begun) / count * 1e6:.0f} µs of a core")
+        print(f"one reading of a GPU by sysfs: {(time.process_time() - begun) / count * 1e6:.0f} µs of a core")
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from core.data.examples import load_examples
 from core.data.render import Fitted, fit_all
 from core.files import read_json
 from core.home import Home
-from core.queue.spec import BakeoffSpec, CandidateSpec, TrainSpec
+from core.jobfile.spec import BakeoffSpec, CandidateSpec, TrainSpec
 from tests.train.conftest import CHECKOUT, Workshop, events
 
 THREADS = len(os.sched_getaffinity(0))

@@ -23,14 +23,14 @@ BAKEHOUSE = str(Path(sys.executable).with_name("bakehouse"))
 # The command's own work: what it does behind the imports that every command has.
 SUBMISSION = """
 import sys, time
-import core.cli.train, core.queue.submit
+import core.cli.train, core.submission.submit
 from core.config.project import Project
 from core.home import Home
-from core.queue import enqueue
+from core.submission import enqueue
 enqueue.ensure_runner = lambda home: None
 def submit():
     began = time.perf_counter()
-    core.queue.submit.submit_train(Home.find(), Project.find(), "judge", "SmolLM2-135M", "demo", author="bench")
+    core.submission.submit.submit_train(Home.find(), Project.find(), "judge", "SmolLM2-135M", "demo", author="bench")
     return time.perf_counter() - began
 submit()  # makes the database, which happens once in a home's life
 print(submit())

@@ -1,4 +1,4 @@
-"""The peak of a training step at full size on a machine without the card: the real trainer on tensors without values.
+"""The peak of a training step at full size on a machine without the GPU: the real trainer on tensors without values.
 
 torch's FakeTensorMode runs every operation for its shapes alone; each storage that comes into being is counted until it is let
 go, rounded up to 512 bytes as CUDA's allocator does. Attention takes torch's fused kernel for a CPU, which keeps what the

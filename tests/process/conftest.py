@@ -18,7 +18,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine without a GPU and without logind, with short graces and a folder of its own for the locks of cards."""
+    """A machine without a GPU and without logind, with short graces and a folder of its own for the locks of GPUs."""
     settings = tmp_path / "config/bakehouse/settings.yaml"
     settings.parent.mkdir(parents=True)
     settings.write_text("queue: {stop_grace_seconds: 1}\n")

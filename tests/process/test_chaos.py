@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from core.queue.observe import job_process
-from core.queue.status import runner_status
+from core.attempt.observe import job_process
+from core.runner.status import runner_status
 from core.store.jobs import RETRYABLE
 from tests.support.queueing import Queue, wait_until
 
@@ -23,7 +23,7 @@ STEPS = 25
 def test_random_kills_lose_nothing_and_count_nothing_twice(queue: Queue, seed: int) -> None:
     chance = random.Random(seed)
     title = f"steps={STEPS} pause=0.03 save=4"
-    jobs = [queue.submit(title, lane) for lane in ("card", "light", "light", "card")]
+    jobs = [queue.submit(title, lane) for lane in ("gpu", "cpu", "cpu", "gpu")]
 
     def pids_of(job: int) -> list[int]:
         attempt = queue.attempt(job)

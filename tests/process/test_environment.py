@@ -1,4 +1,4 @@
-"""The environment of a job on a card: what its profile sets and takes out. Runner, shim and job are real."""
+"""The environment of a job on a GPU: what its profile sets and takes out. Runner, shim and job are real."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def kernel(machine: Path, monkeypatch: pytest.MonkeyPatch) -> FakeMachine:
 
 
 def rdna4(kernel: FakeMachine) -> FakeMachine:
-    """A card whose KFD node calls itself gfx1201."""
+    """A GPU whose KFD node calls itself gfx1201."""
     return kernel.amd(CARD, gfx=120001)
 
 
@@ -54,7 +54,7 @@ def environment_of_a_job(queue: Queue) -> dict[str, str]:
     return {name: environ[name] for name in KNOWN if name in environ} | {"profile": start["gpu_profile"]["name"]}
 
 
-def test_an_rdna_4_card_s_profile_sets_what_helps_and_takes_out_what_hangs(
+def test_an_rdna_4_gpu_s_profile_sets_what_helps_and_takes_out_what_hangs(
     kernel: FakeMachine, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rdna4(kernel)
@@ -74,7 +74,7 @@ def test_a_person_s_own_value_stays_and_the_settings_are_stronger_than_all(
     rdna4(kernel)
     (machine / "config/bakehouse/settings.yaml").write_text(
         SETTINGS
-        + "card: {environment: {HSA_OVERRIDE_GFX_VERSION: null, PYTORCH_NO_HIP_MEMORY_CACHING: '1', "
+        + "gpu: {environment: {HSA_OVERRIDE_GFX_VERSION: null, PYTORCH_NO_HIP_MEMORY_CACHING: '1', "
         + "CUDA_VISIBLE_DEVICES: '7'}}\n"
     )
     monkeypatch.setenv("HSA_OVERRIDE_GFX_VERSION", "12.0.1")
@@ -84,7 +84,7 @@ def test_a_person_s_own_value_stays_and_the_settings_are_stronger_than_all(
         "HSA_OVERRIDE_GFX_VERSION": "12.0.1",
         "MIOPEN_FIND_MODE": "NORMAL",
         "PYTORCH_NO_HIP_MEMORY_CACHING": "1",
-    }, "and CUDA_VISIBLE_DEVICES, which would move the job to a card that nobody leased, is not taken from the settings"
+    }, "and CUDA_VISIBLE_DEVICES, which would move the job to a GPU that nobody leased, is not taken from the settings"
 
 
 def test_the_manifest_notes_the_profile_and_what_it_did(
@@ -104,7 +104,7 @@ def test_the_manifest_notes_the_profile_and_what_it_did(
     }
 
 
-def test_an_nvidia_card_gets_segments_that_grow(kernel: FakeMachine, queue: Queue) -> None:
+def test_an_nvidia_gpu_gets_segments_that_grow(kernel: FakeMachine, queue: Queue) -> None:
     kernel.nvidia(CARD)
     assert environment_of_a_job(queue) == {
         "profile": "cuda",
@@ -113,12 +113,12 @@ def test_an_nvidia_card_gets_segments_that_grow(kernel: FakeMachine, queue: Queu
     }
 
 
-def test_without_a_card_nothing_is_touched(kernel: FakeMachine, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_gpu_nothing_is_touched(kernel: FakeMachine, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTORCH_HIP_ALLOC_CONF", "expandable_segments:True")
     assert environment_of_a_job(queue) == {"profile": None, "PYTORCH_HIP_ALLOC_CONF": "expandable_segments:True"}
 
 
 def test_settings_that_cannot_be_read_fail_no_job(kernel: FakeMachine, queue: Queue, machine: Path) -> None:
     rdna4(kernel)
-    (machine / "config/bakehouse/settings.yaml").write_text("card: [not, a, mapping]\n")
+    (machine / "config/bakehouse/settings.yaml").write_text("gpu: [not, a, mapping]\n")
     assert environment_of_a_job(queue)["MIOPEN_FIND_MODE"] == "FAST"

@@ -48,7 +48,7 @@ def test_a_job_whose_shim_is_killed_is_orphaned_and_ends_done_by_its_result(queu
 
     wait_until(lambda: queue.job(job).orphaned, what="the mark")
     assert queue.job(job).state == "running"
-    assert queue.job(second).state == "waiting", "the card is held as long as the job lives"
+    assert queue.job(second).state == "waiting", "the GPU is held as long as the job lives"
 
     queue.wait_for(job, "done")
     queue.wait_for(second, "done")
@@ -129,10 +129,10 @@ def test_a_killed_job_is_failed_with_its_signal_and_retry_resumes_it(queue: Queu
     assert authors == {"tester", "runner"}
 
 
-@pytest.mark.parametrize("lane", ["card", "light"])
+@pytest.mark.parametrize("lane", ["gpu", "cpu"])
 def test_a_runner_killed_before_the_process_was_started_queues_the_job_again(queue: Queue, lane: str) -> None:
     """The claim is stored, the process not begun: what a kill between the two leaves."""
-    from core.queue.identity import current_boot_id
+    from core.process.identity import current_boot_id
     from core.store.database import transaction
     from core.store.jobs import change_state, claim_next
 

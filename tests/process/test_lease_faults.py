@@ -44,7 +44,7 @@ def bench(machine: Path, monkeypatch: pytest.MonkeyPatch, version: Version) -> I
 both = pytest.mark.parametrize("version", VERSIONS)
 
 
-def began_on_a_free_card(bench: LeaseBench, job: int) -> bool:
+def began_on_a_free_gpu(bench: LeaseBench, job: int) -> bool:
     return bench.used_at_start(job) <= IDLE_BYTES + TOLERANCE_BYTES
 
 
@@ -57,14 +57,14 @@ def test_a_model_that_is_still_loading_is_unloaded_once_it_has_come_up(bench: Le
     loading = threading.Thread(target=bench.load, args=("judge",))
     loading.start()
     wait_until(lambda: bench.sim.used_bytes() > JUDGE_BYTES, what="its memory")
-    time.sleep(1.2)  # the card is read once a second
+    time.sleep(1.2)  # the GPU is read once a second
     assert bench.ollama.listed() == [], "a model that loads is not listed"
 
     job = bench.submit(SHORT, 9_000_000_000)
 
     bench.queue.wait_for(job, "done", seconds=40)
     loading.join()
-    assert began_on_a_free_card(bench, job)
+    assert began_on_a_free_gpu(bench, job)
     bench.wait_loaded("judge:latest")
     assert bench.loaded()["judge:latest"][0] == 8192
 
@@ -75,13 +75,13 @@ def test_an_answer_for_somebody_else_is_let_end(bench: LeaseBench) -> None:
     with bench.ollama.answering("judge", 3.0, num_ctx=8192) as client:
         asked = time.time()
         job = bench.submit(SHORT, 9_000_000_000)
-        card = bench.wait_card("clearing")
-        assert "judge" in card.message
+        gpu = bench.wait_gpu("clearing")
+        assert "judge" in gpu.message
         assert bench.queue.job(job).state == "waiting"
         assert client.is_alive()
     bench.queue.wait_for(job, "done", seconds=40)
     assert bench.started_at(job) - asked > 2, "not before the answer's end"
-    assert began_on_a_free_card(bench, job)
+    assert began_on_a_free_gpu(bench, job)
     bench.wait_loaded("judge:latest")
 
 
@@ -98,7 +98,7 @@ def test_a_runner_listed_under_another_tag_of_its_blob(bench: LeaseBench) -> Non
     job = bench.submit(SHORT, 9_000_000_000)
 
     bench.queue.wait_for(job, "done", seconds=40)
-    assert began_on_a_free_card(bench, job)
+    assert began_on_a_free_gpu(bench, job)
     bench.wait_loaded("judge-2:latest")
 
 
@@ -112,7 +112,7 @@ def test_a_runner_that_died_is_listed_and_does_not_hold_up_a_job(bench: LeaseBen
     job = bench.submit(SHORT, 9_000_000_000)
 
     bench.queue.wait_for(job, "done", seconds=40)
-    assert began_on_a_free_card(bench, job)
+    assert began_on_a_free_gpu(bench, job)
     bench.wait_loaded("judge:latest", "planner:latest")
     wait_until(lambda: len(bench.ollama.residents()) == 2, what="both really there")
 
@@ -145,21 +145,21 @@ def test_a_server_that_is_down_from_the_start_holds_up_no_job(bench: LeaseBench)
     job = bench.submit(SHORT, 9_000_000_000)
 
     bench.queue.wait_for(job, "done", seconds=40)
-    wait_until(lambda: bench.card.server_problem, what="the server's absence told")
+    wait_until(lambda: bench.gpu.server_problem, what="the server's absence told")
     assert not bench.queue.home.displaced.exists()
 
 
 @both
-def test_a_server_that_goes_away_while_the_card_is_cleared(bench: LeaseBench) -> None:
+def test_a_server_that_goes_away_while_the_gpu_is_cleared(bench: LeaseBench) -> None:
     bench.load("judge")
     bench.load("planner", 4096, -1)
     with bench.ollama.answering("judge", 2.0, num_ctx=8192):
         job = bench.submit("steps=60 pause=0.05 vram=3e9", 9_000_000_000)
-        bench.wait_card("clearing")
+        bench.wait_gpu("clearing")
         wait_until(lambda: {"judge:latest", "planner:latest"} <= set(bench.ollama.unloads()), what="both asked to go")
         bench.ollama.down()
     bench.queue.wait_for(job, "running", seconds=40)
-    assert began_on_a_free_card(bench, job)
+    assert began_on_a_free_gpu(bench, job)
     bench.queue.wait_for(job, "done")
     assert bench.queue.home.displaced.exists(), "not forgotten"
     bench.ollama.up()
@@ -179,7 +179,7 @@ def test_a_server_that_goes_away_while_its_models_come_back(bench: LeaseBench) -
         model.load_seconds = 1.5
     job = bench.submit(SHORT, 9_000_000_000)
     bench.queue.wait_for(job, "done", seconds=40)
-    bench.wait_card("restoring")
+    bench.wait_gpu("restoring")
     wait_until(bench.ollama.residents, what="the first on its way")
     bench.ollama.down()
     time.sleep(2.0)
@@ -225,7 +225,7 @@ def test_a_runner_killed_in_the_middle_of_clearing(bench: LeaseBench) -> None:
     bench.load("planner", 4096, -1)
     with bench.ollama.answering("judge", 3.0, num_ctx=8192):
         job = bench.submit(SHORT, 9_000_000_000)
-        bench.wait_card("clearing")
+        bench.wait_gpu("clearing")
         wait_until(lambda: "planner:latest" not in bench.ollama.listed(), what="the first gone")
         bench.queue.kill_runner()
         bench.queue.ask("cancel", job)  # starts the next runner, which has no job to clear for any more
@@ -233,7 +233,7 @@ def test_a_runner_killed_in_the_middle_of_clearing(bench: LeaseBench) -> None:
     assert bench.queue.job(job).state == "cancelled"
 
 
-def test_a_trainer_that_outlives_its_runner_keeps_the_card_from_another_home(bench: LeaseBench, machine: Path) -> None:
+def test_a_trainer_that_outlives_its_runner_keeps_the_gpu_from_another_home(bench: LeaseBench, machine: Path) -> None:
     queue = bench.queue
     training = bench.submit(LONG, TRAINING_BYTES)
     queue.wait_for_step(training, 2)
@@ -256,7 +256,7 @@ def test_a_trainer_that_outlives_its_runner_keeps_the_card_from_another_home(ben
         other.close()
 
 
-def test_two_homes_take_turns_on_one_card_and_the_models_come_back(bench: LeaseBench, machine: Path) -> None:
+def test_two_homes_take_turns_on_one_gpu_and_the_models_come_back(bench: LeaseBench, machine: Path) -> None:
     bench.load("judge", 6144)
     other = Queue.create(machine, "other-home")
     try:
@@ -282,7 +282,7 @@ def span(queue: Queue, job: int) -> tuple[float, float]:
 
 def noticed_within(bench: LeaseBench, since: float) -> float:
     """Seconds from when the client began to ask, the time of loading among them, until the intruder was told."""
-    wait_until(lambda: any(state.intruders for state in bench.states), 20, lambda: f"an intruder: {bench.card}")
+    wait_until(lambda: any(state.intruders for state in bench.states), 20, lambda: f"an intruder: {bench.gpu}")
     first = next(state for state in bench.states if state.intruders)
     assert first.intruders[0].name == "judge:latest"
     return first.time - since
@@ -298,7 +298,7 @@ def test_a_client_that_keeps_asking_during_a_training(
     bench.load("planner", 4096, -1)
     job = bench.submit(LONG, TRAINING_BYTES)
     bench.queue.wait_for(job, "running", seconds=40)
-    bench.wait_card("held")
+    bench.wait_gpu("held")
 
     with bench.asking("judge") as answered:
         came = time.time()
@@ -315,7 +315,7 @@ def test_a_client_that_keeps_asking_during_a_training(
         elif policy == "unload":
             wait_until(lambda: bench.ollama.unloads().count("judge:latest") >= 2, 30, "unloaded, and again")
             assert bench.queue.job(job).state == "running"
-            wait_until(lambda: any(one.times >= 2 for one in bench.card.intruders), 30, lambda: f"{bench.card}")
+            wait_until(lambda: any(one.times >= 2 for one in bench.gpu.intruders), 30, lambda: f"{bench.gpu}")
         else:
             waiting = bench.queue.wait_for(job, "waiting", seconds=30)
             assert "judge" in waiting.reason
@@ -324,7 +324,7 @@ def test_a_client_that_keeps_asking_during_a_training(
     # A paused job may have begun again, now that the client has gone.
     bench.queue.ask("cancel", job)
     bench.queue.wait_for(job, "cancelled")
-    wait_until(lambda: "planner:latest" in bench.loaded(), 40, lambda: f"the displaced model: {bench.card}")
+    wait_until(lambda: "planner:latest" in bench.loaded(), 40, lambda: f"the displaced model: {bench.gpu}")
     assert bench.loaded()["planner:latest"] == (4096, -1)
 
 
@@ -332,12 +332,12 @@ def test_a_client_that_keeps_asking_during_a_training(
 
 
 @pytest.mark.parametrize("act", ["cancel", "hold"])
-def test_a_job_taken_back_while_the_card_is_cleared_lets_the_models_come_back(bench: LeaseBench, act: str) -> None:
+def test_a_job_taken_back_while_the_gpu_is_cleared_lets_the_models_come_back(bench: LeaseBench, act: str) -> None:
     bench.load("judge")
     bench.load("planner", 4096, -1)
     with bench.ollama.answering("judge", 4.0, num_ctx=8192):
         job = bench.submit(LONG, TRAINING_BYTES)
-        bench.wait_card("clearing")
+        bench.wait_gpu("clearing")
         wait_until(lambda: "planner:latest" not in bench.ollama.listed(), what="the first gone")
         bench.queue.ask(act, job)  # type: ignore[arg-type]
         bench.wait_loaded("judge:latest", "planner:latest", seconds=40)

@@ -1,6 +1,6 @@
-"""The card through a night: idle, serving, cleared, training, killed, stale. Runner, shim, jobs and runners are real processes.
+"""The GPU through a night: idle, serving, cleared, training, killed, stale. Runner, shim, jobs and runners are real processes.
 
-The kernel's files are those of a played card (tests.support.cardsim) that follows these processes.
+The kernel's files are those of a played GPU (tests.support.cardsim) that follows these processes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def bench(machine: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LeaseBench
         yield made
 
 
-def test_a_night_of_the_card(bench: LeaseBench) -> None:
+def test_a_night_of_the_gpu(bench: LeaseBench) -> None:
     queue, sim = bench.queue, bench.sim
     queue.start_runner()
 
@@ -45,14 +45,14 @@ def test_a_night_of_the_card(bench: LeaseBench) -> None:
     wait_until(lambda: sim.used_bytes() >= served, what="their memory")
     before = bench.loaded()
 
-    # They are unloaded, and the training begins on a free card.
+    # They are unloaded, and the training begins on a free GPU.
     training = bench.submit(TRAINING + " leaks", TRAINING_BYTES)
     queue.wait_for(training, "running", seconds=40)
     assert bench.used_at_start(training) <= IDLE_BYTES + TOLERANCE_BYTES
     assert sim.used_at(bench.submitted_at(training)) >= served
     assert bench.loaded() == {}
-    card = bench.wait_card("held")
-    assert (card.job_id, set(card.displaced)) == (training, {"judge:latest", "planner:latest"})
+    gpu = bench.wait_gpu("held")
+    assert (gpu.job_id, set(gpu.displaced)) == (training, {"judge:latest", "planner:latest"})
     wait_until(lambda: sim.used_bytes() >= IDLE_BYTES + TRAINING_BYTES, what="the training's memory")
 
     # Killed, it leaves memory that nobody owns.
@@ -113,7 +113,7 @@ def test_a_program_that_holds_memory_is_told_and_nothing_of_the_server_goes(benc
     assert queue.states(job) == ["waiting"]
     assert set(bench.loaded()) == {"judge:latest"}
     assert bench.ollama.unloads() == before, "nobody's models are moved for a job that cannot start"
-    assert bench.card.phase == "blocked"
+    assert bench.gpu.phase == "blocked"
 
     kill(blender)
     queue.wait_for(job, "done", seconds=40)
@@ -130,7 +130,7 @@ def test_the_name_of_another_program_is_shown_as_text(bench: LeaseBench) -> None
     reason = bench.queue.wait_for_reason(job, "7.3 GB")
 
     assert reason.isprintable(), reason
-    assert bench.card.message.isprintable()
+    assert bench.gpu.message.isprintable()
 
 
 def test_a_job_whose_peak_does_not_fit_waits_with_the_figures(bench: LeaseBench) -> None:
@@ -155,11 +155,11 @@ def test_idle_use_is_learnt_anew_in_each_boot(bench: LeaseBench, monkeypatch: py
     queue.wait_for(job, "done")
     queue.kill_runner()
 
-    # After the restart a screen of a higher resolution hangs on the card.
+    # After the restart a screen of a higher resolution hangs on the GPU.
     monkeypatch.setenv("BAKEHOUSE_BOOT_ID", "second-boot")
-    sim.cards[0].idle_bytes = IDLE_BYTES + 900_000_768
+    sim.gpus[0].idle_bytes = IDLE_BYTES + 900_000_768
     queue.start_runner()
 
-    wait_until(lambda: bench.card.baseline_bytes == IDLE_BYTES + 900_000_768, 20, lambda: f"learnt anew: {bench.card}")
+    wait_until(lambda: bench.gpu.baseline_bytes == IDLE_BYTES + 900_000_768, 20, lambda: f"learnt anew: {bench.gpu}")
     again = bench.submit(SHORT)
     queue.wait_for(again, "done")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from core.queue.protection import choose_protection
+from core.attempt.logout_protection import choose_protection
 from tests.support.queueing import Queue, wait_until
 
 Logind = Callable[..., None]
@@ -47,11 +47,11 @@ def test_with_linger_the_shim_is_started_in_a_scope_of_its_own(queue: Queue, mac
     assert queue.attempts(job)[0].protection == "scope"
     (call,) = scopes(machine)
     assert call.startswith("--user --scope --quiet --collect -- ")
-    assert call.endswith(f"-m core.queue.shim {queue.attempt(job).path}")
+    assert call.endswith(f"-m core.attempt.shim {queue.attempt(job).path}")
 
 
-def test_the_card_s_lock_reaches_the_job_through_the_scope(queue: Queue, logind: Logind) -> None:
-    from core.queue.lease import acquire, lease_path
+def test_the_gpu_s_lock_reaches_the_job_through_the_scope(queue: Queue, logind: Logind) -> None:
+    from core.gpu_lease.lock import acquire, lease_path
 
     logind(linger="yes", kills="no")
     job = queue.submit("steps=400 pause=0.03")
@@ -106,7 +106,7 @@ def test_a_shim_that_comes_after_its_attempt_was_given_up_does_nothing(
         kills="no",
         systemd_run=f'if mkdir "{gate}" 2>/dev/null; then sleep 2; touch "{gate}/over"; fi; exec "$@"',
     )
-    job = queue.submit("steps=20 pause=0.1", "light")
+    job = queue.submit("steps=20 pause=0.1", "cpu")
     wait_until(gate.exists, what="the slow scope")
     queue.kill_runner()
     queue.start_runner()

@@ -18,7 +18,7 @@ import pytest
 
 from core.events import EventReader
 from core.files import read_lines
-from core.queue.lease import acquire, lease_path
+from core.gpu_lease.lock import acquire, lease_path
 from core.store.database import open_database, runner_lives, transaction
 from core.store.jobs import change_state, count_states, insert_job
 from tests.support.queueing import CHECKOUT, Queue, kill, wait_until
@@ -44,7 +44,7 @@ def test_four_hundred_jobs_are_claimed_by_four_contenders_each_exactly_once(queu
                     title=f"job {number}",
                     project_id="p",
                     task=None,
-                    lane="light",
+                    lane="cpu",
                     host_memory_bytes=0,
                     on_restart="hold",
                     needs=(),
@@ -89,7 +89,7 @@ def daemons_of(queue: Queue) -> list[int]:
     for folder in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
             if folder.name.isdigit() and (folder / "cmdline").read_bytes().split(b"\0")[3:5] == [
-                b"core.queue.daemon",
+                b"core.runner.daemon",
                 bytes(queue.home.root),
             ]:
                 found.append(int(folder.name))
@@ -107,7 +107,7 @@ def test_of_eight_runners_started_at_once_one_lives(queue: Queue) -> None:
     watcher = threading.Thread(target=look)
     watcher.start()
     try:
-        command = [sys.executable, "-P", "-m", "core.queue.daemon", str(queue.home.root)]
+        command = [sys.executable, "-P", "-m", "core.runner.daemon", str(queue.home.root)]
         starters = [subprocess.Popen(command, cwd="/", start_new_session=True) for _ in range(8)]
         for starter in starters:
             starter.wait(10)
@@ -122,8 +122,8 @@ def test_of_eight_runners_started_at_once_one_lives(queue: Queue) -> None:
     assert queue.seen(job) == [1, 2]
 
 
-def fake_card(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine whose kernel shows one AMD card."""
+def fake_gpu(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine whose kernel shows one AMD GPU."""
     device = folder / "sys/class/drm/card1/device"
     device.mkdir(parents=True)
     for name, content in {
@@ -143,16 +143,16 @@ def ran(queue: Queue, job: int) -> tuple[float, float]:
     return times[0], times[-1]
 
 
-def test_two_homes_share_one_card_one_job_at_a_time(
+def test_two_homes_share_one_gpu_one_job_at_a_time(
     two_homes: tuple[Queue, Queue], machine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fake_card(machine, monkeypatch)
+    fake_gpu(machine, monkeypatch)
     anna, ben = two_homes
     first = anna.submit("steps=400 pause=0.03")
     anna.wait_for_step(first, 1)
     second = ben.submit("steps=10 pause=0.03")
     assert lease_path(anna.home, CARD) == lease_path(ben.home, CARD)
-    assert ben.wait_for_reason(second, "held by") == f"the card: held by job {first} of {anna.home.root}"
+    assert ben.wait_for_reason(second, "held by") == f"the GPU: held by job {first} of {anna.home.root}"
 
     anna.kill_runner()
     anna.home.runner_stopped.touch()
@@ -167,37 +167,37 @@ def test_two_homes_share_one_card_one_job_at_a_time(
     assert ran(anna, first)[1] <= ran(ben, second)[0]
 
 
-def test_light_jobs_of_both_homes_run_beside_the_card_s(
+def test_light_jobs_of_both_homes_run_beside_the_gpu_s(
     two_homes: tuple[Queue, Queue], machine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fake_card(machine, monkeypatch)
+    fake_gpu(machine, monkeypatch)
     anna, ben = two_homes
-    on_the_card = anna.submit("steps=400 pause=0.03")
-    anna.wait_for_step(on_the_card, 1)
-    ben.wait_for(ben.submit("steps=2", "light"), "done")
-    anna.wait_for(anna.submit("steps=2", "light"), "done")
-    assert anna.job(on_the_card).state == "running"
+    on_the_gpu = anna.submit("steps=400 pause=0.03")
+    anna.wait_for_step(on_the_gpu, 1)
+    ben.wait_for(ben.submit("steps=2", "cpu"), "done")
+    anna.wait_for(anna.submit("steps=2", "cpu"), "done")
+    assert anna.job(on_the_gpu).state == "running"
 
 
-def test_a_deaf_job_on_a_card_is_left_to_the_person(
+def test_a_deaf_job_on_a_gpu_is_left_to_the_person(
     queue: Queue, machine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SIGKILL could leave the card's memory without an owner; a light job holds none, so it gets one."""
-    fake_card(machine, monkeypatch)
-    on_the_card = queue.submit("steps=400 pause=0.03 deaf=all")
-    light = queue.submit("steps=400 pause=0.03 deaf=all", "light")
-    for job in (on_the_card, light):
+    """SIGKILL could leave the GPU's memory without an owner; a light job holds none, so it gets one."""
+    fake_gpu(machine, monkeypatch)
+    on_the_gpu = queue.submit("steps=400 pause=0.03 deaf=all")
+    light = queue.submit("steps=400 pause=0.03 deaf=all", "cpu")
+    for job in (on_the_gpu, light):
         queue.wait_for_step(job, 1)
         queue.ask("cancel", job)
 
     assert queue.wait_for(light).state == "cancelled"
     assert queue.attempts(light)[0].signal == signal.SIGKILL
-    assert queue.job(on_the_card).state == "stopping"
-    assert "SIGTERM sent" in queue.job(on_the_card).reason
-    queue.wait_for_reason(on_the_card, "`bakehouse queue kill`, is what is left")
-    queue.ask("kill", on_the_card)
-    assert queue.wait_for(on_the_card).state == "cancelled"
-    sent = [(line["signal"], line["by"]) for line, _ in read_lines(queue.attempt(on_the_card).signals)]
+    assert queue.job(on_the_gpu).state == "stopping"
+    assert "SIGTERM sent" in queue.job(on_the_gpu).reason
+    queue.wait_for_reason(on_the_gpu, "`bakehouse queue kill`, is what is left")
+    queue.ask("kill", on_the_gpu)
+    assert queue.wait_for(on_the_gpu).state == "cancelled"
+    sent = [(line["signal"], line["by"]) for line, _ in read_lines(queue.attempt(on_the_gpu).signals)]
     assert sent == [("SIGINT", "runner"), ("SIGTERM", "runner"), ("SIGKILL", "tester")]
 
 

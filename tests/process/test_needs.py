@@ -7,7 +7,7 @@ from tests.support.queueing import Queue
 
 def test_a_follower_starts_when_what_it_needs_is_done(queue: Queue) -> None:
     first = queue.submit("steps=20 pause=0.05")
-    follower = queue.submit("steps=2", "light", needs=(first,))
+    follower = queue.submit("steps=2", "cpu", needs=(first,))
     assert queue.wait_for_reason(follower, "after") == f"after {first}"
 
     queue.wait_for(follower, "done")
@@ -18,7 +18,7 @@ def test_a_follower_starts_when_what_it_needs_is_done(queue: Queue) -> None:
 def test_a_follower_waits_with_the_reason_until_the_failed_need_is_retried(queue: Queue) -> None:
     first = queue.submit("steps=5 fail=3")
     follower = queue.submit("steps=2", needs=(first,))
-    last = queue.submit("steps=2", "light", needs=(first, follower))
+    last = queue.submit("steps=2", "cpu", needs=(first, follower))
 
     failed = queue.wait_for(first)
     assert failed.state == "failed"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from core.gpu.record import read_summary
+from core.telemetry.run_record import read_summary
 from tests.support.machines import FakeMachine
 from tests.support.queueing import CHECKOUT, Queue, wait_until
 from tests.tui.terminal import Terminal
@@ -27,7 +27,7 @@ printf '%s\\n' "$said"
 """
 
 
-class Card:
+class Gpu:
     """The figures that the stand-in tool prints, in the shape of ROCm 6.2's `rocm-smi --json`."""
 
     total_bytes = 17_163_091_968
@@ -59,7 +59,7 @@ class Card:
                 "VRAM Total Used Memory (B)": str(used_bytes),
                 "GTT Total Memory (B)": "33285996544",
                 "GTT Total Used Memory (B)": "88080384",
-                "Card Series": "Stand-in XT",
+                "GPU Series": "Stand-in XT",
                 "GFX Version": "gfx1201",
             }
         }
@@ -71,9 +71,9 @@ class Card:
 
 
 @pytest.fixture
-def card(machine: Path, monkeypatch: pytest.MonkeyPatch) -> Card:
-    """A machine whose card only `rocm-smi` knows, and no model server on it."""
-    found = Card(machine)
+def gpu(machine: Path, monkeypatch: pytest.MonkeyPatch) -> Gpu:
+    """A machine whose GPU only `rocm-smi` knows, and no model server on it."""
+    found = Gpu(machine)
     settings = machine / "config/bakehouse/settings.yaml"
     settings.write_text("queue: {stop_grace_seconds: 1}\nollama: {managed: false}\ncard: {settle_seconds: 0}\n")
     tree = FakeMachine(machine / "tree")
@@ -86,13 +86,13 @@ def card(machine: Path, monkeypatch: pytest.MonkeyPatch) -> Card:
 
 
 @pytest.fixture
-def queue(card: Card, machine: Path) -> Iterator[Queue]:
+def queue(gpu: Gpu, machine: Path) -> Iterator[Queue]:
     made = Queue.create(machine)
     yield made
     made.close()
 
 
-def test_a_figure_that_the_tool_prints_is_on_the_screen_within_two_seconds(card: Card, queue: Queue) -> None:
+def test_a_figure_that_the_tool_prints_is_on_the_screen_within_two_seconds(gpu: Gpu, queue: Queue) -> None:
     job = queue.submit("steps=100000 pause=0.05")
     queue.wait_for(job, "running", seconds=PATIENCE)
     pid = f"PID{queue.process(job)}"
@@ -107,14 +107,14 @@ def test_a_figure_that_the_tool_prints_is_on_the_screen_within_two_seconds(card:
             held = 4_100_000_000 + (number * 5 % 9) * 1_100_000_000
             shown = f"{(held + 312_000_000) / 1e9:.1f}/17.2 GB"
             assert shown not in terminal.text
-            card.say(held + 312_000_000, 40 + number, 100 + number, **{pid: held})
+            gpu.say(held + 312_000_000, 40 + number, 100 + number, **{pid: held})
             changed = time.monotonic()
             assert terminal.shows(shown, PATIENCE), terminal.text
             took.append(time.monotonic() - changed)
             assert terminal.shows(f"job {job} {held / 1e9:.1f}", PATIENCE), terminal.text
         print("seconds from the tool to the screen:", *(f"{seconds:.2f}" for seconds in sorted(took)))
         # The peak stays what it was after the memory has come back.
-        card.say(4_412_000_000, 35, 99, **{pid: 4_100_000_000})
+        gpu.say(4_412_000_000, 35, 99, **{pid: 4_100_000_000})
         assert terminal.shows("4.4/17.2 GB", PATIENCE), terminal.text
         assert terminal.shows("peak 13.2", PATIENCE), terminal.text
     summary = wait_until(lambda: read_summary(queue.attempt(job)), what="the record of the attempt")
@@ -124,15 +124,15 @@ def test_a_figure_that_the_tool_prints_is_on_the_screen_within_two_seconds(card:
     assert sorted(took)[-2] <= 2 * WITHIN_SECONDS, took
 
 
-def test_a_tool_that_fails_leaves_its_reason_on_the_screen_until_it_answers_again(card: Card, queue: Queue) -> None:
+def test_a_tool_that_fails_leaves_its_reason_on_the_screen_until_it_answers_again(gpu: Gpu, queue: Queue) -> None:
     queue.ask("pause")
     queue.submit("steps=1")
     queue.start_runner()
     environment = {"BAKEHOUSE_HOME": str(queue.home.root), "PYTHONPATH": str(CHECKOUT)}
     with Terminal(CONSOLE, environment=environment) as terminal:
         assert terminal.shows("0.3/17.2 GB", PATIENCE), terminal.text
-        good = card.figures.read_text()
-        card.figures.write_text(good[:300] + "\x1b[2J")
+        good = gpu.figures.read_text()
+        gpu.figures.write_text(good[:300] + "\x1b[2J")
         assert terminal.shows("JSON that is cut or broken", PATIENCE), terminal.text
-        card.say(312_000_000, 0, 21)
+        gpu.say(312_000_000, 0, 21)
         assert terminal.watch(PATIENCE, lambda: "0.3/17.2 GB" in terminal.text and "cut" not in terminal.text)

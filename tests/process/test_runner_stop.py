@@ -9,8 +9,8 @@ import time
 import pytest
 
 from core.errors import BakehouseError
-from core.queue.request import stop_runner
-from core.queue.status import runner_status
+from core.runner.client import stop_runner
+from core.runner.status import runner_status
 from core.store import database
 from core.store.database import open_database
 from tests.support.queueing import Queue, alive, wait_until

@@ -140,7 +140,7 @@ def test_a_paused_queue_starts_nothing_and_lets_what_runs_go_on(queue: Queue) ->
     running = queue.submit("steps=20 pause=0.03")
     queue.wait_for_step(running, 1)
     queue.ask("pause")
-    second = queue.submit("steps=2", "light")
+    second = queue.submit("steps=2", "cpu")
 
     queue.wait_for(running, "done")
     queue.wait_for_reason(second, "the queue is paused")
@@ -184,7 +184,7 @@ def test_a_command_for_a_job_that_is_not_there_is_refused_at_once(queue: Queue) 
     assert not queue.runner_alive(), "nothing was asked, so nothing was started"
 
 
-def test_a_job_that_leaves_a_worker_behind_takes_it_along_and_frees_the_card(queue: Queue) -> None:
+def test_a_job_that_leaves_a_worker_behind_takes_it_along_and_frees_the_gpu(queue: Queue) -> None:
     job, second = queue.submit("steps=20 pause=0.03 leave"), queue.submit("steps=2")
     queue.wait_for_step(job, 1)
     worker = wait_until(lambda: children(queue.process(job)), what="the worker")[0]

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from core.queue.runner import consoles_open
+from core.runner.loop import consoles_open
 from tests.support.queueing import Queue, wait_until
 from tests.support.terminals import Terminal
 

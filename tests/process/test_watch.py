@@ -12,8 +12,8 @@ import pytest
 
 from core.files import read_lines
 from core.store.jobs import JobRow
-from tests.support.cardsim import CardSim
-from tests.support.cardsim_tree import GIB, SimCard
+from tests.support.cardsim import GpuSim
+from tests.support.cardsim_tree import GIB, SimGpu
 from tests.support.queueing import Queue, wait_until
 
 SAMPLE_SECONDS = 1.0
@@ -126,7 +126,7 @@ def test_a_stopped_process_is_told_apart_from_one_that_computes(queue: Queue) ->
 @pytest.mark.usefixtures("quick")
 def test_an_evaluation_and_a_slow_start_are_no_hang(queue: Queue) -> None:
     job = queue.submit("steps=10 pause=0.1 evaluate=8")
-    slow = queue.submit("steps=2 pause=5", "light")
+    slow = queue.submit("steps=2 pause=5", "cpu")
     assert queue.wait_for(job).state == "done"
     assert queue.wait_for(slow).state == "done"
     assert findings(queue, job) == findings(queue, slow) == []
@@ -159,7 +159,7 @@ def test_a_loss_that_is_no_number_is_found_and_the_job_stopped_within_two_sample
 
 def test_what_is_only_warned_of_is_told_and_lets_the_job_run_on(queue: Queue) -> None:
     wild = queue.submit("steps=40 pause=0.05 explode=30")
-    stuck = queue.submit("steps=40 pause=0.05 zero", "light")
+    stuck = queue.submit("steps=40 pause=0.05 zero", "cpu")
     assert queue.wait_for(wild).state == queue.wait_for(stuck).state == "done"
     assert [(finding["code"], finding["stop"]) for finding in findings(queue, wild)] == [("exploding", False)]
     assert [(finding["code"], finding["stop"]) for finding in findings(queue, stuck)] == [("zero_loss", False)]
@@ -173,14 +173,14 @@ def test_what_is_turned_off_is_not_looked_for(machine: Path, queue: Queue) -> No
 
 
 @pytest.fixture
-def played(machine: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CardSim]:
-    """A machine with a card of 16 GiB that the stand-in jobs use."""
-    with CardSim(machine / "card", SimCard(total_bytes=16 * GIB)) as made:
+def played(machine: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GpuSim]:
+    """A machine with a GPU of 16 GiB that the stand-in jobs use."""
+    with GpuSim(machine / "gpu", SimGpu(total_bytes=16 * GIB)) as made:
         made.use(monkeypatch)
         yield made
 
 
-def test_a_run_whose_memory_spills_is_found_within_two_samples(machine: Path, played: CardSim, queue: Queue) -> None:
+def test_a_run_whose_memory_spills_is_found_within_two_samples(machine: Path, played: GpuSim, queue: Queue) -> None:
     configure(machine, "{spill: stop}")
     job = queue.submit("steps=400 pause=0.3 vram=15.6e9 spill=20")
     failed = failed_for(queue, job, "spill")
@@ -196,7 +196,7 @@ def test_a_run_whose_memory_spills_is_found_within_two_samples(machine: Path, pl
     assert summary["energy_joules"] > 0 and summary["mean_busy_percent"] > 50
 
 
-def test_the_record_of_the_card_goes_on_when_the_runner_is_killed(played: CardSim, queue: Queue) -> None:
+def test_the_record_of_the_gpu_goes_on_when_the_runner_is_killed(played: GpuSim, queue: Queue) -> None:
     job = queue.submit("steps=400 pause=0.05 vram=4e9 busy=80")
     telemetry = queue.home.run_dir(job).attempt(1).telemetry
     wait_until(lambda: len(list(read_lines(telemetry))) >= 4, what="four samples")

@@ -33,7 +33,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
-from core.queue.identity import start_ticks
+from core.process.identity import start_ticks
 from tests.support.cardsim_files import CORE_CLOCKS_MHZ, MEMORY_CLOCKS_MHZ, Figures
 from tests.support.cardsim_request import VARIABLE
 from tests.support.cardsim_tree import GIB, Holding, Placed, SimCard, Tree

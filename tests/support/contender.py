@@ -24,7 +24,7 @@ def main() -> None:
     with start.open() as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
     taken = []
-    while (job := claim_next(connection, "light", "boot", "contender")) is not None:
+    while (job := claim_next(connection, "cpu", "boot", "contender")) is not None:
         taken.append(job.id)
     print(json.dumps(taken), flush=True)
 

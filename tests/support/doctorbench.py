@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.config.settings import Settings
-from core.doctor.box import Box
+from core.doctor.machine import Machine
 from core.doctor.report import Line
 from core.gpu.reading import DeviceReading, HostReading, ProcessReading, Sample
 from core.home import Home
@@ -38,14 +38,14 @@ class Bench:
         monkeypatch.delenv("OLLAMA_HOST", raising=False)
         return cls(folder)
 
-    def box(self, **environ: str) -> Box:
+    def box(self, **environ: str) -> Machine:
         known = {**self.machine.environ, "PATH": str(self.bin), **environ}
-        return Box(self.home, known, self.settings, dev=self.dev, opt=self.opt)
+        return Machine(self.home, known, self.settings, dev=self.dev, opt=self.opt)
 
-    def sampled(self, *processes: ProcessReading, used_bytes: int = 300_000_000, **environ: str) -> Box:
-        """A box whose card says so much."""
+    def sampled(self, *processes: ProcessReading, used_bytes: int = 300_000_000, **environ: str) -> Machine:
+        """A box whose GPU says so much."""
         box = self.box(**environ)
-        device = DeviceReading(0, "AMD card", "amd", PCI, vram_total_bytes=CARD_BYTES, vram_used_bytes=used_bytes)
+        device = DeviceReading(0, "AMD GPU", "amd", PCI, vram_total_bytes=CARD_BYTES, vram_used_bytes=used_bytes)
         host = HostReading(memory_total_bytes=32_000_000_000, memory_available_bytes=24_000_000_000, cpu_count=8)
         box.__dict__["sample"] = Sample(time.time(), "sysfs", host, (device,), processes)
         return box

@@ -1,6 +1,7 @@
-"""A machine for the lease: a played card, a played model server whose runners are real processes, and a home with a runner.
+"""A machine for the lease: a played GPU, a played model server whose runners are real processes, and a home with a runner.
 
-What was seen is kept: `states` holds every `card.json` that differed, so that a test can ask in which order things happened.
+What was seen is kept: `states` holds every `gpu_lease.json` that differed, so that a test can ask in which order things
+happened.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from core.config.settings import CardSettings
-from core.queue import enqueue
-from core.queue.cardstate import CardState, read_card_state
+from core.config.settings import GpuSettings
+from core.gpu_lease.state import LeaseState, read_lease_state
 from core.serving.ollama import Ollama, ServerError
-from tests.support.cardsim import CardSim, SimCard
+from core.submission import enqueue
+from tests.support.cardsim import GpuSim, SimGpu
 from tests.support.ollama_standin import OllamaStandin, Version
 from tests.support.queueing import Queue, wait_until
 
 IDLE_BYTES = 300_003_328
-TOLERANCE_BYTES = CardSettings().tolerance_bytes
+TOLERANCE_BYTES = GpuSettings().tolerance_bytes
 # Short waits, none so short that a busy machine's pause is taken for an answer.
 CARD = {"settle_seconds": 0.6, "clear_seconds": 20.0, "return_seconds": 4.0, "retry_seconds": 1.0}
 QUIET = {"hang": "off", "vram": "off", "zero_loss": "off"}
@@ -35,26 +36,26 @@ QUIET = {"hang": "off", "vram": "off", "zero_loss": "off"}
 class LeaseBench:
     """Everything a test of the lease turns."""
 
-    def __init__(self, folder: Path, sim: CardSim, ollama: OllamaStandin, queue: Queue) -> None:
+    def __init__(self, folder: Path, sim: GpuSim, ollama: OllamaStandin, queue: Queue) -> None:
         self.folder, self.sim, self.ollama, self.queue = folder, sim, ollama, queue
-        self.states: list[CardState] = []
+        self.states: list[LeaseState] = []
         self._others: list[subprocess.Popen[bytes]] = []
         self._over = threading.Event()
         self._recorder = threading.Thread(target=self._record, daemon=True)
         self._recorder.start()
 
-    def settle(self, *, grace: float = 1.0, ollama: dict[str, object] | None = None, **card: object) -> None:
+    def settle(self, *, grace: float = 1.0, ollama: dict[str, object] | None = None, **gpu: object) -> None:
         """Write the person's settings; a runner reads them when it starts."""
-        write_settings(self.folder, self.ollama.url, grace, ollama or {}, card)
+        write_settings(self.folder, self.ollama.url, grace, ollama or {}, gpu)
 
     def submit(self, words: str, expected_bytes: int | None = None) -> int:
-        """A stand-in job for the card, as one whose forecast says `expected_bytes`."""
+        """A stand-in job for the GPU, as one whose forecast says `expected_bytes`."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(enqueue, "device_memory", lambda spec: expected_bytes)
             return self.queue.submit(words)
 
     def program(self, vram_bytes: int, *, name: str = "blender", user_id: int | None = None, **how: object) -> int:
-        """A real process of somebody else that has memory of the card; its pid."""
+        """A real process of somebody else that has memory of the GPU; its pid."""
         process = subprocess.Popen(["sleep", "900"])
         self._others.append(process)
         self.sim.hold(process.pid, vram_bytes, name=name, user_id=user_id, **how)  # type: ignore[arg-type]
@@ -88,9 +89,9 @@ class LeaseBench:
     # What stands there.
 
     @property
-    def card(self) -> CardState:
-        """The newest `card.json`; one that says nothing where no runner has written it yet."""
-        return read_card_state(self.queue.home) or CardState(time=0.0)
+    def gpu(self) -> LeaseState:
+        """The newest `gpu_lease.json`; one that says nothing where no runner has written it yet."""
+        return read_lease_state(self.queue.home) or LeaseState(time=0.0)
 
     def add_models(self, **sizes: int) -> None:
         """Models of the server's store, each with a blob of its own."""
@@ -115,46 +116,46 @@ class LeaseBench:
         return float(json.loads(str(first))["time"])
 
     def used_at_start(self, job_id: int, attempt: int = 1) -> int:
-        """What the card held when the job's process began."""
+        """What the GPU held when the job's process began."""
         return self.sim.used_at(self.started_at(job_id, attempt))
 
-    def wait_card(self, phase: str, seconds: float = 30.0) -> CardState:
-        wait_until(lambda: self.card.phase == phase, seconds, lambda: f"phase {phase}: {self.card}")
-        return self.card
+    def wait_gpu(self, phase: str, seconds: float = 30.0) -> LeaseState:
+        wait_until(lambda: self.gpu.phase == phase, seconds, lambda: f"phase {phase}: {self.gpu}")
+        return self.gpu
 
     def wait_note(self, words: str, seconds: float = 30.0) -> str:
-        """A note of the card with these words; its text."""
+        """A note of the GPU with these words; its text."""
 
         def found() -> str | None:
-            return next((note.message for note in self.card.notes if words in note.message), None)
+            return next((note.message for note in self.gpu.notes if words in note.message), None)
 
-        return str(wait_until(found, seconds, lambda: f"a note `{words}`: {self.card}"))
+        return str(wait_until(found, seconds, lambda: f"a note `{words}`: {self.gpu}"))
 
     def phases(self) -> list[str]:
-        """The phases the card has been in, each once in a row."""
+        """The phases the GPU has been in, each once in a row."""
         phases = [state.phase for state in list(self.states)]
         return [phase for index, phase in enumerate(phases) if index == 0 or phases[index - 1] != phase]
 
     def wait_loaded(self, *names: str, seconds: float = 30.0) -> None:
         """Wait until the server lists these and no others."""
-        wait_until(lambda: set(self.loaded()) == set(names), seconds, lambda: f"{names}: {self.loaded()}, {self.card}")
+        wait_until(lambda: set(self.loaded()) == set(names), seconds, lambda: f"{names}: {self.loaded()}, {self.gpu}")
 
-    def wait_unowned(self, seconds: float = 30.0) -> CardState:
+    def wait_unowned(self, seconds: float = 30.0) -> LeaseState:
         """Wait until memory is told that belongs to nobody."""
-        wait_until(lambda: self.card.unowned_bytes, seconds, lambda: f"unowned memory: {self.card}")
-        return self.card
+        wait_until(lambda: self.gpu.unowned_bytes, seconds, lambda: f"unowned memory: {self.gpu}")
+        return self.gpu
 
     def submitted_at(self, job_id: int) -> float:
         return self.queue.history(job_id)[0].time
 
     def wait_learnt(self) -> int:
-        """Wait until the idle use of the card is known; its bytes."""
+        """Wait until the idle use of the GPU is known; its bytes."""
 
         def learnt() -> int | None:
-            state = read_card_state(self.queue.home)
+            state = read_lease_state(self.queue.home)
             return None if state is None else state.baseline_bytes
 
-        return int(wait_until(learnt, 20.0, "the idle use of the card") or 0)
+        return int(wait_until(learnt, 20.0, "the idle use of the GPU") or 0)
 
     # Its end.
 
@@ -170,17 +171,17 @@ class LeaseBench:
 
     def _record(self) -> None:
         while not self._over.wait(0.02):
-            state = read_card_state(self.queue.home)
+            state = read_lease_state(self.queue.home)
             if state is not None and (
                 not self.states or replace(state, time=0.0) != replace(self.states[-1], time=0.0)
             ):
                 self.states.append(state)
 
 
-def write_settings(folder: Path, url: str, grace: float, ollama: dict[str, object], card: dict[str, object]) -> None:
+def write_settings(folder: Path, url: str, grace: float, ollama: dict[str, object], gpu: dict[str, object]) -> None:
     document = {
         "queue": {"stop_grace_seconds": grace},
-        "card": {**CARD, **card},
+        "gpu": {**CARD, **gpu},
         "ollama": {"url": url, **ollama},
         "watch": QUIET,
     }
@@ -191,9 +192,9 @@ def write_settings(folder: Path, url: str, grace: float, ollama: dict[str, objec
 def lease_bench(
     machine: Path, monkeypatch: pytest.MonkeyPatch, version: Version = "0.33.0-rc2"
 ) -> Iterator[LeaseBench]:
-    """A card of 16 GiB with 300 MB of idle use, and a server that has three models and none loaded."""
+    """A GPU of 16 GiB with 300 MB of idle use, and a server that has three models and none loaded."""
     with (
-        CardSim(machine / "kernel", SimCard(idle_bytes=IDLE_BYTES)) as sim,
+        GpuSim(machine / "kernel", SimGpu(idle_bytes=IDLE_BYTES)) as sim,
         OllamaStandin(version) as ollama,
     ):
         sim.use(monkeypatch)

@@ -1,6 +1,6 @@
 """A stand-in of Ollama 0.24.0 and 0.33.0-rc2: not Ollama, but a server of its API for tests without a model.
 
-It has what the card's lease and a chat need: version, tags, ps, show, chat and generate (with loading and unloading), copy and
+It has what the GPU's lease and a chat need: version, tags, ps, show, chat and generate (with loading and unloading), copy and
 delete, and the faults of a server and of a network. Its models say what they are told to, its tokens are words, and no template
 is run. What it answers, and the order in which things happen in it, is held to exchanges recorded with the real servers by
 tests/unit/test_ollama_standin.py, where those are at hand. Uploading, creating and pulling models is not in it: `add_model`

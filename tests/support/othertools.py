@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from core.gpu import values
 from core.gpu.reading import DeviceReading, ProcessReading
+from core.gpu.sources import values
 
 Parsed = tuple[tuple[DeviceReading, ...], tuple[ProcessReading, ...]]
 

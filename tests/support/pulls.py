@@ -7,7 +7,7 @@ import time
 
 from core.config.model import ModelEntry
 from core.home import Home, RunDir
-from core.queue.spec import JobFile, PullSpec
+from core.jobfile.spec import JobFile, PullSpec
 
 
 def pull_run(home: Home, model: ModelEntry, job_id: int) -> RunDir:
@@ -23,7 +23,7 @@ def pull_run(home: Home, model: ModelEntry, job_id: int) -> RunDir:
         python=sys.executable,
         author="test",
         submitted_at=time.time(),
-        lane="light",
+        lane="cpu",
         host_memory_bytes=0,
         spec=PullSpec(model=model),
     ).save(run)

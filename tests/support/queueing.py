@@ -15,19 +15,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from core.attempt.observe import job_process, locked
 from core.config.model import ModelEntry
 from core.config.project import Project, shipped
 from core.home import AttemptDir, Home
-from core.queue.enqueue import store
-from core.queue.identity import start_ticks
-from core.queue.observe import job_process, locked
-from core.queue.request import ensure_runner, request
-from core.queue.spec import PullSpec
-from core.queue.status import runner_status
+from core.jobfile.spec import PullSpec
+from core.process.identity import start_ticks
+from core.runner.client import ensure_runner, request
+from core.runner.status import runner_status
 from core.store.attempts import AttemptRow, list_attempts
 from core.store.commands import CommandKind
 from core.store.database import open_database
 from core.store.jobs import ENDED, JobRow, Lane, Transition, get_job, history
+from core.submission.enqueue import store
 
 STANDIN = Path(__file__).with_name("standin_job.py")
 CHECKOUT = Path(__file__).parents[2]
@@ -83,7 +83,7 @@ class Queue:
     def submit(
         self,
         title: str,
-        lane: Lane = "card",
+        lane: Lane = "gpu",
         needs: tuple[int, ...] = (),
         *,
         on_restart: str = "requeue",

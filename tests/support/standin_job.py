@@ -10,7 +10,7 @@ The job's title says what to do, e.g. `steps=40 pause=0.05 save=5`:
 | gate, input | end at once with an error of that kind, as a job does that knows why |
 | deaf | look for no stop request and ignore SIGINT; `deaf=all` ignores SIGTERM as well |
 | exit=N | end with this exit code although the result is written |
-| vram=BYTES, busy=PERCENT | have so much of the card that tests.support.cardsim plays, until the end, and keep it so busy |
+| vram=BYTES, busy=PERCENT | have so much of the GPU that tests.support.cardsim plays, until the end, and keep it so busy |
 | leaks | an end without letting go of that memory (SIGKILL) leaves it used and nobody's |
 | lingers=SECONDS | that memory stays used for so long after the end |
 | spill=N | from step N on half a GB more goes into GTT at each step |
@@ -41,7 +41,7 @@ from core.errors import BakehouseError, GateError, InputError
 from core.events import EventWriter
 from core.files import read_json, write_json
 from core.home import AttemptDir, RunDir
-from tests.support.cardsim_request import hold_card
+from tests.support.cardsim_request import hold_gpu
 
 
 def main() -> int:
@@ -58,15 +58,15 @@ def main() -> int:
         return refuse(attempt, BakehouseError("\x1b]52;c;aGFjaw==\x07the end"))
     if "leave" in options:
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    hold_card(memory(options))
+    hold_gpu(memory(options))
     try:
         return count(run, attempt, options)
     finally:
-        hold_card(None)
+        hold_gpu(None)
 
 
 def memory(options: dict[str, str], step: int = 0) -> str | None:
-    """What the job asks of the played card at a step, in that card's words; None without a word of it in the title."""
+    """What the job asks of the played GPU at a step, in that GPU's words; None without a word of it in the title."""
     if "vram" not in options:
         return None
     words = [f"vram={options['vram']} busy={options.get('busy', '96')} lingers={options.get('lingers', '0')}"]
@@ -127,7 +127,7 @@ def count(run: RunDir, attempt: AttemptDir, options: dict[str, str]) -> int:
         if not (run.path / "mended").exists():
             trouble(step, options, asked, events)
         if "spill" in options:
-            hold_card(memory(options, step))
+            hold_gpu(memory(options, step))
         saved["seen"].append(step)
         loss = loss_at(step, {} if (run.path / "mended").exists() else options)
         events.write("step", step=step, total=steps, loss=loss, eta_seconds=(steps - step) * pause)

@@ -32,7 +32,7 @@ def add_job(
     connection: sqlite3.Connection,
     *,
     kind: str = "train",
-    lane: Lane = "card",
+    lane: Lane = "gpu",
     needs: tuple[int, ...] = (),
     on_restart: str = "requeue",
     host_memory_bytes: int = 0,
@@ -74,7 +74,7 @@ def step(connection: sqlite3.Connection, job_id: int, to_state: State) -> None:
     if to_state == "starting":
         columns["attempt"] = get_job(connection, job_id).attempt + 1
     if to_state == "stopping":
-        columns["stop_why"] = "cancel"
+        columns["stop_reason"] = "cancel"
     with transaction(connection):
         change_state(connection, job_id, to_state, f"now {to_state}", "tester", **columns)
 

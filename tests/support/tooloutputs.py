@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from core.gpu.tool import Tool
+from core.gpu.sources.tool import Tool
 
 MIB = 2**20
 

@@ -20,10 +20,10 @@ from core.config.golden import GoldenInput
 from core.config.model import ModelEntry
 from core.config.project import shipped
 from core.config.recipe import Recipe
-from core.config.task import Sampling, Task
+from core.config.task import BackgroundSampler, Task
 from core.files import read_json, read_lines
 from core.home import Home, RunDir
-from core.queue.spec import InputFile, JobFile, PullSpec, Spec
+from core.jobfile.spec import InputFile, JobFile, PullSpec, Spec
 
 CHECKOUT = Path(__file__).parents[2]
 DEADLINE_SECONDS = 240.0
@@ -60,7 +60,7 @@ class Workshop:
             python=sys.executable,
             author="test",
             submitted_at=time.time(),
-            lane="card",
+            lane="gpu",
             host_memory_bytes=0,
             spec=spec,
         ).save(run)
@@ -144,7 +144,7 @@ def task() -> Task:
         name="greet",
         system="Greet the customer.",
         repeats=2,
-        sampling=Sampling(temperature=0.0, max_new_tokens=24, context_length=256),
+        sampling=BackgroundSampler(temperature=0.0, max_new_tokens=24, context_length=256),
         format=[{"check": "regex", "pattern": r"\AGood morning, \w+\."}],
     )
 

@@ -10,7 +10,7 @@ from core.config.project import shipped
 from core.data.examples import load_examples
 from core.data.render import fit_all, render_prompt
 from core.home import Home
-from core.queue.auditing import audit
+from core.submission.audit_process import audit
 
 pytestmark = pytest.mark.train
 

@@ -10,7 +10,7 @@ from core.bakeoff.answers import read_answers
 from core.config.recipe import Recipe
 from core.config.task import Task
 from core.files import read_json, read_lines
-from core.queue.spec import BakeoffSpec, CandidateSpec, MergeSpec, TrainSpec
+from core.jobfile.spec import BakeoffSpec, CandidateSpec, MergeSpec, TrainSpec
 from tests.train.conftest import Workshop, events, wait_until
 
 pytestmark = pytest.mark.train

@@ -22,10 +22,10 @@ from core.config.task import Task
 from core.events import EventReader
 from core.files import read_json
 from core.home import RunDir
-from core.locks import held
-from core.queue.identity import ProcessIdentity
-from core.queue.spec import InputFile, TrainSpec
-from jobs.ladder import Ladder
+from core.jobfile.spec import InputFile, TrainSpec
+from core.process.identity import ProcessIdentity
+from core.process.locks import held
+from jobs.oom_fallbacks import Ladder
 from jobs.ordering import StepOrder
 from tests.train.conftest import DEADLINE_SECONDS, GREETINGS, Workshop, events, wait_until
 
@@ -186,7 +186,7 @@ def test_shorter_examples_that_would_lose_answers_end_at_the_gate(
     assert error["code"] == "too_many_skipped" and error["message"].startswith(
         "the memory holds no longer examples, but 1"
     )
-    assert read_json(run.path / "ladder.json")["rungs"] == []  # a retry on a larger card is not held to it
+    assert read_json(run.path / "ladder.json")["rungs"] == []  # a retry on a larger GPU is not held to it
     assert not run.result.exists()
 
 

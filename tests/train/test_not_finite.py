@@ -11,7 +11,7 @@ from core.config.recipe import Recipe
 from core.config.settings import WatchSettings
 from core.config.task import Task
 from core.events import EventReader
-from core.gpu.watchdog import RunWatch
+from core.watchdog.run_watch import RunWatch
 from tests.train.conftest import Workshop, events
 from tests.train.inprocess import training
 

@@ -12,7 +12,7 @@ import torch
 
 from core.config.recipe import Recipe
 from core.config.task import Task
-from core.queue.spec import InputFile
+from core.jobfile.spec import InputFile
 from jobs.ordering import StepOrder
 from tests.train.conftest import GREETINGS, Workshop, events
 from tests.train.inprocess import training

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from core.doctor.box import Box
 from core.doctor.findings import findings
+from core.doctor.machine import Machine
 from core.doctor.report import examine
 from core.home import Home
 from jobs import probe
@@ -94,7 +94,7 @@ def test_our_hqq_layer_computes_with_the_weight_that_it_holds(document: dict[str
 
 
 def test_every_line_of_this_machine_s_document_is_ok_or_absent(document: dict[str, Any], tmp_path: Path) -> None:
-    lines = findings(document, Box(Home(tmp_path), {"BAKEHOUSE_GPU_SOURCE": "none"}))
+    lines = findings(document, Machine(Home(tmp_path), {"BAKEHOUSE_GPU_SOURCE": "none"}))
     assert {line.state for line in lines} <= {"ok", "absent"}, lines
     assert [line.subject for line in lines][:5] == ["device", "bf16", "attention", "LoRA shapes", "HQQ"]
 
@@ -106,7 +106,7 @@ def test_the_whole_examination_with_its_probes(
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     report = examine(Home(tmp_path / "home"))
     measured = [line for line in report.lines if line.section == "probes"]
-    assert len(measured) == len(findings(document, Box(Home(tmp_path), {"BAKEHOUSE_GPU_SOURCE": "none"})))
+    assert len(measured) == len(findings(document, Machine(Home(tmp_path), {"BAKEHOUSE_GPU_SOURCE": "none"})))
     assert all(line.state in ("ok", "absent") for line in measured), measured
     assert not report.quick
 
@@ -126,7 +126,7 @@ def standin(monkeypatch: pytest.MonkeyPatch, name: str, script: str) -> None:
 
 def told(name: str, tmp_path: Path, result: dict[str, Any]) -> str:
     """The message of the one line that the doctor makes of a probe; it must be a fault."""
-    (line,) = findings({"probes": [result]}, Box(Home(tmp_path), {"BAKEHOUSE_GPU_SOURCE": "none"}))
+    (line,) = findings({"probes": [result]}, Machine(Home(tmp_path), {"BAKEHOUSE_GPU_SOURCE": "none"}))
     assert line.state == "fault"
     assert line.remedy
     return line.message
@@ -186,7 +186,7 @@ def test_a_probe_that_hangs_is_ended_by_the_ladder_and_told(monkeypatch: pytest.
     assert told("hqq", tmp_path, made).startswith("hung at: quantising: did not end within 2 s")
 
 
-def test_a_hanging_probe_on_an_amd_card_is_left_alone_keeps_the_lease_and_nothing_more_is_tried(
+def test_a_hanging_probe_on_an_amd_gpu_is_left_alone_keeps_the_lease_and_nothing_more_is_tried(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(probe, "GRACE_SECONDS", 0.3)
@@ -197,7 +197,7 @@ def test_a_hanging_probe_on_an_amd_card_is_left_alone_keeps_the_lease_and_nothin
         "for number in (signal.SIGINT, signal.SIGTERM): signal.signal(number, signal.SIG_IGN)\n"
         "time.sleep(120)",
     )
-    lock = tmp_path / "card"
+    lock = tmp_path / "gpu"
     lease = os.open(lock, os.O_RDWR | os.O_CREAT)
     fcntl.flock(lease, fcntl.LOCK_EX)
     made = probe.document(["bf16", "hqq"], 1.0, may_kill=False, lease=lease)["probes"]
@@ -259,7 +259,7 @@ def test_a_parent_that_is_told_to_end_takes_its_probe_along() -> None:
         ((7, 5), [], False),
     ],
 )
-def test_which_binaries_run_on_which_card(capability: tuple[int, int], compiled: list[str], runs: bool) -> None:
+def test_which_binaries_run_on_which_gpu(capability: tuple[int, int], compiled: list[str], runs: bool) -> None:
     from jobs.probes.device import runs_on
 
     assert runs_on(capability, compiled) is runs

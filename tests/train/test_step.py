@@ -14,8 +14,8 @@ from transformers import AutoModelForCausalLM, Gemma2Config, LlamaConfig, Pretra
 
 from core.config.recipe import HqqOptions
 from jobs.step.hqq import LibraryLinear, prepare_library, quantised
-from jobs.step.lean import Replaced, make_lean
 from jobs.step.loss import CompletionLoss, Head
+from jobs.step.memory_efficient import Replaced, make_lean
 from jobs.step.mlp import TOKENS_AT_A_TIME
 from jobs.step.optimizer import Codes, LeanAdamW, join, make_optimizer, split
 from jobs.trainer import collate

@@ -13,7 +13,7 @@ from core.config.project import shipped
 from core.config.recipe import Recipe
 from core.vram.estimate import Step, estimate
 from core.vram.layers import total_parameters
-from tests.bench.card import run_steps
+from tests.bench.gpu import run_steps
 from tests.bench.trace import Allocations, configuration, trace
 
 pytestmark = pytest.mark.train

@@ -12,7 +12,7 @@ from core.config.project import shipped
 from core.home import Home
 from tests.tui.scene import scene
 from tui.app import ConsoleApp
-from tui.snapshot import Snapshot
+from tui.model.snapshot import Snapshot
 from tui.theme import DARK
 from tui.widgets.canvas import Canvas
 

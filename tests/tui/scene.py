@@ -9,8 +9,8 @@ from typing import Any
 
 from core.gpu.reading import DeviceReading, HostReading, ProcessReading, Sample
 from core.store.jobs import JobRow, Progress, QueueState
-from tui.forecasts import RunForecast, Rung
-from tui.snapshot import Board, Candidate, CheckMarks, Detail, Slot, Snapshot, TaskLine
+from tui.model.forecasts import RunForecast, Rung
+from tui.model.snapshot import Board, Candidate, CheckMarks, Detail, Slot, Snapshot, TaskLine
 
 NOW = float(calendar.timegm((2025, 11, 25, 14, 37, 12)))  # the tests run in UTC
 GB = 1_000_000_000
@@ -25,13 +25,13 @@ def job(job_id: int, state: str, title: str, **changes: Any) -> JobRow:
         "title": title,
         "project_id": "vault",
         "task": title.replace(",", "").split()[1],
-        "lane": "card",
+        "lane": "gpu",
         "host_memory_bytes": 0,
         "on_restart": "requeue",
         "state": state,
         "reason": "",
         "held": False,
-        "stop_why": None,
+        "stop_reason": None,
         "stop_asked_at": None,
         "position": float(job_id),
         "attempt": int(begun),
@@ -64,7 +64,7 @@ def jobs() -> tuple[JobRow, ...]:
         job(42, "running", "train judge · Qwen3-4B", progress=training),
         job(43, "waiting", "merge judge · Qwen3-4B", reason="after 42"),
         job(44, "waiting", "bake-off judge, 7 models", reason="after 43"),
-        job(45, "waiting", "train spacer · Qwen3-1.7B", reason="the card: held by 42"),
+        job(45, "waiting", "train spacer · Qwen3-1.7B", reason="the GPU: held by 42"),
         job(46, "waiting", "train analyst · Qwen3-8B", reason="held by you: data not ready", held=True),
         job(41, "done", "bake-off quizzer, 2 models", result={"message": "tied set of 2"}, ended_at=NOW - 2160),
         job(40, "done", "train quizzer · Qwen3-1.7B", result={"message": "loss 0.31"}, ended_at=NOW - 5100),
@@ -73,16 +73,16 @@ def jobs() -> tuple[JobRow, ...]:
     )
 
 
-def samples(with_card: bool) -> tuple[Sample, ...]:
+def samples(with_gpu: bool) -> tuple[Sample, ...]:
     """Ten minutes of readings, a job beginning after three and a half of them."""
     chance = random.Random(3)
     found = []
     for second in range(601):
         busy = max(0.0, min(100.0, 97 + chance.gauss(0, 4))) if second > 200 else 2.0
         trained = second > 220
-        if with_card:
+        if with_gpu:
             host = HostReading(33_500_000_000, 21 * GB - trained * 4 * GB, 2.1 if trained else 0.2, busy / 2, 16)
-            card = DeviceReading(
+            gpu = DeviceReading(
                 0,
                 "RX 9070 XT",
                 "amd",
@@ -96,7 +96,7 @@ def samples(with_card: bool) -> tuple[Sample, ...]:
                 temperature_hotspot_c=86,
             )
             holders = (ProcessReading(1, "python", 11_400_000_000, True), ProcessReading(2, "Xorg", 500_000_000))
-            found.append(Sample(NOW - 600 + second, "sysfs", host, (card,), holders))
+            found.append(Sample(NOW - 600 + second, "sysfs", host, (gpu,), holders))
         else:
             host = HostReading(16_800_000_000, 12 * GB - trained * 2_400_000_000, 2.1, busy, 2)
             found.append(Sample(NOW - 600 + second, "none", host))
@@ -237,7 +237,7 @@ def detail() -> Detail:
     )
 
 
-def scene(with_card: bool = True, **changes: Any) -> Snapshot:
+def scene(with_gpu: bool = True, **changes: Any) -> Snapshot:
     """The whole of it; `changes` replace fields of the snapshot."""
     tasks = ["judge", "planner", "quizzer", "seeder", "spacer", "reflector", "analyst", "summarizer"]
     fields: dict[str, Any] = {
@@ -248,7 +248,7 @@ def scene(with_card: bool = True, **changes: Any) -> Snapshot:
         "counts": {"running": 1, "waiting": 4, "done": 2, "failed": 1, "cancelled": 1},
         "queue": QueueState(False, "", ""),
         "runner_alive": True,
-        "samples": samples(with_card),
+        "samples": samples(with_gpu),
         "slot": Slot(True, 42, NOW - 2100, forecast=forecast()),
         "ladders": {39: 3},
         "tasks": tuple(TaskLine(name, "vault") for name in tasks),

@@ -18,9 +18,9 @@ from tests.tui.conftest import Opened, text_of
 from tests.tui.scene import scene
 from tests.tui.test_newrun import choose, form, shown
 from tui.app import ConsoleApp
-from tui.audits import AuditWish, lengths_around, see
-from tui.screens.newrun import NewRun
-from tui.screens.newrun.seen import audit_rows, example_rows, share
+from tui.queries.audit import AuditWish, lengths_around, see
+from tui.screens.new_run import NewRun
+from tui.screens.new_run.seen import audit_rows, example_rows, share
 
 
 def rows() -> tuple[LengthRow, ...]:
@@ -154,7 +154,7 @@ async def test_the_audit_of_the_small_model_comes_while_one_types(tmp_path: Path
     (home / "cache").symlink_to(model_cache)
     app = ConsoleApp(Home(home).create(), shipped, live=False)
     async with app.run_test(size=(120, 40)) as pilot:
-        app.show(scene(with_card=False, jobs=()))
+        app.show(scene(with_gpu=False, jobs=()))
         screen = await form(pilot)
         choose(screen, "model", "SmolLM2-135M")
         choose(screen, "recipe", "demo")

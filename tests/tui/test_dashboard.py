@@ -11,15 +11,15 @@ from core.gpu.reading import HostReading, Sample
 from core.store.jobs import QueueState
 from tests.tui.conftest import Opened, keys_of, text_of
 from tests.tui.scene import NOW, detail, job, jobs, scene
+from tui.model.snapshot import Slot, Snapshot
 from tui.panes.bakeoff import BakeoffPane
 from tui.panes.queue import QueuePane
-from tui.screens.bakeoffask import AskBakeoff, BakeoffPlan
 from tui.screens.confirm import Confirm
 from tui.screens.dashboard import Dashboard
 from tui.screens.help import Reading
 from tui.screens.job import JobScreen
 from tui.screens.results import Results
-from tui.snapshot import Slot, Snapshot
+from tui.screens.start_bakeoff import AskBakeoff, BakeoffPlan
 
 
 async def test_each_pane_answers_its_question(console: Opened) -> None:
@@ -32,7 +32,7 @@ async def test_each_pane_answers_its_question(console: Opened) -> None:
         )
         queue = text_of(pilot, "#queue")
         assert "▶  42 train judge · Qwen3-4B" in queue and "58 % 26 min" in queue
-        assert "◷  45 train spacer · Qwen3-1.7B   the card: held by 42" in queue
+        assert "◷  45 train spacer · Qwen3-1.7B   the GPU: held by 42" in queue
         assert "‖  46 train analyst" in queue
         assert "✗  39 train judge · Qwen3-8B" in queue and "… at length 1536" in queue
         board = text_of(pilot, "#bakeoff")
@@ -302,7 +302,7 @@ async def test_what_logs_and_models_print_is_text(console: Opened) -> None:
 
 
 async def test_without_a_gpu_the_machine_is_shown(console: Opened) -> None:
-    async with console(scene(with_card=False)) as pilot:
+    async with console(scene(with_gpu=False)) as pilot:
         gpu = text_of(pilot, "#gpu")
         assert "memory " in gpu and "7.2/16.8 GB" in gpu and "free for jobs 9.6 GB" in gpu
         assert "slot  held, job 42, since 14:02" in gpu
@@ -359,7 +359,7 @@ async def test_the_bakeoff_pane_turns_through_its_tasks(console: Opened) -> None
 
 
 async def test_a_running_bakeoff_shows_how_far_each_candidate_is(console: Opened) -> None:
-    from tui.snapshot import Detail, Share
+    from tui.model.snapshot import Detail, Share
 
     running = job(44, "running", "bake-off judge, 2 models")
     shares = (Share("base", 39, 39, 2.11), Share("tuned", 12, 39, 1.4, at_limit=2))

@@ -25,7 +25,7 @@ LONG = "the build carries gfx1100 and gfx1101 and none that runs on gfx1201, so 
 FOUND = Report(
     NOW - 300,
     (
-        Line("driver", "ok", "amdgpu of Linux 6.14", section="card"),
+        Line("driver", "ok", "amdgpu of Linux 6.14", section="gpu"),
         Line("torch build", "fault", LONG, "pip install torch --index-url https://example.org/rocm7.1", "torch"),
         Line("attention", "warning", "SDPA takes the math path: 6.9 times the memory", "set the variable", "torch"),
         Line("bitsandbytes", "absent", "not installed; nothing here needs it", section="probes"),
@@ -35,7 +35,7 @@ FOUND = Report(
 )
 
 
-async def test_the_key_of_the_doctor_is_shown_beside_the_card_and_in_the_help(console: Opened) -> None:
+async def test_the_key_of_the_doctor_is_shown_beside_the_gpu_and_in_the_help(console: Opened) -> None:
     async with console() as pilot:
         assert "D doctor" not in keys_of(pilot)
         await pilot.press("2")

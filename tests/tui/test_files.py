@@ -12,8 +12,8 @@ from core.events import EventWriter
 from core.files import append_line
 from core.home import Home
 from tests.tui.scene import job
-from tui.jobfiles import KEPT_LINES, JobFiles, LogTail, thin
-from tui.widgets.fileview import FileRows
+from tui.model.job_files import KEPT_LINES, JobFiles, LogTail, thin
+from tui.widgets.file_view import FileRows
 
 
 def test_a_log_is_followed_with_its_unfinished_line(tmp_path: Path) -> None:

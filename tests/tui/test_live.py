@@ -18,12 +18,12 @@ from core.store.jobs import insert_job
 from tests.support.queueing import Queue
 from tests.tui.conftest import keys_of, text_of
 from tui.app import ConsoleApp
-from tui.feed import Feed
+from tui.model.background_reader import BackgroundReader
+from tui.model.feed import Feed
+from tui.model.snapshot import Snapshot
 from tui.screens.confirm import Confirm
 from tui.screens.dashboard import Dashboard
-from tui.screens.newrun import NewRun
-from tui.slow import SlowReader
-from tui.snapshot import Snapshot
+from tui.screens.new_run import NewRun
 
 pytestmark = pytest.mark.process
 
@@ -173,8 +173,8 @@ async def test_a_new_run_is_checked_as_one_types_and_queued(queue: Queue) -> Non
 
 
 async def test_a_broken_task_spoils_itself_only(queue: Queue, tmp_path: Path) -> None:
+    from core.authoring.scaffold import new_project
     from core.config.project import Project
-    from core.config.scaffold import new_project
 
     folder = tmp_path / "mine"
     new_project(folder)
@@ -196,13 +196,15 @@ async def test_a_broken_task_spoils_itself_only(queue: Queue, tmp_path: Path) ->
 
 
 def test_the_feed_reads_the_jobs_again_only_when_somebody_wrote(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
-    import tui.feed
+    import tui.model.feed
 
     reads: list[int] = []
-    real = tui.feed.list_jobs
-    monkeypatch.setattr(tui.feed, "list_jobs", lambda connection, limit: reads.append(limit) or real(connection, limit))
+    real = tui.model.feed.list_jobs
+    monkeypatch.setattr(
+        tui.model.feed, "list_jobs", lambda connection, limit: reads.append(limit) or real(connection, limit)
+    )
     posted: list[Snapshot] = []
-    feed = Feed(queue.home, "box", posted.append, SlowReader(queue.home, shipped, lambda: None), 0.02)
+    feed = Feed(queue.home, "box", posted.append, BackgroundReader(queue.home, shipped, lambda: None), 0.02)
     feed.start()
     try:
         deadline = time.monotonic() + 10
@@ -218,7 +220,7 @@ def test_the_feed_reads_the_jobs_again_only_when_somebody_wrote(queue: Queue, mo
                 title="written by another",
                 project_id="x",
                 task=None,
-                lane="light",
+                lane="cpu",
                 host_memory_bytes=0,
                 on_restart="hold",
                 needs=[],

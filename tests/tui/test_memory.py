@@ -9,16 +9,16 @@ from typing import Any
 from core.config.project import shipped
 from core.events import EventWriter
 from core.home import Home
-from core.queue.planning import plan_training
-from core.queue.spec import InputFile, JobFile, TrainSpec
+from core.jobfile.spec import InputFile, JobFile, TrainSpec
 from core.store.jobs import Progress
+from core.submission.memory_check import plan_training
 from tests.tui.conftest import Opened, keys_of, text_of
 from tests.tui.scene import NOW, detail, forecast, job, jobs, rungs, scene
-from tui.eventwords import event_row
-from tui.forecasts import Forecasts
-from tui.jobfiles import JobFiles
-from tui.snapshot import Slot
-from tui.widgets.memview import memory_rows
+from tui.event_text import event_row
+from tui.model.forecasts import Forecasts
+from tui.model.job_files import JobFiles
+from tui.model.snapshot import Slot
+from tui.widgets.memory_view import memory_rows
 
 OUT = "CUDA out of memory. Tried to allocate 1.16 GiB"
 
@@ -49,7 +49,7 @@ def submitted(home: Home, job_id: int) -> TrainSpec:
         python="python",
         author="tester",
         submitted_at=NOW,
-        lane="card",
+        lane="gpu",
         host_memory_bytes=0,
         spec=spec,
     ).save(run)
@@ -166,7 +166,7 @@ async def test_the_gpu_pane_compares_while_it_runs(console: Opened) -> None:
         pilot.app.show(scene(slot=slot, ladders={42: 1}))  # type: ignore[attr-defined]
         await pilot.pause()
         assert "forecast 11.7 ± 0.2, before 1 step of the ladder" in text_of(pilot, "#gpu")
-    async with console(scene(with_card=False)) as pilot:
+    async with console(scene(with_gpu=False)) as pilot:
         assert "measured peak so far 11.4" in text_of(pilot, "#gpu")
 
 

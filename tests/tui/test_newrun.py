@@ -19,11 +19,11 @@ from core.vram.budget import Budget, budget_for
 from core.vram.calibration import SPREAD_ON_CPU, Calibration, uncalibrated
 from tests.tui.conftest import Opened, keys_of, text_of
 from tests.tui.scene import NOW, job, scene
-from tui.catalogue import Catalogue, read_catalogue
-from tui.latest import Latest
-from tui.outlook import Experience, Outlook, Wish, look, outlook
-from tui.screens.newrun import NewRun
-from tui.screens.newrun.memory import calibrated, memory_rows
+from tui.queries.catalogue import Catalogue, read_catalogue
+from tui.queries.latest_only import LatestOnly
+from tui.queries.run_forecast import Experience, Outlook, RunQuery, look, outlook
+from tui.screens.new_run import NewRun
+from tui.screens.new_run.memory import calibrated, memory_rows
 from tui.widgets.choice import ChoiceField
 
 
@@ -110,9 +110,9 @@ def test_fit_auto_says_what_it_changes(catalogue: Catalogue) -> None:
 
 def test_how_sure_the_figures_are_stands_in_the_title(catalogue: Catalogue) -> None:
     found = looked(catalogue, "Qwen3-4B", "lora-bf16", budget_for("16"))
-    assert calibrated(found) == "no run of this card yet: ± 5 %"
+    assert calibrated(found) == "no run of this GPU yet: ± 5 %"
     known = replace(found, calibration=Calibration(9, 1.0, 0.03, -0.018))
-    assert calibrated(known) == "calibrated by 9 runs on this card, last error 2 %"
+    assert calibrated(known) == "calibrated by 9 runs on this GPU, last error 2 %"
     host = looked(catalogue, "SmolLM2-135M", "demo", Budget(16 * 10**9, 0, "host memory", "cpu"))
     assert calibrated(host) == f"no run of this machine yet: ± {SPREAD_ON_CPU * 100:.0f} %"
     assert "GB of the host" in rows_of(host)
@@ -131,20 +131,20 @@ def test_the_limits_hold_what_they_promise(catalogue: Catalogue) -> None:
 def test_what_goes_wrong_is_told_in_the_frame(tmp_path: Path, catalogue: Catalogue) -> None:
     home = Home(tmp_path / "home").create()
     home.database.write_bytes(b"no database")
-    found = look(home, catalogue, Wish("Qwen3-4B", "lora-bf16", {}, scene().sample))
+    found = look(home, catalogue, RunQuery("Qwen3-4B", "lora-bf16", {}, scene().sample))
     assert found.forecast is None and "not known" in rows_of(found)
 
 
-async def test_the_form_says_what_fits_on_the_card(console: Opened) -> None:
+async def test_the_form_says_what_fits_on_the_gpu(console: Opened) -> None:
     async with console() as pilot:
         screen = await form(pilot)
         found = screen.outlook
         assert found is not None and found.budget is not None and found.budget.name == "RX 9070 XT"
-        assert f"on this card up to {found.rank_limit:,}" in text_of(pilot, "#note-rank")
-        assert f"on this card up to {found.length_limit:,}" in text_of(pilot, "#note-max_length")
+        assert f"on this GPU up to {found.rank_limit:,}" in text_of(pilot, "#note-rank")
+        assert f"on this GPU up to {found.length_limit:,}" in text_of(pilot, "#note-max_length")
         assert "off" in text_of(pilot, "#thinking") and "the task says so" in text_of(pilot, "#note-thinking")
         memory = text_of(pilot, "#memory")
-        assert "this run" in memory and "no run of this card yet: ± 5 %" in memory
+        assert "this run" in memory and "no run of this GPU yet: ± 5 %" in memory
         before = memory
         screen.query_one("#rank", Input).value = "128"
         await shown(pilot, lambda: text_of(pilot, "#memory") != before, "the memory of rank 128")
@@ -206,7 +206,7 @@ async def test_on_a_small_terminal_each_frame_is_a_key_away(console: Opened) -> 
 
 
 async def test_without_a_gpu_the_memory_is_the_hosts(console: Opened) -> None:
-    async with console(scene(with_card=False)) as pilot:
+    async with console(scene(with_gpu=False)) as pilot:
         screen = await form(pilot)
         assert screen.outlook is not None and screen.outlook.budget is not None
         assert screen.outlook.budget.kind == "cpu"
@@ -223,7 +223,7 @@ def test_only_the_newest_question_is_answered() -> None:
             assert gate.wait(10)
         return question * 10
 
-    latest: Latest[int, int] = Latest("test", find, lambda question, answer: told.append((question, answer)))
+    latest: LatestOnly[int, int] = LatestOnly("test", find, lambda question, answer: told.append((question, answer)))
     latest.ask(1)
     deadline = time.monotonic() + 10
     while not asked and time.monotonic() < deadline:

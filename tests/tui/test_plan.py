@@ -9,9 +9,9 @@ from core.vram.calibration import SPREAD_ON_CPU
 from tests.tui.conftest import Opened, keys_of, text_of
 from tests.tui.scene import scene
 from tests.tui.test_newrun import shown
-from tui.screens.newrun import NewRun
+from tui.screens.new_run import NewRun
 from tui.screens.plan import PlanScreen
-from tui.screens.planrows import Table
+from tui.screens.plan_rows import Table
 from tui.widgets.choice import ChoiceField
 
 
@@ -38,7 +38,7 @@ def line_of(screen: str, model: str, method: str) -> str:
     return next(line for line in screen.splitlines() if model in line and method in line)
 
 
-async def test_it_begins_with_this_card_and_its_preferred_model(console: Opened) -> None:
+async def test_it_begins_with_this_gpu_and_its_preferred_model(console: Opened) -> None:
     async with console() as pilot:
         screen = await opened(pilot)
         asked = text_of(pilot, "#asked")
@@ -63,7 +63,7 @@ async def test_another_budget_and_length_are_a_key_away(console: Opened) -> None
         await shown(pilot, lambda: line_of(text_of(pilot, "#plan-table"), "Qwen3-8B", "bf16") != before, "length 512")
         assert "bakehouse plan --vram 32 --max-length 512" in text_of(pilot, "#command")
         await pilot.press("b")
-        await shown(pilot, lambda: "RX 9070 XT" in text_of(pilot, "#asked"), "this card again")
+        await shown(pilot, lambda: "RX 9070 XT" in text_of(pilot, "#asked"), "this GPU again")
         assert screen.budget == 0
 
 
@@ -91,7 +91,7 @@ async def test_help_and_palette_have_its_keys(console: Opened) -> None:
 
 
 async def test_without_a_gpu_the_plan_is_for_the_host(console: Opened) -> None:
-    async with console(scene(with_card=False)) as pilot:
+    async with console(scene(with_gpu=False)) as pilot:
         await opened(pilot)
         assert "host memory" in text_of(pilot, "#asked") and f"± {SPREAD_ON_CPU * 100:.0f} %" in text_of(
             pilot, "#asked"

@@ -14,11 +14,11 @@ from core.bakeoff.scoring import score_answers
 from core.config.project import shipped
 from core.files import append_line
 from core.home import Home
-from core.queue.inputs import keep_document
-from core.queue.spec import BakeoffSpec, CandidateSpec, JobFile
+from core.jobfile.spec import BakeoffSpec, CandidateSpec, JobFile
 from core.store.database import open_database, transaction
 from core.store.jobs import change_state, insert_job
 from core.store.results import import_answers, import_scores
+from core.submission.input_store import keep_document
 from tests.tui.conftest import text_of
 from tests.tui.test_live import shown
 from tui.app import ConsoleApp
@@ -57,7 +57,7 @@ def home(tmp_path: Path) -> Home:
                 title="bake-off judge, 2 models",
                 project_id=project.id,
                 task="judge",
-                lane="card",
+                lane="gpu",
                 host_memory_bytes=0,
                 on_restart="hold",
                 needs=[],
@@ -76,7 +76,7 @@ def home(tmp_path: Path) -> Home:
             python="python",
             author="tester",
             submitted_at=time.time(),
-            lane="card",
+            lane="gpu",
             host_memory_bytes=0,
             needs=[],
             spec=spec,
@@ -133,7 +133,7 @@ def score_count(home: Home) -> int:
 
 async def test_the_leaderboard_the_checks_and_the_answers(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     # The runner is not what this is about.
-    monkeypatch.setattr("tui.slow.SlowReader._start_runner", lambda self: None)
+    monkeypatch.setattr("tui.model.background_reader.SlowReader._start_runner", lambda self: None)
     app = ConsoleApp(home, shipped)
     app.feed.start()
     try:
@@ -181,7 +181,7 @@ async def test_the_leaderboard_the_checks_and_the_answers(home: Home, monkeypatc
 
 
 async def test_a_bakeoff_whose_inputs_are_gone_says_so(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tui.slow.SlowReader._start_runner", lambda self: None)
+    monkeypatch.setattr("tui.model.background_reader.SlowReader._start_runner", lambda self: None)
     for copy in home.inputs.glob("*/*"):
         copy.unlink()
     app = ConsoleApp(home, shipped)

@@ -9,12 +9,12 @@ from rich.cells import cell_len
 from textual.strip import Strip
 
 from tui.commands import command, keys_that_fit
+from tui.format import clock, duration, gigabytes, percent, safe, when
 from tui.lines import Line, side_by_side, wrapped
 from tui.panes.queue import rest_of
 from tui.widgets.bars import interval, progress_bar, sparkline, stacked_bar
 from tui.widgets.canvas import changed_span
 from tui.widgets.chart import by_column, loss_chart
-from tui.words import clock, duration, gigabytes, percent, safe, when
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from textual.pilot import Pilot
 
 from core.config.project import shipped
 from core.home import Home
-from tests.tui import cards
+from tests.tui import gpus
 from tests.tui.scene import scene
 from tui.app import ConsoleApp
 from tui.theme import DARK
@@ -33,7 +33,7 @@ def test_dashboard(snap_compare: Compare, tmp_path: Path, size: tuple[int, int])
 
 
 def test_dashboard_without_a_gpu(snap_compare: Compare, tmp_path: Path) -> None:
-    assert snap_compare(console(tmp_path, with_card=False), terminal_size=(120, 40))
+    assert snap_compare(console(tmp_path, with_gpu=False), terminal_size=(120, 40))
 
 
 def test_results(snap_compare: Compare, tmp_path: Path) -> None:
@@ -49,19 +49,19 @@ def test_cancel(snap_compare: Compare, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("moment", ["idle", "training", "held_by_another", "stale_memory"])
-def test_card(snap_compare: Compare, tmp_path: Path, moment: str) -> None:
+def test_gpu(snap_compare: Compare, tmp_path: Path, moment: str) -> None:
     app = console(tmp_path)
-    app.snapshot = cards.MOMENTS[moment]()
+    app.snapshot = gpus.MOMENTS[moment]()
     assert snap_compare(app, press=["2"], terminal_size=(120, 40))
 
 
-def test_card_alone(snap_compare: Compare, tmp_path: Path) -> None:
+def test_gpu_alone(snap_compare: Compare, tmp_path: Path) -> None:
     app = console(tmp_path)
-    app.snapshot = cards.several()
+    app.snapshot = gpus.several()
     assert snap_compare(app, press=["2", "z"], terminal_size=(120, 40))
 
 
-def test_card_on_a_small_terminal(snap_compare: Compare, tmp_path: Path) -> None:
+def test_gpu_on_a_small_terminal(snap_compare: Compare, tmp_path: Path) -> None:
     app = console(tmp_path)
-    app.snapshot = cards.intruded()
+    app.snapshot = gpus.intruded()
     assert snap_compare(app, press=["2"], terminal_size=(80, 24))

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from core.home import Home
-from core.queue.runner import consoles_open
+from core.runner.loop import consoles_open
 from core.store.database import open_database
 from core.store.jobs import insert_job
 from tests.tui.terminal import Terminal
@@ -42,7 +42,7 @@ def home(tmp_path: Path) -> Home:
             title="train judge · SmolLM2-135M",
             project_id="shipped",
             task="judge",
-            lane="card",
+            lane="gpu",
             host_memory_bytes=0,
             on_restart="hold",
             needs=[],
@@ -53,7 +53,7 @@ def home(tmp_path: Path) -> Home:
 
 @pytest.fixture
 def environment(home: Home, tmp_path: Path) -> Iterator[dict[str, str]]:
-    from core.queue.status import runner_status
+    from core.runner.status import runner_status
 
     yield {
         "BAKEHOUSE_HOME": str(home.root),

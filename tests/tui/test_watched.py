@@ -1,4 +1,4 @@
-"""What the runner notices about a run and writes of the card, on the job's screen; and the end by force."""
+"""What the runner notices about a run and writes of the GPU, on the job's screen; and the end by force."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from pathlib import Path
 import pytest
 
 from core.files import append_line, write_json
-from core.gpu.record import Summary, TelemetryRecord, stored_summary
+from core.gpu_lease.state import LeaseState, write_lease_state
 from core.home import Home
-from core.queue.cardstate import CardState, write_card_state
-from tests.tui import cards
+from core.telemetry.run_record import Summary, TelemetryRecord, stored_summary
+from tests.tui import gpus
 from tests.tui.conftest import Opened, keys_of, text_of
 from tests.tui.scene import NOW, detail, job, jobs, scene
-from tui.cardfiles import CardFiles
+from tui.model.gpu_files import GpuFiles
+from tui.model.snapshot import Finding, Snapshot
 from tui.screens.confirm import Confirm
 from tui.screens.dashboard import Dashboard
 from tui.screens.job import JobScreen
-from tui.snapshot import Finding, Snapshot
 
 SPILL = Finding(NOW - 42, "spill", "GTT grew by 2.6 GB since the run began")
-HANG = Finding(NOW - 2, "hang", "no step for 4 min, usually one in 7 s; the card is 100 % busy", stop=True)
+HANG = Finding(NOW - 2, "hang", "no step for 4 min, usually one in 7 s; the GPU is 100 % busy", stop=True)
 MEASURED = Summary(12_600_000_000, 11_400_000_000, 2_800_000_000, 486_000.0, 94.0, 84.0, 2090.0)
 
 
@@ -58,10 +58,10 @@ async def test_events_scroll_below_what_was_noticed(console: Opened, tmp_path: P
 
 
 async def test_a_run_s_telemetry_is_told_where_its_facts_are(console: Opened) -> None:
-    async with console(scene(detail=replace(detail(), card=MEASURED))) as pilot:
+    async with console(scene(detail=replace(detail(), gpu=MEASURED))) as pilot:
         await pilot.press("enter")
         said = text_of(pilot, "#facts")
-        assert "card: peak 12.6 GB, 11.4 of it this run's · 135 Wh · 94 % busy · hotspot at most 84 °C" in said
+        assert "GPU: peak 12.6 GB, 11.4 of it this run's · 135 Wh · 94 % busy · hotspot at most 84 °C" in said
         assert "GTT at most 2.8 GB" in said
 
 
@@ -75,7 +75,7 @@ async def test_each_measured_attempt_has_its_row(console: Opened) -> None:
         rows = text_of(pilot, "#rows")
         assert "attempt 1 peak 9.0 GB · over 30 s" in rows
         assert "attempt 2 peak 12.6 GB, 11.4 of it this run's · 135 Wh" in rows
-        assert "card: peak 12.6 GB" in text_of(pilot, "#facts")
+        assert "GPU: peak 12.6 GB" in text_of(pilot, "#facts")
 
 
 @pytest.mark.parametrize("text", [None, "", "[]", "no json", "12"])
@@ -89,17 +89,17 @@ def test_a_stored_summary_is_read_as_it_was_written() -> None:
 
 def test_the_feed_follows_what_the_runner_writes(tmp_path: Path) -> None:
     home = Home(tmp_path / "home").create()
-    files = CardFiles(home)
+    files = GpuFiles(home)
     running = job(42, "running", "train judge · m")
     attempt = home.run_dir(42).attempt(1)
     attempt.path.mkdir(parents=True)
     assert files.state() is None and files.findings([running]) == {} and files.summary(running) is None
 
-    write_card_state(home, cards.state("held", job_id=42, since=NOW, displaced=cards.DISPLACED))
+    write_lease_state(home, gpus.state("held", job_id=42, since=NOW, displaced=gpus.DISPLACED))
     state = files.state()
-    assert isinstance(state, CardState) and state.displaced == cards.DISPLACED
+    assert isinstance(state, LeaseState) and state.displaced == gpus.DISPLACED
     assert files.state() is state, "what did not change is not read again"
-    write_json(home.card_state, {"phase": "held", "residents": "none"})
+    write_json(home.lease_state, {"phase": "held", "residents": "none"})
     assert files.state() is None, "a file of another version is passed over"
 
     event = {"seq": 1, "time": NOW, "kind": "warning", "code": "spill", "message": "GTT grew", "stop": False}
@@ -111,7 +111,7 @@ def test_the_feed_follows_what_the_runner_writes(tmp_path: Path) -> None:
     assert files.findings([replace(running, state="done")]) == {}
 
     record = TelemetryRecord(attempt)
-    for sample in cards.training().samples[-5:]:
+    for sample in gpus.training().samples[-5:]:
         record.add(sample)
     summary = files.summary(running)
     assert summary is not None and summary.peak_vram_bytes == 12_310_000_000 and (summary.energy_joules or 0) > 1000
@@ -119,10 +119,12 @@ def test_the_feed_follows_what_the_runner_writes(tmp_path: Path) -> None:
 
 
 def deaf() -> Snapshot:
-    """A job on an AMD card that was asked to stop and has not."""
+    """A job on an AMD GPU that was asked to stop and has not."""
     reason = "it did not stop in 120 s: SIGTERM sent; SIGKILL is left to you"
-    stopping = job(42, "stopping", "train judge · Qwen3-4B", reason=reason, stop_why="cancel", stop_asked_at=NOW - 190)
-    return cards.training(jobs=(stopping, *jobs()[1:]))
+    stopping = job(
+        42, "stopping", "train judge · Qwen3-4B", reason=reason, stop_reason="cancel", stop_asked_at=NOW - 190
+    )
+    return gpus.training(jobs=(stopping, *jobs()[1:]))
 
 
 async def test_an_end_by_force_is_offered_for_a_job_that_does_not_obey_and_for_no_other(console: Opened) -> None:
@@ -160,7 +162,7 @@ async def test_before_the_end_by_force_stands_what_it_can_do(console: Opened, mo
         assert asked == [("kill", 42)] * 2
 
 
-async def test_on_another_card_the_question_threatens_with_nothing_that_cannot_happen(console: Opened) -> None:
+async def test_on_another_gpu_the_question_threatens_with_nothing_that_cannot_happen(console: Opened) -> None:
     other = tuple(
         replace(one, devices=(replace(one.devices[0], vendor="nvidia", name="H100"),)) for one in deaf().samples
     )

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from core.gpu.cards import find_card
+from core.gpu.devices import find_gpu
 from core.gpu.processes import describe
 from core.gpu.reading import DeviceReading, ProcessReading
-from core.gpu.sysfs import SysfsSource
+from core.gpu.sources.sysfs import SysfsSource
 from tests.support.cardsim import CardSim, SimCard
 from tests.support.cardsim_tree import FIRST_GPU_ID, GIB
 from tests.support.queueing import kill, wait_until
@@ -207,7 +207,7 @@ def test_two_cards_and_the_processor_s_own(tmp_path: Path, process: subprocess.P
     sim.release(process.pid, card=1)
     entry = sim.tree.sysfs / f"class/kfd/kfd/proc/{process.pid}"
     assert [file.name for file in entry.glob("vram_*")] == [f"vram_{FIRST_GPU_ID + 2}"]
-    card = find_card(sim.environ)
+    card = find_gpu(sim.environ)
     assert card is not None
     assert card.pci == first.pci
 

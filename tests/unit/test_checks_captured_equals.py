@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from core.bakeoff.checks import CapturedEqualsCheck, build
-from core.bakeoff.checks.base import CheckResult
+from core.checks import CapturedEqualsCheck, build
+from core.checks.base import CheckResult
 
 
 def score(captured: list[str], expected: Any, **keys: Any) -> CheckResult:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.bakeoff.checks import ContainsAllCheck, ContainsAnyCheck, NotContainsCheck, build
-from core.bakeoff.checks.base import CheckResult
+from core.checks import ContainsAllCheck, ContainsAnyCheck, NotContainsCheck, build
+from core.checks.base import CheckResult
 
 KINDS = {"contains_any": ContainsAnyCheck, "contains_all": ContainsAllCheck, "not_contains": NotContainsCheck}
 

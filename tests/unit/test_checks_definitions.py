@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from core.bakeoff.checks import CheckDefinition, RegexCheck, TableCheck, build, capture_names, check_hash, check_ids
-from core.bakeoff.checks.patterns import unfolded_size
+from core.checks import CheckDefinition, RegexCheck, TableCheck, build, capture_names, check_hash, check_ids
+from core.checks.patterns import unfolded_size
 
 ONE: TypeAdapter[Any] = TypeAdapter(CheckDefinition)
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from core.bakeoff.checks import HeadingCheck, build
-from core.bakeoff.checks.base import CheckResult
+from core.checks import HeadingCheck, build
+from core.checks.base import CheckResult
 
 PATTERN = r"^(?P<note>\S+) — (?P<verdict>PASS|FAIL) \((?P<score>[0-5]\.\d)/5\)$"
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from core.bakeoff.checks import RegexCheck, build
-from core.bakeoff.checks.base import CheckResult
+from core.checks import RegexCheck, build
+from core.checks.base import CheckResult
 
 
 def score(

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from core.bakeoff.checks import TableCheck, build
-from core.bakeoff.checks.base import CheckResult
+from core.checks import TableCheck, build
+from core.checks.base import CheckResult
 
 
 def table(rows: int, columns: str = "| Criterion | Score |") -> str:

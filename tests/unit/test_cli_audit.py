@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
+from core.authoring.scaffold import new_project
 from core.cli.main import main
 from core.config.project import Project
-from core.config.scaffold import new_project
 from core.data.audit import Audit
 from core.errors import BakehouseError, InputError, NotFoundError
 from core.home import Home
-from core.queue.auditing import audit
+from core.submission.audit_process import audit
 from tests.support.terminals import Terminal
 from tests.support.tokenizers import byte_level, write_model
 

@@ -19,13 +19,13 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from core.cli.gputable import columns, table
+from core.cli.gpu_table import columns, table
 from core.cli.readings import Reading
 from core.gpu.reading import DeviceReading, HostReading, Sample
-from core.gpu.ring import TelemetryRing
+from core.gpu_lease.lock import lease_path, take
+from core.gpu_lease.state import Intruder, LeaseState, Note, ResidentModel, write_lease_state
 from core.home import Home
-from core.queue.cardstate import CardState, Intruder, Note, ResidentModel, write_card_state
-from core.queue.lease import lease_path, take
+from core.telemetry.ring import TelemetryRing
 from tests.support.machines import FakeMachine, write
 from tests.support.queueing import Queue, wait_until
 
@@ -34,7 +34,7 @@ HOSTILE = "\x1b[2J\x1b]52;c;aGFjaw==\x07\x9bpy\u202ethon"
 BAKEHOUSE = [sys.executable, "-c", "import sys; from core.cli.main import main; sys.exit(main())", "gpu"]
 
 
-class Box:
+class Machine:
     """A machine of files, an empty home, and the command on both."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,8 +80,8 @@ class Box:
             finally:
                 process.kill()
 
-    def full_card(self) -> Box:
-        self.machine.amd(CARD, name="AMD card of a test", gfx=120001)
+    def full_gpu(self) -> Machine:
+        self.machine.amd(CARD, name="AMD GPU of a test", gfx=120001)
         device = self.machine.sysfs / "class/drm/card0/device"
         figures = {
             "mem_info_vram_total": "17095983104",
@@ -105,8 +105,8 @@ class Box:
         write(device, figures | {f"hwmon/hwmon2/{name}": value for name, value in sensors.items()})
         return self
 
-    def on_card(self, pid: int, name: str, vram: int, *command: str) -> Box:
-        """A process that holds memory of the first card, as KFD tells it."""
+    def on_gpu(self, pid: int, name: str, vram: int, *command: str) -> Machine:
+        """A process that holds memory of the first GPU, as KFD tells it."""
         self.machine.process(pid, "stand-in", command=command)
         (self.machine.procfs / str(pid) / "comm").write_text(name + "\n")
         write(self.machine.sysfs / f"class/kfd/kfd/proc/{pid}", {"vram_40001": str(vram)})
@@ -114,8 +114,8 @@ class Box:
 
 
 @pytest.fixture
-def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Box:
-    return Box(tmp_path, monkeypatch)
+def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    return Machine(tmp_path, monkeypatch)
 
 
 def row_of(shown: str, label: str) -> str:
@@ -123,10 +123,10 @@ def row_of(shown: str, label: str) -> str:
     return line
 
 
-def test_the_table_has_every_figure_of_the_card(box: Box) -> None:
-    box.full_card().on_card(4123, "llama-server", 5_200_000_000, "/usr/bin/llama-server", "--port", "8090")
+def test_the_table_has_every_figure_of_the_gpu(box: Machine) -> None:
+    box.full_gpu().on_gpu(4123, "llama-server", 5_200_000_000, "/usr/bin/llama-server", "--port", "8090")
     shown = box.shown()
-    assert row_of(shown, "GPU 0").endswith(f" AMD card of a test  gfx1201  {CARD}")
+    assert row_of(shown, "GPU 0").endswith(f" AMD GPU of a test  gfx1201  {CARD}")
     for label, words in {
         "VRAM": "11.6 GB of 17.1 GB, 68 %",
         "GTT": "0.2 GB of 33.0 GB, 1 %",
@@ -135,7 +135,7 @@ def test_the_table_has_every_figure_of_the_card(box: Box) -> None:
         "temperature": "edge 61 °C   hotspot 78 °C   memory 84 °C",
         "clock": "2970 MHz",
         "fan": "20 %   1240 rpm",
-        "lease": "the card: free",
+        "lease": "the GPU: free",
         "read": "now, sysfs",
     }.items():
         assert row_of(shown, label).endswith(words), shown
@@ -145,7 +145,7 @@ def test_the_table_has_every_figure_of_the_card(box: Box) -> None:
     assert row_of(shown, "memory").count("GB") == 2 and "CPU" in shown
 
 
-def test_what_a_card_does_not_give_is_left_out(box: Box) -> None:
+def test_what_a_gpu_does_not_give_is_left_out(box: Machine) -> None:
     box.machine.amd(CARD, name="bare")
     shown = box.shown()
     assert "7.3 MB of 25.8 GB" in row_of(shown, "VRAM")
@@ -155,39 +155,39 @@ def test_what_a_card_does_not_give_is_left_out(box: Box) -> None:
     assert "gtt_used_bytes" not in device and "busy_percent" not in device
 
 
-def test_several_cards_are_shown_and_which_one_jobs_run_on(box: Box) -> None:
+def test_several_gpus_are_shown_and_which_one_jobs_run_on(box: Machine) -> None:
     box.machine.amd(SECOND, integrated=True, name="the processor's")
-    box.machine.amd(CARD, name="the card")
+    box.machine.amd(CARD, name="the GPU")
     write(box.machine.sysfs / "class/drm/card0/device", {"power/runtime_status": "suspended"})
     shown = box.shown()
-    assert "the card" in row_of(shown, "GPU 0") and row_of(shown, "GPU 0").endswith("jobs run here")
+    assert "the GPU" in row_of(shown, "GPU 0") and row_of(shown, "GPU 0").endswith("jobs run here")
     assert row_of(shown, "GPU 1").endswith("integrated") and "asleep: reading it would wake it" in shown
     found = box.document()
-    assert found["card"] == CARD
+    assert found["gpu"] == CARD
     assert [device["pci"] for device in found["sample"]["devices"]] == [CARD, SECOND]
 
 
-def test_without_a_card_the_machine_itself_is_shown(box: Box) -> None:
+def test_without_a_gpu_the_machine_itself_is_shown(box: Machine) -> None:
     shown = box.shown()
     assert "none found" in row_of(shown, "GPU") and row_of(shown, "lease").endswith("the CPU, the one slot: free")
     found = box.document()
-    assert (found["card"], found["lease"], found["taken_by"], found["runner_alive"]) == (None, None, "command", False)
+    assert (found["gpu"], found["lease"], found["taken_by"], found["runner_alive"]) == (None, None, "command", False)
     assert found["sample"]["host"]["cpu_percent"] >= 0, (
         "the share of the CPU is measured, though only one look is shown"
     )
 
 
-def test_a_source_that_does_not_exist_is_told(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_source_that_does_not_exist_is_told(box: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BAKEHOUSE_GPU_SOURCE", "cuda")
     assert "▲ BAKEHOUSE_GPU_SOURCE: there is no GPU source 'cuda'" in box.shown()
 
 
-def test_text_of_others_is_only_text(box: Box) -> None:
-    box.full_card().on_card(77, HOSTILE, 900_000_000, HOSTILE, "--name=\x1b[31m")
+def test_text_of_others_is_only_text(box: Machine) -> None:
+    box.full_gpu().on_gpu(77, HOSTILE, 900_000_000, HOSTILE, "--name=\x1b[31m")
     box.home.create()
-    write_card_state(
+    write_lease_state(
         box.home,
-        CardState(
+        LeaseState(
             time.time(),
             CARD,
             "clearing",
@@ -206,11 +206,11 @@ def test_text_of_others_is_only_text(box: Box) -> None:
         assert "thon" in shown
 
 
-def test_the_lease_and_what_the_runner_left_are_shown(box: Box) -> None:
-    box.full_card()
+def test_the_lease_and_what_the_runner_left_are_shown(box: Machine) -> None:
+    box.full_gpu()
     box.home.create()
     now = time.time()
-    state = CardState(
+    state = LeaseState(
         now,
         CARD,
         "verifying",
@@ -227,7 +227,7 @@ def test_the_lease_and_what_the_runner_left_are_shown(box: Box) -> None:
         advice="reboot when it suits you",
         notes=(Note(now, "3 models of Ollama are back", "ok"), Note(now, "judge:v1 is gone", "warn")),
     )
-    write_card_state(box.home, state)
+    write_lease_state(box.home, state)
     lease = take(lease_path(box.home, CARD))
     assert lease is not None
     lease.note_holder(box.home, 42)
@@ -235,8 +235,8 @@ def test_the_lease_and_what_the_runner_left_are_shown(box: Box) -> None:
         shown, found, metrics = box.shown(), box.document(), box.shown("--prometheus")
     finally:
         lease.release()
-    assert f"the card: held by job 42 of {box.home.root}, since" in row_of(shown, "lease")
-    said = row_of(shown, "card")
+    assert f"the GPU: held by job 42 of {box.home.root}, since" in row_of(shown, "lease")
+    said = row_of(shown, "gpu")
     assert "looked at after job 42" in said and "waiting for 11.4 GB to come back" in said
     assert "as the runner left it" in said
     assert row_of(shown, "models").endswith("Ollama 0.24.0: judge:v1 5.2 GB")
@@ -246,13 +246,13 @@ def test_the_lease_and_what_the_runner_left_are_shown(box: Box) -> None:
     assert "11.4 GB that no process holds" in row_of(shown, "unowned")
     assert "reboot when it suits you" in row_of(shown, "unowned")
     assert "✓ 3 models of Ollama are back" in shown and "▲ judge:v1 is gone" in shown
-    assert found["lease"]["job"] == 42 and CardState.from_json(found["state"]) == state
-    assert 'bakehouse_card_lease_info{job="42"' in metrics
-    assert "bakehouse_card_phase" not in metrics, "what a runner that is gone said is no metric of now"
+    assert found["lease"]["job"] == 42 and LeaseState.from_json(found["state"]) == state
+    assert 'bakehouse_gpu_lease_info{job="42"' in metrics
+    assert "bakehouse_gpu_phase" not in metrics, "what a runner that is gone said is no metric of now"
 
 
 def test_a_long_line_is_cut_at_the_width_of_the_terminal() -> None:
-    device = DeviceReading(0, "名" * 30 + " card", "amd", CARD, vram_used_bytes=5)
+    device = DeviceReading(0, "名" * 30 + " GPU", "amd", CARD, vram_used_bytes=5)
     sample = Sample(time.time(), "sysfs", HostReading(), (device,), problem="a long story " * 20 + "to its end")
     reading = Reading(sample, "command", 0.0, CARD, None, None, False)
     lines = table(reading, 60)
@@ -261,10 +261,10 @@ def test_a_long_line_is_cut_at_the_width_of_the_terminal() -> None:
     assert any(line.endswith("to its end") for line in table(reading))
 
 
-def test_while_a_runner_lives_its_readings_are_shown(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A real runner. The card's file is changed to what nobody has sampled yet: the command does not read it itself."""
+def test_while_a_runner_lives_its_readings_are_shown(box: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real runner. The GPU's file is changed to what nobody has sampled yet: the command does not read it itself."""
     monkeypatch.setenv("PATH", os.defpath)
-    box.full_card()
+    box.full_gpu()
     queue = Queue.create(box.folder)
     queue.ask("pause")
     queue.submit("steps=1")
@@ -293,8 +293,8 @@ def living_runner(home: Home) -> Iterator[None]:
         yield
 
 
-def test_a_runner_that_writes_no_more_is_told(box: Box) -> None:
-    box.full_card()
+def test_a_runner_that_writes_no_more_is_told(box: Machine) -> None:
+    box.full_gpu()
     box.home.create()
     old = Sample(time.time() - 42, "sysfs", HostReading(), (DeviceReading(0, "as it was", "amd", CARD),))
     TelemetryRing(box.home.telemetry).append(old)
@@ -306,18 +306,18 @@ def test_a_runner_that_writes_no_more_is_told(box: Box) -> None:
     assert "bakehouse_sample_timestamp_seconds" in page and "bakehouse_runner_up 1" in page
     assert "bakehouse_gpu" not in page, "old figures are no metric of now"
     now = box.document()
-    assert now["taken_by"] == "command" and not now["stale"], "without a runner the command reads the card itself"
+    assert now["taken_by"] == "command" and not now["stale"], "without a runner the command reads the GPU itself"
 
 
-def test_a_runner_without_any_reading_leaves_the_command_to_its_own(box: Box) -> None:
-    box.full_card()
+def test_a_runner_without_any_reading_leaves_the_command_to_its_own(box: Machine) -> None:
+    box.full_gpu()
     with living_runner(box.home):
         shown = box.shown()
-    assert "AMD card of a test" in shown and "▲ a runner lives and has written no readings" in shown
+    assert "AMD GPU of a test" in shown and "▲ a runner lives and has written no readings" in shown
 
 
-def test_watch_is_a_json_line_a_second_until_ctrl_c(box: Box) -> None:
-    box.full_card()
+def test_watch_is_a_json_line_a_second_until_ctrl_c(box: Machine) -> None:
+    box.full_gpu()
     with box.watching() as process:
         assert process.stdout
         lines = [json.loads(process.stdout.readline()) for _ in range(2)]
@@ -332,7 +332,7 @@ def test_watch_is_a_json_line_a_second_until_ctrl_c(box: Box) -> None:
     assert all(json.loads(line)["schema"] == 1 for line in rest.splitlines())
 
 
-def test_watch_ends_quietly_when_its_reader_leaves(box: Box) -> None:
+def test_watch_ends_quietly_when_its_reader_leaves(box: Machine) -> None:
     with box.watching("--interval", "0.2") as process:
         assert process.stdout and process.stderr
         assert json.loads(process.stdout.readline())["schema"] == 1
@@ -341,7 +341,7 @@ def test_watch_ends_quietly_when_its_reader_leaves(box: Box) -> None:
         assert process.stderr.read() == ""
 
 
-def test_watch_shows_each_sample_of_a_runner_once(box: Box) -> None:
+def test_watch_shows_each_sample_of_a_runner_once(box: Machine) -> None:
     box.home.create()
     ring = TelemetryRing(box.home.telemetry)
     written = []
@@ -357,8 +357,8 @@ def test_watch_shows_each_sample_of_a_runner_once(box: Box) -> None:
     assert {line["taken_by"] for line in seen} == {"runner"}
 
 
-def test_a_textfile_is_whole_at_every_moment_and_every_user_may_read_it(box: Box) -> None:
-    box.full_card()
+def test_a_textfile_is_whole_at_every_moment_and_every_user_may_read_it(box: Machine) -> None:
+    box.full_gpu()
     folder = box.folder / "collector"
     folder.mkdir()
     file = folder / "bakehouse.prom"
@@ -371,7 +371,7 @@ def test_a_textfile_is_whole_at_every_moment_and_every_user_may_read_it(box: Box
                 page = file.read_text()
                 inodes.add(file.stat().st_ino)
                 families = {family.name for family in text_string_to_metric_families(page)}
-                assert {"bakehouse_runner_up", "bakehouse_gpu_vram_used_bytes", "bakehouse_card_lease_held"} <= families
+                assert {"bakehouse_runner_up", "bakehouse_gpu_vram_used_bytes", "bakehouse_gpu_lease_held"} <= families
                 assert stat.S_IMODE(file.stat().st_mode) == 0o644
             process.send_signal(signal.SIGINT)
             assert process.wait(20) == 130
@@ -382,7 +382,7 @@ def test_a_textfile_is_whole_at_every_moment_and_every_user_may_read_it(box: Box
     assert [path.name for path in folder.iterdir()] == ["bakehouse.prom"]
 
 
-def test_a_link_in_the_textfiles_place_is_replaced_and_not_followed(box: Box) -> None:
+def test_a_link_in_the_textfiles_place_is_replaced_and_not_followed(box: Machine) -> None:
     target = box.folder / "target"
     target.write_text("mine")
     file = box.folder / "bakehouse.prom"
@@ -391,7 +391,7 @@ def test_a_link_in_the_textfiles_place_is_replaced_and_not_followed(box: Box) ->
     assert target.read_text() == "mine" and not file.is_symlink()
 
 
-def test_a_textfile_that_cannot_be_written_is_one_line_and_exit_code_1(box: Box) -> None:
+def test_a_textfile_that_cannot_be_written_is_one_line_and_exit_code_1(box: Machine) -> None:
     done = box.run("--prometheus", str(box.folder / "nowhere/bakehouse.prom"))
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.count("\n") == 1 and "cannot be written: No such file or directory" in done.stderr
@@ -400,7 +400,7 @@ def test_a_textfile_that_cannot_be_written_is_one_line_and_exit_code_1(box: Box)
     assert not list(box.folder.glob(".taken*"))
 
 
-def test_a_name_that_node_exporter_passes_over_is_told(box: Box) -> None:
+def test_a_name_that_node_exporter_passes_over_is_told(box: Machine) -> None:
     done = box.run("--prometheus", str(box.folder / "bakehouse.txt"))
     assert done.returncode == 0 and "only files that end in .prom" in done.stderr
     assert (box.folder / "bakehouse.txt").exists()
@@ -409,7 +409,7 @@ def test_a_name_that_node_exporter_passes_over_is_told(box: Box) -> None:
 @pytest.mark.parametrize(
     "words", [("--json", "--prometheus"), ("--watch", "--prometheus"), ("--watch", "--interval", "0")]
 )
-def test_what_makes_no_sense_together_is_wrong_usage(box: Box, words: tuple[str, ...]) -> None:
+def test_what_makes_no_sense_together_is_wrong_usage(box: Machine, words: tuple[str, ...]) -> None:
     done = box.run(*words)
     assert done.returncode == 2
     assert "Traceback" not in done.stdout + done.stderr

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from core.authoring.scaffold import new_project
 from core.cli.main import COMMANDS, bakehouse, main
-from core.config.scaffold import new_project
 from core.home import Home
 from core.store.database import open_database
 from core.store.jobs import list_jobs
@@ -78,7 +78,7 @@ def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     monkeypatch.setenv("BAKEHOUSE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     # A submission that goes through would start a runner; these tests are about those that don't.
-    monkeypatch.setattr("core.queue.enqueue.ensure_runner", lambda home: None)
+    monkeypatch.setattr("core.submission.enqueue.ensure_runner", lambda home: None)
     return Case(tmp_path, capsys)
 
 
@@ -220,7 +220,7 @@ def test_a_good_submission_is_stored_with_copies_of_what_was_there(case: Case) -
     assert code == 0
     job = json.loads(out)["job"]
     assert job["state"] == "waiting" and job["title"] == "train titles · SmolLM2-135M"
-    from core.queue.spec import JobFile, TrainSpec
+    from core.jobfile.spec import JobFile, TrainSpec
 
     spec = JobFile.load(case.home.run_dir(job["id"])).spec
     assert isinstance(spec, TrainSpec)

@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from core.authoring.scaffold import new_project
 from core.bakeoff.answers import Answer
 from core.bakeoff.scoring import score_answers
 from core.cli.common import ending_in_words, gigabytes
 from core.cli.main import main
 from core.config.golden import GoldenInput
 from core.config.project import Project
-from core.config.scaffold import new_project
 from core.config.task import Task
 from core.errors import InputError
 from core.files import write_json
 from core.home import Home
-from core.queue.spec import JobFile
+from core.jobfile.spec import JobFile
 from core.store.database import transaction
 from core.store.jobs import State, get_job
 from core.store.results import import_answers, insert_scores
@@ -111,7 +111,7 @@ def store(home: Home, job_id: int, project: Path, golden: Path) -> None:
         "python": "python",
         "author": "tester",
         "submitted_at": 0.0,
-        "lane": "card",
+        "lane": "gpu",
         "host_memory_bytes": 0,
         "spec": {
             "kind": "bakeoff",

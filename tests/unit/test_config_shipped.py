@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from core.config.check import check_project
+from core.authoring.lint import check_project
 from core.config.model import ModelEntry, ModelShape
 from core.config.project import shipped
 from core.vram.layers import lora_parameters

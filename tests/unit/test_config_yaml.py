@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.authoring.yaml_text import block, flow, scalar
 from core.config.yaml import load_mapping, load_marked, parse_scalar
-from core.config.yaml_text import block, flow, scalar
 from core.errors import InputError
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.bakeoff.checks import build
+from core.checks import build
 from core.config.project import shipped
 from core.config.recipe import FewShot, Recipe
 from core.config.task import Task

@@ -16,8 +16,8 @@ import pytest
 
 from core.cli.doctor import WIDTH, shown
 from core.cli.main import main
-from core.doctor.box import Box, version_numbers
 from core.doctor.examination import Examination
+from core.doctor.machine import Machine, version_numbers
 from core.doctor.report import SECTIONS, Line, Recommended, Report, examine, last_report, report_file
 from tests.support.doctorbench import PCI, Bench, one
 
@@ -44,15 +44,15 @@ def test_a_stored_report_that_is_none_is_passed_over(bench: Bench, content: str)
 
 
 def test_a_section_that_fails_costs_its_own_lines_and_no_others(bench: Bench) -> None:
-    def broken(box: Box) -> list[Line]:
+    def broken(box: Machine) -> list[Line]:
         raise OSError(5, "Input/output error")
 
     class Unlucky(Examination):
         def sections(self) -> list[Any]:
-            return [("card", broken) if name == "card" else (name, section) for name, section in super().sections()]
+            return [("gpu", broken) if name == "gpu" else (name, section) for name, section in super().sections()]
 
     report = Unlucky(bench.box(), quick=True).report()
-    assert one([line for line in report.lines if line.section == "card"], "card").state == "fault"
+    assert one([line for line in report.lines if line.section == "gpu"], "gpu").state == "fault"
     assert {line.section for line in report.lines} == set(SECTIONS)
 
 
@@ -91,8 +91,8 @@ def test_the_table_keeps_to_its_width_whatever_is_said() -> None:
     long = "a/" * 90 + " and " + "words " * 60
     lines = (
         Line("TORCH_ROCM_AOTRITON_ENABLE_EXPERIMENTAL", "ok", "set to 1: " + long, section="environment"),
-        Line("card", "fault", long, "do " + long, "card"),
-        Line("x", "absent", "", "", "card"),
+        Line("gpu", "fault", long, "do " + long, "gpu"),
+        Line("x", "absent", "", "", "gpu"),
     )
     report = Report(time.time(), lines, Recommended("", long))
     text = list(shown(report))

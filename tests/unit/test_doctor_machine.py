@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from core.config.settings import OllamaSettings, Settings
-from core.doctor import machine, serving
+from core.doctor import host, serving
 from core.doctor.report import SECTIONS, Line, examine
 from tests.support.doctorbench import Bench, one
 from tests.support.ollama_standin import OllamaStandin
@@ -102,7 +102,7 @@ def test_llama_cpp_s_tools_are_asked(bench: Bench) -> None:
 
 def test_the_disk_is_ok_tight_or_too_full() -> None:
     folder = Path("/somewhere")
-    states = [machine.disk("home", folder, free, 2_000_000_000).state for free in (10**9, 10**10, 10**12)]
+    states = [host.disk("home", folder, free, 2_000_000_000).state for free in (10**9, 10**10, 10**12)]
     assert states == ["fault", "warning", "ok"]
 
 
@@ -115,7 +115,7 @@ def test_whether_jobs_outlive_a_logout(
     bench.tool("loginctl", f'case "$1" in show-user) echo {linger};; *) echo {kills};; esac')
     bench.tool("systemd-run", "exit 0")
     monkeypatch.setenv("PATH", f"{bench.bin}:{os.environ['PATH']}")
-    found = machine.logout()
+    found = host.logout()
     assert found.state == state
     assert ("enable-linger" in found.remedy) is (state == "warning")
 
@@ -123,7 +123,7 @@ def test_whether_jobs_outlive_a_logout(
 def test_settings_that_cannot_be_read_are_a_fault_and_the_examination_goes_on(bench: Bench) -> None:
     settings = bench.folder / "config/bakehouse/settings.yaml"
     settings.parent.mkdir(parents=True)
-    settings.write_text("card: {tolerance: 3}\n")
+    settings.write_text("gpu: {tolerance: 3}\n")
     report = examine(bench.home, quick=True)
     found = one(list(report.lines), "settings")
     assert found.state == "fault"

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from core import __version__
-from core.config.settings import CardSettings, Settings
+from core.config.settings import GpuSettings, Settings
 from core.doctor import recommend, software
-from core.doctor.box import Box
 from core.doctor.findings import findings
+from core.doctor.machine import Machine
 from core.doctor.probing import run_probes
 from core.doctor.report import Line
 from core.gpu.reading import ProcessReading
-from core.queue.lease import lease_path, take
+from core.gpu_lease.lock import lease_path, take
 from tests.support.doctorbench import PCI, Bench, one
 from tests.support.machines import write
 
@@ -37,11 +37,11 @@ def test_the_page_faults_of_hipblaslt_are_told_from_rocm_7_2_on(bench: Bench, bu
     assert all("PYTORCH_NO_HIP_MEMORY_CACHING" in line.remedy for line in lines)
 
 
-def test_they_are_told_by_the_system_s_rocm_where_torch_does_not_say_and_not_on_other_cards(bench: Bench) -> None:
+def test_they_are_told_by_the_system_s_rocm_where_torch_does_not_say_and_not_on_other_gpus(bench: Bench) -> None:
     write(bench.opt, {"rocm/.info/version": "7.2.0"})
     bench.machine.amd(PCI, gfx=120001)
     assert software.hipblaslt(bench.box(), "2.13.0")
-    bench.settings = Settings(card=CardSettings(environment={"PYTORCH_NO_HIP_MEMORY_CACHING": "1"}))
+    bench.settings = Settings(gpu=GpuSettings(environment={"PYTORCH_NO_HIP_MEMORY_CACHING": "1"}))
     assert one(software.hipblaslt(bench.box(), "2.13.0"), "hipBLASLt").state == "ok"
     (bench.folder / "other").mkdir()
     other = Bench(bench.folder / "other")
@@ -49,7 +49,7 @@ def test_they_are_told_by_the_system_s_rocm_where_torch_does_not_say_and_not_on_
     assert software.hipblaslt(other.box(), "rocm 7.2.1") == []
 
 
-def test_a_build_for_the_cpu_beside_a_card_is_a_fault(bench: Bench) -> None:
+def test_a_build_for_the_cpu_beside_a_gpu_is_a_fault(bench: Bench) -> None:
     assert software.torch_line(bench.box(), "2.13.0+cpu").state == "ok"
     bench.machine.amd(PCI, gfx=120001)
     assert software.torch_line(bench.box(), "2.13.0+cpu").state == "fault"
@@ -109,7 +109,7 @@ HQQ = {
 }
 
 
-def judged(box: Box, name: str, figures: dict[str, Any] | None = None, **probe: Any) -> Line:
+def judged(box: Machine, name: str, figures: dict[str, Any] | None = None, **probe: Any) -> Line:
     made = {"name": name, "status": "ok", "seconds": 1.0, "figures": figures, **probe}
     (found,) = findings({"probes": [made]}, box)
     assert found.section == "probes"
@@ -121,7 +121,7 @@ def judged(box: Box, name: str, figures: dict[str, Any] | None = None, **probe: 
     [
         ("device", DEVICE, "ok", "gfx1201"),
         ("device", {**DEVICE, "has_kernels": False, "compiled_for": ["gfx1100"]}, "fault", "compiled for gfx1100"),
-        ("device", {**DEVICE, "architecture": "gfx1100"}, "warning", "takes the card for gfx1100"),
+        ("device", {**DEVICE, "architecture": "gfx1100"}, "warning", "takes the GPU for gfx1100"),
         ("device", {**DEVICE, "device": "cpu", "unavailable": "No HIP GPUs are available"}, "fault", "No HIP GPUs"),
         ("bf16", BF16, "ok", "90.0 TFLOPS"),
         ("bf16", {**BF16, "backward_error": 0.3}, "fault", "wrongly"),
@@ -162,7 +162,7 @@ def test_figures_of_another_version_are_a_fault_and_no_traceback(bench: Bench) -
     assert findings({"problem": "ended with 1: No module named jobs.probe"}, bench.box())[0].state == "fault"
 
 
-def test_on_a_card_that_a_job_has_or_that_is_full_nothing_is_tried(bench: Bench) -> None:
+def test_on_a_gpu_that_a_job_has_or_that_is_full_nothing_is_tried(bench: Bench) -> None:
     bench.machine.amd(PCI, gfx=120001)
     python = str(bench.tool("python", "echo it was started; exit 9"))
     held = take(lease_path(bench.home, PCI))
@@ -176,8 +176,8 @@ def test_on_a_card_that_a_job_has_or_that_is_full_nothing_is_tried(bench: Bench)
     assert (found.state, "ollama" in found.message) == ("warning", True)
 
 
-def test_the_probes_run_in_the_environment_of_jobs_and_hold_the_card(bench: Bench) -> None:
-    """The interpreter is a stand-in that tells how it was started, and whether the card's lock is held meanwhile."""
+def test_the_probes_run_in_the_environment_of_jobs_and_hold_the_gpu(bench: Bench) -> None:
+    """The interpreter is a stand-in that tells how it was started, and whether the GPU's lock is held meanwhile."""
     bench.machine.amd("0000:0a:00.0", integrated=True).amd(PCI, gfx=120001)
     path = lease_path(bench.home, PCI)
     script = bench.folder / "tell.py"
@@ -231,6 +231,6 @@ def test_where_bf16_fails_nothing_is_recommended_and_what_is_missing_is_named_fi
     assert found.why.endswith(". First mend: torch")
 
 
-def test_without_a_card_it_is_a_small_model_in_fp32(bench: Bench) -> None:
+def test_without_a_gpu_it_is_a_small_model_in_fp32(bench: Bench) -> None:
     found = recommend.recommend(bench.sampled(), [])
     assert found.method == "demo: SmolLM2-135M fp32, rank 16"

@@ -1,4 +1,4 @@
-"""AMD's tools, real processes here, stand in for sysfs where it has no card or no figures; never do they speak beside it."""
+"""AMD's tools, real processes here, stand in for sysfs where it has no GPU or no figures; never do they speak beside it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from core.gpu import cards
-from core.gpu.cards import Card, device_environment, find_card
-from core.gpu.choose import RECHECK_SECONDS, RETRY_SECONDS, ChosenSource, choose_source
+from core.gpu import devices
+from core.gpu.devices import Gpu, device_environment, find_gpu
 from core.gpu.reading import DeviceReading, ProcessReading
-from core.gpu.sampler import Sampler
 from core.gpu.source import SourceError
+from core.gpu.source_choice import RECHECK_SECONDS, RETRY_SECONDS, ChosenSource, choose_source
 from core.home import Home
+from core.telemetry.sampler import Sampler
 from tests.support.machines import FakeMachine, write
 
 CARD, OTHER, IGPU = "0000:2b:00.0", "0000:5e:00.0", "0000:0a:00.0"
@@ -41,9 +41,9 @@ class Machine(FakeMachine):
 
     def rocm_smi(self, *shown: str, used: int = 4_000_000_000) -> None:
         document = {
-            f"card{number}": {
+            f"GPU{number}": {
                 "PCI Bus": pci.upper(),
-                "Card Series": "Stand-in XT",
+                "GPU Series": "Stand-in XT",
                 "VRAM Total Memory (B)": str(17_000_000_000 + number),
                 "VRAM Total Used Memory (B)": str(used),
             }
@@ -79,7 +79,7 @@ def test_where_sysfs_tells_the_memory_no_tool_is_started(machine: Machine) -> No
     chosen.close()
 
 
-def test_without_a_card_in_sysfs_the_tool_on_path_is_read_and_its_figures_change(machine: Machine) -> None:
+def test_without_a_gpu_in_sysfs_the_tool_on_path_is_read_and_its_figures_change(machine: Machine) -> None:
     machine.rocm_smi(CARD)
     chosen = choose_source(machine.environ)
     assert (chosen.read().source, chosen.read().devices[0].vram_used_bytes) == ("rocm-smi", 4_000_000_000)
@@ -88,7 +88,7 @@ def test_without_a_card_in_sysfs_the_tool_on_path_is_read_and_its_figures_change
     chosen.close()
 
 
-def test_a_card_whose_memory_sysfs_does_not_tell_is_the_tool_s_and_listed_once(machine: Machine) -> None:
+def test_a_gpu_whose_memory_sysfs_does_not_tell_is_the_tool_s_and_listed_once(machine: Machine) -> None:
     machine.amd(CARD, gfx=120001).rocm_smi(CARD)
     without_figures(machine)
     readout = choose_source(machine.environ).read()
@@ -97,14 +97,14 @@ def test_a_card_whose_memory_sysfs_does_not_tell_is_the_tool_s_and_listed_once(m
     assert (device.pci, device.architecture, device.integrated) == (CARD, "gfx1201", False), "sysfs knows who it is"
 
 
-def test_without_a_tool_the_card_stays_with_what_sysfs_tells(machine: Machine) -> None:
+def test_without_a_tool_the_gpu_stays_with_what_sysfs_tells(machine: Machine) -> None:
     machine.amd(CARD)
     without_figures(machine)
     readout = choose_source({**machine.environ, "PATH": "/nonexistent"}).read()
     assert (readout.source, [device.vram_used_bytes for device in readout.devices]) == ("sysfs", [None])
 
 
-def test_a_sleeping_card_is_not_woken_by_a_tool(machine: Machine) -> None:
+def test_a_sleeping_gpu_is_not_woken_by_a_tool(machine: Machine) -> None:
     machine.amd(CARD).rocm_smi(CARD)
     write(machine.sysfs / "class/drm/card0/device", {"power/runtime_status": "suspended"})
     readout = choose_source(machine.environ).read()
@@ -112,7 +112,7 @@ def test_a_sleeping_card_is_not_woken_by_a_tool(machine: Machine) -> None:
     assert machine.called() == []
 
 
-def test_a_processor_s_own_gpu_with_figures_does_not_hide_that_the_card_has_none(machine: Machine) -> None:
+def test_a_processor_s_own_gpu_with_figures_does_not_hide_that_the_gpu_has_none(machine: Machine) -> None:
     machine.amd(IGPU, integrated=True).amd(CARD).rocm_smi(CARD)
     (machine.sysfs / "class/drm/card1/device/mem_info_vram_used").unlink()
     readout = choose_source(machine.environ).read()
@@ -139,7 +139,7 @@ class Kernel:
     def read(self) -> tuple[list[DeviceReading], list[ProcessReading]]:
         if self.fault:
             raise SourceError("the driver does not answer")
-        return [DeviceReading(0, "Card", "amd", CARD, vram_used_bytes=5)], []
+        return [DeviceReading(0, "GPU", "amd", CARD, vram_used_bytes=5)], []
 
 
 class Tool(Kernel):
@@ -166,61 +166,61 @@ def test_while_the_driver_fails_no_tool_is_sent_after_it() -> None:
     chosen.close()
 
 
-# The card that jobs run on.
+# The GPU that jobs run on.
 
 
-def test_a_forced_tool_leases_the_card_that_sysfs_names(machine: Machine) -> None:
+def test_a_forced_tool_leases_the_gpu_that_sysfs_names(machine: Machine) -> None:
     machine.amd(CARD, gfx=110501).rocm_smi(OTHER)
-    card = find_card({**machine.environ, "BAKEHOUSE_GPU_SOURCE": "rocm-smi"})
-    assert card is not None
-    assert (card.pci, card.architecture) == (CARD, "gfx1151")
+    gpu = find_gpu({**machine.environ, "BAKEHOUSE_GPU_SOURCE": "rocm-smi"})
+    assert gpu is not None
+    assert (gpu.pci, gpu.architecture) == (CARD, "gfx1151")
     assert machine.called() == []
 
 
 @pytest.mark.parametrize("forced", [{"BAKEHOUSE_GPU_SOURCE": "rocm-smi"}, {}])
-def test_where_sysfs_has_no_card_the_tool_s_is_leased_and_asked_for_once(
+def test_where_sysfs_has_no_gpu_the_tool_s_is_leased_and_asked_for_once(
     machine: Machine, forced: dict[str, str]
 ) -> None:
     machine.rocm_smi(CARD)
     environ = {**machine.environ, **forced}
-    assert find_card(environ) == Card(CARD, "amd", "Stand-in XT", None, 0)
+    assert find_gpu(environ) == Gpu(CARD, "amd", "Stand-in XT", None, 0)
     asked = len(machine.called())
     assert 0 < asked <= 3
-    assert find_card(environ) == find_card(environ)
+    assert find_gpu(environ) == find_gpu(environ)
     assert len(machine.called()) == asked
 
 
-def test_of_a_tool_s_cards_the_one_with_most_memory_is_leased(machine: Machine) -> None:
+def test_of_a_tool_s_gpus_the_one_with_most_memory_is_leased(machine: Machine) -> None:
     machine.rocm_smi(IGPU, CARD)
-    card = find_card(machine.environ)
-    assert card is not None
-    assert (card.pci, device_environment(card, {})) == (CARD, {"HIP_VISIBLE_DEVICES": "1"})
-    hidden = find_card({**machine.environ, "HIP_VISIBLE_DEVICES": "0"})
+    gpu = find_gpu(machine.environ)
+    assert gpu is not None
+    assert (gpu.pci, device_environment(gpu, {})) == (CARD, {"HIP_VISIBLE_DEVICES": "1"})
+    hidden = find_gpu({**machine.environ, "HIP_VISIBLE_DEVICES": "0"})
     assert hidden is not None
     assert hidden.pci == IGPU
 
 
-def test_a_tool_does_not_make_the_processor_s_own_gpu_a_card(machine: Machine) -> None:
+def test_a_tool_does_not_make_the_processor_s_own_gpu_a_gpu(machine: Machine) -> None:
     machine.amd(IGPU, integrated=True).rocm_smi(IGPU)
-    assert find_card(machine.environ) is None
-    assert find_card({**machine.environ, "BAKEHOUSE_GPU_SOURCE": "rocm-smi"}) is None
+    assert find_gpu(machine.environ) is None
+    assert find_gpu({**machine.environ, "BAKEHOUSE_GPU_SOURCE": "rocm-smi"}) is None
 
 
 @pytest.mark.parametrize("script", ["sleep 60", "exit 0", "echo '{'; exit 3", "echo '[]'"])
-def test_a_tool_that_hangs_or_prints_rubbish_means_no_card_within_the_limit(
+def test_a_tool_that_hangs_or_prints_rubbish_means_no_gpu_within_the_limit(
     machine: Machine, script: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine.program("rocm-smi", script)
-    monkeypatch.setattr(cards, "_TOOL_LIMIT_SECONDS", 0.5)
+    monkeypatch.setattr(devices, "_TOOL_LIMIT_SECONDS", 0.5)
     start = time.monotonic()
-    assert find_card(machine.environ) is None
+    assert find_gpu(machine.environ) is None
     assert time.monotonic() - start < 3
     asked = len(machine.called())
-    assert find_card(machine.environ) is None
+    assert find_gpu(machine.environ) is None
     assert len(machine.called()) == asked, "it is not asked again at once"
 
 
-def test_the_sampler_shows_the_tool_s_card_first_and_once(machine: Machine, tmp_path: Path) -> None:
+def test_the_sampler_shows_the_tool_s_gpu_first_and_once(machine: Machine, tmp_path: Path) -> None:
     machine.rocm_smi(IGPU, CARD)
     sample = Sampler(Home(tmp_path / "home").create(), environ=machine.environ).read()
     assert [(device.index, device.pci) for device in sample.devices] == [(0, CARD), (1, IGPU)]

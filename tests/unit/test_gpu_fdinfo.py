@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.gpu.fdinfo import FULL_SCAN_SECONDS, Client, Fdinfo, FdinfoScanner, parse_fdinfo
 from core.gpu.reading import ProcessReading
-from core.gpu.sysfs import SysfsSource
+from core.gpu.sources.fdinfo import FULL_SCAN_SECONDS, Client, Fdinfo, FdinfoScanner, parse_fdinfo
+from core.gpu.sources.sysfs import SysfsSource
 from tests.support.machines import FakeMachine, write
 
 CARD, OTHER = "0000:2b:00.0", "0000:0a:00.0"

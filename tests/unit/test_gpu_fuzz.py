@@ -16,14 +16,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.gpu.amdsmi import AmdSmiSource, parse_amd_smi
-from core.gpu.amdsmijson import parse_amd_smi_metric, parse_amd_smi_processes, parse_amd_smi_static
-from core.gpu.jsonoutput import documents
-from core.gpu.nvidiasmi import NvidiaSmiSource, parse_nvidia_smi
 from core.gpu.reading import DeviceReading, ProcessReading
-from core.gpu.rocmsmi import RocmSmiSource, parse_rocm_smi
 from core.gpu.source import Source, SourceError
-from core.gpu.tool import Tool
+from core.gpu.sources.amd_smi import AmdSmiSource, parse_amd_smi
+from core.gpu.sources.amd_smi_json import parse_amd_smi_metric, parse_amd_smi_processes, parse_amd_smi_static
+from core.gpu.sources.json_output import documents
+from core.gpu.sources.nvidia_smi import NvidiaSmiSource, parse_nvidia_smi
+from core.gpu.sources.rocm_smi import RocmSmiSource, parse_rocm_smi
+from core.gpu.sources.tool import Tool
 from tests.support import tooloutputs as outputs
 from tests.support.tooloutputs import printing, standin
 

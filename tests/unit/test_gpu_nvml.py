@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from core.gpu.nvml import NvmlSource, read_nvml
 from core.gpu.source import SourceError
+from core.gpu.sources.nvml import NvmlSource, read_nvml
 
 
 class NVMLError(Exception):

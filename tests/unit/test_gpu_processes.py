@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from core.gpu.processes import booted, describe
 from core.gpu.reading import ProcessReading
-from core.gpu.sampler import Sampler
 from core.home import Home
+from core.telemetry.sampler import Sampler
 from tests.support.machines import FakeMachine, write
 
 BOOTED = 1_700_000_000

@@ -1,4 +1,4 @@
-"""The environment profiles: which card gets which, what a person's own environment becomes, and files that are wrong."""
+"""The environment profiles: which GPU gets which, what a person's own environment becomes, and files that are wrong."""
 
 from __future__ import annotations
 
@@ -6,10 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from core.config import gpuprofile
-from core.config.gpuprofile import Environment, GpuProfile, environment, load_profile, profile_for, profile_of, profiles
 from core.errors import InputError
-from core.gpu.cards import find_card
+from core.gpu import environment_profile
+from core.gpu.devices import find_gpu
+from core.gpu.environment_profile import (
+    Environment,
+    GpuProfile,
+    environment,
+    load_profile,
+    profile_for,
+    profile_of,
+    profiles,
+)
 from tests.support.machines import FakeMachine
 
 EXPANDABLE = "expandable_segments:True"
@@ -35,23 +43,21 @@ def on(architecture: str | None, **environ: str) -> Environment:
         ("nvidia", "9.0", "cuda"),
     ],
 )
-def test_each_card_gets_the_profile_that_meets_it_most_exactly(
-    vendor: str, architecture: str | None, name: str
-) -> None:
+def test_each_gpu_gets_the_profile_that_meets_it_most_exactly(vendor: str, architecture: str | None, name: str) -> None:
     profile = profile_of(vendor, architecture)
     assert profile is not None
     assert profile.name == name
 
 
-def test_a_vendor_without_a_profile_and_a_machine_without_a_card_get_none() -> None:
+def test_a_vendor_without_a_profile_and_a_machine_without_a_gpu_get_none() -> None:
     assert profile_of("intel", "xe2") is None
     assert profile_for(None) is None
     assert environment(None, {"MIOPEN_FIND_MODE": "3"}, {}) == Environment({}, (), ())
 
 
-def test_the_kernel_s_word_for_the_card_decides(tmp_path: Path) -> None:
+def test_the_kernel_s_word_for_the_gpu_decides(tmp_path: Path) -> None:
     machine = FakeMachine(tmp_path).amd("0000:2b:00.0", gfx=120000)
-    profile = profile_for(find_card(machine.environ))
+    profile = profile_for(find_gpu(machine.environ))
     assert profile is not None
     assert profile.name == "gfx1200"
 
@@ -68,7 +74,7 @@ def test_every_variable_has_its_reason_in_one_line() -> None:
 
 @pytest.mark.parametrize("architecture", ["gfx1200", "gfx1201", "gfx1100", "gfx1151", "gfx90a", None])
 @pytest.mark.parametrize("name", ALLOCATORS)
-def test_no_amd_card_trains_with_segments_that_grow(architecture: str | None, name: str) -> None:
+def test_no_amd_gpu_trains_with_segments_that_grow(architecture: str | None, name: str) -> None:
     alone = on(architecture, **{name: EXPANDABLE})
     assert name in alone.unset
     assert name not in alone.set
@@ -98,7 +104,7 @@ def test_memory_caching_is_a_remedy_and_never_set_by_itself() -> None:
         assert profile.remedies[CACHING].value == "1"
 
 
-def test_the_override_is_unset_on_cards_that_rocm_knows_and_left_alone_on_others() -> None:
+def test_the_override_is_unset_on_gpus_that_rocm_knows_and_left_alone_on_others() -> None:
     assert on("gfx1201", HSA_OVERRIDE_GFX_VERSION="11.0.0").unset == ("HSA_OVERRIDE_GFX_VERSION",)
     assert on("gfx1030", HSA_OVERRIDE_GFX_VERSION="10.3.0").unset == ()
 
@@ -129,11 +135,11 @@ def test_the_settings_win_over_profile_and_person_and_null_leaves_a_variable_as_
     )
     assert made.unset == ()
     assert made.set == {"MIOPEN_FIND_MODE": "DYNAMIC_HYBRID", "TORCH_ROCM_AOTRITON_ENABLE_EXPERIMENTAL": "1"}
-    assert environment(None, {}, {"HF_HUB_OFFLINE": "1"}).set == {"HF_HUB_OFFLINE": "1"}, "also without a card"
+    assert environment(None, {}, {"HF_HUB_OFFLINE": "1"}).set == {"HF_HUB_OFFLINE": "1"}, "also without a GPU"
 
 
 @pytest.mark.parametrize("name", ["HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "BAKEHOUSE_HOME"])
-def test_the_settings_cannot_move_a_job_to_a_card_that_nobody_leased(name: str) -> None:
+def test_the_settings_cannot_move_a_job_to_a_gpu_that_nobody_leased(name: str) -> None:
     made = environment(profile_of("amd", "gfx1201"), {}, {name: "1"})
     assert name not in made.set
     assert any(one.variable == name and one.conflict for one in made.decisions)
@@ -168,5 +174,5 @@ def test_a_profile_is_named_by_its_file(tmp_path: Path) -> None:
 
 def test_the_profiles_are_in_the_folder_that_the_wheel_carries() -> None:
     root = Path(__file__).parents[2]
-    assert gpuprofile.shipped_root() / gpuprofile.PROFILES == root / "configs/gpu"
+    assert environment_profile.shipped_root() / environment_profile.PROFILES == root / "configs/gpu"
     assert '"configs" = "core/shipped/configs"' in (root / "pyproject.toml").read_text()

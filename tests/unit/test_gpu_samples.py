@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from core.gpu.amdsmi import parse_amd_smi
-from core.gpu.nvidiasmi import parse_nvidia_smi
 from core.gpu.reading import DeviceReading, ProcessReading
-from core.gpu.rocmsmi import parse_rocm_smi
 from core.gpu.source import SourceError
-from core.gpu.tool import ToolOutput
+from core.gpu.sources.amd_smi import parse_amd_smi
+from core.gpu.sources.nvidia_smi import parse_nvidia_smi
+from core.gpu.sources.rocm_smi import parse_rocm_smi
+from core.gpu.sources.tool import ToolOutput
 from tests.support.othertools import parse_amdgpu_top, parse_nvtop
 
 TELEMETRY = Path(__file__).parents[2].parent / "shared/telemetry"

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from core.gpu.fdinfo import Fdinfo, FdinfoScanner, parse_fdinfo
-from core.gpu.kernellog import parse_kernel_lines
-from core.gpu.kfd import read_kfd_processes
 from core.gpu.reading import DeviceReading
-from core.gpu.sysfs import SysfsSource
+from core.gpu.sources.fdinfo import Fdinfo, FdinfoScanner, parse_fdinfo
+from core.gpu.sources.kfd import read_kfd_processes
+from core.gpu.sources.sysfs import SysfsSource
+from core.watchdog.kernel_log import parse_kernel_lines
 from tests.support.machines import FakeMachine, write
 
 TELEMETRY = Path(__file__).parents[2].parent / "shared/telemetry"

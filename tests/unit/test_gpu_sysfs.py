@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.gpu.gpumetrics import throttling
-from core.gpu.kfd import architecture
-from core.gpu.sysfs import SysfsSource, find_cards
+from core.gpu.sources.gpu_metrics import throttling
+from core.gpu.sources.kfd import architecture
+from core.gpu.sources.sysfs import SysfsSource, find_cards
 
 SAMPLES = Path(__file__).parents[3] / "shared/telemetry"
 

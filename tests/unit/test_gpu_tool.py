@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from core.gpu.source import SourceError
-from core.gpu.tool import Tool, ToolOutput
+from core.gpu.sources.tool import Tool, ToolOutput
 from tests.support.tooloutputs import printing, standin
 
 HANG = "sleep 60"

@@ -72,7 +72,7 @@ def test_modules_that_are_slow_to_load_are_loaded_where_they_are_used() -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["core.queue.shim", "core.queue.daemon"])
+@pytest.mark.parametrize("name", ["core.attempt.shim", "core.runner.daemon"])
 def test_a_shim_needs_only_the_standard_library_and_the_library(name: str) -> None:
     """It lives as long as its job, once for each job, and must start at once."""
     bare = imported_by("sys")
@@ -82,7 +82,7 @@ def test_a_shim_needs_only_the_standard_library_and_the_library(name: str) -> No
 
 def test_a_runner_that_finds_another_one_has_loaded_little_before_it_leaves() -> None:
     """Every job's end and every command may start one; what is slow to load is loaded by the one that stays."""
-    loaded = tops(imported_by("core.queue.runner"))
+    loaded = tops(imported_by("core.runner.loop"))
     assert not loaded & (HEAVY | {"pydantic", "yaml", "click", "psutil", "sqlite_utils"})
 
 

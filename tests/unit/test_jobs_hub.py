@@ -19,7 +19,7 @@ from core.config.model import ModelEntry
 from core.errors import NotFoundError
 from core.files import read_json, read_lines
 from core.home import Home, RunDir
-from core.queue.modelfiles import hub_copy, needs_pull
+from core.models.files import hub_copy, needs_pull
 from tests.support.pulls import pull_run
 
 REPOSITORY = "someone/tiny"

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from core.config.recipe import Recipe
-from jobs.ladder import Ladder, next_rung
 from jobs.memory import is_out_of_memory
+from jobs.oom_fallbacks import Ladder, next_rung
 
 
 def recipe(**changes: object) -> Recipe:
@@ -90,7 +90,7 @@ AGAIN = """
 import os, signal, sys
 from jobs import __main__ as job
 from jobs.context import STOP_SIGNALS
-from core.queue.identity import ProcessIdentity
+from core.process.identity import ProcessIdentity
 inherited = job._open_descriptors()
 print(ProcessIdentity.of(os.getpid()), sorted(signal.sigpending()), flush=True)
 if "again" not in os.environ:

@@ -135,7 +135,7 @@ def test_real_replies_are_read(exchange: dict[str, Any]) -> None:
         for entry, resident in zip(body["models"], replies.residents(body), strict=True):
             assert (resident.name, resident.digest) == (entry["name"], entry["digest"])
             assert resident.size_bytes == entry["size"]
-            assert resident.size_vram_bytes == entry["size_vram"] == 0, "these servers had no card"
+            assert resident.size_vram_bytes == entry["size_vram"] == 0, "these servers had no GPU"
             assert resident.context_length == entry["context_length"]
             assert resident.expires_at is not None
     elif path == "/api/tags":

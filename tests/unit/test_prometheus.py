@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from core.gpu.prometheus import text
 from core.gpu.reading import DeviceReading, HostReading, ProcessReading, Sample
-from core.queue.cardstate import CardState, Intruder, ResidentModel
+from core.gpu_lease.state import Intruder, LeaseState, ResidentModel
+from core.telemetry.prometheus import text
 
 NOW = 1_780_000_000.0
 CARD = DeviceReading(
     0,
-    "AMD card of a test",
+    "AMD GPU of a test",
     "amd",
     "0000:0f:00.0",
     vram_total_bytes=17_095_983_104,
@@ -133,7 +133,7 @@ def test_a_figure_that_is_no_number_has_no_line() -> None:
 
 def test_names_follow_prometheus_conventions() -> None:
     """What `promtool check metrics` complains about: reserved suffixes, units that are no base units, types in names."""
-    state = CardState(NOW, phase="held", baseline_bytes=1, unowned_bytes=1, server="Ollama 0.24.0")
+    state = LeaseState(NOW, phase="held", baseline_bytes=1, unowned_bytes=1, server="Ollama 0.24.0")
     for name in names(parsed(text(SAMPLE, state, {"job": 1, "home": "/h", "since": 1.0}, now=NOW))):
         assert re.fullmatch(r"bakehouse(_[a-z0-9]+)+", name), name
         assert not re.search(r"_(total|count|sum|bucket|gauge|percent|mhz|megahertz|mb|gb|milliwatts|ms)(_|$)", name), (
@@ -141,7 +141,7 @@ def test_names_follow_prometheus_conventions() -> None:
         )
 
 
-def test_several_cards_are_told_apart_and_a_sleeping_one_says_only_that() -> None:
+def test_several_gpus_are_told_apart_and_a_sleeping_one_says_only_that() -> None:
     asleep = DeviceReading(1, "second", "amd", "0000:13:00.0", integrated=True, suspended=True)
     nameless = DeviceReading(2, "third", "nvidia", None, vram_used_bytes=5)
     series = parsed(text(replace(SAMPLE, devices=(CARD, asleep, nameless)), now=NOW))
@@ -157,9 +157,9 @@ def test_of_a_stale_sample_only_its_time_is_given() -> None:
         "bakehouse_runner_up",
         "bakehouse_sample_timestamp_seconds",
         "bakehouse_sample_problem",
-        "bakehouse_card_lease_held",
+        "bakehouse_gpu_lease_held",
     }
-    assert names(parsed(text(None))) == {"bakehouse_runner_up", "bakehouse_card_lease_held"}
+    assert names(parsed(text(None))) == {"bakehouse_runner_up", "bakehouse_gpu_lease_held"}
 
 
 def test_processes_are_counted_by_program_and_user() -> None:
@@ -179,11 +179,11 @@ def test_processes_are_counted_by_program_and_user() -> None:
     assert value(series, "gpu_processes", **ollama) == 2
     xorg = {**GPU, "name": "Xorg", "user": "root", "ours": "false"}
     assert (value(series, "gpu_processes", **xorg), value(series, "gpu_process_vram_bytes", **xorg)) == (1, None)
-    assert value(series, "gpu_process_vram_bytes", **GPU, ours="false") == 7, "on the only card there is"
+    assert value(series, "gpu_process_vram_bytes", **GPU, ours="false") == 7, "on the only GPU there is"
 
 
-def test_the_lease_and_what_the_runner_says_of_the_card() -> None:
-    state = CardState(
+def test_the_lease_and_what_the_runner_says_of_the_gpu() -> None:
+    state = LeaseState(
         NOW,
         phase="verifying",
         server="Ollama 0.24.0",
@@ -197,14 +197,14 @@ def test_the_lease_and_what_the_runner_says_of_the_card() -> None:
     assert value(series, "card_lease_held") == 1
     assert value(series, "card_lease_info", job="42", home="/home/kim/b") == 1
     assert value(series, "card_lease_since_timestamp_seconds") == NOW - 90
-    phases = {dict(labels)["phase"]: on for (name, labels), on in series.items() if name == "bakehouse_card_phase"}
+    phases = {dict(labels)["phase"]: on for (name, labels), on in series.items() if name == "bakehouse_gpu_phase"}
     assert phases == dict.fromkeys(("free", "clearing", "held", "restoring", "blocked"), 0.0) | {"verifying": 1.0}
     assert value(series, "model_vram_bytes", model="planner:v1") == 3e9
     counts = ("card_idle_bytes", "card_unowned_bytes", "model_server_up", "models_displaced", "models_intruding")
     assert [value(series, name) for name in counts] == [310e6, 0, 1, 1, 1]
-    down = parsed(text(SAMPLE, CardState(NOW, server_problem="it refused"), now=NOW))
+    down = parsed(text(SAMPLE, LeaseState(NOW, server_problem="it refused"), now=NOW))
     assert value(down, "model_server_up") == 0
-    assert value(parsed(text(SAMPLE, CardState(NOW), now=NOW)), "model_server_up") is None
+    assert value(parsed(text(SAMPLE, LeaseState(NOW), now=NOW)), "model_server_up") is None
 
 
 @pytest.mark.parametrize("lease", [None, {"problem": "its lock is a link"}])
@@ -222,7 +222,7 @@ HOSTILE = 'a"} 1\nbakehouse_runner_up 7\n# TYPE x counter\\ \x1b]52;c;aGFjaw==\x
 
 def test_names_of_others_cannot_leave_their_label() -> None:
     processes = (ProcessReading(1, HOSTILE, 5, False, CARD.pci, user=HOSTILE),)
-    state = CardState(NOW, residents=(ResidentModel(HOSTILE, 5),), server=HOSTILE)
+    state = LeaseState(NOW, residents=(ResidentModel(HOSTILE, 5),), server=HOSTILE)
     device = replace(CARD, name=HOSTILE, throttling=(HOSTILE,))
     sample = replace(SAMPLE, source=HOSTILE, devices=(device,), processes=processes)
     page = text(sample, state, {"job": 1, "home": HOSTILE}, now=NOW)
@@ -244,7 +244,7 @@ def test_whatever_the_names_are_the_page_parses_and_counts_every_process(
     processes = tuple(
         ProcessReading(pid, name, 10, ours, CARD.pci, user=user) for pid, (name, user, ours) in enumerate(programs)
     )
-    state = CardState(NOW, residents=tuple(ResidentModel(name, 3) for name in models))
+    state = LeaseState(NOW, residents=tuple(ResidentModel(name, 3) for name in models))
     page = text(replace(SAMPLE, processes=processes), state, {"job": 1, "home": home}, now=NOW)
     page.encode()
     series = parsed(page)

@@ -50,12 +50,12 @@ def test_the_active_come_first_then_the_queued_by_place_then_the_ended_newest_fi
 
 def test_a_claim_takes_the_first_ready_job_of_its_lane(connection: sqlite3.Connection) -> None:
     waiting, second, first = (add_job(connection) for _ in range(3))
-    light = add_job(connection, lane="light")
+    light = add_job(connection, lane="cpu")
     for job in (second, first, light):
         step(connection, job, "ready")
     connection.execute("UPDATE jobs SET position = 0.5 WHERE id = ?", [first])
 
-    claimed = [claim_next(connection, "card", "boot", "runner") for _ in range(3)]
+    claimed = [claim_next(connection, "gpu", "boot", "runner") for _ in range(3)]
 
     assert [job and job.id for job in claimed] == [first, second, None]
     assert get_job(connection, waiting).state == "waiting"
@@ -71,13 +71,13 @@ def test_a_new_attempt_forgets_the_figures_of_the_former_one_but_not_its_checkpo
 ) -> None:
     job = add_job(connection)
     step(connection, job, "ready")
-    claim_next(connection, "card", "boot", "runner")
+    claim_next(connection, "gpu", "boot", "runner")
     note_progress(connection, job, 1, Progress(done=7, total=9, loss=0.5, checkpoint_step=5), 120)
     end_attempt(connection, job, 1, "failed", exit_code=1)
     for state in ("failed", "waiting", "ready"):
         step(connection, job, state)  # type: ignore[arg-type]
 
-    again = claim_next(connection, "card", "boot", "runner")
+    again = claim_next(connection, "gpu", "boot", "runner")
 
     assert again is not None
     assert again.progress == Progress(checkpoint_step=5)
@@ -87,7 +87,7 @@ def test_a_new_attempt_forgets_the_figures_of_the_former_one_but_not_its_checkpo
 def test_the_end_of_an_attempt_is_written_once(connection: sqlite3.Connection) -> None:
     job = add_job(connection)
     step(connection, job, "ready")
-    claim_next(connection, "card", "boot", "runner")
+    claim_next(connection, "gpu", "boot", "runner")
     end_attempt(connection, job, 1, "failed", signal=9)
     (first,) = list_attempts(connection, job)
     end_attempt(connection, job, 1, "done", exit_code=0)

@@ -87,7 +87,7 @@ def test_a_change_that_is_rolled_back_leaves_no_trace_in_the_history(connection:
     [
         ("UPDATE jobs SET state = 'sleeping'", "cannot go"),
         ("UPDATE jobs SET ended_at = 1", "CHECK"),
-        ("UPDATE jobs SET stop_why = 'cancel'", "CHECK"),
+        ("UPDATE jobs SET stop_reason = 'cancel'", "CHECK"),
         ("UPDATE jobs SET lane = 'fast'", "CHECK"),
         ("UPDATE jobs SET host_memory_bytes = -1", "CHECK"),
         ("UPDATE jobs SET state = 'cancelled'", "CHECK"),
@@ -97,7 +97,7 @@ def test_a_change_that_is_rolled_back_leaves_no_trace_in_the_history(connection:
         ("INSERT INTO queue (one) VALUES (2)", "CHECK"),
         (
             "INSERT INTO jobs (kind, title, project_id, lane, state, position, submitted_at, changed_at, changed_by)"
-            " VALUES ('train', 't', 'p', 'card', 'ready', 9, 1, 1, 'x')",
+            " VALUES ('train', 't', 'p', 'GPU', 'ready', 9, 1, 1, 'x')",
             "begins as waiting",
         ),
         ("INSERT INTO attempts (job_id, number, boot_id, created_at, outcome) VALUES (1, 1, 'b', 1, 'done')", "CHECK"),

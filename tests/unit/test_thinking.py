@@ -10,10 +10,10 @@ import pytest
 
 from core.config.golden import GoldenInput
 from core.config.model import ModelEntry
-from core.config.task import Sampling, Task
+from core.config.task import BackgroundSampler, Task
 from core.data.examples import Example, Message
 from core.data.render import RenderedExample, render_example
-from core.queue.spec import BakeoffSpec, CandidateSpec, InputFile
+from core.jobfile.spec import BakeoffSpec, CandidateSpec, InputFile
 from tests.support.tokenizers import QWEN_ADDED, QWEN_SPECIAL, qwen3
 
 SYSTEM = "You grade notes."
@@ -101,7 +101,10 @@ def test_training_generation_and_serving_start_from_the_same_tokens(
     golden = tmp_path / "golden.json"
     golden.write_text(json.dumps([]))
     task = Task(
-        name="judge", system=SYSTEM, thinking=thinking, sampling=Sampling(context_length=4096, max_new_tokens=64)
+        name="judge",
+        system=SYSTEM,
+        thinking=thinking,
+        sampling=BackgroundSampler(context_length=4096, max_new_tokens=64),
     )
     spec = BakeoffSpec(
         task=task,

@@ -23,7 +23,7 @@ from core.vram.layers import NotPredicted
         (" 24 ", 25_769_803_776),
     ],
 )
-def test_a_bare_number_is_a_card_as_it_is_sold_and_units_are_taken_literally(text: str, count: int) -> None:
+def test_a_bare_number_is_a_gpu_as_it_is_sold_and_units_are_taken_literally(text: str, count: int) -> None:
     assert parse_vram(text) == count
 
 
@@ -37,12 +37,12 @@ def test_what_is_no_amount_of_memory_is_refused_with_an_example(text: str) -> No
 
 def test_a_job_may_have_97_percent_less_what_is_in_use() -> None:
     assert budget_for("16").limit_bytes == 16_664_473_108
-    assert Budget(10**9, 3 * 10**8, "a card", "gpu").limit_bytes == 670_000_000
-    assert Budget(10**9, 2 * 10**9, "a full card", "gpu").limit_bytes == 0
+    assert Budget(10**9, 3 * 10**8, "a GPU", "gpu").limit_bytes == 670_000_000
+    assert Budget(10**9, 2 * 10**9, "a full GPU", "gpu").limit_bytes == 0
 
 
-def sample(*processes: ProcessReading, **card: object) -> Sample:
-    values = {"vram_total_bytes": 17_179_869_184, "vram_used_bytes": 9_000_000_000, "pci": "0000:03:00.0", **card}
+def sample(*processes: ProcessReading, **gpu: object) -> Sample:
+    values = {"vram_total_bytes": 17_179_869_184, "vram_used_bytes": 9_000_000_000, "pci": "0000:03:00.0", **gpu}
     device = DeviceReading(0, "RX 9070 XT", "amd", **values)  # type: ignore[arg-type]
     return Sample(1.0, "sysfs", HostReading(), (device,), processes)
 
@@ -62,13 +62,13 @@ def test_all_but_our_jobs_is_in_use_and_whoever_holds_most_of_it_is_named() -> N
         )
     )
     assert (budget.name, budget.kind, budget.total_bytes) == ("RX 9070 XT", "gpu", 17_179_869_184)
-    assert budget.baseline_bytes == 6_000_000_000, "nothing makes ollama give the card up"
+    assert budget.baseline_bytes == 6_000_000_000, "nothing makes ollama give the GPU up"
     assert budget.in_use == "6.0 GB in use now by ollama and Xorg"
     assert budget.limit_bytes == int(0.97 * 17_179_869_184) - 6_000_000_000
 
 
 @pytest.mark.parametrize(
-    ("processes", "card", "used", "words"),
+    ("processes", "gpu", "used", "words"),
     [
         ([process("ollama", None)], {}, 9_000_000_000, "9.0 GB in use now"),
         ([process("ollama", 8_000_000_000)], {}, 9_000_000_000, "9.0 GB in use now by ollama"),
@@ -84,20 +84,20 @@ def test_all_but_our_jobs_is_in_use_and_whoever_holds_most_of_it_is_named() -> N
     ],
 )
 def test_only_what_is_known_of_our_own_jobs_is_taken_off(
-    processes: list[ProcessReading], card: dict[str, object], used: int, words: str
+    processes: list[ProcessReading], gpu: dict[str, object], used: int, words: str
 ) -> None:
-    budget = budget_of(sample(*processes, **card))
+    budget = budget_of(sample(*processes, **gpu))
     assert (budget.baseline_bytes, budget.in_use) == (used, words)
     assert (budget.emptied.limit_bytes, budget.emptied.in_use) == (int(0.97 * 17_179_869_184), "")
 
 
-def test_a_card_that_hides_its_memory_is_no_reason_to_plan_for_the_host_s() -> None:
+def test_a_gpu_that_hides_its_memory_is_no_reason_to_plan_for_the_host_s() -> None:
     with pytest.raises(NotPredicted, match=r"RX 9070 XT does not say.*--vram 16"):
         budget_of(sample(vram_total_bytes=None))
 
 
 @pytest.mark.parametrize("taken", [None, sample(integrated=True)])
-def test_without_a_card_of_its_own_the_machine_s_memory_counts(taken: Sample | None) -> None:
+def test_without_a_gpu_of_its_own_the_machine_s_memory_counts(taken: Sample | None) -> None:
     budget = budget_of(taken)
     assert (budget.name, budget.kind, budget.device) == ("host memory", "cpu", None)
     assert budget.total_bytes == psutil.virtual_memory().total

@@ -17,7 +17,7 @@ from core.config.model import ModelEntry
 from core.config.project import shipped
 from core.config.recipe import Recipe
 from core.home import Home
-from core.queue.spec import InputFile, JobFile, TrainSpec
+from core.jobfile.spec import InputFile, JobFile, TrainSpec
 from core.store.database import transaction
 from core.vram.budget import Budget
 from core.vram.calibration import (
@@ -27,7 +27,7 @@ from core.vram.calibration import (
     calibrate,
     calibration_of,
     measured,
-    same_card,
+    same_gpu,
     uncalibrated,
 )
 from core.vram.estimate import Step, estimate
@@ -87,14 +87,14 @@ def sized(*pairs: tuple[float, float]) -> list[Run]:
 
 def test_a_fixed_overhead_of_small_runs_does_not_scale_a_large_forecast() -> None:
     """60 MB are a tenth of a small model's training; the forecast of a large one stays as it is."""
-    model, recipe, card = shipped().model("Qwen3-4B"), shipped().recipe("lora-bf16"), Budget(2**34, 0, "a card", "gpu")
+    model, recipe, gpu = shipped().model("Qwen3-4B"), shipped().recipe("lora-bf16"), Budget(2**34, 0, "a GPU", "gpu")
     small = calibrate(sized(*[(0.6, 1.10)] * 5))
-    plain, after = (forecast(model, recipe, card, known) for known in (uncalibrated(), small))
+    plain, after = (forecast(model, recipe, gpu, known) for known in (uncalibrated(), small))
     assert after.allocated_bytes == plain.allocated_bytes
     assert after.calibration.words == "not calibrated: none of 5 runs on this device is of comparable size"
     assert (after.calibration.runs, after.calibration.spread) == (0, SPREAD)
     large = calibrate(sized(*[(0.6, 1.10)] * 5, *[(plain.allocated_bytes / 1e9, 1.02)] * 4))
-    both = forecast(model, recipe, card, large)
+    both = forecast(model, recipe, gpu, large)
     assert both.allocated_bytes == pytest.approx(1.02 * plain.allocated_bytes, rel=1e-6)
     assert both.calibration.words == "calibrated by 4 runs of comparable size on this device, last error 0 %"
     assert both.to_json()["calibrated_by"] == 4
@@ -130,8 +130,8 @@ def test_peaks_that_are_all_larger_by_a_factor_scale_the_factor_alone(ratios: li
         ("", "NVIDIA H200", True),
     ],
 )
-def test_torch_and_driver_mean_the_same_card_by_other_words(torch_name: str, driver_name: str, same: bool) -> None:
-    assert same_card(torch_name, driver_name) is same
+def test_torch_and_driver_mean_the_same_gpu_by_other_words(torch_name: str, driver_name: str, same: bool) -> None:
+    assert same_gpu(torch_name, driver_name) is same
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def finished(
         python="python",
         author="tester",
         submitted_at=1.0,
-        lane="card",
+        lane="gpu",
         host_memory_bytes=0,
         spec=TrainSpec(
             task=project.task("judge"), model=model or project.model("Qwen3-4B"), recipe=recipe, train=nothing
@@ -201,7 +201,7 @@ def test_only_runs_on_the_device_that_say_their_length_and_whose_files_are_there
     assert len(measured(connection, home, None, "cpu")) == 1
 
 
-def test_a_named_card_is_calibrated_by_the_runs_of_this_machine(store) -> None:
+def test_a_named_gpu_is_calibrated_by_the_runs_of_this_machine(store) -> None:
     home, connection = store
     predicted = estimate(shipped().model("Qwen3-4B"), Step.of(shipped().recipe("lora-bf16"))).allocated_bytes
     for ratio in (1.10, 1.12, 1.08):

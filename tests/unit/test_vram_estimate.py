@@ -65,10 +65,10 @@ def test_peft_s_layers_under_a_loss_without_logits_take_what_was_simulated_at_fu
     assert predicted == pytest.approx(peak, rel=0.02)
 
 
-def test_the_runs_that_went_through_fit_their_card_and_the_one_that_did_not_is_called_out_of_memory() -> None:
-    card = budget_for("16")
+def test_the_runs_that_went_through_fit_their_gpu_and_the_one_that_did_not_is_called_out_of_memory() -> None:
+    gpu = budget_for("16")
     verdicts = {
-        (model, rank, length): forecast_step(entry(model), written_up(method, rank, length), card, uncalibrated()).fits
+        (model, rank, length): forecast_step(entry(model), written_up(method, rank, length), gpu, uncalibrated()).fits
         for model, method, rank, length, _ in [*MEASURED, ("Qwen3-8B", "qlora-hqq", 32, 2048, None)]
     }
     assert verdicts.pop(("Qwen3-8B", 32, 2048)) is False
@@ -180,13 +180,13 @@ def test_targets_may_be_named_with_their_module() -> None:
     assert estimate(entry("Qwen3-4B"), replace(step("lora", 16, 1024), targets=("self_attn.q_proj",))) == short
 
 
-def test_a_recipe_s_step_is_bf16_on_a_card_and_fp32_on_a_cpu_unless_it_says_so() -> None:
+def test_a_recipe_s_step_is_bf16_on_a_gpu_and_fp32_on_a_cpu_unless_it_says_so() -> None:
     auto = shipped().recipe("demo").model_copy(update={"dtype": "auto"})
     assert [Step.of(auto, device).dtype for device in ("gpu", "cpu")] == ["bf16", "fp32"]
     assert Step.of(shipped().recipe("lora-bf16"), "cpu").dtype == "bf16"
 
 
-def test_a_cpu_counts_the_process_and_a_card_does_not() -> None:
+def test_a_cpu_counts_the_process_and_a_gpu_does_not() -> None:
     on_cpu = estimate(entry("SmolLM2-135M"), step("lora", 16, 512, device="cpu", dtype="fp32")).components
     assert on_cpu["process"] > 0.3 * GB
     assert "process" not in estimate(entry("SmolLM2-135M"), step("lora", 16, 512)).components

@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 
 from core.bakeoff.answers import Answer
+from core.bakeoff.evidence import verdicts
 from core.bakeoff.scoring import score_answers
 from core.config.golden import GoldenInput
 from core.config.project import shipped
 from core.config.task import Task
 from core.files import write_json
 from core.home import Home
-from core.queue.spec import BakeoffSpec, CandidateSpec, InputFile, JobFile, MergeSpec, Spec, TrainSpec
+from core.jobfile.spec import BakeoffSpec, CandidateSpec, InputFile, JobFile, MergeSpec, Spec, TrainSpec
 from core.store.database import transaction
 from core.store.results import import_answers, insert_scores
-from core.vram.evidence import verdicts
 from core.vram.plan import Verdict
 from tests.support.stored import add_job, fresh, path_to, step
 
@@ -55,7 +55,7 @@ class Bench:
             python="python",
             author="tester",
             submitted_at=1.0,
-            lane="card",
+            lane="gpu",
             host_memory_bytes=0,
             spec=spec,
         ).save(run)

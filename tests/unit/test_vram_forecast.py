@@ -23,7 +23,7 @@ from core.vram.forecast import (
     longest_that_fits,
 )
 from core.vram.layers import NotPredicted, rank_ceiling
-from jobs.ladder import next_rung
+from jobs.oom_fallbacks import next_rung
 
 CARD = budget_for("16")
 NONE = uncalibrated()
@@ -46,13 +46,13 @@ def changed(**values: object) -> Recipe:
 def sized(count: int, kind: str = "gpu") -> Budget:
     """A budget whose limit is just so many bytes, with nothing to speak of in use."""
     total = round(count / 0.97) + 2
-    return Budget(total, int(0.97 * total) - count, "a card", kind)  # type: ignore[arg-type]
+    return Budget(total, int(0.97 * total) - count, "a GPU", kind)  # type: ignore[arg-type]
 
 
 def test_the_device_shows_more_than_is_allocated_and_a_cpu_just_the_process() -> None:
-    on_card = forecast(entry("Qwen3-4B"), lora(), CARD, NONE)
-    assert on_card.allocated_bytes == on_card.estimate.allocated_bytes
-    assert on_card.device_bytes > on_card.allocated_bytes + CONTEXT_BYTES
+    on_gpu = forecast(entry("Qwen3-4B"), lora(), CARD, NONE)
+    assert on_gpu.allocated_bytes == on_gpu.estimate.allocated_bytes
+    assert on_gpu.device_bytes > on_gpu.allocated_bytes + CONTEXT_BYTES
     on_cpu = forecast(entry("SmolLM2-135M"), shipped().recipe("demo"), Budget(2**34, 0, "host memory", "cpu"), NONE)
     assert on_cpu.device_bytes == on_cpu.allocated_bytes
 
@@ -78,7 +78,7 @@ def test_it_fits_by_the_central_figure_and_surely_or_never_by_the_ends_of_its_er
 
 def test_exactly_enough_is_enough_and_one_byte_less_is_not() -> None:
     device = forecast(entry("Qwen3-4B"), lora(), CARD, NONE).device_bytes
-    at_most = Budget(round(device / 0.97) + 2, 0, "a card", "gpu")
+    at_most = Budget(round(device / 0.97) + 2, 0, "a GPU", "gpu")
     room = at_most.limit_bytes - device
     assert forecast(entry("Qwen3-4B"), lora(), Budget(at_most.total_bytes, room, "", "gpu"), NONE).fits
     assert not forecast(entry("Qwen3-4B"), lora(), Budget(at_most.total_bytes, room + 1, "", "gpu"), NONE).fits
@@ -192,7 +192,7 @@ def test_what_may_fit_as_it_is_written_is_not_refused_because_of_fit_auto() -> N
 
 def test_what_only_others_keep_from_fitting_is_fitted_as_lean_as_can_be() -> None:
     recipe = changed(fit="auto", max_length=2048)
-    full = Budget(2**34, 9 * 10**9, "a card", "gpu", holders=("ollama",))
+    full = Budget(2**34, 9 * 10**9, "a GPU", "gpu", holders=("ollama",))
     fitted = fit(recipe, entry("Qwen3-4B"), full, NONE)
     assert fitted.recipe == leanest(recipe)
     assert fitted.forecast.cannot_fit and not fitted.forecast.never_fits
@@ -211,10 +211,10 @@ def test_the_rungs_are_those_that_a_job_steps_down(recipe: Recipe) -> None:
 
 def test_the_error_tells_of_the_recipe_that_was_asked_and_which_settings_would_fit() -> None:
     asked = changed(max_length=2048, batch_size=8, accumulation=1, activation_checkpointing=False, out_of_memory="fail")
-    budget = Budget(2**34, 1_500_000_000, "a card", "gpu", holders=("Xorg",))
+    budget = Budget(2**34, 1_500_000_000, "a GPU", "gpu", holders=("Xorg",))
     error = too_large(asked, entry("Qwen3-4B"), budget, NONE)
     takes = forecast(entry("Qwen3-4B"), asked, budget, NONE).device_bytes
-    assert f"takes {takes / 1e9:.1f} GB; a card has 15.2 for it, of 17.2 GB, 1.5 GB in use now by Xorg" in str(error)
+    assert f"takes {takes / 1e9:.1f} GB; a GPU has 15.2 for it, of 17.2 GB, 1.5 GB in use now by Xorg" in str(error)
     assert takes > budget.limit_bytes, "a figure below the limit would contradict it"
     assert error.remedy is not None
     assert error.remedy.startswith("batch_size 8 → 1, accumulation 1 → 8, activation_checkpointing false → true; ")

@@ -11,10 +11,10 @@ from core.cli.main import main
 from core.config.model import ModelEntry
 from core.config.project import shipped
 from core.home import Home
+from core.models.shapes import with_shape
 from core.vram.budget import budget_for
 from core.vram.calibration import uncalibrated
 from core.vram.layers import require_shape
-from core.vram.onfile import with_shape
 from core.vram.plan import Plan, Verdict, plan
 
 
@@ -183,7 +183,7 @@ def test_with_json_there_is_one_document_in_bytes(capsys: pytest.CaptureFixture[
     assert "linear attention" in unknown["not_predicted"]
 
 
-def test_without_a_card_the_machine_s_memory_is_planned_for(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_gpu_the_machine_s_memory_is_planned_for(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "--model", "SmolLM2-135M", "--recipe", "demo")
     assert code == 0
     assert out.startswith("host memory: ")

@@ -13,13 +13,13 @@ from core.config.model import ModelEntry
 from core.config.project import shipped
 from core.errors import InputError
 from core.home import Home
-from core.queue.enqueue import TRAINING_ON_CPU_BYTES, WORKING_BYTES, host_memory
-from core.queue.interpreter import TRAINING, TRAINING_HQQ, require
-from core.queue.modelfiles import SHARD_BYTES, parameter_count, shard_bytes
-from core.queue.planning import plan_training
-from core.queue.spec import ForecastNote, JobFile, TrainSpec
-from core.queue.submit import override, submit_train
+from core.jobfile.spec import ForecastNote, JobFile, TrainSpec
+from core.models.files import SHARD_BYTES, parameter_count, shard_bytes
 from core.store.jobs import JobRow
+from core.submission.enqueue import TRAINING_ON_CPU_BYTES, WORKING_BYTES, host_memory
+from core.submission.memory_check import plan_training
+from core.submission.python_environment import TRAINING, TRAINING_HQQ, require
+from core.submission.submit import override, submit_train
 from core.vram.budget import Budget, budget_for
 from core.vram.calibration import Calibration, uncalibrated
 from core.vram.forecast import forecast
@@ -32,25 +32,25 @@ GIB = 2**30
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setattr("core.queue.enqueue.ensure_runner", lambda home: None)
+    monkeypatch.setattr("core.submission.enqueue.ensure_runner", lambda home: None)
     return Home(tmp_path / "home").create()
 
 
 @pytest.fixture
-def card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Makes the machine one with a card of so many GiB."""
+def gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Makes the machine one with a GPU of so many GiB."""
 
-    def card(gibibytes: float) -> None:
+    def gpu(gibibytes: float) -> None:
         machine = FakeMachine(tmp_path / "machine").amd(CARD, name="AMD Radeon RX 9070 XT")
         machine.use(monkeypatch)
         total = str(int(gibibytes * GIB))
         write(machine.sysfs / "class/drm/card0/device", {"mem_info_vram_total": total, "mem_info_vram_used": "0"})
 
-    return card
+    return gpu
 
 
 @pytest.fixture
-def no_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     FakeMachine(tmp_path / "machine").use(monkeypatch)
 
 
@@ -61,8 +61,8 @@ def submit(home: Home, model: str, recipe: str, **overrides: object) -> tuple[Jo
     return row, spec
 
 
-def test_the_forecast_of_a_training_stands_in_its_job_file(home: Home, card) -> None:
-    card(16)
+def test_the_forecast_of_a_training_stands_in_its_job_file(home: Home, gpu) -> None:
+    gpu(16)
     row, spec = submit(home, "Qwen3-4B", "lora-bf16", max_length=2048)
     assert spec.forecast is not None
     assert (spec.forecast.fits, spec.forecast.budget_name) == (True, "AMD Radeon RX 9070 XT")
@@ -72,8 +72,8 @@ def test_the_forecast_of_a_training_stands_in_its_job_file(home: Home, card) -> 
     assert row.host_memory_bytes == SHARD_BYTES + WORKING_BYTES  # its weights pass through, one file at a time
 
 
-def test_fit_auto_is_settled_when_it_is_submitted(home: Home, card) -> None:
-    card(24)
+def test_fit_auto_is_settled_when_it_is_submitted(home: Home, gpu) -> None:
+    gpu(24)
     _, spec = submit(home, "Qwen3-4B", "lora-bf16", max_length=1024, fit="auto", batch_size=2, accumulation=4)
     changed = {one.key: (one.before, one.after) for one in spec.fitted}
     assert changed["activation_checkpointing"] == (True, False) or changed["every_n_layers"][1] > 1
@@ -83,8 +83,8 @@ def test_fit_auto_is_settled_when_it_is_submitted(home: Home, card) -> None:
     assert spec.forecast.fits
 
 
-def test_what_cannot_fit_is_refused_before_anything_is_queued(home: Home, card) -> None:
-    card(16)
+def test_what_cannot_fit_is_refused_before_anything_is_queued(home: Home, gpu) -> None:
+    gpu(16)
     with pytest.raises(InputError, match=r"Qwen3-8B with rank 32 at 2048 tokens takes [\d.]+ GB") as refused:
         submit(home, "Qwen3-8B", "lora-bf16", max_length=2048)
     assert (refused.value.code, refused.value.exit_code) == ("too_large", 2)
@@ -92,8 +92,8 @@ def test_what_cannot_fit_is_refused_before_anything_is_queued(home: Home, card) 
     assert list(home.runs.iterdir()) == []
 
 
-def test_what_only_a_rung_of_the_ladder_makes_fit_is_queued_and_says_so(home: Home, card) -> None:
-    card(16)
+def test_what_only_a_rung_of_the_ladder_makes_fit_is_queued_and_says_so(home: Home, gpu) -> None:
+    gpu(16)
     settings = {"max_length": 2048, "batch_size": 8, "accumulation": 1, "activation_checkpointing": False}
     _, spec = submit(home, "Qwen3-4B", "lora-bf16", **settings)
     assert spec.forecast is not None
@@ -107,14 +107,14 @@ def test_what_only_a_rung_of_the_ladder_makes_fit_is_queued_and_says_so(home: Ho
     assert "`fit: auto`" in (refused.value.remedy or "")
 
 
-def test_what_only_others_on_the_card_keep_from_fitting_is_queued_with_a_warning(home: Home, card, tmp_path) -> None:
-    card(16)
+def test_what_only_others_on_the_gpu_keep_from_fitting_is_queued_with_a_warning(home: Home, gpu, tmp_path) -> None:
+    gpu(16)
     write(tmp_path / "machine/sys/class/drm/card0/device", {"mem_info_vram_used": str(9 * 10**9)})
     for settings in ({}, {"fit": "auto"}, {"out_of_memory": "fail"}):
         _, spec = submit(home, "Qwen3-4B", "lora-bf16", max_length=2048, **settings)
         assert spec.forecast is not None
         assert not spec.forecast.fits
-        assert "9.0 GB in use now; free the card before it starts" in spec.forecast.ladder
+        assert "9.0 GB in use now; free the GPU before it starts" in spec.forecast.ladder
     _, spec = submit(home, "Qwen3-4B", "lora-bf16", max_length=2048, batch_size=8, accumulation=1)
     assert spec.forecast is not None
     assert "even then with" not in spec.forecast.ladder
@@ -125,10 +125,10 @@ def test_what_only_others_on_the_card_keep_from_fitting_is_queued_with_a_warning
         submit(home, "Qwen3-14B", "lora-bf16", max_length=2048)
 
 
-def test_a_tight_fit_says_what_becomes_of_it(home: Home, card) -> None:
+def test_a_tight_fit_says_what_becomes_of_it(home: Home, gpu) -> None:
     least = shipped().recipe("lora-bf16").model_copy(update={"max_length": 2048, "optimizer": "adamw-8bit"})
     device = forecast(shipped().model("Qwen3-4B"), least, budget_for("80"), uncalibrated()).device_bytes
-    card(device / 0.97 / 1.002 / GIB)
+    gpu(device / 0.97 / 1.002 / GIB)
     for settings, said in (
         ({"fit": "auto"}, "only shorter examples are left for the ladder"),
         ({"fit": "auto", "out_of_memory": "fail"}, "out_of_memory: fail ends it"),
@@ -140,8 +140,8 @@ def test_a_tight_fit_says_what_becomes_of_it(home: Home, card) -> None:
         assert said in spec.forecast.ladder
 
 
-def test_a_shorter_length_is_the_person_s_to_choose(home: Home, card) -> None:
-    card(16)
+def test_a_shorter_length_is_the_person_s_to_choose(home: Home, gpu) -> None:
+    gpu(16)
     with pytest.raises(InputError, match="at least") as refused:
         submit(home, "Qwen3-4B", "lora-bf16", max_length=65_536)
     remedy = refused.value.remedy or ""
@@ -152,15 +152,15 @@ def test_a_shorter_length_is_the_person_s_to_choose(home: Home, card) -> None:
 
 
 @pytest.mark.parametrize("model", ["Qwen3.5-9B", "Gemma3-12B"])
-def test_what_is_not_predicted_is_trained_as_written(home: Home, card, model: str) -> None:
-    card(80)
+def test_what_is_not_predicted_is_trained_as_written(home: Home, gpu, model: str) -> None:
+    gpu(80)
     _, spec = submit(home, model, "lora-bf16", fit="auto")
     assert spec.forecast is None
     assert "fit: auto leaves the recipe as it is" in (spec.not_predicted or "")
     assert spec.fitted == []
 
 
-def test_without_a_card_the_host_s_memory_is_the_budget_and_the_claim(home: Home, no_card: None) -> None:
+def test_without_a_gpu_the_host_s_memory_is_the_budget_and_the_claim(home: Home, no_gpu: None) -> None:
     row, spec = submit(home, "SmolLM2-135M", "demo")
     assert spec.forecast is not None
     assert spec.forecast.budget_name == "host memory"
@@ -170,12 +170,12 @@ def test_without_a_card_the_host_s_memory_is_the_budget_and_the_claim(home: Home
 
 
 @pytest.fixture
-def host(no_card: None, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def host(no_gpu: None, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Makes the machine one with so many bytes of memory, some of them in use."""
 
     def host(total: int, used: int = 0) -> None:
         budget = Budget(total, used, "host memory", "cpu")
-        monkeypatch.setattr("core.queue.planning.this_machine", lambda home: budget)
+        monkeypatch.setattr("core.submission.memory_check.this_machine", lambda home: budget)
 
     return host
 
@@ -226,7 +226,7 @@ def test_on_a_cpu_what_others_keep_from_starting_waits_for_the_least_it_may_take
 
 
 def test_an_own_gguf_without_a_count_of_parameters_reserves_what_its_size_tells(
-    home: Home, no_card: None, tmp_path: Path
+    home: Home, no_gpu: None, tmp_path: Path
 ) -> None:
     file = tmp_path / "mine.gguf"
     with file.open("wb") as sparse:
@@ -242,7 +242,7 @@ def test_an_own_gguf_without_a_count_of_parameters_reserves_what_its_size_tells(
     assert 1 < parameter_count(home, smol.model_copy(update={"parameters": None})) / (smol.parameters or 1) < 2
 
 
-def test_a_training_that_the_machine_s_memory_cannot_hold_is_refused(home: Home, no_card: None) -> None:
+def test_a_training_that_the_machine_s_memory_cannot_hold_is_refused(home: Home, no_gpu: None) -> None:
     entry = shipped().model("Qwen3-14B")
     assert entry.shape is not None
     giant = entry.model_copy(update={"parameters": None, "shape": entry.shape.model_copy(update={"layers": 4000})})
@@ -252,9 +252,9 @@ def test_a_training_that_the_machine_s_memory_cannot_hold_is_refused(home: Home,
 
 
 def test_the_shape_of_an_own_model_is_read_from_its_folder(
-    home: Home, card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    home: Home, gpu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    card(16)
+    gpu(16)
     config = {
         "model_type": "qwen3",
         "hidden_size": 1024,
@@ -277,16 +277,16 @@ def test_the_shape_of_an_own_model_is_read_from_its_folder(
     assert host_memory(home, [mine], spec) == 1000 + WORKING_BYTES
     # The job file keeps the shape: the finished run is held against an estimate of it.
     monkeypatch.setattr("core.config.project.Project.model", lambda project, name: mine)
-    monkeypatch.setattr("core.queue.enqueue.check_model_files", lambda model: None)
+    monkeypatch.setattr("core.submission.enqueue.check_model_files", lambda model: None)
     _, submitted = submit(home, "mine", "lora-bf16")
     assert submitted.model.shape is not None
     assert (submitted.model.shape.layers, submitted.model.shape.context) == (28, 40960)
 
 
-def test_what_a_measured_run_took_corrects_the_next_forecast(home: Home, card, monkeypatch: pytest.MonkeyPatch) -> None:
-    card(16)
+def test_what_a_measured_run_took_corrects_the_next_forecast(home: Home, gpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu(16)
     plain = plan_training(home, shipped().model("Qwen3-4B"), shipped().recipe("lora-bf16")).forecast
-    monkeypatch.setattr("core.queue.planning.calibration_of", lambda *_: Calibration(9, 1.05, 0.02, 0.02))
+    monkeypatch.setattr("core.submission.memory_check.calibration_of", lambda *_: Calibration(9, 1.05, 0.02, 0.02))
     corrected = plan_training(home, shipped().model("Qwen3-4B"), shipped().recipe("lora-bf16")).forecast
     assert plain is not None and corrected is not None
     assert corrected.allocated_bytes == pytest.approx(1.05 * plain.allocated_bytes, rel=1e-6)
@@ -317,11 +317,11 @@ def test_hqq_is_asked_for_by_the_method_that_quantises_alone(home: Home, tmp_pat
 
 
 def test_a_quantised_training_asks_for_hqq_where_its_jobs_run(
-    home: Home, card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    home: Home, gpu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    card(16)
+    gpu(16)
     python = interpreter(tmp_path)
-    monkeypatch.setattr("core.queue.submit.find_python", lambda setting: python)
+    monkeypatch.setattr("core.submission.submit.find_python", lambda setting: python)
     with pytest.raises(InputError, match="hqq is not installed"):
         submit(home, "Qwen3-8B", "qlora-hqq4", max_length=2048)
     interpreter(tmp_path, hqq="0.2.8")

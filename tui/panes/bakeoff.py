@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from core.bakeoff.heads import heads
+from core.bakeoff.short_names import heads
 from core.store.jobs import ACTIVE, JobRow
+from tui.format import percent, plural, safe, when
 from tui.lines import Line, side_by_side, wrapped
+from tui.model.snapshot import Board, Candidate
 from tui.panes.fleet import newest_boards
-from tui.snapshot import Board, Candidate
 from tui.widgets.bars import interval
 from tui.widgets.pane import Pane
-from tui.words import percent, plural, safe, when
 
 
 def scale_start(candidates: tuple[Candidate, ...]) -> float:

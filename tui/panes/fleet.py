@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from tui.format import plural, safe, when
 from tui.lines import Line, side_by_side
-from tui.snapshot import Board, Snapshot
+from tui.model.snapshot import Board, Snapshot
 from tui.widgets.pane import Pane
-from tui.words import plural, safe, when
 
 
 def newest_boards(snapshot: Snapshot) -> dict[tuple[str, str], Board]:

@@ -8,11 +8,11 @@ from textual import events
 from textual.message import Message
 
 from core.store.jobs import ACTIVE, ENDED, QUEUED, RETRYABLE, JobRow
+from tui.format import duration, percent, plural, safe, when
 from tui.lines import Line, side_by_side, wrapped
-from tui.snapshot import Snapshot
+from tui.model.snapshot import Snapshot
 from tui.widgets.bars import progress_bar
 from tui.widgets.pane import Pane
-from tui.words import duration, percent, plural, safe, when
 
 SIGNS = {
     "waiting": ("◷", "text"),

@@ -12,16 +12,16 @@ from core.store.jobs import ACTIVE, JobRow
 from tui import actions
 from tui.commands import Command, CommandScreen, bindings
 from tui.lines import Line
+from tui.model.snapshot import Snapshot
 from tui.panes.bakeoff import BakeoffPane
 from tui.panes.fleet import FleetPane
-from tui.panes.gpu import GpuPane
+from tui.panes.gpu.pane import GpuPane
 from tui.panes.queue import QueuePane
-from tui.screens.dashboardkeys import COMMANDS
-from tui.screens.jobkeys import JobKeys
-from tui.snapshot import Snapshot
+from tui.screens.dashboard_actions import COMMANDS
+from tui.screens.job_actions import JobKeys
 from tui.widgets.detail import DetailStrip
+from tui.widgets.footer import KeyLine, Summary
 from tui.widgets.header import Clock, Header
-from tui.widgets.keyline import KeyLine, Summary
 from tui.widgets.pane import Pane
 
 if TYPE_CHECKING:
@@ -98,8 +98,8 @@ class Dashboard(JobKeys, CommandScreen):
         return self.pane_number == 3
 
     @property
-    def on_card(self) -> bool:
-        """The card is looked at."""
+    def on_gpu(self) -> bool:
+        """The GPU is looked at."""
         return self.pane_number == 2
 
     @property
@@ -199,7 +199,7 @@ class Dashboard(JobKeys, CommandScreen):
         self.action_pane(message.pane.number)
 
     def action_move(self, step: int) -> None:
-        own = self.pane_number == 4 or (self.on_card and self.zoomed)
+        own = self.pane_number == 4 or (self.on_gpu and self.zoomed)
         (self.pane if own else self.queue).move(step)
 
     def on_queue_pane_selected(self, message: QueuePane.Selected) -> None:
@@ -213,7 +213,7 @@ class Dashboard(JobKeys, CommandScreen):
     # Jobs
 
     def action_open(self) -> None:
-        if self.on_card:
+        if self.on_gpu:
             self.action_zoom()
             return
         job = self.job

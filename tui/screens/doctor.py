@@ -10,12 +10,12 @@ from textual.containers import Horizontal
 from textual.message import Message
 
 from tui.commands import Command, CommandScreen, bindings, command
+from tui.format import duration, plural, safe
 from tui.lines import Line, wrapped
-from tui.snapshot import EMPTY, Snapshot
+from tui.model.snapshot import EMPTY, Snapshot
+from tui.widgets.footer import KeyLine
 from tui.widgets.header import Clock, Header
-from tui.widgets.keyline import KeyLine
-from tui.widgets.memview import RowsView
-from tui.words import duration, plural, safe
+from tui.widgets.memory_view import RowsView
 
 if TYPE_CHECKING:
     from core.doctor.report import Line as Finding
@@ -142,7 +142,7 @@ class DoctorScreen(CommandScreen):
         if self.report is not None:
             return [*rows, *report_rows(self.report, width)]
         if not rows and self.busy:
-            return [Line("looking at driver, torch, card and server: the probes with torch take up to a minute", "dim")]
+            return [Line("looking at driver, torch, GPU and server: the probes with torch take up to a minute", "dim")]
         return rows or [Line("not examined yet: ", "dim").add("r", "bold").add(" examines the box", "dim")]
 
     def _read_last(self) -> None:

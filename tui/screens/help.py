@@ -11,10 +11,10 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 
 from tui.commands import Command
+from tui.format import safe
 from tui.lines import Line, wrapped
 from tui.widgets.canvas import Canvas
 from tui.widgets.pane import framed
-from tui.words import safe
 
 WIDTH = 84
 MOUSE = "The mouse selects, too; every act has a command as well: bakehouse --help"

@@ -14,25 +14,25 @@ from textual.containers import Horizontal
 from textual.message import Message
 
 from core.errors import BakehouseError
-from core.gpu.record import Summary, stored_summary
 from core.store.jobs import ACTIVE, JobRow, Transition
+from core.telemetry.run_record import Summary, stored_summary
 from tui import actions
-from tui.card.runs import finding_rows, summary_parts, telemetry_rows
 from tui.commands import Command, CommandScreen, bindings, command
-from tui.eventwords import event_row
+from tui.event_text import event_row
+from tui.format import safe, when
 from tui.lines import Line, side_by_side, wrapped
+from tui.model.snapshot import EMPTY, Detail, Snapshot
+from tui.panes.gpu.runs import finding_rows, summary_parts, telemetry_rows
 from tui.panes.queue import ladder_words, outcome, sign, state
-from tui.screens.jobkeys import JobKeys
-from tui.snapshot import EMPTY, Detail, Snapshot
+from tui.screens.job_actions import JobKeys
 from tui.widgets.canvas import Canvas
 from tui.widgets.chart import loss_chart
 from tui.widgets.detail import facts, log_role
-from tui.widgets.fileview import FileView
+from tui.widgets.file_view import FileView
+from tui.widgets.footer import KeyLine
 from tui.widgets.header import Clock, Header
-from tui.widgets.keyline import KeyLine
-from tui.widgets.memview import RowsView, memory_rows
+from tui.widgets.memory_view import RowsView, memory_rows
 from tui.widgets.pane import framed
-from tui.words import safe, when
 
 if TYPE_CHECKING:
     from tui.app import ConsoleApp
@@ -68,7 +68,7 @@ class JobFacts(Canvas):
         if ladder := ladder_words(self.snapshot.ladders.get(job.id, 0)):
             parts.insert(1, (ladder, "warn"))
         rows.append(side_by_side(parts, width=inner))
-        measured = detail.card if detail is not None and detail.card is not None else None
+        measured = detail.gpu if detail is not None and detail.gpu is not None else None
         measured = measured or next((one for number, one in reversed(self.telemetry) if number == job.attempt), None)
         if measured is not None:
             rows.append(side_by_side(summary_parts(measured), width=inner))
@@ -158,7 +158,7 @@ class JobScreen(JobKeys, CommandScreen):
         self.attempt = 0
         self.seen_state = ""
         self.telemetry: tuple[tuple[int, Summary], ...] = ()
-        """(attempt, what it did to the card), of those that have ended."""
+        """(attempt, what it did to the GPU), of those that have ended."""
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="top"):

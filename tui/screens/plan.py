@@ -9,25 +9,25 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.message import Message
 
-from tui.catalogue import Catalogue
 from tui.commands import Command, CommandScreen, bindings, command
-from tui.inquiry import CatalogueRead, Inquiry, Made
+from tui.format import gigabytes, plural, safe
 from tui.lines import Line, wrapped
-from tui.outlook import Planned, PlanWish
-from tui.screens.planrows import Table
-from tui.snapshot import EMPTY, Snapshot
+from tui.model.snapshot import EMPTY, Snapshot
+from tui.queries.background_queries import BackgroundQueries, CatalogueRead, Made
+from tui.queries.catalogue import Catalogue
+from tui.queries.run_forecast import Planned, PlanWish
+from tui.screens.plan_rows import Table
+from tui.widgets.footer import KeyLine
 from tui.widgets.header import Clock, Header
-from tui.widgets.keyline import KeyLine
-from tui.widgets.membars import forecast_parts, legend, verdict
-from tui.widgets.said import Said
-from tui.words import gigabytes, plural, safe
+from tui.widgets.memory_bars import forecast_parts, legend, verdict
+from tui.widgets.text_panel import Said
 
 if TYPE_CHECKING:
     from core.vram.plan import Row
     from tui.app import ConsoleApp
 
 BUDGETS = ("", "8", "12", "16", "24", "32")
-"""This machine's own memory, then cards as they are sold."""
+"""This machine's own memory, then GPUs as they are sold."""
 LENGTHS = (None, 512, 1024, 1536, 2048, 3072, 4096, 8192)
 """The recipes' own, then tokens."""
 
@@ -41,7 +41,7 @@ class PlanScreen(CommandScreen):
         command("g", "top", "First row", "g,home", "move(-1000)", rank=0, palette=False),
         command("G", "bottom", "Last row", "G,end", "move(1000)", rank=0, palette=False),
         command(
-            "b →", "budget", "The next budget: this machine, or a card as it is sold", "b,right", "budget(1)", rank=1
+            "b →", "budget", "The next budget: this machine, or a GPU as it is sold", "b,right", "budget(1)", rank=1
         ),
         command("B ←", "budget", "The budget before", "B,left", "budget(-1)", rank=0, palette=False),
         command("l", "length", "The next max length", "l", "length(1)", rank=1),
@@ -75,7 +75,7 @@ class PlanScreen(CommandScreen):
         yield KeyLine(self.keys)
 
     def on_mount(self) -> None:
-        self.inquiry = Inquiry(self.app.home, self.app.find_project, self._tell)
+        self.inquiry = BackgroundQueries(self.app.home, self.app.find_project, self._tell)
         self.query_one(Table).focus()
         self.show(self.app.snapshot)
         self.inquiry.start()
@@ -212,7 +212,7 @@ class PlanScreen(CommandScreen):
         self._ask()
 
     def action_open(self) -> None:
-        from tui.screens.newrun import NewRun
+        from tui.screens.new_run import NewRun
 
         row = self.row
         if row is not None:

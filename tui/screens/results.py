@@ -13,16 +13,16 @@ from textual.message import Message
 
 from core.errors import BakehouseError
 from tui import actions
-from tui.answers import Answers, read_answers
 from tui.commands import Command, CommandScreen, bindings, command
+from tui.format import safe, when
 from tui.lines import Line
-from tui.screens import resultrows
-from tui.snapshot import EMPTY, Board, Candidate, Snapshot
+from tui.model.answers import Answers, read_answers
+from tui.model.snapshot import EMPTY, Board, Candidate, Snapshot
+from tui.screens import result_rows
 from tui.widgets.canvas import Canvas
+from tui.widgets.footer import KeyLine
 from tui.widgets.header import Clock, Header
-from tui.widgets.keyline import KeyLine
 from tui.widgets.pane import framed
-from tui.words import safe, when
 
 if TYPE_CHECKING:
     from tui.app import ConsoleApp
@@ -124,7 +124,7 @@ class Results(CommandScreen):
         board = self.board
         height = self.app.size.height
         rows = len(board.candidates) + 4 if board else 6
-        notes = len(resultrows.note_rows(board, self.app.size.width - 6)) if board else 0
+        notes = len(result_rows.note_rows(board, self.app.size.width - 6)) if board else 0
         self.query_one("#table").styles.height = max(7, min(rows + notes, height * 55 // 100))
         width = self.app.size.width
         checks = self.query_one("#checks")
@@ -163,14 +163,14 @@ class Results(CommandScreen):
         if name == "table":
             title = Line(f"Bake-off {board.job_id}", "bold").add(f" {safe(board.task)}", "bold")
             title.add(f"  {len(board.input_ids)} inputs × {board.repeats}, paired, 95 %", "dim")
-            right = resultrows.title_of(board).add(f" · {when(board.time, self.snapshot.time)}", "dim")
-            rows = resultrows.table_rows(board, self.selected, width, height)
-            notes = resultrows.note_rows(board, width)
+            right = result_rows.title_of(board).add(f" · {when(board.time, self.snapshot.time)}", "dim")
+            rows = result_rows.table_rows(board, self.selected, width, height)
+            notes = result_rows.note_rows(board, width)
             return title, right, [*rows, Line(), *notes]
         if name == "checks":
-            return Line("Checks"), Line(), resultrows.check_rows(candidate, width, height)
+            return Line("Checks"), Line(), result_rows.check_rows(candidate, width, height)
         pair = self._pair(board, candidate) if width >= 60 else [candidate]
-        rows = resultrows.answer_rows(board, pair, self.position, self.answers, self.inputs, self.repeat, width)
+        rows = result_rows.answer_rows(board, pair, self.position, self.answers, self.inputs, self.repeat, width)
         head, body = rows[:3], rows[3:]
         self.top = max(0, min(self.top, len(body) - (height - 3)))
         note = (
@@ -235,7 +235,7 @@ class Results(CommandScreen):
             return
         repeats = self.answers.get((candidate.name, board.input_ids[self.position]), ())
         if repeats:
-            self.repeat = (resultrows.shown_repeat(repeats, self.repeat) + 1) % len(repeats)
+            self.repeat = (result_rows.shown_repeat(repeats, self.repeat) + 1) % len(repeats)
             self.top = 0
             self._paint()
 

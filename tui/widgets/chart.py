@@ -8,8 +8,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
+from tui.format import figure
 from tui.lines import Line
-from tui.words import figure
 
 Point = tuple[int, float]
 BRAILLE = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))

@@ -5,17 +5,17 @@ from __future__ import annotations
 from textual import events
 from textual.message import Message
 
-from core.bakeoff.heads import heads
+from core.bakeoff.short_names import heads
 from core.store.jobs import ACTIVE, QUEUED, JobRow
+from tui.format import duration, figure, gigabytes, percent, plural, safe
 from tui.lines import Line, side_by_side, wrapped
+from tui.model.snapshot import EMPTY, Detail, Snapshot
 from tui.panes.queue import outcome, sign, without_state
-from tui.snapshot import EMPTY, Detail, Snapshot
 from tui.widgets.bars import progress_bar, resample, sparkline
 from tui.widgets.canvas import Canvas
 from tui.widgets.chart import loss_chart
-from tui.widgets.memview import memory_rows
+from tui.widgets.memory_view import memory_rows
 from tui.widgets.pane import framed
-from tui.words import duration, figure, gigabytes, percent, plural, safe
 
 BAD = ("error", "traceback", "exception", "killed", "out of memory")
 GOOD = ("checkpoint", "eval ", "held-out loss", "done", "saved")

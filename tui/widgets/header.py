@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from core.store.jobs import ACTIVE
-from tui.card.basics import card_name
+from tui.format import clock, duration, percent, plural, safe, weekday
 from tui.lines import Line
-from tui.snapshot import EMPTY, Snapshot
+from tui.model.snapshot import EMPTY, Snapshot
+from tui.panes.gpu.basics import gpu_name
 from tui.widgets.canvas import Canvas
-from tui.words import clock, duration, percent, plural, safe, weekday
 
 
 def header(snapshot: Snapshot, width: int) -> Line:
     """Everything but the clock, which is a widget of its own: it changes each second, this does not."""
     small = width < 88
     line = Line(" Bakehouse", "bold").add(f"  {safe(snapshot.host)}")
-    if not small and (name := card_name(snapshot.sample)):
+    if not small and (name := gpu_name(snapshot.sample)):
         line.add(" · ", "dim").add(name)
     if not snapshot.ready:
         return line

@@ -8,7 +8,7 @@ from textual import events
 from textual.message import Message
 
 from tui.lines import Line
-from tui.snapshot import EMPTY, Snapshot
+from tui.model.snapshot import EMPTY, Snapshot
 from tui.widgets.canvas import Canvas
 
 

@@ -1,6 +1,6 @@
-"""Take the pictures of docs/pictures that show the card: `python -m tests.tui.played OUT_FOLDER [NAME …]`.
+"""Take the pictures of docs/pictures that show the GPU: `python -m tests.tui.played OUT_FOLDER [NAME …]`.
 
-Card, server and trainer are played; runner, queue, lease and console are real, in real terminals. About ten minutes.
+GPU, server and trainer are played; runner, queue, lease and console are real, in real terminals. About ten minutes.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from pathlib import Path
 
 from core.store.jobs import JobRow
 from tests.support.queueing import wait_until
-from tests.tui.played.box import Box, played_box
+from tests.tui.played.box import Machine, played_box
 
 GIB = 2**30
 
 
-def idle(box: Box, out: Path) -> None:
+def idle(box: Machine, out: Path) -> None:
     """The fleet is loaded, nothing is queued."""
     box.load()
     time.sleep(30)
@@ -25,7 +25,7 @@ def idle(box: Box, out: Path) -> None:
     box.picture(out / "gpu-idle-80x24.png", "2", "80x24")
 
 
-def training(box: Box, out: Path) -> None:
+def training(box: Machine, out: Path) -> None:
     """The fleet went for a training, another one waits."""
     box.load()
     time.sleep(20)
@@ -38,8 +38,8 @@ def training(box: Box, out: Path) -> None:
     box.picture(out / "gpu-screen.png", "2z")
 
 
-def held(box: Box, out: Path) -> None:
-    """Somebody renders on the card: the training waits, and the fleet is where it was."""
+def held(box: Machine, out: Path) -> None:
+    """Somebody renders on the GPU: the training waits, and the fleet is where it was."""
     time.sleep(15)
     box.program(9_100_000_000, name="blender")
     box.trainer()
@@ -49,7 +49,7 @@ def held(box: Box, out: Path) -> None:
     box.picture(out / "gpu-held.png", "2")
 
 
-def stale(box: Box, out: Path) -> None:
+def stale(box: Machine, out: Path) -> None:
     """A training was killed inside the driver: its memory belongs to nobody, and the next one waits."""
     time.sleep(15)
     box.trainer(seconds_a_step=0.2, leaks=True)
@@ -64,8 +64,8 @@ def stale(box: Box, out: Path) -> None:
     box.picture(out / "gpu-stale.png", "2")
 
 
-def doctor(box: Box, out: Path) -> None:
-    """The real doctor, of a box whose card is played."""
+def doctor(box: Machine, out: Path) -> None:
+    """The real doctor, of a box whose GPU is played."""
     box.picture(out / "doctor.png", "2D{45}", wait=6.0)
 
 

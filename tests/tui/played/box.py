@@ -1,4 +1,4 @@
-"""The box that pictures are taken of: its card, its server, its home with a real runner, its jobs."""
+"""The box that pictures are taken of: its GPU, its server, its home with a real runner, its jobs."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ import yaml
 
 from core.config.project import shipped
 from core.files import write_json
+from core.gpu_lease.state import read_lease_state
 from core.home import Home
-from core.queue import submit
-from core.queue.cardstate import read_card_state
-from core.queue.request import ensure_runner, request
+from core.runner.client import ensure_runner, request
 from core.serving.ollama import Ollama
 from core.store.jobs import JobRow
-from tests.support.cardsim import CardSim, SimCard
+from core.submission import submit
+from tests.support.cardsim import GpuSim, SimGpu
 from tests.support.ollama_standin import OllamaStandin
 from tests.support.queueing import Queue, kill
 from tests.tui.picture import KEYS, TYPED, save
@@ -34,10 +34,10 @@ FLEET = {"vault-judge:v1": 4_300_000_000, "vault-planner:v1": 4_300_000_000, "va
 CONSOLE = "import socket; socket.gethostname = lambda: 'gpubox'; from core.cli.main import main; main()"
 
 
-class Box:
+class Machine:
     """What a picture is taken of."""
 
-    def __init__(self, folder: Path, sim: CardSim, ollama: OllamaStandin, queue: Queue) -> None:
+    def __init__(self, folder: Path, sim: GpuSim, ollama: OllamaStandin, queue: Queue) -> None:
         self.folder, self.sim, self.ollama, self.queue = folder, sim, ollama, queue
         self.home: Home = queue.home
         self.others: list[subprocess.Popen[bytes]] = []
@@ -63,7 +63,7 @@ class Box:
                 client.load(name, keep_alive_seconds=seconds)
 
     def program(self, vram_bytes: int, *, name: str) -> None:
-        """A real process of somebody else that has memory of the card."""
+        """A real process of somebody else that has memory of the GPU."""
         process = subprocess.Popen(["sleep", "900"])
         self.others.append(process)
         self.sim.hold(process.pid, vram_bytes, name=name, busy_percent=61, user_id=0)
@@ -73,7 +73,7 @@ class Box:
         kill(self.queue.process(job_id))
 
     def unowned(self) -> int | None:
-        state = read_card_state(self.home)
+        state = read_lease_state(self.home)
         return None if state is None else state.unowned_bytes
 
     def picture(self, out: Path, keys: str = "", size: str = "120x40", wait: float = 4.0) -> str:
@@ -115,14 +115,14 @@ def played_python(folder: Path) -> str:
 
 
 @contextlib.contextmanager
-def played_box(folder: Path) -> Iterator[Box]:
+def played_box(folder: Path) -> Iterator[Machine]:
     """A box with an RX 9070 XT beside the processor's own GPU, and Ollama with a fleet of three that is not loaded."""
-    card = SimCard(name="AMD Radeon RX 9070 XT", pci="0000:0f:00.0", idle_bytes=612_368_384)
-    own = SimCard(
+    gpu = SimGpu(name="AMD Radeon RX 9070 XT", pci="0000:0f:00.0", idle_bytes=612_368_384)
+    own = SimGpu(
         pci="0000:7a:00.0", total_bytes=2**29, idle_bytes=41_943_040, name="AMD Radeon Graphics", integrated=True
     )
     (folder / "config/bakehouse").mkdir(parents=True)
-    with CardSim(folder / "kernel", card, own) as sim, OllamaStandin("0.24.0", load_seconds=1.0) as ollama:
+    with GpuSim(folder / "kernel", gpu, own) as sim, OllamaStandin("0.24.0", load_seconds=1.0) as ollama:
         for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "NO_COLOR"):
             os.environ.pop(name, None)
         os.environ.update(sim.environ)
@@ -130,7 +130,7 @@ def played_box(folder: Path) -> Iterator[Box]:
         os.environ["BAKEHOUSE_HOME"] = str(folder / "home")
         os.environ["XDG_CONFIG_HOME"] = str(folder / "config")
         os.environ["OLLAMA_HOST"] = ollama.url
-        settings = {"queue": {"stop_grace_seconds": 5.0}, "card": {"return_seconds": 5.0, "retry_seconds": 2.0}}
+        settings = {"queue": {"stop_grace_seconds": 5.0}, "gpu": {"return_seconds": 5.0, "retry_seconds": 2.0}}
         (folder / "config/bakehouse/settings.yaml").write_text(yaml.safe_dump(settings))
         for name, size in FLEET.items():
             ollama.add_model(name, size_bytes=size)
@@ -141,7 +141,7 @@ def played_box(folder: Path) -> Iterator[Box]:
             # As an open console does: the runner lives while one looks.
             fcntl.flock(lock, fcntl.LOCK_SH)
             ensure_runner(queue.home)
-            box = Box(folder, sim, ollama, queue)
+            box = Machine(folder, sim, ollama, queue)
             try:
                 yield box
             finally:

@@ -1,4 +1,4 @@
-"""What runs in the place of `python -m jobs` for a picture: it keeps the job's contract and holds memory of the played card.
+"""What runs in the place of `python -m jobs` for a picture: it keeps the job's contract and holds memory of the played GPU.
 
 Its losses are made up; nothing of it is evidence of anything but what the console looks like.
 """
@@ -19,7 +19,7 @@ import yaml
 from core.events import EventWriter
 from core.files import write_json
 from core.home import RunDir
-from tests.support.cardsim_request import hold_card
+from tests.support.cardsim_request import hold_gpu
 
 STEPS = 945
 WORDS = Path(os.environ.get("BAKEHOUSE_CARDSIM", ".")) / "trainer.yaml"
@@ -39,9 +39,9 @@ def main() -> int:
     for share, phase in ((0.2, "loading the model"), (0.7, "placing the adapters")):
         events.write("phase", name=phase)
         print(phase, flush=True)
-        hold_card(f"vram={vram * share:.0f} busy=35{leaks}")
+        hold_gpu(f"vram={vram * share:.0f} busy=35{leaks}")
         time.sleep(1.0)
-    hold_card(f"vram={vram:.0f} gtt=9e7 busy={told.get('busy', 98)}{leaks}")
+    hold_gpu(f"vram={vram:.0f} gtt=9e7 busy={told.get('busy', 98)}{leaks}")
     events.write("phase", name="training")
     for step in range(1, steps + 1):
         time.sleep(pause)
@@ -66,9 +66,9 @@ def main() -> int:
             events.write("checkpoint", step=step, bytes=132_000_000, seconds=0.9)
             print(f"{time.strftime('%H:%M:%S')} checkpoint-{step} written, 132 MB", flush=True)
         if attempt.stop_request.exists() and not told.get("deaf"):
-            hold_card(None)
+            hold_gpu(None)
             return 75
-    hold_card(None)
+    hold_gpu(None)
     message = "loss 0.361, the best at step 900"
     kind = yaml.safe_load(run.job_file.read_bytes())["spec"]["kind"]
     result = {"schema": 1, "kind": kind, "attempt": attempt.number, "message": message, "artefacts": [], "summary": {}}

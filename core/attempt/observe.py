@@ -1,0 +1,106 @@
+"""What has become of an attempt, told from its files, locks and processes: never from a pid alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from core.attempt.launch import JOB_MARK, job_mark, withdraw
+from core.files import read_json
+from core.home import AttemptDir, RunDir
+from core.process.identity import ProcessIdentity, find_by_environment
+from core.process.locks import held
+
+STOPPED_AT_A_STEP = 75
+"""Exit code of a job that stopped on request, with a checkpoint (EX_TEMPFAIL of sysexits.h: try again later)."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """`ended` has an exit code or a signal; `gone` is an end that nobody saw; `never_started` left no trace of a process."""
+
+    condition: Literal["alive", "orphaned", "ended", "gone", "never_started", "restarted"]
+    exit_code: int | None = None
+    signal: int | None = None
+
+
+def locked(attempt: AttemptDir) -> bool:
+    """True while the attempt's shim lives."""
+    return held(attempt.shim_lock)
+
+
+def job_process(attempt: AttemptDir) -> ProcessIdentity | None:
+    """The identity of the attempt's job process as far as it was written down, or is found alive."""
+    run = read_json(attempt.run_json)
+    if run is not None:
+        return ProcessIdentity.from_json(run["job"])
+    return find_by_environment(JOB_MARK, job_mark(attempt))
+
+
+def observe(attempt: AttemptDir, boot_id: str, current_boot: str) -> Observation:
+    """What an attempt that began under `boot_id` does now.
+
+    `never_started` is a promise for the future as well: the attempt is withdrawn.
+    """
+    if (exit_file := read_json(attempt.exit_json)) is not None:
+        ended = Observation("ended", exit_file["exit_code"], exit_file["signal"])
+        # A shutdown asks every process to end, and the shim had the time to write down how its job obeyed.
+        return replace(ended, condition="restarted") if boot_id != current_boot and told_to_end(ended) else ended
+    if boot_id != current_boot:
+        return Observation("restarted")
+    if locked(attempt):
+        return Observation("alive")
+    # The shim may have written exit.json and gone between the two looks.
+    if (exit_file := read_json(attempt.exit_json)) is not None:
+        return Observation("ended", exit_file["exit_code"], exit_file["signal"])
+    process = job_process(attempt)
+    if process is not None and process.alive():
+        return Observation("orphaned")
+    if process is None and not attempt.run_json.exists() and not attempt.log.exists():
+        return Observation("never_started") if withdraw(attempt) else Observation("alive")
+    return Observation("gone")
+
+
+def told_to_end(seen: Observation) -> bool:
+    """True for an end that a signal to end, or a stop request, brings about."""
+    return seen.exit_code in {STOPPED_AT_A_STEP, 128 + signal.SIGINT, 128 + signal.SIGTERM} or seen.signal in {
+        signal.SIGINT,
+        signal.SIGTERM,
+        signal.SIGHUP,
+    }
+
+
+def last_words(attempt: AttemptDir) -> str | None:
+    """The last line a job wrote to its log: for a Python error, the error."""
+    try:
+        with attempt.log.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 4096))
+            lines = file.read().decode(errors="replace").strip().splitlines()
+    except FileNotFoundError:
+        return None
+    return lines[-1].strip()[:300] if lines else None
+
+
+def signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def why_failed(run: RunDir, attempt: AttemptDir, seen: Observation) -> str:
+    """Why an attempt failed, in words: the job's own error, else the signal, else its exit code and last words."""
+    if seen.signal is not None:
+        hint = " (perhaps the kernel, out of memory)" if seen.signal == signal.SIGKILL else ""
+        return f"killed by {signal_name(seen.signal)}{hint}"
+    error = read_json(attempt.error_json)
+    if error is not None:
+        gate = "gate: " if error.get("exit_code") == 3 else ""
+        where = ":".join(str(error[part]) for part in ("file", "line") if error.get(part) is not None)
+        remedy = f"; {error['remedy']}" if error.get("remedy") else ""
+        return f"{gate}{where}{': ' if where else ''}{error['message']}{remedy}"
+    words = last_words(attempt)
+    return f"exit code {seen.exit_code}" + (f": {words}" if words else "")

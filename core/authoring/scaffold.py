@@ -1,0 +1,248 @@
+"""A new project and a new task: files to begin with. Nothing is overwritten, and nothing is set aside unasked."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.authoring.derive import Field, Lengths, comparison, expectation, fields, lengths, shared_system
+from core.authoring.templates import EXAMPLE_CHECKS, GOLDEN_HEAD, PROJECT, TASK
+from core.authoring.yaml_text import block, comment, flow, scalar
+from core.config.golden import GoldenInput
+from core.config.project import DATA, GOLDEN, PROJECT_FILE, RECIPES, TASKS, Project
+from core.config.task import BackgroundSampler, Task, TaskData
+from core.data.examples import Example, find_leaks, load_examples
+from core.errors import InputError
+
+TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+def new_project(folder: Path) -> list[Path]:
+    """Make `folder` a project: `bakehouse.yaml` with an id of its own, and the folders. Returns the files written.
+
+    Raises InputError when it is one already, or cannot be written.
+    """
+    folder = folder.expanduser().absolute()
+    file = folder / PROJECT_FILE
+    if file.exists():
+        raise InputError("this is a project already", code="exists", file=file)
+    word = re.sub(r"[^a-z0-9]+", "-", folder.name.lower()).strip("-") or "project"
+    text = _fill(PROJECT, id=f"{word[:40]}-{secrets.token_hex(4)}", name=scalar(folder.name or word))
+    for place in (TASKS, RECIPES, DATA, GOLDEN):
+        _make_folder(folder / place)
+    return _write({file: text})
+
+
+def new_task(project: Project, name: str, *, examples: Path | None = None, hold_out: int = 0) -> list[Path]:
+    """Write a commented task, its golden file and its training data into the project. Returns the files written.
+
+    `examples`: JSONL lines to train on; they are copied; lengths, system message and checks are worked out from them.
+    Data that lies in its place already is taken where it is. `hold_out`: so many of the lines become golden inputs and
+    are left out of the copy; what became of which line stands at the top of the golden file.
+
+    Raises InputError for a bad name, a file that is there already, a line that cannot be used; nothing is written then.
+    """
+    if project.is_shipped:
+        remedy = "`bakehouse new project FOLDER` makes one; or go to its folder"
+        raise InputError("there is no project here to write into", code="no_project", remedy=remedy)
+    if not TASK_NAME.fullmatch(name):
+        message = f"expected a name of letters, digits, `-` and `_` that begins with a letter or digit, found {name!r}"
+        raise InputError(message, code="bad_name")
+    task_file, golden_file = project.root / TASKS / f"{name}.yaml", project.root / GOLDEN / f"{name}.yaml"
+    data_file = project.root / DATA / f"{name}.train.jsonl"
+    in_place = data_file.exists() and (examples is None or examples.resolve() == data_file.resolve())
+    if in_place and hold_out:
+        message = "lines are held out of a copy, and this file is where the copy goes"
+        raise InputError(message, code="exists", file=data_file, remedy="move it elsewhere and name it as the examples")
+    there = [file for file in (task_file, golden_file, *(() if in_place else (data_file,))) if file.exists()]
+    if there:
+        rest = f", and so {'is' if len(there) == 2 else 'are'} {' and '.join(map(str, there[1:]))}" if there[1:] else ""
+        them = "them" if there[1:] else "it"
+        remedy = (
+            f"take another name; or, when there is nothing of yours in {them} to keep, delete {them} and ask again: "
+        )
+        raise InputError(
+            f"the file is there already{rest}",
+            code="exists",
+            file=there[0],
+            remedy=remedy + shlex.join(["rm", *map(str, there)]),
+        )
+    source = data_file if in_place and data_file.stat().st_size else examples
+    learnt = _learn(name, source, hold_out)
+    task = _task_text(name, learnt)
+    golden = _golden_text(name, learnt)
+    written: dict[Path, str | bytes] = {task_file: task, golden_file: golden}
+    if not in_place:
+        written[data_file] = _without(source, {example.line for example in learnt.held_out}) if source else ""
+    return _write(written)
+
+
+@dataclass(frozen=True)
+class _Learnt:
+    """What the examples tell; without examples all is empty."""
+
+    source: Path | None = None
+    examples: tuple[Example, ...] = ()
+    held_out: tuple[Example, ...] = ()
+    lengths: Lengths | None = None
+    system: str | None = ""
+    fields: tuple[Field, ...] = ()
+
+
+def _learn(name: str, source: Path | None, hold_out: int) -> _Learnt:
+    if source is None:
+        if hold_out:
+            raise InputError("there are no examples to hold any out of", code="no_examples", remedy="name their file")
+        return _Learnt()
+    examples, _ = load_examples(source, Task(name=name, data=TaskData(system="keep")))
+    return _Learnt(
+        source,
+        tuple(examples),
+        tuple(_hold_out(examples, hold_out, source)),
+        lengths(examples),
+        shared_system(examples),
+        tuple(fields([example.completion for example in examples])),
+    )
+
+
+def _hold_out(examples: list[Example], number: int, source: Path) -> list[Example]:
+    """`number` examples spread evenly over the file, of one user turn each, whose input no other line repeats."""
+    if not number:
+        return []
+    step = len(examples) / number
+    first = [examples[int(index * step + step / 2)] for index in range(number)] if step >= 1 else []
+    chosen: list[Example] = []
+    for example in dict.fromkeys([*first, *examples]):
+        if len(chosen) == number:
+            break
+        turns = [message for message in example.messages if message.role != "system"]
+        others = [other for other in examples if other.line != example.line]
+        if len(turns) == 1 and not find_leaks(others, [GoldenInput(id="x", input=turns[0].content)]):
+            chosen.append(example)
+    if len(chosen) < number:
+        message = f"{number} lines were to be held out, {len(chosen)} have one user turn that no other line repeats"
+        raise InputError(message, code="too_few_examples", file=source)
+    if len(chosen) == len(examples):
+        raise InputError("no line would be left to learn from", code="too_few_examples", file=source)
+    return sorted(chosen, key=lambda example: example.line)
+
+
+def _task_text(name: str, learnt: _Learnt) -> str:
+    if learnt.lengths is None:
+        sampling = BackgroundSampler()
+        why = "twice the longest answer you expect: none should lose by being cut off"
+    else:
+        found = learnt.lengths
+        sampling = BackgroundSampler(context_length=found.context_length, max_new_tokens=found.max_new_tokens)
+        longest = f"line {found.longest_line}: {found.longest_completion:,} characters"
+        why = f"twice the longest completion ({longest}, 3 to a token)"
+    return _fill(
+        TASK,
+        name=name,
+        system=block(learnt.system or "", 2) if learnt.system else "''",
+        system_note=_system_note(learnt),
+        context_length=str(sampling.context_length),
+        max_new_tokens=str(sampling.max_new_tokens),
+        max_new_tokens_note=why,
+        golden=f"{GOLDEN}/{name}.yaml",
+        train=f"{DATA}/{name}.train.jsonl",
+        keep="system: keep" if learnt.system is None else "# system: keep",
+        checks=_checks_text(learnt),
+    )
+
+
+def _system_note(learnt: _Learnt) -> str:
+    if learnt.system is None:
+        return (
+            "# Your lines have different system messages, which training keeps (`system: keep` below). Golden inputs are\n"
+            "# asked with the one that stands here.\n"
+        )
+    if learnt.system:
+        return f"# It is the one that all {len(learnt.examples)} examples have.\n"
+    return ""
+
+
+def _checks_text(learnt: _Learnt) -> str:
+    if not learnt.fields:
+        return f"format:\n{EXAMPLE_CHECKS['format']}\ncontent:\n{EXAMPLE_CHECKS['content']}"
+    compared = _compared(learnt)
+    left = [field for field in learnt.fields if field not in compared]
+    lines = [
+        f"# All {len(learnt.examples)} completions pass these checks, which were made from them: look at each, and",
+        "# take out what is mere chance.",
+        "format:",
+        *(f"  - {field.check()}" for field in learnt.fields),
+        EXAMPLE_CHECKS["format"],
+        "",
+    ]
+    if compared:
+        lines.append("# Against what `expect` of the golden input says.")
+    lines += ["content:", *(f"  - {comparison(field)}" for field in compared)]
+    if left:
+        lines.append(
+            "  # Free text: to be compared letter by letter, if you want it and `expect` of each input says it."
+        )
+        lines += [f"  # - {comparison(field)}" for field in left]
+    return "\n".join([*lines, EXAMPLE_CHECKS["content"]])
+
+
+def _compared(learnt: _Learnt) -> list[Field]:
+    """The fields whose content is checked: of few values; and short ones where held-out inputs say what is expected."""
+    return [field for field in learnt.fields if field.values or (learnt.held_out and field.short)]
+
+
+def _golden_text(name: str, learnt: _Learnt) -> str:
+    compared = _compared(learnt)
+    example_expect = flow(expectation(compared, learnt.examples[0].completion)) if compared else "{verdict: PASS}"
+    head = _fill(GOLDEN_HEAD, name=name, expect=example_expect)
+    if not learnt.held_out:
+        return head
+    assert learnt.source is not None
+    lines = ", ".join(str(example.line) for example in learnt.held_out)
+    text = f"{head}  # Held out of {learnt.source.name}, and so not in the training data: lines {lines}.\n"
+    text += "  # Above each input stands the completion that the line had, to look at: no candidate gets to see it.\n"
+    for example in learnt.held_out:
+        text += f"\n{comment(example.completion, 2)}\n"
+        text += f"  - id: line-{example.line}\n    input: {block(example.last_user, 6)}\n"
+        if expect := expectation(list(learnt.fields), example.completion):
+            text += f"    expect: {flow(expect)}\n"
+    return text
+
+
+def _without(source: Path, lines: set[int]) -> bytes:
+    """The file's bytes without these lines (from 1), ending in a newline."""
+    kept = [line for number, line in enumerate(source.read_bytes().split(b"\n"), start=1) if number not in lines]
+    return b"\n".join(kept).rstrip(b"\n") + b"\n"
+
+
+def _fill(template: str, **values: str) -> str:
+    for key, value in values.items():
+        template = template.replace(f"«{key}»", value)
+    return template
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise InputError(f"cannot be made: {problem.strerror}", code="not_writable", file=folder) from problem
+
+
+def _write(files: Mapping[Path, str | bytes]) -> list[Path]:
+    """Write files that must not be there yet; when one cannot be written, those written before are taken back."""
+    written: list[Path] = []
+    for file, content in files.items():
+        _make_folder(file.parent)
+        try:
+            with file.open("xb") as target:
+                written.append(file)
+                target.write(content.encode() if isinstance(content, str) else content)
+        except OSError as problem:
+            for done in written:
+                done.unlink(missing_ok=True)
+            raise InputError(f"cannot be written: {problem.strerror}", code="not_writable", file=file) from problem
+    return written

@@ -1,0 +1,56 @@
+"""What the bake-offs of this home decided between trained models: stronger than any rule of ours."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from core.errors import BakehouseError
+from core.home import Home
+from core.jobfile.spec import BakeoffSpec, CandidateSpec, JobFile, MergeSpec, TrainSpec
+from core.store.results import list_bakeoffs
+from core.vram.plan import Verdict
+
+NEWEST = 20
+
+
+def verdicts(connection: sqlite3.Connection, home: Home) -> list[Verdict]:
+    """The decisions of finished bake-offs, newest first: the best against each trained candidate outside of the tied set."""
+    found: list[Verdict] = []
+    for bakeoff in list_bakeoffs(connection, NEWEST):
+        if bakeoff.state == "done":
+            try:
+                found += decided(connection, home, bakeoff.job_id)
+            except BakehouseError:
+                # Its files were cleaned away or are of another version: it decides nothing any more.
+                continue
+    return found
+
+
+def decided(connection: sqlite3.Connection, home: Home, job_id: int) -> list[Verdict]:
+    """The decisions of one bake-off between candidates that were trained from different models or by other methods."""
+    from core.bakeoff.load import stored_leaderboard
+
+    spec = JobFile.load(home.run_dir(job_id)).spec
+    assert isinstance(spec, BakeoffSpec)  # the store lists only bake-offs
+    trained = {candidate.name: key for candidate in spec.candidates if (key := trained_as(home, candidate))}
+    if len(set(trained.values())) < 2:
+        return []
+    board = stored_leaderboard(home, connection, job_id)
+    winner = trained.get(board.best or "")
+    if winner is None or not board.complete:
+        return []
+    losers = {key for name, key in trained.items() if name not in board.tied_set and key != winner}
+    return [Verdict(job_id, spec.task.name, winner, loser) for loser in sorted(losers)]
+
+
+def trained_as(home: Home, candidate: CandidateSpec) -> tuple[str, str] | None:
+    """(model, method) of a candidate that a job of this home trained; None for a base model."""
+    job = candidate.ref
+    for _ in range(2):  # a merged model leads to its merge, and that to the training
+        if job is None or not job.startswith("job:"):
+            return None
+        spec = JobFile.load(home.run_dir(int(job.removeprefix("job:").partition("/")[0]))).spec
+        if isinstance(spec, TrainSpec):
+            return spec.model.name, spec.recipe.method
+        job = spec.adapter if isinstance(spec, MergeSpec) else None
+    return None

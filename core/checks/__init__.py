@@ -1,0 +1,134 @@
+"""The checks that score an answer, one file each. A definition is what a person writes; `build` makes it runnable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from core.checks.base import BaseDefinition, Captures, CheckFault, CheckResult
+from core.checks.captured_equals import CapturedEqualsCheck, score_captured_equals
+from core.checks.contains import ContainsAllCheck, ContainsAnyCheck, NotContainsCheck, score_contains
+from core.checks.heading import HeadingCheck, score_heading
+from core.checks.regex import RegexCheck, score_regex
+from core.checks.table import TableCheck, score_table
+from core.files import sha256_json
+
+__all__ = [
+    "CapturedEqualsCheck",
+    "Check",
+    "CheckDefinition",
+    "CheckResult",
+    "ContainsAllCheck",
+    "ContainsAnyCheck",
+    "HeadingCheck",
+    "NotContainsCheck",
+    "RegexCheck",
+    "TableCheck",
+    "build",
+    "capture_names",
+    "check_hash",
+    "check_id",
+    "check_ids",
+]
+
+CheckDefinition = Annotated[
+    HeadingCheck
+    | TableCheck
+    | RegexCheck
+    | ContainsAnyCheck
+    | ContainsAllCheck
+    | NotContainsCheck
+    | CapturedEqualsCheck,
+    Field(discriminator="check"),
+]
+
+Scorer = Callable[[Any, str, Mapping[str, Any], Captures, float], CheckResult]
+
+REGISTRY: dict[type[BaseDefinition], Scorer] = {
+    HeadingCheck: score_heading,
+    TableCheck: score_table,
+    RegexCheck: score_regex,
+    ContainsAnyCheck: score_contains,
+    ContainsAllCheck: score_contains,
+    NotContainsCheck: score_contains,
+    CapturedEqualsCheck: score_captured_equals,
+}
+
+# Some 50,000 tokens. The time limit covers the patterns; this covers the markdown parser (at worst 1 s for so much).
+MAX_TEXT_CHARACTERS = 200_000
+
+
+@dataclass(frozen=True)
+class Check:
+    """A definition with the seconds that its pattern may take on one answer."""
+
+    definition: BaseDefinition
+    pattern_timeout: float
+
+    def score(self, text: str, expect: Mapping[str, Any], captures: Captures | None = None) -> CheckResult:
+        """What the check says of `text`; `captures` are those of the format checks, for `captured_equals`."""
+        if len(text) > MAX_TEXT_CHARACTERS:
+            return CheckResult(0.0, f"the answer has more than {MAX_TEXT_CHARACTERS:,} characters", faulty=True)
+        scorer = REGISTRY[type(self.definition)]
+        try:
+            result = scorer(self.definition, text.replace("\r\n", "\n"), expect, captures or {}, self.pattern_timeout)
+        except CheckFault as fault:
+            return CheckResult(0.0, str(fault), faulty=True)
+        if result.detail and self.definition.message:
+            return CheckResult(result.value, self.definition.message, result.captures)
+        return result
+
+
+def build(definition: BaseDefinition, pattern_timeout: float = 1.0) -> Check:
+    """The runnable check of a definition; `pattern_timeout` in seconds."""
+    return Check(definition, pattern_timeout)
+
+
+def check_id(definition: BaseDefinition) -> str:
+    """The id that was given, else one made from the check: "heading", "price equals expect", "contains_any: Exeter…"."""
+    return definition.id or definition.default_id()
+
+
+def check_ids(definitions: Iterable[BaseDefinition]) -> list[str]:
+    """The ids of a task's checks (format, then content), told apart where two are the same: "regex", "regex-2"."""
+    ids: list[str] = []
+    for definition in definitions:
+        plain = check_id(definition)
+        numbered = (f"{plain}-{number}" for number in count(2))
+        ids.append(plain if plain not in ids else next(name for name in numbered if name not in ids))
+    return ids
+
+
+def capture_names(definitions: Iterable[BaseDefinition]) -> set[str]:
+    """The names that these checks capture: what a `captured_equals` beside them can ask for."""
+    return {name for definition in definitions for name in definition.group_names()}
+
+
+def check_hash(
+    definition: BaseDefinition,
+    *,
+    name: str | None = None,
+    part: str = "format",
+    sources: Sequence[BaseDefinition] = (),
+    expect: Mapping[str, Any] | None = None,
+) -> str:
+    """Hex SHA-256 over all that decides what a check says: its definition, the version of its code, and what it reads.
+
+    `name` is its id among the checks of the task (`check_ids`), `sources` are the checks whose captures it compares,
+    `expect` the golden input's expectations, of which only the keys that it asks for count. The weight changes no value
+    and is left out: a task can be weighted anew without scoring anew.
+    """
+    return sha256_json(
+        {
+            "name": name or check_id(definition),
+            "part": part,
+            "definition": definition.model_dump(mode="json", exclude={"id", "weight"}),
+            "version": definition.VERSION,
+            "sources": [check_hash(source) for source in sources],
+            "expect": {key: (expect or {}).get(key) for key in definition.expect_keys()},
+        }
+    )

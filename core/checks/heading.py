@@ -1,0 +1,76 @@
+"""`heading`: exactly so many headings of one level have the form asked for; their named groups are captured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, field_validator
+
+from core.checks.base import (
+    BaseDefinition,
+    Captures,
+    CheckResult,
+    Count,
+    count_share,
+    resolve_count,
+)
+from core.checks.patterns import Pattern, Stopwatch, collect_groups, compile_pattern, search
+
+if TYPE_CHECKING:
+    from regex import Match
+
+    from core.checks.markdown import Document
+
+
+class HeadingCheck(BaseDefinition):
+    check: Literal["heading"]
+    level: int = Field(ge=1, le=6)
+    pattern: Pattern
+    count: Count = 1
+    case_sensitive: bool = True
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, pattern: str) -> str:
+        compile_pattern(pattern)
+        return pattern
+
+    def group_names(self) -> tuple[str, ...]:
+        return tuple(compile_pattern(self.pattern).groupindex)
+
+
+def score_heading(
+    definition: HeadingCheck, text: str, expect: Mapping[str, Any], captures: Captures, timeout: float
+) -> CheckResult:
+    """1 when exactly `count` headings of the level match the pattern (searched in its text without markup)."""
+    from core.checks.markdown import parse
+
+    expected = resolve_count(definition.count, expect)
+    pattern = compile_pattern(definition.pattern, case_sensitive=definition.case_sensitive)
+    document = parse(text)
+    watch = Stopwatch(timeout)
+    matches: list[Match[str]] = []
+    elsewhere: int | None = None
+    for heading in document.headings:
+        match = search(pattern, heading.text, watch)
+        if match and heading.level == definition.level:
+            matches.append(match)
+        elif match and elsewhere is None:
+            elsewhere = heading.level
+    share = count_share(len(matches), expected)
+    value = share if definition.partial or share == 1 else 0.0
+    detail = "" if share == 1 else _why(definition, document, len(matches), expected, elsewhere)
+    return CheckResult(value, detail, collect_groups(matches))
+
+
+def _why(definition: HeadingCheck, document: Document, found: int, expected: int, elsewhere: int | None) -> str:
+    if found:
+        return f"{found} matching heading{'s' if found != 1 else ''}, {expected} expected"
+    if document.fenced:
+        return "the whole answer is in a code block"
+    if elsewhere is not None:
+        return f"the heading has level {elsewhere}, {definition.level} expected"
+    if any(heading.level == definition.level for heading in document.headings):
+        return f"no heading of level {definition.level} has the form asked for"
+    return f"no heading of level {definition.level}"

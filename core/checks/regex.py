@@ -1,0 +1,52 @@
+"""`regex`: a pattern is found in the answer, at least once or exactly so many times; its named groups are captured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from core.checks.base import BaseDefinition, Captures, CheckResult, Count, count_share, resolve_count
+from core.checks.patterns import Flag, Pattern, Stopwatch, collect_groups, compile_pattern, find_all
+
+
+class RegexCheck(BaseDefinition):
+    check: Literal["regex"]
+    # Before the pattern: that is compiled with its flags when it is validated.
+    flags: tuple[Flag, ...] = Field(default=(), strict=False)
+    pattern: Pattern
+    multiline: bool = False
+    count: Count | None = None
+    case_sensitive: bool = True
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles_with_its_flags(cls, pattern: str, info: ValidationInfo) -> str:
+        compile_pattern(pattern, flags=info.data.get("flags", ()))
+        return pattern
+
+    def group_names(self) -> tuple[str, ...]:
+        return tuple(compile_pattern(self.pattern, flags=self.flags).groupindex)
+
+
+def score_regex(
+    definition: RegexCheck, text: str, expect: Mapping[str, Any], captures: Captures, timeout: float
+) -> CheckResult:
+    """1 when the pattern matches at least once or, with `count`, exactly so many times."""
+    pattern = compile_pattern(
+        definition.pattern,
+        multiline=definition.multiline,
+        case_sensitive=definition.case_sensitive,
+        flags=definition.flags,
+    )
+    matches = list(find_all(pattern, text, Stopwatch(timeout)))
+    found = collect_groups(matches)
+    what = definition.id or "the pattern"
+    if definition.count is None:
+        return CheckResult(1.0, "", found) if matches else CheckResult(0.0, f"{what} is not found", found)
+    expected = resolve_count(definition.count, expect)
+    if len(matches) == expected:
+        return CheckResult(1.0, "", found)
+    share = count_share(len(matches), expected) if definition.partial else 0.0
+    return CheckResult(share, f"{what} is found {len(matches)} ×, {expected} expected", found)

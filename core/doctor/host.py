@@ -1,0 +1,85 @@
+"""The rest of the machine: settings, disk, memory, and whether jobs live on after a logout."""
+
+from __future__ import annotations
+
+import getpass
+import shutil
+from pathlib import Path
+
+from core.attempt.logout_protection import choose_protection
+from core.config.settings import settings_file
+from core.doctor.machine import Machine, one_line
+from core.doctor.report import Line
+
+SECTION = "machine"
+# A 4B model in bf16, its adapter's checkpoints, the merged model and its GGUF.
+ROOM_BYTES = 40_000_000_000
+# The weights of a 4B model pass through the host's memory shard by shard, beside Python and torch.
+MEMORY_BYTES = 8_000_000_000
+
+
+def line(subject: str, state: str, message: str, remedy: str = "") -> Line:
+    return Line(subject, state, message, remedy, SECTION)  # type: ignore[arg-type]
+
+
+def examine(machine: Machine) -> list[Line]:
+    return [settings(machine), *disks(machine), memory(machine), logout()]
+
+
+def settings(machine: Machine) -> Line:
+    if machine.settings_problem:
+        message = f"not read, so the defaults are used: {one_line(machine.settings_problem)}"
+        return line("settings", "fault", message, "mend the line that is named")
+    file = settings_file()
+    return line("settings", "ok", f"{file}" if file.is_file() else f"the defaults: there is no {file}")
+
+
+def disks(machine: Machine) -> list[Line]:
+    """One line for each file system that Bakehouse writes to."""
+    places = {"home": machine.home.root}
+    if machine.settings.artefacts:
+        places["artefacts"] = Path(machine.settings.artefacts)
+    lines, seen = [], set()
+    for name, folder in places.items():
+        there = next((path for path in (folder, *folder.parents) if path.exists()), None)
+        if there is None or (device := there.stat().st_dev) in seen:
+            continue
+        seen.add(device)
+        lines.append(disk(name, folder, shutil.disk_usage(there).free, machine.settings.queue.min_free_disk_bytes))
+    return lines
+
+
+def disk(name: str, folder: Path, free_bytes: int, least_bytes: int) -> Line:
+    said = f"{free_bytes / 1e9:.1f} GB free in {folder}"
+    if free_bytes < least_bytes:
+        why = f"{said}: below {least_bytes / 1e9:.1f} GB no job starts (queue.min_free_disk_bytes)"
+        return line(name, "fault", why, "bakehouse runs clean frees old runs")
+    if free_bytes < ROOM_BYTES:
+        why = f"{said}: a 4B model with its merged copy and GGUF takes about {ROOM_BYTES / 1e9:.0f} GB"
+        return line(name, "warning", why, "bakehouse runs clean, or `artefacts:` in settings.yaml on a larger disk")
+    return line(name, "ok", said)
+
+
+def memory(machine: Machine) -> Line:
+    host = machine.sample.host
+    if host.memory_total_bytes is None or host.memory_available_bytes is None:
+        return line("memory", "warning", "the kernel does not say how much there is")
+    said = f"{host.memory_available_bytes / 1e9:.1f} of {host.memory_total_bytes / 1e9:.1f} GB available"
+    if host.memory_available_bytes < MEMORY_BYTES:
+        return line(
+            "memory",
+            "warning",
+            f"{said}: a job waits until what it needs is there; a 4B model wants about {MEMORY_BYTES / 1e9:.0f} GB",
+            "end what holds memory, or load smaller models",
+        )
+    return line("memory", "ok", said)
+
+
+def logout() -> Line:
+    """Whether a job lives on when its owner logs out."""
+    protection = choose_protection()
+    if protection.kind == "scope":
+        return line("logout", "ok", "linger is on: jobs live on in a scope of their own")
+    if protection.kind == "session":
+        return line("logout", "ok", "nothing ends jobs at a logout here (no logind, or KillUserProcesses=no)")
+    return line("logout", "warning", protection.warning or "", f"loginctl enable-linger {getpass.getuser()}")

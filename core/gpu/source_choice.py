@@ -1,0 +1,188 @@
+"""Which sources are read: the one that `BAKEHOUSE_GPU_SOURCE` forces, else one for each vendor that this machine has.
+
+Of AMD's GPUs sysfs is asked; its tools only where sysfs has no GPU, or none whose memory it tells. One source speaks for a
+vendor's GPUs at a time, so that none is listed twice.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from core.errors import InputError
+from core.gpu.reading import DeviceReading, ProcessReading
+from core.gpu.source import Source, SourceError, procfs_root, sysfs_root
+from core.gpu.source_timeout import LIMIT_SECONDS, Guard
+from core.gpu.sources.amd_smi import AmdSmiSource
+from core.gpu.sources.none import NoGpuSource
+from core.gpu.sources.nvidia_smi import NvidiaSmiSource
+from core.gpu.sources.nvml import NvmlSource, installed
+from core.gpu.sources.rocm_smi import RocmSmiSource
+from core.gpu.sources.sysfs import SysfsSource
+from core.gpu.sources.tool import Tool
+
+_Answer = tuple[Sequence[DeviceReading], Sequence[ProcessReading]]
+RETRY_SECONDS = 10.0
+RECHECK_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Readout:
+    """What one look gave: the sources that have a GPU (`sysfs+nvml`), and the problem of one that should have answered."""
+
+    source: str
+    devices: tuple[DeviceReading, ...]
+    processes: tuple[ProcessReading, ...]
+    problem: str | None
+
+
+class _Candidate:
+    """A source with its state: in use, or resting until a time because it failed or is not there."""
+
+    def __init__(self, guard: Guard) -> None:
+        self.guard = guard
+        self.in_use = False
+        self.rests_until = float("-inf")
+        self.problem: str | None = None
+
+    def rest(self, until: float, problem: str | None) -> None:
+        self.in_use, self.rests_until, self.problem = False, until, problem
+
+
+class ChosenSource:
+    """Reads every source that works, and joins what they give. It never raises and never blocks for long.
+
+    In place of a source stands a tuple of alternatives: the first that tells a GPU's memory speaks for them all.
+    A source that fails is dropped with its problem and tried again after 10 s; one that is not there is looked for
+    again every minute (a driver may be loaded later). Meanwhile the others answer.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source | tuple[Source, ...]],
+        *,
+        limit_seconds: float = LIMIT_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if not sources:
+            raise ValueError("no source to choose from")
+        self._groups = [
+            [_Candidate(Guard(source, limit_seconds)) for source in (item if isinstance(item, tuple) else (item,))]
+            for item in sources
+        ]
+        self._only = len(self._groups) == 1 and len(self._groups[0]) == 1
+        self._clock = clock
+
+    def read(self) -> Readout:
+        """The GPUs of all sources, discrete ones first, numbered in that order."""
+        answered: list[str] = []
+        devices: list[DeviceReading] = []
+        processes: list[ProcessReading] = []
+        problems: list[str] = []
+        for group in self._groups:
+            answers: list[tuple[str, _Answer]] = []
+            for candidate in group:
+                answer = self._ask(candidate)
+                if candidate.problem is not None:
+                    problems.append(candidate.problem)
+                if answer is not None:
+                    answers.append((candidate.guard.name, answer))
+                    if tells_memory(answer[0]):
+                        break
+                elif candidate is group[0] and candidate.problem is not None:
+                    # The driver does not answer: its tools would only hang beside it.
+                    break
+            if answers:
+                name, (found, running) = next((item for item in answers if tells_memory(item[1][0])), answers[0])
+                if found:
+                    answered.append(name)
+                devices += completed(found, answers[0][1][0])
+                processes += running
+        devices.sort(key=lambda device: device.integrated is True)
+        return Readout(
+            "+".join(answered) or self._groups[-1][-1].guard.name,
+            numbered(devices),
+            tuple(processes),
+            "; ".join(problems) or None,
+        )
+
+    def close(self) -> None:
+        """Let the threads of the sources end."""
+        for group in self._groups:
+            for candidate in group:
+                candidate.guard.close()
+
+    def _ask(self, candidate: _Candidate) -> _Answer | None:
+        """What it reads; None when it rests, is not there or fails."""
+        if self._clock() < candidate.rests_until:
+            return None
+        name = candidate.guard.name
+        try:
+            if not candidate.in_use and not candidate.guard.available():
+                # That a source is not there is no problem, unless it is the only one there may be.
+                absence = f"{name} finds no GPU on this machine" if self._only else None
+                candidate.rest(self._clock() + RECHECK_SECONDS, absence)
+                return None
+            found, running = candidate.guard.read()
+            if not found and name != NoGpuSource.name:
+                raise SourceError(f"{name} reports no GPU any more")
+        except SourceError as error:
+            candidate.rest(self._clock() + RETRY_SECONDS, str(error))
+            return None
+        candidate.in_use, candidate.problem = True, None
+        return found, running
+
+
+def tells_memory(devices: Sequence[DeviceReading]) -> bool:
+    """Whether one of the GPUs, of the discrete ones where there are any, says how its memory is used, or sleeps."""
+    gpus = [device for device in devices if device.integrated is not True] or devices
+    # Nothing else may be asked of a GPU that sleeps: it would wake.
+    return any(gpu.suspended or gpu.vram_used_bytes is not None for gpu in gpus)
+
+
+def completed(devices: Sequence[DeviceReading], others: Sequence[DeviceReading]) -> list[DeviceReading]:
+    """The GPUs with what only another source of the same GPU knew of its identity; no figures are mixed."""
+    known = {other.pci: other for other in others if other.pci is not None}
+    found = []
+    for device in devices:
+        if (other := known.get(device.pci or "")) is not None:
+            integrated = other.integrated if device.integrated is None else device.integrated
+            device = replace(device, architecture=device.architecture or other.architecture, integrated=integrated)
+        found.append(device)
+    return found
+
+
+def numbered(devices: Sequence[DeviceReading]) -> tuple[DeviceReading, ...]:
+    """The GPUs with `index` set to their place."""
+    return tuple(replace(device, index=index) for index, device in enumerate(devices))
+
+
+def choose_source(environ: Mapping[str, str] | None = None) -> ChosenSource:
+    """The sources of this machine, or the forced one alone. `nvidia-smi` does for `nvml` without nvidia-ml-py.
+
+    Raises `InputError` when `BAKEHOUSE_GPU_SOURCE` names a source that does not exist.
+    """
+    environ = os.environ if environ is None else environ
+    sysfs, procfs = sysfs_root(environ), procfs_root(environ)
+    makers: dict[str, Callable[[], Source]] = {
+        "sysfs": lambda: SysfsSource(sysfs, procfs),
+        "rocm-smi": lambda: RocmSmiSource(Tool("rocm-smi", environ)),
+        "amd-smi": lambda: AmdSmiSource(Tool("amd-smi", environ)),
+        "nvml": lambda: NvmlSource() if installed() else NvidiaSmiSource(Tool("nvidia-smi", environ)),
+        "none": NoGpuSource,
+    }
+    forced = environ.get("BAKEHOUSE_GPU_SOURCE")
+    if not forced:
+        # rocm-smi last: AMD has given it up.
+        amd = tuple(makers[name]() for name in ("sysfs", "amd-smi", "rocm-smi"))
+        return ChosenSource([amd, makers["nvml"](), makers["none"]()])
+    if forced not in makers:
+        raise InputError(
+            f"there is no GPU source {forced!r}",
+            code="unknown_gpu_source",
+            key="BAKEHOUSE_GPU_SOURCE",
+            remedy=f"one of {', '.join(makers)}, or unset",
+        )
+    return ChosenSource([makers[forced]()])

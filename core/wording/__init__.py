@@ -1,0 +1,1 @@
+"""Words for the codes that parts exchange. Only what shows something to a person imports this room: the console and the commands."""

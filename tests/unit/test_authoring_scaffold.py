@@ -1,0 +1,275 @@
+"""A newcomer gets files that work, made from his own lines, and one clear message for each thing he must fill in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from core.authoring.lint import check_project
+from core.authoring.scaffold import new_project, new_task
+from core.checks import build
+from core.config.project import Project, shipped
+from core.data.examples import load_examples
+from core.errors import InputError
+
+KINDS = ("billing", "shipping", "returns")
+
+
+@pytest.fixture(autouse=True)
+def no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    new_project(tmp_path / "desk")
+    return Project.find(tmp_path / "desk")
+
+
+def mails(tmp_path: Path, completion, *, system=lambda number: None, count: int = 30) -> Path:
+    """JSONL of a mail desk; `completion` and `system` are made from the number of the line."""
+    lines = []
+    for number in range(count):
+        prompt = f"Mail {number}: my order {number * 37} of last week is a case of {KINDS[number % 3]}, what now?"
+        turns = [{"role": "user", "content": prompt}, {"role": "assistant", "content": completion(number)}]
+        if system(number) is not None:
+            turns.insert(0, {"role": "system", "content": system(number)})
+        lines.append(json.dumps({"messages": turns}))
+    file = tmp_path / "mails.jsonl"
+    file.write_text("\n".join(lines))
+    return file
+
+
+def labelled(number: int) -> str:
+    urgent = "yes" if number % 4 else "no"
+    return f"Kind: {KINDS[number % 3]}\nUrgent: {urgent}\nReply: Dear customer {number}, it's on its way."
+
+
+def complaints(project: Project) -> list[str]:
+    return [problem.code for problem in check_project(project)]
+
+
+def test_a_new_project_has_an_id_of_its_own_and_nothing_wrong(project: Project, tmp_path: Path) -> None:
+    new_project(tmp_path / "another")
+    assert check_project(project) == []
+    assert project.name == "desk"
+    assert project.id.startswith("desk-")
+    assert project.id != Project.find(tmp_path / "another").id
+
+
+@pytest.mark.parametrize("folder", ["My Notes: 2026!", "заметки", "5e-5", "- x"])
+def test_a_project_may_lie_in_a_folder_of_any_name(tmp_path: Path, folder: str) -> None:
+    new_project(tmp_path / folder)
+    assert Project.find(tmp_path / folder).name == folder
+
+
+def test_a_project_is_not_made_twice(project: Project) -> None:
+    before = (project.root / "bakehouse.yaml").read_text()
+    with pytest.raises(InputError, match="a project already"):
+        new_project(project.root)
+    assert (project.root / "bakehouse.yaml").read_text() == before
+
+
+def test_a_task_without_data_asks_for_data_a_check_and_golden_inputs_and_nothing_else(project: Project) -> None:
+    written = new_task(project, "notes")
+    assert sorted(path.relative_to(project.root).as_posix() for path in written) == [
+        "configs/data/notes.train.jsonl",
+        "configs/tasks/notes.yaml",
+        "golden/notes.yaml",
+    ]
+    assert sorted(complaints(project)) == ["empty_data_set", "empty_golden", "no_checks"]
+
+
+def test_every_example_in_the_comments_works_once_it_is_uncommented(project: Project) -> None:
+    new_task(project, "notes")
+    file = project.root / "configs/tasks/notes.yaml"
+    file.write_text(file.read_text().replace("  # - {", "  - {").replace("  # loss: every_turn", "  loss: every_turn"))
+    task = project.task("notes")
+    kinds = {definition.check for definition in (*task.format, *task.content)}
+    assert kinds == {"heading", "table", "regex", "captured_equals", "contains_any", "contains_all", "not_contains"}
+    golden = project.root / "golden/notes.yaml"
+    lines = golden.read_text().splitlines()
+    start = lines.index("#") + 1
+    shown = [line.removeprefix("#") for line in lines[start:] if line.startswith("#")]
+    golden.write_text("inputs:\n" + "\n".join(line.removeprefix(" ") for line in shown))
+    (project.root / "golden/notes").mkdir()
+    (project.root / "golden/notes/long.txt").write_text("long")
+    assert [item.id for item in project.golden(task).inputs] == ["short-complaint", "from-a-file"]
+
+
+def test_thirty_lines_become_a_task_that_can_be_trained_and_baked_off_at_once(project: Project, tmp_path: Path) -> None:
+    source = mails(tmp_path, labelled)
+    new_task(project, "desk", examples=source, hold_out=6)
+    assert check_project(project) == []
+    task = project.task("desk")
+    golden = project.golden(task).inputs
+    examples, _ = load_examples(project.train_file(task), task)
+    assert (len(golden), len(examples)) == (6, 24)
+    assert [check.check for check in task.content] == ["captured_equals"] * 3
+    for item in golden:
+        number = int(item.id.removeprefix("line-")) - 1
+        assert item.expect == {
+            "kind": KINDS[number % 3],
+            "urgent": "yes" if number % 4 else "no",
+            "reply": f"Dear customer {number}, it's on its way.",
+        }
+        assert item.text().startswith(f"Mail {number}:")
+    said = (project.root / "golden/desk.yaml").read_text()
+    assert "lines 3, 8, 13, 18, 23, 28." in said
+    assert (
+        f"  # Kind: {KINDS[2]}\n  # Urgent: yes\n  # Reply: Dear customer 2, it's on its way.\n  - id: line-3\n" in said
+    )
+
+
+def test_what_was_held_out_scores_full_marks_on_its_own_content_checks(project: Project, tmp_path: Path) -> None:
+    new_task(project, "desk", examples=mails(tmp_path, labelled), hold_out=6)
+    task = project.task("desk")
+    for item in project.golden(task).inputs:
+        captures: dict[str, list[str]] = {}
+        for definition in task.format:
+            captures |= build(definition).score(labelled(int(item.id[5:]) - 1), {}).captures
+        assert all(build(check).score("", item.expect, captures).value == 1 for check in task.content)
+        assert not any(build(check).score("", item.expect, {}).value for check in task.content)
+
+
+def test_long_free_text_is_expected_but_not_compared_unasked(project: Project, tmp_path: Path) -> None:
+    def completion(number: int) -> str:
+        return f"Kind: {KINDS[number % 3]}\nReply: Dear customer {number}, {'it is on its way, ' * 5}bye."
+
+    new_task(project, "desk", examples=mails(tmp_path, completion), hold_out=6)
+    assert check_project(project) == []
+    task = project.task("desk")
+    assert [check.name for check in task.content] == ["kind"]
+    assert set(project.golden(task).inputs[0].expect) == {"kind", "reply"}
+    assert "# - {check: captured_equals, name: reply, case_sensitive: false}" in task.file.read_text()
+
+
+def test_any_completion_fits_into_a_comment(project: Project, tmp_path: Path) -> None:
+    odd = "a\x1b[2J\x85b\u2028- id: c\n\n# d: 'e\ttab \ufeff\x00"
+    new_task(project, "odd", examples=mails(tmp_path, lambda number: f"{odd} {number}"), hold_out=6)
+    assert len(project.golden(project.task("odd")).inputs) == 6
+
+
+def test_every_example_passes_the_checks_that_were_made_from_it_and_another_answer_does_not(project, tmp_path) -> None:
+    new_task(project, "desk", examples=mails(tmp_path, labelled))
+    for definition in project.task("desk").format:
+        check = build(definition)
+        assert all(check.score(labelled(number), {}).value == 1 for number in range(30))
+        assert check.score("I would say that this is about billing.", {}).value == 0
+
+
+def test_one_word_of_a_few_is_recognised_as_the_answer(project: Project, tmp_path: Path) -> None:
+    new_task(project, "sort", examples=mails(tmp_path, lambda number: KINDS[number % 3]), hold_out=3)
+    assert check_project(project) == []
+    (only,) = project.task("sort").format
+    assert build(only).score("billing", {}).captures == {"answer": ["billing"]}
+    assert build(only).score("billing, I think", {}).value == 0
+
+
+def test_the_keys_of_json_answers_are_recognised(project: Project, tmp_path: Path) -> None:
+    def completion(number: int) -> str:
+        return json.dumps({"kind": KINDS[number % 3], "why it's so": f'said "{number}" \\ é', "number": number})
+
+    new_task(project, "json", examples=mails(tmp_path, completion), hold_out=3)
+    assert check_project(project) == []
+    task = project.task("json")
+    assert [definition.id for definition in task.format] == ["kind", "why-it-s-so"]
+    assert all(build(definition).score(completion(5), {}).value == 1 for definition in task.format)
+
+
+def test_free_text_gets_no_made_up_check(project: Project, tmp_path: Path) -> None:
+    new_task(project, "prose", examples=mails(tmp_path, lambda number: f"A reply of its own kind, number {number}."))
+    assert sorted(complaints(project)) == ["empty_golden", "no_checks"]
+
+
+def test_lines_are_copied_byte_for_byte_and_none_is_held_out_unasked(project: Project, tmp_path: Path) -> None:
+    source = mails(tmp_path, labelled)
+    new_task(project, "desk", examples=source)
+    assert project.train_file(project.task("desk")).read_bytes() == source.read_bytes() + b"\n"
+    assert complaints(project) == ["empty_golden"]
+
+
+def test_the_longest_completion_decides_how_long_an_answer_may_be(project: Project, tmp_path: Path) -> None:
+    new_task(project, "long", examples=mails(tmp_path, lambda number: "x" * 3000 if number == 4 else "short"))
+    sampling = project.task("long").sampling
+    assert sampling.max_new_tokens == 2048  # 2 × 3000 / 3, in steps of 64
+    assert sampling.context_length >= sampling.max_new_tokens + 100
+    assert "line 5: 3,000 characters" in (project.root / "configs/tasks/long.yaml").read_text()
+
+
+def test_a_system_message_that_all_lines_share_becomes_the_tasks(project: Project, tmp_path: Path) -> None:
+    words = "You sort mail.\n  - one word: no more\n"
+    new_task(project, "sort", examples=mails(tmp_path, labelled, system=lambda number: words), hold_out=3)
+    assert check_project(project) == []
+    assert project.task("sort").system == words
+
+
+def test_different_system_messages_are_kept_where_they_are(project: Project, tmp_path: Path) -> None:
+    source = mails(tmp_path, labelled, system=lambda number: f"Desk {number}." if number % 2 else None)
+    new_task(project, "sort", examples=source, hold_out=3)
+    assert check_project(project) == []
+    assert project.task("sort").data.system == "keep"
+
+
+def test_data_that_lies_in_its_place_already_is_used_where_it_is(project: Project, tmp_path: Path) -> None:
+    place = project.root / "configs/data/desk.train.jsonl"
+    place.write_bytes(mails(tmp_path, labelled).read_bytes())
+    before = place.read_bytes()
+    assert place not in new_task(project, "desk")
+    assert place.read_bytes() == before
+    assert len(project.task("desk").format) == 3
+
+
+def test_an_input_that_other_lines_repeat_is_never_held_out(project: Project, tmp_path: Path) -> None:
+    line = json.dumps({"prompt": "the very same question of every single line here", "completion": "yes"})
+    own = [json.dumps({"prompt": f"question number {number} of all", "completion": "no"}) for number in range(3)]
+    source = tmp_path / "lines.jsonl"
+    source.write_text("\n".join([line] * 9 + own))
+    new_task(project, "some", examples=source, hold_out=3)
+    assert [item.id for item in project.golden(project.task("some")).inputs] == ["line-10", "line-11", "line-12"]
+    source.write_text("\n".join(own))
+    with pytest.raises(InputError, match="no line would be left"):
+        new_task(project, "more", examples=source, hold_out=3)
+    source.write_text("\n".join([line] * 9 + own))
+    with pytest.raises(InputError, match="4 lines were to be held out, 3 have"):
+        new_task(project, "more", examples=source, hold_out=4)
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "", " x", "a.b", "é", "-x", "x" * 65])
+def test_a_name_that_is_no_plain_word_is_refused(project: Project, name: str) -> None:
+    with pytest.raises(InputError) as caught:
+        new_task(project, name)
+    assert caught.value.code == "bad_name"
+
+
+def test_nothing_is_overwritten_and_nothing_half_written(project: Project, tmp_path: Path) -> None:
+    kept = project.root / "golden/desk.yaml"
+    kept.write_text("mine\n")
+    with pytest.raises(InputError, match="there already"):
+        new_task(project, "desk", examples=mails(tmp_path, labelled))
+    assert [path.name for path in project.root.rglob("desk*") if path.is_file()] == ["desk.yaml"]
+    assert kept.read_text() == "mine\n"
+
+
+def test_files_that_are_in_the_way_are_all_named_with_how_to_begin_anew(project: Project, tmp_path: Path) -> None:
+    written = new_task(project, "desk", examples=mails(tmp_path, labelled))
+    with pytest.raises(InputError) as caught:
+        new_task(project, "desk", examples=tmp_path / "mails.jsonl", hold_out=6)
+    assert all(str(file) in str(caught.value) for file in written)
+    assert caught.value.remedy is not None and caught.value.remedy.endswith(f"rm {' '.join(map(str, written))}")
+
+
+def test_a_bad_line_of_the_examples_is_named_and_nothing_is_written(project: Project, tmp_path: Path) -> None:
+    source = tmp_path / "bad.jsonl"
+    source.write_text('{"prompt": "a", "completion": "b"}\n{"prompt": "a"}\n')
+    with pytest.raises(InputError) as caught:
+        new_task(project, "bad", examples=source)
+    assert (caught.value.file, caught.value.line) == (str(source), 2)
+    assert not list(project.root.rglob("bad*"))
+
+
+def test_the_shipped_project_is_no_place_for_a_task() -> None:
+    with pytest.raises(InputError, match="no project here"):
+        new_task(shipped(), "mine")

@@ -1,0 +1,294 @@
+"""The guard of the runs, on real files and real processes: what it writes, what it remembers, what a successor does."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.config.settings import WatchSettings
+from core.events import EventWriter
+from core.files import append_line, read_lines, write_json
+from core.gpu.devices import Gpu
+from core.gpu.reading import DeviceReading, HostReading, ProcessReading, Sample
+from core.home import AttemptDir, Home
+from core.process.identity import ProcessIdentity
+from core.store.attempts import AttemptRow
+from core.watchdog.run_monitor import RunMonitor, look_at, watchdog_reason
+from core.watchdog.run_watch import Finding
+
+PCI, OTHER = "0000:2b:00.0", "0000:2f:00.0"
+CARD = Gpu(PCI, "amd", "Stand-in", False, 0)
+GB = 1_000_000_000
+QUICK = {"hang_steps": 1, "hang_seconds": 2}
+
+Start = Callable[[str], ProcessIdentity]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start a Python program as the leader of a group of its own, as the shim does."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def begin(code: str) -> ProcessIdentity:
+        process = subprocess.Popen(
+            [sys.executable, "-c", f"print(1, flush=True)\n{code}"], stdout=subprocess.PIPE, process_group=0
+        )
+        started.append(process)
+        assert process.stdout is not None and process.stdout.readline() == b"1\n"
+        identity = ProcessIdentity.of(process.pid)
+        assert identity is not None
+        return identity
+
+    yield begin
+    for process in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    (tmp_path / "kmsg").touch()
+    monkeypatch.setenv("BAKEHOUSE_KMSG", str(tmp_path / "kmsg"))
+    return Home(tmp_path / "home").create()
+
+
+@pytest.fixture
+def attempt(home: Home) -> AttemptDir:
+    made = home.run_dir(7).attempt(1)
+    made.path.mkdir(parents=True)
+    return made
+
+
+def row(**changes: Any) -> AttemptRow:
+    values: dict[str, Any] = {
+        "job_id": 7, "number": 1, "outcome": None, "orphaned": False, "boot_id": "b", "protection": "none",
+        "created_at": time.time(), "ended_at": None, "exit_code": None, "signal": None, "events_offset": 0,
+    }  # fmt: skip
+    return AttemptRow(**(values | changes))
+
+
+def sample(moment: float, **figures: Any) -> Sample:
+    read = {"vram_total_bytes": 16 * GB, "vram_used_bytes": 8 * GB, "gtt_used_bytes": GB // 4, "power_watts": 90.0}
+    device = DeviceReading(0, "Stand-in", "amd", **({"pci": PCI} | read | figures))
+    return Sample(moment, "sysfs", HostReading(), (device,), (ProcessReading(9, "python", GB, True, PCI),))
+
+
+def tell_steps(guard: RunMonitor | None, attempt: AttemptDir, count: int, loss: float = 1.0) -> None:
+    """Write steps as a job does, ten a second until now, and tell the guard of each as the runner does."""
+    writer = EventWriter(attempt.events)
+    first, began = writer.seq + 1, time.time() - count / 10
+    for number in range(count):
+        event = {"seq": first + number, "time": began + number / 10, "kind": "step"}
+        event |= {"step": first + number, "total": 10_000, "loss": loss}
+        append_line(attempt.events, event, durable=False)
+        if guard is not None:
+            guard.on_event(row(), attempt, event)
+
+
+def watch_for(guard: RunMonitor, seconds: float, until: Callable[[list[Finding]], bool] = bool) -> list[Finding]:
+    """Tick as the runner does, until what is found suffices."""
+    found: list[Finding] = []
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and not until(found):
+        found += [finding for _, finding in guard.tick(time.time())]
+        time.sleep(0.1)
+    return found
+
+
+def told(attempt: AttemptDir) -> list[tuple[str, bool]]:
+    return [(line["code"], line["stop"]) for line, _ in read_lines(attempt.watch)]
+
+
+def test_a_look_at_a_process_tells_its_state_and_the_cpu_time_of_its_group(start: Start) -> None:
+    sleeper = start("import time; time.sleep(60)")
+    time.sleep(0.2)
+    before = look_at(sleeper)
+    os.kill(sleeper.pid, signal.SIGSTOP)
+    time.sleep(0.2)
+    stopped = look_at(sleeper)
+    assert before is not None and stopped is not None
+    assert (before.state, stopped.state) == ("S", "T")
+    assert before.cpu_seconds == stopped.cpu_seconds
+
+    worker = "while True: pass"
+    parent = start(f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {worker!r}]).wait()")
+    time.sleep(0.3)
+    first = look_at(parent)
+    time.sleep(1.0)
+    second = look_at(parent)
+    assert first is not None and second is not None
+    assert second.cpu_seconds - first.cpu_seconds > 0.2, "the worker's time is the job's"
+
+
+def test_a_process_that_is_gone_or_another_one_is_not_looked_at(start: Start) -> None:
+    process = start("import time; time.sleep(60)")
+    assert look_at(ProcessIdentity(process.boot_id, process.pid, process.start_ticks + 1)) is None
+    os.kill(process.pid, signal.SIGKILL)
+    time.sleep(0.2)
+    look = look_at(process)
+    assert look is not None and look.state == "Z", "it is not reaped yet"
+    os.waitpid(process.pid, 0)
+    assert look_at(process) is None
+
+
+def test_a_process_that_sleeps_is_found_written_down_and_given_as_the_reason(
+    home: Home, attempt: AttemptDir, start: Start
+) -> None:
+    write_json(attempt.run_json, {"job": start("import time; time.sleep(60)").to_json()})
+    guard = RunMonitor(home, WatchSettings(**QUICK), None)
+    tell_steps(guard, attempt, 20)
+
+    (finding,) = watch_for(guard, 15)
+
+    assert finding.stop and "its process uses no CPU time" in finding.message
+    assert told(attempt) == [("hang", True)]
+    assert watchdog_reason(attempt) == finding.message
+    (line,) = [line for line, _ in read_lines(attempt.watch)]
+    assert (line["seq"], line["kind"]) == (1, "warning") and abs(line["time"] - finding.time) < 1
+    assert watch_for(guard, 2.5) == []
+
+
+def test_one_that_burns_cpu_time_is_a_warning_first_and_a_reason_to_stop_at_last(
+    home: Home, attempt: AttemptDir, start: Start
+) -> None:
+    write_json(attempt.run_json, {"job": start("while True: pass").to_json()})
+    guard = RunMonitor(home, WatchSettings(**QUICK), None)
+    tell_steps(guard, attempt, 20)
+
+    found = watch_for(guard, 15, until=lambda findings: len(findings) > 1)
+
+    assert [finding.stop for finding in found] == [False, True]
+    assert told(attempt) == [("hang", False), ("hang", True)]
+
+
+def test_a_successor_finds_the_hang_of_a_run_that_tells_nothing_more(
+    home: Home, attempt: AttemptDir, start: Start
+) -> None:
+    """It begins with the files alone: no event comes to it."""
+    write_json(attempt.run_json, {"job": start("import time; time.sleep(60)").to_json()})
+    tell_steps(None, attempt, 20)
+    guard = RunMonitor(home, WatchSettings(**QUICK), None)
+    guard.follow(row(created_at=time.time() - 600), attempt)
+
+    (finding,) = watch_for(guard, 15)
+
+    assert finding.message.startswith("no step for ") and "after step 20 (usual: 0.1 s a step)" in finding.message
+
+
+def test_a_successor_does_not_tell_again_what_was_told_unless_it_is_a_reason_to_stop(
+    home: Home, attempt: AttemptDir
+) -> None:
+    def guard(policy: str) -> RunMonitor:
+        made = RunMonitor(home, WatchSettings(nan=policy), None)
+        made.follow(row(), attempt)
+        return made
+
+    tell_steps(None, attempt, 3, loss=float("nan"))
+    assert [finding.code for _, finding in guard("warn").tick(time.time())] == ["nan"]
+    assert guard("warn").tick(time.time()) == []
+    assert [finding.stop for _, finding in guard("stop").tick(time.time())] == [True]
+    assert [finding.stop for _, finding in guard("stop").tick(time.time())] == [True], (
+        "nobody has asked for the stop yet"
+    )
+    write_json(attempt.stop_request, {"why": "watch"})
+    assert guard("stop").tick(time.time()) == []
+    assert told(attempt) == [("nan", False), ("nan", True), ("nan", True)]
+
+
+def test_an_event_that_is_read_from_the_file_and_told_as_well_counts_once(home: Home, attempt: AttemptDir) -> None:
+    tell_steps(None, attempt, 4, loss=0.0)
+    guard = RunMonitor(home, WatchSettings(), None)
+    for event, _ in read_lines(attempt.events):
+        guard.on_event(row(), attempt, event)
+    assert guard.tick(time.time()) == []
+    tell_steps(guard, attempt, 1, loss=0.0)
+    assert [finding.code for _, finding in guard.tick(time.time())] == ["zero_loss"], "at its fifth step"
+
+
+def test_samples_are_written_for_the_attempt_that_holds_the_gpu_and_its_summary_is_given_at_the_end(
+    home: Home, attempt: AttemptDir
+) -> None:
+    guard = RunMonitor(home, WatchSettings(), CARD)
+    for second in range(11):
+        guard.on_sample(sample(100.0 + second), attempt)
+    guard.on_sample(sample(111.0), None)
+    guard.on_sample(sample(111.0, pci=OTHER), attempt)
+    guard.on_sample(sample(111.0, suspended=True), attempt)
+    summary = guard.finish(7, attempt)
+    assert summary is not None
+    assert (summary.seconds, summary.peak_job_vram_bytes, summary.energy_joules) == (10.0, GB, 900.0)
+    guard.on_sample(sample(112.0), attempt)
+    assert len(attempt.telemetry.read_bytes().splitlines()) == 11, "whoever is late does not bring it back"
+    assert guard.tick(time.time()) == []
+
+
+def test_without_a_gpu_there_is_no_record_and_no_summary(home: Home, attempt: AttemptDir) -> None:
+    guard = RunMonitor(home, WatchSettings(), None)
+    guard.on_sample(sample(100.0), attempt)
+    guard.on_sample(Sample(101.0, "none", HostReading()), attempt)
+    assert guard.finish(7, attempt) is None
+    assert not attempt.telemetry.exists()
+
+
+def test_a_spill_that_began_before_this_runner_is_counted_from_where_the_run_began(
+    home: Home, attempt: AttemptDir
+) -> None:
+    full = {"vram_used_bytes": 15 * GB, "gtt_used_bytes": 3 * GB}
+    first = RunMonitor(home, WatchSettings(spill="stop"), CARD)
+    now = time.time()
+    first.on_sample(sample(now), attempt)
+    second = RunMonitor(home, WatchSettings(spill="stop"), CARD)
+    second.on_sample(sample(now + 1, **full), attempt)
+    assert second.tick(time.time()) == []
+    second.on_sample(sample(now + 2, **full), attempt)
+    assert [(job, finding.code, finding.stop) for job, finding in second.tick(time.time())] == [(7, "spill", True)]
+
+
+def test_only_what_the_kernel_says_of_this_gpu_speaks_against_the_run(
+    home: Home, attempt: AttemptDir, tmp_path: Path, start: Start
+) -> None:
+    write_json(attempt.run_json, {"job": start("while True: pass").to_json()})
+    guard = RunMonitor(home, WatchSettings(hang_steps=1, hang_seconds=4), CARD)
+    tell_steps(guard, attempt, 20)
+    guard.tick(time.time())
+    seconds = time.clock_gettime(time.CLOCK_MONOTONIC)
+    with (tmp_path / "kmsg").open("a") as file:
+        file.write(f"[{seconds:.6f}] amdgpu {OTHER}: amdgpu: ring gfx_0.1.0 timeout, signaled seq=3\n")
+    (warning,) = watch_for(guard, 8)
+    assert not warning.stop
+    with (tmp_path / "kmsg").open("a") as file:
+        file.write(f"[{seconds:.6f}] amdgpu {PCI}: amdgpu: GPU reset begin!\n")
+    (finding,) = watch_for(guard, 4)
+    assert finding.stop and "GPU reset begin!" in finding.message
+
+
+def test_a_disk_that_takes_nothing_stops_neither_the_watching_nor_the_runner(
+    home: Home, attempt: AttemptDir, capfd: pytest.CaptureFixture[str]
+) -> None:
+    guard = RunMonitor(home, WatchSettings(vram="stop"), CARD)
+    now = time.time()
+    guard.on_sample(sample(now), attempt)
+    attempt.telemetry.unlink()
+    attempt.telemetry.mkdir()  # as good as full: it refuses every line
+    for second in range(3):
+        guard.on_sample(sample(now + 1 + second, vram_used_bytes=int(15.9 * GB)), attempt)
+    assert [finding.code for _, finding in guard.tick(time.time())] == ["vram"]
+    assert capfd.readouterr().err.count("its telemetry is not written") == 1
+
+
+def test_an_attempt_without_findings_was_not_stopped_by_the_watchdog(attempt: AttemptDir) -> None:
+    assert watchdog_reason(attempt) is None
+    append_line(attempt.watch, {"seq": 1, "kind": "warning", "code": "vram", "message": "full", "stop": False})
+    assert watchdog_reason(attempt) is None

@@ -1,0 +1,316 @@
+"""What an end means, for every end there can be; and that the queue's acts, in any order, keep its books straight."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import tempfile
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
+
+from core.attempt.observe import Observation, signal_name
+from core.attempt.stopping import ask_to_stop
+from core.files import append_line, write_json
+from core.home import Home
+from core.runner.commands import RefusedError, carry_out
+from core.runner.reconcile import Watch, fold, judge
+from core.runner.schedule import Resources, find_blocker, needed_jobs
+from core.store.attempts import list_attempts, living_attempts
+from core.store.commands import get_command, insert_command, open_commands
+from core.store.database import transaction
+from core.store.jobs import (
+    ACTIVE,
+    ENDED,
+    QUEUED,
+    JobRow,
+    Progress,
+    change_state,
+    claim_next,
+    get_job,
+    history,
+    list_jobs,
+)
+from tests.support.stored import add_job, allowed, fresh
+
+FREE = Resources(paused=None, gpu_holder=None, memory_available_bytes=10**12, disk_free_bytes=10**12)
+
+ENDINGS = st.one_of(
+    st.builds(Observation, st.just("ended"), exit_code=st.sampled_from([0, 1, 2, 3, 75, 127, 130, 143])),
+    st.builds(
+        Observation,
+        st.just("ended"),
+        signal=st.sampled_from(
+            [int(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV)]
+        ),
+    ),
+    st.builds(Observation, st.sampled_from(["gone", "never_started", "restarted"])),
+    st.builds(Observation, st.just("restarted"), exit_code=st.just(75)),
+)
+ACTIVE_STATES = st.sampled_from(
+    [
+        ("starting", None),
+        ("running", None),
+        *(("stopping", why) for why in ("cancel", "pause", "disk", "watch", "room")),
+    ],
+)
+
+
+@pytest.fixture(scope="module")
+def books(tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, set[tuple[Any, Any]], JobRow]:
+    home, connection = fresh(tmp_path_factory.mktemp("judging"))
+    job = get_job(connection, add_job(connection))
+    (home.run_dir(job.id).attempt(1).path).mkdir(parents=True)
+    return home, allowed(connection) | {(state, state) for state in ACTIVE}, job
+
+
+@given(ACTIVE_STATES, ENDINGS, st.booleans(), st.sampled_from(["requeue", "hold"]), st.sampled_from([None, 20]))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_every_end_leads_where_the_schema_allows_and_means_what_the_design_says(
+    books: tuple[Home, set[tuple[Any, Any]], JobRow],
+    active: tuple[Any, Any],
+    seen: Observation,
+    has_result: bool,
+    on_restart: Any,
+    checkpoint: int | None,
+) -> None:
+    home, ways, job = books
+    state, stop_reason = active
+    job = replace(
+        job, state=state, stop_reason=stop_reason, on_restart=on_restart, progress=Progress(checkpoint_step=checkpoint)
+    )
+    run = home.run_dir(job.id)
+    run.result.unlink(missing_ok=True)
+    if has_result:
+        write_json(run.result, {"message": "trained"})
+
+    ending = judge(job, run, run.attempt(1), seen)
+
+    assert (state, ending.state) in ways
+    if ending.requeue is not None:
+        assert (ending.state, "waiting") in ways
+    assert (ending.state == "done") == has_result, "the result is the proof, and the only one"
+    if has_result:
+        return
+    assert ending.reason
+    if ending.state == "failed":
+        assert seen.condition == "ended", "an end that nobody saw is never called a failure"
+        assert stop_reason != "cancel"
+    if ending.state == "lost":
+        assert seen.condition in {"gone", "never_started"}
+    if seen.condition == "restarted" and stop_reason is None:
+        assert (ending.state, ending.requeue is not None) == ("interrupted", on_restart == "requeue")
+    if stop_reason == "cancel" and seen.condition in {"ended", "restarted"}:
+        assert (ending.state, ending.requeue) == ("cancelled", None)
+    assert ending.held == (ending.state == "waiting" and stop_reason == "pause"), "only a pause holds"
+    if ending.state not in {"failed", "done"} and seen.condition != "never_started" and checkpoint:
+        assert "from step 20" in ending.reason + (ending.requeue or "")
+
+
+@pytest.mark.parametrize("seen", [Observation("ended", exit_code=75), Observation("ended", signal=signal.SIGTERM)])
+def test_a_run_that_the_watchdog_ended_failed_for_what_it_found_and_one_that_made_room_waits_for_it(
+    books: tuple[Home, set[tuple[Any, Any]], JobRow], seen: Observation
+) -> None:
+    home, _, job = books
+    run = home.run_dir(job.id)
+    attempt = run.attempt(1)
+    run.result.unlink(missing_ok=True)
+    job = replace(job, state="stopping", progress=Progress(checkpoint_step=40))
+    append_line(attempt.watch, {"seq": 1, "code": "hang", "message": "no step for 90 s", "stop": True})
+
+    found = judge(replace(job, stop_reason="watch"), run, attempt, seen)
+    assert (found.state, found.outcome, found.held) == ("failed", "failed", False)
+    assert found.reason == "no step for 90 s; a retry goes on from step 40"
+
+    ask_to_stop(attempt, "room", "judge:v1 was loaded by a client")
+    found = judge(replace(job, stop_reason="room"), run, attempt, seen)
+    assert (found.state, found.outcome, found.held) == ("waiting", "stopped", False)
+    assert found.reason == "judge:v1 was loaded by a client; it goes on from step 40"
+
+
+def test_only_a_job_that_was_asked_to_stop_is_killed(tmp_path: Path) -> None:
+    home, connection = fresh(tmp_path)
+    job = add_job(connection)
+    number = insert_command(connection, "kill", job, {}, "tester")
+    with contextlib.closing(connection), pytest.raises(RefusedError, match="it cannot be killed") as refused:
+        carry_out(home, connection, get_command(connection, number))
+    assert "cancel it first" in (refused.value.remedy or "")
+
+
+def test_a_signal_without_a_name_is_still_told() -> None:
+    assert signal_name(9) == "SIGKILL"
+    assert signal_name(250) == "signal 250"
+
+
+# The summary of events.
+
+
+def test_the_summary_follows_the_events() -> None:
+    progress = Progress()
+    for event in (
+        {"kind": "phase", "name": "loading", "time": 1.0},
+        {"kind": "step", "step": 3, "total": 9, "loss": 0.5, "peak_memory_bytes": 7, "eta_seconds": 6.0, "time": 2.0},
+        {"kind": "checkpoint", "step": 3, "time": 3.0},
+        {"kind": "memory", "time": 3.5},
+        {"kind": "warning", "message": "2 examples are too long", "time": 4.0},
+        {"kind": "eval", "loss": 0.6, "time": 5.0},
+    ):
+        progress = fold(progress, event)
+    assert progress == Progress(
+        done=3,
+        total=9,
+        unit="steps",
+        loss=0.5,
+        peak_memory_bytes=7,
+        eta_seconds=6.0,
+        checkpoint_step=3,
+        warnings=1,
+        message="2 examples are too long",
+        time=5.0,
+    )
+
+
+def test_a_rung_of_the_ladder_is_told_until_the_next_step() -> None:
+    rung = {
+        "kind": "ladder",
+        "rung": 1,
+        "changes": {"batch_size": [4, 2]},
+        "reason": "can't allocate memory",
+        "time": 1.0,
+    }
+    progress = fold(Progress(done=3, total=9), rung)
+    assert (progress.phase, progress.message, progress.done) == (
+        "starting again with less memory",
+        "can't allocate memory",
+        3,
+    )
+
+
+# Acts in any order.
+
+
+class Queue(RuleBasedStateMachine):
+    """Submits, asks, starts and ends jobs in any order, with the runner's own functions and without processes."""
+
+    jobs = Bundle("jobs")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="bakehouse-tests-"))
+        self.home, self.connection = fresh(self.folder)
+        self.ways = allowed(self.connection)
+        self.watch = Watch(self.home, self.connection)
+        self.ended: dict[int, int] = {}
+
+    def teardown(self) -> None:
+        self.connection.close()
+        shutil.rmtree(self.folder)
+
+    @rule(
+        target=jobs,
+        needs=st.lists(jobs, max_size=2),
+        lane=st.sampled_from(["gpu", "cpu"]),
+        on_restart=st.sampled_from(["requeue", "hold"]),
+    )
+    def submit(self, needs: list[int], lane: Any, on_restart: str) -> int:
+        return add_job(self.connection, lane=lane, needs=tuple(needs), on_restart=on_restart)
+
+    @rule(target=jobs, count=st.integers(2, 4))
+    def submit_some(self, count: int) -> Any:
+        return multiple(*(add_job(self.connection) for _ in range(count)))
+
+    @rule(
+        job=jobs,
+        kind=st.sampled_from(["cancel", "retry", "hold", "release", "move"]),
+        to=st.sampled_from(["first", "last", "up", "down", "sideways"]),
+    )
+    def ask(self, job: int, kind: Any, to: str) -> None:
+        before = get_job(self.connection, job)
+        number = insert_command(self.connection, kind, job, {"to": to}, "tester")
+        try:
+            carry_out(self.home, self.connection, get_command(self.connection, number))
+        except RefusedError:
+            assert get_job(self.connection, job) == before
+            assert get_command(self.connection, number).done_at is None
+            self.connection.execute("DELETE FROM commands WHERE id = ?", [number])
+        else:
+            assert get_command(self.connection, number).done_at is not None, "both or neither"
+
+    @rule()
+    def start_what_may(self) -> None:
+        queued = [job for job in list_jobs(self.connection) if job.state in QUEUED]
+        needed = needed_jobs(self.connection, queued)
+        for job in queued:
+            if find_blocker(job, needed, FREE, 0) is not None:
+                continue
+            with transaction(self.connection):
+                change_state(self.connection, job.id, "ready", "its way is free", "runner")
+            claimed = claim_next(self.connection, job.lane, "boot", "runner")
+            assert claimed is not None
+            assert claimed.id == job.id, "the first of the queue"
+            assert all(needed[need].state == "done" for need in claimed.needs)
+            assert not claimed.held
+            self.home.run_dir(job.id).attempt(claimed.attempt).path.mkdir(parents=True)
+
+    @rule(job=jobs)
+    def gives_a_sign_of_life(self, job: int) -> None:
+        if get_job(self.connection, job).state == "starting":
+            with transaction(self.connection):
+                change_state(self.connection, job, "running", "", "runner")
+
+    @rule(job=jobs, seen=ENDINGS, has_result=st.booleans())
+    def ends(self, job: int, seen: Observation, has_result: bool) -> None:
+        living = {row.job_id: row for row in living_attempts(self.connection)}
+        if job not in living:
+            return
+        run = self.home.run_dir(job)
+        if has_result:
+            write_json(run.result, {"message": "trained", "artefacts": []})
+            self.ended[job] = living[job].number
+        self.watch.finish(living[job], run, run.attempt(living[job].number), seen)
+        assert (get_job(self.connection, job).state == "done") == has_result
+
+    @invariant()
+    def the_books_are_straight(self) -> None:
+        living = [row.job_id for row in living_attempts(self.connection)]
+        assert len(living) == len(set(living))
+        for job in list_jobs(self.connection):
+            past = history(self.connection, job.id)
+            assert past[0].from_state is None
+            assert past[-1].to_state == job.state
+            for one, other in pairwise(past):
+                assert other.from_state == one.to_state, "no change is missing from the history"
+                assert (other.from_state, other.to_state) in self.ways or other.from_state == other.to_state
+            attempts = list_attempts(self.connection, job.id)
+            assert [attempt.number for attempt in attempts] == list(range(1, job.attempt + 1))
+            assert (job.id in living) == (job.state in ACTIVE)
+            assert [attempt.number for attempt in attempts if attempt.outcome == "done"] == (
+                [self.ended[job.id]] if job.state == "done" else []
+            )
+            assert (job.ended_at is not None) == (job.state in ENDED)
+            assert (job.stop_reason is not None) == (job.state == "stopping")
+            assert not job.held or job.state == "waiting"
+        assert not open_commands(self.connection)
+
+
+TestQueue = Queue.TestCase
+TestQueue.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+
+
+def test_an_unknown_command_of_another_version_is_refused_not_repeated_for_ever(tmp_path: Path) -> None:
+    home, connection = fresh(tmp_path)
+    job = add_job(connection)
+    for kind, job_id in (("promote", job), ("cancel", None)):
+        number = insert_command(connection, kind, job_id, {}, "tester")  # type: ignore[arg-type]
+        with pytest.raises(RefusedError, match="this runner does not know"):
+            carry_out(home, connection, get_command(connection, number))
+    assert get_job(connection, job).state == "waiting"
+    with contextlib.closing(connection):
+        assert len(open_commands(connection)) == 2, "the runner notes the refusal"

@@ -1,0 +1,87 @@
+"""The answers of a bake-off, each with what its checks said, so that a score is never shown beside another's text."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from core.config.task import Task
+    from core.home import Home
+
+FULL = 0.999
+
+
+@dataclass(frozen=True)
+class CheckSaid:
+    """What one check said of one answer; `value` in 0..1."""
+
+    id: str
+    value: float
+    detail: str
+
+
+@dataclass(frozen=True)
+class AnswerRead:
+    """One repeat, by its stored number. `checks` is empty when it was not scored."""
+
+    repeat: int
+    text: str
+    checks: tuple[CheckSaid, ...] = ()
+
+    @property
+    def failed(self) -> tuple[CheckSaid, ...]:
+        return tuple(check for check in self.checks if check.value < FULL)
+
+    @property
+    def passed(self) -> int:
+        return len(self.checks) - len(self.failed)
+
+    @property
+    def rank(self) -> tuple[int, float]:
+        """Lower is worse: fewer checks passed, then fewer points."""
+        return self.passed, sum(check.value for check in self.checks)
+
+
+Answers = Mapping[tuple[str, str], Sequence[AnswerRead]]
+"""By candidate and input, the repeats in their order."""
+
+
+def worst(repeats: Sequence[AnswerRead]) -> int:
+    """Which of the repeats is the worst: its index; the first of those alike."""
+    return min(range(len(repeats)), key=lambda index: repeats[index].rank)
+
+
+def read_answers(home: Home, job_id: int, task: Task | None) -> tuple[Answers, dict[str, str]]:
+    """The answers of a bake-off under the checks of `task` (else of the task as submitted), and the inputs by id.
+
+    Heavy imports and a whole file: call it in a thread. Raises `BakehouseError`, `OSError`, `sqlite3.Error`.
+    """
+    from core.bakeoff.answers import Answer
+    from core.bakeoff.load import bakeoff_file, golden_inputs
+    from core.bakeoff.scored_answers import place
+    from core.bakeoff.scoring import Score
+    from core.store.database import open_database
+    from core.store.results import bakeoff_answers, bakeoff_scores
+
+    _, spec = bakeoff_file(home, job_id)
+    inputs = golden_inputs(spec)
+    with contextlib.closing(open_database(home)) as connection:
+        answers = [Answer.from_json(document) for document in bakeoff_answers(connection, job_id)]
+        scores = [Score.from_json(document) for document in bakeoff_scores(connection, job_id)]
+    names = [candidate.name for candidate in spec.candidates]
+    placed, _ = place(task or spec.task, inputs, answers, scores, names)
+    found: dict[tuple[str, str], dict[int, AnswerRead]] = {}
+    for answer in answers:  # what was not scored is shown, too
+        one = AnswerRead(answer.repeat, answer.text)
+        found.setdefault((answer.candidate, answer.input_id), {})[answer.repeat] = one
+    for name, cells in placed.items():
+        for input_id, repeats in cells.by_input.items():
+            for cell in repeats:
+                said = tuple(CheckSaid(key, score.value, score.detail) for key, score in cell.checks.items())
+                one = AnswerRead(cell.answer.repeat, cell.answer.text, said)
+                found.setdefault((name, input_id), {})[one.repeat] = one
+    ordered = {key: tuple(by_repeat[number] for number in sorted(by_repeat)) for key, by_repeat in found.items()}
+    return ordered, {item.id: item.input or "" for item in inputs}

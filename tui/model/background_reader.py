@@ -1,0 +1,166 @@
+"""What takes longer than a beat of the feed: the project's files, the leaderboards, and seeing that a runner lives.
+
+A thread of its own that starts after the first paint, because what it imports (pydantic, scipy) takes longer than that.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from core.errors import BakehouseError
+from core.home import Home
+from tui.model.snapshot import Board, ProfileLines, TaskLine
+
+if TYPE_CHECKING:
+    from core.config.project import Project
+    from core.config.task import Task
+
+LEAST_SECONDS_BETWEEN = 5.0
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found so far; None: not yet looked."""
+
+    project: str = ""
+    tasks: tuple[TaskLine, ...] | None = None
+    boards: tuple[Board, ...] | None = None
+    profile: ProfileLines | None = None
+    problems: tuple[tuple[str, str], ...] = ()
+    """(what was tried, what went wrong)"""
+
+
+class BackgroundReader(threading.Thread):
+    """Keeps `found` current. `data_changed` tells it that somebody wrote to the database."""
+
+    def __init__(self, home: Home, project: Callable[[], Project], told: Callable[[], None]) -> None:
+        super().__init__(name="slow-reader", daemon=True)
+        self.home = home
+        self.find_project = project
+        self.told = told
+        self.found = Found()
+        self._boards: dict[tuple[int, int, str], Board] = {}
+        self._wanted: set[int] = set()
+        self._stale: set[int] = set()
+        self._tasks: dict[int, Task] = {}
+        self._lock = threading.Lock()
+        self._changed = threading.Event()
+        self._stopped = threading.Event()
+
+    def data_changed(self) -> None:
+        self._changed.set()
+
+    def want(self, job_id: int) -> None:
+        """Have the leaderboard of an older bake-off, too."""
+        self._wanted.add(job_id)
+        self._changed.set()
+
+    def rescored(self, job_id: int, task: Task) -> None:
+        """Work a leaderboard out anew, under the task that its answers were scored with."""
+        self._tasks[job_id] = task
+        self._stale.add(job_id)
+        self._changed.set()
+
+    def task_of(self, job_id: int) -> Task | None:
+        """The task that a bake-off's answers were scored with anew, if they were."""
+        return self._tasks.get(job_id)
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._changed.set()
+
+    def run(self) -> None:
+        # Starting a runner waits until it lives: the rest need not.
+        threading.Thread(target=self._try, args=(self._start_runner,), name="start-runner", daemon=True).start()
+        self._try(self._read_project)
+        self._try(self._read_profile)
+        while not self._stopped.is_set():
+            self._changed.clear()
+            self._try(self._read_boards)
+            self._changed.wait()
+            # Many writes in a row are one change; what a person asked for is not kept waiting.
+            if not (self._wanted or self._stale):
+                self._stopped.wait(LEAST_SECONDS_BETWEEN)
+
+    def _try(self, act: Callable[[], None]) -> None:
+        """Do it; what goes wrong is said in one line rather than ending the thread."""
+        problem = ""
+        try:
+            act()
+        except (BakehouseError, OSError, sqlite3.Error) as error:
+            problem = str(error)
+        with self._lock:
+            others = tuple(item for item in self.found.problems if item[0] != act.__name__)
+        self._say(problems=(*others, (act.__name__, problem)) if problem else others)
+
+    def _say(self, **found: Any) -> None:
+        with self._lock:
+            former = self.found
+            self.found = replace(former, **found)
+        if former != self.found:
+            self.told()
+
+    def _start_runner(self) -> None:
+        from core.runner.client import ensure_runner
+
+        ensure_runner(self.home)
+
+    def _read_project(self) -> None:
+        project = self.find_project()
+        tasks, wrong = [], []
+        for name in project.task_names():
+            try:
+                task = project.task(name)
+            except BakehouseError as error:
+                wrong.append(error)
+            else:
+                tasks.append(TaskLine(name, project.owner(task).id, task.title or ""))
+        self._say(project=project.name, tasks=tuple(tasks))
+        if wrong:
+            raise wrong[0]
+
+    def _read_profile(self) -> None:
+        """What the environment of jobs on this GPU is, and why."""
+        from core.config.settings import load_settings
+        from core.gpu.devices import find_gpu
+        from core.gpu.environment_profile import environment, profile_for
+
+        profile = profile_for(find_gpu())
+        if profile is None:
+            return
+        decided = environment(profile, os.environ, load_settings().gpu.environment).decisions
+        rows = []
+        for one in decided:
+            name = f"{one.variable} unset" if one.action == "unset" else f"{one.variable}={one.value}"
+            rows.append((f"{name} kept" if one.action == "kept" else name, one.why))
+        self._say(profile=ProfileLines(profile.name, (*rows, *(("", note) for note in profile.notes))))
+
+    def _read_boards(self) -> None:
+        """The newest leaderboard of each task and those asked for, each computed once."""
+        from core.store.database import open_database
+        from core.store.results import list_bakeoffs
+        from tui.model.leaderboards import build_board
+
+        boards: dict[tuple[int, int, str], Board] = {}
+        settled: set[tuple[str, str]] = set()
+        connection = open_database(self.home)
+        try:
+            for row in list_bakeoffs(connection):
+                owner = (row.project_id, row.task)
+                # Answers are scored at the end: before that there is nothing to rank.
+                if row.state != "done" or (owner in settled and row.job_id not in self._wanted):
+                    continue
+                settled.add(owner)
+                key = (row.job_id, row.answers, row.state)
+                known = None if row.job_id in self._stale else self._boards.get(key)
+                self._stale.discard(row.job_id)
+                boards[key] = known or build_board(connection, self.home, row, self._tasks.get(row.job_id))
+        finally:
+            connection.close()
+        self._boards = boards
+        self._say(boards=tuple(boards.values()))

@@ -1,0 +1,261 @@
+"""The selected job's files, followed by offset: its log, its events, its answers. Used by the feed's thread alone."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from core.events import EventReader
+from core.files import read_lines
+from core.home import Home
+from core.store.jobs import JobRow
+from core.telemetry.run_record import Summary, read_summary
+from tui.format import plural, safe
+from tui.model.forecasts import RunForecast, Rung, read_rung, run_forecast
+from tui.model.gpu_files import Findings
+from tui.model.snapshot import Detail, Share
+
+TAIL_BYTES = 64 * 1024
+KEPT_LINES = 300
+KEPT_CHARACTERS = 1000
+MOST_POINTS = 1500
+
+
+class LogTail:
+    """The newest lines of a growing file, without reading what stands before them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.offset = 0
+        self.size = 0
+        self.rest = b""
+        self.lines: deque[str] = deque(maxlen=KEPT_LINES)
+
+    def read(self) -> bool:
+        """Take in what was written since; True when there was anything."""
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            self.size = os.fstat(descriptor).st_size
+            if self.size < self.offset:
+                self.offset, self.rest = 0, b""
+                self.lines.clear()
+            if self.size == self.offset:
+                return False
+            cut = self.size - self.offset > TAIL_BYTES
+            if cut:
+                self.offset, self.rest = self.size - TAIL_BYTES, b""
+                self.lines.clear()
+            data = os.pread(descriptor, self.size - self.offset, self.offset)
+        finally:
+            os.close(descriptor)
+        self.offset += len(data)
+        if cut:
+            data = data.partition(b"\n")[2]
+        *whole, self.rest = (self.rest + data).split(b"\n")
+        self.rest = self.rest[-TAIL_BYTES:]
+        self.lines.extend(decode(line) for line in whole)
+        return True
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The lines, the unfinished last one among them."""
+        last = decode(self.rest)
+        return (*self.lines, last) if last else tuple(self.lines)
+
+
+def decode(line: bytes) -> str:
+    return safe(line.decode(errors="replace"))[:KEPT_CHARACTERS]
+
+
+def thin(points: Sequence[tuple[int, float]], most: int = MOST_POINTS) -> tuple[tuple[int, float], ...]:
+    """About `most` points: means of neighbours, the first and the last as they are."""
+    if len(points) <= most:
+        return tuple(points)
+    size = -(-len(points) // most)
+    groups = [points[start : start + size] for start in range(0, len(points), size)]
+    means = [(group[len(group) // 2][0], sum(value for _, value in group) / len(group)) for group in groups]
+    return (points[0], *means[1:-1], points[-1])
+
+
+class JobFiles:
+    """Follows one job. `read` is cheap when nothing was written."""
+
+    def __init__(self, home: Home, job_id: int) -> None:
+        self.home = home
+        self.job_id = job_id
+        self.run = home.run_dir(job_id)
+        self.attempt = 0
+        self.log: LogTail | None = None
+        self.events: dict[int, EventReader] = {}
+        self.spec: dict[str, Any] | None = None
+        self.losses: dict[int, float] = {}
+        self.evals: dict[int, float] = {}
+        self.newest: dict[str, Any] = {}
+        self.phase = ""
+        self.resumed_from: int | None = None
+        self.checkpoint: int | None = None
+        self.peak_bytes: int | None = None
+        self.forecast: RunForecast | None = None
+        self.rungs: list[Rung] = []
+        self.started_again = False
+        self.findings: dict[int, Findings] = {}
+        self.telemetry_bytes = 0
+        self.gpu: Summary | None = None
+        self.answers_offset = 0
+        self.answers: dict[str, list[float]] = {}
+        self.inputs: int | None = None
+        self.detail = Detail(job_id)
+
+    def read(self, job: JobRow) -> Detail:
+        """What the files say now; the same object as before when they say nothing new."""
+        changed = self._read_spec() | self._read_log(job.attempt) | self._read_events(job.attempt)
+        changed |= self._read_gpu(job.attempt)
+        if job.kind == "bakeoff":
+            changed |= self._read_answers()
+        if changed:
+            self.detail = self._build()
+        return self.detail
+
+    def _read_spec(self) -> bool:
+        if self.spec is not None:
+            return False
+        try:
+            document = yaml.load(self.run.job_file.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+            spec = document["spec"]
+            if not isinstance(spec, dict):
+                return False
+            if spec.get("kind") == "bakeoff":
+                self.inputs = len(json.loads(Path(spec["golden"]["path"]).read_bytes()))
+        except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+            # Not written yet, or by another version: the headline stays empty, everything else still shows.
+            return False
+        try:
+            self.forecast = run_forecast(spec)
+        except (KeyError, TypeError):
+            self.forecast = None  # of another version
+        self.spec = spec
+        return True
+
+    def _read_log(self, attempt: int) -> bool:
+        if attempt < 1:
+            return False
+        if attempt != self.attempt:
+            self.attempt = attempt
+            self.log = LogTail(self.run.attempt(attempt).log)
+        return self.log is not None and self.log.read()
+
+    def _read_events(self, attempt: int) -> bool:
+        changed = False
+        for number in range(1, attempt + 1):
+            if number not in self.events:
+                self.events[number] = EventReader(self.run.attempt(number).events)
+                self.phase, changed = "", True
+            for event in self.events[number]:
+                changed = True
+                self._take(number, event)
+        return changed
+
+    def _read_gpu(self, attempt: int) -> bool:
+        """What was noticed about the attempts, and what the present one did to the GPU."""
+        changed = False
+        for number in range(1, attempt + 1):
+            if number not in self.findings:
+                self.findings[number] = Findings(self.run.attempt(number))
+            changed |= self.findings[number].read()
+        if attempt:
+            present = self.run.attempt(attempt)
+            size = present.telemetry.stat().st_size if present.telemetry.exists() else 0
+            if size != self.telemetry_bytes:
+                self.telemetry_bytes, self.gpu = size, read_summary(present)
+                changed = True
+        return changed
+
+    def _take(self, attempt: int, event: dict[str, Any]) -> None:
+        """One event. What is trained again, in a later attempt or after a step of the ladder, replaces what was."""
+        kind, step = event["kind"], event.get("step")
+        if kind == "step" and isinstance(step, int):
+            before = self.newest.get("step")
+            if before is not None and (self.newest.get("attempt") != attempt or step <= before or self.started_again):
+                self.resumed_from = step - 1 or None
+                self.losses = {number: loss for number, loss in self.losses.items() if number < step}
+                self.evals = {number: loss for number, loss in self.evals.items() if number < step}
+            self.started_again = False
+            self.peak_bytes = max(self.peak_bytes or 0, event.get("peak_memory_bytes") or 0) or None
+            self.newest = {**event, "attempt": attempt}
+            if isinstance(event.get("loss"), int | float):
+                self.losses[step] = event["loss"]
+        elif kind == "eval" and isinstance(step, int) and isinstance(event.get("loss"), int | float):
+            self.evals[step] = event["loss"]
+        elif kind == "checkpoint" and isinstance(step, int):
+            self.checkpoint = step
+        elif kind == "ladder":
+            try:
+                self.rungs.append(read_rung(event, attempt))
+            except (KeyError, TypeError, ValueError):
+                return  # of another version
+            # What it took before was another recipe's.
+            self.started_again, self.peak_bytes = True, None
+        elif kind == "phase":
+            self.phase = str(event.get("name") or "")
+
+    def _read_answers(self) -> bool:
+        changed = False
+        for answer, offset in read_lines(self.run.answers, self.answers_offset):
+            self.answers_offset, changed = offset, True
+            seen = self.answers.setdefault(str(answer.get("candidate")), [0, 0.0, 0])
+            seen[0] += 1
+            seen[1] += answer.get("seconds") or 0.0
+            seen[2] += answer.get("finish") == "length"
+        return changed
+
+    def _build(self) -> Detail:
+        newest = self.newest
+        return Detail(
+            job_id=self.job_id,
+            headline=self._headline(),
+            lines=self.log.shown if self.log else (),
+            log_bytes=self.log.size if self.log else 0,
+            losses=thin(sorted(self.losses.items())),
+            evals=tuple(sorted(self.evals.items())),
+            step=newest.get("step"),
+            total_steps=newest.get("total"),
+            tokens_per_second=newest.get("tokens_per_second"),
+            peak_memory_bytes=self.peak_bytes,
+            phase=safe(self.phase),
+            resumed_from=self.resumed_from,
+            checkpoint=self.checkpoint,
+            forecast=self.forecast,
+            ladder=tuple(self.rungs),
+            shares=self._shares(),
+            findings=tuple(one for number in sorted(self.findings) for one in self.findings[number].found),
+            gpu=self.gpu,
+        )
+
+    def _headline(self) -> str:
+        spec = self.spec or {}
+        if recipe := spec.get("recipe"):
+            return f"{recipe.get('name')}, rank {recipe.get('rank')}"
+        if spec.get("kind") == "bakeoff" and self.inputs:
+            return f"{plural(self.inputs, 'input')} × {spec.get('repeats')}"
+        return ""
+
+    def _shares(self) -> tuple[Share, ...]:
+        spec = self.spec or {}
+        if spec.get("kind") != "bakeoff":
+            return ()
+        total = self.inputs * spec["repeats"] if self.inputs else None
+        names = [str(candidate.get("name")) for candidate in spec.get("candidates", [])]
+        found = []
+        for name in [*names, *(name for name in self.answers if name not in names)]:
+            done, seconds, at_limit = self.answers.get(name, [0, 0.0, 0])
+            found.append(Share(name, int(done), total, seconds / done if done and seconds else None, int(at_limit)))
+        return tuple(found)

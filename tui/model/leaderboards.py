@@ -1,0 +1,89 @@
+"""A leaderboard of `core.bakeoff` as the console shows it. Imported by the slow reader alone: scipy stands behind it."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from core.bakeoff.comparison import Comparison
+from core.bakeoff.leaderboard import Leaderboard
+from core.bakeoff.load import stored_leaderboard
+from core.bakeoff.rows import CandidateRow, CheckSummary
+from core.bakeoff.summary import bounds, signed
+from core.config.task import Task
+from core.errors import BakehouseError
+from core.home import Home
+from core.store.results import BakeoffRow
+from tui.model.snapshot import Board, Candidate, CheckMarks
+
+MOST_REASONS = 6
+
+
+def build_board(connection: sqlite3.Connection, home: Home, row: BakeoffRow, task: Task | None = None) -> Board:
+    """The leaderboard of a bake-off, under the task as it was submitted or under `task`.
+
+    One that cannot be built says why, so that the others still show.
+    """
+    try:
+        found = stored_leaderboard(home, connection, row.job_id, task)
+    except (BakehouseError, OSError) as error:
+        # The path is long and of no use here: the message alone says what is missing.
+        problem = error.message if isinstance(error, BakehouseError) else str(error)
+        return Board(row.job_id, row.task, row.project_id, row.state, row.time, problem=problem)
+    except (KeyError, TypeError, ValueError) as error:
+        problem = f"its files are not as this version expects them: {error}"
+        return Board(row.job_id, row.task, row.project_id, row.state, row.time, problem=problem)
+    return Board(
+        job_id=row.job_id,
+        task=row.task,
+        project_id=row.project_id,
+        state=row.state,
+        time=row.time,
+        input_ids=found.input_ids,
+        repeats=found.repeats,
+        candidates=tuple(candidate(found, one) for one in found.rows),
+        headline=found.headline,
+        notes=found.notes,
+        incumbent=found.incumbent,
+    )
+
+
+def candidate(board: Leaderboard, row: CandidateRow) -> Candidate:
+    compared = board.comparison(row.name, board.parts[0]) if board.parts else None
+    return Candidate(
+        name=row.name,
+        score=row.score,
+        low=row.interval.low,
+        high=row.interval.high,
+        format=row.format_score,
+        content=row.content_score,
+        worst=row.worst,
+        consistency=row.consistency,
+        seconds_per_answer=row.seconds_per_answer,
+        tokens_per_second=row.tokens_per_second,
+        answers=row.answers,
+        missing=row.missing,
+        at_limit=row.at_limit,
+        tied=row.tied,
+        incumbent=row.incumbent,
+        difference=difference(compared),
+        checks=tuple(check(summary) for summary in row.checks),
+        reasons=tuple((reason.detail, reason.count) for reason in row.reasons[:MOST_REASONS]),
+    )
+
+
+def difference(compared: Comparison | None) -> str:
+    """`+4.63 [4.31, 4.95]`, on the scale of five."""
+    if compared is None:
+        return ""
+    interval = f" {bounds(compared.interval)}" if compared.interval.estimable else ""
+    return f"{signed(compared.difference)}{interval}"
+
+
+def check(summary: CheckSummary) -> CheckMarks:
+    return CheckMarks(
+        id=summary.id,
+        part=summary.part,
+        mean=summary.mean,
+        worst=summary.worst_by_input,
+        reasons=tuple((reason.detail, reason.count) for reason in summary.reasons[:MOST_REASONS]),
+    )

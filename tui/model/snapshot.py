@@ -1,0 +1,265 @@
+"""What the console shows: one frozen picture of the home, built by the feed, rendered by everybody else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from core.gpu.reading import Sample
+from core.gpu_lease.state import LeaseState
+from core.store.jobs import ACTIVE, ENDED, QUEUED, JobRow, QueueState
+from core.telemetry.run_record import Summary
+from tui.model.forecasts import RunForecast, Rung
+
+STALE_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class CheckMarks:
+    """One check of a candidate: its mean, the worst repeat of each input, and why points were lost (reason, answers)."""
+
+    id: str
+    part: str
+    mean: float | None
+    worst: tuple[float | None, ...] = ()
+    reasons: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A row of a leaderboard. Scores and intervals lie in 0..1; None is "not known"."""
+
+    name: str
+    score: float | None
+    """The score that leads: format, or content when the task has no format checks."""
+    low: float | None = None
+    high: float | None = None
+    format: float | None = None
+    content: float | None = None
+    worst: float | None = None
+    consistency: float | None = None
+    seconds_per_answer: float | None = None
+    tokens_per_second: float | None = None
+    answers: int = 0
+    missing: int = 0
+    at_limit: int = 0
+    tied: bool = False
+    incumbent: bool = False
+    difference: str = ""
+    """To the incumbent, on the scale of five with its interval; the reason when there is none."""
+    checks: tuple[CheckMarks, ...] = ()
+    reasons: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Board:
+    """The leaderboard of one bake-off, best candidate first."""
+
+    job_id: int
+    task: str
+    project_id: str
+    state: str
+    time: float
+    input_ids: tuple[str, ...] = ()
+    repeats: int = 1
+    candidates: tuple[Candidate, ...] = ()
+    headline: str = ""
+    """The comparison that matters, with its interval, or why there is none."""
+    notes: tuple[str, ...] = ()
+    incumbent: str | None = None
+    problem: str = ""
+    """Why there is no leaderboard."""
+
+    @property
+    def best(self) -> Candidate | None:
+        return self.candidates[0] if self.candidates and self.candidates[0].score is not None else None
+
+
+@dataclass(frozen=True)
+class Share:
+    """How far a candidate of the selected bake-off is."""
+
+    name: str
+    done: int
+    total: int | None
+    seconds_per_answer: float | None = None
+    at_limit: int = 0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the runner noticed about a run; `stop`: it ends the run for it."""
+
+    time: float
+    code: str
+    message: str
+    stop: bool = False
+
+
+@dataclass(frozen=True)
+class ProfileLines:
+    """The environment profile of the GPU: (variable as it is set or unset, why)."""
+
+    name: str
+    rows: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Detail:
+    """The selected job's files, as far as they were read."""
+
+    job_id: int
+    headline: str = ""
+    """What the job is told, in a few words: recipe and rank, the candidates."""
+    lines: tuple[str, ...] = ()
+    log_bytes: int = 0
+    losses: tuple[tuple[int, float], ...] = ()
+    evals: tuple[tuple[int, float], ...] = ()
+    step: int | None = None
+    total_steps: int | None = None
+    tokens_per_second: float | None = None
+    peak_memory_bytes: int | None = None
+    phase: str = ""
+    resumed_from: int | None = None
+    checkpoint: int | None = None
+    """The step of the newest checkpoint: where another attempt goes on."""
+    forecast: RunForecast | None = None
+    ladder: tuple[Rung, ...] = ()
+    shares: tuple[Share, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    """What the runner noticed about its attempts."""
+    gpu: Summary | None = None
+    """What its present attempt, or its last, did to the GPU."""
+
+
+@dataclass(frozen=True)
+class TaskLine:
+    """A task of the project (or of the shipped one), whether or not it has been in a bake-off."""
+
+    name: str
+    project_id: str
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Who holds the GPU (or the CPU slot): nobody when `held` is false."""
+
+    held: bool = False
+    job_id: int | None = None
+    since: float | None = None
+    elsewhere: bool = False
+    """Held by a job of another home."""
+    forecast: RunForecast | None = None
+    next_forecast: RunForecast | None = None
+    """Of the training that is to take the GPU next."""
+
+
+GOES_ON = QueueState(False, "", "")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One moment. `time` is what the clock of the console shows; nothing that renders asks for the time itself."""
+
+    time: float
+    host: str = ""
+    project: str = ""
+    jobs: tuple[JobRow, ...] = ()
+    counts: dict[str, int] = field(default_factory=dict)
+    queue: QueueState = GOES_ON
+    runner_alive: bool | None = None
+    samples: tuple[Sample, ...] = ()
+    slot: Slot = Slot()
+    lease_state: LeaseState | None = None
+    """What the runner tells of the GPU: None without one."""
+    gpu_summary: Summary | None = None
+    """Of the job that holds the GPU: what its attempt has done to it so far."""
+    findings: dict[int, tuple[Finding, ...]] = field(default_factory=dict)
+    """By job, of those that run: what the runner noticed about the present attempt."""
+    profile: ProfileLines | None = None
+    tasks: tuple[TaskLine, ...] | None = None
+    boards: tuple[Board, ...] | None = None
+    detail: Detail | None = None
+    ladders: dict[int, int] = field(default_factory=dict)
+    """By job: how many steps of the ladder a training has taken, of those that took any."""
+    problem: str | None = None
+    """Why the feed could not read the home."""
+    problems: tuple[str, ...] = ()
+    """What else did not work: a runner that does not start, a task that is not valid."""
+    ready: bool = False
+    """False until the home was read for the first time."""
+
+    def job(self, job_id: int | None) -> JobRow | None:
+        return next((job for job in self.jobs if job.id == job_id), None)
+
+    def board(self, job_id: int | None) -> Board | None:
+        return next((board for board in self.boards or () if board.job_id == job_id), None)
+
+    @property
+    def running(self) -> JobRow | None:
+        """The job that holds the GPU, else any that runs."""
+        active = [job for job in self.jobs if job.state in ACTIVE]
+        return next((job for job in active if job.lane == "gpu"), active[0] if active else None)
+
+    @property
+    def waiting(self) -> int:
+        return self.counts.get("waiting", 0) + self.counts.get("ready", 0)
+
+    @property
+    def held(self) -> int:
+        """How many of those that wait are held by a person."""
+        return sum(job.held and job.state in QUEUED for job in self.jobs)
+
+    @property
+    def sample(self) -> Sample | None:
+        return self.samples[-1] if self.samples else None
+
+    @property
+    def stale_seconds(self) -> float | None:
+        """Age of the newest telemetry when it is too old to be believed, else None."""
+        if self.sample is None or self.time - self.sample.time <= STALE_SECONDS:
+            return None
+        return self.time - self.sample.time
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should know, one line each."""
+        found = []
+        if self.problem:
+            found.append(self.problem)
+        found += self.problems
+        if self.ready and self.runner_alive is False and any(job.state not in ENDED for job in self.jobs):
+            found.append("no runner: nothing new will start")
+        if self.sample is not None and self.sample.problem:
+            found.append(self.sample.problem)
+        for job in self.jobs:
+            if job.orphaned and job.state in ACTIVE:
+                found.append(f"{job.id} runs without its shim")
+            if job.state in ACTIVE and job.progress is not None and job.progress.warnings:
+                count = job.progress.warnings
+                found.append(f"{job.id} gave {count} warning{'s' if count > 1 else ''}, see its log")
+            found += [f"{job.id}: {finding.message}" for finding in newest_of_each(self.findings.get(job.id, ()))]
+        if self.lease_state is not None:
+            found += gpu_warnings(self.lease_state)
+        return tuple(found)
+
+
+def newest_of_each(findings: tuple[Finding, ...]) -> list[Finding]:
+    """The newest finding of each kind, those that end the run first, then the newest."""
+    newest = {finding.code: finding for finding in findings}
+    return sorted(newest.values(), key=lambda finding: (not finding.stop, -finding.time))
+
+
+def gpu_warnings(state: LeaseState) -> list[str]:
+    """What a person should know of the GPU."""
+    found = []
+    if state.unowned_bytes:
+        said = f"{state.unowned_bytes / 1e9:.1f} GB of the GPU belong to no process"
+        found.append(f"{said}: {state.advice}" if state.advice else said)
+    found += [f"{one.name} loaded by a client {one.times}× while a job holds the GPU" for one in state.intruders]
+    if state.server_problem:
+        found.append(state.server_problem)
+    return found
+
+
+EMPTY = Snapshot(time=0.0)

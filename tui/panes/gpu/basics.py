@@ -1,0 +1,75 @@
+"""What every part of the GPU pane asks of a snapshot."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from core.gpu.memory_owners import MemoryOwners, memory_owners
+from core.gpu.reading import DeviceReading, Sample
+from core.store.jobs import QUEUED, JobRow
+from tui.format import safe
+from tui.model.snapshot import Snapshot
+
+MAKER = re.compile(r"^(?:AMD |NVIDIA )?(?:Radeon|GeForce) (?=R|G)")
+HOT_C = 85.0
+
+
+def gpu(sample: Sample | None) -> DeviceReading | None:
+    """The GPU that jobs run on: it comes first in each sample."""
+    return sample.devices[0] if sample and sample.devices else None
+
+
+def gpu_name(sample: Sample | None) -> str:
+    """`RX 9070 XT`: who made it does not help to tell it from another."""
+    device = gpu(sample)
+    return "" if sample is None else MAKER.sub("", safe(device.name)) if device else "no GPU"
+
+
+def shares(snapshot: Snapshot) -> MemoryOwners | None:
+    """Whose memory the GPU's is; None where it does not say how much is used."""
+    sample, state = snapshot.sample, snapshot.lease_state
+    device = gpu(sample)
+    if sample is None or device is None:
+        return None
+    served = sum(model.size_vram_bytes for model in state.residents) if state else 0
+    return memory_owners(sample, device, state.baseline_bytes if state else None, served)
+
+
+def server_name(snapshot: Snapshot) -> str:
+    """Who serves models on the GPU: `Ollama`, or the name of its process."""
+    state = snapshot.lease_state
+    if state is not None and state.server:
+        return safe(state.server).partition(" ")[0]
+    names = [process.name or "" for process in (snapshot.sample.processes if snapshot.sample else ())]
+    return "llama-server" if any(name.startswith("llama") for name in names) else "Ollama"
+
+
+def next_on_gpu(snapshot: Snapshot) -> JobRow | None:
+    """The job that is to take the GPU next."""
+    queued = (job for job in snapshot.jobs if job.lane == "gpu" and job.state in QUEUED and not job.held)
+    return next(queued, None)
+
+
+def next_bytes(snapshot: Snapshot) -> int | None:
+    """What the next job is expected to take of the GPU."""
+    following = snapshot.slot.next_forecast
+    if following is not None and following.known:
+        return following.device_bytes
+    job = next_on_gpu(snapshot)
+    return job.device_memory_bytes if job else None
+
+
+def of(value: float | None, limit: float | None, unit: str) -> str:
+    """`238/304 W`, without what is not known."""
+    if value is None:
+        return f"— {unit}"
+    return f"{value:.0f}/{limit:.0f} {unit}" if limit else f"{value:.0f} {unit}"
+
+
+def measure(values: Mapping[str, float | None], unit: str) -> str:
+    """`edge/hotspot 64/86 °C`, of those that are known; empty when none is."""
+    known = {name: value for name, value in values.items() if value is not None}
+    if not known:
+        return ""
+    return f"{'/'.join(known)} {'/'.join(f'{value:.0f}' for value in known.values())} {unit}"

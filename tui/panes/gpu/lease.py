@@ -1,0 +1,208 @@
+"""Who holds the GPU, what is done to make it free or to give it back, and what is wrong with it."""
+
+from __future__ import annotations
+
+from core.gpu_lease.state import LeaseState
+from tui.format import clock, duration, plural, safe
+from tui.lines import Line, wrapped
+from tui.model.snapshot import Snapshot, newest_of_each
+from tui.panes.gpu.basics import HOT_C, gpu, server_name, shares
+
+LABEL = 6
+NOTES_SECONDS = 600
+PHASES = {
+    "free": ("free", "good"),
+    "clearing": ("clearing", "busy"),
+    "held": ("exclusive", "busy"),
+    "verifying": ("verifying", "busy"),
+    "restoring": ("restoring", "busy"),
+    "blocked": ("blocked", "warn"),
+}
+
+
+def lease_rows(snapshot: Snapshot, with_gpu: bool, width: int) -> list[Line]:
+    """Who holds the GPU, or the CPU where there is none; below it what goes on, in its own words."""
+    state = snapshot.lease_state
+    if not with_gpu or state is None:
+        return slot_rows(snapshot, with_gpu, width)
+    word, role = PHASES.get(state.phase, (safe(state.phase), "text"))
+    line = Line("lease ").add(word, role)
+    if state.job_id is not None:
+        preposition = {"held": ",", "verifying": " after", "restoring": " after"}.get(state.phase, " for")
+        line.add(f"{preposition} job {state.job_id}")
+    if state.phase == "free" and snapshot.waiting > snapshot.held and not snapshot.queue.paused:
+        line.add(", the next job takes the GPU", "dim")
+    elif state.since is not None and state.phase != "free":
+        line.add(f", since {clock(state.since)}")
+    return [line.cut(width), *_below(snapshot, state, width)]
+
+
+def _below(snapshot: Snapshot, state: LeaseState, width: int) -> list[Line]:
+    server = server_name(snapshot)
+    said: list[tuple[str, str]] = []
+    if state.message and state.phase != "free" and not _remarked(state):
+        said.append((safe(state.message), "text" if state.phase == "blocked" else "dim"))
+    if state.displaced and state.phase in ("held", "verifying"):
+        when = "when no job waits" if snapshot.waiting else "at its end"
+        said.append((f"{plural(len(state.displaced), 'model')} of {server} unloaded, restored {when}", "dim"))
+    elif state.displaced and state.phase == "free":
+        # Something went wrong when they should have come back: `notes` tell what.
+        said.append((f"{plural(len(state.displaced), 'model')} of {server} still to be restored", "warn"))
+    if state.residents and state.phase in ("free", "blocked") and not said:
+        held = sum(model.size_vram_bytes for model in state.residents) / 1e9
+        names = ", ".join(safe(model.name) for model in state.residents)
+        said.append((f"{server} holds {plural(len(state.residents), 'model')}, {held:.1f} GB: {names}", "dim"))
+    rows = []
+    for text, role in said:
+        rows += [Line(" " * LABEL).add(row, role) for row in list(wrapped(text, width - LABEL))[:2]]
+    return rows
+
+
+def _remarked(state: LeaseState) -> bool:
+    """The remark about memory that no process owns says the same, and more."""
+    return bool(state.unowned_bytes) and f"{(state.unowned_bytes or 0) / 1e9:.1f} GB" in state.message
+
+
+def slot_rows(snapshot: Snapshot, with_gpu: bool, width: int) -> list[Line]:
+    """The same by what the jobs say: where there is no GPU, or the runner has told nothing of it yet."""
+    slot = snapshot.slot
+    label = "lease " if with_gpu else "slot  "
+    name = "the GPU" if with_gpu else "the CPU"
+    below = Line()
+    if not slot.held:
+        line = Line(label).add("free", "good").add(f", the next job takes {name}" if snapshot.waiting else "", "dim")
+    elif slot.elsewhere:
+        line = Line(label).add("held", "warn").add(" by a job of another home", "text")
+    else:
+        job = snapshot.job(slot.job_id)
+        line = Line(label).add("exclusive" if with_gpu else "held", "busy").add(f", job {slot.job_id}")
+        line.add(f", since {clock(slot.since)}" if slot.since else "")
+        if job:
+            below = Line(" " * LABEL).add(safe(job.title), "dim")
+    if not with_gpu:
+        below = Line(" " * LABEL).add("no GPU found: the CPU is the one slot", "dim")
+    return [line.cut(width), *([below.cut(width)] if below.pieces else [])]
+
+
+Remark = tuple[str, str, str]
+"""(what is wrong, what can be done about it, role)"""
+
+
+def remarks(snapshot: Snapshot) -> list[Remark]:
+    """What is wrong with the GPU or with what is known of it, the gravest first."""
+    sample, state = snapshot.sample, snapshot.lease_state
+    found: list[Remark] = []
+    if sample is None:
+        return found
+    if (age := snapshot.stale_seconds) is not None:
+        found.append((f"newest reading at {clock(sample.time, seconds=True)}, {duration(age)} ago", "", "warn"))
+    if sample.problem:
+        found.append((safe(sample.problem), "", "warn"))
+    if state is not None and snapshot.runner_alive is False and state.phase != "free":
+        found.append((f"no runner: this is how it left the GPU at {clock(state.time)}", "", "warn"))
+    if state is not None:
+        found += _of_memory(snapshot, state)
+    found += _of_run(snapshot)
+    found += _of_gpu(snapshot)
+    if state is not None:
+        found += _of_server(snapshot, state)
+        found += _of_notes(snapshot, state)
+    return found
+
+
+def _of_notes(snapshot: Snapshot, state: LeaseState) -> list[Remark]:
+    """What went wrong a while ago, since the GPU is as it is now; older things stand among what happened."""
+    told = tuple(intruder.name for intruder in state.intruders)
+    since = max(snapshot.time - NOTES_SECONDS, (state.since or 0.0) - 1.0)
+    recent = [note for note in state.notes if note.level != "ok" and note.time >= since and snapshot.time]
+    return [
+        (f"{clock(note.time)} {safe(note.message)}", "", "bad" if note.level == "bad" else "warn")
+        for note in reversed(recent)
+        if not note.message.startswith(told)
+    ]
+
+
+def _of_memory(snapshot: Snapshot, state: LeaseState) -> list[Remark]:
+    """Memory that no process owns, and programs of others."""
+    found: list[Remark] = []
+    if state.unowned_bytes:
+        since = f" since {clock(state.unowned_since)}" if state.unowned_since else ""
+        said = f"stale: {state.unowned_bytes / 1e9:.1f} GB belong to no process{since}"
+        found.append((said, safe(state.advice), "bad"))
+    known = shares(snapshot)
+    for other in known.others if known is not None else ():
+        if state.phase == "blocked" and (other.name in state.message or str(other.pid) in state.message):
+            continue
+        owner = ", ".join(part for part in (f"pid {other.pid}", safe(other.user or "")) if part)
+        since = f", since {clock(other.since)}" if other.since else ""
+        found.append((f"{safe(other.name)} ({owner}) holds {other.vram_bytes / 1e9:.1f} GB{since}", "", "warn"))
+    return found
+
+
+def _of_server(snapshot: Snapshot, state: LeaseState) -> list[Remark]:
+    """What clients had loaded while a job held the GPU, and a server that does not answer."""
+    found: list[Remark] = []
+    resident = {model.name: model.size_vram_bytes for model in state.residents}
+    for intruder in state.intruders:
+        now = f"it holds {resident[intruder.name] / 1e9:.1f} GB" if intruder.name in resident else "unloaded again"
+        found.append((f"{safe(intruder.name)} loaded by a client {intruder.times}×, {now}", "", "warn"))
+    if state.server_problem:
+        found.append((f"{server_name(snapshot)}: {safe(state.server_problem)}", "", "warn"))
+    return found
+
+
+def _of_run(snapshot: Snapshot) -> list[Remark]:
+    """What the runner noticed about the job on the GPU, the newest of each kind."""
+    job = snapshot.job(snapshot.slot.job_id)
+    newest = newest_of_each(snapshot.findings.get(snapshot.slot.job_id or 0, ()))
+    deaf = job is not None and job.state == "stopping" and "SIG" in job.reason
+    found: list[Remark] = [(f"job {job.id}: {safe(job.reason)}", "", "warn")] if job is not None and deaf else []
+    return found + [(f"{clock(item.time)} {safe(item.message)}", "", "bad" if item.stop else "warn") for item in newest]
+
+
+def _of_gpu(snapshot: Snapshot) -> list[Remark]:
+    device = gpu(snapshot.sample)
+    if device is None or snapshot.stale_seconds is not None:
+        return []
+    found: list[Remark] = []
+    throttled = f"throttling: {safe(', '.join(device.slowed_by))}" if device.slowed_by else ""
+    told = {finding.code for finding in snapshot.findings.get(snapshot.slot.job_id or 0, ())}
+    if device.temperature_hotspot_c is not None and device.temperature_hotspot_c > HOT_C:
+        known = ", not throttling" if device.slowed_by == () else ""
+        said = f"hotspot above {HOT_C:.0f} °C{known}"
+        found.append((f"{said}, {throttled}" if throttled else said, "", "warn"))
+    elif throttled and "throttling" not in told:
+        found.append((throttled, "", "warn"))
+    return found
+
+
+def remark_rows(found: list[Remark], width: int) -> list[Line]:
+    """One row a remark, as far as it fits; its advice below it."""
+    rows = []
+    for said, advice, role in found:
+        said_rows = list(wrapped(f"▲ {said}", width))
+        rows += [Line(row if index == 0 else f"  {row}", role).cut(width) for index, row in enumerate(said_rows)]
+        rows += [Line("  ").add(row, "dim") for row in wrapped(advice, width - 2)] if advice else []
+    return rows
+
+
+def status_parts(snapshot: Snapshot) -> list[tuple[str, str]]:
+    """The lease and what is wrong in a few words, for a row a pane."""
+    state = snapshot.lease_state
+    parts: list[tuple[str, str]] = []
+    if state is not None and state.phase not in ("free", "held"):
+        parts.append(PHASES.get(state.phase, (safe(state.phase), "text")))
+    known = shares(snapshot)
+    if state is not None and state.unowned_bytes:
+        parts.append((f"▲ {state.unowned_bytes / 1e9:.1f} GB stale", "bad"))
+    elif known is not None and known.others:
+        parts.append((f"▲ {safe(known.others[0].name)} {known.others[0].vram_bytes / 1e9:.1f}", "warn"))
+    elif state is not None and state.intruders:
+        parts.append((f"▲ {safe(state.intruders[-1].name)} loaded", "warn"))
+    elif snapshot.findings.get(snapshot.slot.job_id or 0):
+        newest = newest_of_each(snapshot.findings[snapshot.slot.job_id or 0])[0]
+        parts.append((f"▲ {safe(newest.code)}", "bad" if newest.stop else "warn"))
+    device = gpu(snapshot.sample)
+    if device is not None and device.slowed_by:
+        parts.append(("▲ throttling", "warn"))
+    return parts

@@ -1,0 +1,69 @@
+"""What the model will see of a task's data, asked of `core.submission.audit_process` in a thread."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from core.errors import BakehouseError
+from core.home import Home
+
+if TYPE_CHECKING:
+    from core.config.project import Project
+    from core.data.audit import Audit
+
+SHOWN = 50
+"""Examples that can be paged through; more would make the audit's file large."""
+
+
+@dataclass(frozen=True)
+class AuditWish:
+    """Which data, by whose tokenizer, at which length."""
+
+    task: str
+    model: str
+    recipe: str
+    max_length: int
+
+
+def lengths_around(max_length: int) -> list[int]:
+    """Lengths worth comparing with one: half of it, three quarters, one and a half; in steps of 64 where it is long enough."""
+    step = 64 if max_length >= 256 else 16
+    found = {max(16, round(max_length * share / step) * step) for share in (0.5, 0.75, 1.5)}
+    return sorted({*found, max_length})
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The audit that was wished for, or why there is none."""
+
+    wish: AuditWish
+    audit: Audit | None = None
+    why: str = ""
+
+
+def see(home: Home, find_project: Callable[[], Project], wish: AuditWish) -> Seen:
+    """Audit; what goes wrong is told."""
+    from core.submission.audit_process import audit
+
+    try:
+        project = find_project()
+        found = audit(
+            home,
+            project,
+            wish.task,
+            wish.model,
+            max_length=wish.max_length,
+            lengths=lengths_around(wish.max_length),
+            show=range(1, SHOWN + 1),
+            recipe=wish.recipe,
+        )
+    except BakehouseError as error:
+        if error.code == "model_not_pulled":
+            return Seen(wish, why=f"tokens are counted once {wish.model} is on the disk: {error.remedy}")
+        return Seen(wish, why=f"tokens are not counted: {error}")
+    except (OSError, sqlite3.Error) as error:
+        return Seen(wish, why=f"tokens are not counted: {error}")
+    return Seen(wish, found)

@@ -1,0 +1,191 @@
+"""What a new run can be made of: tasks, models and recipes, each with a note. Read in a thread; a broken file spoils itself
+only."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from core.errors import BakehouseError, GateError
+from core.home import Home
+from tui.format import gigabytes, plural
+
+if TYPE_CHECKING:
+    from core.config.model import ModelEntry
+    from core.config.project import Project
+    from core.config.recipe import Recipe
+    from core.config.task import Task
+
+SHOWN_EXAMPLES = 50
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One name to choose, what is said beside it, and why it cannot be taken (empty when it can)."""
+
+    name: str
+    note: str = ""
+    problem: str = ""
+    parameters: int | None = None
+    """Of a model."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a task's data teaches: how many examples, the lengths of their completions in characters, a few of them whole."""
+
+    examples: int
+    median_characters: int
+    longest_characters: int
+    duplicates: int
+    system_characters: int
+    shown: tuple[tuple[str, str], ...]
+    """(last user message, completion)"""
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Everything the form of a new run needs."""
+
+    tasks: tuple[Choice, ...] = ()
+    models: tuple[Choice, ...] = ()
+    recipes: tuple[Choice, ...] = ()
+    lessons: Mapping[str, Lesson] = field(default_factory=dict)
+    recipe_objects: Mapping[str, Recipe] = field(default_factory=dict)
+    model_objects: Mapping[str, ModelEntry] = field(default_factory=dict)
+    thinking: Mapping[str, str] = field(default_factory=dict)
+    """By task: `on` or `off`."""
+
+    def check(self, recipe: str, written: Mapping[str, str]) -> tuple[dict[str, str], dict[str, Any]]:
+        """(problems by key, the values that differ from the recipe's) of what is written in the fields."""
+        from core.config.yaml import parse_scalar
+        from core.submission.submit import override
+
+        base = self.recipe_objects.get(recipe)
+        if base is None:
+            return {}, {}
+        problems: dict[str, str] = {}
+        changed: dict[str, Any] = {}
+        for key, text in written.items():
+            if not text.strip():
+                problems[key] = "a number is wanted"
+                continue
+            value = parse_scalar(text.strip())
+            if value == getattr(base, key):
+                continue
+            try:
+                override(base, {key: value})
+            except BakehouseError as error:
+                problems[key] = error.message
+            else:
+                changed[key] = value
+        return problems, changed
+
+    def steps(self, task: str, recipe: str, epochs: float) -> int | None:
+        """Optimizer steps of a run, from the number of lines in the task's training data."""
+        base, lesson = self.recipe_objects.get(recipe), self.lessons.get(task)
+        if base is None or lesson is None:
+            return None
+        return math.ceil(math.ceil(lesson.examples / (base.batch_size * base.accumulation)) * epochs)
+
+
+def read_catalogue(home: Home, project: Project) -> Catalogue:
+    """Read all names; raises only when the project itself cannot be read."""
+    from core.models.shapes import with_shape
+
+    lessons: dict[str, Lesson] = {}
+    recipes: dict[str, Recipe] = {}
+    models: dict[str, ModelEntry] = {}
+    thinking: dict[str, str] = {}
+
+    def about_task(name: str) -> str:
+        task = project.task(name)
+        thinking[name] = task.thinking
+        return task_note(project, task, lessons)
+
+    def about_model(name: str) -> str:
+        models[name] = with_shape(home, project.model(name))
+        return model_note(home, models[name])
+
+    def about_recipe(name: str) -> str:
+        recipes[name] = project.recipe(name)
+        return recipe_note(recipes[name])
+
+    def choices(names: list[str], about: Any) -> tuple[Choice, ...]:
+        found = []
+        for name in names:
+            try:
+                note = about(name)
+                found.append(Choice(name, note, parameters=models[name].parameters if name in models else None))
+            except (BakehouseError, OSError) as error:
+                found.append(Choice(name, problem=str(error)))
+        return tuple(found)
+
+    return Catalogue(
+        choices(project.task_names(), about_task),
+        choices(project.model_names(), about_model),
+        choices(project.recipe_names(), about_recipe),
+        lessons,
+        recipes,
+        models,
+        thinking,
+    )
+
+
+def task_note(project: Project, task: Task, lessons: dict[str, Lesson]) -> str:
+    """Examples, golden inputs and whether one stands in the other. Raises `InputError` for a line that cannot be used."""
+    from core.data.examples import find_leaks, load_examples
+
+    if task.data.train is None:
+        return "no training data named"
+    path = project.resolve(task.data.train, task)
+    examples, report = load_examples(path, task)
+    lengths = [len(example.completion) for example in examples]
+    lessons[task.name] = Lesson(
+        examples=report.examples,
+        median_characters=round(statistics.median(lengths)),
+        longest_characters=max(lengths),
+        duplicates=report.duplicates,
+        system_characters=len(task.system),
+        shown=tuple((example.last_user, example.completion) for example in examples[:SHOWN_EXAMPLES]),
+    )
+    parts = [plural(report.examples, "example")]
+    if task.golden is not None:
+        golden = project.golden(task).inputs
+        leaks = find_leaks(examples, golden)
+        parts.append(plural(len(golden), "golden input"))
+        if leaks:
+            where = f"{path.name}:{leaks[0].line}"
+            raise GateError(f"golden input {leaks[0].golden_id} stands in the training data ({where})", code="leak")
+        parts.append("no leak")
+    return ", ".join(parts)
+
+
+def model_note(home: Home, model: ModelEntry) -> str:
+    from core.models.files import check_model_files, needs_pull
+
+    parts = []
+    if model.parameters:
+        count = model.parameters
+        parts.append(f"{count / 1e9:.1f} B parameters" if count >= 1e9 else f"{count / 1e6:.0f} M parameters")
+    if model.wheel is not None:
+        there = not needs_pull(home, model)
+        parts.append("on disk" if there else f"fetched first, {gigabytes(model.wheel.size_bytes)}")
+    elif model.path is not None:
+        check_model_files(model)
+        parts.append("on disk")
+    else:
+        parts.append(f"from the hub: {model.hub}")
+    return ", ".join(parts)
+
+
+def recipe_note(recipe: Recipe) -> str:
+    batch = (
+        f"batch {recipe.batch_size} × {recipe.accumulation}"
+        if recipe.accumulation > 1
+        else f"batch {recipe.batch_size}"
+    )
+    return f"{recipe.method}, {recipe.dtype}, lr {recipe.lr:g} {recipe.schedule}, {batch}"

@@ -1,0 +1,240 @@
+"""What a new run will need, asked of `core.vram` in a thread: its forecast, what else fits, and what to prefer."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from core.errors import BakehouseError, InputError
+from core.gpu.reading import Sample
+from core.home import Home
+
+if TYPE_CHECKING:
+    from core.config.model import ModelEntry
+    from core.config.recipe import Recipe
+    from core.vram.budget import Budget
+    from core.vram.calibration import Calibration
+    from core.vram.fit import Change
+    from core.vram.forecast import Forecast
+    from core.vram.plan import Plan, Verdict
+    from tui.queries.catalogue import Catalogue
+
+PLAIN, QUANTISED = "lora-bf16", "qlora-hqq4"
+"""The shipped recipes that stand for their methods, where no other is chosen."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What one model takes by one recipe; without a forecast `why` says why there is none."""
+
+    label: str
+    model: str
+    recipe: str
+    forecast: Forecast | None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """All that the form says of memory. `problem`: why this cannot be queued as it is; or why nothing is known."""
+
+    run: Bar | None = None
+    budget: Budget | None = None
+    calibration: Calibration | None = None
+    rank_limit: int | None = None
+    length_limit: int | None = None
+    changes: tuple[Change, ...] = ()
+    """What `fit: auto` makes of the recipe."""
+    others: tuple[Bar, ...] = ()
+    preferred: Bar | None = None
+    """What a key of the form changes to; None when this run is the one to prefer, or nothing is."""
+    why: str = ""
+    """Why that one, or this one, is to be preferred; or that nothing fits."""
+    problem: str = ""
+    ladder: str = ""
+    """What the job will do about a forecast that does not fit."""
+
+    @property
+    def forecast(self) -> Forecast | None:
+        return self.run.forecast if self.run else None
+
+    @property
+    def here(self) -> str:
+        return "this GPU" if self.budget and self.budget.kind == "gpu" else "this machine"
+
+
+@dataclass(frozen=True)
+class RunQuery:
+    """What is asked: a model by a recipe with some of its values changed. `sample` is the newest reading of the machine."""
+
+    model: str
+    recipe: str
+    changed: Mapping[str, Any]
+    sample: Sample | None = None
+
+
+def budget_here(home: Home, sample: Sample | None) -> Budget:
+    """This machine's: of the newest reading, else of one that is taken now. Raises `NotPredicted`."""
+    from core.vram.budget import budget_of, this_machine
+
+    return this_machine(home) if sample is None else budget_of(sample)
+
+
+@dataclass(frozen=True)
+class Experience:
+    """What this home has measured: how far estimates are off, and what its bake-offs decided."""
+
+    calibration: Calibration
+    verdicts: tuple[Verdict, ...] = ()
+
+
+_decided: dict[tuple[object, ...], tuple[Verdict, ...]] = {}
+# A leaderboard costs statistics; until a bake-off is added they decide the same.
+
+
+def experience(home: Home, budget: Budget) -> Experience:
+    """What counts for a budget. Raises `sqlite3.Error`, and `BakehouseError` for a database of another version."""
+    from core.bakeoff.evidence import verdicts
+    from core.store.database import open_database
+    from core.store.results import list_bakeoffs
+    from core.vram.calibration import calibration_of
+
+    with contextlib.closing(open_database(home)) as connection:
+        key = (home.root, *((row.job_id, row.state) for row in list_bakeoffs(connection)))
+        if key not in _decided:
+            _decided[key] = tuple(verdicts(connection, home))
+        return Experience(calibration_of(connection, home, budget), _decided[key])
+
+
+def look(home: Home, catalogue: Catalogue, wish: RunQuery) -> Outlook:
+    """The outlook on a run; what goes wrong is told in it."""
+    from core.submission.submit import override
+
+    base, model = catalogue.recipe_objects.get(wish.recipe), catalogue.model_objects.get(wish.model)
+    if base is None or model is None:
+        return Outlook()
+    try:
+        recipe = override(base, dict(wish.changed))
+        budget = budget_here(home, wish.sample)
+        known = experience(home, budget)
+    except (BakehouseError, OSError, sqlite3.Error) as error:
+        return Outlook(problem=str(error))
+    return outlook(catalogue, model, recipe, budget, known)
+
+
+def outlook(catalogue: Catalogue, model: ModelEntry, recipe: Recipe, budget: Budget, known: Experience) -> Outlook:
+    """The outlook on a model by a recipe under a budget."""
+    from core.submission.memory_check import way_down
+    from core.vram.fit import fit, leanest
+    from core.vram.forecast import forecast, highest_rank_that_fits, longest_that_fits
+    from core.vram.layers import NotPredicted
+
+    calibration, problem, ladder = known.calibration, "", ""
+    changes: tuple[Change, ...] = ()
+    rank = length = None
+    try:
+        if recipe.fit == "auto":
+            least = leanest(recipe)
+            try:
+                fitted = fit(recipe, model, budget, calibration)
+            except InputError as error:
+                problem, expected = error.message, forecast(model, least, budget, calibration)
+            else:
+                changes, expected = fitted.changes, fitted.forecast
+                ladder = way_down(model, fitted.recipe, budget, calibration, expected)
+        else:
+            least, expected = recipe, forecast(model, recipe, budget, calibration)
+            try:
+                ladder = way_down(model, recipe, budget, calibration, expected)
+            except InputError as error:
+                problem = error.message
+        run = Bar("this run", model.name, recipe.name, expected)
+        rank = highest_rank_that_fits(model, least, budget, calibration)
+        length = longest_that_fits(model, least, budget, calibration)
+        calibration = expected.calibration  # of the runs that this forecast rests on
+    except NotPredicted as unknown:
+        run = Bar("this run", model.name, recipe.name, None, unknown.why)
+    others, preferred, why = instead(catalogue, model, recipe, budget, known)
+    if preferred is not None and all((bar.model, bar.recipe) != (preferred.model, preferred.recipe) for bar in others):
+        others = (*others, preferred)
+    return Outlook(run, budget, calibration, rank, length, changes, others, preferred, why, problem, ladder)
+
+
+def instead(
+    catalogue: Catalogue, model: ModelEntry, recipe: Recipe, budget: Budget, known: Experience
+) -> tuple[tuple[Bar, ...], Bar | None, str]:
+    """(the same model by the other method, what the plan prefers, why). Raises nothing: a bar says what is not known."""
+    from core.vram.plan import method_words, plan
+
+    def bar(other: ModelEntry, recipe: Recipe, forecast: Forecast | None, why: str | None) -> Bar:
+        label = f"in {method_words(recipe)}" if other.name == model.name else f"{other.name} {method_words(recipe)}"
+        return Bar(label, other.name, recipe.name, forecast, why or "")
+
+    recipes = methods(catalogue, recipe)
+    models = list(catalogue.model_objects.values())
+    if budget.kind == "cpu":
+        # A CPU has memory for models that it would take days to train: only smaller ones are worth a word.
+        models = [one for one in models if (one.parameters or math.inf) <= (model.parameters or math.inf)]
+    made = plan(models, recipes, budget, known.calibration, recipe.max_length, known.verdicts)
+    others = tuple(
+        bar(row.model, row.recipe, row.forecast, row.not_predicted)
+        for row in made.rows
+        if row.model.name == model.name and row.recipe.method != recipe.method
+    )
+    best = made.preferred
+    this = next((row for row in made.rows if row.key == (model.name, recipe.method)), None)
+    if best is None:
+        return others, None, made.why
+    if best.key == (model.name, recipe.method) or (budget.kind == "cpu" and this is not None and this.fits):
+        return others, None, made.why if best.key == (model.name, recipe.method) and budget.kind == "gpu" else ""
+    return others, bar(best.model, best.recipe, best.forecast, best.not_predicted), made.why
+
+
+def methods(catalogue: Catalogue, chosen: Recipe) -> list[Recipe]:
+    """The chosen recipe and one of each other method."""
+    found = [chosen.model_copy(update={"fit": None})]
+    named = [catalogue.recipe_objects[name] for name in (PLAIN, QUANTISED) if name in catalogue.recipe_objects]
+    for recipe in [*named, *catalogue.recipe_objects.values()]:
+        if all(recipe.method != other.method for other in found):
+            found.append(recipe)
+    return sorted(found, key=lambda recipe: recipe.method)
+
+
+@dataclass(frozen=True)
+class PlanWish:
+    """`vram` is a GPU as it is sold (`16`), empty for this machine's own memory."""
+
+    vram: str = ""
+    max_length: int | None = None
+    sample: Sample | None = None
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan under a budget, or why there is none."""
+
+    plan: Plan | None = None
+    budget: Budget | None = None
+    calibration: Calibration | None = None
+    problem: str = ""
+
+
+def make_plan(home: Home, catalogue: Catalogue, wish: PlanWish) -> Planned:
+    """Every model by every method; what goes wrong is told in it."""
+    from core.vram.budget import budget_for
+    from core.vram.plan import plan
+
+    try:
+        budget = budget_for(wish.vram) if wish.vram else budget_here(home, wish.sample)
+        known = experience(home, budget)
+    except (BakehouseError, OSError, sqlite3.Error) as error:
+        return Planned(problem=str(error))
+    models: Sequence[ModelEntry] = list(catalogue.model_objects.values())
+    recipes = [catalogue.recipe_objects[name] for name in (PLAIN, QUANTISED) if name in catalogue.recipe_objects]
+    chosen = recipes or list(catalogue.recipe_objects.values())
+    made = plan(models, chosen, budget, known.calibration, wish.max_length, known.verdicts)
+    return Planned(made, budget, known.calibration)

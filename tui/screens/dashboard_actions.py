@@ -1,0 +1,153 @@
+"""What one can ask for on the dashboard: each entry is a key, a row of the help, an entry of the palette."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from core.store.jobs import JobRow
+from tui import actions
+from tui.commands import Command, command
+
+DOCTOR = "The doctor: what is installed, what it can do, and what to mend"
+
+
+def on_job(test: Callable[[JobRow | None], bool]) -> Callable[[Any], bool]:
+    """A condition about the selected job, for `Command.when`."""
+    return lambda screen: test(screen.job)
+
+
+def on_shown_job(test: Callable[[JobRow | None], bool]) -> Callable[[Any], bool]:
+    """The same, for what changes a job: the queue must have the focus, so that one sees which job is meant."""
+    return lambda screen: screen.on_jobs and test(screen.job)
+
+
+COMMANDS: Final[tuple[Command, ...]] = (
+    Command("1-4", "pane", "Go to a pane", tuple((str(n), f"pane({n})") for n in range(1, 5)), rank=4, palette=False),
+    command("tab", "next pane", "Go to the next pane", "tab", "turn(1)", rank=0, palette=False),
+    command("shift+tab", "pane before", "Go to the pane before", "shift+tab", "turn(-1)", rank=0, palette=False),
+    command("z", "zoom", "Show this pane alone, or all of them again", "z", "zoom", rank=5),
+    command("esc", "all panes", "Show all panes again", "escape", "unzoom", lambda screen: screen.zoomed, rank=1),
+    command("j ↓", "down", "Next row", "j,down", "move(1)", rank=0, palette=False),
+    command("k ↑", "up", "Row before", "k,up", "move(-1)", rank=0, palette=False),
+    command("g", "top", "First row", "g,home", "move(-1000000)", rank=0, palette=False),
+    command("G", "bottom", "Last row", "G,end", "move(1000000)", rank=0, palette=False),
+    command("page down", "page", "A page down", "pagedown,ctrl+f", "move(10)", rank=0, palette=False),
+    command("page up", "page", "A page up", "pageup,ctrl+b", "move(-10)", rank=0, palette=False),
+    command(
+        "v",
+        "memory",
+        "The selected job's memory or its log, in the strip",
+        "v",
+        "view",
+        lambda screen: screen.trains,
+        rank=5,
+    ),
+    command("D", "doctor", DOCTOR, "D", "doctor", lambda screen: screen.on_gpu, rank=2),
+    command("D", "doctor", DOCTOR, "D", "doctor", lambda screen: not screen.on_gpu, rank=0),
+    command("p", "plan", "Plan: which models can be trained in how much memory", "p", "plan", rank=4),
+    command("n", "new run", "New training run", "n", "new_run", rank=2, short="new"),
+    command("d", "demo", "Start the demo", "d", "demo", lambda screen: screen.fresh, rank=5),
+    command(
+        "b",
+        "bake-off",
+        "Bake-off of the selected training run against its base",
+        "b",
+        "bake_off",
+        on_job(actions.can_bake_off),
+        rank=3,
+    ),
+    command(
+        "⏎",
+        "open",
+        "Open what is selected: a job's log, a leaderboard, the GPU",
+        "enter",
+        "open",
+        lambda screen: screen.openable,
+        rank=1,
+    ),
+    Command(
+        "",
+        "merge",
+        "Export: merge the selected training run into its base",
+        (("f14", "merge"),),
+        on_job(actions.can_merge),
+        rank=0,
+    ),
+    Command(
+        "",
+        "results",
+        "Open results: the newest leaderboard of a task",
+        (("f15", "results"),),
+        lambda screen: screen.has_results,
+        rank=0,
+    ),
+    Command("", "fleet", "Go to pane Fleet", (("f16", "pane(1)"),), rank=0),
+    Command("", "gpu", "Go to pane GPU", (("f17", "pane(2)"),), rank=0),
+    Command("", "queue", "Go to pane Queue", (("f18", "pane(3)"),), rank=0),
+    Command("", "bake-offs", "Go to pane Bake-off", (("f19", "pane(4)"),), rank=0),
+    command("x", "cancel", "Cancel the selected job", "x", "cancel", on_shown_job(actions.can_cancel), rank=2),
+    command(
+        "r",
+        "retry",
+        "Retry the selected job, from its last checkpoint",
+        "r",
+        "retry",
+        on_shown_job(actions.can_retry),
+        rank=1,
+    ),
+    command(
+        "h",
+        "hold",
+        "Hold the selected job; a running one stops at a checkpoint",
+        "h",
+        "hold",
+        on_shown_job(actions.can_hold),
+    ),
+    command(
+        "X",
+        "kill",
+        "End a job that does not obey, with SIGKILL: on an AMD GPU only a person does that",
+        "X",
+        "kill",
+        on_shown_job(actions.can_kill),
+        rank=1,
+    ),
+    command("l", "release", "Release the held job", "l", "release", on_shown_job(actions.can_release), rank=1),
+    command(
+        "K",
+        "earlier",
+        "Move the waiting job up",
+        "K,left_square_bracket",
+        "reorder('up')",
+        on_shown_job(actions.can_move),
+        rank=0,
+    ),
+    command(
+        "J",
+        "later",
+        "Move the waiting job down",
+        "J,right_square_bracket",
+        "reorder('down')",
+        on_shown_job(actions.can_move),
+        rank=0,
+    ),
+    command(
+        "P",
+        "pause",
+        "Pause the queue: nothing new starts",
+        "P",
+        "pause",
+        lambda screen: not screen.snapshot.queue.paused,
+        rank=0,
+    ),
+    command("P", "resume", "Resume the queue", "P", "resume", lambda screen: screen.snapshot.queue.paused, rank=1),
+    command("/", "filter", "Show only the jobs that fit some words", "slash", "filter", rank=4),
+    command("esc", "all jobs", "Show all jobs again", "escape", "clear_filter", lambda screen: screen.filtered, rank=1),
+    command(
+        "w", "warnings", "Read the warnings", "w", "warnings", lambda screen: bool(screen.snapshot.warnings), rank=0
+    ),
+    command(":", "commands", "Find a command by its name", "colon", "palette", rank=3, palette=False),
+    command("?", "help", "Show the keys that work here", "question_mark", "help", rank=1),
+    command("q", "leave", "Leave the console; the jobs go on", "q", "leave", rank=1),
+)

@@ -1,0 +1,92 @@
+"""The frame "Memory it will need": this run by its components, what else there is, and what to take instead."""
+
+from __future__ import annotations
+
+from tui.format import safe
+from tui.lines import Line, wrapped
+from tui.queries.run_forecast import Bar, Outlook
+from tui.widgets.memory_bars import bar, forecast_parts, legend, scale, verdict
+
+TITLE = "Memory it will need"
+FIGURE = 24
+"""Columns of `11.7 ± 0.2, does not fit`."""
+
+
+def memory_rows(outlook: Outlook | None, width: int, height: int, key: str) -> list[Line]:
+    """The rows of the frame; `key` is the one that takes over what is preferred."""
+    if outlook is None:
+        return [Line("…", "dim")]
+    if outlook.run is None or outlook.budget is None:
+        return _said("✗ ", f"not known: {outlook.problem}", "bad", width) if outlook.problem else []
+    budget = outlook.budget
+    label = min(24, max(len(item.label) for item in (outlook.run, *outlook.others)) + 2)
+    room = max(12, min(72, width - label - FIGURE - 2))
+    top, limit = float(budget.total_bytes), float(budget.limit_bytes)
+    head = Line().to(label).extend(scale(top, room)).to(label + room + 2).add("GB", "dim")
+    if budget.kind == "cpu":
+        head.add(" of the host", "dim")
+    rows = [head.cut(width), _row(outlook.run, top, limit, label, room, width, this=True)]
+    if outlook.forecast is not None:
+        rows += [Line().to(label).extend(row) for row in legend(forecast_parts(outlook.forecast), width - label)]
+    rows += [_row(item, top, limit, label, room, width, this=False) for item in outlook.others]
+    told = advice(outlook, width, key)
+    if told and len(rows) + 1 + len(told) <= height:
+        rows.append(Line())
+    return rows + told[: max(0, height - len(rows))]
+
+
+def _row(item: Bar, top: float, limit: float, label: int, room: int, width: int, *, this: bool) -> Line:
+    line = Line(safe(item.label), "bold" if this else "text").cut(label - 1).to(label)
+    if item.forecast is None:
+        return line.add(f"not predicted: measure first — {safe(item.why)}", "warn").cut(width)
+    parts = forecast_parts(item.forecast)
+    if not this:
+        parts = [(word, count, "dim") for word, count, _ in parts]
+    line.extend(bar(parts, top, limit, room)).to(label + room + 2)
+    return line.extend(verdict(item.forecast, plus_minus=this)).cut(width)
+
+
+def advice(outlook: Outlook, width: int, key: str) -> list[Line]:
+    """What stands against this run, or what would be better."""
+    found: list[Line] = []
+    if outlook.problem:
+        found += _said("✗ ", outlook.problem, "bad", width)
+    elif outlook.ladder:
+        found += _said("▲ ", outlook.ladder, "warn", width)
+    if outlook.preferred is not None:
+        role = "warn" if outlook.forecast is None or not outlook.forecast.fits else "text"
+        better = outlook.preferred
+        name = better.label if better.label.startswith(better.model) else f"{better.model} {better.label}"
+        # The first sentence says why; the rest of it stands in the plan.
+        text = f"{name}: {outlook.why.split('. ')[0]}."
+        rows = _said("▲ ", text, role, width)
+        keys = Line(f"  {key}", "bold").add(" changes to it", "dim")
+        if rows and rows[-1].width + keys.width <= width:
+            rows[-1].extend(keys)
+        else:
+            rows.append(keys)
+        found += rows
+    elif outlook.why and outlook.forecast is not None and outlook.forecast.fits:
+        found += _said("", f"To be preferred: {outlook.why}.", "dim", width)
+    elif outlook.why and not outlook.problem:
+        found += _said("▲ ", outlook.why, "warn", width)
+    return found
+
+
+def _said(mark: str, text: str, role: str, width: int) -> list[Line]:
+    rows = wrapped(safe(text), width - len(mark))
+    return [Line(mark if index == 0 else " " * len(mark), role).add(row, role) for index, row in enumerate(rows)]
+
+
+def calibrated(outlook: Outlook | None) -> str:
+    """`calibrated by 9 runs on this GPU, last error 2 %`, or how far the forecast may be off without any."""
+    if outlook is None or outlook.calibration is None:
+        return ""
+    known, here = outlook.calibration, outlook.here
+    size = " of comparable size" if known.others else ""
+    if not known.runs:
+        return f"no run{size} of {here} yet: ± {known.spread:.0%}".replace("%", " %")
+    said = f"calibrated by {known.runs} run{'' if known.runs == 1 else 's'}{size} on {here}"
+    if known.last_error is not None:
+        said += f", last error {abs(known.last_error):.0%}".replace("%", " %")
+    return said

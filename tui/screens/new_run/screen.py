@@ -1,0 +1,385 @@
+"""The form of a new training run: checked as one types, with what will happen and the command that does the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.message import Message
+from textual.timer import Timer
+from textual.widgets import Input
+
+from core.home import Home
+from core.store.jobs import JobRow
+from tui import actions
+from tui.commands import Command, CommandScreen, bindings, command, keys_that_fit
+from tui.format import safe
+from tui.lines import Line
+from tui.model.snapshot import EMPTY, Snapshot
+from tui.queries.audit import AuditWish, Seen
+from tui.queries.background_queries import BackgroundQueries, CatalogueRead, Counted, Looked
+from tui.queries.catalogue import Catalogue
+from tui.queries.run_forecast import Bar, Outlook, RunQuery
+from tui.screens.new_run import memory, seen
+from tui.screens.new_run.around import like_rows, place_rows
+from tui.screens.new_run.defaults import default_model, default_recipe, last_run
+from tui.screens.new_run.fields import (
+    AS_WRITTEN,
+    AUTO,
+    CHOICES,
+    LABELS,
+    NUMBERS,
+    Form,
+    checked,
+    note,
+    note_rows,
+    thinking_note,
+)
+from tui.screens.new_run.frames import FRAMES, MOST_MEMORY_ROWS, heights
+from tui.widgets.choice import ChoiceField
+from tui.widgets.footer import KeyLine
+from tui.widgets.header import Clock, Header
+from tui.widgets.text_panel import Said
+
+if TYPE_CHECKING:
+    from tui.app import ConsoleApp
+
+FIELD_COLUMNS = 13 + 24 + 5  # the label, the value, the frame
+MOST_NOTE_ROWS = 5
+TYPING_SECONDS = 0.4
+"""What is typed further within this time is one question: an audit takes seconds."""
+OLD_SECONDS = 10.0
+TAKE = "F3"
+"""The key that takes over what is to be preferred."""
+
+
+class NewRun(CommandScreen):
+    heading = "New training run"
+    commands: ClassVar[tuple[Command, ...]] = (
+        command("⏎", "queue it", "Put the run into the queue", "enter", "queue", rank=1),
+        command("tab ↓", "next field", "The next field", "tab,down", "app.focus_next", rank=3, palette=False),
+        command("↑", "field before", "The field before", "shift+tab,up", "app.focus_previous", rank=0, palette=False),
+        command("← →", "choose", "Choose another name; a letter jumps", "f13", "nothing", rank=3, palette=False),
+        command(
+            "F2",
+            "next frame",
+            "The next frame below the form: memory, data, queue",
+            "f2",
+            "frame",
+            lambda screen: len(screen.frames_shown) < len(FRAMES),
+            rank=1,
+        ),
+        command(
+            TAKE,
+            "take the better",
+            "Change to the model and recipe that the plan prefers",
+            "f3",
+            "take_preferred",
+            lambda screen: screen.preferred is not None,
+            rank=1,
+            short="better",
+        ),
+        command("page down", "next example", "The next example of the data", "pagedown", "example(1)", rank=2),
+        command("page up", "example before", "The example before", "pageup", "example(-1)", rank=0),
+        command("esc", "leave", "Back without queueing anything", "escape", "app.pop_screen", rank=1),
+        command("f1", "help", "Show the keys that work here", "f1", "help", rank=1),
+    )
+    BINDINGS: ClassVar = bindings(commands)
+
+    if TYPE_CHECKING:
+        app: ConsoleApp
+
+    def __init__(self, model: str | None = None, recipe: str | None = None, max_length: int | None = None) -> None:
+        """What is given is filled in; the rest comes from the last run and the recipe."""
+        super().__init__()
+        self.given = (model, recipe, max_length)
+        self.snapshot: Snapshot = EMPTY
+        self.catalogue = Catalogue()
+        self.problem = "reading the project …"
+        self.form = Form()
+        self.queueing = False
+        self.example = 0
+        self.first_frame = 0
+        self.frames_shown: list[str] = list(FRAMES)
+        self.outlook: Outlook | None = None
+        self.seen: Seen | None = None
+        self.wish: RunQuery | None = None
+        self.audit_wish: AuditWish | None = None
+        self._asked_at = 0.0
+        self._typing: Timer | None = None
+
+    def compose(self) -> ComposeResult:
+        with Horizontal(id="top"):
+            yield Header()
+            yield Clock()
+        with Vertical(id="form"):
+            for key, label in {**LABELS, "thinking": "thinking"}.items():
+                with Horizontal(classes="field"):
+                    said = Said(id=f"label-{key}", classes="label")
+                    said.rows = [Line(label, "dim")]
+                    yield said
+                    if key == "thinking":
+                        yield Said(id="thinking", classes="value")
+                    elif key in NUMBERS:
+                        yield Input(id=key, compact=True, select_on_focus=False)
+                    else:
+                        yield ChoiceField(id=key)
+                    yield Said(id=f"note-{key}", classes="note")
+        yield Said(id="memory", classes="frame")
+        yield Said(id="lesson", classes="frame")
+        with Horizontal(id="around", classes="frame"):
+            yield Said(id="place")
+            yield Said(id="like")
+        yield Said(id="command")
+        yield KeyLine(self.keys)
+
+    def keys(self, width: int) -> list[tuple[str, str]]:
+        offered = [item for item in self.possible() if self.valid or item.action != "queue"]
+        return keys_that_fit(offered, width)
+
+    def on_mount(self) -> None:
+        self.query_one("#form").border_title = "New training run"
+        self.inquiry = BackgroundQueries(self.app.home, self.app.find_project, self._tell)
+        self._field("fit").offer([AS_WRITTEN, AUTO])
+        self.show(self.app.snapshot)
+        self.query_one("#task").focus()
+        self.inquiry.start()
+
+    def on_unmount(self) -> None:
+        self.inquiry.forget()
+
+    def _tell(self, message: Message) -> None:
+        """From a thread: the screen may be gone."""
+        if self.is_running:
+            self.post_message(message)
+
+    @on(CatalogueRead)
+    def _take_catalogue(self, message: CatalogueRead) -> None:
+        self.catalogue, self.problem = message.catalogue, message.problem
+        model, recipe, max_length = self.given
+        job = last_run(self.snapshot)
+        self._field("task").offer([item.name for item in self.catalogue.tasks], job.task if job else None)
+        self._field("model").offer(
+            [item.name for item in self.catalogue.models], model or default_model(self.catalogue, self.snapshot)
+        )
+        recipe = recipe or default_recipe(self.catalogue, self.snapshot, self._field("model").value)
+        self._field("recipe").offer([item.name for item in self.catalogue.recipes], recipe)
+        self._take_recipe()
+        if max_length is not None:
+            self.query_one("#max_length", Input).value = f"{max_length}"
+
+    # What is written in the fields
+
+    def _field(self, key: str) -> ChoiceField:
+        return self.query_one(f"#{key}", ChoiceField)
+
+    @property
+    def valid(self) -> bool:
+        ready = bool(self.catalogue.recipe_objects) and not self.problem
+        return ready and not self.form.problems and not self.queueing
+
+    @property
+    def preferred(self) -> Bar | None:
+        return self.outlook.preferred if self.outlook else None
+
+    def on_choice_field_changed(self, message: ChoiceField.Changed) -> None:
+        if message.field.id == "recipe":
+            self._take_recipe()
+        else:
+            self._check()
+
+    def _take_recipe(self) -> None:
+        """Fill the numbers with the recipe's own."""
+        recipe = self.catalogue.recipe_objects.get(self._field("recipe").value)
+        if recipe is not None:
+            for key in NUMBERS:
+                self.query_one(f"#{key}", Input).value = f"{getattr(recipe, key):g}"
+            self._field("fit").offer([AS_WRITTEN, AUTO], AUTO if recipe.fit else AS_WRITTEN)
+        self._check()
+
+    def on_input_changed(self) -> None:
+        self._check()
+
+    def on_input_submitted(self) -> None:
+        self.action_queue()
+
+    def _check(self) -> None:
+        """Check what is written, say it beside each field, and ask what it will need."""
+        task, model, recipe = (self._field(key).value for key in CHOICES)
+        numbers = {key: self.query_one(f"#{key}", Input).value for key in NUMBERS}
+        self.form = checked(self.catalogue, task, model, recipe, self._field("fit").value, numbers)
+        self._ask()
+        self._paint_notes()
+        self._paint_rest()
+
+    def _ask(self) -> None:
+        """Ask for the outlook at once, for the audit when the typing pauses."""
+        form = self.form
+        if not self.catalogue.recipe_objects or {"rank", "max_length", "recipe", "model"} & set(form.problems):
+            return
+        self._asked_at = self.snapshot.time
+        self.wish = RunQuery(form.model, form.recipe, dict(form.changed), self.snapshot.sample)
+        self.inquiry.memory.ask(self.wish)
+        base = self.catalogue.recipe_objects[form.recipe]
+        wish = AuditWish(form.task, form.model, form.recipe, int(form.changed.get("max_length", base.max_length)))
+        if wish != self.audit_wish and form.task in self.catalogue.lessons:
+            self.audit_wish = wish
+            if self._typing is not None:
+                self._typing.stop()
+            self._typing = self.set_timer(TYPING_SECONDS, lambda: self.inquiry.audit.ask(wish))
+
+    @on(Looked)
+    def _take_outlook(self, message: Looked) -> None:
+        if message.wish is self.wish:
+            self.outlook = message.outlook
+            self._paint_notes()
+            self._paint_rest()
+
+    @on(Counted)
+    def _take_audit(self, message: Counted) -> None:
+        if message.wish == self.audit_wish:
+            self.seen = message.seen
+            self._paint_lesson()
+
+    # Showing
+
+    def show(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.query_one(Header).show(snapshot)
+        self.query_one(Clock).show(snapshot.time, seconds=not self.app.low_bandwidth)
+        if self.wish is not None and snapshot.time - self._asked_at > OLD_SECONDS:
+            self._ask()
+        self._paint_rest()
+
+    def on_resize(self) -> None:
+        if self.catalogue.recipe_objects:
+            self._paint_notes()
+            self._paint_rest()
+        else:
+            self._arrange()
+
+    def _paint_notes(self) -> None:
+        """What is said beside each field, and the rows that each needs."""
+        width = max(20, self.app.size.width - FIELD_COLUMNS)
+        total = 0
+        thinking = self.catalogue.thinking.get(self.form.task, "")
+        self.query_one("#thinking", Said).say([Line(thinking)])
+        for key in (*LABELS, "thinking"):
+            if key == "thinking":
+                said = thinking_note(width) if thinking else ""
+            else:
+                said = note(key, self.form, self.catalogue, self.outlook, self.snapshot.jobs)
+            rows = note_rows(key, self.form, said, width)[:MOST_NOTE_ROWS]
+            shown = self.query_one(f"#note-{key}", Said)
+            shown.say(rows)
+            shown.styles.height = max(1, len(rows))
+            if shown.parent is not None:
+                shown.parent.styles.height = max(1, len(rows))
+            total += max(1, len(rows))
+        self.query_one("#form").styles.height = total + 2
+        self._arrange(total + 2)
+
+    def _arrange(self, form: int = len(LABELS) + 3) -> None:
+        """As many of the frames as fit below the form, beginning with the chosen one."""
+        width, height = self.app.size
+        needed = len(memory.memory_rows(self.outlook, width - 4, MOST_MEMORY_ROWS, TAKE))
+        shown = heights(height - form - 3, self.first_frame, needed)
+        self.frames_shown = list(shown)
+        for name in FRAMES:
+            frame = self.query_one(f"#{name}")
+            frame.display = name in shown
+            frame.styles.height = shown.get(name, 3)
+
+    def _paint_rest(self) -> None:
+        form, snapshot = self.form, self.snapshot
+        place, like = self.query_one("#place", Said), self.query_one("#like", Said)
+        place.say(place_rows(snapshot, form.task, form.model, place.inner[1]), "Where it goes")
+        like.say(like_rows(snapshot, form.task, like.inner[1]), "Runs like it")
+        frame = self.query_one("#memory", Said)
+        rows = memory.memory_rows(self.outlook, *frame.inner, TAKE)
+        frame.say(rows, memory.TITLE, memory.calibrated(self.outlook))
+        self._paint_lesson()
+        ready = bool(self.catalogue.recipe_objects)
+        line = Line(f" {form.command}", "dim") if ready else Line(f" {self.problem}", "dim")
+        if self.queueing:
+            line = Line(" queueing: data, leaks and the interpreter are checked …", "busy")
+        elif self.problem and ready:
+            line = Line(f" ✗ {safe(self.problem)}", "bad")
+        self.query_one("#command", Said).say([line])
+        self.query_one(KeyLine).paint()
+
+    def _paint_lesson(self) -> None:
+        """The audit when it is there; before that, and without a tokenizer, what characters tell."""
+        frame = self.query_one("#lesson", Said)
+        found = self.seen if self.seen is not None and self.seen.wish == self.audit_wish else None
+        lesson = self.catalogue.lessons.get(self.form.task)
+        rows, right = seen.frame(found, lesson, self.example, *frame.inner)
+        frame.say(rows, seen.TITLE, right)
+
+    # Acts
+
+    def action_frame(self) -> None:
+        names = list(FRAMES)
+        self.first_frame = (names.index(self.frames_shown[-1]) + 1) % len(names)
+        self._paint_notes()
+        self.call_after_refresh(self._paint_rest)
+
+    def action_take_preferred(self) -> None:
+        bar = self.preferred
+        if bar is None:
+            return
+        length = self.query_one("#max_length", Input).value
+        self._field("model").offer([item.name for item in self.catalogue.models], bar.model)
+        self._field("recipe").offer([item.name for item in self.catalogue.recipes], bar.recipe)
+        self._take_recipe()
+        self.query_one("#max_length", Input).value = length
+
+    def action_example(self, step: int) -> None:
+        self.example += step
+        self._paint_lesson()
+
+    def _refuse(self) -> None:
+        """Say why this cannot be queued, and go to the field that is wrong."""
+        if self.queueing or not (self.problem or self.form.problems):
+            return
+        key = next((key for key in LABELS if key in self.form.problems), None)
+        if key is None:
+            self.app.notify(f"✗ not queued: {safe(self.problem)}", severity="error", markup=False, timeout=8)
+            return
+        self.query_one(f"#{key}").focus()
+        said = f"✗ not queued: {LABELS[key]} is wrong, as said beside it"
+        self.app.notify(said, severity="error", markup=False, timeout=8)
+
+    def action_queue(self) -> None:
+        if not self.valid:
+            self._refuse()
+            return
+        form = self.form
+
+        def make(home: Home, project: Any, author: str) -> list[JobRow]:
+            from core.submission.submit import submit_train
+
+            return [submit_train(home, project, form.task, form.model, form.recipe, form.changed, author=author)]
+
+        self.queueing = True
+        self._paint_rest()
+        actions.submit(self.app, make)
+
+    def finished(self, outcome: actions.Outcome) -> None:
+        if not self.queueing:
+            return
+        self.queueing = False
+        if outcome.failed:
+            self._paint_rest()
+        else:
+            self.app.pop_screen()
+
+    def action_nothing(self) -> None:
+        """The arrows are the fields' own; here they are only named."""
+
+    def action_help(self) -> None:
+        from tui.screens.help import help_screen
+
+        self.app.push_screen(help_screen(self.heading, self.possible()))

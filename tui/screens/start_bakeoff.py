@@ -1,0 +1,191 @@
+"""What a bake-off will run, before it is queued: its task, its candidates, how many answers, the command that does the same."""
+
+from __future__ import annotations
+
+import shlex
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.message import Message
+from textual.screen import ModalScreen
+
+from core.errors import BakehouseError
+from core.store.jobs import JobRow
+from tui.format import plural, safe, when
+from tui.lines import Line, wrapped
+from tui.widgets.canvas import Canvas
+from tui.widgets.pane import framed
+
+if TYPE_CHECKING:
+    from tui.app import ConsoleApp
+
+MOST_OTHERS = 8
+
+
+@dataclass(frozen=True)
+class BakeoffPlan:
+    """What is asked for. `candidates` are references as the command line takes them, the base first."""
+
+    task: str
+    base: str
+    inputs: int
+    repeats: int
+    candidates: tuple[str, ...] = ()
+
+    @property
+    def command_line(self) -> str:
+        return " ".join(shlex.quote(part) for part in ("bakehouse", "bakeoff", self.task, *self.candidates))
+
+
+def read_plan(app: ConsoleApp, job_id: int) -> BakeoffPlan:
+    """The task of a training job and its base, and what the golden set holds now. Raises `BakehouseError`, `OSError`."""
+    from core.jobfile.spec import JobFile, TrainSpec
+
+    spec = JobFile.load(app.home.run_dir(job_id)).spec
+    if not isinstance(spec, TrainSpec):
+        raise BakehouseError(f"job {job_id} trains nothing")
+    project = app.find_project()
+    task = project.task(spec.task.name)
+    return BakeoffPlan(task.name, spec.model.name, len(project.golden(task).inputs), task.repeats)
+
+
+class Plan(Canvas):
+    def draw(self, width: int, height: int) -> list[Line]:
+        screen = self.screen
+        assert isinstance(screen, AskBakeoff)
+        rows = [row.cut(width - 4) for row in screen.rows(width - 4)]
+        return framed(rows, width, height, Line("Start a bake-off?", "bold"), Line(), "focus")
+
+
+class AskBakeoff(ModalScreen["BakeoffPlan | None"]):
+    """Returns the plan that was agreed to, or None."""
+
+    BINDINGS: ClassVar = [
+        Binding("enter,y", "start", show=False),
+        Binding("escape,n,q", "leave", show=False),
+        Binding("down,j,tab", "move(1)", show=False),
+        Binding("up,k,shift+tab", "move(-1)", show=False),
+        Binding("space", "tick", show=False),
+    ]
+
+    if TYPE_CHECKING:
+        app: ConsoleApp
+
+    class PlanRead(Message):
+        def __init__(self, plan: BakeoffPlan | None, problem: str = "") -> None:
+            super().__init__()
+            self.plan = plan
+            self.problem = problem
+
+    def __init__(self, job: JobRow, others: Sequence[JobRow], now: float) -> None:
+        """`others`: further training runs of the task that are done."""
+        super().__init__()
+        self.job = job
+        self.others = list(others)[:MOST_OTHERS]
+        self.now = now
+        self.ticked: set[int] = set()
+        self.index = 0
+        self.plan: BakeoffPlan | None = None
+        self.problem = ""
+
+    def compose(self) -> ComposeResult:
+        yield Plan(id="plan")
+
+    def on_mount(self) -> None:
+        self._fit()
+        if self.app.live:
+            threading.Thread(target=self._read, name="bake-off plan", daemon=True).start()
+
+    def _read(self) -> None:
+        try:
+            read = self.PlanRead(read_plan(self.app, self.job.id))
+        except (BakehouseError, OSError) as error:
+            read = self.PlanRead(None, str(error))
+        self.post_message(read)
+
+    def on_ask_bakeoff_plan_read(self, message: PlanRead) -> None:
+        self.plan, self.problem = message.plan, message.problem
+        self._fit()
+
+    def _fit(self) -> None:
+        canvas = self.query_one("#plan", Plan)
+        width = min(84, self.app.size.width * 96 // 100)
+        canvas.styles.height = min(len(self.rows(width - 4)) + 2, self.app.size.height - 2)
+        canvas.paint()
+
+    def on_resize(self) -> None:
+        self._fit()
+
+    @property
+    def chosen(self) -> BakeoffPlan | None:
+        """The plan with what is ticked."""
+        plan = self.plan
+        if plan is None:
+            return None
+        more = [f"job:{other.id}" for other in self.others if other.id in self.ticked]
+        references = (plan.base, f"job:{self.job.id}", *more)
+        return BakeoffPlan(plan.task, plan.base, plan.inputs, plan.repeats, references)
+
+    def rows(self, width: int) -> list[Line]:
+        plan = self.chosen
+        if plan is None:
+            if self.problem:
+                return [*(Line(row, "bad") for row in wrapped(safe(self.problem), width)), Line(), keys(esc="back")]
+            return [Line("reading the task …", "dim"), Line(), keys(esc="back")]
+        count = len(plan.candidates)
+        rows = [
+            Line("task", "dim").to(12).add(safe(plan.task), "bold"),
+            Line("candidates", "dim").to(12).add("✓ ", "good").add(f"{safe(plan.base)} base"),
+            Line()
+            .to(12)
+            .add("✓ ", "good")
+            .add(f"{safe(self.job.title).rsplit(' · ', 1)[-1]} tuned, job {self.job.id}")
+            .add("" if self.job.state == "done" else "  waits for it", "dim"),
+        ]
+        for index, other in enumerate(self.others):
+            ticked = other.id in self.ticked
+            line = Line("", mark="chosen" if index == self.index else "").add("  and" if index == 0 else "", "dim")
+            line.to(12).add("✓ " if ticked else "· ", "good" if ticked else "dim")
+            line.add(f"{safe(other.title).rsplit(' · ', 1)[-1]} tuned, job {other.id}")
+            rows.append(line.add(f"  {when(other.ended_at, self.now)}", "dim"))
+        total = plan.inputs * plan.repeats * count
+        rows.append(
+            Line("answers", "dim")
+            .to(12)
+            .add(f"{plural(plan.inputs, 'input')} × {plural(plan.repeats, 'repeat')} × {plural(count, 'candidate')}")
+            .add(f" = {total:,}")
+        )
+        rows.append(Line())
+        rows += [Line(row, "dim") for row in wrapped(plan.command_line, width)]
+        rows += [Line(), keys(space="tick", enter="start", esc="leave") if self.others else keys("start", "leave")]
+        return rows
+
+    def action_move(self, step: int) -> None:
+        if self.others:
+            self.index = (self.index + step) % len(self.others)
+            self.query_one(Plan).paint()
+
+    def action_tick(self) -> None:
+        if self.others:
+            self.ticked ^= {self.others[self.index].id}
+            self._fit()
+
+    def action_start(self) -> None:
+        if self.chosen is not None:
+            self.dismiss(self.chosen)
+
+    def action_leave(self) -> None:
+        self.dismiss(None)
+
+
+def keys(enter: str = "", esc: str = "", space: str = "") -> Line:
+    """The keys that work in the dialog."""
+    line = Line()
+    for key, label in (("⏎", enter), ("j k space", space), ("esc", esc)):
+        if label:
+            line.add(key, "bold").add(f" {label}   ", "dim")
+    return line

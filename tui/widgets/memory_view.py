@@ -1,0 +1,152 @@
+"""The memory of a training: what was expected of each component, what was measured, and the steps of its ladder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from core.store.jobs import ENDED, JobRow
+from tui.format import clock, plural, safe
+from tui.lines import Line, wrapped
+from tui.model.forecasts import RunForecast, Rung, changes_in_words
+from tui.model.snapshot import Detail
+from tui.widgets.canvas import Canvas
+from tui.widgets.memory_bars import Part, bar, legend, parts_of, scale
+from tui.widgets.pane import framed
+
+LABEL = 10
+FIGURE = 32
+FAR = 1_000_000
+FAR_FROM_LIMIT = 2
+
+
+def peak_of(job: JobRow, detail: Detail | None) -> int | None:
+    """The measured peak so far: since the last step of the ladder, as far as that is known."""
+    if detail is not None and detail.peak_memory_bytes:
+        return detail.peak_memory_bytes
+    summary = (job.result or {}).get("summary") or {}
+    measured = summary.get("peak_memory_bytes") or (job.progress and job.progress.peak_memory_bytes)
+    return int(measured) if measured else None
+
+
+def memory_rows(job: JobRow, detail: Detail | None, width: int) -> list[Line]:
+    """Everything that is known of a job's memory."""
+    forecast = detail.forecast if detail else None
+    rungs = detail.ladder if detail else ()
+    peak = peak_of(job, detail)
+    rows: list[Line] = []
+    if forecast is None and not rungs and peak is None:
+        return [Line("nothing is known of its memory yet", "dim")]
+    if forecast is not None and forecast.known:
+        rows += compared(forecast, peak, bool(rungs), job.state in ENDED, width)
+        rows += [Line().to(LABEL).add(row, "dim") for row in wrapped(shorter(job), width - LABEL)]
+    else:
+        if forecast is not None:
+            rows += _wrapped(f"not predicted: measure first — {forecast.why}", "warn", width)
+        if peak:
+            rows.append(Line("measured".ljust(LABEL)).add(f"peak {peak / 1e9:.1f} GB", "bold"))
+    if forecast is not None and forecast.fitted:
+        rows += _wrapped(f"changed at submission: {changes_in_words(forecast.fitted)}", "dim", width)
+    return [*rows, Line(), *ladder_rows(rungs, forecast, job.state in ENDED, width)]
+
+
+def shorter(job: JobRow) -> str:
+    """That a finished run's examples were shorter than what was forecast, where they were."""
+    summary = (job.result or {}).get("summary") or {}
+    longest, allowed = summary.get("longest_tokens"), (summary.get("recipe_used") or {}).get("max_length")
+    if not longest or not allowed or longest >= allowed:
+        return ""
+    return f"forecast for examples of {allowed:,} tokens; the longest has {longest:,}"
+
+
+def compared(forecast: RunForecast, peak: int | None, laddered: bool, ended: bool, width: int) -> list[Line]:
+    """The forecast and the measured peak as bars on one scale, and the components with their figures."""
+    room = max(12, min(84, width - LABEL - FIGURE))
+    largest = max(forecast.allocated_bytes + forecast.plus_minus_bytes, peak or 0)
+    # Where there is much more memory than it takes, the two bars are what counts, and the limit is said.
+    near = forecast.limit_bytes < FAR_FROM_LIMIT * largest
+    top = 1.05 * max(forecast.limit_bytes, largest) if near else 1.25 * largest
+    limit = float(forecast.limit_bytes)
+    # Compared is what torch has allocated, on a CPU the resident size; context and reserve come on top of both.
+    parts = parts_of(dict(forecast.components), forecast.allocated_bytes, forecast.allocated_bytes)
+    spread = max(0.1, forecast.plus_minus_bytes / 1e9)
+    end = LABEL + room + 2
+    rows = [Line().to(LABEL).extend(scale(top, room)).to(end).add("GB", "dim")]
+    line = Line("forecast").to(LABEL).extend(bar(parts, top, limit, room)).to(end)
+    rows.append(line.add(f"{forecast.allocated_bytes / 1e9:.1f} ± {spread:.1f}", "bold"))
+    rows += [Line().to(LABEL).extend(row) for row in legend(parts, width - LABEL)]
+    if peak:
+        measured: list[Part] = [("measured", peak, "text")]
+        line = Line("measured").to(LABEL).extend(bar(measured, top, limit, room)).to(end)
+        line.add(f"{peak / 1e9:.1f}", "bold").add(f" {difference(forecast, peak, laddered)}", "dim")
+        rows.append(line)
+    else:
+        rows.append(Line("measured").to(LABEL).add("nothing" if ended else "no step yet", "dim"))
+    by = f"calibrated by {plural(forecast.calibrated_by, 'run')}" if forecast.calibrated_by else "not calibrated"
+    said = f"limit {'┊ ' if near else ''}{limit / 1e9:.1f} of {safe(forecast.budget)}; {by}"
+    if laddered:
+        said += "; the forecast is of the recipe before the ladder"
+    rows.append(Line().to(LABEL).add(said, "dim"))
+    return [row.cut(width) for row in rows]
+
+
+def difference(forecast: RunForecast, peak: int, laddered: bool) -> str:
+    """`peak, 3 % below the forecast`."""
+    if laddered:
+        return "peak, after the ladder"
+    off = peak / forecast.allocated_bytes - 1
+    if abs(off) < 0.005:
+        return "peak, as forecast"
+    return f"peak, {abs(off) * 100:.0f} % {'above' if off > 0 else 'below'} it"
+
+
+def ladder_rows(rungs: tuple[Rung, ...], forecast: RunForecast | None, ended: bool, width: int) -> list[Line]:
+    """The steps of the ladder: when, what was changed, why, and from where it went on."""
+    if not rungs:
+        rows = [Line("ladder", "bold").to(LABEL).add(f"no step was needed{'' if ended else ' so far'}", "dim")]
+        if forecast is not None and forecast.ladder:
+            rows += _wrapped(forecast.ladder, "warn", width, LABEL)
+        return rows
+    rows = [Line("ladder", "bold").to(LABEL).add(f"{plural(len(rungs), 'step')} down for want of memory", "warn")]
+    for rung in rungs:
+        head = Line(f"{clock(rung.time, seconds=True)}".ljust(LABEL), "dim").add(f"{rung.rung}  ", "warn")
+        begins = f"went on from step {rung.from_step:,}" if rung.from_step else "began anew"
+        head.add(safe(changes_in_words(rung.changes)), "text").add(f"   {begins}", "dim")
+        rows.append(head.cut(width))
+        rows += _wrapped(safe(rung.reason), "dim", width, LABEL + 3)[:2]
+    return rows
+
+
+def _wrapped(text: str, role: str, width: int, indent: int = 0) -> list[Line]:
+    return [Line(" " * indent).add(row, role) for row in wrapped(text, width - indent)]
+
+
+class RowsView(Canvas, can_focus=True):
+    """Rows in a frame that scroll when they do not fit."""
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self.title = Line()
+        self.told: Callable[[int, int], list[Line]] = lambda width, height: []
+        """The rows for so many columns and rows of room."""
+        self.top = 0
+
+    def say(self, title: Line, told: Callable[[int, int], list[Line]]) -> None:
+        self.title, self.told = title, told
+        self.paint()
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        rows = self.told(width - 4, height - 2)
+        self.top = max(0, min(self.top, len(rows) - (height - 2)))
+        shown = [row.cut(width - 4) for row in rows[self.top : self.top + height - 2]]
+        more = len(rows) - self.top - len(shown)
+        right = Line(f"{plural(more, 'row')} below" if more else "", "dim")
+        title = Line().extend(self.title)
+        return framed(shown, width, height, title, right, "focus" if self.has_focus else "frame")
+
+    def scroll_rows(self, step: int) -> None:
+        self.top += step
+        self.paint()
+
+    def go(self, end: bool) -> None:
+        self.top = FAR if end else 0
+        self.paint()
