@@ -1,8 +1,8 @@
 """The time of day, and time that passes: two things, of which only the first is ever set.
 
-A moment that is stored or shown is wall time, in Unix seconds. How long something lasted is told by the monotonic clock alone, so
-that a clock that is set forward or back harms nothing. The monotonic clock stands still while the machine sleeps, and means
-nothing to another boot.
+A moment that is stored or shown is wall time, in Unix seconds. How long something lasted is told by the monotonic clock
+alone, so that a clock that is set forward or back harms nothing. The monotonic clock stands still while the machine sleeps,
+and means nothing to another boot.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Words for the codes that parts exchange. Only what shows something to a person imports this room: the console and the commands."""
+"""Words for the codes that parts exchange. Only what shows something to a person imports this room: console and commands."""
