@@ -52,7 +52,7 @@ CREATE TABLE jobs (
   state TEXT NOT NULL DEFAULT 'waiting' REFERENCES job_states (state),
   reason TEXT NOT NULL DEFAULT '',
   held INTEGER NOT NULL DEFAULT 0 CHECK (held IN (0, 1)),
-  stop_why TEXT CHECK (stop_why IN ('cancel', 'pause', 'disk')),
+  stop_reason TEXT CHECK (stop_reason IN ('cancel', 'pause', 'disk')),
   stop_asked_at REAL,
   position REAL NOT NULL,
   attempt INTEGER NOT NULL DEFAULT 0,
@@ -65,7 +65,7 @@ CREATE TABLE jobs (
   result TEXT,
   CHECK ((state IN ('done', 'failed', 'cancelled', 'interrupted', 'lost')) = (ended_at IS NOT NULL)),
   CHECK (state NOT IN ('starting', 'running', 'stopping') OR attempt > 0),
-  CHECK ((state = 'stopping') = (stop_why IS NOT NULL))
+  CHECK ((state = 'stopping') = (stop_reason IS NOT NULL))
 );
 
 CREATE INDEX jobs_by_state ON jobs (state, lane, position);

@@ -139,12 +139,12 @@ def _program(process: ProcessReading) -> dict[str, str]:
 
 
 def _lease(page: _Page, lease: Mapping[str, Any] | None) -> None:
-    page.add("bakehouse_gpu_lease_held", "1 while a job of any home has the GPU.", _is_held(lease))
+    page.add("bakehouse_lease_held", "1 while a job of any home has the GPU.", _is_held(lease))
     if not _is_held(lease) or lease is None:
         return
     labels = {key: str(lease[key]) for key in ("job", "home") if key in lease}
-    page.add("bakehouse_gpu_lease_info", "Which job has the GPU.", 1, labels)
-    page.add("bakehouse_gpu_lease_since_timestamp_seconds", "Since when, in Unix seconds.", lease.get("since"))
+    page.add("bakehouse_lease_info", "Which job has the GPU.", 1, labels)
+    page.add("bakehouse_lease_since_timestamp_seconds", "Since when, in Unix seconds.", lease.get("since"))
 
 
 def _is_held(lease: Mapping[str, Any] | None) -> bool:
@@ -155,9 +155,9 @@ def _state(page: _Page, state: LeaseState) -> None:
     from core.gpu_lease.state import Phase
 
     for phase in get_args(Phase):
-        page.add("bakehouse_gpu_phase", "What the runner does with the GPU.", state.phase == phase, {"phase": phase})
-    page.add("bakehouse_gpu_idle_bytes", "Memory of the GPU in use when nobody works.", state.baseline_bytes)
-    page.add("bakehouse_gpu_unowned_bytes", "Memory of the GPU that no process owns.", state.unowned_bytes)
+        page.add("bakehouse_lease_phase", "What the runner does with the GPU.", state.phase == phase, {"phase": phase})
+    page.add("bakehouse_lease_idle_bytes", "Memory of the GPU in use when nobody works.", state.baseline_bytes)
+    page.add("bakehouse_lease_unowned_bytes", "Memory of the GPU that no process owns.", state.unowned_bytes)
     if state.server is not None or state.server_problem is not None:
         up = state.server_problem is None
         page.add("bakehouse_model_server_up", "1 while the model server answers.", up)

@@ -59,7 +59,7 @@ class Gpu:
                 "VRAM Total Used Memory (B)": str(used_bytes),
                 "GTT Total Memory (B)": "33285996544",
                 "GTT Total Used Memory (B)": "88080384",
-                "GPU Series": "Stand-in XT",
+                "Card Series": "Stand-in XT",
                 "GFX Version": "gfx1201",
             }
         }

@@ -247,8 +247,8 @@ def test_the_lease_and_what_the_runner_left_are_shown(box: Machine) -> None:
     assert "reboot when it suits you" in row_of(shown, "unowned")
     assert "✓ 3 models of Ollama are back" in shown and "▲ judge:v1 is gone" in shown
     assert found["lease"]["job"] == 42 and LeaseState.from_json(found["state"]) == state
-    assert 'bakehouse_gpu_lease_info{job="42"' in metrics
-    assert "bakehouse_gpu_phase" not in metrics, "what a runner that is gone said is no metric of now"
+    assert 'bakehouse_lease_info{job="42"' in metrics
+    assert "bakehouse_lease_phase" not in metrics, "what a runner that is gone said is no metric of now"
 
 
 def test_a_long_line_is_cut_at_the_width_of_the_terminal() -> None:
@@ -371,7 +371,7 @@ def test_a_textfile_is_whole_at_every_moment_and_every_user_may_read_it(box: Mac
                 page = file.read_text()
                 inodes.add(file.stat().st_ino)
                 families = {family.name for family in text_string_to_metric_families(page)}
-                assert {"bakehouse_runner_up", "bakehouse_gpu_vram_used_bytes", "bakehouse_gpu_lease_held"} <= families
+                assert {"bakehouse_runner_up", "bakehouse_gpu_vram_used_bytes", "bakehouse_lease_held"} <= families
                 assert stat.S_IMODE(file.stat().st_mode) == 0o644
             process.send_signal(signal.SIGINT)
             assert process.wait(20) == 130

@@ -41,9 +41,9 @@ class Machine(FakeMachine):
 
     def rocm_smi(self, *shown: str, used: int = 4_000_000_000) -> None:
         document = {
-            f"GPU{number}": {
+            f"card{number}": {
                 "PCI Bus": pci.upper(),
-                "GPU Series": "Stand-in XT",
+                "Card Series": "Stand-in XT",
                 "VRAM Total Memory (B)": str(17_000_000_000 + number),
                 "VRAM Total Used Memory (B)": str(used),
             }

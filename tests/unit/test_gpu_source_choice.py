@@ -102,7 +102,7 @@ def test_a_source_that_fails_is_reported_and_retried(
 def test_a_card_that_disappears_is_a_problem(chosen: ChosenSource, card: Gpu) -> None:
     chosen.read()
     card.present = False
-    assert "no card any more" in (chosen.read().problem or "")
+    assert "no GPU any more" in (chosen.read().problem or "")
 
 
 def test_a_hanging_source_holds_up_nobody_and_is_read_again_when_it_answers(
@@ -149,7 +149,7 @@ def test_the_environment_forces_a_source(tmp_path: Path) -> None:
     (tmp_path / "class/drm").mkdir(parents=True)
     readout = choose_source({"BAKEHOUSE_GPU_SOURCE": "sysfs", "BAKEHOUSE_SYSFS": str(tmp_path)}).read()
     assert (readout.source, readout.devices) == ("sysfs", ())
-    assert "no card" in (readout.problem or "")
+    assert "no GPU" in (readout.problem or "")
     assert choose_source({"BAKEHOUSE_GPU_SOURCE": "none"}).read().source == "none"
 
 

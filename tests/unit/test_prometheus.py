@@ -157,9 +157,9 @@ def test_of_a_stale_sample_only_its_time_is_given() -> None:
         "bakehouse_runner_up",
         "bakehouse_sample_timestamp_seconds",
         "bakehouse_sample_problem",
-        "bakehouse_gpu_lease_held",
+        "bakehouse_lease_held",
     }
-    assert names(parsed(text(None))) == {"bakehouse_runner_up", "bakehouse_gpu_lease_held"}
+    assert names(parsed(text(None))) == {"bakehouse_runner_up", "bakehouse_lease_held"}
 
 
 def test_processes_are_counted_by_program_and_user() -> None:
@@ -194,13 +194,13 @@ def test_the_lease_and_what_the_runner_says_of_the_gpu() -> None:
         unowned_bytes=0,
     )
     series = parsed(text(SAMPLE, state, {"job": 42, "home": "/home/kim/b", "since": NOW - 90}, now=NOW))
-    assert value(series, "card_lease_held") == 1
-    assert value(series, "card_lease_info", job="42", home="/home/kim/b") == 1
-    assert value(series, "card_lease_since_timestamp_seconds") == NOW - 90
-    phases = {dict(labels)["phase"]: on for (name, labels), on in series.items() if name == "bakehouse_gpu_phase"}
+    assert value(series, "lease_held") == 1
+    assert value(series, "lease_info", job="42", home="/home/kim/b") == 1
+    assert value(series, "lease_since_timestamp_seconds") == NOW - 90
+    phases = {dict(labels)["phase"]: on for (name, labels), on in series.items() if name == "bakehouse_lease_phase"}
     assert phases == dict.fromkeys(("free", "clearing", "held", "restoring", "blocked"), 0.0) | {"verifying": 1.0}
     assert value(series, "model_vram_bytes", model="planner:v1") == 3e9
-    counts = ("card_idle_bytes", "card_unowned_bytes", "model_server_up", "models_displaced", "models_intruding")
+    counts = ("lease_idle_bytes", "lease_unowned_bytes", "model_server_up", "models_displaced", "models_intruding")
     assert [value(series, name) for name in counts] == [310e6, 0, 1, 1, 1]
     down = parsed(text(SAMPLE, LeaseState(NOW, server_problem="it refused"), now=NOW))
     assert value(down, "model_server_up") == 0
@@ -209,12 +209,12 @@ def test_the_lease_and_what_the_runner_says_of_the_gpu() -> None:
 
 @pytest.mark.parametrize("lease", [None, {"problem": "its lock is a link"}])
 def test_a_lease_that_is_free_or_cannot_be_used_is_not_held(lease: dict[str, Any] | None) -> None:
-    assert value(parsed(text(SAMPLE, None, lease, now=NOW)), "card_lease_held") == 0
+    assert value(parsed(text(SAMPLE, None, lease, now=NOW)), "lease_held") == 0
 
 
 def test_a_lease_of_which_nobody_said_whose_it_is() -> None:
     series = parsed(text(SAMPLE, None, {}, now=NOW))
-    assert value(series, "card_lease_held") == 1 and value(series, "card_lease_info") == 1
+    assert value(series, "lease_held") == 1 and value(series, "lease_info") == 1
 
 
 HOSTILE = 'a"} 1\nbakehouse_runner_up 7\n# TYPE x counter\\ \x1b]52;c;aGFjaw==\x07 \u202e'
