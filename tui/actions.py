@@ -64,12 +64,12 @@ def submit(app: ConsoleApp, make: Callable[[Home, Any, str], list[JobRow]]) -> N
     """Queue jobs: `make(home, project, author)` returns their rows."""
 
     def act() -> Outcome:
-        from core.attempt.logout_protection import choose_protection
+        from core.attempt.launcher import launcher
         from core.runner.client import author
 
         rows = make(app.home, app.find_project(), author(AUTHOR))
         said = "queued " + ", ".join(f"{row.id} {safe(row.title)}" for row in rows)
-        warning = choose_protection().warning
+        warning = launcher(app.home).warning()
         return Outcome(f"{said}; {warning}" if warning else said, job_ids=tuple(row.id for row in rows))
 
     in_background(app, act)

@@ -4,26 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 from core.attempt.launch import JOB_MARK, job_mark, withdraw
+from core.attempt.launcher import STOPPED_AT_A_STEP, Observation
 from core.files import read_json
 from core.home import AttemptDir, RunDir
 from core.process.identity import ProcessIdentity, find_by_environment
 from core.process.locks import held
-
-STOPPED_AT_A_STEP = 75
-"""Exit code of a job that stopped on request, with a checkpoint (EX_TEMPFAIL of sysexits.h: try again later)."""
-
-
-@dataclass(frozen=True)
-class Observation:
-    """`ended` has an exit code or a signal; `gone` is an end that nobody saw; `never_started` left no trace of a process."""
-
-    condition: Literal["alive", "orphaned", "ended", "gone", "never_started", "restarted"]
-    exit_code: int | None = None
-    signal: int | None = None
 
 
 def locked(attempt: AttemptDir) -> bool:

@@ -5,12 +5,11 @@ SIGKILL ends the ladder only where it cannot leave a GPU's memory without an own
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import time
 
-from core.attempt.observe import job_process
-from core.files import append_line, write_json
+from core.attempt.launcher import Launcher
+from core.files import write_json
 from core.home import AttemptDir
 
 LADDER = (signal.SIGINT, signal.SIGTERM)
@@ -22,20 +21,11 @@ def ask_to_stop(attempt: AttemptDir, why: str, reason: str) -> None:
     write_json(attempt.stop_request, {"why": why, "reason": reason, "asked_at": time.time()})
 
 
-def send(attempt: AttemptDir, number: signal.Signals, by: str) -> bool:
-    """Send a signal to the job's process group and write it down; False when no process of it lives."""
-    process = job_process(attempt)
-    if process is None or not process.signal_group(number):
-        return False
-    with contextlib.suppress(OSError):  # a full disk must not keep a job from being ended
-        append_line(attempt.signals, {"time": time.time(), "signal": number.name, "by": by}, durable=False)
-    return True
-
-
 class StopEscalation:
     """The signals sent so far to each attempt that is stopping."""
 
-    def __init__(self, grace_seconds: float) -> None:
+    def __init__(self, launcher: Launcher, grace_seconds: float) -> None:
+        self.launcher = launcher
         self.grace_seconds = grace_seconds
         self.sent: dict[AttemptDir, int] = {}
         self.left_alone: set[AttemptDir] = set()
@@ -56,6 +46,6 @@ class StopEscalation:
             return f"{steps[-1].name} sent, and it goes on: X, or `bakehouse queue kill`, is what is left"
         self.sent[attempt] = due
         number = steps[due - 1]
-        if not send(attempt, number, "runner"):
+        if not self.launcher.signal(attempt, number, "runner"):
             return None
         return f"it did not stop in {due * self.grace_seconds:.0f} s: {number.name} sent"

@@ -26,9 +26,9 @@ def demo(headless: bool, as_json: bool) -> None:
     train, bakeoff = submit_demo(home, shipped(), author=by())
     if not headless and not as_json and sys.stdin.isatty() and sys.stdout.isatty():
         from core.cli.console import open_console
-        from core.cli.submitted import warn_of_logout
+        from core.cli.submitted import warn_of_launcher
 
-        warn_of_logout()
+        warn_of_launcher(home)
         open_console(None, select=train.id)
         return
     from core.cli.results import leaderboard_of

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from core.attempt.logout_protection import choose_protection
+from core.attempt.launcher import launcher
 from core.cli.common import job_line, opened, print_json
 from core.cli.follow import exit_code, follow_to_the_end
 from core.home import Home
@@ -17,9 +17,9 @@ Show = Callable[[sqlite3.Connection, JobRow], dict[str, Any] | str]
 """What a finished job came to: a document with --json, text otherwise."""
 
 
-def warn_of_logout() -> None:
-    """Say when logging out would end what was just submitted."""
-    if warning := choose_protection().warning:
+def warn_of_launcher(home: Home) -> None:
+    """Say what endangers what was just submitted, such as a logout that would end it."""
+    if warning := launcher(home).warning():
         print(f"▲ {warning}", file=sys.stderr)
 
 
@@ -28,7 +28,7 @@ def submitted(home: Home, job: JobRow, *, wait: bool, as_json: bool, show: Show 
 
     With --json there is one document on stdout: the job as it is now, or with `wait` as it ended, with what it came to.
     """
-    warn_of_logout()
+    warn_of_launcher(home)
     if not wait:
         print_json({"job": job.to_json()}) if as_json else print(job_line(job))
         return

@@ -7,7 +7,8 @@ import sqlite3
 import time
 from collections.abc import Callable
 
-from core.attempt.stopping import ask_to_stop, send
+from core.attempt.launcher import launcher
+from core.attempt.stopping import ask_to_stop
 from core.errors import BakehouseError
 from core.home import Home
 from core.store.commands import CommandRow, finish_command
@@ -49,7 +50,7 @@ def kill(home: Home, connection: sqlite3.Connection, job: JobRow, command: Comma
     """End by force a job that was asked to stop and does not: on a GPU the runner leaves that to a person."""
     if job.state != "stopping":
         raise refuse(job, "killed", "cancel it first: a job that is asked ends in order, with a checkpoint")
-    if not send(home.run_dir(job.id).attempt(job.attempt), signal.SIGKILL, command.author):
+    if not launcher(home).signal(home.run_dir(job.id).attempt(job.attempt), signal.SIGKILL, command.author):
         raise RefusedError(f"no process of job {job.id} lives any more", code="wrong_state")
     set_reason(connection, job.id, f"killed by {command.author}")
 

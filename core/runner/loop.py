@@ -17,8 +17,7 @@ import traceback
 from typing import IO, TYPE_CHECKING
 
 from core import __version__
-from core.attempt.launch import start_attempt
-from core.attempt.logout_protection import Protection, choose_protection
+from core.attempt.launcher import launcher
 from core.attempt.stopping import StopEscalation
 from core.errors import BakehouseError
 from core.gpu_lease import lock as gpu_lock
@@ -79,9 +78,10 @@ class Runner:
 
         self.keeper = None if gpu is None else GpuLeaseManager(home, gpu, settings.gpu, settings.ollama)
         self.lease_path = gpu_lock.lease_path(home, None if gpu is None else gpu.pci)
-        self.guard = RunMonitor(home, settings.watch, gpu)
-        self.watch = Watch(home, connection, self.guard)
-        self.ladder = StopEscalation(settings.queue.stop_grace_seconds)
+        self.launcher = launcher(home, gpu)
+        self.guard = RunMonitor(home, settings.watch, gpu, self.launcher)
+        self.watch = Watch(home, connection, self.launcher, self.guard)
+        self.ladder = StopEscalation(self.launcher, settings.queue.stop_grace_seconds)
         self.told_to_leave = told_to_leave
         self.trouble: str | None = None
         self.seen_version = 0
@@ -234,7 +234,7 @@ class Runner:
                 return now
             if lease is not None:
                 lease.note_holder(self.home, claimed.id)
-            self.launch(claimed, choose_protection(), lease)
+            self.launch(claimed, lease)
         finally:
             if lease is not None:
                 lease.release()
@@ -246,16 +246,16 @@ class Runner:
             disk_free_bytes=now.disk_free_bytes,
         )
 
-    def launch(self, job: JobRow, protection: Protection, lease: gpu_lock.Lease | None) -> None:
+    def launch(self, job: JobRow, lease: gpu_lock.Lease | None) -> None:
         attempt = self.home.run_dir(job.id).attempt(job.attempt)
         try:
-            protection = start_attempt(self.home, attempt, self.interpreter(job), protection, lease, self.gpu)
+            protection = self.launcher.start(attempt, self.interpreter(job), lease)
         except (BakehouseError, OSError) as error:
             with transaction(self.connection):
                 end_attempt(self.connection, job.id, job.attempt, "failed")
                 change_state(self.connection, job.id, "failed", str(error), RUNNER)
             return
-        note_protection(self.connection, job.id, job.attempt, protection.kind)
+        note_protection(self.connection, job.id, job.attempt, protection)
 
     def interpreter(self, job: JobRow) -> str:
         """The one key that the runner needs of the job file: pydantic and the recipe's classes stay out of its memory."""

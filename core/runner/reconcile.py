@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from core.attempt.observe import STOPPED_AT_A_STEP, Observation, observe, told_to_end, why_failed
+from core.attempt.launcher import STOPPED_AT_A_STEP, Launcher, Observation
+from core.attempt.observe import told_to_end, why_failed
 from core.events import EventReader
 from core.files import read_json
 from core.home import AttemptDir, Home, RunDir
-from core.process.identity import current_boot_id
 from core.store.attempts import (
     AttemptRow,
     Outcome,
@@ -148,8 +148,11 @@ def stopped(seen: Observation) -> bool:
 class Watch:
     """Follows every living attempt of a home."""
 
-    def __init__(self, home: Home, connection: sqlite3.Connection, guard: RunMonitor | None = None) -> None:
+    def __init__(
+        self, home: Home, connection: sqlite3.Connection, launcher: Launcher, guard: RunMonitor | None = None
+    ) -> None:
         self.home = home
+        self.launcher = launcher
         self.connection = connection
         self.guard = guard
         self.answers_read: dict[Path, int] = {}
@@ -161,7 +164,7 @@ class Watch:
             run = self.home.run_dir(row.job_id)
             attempt = run.attempt(row.number)
             # Looked at before its files are read: what it wrote before its end is then read for certain.
-            seen = observe(attempt, row.boot_id, current_boot_id())
+            seen = self.launcher.observe(attempt, row.boot_id)
             if self.guard is not None:
                 self.guard.follow(row, attempt)
             self.read_events(row, attempt)

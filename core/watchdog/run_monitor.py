@@ -5,7 +5,6 @@ Everything that a watchdog knows can be told again from the attempt's files, so 
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -13,17 +12,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.attempt import launcher as launchers
 from core.events import EventReader, EventWriter
-from core.files import read_json, read_lines
+from core.files import read_lines
 from core.gpu.reading import DeviceReading, Sample
 from core.home import AttemptDir, Home
-from core.process.identity import PROC, ProcessIdentity
 from core.telemetry.run_record import Summary, TelemetryRecord, read_summary
 from core.watchdog.hang import ProcessLook
 from core.watchdog.kernel_log import KernelLog
 from core.watchdog.run_watch import Finding, RunWatch
 
 if TYPE_CHECKING:
+    from core.attempt.launcher import Launcher
     from core.config.settings import WatchSettings
     from core.gpu.devices import Gpu
     from core.store.attempts import AttemptRow
@@ -48,15 +48,15 @@ class Watched:
     record: TelemetryRecord
     since: float
     seq: int = 0
-    process: ProcessIdentity | None = None
     trouble: set[str] = field(default_factory=set)
 
 
 class RunMonitor:
     """Watches every living attempt of a home. For one thread; nothing in it waits for a GPU, a tool or a server."""
 
-    def __init__(self, home: Home, settings: WatchSettings, gpu: Gpu | None) -> None:
+    def __init__(self, home: Home, settings: WatchSettings, gpu: Gpu | None, launcher: Launcher | None = None) -> None:
         self.home = home
+        self.launcher = launcher or launchers.launcher(home, gpu)
         self.settings = settings
         self.gpu = gpu
         self.watched: dict[AttemptDir, Watched] = {}
@@ -171,10 +171,8 @@ class RunMonitor:
         if suspects:
             self._ask_the_kernel(now)
         for entry in suspects:
-            if entry.process is None:
-                entry.process = ProcessIdentity.from_json((read_json(entry.attempt.run_json) or {}).get("job"))
-            if entry.process is not None and (look := look_at(entry.process, now)) is not None:
-                entry.watch.process(look)
+            if (activity := self.launcher.activity(entry.attempt)) is not None:
+                entry.watch.process(ProcessLook(now, activity.state, activity.cpu_seconds))
 
     # What is told.
 
@@ -205,24 +203,3 @@ def tail(path: Path) -> Iterator[dict[str, Any]]:
     except FileNotFoundError:
         return
     yield from EventReader(path, max(0, size - TAIL_BYTES))
-
-
-def look_at(process: ProcessIdentity, now: float | None = None) -> ProcessLook | None:
-    """The state of a living process, and the CPU time of all processes in the group that it leads."""
-    own = _stat(process.pid)
-    if own is None or int(own[19]) != process.start_ticks:
-        return None
-    ticks = 0
-    for folder in PROC.iterdir():
-        if folder.name.isdigit() and (fields := _stat(int(folder.name))) is not None and int(fields[2]) == process.pid:
-            ticks += sum(int(value) for value in fields[11:15])
-    return ProcessLook(time.time() if now is None else now, own[0], ticks / os.sysconf("SC_CLK_TCK"))
-
-
-def _stat(pid: int) -> list[str] | None:
-    """The fields of `/proc/PID/stat` from the third, the state, on; None when there is no such process any more."""
-    try:
-        text = (PROC / str(pid) / "stat").read_text(errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return text.rpartition(")")[2].split()

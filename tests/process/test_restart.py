@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+from core.attempt.launcher import launcher
 from core.attempt.observe import job_process
 from core.attempt.stopping import StopEscalation
 from core.files import write_json
@@ -81,7 +82,9 @@ def test_a_pid_of_the_former_boot_is_believed_dead_and_never_signalled(
     assert queue.wait_for(job).state == "interrupted"
     attempt = queue.attempt(job)
     assert job_process(attempt) == ProcessIdentity("first-boot", namesake, start_ticks(namesake) or 0)
-    assert not StopEscalation(1).press(attempt, asked_at=0, may_kill=True), "nothing was there to signal"
+    assert not StopEscalation(launcher(queue.home), 1).press(attempt, asked_at=0, may_kill=True), (
+        "nothing was there to signal"
+    )
     assert alive(namesake)
     kill(queue.shim_pid(job))
     kill(namesake)

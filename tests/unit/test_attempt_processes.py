@@ -16,7 +16,9 @@ import pytest
 
 from core.attempt import shim
 from core.attempt.launch import JOB_MARK, START_FILE, job_mark, withdraw
-from core.attempt.observe import Observation, job_process, observe
+from core.attempt.launcher import Observation
+from core.attempt.local import LocalLauncher
+from core.attempt.observe import job_process, observe
 from core.attempt.stopping import StopEscalation, ask_to_stop
 from core.files import write_json
 from core.gpu_lease.lock import acquire, holder, lease_path
@@ -214,7 +216,7 @@ def ladder_on(attempt: AttemptDir, process: subprocess.Popen[str]) -> StopEscala
     write_json(attempt.run_json, {"job": identity(process).to_json(), "shim": None})
     assert process.stdout is not None
     assert process.stdout.readline() == "here\n"
-    return StopEscalation(10)
+    return StopEscalation(LocalLauncher(Home(attempt.path), None), 10)
 
 
 def test_the_ladder_gives_each_step_its_grace_and_sends_each_signal_once(attempt: AttemptDir) -> None:
@@ -244,7 +246,7 @@ def test_the_ladder_gives_each_step_its_grace_and_sends_each_signal_once(attempt
 def test_a_runner_that_takes_over_goes_on_at_the_step_that_the_time_says(attempt: AttemptDir) -> None:
     with running([sys.executable, "-c", NOTE_SIGNALS]) as process:
         ladder_on(attempt, process)
-        successor = StopEscalation(10)
+        successor = StopEscalation(LocalLauncher(Home(attempt.path), None), 10)
         assert successor.press(attempt, time.time() - 25, may_kill=True) == "it did not stop in 20 s: SIGTERM sent"
         assert process.stdout is not None
         assert process.stdout.readline() == "SIGTERM\n"

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from core.attempt.local import activity_of
 from core.config.settings import WatchSettings
 from core.events import EventWriter
 from core.files import append_line, read_lines, write_json
@@ -22,7 +23,7 @@ from core.gpu.reading import DeviceReading, HostReading, ProcessReading, Sample
 from core.home import AttemptDir, Home
 from core.process.identity import ProcessIdentity
 from core.store.attempts import AttemptRow
-from core.watchdog.run_monitor import RunMonitor, look_at, watchdog_reason
+from core.watchdog.run_monitor import RunMonitor, watchdog_reason
 from core.watchdog.run_watch import Finding
 
 PCI, OTHER = "0000:2b:00.0", "0000:2f:00.0"
@@ -114,10 +115,10 @@ def told(attempt: AttemptDir) -> list[tuple[str, bool]]:
 def test_a_look_at_a_process_tells_its_state_and_the_cpu_time_of_its_group(start: Start) -> None:
     sleeper = start("import time; time.sleep(60)")
     time.sleep(0.2)
-    before = look_at(sleeper)
+    before = activity_of(sleeper)
     os.kill(sleeper.pid, signal.SIGSTOP)
     time.sleep(0.2)
-    stopped = look_at(sleeper)
+    stopped = activity_of(sleeper)
     assert before is not None and stopped is not None
     assert (before.state, stopped.state) == ("S", "T")
     assert before.cpu_seconds == stopped.cpu_seconds
@@ -125,22 +126,22 @@ def test_a_look_at_a_process_tells_its_state_and_the_cpu_time_of_its_group(start
     worker = "while True: pass"
     parent = start(f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {worker!r}]).wait()")
     time.sleep(0.3)
-    first = look_at(parent)
+    first = activity_of(parent)
     time.sleep(1.0)
-    second = look_at(parent)
+    second = activity_of(parent)
     assert first is not None and second is not None
     assert second.cpu_seconds - first.cpu_seconds > 0.2, "the worker's time is the job's"
 
 
 def test_a_process_that_is_gone_or_another_one_is_not_looked_at(start: Start) -> None:
     process = start("import time; time.sleep(60)")
-    assert look_at(ProcessIdentity(process.boot_id, process.pid, process.start_ticks + 1)) is None
+    assert activity_of(ProcessIdentity(process.boot_id, process.pid, process.start_ticks + 1)) is None
     os.kill(process.pid, signal.SIGKILL)
     time.sleep(0.2)
-    look = look_at(process)
+    look = activity_of(process)
     assert look is not None and look.state == "Z", "it is not reaped yet"
     os.waitpid(process.pid, 0)
-    assert look_at(process) is None
+    assert activity_of(process) is None
 
 
 def test_a_process_that_sleeps_is_found_written_down_and_given_as_the_reason(

@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
 
-from core.attempt.observe import Observation, signal_name
+from core.attempt.launcher import Observation, launcher
+from core.attempt.observe import signal_name
 from core.attempt.stopping import ask_to_stop
 from core.files import append_line, write_json
 from core.home import Home
@@ -206,7 +207,7 @@ class Queue(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(prefix="bakehouse-tests-"))
         self.home, self.connection = fresh(self.folder)
         self.ways = allowed(self.connection)
-        self.watch = Watch(self.home, self.connection)
+        self.watch = Watch(self.home, self.connection, launcher(self.home))
         self.ended: dict[int, int] = {}
 
     def teardown(self) -> None:

@@ -1,0 +1,72 @@
+"""Attempts as processes of this machine: each under a shim and in a process group of its own, told from files and locks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+
+from core.attempt.launch import start_attempt
+from core.attempt.launcher import Activity, Observation
+from core.attempt.logout_protection import choose_protection
+from core.attempt.observe import job_process, observe
+from core.files import append_line
+from core.gpu.devices import Gpu
+from core.gpu_lease.lock import Lease
+from core.home import AttemptDir, Home
+from core.process.identity import PROC, ProcessIdentity, current_boot_id
+
+
+class LocalLauncher:
+    """Runs the attempts of a home on this machine; see `core.attempt.launcher.Launcher`."""
+
+    name = "local"
+
+    def __init__(self, home: Home, gpu: Gpu | None) -> None:
+        self.home = home
+        self.gpu = gpu
+
+    def warning(self) -> str | None:
+        """That a logout would end a job started now."""
+        return choose_protection().warning
+
+    def start(self, attempt: AttemptDir, python: str, lease: Lease | None) -> str:
+        """Start the shim of an attempt, which inherits the lease; returns what protects the attempt from a logout."""
+        return start_attempt(self.home, attempt, python, choose_protection(), lease, self.gpu).kind
+
+    def observe(self, attempt: AttemptDir, boot_id: str) -> Observation:
+        return observe(attempt, boot_id, current_boot_id())
+
+    def activity(self, attempt: AttemptDir) -> Activity | None:
+        process = job_process(attempt)
+        return None if process is None else activity_of(process)
+
+    def signal(self, attempt: AttemptDir, number: signal.Signals, by: str) -> bool:
+        process = job_process(attempt)
+        if process is None or not process.signal_group(number):
+            return False
+        with contextlib.suppress(OSError):  # a full disk must not keep a job from being ended
+            append_line(attempt.signals, {"time": time.time(), "signal": number.name, "by": by}, durable=False)
+        return True
+
+
+def activity_of(process: ProcessIdentity) -> Activity | None:
+    """The state of a living process, and the CPU time of all processes in the group that it leads."""
+    own = _stat(process.pid)
+    if own is None or int(own[19]) != process.start_ticks:
+        return None
+    ticks = 0
+    for folder in PROC.iterdir():
+        if folder.name.isdigit() and (fields := _stat(int(folder.name))) is not None and int(fields[2]) == process.pid:
+            ticks += sum(int(value) for value in fields[11:15])
+    return Activity(own[0], ticks / os.sysconf("SC_CLK_TCK"))
+
+
+def _stat(pid: int) -> list[str] | None:
+    """The fields of `/proc/PID/stat` from the third, the state, on; None when there is no such process any more."""
+    try:
+        text = (PROC / str(pid) / "stat").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return text.rpartition(")")[2].split()
