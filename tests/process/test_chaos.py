@@ -13,14 +13,17 @@ import pytest
 from core.attempt.observe import job_process
 from core.runner.status import runner_status
 from core.store.jobs import RETRYABLE
-from tests.support.queueing import Queue, wait_until
+from tests.support.queueing import Queue
+from tests.support.waiting import wait_until
 
 ROUNDS = int(os.environ.get("BAKEHOUSE_TEST_CHAOS_ROUNDS", "12"))
+SEED = int(os.environ.get("BAKEHOUSE_TEST_SEED", "1"))
 STEPS = 25
+LONG = [pytest.param(SEED + more, 5 * ROUNDS, marks=pytest.mark.soak) for more in range(1, 13)]
 
 
-@pytest.mark.parametrize("seed", [int(os.environ.get("BAKEHOUSE_TEST_SEED", "1"))])
-def test_random_kills_lose_nothing_and_count_nothing_twice(queue: Queue, seed: int) -> None:
+@pytest.mark.parametrize(("seed", "rounds"), [(SEED, ROUNDS), *LONG])
+def test_random_kills_lose_nothing_and_count_nothing_twice(queue: Queue, seed: int, rounds: int) -> None:
     chance = random.Random(seed)
     title = f"steps={STEPS} pause=0.03 save=4"
     jobs = [queue.submit(title, lane) for lane in ("gpu", "cpu", "cpu", "gpu")]
@@ -33,7 +36,7 @@ def test_random_kills_lose_nothing_and_count_nothing_twice(queue: Queue, seed: i
             found.append(queue.shim_pid(job))
         return found
 
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         time.sleep(chance.uniform(0, 0.2))  # the next kill comes at any moment
         victims = [pid for job in jobs for pid in pids_of(job)]
         runner = runner_status(queue.home).pid
@@ -54,7 +57,7 @@ def test_random_kills_lose_nothing_and_count_nothing_twice(queue: Queue, seed: i
                 queue.ask("retry", job)
         return set(states.values()) == {"done"}
 
-    wait_until(all_done, seconds=40, what=lambda: str([queue.job(job) for job in jobs]))
+    wait_until(all_done, what=lambda: str([queue.job(job) for job in jobs]))
     for job in jobs:
         assert queue.seen(job) == list(range(1, STEPS + 1))
         past = queue.history(job)

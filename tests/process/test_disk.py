@@ -13,13 +13,13 @@ NO_DISK_IS_LARGE_ENOUGH = 10**18
 def restart_with(queue: Queue, least_free_bytes: int) -> None:
     """A runner under other settings: they are read when it starts."""
     settings = Path(os.environ["XDG_CONFIG_HOME"]) / "bakehouse/settings.yaml"
-    settings.write_text(f"queue: {{stop_grace_seconds: 1, min_free_disk_bytes: {least_free_bytes}}}\n")
+    settings.write_text(f"queue: {{min_free_disk_bytes: {least_free_bytes}}}\n")
     queue.kill_runner()
     queue.start_runner()
 
 
 def test_a_running_job_stops_at_a_checkpoint_and_goes_on_when_there_is_room(queue: Queue) -> None:
-    job, second = queue.submit("steps=160 pause=0.05 save=1000"), queue.submit("steps=2")
+    job, second = queue.submit("steps=8 save=1000 waits=4"), queue.submit("steps=2")
     queue.wait_for_step(job, 3)
 
     restart_with(queue, NO_DISK_IS_LARGE_ENOUGH)
@@ -33,5 +33,5 @@ def test_a_running_job_stops_at_a_checkpoint_and_goes_on_when_there_is_room(queu
 
     queue.wait_for(job, "done")
     queue.wait_for(second, "done")
-    assert queue.seen(job) == list(range(1, 161))
+    assert queue.seen(job) == list(range(1, 9))
     assert queue.states(job).count("starting") == 2

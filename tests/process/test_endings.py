@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from core.files import read_json
-from tests.support.queueing import Queue, kill, wait_until
+from tests.support.queueing import Queue, kill
+from tests.support.waiting import wait_until
 
 
 def test_an_interpreter_that_does_not_exist_fails_the_job_and_says_so(queue: Queue) -> None:
@@ -40,9 +41,10 @@ def test_a_result_proves_success_whatever_the_exit_code(queue: Queue) -> None:
 
 
 def test_a_result_proves_success_where_no_exit_was_written(queue: Queue) -> None:
-    job = queue.submit("steps=20 pause=0.05")
+    job = queue.submit("steps=4 waits=3")
     queue.wait_for_step(job, 2)
     kill(queue.shim_pid(job))
+    queue.go_on(job)
 
     assert queue.wait_for(job).state == "done"
     assert not queue.attempt(job).exit_json.exists()

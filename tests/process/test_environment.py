@@ -14,7 +14,6 @@ from tests.support.machines import FakeMachine
 from tests.support.queueing import Queue, kill
 
 CARD = "0000:2b:00.0"
-SETTINGS = "queue: {stop_grace_seconds: 1}\n"
 # What the machine of the test may have set must not decide it.
 KNOWN = (
     "CUDA_VISIBLE_DEVICES",
@@ -43,7 +42,7 @@ def rdna4(kernel: FakeMachine) -> FakeMachine:
 
 
 def environment_of_a_job(queue: Queue) -> dict[str, str]:
-    job = queue.submit("steps=400 pause=0.03")
+    job = queue.submit("steps=2 waits=2")
     queue.wait_for_step(job, 1)
     pid = queue.process(job)
     pairs = (item.partition("=") for item in Path(f"/proc/{pid}/environ").read_text().split("\0"))
@@ -73,8 +72,7 @@ def test_a_person_s_own_value_stays_and_the_settings_are_stronger_than_all(
 ) -> None:
     rdna4(kernel)
     (machine / "config/bakehouse/settings.yaml").write_text(
-        SETTINGS
-        + "gpu: {environment: {HSA_OVERRIDE_GFX_VERSION: null, PYTORCH_NO_HIP_MEMORY_CACHING: '1', "
+        "gpu: {environment: {HSA_OVERRIDE_GFX_VERSION: null, PYTORCH_NO_HIP_MEMORY_CACHING: '1', "
         + "CUDA_VISIBLE_DEVICES: '7'}}\n"
     )
     monkeypatch.setenv("HSA_OVERRIDE_GFX_VERSION", "12.0.1")

@@ -23,7 +23,7 @@ def gpus(machine: Path, monkeypatch: pytest.MonkeyPatch) -> FakeMachine:
 
 def seen_by_a_job(queue: Queue, held: str | None) -> dict[str, str]:
     """The variables of a running job, once it is certain that it holds this GPU's lock."""
-    job = queue.submit("steps=400 pause=0.03")
+    job = queue.submit("steps=2 waits=2")
     queue.wait_for_step(job, 1)
     pid = queue.process(job)
     pairs = (item.partition("=") for item in Path(f"/proc/{pid}/environ").read_text().split("\0"))

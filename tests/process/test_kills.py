@@ -6,16 +6,19 @@ import signal
 
 import pytest
 
-from tests.support.queueing import Queue, alive, kill, wait_until
+from tests.support.queueing import Queue, alive, kill
+from tests.support.waiting import wait_until
 
-COUNTED = list(range(1, 31))
-JOB = "steps=30 pause=0.03 save=5"
+COUNTED = list(range(1, 13))
+JOB = "steps=12 save=5 waits=8"
+"""It has counted to seven and saved at five, and stays there until it is let go on."""
 
 
 def test_a_killed_runner_changes_nothing_for_the_job_and_the_next_one_starts_by_itself(queue: Queue) -> None:
     job, second = queue.submit(JOB), queue.submit("steps=3")
-    queue.wait_for_step(job, 5)
+    queue.wait_for_step(job, 7)
     killed = queue.kill_runner()
+    queue.go_on(job)
 
     queue.wait_for(job, "done")
     queue.wait_for(second, "done")
@@ -30,11 +33,11 @@ def test_a_shim_starts_a_runner_when_there_is_none_for_a_while_and_its_job_goes_
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BAKEHOUSE_RUNNER_MISSING_SECONDS", "1")
-    job, second = queue.submit("steps=400 pause=0.03"), queue.submit("steps=3")
+    job, second = queue.submit(JOB), queue.submit("steps=3")
     queue.wait_for_step(job, 2)
     killed = queue.kill_runner()
 
-    wait_until(queue.runner_alive, seconds=5, what="the shim's runner")
+    wait_until(queue.runner_alive, what="the shim's runner")
 
     assert queue.runner_pid() != killed
     assert queue.job(job).state == "running"
@@ -43,12 +46,13 @@ def test_a_shim_starts_a_runner_when_there_is_none_for_a_while_and_its_job_goes_
 
 def test_a_job_whose_shim_is_killed_is_orphaned_and_ends_done_by_its_result(queue: Queue) -> None:
     job, second = queue.submit(JOB), queue.submit("steps=3")
-    queue.wait_for_step(job, 5)
+    queue.wait_for_step(job, 7)
     kill(queue.shim_pid(job))
 
     wait_until(lambda: queue.job(job).orphaned, what="the mark")
     assert queue.job(job).state == "running"
     assert queue.job(second).state == "waiting", "the GPU is held as long as the job lives"
+    queue.go_on(job)
 
     queue.wait_for(job, "done")
     queue.wait_for(second, "done")
@@ -58,10 +62,12 @@ def test_a_job_whose_shim_is_killed_is_orphaned_and_ends_done_by_its_result(queu
 
 def test_runner_and_shim_killed_the_next_runner_adopts_the_job(queue: Queue) -> None:
     job = queue.submit(JOB)
-    queue.wait_for_step(job, 5)
+    queue.wait_for_step(job, 7)
     queue.kill_runner()
     kill(queue.shim_pid(job))
     queue.start_runner()
+    wait_until(lambda: queue.job(job).orphaned, what="the mark")
+    queue.go_on(job)
 
     queue.wait_for(job, "done")
 
@@ -71,17 +77,18 @@ def test_runner_and_shim_killed_the_next_runner_adopts_the_job(queue: Queue) -> 
 
 
 def test_a_job_that_ends_while_nobody_looks_is_done_by_its_result(queue: Queue) -> None:
-    job = queue.submit("steps=20 pause=0.02")
+    job = queue.submit(JOB)
     queue.wait_for_step(job, 2)
     queue.kill_runner()
     process = queue.process(job)
     kill(queue.shim_pid(job))
+    queue.go_on(job)
     wait_until(lambda: not alive(process), what="the job's end")
 
     queue.start_runner()
 
     assert queue.wait_for(job).state == "done"
-    assert queue.seen(job) == list(range(1, 21))
+    assert queue.seen(job) == COUNTED
 
 
 def test_runner_shim_and_job_killed_the_job_is_lost_and_a_retry_goes_on_from_its_checkpoint(queue: Queue) -> None:
@@ -97,6 +104,7 @@ def test_runner_shim_and_job_killed_the_job_is_lost_and_a_retry_goes_on_from_its
     assert lost.state == "lost"
     assert "nobody saw its end; a retry goes on from step" in lost.reason
 
+    queue.go_on(job)
     queue.ask("retry", job)
     queue.wait_for(job, "done")
     assert queue.seen(job) == COUNTED, "no step is missing and none is counted twice"
@@ -115,12 +123,13 @@ def test_a_killed_job_is_failed_with_its_signal_and_retry_resumes_it(queue: Queu
     first = queue.attempt(job)
     assert all(file.exists() for file in (first.log, first.events, first.run_json, first.exit_json))
 
+    queue.go_on(job)
     queue.ask("retry", job)
     assert queue.wait_for(job).state == "done"
 
     assert queue.seen(job) == COUNTED
     assert queue.job(job).attempt == 2
-    assert "step 5/30" not in queue.attempt(job).log.read_text(), "it went on from the checkpoint, not from the start"
+    assert "step 5/12" not in queue.attempt(job).log.read_text(), "it went on from the checkpoint, not from the start"
     assert queue.states(job) == [
         *("waiting", "ready", "starting", "running", "failed"),
         *("waiting", "ready", "starting", "running", "done"),

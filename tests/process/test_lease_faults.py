@@ -17,12 +17,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.depth import at_most
 from tests.support.leasebench import IDLE_BYTES, TOLERANCE_BYTES, LeaseBench, lease_bench
 from tests.support.ollama_standin import VERSIONS, Version
-from tests.support.queueing import CHECKOUT, Queue, alive, wait_until
+from tests.support.queueing import CHECKOUT, Queue, alive
+from tests.support.waiting import wait_until
 
 JUDGE_BYTES, PLANNER_BYTES, TRAINING_BYTES = 4_600_000_000, 2_900_000_000, 11_400_000_000
-LONG = f"steps=2000 pause=0.03 save=500 vram={TRAINING_BYTES}"
+LONG = f"steps=4 waits=3 vram={TRAINING_BYTES}"
+MIDDLE = "steps=4 waits=3 vram=3e9"
+"""Both have counted to two, and end when they are let go on or stopped."""
 SHORT = "steps=12 pause=0.05 vram=3e9"
 NOTICE_SECONDS = 5.0
 
@@ -53,16 +57,20 @@ def began_on_a_free_gpu(bench: LeaseBench, job: int) -> bool:
 
 @both
 def test_a_model_that_is_still_loading_is_unloaded_once_it_has_come_up(bench: LeaseBench) -> None:
-    bench.ollama.models["judge:latest"].load_seconds = 4.0
+    loaded = bench.ollama.models["judge:latest"].loads_until = threading.Event()
     loading = threading.Thread(target=bench.load, args=("judge",))
     loading.start()
     wait_until(lambda: bench.sim.used_bytes() > JUDGE_BYTES, what="its memory")
-    time.sleep(1.2)  # the GPU is read once a second
+    bench.wait_seen()
     assert bench.ollama.listed() == [], "a model that loads is not listed"
 
     job = bench.submit(SHORT, 9_000_000_000)
 
-    bench.queue.wait_for(job, "done", seconds=40)
+    bench.wait_gpu("clearing")
+    bench.wait_seen()
+    assert bench.queue.states(job) == ["waiting"]
+    loaded.set()
+    bench.queue.wait_for(job, "done")
     loading.join()
     assert began_on_a_free_gpu(bench, job)
     bench.wait_loaded("judge:latest")
@@ -72,15 +80,17 @@ def test_a_model_that_is_still_loading_is_unloaded_once_it_has_come_up(bench: Le
 @both
 def test_an_answer_for_somebody_else_is_let_end(bench: LeaseBench) -> None:
     bench.load("judge")
-    with bench.ollama.answering("judge", 3.0, num_ctx=8192) as client:
-        asked = time.time()
+    with bench.ollama.answering("judge", num_ctx=8192) as client:
         job = bench.submit(SHORT, 9_000_000_000)
         gpu = bench.wait_gpu("clearing")
         assert "judge" in gpu.message
+        wait_until(lambda: "judge:latest" in bench.ollama.unloads(), what="asked to go")
+        bench.wait_seen()
         assert bench.queue.job(job).state == "waiting"
         assert client.is_alive()
-    bench.queue.wait_for(job, "done", seconds=40)
-    assert bench.started_at(job) - asked > 2, "not before the answer's end"
+        ended = time.time()
+    bench.queue.wait_for(job, "done")
+    assert bench.started_at(job) > ended, "not before the answer's end"
     assert began_on_a_free_gpu(bench, job)
     bench.wait_loaded("judge:latest")
 
@@ -97,7 +107,7 @@ def test_a_runner_listed_under_another_tag_of_its_blob(bench: LeaseBench) -> Non
 
     job = bench.submit(SHORT, 9_000_000_000)
 
-    bench.queue.wait_for(job, "done", seconds=40)
+    bench.queue.wait_for(job, "done")
     assert began_on_a_free_gpu(bench, job)
     bench.wait_loaded("judge-2:latest")
 
@@ -111,7 +121,7 @@ def test_a_runner_that_died_is_listed_and_does_not_hold_up_a_job(bench: LeaseBen
 
     job = bench.submit(SHORT, 9_000_000_000)
 
-    bench.queue.wait_for(job, "done", seconds=40)
+    bench.queue.wait_for(job, "done")
     assert began_on_a_free_gpu(bench, job)
     bench.wait_loaded("judge:latest", "planner:latest")
     wait_until(lambda: len(bench.ollama.residents()) == 2, what="both really there")
@@ -122,18 +132,19 @@ def test_a_model_for_which_there_is_no_memory_any_more_is_told_in_the_server_s_w
     bench: LeaseBench, version: Version
 ) -> None:
     bench.load("judge")
-    job = bench.submit("steps=40 pause=0.05 vram=3e9", 9_000_000_000)
-    bench.queue.wait_for(job, "running", seconds=40)
+    job = bench.submit(MIDDLE, 9_000_000_000)
+    bench.queue.wait_for(job, "running")
     bench.ollama.scheduler.memory_bytes = 1_000_000_000
+    bench.queue.go_on(job)
 
     bench.queue.wait_for(job, "done")
 
     words = "requires more system memory" if version == "0.24.0" else "failed to allocate"
     assert "judge" in bench.wait_note(words)
     following = bench.submit(SHORT)
-    bench.queue.wait_for(following, "done", seconds=40)
+    bench.queue.wait_for(following, "done")
     bench.ollama.scheduler.memory_bytes = None
-    bench.wait_loaded("judge:latest", seconds=60)
+    bench.wait_loaded("judge:latest")
 
 
 # The server goes away.
@@ -144,7 +155,7 @@ def test_a_server_that_is_down_from_the_start_holds_up_no_job(bench: LeaseBench)
 
     job = bench.submit(SHORT, 9_000_000_000)
 
-    bench.queue.wait_for(job, "done", seconds=40)
+    bench.queue.wait_for(job, "done")
     wait_until(lambda: bench.gpu.server_problem, what="the server's absence told")
     assert not bench.queue.home.displaced.exists()
 
@@ -153,54 +164,58 @@ def test_a_server_that_is_down_from_the_start_holds_up_no_job(bench: LeaseBench)
 def test_a_server_that_goes_away_while_the_gpu_is_cleared(bench: LeaseBench) -> None:
     bench.load("judge")
     bench.load("planner", 4096, -1)
-    with bench.ollama.answering("judge", 2.0, num_ctx=8192):
-        job = bench.submit("steps=60 pause=0.05 vram=3e9", 9_000_000_000)
+    with bench.ollama.answering("judge", num_ctx=8192):
+        job = bench.submit(MIDDLE, 9_000_000_000)
         bench.wait_gpu("clearing")
         wait_until(lambda: {"judge:latest", "planner:latest"} <= set(bench.ollama.unloads()), what="both asked to go")
         bench.ollama.down()
-    bench.queue.wait_for(job, "running", seconds=40)
+    bench.queue.wait_for(job, "running")
     assert began_on_a_free_gpu(bench, job)
+    bench.queue.go_on(job)
     bench.queue.wait_for(job, "done")
     assert bench.queue.home.displaced.exists(), "not forgotten"
     bench.ollama.up()
-    bench.wait_loaded("judge:latest", "planner:latest", seconds=60)
+    bench.wait_loaded("judge:latest", "planner:latest")
     assert {name: context for name, (context, _) in bench.loaded().items()} == {
         "judge:latest": 8192,
         "planner:latest": 4096,
     }
-    wait_until(lambda: not bench.queue.home.displaced.exists(), what="nothing left to do")
+    bench.wait_restored()
 
 
 @both
 def test_a_server_that_goes_away_while_its_models_come_back(bench: LeaseBench) -> None:
     bench.load("judge")
     bench.load("planner", 4096, -1)
+    loaded = threading.Event()
     for model in bench.ollama.models.values():
-        model.load_seconds = 1.5
+        model.loads_until = loaded
     job = bench.submit(SHORT, 9_000_000_000)
-    bench.queue.wait_for(job, "done", seconds=40)
+    bench.queue.wait_for(job, "done")
     bench.wait_gpu("restoring")
     wait_until(bench.ollama.residents, what="the first on its way")
     bench.ollama.down()
-    time.sleep(2.0)
+    wait_until(lambda: bench.gpu.server_problem, what="the server's absence told")
     assert bench.queue.home.displaced.exists()
+    loaded.set()
     bench.ollama.up()
-    bench.wait_loaded("judge:latest", "planner:latest", seconds=60)
+    bench.wait_loaded("judge:latest", "planner:latest")
     assert bench.loaded()["planner:latest"] == (4096, -1)
 
 
 def test_a_model_deleted_meanwhile_is_noted_and_the_others_come_back(bench: LeaseBench) -> None:
     bench.load("judge")
     bench.load("planner")
-    job = bench.submit("steps=40 pause=0.05 vram=3e9", 9_000_000_000)
-    bench.queue.wait_for(job, "running", seconds=40)
+    job = bench.submit(MIDDLE, 9_000_000_000)
+    bench.queue.wait_for(job, "running")
     bench.ollama.remove_model("judge")
+    bench.queue.go_on(job)
 
     bench.queue.wait_for(job, "done")
 
     bench.wait_loaded("planner:latest")
     assert "judge" in bench.wait_note("judge:latest")
-    wait_until(lambda: not bench.queue.home.displaced.exists(), what="not tried for ever")
+    bench.wait_restored()  # not tried for ever
 
 
 # Runners die.
@@ -209,13 +224,14 @@ def test_a_model_deleted_meanwhile_is_noted_and_the_others_come_back(bench: Leas
 def test_models_unloaded_by_a_runner_that_was_killed_are_restored_by_the_next(bench: LeaseBench) -> None:
     bench.load("judge", 6144)
     bench.load("planner", 4096, -1)
-    job = bench.submit("steps=100 pause=0.04 vram=3e9", 9_000_000_000)
-    bench.queue.wait_for(job, "running", seconds=40)
+    job = bench.submit(MIDDLE, 9_000_000_000)
+    bench.queue.wait_for(job, "running")
     bench.queue.kill_runner()
+    bench.queue.go_on(job)
 
-    bench.queue.wait_for(job, "done", seconds=60)  # its shim starts the next runner
+    bench.queue.wait_for(job, "done")  # its shim starts the next runner
 
-    bench.wait_loaded("judge:latest", "planner:latest", seconds=40)
+    bench.wait_loaded("judge:latest", "planner:latest")
     assert bench.loaded()["judge:latest"][0] == 6144
     assert bench.loaded()["planner:latest"] == (4096, -1)
 
@@ -223,13 +239,13 @@ def test_models_unloaded_by_a_runner_that_was_killed_are_restored_by_the_next(be
 def test_a_runner_killed_in_the_middle_of_clearing(bench: LeaseBench) -> None:
     bench.load("judge")
     bench.load("planner", 4096, -1)
-    with bench.ollama.answering("judge", 3.0, num_ctx=8192):
+    with bench.ollama.answering("judge", num_ctx=8192):
         job = bench.submit(SHORT, 9_000_000_000)
         bench.wait_gpu("clearing")
         wait_until(lambda: "planner:latest" not in bench.ollama.listed(), what="the first gone")
         bench.queue.kill_runner()
         bench.queue.ask("cancel", job)  # starts the next runner, which has no job to clear for any more
-    bench.wait_loaded("judge:latest", "planner:latest", seconds=40)
+    bench.wait_loaded("judge:latest", "planner:latest")
     assert bench.queue.job(job).state == "cancelled"
 
 
@@ -250,7 +266,7 @@ def test_a_trainer_that_outlives_its_runner_keeps_the_gpu_from_another_home(benc
         assert other.states(theirs) == ["waiting"]
         queue.ask("cancel", training)
         assert queue.wait_for(training).state == "cancelled"
-        other.wait_for(theirs, "done", seconds=40)
+        other.wait_for(theirs, "done")
         assert not alive(trainer)
     finally:
         other.close()
@@ -262,10 +278,10 @@ def test_two_homes_take_turns_on_one_gpu_and_the_models_come_back(bench: LeaseBe
     try:
         jobs = [(queue, queue.submit(SHORT)) for queue in (bench.queue, other) for _ in range(2)]
         for queue, job in jobs:
-            queue.wait_for(job, "done", seconds=120)
+            queue.wait_for(job, "done")
         spans = sorted(span(queue, job) for queue, job in jobs)
         assert all(former[1] < latter[0] for former, latter in itertools.pairwise(spans)), spans
-        bench.wait_loaded("judge:latest", seconds=60)
+        bench.wait_loaded("judge:latest")
         assert bench.loaded()["judge:latest"][0] == 6144
     finally:
         other.close()
@@ -282,12 +298,13 @@ def span(queue: Queue, job: int) -> tuple[float, float]:
 
 def noticed_within(bench: LeaseBench, since: float) -> float:
     """Seconds from when the client began to ask, the time of loading among them, until the intruder was told."""
-    wait_until(lambda: any(state.intruders for state in bench.states), 20, lambda: f"an intruder: {bench.gpu}")
+    wait_until(lambda: any(state.intruders for state in bench.states), what=lambda: f"an intruder: {bench.gpu}")
     first = next(state for state in bench.states if state.intruders)
     assert first.intruders[0].name == "judge:latest"
     return first.time - since
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("policy", ["warn", "unload", "pause"])
 def test_a_client_that_keeps_asking_during_a_training(
     bench: LeaseBench, policy: str, record_property: Callable[[str, object], None]
@@ -297,7 +314,7 @@ def test_a_client_that_keeps_asking_during_a_training(
     bench.queue.start_runner()
     bench.load("planner", 4096, -1)
     job = bench.submit(LONG, TRAINING_BYTES)
-    bench.queue.wait_for(job, "running", seconds=40)
+    bench.queue.wait_for(job, "running")
     bench.wait_gpu("held")
 
     with bench.asking("judge") as answered:
@@ -306,25 +323,25 @@ def test_a_client_that_keeps_asking_during_a_training(
         seconds = noticed_within(bench, came)
         record_property("notice_seconds", seconds)
         print(f"noticed {seconds:.2f} s after the client began to ask")
-        assert seconds < NOTICE_SECONDS
+        assert seconds < at_most(NOTICE_SECONDS)
         if policy == "warn":
             time.sleep(3)
             assert bench.queue.job(job).state == "running"
             assert "judge" not in " ".join(bench.ollama.unloads())
             assert bench.ollama.listed() == ["judge:latest"]
         elif policy == "unload":
-            wait_until(lambda: bench.ollama.unloads().count("judge:latest") >= 2, 30, "unloaded, and again")
+            wait_until(lambda: bench.ollama.unloads().count("judge:latest") >= 2, what="unloaded, and again")
             assert bench.queue.job(job).state == "running"
-            wait_until(lambda: any(one.times >= 2 for one in bench.gpu.intruders), 30, lambda: f"{bench.gpu}")
+            wait_until(lambda: any(one.times >= 2 for one in bench.gpu.intruders), what=lambda: f"{bench.gpu}")
         else:
-            waiting = bench.queue.wait_for(job, "waiting", seconds=30)
+            waiting = bench.queue.wait_for(job, "waiting")
             assert "judge" in waiting.reason
             assert bench.queue.attempts(job)[0].outcome == "stopped"
             wait_until(lambda: bench.queue.home.run_dir(job).checkpoints.is_dir(), what="a checkpoint")
     # A paused job may have begun again, now that the client has gone.
     bench.queue.ask("cancel", job)
     bench.queue.wait_for(job, "cancelled")
-    wait_until(lambda: "planner:latest" in bench.loaded(), 40, lambda: f"the displaced model: {bench.gpu}")
+    wait_until(lambda: "planner:latest" in bench.loaded(), what=lambda: f"the displaced model: {bench.gpu}")
     assert bench.loaded()["planner:latest"] == (4096, -1)
 
 
@@ -335,27 +352,27 @@ def test_a_client_that_keeps_asking_during_a_training(
 def test_a_job_taken_back_while_the_gpu_is_cleared_lets_the_models_come_back(bench: LeaseBench, act: str) -> None:
     bench.load("judge")
     bench.load("planner", 4096, -1)
-    with bench.ollama.answering("judge", 4.0, num_ctx=8192):
+    with bench.ollama.answering("judge", num_ctx=8192):
         job = bench.submit(LONG, TRAINING_BYTES)
         bench.wait_gpu("clearing")
         wait_until(lambda: "planner:latest" not in bench.ollama.listed(), what="the first gone")
         bench.queue.ask(act, job)  # type: ignore[arg-type]
-        bench.wait_loaded("judge:latest", "planner:latest", seconds=40)
+        bench.wait_loaded("judge:latest", "planner:latest")
     state = bench.queue.job(job)
     assert (state.state, state.held, state.attempt) == (
         ("cancelled", False, 0) if act == "cancel" else ("waiting", True, 0)
     )
     assert bench.loaded()["planner:latest"] == (4096, -1)
-    wait_until(lambda: not bench.queue.home.displaced.exists(), what="nothing left to do")
+    bench.wait_restored()
 
 
 def test_whoever_stops_the_runner_is_told_what_stays_away(bench: LeaseBench) -> None:
     bench.load("judge")
     job = bench.submit(LONG, TRAINING_BYTES)
-    bench.queue.wait_for(job, "running", seconds=40)
+    bench.queue.wait_for(job, "running")
     environment = {**os.environ, "BAKEHOUSE_HOME": str(bench.queue.home.root), "PYTHONPATH": str(CHECKOUT)}
     command = [sys.executable, "-c", "from core.cli.main import main; main()", "runner", "stop"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert "▲ judge:latest: away for a job, and back only with the next runner" in done.stdout
     bench.queue.ask("cancel", job)  # starts the next one
     bench.queue.wait_for(job, "cancelled")

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from core.attempt.logout_protection import choose_protection
-from tests.support.queueing import Queue, wait_until
+from tests.support.queueing import Queue
+from tests.support.waiting import wait_until
 
 Logind = Callable[..., None]
 
@@ -54,7 +55,7 @@ def test_the_gpu_s_lock_reaches_the_job_through_the_scope(queue: Queue, logind: 
     from core.gpu_lease.lock import acquire, lease_path
 
     logind(linger="yes", kills="no")
-    job = queue.submit("steps=400 pause=0.03")
+    job = queue.submit("steps=2 waits=2")
     queue.wait_for_step(job, 1)
     queue.kill_runner()
 
@@ -104,17 +105,22 @@ def test_a_shim_that_comes_after_its_attempt_was_given_up_does_nothing(
     logind(
         linger="yes",
         kills="no",
-        systemd_run=f'if mkdir "{gate}" 2>/dev/null; then sleep 2; touch "{gate}/over"; fi; exec "$@"',
+        systemd_run=f'if mkdir "{gate}" 2>/dev/null; then while ! [ -e "{gate}/open" ]; do sleep 0.05; done; '
+        f'"$@"; echo $? > "{gate}/exit.new"; mv "{gate}/exit.new" "{gate}/exit"; else exec "$@"; fi',
     )
-    job = queue.submit("steps=20 pause=0.1", "cpu")
+    job = queue.submit("steps=4 waits=3", "cpu")
     wait_until(gate.exists, what="the slow scope")
     queue.kill_runner()
     queue.start_runner()
+    queue.wait_for_step(job, 2)
 
+    (gate / "open").touch()
+    wait_until((gate / "exit").exists, what="the late shim")
+    assert (gate / "exit").read_text() == "1\n", "it left at once"
+    queue.go_on(job)
     queue.wait_for(job, "done")
 
-    wait_until((gate / "over").exists, what="the late shim")
-    assert queue.seen(job) == list(range(1, 21))
+    assert queue.seen(job) == list(range(1, 5))
     first, second = queue.attempts(job)
     assert (first.outcome, second.outcome) == ("lost", "done")
     run = queue.home.run_dir(job)

@@ -21,7 +21,8 @@ from core.files import read_lines
 from core.gpu_lease.lock import acquire, lease_path
 from core.store.database import open_database, runner_lives, transaction
 from core.store.jobs import change_state, count_states, insert_job
-from tests.support.queueing import CHECKOUT, Queue, kill, wait_until
+from tests.support.queueing import CHECKOUT, Queue, kill
+from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
 CARD = "0000:2b:00.0"
 
@@ -61,6 +62,7 @@ def test_four_hundred_jobs_are_claimed_by_four_contenders_each_exactly_once(queu
                 subprocess.Popen(
                     [sys.executable, "-m", "tests.support.contender", str(queue.home.root), str(start)],
                     cwd=CHECKOUT,
+                    stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     text=True,
                 )
@@ -69,11 +71,16 @@ def test_four_hundred_jobs_are_claimed_by_four_contenders_each_exactly_once(queu
             for contender in contenders:
                 assert contender.stdout is not None
                 assert contender.stdout.readline() == "here\n"
-        taken = [json.loads(contender.communicate(timeout=60)[0]) for contender in contenders]
+        for contender in contenders:
+            assert contender.stdout is not None and contender.stdout.readline() == "took one\n"
+        for contender in contenders:
+            assert contender.stdin is not None
+            print(file=contender.stdin, flush=True)
+        taken = [json.loads(contender.communicate(timeout=PATIENCE_SECONDS)[0]) for contender in contenders]
 
         times = Counter(job for each in taken for job in each)
         assert times == Counter(jobs), "none twice and none left out"
-        assert sum(1 for each in taken if each) > 1, "they did contend"
+        assert all(taken), "they did contend"
         assert all(each == sorted(each) for each in taken), "in the order of the queue"
         assert count_states(connection) == {"starting": 400}
         claims = connection.execute(
@@ -110,7 +117,7 @@ def test_of_eight_runners_started_at_once_one_lives(queue: Queue) -> None:
         command = [sys.executable, "-P", "-m", "core.runner.daemon", str(queue.home.root)]
         starters = [subprocess.Popen(command, cwd="/", start_new_session=True) for _ in range(8)]
         for starter in starters:
-            starter.wait(10)
+            starter.wait(PATIENCE_SECONDS)
         wait_until(lambda: len(daemons_of(queue)) <= 1, what="seven of eight to leave")
     finally:
         ended.set()
@@ -148,7 +155,7 @@ def test_two_homes_share_one_gpu_one_job_at_a_time(
 ) -> None:
     fake_gpu(machine, monkeypatch)
     anna, ben = two_homes
-    first = anna.submit("steps=400 pause=0.03")
+    first = anna.submit("steps=2 waits=2")
     anna.wait_for_step(first, 1)
     second = ben.submit("steps=10 pause=0.03")
     assert lease_path(anna.home, CARD) == lease_path(ben.home, CARD)
@@ -172,7 +179,7 @@ def test_light_jobs_of_both_homes_run_beside_the_gpu_s(
 ) -> None:
     fake_gpu(machine, monkeypatch)
     anna, ben = two_homes
-    on_the_gpu = anna.submit("steps=400 pause=0.03")
+    on_the_gpu = anna.submit("steps=2 waits=2")
     anna.wait_for_step(on_the_gpu, 1)
     ben.wait_for(ben.submit("steps=2", "cpu"), "done")
     anna.wait_for(anna.submit("steps=2", "cpu"), "done")
@@ -180,12 +187,12 @@ def test_light_jobs_of_both_homes_run_beside_the_gpu_s(
 
 
 def test_a_deaf_job_on_a_gpu_is_left_to_the_person(
-    queue: Queue, machine: Path, monkeypatch: pytest.MonkeyPatch
+    queue: Queue, machine: Path, short_grace: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SIGKILL could leave the GPU's memory without an owner; a light job holds none, so it gets one."""
     fake_gpu(machine, monkeypatch)
-    on_the_gpu = queue.submit("steps=400 pause=0.03 deaf=all")
-    light = queue.submit("steps=400 pause=0.03 deaf=all", "cpu")
+    on_the_gpu = queue.submit("steps=2 waits=2 deaf=all")
+    light = queue.submit("steps=2 waits=2 deaf=all", "cpu")
     for job in (on_the_gpu, light):
         queue.wait_for_step(job, 1)
         queue.ask("cancel", job)
@@ -238,5 +245,5 @@ def test_a_job_submitted_while_the_runner_leaves_is_not_left_lying(
     monkeypatch.setenv("BAKEHOUSE_RUNNER_IDLE_SECONDS", "0.05")
     for number in range(6):
         job = queue.submit("steps=1 pause=0")
-        assert queue.wait_for(job, "done", seconds=6).attempt == 1
+        assert queue.wait_for(job, "done").attempt == 1
         time.sleep(0.15 + number * 0.03)

@@ -6,9 +6,10 @@ from tests.support.queueing import Queue
 
 
 def test_a_follower_starts_when_what_it_needs_is_done(queue: Queue) -> None:
-    first = queue.submit("steps=20 pause=0.05")
+    first = queue.submit("steps=2 waits=2")
     follower = queue.submit("steps=2", "cpu", needs=(first,))
     assert queue.wait_for_reason(follower, "after") == f"after {first}"
+    queue.go_on(first)
 
     queue.wait_for(follower, "done")
 

@@ -12,7 +12,8 @@ from core.attempt.observe import job_process
 from core.attempt.stopping import StopEscalation
 from core.files import write_json
 from core.process.identity import ProcessIdentity, start_ticks
-from tests.support.queueing import Queue, alive, kill, wait_until
+from tests.support.queueing import Queue, alive, kill
+from tests.support.waiting import wait_until
 
 
 def crash(queue: Queue, job: int) -> None:
@@ -32,15 +33,16 @@ def restarted(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 def test_a_job_that_the_restart_interrupted_is_queued_again_and_resumes(
     queue: Queue, restarted: pytest.MonkeyPatch
 ) -> None:
-    job, second = queue.submit("steps=30 pause=0.03 save=5"), queue.submit("steps=2")
+    job, second = queue.submit("steps=12 save=5 waits=8"), queue.submit("steps=2")
     queue.wait_for_step(job, 7)
     crash(queue, job)
+    queue.go_on(job)
     restarted.setenv("BAKEHOUSE_BOOT_ID", "second-boot")
     queue.start_runner()
 
     queue.wait_for(second, "done")
 
-    assert queue.seen(job) == list(range(1, 31))
+    assert queue.seen(job) == list(range(1, 13))
     assert queue.states(job)[3:7] == ["running", "interrupted", "waiting", "ready"]
     interrupted = queue.history(job)[4]
     assert interrupted.reason.startswith("the machine restarted; a retry goes on from step")
@@ -54,9 +56,10 @@ def test_a_job_that_the_restart_interrupted_is_queued_again_and_resumes(
 def test_under_hold_an_interrupted_job_stays_so_until_it_is_retried(
     queue: Queue, restarted: pytest.MonkeyPatch
 ) -> None:
-    job, second = queue.submit("steps=30 pause=0.03", on_restart="hold"), queue.submit("steps=2")
+    job, second = queue.submit("steps=12 waits=8", on_restart="hold"), queue.submit("steps=2")
     queue.wait_for_step(job, 7)
     crash(queue, job)
+    queue.go_on(job)
     restarted.setenv("BAKEHOUSE_BOOT_ID", "second-boot")
     queue.start_runner()
 
@@ -65,14 +68,14 @@ def test_under_hold_an_interrupted_job_stays_so_until_it_is_retried(
 
     queue.ask("retry", job)
     queue.wait_for(job, "done")
-    assert queue.seen(job) == list(range(1, 31))
+    assert queue.seen(job) == list(range(1, 13))
 
 
 def test_a_pid_of_the_former_boot_is_believed_dead_and_never_signalled(
     queue: Queue, restarted: pytest.MonkeyPatch
 ) -> None:
     """After a restart the pid in run.json can be anybody's: here it is a living process that must not be touched."""
-    job = queue.submit("steps=400 pause=0.05", on_restart="hold")
+    job = queue.submit("steps=3 waits=3", on_restart="hold")
     queue.wait_for_step(job, 2)
     namesake = queue.process(job)
     queue.kill_runner()
@@ -91,7 +94,7 @@ def test_a_pid_of_the_former_boot_is_believed_dead_and_never_signalled(
 
 
 def test_a_result_written_before_the_restart_still_counts(queue: Queue, restarted: pytest.MonkeyPatch) -> None:
-    job = queue.submit("steps=400 pause=0.05")
+    job = queue.submit("steps=3 waits=3")
     queue.wait_for_step(job, 2)
     crash(queue, job)
     write_json(queue.home.run_dir(job).result, {"schema": 1, "message": "written at the last moment", "artefacts": []})
@@ -105,7 +108,7 @@ def test_a_job_that_an_orderly_shutdown_stopped_is_interrupted_and_queued_again(
     queue: Queue, restarted: pytest.MonkeyPatch
 ) -> None:
     """A shutdown sends SIGTERM to everybody: the runner leaves, the job writes a checkpoint, the shim its exit."""
-    job = queue.submit("steps=30 pause=0.03 save=100")
+    job = queue.submit("steps=12 save=100 waits=4")
     queue.wait_for_step(job, 3)
     process = queue.process(job)
     queue.kill_runner()
@@ -117,14 +120,14 @@ def test_a_job_that_an_orderly_shutdown_stopped_is_interrupted_and_queued_again(
 
     queue.wait_for(job, "done")
     assert queue.states(job)[3:6] == ["running", "interrupted", "waiting"]
-    assert queue.seen(job) == list(range(1, 31))
+    assert queue.seen(job) == list(range(1, 13))
 
 
 @pytest.mark.parametrize(("asked", "expected"), [("cancel", "cancelled"), ("hold", "waiting")])
 def test_what_was_asked_before_the_restart_is_kept(
     queue: Queue, restarted: pytest.MonkeyPatch, asked: str, expected: str
 ) -> None:
-    job = queue.submit("steps=400 pause=0.05 deaf")
+    job = queue.submit("steps=3 waits=3 deaf")
     queue.wait_for_step(job, 2)
     queue.ask(asked, job)  # type: ignore[arg-type]
     crash(queue, job)

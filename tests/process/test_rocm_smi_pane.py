@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from core.telemetry.run_record import read_summary
+from tests.support.depth import at_most
 from tests.support.machines import FakeMachine
-from tests.support.queueing import CHECKOUT, Queue, wait_until
+from tests.support.queueing import CHECKOUT, Queue
+from tests.support.waiting import PATIENCE_SECONDS, wait_until
 from tests.tui.terminal import Terminal
 
 CONSOLE = [sys.executable, "-c", "import sys; from core.cli.main import main; sys.exit(main())"]
-PATIENCE = 40.0
 WITHIN_SECONDS = 2.0
 # The tool reads its sensors, and then takes as long as the real one does.
 ROCM_SMI = """#!/bin/sh
@@ -75,7 +76,7 @@ def gpu(machine: Path, monkeypatch: pytest.MonkeyPatch) -> Gpu:
     """A machine whose GPU only `rocm-smi` knows, and no model server on it."""
     found = Gpu(machine)
     settings = machine / "config/bakehouse/settings.yaml"
-    settings.write_text("queue: {stop_grace_seconds: 1}\nollama: {managed: false}\ncard: {settle_seconds: 0}\n")
+    settings.write_text("ollama: {managed: false}\ncard: {settle_seconds: 0}\n")
     tree = FakeMachine(machine / "tree")
     monkeypatch.setenv("BAKEHOUSE_SYSFS", str(tree.sysfs))
     monkeypatch.setenv("BAKEHOUSE_GPU_SOURCE", "rocm-smi")
@@ -92,14 +93,15 @@ def queue(gpu: Gpu, machine: Path) -> Iterator[Queue]:
     made.close()
 
 
+@pytest.mark.timed
 def test_a_figure_that_the_tool_prints_is_on_the_screen_within_two_seconds(gpu: Gpu, queue: Queue) -> None:
-    job = queue.submit("steps=100000 pause=0.05")
-    queue.wait_for(job, "running", seconds=PATIENCE)
+    job = queue.submit("steps=2 waits=2")
+    queue.wait_for(job, "running")
     pid = f"PID{queue.process(job)}"
     environment = {"BAKEHOUSE_HOME": str(queue.home.root), "PYTHONPATH": str(CHECKOUT)}
     with Terminal(CONSOLE, environment=environment) as terminal:
-        assert terminal.shows("0.3/17.2 GB", PATIENCE), terminal.text
-        assert terminal.shows("rocm-smi", PATIENCE), terminal.text
+        assert terminal.shows("0.3/17.2 GB", PATIENCE_SECONDS), terminal.text
+        assert terminal.shows("rocm-smi", PATIENCE_SECONDS), terminal.text
         took = []
         for number in range(9):
             # Neither in step with the sampling nor always growing.
@@ -109,19 +111,19 @@ def test_a_figure_that_the_tool_prints_is_on_the_screen_within_two_seconds(gpu: 
             assert shown not in terminal.text
             gpu.say(held + 312_000_000, 40 + number, 100 + number, **{pid: held})
             changed = time.monotonic()
-            assert terminal.shows(shown, PATIENCE), terminal.text
+            assert terminal.shows(shown, PATIENCE_SECONDS), terminal.text
             took.append(time.monotonic() - changed)
-            assert terminal.shows(f"job {job} {held / 1e9:.1f}", PATIENCE), terminal.text
+            assert terminal.shows(f"job {job} {held / 1e9:.1f}", PATIENCE_SECONDS), terminal.text
         print("seconds from the tool to the screen:", *(f"{seconds:.2f}" for seconds in sorted(took)))
         # The peak stays what it was after the memory has come back.
         gpu.say(4_412_000_000, 35, 99, **{pid: 4_100_000_000})
-        assert terminal.shows("4.4/17.2 GB", PATIENCE), terminal.text
-        assert terminal.shows("peak 13.2", PATIENCE), terminal.text
+        assert terminal.shows("4.4/17.2 GB", PATIENCE_SECONDS), terminal.text
+        assert terminal.shows("peak 13.2", PATIENCE_SECONDS), terminal.text
     summary = wait_until(lambda: read_summary(queue.attempt(job)), what="the record of the attempt")
     assert (summary.peak_vram_bytes, summary.peak_job_vram_bytes) == (13_212_000_000, 12_900_000_000)
     # A busy machine delays one or the other; most are not.
-    assert statistics.median(took) <= WITHIN_SECONDS, took
-    assert sorted(took)[-2] <= 2 * WITHIN_SECONDS, took
+    assert statistics.median(took) <= at_most(WITHIN_SECONDS), took
+    assert sorted(took)[-2] <= at_most(2 * WITHIN_SECONDS), took
 
 
 def test_a_tool_that_fails_leaves_its_reason_on_the_screen_until_it_answers_again(gpu: Gpu, queue: Queue) -> None:
@@ -130,9 +132,9 @@ def test_a_tool_that_fails_leaves_its_reason_on_the_screen_until_it_answers_agai
     queue.start_runner()
     environment = {"BAKEHOUSE_HOME": str(queue.home.root), "PYTHONPATH": str(CHECKOUT)}
     with Terminal(CONSOLE, environment=environment) as terminal:
-        assert terminal.shows("0.3/17.2 GB", PATIENCE), terminal.text
+        assert terminal.shows("0.3/17.2 GB", PATIENCE_SECONDS), terminal.text
         good = gpu.figures.read_text()
         gpu.figures.write_text(good[:300] + "\x1b[2J")
-        assert terminal.shows("JSON that is cut or broken", PATIENCE), terminal.text
+        assert terminal.shows("JSON that is cut or broken", PATIENCE_SECONDS), terminal.text
         gpu.say(312_000_000, 0, 21)
-        assert terminal.watch(PATIENCE, lambda: "0.3/17.2 GB" in terminal.text and "cut" not in terminal.text)
+        assert terminal.watch(PATIENCE_SECONDS, lambda: "0.3/17.2 GB" in terminal.text and "cut" not in terminal.text)

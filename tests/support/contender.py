@@ -2,7 +2,8 @@
 
     python -m tests.support.contender HOME START_LOCK
 
-It begins when START_LOCK is let go, so that all of them begin at once.
+It begins when START_LOCK is let go, so that all of them begin at once. Once it has taken one it says so, and takes the others
+when a line comes to it: so each of them has its turn, whatever the machine gives to whom.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ def main() -> None:
     taken = []
     while (job := claim_next(connection, "cpu", "boot", "contender")) is not None:
         taken.append(job.id)
+        if len(taken) == 1:
+            print("took one", flush=True)
+            sys.stdin.readline()
     print(json.dumps(taken), flush=True)
 
 

@@ -96,6 +96,8 @@ def pieces(
         time.sleep(token_seconds)
         if not runner.alive:
             raise RefusalError(500, GONE)
+        if model.enough is not None and model.enough.is_set():
+            return
         told.tokens += 1
         whole = told.text + word
         cut = min((place for stop in stops if (place := whole.find(stop)) >= 0), default=None)

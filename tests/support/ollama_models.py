@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +22,8 @@ _NAME = re.compile(r"(?:[\w.-]+(?::\d+)?/)?(?:[\w-]+/)?[\w][\w.-]*(?::[\w][\w.-]
 class Model:
     """One tag. `own_template` is the jinja of its GGUF and `own_capabilities` what that one can do besides completion.
 
-    `answer` is what it says to everything (or a function of the prompt); None counts up as far as `num_predict` lets it.
+    `answer` is what it says to everything (or a function of the prompt); None counts up as far as `num_predict` lets it, and
+    no further once `enough` is set. `loads_until`: a load lasts until this is set, whatever `load_seconds` says.
     """
 
     name: str
@@ -36,7 +38,9 @@ class Model:
     license: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     answer: str | Callable[[str], str] | None = None
+    enough: threading.Event | None = None
     load_seconds: float | None = None
+    loads_until: threading.Event | None = None
     adapter: str = ""
     embeds_only: bool = False
     quantization: str = "Q8_0"

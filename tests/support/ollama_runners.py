@@ -8,6 +8,7 @@ is done, an unload waits for the answers that are being given.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import signal
@@ -253,7 +254,7 @@ class Scheduler:
         deadline = time.monotonic() + seconds
         loaded = False
         try:
-            while (left := deadline - time.monotonic()) > 0 and runner.alive:
+            while runner.alive and (left := _left_of_load(runner.model, deadline)) > 0:
                 check_client()
                 time.sleep(min(left, 0.02))
             loaded = runner.alive
@@ -302,3 +303,10 @@ class Scheduler:
         with contextlib.suppress(ProcessLookupError):
             os.kill(runner.process.pid, signal.SIGKILL)
         runner.process.wait()
+
+
+def _left_of_load(model: Model, deadline: float) -> float:
+    """Seconds that a load still takes, as far as anybody knows."""
+    if model.loads_until is not None:
+        return 0.0 if model.loads_until.is_set() else math.inf
+    return deadline - time.monotonic()

@@ -13,7 +13,7 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -21,13 +21,16 @@ from typing import Any, Literal, get_args
 
 from tests.support import ollama_answers as answers
 from tests.support import ollama_requests as requests
+from tests.support.ollama_client import Client
 from tests.support.ollama_http import Exchange, Fault, Network
 from tests.support.ollama_models import CHATML, Model, full_name
 from tests.support.ollama_requests import RefusalError
 from tests.support.ollama_runners import Report, Runner, Scheduler
+from tests.support.waiting import PATIENCE_SECONDS
 
 Version = Literal["0.24.0", "0.33.0-rc2"]
 VERSIONS: tuple[Version, ...] = get_args(Version)
+ENDLESS = 10**6
 
 
 @dataclass(frozen=True)
@@ -139,16 +142,24 @@ class OllamaStandin:
         return [name for asked in list(self.requests) if (name := asked.unloads) is not None]
 
     @contextmanager
-    def answering(self, name: str, seconds: float, **options: Any) -> Iterator[threading.Thread]:
-        """Another client gets an answer of that length, from the moment the model has begun; the thread is that client's."""
-        words = max(1, round(seconds / self.token_seconds))
+    def answering(self, name: str, seconds: float | None = None, **options: Any) -> Iterator[Client]:
+        """Another client gets an answer from a model that counts, from the moment the model has begun.
+
+        It is as long as `seconds`, or else goes on until `end()` of the client, or the end of this context.
+        """
+        words = ENDLESS if seconds is None else max(1, round(seconds / self.token_seconds))
         body = {"model": name, "prompt": "count", "options": {"num_predict": words, **options}}
-        begun = threading.Event()
-        thread = threading.Thread(target=self._ask_as_client, args=(body, begun), daemon=True)
-        thread.start()
-        begun.wait(30)
-        yield thread
-        thread.join(30)
+        model = self.models[_named(name)]
+        model.enough = threading.Event() if seconds is None else None
+        client = Client(self._network.port, body, model.enough)
+        client.start()
+        assert client.begun.wait(PATIENCE_SECONDS), f"{name} does not begin to answer"
+        try:
+            yield client
+        finally:
+            client.end()
+            client.join(PATIENCE_SECONDS)
+            model.enough = None
 
     # What befalls it.
 
@@ -349,22 +360,6 @@ class OllamaStandin:
         except ValueError:
             body = None
         self.requests.append(Asked(time.time(), method, path, body if isinstance(body, dict) else None))
-
-    def _ask_as_client(self, body: Mapping[str, Any], begun: threading.Event) -> None:
-        import http.client
-
-        connection = http.client.HTTPConnection("127.0.0.1", self._network.port, timeout=120)
-        try:
-            connection.request("POST", "/api/generate", json.dumps(body))
-            response = connection.getresponse()
-            response.readline()
-            begun.set()
-            response.read()
-        except (OSError, http.client.HTTPException):
-            pass  # the server went away: the other client's loss
-        finally:
-            begun.set()
-            connection.close()
 
 
 def _rendered(model: Model, body: dict[str, Any], chat: bool) -> dict[str, Any]:

@@ -9,11 +9,9 @@ import signal
 import sqlite3
 import stat
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 from core.attempt.observe import job_process, locked
 from core.config.model import ModelEntry
@@ -21,29 +19,22 @@ from core.config.project import Project, shipped
 from core.home import AttemptDir, Home
 from core.jobfile.spec import PullSpec
 from core.process.identity import start_ticks
-from core.runner.client import ensure_runner, request
+from core.runner import client as requests
+from core.runner.client import ensure_runner
 from core.runner.status import runner_status
 from core.store.attempts import AttemptRow, list_attempts
 from core.store.commands import CommandKind
 from core.store.database import open_database
 from core.store.jobs import ENDED, JobRow, Lane, Transition, get_job, history
 from core.submission.enqueue import store
+from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
+# A person is told after ten seconds that no runner answers. Whether one does in time is not what these tests ask.
+requests.ANSWER_SECONDS = PATIENCE_SECONDS
+GO_ON = "go-on"
 STANDIN = Path(__file__).with_name("standin_job.py")
 CHECKOUT = Path(__file__).parents[2]
 AUTHOR = "tester"
-
-T = TypeVar("T")
-
-
-def wait_until(condition: Callable[[], T], seconds: float = 20.0, what: str | Callable[[], str] = "") -> T:
-    """Poll until something is true and return it; fails with what was waited for."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if value := condition():
-            return value
-        time.sleep(0.03)
-    raise AssertionError(f"not within {seconds} s: {(what() if callable(what) else what) or condition}")
 
 
 def alive(pid: int) -> bool:
@@ -104,10 +95,14 @@ class Queue:
         ).id
 
     def ask(self, kind: CommandKind, job_id: int | None = None, **arguments: object) -> None:
-        request(self.home, kind, job_id, arguments, by=AUTHOR)
+        requests.request(self.home, kind, job_id, arguments, by=AUTHOR)
 
     def start_runner(self) -> None:
         ensure_runner(self.home)
+
+    def go_on(self, job_id: int) -> None:
+        """Let a stand-in go on that waits before one of its steps (`waits=N` in its title), now and in later attempts."""
+        (self.home.run_dir(job_id).path / GO_ON).touch()
 
     # What stands in the database.
 
@@ -140,24 +135,31 @@ class Queue:
 
     # Waiting.
 
-    def wait_for(self, job_id: int, *states: str, seconds: float = 20.0) -> JobRow:
+    def wait_for(self, job_id: int, *states: str) -> JobRow:
         """Wait until a job is in one of these states; in any that is an end, when none is named."""
         wanted = set(states) or set(ENDED)
-        wait_until(
-            lambda: self.job(job_id).state in wanted, seconds, lambda: f"job {job_id} in {wanted}: {self.job(job_id)}"
-        )
-        return self.job(job_id)
 
-    def wait_for_step(self, job_id: int, step: int, seconds: float = 20.0) -> None:
+        def found() -> JobRow | None:
+            job = self.job(job_id)
+            return job if job.state in wanted else None
+
+        job = wait_until(found, what=lambda: f"job {job_id} in {wanted}: {self.job(job_id)}")
+        assert job is not None
+        return job
+
+    def wait_for_step(self, job_id: int, step: int, seconds: float = PATIENCE_SECONDS) -> None:
         def reached() -> bool:
             progress = self.job(job_id).progress
             return progress is not None and (progress.done or 0) >= step
 
         wait_until(reached, seconds, lambda: f"step {step}: {self.job(job_id)}")
 
-    def wait_for_reason(self, job_id: int, words: str, seconds: float = 20.0) -> str:
-        wait_until(lambda: words in self.job(job_id).reason, seconds, lambda: f"`{words}`: {self.job(job_id)}")
-        return self.job(job_id).reason
+    def wait_for_reason(self, job_id: int, words: str) -> str:
+        def found() -> str | None:
+            reason = self.job(job_id).reason
+            return reason if words in reason else None
+
+        return str(wait_until(found, what=lambda: f"`{words}`: {self.job(job_id)}"))
 
     def wait_for_checkpoint(self, job_id: int) -> int:
         """The step of the job's newest checkpoint, once there is one."""

@@ -6,6 +6,7 @@ The job's title says what to do, e.g. `steps=40 pause=0.05 save=5`:
 | word | what it does |
 |---|---|
 | steps, pause, save | count so far, seconds a step, steps between two checkpoints |
+| waits=N | before step N wait until the file `go-on` lies in the run directory; requests and signals are heard all the while |
 | fail=N | raise an error at step N; like the other troubles below not while the file `mended` lies in the run directory |
 | gate, input | end at once with an error of that kind, as a job does that knows why |
 | deaf | look for no stop request and ignore SIGINT; `deaf=all` ignores SIGTERM as well |
@@ -57,10 +58,13 @@ def main() -> int:
         print("\x1b[2J\x1b]52;c;aGFjaw==\x07step 1", flush=True)
         return refuse(attempt, BakehouseError("\x1b]52;c;aGFjaw==\x07the end"))
     if "leave" in options:
-        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    # The first event comes before the first byte: at its time the GPU is as the job found it.
+    events = EventWriter(attempt.events)
+    events.write("phase", name="starting")
     hold_gpu(memory(options))
     try:
-        return count(run, attempt, options)
+        return count(run, attempt, options, events)
     finally:
         hold_gpu(None)
 
@@ -115,15 +119,29 @@ def trouble(step: int, options: dict[str, str], asked: list[int], events: EventW
         events.write("eval", step=5, loss=0.5, best=True)
 
 
-def count(run: RunDir, attempt: AttemptDir, options: dict[str, str]) -> int:
+def wait_to_go_on(
+    run: RunDir, attempt: AttemptDir, options: dict[str, str], asked: list[int], events: EventWriter
+) -> None:
+    """Wait before a step until it is let go on or asked to stop: how long that takes is the test's business."""
+    events.write("phase", name="waiting to go on")  # a phase without steps: no watchdog misses them
+    while not ((run.path / "go-on").exists() or wants_stop(attempt, options, asked)):
+        time.sleep(0.02)
+
+
+def wants_stop(attempt: AttemptDir, options: dict[str, str], asked: list[int]) -> bool:
+    return bool(asked) or (attempt.stop_request.exists() and "deaf" not in options)
+
+
+def count(run: RunDir, attempt: AttemptDir, options: dict[str, str], events: EventWriter) -> int:
     steps, pause = int(options.get("steps", "10")), float(options.get("pause", "0.02"))
     asked = listen(options)
-    events = EventWriter(attempt.events)
     events.write("phase", name="counting")
     print("counting", flush=True)
     saved = read_json(run.checkpoints / "count.json") or {"step": 0, "seen": []}
     for step in range(saved["step"] + 1, steps + 1):
         time.sleep(pause)
+        if step == int(options.get("waits", "0")) and not (run.path / "go-on").exists():
+            wait_to_go_on(run, attempt, options, asked, events)
         if not (run.path / "mended").exists():
             trouble(step, options, asked, events)
         if "spill" in options:
@@ -134,12 +152,12 @@ def count(run: RunDir, attempt: AttemptDir, options: dict[str, str]) -> int:
         print(f"step {step}/{steps}", flush=True)
         if step == int(options.get("fail", "0")) and not (run.path / "mended").exists():
             raise ValueError(f"made to fail at step {step}")
-        wants_stop = bool(asked) or (attempt.stop_request.exists() and "deaf" not in options)
-        if wants_stop or step % int(options.get("save", "5")) == 0:
+        stops = wants_stop(attempt, options, asked)
+        if stops or step % int(options.get("save", "5")) == 0:
             run.checkpoints.mkdir(exist_ok=True)
             write_json(run.checkpoints / "count.json", {"step": step, "seen": saved["seen"]})
             events.write("checkpoint", step=step, bytes=10, seconds=0.0)
-        if wants_stop:
+        if stops:
             return 75
     if "garbage" in options:
         run.result.write_text("counted, but not as JSON")

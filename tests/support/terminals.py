@@ -11,7 +11,8 @@ import sys
 import termios
 import time
 
-from tests.support.queueing import CHECKOUT, alive, wait_until
+from tests.support.queueing import CHECKOUT, alive
+from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
 
 class Terminal:
@@ -23,11 +24,13 @@ class Terminal:
         if self.pid == 0:
             os.chdir(CHECKOUT)
             os.environ["TERM"] = "xterm-256color"
+            for name in ("COLUMNS", "LINES"):  # they would count for more than the size of this terminal
+                os.environ.pop(name, None)
             os.execv(sys.executable, [sys.executable, *arguments])
         os.set_inheritable(self.line, False)  # another terminal's process must not keep this line open
         fcntl.ioctl(self.line, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
-    def read_until(self, words: bytes, seconds: float = 20.0) -> None:
+    def read_until(self, words: bytes, seconds: float = PATIENCE_SECONDS) -> None:
         """Read what the process prints until these words have come."""
         deadline = time.monotonic() + seconds
         while words not in self.said:

@@ -35,7 +35,7 @@ class Terminal:
         columns: int = 120,
         lines: int = 40,
         environment: Mapping[str, str] | None = None,
-        unset: Sequence[str] = ("NO_COLOR",),
+        unset: Sequence[str] = ("NO_COLOR", "COLUMNS", "LINES"),
     ) -> None:
         self.screen = DimScreen(columns, lines)
         self.stream = pyte.ByteStream(self.screen)
