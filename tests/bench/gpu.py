@@ -97,8 +97,8 @@ def quantise(model: Any, options: HqqOptions, dtype: torch.dtype, device: torch.
             )
 
 
-def main(cases: Sequence[Case]) -> None:
-    """Measure the cases on the GPU."""
+def measure_cases(cases: Sequence[Case]) -> None:
+    """Print what each case takes on the GPU."""
     from tests.bench.memory import at_length
     from tests.bench.trace import configuration
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.config.project import shipped
@@ -16,6 +17,7 @@ from core.vram.budget import Budget
 from core.vram.calibration import calibrate
 from core.vram.estimate import Step, estimate
 from core.vram.forecast import forecast_step
+from tests.bench.command_line import parser
 
 # The GPU of the write-up: sold as 16 GB.
 CARD_BYTES = 16 * 2**30
@@ -82,7 +84,8 @@ def published() -> float:
     return worst
 
 
-def main() -> None:
+def main(arguments: Sequence[str] = ()) -> None:
+    parser("memory", __doc__).parse_args(arguments)
     import torch
 
     from tests.bench.trace import configuration, trace
@@ -114,9 +117,9 @@ def main() -> None:
     strayed = published() > 0.10
     print(f"prediction at most {worst:.1%} off the trace; {len(missed)} of {len(CASES)} above what is wanted")
     if torch.cuda.is_available():
-        from tests.bench.gpu import main as on_the_gpu
+        from tests.bench.gpu import measure_cases
 
-        on_the_gpu(CASES)
+        measure_cases(CASES)
     else:
         print("no GPU here: nothing was measured on one")
     if missed or strayed or worst > 0.05:
@@ -125,3 +128,7 @@ def main() -> None:
 
 def at_length(recipe: Recipe, max_length: int) -> Recipe:
     return recipe.model_copy(update={"max_length": max_length})
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

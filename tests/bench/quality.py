@@ -19,6 +19,7 @@ from typing import Any
 
 from core.config.project import shipped
 from core.data.render import Fitted
+from tests.bench.command_line import parser
 from tests.bench.small import THREADS, Bench
 
 SEEDS = (0, 1, 2)
@@ -50,12 +51,15 @@ def held_out_loss(folder: Path, adapter: Path | None, fitted: Sequence[Fitted]) 
     return total / tokens
 
 
-def main(lr: float | None = None) -> None:
+def main(arguments: Sequence[str] = ()) -> None:
+    command = parser("quality", __doc__)
+    command.add_argument("--lr", type=float, help="learning rate of both sides, else the recipe's")
+    chosen = command.parse_args(arguments)
     from scipy import stats
 
     recipe = shipped().recipe(RECIPE)
-    if lr is not None:
-        recipe = recipe.model_copy(update={"lr": lr})
+    if chosen.lr is not None:
+        recipe = recipe.model_copy(update={"lr": chosen.lr})
     with tempfile.TemporaryDirectory() as root:
         bench = Bench(Path(root))
         tokenizer, folder, lines = bench.load()
@@ -84,4 +88,4 @@ def main(lr: float | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main(*(float(value) for value in sys.argv[1:]))
+    main(sys.argv[1:])

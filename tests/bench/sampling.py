@@ -3,7 +3,7 @@
 `self` is the sampler's own process as the runner runs it (reading, naming processes, JSON, the ring), `children` what it
 starts. No GPU is needed; what is a stand-in is said in the table: trees of files are read from a disk instead of a driver,
 the vendors' tools are programs that compute as long as a call of the real ones is said to take, and print, and NVML's library
-is a Python object where there is no driver. `python -m tests.bench.sampling [--seconds 60] [--only NAME]`.
+is a Python object where there is no driver.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from core.gpu.sources.nvidia_smi import NvidiaSmiSource
@@ -26,6 +26,7 @@ from core.gpu.sources.nvml import NvmlSource
 from core.gpu.sources.tool import Tool
 from core.home import Home
 from core.telemetry.sampler import Sampler
+from tests.bench.command_line import parser
 from tests.support.machines import FakeMachine, write
 from tests.support.queueing import CHECKOUT
 from tests.support.tooloutputs import AMD_SMI_CARD, AMD_SMI_PROCESSES, AMD_SMI_STATIC, NVIDIA_APPS, NVIDIA_CSV, ROCM_SMI
@@ -225,12 +226,12 @@ def start(name: str, folder: Path, seconds: float) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.sampling")
-    parser.add_argument("--seconds", type=float, default=SECONDS)
-    parser.add_argument("--only", action="append", choices=list(CASES))
-    parser.add_argument("--one", help=argparse.SUPPRESS)
-    chosen = parser.parse_args(arguments or [])
+def main(arguments: Sequence[str] = ()) -> None:
+    command = parser("sampling", __doc__)
+    command.add_argument("--seconds", type=float, default=SECONDS, help="how long to sample, %(default)s by default")
+    command.add_argument("--only", action="append", choices=list(CASES), help="this source only; may be repeated")
+    command.add_argument("--one", help=argparse.SUPPRESS)
+    chosen = command.parse_args(arguments)
     if chosen.one:
         print(json.dumps(measure(chosen.one, Home.find(), chosen.seconds)))
         return

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from core.gpu.sources.fdinfo import FdinfoScanner
 from core.gpu.sources.sysfs import SysfsSource
+from tests.bench.command_line import parser
 from tests.support.machines import FakeMachine, write
 
 PROCESSES = 500
@@ -79,11 +81,12 @@ def reading(count: int = 1000) -> None:
         print(f"one reading of a GPU by sysfs: {(time.process_time() - begun) / count * 1e6:.0f} µs of a core")
 
 
-def main() -> None:
+def main(arguments: Sequence[str] = ()) -> None:
+    parser("scan", __doc__).parse_args(arguments)
     reading()
     for descriptors in DESCRIPTORS:
         scan(descriptors)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -13,9 +13,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tests.bench.command_line import parser
 from tests.support.queueing import Queue
 
 ROUNDS = 9
@@ -102,7 +103,8 @@ def start_latency(queue: Queue) -> float:
     return took
 
 
-def main() -> None:
+def main(arguments: Sequence[str] = ()) -> None:
+    parser("spine", __doc__).parse_args(arguments)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         environment = {**os.environ, "BAKEHOUSE_HOME": str(folder / "bench"), "TERM": "xterm-256color"}
@@ -138,4 +140,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

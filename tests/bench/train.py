@@ -7,10 +7,13 @@ the tokens of the examples, without padding, over the seconds of the training lo
 from __future__ import annotations
 
 import statistics
+import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from core.config.recipe import Recipe
+from tests.bench.command_line import parser
 from tests.bench.small import Bench
 
 PAIRS = 5
@@ -44,7 +47,8 @@ def interval(values: list[float]) -> tuple[float, float]:
     return math.exp(middle - half), math.exp(middle + half)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] = ()) -> None:
+    parser("train", __doc__).parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder))
         tokenizer, model, lines = bench.load()
@@ -66,3 +70,7 @@ def main() -> None:
         for name, ratios in (("speed", speeds), ("peak memory", peaks)):
             low, high = interval(ratios)
             print(f"{name}: median ratio {statistics.median(ratios):.2f}, 95 % interval [{low:.2f}, {high:.2f}]")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -2,8 +2,8 @@
 
     python -m tests.support.cardsim DIR --total 16 --name "AMD Radeon RX 9070 XT"
 
-keeps DIR/sys and DIR/proc up to date, twenty times a second, until it is ended. It is held to the recorded files of
-shared/telemetry (sysfs, kfd, fdinfo) by tests/unit/test_cardsim.py: the same names below a card's folder, the same form of
+keeps DIR/sys and DIR/proc up to date, twenty times a second, until it is ended. It is held to files of the real driver
+(sysfs, KFD, fdinfo) by tests/unit/test_cardsim.py: the same names below a card's folder, the same form of
 each. What it makes up is the load: busy, power, temperatures, clocks and fan follow what the processes ask for.
 
 A process holds memory by `CardSim.hold`, or by a file DIR/requests/PID (see `cardsim_request.hold_card`) with words:

@@ -1,7 +1,7 @@
 """The files that the amdgpu driver and KFD show of a card, written from its figures: names and forms, nothing that changes.
 
 The forms are those of an RX 9070 XT (sysfs), of `kfd_process.c` and of the driver's fdinfo in kernels 6.5 to 6.12;
-tests/unit/test_cardsim.py holds them to the recorded ones. The numbers are this project's own.
+tests/unit/test_cardsim.py holds them to samples of those. The numbers are this project's own.
 """
 
 from __future__ import annotations

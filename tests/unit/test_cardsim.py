@@ -1,12 +1,17 @@
-"""The stand-in of the amdgpu driver: held to recorded files of the real one, and to the processes that it follows."""
+"""The stand-in of the amdgpu driver: held to samples of the real one's files, and to the processes that it follows.
+
+The samples are the project's own, and recorded ones where they are at hand.
+"""
 
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -18,11 +23,12 @@ from core.gpu.sources.sysfs import SysfsSource
 from tests.support.cardsim import CardSim, SimCard
 from tests.support.cardsim_tree import FIRST_GPU_ID, GIB
 from tests.support.queueing import kill, wait_until
+from tests.support.samples import SAMPLES, unpack
 
-SAMPLES = Path(__file__).parents[2].parent / "shared/telemetry"
-needs_samples = pytest.mark.skipif(not SAMPLES.is_dir(), reason="the recorded samples are not beside this checkout")
+RECORDED = Path(__file__).parents[2].parent / "shared/telemetry"
+needs_recorded = pytest.mark.skipif(not RECORDED.is_dir(), reason="the recorded samples are not beside this checkout")
 
-# What the recorded folders lack, though kernels have it: from amdgpu_pm.c, amdgpu_sysfs of PCI, and (product_name) FRU.
+# What the sampled folders lack, though kernels have it: from amdgpu_pm.c, amdgpu_sysfs of PCI, and (product_name) FRU.
 UNRECORDED = {"device", "revision", "class", "product_name", "gpu_metrics", "power/runtime_status"}
 
 
@@ -39,6 +45,34 @@ def process() -> Iterator[subprocess.Popen[bytes]]:
         made.kill()
 
 
+@dataclass(frozen=True)
+class Driver:
+    """What a driver shows: a card's folder, KFD's of a process, and the text of an fdinfo."""
+
+    device: Path
+    process: Path
+    fdinfo: str
+
+
+@pytest.fixture(params=["own", pytest.param("recorded", marks=needs_recorded)])
+def driver(request: pytest.FixtureRequest, tmp_path: Path) -> Driver:
+    folder = tmp_path / "driver"
+    if request.param == "own":
+        return Driver(
+            unpack("sysfs/card.tree", folder / "device"),
+            unpack("sysfs/kfd.tree", folder / "kfd") / "proc/31337",
+            (SAMPLES / "fdinfo/kernel-6.8.txt").read_text(),
+        )
+    shutil.copytree(RECORDED / "sysfs/rx9070xt/card1/device", folder)
+    shutil.copytree(RECORDED / "sysfs/RECONSTRUCTED_rx9070xt_meminfo", folder, dirs_exist_ok=True)
+    (folder / "hwmon/hwmon5").rename(folder / "hwmon/hwmon3")
+    return Driver(
+        folder,
+        RECORDED / "kfd/RECONSTRUCTED_proc/412345",
+        (RECORDED / "fdinfo/RECONSTRUCTED_amdgpu_kernel6.5-6.12_format.txt").read_text(),
+    )
+
+
 def read(sim: CardSim) -> tuple[DeviceReading, list[ProcessReading]]:
     devices, processes = SysfsSource(sim.tree.sysfs, sim.tree.procfs).read()
     return devices[0], list(processes)
@@ -51,22 +85,17 @@ def form(text: str) -> str:
     ).strip()
 
 
-@needs_samples
-def test_a_card_s_files_have_the_recorded_names_and_forms(sim: CardSim, process: subprocess.Popen[bytes]) -> None:
+def test_a_card_s_files_have_the_driver_s_names_and_forms(
+    sim: CardSim, process: subprocess.Popen[bytes], driver: Driver
+) -> None:
     sim.hold(process.pid, 2 * GIB, busy_percent=97)
-    recorded = SAMPLES / "sysfs/rx9070xt/card1/device"
-    memory = SAMPLES / "sysfs/RECONSTRUCTED_rx9070xt_meminfo"
     compared = 0
     for file in sorted(path for path in sim.tree.device(0).rglob("*") if path.is_file()):
         name = str(file.relative_to(sim.tree.device(0)))
         if name in UNRECORDED:
             continue
-        real = next(
-            path
-            for path in (recorded / name.replace("hwmon3", "hwmon5"), memory / name, Path("missing"))
-            if path.is_file() or path.name == "missing"
-        )
-        assert real.is_file(), f"{name} is in no recorded folder"
+        real = driver.device / name
+        assert real.is_file(), f"{name} is in no folder of the driver"
         # How many levels a clock has, and which is in force, is the card's affair.
         lines, real_lines = (set(form(path.read_text()).replace(" *", "").split("\n")) for path in (file, real))
         if name == "uevent":
@@ -77,27 +106,25 @@ def test_a_card_s_files_have_the_recorded_names_and_forms(sim: CardSim, process:
     assert compared > 30
 
 
-@needs_samples
-def test_a_sleeping_clock_is_written_as_recorded(sim: CardSim) -> None:
-    real = (SAMPLES / "sysfs/rx9070xt/card1/device/pp_dpm_sclk").read_text().splitlines()[0]
+def test_a_sleeping_clock_is_written_as_the_driver_does(sim: CardSim, driver: Driver) -> None:
+    real = (driver.device / "pp_dpm_sclk").read_text().splitlines()[0]
     assert (sim.tree.device(0) / "pp_dpm_sclk").read_text().splitlines()[0] == real
 
 
-@needs_samples
-def test_a_process_s_entries_have_the_recorded_names_and_forms(sim: CardSim, process: subprocess.Popen[bytes]) -> None:
+def test_a_process_s_entries_have_the_driver_s_names_and_forms(
+    sim: CardSim, process: subprocess.Popen[bytes], driver: Driver
+) -> None:
     sim.hold(process.pid, 2 * GIB)
-    real = SAMPLES / "kfd/RECONSTRUCTED_proc/412345"
     mine = sim.tree.sysfs / f"class/kfd/kfd/proc/{process.pid}"
 
     def files(folder: Path) -> set[str]:
         return {re.sub(r"\d+", "ID", str(path.relative_to(folder))) for path in folder.rglob("*") if path.is_file()}
 
-    assert files(mine) == files(real)
+    assert files(mine) == files(driver.process)
     for file in (path for path in mine.rglob("*") if path.is_file()):
         assert re.fullmatch(r"\d+\n", file.read_text())
-    recorded = (SAMPLES / "fdinfo/RECONSTRUCTED_amdgpu_kernel6.5-6.12_format.txt").read_text()
     entry = (sim.tree.procfs / f"{process.pid}/fdinfo/20").read_text()
-    assert {form(line) for line in entry.splitlines()} <= {form(line) for line in recorded.splitlines()}
+    assert {form(line) for line in entry.splitlines()} <= {form(line) for line in driver.fdinfo.splitlines()}
 
 
 def test_memory_follows_a_living_process_and_goes_with_it(sim: CardSim, process: subprocess.Popen[bytes]) -> None:

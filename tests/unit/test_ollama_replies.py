@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from core.serving.address import server_url
 from core.serving.errors import readable_error
 from core.serving.ollama import Ollama
 from core.serving.replies import unix_time
+from tests.support.ollama_samples import own_exchanges
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "ollama"
 RECORDED = SHARED / "recorded"
@@ -103,6 +105,70 @@ def test_times(written: object, seconds: float | None) -> None:
 )
 def test_errors_are_one_readable_line(error: object, said: str | None) -> None:
     assert readable_error({"error": error}) == said
+
+
+# Replies of the project's own samples.
+
+
+@pytest.fixture(params=[False, True], ids=["0.24", "0.33"])
+def answered(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """What a server of this version answers, by the name of the exchange."""
+    exchanges = own_exchanges(newer=request.param)
+    return {one["name"]: one["response"].get("json") for one in exchanges}
+
+
+def test_what_is_loaded_is_read(answered: dict[str, Any]) -> None:
+    assert replies.residents(answered["ps_of_nothing"]) == ()
+    ever, rye, spelt = replies.residents(answered["ps_for_ever"])
+    assert (ever.name, ever.context_length, ever.keep_alive_seconds(1_940_000_000.0)) == ("wheat:old", 512, -1.0)
+    assert (rye.name, rye.size_bytes, rye.size_vram_bytes, rye.context_length) == ("rye:1", *[3_020_480_000] * 2, 8)
+    assert rye.digest == "5d1e6c0000000000000000000000000000000000000000000000000000000001"
+    assert rye.expires_at == datetime(2031, 5, 4, 9, 5, 8, tzinfo=UTC).timestamp()
+    assert (spelt.size_bytes, spelt.size_vram_bytes) == (500_000_000, 400_000_000), "a part lies in the host's memory"
+
+
+def test_what_is_stored_is_read(answered: dict[str, Any]) -> None:
+    tags = replies.tags(answered["tags"])
+    assert [(tag.name, tag.size_bytes) for tag in tags] == [
+        ("rye:1", 3_000_000_000),
+        ("wheat:latest", 1_000_000_000),
+        ("spelt:latest", 500_000_000),
+    ]
+    assert {(tag.family, tag.parameter_size, tag.quantization) for tag in tags} == {("llama", "3.01B", "Q8_0")}
+    assert tags[0].modified_at == pytest.approx(datetime(2031, 5, 4, 9, tzinfo=UTC).timestamp() + 0.250000001, abs=1e-6)
+    shown = replies.shown(answered["show"])
+    assert shown.blob == "sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+    assert (shown.template, shown.system, shown.capabilities) == ("{{ .Prompt }}", "You bake.", ("completion",))
+    assert shown.parameters == {"num_ctx": ("2048",), "stop": ("<end>", "<turn>")}
+    assert (shown.architecture, shown.context_length, shown.parameter_count) == ("llama", 4096, 3_010_000_000)
+
+
+def test_what_is_answered_is_read(answered: dict[str, Any]) -> None:
+    assert replies.answer(answered["chat"], "the text", "", ()) == replies.Answer(
+        text="the text",
+        finish="length",
+        prompt_tokens=19,
+        completion_tokens=6,
+        total_seconds=0.75,
+        load_seconds=0.05,
+        prompt_seconds=0.2,
+        completion_seconds=0.5,
+    )
+    for name, finish in (("generate", "length"), ("load", "load"), ("unload", "unload"), ("unload_by_chat", "unload")):
+        assert replies.answer(answered[name], "", "", ()).finish == finish
+    rendered = replies.answer(answered["chat_rendered"], "", "", ()).rendered
+    assert rendered == "system: Be short.\nuser: Which flour is dark?\n"
+
+
+def test_what_went_wrong_is_read(answered: dict[str, Any]) -> None:
+    errors = {
+        name: readable_error(body) for name, body in answered.items() if isinstance(body, dict) and "error" in body
+    }
+    assert len(errors) >= 15
+    for said in errors.values():
+        assert said and said.isprintable() and "{" not in said
+    assert errors["chat_unknown_model"] == "model 'oats' not found"
+    assert "context" in (errors["chat_too_long"] or "")
 
 
 # Replies of real servers, where the recordings are at hand.

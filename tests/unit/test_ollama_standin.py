@@ -1,4 +1,4 @@
-"""The stand-in of Ollama, held to what real servers answered."""
+"""The stand-in of Ollama, held to what a server answers: the project's own samples, and recordings where they are at hand."""
 
 from __future__ import annotations
 
@@ -15,9 +15,20 @@ from core.serving.replies import unix_time
 from tests.support.ollama_exchange import Reply, connect, send, wait
 from tests.support.ollama_models import go_time
 from tests.support.ollama_replay import Replay
+from tests.support.ollama_samples import add_models, write_exchanges
 from tests.support.ollama_standin import VERSIONS, OllamaStandin, Version
 
 RECORDED = Path(__file__).parents[2].parent / "shared" / "ollama" / "recorded"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_it_answers_as_the_samples_say(version: Version, tmp_path: Path) -> None:
+    with OllamaStandin(version, load_seconds=0.02, token_seconds=0.001) as standin:
+        add_models(standin)
+        replay = Replay(standin, write_exchanges(tmp_path, newer=standin.newer))
+        replay.run()
+    assert not replay.differences, "\n" + "\n".join(replay.differences)
+    assert len(replay.compared) == len(list(tmp_path.iterdir())), "every sample is compared"
 
 
 @pytest.mark.skipif(not RECORDED.is_dir(), reason="the recorded exchanges (shared/ollama/recorded) are not here")
