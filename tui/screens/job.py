@@ -16,6 +16,7 @@ from textual.message import Message
 from core.errors import BakehouseError
 from core.store.jobs import ACTIVE, JobRow, Transition
 from core.telemetry.run_record import Summary, stored_summary
+from core.wording.jobs import reason_words
 from tui import actions
 from tui.commands import Command, CommandScreen, bindings, command
 from tui.event_text import event_row
@@ -23,7 +24,7 @@ from tui.format import safe, when
 from tui.lines import Line, side_by_side, wrapped
 from tui.model.snapshot import EMPTY, Detail, Snapshot
 from tui.panes.gpu.runs import finding_rows, summary_parts, telemetry_rows
-from tui.panes.queue import ladder_words, outcome, sign, state
+from tui.panes.queue import NAMED_BY_THEIR_REASON, ladder_words, outcome, sign, state
 from tui.screens.job_actions import JobKeys
 from tui.widgets.canvas import Canvas
 from tui.widgets.chart import loss_chart
@@ -60,7 +61,7 @@ class JobFacts(Canvas):
         detail = detail if detail is not None and detail.job_id == job.id else None
         mark, role = sign(job)
         told = state(job, inner - 14, now)
-        name = "" if job.state in told.plain else f" {job.state}"
+        name = "" if job.state in NAMED_BY_THEIR_REASON else f" {job.state}"
         rows = [Line(f"{mark}{name}", role).add("  ").extend(told).cut(inner)]
         parts = facts(job, detail)
         if detail and detail.headline:
@@ -79,7 +80,7 @@ class JobFacts(Canvas):
             line = (
                 Line(f"{when(change.time, now):>6}  ", "dim").add(f"{change.to_state:<12}").add(f"{attempt:<11}", "dim")
             )
-            rows.append(line.add(safe(change.reason)).add(f"  {safe(change.author)}", "dim").cut(inner))
+            rows.append(line.add(safe(reason_words(change.reason))).add(f"  {safe(change.author)}", "dim").cut(inner))
         title = Line(f"{job.id} ", "bold").add(safe(job.title), "bold")
         return framed(rows, width, height, title, Line(f"submitted {when(job.submitted_at, now)}", "dim"), "frame")
 
