@@ -1,4 +1,4 @@
-"""What the dashboard's keys ask for. Each request goes through `core.queue` in a thread of its own and ends in one line."""
+"""What the dashboard's keys ask for. Each request runs in a thread of its own and ends in one line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from textual.message import Message
 
 from core.errors import BakehouseError
 from core.home import Home
-from core.store.jobs import ACTIVE, QUEUED, RETRYABLE, JobRow
+from core.runner.commands import RefusedError
+from core.store.jobs import RETRYABLE, JobRow
+from core.wording.jobs import reason_words
 from tui.format import safe
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ def in_background(app: ConsoleApp, act: Callable[[], Outcome]) -> None:
     def work() -> None:
         try:
             outcome = act()
+        except RefusedError as error:
+            outcome = Outcome(reason_words(error.reason), failed=True)
         except (BakehouseError, OSError, sqlite3.Error) as error:
             outcome = Outcome(str(error), failed=True)
         if app.is_running:
@@ -48,7 +52,7 @@ def in_background(app: ConsoleApp, act: Callable[[], Outcome]) -> None:
     threading.Thread(target=work, name="request", daemon=True).start()
 
 
-def ask(app: ConsoleApp, kind: Any, job: JobRow | None, said: str, arguments: dict[str, Any] | None = None) -> None:
+def ask(app: ConsoleApp, kind: str, job: JobRow | None, said: str, arguments: dict[str, Any] | None = None) -> None:
     """Send a command to the runner; `said` is the line that tells that it was carried out."""
 
     def act() -> Outcome:
@@ -73,34 +77,6 @@ def submit(app: ConsoleApp, make: Callable[[Home, Any, str], list[JobRow]]) -> N
         return Outcome(f"{said}; {warning}" if warning else said, job_ids=tuple(row.id for row in rows))
 
     in_background(app, act)
-
-
-# What can be done with a job, so that keys that cannot work are hidden.
-
-
-def can_cancel(job: JobRow | None) -> bool:
-    return job is not None and (job.state in QUEUED or (job.state in ACTIVE and job.stop_reason != "cancel"))
-
-
-def can_retry(job: JobRow | None) -> bool:
-    return job is not None and job.state in RETRYABLE
-
-
-def can_hold(job: JobRow | None) -> bool:
-    return job is not None and not job.held and (job.state in QUEUED or job.state in {"starting", "running"})
-
-
-def can_kill(job: JobRow | None) -> bool:
-    """A job on the GPU that was asked to stop and has not: the runner ends no job by force there."""
-    return job is not None and job.state == "stopping" and job.lane == "gpu"
-
-
-def can_release(job: JobRow | None) -> bool:
-    return job is not None and job.held
-
-
-def can_move(job: JobRow | None) -> bool:
-    return job is not None and job.state in QUEUED
 
 
 def can_bake_off(job: JobRow | None) -> bool:

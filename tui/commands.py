@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from textual.actions import parse
 from textual.binding import Binding, BindingType
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.screen import Screen
@@ -37,8 +38,10 @@ class Command:
         return self.keys[0][1]
 
     @property
-    def action_names(self) -> set[str]:
-        return {action.partition("(")[0] for _, action in self.keys}
+    def calls(self) -> set[tuple[str, tuple[object, ...]]]:
+        """(name, parameters) of the screen's actions that it runs."""
+        parsed = [parse(action) for _, action in self.keys]
+        return {(name, parameters) for destination, name, parameters in parsed if not destination}
 
 
 def command(
@@ -100,7 +103,7 @@ class CommandScreen(Screen[Any]):
         return keys_that_fit(self.possible(), width)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        found = [item for item in self.commands if action in item.action_names]
+        found = [item for item in self.commands if (action, parameters) in item.calls]
         return any(item.when(self) for item in found) if found else True
 
 
