@@ -18,8 +18,7 @@ from tui.widgets.header import Clock, Header
 from tui.widgets.memory_view import RowsView
 
 if TYPE_CHECKING:
-    from core.doctor.report import Line as Finding
-    from core.doctor.report import Report
+    from core.doctor.results import Diagnostic, Report
     from tui.app import ConsoleApp
 
 SIGNS = {"ok": ("✓", "good"), "warning": ("▲", "warn"), "fault": ("✗", "bad"), "absent": ("·", "dim")}
@@ -43,7 +42,7 @@ def report_rows(report: Report, width: int) -> list[Line]:
     return rows
 
 
-def finding_rows(finding: Finding, column: int, width: int) -> list[Line]:
+def finding_rows(finding: Diagnostic, column: int, width: int) -> list[Line]:
     sign, role = SIGNS.get(finding.state, ("?", "text"))
     text = {"ok": "text", "absent": "dim"}.get(finding.state, role)
     rows = []
