@@ -93,7 +93,7 @@ def training(**changes: Any) -> Snapshot:
     fields = {
         "samples": samples(TRAINER, DESKTOP, **busy, **heat, memory_clock_mhz=1258, fan_rpm=1720),
         "lease_state": state("held", job_id=42, since=NOW - 2100, displaced=DISPLACED, notes=NOTES),
-        "card_summary": Summary(12_600_000_000, OURS, 260_000_000, 486_000.0, 94.0, 84.0, 2090.0),
+        "gpu_summary": Summary(12_600_000_000, OURS, 260_000_000, 486_000.0, 94.0, 84.0, 2090.0),
         "slot": Slot(True, 42, NOW - 2100, forecast=forecast()),
         "profile": PROFILE,
         "jobs": tuple(replace(one, device_memory_bytes=8_900_000_000) if one.id == 43 else one for one in jobs()),

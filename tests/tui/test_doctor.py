@@ -101,7 +101,7 @@ async def test_the_last_report_stands_while_a_new_one_is_made(
     home = Home(tmp_path / "home").create()
     store_report(home, replace(FOUND, lines=FOUND.lines[:1], time=NOW - 7200))
     app = ConsoleApp(home, shipped)
-    app.slow.start = lambda: None  # type: ignore[method-assign]
+    app.reader.start = lambda: None  # type: ignore[method-assign]
     async with app.run_test(size=(120, 40)) as pilot:
         app.show(scene())
         await pilot.press("D")
@@ -128,7 +128,7 @@ async def test_leaving_the_screen_while_it_examines_breaks_nothing(
 ) -> None:
     home = Home(tmp_path / "home").create()
     app = ConsoleApp(home, shipped)
-    app.slow.start = lambda: None  # type: ignore[method-assign]
+    app.reader.start = lambda: None  # type: ignore[method-assign]
     async with app.run_test(size=(120, 40)) as pilot:
         app.show(scene())
         await pilot.press("D")

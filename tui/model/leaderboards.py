@@ -1,4 +1,4 @@
-"""A leaderboard of `core.bakeoff` as the console shows it. Imported by the slow reader alone: scipy stands behind it."""
+"""A leaderboard of `core.bakeoff` as the console shows it. Imported by the background reader alone: scipy stands behind it."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ class RowsView(Canvas, can_focus=True):
         """The rows for so many columns and rows of room."""
         self.top = 0
 
-    def say(self, title: Line, told: Callable[[int, int], list[Line]]) -> None:
+    def update(self, title: Line, told: Callable[[int, int], list[Line]]) -> None:
         self.title, self.told = title, told
         self.paint()
 

@@ -13,7 +13,7 @@ from tui.format import duration, plural, safe
 from tui.lines import Line, wrapped
 from tui.model.forecasts import changes_in_words
 from tui.queries.catalogue import Catalogue
-from tui.queries.run_forecast import Outlook
+from tui.queries.run_forecast import MemoryOutlook
 
 LABELS = {
     "task": "task",
@@ -78,7 +78,7 @@ def checked(catalogue: Catalogue, task: str, model: str, recipe: str, fit: str, 
     return Form(task, model, recipe, fit, dict(numbers), problems, changed)
 
 
-def note(key: str, form: Form, catalogue: Catalogue, outlook: Outlook | None, jobs: Sequence[JobRow] = ()) -> str:
+def note(key: str, form: Form, catalogue: Catalogue, outlook: MemoryOutlook | None, jobs: Sequence[JobRow] = ()) -> str:
     """What is said beside a field that is right."""
     if key in CHOICES:
         offered = {"task": catalogue.tasks, "model": catalogue.models, "recipe": catalogue.recipes}[key]
@@ -124,7 +124,7 @@ def time_note(form: Form, jobs: Sequence[JobRow], examples: float) -> str:
     return f", {duration(middle)}{spread} from {plural(len(paces), 'run')} here"
 
 
-def most(outlook: Outlook | None, what: str) -> str:
+def most(outlook: MemoryOutlook | None, what: str) -> str:
     """`on this GPU up to 3,072`; empty while it is not known, or cannot be."""
     if outlook is None or outlook.forecast is None:
         return ""
@@ -133,7 +133,7 @@ def most(outlook: Outlook | None, what: str) -> str:
     return f"on {here} up to {limit:,}" if limit is not None else f"on {here} none fits with the rest as it is"
 
 
-def fit_note(form: Form, outlook: Outlook | None) -> str:
+def fit_note(form: Form, outlook: MemoryOutlook | None) -> str:
     if form.fit != AUTO:
         return f"{AUTO}: batch, checkpointing, optimizer"
     if outlook is None or outlook.forecast is None:

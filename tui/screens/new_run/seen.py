@@ -10,7 +10,7 @@ from rich.cells import cell_len, set_cell_size
 
 from tui.format import plural, safe
 from tui.lines import Line, wrapped
-from tui.queries.audit import Seen
+from tui.queries.audit import AuditAnswer
 from tui.queries.catalogue import Lesson
 
 if TYPE_CHECKING:
@@ -22,7 +22,9 @@ WORDS = re.compile(r"\S+\s*|\s+")
 LEGEND = "green carries loss"
 
 
-def frame(found: Seen | None, lesson: Lesson | None, example: int, width: int, height: int) -> tuple[list[Line], str]:
+def frame(
+    found: AuditAnswer | None, lesson: Lesson | None, example: int, width: int, height: int
+) -> tuple[list[Line], str]:
     """(rows, what stands at the right of the title): the audit when it is there, else what characters tell."""
     audit = found.audit if found else None
     if audit is not None:
