@@ -9,7 +9,7 @@ from core.gpu.reading import DeviceReading, HostReading, ProcessReading, Sample
 from core.gpu_lease.state import Intruder, LeaseState, Note, ResidentModel
 from core.telemetry.run_record import Summary
 from tests.tui.scene import NOW, forecast, job, jobs, scene
-from tui.model.snapshot import Finding, ProfileLines, Slot, Snapshot
+from tui.model.snapshot import ProfileLines, RunFinding, Slot, Snapshot
 
 PCI = "0000:0f:00.0"
 TOTAL = 17_095_000_000
@@ -181,7 +181,7 @@ def intruded() -> Snapshot:
 
 
 def spilling() -> Snapshot:
-    finding = Finding(
+    finding = RunFinding(
         NOW - 42, "spill", "GTT grew by 2.6 GB since the run began: it spills into host memory, and slows down"
     )
     changed = replace(

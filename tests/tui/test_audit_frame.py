@@ -10,7 +10,7 @@ import pytest
 from textual.widgets import Input
 
 from core.config.project import shipped
-from core.data.audit import Audit, LengthRow, Piece, Shown
+from core.data.audit import Audit, LengthRow, Piece, ShownExample
 from core.data.examples import Leak
 from core.home import Home
 from tests.train.conftest import model_cache  # noqa: F401 - a fixture
@@ -56,7 +56,7 @@ def audit(**changes: object) -> Audit:
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
-EXAMPLE = Shown(
+EXAMPLE = ShownExample(
     index=7,
     line=9,
     state="cut",

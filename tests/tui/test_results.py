@@ -132,7 +132,7 @@ def score_count(home: Home) -> int:
 
 async def test_the_leaderboard_the_checks_and_the_answers(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     # The runner is not what this is about.
-    monkeypatch.setattr("tui.model.background_reader.SlowReader._start_runner", lambda self: None)
+    monkeypatch.setattr("tui.model.background_reader.BackgroundReader._start_runner", lambda self: None)
     app = ConsoleApp(home, shipped)
     app.feed.start()
     try:
@@ -180,7 +180,7 @@ async def test_the_leaderboard_the_checks_and_the_answers(home: Home, monkeypatc
 
 
 async def test_a_bakeoff_whose_inputs_are_gone_says_so(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tui.model.background_reader.SlowReader._start_runner", lambda self: None)
+    monkeypatch.setattr("tui.model.background_reader.BackgroundReader._start_runner", lambda self: None)
     for copy in home.inputs.glob("*/*"):
         copy.unlink()
     app = ConsoleApp(home, shipped)

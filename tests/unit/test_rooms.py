@@ -1,4 +1,4 @@
-"""The rooms of the project: no file and no room imports itself by way of others.
+"""The rooms of the project: no file and no room imports itself by way of others, and a name stands for one thing.
 
 import-linter holds the order of the rooms (pyproject.toml). This file also looks at single files, and into the functions
 where something is imported late, which are as much of a circle for whoever reads them.
@@ -92,6 +92,28 @@ def test_no_room_imports_itself_by_way_of_others() -> None:
         rooms.pop(package, None)
     found = circle(rooms)
     assert not found, "a circle of rooms: " + " → ".join(found)
+
+
+def classes(tree: ast.Module) -> Iterator[str]:
+    """The classes of a file and the classes inside those, `Outer.Inner`."""
+
+    def within(node: ast.AST, prefix: str) -> Iterator[str]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.ClassDef):
+                yield prefix + child.name
+                yield from within(child, f"{prefix}{child.name}.")
+
+    yield from within(tree, "")
+
+
+def test_one_name_one_thing() -> None:
+    """No two classes have the same name, so that a name in a text or a search finds one thing."""
+    homes: dict[str, list[str]] = defaultdict(list)
+    for module, tree in TREES.items():
+        for name in classes(tree):
+            homes[name].append(module)
+    twice = [f"{name}: {', '.join(modules)}" for name, modules in sorted(homes.items()) if len(modules) > 1]
+    assert not twice, "names that stand for more than one thing:\n" + "\n".join(twice)
 
 
 @pytest.mark.parametrize("package", PACKAGES)

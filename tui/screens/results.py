@@ -18,7 +18,7 @@ from tui.context import Context
 from tui.format import safe, when
 from tui.lines import Line
 from tui.model.answers import Answers, read_answers
-from tui.model.snapshot import Board, Candidate, Snapshot
+from tui.model.snapshot import Board, RankedCandidate, Snapshot
 from tui.screens import result_rows
 from tui.screens.command_screen import CommandScreen
 from tui.widgets.canvas import Canvas
@@ -100,7 +100,7 @@ class Results(CommandScreen):
         return len(self.snapshot.boards or ()) > 1
 
     @property
-    def candidate(self) -> Candidate | None:
+    def candidate(self) -> RankedCandidate | None:
         board = self.board
         if board is None or not board.candidates:
             return None
@@ -170,7 +170,7 @@ class Results(CommandScreen):
         )
         return Line("Answers"), note, [*head, *body[self.top :]]
 
-    def _pair(self, board: Board, candidate: Candidate) -> list[Candidate]:
+    def _pair(self, board: Board, candidate: RankedCandidate) -> list[RankedCandidate]:
         """The selected candidate beside the best one; the best beside the next."""
         others = [other for other in board.candidates if other is not candidate]
         return [*others[:1], candidate] if candidate is not board.candidates[0] else [candidate, *others[:1]]

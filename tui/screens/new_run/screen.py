@@ -34,7 +34,7 @@ from tui.screens.new_run.fields import (
     CHOICES,
     LABELS,
     NUMBERS,
-    Form,
+    RunForm,
     checked,
     note,
     note_rows,
@@ -95,7 +95,7 @@ class NewRun(CommandScreen):
         self.given = (model, recipe, max_length)
         self.catalogue = Catalogue()
         self.problem = "reading the project …"
-        self.form = Form()
+        self.form = RunForm()
         self.queueing = False
         self.example = 0
         self.first_frame = 0
