@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 
 # CSI, OSC and the other strings (ended by BEL or ST, or cut off), then two-character escapes; C1 forms likewise.
 ESCAPES = re.compile(
@@ -86,3 +87,18 @@ def figure(value: float) -> str:
     if value and abs(value) < 0.001:
         return f"{value:.1e}"
     return f"{value:.4g}" if abs(value) >= 10 else f"{value:.4f}" if abs(value) < 1 else f"{value:.3f}"
+
+
+def with_limit(value: float | None, limit: float | None, unit: str) -> str:
+    """`238/304 W`, without what is not known."""
+    if value is None:
+        return f"— {unit}"
+    return f"{value:.0f}/{limit:.0f} {unit}" if limit else f"{value:.0f} {unit}"
+
+
+def named_values(values: Mapping[str, float | None], unit: str) -> str:
+    """`edge/hotspot 64/86 °C`, of those that are known; empty when none is."""
+    known = {name: value for name, value in values.items() if value is not None}
+    if not known:
+        return ""
+    return f"{'/'.join(known)} {'/'.join(f'{value:.0f}' for value in known.values())} {unit}"

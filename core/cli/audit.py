@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from core.cli.common import find_project, json_option, print_json, project_option
-from core.data.audit import Audit, LengthRow, Shown
+from core.data.audit import Audit, LengthRow, ShownExample
 from core.errors import InputError
 from core.home import Home
 from core.text import printable
@@ -174,7 +174,7 @@ def warnings(audit: Audit) -> Iterator[str]:
         yield f"! keys that were ignored: {', '.join(keys)}{more}"
 
 
-def shown_lines(item: Shown, *, colour: bool) -> list[str]:
+def shown_lines(item: ShownExample, *, colour: bool) -> list[str]:
     """An example as the model sees it, under a line that says what it is and how to read it."""
     where = f"line {item.line}" if item.line else "added by the recipe"
     tokens = f"{item.prompt_tokens} + {item.completion_tokens} tokens"

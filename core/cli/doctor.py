@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import click
 
 from core.cli.common import json_option, print_json, seconds_in_words
-from core.doctor.report import Line, Report, examine
+from core.doctor.report import examine
+from core.doctor.results import Diagnostic, Report
 from core.home import Home
 
 WIDTH = 100
@@ -58,7 +59,7 @@ def shown(report: Report, width: int = WIDTH) -> Iterator[str]:
     yield summary(report)
 
 
-def finding(line: Line, width: int) -> Iterator[str]:
+def finding(line: Diagnostic, width: int) -> Iterator[str]:
     yield from wrapped(f"{SIGNS[line.state]} {line.subject}", line.message, width, 2)
     if line.remedy:
         yield from wrapped("", f"→ {line.remedy}", width, 2)

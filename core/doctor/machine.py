@@ -23,7 +23,7 @@ SAID_CHARACTERS = 400
 
 
 @dataclass(frozen=True)
-class Said:
+class ToolResult:
     """What a tool printed and how it ended: `code` None when it could not be run or did not end, with the `problem`."""
 
     stdout: str
@@ -71,7 +71,7 @@ class Machine:
 
     def ask(
         self, program: str, *arguments: str, limit_seconds: float = TOOL_SECONDS, most_bytes: int = OUTPUT_BYTES
-    ) -> Said:
+    ) -> ToolResult:
         """What a program answers, the last `most_bytes` of it. Its words are another's: they are made printable."""
         try:
             done = subprocess.run(
@@ -83,10 +83,10 @@ class Machine:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return Said("", "", None, f"does not answer within {limit_seconds:.0f} s")
+            return ToolResult("", "", None, f"does not answer within {limit_seconds:.0f} s")
         except OSError as error:
-            return Said("", "", None, f"cannot be started: {error.strerror}")
-        return Said(text_of(done.stdout, most_bytes), text_of(done.stderr), done.returncode)
+            return ToolResult("", "", None, f"cannot be started: {error.strerror}")
+        return ToolResult(text_of(done.stdout, most_bytes), text_of(done.stderr), done.returncode)
 
 
 def text_of(output: bytes, most_bytes: int = OUTPUT_BYTES) -> str:

@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Any
 from core.store.jobs import ACTIVE, JobRow
 from tui import actions
 from tui.format import duration, safe
-from tui.panes.gpu.basics import gpu
+from tui.model.gpu_facts import gpu
+from tui.queries.bakeoff_plan import BakeoffPlan
+from tui.screens.confirm import Confirm
+from tui.screens.start_bakeoff import AskBakeoff
 
 if TYPE_CHECKING:
+    from tui.context import Context
     from tui.model.snapshot import Snapshot
 
 
@@ -26,11 +30,12 @@ def kill_warning(snapshot: Snapshot, job: JobRow) -> str:
     return f"{asked}It cannot clean up: what it has computed since its last checkpoint is lost."
 
 
-class JobKeys:
+class JobActions:
     """A part of the dashboard: it asks, the runner decides."""
 
     if TYPE_CHECKING:
         app: Any
+        context: Context
         snapshot: Snapshot
 
         @property
@@ -40,8 +45,6 @@ class JobKeys:
         job = self.job
         if job is None:
             return
-        from tui.screens.confirm import Confirm
-
         name = f"{job.id}, {safe(job.title)}"
         if job.state in ACTIVE:
             explanation = "It stops at its next step and keeps a checkpoint; r retries it from there."
@@ -51,7 +54,7 @@ class JobKeys:
         def answered(yes: bool | None) -> None:
             if yes:
                 actions.ask(
-                    self.app, "cancel", job, f"cancelled {name}" if job.state not in ACTIVE else f"{name} stops"
+                    self.context, "cancel", job, f"cancelled {name}" if job.state not in ACTIVE else f"{name} stops"
                 )
 
         question = f"Cancel job {name}?"
@@ -61,13 +64,11 @@ class JobKeys:
         job = self.job
         if job is None:
             return
-        from tui.screens.confirm import Confirm
-
         name = f"{job.id}, {safe(job.title)}"
 
         def answered(yes: bool | None) -> None:
             if yes:
-                actions.ask(self.app, "kill", job, f"{name} was ended with SIGKILL")
+                actions.ask(self.context, "kill", job, f"{name} was ended with SIGKILL")
 
         question = f"End job {name} with SIGKILL?"
         self.app.push_screen(
@@ -76,7 +77,7 @@ class JobKeys:
 
     def action_retry(self) -> None:
         if self.job is not None:
-            actions.ask(self.app, "retry", self.job, f"{self.job.id} is queued again")
+            actions.ask(self.context, "retry", self.job, f"{self.job.id} is queued again")
 
     def action_hold(self) -> None:
         if self.job is not None:
@@ -85,28 +86,26 @@ class JobKeys:
                 if self.job.state in ACTIVE
                 else f"{self.job.id} is held"
             )
-            actions.ask(self.app, "hold", self.job, said)
+            actions.ask(self.context, "hold", self.job, said)
 
     def action_release(self) -> None:
         if self.job is not None:
-            actions.ask(self.app, "release", self.job, f"{self.job.id} may start")
+            actions.ask(self.context, "release", self.job, f"{self.job.id} may start")
 
     def action_reorder(self, to: str) -> None:
         if self.job is not None:
-            actions.ask(self.app, "move", self.job, f"{self.job.id} moved {to}", {"to": to})
+            actions.ask(self.context, "move", self.job, f"{self.job.id} moved {to}", {"to": to})
 
     def action_pause(self) -> None:
-        actions.ask(self.app, "pause", None, "the queue is paused: what runs goes on, nothing new starts")
+        actions.ask(self.context, "pause", None, "the queue is paused: what runs goes on, nothing new starts")
 
     def action_resume(self) -> None:
-        actions.ask(self.app, "resume", None, "the queue goes on")
+        actions.ask(self.context, "resume", None, "the queue goes on")
 
     def action_bake_off(self) -> None:
         job = self.job
         if job is None:
             return
-        from tui.screens.start_bakeoff import AskBakeoff, BakeoffPlan
-
         others = [
             other
             for other in self.snapshot.jobs
@@ -115,26 +114,23 @@ class JobKeys:
 
         def answered(plan: BakeoffPlan | None) -> None:
             if plan is not None:
-                actions.bake_off(self.app, plan)
+                actions.bake_off(self.context, plan)
 
-        self.app.push_screen(AskBakeoff(job, others, self.snapshot.time), answered)
+        self.app.push_screen(AskBakeoff(self.context, job, others, self.snapshot.time), answered)
 
     def action_merge(self) -> None:
         job = self.job
         if job is None:
             return
-        from tui.screens.confirm import Confirm
 
         def answered(yes: bool | None) -> None:
             if yes:
-                actions.merge(self.app, job)
+                actions.merge(self.context, job)
 
         explanation = f"The adapter of {safe(job.title)} is merged into its base: bakehouse export {job.id}"
         self.app.push_screen(Confirm(f"Merge job {job.id}?", explanation, "Merge", leave="Cancel"), answered)
 
     def action_demo(self) -> None:
-        from tui.screens.confirm import Confirm
-
         explanation = (
             "SmolLM2-135M learns the task judge from 48 examples, then a bake-off compares it with its base. "
             "The model (93 MB) is fetched once. About 7 minutes on two CPU cores."
@@ -142,11 +138,11 @@ class JobKeys:
 
         def answered(yes: bool | None) -> None:
             if yes:
-                actions.start_demo(self.app)
+                actions.start_demo(self.context)
 
         self.app.push_screen(Confirm("Start the demo?", explanation, "Start", leave="Cancel"), answered)
 
     def action_new_run(self) -> None:
         from tui.screens.new_run import NewRun
 
-        self.app.push_screen(NewRun())
+        self.app.push_screen(NewRun(self.context))
