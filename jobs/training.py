@@ -12,7 +12,7 @@ from transformers import PrinterCallback, TrainerState, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 
 from core.config.recipe import Recipe
-from core.data.render import Fitted
+from core.data.render import FittedExample
 from core.errors import InputError
 from core.files import read_json, write_json
 from core.jobfile.spec import TrainSpec
@@ -41,8 +41,8 @@ class Training:
         purpose: str,
         model: Any,
         tokenizer: Any,
-        trained: Sequence[Fitted],
-        held_out: Sequence[Fitted],
+        trained: Sequence[FittedExample],
+        held_out: Sequence[FittedExample],
         device: torch.device,
         dtype: torch.dtype,
         compares_from: int = 0,
