@@ -7,22 +7,27 @@ import grp
 import os
 import platform
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from core.doctor.machine import Machine, one_line, version_numbers
 from core.doctor.results import Diagnostic
 from core.errors import BakehouseError
 from core.gpu.sources.kernel_file import names, read_text, read_uevent
+from core.gpu.vendors import VENDORS
 from core.gpu_lease import lock as gpu_lock
 from core.gpu_lease.state import read_lease_state
 from core.phrases import clock
 from core.watchdog.kernel_log import parse_kernel_lines
 
 SECTION = "gpu"
-HIDING = ("BAKEHOUSE_GPU_SOURCE", "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
+HIDING = (
+    "BAKEHOUSE_GPU_SOURCE",
+    *sorted({name for vendor in VENDORS.values() for group in vendor.visibility for name in group}),
+)
 LOG_TOOLS = (("dmesg",), ("journalctl", "--dmesg", "--boot", "--no-pager", "--output=short-unix"))
 LOG_BYTES = 4_000_000
-VENDORS = {"0x1002": ("AMD", "amdgpu"), "0x10de": ("NVIDIA", "nvidia")}
+BY_PCI_ID = {vendor.pci_id: vendor for vendor in VENDORS.values()}
 
 
 def line(subject: str, state: str, message: str, remedy: str = "") -> Diagnostic:
@@ -31,12 +36,8 @@ def line(subject: str, state: str, message: str, remedy: str = "") -> Diagnostic
 
 def examine(machine: Machine) -> list[Diagnostic]:
     found = [gpu(machine), *without_driver(machine)]
-    if machine.gpu is not None and machine.gpu.vendor == "nvidia":
-        found += nvidia(machine)
-    elif machine.gpu is not None:
-        found += amd(machine)
     if machine.gpu is not None:
-        found.append(kernel_log(machine))
+        found += [*SECTIONS[machine.gpu.vendor](machine), kernel_log(machine)]
     return [*found, telemetry(machine), *unowned_memory(machine), lease_folder(machine)]
 
 
@@ -50,7 +51,7 @@ def gpu(machine: Machine) -> Diagnostic:
     architecture = machine.gpu.architecture or (device.architecture if device else None)
     parts = [
         machine.gpu.name,
-        architecture or ("architecture not told" if machine.gpu.vendor == "amd" else ""),
+        architecture or ("architecture not told" if VENDORS[machine.gpu.vendor].names_architecture else ""),
         "" if memory is None else f"{memory / 1e9:.1f} GB",
         f"at {machine.gpu.pci}",
     ]
@@ -63,14 +64,14 @@ def without_driver(machine: Machine) -> list[Diagnostic]:
     bus = machine.sysfs / "bus/pci/devices"
     for name in names(bus):
         device = bus / name
-        maker, wanted = VENDORS.get(read_text(device / "vendor") or "", ("", ""))
-        if not maker or not (read_text(device / "class") or "").startswith("0x03"):
+        vendor = BY_PCI_ID.get(read_text(device / "vendor") or "")
+        if vendor is None or not (read_text(device / "class") or "").startswith("0x03"):
             continue
         driver = read_uevent(device).get("DRIVER", "")
-        if driver != wanted:
+        if driver != vendor.driver:
             has = f"driven by {driver}" if driver else "without a driver"
-            install = "install NVIDIA's driver" if wanted == "nvidia" else "load the amdgpu module (modprobe amdgpu)"
-            found.append(line("driver", "warning", f"{maker} GPU at {name} is {has}: it cannot compute", install))
+            message = f"{vendor.label} GPU at {name} is {has}: it cannot compute"
+            found.append(line("driver", "warning", message, vendor.driver_remedy))
     return found
 
 
@@ -259,3 +260,7 @@ def lease_folder(machine: Machine) -> Diagnostic:
     if taken is not None:
         taken.release()
     return line("lease", "ok", f"{path} can be locked")
+
+
+SECTIONS: dict[str, Callable[[Machine], list[Diagnostic]]] = {"amd": amd, "nvidia": nvidia}
+"""What is to be said of each vendor's driver."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from core.doctor.machine import Machine, one_line
 from core.doctor.results import Diagnostic
+from core.gpu.vendors import VENDORS
 
 SECTION = "probes"
 # bf16 keeps 8 bits of a number: a few rounded sums of it are off by some tenths of a percent, never by this.
@@ -24,8 +25,6 @@ SUBJECTS = {
     "hqq": "HQQ",
     "bitsandbytes": "bitsandbytes",
 }
-CACHING = "PYTORCH_NO_HIP_MEMORY_CACHING"
-AOTRITON = "TORCH_ROCM_AOTRITON_ENABLE_EXPERIMENTAL"
 
 
 def line(subject: str, state: str, message: str, remedy: str = "") -> Diagnostic:
@@ -64,11 +63,11 @@ def finding(probe: Mapping[str, Any], machine: Machine) -> list[Diagnostic]:
 
 
 def remedy_of(name: str, probe: Mapping[str, Any], machine: Machine) -> str:
-    amd = machine.gpu is not None and machine.gpu.vendor == "amd"
+    of_vendor = {} if machine.gpu is None else VENDORS[machine.gpu.vendor].probe_remedies
     if probe.get("left_pid"):
         return f"process {probe['left_pid']} hangs on the GPU: look at `sudo dmesg`; a reboot frees it"
-    if name == "lora" and amd:
-        return f'gpu: {{environment: {{{CACHING}: "1"}}}} in settings.yaml: slower, and known to come through'
+    if name == "lora" and name in of_vendor:
+        return of_vendor[name]
     if probe["status"] == "hung":
         return "the GPU or its driver is stuck: look at `sudo dmesg`" if machine.gpu else "is the machine overloaded?"
     return {
@@ -145,9 +144,8 @@ def attention(figures: Mapping[str, Any], machine: Machine) -> list[Diagnostic]:
 
 
 def fuse(machine: Machine) -> str:
-    if machine.gpu is not None and machine.gpu.vendor == "amd":
-        return f'gpu: {{environment: {{{AOTRITON}: "1"}}}} in settings.yaml, or a build of torch with AOTriton'
-    return "install a build of torch with flash attention for this GPU"
+    otherwise = "install a build of torch with flash attention for this GPU"
+    return otherwise if machine.gpu is None else VENDORS[machine.gpu.vendor].probe_remedies.get("attention", otherwise)
 
 
 def lora(figures: Mapping[str, Any], machine: Machine) -> list[Diagnostic]:

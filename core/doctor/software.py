@@ -7,12 +7,13 @@ from typing import Any
 
 from core import __version__
 from core.doctor.driver import rocm_version
-from core.doctor.findings import CACHING, findings
+from core.doctor.findings import findings
 from core.doctor.machine import Machine, version_numbers
 from core.doctor.probing import run_probes
 from core.doctor.results import Diagnostic
 from core.doctor.variables import environment_of
 from core.errors import BakehouseError
+from core.gpu.vendors.amd import AMD, CACHING
 from core.submission.python_environment import TRAINING, find_python, require, torch_vendor, versions
 
 SECTION = "torch"
@@ -104,7 +105,7 @@ def hipblaslt(machine: Machine, built: str) -> list[Diagnostic]:
 
     `built` is a version of torch (`2.13.0+rocm7.2`) or what it was built for (`rocm 7.2.1`).
     """
-    if machine.gpu is None or machine.gpu.vendor != "amd" or machine.gpu.architecture not in TROUBLED:
+    if machine.gpu is None or machine.gpu.architecture not in TROUBLED:
         return []
     version = rocm_of(built) or version_numbers(rocm_version(machine) or "")
     if not version or version < TROUBLED_SINCE:
@@ -120,7 +121,7 @@ def hipblaslt(machine: Machine, built: str) -> list[Diagnostic]:
 
 def rocm_of(built: str) -> tuple[int, ...]:
     """The ROCm that torch was built with, as far as the text says it."""
-    if torch_vendor(built) not in (None, "amd"):
+    if torch_vendor(built) not in (None, AMD.name):
         return ()
     _, _, after = built.lower().partition("rocm")
     return version_numbers(after.strip())

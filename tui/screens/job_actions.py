@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 def kill_warning(snapshot: Snapshot, job: JobRow) -> str:
     """What SIGKILL can do to a process that works on the GPU."""
     asked = f"It was asked to stop {duration(snapshot.time - job.stop_asked_at)} ago. " if job.stop_asked_at else ""
+    from core.gpu.vendors import VENDORS  # with the readers of every vendor, which the first paint does not need
+
     device = gpu(snapshot.sample)
-    if device is not None and device.vendor == "amd":
+    if device is not None and (vendor := VENDORS.get(device.vendor)) is not None and vendor.strands_memory:
         return (
-            f"{asked}On an AMD GPU this is the last means: killed inside a call of the driver, a process can leave memory "
-            "of the GPU that no process owns until the machine restarts, and the machine itself can hang. What it has "
+            f"{asked}On an {vendor.label} GPU this is the last means: killed inside a call of the driver, a process can leave "
+            "memory of the GPU that no process owns until the machine restarts, and the machine itself can hang. What it has "
             "computed since its last checkpoint is lost. Waiting costs nothing but time."
         )
     return f"{asked}It cannot clean up: what it has computed since its last checkpoint is lost."

@@ -1,8 +1,7 @@
-"""NVIDIA cards through NVML (`nvidia-ml-py`, the extra `nvidia`). Units in NVML: bytes, percent, mW, °C, MHz."""
+"""NVIDIA cards through NVML (`nvidia-ml-py`). Units in NVML: bytes, percent, mW, °C, MHz."""
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
@@ -205,11 +204,6 @@ def _optional(library: Nvml, call: Callable[..., _Value], *arguments: Any) -> _V
         return call(*arguments)
     except library.NVMLError:
         return None
-
-
-def installed() -> bool:
-    """Whether the package is there; it is not loaded for that."""
-    return importlib.util.find_spec("pynvml") is not None
 
 
 def _import() -> Nvml | None:
