@@ -39,10 +39,10 @@ class GpuVendor:
     are the variables by which a person says what a program may see: each group filters what the one before it leaves, and in
     a group the first that is set counts. `select` are the variables that make a GPU the only one that a job sees.
 
-    `pci_id` and `driver` are the vendor's number on the PCI bus and the kernel's driver that computes; `driver_remedy` says
-    what to do where that driver is absent. `torch_build` matches a word of the local part of a version of torch that was built for
-    this vendor (`rocm6.4`). `names_architecture`: the driver tells a GPU's architecture. `strands_memory`: a process that is
-    killed inside the driver can leave memory behind that no process owns. `probe_remedies`: what helps, in words, against a
+    `pci_id` and `driver` are the vendor's number on the PCI bus and the kernel's driver that computes; `driver_remedy` is what
+    to do where that driver is absent. `torch_build` matches a word of the local part of a version of torch that was built
+    for this vendor (`rocm6.4`). `names_architecture`: the driver tells a GPU's architecture. `strands_memory`: a process that
+    is killed inside the driver can leave memory behind that no process owns. `probe_remedies`: what helps, in words, against a
     probe of the doctor (`lora`, `attention`) that fails on this vendor's GPUs.
     """
 
