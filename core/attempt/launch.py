@@ -90,10 +90,10 @@ def start_shim(
     except (OSError, subprocess.TimeoutExpired) as error:
         if not withdraw(attempt):
             return
-        raise BakehouseError(f"its process could not be started: {error}", code="launch_failed") from error
+        raise BakehouseError(f"The job's process could not be started: {error}", code="launch_failed") from error
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise BakehouseError(f"its process could not be started: {lines[-1]}", code="launch_failed")
+        raise BakehouseError(f"The job's process could not be started: {lines[-1]}", code="launch_failed")
 
 
 def gpu_environment(gpu: Gpu | None) -> tuple[str | None, Environment]:

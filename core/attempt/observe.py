@@ -9,9 +9,11 @@ from dataclasses import replace
 from core.attempt.launch import JOB_MARK, job_mark, withdraw
 from core.attempt.launcher import STOPPED_AT_A_STEP, Observation
 from core.files import read_json
-from core.home import AttemptDir, RunDir
+from core.home import AttemptDir
 from core.process.identity import ProcessIdentity, find_by_environment
 from core.process.locks import held
+from core.reasons import Reason
+from core.store.job_reasons import job_reason
 
 
 def locked(attempt: AttemptDir) -> bool:
@@ -79,16 +81,19 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def why_failed(run: RunDir, attempt: AttemptDir, seen: Observation) -> str:
-    """Why an attempt failed, in words: the job's own error, else the signal, else its exit code and last words."""
+def why_failed(attempt: AttemptDir, seen: Observation) -> Reason:
+    """Why an attempt failed: its signal, else the error that the job left, else its exit code and the last line of its log."""
     if seen.signal is not None:
-        hint = " (perhaps the kernel, out of memory)" if seen.signal == signal.SIGKILL else ""
-        return f"killed by {signal_name(seen.signal)}{hint}"
+        return job_reason("killed", signal=signal_name(seen.signal))
     error = read_json(attempt.error_json)
     if error is not None:
-        gate = "gate: " if error.get("exit_code") == 3 else ""
-        where = ":".join(str(error[part]) for part in ("file", "line") if error.get(part) is not None)
-        remedy = f"; {error['remedy']}" if error.get("remedy") else ""
-        return f"{gate}{where}{': ' if where else ''}{error['message']}{remedy}"
-    words = last_words(attempt)
-    return f"exit code {seen.exit_code}" + (f": {words}" if words else "")
+        return job_reason(
+            "job_error",
+            error=error.get("code"),
+            message=error["message"],
+            file=error.get("file"),
+            line=error.get("line"),
+            remedy=error.get("remedy"),
+            gate=error.get("exit_code") == 3,
+        )
+    return job_reason("exit_code", exit_code=seen.exit_code, last_line=last_words(attempt))

@@ -18,6 +18,7 @@ from core.runner.client import author
 from core.store.database import open_database
 from core.store.jobs import JobRow
 from core.text import printable
+from core.wording.jobs import phase_words, reason_words
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -103,24 +104,25 @@ def state_in_words(job: JobRow) -> str:
             if progress.eta_seconds is not None:
                 parts.append(f"{seconds_in_words(progress.eta_seconds)} left")
         elif progress is not None and progress.phase:
-            parts.append(progress.phase)
-        if job.reason:
-            parts.append(job.reason)
+            parts.append(phase_words(progress.phase))
+        parts += [words for words in (reason_words(job.reason),) if words]
         if job.orphaned:
-            parts.append("its shim died, it runs on")
+            parts.append("running without its shim, which died")
         return ", ".join(parts) or job.state
     if job.state in {"waiting", "ready"}:
-        return job.reason
+        return reason_words(job.reason)
     return " ".join(part for part in (clock(job.ended_at), ending_in_words(job)) if part)
 
 
 def ending_in_words(job: JobRow) -> str:
-    """How a job ended and why, the state said once: a reason may begin with it, or be nothing but it."""
-    if job.state == "done":
-        return job.reason
-    if not job.reason or job.reason.casefold().startswith(job.state):
-        return job.reason or job.state
-    return f"{job.state}{' ' if job.state == 'cancelled' else ': '}{job.reason}"
+    """How a job ended and why. The words for every end but a failure name the state."""
+    words = reason_words(job.reason)
+    return f"failed: {words}" if job.state == "failed" else words
+
+
+def job_json(job: JobRow) -> dict[str, Any]:
+    """A job for `--json`: `reason` in words, beside `reason_code` and `reason_values`."""
+    return {**job.to_json(), "reason": reason_words(job.reason)}
 
 
 def job_line(job: JobRow) -> str:

@@ -1,4 +1,4 @@
-"""`bakehouse queue`: what runs, what waits and why, and every act on it."""
+"""`bakehouse queue`: what runs, what waits and why, and every command of the queue."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from typing import Any
 
 import click
 
-from core.cli.common import by, job_line, json_option, opened, print_json
+from core.cli.common import by, job_json, job_line, json_option, opened, print_json
+from core.errors import InputError
 from core.home import Home
 from core.runner.client import request
-from core.store.commands import CommandKind
+from core.runner.commands import COMMANDS, QueueCommand, RefusedError
+from core.wording.jobs import refused
 
 
-@click.group()
+@click.group(help=f"What runs, what waits and why; {', '.join(COMMANDS)}.")
 def queue() -> None:
-    """What runs, what waits and why; cancel, retry, hold, release, move, kill, pause, resume."""
+    pass
 
 
 @queue.command("list", epilog="Example: bakehouse queue list --all --json")
-@click.option("--all", "everything", is_flag=True, help="Every ended job, too.")
+@click.option("--all", "everything", is_flag=True, help="Include every ended job.")
 @json_option
 def list_(everything: bool, as_json: bool) -> None:
     """The active jobs, the waiting ones in their order, and the last that ended."""
@@ -33,116 +35,108 @@ def list_(everything: bool, as_json: bool) -> None:
     alive = runner_status(home).alive
     if as_json:
         paused = {"paused": state.paused, "reason": state.reason, "author": state.author}
-        print_json({"queue": paused, "runner_alive": alive, "jobs": [job.to_json() for job in jobs]})
+        print_json({"queue": paused, "runner_alive": alive, "jobs": [job_json(job) for job in jobs]})
         return
     if state.paused:
         print(f"‖ paused by {state.author}" + (f": {state.reason}" if state.reason else ""))
     if not alive and any(job.state in ACTIVE for job in jobs):
-        print(
-            "▲ no runner lives: what became of the active jobs is seen, and the rest started, by `bakehouse runner start`"
-        )
+        print("▲ The runner is not running: the active jobs are not followed. Start it with `bakehouse runner start`.")
     elif not alive and any(job.state in QUEUED and not job.held for job in jobs):
-        print("▲ no runner lives: nothing starts until `bakehouse runner start`")
+        print("▲ The runner is not running: no job starts. Start it with `bakehouse runner start`.")
     for job in jobs:
         print(job_line(job))
     if not jobs:
-        print("no jobs yet: `bakehouse demo` or `bakehouse train` makes some")
+        print("No jobs yet: `bakehouse demo` or `bakehouse train` queues some.")
 
 
-def act(kind: CommandKind, job_ids: tuple[int, ...], as_json: bool, arguments: dict[str, Any] | None = None) -> None:
+def ask(home: Home, command: QueueCommand, job_id: int | None, arguments: dict[str, Any]) -> None:
+    """Have a command carried out. Raises `BakehouseError` with the words when it is refused."""
+    try:
+        request(home, command.name, job_id, arguments, by=by())
+    except RefusedError as error:
+        raise refused(error) from None
+
+
+def ask_of_jobs(command: QueueCommand, job_ids: tuple[int, ...], arguments: dict[str, Any], as_json: bool) -> None:
     """Ask for the same of several jobs and show what became of each."""
     from core.store.jobs import get_job
 
     home = Home.find()
     for job_id in job_ids:
-        request(home, kind, job_id, arguments, by=by())
+        ask(home, command, job_id, arguments)
     with opened(home) as connection:
         jobs = [get_job(connection, job_id) for job_id in job_ids]
     if as_json:
-        print_json({"jobs": [job.to_json() for job in jobs]})
+        print_json({"jobs": [job_json(job) for job in jobs]})
     else:
         for job in jobs:
             print(job_line(job))
 
 
-JOBS = click.argument("job_ids", metavar="JOB...", type=int, nargs=-1, required=True)
+def ask_of_queue(command: QueueCommand, arguments: dict[str, Any], as_json: bool) -> None:
+    from core.store.jobs import queue_state
+
+    home = Home.find()
+    ask(home, command, None, arguments)
+    if as_json:
+        with opened(home) as connection:
+            state = queue_state(connection)
+        print_json({"queue": {"paused": state.paused, "reason": state.reason, "author": state.author}})
+    else:
+        print(command.done(None, arguments))
 
 
-@queue.command(epilog="Example: bakehouse queue cancel 12")
-@JOBS
-@json_option
-def cancel(job_ids: tuple[int, ...], as_json: bool) -> None:
-    """End jobs: a running one stops at its next step, with a checkpoint."""
-    act("cancel", job_ids, as_json)
+def confirmed(command: QueueCommand, job_ids: tuple[int, ...]) -> bool:
+    """The person's answer at a terminal. Raises `InputError` where nobody can be asked."""
+    from core.store.jobs import get_job
+
+    assert command.confirmation is not None
+    if not sys.stdin.isatty():
+        raise InputError(f"`queue {command.name}` has to be confirmed.", code="not_confirmed", remedy="add --yes")
+    with opened(Home.find()) as connection:
+        jobs = [get_job(connection, job_id) for job_id in job_ids]
+    for job in jobs:
+        click.echo(command.confirmation.explain(job, gpu_vendor()), err=True)
+    name = ", ".join(f"{job.id}, {job.title}" for job in jobs)
+    question = command.confirmation.question.format(job=name, name=name)
+    return click.confirm(question.removesuffix("?"), default=False, prompt_suffix="? ", err=True)
 
 
-@queue.command(epilog="Example: bakehouse queue kill 12 --yes")
-@click.argument("job_id", metavar="JOB", type=int)
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@json_option
-def kill(job_id: int, yes: bool, as_json: bool) -> None:
-    """End by force (SIGKILL) a job that was cancelled and does not stop: the last means.
+def gpu_vendor() -> str | None:
+    from core.gpu.devices import find_gpu
 
-    On an AMD GPU a process that is killed inside the driver can leave memory that nothing frees but a restart, and can take
-    the machine down.
-    """
-    from core.errors import InputError
+    gpu = find_gpu()
+    return None if gpu is None else gpu.vendor
 
-    if not yes:
-        if not sys.stdin.isatty():
-            raise InputError("killing a job has to be confirmed", code="not_confirmed", remedy="say --yes")
-        question = f"End job {job_id} with SIGKILL? On an AMD GPU this can cost its memory until a restart"
-        if not click.confirm(question, default=False, err=True):
+
+def click_command(command: QueueCommand) -> click.Command:
+    """`bakehouse queue NAME`, with the job, the arguments and the options that the command declares."""
+    asks = command.confirmation is not None and command.confirmation.on_command_line
+
+    def carry_out(as_json: bool, jobs: tuple[int, ...] = (), job: int = 0, yes: bool = False, **given: Any) -> None:
+        if command.on_job is None:
+            ask_of_queue(command, given, as_json)
             return
-    act("kill", (job_id,), as_json)
+        job_ids = jobs or (job,)
+        if not asks or yes or confirmed(command, job_ids):
+            ask_of_jobs(command, job_ids, given, as_json)
+
+    params: list[click.Parameter] = []
+    if command.on_job is not None and command.several:
+        params.append(click.Argument(["jobs"], metavar="JOB...", type=int, nargs=-1, required=True))
+    elif command.on_job is not None:
+        params.append(click.Argument(["job"], metavar="JOB", type=int))
+    for argument in command.arguments:
+        if argument.choices:
+            params.append(click.Argument([argument.name], type=click.Choice(argument.choices)))
+        else:
+            params.append(click.Option([f"--{argument.name}"], help=argument.help))
+    if asks:
+        params.append(click.Option(["--yes"], is_flag=True, help="Do not ask."))
+    params.append(click.Option(["--json", "as_json"], is_flag=True, help="One JSON document on stdout, nothing else."))
+    epilog = f"Example: {command.example}"
+    return click.Command(command.name, params=params, callback=carry_out, help=command.help, epilog=epilog)
 
 
-@queue.command(epilog="Example: bakehouse queue retry 12")
-@JOBS
-@json_option
-def retry(job_ids: tuple[int, ...], as_json: bool) -> None:
-    """Queue jobs again that failed, were cancelled, interrupted or lost; they go on from their last checkpoint."""
-    act("retry", job_ids, as_json)
-
-
-@queue.command(epilog='Example: bakehouse queue hold 12 --reason "data not ready"')
-@JOBS
-@click.option("--reason", help="Shown beside the job.")
-@json_option
-def hold(job_ids: tuple[int, ...], reason: str | None, as_json: bool) -> None:
-    """Keep jobs from starting; a running one stops at its next step and waits."""
-    act("hold", job_ids, as_json, {"reason": reason})
-
-
-@queue.command(epilog="Example: bakehouse queue release 12")
-@JOBS
-@json_option
-def release(job_ids: tuple[int, ...], as_json: bool) -> None:
-    """Let held jobs go on."""
-    act("release", job_ids, as_json)
-
-
-@queue.command(epilog="Example: bakehouse queue move 12 first")
-@click.argument("job_id", metavar="JOB", type=int)
-@click.argument("to", type=click.Choice(["first", "last", "up", "down"]))
-@json_option
-def move(job_id: int, to: str, as_json: bool) -> None:
-    """Change a waiting job's place."""
-    act("move", (job_id,), as_json, {"to": to})
-
-
-@queue.command(epilog='Example: bakehouse queue pause --reason "gaming tonight"')
-@click.option("--reason", help="Shown beside the waiting jobs.")
-@json_option
-def pause(reason: str | None, as_json: bool) -> None:
-    """Start nothing more; what runs goes on."""
-    request(Home.find(), "pause", arguments={"reason": reason}, by=by())
-    print_json({"queue": {"paused": True, "reason": reason}}) if as_json else print("‖ paused: what runs goes on")
-
-
-@queue.command(epilog="Example: bakehouse queue resume")
-@json_option
-def resume(as_json: bool) -> None:
-    """Start jobs again."""
-    request(Home.find(), "resume", by=by())
-    print_json({"queue": {"paused": False}}) if as_json else print("▶ resumed")
+for _command in COMMANDS.values():
+    queue.add_command(click_command(_command))

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from core.cli.common import gigabytes, job_line, json_option, opened, print_json, seconds_in_words
+from core.cli.common import gigabytes, job_json, job_line, json_option, opened, print_json, seconds_in_words
 from core.errors import BakehouseError
 from core.files import read_lines
 from core.home import Home, RunDir
@@ -19,6 +19,7 @@ from core.store.jobs import ACTIVE, ENDED, get_job, history, list_jobs
 from core.store.results import list_artefacts
 from core.telemetry.run_record import stored_summary, summary_words
 from core.text import printable
+from core.wording.jobs import reason_words
 
 
 @click.group()
@@ -67,7 +68,7 @@ def show(job_id: int, as_json: bool) -> None:
     if as_json:
         print_json(
             {
-                "job": job.to_json(),
+                "job": job_json(job),
                 "path": str(run.path),
                 "attempts": [
                     {
@@ -78,7 +79,7 @@ def show(job_id: int, as_json: bool) -> None:
                     }
                     for attempt in attempts
                 ],
-                "history": [change.__dict__ for change in changes],
+                "history": [{**change.to_json(), "reason": reason_words(change.reason)} for change in changes],
                 "artefacts": [{**row.__dict__, "path": str(row.path)} for row in made],
             }
         )
@@ -101,7 +102,7 @@ def show(job_id: int, as_json: bool) -> None:
         print(f"made     {row.kind} {row.sha256[:12]}, {gigabytes(row.bytes)}, {row.path}")
     for change in changes:
         arrow = f"{change.from_state} → {change.to_state}" if change.from_state else change.to_state
-        print(f"{clock(change.time):>8}  {arrow:<22} {change.reason}  [{change.author}]")
+        print(f"{clock(change.time):>8}  {arrow:<22} {reason_words(change.reason)}  [{change.author}]")
 
 
 @runs.command(epilog="Example: bakehouse runs clean 12 13")

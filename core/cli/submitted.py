@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from core.attempt.launcher import launcher
-from core.cli.common import job_line, opened, print_json
+from core.cli.common import job_json, job_line, opened, print_json
 from core.cli.follow import exit_code, follow_to_the_end
 from core.home import Home
 from core.store.jobs import JobRow, get_job
@@ -30,7 +30,7 @@ def submitted(home: Home, job: JobRow, *, wait: bool, as_json: bool, show: Show 
     """
     warn_of_launcher(home)
     if not wait:
-        print_json({"job": job.to_json()}) if as_json else print(job_line(job))
+        print_json({"job": job_json(job)}) if as_json else print(job_line(job))
         return
     with opened(home) as connection:
         jobs = follow_to_the_end(home, connection, [job.id])
@@ -38,7 +38,7 @@ def submitted(home: Home, job: JobRow, *, wait: bool, as_json: bool, show: Show 
         ended = get_job(connection, job.id)
         came_to = show(connection, ended) if show is not None and ended.state == "done" else None
         if as_json:
-            print_json({"job": ended.to_json(), **(came_to if isinstance(came_to, dict) else {})})
+            print_json({"job": job_json(ended), **(came_to if isinstance(came_to, dict) else {})})
         elif isinstance(came_to, str):
             print(came_to)
         sys.exit(code)

@@ -11,7 +11,8 @@ from typing import Any
 from core.errors import BakehouseError
 from core.home import Home
 from core.process.start_runner import start_runner
-from core.store.commands import CommandKind, get_command, insert_command
+from core.runner.commands import RefusedError
+from core.store.commands import get_command, insert_command
 from core.store.database import open_database, runner_lives
 from core.store.jobs import get_job
 
@@ -33,11 +34,12 @@ def ensure_runner(home: Home) -> None:
 
 
 def request(
-    home: Home, kind: CommandKind, job_id: int | None = None, arguments: dict[str, Any] | None = None, *, by: str
+    home: Home, kind: str, job_id: int | None = None, arguments: dict[str, Any] | None = None, *, by: str
 ) -> None:
     """Ask for a command and wait until the runner has carried it out.
 
-    Raises `NotFoundError` for an unknown job and `BakehouseError` with the runner's reason when it refuses.
+    Raises `NotFoundError` for an unknown job, `RefusedError` with the runner's reason, and `BakehouseError` when no
+    runner answers.
     """
     connection = open_database(home)
     try:
@@ -62,16 +64,16 @@ def stop_runner(home: Home) -> None:
     while runner_lives(home):
         if time.monotonic() > deadline:
             raise BakehouseError(
-                f"the runner has not ended within {ANSWER_SECONDS:.0f} s",
+                f"The runner has not stopped within {ANSWER_SECONDS:.0f} s.",
                 code="runner_lives",
                 file=home.runner_log,
-                remedy="`bakehouse runner status` names its pid",
+                remedy="`bakehouse runner status` shows its pid",
             )
         time.sleep(POLL_SECONDS)
 
 
 def wait_for(home: Home, connection: sqlite3.Connection, command_id: int) -> None:
-    """Wait until a command is carried out. Raises `BakehouseError` when it was refused or nobody took it."""
+    """Wait until a command is carried out. Raises `RefusedError`, and `BakehouseError` when nobody took it."""
     deadline = time.monotonic() + ANSWER_SECONDS
     look_again = time.monotonic() + RESTART_SECONDS
     while time.monotonic() < deadline:
@@ -80,8 +82,8 @@ def wait_for(home: Home, connection: sqlite3.Connection, command_id: int) -> Non
             look_again += RESTART_SECONDS
             ensure_runner(home)
         command = get_command(connection, command_id)
-        if command.error is not None:
-            raise BakehouseError(command.error, code="refused")
+        if command.refusal is not None:
+            raise RefusedError(command.refusal)
         if command.done_at is not None:
             return
         time.sleep(POLL_SECONDS)
@@ -90,7 +92,7 @@ def wait_for(home: Home, connection: sqlite3.Connection, command_id: int) -> Non
 
 def no_answer() -> BakehouseError:
     return BakehouseError(
-        f"no runner has taken the command within {ANSWER_SECONDS:.0f} s",
+        f"No runner has taken the command within {ANSWER_SECONDS:.0f} s. The command stays queued.",
         code="no_runner",
-        remedy="it stays queued; `bakehouse runner status` tells more, runner.log in the home as well",
+        remedy="see `bakehouse runner status`, and runner.log in the home",
     )

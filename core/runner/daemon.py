@@ -16,7 +16,7 @@ def main(arguments: list[str]) -> int:
     if os.fork():
         os._exit(0)
     os.setsid()
-    from core.runner.loop import main as run
+    from core.runner.main import main as run
 
     return run(Home(Path(arguments[0])))
 

@@ -8,15 +8,18 @@ from __future__ import annotations
 import signal
 import sqlite3
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from core.attempt.launcher import STOPPED_AT_A_STEP, Launcher, Observation
 from core.attempt.observe import told_to_end, why_failed
+from core.attempt.stopping import stop_asked_for
 from core.events import EventReader
 from core.files import read_json
 from core.home import AttemptDir, Home, RunDir
+from core.reasons import Reason
 from core.store.attempts import (
     AttemptRow,
     Outcome,
@@ -27,12 +30,16 @@ from core.store.attempts import (
     note_telemetry,
 )
 from core.store.database import transaction
+from core.store.job_reasons import job_reason
 from core.store.jobs import JobRow, Progress, State, change_state, get_job
 from core.store.results import import_answers, import_result, import_scores
+from core.store.stop_reasons import StopRule, stop_rules
 from core.telemetry.run_record import Summary
-from core.watchdog.run_monitor import RunMonitor, watchdog_reason
+from core.watchdog.run_monitor import RunMonitor
 
 RUNNER = "runner"
+UNSEEN = frozenset({"restarted", "never_started", "gone"})
+"""Ends of which nobody saw how they came about."""
 UNREADABLE = (KeyError, TypeError, ValueError, sqlite3.IntegrityError)
 """What a file of a job that is not as this version expects it raises."""
 
@@ -69,7 +76,7 @@ def fold(progress: Progress, event: dict[str, Any]) -> Progress:
         case "checkpoint":
             return replace(progress, checkpoint_step=event.get("step"))
         case "ladder":
-            return replace(progress, phase="starting again with less memory", message=event.get("reason"))
+            return replace(progress, phase="restarting_with_less_memory", message=event.get("reason"))
         case "warning":
             return replace(progress, warnings=progress.warnings + 1, message=event.get("message"))
         case "result":
@@ -80,69 +87,54 @@ def fold(progress: Progress, event: dict[str, Any]) -> Progress:
 
 @dataclass(frozen=True)
 class Resolution:
-    """What an end means for the job and for its attempt."""
+    """What an end means for the job and for its attempt. `requeue`: it is queued again at once, for this reason."""
 
     state: State
     outcome: Outcome
-    reason: str
-    requeue: str | None = None
+    reason: Reason
+    requeue: Reason | None = None
     held: bool = False
 
 
-def judge(job: JobRow, run: RunDir, attempt: AttemptDir, seen: Observation) -> Resolution:
+def resolve_outcome(
+    job: JobRow, run: RunDir, attempt: AttemptDir, seen: Observation, rules: Mapping[str, StopRule]
+) -> Resolution:
     """How a job stands after its attempt ended.
 
-    `result.json` proves success, whatever the exit looked like. A stop that was asked for is what was asked; everything else
-    is a failure with its reason, except a restart of the machine and an end that nobody saw.
+    `result.json` proves success, whatever the exit looked like. A stop that was asked for ends as its rule says; everything
+    else is a failure with its reason, except a restart of the machine and an end that nobody saw.
     """
     result = read_json(run.result)
     if result is not None:
-        return Resolution("done", "done", result.get("message") or "done")
-    step = job.progress.checkpoint_step if job.progress else None
-    at_checkpoint = f" from step {step}" if step else ""
-    onward = at_checkpoint or " from the start"
-    if seen.condition in {"restarted", "never_started", "gone"} and job.stop_reason == "cancel":
-        return Resolution("cancelled", "cancelled", f"by you{at_checkpoint and f'; a retry goes on{at_checkpoint}'}")
-    if seen.condition in {"restarted", "never_started", "gone"} and job.stop_reason == "pause":
-        reason = f"held by you; it goes on{onward}"
-        return Resolution("waiting", "interrupted", reason, held=True)
-    if seen.condition in {"restarted", "never_started", "gone"} and job.stop_reason in {"disk", "room"}:
-        # Asked for while its shim was gone: what it was asked is what nobody saw it do.
-        return Resolution("waiting", "interrupted", f"{made_room(job, attempt)}; it goes on{onward}")
+        return Resolution("done", "done", job_reason("done", message=result.get("message")))
+    step = (job.progress.checkpoint_step if job.progress else None) or None
+    if (stopped := stop_outcome(job, seen, rules)) is not None:
+        rule, outcome = stopped
+        asked = stop_asked_for(attempt, rule.stop_reason)
+        values = {**({} if asked is None else asked.values), **({} if step is None else {"step": step})}
+        return Resolution(rule.then_state, outcome, Reason(rule.then_reason_code, values), held=rule.then_held)
     if seen.condition == "restarted":
-        policy = f"requeued: it goes on{onward}" if job.on_restart == "requeue" else None
-        reason = f"the machine restarted; a retry goes on{onward}"
-        return Resolution("interrupted", "interrupted", reason, requeue=policy)
+        requeue = job_reason("requeued_after_restart", step=step) if job.on_restart == "requeue" else None
+        return Resolution("interrupted", "interrupted", job_reason("machine_restarted", step=step), requeue)
     if seen.condition == "never_started":
-        reason = "the runner died before its process was started"
-        return Resolution("lost", "lost", reason, requeue="queued again: its process had not been started")
+        return Resolution("lost", "lost", job_reason("not_started"), job_reason("requeued_not_started"))
     if seen.condition == "gone":
-        return Resolution("lost", "lost", f"nobody saw its end; a retry goes on{onward}")
-    if job.stop_reason == "pause" and stopped(seen):
-        return Resolution("waiting", "stopped", f"held by you; it goes on{onward}", held=True)
-    if job.stop_reason in {"disk", "room"} and stopped(seen):
-        return Resolution("waiting", "stopped", f"{made_room(job, attempt)}; it goes on{onward}")
-    if job.stop_reason == "watch" and stopped(seen):
-        found = watchdog_reason(attempt) or "the watchdog ended it"
-        return Resolution("failed", "failed", f"{found}; a retry goes on{onward}")
-    if job.stop_reason == "cancel":
-        return Resolution("cancelled", "cancelled", f"by you{at_checkpoint and f'; a retry goes on{at_checkpoint}'}")
+        return Resolution("lost", "lost", job_reason("end_unseen", step=step))
     if seen.exit_code == STOPPED_AT_A_STEP:
-        reason = f"asked from outside to end; a retry goes on{onward}"
-        return Resolution("interrupted", "interrupted", reason)
-    return Resolution("failed", "failed", why_failed(run, attempt, seen))
+        return Resolution("interrupted", "interrupted", job_reason("stopped_from_outside", step=step))
+    return Resolution("failed", "failed", why_failed(attempt, seen))
 
 
-def made_room(job: JobRow, attempt: AttemptDir) -> str:
-    """What a job was stopped for that is to go on by itself."""
-    if job.stop_reason == "disk":
-        return "the disk was nearly full"
-    return str((read_json(attempt.stop_request) or {}).get("reason") or "others needed its GPU")
-
-
-def stopped(seen: Observation) -> bool:
-    """True for an end that the ladder of a stop request brings about."""
-    return told_to_end(seen) or seen.signal == signal.SIGKILL
+def stop_outcome(job: JobRow, seen: Observation, rules: Mapping[str, StopRule]) -> tuple[StopRule, Outcome] | None:
+    """The rule of the stop that a job was asked for and its attempt's outcome; None where the stop did not decide this end."""
+    if job.stop_reason is None:
+        return None
+    rule = rules[job.stop_reason]
+    if seen.condition in UNSEEN:
+        # Asked for while its shim was gone: whether it obeyed is what nobody saw.
+        return None if rule.unseen_outcome is None else (rule, rule.unseen_outcome)
+    obeyed = told_to_end(seen) or seen.signal == signal.SIGKILL
+    return (rule, rule.stopped_outcome) if obeyed or rule.any_end else None
 
 
 class Watch:
@@ -155,6 +147,7 @@ class Watch:
         self.launcher = launcher
         self.connection = connection
         self.guard = guard
+        self.stop_rules = stop_rules(connection)
         self.answers_read: dict[Path, int] = {}
 
     def tick(self) -> int:
@@ -194,7 +187,7 @@ class Watch:
         with transaction(self.connection):
             note_progress(self.connection, row.job_id, row.number, progress, reader.offset)
             if job.state == "starting":
-                change_state(self.connection, job.id, "running", "", RUNNER)
+                change_state(self.connection, job.id, "running", job_reason("running"), RUNNER)
 
     def read_answers(self, job_id: int, run: RunDir) -> None:
         """Import the answers that a bake-off has written since the last look."""
@@ -217,9 +210,9 @@ class Watch:
         job = get_job(self.connection, row.job_id)
         measured = self.guard.finish(row.job_id, attempt) if self.guard is not None else None
         try:
-            self.close(job, row, judge(job, run, attempt, seen), run, seen, measured)
+            self.close(job, row, resolve_outcome(job, run, attempt, seen, self.stop_rules), run, seen, measured)
         except UNREADABLE as error:
-            reason = f"what it left cannot be read: {error!r}"
+            reason = job_reason("result_unreadable", error=repr(error))
             self.close(job, row, Resolution("failed", "failed", reason), run, seen, measured)
         self.answers_read.pop(run.path, None)
 
@@ -227,7 +220,7 @@ class Watch:
         self,
         job: JobRow,
         row: AttemptRow,
-        ending: Resolution,
+        resolution: Resolution,
         run: RunDir,
         seen: Observation,
         measured: Summary | None = None,
@@ -235,12 +228,14 @@ class Watch:
         with transaction(self.connection):
             if measured is not None:
                 note_telemetry(self.connection, job.id, row.number, measured.to_json())
-            if ending.state == "done":
+            if resolution.state == "done":
                 import_result(self.connection, job.id, run)
                 import_scores(self.connection, job.id, run)
             end_attempt(
-                self.connection, job.id, row.number, ending.outcome, exit_code=seen.exit_code, signal=seen.signal
+                self.connection, job.id, row.number, resolution.outcome, exit_code=seen.exit_code, signal=seen.signal
             )
-            change_state(self.connection, job.id, ending.state, ending.reason, RUNNER, held=int(ending.held))
-            if ending.requeue is not None:
-                change_state(self.connection, job.id, "waiting", ending.requeue, RUNNER)
+            change_state(
+                self.connection, job.id, resolution.state, resolution.reason, RUNNER, held=int(resolution.held)
+            )
+            if resolution.requeue is not None:
+                change_state(self.connection, job.id, "waiting", resolution.requeue, RUNNER)

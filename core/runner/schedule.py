@@ -8,28 +8,36 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from core.home import Home
+from core.reasons import Reason
+from core.store.job_reasons import job_reason
 from core.store.jobs import ACTIVE, ENDED, JobRow, get_job
+
+TOLD_BYTES = 100_000_000
 
 
 @dataclass(frozen=True)
 class Blocker:
-    """Why a job waits. `person` means that only somebody's act can end it, so no runner has to wait for it."""
+    """Why a job waits. `needs_user`: only somebody's act can end it, so no runner has to wait for it."""
 
-    reason: str
-    person: bool = False
+    reason: Reason
+    needs_user: bool = False
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What the machine allows at this moment. `gpu_holder` says who has the GPU, None when nobody of this home does."""
+    """What the machine allows at this moment.
+
+    `paused` is what the person wrote who paused the queue, None when it is not paused. `gpu_holder` says who has the GPU, None
+    when nobody of this home does.
+    """
 
     paused: str | None
-    gpu_holder: str | None
+    gpu_holder: Reason | None
     memory_available_bytes: int
     disk_free_bytes: int
 
 
-def current_resources(home: Home, paused: str | None, gpu_holder: str | None) -> Resources:
+def current_resources(home: Home, paused: str | None, gpu_holder: Reason | None) -> Resources:
     import psutil
 
     return Resources(
@@ -43,24 +51,29 @@ def current_resources(home: Home, paused: str | None, gpu_holder: str | None) ->
 def find_blocker(job: JobRow, needed: Mapping[int, JobRow], now: Resources, min_free_disk_bytes: int) -> Blocker | None:
     """What keeps a queued job from starting, the most lasting cause first; None when the way is free."""
     if job.held:
-        return Blocker(job.reason if job.reason.startswith("held") else "held by you", person=True)
+        return Blocker(job.reason if job.reason.code == "held" else job_reason("held"), needs_user=True)
     open_needs = [needed[number] for number in job.needs if needed[number].state != "done"]
     broken = [need for need in open_needs if need.state in ENDED]
     if broken:
-        return Blocker(f"{broken[0].id} {broken[0].state}: retry it, or cancel this one", person=True)
+        return Blocker(job_reason("need_failed", job=broken[0].id, state=broken[0].state), needs_user=True)
     if open_needs:
-        return Blocker("after " + ", ".join(str(need.id) for need in open_needs))
+        return Blocker(job_reason("after", jobs=[need.id for need in open_needs]))
     if now.paused is not None:
-        return Blocker("the queue is paused" + (f": {now.paused}" if now.paused else ""), person=True)
+        return Blocker(job_reason("queue_paused", note=now.paused or None), needs_user=True)
     if now.disk_free_bytes < min_free_disk_bytes:
-        free, least = now.disk_free_bytes / 1e9, min_free_disk_bytes / 1e9
-        return Blocker(f"the disk: {free:.1f} GB free, {least:.1f} GB needed")
+        free = round_down(now.disk_free_bytes)
+        return Blocker(job_reason("disk_low", free_bytes=free, needed_bytes=min_free_disk_bytes))
     if now.memory_available_bytes < job.host_memory_bytes:
-        free, least = now.memory_available_bytes / 1e9, job.host_memory_bytes / 1e9
-        return Blocker(f"host memory: {free:.1f} GB free, {least:.1f} GB needed")
+        free = round_down(now.memory_available_bytes)
+        return Blocker(job_reason("host_memory_low", free_bytes=free, needed_bytes=job.host_memory_bytes))
     if job.lane == "gpu" and now.gpu_holder is not None:
         return Blocker(now.gpu_holder)
     return None
+
+
+def round_down(count: int) -> int:
+    """Bytes to a tenth of a gigabyte: a reason that changed with every byte would be written at every look."""
+    return count // TOLD_BYTES * TOLD_BYTES
 
 
 def needed_jobs(connection: sqlite3.Connection, jobs: list[JobRow]) -> dict[int, JobRow]:

@@ -6,24 +6,24 @@ import json
 import sqlite3
 import time
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
-CommandKind = Literal["cancel", "retry", "hold", "release", "move", "pause", "resume", "kill"]
-KINDS: tuple[str, ...] = get_args(CommandKind)
+from core.reasons import Reason
+from core.store.job_reasons import from_columns, values_to_json
 
 
 @dataclass(frozen=True)
 class CommandRow:
-    """One request; `done_at` is None until the runner has taken it, `error` says why it was refused."""
+    """One request, `kind` the name of a command; `done_at` is None until the runner has taken it, or has refused it."""
 
     id: int
-    kind: CommandKind
+    kind: str
     job_id: int | None
     arguments: dict[str, Any]
     author: str
     created_at: float
     done_at: float | None
-    error: str | None
+    refusal: Reason | None
 
 
 def to_row(row: sqlite3.Row) -> CommandRow:
@@ -35,12 +35,12 @@ def to_row(row: sqlite3.Row) -> CommandRow:
         author=row["author"],
         created_at=row["created_at"],
         done_at=row["done_at"],
-        error=row["error"],
+        refusal=None if row["refusal_code"] is None else from_columns(row["refusal_code"], row["refusal_values"]),
     )
 
 
 def insert_command(
-    connection: sqlite3.Connection, kind: CommandKind, job_id: int | None, arguments: dict[str, Any], author: str
+    connection: sqlite3.Connection, kind: str, job_id: int | None, arguments: dict[str, Any], author: str
 ) -> int:
     cursor = connection.execute(
         "INSERT INTO commands (kind, job_id, arguments, author, created_at) VALUES (?, ?, ?, ?, ?)",
@@ -58,5 +58,13 @@ def get_command(connection: sqlite3.Connection, command_id: int) -> CommandRow:
     return to_row(connection.execute("SELECT * FROM commands WHERE id = ?", [command_id]).fetchone())
 
 
-def finish_command(connection: sqlite3.Connection, command_id: int, error: str | None = None) -> None:
-    connection.execute("UPDATE commands SET done_at = ?, error = ? WHERE id = ?", [time.time(), error, command_id])
+def finish_command(connection: sqlite3.Connection, command_id: int, refusal: Reason | None = None) -> None:
+    connection.execute(
+        "UPDATE commands SET done_at = ?, refusal_code = ?, refusal_values = ? WHERE id = ?",
+        [
+            time.time(),
+            None if refusal is None else refusal.code,
+            None if refusal is None else values_to_json(refusal),
+            command_id,
+        ],
+    )

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from core.errors import BakehouseError
 from core.home import Home
 from core.process.locks import held
+from core.store.migrations import FIRST_VERSION, SCHEMA_VERSION, migrate
 
-SCHEMA_VERSION = 2
 BUSY_TIMEOUT_SECONDS = 10.0
 
 
@@ -19,21 +19,33 @@ class NewerDatabaseError(BakehouseError):
     """The database was written by a newer Bakehouse than this one."""
 
 
+class OlderDatabaseError(BakehouseError):
+    """The database was written before the first version whose databases are kept."""
+
+
 def open_database(home: Home, *, as_runner: bool = False) -> sqlite3.Connection:
     """A connection to the home's database, which is created or migrated when it has to be.
 
     The connection is in autocommit mode: every write goes through `transaction`. `as_runner` is for the process that holds
-    the runner's lock itself. Raises `NewerDatabaseError` when a newer Bakehouse has been here.
+    the runner's lock itself. Raises `NewerDatabaseError` when a newer Bakehouse has been here, and `OlderDatabaseError` when
+    one has whose databases cannot be migrated.
     """
     home.create()
     connection = connect(home)
     try:
         version = schema_version(connection)
+        if 0 < version < FIRST_VERSION:
+            raise OlderDatabaseError(
+                f"This database has schema {version}, from before the first release. Bakehouse cannot migrate it.",
+                code="older_database",
+                file=home.database,
+                remedy=f"move {home.root} away, or set BAKEHOUSE_HOME to another folder; the old runs stay readable as files",
+            )
         if version < SCHEMA_VERSION:
             migrate_alone(home, connection, as_runner=as_runner)
         elif version > SCHEMA_VERSION:
             raise NewerDatabaseError(
-                f"schema {version} was written by a newer Bakehouse; this one knows {SCHEMA_VERSION}",
+                f"This database has schema {version}, from a newer Bakehouse. This version knows {SCHEMA_VERSION}.",
                 code="newer_database",
                 file=home.database,
                 remedy="use the newer bakehouse, or another BAKEHOUSE_HOME",
@@ -55,10 +67,10 @@ def connect(home: Home) -> sqlite3.Connection:
     except sqlite3.DatabaseError as error:
         connection.close()
         raise BakehouseError(
-            f"the database cannot be read: {error}",
+            f"The database cannot be read: {error}.",
             code="bad_database",
             file=home.database,
-            remedy="put back a copy of it, or move it away: runs and artefacts stay where they are",
+            remedy="restore a copy, or move the file away: runs and artefacts stay where they are",
         ) from error
     return connection
 
@@ -76,15 +88,11 @@ def migrate_alone(home: Home, connection: sqlite3.Connection, *, as_runner: bool
             return
         if version > 0 and not as_runner and runner_lives(home):
             raise BakehouseError(
-                "a runner of an older Bakehouse works on this home",
+                "A runner of an older Bakehouse is using this home.",
                 code="older_runner",
-                remedy="`bakehouse runner stop` ends it (its jobs go on), then try again",
+                remedy="stop the runner with `bakehouse runner stop` (running jobs are not affected), then try again",
             )
-        # sqlite-utils takes longer to import than everything else here, and is needed once a version.
-        from core.store.migrations import migrate
-
-        migrate(connection)
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        migrate(connection, version)
 
 
 def runner_lives(home: Home) -> bool:

@@ -11,14 +11,13 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from core.errors import BakehouseError, NotFoundError
-from core.text import printable
+from core.reasons import Reason
+from core.store.job_reasons import from_columns, values_to_json
 
 State = Literal[
     "waiting", "ready", "starting", "running", "stopping", "done", "failed", "cancelled", "interrupted", "lost"
 ]
 Lane = Literal["gpu", "cpu"]
-StopReason = Literal["cancel", "pause", "disk", "watch", "room"]
-"""A person's cancel or pause; the disk is nearly full; something is wrong with the run; others need its GPU."""
 QUEUED = frozenset({"waiting", "ready"})
 ACTIVE = frozenset({"starting", "running", "stopping"})
 ENDED = frozenset({"done", "failed", "cancelled", "interrupted", "lost"})
@@ -65,7 +64,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class JobRow:
-    """One thing in the queue."""
+    """One thing in the queue. `stop_reason` is a key of the table `stop_reasons`."""
 
     id: int
     kind: str
@@ -76,9 +75,9 @@ class JobRow:
     host_memory_bytes: int
     on_restart: Literal["requeue", "hold"]
     state: State
-    reason: str
+    reason: Reason
     held: bool
-    stop_reason: StopReason | None
+    stop_reason: str | None
     stop_asked_at: float | None
     position: float
     attempt: int
@@ -91,9 +90,14 @@ class JobRow:
     result: dict[str, Any] | None
     device_memory_bytes: int | None = None
     """What the GPU is expected to hold for it at most, None where that is not predicted."""
+    model: str | None = None
+    """The base model by name; None where there are several."""
+    source: str | None = None
+    """Where a pull gets the model from."""
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """All columns; the reason as `reason_code` and `reason_values`."""
+        return with_reason_columns(asdict(self))
 
 
 @dataclass(frozen=True)
@@ -104,16 +108,26 @@ class Transition:
     attempt: int
     from_state: State | None
     to_state: State
-    reason: str
+    reason: Reason
     author: str
     time: float
+
+    def to_json(self) -> dict[str, Any]:
+        return with_reason_columns(asdict(self))
 
 
 @dataclass(frozen=True)
 class QueueState:
+    """`reason` is what the person wrote who paused the queue."""
+
     paused: bool
     reason: str
     author: str
+
+
+def with_reason_columns(document: dict[str, Any]) -> dict[str, Any]:
+    reason = document.pop("reason")
+    return {**document, "reason_code": reason["code"], "reason_values": reason["values"]}
 
 
 SELECT_JOBS = """
@@ -131,12 +145,16 @@ ORDER BY CASE stage WHEN 'active' THEN 0 WHEN 'queued' THEN 1 ELSE 2 END,
 
 def to_row(row: sqlite3.Row) -> JobRow:
     needs = tuple(sorted(int(part) for part in row["needs"].split(","))) if row["needs"] else ()
-    plain = {
-        field.name: row[field.name] for field in fields(JobRow) if field.name not in {"needs", "progress", "result"}
+    read: dict[str, Any] = {
+        "needs": needs,
+        "reason": from_columns(row["reason_code"], row["reason_values"]),
+        "held": bool(row["held"]),
+        "orphaned": bool(row["orphaned"]),
+        "progress": Progress.from_json(row["progress"]),
+        "result": json.loads(row["result"]) if row["result"] else None,
     }
-    plain["held"], plain["orphaned"] = bool(row["held"]), bool(row["orphaned"])
-    result = json.loads(row["result"]) if row["result"] else None
-    return JobRow(**plain, needs=needs, progress=Progress.from_json(row["progress"]), result=result)
+    plain = {field.name: row[field.name] for field in fields(JobRow) if field.name not in read}
+    return JobRow(**plain, **read)
 
 
 def list_jobs(connection: sqlite3.Connection, limit: int = 200) -> list[JobRow]:
@@ -165,7 +183,18 @@ def count_states(connection: sqlite3.Connection) -> dict[str, int]:
 def history(connection: sqlite3.Connection, job_id: int) -> list[Transition]:
     """All changes of a job's state, oldest first."""
     rows = connection.execute("SELECT * FROM transitions WHERE job_id = ? ORDER BY id", [job_id])
-    return [Transition(**{field.name: row[field.name] for field in fields(Transition)}) for row in rows]
+    return [
+        Transition(
+            job_id=row["job_id"],
+            attempt=row["attempt"],
+            from_state=row["from_state"],
+            to_state=row["to_state"],
+            reason=from_columns(row["reason_code"], row["reason_values"]),
+            author=row["author"],
+            time=row["time"],
+        )
+        for row in rows
+    ]
 
 
 def queue_state(connection: sqlite3.Connection) -> QueueState:
@@ -186,6 +215,8 @@ def insert_job(
     needs: Iterable[int],
     author: str,
     device_memory_bytes: int | None = None,
+    model: str | None = None,
+    source: str | None = None,
 ) -> int:
     """Store a new job at the end of the queue and return its id. Call it in a transaction.
 
@@ -197,11 +228,25 @@ def insert_job(
     now = time.time()
     cursor = connection.execute(
         """
-        INSERT INTO jobs (kind, title, project_id, task, lane, host_memory_bytes, device_memory_bytes, on_restart, reason,
-                          position, submitted_at, changed_at, changed_by)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'submitted', (SELECT coalesce(max(position), 0) + 1 FROM jobs), ?, ?, ?)
+        INSERT INTO jobs (kind, title, project_id, task, model, source, lane, host_memory_bytes, device_memory_bytes,
+                          on_restart, reason_code, submitted_at, changed_at, changed_by, position)
+        VALUES (:kind, :title, :project_id, :task, :model, :source, :lane, :host_memory_bytes, :device_memory_bytes,
+                :on_restart, 'submitted', :now, :now, :author, (SELECT coalesce(max(position), 0) + 1 FROM jobs))
         """,
-        [kind, title, project_id, task, lane, host_memory_bytes, device_memory_bytes, on_restart, now, now, author],
+        {
+            "kind": kind,
+            "title": title,
+            "project_id": project_id,
+            "task": task,
+            "model": model,
+            "source": source,
+            "lane": lane,
+            "host_memory_bytes": host_memory_bytes,
+            "device_memory_bytes": device_memory_bytes,
+            "on_restart": on_restart,
+            "now": now,
+            "author": author,
+        },
     )
     job_id = int(cursor.lastrowid or 0)
     connection.executemany("INSERT INTO dependencies VALUES (?, ?)", [(job_id, needed) for needed in needs])
@@ -209,7 +254,7 @@ def insert_job(
 
 
 def change_state(
-    connection: sqlite3.Connection, job_id: int, to_state: State, reason: str, author: str, **columns: Any
+    connection: sqlite3.Connection, job_id: int, to_state: State, reason: Reason, author: str, **columns: Any
 ) -> None:
     """Move a job to another state, with further columns, in one statement. Call it in a transaction.
 
@@ -219,7 +264,8 @@ def change_state(
     now = time.time()
     columns = {
         "state": to_state,
-        "reason": printable(reason),
+        "reason_code": reason.code,
+        "reason_values": values_to_json(reason),
         "changed_at": now,
         "changed_by": author,
         "ended_at": now if to_state in ENDED else None,
@@ -235,17 +281,24 @@ def change_state(
         raise NotFoundError(f"no job {job_id}", code="job_not_found")
 
 
-def set_reason(connection: sqlite3.Connection, job_id: int, reason: str) -> None:
-    """Say anew why a job waits (no change of state, so nothing in its history)."""
-    reason = printable(reason)
-    connection.execute("UPDATE jobs SET reason = ? WHERE id = ? AND reason <> ?", [reason, job_id, reason])
+def set_reason(connection: sqlite3.Connection, job_id: int, reason: Reason) -> None:
+    """Replace why a job is as it is: no change of state, so nothing in its history, and nothing written when it is the same."""
+    connection.execute(
+        """
+        UPDATE jobs SET reason_code = :code, reason_values = :values
+        WHERE id = :id AND (reason_code <> :code OR reason_values <> :values)
+        """,
+        {"id": job_id, "code": reason.code, "values": values_to_json(reason)},
+    )
 
 
-def set_held(connection: sqlite3.Connection, job_id: int, held: bool, reason: str, author: str) -> None:
+def set_held(connection: sqlite3.Connection, job_id: int, held: bool, reason: Reason, author: str) -> None:
     """Hold or release a queued job; the schema notes it in the job's history."""
     connection.execute(
-        "UPDATE jobs SET held = ?, reason = ?, changed_at = ?, changed_by = ? WHERE id = ?",
-        [int(held), reason, time.time(), author, job_id],
+        """
+        UPDATE jobs SET held = ?, reason_code = ?, reason_values = ?, changed_at = ?, changed_by = ? WHERE id = ?
+        """,
+        [int(held), reason.code, values_to_json(reason), time.time(), author, job_id],
     )
 
 
@@ -259,7 +312,7 @@ def claim_next(connection: sqlite3.Connection, lane: Lane, boot_id: str, author:
         row = connection.execute(
             """
             UPDATE jobs
-            SET state = 'starting', attempt = attempt + 1, reason = 'starting its process',
+            SET state = 'starting', attempt = attempt + 1, reason_code = 'starting', reason_values = '{}',
                 progress = json_object('checkpoint_step', json_extract(progress, '$.checkpoint_step')),
                 changed_at = :now, changed_by = :author, started_at = coalesce(started_at, :now)
             WHERE id = (SELECT id FROM jobs WHERE state = 'ready' AND lane = :lane ORDER BY position, id LIMIT 1)

@@ -1,22 +1,57 @@
-"""The schema's steps, in order. `SCHEMA_VERSION` counts them; a released step is never changed, only followed by another."""
+"""The schema's steps. `schema.sql` is the schema of `FIRST_VERSION`; each later version is one step in `STEPS`.
+
+Versions below the first were never released, and their databases are refused. A released step is never changed, only followed
+by another.
+"""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from importlib.resources import files
-from typing import Any
+from collections.abc import Callable, Iterator
 
-from sqlite_utils import Database, Migrations
+FIRST_VERSION = 3
 
-migrations = Migrations("bakehouse")
+STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {}
+"""By the version that it leads to, from the one before: the first will be number 4. A step runs inside a transaction."""
+
+SCHEMA_VERSION = max(STEPS, default=FIRST_VERSION)
+
+
+def migrate(connection: sqlite3.Connection, version: int) -> None:
+    """Bring a database from `version` (0: an empty one) to the newest.
+
+    Each step and its version number are stored in one transaction, so a migration that is cut off is resumed at its step.
+    """
+    if version == 0:
+        run_step(connection, create, FIRST_VERSION)
+        version = FIRST_VERSION
+    for number in sorted(number for number in STEPS if number > version):
+        run_step(connection, STEPS[number], number)
+
+
+def run_step(connection: sqlite3.Connection, step: Callable[[sqlite3.Connection], None], number: int) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        step(connection)
+        connection.execute(f"PRAGMA user_version = {number}")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def create(connection: sqlite3.Connection) -> None:
+    from importlib.resources import files
+
+    for statement in statements(files("core.store").joinpath("schema.sql").read_text()):
+        connection.execute(statement)
 
 
 def statements(script: str) -> Iterator[str]:
     """The single statements of an SQL script.
 
-    `executescript` would commit the transaction that a migration runs in, so the script is cut where SQLite says that a
-    statement is complete (a trigger holds semicolons of its own).
+    `executescript` would commit the transaction that a step runs in, so the script is cut where SQLite says that a statement is
+    complete (a trigger holds semicolons of its own).
     """
     statement = ""
     for line in script.splitlines(keepends=True):
@@ -24,31 +59,3 @@ def statements(script: str) -> Iterator[str]:
         if sqlite3.complete_statement(statement):
             yield statement
             statement = ""
-
-
-@migrations()
-def the_queue_and_its_results(db: Any) -> None:
-    for statement in statements(files("core.store").joinpath("schema.sql").read_text()):
-        db.execute(statement)
-
-
-@migrations()
-def the_gpu_and_its_watch(db: Any) -> None:
-    """The runner may end a run of itself, and knows what an attempt did to the GPU."""
-    db.execute("ALTER TABLE jobs ADD COLUMN device_memory_bytes INTEGER CHECK (device_memory_bytes > 0)")
-    db.execute("ALTER TABLE attempts ADD COLUMN telemetry TEXT")
-    # SQLite cannot alter a CHECK, and a new table would take the triggers along: the text of the schema is changed instead,
-    # as sqlite.org/lang_altertable.html describes it for what leaves the rows as they are.
-    version = db.execute("PRAGMA schema_version").fetchone()[0]
-    db.execute("PRAGMA writable_schema = on")
-    db.execute(
-        "UPDATE sqlite_schema SET sql = replace(sql, ?, ?) WHERE type = 'table' AND name = 'jobs'",
-        ["'cancel', 'pause', 'disk'", "'cancel', 'pause', 'disk', 'watch', 'room'"],
-    )
-    db.execute(f"PRAGMA schema_version = {version + 1}")
-    db.execute("PRAGMA writable_schema = off")
-
-
-def migrate(connection: sqlite3.Connection) -> None:
-    """Apply the steps that are missing, each in a transaction of its own."""
-    migrations.apply(Database(connection))

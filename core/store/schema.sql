@@ -1,5 +1,5 @@
--- The first schema. States and the ways between them are data, so that a trigger can refuse what cannot happen and write down
--- what did, in the same transaction.
+-- States, the ways between them and what follows a stop are data: triggers refuse what cannot happen and write down what did,
+-- in the same transaction. A reason is a code and its values as JSON; `core.wording` makes the words of it.
 
 CREATE TABLE job_states (
   state TEXT PRIMARY KEY,
@@ -27,7 +27,7 @@ INSERT INTO allowed_transitions VALUES
   ('starting', 'running', 'its process gave a sign of life'),
   ('starting', 'stopping', 'asked to stop'),
   ('running', 'stopping', 'asked to stop'),
-  ('stopping', 'waiting', 'paused, or the disk was nearly full: it goes on from its checkpoint'),
+  ('stopping', 'waiting', 'stopped at a checkpoint, from which it resumes'),
   ('starting', 'done', 'result.json is there'), ('running', 'done', 'result.json is there'),
   ('stopping', 'done', 'it finished before it saw the request'),
   ('starting', 'failed', 'it ended without a result'), ('running', 'failed', 'it ended without a result'),
@@ -40,19 +40,45 @@ INSERT INTO allowed_transitions VALUES
   ('failed', 'waiting', 'retried'), ('cancelled', 'waiting', 'retried'),
   ('interrupted', 'waiting', 'retried or requeued'), ('lost', 'waiting', 'retried');
 
+-- Why a running job is asked to stop, and what becomes of it. `stopped_outcome` is its attempt's when the request ended it,
+-- `unseen_outcome` the same when nobody saw that end (NULL: such an end is judged as if nothing had been asked). `any_end`: so
+-- does every other end without a result. `then_reason_code` is the code that the job gets.
+CREATE TABLE stop_reasons (
+  stop_reason TEXT PRIMARY KEY,
+  then_state TEXT NOT NULL REFERENCES job_states (state),
+  then_held INTEGER NOT NULL CHECK (then_held IN (0, 1)),
+  stopped_outcome TEXT NOT NULL,
+  unseen_outcome TEXT,
+  any_end INTEGER NOT NULL CHECK (any_end IN (0, 1)),
+  then_reason_code TEXT NOT NULL,
+  meaning TEXT NOT NULL,
+  CHECK (then_held = 0 OR then_state = 'waiting')
+) WITHOUT ROWID;
+
+INSERT INTO stop_reasons VALUES
+  ('cancel', 'cancelled', 0, 'cancelled', 'cancelled', 1, 'cancelled', 'a person cancelled it'),
+  ('hold', 'waiting', 1, 'stopped', 'interrupted', 0, 'held', 'a person holds it: it waits until it is released'),
+  ('disk', 'waiting', 0, 'stopped', 'interrupted', 0, 'disk_was_low', 'the disk was nearly full'),
+  ('preempted', 'waiting', 0, 'stopped', 'interrupted', 0, 'preempted', 'a client of the model server needs its GPU'),
+  ('watchdog', 'failed', 0, 'failed', NULL, 0, 'watchdog', 'the watchdog found something wrong with the run');
+
 CREATE TABLE jobs (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   kind TEXT NOT NULL,
   title TEXT NOT NULL,
   project_id TEXT NOT NULL,
   task TEXT,
+  model TEXT,   -- the base model by name; NULL where there are several
+  source TEXT,  -- where a pull gets the model from
   lane TEXT NOT NULL CHECK (lane IN ('gpu', 'cpu')),
   host_memory_bytes INTEGER NOT NULL DEFAULT 0 CHECK (host_memory_bytes >= 0),
+  device_memory_bytes INTEGER CHECK (device_memory_bytes > 0),
   on_restart TEXT NOT NULL DEFAULT 'requeue' CHECK (on_restart IN ('requeue', 'hold')),
   state TEXT NOT NULL DEFAULT 'waiting' REFERENCES job_states (state),
-  reason TEXT NOT NULL DEFAULT '',
+  reason_code TEXT NOT NULL,
+  reason_values TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(reason_values)),
   held INTEGER NOT NULL DEFAULT 0 CHECK (held IN (0, 1)),
-  stop_reason TEXT CHECK (stop_reason IN ('cancel', 'pause', 'disk')),
+  stop_reason TEXT REFERENCES stop_reasons (stop_reason),
   stop_asked_at REAL,
   position REAL NOT NULL,
   attempt INTEGER NOT NULL DEFAULT 0,
@@ -83,7 +109,8 @@ CREATE TABLE transitions (
   attempt INTEGER NOT NULL,
   from_state TEXT,
   to_state TEXT NOT NULL,
-  reason TEXT NOT NULL,
+  reason_code TEXT NOT NULL,
+  reason_values TEXT NOT NULL,
   author TEXT NOT NULL,
   time REAL NOT NULL
 );
@@ -105,22 +132,22 @@ END;
 
 CREATE TRIGGER jobs_note_submission AFTER INSERT ON jobs
 BEGIN
-  INSERT INTO transitions (job_id, attempt, from_state, to_state, reason, author, time)
-  VALUES (NEW.id, 0, NULL, NEW.state, NEW.reason, NEW.changed_by, NEW.changed_at);
+  INSERT INTO transitions (job_id, attempt, from_state, to_state, reason_code, reason_values, author, time)
+  VALUES (NEW.id, 0, NULL, NEW.state, NEW.reason_code, NEW.reason_values, NEW.changed_by, NEW.changed_at);
 END;
 
 CREATE TRIGGER jobs_note_transition AFTER UPDATE OF state ON jobs
 WHEN OLD.state <> NEW.state
 BEGIN
-  INSERT INTO transitions (job_id, attempt, from_state, to_state, reason, author, time)
-  VALUES (NEW.id, NEW.attempt, OLD.state, NEW.state, NEW.reason, NEW.changed_by, NEW.changed_at);
+  INSERT INTO transitions (job_id, attempt, from_state, to_state, reason_code, reason_values, author, time)
+  VALUES (NEW.id, NEW.attempt, OLD.state, NEW.state, NEW.reason_code, NEW.reason_values, NEW.changed_by, NEW.changed_at);
 END;
 
 CREATE TRIGGER jobs_note_hold AFTER UPDATE OF held ON jobs
 WHEN OLD.held <> NEW.held AND OLD.state = NEW.state
 BEGIN
-  INSERT INTO transitions (job_id, attempt, from_state, to_state, reason, author, time)
-  VALUES (NEW.id, NEW.attempt, OLD.state, NEW.state, NEW.reason, NEW.changed_by, NEW.changed_at);
+  INSERT INTO transitions (job_id, attempt, from_state, to_state, reason_code, reason_values, author, time)
+  VALUES (NEW.id, NEW.attempt, OLD.state, NEW.state, NEW.reason_code, NEW.reason_values, NEW.changed_by, NEW.changed_at);
 END;
 
 CREATE TABLE attempts (
@@ -135,6 +162,7 @@ CREATE TABLE attempts (
   exit_code INTEGER,
   signal INTEGER,
   events_offset INTEGER NOT NULL DEFAULT 0,
+  telemetry TEXT,
   PRIMARY KEY (job_id, number),
   CHECK ((outcome IS NULL) = (ended_at IS NULL))
 ) WITHOUT ROWID;
@@ -149,7 +177,8 @@ CREATE TABLE commands (
   author TEXT NOT NULL,
   created_at REAL NOT NULL,
   done_at REAL,
-  error TEXT
+  refusal_code TEXT,
+  refusal_values TEXT CHECK (refusal_values IS NULL OR json_valid(refusal_values))
 );
 
 CREATE INDEX commands_open ON commands (id) WHERE done_at IS NULL;

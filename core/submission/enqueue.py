@@ -60,6 +60,23 @@ def device_memory(spec: Spec) -> int | None:
     return spec.forecast.device_bytes
 
 
+def base_model(spec: Spec) -> str | None:
+    """The base model of a job by name; None where a bake-off compares several."""
+    if not isinstance(spec, BakeoffSpec):
+        return spec.model.name
+    names = {candidate.model.name for candidate in spec.candidates}
+    return names.pop() if len(names) == 1 else None
+
+
+def model_source(model: ModelEntry) -> str:
+    """Where a model comes from: `hub:OWNER/NAME`, `wheel:PACKAGE==VERSION/MEMBER`, or the path of a file."""
+    if model.hub is not None:
+        return f"hub:{model.hub}"
+    if model.wheel is not None:
+        return f"wheel:{model.wheel.package}=={model.wheel.version}/{model.wheel.member}"
+    return str(model.path)
+
+
 def store(
     home: Home,
     project: Project,
@@ -119,13 +136,12 @@ def pull_job(
     """The id of the job that fetches a model, a new one where none is on its way; None when the model is there."""
     if not needs_pull(home, model):
         return None
-    title = f"pull {model.name}"
     on_its_way = connection.execute(
         """
         SELECT id FROM jobs JOIN job_states USING (state)
-        WHERE kind = 'pull' AND title = ? AND stage <> 'ended' ORDER BY id LIMIT 1
+        WHERE kind = 'pull' AND model = ? AND source = ? AND stage <> 'ended' ORDER BY id LIMIT 1
         """,
-        [title],
+        [model.name, model_source(model)],
     ).fetchone()
     if on_its_way is not None:
         return int(on_its_way["id"])
@@ -134,7 +150,7 @@ def pull_job(
         project,
         connection,
         PullSpec(model=model),
-        title=title,
+        title=f"pull {model.name}",
         python=python,
         lane="cpu",
         host_memory_bytes=host_memory(home, [], PullSpec(model=model)),
@@ -173,6 +189,8 @@ def insert(
         needs=needs,
         author=author,
         device_memory_bytes=device_memory(spec),
+        model=base_model(spec),
+        source=model_source(spec.model) if isinstance(spec, PullSpec) else None,
     )
     run = home.run_dir(job_id)
     # An id that was rolled back is given out again: nothing of its former owner may be left.

@@ -26,7 +26,7 @@ def test_a_running_job_stops_at_a_checkpoint_and_goes_on_when_there_is_room(queu
 
     waiting = queue.wait_for(job, "waiting")
     assert not waiting.held
-    queue.wait_for_reason(job, "the disk:")
+    queue.wait_for_reason(job, "disk_low", needed_bytes=NO_DISK_IS_LARGE_ENOUGH)
     assert queue.job(second).state == "waiting"
 
     restart_with(queue, 0)

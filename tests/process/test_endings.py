@@ -13,8 +13,8 @@ def test_an_interpreter_that_does_not_exist_fails_the_job_and_says_so(queue: Que
     failed = queue.wait_for(job)
 
     assert failed.state == "failed"
-    assert "could not be started" in failed.reason
-    assert "/opt/gone/bin/python" in failed.reason
+    assert (failed.reason.code, failed.reason.values["error"]) == ("launch_failed", "launch_failed")
+    assert "/opt/gone/bin/python" in str(failed.reason.values["message"])
     next_one = queue.submit("steps=1")
     queue.wait_for(next_one, "done")
 
@@ -29,8 +29,11 @@ def test_a_job_whose_file_is_gone_fails_and_the_queue_goes_on(queue: Queue) -> N
     queue.wait_for(other, "done")
 
     assert queue.job(job).state == "failed"
-    assert "job.yaml" in queue.job(job).reason
-    assert queue.job(empty).state == "failed"
+    for broken in (job, empty):
+        reason = queue.job(broken).reason
+        assert (reason.code, reason.values["error"]) == ("launch_failed", "bad_job_file")
+        assert "job.yaml" in str(reason.values["message"])
+        assert queue.job(broken).state == "failed"
 
 
 def test_a_result_proves_success_whatever_the_exit_code(queue: Queue) -> None:
@@ -58,7 +61,7 @@ def test_a_result_that_cannot_be_read_fails_the_job_and_stops_nobody_else(queue:
 
     failed = queue.job(job)
     assert failed.state == "failed"
-    assert failed.reason.startswith("what it left cannot be read")
+    assert failed.reason.code == "result_unreadable"
 
 
 def test_the_error_a_job_leaves_is_its_reason_with_file_line_and_remedy(queue: Queue) -> None:
@@ -66,7 +69,10 @@ def test_the_error_a_job_leaves_is_its_reason_with_file_line_and_remedy(queue: Q
 
     failed = queue.wait_for(job)
 
-    assert failed.reason == "train.jsonl:7: no messages; write them"
+    assert failed.reason.code == "job_error"
+    values = failed.reason.values
+    assert (values["file"], values["line"], values["gate"]) == ("train.jsonl", 7, False)
+    assert (values["message"], values["remedy"]) == ("no messages", "write them")
     assert queue.attempts(job)[0].exit_code == 2
 
 
@@ -76,7 +82,9 @@ def test_a_gate_that_refuses_is_named_as_a_gate(queue: Queue) -> None:
     failed = queue.wait_for(job)
 
     assert failed.state == "failed"
-    assert failed.reason == "gate: 2 golden inputs stand in the training data"
+    assert failed.reason.code == "job_error"
+    assert failed.reason.values["gate"] is True
+    assert failed.reason.values["message"] == "2 golden inputs stand in the training data"
 
 
 def test_what_a_job_used_of_the_machine_is_written_down(queue: Queue) -> None:

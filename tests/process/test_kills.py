@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from core.reasons import Reason
 from tests.support.queueing import Queue, alive, kill
 from tests.support.waiting import wait_until
 
@@ -41,7 +42,7 @@ def test_a_shim_starts_a_runner_when_there_is_none_for_a_while_and_its_job_goes_
 
     assert queue.runner_pid() != killed
     assert queue.job(job).state == "running"
-    queue.wait_for_reason(second, f"held by {job}")
+    queue.wait_for_reason(second, "slot_held", job=job)
 
 
 def test_a_job_whose_shim_is_killed_is_orphaned_and_ends_done_by_its_result(queue: Queue) -> None:
@@ -102,7 +103,8 @@ def test_runner_shim_and_job_killed_the_job_is_lost_and_a_retry_goes_on_from_its
 
     lost = queue.wait_for(job)
     assert lost.state == "lost"
-    assert "nobody saw its end; a retry goes on from step" in lost.reason
+    assert lost.reason.code == "end_unseen"
+    assert lost.reason.values["step"] >= 5
 
     queue.go_on(job)
     queue.ask("retry", job)
@@ -118,7 +120,7 @@ def test_a_killed_job_is_failed_with_its_signal_and_retry_resumes_it(queue: Queu
 
     failed = queue.wait_for(job)
     assert failed.state == "failed"
-    assert "SIGKILL" in failed.reason
+    assert failed.reason == Reason("killed", {"signal": "SIGKILL"})
     assert queue.attempts(job)[0].signal == signal.SIGKILL
     first = queue.attempt(job)
     assert all(file.exists() for file in (first.log, first.events, first.run_json, first.exit_json))
@@ -150,7 +152,7 @@ def test_a_runner_killed_before_the_process_was_started_queues_the_job_again(que
     queue.kill_runner()
     with queue.database() as connection:
         with transaction(connection):
-            change_state(connection, job, "ready", "its way is free", "runner")
+            change_state(connection, job, "ready", Reason("ready"), "runner")
         claim_next(connection, lane, current_boot_id(), "runner")  # type: ignore[arg-type]
     queue.ask("resume")
 

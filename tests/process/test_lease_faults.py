@@ -259,7 +259,7 @@ def test_a_trainer_that_outlives_its_runner_keeps_the_gpu_from_another_home(benc
     other = Queue.create(machine, "other-home")
     try:
         theirs = other.submit(SHORT)
-        reason = other.wait_for_reason(theirs, "held by job")
+        reason = other.wait_for_lease(theirs, "held by job")
         assert f"job {training} of {queue.home.root}" in reason
         time.sleep(2)
         assert alive(trainer)
@@ -335,7 +335,7 @@ def test_a_client_that_keeps_asking_during_a_training(
             wait_until(lambda: any(one.times >= 2 for one in bench.gpu.intruders), what=lambda: f"{bench.gpu}")
         else:
             waiting = bench.queue.wait_for(job, "waiting")
-            assert "judge" in waiting.reason
+            assert "judge" in str(waiting.reason.values["message"])
             assert bench.queue.attempts(job)[0].outcome == "stopped"
             wait_until(lambda: bench.queue.home.run_dir(job).checkpoints.is_dir(), what="a checkpoint")
     # A paused job may have begun again, now that the client has gone.

@@ -62,12 +62,12 @@ def test_a_night_of_the_gpu(bench: LeaseBench) -> None:
     kill(queue.process(training))
     ended = queue.wait_for(training)
     assert ended.state == "failed"
-    assert "SIGKILL" in ended.reason
+    assert ended.reason.values == {"signal": "SIGKILL"}
     assert queue.attempts(training)[0].signal == signal.SIGKILL
     stale = bench.wait_unowned()
     assert TRAINING_BYTES <= (stale.unowned_bytes or 0) < TRAINING_BYTES + TOLERANCE_BYTES
     assert stale.advice
-    reason = queue.wait_for_reason(following, "belong to no process")
+    reason = queue.wait_for_lease(following, "belong to no process")
     assert "11.4 GB" in reason, reason
     assert queue.job(following).state == "waiting"
     assert "gpureset" not in stale.advice, "a reset is never advised as a matter of course"
@@ -106,7 +106,7 @@ def test_a_program_that_holds_memory_is_told_and_nothing_of_the_server_goes(benc
 
     job = bench.submit(SHORT, 12_000_000_000)
 
-    reason = queue.wait_for_reason(job, "blender")
+    reason = queue.wait_for_lease(job, "blender")
     assert f"{blender}" in reason
     assert "root" in reason
     assert "7.3 GB" in reason
@@ -129,7 +129,7 @@ def test_the_name_of_another_program_is_shown_as_text(bench: LeaseBench) -> None
     bench.program(7_300_000_000, name="a\x1b[2J\u202eb, 9")
     job = bench.submit(SHORT, 12_000_000_000)
 
-    reason = bench.queue.wait_for_reason(job, "7.3 GB")
+    reason = bench.queue.wait_for_lease(job, "7.3 GB")
 
     assert reason.isprintable(), reason
     assert bench.gpu.message.isprintable()
@@ -141,7 +141,7 @@ def test_a_job_whose_peak_does_not_fit_waits_with_the_figures(bench: LeaseBench)
     bench.wait_learnt()
     job, small = bench.submit(SHORT, 17_500_000_000), bench.submit(SHORT, 9_000_000_000)
 
-    reason = queue.wait_for_reason(job, "17.5 GB")
+    reason = queue.wait_for_lease(job, "17.5 GB")
 
     assert "GB" in reason.replace("17.5 GB", "", 1), f"what there is, too: {reason}"
     queue.wait_for(small, "done")

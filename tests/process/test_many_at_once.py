@@ -19,6 +19,7 @@ import pytest
 from core.events import EventReader
 from core.files import read_lines
 from core.gpu_lease.lock import acquire, lease_path
+from core.reasons import Reason
 from core.store.database import open_database, runner_lives, transaction
 from core.store.jobs import change_state, count_states, insert_job
 from tests.support.queueing import CHECKOUT, Queue, kill
@@ -54,7 +55,7 @@ def test_four_hundred_jobs_are_claimed_by_four_contenders_each_exactly_once(queu
                 for number in range(400)
             ]
             for job in jobs:
-                change_state(connection, job, "ready", "its way is free", "tester")
+                change_state(connection, job, "ready", Reason("a_test"), "tester")
         start = queue.home.root / "start"
         with start.open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -159,7 +160,7 @@ def test_two_homes_share_one_gpu_one_job_at_a_time(
     anna.wait_for_step(first, 1)
     second = ben.submit("steps=10 pause=0.03")
     assert lease_path(anna.home, CARD) == lease_path(ben.home, CARD)
-    assert ben.wait_for_reason(second, "held by") == f"the GPU: held by job {first} of {anna.home.root}"
+    assert ben.wait_for_lease(second, "held by") == f"held by job {first} of {anna.home.root}"
 
     anna.kill_runner()
     anna.home.runner_stopped.touch()
@@ -200,8 +201,8 @@ def test_a_deaf_job_on_a_gpu_is_left_to_the_person(
     assert queue.wait_for(light).state == "cancelled"
     assert queue.attempts(light)[0].signal == signal.SIGKILL
     assert queue.job(on_the_gpu).state == "stopping"
-    assert "SIGTERM sent" in queue.job(on_the_gpu).reason
-    queue.wait_for_reason(on_the_gpu, "`bakehouse queue kill`, is what is left")
+    assert queue.job(on_the_gpu).reason.values["signal"] == "SIGTERM"
+    queue.wait_for_reason(on_the_gpu, "still_running", signal="SIGTERM", job=on_the_gpu)
     queue.ask("kill", on_the_gpu)
     assert queue.wait_for(on_the_gpu).state == "cancelled"
     sent = [(line["signal"], line["by"]) for line, _ in read_lines(queue.attempt(on_the_gpu).signals)]

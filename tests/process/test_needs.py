@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from core.reasons import Reason
 from tests.support.queueing import Queue
 
 
 def test_a_follower_starts_when_what_it_needs_is_done(queue: Queue) -> None:
     first = queue.submit("steps=2 waits=2")
     follower = queue.submit("steps=2", "cpu", needs=(first,))
-    assert queue.wait_for_reason(follower, "after") == f"after {first}"
+    queue.wait_for_reason(follower, "after", jobs=[first])
     queue.go_on(first)
 
     queue.wait_for(follower, "done")
@@ -23,9 +24,9 @@ def test_a_follower_waits_with_the_reason_until_the_failed_need_is_retried(queue
 
     failed = queue.wait_for(first)
     assert failed.state == "failed"
-    assert failed.reason == "exit code 1: ValueError: made to fail at step 3"
-    queue.wait_for_reason(follower, f"{first} failed: retry it, or cancel this one")
-    queue.wait_for_reason(last, f"{first} failed")
+    assert failed.reason == Reason("exit_code", {"exit_code": 1, "last_line": "ValueError: made to fail at step 3"})
+    queue.wait_for_reason(follower, "need_failed", job=first, state="failed")
+    queue.wait_for_reason(last, "need_failed", job=first)
 
     (queue.home.run_dir(first).path / "mended").touch()
     queue.ask("retry", first)
@@ -36,7 +37,7 @@ def test_a_follower_waits_with_the_reason_until_the_failed_need_is_retried(queue
 def test_a_follower_of_a_failed_job_can_be_cancelled(queue: Queue) -> None:
     first = queue.submit("steps=5 fail=1")
     follower = queue.submit("steps=2", needs=(first,))
-    queue.wait_for_reason(follower, "failed")
+    queue.wait_for_reason(follower, "need_failed")
 
     queue.ask("cancel", follower)
 

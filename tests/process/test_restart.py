@@ -45,7 +45,8 @@ def test_a_job_that_the_restart_interrupted_is_queued_again_and_resumes(
     assert queue.seen(job) == list(range(1, 13))
     assert queue.states(job)[3:7] == ["running", "interrupted", "waiting", "ready"]
     interrupted = queue.history(job)[4]
-    assert interrupted.reason.startswith("the machine restarted; a retry goes on from step")
+    assert interrupted.reason.code == "machine_restarted"
+    assert interrupted.reason.values["step"]
     assert [(attempt.outcome, attempt.boot_id) for attempt in queue.attempts(job)] == [
         ("interrupted", "first-boot"),
         ("done", "second-boot"),

@@ -58,7 +58,8 @@ def failed_for(queue: Queue, job: int, code: str) -> JobRow:
     finding = findings(queue, job)[-1]
     assert (finding["code"], finding["stop"]) == (code, True)
     assert ended.state == "failed", ended
-    assert finding["message"] in ended.reason
+    assert ended.reason.code == "watchdog"
+    assert (ended.reason.values["finding"], ended.reason.values["message"]) == (code, finding["message"])
     return ended
 
 
@@ -79,25 +80,25 @@ def test_a_job_that_hangs_is_found_asked_to_stop_interrupted_and_told_to_end_eac
     queue: Queue,
 ) -> None:
     job = queue.submit("steps=60 pause=0.1 hang=30")
-    interrupted = queue.wait_for_reason(job, "SIGINT sent")
-    ended_by = queue.wait_for_reason(job, "SIGTERM sent")
+    queue.wait_for_reason(job, "signal_sent", signal="SIGINT", after_seconds=GRACE_SECONDS)
+    queue.wait_for_reason(job, "signal_sent", signal="SIGTERM", after_seconds=2 * GRACE_SECONDS)
     failed = failed_for(queue, job, "hang")
 
-    assert "no step for" in failed.reason
-    usual = re.search(r"after step 29 \(usual: (\d+\.\d) s a step\)", failed.reason)
-    assert usual and float(usual[1]) >= 0.1, failed.reason
-    assert "its process uses no CPU time" in failed.reason
-    assert interrupted == f"it did not stop in {GRACE_SECONDS} s: SIGINT sent"
-    assert ended_by == f"it did not stop in {2 * GRACE_SECONDS} s: SIGTERM sent"
+    message = str(failed.reason.values["message"])
+    assert "no step for" in message
+    usual = re.search(r"after step 29 \(usual: (\d+\.\d) s a step\)", message)
+    assert usual and float(usual[1]) >= 0.1, message
+    assert "its process uses no CPU time" in message
     assert queue.states(job)[-3:] == ["running", "stopping", "failed"]
     stopping, ended = queue.history(job)[-2:]
-    assert "no step for" in stopping.reason and stopping.author == "runner"
+    assert (stopping.reason.code, stopping.author) == ("stopping_for_watchdog", "runner")
+    assert stopping.reason.values["finding"] == "hang"
     silent = stopping.time - last_event(queue, job)["time"]
     allowed = 5 * 0.1 + HANG_SECONDS
     assert allowed <= silent <= at_most(allowed + 2 * SAMPLE_SECONDS + SLACK_SECONDS)
     graces = 2 * GRACE_SECONDS
     assert graces <= ended.time - stopping.time <= at_most(graces + SLACK_SECONDS), "of the request, of SIGINT"
-    assert json.loads(queue.attempt(job).stop_request.read_bytes())["why"] == "watch"
+    assert json.loads(queue.attempt(job).stop_request.read_bytes())["why"] == "watchdog"
     assert queue.attempts(job)[0].exit_code == 75
     retried(queue, job)
 
@@ -154,7 +155,7 @@ def test_a_runner_that_takes_over_finds_the_hang_of_a_job_that_tells_it_nothing(
 @pytest.mark.timed
 def test_a_loss_that_is_no_number_is_found_and_the_job_stopped_within_two_samples(queue: Queue) -> None:
     job = queue.submit("steps=400 pause=0.1 nan=20 waits=41")
-    assert "the loss is nan at step 20" in failed_for(queue, job, "nan").reason
+    assert "the loss is nan at step 20" in str(failed_for(queue, job, "nan").reason.values["message"])
     events = [line for line, _ in read_lines(queue.attempt(job).events)]
     first = next(event for event in events if event.get("step") == 20)
     stopping, ended = queue.history(job)[-2:]
@@ -203,7 +204,7 @@ def test_a_run_whose_memory_spills_is_found_within_two_samples(machine: Path, pl
     wait_until(lambda: list(read_lines(telemetry)), what="a sample from before the spill")
     queue.go_on(job)
     failed = failed_for(queue, job, "spill")
-    assert "system memory" in failed.reason
+    assert "system memory" in str(failed.reason.values["message"])
     attempt = queue.attempt(job)
     lines = [line for line, _ in read_lines(attempt.telemetry)]
     start = lines[0]["gtt_used_bytes"]

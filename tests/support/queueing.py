@@ -19,11 +19,11 @@ from core.config.project import Project, shipped
 from core.home import AttemptDir, Home
 from core.jobfile.spec import PullSpec
 from core.process.identity import start_ticks
+from core.reasons import Reason, Value
 from core.runner import client as requests
 from core.runner.client import ensure_runner
 from core.runner.status import runner_status
 from core.store.attempts import AttemptRow, list_attempts
-from core.store.commands import CommandKind
 from core.store.database import open_database
 from core.store.jobs import ENDED, JobRow, Lane, Transition, get_job, history
 from core.submission.enqueue import store
@@ -94,7 +94,7 @@ class Queue:
             author=AUTHOR,
         ).id
 
-    def ask(self, kind: CommandKind, job_id: int | None = None, **arguments: object) -> None:
+    def ask(self, kind: str, job_id: int | None = None, **arguments: object) -> None:
         requests.request(self.home, kind, job_id, arguments, by=AUTHOR)
 
     def start_runner(self) -> None:
@@ -154,12 +154,27 @@ class Queue:
 
         wait_until(reached, seconds, lambda: f"step {step}: {self.job(job_id)}")
 
-    def wait_for_reason(self, job_id: int, words: str) -> str:
-        def found() -> str | None:
-            reason = self.job(job_id).reason
-            return reason if words in reason else None
+    def wait_for_reason(self, job_id: int, code: str, **values: Value) -> Reason:
+        """Wait until a job has a reason with this code and, where they are given, these values."""
 
-        return str(wait_until(found, what=lambda: f"`{words}`: {self.job(job_id)}"))
+        def found() -> Reason | None:
+            reason = self.job(job_id).reason
+            fits = reason.code == code and all(reason.values.get(name) == value for name, value in values.items())
+            return reason if fits else None
+
+        reason = wait_until(found, what=lambda: f"{code} {values}: {self.job(job_id)}")
+        assert reason is not None
+        return reason
+
+    def wait_for_lease(self, job_id: int, words: str) -> str:
+        """Wait until a job waits for the GPU with these words of the lease, and return all of them."""
+
+        def found() -> str:
+            reason = self.job(job_id).reason
+            message = str(reason.values.get("message", ""))
+            return message if reason.code == "gpu_lease" and words in message else ""
+
+        return wait_until(found, what=lambda: f"`{words}`: {self.job(job_id)}")
 
     def wait_for_checkpoint(self, job_id: int) -> int:
         """The step of the job's newest checkpoint, once there is one."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from core.home import Home
+from core.reasons import Reason
 from core.store.database import open_database, transaction
 from core.store.jobs import ENDED, JobRow, Lane, State, change_state, get_job, insert_job
 
@@ -76,7 +77,7 @@ def step(connection: sqlite3.Connection, job_id: int, to_state: State) -> None:
     if to_state == "stopping":
         columns["stop_reason"] = "cancel"
     with transaction(connection):
-        change_state(connection, job_id, to_state, f"now {to_state}", "tester", **columns)
+        change_state(connection, job_id, to_state, Reason("a_test", {"state": to_state}), "tester", **columns)
 
 
 def job_in(connection: sqlite3.Connection, state: State) -> JobRow:

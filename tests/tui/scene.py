@@ -8,6 +8,8 @@ import random
 from typing import Any
 
 from core.gpu.reading import DeviceReading, HostReading, ProcessReading, Sample
+from core.reasons import Reason
+from core.store.job_reasons import job_reason
 from core.store.jobs import JobRow, Progress, QueueState
 from tui.model.forecasts import OomFallback, RunForecast
 from tui.model.snapshot import Board, CheckMarks, Detail, RankedCandidate, Slot, Snapshot, TaskLine
@@ -29,7 +31,7 @@ def job(job_id: int, state: str, title: str, **changes: Any) -> JobRow:
         "host_memory_bytes": 0,
         "on_restart": "requeue",
         "state": state,
-        "reason": "",
+        "reason": Reason("running" if begun else "submitted"),
         "held": False,
         "stop_reason": None,
         "stop_asked_at": None,
@@ -42,6 +44,7 @@ def job(job_id: int, state: str, title: str, **changes: Any) -> JobRow:
         "needs": (),
         "progress": None,
         "result": None,
+        "model": title.rpartition(" · ")[2] if " · " in title else None,
     }
     return JobRow(**{**row, **changes})
 
@@ -59,16 +62,16 @@ def jobs() -> tuple[JobRow, ...]:
         warnings=1,
         time=NOW,
     )
-    memory = "out of memory at length 1536"
+    memory = job_reason("job_error", error="out_of_memory", message="out of memory at length 1536")
     return (
         job(42, "running", "train judge · Qwen3-4B", progress=training),
-        job(43, "waiting", "merge judge · Qwen3-4B", reason="after 42"),
-        job(44, "waiting", "bake-off judge, 7 models", reason="after 43"),
-        job(45, "waiting", "train spacer · Qwen3-1.7B", reason="the GPU: held by 42"),
-        job(46, "waiting", "train analyst · Qwen3-8B", reason="held by you: data not ready", held=True),
+        job(43, "waiting", "merge judge · Qwen3-4B", reason=job_reason("after", jobs=[42])),
+        job(44, "waiting", "bake-off judge, 7 models", reason=job_reason("after", jobs=[43])),
+        job(45, "waiting", "train spacer · Qwen3-1.7B", reason=job_reason("slot_held", slot="gpu", job=42)),
+        job(46, "waiting", "train analyst · Qwen3-8B", reason=job_reason("held", note="data not ready"), held=True),
         job(41, "done", "bake-off quizzer, 2 models", result={"message": "tied set of 2"}, ended_at=NOW - 2160),
         job(40, "done", "train quizzer · Qwen3-1.7B", result={"message": "loss 0.31"}, ended_at=NOW - 5100),
-        job(38, "cancelled", "train quizzer · Qwen3-8B", reason="by you", ended_at=NOW - 6100),
+        job(38, "cancelled", "train quizzer · Qwen3-8B", reason=job_reason("cancelled"), ended_at=NOW - 6100),
         job(39, "failed", "train judge · Qwen3-8B", reason=memory, ended_at=NOW - 10000),
     )
 

@@ -12,6 +12,7 @@ from textual.screen import Screen
 from textual.widgets import Button, Input
 
 from core.gpu.reading import HostReading, Sample
+from core.store.job_reasons import job_reason
 from core.store.jobs import QueueState
 from tests.tui.conftest import Opened, keys_of, seen, text_of
 from tests.tui.scene import NOW, detail, job, jobs, scene
@@ -298,8 +299,8 @@ async def test_a_running_bake_off_leaves_the_finished_one_in_its_row(console: Op
 
 async def test_a_state_is_not_said_twice(console: Opened) -> None:
     rows = (
-        job(1, "failed", "train judge · a", reason="failed", ended_at=NOW),
-        job(2, "cancelled", "train judge · b", reason="cancelled before it began", ended_at=NOW),
+        job(1, "failed", "train judge · a", reason=job_reason("exit_code", exit_code=1), ended_at=NOW),
+        job(2, "cancelled", "train judge · b", reason=job_reason("cancelled_before_start"), ended_at=NOW),
     )
     async with console(scene(jobs=rows, detail=None)) as pilot:
         for press in ("g", "G"):
@@ -309,14 +310,16 @@ async def test_a_state_is_not_said_twice(console: Opened) -> None:
             await pilot.press("enter")
             await pilot.pause()
             facts = text_of(pilot, "#facts")
-            assert facts.count("cancelled") <= 1 and facts.count("failed") <= 1
+            assert facts.lower().count("cancelled ") <= 1 and facts.count("failed") <= 1
             await pilot.press("escape")
 
 
 async def test_what_logs_and_models_print_is_text(console: Opened) -> None:
     nasty = "\x1b]0;owned\x07\x1b[2J[bold red]not markup[/]"
-    hostile = replace(jobs()[0], title=f"train {nasty}", progress=None, reason=nasty)
-    failed = job(60, "failed", nasty, reason=nasty, ended_at=NOW)
+    hostile = replace(
+        jobs()[0], title=f"train {nasty}", progress=None, reason=job_reason("exit_code", exit_code=1, last_line=nasty)
+    )
+    failed = job(60, "failed", nasty, reason=job_reason("exit_code", exit_code=1, last_line=nasty), ended_at=NOW)
     snapshot = scene(jobs=(hostile, failed), host=nasty, detail=replace(detail(), lines=(), headline=nasty))
     async with console(snapshot) as pilot:
         for strip in (strip for widget in pilot.app.screen.query("Canvas") for strip in widget.strips):  # type: ignore[attr-defined]

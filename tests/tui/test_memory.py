@@ -10,6 +10,7 @@ from core.config.project import shipped
 from core.events import EventWriter
 from core.home import Home
 from core.jobfile.spec import InputFile, JobFile, TrainSpec
+from core.store.job_reasons import job_reason
 from core.store.jobs import Progress
 from core.submission.memory_check import plan_training
 from tests.tui.conftest import Opened, keys_of, text_of
@@ -179,7 +180,7 @@ async def test_what_went_down_the_ladder_says_so_below_its_row(console: Opened) 
 
 
 async def test_a_paused_job_says_where_it_goes_on_and_how(console: Opened) -> None:
-    reason = "held by you; it goes on from step 30"
+    reason = job_reason("held", step=30)
     held = job(42, "waiting", "train judge · Qwen3-4B", held=True, attempt=1, reason=reason)
     known = replace(held, progress=Progress(checkpoint_step=30))
     async with console(scene(jobs=(known, *jobs()[1:]), detail=None, slot=Slot())) as pilot:
@@ -191,7 +192,7 @@ async def test_a_paused_job_says_where_it_goes_on_and_how(console: Opened) -> No
 
 
 async def test_a_failed_job_says_where_a_retry_begins(console: Opened) -> None:
-    failed = replace(jobs()[0], state="failed", reason="killed by SIGKILL", ended_at=NOW)
+    failed = replace(jobs()[0], state="failed", reason=job_reason("killed", signal="SIGKILL"), ended_at=NOW)
     async with console(scene(jobs=(failed, *jobs()[1:]), slot=Slot())) as pilot:
         assert "resumes from step 550" in text_of(pilot, "#detail") and "r retry" in keys_of(pilot)
         await pilot.press("enter")

@@ -15,6 +15,7 @@ from core.config.project import shipped
 from core.files import append_line
 from core.home import Home
 from core.jobfile.spec import BakeoffSpec, CandidateSpec, JobFile
+from core.reasons import Reason
 from core.store.database import open_database, transaction
 from core.store.jobs import change_state, insert_job
 from core.store.results import import_answers, import_scores
@@ -97,7 +98,7 @@ def home(tmp_path: Path) -> Home:
         for state in ("ready", "starting", "running", "done"):
             with transaction(connection):
                 attempt = {"attempt": 1} if state == "starting" else {}
-                change_state(connection, job_id, state, "a test", "tester", **attempt)  # type: ignore[arg-type]
+                change_state(connection, job_id, state, Reason("a_test"), "tester", **attempt)  # type: ignore[arg-type]
     return home
 
 

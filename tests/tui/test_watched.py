@@ -11,6 +11,7 @@ import pytest
 from core.files import append_line, write_json
 from core.gpu_lease.state import LeaseState, write_lease_state
 from core.home import Home
+from core.store.job_reasons import job_reason
 from core.telemetry.run_record import Summary, TelemetryRecord, stored_summary
 from tests.tui import gpus
 from tests.tui.conftest import Opened, keys_of, text_of
@@ -120,7 +121,7 @@ def test_the_feed_follows_what_the_runner_writes(tmp_path: Path) -> None:
 
 def deaf() -> Snapshot:
     """A job on an AMD GPU that was asked to stop and has not."""
-    reason = "it did not stop in 120 s: SIGTERM sent; SIGKILL is left to you"
+    reason = job_reason("signal_sent", signal="SIGTERM", after_seconds=120)
     stopping = job(
         42, "stopping", "train judge · Qwen3-4B", reason=reason, stop_reason="cancel", stop_asked_at=NOW - 190
     )
@@ -130,8 +131,8 @@ def deaf() -> Snapshot:
 async def test_an_end_by_force_is_offered_for_a_job_that_does_not_obey_and_for_no_other(console: Opened) -> None:
     async with console(deaf()) as pilot:
         assert "X kill" in keys_of(pilot)
-        assert "stopping: it did not stop in 120 s" in text_of(pilot, "#detail")
-        assert "▲ job 42: it did not stop in 120 s" in text_of(pilot, "#gpu")
+        assert "Did not stop within 120 s; SIGTERM sent" in text_of(pilot, "#detail")
+        assert "▲ job 42: Did not stop within 120 s" in text_of(pilot, "#gpu")
         await pilot.press("j")
         assert "X kill" not in keys_of(pilot)
         await pilot.press("k", "2")

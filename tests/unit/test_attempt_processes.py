@@ -19,12 +19,13 @@ from core.attempt.launch import JOB_MARK, START_FILE, job_mark, withdraw
 from core.attempt.launcher import Observation
 from core.attempt.local import LocalLauncher
 from core.attempt.observe import job_process, observe
-from core.attempt.stopping import StopEscalation, ask_to_stop
+from core.attempt.stopping import StopEscalation, ask_to_stop, stop_asked_for
 from core.files import write_json
 from core.gpu_lease.lock import acquire, holder, lease_path
 from core.home import AttemptDir, Home
 from core.process.identity import ProcessIdentity, current_boot_id, find_by_environment, start_ticks
 from core.process.locks import held
+from core.reasons import Reason
 from tests.support.queueing import wait_until
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
@@ -212,6 +213,10 @@ def test_an_attempt_that_has_begun_cannot_be_withdrawn(attempt: AttemptDir) -> N
 # The ladder.
 
 
+def sent(name: str, after_seconds: float) -> Reason:
+    return Reason("signal_sent", {"signal": name, "after_seconds": after_seconds})
+
+
 def ladder_on(attempt: AttemptDir, process: subprocess.Popen[str]) -> StopEscalation:
     write_json(attempt.run_json, {"job": identity(process).to_json(), "shim": None})
     assert process.stdout is not None
@@ -225,21 +230,22 @@ def test_the_ladder_gives_each_step_its_grace_and_sends_each_signal_once(attempt
         assert process.stdout is not None
         asked = time.time()
 
-        def press(seconds: float, *, may_kill: bool = False) -> str | None:
-            return ladder.press(attempt, asked - seconds, may_kill=may_kill)
+        def press(seconds: float, *, may_kill: bool = False) -> Reason | None:
+            return ladder.escalate(attempt, asked - seconds, may_kill=may_kill)
 
         assert press(0) is None
         assert press(9.5) is None
-        assert press(10.5) == "it did not stop in 10 s: SIGINT sent"
+        assert press(10.5) == sent("SIGINT", 10)
         assert process.stdout.readline() == "SIGINT\n"
         assert press(19.5) is None, "no signal twice"
-        assert press(20.5) == "it did not stop in 20 s: SIGTERM sent"
+        assert press(20.5) == sent("SIGTERM", 20)
         assert process.stdout.readline() == "SIGTERM\n"
         assert press(29.5) is None
-        assert "`bakehouse queue kill`, is what is left" in (press(1000) or ""), "with a GPU in hand it is the person's"
+        left = Reason("still_running", {"signal": "SIGTERM", "job": 7})
+        assert press(1000) == left, "with a GPU in hand it is the person's"
         assert press(1000) is None, "said once"
         assert process.poll() is None
-        assert press(1000, may_kill=True) == "it did not stop in 30 s: SIGKILL sent"
+        assert press(1000, may_kill=True) == sent("SIGKILL", 30)
         assert process.wait() == -signal.SIGKILL
 
 
@@ -247,7 +253,7 @@ def test_a_runner_that_takes_over_goes_on_at_the_step_that_the_time_says(attempt
     with running([sys.executable, "-c", NOTE_SIGNALS]) as process:
         ladder_on(attempt, process)
         successor = StopEscalation(LocalLauncher(Home(attempt.path), None), 10)
-        assert successor.press(attempt, time.time() - 25, may_kill=True) == "it did not stop in 20 s: SIGTERM sent"
+        assert successor.escalate(attempt, time.time() - 25, may_kill=True) == sent("SIGTERM", 20)
         assert process.stdout is not None
         assert process.stdout.readline() == "SIGTERM\n"
 
@@ -255,17 +261,19 @@ def test_a_runner_that_takes_over_goes_on_at_the_step_that_the_time_says(attempt
 def test_nothing_is_signalled_when_the_job_has_gone(attempt: AttemptDir) -> None:
     with running([sys.executable, "-c", NOTE_SIGNALS]) as process:
         ladder = ladder_on(attempt, process)
-    assert ladder.press(attempt, time.time() - 15, may_kill=True) is None
+    assert ladder.escalate(attempt, time.time() - 15, may_kill=True) is None
 
 
 def test_a_request_to_stop_says_why_and_can_be_left_before_the_attempt_has_a_folder(tmp_path: Path) -> None:
     from core.files import read_json
 
     attempt = Home(tmp_path).run_dir(1).attempt(1)
-    ask_to_stop(attempt, "pause", "to be held")
-    ask_to_stop(attempt, "room", "judge:v1 was loaded by a client")
-    asked = read_json(attempt.stop_request)
-    assert (asked["why"], asked["reason"]) == ("room", "judge:v1 was loaded by a client")
+    ask_to_stop(attempt, "hold", Reason("stopping_to_hold"))
+    reason = Reason("stopping_for_client", {"message": "judge:v1 was loaded by a client"})
+    ask_to_stop(attempt, "preempted", reason)
+    assert read_json(attempt.stop_request)["why"] == "preempted"
+    assert stop_asked_for(attempt, "preempted") == reason
+    assert stop_asked_for(attempt, "hold") is None, "a later request replaces the former one"
 
 
 # The GPU's lock.

@@ -21,7 +21,9 @@ from core.errors import InputError
 from core.files import write_json
 from core.home import Home
 from core.jobfile.spec import JobFile
+from core.reasons import Reason
 from core.store.database import transaction
+from core.store.job_reasons import job_reason
 from core.store.jobs import State, get_job
 from core.store.results import import_answers, insert_scores
 from tests.support.stored import add_job, fresh
@@ -181,16 +183,13 @@ def test_a_rescore_says_that_it_is_not_kept_and_leaves_the_bake_off_as_it_was(ru
 @pytest.mark.parametrize(
     ("state", "reason", "words"),
     [
-        ("done", "loss 2 → 1", "loss 2 → 1"),
-        ("cancelled", "cancelled before it began", "cancelled before it began"),
-        ("cancelled", "by you", "cancelled by you"),
-        ("failed", "failed", "failed"),
-        ("failed", "", "failed"),
-        ("failed", "exit code 1", "failed: exit code 1"),
-        ("lost", "nobody saw its end", "lost: nobody saw its end"),
+        ("done", job_reason("done", message="loss 2 → 1"), "loss 2 → 1"),
+        ("cancelled", job_reason("cancelled_before_start"), "Cancelled before it started"),
+        ("failed", job_reason("exit_code", exit_code=1), "failed: Exit code 1"),
+        ("lost", job_reason("end_unseen", step=40), "Lost: exit status unknown; retry resumes from step 40"),
     ],
 )
-def test_how_a_job_ended_is_said_once(tmp_path: Path, state: State, reason: str, words: str) -> None:
+def test_how_a_job_ended_is_said_once(tmp_path: Path, state: State, reason: Reason, words: str) -> None:
     _, connection = fresh(tmp_path)
     job = replace(get_job(connection, add_job(connection)), state=state, reason=reason)
     connection.close()

@@ -10,8 +10,9 @@ import pytest
 
 from core.files import read_json
 from core.home import Home
-from core.runner.commands import RefusedError, carry_out
-from core.store.commands import CommandKind, get_command, insert_command, open_commands
+from core.reasons import Reason
+from core.runner.commands import COMMANDS, RefusedError, carry_out
+from core.store.commands import get_command, insert_command, open_commands
 from core.store.jobs import State, get_job, history, list_jobs, queue_state
 from tests.support.stored import add_job, fresh, job_in, step
 
@@ -25,7 +26,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
     connection.close()
 
 
-def ask(store: Store, kind: CommandKind, job_id: int | None = None, **arguments: object) -> None:
+def ask(store: Store, kind: str, job_id: int | None = None, **arguments: object) -> None:
     home, connection = store
     number = insert_command(connection, kind, job_id, arguments, "anna")
     carry_out(home, connection, get_command(connection, number))
@@ -56,7 +57,7 @@ def test_a_ready_job_that_is_held_waits_again(store: Store) -> None:
     job = job_in(connection, "ready").id
     ask(store, "hold", job, reason="data not ready")
     held = get_job(connection, job)
-    assert (held.state, held.held, held.reason) == ("waiting", True, "held by you: data not ready")
+    assert (held.state, held.held, held.reason) == ("waiting", True, Reason("held", {"note": "data not ready"}))
 
 
 def test_a_later_wish_replaces_the_former_one_and_keeps_the_time_of_the_first(store: Store) -> None:
@@ -66,7 +67,7 @@ def test_a_later_wish_replaces_the_former_one_and_keeps_the_time_of_the_first(st
     first = get_job(connection, job)
     ask(store, "cancel", job)
     second = get_job(connection, job)
-    assert (first.stop_reason, second.stop_reason) == ("pause", "cancel")
+    assert (first.stop_reason, second.stop_reason) == ("hold", "cancel")
     assert second.stop_asked_at == first.stop_asked_at, "its graces do not begin anew"
     assert read_json(home.run_dir(job).attempt(1).stop_request)["why"] == "cancel"
 
@@ -81,18 +82,19 @@ def test_a_later_wish_replaces_the_former_one_and_keeps_the_time_of_the_first(st
         ("move", "starting running stopping done failed cancelled interrupted lost"),
     ],
 )
-def test_what_does_not_fit_a_state_is_refused_and_changes_nothing(
-    store: Store, kind: CommandKind, refused: str
-) -> None:
+def test_what_does_not_fit_a_state_is_refused_and_changes_nothing(store: Store, kind: str, refused: str) -> None:
     _, connection = store
     for state in ("waiting", "ready", "starting", "running", "stopping", "done", "failed", "cancelled", "lost"):
         job = job_in(connection, state)  # type: ignore[arg-type]
         before = history(connection, job.id)
         if state in refused.split():
-            with pytest.raises(RefusedError, match=f"job {job.id} is "):
+            with pytest.raises(RefusedError) as refusing:
                 ask(store, kind, job.id, to="first")
+            assert refusing.value.reason == COMMANDS[kind].refusal(job), "the rule that the console asks as well"
+            assert refusing.value.reason.values["job"] == job.id
             assert (get_job(connection, job.id), history(connection, job.id)) == (job, before)
         else:
+            assert COMMANDS[kind].refusal(job) is None
             ask(store, kind, job.id, to="first")
 
 
@@ -100,8 +102,10 @@ def test_what_does_not_fit_a_state_is_refused_and_changes_nothing(
 def test_a_place_that_does_not_exist_is_refused(store: Store, to: object) -> None:
     _, connection = store
     job = add_job(connection)
-    with pytest.raises(RefusedError, match="first, last, up, down"):
+    with pytest.raises(RefusedError) as refusing:
         ask(store, "move", job, to=to)
+    places = {"place": str(to), "places": ["first", "last", "up", "down"]}
+    assert refusing.value.reason == Reason("unknown_place", places)
 
 
 def test_moving_changes_no_place_of_a_job_that_is_not_queued(store: Store) -> None:
@@ -131,3 +135,37 @@ def test_whatever_did_not_end_well_can_be_retried_under_the_same_id(store: Store
     again = get_job(connection, job.id)
     assert (again.state, again.ended_at, again.attempt) == ("waiting", None, job.attempt)
     assert history(connection, job.id)[-1].author == "anna"
+
+
+def test_holding_a_held_job_keeps_what_was_written_about_it_unless_something_else_is(store: Store) -> None:
+    _, connection = store
+    job = add_job(connection)
+    ask(store, "hold", job, reason="data not ready")
+    ask(store, "hold", job)
+    assert get_job(connection, job).reason == Reason("held", {"note": "data not ready"})
+    ask(store, "hold", job, reason="next week")
+    assert get_job(connection, job).reason == Reason("held", {"note": "next week"})
+
+
+def test_a_command_that_would_change_nothing_is_not_offered_and_not_refused(store: Store) -> None:
+    _, connection = store
+    job = job_in(connection, "running").id
+    assert COMMANDS["hold"].offered_for(get_job(connection, job))
+    ask(store, "hold", job)
+    held = get_job(connection, job)
+    assert not COMMANDS["hold"].offered_for(held)
+    assert COMMANDS["hold"].refusal(held) is None
+    assert COMMANDS["kill"].offered_for(held)
+    assert COMMANDS["cancel"].offered_for(held)
+    ask(store, "cancel", job)
+    cancelled = get_job(connection, job)
+    assert not COMMANDS["cancel"].offered_for(cancelled)
+    assert COMMANDS["hold"].refusal(cancelled) == Reason("being_cancelled", {"job": job})
+    assert not any(command.offered_for(None) for command in COMMANDS.values())
+
+
+def test_each_command_is_about_a_job_or_about_the_queue() -> None:
+    for name, command in COMMANDS.items():
+        assert name == command.name
+        assert (command.on_job is None) != (command.on_queue is None)
+        assert command.help and command.example.startswith(f"bakehouse queue {name}")

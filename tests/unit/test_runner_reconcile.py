@@ -6,10 +6,10 @@ import contextlib
 import shutil
 import signal
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,14 +19,16 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multip
 from core.attempt.launcher import Observation, launcher
 from core.attempt.observe import signal_name
 from core.attempt.stopping import ask_to_stop
-from core.files import append_line, write_json
+from core.files import write_json
 from core.home import Home
+from core.reasons import Reason
 from core.runner.commands import RefusedError, carry_out
-from core.runner.reconcile import Watch, fold, judge
+from core.runner.reconcile import Resolution, Watch, fold, resolve_outcome
 from core.runner.schedule import Resources, find_blocker, needed_jobs
 from core.store.attempts import list_attempts, living_attempts
 from core.store.commands import get_command, insert_command, open_commands
 from core.store.database import transaction
+from core.store.job_reasons import JobReasonCode, job_reason
 from core.store.jobs import (
     ACTIVE,
     ENDED,
@@ -39,8 +41,10 @@ from core.store.jobs import (
     history,
     list_jobs,
 )
+from core.store.stop_reasons import StopRule, stop_rules
 from tests.support.stored import add_job, allowed, fresh
 
+CODES = frozenset(get_args(JobReasonCode))
 FREE = Resources(paused=None, gpu_holder=None, memory_available_bytes=10**12, disk_free_bytes=10**12)
 
 ENDINGS = st.one_of(
@@ -59,48 +63,64 @@ ACTIVE_STATES = st.sampled_from(
     [
         ("starting", None),
         ("running", None),
-        *(("stopping", why) for why in ("cancel", "pause", "disk", "watch", "room")),
+        *(("stopping", why) for why in ("cancel", "hold", "disk", "watchdog", "preempted")),
     ],
 )
 
 
+@dataclass(frozen=True)
+class Books:
+    """A home with one job that has a folder for its first attempt, and what the schema says."""
+
+    home: Home
+    ways: set[tuple[Any, Any]]
+    job: JobRow
+    rules: dict[str, StopRule]
+
+    def resolve(self, seen: Observation, **changes: Any) -> Resolution:
+        run = self.home.run_dir(self.job.id)
+        return resolve_outcome(replace(self.job, **changes), run, run.attempt(1), seen, self.rules)
+
+
 @pytest.fixture(scope="module")
-def books(tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, set[tuple[Any, Any]], JobRow]:
+def books(tmp_path_factory: pytest.TempPathFactory) -> Books:
     home, connection = fresh(tmp_path_factory.mktemp("judging"))
     job = get_job(connection, add_job(connection))
     (home.run_dir(job.id).attempt(1).path).mkdir(parents=True)
-    return home, allowed(connection) | {(state, state) for state in ACTIVE}, job
+    return Books(home, allowed(connection) | {(state, state) for state in ACTIVE}, job, stop_rules(connection))
 
 
 @given(ACTIVE_STATES, ENDINGS, st.booleans(), st.sampled_from(["requeue", "hold"]), st.sampled_from([None, 20]))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_end_leads_where_the_schema_allows_and_means_what_the_design_says(
-    books: tuple[Home, set[tuple[Any, Any]], JobRow],
+    books: Books,
     active: tuple[Any, Any],
     seen: Observation,
     has_result: bool,
     on_restart: Any,
     checkpoint: int | None,
 ) -> None:
-    home, ways, job = books
     state, stop_reason = active
-    job = replace(
-        job, state=state, stop_reason=stop_reason, on_restart=on_restart, progress=Progress(checkpoint_step=checkpoint)
-    )
-    run = home.run_dir(job.id)
+    run = books.home.run_dir(books.job.id)
     run.result.unlink(missing_ok=True)
     if has_result:
         write_json(run.result, {"message": "trained"})
 
-    ending = judge(job, run, run.attempt(1), seen)
+    ending = books.resolve(
+        seen,
+        state=state,
+        stop_reason=stop_reason,
+        on_restart=on_restart,
+        progress=Progress(checkpoint_step=checkpoint),
+    )
 
-    assert (state, ending.state) in ways
+    assert (state, ending.state) in books.ways
     if ending.requeue is not None:
-        assert (ending.state, "waiting") in ways
+        assert (ending.state, "waiting") in books.ways
     assert (ending.state == "done") == has_result, "the result is the proof, and the only one"
     if has_result:
         return
-    assert ending.reason
+    assert ending.reason.code in CODES
     if ending.state == "failed":
         assert seen.condition == "ended", "an end that nobody saw is never called a failure"
         assert stop_reason != "cancel"
@@ -110,39 +130,70 @@ def test_every_end_leads_where_the_schema_allows_and_means_what_the_design_says(
         assert (ending.state, ending.requeue is not None) == ("interrupted", on_restart == "requeue")
     if stop_reason == "cancel" and seen.condition in {"ended", "restarted"}:
         assert (ending.state, ending.requeue) == ("cancelled", None)
-    assert ending.held == (ending.state == "waiting" and stop_reason == "pause"), "only a pause holds"
+    assert ending.held == (ending.state == "waiting" and stop_reason == "hold"), "only a hold holds"
     if ending.state not in {"failed", "done"} and seen.condition != "never_started" and checkpoint:
-        assert "from step 20" in ending.reason + (ending.requeue or "")
+        assert ending.reason.values["step"] == 20
+        assert ending.requeue is None or ending.requeue.values["step"] == 20
 
 
 @pytest.mark.parametrize("seen", [Observation("ended", exit_code=75), Observation("ended", signal=signal.SIGTERM)])
 def test_a_run_that_the_watchdog_ended_failed_for_what_it_found_and_one_that_made_room_waits_for_it(
-    books: tuple[Home, set[tuple[Any, Any]], JobRow], seen: Observation
+    books: Books, seen: Observation
 ) -> None:
-    home, _, job = books
-    run = home.run_dir(job.id)
+    run = books.home.run_dir(books.job.id)
     attempt = run.attempt(1)
     run.result.unlink(missing_ok=True)
-    job = replace(job, state="stopping", progress=Progress(checkpoint_step=40))
-    append_line(attempt.watch, {"seq": 1, "code": "hang", "message": "no step for 90 s", "stop": True})
+    at_40 = Progress(checkpoint_step=40)
+    found_what = {"finding": "hang", "message": "no step for 90 s"}
+    ask_to_stop(attempt, "watchdog", Reason("stopping_for_watchdog", found_what))
 
-    found = judge(replace(job, stop_reason="watch"), run, attempt, seen)
+    found = books.resolve(seen, state="stopping", stop_reason="watchdog", progress=at_40)
     assert (found.state, found.outcome, found.held) == ("failed", "failed", False)
-    assert found.reason == "no step for 90 s; a retry goes on from step 40"
+    assert found.reason == Reason("watchdog", {**found_what, "step": 40})
 
-    ask_to_stop(attempt, "room", "judge:v1 was loaded by a client")
-    found = judge(replace(job, stop_reason="room"), run, attempt, seen)
+    loaded = {"message": "judge:v1 was loaded by a client"}
+    ask_to_stop(attempt, "preempted", Reason("stopping_for_client", loaded))
+    found = books.resolve(seen, state="stopping", stop_reason="preempted", progress=at_40)
     assert (found.state, found.outcome, found.held) == ("waiting", "stopped", False)
-    assert found.reason == "judge:v1 was loaded by a client; it goes on from step 40"
+    assert found.reason == Reason("preempted", {**loaded, "step": 40})
+
+    found = books.resolve(seen, state="stopping", stop_reason="disk", progress=at_40)
+    assert found.reason == Reason("disk_was_low", {"step": 40}), "the request on the disk is for another stop"
+
+
+@pytest.mark.parametrize(
+    ("seen", "left", "reason"),
+    [
+        (Observation("ended", signal=9), None, job_reason("killed", signal="SIGKILL")),
+        (Observation("ended", exit_code=1), None, job_reason("exit_code", exit_code=1, last_line="ValueError: no")),
+        (
+            Observation("ended", exit_code=3),
+            {"code": "leak", "message": "2 golden inputs", "file": "a.jsonl", "line": 7, "exit_code": 3},
+            job_reason("job_error", error="leak", message="2 golden inputs", file="a.jsonl", line=7, gate=True),
+        ),
+    ],
+)
+def test_a_failure_is_told_by_its_signal_its_own_error_or_its_exit_code(
+    books: Books, seen: Observation, left: dict[str, Any] | None, reason: Reason
+) -> None:
+    run = books.home.run_dir(books.job.id)
+    run.result.unlink(missing_ok=True)
+    attempt = run.attempt(1)
+    attempt.log.write_text("step 3\nValueError: no\n")
+    attempt.error_json.unlink(missing_ok=True)
+    if left is not None:
+        write_json(attempt.error_json, left)
+    assert books.resolve(seen, state="running") == Resolution("failed", "failed", reason)
+    attempt.error_json.unlink(missing_ok=True)
 
 
 def test_only_a_job_that_was_asked_to_stop_is_killed(tmp_path: Path) -> None:
     home, connection = fresh(tmp_path)
     job = add_job(connection)
     number = insert_command(connection, "kill", job, {}, "tester")
-    with contextlib.closing(connection), pytest.raises(RefusedError, match="it cannot be killed") as refused:
+    with contextlib.closing(connection), pytest.raises(RefusedError) as refused:
         carry_out(home, connection, get_command(connection, number))
-    assert "cancel it first" in (refused.value.remedy or "")
+    assert (refused.value.reason.code, refused.value.reason.values["states"]) == ("wrong_state", ["stopping"])
 
 
 def test_a_signal_without_a_name_is_still_told() -> None:
@@ -188,7 +239,7 @@ def test_a_rung_of_the_ladder_is_told_until_the_next_step() -> None:
     }
     progress = fold(Progress(done=3, total=9), rung)
     assert (progress.phase, progress.message, progress.done) == (
-        "starting again with less memory",
+        "restarting_with_less_memory",
         "can't allocate memory",
         3,
     )
@@ -252,7 +303,7 @@ class Queue(RuleBasedStateMachine):
             if find_blocker(job, needed, FREE, 0) is not None:
                 continue
             with transaction(self.connection):
-                change_state(self.connection, job.id, "ready", "its way is free", "runner")
+                change_state(self.connection, job.id, "ready", job_reason("ready"), "runner")
             claimed = claim_next(self.connection, job.lane, "boot", "runner")
             assert claimed is not None
             assert claimed.id == job.id, "the first of the queue"
@@ -264,7 +315,7 @@ class Queue(RuleBasedStateMachine):
     def gives_a_sign_of_life(self, job: int) -> None:
         if get_job(self.connection, job).state == "starting":
             with transaction(self.connection):
-                change_state(self.connection, job, "running", "", "runner")
+                change_state(self.connection, job, "running", job_reason("running"), "runner")
 
     @rule(job=jobs, seen=ENDINGS, has_result=st.booleans())
     def ends(self, job: int, seen: Observation, has_result: bool) -> None:
@@ -309,9 +360,10 @@ def test_an_unknown_command_of_another_version_is_refused_not_repeated_for_ever(
     home, connection = fresh(tmp_path)
     job = add_job(connection)
     for kind, job_id in (("promote", job), ("cancel", None)):
-        number = insert_command(connection, kind, job_id, {}, "tester")  # type: ignore[arg-type]
-        with pytest.raises(RefusedError, match="this runner does not know"):
+        number = insert_command(connection, kind, job_id, {}, "tester")
+        with pytest.raises(RefusedError) as refused:
             carry_out(home, connection, get_command(connection, number))
+        assert refused.value.reason == Reason("unknown_command", {"command": kind})
     assert get_job(connection, job).state == "waiting"
     with contextlib.closing(connection):
         assert len(open_commands(connection)) == 2, "the runner notes the refusal"

@@ -1,4 +1,4 @@
-"""Why a job waits: the most lasting cause first, in words a person can act on."""
+"""Why a job waits: the most lasting cause first, as a code with its values."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from core.runner.schedule import Blocker, Resources, active_in_lane, current_resources, find_blocker, needed_jobs
+from core.store.job_reasons import job_reason
 from core.store.jobs import JobRow, get_job, open_jobs
 from tests.support.stored import add_job, fresh, job_in, step
 
@@ -32,96 +33,101 @@ def test_a_job_whose_way_is_free_waits_for_nothing(connection: sqlite3.Connectio
     assert why(connection, job_in(connection, "waiting")) is None
 
 
-def test_a_held_job_keeps_the_words_it_was_held_with(connection: sqlite3.Connection) -> None:
+def test_a_held_job_keeps_the_reason_it_was_held_with(connection: sqlite3.Connection) -> None:
     job = replace(job_in(connection, "waiting"), held=True)
-    assert why(connection, replace(job, reason="held by you: data not ready")) == Blocker(
-        "held by you: data not ready", person=True
-    )
-    assert why(connection, replace(job, reason="after 3")) == Blocker("held by you", person=True)
+    noted = job_reason("held", note="data not ready")
+    assert why(connection, replace(job, reason=noted)) == Blocker(noted, needs_user=True)
+    after = job_reason("after", jobs=[3])
+    assert why(connection, replace(job, reason=after)) == Blocker(job_reason("held"), needs_user=True)
 
 
 def test_a_follower_names_what_it_waits_for(connection: sqlite3.Connection) -> None:
     running, waiting, done = (job_in(connection, state).id for state in ("running", "waiting", "done"))
     job = get_job(connection, add_job(connection, needs=(running, waiting, done)))
-    assert why(connection, job) == Blocker(f"after {running}, {waiting}")
-    for state in ("running", "waiting"):
-        assert state not in (why(connection, job) or Blocker("")).reason
+    assert why(connection, job) == Blocker(job_reason("after", jobs=[running, waiting]))
 
 
 @pytest.mark.parametrize("state", ["failed", "cancelled", "interrupted", "lost"])
 def test_a_need_that_did_not_end_well_is_a_person_s_to_decide(connection: sqlite3.Connection, state: str) -> None:
     broken = job_in(connection, state).id  # type: ignore[arg-type]
     job = get_job(connection, add_job(connection, needs=(broken, job_in(connection, "running").id)))
-    assert why(connection, job) == Blocker(f"{broken} {state}: retry it, or cancel this one", person=True)
+    assert why(connection, job) == Blocker(job_reason("need_failed", job=broken, state=state), needs_user=True)
 
 
 def test_a_retried_need_is_waited_for_again(connection: sqlite3.Connection) -> None:
     need = job_in(connection, "failed").id
     job = get_job(connection, add_job(connection, needs=(need,)))
     step(connection, need, "waiting")
-    assert why(connection, job) == Blocker(f"after {need}")
+    assert why(connection, job) == Blocker(job_reason("after", jobs=[need]))
 
 
 def test_a_paused_queue_says_why_it_was_paused(connection: sqlite3.Connection) -> None:
     job = job_in(connection, "waiting")
-    assert why(connection, job, replace(FREE, paused="gaming tonight")) == Blocker(
-        "the queue is paused: gaming tonight", person=True
-    )
-    assert why(connection, job, replace(FREE, paused="")) == Blocker("the queue is paused", person=True)
+    noted = job_reason("queue_paused", note="gaming tonight")
+    assert why(connection, job, replace(FREE, paused="gaming tonight")) == Blocker(noted, needs_user=True)
+    assert why(connection, job, replace(FREE, paused="")) == Blocker(job_reason("queue_paused"), needs_user=True)
 
 
 def test_a_full_disk_is_said_with_what_is_free_and_what_is_needed(connection: sqlite3.Connection) -> None:
     job = job_in(connection, "waiting")
     low = replace(FREE, disk_free_bytes=1_940_000_000)
-    assert why(connection, job, low) == Blocker("the disk: 1.9 GB free, 2.0 GB needed")
+    assert why(connection, job, low) == Blocker(job_reason("disk_low", free_bytes=1_900_000_000, needed_bytes=2 * GB))
     assert why(connection, job, replace(FREE, disk_free_bytes=2 * GB)) is None
 
 
 def test_host_memory_is_said_with_what_is_free_and_what_is_needed(connection: sqlite3.Connection) -> None:
     job = get_job(connection, add_job(connection, host_memory_bytes=9_600_000_000))
     low = replace(FREE, memory_available_bytes=4_200_000_000)
-    assert why(connection, job, low) == Blocker("host memory: 4.2 GB free, 9.6 GB needed")
+    assert why(connection, job, low) == Blocker(
+        job_reason("host_memory_low", free_bytes=4_200_000_000, needed_bytes=9_600_000_000)
+    )
     assert why(connection, job, replace(FREE, memory_available_bytes=9_600_000_000)) is None
 
 
 def test_a_held_gpu_stops_the_jobs_of_the_gpu_and_no_other(connection: sqlite3.Connection) -> None:
-    held = replace(FREE, gpu_holder="the GPU: held by 41")
-    assert why(connection, job_in(connection, "waiting"), held) == Blocker("the GPU: held by 41")
+    holder = job_reason("slot_held", slot="gpu", job=41)
+    held = replace(FREE, gpu_holder=holder)
+    assert why(connection, job_in(connection, "waiting"), held) == Blocker(holder)
     light = get_job(connection, add_job(connection, lane="cpu"))
     assert why(connection, light, held) is None
 
 
 def test_the_most_lasting_cause_is_named_first(connection: sqlite3.Connection) -> None:
     failed = job_in(connection, "failed").id
-    job = replace(get_job(connection, add_job(connection, needs=(failed,), host_memory_bytes=GB)), held=True, reason="")
-    everything = Resources(paused="", gpu_holder="the GPU: held by 1", memory_available_bytes=0, disk_free_bytes=0)
-    named = []
+    job = replace(get_job(connection, add_job(connection, needs=(failed,), host_memory_bytes=GB)), held=True)
+    holder = job_reason("slot_held", slot="gpu", job=1)
+    everything = Resources(paused="", gpu_holder=holder, memory_available_bytes=0, disk_free_bytes=0)
+    named: list[str | None] = []
+
+    def code(now: Resources) -> str | None:
+        blocker = why(connection, job, now)
+        return None if blocker is None else blocker.reason.code
+
     for change in (
         {"held": False},
         {"needs": ()},
     ):
-        named.append((why(connection, job, everything) or Blocker("")).reason)
+        named.append(code(everything))
         job = replace(job, **change)  # type: ignore[arg-type]
     now = everything
     for relief in (
         {"paused": None},
         {"disk_free_bytes": 9 * GB},
         {"memory_available_bytes": 9 * GB},
-        {"card_holder": None},
+        {"gpu_holder": None},
     ):
-        named.append((why(connection, job, now) or Blocker("")).reason)
+        named.append(code(now))
         now = replace(now, **relief)  # type: ignore[arg-type]
-    assert [words.split(":")[0] for words in named] == [
-        *("held by you", f"{failed} failed", "the queue is paused", "the disk", "host memory", "the GPU")
-    ]
+    assert named == ["held", "need_failed", "queue_paused", "disk_low", "host_memory_low", "slot_held"]
     assert why(connection, job, now) is None
 
 
 def test_the_circumstances_are_those_of_this_machine(tmp_path: Path) -> None:
     home, connection = fresh(tmp_path)
     connection.close()
-    now = current_resources(home, None, "the CPU: held by 1")
-    assert now.gpu_holder == "the CPU: held by 1"
+    holder = job_reason("slot_held", slot="cpu", job=1)
+    now = current_resources(home, None, holder)
+    assert now.gpu_holder == holder
     assert now.memory_available_bytes > 0
     assert now.disk_free_bytes > 0
 

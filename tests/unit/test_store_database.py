@@ -13,8 +13,15 @@ import pytest
 
 from core.errors import BakehouseError
 from core.home import Home
-from core.store import database
-from core.store.database import NewerDatabaseError, connect, open_database, schema_version, transaction
+from core.store import database, migrations
+from core.store.database import (
+    NewerDatabaseError,
+    OlderDatabaseError,
+    connect,
+    open_database,
+    schema_version,
+    transaction,
+)
 from core.store.migrations import statements
 from tests.support.stored import add_job, fresh
 
@@ -67,9 +74,7 @@ def test_a_database_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path)
     connection.close()
     with pytest.raises(NewerDatabaseError) as refused:
         open_database(home)
-    assert (
-        refused.value.message == f"schema 99 was written by a newer Bakehouse; this one knows {database.SCHEMA_VERSION}"
-    )
+    assert refused.value.code == "newer_database"
     assert refused.value.file == str(home.database)
     assert refused.value.remedy
     assert schema_version(connect(home)) == 99
@@ -80,27 +85,57 @@ def test_no_migration_under_a_living_runner_of_an_older_version(
 ) -> None:
     home, connection = fresh(tmp_path)
     connection.close()
-    monkeypatch.setattr(database, "SCHEMA_VERSION", database.SCHEMA_VERSION + 1)
+    newer = database.SCHEMA_VERSION + 1
+    monkeypatch.setattr(database, "SCHEMA_VERSION", newer)
+    monkeypatch.setitem(
+        migrations.STEPS, newer, lambda connection: connection.execute("CREATE TABLE ovens (id INTEGER)")
+    )
     with home.runner_lock.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(BakehouseError, match="a runner of an older Bakehouse works on this home"):
+        with pytest.raises(BakehouseError) as refused:
             open_database(home)
-        assert schema_version(open_database(home, as_runner=True)) == database.SCHEMA_VERSION, "a runner may itself"
+        assert refused.value.code == "older_runner"
+        assert schema_version(open_database(home, as_runner=True)) == newer, "a runner may itself"
 
 
-def test_a_migration_that_was_cut_off_before_its_version_was_written_is_taken_up_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", range(1, migrations.FIRST_VERSION))
+def test_a_database_from_before_the_first_release_is_refused_with_what_to_do(tmp_path: Path, version: int) -> None:
+    home, connection = fresh(tmp_path)
+    connection.execute(f"PRAGMA user_version = {version}")
+    connection.close()
+    for as_runner in (False, True):
+        with pytest.raises(OlderDatabaseError) as refused:
+            open_database(home, as_runner=as_runner)
+        assert refused.value.code == "older_database"
+        assert str(home.root) in (refused.value.remedy or "")
+    assert schema_version(connect(home)) == version
+
+
+def test_the_next_steps_are_taken_in_order_each_with_its_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The way that the first migration after the release will go: rows stay, and a step that fails is tried again."""
     home, connection = fresh(tmp_path)
     job = add_job(connection)
-    connection.execute("PRAGMA user_version = 0")
     connection.close()
+    first = migrations.FIRST_VERSION
+    monkeypatch.setattr(database, "SCHEMA_VERSION", first + 2)
+    monkeypatch.setitem(
+        migrations.STEPS, first + 1, lambda connection: connection.execute("ALTER TABLE jobs ADD COLUMN a INTEGER")
+    )
+    monkeypatch.setitem(migrations.STEPS, first + 2, lambda connection: connection.execute("CREATE TABLE oh no"))
+    with pytest.raises(sqlite3.OperationalError):
+        open_database(home)
+    assert schema_version(connect(home)) == first + 1, "what was done stays done"
+    monkeypatch.setitem(
+        migrations.STEPS, first + 2, lambda connection: connection.execute("ALTER TABLE jobs ADD COLUMN b INTEGER")
+    )
     again = open_database(home)
-    assert schema_version(again) == database.SCHEMA_VERSION
-    assert again.execute("SELECT id FROM jobs").fetchone()[0] == job, "nothing was made anew"
+    assert schema_version(again) == first + 2
+    assert tuple(again.execute("SELECT id, a, b FROM jobs").fetchone()) == (job, None, None)
 
 
-def test_a_migration_that_fails_midway_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from core.store import migrations
-
+def test_a_schema_that_fails_midway_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(script: str) -> list[str]:
         return [*list(statements(script))[:5], "CREATE TABLE oh no"]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import NotFoundError
+from core.reasons import Reason
 from core.store.attempts import end_attempt, list_attempts, living_attempts, note_progress
 from core.store.database import transaction
 from core.store.jobs import (
@@ -118,9 +119,9 @@ def test_a_share_that_is_not_known_is_none_and_never_above_one(progress: Progres
 def test_a_reason_that_is_said_anew_is_no_event(connection: sqlite3.Connection) -> None:
     job = add_job(connection)
     version = connection.execute("PRAGMA data_version").fetchone()[0]
-    set_reason(connection, job, "after 3")
+    set_reason(connection, job, Reason("after", {"jobs": [3]}))
     changes = connection.total_changes
-    set_reason(connection, job, "after 3")
+    set_reason(connection, job, Reason("after", {"jobs": [3]}))
     assert connection.total_changes == changes, "nothing is written when nothing is new: readers would wake up for it"
     assert len(history(connection, job)) == 1
     assert connection.execute("PRAGMA data_version").fetchone()[0] == version
@@ -129,12 +130,12 @@ def test_a_reason_that_is_said_anew_is_no_event(connection: sqlite3.Connection) 
 def test_holding_and_releasing_stand_in_the_history(connection: sqlite3.Connection) -> None:
     job = add_job(connection)
     with transaction(connection):
-        set_held(connection, job, True, "held by you", "anna")
+        set_held(connection, job, True, Reason("held"), "anna")
     with transaction(connection):
-        set_held(connection, job, False, "released", "ben")
-    assert [(each.to_state, each.reason, each.author) for each in history(connection, job)] == [
+        set_held(connection, job, False, Reason("released"), "ben")
+    assert [(each.to_state, each.reason.code, each.author) for each in history(connection, job)] == [
         ("waiting", "submitted", "tester"),
-        ("waiting", "held by you", "anna"),
+        ("waiting", "held", "anna"),
         ("waiting", "released", "ben"),
     ]
 

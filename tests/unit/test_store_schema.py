@@ -11,8 +11,12 @@ from typing import get_args
 import pytest
 
 from core.errors import BakehouseError, NotFoundError
+from core.reasons import Reason
+from core.store.attempts import Outcome
 from core.store.database import transaction
+from core.store.job_reasons import JobReasonCode
 from core.store.jobs import ACTIVE, ENDED, QUEUED, State, change_state, get_job, history
+from core.store.stop_reasons import StopReason, stop_rules
 from tests.support.stored import add_job, allowed, fresh, job_in, step
 
 STATES: tuple[State, ...] = get_args(State)
@@ -50,6 +54,23 @@ def test_the_ways_between_states_are_those_of_the_design(connection: sqlite3.Con
     assert allowed(connection) == {(one, other) for one, others in WAYS.items() for other in others.split()}
 
 
+def test_the_stop_reasons_of_the_code_and_of_the_schema_are_the_same(connection: sqlite3.Connection) -> None:
+    rules = stop_rules(connection)
+    assert set(rules) == set(get_args(StopReason))
+    outcomes, codes = set(get_args(Outcome)), set(get_args(JobReasonCode))
+    ways = allowed(connection)
+    for rule in rules.values():
+        assert ("stopping", rule.then_state) in ways
+        assert {rule.stopped_outcome, rule.unseen_outcome} <= outcomes | {None}
+        assert rule.then_reason_code in codes
+
+
+def test_a_job_cannot_be_stopped_for_a_reason_that_is_not_in_the_table(connection: sqlite3.Connection) -> None:
+    job = job_in(connection, "running")
+    with pytest.raises(BakehouseError, match="FOREIGN KEY"), transaction(connection):
+        change_state(connection, job.id, "stopping", Reason("a_test"), "tester", stop_reason="bored")
+
+
 @pytest.mark.parametrize(("one", "other"), [(one, other) for one, other in product(STATES, STATES) if one != other])
 def test_a_transition_is_noted_when_it_may_be_and_refused_when_not(
     connection: sqlite3.Connection, one: State, other: State
@@ -59,7 +80,8 @@ def test_a_transition_is_noted_when_it_may_be_and_refused_when_not(
     if other in WAYS[one].split():
         step(connection, job.id, other)
         noted = history(connection, job.id)[-1]
-        assert (noted.from_state, noted.to_state, noted.reason, noted.author) == (one, other, f"now {other}", "tester")
+        assert (noted.from_state, noted.to_state, noted.author) == (one, other, "tester")
+        assert noted.reason == Reason("a_test", {"state": other})
         assert noted.attempt == get_job(connection, job.id).attempt
     else:
         with pytest.raises(BakehouseError, match=f"job {job.id} cannot become {other}"):
@@ -70,13 +92,14 @@ def test_a_transition_is_noted_when_it_may_be_and_refused_when_not(
 
 def test_a_submission_is_the_first_line_of_the_history(connection: sqlite3.Connection) -> None:
     (first,) = history(connection, add_job(connection))
-    assert (first.from_state, first.to_state, first.reason, first.author) == (None, "waiting", "submitted", "tester")
+    assert (first.from_state, first.to_state, first.author) == (None, "waiting", "tester")
+    assert first.reason == Reason("submitted")
 
 
 def test_a_change_that_is_rolled_back_leaves_no_trace_in_the_history(connection: sqlite3.Connection) -> None:
     job = add_job(connection)
     with pytest.raises(RuntimeError), transaction(connection):
-        change_state(connection, job, "ready", "its way is free", "tester")
+        change_state(connection, job, "ready", Reason("ready"), "tester")
         raise RuntimeError("the runner dies here")
     assert get_job(connection, job).state == "waiting"
     assert len(history(connection, job)) == 1
@@ -88,6 +111,8 @@ def test_a_change_that_is_rolled_back_leaves_no_trace_in_the_history(connection:
         ("UPDATE jobs SET state = 'sleeping'", "cannot go"),
         ("UPDATE jobs SET ended_at = 1", "CHECK"),
         ("UPDATE jobs SET stop_reason = 'cancel'", "CHECK"),
+        ("UPDATE jobs SET reason_values = '{'", "CHECK"),
+        ("INSERT INTO stop_reasons VALUES ('bored', 'done', 1, 'done', NULL, 0, 'done', '')", "CHECK"),
         ("UPDATE jobs SET lane = 'fast'", "CHECK"),
         ("UPDATE jobs SET host_memory_bytes = -1", "CHECK"),
         ("UPDATE jobs SET state = 'cancelled'", "CHECK"),
@@ -96,8 +121,8 @@ def test_a_change_that_is_rolled_back_leaves_no_trace_in_the_history(connection:
         ("INSERT INTO dependencies VALUES (2, 99)", "CHECK|FOREIGN"),
         ("INSERT INTO queue (one) VALUES (2)", "CHECK"),
         (
-            "INSERT INTO jobs (kind, title, project_id, lane, state, position, submitted_at, changed_at, changed_by)"
-            " VALUES ('train', 't', 'p', 'GPU', 'ready', 9, 1, 1, 'x')",
+            "INSERT INTO jobs (kind, title, project_id, lane, state, reason_code, position, submitted_at, changed_at,"
+            " changed_by) VALUES ('train', 't', 'p', 'gpu', 'ready', 'submitted', 9, 1, 1, 'x')",
             "begins as waiting",
         ),
         ("INSERT INTO attempts (job_id, number, boot_id, created_at, outcome) VALUES (1, 1, 'b', 1, 'done')", "CHECK"),

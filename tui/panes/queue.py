@@ -42,8 +42,6 @@ def continued(
         if spare < 1:
             break
         reason, ladder = outcome(job), ladder_words(ladders.get(job.id, 0))
-        if "of the ladder" in reason:
-            ladder = ""
         # What a job came to is said in full by its own strip: only a reason for waiting or failing is worth further rows.
         if job.state not in ACTIVE | {"done"} and line.plain.endswith("…"):
             more[job.id] = rest_of(f"{reason}, {ladder}" if ladder else reason, line.plain, width)[:spare]
@@ -63,7 +61,7 @@ def rest_of(reason: str, shown: str, width: int) -> list[str]:
 
 def matches(job: JobRow, words: str) -> bool:
     """Does a job fit the filter: each word is somewhere in its id, title, state or reason."""
-    text = f"{job.id} {job.kind} {job.title} {job.state} {job.task} {job.reason} {'held' if job.held else ''}".lower()
+    text = f"{job.id} {job.kind} {job.title} {job.state} {job.task} {outcome(job)} {'held' if job.held else ''}".lower()
     return all(word in text for word in words.lower().split())
 
 

@@ -15,6 +15,7 @@ from textual.message import Message
 from core.errors import BakehouseError
 from core.store.jobs import ACTIVE, JobRow, Transition
 from core.telemetry.run_record import Summary, stored_summary
+from core.wording.jobs import reason_words
 from tui import actions
 from tui.commands import Command, bindings, command
 from tui.context import Context
@@ -30,7 +31,7 @@ from tui.widgets.chart import loss_chart
 from tui.widgets.detail import facts, log_role
 from tui.widgets.file_view import FileView
 from tui.widgets.footer import Footer
-from tui.widgets.job_row import ladder_words, outcome, sign, state
+from tui.widgets.job_row import NAMED_BY_THEIR_REASON, ladder_words, outcome, sign, state
 from tui.widgets.memory_view import RowsView, memory_rows
 from tui.widgets.pane import framed
 
@@ -57,7 +58,7 @@ class JobFacts(Canvas):
         detail = detail if detail is not None and detail.job_id == job.id else None
         mark, role = sign(job)
         told = state(job, inner - 14, now)
-        name = "" if job.state in told.plain else f" {job.state}"
+        name = "" if job.state in NAMED_BY_THEIR_REASON else f" {job.state}"
         rows = [Line(f"{mark}{name}", role).add("  ").extend(told).cut(inner)]
         parts = facts(job, detail)
         if detail and detail.headline:
@@ -76,7 +77,7 @@ class JobFacts(Canvas):
             line = (
                 Line(f"{when(change.time, now):>6}  ", "dim").add(f"{change.to_state:<12}").add(f"{attempt:<11}", "dim")
             )
-            rows.append(line.add(safe(change.reason)).add(f"  {safe(change.author)}", "dim").cut(inner))
+            rows.append(line.add(safe(reason_words(change.reason))).add(f"  {safe(change.author)}", "dim").cut(inner))
         title = Line(f"{job.id} ", "bold").add(safe(job.title), "bold")
         return framed(rows, width, height, title, Line(f"submitted {when(job.submitted_at, now)}", "dim"), "frame")
 

@@ -111,14 +111,14 @@ class AskBakeoff(ModalScreen["BakeoffPlan | None"]):
             Line()
             .to(12)
             .add("✓ ", "good")
-            .add(f"{safe(self.job.title).rsplit(' · ', 1)[-1]} tuned, job {self.job.id}")
+            .add(f"{safe(self.job.model or self.job.title)} tuned, job {self.job.id}")
             .add("" if self.job.state == "done" else "  waits for it", "dim"),
         ]
         for index, other in enumerate(self.others):
             ticked = other.id in self.ticked
             line = Line("", mark="chosen" if index == self.index else "").add("  and" if index == 0 else "", "dim")
             line.to(12).add("✓ " if ticked else "· ", "good" if ticked else "dim")
-            line.add(f"{safe(other.title).rsplit(' · ', 1)[-1]} tuned, job {other.id}")
+            line.add(f"{safe(other.model or other.title)} tuned, job {other.id}")
             rows.append(line.add(f"  {when(other.ended_at, self.now)}", "dim"))
         total = plan.inputs * plan.repeats * count
         rows.append(

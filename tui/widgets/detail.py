@@ -13,7 +13,7 @@ from tui.model.snapshot import EMPTY, Detail, Snapshot
 from tui.widgets.bars import progress_bar, resample, sparkline
 from tui.widgets.canvas import Canvas
 from tui.widgets.chart import loss_chart
-from tui.widgets.job_row import outcome, sign, without_state
+from tui.widgets.job_row import outcome, sign
 from tui.widgets.memory_view import memory_rows
 from tui.widgets.pane import framed
 
@@ -176,19 +176,18 @@ class DetailStrip(Canvas):
     def _reason(self, job: JobRow, width: int) -> list[Line]:
         """The whole reason of a job that does not run, which the queue may have cut."""
         if job.state == "stopping":
-            return [Line(row, "warn") for row in list(wrapped(f"stopping: {outcome(job)}", width))[:2]]
+            return [Line(row, "warn") for row in list(wrapped(outcome(job), width))[:2]]
         if job.state in ACTIVE or (job.kind == "bakeoff" and job.state == "done"):
             return []
         if job.state == "done":
             return [Line(outcome(job), "good").cut(width)]
         if job.state in QUEUED:
             if job.held:
-                held = Line(f"‖ {outcome(job)}" if outcome(job) else "‖ held", "text").add("  l", "bold")
+                held = Line(f"‖ {outcome(job)}", "text").add("  l", "bold")
                 return [held.add(" releases it", "dim").cut(width)]
-            return [Line(f"waits: {outcome(job)}".rstrip(": "), "dim").cut(width)]
+            return [Line(outcome(job), "dim").cut(width)]
         role = "dim" if job.state == "cancelled" else "bad" if job.state == "failed" else "warn"
-        reason = without_state(job)
-        said = reason if reason.startswith(job.state) else f"{job.state}: {reason}" if reason else job.state
+        said = f"failed: {outcome(job)}" if job.state == "failed" else outcome(job)
         return [Line(row, role) for row in list(wrapped(said, width))[:3]]
 
     def _log(self, detail: Detail | None, width: int, room: int) -> list[Line]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from core.store.jobs import ACTIVE, ENDED, QUEUED, JobRow
+from core.wording.jobs import phase_words, reason_words
 from tui.format import duration, percent, plural, safe, when
 from tui.lines import Line
 from tui.widgets.bars import progress_bar
@@ -21,6 +22,10 @@ SIGNS = {
 }
 
 
+NAMED_BY_THEIR_REASON = frozenset({"cancelled", "interrupted", "lost"})
+"""States whose reason names them in its words: the name need not stand before it."""
+
+
 def sign(job: JobRow) -> tuple[str, str]:
     """The sign of a job's state and its role."""
     if job.held and job.state in QUEUED:
@@ -32,16 +37,8 @@ def outcome(job: JobRow) -> str:
     """What came of it, or why it waits, in a few words."""
     if job.state == "done":
         message = (job.result or {}).get("message") or (job.progress and job.progress.message)
-        return safe(str(message or job.reason))
-    return safe(job.reason)
-
-
-def without_state(job: JobRow) -> str:
-    """`outcome` without the name of the state before it, for places where that stands already."""
-    said = outcome(job)
-    if said.lower() == job.state:
-        return ""
-    return said.removeprefix(f"{job.state}: ") if job.state in ENDED else said
+        return safe(str(message or reason_words(job.reason)))
+    return safe(reason_words(job.reason))
 
 
 def state(job: JobRow, width: int, now: float) -> Line:
@@ -51,21 +48,18 @@ def state(job: JobRow, width: int, now: float) -> Line:
         if job.state != "running" or progress is None:
             return Line(outcome(job) or job.state, "dim").cut(width)
         if progress.fraction is None:
-            return Line(safe(progress.phase or job.reason or "running"), "dim").cut(width)
+            return Line(safe(phase_words(progress.phase or "") or outcome(job) or "running"), "dim").cut(width)
         bar = 10 if width < 40 else 20
         line = progress_bar(progress.fraction, bar, "text").add(f" {percent(progress.fraction):>4}")
         line.add(f" {duration(progress.eta_seconds)}".rstrip())
         room = width - line.width - 3
         if room > 8 and progress.phase:
-            line.add(f"   {safe(progress.phase)}", "dim")
+            line.add(f"   {safe(phase_words(progress.phase))}", "dim")
         return line.cut(width)
     if job.state in ENDED:
         role = {"failed": "bad", "interrupted": "warn", "lost": "warn"}.get(job.state, "dim")
         line = Line(f"{when(job.ended_at, now):>5} ", "text" if role == "dim" else role)
-        reason = without_state(job)
-        if job.state != "failed" and not reason.startswith(job.state) and job.state != "done":
-            reason = f"{job.state}: {reason}" if reason else job.state
-        return line.add(reason, role).cut(width)
+        return line.add(outcome(job), role).cut(width)
     return Line(outcome(job), "dim").cut(width)
 
 

@@ -44,7 +44,7 @@ def held(box: Machine, out: Path) -> None:
     box.program(9_100_000_000, name="blender")
     box.trainer()
     job = box.train()
-    box.queue.wait_for_reason(job.id, "blender")
+    box.queue.wait_for_lease(job.id, "blender")
     time.sleep(20)
     box.picture(out / "gpu-held.png", "2")
 
@@ -59,7 +59,8 @@ def stale(box: Machine, out: Path) -> None:
     box.queue.wait_for(job.id)
     box.trainer()
     following: JobRow = box.train("Qwen3-4B")
-    wait_until(lambda: box.queue.job(following.id).reason and box.unowned(), what="memory without an owner")
+    box.queue.wait_for_reason(following.id, "gpu_lease")
+    wait_until(box.unowned, what="memory without an owner")
     time.sleep(15)
     box.picture(out / "gpu-stale.png", "2")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from core.gpu_lease.state import LeaseState
+from core.wording.jobs import reason_words
 from tui.format import clock, duration, plural, safe
 from tui.lines import Line, wrapped
 from tui.model.gpu_facts import HOT_C, gpu, server_name, shares
@@ -155,8 +156,9 @@ def _of_run(snapshot: Snapshot) -> list[Remark]:
     """What the runner noticed about the job on the GPU, the newest of each kind."""
     job = snapshot.job(snapshot.slot.job_id)
     newest = newest_of_each(snapshot.findings.get(snapshot.slot.job_id or 0, ()))
-    deaf = job is not None and job.state == "stopping" and "SIG" in job.reason
-    found: list[Remark] = [(f"job {job.id}: {safe(job.reason)}", "", "warn")] if job is not None and deaf else []
+    found: list[Remark] = []
+    if job is not None and job.reason.code in ("signal_sent", "still_running"):
+        found.append((f"job {job.id}: {safe(reason_words(job.reason))}", "", "warn"))
     return found + [(f"{clock(item.time)} {safe(item.message)}", "", "bad" if item.stop else "warn") for item in newest]
 
 

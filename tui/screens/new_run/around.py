@@ -31,7 +31,7 @@ def like_rows(snapshot: Snapshot, task: str, height: int) -> list[Line]:
     rows = [
         Line(*sign(job))
         .add(f" {job.id:>3}  {when(job.ended_at, snapshot.time):>6}  ", "dim")
-        .add(safe(job.title).rsplit(" · ", 1)[-1])
+        .add(safe(job.model or job.title))
         .add(f"  {outcome(job)}", "dim")
         for job in like[:height]
     ]

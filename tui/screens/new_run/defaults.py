@@ -23,8 +23,8 @@ def has_gpu(snapshot: Snapshot) -> bool:
 def default_model(catalogue: Catalogue, snapshot: Snapshot) -> str | None:
     """The model that was last trained, else one that is on the disk, else the smallest; without a GPU a small one."""
     job = last_run(snapshot)
-    if job is not None and " · " in job.title:
-        return job.title.rsplit(" · ", 1)[1]
+    if job is not None and job.model is not None:
+        return job.model
 
     def order(item: Choice) -> tuple[bool, bool, float]:
         large = not has_gpu(snapshot) and (item.parameters or math.inf) >= SMALL

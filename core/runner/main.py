@@ -1,0 +1,103 @@
+"""Being the home's runner: its lock, its signals, its life."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import sys
+import time
+from typing import IO, TYPE_CHECKING
+
+from core import __version__
+from core.errors import BakehouseError
+from core.home import Home
+from core.process.identity import ProcessIdentity
+from core.runner.loop import Runner, consoles_open
+from core.store.database import open_database
+from core.store.migrations import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from core.config.settings import Settings
+
+LOCK_TRIES = 5
+LOCK_PAUSE_SECONDS = 0.05
+
+
+def machine_settings(log: IO[str] = sys.stderr) -> Settings:
+    """The settings of this person on this machine; a broken settings file is told in the log, not a reason to die."""
+    from core.config.settings import Settings, load_settings
+
+    try:
+        return load_settings()
+    except BakehouseError as error:
+        print(f"settings are not read: {error}", file=log, flush=True)
+        return Settings()
+
+
+def take_lock(lock: int) -> bool:
+    """Take `runner.lock`; False when another runner has it.
+
+    Whoever looks whether a runner lives takes the lock for a moment, so one refusal proves nothing.
+    """
+    for _ in range(LOCK_TRIES):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(LOCK_PAUSE_SECONDS)
+        else:
+            return True
+    return False
+
+
+def sign(lock: int) -> None:
+    """Write into the lock file who holds it."""
+    identity = ProcessIdentity.of(os.getpid())
+    written = {"version": __version__, "schema": SCHEMA_VERSION, "since": time.time()}
+    if identity is not None:
+        written |= identity.to_json()
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, json.dumps(written).encode(), 0)
+
+
+def main(home: Home) -> int:
+    """Be the home's runner, or leave at once when there is one, or when a person stopped it."""
+    home.create()
+    if home.runner_stopped.exists():
+        return 0
+    lock = os.open(home.runner_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    if not take_lock(lock):
+        return 0
+    sign(lock)
+    # A plain list: the lock inside an Event may be held by the very code that a signal interrupts.
+    told_to_leave: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: told_to_leave.append(number))
+    signal.signal(signal.SIGINT, lambda number, frame: told_to_leave.append(number))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    connection = open_database(home, as_runner=True)
+
+    from core.gpu.devices import find_gpu
+    from core.telemetry.background import BackgroundSampler
+
+    sampling = BackgroundSampler(home)
+    runner = Runner(
+        home,
+        connection,
+        gpu=find_gpu(),
+        settings=machine_settings(),
+        told_to_leave=told_to_leave,
+        sampling=sampling,
+    )
+    while True:
+        runner.run()
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        if told_to_leave or home.runner_stopped.exists():
+            break
+        # Whoever asked for something while the lock was still held saw a living runner and started none.
+        if not (runner.news() or consoles_open(home)) or not take_lock(lock):
+            break
+    sampling.close()
+    runner.close()
+    connection.close()
+    return 0

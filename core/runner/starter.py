@@ -1,0 +1,185 @@
+"""Starting jobs: which one may start now, the GPU made free for it, the lease, the claim, the launch."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from core.attempt.launcher import Launcher
+from core.clock import Clock
+from core.errors import BakehouseError
+from core.gpu_lease import lock as gpu_lock
+from core.home import Home
+from core.process.identity import current_boot_id
+from core.reasons import Reason
+from core.runner.reconcile import RUNNER
+from core.runner.schedule import Blocker, Resources, active_in_lane, current_resources, find_blocker, needed_jobs
+from core.store.attempts import end_attempt, note_protection
+from core.store.database import transaction
+from core.store.job_reasons import job_reason
+from core.store.jobs import (
+    QUEUED,
+    JobRow,
+    change_state,
+    claim_next,
+    open_jobs,
+    queue_state,
+    set_reason,
+)
+from core.store.stop_reasons import StopReason
+
+if TYPE_CHECKING:
+    from core.config.settings import Settings
+    from core.gpu.devices import Gpu
+    from core.gpu_lease.manager import GpuLeaseManager
+
+
+class Starter:
+    """Starts what may start, and gives every other queued job its reason. `stop_running(job, why, reason)` asks one to stop."""
+
+    def __init__(
+        self,
+        home: Home,
+        connection: sqlite3.Connection,
+        settings: Settings,
+        launcher: Launcher,
+        clock: Clock,
+        stop_running: Callable[[int, StopReason, Reason], None],
+        *,
+        gpu: Gpu | None,
+        keeper: GpuLeaseManager | None,
+    ) -> None:
+        self.home = home
+        self.connection = connection
+        self.least_disk_bytes = settings.queue.min_free_disk_bytes
+        self.launcher = launcher
+        self.gpu = gpu
+        self.keeper = keeper
+        self.clock = clock
+        self.stop_running = stop_running
+        self.lease_path = gpu_lock.lease_path(home, None if gpu is None else gpu.pci)
+
+    def start_what_may(self) -> bool:
+        """Start every job that nothing blocks, and give each other one its reason.
+
+        Returns whether a queued job waits for something that only a runner will notice.
+        """
+        jobs = open_jobs(self.connection)
+        queued = [job for job in jobs if job.state in QUEUED]
+        blockers: dict[int, Blocker] = {}
+        now: Resources | None = None
+        if queued:
+            needed = needed_jobs(self.connection, queued)
+            paused = queue_state(self.connection)
+            now = current_resources(self.home, paused.reason if paused.paused else None, self.gpu_holder(jobs))
+            for job in queued:
+                if blocker := find_blocker(job, needed, now, self.least_disk_bytes):
+                    blockers[job.id] = blocker
+        if self.keeper is not None:
+            self.keep_the_gpu(self.keeper, jobs, queued, blockers)
+        pending = False
+        for job in queued:
+            assert now is not None
+            # What started before it in this round may have taken the memory, or the GPU.
+            blocker = blockers.get(job.id) or find_blocker(job, needed, now, self.least_disk_bytes)
+            if blocker is None:
+                now = self.start(job, now)
+                pending = True
+            else:
+                self.make_wait(job, blocker.reason)
+                pending = pending or not blocker.needs_user
+        return pending
+
+    def keep_the_gpu(
+        self, keeper: GpuLeaseManager, jobs: list[JobRow], queued: list[JobRow], blockers: dict[int, Blocker]
+    ) -> None:
+        """Have the GPU made free for the first job that may have it; `blockers` gets why the others on the GPU wait."""
+        wanted: JobRow | None = None
+        for job in queued:
+            if job.lane != "gpu" or job.id in blockers:
+                continue
+            if wanted is not None:
+                blockers[job.id] = Blocker(job_reason("gpu_next", job=wanted.id))
+            elif no_room := keeper.no_room_for(job):
+                blockers[job.id] = Blocker(job_reason("gpu_lease", message=no_room))
+            else:
+                wanted = job
+        keeper.tick(self.clock.time(), active_in_lane(jobs, "gpu"), wanted)
+        if wanted is not None and not keeper.ready_for(wanted):
+            blockers[wanted.id] = Blocker(job_reason("gpu_lease", message=keeper.why))
+        if keeper.unwelcome is not None:
+            reason = job_reason("stopping_for_client", message=keeper.unwelcome.reason)
+            self.stop_running(keeper.unwelcome.job_id, "preempted", reason)
+
+    @property
+    def slot(self) -> str:
+        return "cpu" if self.gpu is None else "gpu"
+
+    def gpu_holder(self, jobs: list[JobRow]) -> Reason | None:
+        """Who has the GPU; None when it is free, or when the keeper is to find out."""
+        job = active_in_lane(jobs, "gpu")
+        if job is not None:
+            return job_reason("slot_held", slot=self.slot, job=job.id)
+        if self.keeper is not None:
+            return None
+        holder = gpu_lock.held_by(self.lease_path, self.home)
+        return None if holder is None else job_reason("slot_held_elsewhere", slot=self.slot, message=holder)
+
+    def make_wait(self, job: JobRow, reason: Reason) -> None:
+        if job.state == "ready":
+            with transaction(self.connection):
+                change_state(self.connection, job.id, "waiting", reason, RUNNER)
+        else:
+            set_reason(self.connection, job.id, reason)
+
+    def start(self, job: JobRow, now: Resources) -> Resources:
+        """Lease, claim, launch. Returns the resources that are left for the jobs behind it."""
+        lease = None
+        if job.lane == "gpu":
+            lease = gpu_lock.acquire(self.lease_path) if self.keeper is None else self.keeper.hand_over()
+            if lease is None:
+                return now
+        try:
+            if job.state == "waiting":
+                with transaction(self.connection):
+                    change_state(self.connection, job.id, "ready", job_reason("ready"), RUNNER)
+            claimed = claim_next(self.connection, job.lane, current_boot_id(), RUNNER)
+            if claimed is None:
+                return now
+            if lease is not None:
+                lease.note_holder(self.home, claimed.id)
+            self.launch(claimed, lease)
+        finally:
+            if lease is not None:
+                lease.release()
+        holder = job_reason("slot_held", slot=self.slot, job=claimed.id)
+        return Resources(
+            paused=now.paused,
+            gpu_holder=holder if job.lane == "gpu" else now.gpu_holder,
+            memory_available_bytes=now.memory_available_bytes - claimed.host_memory_bytes,
+            disk_free_bytes=now.disk_free_bytes,
+        )
+
+    def launch(self, job: JobRow, lease: gpu_lock.Lease | None) -> None:
+        attempt = self.home.run_dir(job.id).attempt(job.attempt)
+        try:
+            protection = self.launcher.start(attempt, self.interpreter(job), lease)
+        except (BakehouseError, OSError) as error:
+            code = error.code if isinstance(error, BakehouseError) else "os_error"
+            with transaction(self.connection):
+                end_attempt(self.connection, job.id, job.attempt, "failed")
+                reason = job_reason("launch_failed", error=code, message=str(error))
+                change_state(self.connection, job.id, "failed", reason, RUNNER)
+            return
+        note_protection(self.connection, job.id, job.attempt, protection)
+
+    def interpreter(self, job: JobRow) -> str:
+        """The one key that the runner needs of the job file: pydantic and the recipe's classes stay out of its memory."""
+        import yaml
+
+        file = self.home.run_dir(job.id).job_file
+        try:
+            return str(yaml.safe_load(file.read_bytes())["python"])
+        except (OSError, KeyError, TypeError, yaml.YAMLError) as error:
+            raise BakehouseError(f"The job file cannot be read: {error}", code="bad_job_file", file=file) from error

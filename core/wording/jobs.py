@@ -1,0 +1,174 @@
+"""The words for why a job is as it is, and for why a command was refused.
+
+An unknown code is shown as it is: a home can hold reasons of a newer or an older version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from core.errors import BakehouseError
+from core.phrases import listed
+from core.reasons import Reason
+from core.runner.commands import RefusedError
+from core.store.job_reasons import JobReasonCode, RefusalCode
+from core.text import printable
+
+Values = Mapping[str, Any]
+Words = Callable[[Values], str]
+
+
+def reason_words(reason: Reason) -> str:
+    """One line for a person, safe for a terminal; empty for a job that simply runs."""
+    words = next((table[reason.code] for table in TABLES if reason.code in table), None)
+    try:
+        said = unknown(reason) if words is None else words(reason.values)
+    except (KeyError, TypeError, ValueError):
+        said = unknown(reason)
+    return printable(said)
+
+
+def unknown(reason: Reason) -> str:
+    return " ".join([reason.code, *(f"{name}={value}" for name, value in reason.values.items())])
+
+
+def refused(error: RefusedError) -> BakehouseError:
+    """A refused command as an error with words."""
+    return BakehouseError(reason_words(error.reason), code=error.reason.code)
+
+
+def phase_words(phase: str) -> str:
+    """What a job does now: the phases that the runner itself notes are codes, those of a job are words already."""
+    return PHASES.get(phase, phase)
+
+
+def fixed(words: str) -> Words:
+    return lambda values: words
+
+
+def joined(head: str, values: Values, *, retry: bool = False) -> str:
+    """A sentence with where the job resumes from, by itself or after a retry."""
+    step = values.get("step")
+    if retry:
+        return f"{head}; retry resumes from step {step}" if step else f"{head}; retry starts from the beginning"
+    return f"{head}; will resume from step {step}" if step else f"{head}; will start from the beginning"
+
+
+def gigabytes(count: float) -> str:
+    return f"{count / 1e9:.1f} GB"
+
+
+def noted(head: str, values: Values) -> str:
+    """With what the person wrote."""
+    return f"{head}: {values['note']}" if values.get("note") else head
+
+
+def numbered(jobs: list[int]) -> str:
+    return ("job " if len(jobs) == 1 else "jobs ") + listed([str(job) for job in jobs])
+
+
+def slot(values: Values) -> str:
+    return "CPU" if values.get("slot") == "cpu" else "GPU"
+
+
+def held(values: Values) -> str:
+    said = noted("Held", values)
+    return f"{said}; will resume from step {values['step']}" if values.get("step") else said
+
+
+def cancelled(values: Values) -> str:
+    return f"Cancelled; retry resumes from step {values['step']}" if values.get("step") else "Cancelled"
+
+
+def killed(values: Values) -> str:
+    hint = " (possibly by the kernel: out of memory)" if values["signal"] == "SIGKILL" else ""
+    return f"Killed by {values['signal']}{hint}"
+
+
+def exit_code(values: Values) -> str:
+    last = values.get("last_line")
+    return f"Exit code {values['exit_code']}" + (f": {last}" if last else "")
+
+
+def job_error(values: Values) -> str:
+    where = ":".join(str(values[part]) for part in ("file", "line") if values.get(part) is not None)
+    parts = ["Gate" if values.get("gate") else "", where, values["message"]]
+    said = ": ".join(part for part in parts if part)
+    return f"{said}; {values['remedy']}" if values.get("remedy") else said
+
+
+JOB_WORDS: dict[JobReasonCode, Words] = {
+    "submitted": fixed("Submitted"),
+    "retried": lambda values: f"Retried from step {values['step']}" if values.get("step") else "Retried",
+    "released": fixed("Released"),
+    "ready": fixed("Ready to start"),
+    "held": held,
+    "after": lambda values: f"After {numbered(values['jobs'])}",
+    "need_failed": lambda values: (
+        f"Job {values['job']} {'was cancelled' if values['state'] == 'cancelled' else values['state']}: "
+        f"retry job {values['job']}, or cancel this one"
+    ),
+    "queue_paused": lambda values: noted("Queue paused", values),
+    "disk_low": lambda values: (
+        f"Disk: {gigabytes(values['free_bytes'])} free, {gigabytes(values['needed_bytes'])} needed"
+    ),
+    "host_memory_low": lambda values: (
+        f"Host memory: {gigabytes(values['free_bytes'])} free, {gigabytes(values['needed_bytes'])} needed"
+    ),
+    "slot_held": lambda values: f"{slot(values)} in use by job {values['job']}",
+    "slot_held_elsewhere": lambda values: f"{slot(values)}: {values['message']}",
+    "gpu_next": lambda values: f"GPU: job {values['job']} is next",
+    "gpu_lease": lambda values: f"GPU: {values['message']}",
+    "requeued_after_restart": lambda values: joined("Requeued after a restart of the machine", values),
+    "requeued_not_started": fixed("Requeued: the job's process had not been started"),
+    "disk_was_low": lambda values: joined("Stopped because the disk was nearly full", values),
+    "preempted": lambda values: joined(f"Stopped: {values.get('message') or 'a client needs the GPU'}", values),
+    "starting": fixed("Starting the job's process"),
+    "running": fixed(""),
+    "stopping_to_cancel": fixed("Stopping at the next step"),
+    "stopping_to_hold": lambda values: noted("Stopping at the next step, then held", values),
+    "stopping_for_disk": fixed("Disk nearly full: stopping at the next step"),
+    "stopping_for_client": lambda values: f"Stopping at the next step: {values['message']}",
+    "stopping_for_watchdog": lambda values: f"Stopping at the next step: {values['message']}",
+    "signal_sent": lambda values: f"Did not stop within {values['after_seconds']:.0f} s; {values['signal']} sent",
+    "still_running": lambda values: (
+        f"Still running after {values['signal']}. Force-kill it with `bakehouse queue kill {values['job']}`."
+    ),
+    "killed_by_person": lambda values: f"Killed by {values['author']}",
+    "done": lambda values: values.get("message") or "Done",
+    "cancelled_before_start": fixed("Cancelled before it started"),
+    "cancelled": cancelled,
+    "watchdog": lambda values: joined(str(values.get("message") or "Ended by the watchdog"), values, retry=True),
+    "machine_restarted": lambda values: joined("Interrupted by a restart of the machine", values, retry=True),
+    "not_started": fixed("Lost: the runner died before the job's process was started"),
+    "end_unseen": lambda values: joined("Lost: exit status unknown", values, retry=True),
+    "stopped_from_outside": lambda values: joined("Interrupted from outside the queue", values, retry=True),
+    "killed": killed,
+    "exit_code": exit_code,
+    "job_error": job_error,
+    "launch_failed": lambda values: values["message"],
+    "result_unreadable": lambda values: f"The files that the job left cannot be read: {values['error']}",
+}
+
+
+def wrong_state(values: Values) -> str:
+    *first, last = values["states"]
+    states = f"{', '.join(first)} or {last}" if first else last
+    remedy = ". Cancel the job first." if values["states"] == ["stopping"] else "."
+    return f"Job {values['job']} is {values['state']}: `queue {values['command']}` needs a job that is {states}{remedy}"
+
+
+REFUSAL_WORDS: dict[RefusalCode, Words] = {
+    "wrong_state": wrong_state,
+    "being_cancelled": lambda values: f"Job {values['job']} is being cancelled and cannot be held.",
+    "not_held": lambda values: f"Job {values['job']} is not held.",
+    "no_process": lambda values: f"Job {values['job']} has no running process.",
+    "unknown_place": lambda values: f"A job can be moved to {listed(values['places'])}, not to {values['place']}.",
+    "unknown_command": lambda values: f"This runner does not know the command `{values['command']}`.",
+    "command_failed": lambda values: f"The command failed: {values['message']}",
+}
+
+PHASES = {"restarting_with_less_memory": "restarting with less memory"}
+
+TABLES: tuple[Mapping[Any, Words], ...] = (JOB_WORDS, REFUSAL_WORDS)
