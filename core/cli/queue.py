@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from core.cli.common import by, job_line, json_option, opened, print_json
+from core.cli.common import by, job_line, json_option, opened
+from core.cli.output import print_json, say
 from core.home import Home
 from core.runner.client import request
 from core.store.commands import CommandKind
@@ -36,17 +37,17 @@ def list_(everything: bool, as_json: bool) -> None:
         print_json({"queue": paused, "runner_alive": alive, "jobs": [job.to_json() for job in jobs]})
         return
     if state.paused:
-        print(f"‖ paused by {state.author}" + (f": {state.reason}" if state.reason else ""))
+        say(f"‖ paused by {state.author}" + (f": {state.reason}" if state.reason else ""))
     if not alive and any(job.state in ACTIVE for job in jobs):
-        print(
+        say(
             "▲ no runner lives: what became of the active jobs is seen, and the rest started, by `bakehouse runner start`"
         )
     elif not alive and any(job.state in QUEUED and not job.held for job in jobs):
-        print("▲ no runner lives: nothing starts until `bakehouse runner start`")
+        say("▲ no runner lives: nothing starts until `bakehouse runner start`")
     for job in jobs:
-        print(job_line(job))
+        say(job_line(job))
     if not jobs:
-        print("no jobs yet: `bakehouse demo` or `bakehouse train` makes some")
+        say("no jobs yet: `bakehouse demo` or `bakehouse train` makes some")
 
 
 def act(kind: CommandKind, job_ids: tuple[int, ...], as_json: bool, arguments: dict[str, Any] | None = None) -> None:
@@ -62,7 +63,7 @@ def act(kind: CommandKind, job_ids: tuple[int, ...], as_json: bool, arguments: d
         print_json({"jobs": [job.to_json() for job in jobs]})
     else:
         for job in jobs:
-            print(job_line(job))
+            say(job_line(job))
 
 
 JOBS = click.argument("job_ids", metavar="JOB...", type=int, nargs=-1, required=True)
@@ -137,7 +138,7 @@ def move(job_id: int, to: str, as_json: bool) -> None:
 def pause(reason: str | None, as_json: bool) -> None:
     """Start nothing more; what runs goes on."""
     request(Home.find(), "pause", arguments={"reason": reason}, by=by())
-    print_json({"queue": {"paused": True, "reason": reason}}) if as_json else print("‖ paused: what runs goes on")
+    print_json({"queue": {"paused": True, "reason": reason}}) if as_json else say("‖ paused: what runs goes on")
 
 
 @queue.command(epilog="Example: bakehouse queue resume")
@@ -145,4 +146,4 @@ def pause(reason: str | None, as_json: bool) -> None:
 def resume(as_json: bool) -> None:
     """Start jobs again."""
     request(Home.find(), "resume", by=by())
-    print_json({"queue": {"paused": False}}) if as_json else print("▶ resumed")
+    print_json({"queue": {"paused": False}}) if as_json else say("▶ resumed")

@@ -23,6 +23,7 @@ from core.gpu.sources.kfd import kfd_nodes
 from core.gpu.sources.rocm_smi import RocmSmiSource
 from core.gpu.sources.sysfs import find_cards
 from core.gpu.sources.tool import Tool
+from core.text import printable
 
 log = logging.getLogger(__name__)
 NVIDIA_VENDOR = "0x10de"
@@ -158,7 +159,7 @@ def nvidia_gpus(sysfs: Path, procfs: Path) -> list[Gpu]:
         said = "" if asleep else read_text(folder / pci / "information") or ""
         lines = dict(line.split(":", 1) for line in said.splitlines() if ":" in line)
         name, uuid = lines.get("Model", "").strip(), lines.get("GPU UUID", "").strip()
-        shown = name if name.isprintable() else ""
+        shown = name if printable(name) == name else ""
         # The driver shows question marks for a GPU that nobody has used yet.
         gpus.append(
             Gpu(pci, "nvidia", shown[:128] or "NVIDIA GPU", False, ordinal, uuid if _UUID.fullmatch(uuid) else None)

@@ -19,13 +19,14 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from core.cli.gpu_table import columns, table
+from core.cli.gpu_table import table
 from core.cli.readings import Reading
 from core.gpu.reading import DeviceReading, HostReading, Sample
 from core.gpu_lease.lock import lease_path, take
 from core.gpu_lease.state import Intruder, LeaseState, Note, ResidentModel, write_lease_state
 from core.home import Home
 from core.telemetry.ring import TelemetryRing
+from core.text import cell_width
 from tests.support.machines import FakeMachine, write
 from tests.support.queueing import Queue, wait_until
 
@@ -256,7 +257,7 @@ def test_a_long_line_is_cut_at_the_width_of_the_terminal() -> None:
     sample = Sample(time.time(), "sysfs", HostReading(), (device,), problem="a long story " * 20 + "to its end")
     reading = Reading(sample, "command", 0.0, CARD, None, None, False)
     lines = table(reading, 60)
-    assert max(columns(line) for line in lines) <= 60
+    assert max(cell_width(line) for line in lines) <= 60
     assert [line for line in lines if line.endswith("…")]
     assert any(line.endswith("to its end") for line in table(reading))
 
