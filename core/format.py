@@ -1,7 +1,7 @@
 """Figures as a person reads them, the same in the commands, the console and every message.
 
-The rules: 1 GB is 10⁹ bytes. Sizes are in MB below 1 GB and in GB from there on, with one decimal where fewer than two digits
-stand before it or the unit is GB. A duration has its two largest units. A share that is not quite none or all is never shown as
+The rules: 1 GB is 10⁹ bytes. Sizes are in kB below 1 MB, in MB below 1 GB and in GB from there on; with one decimal in GB and
+below 10 MB. A duration has its two largest units. A share that is not quite none or all is never shown as
 0 % or 100 %. Months and days have English names, whatever the locale.
 """
 
@@ -20,7 +20,7 @@ def data_size(count: float | None) -> str:
         return ""
     if count < 0.5:
         return "0 MB"
-    if count < 99_500:
+    if count < 999_500:
         return f"{max(1, count / 1e3):.0f} kB"
     if count < 9_950_000:
         return f"{count / 1e6:.1f} MB"
