@@ -13,11 +13,11 @@ from pathlib import Path
 from core.doctor.machine import Machine, one_line, version_numbers
 from core.doctor.results import Diagnostic
 from core.errors import BakehouseError
+from core.format import moment
 from core.gpu.sources.kernel_file import names, read_text, read_uevent
 from core.gpu.vendors import VENDORS
 from core.gpu_lease import lock as gpu_lock
 from core.gpu_lease.state import read_lease_state
-from core.phrases import clock
 from core.watchdog.kernel_log import parse_kernel_lines
 
 SECTION = "gpu"
@@ -238,8 +238,8 @@ def unowned_memory(machine: Machine) -> list[Diagnostic]:
     state = read_lease_state(machine.home)
     if state is None or not state.unowned_bytes:
         return []
-    since = f" since {clock(state.unowned_since)}" if state.unowned_since is not None else ""
-    said = f"{state.unowned_bytes / 1e9:.1f} GB belong to no process{since}, as the runner saw at {clock(state.time)}"
+    since = f" since {moment(state.unowned_since)}" if state.unowned_since is not None else ""
+    said = f"{state.unowned_bytes / 1e9:.1f} GB belong to no process{since}, as the runner saw at {moment(state.time)}"
     return [line("stale memory", "warning", said, state.advice)]
 
 

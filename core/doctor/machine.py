@@ -15,7 +15,7 @@ from core.gpu.devices import Gpu, find_gpu
 from core.gpu.reading import Sample
 from core.gpu.source import procfs_root, sysfs_root
 from core.home import Home
-from core.text import printable
+from core.text import log_line, printable
 
 TOOL_SECONDS = 5.0
 OUTPUT_BYTES = 65_536
@@ -91,13 +91,15 @@ class Machine:
 
 def text_of(output: bytes, most_bytes: int = OUTPUT_BYTES) -> str:
     """The end of a tool's output as lines that can be shown."""
-    return "\n".join(printable(line) for line in output[-most_bytes:].decode("utf-8", errors="replace").splitlines())
+    return "\n".join(
+        log_line(line, tab=None) for line in output[-most_bytes:].decode("utf-8", errors="replace").splitlines()
+    )
 
 
 def one_line(text: str) -> str:
     """The first line that says something, not longer than can be read."""
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")
-    return printable(line)[:SAID_CHARACTERS]
+    return printable(line, limit=SAID_CHARACTERS)
 
 
 def version_numbers(text: str) -> tuple[int, ...]:

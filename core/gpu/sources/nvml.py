@@ -8,7 +8,8 @@ from typing import Any, Protocol, TypeVar
 
 from core.gpu.reading import DeviceReading, ProcessReading
 from core.gpu.source import SourceError
-from core.gpu.sources.kernel_file import printable
+from core.gpu.sources.kernel_file import NAME_CHARACTERS
+from core.text import printable
 
 _Value = TypeVar("_Value")
 _PCI = re.compile(r"([0-9a-f]{4,8}):([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])")
@@ -162,7 +163,8 @@ def _read_processes(library: Nvml, handle: Any, pci: str | None) -> list[Process
     processes = []
     for pid, used in found.items():
         name = _text(_optional(library, library.nvmlSystemGetProcessName, pid))
-        processes.append(ProcessReading(pid, name and printable(name.rpartition("/")[2]), used, pci=pci))
+        shown = name and printable(name.rpartition("/")[2], limit=NAME_CHARACTERS, instead="?")
+        processes.append(ProcessReading(pid, shown, used, pci=pci))
     return processes
 
 

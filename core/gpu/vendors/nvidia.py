@@ -11,6 +11,7 @@ from core.gpu.sources.nvidia_smi import NvidiaSmiSource
 from core.gpu.sources.nvml import NvmlSource
 from core.gpu.sources.tool import Tool
 from core.gpu.vendors.base import Environ, Gpu, GpuVendor
+from core.text import printable
 
 PCI_ID = "0x10de"
 _PCI_ADDRESS = re.compile(r"([0-9a-f]{4,8}):([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])")
@@ -33,7 +34,7 @@ def driver_gpus(sysfs: Path, procfs: Path) -> list[Gpu]:
         text = "" if asleep else read_text(folder / pci / "information") or ""
         lines = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
         name, uuid = lines.get("Model", "").strip(), lines.get("GPU UUID", "").strip()
-        shown = name if name.isprintable() else ""
+        shown = name if printable(name) == name else ""
         # The driver shows question marks for a GPU that nobody has used yet.
         gpus.append(
             Gpu(pci, "nvidia", shown[:128] or "NVIDIA GPU", False, ordinal, uuid if _UUID.fullmatch(uuid) else None)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from core.format import energy
 from core.gpu.memory_owners import USABLE, MemoryOwners
 from core.gpu.reading import DeviceReading, Sample
-from core.phrases import energy
 from core.store.jobs import JobRow
 from tui.format import gigabytes, plural, safe
 from tui.lines import Line, side_by_side
