@@ -24,7 +24,7 @@ $(TORCH_STAMP):
 	touch $@
 
 $(STAMP): $(TORCH_STAMP) pyproject.toml constraints.txt
-	DISABLE_CUDA=1 $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,hqq,nvidia,test,lint]'
+	DISABLE_CUDA=1 $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,hqq,test,lint]'
 	touch $@
 
 demo: venv

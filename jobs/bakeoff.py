@@ -64,7 +64,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Cell:
+class WantedAnswer:
     """One answer that is wanted."""
 
     key: str
@@ -210,7 +210,7 @@ def _as_candidate(model: PreTrainedModel, candidate: Candidate) -> Iterator[PreT
 
 def _cells(
     spec: BakeoffSpec, golden: list[GoldenInput], candidate: Candidate, tokenizer: PreTrainedTokenizerBase
-) -> list[Cell]:
+) -> list[WantedAnswer]:
     """Every answer that is wanted of a candidate. InputError when a prompt leaves no room for an answer."""
     from core.data.render import encode_prompt, render_prompt
 
@@ -240,7 +240,7 @@ def _cells(
                 input_id=item.id,
             )
             opens = prompt.rstrip().endswith("<think>")
-            cells.append(Cell(key, item.id, repeat, seed, prompt_ids, prompt_sha256, opens))
+            cells.append(WantedAnswer(key, item.id, repeat, seed, prompt_ids, prompt_sha256, opens))
     return cells
 
 
@@ -256,7 +256,7 @@ def _answer(
     candidate: Candidate,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    cells: list[Cell],
+    cells: list[WantedAnswer],
     tally: Tally,
 ) -> None:
     """Generate the answers of a candidate and write each down as it ends."""
@@ -288,7 +288,7 @@ def _answer(
     context.say(f"{candidate.name}: {len(cells)} answers, {tokens} tokens, {speed:.0f} tok/s")
 
 
-def _as_answer(spec: BakeoffSpec, candidate: Candidate, cell: Cell, generated: Generated) -> Answer:
+def _as_answer(spec: BakeoffSpec, candidate: Candidate, cell: WantedAnswer, generated: Generated) -> Answer:
     raw = f"<think>{generated.text}" if cell.opens_thinking else generated.text
     split = split_thinking(raw)
     return Answer(
@@ -313,7 +313,7 @@ def _as_answer(spec: BakeoffSpec, candidate: Candidate, cell: Cell, generated: G
     )
 
 
-def _batch_size(model: PreTrainedModel, cells: list[Cell], spec: BakeoffSpec) -> int:
+def _batch_size(model: PreTrainedModel, cells: list[WantedAnswer], spec: BakeoffSpec) -> int:
     """As many answers at a time as the free memory has room for in its key-value cache."""
     import psutil
     import torch

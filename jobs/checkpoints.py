@@ -22,7 +22,7 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
-class Found:
+class ResumePoint:
     """The newest checkpoint that may be resumed from, and why newer ones were passed over."""
 
     checkpoint: Checkpoint | None
@@ -49,15 +49,15 @@ def seal(staged: Path, folder: Path, purpose: str, **record: Any) -> tuple[Check
     return Checkpoint(place, _step(place)), sum(item["bytes"] for item in files.values())
 
 
-def find_checkpoint(folder: Path, purpose: str) -> Found:
+def find_checkpoint(folder: Path, purpose: str) -> ResumePoint:
     """The newest whole checkpoint for this purpose."""
     refused = []
     for checkpoint in reversed(_listed(folder)):
         why = _fault(checkpoint.path, purpose)
         if why is None:
-            return Found(checkpoint, tuple(refused))
+            return ResumePoint(checkpoint, tuple(refused))
         refused.append(f"{checkpoint.path.name}: {why}")
-    return Found(None, tuple(refused))
+    return ResumePoint(None, tuple(refused))
 
 
 def whole_checkpoints(folder: Path, purpose: str) -> list[tuple[Checkpoint, dict[str, Any]]]:

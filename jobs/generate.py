@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from core.config.task import BackgroundSampler
+from core.config.task import Sampling
 from core.data.render import Thinking, encode_prompt, end_of_turn
 from jobs.kv_cache import roomy_cache, select_rows
 
@@ -66,7 +66,7 @@ class Generator:
         self,
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
-        sampling: BackgroundSampler,
+        sampling: Sampling,
         thinking: Thinking,
     ) -> None:
         self.model = model

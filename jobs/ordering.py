@@ -8,10 +8,10 @@ import torch
 from torch.utils.data import Sampler
 
 from core.config.recipe import Recipe
-from core.data.render import Fitted
+from core.data.render import FittedExample
 
 
-def length(example: Fitted) -> int:
+def length(example: FittedExample) -> int:
     """Tokens of an example."""
     return len(example.prompt_ids) + len(example.completion_ids)
 
@@ -45,7 +45,7 @@ class StepOrder(Sampler[int]):
             yield from sorted(step, key=lambda index: self.lengths[index], reverse=True)
 
 
-def held_out_lines(examples: Sequence[Fitted], recipe: Recipe) -> frozenset[int]:
+def held_out_lines(examples: Sequence[FittedExample], recipe: Recipe) -> frozenset[int]:
     """The lines of the data set that are held out, drawn with the recipe's seed.
 
     Lines, not examples: the turns of one conversation stand on the same side.

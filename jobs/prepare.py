@@ -9,7 +9,7 @@ from typing import Any
 from core.config.recipe import Recipe
 from core.data.augment import augment
 from core.data.examples import Example
-from core.data.render import FitReport, Fitted, fit_all
+from core.data.render import FitReport, FittedExample, fit_all
 from core.errors import GateError
 from core.jobfile.spec import TrainSpec
 from jobs.context import JobContext
@@ -23,8 +23,8 @@ class Prepared:
     """`fits` is about the examples of the file; `added` tells what the recipe made of those that are trained."""
 
     fits: FitReport
-    trained: tuple[Fitted, ...]
-    held_out: tuple[Fitted, ...]
+    trained: tuple[FittedExample, ...]
+    held_out: tuple[FittedExample, ...]
     added: dict[str, Any]
 
     @property

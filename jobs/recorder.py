@@ -26,7 +26,7 @@ CHECKPOINT_SHARE = 20
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingOutcome:
     """What a training came to. Speed is over this attempt; peak memory is the device's, on a CPU the process's.
 
     `best_step` and `best_loss` are of the adapter that was kept for its held-out loss: None where nothing is held out.

@@ -17,7 +17,7 @@ from transformers.trainer_utils import EvalLoopOutput
 from trl import SFTConfig, SFTTrainer
 
 from core.config.recipe import Recipe
-from core.data.render import Fitted
+from core.data.render import FittedExample
 from jobs.checkpoints import prune, seal
 from jobs.ordering import StepOrder
 from jobs.recorder import Recorder
@@ -187,7 +187,7 @@ def collate(examples: Sequence[dict[str, list[int]]]) -> dict[str, Any]:
     }
 
 
-def dataset(examples: Sequence[Fitted]) -> Dataset:
+def dataset(examples: Sequence[FittedExample]) -> Dataset:
     """Token ids, and labels that leave the prompt out of the loss."""
     return Dataset.from_dict(
         {

@@ -12,7 +12,7 @@ from transformers import PrinterCallback, TrainerState, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 
 from core.config.recipe import Recipe
-from core.data.render import Fitted
+from core.data.render import FittedExample
 from core.errors import InputError
 from core.files import read_json, write_json
 from core.jobfile.spec import TrainSpec
@@ -21,7 +21,7 @@ from jobs.checkpoints import Checkpoint, find_checkpoint
 from jobs.context import JobContext, StopRequested
 from jobs.memory import peak_memory_bytes, peak_of_steps
 from jobs.ordering import StepOrder, length
-from jobs.recorder import Outcome, Recorder
+from jobs.recorder import Recorder, TrainingOutcome
 from jobs.step.memory_efficient import OTHER_TOWERS
 from jobs.trainer import CheckpointingTrainer, dataset, settings
 
@@ -41,8 +41,8 @@ class Training:
         purpose: str,
         model: Any,
         tokenizer: Any,
-        trained: Sequence[Fitted],
-        held_out: Sequence[Fitted],
+        trained: Sequence[FittedExample],
+        held_out: Sequence[FittedExample],
         device: torch.device,
         dtype: torch.dtype,
         compares_from: int = 0,
@@ -72,7 +72,7 @@ class Training:
         self.trainer.remove_callback(PrinterCallback)
         self.recorder.save_adapter = self._save_present
 
-    def run(self) -> Outcome:
+    def run(self) -> TrainingOutcome:
         """Train to the end. StopRequested when asked to stop; a checkpoint of the step reached is there then."""
         found = find_checkpoint(self.context.run.checkpoints, self.recorder.purpose)
         for why in found.refused:
@@ -116,11 +116,11 @@ class Training:
         config = read_json(folder / "adapter_config.json")
         write_json(folder / "adapter_config.json", {**config, "target_modules": sorted(config["target_modules"])})
 
-    def _outcome(self) -> Outcome:
+    def _outcome(self) -> TrainingOutcome:
         state, recorder = self.trainer.state, self.recorder
         losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
         best = recorder.keeper.best if recorder.keeper is not None else None
-        return Outcome(
+        return TrainingOutcome(
             steps=state.global_step,
             epochs=float(state.epoch or 0.0),
             first_loss=losses[0],

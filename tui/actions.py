@@ -1,4 +1,4 @@
-"""What the dashboard's keys ask for. Each request runs in a thread of its own and ends in one line."""
+"""What the keys ask for. Each request goes to the store in a thread of its own and ends in one line."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from core.wording.jobs import reason_words
 from tui.format import safe
 
 if TYPE_CHECKING:
-    from tui.app import ConsoleApp
-    from tui.screens.start_bakeoff import BakeoffPlan
+    from tui.context import Context
+    from tui.queries.bakeoff_plan import BakeoffPlan
 
 AUTHOR = "console"
 
 
-class Outcome(Message):
+class RequestDone(Message):
     """What came of a request."""
 
     def __init__(self, text: str, failed: bool = False, job_ids: tuple[int, ...] = ()) -> None:
@@ -35,48 +35,47 @@ class Outcome(Message):
         """The jobs that were queued."""
 
 
-def in_background(app: ConsoleApp, act: Callable[[], Outcome]) -> None:
+def in_background(context: Context, act: Callable[[], RequestDone]) -> None:
     """Run `act` beside the console and post its line. A daemon thread: leaving the console never waits for an answer."""
 
     def work() -> None:
         try:
-            outcome = act()
+            done = act()
         except RefusedError as error:
-            outcome = Outcome(reason_words(error.reason), failed=True)
+            done = RequestDone(reason_words(error.reason), failed=True)
         except (BakehouseError, OSError, sqlite3.Error) as error:
-            outcome = Outcome(str(error), failed=True)
-        if app.is_running:
-            app.post_message(outcome)
-            app.feed.wake()
+            done = RequestDone(str(error), failed=True)
+        context.post(done)
+        context.feed.wake()
 
     threading.Thread(target=work, name="request", daemon=True).start()
 
 
-def ask(app: ConsoleApp, kind: str, job: JobRow | None, said: str, arguments: dict[str, Any] | None = None) -> None:
+def ask(context: Context, kind: str, job: JobRow | None, said: str, arguments: dict[str, Any] | None = None) -> None:
     """Send a command to the runner; `said` is the line that tells that it was carried out."""
 
-    def act() -> Outcome:
+    def act() -> RequestDone:
         from core.runner.client import author, request
 
-        request(app.home, kind, None if job is None else job.id, arguments, by=author(AUTHOR))
-        return Outcome(said)
+        request(context.home, kind, None if job is None else job.id, arguments, by=author(AUTHOR))
+        return RequestDone(said)
 
-    in_background(app, act)
+    in_background(context, act)
 
 
-def submit(app: ConsoleApp, make: Callable[[Home, Any, str], list[JobRow]]) -> None:
+def submit(context: Context, make: Callable[[Home, Any, str], list[JobRow]]) -> None:
     """Queue jobs: `make(home, project, author)` returns their rows."""
 
-    def act() -> Outcome:
+    def act() -> RequestDone:
         from core.attempt.launcher import launcher
         from core.runner.client import author
 
-        rows = make(app.home, app.find_project(), author(AUTHOR))
+        rows = make(context.home, context.find_project(), author(AUTHOR))
         said = "queued " + ", ".join(f"{row.id} {safe(row.title)}" for row in rows)
-        warning = launcher(app.home).warning()
-        return Outcome(f"{said}; {warning}" if warning else said, job_ids=tuple(row.id for row in rows))
+        warning = launcher(context.home).warning()
+        return RequestDone(f"{said}; {warning}" if warning else said, job_ids=tuple(row.id for row in rows))
 
-    in_background(app, act)
+    in_background(context, act)
 
 
 def can_bake_off(job: JobRow | None) -> bool:
@@ -84,7 +83,7 @@ def can_bake_off(job: JobRow | None) -> bool:
     return job is not None and job.kind == "train" and job.task is not None and job.state not in RETRYABLE
 
 
-def bake_off(app: ConsoleApp, plan: BakeoffPlan) -> None:
+def bake_off(context: Context, plan: BakeoffPlan) -> None:
     """Queue a bake-off of training runs against the base model that the first of them started from."""
 
     def make(home: Home, project: Any, author: str) -> list[JobRow]:
@@ -92,7 +91,7 @@ def bake_off(app: ConsoleApp, plan: BakeoffPlan) -> None:
 
         return [submit_bakeoff(home, project, plan.task, list(plan.candidates), incumbent=plan.base, author=author)]
 
-    submit(app, make)
+    submit(context, make)
 
 
 def can_merge(job: JobRow | None) -> bool:
@@ -100,7 +99,7 @@ def can_merge(job: JobRow | None) -> bool:
     return can_bake_off(job)
 
 
-def merge(app: ConsoleApp, job: JobRow) -> None:
+def merge(context: Context, job: JobRow) -> None:
     """Queue the merging of a training run's adapter into its base."""
 
     def make(home: Home, project: Any, author: str) -> list[JobRow]:
@@ -108,25 +107,25 @@ def merge(app: ConsoleApp, job: JobRow) -> None:
 
         return [submit_merge(home, project, job.id, author=author)]
 
-    submit(app, make)
+    submit(context, make)
 
 
-def rescore(app: ConsoleApp, job_id: int) -> None:
+def rescore(context: Context, job_id: int) -> None:
     """Score the stored answers of a bake-off with the checks that its task has now; no model is run."""
 
-    def act() -> Outcome:
+    def act() -> RequestDone:
         from core.bakeoff.load import rescore as score_anew
         from core.store.database import open_database
 
-        with contextlib.closing(open_database(app.home)) as connection:
-            task = score_anew(app.home, connection, job_id)
-        app.slow.rescored(job_id, task)
-        return Outcome(f"the answers of bake-off {job_id} are scored anew")
+        with contextlib.closing(open_database(context.home)) as connection:
+            task = score_anew(context.home, connection, job_id)
+        context.reader.rescored(job_id, task)
+        return RequestDone(f"the answers of bake-off {job_id} are scored anew")
 
-    in_background(app, act)
+    in_background(context, act)
 
 
-def start_demo(app: ConsoleApp) -> None:
+def start_demo(context: Context) -> None:
     """Queue the demo: the shipped task, the shipped small model, and their bake-off."""
 
     def make(home: Home, _: Any, author: str) -> list[JobRow]:
@@ -135,4 +134,4 @@ def start_demo(app: ConsoleApp) -> None:
 
         return submit_demo(home, shipped(), author=author)
 
-    submit(app, make)
+    submit(context, make)

@@ -18,15 +18,16 @@ from textual.app import App
 from textual.message import Message
 
 from core.home import Home
-from tui.actions import Outcome
-from tui.commands import CommandScreen, Palette
+from tui.actions import RequestDone
+from tui.context import Context
 from tui.format import percent, plural, safe
 from tui.model.background_reader import BackgroundReader
 from tui.model.feed import Feed
-from tui.model.snapshot import EMPTY, Snapshot
+from tui.model.snapshot import Snapshot
 from tui.queries.project import project_finder
+from tui.screens.command_screen import CommandScreen, Palette
 from tui.screens.dashboard import Dashboard
-from tui.terminal_watchdog import Watchdog
+from tui.terminal_watchdog import TerminalWatchdog
 from tui.theme import ANSI_THEME, DARK
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ SLOW_POLL_SECONDS = 1.0
 
 
 class ConsoleApp(App[None]):
-    """Owns the newest snapshot and hands it to the screens."""
+    """Makes what the screens share, and hands them each new snapshot."""
 
     CSS_PATH = Path(__file__).with_name("console.tcss")
     TITLE = "Bakehouse"
@@ -66,15 +67,19 @@ class ConsoleApp(App[None]):
         """`live` false starts no thread: snapshots are posted by whoever made the app."""
         # Without this Textual would turn colours into greys, which are colours as well.
         super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
-        self.home = home
-        self.find_project = project
-        self.low_bandwidth = low_bandwidth
-        self.select_first = select
-        self.live = live
-        self.snapshot: Snapshot = EMPTY
         interval = SLOW_POLL_SECONDS if low_bandwidth else POLL_SECONDS
-        self.slow = BackgroundReader(home, project, self._wake_feed)
-        self.feed = Feed(home, socket.gethostname().split(".")[0], self._post, self.slow, interval)
+        self.reader = BackgroundReader(home, project, self._wake_feed)
+        self.feed = Feed(home, socket.gethostname().split(".")[0], self._post_snapshot, self.reader, interval)
+        self.context = Context(
+            home,
+            project,
+            self.feed,
+            self.reader,
+            self._post,
+            low_bandwidth=low_bandwidth,
+            select_first=select,
+            live=live,
+        )
         self.animation_level = "none"
         for theme in (DARK, ANSI_THEME):
             self.register_theme(theme)
@@ -83,21 +88,20 @@ class ConsoleApp(App[None]):
         self.theme = ANSI_THEME.name if few_colours else DARK.name
 
     def get_default_screen(self) -> Dashboard:
-        return Dashboard()
+        return Dashboard(self.context)
 
     def on_mount(self) -> None:
-        if self.live:
+        if self.context.live:
             self.show(self.feed.snapshot)
 
-    def painted(self) -> None:
-        """The first screen stands: now there is time for what is slow."""
-        if self.live and not self.slow.is_alive():
-            self.slow.start()
-
-    def _post(self, snapshot: Snapshot) -> None:
-        """From the feed's thread."""
+    def _post(self, message: Message) -> None:
+        """From any thread."""
         if self.is_running:
-            self.post_message(self.SnapshotReady(snapshot))
+            self.post_message(message)
+
+    def _post_snapshot(self, snapshot: Snapshot) -> None:
+        """From the feed's thread."""
+        self._post(self.SnapshotReady(snapshot))
 
     def _wake_feed(self) -> None:
         self.feed.wake()
@@ -105,21 +109,22 @@ class ConsoleApp(App[None]):
     def on_console_app_snapshot_ready(self, message: SnapshotReady) -> None:
         self.show(message.snapshot)
 
-    def on_outcome(self, outcome: Outcome) -> None:
-        if outcome.failed:
-            self.notify(f"✗ {safe(outcome.text)}", severity="error", markup=False, timeout=12)
+    def on_request_done(self, request: RequestDone) -> None:
+        if request.failed:
+            self.notify(f"✗ {safe(request.text)}", severity="error", markup=False, timeout=12)
         else:
-            self.notify(safe(outcome.text), markup=False, timeout=6)
-        for screen in list(self.screen_stack):
-            if isinstance(screen, CommandScreen):
-                screen.finished(outcome)
+            self.notify(safe(request.text), markup=False, timeout=6)
+        for screen in self._command_screens():
+            screen.finished(request)
 
     def show(self, snapshot: Snapshot) -> None:
         """Hand a snapshot to every screen that is open, the hidden ones as well: they come back."""
-        self.snapshot = snapshot
-        for screen in self.screen_stack:
-            if isinstance(screen, CommandScreen):
-                screen.show(snapshot)
+        self.context.snapshot = snapshot
+        for screen in self._command_screens():
+            screen.show(snapshot)
+
+    def _command_screens(self) -> list[CommandScreen]:
+        return [screen for screen in self.screen_stack if isinstance(screen, CommandScreen)]
 
     def action_help_quit(self) -> None:
         """ctrl+c: people expect it to end something."""
@@ -159,7 +164,7 @@ def run_console(
     with home.console_lock.open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
         app = ConsoleApp(home, project_finder(home, project), low_bandwidth=low_bandwidth, select=select)
-        watchdog = Watchdog(app.leave)
+        watchdog = TerminalWatchdog(app.leave)
         watchdog.install()
         app.feed.start()
         broken: list[BaseException] = []
@@ -177,10 +182,10 @@ def run_console(
         finally:
             threading.excepthook = threading.__excepthook__
             app.feed.stop()
-            app.slow.stop()
+            app.reader.stop()
             watchdog.ended()
     if not watchdog.terminal_lives:
         return  # nobody reads what is said now, and the writer's failure was the terminal's
     if broken:
         raise broken[0]
-    print(farewell(app.snapshot), file=sys.stderr)
+    print(farewell(app.context.snapshot), file=sys.stderr)

@@ -1,47 +1,59 @@
 """What a person can ask for. A key, an entry of the last line, of the palette and of the help come from one definition.
 
-Each screen lists its commands. One that cannot be done now is hidden everywhere: `when` says so.
+Each screen lists its commands. One that cannot be done now is hidden everywhere: `when` says so. A command needs no key: the
+palette offers it all the same. A hint is the opposite: a key that the focused widget handles itself, and that is only named.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from textual.actions import parse
 from textual.binding import Binding, BindingType
-from textual.command import DiscoveryHit, Hit, Hits, Provider
-from textual.screen import Screen
 
-from tui.actions import Outcome
 from tui.lines import Line
-from tui.model.snapshot import Snapshot
+
+Condition = Callable[[Any], bool]
+"""Asked with the screen: can it be done now?"""
+
+
+def always(screen: Any) -> bool:
+    return True
 
 
 @dataclass(frozen=True)
 class Command:
-    """One thing to ask for. `keys` are (Textual's name of the key, action); `shown` is how the key is written."""
+    """One thing to ask for."""
 
-    shown: str
     label: str
+    """In the last line."""
     help: str
-    keys: tuple[tuple[str, str], ...]
-    when: Callable[[Any], bool] = lambda screen: True
+    """A sentence, in the help and the palette."""
+    action: str = ""
+    """Textual's action that does it, such as `move(1)`; empty of a hint."""
+    keys: tuple[tuple[str, str], ...] = ()
+    """(Textual's name of a key, its action)."""
+    shown: str = ""
+    """How the key is written; empty of a command without one."""
+    when: Condition = always
     rank: int = 2
-    """In the last line: the higher, the sooner it gives way where there is no room; 0 never."""
+    """In the last line: the higher, the sooner it gives way where there is no room; 0 never stands there."""
     short: str = ""
+    """The label where there is little room."""
     palette: bool = True
-
-    @property
-    def action(self) -> str:
-        return self.keys[0][1]
 
     @property
     def calls(self) -> set[tuple[str, tuple[object, ...]]]:
         """(name, parameters) of the screen's actions that it runs."""
-        parsed = [parse(action) for _, action in self.keys]
+        parsed = [parse(action) for action in {self.action, *(action for _, action in self.keys)} - {""}]
         return {(name, parameters) for destination, name, parameters in parsed if not destination}
+
+    @property
+    def entry(self) -> str:
+        """The command in the palette."""
+        return f"{self.help}  ({self.shown})" if self.shown else self.help
 
 
 def command(
@@ -50,13 +62,24 @@ def command(
     help: str,
     keys: str,
     action: str,
-    when: Callable[[Any], bool] = lambda screen: True,
+    when: Condition = always,
     rank: int = 2,
     short: str = "",
     palette: bool = True,
 ) -> Command:
     """A command whose comma-separated keys all do the same."""
-    return Command(shown, label, help, tuple((key, action) for key in keys.split(",")), when, rank, short, palette)
+    bound = tuple((key, action) for key in keys.split(","))
+    return Command(label, help, action, bound, shown, when, rank, short, palette)
+
+
+def without_key(label: str, help: str, action: str, when: Condition = always) -> Command:
+    """A command that the palette alone offers."""
+    return Command(label, help, action, when=when, rank=0)
+
+
+def hint(shown: str, label: str, help: str, when: Condition = always, rank: int = 2) -> Command:
+    """A key that the focused widget handles itself, for the last line and the help."""
+    return Command(label, help, shown=shown, when=when, rank=rank, palette=False)
 
 
 def bindings(commands: Iterable[Command]) -> list[BindingType]:
@@ -66,7 +89,7 @@ def bindings(commands: Iterable[Command]) -> list[BindingType]:
 def keys_that_fit(commands: Iterable[Command], width: int) -> list[tuple[str, str]]:
     """(key, label) for the last line: labels are shortened first, then the lesser keys are left out (the highest rank
     first, in it the last one first)."""
-    kept = [item for item in commands if item.rank]
+    kept = [item for item in commands if item.rank and item.shown]
     pairs = [(item.shown, item.label) for item in kept]
     while kept and not _fits(pairs, width):
         pairs = [(item.shown, item.short or item.label) for item in kept]
@@ -80,56 +103,3 @@ def keys_that_fit(commands: Iterable[Command], width: int) -> list[tuple[str, st
 
 def _fits(pairs: list[tuple[str, str]], width: int) -> bool:
     return sum(Line(f"{key} {label}  ").width for key, label in pairs) - 1 <= width
-
-
-class CommandScreen(Screen[Any]):
-    """A screen with commands. Subclasses set `commands` and `BINDINGS = bindings(commands)`, and implement the actions."""
-
-    AUTO_FOCUS = ""  # each screen says itself what gets the focus
-    commands: ClassVar[tuple[Command, ...]] = ()
-    heading: ClassVar[str] = ""
-
-    def show(self, snapshot: Snapshot) -> None:
-        """Called with each new snapshot."""
-
-    def finished(self, outcome: Outcome) -> None:
-        """Called when a request of the console has ended."""
-
-    def possible(self) -> list[Command]:
-        """The commands that can be done now."""
-        return [item for item in self.commands if item.when(self)]
-
-    def keys(self, width: int) -> list[tuple[str, str]]:
-        return keys_that_fit(self.possible(), width)
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        found = [item for item in self.commands if (action, parameters) in item.calls]
-        return any(item.when(self) for item in found) if found else True
-
-
-def _entry(item: Command) -> str:
-    return f"{item.help}  ({item.shown})" if item.shown else item.help
-
-
-class Palette(Provider):
-    """The palette: the commands of the screen below it that can be done now."""
-
-    @property
-    def _commands(self) -> list[Command]:
-        screen = self.screen
-        return [item for item in screen.possible() if item.palette] if isinstance(screen, CommandScreen) else []
-
-    def _run(self, item: Command) -> Callable[[], Any]:
-        screen = self.screen
-        return lambda: screen.run_action(item.action)
-
-    async def discover(self) -> Hits:
-        for item in self._commands:
-            yield DiscoveryHit(_entry(item), self._run(item), text=item.help)
-
-    async def search(self, query: str) -> Hits:
-        matcher = self.matcher(query)
-        for item in self._commands:
-            text = _entry(item)
-            if (score := matcher.match(text)) > 0:
-                yield Hit(score, matcher.highlight(text), self._run(item), text=item.help)

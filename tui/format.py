@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import time
+from collections.abc import Mapping
 
-# CSI, OSC and the other strings (ended by BEL or ST, or cut off), then two-character escapes; C1 forms likewise.
-ESCAPES = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"
-    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
-    r"|\x1b[ -/]*[0-~]?"
-)
-# Control characters, and the invisible ones that reorder or hide what stands beside them.
-CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
-
+from core.text import log_line
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def safe(text: str, tab: int = 4) -> str:
     """One line of foreign text without anything a terminal obeys. What a carriage return overwrote is dropped."""
-    text = text.rstrip("\r\n")
-    if "\r" in text:
-        text = text.rsplit("\r", 1)[1]
-    if text.isascii() and text.isprintable():
-        return text
-    return CONTROLS.sub("", ESCAPES.sub("", text)).expandtabs(tab)
+    return log_line(text, tab=tab)
 
 
 def duration(seconds: float | None) -> str:
@@ -86,3 +73,18 @@ def figure(value: float) -> str:
     if value and abs(value) < 0.001:
         return f"{value:.1e}"
     return f"{value:.4g}" if abs(value) >= 10 else f"{value:.4f}" if abs(value) < 1 else f"{value:.3f}"
+
+
+def with_limit(value: float | None, limit: float | None, unit: str) -> str:
+    """`238/304 W`, without what is not known."""
+    if value is None:
+        return f"— {unit}"
+    return f"{value:.0f}/{limit:.0f} {unit}" if limit else f"{value:.0f} {unit}"
+
+
+def named_values(values: Mapping[str, float | None], unit: str) -> str:
+    """`edge/hotspot 64/86 °C`, of those that are known; empty when none is."""
+    known = {name: value for name, value in values.items() if value is not None}
+    if not known:
+        return ""
+    return f"{'/'.join(known)} {'/'.join(f'{value:.0f}' for value in known.values())} {unit}"

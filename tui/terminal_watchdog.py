@@ -23,7 +23,7 @@ GRACE_WITHOUT_TERMINAL_SECONDS = 0.5
 RESTORE = b"\x1b[<u\x1b[?1000l\x1b[?1003l\x1b[?1006l\x1b[?1015l\x1b[?1004l\x1b[?2004l\x1b[?7h\x1b[?1049l\x1b[?25h"
 
 
-class Watchdog(threading.Thread):
+class TerminalWatchdog(threading.Thread):
     """Calls `leave` (from its own thread) when the process is told to end or the terminal hangs up."""
 
     def __init__(self, leave: Callable[[], None]) -> None:

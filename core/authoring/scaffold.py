@@ -14,7 +14,7 @@ from core.authoring.templates import EXAMPLE_CHECKS, GOLDEN_HEAD, PROJECT, TASK
 from core.authoring.yaml_text import block, comment, flow, scalar
 from core.config.golden import GoldenInput
 from core.config.project import DATA, GOLDEN, PROJECT_FILE, RECIPES, TASKS, Project
-from core.config.task import BackgroundSampler, Task, TaskData
+from core.config.task import Sampling, Task, TaskData
 from core.data.examples import Example, find_leaks, load_examples
 from core.errors import InputError
 
@@ -133,11 +133,11 @@ def _hold_out(examples: list[Example], number: int, source: Path) -> list[Exampl
 
 def _task_text(name: str, learnt: _Learnt) -> str:
     if learnt.lengths is None:
-        sampling = BackgroundSampler()
+        sampling = Sampling()
         why = "twice the longest answer you expect: none should lose by being cut off"
     else:
         found = learnt.lengths
-        sampling = BackgroundSampler(context_length=found.context_length, max_new_tokens=found.max_new_tokens)
+        sampling = Sampling(context_length=found.context_length, max_new_tokens=found.max_new_tokens)
         longest = f"line {found.longest_line}: {found.longest_completion:,} characters"
         why = f"twice the longest completion ({longest}, 3 to a token)"
     return _fill(

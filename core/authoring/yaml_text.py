@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from core.config.yaml import parse_scalar
+from core.text import printable
 
 _PLAIN = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_ ./+-]*[A-Za-z0-9_./+-])?")
 
@@ -48,7 +49,7 @@ def block(text: str, indent: int) -> str:
 def comment(text: str, indent: int) -> str:
     """Text as comment lines that stand `indent` deep; what YAML has no letters for becomes a question mark."""
     margin = " " * indent
-    lines = ("".join(letter if letter.isprintable() else "?" for letter in line) for line in text.splitlines())
+    lines = (printable(line, instead="?") for line in text.splitlines())
     return "\n".join(f"{margin}# {line}".rstrip() for line in lines)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from core.bakeoff.scored_answers import Cells
+from core.bakeoff.scored_answers import ScoredAnswers
 from core.bakeoff.scoring import Part
 from core.bakeoff.statistics import (
     Interval,
@@ -53,11 +53,15 @@ class Comparison:
 
 
 def compare(
-    against: Cells, challengers: Sequence[Cells], part: Part, cluster_of: Mapping[str, str], margin: float
+    against: ScoredAnswers,
+    challengers: Sequence[ScoredAnswers],
+    part: Part,
+    cluster_of: Mapping[str, str],
+    margin: float,
 ) -> list[Comparison]:
     """Each challenger against one candidate; those that share no answered input with it are left out."""
     base = against.means(part)
-    pairs: list[tuple[Cells, Paired]] = []
+    pairs: list[tuple[ScoredAnswers, Paired]] = []
     for challenger in challengers:
         paired = differences(challenger.means(part), base, cluster_of)
         if paired is not None:
@@ -71,7 +75,7 @@ def compare(
         tests = [(test.p[i], test.adjusted[i], test.exact, test.least) for i in range(len(pairs))]
         correction = "max-T" if len(pairs) > 1 else None
     else:
-        # Cells are missing: the same flips for all would be over different inputs.
+        # ScoredAnswers are missing: the same flips for all would be over different inputs.
         single = [sign_flip([paired]) for _, paired in pairs]
         adjusted = holm([test.p[0] for test in single])
         tests = [(test.p[0], p, test.exact, test.least) for test, p in zip(single, adjusted, strict=True)]
@@ -104,7 +108,7 @@ def compare(
 
 
 def tied_set(
-    ranked: Sequence[Cells], parts: Sequence[Part], cluster_of: Mapping[str, str], margin: float
+    ranked: Sequence[ScoredAnswers], parts: Sequence[Part], cluster_of: Mapping[str, str], margin: float
 ) -> tuple[list[str], list[Comparison]]:
     """Who can't be told from the best, in rank order, and the comparisons with the best that say so.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from core.bakeoff.answers import Answer
 from core.bakeoff.comparison import Comparison, compare, tied_set
 from core.bakeoff.rows import CandidateRow, build_row
-from core.bakeoff.scored_answers import Cells, place
+from core.bakeoff.scored_answers import ScoredAnswers, place
 from core.bakeoff.scoring import PARTS, Part, Score, part_score, plan_checks
 from core.bakeoff.summary import headline, notes
 from core.checks import check_ids
@@ -148,12 +148,14 @@ def _has_part(task: Task, part: Part) -> bool:
     return part_score(task, part, dict.fromkeys(check_ids([*task.format, *task.content]), 0.0)) is not None
 
 
-def _rank(cells: Cells, parts: Sequence[Part]) -> tuple[float, ...]:
+def _rank(cells: ScoredAnswers, parts: Sequence[Part]) -> tuple[float, ...]:
     means = [cells.means(part) for part in parts]
     return tuple(sum(by_input.values()) / len(by_input) if by_input else -1.0 for by_input in means)
 
 
-def _default_incumbent(ranked: Sequence[Cells], forms: Mapping[str, str], best: str | None) -> Cells | None:
+def _default_incumbent(
+    ranked: Sequence[ScoredAnswers], forms: Mapping[str, str], best: str | None
+) -> ScoredAnswers | None:
     """The first base model among the candidates as they were named, else the best; None without answers."""
     by_name = {cells.candidate: cells for cells in ranked}
     if forms:

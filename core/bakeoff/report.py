@@ -9,9 +9,10 @@ from core.bakeoff.comparison import RESOLVE
 from core.bakeoff.leaderboard import Leaderboard
 from core.bakeoff.rows import CandidateRow
 from core.bakeoff.scoring import Part
-from core.bakeoff.short_names import beginning, cell_width, clip, heads, plain
+from core.bakeoff.short_names import heads
 from core.bakeoff.statistics import Interval
 from core.bakeoff.summary import DASH, bounds, clipped, count, of_five, p_value, score_of, signed
+from core.text import cell_width, clip, first_cells, printable
 
 MIN_WIDTH = 60
 _NAME_WIDTH = 30
@@ -41,7 +42,7 @@ def render_text(leaderboard: Leaderboard, width: int = 100) -> str:
 def _title(board: Leaderboard, width: int) -> Iterator[str]:
     asked = f"{count(len(board.input_ids), 'input')} × {board.repeats}, paired, 95 %"
     state = "" if board.complete else ", not complete"
-    yield from _wrap(f"Bake-off {plain(board.task)}: {asked}{state}", width)
+    yield from _wrap(f"Bake-off {printable(board.task)}: {asked}{state}", width)
     yield from _wrap(board.headline, width)
 
 
@@ -220,9 +221,9 @@ def _checks(board: Leaderboard, width: int) -> Iterator[str]:
 def _reasons(board: Leaderboard, width: int) -> Iterator[str]:
     for row in board.rows:
         if row.reasons:
-            yield from _wrap(f"why {plain(row.name)} lost points", width)
+            yield from _wrap(f"why {printable(row.name)} lost points", width)
             for reason in row.reasons[:_REASONS]:
-                yield from _wrap(f"{reason.count:>6} ×  {plain(reason.detail)}", width, indent=10)
+                yield from _wrap(f"{reason.count:>6} ×  {printable(reason.detail)}", width, indent=10)
             if len(row.reasons) > _REASONS:
                 yield f"{'':>10}and {count(len(row.reasons) - _REASONS, 'other reason')}"
 
@@ -238,7 +239,7 @@ def _pad(text: str, width: int) -> str:
 def _wrap(text: str, width: int, indent: int = 2) -> Iterator[str]:
     """Lines of at most `width` terminal cells, broken between words (and inside a word that is wider than a line)."""
     line = ""
-    for word in re.findall(r"^ +\S*|\S+", plain(text)):
+    for word in re.findall(r"^ +\S*|\S+", printable(text)):
         if line and cell_width(line) + 1 + cell_width(word) <= width:
             line = f"{line} {word}" if line.strip() else line + word
             continue
@@ -246,7 +247,7 @@ def _wrap(text: str, width: int, indent: int = 2) -> Iterator[str]:
             yield line
             word = " " * indent + word
         while cell_width(word) > width:
-            head = beginning(word, width)
+            head = first_cells(word, width)
             yield head
             word = " " * indent + word[len(head) :]
         line = word

@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from core.bakeoff.consistency import agreement, pass_hat, repeatability, worst_of
-from core.bakeoff.scored_answers import Cell, Cells
+from core.bakeoff.scored_answers import ScoredAnswer, ScoredAnswers
 from core.bakeoff.scoring import Part, PlannedCheck, parse_answer
 from core.bakeoff.statistics import Interval, mcnemar, of_scores, t_interval, wilson
 
@@ -21,7 +21,7 @@ _PASSED = 1 - 1e-9
 
 
 @dataclass(frozen=True)
-class Reason:
+class LostPoints:
     """Why answers lost points, and how many did for that reason."""
 
     detail: str
@@ -42,7 +42,7 @@ class CheckSummary:
     mean: float | None
     interval: Interval | None
     faulty: int
-    reasons: tuple[Reason, ...]
+    reasons: tuple[LostPoints, ...]
     worst_by_input: tuple[float | None, ...]
     p_to_incumbent: float | None
 
@@ -83,7 +83,7 @@ class CandidateRow:
     longest_whole: int | None
     faults: Mapping[str, int]
     checks: tuple[CheckSummary, ...]
-    reasons: tuple[Reason, ...]
+    reasons: tuple[LostPoints, ...]
 
     @property
     def score(self) -> float | None:
@@ -100,8 +100,8 @@ def build_row(
     task: Task,
     inputs: Sequence[GoldenInput],
     plan: Sequence[PlannedCheck],
-    cells: Cells,
-    incumbent: Cells,
+    cells: ScoredAnswers,
+    incumbent: ScoredAnswers,
     *,
     form: str | None,
     tied: bool,
@@ -160,7 +160,7 @@ def _interval(means: Mapping[str, float], clusters: Mapping[str, str]) -> Interv
     return Interval(max(0.0, interval.low), min(1.0, interval.high))
 
 
-def _parsed(task: Task, inputs: Sequence[GoldenInput], cells: Cells) -> list[list[object]]:
+def _parsed(task: Task, inputs: Sequence[GoldenInput], cells: ScoredAnswers) -> list[list[object]]:
     parsed: list[list[object]] = []
     for item in inputs:
         repeats: list[object] = []
@@ -175,8 +175,8 @@ def _summary(
     check: PlannedCheck,
     inputs: Sequence[GoldenInput],
     clusters: Mapping[str, str],
-    cells: Cells,
-    incumbent: Cells,
+    cells: ScoredAnswers,
+    incumbent: ScoredAnswers,
 ) -> CheckSummary:
     values = cells.check(check.id)
     means = {name: fmean(repeats) for name, repeats in values.items()}
@@ -205,10 +205,10 @@ def _mcnemar(ours: Mapping[str, float], theirs: Mapping[str, float]) -> float | 
     return mcnemar(sum(a and not b for a, b in shared), sum(b and not a for a, b in shared))
 
 
-def _reasons(cells: Iterable[Cell], check_ids: Sequence[str]) -> tuple[Reason, ...]:
+def _reasons(cells: Iterable[ScoredAnswer], check_ids: Sequence[str]) -> tuple[LostPoints, ...]:
     """Details by how many answers have them, the most frequent first; an answer counts once for a reason."""
     counted: Counter[str] = Counter()
     for cell in cells:
         details = dict.fromkeys(cell.checks[name].detail for name in check_ids)
         counted.update(detail for detail in details if detail)
-    return tuple(Reason(detail, count) for detail, count in counted.most_common())
+    return tuple(LostPoints(detail, count) for detail, count in counted.most_common())

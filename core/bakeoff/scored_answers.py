@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Cell:
+class ScoredAnswer:
     """One scored answer: its score of each part (None where the task has no such checks) and of each check by id."""
 
     answer: Answer
@@ -27,19 +27,19 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Cells:
+class ScoredAnswers:
     """The scored answers of one candidate by input, in the order of the golden set, repeats in theirs.
 
     `unscored` answers lack the score of a check as it is defined now; `server_faults` are cells that stayed open.
     """
 
     candidate: str
-    by_input: Mapping[str, Sequence[Cell]]
+    by_input: Mapping[str, Sequence[ScoredAnswer]]
     unscored: int
     server_faults: int
 
     @cached_property
-    def all(self) -> list[Cell]:
+    def all(self) -> list[ScoredAnswer]:
         return [cell for cells in self.by_input.values() for cell in cells]
 
     def part(self, part: Part) -> dict[str, list[float]]:
@@ -58,7 +58,7 @@ class Cells:
 
 def place(
     task: Task, inputs: Sequence[GoldenInput], answers: Iterable[Answer], scores: Iterable[Score], names: Iterable[str]
-) -> tuple[dict[str, Cells], int]:
+) -> tuple[dict[str, ScoredAnswers], int]:
     """The cells of each candidate (those of `names` first, then as they turn up), and how many answers are to no input.
 
     A retry of what the server spoiled takes the place of the spoiled one; of two good answers for one place the later
@@ -87,8 +87,8 @@ def _cells(
     plans: Mapping[str, Sequence[PlannedCheck]],
     taken: Mapping[tuple[str, int], Answer],
     by_answer: Mapping[str, Mapping[str, Score]],
-) -> Cells:
-    by_input: dict[str, list[Cell]] = {name: [] for name in plans}
+) -> ScoredAnswers:
+    by_input: dict[str, list[ScoredAnswer]] = {name: [] for name in plans}
     left: Counter[str] = Counter()
     for (input_id, _), answer in sorted(taken.items(), key=lambda item: item[0][1]):
         plan = plans[input_id]
@@ -102,5 +102,5 @@ def _cells(
             checks = {check.id: known[check.hash] for check in plan}
             values = {name: score.value for name, score in checks.items()}
             parts = {part: part_score(task, part, values) for part in PARTS}
-            by_input[input_id].append(Cell(answer, fault, parts, checks))
-    return Cells(candidate, by_input, left["unscored"], left["server"])
+            by_input[input_id].append(ScoredAnswer(answer, fault, parts, checks))
+    return ScoredAnswers(candidate, by_input, left["unscored"], left["server"])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from core.text import cell_width, clip, printable
 
 _WORDS = re.compile(r"[^\s/]*[\s/]*")
 
@@ -24,7 +25,7 @@ def heads(names: Sequence[str], width: int) -> Heads:
     As they are where they fit; else without the words that all begin with ("SmolLM2-135M tuned" and "SmolLM2-135M base"
     become "tuned" and "base"); else cut at the end; else a letter before each, with a key.
     """
-    shown = [plain(name) for name in names]
+    shown = [printable(name) for name in names]
     bare = without_common_words(shown)
     for tried in (shown, bare, [clip(name, width) for name in bare]):
         if _fit(tried, width):
@@ -61,36 +62,3 @@ def _letter(number: int) -> str:
     """A … Z, then A2 … Z2, and so on."""
     turn, letter = divmod(number, 26)
     return f"{chr(ord('A') + letter)}{turn + 1 if turn else ''}"
-
-
-def plain(text: str) -> str:
-    """One line without control characters: what models print never reaches the terminal as a command."""
-    return "".join(" " if character in "\n\t" else character for character in text if _printable(character))
-
-
-def _printable(character: str) -> bool:
-    return character in "\n\t" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
-
-
-def cell_width(text: str) -> int:
-    """How many terminal cells the text takes."""
-    from rich.cells import cell_len
-
-    return cell_len(text)
-
-
-def clip(text: str, width: int) -> str:
-    """The text, or its beginning and an ellipsis, in at most `width` cells."""
-    if cell_width(text) <= width:
-        return text
-    return f"{beginning(text, width - 1)}…"
-
-
-def beginning(text: str, width: int) -> str:
-    """As many characters from the start as fit into `width` cells."""
-    used = 0
-    for index, character in enumerate(text):
-        used += cell_width(character)
-        if used > width:
-            return text[:index]
-    return text

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
-import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from core.cli.common import find_project, json_option, print_json, project_option
-from core.data.audit import Audit, LengthRow, Shown
+from core.cli.common import find_project, json_option, project_option
+from core.cli.output import print_json, say, say_block
+from core.data.audit import Audit, LengthRow, ShownExample
 from core.errors import InputError
+from core.format import share
 from core.home import Home
-from core.text import printable
+from core.text import printable, visible
 
 SHORTEST_LENGTH = 16
 # Above it most of what is read is input; a loss over all tokens would mostly teach to write inputs.
@@ -85,11 +85,11 @@ def audit(
         print_json({"audit": found.to_json()})
     else:
         for line in [*figures(found), *warnings(found)]:
-            print(printable(line))
+            say(line)
         colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         for item in found.shown:
-            print()
-            print("\n".join(shown_lines(item, colour=colour)))
+            say()
+            say_block("\n".join(shown_lines(item, colour=colour)))
     sys.exit(3 if found.refused else 0)
 
 
@@ -102,16 +102,16 @@ def figures(audit: Audit) -> Iterator[str]:
     yield f"{'tokens':<12}{'median':>8}{'p90':>8}{'max':>8}"
     yield f"{'completion':<12}{audit.completion_median:>8.0f}{audit.completion_p90:>8.0f}{audit.completion_max:>8}"
     yield f"{'prompt':<12}{audit.prompt_median:>8.0f}{audit.prompt_p90:>8.0f}{audit.prompt_max:>8}"
-    yield f"input : output {audit.ratio:.1f} : 1; {percent(audit.loss_share)} of the tokens are completion and carry the loss"
+    yield f"input : output {audit.ratio:.1f} : 1; {share(audit.loss_share)} of the tokens are completion and carry the loss"
     yield ""
     yield f"{'max_length':<18}{'whole':>12}{'prompt cut':>14}{'skipped':>14}{'loss tokens':>14}   a right cut would harm"
     for row in audit.rows:
         name = f"{row.max_length}" + (" (training)" if row.max_length == audit.max_length else "")
         parts = "".join(
-            f"{count:>{width - 6}}{percent(count / row.total):>6}"
+            f"{count:>{width - 6}}{share(count / row.total):>6}"
             for count, width in ((row.whole, 12), (row.cut, 14), (row.skipped, 14))
         )
-        yield f"{name:<18}{parts}{percent(row.loss_share):>14}   {right_cut(row)}"
+        yield f"{name:<18}{parts}{share(row.loss_share):>14}   {right_cut(row)}"
     yield ""
     yield "No completion is ever cut: a prompt that is too long loses the middle of its longest user message; where even that"
     yield "leaves no room, the example is skipped. The last column is what a plain cut at the right, the usual default of"
@@ -123,7 +123,7 @@ def right_cut(row: LengthRow) -> str:
     if not row.right_cut:
         return "none"
     lost = f", {row.right_dropped} of them wholly lost" if row.right_dropped else ""
-    return f"{row.right_cut} answers ({percent(row.right_cut / row.total)}){lost}"
+    return f"{row.right_cut} answers ({share(row.right_cut / row.total)}){lost}"
 
 
 def added(audit: Audit) -> Iterator[str]:
@@ -161,7 +161,7 @@ def warnings(audit: Audit) -> Iterator[str]:
         yield "✓ no duplicates"
     if audit.skipped_lines:
         refused = audit.refused == "too_many_skipped"
-        allowed = f"more than the {percent(audit.max_skipped)} of the recipe's max_skipped: training refuses it"
+        allowed = f"more than the {share(audit.max_skipped)} of the recipe's max_skipped: training refuses it"
         yield f"{'✗' if refused else '!'} skipped at {audit.max_length}: lines {some(audit.skipped_lines)}" + (
             f"; {allowed}" if refused else ""
         )
@@ -174,7 +174,7 @@ def warnings(audit: Audit) -> Iterator[str]:
         yield f"! keys that were ignored: {', '.join(keys)}{more}"
 
 
-def shown_lines(item: Shown, *, colour: bool) -> list[str]:
+def shown_lines(item: ShownExample, *, colour: bool) -> list[str]:
     """An example as the model sees it, under a line that says what it is and how to read it."""
     where = f"line {item.line}" if item.line else "added by the recipe"
     tokens = f"{item.prompt_tokens} + {item.completion_tokens} tokens"
@@ -188,7 +188,7 @@ def shown_lines(item: Shown, *, colour: bool) -> list[str]:
     text = ""
     for piece in item.pieces:
         if piece.mark:
-            text += f"\n{piece.text}\n"
+            text += f"\n{visible(piece.text)}\n"
         elif piece.loss:
             # Each line is coloured by itself: a pager or a cut line cannot leave the rest green.
             lines = visible(piece.text).split("\n") if colour else [visible(piece.text)]
@@ -196,32 +196,6 @@ def shown_lines(item: Shown, *, colour: bool) -> list[str]:
         else:
             text += visible(piece.text)
     return [printable(head), *text.split("\n")]
-
-
-def visible(text: str) -> str:
-    """A text of the data whose hidden characters can be seen: `␛` for escape, `\\u200b` for a blank of no width."""
-    return "\n".join(printable(re.sub(r"[^\n\t]", _seen, line)) for line in text.split("\n"))
-
-
-def _seen(match: re.Match[str]) -> str:
-    character = match[0]
-    if character.isprintable() or unicodedata.category(character) == "Zs":
-        return character if character.isprintable() else " "
-    code = ord(character)
-    if code < 0x20:
-        return chr(0x2400 + code)
-    if code == 0x7F:
-        return "␡"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-def percent(share: float) -> str:
-    """`97 %`; what is not quite all or none is not rounded to it."""
-    if 0 < share < 0.005:
-        return "<1 %"
-    if 0.995 < share < 1:
-        return ">99 %"
-    return f"{share:.0%}".replace("%", " %")
 
 
 def some(lines: tuple[int, ...]) -> str:

@@ -1,9 +1,8 @@
-"""What the commands share: the home, the project, `--json`, and words for figures."""
+"""What the commands share: the home, the project, `--json`, and a job in a line."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,8 +11,8 @@ from typing import Any, TypeVar
 import click
 
 from core.config.project import Project
+from core.format import duration, moment, percent
 from core.home import Home
-from core.phrases import clock
 from core.runner.client import author
 from core.store.database import open_database
 from core.store.jobs import JobRow
@@ -68,41 +67,15 @@ def by() -> str:
     return author("command")
 
 
-def print_json(document: dict[str, Any]) -> None:
-    print(json.dumps({"schema": 1, **document}, ensure_ascii=False, indent=1))
-
-
-def seconds_in_words(seconds: float | None) -> str:
-    """`42 s`, `26 min`, `3 h 05 min`; empty when it is not known."""
-    if seconds is None:
-        return ""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:02.0f} min"
-
-
-def gigabytes(count: int | None) -> str:
-    """`8.9 GB` (1e9 bytes), below 0.1 GB `7.4 MB`, below 0.1 MB `12 kB`; empty when it is not known."""
-    if count is None:
-        return ""
-    if count >= 100_000_000:
-        return f"{count / 1e9:.1f} GB"
-    if count >= 100_000:
-        return f"{count / 1e6:.1f} MB"
-    return f"{count / 1e3:.0f} kB" if count else "0 MB"
-
-
 def state_in_words(job: JobRow) -> str:
     """A job's state with its reason or its progress: never a bare word."""
     progress = job.progress
     if job.state in {"starting", "running", "stopping"}:
         parts = []
         if progress is not None and progress.fraction is not None:
-            parts.append(f"{progress.fraction:.0%}".replace("%", " %"))
+            parts.append(percent(progress.fraction))
             if progress.eta_seconds is not None:
-                parts.append(f"{seconds_in_words(progress.eta_seconds)} left")
+                parts.append(f"{duration(progress.eta_seconds)} left")
         elif progress is not None and progress.phase:
             parts.append(phase_words(progress.phase))
         parts += [words for words in (reason_words(job.reason),) if words]
@@ -111,7 +84,7 @@ def state_in_words(job: JobRow) -> str:
         return ", ".join(parts) or job.state
     if job.state in {"waiting", "ready"}:
         return reason_words(job.reason)
-    return " ".join(part for part in (clock(job.ended_at), ending_in_words(job)) if part)
+    return " ".join(part for part in (moment(job.ended_at), ending_in_words(job)) if part)
 
 
 def ending_in_words(job: JobRow) -> str:
@@ -127,4 +100,4 @@ def job_json(job: JobRow) -> dict[str, Any]:
 
 def job_line(job: JobRow) -> str:
     sign = "‖" if job.held else SIGNS[job.state]
-    return printable(f"{sign} {job.id:>4}  {job.title:<40} {state_in_words(job)}")
+    return printable(f"{sign} {job.id:>4}  {printable(job.title):<40} {state_in_words(job)}")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from core.cli.common import find_project, json_option, print_json, project_option
+from core.cli.common import find_project, json_option, project_option
+from core.cli.output import print_json, say
 from core.config.project import Project
 from core.errors import InputError
-from core.text import printable
 
 
 @click.group()
@@ -41,14 +41,14 @@ def check(project: Path | None, as_json: bool) -> None:
         )
     else:
         for one in problems:
-            print(printable(str(one)))
+            say(str(one))
         for warning in warnings:
-            print(printable(f"! {warning}"))
+            say(f"! {warning}")
         if not problems:
-            print(all_well(found))
+            say(all_well(found))
     sys.exit(2 if problems else 0)
 
 
 def all_well(project: Project) -> str:
     where = "the shipped project (there is no bakehouse.yaml here or above)" if project.is_shipped else project.root
-    return printable(f"✓ {where}: all is well (tasks {', '.join(project.task_names())})")
+    return f"✓ {where}: all is well (tasks {', '.join(project.task_names())})"

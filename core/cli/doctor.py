@@ -8,8 +8,11 @@ from collections.abc import Iterator
 
 import click
 
-from core.cli.common import json_option, print_json, seconds_in_words
-from core.doctor.report import Line, Report, examine
+from core.cli.common import json_option
+from core.cli.output import print_json, say
+from core.doctor.report import examine
+from core.doctor.results import Diagnostic, Report
+from core.format import duration
 from core.home import Home
 
 WIDTH = 100
@@ -34,13 +37,13 @@ def doctor(quick: bool, as_json: bool) -> None:
     Exit code 0 when nothing is at fault (warnings are none), 1 otherwise.
     """
     if not (quick or as_json) and sys.stderr.isatty():
-        print("looking, and putting torch to work (about a minute) …", file=sys.stderr)
+        say("looking, and putting torch to work (about a minute) …", error=True)
     report = examine(Home.find(), quick=quick)
     if as_json:
         print_json({"doctor": report.to_json()})
     else:
         for line in shown(report):
-            print(line)
+            say(line)
     if report.worst == "fault":
         sys.exit(1)
 
@@ -58,7 +61,7 @@ def shown(report: Report, width: int = WIDTH) -> Iterator[str]:
     yield summary(report)
 
 
-def finding(line: Line, width: int) -> Iterator[str]:
+def finding(line: Diagnostic, width: int) -> Iterator[str]:
     yield from wrapped(f"{SIGNS[line.state]} {line.subject}", line.message, width, 2)
     if line.remedy:
         yield from wrapped("", f"→ {line.remedy}", width, 2)
@@ -85,4 +88,4 @@ def summary(report: Report) -> str:
             parts.append(f"{count} {word}{'s' if count > 1 else ''}")
     if absent := report.count("absent"):
         parts.append(f"{absent} absent")
-    return f"{', '.join(parts)}; in {seconds_in_words(report.seconds)}"
+    return f"{', '.join(parts)}; in {duration(report.seconds)}"

@@ -7,12 +7,14 @@ import sys
 import time
 from typing import TextIO
 
-from core.cli.common import job_line, seconds_in_words
+from core.cli.common import job_line
+from core.cli.output import say
+from core.format import duration
 from core.home import Home
 from core.runner.client import ensure_runner
 from core.store.attempts import list_attempts
 from core.store.jobs import ENDED, JobRow, get_job
-from core.text import printable
+from core.text import log_line
 
 POLL_SECONDS = 0.2
 QUIET_SECONDS = 15.0
@@ -38,7 +40,7 @@ class LogTail:
                 continue
             self.offsets[attempt.number] = offset + len(new)
             *whole, self.rest = (self.rest + new).split(b"\n")
-            found += [printable(line.decode(errors="replace")) for line in whole]
+            found += [log_line(line.decode(errors="replace")) for line in whole]
         return found
 
 
@@ -52,12 +54,12 @@ def follow(home: Home, connection: sqlite3.Connection, job_ids: list[int], out: 
         jobs = [get_job(connection, job_id) for job_id in job_ids]
         for job in jobs:
             for line in tails[job.id].lines():
-                print(f"{job.id:>4} │ {line}", file=out)
+                say(f"{job.id:>4} │ {line}", file=out)
                 spoken = time.monotonic()
             state = job.state if job.state in {"starting", "running"} else job_line(job)
             if said.get(job.id) != state:
                 said[job.id] = state
-                print(job_line(job), file=out, flush=True)
+                say(job_line(job), file=out)
                 spoken = time.monotonic()
         if all(job.state in ENDED or stuck(job, jobs) for job in jobs):
             return jobs
@@ -67,7 +69,7 @@ def follow(home: Home, connection: sqlite3.Connection, job_ids: list[int], out: 
             ensure_runner(home)
             for job in jobs:
                 if job.state in {"starting", "running"}:
-                    print(job_line(job), file=out, flush=True)
+                    say(job_line(job), file=out)
         time.sleep(POLL_SECONDS)
 
 
@@ -105,7 +107,7 @@ def follow_to_the_end(home: Home, connection: sqlite3.Connection, job_ids: list[
     try:
         jobs = follow(home, connection, with_needs(connection, job_ids))
     except KeyboardInterrupt:
-        print("left running: `bakehouse queue list` shows them", file=sys.stderr)
+        say("left running: `bakehouse queue list` shows them", error=True)
         return None
-    print(f"after {seconds_in_words(time.monotonic() - started)}", file=sys.stderr)
+    say(f"after {duration(time.monotonic() - started)}", error=True)
     return jobs

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 import click
 
 from core.cli.common import json_option
+from core.cli.output import json_text, print_json, say, say_block
 from core.cli.readings import STALE_SECONDS, Reading, Readings
 from core.errors import BakehouseError, InputError
 from core.home import Home
@@ -91,20 +91,16 @@ def shown(reading: Reading) -> None:
     from core.cli.gpu_table import table
 
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    print("\n".join(table(reading, width)))
+    for line in table(reading, width):
+        say(line)
 
 
 def document(reading: Reading) -> None:
-    print(as_text(reading, indent=1))
+    print_json(reading.to_json())
 
 
 def json_line(reading: Reading) -> None:
-    print(as_text(reading), flush=True)
-
-
-def as_text(reading: Reading, indent: int | None = None) -> str:
-    """In ASCII, the rest escaped: names of others reach a terminal here, too."""
-    return json.dumps({"schema": 1, **reading.to_json()}, indent=indent)
+    say_block(json_text({"schema": 1, **reading.to_json()}))
 
 
 def exposition(file: str) -> Callable[[Reading], None]:
@@ -112,7 +108,7 @@ def exposition(file: str) -> Callable[[Reading], None]:
     from core.telemetry import prometheus
 
     if file != STDOUT and not file.endswith(".prom"):
-        print(f"node_exporter reads only files that end in .prom, not {Path(file).name}", file=sys.stderr)
+        say(f"node_exporter reads only files that end in .prom, not {Path(file).name}", error=True)
 
     def show(reading: Reading) -> None:
         text = prometheus.text(
@@ -124,7 +120,7 @@ def exposition(file: str) -> Callable[[Reading], None]:
             runner_alive=reading.runner_alive,
         )
         if file == STDOUT:
-            print(text, end="", flush=True)
+            say_block(text)
         else:
             write_textfile(Path(file), text)
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator
 
-from core.cli.common import gigabytes, seconds_in_words
 from core.cli.readings import Reading
+from core.format import data_size, duration, moment
 from core.gpu.memory_owners import memory_owners
 from core.gpu.reading import DeviceReading, HostReading, ProcessReading
 from core.gpu_lease.state import LeaseState
-from core.phrases import clock
-from core.text import printable
+from core.text import cell_width, clip, printable
 
 _HEAD = 15
 _SEEN_BYTES = 50_000_000
@@ -43,7 +41,7 @@ def table(reading: Reading, width: int | None = None) -> list[str]:
     if reading.state is not None:
         lines += state_lines(reading.state, reading.runner_alive)
     lines += [row("read", taken(reading)), *warnings(reading)]
-    return [cut(safe(line), width) for line in lines]
+    return [clip(line, width) if width else line for line in map(printable, lines)]
 
 
 def device_lines(device: DeviceReading, gpu_pci: str | None, *, alone: bool) -> list[str]:
@@ -72,8 +70,8 @@ def whose(reading: Reading, device: DeviceReading) -> list[str]:
     parts = [("ours", known.ours_bytes), ("served models", known.served_bytes), *others]
     parts += [("no owner", known.unowned_bytes), ("idle use" if known.knows_idle else "not told", known.idle_bytes)]
     free = known.total_bytes - known.used_bytes
-    held = [f"{name} {gigabytes(count)}" for name, count in parts if count >= _SEEN_BYTES]
-    return [row("  whose", "   ".join([*held, f"free {gigabytes(free)}"]))]
+    held = [f"{name} {data_size(count)}" for name, count in parts if count >= _SEEN_BYTES]
+    return [row("  whose", "   ".join([*held, f"free {data_size(free)}"]))]
 
 
 def figures(device: DeviceReading) -> Iterator[tuple[str, str]]:
@@ -111,12 +109,12 @@ def process_lines(reading: Reading) -> list[str]:
     places = {device.pci: str(device.index) for device in sample.devices if device.pci}
     rows = [("GPU", "pid", "user", "VRAM", "since", "command")]
     for process in sample.processes:
-        held = gigabytes(process.vram_bytes) or "?"
+        held = data_size(process.vram_bytes) or "?"
         place = places.get(process.pci or "", "")
-        since = clock(process.since)
+        since = moment(process.since)
         rows.append((place, str(process.pid), process.user or "", held, since, named(process)))
-    rows = [tuple(safe(cell) for cell in cells) for cells in rows]  # type: ignore[misc]
-    widths = [max(columns(cells[column]) for cells in rows) for column in range(5)]
+    rows = [tuple(printable(cell) for cell in cells) for cells in rows]  # type: ignore[misc]
+    widths = [max(cell_width(cells[column]) for cells in rows) for column in range(5)]
     if len(sample.devices) < 2:
         widths[0] = 0
     shown = []
@@ -142,15 +140,15 @@ def standing(reading: Reading) -> str:
         return f"{slot}: ▲ {held['problem']}"
     if "job" not in held:
         return f"{slot}: held, nobody has said by whom"
-    since = f", since {clock(held['since'])}" if "since" in held else ""
+    since = f", since {moment(held['since'])}" if "since" in held else ""
     return f"{slot}: held by job {held['job']} of {held.get('home', 'an unknown home')}{since}"
 
 
 def state_lines(state: LeaseState, runner_alive: bool) -> list[str]:
     """What the runner says of the GPU, and what it said last when it is gone."""
     phase = _PHASES[state.phase].format(job="a job" if state.job_id is None else f"job {state.job_id}")
-    since = f" since {clock(state.since)}" if state.since is not None and state.phase != "free" else ""
-    old = "" if runner_alive else f"  (as the runner left it at {clock(state.time)})"
+    since = f" since {moment(state.since)}" if state.since is not None and state.phase != "free" else ""
+    old = "" if runner_alive else f"  (as the runner left it at {moment(state.time)})"
     message = f": {state.message}" if state.message else ""
     lines = [row("gpu", f"{phase}{since}{message}{old}")]
     if state.server or state.server_problem:
@@ -159,23 +157,23 @@ def state_lines(state: LeaseState, runner_alive: bool) -> list[str]:
         lines.append(row("unloaded", f"{', '.join(state.displaced)}: loaded again after the job"))
     for intruder in state.intruders:
         times = f", {intruder.times} times" if intruder.times > 1 else ""
-        lines.append(row("", f"▲ a client had {intruder.name} loaded during the job, {clock(intruder.since)}{times}"))
+        lines.append(row("", f"▲ a client had {intruder.name} loaded during the job, {moment(intruder.since)}{times}"))
     if state.baseline_bytes is not None:
-        lines.append(row("idle use", gigabytes(state.baseline_bytes)))
+        lines.append(row("idle use", data_size(state.baseline_bytes)))
     if state.unowned_bytes:
-        since = f" since {clock(state.unowned_since)}" if state.unowned_since is not None else ""
+        since = f" since {moment(state.unowned_since)}" if state.unowned_since is not None else ""
         advice = f"; {state.advice}" if state.advice else ""
-        lines.append(row("unowned", f"▲ {gigabytes(state.unowned_bytes)} that no process holds{since}{advice}"))
+        lines.append(row("unowned", f"▲ {data_size(state.unowned_bytes)} that no process holds{since}{advice}"))
     elif state.advice:
         lines.append(row("", f"▲ {state.advice}"))
     for note in state.notes[-5:]:
-        lines.append(row(clock(note.time), f"{_SIGNS.get(note.level, '·')} {note.message}"))
+        lines.append(row(moment(note.time), f"{_SIGNS.get(note.level, '·')} {note.message}"))
     return lines
 
 
 def server(state: LeaseState) -> str:
     """`Ollama 0.24.0: judge:v1 5.2 GB, planner:v1 3.1 GB`."""
-    held = [f"{model.name} {gigabytes(model.size_vram_bytes)}" for model in state.residents]
+    held = [f"{model.name} {data_size(model.size_vram_bytes)}" for model in state.residents]
     return f"{state.server}: {', '.join(held) or 'none loaded'}"
 
 
@@ -189,7 +187,7 @@ def taken(reading: Reading) -> str:
 def warnings(reading: Reading) -> list[str]:
     found = []
     if reading.stale:
-        age = seconds_in_words(reading.age_seconds)
+        age = duration(reading.age_seconds)
         found.append(f"▲ the figures are {age} old: a runner lives and writes no new ones; see runner.log in its home")
     if reading.runner_alive and reading.taken_by == "command":
         found.append("▲ a runner lives and has written no readings; these are this command's own")
@@ -205,9 +203,9 @@ def row(label: str, value: str) -> str:
 def of_bytes(used: int | None, total: int | None) -> str:
     """`11.6 of 17.1 GB, 68 %`, or the one of both that is known."""
     if used is None or total is None:
-        return f"{gigabytes(used)} used" if used is not None else gigabytes(total) and f"{gigabytes(total)} in all"
-    share = f", {100 * used / total:.0f} %" if total else ""
-    return f"{gigabytes(used)} of {gigabytes(total)}{share}"
+        return f"{data_size(used)} used" if used is not None else data_size(total) and f"{data_size(total)} in all"
+    of_it = f", {100 * used / total:.0f} %" if total else ""
+    return f"{data_size(used)} of {data_size(total)}{of_it}"
 
 
 def amount(value: float | None, unit: str, before: str = "") -> str:
@@ -218,32 +216,5 @@ def joined(*parts: str) -> str:
     return "   ".join(part for part in parts if part)
 
 
-def safe(said: str) -> str:
-    return printable(said.replace("\t", " ").replace("\r", " "))
-
-
-def columns(said: str) -> int:
-    """How many cells of a terminal a text takes."""
-    return sum(cells(letter) for letter in said)
-
-
-def cells(letter: str) -> int:
-    if unicodedata.combining(letter):
-        return 0
-    return 2 if unicodedata.east_asian_width(letter) in "WF" else 1
-
-
 def padded(said: str, width: int) -> str:
-    return said + " " * max(0, width - columns(said))
-
-
-def cut(line: str, width: int | None) -> str:
-    if width is None or columns(line) <= width:
-        return line
-    taken, room = "", width - 1
-    for letter in line:
-        room -= cells(letter)
-        if room < 0:
-            break
-        taken += letter
-    return taken + "…"
+    return said + " " * max(0, width - cell_width(said))

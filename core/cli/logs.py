@@ -7,11 +7,12 @@ import time
 
 import click
 
-from core.cli.common import json_option, opened, print_json
+from core.cli.common import json_option, opened
+from core.cli.output import print_json, say
 from core.errors import NotFoundError
 from core.home import AttemptDir, Home
 from core.store.jobs import ENDED, get_job
-from core.text import printable
+from core.text import log_line
 
 
 @click.command(epilog="Example: bakehouse logs 2 --follow")
@@ -32,17 +33,17 @@ def logs(job_id: int, attempt: int | None, lines: int, follow: bool, as_json: bo
         chosen = home.run_dir(job_id).attempt(attempt or max(1, job.attempt))
         text, offset = tail(chosen, lines)
         if as_json:
-            print_json({"job": job_id, "attempt": chosen.number, "lines": [printable(line) for line in text]})
+            print_json({"job": job_id, "attempt": chosen.number, "lines": [log_line(line, tab=None) for line in text]})
             return
         if not chosen.log.exists():
-            print(f"job {job_id} has printed nothing yet", file=sys.stderr)
+            say(f"job {job_id} has printed nothing yet", error=True)
         for line in text:
-            print(printable(line))
+            say(log_line(line, tab=None), tabs=True)
         while follow:
             ended = get_job(connection, job_id).state in ENDED
             new, offset = since(chosen, offset, whole_lines=not ended)
             for line in new:
-                print(printable(line), flush=True)
+                say(log_line(line, tab=None), tabs=True, file=sys.stdout)
             if ended and not new:
                 return
             time.sleep(0.3)

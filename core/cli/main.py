@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -11,7 +10,9 @@ from typing import Any
 import click
 
 from core import __version__
+from core.cli.output import print_json, say
 from core.errors import BakehouseError
+from core.text import printable
 
 # name: (module:command, help). The help stands here so that `--help` imports none of them.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -86,9 +87,9 @@ def bakehouse(ctx: click.Context, project: Path | None, low_bandwidth: bool) -> 
 def report(error: BakehouseError, as_json: bool) -> None:
     """One error: a line on stderr, or with --json the document on stdout."""
     if as_json:
-        print(json.dumps({"schema": 1, "error": error.to_json()}, ensure_ascii=False, indent=1))
+        print_json({"error": error.to_json()})
     else:
-        print(f"bakehouse: {error}", file=sys.stderr)
+        say(f"bakehouse: {error}", error=True)
 
 
 def main(arguments: list[str] | None = None) -> Any:
@@ -105,6 +106,7 @@ def main(arguments: list[str] | None = None) -> Any:
         if as_json:
             report(BakehouseError(wrong.format_message(), code="usage"), as_json)
         else:
+            wrong.message = printable(wrong.message, keep="\n")  # type: ignore[misc]  # it can quote what a script took from elsewhere
             wrong.show()
         sys.exit(2)
     except BakehouseError as error:

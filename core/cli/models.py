@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
-from core.cli.common import by, find_project, gigabytes, json_option, print_json, project_option
+from core.cli.common import by, find_project, json_option, project_option
+from core.cli.output import print_json, say
 from core.cli.submitted import submitted
 from core.config.model import ModelEntry
+from core.format import data_size, parameters
 from core.home import Home
 from core.models.files import needs_pull
 
@@ -26,8 +28,8 @@ def where(home: Home, entry: ModelEntry) -> str:
     return f"{source}: pulled when a job needs it" if needs_pull(home, entry) else "on disk"
 
 
-def billions(entry: ModelEntry) -> str:
-    return "" if entry.parameters is None else f"{entry.parameters / 1e9:.2f} B"
+def parameters_of(entry: ModelEntry) -> str:
+    return "" if entry.parameters is None else parameters(entry.parameters)
 
 
 @models.command("list", epilog="Example: bakehouse models list --json")
@@ -41,7 +43,7 @@ def list_(project: Path | None, as_json: bool) -> None:
         print_json({"models": [{**entry.model_dump(mode="json"), "where": where(home, entry)} for entry in entries]})
         return
     for entry in entries:
-        print(f"{entry.name:<16} {billions(entry):>8}  {entry.family or '':<10} {where(home, entry)}")
+        say(f"{entry.name:<16} {parameters_of(entry):>8}  {entry.family or '':<10} {where(home, entry)}")
 
 
 @models.command(epilog="Example: bakehouse models show SmolLM2-135M")
@@ -55,16 +57,16 @@ def show(name: str, project: Path | None, as_json: bool) -> None:
     if as_json:
         print_json({"model": {**entry.model_dump(mode="json"), "where": where(home, entry)}})
         return
-    print(f"{entry.name}: {billions(entry)} parameters, {where(home, entry)}")
+    say(f"{entry.name}: {parameters_of(entry)} parameters, {where(home, entry)}")
     for label, value in (("family", entry.family), ("licence", entry.license), ("Ollama", entry.ollama)):
         if value:
-            print(f"{label:<8} {value}")
+            say(f"{label:<8} {value}")
     if entry.wheel is not None:
-        size = gigabytes(entry.wheel.size_bytes)
-        print(f"wheel    {entry.wheel.package} {entry.wheel.version}, {size}, sha256 {entry.wheel.sha256}")
+        wheel = entry.wheel
+        say(f"wheel    {wheel.package} {wheel.version}, {data_size(wheel.size_bytes)}, sha256 {wheel.sha256}")
     if entry.shape is not None:
         shape = entry.shape
-        print(
+        say(
             f"shape    {shape.layers} layers, hidden {shape.hidden}, FFN {shape.ffn}, "
             f"heads {shape.heads}/{shape.kv_heads} × {shape.head_dim}, vocabulary {shape.vocabulary:,}"
         )

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from core.cli.common import find_project, json_option, print_json, project_option
+from core.cli.common import find_project, json_option, project_option
+from core.cli.output import print_json, say
 from core.config.project import Project
 from core.errors import InputError
 
@@ -24,7 +25,7 @@ def project(folder: Path, as_json: bool) -> None:
     """Make FOLDER a project: `bakehouse.yaml` with an id of its own, and the folders of its parts."""
     from core.authoring.scaffold import new_project
 
-    say(new_project(folder), as_json, f"next: cd {folder} && bakehouse new task NAME --examples YOUR.jsonl")
+    show(new_project(folder), as_json, f"next: cd {folder} && bakehouse new task NAME --examples YOUR.jsonl")
 
 
 @new.command(epilog="Example: bakehouse new task titles --examples ~/titles.jsonl")
@@ -58,7 +59,7 @@ def task(name: str, examples: Path | None, hold_out: int, project: Path | None, 
         )
     written = new_task(found, name, examples=examples, hold_out=hold_out)
     warnings = task_warnings(found, written[0])
-    say(written, as_json, next_steps(found, name, written[0]), warnings)
+    show(written, as_json, next_steps(found, name, written[0]), warnings)
 
 
 def next_steps(project: Project, name: str, file: Path) -> str:
@@ -74,14 +75,15 @@ def next_steps(project: Project, name: str, file: Path) -> str:
     )
 
 
-def say(written: list[Path], as_json: bool, then: str, warnings: Sequence[InputError] = ()) -> None:
+def show(written: list[Path], as_json: bool, then: str, warnings: Sequence[InputError] = ()) -> None:
     if as_json:
         print_json(
             {"written": [str(path) for path in written], "warnings": [warning.to_json() for warning in warnings]}
         )
         return
     for path in written:
-        print(f"written  {path}")
+        say(f"written  {path}")
     for warning in warnings:
-        print(f"warning  {warning}")
-    print(then)
+        say(f"warning  {warning}")
+    for line in then.split("\n"):
+        say(line)

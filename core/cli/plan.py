@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
-from core.cli.common import find_project, gigabytes, json_option, opened, print_json, project_option
+from core.cli.common import find_project, json_option, opened, project_option
+from core.cli.output import print_json, say
 from core.config.project import Project
 from core.config.recipe import Recipe
+from core.format import data_size
 from core.home import Home
 from core.vram.plan import Plan, Row, method_words
 
@@ -77,12 +79,12 @@ def plan(
         )
         return
     idle = f", {budget.in_use}" if budget.in_use else ""
-    print(f"{budget.name}: {gigabytes(budget.total_bytes)}{idle}, {gigabytes(budget.limit_bytes)} for a training")
+    say(f"{budget.name}: {data_size(budget.total_bytes)}{idle}, {data_size(budget.limit_bytes)} for a training")
     within = f"a forecast holds within ± {calibration.spread:.0%}".replace("%", " %")
-    print(f"{calibration.words}; {'each forecast by those of comparable size' if calibration.runs else within}")
-    print()
+    say(f"{calibration.words}; {'each forecast by those of comparable size' if calibration.runs else within}")
+    say()
     for line in lines(made):
-        print(line)
+        say(line)
 
 
 def chosen_recipes(project: Project, names: tuple[str, ...]) -> list[Recipe]:
@@ -119,6 +121,6 @@ def line(row: Row) -> str:
     longest = f"{row.longest:,}" if row.longest else "none"
     return (
         f"{row.model.name:<15} {method_words(row.recipe):<10} {row.recipe.rank:>5} {row.recipe.max_length:>7,}  "
-        f"{gigabytes(row.forecast.allocated_bytes):>9} {gigabytes(row.forecast.device_bytes):>12}  "
+        f"{data_size(row.forecast.allocated_bytes):>9} {data_size(row.forecast.device_bytes):>12}  "
         f"{verdict:<6} {highest:>12} {longest:>9}"
     )

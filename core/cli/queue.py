@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from core.cli.common import by, job_json, job_line, json_option, opened, print_json
+from core.cli.common import by, job_json, job_line, json_option, opened
+from core.cli.output import print_json, say
 from core.errors import InputError
 from core.home import Home
 from core.runner.client import request
@@ -38,15 +39,15 @@ def list_(everything: bool, as_json: bool) -> None:
         print_json({"queue": paused, "runner_alive": alive, "jobs": [job_json(job) for job in jobs]})
         return
     if state.paused:
-        print(f"‖ paused by {state.author}" + (f": {state.reason}" if state.reason else ""))
+        say(f"‖ paused by {state.author}" + (f": {state.reason}" if state.reason else ""))
     if not alive and any(job.state in ACTIVE for job in jobs):
-        print("▲ The runner is not running: the active jobs are not followed. Start it with `bakehouse runner start`.")
+        say("▲ The runner is not running: the active jobs are not followed. Start it with `bakehouse runner start`.")
     elif not alive and any(job.state in QUEUED and not job.held for job in jobs):
-        print("▲ The runner is not running: no job starts. Start it with `bakehouse runner start`.")
+        say("▲ The runner is not running: no job starts. Start it with `bakehouse runner start`.")
     for job in jobs:
-        print(job_line(job))
+        say(job_line(job))
     if not jobs:
-        print("No jobs yet: `bakehouse demo` or `bakehouse train` queues some.")
+        say("No jobs yet: `bakehouse demo` or `bakehouse train` queues some.")
 
 
 def ask(home: Home, command: QueueCommand, job_id: int | None, arguments: dict[str, Any]) -> None:
@@ -70,7 +71,7 @@ def ask_of_jobs(command: QueueCommand, job_ids: tuple[int, ...], arguments: dict
         print_json({"jobs": [job_json(job) for job in jobs]})
     else:
         for job in jobs:
-            print(job_line(job))
+            say(job_line(job))
 
 
 def ask_of_queue(command: QueueCommand, arguments: dict[str, Any], as_json: bool) -> None:
@@ -83,7 +84,7 @@ def ask_of_queue(command: QueueCommand, arguments: dict[str, Any], as_json: bool
             state = queue_state(connection)
         print_json({"queue": {"paused": state.paused, "reason": state.reason, "author": state.author}})
     else:
-        print(command.done(None, arguments))
+        say(command.done(None, arguments))
 
 
 def confirmed(command: QueueCommand, job_ids: tuple[int, ...]) -> bool:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from core.cli.common import json_option, opened, print_json
+from core.cli.common import json_option, opened
+from core.cli.output import print_json, say, say_block
 from core.cli.submitted import Show
 from core.errors import NotFoundError
+from core.format import moment
 from core.home import Home
-from core.phrases import clock
 from core.store.results import bakeoff_answers, bakeoff_scores, list_bakeoffs
-from core.text import printable
 
 if TYPE_CHECKING:
     from core.config.golden import GoldenInput
@@ -58,9 +58,9 @@ def results(
 
                 task = score_again(home, connection, job_id)
             board = leaderboard(home, connection, job_id, as_json=as_json, task=task)
-            print_json({"job": job_id, **board}) if isinstance(board, dict) else print(board)
+            print_json({"job": job_id, **board}) if isinstance(board, dict) else say_block(board)
             if task is not None and not as_json:
-                print(RESCORED.format(job_id=job_id))
+                say(RESCORED.format(job_id=job_id))
 
 
 def job_of(connection: sqlite3.Connection, which: str) -> int:
@@ -82,9 +82,9 @@ def show_list(connection: sqlite3.Connection, as_json: bool) -> None:
         print_json({"bakeoffs": [row.__dict__ for row in rows]})
         return
     for row in rows:
-        print(f"{row.job_id:>4}  {clock(row.time):<13} {row.state:<10} {row.title:<36} {row.answers} answers")
+        say(f"{row.job_id:>4}  {moment(row.time):<13} {row.state:<10} {row.title:<36} {row.answers} answers")
     if not rows:
-        print("no bake-off yet: `bakehouse bakeoff TASK MODEL MODEL …` makes one")
+        say("no bake-off yet: `bakehouse bakeoff TASK MODEL MODEL …` makes one")
 
 
 def leaderboard(
@@ -134,12 +134,12 @@ def show_answers(
         return
     for answer in found:
         fault = f", {answer['fault']}" if answer.get("fault") else ""
-        print(printable(f"── {answer['candidate']} · {answer['input_id']} · {answer['repeat']}{fault}"))
+        say(f"── {answer['candidate']} · {answer['input_id']} · {answer['repeat']}{fault}")
         for line in (*asked_in_words(inputs.get(answer["input_id"])), *failed_in_words(scores.get(answer["key"], []))):
-            print(printable(line))
+            say(line)
         for line in answer["text"].splitlines():
-            print(printable(f"   │ {line}".rstrip()))
-        print()
+            say(f"   │ {line}".rstrip())
+        say()
 
 
 def scores_by_answer(

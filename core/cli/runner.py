@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from core.cli.common import json_option, print_json
+from core.cli.common import json_option
+from core.cli.output import print_json, say
+from core.format import listed, moment
 from core.home import Home
-from core.phrases import clock, listed
 from core.runner.status import runner_status
-from core.text import printable
 
 
 @click.group()
@@ -32,11 +32,11 @@ def status(as_json: bool) -> None:
             }
         )
     elif found.alive:
-        print(f"▶ alive since {clock(found.since)}, pid {found.pid}, version {found.version}")
+        say(f"▶ alive since {moment(found.since)}, pid {found.pid}, version {found.version}")
     elif found.stopped:
-        print("■ stopped by you; `bakehouse runner start` or the next submission starts it")
+        say("■ stopped by you; `bakehouse runner start` or the next submission starts it")
     else:
-        print("none: it starts when there is something to do")
+        say("none: it starts when there is something to do")
 
 
 @runner.command(epilog="Example: bakehouse runner start")
@@ -46,7 +46,7 @@ def start(as_json: bool) -> None:
     from core.runner.client import ensure_runner
 
     ensure_runner(Home.find().create())
-    print_json({"started": True}) if as_json else print("▶ started")
+    print_json({"started": True}) if as_json else say("▶ started")
 
 
 @runner.command(epilog="Example: bakehouse runner stop")
@@ -62,9 +62,9 @@ def stop(as_json: bool) -> None:
     if as_json:
         print_json({"stopped": True, "unloaded": list(away.names), "service_stopped": away.stopped})
         return
-    print("■ stopped: what runs goes on")
+    say("■ stopped: what runs goes on")
     if away:
-        gone = [*(["the model server"] if away.stopped else []), *(printable(name) for name in away.names)]
-        print(
+        gone = [*(["the model server"] if away.stopped else []), *away.names]
+        say(
             f"▲ {listed(gone)}: away for a job, and back only with the next runner (`bakehouse runner start`, or the console)"
         )

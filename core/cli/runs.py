@@ -9,16 +9,16 @@ from typing import Any
 
 import click
 
-from core.cli.common import gigabytes, job_json, job_line, json_option, opened, print_json, seconds_in_words
+from core.cli.common import job_json, job_line, json_option, opened
+from core.cli.output import print_json, say
 from core.errors import BakehouseError
 from core.files import read_lines
+from core.format import data_size, duration, moment
 from core.home import Home, RunDir
-from core.phrases import clock
 from core.store.attempts import list_attempts
 from core.store.jobs import ACTIVE, ENDED, get_job, history, list_jobs
 from core.store.results import list_artefacts
 from core.telemetry.run_record import stored_summary, summary_words
-from core.text import printable
 from core.wording.jobs import reason_words
 
 
@@ -27,7 +27,7 @@ def runs() -> None:
     """Run directories: all files of a job, its attempts, and what became of it."""
 
 
-def size(folder: Path) -> int:
+def folder_bytes(folder: Path) -> int:
     """Bytes of a folder's files."""
     return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
 
@@ -46,11 +46,13 @@ def list_(as_json: bool) -> None:
     with opened(home) as connection:
         rows = [(job, home.run_dir(job.id).path) for job in list_jobs(connection, limit=-1)]
     if as_json:
-        document = [{"job": job.id, "state": job.state, "path": str(path), "bytes": size(path)} for job, path in rows]
+        document = [
+            {"job": job.id, "state": job.state, "path": str(path), "bytes": folder_bytes(path)} for job, path in rows
+        ]
         print_json({"runs": document})
         return
     for job, path in rows:
-        print(f"{job.id:>4}  {job.state:<11} {gigabytes(size(path)):>8}  {path}")
+        say(f"{job.id:>4}  {job.state:<11} {data_size(folder_bytes(path)):>8}  {path}")
 
 
 @runs.command(epilog="Example: bakehouse runs show 2")
@@ -84,25 +86,23 @@ def show(job_id: int, as_json: bool) -> None:
             }
         )
         return
-    print(job_line(job))
-    print(f"folder   {run.path} ({gigabytes(size(run.path))})")
+    say(job_line(job))
+    say(f"folder   {run.path} ({data_size(folder_bytes(run.path))})")
     for attempt in attempts:
-        took = seconds_in_words((attempt.ended_at or time.time()) - attempt.created_at)
-        print(f"attempt  {attempt.number}: {attempt.outcome or 'living'}, {took}, {attempt.protection}")
+        took = duration((attempt.ended_at or time.time()) - attempt.created_at)
+        say(f"attempt  {attempt.number}: {attempt.outcome or 'living'}, {took}, {attempt.protection}")
         if (measured := stored_summary(attempt.telemetry)) is not None:
-            print(f"GPU       {' · '.join(summary_words(measured))}")
+            say(f"GPU       {' · '.join(summary_words(measured))}")
         for finding in timed(run.attempt(attempt.number).watch):
             sign = "✗" if finding.get("stop") else "▲"
-            print(f"{clock(finding['time']):>8}  {sign} {printable(str(finding.get('message')))}")
+            say(f"{moment(finding['time']):>8}  {sign} {finding.get('message')}")
         for sent in timed(run.attempt(attempt.number).signals):
-            print(
-                f"{clock(sent['time']):>8}  {printable(str(sent.get('signal')))} sent  [{printable(str(sent.get('by')))}]"
-            )
+            say(f"{moment(sent['time']):>8}  {sent.get('signal')} sent  [{sent.get('by')}]")
     for row in made:
-        print(f"made     {row.kind} {row.sha256[:12]}, {gigabytes(row.bytes)}, {row.path}")
+        say(f"made     {row.kind} {row.sha256[:12]}, {data_size(row.bytes)}, {row.path}")
     for change in changes:
         arrow = f"{change.from_state} → {change.to_state}" if change.from_state else change.to_state
-        print(f"{clock(change.time):>8}  {arrow:<22} {reason_words(change.reason)}  [{change.author}]")
+        say(f"{moment(change.time):>8}  {arrow:<22} {reason_words(change.reason)}  [{change.author}]")
 
 
 @runs.command(epilog="Example: bakehouse runs clean 12 13")
@@ -119,11 +119,11 @@ def clean(job_ids: tuple[int, ...], as_json: bool) -> None:
                 stage = "it runs" if job.state in ACTIVE else "it goes on from them"
                 raise BakehouseError(f"job {job_id} is {job.state}: its checkpoints stay, {stage}", code="wrong_state")
             freed += drop_checkpoints(home.run_dir(job_id))
-    print_json({"freed_bytes": freed}) if as_json else print(f"{gigabytes(freed)} freed")
+    print_json({"freed_bytes": freed}) if as_json else say(f"{data_size(freed)} freed")
 
 
 def drop_checkpoints(run: RunDir) -> int:
     """Remove a run's checkpoints; returns their bytes."""
-    freed = size(run.checkpoints)
+    freed = folder_bytes(run.checkpoints)
     shutil.rmtree(run.checkpoints, ignore_errors=True)
     return freed

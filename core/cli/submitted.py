@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from core.attempt.launcher import launcher
-from core.cli.common import job_json, job_line, opened, print_json
+from core.cli.common import job_json, job_line, opened
 from core.cli.follow import exit_code, follow_to_the_end
+from core.cli.output import print_json, say, say_block
 from core.home import Home
 from core.store.jobs import JobRow, get_job
 
@@ -20,7 +21,7 @@ Show = Callable[[sqlite3.Connection, JobRow], dict[str, Any] | str]
 def warn_of_launcher(home: Home) -> None:
     """Say what endangers what was just submitted, such as a logout that would end it."""
     if warning := launcher(home).warning():
-        print(f"▲ {warning}", file=sys.stderr)
+        say(f"▲ {warning}", error=True)
 
 
 def submitted(home: Home, job: JobRow, *, wait: bool, as_json: bool, show: Show | None = None) -> None:
@@ -30,7 +31,7 @@ def submitted(home: Home, job: JobRow, *, wait: bool, as_json: bool, show: Show 
     """
     warn_of_launcher(home)
     if not wait:
-        print_json({"job": job_json(job)}) if as_json else print(job_line(job))
+        print_json({"job": job_json(job)}) if as_json else say(job_line(job))
         return
     with opened(home) as connection:
         jobs = follow_to_the_end(home, connection, [job.id])
@@ -40,5 +41,5 @@ def submitted(home: Home, job: JobRow, *, wait: bool, as_json: bool, show: Show 
         if as_json:
             print_json({"job": job_json(ended), **(came_to if isinstance(came_to, dict) else {})})
         elif isinstance(came_to, str):
-            print(came_to)
+            say_block(came_to)
         sys.exit(code)

@@ -10,7 +10,7 @@ from core.checks import CapturedEqualsCheck, CheckDefinition, capture_names
 from core.config.base import KeyedError, Loaded, Name, NonEmpty, Written
 
 
-class BackgroundSampler(Written):
+class Sampling(Written):
     """How answers are generated; the same values in bake-offs and when serving."""
 
     temperature: float = Field(default=0.0, ge=0, le=5)
@@ -30,7 +30,7 @@ class BackgroundSampler(Written):
     }
 
     @model_validator(mode="after")
-    def _an_answer_fits(self) -> BackgroundSampler:
+    def _an_answer_fits(self) -> Sampling:
         if self.max_new_tokens > self.context_length:
             raise KeyedError(
                 f"{self.max_new_tokens} new tokens do not fit into a context of {self.context_length}",
@@ -55,7 +55,7 @@ class Task(Loaded):
     title: str | None = None
     system: str = ""
     thinking: Literal["off", "on"] = "off"
-    sampling: BackgroundSampler = BackgroundSampler()
+    sampling: Sampling = Sampling()
     repeats: int = Field(default=3, ge=1, le=100)
     golden: NonEmpty | None = None
     data: TaskData = TaskData()

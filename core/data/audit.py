@@ -47,7 +47,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownExample:
     """An example as the model sees it, template included; of a skipped one, what it would have seen.
 
     `index` counts from 1 in the order of the file; those that the recipe adds come last and have line 0. `shots` is the
@@ -96,7 +96,7 @@ class Audit:
     rows: tuple[LengthRow, ...]
     skipped_lines: tuple[int, ...] = ()  # at max_length
     augmented: AugmentReport = field(default_factory=AugmentReport)
-    shown: tuple[Shown, ...] = ()
+    shown: tuple[ShownExample, ...] = ()
     seconds: float = field(default=0.0, compare=False)  # that the audit took when it was made
     cached: bool = field(default=False, compare=False)  # it was made before
 
@@ -131,7 +131,8 @@ class Audit:
             raise ValueError("no audit")
         fields = {key: value for key, value in document.items() if key not in ("duplicates", "refused")}
         shown = tuple(
-            Shown(**{**item, "pieces": tuple(Piece(**piece) for piece in item["pieces"])}) for item in fields["shown"]
+            ShownExample(**{**item, "pieces": tuple(Piece(**piece) for piece in item["pieces"])})
+            for item in fields["shown"]
         )
         audit = cls(
             **{

@@ -11,10 +11,19 @@ from typing import Literal
 from core.config.golden import GoldenInput
 from core.config.recipe import Recipe
 from core.config.task import Task
-from core.data.audit import Audit, LengthRow, Piece, Shown
+from core.data.audit import Audit, LengthRow, Piece, ShownExample
 from core.data.augment import AugmentReport, augment, shots_in_front
 from core.data.examples import DataReport, Example, find_leaks
-from core.data.render import ChatTokenizer, Fitted, RenderedExample, Skipped, Thinking, fit, render_all, render_example
+from core.data.render import (
+    ChatTokenizer,
+    FittedExample,
+    RenderedExample,
+    Skipped,
+    Thinking,
+    fit,
+    render_all,
+    render_example,
+)
 
 # The lengths that are chosen: where these shares of the examples are whole, rounded up to multiples of STEP.
 WHOLE_SHARES = (0.5, 0.8, 0.95, 1.0)
@@ -42,7 +51,7 @@ class _AtLength:
 
     examples: Sequence[Example]
     originals: Sequence[Example | None]
-    results: Sequence[Fitted | Skipped]
+    results: Sequence[FittedExample | Skipped]
     rendered: Sequence[RenderedExample]
     added: AugmentReport
 
@@ -128,7 +137,7 @@ def _at_length(
 
 
 def _row(at: _AtLength, max_length: int) -> LengthRow:
-    fitted = [item for item in at.results if isinstance(item, Fitted)]
+    fitted = [item for item in at.results if isinstance(item, FittedExample)]
     cut = sum(item.cut_tokens > 0 for item in fitted)
     learnt = sum(len(item.completion_ids) for item in fitted)
     read = sum(len(item.prompt_ids) for item in fitted)
@@ -151,20 +160,20 @@ def _places(show: Iterable[int] | Literal["all"], count: int) -> list[int]:
     return sorted({index for index in show if isinstance(index, int) and 1 <= index <= count})
 
 
-def _shown(tokenizer: ChatTokenizer, at: _AtLength, index: int) -> Shown:
+def _shown(tokenizer: ChatTokenizer, at: _AtLength, index: int) -> ShownExample:
     """An example as the model sees it; its text is what its tokens decode to, special ones included."""
     example, original, result = at.examples[index - 1], at.originals[index - 1], at.results[index - 1]
     whole = at.rendered[index - 1]
     prompt_ids = whole.prompt_ids if isinstance(result, Skipped) else result.prompt_ids
     cut_tokens = 0 if isinstance(result, Skipped) else result.cut_tokens
-    cut_at = result.cut_at if isinstance(result, Fitted) and cut_tokens else len(prompt_ids)
+    cut_at = result.cut_at if isinstance(result, FittedExample) and cut_tokens else len(prompt_ids)
     head, rest, completion = _texts(
         tokenizer, list(prompt_ids[:cut_at]), list(prompt_ids[cut_at:]), list(whole.completion_ids)
     )
     pieces = [Piece(head, loss=False)]
     if cut_tokens:
         pieces += [Piece(f"… −{cut_tokens} tokens …", loss=False, mark=True), Piece(rest, loss=False)]
-    return Shown(
+    return ShownExample(
         index=index,
         line=example.line,
         state="skipped" if isinstance(result, Skipped) else "cut" if cut_tokens else "whole",

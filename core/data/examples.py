@@ -14,6 +14,7 @@ from typing import Any, Literal, NoReturn, cast
 from core.config.golden import GoldenInput
 from core.config.task import Task
 from core.errors import InputError
+from core.text import visible
 
 Role = Literal["system", "user", "assistant"]
 ROLES: tuple[Role, ...] = ("system", "user", "assistant")
@@ -207,8 +208,7 @@ def _names(source: Any) -> bool:
 
 def _word(text: str) -> str:
     """A key of the file in a message: short, and nothing in it that no encoding takes or that speaks to a terminal."""
-    short = text if len(text) <= QUOTED_CHARACTERS else f"{text[:QUOTED_CHARACTERS]}…"
-    return short if short.isprintable() else repr(short)
+    return visible(text, limit=QUOTED_CHARACTERS).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def _quoted(value: Any) -> str:

@@ -54,7 +54,7 @@ class RenderedExample:
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedExample:
     """An example that fits. `cut_tokens` is how many tokens the middle cut took out of the prompt (usually 0), `cut_at`
     the number of prompt tokens in front of the cut."""
 
@@ -86,7 +86,7 @@ class Skipped:
 class FitReport:
     """What the length rules made of a data set."""
 
-    fitted: tuple[Fitted, ...]
+    fitted: tuple[FittedExample, ...]
     skipped: tuple[Skipped, ...]
 
     @property
@@ -154,14 +154,14 @@ def _render(tokenizer: ChatTokenizer, example: Example, thinking: Thinking, fram
     return RenderedExample(tuple(prompt_ids), tuple(completion_ids), cut_points, example.line)
 
 
-def fit(rendered: RenderedExample, max_length: int | None) -> Fitted | Skipped:
+def fit(rendered: RenderedExample, max_length: int | None) -> FittedExample | Skipped:
     """The example within `max_length` tokens. The completion is never touched.
 
     A prompt that is too long loses the middle of its longest user message: of the room left for that message the first
     third and the last two thirds are kept, in whole tokens. An example without that room is skipped.
     """
     if max_length is None or rendered.tokens <= max_length:
-        return Fitted(rendered.prompt_ids, rendered.completion_ids, rendered.line)
+        return FittedExample(rendered.prompt_ids, rendered.completion_ids, rendered.line)
     points = rendered.cut_points
     message_tokens = points[-1] - points[0] if points else 0
     needed = rendered.tokens - message_tokens
@@ -173,7 +173,7 @@ def fit(rendered: RenderedExample, max_length: int | None) -> Fitted | Skipped:
     left = points[bisect_right(points, points[0] + head) - 1]
     right = points[bisect_left(points, points[-1] - (room - head))]
     ids = rendered.prompt_ids[:left] + rendered.prompt_ids[right:]
-    return Fitted(ids, rendered.completion_ids, rendered.line, cut_tokens=right - left, cut_at=left)
+    return FittedExample(ids, rendered.completion_ids, rendered.line, cut_tokens=right - left, cut_at=left)
 
 
 def fit_all(
@@ -182,7 +182,7 @@ def fit_all(
     """Render and fit a data set."""
     results = [fit(rendered, max_length) for rendered in render_all(tokenizer, examples, thinking)]
     return FitReport(
-        tuple(item for item in results if isinstance(item, Fitted)),
+        tuple(item for item in results if isinstance(item, FittedExample)),
         tuple(item for item in results if isinstance(item, Skipped)),
     )
 

@@ -7,40 +7,41 @@ import grp
 import os
 import platform
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from core.doctor.machine import Machine, one_line, version_numbers
-from core.doctor.report import Line
+from core.doctor.results import Diagnostic
 from core.errors import BakehouseError
+from core.format import moment
 from core.gpu.sources.kernel_file import names, read_text, read_uevent
+from core.gpu.vendors import VENDORS
 from core.gpu_lease import lock as gpu_lock
 from core.gpu_lease.state import read_lease_state
-from core.phrases import clock
 from core.watchdog.kernel_log import parse_kernel_lines
 
 SECTION = "gpu"
-HIDING = ("BAKEHOUSE_GPU_SOURCE", "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
+HIDING = (
+    "BAKEHOUSE_GPU_SOURCE",
+    *sorted({name for vendor in VENDORS.values() for group in vendor.visibility for name in group}),
+)
 LOG_TOOLS = (("dmesg",), ("journalctl", "--dmesg", "--boot", "--no-pager", "--output=short-unix"))
 LOG_BYTES = 4_000_000
-VENDORS = {"0x1002": ("AMD", "amdgpu"), "0x10de": ("NVIDIA", "nvidia")}
+BY_PCI_ID = {vendor.pci_id: vendor for vendor in VENDORS.values()}
 
 
-def line(subject: str, state: str, message: str, remedy: str = "") -> Line:
-    return Line(subject, state, message, remedy, SECTION)  # type: ignore[arg-type]
+def line(subject: str, state: str, message: str, remedy: str = "") -> Diagnostic:
+    return Diagnostic(subject, state, message, remedy, SECTION)  # type: ignore[arg-type]
 
 
-def examine(machine: Machine) -> list[Line]:
+def examine(machine: Machine) -> list[Diagnostic]:
     found = [gpu(machine), *without_driver(machine)]
-    if machine.gpu is not None and machine.gpu.vendor == "nvidia":
-        found += nvidia(machine)
-    elif machine.gpu is not None:
-        found += amd(machine)
     if machine.gpu is not None:
-        found.append(kernel_log(machine))
+        found += [*SECTIONS[machine.gpu.vendor](machine), kernel_log(machine)]
     return [*found, telemetry(machine), *unowned_memory(machine), lease_folder(machine)]
 
 
-def gpu(machine: Machine) -> Line:
+def gpu(machine: Machine) -> Diagnostic:
     if machine.gpu is None:
         hiding = [name for name in HIDING if name in machine.environ]
         remedy = f"unset {' and '.join(hiding)}, should it hide one" if hiding else ""
@@ -50,31 +51,31 @@ def gpu(machine: Machine) -> Line:
     architecture = machine.gpu.architecture or (device.architecture if device else None)
     parts = [
         machine.gpu.name,
-        architecture or ("architecture not told" if machine.gpu.vendor == "amd" else ""),
+        architecture or ("architecture not told" if VENDORS[machine.gpu.vendor].names_architecture else ""),
         "" if memory is None else f"{memory / 1e9:.1f} GB",
         f"at {machine.gpu.pci}",
     ]
     return line("gpu", "ok", ", ".join(part for part in parts if part))
 
 
-def without_driver(machine: Machine) -> list[Line]:
+def without_driver(machine: Machine) -> list[Diagnostic]:
     """GPUs that no driver for computing has."""
     found = []
     bus = machine.sysfs / "bus/pci/devices"
     for name in names(bus):
         device = bus / name
-        maker, wanted = VENDORS.get(read_text(device / "vendor") or "", ("", ""))
-        if not maker or not (read_text(device / "class") or "").startswith("0x03"):
+        vendor = BY_PCI_ID.get(read_text(device / "vendor") or "")
+        if vendor is None or not (read_text(device / "class") or "").startswith("0x03"):
             continue
         driver = read_uevent(device).get("DRIVER", "")
-        if driver != wanted:
+        if driver != vendor.driver:
             has = f"driven by {driver}" if driver else "without a driver"
-            install = "install NVIDIA's driver" if wanted == "nvidia" else "load the amdgpu module (modprobe amdgpu)"
-            found.append(line("driver", "warning", f"{maker} GPU at {name} is {has}: it cannot compute", install))
+            message = f"{vendor.label} GPU at {name} is {has}: it cannot compute"
+            found.append(line("driver", "warning", message, vendor.driver_remedy))
     return found
 
 
-def amd(machine: Machine) -> list[Line]:
+def amd(machine: Machine) -> list[Diagnostic]:
     module = machine.sysfs / "module/amdgpu"
     version = read_text(module / "version")
     kernel = read_text(machine.procfs / "sys/kernel/osrelease") or platform.release()
@@ -87,7 +88,7 @@ def amd(machine: Machine) -> list[Line]:
     return lines
 
 
-def kfd(machine: Machine) -> Line:
+def kfd(machine: Machine) -> Diagnostic:
     """ROCm computes through /dev/kfd: it must be there, be ours to open, and list the GPU."""
     device = machine.dev / "kfd"
     if not device.exists():
@@ -106,7 +107,7 @@ def kfd(machine: Machine) -> Line:
     return line("KFD", "ok", f"{device} can be opened" + (" and lists the GPU" if machine.gpu else ""))
 
 
-def render_nodes(machine: Machine) -> Line:
+def render_nodes(machine: Machine) -> Diagnostic:
     nodes = sorted((machine.dev / "dri").glob("renderD*"))
     if not nodes:
         return line("render", "fault", f"there is no {machine.dev}/dri/renderD*", "load the amdgpu module")
@@ -136,7 +137,7 @@ def join_group(device: Path) -> str:
     return f"sudo usermod -aG {group} {getpass.getuser()}, then log in anew"
 
 
-def rocm(machine: Machine) -> Line:
+def rocm(machine: Machine) -> Diagnostic:
     """ROCm as the system has it; a wheel of torch brings libraries of its own."""
     version = rocm_version(machine)
     if version is None:
@@ -156,7 +157,7 @@ def rocm_version(machine: Machine) -> str | None:
     return None
 
 
-def nvidia(machine: Machine) -> list[Line]:
+def nvidia(machine: Machine) -> list[Diagnostic]:
     said = read_text(machine.procfs / "driver/nvidia/version") or ""
     words = one_line(said).split()
     version = next((word for word in words if len(version_numbers(word)) >= 2), None)
@@ -184,7 +185,7 @@ def nvidia(machine: Machine) -> list[Line]:
     return [first, line("CUDA", "ok", "its devices can be opened"), toolkit(machine)]
 
 
-def toolkit(machine: Machine) -> Line:
+def toolkit(machine: Machine) -> Diagnostic:
     compiler = machine.which("nvcc")
     if compiler is None:
         return line("toolkit", "absent", "no CUDA toolkit on PATH; nothing here needs one")
@@ -193,7 +194,7 @@ def toolkit(machine: Machine) -> Line:
     return line("toolkit", "ok", one_line(release))
 
 
-def kernel_log(machine: Machine) -> Line:
+def kernel_log(machine: Machine) -> Diagnostic:
     """Whether the kernel's messages can be read, by which a hang is confirmed, and trouble of the GPU in this boot."""
     assert machine.gpu is not None
     for tool, *arguments in LOG_TOOLS:
@@ -215,7 +216,7 @@ def kernel_log(machine: Machine) -> Line:
     )
 
 
-def telemetry(machine: Machine) -> Line:
+def telemetry(machine: Machine) -> Diagnostic:
     """Which source reads the GPU, and which should but cannot."""
     sample = machine.sample
     forced = machine.environ.get("BAKEHOUSE_GPU_SOURCE")
@@ -232,17 +233,17 @@ def telemetry(machine: Machine) -> Line:
     return line("telemetry", "ok", f"read by {by}" + (", the GPU is asleep" if device.suspended else ""))
 
 
-def unowned_memory(machine: Machine) -> list[Line]:
+def unowned_memory(machine: Machine) -> list[Diagnostic]:
     """What the runner says of memory that belongs to nobody; nothing where there is none, or no runner has looked."""
     state = read_lease_state(machine.home)
     if state is None or not state.unowned_bytes:
         return []
-    since = f" since {clock(state.unowned_since)}" if state.unowned_since is not None else ""
-    said = f"{state.unowned_bytes / 1e9:.1f} GB belong to no process{since}, as the runner saw at {clock(state.time)}"
+    since = f" since {moment(state.unowned_since)}" if state.unowned_since is not None else ""
+    said = f"{state.unowned_bytes / 1e9:.1f} GB belong to no process{since}, as the runner saw at {moment(state.time)}"
     return [line("stale memory", "warning", said, state.advice)]
 
 
-def lease_folder(machine: Machine) -> Line:
+def lease_folder(machine: Machine) -> Diagnostic:
     """The lock that keeps two jobs off one GPU: its file must be ours to write, and trustworthy."""
     path = gpu_lock.lease_path(machine.home, None if machine.gpu is None else machine.gpu.pci)
     held = gpu_lock.holder(path)
@@ -259,3 +260,7 @@ def lease_folder(machine: Machine) -> Line:
     if taken is not None:
         taken.release()
     return line("lease", "ok", f"{path} can be locked")
+
+
+SECTIONS: dict[str, Callable[[Machine], list[Diagnostic]]] = {"amd": amd, "nvidia": nvidia}
+"""What is to be said of each vendor's driver."""

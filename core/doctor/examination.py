@@ -11,13 +11,13 @@ from core.config.settings import Settings, load_settings
 from core.doctor import driver, host, serving, variables
 from core.doctor.machine import Machine
 from core.doctor.recommend import recommend
-from core.doctor.report import Line, Recommended, Report
+from core.doctor.results import Diagnostic, Recommended, Report
 from core.doctor.software import examine_software
 from core.errors import BakehouseError
 from core.home import Home
 from core.text import printable
 
-Section = Callable[[Machine], list[Line]]
+Section = Callable[[Machine], list[Diagnostic]]
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ class Examination:
     def report(self) -> Report:
         """All lines and the recommendation. Nothing is raised: what cannot be looked at is a fault line."""
         started, began = time.time(), time.monotonic()
-        lines: list[Line] = []
+        lines: list[Diagnostic] = []
         for name, section in self.sections():
             try:
                 lines += section(self.machine)
             except (BakehouseError, OSError, ValueError) as error:
-                lines.append(Line(name, "fault", f"could not be examined: {error}", section=name))
+                lines.append(Diagnostic(name, "fault", f"could not be examined: {error}", section=name))
         try:
             recommended = recommend(self.machine, lines)
         except (BakehouseError, OSError, ValueError) as error:
@@ -62,6 +62,6 @@ class Examination:
         ]
 
 
-def shown(line: Line) -> Line:
+def shown(line: Diagnostic) -> Diagnostic:
     """The line as text that can be shown: messages quote tools and files of others."""
     return replace(line, message=printable(line.message), remedy=printable(line.remedy))

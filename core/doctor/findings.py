@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from core.doctor.machine import Machine, one_line
-from core.doctor.report import Line
+from core.doctor.results import Diagnostic
+from core.gpu.vendors import VENDORS
 
 SECTION = "probes"
 # bf16 keeps 8 bits of a number: a few rounded sums of it are off by some tenths of a percent, never by this.
@@ -24,21 +25,19 @@ SUBJECTS = {
     "hqq": "HQQ",
     "bitsandbytes": "bitsandbytes",
 }
-CACHING = "PYTORCH_NO_HIP_MEMORY_CACHING"
-AOTRITON = "TORCH_ROCM_AOTRITON_ENABLE_EXPERIMENTAL"
 
 
-def line(subject: str, state: str, message: str, remedy: str = "") -> Line:
-    return Line(subject, state, message, remedy, SECTION)  # type: ignore[arg-type]
+def line(subject: str, state: str, message: str, remedy: str = "") -> Diagnostic:
+    return Diagnostic(subject, state, message, remedy, SECTION)  # type: ignore[arg-type]
 
 
-def findings(document: Mapping[str, Any], machine: Machine) -> list[Line]:
+def findings(document: Mapping[str, Any], machine: Machine) -> list[Diagnostic]:
     """The lines of a document of `jobs.probe`, or why there is none."""
     if why := document.get("left_out"):
         return [line("probes", "warning", f"not run: {why}", "run it again when the GPU is free")]
     if problem := document.get("problem"):
         return [line("probes", "fault", one_line(str(problem)), "is Bakehouse installed there, in this version?")]
-    lines: list[Line] = []
+    lines: list[Diagnostic] = []
     for probe in document["probes"]:
         try:
             lines += finding(probe, machine)
@@ -48,7 +47,7 @@ def findings(document: Mapping[str, Any], machine: Machine) -> list[Line]:
     return lines
 
 
-def finding(probe: Mapping[str, Any], machine: Machine) -> list[Line]:
+def finding(probe: Mapping[str, Any], machine: Machine) -> list[Diagnostic]:
     name = str(probe["name"])
     subject, status = SUBJECTS[name], probe["status"]
     if status == "ok":
@@ -64,11 +63,11 @@ def finding(probe: Mapping[str, Any], machine: Machine) -> list[Line]:
 
 
 def remedy_of(name: str, probe: Mapping[str, Any], machine: Machine) -> str:
-    amd = machine.gpu is not None and machine.gpu.vendor == "amd"
+    of_vendor = {} if machine.gpu is None else VENDORS[machine.gpu.vendor].probe_remedies
     if probe.get("left_pid"):
         return f"process {probe['left_pid']} hangs on the GPU: look at `sudo dmesg`; a reboot frees it"
-    if name == "lora" and amd:
-        return f'gpu: {{environment: {{{CACHING}: "1"}}}} in settings.yaml: slower, and known to come through'
+    if name == "lora" and name in of_vendor:
+        return of_vendor[name]
     if probe["status"] == "hung":
         return "the GPU or its driver is stuck: look at `sudo dmesg`" if machine.gpu else "is the machine overloaded?"
     return {
@@ -78,7 +77,7 @@ def remedy_of(name: str, probe: Mapping[str, Any], machine: Machine) -> str:
     }.get(name, "the line above it in `PYTHON -P -m jobs.probe` tells more")
 
 
-def device(figures: Mapping[str, Any], machine: Machine) -> list[Line]:
+def device(figures: Mapping[str, Any], machine: Machine) -> list[Diagnostic]:
     built = f"torch {figures['torch']}, built for {figures['built_for']}"
     if figures["device"] == "cpu":
         if machine.gpu is None:
@@ -112,7 +111,7 @@ def device(figures: Mapping[str, Any], machine: Machine) -> list[Line]:
     return lines
 
 
-def bf16(figures: Mapping[str, Any], machine: Machine) -> list[Line]:
+def bf16(figures: Mapping[str, Any], machine: Machine) -> list[Diagnostic]:
     speed, plain = figures["tflops"], figures["fp32_tflops"]
     message = f"{errors(figures)}; {speed:.1f} TFLOPS, {plain:.1f} in fp32"
     if wrong(figures):
@@ -124,7 +123,7 @@ def bf16(figures: Mapping[str, Any], machine: Machine) -> list[Line]:
     return [line("bf16", "ok", message)]
 
 
-def attention(figures: Mapping[str, Any], machine: Machine) -> list[Line]:
+def attention(figures: Mapping[str, Any], machine: Machine) -> list[Diagnostic]:
     taken, backends = figures["taken"], figures["backends"]
     bad = [name for name, one in backends.items() if one["works"] and wrong(one)]
     by = " (AOTriton)" if figures["aotriton"] and taken != "math" else ""
@@ -145,12 +144,11 @@ def attention(figures: Mapping[str, Any], machine: Machine) -> list[Line]:
 
 
 def fuse(machine: Machine) -> str:
-    if machine.gpu is not None and machine.gpu.vendor == "amd":
-        return f'gpu: {{environment: {{{AOTRITON}: "1"}}}} in settings.yaml, or a build of torch with AOTriton'
-    return "install a build of torch with flash attention for this GPU"
+    otherwise = "install a build of torch with flash attention for this GPU"
+    return otherwise if machine.gpu is None else VENDORS[machine.gpu.vendor].probe_remedies.get("attention", otherwise)
 
 
-def lora(figures: Mapping[str, Any], machine: Machine) -> list[Line]:
+def lora(figures: Mapping[str, Any], machine: Machine) -> list[Diagnostic]:
     ranks = list(figures["errors"])
     if not isinstance(figures["largest_error"], float) or figures["largest_error"] > LARGEST_ERROR:
         off = ", ".join(rank for rank, error in figures["errors"].items() if not small(error))
@@ -161,7 +159,7 @@ def lora(figures: Mapping[str, Any], machine: Machine) -> list[Line]:
     return [line("LoRA shapes", "ok", message)]
 
 
-def hqq(figures: Mapping[str, Any], machine: Machine) -> list[Line]:
+def hqq(figures: Mapping[str, Any], machine: Machine) -> list[Diagnostic]:
     weights = figures["weight_error"]
     message = f"{errors(figures)}; 4-bit weights are {percent(weights)} off the original"
     if wrong(figures) or not small(figures["autocast_error"]):
@@ -171,14 +169,14 @@ def hqq(figures: Mapping[str, Any], machine: Machine) -> list[Line]:
     return [line("HQQ", "ok", message)]
 
 
-def bitsandbytes(figures: Mapping[str, Any], machine: Machine) -> list[Line]:
+def bitsandbytes(figures: Mapping[str, Any], machine: Machine) -> list[Diagnostic]:
     message = f"{errors(figures)}; NF4 weights are {percent(figures['weight_error'])} off the original"
     if wrong(figures):
         return [line("bitsandbytes", "warning", f"computes wrongly: {message}", "no recipe needs it: leave it alone")]
     return [line("bitsandbytes", "ok", message)]
 
 
-READ: dict[str, Callable[[Mapping[str, Any], Machine], list[Line]]] = {
+READ: dict[str, Callable[[Mapping[str, Any], Machine], list[Diagnostic]]] = {
     "device": device,
     "bf16": bf16,
     "attention": attention,

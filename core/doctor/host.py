@@ -9,7 +9,7 @@ from pathlib import Path
 from core.attempt.logout_protection import choose_protection
 from core.config.settings import settings_file
 from core.doctor.machine import Machine, one_line
-from core.doctor.report import Line
+from core.doctor.results import Diagnostic
 
 SECTION = "machine"
 # A 4B model in bf16, its adapter's checkpoints, the merged model and its GGUF.
@@ -18,15 +18,15 @@ ROOM_BYTES = 40_000_000_000
 MEMORY_BYTES = 8_000_000_000
 
 
-def line(subject: str, state: str, message: str, remedy: str = "") -> Line:
-    return Line(subject, state, message, remedy, SECTION)  # type: ignore[arg-type]
+def line(subject: str, state: str, message: str, remedy: str = "") -> Diagnostic:
+    return Diagnostic(subject, state, message, remedy, SECTION)  # type: ignore[arg-type]
 
 
-def examine(machine: Machine) -> list[Line]:
+def examine(machine: Machine) -> list[Diagnostic]:
     return [settings(machine), *disks(machine), memory(machine), logout()]
 
 
-def settings(machine: Machine) -> Line:
+def settings(machine: Machine) -> Diagnostic:
     if machine.settings_problem:
         message = f"not read, so the defaults are used: {one_line(machine.settings_problem)}"
         return line("settings", "fault", message, "mend the line that is named")
@@ -34,7 +34,7 @@ def settings(machine: Machine) -> Line:
     return line("settings", "ok", f"{file}" if file.is_file() else f"the defaults: there is no {file}")
 
 
-def disks(machine: Machine) -> list[Line]:
+def disks(machine: Machine) -> list[Diagnostic]:
     """One line for each file system that Bakehouse writes to."""
     places = {"home": machine.home.root}
     if machine.settings.artefacts:
@@ -49,7 +49,7 @@ def disks(machine: Machine) -> list[Line]:
     return lines
 
 
-def disk(name: str, folder: Path, free_bytes: int, least_bytes: int) -> Line:
+def disk(name: str, folder: Path, free_bytes: int, least_bytes: int) -> Diagnostic:
     said = f"{free_bytes / 1e9:.1f} GB free in {folder}"
     if free_bytes < least_bytes:
         why = f"{said}: below {least_bytes / 1e9:.1f} GB no job starts (queue.min_free_disk_bytes)"
@@ -60,7 +60,7 @@ def disk(name: str, folder: Path, free_bytes: int, least_bytes: int) -> Line:
     return line(name, "ok", said)
 
 
-def memory(machine: Machine) -> Line:
+def memory(machine: Machine) -> Diagnostic:
     host = machine.sample.host
     if host.memory_total_bytes is None or host.memory_available_bytes is None:
         return line("memory", "warning", "the kernel does not say how much there is")
@@ -75,7 +75,7 @@ def memory(machine: Machine) -> Line:
     return line("memory", "ok", said)
 
 
-def logout() -> Line:
+def logout() -> Diagnostic:
     """Whether a job lives on when its owner logs out."""
     protection = choose_protection()
     if protection.kind == "scope":

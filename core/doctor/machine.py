@@ -15,7 +15,7 @@ from core.gpu.devices import Gpu, find_gpu
 from core.gpu.reading import Sample
 from core.gpu.source import procfs_root, sysfs_root
 from core.home import Home
-from core.text import printable
+from core.text import log_line, printable
 
 TOOL_SECONDS = 5.0
 OUTPUT_BYTES = 65_536
@@ -23,7 +23,7 @@ SAID_CHARACTERS = 400
 
 
 @dataclass(frozen=True)
-class Said:
+class ToolResult:
     """What a tool printed and how it ended: `code` None when it could not be run or did not end, with the `problem`."""
 
     stdout: str
@@ -71,7 +71,7 @@ class Machine:
 
     def ask(
         self, program: str, *arguments: str, limit_seconds: float = TOOL_SECONDS, most_bytes: int = OUTPUT_BYTES
-    ) -> Said:
+    ) -> ToolResult:
         """What a program answers, the last `most_bytes` of it. Its words are another's: they are made printable."""
         try:
             done = subprocess.run(
@@ -83,21 +83,23 @@ class Machine:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return Said("", "", None, f"does not answer within {limit_seconds:.0f} s")
+            return ToolResult("", "", None, f"does not answer within {limit_seconds:.0f} s")
         except OSError as error:
-            return Said("", "", None, f"cannot be started: {error.strerror}")
-        return Said(text_of(done.stdout, most_bytes), text_of(done.stderr), done.returncode)
+            return ToolResult("", "", None, f"cannot be started: {error.strerror}")
+        return ToolResult(text_of(done.stdout, most_bytes), text_of(done.stderr), done.returncode)
 
 
 def text_of(output: bytes, most_bytes: int = OUTPUT_BYTES) -> str:
     """The end of a tool's output as lines that can be shown."""
-    return "\n".join(printable(line) for line in output[-most_bytes:].decode("utf-8", errors="replace").splitlines())
+    return "\n".join(
+        log_line(line, tab=None) for line in output[-most_bytes:].decode("utf-8", errors="replace").splitlines()
+    )
 
 
 def one_line(text: str) -> str:
     """The first line that says something, not longer than can be read."""
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")
-    return printable(line)[:SAID_CHARACTERS]
+    return printable(line, limit=SAID_CHARACTERS)
 
 
 def version_numbers(text: str) -> tuple[int, ...]:

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from core.config.project import SHIPPED, Project
 from core.config.shipped import shipped_root
 from core.doctor.machine import Machine
-from core.doctor.report import Line, Recommended
+from core.doctor.results import Diagnostic, Recommended
 
 PLAIN, QUANTISED, ON_THE_CPU = "lora-bf16", "qlora-hqq4", "demo"
 # Without these no training starts, whatever fits.
 NEEDED = ("driver", "KFD", "render", "CUDA", "python", "training", "torch", "device")
 
 
-def recommend(machine: Machine, lines: Sequence[Line]) -> Recommended:
+def recommend(machine: Machine, lines: Sequence[Diagnostic]) -> Recommended:
     """The largest model in bf16 against the largest on quantised weights, on the GPU with nothing else on it."""
     wrong = [line.subject for line in lines if line.state == "fault" and line.subject in NEEDED]
     first = f". First mend: {', '.join(dict.fromkeys(wrong))}" if wrong else ""

@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 
 from core.doctor.machine import Machine, one_line, version_numbers
-from core.doctor.report import Line
+from core.doctor.results import Diagnostic
 from core.errors import InputError
 from core.gpu.sources.kernel_file import names, read_text
 
@@ -23,15 +23,15 @@ NEEDED = (
 PARALLEL = "OLLAMA_NUM_PARALLEL"
 
 
-def line(subject: str, state: str, message: str, remedy: str = "") -> Line:
-    return Line(subject, state, message, remedy, SECTION)  # type: ignore[arg-type]
+def line(subject: str, state: str, message: str, remedy: str = "") -> Diagnostic:
+    return Diagnostic(subject, state, message, remedy, SECTION)  # type: ignore[arg-type]
 
 
-def examine(machine: Machine) -> list[Line]:
+def examine(machine: Machine) -> list[Diagnostic]:
     return [*ollama(machine), *llama_cpp(machine)]
 
 
-def ollama(machine: Machine) -> list[Line]:
+def ollama(machine: Machine) -> list[Diagnostic]:
     from core.serving.ollama import Ollama, ServerError
 
     try:
@@ -60,7 +60,7 @@ def ollama(machine: Machine) -> list[Line]:
     return [*lines, *parallel(machine, version_numbers(version))]
 
 
-def unreachable(machine: Machine, url: str, error: Exception) -> Line:
+def unreachable(machine: Machine, url: str, error: Exception) -> Diagnostic:
     code = getattr(error, "code", "")
     message = getattr(error, "message", str(error))
     if code == "server_down" and machine.which("ollama") is None:
@@ -72,7 +72,7 @@ def unreachable(machine: Machine, url: str, error: Exception) -> Line:
     return line("Ollama", "warning", f"{url}: {message}", remedy)
 
 
-def version_line(version: str, url: str) -> Line:
+def version_line(version: str, url: str) -> Diagnostic:
     numbers = version_numbers(version)
     if not numbers or numbers == (0, 0, 0):  # a build from source calls itself 0.0.0
         return line("Ollama", "ok", f"version {version} at {url}")
@@ -85,7 +85,7 @@ def version_line(version: str, url: str) -> Line:
     return line("Ollama", "ok", f"version {version} at {url}")
 
 
-def parallel(machine: Machine, version: tuple[int, ...]) -> list[Line]:
+def parallel(machine: Machine, version: tuple[int, ...]) -> list[Diagnostic]:
     """Each parallel answer of a model costs a whole context of memory."""
     said = server_variable(machine, PARALLEL)
     if said is None:
@@ -94,7 +94,7 @@ def parallel(machine: Machine, version: tuple[int, ...]) -> list[Line]:
     return [] if said.strip() in ("", "1") else [hint(one_line(said))]
 
 
-def hint(count: str) -> Line:
+def hint(count: str) -> Diagnostic:
     message = f"{PARALLEL} is {count}: every model takes that many contexts of memory"
     return line("parallel", "warning", message, f"{PARALLEL}=1 in the server's environment, unless many ask at once")
 
@@ -120,7 +120,7 @@ def serves(process: Path) -> bool:
     return "serve" in (read_text(process / "cmdline") or "").split("\0")
 
 
-def llama_cpp(machine: Machine) -> list[Line]:
+def llama_cpp(machine: Machine) -> list[Diagnostic]:
     """Needed for GGUF files and for serving without Ollama."""
     lines = []
     for tool, use in (("llama-server", "serves a GGUF file"), ("llama-quantize", "makes smaller GGUF files")):

@@ -7,12 +7,13 @@ from typing import Any
 
 from core import __version__
 from core.doctor.driver import rocm_version
-from core.doctor.findings import CACHING, findings
+from core.doctor.findings import findings
 from core.doctor.machine import Machine, version_numbers
 from core.doctor.probing import run_probes
-from core.doctor.report import Line
+from core.doctor.results import Diagnostic
 from core.doctor.variables import environment_of
 from core.errors import BakehouseError
+from core.gpu.vendors.amd import AMD, CACHING
 from core.submission.python_environment import TRAINING, find_python, require, torch_vendor, versions
 
 SECTION = "torch"
@@ -24,11 +25,11 @@ TROUBLED_SINCE = (7, 2)
 LEAST = {"torch": (2, 9), "transformers": (5, 20), "trl": (1, 16), "peft": (0, 21), "accelerate": (1, 10)}
 
 
-def line(subject: str, state: str, message: str, remedy: str = "") -> Line:
-    return Line(subject, state, message, remedy, SECTION)  # type: ignore[arg-type]
+def line(subject: str, state: str, message: str, remedy: str = "") -> Diagnostic:
+    return Diagnostic(subject, state, message, remedy, SECTION)  # type: ignore[arg-type]
 
 
-def examine_software(machine: Machine, *, quick: bool) -> list[Line]:
+def examine_software(machine: Machine, *, quick: bool) -> list[Diagnostic]:
     try:
         python = find_python(machine.settings.jobs.python)
         found = versions(machine.home, python, (*TRAINING, "hqq", "bitsandbytes"))
@@ -43,7 +44,7 @@ def examine_software(machine: Machine, *, quick: bool) -> list[Line]:
     return [*lines, *hipblaslt(machine, built_for(document) or found["torch"]), *findings(document, machine)]
 
 
-def interpreter(python: str, version: str | None) -> Line:
+def interpreter(python: str, version: str | None) -> Diagnostic:
     """The interpreter of the jobs; another version of Bakehouse there does what that version does."""
     if version not in (None, __version__):
         message = f"{python} has Bakehouse {version}, this is {__version__}"
@@ -57,11 +58,11 @@ def built_for(document: Mapping[str, Any]) -> str | None:
     return next((str(one["built_for"]) for one in figures if isinstance(one, dict) and "built_for" in one), None)
 
 
-def left_out() -> Line:
-    return Line("probes", "absent", "left out", "bakehouse doctor without --quick puts torch to work", "probes")
+def left_out() -> Diagnostic:
+    return Diagnostic("probes", "absent", "left out", "bakehouse doctor without --quick puts torch to work", "probes")
 
 
-def installed(machine: Machine, python: str, found: dict[str, str | None]) -> list[Line]:
+def installed(machine: Machine, python: str, found: dict[str, str | None]) -> list[Diagnostic]:
     """Torch, the libraries of a training, and what only some recipes need."""
     lines = []
     try:
@@ -91,7 +92,7 @@ def installed(machine: Machine, python: str, found: dict[str, str | None]) -> li
     return lines
 
 
-def torch_line(machine: Machine, version: str) -> Line:
+def torch_line(machine: Machine, version: str) -> Diagnostic:
     """Torch as its version names itself; a build for the CPU leaves a GPU unused."""
     if machine.gpu is not None and "cpu" in version.partition("+")[2].split("."):
         message = f"torch {version} is a build for the CPU: jobs would not use {machine.gpu.name}"
@@ -99,12 +100,12 @@ def torch_line(machine: Machine, version: str) -> Line:
     return line("torch", "ok", f"torch {version}")
 
 
-def hipblaslt(machine: Machine, built: str) -> list[Line]:
+def hipblaslt(machine: Machine, built: str) -> list[Diagnostic]:
     """The page faults of LoRA under hipBLASLt from ROCm 7.2 on, on RDNA 4 (ROCm issues 6413, 6600, 6647).
 
     `built` is a version of torch (`2.13.0+rocm7.2`) or what it was built for (`rocm 7.2.1`).
     """
-    if machine.gpu is None or machine.gpu.vendor != "amd" or machine.gpu.architecture not in TROUBLED:
+    if machine.gpu is None or machine.gpu.architecture not in TROUBLED:
         return []
     version = rocm_of(built) or version_numbers(rocm_version(machine) or "")
     if not version or version < TROUBLED_SINCE:
@@ -120,7 +121,7 @@ def hipblaslt(machine: Machine, built: str) -> list[Line]:
 
 def rocm_of(built: str) -> tuple[int, ...]:
     """The ROCm that torch was built with, as far as the text says it."""
-    if torch_vendor(built) not in (None, "amd"):
+    if torch_vendor(built) not in (None, AMD.name):
         return ()
     _, _, after = built.lower().partition("rocm")
     return version_numbers(after.strip())

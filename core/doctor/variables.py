@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.doctor.machine import Machine
-from core.doctor.report import Line
+from core.doctor.results import Diagnostic
 from core.gpu.environment_profile import Decision, Environment, GpuProfile, environment, profile_for
 
 SECTION = "environment"
@@ -15,24 +15,24 @@ def environment_of(machine: Machine) -> tuple[GpuProfile | None, Environment]:
     return profile, environment(profile, machine.environ, machine.settings.gpu.environment)
 
 
-def examine(machine: Machine) -> list[Line]:
+def examine(machine: Machine) -> list[Diagnostic]:
     profile, made = environment_of(machine)
     return [profile_line(machine, profile), *(decision_line(decision) for decision in made.decisions)]
 
 
-def profile_line(machine: Machine, profile: GpuProfile | None) -> Line:
+def profile_line(machine: Machine, profile: GpuProfile | None) -> Diagnostic:
     if profile is None:
         what = "without a GPU there is none to apply" if machine.gpu is None else "there is none for this GPU"
-        return Line("profile", "absent", what, section=SECTION)
+        return Diagnostic("profile", "absent", what, section=SECTION)
     notes = "".join(f". {note}" for note in profile.notes).removesuffix(".")
-    return Line("profile", "ok", f"{profile.name}{notes}", section=SECTION)
+    return Diagnostic("profile", "ok", f"{profile.name}{notes}", section=SECTION)
 
 
-def decision_line(decision: Decision) -> Line:
+def decision_line(decision: Decision) -> Diagnostic:
     """`ok` where nothing of the person's is touched, else a warning with what to do."""
     name = decision.variable
     if not decision.conflict:
-        return Line(name, "ok", said(decision), section=SECTION)
+        return Diagnostic(name, "ok", said(decision), section=SECTION)
     if decision.origin == "yours":
         remedy = f"unset {name}, or keep it on purpose: gpu: {{environment: {{{name}: null}}}} in settings.yaml"
     elif decision.origin == "settings":
@@ -41,7 +41,7 @@ def decision_line(decision: Decision) -> Line:
         remedy = (
             f"unset {name} in your shell; gpu: {{environment: {{{name}: null}}}} in settings.yaml keeps it for jobs"
         )
-    return Line(name, "warning", said(decision), remedy, SECTION)
+    return Diagnostic(name, "warning", said(decision), remedy, SECTION)
 
 
 def said(decision: Decision) -> str:

@@ -13,12 +13,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from core.config.base import Loaded, Name, NonEmpty, Written
 from core.config.shipped import shipped_root
 from core.config.validation import validate
 from core.config.yaml import load_mapping
+from core.gpu.vendors import VENDORS
 
 if TYPE_CHECKING:
     from core.gpu.devices import Gpu
@@ -55,13 +56,20 @@ class GpuProfile(Loaded):
     """
 
     name: Name
-    vendor: Literal["amd", "nvidia"]
+    vendor: str
     architectures: list[NonEmpty] = Field(min_length=1)
     set: dict[str, Setting] = Field(default_factory=dict)
     unset: dict[str, NonEmpty] = Field(default_factory=dict)
     without: dict[str, Item] = Field(default_factory=dict)
     remedies: dict[str, Setting] = Field(default_factory=dict)
     notes: list[NonEmpty] = Field(default_factory=list)
+
+    @field_validator("vendor")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        if value not in VENDORS:
+            raise ValueError(f"no such vendor: one of {', '.join(VENDORS)}")
+        return value
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from core.gpu.reading import ProcessReading
-from core.gpu.sources.kernel_file import printable, read_bytes, read_text
+from core.gpu.sources.kernel_file import NAME_CHARACTERS, read_bytes, read_text
+from core.text import printable
 
 COMMAND_CHARACTERS = 80
 _UID = re.compile(r"^Uid:\s+([0-9]{1,10})", re.MULTILINE)
@@ -71,7 +72,7 @@ def _look_at(folder: str, name: str, ticks: int, boot: int | None) -> _Known:
         ticks=ticks,
         name=name,
         user=_user(folder),
-        command=printable(command, COMMAND_CHARACTERS) or None,
+        command=printable(command, limit=COMMAND_CHARACTERS, instead="?") or None,
         since=None if boot is None else boot + round(ticks / os.sysconf("SC_CLK_TCK"), 2),
     )
 
@@ -83,7 +84,7 @@ def _stat(folder: str) -> tuple[str, int] | None:
     word = fields[19] if len(fields) > 19 else ""
     if not (word.isascii() and word.isdigit() and len(word) <= 19):
         return None
-    return printable(head.partition("(")[2]), int(word)
+    return printable(head.partition("(")[2], limit=NAME_CHARACTERS, instead="?"), int(word)
 
 
 def _user(folder: str) -> str | None:
@@ -97,7 +98,7 @@ def _user_name(uid: int) -> str:
     import pwd
 
     try:
-        return printable(pwd.getpwuid(uid).pw_name, 32)
+        return printable(pwd.getpwuid(uid).pw_name, limit=32, instead="?")
     except (KeyError, OverflowError):
         return str(uid)
 

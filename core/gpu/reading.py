@@ -9,12 +9,10 @@ from __future__ import annotations
 import time as clock
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 THERMAL_FROM_C = 75.0
 """No GPU throttles for its heat below this."""
-
-Vendor = Literal["amd", "nvidia", "none"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +21,8 @@ class DeviceReading:
 
     index: int
     name: str
-    vendor: Vendor
+    vendor: str
+    """The name of a record in `core.gpu.vendors`, `none` for one that no vendor's source reads."""
     pci: str | None = None
     vram_total_bytes: int | None = None
     vram_used_bytes: int | None = None

@@ -13,15 +13,10 @@ from dataclasses import dataclass, replace
 
 from core.errors import InputError
 from core.gpu.reading import DeviceReading, ProcessReading
-from core.gpu.source import Source, SourceError, procfs_root, sysfs_root
+from core.gpu.source import Source, SourceError
 from core.gpu.source_timeout import LIMIT_SECONDS, Guard
-from core.gpu.sources.amd_smi import AmdSmiSource
 from core.gpu.sources.none import NoGpuSource
-from core.gpu.sources.nvidia_smi import NvidiaSmiSource
-from core.gpu.sources.nvml import NvmlSource, installed
-from core.gpu.sources.rocm_smi import RocmSmiSource
-from core.gpu.sources.sysfs import SysfsSource
-from core.gpu.sources.tool import Tool
+from core.gpu.vendors import VENDORS
 
 _Answer = tuple[Sequence[DeviceReading], Sequence[ProcessReading]]
 RETRY_SECONDS = 10.0
@@ -160,29 +155,23 @@ def numbered(devices: Sequence[DeviceReading]) -> tuple[DeviceReading, ...]:
 
 
 def choose_source(environ: Mapping[str, str] | None = None) -> ChosenSource:
-    """The sources of this machine, or the forced one alone. `nvidia-smi` does for `nvml` without nvidia-ml-py.
+    """The sources of this machine, or the forced one alone. Of a vendor's sources the first that has figures is read.
 
     Raises `InputError` when `BAKEHOUSE_GPU_SOURCE` names a source that does not exist.
     """
     environ = os.environ if environ is None else environ
-    sysfs, procfs = sysfs_root(environ), procfs_root(environ)
-    makers: dict[str, Callable[[], Source]] = {
-        "sysfs": lambda: SysfsSource(sysfs, procfs),
-        "rocm-smi": lambda: RocmSmiSource(Tool("rocm-smi", environ)),
-        "amd-smi": lambda: AmdSmiSource(Tool("amd-smi", environ)),
-        "nvml": lambda: NvmlSource() if installed() else NvidiaSmiSource(Tool("nvidia-smi", environ)),
-        "none": NoGpuSource,
-    }
     forced = environ.get("BAKEHOUSE_GPU_SOURCE")
     if not forced:
-        # rocm-smi last: AMD has given it up.
-        amd = tuple(makers[name]() for name in ("sysfs", "amd-smi", "rocm-smi"))
-        return ChosenSource([amd, makers["nvml"](), makers["none"]()])
+        groups = [tuple(make(environ) for make in vendor.sources.values()) for vendor in VENDORS.values()]
+        return ChosenSource([*groups, NoGpuSource()])
+    if forced == NoGpuSource.name:
+        return ChosenSource([NoGpuSource()])
+    makers = {name: make for vendor in VENDORS.values() for name, make in vendor.sources.items()}
     if forced not in makers:
         raise InputError(
             f"there is no GPU source {forced!r}",
             code="unknown_gpu_source",
             key="BAKEHOUSE_GPU_SOURCE",
-            remedy=f"one of {', '.join(makers)}, or unset",
+            remedy=f"one of {', '.join((*makers, NoGpuSource.name))}, or unset",
         )
-    return ChosenSource([makers[forced]()])
+    return ChosenSource([makers[forced](environ)])

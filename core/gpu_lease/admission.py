@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from core.format import moment
 from core.gpu.memory_owners import USABLE, Holding, MemoryOwners
-from core.phrases import clock
 from core.text import printable
 
 UNSEEN_SHARE, UNSEEN_BYTES = 0.25, 1_000_000_000
@@ -65,7 +65,7 @@ def held_by_others(known: MemoryOwners, terms: AdmissionTerms) -> str | None:
 def holds(holding: Holding) -> str:
     """`blender (pid 52110, ben) holds 9.1 GB since 13:13`."""
     who = f"pid {holding.pid}" + (f", {printable(holding.user)}" if holding.user else "")
-    since = f" since {clock(holding.since)}" if holding.since is not None else ""
+    since = f" since {moment(holding.since)}" if holding.since is not None else ""
     return f"{printable(holding.name)} ({who}) holds {holding.vram_bytes / 1e9:.1f} GB{since}"
 
 
@@ -80,7 +80,7 @@ def unowned(
     slack = int(UNSEEN_SHARE * known.unseen_bytes) + UNSEEN_BYTES if around_models and known.unseen_bytes else 0
     if known.unowned_bytes <= terms.tolerance_bytes + slack:
         return None
-    when = f" since {clock(since)}" if since is not None else ""
+    when = f" since {moment(since)}" if since is not None else ""
     return f"{known.unowned_bytes / 1e9:.1f} GB belong to no process{when}"
 
 

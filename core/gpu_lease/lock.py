@@ -17,6 +17,7 @@ from typing import Any
 
 from core.errors import BakehouseError
 from core.home import Home
+from core.text import printable
 
 HOLDER_LIMIT_BYTES = 8192
 
@@ -147,5 +148,5 @@ def read_holder(path: Path) -> dict[str, Any]:
     kinds: dict[str, type | tuple[type, ...]] = {"home": str, "job": int, "since": (int, float)}
     said = {key: document[key] for key, kind in kinds.items() if isinstance(document.get(key), kind)}
     if "home" in said:
-        said["home"] = "".join(letter if letter.isprintable() else "?" for letter in said["home"])
+        said["home"] = printable(said["home"], instead="?")
     return said

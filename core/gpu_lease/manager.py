@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from core.format import moment
 from core.gpu.devices import Gpu
 from core.gpu.reading import Sample
 from core.gpu_lease import admission
@@ -21,7 +22,6 @@ from core.gpu_lease.memory_view import MemoryView
 from core.gpu_lease.model_eviction import EAGER_SECONDS, LAZY_SECONDS, WATCHING_SECONDS, ModelEviction, of_ollama, said
 from core.gpu_lease.state import LeaseState, Note, Phase, StateFile, read_lease_state
 from core.home import Home
-from core.phrases import clock
 from core.store.jobs import JobRow
 
 if TYPE_CHECKING:
@@ -256,7 +256,7 @@ class GpuLeaseManager:
         if self.view.mute:
             return None
         if self.view.stale(self.now):
-            return f"{NO_FIGURES} since {clock(self.view.time)}" if self.view.time else NO_FIGURES
+            return f"{NO_FIGURES} since {moment(self.view.time)}" if self.view.time else NO_FIGURES
         if self.view.known is None or not self.view.known.knows_idle:
             return LEARNING
         if self._phase == "clearing":

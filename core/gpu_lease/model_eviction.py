@@ -12,11 +12,11 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Literal
 
 from core.errors import BakehouseError
+from core.format import listed
 from core.gpu_lease.evicted_models import EvictedModel, EvictedModels
 from core.gpu_lease.server_activity import Residency, on_gpu
 from core.gpu_lease.state import Intruder, ResidentModel
 from core.home import Home
-from core.phrases import listed
 from core.serving.address import is_here
 from core.serving.errors import ServerError, one_line
 from core.serving.modelserver import ModelServer, ServerView

@@ -6,7 +6,7 @@ import json
 from typing import Any, Literal
 
 from core.errors import BakehouseError
-from core.text import printable
+from core.text import one_line as text_in_one_line
 
 ServerCode = Literal["server_down", "server_slow", "server_refused", "server_garbled"]
 
@@ -32,8 +32,7 @@ class ServerError(BakehouseError):
 
 def one_line(text: str) -> str:
     """Text of a server as one line of printable characters, at most 400 of them."""
-    line = " ".join(filter(None, (printable(part).strip() for part in text.splitlines())))
-    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
+    return text_in_one_line(text, limit=_LONGEST)
 
 
 def readable_error(body: object) -> str | None:

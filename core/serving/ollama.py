@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 from core.serving import replies
 from core.serving.address import server_url
 from core.serving.errors import ServerError, one_line, readable_error
-from core.serving.replies import FOREVER_SECONDS, Answer, Resident, Shown, Tag
+from core.serving.replies import FOREVER_SECONDS, Completion, ModelInfo, Resident, Tag
 
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["Answer", "Ollama", "Resident", "ServerError", "Shown", "Tag"]
+__all__ = ["Completion", "ModelInfo", "Ollama", "Resident", "ServerError", "Tag"]
 
 # How httpx begins to say that a connection ended too early; its other messages are about bytes that are no HTTP.
 _CUT_OFF = ("server disconnected", "peer closed")
@@ -74,7 +74,7 @@ class Ollama:
         """The models in memory, as the server believes. One that is still loading is not among them."""
         return replies.residents(self._ask("GET", "/api/ps", None, self.timeout_seconds))
 
-    def show(self, name: str) -> Shown:
+    def show(self, name: str) -> ModelInfo:
         """What the model `name` is made of."""
         return replies.shown(self._ask("POST", "/api/show", {"model": name}, self.timeout_seconds))
 
@@ -114,7 +114,7 @@ class Ollama:
         on_text: Callable[[str], None] | None = None,
         fields: Mapping[str, Any] | None = None,
         **options: Any,
-    ) -> Answer:
+    ) -> Completion:
         """The model's answer to a conversation. `options` are the sampling options (`num_ctx`, `temperature`, …), `fields`
         the request's own (`think`, `format`, `keep_alive`, …); `on_text` is called with each piece as it comes.
         """
@@ -131,7 +131,7 @@ class Ollama:
         on_text: Callable[[str], None] | None = None,
         fields: Mapping[str, Any] | None = None,
         **options: Any,
-    ) -> Answer:
+    ) -> Completion:
         """The model's continuation of a prompt; the rest is as in `chat`."""
         request = {"model": name, "prompt": prompt, "stream": stream, **(fields or {})}
         return self._answer("/api/generate", request, options, timeout_seconds, on_text)
@@ -143,7 +143,7 @@ class Ollama:
         options: Mapping[str, Any],
         timeout_seconds: float,
         on_text: Callable[[str], None] | None,
-    ) -> Answer:
+    ) -> Completion:
         if options:
             request["options"] = dict(options)
         texts: list[str] = []

@@ -58,7 +58,7 @@ class Tag:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ModelInfo:
     """What a model is made of. `blob` (`sha256:…`) is its weights': tags with one blob share a runner.
 
     `context_length` is the trained one; `parameters` the Modelfile's, each with its values in order.
@@ -76,7 +76,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Completion:
     """What a model answered. Durations as the server measured them; a wait for a free slot is in none of them.
 
     `finish` is `stop`, `length`, `load`, `unload` or what the server says; None where it does not. `rendered` is the prompt
@@ -130,7 +130,7 @@ def tags(body: object) -> tuple[Tag, ...]:
     return tuple(found)
 
 
-def shown(body: object) -> Shown:
+def shown(body: object) -> ModelInfo:
     """The reply of `/api/show`."""
     if not isinstance(body, dict):
         raise garbled("show")
@@ -139,7 +139,7 @@ def shown(body: object) -> Shown:
     # The weights come first; a vision model's projector has a FROM line of its own after it.
     blob = _FROM.search(_text(body, "modelfile") or "")
     capabilities = body.get("capabilities")
-    return Shown(
+    return ModelInfo(
         blob=f"sha256:{blob[1]}" if blob else None,
         capabilities=tuple(str(one) for one in capabilities) if isinstance(capabilities, list) else (),
         template=_text(body, "template") or "",
@@ -152,10 +152,10 @@ def shown(body: object) -> Shown:
     )
 
 
-def answer(body: Mapping[str, Any], text: str, thinking: str, tool_calls: tuple[Mapping[str, Any], ...]) -> Answer:
+def answer(body: Mapping[str, Any], text: str, thinking: str, tool_calls: tuple[Mapping[str, Any], ...]) -> Completion:
     """The last line of an answer, with what the lines before it said."""
     debug = _mapping(body.get("_debug_info"))
-    return Answer(
+    return Completion(
         text=text,
         thinking=thinking,
         finish=_text(body, "done_reason"),

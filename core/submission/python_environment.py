@@ -18,12 +18,15 @@ from pathlib import Path
 from core import __version__
 from core.errors import InputError
 from core.files import read_json, sha256_json, write_json
+from core.gpu.vendors import VENDORS
 from core.home import Home
 
 TRAINING = ("torch", "transformers", "trl", "peft", "accelerate", "safetensors", "gguf")
 TRAINING_HQQ = (*TRAINING, "hqq")
 GENERATING = ("torch", "transformers", "peft", "safetensors", "gguf")
 ASK_SECONDS = 30.0
+OTHER_BUILDS = {"intel": r"xpu"}
+"""Builds of torch for GPUs that Bakehouse does not run jobs on, by the word in torch's version."""
 
 # Runs under the other interpreter: metadata only, so that it answers in a moment and no GPU is touched.
 QUESTION = """
@@ -125,19 +128,20 @@ def require(home: Home, python: str, packages: tuple[str, ...], vendor: str | No
         )
     built_for = torch_vendor(found["torch"])
     if vendor is not None and built_for not in (None, vendor):
-        gpu, other = {"amd": ("AMD GPU", "nvml"), "nvidia": ("NVIDIA GPU", "sysfs")}[vendor]
+        others = [next(iter(other.sources)) for other in VENDORS.values() if other.name == built_for]
+        take_other = (
+            f"; where there is a GPU of that vendor, too, BAKEHOUSE_GPU_SOURCE={others[0]} takes it" if others else ""
+        )
         raise InputError(
-            f"torch {found['torch']} under {python} is not built for the {gpu} of this machine",
+            f"torch {found['torch']} under {python} is not built for the {VENDORS[vendor].label} GPU of this machine",
             code="wrong_torch",
-            remedy="install torch from the index for your GPU (README), or name another interpreter in jobs.python; "
-            f"where there is a GPU of that vendor, too, BAKEHOUSE_GPU_SOURCE={other} takes it",
+            remedy="install torch from the index for your GPU (README), or name another interpreter in jobs.python"
+            + take_other,
         )
 
 
 def torch_vendor(torch: str) -> str | None:
     """The vendor that a version of torch names in its local part (`2.9.0+rocm6.4`, `2.9.0+cu128`), None when it names none."""
     words = re.split(r"[._-]", torch.partition("+")[2].lower())
-    for pattern, vendor in ((r"rocm\d*", "amd"), (r"cu(da)?\d+", "nvidia"), (r"xpu", "intel")):
-        if any(re.fullmatch(pattern, word) for word in words):
-            return vendor
-    return None
+    builds = {**{vendor.name: vendor.torch_build for vendor in VENDORS.values()}, **OTHER_BUILDS}
+    return next((name for name, build in builds.items() if any(re.fullmatch(build, word) for word in words)), None)

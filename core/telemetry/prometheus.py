@@ -205,7 +205,7 @@ def _number(value: float | int | bool) -> str:
 
 def _clean(said: str) -> str:
     """Text of others, printable and not without end."""
-    return printable(said).encode(errors="replace").decode()[:_LABEL_LENGTH]
+    return printable(said, limit=_LABEL_LENGTH)
 
 
 def _escaped(said: str) -> str:

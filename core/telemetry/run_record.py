@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from core.files import append_line
+from core.format import energy
 from core.gpu.reading import DeviceReading, Sample
 from core.home import AttemptDir
-from core.phrases import energy
 
 GAP_SECONDS = 5.0
 """Between samples further apart nobody knows what the GPU did: nothing is integrated over such a gap."""

@@ -16,7 +16,6 @@ from core.gpu.reading import DeviceReading, Sample
 from core.gpu.source import Source, procfs_root
 from core.gpu.source_choice import ChosenSource, choose_source, numbered
 from core.gpu.sources.none import HostReader, NoGpuSource
-from core.gpu.sources.nvml import installed
 from core.home import Home
 from core.telemetry.ring import TelemetryRing
 
@@ -141,6 +140,5 @@ def with_gpu(devices: Sequence[DeviceReading], gpu: Gpu | None) -> tuple[tuple[D
     others = [device for device in devices if device.pci != gpu.pci]
     if first:
         return numbered([*first, *others]), None
-    remedy = ": the extra nvidia (nvidia-ml-py) reads it" if gpu.vendor == "nvidia" and not installed() else ""
     bare = DeviceReading(0, gpu.name, gpu.vendor, gpu.pci, architecture=gpu.architecture, integrated=gpu.integrated)
-    return numbered([bare, *others]), f"{gpu.name} at {gpu.pci} gives no figures{remedy}"
+    return numbered([bare, *others]), f"{gpu.name} at {gpu.pci} gives no figures"

@@ -17,8 +17,8 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 
 from core.gpu.source import SourceError
-from core.gpu.sources.kernel_file import printable
 from core.gpu.sources.tool import Tool
+from core.text import printable
 
 TOOL_EVERY_SECONDS = 10.0
 TOOL_LIMIT_SECONDS = 5.0
@@ -102,7 +102,7 @@ def parse_kernel_lines(text: str, booted: float | None = None) -> list[KernelMes
             continue
         if since_boot is not None and booted is not None:
             moment = round(booted + since_boot, 6)
-        found.append(KernelMessage(code, printable(line, TEXT_CHARACTERS), _gpu(line), moment))
+        found.append(KernelMessage(code, printable(line, limit=TEXT_CHARACTERS, instead="?"), _gpu(line), moment))
     return found
 
 

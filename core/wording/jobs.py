@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from core.errors import BakehouseError
-from core.phrases import listed
+from core.format import listed
 from core.reasons import Reason
 from core.runner.commands import RefusedError
 from core.store.job_reasons import JobReasonCode, RefusalCode

@@ -27,7 +27,7 @@ OPERATORS = {
 }
 
 
-class Watch(TorchDispatchMode):
+class OperatorLog(TorchDispatchMode):
     """Notes the operators that really run."""
 
     def __init__(self) -> None:
@@ -59,13 +59,13 @@ def examine(tell: Tell) -> dict[str, Any]:
     tell("the path taken")
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        with Watch() as watch:
+        with OperatorLog() as log:
             attend(*on_device)
     peak = tried(None, on_device, expected)["peak_bytes"]
     return {
         "device": used.type,
         "shape": {"heads": heads, "tokens": tokens, "width": width},
-        "taken": path_taken(watch.names),
+        "taken": path_taken(log.names),
         "peak_bytes": peak,
         "backends": found,
         "aotriton": uses_aotriton(),

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from core.config.project import shipped
-from core.data.render import Fitted
+from core.data.render import FittedExample
 from tests.bench.command_line import parser
 from tests.bench.small import THREADS, Bench
 
@@ -30,7 +30,7 @@ MAX_NEW_TOKENS = 320
 RECIPE = "lora-bf16"
 
 
-def held_out_loss(folder: Path, adapter: Path | None, fitted: Sequence[Fitted]) -> float:
+def held_out_loss(folder: Path, adapter: Path | None, fitted: Sequence[FittedExample]) -> float:
     """Nats a completion token."""
     import torch
     from peft import PeftModel

@@ -17,7 +17,7 @@ from core.bakeoff.scoring import score_answers
 from core.config.project import shipped
 from core.config.recipe import Recipe
 from core.data.examples import load_examples
-from core.data.render import Fitted, fit_all
+from core.data.render import FittedExample, fit_all
 from core.files import read_json
 from core.home import Home
 from core.jobfile.spec import BakeoffSpec, CandidateSpec, TrainSpec
@@ -67,7 +67,7 @@ class Bench:
         path = shipped().resolve(self.task.data.train or "", self.task)
         return models.load_tokenizer(base, self.workshop.home), folder, path.read_text().splitlines()
 
-    def fitted(self, tokenizer: Any, lines: Sequence[str], max_length: int) -> tuple[Fitted, ...]:
+    def fitted(self, tokenizer: Any, lines: Sequence[str], max_length: int) -> tuple[FittedExample, ...]:
         path = self.root / "lines.jsonl"
         path.write_text("\n".join(lines) + "\n")
         examples, _ = load_examples(path, self.task)
@@ -112,7 +112,7 @@ class Bench:
         board = build_leaderboard(task, inputs, answers, score_answers(task, inputs, answers))
         return {row.name: (5 * (row.format_score or 0.0), 5 * (row.content_score or 0.0)) for row in board.rows}
 
-    def bare(self, folder: Path, fitted: Sequence[Fitted], recipe: Recipe) -> Trained:
+    def bare(self, folder: Path, fitted: Sequence[FittedExample], recipe: Recipe) -> Trained:
         """The script with TRL alone."""
         self.number += 1
         output = self.root / f"bare-{self.number}"

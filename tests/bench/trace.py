@@ -38,7 +38,7 @@ from transformers import (
 
 from core.config.model import ModelShape
 from core.config.recipe import HqqOptions, Recipe
-from core.data.render import Fitted
+from core.data.render import FittedExample
 from jobs.ordering import StepOrder
 from jobs.recorder import Recorder
 from jobs.step.hqq import HQQLinear, prepare_library
@@ -153,10 +153,10 @@ def trace(config: PretrainedConfig, recipe: Recipe, dtype: torch.dtype = torch.b
     )
 
 
-def example(recipe: Recipe) -> Fitted:
+def example(recipe: Recipe) -> FittedExample:
     """An example as long as the recipe allows."""
     completion = round(recipe.max_length * COMPLETION_SHARE)
-    return Fitted((1,) * (recipe.max_length - completion), (2,) * completion, 1)
+    return FittedExample((1,) * (recipe.max_length - completion), (2,) * completion, 1)
 
 
 def make_trainer(

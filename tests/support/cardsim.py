@@ -6,7 +6,7 @@ keeps DIR/sys and DIR/proc up to date, twenty times a second, until it is ended.
 (sysfs, KFD, fdinfo) by tests/unit/test_cardsim.py: the same names below a card's folder, the same form of
 each. What it makes up is the load: busy, power, temperatures, clocks and fan follow what the processes ask for.
 
-A process holds memory by `CardSim.hold`, or by a file DIR/requests/PID (see `cardsim_request.hold_card`) with words:
+A process holds memory by `GpuSim.hold`, or by a file DIR/requests/PID (see `cardsim_request.hold_gpu`) with words:
 
 | word | meaning |
 |---|---|
@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from core.process.identity import start_ticks
 from tests.support.cardsim_files import CORE_CLOCKS_MHZ, MEMORY_CLOCKS_MHZ, Figures
 from tests.support.cardsim_request import VARIABLE
-from tests.support.cardsim_tree import GIB, Holding, Placed, SimCard, Tree
+from tests.support.cardsim_tree import GIB, Holding, Placed, SimGpu, Tree
 
 if TYPE_CHECKING:
     import pytest
@@ -47,12 +47,12 @@ IDLE_WATTS = 19.0
 _HIDING = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 
 
-class CardSim:
+class GpuSim:
     """The machine. As a context it keeps itself up to date in a thread; `step()` does it once, for a test of its own."""
 
-    def __init__(self, folder: Path, *cards: SimCard) -> None:
+    def __init__(self, folder: Path, *cards: SimGpu) -> None:
         self.folder, self.requests = folder, folder / "requests"
-        self.cards = list(cards) or [SimCard()]
+        self.cards = list(cards) or [SimGpu()]
         self.tree = Tree(folder)
         self.fault: BaseException | None = None
         self._holdings: dict[str, Holding] = {}
@@ -249,7 +249,7 @@ class CardSim:
                 continue
             self._take(key, _asked(int(key), ticks or 0, words))
 
-    def _place(self, number: int, card: SimCard) -> list[Placed]:
+    def _place(self, number: int, card: SimGpu) -> list[Placed]:
         """The holdings of a card in the order they came, with what each really has: the later ones spill."""
         room = card.total_bytes - card.idle_bytes - card.unowned_bytes - self._still_used(number)
         placed = []
@@ -263,7 +263,7 @@ class CardSim:
     def _still_used(self, number: int) -> int:
         return sum(size for _, card, size in self._lingering if card == number)
 
-    def _figures(self, number: int, card: SimCard, placed: list[Placed], seconds: float) -> Figures:
+    def _figures(self, number: int, card: SimGpu, placed: list[Placed], seconds: float) -> Figures:
         """Power and temperature run after the load as they do on a card with a fan: within one second, and within ten."""
         asked = max((item.holding.busy_percent for item in placed), default=0)
         wave = 1.5 + 1.5 * math.sin(time.monotonic() * 1.7)
@@ -323,12 +323,12 @@ def main() -> None:
     parser.add_argument("--name", default="AMD Radeon Stand-in")
     parser.add_argument("--integrated", action="store_true", help="beside the processor's own GPU, as on most machines")
     arguments = parser.parse_args()
-    cards = [SimCard(total_bytes=int(arguments.total * GIB), idle_bytes=_pages(arguments.idle * 1e9))]
+    cards = [SimGpu(total_bytes=int(arguments.total * GIB), idle_bytes=_pages(arguments.idle * 1e9))]
     cards[0].name = arguments.name
     if arguments.integrated:
-        cards.append(SimCard(pci="0000:7a:00.0", total_bytes=GIB // 2, name="AMD Graphics", integrated=True))
+        cards.append(SimGpu(pci="0000:7a:00.0", total_bytes=GIB // 2, name="AMD Graphics", integrated=True))
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    sim = CardSim(arguments.folder.absolute(), *cards)
+    sim = GpuSim(arguments.folder.absolute(), *cards)
     print("\n".join(f"export {name}={value}" for name, value in sim.environ.items()), flush=True)
     with contextlib.suppress(KeyboardInterrupt):
         sim.run()

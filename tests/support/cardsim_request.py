@@ -8,7 +8,7 @@ from pathlib import Path
 VARIABLE = "BAKEHOUSE_CARDSIM"
 
 
-def hold_card(words: str | None) -> None:
+def hold_gpu(words: str | None) -> None:
     """Ask the card that `BAKEHOUSE_CARDSIM` names for these words (see tests.support.cardsim); None lets go.
 
     Does nothing where no card is played. Returns once the request lies there, not once it is seen.

@@ -24,7 +24,7 @@ GENERATIONS = 8
 
 
 @dataclass
-class SimCard:
+class SimGpu:
     """One card: what it is, and what it does now. The attributes may be set at any time; `pinned_busy` fixes the load."""
 
     pci: str = "0000:2b:00.0"
@@ -91,7 +91,7 @@ class Tree:
     def device(self, number: int) -> Path:
         return self.sysfs / f"class/drm/card{number}/device"
 
-    def add_card(self, number: int, card: SimCard) -> None:
+    def add_card(self, number: int, card: SimGpu) -> None:
         files = identity_files(
             card.pci, card.name, integrated=card.integrated, power_limit_watts=card.power_limit_watts
         )
@@ -100,11 +100,11 @@ class Tree:
         self.put_all(self.device(number).parent, {"uevent": uevent, "dev": f"226:{number}"})
         self.put_all(self.kfd / f"topology/nodes/{number + 1}", node_files(FIRST_GPU_ID + number, card.pci))
 
-    def show_card(self, number: int, card: SimCard, figures: Figures) -> None:
+    def show_card(self, number: int, card: SimGpu, figures: Figures) -> None:
         self.put(self.device(number) / "power/runtime_status", card.runtime_status)
         self.put_all(self.device(number), changing_files(figures, integrated=card.integrated))
 
-    def show_processes(self, cards: list[SimCard], placed: Iterable[Placed]) -> None:
+    def show_processes(self, cards: list[SimGpu], placed: Iterable[Placed]) -> None:
         """The processes that use a card, and none beside them but their ancestors."""
         wanted: dict[Path, str | bytes] = {}
         entries: set[Path] = set()
@@ -142,7 +142,7 @@ class Tree:
         new.rename(file)
         self._written[file] = content
 
-    def _process_files(self, card: SimCard, item: Placed) -> dict[Path, str | bytes]:
+    def _process_files(self, card: SimGpu, item: Placed) -> dict[Path, str | bytes]:
         holding, number = item.holding, item.holding.card
         pasid, entry = 32_768 + holding.client, self.procfs / str(holding.pid)
         compute = holding.kind == "compute"

@@ -9,7 +9,7 @@ import pytest
 
 from core.config.settings import Settings
 from core.doctor.machine import Machine
-from core.doctor.report import Line
+from core.doctor.results import Diagnostic
 from core.gpu.reading import DeviceReading, HostReading, ProcessReading, Sample
 from core.home import Home
 from tests.support.machines import FakeMachine
@@ -57,7 +57,7 @@ class Bench:
         return path
 
 
-def one(lines: list[Line], subject: str) -> Line:
+def one(lines: list[Diagnostic], subject: str) -> Diagnostic:
     found = [line for line in lines if line.subject == subject]
     assert len(found) == 1, f"{subject}: {lines}"
     return found[0]

@@ -20,7 +20,7 @@ from core.config.golden import GoldenInput
 from core.config.model import ModelEntry
 from core.config.project import shipped
 from core.config.recipe import Recipe
-from core.config.task import BackgroundSampler, Task
+from core.config.task import Sampling, Task
 from core.files import read_json, read_lines
 from core.home import Home, RunDir
 from core.jobfile.spec import InputFile, JobFile, PullSpec, Spec
@@ -144,7 +144,7 @@ def task() -> Task:
         name="greet",
         system="Greet the customer.",
         repeats=2,
-        sampling=BackgroundSampler(temperature=0.0, max_new_tokens=24, context_length=256),
+        sampling=Sampling(temperature=0.0, max_new_tokens=24, context_length=256),
         format=[{"check": "regex", "pattern": r"\AGood morning, \w+\."}],
     )
 

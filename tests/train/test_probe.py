@@ -68,13 +68,13 @@ def test_the_path_is_told_by_what_runs_not_by_what_is_offered() -> None:
     import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
-    from jobs.probes.attention import Watch, attend, path_taken
+    from jobs.probes.attention import OperatorLog, attend, path_taken
 
     torch.set_num_threads(2)
     inputs = [torch.randn(1, 2, 32, 16) for _ in range(4)]
     taken = {}
     for name, backend in (("math", SDPBackend.MATH), ("flash", SDPBackend.FLASH_ATTENTION)):
-        with sdpa_kernel([backend]), Watch() as watch:
+        with sdpa_kernel([backend]), OperatorLog() as watch:
             attend(*inputs)
         taken[name] = path_taken(watch.names)
     assert taken == {"math": "math", "flash": "flash"}

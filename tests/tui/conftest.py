@@ -52,3 +52,12 @@ def text_of(pilot: Pilot[None], selector: str = "Canvas") -> str:
 def keys_of(pilot: Pilot[None]) -> str:
     """The last line."""
     return text_of(pilot, "#keys")
+
+
+async def seen(pilot: Pilot[None], condition: Callable[[], object], what: str, seconds: float = 60.0) -> None:
+    """Wait until something is so; fail with what stands on the screen when it is not within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not seen within {seconds} s: {what}\n{text_of(pilot)}")
+        await pilot.pause(0.02)

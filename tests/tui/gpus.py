@@ -9,7 +9,7 @@ from core.gpu.reading import DeviceReading, HostReading, ProcessReading, Sample
 from core.gpu_lease.state import Intruder, LeaseState, Note, ResidentModel
 from core.telemetry.run_record import Summary
 from tests.tui.scene import NOW, forecast, job, jobs, scene
-from tui.model.snapshot import Finding, ProfileLines, Slot, Snapshot
+from tui.model.snapshot import ProfileLines, RunFinding, Slot, Snapshot
 
 PCI = "0000:0f:00.0"
 TOTAL = 17_095_000_000
@@ -93,7 +93,7 @@ def training(**changes: Any) -> Snapshot:
     fields = {
         "samples": samples(TRAINER, DESKTOP, **busy, **heat, memory_clock_mhz=1258, fan_rpm=1720),
         "lease_state": state("held", job_id=42, since=NOW - 2100, displaced=DISPLACED, notes=NOTES),
-        "card_summary": Summary(12_600_000_000, OURS, 260_000_000, 486_000.0, 94.0, 84.0, 2090.0),
+        "gpu_summary": Summary(12_600_000_000, OURS, 260_000_000, 486_000.0, 94.0, 84.0, 2090.0),
         "slot": Slot(True, 42, NOW - 2100, forecast=forecast()),
         "profile": PROFILE,
         "jobs": tuple(replace(one, device_memory_bytes=8_900_000_000) if one.id == 43 else one for one in jobs()),
@@ -181,7 +181,7 @@ def intruded() -> Snapshot:
 
 
 def spilling() -> Snapshot:
-    finding = Finding(
+    finding = RunFinding(
         NOW - 42, "spill", "GTT grew by 2.6 GB since the run began: it spills into host memory, and slows down"
     )
     changed = replace(

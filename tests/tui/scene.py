@@ -11,8 +11,8 @@ from core.gpu.reading import DeviceReading, HostReading, ProcessReading, Sample
 from core.reasons import Reason
 from core.store.job_reasons import job_reason
 from core.store.jobs import JobRow, Progress, QueueState
-from tui.model.forecasts import RunForecast, Rung
-from tui.model.snapshot import Board, Candidate, CheckMarks, Detail, Slot, Snapshot, TaskLine
+from tui.model.forecasts import OomFallback, RunForecast
+from tui.model.snapshot import Board, CheckMarks, Detail, RankedCandidate, Slot, Snapshot, TaskLine
 
 NOW = float(calendar.timegm((2025, 11, 25, 14, 37, 12)))  # the tests run in UTC
 GB = 1_000_000_000
@@ -106,7 +106,9 @@ def samples(with_gpu: bool) -> tuple[Sample, ...]:
     return tuple(found)
 
 
-def candidate(name: str, score: float, half: float, content: float, tied: bool = False, **changes: Any) -> Candidate:
+def candidate(
+    name: str, score: float, half: float, content: float, tied: bool = False, **changes: Any
+) -> RankedCandidate:
     """A row of a leaderboard; `score` and `half` on the scale of five."""
     chance = random.Random(name)
     lost = 1 - score / 5
@@ -137,7 +139,7 @@ def candidate(name: str, score: float, half: float, content: float, tied: bool =
         "checks": checks,
         "reasons": reasons if lost > 0.05 else (),
     }
-    return Candidate(name, score / 5, tied=tied, **{**row, **changes})
+    return RankedCandidate(name, score / 5, tied=tied, **{**row, **changes})
 
 
 def boards() -> tuple[Board, ...]:
@@ -213,12 +215,12 @@ def forecast() -> RunForecast:
     )
 
 
-def rungs() -> tuple[Rung, ...]:
+def rungs() -> tuple[OomFallback, ...]:
     """Two steps of the ladder, the second after ten steps of training."""
     short = "CUDA out of memory. Tried to allocate 1.16 GiB"
     return (
-        Rung(1, NOW - 2000, 1, (("batch_size", 2, 1), ("accumulation", 4, 8)), short, None),
-        Rung(2, NOW - 1700, 1, (("activation_checkpointing", False, True),), short, 10),
+        OomFallback(1, NOW - 2000, 1, (("batch_size", 2, 1), ("accumulation", 4, 8)), short, None),
+        OomFallback(2, NOW - 1700, 1, (("activation_checkpointing", False, True),), short, 10),
     )
 
 

@@ -10,15 +10,15 @@ import pytest
 from textual.widgets import Input
 
 from core.config.project import shipped
-from core.data.audit import Audit, LengthRow, Piece, Shown
+from core.data.audit import Audit, LengthRow, Piece, ShownExample
 from core.data.examples import Leak
 from core.home import Home
 from tests.train.conftest import model_cache  # noqa: F401 - a fixture
-from tests.tui.conftest import Opened, text_of
+from tests.tui.conftest import Opened, seen, text_of
 from tests.tui.scene import scene
-from tests.tui.test_newrun import choose, form, shown
+from tests.tui.test_newrun import choose, form
 from tui.app import ConsoleApp
-from tui.queries.audit import AuditWish, lengths_around, see
+from tui.queries.audit import AuditQuery, lengths_around, see
 from tui.screens.new_run import NewRun
 from tui.screens.new_run.seen import audit_rows, example_rows, share
 
@@ -56,7 +56,7 @@ def audit(**changes: object) -> Audit:
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
-EXAMPLE = Shown(
+EXAMPLE = ShownExample(
     index=7,
     line=9,
     state="cut",
@@ -131,16 +131,16 @@ def test_lengths_to_compare_with_lie_around_the_one_asked_for() -> None:
 
 def test_an_audit_that_cannot_be_made_says_why(tmp_path: Path) -> None:
     home = Home(tmp_path / "home").create()
-    absent = see(home, shipped, AuditWish("judge", "Qwen3-4B", "lora-bf16", 2048))
+    absent = see(home, shipped, AuditQuery("judge", "Qwen3-4B", "lora-bf16", 2048))
     assert absent.audit is None and absent.why.startswith("tokens are counted once Qwen3-4B is on the disk: bakehouse")
-    unknown = see(home, shipped, AuditWish("nobody", "Qwen3-4B", "lora-bf16", 2048))
+    unknown = see(home, shipped, AuditQuery("nobody", "Qwen3-4B", "lora-bf16", 2048))
     assert "tokens are not counted" in unknown.why and "nobody" in unknown.why
 
 
 async def test_without_a_tokenizer_the_view_by_characters_stays(console: Opened) -> None:
     async with console() as pilot:
         await form(pilot)
-        await shown(pilot, lambda: "is on the disk: bakehouse models pull" in text_of(pilot, "#lesson"), "why")
+        await seen(pilot, lambda: "is on the disk: bakehouse models pull" in text_of(pilot, "#lesson"), "why")
         lesson = text_of(pilot, "#lesson")
         assert "answers: median 272 characters" in lesson and "example 1 of 71" in lesson
         await pilot.press("pagedown")
@@ -165,10 +165,10 @@ async def test_the_audit_of_the_small_model_comes_while_one_types(tmp_path: Path
         await pilot.press("tab")
         assert time.monotonic() - began < 1.0, "the form goes on while tokens are counted"
         assert "counting tokens …" in text_of(pilot, "#lesson")
-        await shown(pilot, lambda: "384" not in head(screen) and " 300" in head(screen), "the audit at 300", 90)
+        await seen(pilot, lambda: "384" not in head(screen) and " 300" in head(screen), "the audit at 300", 90)
         assert "<|im_start|>" in text_of(pilot, "#lesson") and "… −20 tokens …" in text_of(pilot, "#lesson")
         length.value = "768"
-        await shown(pilot, lambda: "1,152" in head(screen), "the audit at 768", 90)
+        await seen(pilot, lambda: "1,152" in head(screen), "the audit at 768", 90)
         assert "cut by" not in text_of(pilot, "#lesson")
 
 

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from textual.command import CommandList
+from textual.pilot import Pilot
+from textual.screen import Screen
 from textual.widgets import Button, Input
 
 from core.gpu.reading import HostReading, Sample
 from core.store.job_reasons import job_reason
 from core.store.jobs import QueueState
-from tests.tui.conftest import Opened, keys_of, text_of
+from tests.tui.conftest import Opened, keys_of, seen, text_of
 from tests.tui.scene import NOW, detail, job, jobs, scene
 from tui.model.snapshot import Slot, Snapshot
 from tui.panes.bakeoff import BakeoffPane
 from tui.panes.queue import QueuePane
+from tui.queries.bakeoff_plan import BakeoffPlan
 from tui.screens.confirm import Confirm
 from tui.screens.dashboard import Dashboard
-from tui.screens.help import Reading
+from tui.screens.help import DialogText
 from tui.screens.job import JobScreen
 from tui.screens.results import Results
-from tui.screens.start_bakeoff import AskBakeoff, BakeoffPlan
+from tui.screens.start_bakeoff import AskBakeoff
 
 
 async def test_each_pane_answers_its_question(console: Opened) -> None:
@@ -105,7 +110,7 @@ async def test_help_has_a_row_for_each_command_that_can_be_done(console: Opened)
     async with console(size=(120, 50)) as pilot:
         possible = pilot.app.screen.possible()  # type: ignore[attr-defined]
         await pilot.press("question_mark")
-        shown = pilot.app.screen.query_one(Reading).text
+        shown = pilot.app.screen.query_one(DialogText).text
         assert all(item.help in shown for item in possible if item.shown)
         assert "Retry" not in shown
         await pilot.press("escape")
@@ -117,21 +122,27 @@ async def test_the_warnings_can_be_read_in_full(console: Opened) -> None:
     async with console(scene(problems=(long,))) as pilot:
         assert "▲ 2 warnings w" in text_of(pilot, "#header")
         await pilot.press("w")
-        shown = " ".join(pilot.app.screen.query_one(Reading).text.replace("│", " ").split())
+        shown = " ".join(pilot.app.screen.query_one(DialogText).text.replace("│", " ").split())
         assert "did you mean `system`?" in shown and "42 gave 1 warning, see its log" in shown
         await pilot.press("w")
         assert isinstance(pilot.app.screen, Dashboard)
 
 
+async def run_from_palette(pilot: Pilot[None], words: str) -> None:
+    """Type words that only one command has, and take it."""
+    await pilot.press("colon")
+    await seen(pilot, lambda: pilot.app.screen.query("CommandInput"), "the palette")
+    pilot.app.screen.query_one("CommandInput", Input).value = words
+    await seen(pilot, lambda: pilot.app.screen.query_one(CommandList).option_count == 1, "the one command that fits")
+    await pilot.press("enter")
+
+
 async def test_the_palette_runs_what_it_finds(console: Opened) -> None:
     async with console() as pilot:
-        await pilot.press("colon")
-        await pilot.pause()
-        await pilot.press(*"alone")
-        await pilot.pause(0.5)
-        await pilot.press("enter")
-        await pilot.pause(0.5)
-        assert isinstance(pilot.app.screen, Dashboard) and pilot.app.screen.zoomed
+        dashboard = pilot.app.screen
+        assert isinstance(dashboard, Dashboard)
+        await run_from_palette(pilot, "this pane alone")
+        await seen(pilot, lambda: dashboard.zoomed, "one pane alone")
 
 
 async def test_zoom_shows_one_pane_alone(console: Opened) -> None:
@@ -245,11 +256,26 @@ async def test_the_palette_has_what_one_looks_for(console: Opened) -> None:
         helps = " ".join(item.help for item in pilot.app.screen.possible() if item.palette)  # type: ignore[attr-defined]
         for wanted in ("Open results", "Export", "Bake-off of", "Pause the queue", "Go to pane GPU"):
             assert wanted in helps
-        await pilot.press("f14")
-        assert isinstance(pilot.app.screen, Confirm)
-        assert "bakehouse export 7" in pilot.app.screen.explanation
-        await pilot.press("escape", "f15")
-        assert isinstance(pilot.app.screen, Results)
+
+
+@pytest.mark.parametrize("words, opens", [("merge the", Confirm), ("open results", Results)])
+async def test_a_command_without_a_key_is_run_by_the_palette(
+    console: Opened, words: str, opens: type[Screen[Any]]
+) -> None:
+    async with console(scene(jobs=(job(7, "done", "train judge · m", ended_at=NOW),))) as pilot:
+        await run_from_palette(pilot, words)
+        await seen(pilot, lambda: isinstance(pilot.app.screen, opens), "what the command opens")
+        if isinstance(pilot.app.screen, Confirm):
+            assert "bakehouse export 7" in pilot.app.screen.explanation
+
+
+async def test_a_command_without_a_key_stands_in_no_help_and_no_last_line(console: Opened) -> None:
+    async with console(scene(jobs=(job(7, "done", "train judge · m", ended_at=NOW),))) as pilot:
+        assert "merge" not in keys_of(pilot)
+        assert all(not key.startswith("f1") for key in pilot.app.screen.active_bindings)
+        await pilot.press("question_mark")
+        await pilot.pause()
+        assert "Export" not in pilot.app.screen.query_one(DialogText).text
 
 
 @pytest.mark.parametrize("width", range(60, 141, 4))

@@ -13,7 +13,8 @@ import pytest
 
 from core.config.project import shipped
 from core.doctor import report as doctor
-from core.doctor.report import Line, Recommended, Report, store_report
+from core.doctor.report import store_report
+from core.doctor.results import Diagnostic, Recommended, Report
 from core.home import Home
 from tests.tui.conftest import Opened, keys_of, text_of
 from tests.tui.scene import NOW, scene
@@ -25,10 +26,12 @@ LONG = "the build carries gfx1100 and gfx1101 and none that runs on gfx1201, so 
 FOUND = Report(
     NOW - 300,
     (
-        Line("driver", "ok", "amdgpu of Linux 6.14", section="gpu"),
-        Line("torch build", "fault", LONG, "pip install torch --index-url https://example.org/rocm7.1", "torch"),
-        Line("attention", "warning", "SDPA takes the math path: 6.9 times the memory", "set the variable", "torch"),
-        Line("bitsandbytes", "absent", "not installed; nothing here needs it", section="probes"),
+        Diagnostic("driver", "ok", "amdgpu of Linux 6.14", section="gpu"),
+        Diagnostic("torch build", "fault", LONG, "pip install torch --index-url https://example.org/rocm7.1", "torch"),
+        Diagnostic(
+            "attention", "warning", "SDPA takes the math path: 6.9 times the memory", "set the variable", "torch"
+        ),
+        Diagnostic("bitsandbytes", "absent", "not installed; nothing here needs it", section="probes"),
     ),
     Recommended("lora-bf16", "bf16 was as exact as expected"),
     seconds=41.0,
@@ -67,7 +70,9 @@ async def test_each_finding_has_its_sign_and_its_remedy(console: Opened, size: t
 
 async def test_what_tools_say_in_a_report_is_text(console: Opened) -> None:
     nasty = "\x1b[2J\x1b]0;x\x07[bold]mine"
-    hostile = replace(FOUND, lines=(Line(nasty, "fault", nasty, nasty, nasty),), recommended=Recommended(nasty, nasty))
+    hostile = replace(
+        FOUND, lines=(Diagnostic(nasty, "fault", nasty, nasty, nasty),), recommended=Recommended(nasty, nasty)
+    )
     async with console() as pilot:
         await pilot.press("D")
         pilot.app.screen.post_message(DoctorScreen.Examined(hostile, nasty))
@@ -96,7 +101,7 @@ async def test_the_last_report_stands_while_a_new_one_is_made(
     home = Home(tmp_path / "home").create()
     store_report(home, replace(FOUND, lines=FOUND.lines[:1], time=NOW - 7200))
     app = ConsoleApp(home, shipped)
-    app.slow.start = lambda: None  # type: ignore[method-assign]
+    app.reader.start = lambda: None  # type: ignore[method-assign]
     async with app.run_test(size=(120, 40)) as pilot:
         app.show(scene())
         await pilot.press("D")
@@ -123,7 +128,7 @@ async def test_leaving_the_screen_while_it_examines_breaks_nothing(
 ) -> None:
     home = Home(tmp_path / "home").create()
     app = ConsoleApp(home, shipped)
-    app.slow.start = lambda: None  # type: ignore[method-assign]
+    app.reader.start = lambda: None  # type: ignore[method-assign]
     async with app.run_test(size=(120, 40)) as pilot:
         app.show(scene())
         await pilot.press("D")

@@ -12,13 +12,13 @@ from core.events import EventWriter
 from core.files import append_line
 from core.home import Home
 from tests.tui.scene import job
-from tui.model.job_files import KEPT_LINES, JobFiles, LogTail, thin
+from tui.model.job_files import KEPT_LINES, JobFiles, LogLines, thin
 from tui.widgets.file_view import FileRows
 
 
 def test_a_log_is_followed_with_its_unfinished_line(tmp_path: Path) -> None:
     path = tmp_path / "log.txt"
-    tail = LogTail(path)
+    tail = LogLines(path)
     assert not tail.read()
     path.write_text("one\ntwo")
     assert tail.read() and tail.shown == ("one", "two")
@@ -31,7 +31,7 @@ def test_a_log_is_followed_with_its_unfinished_line(tmp_path: Path) -> None:
 def test_of_a_large_log_only_the_end_is_read(tmp_path: Path) -> None:
     path = tmp_path / "log.txt"
     path.write_bytes(b"x" * 50_000_000 + b"\n" + b"".join(b"line %d\n" % number for number in range(1000)))
-    tail = LogTail(path)
+    tail = LogLines(path)
     assert tail.read()
     assert tail.shown[-1] == "line 999" and len(tail.shown) == KEPT_LINES
     assert tail.size == path.stat().st_size
@@ -39,7 +39,7 @@ def test_of_a_large_log_only_the_end_is_read(tmp_path: Path) -> None:
 
 def test_a_character_that_was_cut_in_two_is_whole_later(tmp_path: Path) -> None:
     path = tmp_path / "log.txt"
-    tail = LogTail(path)
+    tail = LogLines(path)
     first, second = "größe\n".encode()[:4], "größe\n".encode()[4:]
     path.write_bytes(first)
     tail.read()

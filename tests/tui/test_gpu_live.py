@@ -10,8 +10,8 @@ import pytest
 
 from tests.support.cardsim import GpuSim, SimGpu
 from tests.support.queueing import Queue
-from tests.tui.conftest import keys_of, text_of
-from tests.tui.test_live import opened, shown
+from tests.tui.conftest import keys_of, seen, text_of
+from tests.tui.test_live import opened
 from tui.screens.confirm import Confirm
 
 pytestmark = pytest.mark.process
@@ -42,41 +42,41 @@ def queue(sim: GpuSim, tmp_path: Path) -> Iterator[Queue]:
 
 async def test_what_a_run_does_to_the_gpu_is_seen_as_it_happens(queue: Queue) -> None:
     async with opened(queue) as pilot:
-        await shown(pilot, lambda: "0.3/17.2 GB" in text_of(pilot, "#gpu"), "the idle GPU")
-        await shown(pilot, lambda: "lease free" in text_of(pilot, "#gpu"), "that it is free")
-        await shown(pilot, lambda: "idle 0.3" in text_of(pilot, "#gpu"), "its idle use", 30)
+        await seen(pilot, lambda: "0.3/17.2 GB" in text_of(pilot, "#gpu"), "the idle GPU")
+        await seen(pilot, lambda: "lease free" in text_of(pilot, "#gpu"), "that it is free")
+        await seen(pilot, lambda: "idle 0.3" in text_of(pilot, "#gpu"), "its idle use")
         job = await asyncio.to_thread(queue.submit, "steps=3000 pause=.05 vram=15.6e9 spill=9")
-        await shown(pilot, lambda: f"█ job {job} 15.6" in text_of(pilot, "#gpu"), "whose memory it is", 40)
-        await shown(pilot, lambda: "15.9/17.2 GB" in text_of(pilot, "#gpu"), "how much it is")
-        await shown(pilot, lambda: f"lease exclusive, job {job}" in text_of(pilot, "#gpu"), "who holds it")
-        await shown(pilot, lambda: "GPU's peak 15.9" in text_of(pilot, "#gpu"), "the run's peak of the GPU")
-        await shown(pilot, lambda: "▲ " in text_of(pilot, "#gpu"), "that it spills", 40)
-        await shown(pilot, lambda: "▲ 1 warning" in text_of(pilot, "#header"), "the count of warnings")
+        await seen(pilot, lambda: f"█ job {job} 15.6" in text_of(pilot, "#gpu"), "whose memory it is")
+        await seen(pilot, lambda: "15.9/17.2 GB" in text_of(pilot, "#gpu"), "how much it is")
+        await seen(pilot, lambda: f"lease exclusive, job {job}" in text_of(pilot, "#gpu"), "who holds it")
+        await seen(pilot, lambda: "GPU's peak 15.9" in text_of(pilot, "#gpu"), "the run's peak of the GPU")
+        await seen(pilot, lambda: "▲ " in text_of(pilot, "#gpu"), "that it spills")
+        await seen(pilot, lambda: "▲ 1 warning" in text_of(pilot, "#header"), "the count of warnings")
         await pilot.press("2", "z")
         assert f"job {job}  " in text_of(pilot, "#gpu") and "python" in text_of(pilot, "#gpu")
         await pilot.press("z", "3", "enter", "tab", "tab", "tab")
-        await shown(
+        await seen(
             pilot, lambda: "noticed by the runner" in text_of(pilot, "#file"), "what was noticed, beside its events"
         )
         await pilot.press("x", "y")
-        await shown(pilot, lambda: "cancelled" in text_of(pilot, "#facts"), "the end of the run")
-        await shown(
+        await seen(pilot, lambda: "cancelled" in text_of(pilot, "#facts"), "the end of the run")
+        await seen(
             pilot, lambda: "GPU: peak 15.9 GB, 15.6 of it this run's" in text_of(pilot, "#facts"), "its telemetry"
         )
         await pilot.press("escape")
-        await shown(pilot, lambda: "0.3/17.2 GB" in text_of(pilot, "#gpu"), "the GPU as it was")
+        await seen(pilot, lambda: "0.3/17.2 GB" in text_of(pilot, "#gpu"), "the GPU as it was")
 
 
 async def test_a_deaf_job_is_ended_by_force_only_when_a_person_says_so(queue: Queue) -> None:
     job = await asyncio.to_thread(queue.submit, "steps=3000 pause=0.05 vram=6.2e9 deaf=all")
     async with opened(queue) as pilot:
-        await shown(pilot, lambda: "step 5/3000" in text_of(pilot, "#detail"), "the log")
+        await seen(pilot, lambda: "step 5/3000" in text_of(pilot, "#detail"), "the log")
         await pilot.press("x", "y")
-        await shown(pilot, lambda: "SIGTERM" in text_of(pilot, "#detail"), "the last signal that the runner sends")
-        await shown(pilot, lambda: "X kill" in keys_of(pilot), "the way on")
+        await seen(pilot, lambda: "SIGTERM" in text_of(pilot, "#detail"), "the last signal that the runner sends")
+        await seen(pilot, lambda: "X kill" in keys_of(pilot), "the way on")
         await asyncio.sleep(3)
         assert queue.job(job).state == "stopping", "nobody ended it by force"
         await pilot.press("X")
         assert isinstance(pilot.app.screen, Confirm) and "no process owns" in pilot.app.screen.explanation
         await pilot.press("tab", "enter")
-        await shown(pilot, lambda: "cancelled" in text_of(pilot, "#queue"), "its end")
+        await seen(pilot, lambda: "cancelled" in text_of(pilot, "#queue"), "its end")

@@ -7,7 +7,7 @@ import contextlib
 import fcntl
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from textual.pilot import Pilot
 from core.config.project import shipped
 from core.store.jobs import insert_job
 from tests.support.queueing import Queue
-from tests.tui.conftest import keys_of, text_of
+from tests.tui.conftest import keys_of, seen, text_of
 from tui.app import ConsoleApp
 from tui.model.background_reader import BackgroundReader
 from tui.model.feed import Feed
@@ -50,53 +50,44 @@ async def opened(queue: Queue) -> AsyncIterator[Pilot[None]]:
     app.feed.start()
     try:
         async with app.run_test(size=(120, 40)) as pilot:
-            await shown(pilot, lambda: app.snapshot.ready, "the first look")
+            await seen(pilot, lambda: app.context.snapshot.ready, "the first look")
             yield pilot
     finally:
         app.feed.stop()
-        app.slow.stop()
+        app.reader.stop()
         app.feed.join(5)
         lock.close()
-
-
-async def shown(pilot: Pilot[None], condition: Callable[[], object], what: str, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        await pilot.pause(0.05)
-        if condition():
-            return
-    raise AssertionError(f"not seen within {seconds} s: {what}\n{text_of(pilot)}")
 
 
 async def test_a_running_job_is_followed_and_cancelled_with_confirmation(queue: Queue) -> None:
     job_id = await asyncio.to_thread(queue.submit, "steps=3000 pause=0.05")
     async with opened(queue) as pilot:
-        await shown(pilot, lambda: "step 5/3000" in text_of(pilot, "#detail"), "the log")
-        await shown(pilot, lambda: "of 3,000" in text_of(pilot, "#detail"), "the loss chart")
-        await shown(pilot, lambda: "free for jobs" in text_of(pilot, "#gpu"), "a reading of the machine")
-        await shown(pilot, lambda: f"held, job {job_id}" in text_of(pilot, "#gpu"), "who holds the slot")
+        await seen(pilot, lambda: "step 5/3000" in text_of(pilot, "#detail"), "the log")
+        await seen(pilot, lambda: "of 3,000" in text_of(pilot, "#detail"), "the loss chart")
+        await seen(pilot, lambda: "free for jobs" in text_of(pilot, "#gpu"), "a reading of the machine")
+        await seen(pilot, lambda: f"held, job {job_id}" in text_of(pilot, "#gpu"), "who holds the slot")
         await pilot.press("x")
         assert isinstance(pilot.app.screen, Confirm)
         await pilot.press("tab", "enter")
-        await shown(pilot, lambda: isinstance(pilot.app.screen, Dashboard), "the dashboard")
-        await shown(pilot, lambda: "cancelled: by you" in text_of(pilot, "#queue"), "the cancelled job")
+        await seen(pilot, lambda: isinstance(pilot.app.screen, Dashboard), "the dashboard")
+        await seen(pilot, lambda: "cancelled: by you" in text_of(pilot, "#queue"), "the cancelled job")
         assert "r retry" in keys_of(pilot)
         await pilot.press("r")
-        await shown(pilot, lambda: "attempt 2" in text_of(pilot, "#detail"), "the second attempt")
+        await seen(pilot, lambda: "attempt 2" in text_of(pilot, "#detail"), "the second attempt")
 
 
 async def test_a_job_is_paused_and_released_on_its_own_screen_and_goes_on_where_it_was(queue: Queue) -> None:
     await asyncio.to_thread(queue.submit, "steps=400 pause=0.05 save=5")
     async with opened(queue) as pilot:
-        await shown(pilot, lambda: "step 7/400" in text_of(pilot, "#detail"), "the log")
+        await seen(pilot, lambda: "step 7/400" in text_of(pilot, "#detail"), "the log")
         await pilot.press("enter", "h")
-        await shown(pilot, lambda: "‖" in text_of(pilot, "#facts"), "that it is held")
-        await shown(pilot, lambda: "resumes from step" in text_of(pilot, "#facts"), "where it goes on")
+        await seen(pilot, lambda: "‖" in text_of(pilot, "#facts"), "that it is held")
+        await seen(pilot, lambda: "resumes from step" in text_of(pilot, "#facts"), "where it goes on")
         assert "l release" in keys_of(pilot) and "it goes on from step" in text_of(pilot, "#facts")
         await pilot.press("escape")
-        await shown(pilot, lambda: "l releases it" in text_of(pilot, "#detail"), "the way on")
+        await seen(pilot, lambda: "l releases it" in text_of(pilot, "#detail"), "the way on")
         await pilot.press("enter", "l")
-        await shown(pilot, lambda: "resumed from step" in text_of(pilot, "#facts"), "that it goes on")
+        await seen(pilot, lambda: "resumed from step" in text_of(pilot, "#facts"), "that it goes on")
         assert "attempt 2" in text_of(pilot, "#facts")
 
 
@@ -104,15 +95,17 @@ async def test_hold_release_move_pause_and_resume(queue: Queue) -> None:
     queue.ask("pause")
     first, second = queue.submit("first steps=2"), queue.submit("second steps=2")
     async with opened(queue) as pilot:
-        await shown(pilot, lambda: "‖ paused" in text_of(pilot, "#queue"), "that the queue is paused")
+        await seen(pilot, lambda: "‖ paused" in text_of(pilot, "#queue"), "that the queue is paused")
         await pilot.press("j", "K")
-        await shown(pilot, lambda: [job.id for job in pilot.app.snapshot.jobs] == [second, first], "the new order")  # type: ignore[attr-defined]
+        await seen(
+            pilot, lambda: [job.id for job in pilot.app.context.snapshot.jobs] == [second, first], "the new order"
+        )  # type: ignore[attr-defined]
         await pilot.press("h")
-        await shown(pilot, lambda: "held by you" in text_of(pilot, "#queue"), "that it is held")
+        await seen(pilot, lambda: "held by you" in text_of(pilot, "#queue"), "that it is held")
         await pilot.press("l")
-        await shown(pilot, lambda: "held by you" not in text_of(pilot, "#queue"), "that it is released")
+        await seen(pilot, lambda: "held by you" not in text_of(pilot, "#queue"), "that it is released")
         await pilot.press("P")
-        await shown(
+        await seen(
             pilot, lambda: "✓" in text_of(pilot, "#queue") and "0 waiting" in text_of(pilot, "#queue"), "both done"
         )
     done = [await asyncio.to_thread(queue.wait_for, job, "done") for job in (second, first)]
@@ -124,11 +117,11 @@ async def test_a_refused_request_is_one_clear_line(queue: Queue) -> None:
     job_id = queue.submit("steps=1")
     queue.wait_for(job_id)
     async with opened(queue) as pilot:
-        await shown(pilot, lambda: "✓" in text_of(pilot, "#queue"), "the job")
+        await seen(pilot, lambda: "✓" in text_of(pilot, "#queue"), "the job")
         from tui import actions
 
-        actions.ask(pilot.app, "retry", pilot.app.screen.job, "no")  # type: ignore[arg-type, attr-defined]
-        await shown(pilot, lambda: pilot.app._notifications, "a message")
+        actions.ask(pilot.app.context, "retry", pilot.app.screen.job, "no")  # type: ignore[arg-type, attr-defined]
+        await seen(pilot, lambda: pilot.app._notifications, "a message")
         (message,) = list(pilot.app._notifications)
         assert message.severity == "error" and "cannot be retried" in message.message
         assert "\n" not in message.message
@@ -140,7 +133,7 @@ async def test_a_new_run_is_checked_as_one_types_and_queued(queue: Queue) -> Non
         await pilot.press("n")
         screen = pilot.app.screen
         assert isinstance(screen, NewRun)
-        await shown(pilot, lambda: "no leak" in text_of(pilot, "#note-task"), "the catalogue")
+        await seen(pilot, lambda: "no leak" in text_of(pilot, "#note-task"), "the catalogue")
         assert "examples" in text_of(pilot, "#note-task") and "steps" in text_of(pilot, "#note-epochs")
         assert "green carries loss" in text_of(pilot, "#lesson")
         assert "--model SmolLM2-135M --recipe demo" in text_of(pilot, "#command")  # what a machine without a GPU can do
@@ -162,8 +155,8 @@ async def test_a_new_run_is_checked_as_one_types_and_queued(queue: Queue) -> Non
         await pilot.pause()
         assert text_of(pilot, "#command").strip().endswith("--recipe demo --rank 8")
         await pilot.press("enter")
-        await shown(pilot, lambda: isinstance(pilot.app.screen, Dashboard), "the dashboard", 60)
-        await shown(pilot, lambda: "train judge · SmolLM2-135M" in text_of(pilot, "#queue"), "the queued run")
+        await seen(pilot, lambda: isinstance(pilot.app.screen, Dashboard), "the dashboard")
+        await seen(pilot, lambda: "train judge · SmolLM2-135M" in text_of(pilot, "#queue"), "the queued run")
         job = pilot.app.screen.job  # type: ignore[attr-defined]
         assert job is not None and job.kind == "train"
     import yaml
@@ -185,14 +178,14 @@ async def test_a_broken_task_spoils_itself_only(queue: Queue, tmp_path: Path) ->
     app.feed.start()
     try:
         async with app.run_test(size=(120, 40)) as pilot:
-            await shown(pilot, lambda: "▲" in text_of(pilot, "#header"), "a warning")
-            assert any("sytem" in warning for warning in app.snapshot.warnings)
+            await seen(pilot, lambda: "▲" in text_of(pilot, "#header"), "a warning")
+            assert any("sytem" in warning for warning in app.context.snapshot.warnings)
             assert "judge" in text_of(pilot, "#fleet")
             await pilot.press("n")
-            await shown(pilot, lambda: "✗" in text_of(pilot, ".note"), "the problem beside the field")
+            await seen(pilot, lambda: "✗" in text_of(pilot, ".note"), "the problem beside the field")
     finally:
         app.feed.stop()
-        app.slow.stop()
+        app.reader.stop()
 
 
 def test_the_feed_reads_the_jobs_again_only_when_somebody_wrote(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,11 +16,11 @@ from core.home import Home
 from core.store.jobs import JobRow
 from core.vram.budget import Budget, budget_for
 from core.vram.calibration import SPREAD_ON_CPU, Calibration, uncalibrated
-from tests.tui.conftest import Opened, keys_of, text_of
+from tests.tui.conftest import Opened, keys_of, seen, text_of
 from tests.tui.scene import NOW, job, scene
 from tui.queries.catalogue import Catalogue, read_catalogue
 from tui.queries.latest_only import LatestOnly
-from tui.queries.run_forecast import Experience, Outlook, RunQuery, look, outlook
+from tui.queries.run_forecast import Experience, MemoryOutlook, RunQuery, look, outlook
 from tui.screens.new_run import NewRun
 from tui.screens.new_run.memory import calibrated, memory_rows
 from tui.widgets.choice import ChoiceField
@@ -32,25 +31,16 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
     return read_catalogue(Home(tmp_path_factory.mktemp("home")).create(), shipped())
 
 
-def looked(catalogue: Catalogue, model: str, recipe: str, budget: Budget, **changed: object) -> Outlook:
+def looked(catalogue: Catalogue, model: str, recipe: str, budget: Budget, **changed: object) -> MemoryOutlook:
     wanted = catalogue.recipe_objects[recipe].model_copy(update=changed)
     known = Experience(uncalibrated(budget.kind))
     return outlook(catalogue, catalogue.model_objects[model], wanted, budget, known)
 
 
-def rows_of(found: Outlook, width: int = 116, height: int = 12) -> str:
+def rows_of(found: MemoryOutlook, width: int = 116, height: int = 12) -> str:
     rows = memory_rows(found, width, height, "F3")
     assert all(row.width <= width for row in rows)
     return "\n".join(row.plain for row in rows)
-
-
-async def shown(pilot: Pilot[None], condition: Callable[[], object], what: str, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        await pilot.pause(0.05)
-        if condition():
-            return
-    raise AssertionError(f"not seen within {seconds} s: {what}\n{text_of(pilot)}")
 
 
 async def form(pilot: Pilot[None]) -> NewRun:
@@ -58,7 +48,7 @@ async def form(pilot: Pilot[None]) -> NewRun:
     await pilot.press("n")
     screen = pilot.app.screen
     assert isinstance(screen, NewRun)
-    await shown(pilot, lambda: screen.outlook is not None and "examples" in text_of(pilot, "#note-task"), "the form")
+    await seen(pilot, lambda: screen.outlook is not None and "examples" in text_of(pilot, "#note-task"), "the form")
     return screen
 
 
@@ -147,7 +137,7 @@ async def test_the_form_says_what_fits_on_the_gpu(console: Opened) -> None:
         assert "this run" in memory and "no run of this GPU yet: ± 5 %" in memory
         before = memory
         screen.query_one("#rank", Input).value = "128"
-        await shown(pilot, lambda: text_of(pilot, "#memory") != before, "the memory of rank 128")
+        await seen(pilot, lambda: text_of(pilot, "#memory") != before, "the memory of rank 128")
         assert screen.outlook is not None and screen.outlook.forecast is not None
 
 
@@ -155,12 +145,12 @@ async def test_a_key_changes_to_what_the_plan_prefers(console: Opened) -> None:
     async with console() as pilot:
         screen = await form(pilot)
         choose(screen, "model", "Qwen3-8B")
-        await shown(pilot, lambda: screen.preferred is not None, "that there is something better")
+        await seen(pilot, lambda: screen.preferred is not None, "that there is something better")
         assert "F3" in keys_of(pilot) and "does not fit" in text_of(pilot, "#memory")
         screen.query_one("#max_length", Input).value = "1024"
         await pilot.pause()
         await pilot.press("f3")
-        await shown(pilot, lambda: screen.preferred is None, "that nothing is better")
+        await seen(pilot, lambda: screen.preferred is None, "that nothing is better")
         assert "--model Qwen3-4B" in text_of(pilot, "#command") and "--max-length 1024" in text_of(pilot, "#command")
         assert "F3" not in keys_of(pilot)
 

@@ -6,12 +6,11 @@ import pytest
 from textual.pilot import Pilot
 
 from core.vram.calibration import SPREAD_ON_CPU
-from tests.tui.conftest import Opened, keys_of, text_of
+from tests.tui.conftest import Opened, keys_of, seen, text_of
 from tests.tui.scene import scene
-from tests.tui.test_newrun import shown
 from tui.screens.new_run import NewRun
 from tui.screens.plan import PlanScreen
-from tui.screens.plan_rows import Table
+from tui.screens.plan_rows import PlanTable
 from tui.widgets.choice import ChoiceField
 
 
@@ -19,16 +18,16 @@ async def opened(pilot: Pilot[None], *keys: str) -> PlanScreen:
     await pilot.press("p")
     screen = pilot.app.screen
     assert isinstance(screen, PlanScreen)
-    await shown(pilot, lambda: screen.planned is not None, "the plan")
+    await seen(pilot, lambda: screen.planned is not None, "the plan")
     for key in keys:
         await pilot.press(key)
-        await shown(pilot, lambda: planned_as_asked(screen), "the plan that was asked for")
+        await seen(pilot, lambda: planned_as_asked(screen), "the plan that was asked for")
     return screen
 
 
 def planned_as_asked(screen: PlanScreen) -> bool:
     planned = screen.planned
-    wanted = screen.wish.vram if screen.wish else ""
+    wanted = screen.asked.vram if screen.asked else ""
     return (
         planned is not None and planned.budget is not None and (f"--vram {wanted}" == planned.budget.name or not wanted)
     )
@@ -60,22 +59,22 @@ async def test_another_budget_and_length_are_a_key_away(console: Opened) -> None
         before = line_of(text_of(pilot, "#plan-table"), "Qwen3-8B", "bf16")
         assert "✓" in before
         await pilot.press("l")
-        await shown(pilot, lambda: line_of(text_of(pilot, "#plan-table"), "Qwen3-8B", "bf16") != before, "length 512")
+        await seen(pilot, lambda: line_of(text_of(pilot, "#plan-table"), "Qwen3-8B", "bf16") != before, "length 512")
         assert "bakehouse plan --vram 32 --max-length 512" in text_of(pilot, "#command")
         await pilot.press("b")
-        await shown(pilot, lambda: "RX 9070 XT" in text_of(pilot, "#asked"), "this GPU again")
+        await seen(pilot, lambda: "RX 9070 XT" in text_of(pilot, "#asked"), "this GPU again")
         assert screen.budget == 0
 
 
 async def test_enter_fills_the_form_of_a_new_run(console: Opened) -> None:
     async with console() as pilot:
         screen = await opened(pilot, "b", "b", "b", "l", "l")
-        table = screen.query_one(Table)
+        table = screen.query_one(PlanTable)
         table.move([row.key for row in table.rows].index(("Qwen3-8B", "qlora-hqq")) - table.index)
         await pilot.press("enter")
         form = pilot.app.screen
         assert isinstance(form, NewRun)
-        await shown(pilot, lambda: "Qwen3-8B" in text_of(pilot, "#command"), "the form")
+        await seen(pilot, lambda: "Qwen3-8B" in text_of(pilot, "#command"), "the form")
         assert form.query_one("#recipe", ChoiceField).value == "qlora-hqq4"
         assert "--max-length 1024" in text_of(pilot, "#command")
         await pilot.press("escape")

@@ -20,8 +20,7 @@ from core.store.database import open_database, transaction
 from core.store.jobs import change_state, insert_job
 from core.store.results import import_answers, import_scores
 from core.submission.input_store import keep_document
-from tests.tui.conftest import text_of
-from tests.tui.test_live import shown
+from tests.tui.conftest import seen, text_of
 from tui.app import ConsoleApp
 from tui.screens.results import Results
 
@@ -31,7 +30,7 @@ RIGHT = """### {note} — {verdict} (4.0/5)
 | Clarity | 4 | Plain |
 | Order | 4 | In turn |
 | Detail | 4 | Times |
-| Evidence | 4 | Seen |
+| Evidence | 4 | AuditAnswer |
 | Use | 4 | Again |
 
 SUMMARY: 1 note, 1 pass, 0 fail"""
@@ -134,18 +133,18 @@ def score_count(home: Home) -> int:
 
 async def test_the_leaderboard_the_checks_and_the_answers(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     # The runner is not what this is about.
-    monkeypatch.setattr("tui.model.background_reader.SlowReader._start_runner", lambda self: None)
+    monkeypatch.setattr("tui.model.background_reader.BackgroundReader._start_runner", lambda self: None)
     app = ConsoleApp(home, shipped)
     app.feed.start()
     try:
         async with app.run_test(size=(140, 44)) as pilot:
-            await shown(pilot, lambda: "> small tuned" in text_of(pilot, "#bakeoff"), "the leaderboard")
+            await seen(pilot, lambda: "> small tuned" in text_of(pilot, "#bakeoff"), "the leaderboard")
             pane = text_of(pilot, "#bakeoff")
             assert "judge  13 inputs × 2" in pane and "small tuned" in pane and " over small base" in pane
             assert "small tuned" in text_of(pilot, "#fleet")
             await pilot.press("enter")
             assert isinstance(pilot.app.screen, Results)
-            await shown(pilot, lambda: "my verdict" in text_of(pilot, "#answers"), "the answers")
+            await seen(pilot, lambda: "my verdict" in text_of(pilot, "#answers"), "the answers")
             table = text_of(pilot, "#table").splitlines()
             assert "to small base" in table[1]
             assert "> small tuned" in table[2] and "small base" in table[3]
@@ -172,26 +171,26 @@ async def test_the_leaderboard_the_checks_and_the_answers(home: Home, monkeypatc
             with contextlib.closing(open_database(home)) as connection:
                 connection.execute("DELETE FROM scores")
             await pilot.press("R")
-            await shown(pilot, lambda: score_count(home) > 0, "the scores")
+            await seen(pilot, lambda: score_count(home) > 0, "the scores")
             assert "is my verdict" in text_of(pilot, "#answers")
             await pilot.press("p", "p")
             assert "‹ 13 of 13 ›" in text_of(pilot, "#answers")
     finally:
         app.feed.stop()
-        app.slow.stop()
+        app.reader.stop()
 
 
 async def test_a_bakeoff_whose_inputs_are_gone_says_so(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tui.model.background_reader.SlowReader._start_runner", lambda self: None)
+    monkeypatch.setattr("tui.model.background_reader.BackgroundReader._start_runner", lambda self: None)
     for copy in home.inputs.glob("*/*"):
         copy.unlink()
     app = ConsoleApp(home, shipped)
     app.feed.start()
     try:
         async with app.run_test(size=(120, 40)) as pilot:
-            await shown(pilot, lambda: app.snapshot.boards, "the boards")
-            await shown(pilot, lambda: "judge  bake-off 1" in text_of(pilot, "#bakeoff"), "which")
+            await seen(pilot, lambda: app.context.snapshot.boards, "the boards")
+            await seen(pilot, lambda: "judge  bake-off 1" in text_of(pilot, "#bakeoff"), "which")
             assert "golden inputs" in " ".join(text_of(pilot, "#bakeoff").replace("│", " ").split())
     finally:
         app.feed.stop()
-        app.slow.stop()
+        app.reader.stop()

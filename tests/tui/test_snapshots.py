@@ -23,7 +23,7 @@ Compare = Callable[..., bool]
 def console(tmp_path: Path, **changes: Any) -> ConsoleApp:
     app = ConsoleApp(Home(tmp_path / "home").create(), shipped, live=False)
     app.theme = DARK.name
-    app.snapshot = scene(**changes)
+    app.context.snapshot = scene(**changes)
     return app
 
 
@@ -51,17 +51,17 @@ def test_cancel(snap_compare: Compare, tmp_path: Path) -> None:
 @pytest.mark.parametrize("moment", ["idle", "training", "held_by_another", "stale_memory"])
 def test_gpu(snap_compare: Compare, tmp_path: Path, moment: str) -> None:
     app = console(tmp_path)
-    app.snapshot = gpus.MOMENTS[moment]()
+    app.context.snapshot = gpus.MOMENTS[moment]()
     assert snap_compare(app, press=["2"], terminal_size=(120, 40))
 
 
 def test_gpu_alone(snap_compare: Compare, tmp_path: Path) -> None:
     app = console(tmp_path)
-    app.snapshot = gpus.several()
+    app.context.snapshot = gpus.several()
     assert snap_compare(app, press=["2", "z"], terminal_size=(120, 40))
 
 
 def test_gpu_on_a_small_terminal(snap_compare: Compare, tmp_path: Path) -> None:
     app = console(tmp_path)
-    app.snapshot = gpus.intruded()
+    app.context.snapshot = gpus.intruded()
     assert snap_compare(app, press=["2"], terminal_size=(80, 24))

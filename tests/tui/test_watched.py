@@ -17,13 +17,13 @@ from tests.tui import gpus
 from tests.tui.conftest import Opened, keys_of, text_of
 from tests.tui.scene import NOW, detail, job, jobs, scene
 from tui.model.gpu_files import GpuFiles
-from tui.model.snapshot import Finding, Snapshot
+from tui.model.snapshot import RunFinding, Snapshot
 from tui.screens.confirm import Confirm
 from tui.screens.dashboard import Dashboard
 from tui.screens.job import JobScreen
 
-SPILL = Finding(NOW - 42, "spill", "GTT grew by 2.6 GB since the run began")
-HANG = Finding(NOW - 2, "hang", "no step for 4 min, usually one in 7 s; the GPU is 100 % busy", stop=True)
+SPILL = RunFinding(NOW - 42, "spill", "GTT grew by 2.6 GB since the run began")
+HANG = RunFinding(NOW - 2, "hang", "no step for 4 min, usually one in 7 s; the GPU is 100 % busy", stop=True)
 MEASURED = Summary(12_600_000_000, 11_400_000_000, 2_800_000_000, 486_000.0, 94.0, 84.0, 2090.0)
 
 
@@ -106,7 +106,7 @@ def test_the_feed_follows_what_the_runner_writes(tmp_path: Path) -> None:
     event = {"seq": 1, "time": NOW, "kind": "warning", "code": "spill", "message": "GTT grew", "stop": False}
     append_line(attempt.watch, event)
     append_line(attempt.watch, {"seq": 2, "kind": "warning", "message": "without a time"})
-    assert files.findings([running]) == {42: (Finding(NOW, "spill", "GTT grew"),)}
+    assert files.findings([running]) == {42: (RunFinding(NOW, "spill", "GTT grew"),)}
     append_line(attempt.watch, {**event, "seq": 3, "code": "hang", "message": "no step", "stop": True})
     assert [one.stop for one in files.findings([running])[42]] == [False, True]
     assert files.findings([replace(running, state="done")]) == {}

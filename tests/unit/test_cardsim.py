@@ -20,7 +20,7 @@ from core.gpu.devices import find_gpu
 from core.gpu.processes import describe
 from core.gpu.reading import DeviceReading, ProcessReading
 from core.gpu.sources.sysfs import SysfsSource
-from tests.support.cardsim import CardSim, SimCard
+from tests.support.cardsim import GpuSim, SimGpu
 from tests.support.cardsim_tree import FIRST_GPU_ID, GIB
 from tests.support.queueing import kill, wait_until
 from tests.support.samples import SAMPLES, unpack
@@ -33,8 +33,8 @@ UNRECORDED = {"device", "revision", "class", "product_name", "gpu_metrics", "pow
 
 
 @pytest.fixture
-def sim(tmp_path: Path) -> Iterator[CardSim]:
-    with CardSim(tmp_path, SimCard(total_bytes=16 * GIB, idle_bytes=300_003_328)) as made:
+def sim(tmp_path: Path) -> Iterator[GpuSim]:
+    with GpuSim(tmp_path, SimGpu(total_bytes=16 * GIB, idle_bytes=300_003_328)) as made:
         yield made
 
 
@@ -73,7 +73,7 @@ def driver(request: pytest.FixtureRequest, tmp_path: Path) -> Driver:
     )
 
 
-def read(sim: CardSim) -> tuple[DeviceReading, list[ProcessReading]]:
+def read(sim: GpuSim) -> tuple[DeviceReading, list[ProcessReading]]:
     devices, processes = SysfsSource(sim.tree.sysfs, sim.tree.procfs).read()
     return devices[0], list(processes)
 
@@ -86,7 +86,7 @@ def form(text: str) -> str:
 
 
 def test_a_card_s_files_have_the_driver_s_names_and_forms(
-    sim: CardSim, process: subprocess.Popen[bytes], driver: Driver
+    sim: GpuSim, process: subprocess.Popen[bytes], driver: Driver
 ) -> None:
     sim.hold(process.pid, 2 * GIB, busy_percent=97)
     compared = 0
@@ -106,13 +106,13 @@ def test_a_card_s_files_have_the_driver_s_names_and_forms(
     assert compared > 30
 
 
-def test_a_sleeping_clock_is_written_as_the_driver_does(sim: CardSim, driver: Driver) -> None:
+def test_a_sleeping_clock_is_written_as_the_driver_does(sim: GpuSim, driver: Driver) -> None:
     real = (driver.device / "pp_dpm_sclk").read_text().splitlines()[0]
     assert (sim.tree.device(0) / "pp_dpm_sclk").read_text().splitlines()[0] == real
 
 
 def test_a_process_s_entries_have_the_driver_s_names_and_forms(
-    sim: CardSim, process: subprocess.Popen[bytes], driver: Driver
+    sim: GpuSim, process: subprocess.Popen[bytes], driver: Driver
 ) -> None:
     sim.hold(process.pid, 2 * GIB)
     mine = sim.tree.sysfs / f"class/kfd/kfd/proc/{process.pid}"
@@ -127,7 +127,7 @@ def test_a_process_s_entries_have_the_driver_s_names_and_forms(
     assert {form(line) for line in entry.splitlines()} <= {form(line) for line in driver.fdinfo.splitlines()}
 
 
-def test_memory_follows_a_living_process_and_goes_with_it(sim: CardSim, process: subprocess.Popen[bytes]) -> None:
+def test_memory_follows_a_living_process_and_goes_with_it(sim: GpuSim, process: subprocess.Popen[bytes]) -> None:
     assert read(sim)[1] == []
     assert read(sim)[0].vram_used_bytes == 300_003_328
 
@@ -145,7 +145,7 @@ def test_memory_follows_a_living_process_and_goes_with_it(sim: CardSim, process:
     assert not (sim.tree.procfs / str(process.pid)).exists()
 
 
-def test_what_one_leaves_that_was_killed_belongs_to_nobody(sim: CardSim, process: subprocess.Popen[bytes]) -> None:
+def test_what_one_leaves_that_was_killed_belongs_to_nobody(sim: GpuSim, process: subprocess.Popen[bytes]) -> None:
     sim.hold(process.pid, 5 * GIB, leaks=True)
     kill(process.pid)
     wait_until(lambda: read(sim)[1] == [], what="its entry gone")
@@ -155,7 +155,7 @@ def test_what_one_leaves_that_was_killed_belongs_to_nobody(sim: CardSim, process
     assert read(sim)[0].vram_used_bytes == 300_003_328
 
 
-def test_memory_can_come_back_later_than_its_process_goes(sim: CardSim, process: subprocess.Popen[bytes]) -> None:
+def test_memory_can_come_back_later_than_its_process_goes(sim: GpuSim, process: subprocess.Popen[bytes]) -> None:
     sim.hold(process.pid, 5 * GIB, lingers_seconds=1.0)
     kill(process.pid)
     wait_until(lambda: read(sim)[1] == [], what="its entry gone")
@@ -165,7 +165,7 @@ def test_memory_can_come_back_later_than_its_process_goes(sim: CardSim, process:
     assert time.monotonic() - gone > 0.8
 
 
-def test_what_the_card_has_no_room_for_spills_into_gtt(sim: CardSim, process: subprocess.Popen[bytes]) -> None:
+def test_what_the_card_has_no_room_for_spills_into_gtt(sim: GpuSim, process: subprocess.Popen[bytes]) -> None:
     before = read(sim)[0].gtt_used_bytes or 0
     sim.hold(process.pid, 17 * GIB)
     card, processes = read(sim)
@@ -175,7 +175,7 @@ def test_what_the_card_has_no_room_for_spills_into_gtt(sim: CardSim, process: su
     assert processes[0].vram_bytes == 17 * GIB - spilled
 
 
-def test_a_drawing_process_is_unknown_to_kfd(sim: CardSim, process: subprocess.Popen[bytes]) -> None:
+def test_a_drawing_process_is_unknown_to_kfd(sim: GpuSim, process: subprocess.Popen[bytes]) -> None:
     sim.hold(process.pid, GIB, "graphics")
     assert not (sim.tree.sysfs / f"class/kfd/kfd/proc/{process.pid}").exists()
     assert f"drm-memory-vram:\t{2**20} KiB" in (sim.tree.procfs / f"{process.pid}/fdinfo/20").read_text()
@@ -184,14 +184,14 @@ def test_a_drawing_process_is_unknown_to_kfd(sim: CardSim, process: subprocess.P
     assert [(each.pid, each.vram_bytes, each.gtt_bytes) for each in processes] == [(process.pid, GIB, 0)]
 
 
-def test_throttling_is_told_as_the_driver_does(sim: CardSim) -> None:
+def test_throttling_is_told_as_the_driver_does(sim: GpuSim) -> None:
     assert read(sim)[0].throttling == ()
     sim.cards[0].throttling = ("thermal",)
     wait_until(lambda: read(sim)[0].throttling == ("thermal",), what="why it is slow")
     assert read(sim)[0].architecture == "gfx1201"
 
 
-def test_a_name_and_an_owner_can_be_given(sim: CardSim, process: subprocess.Popen[bytes]) -> None:
+def test_a_name_and_an_owner_can_be_given(sim: GpuSim, process: subprocess.Popen[bytes]) -> None:
     sim.hold(process.pid, GIB, name="blender", user_id=4321)
     began = time.time()
     found = describe(read(sim)[1], sim.tree.procfs)[0]
@@ -202,10 +202,10 @@ def test_a_name_and_an_owner_can_be_given(sim: CardSim, process: subprocess.Pope
     assert "Uid:\t4321\t4321\t4321\t4321\n" in (entry / "status").read_text()
 
 
-def test_another_process_asks_by_a_file_and_lets_go_by_removing_it(sim: CardSim) -> None:
+def test_another_process_asks_by_a_file_and_lets_go_by_removing_it(sim: GpuSim) -> None:
     code = (
-        "from tests.support.cardsim_request import hold_card\n"
-        "hold_card('vram=3.2e9 busy=50 leaks'); input(); hold_card(None); input()"
+        "from tests.support.cardsim_request import hold_gpu\n"
+        "hold_gpu('vram=3.2e9 busy=50 leaks'); input(); hold_gpu(None); input()"
     )
     environ = {**sim.environ, "PATH": "/usr/bin:/bin"}
     with subprocess.Popen([sys.executable, "-c", code], env=environ, stdin=subprocess.PIPE) as other:
@@ -221,9 +221,9 @@ def test_another_process_asks_by_a_file_and_lets_go_by_removing_it(sim: CardSim)
 
 
 def test_two_cards_and_the_processor_s_own(tmp_path: Path, process: subprocess.Popen[bytes]) -> None:
-    first, second = SimCard(pci="0000:2b:00.0"), SimCard(pci="0000:2f:00.0", total_bytes=24 * GIB)
-    own = SimCard(pci="0000:0a:00.0", total_bytes=GIB // 2, integrated=True)
-    sim = CardSim(tmp_path, own, first, second)
+    first, second = SimGpu(pci="0000:2b:00.0"), SimGpu(pci="0000:2f:00.0", total_bytes=24 * GIB)
+    own = SimGpu(pci="0000:0a:00.0", total_bytes=GIB // 2, integrated=True)
+    sim = GpuSim(tmp_path, own, first, second)
     sim.hold(process.pid, GIB, card=2)
     sim.hold(process.pid, 2 * GIB, card=1)
 
@@ -239,7 +239,7 @@ def test_two_cards_and_the_processor_s_own(tmp_path: Path, process: subprocess.P
     assert card.pci == first.pci
 
 
-def test_no_reader_ever_sees_a_piece(sim: CardSim, process: subprocess.Popen[bytes]) -> None:
+def test_no_reader_ever_sees_a_piece(sim: GpuSim, process: subprocess.Popen[bytes]) -> None:
     until, looks = time.monotonic() + 1.0, 0
     while time.monotonic() < until:
         sim.hold(process.pid, (looks % 7 + 1) * GIB, busy_percent=looks % 100)

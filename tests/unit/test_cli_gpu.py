@@ -19,13 +19,14 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from core.cli.gpu_table import columns, table
+from core.cli.gpu_table import table
 from core.cli.readings import Reading
 from core.gpu.reading import DeviceReading, HostReading, Sample
 from core.gpu_lease.lock import lease_path, take
 from core.gpu_lease.state import Intruder, LeaseState, Note, ResidentModel, write_lease_state
 from core.home import Home
 from core.telemetry.ring import TelemetryRing
+from core.text import cell_width
 from tests.support.machines import FakeMachine, write
 from tests.support.queueing import Queue, wait_until
 
@@ -129,7 +130,7 @@ def test_the_table_has_every_figure_of_the_gpu(box: Machine) -> None:
     assert row_of(shown, "GPU 0").endswith(f" AMD GPU of a test  gfx1201  {CARD}")
     for label, words in {
         "VRAM": "11.6 GB of 17.1 GB, 68 %",
-        "GTT": "0.2 GB of 33.0 GB, 1 %",
+        "GTT": "210 MB of 33.0 GB, 1 %",
         "busy": "97 %   memory 45 %",
         "power": "238 W of 304 W",
         "temperature": "edge 61 °C   hotspot 78 °C   memory 84 °C",
@@ -242,7 +243,7 @@ def test_the_lease_and_what_the_runner_left_are_shown(box: Machine) -> None:
     assert row_of(shown, "models").endswith("Ollama 0.24.0: judge:v1 5.2 GB")
     assert "planner:v1, judge:v1" in row_of(shown, "unloaded")
     assert "chat:v2" in shown and "3 times" in shown
-    assert row_of(shown, "idle use").endswith("0.3 GB")
+    assert row_of(shown, "idle use").endswith("310 MB")
     assert "11.4 GB that no process holds" in row_of(shown, "unowned")
     assert "reboot when it suits you" in row_of(shown, "unowned")
     assert "✓ 3 models of Ollama are back" in shown and "▲ judge:v1 is gone" in shown
@@ -256,7 +257,7 @@ def test_a_long_line_is_cut_at_the_width_of_the_terminal() -> None:
     sample = Sample(time.time(), "sysfs", HostReading(), (device,), problem="a long story " * 20 + "to its end")
     reading = Reading(sample, "command", 0.0, CARD, None, None, False)
     lines = table(reading, 60)
-    assert max(columns(line) for line in lines) <= 60
+    assert max(cell_width(line) for line in lines) <= 60
     assert [line for line in lines if line.endswith("…")]
     assert any(line.endswith("to its end") for line in table(reading))
 

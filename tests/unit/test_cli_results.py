@@ -12,7 +12,7 @@ import pytest
 from core.authoring.scaffold import new_project
 from core.bakeoff.answers import Answer
 from core.bakeoff.scoring import score_answers
-from core.cli.common import ending_in_words, gigabytes
+from core.cli.common import ending_in_words
 from core.cli.main import main
 from core.config.golden import GoldenInput
 from core.config.project import Project
@@ -194,22 +194,6 @@ def test_how_a_job_ended_is_said_once(tmp_path: Path, state: State, reason: Reas
     job = replace(get_job(connection, add_job(connection)), state=state, reason=reason)
     connection.close()
     assert ending_in_words(job) == words
-
-
-@pytest.mark.parametrize(
-    ("count", "words"),
-    [
-        (None, ""),
-        (0, "0 MB"),
-        (900, "1 kB"),
-        (7_400_000, "7.4 MB"),
-        (99_990_000, "100.0 MB"),
-        (100_000_000, "0.1 GB"),
-        (8_900_000_000, "8.9 GB"),
-    ],
-)
-def test_sizes_keep_a_digit_that_says_something(count: int | None, words: str) -> None:
-    assert gigabytes(count) == words
 
 
 def test_a_path_is_not_said_again_by_its_last_part() -> None:

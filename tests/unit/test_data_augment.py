@@ -19,7 +19,7 @@ from core.config.task import Task
 from core.data.augment import augment
 from core.data.examples import Example, Message, load_examples
 from core.data.forms import forms
-from core.data.render import Fitted, fit, render_example
+from core.data.render import FittedExample, fit, render_example
 from core.data.skeletons import REQUESTS
 from tests.support.tokenizers import byte_level
 
@@ -119,7 +119,7 @@ def test_turns_are_put_in_front_only_where_nothing_is_cut_for_them(tokenizer: An
     for example, count in zip(result, shots, strict=True):
         if count:
             fitted = fit(render_example(tokenizer, example, "off"), limit)
-            assert isinstance(fitted, Fitted) and fitted.cut_tokens == 0
+            assert isinstance(fitted, FittedExample) and fitted.cut_tokens == 0
 
 
 def test_what_is_drawn_depends_on_seed_and_contents_alone(tokenizer: Any) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from core.config.task import Task, TaskData
 from core.data.examples import Example, load_examples
-from core.data.render import Fitted, fit, fit_all, render_all
+from core.data.render import FittedExample, fit, fit_all, render_all
 from core.errors import InputError
 from tests.support.tokenizers import byte_level, qwen3
 
@@ -179,10 +179,10 @@ def lose_nothing(tokenizer: Any, name: str, examples: list[Example], max_length:
         whole = render_all(tokenizer, examples, thinking)
         results = [fit(rendered, max_length) for rendered in whole]
         assert fit_all(tokenizer, examples, thinking, max_length).fitted == tuple(
-            result for result in results if isinstance(result, Fitted)
+            result for result in results if isinstance(result, FittedExample)
         )
         for item, rendered, result in zip(examples, whole, results, strict=True):
-            if isinstance(result, Fitted):
+            if isinstance(result, FittedExample):
                 assert result.completion_ids == rendered.completion_ids
                 _keeps_its_completion(tokenizer, name, item, result, thinking, max_length)
             else:
@@ -190,7 +190,7 @@ def lose_nothing(tokenizer: Any, name: str, examples: list[Example], max_length:
 
 
 def _keeps_its_completion(
-    tokenizer: Any, name: str, item: Example, fitted: Fitted, thinking: str, max_length: int
+    tokenizer: Any, name: str, item: Example, fitted: FittedExample, thinking: str, max_length: int
 ) -> None:
     assert fitted.line == item.line
     assert len(fitted.prompt_ids) + len(fitted.completion_ids) <= max_length

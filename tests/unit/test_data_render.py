@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from core.data.examples import Example, Message
 from core.data.render import (
-    Fitted,
+    FittedExample,
     Skipped,
     encode_prompt,
     end_of_turn,
@@ -108,7 +108,7 @@ def test_what_fits_is_untouched(chatml: Any) -> None:
     rendered = render_example(chatml, example("a note"), "off")
     for length in (None, rendered.tokens, rendered.tokens + 1):
         fitted = fit(rendered, length)
-        assert fitted == Fitted(rendered.prompt_ids, rendered.completion_ids, 7, cut_tokens=0)
+        assert fitted == FittedExample(rendered.prompt_ids, rendered.completion_ids, 7, cut_tokens=0)
 
 
 def test_a_long_prompt_keeps_the_first_third_and_the_last_two_thirds_of_its_room(chatml: Any) -> None:
@@ -116,7 +116,7 @@ def test_a_long_prompt_keeps_the_first_third_and_the_last_two_thirds_of_its_room
     rendered = render_example(chatml, example("".join(words)), "off")
     frame = render_example(chatml, example(""), "off").tokens
     fitted = fit(rendered, frame + 300)
-    assert isinstance(fitted, Fitted)
+    assert isinstance(fitted, FittedExample)
     assert len(fitted.prompt_ids) + len(fitted.completion_ids) == frame + 300
     text = chatml.decode(fitted.prompt_ids)
     head, _, rest = text.partition("user\n")
@@ -132,7 +132,7 @@ def test_the_longest_user_message_is_the_one_that_is_cut(chatml: Any) -> None:
     turns = (Message("user", "x " * 200), Message("assistant", "y " * 300), Message("user", "short question"))
     rendered = render_example(chatml, Example(turns, "PASS", 1, "data.jsonl"), "off")
     fitted = fit(rendered, rendered.tokens - 50)
-    assert isinstance(fitted, Fitted) and fitted.cut_tokens == 50
+    assert isinstance(fitted, FittedExample) and fitted.cut_tokens == 50
     text = chatml.decode(fitted.prompt_ids)
     assert "y " * 300 in text and "short question" in text
 

@@ -18,7 +18,8 @@ from core.cli.doctor import WIDTH, shown
 from core.cli.main import main
 from core.doctor.examination import Examination
 from core.doctor.machine import Machine, version_numbers
-from core.doctor.report import SECTIONS, Line, Recommended, Report, examine, last_report, report_file
+from core.doctor.report import examine, last_report, report_file
+from core.doctor.results import SECTIONS, Diagnostic, Recommended, Report
 from tests.support.doctorbench import PCI, Bench, one
 
 
@@ -44,7 +45,7 @@ def test_a_stored_report_that_is_none_is_passed_over(bench: Bench, content: str)
 
 
 def test_a_section_that_fails_costs_its_own_lines_and_no_others(bench: Bench) -> None:
-    def broken(box: Machine) -> list[Line]:
+    def broken(box: Machine) -> list[Diagnostic]:
         raise OSError(5, "Input/output error")
 
     class Unlucky(Examination):
@@ -90,9 +91,9 @@ def test_the_command_says_by_its_exit_code_whether_something_is_at_fault(
 def test_the_table_keeps_to_its_width_whatever_is_said() -> None:
     long = "a/" * 90 + " and " + "words " * 60
     lines = (
-        Line("TORCH_ROCM_AOTRITON_ENABLE_EXPERIMENTAL", "ok", "set to 1: " + long, section="environment"),
-        Line("gpu", "fault", long, "do " + long, "gpu"),
-        Line("x", "absent", "", "", "gpu"),
+        Diagnostic("TORCH_ROCM_AOTRITON_ENABLE_EXPERIMENTAL", "ok", "set to 1: " + long, section="environment"),
+        Diagnostic("gpu", "fault", long, "do " + long, "gpu"),
+        Diagnostic("x", "absent", "", "", "gpu"),
     )
     report = Report(time.time(), lines, Recommended("", long))
     text = list(shown(report))

@@ -12,7 +12,7 @@ import pytest
 
 from core.doctor import driver, variables
 from core.doctor.machine import Machine
-from core.doctor.report import Line
+from core.doctor.results import Diagnostic
 from core.gpu_lease.lock import lease_path, take
 from core.gpu_lease.state import LeaseState, write_lease_state
 from core.home import Home
@@ -87,7 +87,7 @@ def test_a_gpu_that_kfd_does_not_offer_is_a_fault(bench: Bench) -> None:
     assert "does not offer" in one(driver.examine(bench.box()), "KFD").message
 
 
-def as_another_user(ask: Callable[[], Line]) -> Line:
+def as_another_user(ask: Callable[[], Diagnostic]) -> Diagnostic:
     """What a process gets that is not root, for whom every file is open."""
     if os.getuid():
         return ask()
@@ -104,7 +104,7 @@ def as_another_user(ask: Callable[[], Line]) -> Line:
     with os.fdopen(reader, "rb") as answer:
         said = answer.read()
     os.waitpid(child, 0)
-    return Line.from_json(json.loads(said))
+    return Diagnostic.from_json(json.loads(said))
 
 
 def test_a_device_that_is_not_ours_to_open_names_the_group_to_join() -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from core.config.settings import OllamaSettings, Settings
 from core.doctor import host, serving
-from core.doctor.report import SECTIONS, Line, examine
+from core.doctor.report import examine
+from core.doctor.results import SECTIONS, Diagnostic
 from tests.support.doctorbench import Bench, one
 from tests.support.ollama_standin import OllamaStandin
 
@@ -30,7 +31,9 @@ def test_ollama_s_version_and_what_it_holds(bench: Bench, version: Any) -> None:
         server.add_model("judge:v1", size_bytes=2_000_000_000)
         bench.settings = Settings(ollama=OllamaSettings(url=server.url))
         lines = serving.ollama(bench.box())
-        assert one(lines, "Ollama") == Line("Ollama", "ok", f"version {version} at {server.url}", section="serving")
+        assert one(lines, "Ollama") == Diagnostic(
+            "Ollama", "ok", f"version {version} at {server.url}", section="serving"
+        )
         from core.serving.ollama import Ollama
 
         with Ollama(server.url) as client:

@@ -14,7 +14,7 @@ from core.doctor import recommend, software
 from core.doctor.findings import findings
 from core.doctor.machine import Machine
 from core.doctor.probing import run_probes
-from core.doctor.report import Line
+from core.doctor.results import Diagnostic
 from core.gpu.reading import ProcessReading
 from core.gpu_lease.lock import lease_path, take
 from tests.support.doctorbench import PCI, Bench, one
@@ -109,7 +109,7 @@ HQQ = {
 }
 
 
-def judged(box: Machine, name: str, figures: dict[str, Any] | None = None, **probe: Any) -> Line:
+def judged(box: Machine, name: str, figures: dict[str, Any] | None = None, **probe: Any) -> Diagnostic:
     made = {"name": name, "status": "ok", "seconds": 1.0, "figures": figures, **probe}
     (found,) = findings({"probes": [made]}, box)
     assert found.section == "probes"
@@ -219,15 +219,15 @@ def test_on_16_gb_a_4b_model_in_bf16_is_recommended_as_it_was_found(bench: Bench
     found = recommend.recommend(box, [])
     assert found.method == "lora-bf16: Qwen3-4B bf16, rank 32", "what is loaded now does not change what the box can do"
     assert "HQQ" in found.why
-    without = recommend.recommend(box, [Line("HQQ", "fault", "", section="probes")])
+    without = recommend.recommend(box, [Diagnostic("HQQ", "fault", "", section="probes")])
     assert without.method == found.method
     assert "4-bit weights were left out" in without.why
 
 
 def test_where_bf16_fails_nothing_is_recommended_and_what_is_missing_is_named_first(bench: Bench) -> None:
     bench.machine.amd(PCI, gfx=120001)
-    assert recommend.recommend(bench.sampled(), [Line("bf16", "fault", "", section="probes")]).method == ""
-    found = recommend.recommend(bench.sampled(), [Line("torch", "fault", "", section="torch")])
+    assert recommend.recommend(bench.sampled(), [Diagnostic("bf16", "fault", "", section="probes")]).method == ""
+    found = recommend.recommend(bench.sampled(), [Diagnostic("torch", "fault", "", section="torch")])
     assert found.why.endswith(". First mend: torch")
 
 

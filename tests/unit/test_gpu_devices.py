@@ -22,7 +22,6 @@ from core.gpu_lease.lock import acquire, holder, lease_path, take
 from core.home import Home
 from core.submission.enqueue import gpu_vendor
 from core.submission.python_environment import require, torch_vendor
-from core.telemetry import sampler
 from core.telemetry.sampler import Sampler
 from tests.support.machines import UUID, FakeMachine, write
 from tests.unit.test_gpu_nvml import CARD as NVML_CARD
@@ -249,15 +248,14 @@ def gpu(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return capsys.readouterr().out
 
 
-def test_an_nvidia_gpu_without_the_extra_is_leased_and_named(
+def test_an_nvidia_gpu_that_nothing_reads_is_leased_and_named(
     machine: FakeMachine, home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sampler, "installed", lambda: False)
     monkeypatch.setitem(sys.modules, "pynvml", None)
     machine.nvidia(FIRST)
     said = gpu(capsys)
     assert f"NVIDIA Stand-in  {FIRST}" in said
-    assert "the extra nvidia (nvidia-ml-py) reads it" in said
+    assert "gives no figures" in said
     assert "the GPU: free" in said
     assert json.loads(gpu(capsys, "--json"))["gpu"] == FIRST
     assert lease_path(home, FIRST) == lease_path(Home(home.root / "another"), FIRST)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from core.gpu import devices
 from core.gpu.devices import Gpu, device_environment, find_gpu
 from core.gpu.reading import DeviceReading, ProcessReading
 from core.gpu.source import SourceError
 from core.gpu.source_choice import RECHECK_SECONDS, RETRY_SECONDS, ChosenSource, choose_source
+from core.gpu.vendors import amd
 from core.home import Home
 from core.telemetry.sampler import Sampler
 from tests.support.machines import FakeMachine, write
@@ -211,7 +211,7 @@ def test_a_tool_that_hangs_or_prints_rubbish_means_no_gpu_within_the_limit(
     machine: Machine, script: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine.program("rocm-smi", script)
-    monkeypatch.setattr(devices, "_TOOL_LIMIT_SECONDS", 0.5)
+    monkeypatch.setattr(amd, "TOOL_LIMIT_SECONDS", 0.5)
     start = time.monotonic()
     assert find_gpu(machine.environ) is None
     assert time.monotonic() - start < 3

@@ -208,7 +208,7 @@ def test_a_driver_that_does_not_start_is_a_fault_with_its_message() -> None:
 
 
 def test_the_real_package_says_without_raising_whether_there_is_a_card() -> None:
-    pynvml = pytest.importorskip("pynvml", reason="the extra `nvidia` is not installed")
+    pynvml = pytest.importorskip("pynvml", reason="nvidia-ml-py is not installed")
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
@@ -221,7 +221,7 @@ def test_the_real_package_says_without_raising_whether_there_is_a_card() -> None
 
 
 def test_every_name_of_the_protocol_exists_in_the_real_package() -> None:
-    pynvml = pytest.importorskip("pynvml", reason="the extra `nvidia` is not installed")
+    pynvml = pytest.importorskip("pynvml", reason="nvidia-ml-py is not installed")
     names = [
         *CARD,
         *OPTIONAL,

@@ -183,7 +183,7 @@ def test_several_cards_in_their_order_and_whose_processes_they_are_is_not_told()
         ("python3, 0, 0, 0, 4294967295", ProcessReading(7, "python3", 0)),
         ("python3, 1, 4096, 0", ProcessReading(7, "python3", 4096)),
         ("UNKNOWN, 1, 4096, 0, 0", ProcessReading(7, None, 4096)),
-        ("evil\x1b[2J, 1, -5, 0, 0", ProcessReading(7, "evil?[2J", None)),
+        ("evil\x1b[2J, 1, -5, 0, 0", ProcessReading(7, "evil?", None)),
     ],
 )
 def test_rows_of_processes(row: str, process: ProcessReading) -> None:

@@ -154,7 +154,7 @@ def test_the_environment_forces_a_source(tmp_path: Path) -> None:
 
 
 def test_a_source_that_does_not_exist_is_an_error_with_the_choice() -> None:
-    with pytest.raises(InputError, match="sysfs, rocm-smi, amd-smi, nvml, none") as caught:
+    with pytest.raises(InputError, match="sysfs, amd-smi, rocm-smi, nvml, nvidia-smi, none") as caught:
         choose_source({"BAKEHOUSE_GPU_SOURCE": "sysf"})
     assert caught.value.key == "BAKEHOUSE_GPU_SOURCE"
 

@@ -91,7 +91,7 @@ def test_times(written: object, seconds: float | None) -> None:
     ("error", "said"),
     [
         ("no such model", "no such model"),
-        ("two\nlines\x1b[2J", "two lines[2J"),
+        ("two\nlines\x1b[2J", "two lines"),
         ('{"error":{"code":400,"message":"too long","type":"x"}}', "too long"),
         ('{"error":"{\\"error\\":{\\"message\\":\\"deeper\\"}}"}', "deeper"),
         ({"message": "as OpenAI says it", "code": None}, "as OpenAI says it"),

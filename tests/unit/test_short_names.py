@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from core.bakeoff.short_names import cell_width, heads, shortened, without_common_words
+from core.bakeoff.short_names import heads, shortened, without_common_words
+from core.text import cell_width
 
 
 @pytest.mark.parametrize(

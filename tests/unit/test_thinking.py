@@ -10,7 +10,7 @@ import pytest
 
 from core.config.golden import GoldenInput
 from core.config.model import ModelEntry
-from core.config.task import BackgroundSampler, Task
+from core.config.task import Sampling, Task
 from core.data.examples import Example, Message
 from core.data.render import RenderedExample, render_example
 from core.jobfile.spec import BakeoffSpec, CandidateSpec, InputFile
@@ -104,7 +104,7 @@ def test_training_generation_and_serving_start_from_the_same_tokens(
         name="judge",
         system=SYSTEM,
         thinking=thinking,
-        sampling=BackgroundSampler(context_length=4096, max_new_tokens=64),
+        sampling=Sampling(context_length=4096, max_new_tokens=64),
     )
     spec = BakeoffSpec(
         task=task,

@@ -24,7 +24,7 @@ LEAST_SECONDS_BETWEEN = 5.0
 
 
 @dataclass(frozen=True)
-class Found:
+class BackgroundFacts:
     """What was found so far; None: not yet looked."""
 
     project: str = ""
@@ -39,11 +39,11 @@ class BackgroundReader(threading.Thread):
     """Keeps `found` current. `data_changed` tells it that somebody wrote to the database."""
 
     def __init__(self, home: Home, project: Callable[[], Project], told: Callable[[], None]) -> None:
-        super().__init__(name="slow-reader", daemon=True)
+        super().__init__(name="background-reader", daemon=True)
         self.home = home
         self.find_project = project
         self.told = told
-        self.found = Found()
+        self.found = BackgroundFacts()
         self._boards: dict[tuple[int, int, str], Board] = {}
         self._wanted: set[int] = set()
         self._stale: set[int] = set()

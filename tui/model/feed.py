@@ -33,12 +33,12 @@ class Feed(threading.Thread):
     """Reads the home until it is stopped. `post` is called with each new snapshot, from this thread."""
 
     def __init__(
-        self, home: Home, host: str, post: Callable[[Snapshot], None], slow: BackgroundReader, interval: float
+        self, home: Home, host: str, post: Callable[[Snapshot], None], reader: BackgroundReader, interval: float
     ) -> None:
         super().__init__(name="feed", daemon=True)
         self.home = home
         self.post = post
-        self.slow = slow
+        self.reader = reader
         self.interval = interval
         self.limit = PAGE
         self.snapshot = Snapshot(time=time.time(), host=host)
@@ -110,14 +110,14 @@ class Feed(threading.Thread):
                 queue=queue_state(self._connection),
             )
             self._version = version
-            self.slow.data_changed()
+            self.reader.data_changed()
         if now - self._runner_looked >= RUNNER_LOOK_SECONDS:
             self._runner_looked = now
             snapshot = replace(snapshot, runner_alive=runner_lives(self.home))
         newest = snapshot.sample.time if snapshot.sample else 0.0
         if now - newest >= 1.0:
             snapshot = replace(snapshot, samples=tuple(self._ring.history(HISTORY)))
-        slow = self.slow.found
+        found = self.reader.found
         slot = self._slot(snapshot.jobs, snapshot.slot)
         return replace(
             snapshot,
@@ -125,13 +125,13 @@ class Feed(threading.Thread):
             lease_state=self._gpu.state(),
             gpu_summary=self._gpu.summary(snapshot.job(slot.job_id)),
             findings=self._gpu.findings(snapshot.jobs),
-            profile=slow.profile,
+            profile=found.profile,
             detail=self._detail(snapshot),
             ladders=self._forecasts.ladders(snapshot.jobs),
-            project=slow.project,
-            tasks=slow.tasks,
-            boards=slow.boards,
-            problems=tuple(text for _, text in slow.problems),
+            project=found.project,
+            tasks=found.tasks,
+            boards=found.boards,
+            problems=tuple(text for _, text in found.problems),
         )
 
     def _detail(self, snapshot: Snapshot) -> Detail | None:

@@ -39,7 +39,7 @@ class RunForecast:
 
 
 @dataclass(frozen=True)
-class Rung:
+class OomFallback:
     """One step down the ladder: what was changed, why, and from which step the training went on (None: from the start)."""
 
     rung: int
@@ -83,11 +83,11 @@ def run_forecast(spec: Mapping[str, Any]) -> RunForecast | None:
     )
 
 
-def read_rung(event: Mapping[str, Any], attempt: int) -> Rung:
+def read_rung(event: Mapping[str, Any], attempt: int) -> OomFallback:
     """A rung from an event `ladder`. Raises KeyError, TypeError or ValueError for one of another version."""
     changes = tuple((str(key), before, after) for key, (before, after) in event["changes"].items())
     step = event.get("from_step")
-    return Rung(int(event["rung"]), float(event["time"]), attempt, changes, str(event["reason"]), step)
+    return OomFallback(int(event["rung"]), float(event["time"]), attempt, changes, str(event["reason"]), step)
 
 
 class Forecasts:

@@ -9,18 +9,18 @@ from core.gpu_lease.state import LeaseState, read_lease_state
 from core.home import AttemptDir, Home
 from core.store.jobs import ACTIVE, JobRow
 from core.telemetry.run_record import Summary, read_summary
-from tui.model.snapshot import Finding
+from tui.model.snapshot import RunFinding
 
 KEPT_FINDINGS = 100
 
 
-def read_finding(event: dict[str, object]) -> Finding:
+def read_finding(event: dict[str, object]) -> RunFinding:
     """A finding from a line of `watch.jsonl`. Raises KeyError, TypeError or ValueError for one of another version."""
     moment = event["time"]
     if not isinstance(moment, int | float):
         raise TypeError("a time is a number")
     code, message = str(event.get("code") or ""), str(event.get("message") or event["code"])
-    return Finding(float(moment), code, message, bool(event.get("stop")))
+    return RunFinding(float(moment), code, message, bool(event.get("stop")))
 
 
 class Findings:
@@ -28,7 +28,7 @@ class Findings:
 
     def __init__(self, attempt: AttemptDir) -> None:
         self.events = EventReader(attempt.watch)
-        self.found: tuple[Finding, ...] = ()
+        self.found: tuple[RunFinding, ...] = ()
 
     def read(self) -> bool:
         """Take in what was written since; True when there was anything."""
@@ -63,7 +63,7 @@ class GpuFiles:
             self._state, self._state_seen = read_lease_state(self.home), seen
         return self._state
 
-    def findings(self, jobs: Iterable[JobRow]) -> dict[int, tuple[Finding, ...]]:
+    def findings(self, jobs: Iterable[JobRow]) -> dict[int, tuple[RunFinding, ...]]:
         """By job: what was noticed about its present attempt, of those that run and gave cause."""
         running = {(job.id, job.attempt) for job in jobs if job.state in ACTIVE and job.attempt}
         self._findings = {key: one for key, one in self._findings.items() if key in running}

@@ -17,7 +17,7 @@ from core.home import Home
 from core.store.jobs import JobRow
 from core.telemetry.run_record import Summary, read_summary
 from tui.format import plural, safe
-from tui.model.forecasts import RunForecast, Rung, read_rung, run_forecast
+from tui.model.forecasts import OomFallback, RunForecast, read_rung, run_forecast
 from tui.model.gpu_files import Findings
 from tui.model.snapshot import Detail, Share
 
@@ -27,7 +27,7 @@ KEPT_CHARACTERS = 1000
 MOST_POINTS = 1500
 
 
-class LogTail:
+class LogLines:
     """The newest lines of a growing file, without reading what stands before them."""
 
     def __init__(self, path: Path) -> None:
@@ -94,7 +94,7 @@ class JobFiles:
         self.job_id = job_id
         self.run = home.run_dir(job_id)
         self.attempt = 0
-        self.log: LogTail | None = None
+        self.log: LogLines | None = None
         self.events: dict[int, EventReader] = {}
         self.spec: dict[str, Any] | None = None
         self.losses: dict[int, float] = {}
@@ -105,7 +105,7 @@ class JobFiles:
         self.checkpoint: int | None = None
         self.peak_bytes: int | None = None
         self.forecast: RunForecast | None = None
-        self.rungs: list[Rung] = []
+        self.rungs: list[OomFallback] = []
         self.started_again = False
         self.findings: dict[int, Findings] = {}
         self.telemetry_bytes = 0
@@ -150,7 +150,7 @@ class JobFiles:
             return False
         if attempt != self.attempt:
             self.attempt = attempt
-            self.log = LogTail(self.run.attempt(attempt).log)
+            self.log = LogLines(self.run.attempt(attempt).log)
         return self.log is not None and self.log.read()
 
     def _read_events(self, attempt: int) -> bool:

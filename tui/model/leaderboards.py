@@ -1,4 +1,4 @@
-"""A leaderboard of `core.bakeoff` as the console shows it. Imported by the slow reader alone: scipy stands behind it."""
+"""A leaderboard of `core.bakeoff` as the console shows it. Imported by the background reader alone: scipy stands behind it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.config.task import Task
 from core.errors import BakehouseError
 from core.home import Home
 from core.store.results import BakeoffRow
-from tui.model.snapshot import Board, Candidate, CheckMarks
+from tui.model.snapshot import Board, CheckMarks, RankedCandidate
 
 MOST_REASONS = 6
 
@@ -47,9 +47,9 @@ def build_board(connection: sqlite3.Connection, home: Home, row: BakeoffRow, tas
     )
 
 
-def candidate(board: Leaderboard, row: CandidateRow) -> Candidate:
+def candidate(board: Leaderboard, row: CandidateRow) -> RankedCandidate:
     compared = board.comparison(row.name, board.parts[0]) if board.parts else None
-    return Candidate(
+    return RankedCandidate(
         name=row.name,
         score=row.score,
         low=row.interval.low,

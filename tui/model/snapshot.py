@@ -8,7 +8,7 @@ from core.gpu.reading import Sample
 from core.gpu_lease.state import LeaseState
 from core.store.jobs import ACTIVE, ENDED, QUEUED, JobRow, QueueState
 from core.telemetry.run_record import Summary
-from tui.model.forecasts import RunForecast, Rung
+from tui.model.forecasts import OomFallback, RunForecast
 
 STALE_SECONDS = 5.0
 
@@ -25,7 +25,7 @@ class CheckMarks:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class RankedCandidate:
     """A row of a leaderboard. Scores and intervals lie in 0..1; None is "not known"."""
 
     name: str
@@ -61,7 +61,7 @@ class Board:
     time: float
     input_ids: tuple[str, ...] = ()
     repeats: int = 1
-    candidates: tuple[Candidate, ...] = ()
+    candidates: tuple[RankedCandidate, ...] = ()
     headline: str = ""
     """The comparison that matters, with its interval, or why there is none."""
     notes: tuple[str, ...] = ()
@@ -70,7 +70,7 @@ class Board:
     """Why there is no leaderboard."""
 
     @property
-    def best(self) -> Candidate | None:
+    def best(self) -> RankedCandidate | None:
         return self.candidates[0] if self.candidates and self.candidates[0].score is not None else None
 
 
@@ -86,7 +86,7 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Finding:
+class RunFinding:
     """What the runner noticed about a run; `stop`: it ends the run for it."""
 
     time: float
@@ -123,9 +123,9 @@ class Detail:
     checkpoint: int | None = None
     """The step of the newest checkpoint: where another attempt goes on."""
     forecast: RunForecast | None = None
-    ladder: tuple[Rung, ...] = ()
+    ladder: tuple[OomFallback, ...] = ()
     shares: tuple[Share, ...] = ()
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[RunFinding, ...] = ()
     """What the runner noticed about its attempts."""
     gpu: Summary | None = None
     """What its present attempt, or its last, did to the GPU."""
@@ -174,7 +174,7 @@ class Snapshot:
     """What the runner tells of the GPU: None without one."""
     gpu_summary: Summary | None = None
     """Of the job that holds the GPU: what its attempt has done to it so far."""
-    findings: dict[int, tuple[Finding, ...]] = field(default_factory=dict)
+    findings: dict[int, tuple[RunFinding, ...]] = field(default_factory=dict)
     """By job, of those that run: what the runner noticed about the present attempt."""
     profile: ProfileLines | None = None
     tasks: tuple[TaskLine, ...] | None = None
@@ -244,7 +244,7 @@ class Snapshot:
         return tuple(found)
 
 
-def newest_of_each(findings: tuple[Finding, ...]) -> list[Finding]:
+def newest_of_each(findings: tuple[RunFinding, ...]) -> list[RunFinding]:
     """The newest finding of each kind, those that end the run first, then the newest."""
     newest = {finding.code: finding for finding in findings}
     return sorted(newest.values(), key=lambda finding: (not finding.stop, -finding.time))

@@ -6,13 +6,13 @@ from core.bakeoff.short_names import heads
 from core.store.jobs import ACTIVE, JobRow
 from tui.format import percent, plural, safe, when
 from tui.lines import Line, side_by_side, wrapped
-from tui.model.snapshot import Board, Candidate
+from tui.model.snapshot import Board, RankedCandidate
 from tui.panes.fleet import newest_boards
 from tui.widgets.bars import interval
 from tui.widgets.pane import Pane
 
 
-def scale_start(candidates: tuple[Candidate, ...]) -> float:
+def scale_start(candidates: tuple[RankedCandidate, ...]) -> float:
     """Where the drawn scale begins (0..1): 3 of 5 when the best lie above it, else 0."""
     known = sorted(
         (candidate.low if candidate.low is not None else candidate.score)
@@ -33,13 +33,13 @@ def axis(start: float, width: int) -> Line:
     return line
 
 
-def mark_of(board: Board, candidate: Candidate) -> str:
+def mark_of(board: Board, candidate: RankedCandidate) -> str:
     """`=` in the tied set, `>` for the one that stands alone at the top."""
     return "=" if candidate.tied else ">" if candidate is board.best and len(board.candidates) > 1 else " "
 
 
 def candidate_line(
-    board: Board, candidate: Candidate, short: str, width: int, name: int, scale: int, start: float
+    board: Board, candidate: RankedCandidate, short: str, width: int, name: int, scale: int, start: float
 ) -> Line:
     """Sign, name (as far as it tells candidates apart), score out of 5 and the interval."""
     mark = mark_of(board, candidate)

@@ -19,7 +19,7 @@ SHOWN = 50
 
 
 @dataclass(frozen=True)
-class AuditWish:
+class AuditQuery:
     """Which data, by whose tokenizer, at which length."""
 
     task: str
@@ -36,15 +36,15 @@ def lengths_around(max_length: int) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Seen:
+class AuditAnswer:
     """The audit that was wished for, or why there is none."""
 
-    wish: AuditWish
+    query: AuditQuery
     audit: Audit | None = None
     why: str = ""
 
 
-def see(home: Home, find_project: Callable[[], Project], wish: AuditWish) -> Seen:
+def see(home: Home, find_project: Callable[[], Project], query: AuditQuery) -> AuditAnswer:
     """Audit; what goes wrong is told."""
     from core.submission.audit_process import audit
 
@@ -53,17 +53,17 @@ def see(home: Home, find_project: Callable[[], Project], wish: AuditWish) -> See
         found = audit(
             home,
             project,
-            wish.task,
-            wish.model,
-            max_length=wish.max_length,
-            lengths=lengths_around(wish.max_length),
+            query.task,
+            query.model,
+            max_length=query.max_length,
+            lengths=lengths_around(query.max_length),
             show=range(1, SHOWN + 1),
-            recipe=wish.recipe,
+            recipe=query.recipe,
         )
     except BakehouseError as error:
         if error.code == "model_not_pulled":
-            return Seen(wish, why=f"tokens are counted once {wish.model} is on the disk: {error.remedy}")
-        return Seen(wish, why=f"tokens are not counted: {error}")
+            return AuditAnswer(query, why=f"tokens are counted once {query.model} is on the disk: {error.remedy}")
+        return AuditAnswer(query, why=f"tokens are not counted: {error}")
     except (OSError, sqlite3.Error) as error:
-        return Seen(wish, why=f"tokens are not counted: {error}")
-    return Seen(wish, found)
+        return AuditAnswer(query, why=f"tokens are not counted: {error}")
+    return AuditAnswer(query, found)

@@ -10,10 +10,10 @@ from textual.message import Message
 
 from core.errors import BakehouseError
 from core.home import Home
-from tui.queries.audit import AuditWish, Seen, see
+from tui.queries.audit import AuditAnswer, AuditQuery, see
 from tui.queries.catalogue import Catalogue, read_catalogue
 from tui.queries.latest_only import LatestOnly
-from tui.queries.run_forecast import Outlook, Planned, PlanWish, RunQuery, look, make_plan
+from tui.queries.run_forecast import MemoryOutlook, PlanAnswer, PlanQuery, RunQuery, look, make_plan
 
 if TYPE_CHECKING:
     from core.config.project import Project
@@ -28,30 +28,30 @@ class CatalogueRead(Message):
         self.problem = problem
 
 
-class Looked(Message):
+class MemoryAnswered(Message):
     """The outlook on what was asked."""
 
-    def __init__(self, wish: RunQuery, outlook: Outlook) -> None:
+    def __init__(self, query: RunQuery, outlook: MemoryOutlook) -> None:
         super().__init__()
-        self.wish = wish
+        self.query = query
         self.outlook = outlook
 
 
-class Counted(Message):
+class AuditAnswered(Message):
     """The audit of what was asked."""
 
-    def __init__(self, wish: AuditWish, seen: Seen) -> None:
+    def __init__(self, query: AuditQuery, seen: AuditAnswer) -> None:
         super().__init__()
-        self.wish = wish
+        self.query = query
         self.seen = seen
 
 
-class Made(Message):
+class PlanAnswered(Message):
     """The plan that was asked for."""
 
-    def __init__(self, wish: PlanWish, planned: Planned) -> None:
+    def __init__(self, query: PlanQuery, planned: PlanAnswer) -> None:
         super().__init__()
-        self.wish = wish
+        self.query = query
         self.planned = planned
 
 
@@ -63,21 +63,21 @@ class BackgroundQueries:
         self.find_project = find_project
         self.tell = tell
         self.catalogue = Catalogue()
-        self.memory: LatestOnly[RunQuery, Outlook] = LatestOnly(
+        self.memory: LatestOnly[RunQuery, MemoryOutlook] = LatestOnly(
             "outlook",
-            lambda wish: look(self.home, self.catalogue, wish),
-            lambda wish, outlook: self.tell(Looked(wish, outlook)),
+            lambda query: look(self.home, self.catalogue, query),
+            lambda query, outlook: self.tell(MemoryAnswered(query, outlook)),
         )
-        self.audit: LatestOnly[AuditWish, Seen] = LatestOnly(
+        self.audit: LatestOnly[AuditQuery, AuditAnswer] = LatestOnly(
             "audit",
-            lambda wish: see(self.home, self.find_project, wish),
-            lambda wish, seen: self.tell(Counted(wish, seen)),
+            lambda query: see(self.home, self.find_project, query),
+            lambda query, seen: self.tell(AuditAnswered(query, seen)),
         )
 
-        self.plan: LatestOnly[PlanWish, Planned] = LatestOnly(
+        self.plan: LatestOnly[PlanQuery, PlanAnswer] = LatestOnly(
             "plan",
-            lambda wish: make_plan(self.home, self.catalogue, wish),
-            lambda wish, planned: self.tell(Made(wish, planned)),
+            lambda query: make_plan(self.home, self.catalogue, query),
+            lambda query, planned: self.tell(PlanAnswered(query, planned)),
         )
 
     def start(self) -> None:

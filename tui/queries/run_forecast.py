@@ -39,7 +39,7 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Outlook:
+class MemoryOutlook:
     """All that the form says of memory. `problem`: why this cannot be queued as it is; or why nothing is known."""
 
     run: Bar | None = None
@@ -110,23 +110,25 @@ def experience(home: Home, budget: Budget) -> Experience:
         return Experience(calibration_of(connection, home, budget), _decided[key])
 
 
-def look(home: Home, catalogue: Catalogue, wish: RunQuery) -> Outlook:
+def look(home: Home, catalogue: Catalogue, query: RunQuery) -> MemoryOutlook:
     """The outlook on a run; what goes wrong is told in it."""
     from core.submission.submit import override
 
-    base, model = catalogue.recipe_objects.get(wish.recipe), catalogue.model_objects.get(wish.model)
+    base, model = catalogue.recipe_objects.get(query.recipe), catalogue.model_objects.get(query.model)
     if base is None or model is None:
-        return Outlook()
+        return MemoryOutlook()
     try:
-        recipe = override(base, dict(wish.changed))
-        budget = budget_here(home, wish.sample)
+        recipe = override(base, dict(query.changed))
+        budget = budget_here(home, query.sample)
         known = experience(home, budget)
     except (BakehouseError, OSError, sqlite3.Error) as error:
-        return Outlook(problem=str(error))
+        return MemoryOutlook(problem=str(error))
     return outlook(catalogue, model, recipe, budget, known)
 
 
-def outlook(catalogue: Catalogue, model: ModelEntry, recipe: Recipe, budget: Budget, known: Experience) -> Outlook:
+def outlook(
+    catalogue: Catalogue, model: ModelEntry, recipe: Recipe, budget: Budget, known: Experience
+) -> MemoryOutlook:
     """The outlook on a model by a recipe under a budget."""
     from core.submission.memory_check import way_down
     from core.vram.fit import fit, leanest
@@ -161,7 +163,7 @@ def outlook(catalogue: Catalogue, model: ModelEntry, recipe: Recipe, budget: Bud
     others, preferred, why = instead(catalogue, model, recipe, budget, known)
     if preferred is not None and all((bar.model, bar.recipe) != (preferred.model, preferred.recipe) for bar in others):
         others = (*others, preferred)
-    return Outlook(run, budget, calibration, rank, length, changes, others, preferred, why, problem, ladder)
+    return MemoryOutlook(run, budget, calibration, rank, length, changes, others, preferred, why, problem, ladder)
 
 
 def instead(
@@ -205,7 +207,7 @@ def methods(catalogue: Catalogue, chosen: Recipe) -> list[Recipe]:
 
 
 @dataclass(frozen=True)
-class PlanWish:
+class PlanQuery:
     """`vram` is a GPU as it is sold (`16`), empty for this machine's own memory."""
 
     vram: str = ""
@@ -214,7 +216,7 @@ class PlanWish:
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlanAnswer:
     """A plan under a budget, or why there is none."""
 
     plan: Plan | None = None
@@ -223,18 +225,18 @@ class Planned:
     problem: str = ""
 
 
-def make_plan(home: Home, catalogue: Catalogue, wish: PlanWish) -> Planned:
+def make_plan(home: Home, catalogue: Catalogue, query: PlanQuery) -> PlanAnswer:
     """Every model by every method; what goes wrong is told in it."""
     from core.vram.budget import budget_for
     from core.vram.plan import plan
 
     try:
-        budget = budget_for(wish.vram) if wish.vram else budget_here(home, wish.sample)
+        budget = budget_for(query.vram) if query.vram else budget_here(home, query.sample)
         known = experience(home, budget)
     except (BakehouseError, OSError, sqlite3.Error) as error:
-        return Planned(problem=str(error))
+        return PlanAnswer(problem=str(error))
     models: Sequence[ModelEntry] = list(catalogue.model_objects.values())
     recipes = [catalogue.recipe_objects[name] for name in (PLAIN, QUANTISED) if name in catalogue.recipe_objects]
     chosen = recipes or list(catalogue.recipe_objects.values())
-    made = plan(models, chosen, budget, known.calibration, wish.max_length, known.verdicts)
-    return Planned(made, budget, known.calibration)
+    made = plan(models, chosen, budget, known.calibration, query.max_length, known.verdicts)
+    return PlanAnswer(made, budget, known.calibration)

@@ -2,45 +2,41 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.containers import Grid, Horizontal
+from textual.containers import Grid
 from textual.widgets import Input
 
 from core.store.jobs import ACTIVE, JobRow
-from tui import actions
-from tui.commands import Command, CommandScreen, bindings
+from tui.actions import RequestDone
+from tui.commands import Command, bindings
+from tui.context import Context
 from tui.lines import Line
 from tui.model.snapshot import Snapshot
 from tui.panes.bakeoff import BakeoffPane
 from tui.panes.fleet import FleetPane
 from tui.panes.gpu.pane import GpuPane
 from tui.panes.queue import QueuePane
+from tui.screens.command_screen import CommandScreen
 from tui.screens.dashboard_actions import COMMANDS
-from tui.screens.job_actions import JobKeys
+from tui.screens.help import warnings_screen
+from tui.screens.job_actions import JobActions
 from tui.widgets.detail import DetailStrip
-from tui.widgets.footer import KeyLine, Summary
-from tui.widgets.header import Clock, Header
+from tui.widgets.footer import Footer, PaneSummaries
+from tui.widgets.header import ClockLabel
 from tui.widgets.pane import Pane
-
-if TYPE_CHECKING:
-    from tui.app import ConsoleApp
 
 WIDE, HIGH = 100, 34
 
 
-class Dashboard(JobKeys, CommandScreen):
+class Dashboard(JobActions, CommandScreen):
     heading = "Dashboard"
     commands: ClassVar[tuple[Command, ...]] = COMMANDS
     BINDINGS: ClassVar = bindings(commands)
 
-    if TYPE_CHECKING:
-        app: ConsoleApp
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.snapshot = Snapshot(time=0.0)
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
         self.compact = False
         self.zoomed = False
         self.pane_number = 3
@@ -48,10 +44,8 @@ class Dashboard(JobKeys, CommandScreen):
         self.arranged: tuple[int, int, bool, int] | None = None
 
     def compose(self) -> ComposeResult:
-        with Horizontal(id="top"):
-            yield Header()
-            yield Clock()
-        yield Summary(self._summary)
+        yield from self.first_line()
+        yield PaneSummaries(self._summaries)
         with Grid(id="board"):
             yield FleetPane()
             yield GpuPane()
@@ -59,7 +53,7 @@ class Dashboard(JobKeys, CommandScreen):
             yield BakeoffPane()
         yield DetailStrip()
         yield Input(id="filter", placeholder="words of a title, a state, an id", compact=True)
-        yield KeyLine(self.keys)
+        yield from self.last_line()
 
     # What is where
 
@@ -121,30 +115,32 @@ class Dashboard(JobKeys, CommandScreen):
     def on_mount(self) -> None:
         self.composed = True
         self.query_one("#filter").display = False
-        if self.app.select_first is not None:
-            self.queue.select_when_there(self.app.select_first)
+        if self.context.select_first is not None:
+            self.queue.select_when_there(self.context.select_first)
         self._arrange()
         self.pane.focus()
-        self.show(self.app.snapshot)
-        self.call_after_refresh(self.app.painted)
+        self.show(self.context.snapshot)
+        self.call_after_refresh(self.context.painted)
 
     def show(self, snapshot: Snapshot) -> None:
-        self.snapshot = snapshot
         if not self.composed:
+            self.snapshot = snapshot
             return
+        super().show(snapshot)
         for pane in self.panes:
             pane.show(snapshot)
-        self.query_one(Header).show(snapshot)
-        small = self.size.width < 88
-        self.query_one(Clock).show(snapshot.time, seconds=not (small or self.app.low_bandwidth))
         self.query_one(DetailStrip).show(snapshot, self.queue.selected_id)
-        self.query_one(Summary).paint()
+        self.query_one(PaneSummaries).paint()
         self.refresh_keys()
 
-    def refresh_keys(self) -> None:
-        self.query_one(KeyLine).paint()
+    @property
+    def shows_seconds(self) -> bool:
+        return self.size.width >= 88 and super().shows_seconds
 
-    def _summary(self, width: int) -> list[Line]:
+    def refresh_keys(self) -> None:
+        self.query_one(Footer).paint()
+
+    def _summaries(self, width: int) -> list[Line]:
         rows = []
         for pane in self.panes:
             mark = "chosen" if pane.number == self.pane_number else ""
@@ -165,14 +161,14 @@ class Dashboard(JobKeys, CommandScreen):
         self.compact = width < WIDE or height < HIGH
         alone = self.compact or self.zoomed
         self.set_class(alone, "alone")
-        self.query_one(Summary).display = self.compact and height >= 16
+        self.query_one(PaneSummaries).display = self.compact and height >= 16
         for pane in self.panes:
             pane.display = not alone or pane.number == self.pane_number
         self.query_one(GpuPane).set_alone(self.zoomed)
         detail = self.query_one(DetailStrip)
         detail.display = height >= 14 and not self.zoomed
         detail.styles.height = max(6, height * 26 // 100) if self.compact else max(11, round(height * 0.32))
-        self.query_one(Clock).styles.width = 8 if width < 88 else 14
+        self.query_one(ClockLabel).styles.width = 8 if width < 88 else 14
 
     # Panes
 
@@ -180,7 +176,7 @@ class Dashboard(JobKeys, CommandScreen):
         self.pane_number = number
         self._arrange()
         self.pane.focus()
-        self.query_one(Summary).paint()
+        self.query_one(PaneSummaries).paint()
         self.refresh_keys()
 
     def action_turn(self, step: int) -> None:
@@ -203,12 +199,12 @@ class Dashboard(JobKeys, CommandScreen):
         (self.pane if own else self.queue).move(step)
 
     def on_queue_pane_selected(self, message: QueuePane.Selected) -> None:
-        self.app.feed.select(message.job_id)
+        self.context.feed.select(message.job_id)
         self.query_one(DetailStrip).show(self.snapshot, message.job_id)
         self.refresh_keys()
 
     def on_queue_pane_near_end(self) -> None:
-        self.app.feed.want_more()
+        self.context.feed.want_more()
 
     # Jobs
 
@@ -233,22 +229,22 @@ class Dashboard(JobKeys, CommandScreen):
     def _open_results(self, job_id: int) -> None:
         from tui.screens.results import Results
 
-        self.app.slow.want(job_id)
-        self.app.push_screen(Results(job_id))
+        self.context.reader.want(job_id)
+        self.app.push_screen(Results(self.context, job_id))
 
     def _open_job(self, job_id: int) -> None:
         from tui.screens.job import JobScreen
 
-        self.app.push_screen(JobScreen(job_id))
+        self.app.push_screen(JobScreen(self.context, job_id))
 
     def on_detail_strip_opened(self) -> None:
         if self.job is not None:
             self._open_job(self.job.id)
 
-    def finished(self, outcome: actions.Outcome) -> None:
+    def finished(self, request: RequestDone) -> None:
         """What was queued here is selected as soon as it is read."""
-        if outcome.job_ids:
-            self.queue.select_when_there(outcome.job_ids[0])
+        if request.job_ids:
+            self.queue.select_when_there(request.job_ids[0])
 
     # The rest
 
@@ -258,7 +254,7 @@ class Dashboard(JobKeys, CommandScreen):
         field = self.query_one("#filter", Input)
         field.value = self.queue.filter
         field.display = True
-        self.query_one(KeyLine).display = False
+        self.query_one(Footer).display = False
         field.focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
@@ -269,7 +265,7 @@ class Dashboard(JobKeys, CommandScreen):
 
     def _close_filter(self) -> None:
         self.query_one("#filter").display = False
-        self.query_one(KeyLine).display = True
+        self.query_one(Footer).display = True
         self.pane.focus()
         self.refresh_keys()
 
@@ -284,25 +280,15 @@ class Dashboard(JobKeys, CommandScreen):
     def action_plan(self) -> None:
         from tui.screens.plan import PlanScreen
 
-        self.app.push_screen(PlanScreen())
+        self.app.push_screen(PlanScreen(self.context))
 
     def action_doctor(self) -> None:
         from tui.screens.doctor import DoctorScreen
 
-        self.app.push_screen(DoctorScreen())
-
-    def action_palette(self) -> None:
-        self.app.action_command_palette()
+        self.app.push_screen(DoctorScreen(self.context))
 
     def action_warnings(self) -> None:
-        from tui.screens.help import warnings_screen
-
         self.app.push_screen(warnings_screen(self.snapshot.warnings))
-
-    def action_help(self) -> None:
-        from tui.screens.help import help_screen
-
-        self.app.push_screen(help_screen(self.heading, [item for item in self.possible() if item.shown]))
 
     def action_leave(self) -> None:
         self.app.exit()

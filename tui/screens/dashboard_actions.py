@@ -1,4 +1,4 @@
-"""What one can ask for on the dashboard: each entry is a key, a row of the help, an entry of the palette."""
+"""What one can ask for on the dashboard."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from core.store.jobs import JobRow
 from tui import actions
-from tui.commands import Command, command
+from tui.commands import Command, command, without_key
 from tui.screens.job_actions import queue_commands
 
 DOCTOR = "The doctor: what is installed, what it can do, and what to mend"
@@ -24,7 +24,14 @@ def on_shown_job(test: Callable[[JobRow | None], bool]) -> Callable[[Any], bool]
 
 
 COMMANDS: Final[tuple[Command, ...]] = (
-    Command("1-4", "pane", "Go to a pane", tuple((str(n), f"pane({n})") for n in range(1, 5)), rank=4, palette=False),
+    Command(
+        "pane",
+        "Go to a pane",
+        keys=tuple((str(n), f"pane({n})") for n in range(1, 5)),
+        shown="1-4",
+        rank=4,
+        palette=False,
+    ),
     command("tab", "next pane", "Go to the next pane", "tab", "turn(1)", rank=0, palette=False),
     command("shift+tab", "pane before", "Go to the pane before", "shift+tab", "turn(-1)", rank=0, palette=False),
     command("z", "zoom", "Show this pane alone, or all of them again", "z", "zoom", rank=5),
@@ -67,26 +74,14 @@ COMMANDS: Final[tuple[Command, ...]] = (
         lambda screen: screen.openable,
         rank=1,
     ),
-    Command(
-        "",
-        "merge",
-        "Export: merge the selected training run into its base",
-        (("f14", "merge"),),
-        on_job(actions.can_merge),
-        rank=0,
+    without_key("merge", "Export: merge the selected training run into its base", "merge", on_job(actions.can_merge)),
+    without_key(
+        "results", "Open results: the newest leaderboard of a task", "results", lambda screen: screen.has_results
     ),
-    Command(
-        "",
-        "results",
-        "Open results: the newest leaderboard of a task",
-        (("f15", "results"),),
-        lambda screen: screen.has_results,
-        rank=0,
-    ),
-    Command("", "fleet", "Go to pane Fleet", (("f16", "pane(1)"),), rank=0),
-    Command("", "gpu", "Go to pane GPU", (("f17", "pane(2)"),), rank=0),
-    Command("", "queue", "Go to pane Queue", (("f18", "pane(3)"),), rank=0),
-    Command("", "bake-offs", "Go to pane Bake-off", (("f19", "pane(4)"),), rank=0),
+    without_key("fleet", "Go to pane Fleet", "pane(1)"),
+    without_key("gpu", "Go to pane GPU", "pane(2)"),
+    without_key("queue", "Go to pane Queue", "pane(3)"),
+    without_key("bake-offs", "Go to pane Bake-off", "pane(4)"),
     *queue_commands(on_shown_job, whole_queue=True),
     command("/", "filter", "Show only the jobs that fit some words", "slash", "filter", rank=4),
     command("esc", "all jobs", "Show all jobs again", "escape", "clear_filter", lambda screen: screen.filtered, rank=1),

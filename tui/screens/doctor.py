@@ -6,21 +6,19 @@ import threading
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
-from textual.containers import Horizontal
 from textual.message import Message
 
-from tui.commands import Command, CommandScreen, bindings, command
+from tui.commands import Command, bindings, command
+from tui.context import Context
 from tui.format import duration, plural, safe
 from tui.lines import Line, wrapped
-from tui.model.snapshot import EMPTY, Snapshot
-from tui.widgets.footer import KeyLine
-from tui.widgets.header import Clock, Header
+from tui.model.snapshot import Snapshot
+from tui.screens.command_screen import CommandScreen
+from tui.widgets.footer import Footer
 from tui.widgets.memory_view import RowsView
 
 if TYPE_CHECKING:
-    from core.doctor.report import Line as Finding
-    from core.doctor.report import Report
-    from tui.app import ConsoleApp
+    from core.doctor.results import Diagnostic, Report
 
 SIGNS = {"ok": ("✓", "good"), "warning": ("▲", "warn"), "fault": ("✗", "bad"), "absent": ("·", "dim")}
 SUBJECT = 26
@@ -43,7 +41,7 @@ def report_rows(report: Report, width: int) -> list[Line]:
     return rows
 
 
-def finding_rows(finding: Finding, column: int, width: int) -> list[Line]:
+def finding_rows(finding: Diagnostic, column: int, width: int) -> list[Line]:
     sign, role = SIGNS.get(finding.state, ("?", "text"))
     text = {"ok": "text", "absent": "dim"}.get(finding.state, role)
     rows = []
@@ -86,9 +84,6 @@ class DoctorScreen(CommandScreen):
     )
     BINDINGS: ClassVar = bindings(commands)
 
-    if TYPE_CHECKING:
-        app: ConsoleApp
-
     class Examined(Message):
         """A report, or why there is none; `stored`: it is the last one, and a new one is to be made."""
 
@@ -98,9 +93,8 @@ class DoctorScreen(CommandScreen):
             self.problem = problem
             self.stored = stored
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.snapshot: Snapshot = EMPTY
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
         self.report: Report | None = None
         self.problem = ""
         self.busy_since: float | None = None
@@ -110,22 +104,18 @@ class DoctorScreen(CommandScreen):
         return self.busy_since is not None
 
     def compose(self) -> ComposeResult:
-        with Horizontal(id="top"):
-            yield Header()
-            yield Clock()
+        yield from self.first_line()
         yield RowsView(id="rows")
-        yield KeyLine(self.keys)
+        yield from self.last_line()
 
     def on_mount(self) -> None:
         self.query_one(RowsView).focus()
-        self.show(self.app.snapshot)
-        if self.app.live:
+        self.show(self.context.snapshot)
+        if self.context.live:
             threading.Thread(target=self._read_last, name="last-report", daemon=True).start()
 
     def show(self, snapshot: Snapshot) -> None:
-        self.snapshot = snapshot
-        self.query_one(Header).show(snapshot)
-        self.query_one(Clock).show(snapshot.time, seconds=not self.app.low_bandwidth)
+        super().show(snapshot)
         self._paint()
 
     def _paint(self) -> None:
@@ -134,8 +124,8 @@ class DoctorScreen(CommandScreen):
             title.add(f"  examining, {duration(max(0.0, self.snapshot.time - self.busy_since))} …", "busy")
         if self.report is not None:
             title.add("  ").extend(headline(self.report, self.snapshot.time))
-        self.query_one(RowsView).say(title, self._rows)
-        self.query_one(KeyLine).paint()
+        self.query_one(RowsView).update(title, self._rows)
+        self.query_one(Footer).paint()
 
     def _rows(self, width: int, height: int) -> list[Line]:
         rows = [Line(f"✗ {row}", "bad") for row in wrapped(safe(self.problem), width - 2)] if self.problem else []
@@ -148,7 +138,7 @@ class DoctorScreen(CommandScreen):
     def _read_last(self) -> None:
         from core.doctor.report import last_report
 
-        self._tell(self.Examined(last_report(self.app.home), stored=True))
+        self._tell(self.Examined(last_report(self.context.home), stored=True))
 
     def action_examine(self) -> None:
         self.busy_since = self.snapshot.time
@@ -160,7 +150,7 @@ class DoctorScreen(CommandScreen):
         from core.errors import BakehouseError
 
         try:
-            told = self.Examined(examine(self.app.home))
+            told = self.Examined(examine(self.context.home))
         except (BakehouseError, OSError) as error:
             told = self.Examined(None, str(error))
         self._tell(told)
@@ -190,8 +180,3 @@ class DoctorScreen(CommandScreen):
 
     def action_go(self, end: bool) -> None:
         self.query_one(RowsView).go(end)
-
-    def action_help(self) -> None:
-        from tui.screens.help import help_screen
-
-        self.app.push_screen(help_screen(self.heading, self.possible()))

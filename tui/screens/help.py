@@ -20,7 +20,7 @@ WIDTH = 84
 MOUSE = "The mouse selects, too; every act has a command as well: bakehouse --help"
 
 
-class Reading(Canvas):
+class DialogText(Canvas):
     """A frame of rows that scrolls when they do not fit."""
 
     def __init__(self, title: str, rows: Sequence[Line]) -> None:
@@ -37,7 +37,7 @@ class Reading(Canvas):
         return framed(shown, width, height, Line(self.heading, "bold"), right, "focus")
 
 
-class ReadingScreen(ModalScreen[None]):
+class TextDialog(ModalScreen[None]):
     BINDINGS: ClassVar = [
         Binding("escape,q,question_mark,enter,w", "dismiss", "back", show=False),
         Binding("j,down,pagedown", "scroll(1)", "down", show=False),
@@ -51,13 +51,13 @@ class ReadingScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(id="help-frame"):
-            yield Reading(self.heading, self.rows)
+            yield DialogText(self.heading, self.rows)
 
     def on_mount(self) -> None:
         self.query_one("#help").styles.height = min(len(self.rows) + 2, self.app.size.height - 2)
 
     def action_scroll(self, step: int) -> None:
-        rows = self.query_one(Reading)
+        rows = self.query_one(DialogText)
         rows.top += step
         rows.paint()
 
@@ -65,16 +65,16 @@ class ReadingScreen(ModalScreen[None]):
         self.dismiss(result)
 
 
-def help_screen(heading: str, commands: Iterable[Command]) -> ReadingScreen:
-    """The keys that work on a screen now."""
-    rows = [Line(f"{item.shown:>9}  ", "bold").add(item.help) for item in commands]
-    return ReadingScreen(f"Keys · {heading}", [*rows, Line(), Line(MOUSE, "dim")])
+def help_screen(heading: str, commands: Iterable[Command]) -> TextDialog:
+    """The keys that work on a screen now; what has none is found in the palette."""
+    rows = [Line(f"{item.shown:>9}  ", "bold").add(item.help) for item in commands if item.shown]
+    return TextDialog(f"Keys · {heading}", [*rows, Line(), Line(MOUSE, "dim")])
 
 
-def warnings_screen(warnings: Sequence[str]) -> ReadingScreen:
+def warnings_screen(warnings: Sequence[str]) -> TextDialog:
     """What one is warned of, each in full."""
     rows: list[Line] = []
     for warning in warnings:
         for index, row in enumerate(wrapped(safe(warning), WIDTH - 6)):
             rows.append(Line("▲ " if index == 0 else "  ", "warn").add(row))
-    return ReadingScreen("Warnings", rows or [Line("none any more", "dim")])
+    return TextDialog("Warnings", rows or [Line("none any more", "dim")])

@@ -7,35 +7,32 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from textual.app import ComposeResult
-from textual.containers import Horizontal
 from textual.message import Message
 
 from core.errors import BakehouseError
 from core.store.jobs import ACTIVE, JobRow, Transition
 from core.telemetry.run_record import Summary, stored_summary
 from core.wording.jobs import reason_words
-from tui.commands import Command, CommandScreen, bindings, command
+from tui.commands import Command, bindings, command
+from tui.context import Context
 from tui.event_text import event_row
 from tui.format import safe, when
 from tui.lines import Line, side_by_side, wrapped
 from tui.model.snapshot import EMPTY, Detail, Snapshot
 from tui.panes.gpu.runs import finding_rows, summary_parts, telemetry_rows
-from tui.panes.queue import NAMED_BY_THEIR_REASON, ladder_words, outcome, sign, state
-from tui.screens.job_actions import JobKeys, queue_commands
+from tui.screens.command_screen import CommandScreen
+from tui.screens.job_actions import JobActions, queue_commands
 from tui.widgets.canvas import Canvas
 from tui.widgets.chart import loss_chart
 from tui.widgets.detail import facts, log_role
 from tui.widgets.file_view import FileView
-from tui.widgets.footer import KeyLine
-from tui.widgets.header import Clock, Header
+from tui.widgets.footer import Footer
+from tui.widgets.job_row import NAMED_BY_THEIR_REASON, ladder_words, outcome, sign, state
 from tui.widgets.memory_view import RowsView, memory_rows
 from tui.widgets.pane import framed
-
-if TYPE_CHECKING:
-    from tui.app import ConsoleApp
 
 FACTS, SMALL_FACTS = 10, 6
 """Rows of the frame above the tabs, on a terminal of 80×24 fewer."""
@@ -100,7 +97,7 @@ def on_job(test: Callable[[JobRow | None], bool]) -> Callable[[Any], bool]:
 TABS = ("Log", "Loss", "Memory", "Events", "Config", "Manifest")
 
 
-class JobScreen(JobKeys, CommandScreen):
+class JobScreen(JobActions, CommandScreen):
     heading = "Job"
     commands: ClassVar[tuple[Command, ...]] = (
         command("j ↓", "down", "A row down", "j,down", "scroll(1)", rank=0, palette=False),
@@ -125,19 +122,15 @@ class JobScreen(JobKeys, CommandScreen):
     )
     BINDINGS: ClassVar = bindings(commands)
 
-    if TYPE_CHECKING:
-        app: ConsoleApp
-
     class HistoryRead(Message):
         def __init__(self, history: tuple[Transition, ...], telemetry: tuple[tuple[int, Summary], ...] = ()) -> None:
             super().__init__()
             self.history = history
             self.telemetry = telemetry
 
-    def __init__(self, job_id: int) -> None:
-        super().__init__()
+    def __init__(self, context: Context, job_id: int) -> None:
+        super().__init__(context)
         self.job_id = job_id
-        self.snapshot: Snapshot = EMPTY
         self.tab = TABS[0]
         self.attempt = 0
         self.seen_state = ""
@@ -145,13 +138,11 @@ class JobScreen(JobKeys, CommandScreen):
         """(attempt, what it did to the GPU), of those that have ended."""
 
     def compose(self) -> ComposeResult:
-        with Horizontal(id="top"):
-            yield Header()
-            yield Clock()
+        yield from self.first_line()
         yield JobFacts()
         yield FileView()
         yield RowsView(id="rows")
-        yield KeyLine(self.keys)
+        yield from self.last_line()
 
     @property
     def job(self) -> JobRow | None:
@@ -160,7 +151,7 @@ class JobScreen(JobKeys, CommandScreen):
     @property
     def files(self) -> dict[str, tuple[Path, Callable[[str], tuple[str, str]], bool]]:
         """Of the tabs that show a file: where it is, how its rows are read, whether it is followed."""
-        run = self.app.home.run_dir(self.job_id)
+        run = self.context.home.run_dir(self.job_id)
         attempt = run.attempt(max(1, self.attempt))
         return {
             "Log": (attempt.log, log_row, True),
@@ -175,13 +166,11 @@ class JobScreen(JobKeys, CommandScreen):
     def on_mount(self) -> None:
         self.query_one(RowsView).display = False
         self.query_one(FileView).focus()
-        self.show(self.app.snapshot)
+        self.show(self.context.snapshot)
 
     def show(self, snapshot: Snapshot) -> None:
-        self.snapshot = snapshot
+        super().show(snapshot)
         job = self.job
-        self.query_one(Header).show(snapshot)
-        self.query_one(Clock).show(snapshot.time, seconds=not self.app.low_bandwidth)
         shown = self.query_one(JobFacts)
         shown.snapshot, shown.job = snapshot, job
         shown.paint()
@@ -193,7 +182,7 @@ class JobScreen(JobKeys, CommandScreen):
                 self._open()
         self.query_one(FileView).paint()
         self._paint_rows()
-        self.query_one(KeyLine).paint()
+        self.query_one(Footer).paint()
 
     @property
     def title_line(self) -> Line:
@@ -237,14 +226,14 @@ class JobScreen(JobKeys, CommandScreen):
         detail = self.detail
         if self.tab == "Memory":
             measured = self.telemetry
-            view.say(
+            view.update(
                 self.title_line,
                 lambda width, height: [*memory_rows(job, detail, width), *telemetry_rows(measured, width)],
             )
             return
         right = f"step {detail.step:,}" if detail and detail.step is not None else ""
         losses, evals = (detail.losses, detail.evals) if detail else ((), ())
-        view.say(self.title_line, lambda width, height: loss_chart(losses, evals, width, height, right))
+        view.update(self.title_line, lambda width, height: loss_chart(losses, evals, width, height, right))
 
     def _read_history(self) -> None:
         """In a thread: the database may be busy."""
@@ -255,7 +244,7 @@ class JobScreen(JobKeys, CommandScreen):
             from core.store.jobs import history
 
             try:
-                with contextlib.closing(open_database(self.app.home)) as connection:
+                with contextlib.closing(open_database(self.context.home)) as connection:
                     found = tuple(history(connection, self.job_id))
                     attempts = list_attempts(connection, self.job_id)
             except (BakehouseError, OSError, sqlite3.Error):
@@ -265,7 +254,7 @@ class JobScreen(JobKeys, CommandScreen):
             if self.is_attached:
                 self.post_message(told)
 
-        if self.app.live:
+        if self.context.live:
             threading.Thread(target=read, name="history", daemon=True).start()
 
     def on_job_screen_history_read(self, message: HistoryRead) -> None:
@@ -293,11 +282,3 @@ class JobScreen(JobKeys, CommandScreen):
 
     def action_sideways(self, step: int) -> None:
         self.query_one(FileView).sideways(step)
-
-    def action_palette(self) -> None:
-        self.app.action_command_palette()
-
-    def action_help(self) -> None:
-        from tui.screens.help import help_screen
-
-        self.app.push_screen(help_screen(self.heading, self.possible()))

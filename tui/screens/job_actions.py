@@ -10,9 +10,13 @@ from core.store.jobs import JobRow
 from tui import actions
 from tui.commands import Command, command
 from tui.format import duration, safe
-from tui.panes.gpu.basics import gpu
+from tui.model.gpu_facts import gpu
+from tui.queries.bakeoff_plan import BakeoffPlan
+from tui.screens.confirm import Confirm
+from tui.screens.start_bakeoff import AskBakeoff
 
 if TYPE_CHECKING:
+    from tui.context import Context
     from tui.model.snapshot import Snapshot
 
 
@@ -35,11 +39,12 @@ def would_change_queue(item: QueueCommand) -> Callable[[Any], bool]:
     return lambda screen: not item.queue_is_needless(screen.snapshot.queue)
 
 
-class JobKeys:
+class JobActions:
     """A part of the dashboard: it asks, the runner decides."""
 
     if TYPE_CHECKING:
         app: Any
+        context: Context
         snapshot: Snapshot
 
         @property
@@ -54,12 +59,11 @@ class JobKeys:
         arguments = dict(item.keys[key].arguments)
 
         def ask() -> None:
-            actions.ask(self.app, name, job, item.done(job, arguments), arguments)
+            actions.ask(self.context, name, job, item.done(job, arguments), arguments)
 
         if item.confirmation is None or job is None:
             ask()
             return
-        from tui.screens.confirm import Confirm
 
         def answered(yes: bool | None) -> None:
             if yes:
@@ -77,8 +81,6 @@ class JobKeys:
         job = self.job
         if job is None:
             return
-        from tui.screens.start_bakeoff import AskBakeoff, BakeoffPlan
-
         others = [
             other
             for other in self.snapshot.jobs
@@ -87,26 +89,23 @@ class JobKeys:
 
         def answered(plan: BakeoffPlan | None) -> None:
             if plan is not None:
-                actions.bake_off(self.app, plan)
+                actions.bake_off(self.context, plan)
 
-        self.app.push_screen(AskBakeoff(job, others, self.snapshot.time), answered)
+        self.app.push_screen(AskBakeoff(self.context, job, others, self.snapshot.time), answered)
 
     def action_merge(self) -> None:
         job = self.job
         if job is None:
             return
-        from tui.screens.confirm import Confirm
 
         def answered(yes: bool | None) -> None:
             if yes:
-                actions.merge(self.app, job)
+                actions.merge(self.context, job)
 
         explanation = f"The adapter of {safe(job.title)} is merged into its base: bakehouse export {job.id}"
         self.app.push_screen(Confirm(f"Merge job {job.id}?", explanation, "Merge", leave="Cancel"), answered)
 
     def action_demo(self) -> None:
-        from tui.screens.confirm import Confirm
-
         explanation = (
             "SmolLM2-135M learns the task judge from 48 examples, then a bake-off compares it with its base. "
             "The model (93 MB) is fetched once. About 7 minutes on two CPU cores."
@@ -114,11 +113,11 @@ class JobKeys:
 
         def answered(yes: bool | None) -> None:
             if yes:
-                actions.start_demo(self.app)
+                actions.start_demo(self.context)
 
         self.app.push_screen(Confirm("Start the demo?", explanation, "Start", leave="Cancel"), answered)
 
     def action_new_run(self) -> None:
         from tui.screens.new_run import NewRun
 
-        self.app.push_screen(NewRun())
+        self.app.push_screen(NewRun(self.context))

@@ -6,25 +6,24 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.containers import Horizontal
 from textual.message import Message
 
-from tui.commands import Command, CommandScreen, bindings, command
+from tui.commands import Command, bindings, command
+from tui.context import Context
 from tui.format import gigabytes, plural, safe
 from tui.lines import Line, wrapped
-from tui.model.snapshot import EMPTY, Snapshot
-from tui.queries.background_queries import BackgroundQueries, CatalogueRead, Made
+from tui.model.snapshot import Snapshot
+from tui.queries.background_queries import BackgroundQueries, CatalogueRead, PlanAnswered
 from tui.queries.catalogue import Catalogue
-from tui.queries.run_forecast import Planned, PlanWish
-from tui.screens.plan_rows import Table
-from tui.widgets.footer import KeyLine
-from tui.widgets.header import Clock, Header
+from tui.queries.run_forecast import PlanAnswer, PlanQuery
+from tui.screens.command_screen import CommandScreen
+from tui.screens.plan_rows import PlanTable
+from tui.widgets.footer import Footer
 from tui.widgets.memory_bars import forecast_parts, legend, verdict
-from tui.widgets.text_panel import Said
+from tui.widgets.text_panel import TextPanel
 
 if TYPE_CHECKING:
     from core.vram.plan import Row
-    from tui.app import ConsoleApp
 
 BUDGETS = ("", "8", "12", "16", "24", "32")
 """This machine's own memory, then GPUs as they are sold."""
@@ -52,36 +51,30 @@ class PlanScreen(CommandScreen):
     )
     BINDINGS: ClassVar = bindings(commands)
 
-    if TYPE_CHECKING:
-        app: ConsoleApp
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.snapshot: Snapshot = EMPTY
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
         self.catalogue: Catalogue | None = None
         self.problem = "reading the project …"
-        self.planned: Planned | None = None
+        self.planned: PlanAnswer | None = None
         self.budget = self.length = 0
-        self.wish: PlanWish | None = None
+        self.asked: PlanQuery | None = None
 
     def compose(self) -> ComposeResult:
-        with Horizontal(id="top"):
-            yield Header()
-            yield Clock()
-        yield Said(id="asked")
-        yield Table()
-        yield Said(id="chosen-row")
-        yield Said(id="command")
-        yield KeyLine(self.keys)
+        yield from self.first_line()
+        yield TextPanel(id="asked")
+        yield PlanTable()
+        yield TextPanel(id="chosen-row")
+        yield TextPanel(id="command")
+        yield from self.last_line()
 
     def on_mount(self) -> None:
-        self.inquiry = BackgroundQueries(self.app.home, self.app.find_project, self._tell)
-        self.query_one(Table).focus()
-        self.show(self.app.snapshot)
-        self.inquiry.start()
+        self.queries = BackgroundQueries(self.context.home, self.context.find_project, self._tell)
+        self.query_one(PlanTable).focus()
+        self.show(self.context.snapshot)
+        self.queries.start()
 
     def on_unmount(self) -> None:
-        self.inquiry.forget()
+        self.queries.forget()
 
     def _tell(self, message: Message) -> None:
         """From a thread: the screen may be gone."""
@@ -95,13 +88,13 @@ class PlanScreen(CommandScreen):
 
     def _ask(self) -> None:
         if self.catalogue is not None and not self.problem:
-            self.wish = PlanWish(BUDGETS[self.budget], LENGTHS[self.length], self.snapshot.sample)
-            self.inquiry.plan.ask(self.wish)
+            self.asked = PlanQuery(BUDGETS[self.budget], LENGTHS[self.length], self.snapshot.sample)
+            self.queries.plan.ask(self.asked)
         self._paint()
 
-    @on(Made)
-    def _take_plan(self, message: Made) -> None:
-        if message.wish is self.wish:
+    @on(PlanAnswered)
+    def _take_plan(self, message: PlanAnswered) -> None:
+        if message.query is self.asked:
             self.planned = message.planned
             self.problem = message.planned.problem
             self._paint()
@@ -111,32 +104,32 @@ class PlanScreen(CommandScreen):
     @property
     def row(self) -> Row | None:
         """The selected model and method."""
-        return self.query_one(Table).selected
+        return self.query_one(PlanTable).selected
 
     def show(self, snapshot: Snapshot) -> None:
-        self.snapshot = snapshot
-        self.query_one(Header).show(snapshot)
-        self.query_one(Clock).show(snapshot.time, seconds=not self.app.low_bandwidth)
+        super().show(snapshot)
         self._paint()
 
     def on_resize(self) -> None:
         self._paint()
 
-    def on_table_selected(self) -> None:
+    def on_plan_table_selected(self) -> None:
         self._paint()
 
     def _paint(self) -> None:
-        self.query_one("#asked", Said).say(self._asked(), "Plan", self._calibration())
-        table = self.query_one(Table)
+        self.query_one("#asked", TextPanel).update(self._asked(), "Plan", self._calibration())
+        table = self.query_one(PlanTable)
         table.show(self.planned)
-        frame = self.query_one("#chosen-row", Said)
+        frame = self.query_one("#chosen-row", TextPanel)
         rows = self._chosen(self.app.size.width - 4)
         height = self.app.size.height
         frame.styles.height = min(len(rows) + 2, max(7, height // 3), max(0, height - 12))
-        frame.say(rows, "Why")
+        frame.update(rows, "Why")
         line = Line(f" {self.command}", "dim")
-        self.query_one("#command", Said).say([Line(f" ✗ {safe(self.problem)}", "bad") if self._broken else line])
-        self.query_one(KeyLine).paint()
+        self.query_one("#command", TextPanel).update(
+            [Line(f" ✗ {safe(self.problem)}", "bad") if self._broken else line]
+        )
+        self.query_one(Footer).paint()
 
     @property
     def _broken(self) -> bool:
@@ -200,7 +193,7 @@ class PlanScreen(CommandScreen):
     # Acts
 
     def action_move(self, step: int) -> None:
-        self.query_one(Table).move(step)
+        self.query_one(PlanTable).move(step)
         self._paint()
 
     def action_budget(self, step: int) -> None:
@@ -216,12 +209,4 @@ class PlanScreen(CommandScreen):
 
         row = self.row
         if row is not None:
-            self.app.push_screen(NewRun(row.model.name, row.recipe.name, LENGTHS[self.length]))
-
-    def action_palette(self) -> None:
-        self.app.action_command_palette()
-
-    def action_help(self) -> None:
-        from tui.screens.help import help_screen
-
-        self.app.push_screen(help_screen(self.heading, self.possible()))
+            self.app.push_screen(NewRun(self.context, row.model.name, row.recipe.name, LENGTHS[self.length]))

@@ -9,7 +9,7 @@ from textual.message import Message
 
 from tui.format import safe
 from tui.lines import Line
-from tui.queries.run_forecast import Planned
+from tui.queries.run_forecast import PlanAnswer
 from tui.widgets.canvas import Canvas
 from tui.widgets.memory_bars import bar, forecast_parts, scale
 from tui.widgets.pane import framed
@@ -44,7 +44,7 @@ def marked(line: Line, mark: str) -> Line:
     return line
 
 
-class Table(Canvas, can_focus=True):
+class PlanTable(Canvas, can_focus=True):
     """The rows of a plan; one is selected."""
 
     class Selected(Message):
@@ -52,7 +52,7 @@ class Table(Canvas, can_focus=True):
 
     def __init__(self) -> None:
         super().__init__(id="plan-table")
-        self.planned: Planned | None = None
+        self.planned: PlanAnswer | None = None
         self.index = 0
         self.top = 0
         self.touched = False
@@ -66,7 +66,7 @@ class Table(Canvas, can_focus=True):
         rows = self.rows
         return rows[min(self.index, len(rows) - 1)] if rows else None
 
-    def show(self, planned: Planned | None) -> None:
+    def show(self, planned: PlanAnswer | None) -> None:
         self.planned = planned
         plan = planned.plan if planned else None
         if plan is not None and not self.touched:

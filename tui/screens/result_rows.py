@@ -8,7 +8,7 @@ from typing import Any
 from tui.format import percent, plural, safe
 from tui.lines import Line, side_by_side, wrapped
 from tui.model.answers import AnswerRead, Answers, worst
-from tui.model.snapshot import Board, Candidate
+from tui.model.snapshot import Board, RankedCandidate
 from tui.panes.bakeoff import axis, mark_of, scale_start
 from tui.widgets.bars import interval
 
@@ -84,7 +84,7 @@ def check_mark(value: float | None) -> tuple[str, str]:
     return ("▪", "good") if value >= 0.999 else ("×", "bad") if value <= 0.001 else ("▫", "warn")
 
 
-def check_rows(candidate: Candidate, width: int, height: int) -> list[Line]:
+def check_rows(candidate: RankedCandidate, width: int, height: int) -> list[Line]:
     """Each check over the inputs (the worst repeat of each), and why points were lost."""
     inputs = max((len(check.worst) for check in candidate.checks), default=0)
     rows = [
@@ -132,7 +132,9 @@ def shown_repeat(repeats: Sequence[AnswerRead], wanted: int | None) -> int:
     return worst(repeats) if wanted is None else wanted % len(repeats)
 
 
-def answer_part(candidate: Candidate, repeats: Sequence[AnswerRead], wanted: int | None, width: int) -> list[Line]:
+def answer_part(
+    candidate: RankedCandidate, repeats: Sequence[AnswerRead], wanted: int | None, width: int
+) -> list[Line]:
     """One answer under its heading: the checks it failed with their detail, then its text."""
     if not repeats:
         return [Line(safe(candidate.name), "dim").cut(width), Line("no answer", "dim")]
@@ -161,7 +163,7 @@ def answer_part(candidate: Candidate, repeats: Sequence[AnswerRead], wanted: int
 
 def answer_rows(
     board: Board,
-    pair: Sequence[Candidate],
+    pair: Sequence[RankedCandidate],
     position: int,
     answers: Answers | None,
     inputs: Mapping[str, str],

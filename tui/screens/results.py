@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal
@@ -13,19 +13,17 @@ from textual.message import Message
 
 from core.errors import BakehouseError
 from tui import actions
-from tui.commands import Command, CommandScreen, bindings, command
+from tui.commands import Command, bindings, command
+from tui.context import Context
 from tui.format import safe, when
 from tui.lines import Line
 from tui.model.answers import Answers, read_answers
-from tui.model.snapshot import EMPTY, Board, Candidate, Snapshot
+from tui.model.snapshot import Board, RankedCandidate, Snapshot
 from tui.screens import result_rows
+from tui.screens.command_screen import CommandScreen
 from tui.widgets.canvas import Canvas
-from tui.widgets.footer import KeyLine
-from tui.widgets.header import Clock, Header
+from tui.widgets.footer import Footer
 from tui.widgets.pane import framed
-
-if TYPE_CHECKING:
-    from tui.app import ConsoleApp
 
 
 class Panel(Canvas):
@@ -66,9 +64,6 @@ class Results(CommandScreen):
     )
     BINDINGS: ClassVar = bindings(commands)
 
-    if TYPE_CHECKING:
-        app: ConsoleApp
-
     class AnswersRead(Message):
         def __init__(self, job_id: int, answers: Answers, inputs: Mapping[str, str]) -> None:
             super().__init__()
@@ -76,10 +71,9 @@ class Results(CommandScreen):
             self.answers = answers
             self.inputs = inputs
 
-    def __init__(self, job_id: int) -> None:
-        super().__init__()
+    def __init__(self, context: Context, job_id: int) -> None:
+        super().__init__(context)
         self.job_id = job_id
-        self.snapshot: Snapshot = EMPTY
         self.selected = 0
         self.position = 0
         self.repeat: int | None = None
@@ -90,14 +84,12 @@ class Results(CommandScreen):
         self.read_for: Board | None = None
 
     def compose(self) -> ComposeResult:
-        with Horizontal(id="top"):
-            yield Header()
-            yield Clock()
+        yield from self.first_line()
         yield Panel(id="table")
         with Horizontal(id="below"):
             yield Panel(id="checks")
             yield Panel(id="answers")
-        yield KeyLine(self.keys)
+        yield from self.last_line()
 
     @property
     def board(self) -> Board | None:
@@ -108,14 +100,14 @@ class Results(CommandScreen):
         return len(self.snapshot.boards or ()) > 1
 
     @property
-    def candidate(self) -> Candidate | None:
+    def candidate(self) -> RankedCandidate | None:
         board = self.board
         if board is None or not board.candidates:
             return None
         return board.candidates[min(self.selected, len(board.candidates) - 1)]
 
     def on_mount(self) -> None:
-        self.show(self.app.snapshot)
+        self.show(self.context.snapshot)
 
     def on_resize(self) -> None:
         self._arrange()
@@ -134,9 +126,7 @@ class Results(CommandScreen):
         checks.styles.width = max(48, min(width // 2, inputs + 36))
 
     def show(self, snapshot: Snapshot) -> None:
-        self.snapshot = snapshot
-        self.query_one(Header).show(snapshot)
-        self.query_one(Clock).show(snapshot.time, seconds=not self.app.low_bandwidth)
+        super().show(snapshot)
         board = self.board
         if board is not None and self.read_for is not board:  # answers came in, or were scored anew
             self.read_for = board
@@ -147,7 +137,7 @@ class Results(CommandScreen):
     def _paint(self) -> None:
         for panel in self.query(Panel):
             panel.paint()
-        self.query_one(KeyLine).paint()
+        self.query_one(Footer).paint()
 
     def panel(self, name: str, width: int, height: int) -> tuple[Line, Line, list[Line]]:
         """Title, note and rows of one panel."""
@@ -180,16 +170,16 @@ class Results(CommandScreen):
         )
         return Line("Answers"), note, [*head, *body[self.top :]]
 
-    def _pair(self, board: Board, candidate: Candidate) -> list[Candidate]:
+    def _pair(self, board: Board, candidate: RankedCandidate) -> list[RankedCandidate]:
         """The selected candidate beside the best one; the best beside the next."""
         others = [other for other in board.candidates if other is not candidate]
         return [*others[:1], candidate] if candidate is not board.candidates[0] else [candidate, *others[:1]]
 
     def _read(self) -> None:
         """The answers and the golden inputs, in a thread."""
-        if not self.app.live:
+        if not self.context.live:
             return
-        job_id, home, task = self.job_id, self.app.home, self.app.slow.task_of(self.job_id)
+        job_id, home, task = self.job_id, self.context.home, self.context.reader.task_of(self.job_id)
 
         def read() -> None:
             try:
@@ -253,12 +243,4 @@ class Results(CommandScreen):
         self.show(self.snapshot)
 
     def action_rescore(self) -> None:
-        actions.rescore(self.app, self.job_id)
-
-    def action_palette(self) -> None:
-        self.app.action_command_palette()
-
-    def action_help(self) -> None:
-        from tui.screens.help import help_screen
-
-        self.app.push_screen(help_screen(self.heading, self.possible()))
+        actions.rescore(self.context, self.job_id)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -15,45 +13,17 @@ from textual.screen import ModalScreen
 
 from core.errors import BakehouseError
 from core.store.jobs import JobRow
+from tui.context import Context
 from tui.format import plural, safe, when
 from tui.lines import Line, wrapped
+from tui.queries.bakeoff_plan import BakeoffPlan, read_plan
 from tui.widgets.canvas import Canvas
 from tui.widgets.pane import framed
-
-if TYPE_CHECKING:
-    from tui.app import ConsoleApp
 
 MOST_OTHERS = 8
 
 
-@dataclass(frozen=True)
-class BakeoffPlan:
-    """What is asked for. `candidates` are references as the command line takes them, the base first."""
-
-    task: str
-    base: str
-    inputs: int
-    repeats: int
-    candidates: tuple[str, ...] = ()
-
-    @property
-    def command_line(self) -> str:
-        return " ".join(shlex.quote(part) for part in ("bakehouse", "bakeoff", self.task, *self.candidates))
-
-
-def read_plan(app: ConsoleApp, job_id: int) -> BakeoffPlan:
-    """The task of a training job and its base, and what the golden set holds now. Raises `BakehouseError`, `OSError`."""
-    from core.jobfile.spec import JobFile, TrainSpec
-
-    spec = JobFile.load(app.home.run_dir(job_id)).spec
-    if not isinstance(spec, TrainSpec):
-        raise BakehouseError(f"job {job_id} trains nothing")
-    project = app.find_project()
-    task = project.task(spec.task.name)
-    return BakeoffPlan(task.name, spec.model.name, len(project.golden(task).inputs), task.repeats)
-
-
-class Plan(Canvas):
+class PlanText(Canvas):
     def draw(self, width: int, height: int) -> list[Line]:
         screen = self.screen
         assert isinstance(screen, AskBakeoff)
@@ -72,18 +42,16 @@ class AskBakeoff(ModalScreen["BakeoffPlan | None"]):
         Binding("space", "tick", show=False),
     ]
 
-    if TYPE_CHECKING:
-        app: ConsoleApp
-
     class PlanRead(Message):
         def __init__(self, plan: BakeoffPlan | None, problem: str = "") -> None:
             super().__init__()
             self.plan = plan
             self.problem = problem
 
-    def __init__(self, job: JobRow, others: Sequence[JobRow], now: float) -> None:
+    def __init__(self, context: Context, job: JobRow, others: Sequence[JobRow], now: float) -> None:
         """`others`: further training runs of the task that are done."""
         super().__init__()
+        self.context = context
         self.job = job
         self.others = list(others)[:MOST_OTHERS]
         self.now = now
@@ -93,16 +61,16 @@ class AskBakeoff(ModalScreen["BakeoffPlan | None"]):
         self.problem = ""
 
     def compose(self) -> ComposeResult:
-        yield Plan(id="plan")
+        yield PlanText(id="plan")
 
     def on_mount(self) -> None:
         self._fit()
-        if self.app.live:
+        if self.context.live:
             threading.Thread(target=self._read, name="bake-off plan", daemon=True).start()
 
     def _read(self) -> None:
         try:
-            read = self.PlanRead(read_plan(self.app, self.job.id))
+            read = self.PlanRead(read_plan(self.context.home, self.context.find_project, self.job.id))
         except (BakehouseError, OSError) as error:
             read = self.PlanRead(None, str(error))
         self.post_message(read)
@@ -112,7 +80,7 @@ class AskBakeoff(ModalScreen["BakeoffPlan | None"]):
         self._fit()
 
     def _fit(self) -> None:
-        canvas = self.query_one("#plan", Plan)
+        canvas = self.query_one("#plan", PlanText)
         width = min(84, self.app.size.width * 96 // 100)
         canvas.styles.height = min(len(self.rows(width - 4)) + 2, self.app.size.height - 2)
         canvas.paint()
@@ -167,7 +135,7 @@ class AskBakeoff(ModalScreen["BakeoffPlan | None"]):
     def action_move(self, step: int) -> None:
         if self.others:
             self.index = (self.index + step) % len(self.others)
-            self.query_one(Plan).paint()
+            self.query_one(PlanText).paint()
 
     def action_tick(self) -> None:
         if self.others:

@@ -10,10 +10,10 @@ from core.store.jobs import ACTIVE, QUEUED, JobRow
 from tui.format import duration, figure, gigabytes, percent, plural, safe
 from tui.lines import Line, side_by_side, wrapped
 from tui.model.snapshot import EMPTY, Detail, Snapshot
-from tui.panes.queue import outcome, sign
 from tui.widgets.bars import progress_bar, resample, sparkline
 from tui.widgets.canvas import Canvas
 from tui.widgets.chart import loss_chart
+from tui.widgets.job_row import outcome, sign
 from tui.widgets.memory_view import memory_rows
 from tui.widgets.pane import framed
 

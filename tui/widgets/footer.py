@@ -8,7 +8,7 @@ from tui.lines import Line
 from tui.widgets.canvas import Canvas
 
 
-def key_line(keys: Sequence[tuple[str, str]], width: int) -> Line:
+def footer_line(keys: Sequence[tuple[str, str]], width: int) -> Line:
     """`n new run  x cancel`; the last ones are left out when they do not fit."""
     line = Line(" ")
     for key, label in keys:
@@ -19,7 +19,7 @@ def key_line(keys: Sequence[tuple[str, str]], width: int) -> Line:
     return line
 
 
-class KeyLine(Canvas):
+class Footer(Canvas):
     """`keys` is asked each time it is painted."""
 
     def __init__(self, keys: Callable[[int], Sequence[tuple[str, str]]]) -> None:
@@ -27,10 +27,10 @@ class KeyLine(Canvas):
         self.keys = keys
 
     def draw(self, width: int, height: int) -> list[Line]:
-        return [key_line(self.keys(width), width)]
+        return [footer_line(self.keys(width), width)]
 
 
-class Summary(Canvas):
+class PaneSummaries(Canvas):
     """A row a pane, for terminals where four of them do not fit."""
 
     def __init__(self, rows: Callable[[int], Sequence[Line]]) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from core.store.jobs import ACTIVE
 from tui.format import clock, duration, percent, plural, safe, weekday
 from tui.lines import Line
+from tui.model.gpu_facts import gpu_name
 from tui.model.snapshot import EMPTY, Snapshot
-from tui.panes.gpu.basics import gpu_name
 from tui.widgets.canvas import Canvas
 
 
@@ -59,7 +59,7 @@ class Header(Canvas):
         return [header(self.snapshot, width)]
 
 
-class Clock(Canvas):
+class ClockLabel(Canvas):
     """Day and time; without the seconds on small terminals and slow lines."""
 
     def __init__(self) -> None:

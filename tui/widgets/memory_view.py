@@ -7,7 +7,7 @@ from collections.abc import Callable
 from core.store.jobs import ENDED, JobRow
 from tui.format import clock, plural, safe
 from tui.lines import Line, wrapped
-from tui.model.forecasts import RunForecast, Rung, changes_in_words
+from tui.model.forecasts import OomFallback, RunForecast, changes_in_words
 from tui.model.snapshot import Detail
 from tui.widgets.canvas import Canvas
 from tui.widgets.memory_bars import Part, bar, legend, parts_of, scale
@@ -99,7 +99,7 @@ def difference(forecast: RunForecast, peak: int, laddered: bool) -> str:
     return f"peak, {abs(off) * 100:.0f} % {'above' if off > 0 else 'below'} it"
 
 
-def ladder_rows(rungs: tuple[Rung, ...], forecast: RunForecast | None, ended: bool, width: int) -> list[Line]:
+def ladder_rows(rungs: tuple[OomFallback, ...], forecast: RunForecast | None, ended: bool, width: int) -> list[Line]:
     """The steps of the ladder: when, what was changed, why, and from where it went on."""
     if not rungs:
         rows = [Line("ladder", "bold").to(LABEL).add(f"no step was needed{'' if ended else ' so far'}", "dim")]
@@ -130,7 +130,7 @@ class RowsView(Canvas, can_focus=True):
         """The rows for so many columns and rows of room."""
         self.top = 0
 
-    def say(self, title: Line, told: Callable[[int, int], list[Line]]) -> None:
+    def update(self, title: Line, told: Callable[[int, int], list[Line]]) -> None:
         self.title, self.told = title, told
         self.paint()
 

@@ -7,8 +7,8 @@ from tui.widgets.canvas import Canvas
 from tui.widgets.pane import framed
 
 
-class Said(Canvas):
-    """Shows what `say` was last given; with a title it stands in a frame."""
+class TextPanel(Canvas):
+    """Shows what `update` was last given; with a title it stands in a frame."""
 
     def __init__(self, *, id: str, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
@@ -16,7 +16,7 @@ class Said(Canvas):
         self.right = Line()
         self.rows: list[Line] = []
 
-    def say(self, rows: list[Line], title: str = "", right: str | Line = "") -> None:
+    def update(self, rows: list[Line], title: str = "", right: str | Line = "") -> None:
         self.rows, self.title = rows, title
         self.right = right if isinstance(right, Line) else Line(right, "dim")
         self.paint()

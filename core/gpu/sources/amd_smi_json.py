@@ -14,7 +14,7 @@ from core.gpu.reading import DeviceReading, ProcessReading
 from core.gpu.source import SourceError
 from core.gpu.sources import values
 from core.gpu.sources.json_output import documents
-from core.text import printable
+from core.text import one_line
 
 Parsed = tuple[tuple[DeviceReading, ...], tuple[ProcessReading, ...]]
 """The cards and processes of one output; neither need be there."""
@@ -68,7 +68,7 @@ def error_of(output: str) -> str | None:
             shown = f" (code {code})" if isinstance(code, int) and abs(code) < 10**6 else ""
             return f"{said or 'an error without words'}{shown}"
     match = _ERROR_TEXT.search(output[:65_536])
-    return (" ".join(printable(match[0]).split())[:200] or None) if match else None
+    return (one_line(match[0], limit=200) or None) if match else None
 
 
 def parse_amd_smi_metric(

@@ -28,18 +28,18 @@ _TOKENS_LIMIT = 50_000
 
 
 @dataclass(frozen=True)
-class Found:
+class JsonDocument:
     """A document, and whether it was whole. Of one that is cut or broken it holds what stands before the break."""
 
     value: Any
     whole: bool
 
 
-def documents(output: str) -> list[Found]:
+def documents(output: str) -> list[JsonDocument]:
     """The objects and lists of a tool's output in their order, without those in which nothing was found."""
     output = output[:_CHARACTERS_LIMIT].removeprefix("\ufeff")
     decoder = json.JSONDecoder()
-    found: list[Found] = []
+    found: list[JsonDocument] = []
     place = failures = tokens = 0
     for _ in range(_DOCUMENTS_LIMIT):
         match = _BEGIN.search(output, place)
@@ -53,14 +53,14 @@ def documents(output: str) -> list[Found]:
             place, whole = max(place, match.end() + 1), False
             failures, tokens = failures + 1, tokens + used
         if value:
-            found.append(Found(value, whole))
+            found.append(JsonDocument(value, whole))
     if not found and (start := output.find("{")) >= 0:
         # Behind something else in its line.
         try:
             value, _ = decoder.raw_decode(output, start)
         except (ValueError, RecursionError):
             return []
-        found = [Found(value, True)] if value else []
+        found = [JsonDocument(value, True)] if value else []
     return found
 
 

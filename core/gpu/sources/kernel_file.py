@@ -6,7 +6,10 @@ import os
 import re
 from pathlib import Path
 
+from core.text import printable
+
 _LIMIT_BYTES = 16_384
+NAME_CHARACTERS = 128
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 
 
@@ -35,13 +38,7 @@ def read_text(path: Path | str) -> str | None:
 def read_line(path: Path | str) -> str | None:
     """The first line, at most 128 characters of it, for a name that is shown: what is not printable becomes `?`."""
     text = read_text(path)
-    return None if text is None else printable(text.split("\n", 1)[0])
-
-
-def printable(text: str, limit: int = 128) -> str:
-    """The text fit to be shown: at most so many characters, and `?` for each that is not printable."""
-    text = text[:limit]
-    return text if text.isprintable() else "".join(letter if letter.isprintable() else "?" for letter in text)
+    return None if text is None else printable(text.split("\n", 1)[0], limit=NAME_CHARACTERS, instead="?")
 
 
 def read_int(path: Path | str, *, low: int = 0, high: int = 2**62) -> int | None:

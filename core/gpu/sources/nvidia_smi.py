@@ -100,9 +100,7 @@ class NvidiaSmiSource:
             return self._tool.run(*arguments, limit_seconds=left)
         except SourceError as error:
             # Without persistence mode each call starts the driver anew, which takes seconds.
-            remedy = (
-                error.remedy or "nvidia-ml-py (the extra nvidia) is quicker, so is persistence mode: nvidia-smi -pm 1"
-            )
+            remedy = error.remedy or "persistence mode is quicker: nvidia-smi -pm 1"
             raise SourceError(error.message, remedy=remedy) from error
 
 

@@ -1,15 +1,15 @@
-"""NVIDIA cards through NVML (`nvidia-ml-py`, the extra `nvidia`). Units in NVML: bytes, percent, mW, °C, MHz."""
+"""NVIDIA cards through NVML (`nvidia-ml-py`). Units in NVML: bytes, percent, mW, °C, MHz."""
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from core.gpu.reading import DeviceReading, ProcessReading
 from core.gpu.source import SourceError
-from core.gpu.sources.kernel_file import printable
+from core.gpu.sources.kernel_file import NAME_CHARACTERS
+from core.text import printable
 
 _Value = TypeVar("_Value")
 _PCI = re.compile(r"([0-9a-f]{4,8}):([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])")
@@ -163,7 +163,8 @@ def _read_processes(library: Nvml, handle: Any, pci: str | None) -> list[Process
     processes = []
     for pid, used in found.items():
         name = _text(_optional(library, library.nvmlSystemGetProcessName, pid))
-        processes.append(ProcessReading(pid, name and printable(name.rpartition("/")[2]), used, pci=pci))
+        shown = name and printable(name.rpartition("/")[2], limit=NAME_CHARACTERS, instead="?")
+        processes.append(ProcessReading(pid, shown, used, pci=pci))
     return processes
 
 
@@ -205,11 +206,6 @@ def _optional(library: Nvml, call: Callable[..., _Value], *arguments: Any) -> _V
         return call(*arguments)
     except library.NVMLError:
         return None
-
-
-def installed() -> bool:
-    """Whether the package is there; it is not loaded for that."""
-    return importlib.util.find_spec("pynvml") is not None
 
 
 def _import() -> Nvml | None:

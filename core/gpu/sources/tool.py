@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from core.gpu.source import SourceError
-from core.text import printable
+from core.text import one_line, printable
 
 # Less than the guard's limit, so that the message names the tool and not only its source.
 TOOL_SECONDS = 1.8
@@ -41,13 +41,10 @@ class ToolOutput:
     @property
     def said(self) -> str:
         """The last line of its messages, at most 200 characters that can be shown; empty when it said nothing."""
-        lines = (
-            " ".join(printable(line).split())
-            for line in (self.stderr[-8192:] + "\n" + self.stdout[-8192:]).splitlines()
-        )
-        told = [line for line in lines if line]
+        lines = (self.stderr[-8192:] + "\n" + self.stdout[-8192:]).splitlines()
+        told = [line for line in map(one_line, lines) if line]
         errors = [line for line in told if "error" in line.lower() or "fail" in line.lower()]
-        return (errors or told or [""])[-1][:200]
+        return printable((errors or told or [""])[-1], limit=200)
 
 
 class Tool:

@@ -11,6 +11,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from core.text import printable
+
 # Beyond these no card lives; tools say "not available" by a number with all bits set, be it of 16 bits.
 BYTES_LIMIT = 2**50
 WATTS_LIMIT = 10_000.0
@@ -120,7 +122,7 @@ def text(value: Any) -> str | None:
     """A name that can be shown, at most 128 characters; None for what stands where there is none."""
     if not isinstance(value, str):
         return None
-    shown = "".join(letter if letter.isprintable() else "?" for letter in value[:1024].strip())[:_TEXT_LIMIT].strip()
+    shown = printable(value[:1024].strip(), limit=_TEXT_LIMIT, instead="?").strip()
     return None if absent(shown) else shown
 
 

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from core.gpu.reading import Sample
+from tui.format import with_limit
 from tui.lines import Line
-from tui.panes.gpu.basics import HOT_C, gpu, of
+from tui.model.gpu_facts import HOT_C, gpu
 from tui.widgets.bars import sparkline
 
 HISTORY_SECONDS = 600
@@ -74,7 +75,7 @@ def history_rows(samples: Sequence[Sample], width: int, with_gpu: bool) -> list[
     if with_gpu and device is not None:
         series = (("busy", "good", busy_percent), ("VRAM", "busy", vram_percent))
         if device.power_watts is not None:
-            figures.append(("power", of(device.power_watts, device.power_limit_watts, "W"), "text"))
+            figures.append(("power", with_limit(device.power_watts, device.power_limit_watts, "W"), "text"))
         for label, degrees in (("edge", device.temperature_edge_c), ("hotspot", device.temperature_hotspot_c)):
             if degrees is not None:
                 hot = label == "hotspot" and degrees > HOT_C

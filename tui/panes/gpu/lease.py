@@ -6,8 +6,8 @@ from core.gpu_lease.state import LeaseState
 from core.wording.jobs import reason_words
 from tui.format import clock, duration, plural, safe
 from tui.lines import Line, wrapped
+from tui.model.gpu_facts import HOT_C, gpu, server_name, shares
 from tui.model.snapshot import Snapshot, newest_of_each
-from tui.panes.gpu.basics import HOT_C, gpu, server_name, shares
 
 LABEL = 6
 NOTES_SECONDS = 600

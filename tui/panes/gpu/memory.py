@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from core.format import energy
 from core.gpu.memory_owners import USABLE, MemoryOwners
 from core.gpu.reading import DeviceReading, Sample
-from core.phrases import energy
 from core.store.jobs import JobRow
 from tui.format import gigabytes, plural, safe
 from tui.lines import Line, side_by_side
 from tui.model.forecasts import RunForecast
+from tui.model.gpu_facts import gpu, next_bytes, next_on_gpu, server_name, shares
 from tui.model.snapshot import Snapshot
-from tui.panes.gpu.basics import gpu, next_bytes, next_on_gpu, server_name, shares
 from tui.widgets.bars import signed_bar, stacked_bar
 
 Share = tuple[str, str, int, str]

@@ -6,7 +6,7 @@ from __future__ import annotations
 from core.gpu.memory_owners import USABLE
 from tui.format import duration, gigabytes, percent, plural, safe
 from tui.lines import Line, side_by_side
-from tui.panes.gpu.basics import HOT_C, gpu, shares
+from tui.model.gpu_facts import HOT_C, gpu, shares
 from tui.panes.gpu.history import history_rows, trend_rows
 from tui.panes.gpu.lease import lease_rows, remark_rows, remarks, slot_rows, status_parts
 from tui.panes.gpu.memory import LABEL, forecast_rows, gpu_rows, host_rows, owners

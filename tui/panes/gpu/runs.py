@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from core.telemetry.run_record import Summary, summary_words
 from tui.format import clock, duration, plural, safe
 from tui.lines import Line, side_by_side, wrapped
-from tui.model.snapshot import Finding
+from tui.model.snapshot import RunFinding
 
 MOST_ROWS = 6
 
@@ -34,7 +34,7 @@ def telemetry_rows(attempts: Sequence[tuple[int, Summary]], width: int) -> list[
     return rows
 
 
-def finding_rows(findings: Sequence[Finding], width: int) -> list[Line]:
+def finding_rows(findings: Sequence[RunFinding], width: int) -> list[Line]:
     """The runner's warnings about a run, the newest last, with a rule below them; as many as a few rows hold."""
     rows: list[Line] = []
     for finding in reversed(findings):

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from core.gpu.reading import DeviceReading, ProcessReading, Sample
 from core.gpu_lease.state import LeaseState
-from tui.format import clock, safe, when
+from tui.format import clock, named_values, safe, when, with_limit
 from tui.lines import Line, wrapped
+from tui.model.gpu_facts import gpu, server_name
 from tui.model.snapshot import ProfileLines, Snapshot
-from tui.panes.gpu.basics import gpu, measure, of, server_name
 
 RUN_FOLDER = re.compile(r"/\S*/runs/(\d+)\b")
 LEVELS = {"ok": "dim", "warn": "warn", "bad": "bad"}
@@ -103,8 +103,8 @@ def device_rows(device: DeviceReading, chosen: bool, width: int) -> list[Line]:
     if device.memory_busy_percent is not None:
         figures.append(f"memory busy {device.memory_busy_percent:.0f} %")
     if device.power_watts is not None:
-        figures.append(of(device.power_watts, device.power_limit_watts, "W"))
-    degrees = measure(
+        figures.append(with_limit(device.power_watts, device.power_limit_watts, "W"))
+    degrees = named_values(
         {
             "edge": device.temperature_edge_c,
             "hotspot": device.temperature_hotspot_c,

@@ -6,7 +6,7 @@ from core.store.jobs import ACTIVE, ENDED
 from tui.format import plural, safe, when
 from tui.lines import Line
 from tui.model.snapshot import Snapshot
-from tui.panes.queue import outcome, sign
+from tui.widgets.job_row import outcome, sign
 
 
 def place_rows(snapshot: Snapshot, task: str, model: str, height: int) -> list[Line]:

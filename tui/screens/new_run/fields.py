@@ -13,7 +13,7 @@ from tui.format import duration, plural, safe
 from tui.lines import Line, wrapped
 from tui.model.forecasts import changes_in_words
 from tui.queries.catalogue import Catalogue
-from tui.queries.run_forecast import Outlook
+from tui.queries.run_forecast import MemoryOutlook
 
 LABELS = {
     "task": "task",
@@ -32,7 +32,7 @@ OPTIONS = {"rank": "--rank", "max_length": "--max-length", "epochs": "--epochs"}
 
 
 @dataclass(frozen=True)
-class Form:
+class RunForm:
     """What is written in the fields, as text, and what it comes to."""
 
     task: str = ""
@@ -57,7 +57,7 @@ class Form:
         return " ".join(shlex.quote(part) for part in parts)
 
 
-def checked(catalogue: Catalogue, task: str, model: str, recipe: str, fit: str, numbers: Mapping[str, str]) -> Form:
+def checked(catalogue: Catalogue, task: str, model: str, recipe: str, fit: str, numbers: Mapping[str, str]) -> RunForm:
     """The form with what is wrong in it."""
     problems, changed = catalogue.check(recipe, numbers)
     base = catalogue.recipe_objects.get(recipe)
@@ -75,10 +75,12 @@ def checked(catalogue: Catalogue, task: str, model: str, recipe: str, fit: str, 
             problems[key] = item.problem
     if catalogue.tasks and task not in catalogue.lessons:
         problems.setdefault("task", "it names no training data (data.train)")
-    return Form(task, model, recipe, fit, dict(numbers), problems, changed)
+    return RunForm(task, model, recipe, fit, dict(numbers), problems, changed)
 
 
-def note(key: str, form: Form, catalogue: Catalogue, outlook: Outlook | None, jobs: Sequence[JobRow] = ()) -> str:
+def note(
+    key: str, form: RunForm, catalogue: Catalogue, outlook: MemoryOutlook | None, jobs: Sequence[JobRow] = ()
+) -> str:
     """What is said beside a field that is right."""
     if key in CHOICES:
         offered = {"task": catalogue.tasks, "model": catalogue.models, "recipe": catalogue.recipes}[key]
@@ -100,7 +102,7 @@ def note(key: str, form: Form, catalogue: Catalogue, outlook: Outlook | None, jo
     return f"about {plural(steps, 'step')}{time_note(form, jobs, catalogue.lessons[form.task].examples * epochs)}"
 
 
-def time_note(form: Form, jobs: Sequence[JobRow], examples: float) -> str:
+def time_note(form: RunForm, jobs: Sequence[JobRow], examples: float) -> str:
     """`, 41 ± 6 min from 9 runs here`: of the same task, model and recipe; empty without any.
 
     The pace is that of an example, since a run may have gone another way with the same ones; runs in several attempts say
@@ -124,7 +126,7 @@ def time_note(form: Form, jobs: Sequence[JobRow], examples: float) -> str:
     return f", {duration(middle)}{spread} from {plural(len(paces), 'run')} here"
 
 
-def most(outlook: Outlook | None, what: str) -> str:
+def most(outlook: MemoryOutlook | None, what: str) -> str:
     """`on this GPU up to 3,072`; empty while it is not known, or cannot be."""
     if outlook is None or outlook.forecast is None:
         return ""
@@ -133,7 +135,7 @@ def most(outlook: Outlook | None, what: str) -> str:
     return f"on {here} up to {limit:,}" if limit is not None else f"on {here} none fits with the rest as it is"
 
 
-def fit_note(form: Form, outlook: Outlook | None) -> str:
+def fit_note(form: RunForm, outlook: MemoryOutlook | None) -> str:
     if form.fit != AUTO:
         return f"{AUTO}: batch, checkpointing, optimizer"
     if outlook is None or outlook.forecast is None:
@@ -152,7 +154,7 @@ def thinking_note(width: int) -> str:
     return said if len(said) <= width else "the task says so, serving obeys"
 
 
-def note_rows(key: str, form: Form, said: str, width: int) -> list[Line]:
+def note_rows(key: str, form: RunForm, said: str, width: int) -> list[Line]:
     """What is said beside a field, in as many rows as it needs."""
     if key not in form.problems:
         return [Line(row, "dim") for row in wrapped(said, width)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tui.format import safe
 from tui.lines import Line, wrapped
-from tui.queries.run_forecast import Bar, Outlook
+from tui.queries.run_forecast import Bar, MemoryOutlook
 from tui.widgets.memory_bars import bar, forecast_parts, legend, scale, verdict
 
 TITLE = "Memory it will need"
@@ -12,7 +12,7 @@ FIGURE = 24
 """Columns of `11.7 ± 0.2, does not fit`."""
 
 
-def memory_rows(outlook: Outlook | None, width: int, height: int, key: str) -> list[Line]:
+def memory_rows(outlook: MemoryOutlook | None, width: int, height: int, key: str) -> list[Line]:
     """The rows of the frame; `key` is the one that takes over what is preferred."""
     if outlook is None:
         return [Line("…", "dim")]
@@ -46,7 +46,7 @@ def _row(item: Bar, top: float, limit: float, label: int, room: int, width: int,
     return line.extend(verdict(item.forecast, plus_minus=this)).cut(width)
 
 
-def advice(outlook: Outlook, width: int, key: str) -> list[Line]:
+def advice(outlook: MemoryOutlook, width: int, key: str) -> list[Line]:
     """What stands against this run, or what would be better."""
     found: list[Line] = []
     if outlook.problem:
@@ -78,7 +78,7 @@ def _said(mark: str, text: str, role: str, width: int) -> list[Line]:
     return [Line(mark if index == 0 else " " * len(mark), role).add(row, role) for index, row in enumerate(rows)]
 
 
-def calibrated(outlook: Outlook | None) -> str:
+def calibrated(outlook: MemoryOutlook | None) -> str:
     """`calibrated by 9 runs on this GPU, last error 2 %`, or how far the forecast may be off without any."""
     if outlook is None or outlook.calibration is None:
         return ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -14,14 +14,17 @@ from textual.widgets import Input
 from core.home import Home
 from core.store.jobs import JobRow
 from tui import actions
-from tui.commands import Command, CommandScreen, bindings, command, keys_that_fit
+from tui.actions import RequestDone
+from tui.commands import Command, bindings, command, hint, keys_that_fit
+from tui.context import Context
 from tui.format import safe
 from tui.lines import Line
-from tui.model.snapshot import EMPTY, Snapshot
-from tui.queries.audit import AuditWish, Seen
-from tui.queries.background_queries import BackgroundQueries, CatalogueRead, Counted, Looked
+from tui.model.snapshot import Snapshot
+from tui.queries.audit import AuditAnswer, AuditQuery
+from tui.queries.background_queries import AuditAnswered, BackgroundQueries, CatalogueRead, MemoryAnswered
 from tui.queries.catalogue import Catalogue
-from tui.queries.run_forecast import Bar, Outlook, RunQuery
+from tui.queries.run_forecast import Bar, MemoryOutlook, RunQuery
+from tui.screens.command_screen import CommandScreen
 from tui.screens.new_run import memory, seen
 from tui.screens.new_run.around import like_rows, place_rows
 from tui.screens.new_run.defaults import default_model, default_recipe, last_run
@@ -31,7 +34,7 @@ from tui.screens.new_run.fields import (
     CHOICES,
     LABELS,
     NUMBERS,
-    Form,
+    RunForm,
     checked,
     note,
     note_rows,
@@ -39,12 +42,8 @@ from tui.screens.new_run.fields import (
 )
 from tui.screens.new_run.frames import FRAMES, MOST_MEMORY_ROWS, heights
 from tui.widgets.choice import ChoiceField
-from tui.widgets.footer import KeyLine
-from tui.widgets.header import Clock, Header
-from tui.widgets.text_panel import Said
-
-if TYPE_CHECKING:
-    from tui.app import ConsoleApp
+from tui.widgets.footer import Footer
+from tui.widgets.text_panel import TextPanel
 
 FIELD_COLUMNS = 13 + 24 + 5  # the label, the value, the frame
 MOST_NOTE_ROWS = 5
@@ -61,7 +60,7 @@ class NewRun(CommandScreen):
         command("⏎", "queue it", "Put the run into the queue", "enter", "queue", rank=1),
         command("tab ↓", "next field", "The next field", "tab,down", "app.focus_next", rank=3, palette=False),
         command("↑", "field before", "The field before", "shift+tab,up", "app.focus_previous", rank=0, palette=False),
-        command("← →", "choose", "Choose another name; a letter jumps", "f13", "nothing", rank=3, palette=False),
+        hint("← →", "choose", "Choose another name; a letter jumps", rank=3),
         command(
             "F2",
             "next frame",
@@ -88,52 +87,48 @@ class NewRun(CommandScreen):
     )
     BINDINGS: ClassVar = bindings(commands)
 
-    if TYPE_CHECKING:
-        app: ConsoleApp
-
-    def __init__(self, model: str | None = None, recipe: str | None = None, max_length: int | None = None) -> None:
+    def __init__(
+        self, context: Context, model: str | None = None, recipe: str | None = None, max_length: int | None = None
+    ) -> None:
         """What is given is filled in; the rest comes from the last run and the recipe."""
-        super().__init__()
+        super().__init__(context)
         self.given = (model, recipe, max_length)
-        self.snapshot: Snapshot = EMPTY
         self.catalogue = Catalogue()
         self.problem = "reading the project …"
-        self.form = Form()
+        self.form = RunForm()
         self.queueing = False
         self.example = 0
         self.first_frame = 0
         self.frames_shown: list[str] = list(FRAMES)
-        self.outlook: Outlook | None = None
-        self.seen: Seen | None = None
-        self.wish: RunQuery | None = None
-        self.audit_wish: AuditWish | None = None
+        self.outlook: MemoryOutlook | None = None
+        self.seen: AuditAnswer | None = None
+        self.asked: RunQuery | None = None
+        self.audit_query: AuditQuery | None = None
         self._asked_at = 0.0
         self._typing: Timer | None = None
 
     def compose(self) -> ComposeResult:
-        with Horizontal(id="top"):
-            yield Header()
-            yield Clock()
+        yield from self.first_line()
         with Vertical(id="form"):
             for key, label in {**LABELS, "thinking": "thinking"}.items():
                 with Horizontal(classes="field"):
-                    said = Said(id=f"label-{key}", classes="label")
+                    said = TextPanel(id=f"label-{key}", classes="label")
                     said.rows = [Line(label, "dim")]
                     yield said
                     if key == "thinking":
-                        yield Said(id="thinking", classes="value")
+                        yield TextPanel(id="thinking", classes="value")
                     elif key in NUMBERS:
                         yield Input(id=key, compact=True, select_on_focus=False)
                     else:
                         yield ChoiceField(id=key)
-                    yield Said(id=f"note-{key}", classes="note")
-        yield Said(id="memory", classes="frame")
-        yield Said(id="lesson", classes="frame")
+                    yield TextPanel(id=f"note-{key}", classes="note")
+        yield TextPanel(id="memory", classes="frame")
+        yield TextPanel(id="lesson", classes="frame")
         with Horizontal(id="around", classes="frame"):
-            yield Said(id="place")
-            yield Said(id="like")
-        yield Said(id="command")
-        yield KeyLine(self.keys)
+            yield TextPanel(id="place")
+            yield TextPanel(id="like")
+        yield TextPanel(id="command")
+        yield from self.last_line()
 
     def keys(self, width: int) -> list[tuple[str, str]]:
         offered = [item for item in self.possible() if self.valid or item.action != "queue"]
@@ -141,14 +136,14 @@ class NewRun(CommandScreen):
 
     def on_mount(self) -> None:
         self.query_one("#form").border_title = "New training run"
-        self.inquiry = BackgroundQueries(self.app.home, self.app.find_project, self._tell)
+        self.queries = BackgroundQueries(self.context.home, self.context.find_project, self._tell)
         self._field("fit").offer([AS_WRITTEN, AUTO])
-        self.show(self.app.snapshot)
+        self.show(self.context.snapshot)
         self.query_one("#task").focus()
-        self.inquiry.start()
+        self.queries.start()
 
     def on_unmount(self) -> None:
-        self.inquiry.forget()
+        self.queries.forget()
 
     def _tell(self, message: Message) -> None:
         """From a thread: the screen may be gone."""
@@ -220,36 +215,34 @@ class NewRun(CommandScreen):
         if not self.catalogue.recipe_objects or {"rank", "max_length", "recipe", "model"} & set(form.problems):
             return
         self._asked_at = self.snapshot.time
-        self.wish = RunQuery(form.model, form.recipe, dict(form.changed), self.snapshot.sample)
-        self.inquiry.memory.ask(self.wish)
+        self.asked = RunQuery(form.model, form.recipe, dict(form.changed), self.snapshot.sample)
+        self.queries.memory.ask(self.asked)
         base = self.catalogue.recipe_objects[form.recipe]
-        wish = AuditWish(form.task, form.model, form.recipe, int(form.changed.get("max_length", base.max_length)))
-        if wish != self.audit_wish and form.task in self.catalogue.lessons:
-            self.audit_wish = wish
+        query = AuditQuery(form.task, form.model, form.recipe, int(form.changed.get("max_length", base.max_length)))
+        if query != self.audit_query and form.task in self.catalogue.lessons:
+            self.audit_query = query
             if self._typing is not None:
                 self._typing.stop()
-            self._typing = self.set_timer(TYPING_SECONDS, lambda: self.inquiry.audit.ask(wish))
+            self._typing = self.set_timer(TYPING_SECONDS, lambda: self.queries.audit.ask(query))
 
-    @on(Looked)
-    def _take_outlook(self, message: Looked) -> None:
-        if message.wish is self.wish:
+    @on(MemoryAnswered)
+    def _take_outlook(self, message: MemoryAnswered) -> None:
+        if message.query is self.asked:
             self.outlook = message.outlook
             self._paint_notes()
             self._paint_rest()
 
-    @on(Counted)
-    def _take_audit(self, message: Counted) -> None:
-        if message.wish == self.audit_wish:
+    @on(AuditAnswered)
+    def _take_audit(self, message: AuditAnswered) -> None:
+        if message.query == self.audit_query:
             self.seen = message.seen
             self._paint_lesson()
 
     # Showing
 
     def show(self, snapshot: Snapshot) -> None:
-        self.snapshot = snapshot
-        self.query_one(Header).show(snapshot)
-        self.query_one(Clock).show(snapshot.time, seconds=not self.app.low_bandwidth)
-        if self.wish is not None and snapshot.time - self._asked_at > OLD_SECONDS:
+        super().show(snapshot)
+        if self.asked is not None and snapshot.time - self._asked_at > OLD_SECONDS:
             self._ask()
         self._paint_rest()
 
@@ -265,15 +258,15 @@ class NewRun(CommandScreen):
         width = max(20, self.app.size.width - FIELD_COLUMNS)
         total = 0
         thinking = self.catalogue.thinking.get(self.form.task, "")
-        self.query_one("#thinking", Said).say([Line(thinking)])
+        self.query_one("#thinking", TextPanel).update([Line(thinking)])
         for key in (*LABELS, "thinking"):
             if key == "thinking":
                 said = thinking_note(width) if thinking else ""
             else:
                 said = note(key, self.form, self.catalogue, self.outlook, self.snapshot.jobs)
             rows = note_rows(key, self.form, said, width)[:MOST_NOTE_ROWS]
-            shown = self.query_one(f"#note-{key}", Said)
-            shown.say(rows)
+            shown = self.query_one(f"#note-{key}", TextPanel)
+            shown.update(rows)
             shown.styles.height = max(1, len(rows))
             if shown.parent is not None:
                 shown.parent.styles.height = max(1, len(rows))
@@ -294,12 +287,12 @@ class NewRun(CommandScreen):
 
     def _paint_rest(self) -> None:
         form, snapshot = self.form, self.snapshot
-        place, like = self.query_one("#place", Said), self.query_one("#like", Said)
-        place.say(place_rows(snapshot, form.task, form.model, place.inner[1]), "Where it goes")
-        like.say(like_rows(snapshot, form.task, like.inner[1]), "Runs like it")
-        frame = self.query_one("#memory", Said)
+        place, like = self.query_one("#place", TextPanel), self.query_one("#like", TextPanel)
+        place.update(place_rows(snapshot, form.task, form.model, place.inner[1]), "Where it goes")
+        like.update(like_rows(snapshot, form.task, like.inner[1]), "Runs like it")
+        frame = self.query_one("#memory", TextPanel)
         rows = memory.memory_rows(self.outlook, *frame.inner, TAKE)
-        frame.say(rows, memory.TITLE, memory.calibrated(self.outlook))
+        frame.update(rows, memory.TITLE, memory.calibrated(self.outlook))
         self._paint_lesson()
         ready = bool(self.catalogue.recipe_objects)
         line = Line(f" {form.command}", "dim") if ready else Line(f" {self.problem}", "dim")
@@ -307,16 +300,16 @@ class NewRun(CommandScreen):
             line = Line(" queueing: data, leaks and the interpreter are checked …", "busy")
         elif self.problem and ready:
             line = Line(f" ✗ {safe(self.problem)}", "bad")
-        self.query_one("#command", Said).say([line])
-        self.query_one(KeyLine).paint()
+        self.query_one("#command", TextPanel).update([line])
+        self.query_one(Footer).paint()
 
     def _paint_lesson(self) -> None:
         """The audit when it is there; before that, and without a tokenizer, what characters tell."""
-        frame = self.query_one("#lesson", Said)
-        found = self.seen if self.seen is not None and self.seen.wish == self.audit_wish else None
+        frame = self.query_one("#lesson", TextPanel)
+        found = self.seen if self.seen is not None and self.seen.query == self.audit_query else None
         lesson = self.catalogue.lessons.get(self.form.task)
         rows, right = seen.frame(found, lesson, self.example, *frame.inner)
-        frame.say(rows, seen.TITLE, right)
+        frame.update(rows, seen.TITLE, right)
 
     # Acts
 
@@ -365,21 +358,13 @@ class NewRun(CommandScreen):
 
         self.queueing = True
         self._paint_rest()
-        actions.submit(self.app, make)
+        actions.submit(self.context, make)
 
-    def finished(self, outcome: actions.Outcome) -> None:
+    def finished(self, request: RequestDone) -> None:
         if not self.queueing:
             return
         self.queueing = False
-        if outcome.failed:
+        if request.failed:
             self._paint_rest()
         else:
             self.app.pop_screen()
-
-    def action_nothing(self) -> None:
-        """The arrows are the fields' own; here they are only named."""
-
-    def action_help(self) -> None:
-        from tui.screens.help import help_screen
-
-        self.app.push_screen(help_screen(self.heading, self.possible()))

@@ -10,11 +10,11 @@ from rich.cells import cell_len, set_cell_size
 
 from tui.format import plural, safe
 from tui.lines import Line, wrapped
-from tui.queries.audit import Seen
+from tui.queries.audit import AuditAnswer
 from tui.queries.catalogue import Lesson
 
 if TYPE_CHECKING:
-    from core.data.audit import Audit, LengthRow, Shown
+    from core.data.audit import Audit, LengthRow, ShownExample
 
 TITLE = "What the model will see"
 GUTTER = 8
@@ -22,7 +22,9 @@ WORDS = re.compile(r"\S+\s*|\s+")
 LEGEND = "green carries loss"
 
 
-def frame(found: Seen | None, lesson: Lesson | None, example: int, width: int, height: int) -> tuple[list[Line], str]:
+def frame(
+    found: AuditAnswer | None, lesson: Lesson | None, example: int, width: int, height: int
+) -> tuple[list[Line], str]:
     """(rows, what stands at the right of the title): the audit when it is there, else what characters tell."""
     audit = found.audit if found else None
     if audit is not None:
@@ -113,7 +115,7 @@ def remarks(audit: Audit) -> list[str]:
     return [f"{'✗' if audit.refused else '▲'} {found[0]}", *found[1:]]
 
 
-def example_rows(shown: Shown, width: int, height: int) -> list[Line]:
+def example_rows(shown: ShownExample, width: int, height: int) -> list[Line]:
     """One example as the model sees it: what it is given, then what it learns, in rows with a gutter."""
     head = Line(f"line {shown.line}" if shown.line else "added by the recipe", "dim")
     if shown.shots:
@@ -136,7 +138,7 @@ def example_rows(shown: Shown, width: int, height: int) -> list[Line]:
     return [head.cut(width), *(row.cut(width) for row in rows)]
 
 
-def in_rows(shown: Shown, loss: bool, width: int) -> list[Line]:
+def in_rows(shown: ShownExample, loss: bool, width: int) -> list[Line]:
     """The text that carries loss, or that which does not, broken at `width`; line ends are written as ⏎."""
     rows = [Line()]
     for piece in shown.pieces:
@@ -160,7 +162,7 @@ def in_rows(shown: Shown, loss: bool, width: int) -> list[Line]:
     return [row for row in rows if row.pieces]
 
 
-def around_mark(shown: Shown, rows: list[Line], width: int, room: int) -> list[Line]:
+def around_mark(shown: ShownExample, rows: list[Line], width: int, room: int) -> list[Line]:
     """At most `room` rows of what is given: the place of a cut, the end, the beginning, then more before the end.
 
     Where rows are left out, the next one begins with `…`.
@@ -180,7 +182,7 @@ def around_mark(shown: Shown, rows: list[Line], width: int, room: int) -> list[L
     return [*first, *cut, *last][:room]
 
 
-def place_of_cut(shown: Shown, width: int) -> list[Line]:
+def place_of_cut(shown: ShownExample, width: int) -> list[Line]:
     """A row with what stands on both sides of the cut; none where nothing was cut."""
     at = next((index for index, piece in enumerate(shown.pieces) if piece.mark), None)
     if at is None:

@@ -1,9 +1,8 @@
-"""What every part of the GPU pane asks of a snapshot."""
+"""What a snapshot tells of the GPU: which one it is, whose its memory is, who is to have it next."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 
 from core.gpu.memory_owners import MemoryOwners, memory_owners
 from core.gpu.reading import DeviceReading, Sample
@@ -58,18 +57,3 @@ def next_bytes(snapshot: Snapshot) -> int | None:
         return following.device_bytes
     job = next_on_gpu(snapshot)
     return job.device_memory_bytes if job else None
-
-
-def of(value: float | None, limit: float | None, unit: str) -> str:
-    """`238/304 W`, without what is not known."""
-    if value is None:
-        return f"— {unit}"
-    return f"{value:.0f}/{limit:.0f} {unit}" if limit else f"{value:.0f} {unit}"
-
-
-def measure(values: Mapping[str, float | None], unit: str) -> str:
-    """`edge/hotspot 64/86 °C`, of those that are known; empty when none is."""
-    known = {name: value for name, value in values.items() if value is not None}
-    if not known:
-        return ""
-    return f"{'/'.join(known)} {'/'.join(f'{value:.0f}' for value in known.values())} {unit}"

@@ -1,0 +1,68 @@
+"""How a job is written: its sign, what came of it or why it waits, and its state in one row."""
+
+from __future__ import annotations
+
+from core.store.jobs import ACTIVE, ENDED, QUEUED, JobRow
+from core.wording.jobs import phase_words, reason_words
+from tui.format import duration, percent, plural, safe, when
+from tui.lines import Line
+from tui.widgets.bars import progress_bar
+
+SIGNS = {
+    "waiting": ("◷", "text"),
+    "ready": ("◷", "text"),
+    "starting": ("▶", "busy"),
+    "running": ("▶", "busy"),
+    "stopping": ("▶", "warn"),
+    "done": ("✓", "good"),
+    "failed": ("✗", "bad"),
+    "cancelled": ("■", "dim"),
+    "interrupted": ("▲", "warn"),
+    "lost": ("▲", "warn"),
+}
+
+
+NAMED_BY_THEIR_REASON = frozenset({"cancelled", "interrupted", "lost"})
+"""States whose reason names them in its words: the name need not stand before it."""
+
+
+def sign(job: JobRow) -> tuple[str, str]:
+    """The sign of a job's state and its role."""
+    if job.held and job.state in QUEUED:
+        return "‖", "text"
+    return SIGNS[job.state]
+
+
+def outcome(job: JobRow) -> str:
+    """What came of it, or why it waits, in a few words."""
+    if job.state == "done":
+        message = (job.result or {}).get("message") or (job.progress and job.progress.message)
+        return safe(str(message or reason_words(job.reason)))
+    return safe(reason_words(job.reason))
+
+
+def state(job: JobRow, width: int, now: float) -> Line:
+    """The state of a job: progress while it runs, else the reason."""
+    progress = job.progress
+    if job.state in ACTIVE:
+        if job.state != "running" or progress is None:
+            return Line(outcome(job) or job.state, "dim").cut(width)
+        if progress.fraction is None:
+            return Line(safe(phase_words(progress.phase or "") or outcome(job) or "running"), "dim").cut(width)
+        bar = 10 if width < 40 else 20
+        line = progress_bar(progress.fraction, bar, "text").add(f" {percent(progress.fraction):>4}")
+        line.add(f" {duration(progress.eta_seconds)}".rstrip())
+        room = width - line.width - 3
+        if room > 8 and progress.phase:
+            line.add(f"   {safe(phase_words(progress.phase))}", "dim")
+        return line.cut(width)
+    if job.state in ENDED:
+        role = {"failed": "bad", "interrupted": "warn", "lost": "warn"}.get(job.state, "dim")
+        line = Line(f"{when(job.ended_at, now):>5} ", "text" if role == "dim" else role)
+        return line.add(outcome(job), role).cut(width)
+    return Line(outcome(job), "dim").cut(width)
+
+
+def ladder_words(steps: int) -> str:
+    """`after 2 steps of the ladder`; empty without any."""
+    return f"after {plural(steps, 'step')} of the ladder" if steps else ""
