@@ -38,7 +38,7 @@ async def test_each_pane_answers_its_question(console: Opened) -> None:
         )
         queue = text_of(pilot, "#queue")
         assert "▶  42 train judge · Qwen3-4B" in queue and "58 % 26 min" in queue
-        assert "◷  45 train spacer · Qwen3-1.7B   the GPU: held by 42" in queue
+        assert "◷  45 train spacer · Qwen3-1.7B   GPU in use by job 42" in queue
         assert "‖  46 train analyst" in queue
         assert "✗  39 train judge · Qwen3-8B" in queue and "… at length 1536" in queue
         board = text_of(pilot, "#bakeoff")
@@ -103,7 +103,7 @@ async def test_only_keys_that_work_now_are_offered(console: Opened) -> None:
         assert "l release" in keys_of(pilot) and "h hold" not in keys_of(pilot)
         screen = pilot.app.screen
         assert isinstance(screen, Dashboard)
-        assert screen.check_action("release", ()) and not screen.check_action("hold", ())
+        assert screen.check_action("ask_queue", ("release", 0)) and not screen.check_action("ask_queue", ("hold", 0))
 
 
 async def test_help_has_a_row_for_each_command_that_can_be_done(console: Opened) -> None:

@@ -79,4 +79,4 @@ async def test_a_deaf_job_is_ended_by_force_only_when_a_person_says_so(queue: Qu
         await pilot.press("X")
         assert isinstance(pilot.app.screen, Confirm) and "no process owns" in pilot.app.screen.explanation
         await pilot.press("tab", "enter")
-        await seen(pilot, lambda: "cancelled" in text_of(pilot, "#queue"), "its end")
+        await seen(pilot, lambda: "Cancelled" in text_of(pilot, "#queue"), "its end")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from core.reasons import Reason
 from core.store.jobs import Transition
 from tests.tui.conftest import Opened, text_of
 from tests.tui.scene import NOW, scene
@@ -66,8 +67,8 @@ async def test_how_a_job_came_there_is_told(console: Opened, tmp_path: Path) -> 
         screen.post_message(
             screen.HistoryRead(
                 (
-                    Transition(42, 0, None, "waiting", "submitted", "anna@gpubox, command", NOW - 9000),
-                    Transition(42, 1, "starting", "running", "its process lives", "runner", NOW - 2100),
+                    Transition(42, 0, None, "waiting", Reason("submitted"), "anna@gpubox, command", NOW - 9000),
+                    Transition(42, 1, "running", "stopping", Reason("stopping_to_cancel"), "ben", NOW - 2100),
                 )
             )
         )
@@ -75,4 +76,4 @@ async def test_how_a_job_came_there_is_told(console: Opened, tmp_path: Path) -> 
         facts = text_of(pilot, "#facts")
         assert "▶ running" in facts and "58 % 26 min" in facts and "lora-bf16, rank 32" in facts
         assert "waiting" in facts and "anna@gpubox, command" in facts
-        assert "14:02  running     attempt 1  its process lives" in facts
+        assert "14:02  stopping    attempt 1  Stopping at the next step  ben" in facts

@@ -70,7 +70,7 @@ async def test_a_running_job_is_followed_and_cancelled_with_confirmation(queue: 
         assert isinstance(pilot.app.screen, Confirm)
         await pilot.press("tab", "enter")
         await seen(pilot, lambda: isinstance(pilot.app.screen, Dashboard), "the dashboard")
-        await seen(pilot, lambda: "cancelled: by you" in text_of(pilot, "#queue"), "the cancelled job")
+        await seen(pilot, lambda: "Cancelled" in text_of(pilot, "#queue"), "the cancelled job")
         assert "r retry" in keys_of(pilot)
         await pilot.press("r")
         await seen(pilot, lambda: "attempt 2" in text_of(pilot, "#detail"), "the second attempt")
@@ -83,7 +83,7 @@ async def test_a_job_is_paused_and_released_on_its_own_screen_and_goes_on_where_
         await pilot.press("enter", "h")
         await seen(pilot, lambda: "‖" in text_of(pilot, "#facts"), "that it is held")
         await seen(pilot, lambda: "resumes from step" in text_of(pilot, "#facts"), "where it goes on")
-        assert "l release" in keys_of(pilot) and "it goes on from step" in text_of(pilot, "#facts")
+        assert "l release" in keys_of(pilot) and "will resume from step" in text_of(pilot, "#facts")
         await pilot.press("escape")
         await seen(pilot, lambda: "l releases it" in text_of(pilot, "#detail"), "the way on")
         await pilot.press("enter", "l")
@@ -101,9 +101,9 @@ async def test_hold_release_move_pause_and_resume(queue: Queue) -> None:
             pilot, lambda: [job.id for job in pilot.app.context.snapshot.jobs] == [second, first], "the new order"
         )  # type: ignore[attr-defined]
         await pilot.press("h")
-        await seen(pilot, lambda: "held by you" in text_of(pilot, "#queue"), "that it is held")
+        await seen(pilot, lambda: "Held" in text_of(pilot, "#queue"), "that it is held")
         await pilot.press("l")
-        await seen(pilot, lambda: "held by you" not in text_of(pilot, "#queue"), "that it is released")
+        await seen(pilot, lambda: "Held" not in text_of(pilot, "#queue"), "that it is released")
         await pilot.press("P")
         await seen(
             pilot, lambda: "✓" in text_of(pilot, "#queue") and "0 waiting" in text_of(pilot, "#queue"), "both done"
@@ -123,7 +123,7 @@ async def test_a_refused_request_is_one_clear_line(queue: Queue) -> None:
         actions.ask(pilot.app.context, "retry", pilot.app.screen.job, "no")  # type: ignore[arg-type, attr-defined]
         await seen(pilot, lambda: pilot.app._notifications, "a message")
         (message,) = list(pilot.app._notifications)
-        assert message.severity == "error" and "cannot be retried" in message.message
+        assert message.severity == "error" and "`queue retry` needs a job that is" in message.message
         assert "\n" not in message.message
 
 
