@@ -96,12 +96,12 @@ def doubt(expected: Forecast) -> str:
     budget = expected.budget
     takes = f"{expected.device_bytes / 1e9:.1f} ± {max(0.1, expected.plus_minus_bytes / 1e9):.1f} GB"
     if not expected.cannot_fit:
-        in_use = f" beside {budget.in_use}" if budget.in_use else ""
-        return f"may not fit: it takes {takes}, {budget.limit_bytes / 1e9:.1f} are there{in_use}"
-    then = "free the GPU before it starts" if budget.kind == "gpu" else "it waits until there is room"
+        in_use = f" ({budget.in_use})" if budget.in_use else ""
+        return f"may not fit: needs {takes}, {budget.limit_bytes / 1e9:.1f} usable{in_use}"
+    then = "free GPU memory before the job starts" if budget.kind == "gpu" else "the job waits until there is room"
     return (
-        f"does not fit beside what else is there: it takes {takes} of {budget.total_bytes / 1e9:.1f}, "
-        f"{budget.in_use}; {then}"
+        f"does not fit: needs {takes}, {budget.limit_bytes / 1e9:.1f} of {budget.total_bytes / 1e9:.1f} usable "
+        f"({budget.in_use}); {then}"
     )
 
 

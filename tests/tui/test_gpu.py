@@ -34,14 +34,14 @@ SAID = {
     ),
     "held_by_another": (
         "▄ blender 9.1",
-        "next 45: 8.9, not beside blender",
+        "next 45: 8.9, waits for blender",
         "lease blocked for job 45",
         "blender (pid 52110, ben) holds 9.1 GB since 13:13",
     ),
     "held_by_another_home": ("lease blocked for job 45", "held by job 7 of the home /srv/ben/bakehouse"),
     "stale_memory": (
         "× no owner 11.4",
-        "next 45: 8.9, not beside what no one owns",
+        "next 45: 8.9, waits for memory that no process owns",
         "▲ stale: 11.4 GB belong to no process since 14:12",
         "restart the machine, or reset the GPU",
     ),

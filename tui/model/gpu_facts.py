@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from core.gpu.memory_owners import MemoryOwners, memory_owners
 from core.gpu.reading import DeviceReading, Sample
+from core.gpu.room import GpuRoom, gpu_room
 from core.store.jobs import QUEUED, JobRow
 from tui.format import safe
 from tui.model.snapshot import Snapshot
@@ -33,6 +35,17 @@ def shares(snapshot: Snapshot) -> MemoryOwners | None:
         return None
     served = sum(model.size_vram_bytes for model in state.residents) if state else 0
     return memory_owners(sample, device, state.baseline_bytes if state else None, served)
+
+
+def room(snapshot: Snapshot) -> GpuRoom | None:
+    """What a job can have of the GPU's memory, as the runner counts; None where the GPU does not say what is used."""
+    known, state = shares(snapshot), snapshot.lease_state
+    if known is None:
+        return None
+    found = gpu_room(known, models_stay=state is not None and state.models_stay)
+    # After a job its memory takes a moment to come back, and is in nobody's way.
+    returning = state is not None and state.phase == "verifying"
+    return replace(found, in_the_way_bytes=known.others_bytes) if returning else found
 
 
 def server_name(snapshot: Snapshot) -> str:

@@ -79,9 +79,9 @@ class RunQuery:
 
 def budget_here(home: Home, sample: Sample | None) -> Budget:
     """This machine's: of the newest reading, else of one that is taken now. Raises `NotPredicted`."""
-    from core.vram.budget import budget_of, this_machine
+    from core.vram.budget import this_machine
 
-    return this_machine(home) if sample is None else budget_of(sample)
+    return this_machine(home, sample)
 
 
 @dataclass(frozen=True)

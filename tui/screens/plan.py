@@ -143,7 +143,7 @@ class PlanScreen(CommandScreen):
         line = Line("budget      ", "dim").add(f"‹ {named} ›", "bold").to(36)
         if budget is not None:
             line.add(f"{gigabytes(budget.total_bytes)}", "text")
-            if budget.baseline_bytes:
+            if budget.in_use:
                 line.add(f", {safe(budget.in_use)}", "dim")
             line.add(f", limit ┊ {gigabytes(budget.limit_bytes)}", "dim")
         else:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from core.format import energy
 from core.gpu.memory_owners import USABLE, MemoryOwners
 from core.gpu.reading import DeviceReading, Sample
+from core.gpu.room import GpuRoom
+from core.gpu_lease.state import LeaseState
 from core.store.jobs import JobRow
+from core.wording.memory import fit_words
 from tui.format import gigabytes, plural, safe
 from tui.lines import Line, side_by_side
 from tui.model.forecasts import RunForecast
-from tui.model.gpu_facts import gpu, next_bytes, next_on_gpu, server_name, shares
+from tui.model.gpu_facts import gpu, next_bytes, next_on_gpu, room, server_name, shares
 from tui.model.snapshot import Snapshot
 from tui.widgets.bars import signed_bar, stacked_bar
 
@@ -125,25 +128,18 @@ def next_part(snapshot: Snapshot) -> Line | None:
     job, needed = next_on_gpu(snapshot), next_bytes(snapshot)
     if job is None or needed is None:
         return None
-    said = f"next {job.id}: {needed / 1e9:.1f}"
-    device, known, forecast = gpu(snapshot.sample), shares(snapshot), snapshot.slot.next_forecast
-    if known is None:
-        limit = device.vram_total_bytes * USABLE if device and device.vram_total_bytes else None
-        if device is None and forecast is not None and forecast.known:
-            limit = forecast.limit_bytes
-        if limit is None:
-            return Line(said, "dim")
-        return Line(f"{said}, fits", "dim") if needed <= limit else Line(f"{said}, does not fit", "bad")
-    # Where the idle use is not known, what is there now may go away: only the whole GPU says what can never fit.
-    possible = known.total_bytes * USABLE - (known.idle_bytes if known.knows_idle else 0)
-    returning = snapshot.lease_state is not None and snapshot.lease_state.phase == "verifying"
-    in_the_way = known.others_bytes + (0 if returning else known.unowned_bytes)
-    if needed > possible:
-        return Line(f"{said}, does not fit", "bad")
-    if needed > possible - in_the_way:
-        beside = safe(known.others[0].name) if known.others else "what no one owns"
-        return Line(f"{said}, not beside {beside}", "warn")
-    return Line(f"{said}, fits", "dim")
+    subject = f"next {job.id}: {needed / 1e9:.1f}"
+    device, known, forecast = gpu(snapshot.sample), room(snapshot), snapshot.slot.next_forecast
+    if known is None and device is not None and device.vram_total_bytes:
+        known = GpuRoom(device.vram_total_bytes)
+    if known is not None:
+        fit = known.fit(needed, (snapshot.lease_state or LeaseState(0.0)).tolerance_bytes)
+    elif device is None and forecast is not None and forecast.known:
+        fit = "fits" if needed <= forecast.limit_bytes else "too_large"
+    else:
+        return Line(subject, "dim")
+    words = fit_words(fit, known.holders if known else ())
+    return Line(f"{subject}, {words}", {"fits": "dim", "waits": "warn", "too_large": "bad"}[fit])
 
 
 def forecast_parts(forecast: RunForecast, peak: int | None, ladder: int, room: int) -> list[Line]:
