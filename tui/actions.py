@@ -12,7 +12,9 @@ from textual.message import Message
 
 from core.errors import BakehouseError
 from core.home import Home
-from core.store.jobs import ACTIVE, QUEUED, RETRYABLE, JobRow
+from core.runner.commands import RefusedError
+from core.store.jobs import RETRYABLE, JobRow
+from core.wording.jobs import reason_words
 from tui.format import safe
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ def in_background(context: Context, act: Callable[[], RequestDone]) -> None:
     def work() -> None:
         try:
             done = act()
+        except RefusedError as error:
+            done = RequestDone(reason_words(error.reason), failed=True)
         except (BakehouseError, OSError, sqlite3.Error) as error:
             done = RequestDone(str(error), failed=True)
         context.post(done)
@@ -47,7 +51,7 @@ def in_background(context: Context, act: Callable[[], RequestDone]) -> None:
     threading.Thread(target=work, name="request", daemon=True).start()
 
 
-def ask(context: Context, kind: Any, job: JobRow | None, said: str, arguments: dict[str, Any] | None = None) -> None:
+def ask(context: Context, kind: str, job: JobRow | None, said: str, arguments: dict[str, Any] | None = None) -> None:
     """Send a command to the runner; `said` is the line that tells that it was carried out."""
 
     def act() -> RequestDone:
@@ -72,34 +76,6 @@ def submit(context: Context, make: Callable[[Home, Any, str], list[JobRow]]) -> 
         return RequestDone(f"{said}; {warning}" if warning else said, job_ids=tuple(row.id for row in rows))
 
     in_background(context, act)
-
-
-# What can be done with a job, so that keys that cannot work are hidden.
-
-
-def can_cancel(job: JobRow | None) -> bool:
-    return job is not None and (job.state in QUEUED or (job.state in ACTIVE and job.stop_reason != "cancel"))
-
-
-def can_retry(job: JobRow | None) -> bool:
-    return job is not None and job.state in RETRYABLE
-
-
-def can_hold(job: JobRow | None) -> bool:
-    return job is not None and not job.held and (job.state in QUEUED or job.state in {"starting", "running"})
-
-
-def can_kill(job: JobRow | None) -> bool:
-    """A job on the GPU that was asked to stop and has not: the runner ends no job by force there."""
-    return job is not None and job.state == "stopping" and job.lane == "gpu"
-
-
-def can_release(job: JobRow | None) -> bool:
-    return job is not None and job.held
-
-
-def can_move(job: JobRow | None) -> bool:
-    return job is not None and job.state in QUEUED
 
 
 def can_bake_off(job: JobRow | None) -> bool:

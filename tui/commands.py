@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from textual.actions import parse
 from textual.binding import Binding, BindingType
 
 from tui.lines import Line
@@ -44,9 +45,10 @@ class Command:
     palette: bool = True
 
     @property
-    def action_names(self) -> set[str]:
-        actions = {self.action, *(action for _, action in self.keys)} - {""}
-        return {action.partition("(")[0] for action in actions}
+    def calls(self) -> set[tuple[str, tuple[object, ...]]]:
+        """(name, parameters) of the screen's actions that it runs."""
+        parsed = [parse(action) for action in {self.action, *(action for _, action in self.keys)} - {""}]
+        return {(name, parameters) for destination, name, parameters in parsed if not destination}
 
     @property
     def entry(self) -> str:

@@ -67,9 +67,9 @@ class Runner:
         self.starter = Starter(
             home, connection, settings, self.launcher, clock, self.stop_running, gpu=gpu, keeper=self.keeper
         )
-        self.guard = RunMonitor(home, settings.watch, gpu, self.launcher)
+        self.guard = RunMonitor(home, settings.watch, gpu, self.launcher, clock)
         self.watch = Watch(home, connection, self.launcher, self.guard)
-        self.escalation = StopEscalation(self.launcher, settings.queue.stop_grace_seconds)
+        self.escalation = StopEscalation(self.launcher, settings.queue.stop_grace_seconds, clock)
         self.told_to_leave = told_to_leave
         self.trouble: str | None = None
         self.seen_version = 0
@@ -101,7 +101,7 @@ class Runner:
 
     def act_on_findings(self) -> None:
         """Stop every run that the watchdog found a reason to stop; what it only warns of stands in its file."""
-        for job_id, finding in self.guard.tick(time.time()):
+        for job_id, finding in self.guard.tick():
             if finding.stop:
                 reason = job_reason("stopping_for_watchdog", finding=finding.code, message=finding.message)
                 self.stop_running(job_id, "watchdog", reason)
@@ -124,13 +124,13 @@ class Runner:
 
     def escalate_stops(self) -> None:
         """Send the next signal to every job that was asked to stop and has not within its grace."""
-        for job in open_jobs(self.connection):
-            if job.state == "stopping" and job.stop_asked_at is not None:
-                attempt = self.home.run_dir(job.id).attempt(job.attempt)
-                # Only what holds a GPU can leave its memory without an owner.
-                may_kill = self.gpu is None or job.lane != "gpu"
-                if told := self.escalation.escalate(attempt, job.stop_asked_at, may_kill=may_kill):
-                    set_reason(self.connection, job.id, told)
+        stopping = {self.attempt_of(job): job for job in open_jobs(self.connection) if job.state == "stopping"}
+        self.escalation.forget(stopping)
+        for attempt, job in stopping.items():
+            # Only what holds a GPU can leave its memory without an owner.
+            may_kill = self.gpu is None or job.lane != "gpu"
+            if told := self.escalation.escalate(attempt, may_kill=may_kill):
+                set_reason(self.connection, job.id, told)
 
     def spare_the_disk(self) -> None:
         """Stop what runs at a checkpoint before the disk is full: nothing is torn then, and it goes on when there is room."""
@@ -154,8 +154,8 @@ class Runner:
             if self.guarded_tick() or consoles_open(self.home):
                 self.idle_since = None
             elif self.idle_since is None:
-                self.idle_since = time.monotonic()
-            elif time.monotonic() - self.idle_since > idle_seconds():
+                self.idle_since = self.clock.monotonic()
+            elif self.clock.monotonic() - self.idle_since > idle_seconds():
                 return
             time.sleep(TICK_SECONDS)
 

@@ -64,9 +64,9 @@ class Silence:
 
 
 class HangWatch:
-    """Follows one run. All times are Unix seconds and are passed in; `began` is when it is first looked at or was started.
+    """Follows one run. All times are seconds of one clock and are passed in; `began` is when it was started or first seen.
 
-    `card_worked`: the run is known to have used the GPU.
+    `gpu_worked`: the run is known to have used the GPU.
     """
 
     def __init__(self, settings: WatchSettings, began: float, *, gpu_worked: bool = False) -> None:

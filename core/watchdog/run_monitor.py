@@ -5,14 +5,15 @@ Everything that a watchdog knows can be told again from the attempt's files, so 
 
 from __future__ import annotations
 
+import math
 import sys
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.attempt import launcher as launchers
+from core.clock import SYSTEM_CLOCK, Clock
 from core.events import EventReader, EventWriter
 from core.files import read_lines
 from core.gpu.reading import DeviceReading, Sample
@@ -39,7 +40,10 @@ SETTLE_SECONDS = 60.0
 
 @dataclass
 class Watched:
-    """One attempt under watch. `seq` is the last event that its watchdog has seen, `told` what a former runner has told."""
+    """One attempt under watch. `seq` is the last event that its watchdog has seen, `told` what a former runner has told.
+
+    `since`, `looked_at` and `looked_before` are monotonic: the begin of the watch, and the last two looks at its events.
+    """
 
     job_id: int
     attempt: AttemptDir
@@ -47,14 +51,27 @@ class Watched:
     told: set[str]
     record: TelemetryRecord
     since: float
+    looked_at: float = -math.inf
+    looked_before: float = -math.inf
     seq: int = 0
     trouble: set[str] = field(default_factory=set)
 
 
 class RunMonitor:
-    """Watches every living attempt of a home. For one thread; nothing in it waits for a GPU, a tool or a server."""
+    """Watches every living attempt of a home. For one thread; nothing in it waits for a GPU, a tool or a server.
 
-    def __init__(self, home: Home, settings: WatchSettings, gpu: Gpu | None, launcher: Launcher | None = None) -> None:
+    The watchdogs live on monotonic time. Events, samples and the kernel tell the time of day, which is translated when it is
+    read: a clock that is set while a run goes on makes no run look silent.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        settings: WatchSettings,
+        gpu: Gpu | None,
+        launcher: Launcher | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
         self.home = home
         self.launcher = launcher or launchers.launcher(home, gpu)
         self.settings = settings
@@ -62,12 +79,15 @@ class RunMonitor:
         self.watched: dict[AttemptDir, Watched] = {}
         self.ended: set[AttemptDir] = set()
         self.kernel: KernelLog | None = None
-        self.kernel_asked = 0.0
-        self.looked = 0.0
+        self.clock = clock
+        self.kernel_asked = -math.inf
+        self.looked = -math.inf
 
     def follow(self, row: AttemptRow, attempt: AttemptDir) -> None:
-        """Begin to watch an attempt, also one that has not told anything yet; nothing when it is watched already."""
-        self._entry(row.job_id, attempt, row.created_at)
+        """Begin to watch an attempt, also one that has not told anything yet. Called before each look at its events."""
+        entry = self._entry(row.job_id, attempt, row.created_at)
+        if entry is not None:
+            entry.looked_before, entry.looked_at = entry.looked_at, self.clock.monotonic()
 
     def on_event(self, row: AttemptRow, attempt: AttemptDir, event: dict[str, Any]) -> None:
         """A new line of an attempt's `events.jsonl`."""
@@ -82,17 +102,18 @@ class RunMonitor:
         entry = self._entry(int(on_gpu.path.parent.name), on_gpu, sample.time)
         if entry is None:
             return
-        entry.watch.sample(sample.time, device)
+        entry.watch.sample(self._steady(sample.time), device)
         try:
             entry.record.add(sample)
         except OSError as error:  # a full disk is the runner's affair, and no reason to stop watching
             self._complain(entry, f"its telemetry is not written: {error.strerror}")
 
-    def tick(self, now: float) -> list[tuple[int, Finding]]:
+    def tick(self) -> list[tuple[int, Finding]]:
         """What is newly wrong with which job, each finding a line of the attempt's `watch.jsonl` already."""
-        if now - self.kernel_asked >= KERNEL_SECONDS or now < self.kernel_asked:
+        now = self.clock.monotonic()
+        if now - self.kernel_asked >= KERNEL_SECONDS:
             self._ask_the_kernel(now)
-        if now - self.looked >= LOOK_SECONDS or now < self.looked:
+        if now - self.looked >= LOOK_SECONDS:
             self.looked = now
             self._look(now)
         found = []
@@ -103,7 +124,7 @@ class RunMonitor:
                 # A reason to stop is told again: the former runner may have died before it asked for the stop.
                 if not stopping and (finding.stop or finding.code not in entry.told):
                     self._write(entry, finding)
-                    found.append((entry.job_id, finding))
+                    found.append((entry.job_id, replace(finding, time=self.clock.time())))
             if now - entry.since > SETTLE_SECONDS:
                 entry.told.clear()
         return found
@@ -131,12 +152,12 @@ class RunMonitor:
         first = next((line for line, _ in read_lines(attempt.telemetry)), {})
         watch = RunWatch(
             self.settings,
-            began,
+            self._steady(began),
             gtt_bytes=first.get("gtt_used_bytes"),
             gpu_worked=summary is not None and (summary.mean_busy_percent or 0.0) > WORKED_PERCENT,
         )
         told = {str(line.get("code")) for line, _ in read_lines(attempt.watch)}
-        entry = Watched(job_id, attempt, watch, told, record, since=time.time())
+        entry = Watched(job_id, attempt, watch, told, record, since=self.clock.monotonic())
         for event in tail(attempt.events):
             self._play(entry, event)
         return entry
@@ -145,7 +166,15 @@ class RunMonitor:
         seq = event.get("seq")
         if isinstance(seq, int) and seq > entry.seq:
             entry.seq = seq
+            if isinstance(moment := event.get("time"), int | float):
+                # What is read now and was not there at the look before was written since.
+                event = {**event, "time": self._steady(moment, not_before=entry.looked_before)}
             entry.watch.event(event)
+
+    def _steady(self, moment: float, *, not_before: float = -math.inf) -> float:
+        """A time of day in Unix seconds as monotonic time; never in the future."""
+        now = self.clock.monotonic()
+        return min(now, max(not_before, now - (self.clock.time() - moment)))
 
     # Evidence.
 
@@ -164,7 +193,7 @@ class RunMonitor:
         for message in self.kernel.new():
             if message.pci in (None, self.gpu.pci):
                 for entry in self.watched.values():
-                    entry.watch.kernel(message.time or now, message.text)
+                    entry.watch.kernel(now if message.time is None else self._steady(message.time), message.text)
 
     def _look(self, now: float) -> None:
         suspects = [entry for entry in self.watched.values() if entry.watch.suspicious(now)]
@@ -188,12 +217,6 @@ class RunMonitor:
         if message not in entry.trouble:
             entry.trouble.add(message)
             print(f"job {entry.job_id}: {message}", file=sys.stderr, flush=True)
-
-
-def watchdog_reason(attempt: AttemptDir) -> str | None:
-    """Why the watchdog ended an attempt; None when it did not ask for that."""
-    said = [line for line, _ in read_lines(attempt.watch) if line.get("stop") is True]
-    return str(said[-1].get("message")) if said else None
 
 
 def tail(path: Path) -> Iterator[dict[str, Any]]:

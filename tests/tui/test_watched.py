@@ -145,12 +145,12 @@ async def test_an_end_by_force_is_offered_for_a_job_that_does_not_obey_and_for_n
 
 async def test_before_the_end_by_force_stands_what_it_can_do(console: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, int]] = []
-    monkeypatch.setattr("tui.actions.ask", lambda app, kind, job, said: asked.append((kind, job.id)))
+    monkeypatch.setattr("tui.actions.ask", lambda app, kind, job, said, arguments: asked.append((kind, job.id)))
     async with console(deaf()) as pilot:
         await pilot.press("X")
         question = pilot.app.screen
         assert isinstance(question, Confirm)
-        assert "End job 42, train judge · Qwen3-4B with SIGKILL?" in question.question
+        assert "Force-kill job 42, train judge · Qwen3-4B with SIGKILL?" in question.question
         assert "3 min ago" in question.explanation and "no process owns" in question.explanation
         assert "the machine itself can hang" in question.explanation
         await pilot.press("enter")

@@ -8,8 +8,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,12 +20,13 @@ from core.attempt.launcher import Observation
 from core.attempt.local import LocalLauncher
 from core.attempt.observe import job_process, observe
 from core.attempt.stopping import StopEscalation, ask_to_stop, stop_asked_for
-from core.files import write_json
+from core.files import append_line, write_json
 from core.gpu_lease.lock import acquire, holder, lease_path
 from core.home import AttemptDir, Home
 from core.process.identity import ProcessIdentity, current_boot_id, find_by_environment, start_ticks
 from core.process.locks import held
 from core.reasons import Reason
+from tests.support.clock import FakeClock
 from tests.support.queueing import wait_until
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
@@ -210,58 +211,126 @@ def test_an_attempt_that_has_begun_cannot_be_withdrawn(attempt: AttemptDir) -> N
     assert not withdraw(attempt)
 
 
-# The ladder.
+# Escalation of a stop.
+
+GRACE_SECONDS = 10.0
 
 
 def sent(name: str, after_seconds: float) -> Reason:
     return Reason("signal_sent", {"signal": name, "after_seconds": after_seconds})
 
 
-def ladder_on(attempt: AttemptDir, process: subprocess.Popen[str]) -> StopEscalation:
-    write_json(attempt.run_json, {"job": identity(process).to_json(), "shim": None})
-    assert process.stdout is not None
-    assert process.stdout.readline() == "here\n"
-    return StopEscalation(LocalLauncher(Home(attempt.path), None), 10)
+@dataclass
+class Stopping:
+    """A real process that notes the signals it gets, asked to stop, and a runner that looks at it as its clock says."""
 
+    attempt: AttemptDir
+    process: subprocess.Popen[str]
+    clock: FakeClock
+    escalation: StopEscalation
 
-def test_the_ladder_gives_each_step_its_grace_and_sends_each_signal_once(attempt: AttemptDir) -> None:
-    with running([sys.executable, "-c", NOTE_SIGNALS]) as process:
-        ladder = ladder_on(attempt, process)
+    @classmethod
+    def of(cls, attempt: AttemptDir, process: subprocess.Popen[str]) -> Stopping:
+        write_json(attempt.run_json, {"job": identity(process).to_json(), "shim": None})
         assert process.stdout is not None
-        asked = time.time()
+        assert process.stdout.readline() == "here\n"
+        clock = FakeClock()
+        return cls(attempt, process, clock, cls.runner(attempt, clock))
 
-        def press(seconds: float, *, may_kill: bool = False) -> Reason | None:
-            return ladder.escalate(attempt, asked - seconds, may_kill=may_kill)
+    @staticmethod
+    def runner(attempt: AttemptDir, clock: FakeClock) -> StopEscalation:
+        return StopEscalation(LocalLauncher(Home(attempt.path), None), GRACE_SECONDS, clock)
 
-        assert press(0) is None
-        assert press(9.5) is None
-        assert press(10.5) == sent("SIGINT", 10)
-        assert process.stdout.readline() == "SIGINT\n"
-        assert press(19.5) is None, "no signal twice"
-        assert press(20.5) == sent("SIGTERM", 20)
-        assert process.stdout.readline() == "SIGTERM\n"
-        assert press(29.5) is None
-        left = Reason("still_running", {"signal": "SIGTERM", "job": 7})
-        assert press(1000) == left, "with a GPU in hand it is the person's"
-        assert press(1000) is None, "said once"
-        assert process.poll() is None
-        assert press(1000, may_kill=True) == sent("SIGKILL", 30)
-        assert process.wait() == -signal.SIGKILL
+    def another_runner(self) -> None:
+        self.escalation = self.runner(self.attempt, self.clock)
+
+    def look(self, *, may_kill: bool = False) -> Reason | None:
+        return self.escalation.escalate(self.attempt, may_kill=may_kill)
+
+    def watch_for(self, seconds: float, *, may_kill: bool = False) -> list[Reason]:
+        """What a runner does that looks once a second."""
+        told = [self.look(may_kill=may_kill)]
+        for _ in range(int(seconds)):
+            self.clock.pass_time(1)
+            told.append(self.look(may_kill=may_kill))
+        return [reason for reason in told if reason is not None]
+
+    def heard(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
 
 
-def test_a_runner_that_takes_over_goes_on_at_the_step_that_the_time_says(attempt: AttemptDir) -> None:
+@pytest.fixture
+def stopping(attempt: AttemptDir) -> Iterator[Stopping]:
     with running([sys.executable, "-c", NOTE_SIGNALS]) as process:
-        ladder_on(attempt, process)
-        successor = StopEscalation(LocalLauncher(Home(attempt.path), None), 10)
-        assert successor.escalate(attempt, time.time() - 25, may_kill=True) == sent("SIGTERM", 20)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "SIGTERM\n"
+        yield Stopping.of(attempt, process)
 
 
-def test_nothing_is_signalled_when_the_job_has_gone(attempt: AttemptDir) -> None:
-    with running([sys.executable, "-c", NOTE_SIGNALS]) as process:
-        ladder = ladder_on(attempt, process)
-    assert ladder.escalate(attempt, time.time() - 15, may_kill=True) is None
+def test_each_signal_is_sent_once_after_a_grace_of_its_own(stopping: Stopping) -> None:
+    assert stopping.watch_for(9) == []
+    assert stopping.watch_for(1) == [sent("SIGINT", 10)]
+    assert stopping.heard() == "SIGINT"
+    assert stopping.watch_for(9) == []
+    assert stopping.watch_for(1) == [sent("SIGTERM", 20)]
+    assert stopping.heard() == "SIGTERM"
+    assert stopping.watch_for(9) == []
+    left = Reason("still_running", {"signal": "SIGTERM", "job": 7})
+    assert stopping.watch_for(1000) == [left], "with a GPU in hand the rest is the person's, which is said once"
+    assert stopping.process.poll() is None
+    assert stopping.watch_for(1, may_kill=True) == [sent("SIGKILL", 30)]
+    assert stopping.process.wait() == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("jump_seconds", [-7200.0, 7200.0, 30 * 86400.0])
+def test_a_clock_that_is_set_hurries_and_delays_no_signal(stopping: Stopping, jump_seconds: float) -> None:
+    """A machine that was suspended looks the same: the time of day has gone on, the monotonic clock has not."""
+    assert stopping.watch_for(5) == []
+    stopping.clock.set_time_of_day(stopping.clock.time() + jump_seconds)
+    assert stopping.watch_for(4, may_kill=True) == []
+    assert stopping.watch_for(1, may_kill=True) == [sent("SIGINT", 10)]
+    assert stopping.heard() == "SIGINT"
+
+
+def test_a_runner_that_was_itself_stopped_has_not_watched_that_time(stopping: Stopping) -> None:
+    stopping.watch_for(1)
+    stopping.clock.pass_time(3600)
+    assert stopping.look(may_kill=True) is None
+    assert stopping.watch_for(10, may_kill=True) == [sent("SIGINT", 10)], "one signal, and the mildest first"
+
+
+def test_a_job_that_nobody_watched_for_hours_gets_the_mildest_signal_first(stopping: Stopping) -> None:
+    """It was asked to stop, and no runner lived."""
+    stopping.clock.pass_time(7200)
+    assert stopping.watch_for(9, may_kill=True) == []
+    assert stopping.watch_for(1, may_kill=True) == [sent("SIGINT", 10)]
+    assert stopping.heard() == "SIGINT"
+
+
+def test_a_runner_that_takes_over_sends_the_next_signal_after_a_grace_that_it_has_watched(stopping: Stopping) -> None:
+    assert stopping.watch_for(10, may_kill=True) == [sent("SIGINT", 10)]
+    assert stopping.heard() == "SIGINT"
+    stopping.clock.pass_time(3600)
+    stopping.another_runner()
+    assert stopping.watch_for(9, may_kill=True) == []
+    assert stopping.watch_for(1, may_kill=True) == [sent("SIGTERM", 20)]
+    assert stopping.heard() == "SIGTERM"
+
+
+def test_a_signal_of_a_person_is_no_step_of_the_runner_s(stopping: Stopping) -> None:
+    append_line(stopping.attempt.signals, {"time": 1.0, "signal": "SIGKILL", "by": "anna"})
+    assert stopping.watch_for(10) == [sent("SIGINT", 10)]
+
+
+def test_nothing_is_signalled_when_the_job_has_gone(stopping: Stopping) -> None:
+    stopping.process.kill()
+    stopping.process.wait()
+    assert stopping.watch_for(30, may_kill=True) == []
+
+
+def test_what_stops_no_more_is_forgotten(stopping: Stopping) -> None:
+    stopping.watch_for(9)
+    stopping.escalation.forget(set())
+    assert stopping.watch_for(9) == []
 
 
 def test_a_request_to_stop_says_why_and_can_be_left_before_the_attempt_has_a_folder(tmp_path: Path) -> None:

@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from core.attempt.local import activity_of
+from core.attempt.launcher import Activity
+from core.attempt.local import LocalLauncher, activity_of
 from core.config.settings import WatchSettings
 from core.events import EventWriter
 from core.files import append_line, read_lines, write_json
@@ -23,8 +25,9 @@ from core.gpu.reading import DeviceReading, HostReading, ProcessReading, Sample
 from core.home import AttemptDir, Home
 from core.process.identity import ProcessIdentity
 from core.store.attempts import AttemptRow
-from core.watchdog.run_monitor import RunMonitor, watchdog_reason
+from core.watchdog.run_monitor import RunMonitor
 from core.watchdog.run_watch import Finding
+from tests.support.clock import FakeClock
 
 PCI, OTHER = "0000:2b:00.0", "0000:2f:00.0"
 CARD = Gpu(PCI, "amd", "Stand-in", False, 0)
@@ -103,7 +106,7 @@ def watch_for(guard: RunMonitor, seconds: float, until: Callable[[list[Finding]]
     found: list[Finding] = []
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and not until(found):
-        found += [finding for _, finding in guard.tick(time.time())]
+        found += [finding for _, finding in guard.tick()]
         time.sleep(0.1)
     return found
 
@@ -155,8 +158,8 @@ def test_a_process_that_sleeps_is_found_written_down_and_given_as_the_reason(
 
     assert finding.stop and "its process uses no CPU time" in finding.message
     assert told(attempt) == [("hang", True)]
-    assert watchdog_reason(attempt) == finding.message
     (line,) = [line for line, _ in read_lines(attempt.watch)]
+    assert line["message"] == finding.message
     assert (line["seq"], line["kind"]) == (1, "warning") and abs(line["time"] - finding.time) < 1
     assert watch_for(guard, 2.5) == []
 
@@ -197,14 +200,12 @@ def test_a_successor_does_not_tell_again_what_was_told_unless_it_is_a_reason_to_
         return made
 
     tell_steps(None, attempt, 3, loss=float("nan"))
-    assert [finding.code for _, finding in guard("warn").tick(time.time())] == ["nan"]
-    assert guard("warn").tick(time.time()) == []
-    assert [finding.stop for _, finding in guard("stop").tick(time.time())] == [True]
-    assert [finding.stop for _, finding in guard("stop").tick(time.time())] == [True], (
-        "nobody has asked for the stop yet"
-    )
+    assert [finding.code for _, finding in guard("warn").tick()] == ["nan"]
+    assert guard("warn").tick() == []
+    assert [finding.stop for _, finding in guard("stop").tick()] == [True]
+    assert [finding.stop for _, finding in guard("stop").tick()] == [True], "nobody has asked for the stop yet"
     write_json(attempt.stop_request, {"why": "watch"})
-    assert guard("stop").tick(time.time()) == []
+    assert guard("stop").tick() == []
     assert told(attempt) == [("nan", False), ("nan", True), ("nan", True)]
 
 
@@ -213,9 +214,9 @@ def test_an_event_that_is_read_from_the_file_and_told_as_well_counts_once(home: 
     guard = RunMonitor(home, WatchSettings(), None)
     for event, _ in read_lines(attempt.events):
         guard.on_event(row(), attempt, event)
-    assert guard.tick(time.time()) == []
+    assert guard.tick() == []
     tell_steps(guard, attempt, 1, loss=0.0)
-    assert [finding.code for _, finding in guard.tick(time.time())] == ["zero_loss"], "at its fifth step"
+    assert [finding.code for _, finding in guard.tick()] == ["zero_loss"], "at its fifth step"
 
 
 def test_samples_are_written_for_the_attempt_that_holds_the_gpu_and_its_summary_is_given_at_the_end(
@@ -232,7 +233,7 @@ def test_samples_are_written_for_the_attempt_that_holds_the_gpu_and_its_summary_
     assert (summary.seconds, summary.peak_job_vram_bytes, summary.energy_joules) == (10.0, GB, 900.0)
     guard.on_sample(sample(112.0), attempt)
     assert len(attempt.telemetry.read_bytes().splitlines()) == 11, "whoever is late does not bring it back"
-    assert guard.tick(time.time()) == []
+    assert guard.tick() == []
 
 
 def test_without_a_gpu_there_is_no_record_and_no_summary(home: Home, attempt: AttemptDir) -> None:
@@ -252,9 +253,9 @@ def test_a_spill_that_began_before_this_runner_is_counted_from_where_the_run_beg
     first.on_sample(sample(now), attempt)
     second = RunMonitor(home, WatchSettings(spill="stop"), CARD)
     second.on_sample(sample(now + 1, **full), attempt)
-    assert second.tick(time.time()) == []
+    assert second.tick() == []
     second.on_sample(sample(now + 2, **full), attempt)
-    assert [(job, finding.code, finding.stop) for job, finding in second.tick(time.time())] == [(7, "spill", True)]
+    assert [(job, finding.code, finding.stop) for job, finding in second.tick()] == [(7, "spill", True)]
 
 
 def test_only_what_the_kernel_says_of_this_gpu_speaks_against_the_run(
@@ -263,7 +264,7 @@ def test_only_what_the_kernel_says_of_this_gpu_speaks_against_the_run(
     write_json(attempt.run_json, {"job": start("while True: pass").to_json()})
     guard = RunMonitor(home, WatchSettings(hang_steps=1, hang_seconds=4), CARD)
     tell_steps(guard, attempt, 20)
-    guard.tick(time.time())
+    guard.tick()
     seconds = time.clock_gettime(time.CLOCK_MONOTONIC)
     with (tmp_path / "kmsg").open("a") as file:
         file.write(f"[{seconds:.6f}] amdgpu {OTHER}: amdgpu: ring gfx_0.1.0 timeout, signaled seq=3\n")
@@ -285,11 +286,94 @@ def test_a_disk_that_takes_nothing_stops_neither_the_watching_nor_the_runner(
     attempt.telemetry.mkdir()  # as good as full: it refuses every line
     for second in range(3):
         guard.on_sample(sample(now + 1 + second, vram_used_bytes=int(15.9 * GB)), attempt)
-    assert [finding.code for _, finding in guard.tick(time.time())] == ["vram"]
+    assert [finding.code for _, finding in guard.tick()] == ["vram"]
     assert capfd.readouterr().err.count("its telemetry is not written") == 1
 
 
-def test_an_attempt_without_findings_was_not_stopped_by_the_watchdog(attempt: AttemptDir) -> None:
-    assert watchdog_reason(attempt) is None
-    append_line(attempt.watch, {"seq": 1, "kind": "warning", "code": "vram", "message": "full", "stop": False})
-    assert watchdog_reason(attempt) is None
+@dataclass
+class Stepping:
+    """A run that makes a step a second, a runner that looks at it five times a second, and the clock of both."""
+
+    attempt: AttemptDir
+    clock: FakeClock
+    monitor: RunMonitor
+    step: int = 0
+
+    @classmethod
+    def of(cls, home: Home, attempt: AttemptDir) -> Stepping:
+        write_json(attempt.run_json, {"job": None})
+        clock = FakeClock()
+        made = cls(attempt, clock, RunMonitor(home, WatchSettings(**QUICK), None, Idle(), clock))
+        assert made.steps(20) == []
+        return made
+
+    def second(self, *, steps: bool) -> list[str]:
+        """What is found within a second."""
+        codes = []
+        for fifth in range(5):
+            self.monitor.follow(row(created_at=self.clock.time()), self.attempt)
+            if steps and fifth == 4:
+                self.step += 1
+                event = {
+                    "seq": self.step,
+                    "time": self.clock.time(),
+                    "kind": "step",
+                    "step": self.step,
+                    "total": 10_000,
+                }
+                self.monitor.on_event(row(), self.attempt, event)
+            codes += [finding.code for _, finding in self.monitor.tick()]
+            self.clock.pass_time(0.2)
+        return codes
+
+    def steps(self, count: int) -> list[str]:
+        return [code for _ in range(count) for code in self.second(steps=True)]
+
+    def silent(self, seconds: int) -> list[str]:
+        return [code for _ in range(seconds) for code in self.second(steps=False)]
+
+
+class Idle(LocalLauncher):
+    """Every process sleeps and uses no CPU time, as one that waits for its GPU does: nothing but events shows that it lives."""
+
+    def __init__(self) -> None:
+        pass
+
+    def activity(self, attempt: AttemptDir) -> Activity | None:
+        return Activity("S", 1.0)
+
+
+def test_a_run_that_stops_stepping_is_found_on_the_fake_clock_as_well(home: Home, attempt: AttemptDir) -> None:
+    stepping = Stepping.of(home, attempt)
+    assert stepping.silent(20) == ["hang"]
+
+
+@pytest.mark.parametrize("jump_seconds", [-7200.0, -20.0, 20.0, 7200.0, 30 * 86400.0])
+def test_a_clock_that_is_set_makes_no_run_look_silent(home: Home, attempt: AttemptDir, jump_seconds: float) -> None:
+    """A machine that was suspended looks the same: the time of day has gone on, the monotonic clock has not."""
+    stepping = Stepping.of(home, attempt)
+    stepping.clock.set_time_of_day(stepping.clock.time() + jump_seconds)
+    assert stepping.steps(20) == []
+    assert stepping.silent(20) == ["hang"], "and hides none"
+
+
+def test_a_clock_that_is_set_between_a_step_and_its_being_read_changes_nothing(home: Home, attempt: AttemptDir) -> None:
+    for jump_seconds in (7200.0, -3600.0):
+        stepping = Stepping.of(home, attempt)
+        stepping.monitor.follow(row(), attempt)
+        written = stepping.clock.time()
+        stepping.clock.set_time_of_day(written + jump_seconds)
+        stepping.step += 1
+        event = {"seq": stepping.step, "time": written, "kind": "step", "step": stepping.step, "total": 10_000}
+        stepping.monitor.on_event(row(), attempt, event)
+        assert [finding for _, finding in stepping.monitor.tick()] == []
+        assert stepping.steps(10) == []
+        stepping.monitor.finish(7, attempt)
+
+
+def test_a_runner_that_was_itself_stopped_takes_no_run_for_silent(home: Home, attempt: AttemptDir) -> None:
+    """Nobody looked for an hour: what the run did then is not known."""
+    stepping = Stepping.of(home, attempt)
+    stepping.clock.pass_time(3600)
+    assert stepping.second(steps=False) == []
+    assert stepping.steps(5) == []

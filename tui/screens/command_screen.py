@@ -63,7 +63,7 @@ class CommandScreen(Screen[Any]):
         return keys_that_fit(self.possible(), width)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        found = [item for item in self.commands if action in item.action_names]
+        found = [item for item in self.commands if (action, parameters) in item.calls]
         return any(item.when(self) for item in found) if found else True
 
     def action_palette(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from core.store.jobs import JobRow
 from tui import actions
 from tui.commands import Command, command, without_key
+from tui.screens.job_actions import queue_commands
 
 DOCTOR = "The doctor: what is installed, what it can do, and what to mend"
 
@@ -81,62 +82,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     without_key("gpu", "Go to pane GPU", "pane(2)"),
     without_key("queue", "Go to pane Queue", "pane(3)"),
     without_key("bake-offs", "Go to pane Bake-off", "pane(4)"),
-    command("x", "cancel", "Cancel the selected job", "x", "cancel", on_shown_job(actions.can_cancel), rank=2),
-    command(
-        "r",
-        "retry",
-        "Retry the selected job, from its last checkpoint",
-        "r",
-        "retry",
-        on_shown_job(actions.can_retry),
-        rank=1,
-    ),
-    command(
-        "h",
-        "hold",
-        "Hold the selected job; a running one stops at a checkpoint",
-        "h",
-        "hold",
-        on_shown_job(actions.can_hold),
-    ),
-    command(
-        "X",
-        "kill",
-        "End a job that does not obey, with SIGKILL: on an AMD GPU only a person does that",
-        "X",
-        "kill",
-        on_shown_job(actions.can_kill),
-        rank=1,
-    ),
-    command("l", "release", "Release the held job", "l", "release", on_shown_job(actions.can_release), rank=1),
-    command(
-        "K",
-        "earlier",
-        "Move the waiting job up",
-        "K,left_square_bracket",
-        "reorder('up')",
-        on_shown_job(actions.can_move),
-        rank=0,
-    ),
-    command(
-        "J",
-        "later",
-        "Move the waiting job down",
-        "J,right_square_bracket",
-        "reorder('down')",
-        on_shown_job(actions.can_move),
-        rank=0,
-    ),
-    command(
-        "P",
-        "pause",
-        "Pause the queue: nothing new starts",
-        "P",
-        "pause",
-        lambda screen: not screen.snapshot.queue.paused,
-        rank=0,
-    ),
-    command("P", "resume", "Resume the queue", "P", "resume", lambda screen: screen.snapshot.queue.paused, rank=1),
+    *queue_commands(on_shown_job, whole_queue=True),
     command("/", "filter", "Show only the jobs that fit some words", "slash", "filter", rank=4),
     command("esc", "all jobs", "Show all jobs again", "escape", "clear_filter", lambda screen: screen.filtered, rank=1),
     command(

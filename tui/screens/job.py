@@ -16,7 +16,6 @@ from core.errors import BakehouseError
 from core.store.jobs import ACTIVE, JobRow, Transition
 from core.telemetry.run_record import Summary, stored_summary
 from core.wording.jobs import reason_words
-from tui import actions
 from tui.commands import Command, bindings, command
 from tui.context import Context
 from tui.event_text import event_row
@@ -25,7 +24,7 @@ from tui.lines import Line, side_by_side, wrapped
 from tui.model.snapshot import EMPTY, Detail, Snapshot
 from tui.panes.gpu.runs import finding_rows, summary_parts, telemetry_rows
 from tui.screens.command_screen import CommandScreen
-from tui.screens.job_actions import JobActions
+from tui.screens.job_actions import JobActions, queue_commands
 from tui.widgets.canvas import Canvas
 from tui.widgets.chart import loss_chart
 from tui.widgets.detail import facts, log_role
@@ -116,23 +115,7 @@ class JobScreen(JobActions, CommandScreen):
         command(
             "m", "memory", "Memory: forecast, measured peak, the steps of the ladder", "m", "tab('Memory')", rank=2
         ),
-        command("x", "cancel", "Cancel the job", "x", "cancel", on_job(actions.can_cancel), rank=3),
-        command(
-            "X",
-            "kill",
-            "End the job that does not obey, with SIGKILL",
-            "X",
-            "kill",
-            on_job(actions.can_kill),
-            rank=1,
-        ),
-        command(
-            "h", "hold", "Hold the job; a running one stops at a checkpoint", "h", "hold", on_job(actions.can_hold)
-        ),
-        command("l", "release", "Release the held job", "l", "release", on_job(actions.can_release), rank=1),
-        command(
-            "r", "retry", "Retry the job, from its last checkpoint", "r", "retry", on_job(actions.can_retry), rank=1
-        ),
+        *queue_commands(on_job, whole_queue=False),
         command("esc", "back", "Back to the dashboard", "escape,q,enter", "app.pop_screen", rank=1),
         command(":", "commands", "Find a command by its name", "colon", "palette", palette=False),
         command("?", "help", "Show the keys that work here", "question_mark", "help", rank=1),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from core.store.jobs import ACTIVE, JobRow
+from core.runner.commands import COMMANDS, QueueCommand
+from core.store.jobs import JobRow
 from tui import actions
+from tui.commands import Command, command
 from tui.format import duration, safe
 from tui.model.gpu_facts import gpu
 from tui.queries.bakeoff_plan import BakeoffPlan
@@ -17,19 +20,23 @@ if TYPE_CHECKING:
     from tui.model.snapshot import Snapshot
 
 
-def kill_warning(snapshot: Snapshot, job: JobRow) -> str:
-    """What SIGKILL can do to a process that works on the GPU."""
-    asked = f"It was asked to stop {duration(snapshot.time - job.stop_asked_at)} ago. " if job.stop_asked_at else ""
-    from core.gpu.vendors import VENDORS  # with the readers of every vendor, which the first paint does not need
+def queue_commands(
+    on_job: Callable[[Callable[[JobRow | None], bool]], Callable[[Any], bool]], *, whole_queue: bool
+) -> tuple[Command, ...]:
+    """The keys of all commands of the queue. `on_job` makes a condition about a job one about the screen."""
+    found = []
+    for name, item in COMMANDS.items():
+        if item.on_job is None and not whole_queue:
+            continue
+        when = on_job(item.offered_for) if item.on_job is not None else would_change_queue(item)
+        for index, key in enumerate(item.keys):
+            action = f"ask_queue('{name}', {index})"
+            found.append(command(key.shown, key.label, key.help, key.keys, action, when, rank=key.rank))
+    return tuple(found)
 
-    device = gpu(snapshot.sample)
-    if device is not None and (vendor := VENDORS.get(device.vendor)) is not None and vendor.strands_memory:
-        return (
-            f"{asked}On an {vendor.label} GPU this is the last means: killed inside a call of the driver, a process can leave "
-            "memory of the GPU that no process owns until the machine restarts, and the machine itself can hang. What it has "
-            "computed since its last checkpoint is lost. Waiting costs nothing but time."
-        )
-    return f"{asked}It cannot clean up: what it has computed since its last checkpoint is lost."
+
+def would_change_queue(item: QueueCommand) -> Callable[[Any], bool]:
+    return lambda screen: not item.queue_is_needless(screen.snapshot.queue)
 
 
 class JobActions:
@@ -43,66 +50,32 @@ class JobActions:
         @property
         def job(self) -> JobRow | None: ...
 
-    def action_cancel(self) -> None:
-        job = self.job
-        if job is None:
+    def action_ask_queue(self, name: str, key: int) -> None:
+        """Ask the runner for a command of the queue, after the person's yes where the command wants one."""
+        item = COMMANDS[name]
+        job = self.job if item.on_job is not None else None
+        if item.on_job is not None and job is None:
             return
-        name = f"{job.id}, {safe(job.title)}"
-        if job.state in ACTIVE:
-            explanation = "It stops at its next step and keeps a checkpoint; r retries it from there."
-        else:
-            explanation = "It has not begun; r queues it again."
+        arguments = dict(item.keys[key].arguments)
+
+        def ask() -> None:
+            actions.ask(self.context, name, job, item.done(job, arguments), arguments)
+
+        if item.confirmation is None or job is None:
+            ask()
+            return
 
         def answered(yes: bool | None) -> None:
             if yes:
-                actions.ask(
-                    self.context, "cancel", job, f"cancelled {name}" if job.state not in ACTIVE else f"{name} stops"
-                )
+                ask()
 
-        question = f"Cancel job {name}?"
-        self.app.push_screen(Confirm(question, explanation, f"Cancel job {job.id}", leave="Keep it"), answered)
-
-    def action_kill(self) -> None:
-        job = self.job
-        if job is None:
-            return
-        name = f"{job.id}, {safe(job.title)}"
-
-        def answered(yes: bool | None) -> None:
-            if yes:
-                actions.ask(self.context, "kill", job, f"{name} was ended with SIGKILL")
-
-        question = f"End job {name} with SIGKILL?"
-        self.app.push_screen(
-            Confirm(question, kill_warning(self.snapshot, job), f"Kill job {job.id}", leave="Let it be"), answered
-        )
-
-    def action_retry(self) -> None:
-        if self.job is not None:
-            actions.ask(self.context, "retry", self.job, f"{self.job.id} is queued again")
-
-    def action_hold(self) -> None:
-        if self.job is not None:
-            said = (
-                f"{self.job.id} stops at a checkpoint, then it is held"
-                if self.job.state in ACTIVE
-                else f"{self.job.id} is held"
-            )
-            actions.ask(self.context, "hold", self.job, said)
-
-    def action_release(self) -> None:
-        if self.job is not None:
-            actions.ask(self.context, "release", self.job, f"{self.job.id} may start")
-
-    def action_reorder(self, to: str) -> None:
-        if self.job is not None:
-            actions.ask(self.context, "move", self.job, f"{self.job.id} moved {to}", {"to": to})
-
-    def action_pause(self) -> None:
-        actions.ask(self.context, "pause", None, "the queue is paused: what runs goes on, nothing new starts")
-
-    def action_resume(self) -> None:
-        actions.ask(self.context, "resume", None, "the queue goes on")
+        words = {"job": job.id, "name": f"{job.id}, {safe(job.title)}"}
+        device = gpu(self.snapshot.sample)
+        explanation = item.confirmation.explain(job, None if device is None else device.vendor)
+        if job.stop_asked_at is not None:
+            explanation = f"Asked to stop {duration(self.snapshot.time - job.stop_asked_at)} ago. {explanation}"
+        question, yes = (text.format(**words) for text in (item.confirmation.question, item.confirmation.yes))
+        self.app.push_screen(Confirm(question, explanation, yes, leave=item.confirmation.no), answered)
 
     def action_bake_off(self) -> None:
         job = self.job

@@ -106,11 +106,14 @@ def explain_cancel(job: JobRow, vendor: str | None) -> str:
 
 def explain_kill(job: JobRow, vendor: str | None) -> str:
     """What SIGKILL can do to a process that works on the GPU."""
-    if job.lane == "gpu" and vendor == "amd":
+    from core.gpu.vendors import VENDORS  # with the readers of every vendor, which nothing else here needs
+
+    known = VENDORS.get(vendor or "")
+    if job.lane == "gpu" and known is not None and known.strands_memory:
         return (
-            "On an AMD GPU this is the last resort: a process that is killed inside a driver call can leave GPU memory that no "
-            "process owns until the machine restarts, and the machine itself can hang. Work since the last checkpoint is "
-            "lost. Waiting costs nothing but time."
+            f"On an {known.label} GPU this is the last resort: a process that is killed inside a driver call can leave GPU "
+            "memory that no process owns until the machine restarts, and the machine itself can hang. Work since the last "
+            "checkpoint is lost. Waiting costs nothing but time."
         )
     return "The process cannot clean up: work since the last checkpoint is lost."
 
