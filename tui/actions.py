@@ -13,7 +13,7 @@ from textual.message import Message
 from core.errors import BakehouseError
 from core.home import Home
 from core.store.jobs import ACTIVE, QUEUED, RETRYABLE, JobRow
-from tui.format import safe
+from core.text import printable
 
 if TYPE_CHECKING:
     from tui.context import Context
@@ -67,7 +67,7 @@ def submit(context: Context, make: Callable[[Home, Any, str], list[JobRow]]) -> 
         from core.runner.client import author
 
         rows = make(context.home, context.find_project(), author(AUTHOR))
-        said = "queued " + ", ".join(f"{row.id} {safe(row.title)}" for row in rows)
+        said = "queued " + ", ".join(f"{row.id} {printable(row.title)}" for row in rows)
         warning = launcher(context.home).warning()
         return RequestDone(f"{said}; {warning}" if warning else said, job_ids=tuple(row.id for row in rows))
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from core.format import duration
 from core.store.jobs import ACTIVE, JobRow
+from core.text import printable
 from tui import actions
-from tui.format import duration, safe
 from tui.model.gpu_facts import gpu
 from tui.queries.bakeoff_plan import BakeoffPlan
 from tui.screens.confirm import Confirm
@@ -47,7 +48,7 @@ class JobActions:
         job = self.job
         if job is None:
             return
-        name = f"{job.id}, {safe(job.title)}"
+        name = f"{job.id}, {printable(job.title)}"
         if job.state in ACTIVE:
             explanation = "It stops at its next step and keeps a checkpoint; r retries it from there."
         else:
@@ -66,7 +67,7 @@ class JobActions:
         job = self.job
         if job is None:
             return
-        name = f"{job.id}, {safe(job.title)}"
+        name = f"{job.id}, {printable(job.title)}"
 
         def answered(yes: bool | None) -> None:
             if yes:
@@ -129,7 +130,7 @@ class JobActions:
             if yes:
                 actions.merge(self.context, job)
 
-        explanation = f"The adapter of {safe(job.title)} is merged into its base: bakehouse export {job.id}"
+        explanation = f"The adapter of {printable(job.title)} is merged into its base: bakehouse export {job.id}"
         self.app.push_screen(Confirm(f"Merge job {job.id}?", explanation, "Merge", leave="Cancel"), answered)
 
     def action_demo(self) -> None:
