@@ -9,7 +9,7 @@ from core.gpu.memory_owners import MemoryOwners, memory_owners
 from core.gpu.reading import DeviceReading, Sample
 from core.gpu.room import GpuRoom, gpu_room
 from core.store.jobs import QUEUED, JobRow
-from tui.format import safe
+from core.text import printable
 from tui.model.snapshot import Snapshot
 
 MAKER = re.compile(r"^(?:AMD |NVIDIA )?(?:Radeon|GeForce) (?=R|G)")
@@ -24,7 +24,7 @@ def gpu(sample: Sample | None) -> DeviceReading | None:
 def gpu_name(sample: Sample | None) -> str:
     """`RX 9070 XT`: who made it does not help to tell it from another."""
     device = gpu(sample)
-    return "" if sample is None else MAKER.sub("", safe(device.name)) if device else "no GPU"
+    return "" if sample is None else MAKER.sub("", printable(device.name)) if device else "no GPU"
 
 
 def shares(snapshot: Snapshot) -> MemoryOwners | None:
@@ -52,7 +52,7 @@ def server_name(snapshot: Snapshot) -> str:
     """Who serves models on the GPU: `Ollama`, or the name of its process."""
     state = snapshot.lease_state
     if state is not None and state.server:
-        return safe(state.server).partition(" ")[0]
+        return printable(state.server).partition(" ")[0]
     names = [process.name or "" for process in (snapshot.sample.processes if snapshot.sample else ())]
     return "llama-server" if any(name.startswith("llama") for name in names) else "Ollama"
 

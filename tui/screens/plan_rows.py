@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from textual import events
 from textual.message import Message
 
-from tui.format import safe
+from core.text import printable
 from tui.lines import Line
 from tui.queries.run_forecast import PlanAnswer
 from tui.widgets.canvas import Canvas
@@ -113,10 +113,10 @@ class PlanTable(Canvas, can_focus=True):
 
         character, role = sign_of(row)
         preferred = plan.preferred is not None and plan.preferred.key == row.key
-        line = Line(f"{character} ", role).add(safe(row.model.name), "bold" if preferred else "text")
+        line = Line(f"{character} ", role).add(printable(row.model.name), "bold" if preferred else "text")
         line.cut(2 + MODEL - 1).to(2 + MODEL)
         if row.forecast is None:
-            line.add(f"not predicted: {safe(row.not_predicted or '')}", "dim").cut(inner).to(inner)
+            line.add(f"not predicted: {printable(row.not_predicted or '')}", "dim").cut(inner).to(inner)
             return marked(line, mark)
         line.add(method_words(row.recipe)).to(2 + MODEL + METHOD).add("● " if preferred else "  ", "good")
         blocks = Line()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from tui.format import gigabytes
+from core.format import gb
 from tui.lines import Line
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def legend(parts: list[Part], width: int) -> list[Line]:
     for word, count, role in parts:
         if count < 50_000_000:
             continue
-        said = f"{word} {gigabytes(count, unit=False)}"
+        said = f"{word} {gb(count)}"
         if rows[-1].pieces and rows[-1].width + 2 + len(said) > width:
             rows.append(Line())
         rows[-1].add("  " if rows[-1].pieces else "").add(said, role)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from core.format import clock, plural
 from core.store.jobs import ENDED, JobRow
-from tui.format import clock, plural, safe
+from core.text import printable
 from tui.lines import Line, wrapped
 from tui.model.forecasts import OomFallback, RunForecast, changes_in_words
 from tui.model.snapshot import Detail
@@ -82,7 +83,7 @@ def compared(forecast: RunForecast, peak: int | None, laddered: bool, ended: boo
     else:
         rows.append(Line("measured").to(LABEL).add("nothing" if ended else "no step yet", "dim"))
     by = f"calibrated by {plural(forecast.calibrated_by, 'run')}" if forecast.calibrated_by else "not calibrated"
-    said = f"limit {'┊ ' if near else ''}{limit / 1e9:.1f} of {safe(forecast.budget)}; {by}"
+    said = f"limit {'┊ ' if near else ''}{limit / 1e9:.1f} of {printable(forecast.budget)}; {by}"
     if laddered:
         said += "; the forecast is of the recipe before the ladder"
     rows.append(Line().to(LABEL).add(said, "dim"))
@@ -110,9 +111,9 @@ def ladder_rows(rungs: tuple[OomFallback, ...], forecast: RunForecast | None, en
     for rung in rungs:
         head = Line(f"{clock(rung.time, seconds=True)}".ljust(LABEL), "dim").add(f"{rung.rung}  ", "warn")
         begins = f"went on from step {rung.from_step:,}" if rung.from_step else "began anew"
-        head.add(safe(changes_in_words(rung.changes)), "text").add(f"   {begins}", "dim")
+        head.add(printable(changes_in_words(rung.changes)), "text").add(f"   {begins}", "dim")
         rows.append(head.cut(width))
-        rows += _wrapped(safe(rung.reason), "dim", width, LABEL + 3)[:2]
+        rows += _wrapped(printable(rung.reason), "dim", width, LABEL + 3)[:2]
     return rows
 
 

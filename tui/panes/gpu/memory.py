@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from core.format import energy
+from core.format import data_size, energy, gb, plural
 from core.gpu.memory_owners import USABLE, MemoryOwners
 from core.gpu.reading import DeviceReading, Sample
 from core.gpu.room import GpuRoom
 from core.gpu_lease.state import LeaseState
 from core.store.jobs import JobRow
+from core.text import printable
 from core.wording.memory import fit_words
-from tui.format import gigabytes, plural, safe
 from tui.lines import Line, side_by_side
 from tui.model.forecasts import RunForecast
 from tui.model.gpu_facts import gpu, next_bytes, next_on_gpu, room, server_name, shares
@@ -28,7 +28,7 @@ def owners(snapshot: Snapshot, known: MemoryOwners) -> list[Share]:
     job = snapshot.slot.job_id
     found: list[Share] = [("█", f"job {job}" if job else "ours", known.ours_bytes, "busy")]
     found.append(("▓", server_name(snapshot), known.served_bytes, "violet"))
-    found += [("▄", safe(other.name), other.vram_bytes, "warn") for other in known.others[:MOST_NAMED]]
+    found += [("▄", printable(other.name), other.vram_bytes, "warn") for other in known.others[:MOST_NAMED]]
     rest = sum(other.vram_bytes for other in known.others[MOST_NAMED:])
     found.append(("▄", f"{len(known.others) - MOST_NAMED} others", rest, "warn"))
     # After a job its memory takes a moment to come back: until that is over, nobody says that it is lost.
@@ -45,12 +45,12 @@ def gpu_rows(snapshot: Snapshot, device: DeviceReading, width: int) -> list[Line
     """The bar of the GPU's memory, and below it who holds what, in as many rows as that needs."""
     known = shares(snapshot)
     if known is None:
-        size = f", {gigabytes(device.vram_total_bytes)} in all" if device.vram_total_bytes else ""
+        size = f", {data_size(device.vram_total_bytes)} in all" if device.vram_total_bytes else ""
         said = "the GPU sleeps: nobody uses it" if device.suspended else "its use is not given by the driver"
         return [Line("VRAM ").add(said + size, "dim").cut(width)]
     total_bytes, used = known.total_bytes, known.used_bytes
     limit = total_bytes * USABLE
-    figures = f" {gigabytes(used, unit=False)}/{gigabytes(total_bytes)}"
+    figures = f" {gb(used)}/{data_size(total_bytes)}"
     found = owners(snapshot, known)
     bar = signed_bar(
         [(sign, count, role) for sign, _, count, role in found], total_bytes, width - LABEL - len(figures), limit
@@ -74,11 +74,11 @@ def host_rows(sample: Sample, job: JobRow | None, width: int) -> list[Line]:
     if not host.memory_total_bytes or host.memory_available_bytes is None:
         return [Line("memory ").add("not known", "dim")]
     used = host.memory_total_bytes - host.memory_available_bytes
-    figures = f" {gigabytes(used, unit=False)}/{gigabytes(host.memory_total_bytes)}"
+    figures = f" {gb(used)}/{data_size(host.memory_total_bytes)}"
     bar = stacked_bar([(used, "busy")], host.memory_total_bytes, width - 7 - len(figures))
-    parts = [(f"free for jobs {gigabytes(host.memory_available_bytes)}", "dim")]
+    parts = [(f"free for jobs {data_size(host.memory_available_bytes)}", "dim")]
     if job is not None and job.progress and job.progress.peak_memory_bytes:
-        parts.insert(0, (f"job {job.id} at most {gigabytes(job.progress.peak_memory_bytes)}", "busy"))
+        parts.insert(0, (f"job {job.id} at most {data_size(job.progress.peak_memory_bytes)}", "busy"))
     return [Line("memory ").extend(bar).add(figures), Line("       ").extend(side_by_side(parts, width=width - 7))]
 
 
@@ -145,7 +145,7 @@ def next_part(snapshot: Snapshot) -> Line | None:
 def forecast_parts(forecast: RunForecast, peak: int | None, ladder: int, room: int) -> list[Line]:
     """`forecast for this run 11.7 ± 0.2, measured peak so far 11.4`; shorter words where there is no room."""
     if not forecast.known:
-        measured = Line(f"measured peak so far {gigabytes(peak)}", "text") if peak else Line()
+        measured = Line(f"measured peak so far {data_size(peak)}", "text") if peak else Line()
         return [Line("not predicted: measured as it runs", "dim"), measured]
     # Both are what torch has allocated (on a CPU the resident size): the context and the reserve are in neither.
     low, high = (forecast.allocated_bytes + sign * forecast.plus_minus_bytes for sign in (-1, 1))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from core.format import clock, duration, plural
 from core.telemetry.run_record import Summary, summary_words
-from tui.format import clock, duration, plural, safe
+from core.text import printable
 from tui.lines import Line, side_by_side, wrapped
 from tui.model.snapshot import RunFinding
 
@@ -39,7 +40,7 @@ def finding_rows(findings: Sequence[RunFinding], width: int) -> list[Line]:
     rows: list[Line] = []
     for finding in reversed(findings):
         role = "bad" if finding.stop else "warn"
-        said = f"{clock(finding.time, seconds=True)} {'✗' if finding.stop else '▲'} {safe(finding.message)}"
+        said = f"{clock(finding.time, seconds=True)} {'✗' if finding.stop else '▲'} {printable(finding.message)}"
         said += " · the run was stopped for it" if finding.stop else ""
         these = [
             Line(row if index == 0 else f"           {row}", role)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tui.format import safe
+from core.text import printable
 from tui.lines import Line, wrapped
 from tui.queries.run_forecast import Bar, MemoryOutlook
 from tui.widgets.memory_bars import bar, forecast_parts, legend, scale, verdict
@@ -36,9 +36,9 @@ def memory_rows(outlook: MemoryOutlook | None, width: int, height: int, key: str
 
 
 def _row(item: Bar, top: float, limit: float, label: int, room: int, width: int, *, this: bool) -> Line:
-    line = Line(safe(item.label), "bold" if this else "text").cut(label - 1).to(label)
+    line = Line(printable(item.label), "bold" if this else "text").cut(label - 1).to(label)
     if item.forecast is None:
-        return line.add(f"not predicted: measure first — {safe(item.why)}", "warn").cut(width)
+        return line.add(f"not predicted: measure first — {printable(item.why)}", "warn").cut(width)
     parts = forecast_parts(item.forecast)
     if not this:
         parts = [(word, count, "dim") for word, count, _ in parts]
@@ -74,7 +74,7 @@ def advice(outlook: MemoryOutlook, width: int, key: str) -> list[Line]:
 
 
 def _said(mark: str, text: str, role: str, width: int) -> list[Line]:
-    rows = wrapped(safe(text), width - len(mark))
+    rows = wrapped(printable(text), width - len(mark))
     return [Line(mark if index == 0 else " " * len(mark), role).add(row, role) for index, row in enumerate(rows)]
 
 

@@ -13,11 +13,11 @@ from textual.widgets import Input
 
 from core.home import Home
 from core.store.jobs import JobRow
+from core.text import printable
 from tui import actions
 from tui.actions import RequestDone
 from tui.commands import Command, bindings, command, hint, keys_that_fit
 from tui.context import Context
-from tui.format import safe
 from tui.lines import Line
 from tui.model.snapshot import Snapshot
 from tui.queries.audit import AuditAnswer, AuditQuery
@@ -299,7 +299,7 @@ class NewRun(CommandScreen):
         if self.queueing:
             line = Line(" queueing: data, leaks and the interpreter are checked …", "busy")
         elif self.problem and ready:
-            line = Line(f" ✗ {safe(self.problem)}", "bad")
+            line = Line(f" ✗ {printable(self.problem)}", "bad")
         self.query_one("#command", TextPanel).update([line])
         self.query_one(Footer).paint()
 
@@ -339,7 +339,7 @@ class NewRun(CommandScreen):
             return
         key = next((key for key in LABELS if key in self.form.problems), None)
         if key is None:
-            self.app.notify(f"✗ not queued: {safe(self.problem)}", severity="error", markup=False, timeout=8)
+            self.app.notify(f"✗ not queued: {printable(self.problem)}", severity="error", markup=False, timeout=8)
             return
         self.query_one(f"#{key}").focus()
         said = f"✗ not queued: {LABELS[key]} is wrong, as said beside it"
