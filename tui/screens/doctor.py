@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import ComposeResult
 from textual.message import Message
 
+from core.wording.doctor import section_title
 from tui.commands import Command, bindings, command
 from tui.context import Context
 from tui.format import duration, plural, safe
@@ -35,7 +36,7 @@ def report_rows(report: Report, width: int) -> list[Line]:
         Line(" " * (column + 2)).add(row, "dim") for row in wrapped(safe(report.recommended.why), width - column - 2)
     ]
     for name, lines in report.sections():
-        rows += [Line(), Line(safe(name), "bold")]
+        rows += [Line(), Line(safe(section_title(name)), "bold")]
         for line in lines:
             rows += finding_rows(line, column, width)
     return rows
