@@ -69,10 +69,10 @@ def board_rows(board: Board, width: int, height: int, now: float) -> list[Line]:
         candidate_line(board, candidate, short[candidate.name], width, name, scale, start)
         for candidate in board.candidates[:room]
     ]
-    if len(rows) < height and board.headline:
+    if len(rows) < height and board.headline_short:
         tied = sum(candidate.tied for candidate in board.candidates)
         # Inputs and repeats stand in the heading, p on the results screen.
-        said = safe(board.headline).partition(", p ")[0]
+        said = safe(board.headline_short)
         text = f"= tied. {said}" if tied > 1 else said
         lines = list(wrapped(text, width))
         free = height - len(rows)
@@ -172,4 +172,4 @@ class BakeoffPane(Pane):
             far = f" {percent(progress.fraction)}" if progress and progress.fraction is not None else ""
             tail = Line(f"▶ {job.id}{far}", "busy")
             return line.cut(max(0, width - tail.width - 3)).add(" · ", "dim").extend(tail)
-        return side_by_side([line, (safe(board.headline).partition(": ")[2].partition(", p ")[0], "dim")]).cut(width)
+        return side_by_side([line, (safe(board.headline_difference), "dim")]).cut(width)
