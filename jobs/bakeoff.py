@@ -260,7 +260,7 @@ def _answer(
     tally: Tally,
 ) -> None:
     """Generate the answers of a candidate and write each down as it ends."""
-    from jobs.generate import Generator, Request
+    from jobs.generate import GenerationRequest, Generator
 
     by_key = {cell.key: cell for cell in cells}
     batch_size = spec.batch_size or _batch_size(model, cells, spec)
@@ -273,7 +273,7 @@ def _answer(
         if time.monotonic() - tally.told > SECONDS_PER_SIGN:
             tally.tell(candidate.name, generated_tokens / seconds)
 
-    requests = [Request(cell.key, cell.prompt_ids, cell.seed) for cell in cells]
+    requests = [GenerationRequest(cell.key, cell.prompt_ids, cell.seed) for cell in cells]
     for number, generated in enumerate(generator.answer(requests, batch_size, at_step), start=1):
         answer = _as_answer(spec, candidate, by_key[generated.key], generated)
         append_answer(context.run.answers, answer)

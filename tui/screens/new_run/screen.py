@@ -22,7 +22,7 @@ from tui.model.snapshot import Snapshot
 from tui.queries.audit import AuditAnswer, AuditQuery
 from tui.queries.background_queries import AuditAnswered, BackgroundQueries, CatalogueRead, MemoryAnswered
 from tui.queries.catalogue import Catalogue
-from tui.queries.run_forecast import Bar, MemoryOutlook, RunQuery
+from tui.queries.run_forecast import ForecastRow, MemoryOutlook, RunQuery
 from tui.screens.command_screen import CommandScreen
 from tui.screens.new_run import memory, seen
 from tui.screens.new_run.around import like_rows, place_rows
@@ -150,7 +150,7 @@ class NewRun(CommandScreen):
         return ready and not self.form.problems and not self.queueing
 
     @property
-    def preferred(self) -> Bar | None:
+    def preferred(self) -> ForecastRow | None:
         return self.outlook.preferred if self.outlook else None
 
     def on_choice_field_changed(self, message: ChoiceField.Changed) -> None:
