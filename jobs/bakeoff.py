@@ -369,9 +369,9 @@ def _score(
             }
         )
         context.say(f"{row.name}: format {_share(row.format_score)}, content {_share(row.content_score)}")
-    summary = {"task": spec.task.name, "headline": board.headline, "candidates": rows, "seconds": seconds}
+    summary = {"task": spec.task.name, "headline": board.headline.text, "candidates": rows, "seconds": seconds}
     # The job's title and its log name the candidates in full.
-    context.finish(shortened(board.headline, [row.name for row in board.rows]), summary=summary)
+    context.finish(shortened(board.headline.text, [row.name for row in board.rows]), summary=summary)
 
 
 def _share(score: float | None) -> str:

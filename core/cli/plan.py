@@ -74,7 +74,7 @@ def plan(
                 },
                 "rows": [row.to_json() for row in made.rows],
                 "preferred": None if made.preferred is None else made.preferred.to_json(),
-                "why": made.why,
+                "why": made.reasons,
             }
         )
         return
@@ -109,7 +109,7 @@ def lines(made: Plan) -> list[str]:
     unknown = {row.model.name: row for row in made.rows if row.forecast is None}
     shown += [f"{name:<15} not predicted: {row.not_predicted}; {row.remedy}" for name, row in unknown.items()]
     shown.append("")
-    shown.append(f"prefer {made.preferred.words}: {made.why}." if made.preferred else f"{made.why}.")
+    shown.append(f"prefer {made.preferred.words}: {made.reasons}." if made.preferred else f"{made.reasons}.")
     return shown
 
 

@@ -45,7 +45,7 @@ def gpu(machine: Machine) -> Diagnostic:
     if machine.gpu is None:
         hiding = [name for name in HIDING if name in machine.environ]
         remedy = f"unset {' and '.join(hiding)}, should it hide one" if hiding else ""
-        return line("gpu", "absent", "no GPU that jobs can run on: the CPU is the one slot", remedy)
+        return line("GPU", "absent", "no GPU that jobs can run on: the CPU is the one slot", remedy)
     device = next((one for one in machine.sample.devices if one.pci == machine.gpu.pci), None)
     memory = device.vram_total_bytes if device else None
     architecture = machine.gpu.architecture or (device.architecture if device else None)
@@ -55,7 +55,7 @@ def gpu(machine: Machine) -> Diagnostic:
         "" if memory is None else f"{memory / 1e9:.1f} GB",
         f"at {machine.gpu.pci}",
     ]
-    return line("gpu", "ok", ", ".join(part for part in parts if part))
+    return line("GPU", "ok", ", ".join(part for part in parts if part))
 
 
 def without_driver(machine: Machine) -> list[Diagnostic]:

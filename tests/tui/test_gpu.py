@@ -27,7 +27,7 @@ SAID = {
     "training": (
         "█ job 42 11.4",
         "forecast 11.7 ± 0.2, measured peak so far 11.4",
-        "GPU's peak 12.6 · next 43: 8.9, fits · 135 Wh",
+        "GPU peak 12.6 · next 43: 8.9, fits · 135 Wh",
         "lease exclusive, job 42, since 14:02",
         "3 models of Ollama unloaded, restored when no job waits",
         "power  238/304 W",

@@ -63,7 +63,11 @@ class Board:
     repeats: int = 1
     candidates: tuple[RankedCandidate, ...] = ()
     headline: str = ""
-    """The comparison that matters, with its interval, or why there is none."""
+    """The comparison that matters, with its interval and what it rests on, or why there is none."""
+    headline_short: str = ""
+    """The same without what it rests on."""
+    headline_difference: str = ""
+    """Its difference and interval alone; empty where nothing is compared."""
     notes: tuple[str, ...] = ()
     incumbent: str | None = None
     problem: str = ""

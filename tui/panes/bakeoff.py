@@ -72,10 +72,10 @@ def board_rows(board: Board, width: int, height: int, now: float) -> list[Line]:
         candidate_line(board, candidate, short[candidate.name], width, name, scale, start)
         for candidate in board.candidates[:room]
     ]
-    if len(rows) < height and board.headline:
+    if len(rows) < height and board.headline_short:
         tied = sum(candidate.tied for candidate in board.candidates)
         # Inputs and repeats stand in the heading, p on the results screen.
-        said = printable(board.headline).partition(", p ")[0]
+        said = printable(board.headline_short)
         text = f"= tied. {said}" if tied > 1 else said
         lines = list(wrapped(text, width))
         free = height - len(rows)
@@ -177,6 +177,4 @@ class BakeoffPane(Pane):
             far = f" {percent(progress.fraction)}" if progress and progress.fraction is not None else ""
             tail = Line(f"▶ {job.id}{far}", "busy")
             return line.cut(max(0, width - tail.width - 3)).add(" · ", "dim").extend(tail)
-        return side_by_side([line, (printable(board.headline).partition(": ")[2].partition(", p ")[0], "dim")]).cut(
-            width
-        )
+        return side_by_side([line, (printable(board.headline_difference), "dim")]).cut(width)

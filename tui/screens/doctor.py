@@ -10,6 +10,7 @@ from textual.message import Message
 
 from core.format import duration, plural
 from core.text import printable
+from core.wording.doctor import section_title
 from tui.commands import Command, bindings, command
 from tui.context import Context
 from tui.lines import Line, wrapped
@@ -37,7 +38,7 @@ def report_rows(report: Report, width: int) -> list[Line]:
         for row in wrapped(printable(report.recommended.why), width - column - 2)
     ]
     for name, lines in report.sections():
-        rows += [Line(), Line(printable(name), "bold")]
+        rows += [Line(), Line(printable(section_title(name)), "bold")]
         for line in lines:
             rows += finding_rows(line, column, width)
     return rows

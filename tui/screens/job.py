@@ -69,7 +69,7 @@ class JobFacts(Canvas):
         measured = detail.gpu if detail is not None and detail.gpu is not None else None
         measured = measured or next((one for number, one in reversed(self.telemetry) if number == job.attempt), None)
         if measured is not None:
-            rows.append(side_by_side(summary_parts(measured), width=inner))
+            rows.append(Line("GPU: ").extend(side_by_side(summary_parts(measured), width=inner - 5)))
         if job.state not in ACTIVE and len(outcome(job)) > inner - 22:
             rows += [Line(row, "dim") for row in list(wrapped(outcome(job), inner))[:3]]
         for change in self.history[-max(0, height - 2 - len(rows)) :]:

@@ -177,7 +177,7 @@ class PlanScreen(CommandScreen):
             text = f"not predicted: measure first — {row.not_predicted}; {row.remedy}"
             rows += [Line(part, "warn") for part in wrapped(printable(text), width)]
         preferred = plan.preferred
-        text = f"● prefer {preferred.words}: {plan.why}." if preferred else f"▲ {plan.why}."
+        text = f"● prefer {preferred.words}: {plan.reasons}." if preferred else f"▲ {plan.reasons}."
         told = [Line(part, "good" if preferred else "warn") for part in wrapped(printable(text), width)]
         return rows + told
 

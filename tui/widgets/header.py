@@ -24,7 +24,8 @@ def header(snapshot: Snapshot, width: int) -> Line:
     if job is None:
         line.add("   idle", "text" if waiting else "good")
     else:
-        text = f"   ▶ {job.id} {printable(job.title).split(' · ')[0]}"
+        title = job.title.removesuffix(f" · {job.model}") if job.model else job.title
+        text = f"   ▶ {job.id} {printable(title)}"
         if job.progress and job.progress.fraction is not None and job.state == "running":
             text += f" {percent(job.progress.fraction)}"
             left = duration(job.progress.eta_seconds)

@@ -83,7 +83,7 @@ def host_rows(sample: Sample, job: JobRow | None, width: int) -> list[Line]:
 
 
 def forecast_rows(snapshot: Snapshot, indent: int, width: int) -> list[Line]:
-    """What the running job was expected to take against what it took; the GPU's peak and energy so far; the next job."""
+    """What the running job was expected to take against what it took; the GPU peak and energy so far; the next job."""
     slot = snapshot.slot
     job = snapshot.job(slot.job_id)
     peak = job.progress.peak_memory_bytes if job is not None and job.progress else None
@@ -102,12 +102,12 @@ def forecast_rows(snapshot: Snapshot, indent: int, width: int) -> list[Line]:
 
 
 def peak_part(snapshot: Snapshot) -> Line | None:
-    """`card's peak 12.4`, since the job that holds it began."""
+    """`GPU peak 12.4`, since the job that holds it began."""
     summary = snapshot.gpu_summary
     if summary is None or summary.peak_vram_bytes is None or snapshot.slot.job_id is None:
         return None
     role = "warn" if _over(snapshot, summary.peak_vram_bytes) else "text"
-    return Line(f"GPU's peak {summary.peak_vram_bytes / 1e9:.1f}", role)
+    return Line(f"GPU peak {summary.peak_vram_bytes / 1e9:.1f}", role)
 
 
 def energy_part(snapshot: Snapshot) -> Line | None:

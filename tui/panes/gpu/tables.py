@@ -78,7 +78,7 @@ def server_rows(snapshot: Snapshot, width: int) -> list[Line]:
 
 def gpu_rows(sample: Sample, width: int) -> list[Line]:
     """All GPUs, the one that jobs run on marked."""
-    rows = [heading("gpus", f"read from {printable(sample.source)}")]
+    rows = [heading("GPUs", f"read from {printable(sample.source)}")]
     rows += [row for index, device in enumerate(sample.devices) for row in device_rows(device, index == 0, width)]
     return [row.cut(width) for row in rows]
 
