@@ -25,9 +25,9 @@ from core.gpu_lease.lock import acquire, holder, lease_path
 from core.home import AttemptDir, Home
 from core.process.identity import ProcessIdentity, current_boot_id, find_by_environment, start_ticks
 from core.process.locks import held
-from tests.support.queueing import wait_until
+from tests.support.waiting import wait_until
 
-SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 NOTE_SIGNALS = """
 import signal, sys, time
 def note(number, frame):
@@ -36,7 +36,7 @@ signal.signal(signal.SIGINT, note)
 signal.signal(signal.SIGTERM, note)
 print("here", flush=True)
 while True:
-    time.sleep(60)
+    time.sleep(600)
 """
 
 
@@ -99,14 +99,14 @@ def test_the_same_pid_can_be_another_process_and_is_not_signalled(other: dict[st
 def test_a_name_with_parentheses_and_spaces_does_not_confuse(tmp_path: Path) -> None:
     program = tmp_path / "a ) R 1 (b"
     program.symlink_to("/bin/sleep")
-    with running([str(program), "60"]) as process:
+    with running([str(program), "600"]) as process:
         wait_until(lambda: ") R 1 (" in Path(f"/proc/{process.pid}/stat").read_text(), what="its name")
         fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
         assert start_ticks(process.pid) == int(fields[19])
 
 
 def test_a_signal_reaches_the_whole_group() -> None:
-    family = "import subprocess, sys; p = subprocess.Popen(['sleep', '60']); print(p.pid, flush=True); p.wait()"
+    family = "import subprocess, sys; p = subprocess.Popen(['sleep', '600']); print(p.pid, flush=True); p.wait()"
     with running([sys.executable, "-c", family]) as process:
         assert process.stdout is not None
         child = int(process.stdout.readline())
@@ -211,12 +211,15 @@ def test_an_attempt_that_has_begun_cannot_be_withdrawn(attempt: AttemptDir) -> N
 
 # The ladder.
 
+GRACE_SECONDS = 1000
+"""Long beside all that a test does: the moments of these tests are made up, not waited for."""
+
 
 def ladder_on(attempt: AttemptDir, process: subprocess.Popen[str]) -> StopEscalation:
     write_json(attempt.run_json, {"job": identity(process).to_json(), "shim": None})
     assert process.stdout is not None
     assert process.stdout.readline() == "here\n"
-    return StopEscalation(LocalLauncher(Home(attempt.path), None), 10)
+    return StopEscalation(LocalLauncher(Home(attempt.path), None), GRACE_SECONDS)
 
 
 def test_the_ladder_gives_each_step_its_grace_and_sends_each_signal_once(attempt: AttemptDir) -> None:
@@ -225,29 +228,30 @@ def test_the_ladder_gives_each_step_its_grace_and_sends_each_signal_once(attempt
         assert process.stdout is not None
         asked = time.time()
 
-        def press(seconds: float, *, may_kill: bool = False) -> str | None:
-            return ladder.press(attempt, asked - seconds, may_kill=may_kill)
+        def press(graces: float, *, may_kill: bool = False) -> str | None:
+            return ladder.press(attempt, asked - graces * GRACE_SECONDS, may_kill=may_kill)
 
         assert press(0) is None
-        assert press(9.5) is None
-        assert press(10.5) == "it did not stop in 10 s: SIGINT sent"
+        assert press(0.8) is None
+        assert press(1) == "it did not stop in 1000 s: SIGINT sent"
         assert process.stdout.readline() == "SIGINT\n"
-        assert press(19.5) is None, "no signal twice"
-        assert press(20.5) == "it did not stop in 20 s: SIGTERM sent"
+        assert press(1.8) is None, "no signal twice"
+        assert press(2) == "it did not stop in 2000 s: SIGTERM sent"
         assert process.stdout.readline() == "SIGTERM\n"
-        assert press(29.5) is None
-        assert "`bakehouse queue kill`, is what is left" in (press(1000) or ""), "with a GPU in hand it is the person's"
-        assert press(1000) is None, "said once"
+        assert press(2.8) is None
+        assert "`bakehouse queue kill`, is what is left" in (press(100) or ""), "with a GPU in hand it is the person's"
+        assert press(100) is None, "said once"
         assert process.poll() is None
-        assert press(1000, may_kill=True) == "it did not stop in 30 s: SIGKILL sent"
+        assert press(100, may_kill=True) == "it did not stop in 3000 s: SIGKILL sent"
         assert process.wait() == -signal.SIGKILL
 
 
 def test_a_runner_that_takes_over_goes_on_at_the_step_that_the_time_says(attempt: AttemptDir) -> None:
     with running([sys.executable, "-c", NOTE_SIGNALS]) as process:
         ladder_on(attempt, process)
-        successor = StopEscalation(LocalLauncher(Home(attempt.path), None), 10)
-        assert successor.press(attempt, time.time() - 25, may_kill=True) == "it did not stop in 20 s: SIGTERM sent"
+        successor = StopEscalation(LocalLauncher(Home(attempt.path), None), GRACE_SECONDS)
+        asked = time.time() - 2.5 * GRACE_SECONDS
+        assert successor.press(attempt, asked, may_kill=True) == "it did not stop in 2000 s: SIGTERM sent"
         assert process.stdout is not None
         assert process.stdout.readline() == "SIGTERM\n"
 
@@ -255,7 +259,7 @@ def test_a_runner_that_takes_over_goes_on_at_the_step_that_the_time_says(attempt
 def test_nothing_is_signalled_when_the_job_has_gone(attempt: AttemptDir) -> None:
     with running([sys.executable, "-c", NOTE_SIGNALS]) as process:
         ladder = ladder_on(attempt, process)
-    assert ladder.press(attempt, time.time() - 15, may_kill=True) is None
+    assert ladder.press(attempt, time.time() - 1.5 * GRACE_SECONDS, may_kill=True) is None
 
 
 def test_a_request_to_stop_says_why_and_can_be_left_before_the_attempt_has_a_folder(tmp_path: Path) -> None:
@@ -307,8 +311,8 @@ def test_a_lease_lasts_as_long_as_a_process_that_inherited_it(tmp_path: Path) ->
     path = tmp_path / "bakehouse-card"
     lease = acquire(path)
     assert lease is not None
-    heir = subprocess.Popen(["sleep", "60"], pass_fds=[lease.descriptor])
-    stranger = subprocess.Popen(["sleep", "60"])
+    heir = subprocess.Popen(["sleep", "600"], pass_fds=[lease.descriptor])
+    stranger = subprocess.Popen(["sleep", "600"])
     try:
         lease.release()
         assert acquire(path) is None

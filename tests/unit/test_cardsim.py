@@ -22,8 +22,9 @@ from core.gpu.reading import DeviceReading, ProcessReading
 from core.gpu.sources.sysfs import SysfsSource
 from tests.support.cardsim import GpuSim, SimGpu
 from tests.support.cardsim_tree import FIRST_GPU_ID, GIB
-from tests.support.queueing import kill, wait_until
+from tests.support.queueing import kill
 from tests.support.samples import SAMPLES, unpack
+from tests.support.waiting import wait_until
 
 RECORDED = Path(__file__).parents[2].parent / "shared/telemetry"
 needs_recorded = pytest.mark.skipif(not RECORDED.is_dir(), reason="the recorded samples are not beside this checkout")

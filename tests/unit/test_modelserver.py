@@ -15,7 +15,7 @@ from core.errors import InputError
 from core.serving.errors import ServerError
 from core.serving.modelserver import Caller, ModelServer
 from tests.support.ollama_standin import VERSIONS, OllamaStandin, Version
-from tests.support.queueing import wait_until
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(params=VERSIONS)
