@@ -201,7 +201,8 @@ def _as_candidate(model: PreTrainedModel, candidate: Candidate) -> Iterator[PreT
     if exact:
         adapted.merge_adapter()
     try:
-        yield adapted.get_base_model()
+        base: Any = adapted.get_base_model()
+        yield base
     finally:
         if exact:
             adapted.unmerge_adapter()

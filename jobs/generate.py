@@ -192,9 +192,11 @@ class Generator:
         if row.finish == "stop":
             stop = max((stop for stop in self.stops if ids[-len(stop) :] == stop), key=len)
             ids = ids[: -len(stop)]
+        text = self.tokenizer.decode(ids, skip_special_tokens=True)
+        assert isinstance(text, str)  # of one answer; of a batch it would be a list
         return Generated(
             key=row.request.key,
-            text=self.tokenizer.decode(ids, skip_special_tokens=True),
+            text=text,
             finish=row.finish or "length",
             prompt_tokens=len(row.request.prompt_ids),
             completion_tokens=len(row.ids),

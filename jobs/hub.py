@@ -98,6 +98,7 @@ def cached_copy(context: JobContext, entry: ModelEntry, error: Exception) -> Pat
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
+    assert entry.hub is not None  # only a model of the hub is pulled from there
     why = (str(error).splitlines() or [type(error).__name__])[0]
     former = hub_copy(context.home, entry)
     try:
