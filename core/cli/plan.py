@@ -10,7 +10,7 @@ from core.cli.common import find_project, json_option, opened, project_option
 from core.cli.output import print_json, say
 from core.config.project import Project
 from core.config.recipe import Recipe
-from core.format import data_size
+from core.format import data_size, share
 from core.home import Home
 from core.vram.plan import Plan, Row, method_words
 
@@ -80,7 +80,7 @@ def plan(
         return
     idle = f", {budget.in_use}" if budget.in_use else ""
     say(f"{budget.name}: {data_size(budget.total_bytes)}{idle}, {data_size(budget.limit_bytes)} for a training")
-    within = f"a forecast holds within ± {calibration.spread:.0%}".replace("%", " %")
+    within = f"a forecast holds within ± {share(calibration.spread)}"
     say(f"{calibration.words}; {'each forecast by those of comparable size' if calibration.runs else within}")
     say()
     for line in lines(made):

@@ -13,7 +13,7 @@ from pathlib import Path
 from core.doctor.machine import Machine, one_line, version_numbers
 from core.doctor.results import Diagnostic
 from core.errors import BakehouseError
-from core.format import moment
+from core.format import data_size, moment
 from core.gpu.sources.kernel_file import names, read_text, read_uevent
 from core.gpu.vendors import VENDORS
 from core.gpu_lease import lock as gpu_lock
@@ -52,7 +52,7 @@ def gpu(machine: Machine) -> Diagnostic:
     parts = [
         machine.gpu.name,
         architecture or ("architecture not told" if VENDORS[machine.gpu.vendor].names_architecture else ""),
-        "" if memory is None else f"{memory / 1e9:.1f} GB",
+        "" if memory is None else data_size(memory),
         f"at {machine.gpu.pci}",
     ]
     return line("GPU", "ok", ", ".join(part for part in parts if part))
@@ -239,7 +239,7 @@ def unowned_memory(machine: Machine) -> list[Diagnostic]:
     if state is None or not state.unowned_bytes:
         return []
     since = f" since {moment(state.unowned_since)}" if state.unowned_since is not None else ""
-    said = f"{state.unowned_bytes / 1e9:.1f} GB belong to no process{since}, as the runner saw at {moment(state.time)}"
+    said = f"{data_size(state.unowned_bytes)} belong to no process{since}, as the runner saw at {moment(state.time)}"
     return [line("stale memory", "warning", said, state.advice)]
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from core.files import append_line
-from core.format import energy
+from core.format import data_size, energy
 from core.gpu.reading import DeviceReading, Sample
 from core.home import AttemptDir
 
@@ -71,10 +71,10 @@ def summary_words(measured: Summary) -> dict[Figure, str]:
     words: dict[Figure, str] = {}
     own = measured.peak_job_vram_bytes
     if measured.peak_vram_bytes is not None:
-        of_it = f", {own / 1e9:.1f} of it this run's" if own else ""
-        words["peak"] = f"peak {measured.peak_vram_bytes / 1e9:.1f} GB{of_it}"
+        of_it = f", {data_size(own)} of it this run's" if own else ""
+        words["peak"] = f"peak {data_size(measured.peak_vram_bytes)}{of_it}"
     elif own:
-        words["peak"] = f"peak of this run {own / 1e9:.1f} GB"
+        words["peak"] = f"peak of this run {data_size(own)}"
     if measured.energy_wh is not None:
         words["energy"] = energy(measured.energy_wh)
     if measured.mean_busy_percent is not None:
@@ -82,7 +82,7 @@ def summary_words(measured: Summary) -> dict[Figure, str]:
     if measured.max_temperature_hotspot_c is not None:
         words["hotspot"] = f"hotspot at most {measured.max_temperature_hotspot_c:.0f} °C"
     if measured.peak_gtt_bytes is not None and measured.peak_gtt_bytes >= 1e9:
-        words["gtt"] = f"GTT at most {measured.peak_gtt_bytes / 1e9:.1f} GB"
+        words["gtt"] = f"GTT at most {data_size(measured.peak_gtt_bytes)}"
     return words
 
 

@@ -214,7 +214,7 @@ def test_the_error_tells_of_the_recipe_that_was_asked_and_which_settings_would_f
     budget = Budget(2**34, 1_500_000_000, "a GPU", "gpu")
     error = too_large(asked, entry("Qwen3-4B"), budget, NONE)
     takes = forecast(entry("Qwen3-4B"), asked, budget, NONE).device_bytes
-    assert f"takes {takes / 1e9:.1f} GB; a GPU has 15.2 for it, of 17.2 GB, 1.5 GB in use" in str(error)
+    assert f"takes {takes / 1e9:.1f} GB; a GPU has 15.2 GB for it, of 17.2 GB, 1.5 GB in use" in str(error)
     assert takes > budget.limit_bytes, "a figure below the limit would contradict it"
     assert error.remedy is not None
     assert error.remedy.startswith("batch_size 8 → 1, accumulation 1 → 8, activation_checkpointing false → true; ")

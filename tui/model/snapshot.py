@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from core.format import data_size
 from core.gpu.reading import Sample
 from core.gpu_lease.state import LeaseState
 from core.store.jobs import ACTIVE, ENDED, QUEUED, JobRow, QueueState
@@ -258,7 +259,7 @@ def gpu_warnings(state: LeaseState) -> list[str]:
     """What a person should know of the GPU."""
     found = []
     if state.unowned_bytes:
-        said = f"{state.unowned_bytes / 1e9:.1f} GB of the GPU belong to no process"
+        said = f"{data_size(state.unowned_bytes)} of the GPU belong to no process"
         found.append(f"{said}: {state.advice}" if state.advice else said)
     found += [f"{one.name} loaded by a client {one.times}× while a job holds the GPU" for one in state.intruders]
     if state.server_problem:

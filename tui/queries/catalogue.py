@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from core.errors import BakehouseError, GateError
-from core.format import data_size, plural
+from core.format import data_size, parameters, plural
 from core.home import Home
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def model_note(home: Home, model: ModelEntry) -> str:
     parts = []
     if model.parameters:
         count = model.parameters
-        parts.append(f"{count / 1e9:.1f} B parameters" if count >= 1e9 else f"{count / 1e6:.0f} M parameters")
+        parts.append(f"{parameters(count)} parameters")
     if model.wheel is not None:
         there = not needs_pull(home, model)
         parts.append("on disk" if there else f"fetched first, {data_size(model.wheel.size_bytes)}")

@@ -8,7 +8,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.message import Message
 
-from core.format import data_size, plural
+from core.format import data_size, plural, share
 from core.text import printable
 from tui.commands import Command, bindings, command
 from tui.context import Context
@@ -159,9 +159,9 @@ class PlanScreen(CommandScreen):
         if calibration is None:
             return ""
         if not calibration.runs:
-            return f"no run to calibrate by yet: ± {calibration.spread:.0%}".replace("%", " %")
-        last = "" if calibration.last_error is None else f", last error {abs(calibration.last_error):.0%}"
-        return f"calibrated by {plural(calibration.runs, 'run')}{last}".replace("%", " %")
+            return f"no run to calibrate by yet: ± {share(calibration.spread)}"
+        last = "" if calibration.last_error is None else f", last error {share(abs(calibration.last_error))}"
+        return f"calibrated by {plural(calibration.runs, 'run')}{last}"
 
     def _chosen(self, width: int) -> list[Line]:
         """What the selected row takes by component, and which one to prefer, and why."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from textual import events
 from textual.message import Message
 
+from core.format import gb
 from core.text import printable
 from tui.lines import Line
 from tui.queries.run_forecast import PlanAnswer
@@ -125,7 +126,7 @@ class PlanTable(Canvas, can_focus=True):
             shown = parts if row.forecast.fits else [(word, count, "dim") for word, count, _ in parts]
             blocks = bar(shown, top, limit, room)
         line, figures = marked(line, mark), Line()
-        figure = f"{row.forecast.device_bytes / 1e9:.1f}"
+        figure = gb(row.forecast.device_bytes)
         figures.add(figure.rjust(7), role if role != "good" else "text").add(f"{row.recipe.rank:,}".rjust(NUMBER))
         figures.add((f"{row.highest_rank:,}" if row.highest_rank else "—").rjust(NUMBER))
         figures.add((f"{row.longest:,}" if row.longest else "—").rjust(NUMBER))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.format import clock, duration, plural
+from core.format import clock, data_size, duration, gb, plural
 from core.gpu_lease.state import LeaseState
 from core.text import printable
 from core.wording.jobs import reason_words
@@ -51,9 +51,9 @@ def _below(snapshot: Snapshot, state: LeaseState, width: int) -> list[Line]:
         # Something went wrong when they should have come back: `notes` tell what.
         said.append((f"{plural(len(state.displaced), 'model')} of {server} still to be restored", "warn"))
     if state.residents and state.phase in ("free", "blocked") and not said:
-        held = sum(model.size_vram_bytes for model in state.residents) / 1e9
+        held = sum(model.size_vram_bytes for model in state.residents)
         names = ", ".join(printable(model.name) for model in state.residents)
-        said.append((f"{server} holds {plural(len(state.residents), 'model')}, {held:.1f} GB: {names}", "dim"))
+        said.append((f"{server} holds {plural(len(state.residents), 'model')}, {data_size(held)}: {names}", "dim"))
     rows = []
     for text, role in said:
         rows += [Line(" " * LABEL).add(row, role) for row in list(wrapped(text, width - LABEL))[:2]]
@@ -62,7 +62,7 @@ def _below(snapshot: Snapshot, state: LeaseState, width: int) -> list[Line]:
 
 def _remarked(state: LeaseState) -> bool:
     """The remark about memory that no process owns says the same, and more."""
-    return bool(state.unowned_bytes) and f"{(state.unowned_bytes or 0) / 1e9:.1f} GB" in state.message
+    return bool(state.unowned_bytes) and f"{gb(state.unowned_bytes)} GB" in state.message
 
 
 def slot_rows(snapshot: Snapshot, with_gpu: bool, width: int) -> list[Line]:
@@ -129,7 +129,7 @@ def _of_memory(snapshot: Snapshot, state: LeaseState) -> list[Remark]:
     found: list[Remark] = []
     if state.unowned_bytes:
         since = f" since {clock(state.unowned_since)}" if state.unowned_since else ""
-        said = f"stale: {state.unowned_bytes / 1e9:.1f} GB belong to no process{since}"
+        said = f"stale: {data_size(state.unowned_bytes)} belong to no process{since}"
         found.append((said, printable(state.advice), "bad"))
     known = shares(snapshot)
     for other in known.others if known is not None else ():
@@ -137,7 +137,7 @@ def _of_memory(snapshot: Snapshot, state: LeaseState) -> list[Remark]:
             continue
         owner = ", ".join(part for part in (f"pid {other.pid}", printable(other.user or "")) if part)
         since = f", since {clock(other.since)}" if other.since else ""
-        found.append((f"{printable(other.name)} ({owner}) holds {other.vram_bytes / 1e9:.1f} GB{since}", "", "warn"))
+        found.append((f"{printable(other.name)} ({owner}) holds {data_size(other.vram_bytes)}{since}", "", "warn"))
     return found
 
 
@@ -146,7 +146,7 @@ def _of_server(snapshot: Snapshot, state: LeaseState) -> list[Remark]:
     found: list[Remark] = []
     resident = {model.name: model.size_vram_bytes for model in state.residents}
     for intruder in state.intruders:
-        now = f"it holds {resident[intruder.name] / 1e9:.1f} GB" if intruder.name in resident else "unloaded again"
+        now = f"it holds {data_size(resident[intruder.name])}" if intruder.name in resident else "unloaded again"
         found.append((f"{printable(intruder.name)} loaded by a client {intruder.times}×, {now}", "", "warn"))
     if state.server_problem:
         found.append((f"{server_name(snapshot)}: {printable(state.server_problem)}", "", "warn"))
@@ -199,9 +199,9 @@ def status_parts(snapshot: Snapshot) -> list[tuple[str, str]]:
         parts.append(PHASES.get(state.phase, (printable(state.phase), "text")))
     known = shares(snapshot)
     if state is not None and state.unowned_bytes:
-        parts.append((f"▲ {state.unowned_bytes / 1e9:.1f} GB stale", "bad"))
+        parts.append((f"▲ {data_size(state.unowned_bytes)} stale", "bad"))
     elif known is not None and known.others:
-        parts.append((f"▲ {printable(known.others[0].name)} {known.others[0].vram_bytes / 1e9:.1f}", "warn"))
+        parts.append((f"▲ {printable(known.others[0].name)} {gb(known.others[0].vram_bytes)}", "warn"))
     elif state is not None and state.intruders:
         parts.append((f"▲ {printable(state.intruders[-1].name)} loaded", "warn"))
     elif snapshot.findings.get(snapshot.slot.job_id or 0):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.format import data_size, energy, gb, plural
+from core.format import data_size, energy, gb, gb_within, plural
 from core.gpu.memory_owners import USABLE, MemoryOwners
 from core.gpu.reading import DeviceReading, Sample
 from core.gpu.room import GpuRoom
@@ -55,15 +55,15 @@ def gpu_rows(snapshot: Snapshot, device: DeviceReading, width: int) -> list[Line
     bar = signed_bar(
         [(sign, count, role) for sign, _, count, role in found], total_bytes, width - LABEL - len(figures), limit
     )
-    parts = [Line(f"{sign} ", role).add(f"{who} {count / 1e9:.1f}", role) for sign, who, count, role in found]
-    parts.append(Line(f"░ free {max(0, total_bytes - used) / 1e9:.1f}"))
+    parts = [Line(f"{sign} ", role).add(f"{who} {gb(count)}", role) for sign, who, count, role in found]
+    parts.append(Line(f"░ free {gb(max(0, total_bytes - used))}"))
     rows = [Line("VRAM ").extend(bar).add(figures, "bad" if used > limit else "text")]
     for part in parts:
         if len(rows) == 1 or rows[-1].width + 2 + part.width > width:
             rows.append(Line(" " * LABEL))
         rows[-1].add("  " if rows[-1].width > LABEL else "").extend(part)
     # The limit is drawn in the bar: it has its figure where there is room.
-    if rows[-1].width + 2 + len(line := f"┊ {limit / 1e9:.1f}") <= width:
+    if rows[-1].width + 2 + len(line := f"┊ {gb(limit)}") <= width:
         rows[-1].add(f"  {line}", "dim")
     return [row.cut(width) for row in rows]
 
@@ -107,7 +107,7 @@ def peak_part(snapshot: Snapshot) -> Line | None:
     if summary is None or summary.peak_vram_bytes is None or snapshot.slot.job_id is None:
         return None
     role = "warn" if _over(snapshot, summary.peak_vram_bytes) else "text"
-    return Line(f"GPU peak {summary.peak_vram_bytes / 1e9:.1f}", role)
+    return Line(f"GPU peak {gb(summary.peak_vram_bytes)}", role)
 
 
 def energy_part(snapshot: Snapshot) -> Line | None:
@@ -128,7 +128,7 @@ def next_part(snapshot: Snapshot) -> Line | None:
     job, needed = next_on_gpu(snapshot), next_bytes(snapshot)
     if job is None or needed is None:
         return None
-    subject = f"next {job.id}: {needed / 1e9:.1f}"
+    subject = f"next {job.id}: {gb(needed)}"
     device, known, forecast = gpu(snapshot.sample), room(snapshot), snapshot.slot.next_forecast
     if known is None and device is not None and device.vram_total_bytes:
         known = GpuRoom(device.vram_total_bytes)
@@ -149,15 +149,15 @@ def forecast_parts(forecast: RunForecast, peak: int | None, ladder: int, room: i
         return [Line("not predicted: measured as it runs", "dim"), measured]
     # Both are what torch has allocated (on a CPU the resident size): the context and the reserve are in neither.
     low, high = (forecast.allocated_bytes + sign * forecast.plus_minus_bytes for sign in (-1, 1))
-    figure = f"{forecast.allocated_bytes / 1e9:.1f} ± {max(0.1, forecast.plus_minus_bytes / 1e9):.1f}"
+    figure = gb_within(forecast.allocated_bytes, forecast.plus_minus_bytes)
     if ladder:
         # What was forecast is the recipe as submitted, and that is not what runs any more.
         said = [Line(f"forecast {figure}, before {plural(ladder, 'step')} of the ladder", "warn")]
-        return [*said, Line(f"peak {peak / 1e9:.1f}")] if peak else said
+        return [*said, Line(f"peak {gb(peak)}")] if peak else said
     if not peak:
         return [Line(f"forecast for this run {figure}", "dim")]
     role = "warn" if peak > high else "text" if peak >= low else "dim"
-    long = Line(f"forecast for this run {figure}, ", "dim").add(f"measured peak so far {peak / 1e9:.1f}", role)
+    long = Line(f"forecast for this run {figure}, ", "dim").add(f"measured peak so far {gb(peak)}", role)
     if long.width <= room:
         return [long]
-    return [Line(f"forecast {figure}, ", "dim").add(f"measured peak so far {peak / 1e9:.1f}", role)]
+    return [Line(f"forecast {figure}, ", "dim").add(f"measured peak so far {gb(peak)}", role)]

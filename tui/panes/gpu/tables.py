@@ -64,7 +64,7 @@ def server_rows(snapshot: Snapshot, width: int) -> list[Line]:
     if state.server_problem:
         rows.append(Line(f"▲ {printable(state.server_problem)}", "warn"))
     for model in state.residents:
-        line = Line("  ").add(printable(model.name)).cut(32).to(34).add(f"{model.size_vram_bytes / 1e9:>5.1f} GB")
+        line = Line("  ").add(printable(model.name)).cut(32).to(34).add(f"{gb(model.size_vram_bytes):>5} GB")
         line.add(f"   context {model.context_length:,}" if model.context_length else "", "dim")
         stays = f"until {when(model.expires_at, snapshot.time)}" if model.expires_at else "stays"
         rows.append(line.add(f"   {stays}", "dim"))
@@ -97,8 +97,8 @@ def device_rows(device: DeviceReading, chosen: bool, width: int) -> list[Line]:
     if device.vram_total_bytes:
         figures.append(f"{gb(device.vram_used_bytes)}/{gb(device.vram_total_bytes)} GB")
     if device.gtt_used_bytes is not None:
-        total = f"/{device.gtt_total_bytes / 1e9:.1f}" if device.gtt_total_bytes else ""
-        figures.append(f"GTT {device.gtt_used_bytes / 1e9:.1f}{total} GB")
+        total = f"/{gb(device.gtt_total_bytes)}" if device.gtt_total_bytes else ""
+        figures.append(f"GTT {gb(device.gtt_used_bytes)}{total} GB")
     if device.busy_percent is not None:
         figures.append(f"busy {device.busy_percent:.0f} %")
     if device.memory_busy_percent is not None:

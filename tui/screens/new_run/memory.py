@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from core.format import share
 from core.text import printable
 from tui.lines import Line, wrapped
 from tui.queries.run_forecast import ForecastRow, MemoryOutlook
@@ -95,8 +96,8 @@ def calibrated(outlook: MemoryOutlook | None) -> str:
     known, here = outlook.calibration, outlook.here
     size = " of comparable size" if known.others else ""
     if not known.runs:
-        return f"no run{size} of {here} yet: ± {known.spread:.0%}".replace("%", " %")
+        return f"no run{size} of {here} yet: ± {share(known.spread)}"
     said = f"calibrated by {known.runs} run{'' if known.runs == 1 else 's'}{size} on {here}"
     if known.last_error is not None:
-        said += f", last error {abs(known.last_error):.0%}".replace("%", " %")
+        said += f", last error {share(abs(known.last_error))}"
     return said

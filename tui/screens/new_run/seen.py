@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, set_cell_size
 
-from core.format import plural
+from core.format import plural, share
 from core.text import printable
 from tui.lines import Line, wrapped
 from tui.queries.audit import AuditAnswer
@@ -47,12 +47,8 @@ def number(example: int, shown: int, total: int) -> str:
     return f"example {example % shown + 1} of {total:,}" if shown else plural(total, "example")
 
 
-def share(count: int, total: int) -> str:
-    """`31 %`; 0 and 100 only when none and all are meant."""
-    if not total:
-        return "—"
-    exact = 100 * count / total
-    return f"{max(1, min(99, round(exact))) if 0 < count < total else round(exact)} %"
+def part(count: int, total: int) -> str:
+    return share(count / total) if total else "—"
 
 
 def audit_rows(audit: Audit, width: int) -> list[Line]:
@@ -68,15 +64,15 @@ def audit_rows(audit: Audit, width: int) -> list[Line]:
         return line
 
     def skipped(length: LengthRow) -> tuple[str, str]:
-        return share(length.skipped, length.total), "bad" if length.skipped else "text"
+        return part(length.skipped, length.total), "bad" if length.skipped else "text"
 
     rows = [
         row("max length", lambda length: (f"{length.max_length:,}", "text"), "dim"),
-        row("whole", lambda length: (share(length.whole, length.total), "text")),
-        row("prompt cut in the middle", lambda length: (share(length.cut, length.total), "text")),
+        row("whole", lambda length: (part(length.whole, length.total), "text")),
+        row("prompt cut in the middle", lambda length: (part(length.cut, length.total), "text")),
         row("skipped", skipped, "bad" if any(length.skipped for length in lengths) else "text"),
     ]
-    loss = f"{audit.row.loss_share:.0%}".replace("%", " %")
+    loss = share(audit.row.loss_share)
     answers = (
         f"answers: median {audit.completion_median:,.0f}, 90 % below {audit.completion_p90:,.0f}, "
         f"longest {audit.completion_max:,} tokens; {loss} "
@@ -105,7 +101,7 @@ def remarks(audit: Audit) -> list[str]:
             f"{plural(len(audit.leaks), 'leak')}: golden input {printable(leak.golden_id)} stands in line {leak.line}"
         )
     if audit.refused == "too_many_skipped":
-        allowed = f"{audit.max_skipped:.0%}".replace("%", " %")
+        allowed = share(audit.max_skipped)
         found.append(f"refused: more than {allowed} would be skipped (max_skipped)")
     if audit.duplicates:
         found.append(f"{plural(audit.duplicates, 'example')} repeat an earlier one")
