@@ -8,7 +8,7 @@ below 10 MB. A duration has its two largest units. A share that is not quite non
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -118,6 +118,21 @@ def figure(value: float) -> str:
     if value and abs(value) < 0.001:
         return f"{value:.1e}"
     return f"{value:.4g}" if abs(value) >= 10 else f"{value:.4f}" if abs(value) < 1 else f"{value:.3f}"
+
+
+def with_limit(value: float | None, limit: float | None, unit: str) -> str:
+    """`238/304 W`, without what is not known."""
+    if value is None:
+        return f"— {unit}"
+    return f"{value:.0f}/{limit:.0f} {unit}" if limit else f"{value:.0f} {unit}"
+
+
+def named_values(values: Mapping[str, float | None], unit: str) -> str:
+    """`edge/hotspot 64/86 °C`, of those that are known; empty when none is."""
+    known = {name: value for name, value in values.items() if value is not None}
+    if not known:
+        return ""
+    return f"{'/'.join(known)} {'/'.join(f'{value:.0f}' for value in known.values())} {unit}"
 
 
 def _same_day(at: float, now: float | None) -> bool:

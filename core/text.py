@@ -26,6 +26,10 @@ _BREAKS = re.compile(r"\r\n|[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 _UNSEEN = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
+# Letters that stand alone, of scripts and signs without combining marks: text of nothing else passes without a second look.
+_ALONE = re.compile(
+    "[ -\u02ff\u2010-\u2027\u2030-\u205e\u2190-\u27bf\u2800-\u28ff\u3041-\u3096\u30a1-\u30fa\u4e00-\u9fff]*"
+)
 _MOST_MARKS = 4
 _CUT = "…"
 
@@ -39,7 +43,7 @@ def printable(text: str, *, keep: str = "", limit: int | None = None, instead: s
     """
     if limit is not None:
         text = text[: 16 * limit + 4096]  # a name of megabytes is not read to its end
-    if not (text.isascii() and text.isprintable()):
+    if not (text.isprintable() and _ALONE.fullmatch(text)):
         text = _BREAKS.sub("\n" if "\n" in keep else " ", _ESCAPES.sub(instead, text))
         if "\t" not in keep:
             text = text.replace("\t", " ")

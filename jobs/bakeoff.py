@@ -201,7 +201,8 @@ def _as_candidate(model: PreTrainedModel, candidate: Candidate) -> Iterator[PreT
     if exact:
         adapted.merge_adapter()
     try:
-        yield adapted.get_base_model()
+        base: Any = adapted.get_base_model()
+        yield base
     finally:
         if exact:
             adapted.unmerge_adapter()
@@ -260,7 +261,7 @@ def _answer(
     tally: Tally,
 ) -> None:
     """Generate the answers of a candidate and write each down as it ends."""
-    from jobs.generate import Generator, Request
+    from jobs.generate import GenerationRequest, Generator
 
     by_key = {cell.key: cell for cell in cells}
     batch_size = spec.batch_size or _batch_size(model, cells, spec)
@@ -273,7 +274,7 @@ def _answer(
         if time.monotonic() - tally.told > SECONDS_PER_SIGN:
             tally.tell(candidate.name, generated_tokens / seconds)
 
-    requests = [Request(cell.key, cell.prompt_ids, cell.seed) for cell in cells]
+    requests = [GenerationRequest(cell.key, cell.prompt_ids, cell.seed) for cell in cells]
     for number, generated in enumerate(generator.answer(requests, batch_size, at_step), start=1):
         answer = _as_answer(spec, candidate, by_key[generated.key], generated)
         append_answer(context.run.answers, answer)
@@ -369,9 +370,9 @@ def _score(
             }
         )
         context.say(f"{row.name}: format {_share(row.format_score)}, content {_share(row.content_score)}")
-    summary = {"task": spec.task.name, "headline": board.headline, "candidates": rows, "seconds": seconds}
+    summary = {"task": spec.task.name, "headline": board.headline.text, "candidates": rows, "seconds": seconds}
     # The job's title and its log name the candidates in full.
-    context.finish(shortened(board.headline, [row.name for row in board.rows]), summary=summary)
+    context.finish(shortened(board.headline.text, [row.name for row in board.rows]), summary=summary)
 
 
 def _share(score: float | None) -> str:

@@ -36,7 +36,7 @@ def seal(staged: Path, folder: Path, purpose: str, **record: Any) -> tuple[Check
     what was trained: a checkpoint of other inputs is not resumed from. `record` is kept in the seal.
     Returns the checkpoint and its size in bytes.
     """
-    files = {}
+    files: dict[str, dict[str, Any]] = {}
     for path in sorted(item for item in staged.rglob("*") if item.is_file()):
         _fsync_file(path)
         files[path.relative_to(staged).as_posix()] = {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
@@ -51,7 +51,7 @@ def seal(staged: Path, folder: Path, purpose: str, **record: Any) -> tuple[Check
 
 def find_checkpoint(folder: Path, purpose: str) -> ResumePoint:
     """The newest whole checkpoint for this purpose."""
-    refused = []
+    refused: list[str] = []
     for checkpoint in reversed(_listed(folder)):
         why = _fault(checkpoint.path, purpose)
         if why is None:

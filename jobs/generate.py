@@ -29,7 +29,7 @@ NUCLEUS_CANDIDATES = 1024
 
 
 @dataclass(frozen=True)
-class Request:
+class GenerationRequest:
     """One answer that is wanted. `key` is handed back with it; requests with equal `prompt_ids` share a prefill."""
 
     key: str
@@ -52,7 +52,7 @@ class Generated:
 
 @dataclass
 class _Row:
-    request: Request
+    request: GenerationRequest
     limit: int
     ids: list[int] = field(default_factory=list)
     seconds: float = 0.0
@@ -76,7 +76,10 @@ class Generator:
         self.stops = _stop_sequences(model, tokenizer, thinking)
 
     def answer(
-        self, requests: Sequence[Request], batch_size: int, at_step: Callable[[int, float], None] | None = None
+        self,
+        requests: Sequence[GenerationRequest],
+        batch_size: int,
+        at_step: Callable[[int, float], None] | None = None,
     ) -> Iterator[Generated]:
         """Answer all requests, each as soon as it has ended.
 
@@ -88,7 +91,9 @@ class Generator:
             yield from self._batch(ordered[start : start + batch_size], at_step)
 
     @torch.inference_mode()
-    def _batch(self, requests: Sequence[Request], at_step: Callable[[int, float], None] | None) -> Iterator[Generated]:
+    def _batch(
+        self, requests: Sequence[GenerationRequest], at_step: Callable[[int, float], None] | None
+    ) -> Iterator[Generated]:
         rows = [_Row(request, self._limit(request)) for request in requests]
         began = started = time.perf_counter()
         logits, mask, cache = self._prefill(rows)
@@ -130,7 +135,7 @@ class Generator:
             )
             logits = output.logits[:, -1]
 
-    def _limit(self, request: Request) -> int:
+    def _limit(self, request: GenerationRequest) -> int:
         return min(self.sampling.max_new_tokens, self.sampling.context_length - len(request.prompt_ids))
 
     def _prefill(self, rows: Sequence[_Row]) -> tuple[torch.Tensor, torch.Tensor, object]:
@@ -187,9 +192,11 @@ class Generator:
         if row.finish == "stop":
             stop = max((stop for stop in self.stops if ids[-len(stop) :] == stop), key=len)
             ids = ids[: -len(stop)]
+        text = self.tokenizer.decode(ids, skip_special_tokens=True)
+        assert isinstance(text, str)  # of one answer; of a batch it would be a list
         return Generated(
             key=row.request.key,
-            text=self.tokenizer.decode(ids, skip_special_tokens=True),
+            text=text,
             finish=row.finish or "length",
             prompt_tokens=len(row.request.prompt_ids),
             completion_tokens=len(row.ids),

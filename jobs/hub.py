@@ -10,6 +10,7 @@ from pathlib import Path
 from core.config.model import ModelEntry
 from core.errors import BakehouseError, InputError
 from core.files import write_json
+from core.format import data_size
 from core.models.files import hub_copy, hub_record
 from jobs.context import JobContext
 
@@ -69,7 +70,7 @@ def download(context: JobContext, hub: str, commit: str, total_bytes: int) -> Pa
     cache.mkdir(parents=True, exist_ok=True)
     blobs = cache / f"models--{hub.replace('/', '--')}" / "blobs"
     require_room(cache, total_bytes - bytes_in(blobs))
-    context.phase("downloading", f"{hub}, {total_bytes / 1e9:.2f} GB")
+    context.phase("downloading", f"{hub}, {data_size(total_bytes)}")
     outcome: list[str | Exception] = []
 
     def fetch() -> None:
@@ -98,6 +99,7 @@ def cached_copy(context: JobContext, entry: ModelEntry, error: Exception) -> Pat
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
+    assert entry.hub is not None  # only a model of the hub is pulled from there
     why = (str(error).splitlines() or [type(error).__name__])[0]
     former = hub_copy(context.home, entry)
     try:
@@ -127,7 +129,7 @@ def require_room(folder: Path, needed_bytes: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed_bytes:
         raise BakehouseError(
-            f"the disk has {free / 1e9:.1f} GB free, {needed_bytes / 1e9:.1f} GB are needed",
+            f"the disk has {data_size(free)} free, {data_size(needed_bytes)} are needed",
             code="disk_full",
             file=folder,
             remedy="free some space and retry",

@@ -19,7 +19,7 @@ class RoomyLayer(DynamicLayer):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # the library annotates nothing here
         self._buffers: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def update(
@@ -27,6 +27,7 @@ class RoomyLayer(DynamicLayer):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
+        assert self.keys is not None and self.values is not None  # empty tensors until something is written
         held = self.get_seq_length()
         total = held + key_states.shape[-2]
         if self._buffers is None or self._buffers[0].shape[-2] < total:
@@ -39,6 +40,7 @@ class RoomyLayer(DynamicLayer):
 
     def reorder_cache(self, beam_idx: torch.Tensor) -> None:
         """Keep the given rows, in that order; a row may be named several times."""
+        assert self.keys is not None and self.values is not None  # rows are selected after the prompt was read
         self.keys, self.values = self.keys[beam_idx], self.values[beam_idx]
         self._buffers = None
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from core.errors import InputError
 from core.files import read_json
+from core.format import data_size
 from core.jobfile.spec import MergeSpec
 from jobs import models
 from jobs.context import JobContext
@@ -53,7 +54,7 @@ def run(context: JobContext, spec: MergeSpec) -> None:
     }
     artefact = context.artefacts.add("merged", lineage, fill)
     summary = {"model": spec.model.name, "adapter": spec.adapter, "bytes": artefact.size_bytes}
-    message = f"{artefact.size_bytes / 1e9:.2f} GB, merged from {spec.adapter}"
+    message = f"{data_size(artefact.size_bytes)}, merged from {spec.adapter}"
     context.finish(message, artefacts=[artefact], summary={**summary, "seconds": time.time() - started})
 
 

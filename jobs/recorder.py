@@ -101,7 +101,7 @@ class Recorder(TrainerCallback):
 
     def _evaluation_due(self, state: Any) -> bool:
         every = self.recipe.eval_steps or self.order.steps
-        return state.global_step % every == 0 or state.global_step == state.max_steps
+        return bool(state.global_step % every == 0 or state.global_step == state.max_steps)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         if not logs or "loss" not in logs:
@@ -133,8 +133,11 @@ class Recorder(TrainerCallback):
         """Say so: no step comes until it is over. The stop request is looked at by the steps, not here."""
         self.context.events.write("phase", name="evaluating", detail=f"{examples} held-out examples")
 
-    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **kwargs: Any) -> None:
-        assert self.keeper is not None and self.save_adapter is not None  # nothing is held out without them
+    def on_evaluate(
+        self, args: Any, state: Any, control: Any, metrics: dict[str, float] | None = None, **kwargs: Any
+    ) -> None:
+        # Nothing is held out without them, and whoever calls this has measured something.
+        assert self.keeper is not None and self.save_adapter is not None and metrics is not None
         loss, step = metrics["eval_loss"], state.global_step
         losses = self.comparable(state.log_history)
         best = evaluations_since_best(losses) == 0 and math.isfinite(loss)

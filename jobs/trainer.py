@@ -31,14 +31,19 @@ SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_
 class CheckpointingTrainer(SFTTrainer):
     """SFTTrainer with our order of examples, and checkpoints that appear whole."""
 
+    # The library's types allow for what is never here: no model, no folder, held-out data in several sets.
+    model: Any
+    args: Any
+    eval_dataset: Any
+
     def __init__(
-        self, *args: Any, order: StepOrder, recorder: Recorder, dtype: torch.dtype, try_out: bool = True, **kwargs: Any
+        self, *, order: StepOrder, recorder: Recorder, dtype: torch.dtype, try_out: bool = True, **kwargs: Any
     ) -> None:
         self._order = order
         self._dtype = dtype
         self._recorder = recorder
         self._staging: Path | None = None
-        super().__init__(*args, data_collator=collate, **kwargs)
+        super().__init__(data_collator=collate, **kwargs)
         make_lean(self.model, try_out=try_out)
         self._set_adapter_dtype()
 
@@ -100,7 +105,8 @@ class CheckpointingTrainer(SFTTrainer):
             inputs = self._prepare_inputs(self.data_collator(batch))
             with torch.no_grad(), self.compute_loss_context_manager():
                 loss += self.compute_loss(model, inputs, num_items_in_batch=tokens).item()
-        return EvalLoopOutput(None, None, {f"{metric_key_prefix}_loss": loss}, len(held_out))
+        nothing: Any = None  # neither predictions nor labels are kept
+        return EvalLoopOutput(nothing, nothing, {f"{metric_key_prefix}_loss": loss}, len(held_out))
 
     def _get_output_dir(self, trial: Any) -> str:
         return str(self._staging or self.args.output_dir)
@@ -110,7 +116,7 @@ class CheckpointingTrainer(SFTTrainer):
         folder = Path(self.args.output_dir)
         self._staging = folder / f".staging-{os.getpid()}"
         try:
-            # TRL's own method would write a model GPU first.
+            # TRL's own method would write a model card first.
             Trainer._save_checkpoint(self, model, trial)
             staged = self._staging / f"checkpoint-{self.state.global_step}"
             checkpoint, size = seal(staged, folder, self._recorder.purpose)

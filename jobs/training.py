@@ -111,7 +111,7 @@ class Training:
         entry = self.spec.model
         model.peft_config["default"].base_model_name_or_path = entry.hub or entry.name
         model.save_pretrained(folder, safe_serialization=True)
-        (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model GPU
+        (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
         # PEFT keeps the targets as a set: sorted, the same adapter has the same hash in every process.
         config = read_json(folder / "adapter_config.json")
         write_json(folder / "adapter_config.json", {**config, "target_modules": sorted(config["target_modules"])})
@@ -139,7 +139,7 @@ def lora_config(recipe: Recipe) -> LoraConfig:
     return LoraConfig(
         task_type="CAUSAL_LM",
         r=recipe.rank,
-        lora_alpha=recipe.alpha,
+        lora_alpha=recipe.alpha,  # type: ignore[arg-type]  # it divides by the rank: any number will do
         lora_dropout=recipe.dropout,
         target_modules=list(recipe.targets),
         use_rslora=recipe.rslora,
@@ -157,5 +157,5 @@ def _require_targets(model: Any, recipe: Recipe) -> None:
                 f"the model has no layer named {target}",
                 code="no_such_layer",
                 key="targets",
-                remedy="the names of a model's linear layers are in its model GPU",
+                remedy="the names of a model's linear layers are in its model card",
             )

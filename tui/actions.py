@@ -14,8 +14,8 @@ from core.errors import BakehouseError
 from core.home import Home
 from core.runner.commands import RefusedError
 from core.store.jobs import RETRYABLE, JobRow
+from core.text import printable
 from core.wording.jobs import reason_words
-from tui.format import safe
 
 if TYPE_CHECKING:
     from tui.context import Context
@@ -71,7 +71,7 @@ def submit(context: Context, make: Callable[[Home, Any, str], list[JobRow]]) -> 
         from core.runner.client import author
 
         rows = make(context.home, context.find_project(), author(AUTHOR))
-        said = "queued " + ", ".join(f"{row.id} {safe(row.title)}" for row in rows)
+        said = "queued " + ", ".join(f"{row.id} {printable(row.title)}" for row in rows)
         warning = launcher(context.home).warning()
         return RequestDone(f"{said}; {warning}" if warning else said, job_ids=tuple(row.id for row in rows))
 

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import App
 from textual.message import Message
 
+from core.format import percent, plural
 from core.home import Home
+from core.text import printable
 from tui.actions import RequestDone
 from tui.context import Context
-from tui.format import percent, plural, safe
 from tui.model.background_reader import BackgroundReader
 from tui.model.feed import Feed
 from tui.model.snapshot import Snapshot
@@ -111,9 +112,9 @@ class ConsoleApp(App[None]):
 
     def on_request_done(self, request: RequestDone) -> None:
         if request.failed:
-            self.notify(f"✗ {safe(request.text)}", severity="error", markup=False, timeout=12)
+            self.notify(f"✗ {printable(request.text)}", severity="error", markup=False, timeout=12)
         else:
-            self.notify(safe(request.text), markup=False, timeout=6)
+            self.notify(printable(request.text), markup=False, timeout=6)
         for screen in self._command_screens():
             screen.finished(request)
 
@@ -145,7 +146,7 @@ def farewell(snapshot: Snapshot) -> str:
     progress = job.progress
     far = f", {percent(progress.fraction)}" if progress and progress.fraction is not None else ""
     rest = f"; {snapshot.waiting} waiting" if snapshot.waiting else ""
-    return f"Left the console. Job {job.id} goes on: {safe(job.title)}{far}{rest}. `bakehouse` opens it again."
+    return f"Left the console. Job {job.id} goes on: {printable(job.title)}{far}{rest}. `bakehouse` opens it again."
 
 
 def run_console(

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tui.format import clock, duration, figure, gigabytes, safe
+from core.format import clock, data_size, duration, figure
+from core.text import printable
 from tui.model.forecasts import changes_in_words, read_rung
 
 ROLES = {"eval": "good", "checkpoint": "good", "result": "good", "ladder": "warn", "warning": "warn", "phase": "busy"}
@@ -22,7 +23,7 @@ def event_row(line: str) -> tuple[str, str]:
         moment = clock(float(event["time"]), seconds=True)
     except (ValueError, KeyError, TypeError, AttributeError):
         return line, "text"
-    return f"{moment} {kind:<10} {safe(said)}", ROLES.get(kind, "text")
+    return f"{moment} {kind:<10} {printable(said)}", ROLES.get(kind, "text")
 
 
 def words(event: Mapping[str, Any], kind: str) -> str:
@@ -37,7 +38,7 @@ def words(event: Mapping[str, Any], kind: str) -> str:
                 told("lr", event.get("lr")),
                 told("grad", event.get("grad_norm")),
                 f"{event['tokens_per_second']:,.0f} tok/s" if event.get("tokens_per_second") else None,
-                f"peak {gigabytes(event['peak_memory_bytes'])}" if event.get("peak_memory_bytes") else None,
+                f"peak {data_size(event['peak_memory_bytes'])}" if event.get("peak_memory_bytes") else None,
             )
         case "progress":
             far = f"{event.get('done')} of {event.get('total')} {event.get('unit') or ''}".strip()
@@ -50,12 +51,12 @@ def words(event: Mapping[str, Any], kind: str) -> str:
             begins = f"on from step {rung.from_step:,}" if rung.from_step else "from the start again"
             return joined(f"rung {rung.rung}: {changes_in_words(rung.changes)}", begins, rung.reason)
         case "checkpoint":
-            size = f"{gigabytes(event['bytes'])}" if event.get("bytes") else None
+            size = f"{data_size(event['bytes'])}" if event.get("bytes") else None
             seconds = event.get("seconds") or 0.0
             return joined(f"at step {event['step']:,}", size, duration(seconds) if seconds >= 0.5 else None)
         case "memory":
             return joined(
-                *(f"{key.removesuffix('_bytes')} {gigabytes(event[key])}" for key in MEMORY if event.get(key))
+                *(f"{key.removesuffix('_bytes')} {data_size(event[key])}" for key in MEMORY if event.get(key))
             )
         case "warning":
             return str(event.get("message") or event.get("code"))

@@ -9,22 +9,27 @@ from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from textual.strip import Strip
 
+from core.text import printable
 from tui.theme import style
 
 
 @dataclass
 class Line:
-    """Pieces of (text, role), left to right. Widths are terminal cells."""
+    """Pieces of (text, role), left to right. Widths are terminal cells.
+
+    Every text is cleaned when it becomes a piece, so nothing that comes from others reaches the terminal but as text.
+    """
 
     pieces: list[tuple[str, str]] = field(default_factory=list)
     mark: str = ""  # `chosen` or `kept`: the whole row is selected
 
     def __init__(self, text: str = "", role: str = "text", mark: str = "") -> None:
-        self.pieces = [(text, role)] if text else []
+        self.pieces = []
         self.mark = mark
+        self.add(text, role)
 
     def add(self, text: str, role: str = "text") -> Line:
-        if text:
+        if text := printable(text):
             self.pieces.append((text, role))
         return self
 

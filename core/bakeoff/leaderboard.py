@@ -12,7 +12,7 @@ from core.bakeoff.comparison import Comparison, compare, tied_set
 from core.bakeoff.rows import CandidateRow, build_row
 from core.bakeoff.scored_answers import ScoredAnswers, place
 from core.bakeoff.scoring import PARTS, Part, Score, part_score, plan_checks
-from core.bakeoff.summary import headline, notes
+from core.bakeoff.summary import Headline, headline, notes
 from core.checks import check_ids
 from core.errors import InputError
 
@@ -31,7 +31,7 @@ class Leaderboard:
     """
 
     task: str
-    headline: str
+    headline: Headline
     rows: tuple[CandidateRow, ...]
     incumbent: str | None
     best: str | None
@@ -56,7 +56,7 @@ class Leaderboard:
 
     def to_json(self) -> dict[str, Any]:
         """Plain types only: numbers are finite or null, and an interval that is null says its reason."""
-        document: dict[str, Any] = _plain({"schema": 1, **asdict(self)})
+        document: dict[str, Any] = _plain({"schema": 1, **asdict(self), "headline": self.headline.text})
         return document
 
 

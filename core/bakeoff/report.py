@@ -43,7 +43,7 @@ def _title(board: Leaderboard, width: int) -> Iterator[str]:
     asked = f"{count(len(board.input_ids), 'input')} × {board.repeats}, paired, 95 %"
     state = "" if board.complete else ", not complete"
     yield from _wrap(f"Bake-off {printable(board.task)}: {asked}{state}", width)
-    yield from _wrap(board.headline, width)
+    yield from _wrap(board.headline.text, width)
 
 
 def _notes(board: Leaderboard, width: int) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core.bakeoff.comparison import RESOLVE, Comparison
@@ -73,6 +74,28 @@ def interval_of(row: CandidateRow, part: Part) -> Interval:
     return row.format_interval if part == "format" else row.content_interval
 
 
+@dataclass(frozen=True)
+class Headline:
+    """The comparison that matters, in pieces: a narrow place leaves out the later ones.
+
+    `result` says who is above whom, or why nothing is compared; `difference` is on the scale of five with its interval, and
+    `evidence` what it rests on. Both are empty where there is no comparison.
+    """
+
+    result: str
+    difference: str = ""
+    evidence: str = ""
+
+    @property
+    def short(self) -> str:
+        """Without the evidence."""
+        return f"{self.result}: {self.difference}" if self.difference else self.result
+
+    @property
+    def text(self) -> str:
+        return f"{self.short}, {self.evidence}" if self.evidence else self.short
+
+
 def headline(
     rows: Sequence[CandidateRow],
     comparisons: Sequence[Comparison],
@@ -81,30 +104,31 @@ def headline(
     parts: Sequence[Part],
     inputs: int,
     repeats: int,
-) -> str:
-    """One sentence: the best against the incumbent, or that against its best challenger, on the leading part."""
+) -> Headline:
+    """The best against the incumbent, or that against its best challenger, on the leading part."""
     by_name = {row.name: row for row in rows}
     if best is None or not parts:
-        return "No scored answers yet." if parts else "The task has no checks: there is nothing to compare."
+        return Headline("No scored answers yet." if parts else "The task has no checks: there is nothing to compare.")
     leading = parts[0]
     asked = f"{count(inputs, 'input')} × {repeats}"
     other = best if best != incumbent else next((one.candidate for one in comparisons if one.part == leading), None)
     compared = {one.candidate: one for one in comparisons if one.part == leading}
     if other is None or other not in compared or incumbent is None:
         row = by_name[best]
-        return f"{best} {of_five(score_of(row, leading))}/5 {bounds(interval_of(row, leading))}, {asked}"
+        score = f"{best} {of_five(score_of(row, leading))}/5 {bounds(interval_of(row, leading))}"
+        return Headline(score, evidence=asked)
     one = compared[other]
     theirs, held = (f"{name} {of_five(score_of(by_name[name], leading))}/5" for name in (other, incumbent))
     if one.inputs != inputs:
         asked = f"{one.inputs} of {count(inputs, 'input')} × {repeats}"
-    figures = f"{signed(one.difference)} {bounds(one.interval)}, p {p_value(one.p_adjusted)}, {asked}"
     words = {
         "better": f"{theirs} over {held}",
         "worse": f"{theirs} below {held}",
         "no_worse": f"{theirs}, no worse than {held}",
         "tied": f"{theirs}, no difference shown from {held}",
     }
-    return f"{words[one.verdict]}: {figures}"
+    difference = f"{signed(one.difference)} {bounds(one.interval)}"
+    return Headline(words[one.verdict], difference, f"p {p_value(one.p_adjusted)}, {asked}")
 
 
 def notes(

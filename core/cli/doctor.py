@@ -14,17 +14,10 @@ from core.doctor.report import examine
 from core.doctor.results import Diagnostic, Report
 from core.format import duration
 from core.home import Home
+from core.wording.doctor import section_title
 
 WIDTH = 100
 SIGNS = {"ok": "✓", "warning": "▲", "fault": "✗", "absent": "·"}
-TITLES = {
-    "gpu": "GPU and driver",
-    "torch": "Torch and libraries",
-    "probes": "What they can do (measured)",
-    "environment": "Environment of jobs",
-    "serving": "Serving",
-    "machine": "Machine",
-}
 SUBJECT_WIDTH = 16
 
 
@@ -51,7 +44,7 @@ def doctor(quick: bool, as_json: bool) -> None:
 def shown(report: Report, width: int = WIDTH) -> Iterator[str]:
     """The report in lines of at most `width` columns."""
     for name, lines in report.sections():
-        yield TITLES.get(name, name)
+        yield section_title(name)
         for line in lines:
             yield from finding(line, width)
         yield ""

@@ -10,7 +10,7 @@ from core.cli.common import find_project, json_option, opened, project_option
 from core.cli.output import print_json, say
 from core.config.project import Project
 from core.config.recipe import Recipe
-from core.format import data_size
+from core.format import data_size, share
 from core.home import Home
 from core.vram.plan import Plan, Row, method_words
 
@@ -74,13 +74,13 @@ def plan(
                 },
                 "rows": [row.to_json() for row in made.rows],
                 "preferred": None if made.preferred is None else made.preferred.to_json(),
-                "why": made.why,
+                "why": made.reasons,
             }
         )
         return
     idle = f", {budget.in_use}" if budget.in_use else ""
     say(f"{budget.name}: {data_size(budget.total_bytes)}{idle}, {data_size(budget.limit_bytes)} for a training")
-    within = f"a forecast holds within ± {calibration.spread:.0%}".replace("%", " %")
+    within = f"a forecast holds within ± {share(calibration.spread)}"
     say(f"{calibration.words}; {'each forecast by those of comparable size' if calibration.runs else within}")
     say()
     for line in lines(made):
@@ -109,7 +109,7 @@ def lines(made: Plan) -> list[str]:
     unknown = {row.model.name: row for row in made.rows if row.forecast is None}
     shown += [f"{name:<15} not predicted: {row.not_predicted}; {row.remedy}" for name, row in unknown.items()]
     shown.append("")
-    shown.append(f"prefer {made.preferred.words}: {made.why}." if made.preferred else f"{made.why}.")
+    shown.append(f"prefer {made.preferred.words}: {made.reasons}." if made.preferred else f"{made.reasons}.")
     return shown
 
 

@@ -92,7 +92,7 @@ def show(job_id: int, as_json: bool) -> None:
         took = duration((attempt.ended_at or time.time()) - attempt.created_at)
         say(f"attempt  {attempt.number}: {attempt.outcome or 'living'}, {took}, {attempt.protection}")
         if (measured := stored_summary(attempt.telemetry)) is not None:
-            say(f"GPU       {' · '.join(summary_words(measured))}")
+            say(f"GPU       {' · '.join(summary_words(measured).values())}")
         for finding in timed(run.attempt(attempt.number).watch):
             sign = "✗" if finding.get("stop") else "▲"
             say(f"{moment(finding['time']):>8}  {sign} {finding.get('message')}")

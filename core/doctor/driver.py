@@ -13,7 +13,7 @@ from pathlib import Path
 from core.doctor.machine import Machine, one_line, version_numbers
 from core.doctor.results import Diagnostic
 from core.errors import BakehouseError
-from core.format import moment
+from core.format import data_size, moment
 from core.gpu.sources.kernel_file import names, read_text, read_uevent
 from core.gpu.vendors import VENDORS
 from core.gpu_lease import lock as gpu_lock
@@ -45,17 +45,17 @@ def gpu(machine: Machine) -> Diagnostic:
     if machine.gpu is None:
         hiding = [name for name in HIDING if name in machine.environ]
         remedy = f"unset {' and '.join(hiding)}, should it hide one" if hiding else ""
-        return line("gpu", "absent", "no GPU that jobs can run on: the CPU is the one slot", remedy)
+        return line("GPU", "absent", "no GPU that jobs can run on: the CPU is the one slot", remedy)
     device = next((one for one in machine.sample.devices if one.pci == machine.gpu.pci), None)
     memory = device.vram_total_bytes if device else None
     architecture = machine.gpu.architecture or (device.architecture if device else None)
     parts = [
         machine.gpu.name,
         architecture or ("architecture not told" if VENDORS[machine.gpu.vendor].names_architecture else ""),
-        "" if memory is None else f"{memory / 1e9:.1f} GB",
+        "" if memory is None else data_size(memory),
         f"at {machine.gpu.pci}",
     ]
-    return line("gpu", "ok", ", ".join(part for part in parts if part))
+    return line("GPU", "ok", ", ".join(part for part in parts if part))
 
 
 def without_driver(machine: Machine) -> list[Diagnostic]:
@@ -239,7 +239,7 @@ def unowned_memory(machine: Machine) -> list[Diagnostic]:
     if state is None or not state.unowned_bytes:
         return []
     since = f" since {moment(state.unowned_since)}" if state.unowned_since is not None else ""
-    said = f"{state.unowned_bytes / 1e9:.1f} GB belong to no process{since}, as the runner saw at {moment(state.time)}"
+    said = f"{data_size(state.unowned_bytes)} belong to no process{since}, as the runner saw at {moment(state.time)}"
     return [line("stale memory", "warning", said, state.advice)]
 
 

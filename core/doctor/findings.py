@@ -7,6 +7,7 @@ from typing import Any
 
 from core.doctor.machine import Machine, one_line
 from core.doctor.results import Diagnostic
+from core.format import data_size, gb
 from core.gpu.vendors import VENDORS
 
 SECTION = "probes"
@@ -92,7 +93,7 @@ def device(figures: Mapping[str, Any], machine: Machine) -> list[Diagnostic]:
         return [
             line("device", "fault", f"torch does not see {machine.gpu.name}: {one_line(str(why))}; {built}", remedy)
         ]
-    memory = f"{figures['free_bytes'] / 1e9:.1f} of {figures['total_bytes'] / 1e9:.1f} GB free as torch tells"
+    memory = f"{gb(figures['free_bytes'])} of {gb(figures['total_bytes'])} GB free as torch tells"
     seen = f"{figures['name']} ({figures['architecture']}), {memory}; {built}"
     if not figures["has_kernels"]:
         compiled = ", ".join(figures["compiled_for"]) or "nothing it names"
@@ -132,7 +133,7 @@ def attention(figures: Mapping[str, Any], machine: Machine) -> list[Diagnostic]:
         return [line("attention", "fault", f"computes wrongly: {message}", "install another build of torch")]
     peak, math_peak = figures["peak_bytes"], backends.get("math", {}).get("peak_bytes")
     if peak is not None and math_peak:
-        message += f"; {peak / 1e9:.2f} GB where the math path takes {math_peak / 1e9:.2f}"
+        message += f"; {data_size(peak)} where the math path takes {data_size(math_peak)}"
     fused = peak is None or not math_peak or peak < FUSED_SHARE * math_peak
     if taken == "math" or not fused:
         why = next((one["why"] for name, one in backends.items() if name == "flash" and not one["works"]), "")

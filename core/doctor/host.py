@@ -10,6 +10,7 @@ from core.attempt.logout_protection import choose_protection
 from core.config.settings import settings_file
 from core.doctor.machine import Machine, one_line
 from core.doctor.results import Diagnostic
+from core.format import data_size, gb
 
 SECTION = "machine"
 # A 4B model in bf16, its adapter's checkpoints, the merged model and its GGUF.
@@ -50,9 +51,9 @@ def disks(machine: Machine) -> list[Diagnostic]:
 
 
 def disk(name: str, folder: Path, free_bytes: int, least_bytes: int) -> Diagnostic:
-    said = f"{free_bytes / 1e9:.1f} GB free in {folder}"
+    said = f"{data_size(free_bytes)} free in {folder}"
     if free_bytes < least_bytes:
-        why = f"{said}: below {least_bytes / 1e9:.1f} GB no job starts (queue.min_free_disk_bytes)"
+        why = f"{said}: below {data_size(least_bytes)} no job starts (queue.min_free_disk_bytes)"
         return line(name, "fault", why, "bakehouse runs clean frees old runs")
     if free_bytes < ROOM_BYTES:
         why = f"{said}: a 4B model with its merged copy and GGUF takes about {ROOM_BYTES / 1e9:.0f} GB"
@@ -64,7 +65,7 @@ def memory(machine: Machine) -> Diagnostic:
     host = machine.sample.host
     if host.memory_total_bytes is None or host.memory_available_bytes is None:
         return line("memory", "warning", "the kernel does not say how much there is")
-    said = f"{host.memory_available_bytes / 1e9:.1f} of {host.memory_total_bytes / 1e9:.1f} GB available"
+    said = f"{gb(host.memory_available_bytes)} of {gb(host.memory_total_bytes)} GB available"
     if host.memory_available_bytes < MEMORY_BYTES:
         return line(
             "memory",

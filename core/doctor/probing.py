@@ -12,6 +12,7 @@ from typing import Any
 from core.doctor.machine import Machine, one_line, text_of
 from core.doctor.variables import environment_of
 from core.errors import BakehouseError
+from core.format import data_size
 from core.gpu.devices import device_environment
 from core.gpu.vendors import VENDORS
 from core.gpu_lease import lock as gpu_lock
@@ -64,7 +65,7 @@ def in_use(machine: Machine) -> str | None:
         return None
     holders = [one.name for one in machine.sample.processes if one.name and (one.vram_bytes or 0) > 200_000_000]
     by = f" ({', '.join(dict.fromkeys(holders))} holds it)" if holders else ""
-    return f"{free / 1e9:.1f} GB of the GPU are free, the probes take up to {NEEDED_BYTES / 1e9:.0f}{by}"
+    return f"{data_size(free)} of the GPU are free, the probes take up to {NEEDED_BYTES / 1e9:.0f} GB{by}"
 
 
 def ask(machine: Machine, python: str, probe_seconds: float, lease: int | None) -> dict[str, Any]:

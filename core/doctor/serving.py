@@ -8,6 +8,7 @@ from pathlib import Path
 from core.doctor.machine import Machine, one_line, version_numbers
 from core.doctor.results import Diagnostic
 from core.errors import InputError
+from core.format import data_size
 from core.gpu.sources.kernel_file import names, read_text
 
 SECTION = "serving"
@@ -56,7 +57,7 @@ def ollama(machine: Machine) -> list[Diagnostic]:
             if machine.settings.ollama.managed
             else "left loaded"
         )
-        lines.append(line("loaded", "ok", f"{shown}: {held / 1e9:.1f} GB on the GPU, {after}"))
+        lines.append(line("loaded", "ok", f"{shown}: {data_size(held)} on the GPU, {after}"))
     return [*lines, *parallel(machine, version_numbers(version))]
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from core.format import moment
-from core.gpu.memory_owners import USABLE, Holding, MemoryOwners
+from core.gpu.memory_owners import Holding, MemoryOwners
+from core.gpu.room import gpu_room
 from core.text import printable
 
 UNSEEN_SHARE, UNSEEN_BYTES = 0.25, 1_000_000_000
@@ -37,8 +38,7 @@ def is_clear(known: MemoryOwners, terms: AdmissionTerms) -> bool:
 
 def room_bytes(known: MemoryOwners, terms: AdmissionTerms) -> int:
     """What a job can have of the GPU at best: once all that can go has gone."""
-    stays = known.idle_bytes + (known.served_bytes if terms.serves_beside else 0)
-    return max(0, int(USABLE * known.total_bytes) - stays)
+    return gpu_room(known, models_stay=terms.serves_beside).room_bytes
 
 
 def too_large(expected_bytes: int | None, known: MemoryOwners, terms: AdmissionTerms) -> str | None:

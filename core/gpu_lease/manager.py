@@ -380,6 +380,8 @@ class GpuLeaseManager:
             residents=self.models.residents,
             displaced=self.models.displaced.names,
             intruders=tuple(self.models.intruders.values()) if self._phase == "held" else (),
+            models_stay=self.terms.serves_beside,
+            tolerance_bytes=self.terms.tolerance_bytes,
             baseline_bytes=self.view.baseline_bytes,
             unowned_bytes=stale,
             unowned_since=self.view.unowned_since if stale else None,

@@ -66,6 +66,8 @@ class LeaseState:
     displaced: tuple[str, ...] = ()
     intruders: tuple[Intruder, ...] = ()
     baseline_bytes: int | None = None
+    models_stay: bool = False
+    tolerance_bytes: int = 300_000_000
     unowned_bytes: int | None = None
     unowned_since: float | None = None
     advice: str = ""

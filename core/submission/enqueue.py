@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from core.config.model import ModelEntry
 from core.config.project import Project
 from core.errors import InputError
+from core.format import data_size
 from core.gpu.devices import find_gpu
 from core.home import Home
 from core.jobfile.spec import BakeoffSpec, JobFile, PullSpec, Spec, TrainSpec
@@ -98,7 +99,7 @@ def store(
     memory = host_memory(home, models, spec)
     if memory > (total := psutil.virtual_memory().total):
         raise InputError(
-            f"this needs about {memory / 1e9:.1f} GB of host memory, the machine has {total / 1e9:.1f}",
+            f"this needs about {data_size(memory)} of host memory, the machine has {data_size(total)}",
             code="too_large",
             remedy="take a smaller model",
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from core.config.model import ModelEntry
 from core.config.recipe import Recipe
+from core.format import gb, gb_within
 from core.home import Home
 from core.jobfile.spec import FittedKey, ForecastNote
 from core.models.shapes import with_shape
@@ -94,14 +95,14 @@ def way_down(model: ModelEntry, recipe: Recipe, budget: Budget, calibration: Cal
 def doubt(expected: Forecast) -> str:
     """Why a training that is not certain to find its memory may be queued all the same."""
     budget = expected.budget
-    takes = f"{expected.device_bytes / 1e9:.1f} ± {max(0.1, expected.plus_minus_bytes / 1e9):.1f} GB"
+    takes = f"{gb_within(expected.device_bytes, expected.plus_minus_bytes)} GB"
     if not expected.cannot_fit:
-        in_use = f" beside {budget.in_use}" if budget.in_use else ""
-        return f"may not fit: it takes {takes}, {budget.limit_bytes / 1e9:.1f} are there{in_use}"
-    then = "free the GPU before it starts" if budget.kind == "gpu" else "it waits until there is room"
+        in_use = f" ({budget.in_use})" if budget.in_use else ""
+        return f"may not fit: needs {takes}, {gb(budget.limit_bytes)} usable{in_use}"
+    then = "free GPU memory before the job starts" if budget.kind == "gpu" else "the job waits until there is room"
     return (
-        f"does not fit beside what else is there: it takes {takes} of {budget.total_bytes / 1e9:.1f}, "
-        f"{budget.in_use}; {then}"
+        f"does not fit: needs {takes}, {gb(budget.limit_bytes)} of {gb(budget.total_bytes)} usable "
+        f"({budget.in_use}); {then}"
     )
 
 

@@ -13,16 +13,17 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from core.files import append_line
-from core.format import energy
+from core.format import data_size, energy
 from core.gpu.reading import DeviceReading, Sample
 from core.home import AttemptDir
 
 GAP_SECONDS = 5.0
 """Between samples further apart nobody knows what the GPU did: nothing is integrated over such a gap."""
 _TAIL_BYTES = 65536
+Figure = Literal["peak", "energy", "busy", "hotspot", "gtt"]
 
 
 @dataclass(frozen=True)
@@ -64,23 +65,24 @@ def stored_summary(text: str | None) -> Summary | None:
         return None
 
 
-def summary_words(measured: Summary) -> list[str]:
-    """`peak 12.4 GB, 11.9 of it this run's`, `138 Wh`, `96 % busy`, `hotspot at most 88 °C`, `GTT at most 2.8 GB`."""
-    words = []
+def summary_words(measured: Summary) -> dict[Figure, str]:
+    """By figure, of those that are known: `peak 12.4 GB, 11.9 of it this run's`, `138 Wh`, `96 % busy`, `hotspot at most
+    88 °C`, `GTT at most 2.8 GB`."""
+    words: dict[Figure, str] = {}
     own = measured.peak_job_vram_bytes
     if measured.peak_vram_bytes is not None:
-        of_it = f", {own / 1e9:.1f} of it this run's" if own else ""
-        words.append(f"peak {measured.peak_vram_bytes / 1e9:.1f} GB{of_it}")
+        of_it = f", {data_size(own)} of it this run's" if own else ""
+        words["peak"] = f"peak {data_size(measured.peak_vram_bytes)}{of_it}"
     elif own:
-        words.append(f"peak of this run {own / 1e9:.1f} GB")
+        words["peak"] = f"peak of this run {data_size(own)}"
     if measured.energy_wh is not None:
-        words.append(energy(measured.energy_wh))
+        words["energy"] = energy(measured.energy_wh)
     if measured.mean_busy_percent is not None:
-        words.append(f"{measured.mean_busy_percent:.0f} % busy")
+        words["busy"] = f"{measured.mean_busy_percent:.0f} % busy"
     if measured.max_temperature_hotspot_c is not None:
-        words.append(f"hotspot at most {measured.max_temperature_hotspot_c:.0f} °C")
+        words["hotspot"] = f"hotspot at most {measured.max_temperature_hotspot_c:.0f} °C"
     if measured.peak_gtt_bytes is not None and measured.peak_gtt_bytes >= 1e9:
-        words.append(f"GTT at most {measured.peak_gtt_bytes / 1e9:.1f} GB")
+        words["gtt"] = f"GTT at most {data_size(measured.peak_gtt_bytes)}"
     return words
 
 

@@ -4,27 +4,38 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from core.errors import InputError
-from core.gpu.memory_owners import USABLE
-from core.gpu.reading import Sample
+from core.format import data_size, listed
+from core.gpu.idle_baseline import read_baselines
+from core.gpu.memory_owners import USABLE, memory_owners
+from core.gpu.reading import DeviceReading, Sample
+from core.gpu.room import GpuRoom, gpu_room
+from core.gpu_lease.state import read_lease_state
 from core.home import Home
+from core.process.identity import current_boot_id
+from core.store.database import runner_lives
 from core.telemetry.sampler import Sampler
 from core.vram.layers import NotPredicted
+
+if TYPE_CHECKING:
+    from core.config.settings import OllamaSettings
 
 # Who holds less of a GPU than this is not worth a name: a window of a browser, a probe.
 NAMED_FROM_BYTES = 200_000_000
 NAMED_AT_MOST = 3
+SERVER_SECONDS = 1.0
+"""A model server on this machine answers at once, or it is not there."""
 _VRAM = re.compile(r"(\d+(?:\.\d+)?)\s*(GB|GiB|G|)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Memory to plan for. `baseline_bytes` is in use now by others than our jobs: a desktop, a model server, other programs.
+    """Memory to plan for. `baseline_bytes` stays in use while a job runs: a GPU's idle use, on a CPU all that others hold.
 
-    `name` says whose memory it is, `device` is the GPU's name as its driver gives it, None where there is none to measure;
-    `holders` are the programs that hold most of the baseline, as far as the driver tells.
+    `name` says whose memory it is, `device` is the GPU's name as its driver gives it, None where there is none to measure.
+    `room` tells more of a GPU: what makes way for a job, and what a job waits for.
     """
 
     total_bytes: int
@@ -32,7 +43,7 @@ class Budget:
     name: str
     kind: Literal["gpu", "cpu"]
     device: str | None = None
-    holders: tuple[str, ...] = ()
+    room: GpuRoom | None = None
 
     @property
     def limit_bytes(self) -> int:
@@ -42,13 +53,20 @@ class Budget:
     @property
     def emptied(self) -> Budget:
         """The same memory with nothing else in it: what could be had, did everybody leave."""
-        return replace(self, baseline_bytes=0, holders=())
+        return replace(self, baseline_bytes=0, room=None)
 
     @property
     def in_use(self) -> str:
-        """`8.1 GB in use now by ollama`; empty when nothing is."""
-        by = f" by {' and '.join(self.holders)}" if self.holders else ""
-        return f"{self.baseline_bytes / 1e9:.1f} GB in use now{by}" if self.baseline_bytes else ""
+        """`1.0 GB in use`, and what else a GPU holds now that makes way or is waited for; empty when nothing is there."""
+        room = self.room
+        by = f" by {listed(room.staying)}" if room is not None and room.staying else ""
+        parts = [f"{data_size(self.baseline_bytes)} in use{by}" if self.baseline_bytes else ""]
+        if room is not None and room.unloaded_bytes:
+            parts.append(f"{data_size(room.unloaded_bytes)} of served models unloaded for a job")
+        if room is not None and room.in_the_way_bytes >= NAMED_FROM_BYTES:
+            holders = listed(room.holders[:NAMED_AT_MOST]) or "no process"
+            parts.append(f"a job waits for {data_size(room.in_the_way_bytes)} held by {holders}")
+        return ", ".join(part for part in parts if part)
 
 
 def parse_vram(text: str) -> int:
@@ -70,32 +88,43 @@ def budget_for(text: str) -> Budget:
     return Budget(parse_vram(text), 0, f"--vram {text.strip()}", "gpu")
 
 
-def this_machine(home: Home) -> Budget:
-    """The budget of this machine as it is now: one reading of its GPU, or of its memory.
+def this_machine(home: Home, sample: Sample | None = None) -> Budget:
+    """The budget of this machine: of its GPU, or of its memory. `sample` is its newest reading; without one it is read now.
 
-    Raises `NotPredicted` where there is a GPU that does not say how much memory it has.
+    The idle use is what the runner has learnt in this boot; what a model server holds is told by the runner, or by the server
+    itself where no runner lives. Raises `NotPredicted` where there is a GPU that does not say how much memory it has.
     """
-    sampler = Sampler(home)
-    try:
-        return budget_of(sampler.read())
-    finally:
-        sampler.close()
+    if sample is None:
+        sampler = Sampler(home)
+        try:
+            sample = sampler.read()
+        finally:
+            sampler.close()
+    device = _gpu_of_jobs(sample)
+    if device is None:
+        return budget_of(sample)
+    ollama = _ollama_settings()
+    idle = read_baselines(home.idle_baseline, current_boot_id()).get(device.pci or "")
+    return budget_of(sample, idle_bytes=idle, served_bytes=served_bytes(home, ollama), models_stay=not ollama.managed)
 
 
-def budget_of(sample: Sample | None) -> Budget:
+def budget_of(
+    sample: Sample | None, *, idle_bytes: int | None = None, served_bytes: int = 0, models_stay: bool = False
+) -> Budget:
     """The budget of the machine that a sample was taken on: its GPU's memory, else the host's.
 
-    The baseline is what is in use without our jobs. A model server's share is part of it: nothing makes it give the GPU up.
+    `idle_bytes` is the GPU's idle use as it was learnt, `served_bytes` what a model server says that it holds there, and
+    `models_stay` that its models are not unloaded for a job. Raises `NotPredicted`.
     """
-    for device in (sample.devices if sample else ())[:1]:
-        if device.integrated:
-            continue
+    device = _gpu_of_jobs(sample)
+    if sample is not None and device is not None:
         if device.vram_total_bytes is None:
             raise NotPredicted(
                 f"{device.name} does not say how much memory it has", remedy="name it: bakehouse plan --vram 16"
             )
-        used, holders = _others(sample)
-        return Budget(device.vram_total_bytes, used, device.name, "gpu", device.name, holders)
+        known = memory_owners(sample, device, idle_bytes, served_bytes)
+        room = GpuRoom(device.vram_total_bytes) if known is None else gpu_room(known, models_stay=models_stay)
+        return Budget(device.vram_total_bytes, room.stays_bytes, device.name, "gpu", device.name, room)
     import psutil
 
     host = psutil.virtual_memory()
@@ -104,20 +133,39 @@ def budget_of(sample: Sample | None) -> Budget:
     return Budget(host.total, max(0, used - _jobs_resident()), "host memory", "cpu")
 
 
-def _others(sample: Sample | None) -> tuple[int, tuple[str, ...]]:
-    """(bytes, names): what the GPU's memory holds beside our jobs, and who holds most of it, the largest first.
+def _gpu_of_jobs(sample: Sample | None) -> DeviceReading | None:
+    """The GPU that jobs run on: it comes first in each sample, and is no part of the processor."""
+    device = sample.devices[0] if sample and sample.devices else None
+    return None if device is None or device.integrated else device
 
-    Only what is known is taken off: without figures of each process our own jobs count as others, which plans for too little
-    rather than for memory that is not there.
-    """
-    assert sample is not None
-    gpu = sample.devices[0]
-    here = [one for one in sample.processes if one.pci in (None, gpu.pci)]
-    ours = sum(one.vram_bytes or 0 for one in here if one.ours)
-    used = max(0, (gpu.vram_used_bytes or 0) - ours)
-    large = [one for one in here if not one.ours and one.name and (one.vram_bytes or 0) >= NAMED_FROM_BYTES]
-    large.sort(key=lambda one: -(one.vram_bytes or 0))
-    return used, tuple(dict.fromkeys(one.name or "" for one in large))[:NAMED_AT_MOST] if used else ()
+
+def _ollama_settings() -> OllamaSettings:
+    """The person's; a settings file that cannot be read is told by who submits, and is no reason to plan for nothing."""
+    from core.config.settings import OllamaSettings, load_settings
+
+    try:
+        return load_settings().ollama
+    except InputError:
+        return OllamaSettings()
+
+
+def served_bytes(home: Home, ollama: OllamaSettings) -> int:
+    """What the models of the server beside the jobs hold of GPUs, in bytes; 0 where there is none, or nobody knows."""
+    state = read_lease_state(home)
+    if state is not None and runner_lives(home):
+        return sum(model.size_vram_bytes for model in state.residents)
+    from core.serving.address import is_here
+    from core.serving.errors import ServerError
+    from core.serving.ollama import Ollama
+
+    try:
+        with Ollama(ollama.url, timeout_seconds=SERVER_SECONDS) as server:
+            # Another machine's server holds nothing of this GPU, unless the person says that it is this one's.
+            if ollama.url is None and not is_here(server.url):
+                return 0
+            return sum(model.size_vram_bytes or 0 for model in server.ps())
+    except (InputError, ServerError):
+        return 0
 
 
 def _jobs_resident() -> int:

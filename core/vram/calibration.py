@@ -12,6 +12,7 @@ from typing import Any
 
 from core.config.recipe import Recipe
 from core.errors import InputError
+from core.format import share
 from core.home import Home
 from core.jobfile.spec import JobFile, TrainSpec
 from core.models.shapes import with_shape
@@ -83,7 +84,7 @@ class Calibration:
             none = "the one run" if self.others == 1 else f"none of {self.others} runs"
             return f"not calibrated: {none} on this device {'is not' if self.others == 1 else 'is'} of comparable size"
         size = "" if self.others is None else " of comparable size"
-        last = "" if self.last_error is None else f", last error {abs(self.last_error):.0%}".replace("%", " %")
+        last = "" if self.last_error is None else f", last error {share(abs(self.last_error))}"
         return f"calibrated by {'1 run' if self.runs == 1 else f'{self.runs} runs'}{size} on this device{last}"
 
 

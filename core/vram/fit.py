@@ -13,6 +13,7 @@ from typing import Any
 from core.config.model import ModelEntry
 from core.config.recipe import Recipe
 from core.errors import InputError
+from core.format import data_size
 from core.vram.budget import Budget
 from core.vram.calibration import Calibration
 from core.vram.forecast import Forecast, forecast, highest_rank_that_fits, longest_that_fits
@@ -150,11 +151,11 @@ def too_large(recipe: Recipe, model: ModelEntry, budget: Budget, calibration: Ca
     asked, least = forecast(model, recipe, budget, calibration), leanest(recipe)
     lean = forecast(model, least, budget, calibration)
     settings = ", ".join(map(str, changes(recipe, least)))
-    takes = f"takes {asked.device_bytes / 1e9:.1f} GB"
+    takes = f"takes {data_size(asked.device_bytes)}"
     if lean.never_fits and settings:
-        takes += f", at least {lean.device_bytes / 1e9:.1f} ({settings})"
+        takes += f", at least {data_size(lean.device_bytes)} ({settings})"
     in_use = f", {budget.in_use}" if budget.in_use else ""
-    there = f"{budget.name} has {budget.limit_bytes / 1e9:.1f} for it, of {budget.total_bytes / 1e9:.1f} GB{in_use}"
+    there = f"{budget.name} has {data_size(budget.limit_bytes)} for it, of {data_size(budget.total_bytes)}{in_use}"
     down = stepped_down(recipe, model, budget, calibration)
     if down is not None:
         remedy = f"{', '.join(map(str, down.changes))}; or set `fit: auto` or `out_of_memory: ladder`"

@@ -76,11 +76,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Plan:
-    """The rows, the model to prefer (None when nothing fits), and why."""
+    """The rows, the model to prefer (None when nothing fits), and why. `also` says what else fits, and what decides."""
 
     rows: tuple[Row, ...]
     preferred: Row | None
     why: str
+    also: str = ""
+
+    @property
+    def reasons(self) -> str:
+        """All that is said of the choice, without the last full stop."""
+        return f"{self.why}. {self.also}" if self.also else self.why
 
 
 def method_words(recipe: Recipe) -> str:
@@ -101,8 +107,7 @@ def plan(
     if max_length is not None:
         recipes = [recipe.model_copy(update={"max_length": max_length}) for recipe in recipes]
     rows = tuple(row(model, recipe, budget, calibration) for model in models for recipe in recipes)
-    preferred, why = prefer(rows, verdicts)
-    return Plan(rows, preferred, why)
+    return Plan(rows, *prefer(rows, verdicts))
 
 
 def row(model: ModelEntry, recipe: Recipe, budget: Budget, calibration: Calibration) -> Row:
@@ -120,8 +125,8 @@ def row(model: ModelEntry, recipe: Recipe, budget: Budget, calibration: Calibrat
         return Row(model, recipe, None, None, None, unknown.why, unknown.remedy)
 
 
-def prefer(rows: Sequence[Row], verdicts: Sequence[Verdict]) -> tuple[Row | None, str]:
-    """The row to prefer among those that fit, and why.
+def prefer(rows: Sequence[Row], verdicts: Sequence[Verdict]) -> tuple[Row | None, str, str]:
+    """The row to prefer among those that fit, why, and what else fits.
 
     A smaller model in 16 bits comes before a larger one in 4 when both fit: quantised weights cost more than size gives
     (Sarkissian: a 4B model in bf16 at rank 32 beat 8B and 7B ones on HQQ's 4 bits). A bake-off of this home that decided
@@ -129,7 +134,7 @@ def prefer(rows: Sequence[Row], verdicts: Sequence[Verdict]) -> tuple[Row | None
     """
     fitting = [row for row in rows if row.fits]
     if not fitting:
-        return None, "nothing here fits: take a shorter max_length, a lower rank or a smaller model"
+        return None, "nothing here fits: take a shorter max_length, a lower rank or a smaller model", ""
     plain = max((row for row in fitting if row.recipe.method == "lora"), key=size, default=None)
     quantised = max((row for row in fitting if row.recipe.method == "qlora-hqq"), key=size, default=None)
     chosen = plain or quantised
@@ -138,21 +143,21 @@ def prefer(rows: Sequence[Row], verdicts: Sequence[Verdict]) -> tuple[Row | None
     for verdict in verdicts:
         if verdict.loser == chosen.key and verdict.winner in by_key:
             better = by_key[verdict.winner]
-            return better, f"it beat {chosen.words} in bake-off {verdict.job_id} ({verdict.task}) of this home"
+            return better, f"it beat {chosen.words} in bake-off {verdict.job_id} ({verdict.task}) of this home", ""
         if verdict.winner == chosen.key and quantised is not None and verdict.loser == quantised.key:
-            return chosen, f"it beat {quantised.words} in bake-off {verdict.job_id} ({verdict.task}) of this home"
+            return chosen, f"it beat {quantised.words} in bake-off {verdict.job_id} ({verdict.task}) of this home", ""
     if plain is None:
-        return chosen, "no model fits with 16-bit weights; this is the largest that does with quantised ones"
+        return chosen, "no model fits with 16-bit weights; this is the largest that does with quantised ones", ""
     why = f"the largest model whose {method_words(plain.recipe)} weights fit{room_for_rank(plain)}"
     if quantised is None or size(quantised) <= size(plain):
-        return chosen, why
+        return chosen, why, ""
     ratio = size(quantised) / max(1, size(plain))
     finding = (
         "a published run had a 4B model in bf16 beat 7B and 8B ones trained on 4-bit weights"
         if ratio <= RATIO_OF_THE_FINDING
         else f"a published run had bf16 beat 4 bits at twice the size, but this is {ratio:.1f} times: compare them"
     )
-    return chosen, f"{why}. {quantised.words} fits too; {finding}. A bake-off of both on your task decides"
+    return chosen, why, f"{quantised.words} fits too; {finding}. A bake-off of both on your task decides"
 
 
 def room_for_rank(row: Row) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from core.format import data_size, gb
 from core.gpu.reading import DeviceReading
 
 SAMPLES = 2
@@ -49,8 +50,8 @@ class PressureWatch:
         return [
             (
                 "spill",
-                f"{grown / 1e9:.1f} GB of the GPU's memory have gone to system memory since the run began, with "
-                f"{used / 1e9:.1f} of {total / 1e9:.1f} GB in use: it runs at a fraction of its speed",
+                f"{data_size(grown)} of the GPU's memory have gone to system memory since the run began, with "
+                f"{gb(used)} of {gb(total)} GB in use: it runs at a fraction of its speed",
             )
         ]
 
@@ -71,7 +72,7 @@ class PressureWatch:
         return [
             (
                 "vram",
-                f"the GPU's memory is {share:.0f} % full ({used / 1e9:.1f} of {total / 1e9:.1f} GB): a run can hang "
+                f"the GPU's memory is {share:.0f} % full ({gb(used)} of {gb(total)} GB): a run can hang "
                 "there without a message",
             )
         ]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from core.errors import BakehouseError
-from core.format import listed
+from core.format import data_size, listed
 from core.reasons import Reason
 from core.runner.commands import RefusedError
 from core.store.job_reasons import JobReasonCode, RefusalCode
@@ -53,10 +53,6 @@ def joined(head: str, values: Values, *, retry: bool = False) -> str:
     if retry:
         return f"{head}; retry resumes from step {step}" if step else f"{head}; retry starts from the beginning"
     return f"{head}; will resume from step {step}" if step else f"{head}; will start from the beginning"
-
-
-def gigabytes(count: float) -> str:
-    return f"{count / 1e9:.1f} GB"
 
 
 def noted(head: str, values: Values) -> str:
@@ -111,10 +107,10 @@ JOB_WORDS: dict[JobReasonCode, Words] = {
     ),
     "queue_paused": lambda values: noted("Queue paused", values),
     "disk_low": lambda values: (
-        f"Disk: {gigabytes(values['free_bytes'])} free, {gigabytes(values['needed_bytes'])} needed"
+        f"Disk: {data_size(values['free_bytes'])} free, {data_size(values['needed_bytes'])} needed"
     ),
     "host_memory_low": lambda values: (
-        f"Host memory: {gigabytes(values['free_bytes'])} free, {gigabytes(values['needed_bytes'])} needed"
+        f"Host memory: {data_size(values['free_bytes'])} free, {data_size(values['needed_bytes'])} needed"
     ),
     "slot_held": lambda values: f"{slot(values)} in use by job {values['job']}",
     "slot_held_elsewhere": lambda values: f"{slot(values)}: {values['message']}",

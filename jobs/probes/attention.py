@@ -31,7 +31,7 @@ class OperatorLog(TorchDispatchMode):
     """Notes the operators that really run."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # the library annotates nothing here
         self.names: list[str] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -24,7 +25,7 @@ def inputs(out_features: int = WIDTH) -> tuple[Tensor, Tensor]:
 
 def weight(out_features: int, in_features: int, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return (torch.randn(out_features, in_features, generator=generator) / in_features**0.5).bfloat16()
+    return (torch.randn(out_features, in_features, generator=generator) / math.sqrt(in_features)).bfloat16()
 
 
 def bf16(tell: Tell) -> dict[str, Any]:

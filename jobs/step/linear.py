@@ -24,12 +24,13 @@ class Frozen:
 
     def weight(self, dtype: torch.dtype) -> Tensor:
         """[out, in] in `dtype`."""
-        weight = self.base.dequantize() if hasattr(self.base, "W_q") else self.base.weight
+        weight: Tensor = self.base.dequantize() if hasattr(self.base, "W_q") else self.base.weight
         return weight if weight.dtype == dtype else weight.to(dtype)
 
     @property
     def bias(self) -> Tensor | None:
-        return self.base.bias
+        bias: Tensor | None = self.base.bias
+        return bias
 
     @property
     def factor(self) -> float:

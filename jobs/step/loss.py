@@ -62,6 +62,7 @@ class CompletionLoss(torch.autograd.Function):
             logits = torch.nn.functional.linear(hidden[part], head.weight, head.bias).float()
             if head.scale != 1.0:
                 logits.mul_(head.scale)
+            capped: Tensor | None = None
             if head.softcap is not None:
                 logits.div_(head.softcap).tanh_()
                 capped = logits.clone() if gradient is not None else None
@@ -73,7 +74,7 @@ class CompletionLoss(torch.autograd.Function):
                 continue
             slope = logits.sub_(normaliser).exp_()  # softmax, then minus one at the target
             slope.scatter_add_(-1, chosen, torch.full_like(chosen, -1.0, dtype=slope.dtype))
-            if head.softcap is not None:
+            if capped is not None:
                 slope.mul_(1 - capped.square_())
             if head.scale != 1.0:
                 slope.mul_(head.scale)

@@ -118,7 +118,8 @@ def _factors(layer: Any) -> tuple[Tensor, Tensor]:
 
 def _linear_forward(self: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     if self.disable_adapters or self.merged:
-        return type(self).forward(self, x, *args, **kwargs)
+        usual: Tensor = type(self).forward(self, x, *args, **kwargs)
+        return usual
     result: Tensor = LoraLinear.apply(x, *_factors(self), _frozen(self))
     return result
 
@@ -126,7 +127,8 @@ def _linear_forward(self: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
 def _mlp_forward(self: Any, x: Tensor) -> Tensor:
     layers = (self.gate_proj, self.up_proj, self.down_proj)
     if any(layer.disable_adapters or layer.merged for layer in layers):
-        return type(self).forward(self, x)
+        usual: Tensor = type(self).forward(self, x)
+        return usual
     factors = [factor for layer in layers for factor in _factors(layer)]
     result: Tensor = LoraMlp.apply(x, *factors, tuple(_frozen(layer) for layer in layers), self.act_fn)
     return result

@@ -86,9 +86,7 @@ def test_a_pid_of_the_former_boot_is_believed_dead_and_never_signalled(
     assert queue.wait_for(job).state == "interrupted"
     attempt = queue.attempt(job)
     assert job_process(attempt) == ProcessIdentity("first-boot", namesake, start_ticks(namesake) or 0)
-    assert not StopEscalation(launcher(queue.home), 1).press(attempt, asked_at=0, may_kill=True), (
-        "nothing was there to signal"
-    )
+    assert not StopEscalation(launcher(queue.home), 0).escalate(attempt, may_kill=True), "nothing was there to signal"
     assert alive(namesake)
     kill(queue.shim_pid(job))
     kill(namesake)

@@ -28,7 +28,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
@@ -63,7 +63,8 @@ class GpuSim:
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
         self._clients = 100
-        self._last = time.monotonic()
+        self.clock: Callable[[], float] = time.monotonic
+        self._last = self.clock()
         self.requests.mkdir(exist_ok=True)
         for number, card in enumerate(self.cards):
             self.tree.add_card(number, card)
@@ -193,7 +194,7 @@ class GpuSim:
     def step(self) -> None:
         """One look at the processes and the requests, and the files after it."""
         with self._lock:
-            now = time.monotonic()
+            now = self.clock()
             seconds, self._last = now - self._last, now
             self._read_requests()
             for key, holding in list(self._holdings.items()):
@@ -229,7 +230,7 @@ class GpuSim:
         if leaks:
             self.cards[holding.card].unowned_bytes += holding.vram_bytes
         elif holding.lingers_seconds:
-            until = time.monotonic() + holding.lingers_seconds
+            until = self.clock() + holding.lingers_seconds
             self._lingering.append((until, holding.card, holding.vram_bytes))
 
     def _read_requests(self) -> None:

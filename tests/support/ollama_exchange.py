@@ -5,13 +5,13 @@ from __future__ import annotations
 import http.client
 import json
 import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from tests.support.ollama_standin import OllamaStandin
+from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
 NUMBERS = re.compile(r"\d+(\.\d+)?")
 
@@ -68,12 +68,8 @@ def ps(standin: OllamaStandin) -> list[dict[str, Any]]:
     return found
 
 
-def wait(found: Callable[[], Any], seconds: float = 10.0) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (value := found()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
-    return value
+def wait(found: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:
+    return wait_until(found, seconds)
 
 
 def shape(value: Any) -> Any:

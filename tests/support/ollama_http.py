@@ -65,6 +65,7 @@ class Exchange:
         data = json.dumps(body, ensure_ascii=False).encode(errors="replace") + b"\n"
         self._write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
         self._lines += 1
+        self._handler.server.network.lines_sent += 1
 
     def end(self) -> None:
         """The stream is whole."""
@@ -210,6 +211,7 @@ class Network:
         self.routes = routes
         self.faults: list[Fault] = []
         self.delay_seconds = 0.0
+        self.lines_sent = 0
         self.port = 0
         self._seen = seen
         self._connections: set[socket.socket] = set()

@@ -52,6 +52,8 @@ OWN_CAPABILITIES = {"a7874fbe": ("tools", "thinking"), "95571f22": ("thinking",)
 # Their one message is longer than the window: what is left of it is not the model's, but the server's.
 CUT_PROMPTS = ("_overflow_default", "_overflow_generate_default")
 STOPS = ["<|im_start|>", "<|im_end|>"]
+LOOKED_AT_SECONDS = 0.3
+"""How long each thing lasts that is to be seen by who polls a hundred times a second."""
 
 
 @dataclass
@@ -102,15 +104,11 @@ class Replay:
         elif name == "ps_keep_alive_forever":
             self._load("judge:v1", keep_alive=-1)
         elif name == "ps_expiry_2s":
-            self._load("judge:v1", keep_alive="600ms")
+            self._load("judge:v1", keep_alive="2s")
         elif name == "ps_before_second_tag":
             self._load("judge:v1")
         elif name == "busy_unload":
             self._ask({"model": "judge:v1", "keep_alive": 0})
-        elif name == "request_during_load":
-            settings.load_seconds = 0.6
-        elif name == "copy":
-            settings.load_seconds = 0.05
         elif name == "solo2_rollback_chat":
             standin.add_model("solo2:rollback", template=CHATML)
         elif name == "out_of_memory":
@@ -292,12 +290,16 @@ class Replay:
         seen.append(ps(self.standin))
         poller = threading.Thread(target=poll)
         poller.start()
+        settings = self.standin.scheduler
+        quick = settings.load_seconds, settings.reap_seconds
+        settings.load_seconds, settings.reap_seconds = LOOKED_AT_SECONDS, LOOKED_AT_SECONDS
         try:
             reply = self._act(exchange["name"])
         finally:
-            time.sleep(0.1)
+            time.sleep(LOOKED_AT_SECONDS)
             over.set()
             poller.join()
+            settings.load_seconds, settings.reap_seconds = quick
         wanted = exchange.get("reply")
         if wanted is not None and reply is not None:
             self._same("status", wanted["status"], reply.status)
@@ -322,24 +324,29 @@ class Replay:
             self._teach({"body": {"model": "plain"}}, {"json": {"done_reason": "length"}})
             return self._ask({"model": "plain", **question}, "/api/chat")
         if name == "ps_expiry_2s":
-            time.sleep(0.8)
+            wait(lambda: "judge:v1" not in self.standin.listed())
         elif name == "ps_after_idle_runner_killed":
             for listed_name in self.standin.listed():
                 self.standin.kill_runner(listed_name)
         elif name == "busy_unload":
-            with self.standin.answering("judge:v1", 1.0, num_ctx=1024) as client:
-                time.sleep(0.3)
+            with self.standin.answering("judge:v1", num_ctx=1024):
+                time.sleep(LOOKED_AT_SECONDS)
                 reply = self._ask({"model": "judge:v1", "keep_alive": 0})
-                client.join()
+                time.sleep(LOOKED_AT_SECONDS)
             return reply
         elif name == "request_during_load":
             self._ask({"model": "judge:v1", "keep_alive": 0})
             wait(lambda: "judge:v1" not in self.standin.listed())
+            model = self.standin.models["judge:v1"]
+            model.loads_until = loaded = threading.Event()
             loading = threading.Thread(target=self._load, args=("judge:v1",))
             loading.start()
-            time.sleep(0.15)
+            wait(lambda: any(one == model.name for one, _, _ in self.standin.residents()))
             reply = self._ask({"model": "judge:v1", "keep_alive": 0})
+            time.sleep(LOOKED_AT_SECONDS)
+            loaded.set()
             loading.join()
+            model.loads_until = None
             return reply
         elif name == "swap_one_model_at_a_time":
             for model in ("plain", "jinja", "plain"):
@@ -358,7 +365,7 @@ class Replay:
         def client(number: int) -> None:
             model = ("jinja" if number % 2 == 0 else "plain") if queue else "plain"
             body = {"model": model, "messages": [{"role": "user", "content": "hi"}], "stream": False}
-            reply = self._ask({**body, "options": {"num_ctx": 1024, "num_predict": 60}}, "/api/chat")
+            reply = self._ask({**body, "options": {"num_ctx": 1024, "num_predict": 240}}, "/api/chat")
             found.append((reply.status, (reply.json or {}).get("error"), time.monotonic() - started))
 
         for model in ("plain", "jinja"):

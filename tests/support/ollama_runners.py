@@ -128,6 +128,17 @@ class Scheduler:
                 self._let_go(runner)
             self._changed.notify_all()
 
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for a model that cannot be loaded yet."""
+        with self._changed:
+            return len(self._queue)
+
+    def at_work(self, name: str) -> bool:
+        """Whether the runner that is listed under this name works for a request."""
+        with self._changed:
+            return any(one.model.name == name and one.refs > 0 for one in self._loaded.values() if not one.loading)
+
     def ps(self) -> list[dict[str, Any]]:
         """The runners, the one that stays longest first. Whether they live is not asked."""
         now = time.time()
@@ -271,7 +282,7 @@ class Scheduler:
     def _let_go(self, runner: Runner) -> None:
         """Off the list at once; its process, and with it the memory, follows."""
         del self._loaded[runner.model.blob]
-        self._dying.append((time.monotonic() + self.reap_seconds, runner))
+        self._dying.append((time.monotonic(), runner))
         self._changed.notify_all()
 
     def _keep(self) -> None:
@@ -285,7 +296,7 @@ class Scheduler:
                 for runner in list(self._loaded.values()):
                     if runner.refs == 0 and runner.expires_at is not None and runner.expires_at <= now:
                         self._let_go(runner)
-                due = [pair for pair in self._dying if pair[0] <= time.monotonic()]
+                due = [pair for pair in self._dying if pair[0] + self.reap_seconds <= time.monotonic()]
                 for pair in due:
                     self._dying.remove(pair)
                     self._end(pair[1])

@@ -172,6 +172,11 @@ class OllamaStandin:
         """The server comes back at the same address, with nothing in memory."""
         self._network.up()
 
+    @property
+    def lines_sent(self) -> int:
+        """How many lines of streams have gone out so far."""
+        return self._network.lines_sent
+
     def drop_next(self, path: str | None = None, *, after_lines: int = 0) -> None:
         """The next request (to this path) is cut off without an answer, or after some lines of its stream."""
         self._network.faults.append(Fault(path, cut_after=after_lines))

@@ -97,7 +97,7 @@ def test_repeats_draw_differently_and_seeds_repeat_them(trained: Workshop, task:
     from core.data.examples import Message
     from core.data.render import encode_prompt, render_prompt
     from jobs import models
-    from jobs.generate import Generator, Request
+    from jobs.generate import GenerationRequest, Generator
 
     base = models.locate(trained.model, trained.home)
     tokenizer = models.load_tokenizer(base, trained.home)
@@ -110,7 +110,9 @@ def test_repeats_draw_differently_and_seeds_repeat_them(trained: Workshop, task:
         update={"temperature": 0.9, "top_p": 0.95, "top_k": 50, "repeat_penalty": 1.1, "max_new_tokens": 16}
     )
     generator = Generator(model, tokenizer, sampling, "off")
-    requests = [Request(f"{p}/{seed}", prompt, seed) for p, prompt in enumerate(prompts) for seed in (1, 2, 3)]
+    requests = [
+        GenerationRequest(f"{p}/{seed}", prompt, seed) for p, prompt in enumerate(prompts) for seed in (1, 2, 3)
+    ]
     together = {answer.key: answer.text for answer in generator.answer(requests, 6)}
     alone = {answer.key: answer.text for answer in generator.answer(requests, 1)}
     assert together == alone
@@ -118,7 +120,7 @@ def test_repeats_draw_differently_and_seeds_repeat_them(trained: Workshop, task:
 
     # Greedy, and with the library's own generation as the yardstick.
     greedy = Generator(model, tokenizer, sampling.model_copy(update={"temperature": 0.0, "repeat_penalty": 1.0}), "off")
-    for request in (Request("0", prompts[0], 0), Request("1", prompts[1], 0)):
+    for request in (GenerationRequest("0", prompts[0], 0), GenerationRequest("1", prompts[1], 0)):
         (answer,) = greedy.answer([request], 1)
         ids = torch.tensor([request.prompt_ids])
         expected = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=16)

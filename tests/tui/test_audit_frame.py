@@ -20,7 +20,7 @@ from tests.tui.test_newrun import choose, form
 from tui.app import ConsoleApp
 from tui.queries.audit import AuditQuery, lengths_around, see
 from tui.screens.new_run import NewRun
-from tui.screens.new_run.seen import audit_rows, example_rows, share
+from tui.screens.new_run.seen import audit_rows, example_rows, part
 
 
 def rows() -> tuple[LengthRow, ...]:
@@ -93,10 +93,10 @@ def test_a_narrow_frame_keeps_the_length_of_the_run() -> None:
 
 
 def test_little_is_not_nothing_and_much_is_not_all() -> None:
-    assert [share(*pair) for pair in ((0, 900), (1, 900), (899, 900), (900, 900), (0, 0))] == [
+    assert [part(*pair) for pair in ((0, 900), (1, 900), (899, 900), (900, 900), (0, 0))] == [
         "0 %",
-        "1 %",
-        "99 %",
+        "<1 %",
+        ">99 %",
         "100 %",
         "—",
     ]

@@ -8,41 +8,13 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from textual.strip import Strip
 
+from core.format import clock, data_size, duration, percent, when
 from tui.commands import command, keys_that_fit
-from tui.format import clock, duration, gigabytes, percent, safe, when
 from tui.lines import Line, side_by_side, wrapped
 from tui.panes.queue import rest_of
 from tui.widgets.bars import interval, progress_bar, sparkline, stacked_bar
 from tui.widgets.canvas import changed_span
 from tui.widgets.chart import by_column, loss_chart
-
-
-@pytest.mark.parametrize(
-    ("printed", "read"),
-    [
-        ("\x1b[31mred\x1b[0m", "red"),
-        ("\x1b]0;title\x07after", "after"),
-        ("\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", "link"),
-        ("\x1bPq#0;2;0;0;0\x1b\\sixel", "sixel"),
-        ("\x9b2Jc1", "c1"),
-        ("cut off \x1b[", "cut off "),
-        ("10 %\r 20 %\r 30 %", " 30 %"),
-        ("a\tb", "a   b"),
-        ("bell\x07null\x00del\x7f", "bellnulldel"),
-        ("right\u202eleft\u2066x\u200b", "rightleftx"),
-        ("line\u2028break", "linebreak"),
-        ("plain [bold]text[/] é 日本", "plain [bold]text[/] é 日本"),
-        ("windows\r\n", "windows"),
-    ],
-)
-def test_what_a_terminal_would_obey_is_taken_out(printed: str, read: str) -> None:
-    assert safe(printed) == read
-
-
-@given(st.text())
-def test_nothing_that_is_left_is_a_control_character(text: str) -> None:
-    assert all(character.isprintable() or character.isspace() for character in safe(text) if ord(character) < 0xA0)
-    assert "\x1b" not in safe(text)
 
 
 @given(st.lists(st.text(alphabet="ab 日é…", max_size=12), max_size=6), st.integers(0, 30))
@@ -87,9 +59,9 @@ def test_durations(seconds: float | None, words: str) -> None:
 
 def test_figures() -> None:
     assert (
-        gigabytes(11_400_000_000) == "11.4 GB"
-        and gigabytes(132_000_000) == "132 MB"
-        and gigabytes(4_200_000) == "4.2 MB"
+        data_size(11_400_000_000) == "11.4 GB"
+        and data_size(132_000_000) == "132 MB"
+        and data_size(4_200_000) == "4.2 MB"
     )
     assert percent(0.999) == "99 %" and percent(1.0) == "100 %"
     assert when(1_000_000, 1_000_100) == clock(1_000_000)

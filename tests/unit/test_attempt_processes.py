@@ -27,9 +27,9 @@ from core.process.identity import ProcessIdentity, current_boot_id, find_by_envi
 from core.process.locks import held
 from core.reasons import Reason
 from tests.support.clock import FakeClock
-from tests.support.queueing import wait_until
+from tests.support.waiting import wait_until
 
-SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 NOTE_SIGNALS = """
 import signal, sys, time
 def note(number, frame):
@@ -38,7 +38,7 @@ signal.signal(signal.SIGINT, note)
 signal.signal(signal.SIGTERM, note)
 print("here", flush=True)
 while True:
-    time.sleep(60)
+    time.sleep(600)
 """
 
 
@@ -101,14 +101,14 @@ def test_the_same_pid_can_be_another_process_and_is_not_signalled(other: dict[st
 def test_a_name_with_parentheses_and_spaces_does_not_confuse(tmp_path: Path) -> None:
     program = tmp_path / "a ) R 1 (b"
     program.symlink_to("/bin/sleep")
-    with running([str(program), "60"]) as process:
+    with running([str(program), "600"]) as process:
         wait_until(lambda: ") R 1 (" in Path(f"/proc/{process.pid}/stat").read_text(), what="its name")
         fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
         assert start_ticks(process.pid) == int(fields[19])
 
 
 def test_a_signal_reaches_the_whole_group() -> None:
-    family = "import subprocess, sys; p = subprocess.Popen(['sleep', '60']); print(p.pid, flush=True); p.wait()"
+    family = "import subprocess, sys; p = subprocess.Popen(['sleep', '600']); print(p.pid, flush=True); p.wait()"
     with running([sys.executable, "-c", family]) as process:
         assert process.stdout is not None
         child = int(process.stdout.readline())
@@ -384,8 +384,8 @@ def test_a_lease_lasts_as_long_as_a_process_that_inherited_it(tmp_path: Path) ->
     path = tmp_path / "bakehouse-card"
     lease = acquire(path)
     assert lease is not None
-    heir = subprocess.Popen(["sleep", "60"], pass_fds=[lease.descriptor])
-    stranger = subprocess.Popen(["sleep", "60"])
+    heir = subprocess.Popen(["sleep", "600"], pass_fds=[lease.descriptor])
+    stranger = subprocess.Popen(["sleep", "600"])
     try:
         lease.release()
         assert acquire(path) is None

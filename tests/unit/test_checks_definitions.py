@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from core.checks import CheckDefinition, RegexCheck, TableCheck, build, capture_names, check_hash, check_ids
 from core.checks.patterns import unfolded_size
+from tests.support.depth import at_most
 
 ONE: TypeAdapter[Any] = TypeAdapter(CheckDefinition)
 
@@ -52,11 +53,12 @@ def test_a_pattern_is_compiled_with_its_flags_at_load() -> None:
     assert define(check="regex", pattern="a # (", flags=["verbose"]).flags == ("verbose",)
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("pattern", ["((a{1000}){1000}){1000}", "(?:(?:(?:x{99}){99}){99}){99}", "(a|b{9999}){9999}"])
 def test_a_pattern_that_would_fill_the_memory_is_refused_before_it_is_compiled(pattern: str) -> None:
     start = time.monotonic()
     assert "unfold" in complaint(check="regex", pattern=pattern)
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < at_most(1)
 
 
 @pytest.mark.parametrize(
@@ -161,14 +163,16 @@ def test_the_hash_of_a_comparison_changes_with_what_it_is_compared_with() -> Non
     assert check_hash(verdict, sources=[source]) != check_hash(verdict)
 
 
+@pytest.mark.timed
 def test_an_answer_of_absurd_length_is_not_parsed() -> None:
     start = time.monotonic()
     result = build(define(check="heading", level=3, pattern="a")).score("> " * 500_000, {})
     assert (result.value, result.faulty) == (0, True)
     assert "characters" in result.detail
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < at_most(1)
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize(
     "text",
     [
@@ -189,7 +193,7 @@ def test_hostile_markdown_is_read_in_bounded_time(text: str) -> None:
     start = time.monotonic()
     build(define(check="table", rows=5)).score(text, {})
     build(define(check="heading", level=3, pattern="a")).score(text, {})
-    assert time.monotonic() - start < 6
+    assert time.monotonic() - start < at_most(6)
 
 
 def test_a_message_replaces_the_words_of_a_failure_only() -> None:

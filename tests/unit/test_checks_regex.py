@@ -9,6 +9,7 @@ import pytest
 
 from core.checks import RegexCheck, build
 from core.checks.base import CheckResult
+from tests.support.depth import at_most
 
 
 def score(
@@ -55,13 +56,14 @@ def test_named_groups_are_captured_in_order_and_those_that_took_no_part_add_noth
     assert result.captures == {"letter": ["a", "b", "a"], "digit": ["1", "2"]}
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize(
     "pattern", ["(x+x+)+y", "(x*)*(x*)*y", "(?:x|xx|xxx)+?(?:x|xx)+?(?:x|xx)+?y", r"(x?){30}x{30}\1y"]
 )
 def test_a_catastrophic_pattern_runs_out_of_time_and_is_faulty(pattern: str) -> None:
     start = time.monotonic()
     result = score("x" * 5_000 + "z", pattern, timeout=0.2)
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < at_most(2)
     assert result.value == 0
     if result.faulty:
         assert result.detail == "the pattern ran longer than 0.2 s"
@@ -75,13 +77,14 @@ def test_at_least_the_plainest_catastrophe_is_stopped_by_the_clock() -> None:
 
 
 def test_a_pattern_that_matches_between_all_characters_is_faulty_and_fills_no_memory() -> None:
-    result = score("a" * 100_000, "(?P<x>a?)", timeout=5)
+    result = score("a" * 100_000, "(?P<x>a?)", timeout=60)
     assert (result.value, result.faulty, result.captures) == (0, True, {})
     assert result.detail == "the pattern matches more than 10,000 times"
 
 
+@pytest.mark.timed
 def test_a_pattern_that_is_slow_over_many_matches_is_stopped_too() -> None:
     start = time.monotonic()
     result = score(("x" * 400 + "z") * 400, "(x+x+)+y|z", timeout=0.3)
     assert result.faulty
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < at_most(2)

@@ -39,9 +39,9 @@ def test_an_rdna_4_box_in_order(bench: Bench) -> None:
     bench.tool("dmesg", "echo '[  12.3] amdgpu 0000:2b:00.0: amdgpu: SMU is initialized successfully!'")
     lines = driver.examine(bench.box())
     assert {line.subject: line.state for line in lines} == dict.fromkeys(
-        ("gpu", "driver", "KFD", "render", "ROCm", "kernel log", "telemetry", "lease"), "ok"
+        ("GPU", "driver", "KFD", "render", "ROCm", "kernel log", "telemetry", "lease"), "ok"
     )
-    assert one(lines, "gpu").message == f"Radeon RX 9070 XT, gfx1201, 25.8 GB, at {PCI}"
+    assert one(lines, "GPU").message == f"Radeon RX 9070 XT, gfx1201, 25.8 GB, at {PCI}"
     assert one(lines, "driver").message == "amdgpu 6.16.6, Linux 6.17.2-test"
     assert one(lines, "ROCm").message.startswith("7.1.0-20 under ")
 
@@ -71,12 +71,12 @@ def test_a_processor_s_own_gpu_alone_is_no_reason_to_miss_rocm(bench: Bench) -> 
     write(bench.machine.sysfs, {"module/amdgpu/refcnt": "12"})
     lines = driver.examine(bench.box())
     assert {line.state for line in lines} == {"ok", "absent"}
-    assert one(lines, "gpu").remedy == ""
+    assert one(lines, "GPU").remedy == ""
 
 
 def test_a_variable_that_may_hide_the_gpu_is_named(bench: Bench) -> None:
     bench.machine.nvidia(PCI)
-    found = one(driver.examine(bench.box(CUDA_VISIBLE_DEVICES="")), "gpu")
+    found = one(driver.examine(bench.box(CUDA_VISIBLE_DEVICES="")), "GPU")
     assert found.state == "absent"
     assert "CUDA_VISIBLE_DEVICES" in found.remedy
 

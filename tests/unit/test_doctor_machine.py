@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from core.doctor.report import examine
 from core.doctor.results import SECTIONS, Diagnostic
 from tests.support.doctorbench import Bench, one
 from tests.support.ollama_standin import OllamaStandin
+from tests.support.waiting import wait_until
 
 # Serving.
 
@@ -76,9 +76,7 @@ def test_parallel_answers_of_the_server_s_process_are_a_hint(bench: Bench) -> No
         [str(script), "serve"], env={"PATH": os.environ["PATH"], serving.PARALLEL: "4"}, stdin=subprocess.PIPE
     )
     try:
-        deadline = time.monotonic() + 10
-        while serving.server_variable(bench.box(), serving.PARALLEL) is None and time.monotonic() < deadline:
-            time.sleep(0.02)
+        wait_until(lambda: serving.server_variable(bench.box(), serving.PARALLEL) is not None, what="its variables")
         (found,) = serving.parallel(bench.box(), (0, 24, 0))
         assert found.state == "warning"
         assert "is 4" in found.message

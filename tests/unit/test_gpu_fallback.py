@@ -17,6 +17,7 @@ from core.gpu.source_choice import RECHECK_SECONDS, RETRY_SECONDS, ChosenSource,
 from core.gpu.vendors import amd
 from core.home import Home
 from core.telemetry.sampler import Sampler
+from tests.support.depth import at_most
 from tests.support.machines import FakeMachine, write
 
 CARD, OTHER, IGPU = "0000:2b:00.0", "0000:5e:00.0", "0000:0a:00.0"
@@ -206,7 +207,8 @@ def test_a_tool_does_not_make_the_processor_s_own_gpu_a_gpu(machine: Machine) ->
     assert find_gpu({**machine.environ, "BAKEHOUSE_GPU_SOURCE": "rocm-smi"}) is None
 
 
-@pytest.mark.parametrize("script", ["sleep 60", "exit 0", "echo '{'; exit 3", "echo '[]'"])
+@pytest.mark.timed
+@pytest.mark.parametrize("script", ["sleep 600", "exit 0", "echo '{'; exit 3", "echo '[]'"])
 def test_a_tool_that_hangs_or_prints_rubbish_means_no_gpu_within_the_limit(
     machine: Machine, script: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,7 +216,7 @@ def test_a_tool_that_hangs_or_prints_rubbish_means_no_gpu_within_the_limit(
     monkeypatch.setattr(amd, "TOOL_LIMIT_SECONDS", 0.5)
     start = time.monotonic()
     assert find_gpu(machine.environ) is None
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < at_most(3)
     asked = len(machine.called())
     assert find_gpu(machine.environ) is None
     assert len(machine.called()) == asked, "it is not asked again at once"

@@ -19,6 +19,7 @@ from core.gpu.reading import ProcessReading
 from core.home import Home
 from core.telemetry.sampler import Sampler
 from tests.support.machines import FakeMachine, write
+from tests.support.waiting import wait_until
 
 BOOTED = 1_700_000_000
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -97,13 +98,16 @@ def test_without_a_boot_time_the_beginning_is_unknown(tmp_path: Path) -> None:
 
 def test_a_real_process_is_described_as_it_is() -> None:
     before = time.time()
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    try:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+
+    def described_with_its_words() -> ProcessReading | None:
         (found,) = describe([ProcessReading(child.pid)], Path("/proc"))
-        deadline = time.monotonic() + 5
-        while "time.sleep(60)" not in (found.command or "") and time.monotonic() < deadline:
-            (found,) = describe([ProcessReading(child.pid)], Path("/proc"))
-        assert found.command == f"{sys.executable} -c import time; time.sleep(60)"[:80]
+        return found if " -c " in (found.command or "") else None
+
+    try:
+        found = wait_until(described_with_its_words, what="its own words in the place of ours")
+        assert found is not None
+        assert found.command == f"{sys.executable} -c import time; time.sleep(600)"[:80]
         assert found.user == pwd.getpwuid(os.getuid()).pw_name
         assert found.since is not None
         assert before - 2 <= found.since <= time.time() + 1

@@ -15,6 +15,7 @@ from core.gpu.source import SourceError
 from core.gpu.source_choice import RECHECK_SECONDS, RETRY_SECONDS, ChosenSource, choose_source
 from core.gpu.source_timeout import Guard
 from core.gpu.sources.none import NoGpuSource
+from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
 
 class Gpu:
@@ -62,7 +63,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def chosen(card: Gpu, clock: Clock) -> Iterator[ChosenSource]:
-    chosen = ChosenSource([card, NoGpuSource()], limit_seconds=0.1, clock=clock)
+    chosen = ChosenSource([card, NoGpuSource()], limit_seconds=PATIENCE_SECONDS, clock=clock)
     yield chosen
     chosen.close()
 
@@ -110,23 +111,25 @@ def test_a_hanging_source_holds_up_nobody_and_is_read_again_when_it_answers(
 ) -> None:
     chosen.read()
     card.blocked.clear()
-    start = time.monotonic()
+    limited = chosen._groups[0][0].guard
+    limited.limit_seconds = 0.1
     readout = chosen.read()
-    assert time.monotonic() - start < 1.0
     assert readout.source == "none"
     assert "has not answered" in (readout.problem or "")
+    limited.limit_seconds = 10 * PATIENCE_SECONDS
+    start = time.monotonic()
     for _ in range(5):
         clock.now += RETRY_SECONDS
-        start = time.monotonic()
         assert "has not answered" in (chosen.read().problem or "")
-        assert time.monotonic() - start < 0.09, "while it hangs, the limit is not waited for again"
+    assert time.monotonic() - start < PATIENCE_SECONDS, "while it hangs, the limit is not waited for again"
     assert len(card.threads) == 1, "one thread is left behind, not one a try"
     card.blocked.set()
-    deadline = time.monotonic() + 5
-    while chosen.read().source != "card" and time.monotonic() < deadline:
+
+    def read_again() -> bool:
         clock.now += RETRY_SECONDS
-        time.sleep(0.01)
-    assert chosen.read().source == "card"
+        return chosen.read().source == "card"
+
+    wait_until(read_again, what="the card")
 
 
 def test_a_timeout_raised_by_the_source_itself_is_not_taken_for_a_hang(card: Gpu) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from core.gpu.sources.tool import Tool
 from core.watchdog.kernel_log import MOST_MESSAGES, KernelLog, KernelMessage, parse_kernel_lines
+from tests.support.waiting import wait_until
 
 HUNG = "amdgpu 0000:2b:00.0: amdgpu: MES failed to respond to msg=ADD_QUEUE"
 LINES = {
@@ -201,11 +202,18 @@ def tool(tmp_path: Path) -> Callable[[str, str], Tool]:
 
 def eventually(log: KernelLog, enough: Callable[[], bool]) -> list[KernelMessage]:
     found: list[KernelMessage] = []
-    deadline = time.monotonic() + 10
-    while not enough() and time.monotonic() < deadline:
-        found += log.new()
-        time.sleep(0.02)
+
+    def looked() -> bool:
+        found.extend(log.new())
+        return enough()
+
+    wait_until(looked, what="what the tools say")
     return found + log.new()
+
+
+def first_of(log: KernelLog) -> list[KernelMessage]:
+    """The first news."""
+    return list(wait_until(log.new, what="news"))
 
 
 def test_dmesg_tells_what_came_since_and_is_asked_without_waiting(
@@ -224,12 +232,7 @@ def test_dmesg_tells_what_came_since_and_is_asked_without_waiting(
     assert eventually(log, asked.exists) == [], "what was there before is not new"
     with said.open("a") as file:
         file.write(f"[  802.000000] {HUNG}\n")
-    found: list[KernelMessage] = []
-    deadline = time.monotonic() + 10
-    while not found and time.monotonic() < deadline:
-        found = log.new()
-        time.sleep(0.02)
-    assert [message.code for message in found] == ["mes_no_answer"]
+    assert [message.code for message in first_of(log)] == ["mes_no_answer"]
     times = len(asked.read_text())
     assert eventually(log, lambda: len(asked.read_text()) > times + 8) == [], "it is told once"
     assert log.problem is None
@@ -239,12 +242,7 @@ def test_where_dmesg_is_refused_the_journal_is_asked(tmp_path: Path, tool: Calla
     refused = tool("dmesg", "echo 'dmesg: read kernel buffer failed: Operation not permitted' >&2; exit 1")
     journal = tool("journalctl", f'echo "$(($(date +%s) + 1)).900000 box kernel: {HUNG}"; sleep 0.05')
     log = KernelLog(str(tmp_path / "absent"), tools=(refused, journal))
-    found = []
-    deadline = time.monotonic() + 10
-    while not found and time.monotonic() < deadline:
-        found = log.new()
-        time.sleep(0.02)
-    assert [(message.code, message.pci) for message in found] == [("mes_no_answer", "0000:2b:00.0")]
+    assert [(message.code, message.pci) for message in first_of(log)] == [("mes_no_answer", "0000:2b:00.0")]
     assert log.problem is None
 
 
@@ -254,12 +252,7 @@ def test_the_journal_is_asked_for_the_second_that_is_under_way(
     stamps = "\n".join(f"{stamp} box kernel: {HUNG}" for stamp in (1700000000.5, 1700000000.875))
     journal = tool("journalctl", f"[ \"$6\" = @1700000000 ] || exit 0\ncat << 'END'\n{stamps}\nEND\nsleep 0.05")
     log = KernelLog(str(tmp_path / "absent"), tools=(journal,), clock=lambda: 1700000000.75)
-    found: list[KernelMessage] = []
-    deadline = time.monotonic() + 5
-    while not found and time.monotonic() < deadline:
-        found = log.new()
-        time.sleep(0.02)
-    assert [message.code for message in found] == ["mes_no_answer"], "not that of before it began"
+    assert [message.code for message in first_of(log)] == ["mes_no_answer"], "not that of before it began"
 
 
 def test_where_nothing_may_be_read_the_reasons_are_told(tmp_path: Path, tool: Callable[[str, str], Tool]) -> None:

@@ -98,7 +98,7 @@ def test_the_headline_is_the_best_against_the_base() -> None:
     assert one is not None and one.interval.low is not None and one.interval.high is not None
     tuned, base = found.row("judge-tuned"), found.row("base")
     assert tuned.format_score is not None and base.format_score is not None
-    assert found.headline == (
+    assert found.headline.text == (
         f"judge-tuned {5 * tuned.format_score:.2f}/5 over base {5 * base.format_score:.2f}/5: "
         f"+{5 * one.difference:.2f} [{5 * one.interval.low:.2f}, {5 * one.interval.high:.2f}], p 0.0002, 13 inputs × 3"
     )
@@ -164,8 +164,8 @@ def test_an_incumbent_that_takes_no_part_is_an_error() -> None:
 
 def test_an_incumbent_that_stays_ahead_is_compared_with_its_best_challenger() -> None:
     found = board(13, [*answers("base", 13, ALL), *answers("b", 13, words(3, 0, 2)), *answers("c", 13, words(4, 2, 3))])
-    assert found.headline.startswith("c ")
-    assert "/5 below base 5.00/5: −" in found.headline
+    assert found.headline.text.startswith("c ")
+    assert "/5 below base 5.00/5: −" in found.headline.text
 
 
 # --- what can't be said ----------------------------------------------------------------------------------------
@@ -187,20 +187,20 @@ def test_when_all_inputs_say_the_same_there_is_a_p_but_no_interval() -> None:
     assert one is not None
     assert (one.interval.low, one.interval.high) == (None, None)
     assert one.p == pytest.approx(2 / 2**8)
-    assert "+5.00 (interval not estimable: all inputs say the same), p 0.0078" in found.headline
+    assert "+5.00 (interval not estimable: all inputs say the same), p 0.0078" in found.headline.text
 
 
 def test_a_single_candidate_is_shown_without_a_comparison() -> None:
     found = board(8, answers("only", 8, words(1)))
     assert found.comparisons == ()
     assert found.tied_set == ("only",)
-    assert found.headline.startswith("only ")
+    assert found.headline.text.startswith("only ")
     assert not found.row("only").tied
 
 
 def test_no_answers_yet_is_a_leaderboard_too() -> None:
     found = board(8, [], candidates={"base": "base", "job:3": "adapter"}, repeats=3)
-    assert found.headline == "No scored answers yet."
+    assert found.headline.text == "No scored answers yet."
     assert [(row.name, row.answers, row.missing, row.format_score) for row in found.rows] == [
         ("base", 0, 24, None),
         ("job:3", 0, 24, None),
@@ -217,7 +217,7 @@ def test_a_bake_off_of_nothing_is_a_leaderboard_too() -> None:
 
 def test_a_task_without_checks_says_so() -> None:
     found = board(3, answers("a", 3, ALL), task=task(format=[], content=[]))
-    assert found.headline == "The task has no checks: there is nothing to compare."
+    assert found.headline.text == "The task has no checks: there is nothing to compare."
     json.dumps(found.to_json(), allow_nan=False)
 
 
@@ -226,7 +226,7 @@ def test_a_task_with_content_checks_only_is_led_by_content() -> None:
     found = board(8, stored, task=task(format=[]))
     assert found.parts == ("content",)
     assert (found.row("b").format_score, found.row("b").score) == (None, 1)
-    assert found.headline.startswith("b 5.00/5 over base 0.00/5")
+    assert found.headline.text.startswith("b 5.00/5 over base 0.00/5")
 
 
 def test_one_repeat_says_nothing_of_consistency() -> None:
@@ -463,7 +463,7 @@ def test_an_interval_is_shown_only_as_far_as_a_difference_can_go() -> None:
     assert one is not None and one.interval.high is not None and one.interval.high > 1
     assert found.to_json()["comparisons"][0]["interval"]["high"] == one.interval.high
     text = render_text(found, 100)
-    assert ", 5.00]" in found.headline and ", 5.00]" in text
+    assert ", 5.00]" in found.headline.text and ", 5.00]" in text
     assert "an end beyond what is possible (±5) is shown as ±5" in text
     assert "beyond what is possible" not in render_text(board(13, TUNED_AND_BASE), 100)
 

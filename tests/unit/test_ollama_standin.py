@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -71,8 +72,9 @@ def lives(pid: int) -> bool:
 def test_memory_is_told_of_from_the_beginning_of_a_load_to_the_end_of_the_process(standin: OllamaStandin) -> None:
     told: list[list[tuple[str, int, int]]] = []
     standin.on_residents_changed = told.append
-    standin.add_model("slow", size_bytes=500, load_seconds=0.3)
-    standin.scheduler.reap_seconds = 0.3
+    loaded = threading.Event()
+    standin.add_model("slow", size_bytes=500, loads_until=loaded)
+    standin.scheduler.reap_seconds = math.inf
     loading = threading.Thread(target=post, args=(standin, "/api/generate"), kwargs={"model": "slow"})
     loading.start()
     wait(lambda: told)
@@ -80,10 +82,12 @@ def test_memory_is_told_of_from_the_beginning_of_a_load_to_the_end_of_the_proces
     ((name, vram_bytes, pid),) = told[-1]
     assert (name, vram_bytes) == ("slow:latest", 500)
     assert lives(pid)
+    loaded.set()
     loading.join()
     assert post(standin, "/api/generate", model="slow", keep_alive=0).json["done_reason"] == "unload"
     assert standin.listed() == []
     assert told[-1] == [("slow:latest", 500, pid)], "off the list, and still in memory"
+    standin.scheduler.reap_seconds = 0.05
     wait(lambda: told[-1] == [])
     assert not lives(pid)
 
@@ -112,21 +116,21 @@ def test_a_server_that_ends_takes_its_runners_along(standin: OllamaStandin) -> N
 
 
 def test_a_load_that_nobody_waits_for_is_given_up(standin: OllamaStandin) -> None:
-    standin.add_model("slow", load_seconds=5.0)
+    standin.add_model("slow", loads_until=threading.Event())
     connection = connect(standin, {"method": "POST", "path": "/api/generate", "body": {"model": "slow"}})
     wait(standin.residents)
     connection.close()
-    wait(lambda: not standin.residents(), seconds=2.0)
+    wait(lambda: not standin.residents())
     assert standin.listed() == []
 
 
 def test_who_goes_away_while_he_waits_gets_nothing_loaded(standin: OllamaStandin) -> None:
     standin.scheduler.max_loaded = 1
-    with standin.answering("wheat", 1.0) as client:
+    with standin.answering("wheat"):
         connection = connect(standin, {"method": "POST", "path": "/api/generate", "body": {"model": "rye"}})
-        wait(lambda: len(standin.requests) == 2)
+        wait(lambda: standin.scheduler.waiting == 1)
         connection.close()
-        client.join()
+        wait(lambda: standin.scheduler.waiting == 0)
     time.sleep(0.3)
     assert "rye:latest" not in standin.listed()
     assert {name for name, _, _ in standin.residents()} <= {"wheat:latest"}
@@ -134,14 +138,20 @@ def test_who_goes_away_while_he_waits_gets_nothing_loaded(standin: OllamaStandin
 
 @pytest.mark.parametrize(
     ("keep_alive", "seconds"),
-    [(90, 90), (0.5, 0.5), ("90s", 90), ("1m30s", 90), ("1.5m", 90), ("250ms", 0.25), (None, 300)],
+    [(90, 90), (500.5, 500.5), ("90s", 90), ("1m30s", 90), ("1.5m", 90), ("500250ms", 500.25), (None, 300)],
 )
 def test_how_long_a_model_stays(standin: OllamaStandin, keep_alive: object, seconds: float) -> None:
+    asked = time.time()
     post(standin, "/api/generate", model="wheat", keep_alive=keep_alive)
+    answered = time.time()
     (entry,) = standin.scheduler.ps()
-    assert unix_time(entry["expires_at"]) == pytest.approx(time.time() + seconds, abs=0.4)
-    if seconds < 1:
-        wait(lambda: standin.listed() == [])
+    assert asked + seconds <= (unix_time(entry["expires_at"]) or 0) <= answered + seconds
+
+
+@pytest.mark.parametrize("keep_alive", [0.5, "250ms"])
+def test_a_model_that_has_stayed_for_its_time_goes(standin: OllamaStandin, keep_alive: object) -> None:
+    post(standin, "/api/generate", model="wheat", keep_alive=keep_alive)
+    wait(lambda: standin.listed() == [])
 
 
 @pytest.mark.parametrize("keep_alive", [-1, -0.5, "-1m", "-1ns"])
@@ -158,11 +168,10 @@ def test_a_time_that_is_none_is_refused(standin: OllamaStandin, keep_alive: obje
 
 
 def test_an_unload_of_what_answers_somebody_ends_it_at_the_end(standin: OllamaStandin) -> None:
-    with standin.answering("wheat", 0.6) as client:
+    with standin.answering("wheat"):
         post(standin, "/api/generate", model="wheat", keep_alive=0)
         (entry,) = standin.scheduler.ps()
         assert entry["expires_at"] <= go_time(time.time())
-        client.join()
     wait(lambda: standin.listed() == [])
 
 

@@ -89,7 +89,7 @@ def test_a_job_that_could_never_have_the_memory_is_refused(queue: Queue, monkeyp
     from core.submission import enqueue
 
     monkeypatch.setattr(enqueue, "host_memory", lambda home, models, spec: 10**15)
-    with pytest.raises(InputError, match=r"needs about 1000000.0 GB of host memory, the machine has") as refused:
+    with pytest.raises(InputError, match=r"needs about 1,000,000.0 GB of host memory, the machine has") as refused:
         store(
             queue.home,
             queue.project,

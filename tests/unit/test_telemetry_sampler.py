@@ -6,6 +6,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -17,6 +19,8 @@ from core.gpu.sources.none import HostReader, NoGpuSource
 from core.home import Home
 from core.telemetry.ring import TelemetryRing
 from core.telemetry.sampler import Sampler
+from tests.support.depth import at_most
+from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
 
 @pytest.fixture
@@ -24,14 +28,18 @@ def home(tmp_path: Path) -> Home:
     return Home(tmp_path / "home").create()
 
 
-def run_for(sampler: Sampler, seconds: float, interval_seconds: float) -> None:
+@contextmanager
+def running(sampler: Sampler, interval_seconds: float) -> Iterator[None]:
+    """The loop, in a thread of its own."""
     stop = threading.Event()
     thread = threading.Thread(target=sampler.run, args=(stop, interval_seconds))
     thread.start()
-    time.sleep(seconds)
-    stop.set()
-    thread.join(timeout=5)
-    assert not thread.is_alive()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(timeout=PATIENCE_SECONDS)
+        assert not thread.is_alive()
 
 
 def test_without_a_gpu_the_machine_itself_is_shown(home: Home) -> None:
@@ -69,22 +77,22 @@ def test_a_wrong_name_of_a_source_is_told_in_the_sample(home: Home) -> None:
     assert "'cuda'" in (sample.problem or "")
 
 
+@pytest.mark.timed
 def test_the_loop_keeps_its_pace_and_counts_its_cost(home: Home) -> None:
     sampler = Sampler(home, NoGpuSource())
-    run_for(sampler, 0.5, 0.05)
+    began = time.time()
+    with running(sampler, 0.05):
+        wait_until(lambda: sampler.cost.samples >= 10, what="ten samples")
     times = [sample.time for sample in TelemetryRing(home.telemetry).history(100)]
-    assert 5 <= len(times) <= 11
     assert times == sorted(times)
     assert sampler.cost.samples == len(times)
-    assert 0 < (sampler.cost.mean_seconds or 0) < 0.05
+    assert 0.05 * 9 - 0.02 <= times[9] - began <= at_most(0.05 * 18), "one each interval, none more often"
+    assert 0 < (sampler.cost.mean_seconds or 0) < at_most(0.05)
 
 
 def test_the_loop_outlives_a_home_that_goes_away_and_comes_back(home: Home, caplog: pytest.LogCaptureFixture) -> None:
     sampler = Sampler(home, NoGpuSource())
-    stop = threading.Event()
-    thread = threading.Thread(target=sampler.run, args=(stop, 0.02))
-    thread.start()
-    try:
+    with running(sampler, 0.02):
         wait_until(lambda: sampler.cost.samples > 0)
         away = home.root.with_name("away")
         home.root.rename(away)
@@ -92,9 +100,6 @@ def test_the_loop_outlives_a_home_that_goes_away_and_comes_back(home: Home, capl
         away.rename(home.root)
         before = sampler.cost.samples
         wait_until(lambda: sampler.cost.samples > before)
-    finally:
-        stop.set()
-        thread.join(timeout=5)
     told = [record for record in caplog.records if "telemetry is not written" in record.getMessage()]
     assert len(told) == 1, "told once, not with every sample"
 
@@ -108,22 +113,14 @@ def test_a_fault_of_ours_is_logged_whole_and_the_loop_goes_on(
         raise KeyError("a fault of ours")
 
     monkeypatch.setattr(sampler.ring, "append", fail)
-    run_for(sampler, 0.2, 0.02)
-    assert sampler.cost.failures > 2
+    with running(sampler, 0.02):
+        wait_until(lambda: sampler.cost.failures > 2)
     assert [record.exc_info is not None for record in caplog.records if record.message == "sampling failed"] == [True]
-
-
-def wait_until(condition: object, seconds: float = 5) -> None:
-    assert callable(condition)
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.01)
 
 
 def test_a_job_of_this_home_and_what_it_started_are_ours(home: Home) -> None:
     """Real processes: one runs with a job's command line and starts a child; another home's job runs beside it."""
-    starts_child = "import subprocess, sys; c = subprocess.Popen(['sleep', '60']); print(c.pid, flush=True); c.wait()"
+    starts_child = "import subprocess, sys; c = subprocess.Popen(['sleep', '600']); print(c.pid, flush=True); c.wait()"
     # The words behind the code are arguments that Python passes by: the command line is that of a job.
     mine = [sys.executable, "-c", starts_child, "-m", "jobs", str(home.run_dir(7).path)]
     other = [sys.executable, "-c", starts_child, "-m", "jobs", "/elsewhere/runs/7"]
@@ -138,7 +135,7 @@ def test_a_job_of_this_home_and_what_it_started_are_ours(home: Home) -> None:
     finally:
         for process, child in zip(started, children, strict=True):
             psutil.Process(child).kill()
-            process.wait(timeout=5)
+            process.wait(timeout=PATIENCE_SECONDS)
 
 
 def test_a_process_name_with_brackets_does_not_hide_its_parent(tmp_path: Path) -> None:

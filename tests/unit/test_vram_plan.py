@@ -63,19 +63,19 @@ def test_the_largest_model_that_fits_in_16_bits_is_preferred(vram: str, choice: 
 def test_a_larger_quantised_model_that_fits_is_named_with_the_finding_against_it() -> None:
     made = planned("16", models=("Qwen3-4B", "Qwen3-8B"))
     assert preferred(made) == ("Qwen3-4B", "lora")
-    assert "Qwen3-8B HQQ 4-bit, rank 32 fits too" in made.why
-    assert "4B model in bf16 beat 7B and 8B" in made.why
+    assert "Qwen3-8B HQQ 4-bit, rank 32 fits too" in made.reasons
+    assert "4B model in bf16 beat 7B and 8B" in made.reasons
 
 
 def test_where_the_finding_does_not_reach_it_says_so() -> None:
     made = planned("16", models=("Qwen3-4B", "Qwen3-14B"))
-    assert "3.7 times: compare them" in made.why
+    assert "3.7 times: compare them" in made.reasons
 
 
 def test_where_no_model_fits_in_16_bits_a_quantised_one_is_preferred() -> None:
     made = planned("16", models=("Qwen3-8B", "Qwen3-14B"))
     assert preferred(made) == ("Qwen3-14B", "qlora-hqq")
-    assert "no model fits with 16-bit weights" in made.why
+    assert "no model fits with 16-bit weights" in made.reasons
 
 
 def test_a_bake_off_of_this_home_is_stronger_than_the_rule() -> None:

@@ -114,14 +114,14 @@ def test_what_only_others_on_the_gpu_keep_from_fitting_is_queued_with_a_warning(
         _, spec = submit(home, "Qwen3-4B", "lora-bf16", max_length=2048, **settings)
         assert spec.forecast is not None
         assert not spec.forecast.fits
-        assert "9.0 GB in use now; free the GPU before it starts" in spec.forecast.ladder
+        assert "(9.0 GB in use); free GPU memory before the job starts" in spec.forecast.ladder
     _, spec = submit(home, "Qwen3-4B", "lora-bf16", max_length=2048, batch_size=8, accumulation=1)
     assert spec.forecast is not None
     assert "even then with" not in spec.forecast.ladder
     _, spec = submit(home, "Qwen3-4B", "lora-bf16", max_length=2048, activation_checkpointing=False, batch_size=2)
     assert spec.forecast is not None
     assert "; even then with batch_size 2 → 1, accumulation" in spec.forecast.ladder
-    with pytest.raises(InputError, match=r"of 17\.2 GB, 9\.0 GB in use now"):
+    with pytest.raises(InputError, match=r"of 17\.2 GB, 9\.0 GB in use"):
         submit(home, "Qwen3-14B", "lora-bf16", max_length=2048)
 
 
@@ -136,7 +136,7 @@ def test_a_tight_fit_says_what_becomes_of_it(home: Home, gpu) -> None:
     ):
         _, spec = submit(home, "Qwen3-4B", "lora-bf16", max_length=2048, **settings)
         assert spec.forecast is not None
-        assert spec.forecast.ladder.startswith("may not fit: it takes ")
+        assert spec.forecast.ladder.startswith("may not fit: needs ")
         assert said in spec.forecast.ladder
 
 
@@ -221,7 +221,7 @@ def test_on_a_cpu_what_others_keep_from_starting_waits_for_the_least_it_may_take
     host(2 * expected.allocated_bytes, int(1.5 * expected.allocated_bytes))
     row, spec = submit(home, "SmolLM2-135M", "demo", **settings)
     assert spec.forecast is not None
-    assert "it waits until there is room" in spec.forecast.ladder
+    assert "the job waits until there is room" in spec.forecast.ladder
     assert row.host_memory_bytes == expected.allocated_bytes - expected.plus_minus_bytes > spec.forecast.limit_bytes
 
 

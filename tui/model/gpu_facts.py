@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from core.gpu.memory_owners import MemoryOwners, memory_owners
 from core.gpu.reading import DeviceReading, Sample
+from core.gpu.room import GpuRoom, gpu_room
 from core.store.jobs import QUEUED, JobRow
-from tui.format import safe
+from core.text import printable
 from tui.model.snapshot import Snapshot
 
 MAKER = re.compile(r"^(?:AMD |NVIDIA )?(?:Radeon|GeForce) (?=R|G)")
@@ -22,7 +24,7 @@ def gpu(sample: Sample | None) -> DeviceReading | None:
 def gpu_name(sample: Sample | None) -> str:
     """`RX 9070 XT`: who made it does not help to tell it from another."""
     device = gpu(sample)
-    return "" if sample is None else MAKER.sub("", safe(device.name)) if device else "no GPU"
+    return "" if sample is None else MAKER.sub("", printable(device.name)) if device else "no GPU"
 
 
 def shares(snapshot: Snapshot) -> MemoryOwners | None:
@@ -35,11 +37,22 @@ def shares(snapshot: Snapshot) -> MemoryOwners | None:
     return memory_owners(sample, device, state.baseline_bytes if state else None, served)
 
 
+def room(snapshot: Snapshot) -> GpuRoom | None:
+    """What a job can have of the GPU's memory, as the runner counts; None where the GPU does not say what is used."""
+    known, state = shares(snapshot), snapshot.lease_state
+    if known is None:
+        return None
+    found = gpu_room(known, models_stay=state is not None and state.models_stay)
+    # After a job its memory takes a moment to come back, and is in nobody's way.
+    returning = state is not None and state.phase == "verifying"
+    return replace(found, in_the_way_bytes=known.others_bytes) if returning else found
+
+
 def server_name(snapshot: Snapshot) -> str:
     """Who serves models on the GPU: `Ollama`, or the name of its process."""
     state = snapshot.lease_state
     if state is not None and state.server:
-        return safe(state.server).partition(" ")[0]
+        return printable(state.server).partition(" ")[0]
     names = [process.name or "" for process in (snapshot.sample.processes if snapshot.sample else ())]
     return "llama-server" if any(name.startswith("llama") for name in names) else "Ollama"
 

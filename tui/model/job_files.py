@@ -13,10 +13,11 @@ import yaml
 
 from core.events import EventReader
 from core.files import read_lines
+from core.format import plural
 from core.home import Home
 from core.store.jobs import JobRow
 from core.telemetry.run_record import Summary, read_summary
-from tui.format import plural, safe
+from core.text import log_line, printable
 from tui.model.forecasts import OomFallback, RunForecast, read_rung, run_forecast
 from tui.model.gpu_files import Findings
 from tui.model.snapshot import Detail, Share
@@ -73,7 +74,7 @@ class LogLines:
 
 
 def decode(line: bytes) -> str:
-    return safe(line.decode(errors="replace"))[:KEPT_CHARACTERS]
+    return log_line(line.decode(errors="replace"))[:KEPT_CHARACTERS]
 
 
 def thin(points: Sequence[tuple[int, float]], most: int = MOST_POINTS) -> tuple[tuple[int, float], ...]:
@@ -230,7 +231,7 @@ class JobFiles:
             total_steps=newest.get("total"),
             tokens_per_second=newest.get("tokens_per_second"),
             peak_memory_bytes=self.peak_bytes,
-            phase=safe(self.phase),
+            phase=printable(self.phase),
             resumed_from=self.resumed_from,
             checkpoint=self.checkpoint,
             forecast=self.forecast,

@@ -41,7 +41,9 @@ def build_board(connection: sqlite3.Connection, home: Home, row: BakeoffRow, tas
         input_ids=found.input_ids,
         repeats=found.repeats,
         candidates=tuple(candidate(found, one) for one in found.rows),
-        headline=found.headline,
+        headline=found.headline.text,
+        headline_short=found.headline.short,
+        headline_difference=found.headline.difference,
         notes=found.notes,
         incumbent=found.incumbent,
     )

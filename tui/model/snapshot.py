@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from core.format import data_size
 from core.gpu.reading import Sample
 from core.gpu_lease.state import LeaseState
 from core.store.jobs import ACTIVE, ENDED, QUEUED, JobRow, QueueState
@@ -63,7 +64,11 @@ class Board:
     repeats: int = 1
     candidates: tuple[RankedCandidate, ...] = ()
     headline: str = ""
-    """The comparison that matters, with its interval, or why there is none."""
+    """The comparison that matters, with its interval and what it rests on, or why there is none."""
+    headline_short: str = ""
+    """The same without what it rests on."""
+    headline_difference: str = ""
+    """Its difference and interval alone; empty where nothing is compared."""
     notes: tuple[str, ...] = ()
     incumbent: str | None = None
     problem: str = ""
@@ -254,7 +259,7 @@ def gpu_warnings(state: LeaseState) -> list[str]:
     """What a person should know of the GPU."""
     found = []
     if state.unowned_bytes:
-        said = f"{state.unowned_bytes / 1e9:.1f} GB of the GPU belong to no process"
+        said = f"{data_size(state.unowned_bytes)} of the GPU belong to no process"
         found.append(f"{said}: {state.advice}" if state.advice else said)
     found += [f"{one.name} loaded by a client {one.times}× while a job holds the GPU" for one in state.intruders]
     if state.server_problem:

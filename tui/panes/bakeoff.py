@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from core.bakeoff.short_names import heads
+from core.format import percent, plural, when
 from core.store.jobs import ACTIVE, JobRow
-from tui.format import percent, plural, safe, when
+from core.text import printable
 from tui.lines import Line, side_by_side, wrapped
 from tui.model.snapshot import Board, RankedCandidate
 from tui.panes.fleet import newest_boards
@@ -44,7 +45,7 @@ def candidate_line(
     """Sign, name (as far as it tells candidates apart), score out of 5 and the interval."""
     mark = mark_of(board, candidate)
     role = "text" if mark == " " else "good"
-    line = Line(mark, role).add(" ").add(safe(short), role).cut(name - 1).to(name)
+    line = Line(mark, role).add(" ").add(printable(short), role).cut(name - 1).to(name)
     if candidate.score is None:
         return line.add("    — ", "dim").add(" no answers yet", "dim").cut(width)
     line.add(f"{candidate.score * 5:5.2f} ", role)
@@ -55,12 +56,14 @@ def candidate_line(
 def board_rows(board: Board, width: int, height: int, now: float) -> list[Line]:
     """One task: a heading with its scale, the candidates, the comparison that matters."""
     if board.problem:
-        head = Line(safe(board.task), "bold").add(f"  bake-off {board.job_id}", "dim")
-        return [head, *(Line(row, "bad") for row in wrapped(safe(board.problem), width))][:height]
+        head = Line(printable(board.task), "bold").add(f"  bake-off {board.job_id}", "dim")
+        return [head, *(Line(row, "bad") for row in wrapped(printable(board.problem), width))][:height]
     start = scale_start(board.candidates)
     name = min(26, max(18, width - 31)) if width < 80 else min(40, width // 3)
     scale = width - name - 7
-    head = Line(safe(board.task), "bold").add(f"  {plural(len(board.input_ids), 'input')} × {board.repeats}", "dim")
+    head = Line(printable(board.task), "bold").add(
+        f"  {plural(len(board.input_ids), 'input')} × {board.repeats}", "dim"
+    )
     head.cut(name + 5).to(name + 7).extend(axis(start, scale))
     rows = [head]
     room = max(1, height - 2)
@@ -69,10 +72,10 @@ def board_rows(board: Board, width: int, height: int, now: float) -> list[Line]:
         candidate_line(board, candidate, short[candidate.name], width, name, scale, start)
         for candidate in board.candidates[:room]
     ]
-    if len(rows) < height and board.headline:
+    if len(rows) < height and board.headline_short:
         tied = sum(candidate.tied for candidate in board.candidates)
         # Inputs and repeats stand in the heading, p on the results screen.
-        said = safe(board.headline).partition(", p ")[0]
+        said = printable(board.headline_short)
         text = f"= tied. {said}" if tied > 1 else said
         lines = list(wrapped(text, width))
         free = height - len(rows)
@@ -120,7 +123,9 @@ class BakeoffPane(Pane):
         if not boards:
             if self.snapshot.boards is None:
                 return [
-                    Line(row, "warn") for text in self.snapshot.problems for row in wrapped(f"▲ {safe(text)}", width)
+                    Line(row, "warn")
+                    for text in self.snapshot.problems
+                    for row in wrapped(f"▲ {printable(text)}", width)
                 ]
             return self._under_way(width) or [
                 Line("no bake-off yet", "dim"),
@@ -151,7 +156,7 @@ class BakeoffPane(Pane):
         job = self.running_job
         if job is None:
             return []
-        line = Line("▶ ", "busy").add(f"{job.id} {safe(job.title)}", "busy")
+        line = Line("▶ ", "busy").add(f"{job.id} {printable(job.title)}", "busy")
         if job.progress and job.progress.fraction is not None:
             line.add(f"  {percent(job.progress.fraction)} answered", "dim")
         return [line.cut(width)]
@@ -163,7 +168,7 @@ class BakeoffPane(Pane):
                 return running[0]
             return Line("no bake-off yet" if self.snapshot.boards is not None else "", "dim")
         best = board.best
-        line = Line(f"{safe(board.task)}: ").add(safe(best.name), "good")
+        line = Line(f"{printable(board.task)}: ").add(printable(best.name), "good")
         if best.score is not None:
             line.add(f" {best.score * 5:.2f}/5")
         job = self.running_job
@@ -172,4 +177,4 @@ class BakeoffPane(Pane):
             far = f" {percent(progress.fraction)}" if progress and progress.fraction is not None else ""
             tail = Line(f"▶ {job.id}{far}", "busy")
             return line.cut(max(0, width - tail.width - 3)).add(" · ", "dim").extend(tail)
-        return side_by_side([line, (safe(board.headline).partition(": ")[2].partition(", p ")[0], "dim")]).cut(width)
+        return side_by_side([line, (printable(board.headline_difference), "dim")]).cut(width)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tui.format import plural, safe, when
+from core.format import plural, when
+from core.text import printable
 from tui.lines import Line, side_by_side
 from tui.model.snapshot import Board, Snapshot
 from tui.widgets.pane import Pane
@@ -39,13 +40,13 @@ class FleetPane(Pane):
         head = Line("task", "dim").to(first).add("best in a bake-off", "dim").to(right)
         rows = [head.add(" format  content  day", "dim")]
         for key in names[: height - 2 if len(names) <= height - 2 else max(1, height - 3)]:
-            line = Line(safe(key[1])).cut(first - 1).to(first)
+            line = Line(printable(key[1])).cut(first - 1).to(first)
             board = boards.get(key)
             if board is None or board.best is None:
                 rows.append(line.add("no bake-off yet", "dim"))
                 continue
             best = board.best
-            line.add(safe(best.name)).cut(right - 1).to(right)
+            line.add(printable(best.name)).cut(right - 1).to(right)
             score = f"{best.score * 5:.1f}/5" if best.score is not None else "—"
             line.add(f"{score:>7}", "good" if best.score is not None and best.score >= 0.9 else "text")
             line.add(f"{best.content:>9.2f}" if best.content is not None else "        —")
@@ -66,7 +67,7 @@ class FleetPane(Pane):
         parts = [(plural(len(snapshot.tasks), "task"), "text")]
         for board in newest_boards(snapshot).values():
             if board.best is not None and board.best.score is not None:
-                parts.append((f"{safe(board.task)} {board.best.score * 5:.1f}/5", "good"))
+                parts.append((f"{printable(board.task)} {board.best.score * 5:.1f}/5", "good"))
                 break
         parts.append(("nothing served yet", "dim"))
         return side_by_side(parts, width=width)

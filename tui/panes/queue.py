@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from textual import events
 from textual.message import Message
 
+from core.format import duration, percent, plural
 from core.store.jobs import ACTIVE, RETRYABLE, JobRow
-from tui.format import duration, percent, plural, safe
+from core.text import printable
 from tui.lines import Line, side_by_side, wrapped
 from tui.model.snapshot import Snapshot
 from tui.widgets.bars import progress_bar
@@ -28,7 +29,7 @@ def job_line(job: JobRow, width: int, places: tuple[int, int], now: float, mark:
     start, middle = places
     character, role = sign(job)
     line = Line(character, role, mark).add("  ").add(f"{job.id:>{start - 4}} ").to(start)
-    line.add(safe(job.title)).cut(middle - 1).to(middle)
+    line.add(printable(job.title)).cut(middle - 1).to(middle)
     return line.extend(state(job, width - middle, now))
 
 
@@ -204,7 +205,7 @@ class QueuePane(Pane):
         if job is None:
             return side_by_side([("nothing runs", "dim"), *tail], width=width)
         if job.progress is None or job.progress.fraction is None:
-            return side_by_side([(f"▶ {job.id} {safe(job.title)}", "busy"), *tail], width=width)
+            return side_by_side([(f"▶ {job.id} {printable(job.title)}", "busy"), *tail], width=width)
         bar = progress_bar(job.progress.fraction, 21, "text").add(f" {percent(job.progress.fraction)}")
         left = duration(job.progress.eta_seconds)
         return bar.add(f", {left} left" if left else "").add(" · ", "dim").extend(side_by_side(tail)).cut(width)

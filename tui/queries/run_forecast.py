@@ -28,12 +28,13 @@ PLAIN, QUANTISED = "lora-bf16", "qlora-hqq4"
 
 
 @dataclass(frozen=True)
-class Bar:
+class ForecastRow:
     """What one model takes by one recipe; without a forecast `why` says why there is none."""
 
-    label: str
     model: str
     recipe: str
+    method: str
+    """In words: `bf16`, `HQQ 4-bit`."""
     forecast: Forecast | None
     why: str = ""
 
@@ -42,18 +43,20 @@ class Bar:
 class MemoryOutlook:
     """All that the form says of memory. `problem`: why this cannot be queued as it is; or why nothing is known."""
 
-    run: Bar | None = None
+    run: ForecastRow | None = None
     budget: Budget | None = None
     calibration: Calibration | None = None
     rank_limit: int | None = None
     length_limit: int | None = None
     changes: tuple[Change, ...] = ()
     """What `fit: auto` makes of the recipe."""
-    others: tuple[Bar, ...] = ()
-    preferred: Bar | None = None
+    others: tuple[ForecastRow, ...] = ()
+    preferred: ForecastRow | None = None
     """What a key of the form changes to; None when this run is the one to prefer, or nothing is."""
     why: str = ""
     """Why that one, or this one, is to be preferred; or that nothing fits."""
+    also: str = ""
+    """What else fits, and what would decide."""
     problem: str = ""
     ladder: str = ""
     """What the job will do about a forecast that does not fit."""
@@ -79,9 +82,9 @@ class RunQuery:
 
 def budget_here(home: Home, sample: Sample | None) -> Budget:
     """This machine's: of the newest reading, else of one that is taken now. Raises `NotPredicted`."""
-    from core.vram.budget import budget_of, this_machine
+    from core.vram.budget import this_machine
 
-    return this_machine(home) if sample is None else budget_of(sample)
+    return this_machine(home, sample)
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,7 @@ def outlook(
     from core.vram.fit import fit, leanest
     from core.vram.forecast import forecast, highest_rank_that_fits, longest_that_fits
     from core.vram.layers import NotPredicted
+    from core.vram.plan import method_words
 
     calibration, problem, ladder = known.calibration, "", ""
     changes: tuple[Change, ...] = ()
@@ -154,27 +158,27 @@ def outlook(
                 ladder = way_down(model, recipe, budget, calibration, expected)
             except InputError as error:
                 problem = error.message
-        run = Bar("this run", model.name, recipe.name, expected)
+        run = ForecastRow(model.name, recipe.name, method_words(recipe), expected)
         rank = highest_rank_that_fits(model, least, budget, calibration)
         length = longest_that_fits(model, least, budget, calibration)
         calibration = expected.calibration  # of the runs that this forecast rests on
     except NotPredicted as unknown:
-        run = Bar("this run", model.name, recipe.name, None, unknown.why)
-    others, preferred, why = instead(catalogue, model, recipe, budget, known)
-    if preferred is not None and all((bar.model, bar.recipe) != (preferred.model, preferred.recipe) for bar in others):
+        run = ForecastRow(model.name, recipe.name, method_words(recipe), None, unknown.why)
+    others, preferred, why, also = instead(catalogue, model, recipe, budget, known)
+    if preferred is not None and all((row.model, row.recipe) != (preferred.model, preferred.recipe) for row in others):
         others = (*others, preferred)
-    return MemoryOutlook(run, budget, calibration, rank, length, changes, others, preferred, why, problem, ladder)
+    return MemoryOutlook(run, budget, calibration, rank, length, changes, others, preferred, why, also, problem, ladder)
 
 
 def instead(
     catalogue: Catalogue, model: ModelEntry, recipe: Recipe, budget: Budget, known: Experience
-) -> tuple[tuple[Bar, ...], Bar | None, str]:
-    """(the same model by the other method, what the plan prefers, why). Raises nothing: a bar says what is not known."""
+) -> tuple[tuple[ForecastRow, ...], ForecastRow | None, str, str]:
+    """(the same model by the other method, what the plan prefers, why, what else fits). Raises nothing:
+    a row says what is not known."""
     from core.vram.plan import method_words, plan
 
-    def bar(other: ModelEntry, recipe: Recipe, forecast: Forecast | None, why: str | None) -> Bar:
-        label = f"in {method_words(recipe)}" if other.name == model.name else f"{other.name} {method_words(recipe)}"
-        return Bar(label, other.name, recipe.name, forecast, why or "")
+    def shown(other: ModelEntry, recipe: Recipe, forecast: Forecast | None, why: str | None) -> ForecastRow:
+        return ForecastRow(other.name, recipe.name, method_words(recipe), forecast, why or "")
 
     recipes = methods(catalogue, recipe)
     models = list(catalogue.model_objects.values())
@@ -183,17 +187,18 @@ def instead(
         models = [one for one in models if (one.parameters or math.inf) <= (model.parameters or math.inf)]
     made = plan(models, recipes, budget, known.calibration, recipe.max_length, known.verdicts)
     others = tuple(
-        bar(row.model, row.recipe, row.forecast, row.not_predicted)
+        shown(row.model, row.recipe, row.forecast, row.not_predicted)
         for row in made.rows
         if row.model.name == model.name and row.recipe.method != recipe.method
     )
     best = made.preferred
     this = next((row for row in made.rows if row.key == (model.name, recipe.method)), None)
     if best is None:
-        return others, None, made.why
+        return others, None, made.why, made.also
     if best.key == (model.name, recipe.method) or (budget.kind == "cpu" and this is not None and this.fits):
-        return others, None, made.why if best.key == (model.name, recipe.method) and budget.kind == "gpu" else ""
-    return others, bar(best.model, best.recipe, best.forecast, best.not_predicted), made.why
+        said = (made.why, made.also) if best.key == (model.name, recipe.method) and budget.kind == "gpu" else ("", "")
+        return others, None, *said
+    return others, shown(best.model, best.recipe, best.forecast, best.not_predicted), made.why, made.also
 
 
 def methods(catalogue: Catalogue, chosen: Recipe) -> list[Recipe]:

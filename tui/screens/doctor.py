@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import ComposeResult
 from textual.message import Message
 
+from core.format import duration, plural
+from core.text import printable
+from core.wording.doctor import section_title
 from tui.commands import Command, bindings, command
 from tui.context import Context
-from tui.format import duration, plural, safe
 from tui.lines import Line, wrapped
 from tui.model.snapshot import Snapshot
 from tui.screens.command_screen import CommandScreen
@@ -27,15 +29,16 @@ MOST_SUBJECT = 34
 
 def report_rows(report: Report, width: int) -> list[Line]:
     """How to train on this box, and what was found of it in sections."""
-    subjects = [len(safe(line.subject)) for line in report.lines]
+    subjects = [len(printable(line.subject)) for line in report.lines]
     column = min(MOST_SUBJECT, max([SUBJECT, *(length + 2 for length in subjects)])) if width >= 90 else 20
-    best = safe(report.recommended.method)
+    best = printable(report.recommended.method)
     rows = [Line("recommended", "bold").to(column + 2).add(best or "nothing", "good" if best else "warn")]
     rows += [
-        Line(" " * (column + 2)).add(row, "dim") for row in wrapped(safe(report.recommended.why), width - column - 2)
+        Line(" " * (column + 2)).add(row, "dim")
+        for row in wrapped(printable(report.recommended.why), width - column - 2)
     ]
     for name, lines in report.sections():
-        rows += [Line(), Line(safe(name), "bold")]
+        rows += [Line(), Line(printable(section_title(name)), "bold")]
         for line in lines:
             rows += finding_rows(line, column, width)
     return rows
@@ -45,10 +48,10 @@ def finding_rows(finding: Diagnostic, column: int, width: int) -> list[Line]:
     sign, role = SIGNS.get(finding.state, ("?", "text"))
     text = {"ok": "text", "absent": "dim"}.get(finding.state, role)
     rows = []
-    for index, said in enumerate(list(wrapped(safe(finding.message), width - column - 2)) or [""]):
-        head = Line(f"{sign} ", role).add(safe(finding.subject), text) if index == 0 else Line()
+    for index, said in enumerate(list(wrapped(printable(finding.message), width - column - 2)) or [""]):
+        head = Line(f"{sign} ", role).add(printable(finding.subject), text) if index == 0 else Line()
         rows.append(head.cut(column + 1).to(column + 2).add(said, text))
-    for index, said in enumerate(wrapped(safe(finding.remedy), width - column - 4) if finding.remedy else ()):
+    for index, said in enumerate(wrapped(printable(finding.remedy), width - column - 4) if finding.remedy else ()):
         rows.append(Line(" " * (column + 2)).add("→ " if index == 0 else "  ", "focus").add(said, "text"))
     return rows
 
@@ -128,7 +131,7 @@ class DoctorScreen(CommandScreen):
         self.query_one(Footer).paint()
 
     def _rows(self, width: int, height: int) -> list[Line]:
-        rows = [Line(f"✗ {row}", "bad") for row in wrapped(safe(self.problem), width - 2)] if self.problem else []
+        rows = [Line(f"✗ {row}", "bad") for row in wrapped(printable(self.problem), width - 2)] if self.problem else []
         if self.report is not None:
             return [*rows, *report_rows(self.report, width)]
         if not rows and self.busy:

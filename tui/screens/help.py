@@ -10,8 +10,8 @@ from textual.binding import Binding
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 
+from core.text import printable
 from tui.commands import Command
-from tui.format import safe
 from tui.lines import Line, wrapped
 from tui.widgets.canvas import Canvas
 from tui.widgets.pane import framed
@@ -75,6 +75,6 @@ def warnings_screen(warnings: Sequence[str]) -> TextDialog:
     """What one is warned of, each in full."""
     rows: list[Line] = []
     for warning in warnings:
-        for index, row in enumerate(wrapped(safe(warning), WIDTH - 6)):
+        for index, row in enumerate(wrapped(printable(warning), WIDTH - 6)):
             rows.append(Line("▲ " if index == 0 else "  ", "warn").add(row))
     return TextDialog("Warnings", rows or [Line("none any more", "dim")])

@@ -13,13 +13,14 @@ from textual.app import ComposeResult
 from textual.message import Message
 
 from core.errors import BakehouseError
+from core.format import when
 from core.store.jobs import ACTIVE, JobRow, Transition
 from core.telemetry.run_record import Summary, stored_summary
+from core.text import printable
 from core.wording.jobs import reason_words
 from tui.commands import Command, bindings, command
 from tui.context import Context
 from tui.event_text import event_row
-from tui.format import safe, when
 from tui.lines import Line, side_by_side, wrapped
 from tui.model.snapshot import EMPTY, Detail, Snapshot
 from tui.panes.gpu.runs import finding_rows, summary_parts, telemetry_rows
@@ -61,14 +62,14 @@ class JobFacts(Canvas):
         rows = [Line(f"{mark}{name}", role).add("  ").extend(told).cut(inner)]
         parts = facts(job, detail)
         if detail and detail.headline:
-            parts.insert(0, (safe(detail.headline), "text"))
+            parts.insert(0, (printable(detail.headline), "text"))
         if ladder := ladder_words(self.snapshot.ladders.get(job.id, 0)):
             parts.insert(1, (ladder, "warn"))
         rows.append(side_by_side(parts, width=inner))
         measured = detail.gpu if detail is not None and detail.gpu is not None else None
         measured = measured or next((one for number, one in reversed(self.telemetry) if number == job.attempt), None)
         if measured is not None:
-            rows.append(side_by_side(summary_parts(measured), width=inner))
+            rows.append(Line("GPU: ").extend(side_by_side(summary_parts(measured), width=inner - 5)))
         if job.state not in ACTIVE and len(outcome(job)) > inner - 22:
             rows += [Line(row, "dim") for row in list(wrapped(outcome(job), inner))[:3]]
         for change in self.history[-max(0, height - 2 - len(rows)) :]:
@@ -76,8 +77,10 @@ class JobFacts(Canvas):
             line = (
                 Line(f"{when(change.time, now):>6}  ", "dim").add(f"{change.to_state:<12}").add(f"{attempt:<11}", "dim")
             )
-            rows.append(line.add(safe(reason_words(change.reason))).add(f"  {safe(change.author)}", "dim").cut(inner))
-        title = Line(f"{job.id} ", "bold").add(safe(job.title), "bold")
+            rows.append(
+                line.add(printable(reason_words(change.reason))).add(f"  {printable(change.author)}", "dim").cut(inner)
+            )
+        title = Line(f"{job.id} ", "bold").add(printable(job.title), "bold")
         return framed(rows, width, height, title, Line(f"submitted {when(job.submitted_at, now)}", "dim"), "frame")
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from core.format import duration
 from core.runner.commands import COMMANDS, QueueCommand
 from core.store.jobs import JobRow
+from core.text import printable
 from tui import actions
 from tui.commands import Command, command
-from tui.format import duration, safe
 from tui.model.gpu_facts import gpu
 from tui.queries.bakeoff_plan import BakeoffPlan
 from tui.screens.confirm import Confirm
@@ -69,7 +70,7 @@ class JobActions:
             if yes:
                 ask()
 
-        words = {"job": job.id, "name": f"{job.id}, {safe(job.title)}"}
+        words = {"job": job.id, "name": f"{job.id}, {printable(job.title)}"}
         device = gpu(self.snapshot.sample)
         explanation = item.confirmation.explain(job, None if device is None else device.vendor)
         if job.stop_asked_at is not None:
@@ -102,7 +103,7 @@ class JobActions:
             if yes:
                 actions.merge(self.context, job)
 
-        explanation = f"The adapter of {safe(job.title)} is merged into its base: bakehouse export {job.id}"
+        explanation = f"The adapter of {printable(job.title)} is merged into its base: bakehouse export {job.id}"
         self.app.push_screen(Confirm(f"Merge job {job.id}?", explanation, "Merge", leave="Cancel"), answered)
 
     def action_demo(self) -> None:

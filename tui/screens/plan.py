@@ -8,9 +8,10 @@ from textual import on
 from textual.app import ComposeResult
 from textual.message import Message
 
+from core.format import data_size, plural, share
+from core.text import printable
 from tui.commands import Command, bindings, command
 from tui.context import Context
-from tui.format import gigabytes, plural, safe
 from tui.lines import Line, wrapped
 from tui.model.snapshot import Snapshot
 from tui.queries.background_queries import BackgroundQueries, CatalogueRead, PlanAnswered
@@ -127,7 +128,7 @@ class PlanScreen(CommandScreen):
         frame.update(rows, "Why")
         line = Line(f" {self.command}", "dim")
         self.query_one("#command", TextPanel).update(
-            [Line(f" ✗ {safe(self.problem)}", "bad") if self._broken else line]
+            [Line(f" ✗ {printable(self.problem)}", "bad") if self._broken else line]
         )
         self.query_one(Footer).paint()
 
@@ -139,13 +140,13 @@ class PlanScreen(CommandScreen):
         planned = self.planned
         budget = planned.budget if planned else None
         vram = BUDGETS[self.budget]
-        named = f"{vram} GB" if vram else "this machine" if budget is None else safe(budget.name)
+        named = f"{vram} GB" if vram else "this machine" if budget is None else printable(budget.name)
         line = Line("budget      ", "dim").add(f"‹ {named} ›", "bold").to(36)
         if budget is not None:
-            line.add(f"{gigabytes(budget.total_bytes)}", "text")
-            if budget.baseline_bytes:
-                line.add(f", {safe(budget.in_use)}", "dim")
-            line.add(f", limit ┊ {gigabytes(budget.limit_bytes)}", "dim")
+            line.add(f"{data_size(budget.total_bytes)}", "text")
+            if budget.in_use:
+                line.add(f", {printable(budget.in_use)}", "dim")
+            line.add(f", limit ┊ {data_size(budget.limit_bytes)}", "dim")
         else:
             line.add("…", "dim")
         length = LENGTHS[self.length]
@@ -158,9 +159,9 @@ class PlanScreen(CommandScreen):
         if calibration is None:
             return ""
         if not calibration.runs:
-            return f"no run to calibrate by yet: ± {calibration.spread:.0%}".replace("%", " %")
-        last = "" if calibration.last_error is None else f", last error {abs(calibration.last_error):.0%}"
-        return f"calibrated by {plural(calibration.runs, 'run')}{last}".replace("%", " %")
+            return f"no run to calibrate by yet: ± {share(calibration.spread)}"
+        last = "" if calibration.last_error is None else f", last error {share(abs(calibration.last_error))}"
+        return f"calibrated by {plural(calibration.runs, 'run')}{last}"
 
     def _chosen(self, width: int) -> list[Line]:
         """What the selected row takes by component, and which one to prefer, and why."""
@@ -170,14 +171,14 @@ class PlanScreen(CommandScreen):
         rows: list[Line] = []
         row = self.row
         if row is not None and row.forecast is not None:
-            rows.append(Line(safe(row.words), "bold").add("  ").extend(verdict(row.forecast)).cut(width))
+            rows.append(Line(printable(row.words), "bold").add("  ").extend(verdict(row.forecast)).cut(width))
             rows += legend(forecast_parts(row.forecast), width)
         elif row is not None:
             text = f"not predicted: measure first — {row.not_predicted}; {row.remedy}"
-            rows += [Line(part, "warn") for part in wrapped(safe(text), width)]
+            rows += [Line(part, "warn") for part in wrapped(printable(text), width)]
         preferred = plan.preferred
-        text = f"● prefer {preferred.words}: {plan.why}." if preferred else f"▲ {plan.why}."
-        told = [Line(part, "good" if preferred else "warn") for part in wrapped(safe(text), width)]
+        text = f"● prefer {preferred.words}: {plan.reasons}." if preferred else f"▲ {plan.reasons}."
+        told = [Line(part, "good" if preferred else "warn") for part in wrapped(printable(text), width)]
         return rows + told
 
     @property

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from textual import events
 from textual.message import Message
 
-from tui.format import safe
+from core.format import gb
+from core.text import printable
 from tui.lines import Line
 from tui.queries.run_forecast import PlanAnswer
 from tui.widgets.canvas import Canvas
@@ -113,10 +114,10 @@ class PlanTable(Canvas, can_focus=True):
 
         character, role = sign_of(row)
         preferred = plan.preferred is not None and plan.preferred.key == row.key
-        line = Line(f"{character} ", role).add(safe(row.model.name), "bold" if preferred else "text")
+        line = Line(f"{character} ", role).add(printable(row.model.name), "bold" if preferred else "text")
         line.cut(2 + MODEL - 1).to(2 + MODEL)
         if row.forecast is None:
-            line.add(f"not predicted: {safe(row.not_predicted or '')}", "dim").cut(inner).to(inner)
+            line.add(f"not predicted: {printable(row.not_predicted or '')}", "dim").cut(inner).to(inner)
             return marked(line, mark)
         line.add(method_words(row.recipe)).to(2 + MODEL + METHOD).add("● " if preferred else "  ", "good")
         blocks = Line()
@@ -125,7 +126,7 @@ class PlanTable(Canvas, can_focus=True):
             shown = parts if row.forecast.fits else [(word, count, "dim") for word, count, _ in parts]
             blocks = bar(shown, top, limit, room)
         line, figures = marked(line, mark), Line()
-        figure = f"{row.forecast.device_bytes / 1e9:.1f}"
+        figure = gb(row.forecast.device_bytes)
         figures.add(figure.rjust(7), role if role != "good" else "text").add(f"{row.recipe.rank:,}".rjust(NUMBER))
         figures.add((f"{row.highest_rank:,}" if row.highest_rank else "—").rjust(NUMBER))
         figures.add((f"{row.longest:,}" if row.longest else "—").rjust(NUMBER))

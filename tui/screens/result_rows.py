@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tui.format import percent, plural, safe
+from core.format import percent, plural
+from core.text import printable
 from tui.lines import Line, side_by_side, wrapped
 from tui.model.answers import AnswerRead, Answers, worst
 from tui.model.snapshot import Board, RankedCandidate
@@ -28,7 +29,7 @@ LEAST_SCALE = 16
 def table_rows(board: Board, selected: int, width: int, height: int) -> list[Line]:
     """The candidates, best first, with as many columns as fit, and their intervals where there is room for a scale."""
     name = min(30, max(12, *(len(candidate.name) + 3 for candidate in board.candidates), 0)) if board.candidates else 12
-    versus = f"to {safe(board.incumbent)}" if board.incumbent else ""
+    versus = f"to {printable(board.incumbent)}" if board.incumbent else ""
     difference = max((len(candidate.difference) for candidate in board.candidates), default=0)
     difference = max(difference, min(len(versus), 24)) + 2 if difference else 0
     shown: list[Any] = []
@@ -51,7 +52,7 @@ def table_rows(board: Board, selected: int, width: int, height: int) -> list[Lin
     for index, candidate in enumerate(board.candidates[: height - 1]):
         role = "good" if mark_of(board, candidate) != " " else "text"
         line = Line(f"{mark_of(board, candidate)} ", role, mark="chosen" if index == selected else "")
-        line.add(safe(candidate.name), role).cut(name - 1).to(name)
+        line.add(printable(candidate.name), role).cut(name - 1).to(name)
         line.add(f"{candidate.score * 5:>8.2f}" if candidate.score is not None else f"{DASH:>8}", role)
         if difference:
             line.add(f"{candidate.difference or DASH:>{difference}}")
@@ -65,14 +66,14 @@ def table_rows(board: Board, selected: int, width: int, height: int) -> list[Lin
 
 def note_rows(board: Board, width: int) -> list[Line]:
     """The headline and what the figures cannot tell."""
-    rows = [Line(row, "bold") for row in wrapped(safe(board.headline), width)]
+    rows = [Line(row, "bold") for row in wrapped(printable(board.headline), width)]
     tied = sum(candidate.tied for candidate in board.candidates)
     if tied > 1:
         rows.append(Line("= ", "good").add("tied set: the inputs show no difference between these", "dim"))
     for note in board.notes:
         rows += [
             Line(f"{'· ' if index == 0 else '  '}{row}", "dim")
-            for index, row in enumerate(wrapped(safe(note), width - 2))
+            for index, row in enumerate(wrapped(printable(note), width - 2))
         ]
     return rows
 
@@ -88,7 +89,7 @@ def check_rows(candidate: RankedCandidate, width: int, height: int) -> list[Line
     """Each check over the inputs (the worst repeat of each), and why points were lost."""
     inputs = max((len(check.worst) for check in candidate.checks), default=0)
     rows = [
-        Line(safe(candidate.name), "bold")
+        Line(printable(candidate.name), "bold")
         .add(f"   worst repeat of each of {plural(inputs, 'input')}", "dim")
         .cut(width),
         Line(),
@@ -99,7 +100,7 @@ def check_rows(candidate: RankedCandidate, width: int, height: int) -> list[Line
         if check.part != part:
             part = check.part
             rows.append(Line(part, "dim"))
-        line = Line(" ").add(safe(check.id)).cut(name - 1).to(name)
+        line = Line(" ").add(printable(check.id)).cut(name - 1).to(name)
         room = width - name - 7
         if len(check.worst) <= room:
             for value in check.worst:
@@ -113,7 +114,7 @@ def check_rows(candidate: RankedCandidate, width: int, height: int) -> list[Line
         rows.append(Line())
     for index, (reason, count) in enumerate(candidate.reasons):
         line = Line("why" if index == 0 else "", "dim").to(5).add(f"{count:>4} ×  ")
-        rows.append(line.add(safe(reason)).cut(width))
+        rows.append(line.add(printable(reason)).cut(width))
     return rows[:height]
 
 
@@ -137,17 +138,17 @@ def answer_part(
 ) -> list[Line]:
     """One answer under its heading: the checks it failed with their detail, then its text."""
     if not repeats:
-        return [Line(safe(candidate.name), "dim").cut(width), Line("no answer", "dim")]
+        return [Line(printable(candidate.name), "dim").cut(width), Line("no answer", "dim")]
     index = shown_repeat(repeats, wanted)
     one, said = repeats[index], repeat_words(repeats, index)
-    name = Line(safe(candidate.name), "bold")
+    name = Line(printable(candidate.name), "bold")
     if name.width + len(said) + 2 <= width:
         rows = [name.right(Line(said, "dim"), width)]
     else:
         rows = [name.cut(width), Line(said, "dim").cut(width)]
     why: dict[tuple[str, str, str], list[str]] = {}  # what cuts an answer fails all its checks: told once
     for check in one.failed:
-        why.setdefault((*check_mark(check.value), safe(check.detail)), []).append(safe(check.id))
+        why.setdefault((*check_mark(check.value), printable(check.detail)), []).append(printable(check.id))
     for (sign, role, detail), names in why.items():
         text = ", ".join(names) + (f": {detail}" if detail else "")
         rows += [
@@ -157,7 +158,7 @@ def answer_part(
     if one.failed:
         rows.append(Line("─" * min(width, 12), "frame"))
     for text in one.text.splitlines():
-        rows += [Line(row) for row in wrap_text(safe(text), width)]
+        rows += [Line(row) for row in wrap_text(printable(text), width)]
     return rows
 
 
@@ -174,8 +175,8 @@ def answer_rows(
     if not board.input_ids:
         return []
     name = board.input_ids[position]
-    head = Line(safe(name), "bold").right(Line(f"‹ {position + 1} of {len(board.input_ids)} ›", "dim"), width)
-    asked = " ".join(safe(line) for line in inputs.get(name, "").splitlines() if line.strip())
+    head = Line(printable(name), "bold").right(Line(f"‹ {position + 1} of {len(board.input_ids)} ›", "dim"), width)
+    asked = " ".join(printable(line) for line in inputs.get(name, "").splitlines() if line.strip())
     rows = [head, Line(asked or ("an empty input" if name in inputs else ""), "dim").cut(width)]
     if answers is None:
         return [*rows, Line(), Line("reading the answers …", "dim")]

@@ -12,10 +12,11 @@ from textual.containers import Horizontal
 from textual.message import Message
 
 from core.errors import BakehouseError
+from core.format import when
+from core.text import printable
 from tui import actions
 from tui.commands import Command, bindings, command
 from tui.context import Context
-from tui.format import safe, when
 from tui.lines import Line
 from tui.model.answers import Answers, read_answers
 from tui.model.snapshot import Board, RankedCandidate, Snapshot
@@ -148,10 +149,10 @@ class Results(CommandScreen):
             return (
                 Line("Bake-off", "bold"),
                 Line(),
-                [Line(safe(text), "bad" if problem else "dim")] if name == "table" else [],
+                [Line(printable(text), "bad" if problem else "dim")] if name == "table" else [],
             )
         if name == "table":
-            title = Line(f"Bake-off {board.job_id}", "bold").add(f" {safe(board.task)}", "bold")
+            title = Line(f"Bake-off {board.job_id}", "bold").add(f" {printable(board.task)}", "bold")
             title.add(f"  {len(board.input_ids)} inputs × {board.repeats}, paired, 95 %", "dim")
             right = result_rows.title_of(board).add(f" · {when(board.time, self.snapshot.time)}", "dim")
             rows = result_rows.table_rows(board, self.selected, width, height)

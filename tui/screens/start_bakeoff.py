@@ -12,9 +12,10 @@ from textual.message import Message
 from textual.screen import ModalScreen
 
 from core.errors import BakehouseError
+from core.format import plural, when
 from core.store.jobs import JobRow
+from core.text import printable
 from tui.context import Context
-from tui.format import plural, safe, when
 from tui.lines import Line, wrapped
 from tui.queries.bakeoff_plan import BakeoffPlan, read_plan
 from tui.widgets.canvas import Canvas
@@ -102,23 +103,27 @@ class AskBakeoff(ModalScreen["BakeoffPlan | None"]):
         plan = self.chosen
         if plan is None:
             if self.problem:
-                return [*(Line(row, "bad") for row in wrapped(safe(self.problem), width)), Line(), keys(esc="back")]
+                return [
+                    *(Line(row, "bad") for row in wrapped(printable(self.problem), width)),
+                    Line(),
+                    keys(esc="back"),
+                ]
             return [Line("reading the task …", "dim"), Line(), keys(esc="back")]
         count = len(plan.candidates)
         rows = [
-            Line("task", "dim").to(12).add(safe(plan.task), "bold"),
-            Line("candidates", "dim").to(12).add("✓ ", "good").add(f"{safe(plan.base)} base"),
+            Line("task", "dim").to(12).add(printable(plan.task), "bold"),
+            Line("candidates", "dim").to(12).add("✓ ", "good").add(f"{printable(plan.base)} base"),
             Line()
             .to(12)
             .add("✓ ", "good")
-            .add(f"{safe(self.job.model or self.job.title)} tuned, job {self.job.id}")
+            .add(f"{printable(self.job.model or self.job.title)} tuned, job {self.job.id}")
             .add("" if self.job.state == "done" else "  waits for it", "dim"),
         ]
         for index, other in enumerate(self.others):
             ticked = other.id in self.ticked
             line = Line("", mark="chosen" if index == self.index else "").add("  and" if index == 0 else "", "dim")
             line.to(12).add("✓ " if ticked else "· ", "good" if ticked else "dim")
-            line.add(f"{safe(other.model or other.title)} tuned, job {other.id}")
+            line.add(f"{printable(other.model or other.title)} tuned, job {other.id}")
             rows.append(line.add(f"  {when(other.ended_at, self.now)}", "dim"))
         total = plan.inputs * plan.repeats * count
         rows.append(

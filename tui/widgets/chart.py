@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from tui.format import figure
+from core.format import figure
 from tui.lines import Line
 
 Point = tuple[int, float]

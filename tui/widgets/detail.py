@@ -6,8 +6,9 @@ from textual import events
 from textual.message import Message
 
 from core.bakeoff.short_names import heads
+from core.format import data_size, duration, figure, percent, plural
 from core.store.jobs import ACTIVE, QUEUED, JobRow
-from tui.format import duration, figure, gigabytes, percent, plural, safe
+from core.text import printable
 from tui.lines import Line, side_by_side, wrapped
 from tui.model.snapshot import EMPTY, Detail, Snapshot
 from tui.widgets.bars import progress_bar, resample, sparkline
@@ -43,7 +44,7 @@ def facts(job: JobRow, detail: Detail | None) -> list[tuple[str, str]]:
     if speed:
         parts.append((f"{speed:,.0f} tok/s", "dim"))
     if peak:
-        parts.append((f"peak {gigabytes(peak)}", "dim"))
+        parts.append((f"peak {data_size(peak)}", "dim"))
     if job.state in ACTIVE and progress and progress.eta_seconds is not None:
         parts.append((f"{duration(progress.eta_seconds)} left", "dim"))
     elif job.started_at and job.ended_at and job.ended_at >= job.started_at:
@@ -80,7 +81,7 @@ def shares(detail: Detail, width: int) -> list[Line]:
         line = Line(
             "✓ " if finished else "▶ " if share.done else "◷ ", "good" if finished else "busy" if share.done else "text"
         )
-        line.add(safe(short[share.name])).cut(name).to(name + 1)
+        line.add(printable(short[share.name])).cut(name).to(name + 1)
         line.extend(progress_bar(fraction, bar, "text")).add(f" {percent(fraction):>5}")
         if share.seconds_per_answer is not None:
             line.add(f"  {share.seconds_per_answer:.1f} s/answer", "dim")
@@ -132,9 +133,9 @@ class DetailStrip(Canvas):
         left_width = (inner - 3) * 53 // 100
         right_width = inner - 3 - left_width
         mark, role = sign(job)
-        head = Line(f"{mark} ", role).add(f"{job.id}", "bold").add(f"  {safe(job.title)}", "bold")
+        head = Line(f"{mark} ", role).add(f"{job.id}", "bold").add(f"  {printable(job.title)}", "bold")
         if detail and detail.headline:
-            head.add(f" · {safe(detail.headline)}", "bold")
+            head.add(f" · {printable(detail.headline)}", "bold")
         left = [head.cut(left_width), side_by_side(facts(job, detail), width=left_width)]
         left += self._reason(job, left_width)
         if not left[-1].pieces:
@@ -162,13 +163,15 @@ class DetailStrip(Canvas):
             title.extend(sparkline(resample([value - low for value in values], 15), 15, max(values) - low or 1.0))
         elif detail and detail.shares:
             short = heads([share.name for share in detail.shares], 16).of
-            done = " · ".join(f"{safe(short[share.name])} {share.done}/{share.total or '?'}" for share in detail.shares)
+            done = " · ".join(
+                f"{printable(short[share.name])} {share.done}/{share.total or '?'}" for share in detail.shares
+            )
             title.add(" · ", "frame").add(done)
         else:
-            title.add(f" {safe(job.title)}")
+            title.add(f" {printable(job.title)}")
         peak = detail.peak_memory_bytes if detail else None
         if peak:
-            title.add(" · ", "frame").add(f"peak {gigabytes(peak)}")
+            title.add(" · ", "frame").add(f"peak {data_size(peak)}")
         rows = self._reason(job, width - 4)[: height - 3]
         rows += self._log(detail, width - 4, height - 2 - len(rows))
         return framed(rows, width, height, title.cut(width - 6), Line(), "frame")
@@ -207,12 +210,12 @@ class DetailStrip(Canvas):
                 right = f"step {detail.step:,}{f' of {detail.total_steps:,}' if detail.total_steps else ''}"
             return loss_chart(detail.losses if detail else (), detail.evals if detail else (), width, room, right)
         progress = job.progress
-        rows = [Line(safe((detail and detail.phase) or job.kind), "dim")]
+        rows = [Line(printable((detail and detail.phase) or job.kind), "dim")]
         if progress and progress.fraction is not None:
             unit = progress.unit or ""
-            amount = f"{progress.done:,} of {progress.total:,} {safe(unit)}"
+            amount = f"{progress.done:,} of {progress.total:,} {printable(unit)}"
             if unit == "bytes":
-                amount = f"{gigabytes(progress.done or 0)} of {gigabytes(progress.total or 0)}"
+                amount = f"{data_size(progress.done or 0)} of {data_size(progress.total or 0)}"
             bar = progress_bar(progress.fraction, max(10, width - 8), "busy").add(f" {percent(progress.fraction)}")
             rows += [Line(), bar, Line(amount, "dim")]
         if job.state == "done":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from textual import events
 
-from tui.format import gigabytes, percent
+from core.format import data_size, percent
 from tui.lines import Line
 from tui.model.job_files import decode
 from tui.widgets.canvas import Canvas
@@ -106,7 +106,7 @@ class FileView(Canvas, can_focus=True):
         above = self.above(width - 4)[: max(0, height - 5)]
         rows = [*above, *self._rows(width - 4, height - 2 - len(above))]
         size = self.file.size()
-        where = "following" if self.following else f"{percent(self.top / size if size else 0.0)} of {gigabytes(size)}"
+        where = "following" if self.following else f"{percent(self.top / size if size else 0.0)} of {data_size(size)}"
         title = Line().extend(self.title)
         return framed(rows, width, height, title, Line(where, "dim"), "focus" if self.has_focus else "frame")
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from core.format import clock, duration, percent, plural, weekday
 from core.store.jobs import ACTIVE
-from tui.format import clock, duration, percent, plural, safe, weekday
+from core.text import printable
 from tui.lines import Line
 from tui.model.gpu_facts import gpu_name
 from tui.model.snapshot import EMPTY, Snapshot
@@ -13,7 +14,7 @@ from tui.widgets.canvas import Canvas
 def header(snapshot: Snapshot, width: int) -> Line:
     """Everything but the clock, which is a widget of its own: it changes each second, this does not."""
     small = width < 88
-    line = Line(" Bakehouse", "bold").add(f"  {safe(snapshot.host)}")
+    line = Line(" Bakehouse", "bold").add(f"  {printable(snapshot.host)}")
     if not small and (name := gpu_name(snapshot.sample)):
         line.add(" · ", "dim").add(name)
     if not snapshot.ready:
@@ -23,7 +24,8 @@ def header(snapshot: Snapshot, width: int) -> Line:
     if job is None:
         line.add("   idle", "text" if waiting else "good")
     else:
-        text = f"   ▶ {job.id} {safe(job.title).split(' · ')[0]}"
+        title = job.title.removesuffix(f" · {job.model}") if job.model else job.title
+        text = f"   ▶ {job.id} {printable(title)}"
         if job.progress and job.progress.fraction is not None and job.state == "running":
             text += f" {percent(job.progress.fraction)}"
             left = duration(job.progress.eta_seconds)

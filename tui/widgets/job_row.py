@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from core.format import duration, percent, plural, when
 from core.store.jobs import ACTIVE, ENDED, QUEUED, JobRow
+from core.text import printable
 from core.wording.jobs import phase_words, reason_words
-from tui.format import duration, percent, plural, safe, when
 from tui.lines import Line
 from tui.widgets.bars import progress_bar
 
@@ -37,8 +38,8 @@ def outcome(job: JobRow) -> str:
     """What came of it, or why it waits, in a few words."""
     if job.state == "done":
         message = (job.result or {}).get("message") or (job.progress and job.progress.message)
-        return safe(str(message or reason_words(job.reason)))
-    return safe(reason_words(job.reason))
+        return printable(str(message or reason_words(job.reason)))
+    return printable(reason_words(job.reason))
 
 
 def state(job: JobRow, width: int, now: float) -> Line:
@@ -48,13 +49,13 @@ def state(job: JobRow, width: int, now: float) -> Line:
         if job.state != "running" or progress is None:
             return Line(outcome(job) or job.state, "dim").cut(width)
         if progress.fraction is None:
-            return Line(safe(phase_words(progress.phase or "") or outcome(job) or "running"), "dim").cut(width)
+            return Line(printable(phase_words(progress.phase or "") or outcome(job) or "running"), "dim").cut(width)
         bar = 10 if width < 40 else 20
         line = progress_bar(progress.fraction, bar, "text").add(f" {percent(progress.fraction):>4}")
         line.add(f" {duration(progress.eta_seconds)}".rstrip())
         room = width - line.width - 3
         if room > 8 and progress.phase:
-            line.add(f"   {safe(phase_words(progress.phase))}", "dim")
+            line.add(f"   {printable(phase_words(progress.phase))}", "dim")
         return line.cut(width)
     if job.state in ENDED:
         role = {"failed": "bad", "interrupted": "warn", "lost": "warn"}.get(job.state, "dim")

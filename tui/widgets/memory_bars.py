@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from tui.format import gigabytes
+from core.format import gb, gb_within
 from tui.lines import Line
 
 if TYPE_CHECKING:
@@ -85,9 +85,7 @@ def bar(parts: list[Part], top: float, limit: float, width: int) -> Line:
 
 def verdict(forecast: Forecast, plus_minus: bool = True) -> Line:
     """`8.9 ± 0.3, fits`: the figure is what the GPU will show as used."""
-    figure = f"{forecast.device_bytes / 1e9:.1f}"
-    if plus_minus:
-        figure += f" ± {max(0.1, forecast.plus_minus_bytes / 1e9):.1f}"
+    figure = gb_within(forecast.device_bytes, forecast.plus_minus_bytes) if plus_minus else gb(forecast.device_bytes)
     if forecast.surely_fits:
         return Line(figure, "bold" if plus_minus else "text").add(", fits")
     if forecast.fits:
@@ -104,7 +102,7 @@ def legend(parts: list[Part], width: int) -> list[Line]:
     for word, count, role in parts:
         if count < 50_000_000:
             continue
-        said = f"{word} {gigabytes(count, unit=False)}"
+        said = f"{word} {gb(count)}"
         if rows[-1].pieces and rows[-1].width + 2 + len(said) > width:
             rows.append(Line())
         rows[-1].add("  " if rows[-1].pieces else "").add(said, role)

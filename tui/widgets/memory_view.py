@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from core.format import clock, data_size, gb, gb_within, plural
 from core.store.jobs import ENDED, JobRow
-from tui.format import clock, plural, safe
+from core.text import printable
 from tui.lines import Line, wrapped
 from tui.model.forecasts import OomFallback, RunForecast, changes_in_words
 from tui.model.snapshot import Detail
@@ -43,7 +44,7 @@ def memory_rows(job: JobRow, detail: Detail | None, width: int) -> list[Line]:
         if forecast is not None:
             rows += _wrapped(f"not predicted: measure first — {forecast.why}", "warn", width)
         if peak:
-            rows.append(Line("measured".ljust(LABEL)).add(f"peak {peak / 1e9:.1f} GB", "bold"))
+            rows.append(Line("measured".ljust(LABEL)).add(f"peak {data_size(peak)}", "bold"))
     if forecast is not None and forecast.fitted:
         rows += _wrapped(f"changed at submission: {changes_in_words(forecast.fitted)}", "dim", width)
     return [*rows, Line(), *ladder_rows(rungs, forecast, job.state in ENDED, width)]
@@ -68,21 +69,20 @@ def compared(forecast: RunForecast, peak: int | None, laddered: bool, ended: boo
     limit = float(forecast.limit_bytes)
     # Compared is what torch has allocated, on a CPU the resident size; context and reserve come on top of both.
     parts = parts_of(dict(forecast.components), forecast.allocated_bytes, forecast.allocated_bytes)
-    spread = max(0.1, forecast.plus_minus_bytes / 1e9)
     end = LABEL + room + 2
     rows = [Line().to(LABEL).extend(scale(top, room)).to(end).add("GB", "dim")]
     line = Line("forecast").to(LABEL).extend(bar(parts, top, limit, room)).to(end)
-    rows.append(line.add(f"{forecast.allocated_bytes / 1e9:.1f} ± {spread:.1f}", "bold"))
+    rows.append(line.add(gb_within(forecast.allocated_bytes, forecast.plus_minus_bytes), "bold"))
     rows += [Line().to(LABEL).extend(row) for row in legend(parts, width - LABEL)]
     if peak:
         measured: list[Part] = [("measured", peak, "text")]
         line = Line("measured").to(LABEL).extend(bar(measured, top, limit, room)).to(end)
-        line.add(f"{peak / 1e9:.1f}", "bold").add(f" {difference(forecast, peak, laddered)}", "dim")
+        line.add(gb(peak), "bold").add(f" {difference(forecast, peak, laddered)}", "dim")
         rows.append(line)
     else:
         rows.append(Line("measured").to(LABEL).add("nothing" if ended else "no step yet", "dim"))
     by = f"calibrated by {plural(forecast.calibrated_by, 'run')}" if forecast.calibrated_by else "not calibrated"
-    said = f"limit {'┊ ' if near else ''}{limit / 1e9:.1f} of {safe(forecast.budget)}; {by}"
+    said = f"limit {'┊ ' if near else ''}{gb(limit)} of {printable(forecast.budget)}; {by}"
     if laddered:
         said += "; the forecast is of the recipe before the ladder"
     rows.append(Line().to(LABEL).add(said, "dim"))
@@ -110,9 +110,9 @@ def ladder_rows(rungs: tuple[OomFallback, ...], forecast: RunForecast | None, en
     for rung in rungs:
         head = Line(f"{clock(rung.time, seconds=True)}".ljust(LABEL), "dim").add(f"{rung.rung}  ", "warn")
         begins = f"went on from step {rung.from_step:,}" if rung.from_step else "began anew"
-        head.add(safe(changes_in_words(rung.changes)), "text").add(f"   {begins}", "dim")
+        head.add(printable(changes_in_words(rung.changes)), "text").add(f"   {begins}", "dim")
         rows.append(head.cut(width))
-        rows += _wrapped(safe(rung.reason), "dim", width, LABEL + 3)[:2]
+        rows += _wrapped(printable(rung.reason), "dim", width, LABEL + 3)[:2]
     return rows
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from core.format import with_limit
 from core.gpu.reading import Sample
-from tui.format import with_limit
 from tui.lines import Line
 from tui.model.gpu_facts import HOT_C, gpu
 from tui.widgets.bars import sparkline

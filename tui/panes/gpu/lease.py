@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from core.format import clock, data_size, duration, gb, plural
 from core.gpu_lease.state import LeaseState
+from core.text import printable
 from core.wording.jobs import reason_words
-from tui.format import clock, duration, plural, safe
 from tui.lines import Line, wrapped
 from tui.model.gpu_facts import HOT_C, gpu, server_name, shares
 from tui.model.snapshot import Snapshot, newest_of_each
@@ -26,7 +27,7 @@ def lease_rows(snapshot: Snapshot, with_gpu: bool, width: int) -> list[Line]:
     state = snapshot.lease_state
     if not with_gpu or state is None:
         return slot_rows(snapshot, with_gpu, width)
-    word, role = PHASES.get(state.phase, (safe(state.phase), "text"))
+    word, role = PHASES.get(state.phase, (printable(state.phase), "text"))
     line = Line("lease ").add(word, role)
     if state.job_id is not None:
         preposition = {"held": ",", "verifying": " after", "restoring": " after"}.get(state.phase, " for")
@@ -42,7 +43,7 @@ def _below(snapshot: Snapshot, state: LeaseState, width: int) -> list[Line]:
     server = server_name(snapshot)
     said: list[tuple[str, str]] = []
     if state.message and state.phase != "free" and not _remarked(state):
-        said.append((safe(state.message), "text" if state.phase == "blocked" else "dim"))
+        said.append((printable(state.message), "text" if state.phase == "blocked" else "dim"))
     if state.displaced and state.phase in ("held", "verifying"):
         when = "when no job waits" if snapshot.waiting else "at its end"
         said.append((f"{plural(len(state.displaced), 'model')} of {server} unloaded, restored {when}", "dim"))
@@ -50,9 +51,9 @@ def _below(snapshot: Snapshot, state: LeaseState, width: int) -> list[Line]:
         # Something went wrong when they should have come back: `notes` tell what.
         said.append((f"{plural(len(state.displaced), 'model')} of {server} still to be restored", "warn"))
     if state.residents and state.phase in ("free", "blocked") and not said:
-        held = sum(model.size_vram_bytes for model in state.residents) / 1e9
-        names = ", ".join(safe(model.name) for model in state.residents)
-        said.append((f"{server} holds {plural(len(state.residents), 'model')}, {held:.1f} GB: {names}", "dim"))
+        held = sum(model.size_vram_bytes for model in state.residents)
+        names = ", ".join(printable(model.name) for model in state.residents)
+        said.append((f"{server} holds {plural(len(state.residents), 'model')}, {data_size(held)}: {names}", "dim"))
     rows = []
     for text, role in said:
         rows += [Line(" " * LABEL).add(row, role) for row in list(wrapped(text, width - LABEL))[:2]]
@@ -61,7 +62,7 @@ def _below(snapshot: Snapshot, state: LeaseState, width: int) -> list[Line]:
 
 def _remarked(state: LeaseState) -> bool:
     """The remark about memory that no process owns says the same, and more."""
-    return bool(state.unowned_bytes) and f"{(state.unowned_bytes or 0) / 1e9:.1f} GB" in state.message
+    return bool(state.unowned_bytes) and f"{gb(state.unowned_bytes)} GB" in state.message
 
 
 def slot_rows(snapshot: Snapshot, with_gpu: bool, width: int) -> list[Line]:
@@ -79,7 +80,7 @@ def slot_rows(snapshot: Snapshot, with_gpu: bool, width: int) -> list[Line]:
         line = Line(label).add("exclusive" if with_gpu else "held", "busy").add(f", job {slot.job_id}")
         line.add(f", since {clock(slot.since)}" if slot.since else "")
         if job:
-            below = Line(" " * LABEL).add(safe(job.title), "dim")
+            below = Line(" " * LABEL).add(printable(job.title), "dim")
     if not with_gpu:
         below = Line(" " * LABEL).add("no GPU found: the CPU is the one slot", "dim")
     return [line.cut(width), *([below.cut(width)] if below.pieces else [])]
@@ -98,7 +99,7 @@ def remarks(snapshot: Snapshot) -> list[Remark]:
     if (age := snapshot.stale_seconds) is not None:
         found.append((f"newest reading at {clock(sample.time, seconds=True)}, {duration(age)} ago", "", "warn"))
     if sample.problem:
-        found.append((safe(sample.problem), "", "warn"))
+        found.append((printable(sample.problem), "", "warn"))
     if state is not None and snapshot.runner_alive is False and state.phase != "free":
         found.append((f"no runner: this is how it left the GPU at {clock(state.time)}", "", "warn"))
     if state is not None:
@@ -117,7 +118,7 @@ def _of_notes(snapshot: Snapshot, state: LeaseState) -> list[Remark]:
     since = max(snapshot.time - NOTES_SECONDS, (state.since or 0.0) - 1.0)
     recent = [note for note in state.notes if note.level != "ok" and note.time >= since and snapshot.time]
     return [
-        (f"{clock(note.time)} {safe(note.message)}", "", "bad" if note.level == "bad" else "warn")
+        (f"{clock(note.time)} {printable(note.message)}", "", "bad" if note.level == "bad" else "warn")
         for note in reversed(recent)
         if not note.message.startswith(told)
     ]
@@ -128,15 +129,15 @@ def _of_memory(snapshot: Snapshot, state: LeaseState) -> list[Remark]:
     found: list[Remark] = []
     if state.unowned_bytes:
         since = f" since {clock(state.unowned_since)}" if state.unowned_since else ""
-        said = f"stale: {state.unowned_bytes / 1e9:.1f} GB belong to no process{since}"
-        found.append((said, safe(state.advice), "bad"))
+        said = f"stale: {data_size(state.unowned_bytes)} belong to no process{since}"
+        found.append((said, printable(state.advice), "bad"))
     known = shares(snapshot)
     for other in known.others if known is not None else ():
         if state.phase == "blocked" and (other.name in state.message or str(other.pid) in state.message):
             continue
-        owner = ", ".join(part for part in (f"pid {other.pid}", safe(other.user or "")) if part)
+        owner = ", ".join(part for part in (f"pid {other.pid}", printable(other.user or "")) if part)
         since = f", since {clock(other.since)}" if other.since else ""
-        found.append((f"{safe(other.name)} ({owner}) holds {other.vram_bytes / 1e9:.1f} GB{since}", "", "warn"))
+        found.append((f"{printable(other.name)} ({owner}) holds {data_size(other.vram_bytes)}{since}", "", "warn"))
     return found
 
 
@@ -145,10 +146,10 @@ def _of_server(snapshot: Snapshot, state: LeaseState) -> list[Remark]:
     found: list[Remark] = []
     resident = {model.name: model.size_vram_bytes for model in state.residents}
     for intruder in state.intruders:
-        now = f"it holds {resident[intruder.name] / 1e9:.1f} GB" if intruder.name in resident else "unloaded again"
-        found.append((f"{safe(intruder.name)} loaded by a client {intruder.times}×, {now}", "", "warn"))
+        now = f"it holds {data_size(resident[intruder.name])}" if intruder.name in resident else "unloaded again"
+        found.append((f"{printable(intruder.name)} loaded by a client {intruder.times}×, {now}", "", "warn"))
     if state.server_problem:
-        found.append((f"{server_name(snapshot)}: {safe(state.server_problem)}", "", "warn"))
+        found.append((f"{server_name(snapshot)}: {printable(state.server_problem)}", "", "warn"))
     return found
 
 
@@ -158,8 +159,10 @@ def _of_run(snapshot: Snapshot) -> list[Remark]:
     newest = newest_of_each(snapshot.findings.get(snapshot.slot.job_id or 0, ()))
     found: list[Remark] = []
     if job is not None and job.reason.code in ("signal_sent", "still_running"):
-        found.append((f"job {job.id}: {safe(reason_words(job.reason))}", "", "warn"))
-    return found + [(f"{clock(item.time)} {safe(item.message)}", "", "bad" if item.stop else "warn") for item in newest]
+        found.append((f"job {job.id}: {printable(reason_words(job.reason))}", "", "warn"))
+    return found + [
+        (f"{clock(item.time)} {printable(item.message)}", "", "bad" if item.stop else "warn") for item in newest
+    ]
 
 
 def _of_gpu(snapshot: Snapshot) -> list[Remark]:
@@ -167,7 +170,7 @@ def _of_gpu(snapshot: Snapshot) -> list[Remark]:
     if device is None or snapshot.stale_seconds is not None:
         return []
     found: list[Remark] = []
-    throttled = f"throttling: {safe(', '.join(device.slowed_by))}" if device.slowed_by else ""
+    throttled = f"throttling: {printable(', '.join(device.slowed_by))}" if device.slowed_by else ""
     told = {finding.code for finding in snapshot.findings.get(snapshot.slot.job_id or 0, ())}
     if device.temperature_hotspot_c is not None and device.temperature_hotspot_c > HOT_C:
         known = ", not throttling" if device.slowed_by == () else ""
@@ -193,17 +196,17 @@ def status_parts(snapshot: Snapshot) -> list[tuple[str, str]]:
     state = snapshot.lease_state
     parts: list[tuple[str, str]] = []
     if state is not None and state.phase not in ("free", "held"):
-        parts.append(PHASES.get(state.phase, (safe(state.phase), "text")))
+        parts.append(PHASES.get(state.phase, (printable(state.phase), "text")))
     known = shares(snapshot)
     if state is not None and state.unowned_bytes:
-        parts.append((f"▲ {state.unowned_bytes / 1e9:.1f} GB stale", "bad"))
+        parts.append((f"▲ {data_size(state.unowned_bytes)} stale", "bad"))
     elif known is not None and known.others:
-        parts.append((f"▲ {safe(known.others[0].name)} {known.others[0].vram_bytes / 1e9:.1f}", "warn"))
+        parts.append((f"▲ {printable(known.others[0].name)} {gb(known.others[0].vram_bytes)}", "warn"))
     elif state is not None and state.intruders:
-        parts.append((f"▲ {safe(state.intruders[-1].name)} loaded", "warn"))
+        parts.append((f"▲ {printable(state.intruders[-1].name)} loaded", "warn"))
     elif snapshot.findings.get(snapshot.slot.job_id or 0):
         newest = newest_of_each(snapshot.findings[snapshot.slot.job_id or 0])[0]
-        parts.append((f"▲ {safe(newest.code)}", "bad" if newest.stop else "warn"))
+        parts.append((f"▲ {printable(newest.code)}", "bad" if newest.stop else "warn"))
     device = gpu(snapshot.sample)
     if device is not None and device.slowed_by:
         parts.append(("▲ throttling", "warn"))

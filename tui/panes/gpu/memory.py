@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from core.format import energy
+from core.format import data_size, energy, gb, gb_within, plural
 from core.gpu.memory_owners import USABLE, MemoryOwners
 from core.gpu.reading import DeviceReading, Sample
+from core.gpu.room import GpuRoom
+from core.gpu_lease.state import LeaseState
 from core.store.jobs import JobRow
-from tui.format import gigabytes, plural, safe
+from core.text import printable
+from core.wording.memory import fit_words
 from tui.lines import Line, side_by_side
 from tui.model.forecasts import RunForecast
-from tui.model.gpu_facts import gpu, next_bytes, next_on_gpu, server_name, shares
+from tui.model.gpu_facts import gpu, next_bytes, next_on_gpu, room, server_name, shares
 from tui.model.snapshot import Snapshot
 from tui.widgets.bars import signed_bar, stacked_bar
 
@@ -25,7 +28,7 @@ def owners(snapshot: Snapshot, known: MemoryOwners) -> list[Share]:
     job = snapshot.slot.job_id
     found: list[Share] = [("█", f"job {job}" if job else "ours", known.ours_bytes, "busy")]
     found.append(("▓", server_name(snapshot), known.served_bytes, "violet"))
-    found += [("▄", safe(other.name), other.vram_bytes, "warn") for other in known.others[:MOST_NAMED]]
+    found += [("▄", printable(other.name), other.vram_bytes, "warn") for other in known.others[:MOST_NAMED]]
     rest = sum(other.vram_bytes for other in known.others[MOST_NAMED:])
     found.append(("▄", f"{len(known.others) - MOST_NAMED} others", rest, "warn"))
     # After a job its memory takes a moment to come back: until that is over, nobody says that it is lost.
@@ -42,25 +45,25 @@ def gpu_rows(snapshot: Snapshot, device: DeviceReading, width: int) -> list[Line
     """The bar of the GPU's memory, and below it who holds what, in as many rows as that needs."""
     known = shares(snapshot)
     if known is None:
-        size = f", {gigabytes(device.vram_total_bytes)} in all" if device.vram_total_bytes else ""
+        size = f", {data_size(device.vram_total_bytes)} in all" if device.vram_total_bytes else ""
         said = "the GPU sleeps: nobody uses it" if device.suspended else "its use is not given by the driver"
         return [Line("VRAM ").add(said + size, "dim").cut(width)]
     total_bytes, used = known.total_bytes, known.used_bytes
     limit = total_bytes * USABLE
-    figures = f" {gigabytes(used, unit=False)}/{gigabytes(total_bytes)}"
+    figures = f" {gb(used)}/{data_size(total_bytes)}"
     found = owners(snapshot, known)
     bar = signed_bar(
         [(sign, count, role) for sign, _, count, role in found], total_bytes, width - LABEL - len(figures), limit
     )
-    parts = [Line(f"{sign} ", role).add(f"{who} {count / 1e9:.1f}", role) for sign, who, count, role in found]
-    parts.append(Line(f"░ free {max(0, total_bytes - used) / 1e9:.1f}"))
+    parts = [Line(f"{sign} ", role).add(f"{who} {gb(count)}", role) for sign, who, count, role in found]
+    parts.append(Line(f"░ free {gb(max(0, total_bytes - used))}"))
     rows = [Line("VRAM ").extend(bar).add(figures, "bad" if used > limit else "text")]
     for part in parts:
         if len(rows) == 1 or rows[-1].width + 2 + part.width > width:
             rows.append(Line(" " * LABEL))
         rows[-1].add("  " if rows[-1].width > LABEL else "").extend(part)
     # The limit is drawn in the bar: it has its figure where there is room.
-    if rows[-1].width + 2 + len(line := f"┊ {limit / 1e9:.1f}") <= width:
+    if rows[-1].width + 2 + len(line := f"┊ {gb(limit)}") <= width:
         rows[-1].add(f"  {line}", "dim")
     return [row.cut(width) for row in rows]
 
@@ -71,16 +74,16 @@ def host_rows(sample: Sample, job: JobRow | None, width: int) -> list[Line]:
     if not host.memory_total_bytes or host.memory_available_bytes is None:
         return [Line("memory ").add("not known", "dim")]
     used = host.memory_total_bytes - host.memory_available_bytes
-    figures = f" {gigabytes(used, unit=False)}/{gigabytes(host.memory_total_bytes)}"
+    figures = f" {gb(used)}/{data_size(host.memory_total_bytes)}"
     bar = stacked_bar([(used, "busy")], host.memory_total_bytes, width - 7 - len(figures))
-    parts = [(f"free for jobs {gigabytes(host.memory_available_bytes)}", "dim")]
+    parts = [(f"free for jobs {data_size(host.memory_available_bytes)}", "dim")]
     if job is not None and job.progress and job.progress.peak_memory_bytes:
-        parts.insert(0, (f"job {job.id} at most {gigabytes(job.progress.peak_memory_bytes)}", "busy"))
+        parts.insert(0, (f"job {job.id} at most {data_size(job.progress.peak_memory_bytes)}", "busy"))
     return [Line("memory ").extend(bar).add(figures), Line("       ").extend(side_by_side(parts, width=width - 7))]
 
 
 def forecast_rows(snapshot: Snapshot, indent: int, width: int) -> list[Line]:
-    """What the running job was expected to take against what it took; the GPU's peak and energy so far; the next job."""
+    """What the running job was expected to take against what it took; the GPU peak and energy so far; the next job."""
     slot = snapshot.slot
     job = snapshot.job(slot.job_id)
     peak = job.progress.peak_memory_bytes if job is not None and job.progress else None
@@ -99,12 +102,12 @@ def forecast_rows(snapshot: Snapshot, indent: int, width: int) -> list[Line]:
 
 
 def peak_part(snapshot: Snapshot) -> Line | None:
-    """`card's peak 12.4`, since the job that holds it began."""
+    """`GPU peak 12.4`, since the job that holds it began."""
     summary = snapshot.gpu_summary
     if summary is None or summary.peak_vram_bytes is None or snapshot.slot.job_id is None:
         return None
     role = "warn" if _over(snapshot, summary.peak_vram_bytes) else "text"
-    return Line(f"GPU's peak {summary.peak_vram_bytes / 1e9:.1f}", role)
+    return Line(f"GPU peak {gb(summary.peak_vram_bytes)}", role)
 
 
 def energy_part(snapshot: Snapshot) -> Line | None:
@@ -125,43 +128,36 @@ def next_part(snapshot: Snapshot) -> Line | None:
     job, needed = next_on_gpu(snapshot), next_bytes(snapshot)
     if job is None or needed is None:
         return None
-    said = f"next {job.id}: {needed / 1e9:.1f}"
-    device, known, forecast = gpu(snapshot.sample), shares(snapshot), snapshot.slot.next_forecast
-    if known is None:
-        limit = device.vram_total_bytes * USABLE if device and device.vram_total_bytes else None
-        if device is None and forecast is not None and forecast.known:
-            limit = forecast.limit_bytes
-        if limit is None:
-            return Line(said, "dim")
-        return Line(f"{said}, fits", "dim") if needed <= limit else Line(f"{said}, does not fit", "bad")
-    # Where the idle use is not known, what is there now may go away: only the whole GPU says what can never fit.
-    possible = known.total_bytes * USABLE - (known.idle_bytes if known.knows_idle else 0)
-    returning = snapshot.lease_state is not None and snapshot.lease_state.phase == "verifying"
-    in_the_way = known.others_bytes + (0 if returning else known.unowned_bytes)
-    if needed > possible:
-        return Line(f"{said}, does not fit", "bad")
-    if needed > possible - in_the_way:
-        beside = safe(known.others[0].name) if known.others else "what no one owns"
-        return Line(f"{said}, not beside {beside}", "warn")
-    return Line(f"{said}, fits", "dim")
+    subject = f"next {job.id}: {gb(needed)}"
+    device, known, forecast = gpu(snapshot.sample), room(snapshot), snapshot.slot.next_forecast
+    if known is None and device is not None and device.vram_total_bytes:
+        known = GpuRoom(device.vram_total_bytes)
+    if known is not None:
+        fit = known.fit(needed, (snapshot.lease_state or LeaseState(0.0)).tolerance_bytes)
+    elif device is None and forecast is not None and forecast.known:
+        fit = "fits" if needed <= forecast.limit_bytes else "too_large"
+    else:
+        return Line(subject, "dim")
+    words = fit_words(fit, known.holders if known else ())
+    return Line(f"{subject}, {words}", {"fits": "dim", "waits": "warn", "too_large": "bad"}[fit])
 
 
 def forecast_parts(forecast: RunForecast, peak: int | None, ladder: int, room: int) -> list[Line]:
     """`forecast for this run 11.7 ± 0.2, measured peak so far 11.4`; shorter words where there is no room."""
     if not forecast.known:
-        measured = Line(f"measured peak so far {gigabytes(peak)}", "text") if peak else Line()
+        measured = Line(f"measured peak so far {data_size(peak)}", "text") if peak else Line()
         return [Line("not predicted: measured as it runs", "dim"), measured]
     # Both are what torch has allocated (on a CPU the resident size): the context and the reserve are in neither.
     low, high = (forecast.allocated_bytes + sign * forecast.plus_minus_bytes for sign in (-1, 1))
-    figure = f"{forecast.allocated_bytes / 1e9:.1f} ± {max(0.1, forecast.plus_minus_bytes / 1e9):.1f}"
+    figure = gb_within(forecast.allocated_bytes, forecast.plus_minus_bytes)
     if ladder:
         # What was forecast is the recipe as submitted, and that is not what runs any more.
         said = [Line(f"forecast {figure}, before {plural(ladder, 'step')} of the ladder", "warn")]
-        return [*said, Line(f"peak {peak / 1e9:.1f}")] if peak else said
+        return [*said, Line(f"peak {gb(peak)}")] if peak else said
     if not peak:
         return [Line(f"forecast for this run {figure}", "dim")]
     role = "warn" if peak > high else "text" if peak >= low else "dim"
-    long = Line(f"forecast for this run {figure}, ", "dim").add(f"measured peak so far {peak / 1e9:.1f}", role)
+    long = Line(f"forecast for this run {figure}, ", "dim").add(f"measured peak so far {gb(peak)}", role)
     if long.width <= room:
         return [long]
-    return [Line(f"forecast {figure}, ", "dim").add(f"measured peak so far {peak / 1e9:.1f}", role)]
+    return [Line(f"forecast {figure}, ", "dim").add(f"measured peak so far {gb(peak)}", role)]

@@ -3,8 +3,9 @@ slot of the CPU. Alone on the screen it shows all that is known of the GPU."""
 
 from __future__ import annotations
 
+from core.format import data_size, duration, gb, percent, plural
 from core.gpu.memory_owners import USABLE
-from tui.format import duration, gigabytes, percent, plural, safe
+from core.text import printable
 from tui.lines import Line, side_by_side
 from tui.model.gpu_facts import HOT_C, gpu, shares
 from tui.panes.gpu.history import history_rows, trend_rows
@@ -66,7 +67,7 @@ class GpuPane(Pane):
         if (age := self.snapshot.stale_seconds) is not None:
             return Line(f"▲ {duration(age)} old", "warn")
         more = f"GPU 1 of {len(sample.devices)}, " if len(sample.devices) > 1 else ""
-        return Line(f"{more}{safe(sample.source) if sample.devices else 'host memory and load'}, 1 Hz", "dim")
+        return Line(f"{more}{printable(sample.source) if sample.devices else 'host memory and load'}, 1 Hz", "dim")
 
     def draw(self, width: int, height: int) -> list[Line]:
         # The note tells how many rows stand below those that are shown: they are worked out first.
@@ -152,5 +153,5 @@ class GpuPane(Pane):
         known = shares(self.snapshot)
         held = [(sign, count, role) for sign, _, count, role in owners(self.snapshot, known)] if known else []
         bar = signed_bar(held or [("█", used, "busy")], total, 20, limit)
-        figures = (f"{gigabytes(used, unit=False)}/{gigabytes(total)}", "text")
+        figures = (f"{gb(used)}/{data_size(total)}", "text")
         return bar.add(" ").extend(side_by_side([figures, *parts], width=width - 21))

@@ -5,19 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from core.format import clock, gb, named_values, when, with_limit
 from core.gpu.reading import DeviceReading, ProcessReading, Sample
 from core.gpu_lease.state import LeaseState
-from tui.format import clock, named_values, safe, when, with_limit
+from core.text import printable
 from tui.lines import Line, wrapped
 from tui.model.gpu_facts import gpu, server_name
 from tui.model.snapshot import ProfileLines, Snapshot
 
 RUN_FOLDER = re.compile(r"/\S*/runs/(\d+)\b")
 LEVELS = {"ok": "dim", "warn": "warn", "bad": "bad"}
-
-
-def gb(count: int | None) -> str:
-    return "—" if count is None else f"{count / 1e9:.1f}"
 
 
 def process_rows(snapshot: Snapshot, width: int) -> list[Line]:
@@ -43,13 +40,13 @@ def process_row(process: ProcessReading, snapshot: Snapshot) -> Line:
     holds = bool(process.vram_bytes)
     role = "busy" if process.ours else "text" if holds else "dim"
     line = Line("█ " if process.ours else "  ", "busy").add(f"{process.pid:>5}", role).to(9)
-    line.add(safe(process.user or "—"), role).cut(18).to(19).add(f"{gb(process.vram_bytes):>7}", role).to(27)
+    line.add(printable(process.user or "—"), role).cut(18).to(19).add(f"{gb(process.vram_bytes):>7}", role).to(27)
     line.add(f"{gb(process.gtt_bytes):>5}", role).to(34)
     line.add(when(process.since, snapshot.time) or "—", role).to(42)
     job = snapshot.slot.job_id
     if process.ours:
         line.add(f"job {job}  " if job else "ours  ", "busy")
-    return line.add(short_command(safe(process.command or process.name or "?")), role)
+    return line.add(short_command(printable(process.command or process.name or "?")), role)
 
 
 def short_command(command: str) -> str:
@@ -63,32 +60,36 @@ def server_rows(snapshot: Snapshot, width: int) -> list[Line]:
     state = snapshot.lease_state
     if state is None or not (state.server or state.server_problem or state.residents or state.displaced):
         return []
-    rows = [heading(safe(state.server or server_name(snapshot)), "" if state.residents else "holds no model")]
+    rows = [heading(printable(state.server or server_name(snapshot)), "" if state.residents else "holds no model")]
     if state.server_problem:
-        rows.append(Line(f"▲ {safe(state.server_problem)}", "warn"))
+        rows.append(Line(f"▲ {printable(state.server_problem)}", "warn"))
     for model in state.residents:
-        line = Line("  ").add(safe(model.name)).cut(32).to(34).add(f"{model.size_vram_bytes / 1e9:>5.1f} GB")
+        line = Line("  ").add(printable(model.name)).cut(32).to(34).add(f"{gb(model.size_vram_bytes):>5} GB")
         line.add(f"   context {model.context_length:,}" if model.context_length else "", "dim")
         stays = f"until {when(model.expires_at, snapshot.time)}" if model.expires_at else "stays"
         rows.append(line.add(f"   {stays}", "dim"))
     if state.displaced:
-        rows.append(Line("  unloaded for the job: ", "dim").add(", ".join(safe(name) for name in state.displaced)))
+        rows.append(Line("  unloaded for the job: ", "dim").add(", ".join(printable(name) for name in state.displaced)))
     for intruder in state.intruders:
-        said = f"  {safe(intruder.name)} loaded by a client {intruder.times}×, first at {clock(intruder.since)}"
+        said = f"  {printable(intruder.name)} loaded by a client {intruder.times}×, first at {clock(intruder.since)}"
         rows.append(Line(said, "warn"))
     return [row.cut(width) for row in rows]
 
 
 def gpu_rows(sample: Sample, width: int) -> list[Line]:
     """All GPUs, the one that jobs run on marked."""
-    rows = [heading("gpus", f"read from {safe(sample.source)}")]
+    rows = [heading("GPUs", f"read from {printable(sample.source)}")]
     rows += [row for index, device in enumerate(sample.devices) for row in device_rows(device, index == 0, width)]
     return [row.cut(width) for row in rows]
 
 
 def device_rows(device: DeviceReading, chosen: bool, width: int) -> list[Line]:
-    where = [safe(device.pci or ""), safe(device.architecture or ""), "integrated" if device.integrated else ""]
-    line = Line("▸ " if chosen else "  ", "focus").add(safe(device.name), "text" if chosen else "dim")
+    where = [
+        printable(device.pci or ""),
+        printable(device.architecture or ""),
+        "integrated" if device.integrated else "",
+    ]
+    line = Line("▸ " if chosen else "  ", "focus").add(printable(device.name), "text" if chosen else "dim")
     line.add("   ").add("  ".join(part for part in where if part), "dim")
     if device.suspended:
         return [line.add("   sleeps", "dim")]
@@ -96,8 +97,8 @@ def device_rows(device: DeviceReading, chosen: bool, width: int) -> list[Line]:
     if device.vram_total_bytes:
         figures.append(f"{gb(device.vram_used_bytes)}/{gb(device.vram_total_bytes)} GB")
     if device.gtt_used_bytes is not None:
-        total = f"/{device.gtt_total_bytes / 1e9:.1f}" if device.gtt_total_bytes else ""
-        figures.append(f"GTT {device.gtt_used_bytes / 1e9:.1f}{total} GB")
+        total = f"/{gb(device.gtt_total_bytes)}" if device.gtt_total_bytes else ""
+        figures.append(f"GTT {gb(device.gtt_used_bytes)}{total} GB")
     if device.busy_percent is not None:
         figures.append(f"busy {device.busy_percent:.0f} %")
     if device.memory_busy_percent is not None:
@@ -122,7 +123,9 @@ def device_rows(device: DeviceReading, chosen: bool, width: int) -> list[Line]:
             "fan " + (f"{device.fan_rpm:,} rpm" if device.fan_rpm is not None else f"{device.fan_percent:.0f} %")
         )
     if device.slowed_by is not None:
-        figures.append(f"throttling: {safe(', '.join(device.slowed_by))}" if device.slowed_by else "not throttling")
+        figures.append(
+            f"throttling: {printable(', '.join(device.slowed_by))}" if device.slowed_by else "not throttling"
+        )
     if not figures:
         return [line.add("   gives no figures", "dim")]
     return [line, *(Line("    ").add(row, "text" if chosen else "dim") for row in flowed(figures, width - 4))]
@@ -148,7 +151,7 @@ def note_rows(state: LeaseState | None, now: float, width: int) -> list[Line]:
         moment = clock(note.time, seconds=True) if now - note.time < 43_200 else when(note.time, now)
         role = LEVELS.get(note.level, "text")
         sign = "✗ " if note.level == "bad" else "▲ " if note.level == "warn" else ""
-        for index, row in enumerate(wrapped(sign + safe(note.message), width - 12)):
+        for index, row in enumerate(wrapped(sign + printable(note.message), width - 12)):
             rows.append(Line("  ").add(moment if index == 0 else "", "dim").to(12).add(row, role))
     return rows
 
@@ -157,11 +160,11 @@ def profile_rows(profile: ProfileLines | None, width: int) -> list[Line]:
     """The variables that jobs on this GPU are given, and why."""
     if profile is None:
         return []
-    rows = [heading("environment of jobs", safe(profile.name))]
+    rows = [heading("environment of jobs", printable(profile.name))]
     longest = min(44, max((len(name) for name, _ in profile.rows), default=0))
     for name, why in profile.rows:
-        head = (Line("  ").add(safe(name)) if name else Line("  note", "dim")).cut(longest + 2).to(longest + 5)
-        for index, row in enumerate(list(wrapped(safe(why), width - longest - 5)) or [""]):
+        head = (Line("  ").add(printable(name)) if name else Line("  note", "dim")).cut(longest + 2).to(longest + 5)
+        for index, row in enumerate(list(wrapped(printable(why), width - longest - 5)) or [""]):
             rows.append((head if index == 0 else Line(" " * (longest + 5))).add(row, "dim"))
     return rows
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from core.format import plural, when
 from core.store.jobs import ACTIVE, ENDED
-from tui.format import plural, safe, when
+from core.text import printable
 from tui.lines import Line
 from tui.model.snapshot import Snapshot
 from tui.widgets.job_row import outcome, sign
@@ -14,7 +15,7 @@ def place_rows(snapshot: Snapshot, task: str, model: str, height: int) -> list[L
     open_jobs = [job for job in snapshot.jobs if job.state not in ENDED]
     room = max(1, height - 1)
     shown = open_jobs if len(open_jobs) <= room else open_jobs[-max(1, room - 1) :]
-    rows = [Line(*sign(job)).add(f" {job.id:>3}  {safe(job.title)}") for job in shown]
+    rows = [Line(*sign(job)).add(f" {job.id:>3}  {printable(job.title)}") for job in shown]
     if len(open_jobs) > len(shown):
         rows.insert(0, Line(f"  {plural(len(open_jobs) - len(shown), 'job')} before these", "dim"))
     busy = any(job.lane == "gpu" and job.state in ACTIVE for job in open_jobs)
@@ -31,7 +32,7 @@ def like_rows(snapshot: Snapshot, task: str, height: int) -> list[Line]:
     rows = [
         Line(*sign(job))
         .add(f" {job.id:>3}  {when(job.ended_at, snapshot.time):>6}  ", "dim")
-        .add(safe(job.model or job.title))
+        .add(printable(job.model or job.title))
         .add(f"  {outcome(job)}", "dim")
         for job in like[:height]
     ]

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from core.format import duration, plural
 from core.store.jobs import JobRow
-from tui.format import duration, plural, safe
+from core.text import printable
 from tui.lines import Line, wrapped
 from tui.model.forecasts import changes_in_words
 from tui.queries.catalogue import Catalogue
@@ -160,5 +161,5 @@ def note_rows(key: str, form: RunForm, said: str, width: int) -> list[Line]:
         return [Line(row, "dim") for row in wrapped(said, width)]
     return [
         Line("✗ " if index == 0 else "  ", "bad").add(row, "bad")
-        for index, row in enumerate(wrapped(safe(form.problems[key]), width - 2))
+        for index, row in enumerate(wrapped(printable(form.problems[key]), width - 2))
     ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from tui.format import safe
+from core.format import share
+from core.text import printable
 from tui.lines import Line, wrapped
-from tui.queries.run_forecast import Bar, MemoryOutlook
+from tui.queries.run_forecast import ForecastRow, MemoryOutlook
 from tui.widgets.memory_bars import bar, forecast_parts, legend, scale, verdict
 
 TITLE = "Memory it will need"
@@ -19,26 +20,37 @@ def memory_rows(outlook: MemoryOutlook | None, width: int, height: int, key: str
     if outlook.run is None or outlook.budget is None:
         return _said("✗ ", f"not known: {outlook.problem}", "bad", width) if outlook.problem else []
     budget = outlook.budget
-    label = min(24, max(len(item.label) for item in (outlook.run, *outlook.others)) + 2)
+    label = min(24, max(len(label_of(item, outlook)) for item in (outlook.run, *outlook.others)) + 2)
     room = max(12, min(72, width - label - FIGURE - 2))
     top, limit = float(budget.total_bytes), float(budget.limit_bytes)
     head = Line().to(label).extend(scale(top, room)).to(label + room + 2).add("GB", "dim")
     if budget.kind == "cpu":
         head.add(" of the host", "dim")
-    rows = [head.cut(width), _row(outlook.run, top, limit, label, room, width, this=True)]
+    rows = [head.cut(width), _row(outlook.run, outlook, top, limit, label, room, width)]
     if outlook.forecast is not None:
         rows += [Line().to(label).extend(row) for row in legend(forecast_parts(outlook.forecast), width - label)]
-    rows += [_row(item, top, limit, label, room, width, this=False) for item in outlook.others]
+    rows += [_row(item, outlook, top, limit, label, room, width) for item in outlook.others]
     told = advice(outlook, width, key)
     if told and len(rows) + 1 + len(told) <= height:
         rows.append(Line())
     return rows + told[: max(0, height - len(rows))]
 
 
-def _row(item: Bar, top: float, limit: float, label: int, room: int, width: int, *, this: bool) -> Line:
-    line = Line(safe(item.label), "bold" if this else "text").cut(label - 1).to(label)
+def label_of(item: ForecastRow, outlook: MemoryOutlook) -> str:
+    """`this run`, `in HQQ 4-bit` (the same model by another method), `Qwen3-4B bf16`."""
+    if item is outlook.run:
+        return "this run"
+    same = outlook.run is not None and item.model == outlook.run.model
+    return f"in {item.method}" if same else f"{item.model} {item.method}"
+
+
+def _row(
+    item: ForecastRow, outlook: MemoryOutlook, top: float, limit: float, label: int, room: int, width: int
+) -> Line:
+    this = item is outlook.run
+    line = Line(printable(label_of(item, outlook)), "bold" if this else "text").cut(label - 1).to(label)
     if item.forecast is None:
-        return line.add(f"not predicted: measure first — {safe(item.why)}", "warn").cut(width)
+        return line.add(f"not predicted: measure first — {printable(item.why)}", "warn").cut(width)
     parts = forecast_parts(item.forecast)
     if not this:
         parts = [(word, count, "dim") for word, count, _ in parts]
@@ -56,9 +68,7 @@ def advice(outlook: MemoryOutlook, width: int, key: str) -> list[Line]:
     if outlook.preferred is not None:
         role = "warn" if outlook.forecast is None or not outlook.forecast.fits else "text"
         better = outlook.preferred
-        name = better.label if better.label.startswith(better.model) else f"{better.model} {better.label}"
-        # The first sentence says why; the rest of it stands in the plan.
-        text = f"{name}: {outlook.why.split('. ')[0]}."
+        text = f"{better.model} {better.method}: {outlook.why}."  # what else fits stands in the plan
         rows = _said("▲ ", text, role, width)
         keys = Line(f"  {key}", "bold").add(" changes to it", "dim")
         if rows and rows[-1].width + keys.width <= width:
@@ -67,14 +77,15 @@ def advice(outlook: MemoryOutlook, width: int, key: str) -> list[Line]:
             rows.append(keys)
         found += rows
     elif outlook.why and outlook.forecast is not None and outlook.forecast.fits:
-        found += _said("", f"To be preferred: {outlook.why}.", "dim", width)
+        said = f"{outlook.why}. {outlook.also}" if outlook.also else outlook.why
+        found += _said("", f"To be preferred: {said}.", "dim", width)
     elif outlook.why and not outlook.problem:
         found += _said("▲ ", outlook.why, "warn", width)
     return found
 
 
 def _said(mark: str, text: str, role: str, width: int) -> list[Line]:
-    rows = wrapped(safe(text), width - len(mark))
+    rows = wrapped(printable(text), width - len(mark))
     return [Line(mark if index == 0 else " " * len(mark), role).add(row, role) for index, row in enumerate(rows)]
 
 
@@ -85,8 +96,8 @@ def calibrated(outlook: MemoryOutlook | None) -> str:
     known, here = outlook.calibration, outlook.here
     size = " of comparable size" if known.others else ""
     if not known.runs:
-        return f"no run{size} of {here} yet: ± {known.spread:.0%}".replace("%", " %")
+        return f"no run{size} of {here} yet: ± {share(known.spread)}"
     said = f"calibrated by {known.runs} run{'' if known.runs == 1 else 's'}{size} on {here}"
     if known.last_error is not None:
-        said += f", last error {abs(known.last_error):.0%}".replace("%", " %")
+        said += f", last error {share(abs(known.last_error))}"
     return said

@@ -6,47 +6,34 @@ from typing import Any, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal
 from textual.message import Message
 from textual.timer import Timer
-from textual.widgets import Input
 
 from core.home import Home
 from core.store.jobs import JobRow
+from core.text import printable
 from tui import actions
 from tui.actions import RequestDone
 from tui.commands import Command, bindings, command, hint, keys_that_fit
 from tui.context import Context
-from tui.format import safe
 from tui.lines import Line
 from tui.model.snapshot import Snapshot
 from tui.queries.audit import AuditAnswer, AuditQuery
 from tui.queries.background_queries import AuditAnswered, BackgroundQueries, CatalogueRead, MemoryAnswered
 from tui.queries.catalogue import Catalogue
-from tui.queries.run_forecast import Bar, MemoryOutlook, RunQuery
+from tui.queries.run_forecast import ForecastRow, MemoryOutlook, RunQuery
 from tui.screens.command_screen import CommandScreen
 from tui.screens.new_run import memory, seen
 from tui.screens.new_run.around import like_rows, place_rows
 from tui.screens.new_run.defaults import default_model, default_recipe, last_run
-from tui.screens.new_run.fields import (
-    AS_WRITTEN,
-    AUTO,
-    CHOICES,
-    LABELS,
-    NUMBERS,
-    RunForm,
-    checked,
-    note,
-    note_rows,
-    thinking_note,
-)
+from tui.screens.new_run.fields import LABELS, RunForm, note, thinking_note
+from tui.screens.new_run.form_fields import ROWS, FormFields
 from tui.screens.new_run.frames import FRAMES, MOST_MEMORY_ROWS, heights
 from tui.widgets.choice import ChoiceField
 from tui.widgets.footer import Footer
 from tui.widgets.text_panel import TextPanel
 
-FIELD_COLUMNS = 13 + 24 + 5  # the label, the value, the frame
-MOST_NOTE_ROWS = 5
 TYPING_SECONDS = 0.4
 """What is typed further within this time is one question: an audit takes seconds."""
 OLD_SECONDS = 10.0
@@ -109,19 +96,7 @@ class NewRun(CommandScreen):
 
     def compose(self) -> ComposeResult:
         yield from self.first_line()
-        with Vertical(id="form"):
-            for key, label in {**LABELS, "thinking": "thinking"}.items():
-                with Horizontal(classes="field"):
-                    said = TextPanel(id=f"label-{key}", classes="label")
-                    said.rows = [Line(label, "dim")]
-                    yield said
-                    if key == "thinking":
-                        yield TextPanel(id="thinking", classes="value")
-                    elif key in NUMBERS:
-                        yield Input(id=key, compact=True, select_on_focus=False)
-                    else:
-                        yield ChoiceField(id=key)
-                    yield TextPanel(id=f"note-{key}", classes="note")
+        yield FormFields()
         yield TextPanel(id="memory", classes="frame")
         yield TextPanel(id="lesson", classes="frame")
         with Horizontal(id="around", classes="frame"):
@@ -135,9 +110,7 @@ class NewRun(CommandScreen):
         return keys_that_fit(offered, width)
 
     def on_mount(self) -> None:
-        self.query_one("#form").border_title = "New training run"
         self.queries = BackgroundQueries(self.context.home, self.context.find_project, self._tell)
-        self._field("fit").offer([AS_WRITTEN, AUTO])
         self.show(self.context.snapshot)
         self.query_one("#task").focus()
         self.queries.start()
@@ -154,21 +127,22 @@ class NewRun(CommandScreen):
     def _take_catalogue(self, message: CatalogueRead) -> None:
         self.catalogue, self.problem = message.catalogue, message.problem
         model, recipe, max_length = self.given
-        job = last_run(self.snapshot)
-        self._field("task").offer([item.name for item in self.catalogue.tasks], job.task if job else None)
-        self._field("model").offer(
+        job, fields = last_run(self.snapshot), self.fields
+        fields.choice("task").offer([item.name for item in self.catalogue.tasks], job.task if job else None)
+        fields.choice("model").offer(
             [item.name for item in self.catalogue.models], model or default_model(self.catalogue, self.snapshot)
         )
-        recipe = recipe or default_recipe(self.catalogue, self.snapshot, self._field("model").value)
-        self._field("recipe").offer([item.name for item in self.catalogue.recipes], recipe)
+        recipe = recipe or default_recipe(self.catalogue, self.snapshot, fields.choice("model").value)
+        fields.choice("recipe").offer([item.name for item in self.catalogue.recipes], recipe)
         self._take_recipe()
         if max_length is not None:
-            self.query_one("#max_length", Input).value = f"{max_length}"
+            fields.number("max_length").value = f"{max_length}"
 
     # What is written in the fields
 
-    def _field(self, key: str) -> ChoiceField:
-        return self.query_one(f"#{key}", ChoiceField)
+    @property
+    def fields(self) -> FormFields:
+        return self.query_one(FormFields)
 
     @property
     def valid(self) -> bool:
@@ -176,7 +150,7 @@ class NewRun(CommandScreen):
         return ready and not self.form.problems and not self.queueing
 
     @property
-    def preferred(self) -> Bar | None:
+    def preferred(self) -> ForecastRow | None:
         return self.outlook.preferred if self.outlook else None
 
     def on_choice_field_changed(self, message: ChoiceField.Changed) -> None:
@@ -186,12 +160,10 @@ class NewRun(CommandScreen):
             self._check()
 
     def _take_recipe(self) -> None:
-        """Fill the numbers with the recipe's own."""
-        recipe = self.catalogue.recipe_objects.get(self._field("recipe").value)
+        """Fill the fields with the recipe's own values."""
+        recipe = self.catalogue.recipe_objects.get(self.fields.choice("recipe").value)
         if recipe is not None:
-            for key in NUMBERS:
-                self.query_one(f"#{key}", Input).value = f"{getattr(recipe, key):g}"
-            self._field("fit").offer([AS_WRITTEN, AUTO], AUTO if recipe.fit else AS_WRITTEN)
+            self.fields.fill(recipe)
         self._check()
 
     def on_input_changed(self) -> None:
@@ -202,9 +174,7 @@ class NewRun(CommandScreen):
 
     def _check(self) -> None:
         """Check what is written, say it beside each field, and ask what it will need."""
-        task, model, recipe = (self._field(key).value for key in CHOICES)
-        numbers = {key: self.query_one(f"#{key}", Input).value for key in NUMBERS}
-        self.form = checked(self.catalogue, task, model, recipe, self._field("fit").value, numbers)
+        self.form = self.fields.read(self.catalogue)
         self._ask()
         self._paint_notes()
         self._paint_rest()
@@ -254,27 +224,13 @@ class NewRun(CommandScreen):
             self._arrange()
 
     def _paint_notes(self) -> None:
-        """What is said beside each field, and the rows that each needs."""
-        width = max(20, self.app.size.width - FIELD_COLUMNS)
-        total = 0
+        """What is said beside each field; the frames get the rows that are left."""
         thinking = self.catalogue.thinking.get(self.form.task, "")
-        self.query_one("#thinking", TextPanel).update([Line(thinking)])
-        for key in (*LABELS, "thinking"):
-            if key == "thinking":
-                said = thinking_note(width) if thinking else ""
-            else:
-                said = note(key, self.form, self.catalogue, self.outlook, self.snapshot.jobs)
-            rows = note_rows(key, self.form, said, width)[:MOST_NOTE_ROWS]
-            shown = self.query_one(f"#note-{key}", TextPanel)
-            shown.update(rows)
-            shown.styles.height = max(1, len(rows))
-            if shown.parent is not None:
-                shown.parent.styles.height = max(1, len(rows))
-            total += max(1, len(rows))
-        self.query_one("#form").styles.height = total + 2
-        self._arrange(total + 2)
+        notes = {key: note(key, self.form, self.catalogue, self.outlook, self.snapshot.jobs) for key in LABELS}
+        notes["thinking"] = thinking_note(self.fields.note_width) if thinking else ""
+        self._arrange(self.fields.show_notes(self.form, notes, thinking))
 
-    def _arrange(self, form: int = len(LABELS) + 3) -> None:
+    def _arrange(self, form: int = ROWS) -> None:
         """As many of the frames as fit below the form, beginning with the chosen one."""
         width, height = self.app.size
         needed = len(memory.memory_rows(self.outlook, width - 4, MOST_MEMORY_ROWS, TAKE))
@@ -299,7 +255,7 @@ class NewRun(CommandScreen):
         if self.queueing:
             line = Line(" queueing: data, leaks and the interpreter are checked …", "busy")
         elif self.problem and ready:
-            line = Line(f" ✗ {safe(self.problem)}", "bad")
+            line = Line(f" ✗ {printable(self.problem)}", "bad")
         self.query_one("#command", TextPanel).update([line])
         self.query_one(Footer).paint()
 
@@ -323,11 +279,12 @@ class NewRun(CommandScreen):
         bar = self.preferred
         if bar is None:
             return
-        length = self.query_one("#max_length", Input).value
-        self._field("model").offer([item.name for item in self.catalogue.models], bar.model)
-        self._field("recipe").offer([item.name for item in self.catalogue.recipes], bar.recipe)
+        fields = self.fields
+        length = fields.number("max_length").value
+        fields.choice("model").offer([item.name for item in self.catalogue.models], bar.model)
+        fields.choice("recipe").offer([item.name for item in self.catalogue.recipes], bar.recipe)
         self._take_recipe()
-        self.query_one("#max_length", Input).value = length
+        fields.number("max_length").value = length
 
     def action_example(self, step: int) -> None:
         self.example += step
@@ -339,7 +296,7 @@ class NewRun(CommandScreen):
             return
         key = next((key for key in LABELS if key in self.form.problems), None)
         if key is None:
-            self.app.notify(f"✗ not queued: {safe(self.problem)}", severity="error", markup=False, timeout=8)
+            self.app.notify(f"✗ not queued: {printable(self.problem)}", severity="error", markup=False, timeout=8)
             return
         self.query_one(f"#{key}").focus()
         said = f"✗ not queued: {LABELS[key]} is wrong, as said beside it"

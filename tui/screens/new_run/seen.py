@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, set_cell_size
 
-from tui.format import plural, safe
+from core.format import plural, share
+from core.text import printable
 from tui.lines import Line, wrapped
 from tui.queries.audit import AuditAnswer
 from tui.queries.catalogue import Lesson
@@ -46,12 +47,8 @@ def number(example: int, shown: int, total: int) -> str:
     return f"example {example % shown + 1} of {total:,}" if shown else plural(total, "example")
 
 
-def share(count: int, total: int) -> str:
-    """`31 %`; 0 and 100 only when none and all are meant."""
-    if not total:
-        return "—"
-    exact = 100 * count / total
-    return f"{max(1, min(99, round(exact))) if 0 < count < total else round(exact)} %"
+def part(count: int, total: int) -> str:
+    return share(count / total) if total else "—"
 
 
 def audit_rows(audit: Audit, width: int) -> list[Line]:
@@ -67,15 +64,15 @@ def audit_rows(audit: Audit, width: int) -> list[Line]:
         return line
 
     def skipped(length: LengthRow) -> tuple[str, str]:
-        return share(length.skipped, length.total), "bad" if length.skipped else "text"
+        return part(length.skipped, length.total), "bad" if length.skipped else "text"
 
     rows = [
         row("max length", lambda length: (f"{length.max_length:,}", "text"), "dim"),
-        row("whole", lambda length: (share(length.whole, length.total), "text")),
-        row("prompt cut in the middle", lambda length: (share(length.cut, length.total), "text")),
+        row("whole", lambda length: (part(length.whole, length.total), "text")),
+        row("prompt cut in the middle", lambda length: (part(length.cut, length.total), "text")),
         row("skipped", skipped, "bad" if any(length.skipped for length in lengths) else "text"),
     ]
-    loss = f"{audit.row.loss_share:.0%}".replace("%", " %")
+    loss = share(audit.row.loss_share)
     answers = (
         f"answers: median {audit.completion_median:,.0f}, 90 % below {audit.completion_p90:,.0f}, "
         f"longest {audit.completion_max:,} tokens; {loss} "
@@ -101,15 +98,15 @@ def remarks(audit: Audit) -> list[str]:
     if audit.leaks:
         leak = audit.leaks[0]
         found.append(
-            f"{plural(len(audit.leaks), 'leak')}: golden input {safe(leak.golden_id)} stands in line {leak.line}"
+            f"{plural(len(audit.leaks), 'leak')}: golden input {printable(leak.golden_id)} stands in line {leak.line}"
         )
     if audit.refused == "too_many_skipped":
-        allowed = f"{audit.max_skipped:.0%}".replace("%", " %")
+        allowed = share(audit.max_skipped)
         found.append(f"refused: more than {allowed} would be skipped (max_skipped)")
     if audit.duplicates:
         found.append(f"{plural(audit.duplicates, 'example')} repeat an earlier one")
     if audit.further_keys:
-        found.append(f"further keys ignored: {', '.join(safe(key) for key in audit.further_keys)}")
+        found.append(f"further keys ignored: {', '.join(printable(key) for key in audit.further_keys)}")
     if not found:
         return []
     return [f"{'✗' if audit.refused else '▲'} {found[0]}", *found[1:]]
@@ -187,7 +184,7 @@ def place_of_cut(shown: ShownExample, width: int) -> list[Line]:
     at = next((index for index, piece in enumerate(shown.pieces) if piece.mark), None)
     if at is None:
         return []
-    mark = safe(shown.pieces[at].text)
+    mark = printable(shown.pieces[at].text)
     before = one_line("".join(piece.text for piece in shown.pieces[:at]))
     after = one_line("".join(piece.text for piece in shown.pieces[at + 1 :] if not piece.loss))
     side = max(4, (width - cell_len(mark)) // 2 - 2)
@@ -195,7 +192,7 @@ def place_of_cut(shown: ShownExample, width: int) -> list[Line]:
 
 
 def one_line(text: str) -> str:
-    return "⏎".join(safe(part) for part in text.split("\n"))
+    return "⏎".join(printable(part) for part in text.split("\n"))
 
 
 def character_rows(lesson: Lesson, example: int, width: int, height: int) -> list[Line]:
@@ -208,12 +205,12 @@ def character_rows(lesson: Lesson, example: int, width: int, height: int) -> lis
     asked, answer = lesson.shown[example % len(lesson.shown)]
     width, height = width - GUTTER, height - 3
     rows = [Line("; ".join(parts), "dim"), Line()]
-    user = list(wrapped(" ".join(safe(line) for line in asked.splitlines()), width)) or ["(empty)"]
+    user = list(wrapped(" ".join(printable(line) for line in asked.splitlines()), width)) or ["(empty)"]
     shown = user[: max(1, height // 3)]
     if len(shown) < len(user):
         shown[-1] = f"{shown[-1][: width - 2]} …"
     rows += [Line("user" if index == 0 else "", "dim").to(GUTTER).add(row) for index, row in enumerate(shown)]
-    lines = [safe(line) for line in answer.splitlines()]
+    lines = [printable(line) for line in answer.splitlines()]
     whole = len(lines) <= height - len(shown) and all(len(line) <= width for line in lines)
     learnt = lines if whole else list(wrapped("⏎ ".join(lines), width))
     rows += [

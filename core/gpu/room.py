@@ -1,0 +1,55 @@
+"""What a job can have of a GPU's memory, and whether it fits: one answer for plan, form, `fit: auto`, GPU pane and runner.
+
+A job has the GPU alone. What the lease has unloaded for a job, or waits for, is no part of what the job has to do without; what
+stays while the job runs is: the idle use, and the served models where the settings leave them in place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from core.gpu.memory_owners import USABLE, MemoryOwners
+
+Fit = Literal["fits", "waits", "too_large"]
+"""`waits`: it fits, and starts once other programs, or memory of nobody, are gone. `too_large`: not even then."""
+
+
+@dataclass(frozen=True)
+class GpuRoom:
+    """A GPU's memory in bytes, as it is for a job that wants all of it.
+
+    `stays_bytes` is in use while the job runs (`staying` are the model servers among that), `unloaded_bytes` are the models of
+    a server that make way for it, and `in_the_way_bytes` belong to `holders` (programs of others, the largest first) or to
+    nobody: a job waits until they are gone.
+    """
+
+    total_bytes: int
+    stays_bytes: int = 0
+    unloaded_bytes: int = 0
+    in_the_way_bytes: int = 0
+    holders: tuple[str, ...] = ()
+    staying: tuple[str, ...] = ()
+
+    @property
+    def room_bytes(self) -> int:
+        """What a job may use."""
+        return max(0, int(USABLE * self.total_bytes) - self.stays_bytes)
+
+    def fit(self, needed_bytes: int, tolerance_bytes: int) -> Fit:
+        """Whether a job that needs so much of the device fits; `tolerance_bytes` of others count as none."""
+        if needed_bytes > self.room_bytes:
+            return "too_large"
+        return "waits" if self.in_the_way_bytes > tolerance_bytes else "fits"
+
+
+def gpu_room(known: MemoryOwners, *, models_stay: bool) -> GpuRoom:
+    """The room that the owners of a GPU's memory leave; `models_stay`: a model server's models are not unloaded for a job."""
+    return GpuRoom(
+        total_bytes=known.total_bytes,
+        stays_bytes=known.idle_bytes + (known.served_bytes if models_stay else 0),
+        unloaded_bytes=0 if models_stay else known.served_bytes,
+        in_the_way_bytes=known.others_bytes + known.unowned_bytes,
+        holders=tuple(dict.fromkeys(holding.name for holding in known.others)),
+        staying=tuple(dict.fromkeys(holding.name for holding in known.servers)) if models_stay else (),
+    )

@@ -1,0 +1,15 @@
+"""The words for whether a job fits into a GPU's memory: the same wherever that is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from core.gpu.room import Fit
+from core.text import printable
+
+
+def fit_words(fit: Fit, holders: Sequence[str] = ()) -> str:
+    """`fits`, `waits for blender`, `does not fit`; `holders` are the programs that are in the way, the largest first."""
+    if fit == "waits":
+        return f"waits for {printable(holders[0]) if holders else 'memory that no process owns'}"
+    return {"fits": "fits", "too_large": "does not fit"}[fit]
