@@ -145,16 +145,14 @@ def warnings(audit: Audit) -> Iterator[str]:
     """What a person should know or do."""
     yield ""
     if audit.golden is None:
-        yield "! the task names no golden inputs, so leaks could not be looked for"
+        yield "! the task names no golden inputs, so the data was not checked for leaks"
     elif audit.leaks:
-        yield f"✗ {len(audit.leaks)} leaks: golden inputs stand in the data, training refuses it"
-        for leak in audit.leaks[:NAMED_AT_MOST]:
-            how = {"equal": "is", "contains": "holds", "contained": "stands in"}[leak.kind]
-            yield f"    line {leak.line} {how} the golden input `{leak.golden_id}`"
+        yield f"✗ {len(audit.leaks)} leaks: golden inputs appear in the training data, so training refuses it"
+        yield from (f"    {leak}" for leak in audit.leaks[:NAMED_AT_MOST])
         if len(audit.leaks) > NAMED_AT_MOST:
             yield f"    and {len(audit.leaks) - NAMED_AT_MOST} more"
     else:
-        yield f"✓ none of the {audit.golden} golden inputs stands in the data"
+        yield f"✓ none of the {audit.golden} golden inputs appears in the training data"
     if audit.duplicates:
         yield f"! {audit.duplicates} examples repeat an earlier one: lines {some(audit.duplicate_lines)}"
     else:

@@ -12,8 +12,9 @@ from core.config.recipe import Recipe
 from core.config.task import Task
 from core.config.validation import validate
 from core.config.yaml import Marked
-from core.data.examples import find_leaks, load_examples
-from core.errors import GateError, InputError
+from core.data.examples import load_examples
+from core.data.leaks import refuse_leaks
+from core.errors import InputError
 from core.home import Home
 from core.jobfile.spec import (
     BakeoffSpec,
@@ -48,7 +49,7 @@ def submit_train(
     """Queue the training of an adapter; `overrides` are recipe keys with new values.
 
     Raises `InputError` for anything wrong in the files and for a training that cannot fit into the memory there is,
-    `NotFoundError` for an unknown name and `GateError` when golden inputs stand in the training data.
+    `NotFoundError` for an unknown name and `GateError` when golden inputs appear in the training data.
     """
     task = project.task(task_name)
     # With its shape, where its files tell it: the finished run is held against the estimate of just this model.
@@ -195,20 +196,10 @@ def train_file(home: Home, project: Project, task: Task) -> InputFile:
 
 
 def check_leaks(project: Project, task: Task, train: Path, source: str) -> GoldenSet:
-    """The golden set of a task none of whose inputs stands in its training data. Raises `GateError` otherwise."""
+    """The golden set of a task, none of whose inputs appears in its training data. Raises `GateError` otherwise."""
     golden = project.golden(task)
     examples, _ = load_examples(train, task)
-    leaks = find_leaks(examples, golden.inputs)
-    if leaks:
-        named = ", ".join(f"`{leak.golden_id}` in line {leak.line}" for leak in leaks[:5])
-        more = f" and {len(leaks) - 5} more" if len(leaks) > 5 else ""
-        raise GateError(
-            f"golden inputs stand in the training data: {named}{more}",
-            code="leak",
-            file=source,
-            line=leaks[0].line,
-            remedy="take them out of one of the two: what was learnt cannot be tested",
-        )
+    refuse_leaks(examples, golden.inputs, source)
     return golden
 
 

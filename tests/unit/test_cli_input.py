@@ -183,7 +183,7 @@ def test_a_golden_input_in_the_training_data_is_refused_by_the_gate(case: Case) 
     case.write("configs/data/titles.train.jsonl", DATA + leak + "\n")
     code, _, err = case.train()
     assert code == 3
-    assert "`g3` in line 13" in err
+    assert "titles.train.jsonl:13: " in err and "`g3`" in err
     assert case.nothing_queued()
 
 
