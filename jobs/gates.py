@@ -9,7 +9,7 @@ from core.data.examples import DataReport, Example
 from core.data.leaks import refuse_leaks
 from core.data.render import FitReport
 from core.errors import GateError
-from core.jobfile.spec import TrainSpec
+from core.jobfile.train import TrainSpec
 from jobs.context import JobContext
 from jobs.inputs import read_golden
 
