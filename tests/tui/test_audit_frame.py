@@ -11,7 +11,7 @@ from textual.widgets import Input
 
 from core.config.project import shipped
 from core.data.audit import Audit, LengthRow, Piece, ShownExample
-from core.data.examples import Leak
+from core.data.leaks import Leak
 from core.home import Home
 from tests.support.depth import at_most
 from tests.train.conftest import model_cache  # noqa: F401 - a fixture
@@ -106,7 +106,7 @@ def test_little_is_not_nothing_and_much_is_not_all() -> None:
 def test_what_is_wrong_with_the_data_is_said_first_what_stops_a_training() -> None:
     leaky = audit(leaks=(Leak(line=12, file="judge.jsonl", golden_id="tea", kind="equal"),), duplicate_lines=(3, 4))
     said = " ".join(plain(leaky))
-    assert "✗ 1 leak: golden input tea stands in line 12; 2 examples repeat an earlier one" in said
+    assert "✗ 1 leak: line 12 is the golden input `tea`; 2 examples repeat an earlier one" in said
     refused = audit(max_length=1024, max_skipped=0.1)
     assert "✗ refused: more than 10 % would be skipped (max_skipped)" in " ".join(plain(refused))
     assert "▲ further keys ignored: source" in " ".join(plain(audit(further_keys={"source": 3})))
