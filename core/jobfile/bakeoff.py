@@ -9,10 +9,10 @@ from pydantic import Field, model_validator
 from core.config.model import ModelEntry
 from core.config.task import Task
 from core.jobfile.references import needed_jobs
-from core.jobfile.spec import Columns, Frozen, InputFile, Spec
+from core.jobfile.spec import Columns, FrozenModel, InputFile, Spec
 
 
-class CandidateSpec(Frozen):
+class CandidateSpec(FrozenModel):
     """A model under test. `name` is what is shown; a base model is its entry, the others have a `ref` or a `path`."""
 
     name: str

@@ -25,11 +25,11 @@ GENERATING = ("torch", "transformers", "peft", "safetensors", "gguf")
 """The packages of a job that loads a model and runs it forwards."""
 
 
-class Frozen(BaseModel):
+class FrozenModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class InputFile(Frozen):
+class InputFile(FrozenModel):
     """A file as it was when the job was submitted: a copy in `inputs/<sha256>/` of the home."""
 
     path: str
@@ -50,7 +50,7 @@ class Columns:
     source: str | None = None
 
 
-class Spec(Frozen):
+class Spec(FrozenModel):
     """What one job is told, and what follows from that. Each kind has a subclass with a `kind` of its own."""
 
     kind: str
@@ -103,7 +103,7 @@ def read_spec(value: object) -> object:
     return spec_class(kind).model_validate(value)
 
 
-class JobFile(Frozen):
+class JobFile(FrozenModel):
     """`job.yaml` of a run directory. Paths are absolute; `submitted_at` is in Unix seconds."""
 
     schema_version: Literal[1] = 1

@@ -10,7 +10,7 @@ from core.config.model import ModelEntry
 from core.config.recipe import Recipe
 from core.config.task import Task
 from core.home import Home
-from core.jobfile.spec import WORKING_BYTES, Columns, Frozen, InputFile, Spec
+from core.jobfile.spec import WORKING_BYTES, Columns, FrozenModel, InputFile, Spec
 from core.models.files import parameter_count, shard_bytes
 
 TRAINING = ("torch", "transformers", "trl", "peft", "accelerate", "safetensors", "gguf")
@@ -20,7 +20,7 @@ TRAINING_HQQ = (*TRAINING, "hqq")
 TRAINING_ON_CPU_BYTES = 6_000_000_000
 
 
-class ForecastNote(Frozen):
+class ForecastNote(FrozenModel):
     """The memory that a training was expected to take when it was submitted, in bytes.
 
     `allocated_bytes` is what torch will have allocated at the peak (on a CPU the process's resident size), `device_bytes`
@@ -40,7 +40,7 @@ class ForecastNote(Frozen):
     ladder: str = ""
 
 
-class FittedKey(Frozen):
+class FittedKey(FrozenModel):
     """A key of the recipe that was changed at submission so that it fits: by `fit: auto`, or on a CPU by the ladder."""
 
     key: str

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from core.config.model import ModelEntry
 from core.config.project import Project
 from core.errors import InputError
+from core.format import data_size
 from core.gpu.devices import find_gpu
 from core.home import Home
 from core.jobfile.kinds import kind_of
