@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from core.errors import InputError
 from core.events import EventReader
-from core.files import read_lines
+from core.files import AppendedLines, read_lines
 from core.format import plural
 from core.home import Home
 from core.jobfile.kinds import kind_of
@@ -33,44 +32,26 @@ class LogLines:
     """The newest lines of a growing file, without reading what stands before them."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.offset = 0
-        self.size = 0
-        self.rest = b""
+        self.file = AppendedLines(path)
         self.lines: deque[str] = deque(maxlen=KEPT_LINES)
 
     def read(self) -> bool:
         """Take in what was written since; True when there was anything."""
-        try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return False
-        try:
-            self.size = os.fstat(descriptor).st_size
-            if self.size < self.offset:
-                self.offset, self.rest = 0, b""
-                self.lines.clear()
-            if self.size == self.offset:
-                return False
-            cut = self.size - self.offset > TAIL_BYTES
-            if cut:
-                self.offset, self.rest = self.size - TAIL_BYTES, b""
-                self.lines.clear()
-            data = os.pread(descriptor, self.size - self.offset, self.offset)
-        finally:
-            os.close(descriptor)
-        self.offset += len(data)
-        if cut:
-            data = data.partition(b"\n")[2]
-        *whole, self.rest = (self.rest + data).split(b"\n")
-        self.rest = self.rest[-TAIL_BYTES:]
+        before = self.file.offset
+        whole, gap = self.file.read(TAIL_BYTES, newest=True)
+        if gap:
+            self.lines.clear()
         self.lines.extend(decode(line) for line in whole)
-        return True
+        return gap or self.file.offset != before
+
+    @property
+    def size(self) -> int:
+        return self.file.size
 
     @property
     def shown(self) -> tuple[str, ...]:
         """The lines, the unfinished last one among them."""
-        last = decode(self.rest)
+        last = decode(self.file.rest)
         return (*self.lines, last) if last else tuple(self.lines)
 
 
