@@ -68,7 +68,7 @@ def of_job(home: Home, connection: sqlite3.Connection, job_id: int, form: str | 
     job = get_job(connection, job_id)
     if job.state in RETRYABLE:
         raise InputError(
-            f"job {job_id} {job.state}: it has made nothing to compare",
+            f"job {job_id} {job.state} and made nothing to compare",
             code="no_candidate",
             key=reference,
             remedy=f"`bakehouse queue retry {job_id}` first",
@@ -76,7 +76,7 @@ def of_job(home: Home, connection: sqlite3.Connection, job_id: int, form: str | 
     kind = kind_of(job.kind)
     made = [one for one in FORMS if one in kind.makes]
     if not made:
-        raise InputError(f"job {job_id} is {kind.noun}: it makes no model", code="no_candidate", key=reference)
+        raise InputError(f"job {job_id} is {kind.noun}, which makes no model", code="no_candidate", key=reference)
     makes = next((one for one in made if one == form), None if form else made[0])
     if makes is None:
         raise InputError(f"job {job_id} makes no `{form}`, but `{made[0]}`", code="no_candidate", key=reference)
