@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from core.format import data_size
 from core.gpu.reading import Sample
 from core.gpu_lease.state import LeaseState
+from core.progress import Progress
 from core.store.jobs import ACTIVE, ENDED, QUEUED, JobRow, QueueState
 from core.telemetry.run_record import Summary
 from tui.model.forecasts import OomFallback, RunForecast
@@ -119,14 +120,9 @@ class Detail:
     log_bytes: int = 0
     losses: tuple[tuple[int, float], ...] = ()
     evals: tuple[tuple[int, float], ...] = ()
-    step: int | None = None
-    total_steps: int | None = None
-    tokens_per_second: float | None = None
-    peak_memory_bytes: int | None = None
-    phase: str = ""
+    progress: Progress = field(default_factory=Progress)
+    """Its figures as the files give them: they can be newer than those that the runner has stored."""
     resumed_from: int | None = None
-    checkpoint: int | None = None
-    """The step of the newest checkpoint: where another attempt goes on."""
     forecast: RunForecast | None = None
     ladder: tuple[OomFallback, ...] = ()
     shares: tuple[Share, ...] = ()
@@ -247,6 +243,12 @@ class Snapshot:
         if self.lease_state is not None:
             found += gpu_warnings(self.lease_state)
         return tuple(found)
+
+
+def progress_of(job: JobRow, detail: Detail | None) -> Progress:
+    """The newest figures of a job: of its files where they were read since the runner stored some, else the stored ones."""
+    stored, read = job.progress or Progress(), detail.progress if detail else Progress()
+    return read if (read.time or 0.0) >= (stored.time or 0.0) and read != Progress() else stored
 
 
 def newest_of_each(findings: tuple[RunFinding, ...]) -> list[RunFinding]:
