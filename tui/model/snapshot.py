@@ -10,6 +10,7 @@ from core.gpu_lease.state import LeaseState
 from core.progress import Progress
 from core.store.jobs import ACTIVE, ENDED, QUEUED, JobRow, QueueState
 from core.telemetry.run_record import Summary
+from core.wording.gpu import gpu_words
 from tui.model.forecasts import OomFallback, RunForecast
 
 STALE_SECONDS = 5.0
@@ -262,10 +263,10 @@ def gpu_warnings(state: LeaseState) -> list[str]:
     found = []
     if state.unowned_bytes:
         said = f"{data_size(state.unowned_bytes)} of the GPU belong to no process"
-        found.append(f"{said}: {state.advice}" if state.advice else said)
+        found.append(f"{said}: {gpu_words(state.remedy)}" if state.remedy else said)
     found += [f"{one.name} loaded by a client {one.times}× while a job holds the GPU" for one in state.intruders]
-    if state.server_problem:
-        found.append(state.server_problem)
+    if state.server_fault:
+        found.append(gpu_words(state.server_fault))
     return found
 
 
