@@ -14,6 +14,7 @@ from core.config.shipped import PLAIN_RECIPE, QUANTISED_RECIPE
 from core.format import data_size, share
 from core.home import Home
 from core.vram.plan import Plan, Row, method_words
+from core.wording.memory import forecast_words
 
 RECIPES = (PLAIN_RECIPE, QUANTISED_RECIPE)
 
@@ -104,7 +105,7 @@ def lines(made: Plan) -> list[str]:
     """The table, what is not predicted behind it, and the model to prefer."""
     shown = [
         f"{'model':<15} {'method':<10} {'rank':>5} {'tokens':>7}  {'allocated':>9} {'on the GPU':>12}  "
-        f"{'':<6} {'highest rank':>12} {'longest':>9}"
+        f"{'':<20} {'highest rank':>12} {'longest':>9}"
     ]
     shown += [line(row) for row in made.rows if row.forecast is not None]
     unknown = {row.model.name: row for row in made.rows if row.forecast is None}
@@ -117,11 +118,10 @@ def lines(made: Plan) -> list[str]:
 def line(row: Row) -> str:
     """One model by one method."""
     assert row.forecast is not None
-    verdict = "fits" if row.forecast.surely_fits else "tight" if row.forecast.fits else "no"
     highest = f"{row.highest_rank:,}" if row.highest_rank else "none"
     longest = f"{row.longest:,}" if row.longest else "none"
     return (
         f"{row.model.name:<15} {method_words(row.recipe):<10} {row.recipe.rank:>5} {row.recipe.max_length:>7,}  "
         f"{data_size(row.forecast.allocated_bytes):>9} {data_size(row.forecast.device_bytes):>12}  "
-        f"{verdict:<6} {highest:>12} {longest:>9}"
+        f"{forecast_words(row.forecast):<20} {highest:>12} {longest:>9}"
     )

@@ -21,7 +21,7 @@ class GpuRoom:
 
     `stays_bytes` is in use while the job runs (`staying` are the model servers among that), `unloaded_bytes` are the models of
     a server that make way for it, and `in_the_way_bytes` belong to `holders` (programs of others, the largest first) or to
-    nobody: a job waits until they are gone.
+    nobody: a job waits until they are gone, but for `tolerance_bytes`.
     """
 
     total_bytes: int
@@ -30,20 +30,21 @@ class GpuRoom:
     in_the_way_bytes: int = 0
     holders: tuple[str, ...] = ()
     staying: tuple[str, ...] = ()
+    tolerance_bytes: int = 0
 
     @property
     def room_bytes(self) -> int:
         """What a job may use."""
         return max(0, int(USABLE * self.total_bytes) - self.stays_bytes)
 
-    def fit(self, needed_bytes: int, tolerance_bytes: int) -> Fit:
-        """Whether a job that needs so much of the device fits; `tolerance_bytes` of others count as none."""
+    def fit(self, needed_bytes: int) -> Fit:
+        """Whether a job that needs so much of the device fits."""
         if needed_bytes > self.room_bytes:
             return "too_large"
-        return "waits" if self.in_the_way_bytes > tolerance_bytes else "fits"
+        return "waits" if self.in_the_way_bytes > self.tolerance_bytes else "fits"
 
 
-def gpu_room(known: MemoryOwners, *, models_stay: bool) -> GpuRoom:
+def gpu_room(known: MemoryOwners, *, models_stay: bool, tolerance_bytes: int) -> GpuRoom:
     """The room that the owners of a GPU's memory leave; `models_stay`: a model server's models are not unloaded for a job."""
     return GpuRoom(
         total_bytes=known.total_bytes,
@@ -52,4 +53,5 @@ def gpu_room(known: MemoryOwners, *, models_stay: bool) -> GpuRoom:
         in_the_way_bytes=known.others_bytes + known.unowned_bytes,
         holders=tuple(dict.fromkeys(holding.name for holding in known.others)),
         staying=tuple(dict.fromkeys(holding.name for holding in known.servers)) if models_stay else (),
+        tolerance_bytes=tolerance_bytes,
     )

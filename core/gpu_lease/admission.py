@@ -34,7 +34,7 @@ def is_clear(known: MemoryOwners, terms: AdmissionTerms) -> bool:
 
 def room_bytes(known: MemoryOwners, terms: AdmissionTerms) -> int:
     """What a job can have of the GPU at best: once all that can go has gone."""
-    return gpu_room(known, models_stay=terms.serves_beside).room_bytes
+    return gpu_room(known, models_stay=terms.serves_beside, tolerance_bytes=terms.tolerance_bytes).room_bytes
 
 
 def too_large(expected_bytes: int | None, known: MemoryOwners, terms: AdmissionTerms) -> Reason | None:

@@ -20,7 +20,7 @@ from core.telemetry.sampler import Sampler
 from core.vram.layers import NotPredicted
 
 if TYPE_CHECKING:
-    from core.config.settings import OllamaSettings
+    from core.config.settings import OllamaSettings, Settings
 
 # Who holds less of a GPU than this is not worth a name: a window of a browser, a probe.
 NAMED_FROM_BYTES = 200_000_000
@@ -103,18 +103,30 @@ def this_machine(home: Home, sample: Sample | None = None) -> Budget:
     device = _gpu_of_jobs(sample)
     if device is None:
         return budget_of(sample)
-    ollama = _ollama_settings()
+    settings = _machine_settings()
     idle = read_baselines(home.idle_baseline, current_boot_id()).get(device.pci or "")
-    return budget_of(sample, idle_bytes=idle, served_bytes=served_bytes(home, ollama), models_stay=not ollama.managed)
+    return budget_of(
+        sample,
+        idle_bytes=idle,
+        served_bytes=served_bytes(home, settings.ollama),
+        models_stay=not settings.ollama.managed,
+        tolerance_bytes=settings.gpu.tolerance_bytes,
+    )
 
 
 def budget_of(
-    sample: Sample | None, *, idle_bytes: int | None = None, served_bytes: int = 0, models_stay: bool = False
+    sample: Sample | None,
+    *,
+    idle_bytes: int | None = None,
+    served_bytes: int = 0,
+    models_stay: bool = False,
+    tolerance_bytes: int = 0,
 ) -> Budget:
     """The budget of the machine that a sample was taken on: its GPU's memory, else the host's.
 
     `idle_bytes` is the GPU's idle use as it was learnt, `served_bytes` what a model server says that it holds there, and
-    `models_stay` that its models are not unloaded for a job. Raises `NotPredicted`.
+    `models_stay` that its models are not unloaded for a job. Up to `tolerance_bytes` of others keep no job waiting. Raises
+    `NotPredicted`.
     """
     device = _gpu_of_jobs(sample)
     if sample is not None and device is not None:
@@ -123,7 +135,11 @@ def budget_of(
                 f"{device.name} does not say how much memory it has", remedy="name it: bakehouse plan --vram 16"
             )
         known = memory_owners(sample, device, idle_bytes, served_bytes)
-        room = GpuRoom(device.vram_total_bytes) if known is None else gpu_room(known, models_stay=models_stay)
+        room = (
+            GpuRoom(device.vram_total_bytes)
+            if known is None
+            else gpu_room(known, models_stay=models_stay, tolerance_bytes=tolerance_bytes)
+        )
         return Budget(device.vram_total_bytes, room.stays_bytes, device.name, "gpu", device.name, room)
     import psutil
 
@@ -139,14 +155,14 @@ def _gpu_of_jobs(sample: Sample | None) -> DeviceReading | None:
     return None if device is None or device.integrated else device
 
 
-def _ollama_settings() -> OllamaSettings:
+def _machine_settings() -> Settings:
     """The person's; a settings file that cannot be read is told by who submits, and is no reason to plan for nothing."""
-    from core.config.settings import OllamaSettings, load_settings
+    from core.config.settings import Settings, load_settings
 
     try:
-        return load_settings().ollama
+        return load_settings()
     except InputError:
-        return OllamaSettings()
+        return Settings()
 
 
 def served_bytes(home: Home, ollama: OllamaSettings) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 from core.config.model import ModelEntry
 from core.config.recipe import Recipe
+from core.gpu.room import Fit
 from core.vram.budget import Budget
 from core.vram.calibration import Calibration
 from core.vram.estimate import Estimate, Step, estimate
@@ -48,6 +49,13 @@ class Forecast:
         return self.device_bytes <= self.budget.limit_bytes
 
     @property
+    def fit(self) -> Fit:
+        """The same answer in the words of the runner, which waits for what others hold of a GPU."""
+        if not self.fits:
+            return "too_large"
+        return "fits" if self.budget.room is None else self.budget.room.fit(self.device_bytes)
+
+    @property
     def surely_fits(self) -> bool:
         """It is so even at the upper end of the error."""
         return self.device_bytes + self.plus_minus_bytes <= self.budget.limit_bytes
@@ -74,6 +82,7 @@ class Forecast:
             "device_bytes": self.device_bytes,
             "limit_bytes": self.budget.limit_bytes,
             "fits": self.fits,
+            "fit": self.fit,
             "calibrated_by": self.calibration.runs,
             "components": self.estimate.components,
         }

@@ -8,6 +8,7 @@ from dataclasses import replace
 from core.gpu.memory_owners import MemoryOwners, memory_owners
 from core.gpu.reading import DeviceReading, Sample
 from core.gpu.room import GpuRoom, gpu_room
+from core.gpu_lease.state import LeaseState
 from core.store.jobs import QUEUED, JobRow
 from core.text import printable
 from tui.model.snapshot import Snapshot
@@ -42,7 +43,8 @@ def room(snapshot: Snapshot) -> GpuRoom | None:
     known, state = shares(snapshot), snapshot.lease_state
     if known is None:
         return None
-    found = gpu_room(known, models_stay=state is not None and state.models_stay)
+    terms = state or LeaseState(time=0.0)
+    found = gpu_room(known, models_stay=terms.models_stay, tolerance_bytes=terms.tolerance_bytes)
     # After a job its memory takes a moment to come back, and is in nobody's way.
     returning = state is not None and state.phase == "verifying"
     return replace(found, in_the_way_bytes=known.others_bytes) if returning else found

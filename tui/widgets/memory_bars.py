@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from core.format import gb, gb_within
+from core.wording.memory import forecast_words
 from tui.lines import Line
 
 if TYPE_CHECKING:
@@ -86,11 +87,12 @@ def bar(parts: list[Part], top: float, limit: float, width: int) -> Line:
 def verdict(forecast: Forecast, plus_minus: bool = True) -> Line:
     """`8.9 ± 0.3, fits`: the figure is what the GPU will show as used."""
     figure = gb_within(forecast.device_bytes, forecast.plus_minus_bytes) if plus_minus else gb(forecast.device_bytes)
-    if forecast.surely_fits:
-        return Line(figure, "bold" if plus_minus else "text").add(", fits")
-    if forecast.fits:
-        return Line(figure, "bold warn" if plus_minus else "warn").add(", fits narrowly", "warn")
-    return Line(f"{figure}, does not fit", "bold bad" if plus_minus else "bad")
+    words = forecast_words(forecast)
+    if not forecast.fits:
+        return Line(f"{figure}, {words}", "bold bad" if plus_minus else "bad")
+    if forecast.fit == "waits" or not forecast.surely_fits:
+        return Line(figure, "bold warn" if plus_minus else "warn").add(f", {words}", "warn")
+    return Line(figure, "bold" if plus_minus else "text").add(f", {words}")
 
 
 def legend(parts: list[Part], width: int) -> list[Line]:

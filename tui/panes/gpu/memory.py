@@ -6,7 +6,6 @@ from core.format import data_size, energy, gb, gb_within, plural
 from core.gpu.memory_owners import USABLE, MemoryOwners
 from core.gpu.reading import DeviceReading, Sample
 from core.gpu.room import GpuRoom
-from core.gpu_lease.state import LeaseState
 from core.store.jobs import JobRow
 from core.text import printable
 from core.wording.memory import fit_words
@@ -133,7 +132,7 @@ def next_part(snapshot: Snapshot) -> Line | None:
     if known is None and device is not None and device.vram_total_bytes:
         known = GpuRoom(device.vram_total_bytes)
     if known is not None:
-        fit = known.fit(needed, (snapshot.lease_state or LeaseState(0.0)).tolerance_bytes)
+        fit = known.fit(needed)
     elif device is None and forecast is not None and forecast.known:
         fit = "fits" if needed <= forecast.limit_bytes else "too_large"
     else:
