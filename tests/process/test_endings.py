@@ -13,8 +13,8 @@ def test_an_interpreter_that_does_not_exist_fails_the_job_and_says_so(queue: Que
     failed = queue.wait_for(job)
 
     assert failed.state == "failed"
-    assert (failed.reason.code, failed.reason.values["error"]) == ("launch_failed", "launch_failed")
-    assert "/opt/gone/bin/python" in str(failed.reason.values["message"])
+    assert (failed.reason.code, failed.reason.values["exit_code"]) == ("exit_code", 127)
+    assert "/opt/gone/bin/python" in str(failed.reason.values["last_line"])
     next_one = queue.submit("steps=1")
     queue.wait_for(next_one, "done")
 
