@@ -40,7 +40,8 @@ class BakehouseError(Exception):
         key = None if self.file is not None and self.key == Path(self.file).name else self.key
         parts = [part for part in (where, key, self.message) if part]
         text = ": ".join(parts)
-        return f"{text}; {self.remedy}" if self.remedy else text
+        # A remedy goes on in the same sentence.
+        return f"{text.removesuffix('.')}; {self.remedy}" if self.remedy else text
 
     def to_json(self) -> dict[str, Any]:
         """The body of the error document that `--json` prints and that a job leaves as `error.json`."""

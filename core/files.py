@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+_TAIL_STEP_BYTES = 65_536
+
 
 def fsync_directory(folder: Path) -> None:
     """Make a rename or a creation in `folder` durable."""
@@ -92,6 +94,85 @@ def read_lines(path: Path, offset: int = 0) -> Iterator[tuple[dict[str, Any], in
                 continue
             if isinstance(document, dict):
                 yield document, offset
+
+
+def tail_offset(path: Path, most_bytes: int) -> int:
+    """Where the last `most_bytes` of a file begin; 0 where the file is shorter or not there."""
+    try:
+        return max(0, path.stat().st_size - most_bytes)
+    except FileNotFoundError:
+        return 0
+
+
+def tail(file: Path | int, most_bytes: int) -> bytes:
+    """The last bytes of a file (or of an open descriptor, left where it stands), at most `most_bytes`; empty without a file."""
+    try:
+        descriptor = file if isinstance(file, int) else os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return b""
+    try:
+        size = os.fstat(descriptor).st_size
+        return os.pread(descriptor, min(size, most_bytes), max(0, size - most_bytes))
+    finally:
+        if not isinstance(file, int):
+            os.close(descriptor)
+
+
+def last_lines(path: Path, count: int) -> tuple[list[bytes], int]:
+    """The last lines of a file, read from its end, without their newlines; and the offset behind them.
+
+    The last one may still lack its newline. No lines and 0 where there is no file.
+    """
+    try:
+        with path.open("rb") as file:
+            size = start = os.fstat(file.fileno()).st_size
+            block = b""
+            while start > 0 and block.count(b"\n") <= count:
+                step = min(_TAIL_STEP_BYTES, start)
+                start -= step
+                block = os.pread(file.fileno(), step, start) + block
+    except FileNotFoundError:
+        return [], 0
+    lines = block.removesuffix(b"\n").split(b"\n") if block else []
+    return lines[-count:] if count > 0 else [], size
+
+
+class AppendedLines:
+    """The lines of a growing file that were written since it was last asked; `rest` is the last one while it has no newline."""
+
+    def __init__(self, path: Path, offset: int = 0) -> None:
+        self.path = path
+        self.offset = offset
+        self.size = 0
+        self.rest = b""
+
+    def read(self, most_bytes: int = 1_000_000, *, newest: bool = False) -> tuple[list[bytes], bool]:
+        """The new lines without their newlines, out of at most `most_bytes`; and whether lines before them are missing.
+
+        With `newest` what is more than `most_bytes` behind is left out; without, the next call gives it. Lines are missing
+        then, and where the file has become shorter: it is read from its beginning again.
+        """
+        gap = False
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return [], gap
+        try:
+            self.size = os.fstat(descriptor).st_size
+            if self.size < self.offset:
+                self.offset, self.rest, gap = 0, b"", True
+            cut = newest and self.size - self.offset > most_bytes
+            if cut:
+                self.offset, self.rest, gap = self.size - most_bytes, b"", True
+            data = os.pread(descriptor, min(most_bytes, self.size - self.offset), self.offset)
+        finally:
+            os.close(descriptor)
+        self.offset += len(data)
+        if cut:
+            data = data.partition(b"\n")[2]
+        *whole, rest = (self.rest + data).split(b"\n")
+        self.rest = rest[-most_bytes:]
+        return whole, gap
 
 
 def sha256_file(path: Path) -> str:

@@ -66,6 +66,11 @@ class AttemptDir:
         return self.path / "signals.jsonl"
 
     @property
+    def launcher(self) -> Path:
+        """Written by the runner before it starts the attempt: which launcher is to be asked about it."""
+        return self.path / "launcher.json"
+
+    @property
     def shim_lock(self) -> Path:
         """Held by the shim for life. The kernel releases it, so the lock is the proof of life."""
         return self.path / "shim.lock"

@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from core.errors import BakehouseError
 from core.home import RunDir
+from core.jobfile.kinds import kind_of
 from jobs.context import (
     STOP_SIGNALS,
     STOPPED_EXIT_CODE,
@@ -37,7 +38,7 @@ def main(arguments: list[str]) -> int:
         context = JobContext.open(run, attempt)
         context.install_signals()
         # The job's own module is imported here, so that a light job never waits for torch.
-        importlib.import_module(f"jobs.{context.job.kind}").run(context, context.job.spec)
+        importlib.import_module(kind_of(context.job.kind).module).run(context, context.job.spec)
     except StopRequested as stop:
         print(f"stopped: {stop.why}", flush=True)
         return STOPPED_EXIT_CODE

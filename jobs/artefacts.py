@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from core.errors import InputError, NotFoundError
 from core.files import fsync_directory, read_json, sha256_tree, write_json
 from core.home import Home
-
-Kind = Literal["adapter", "merged"]
-REFERENCE = re.compile(r"^job:(?P<job>\d+)(/(?P<kind>adapter|merged))?$")
+from core.jobfile.references import parse_reference
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,7 @@ class ArtefactStore:
     root: Path
     home: Home
 
-    def add(self, kind: Kind, lineage: dict[str, Any], fill: Callable[[Path], None]) -> Artefact:
+    def add(self, kind: str, lineage: dict[str, Any], fill: Callable[[Path], None]) -> Artefact:
         """Let `fill` write a folder, and store it under its hash. The same content is stored once.
 
         The folder is written beside its place and renamed: a crash leaves a temporary one, never half an artefact.
@@ -75,22 +72,20 @@ class ArtefactStore:
             if not Path("/proc", pid).exists():
                 shutil.rmtree(leftover, ignore_errors=True)
 
-    def resolve(self, reference: str, kind: Kind) -> tuple[Path, str]:
+    def resolve(self, reference: str, kind: str) -> tuple[Path, str]:
         """Folder and hash of `job:12`, `job:12/adapter` or a path.
 
         NotFoundError when the job left no such artefact, InputError when it names neither a job nor a folder.
         """
-        if match := REFERENCE.match(reference):
-            wanted = match["kind"] or kind
-            result = read_json(self.home.run_dir(int(match["job"])).result)
+        if job := parse_reference(reference):
+            wanted = job.makes or kind
+            result = read_json(self.home.run_dir(job.job_id).result)
             if result is None:
-                raise NotFoundError(
-                    f"job {match['job']} has no result", code="no_result", remedy="retry that job first"
-                )
+                raise NotFoundError(f"job {job.job_id} has no result", code="no_result", remedy="retry that job first")
             for item in result["artefacts"]:
                 if item["kind"] == wanted:
                     return self._present(Path(item["path"]), item["sha256"], reference)
-            raise NotFoundError(f"job {match['job']} made no {wanted}", code="no_artefact")
+            raise NotFoundError(f"job {job.job_id} made no {wanted}", code="no_artefact")
         folder = Path(reference)
         if not folder.is_dir():
             raise InputError("there is no such folder", code="no_such_folder", file=folder)

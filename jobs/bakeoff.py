@@ -19,7 +19,7 @@ from core.config.golden import GoldenInput
 from core.data.examples import Message
 from core.errors import InputError
 from core.files import write_atomic
-from core.jobfile.spec import BakeoffSpec, CandidateSpec
+from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
 from jobs import models
 from jobs.context import JobContext
 from jobs.inputs import read_golden

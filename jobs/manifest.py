@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from core.files import read_json, sha256_file, write_json
+from core.jobfile.spec import InputFile
 from jobs.context import JobContext
 
 PACKAGES = (
@@ -30,6 +31,7 @@ PACKAGES = (
 )
 MANIFEST_SCHEMA = 1
 GIT_TIMEOUT_SECONDS = 5
+FILE_KEYS = set(InputFile.model_fields)
 
 
 def start_manifest(context: JobContext) -> float:
@@ -122,5 +124,5 @@ def git_state(folder: Path) -> dict[str, Any] | None:
 
 
 def _inputs(spec: dict[str, Any]) -> dict[str, Any]:
-    """The copied files of a job by their role."""
-    return {role: spec[role] for role in ("train", "golden") if isinstance(spec.get(role), dict)}
+    """The copied files of a job by their role: what a spec holds as an `InputFile`."""
+    return {role: value for role, value in spec.items() if isinstance(value, dict) and set(value) == FILE_KEYS}

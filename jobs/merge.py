@@ -8,7 +8,7 @@ from pathlib import Path
 from core.errors import InputError
 from core.files import read_json
 from core.format import data_size
-from core.jobfile.spec import MergeSpec
+from core.jobfile.merge import MergeSpec
 from jobs import models
 from jobs.context import JobContext
 from jobs.manifest import device_facts, extend_manifest, start_manifest

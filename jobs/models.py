@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from core.config.model import ModelEntry
 from core.errors import InputError, NotFoundError
-from core.files import sha256_file, sha256_json
+from core.files import sha256_file, sha256_json, tail
 from core.home import Home
 from core.models.files import hub_copy, hub_record
 
@@ -118,8 +118,7 @@ def fingerprint_file(path: Path) -> str:
         return sha256_file(path)
     with path.open("rb") as file:
         head = file.read(MIB)
-        file.seek(-MIB, os.SEEK_END)
-        return hashlib.sha256(f"{size}\0".encode() + head + file.read(MIB)).hexdigest()
+    return hashlib.sha256(f"{size}\0".encode() + head + tail(path, MIB)).hexdigest()
 
 
 def _not_pulled(entry: ModelEntry, file: Path) -> NotFoundError:

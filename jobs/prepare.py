@@ -11,7 +11,7 @@ from core.data.augment import augment
 from core.data.examples import Example
 from core.data.render import FitReport, FittedExample, fit_all
 from core.errors import GateError
-from core.jobfile.spec import TrainSpec
+from core.jobfile.train import TrainSpec
 from jobs.context import JobContext
 from jobs.gates import length_gate
 from jobs.oom_fallbacks import Ladder

@@ -21,6 +21,8 @@ from collections.abc import Iterator
 from importlib import metadata
 from typing import IO, Any, NoReturn
 
+from core.files import tail
+
 PROBES = {
     "device": "jobs.probes.device:examine",
     "bf16": "jobs.probes.layers:bf16",
@@ -149,9 +151,8 @@ def told(out: IO[bytes]) -> dict[str, Any]:
 
 def said(err: IO[bytes]) -> str:
     """The line of stderr that tells most: the last that speaks of a fault or an error, else the last."""
-    size = err.seek(0, os.SEEK_END)
-    err.seek(max(0, size - OUTPUT_BYTES))
-    lines = [line.strip() for line in err.read().decode("utf-8", errors="replace").splitlines() if line.strip()]
+    text = tail(err.fileno(), OUTPUT_BYTES).decode("utf-8", errors="replace")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     telling = [line for line in lines if "fault" in line.lower() or "error" in line.lower()]
     return (telling or lines or [""])[-1][:SAID_CHARACTERS]
 

@@ -13,7 +13,7 @@ from core.config.model import ModelEntry, WheelSource
 from core.errors import BakehouseError, InputError
 from core.files import fsync_directory
 from core.format import data_size
-from core.jobfile.spec import PullSpec
+from core.jobfile.pull import PullSpec
 from jobs.context import JobContext
 from jobs.hub import pull_hub, require_room
 from jobs.manifest import start_manifest

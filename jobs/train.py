@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.config.recipe import Recipe
 from core.files import sha256_json
-from core.jobfile.spec import TrainSpec
+from core.jobfile.train import TrainSpec
 from jobs.context import JobContext
 from jobs.gates import leak_gate, tell_data
 from jobs.inputs import read_examples

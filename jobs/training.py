@@ -15,7 +15,7 @@ from core.config.recipe import Recipe
 from core.data.render import FittedExample
 from core.errors import InputError
 from core.files import read_json, write_json
-from core.jobfile.spec import TrainSpec
+from core.jobfile.train import TrainSpec
 from jobs.best import BestAdapter, copy_adapter
 from jobs.checkpoints import Checkpoint, find_checkpoint
 from jobs.context import JobContext, StopRequested

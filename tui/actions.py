@@ -12,6 +12,7 @@ from textual.message import Message
 
 from core.errors import BakehouseError
 from core.home import Home
+from core.jobfile.kinds import JobKind, kind_of
 from core.runner.commands import RefusedError
 from core.store.jobs import RETRYABLE, JobRow
 from core.text import printable
@@ -79,8 +80,12 @@ def submit(context: Context, make: Callable[[Home, Any, str], list[JobRow]]) -> 
 
 
 def can_bake_off(job: JobRow | None) -> bool:
-    """A training run that is done, or will be: a bake-off waits for it."""
-    return job is not None and job.kind == "train" and job.task is not None and job.state not in RETRYABLE
+    """What the job makes, or will make, can be compared with its base: a bake-off waits for the job."""
+    return _will_make(job, lambda kind: kind.can_bake_off)
+
+
+def _will_make(job: JobRow | None, fits: Callable[[JobKind], bool]) -> bool:
+    return job is not None and fits(kind_of(job.kind)) and job.task is not None and job.state not in RETRYABLE
 
 
 def bake_off(context: Context, plan: BakeoffPlan) -> None:
@@ -95,8 +100,8 @@ def bake_off(context: Context, plan: BakeoffPlan) -> None:
 
 
 def can_merge(job: JobRow | None) -> bool:
-    """A training run that is done, or will be."""
-    return can_bake_off(job)
+    """What the job makes, or will make, can be merged into its base."""
+    return _will_make(job, lambda kind: kind.can_export)
 
 
 def merge(context: Context, job: JobRow) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal, Protocol, cast
 
+from core.files import read_json, write_json
 from core.home import AttemptDir, Home
 
 if TYPE_CHECKING:
@@ -75,11 +76,50 @@ class Launcher(Protocol):
 
 
 LAUNCHERS = {"local": "core.attempt.local:LocalLauncher"}
-"""Where each launcher is. Imported when it is asked for: the console needs none of their code."""
+"""Where each launcher is: `module:class`, made of a home and the GPU that jobs see. Imported when it is needed."""
+DEFAULT = "local"
 
 
-def launcher(home: Home, gpu: Gpu | None = None, name: str = "local") -> Launcher:
-    """The launcher of this name for the jobs of a home, which see no GPU but `gpu`. Raises KeyError for an unknown name."""
-    module, _, factory = LAUNCHERS[name].partition(":")
-    made = cast(Callable[[Home, "Gpu | None"], Launcher], getattr(import_module(module), factory))
-    return made(home, gpu)
+def launcher(home: Home, gpu: Gpu | None = None) -> Launcher:
+    """What starts the jobs of a home, which see no GPU but `gpu`, and follows every attempt that any launcher has started."""
+    return EveryLauncher(home, gpu, DEFAULT)
+
+
+class EveryLauncher:
+    """Starts attempts with one launcher, and asks about each attempt the one that started it."""
+
+    def __init__(self, home: Home, gpu: Gpu | None, name: str) -> None:
+        self.home = home
+        self.gpu = gpu
+        self.name = name
+        self._made: dict[str, Launcher] = {}
+
+    def warning(self) -> str | None:
+        return self._named(self.name).warning()
+
+    def start(self, attempt: AttemptDir, python: str, lease: Lease | None) -> str:
+        attempt.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Written first: whatever becomes of the start, the next runner knows whom to ask about the attempt.
+        write_json(attempt.launcher, {"name": self.name})
+        return self._named(self.name).start(attempt, python, lease)
+
+    def observe(self, attempt: AttemptDir, boot_id: str) -> Observation:
+        return self._of(attempt).observe(attempt, boot_id)
+
+    def activity(self, attempt: AttemptDir) -> Activity | None:
+        return self._of(attempt).activity(attempt)
+
+    def signal(self, attempt: AttemptDir, number: signal.Signals, by: str) -> bool:
+        return self._of(attempt).signal(attempt, number, by)
+
+    def _of(self, attempt: AttemptDir) -> Launcher:
+        written = read_json(attempt.launcher)
+        # An attempt whose runner died before it wrote that down was started by nobody: any launcher sees so.
+        return self._named(self.name if written is None else str(written["name"]))
+
+    def _named(self, name: str) -> Launcher:
+        if name not in self._made:
+            module, _, factory = LAUNCHERS[name].partition(":")
+            made = cast(Callable[[Home, "Gpu | None"], Launcher], getattr(import_module(module), factory))
+            self._made[name] = made(self.home, self.gpu)
+        return self._made[name]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from dataclasses import replace
 
 from core.attempt.launch import JOB_MARK, job_mark, withdraw
 from core.attempt.launcher import STOPPED_AT_A_STEP, Observation
-from core.files import read_json
+from core.files import read_json, tail
 from core.home import AttemptDir
 from core.process.identity import ProcessIdentity, find_by_environment
 from core.process.locks import held
@@ -64,13 +63,7 @@ def told_to_end(seen: Observation) -> bool:
 
 def last_words(attempt: AttemptDir) -> str | None:
     """The last line a job wrote to its log: for a Python error, the error."""
-    try:
-        with attempt.log.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - 4096))
-            lines = file.read().decode(errors="replace").strip().splitlines()
-    except FileNotFoundError:
-        return None
+    lines = tail(attempt.log, 4096).decode(errors="replace").strip().splitlines()
     return lines[-1].strip()[:300] if lines else None
 
 

@@ -39,7 +39,7 @@ def stop_asked_for(attempt: AttemptDir, why: str) -> Reason | None:
 
 
 @dataclass
-class Watched:
+class StopWatch:
     """One attempt that is stopping, as this runner has watched it. `rung` counts the signals that were sent."""
 
     rung: int
@@ -61,14 +61,14 @@ class StopEscalation:
         self.launcher = launcher
         self.grace_seconds = grace_seconds
         self.clock = clock
-        self.watched: dict[AttemptDir, Watched] = {}
+        self.watched: dict[AttemptDir, StopWatch] = {}
 
     def escalate(self, attempt: AttemptDir, *, may_kill: bool) -> Reason | None:
         """Look at an attempt that is stopping; returns the signal that was sent, or that only a person can go on."""
         now = self.clock.monotonic()
         entry = self.watched.get(attempt)
         if entry is None:
-            self.watched[attempt] = Watched(signals_sent(attempt), now)
+            self.watched[attempt] = StopWatch(signals_sent(attempt), now)
             return None
         entry.watched_seconds += min(now - entry.looked_at, MOST_BETWEEN_LOOKS_SECONDS)
         entry.looked_at = now

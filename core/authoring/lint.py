@@ -15,7 +15,8 @@ from core.config.shipped import MODELS
 from core.config.task import Task
 from core.config.validation import check, nearest
 from core.config.yaml import Marked, found, load_mapping
-from core.data.examples import find_leaks, load_examples
+from core.data.examples import load_examples
+from core.data.leaks import CODE, REMEDY, find_leaks
 from core.errors import InputError
 
 # The least p of n inputs is 2/2ⁿ: below 0.05 from six on.
@@ -195,6 +196,4 @@ def _check_data(project: Project, task: Task, golden: list[GoldenInput]) -> Iter
         yield problem
         return
     for leak in find_leaks(examples, golden):
-        message = f"its input is the golden input `{leak.golden_id}`, or holds it, or stands in it"
-        remedy = "take it out here or there: what was learnt by heart proves nothing"
-        yield InputError(message, code="leak", file=file, line=leak.line, remedy=remedy)
+        yield InputError(f"data leak: the example {leak.relation}", code=CODE, file=file, line=leak.line, remedy=REMEDY)

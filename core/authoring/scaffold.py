@@ -15,7 +15,8 @@ from core.authoring.yaml_text import block, comment, flow, scalar
 from core.config.golden import GoldenInput
 from core.config.project import DATA, GOLDEN, PROJECT_FILE, RECIPES, TASKS, Project
 from core.config.task import Sampling, Task, TaskData
-from core.data.examples import Example, find_leaks, load_examples
+from core.data.examples import Example, load_examples
+from core.data.leaks import find_leaks
 from core.errors import InputError
 
 TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")

@@ -6,7 +6,10 @@ import sqlite3
 
 from core.errors import BakehouseError
 from core.home import Home
-from core.jobfile.spec import BakeoffSpec, CandidateSpec, JobFile, MergeSpec, TrainSpec
+from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
+from core.jobfile.references import parse_reference
+from core.jobfile.spec import JobFile
+from core.jobfile.train import TrainSpec
 from core.store.results import list_bakeoffs
 from core.vram.plan import Verdict
 
@@ -45,12 +48,13 @@ def decided(connection: sqlite3.Connection, home: Home, job_id: int) -> list[Ver
 
 def trained_as(home: Home, candidate: CandidateSpec) -> tuple[str, str] | None:
     """(model, method) of a candidate that a job of this home trained; None for a base model."""
-    job = candidate.ref
-    for _ in range(2):  # a merged model leads to its merge, and that to the training
-        if job is None or not job.startswith("job:"):
-            return None
-        spec = JobFile.load(home.run_dir(int(job.removeprefix("job:").partition("/")[0]))).spec
+    made_by = parse_reference(candidate.ref)
+    # What was made of an adapter, such as a merged model, leads to the training by what each job on the way took.
+    while made_by is not None:
+        spec = JobFile.load(home.run_dir(made_by.job_id)).spec
         if isinstance(spec, TrainSpec):
             return spec.model.name, spec.recipe.method
-        job = spec.adapter if isinstance(spec, MergeSpec) else None
+        before = parse_reference(spec.columns.source)
+        # A job takes what an older one makes; anything else is not a job file of ours.
+        made_by = before if before is not None and before.job_id < made_by.job_id else None
     return None

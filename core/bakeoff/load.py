@@ -14,7 +14,9 @@ from core.config.task import Task
 from core.errors import InputError
 from core.files import read_json
 from core.home import Home
-from core.jobfile.spec import BakeoffSpec, JobFile
+from core.jobfile.bakeoff import BakeoffSpec
+from core.jobfile.kinds import kind_of
+from core.jobfile.spec import JobFile
 from core.store.database import transaction
 from core.store.results import bakeoff_answers, bakeoff_scores, insert_scores
 
@@ -23,7 +25,7 @@ def bakeoff_file(home: Home, job_id: int) -> tuple[JobFile, BakeoffSpec]:
     """The job file of a bake-off. Raises `InputError` when the job is something else."""
     file = JobFile.load(home.run_dir(job_id))
     if not isinstance(file.spec, BakeoffSpec):
-        raise InputError(f"job {job_id} is a {file.kind}, not a bake-off", code="no_bakeoff")
+        raise InputError(f"job {job_id} is {kind_of(file.kind).noun}, not a bake-off", code="no_bakeoff")
     return file, file.spec
 
 

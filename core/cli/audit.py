@@ -11,6 +11,7 @@ import click
 
 from core.cli.common import find_project, json_option, project_option
 from core.cli.output import print_json, say, say_block
+from core.config.shipped import PLAIN_RECIPE
 from core.data.audit import Audit, LengthRow, ShownExample
 from core.errors import InputError
 from core.format import share
@@ -42,7 +43,7 @@ def lengths_option(ctx: click.Context, option: click.Parameter, value: str | Non
 @click.command(epilog="Example: bakehouse audit judge --model SmolLM2-135M --recipe demo --show 3")
 @click.argument("task")
 @click.option("--model", required=True, help="The base model whose tokenizer counts.")
-@click.option("--recipe", default="lora-bf16", show_default=True, help="How it is to be trained: length, few_shot, …")
+@click.option("--recipe", default=PLAIN_RECIPE, show_default=True, help="How it is to be trained: length, few_shot, …")
 @click.option("--max-length", type=click.IntRange(SHORTEST_LENGTH), help="Instead of the recipe's length, in tokens.")
 @click.option("--lengths", metavar="N,N,…", callback=lengths_option, help="Compare these, else some around the data.")
 @click.option(
@@ -145,16 +146,14 @@ def warnings(audit: Audit) -> Iterator[str]:
     """What a person should know or do."""
     yield ""
     if audit.golden is None:
-        yield "! the task names no golden inputs, so leaks could not be looked for"
+        yield "! the task names no golden inputs, so the data was not checked for leaks"
     elif audit.leaks:
-        yield f"✗ {len(audit.leaks)} leaks: golden inputs stand in the data, training refuses it"
-        for leak in audit.leaks[:NAMED_AT_MOST]:
-            how = {"equal": "is", "contains": "holds", "contained": "stands in"}[leak.kind]
-            yield f"    line {leak.line} {how} the golden input `{leak.golden_id}`"
+        yield f"✗ {len(audit.leaks)} leaks: golden inputs appear in the training data, so training refuses it"
+        yield from (f"    {leak}" for leak in audit.leaks[:NAMED_AT_MOST])
         if len(audit.leaks) > NAMED_AT_MOST:
             yield f"    and {len(audit.leaks) - NAMED_AT_MOST} more"
     else:
-        yield f"✓ none of the {audit.golden} golden inputs stands in the data"
+        yield f"✓ none of the {audit.golden} golden inputs appears in the training data"
     if audit.duplicates:
         yield f"! {audit.duplicates} examples repeat an earlier one: lines {some(audit.duplicate_lines)}"
     else:

@@ -9,6 +9,7 @@ from typing import TextIO
 
 from core.cli.common import job_line
 from core.cli.output import say
+from core.files import AppendedLines
 from core.format import duration
 from core.home import Home
 from core.runner.client import ensure_runner
@@ -25,21 +26,12 @@ class LogTail:
 
     def __init__(self, home: Home, job_id: int) -> None:
         self.run = home.run_dir(job_id)
-        self.offsets: dict[int, int] = {}
-        self.rest = b""
+        self.logs: dict[int, AppendedLines] = {}
 
     def lines(self) -> list[str]:
-        found = []
+        found: list[str] = []
         for attempt in self.run.attempts():
-            offset = self.offsets.get(attempt.number, 0)
-            try:
-                with attempt.log.open("rb") as file:
-                    file.seek(offset)
-                    new = file.read(1_000_000)
-            except FileNotFoundError:
-                continue
-            self.offsets[attempt.number] = offset + len(new)
-            *whole, self.rest = (self.rest + new).split(b"\n")
+            whole, _ = self.logs.setdefault(attempt.number, AppendedLines(attempt.log)).read()
             found += [log_line(line.decode(errors="replace")) for line in whole]
         return found
 

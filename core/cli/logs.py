@@ -10,7 +10,8 @@ import click
 from core.cli.common import json_option, opened
 from core.cli.output import print_json, say
 from core.errors import NotFoundError
-from core.home import AttemptDir, Home
+from core.files import AppendedLines, last_lines
+from core.home import Home
 from core.store.jobs import ENDED, get_job
 from core.text import log_line
 
@@ -31,48 +32,26 @@ def logs(job_id: int, attempt: int | None, lines: int, follow: bool, as_json: bo
                 f"job {job_id} has no attempt {attempt}", code="no_attempt", remedy=f"it had {job.attempt}"
             )
         chosen = home.run_dir(job_id).attempt(attempt or max(1, job.attempt))
-        text, offset = tail(chosen, lines)
+        newest, offset = last_lines(chosen.log, lines)
         if as_json:
-            print_json({"job": job_id, "attempt": chosen.number, "lines": [log_line(line, tab=None) for line in text]})
+            print_json({"job": job_id, "attempt": chosen.number, "lines": [as_text(line) for line in newest]})
             return
         if not chosen.log.exists():
             say(f"job {job_id} has printed nothing yet", error=True)
-        for line in text:
-            say(log_line(line, tab=None), tabs=True)
+        for line in newest:
+            say(as_text(line), tabs=True)
+        log = AppendedLines(chosen.log, offset)
         while follow:
             ended = get_job(connection, job_id).state in ENDED
-            new, offset = since(chosen, offset, whole_lines=not ended)
+            new, _ = log.read()
+            if ended and not new and log.rest:
+                new, log.rest = [log.rest], b""
             for line in new:
-                say(log_line(line, tab=None), tabs=True, file=sys.stdout)
+                say(as_text(line), tabs=True, file=sys.stdout)
             if ended and not new:
                 return
             time.sleep(0.3)
 
 
-def tail(attempt: AttemptDir, lines: int) -> tuple[list[str], int]:
-    """The last lines of a log, read from its end, and the offset behind them."""
-    try:
-        with attempt.log.open("rb") as file:
-            end = file.seek(0, 2)
-            start, block = end, b""
-            while start > 0 and block.count(b"\n") <= lines:
-                step = min(65536, start)
-                start -= step
-                file.seek(start)
-                block = file.read(step) + block
-    except FileNotFoundError:
-        return [], 0
-    return block.decode(errors="replace").splitlines()[-lines:] if lines > 0 else [], end
-
-
-def since(attempt: AttemptDir, offset: int, *, whole_lines: bool) -> tuple[list[str], int]:
-    """The lines behind an offset, and the offset behind them; a last one without its newline only when nothing follows."""
-    try:
-        with attempt.log.open("rb") as file:
-            file.seek(offset)
-            block = file.read(1_000_000)
-    except FileNotFoundError:
-        return [], offset
-    if whole_lines:
-        block = block[: block.rfind(b"\n") + 1]
-    return block.decode(errors="replace").splitlines(), offset + len(block)
+def as_text(line: bytes) -> str:
+    return log_line(line.decode(errors="replace"), tab=None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +11,20 @@ import click
 from core import __version__
 from core.cli.output import print_json, say
 from core.errors import BakehouseError
+from core.jobfile.kinds import KINDS, load
 from core.text import printable
 
-# name: (module:command, help). The help stands here so that `--help` imports none of them.
-COMMANDS: dict[str, tuple[str, str]] = {
+# name: (module:command, help). The help stands here so that `--help` imports none of them; what queues a kind of job is listed
+# with that kind, and shown behind what comes before a submission.
+BEFORE: dict[str, tuple[str, str]] = {
     "new": ("core.cli.new:new", "Make a project, or a task in it."),
     "demo": ("core.cli.demo:demo", "Train a real small model and see who is better: the whole path once."),
     "models": ("core.cli.models:models", "The base models that can be trained or compared."),
     "audit": ("core.cli.audit:audit", "What training would make of a task's data, in tokens: cuts, skips, leaks."),
     "plan": ("core.cli.plan:plan", "Which models fit the GPU, at which rank and length, and which to prefer."),
-    "train": ("core.cli.train:train", "Queue the training of an adapter."),
-    "bakeoff": ("core.cli.bakeoff:bakeoff", "Queue a comparison of models on a task's golden inputs."),
+}
+AFTER: dict[str, tuple[str, str]] = {
     "results": ("core.cli.results:results", "Leaderboards of bake-offs, and the answers behind them."),
-    "export": ("core.cli.export:export", "Queue the merging of a trained adapter into its base."),
     "queue": ("core.cli.queue:queue", "What runs, what waits and why; cancel, retry, hold, move, pause."),
     "logs": ("core.cli.logs:logs", "What a job printed."),
     "runs": ("core.cli.runs:runs", "Run directories: files, attempts, history; clean up."),
@@ -35,32 +35,38 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
+def commands() -> dict[str, tuple[str, str]]:
+    """Every command in the order of `--help`."""
+    of_kinds = [kind.command for kind in KINDS.values() if kind.command is not None]
+    return BEFORE | {one.name: (one.target, one.help) for one in of_kinds} | AFTER
+
+
 class Commands(click.Group):
     """A group whose commands are imported when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return list(commands())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+        found = commands().get(cmd_name)
+        if found is None:
             return None
-        module, _, name = COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(import_module(module), name)
+        command: click.Command = load(found[0])
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+            formatter.write_dl([(name, text) for name, (_, text) in commands().items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """An unknown command is answered with the one that was meant."""
         name = args[0]
-        if name not in COMMANDS and not name.startswith("-"):
+        if name not in commands() and not name.startswith("-"):
             import difflib
 
-            near = difflib.get_close_matches(name, COMMANDS, n=1)
+            near = difflib.get_close_matches(name, commands(), n=1)
             ctx.fail(f"no command `{name}`" + (f"; did you mean `{near[0]}`?" if near else ""))
         return super().resolve_command(ctx, args)
 

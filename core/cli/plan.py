@@ -10,11 +10,12 @@ from core.cli.common import find_project, json_option, opened, project_option
 from core.cli.output import print_json, say
 from core.config.project import Project
 from core.config.recipe import Recipe
+from core.config.shipped import PLAIN_RECIPE, QUANTISED_RECIPE
 from core.format import data_size, share
 from core.home import Home
 from core.vram.plan import Plan, Row, method_words
 
-RECIPES = ("lora-bf16", "qlora-hqq4")
+RECIPES = (PLAIN_RECIPE, QUANTISED_RECIPE)
 
 
 @click.command(epilog="Example: bakehouse plan --vram 16 --max-length 2048")

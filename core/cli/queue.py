@@ -13,6 +13,7 @@ from core.errors import InputError
 from core.home import Home
 from core.runner.client import request
 from core.runner.commands import COMMANDS, QueueCommand, RefusedError
+from core.text import printable
 from core.wording.jobs import refused
 
 
@@ -97,10 +98,10 @@ def confirmed(command: QueueCommand, job_ids: tuple[int, ...]) -> bool:
     with opened(Home.find()) as connection:
         jobs = [get_job(connection, job_id) for job_id in job_ids]
     for job in jobs:
-        click.echo(command.confirmation.explain(job, gpu_vendor()), err=True)
+        say(command.confirmation.explain(job, gpu_vendor()), error=True)
     name = ", ".join(f"{job.id}, {job.title}" for job in jobs)
     question = command.confirmation.question.format(job=name, name=name)
-    return click.confirm(question.removesuffix("?"), default=False, prompt_suffix="? ", err=True)
+    return click.confirm(printable(question.removesuffix("?")), default=False, prompt_suffix="? ", err=True)
 
 
 def gpu_vendor() -> str | None:

@@ -10,6 +10,7 @@ import click
 
 from core.cli.common import by, find_project, json_option, project_option
 from core.cli.submitted import submitted
+from core.config.shipped import PLAIN_RECIPE
 from core.home import Home
 from core.store.jobs import JobRow
 
@@ -30,7 +31,7 @@ def assignments(ctx: click.Context, option: click.Parameter, values: tuple[str, 
 @click.command(epilog="Example: bakehouse train judge --model SmolLM2-135M --recipe demo --set epochs=2 --wait")
 @click.argument("task")
 @click.option("--model", required=True, help="A base model of models.yaml.")
-@click.option("--recipe", default="lora-bf16", show_default=True, help="How to train.")
+@click.option("--recipe", default=PLAIN_RECIPE, show_default=True, help="How to train.")
 @click.option("--rank", type=int, help="Instead of the recipe's rank.")
 @click.option("--max-length", type=int, help="Instead of the recipe's length, in tokens.")
 @click.option("--epochs", type=float, help="Instead of the recipe's epochs.")

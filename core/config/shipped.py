@@ -1,4 +1,5 @@
-"""Where the shipped `configs` and `golden` lie: inside `core` in a wheel, beside it in a checkout."""
+"""Where the shipped `configs` and `golden` lie (inside `core` in a wheel, beside it in a checkout), and the names in them that
+are used where no other is given."""
 
 from __future__ import annotations
 
@@ -9,6 +10,10 @@ from pathlib import Path
 from core.errors import BakehouseError
 
 MODELS = Path("configs/models.yaml")
+PLAIN_RECIPE, QUANTISED_RECIPE = "lora-bf16", "qlora-hqq4"
+"""One recipe for each method of training."""
+DEMO_TASK, DEMO_MODEL, DEMO_RECIPE = "judge", "SmolLM2-135M", "demo"
+"""What a CPU trains in minutes."""
 
 
 @cache

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, cast
 
 from core.data.augment import AugmentReport
-from core.data.examples import Leak
+from core.data.leaks import Leak
 
 State = Literal["whole", "cut", "skipped"]
 

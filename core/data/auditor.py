@@ -13,7 +13,8 @@ from core.config.recipe import Recipe
 from core.config.task import Task
 from core.data.audit import Audit, LengthRow, Piece, ShownExample
 from core.data.augment import AugmentReport, augment, shots_in_front
-from core.data.examples import DataReport, Example, find_leaks
+from core.data.examples import DataReport, Example
+from core.data.leaks import find_leaks
 from core.data.render import (
     ChatTokenizer,
     FittedExample,

@@ -6,12 +6,11 @@ import json
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NoReturn, cast
 
-from core.config.golden import GoldenInput
 from core.config.task import Task
 from core.errors import InputError
 from core.text import visible
@@ -19,8 +18,6 @@ from core.text import visible
 Role = Literal["system", "user", "assistant"]
 ROLES: tuple[Role, ...] = ("system", "user", "assistant")
 KNOWN_KEYS = frozenset({"messages", "prompt", "completion"})
-# A shorter text that stands inside another one is a coincidence ("ok", a greeting), not a leak.
-MIN_CONTAINED_CHARACTERS = 40
 # Of a key or a value of the file that an error message quotes, at most so much.
 QUOTED_CHARACTERS = 60
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
@@ -70,16 +67,6 @@ class DataReport:
         return len(self.duplicate_lines)
 
 
-@dataclass(frozen=True)
-class Leak:
-    """An example whose last user message is a golden input, or holds it, or stands in it."""
-
-    line: int
-    file: str
-    golden_id: str
-    kind: Literal["equal", "contains", "contained"]
-
-
 def load_examples(path: Path, task: Task) -> tuple[list[Example], DataReport]:
     """The examples of a JSONL file with the task's system message in front.
 
@@ -107,32 +94,6 @@ def load_examples(path: Path, task: Task) -> tuple[list[Example], DataReport]:
             remedy="give it at least one line with messages or prompt and completion",
         )
     return examples, DataReport(lines, len(examples), dict(sorted(further.items())), tuple(duplicates))
-
-
-def find_leaks(examples: Iterable[Example], golden_inputs: Iterable[GoldenInput]) -> list[Leak]:
-    """Examples whose last user message repeats a golden input.
-
-    Compared are letters and digits only, case-folded. Equal texts are a leak at any length but zero (an empty input
-    holds nothing to learn by heart); one within the other is a leak when the inner one has at least 40 characters.
-    """
-    golden = [(item.id, normalised(item.input or "")) for item in golden_inputs]
-    leaks = []
-    for example in examples:
-        text = normalised(example.last_user)
-        for golden_id, wanted in golden:
-            if not text or not wanted:
-                continue
-            kind: Literal["equal", "contains", "contained"]
-            if text == wanted:
-                kind = "equal"
-            elif len(wanted) >= MIN_CONTAINED_CHARACTERS and wanted in text:
-                kind = "contains"
-            elif len(text) >= MIN_CONTAINED_CHARACTERS and text in wanted:
-                kind = "contained"
-            else:
-                continue
-            leaks.append(Leak(example.line, example.file, golden_id, kind))
-    return leaks
 
 
 def normalised(text: str) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from core.config.project import SHIPPED, Project
-from core.config.shipped import shipped_root
+from core.config.shipped import DEMO_RECIPE, PLAIN_RECIPE, QUANTISED_RECIPE, shipped_root
 from core.doctor.machine import Machine
 from core.doctor.results import Diagnostic, Recommended
 
-PLAIN, QUANTISED, ON_THE_CPU = "lora-bf16", "qlora-hqq4", "demo"
 # Without these no training starts, whatever fits.
 NEEDED = ("driver", "KFD", "render", "CUDA", "python", "training", "torch", "device")
 
@@ -29,7 +28,11 @@ def recommend(machine: Machine, lines: Sequence[Diagnostic]) -> Recommended:
     from core.vram.plan import plan
 
     broken = {line.subject for line in lines if line.state in ("fault", "absent")}
-    usable = [name for name, needs in ((PLAIN, {"bf16"}), (QUANTISED, {"bf16", "hqq", "HQQ"})) if not needs & broken]
+    usable = [
+        name
+        for name, needs in ((PLAIN_RECIPE, {"bf16"}), (QUANTISED_RECIPE, {"bf16", "hqq", "HQQ"}))
+        if not needs & broken
+    ]
     if not usable:
         return Recommended("", f"bf16 does not work on this GPU, and both methods compute in it{first}")
     try:
@@ -50,7 +53,7 @@ def recommend(machine: Machine, lines: Sequence[Diagnostic]) -> Recommended:
         connection.close()
     if made.preferred is None:
         return Recommended("", f"{made.why}{first}")
-    without = "" if QUANTISED in usable else "; HQQ is not usable here, so 4-bit weights were left out"
+    without = "" if QUANTISED_RECIPE in usable else "; HQQ is not usable here, so 4-bit weights were left out"
     method = f"{made.preferred.recipe.name}: {made.preferred.words}"
     return Recommended(method, f"with the GPU to itself, {made.why}{without}{first}")
 
@@ -59,7 +62,7 @@ def on_the_cpu(machine: Machine, first: str) -> Recommended:
     """What is worth training without a GPU: LoRA in fp32 on a model that takes minutes."""
     project = Project(shipped_root(), SHIPPED, "Bakehouse", machine.settings)
     small = min((model for model in project.models() if model.parameters), key=lambda model: model.parameters or 0)
-    recipe = project.recipe(ON_THE_CPU)
+    recipe = project.recipe(DEMO_RECIPE)
     cores = machine.sample.host.cpu_count
     on = f"{cores} cores" if cores else "the CPU"
     why = (

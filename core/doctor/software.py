@@ -14,7 +14,8 @@ from core.doctor.results import Diagnostic
 from core.doctor.variables import environment_of
 from core.errors import BakehouseError
 from core.gpu.vendors.amd import AMD, CACHING
-from core.submission.python_environment import TRAINING, find_python, require, torch_vendor, versions
+from core.jobfile.train import TRAINING
+from core.submission.python_environment import find_python, require, torch_vendor, versions
 
 SECTION = "torch"
 SHOWN = ("transformers", "trl", "peft", "accelerate")

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, ValidationError
+from pydantic_core import PydanticCustomError
 
 from core.config.model import ModelEntry
-from core.config.recipe import Recipe
-from core.config.task import Task
 from core.errors import InputError
 from core.files import write_atomic
-from core.home import RunDir
+from core.home import Home, RunDir
+from core.jobfile.kinds import KINDS, spec_class
+from core.jobfile.raw import read_document
+from core.models.files import parameter_count
 
-# libyaml's loader where PyYAML has it: ten times as fast, and a calibration reads the files of twenty jobs.
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# Host memory beside the weights, in bytes: Python, torch, its libraries and the GPU's runtime, and the working set. A bake-off
+# on a CPU took 3 GB in all.
+WORKING_BYTES = 3_000_000_000
+
+GENERATING = ("torch", "transformers", "peft", "safetensors", "gguf")
+"""The packages of a job that loads a model and runs it forwards."""
 
 
-class _Model(BaseModel):
+class FrozenModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class InputFile(_Model):
+class InputFile(FrozenModel):
     """A file as it was when the job was submitted: a copy in `inputs/<sha256>/` of the home."""
 
     path: str
@@ -30,114 +37,73 @@ class InputFile(_Model):
     source: str
 
 
-class ForecastNote(_Model):
-    """The memory that a training was expected to take when it was submitted, in bytes.
+@dataclass(frozen=True)
+class Columns:
+    """What the queue's table says of a job beside its kind, so that nobody has to read a title.
 
-    `allocated_bytes` is what torch will have allocated at the peak (on a CPU the process's resident size), `device_bytes`
-    what the GPU will show as used; `components` are the estimate's parts, before measured runs corrected their sum.
-    `ladder` says what the job will do about a forecast that does not fit.
+    `task` and `model` are names; `source` is what the job takes: a reference to another job's artefact, or where a pull
+    fetches from.
     """
 
-    allocated_bytes: int
-    plus_minus_bytes: int
-    device_bytes: int
-    components: dict[str, int]
-    budget_name: str
-    limit_bytes: int
-    fits: bool
-    calibrated_by: int
-    calibration: str = ""
-    ladder: str = ""
+    task: str | None = None
+    model: str | None = None
+    source: str | None = None
 
 
-class FittedKey(_Model):
-    """A key of the recipe that was changed at submission so that it fits: by `fit: auto`, or on a CPU by the ladder."""
+class Spec(FrozenModel):
+    """What one job is told, and what follows from that. Each kind has a subclass with a `kind` of its own."""
 
-    key: str
-    before: Any
-    after: Any
+    kind: str
 
+    @property
+    def title(self) -> str:
+        """A line for people to know the job by; nothing reads it."""
+        raise NotImplementedError
 
-class TrainSpec(_Model):
-    """Train a LoRA adapter. `golden` is for the leak gate: a JSON list of golden inputs with their text filled in.
+    @property
+    def columns(self) -> Columns:
+        return Columns()
 
-    `recipe` is what will run; `fitted` says how it differs from the one that was asked for. Without a `forecast`,
-    `not_predicted` says why there is none.
-    """
+    @property
+    def models(self) -> tuple[ModelEntry, ...]:
+        """The base models that must be on the disk before the job starts."""
+        return ()
 
-    kind: Literal["train"] = "train"
-    task: Task
-    model: ModelEntry
-    recipe: Recipe
-    train: InputFile
-    golden: InputFile | None = None
-    forecast: ForecastNote | None = None
-    not_predicted: str | None = None
-    fitted: list[FittedKey] = []
+    @property
+    def needs(self) -> tuple[int, ...]:
+        """The jobs that must be done before this one starts."""
+        return ()
 
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """The distributions that the job's interpreter must have; where there are none, it is not looked at."""
+        return GENERATING
 
-class MergeSpec(_Model):
-    """Merge an adapter (`job:12`, or the path of an adapter folder) into its base model."""
+    def host_memory(self, home: Home, on_gpu: bool) -> int:
+        """What the job may take of the machine's memory, in bytes: the largest model and a working set.
 
-    kind: Literal["merge"] = "merge"
-    adapter: str
-    model: ModelEntry
-    dtype: Literal["bf16", "fp32"] = "bf16"
+        On a GPU the whole model is counted in bf16, on a CPU in fp32.
+        """
+        weight_bytes = 2 if on_gpu else 4
+        return max((weight_bytes * parameter_count(home, model) for model in self.models), default=0) + WORKING_BYTES
 
-
-class CandidateSpec(_Model):
-    """A model under test. `name` is what is shown; a base model is its entry, the others have a `ref` or a `path`."""
-
-    name: str
-    form: Literal["base", "adapter", "merged"]
-    model: ModelEntry
-    ref: str | None = None
-    path: str | None = None
-
-    @model_validator(mode="after")
-    def _has_a_place(self) -> CandidateSpec:
-        if self.form != "base" and self.ref is None and self.path is None:
-            raise ValueError(f"a candidate of form {self.form} needs a ref (job:12/{self.form}) or a path")
-        return self
+    def device_memory(self, on_gpu: bool) -> int | None:
+        """What the GPU is expected to hold for the job at most, in bytes; None where nothing is predicted."""
+        return None
 
 
-class BakeoffSpec(_Model):
-    """Answer the golden inputs with each candidate and score the answers.
-
-    `batch_size` is the number of answers that are generated together; None lets the job choose by the memory there is.
-    """
-
-    kind: Literal["bakeoff"] = "bakeoff"
-    task: Task
-    golden: InputFile
-    candidates: list[CandidateSpec] = Field(min_length=1)
-    incumbent: str | None = None
-    repeats: int = Field(ge=1)
-    seed: int = 0
-    batch_size: int | None = Field(default=None, ge=1)
-    pattern_timeout_seconds: float = Field(default=1.0, gt=0)
-
-    @model_validator(mode="after")
-    def _names_differ(self) -> BakeoffSpec:
-        names = [candidate.name for candidate in self.candidates]
-        if len(set(names)) != len(names):
-            raise ValueError(f"the names of candidates must differ, got {', '.join(names)}")
-        if self.incumbent is not None and self.incumbent not in names:
-            raise ValueError(f"the incumbent {self.incumbent} is not among the candidates {', '.join(names)}")
-        return self
+def read_spec(value: object) -> object:
+    """Have the class that the registry names for a `kind` read the rest. Its errors keep their keys."""
+    if isinstance(value, Spec):
+        return value
+    name = value.get("kind") if isinstance(value, dict) else None
+    kind = KINDS.get(name) if isinstance(name, str) else None
+    if kind is None:
+        raise PydanticCustomError("unknown_kind", "no job kind {name} is known here", {"name": repr(name)})
+    return spec_class(kind).model_validate(value)
 
 
-class PullSpec(_Model):
-    """Fetch a base model, so that it is on the disk."""
-
-    kind: Literal["pull"] = "pull"
-    model: ModelEntry
-
-
-Spec = Annotated[TrainSpec | MergeSpec | BakeoffSpec | PullSpec, Field(discriminator="kind")]
-
-
-class JobFile(_Model):
+class JobFile(FrozenModel):
     """`job.yaml` of a run directory. Paths are absolute; `submitted_at` is in Unix seconds."""
 
     schema_version: Literal[1] = 1
@@ -154,7 +120,7 @@ class JobFile(_Model):
     lane: Literal["gpu", "cpu"]
     host_memory_bytes: int = Field(ge=0)
     needs: list[int] = []
-    spec: Spec
+    spec: Annotated[SerializeAsAny[Spec], BeforeValidator(read_spec)]
 
     @property
     def kind(self) -> str:
@@ -169,16 +135,11 @@ class JobFile(_Model):
     @classmethod
     def load(cls, run_dir: RunDir) -> JobFile:
         """The job file of a run directory; InputError when it is absent or was not written by this version."""
-        path = run_dir.job_file
-        try:
-            document = yaml.load(path.read_bytes(), Loader=_LOADER)
-        except FileNotFoundError:
-            raise InputError("this run directory has no job file", code="no_job_file", file=path) from None
-        except yaml.YAMLError as error:
-            raise InputError(f"the job file is no YAML: {error}", code="bad_job_file", file=path) from error
+        document = read_document(run_dir)
         try:
             return cls.model_validate(document)
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"])
+            path = run_dir.job_file
             raise InputError(first["msg"], code="bad_job_file", file=path, key=key or None) from error

@@ -15,8 +15,7 @@ from core.errors import BakehouseError
 from core.home import Home
 from core.process.identity import ProcessIdentity
 from core.runner.loop import Runner, consoles_open
-from core.store.database import open_database
-from core.store.migrations import SCHEMA_VERSION
+from core.store.database import SCHEMA_VERSION, open_database
 
 if TYPE_CHECKING:
     from core.config.settings import Settings

@@ -176,10 +176,6 @@ class Starter:
 
     def interpreter(self, job: JobRow) -> str:
         """The one key that the runner needs of the job file: pydantic and the recipe's classes stay out of its memory."""
-        import yaml
+        from core.jobfile.raw import read_key
 
-        file = self.home.run_dir(job.id).job_file
-        try:
-            return str(yaml.safe_load(file.read_bytes())["python"])
-        except (OSError, KeyError, TypeError, yaml.YAMLError) as error:
-            raise BakehouseError(f"The job file cannot be read: {error}", code="bad_job_file", file=file) from error
+        return read_key(self.home.run_dir(job.id), "python", str)

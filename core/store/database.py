@@ -10,9 +10,11 @@ from contextlib import contextmanager
 from core.errors import BakehouseError
 from core.home import Home
 from core.process.locks import held
-from core.store.migrations import FIRST_VERSION, SCHEMA_VERSION, migrate
 
 BUSY_TIMEOUT_SECONDS = 10.0
+FIRST_VERSION = 3
+"""Lower versions were never released, and their databases are refused."""
+SCHEMA_VERSION = FIRST_VERSION
 
 
 class NewerDatabaseError(BakehouseError):
@@ -92,7 +94,11 @@ def migrate_alone(home: Home, connection: sqlite3.Connection, *, as_runner: bool
                 code="older_runner",
                 remedy="stop the runner with `bakehouse runner stop` (running jobs are not affected), then try again",
             )
-        migrate(connection, version)
+        # sqlite-utils takes longer to import than everything else here, and is needed once a version.
+        from core.store.migrations import migrate
+
+        migrate(connection)
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def runner_lives(home: Home) -> bool:

@@ -93,7 +93,7 @@ class JobRow:
     model: str | None = None
     """The base model by name; None where there are several."""
     source: str | None = None
-    """Where a pull gets the model from."""
+    """What the job takes: `job:12/adapter`, or where a pull gets the model from (`hub:OWNER/NAME`)."""
 
     def to_json(self) -> dict[str, Any]:
         """All columns; the reason as `reason_code` and `reason_values`."""

@@ -69,7 +69,7 @@ CREATE TABLE jobs (
   project_id TEXT NOT NULL,
   task TEXT,
   model TEXT,   -- the base model by name; NULL where there are several
-  source TEXT,  -- where a pull gets the model from
+  source TEXT,  -- what the job takes: another job's artefact, or where a pull gets the model from
   lane TEXT NOT NULL CHECK (lane IN ('gpu', 'cpu')),
   host_memory_bytes INTEGER NOT NULL DEFAULT 0 CHECK (host_memory_bytes >= 0),
   device_memory_bytes INTEGER CHECK (device_memory_bytes > 0),

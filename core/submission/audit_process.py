@@ -22,6 +22,7 @@ from core.config.golden import GoldenInput
 from core.config.model import ModelEntry
 from core.config.project import Project
 from core.config.recipe import Recipe
+from core.config.shipped import PLAIN_RECIPE
 from core.config.task import Task
 from core.config.validation import validate
 from core.config.yaml import Marked
@@ -35,7 +36,6 @@ from core.submission.python_environment import find_python, require, versions
 # Raised when an audit of the same data says something else, or is written in another way.
 VERSION = 1
 PACKAGES = ("torch", "transformers")
-DEFAULT_RECIPE = "lora-bf16"
 # The first examples are shown by every audit, so that paging through them asks for no new one.
 SHOWN_ALWAYS = 50
 AUDIT_SECONDS = 1800.0
@@ -82,7 +82,7 @@ def audit(
     """
     task = project.task(task_name)
     entry = project.model(model_name)
-    chosen = recipe if isinstance(recipe, Recipe) else project.recipe(recipe or DEFAULT_RECIPE)
+    chosen = recipe if isinstance(recipe, Recipe) else project.recipe(recipe or PLAIN_RECIPE)
     if max_length is not None:
         document = Marked(
             Path(f"recipe {chosen.name}"), chosen.model_dump(exclude={"name"}) | {"max_length": max_length}, {}
@@ -152,7 +152,7 @@ def _key(home: Home, python: str, request: AuditRequest, data_sha256: str) -> st
             "task": [task.name, task.system, task.thinking, task.data.loss, task.data.system],
             "model": request.model.name,
             "tokenizer": _tokenizer_fingerprint(home, request.model),
-            "transformers": versions(home, python)["transformers"],
+            "transformers": versions(home, python, PACKAGES)["transformers"],
             "recipe": [recipe.name, recipe.max_length, recipe.max_skipped, recipe.seed, recipe.skeletons],
             "few_shot": None if recipe.few_shot is None else recipe.few_shot.model_dump(),
             "lengths": request.lengths,

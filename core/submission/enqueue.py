@@ -13,16 +13,14 @@ from core.errors import InputError
 from core.format import data_size
 from core.gpu.devices import find_gpu
 from core.home import Home
-from core.jobfile.spec import BakeoffSpec, JobFile, PullSpec, Spec, TrainSpec
-from core.models.files import check_model_files, needs_pull, parameter_count, shard_bytes
+from core.jobfile.kinds import kind_of
+from core.jobfile.pull import PullSpec
+from core.jobfile.spec import JobFile, Spec
+from core.models.files import check_model_files, needs_pull
 from core.runner.client import ensure_runner
 from core.store.database import open_database, transaction
-from core.store.jobs import JobRow, Lane, get_job, insert_job
-
-# Host memory beside the weights, in bytes: Python, torch, its libraries and the GPU's runtime, and the working set. A bake-off
-# on a CPU took 3 GB in all, the demo's training 5.7 GB before its loss did without logits.
-WORKING_BYTES = 3_000_000_000
-TRAINING_ON_CPU_BYTES = 6_000_000_000
+from core.store.jobs import JobRow, get_job, insert_job
+from core.submission.python_environment import find_python, require
 
 
 def gpu_vendor() -> str | None:
@@ -31,95 +29,22 @@ def gpu_vendor() -> str | None:
     return None if gpu is None else gpu.vendor
 
 
-def host_memory(home: Home, models: Iterable[ModelEntry], spec: Spec) -> int:
-    """What a job may take of the machine's memory, in bytes.
+def store(home: Home, project: Project, spec: Spec, *, needs: Iterable[int] = (), author: str) -> JobRow:
+    """Put a job into the queue, behind the pull of each model that is not there yet, and see that a runner lives.
 
-    On a CPU a training takes what its forecast says, but no more than the planner gave it: a job that was accepted as tight
-    could otherwise never start. Anything else takes the largest model's weights in fp32 and a working set.
-    On a GPU a training's weights come shard by shard, so that one of them is in memory at a time; other jobs are counted
-    with the whole model in bf16.
+    `needs` are jobs to wait for beside those that the spec names itself. Raises `InputError` for an interpreter, a model's
+    files or a memory that the job cannot be run with.
     """
-    if isinstance(spec, PullSpec):
-        return 100_000_000
-    training = isinstance(spec, TrainSpec)
-    if gpu_vendor() is not None:
-        sizes = (shard_bytes(home, model) if training else 2 * parameter_count(home, model) for model in models)
-        return max(sizes, default=0) + WORKING_BYTES
-    if isinstance(spec, TrainSpec) and spec.forecast is not None:
-        expected = spec.forecast
-        # The least that it may take is above the limit only where it waits for others to leave.
-        least = expected.allocated_bytes - expected.plus_minus_bytes
-        return max(least, min(expected.allocated_bytes, expected.limit_bytes))
-    weights = max((4 * parameter_count(home, model) for model in models), default=0)
-    return weights + (TRAINING_ON_CPU_BYTES if training else WORKING_BYTES)
-
-
-def device_memory(spec: Spec) -> int | None:
-    """What a training is expected to take of the GPU at most, in bytes; None for other jobs and where nothing is predicted."""
-    if not isinstance(spec, TrainSpec) or spec.forecast is None or gpu_vendor() is None:
-        return None
-    return spec.forecast.device_bytes
-
-
-def base_model(spec: Spec) -> str | None:
-    """The base model of a job by name; None where a bake-off compares several."""
-    if not isinstance(spec, BakeoffSpec):
-        return spec.model.name
-    names = {candidate.model.name for candidate in spec.candidates}
-    return names.pop() if len(names) == 1 else None
-
-
-def model_source(model: ModelEntry) -> str:
-    """Where a model comes from: `hub:OWNER/NAME`, `wheel:PACKAGE==VERSION/MEMBER`, or the path of a file."""
-    if model.hub is not None:
-        return f"hub:{model.hub}"
-    if model.wheel is not None:
-        return f"wheel:{model.wheel.package}=={model.wheel.version}/{model.wheel.member}"
-    return str(model.path)
-
-
-def store(
-    home: Home,
-    project: Project,
-    spec: Spec,
-    *,
-    title: str,
-    python: str,
-    models: list[ModelEntry],
-    lane: Lane,
-    needs: Iterable[int],
-    author: str,
-    task: str | None = None,
-) -> JobRow:
-    """Put a job into the queue, behind the pull of each model that is not there yet, and see that a runner lives."""
-    import psutil
-
-    for model in models:
+    python = interpreter(home, project, spec)
+    for model in spec.models:
         check_model_files(model)
-    memory = host_memory(home, models, spec)
-    if memory > (total := psutil.virtual_memory().total):
-        raise InputError(
-            f"this needs about {data_size(memory)} of host memory, the machine has {data_size(total)}",
-            code="too_large",
-            remedy="take a smaller model",
-        )
+    check_host_memory(spec.host_memory(home, gpu_vendor() is not None))
     connection = open_database(home)
     try:
         with transaction(connection):
-            pulls = [pull_job(home, project, connection, model, python, author) for model in unique(models)]
-            job_id = insert(
-                home,
-                project,
-                connection,
-                spec,
-                title=title,
-                python=python,
-                lane=lane,
-                host_memory_bytes=memory,
-                needs=[*needs, *(pull for pull in pulls if pull is not None)],
-                author=author,
-                task=spec.task.name if isinstance(spec, TrainSpec | BakeoffSpec) else task,
-            )
+            pulls = [pull_job(home, project, connection, model, python, author) for model in unique(spec.models)]
+            needed = [*needs, *spec.needs, *(pull for pull in pulls if pull is not None)]
+            job_id = insert(home, project, connection, spec, python=python, needs=needed, author=author)
         row = get_job(connection, job_id)
     finally:
         connection.close()
@@ -127,7 +52,27 @@ def store(
     return row
 
 
-def unique(models: list[ModelEntry]) -> list[ModelEntry]:
+def interpreter(home: Home, project: Project, spec: Spec) -> str:
+    """The interpreter of the project's jobs: with the packages that the job needs, and a torch for this machine's GPU."""
+    python = find_python(project.settings.jobs.python)
+    if spec.packages:
+        require(home, python, spec.packages, vendor=gpu_vendor())
+    return python
+
+
+def check_host_memory(wanted_bytes: int) -> None:
+    """Refuse a job that could never start. Raises `InputError`."""
+    import psutil
+
+    if wanted_bytes > (total := psutil.virtual_memory().total):
+        raise InputError(
+            f"the job needs about {data_size(wanted_bytes)} of host memory; this machine has {data_size(total)}",
+            code="too_large",
+            remedy="take a smaller model",
+        )
+
+
+def unique(models: Iterable[ModelEntry]) -> list[ModelEntry]:
     return list({model.name: model for model in models}.values())
 
 
@@ -137,28 +82,17 @@ def pull_job(
     """The id of the job that fetches a model, a new one where none is on its way; None when the model is there."""
     if not needs_pull(home, model):
         return None
+    spec = PullSpec(model=model)
     on_its_way = connection.execute(
         """
         SELECT id FROM jobs JOIN job_states USING (state)
-        WHERE kind = 'pull' AND model = ? AND source = ? AND stage <> 'ended' ORDER BY id LIMIT 1
+        WHERE kind = ? AND model = ? AND source = ? AND stage <> 'ended' ORDER BY id LIMIT 1
         """,
-        [model.name, model_source(model)],
+        [spec.kind, spec.columns.model, spec.columns.source],
     ).fetchone()
     if on_its_way is not None:
         return int(on_its_way["id"])
-    return insert(
-        home,
-        project,
-        connection,
-        PullSpec(model=model),
-        title=f"pull {model.name}",
-        python=python,
-        lane="cpu",
-        host_memory_bytes=host_memory(home, [], PullSpec(model=model)),
-        needs=[],
-        author=author,
-        task=None,
-    )
+    return insert(home, project, connection, spec, python=python, needs=spec.needs, author=author)
 
 
 def insert(
@@ -167,31 +101,29 @@ def insert(
     connection: sqlite3.Connection,
     spec: Spec,
     *,
-    title: str,
     python: str,
-    lane: Lane,
-    host_memory_bytes: int,
     needs: Iterable[int],
     author: str,
-    task: str | None,
 ) -> int:
     """The row and the job file of one job, in the transaction that is open."""
     needs = sorted(set(needs))
+    on_gpu = gpu_vendor() is not None
+    lane, title, host_memory_bytes = kind_of(spec.kind).lane, spec.title, spec.host_memory(home, on_gpu)
     on_restart = project.settings.queue.on_restart
     job_id = insert_job(
         connection,
         kind=spec.kind,
         title=title,
         project_id=project.id,
-        task=task,
+        task=spec.columns.task,
+        model=spec.columns.model,
+        source=spec.columns.source,
         lane=lane,
         host_memory_bytes=host_memory_bytes,
         on_restart=on_restart,
         needs=needs,
         author=author,
-        device_memory_bytes=device_memory(spec),
-        model=base_model(spec),
-        source=model_source(spec.model) if isinstance(spec, PullSpec) else None,
+        device_memory_bytes=spec.device_memory(on_gpu),
     )
     run = home.run_dir(job_id)
     # An id that was rolled back is given out again: nothing of its former owner may be left.

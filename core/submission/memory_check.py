@@ -8,7 +8,7 @@ from core.config.model import ModelEntry
 from core.config.recipe import Recipe
 from core.format import gb, gb_within
 from core.home import Home
-from core.jobfile.spec import FittedKey, ForecastNote
+from core.jobfile.train import FittedKey, ForecastNote
 from core.models.shapes import with_shape
 from core.store.database import open_database
 from core.vram.budget import Budget, this_machine

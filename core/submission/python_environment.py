@@ -21,9 +21,6 @@ from core.files import read_json, sha256_json, write_json
 from core.gpu.vendors import VENDORS
 from core.home import Home
 
-TRAINING = ("torch", "transformers", "trl", "peft", "accelerate", "safetensors", "gguf")
-TRAINING_HQQ = (*TRAINING, "hqq")
-GENERATING = ("torch", "transformers", "peft", "safetensors", "gguf")
 ASK_SECONDS = 30.0
 OTHER_BUILDS = {"intel": r"xpu"}
 """Builds of torch for GPUs that Bakehouse does not run jobs on, by the word in torch's version."""
@@ -45,7 +42,7 @@ def find_python(setting: str | None) -> str:
     found = shutil.which(setting)
     if found is None:
         raise InputError(
-            f"`{setting}` is no program",
+            f"Python interpreter not found: {setting}",
             code="no_interpreter",
             key="jobs.python",
             remedy="name the python of the environment that has torch, e.g. /opt/rocm-env/bin/python",
@@ -53,7 +50,7 @@ def find_python(setting: str | None) -> str:
     return found
 
 
-def versions(home: Home, python: str, packages: tuple[str, ...] = TRAINING) -> dict[str, str | None]:
+def versions(home: Home, python: str, packages: tuple[str, ...]) -> dict[str, str | None]:
     """The versions of Bakehouse, torch and the packages under an interpreter; None for one that is not there."""
     names = tuple(dict.fromkeys(("bakehouse", "torch", *packages)))
     if python == sys.executable:
@@ -69,7 +66,7 @@ def versions(home: Home, python: str, packages: tuple[str, ...] = TRAINING) -> d
         answer: dict[str, str | None] = json.loads(done.stdout)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         raise InputError(
-            f"{python} does not answer as a Python does: {error}", code="no_interpreter", key="jobs.python"
+            f"{python} did not report its packages: {error}", code="no_interpreter", key="jobs.python"
         ) from error
     if all(answer.values()):
         # What is missing may be installed in a place whose times are not looked at: that answer is asked for anew.

@@ -9,29 +9,26 @@ from typing import Any
 from core.config.golden import GoldenSet
 from core.config.project import Project
 from core.config.recipe import Recipe
+from core.config.shipped import DEMO_MODEL, DEMO_RECIPE, DEMO_TASK
 from core.config.task import Task
 from core.config.validation import validate
 from core.config.yaml import Marked
-from core.data.examples import find_leaks, load_examples
-from core.errors import GateError, InputError
+from core.data.examples import load_examples
+from core.data.leaks import refuse_leaks
+from core.errors import InputError
 from core.home import Home
-from core.jobfile.spec import (
-    BakeoffSpec,
-    CandidateSpec,
-    InputFile,
-    JobFile,
-    MergeSpec,
-    PullSpec,
-    TrainSpec,
-)
+from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
+from core.jobfile.merge import MergeSpec
+from core.jobfile.pull import PullSpec
+from core.jobfile.spec import InputFile
+from core.jobfile.train import TrainSpec
 from core.models.shapes import with_shape
 from core.store.database import open_database
-from core.store.jobs import JobRow
+from core.store.jobs import JobRow, get_job
 from core.submission.candidates import of_job, parse_candidates
-from core.submission.enqueue import gpu_vendor, store
+from core.submission.enqueue import store
 from core.submission.input_store import keep_document, keep_file
 from core.submission.memory_check import plan_training
-from core.submission.python_environment import GENERATING, TRAINING, TRAINING_HQQ, find_python, require
 
 
 def submit_train(
@@ -48,7 +45,7 @@ def submit_train(
     """Queue the training of an adapter; `overrides` are recipe keys with new values.
 
     Raises `InputError` for anything wrong in the files and for a training that cannot fit into the memory there is,
-    `NotFoundError` for an unknown name and `GateError` when golden inputs stand in the training data.
+    `NotFoundError` for an unknown name and `GateError` when golden inputs appear in the training data.
     """
     task = project.task(task_name)
     # With its shape, where its files tell it: the finished run is held against the estimate of just this model.
@@ -56,7 +53,6 @@ def submit_train(
     recipe = override(project.recipe(recipe_name), dict(overrides or {}))
     train = train_file(home, project, task)
     golden = check_leaks(project, task, Path(train.path), train.source) if task.golden else None
-    python = interpreter(home, project, TRAINING_HQQ if recipe.method == "qlora-hqq" else TRAINING)
     planned = plan_training(home, model, recipe)
     return store(
         home,
@@ -71,10 +67,6 @@ def submit_train(
             not_predicted=planned.not_predicted,
             fitted=planned.fitted,
         ),
-        title=f"train {task.name} · {model.name}",
-        python=python,
-        models=[model],
-        lane="gpu",
         needs=needs,
         author=author,
     )
@@ -84,24 +76,12 @@ def submit_merge(home: Home, project: Project, train_job: int, *, author: str) -
     """Queue the merging of a training job's adapter into its base model."""
     connection = open_database(home)
     try:
-        of_job(home, connection, train_job, "adapter", f"job:{train_job}")
+        candidate = of_job(home, connection, train_job, "adapter", f"job:{train_job}")
+        task = get_job(connection, train_job).task
     finally:
         connection.close()
-    spec = JobFile.load(home.run_dir(train_job)).spec
-    if not isinstance(spec, TrainSpec):
-        raise InputError(f"job {train_job} trains nothing, so there is no adapter to merge", code="no_candidate")
-    return store(
-        home,
-        project,
-        MergeSpec(adapter=f"job:{train_job}", model=spec.model),
-        title=f"merge {spec.task.name} · {spec.model.name}",
-        python=interpreter(home, project, GENERATING),
-        models=[spec.model],
-        lane="gpu",
-        needs=[train_job],
-        author=author,
-        task=spec.task.name,
-    )
+    spec = MergeSpec(adapter=f"job:{train_job}", model=candidate.model, task=task)
+    return store(home, project, spec, author=author)
 
 
 def submit_bakeoff(
@@ -132,7 +112,7 @@ def submit_bakeoff(
         raise InputError("a bake-off needs a candidate", code="no_candidate", remedy="name at least one, better two")
     connection = open_database(home)
     try:
-        specs, needs = parse_candidates(home, connection, project, candidates)
+        specs = parse_candidates(home, connection, project, candidates)
     finally:
         connection.close()
     spec = BakeoffSpec(
@@ -142,18 +122,7 @@ def submit_bakeoff(
         incumbent=name_of(incumbent, candidates, specs),
         repeats=repeats or task.repeats,
     )
-    count = f"{len(specs)} models" if len(specs) > 1 else specs[0].name
-    return store(
-        home,
-        project,
-        spec,
-        title=f"bake-off {task.name}, {count}",
-        python=interpreter(home, project, GENERATING),
-        models=[candidate.model for candidate in specs],
-        lane="gpu",
-        needs=needs,
-        author=author,
-    )
+    return store(home, project, spec, author=author)
 
 
 def submit_pull(home: Home, project: Project, model_name: str, *, author: str) -> JobRow:
@@ -166,17 +135,7 @@ def submit_pull(home: Home, project: Project, model_name: str, *, author: str) -
             file=model.path,
             key=model.name,
         )
-    return store(
-        home,
-        project,
-        PullSpec(model=model),
-        title=f"pull {model.name}",
-        python=find_python(project.settings.jobs.python),
-        models=[],
-        lane="cpu",
-        needs=[],
-        author=author,
-    )
+    return store(home, project, PullSpec(model=model), author=author)
 
 
 def override(recipe: Recipe, overrides: dict[str, Any]) -> Recipe:
@@ -195,20 +154,10 @@ def train_file(home: Home, project: Project, task: Task) -> InputFile:
 
 
 def check_leaks(project: Project, task: Task, train: Path, source: str) -> GoldenSet:
-    """The golden set of a task none of whose inputs stands in its training data. Raises `GateError` otherwise."""
+    """The golden set of a task, none of whose inputs appears in its training data. Raises `GateError` otherwise."""
     golden = project.golden(task)
     examples, _ = load_examples(train, task)
-    leaks = find_leaks(examples, golden.inputs)
-    if leaks:
-        named = ", ".join(f"`{leak.golden_id}` in line {leak.line}" for leak in leaks[:5])
-        more = f" and {len(leaks) - 5} more" if len(leaks) > 5 else ""
-        raise GateError(
-            f"golden inputs stand in the training data: {named}{more}",
-            code="leak",
-            file=source,
-            line=leaks[0].line,
-            remedy="take them out of one of the two: what was learnt cannot be tested",
-        )
+    refuse_leaks(examples, golden.inputs, source)
     return golden
 
 
@@ -226,16 +175,6 @@ def name_of(incumbent: str | None, references: list[str], specs: list[CandidateS
         if incumbent in {reference, spec.name}:
             return spec.name
     raise InputError(f"the incumbent `{incumbent}` is not among the candidates", code="no_incumbent")
-
-
-def interpreter(home: Home, project: Project, packages: tuple[str, ...]) -> str:
-    """The interpreter of the project's jobs, which has the packages and a torch for this machine's GPU."""
-    python = find_python(project.settings.jobs.python)
-    require(home, python, packages, vendor=gpu_vendor())
-    return python
-
-
-DEMO_TASK, DEMO_MODEL, DEMO_RECIPE = "judge", "SmolLM2-135M", "demo"
 
 
 def submit_demo(home: Home, project: Project, *, author: str) -> list[JobRow]:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from core.files import append_line
+from core.files import append_line, tail
 from core.format import data_size, energy
 from core.gpu.reading import DeviceReading, Sample
 from core.home import AttemptDir
@@ -213,14 +212,7 @@ def read_summary(attempt: AttemptDir) -> Summary | None:
 
 def last_line(path: Path) -> dict[str, Any] | None:
     """The last whole line of a telemetry file: one that ends in a newline and is a JSON object with a time."""
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _TAIL_BYTES))
-            lines = file.read().split(b"\n")
-    except FileNotFoundError:
-        return None
-    for line in reversed(lines[:-1]):
+    for line in reversed(tail(path, _TAIL_BYTES).split(b"\n")[:-1]):
         try:
             document = json.loads(line)
         except ValueError:

@@ -14,7 +14,8 @@ from core.config.recipe import Recipe
 from core.errors import InputError
 from core.format import share
 from core.home import Home
-from core.jobfile.spec import JobFile, TrainSpec
+from core.jobfile.spec import JobFile
+from core.jobfile.train import TrainSpec
 from core.models.shapes import with_shape
 from core.vram.budget import Budget
 from core.vram.estimate import Device, Step, estimate

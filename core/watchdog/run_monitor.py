@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.attempt import launcher as launchers
 from core.clock import SYSTEM_CLOCK, Clock
 from core.events import EventReader, EventWriter
-from core.files import read_lines
+from core.files import read_lines, tail_offset
 from core.gpu.reading import DeviceReading, Sample
 from core.home import AttemptDir, Home
 from core.telemetry.run_record import Summary, TelemetryRecord, read_summary
@@ -158,7 +156,8 @@ class RunMonitor:
         )
         told = {str(line.get("code")) for line, _ in read_lines(attempt.watch)}
         entry = Watched(job_id, attempt, watch, told, record, since=self.clock.monotonic())
-        for event in tail(attempt.events):
+        # The last events; a first line that is cut is left out.
+        for event in EventReader(attempt.events, tail_offset(attempt.events, TAIL_BYTES)):
             self._play(entry, event)
         return entry
 
@@ -217,12 +216,3 @@ class RunMonitor:
         if message not in entry.trouble:
             entry.trouble.add(message)
             print(f"job {entry.job_id}: {message}", file=sys.stderr, flush=True)
-
-
-def tail(path: Path) -> Iterator[dict[str, Any]]:
-    """The last events of a file; a first line that is cut is left out."""
-    try:
-        size = path.stat().st_size
-    except FileNotFoundError:
-        return
-    yield from EventReader(path, max(0, size - TAIL_BYTES))

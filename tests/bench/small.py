@@ -20,7 +20,8 @@ from core.data.examples import load_examples
 from core.data.render import FittedExample, fit_all
 from core.files import read_json
 from core.home import Home
-from core.jobfile.spec import BakeoffSpec, CandidateSpec, TrainSpec
+from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
+from core.jobfile.train import TrainSpec
 from tests.train.conftest import CHECKOUT, Workshop, events
 
 THREADS = len(os.sched_getaffinity(0))

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
+
 from core.files import read_json
 from tests.support.queueing import Queue, kill
 from tests.support.waiting import wait_until
 
 
-def test_an_interpreter_that_does_not_exist_fails_the_job_and_says_so(queue: Queue) -> None:
-    job = queue.submit("steps=1", python="/opt/gone/bin/python")
+def test_an_interpreter_that_is_gone_since_the_submission_fails_the_job_and_says_so(queue: Queue) -> None:
+    gone = queue.home.root / "gone-python"
+    shutil.copy(queue.python, gone)
+    queue.ask("pause")
+    job = replace(queue, python=str(gone)).submit("steps=1")
+    gone.unlink()
+    queue.ask("resume")
 
     failed = queue.wait_for(job)
 
     assert failed.state == "failed"
     assert (failed.reason.code, failed.reason.values["exit_code"]) == ("exit_code", 127)
-    assert "/opt/gone/bin/python" in str(failed.reason.values["last_line"])
+    assert str(gone) in str(failed.reason.values["last_line"])
     next_one = queue.submit("steps=1")
     queue.wait_for(next_one, "done")
 
@@ -29,9 +37,9 @@ def test_a_job_whose_file_is_gone_fails_and_the_queue_goes_on(queue: Queue) -> N
     queue.wait_for(other, "done")
 
     assert queue.job(job).state == "failed"
-    for broken in (job, empty):
+    for broken, error in ((job, "no_job_file"), (empty, "bad_job_file")):
         reason = queue.job(broken).reason
-        assert (reason.code, reason.values["error"]) == ("launch_failed", "bad_job_file")
+        assert (reason.code, reason.values["error"]) == ("launch_failed", error)
         assert "job.yaml" in str(reason.values["message"])
         assert queue.job(broken).state == "failed"
 
@@ -84,7 +92,7 @@ def test_a_gate_that_refuses_is_named_as_a_gate(queue: Queue) -> None:
     assert failed.state == "failed"
     assert failed.reason.code == "job_error"
     assert failed.reason.values["gate"] is True
-    assert failed.reason.values["message"] == "2 golden inputs stand in the training data"
+    assert failed.reason.values["message"] == "data leak: line 3 is the golden input `tea`"
 
 
 def test_what_a_job_used_of_the_machine_is_written_down(queue: Queue) -> None:

@@ -21,7 +21,6 @@ import yaml
 from core.config.settings import GpuSettings
 from core.gpu_lease.state import LeaseState, read_lease_state
 from core.serving.ollama import Ollama, ServerError
-from core.submission import enqueue
 from core.telemetry.ring import TelemetryRing
 from tests.support.cardsim import GpuSim, SimGpu
 from tests.support.ollama_standin import OllamaStandin, Version
@@ -53,9 +52,7 @@ class LeaseBench:
 
     def submit(self, words: str, expected_bytes: int | None = None) -> int:
         """A stand-in job for the GPU, as one whose forecast says `expected_bytes`."""
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(enqueue, "device_memory", lambda spec: expected_bytes)
-            return self.queue.submit(words)
+        return self.queue.submit(words, device_bytes=expected_bytes)
 
     def program(self, vram_bytes: int, *, name: str = "blender", user_id: int | None = None, **how: object) -> int:
         """A real process of somebody else that has memory of the GPU; its pid."""

@@ -7,7 +7,8 @@ import time
 
 from core.config.model import ModelEntry
 from core.home import Home, RunDir
-from core.jobfile.spec import JobFile, PullSpec
+from core.jobfile.pull import PullSpec
+from core.jobfile.spec import JobFile
 
 
 def pull_run(home: Home, model: ModelEntry, job_id: int) -> RunDir:

@@ -14,10 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from core.attempt.observe import job_process, locked
-from core.config.model import ModelEntry
 from core.config.project import Project, shipped
 from core.home import AttemptDir, Home
-from core.jobfile.spec import PullSpec
 from core.process.identity import start_ticks
 from core.reasons import Reason, Value
 from core.runner import client as requests
@@ -27,6 +25,7 @@ from core.store.attempts import AttemptRow, list_attempts
 from core.store.database import open_database
 from core.store.jobs import ENDED, JobRow, Lane, Transition, get_job, history
 from core.submission.enqueue import store
+from tests.support.standin_kind import StandinSpec
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
 # A person is told after ten seconds that no runner answers. Whether one does in time is not what these tests ask.
@@ -78,21 +77,15 @@ class Queue:
         needs: tuple[int, ...] = (),
         *,
         on_restart: str = "requeue",
-        python: str | None = None,
+        device_bytes: int | None = None,
     ) -> int:
+        """A stand-in job; `title` says what it does, `device_bytes` what it is expected to take of the GPU."""
         settings = self.project.settings
         queue = settings.queue.model_copy(update={"on_restart": on_restart})
-        return store(
-            self.home,
-            replace(self.project, settings=settings.model_copy(update={"queue": queue})),
-            PullSpec(model=ModelEntry(name="none", path="/nonexistent")),
-            title=title,
-            python=python or self.python,
-            models=[],
-            lane=lane,
-            needs=needs,
-            author=AUTHOR,
-        ).id
+        jobs = settings.jobs.model_copy(update={"python": self.python})
+        project = replace(self.project, settings=settings.model_copy(update={"queue": queue, "jobs": jobs}))
+        spec = StandinSpec.in_lane(lane, title, device_bytes)
+        return store(self.home, project, spec, needs=needs, author=AUTHOR).id
 
     def ask(self, kind: str, job_id: int | None = None, **arguments: object) -> None:
         requests.request(self.home, kind, job_id, arguments, by=AUTHOR)

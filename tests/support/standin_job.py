@@ -1,7 +1,7 @@
 """A stand-in for `python -m jobs`: it keeps a job's contract with files and signals, and counts instead of training.
 
 Used where a test is about the queue and would otherwise wait for torch. Real training under the same queue is in tests/train.
-The job's title says what to do, e.g. `steps=40 pause=0.05 save=5`:
+The job's words say what to do, e.g. `steps=40 pause=0.05 save=5`:
 
 | word | what it does |
 |---|---|
@@ -36,22 +36,20 @@ import sys
 import time
 from pathlib import Path
 
-import yaml
-
 from core.errors import BakehouseError, GateError, InputError
 from core.events import EventWriter
 from core.files import read_json, write_json
 from core.home import AttemptDir, RunDir
+from core.jobfile.raw import read_key
 from tests.support.cardsim_request import hold_gpu
 
 
 def main() -> int:
     run = RunDir(Path(sys.argv[-1]))
     attempt = run.attempt(int(os.environ["BAKEHOUSE_ATTEMPT"]))
-    title = yaml.safe_load(run.job_file.read_bytes())["title"]
-    options = dict(word.partition("=")[::2] for word in title.split())
+    options = dict(word.partition("=")[::2] for word in read_key(run, "spec", dict)["words"].split())
     if "gate" in options:
-        return refuse(attempt, GateError("2 golden inputs stand in the training data"))
+        return refuse(attempt, GateError("data leak: line 3 is the golden input `tea`"))
     if "input" in options:
         return refuse(attempt, InputError("no messages", file="train.jsonl", line=7, remedy="write them"))
     if "hostile" in options:
@@ -70,7 +68,7 @@ def main() -> int:
 
 
 def memory(options: dict[str, str], step: int = 0) -> str | None:
-    """What the job asks of the played GPU at a step, in that GPU's words; None without a word of it in the title."""
+    """What the job asks of the played GPU at a step, in that GPU's words; None without a word of it."""
     if "vram" not in options:
         return None
     words = [f"vram={options['vram']} busy={options.get('busy', '96')} lingers={options.get('lingers', '0')}"]
@@ -166,7 +164,7 @@ def count(run: RunDir, attempt: AttemptDir, options: dict[str, str], events: Eve
         run.result,
         {
             "schema": 1,
-            "kind": "pull",
+            "kind": "standin",
             "attempt": attempt.number,
             "message": f"counted to {steps}",
             "artefacts": [],

@@ -23,7 +23,8 @@ from core.config.recipe import Recipe
 from core.config.task import Sampling, Task
 from core.files import read_json, read_lines
 from core.home import Home, RunDir
-from core.jobfile.spec import InputFile, JobFile, PullSpec, Spec
+from core.jobfile.pull import PullSpec
+from core.jobfile.spec import InputFile, JobFile, Spec
 
 CHECKOUT = Path(__file__).parents[2]
 DEADLINE_SECONDS = 240.0

@@ -9,7 +9,8 @@ from core.config.recipe import Recipe
 from core.config.task import Task
 from core.data.examples import load_examples
 from core.data.render import fit_all
-from core.jobfile.spec import InputFile, TrainSpec
+from core.jobfile.spec import InputFile
+from core.jobfile.train import TrainSpec
 from jobs.context import JobContext
 from tests.train.conftest import Workshop
 

@@ -10,7 +10,9 @@ from core.bakeoff.answers import read_answers
 from core.config.recipe import Recipe
 from core.config.task import Task
 from core.files import read_json, read_lines
-from core.jobfile.spec import BakeoffSpec, CandidateSpec, MergeSpec, TrainSpec
+from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
+from core.jobfile.merge import MergeSpec
+from core.jobfile.train import TrainSpec
 from tests.train.conftest import Workshop, events, wait_until
 
 pytestmark = pytest.mark.train

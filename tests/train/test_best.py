@@ -11,7 +11,7 @@ from core.config.recipe import Recipe
 from core.config.task import Task
 from core.files import read_json
 from core.home import RunDir
-from core.jobfile.spec import TrainSpec
+from core.jobfile.train import TrainSpec
 from tests.train.conftest import Workshop, events, wait_until
 
 pytestmark = pytest.mark.train

@@ -13,7 +13,9 @@ from core.bakeoff.answers import read_answers
 from core.config.recipe import Recipe
 from core.config.task import Task
 from core.files import read_json
-from core.jobfile.spec import BakeoffSpec, CandidateSpec, MergeSpec, TrainSpec
+from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
+from core.jobfile.merge import MergeSpec
+from core.jobfile.train import TrainSpec
 from tests.train.conftest import CHECKOUT, Workshop, events
 
 pytestmark = pytest.mark.train

@@ -22,7 +22,8 @@ from core.config.task import Task
 from core.events import EventReader
 from core.files import read_json
 from core.home import RunDir
-from core.jobfile.spec import InputFile, TrainSpec
+from core.jobfile.spec import InputFile
+from core.jobfile.train import TrainSpec
 from core.process.identity import ProcessIdentity
 from core.process.locks import held
 from jobs.oom_fallbacks import Ladder

@@ -13,7 +13,8 @@ from core.config.recipe import FewShot, Recipe
 from core.config.task import Task
 from core.data.examples import Message, load_examples
 from core.data.render import encode_prompt, render_prompt
-from core.jobfile.spec import InputFile, TrainSpec
+from core.jobfile.spec import InputFile
+from core.jobfile.train import TrainSpec
 from jobs.context import JobContext
 from jobs.oom_fallbacks import Ladder
 from jobs.prepare import Prepared, prepare

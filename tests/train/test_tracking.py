@@ -10,7 +10,7 @@ import pytest
 from core.config.recipe import Recipe
 from core.config.task import Task
 from core.files import read_json
-from core.jobfile.spec import TrainSpec
+from core.jobfile.train import TrainSpec
 from tests.train.conftest import Workshop, events
 
 pytestmark = pytest.mark.train

@@ -10,6 +10,7 @@ from textual.pilot import Pilot
 
 from core.config.project import shipped
 from core.home import Home
+from tests.support.waiting import PATIENCE_SECONDS
 from tests.tui.scene import scene
 from tui.app import ConsoleApp
 from tui.model.snapshot import Snapshot
@@ -54,7 +55,9 @@ def keys_of(pilot: Pilot[None]) -> str:
     return text_of(pilot, "#keys")
 
 
-async def seen(pilot: Pilot[None], condition: Callable[[], object], what: str, seconds: float = 60.0) -> None:
+async def seen(
+    pilot: Pilot[None], condition: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS
+) -> None:
     """Wait until something is so; fail with what stands on the screen when it is not within `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pyte
 
+from tests.support.waiting import PATIENCE_SECONDS
+
 
 class DimScreen(pyte.Screen):
     """A screen on which dim text is grey: pyte passes over that attribute."""
@@ -87,7 +89,7 @@ class Terminal:
                 self.stream.feed(data)
         return until is not None and until()
 
-    def shows(self, text: str, seconds: float = 10.0) -> bool:
+    def shows(self, text: str, seconds: float = PATIENCE_SECONDS) -> bool:
         """Wait until a text stands on the screen."""
         return self.watch(seconds, lambda: text in self.text)
 

@@ -16,7 +16,7 @@ from core.doctor import report as doctor
 from core.doctor.report import store_report
 from core.doctor.results import Diagnostic, Recommended, Report
 from core.home import Home
-from tests.tui.conftest import Opened, keys_of, text_of
+from tests.tui.conftest import Opened, keys_of, seen, text_of
 from tests.tui.scene import NOW, scene
 from tui.app import ConsoleApp
 from tui.screens.dashboard import Dashboard
@@ -132,11 +132,8 @@ async def test_leaving_the_screen_while_it_examines_breaks_nothing(
     async with app.run_test(size=(120, 40)) as pilot:
         app.show(scene())
         await pilot.press("D")
-        for _ in range(100):
-            await pilot.pause(0.05)
-            if "examining" in text_of(pilot, "#rows"):
-                break
-        assert "examining" in text_of(pilot, "#rows"), "with no report to show, the box is examined at once"
+        # With no report to show, the box is examined at once.
+        await seen(pilot, lambda: "examining" in text_of(pilot, "#rows"), "the examination")
         await pilot.press("escape")
         slow_examination.set()
         await asyncio.sleep(0.3)

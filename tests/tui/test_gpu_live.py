@@ -23,7 +23,7 @@ def sim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GpuSim]:
     settings = tmp_path / "config/bakehouse/settings.yaml"
     settings.parent.mkdir(parents=True)
     settings.write_text(
-        "queue: {stop_grace_seconds: 1}\nollama: {managed: false}\n"
+        "queue: {stop_grace_seconds: 3}\nollama: {managed: false}\n"
         "gpu: {settle_seconds: 0.2, return_seconds: 2, retry_seconds: 1}\n"
     )
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
@@ -46,7 +46,7 @@ async def test_what_a_run_does_to_the_gpu_is_seen_as_it_happens(queue: Queue) ->
         await seen(pilot, lambda: "0.3/17.2 GB" in text_of(pilot, "#gpu"), "the idle GPU")
         await seen(pilot, lambda: "lease free" in text_of(pilot, "#gpu"), "that it is free")
         await seen(pilot, lambda: "idle 0.3" in text_of(pilot, "#gpu"), "its idle use")
-        job = await asyncio.to_thread(queue.submit, "steps=3000 pause=.05 vram=15.6e9 spill=9")
+        job = await asyncio.to_thread(queue.submit, "steps=9000 pause=.05 vram=15.6e9 spill=9")
         await seen(pilot, lambda: f"█ job {job} 15.6" in text_of(pilot, "#gpu"), "whose memory it is")
         await seen(pilot, lambda: "15.9/17.2 GB" in text_of(pilot, "#gpu"), "how much it is")
         await seen(pilot, lambda: f"lease exclusive, job {job}" in text_of(pilot, "#gpu"), "who holds it")
@@ -69,7 +69,7 @@ async def test_what_a_run_does_to_the_gpu_is_seen_as_it_happens(queue: Queue) ->
 
 
 async def test_a_deaf_job_is_ended_by_force_only_when_a_person_says_so(queue: Queue) -> None:
-    job = await asyncio.to_thread(queue.submit, "steps=3000 pause=0.05 vram=6.2e9 deaf=all")
+    job = await asyncio.to_thread(queue.submit, "steps=3000 waits=6 vram=6.2e9 deaf=all")
     async with opened(queue) as pilot:
         await seen(pilot, lambda: re.search(r"step \d+/3000", text_of(pilot, "#detail")), "the log")
         await pilot.press("x", "y")

@@ -17,6 +17,7 @@ from textual.pilot import Pilot
 from core.config.project import shipped
 from core.store.jobs import insert_job
 from tests.support.queueing import Queue
+from tests.support.waiting import PATIENCE_SECONDS, wait_until
 from tests.tui.conftest import keys_of, seen, text_of
 from tui.app import ConsoleApp
 from tui.model.background_reader import BackgroundReader
@@ -31,9 +32,6 @@ pytestmark = pytest.mark.process
 
 @pytest.fixture
 def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
-    settings = tmp_path / "config/bakehouse/settings.yaml"
-    settings.parent.mkdir(parents=True)
-    settings.write_text("queue: {stop_grace_seconds: 1}\n")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("BAKEHOUSE_LEASE_DIR", str(tmp_path))
     monkeypatch.setenv("BAKEHOUSE_GPU_SOURCE", "none")
@@ -56,12 +54,12 @@ async def opened(queue: Queue) -> AsyncIterator[Pilot[None]]:
     finally:
         app.feed.stop()
         app.reader.stop()
-        app.feed.join(5)
+        app.feed.join(PATIENCE_SECONDS)
         lock.close()
 
 
 async def test_a_running_job_is_followed_and_cancelled_with_confirmation(queue: Queue) -> None:
-    job_id = await asyncio.to_thread(queue.submit, "steps=3000 pause=0.05")
+    job_id = await asyncio.to_thread(queue.submit, "steps=3000 pause=0.05 waits=6")
     async with opened(queue) as pilot:
         await seen(pilot, lambda: re.search(r"step \d+/3000", text_of(pilot, "#detail")), "the log")
         await seen(pilot, lambda: "of 3,000" in text_of(pilot, "#detail"), "the loss chart")
@@ -78,9 +76,9 @@ async def test_a_running_job_is_followed_and_cancelled_with_confirmation(queue: 
 
 
 async def test_a_job_is_paused_and_released_on_its_own_screen_and_goes_on_where_it_was(queue: Queue) -> None:
-    await asyncio.to_thread(queue.submit, "steps=3000 pause=0.05 save=5")
+    await asyncio.to_thread(queue.submit, "steps=4000 pause=0.05 save=5 waits=8")
     async with opened(queue) as pilot:
-        await seen(pilot, lambda: re.search(r"step ([5-9]|\d\d+)/3000", text_of(pilot, "#detail")), "the log")
+        await seen(pilot, lambda: "step 7/4000" in text_of(pilot, "#detail"), "the log")
         await pilot.press("enter", "h")
         await seen(pilot, lambda: "‖" in text_of(pilot, "#facts"), "that it is held")
         await seen(pilot, lambda: "resumes from step" in text_of(pilot, "#facts"), "where it goes on")
@@ -201,9 +199,7 @@ def test_the_feed_reads_the_jobs_again_only_when_somebody_wrote(queue: Queue, mo
     feed = Feed(queue.home, "box", posted.append, BackgroundReader(queue.home, shipped, lambda: None), 0.02)
     feed.start()
     try:
-        deadline = time.monotonic() + 10
-        while not (posted and posted[-1].ready) and time.monotonic() < deadline:
-            time.sleep(0.02)
+        wait_until(lambda: posted and posted[-1].ready, what="the first look")
         time.sleep(0.5)
         before = len(reads)
         assert before <= 2
@@ -220,12 +216,11 @@ def test_the_feed_reads_the_jobs_again_only_when_somebody_wrote(queue: Queue, mo
                 needs=[],
                 author="tester",
             )
-        while not posted[-1].jobs and time.monotonic() < deadline:
-            time.sleep(0.02)
+        wait_until(lambda: posted[-1].jobs, what="the job")
         assert posted[-1].jobs[0].title == "written by another"
         assert len(reads) == before + 1
     finally:
         feed.stop()
-        feed.join(5)
+        feed.join(PATIENCE_SECONDS)
     assert not feed.is_alive()
     assert threading.current_thread() is threading.main_thread()

@@ -9,7 +9,8 @@ from typing import Any
 from core.config.project import shipped
 from core.events import EventWriter
 from core.home import Home
-from core.jobfile.spec import InputFile, JobFile, TrainSpec
+from core.jobfile.spec import InputFile, JobFile
+from core.jobfile.train import TrainSpec
 from core.store.job_reasons import job_reason
 from core.store.jobs import Progress
 from core.submission.memory_check import plan_training

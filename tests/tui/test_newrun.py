@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from core.home import Home
 from core.store.jobs import JobRow
 from core.vram.budget import Budget, budget_for
 from core.vram.calibration import SPREAD_ON_CPU, Calibration, uncalibrated
+from tests.support.waiting import PATIENCE_SECONDS, wait_until
 from tests.tui.conftest import Opened, keys_of, seen, text_of
 from tests.tui.scene import NOW, job, scene
 from tui.queries.catalogue import Catalogue, read_catalogue
@@ -210,17 +210,14 @@ def test_only_the_newest_question_is_answered() -> None:
     def find(question: int) -> int:
         asked.append(question)
         if question == 1:
-            assert gate.wait(10)
+            assert gate.wait(PATIENCE_SECONDS)
         return question * 10
 
     latest: LatestOnly[int, int] = LatestOnly("test", find, lambda question, answer: told.append((question, answer)))
     latest.ask(1)
-    deadline = time.monotonic() + 10
-    while not asked and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: asked, what="the first question")
     latest.ask(2)
     latest.ask(3)
     gate.set()
-    while not told and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: told, what="an answer")
     assert told == [(3, 30)] and asked == [1, 3], "1 came too late, 2 was never worked on"

@@ -14,7 +14,8 @@ from core.bakeoff.scoring import score_answers
 from core.config.project import shipped
 from core.files import append_line
 from core.home import Home
-from core.jobfile.spec import BakeoffSpec, CandidateSpec, JobFile
+from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
+from core.jobfile.spec import JobFile
 from core.reasons import Reason
 from core.store.database import open_database, transaction
 from core.store.jobs import change_state, insert_job

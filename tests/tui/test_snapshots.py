@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,10 @@ from textual.pilot import Pilot
 from core.config.project import shipped
 from core.home import Home
 from tests.tui import gpus
+from tests.tui.conftest import seen
 from tests.tui.scene import scene
 from tui.app import ConsoleApp
+from tui.screens.confirm import Confirm
 from tui.theme import DARK
 
 Compare = Callable[..., bool]
@@ -43,7 +44,8 @@ def test_results(snap_compare: Compare, tmp_path: Path) -> None:
 def test_cancel(snap_compare: Compare, tmp_path: Path) -> None:
     async def settled(pilot: Pilot[None]) -> None:
         await pilot.press("x")
-        await asyncio.sleep(0.1)
+        await seen(pilot, lambda: isinstance(pilot.app.screen, Confirm), "the question")
+        await pilot.pause()
 
     assert snap_compare(console(tmp_path), run_before=settled, terminal_size=(120, 40))
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import signal
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,11 +19,10 @@ from core.home import Home
 from core.runner.loop import consoles_open
 from core.store.database import open_database
 from core.store.jobs import insert_job
+from tests.support.waiting import PATIENCE_SECONDS, wait_until
 from tests.tui.terminal import Terminal
 
 CONSOLE = [sys.executable, "-c", "import sys; from core.cli.main import main; sys.exit(main())"]
-# Generous: a test must not fail because the machine is busy. `python -m tests.tui.measure` gives the real figures.
-PATIENCE = 30.0
 
 
 def colours_in(data: bytes) -> set[bytes]:
@@ -70,12 +71,12 @@ def environment(home: Home, tmp_path: Path) -> Iterator[dict[str, str]]:
 
 def test_it_shows_the_queue_and_leaves_with_q(home: Home, environment: dict[str, str]) -> None:
     with Terminal(CONSOLE, environment=environment) as terminal:
-        assert terminal.shows("train judge · SmolLM2-135M", PATIENCE), terminal.text
-        assert terminal.shows("paused: a test", PATIENCE), terminal.text
-        assert terminal.shows("nothing is served by Bakehouse yet", PATIENCE), terminal.text
+        assert terminal.shows("train judge · SmolLM2-135M", PATIENCE_SECONDS), terminal.text
+        assert terminal.shows("paused: a test", PATIENCE_SECONDS), terminal.text
+        assert terminal.shows("nothing is served by Bakehouse yet", PATIENCE_SECONDS), terminal.text
         assert consoles_open(home)
         terminal.type("q")
-        assert terminal.ended(PATIENCE)
+        assert terminal.ended(PATIENCE_SECONDS)
         assert terminal.status == 0
         assert "Left the console. 1 job waiting." in terminal.text
     assert not consoles_open(home)
@@ -83,8 +84,8 @@ def test_it_shows_the_queue_and_leaves_with_q(home: Home, environment: dict[str,
 
 def test_a_runner_is_started_and_its_readings_are_shown(environment: dict[str, str]) -> None:
     with Terminal(CONSOLE, environment=environment) as terminal:
-        assert terminal.shows("free for jobs", PATIENCE), terminal.text
-        assert terminal.shows("no GPU found: the CPU is the one slot", PATIENCE), terminal.text
+        assert terminal.shows("free for jobs", PATIENCE_SECONDS), terminal.text
+        assert terminal.shows("no GPU found: the CPU is the one slot", PATIENCE_SECONDS), terminal.text
 
 
 def test_two_consoles_show_the_same(home: Home, environment: dict[str, str]) -> None:
@@ -92,31 +93,33 @@ def test_two_consoles_show_the_same(home: Home, environment: dict[str, str]) -> 
         Terminal(CONSOLE, environment=environment) as first,
         Terminal(CONSOLE, environment=environment, columns=80, lines=24) as second,
     ):
-        assert first.shows("train judge", PATIENCE) and second.shows("train judge", PATIENCE)
+        assert first.shows("train judge", PATIENCE_SECONDS) and second.shows("train judge", PATIENCE_SECONDS)
         first.type("q")
-        assert first.ended(PATIENCE)
+        assert first.ended(PATIENCE_SECONDS)
         assert consoles_open(home)
         second.type("G")
-        assert second.shows("1 waiting", PATIENCE)
+        assert second.shows("1 waiting", PATIENCE_SECONDS)
 
 
 def test_it_follows_the_size_of_the_terminal(environment: dict[str, str]) -> None:
     with Terminal(CONSOLE, environment=environment) as terminal:
-        assert terminal.shows("1 Fleet", PATIENCE) and terminal.shows("4 Bake-off", PATIENCE)
+        assert terminal.shows("1 Fleet", PATIENCE_SECONDS) and terminal.shows("4 Bake-off", PATIENCE_SECONDS)
         assert "╭─ 1 Fleet" in terminal.text
         terminal.resize(80, 24)
-        assert terminal.watch(PATIENCE, lambda: "╭─ 1 Fleet" not in terminal.text and " 1 Fleet" in terminal.text)
-        assert terminal.watch(PATIENCE, lambda: "╭─ 3 Queue" in terminal.text)
+        assert terminal.watch(
+            PATIENCE_SECONDS, lambda: "╭─ 1 Fleet" not in terminal.text and " 1 Fleet" in terminal.text
+        )
+        assert terminal.watch(PATIENCE_SECONDS, lambda: "╭─ 3 Queue" in terminal.text)
         terminal.resize(120, 40)
-        assert terminal.watch(PATIENCE, lambda: "╭─ 1 Fleet" in terminal.text)
+        assert terminal.watch(PATIENCE_SECONDS, lambda: "╭─ 1 Fleet" in terminal.text)
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
 def test_a_signal_ends_it_cleanly(home: Home, environment: dict[str, str], number: signal.Signals) -> None:
     with Terminal(CONSOLE, environment=environment) as terminal:
-        assert terminal.shows("train judge", PATIENCE)
+        assert terminal.shows("train judge", PATIENCE_SECONDS)
         os.kill(terminal.pid, number)
-        assert terminal.ended(PATIENCE)
+        assert terminal.ended(PATIENCE_SECONDS)
         assert terminal.status == 0
         assert "Left the console." in terminal.text
     assert not consoles_open(home)
@@ -124,9 +127,9 @@ def test_a_signal_ends_it_cleanly(home: Home, environment: dict[str, str], numbe
 
 def test_it_ends_when_the_terminal_is_gone(home: Home, environment: dict[str, str]) -> None:
     with Terminal(CONSOLE, environment=environment) as terminal:
-        assert terminal.shows("train judge", PATIENCE)
+        assert terminal.shows("train judge", PATIENCE_SECONDS)
         terminal.hang_up()
-        assert terminal.ended(10)
+        assert terminal.ended(PATIENCE_SECONDS)
     assert not consoles_open(home)
 
 
@@ -134,24 +137,29 @@ def test_it_ends_without_a_terminal_though_sighup_is_ignored(home: Home, environ
     """As under nohup: no signal tells it, only the closed terminal itself."""
     command = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *CONSOLE]
     with Terminal(command, environment=environment) as terminal:
-        assert terminal.shows("train judge", PATIENCE)
+        assert terminal.shows("train judge", PATIENCE_SECONDS)
         terminal.hang_up()
-        assert terminal.ended(10)
+        assert terminal.ended(PATIENCE_SECONDS)
     assert not consoles_open(home)
+
+
+def waiting_to_be_read(terminal: Terminal) -> int:
+    """Bytes that the console has written and nobody has read."""
+    return int.from_bytes(fcntl.ioctl(terminal.descriptor, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def test_a_stalled_reader_does_not_keep_it_from_ending(home: Home, environment: dict[str, str]) -> None:
     with Terminal(CONSOLE, environment=environment) as terminal:
-        assert terminal.shows("train judge", PATIENCE)
+        assert terminal.shows("train judge", PATIENCE_SECONDS)
         # Nobody reads any more: typing makes it write until the terminal's buffer and its own queue are full.
-        deadline = time.monotonic() + 6
-        while time.monotonic() < deadline:
+        unread = [-1] * 40
+        while unread[-1] <= 0 or len(set(unread[-40:])) > 1:
+            assert len(unread) < 40 * PATIENCE_SECONDS, unread
             terminal.type("1234z")
             time.sleep(0.05)
+            unread.append(waiting_to_be_read(terminal))
         os.kill(terminal.pid, signal.SIGTERM)
-        time.sleep(5)
-        pid, _ = os.waitpid(terminal.pid, os.WNOHANG)
-        assert pid == terminal.pid
+        wait_until(lambda: os.waitpid(terminal.pid, os.WNOHANG)[0] == terminal.pid, what="its end")
         terminal.status = 0
     assert not consoles_open(home)
 
@@ -172,8 +180,14 @@ def test_a_terminal_of_16_colours_gets_no_others(environment: dict[str, str]) ->
 def test_an_idle_console_says_little(environment: dict[str, str]) -> None:
     """On a slow line less than 1 kB/s when nothing but the clock and the machine's figures change."""
     with Terminal([*CONSOLE, "--low-bandwidth"], environment=environment) as terminal:
-        assert terminal.shows("nothing is served by Bakehouse yet", PATIENCE)
-        terminal.watch(3)
+        assert terminal.shows("nothing is served by Bakehouse yet", PATIENCE_SECONDS)
+
+        def settled() -> bool:
+            before = terminal.bytes
+            terminal.watch(1)
+            return terminal.bytes - before < 1000
+
+        wait_until(settled, what="all that is shown at first")
         before = terminal.bytes
         terminal.watch(6)
         assert (terminal.bytes - before) / 6 < 1000
@@ -190,5 +204,5 @@ def record(environment: dict[str, str]) -> bytes:
             feed(data)
 
         terminal.stream.feed = keep  # type: ignore[method-assign]
-        assert terminal.shows("nothing is served by Bakehouse yet", PATIENCE), terminal.text
+        assert terminal.shows("nothing is served by Bakehouse yet", PATIENCE_SECONDS), terminal.text
     return bytes(sent)

@@ -84,7 +84,7 @@ def test_it_prints_the_figures_and_an_example_with_its_loss_marked(kitchen: Kitc
     assert list(cells) == ["64", "200", "1024"]
     assert cells["1024"][1:7] == ["10", "100", "%", "0", "0", "%"] and cells["1024"][-1] == "none"
     assert cells["200"][2:8] == ["9", "90", "%", "1", "10", "%"] and "1 answers (10 %), 1 of them wholly lost" in out
-    assert "none of the 6 golden inputs stands in the data" in out and "no duplicates" in out
+    assert "none of the 6 golden inputs appears in the training data" in out and "no duplicates" in out
     shown = out[out.index("── example 1 ") :]
     assert "the loss is on what stands within ⟦ ⟧" in shown
     assert (

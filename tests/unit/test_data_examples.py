@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from core.config.golden import GoldenInput
 from core.config.task import Task, TaskData
-from core.data.examples import Example, Message, find_leaks, load_examples
+from core.data.examples import Example, Message, load_examples
+from core.data.leaks import find_leaks
 from core.errors import InputError
 
 TASK = Task(name="judge", system="You grade notes.")

@@ -7,14 +7,28 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.files import append_line, read_json, read_lines, sha256_json, sha256_tree, write_atomic, write_json
+from core.files import (
+    AppendedLines,
+    append_line,
+    last_lines,
+    read_json,
+    read_lines,
+    sha256_json,
+    sha256_tree,
+    tail,
+    tail_offset,
+    write_atomic,
+    write_json,
+)
 
 WRITE_FOR_EVER = """
 import sys
@@ -159,3 +173,62 @@ def test_the_hash_of_a_document_does_not_know_the_order_of_its_keys() -> None:
     turned = json.loads(json.dumps({"a": {"c": None, "d": "ü"}, "b": [1, 2]}))
     assert sha256_json(document) == sha256_json(turned)
     assert sha256_json(document) != sha256_json({"b": [2, 1], "a": {"d": "ü", "c": None}})
+
+
+def test_the_tail_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    assert (tail(path, 4), last_lines(path, 4), tail_offset(path, 4)) == (b"", ([], 0), 0)
+    path.write_bytes(b"0123456789")
+    assert (tail(path, 4), tail(path, 100), tail_offset(path, 4), tail_offset(path, 100)) == (
+        b"6789",
+        b"0123456789",
+        6,
+        0,
+    )
+    with path.open("rb") as file:
+        file.seek(3)
+        assert (tail(file.fileno(), 2), file.tell()) == (b"89", 3), "a descriptor is left where it stands"
+
+
+@given(
+    st.lists(st.binary(max_size=6).filter(lambda line: b"\n" not in line), max_size=30),
+    st.booleans(),
+    st.integers(0, 35),
+)
+def test_the_last_lines_are_those_of_the_whole_file(lines: list[bytes], ended: bool, count: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "log"
+        path.write_bytes(b"\n".join(lines) + (b"\n" if ended and lines else b""))
+        whole = path.read_bytes()
+        expected = whole.removesuffix(b"\n").split(b"\n") if whole else []
+        with mock.patch("core.files._TAIL_STEP_BYTES", 7):
+            assert last_lines(path, count) == (expected[-count:] if count else [], len(whole))
+
+
+@given(st.lists(st.binary(max_size=9), max_size=12), st.integers(1, 20))
+def test_appended_lines_come_once_and_whole(writes: list[bytes], most_bytes: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "log"
+        log, found = AppendedLines(path), []
+        assert log.read() == ([], False)
+        with path.open("ab", buffering=0) as file:
+            for data in writes:
+                file.write(data)
+                found += log.read(20)[0]
+        while log.offset < log.size:
+            found += log.read(20)[0]
+        whole = b"".join(writes)
+        if max(map(len, whole.split(b"\n"))) <= 20:
+            assert b"\n".join([*found, log.rest]) == whole
+        newest, gap = AppendedLines(path).read(most_bytes, newest=True)
+        assert gap == (len(whole) > most_bytes)
+        assert newest == (whole.split(b"\n")[:-1] if not gap else whole[-most_bytes:].split(b"\n")[1:-1])
+
+
+def test_a_file_that_became_shorter_is_read_from_its_beginning(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"one\ntwo\nhal")
+    log = AppendedLines(path)
+    assert (log.read(), log.rest) == (([b"one", b"two"], False), b"hal")
+    path.write_bytes(b"new\n")
+    assert (log.read(), log.rest, log.size) == (([b"new"], True), b"", 4)

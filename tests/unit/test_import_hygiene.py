@@ -86,5 +86,11 @@ def test_a_runner_that_finds_another_one_has_loaded_little_before_it_leaves() ->
     assert not loaded & (HEAVY | {"pydantic", "yaml", "click", "psutil", "sqlite_utils"})
 
 
+@pytest.mark.parametrize("name", ["core.jobfile.kinds", "core.jobfile.raw", "core.jobfile.references"])
+def test_what_is_known_by_a_job_s_kind_costs_little(name: str) -> None:
+    """The help of the commands, the runner and the console ask for it."""
+    assert not tops(imported_by(name)) & (HEAVY | {"pydantic", "yaml", "click", "psutil", "sqlite3", "jobs"})
+
+
 def test_the_console_brings_no_torch_and_no_job() -> None:
     assert not tops(imported_by("tui.app")) & {"torch", "transformers", "trl", "peft", "jobs"}

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from sqlite_utils import Migrations
 
 from core.errors import BakehouseError
 from core.home import Home
@@ -87,9 +88,6 @@ def test_no_migration_under_a_living_runner_of_an_older_version(
     connection.close()
     newer = database.SCHEMA_VERSION + 1
     monkeypatch.setattr(database, "SCHEMA_VERSION", newer)
-    monkeypatch.setitem(
-        migrations.STEPS, newer, lambda connection: connection.execute("CREATE TABLE ovens (id INTEGER)")
-    )
     with home.runner_lock.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(BakehouseError) as refused:
@@ -98,7 +96,7 @@ def test_no_migration_under_a_living_runner_of_an_older_version(
         assert schema_version(open_database(home, as_runner=True)) == newer, "a runner may itself"
 
 
-@pytest.mark.parametrize("version", range(1, migrations.FIRST_VERSION))
+@pytest.mark.parametrize("version", range(1, database.FIRST_VERSION))
 def test_a_database_from_before_the_first_release_is_refused_with_what_to_do(tmp_path: Path, version: int) -> None:
     home, connection = fresh(tmp_path)
     connection.execute(f"PRAGMA user_version = {version}")
@@ -111,28 +109,41 @@ def test_a_database_from_before_the_first_release_is_refused_with_what_to_do(tmp
     assert schema_version(connect(home)) == version
 
 
-def test_the_next_steps_are_taken_in_order_each_with_its_version(
+def test_the_next_steps_are_taken_in_order_and_one_that_fails_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The way that the first migration after the release will go: rows stay, and a step that fails is tried again."""
+    """The way that the first migration after the release will go: rows stay, and what was done stays done."""
     home, connection = fresh(tmp_path)
     job = add_job(connection)
     connection.close()
-    first = migrations.FIRST_VERSION
-    monkeypatch.setattr(database, "SCHEMA_VERSION", first + 2)
-    monkeypatch.setitem(
-        migrations.STEPS, first + 1, lambda connection: connection.execute("ALTER TABLE jobs ADD COLUMN a INTEGER")
-    )
-    monkeypatch.setitem(migrations.STEPS, first + 2, lambda connection: connection.execute("CREATE TABLE oh no"))
+    monkeypatch.setattr(database, "SCHEMA_VERSION", database.FIRST_VERSION + 2)
+
+    def grown(last: str) -> Migrations:
+        steps = Migrations(migrations.migrations.name)
+        steps()(migrations.the_queue_and_its_results)
+        steps(name="a")(lambda db: db.execute("ALTER TABLE jobs ADD COLUMN a INTEGER"))
+        steps(name="b")(lambda db: db.execute(last))
+        return steps
+
+    monkeypatch.setattr(migrations, "migrations", grown("CREATE TABLE oh no"))
     with pytest.raises(sqlite3.OperationalError):
         open_database(home)
-    assert schema_version(connect(home)) == first + 1, "what was done stays done"
-    monkeypatch.setitem(
-        migrations.STEPS, first + 2, lambda connection: connection.execute("ALTER TABLE jobs ADD COLUMN b INTEGER")
-    )
+    assert schema_version(connect(home)) == database.FIRST_VERSION
+
+    monkeypatch.setattr(migrations, "migrations", grown("ALTER TABLE jobs ADD COLUMN b INTEGER"))
     again = open_database(home)
-    assert schema_version(again) == first + 2
+    assert schema_version(again) == database.FIRST_VERSION + 2
     assert tuple(again.execute("SELECT id, a, b FROM jobs").fetchone()) == (job, None, None)
+
+
+def test_a_migration_that_was_cut_off_before_its_version_was_written_is_taken_up_again(tmp_path: Path) -> None:
+    home, connection = fresh(tmp_path)
+    job = add_job(connection)
+    connection.execute("PRAGMA user_version = 0")
+    connection.close()
+    again = open_database(home)
+    assert schema_version(again) == database.SCHEMA_VERSION
+    assert again.execute("SELECT id FROM jobs").fetchone()[0] == job, "nothing was made anew"
 
 
 def test_a_schema_that_fails_midway_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,15 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from core.config.model import ModelEntry
 from core.errors import InputError
 from core.files import read_json
-from core.jobfile.spec import JobFile, PullSpec
+from core.jobfile.spec import JobFile
 from core.store.database import open_database
 from core.store.jobs import list_jobs
-from core.submission.enqueue import store
 from core.submission.input_store import keep_bytes, keep_document, keep_file
 from tests.support.queueing import AUTHOR, Queue
+from tests.support.standin_kind import StandinSpec
 
 
 @pytest.fixture
@@ -86,22 +85,10 @@ def test_the_files_of_a_job_that_ran_are_never_deleted_for_a_new_one(queue: Queu
 
 
 def test_a_job_that_could_never_have_the_memory_is_refused(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
-    from core.submission import enqueue
-
-    monkeypatch.setattr(enqueue, "host_memory", lambda home, models, spec: 10**15)
-    with pytest.raises(InputError, match=r"needs about 1,000,000.0 GB of host memory, the machine has") as refused:
-        store(
-            queue.home,
-            queue.project,
-            PullSpec(model=ModelEntry(name="none", path="/nonexistent")),
-            title="too large",
-            python=queue.python,
-            models=[],
-            lane="cpu",
-            needs=(),
-            author=AUTHOR,
-        )
-    assert refused.value.exit_code == 2
+    monkeypatch.setattr(StandinSpec, "host_memory", lambda spec, home, on_gpu: 10**15)
+    with pytest.raises(InputError, match=r"1,000,000.0 GB") as refused:
+        queue.submit("too large", "cpu")
+    assert (refused.value.exit_code, refused.value.code) == (2, "too_large")
     assert not queue.home.database.exists() or jobs(queue) == []
 
 
@@ -138,7 +125,7 @@ def test_an_input_that_cannot_be_read_says_which(queue: Queue, tmp_path: Path) -
     ("content", "problem"),
     [
         (None, "no job file"),
-        ("{unclosed", "is no YAML"),
+        ("{unclosed", "is not YAML"),
         ("", "Input should be"),
         ("id: 1\n", "Field required"),
     ],

@@ -130,3 +130,25 @@ def test_widths_are_terminal_cells() -> None:
     assert cell_width("日本") == 4
     assert clip("日本語の本", 6) == "日本…"
     assert clip("short", 6) == "short"
+
+
+@pytest.mark.parametrize(
+    "spoken",
+    [
+        "\x1b[2J",
+        "\x1b[1;1H",
+        "\x1b[31m",
+        "\x1b[6n",
+        "\x1b]0;t\x07",
+        "\x9b2J",
+        "\x1bM",
+        "\x1b7",
+        "\x08",
+        "\r",
+        "\n",
+        "\t",
+    ],
+)
+def test_the_terminal_of_these_tests_sees_what_is_done_to_it(spoken: str) -> None:
+    with pytest.raises(AssertionError):
+        assert_only_printed(f"a{spoken}b")

@@ -13,7 +13,8 @@ from core.config.model import ModelEntry
 from core.config.task import Sampling, Task
 from core.data.examples import Example, Message
 from core.data.render import RenderedExample, render_example
-from core.jobfile.spec import BakeoffSpec, CandidateSpec, InputFile
+from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
+from core.jobfile.spec import InputFile
 from tests.support.tokenizers import QWEN_ADDED, QWEN_SPECIAL, qwen3
 
 SYSTEM = "You grade notes."

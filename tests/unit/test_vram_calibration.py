@@ -17,7 +17,8 @@ from core.config.model import ModelEntry
 from core.config.project import shipped
 from core.config.recipe import Recipe
 from core.home import Home
-from core.jobfile.spec import InputFile, JobFile, TrainSpec
+from core.jobfile.spec import InputFile, JobFile
+from core.jobfile.train import TrainSpec
 from core.store.database import transaction
 from core.vram.budget import Budget
 from core.vram.calibration import (

@@ -18,7 +18,10 @@ from core.config.project import shipped
 from core.config.task import Task
 from core.files import write_json
 from core.home import Home
-from core.jobfile.spec import BakeoffSpec, CandidateSpec, InputFile, JobFile, MergeSpec, Spec, TrainSpec
+from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
+from core.jobfile.merge import MergeSpec
+from core.jobfile.spec import InputFile, JobFile, Spec
+from core.jobfile.train import TrainSpec
 from core.store.database import transaction
 from core.store.results import import_answers, insert_scores
 from core.vram.plan import Verdict

@@ -13,12 +13,12 @@ from core.config.model import ModelEntry
 from core.config.project import shipped
 from core.errors import InputError
 from core.home import Home
-from core.jobfile.spec import ForecastNote, JobFile, TrainSpec
+from core.jobfile.spec import WORKING_BYTES, JobFile
+from core.jobfile.train import TRAINING, TRAINING_HQQ, TRAINING_ON_CPU_BYTES, ForecastNote, TrainSpec
 from core.models.files import SHARD_BYTES, parameter_count, shard_bytes
 from core.store.jobs import JobRow
-from core.submission.enqueue import TRAINING_ON_CPU_BYTES, WORKING_BYTES, host_memory
 from core.submission.memory_check import plan_training
-from core.submission.python_environment import TRAINING, TRAINING_HQQ, require
+from core.submission.python_environment import require
 from core.submission.submit import override, submit_train
 from core.vram.budget import Budget, budget_for
 from core.vram.calibration import Calibration, uncalibrated
@@ -234,8 +234,8 @@ def test_an_own_gguf_without_a_count_of_parameters_reserves_what_its_size_tells(
     mine = ModelEntry(name="mine", path=str(file))
     assert parameter_count(home, mine) == 2_000_000_000
     assert shard_bytes(home, mine) == 8_000_000_000
-    spec = TrainSpec.model_construct(forecast=None)
-    assert host_memory(home, [mine], spec) == 8_000_000_000 + TRAINING_ON_CPU_BYTES
+    spec = TrainSpec.model_construct(model=mine, forecast=None)
+    assert spec.host_memory(home, on_gpu=False) == 8_000_000_000 + TRAINING_ON_CPU_BYTES
     assert parameter_count(home, mine.model_copy(update={"parameters": 7})) == 7
     # By its size the demo's file of 4.5 bits a value has half as many again as it has: too many, never none.
     smol = shipped().model("SmolLM2-135M")
@@ -273,8 +273,8 @@ def test_the_shape_of_an_own_model_is_read_from_its_folder(
     planned = plan_training(home, mine, shipped().recipe("lora-bf16"))
     assert planned.forecast is not None
     assert planned.forecast.components["weights"] == pytest.approx(1.19e9, rel=0.01)
-    spec = TrainSpec.model_construct(forecast=planned.forecast)
-    assert host_memory(home, [mine], spec) == 1000 + WORKING_BYTES
+    spec = TrainSpec.model_construct(model=mine, forecast=planned.forecast)
+    assert spec.host_memory(home, on_gpu=True) == 1000 + WORKING_BYTES
     # The job file keeps the shape: the finished run is held against an estimate of it.
     monkeypatch.setattr("core.config.project.Project.model", lambda project, name: mine)
     monkeypatch.setattr("core.submission.enqueue.check_model_files", lambda model: None)
@@ -321,7 +321,7 @@ def test_a_quantised_training_asks_for_hqq_where_its_jobs_run(
 ) -> None:
     gpu(16)
     python = interpreter(tmp_path)
-    monkeypatch.setattr("core.submission.submit.find_python", lambda setting: python)
+    monkeypatch.setattr("core.submission.enqueue.find_python", lambda setting: python)
     with pytest.raises(InputError, match="hqq is not installed"):
         submit(home, "Qwen3-8B", "qlora-hqq4", max_length=2048)
     interpreter(tmp_path, hqq="0.2.8")

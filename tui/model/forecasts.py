@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
+from core.errors import InputError
 from core.files import read_json
 from core.home import Home
+from core.jobfile.kinds import kind_of
+from core.jobfile.raw import read_key
 from core.store.jobs import ACTIVE, JobRow
 
 Changed = tuple[str, Any, Any]
@@ -63,8 +64,8 @@ def changes_in_words(changes: Iterable[Changed]) -> str:
 
 
 def run_forecast(spec: Mapping[str, Any]) -> RunForecast | None:
-    """The forecast in a job file's `spec`; None for what is no training, or was submitted by a version without forecasts."""
-    if spec.get("kind") != "train" or not ({"forecast", "not_predicted"} & set(spec)):
+    """The forecast in a job file's `spec`; None where there is none: another kind of job, an older version."""
+    if not {"forecast", "not_predicted"} & set(spec):
         return None
     note, fitted = spec.get("forecast"), spec.get("fitted") or []
     changed = tuple((str(one["key"]), one["before"], one["after"]) for one in fitted)
@@ -99,21 +100,19 @@ class Forecasts:
         self._ladders: dict[tuple[int, int, str], int] = {}
 
     def of(self, job: JobRow | None) -> RunForecast | None:
-        if job is None or job.kind != "train":
+        if job is None or not kind_of(job.kind).has_forecast:
             return None
         if job.id not in self._known:
-            path = self.home.run_dir(job.id).job_file
             try:
-                document = yaml.load(path.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-                self._known[job.id] = run_forecast(document["spec"])
-            except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+                self._known[job.id] = run_forecast(read_key(self.home.run_dir(job.id), "spec", dict))
+            except (InputError, KeyError, TypeError):
                 return None  # not written yet, or by another version: nothing is said of its memory
         return self._known[job.id]
 
     def ladders(self, jobs: Iterable[JobRow]) -> dict[int, int]:
         """How many steps of the ladder each training has taken, of those that took any."""
         found = {}
-        for job in [job for job in jobs if job.kind == "train" and job.attempt][:LADDERS_LOOKED_AT]:
+        for job in [job for job in jobs if kind_of(job.kind).has_forecast and job.attempt][:LADDERS_LOOKED_AT]:
             key = (job.id, job.attempt, job.state)
             count = self._ladders.get(key)
             if count is None:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from core.errors import InputError
 from core.events import EventReader
-from core.files import read_lines
+from core.files import AppendedLines, read_lines
 from core.format import plural
 from core.home import Home
+from core.jobfile.kinds import kind_of
+from core.jobfile.raw import read_key
 from core.store.jobs import JobRow
 from core.telemetry.run_record import Summary, read_summary
 from core.text import log_line, printable
@@ -32,44 +32,26 @@ class LogLines:
     """The newest lines of a growing file, without reading what stands before them."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.offset = 0
-        self.size = 0
-        self.rest = b""
+        self.file = AppendedLines(path)
         self.lines: deque[str] = deque(maxlen=KEPT_LINES)
 
     def read(self) -> bool:
         """Take in what was written since; True when there was anything."""
-        try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return False
-        try:
-            self.size = os.fstat(descriptor).st_size
-            if self.size < self.offset:
-                self.offset, self.rest = 0, b""
-                self.lines.clear()
-            if self.size == self.offset:
-                return False
-            cut = self.size - self.offset > TAIL_BYTES
-            if cut:
-                self.offset, self.rest = self.size - TAIL_BYTES, b""
-                self.lines.clear()
-            data = os.pread(descriptor, self.size - self.offset, self.offset)
-        finally:
-            os.close(descriptor)
-        self.offset += len(data)
-        if cut:
-            data = data.partition(b"\n")[2]
-        *whole, self.rest = (self.rest + data).split(b"\n")
-        self.rest = self.rest[-TAIL_BYTES:]
+        before = self.file.offset
+        whole, gap = self.file.read(TAIL_BYTES, newest=True)
+        if gap:
+            self.lines.clear()
         self.lines.extend(decode(line) for line in whole)
-        return True
+        return gap or self.file.offset != before
+
+    @property
+    def size(self) -> int:
+        return self.file.size
 
     @property
     def shown(self) -> tuple[str, ...]:
         """The lines, the unfinished last one among them."""
-        last = decode(self.rest)
+        last = decode(self.file.rest)
         return (*self.lines, last) if last else tuple(self.lines)
 
 
@@ -85,6 +67,10 @@ def thin(points: Sequence[tuple[int, float]], most: int = MOST_POINTS) -> tuple[
     groups = [points[start : start + size] for start in range(0, len(points), size)]
     means = [(group[len(group) // 2][0], sum(value for _, value in group) / len(group)) for group in groups]
     return (points[0], *means[1:-1], points[-1])
+
+
+def _has_answers(spec: Mapping[str, Any]) -> bool:
+    return kind_of(str(spec.get("kind"))).has_leaderboard
 
 
 class JobFiles:
@@ -120,7 +106,7 @@ class JobFiles:
         """What the files say now; the same object as before when they say nothing new."""
         changed = self._read_spec() | self._read_log(job.attempt) | self._read_events(job.attempt)
         changed |= self._read_gpu(job.attempt)
-        if job.kind == "bakeoff":
+        if kind_of(job.kind).has_leaderboard:
             changed |= self._read_answers()
         if changed:
             self.detail = self._build()
@@ -130,13 +116,10 @@ class JobFiles:
         if self.spec is not None:
             return False
         try:
-            document = yaml.load(self.run.job_file.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-            spec = document["spec"]
-            if not isinstance(spec, dict):
-                return False
-            if spec.get("kind") == "bakeoff":
+            spec = read_key(self.run, "spec", dict)
+            if _has_answers(spec):
                 self.inputs = len(json.loads(Path(spec["golden"]["path"]).read_bytes()))
-        except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        except (InputError, OSError, ValueError, KeyError, TypeError):
             # Not written yet, or by another version: the headline stays empty, everything else still shows.
             return False
         try:
@@ -245,13 +228,13 @@ class JobFiles:
         spec = self.spec or {}
         if recipe := spec.get("recipe"):
             return f"{recipe.get('name')}, rank {recipe.get('rank')}"
-        if spec.get("kind") == "bakeoff" and self.inputs:
+        if _has_answers(spec) and self.inputs:
             return f"{plural(self.inputs, 'input')} × {spec.get('repeats')}"
         return ""
 
     def _shares(self) -> tuple[Share, ...]:
         spec = self.spec or {}
-        if spec.get("kind") != "bakeoff":
+        if not _has_answers(spec):
             return ()
         total = self.inputs * spec["repeats"] if self.inputs else None
         names = [str(candidate.get("name")) for candidate in spec.get("candidates", [])]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from core.bakeoff.short_names import heads
 from core.format import percent, plural, when
+from core.jobfile.kinds import kind_of
 from core.store.jobs import ACTIVE, JobRow
 from core.text import printable
 from tui.lines import Line, side_by_side, wrapped
@@ -149,7 +150,9 @@ class BakeoffPane(Pane):
 
     @property
     def running_job(self) -> JobRow | None:
-        return next((job for job in self.snapshot.jobs if job.kind == "bakeoff" and job.state in ACTIVE), None)
+        return next(
+            (job for job in self.snapshot.jobs if kind_of(job.kind).has_leaderboard and job.state in ACTIVE), None
+        )
 
     def _under_way(self, width: int) -> list[Line]:
         """The bake-off that runs now, which has no leaderboard before all is answered and scored."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core.errors import BakehouseError
-from core.home import Home
+from core.store.jobs import JobRow
 
 if TYPE_CHECKING:
     from core.config.project import Project
@@ -29,13 +29,10 @@ class BakeoffPlan:
         return " ".join(shlex.quote(part) for part in ("bakehouse", "bakeoff", self.task, *self.candidates))
 
 
-def read_plan(home: Home, find_project: Callable[[], Project], job_id: int) -> BakeoffPlan:
-    """The task of a training job and its base, and what the golden set holds now. Raises `BakehouseError`, `OSError`."""
-    from core.jobfile.spec import JobFile, TrainSpec
-
-    spec = JobFile.load(home.run_dir(job_id)).spec
-    if not isinstance(spec, TrainSpec):
-        raise BakehouseError(f"job {job_id} trains nothing")
+def read_plan(find_project: Callable[[], Project], job: JobRow) -> BakeoffPlan:
+    """The task of a job and its base model, and what the golden set holds now. Raises `BakehouseError`, `OSError`."""
+    if job.task is None or job.model is None:
+        raise BakehouseError(f"job {job.id} has no task and base model to compare it by")
     project = find_project()
-    task = project.task(spec.task.name)
-    return BakeoffPlan(task.name, spec.model.name, len(project.golden(task).inputs), task.repeats)
+    task = project.task(job.task)
+    return BakeoffPlan(task.name, job.model, len(project.golden(task).inputs), task.repeats)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from core.errors import BakehouseError, GateError
+from core.errors import BakehouseError
 from core.format import data_size, parameters, plural
 from core.home import Home
 
@@ -136,8 +136,9 @@ def read_catalogue(home: Home, project: Project) -> Catalogue:
 
 
 def task_note(project: Project, task: Task, lessons: dict[str, Lesson]) -> str:
-    """Examples, golden inputs and whether one stands in the other. Raises `InputError` for a line that cannot be used."""
-    from core.data.examples import find_leaks, load_examples
+    """How many examples and golden inputs. Raises `InputError` for a line that cannot be used, `GateError` for a leak."""
+    from core.data.examples import load_examples
+    from core.data.leaks import refuse_leaks
 
     if task.data.train is None:
         return "no training data named"
@@ -155,12 +156,8 @@ def task_note(project: Project, task: Task, lessons: dict[str, Lesson]) -> str:
     parts = [plural(report.examples, "example")]
     if task.golden is not None:
         golden = project.golden(task).inputs
-        leaks = find_leaks(examples, golden)
-        parts.append(plural(len(golden), "golden input"))
-        if leaks:
-            where = f"{path.name}:{leaks[0].line}"
-            raise GateError(f"golden input {leaks[0].golden_id} stands in the training data ({where})", code="leak")
-        parts.append("no leak")
+        refuse_leaks(examples, golden, path.name)
+        parts += [plural(len(golden), "golden input"), "no leak"]
     return ", ".join(parts)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from core.config.shipped import PLAIN_RECIPE, QUANTISED_RECIPE
 from core.errors import BakehouseError, InputError
 from core.gpu.reading import Sample
 from core.home import Home
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from core.vram.forecast import Forecast
     from core.vram.plan import Plan, Verdict
     from tui.queries.catalogue import Catalogue
-
-PLAIN, QUANTISED = "lora-bf16", "qlora-hqq4"
-"""The shipped recipes that stand for their methods, where no other is chosen."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +202,9 @@ def instead(
 def methods(catalogue: Catalogue, chosen: Recipe) -> list[Recipe]:
     """The chosen recipe and one of each other method."""
     found = [chosen.model_copy(update={"fit": None})]
-    named = [catalogue.recipe_objects[name] for name in (PLAIN, QUANTISED) if name in catalogue.recipe_objects]
+    named = [
+        catalogue.recipe_objects[name] for name in (PLAIN_RECIPE, QUANTISED_RECIPE) if name in catalogue.recipe_objects
+    ]
     for recipe in [*named, *catalogue.recipe_objects.values()]:
         if all(recipe.method != other.method for other in found):
             found.append(recipe)
@@ -241,7 +241,9 @@ def make_plan(home: Home, catalogue: Catalogue, query: PlanQuery) -> PlanAnswer:
     except (BakehouseError, OSError, sqlite3.Error) as error:
         return PlanAnswer(problem=str(error))
     models: Sequence[ModelEntry] = list(catalogue.model_objects.values())
-    recipes = [catalogue.recipe_objects[name] for name in (PLAIN, QUANTISED) if name in catalogue.recipe_objects]
+    recipes = [
+        catalogue.recipe_objects[name] for name in (PLAIN_RECIPE, QUANTISED_RECIPE) if name in catalogue.recipe_objects
+    ]
     chosen = recipes or list(catalogue.recipe_objects.values())
     made = plan(models, chosen, budget, known.calibration, query.max_length, known.verdicts)
     return PlanAnswer(made, budget, known.calibration)

@@ -11,6 +11,8 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
+from core.text import printable
+
 
 class Confirm(ModalScreen[bool]):
     """Returns True only when the act was chosen."""
@@ -24,8 +26,7 @@ class Confirm(ModalScreen[bool]):
 
     def __init__(self, question: str, explanation: str, act: str, leave: str = "Cancel") -> None:
         super().__init__()
-        self.question = question
-        self.explanation = explanation
+        self.question, self.explanation = printable(question), printable(explanation)
         self.act = act
         self.leave = leave
 

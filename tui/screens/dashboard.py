@@ -8,6 +8,7 @@ from textual.app import ComposeResult
 from textual.containers import Grid
 from textual.widgets import Input
 
+from core.jobfile.kinds import kind_of
 from core.store.jobs import ACTIVE, JobRow
 from tui.actions import RequestDone
 from tui.commands import Command, bindings
@@ -102,8 +103,8 @@ class Dashboard(JobActions, CommandScreen):
 
     @property
     def trains(self) -> bool:
-        """The selected job is a training: its memory can be looked at."""
-        return self.job is not None and self.job.kind == "train"
+        """The selected job's memory was forecast, and can be looked at."""
+        return self.job is not None and kind_of(self.job.kind).has_forecast
 
     @property
     def fresh(self) -> bool:
@@ -216,7 +217,7 @@ class Dashboard(JobActions, CommandScreen):
         board = self.query_one(BakeoffPane).selected if self.pane_number in (1, 4) else None
         if board is not None:
             self._open_results(board.job_id)
-        elif job is not None and job.kind == "bakeoff" and job.state == "done":
+        elif job is not None and kind_of(job.kind).has_leaderboard and job.state == "done":
             self._open_results(job.id)
         elif job is not None:
             self._open_job(job.id)

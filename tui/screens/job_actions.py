@@ -85,7 +85,7 @@ class JobActions:
         others = [
             other
             for other in self.snapshot.jobs
-            if other.kind == "train" and other.state == "done" and other.task == job.task and other.id != job.id
+            if actions.can_bake_off(other) and other.state == "done" and other.task == job.task and other.id != job.id
         ]
 
         def answered(plan: BakeoffPlan | None) -> None:

@@ -7,6 +7,7 @@ from textual.message import Message
 
 from core.bakeoff.short_names import heads
 from core.format import data_size, duration, figure, percent, plural
+from core.jobfile.kinds import kind_of
 from core.store.jobs import ACTIVE, QUEUED, JobRow
 from core.text import printable
 from tui.lines import Line, side_by_side, wrapped
@@ -120,7 +121,7 @@ class DetailStrip(Canvas):
         if job is None:
             text = "the log of the selected job" if self.snapshot.ready else ""
             return framed([Line(text, "dim")], width, height, Line("Log", "bold"), Line(), "frame")
-        if self.memory and job.kind == "train":
+        if self.memory and kind_of(job.kind).has_forecast:
             rows = memory_rows(job, detail, width - 4)
             title = Line(f"{job.id} ", "bold").add("Log ", "dim").add("Memory", "bold")
             return framed(rows, width, height, title, Line("v back to the log", "dim"), "frame")
@@ -149,7 +150,9 @@ class DetailStrip(Canvas):
             row.cut(left_width).to(left_width).add(" │ ", "frame")
             rows.append(row.extend(right[index]) if index < len(right) else row)
         note = "following" if job.state in ACTIVE else "whole log: ⏎"
-        title = Line("Log", "bold").add(" Memory", "dim") if job.kind == "train" else Line("Log", "bold")
+        title = Line("Log", "bold")
+        if kind_of(job.kind).has_forecast:
+            title.add(" Memory", "dim")
         return framed(rows, width, height, title, Line(note, "dim"), "frame")
 
     def _small(self, job: JobRow, detail: Detail | None, width: int, height: int) -> list[Line]:
@@ -180,7 +183,7 @@ class DetailStrip(Canvas):
         """The whole reason of a job that does not run, which the queue may have cut."""
         if job.state == "stopping":
             return [Line(row, "warn") for row in list(wrapped(outcome(job), width))[:2]]
-        if job.state in ACTIVE or (job.kind == "bakeoff" and job.state == "done"):
+        if job.state in ACTIVE or (kind_of(job.kind).has_leaderboard and job.state == "done"):
             return []
         if job.state == "done":
             return [Line(outcome(job), "good").cut(width)]
@@ -204,7 +207,7 @@ class DetailStrip(Canvas):
             if job.state == "done" and job.result:
                 rows += [Line(), *(Line(row, "good") for row in wrapped(outcome(job), width))]
             return rows
-        if job.kind == "train" or (detail and detail.losses):
+        if kind_of(job.kind).has_losses or (detail and detail.losses):
             right = ""
             if detail and detail.step is not None:
                 right = f"step {detail.step:,}{f' of {detail.total_steps:,}' if detail.total_steps else ''}"

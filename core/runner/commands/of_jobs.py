@@ -9,6 +9,7 @@ from typing import Any
 
 from core.attempt.launcher import launcher
 from core.attempt.stopping import ask_to_stop
+from core.jobfile.kinds import kind_of
 from core.reasons import Reason
 from core.runner.commands.base import Argument, Confirmation, Key, QueueCommand, RefusedError, Request, applies_to
 from core.store.job_reasons import job_reason, refusal
@@ -99,8 +100,10 @@ def move(request: Request, job: JobRow) -> None:
 
 
 def explain_cancel(job: JobRow, vendor: str | None) -> str:
-    if job.state in ACTIVE:
+    if job.state in ACTIVE and kind_of(job.kind).resumes:
         return "The job stops at its next step and keeps a checkpoint; r resumes it from there."
+    if job.state in ACTIVE:
+        return "The job stops as soon as it can; r starts it again from the beginning."
     return "The job has not started; r queues it again."
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from core.config.shipped import DEMO_RECIPE, PLAIN_RECIPE
 from core.store.jobs import JobRow
 from tui.model.snapshot import Snapshot
 from tui.queries.catalogue import Catalogue, Choice
@@ -38,4 +39,4 @@ def default_recipe(catalogue: Catalogue, snapshot: Snapshot, model: str) -> str:
     """The plain LoRA one for a GPU; without one what a CPU can do in minutes, as far as the model is small."""
     chosen = next((item for item in catalogue.models if item.name == model), None)
     small = chosen is not None and (chosen.parameters or math.inf) < SMALL
-    return "demo" if small and not has_gpu(snapshot) else "lora-bf16"
+    return DEMO_RECIPE if small and not has_gpu(snapshot) else PLAIN_RECIPE

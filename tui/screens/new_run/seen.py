@@ -96,10 +96,7 @@ def remarks(audit: Audit) -> list[str]:
     """What is wrong with the data, if anything is; first what a training would be refused for."""
     found = []
     if audit.leaks:
-        leak = audit.leaks[0]
-        found.append(
-            f"{plural(len(audit.leaks), 'leak')}: golden input {printable(leak.golden_id)} stands in line {leak.line}"
-        )
+        found.append(f"{plural(len(audit.leaks), 'leak')}: {printable(str(audit.leaks[0]))}")
     if audit.refused == "too_many_skipped":
         allowed = share(audit.max_skipped)
         found.append(f"refused: more than {allowed} would be skipped (max_skipped)")

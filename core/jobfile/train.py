@@ -1,0 +1,100 @@
+"""What a training is told: its task, model and recipe, its data, and the memory it was expected to take."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from core.config.model import ModelEntry
+from core.config.recipe import Recipe
+from core.config.task import Task
+from core.home import Home
+from core.jobfile.spec import WORKING_BYTES, Columns, FrozenModel, InputFile, Spec
+from core.models.files import parameter_count, shard_bytes
+
+TRAINING = ("torch", "transformers", "trl", "peft", "accelerate", "safetensors", "gguf")
+TRAINING_HQQ = (*TRAINING, "hqq")
+
+# Host memory beside the weights on a CPU, in bytes: the demo's training took 5.7 GB before its loss did without logits.
+TRAINING_ON_CPU_BYTES = 6_000_000_000
+
+
+class ForecastNote(FrozenModel):
+    """The memory that a training was expected to take when it was submitted, in bytes.
+
+    `allocated_bytes` is what torch will have allocated at the peak (on a CPU the process's resident size), `device_bytes`
+    what the GPU will show as used; `components` are the estimate's parts, before measured runs corrected their sum.
+    `ladder` says what the job will do about a forecast that does not fit.
+    """
+
+    allocated_bytes: int
+    plus_minus_bytes: int
+    device_bytes: int
+    components: dict[str, int]
+    budget_name: str
+    limit_bytes: int
+    fits: bool
+    calibrated_by: int
+    calibration: str = ""
+    ladder: str = ""
+
+
+class FittedKey(FrozenModel):
+    """A key of the recipe that was changed at submission so that it fits: by `fit: auto`, or on a CPU by the ladder."""
+
+    key: str
+    before: Any
+    after: Any
+
+
+class TrainSpec(Spec):
+    """Train a LoRA adapter. `golden` is for the leak gate: a JSON list of golden inputs with their text filled in.
+
+    `recipe` is what will run; `fitted` says how it differs from the one that was asked for. Without a `forecast`,
+    `not_predicted` says why there is none.
+    """
+
+    kind: Literal["train"] = "train"
+    task: Task
+    model: ModelEntry
+    recipe: Recipe
+    train: InputFile
+    golden: InputFile | None = None
+    forecast: ForecastNote | None = None
+    not_predicted: str | None = None
+    fitted: list[FittedKey] = Field(default=[])
+
+    @property
+    def title(self) -> str:
+        return f"train {self.task.name} · {self.model.name}"
+
+    @property
+    def columns(self) -> Columns:
+        return Columns(task=self.task.name, model=self.model.name)
+
+    @property
+    def models(self) -> tuple[ModelEntry, ...]:
+        return (self.model,)
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        return TRAINING_HQQ if self.recipe.method == "qlora-hqq" else TRAINING
+
+    def host_memory(self, home: Home, on_gpu: bool) -> int:
+        """What the training may take of the machine's memory, in bytes.
+
+        On a GPU the weights come shard by shard, so that one of them is in memory at a time. On a CPU the training takes what
+        its forecast says, but no more than the planner gave it: a job that was accepted as tight could otherwise never start.
+        Without a forecast the weights in fp32 and a working set are counted.
+        """
+        if on_gpu:
+            return shard_bytes(home, self.model) + WORKING_BYTES
+        if self.forecast is None:
+            return 4 * parameter_count(home, self.model) + TRAINING_ON_CPU_BYTES
+        # The least that it may take is above the limit only where it waits for others to leave.
+        least = self.forecast.allocated_bytes - self.forecast.plus_minus_bytes
+        return max(least, min(self.forecast.allocated_bytes, self.forecast.limit_bytes))
+
+    def device_memory(self, on_gpu: bool) -> int | None:
+        return self.forecast.device_bytes if on_gpu and self.forecast is not None else None

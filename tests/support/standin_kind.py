@@ -1,0 +1,44 @@
+"""The kinds of the stand-in jobs, registered as any other kind of job is: one for each lane."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from core.home import Home
+from core.jobfile.kinds import KINDS, JobKind
+from core.jobfile.spec import Spec
+from core.store.jobs import Lane
+
+
+class StandinSpec(Spec):
+    """`words` say what `standin_job` does; `device_bytes` is what its forecast of the GPU's memory would say."""
+
+    kind: Literal["standin", "light-standin"]
+    words: str
+    device_bytes: int | None = None
+
+    @classmethod
+    def in_lane(cls, lane: Lane, words: str, device_bytes: int | None = None) -> StandinSpec:
+        return cls(kind="standin" if lane == "gpu" else "light-standin", words=words, device_bytes=device_bytes)
+
+    @property
+    def title(self) -> str:
+        return self.words
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        return ()
+
+    def host_memory(self, home: Home, on_gpu: bool) -> int:
+        return 100_000_000
+
+    def device_memory(self, on_gpu: bool) -> int | None:
+        return self.device_bytes
+
+
+def standin(name: str, lane: Lane) -> JobKind:
+    spec = f"{__name__}:{StandinSpec.__name__}"
+    return JobKind(name, noun="a stand-in", spec=spec, module="tests.support.standin_job", lane=lane, resumes=True)
+
+
+KINDS.update({kind.name: kind for kind in (standin("standin", "gpu"), standin("light-standin", "cpu"))})
