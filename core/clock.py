@@ -7,7 +7,9 @@ and means nothing to another boot.
 
 from __future__ import annotations
 
+import math
 import time
+from dataclasses import dataclass
 from typing import Protocol
 
 
@@ -30,3 +32,19 @@ class SystemClock:
 
 
 SYSTEM_CLOCK = SystemClock()
+
+
+NEVER = -math.inf
+"""The monotonic time of what has not happened yet."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A moment by both clocks: `time` is shown and stored, `monotonic` is what durations are counted from."""
+
+    time: float
+    monotonic: float
+
+    @classmethod
+    def now(cls, clock: Clock) -> Moment:
+        return cls(clock.time(), clock.monotonic())

@@ -178,14 +178,14 @@ class Home:
         return self.root / "gpu_lease.json"
 
     @property
-    def displaced(self) -> Path:
+    def evicted_models(self) -> Path:
         """The served models that were unloaded for a job, written before the first of them goes; gone once all are back."""
-        return self.root / "displaced.json"
+        return self.root / "evicted_models.json"
 
     @property
     def idle_baseline(self) -> Path:
         """What each GPU's memory holds when nobody works with it, learnt in this boot."""
-        return self.root / "idle.json"
+        return self.root / "idle_gpu_memory.json"
 
     @property
     def cache(self) -> Path:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from core.events import EventReader
 from core.home import RunDir
+from core.progress import fold_attempts
 
 if TYPE_CHECKING:
     import torch
@@ -36,14 +37,7 @@ def peak_of_steps(run: RunDir) -> int:
 
     A process that resumed near the end, or had nothing left to do, has seen less than the run took.
     """
-    peak = 0
-    for attempt in run.attempts():
-        for event in EventReader(attempt.events):
-            if event["kind"] == "ladder":
-                peak = 0
-            elif event["kind"] == "step":
-                peak = max(peak, int(event["peak_memory_bytes"] or 0))
-    return peak
+    return fold_attempts(EventReader(attempt.events) for attempt in run.attempts()).peak_memory_bytes or 0
 
 
 def peak_memory_bytes(device: torch.device) -> int:

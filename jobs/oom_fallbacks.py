@@ -1,8 +1,6 @@
-"""Too little memory: step down a declared ladder, a rung each time, and never without saying so.
+"""Too little memory: step down the ladder of `core.vram.oom_fallbacks`, a rung each time, and never without saying so.
 
-Rungs, in their order: smaller micro-batches with as much more accumulation (the same optimizer steps), activations of every
-layer recomputed (the same numbers, slower), an 8-bit optimizer, shorter examples. Which rung was reached stays in the run
-directory: another attempt starts there.
+Which rung was reached stays in the run directory: another attempt starts there.
 """
 
 from __future__ import annotations
@@ -17,13 +15,12 @@ from typing import Any
 from core.config.recipe import Recipe
 from core.errors import BakehouseError
 from core.files import read_json, write_json
+from core.vram.oom_fallbacks import Changes, next_fallback
 from jobs.checkpoints import find_checkpoint
 from jobs.context import JobContext, StartAgain
 from jobs.memory import is_out_of_memory
 
 SCHEMA = 1
-SHORTER = 0.75
-LENGTH_MULTIPLE = 64
 FILE = "ladder.json"
 
 
@@ -37,7 +34,7 @@ class Rung:
     """One step down. `changes` is key → (before, after); `from_step` is the checkpoint the next process goes on from."""
 
     rung: int
-    changes: dict[str, tuple[Any, Any]]
+    changes: Changes
     reason: str
     from_step: int | None
     attempt: int
@@ -50,30 +47,6 @@ class Rung:
     def words(self) -> str:
         """As a person reads it: batch_size 4 → 2, accumulation 1 → 2."""
         return ", ".join(f"{key} {_word(before)} → {_word(after)}" for key, (before, after) in self.changes.items())
-
-
-def next_rung(recipe: Recipe, longest: int) -> tuple[Recipe, dict[str, tuple[Any, Any]]] | None:
-    """The recipe one rung down, and what was changed: key → (before, after). None below the last rung.
-
-    `longest` is the number of tokens of the longest example: a `max_length` above it would change nothing.
-    """
-    after = _next(recipe, longest)
-    if after is None:
-        return None
-    changes = {key: (getattr(recipe, key), value) for key, value in after.items() if getattr(recipe, key) != value}
-    return recipe.model_copy(update=after), changes
-
-
-def _next(recipe: Recipe, longest: int) -> dict[str, Any] | None:
-    if recipe.batch_size > 1:
-        divisor = next(number for number in range(2, recipe.batch_size + 1) if recipe.batch_size % number == 0)
-        return {"batch_size": recipe.batch_size // divisor, "accumulation": recipe.accumulation * divisor}
-    if not recipe.activation_checkpointing or recipe.every_n_layers > 1:
-        return {"activation_checkpointing": True, "every_n_layers": 1}
-    if recipe.optimizer != "adamw-8bit":
-        return {"optimizer": "adamw-8bit"}
-    shorter = int(min(recipe.max_length, longest) * SHORTER) // LENGTH_MULTIPLE * LENGTH_MULTIPLE
-    return {"max_length": shorter} if shorter else None
 
 
 @dataclass
@@ -102,7 +75,7 @@ class Ladder:
         self, recipe: Recipe, longest: int, *, reason: str, from_step: int | None, attempt: int
     ) -> Rung | None:
         """Take the next rung and store it; None when there is none left."""
-        below = next_rung(recipe, longest)
+        below = next_fallback(recipe, longest)
         if below is None:
             return None
         rung = Rung(len(self.rungs) + 1, below[1], reason, from_step, attempt, time.time())

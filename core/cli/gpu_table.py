@@ -10,18 +10,11 @@ from core.gpu.memory_owners import memory_owners
 from core.gpu.reading import DeviceReading, HostReading, ProcessReading
 from core.gpu_lease.state import LeaseState
 from core.text import cell_width, clip, printable
+from core.wording.gpu import gpu_phase_words, gpu_words
 
 _HEAD = 15
 _SEEN_BYTES = 50_000_000
 _SIGNS = {"ok": "✓", "warn": "▲", "bad": "✗"}
-_PHASES = {
-    "free": "free",
-    "clearing": "being made free for {job}",
-    "held": "held by {job}",
-    "verifying": "looked at after {job}",
-    "restoring": "served models come back after {job}",
-    "blocked": "not free, {job} waits",
-}
 
 
 def table(reading: Reading, width: int | None = None) -> list[str]:
@@ -146,28 +139,29 @@ def standing(reading: Reading) -> str:
 
 def state_lines(state: LeaseState, runner_alive: bool) -> list[str]:
     """What the runner says of the GPU, and what it said last when it is gone."""
-    phase = _PHASES[state.phase].format(job="a job" if state.job_id is None else f"job {state.job_id}")
+    phase = gpu_phase_words(state.phase, state.job_id)
     since = f" since {moment(state.since)}" if state.since is not None and state.phase != "free" else ""
     old = "" if runner_alive else f"  (as the runner left it at {moment(state.time)})"
-    message = f": {state.message}" if state.message else ""
+    message = f": {gpu_words(state.status)}" if state.status else ""
     lines = [row("gpu", f"{phase}{since}{message}{old}")]
-    if state.server or state.server_problem:
-        lines.append(row("models", f"▲ {state.server_problem}" if state.server_problem else server(state)))
-    if state.displaced:
-        lines.append(row("unloaded", f"{', '.join(state.displaced)}: loaded again after the job"))
+    if state.server or state.server_fault:
+        lines.append(row("models", f"▲ {gpu_words(state.server_fault)}" if state.server_fault else server(state)))
+    if state.evicted:
+        lines.append(row("unloaded", f"{', '.join(state.evicted)}: will be reloaded after the job"))
     for intruder in state.intruders:
         times = f", {intruder.times} times" if intruder.times > 1 else ""
-        lines.append(row("", f"▲ a client had {intruder.name} loaded during the job, {moment(intruder.since)}{times}"))
+        said = f"{intruder.name} was loaded by a client during the job, {moment(intruder.since)}{times}"
+        lines.append(row("", f"▲ {said}"))
     if state.baseline_bytes is not None:
         lines.append(row("idle use", data_size(state.baseline_bytes)))
     if state.unowned_bytes:
         since = f" since {moment(state.unowned_since)}" if state.unowned_since is not None else ""
-        advice = f"; {state.advice}" if state.advice else ""
+        advice = f". {gpu_words(state.remedy)}" if state.remedy else ""
         lines.append(row("unowned", f"▲ {data_size(state.unowned_bytes)} that no process holds{since}{advice}"))
-    elif state.advice:
-        lines.append(row("", f"▲ {state.advice}"))
+    elif state.remedy:
+        lines.append(row("", f"▲ {gpu_words(state.remedy)}"))
     for note in state.notes[-5:]:
-        lines.append(row(moment(note.time), f"{_SIGNS.get(note.level, '·')} {note.message}"))
+        lines.append(row(moment(note.time), f"{_SIGNS.get(note.level, '·')} {gpu_words(note.reason)}"))
     return lines
 
 

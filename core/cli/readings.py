@@ -14,6 +14,7 @@ from core.home import Home
 from core.store.database import runner_lives
 from core.telemetry.ring import TelemetryRing
 from core.telemetry.sampler import Sampler
+from core.wording.gpu import gpu_words
 
 STALE_SECONDS = 5.0
 # A runner that has only just begun writes its first sample within this time.
@@ -48,9 +49,19 @@ class Reading:
             "stale": self.stale,
             "gpu": self.gpu_pci,
             "lease": self.lease,
-            "state": None if self.state is None else self.state.to_json(),
+            "state": None if self.state is None else with_words(self.state),
             "runner_alive": self.runner_alive,
         }
+
+
+def with_words(state: LeaseState) -> dict[str, Any]:
+    """The state as JSON, each reason in words beside its code and values."""
+    document = state.to_json()
+    document["message"] = gpu_words(state.status)
+    document["server_problem"] = gpu_words(state.server_fault) or None
+    document["advice"] = gpu_words(state.remedy)
+    document["notes"] = [{**note.to_json(), "message": gpu_words(note.reason)} for note in state.notes]
+    return document
 
 
 class Readings:

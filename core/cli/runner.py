@@ -53,18 +53,20 @@ def start(as_json: bool) -> None:
 @json_option
 def stop(as_json: bool) -> None:
     """End it; what runs goes on, and nothing else starts until somebody asks for something."""
-    from core.gpu_lease.evicted_models import EvictedModels
+    from core.gpu_lease.evicted_models import read_evicted_models
     from core.runner.client import stop_runner
 
     home = Home.find()
     stop_runner(home)
-    away = EvictedModels(home.displaced)
+    away = read_evicted_models(home.evicted_models)
+    names = [model.name for model in away.models]
     if as_json:
-        print_json({"stopped": True, "unloaded": list(away.names), "service_stopped": away.stopped})
+        document = {"stopped": True, "unloaded": names, "service_stopped": away.service_stopped, "readable": away.whole}
+        print_json(document)
         return
-    say("■ stopped: what runs goes on")
-    if away:
-        gone = [*(["the model server"] if away.stopped else []), *away.names]
-        say(
-            f"▲ {listed(gone)}: away for a job, and back only with the next runner (`bakehouse runner start`, or the console)"
-        )
+    say("■ Runner stopped. Running jobs continue.")
+    if names or away.service_stopped:
+        gone = [*(["the model server"] if away.service_stopped else []), *names]
+        say(f"▲ Unloaded for a job, and restored only by the next runner (`bakehouse runner start`): {listed(gone)}")
+    if not away.whole:
+        say(f"▲ The list of models to reload cannot be read: {home.evicted_models}")

@@ -19,6 +19,7 @@ from core.gpu.vendors import VENDORS
 from core.gpu_lease import lock as gpu_lock
 from core.gpu_lease.state import read_lease_state
 from core.watchdog.kernel_log import parse_kernel_lines
+from core.wording.gpu import gpu_words
 
 SECTION = "gpu"
 HIDING = (
@@ -240,7 +241,7 @@ def unowned_memory(machine: Machine) -> list[Diagnostic]:
         return []
     since = f" since {moment(state.unowned_since)}" if state.unowned_since is not None else ""
     said = f"{data_size(state.unowned_bytes)} belong to no process{since}, as the runner saw at {moment(state.time)}"
-    return [line("stale memory", "warning", said, state.advice)]
+    return [line("stale memory", "warning", said, gpu_words(state.remedy))]
 
 
 def lease_folder(machine: Machine) -> Diagnostic:

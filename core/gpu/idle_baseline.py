@@ -54,7 +54,9 @@ class IdleBaseline:
             if device.pci is None or device.vram_used_bytes is None:
                 continue
             processes = [process.vram_bytes or 0 for process in on_gpu(sample, device)]
-            beyond = device.vram_used_bytes - max(sum(processes), served_bytes)
+            # A server that says it holds more than is in use lists a model whose process has died: the GPU knows better.
+            served = served_bytes if served_bytes <= device.vram_used_bytes else 0
+            beyond = device.vram_used_bytes - max(sum(processes), served)
             working = served_bytes > 0 or any(held >= WORKING_BYTES for held in processes)
             if beyond >= 0:  # else total and shares are of different moments
                 learnt |= self._learn(device, beyond, working)

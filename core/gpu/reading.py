@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time as clock
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 THERMAL_FROM_C = 75.0
@@ -110,7 +110,10 @@ class ProcessReading:
 
 @dataclass(frozen=True)
 class Sample:
-    """All readings of one moment (`time`: Unix seconds). `problem` says which source failed, and how."""
+    """All readings of one moment (`time`: Unix seconds). `problem` says which source failed, and how.
+
+    `taken_at` is when reading began, in monotonic seconds: for the process that read, as it is not written. None elsewhere.
+    """
 
     time: float
     source: str
@@ -118,6 +121,7 @@ class Sample:
     devices: tuple[DeviceReading, ...] = ()
     processes: tuple[ProcessReading, ...] = ()
     problem: str | None = None
+    taken_at: float | None = field(default=None, compare=False)
 
     def age_seconds(self, now: float | None = None) -> float:
         """Seconds since the sample was taken (by the wall clock; never negative, should that have been set back)."""

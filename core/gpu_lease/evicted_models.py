@@ -1,18 +1,22 @@
-"""`displaced.json`: the served models that were unloaded for a job, written before the first of them goes.
+"""`evicted_models.json`: the served models that were unloaded for a job, written before the first of them goes.
 
-Whichever runner lives when the GPU is free again loads them; the file is gone once all are back.
+Whichever runner lives when the GPU is free again loads them; the file is gone once all are back. A file that cannot be read
+does not count as empty, for then the models would never come back: it is moved aside, and told until somebody removes it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from core.files import write_atomic
+from core.files import fsync_directory, write_atomic
 from core.serving.replies import Resident
+
+UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True)
@@ -32,12 +36,35 @@ class EvictedModel:
         return self.name == resident.name or (self.blob is not None and self.blob == blob)
 
 
+@dataclass(frozen=True)
+class Contents:
+    """What the file holds. `whole` is False where some of it could not be read; `models` are those that could."""
+
+    models: tuple[EvictedModel, ...] = ()
+    service_stopped: bool = False
+    whole: bool = True
+
+
 class EvictedModels:
     """The models that are to come back, kept in a file. `stopped`: the service itself was ended by the person's command."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self.models, self.stopped = read_displaced(file)
+        self.models: tuple[EvictedModel, ...] = ()
+        self.stopped = False
+        self._loaded = False
+        with contextlib.suppress(OSError):
+            self.load()
+
+    def load(self) -> None:
+        """Take over what the file holds, once. Raises OSError where one that cannot be read cannot be moved aside either."""
+        if self._loaded:
+            return
+        found = read_evicted_models(self.file)
+        if not found.whole:
+            move_aside(self.file)
+            self._keep(found.models, found.service_stopped)
+        self.models, self.stopped, self._loaded = found.models, found.service_stopped, True
 
     def __bool__(self) -> bool:
         return bool(self.models) or self.stopped
@@ -47,19 +74,26 @@ class EvictedModels:
         return tuple(model.name for model in self.models)
 
     def add(self, model: EvictedModel) -> None:
-        """Note one that is about to go; durable when this returns. Raises OSError on a full disk."""
-        if all(model.name != known.name for known in self.models):
+        """Note one that is about to go, unless it is noted, by its name or another tag. Durable when this returns.
+
+        Raises OSError on a full disk.
+        """
+        self.load()
+        if not any(model.name == known.name or model.blob == known.blob is not None for known in self.models):
             self._keep((*self.models, model), self.stopped)
 
     def rename(self, name: str, tag: str) -> None:
         """It goes, and comes back, under another tag of its weights."""
+        self.load()
         self._keep(tuple(replace(one, name=tag) if one.name == name else one for one in self.models), self.stopped)
 
     def drop(self, name: str) -> None:
         """It is back, or will not come back."""
+        self.load()
         self._keep(tuple(one for one in self.models if one.name != name), self.stopped)
 
     def note_service(self, stopped: bool) -> None:
+        self.load()
         self._keep(self.models, stopped)
 
     def _keep(self, models: tuple[EvictedModel, ...], stopped: bool) -> None:
@@ -72,20 +106,53 @@ class EvictedModels:
         self.models, self.stopped = models, stopped
 
 
-def read_displaced(file: Path) -> tuple[tuple[EvictedModel, ...], bool]:
-    """What the file says; nothing where there is none, or none that this version understands."""
+def read_evicted_models(file: Path) -> Contents:
+    """What the file says, nothing where there is none. Never raises: what cannot be read is not `whole`."""
     try:
         document = json.loads(file.read_bytes())
-        models = tuple(_model(item) for item in document["models"])
-        return models, document.get("service_stopped") is True
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return (), False
+    except FileNotFoundError:
+        return Contents()
+    except (OSError, ValueError, RecursionError):
+        return Contents(whole=False)
+    items = document.get("models") if isinstance(document, dict) else None
+    if not isinstance(document, dict) or not isinstance(items, list):
+        return Contents(whole=False)
+    models = [_model(item) for item in items]
+    stopped, schema = document.get("service_stopped", False), document.get("schema", 1)
+    whole = None not in models and isinstance(stopped, bool) and schema == 1
+    return Contents(tuple(model for model in models if model is not None), stopped is True, whole)
 
 
-def _model(item: dict[str, Any]) -> EvictedModel:
+def _model(item: Any) -> EvictedModel | None:
+    """None of what is no model."""
+    if not isinstance(item, dict):
+        return None
     values = {field.name: item[field.name] for field in fields(EvictedModel) if field.name in item}
-    model = EvictedModel(**values)
-    keep = model.keep_alive_seconds
-    if not isinstance(model.name, str) or not model.name or (keep is not None and not math.isfinite(keep)):
-        raise ValueError(f"no model: {item}")
-    return model
+    model = EvictedModel(**values) if "name" in values else None
+    return model if model is not None and _plausible(model) else None
+
+
+def _plausible(model: EvictedModel) -> bool:
+    context, keep, blob = model.context_length, model.keep_alive_seconds, model.blob
+    return (
+        isinstance(model.name, str)
+        and bool(model.name)
+        and (context is None or (isinstance(context, int) and context > 0))
+        and (keep is None or (isinstance(keep, int | float) and math.isfinite(keep)))
+        and (blob is None or isinstance(blob, str))
+    )
+
+
+def move_aside(file: Path) -> Path:
+    """Keep a file that cannot be read under another name, beside those kept before; the new path. Raises OSError."""
+    taken = set(unreadable_files(file))
+    names = (f"{file.stem}.{UNREADABLE}{f'-{number}' if number > 1 else ''}{file.suffix}" for number in range(1, 1000))
+    aside = next(path for name in names if (path := file.with_name(name)) not in taken)
+    file.rename(aside)
+    fsync_directory(file.parent)
+    return aside
+
+
+def unreadable_files(file: Path) -> tuple[Path, ...]:
+    """What was moved aside and nobody has removed since: the models that it names are still away."""
+    return tuple(sorted(file.parent.glob(f"{file.stem}.{UNREADABLE}*{file.suffix}")))

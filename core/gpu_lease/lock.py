@@ -17,9 +17,18 @@ from typing import Any
 
 from core.errors import BakehouseError
 from core.home import Home
+from core.reasons import Reason
 from core.text import printable
 
 HOLDER_LIMIT_BYTES = 8192
+
+
+class LockFileError(BakehouseError):
+    """The file of a lock is none that can be used."""
+
+    def __init__(self, message: str, reason: Reason) -> None:
+        super().__init__(message, code="bad_lease")
+        self.reason = reason
 
 
 def lease_path(home: Home, pci: str | None) -> Path:
@@ -63,12 +72,12 @@ def acquire(path: Path) -> Lease | None:
     """The lease, or None when somebody has it or its file cannot be trusted (`holder` says which)."""
     try:
         return take(path)
-    except BakehouseError:
+    except LockFileError:
         return None
 
 
 def take(path: Path) -> Lease | None:
-    """The lease, None when somebody has it. Raises `BakehouseError` for a file that is no lock of ours."""
+    """The lease, None when somebody has it. Raises `LockFileError` for a file that is no lock of ours."""
     descriptor = open_shared(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -96,41 +105,45 @@ def open_existing(path: Path) -> int:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
-        raise BakehouseError(f"its lock {path} cannot be opened: {error.strerror}", code="bad_lease") from error
+        reason = Reason("lock_not_opened", {"path": str(path), "error": error.strerror})
+        raise LockFileError(f"GPU lock file {path} cannot be opened: {error.strerror}", reason) from error
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
         os.close(descriptor)
-        raise BakehouseError(f"its lock {path} is a link or no file", code="bad_lease")
+        reason = Reason("lock_not_regular", {"path": str(path)})
+        raise LockFileError(f"GPU lock file {path} is not a regular file", reason)
     return descriptor
 
 
 def holder(path: Path) -> dict[str, Any] | None:
-    """Who holds the lease: {home, job, since}, empty when nobody has said, {problem} when its file cannot be used.
+    """Who holds the lock: {home, job, since}, empty when nobody has said; None when it is free.
 
-    None when it is free.
+    {problem, reason} when its file cannot be used: the reason as JSON, and its words.
     """
     if not os.path.lexists(path):
         return None
     try:
         lease = take(path)
-    except BakehouseError as error:
-        return {"problem": error.message}
+    except LockFileError as error:
+        return {"problem": error.message, "reason": error.reason.to_json()}
     if lease is not None:
         lease.release()
         return None
     return read_holder(path)
 
 
-def held_by(path: Path, home: Home) -> str | None:
-    """Who holds the lease, as the reason of a job of `home` that waits for it; None when it is free."""
-    said = holder(path)
-    if said is None:
+def held_by(path: Path, home: Home) -> Reason | None:
+    """Who holds the lock, as the reason of a job of `home` that waits for it; None when it is free."""
+    found = holder(path)
+    if found is None:
         return None
-    if "problem" in said:
-        return str(said["problem"])
-    if said.get("home") == str(home.root):
-        return f"a process of job {said.get('job')} still holds it"
-    return f"held by job {said.get('job', '?')} of {said.get('home', 'another home')}"
+    if "reason" in found:
+        return Reason.from_json(found["reason"])
+    # 0 is no job: its runner has the lock to bring models back.
+    values = {"job_id": found.get("job") or None}
+    if found.get("home") == str(home.root):
+        return Reason("held_by_own_process", values)
+    return Reason("held_by_other_home", {**values, "home": found.get("home")})
 
 
 def read_holder(path: Path) -> dict[str, Any]:
@@ -141,7 +154,7 @@ def read_holder(path: Path) -> dict[str, Any]:
             document = json.loads(os.pread(descriptor, HOLDER_LIMIT_BYTES, 0))
         finally:
             os.close(descriptor)
-    except (BakehouseError, ValueError, RecursionError):
+    except (LockFileError, ValueError, RecursionError):
         return {}
     if not isinstance(document, dict):
         return {}

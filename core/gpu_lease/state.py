@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, TypeVar
 
 from core.files import write_atomic
+from core.gpu_lease.notes import Note
+from core.gpu_lease.phases import Phase
 from core.home import Home
+from core.reasons import Reason
 
-Phase = Literal["free", "clearing", "held", "verifying", "restoring", "blocked"]
-KEPT_NOTES = 20
-SAME_NOTE_SECONDS = 600.0
 TOLD_BYTES = 50_000_000
 """By how much memory of nobody has to change to be told anew."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class ResidentModel:
 
 @dataclass(frozen=True)
 class Intruder:
-    """A model that a client had loaded while a job held the GPU: since when, and how many times."""
+    """A model that a client had loaded while a job held the GPU: since when (Unix seconds), and how many times."""
 
     name: str
     since: float
@@ -37,21 +39,14 @@ class Intruder:
 
 
 @dataclass(frozen=True)
-class Note:
-    """Something that happened to the GPU."""
-
-    time: float
-    message: str
-    level: Literal["ok", "warn", "bad"] = "ok"
-
-
-@dataclass(frozen=True)
 class LeaseState:
     """`phase`: nobody has the GPU, it is being made free, held, looked at after a job, its models come back, or others
-    hold it. `job_id` has it or is being given it, `since` that; `message` says what goes on in one line.
+    hold it. `job_id` has it or is being given it, `since` that, and `cause` says what led there. `status` is what goes on, or
+    what the next job waits for. Times are Unix seconds.
 
-    `displaced` names what was unloaded for the job and comes back afterwards. `baseline_bytes` is the GPU's idle use,
-    `unowned_bytes` what no process owns, once that is more than the tolerance; `advice` says what to do about it.
+    `evicted` names what was unloaded for the job and comes back afterwards. `server_fault`: why nothing is known of the model
+    server. `baseline_bytes` is the GPU's idle use, `unowned_bytes` what no process owns, once that is more than the tolerance;
+    `remedy` says what to do about it.
     """
 
     time: float
@@ -59,43 +54,51 @@ class LeaseState:
     phase: Phase = "free"
     job_id: int | None = None
     since: float | None = None
-    message: str = ""
+    cause: str = "nothing_to_do"
+    status: Reason | None = None
     server: str | None = None
-    server_problem: str | None = None
+    server_fault: Reason | None = None
     residents: tuple[ResidentModel, ...] = ()
-    displaced: tuple[str, ...] = ()
+    evicted: tuple[str, ...] = ()
     intruders: tuple[Intruder, ...] = ()
     baseline_bytes: int | None = None
     models_stay: bool = False
     tolerance_bytes: int = 300_000_000
     unowned_bytes: int | None = None
     unowned_since: float | None = None
-    advice: str = ""
+    remedy: Reason | None = None
     notes: tuple[Note, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        document = asdict(replace(self, notes=(), status=None, server_fault=None, remedy=None))
+        for name in _REASONS:
+            reason: Reason | None = getattr(self, name)
+            document[name] = None if reason is None else reason.to_json()
+        return {**document, "notes": [note.to_json() for note in self.notes]}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> LeaseState:
-        """Raises ValueError when the document is no state of a GPU."""
+        """Keys that are not known are passed over. Raises ValueError when the document is no state of a GPU."""
         known = {field.name for field in fields(cls)}
         values = {name: value for name, value in document.items() if name in known}
         try:
-            values["residents"] = tuple(ResidentModel(**item) for item in values.get("residents", ()))
-            values["intruders"] = tuple(Intruder(**item) for item in values.get("intruders", ()))
-            values["notes"] = tuple(Note(**item) for item in values.get("notes", ()))
-            values["displaced"] = tuple(values.get("displaced", ()))
+            values["residents"] = _all(ResidentModel, values.get("residents", ()))
+            values["intruders"] = _all(Intruder, values.get("intruders", ()))
+            values["notes"] = tuple(Note.from_json(item) for item in values.get("notes", ()))
+            values["evicted"] = tuple(str(name) for name in values.get("evicted", ()))
+            for name in _REASONS:
+                values[name] = None if values.get(name) is None else Reason.from_json(values[name])
             return cls(**values)
-        except TypeError as error:
+        except (TypeError, AttributeError) as error:
             raise ValueError(f"not a GPU's state: {error}") from error
 
-    def noted(self, note: Note) -> LeaseState:
-        """With one more note; trouble that goes on is noted once in a while."""
-        recent = [one.message for one in self.notes if note.time - one.time < SAME_NOTE_SECONDS]
-        if note.level != "ok" and note.message in recent:
-            return self
-        return replace(self, notes=(*self.notes, note)[-KEPT_NOTES:])
+
+_REASONS = ("status", "server_fault", "remedy")
+
+
+def _all(kind: Callable[..., T], items: list[dict[str, Any]]) -> tuple[T, ...]:
+    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    return tuple(kind(**{name: value for name, value in item.items() if name in known}) for item in items)
 
 
 def read_lease_state(home: Home) -> LeaseState | None:

@@ -9,9 +9,8 @@ import signal
 import sqlite3
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from core.attempt.launcher import STOPPED_AT_A_STEP, Launcher, Observation
 from core.attempt.observe import told_to_end, why_failed
@@ -19,6 +18,7 @@ from core.attempt.stopping import stop_asked_for
 from core.events import EventReader
 from core.files import read_json
 from core.home import AttemptDir, Home, RunDir
+from core.progress import Progress, fold
 from core.reasons import Reason
 from core.store.attempts import (
     AttemptRow,
@@ -31,7 +31,7 @@ from core.store.attempts import (
 )
 from core.store.database import transaction
 from core.store.job_reasons import job_reason
-from core.store.jobs import JobRow, Progress, State, change_state, get_job
+from core.store.jobs import JobRow, State, change_state, get_job
 from core.store.results import import_answers, import_result, import_scores
 from core.store.stop_reasons import StopRule, stop_rules
 from core.telemetry.run_record import Summary
@@ -42,47 +42,6 @@ UNSEEN = frozenset({"restarted", "never_started", "gone"})
 """Ends of which nobody saw how they came about."""
 UNREADABLE = (KeyError, TypeError, ValueError, sqlite3.IntegrityError)
 """What a file of a job that is not as this version expects it raises."""
-
-
-def fold(progress: Progress, event: dict[str, Any]) -> Progress:
-    """The summary after one more event."""
-    progress = replace(progress, time=event.get("time"))
-    match event["kind"]:
-        case "phase":
-            return replace(progress, phase=event.get("name"), eta_seconds=None)
-        case "step":
-            return replace(
-                progress,
-                phase=None,
-                done=event.get("step"),
-                total=event.get("total"),
-                unit="steps",
-                eta_seconds=event.get("eta_seconds"),
-                loss=event.get("loss"),
-                tokens_per_second=event.get("tokens_per_second"),
-                peak_memory_bytes=event.get("peak_memory_bytes") or progress.peak_memory_bytes,
-            )
-        case "progress":
-            return replace(
-                progress,
-                done=event.get("done"),
-                total=event.get("total"),
-                unit=event.get("unit"),
-                eta_seconds=event.get("eta_seconds"),
-                message=event.get("label") or progress.message,
-            )
-        case "memory":
-            return replace(progress, peak_memory_bytes=event.get("peak_bytes") or progress.peak_memory_bytes)
-        case "checkpoint":
-            return replace(progress, checkpoint_step=event.get("step"))
-        case "ladder":
-            return replace(progress, phase="restarting_with_less_memory", message=event.get("reason"))
-        case "warning":
-            return replace(progress, warnings=progress.warnings + 1, message=event.get("message"))
-        case "result":
-            return replace(progress, message=event.get("message"), eta_seconds=None)
-        case _:
-            return progress
 
 
 @dataclass(frozen=True)

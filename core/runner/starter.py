@@ -17,7 +17,7 @@ from core.runner.reconcile import RUNNER
 from core.runner.schedule import Blocker, Resources, active_in_lane, current_resources, find_blocker, needed_jobs
 from core.store.attempts import end_attempt, note_protection
 from core.store.database import transaction
-from core.store.job_reasons import job_reason
+from core.store.job_reasons import about_the_gpu, job_reason
 from core.store.jobs import (
     QUEUED,
     JobRow,
@@ -102,14 +102,14 @@ class Starter:
             if wanted is not None:
                 blockers[job.id] = Blocker(job_reason("gpu_next", job=wanted.id))
             elif no_room := keeper.no_room_for(job):
-                blockers[job.id] = Blocker(job_reason("gpu_lease", message=no_room))
+                blockers[job.id] = Blocker(about_the_gpu("gpu_lease", no_room))
             else:
                 wanted = job
-        keeper.tick(self.clock.time(), active_in_lane(jobs, "gpu"), wanted)
+        keeper.tick(active_in_lane(jobs, "gpu"), wanted)
         if wanted is not None and not keeper.ready_for(wanted):
-            blockers[wanted.id] = Blocker(job_reason("gpu_lease", message=keeper.why))
+            blockers[wanted.id] = Blocker(about_the_gpu("gpu_lease", keeper.why))
         if keeper.unwelcome is not None:
-            reason = job_reason("stopping_for_client", message=keeper.unwelcome.reason)
+            reason = about_the_gpu("stopping_for_client", keeper.unwelcome.reason)
             self.stop_running(keeper.unwelcome.job_id, "preempted", reason)
 
     @property
@@ -124,7 +124,7 @@ class Starter:
         if self.keeper is not None:
             return None
         holder = gpu_lock.held_by(self.lease_path, self.home)
-        return None if holder is None else job_reason("slot_held_elsewhere", slot=self.slot, message=holder)
+        return None if holder is None else about_the_gpu("slot_held_elsewhere", holder, slot=self.slot)
 
     def make_wait(self, job: JobRow, reason: Reason) -> None:
         if job.state == "ready":

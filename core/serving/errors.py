@@ -6,6 +6,7 @@ import json
 from typing import Any, Literal
 
 from core.errors import BakehouseError
+from core.reasons import Reason
 from core.text import one_line as text_in_one_line
 
 ServerCode = Literal["server_down", "server_slow", "server_refused", "server_garbled"]
@@ -19,15 +20,31 @@ class ServerError(BakehouseError):
     `code`: `server_down` (nobody listens there, or it went away in the middle), `server_slow` (a limit of time passed),
     `server_refused` (it answered with an error; `status` is the HTTP status, 200 where the error stood in a stream) or
     `server_garbled` (what it answered is not an answer of Ollama). `said` is the server's own message as one line of
-    printable text, empty where it said nothing.
+    printable text, empty where it said nothing. `reason` is the same for whoever stores or compares it; its code is finer
+    than `code` where one is given.
     """
 
     def __init__(
-        self, message: str, *, code: ServerCode, status: int | None = None, said: str = "", remedy: str | None = None
+        self,
+        message: str,
+        *,
+        code: ServerCode,
+        status: int | None = None,
+        said: str = "",
+        remedy: str | None = None,
+        reason: Reason | None = None,
     ) -> None:
         super().__init__(message, code=code, remedy=remedy)
         self.status = status
         self.said = said
+        self.reason = reason or Reason(code, {"status": status, "said": said})
+
+
+def reason_of(error: BaseException) -> Reason:
+    """Why a request failed, also one that ended with an error that no request should end with."""
+    if isinstance(error, ServerError):
+        return error.reason
+    return Reason("unexpected_error", {"error": one_line(repr(error))})
 
 
 def one_line(text: str) -> str:

@@ -9,13 +9,14 @@ import queue
 import subprocess
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
-from core.serving.errors import ServerError, one_line
+from core.clock import NEVER, SYSTEM_CLOCK, Clock
+from core.reasons import Reason
+from core.serving.errors import ServerError, one_line, reason_of
 from core.serving.ollama import Ollama
 from core.serving.replies import Resident
 
@@ -31,16 +32,56 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ServerView:
-    """What the server listed when it was last asked. `asked_at` is that moment in Unix seconds, 0 before the first.
+    """What the server listed when it was last asked, in monotonic seconds; `asked_time` is the time of day of `asked_at`.
 
-    `residents` is None when it did not answer; `problem` then says why, and `slow` that it did not in its time.
+    `residents` is None when the server did not answer; `problem` then says why.
     """
 
-    asked_at: float = 0.0
-    answered_at: float = 0.0
+    asked_at: float = NEVER
+    answered_at: float = NEVER
     residents: tuple[Resident, ...] | None = None
-    problem: str | None = None
-    slow: bool = False
+    problem: Reason | None = None
+    asked_time: float = 0.0
+
+    @property
+    def slow(self) -> bool:
+        """Whether the server did not answer in its time, which is not the same as that nobody listens there."""
+        return self.problem is not None and self.problem.code == "server_slow"
+
+
+class ModelServer(Protocol):
+    """What the lease asks of a model server. Nothing here waits: a request is a Future, what is loaded is the last `view`."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def view(self) -> ServerView: ...
+
+    @property
+    def version(self) -> str | None:
+        """Of the server that answered last; None before one did."""
+
+    def tick(self, every_seconds: float) -> bool:
+        """Take in an answer that came, and ask what is loaded when that is so long ago; whether there is a new view."""
+
+    def blob(self, resident: Resident) -> str | None:
+        """The blob of its weights (`sha256:…`), by which tags of one model are known; None where it is not known."""
+
+    def unload(self, resident: Resident) -> Future[str]:
+        """Ask the server to let a model go; the result is the tag that was asked for, which can be another of its blob.
+
+        Fails with ServerError. That it was asked is all that is known afterwards.
+        """
+
+    def load(self, name: str, context_length: int | None, keep_alive_seconds: float | None) -> Future[None]:
+        """Have a model loaded; done when it is. Fails with ServerError."""
+
+    def run(self, command: Sequence[str]) -> Future[None]:
+        """Run the person's command that ends the service or starts it. Fails with ServerError when that fails."""
+
+    def close(self) -> None:
+        """Let go of the server; what is on its way comes to its end."""
 
 
 class Caller:
@@ -68,50 +109,43 @@ class Caller:
                 future.set_exception(error)
 
 
-class ModelServer:
-    """One Ollama server. `tick` is to be called often; nothing here waits for the server. For one thread.
+class OllamaServer:
+    """One Ollama server, as a `ModelServer`. `tick` is to be called often; each request has its thread. For one thread.
 
     Raises InputError for an address that is none.
     """
 
-    def __init__(self, url: str | None = None) -> None:
+    def __init__(self, url: str | None = None, clock: Clock = SYSTEM_CLOCK) -> None:
+        self.clock = clock
         self.view = ServerView()
         self.version: str | None = None
-        """Of the server that answered last; None before one did."""
         self._short, self._long = Ollama(url, timeout_seconds=ASK_SECONDS), Ollama(url, timeout_seconds=ASK_SECONDS)
         self.url = self._short.url
         self._asking, self._loading = Caller("model-server"), Caller("model-loader")
         self._look: Future[ServerView] | None = None
-        self._looked = 0.0
+        self._looked = NEVER
         # (tag, its digest) → the blob of its weights, None where the server did not say.
         self._blobs: dict[tuple[str, str | None], str | None] = {}
 
-    def tick(self, now: float, every_seconds: float) -> bool:
-        """Take in an answer that came, and ask what is loaded when that is so long ago; whether there is a new view."""
-        news = False
+    def tick(self, every_seconds: float) -> bool:
+        news, now = False, self.clock.monotonic()
         if self._look is not None and self._look.done():
             look, self._look = self._look, None
             error = look.exception()
-            self.view = look.result() if error is None else ServerView(now, now, problem=one_line(repr(error)))
+            self.view = look.result() if error is None else ServerView(now, now, problem=reason_of(error))
             news = True
-        if self._look is None and not 0 <= now - self._looked < every_seconds:
+        if self._look is None and now - self._looked >= every_seconds:
             self._looked = now
             self._look = self._asking.submit(self._list)
         return news
 
     def blob(self, resident: Resident) -> str | None:
-        """The blob of its weights (`sha256:…`), by which tags of one model are known; None where it is not known."""
         return self._blobs.get((resident.name, resident.digest))
 
     def unload(self, resident: Resident) -> Future[str]:
-        """Ask the server to let a model go; the result is the tag that was asked for, which can be another of its blob.
-
-        Fails with ServerError. That it was asked is all that is known afterwards.
-        """
         return self._asking.submit(lambda: self._unload(resident))
 
     def load(self, name: str, context_length: int | None, keep_alive_seconds: float | None) -> Future[None]:
-        """Have a model loaded; done when it is. Fails with ServerError."""
         return self._loading.submit(
             lambda: self._long.load(
                 name,
@@ -122,7 +156,6 @@ class ModelServer:
         )
 
     def run(self, command: Sequence[str]) -> Future[None]:
-        """Run the person's command that ends the service or starts it. Fails with ServerError when that fails."""
         return self._loading.submit(lambda: _run(command))
 
     def close(self) -> None:
@@ -133,16 +166,16 @@ class ModelServer:
     # In the threads.
 
     def _list(self) -> ServerView:
-        asked_at = time.time()
+        asked_at, asked_time = self.clock.monotonic(), self.clock.time()
         try:
             if self.view.residents is None:  # it may be another one than before
                 self.version = one_line(self._short.version())
             residents = self._short.ps()
         except ServerError as error:
-            return ServerView(asked_at, time.time(), None, error.message, error.code == "server_slow")
+            return ServerView(asked_at, self.clock.monotonic(), None, error.reason, asked_time)
         for resident in residents:
             self._learn(resident)
-        return ServerView(asked_at, time.time(), residents)
+        return ServerView(asked_at, self.clock.monotonic(), residents, None, asked_time)
 
     def _learn(self, resident: Resident) -> None:
         """The blob has to be asked for while the tag is there: what was loaded outlives its tag."""
@@ -165,12 +198,26 @@ class ModelServer:
             if tag.digest == resident.digest or (blob is not None and self._short.show(tag.name).blob == blob):
                 self._short.unload(tag.name)
                 return tag.name
-        name, what = one_line(resident.name), "its tag is gone" if own is None else "its tag was made anew"
-        raise ServerError(f"`{name}` is loaded and {what}: nothing unloads it", code="server_refused", status=404)
+        raise no_tag(resident.name, deleted=own is None)
+
+
+def no_tag(name: str, *, deleted: bool) -> ServerError:
+    """A model in memory that no request unloads: its tag was deleted, or is another model's by now."""
+    what = "deleted" if deleted else "replaced"
+    message = f"`{one_line(name)}` is loaded, but its tag was {what}: no request unloads it"
+    reason = Reason(f"model_tag_{what}", {"model": name})
+    return ServerError(message, code="server_refused", status=404, reason=reason)
+
+
+def command_failed(command: Sequence[str], why: str, exit_code: int | None = None) -> ServerError:
+    """A command of the person's that stops or starts the service, and why it did not."""
+    name = " ".join(command)
+    reason = Reason("command_failed", {"command": name, "exit_code": exit_code, "said": why})
+    message = f"`{name}` failed: {why or f'exit code {exit_code}'}"
+    return ServerError(message, code="server_refused", reason=reason)
 
 
 def _run(command: Sequence[str]) -> None:
-    said = " ".join(command)
     # Not a pipe: a service that it leaves behind would hold that open.
     with tempfile.TemporaryFile() as errors:
         try:
@@ -184,8 +231,7 @@ def _run(command: Sequence[str]) -> None:
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise ServerError(f"`{said}` failed: {one_line(str(error))}", code="server_refused") from error
+            raise command_failed(command, one_line(str(error))) from error
         if done.returncode != 0:
             errors.seek(0)
-            why = one_line(errors.read(4096).decode(errors="replace")) or f"exit code {done.returncode}"
-            raise ServerError(f"`{said}` failed: {why}", code="server_refused")
+            raise command_failed(command, one_line(errors.read(4096).decode(errors="replace")), done.returncode)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from core.reasons import Reason
 from core.serving import replies
 from core.serving.address import server_url
 from core.serving.errors import ServerError, one_line, readable_error
@@ -223,8 +224,10 @@ class Ollama:
         except httpx.DecodingError:
             raise replies.garbled(path.rpartition("/")[2]) from None
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, UnicodeError) as error:
-            message = f"no model server can be asked at {self.url}: {one_line(str(error))}"
-            raise ServerError(message, code="server_down") from None
+            said = one_line(str(error))
+            message = f"no model server can be asked at {self.url}: {said}"
+            reason = Reason("server_address_unusable", {"url": self.url, "error": said})
+            raise ServerError(message, code="server_down", reason=reason) from None
 
     def _http(self) -> httpx.Client:
         import httpx
@@ -248,21 +251,27 @@ class Ollama:
         remedy = None
         if status == 403 and not said:
             remedy = "it takes no requests under this name: OLLAMA_HOST on its side, or OLLAMA_ORIGINS"
-        return ServerError(message, code="server_refused", status=status, said=said, remedy=remedy)
+        reason = Reason("server_refused", {"url": self.url, "status": status, "said": said})
+        return ServerError(message, code="server_refused", status=status, said=said, remedy=remedy, reason=reason)
 
     def _slow(self, seconds: float) -> ServerError:
-        return ServerError(f"the model server at {self.url} did not answer within {seconds:g} s", code="server_slow")
+        message = f"the model server at {self.url} did not answer within {seconds:g} s"
+        reason = Reason("server_slow", {"url": self.url, "seconds": seconds})
+        return ServerError(message, code="server_slow", reason=reason)
 
     def _down(self, error: Exception) -> ServerError:
         import httpx
 
+        cut_off = False
         if isinstance(error, httpx.ConnectError):
             message = f"no model server answers at {self.url}"
         elif isinstance(error, httpx.RemoteProtocolError) and not str(error).lower().startswith(_CUT_OFF):
             return replies.garbled("HTTP")
         else:
+            cut_off = True
             message = f"the model server at {self.url} went away in the middle of an answer"
-        return ServerError(message, code="server_down")
+        reason = Reason("server_cut_off" if cut_off else "server_down", {"url": self.url})
+        return ServerError(message, code="server_down", reason=reason)
 
 
 def _object(raw: bytes) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from core.reasons import Reason
 from core.serving.errors import ServerError
 
 # Ollama writes "for ever" as a moment some 292 years ahead.
@@ -197,7 +198,10 @@ def unix_time(value: object) -> float | None:
 def garbled(what: str) -> ServerError:
     """What was answered to `what` is not what Ollama answers."""
     remedy = "is it Ollama that listens there?"
-    return ServerError(f"the answer to `{what}` is not one of Ollama", code="server_garbled", remedy=remedy)
+    reason = Reason("server_garbled", {"request": what})
+    return ServerError(
+        f"the answer to `{what}` is not one of Ollama", code="server_garbled", remedy=remedy, reason=reason
+    )
 
 
 def _models(body: object, what: str) -> list[dict[str, Any]]:

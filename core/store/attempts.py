@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from core.store.jobs import Progress
+from core.progress import Progress
 
 Outcome = Literal["done", "failed", "cancelled", "stopped", "interrupted", "lost"]
 

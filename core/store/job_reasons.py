@@ -24,20 +24,20 @@ JobReasonCode = Literal[
     "disk_low",  # free_bytes, needed_bytes
     "host_memory_low",  # free_bytes, needed_bytes
     "slot_held",  # slot (gpu, cpu), job
-    "slot_held_elsewhere",  # slot, message
+    "slot_held_elsewhere",  # slot, why (a code of the GPU's lease, its values beside it)
     "gpu_next",  # job
-    "gpu_lease",  # message
+    "gpu_lease",  # why, as above
     "requeued_after_restart",  # step
     "requeued_not_started",
     "disk_was_low",  # step
-    "preempted",  # message, step
+    "preempted",  # why, as above, step
     # Active.
     "starting",
     "running",
     "stopping_to_cancel",
     "stopping_to_hold",
     "stopping_for_disk",
-    "stopping_for_client",  # message
+    "stopping_for_client",  # why, as above
     "stopping_for_watchdog",  # finding (its code), message
     "signal_sent",  # signal, after_seconds (of grace)
     "still_running",  # signal, job
@@ -72,6 +72,11 @@ RefusalCode = Literal[
 def job_reason(code: JobReasonCode, **values: Value) -> Reason:
     """Why a job is as it is. A value of None is left out: it is not known."""
     return Reason(code, {name: value for name, value in values.items() if value is not None})
+
+
+def about_the_gpu(code: JobReasonCode, why: Reason, **values: Value) -> Reason:
+    """A job's reason that is one of the GPU's lease: the lease's code is under `why`, its values beside it."""
+    return job_reason(code, **{**why.values, **values, "why": why.code})
 
 
 def refusal(code: RefusalCode, **values: Value) -> Reason:

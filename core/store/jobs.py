@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sqlite3
 import time
 from collections.abc import Iterable
@@ -11,6 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from core.errors import BakehouseError, NotFoundError
+from core.progress import Progress
 from core.reasons import Reason
 from core.store.job_reasons import from_columns, values_to_json
 
@@ -22,44 +22,6 @@ QUEUED = frozenset({"waiting", "ready"})
 ACTIVE = frozenset({"starting", "running", "stopping"})
 ENDED = frozenset({"done", "failed", "cancelled", "interrupted", "lost"})
 RETRYABLE = ENDED - {"done"}
-
-
-@dataclass(frozen=True)
-class Progress:
-    """The newest figures of an attempt, as the runner gathered them from its events. None is "not known"."""
-
-    phase: str | None = None
-    done: int | None = None
-    total: int | None = None
-    unit: str | None = None
-    eta_seconds: float | None = None
-    loss: float | None = None
-    tokens_per_second: float | None = None
-    peak_memory_bytes: int | None = None
-    checkpoint_step: int | None = None
-    warnings: int = 0
-    message: str | None = None
-    time: float | None = None
-
-    @property
-    def fraction(self) -> float | None:
-        """Share done, 0 to 1."""
-        return None if not self.total or self.done is None else min(1.0, self.done / self.total)
-
-    def to_json(self) -> str:
-        """For SQLite, which reads no NaN: a loss that is not finite is not known."""
-        figures = {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in asdict(self).items()
-        }
-        return json.dumps(figures, ensure_ascii=False, allow_nan=False)
-
-    @classmethod
-    def from_json(cls, text: str | None) -> Progress | None:
-        if not text:
-            return None
-        known = {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in json.loads(text).items() if name in known})
 
 
 @dataclass(frozen=True)
@@ -313,7 +275,8 @@ def claim_next(connection: sqlite3.Connection, lane: Lane, boot_id: str, author:
             """
             UPDATE jobs
             SET state = 'starting', attempt = attempt + 1, reason_code = 'starting', reason_values = '{}',
-                progress = json_object('checkpoint_step', json_extract(progress, '$.checkpoint_step')),
+                progress = json_object('checkpoint_step', json_extract(progress, '$.checkpoint_step'),
+                                       'peak_memory_bytes', json_extract(progress, '$.peak_memory_bytes')),
                 changed_at = :now, changed_by = :author, started_at = coalesce(started_at, :now)
             WHERE id = (SELECT id FROM jobs WHERE state = 'ready' AND lane = :lane ORDER BY position, id LIMIT 1)
             RETURNING id, attempt

@@ -152,21 +152,21 @@ def _is_held(lease: Mapping[str, Any] | None) -> bool:
 
 
 def _state(page: _Page, state: LeaseState) -> None:
-    from core.gpu_lease.state import Phase
+    from core.gpu_lease.phases import Phase
 
     for phase in get_args(Phase):
         page.add("bakehouse_lease_phase", "What the runner does with the GPU.", state.phase == phase, {"phase": phase})
     page.add("bakehouse_lease_idle_bytes", "Memory of the GPU in use when nobody works.", state.baseline_bytes)
     page.add("bakehouse_lease_unowned_bytes", "Memory of the GPU that no process owns.", state.unowned_bytes)
-    if state.server is not None or state.server_problem is not None:
-        up = state.server_problem is None
+    if state.server is not None or state.server_fault is not None:
+        up = state.server_fault is None
         page.add("bakehouse_model_server_up", "1 while the model server answers.", up)
     held: Counter[str] = Counter()
     for resident in state.residents:
         held[_clean(resident.name)] += resident.size_vram_bytes
     for model, count in held.items():
         page.add("bakehouse_model_vram_bytes", "Memory held by a served model.", count, {"model": model})
-    page.add("bakehouse_models_displaced", "Served models that were unloaded for a job.", len(state.displaced))
+    page.add("bakehouse_models_evicted", "Served models that were unloaded for a job.", len(state.evicted))
     page.add("bakehouse_models_intruding", "Models loaded by clients while a job has the GPU.", len(state.intruders))
 
 

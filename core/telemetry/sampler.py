@@ -70,6 +70,7 @@ class Sampler:
 
     def read(self) -> Sample:
         """One reading, for a command that shows it; nothing is written."""
+        taken_at = time.monotonic()
         readout = self._source.read()
         devices, unread = with_gpu(readout.devices, self.gpu)
         problems = [problem for problem in (self._problem, readout.problem, unread) if problem]
@@ -80,6 +81,7 @@ class Sampler:
             devices=devices,
             processes=mark_ours(describe(readout.processes, self._procfs), self.home.runs, self._procfs),
             problem="; ".join(problems) or None,
+            taken_at=taken_at,
         )
 
     def sample(self) -> Sample:

@@ -17,6 +17,7 @@ from core.format import data_size
 from core.vram.budget import Budget
 from core.vram.calibration import Calibration
 from core.vram.forecast import Forecast, forecast, highest_rank_that_fits, longest_that_fits
+from core.vram.oom_fallbacks import fallbacks
 
 # More tokens at once make a GPU no faster: its matrix products are as large as it likes from here on.
 TOKENS_AT_ONCE = 8192
@@ -116,27 +117,10 @@ def leanest(recipe: Recipe) -> Recipe:
     )
 
 
-def rungs(recipe: Recipe) -> Iterator[Recipe]:
-    """The recipe after each rung of the ladder that a job steps down for want of memory, without its shorter lengths.
-
-    The last is the `leanest`; nothing comes for a recipe that is that already.
-    """
-    while recipe.batch_size > 1:
-        divisor = next(number for number in range(2, recipe.batch_size + 1) if recipe.batch_size % number == 0)
-        size, accumulation = recipe.batch_size // divisor, recipe.accumulation * divisor
-        recipe = recipe.model_copy(update={"batch_size": size, "accumulation": accumulation})
-        yield recipe
-    if not recipe.activation_checkpointing or recipe.every_n_layers > 1:
-        recipe = recipe.model_copy(update={"activation_checkpointing": True, "every_n_layers": 1})
-        yield recipe
-    if recipe.optimizer != "adamw-8bit":
-        yield recipe.model_copy(update={"optimizer": "adamw-8bit"})
-
-
 def stepped_down(recipe: Recipe, model: ModelEntry, budget: Budget, calibration: Calibration) -> Fitted | None:
     """The first rung of the ladder that fits, else the last when it may; None where no rung helps. Raises `NotPredicted`."""
     last: Fitted | None = None
-    for rung in rungs(recipe):
+    for rung in fallbacks(recipe):
         last = Fitted(rung, changes(recipe, rung), forecast(model, rung, budget, calibration))
         if last.forecast.fits:
             return last

@@ -14,6 +14,7 @@ from core.reasons import Reason
 from core.runner.commands import RefusedError
 from core.store.job_reasons import JobReasonCode, RefusalCode
 from core.text import printable
+from core.wording.gpu import gpu_words
 
 Values = Mapping[str, Any]
 Words = Callable[[Values], str]
@@ -53,6 +54,15 @@ def joined(head: str, values: Values, *, retry: bool = False) -> str:
     if retry:
         return f"{head}; retry resumes from step {step}" if step else f"{head}; retry starts from the beginning"
     return f"{head}; will resume from step {step}" if step else f"{head}; will start from the beginning"
+
+
+def lease_words(values: Values) -> str:
+    """What the GPU's lease gave for a reason."""
+    return gpu_words(Reason(values["why"], values))
+
+
+def client(values: Values) -> str:
+    return f"{values['model']} was loaded by a client" if values.get("model") else "a client needs the GPU"
 
 
 def noted(head: str, values: Values) -> str:
@@ -113,19 +123,19 @@ JOB_WORDS: dict[JobReasonCode, Words] = {
         f"Host memory: {data_size(values['free_bytes'])} free, {data_size(values['needed_bytes'])} needed"
     ),
     "slot_held": lambda values: f"{slot(values)} in use by job {values['job']}",
-    "slot_held_elsewhere": lambda values: f"{slot(values)}: {values['message']}",
+    "slot_held_elsewhere": lambda values: f"{slot(values)}: {lease_words(values)}",
     "gpu_next": lambda values: f"GPU: job {values['job']} is next",
-    "gpu_lease": lambda values: f"GPU: {values['message']}",
+    "gpu_lease": lambda values: f"GPU: {lease_words(values)}",
     "requeued_after_restart": lambda values: joined("Requeued after a restart of the machine", values),
     "requeued_not_started": fixed("Requeued: the job's process had not been started"),
     "disk_was_low": lambda values: joined("Stopped because the disk was nearly full", values),
-    "preempted": lambda values: joined(f"Stopped: {values.get('message') or 'a client needs the GPU'}", values),
+    "preempted": lambda values: joined(f"Stopped because {client(values)}", values),
     "starting": fixed("Starting the job's process"),
     "running": fixed(""),
     "stopping_to_cancel": fixed("Stopping at the next step"),
     "stopping_to_hold": lambda values: noted("Stopping at the next step, then held", values),
     "stopping_for_disk": fixed("Disk nearly full: stopping at the next step"),
-    "stopping_for_client": lambda values: f"Stopping at the next step: {values['message']}",
+    "stopping_for_client": lambda values: f"Stopping at the next step: {client(values)}",
     "stopping_for_watchdog": lambda values: f"Stopping at the next step: {values['message']}",
     "signal_sent": lambda values: f"Did not stop within {values['after_seconds']:.0f} s; {values['signal']} sent",
     "still_running": lambda values: (

@@ -61,6 +61,6 @@ def test_a_link_in_the_lock_s_place_makes_jobs_wait_with_the_reason(gpus: FakeMa
     path = lease_path(queue.home, FIRST)
     path.symlink_to(queue.home.root / "bakehouse.db")
     job = queue.submit("steps=2")
-    assert str(path) in queue.wait_for_lease(job, "its lock")
+    assert queue.wait_for_lease(job, "lock_not_regular").values["path"] == str(path)
     path.unlink()
     queue.wait_for(job, "done")

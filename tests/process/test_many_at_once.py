@@ -160,7 +160,8 @@ def test_two_homes_share_one_gpu_one_job_at_a_time(
     anna.wait_for_step(first, 1)
     second = ben.submit("steps=10 pause=0.03")
     assert lease_path(anna.home, CARD) == lease_path(ben.home, CARD)
-    assert ben.wait_for_lease(second, "held by") == f"held by job {first} of {anna.home.root}"
+    told = ben.wait_for_lease(second, "held_by_other_home").values
+    assert (told["job_id"], told["home"]) == (first, str(anna.home.root))
 
     anna.kill_runner()
     anna.home.runner_stopped.touch()

@@ -138,14 +138,6 @@ class LeaseBench:
             now = time.time()
             wait_until(lambda now=now: newest() > now, what="a reading of the GPU")
 
-    def wait_note(self, words: str) -> str:
-        """A note of the GPU with these words; its text."""
-
-        def found() -> str | None:
-            return next((note.message for note in self.gpu.notes if words in note.message), None)
-
-        return str(wait_until(found, what=lambda: f"a note `{words}`: {self.gpu}"))
-
     def phases(self) -> list[str]:
         """The phases the GPU has been in, each once in a row."""
         phases = [state.phase for state in list(self.states)]
@@ -157,7 +149,7 @@ class LeaseBench:
 
     def wait_restored(self) -> None:
         """Wait until nothing is left that is to come back."""
-        wait_until(lambda: not self.queue.home.displaced.exists(), what=lambda: f"nothing left to do: {self.gpu}")
+        wait_until(lambda: not self.queue.home.evicted_models.exists(), what=lambda: f"nothing left to do: {self.gpu}")
 
     def wait_unowned(self) -> LeaseState:
         """Wait until memory is told that belongs to nobody."""

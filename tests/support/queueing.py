@@ -159,15 +159,14 @@ class Queue:
         assert reason is not None
         return reason
 
-    def wait_for_lease(self, job_id: int, words: str) -> str:
-        """Wait until a job waits for the GPU with these words of the lease, and return all of them."""
+    def wait_for_lease(self, job_id: int, why: str) -> Reason:
+        """Wait until a job waits for the GPU for a reason of the lease with this code, and return it."""
 
-        def found() -> str:
+        def found() -> Reason | None:
             reason = self.job(job_id).reason
-            message = str(reason.values.get("message", ""))
-            return message if reason.code == "gpu_lease" and words in message else ""
+            return reason if reason.code == "gpu_lease" and reason.values.get("why") == why else None
 
-        return wait_until(found, what=lambda: f"`{words}`: {self.job(job_id)}")
+        return wait_until(found, what=lambda: f"`{why}`: {self.job(job_id)}") or Reason(why)
 
     def wait_for_checkpoint(self, job_id: int) -> int:
         """The step of the job's newest checkpoint, once there is one."""

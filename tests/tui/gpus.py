@@ -6,7 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from core.gpu.reading import DeviceReading, HostReading, ProcessReading, Sample
-from core.gpu_lease.state import Intruder, LeaseState, Note, ResidentModel
+from core.gpu_lease.notes import Note
+from core.gpu_lease.state import Intruder, LeaseState, ResidentModel
+from core.reasons import Reason
 from core.telemetry.run_record import Summary
 from tests.tui.scene import NOW, forecast, job, jobs, scene
 from tui.model.snapshot import ProfileLines, RunFinding, Slot, Snapshot
@@ -55,7 +57,7 @@ RENDERER = ProcessReading(
 )
 
 JUDGE = ResidentModel("vault-judge:v1", 4_300_000_000, 8192, NOW + 240)
-DISPLACED = ("vault-judge:v1", "vault-planner:v1", "qwen3:1.7b")
+EVICTED = ("vault-judge:v1", "vault-planner:v1", "qwen3:1.7b")
 PROFILE = ProfileLines(
     "gfx1201",
     (
@@ -92,7 +94,7 @@ def training(**changes: Any) -> Snapshot:
     heat = {"temperature_edge_c": 64.0, "temperature_hotspot_c": 82.0, "temperature_memory_c": 78.0}
     fields = {
         "samples": samples(TRAINER, DESKTOP, **busy, **heat, memory_clock_mhz=1258, fan_rpm=1720),
-        "lease_state": state("held", job_id=42, since=NOW - 2100, displaced=DISPLACED, notes=NOTES),
+        "lease_state": state("held", job_id=42, since=NOW - 2100, evicted=EVICTED, notes=NOTES),
         "gpu_summary": Summary(12_600_000_000, OURS, 260_000_000, 486_000.0, 94.0, 84.0, 2090.0),
         "slot": Slot(True, 42, NOW - 2100, forecast=forecast()),
         "profile": PROFILE,
@@ -102,8 +104,8 @@ def training(**changes: Any) -> Snapshot:
 
 
 NOTES = (
-    Note(NOW - 2112, "unloading vault-judge:v1, vault-planner:v1 and qwen3:1.7b of Ollama"),
-    Note(NOW - 2101, "10.2 GB came back within 9 s: the GPU is free"),
+    Note(NOW - 2112, Reason("unloading_models", {"models": list(EVICTED)})),
+    Note(NOW - 2101, Reason("gpu_cleared", {"freed_bytes": 10_200_000_000, "seconds": 9})),
 )
 
 
@@ -127,49 +129,49 @@ def idle() -> Snapshot:
         jobs=jobs()[5:],
         counts={"done": 2},
         samples=samples(SERVER, DESKTOP),
-        lease_state=state(residents=(JUDGE,), notes=(Note(NOW - 1900, "3 models of Ollama are back"),)),
+        lease_state=state(residents=(JUDGE,), notes=(Note(NOW - 1900, Reason("models_returned", {"count": 3})),)),
     )
 
 
 def held_by_another() -> Snapshot:
-    reason = "blender (pid 52110, ben) holds 9.1 GB since 13:13"
+    values = {"name": "blender", "pid": 52_110, "user": "ben", "held_bytes": 9_100_000_000, "since": NOW - 5000}
+    reason = Reason("held_by_program", values)
     return waiting(
-        samples=samples(RENDERER, DESKTOP), lease_state=state("blocked", job_id=45, since=NOW - 60, message=reason)
+        samples=samples(RENDERER, DESKTOP), lease_state=state("blocked", job_id=45, since=NOW - 60, status=reason)
     )
 
 
 def held_by_another_home() -> Snapshot:
-    said = "held by job 7 of the home /srv/ben/bakehouse, since 13:05"
-    return waiting(lease_state=state("blocked", job_id=45, since=NOW - 60, message=said))
+    said = Reason("held_by_other_home", {"job_id": 7, "home": "/srv/ben/bakehouse"})
+    return waiting(lease_state=state("blocked", job_id=45, since=NOW - 60, status=said))
 
 
 def stale_memory() -> Snapshot:
-    advice = "a process was killed inside the driver: restart the machine, or reset the GPU once nobody needs it"
-    told = {"unowned_bytes": OURS, "unowned_since": NOW - 1500, "advice": advice}
-    said = "11.4 GB belong to no process since 14:12"
+    told = {"unowned_bytes": OURS, "unowned_since": NOW - 1500, "remedy": Reason("restart_after_driver_death")}
+    said = Reason("memory_unowned", {"unowned_bytes": OURS, "since": NOW - 1500})
     return waiting(
         samples=samples(DESKTOP, beyond=OURS),
-        lease_state=state("blocked", job_id=45, since=NOW - 60, message=said, **told),
+        lease_state=state("blocked", job_id=45, since=NOW - 60, status=said, **told),
     )
 
 
 def clearing() -> Snapshot:
-    said = "unloading vault-judge:v1 and vault-planner:v1 of Ollama"
-    held = state("clearing", job_id=45, since=NOW - 3, message=said, residents=(JUDGE,), displaced=DISPLACED)
+    said = Reason("unloading_models", {"models": list(EVICTED[:2])})
+    held = state("clearing", job_id=45, since=NOW - 3, status=said, residents=(JUDGE,), evicted=EVICTED)
     return waiting(samples=samples(SERVER, DESKTOP), lease_state=held)
 
 
 def verifying() -> Snapshot:
-    said = "waiting for 11.4 GB of job 45 to come back"
+    said = Reason("job_memory_returning", {"job_id": 45, "left_bytes": OURS})
     return waiting(
         samples=samples(DESKTOP, beyond=OURS),
-        lease_state=state("verifying", job_id=45, since=NOW - 3, message=said, displaced=DISPLACED),
+        lease_state=state("verifying", job_id=45, since=NOW - 3, status=said, evicted=EVICTED),
     )
 
 
 def restoring() -> Snapshot:
-    said = "loading vault-planner:v1, 2 of 3"
-    held = state("restoring", job_id=42, since=NOW - 3, message=said, residents=(JUDGE,), displaced=DISPLACED[1:])
+    said = Reason("loading_model", {"model": "vault-planner:v1", "place": 2, "total": 3})
+    held = state("restoring", job_id=42, since=NOW - 3, status=said, residents=(JUDGE,), evicted=EVICTED[1:])
     return waiting(samples=samples(SERVER, DESKTOP), lease_state=held)
 
 

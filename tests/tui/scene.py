@@ -5,12 +5,14 @@ from __future__ import annotations
 import calendar
 import math
 import random
+from dataclasses import replace
 from typing import Any
 
 from core.gpu.reading import DeviceReading, HostReading, ProcessReading, Sample
+from core.progress import Progress
 from core.reasons import Reason
 from core.store.job_reasons import job_reason
-from core.store.jobs import JobRow, Progress, QueueState
+from core.store.jobs import JobRow, QueueState
 from tui.model.forecasts import OomFallback, RunForecast
 from tui.model.snapshot import Board, CheckMarks, Detail, RankedCandidate, Slot, Snapshot, TaskLine
 
@@ -49,8 +51,8 @@ def job(job_id: int, state: str, title: str, **changes: Any) -> JobRow:
     return JobRow(**{**row, **changes})
 
 
-def jobs() -> tuple[JobRow, ...]:
-    training = Progress(
+def training() -> Progress:
+    return Progress(
         phase=None,
         done=552,
         total=945,
@@ -62,9 +64,12 @@ def jobs() -> tuple[JobRow, ...]:
         warnings=1,
         time=NOW,
     )
+
+
+def jobs() -> tuple[JobRow, ...]:
     memory = job_reason("job_error", error="out_of_memory", message="out of memory at length 1536")
     return (
-        job(42, "running", "train judge · Qwen3-4B", progress=training),
+        job(42, "running", "train judge · Qwen3-4B", progress=training()),
         job(43, "waiting", "merge judge · Qwen3-4B", reason=job_reason("after", jobs=[42])),
         job(44, "waiting", "bake-off judge, 7 models", reason=job_reason("after", jobs=[43])),
         job(45, "waiting", "train spacer · Qwen3-1.7B", reason=job_reason("slot_held", slot="gpu", job=42)),
@@ -237,11 +242,7 @@ def detail() -> Detail:
         LOG,
         losses=losses,
         evals=((500, 0.45), (550, 0.4371)),
-        step=552,
-        total_steps=945,
-        tokens_per_second=2310,
-        peak_memory_bytes=11_400_000_000,
-        checkpoint=550,
+        progress=replace(training(), checkpoint_step=550),
         forecast=forecast(),
     )
 

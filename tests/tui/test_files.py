@@ -89,8 +89,8 @@ def test_the_steps_of_attempts_are_joined_and_the_later_wins(tmp_path: Path) -> 
     detail = files.read(job(7, "running", "train judge · small", attempt=2))
     assert [step for step, _ in detail.losses] == list(range(1, 10))
     assert dict(detail.losses)[5] == 5.1 and dict(detail.losses)[6] == 6.2
-    assert detail.step == 9 and detail.total_steps == 9 and detail.resumed_from == 5
-    assert detail.tokens_per_second == 200.0
+    assert detail.progress.step == 9 and detail.progress.total_steps == 9 and detail.resumed_from == 5
+    assert detail.progress.tokens_per_second == 200.0
     assert files.read(job(7, "running", "train judge · small", attempt=2)) is detail
 
 

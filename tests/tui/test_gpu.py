@@ -8,7 +8,9 @@ from dataclasses import replace
 import pytest
 
 from core.gpu.reading import ProcessReading
-from core.gpu_lease.state import LeaseState, Note, ResidentModel
+from core.gpu_lease.notes import Note
+from core.gpu_lease.state import LeaseState, ResidentModel
+from core.reasons import Reason
 from tests.tui import gpus
 from tests.tui.conftest import Opened, keys_of, text_of
 from tests.tui.scene import NOW
@@ -38,16 +40,16 @@ SAID = {
         "lease blocked for job 45",
         "blender (pid 52110, ben) holds 9.1 GB since 13:13",
     ),
-    "held_by_another_home": ("lease blocked for job 45", "held by job 7 of the home /srv/ben/bakehouse"),
+    "held_by_another_home": ("lease blocked for job 45", "In use by job 7 of /srv/ben/bakehouse"),
     "stale_memory": (
         "× no owner 11.4",
         "next 45: 8.9, waits for memory that no process owns",
         "▲ stale: 11.4 GB belong to no process since 14:12",
-        "restart the machine, or reset the GPU",
+        "close what else uses the GPU, or restart the machine",
     ),
-    "clearing": ("lease clearing for job 45", "unloading vault-judge:v1 and vault-planner:v1 of Ollama"),
-    "verifying": ("× coming back 11.4", "lease verifying after job 45", "waiting for 11.4 GB of job 45 to come back"),
-    "restoring": ("lease restoring after job 42", "loading vault-planner:v1, 2 of 3"),
+    "clearing": ("lease clearing for job 45", "Unloading vault-judge:v1 and vault-planner:v1 from Ollama"),
+    "verifying": ("× coming back 11.4", "lease verifying after job 45", "Waiting for 11.4 GB of job 45 to be freed"),
+    "restoring": ("lease restoring after job 42", "Loading vault-planner:v1, 2 of 3"),
     "intruded": ("▲ vault-judge:v1 loaded by a client 2×, unloaded again",),
     "spilling": ("▲ 14:36 GTT grew by 2.6 GB since the run began", "16.9/17.1 GB"),
     "throttled": ("▲ hotspot above 85 °C, throttling: thermal, power", "hotspot   104 °C"),
@@ -141,7 +143,7 @@ async def test_alone_the_pane_tells_all_that_is_known_and_scrolls(console: Opene
         said = text_of(pilot, "#gpu")
         assert "▸ RX 9070 XT   0000:0f:00.0  gfx1201" in said and "edge/hotspot/memory 38/41/46 °C" in said
         assert "Radeon Graphics   0000:7a:00.0  integrated" in said
-        assert "14:02:11  10.2 GB came back within 9 s: the GPU is free" in said
+        assert "14:02:11  10.2 GB freed within 9 s: the GPU is free" in said
         assert "HSA_OVERRIDE_GFX_VERSION unset   this GPU has kernels of its own" in said
         await pilot.press("g")
         assert "VRAM ███" in text_of(pilot, "#gpu")
@@ -158,14 +160,14 @@ async def test_what_others_call_themselves_is_text(console: Opened) -> None:
         "blocked",
         45,
         NOW,
-        message=nasty,
+        status=Reason(nasty, {nasty: nasty}),
         server=nasty,
-        server_problem=nasty,
+        server_fault=Reason("server_refused", {"said": nasty}),
         residents=(ResidentModel(nasty, 1_000_000_000),),
-        displaced=(nasty,),
-        advice=nasty,
+        evicted=(nasty,),
+        remedy=Reason(nasty),
         unowned_bytes=2_000_000_000,
-        notes=(Note(NOW, nasty, "bad"),),
+        notes=(Note(NOW, Reason("model_given_up", {"model": nasty, "tries": 12}), "bad"),),
     )
     found = gpus.waiting(samples=gpus.samples(process, problem=nasty), lease_state=state)
     async with console(replace(found, profile=ProfileLines(nasty, ((nasty, nasty),)))) as pilot:
@@ -178,10 +180,22 @@ async def test_what_others_call_themselves_is_text(console: Opened) -> None:
 
 
 async def test_a_state_that_an_older_console_does_not_know_is_shown_as_it_is_called(console: Opened) -> None:
-    async with console(gpus.waiting(lease_state=gpus.state("warming", message="for the winter"))) as pilot:
-        assert "lease warming" in text_of(pilot, "#gpu") and "for the winter" in text_of(pilot, "#gpu")
+    async with console(
+        gpus.waiting(lease_state=gpus.state("warming", status=Reason("for_the_winter", {"degrees": 21})))
+    ) as pilot:
+        assert "lease warming" in text_of(pilot, "#gpu") and "for the winter, degrees 21" in text_of(pilot, "#gpu")
 
 
 async def test_what_a_dead_runner_left_says_when(console: Opened) -> None:
     async with console(replace(gpus.training(), runner_alive=False)) as pilot:
-        assert "no runner: this is how it left the GPU at 14:37" in joined(text_of(pilot, "#gpu"))
+        assert "no runner: state of the GPU as of 14:37" in joined(text_of(pilot, "#gpu"))
+
+
+async def test_what_went_wrong_is_shown_also_when_the_clock_was_set_back_meanwhile(console: Opened) -> None:
+    """The lease is held since an hour that has not come yet; a note of now is shown, one of later is none."""
+    note = Note(NOW - 5, Reason("memory_unknown"), "warn")
+    ahead = Note(NOW + 3000, Reason("model_given_up", {"model": "qwen3", "tries": 12}), "bad")
+    state = gpus.state("held", job_id=42, since=NOW + 3600, notes=(note, ahead))
+    async with console(gpus.training(lease_state=state)) as pilot:
+        said = joined(text_of(pilot, "#gpu"))
+        assert "GPU memory usage is unavailable" in said and "qwen3" not in said

@@ -11,8 +11,8 @@ from core.events import EventWriter
 from core.home import Home
 from core.jobfile.spec import InputFile, JobFile
 from core.jobfile.train import TrainSpec
+from core.progress import Progress
 from core.store.job_reasons import job_reason
-from core.store.jobs import Progress
 from core.submission.memory_check import plan_training
 from tests.tui.conftest import Opened, keys_of, text_of
 from tests.tui.scene import NOW, detail, forecast, job, jobs, rungs, scene
@@ -90,9 +90,9 @@ def test_the_ladder_is_read_from_the_events(tmp_path: Path) -> None:
     write(home, 7, 1, events)
     found = JobFiles(home, 7).read(job(7, "running", "train judge · SmolLM2-135M"))
     assert [(rung.rung, rung.from_step, rung.changes[0]) for rung in found.ladder] == [(1, 4, ("batch_size", 2, 1))]
-    assert found.resumed_from == 4 and found.checkpoint == 4
+    assert found.resumed_from == 4 and found.progress.checkpoint_step == 4
     assert [step for step, _ in found.losses] == list(range(1, 9)), "steps that were trained again stand once"
-    assert found.peak_memory_bytes == 3 * 10**9, "what the recipe before took is no peak of this one"
+    assert found.progress.peak_memory_bytes == 3 * 10**9, "what the recipe before took is no peak of this one"
     assert found.forecast is not None and found.forecast.known and found.forecast.budget
 
 

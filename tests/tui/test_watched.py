@@ -96,9 +96,9 @@ def test_the_feed_follows_what_the_runner_writes(tmp_path: Path) -> None:
     attempt.path.mkdir(parents=True)
     assert files.state() is None and files.findings([running]) == {} and files.summary(running) is None
 
-    write_lease_state(home, gpus.state("held", job_id=42, since=NOW, displaced=gpus.DISPLACED))
+    write_lease_state(home, gpus.state("held", job_id=42, since=NOW, evicted=gpus.EVICTED))
     state = files.state()
-    assert isinstance(state, LeaseState) and state.displaced == gpus.DISPLACED
+    assert isinstance(state, LeaseState) and state.evicted == gpus.EVICTED
     assert files.state() is state, "what did not change is not read again"
     write_json(home.lease_state, {"phase": "held", "residents": "none"})
     assert files.state() is None, "a file of another version is passed over"

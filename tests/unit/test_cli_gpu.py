@@ -23,10 +23,13 @@ from core.cli.gpu_table import table
 from core.cli.readings import Reading
 from core.gpu.reading import DeviceReading, HostReading, Sample
 from core.gpu_lease.lock import lease_path, take
-from core.gpu_lease.state import Intruder, LeaseState, Note, ResidentModel, write_lease_state
+from core.gpu_lease.notes import Note
+from core.gpu_lease.state import Intruder, LeaseState, ResidentModel, write_lease_state
 from core.home import Home
+from core.reasons import Reason
 from core.telemetry.ring import TelemetryRing
 from core.text import cell_width
+from core.wording.gpu import gpu_words
 from tests.support.depth import at_most
 from tests.support.machines import FakeMachine, write
 from tests.support.queueing import Queue
@@ -197,12 +200,13 @@ def test_text_of_others_is_only_text(box: Machine) -> None:
             CARD,
             "clearing",
             3,
-            message=HOSTILE,
+            status=Reason("unloading_models", {"models": [HOSTILE]}),
             server=HOSTILE,
+            server_fault=Reason(HOSTILE, {HOSTILE: HOSTILE}),
             residents=(ResidentModel(HOSTILE + "\ud800", 5_000_000_000),),
-            displaced=(HOSTILE,),
+            evicted=(HOSTILE,),
             intruders=(Intruder(HOSTILE, time.time(), 2),),
-            notes=(Note(time.time(), HOSTILE, "bad"),),
+            notes=(Note(time.time(), Reason("model_given_up", {"model": HOSTILE, "tries": 12}), "bad"),),
         ),
     )
     for words in ((), ("--json",), ("--prometheus",)):
@@ -221,16 +225,19 @@ def test_the_lease_and_what_the_runner_left_are_shown(box: Machine) -> None:
         "verifying",
         42,
         now - 60,
-        "waiting for 11.4 GB to come back",
-        "Ollama 0.24.0",
+        status=Reason("job_memory_returning", {"job_id": 42, "left_bytes": 11_400_000_000}),
+        server="Ollama 0.24.0",
         residents=(ResidentModel("judge:v1", 5_200_000_000),),
-        displaced=("planner:v1", "judge:v1"),
+        evicted=("planner:v1", "judge:v1"),
         intruders=(Intruder("chat:v2", now - 30, 3),),
         baseline_bytes=310_000_000,
         unowned_bytes=11_400_000_000,
         unowned_since=now - 20,
-        advice="reboot when it suits you",
-        notes=(Note(now, "3 models of Ollama are back", "ok"), Note(now, "judge:v1 is gone", "warn")),
+        remedy=Reason("restart_after_driver_death"),
+        notes=(
+            Note(now, Reason("models_returned", {"count": 3}), "ok"),
+            Note(now, Reason("memory_unknown"), "warn"),
+        ),
     )
     write_lease_state(box.home, state)
     lease = take(lease_path(box.home, CARD))
@@ -242,16 +249,22 @@ def test_the_lease_and_what_the_runner_left_are_shown(box: Machine) -> None:
         lease.release()
     assert f"the GPU: held by job 42 of {box.home.root}, since" in row_of(shown, "lease")
     said = row_of(shown, "gpu")
-    assert "looked at after job 42" in said and "waiting for 11.4 GB to come back" in said
+    assert "being checked after job 42" in said and "Waiting for 11.4 GB of job 42 to be freed" in said
     assert "as the runner left it" in said
     assert row_of(shown, "models").endswith("Ollama 0.24.0: judge:v1 5.2 GB")
     assert "planner:v1, judge:v1" in row_of(shown, "unloaded")
     assert "chat:v2" in shown and "3 times" in shown
     assert row_of(shown, "idle use").endswith("310 MB")
     assert "11.4 GB that no process holds" in row_of(shown, "unowned")
-    assert "reboot when it suits you" in row_of(shown, "unowned")
-    assert "✓ 3 models of Ollama are back" in shown and "▲ judge:v1 is gone" in shown
+    assert gpu_words(Reason("restart_after_driver_death")) in row_of(shown, "unowned")
+    assert "✓ 3 served models restored" in shown and "▲ GPU memory usage is unavailable" in shown
     assert found["lease"]["job"] == 42 and LeaseState.from_json(found["state"]) == state
+    told = found["state"]
+    assert told["status"] == {"code": "job_memory_returning", "values": {"job_id": 42, "left_bytes": 11_400_000_000}}
+    assert told["message"] == "Waiting for 11.4 GB of job 42 to be freed"
+    assert told["remedy"]["code"] == "restart_after_driver_death" and "restart the machine" in told["advice"]
+    assert (told["server_fault"], told["server_problem"]) == (None, None)
+    assert told["notes"][0]["code"] == "models_returned" and told["notes"][0]["message"] == "3 served models restored"
     assert 'bakehouse_lease_info{job="42"' in metrics
     assert "bakehouse_lease_phase" not in metrics, "what a runner that is gone said is no metric of now"
 

@@ -16,6 +16,8 @@ from core.doctor.results import Diagnostic
 from core.gpu_lease.lock import lease_path, take
 from core.gpu_lease.state import LeaseState, write_lease_state
 from core.home import Home
+from core.reasons import Reason
+from core.wording.gpu import gpu_words
 from tests.support.doctorbench import PCI, Bench, one
 from tests.support.machines import write
 
@@ -50,11 +52,10 @@ def test_memory_that_belongs_to_nobody_is_told_as_the_runner_saw_it(bench: Bench
     bench.machine.amd(PCI)
     box = bench.box()
     box.home.create()
-    write_lease_state(
-        box.home, LeaseState(time=0.0, pci=PCI, unowned_bytes=10_300_000_000, advice="restart the machine")
-    )
+    remedy = Reason("find_hidden_holder")
+    write_lease_state(box.home, LeaseState(time=0.0, pci=PCI, unowned_bytes=10_300_000_000, remedy=remedy))
     found = one(driver.examine(box), "stale memory")
-    assert (found.state, found.remedy) == ("warning", "restart the machine")
+    assert (found.state, found.remedy) == ("warning", gpu_words(remedy))
     assert found.message.startswith("10.3 GB belong to no process, as the runner saw at ")
 
 

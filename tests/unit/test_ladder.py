@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from core.config.recipe import Recipe
+from core.vram.oom_fallbacks import next_fallback
 from jobs.memory import is_out_of_memory
-from jobs.oom_fallbacks import Ladder, next_rung
+from jobs.oom_fallbacks import Ladder
 
 
 def recipe(**changes: object) -> Recipe:
@@ -21,7 +22,7 @@ def recipe(**changes: object) -> Recipe:
 
 def all_rungs(first: Recipe, longest: int) -> list[dict[str, tuple[object, object]]]:
     found, current = [], first
-    while (below := next_rung(current, longest)) is not None:
+    while (below := next_fallback(current, longest)) is not None:
         current, changes = below
         found.append(changes)
     return found
@@ -44,7 +45,7 @@ def test_the_rungs_stand_in_their_order() -> None:
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 8, 12])
 def test_an_optimizer_step_stays_what_it_was(batch_size: int) -> None:
     current = recipe(batch_size=batch_size, accumulation=3)
-    while (below := next_rung(current, 512)) is not None:
+    while (below := next_fallback(current, 512)) is not None:
         current, _ = below
         assert current.batch_size * current.accumulation == batch_size * 3
         Recipe.model_validate(current.model_dump())
@@ -52,7 +53,7 @@ def test_an_optimizer_step_stays_what_it_was(batch_size: int) -> None:
 
 
 def test_checkpointing_of_some_layers_becomes_that_of_all() -> None:
-    below = next_rung(recipe(activation_checkpointing=True, every_n_layers=2), 512)
+    below = next_fallback(recipe(activation_checkpointing=True, every_n_layers=2), 512)
     assert below is not None and below[1] == {"every_n_layers": (2, 1)}
 
 

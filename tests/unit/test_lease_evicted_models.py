@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from core.gpu_lease.evicted_models import EvictedModel, EvictedModels
+from core.gpu_lease.evicted_models import EvictedModel, EvictedModels, read_evicted_models, unreadable_files
 from core.serving.replies import Resident
 
 JUDGE = EvictedModel("judge:v1", 8192, 240.5, "sha256:aa")
@@ -15,7 +18,7 @@ PLANNER = EvictedModel("planner:v1", 4096, -1.0, None)
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    return tmp_path / "displaced.json"
+    return tmp_path / "evicted_models.json"
 
 
 def test_what_went_is_known_to_the_next_runner_until_it_is_back(file: Path) -> None:
@@ -33,7 +36,18 @@ def test_what_went_is_known_to_the_next_runner_until_it_is_back(file: Path) -> N
     assert not models and not file.exists()
 
 
-def test_a_service_that_was_ended_is_not_forgotten_though_it_held_no_model(file: Path) -> None:
+def test_another_tag_of_what_is_noted_is_not_noted_beside_it(file: Path) -> None:
+    """Both are one model in memory, and one comes back."""
+    models = EvictedModels(file)
+    models.add(JUDGE)
+    models.rename("judge:v1", "judge-2:v1")
+    models.add(JUDGE)
+    models.add(PLANNER)
+    models.add(EvictedModel("seeder:v1"))
+    assert models.names == ("judge-2:v1", "planner:v1", "seeder:v1"), "two of which nothing is known are two"
+
+
+def test_a_service_that_was_stopped_is_not_forgotten_though_it_held_no_model(file: Path) -> None:
     EvictedModels(file).note_service(True)
     later = EvictedModels(file)
     assert later and later.stopped and later.models == ()
@@ -48,11 +62,82 @@ def test_a_name_that_is_no_utf_8_comes_back_as_it_was(file: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{}", '{"models": 3}', '{"models": [3]}', '{"models": [{"name": 3}]}', '{"models": [{"blob": "x"}]}'],
+    [
+        "",
+        "\0" * 300,
+        "\xff",
+        "[]",
+        "{}",
+        '{"models": 3}',
+        '{"models": {}}',
+        '{"models": [3]}',
+        '{"models": [{"name": 3}]}',
+        '{"models": [{"name": ""}]}',
+        '{"models": [{"blob": "x"}]}',
+        '{"models": [{"name": "judge", "keep_alive_seconds": NaN}]}',
+        '{"models": [{"name": "judge", "keep_alive_seconds": "long"}]}',
+        '{"models": [{"name": "judge", "context_length": "8k"}]}',
+        '{"models": [], "service_stopped": "yes"}',
+        '{"models": [], "schema": 2}',
+        "[" * 100_000,
+    ],
 )
-def test_a_file_that_is_none_of_this_version_holds_nothing(file: Path, text: str) -> None:
-    file.write_text(text)
-    assert not EvictedModels(file)
+def test_a_file_that_cannot_be_read_is_kept_beside_and_does_not_count_as_empty(file: Path, text: str) -> None:
+    file.write_bytes(text.encode("latin-1"))
+    assert not read_evicted_models(file).whole
+    models = EvictedModels(file)
+    assert not models and not file.exists()
+    (aside,) = unreadable_files(file)
+    assert aside.read_bytes() == text.encode("latin-1")
+    models.add(JUDGE)
+    assert EvictedModels(file).models == (JUDGE,), "life goes on"
+    assert unreadable_files(file) == (aside,), "and the other file stays until somebody has looked at it"
+
+
+def test_what_can_be_read_of_it_is_saved(file: Path) -> None:
+    file.write_text(json.dumps({"schema": 1, "models": [asdict(JUDGE), {"name": 3}, asdict(PLANNER)]}))
+    assert EvictedModels(file).models == (JUDGE, PLANNER)
+    assert len(unreadable_files(file)) == 1
+    assert EvictedModels(file).models == (JUDGE, PLANNER)
+    assert len(unreadable_files(file)) == 1
+
+
+def test_none_of_several_such_files_is_lost(file: Path) -> None:
+    for text in ("one", "two", "three"):
+        file.write_text(text)
+        EvictedModels(file)
+    assert sorted(path.read_text() for path in unreadable_files(file)) == ["one", "three", "two"]
+
+
+def test_something_else_in_its_place_is_moved_aside_too(file: Path) -> None:
+    file.mkdir()
+    EvictedModels(file).add(JUDGE)
+    assert EvictedModels(file).models == (JUDGE,)
+    assert unreadable_files(file)[0].is_dir()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_where_nothing_can_be_moved_nothing_is_evicted(file: Path) -> None:
+    file.write_text("not JSON")
+    file.parent.chmod(0o500)
+    try:
+        models = EvictedModels(file)
+        with pytest.raises(OSError):
+            models.add(JUDGE)
+        with pytest.raises(OSError):
+            models.load()
+    finally:
+        file.parent.chmod(0o700)
+    models.add(JUDGE)
+    assert EvictedModels(file).models == (JUDGE,) and len(unreadable_files(file)) == 1
+
+
+def test_a_command_that_only_looks_changes_nothing(file: Path) -> None:
+    file.write_text("not JSON")
+    assert not read_evicted_models(file).whole
+    assert file.read_text() == "not JSON" and unreadable_files(file) == ()
+    file.unlink()
+    assert read_evicted_models(file).whole
 
 
 def test_a_model_is_known_by_its_weights_under_another_tag() -> None:

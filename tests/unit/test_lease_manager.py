@@ -1,111 +1,23 @@
-"""The keeper of the GPU, round by round: a GPU of made-up figures, and the stand-in of Ollama over real sockets.
+"""The manager of the GPU, round by round: a GPU of made-up figures, a model server in memory, and a clock of the test's.
 
 What happens with real runners, shims and jobs stands in tests/process/test_lease_*.
 """
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from core.config.settings import GpuSettings, OllamaSettings
-from core.gpu.devices import Gpu
-from core.gpu.reading import DeviceReading, HostReading, ProcessReading, Sample
+from core.gpu.reading import ProcessReading
 from core.gpu_lease import lock as gpu_lock
-from core.gpu_lease.manager import GpuLeaseManager
 from core.gpu_lease.state import read_lease_state
-from core.store.jobs import JobRow, get_job
-from tests.support.ollama_standin import OllamaStandin
-from tests.support.queueing import wait_until
-from tests.support.stored import add_job, fresh
+from tests.support.leasesim import GB, IDLE, PCI, LeaseSim
 
-PCI = "0000:2b:00.0"
-CARD = Gpu(PCI, "amd", "Stand-in", False, 0)
-GB = 1_000_000_000
-IDLE = 300_000_000
-QUICK: dict[str, Any] = {"settle_seconds": 0.3, "clear_seconds": 2.0, "return_seconds": 1.0, "retry_seconds": 1.0}
-
-
-class Rounds:
-    """Calls the keeper as the runner does, five times faster. The GPU holds what the server's runners have, and `others`."""
-
-    def __init__(self, folder: Path, ollama: OllamaStandin, **settings: Any) -> None:
-        self.home, connection = fresh(folder)
-        self.job: JobRow = get_job(connection, add_job(connection))
-        self.second: JobRow = get_job(connection, add_job(connection))
-        connection.close()
-        self.ollama = ollama
-        self.others: list[ProcessReading] = []
-        self.unowned = 0
-        self.figures: dict[str, Any] = {}
-        self.sampling = True
-        served = OllamaSettings(**{"url": ollama.url, **settings.pop("server", {})})
-        self.keeper = GpuLeaseManager(self.home, CARD, GpuSettings(**{**QUICK, **settings}), served)
-        self.wanted: JobRow | None = None
-        self.holder: JobRow | None = None
-
-    def round(self) -> None:
-        if self.sampling:
-            self.keeper.see(self.sample())
-        self.keeper.tick(time.time(), self.holder, self.wanted)
-
-    def sample(self) -> Sample:
-        runners = [ProcessReading(pid, "ollama", size, pci=PCI) for _, size, pid in self.ollama.residents()]
-        processes = (*runners, *self.others)
-        used = IDLE + self.unowned + sum(process.vram_bytes or 0 for process in processes)
-        device = DeviceReading(0, "Stand-in", "amd", PCI, 17 * GB, used)
-        return Sample(time.time(), "test", HostReading(), (replace(device, **self.figures),), processes)
-
-    def until(self, condition: Any, what: str = "", seconds: float = 10.0) -> None:
-        def met() -> bool:
-            self.round()
-            return bool(condition())
-
-        wait_until(met, seconds, lambda: f"{what}: {self.keeper.state}")
-
-    def until_ready(self) -> None:
-        """The GPU is free for the first job: it takes it, as the runner would have it do."""
-        self.wanted = self.job
-        self.until(lambda: self.keeper.ready_for(self.job), "the GPU")
-        self.lease = self.keeper.hand_over()
-        self.wanted, self.holder = None, self.job
-
-    def end_job(self) -> None:
-        self.lease.release()
-        self.holder = None
-
-    def rounds(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            self.round()
-            time.sleep(0.04)
-
-    def load(self, name: str = "judge") -> None:
-        with self.keeper_client() as client:
-            client.load(name, context_length=4096, keep_alive_seconds=600)
-
-    def keeper_client(self) -> Any:
-        from core.serving.ollama import Ollama
-
-        return Ollama(self.ollama.url)
-
-    @property
-    def notes(self) -> list[str]:
-        return [note.message for note in self.keeper.state.notes]
-
-
-@pytest.fixture
-def ollama() -> Iterator[OllamaStandin]:
-    with OllamaStandin("0.24.0", load_seconds=0.05) as made:
-        made.add_model("judge", size_bytes=4_600_000_000)
-        made.add_model("planner", size_bytes=2_900_000_000)
-        yield made
+JUDGE, PLANNER = "judge:latest", "planner:latest"
+BLENDER = ProcessReading(4711, "blender", 9 * GB, pci=PCI, user="ben")
 
 
 @pytest.fixture(autouse=True)
@@ -114,328 +26,511 @@ def own_leases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OLLAMA_HOST", raising=False)
 
 
-def test_a_gpu_that_is_free_is_had_after_a_look_and_nothing_is_unloaded(tmp_path: Path, ollama: OllamaStandin) -> None:
-    rounds = Rounds(tmp_path, ollama)
-    rounds.until_ready()
-    rounds.round()
-    assert rounds.keeper.state.phase == "held" and ollama.unloads() == [] and rounds.notes == []
-    assert gpu_lock.held_by(rounds.keeper.lease_path, rounds.home) is not None
-    rounds.end_job()
-    rounds.until(lambda: rounds.keeper.state.phase == "free")
-    assert gpu_lock.held_by(rounds.keeper.lease_path, rounds.home) is None
-    assert not rounds.keeper.busy
+@pytest.fixture
+def sim(tmp_path: Path) -> LeaseSim:
+    return LeaseSim(tmp_path)
 
 
-def test_between_two_jobs_of_the_queue_no_model_is_loaded_for_a_moment(tmp_path: Path, ollama: OllamaStandin) -> None:
-    rounds = Rounds(tmp_path, ollama)
-    rounds.load()
-    rounds.until_ready()
-    rounds.rounds(0.3)
-    loads = len(ollama.requests)
-    rounds.end_job()
-    rounds.wanted = rounds.second
-    rounds.until(lambda: rounds.keeper.ready_for(rounds.second), "the GPU again")
-    assert [one.path for one in ollama.requests[loads:] if one.path == "/api/generate"] == []
-    rounds.keeper.hand_over().release()
-    rounds.wanted = None
-    rounds.until(lambda: not rounds.keeper.busy, "all back")
-    assert ollama.listed() == ["judge:latest"]
-    assert rounds.notes[-1] == "1 model of Ollama is back"
+# It is made free, and given back.
 
 
-def test_a_model_that_no_request_unloads_lets_the_job_wait_and_the_others_come_back(
-    tmp_path: Path, ollama: OllamaStandin
-) -> None:
-    rounds = Rounds(tmp_path, ollama)
-    rounds.load()
-    rounds.load("planner")
-    rounds.until(lambda: rounds.keeper.state.residents)
-    ollama.remove_model("judge")
-    rounds.wanted = rounds.job
-
-    rounds.until(lambda: "still loaded after 2 s: tried again at" in rounds.keeper.why, "giving up")
-    assert any("its tag is gone" in note for note in rounds.notes)
-    rounds.until(lambda: "planner:latest" in ollama.listed(), "the other one back")
-    ollama.kill_runner("judge:latest")
-    ollama.scheduler.drop_all()
-    rounds.until(lambda: rounds.keeper.ready_for(rounds.job), "the GPU at last")
-    rounds.keeper.close()
+def test_a_gpu_that_is_free_is_had_after_a_look_and_nothing_is_unloaded(sim: LeaseSim) -> None:
+    sim.until_ready()
+    sim.round()
+    assert (sim.state.phase, sim.state.cause) == ("held", "job_started")
+    assert sim.ollama.unloads == [] and sim.notes == []
+    assert gpu_lock.held_by(sim.manager.lease_path, sim.home) is not None
+    sim.end_job()
+    sim.until(lambda: sim.state.phase == "free")
+    assert gpu_lock.held_by(sim.manager.lease_path, sim.home) is None
+    assert not sim.manager.busy
 
 
-def test_the_service_is_ended_and_started_again_where_the_person_wants_that(
-    tmp_path: Path, ollama: OllamaStandin
-) -> None:
-    said = tmp_path / "said"
-    command = [sys.executable, "-c", f"import sys; open({str(said)!r}, 'a').write(sys.argv[1] + ' ')"]
-    rounds = Rounds(tmp_path, ollama, server={"stop_command": [*command, "stop"], "start_command": [*command, "start"]})
-    rounds.load()
-    rounds.until_ready()
-    assert said.read_text() == "stop "
-    assert rounds.keeper.models.displaced.stopped and rounds.notes[-2] == "the model server was ended"
-    rounds.rounds(0.3)
-    rounds.end_job()
-    rounds.until(lambda: not rounds.keeper.busy, "all back")
-    assert said.read_text() == "stop start "
-    assert ollama.listed() == ["judge:latest"]
-    assert not rounds.home.displaced.exists()
+def test_what_is_loaded_goes_before_a_job_and_comes_back_as_it_was(sim: LeaseSim) -> None:
+    sim.load(JUDGE, 600, 8192)
+    sim.load(PLANNER, -1, 2048)
+    sim.until_ready()
+    assert sim.ollama.processes() == []
+    assert sorted(sim.manager.models.evicted.names) == [JUDGE, PLANNER]
+    assert sim.notes == ["unloading_models", "gpu_cleared"]
+    assert sim.values("gpu_cleared")["freed_bytes"] == 7_500_000_000
+    sim.rounds(100)
+    sim.end_job()
+    sim.until(lambda: not sim.manager.busy, "all back")
+    assert {one.name: one.context_length for one in sim.ollama.ps()} == {JUDGE: 8192, PLANNER: 2048}
+    sim.rounds(3600)
+    assert sim.ollama.listed() == [PLANNER], "each stays as long as it would have"
+    assert sim.values("models_returned") == {"count": 2}
 
 
-def test_a_command_that_fails_is_told_and_does_not_lose_the_models(tmp_path: Path, ollama: OllamaStandin) -> None:
-    rounds = Rounds(tmp_path, ollama, server={"stop_command": ["false"], "start_command": ["false"]})
-    rounds.load()
-    rounds.until_ready()
-    rounds.end_job()
-    rounds.until(lambda: not rounds.keeper.busy, "all back")
-    assert rounds.notes.count("`false` failed: exit code 1") == 1, "once, as it goes on"
-    assert ollama.listed() == ["judge:latest"]
+def test_between_two_jobs_of_the_queue_no_model_is_loaded_for_a_moment(sim: LeaseSim) -> None:
+    sim.load()
+    sim.until_ready()
+    loads = len(sim.ollama.loads)
+    sim.rounds(10)
+    sim.end_job()
+    sim.until_ready(sim.second)
+    assert len(sim.ollama.loads) == loads
+    sim.rounds(10)
+    sim.end_job()
+    sim.until(lambda: not sim.manager.busy, "all back")
+    assert sim.ollama.listed() == [JUDGE] and sim.notes[-1] == "models_returned"
 
 
-def test_models_that_are_to_stay_do_and_only_their_room_is_missing(tmp_path: Path, ollama: OllamaStandin) -> None:
-    rounds = Rounds(tmp_path, ollama, server={"managed": False})
-    rounds.load()
-    rounds.until_ready()
-    rounds.rounds(0.2)
-    assert ollama.listed() == ["judge:latest"] and ollama.unloads() == []
-    assert rounds.keeper.state.intruders == ()
-    assert rounds.keeper.no_room_for(replace(rounds.second, device_memory_bytes=13 * GB)) is not None
-    assert rounds.keeper.no_room_for(replace(rounds.second, device_memory_bytes=11 * GB)) is None
+def test_a_model_that_loads_is_not_listed_and_is_waited_for(sim: LeaseSim) -> None:
+    """An unload has no effect on it: it is asked to go once it has come up."""
+    sim.ollama.models[JUDGE].load_seconds = 40.0
+    sim.rounds(5)
+    sim.ollama.client_loads(JUDGE)
+    sim.wanted = sim.job
+    sim.rounds(20)
+    assert sim.ollama.listed() == [] and sim.status == "memory_returning"
+    sim.until_ready()
+    assert sim.ollama.unloads == [JUDGE] and sim.ollama.processes() == []
 
 
-def test_figures_that_stopped_coming_let_no_job_begin(tmp_path: Path, ollama: OllamaStandin) -> None:
-    rounds = Rounds(tmp_path, ollama)
-    rounds.rounds(0.3)
-    rounds.sampling = False
-    rounds.keeper.see(replace(rounds.sample(), time=time.time() - 20))
-    rounds.wanted = rounds.job
-    rounds.rounds(1.0)
-    assert rounds.keeper.state.phase == "blocked" and "it gives no figures since" in rounds.keeper.why
-    rounds.sampling = True
-    rounds.until_ready()
+def test_an_answer_for_somebody_else_is_let_end(sim: LeaseSim) -> None:
+    sim.load()
+    assert sim.ollama.client_asks(JUDGE, 60)
+    sim.wanted = sim.job
+    sim.until(lambda: sim.status == "unloading_models")
+    began = sim.clock.monotonic()
+    sim.until_ready()
+    assert 50 < sim.clock.monotonic() - began < 80
+    sim.end_job()
+    sim.until(lambda: not sim.manager.busy, "all back")
+    assert sim.ollama.listed() == [JUDGE]
+
+
+def test_a_job_taken_back_while_the_gpu_is_cleared_lets_the_models_come_back(sim: LeaseSim) -> None:
+    sim.load(JUDGE)
+    sim.load(PLANNER, -1, 2048)
+    sim.ollama.client_asks(JUDGE, 60)
+    sim.wanted = sim.job
+    sim.until(lambda: PLANNER not in sim.ollama.listed(), "the first gone")
+    sim.wanted = None
+    sim.until(lambda: not sim.manager.busy, "all back")
+    assert {one.name: one.context_length for one in sim.ollama.ps()} == {JUDGE: 4096, PLANNER: 2048}
+    assert not sim.home.evicted_models.exists()
+
+
+def test_the_service_is_stopped_and_started_where_the_person_wants_that(tmp_path: Path) -> None:
+    commands = {"stop_command": ["service", "stop"], "start_command": ["service", "start"]}
+    sim = LeaseSim(tmp_path, server=commands)
+    sim.load()
+    sim.until_ready()
+    assert sim.ollama.commands == ["stop"]
+    assert sim.manager.models.evicted.stopped and "server_stopped" in sim.notes
+    sim.rounds(5)
+    sim.end_job()
+    sim.until(lambda: not sim.manager.busy, "all back")
+    assert sim.ollama.commands == ["stop", "start"]
+    assert sim.ollama.listed() == [JUDGE] and not sim.home.evicted_models.exists()
+
+
+def test_a_command_that_fails_is_told_and_does_not_lose_the_models(tmp_path: Path) -> None:
+    sim = LeaseSim(tmp_path, server={"stop_command": ["false"], "start_command": ["false"]})
+    sim.ollama.failing_commands.add("false")
+    sim.load()
+    sim.until_ready()
+    sim.end_job()
+    sim.until(lambda: not sim.manager.busy, "all back")
+    assert sim.notes.count("command_failed") == 1, "once, as it goes on"
+    assert sim.values("command_failed") == {"command": "false", "exit_code": 1, "said": ""}
+    assert sim.ollama.listed() == [JUDGE]
+
+
+def test_models_that_are_to_stay_do_and_only_their_room_is_missing(tmp_path: Path) -> None:
+    sim = LeaseSim(tmp_path, server={"managed": False})
+    sim.load()
+    sim.until_ready()
+    sim.rounds(10)
+    assert sim.ollama.listed() == [JUDGE] and sim.ollama.unloads == []
+    assert sim.state.intruders == ()
+    too_large = sim.manager.no_room_for(replace(sim.second, device_memory_bytes=13 * GB))
+    assert too_large is not None and too_large.code == "job_too_large" and too_large.values["beside_models"] is True
+    assert sim.manager.no_room_for(replace(sim.second, device_memory_bytes=11 * GB)) is None
+
+
+# It cannot be had.
+
+
+def test_a_model_that_no_request_unloads_lets_the_job_wait_and_the_others_come_back(sim: LeaseSim) -> None:
+    sim.load(JUDGE)
+    sim.load(PLANNER)
+    sim.until(lambda: len(sim.state.residents) == 2)
+    sim.ollama.remove_model(JUDGE)
+    sim.wanted = sim.job
+    sim.until(lambda: "retry_at" in sim.manager.why.values, "giving up")
+    assert sim.manager.why.code == "models_still_loaded"
+    assert sim.manager.why.values["models"] == [JUDGE]
+    assert sim.manager.why.values["retry_at"] > sim.clock.time()
+    assert sim.values("model_not_unloaded")["problem"] == "model_tag_deleted"
+    sim.until(lambda: PLANNER in sim.ollama.listed(), "the other one back")
+    sim.ollama.down()
+    sim.ollama.up()
+    sim.until(lambda: sim.manager.ready_for(sim.job), "the GPU at last")
+
+
+def test_a_job_that_has_waited_long_for_readings_has_its_whole_time_for_clearing(sim: LeaseSim) -> None:
+    """How long the driver hung before is no reason to give up before anything was asked to go."""
+    sim.sampling = False
+    sim.wanted = sim.job
+    sim.rounds(200)
+    assert sim.status == "gpu_not_read_yet" and sim.state.phase == "free"
+    sim.sampling = True
+    sim.until_ready()
+    assert sim.notes == []
+
+
+def test_figures_that_stopped_coming_let_no_job_begin(sim: LeaseSim) -> None:
+    sim.rounds(10)
+    sim.sampling = False
+    sim.wanted = sim.job
+    sim.rounds(60)
+    assert sim.state.phase == "blocked" and sim.manager.why.code == "gpu_readings_stopped"
+    assert 50 < sim.clock.time() - sim.manager.why.values["since"] < 70
+    sim.sampling = True
+    sim.until_ready()
 
 
 @pytest.mark.parametrize(
     ("figures", "noted"),
     [
-        ({"vram_used_bytes": None, "vram_total_bytes": None}, True),
-        ({"vram_used_bytes": None, "suspended": True}, False),
+        ({"vram_used_bytes": None, "vram_total_bytes": None}, ["memory_unknown"]),
+        ({"vram_used_bytes": None, "suspended": True}, []),
     ],
 )
 def test_a_gpu_that_tells_nothing_or_sleeps_is_taken_as_it_is(
-    tmp_path: Path, ollama: OllamaStandin, figures: dict[str, Any], noted: bool
+    sim: LeaseSim, figures: dict[str, Any], noted: list[str]
 ) -> None:
-    rounds = Rounds(tmp_path, ollama)
-    rounds.figures = figures
-    rounds.until_ready()
-    assert any("does not tell what it holds" in note for note in rounds.notes) == noted
+    sim.figures = figures
+    sim.until_ready()
+    assert sim.notes == noted
 
 
-def test_a_job_s_memory_that_does_not_come_back_is_told_once_its_time_is_over(
-    tmp_path: Path, ollama: OllamaStandin
-) -> None:
-    rounds = Rounds(tmp_path, ollama)
-    rounds.until_ready()
-    rounds.rounds(0.2)
-    rounds.unowned = 11 * GB
-    rounds.end_job()
-    rounds.until(lambda: rounds.keeper.state.message.startswith("waiting for 11.0 GB of job 1"), "the wait")
-    assert rounds.keeper.state.unowned_bytes is None, "it may still come back"
-    rounds.until(lambda: rounds.keeper.state.unowned_bytes == 11 * GB, "that nobody owns it")
-    assert "11.0 GB of job 1 have not come back within 1 s" in rounds.notes
-    assert "restart the machine" in rounds.keeper.state.advice
-    rounds.wanted = rounds.second
-    rounds.until(lambda: "11.0 GB belong to no process since" in rounds.keeper.why)
-    rounds.unowned = 0
-    rounds.until(lambda: rounds.keeper.ready_for(rounds.second), "the GPU")
-    assert rounds.keeper.state.unowned_bytes is None and rounds.keeper.state.advice == ""
+def test_a_source_that_fails_once_lets_no_job_begin_blind(sim: LeaseSim) -> None:
+    sim.rounds(10)
+    sim.others = [BLENDER]
+    sim.wanted = sim.job
+    sim.until(lambda: sim.status == "held_by_program")
+    sim.figures = {"vram_used_bytes": None}
+    sim.rounds(60)
+    assert not sim.manager.ready_for(sim.job) and sim.notes == []
+    assert sim.state.phase == "blocked"
 
 
-def test_a_job_that_made_room_waits_until_the_client_is_quiet(tmp_path: Path, ollama: OllamaStandin) -> None:
-    rounds = Rounds(tmp_path, ollama, intruder="pause")
-    rounds.until_ready()
-    rounds.rounds(0.2)
-    rounds.load()
-    seen: list[Any] = []
-    rounds.until(lambda: seen.append(rounds.keeper.unwelcome) or seen[-1], "the intruder")
-    assert (seen[-1].job_id, seen[-1].reason) == (rounds.job.id, "judge:latest was loaded by a client")
-    rounds.end_job()
-    rounds.wanted = rounds.job
-    rounds.round()
-    assert rounds.keeper.why == "clients ask judge:latest: it goes on once they have not for 1 s"
-    rounds.load()
-    rounds.until(lambda: rounds.keeper.ready_for(rounds.job), "the GPU, once it is quiet")
-    assert ollama.unloads()[-1] == "judge:latest"
-    rounds.keeper.close()
+def test_what_no_unloading_removes_moves_nobody_s_models(sim: LeaseSim) -> None:
+    sim.load(JUDGE, keep_alive_seconds=-1)
+    sim.rounds(10)
+    sim.others = [BLENDER]
+    sim.wanted = sim.job
+    sim.rounds(600)
+    assert (sim.state.phase, sim.state.cause, sim.status) == ("blocked", "job_hindered", "held_by_program")
+    assert (sim.manager.why.values["name"], sim.manager.why.values["held_bytes"]) == ("blender", 9 * GB)
+    assert sim.ollama.unloads == [] and sim.ollama.listed() == [JUDGE]
+    sim.others = []
+    sim.until_ready()
+
+
+def test_a_server_of_others_on_the_gpu_is_named_and_our_models_are_moved_for_it_once(sim: LeaseSim) -> None:
+    sim.rounds(10)
+    sim.others = [ProcessReading(4711, "llama-server", 6 * GB, pci=PCI, user="ben")]
+    sim.load(JUDGE, keep_alive_seconds=-1)
+    sim.wanted = sim.job
+    sim.until(lambda: sim.manager.why.code == "held_by_other_server")
+    sim.until(lambda: sim.ollama.listed() == [JUDGE], "the model back")
+    before = len(sim.ollama.unloads)
+    sim.rounds(300)
+    assert len(sim.ollama.unloads) == before and sim.ollama.listed() == [JUDGE]
+    sim.others = []
+    sim.until(lambda: sim.manager.ready_for(sim.job), "the GPU")
+
+
+def test_a_job_s_memory_that_does_not_come_back_is_told_once_its_time_is_over(sim: LeaseSim) -> None:
+    sim.until_ready()
+    sim.rounds(2)
+    sim.end_job(leaves_bytes=11 * GB)
+    sim.until(lambda: sim.status == "job_memory_returning", "the wait")
+    assert dict(sim.state.status.values) == {"job_id": 1, "left_bytes": 11 * GB}
+    assert sim.state.unowned_bytes is None, "it may still come back"
+    sim.until(lambda: sim.state.unowned_bytes == 11 * GB, "that nobody owns it")
+    assert sim.values("job_memory_not_returned") == {"job_id": 1, "left_bytes": 11 * GB, "seconds": 30.0}
+    assert sim.state.remedy.code == "restart_after_driver_death"
+    sim.wanted = sim.second
+    sim.until(lambda: sim.manager.why.code == "memory_unowned")
+    assert sim.manager.why.values["since"] == sim.state.unowned_since
+    sim.unowned = 0
+    sim.until(lambda: sim.manager.ready_for(sim.second), "the GPU")
+    assert sim.state.unowned_bytes is None and sim.state.remedy is None
+
+
+def test_a_full_disk_unloads_nothing_that_cannot_be_noted(sim: LeaseSim) -> None:
+    sim.load()
+    sim.home.evicted_models.mkdir()  # as good as full: it cannot be written
+    sim.wanted = sim.job
+    sim.rounds(60)
+    assert sim.manager.why.code == "home_not_writable"
+    assert sim.ollama.unloads == [] and sim.ollama.listed() == [JUDGE]
+    sim.home.evicted_models.rmdir()
+    sim.until_ready()
+
+
+def test_a_gpu_that_another_home_has_is_waited_for(sim: LeaseSim) -> None:
+    other = gpu_lock.acquire(sim.manager.lease_path)
+    assert other is not None
+    sim.wanted = sim.job
+    sim.until(lambda: sim.status == "held_by_other_home")
+    assert sim.state.phase == "blocked"
+    other.release()
+    sim.until_ready()
+
+
+# Clients do not keep away.
+
+
+def test_a_job_that_made_room_waits_until_the_client_is_quiet(tmp_path: Path) -> None:
+    sim = LeaseSim(tmp_path, intruder="pause")
+    sim.until_ready()
+    sim.rounds(5)
+    sim.load()
+    sim.until(lambda: sim.manager.unwelcome is not None, "the intruder", 10)
+    unwelcome = sim.manager.unwelcome
+    assert unwelcome is not None
+    assert (unwelcome.job_id, unwelcome.reason.code, unwelcome.reason.values["model"]) == (
+        sim.job.id,
+        "model_loaded_by_client",
+        JUDGE,
+    )
+    sim.end_job()
+    sim.wanted = sim.job
+    sim.round()
+    assert sim.manager.why.code == "clients_active" and sim.manager.why.values["model"] == JUDGE
+    for _ in range(5):
+        sim.rounds(20)
+        assert not sim.manager.ready_for(sim.job)
+        sim.load()
+    sim.until(lambda: sim.manager.ready_for(sim.job), "the GPU, once it is quiet")
+    assert sim.ollama.unloads[-1] == JUDGE
+
+
+@pytest.mark.parametrize("policy", ["warn", "unload", "pause"])
+def test_what_clients_load_during_a_job_is_counted(tmp_path: Path, policy: str) -> None:
+    sim = LeaseSim(tmp_path, intruder=policy)
+    sim.until_ready()
+    sim.rounds(5)
+    for _ in range(3):
+        sim.load()
+        sim.rounds(20)
+    (intruder,) = sim.state.intruders
+    assert intruder.name == JUDGE and sim.values("model_loaded_by_client")["policy"] == policy
+    assert intruder.times == (3 if policy == "unload" else 1), "one that stays came once"
+    assert len(sim.ollama.unloads) == (3 if policy == "unload" else 0)
+    assert (sim.manager.unwelcome is not None) == (policy == "pause")
+    sim.end_job()
+    sim.until(lambda: sim.state.phase == "free")
+    assert sim.state.intruders == ()
+
+
+def test_a_model_in_use_for_longer_than_it_would_stay_is_noted_and_comes_back(sim: LeaseSim) -> None:
+    """The server then lists an hour that has passed, as it does of one that is on its way out."""
+    sim.rounds(10)
+    sim.load(JUDGE, keep_alive_seconds=1)
+    sim.ollama.client_asks(JUDGE, 40)
+    sim.rounds(20)
+    sim.wanted = sim.job
+    sim.until(lambda: sim.state.evicted == (JUDGE,), "that it is noted", 5)
+    sim.until_ready()
+    sim.end_job()
+    sim.until(lambda: not sim.manager.busy, "all back")
+    assert JUDGE in sim.ollama.loads[1:]
+
+
+def test_a_model_that_somebody_unloads_himself_does_not_come_back(sim: LeaseSim) -> None:
+    sim.rounds(10)
+    sim.load()
+    sim.rounds(5)
+    sim.ollama.client_asks(JUDGE, 30)
+    sim.ollama.client_unloads(JUDGE)
+    sim.rounds(6)
+    sim.until_ready()
+    sim.end_job()
+    sim.until(lambda: sim.state.phase == "free")
+    assert sim.ollama.listed() == [] and sim.state.evicted == ()
+
+
+# The server.
 
 
 def test_without_a_model_server_nothing_is_amiss_unless_one_was_named(
-    tmp_path: Path, ollama: OllamaStandin, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ollama.down()
-    monkeypatch.setenv("OLLAMA_HOST", ollama.url)
-    (tmp_path / "named").mkdir()
-    named = Rounds(tmp_path / "named", ollama)
-    named.until_ready()
-    assert "no model server answers" in (named.keeper.state.server_problem or "")
-    monkeypatch.delenv("OLLAMA_HOST")
-    (tmp_path / "other").mkdir()
-    silent = Rounds(tmp_path / "other", ollama, server={"url": None})
-    silent.keeper.lease_path = tmp_path / "another-card"
-    silent.until_ready()
-    assert silent.keeper.state.server_problem is None
+    for name, address, fault in (("named", "127.0.0.1:11434", "server_down"), ("silent", None, None)):
+        (tmp_path / name).mkdir()
+        monkeypatch.setenv("BAKEHOUSE_LEASE_DIR", str(tmp_path / name))
+        if address is None:
+            monkeypatch.delenv("OLLAMA_HOST")
+        else:
+            monkeypatch.setenv("OLLAMA_HOST", address)
+        sim = LeaseSim(tmp_path / name, server={"url": None})
+        sim.ollama.down()
+        sim.until_ready()
+        assert (sim.state.server_fault and sim.state.server_fault.code) == fault
 
 
-def test_an_address_that_is_none_is_told_and_nothing_else_breaks(tmp_path: Path, ollama: OllamaStandin) -> None:
-    rounds = Rounds(tmp_path, ollama, server={"url": "ftp://box"})
-    rounds.until_ready()
-    assert "no address of a model server" in (rounds.keeper.state.server_problem or "")
+def test_an_address_that_is_none_is_told_and_nothing_else_breaks(tmp_path: Path) -> None:
+    sim = LeaseSim(tmp_path, server={"url": "ftp://me:secret@box"})
+    sim.until_ready()
+    assert sim.state.server_fault.code == "server_address_invalid"
+    assert "secret" not in sim.home.lease_state.read_text()
 
 
-def test_a_full_disk_unloads_nothing_that_cannot_be_noted(tmp_path: Path, ollama: OllamaStandin) -> None:
-    rounds = Rounds(tmp_path, ollama)
-    rounds.load()
-    rounds.home.displaced.mkdir()  # as good as full: it cannot be written
-    rounds.wanted = rounds.job
-    rounds.rounds(2.0)
-    assert "the home cannot be written" in rounds.keeper.why
-    assert ollama.unloads() == [] and ollama.listed() == ["judge:latest"]
-    rounds.keeper.close()
-
-
-def test_what_happened_is_there_for_the_next_runner(tmp_path: Path, ollama: OllamaStandin) -> None:
-    rounds = Rounds(tmp_path, ollama)
-    rounds.load()
-    rounds.until_ready()
-    rounds.round()
-    state = read_lease_state(rounds.home)
-    assert state is not None and state.phase == "held" and state.displaced == ("judge:latest",)
-    successor = GpuLeaseManager(rounds.home, CARD, GpuSettings(**QUICK), OllamaSettings(url=ollama.url))
-    assert [note.message for note in successor.state.notes] == rounds.notes != []
-    assert successor.busy, "a model is to come back"
-    assert successor.view.baseline_bytes == IDLE
-
-
-def test_a_source_that_fails_once_lets_no_job_begin_blind(tmp_path: Path, ollama: OllamaStandin) -> None:
-    rounds = Rounds(tmp_path, ollama)
-    rounds.rounds(0.3)
-    rounds.others = [ProcessReading(4711, "blender", 9 * GB, pci=PCI, user="ben")]
-    rounds.wanted = rounds.job
-    rounds.until(lambda: "blender (pid 4711, ben) holds 9.0 GB" in rounds.keeper.why)
-    rounds.figures = {"vram_used_bytes": None}
-    rounds.rounds(1.0)
-    assert not rounds.keeper.ready_for(rounds.job) and rounds.notes == []
-    assert rounds.keeper.state.phase == "blocked"
-
-
-def test_a_server_of_others_on_the_gpu_is_named_and_our_models_are_moved_for_it_once(
-    tmp_path: Path, ollama: OllamaStandin
-) -> None:
-    rounds = Rounds(tmp_path, ollama, clear_seconds=1.0)
-    rounds.rounds(0.3)
-    rounds.others = [ProcessReading(4711, "llama-server", 6 * GB, pci=PCI, user="ben")]
-    rounds.load()
-    rounds.wanted = rounds.job
-    rounds.until(lambda: "llama-server (pid 4711, ben) holds 6.0 GB, and Ollama does not list it" in rounds.keeper.why)
-    rounds.until(lambda: ollama.listed() == ["judge:latest"], "the model back")
-    before = len(ollama.unloads())
-    rounds.rounds(3.0)
-    assert len(ollama.unloads()) == before and ollama.listed() == ["judge:latest"]
-    rounds.others = []
-    rounds.until(lambda: rounds.keeper.ready_for(rounds.job), "the GPU")
-    rounds.keeper.close()
-
-
-def test_a_model_that_does_not_load_any_more_holds_up_no_other_and_takes_none_away(
-    tmp_path: Path, ollama: OllamaStandin
-) -> None:
-    """A server lets others go to make room for one, and then finds that it does not fit all the same."""
-    rounds = Rounds(tmp_path, ollama, retry_seconds=1.0)
-    rounds.load("judge")
-    rounds.load("planner")
-    rounds.until_ready()
-    rounds.rounds(0.2)
-    ollama.scheduler.memory_bytes = 3 * GB
-    rounds.end_job()
-    rounds.until(lambda: any("judge:latest could not be loaded again" in note for note in rounds.notes), "why")
-    rounds.until(lambda: not rounds.keeper.busy, "what can come back", 20.0)
-    assert ollama.listed() == ["planner:latest"]
-    assert "judge:latest does not fit beside planner:latest any more: it is left so" in rounds.notes
-
-
-def test_a_new_runner_loads_nothing_for_a_moment_before_the_job_that_waits(
-    tmp_path: Path, ollama: OllamaStandin
-) -> None:
-    rounds = Rounds(tmp_path, ollama)
-    rounds.load()
-    rounds.until_ready()
-    rounds.rounds(0.2)
-    rounds.keeper.close()
-    rounds.end_job()
-    rounds.keeper = GpuLeaseManager(rounds.home, CARD, GpuSettings(**QUICK), OllamaSettings(url=ollama.url))
-    before = len(ollama.requests)
-    rounds.wanted = rounds.second
-    rounds.until(lambda: rounds.keeper.ready_for(rounds.second), "the GPU")
-    assert [one.path for one in ollama.requests[before:] if one.path == "/api/generate"] == []
-    rounds.keeper.close()
-
-
-def test_a_clock_that_is_set_back_freezes_nothing(
-    tmp_path: Path, ollama: OllamaStandin, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rounds = Rounds(tmp_path, ollama)
-    rounds.load()
-    rounds.until_ready()
-    rounds.rounds(0.3)
-    real = time.time
-    monkeypatch.setattr(time, "time", lambda: real() - 3600)
-    rounds.end_job()
-    rounds.until(lambda: not rounds.keeper.busy, "the model back", 8.0)
-    assert ollama.listed() == ["judge:latest"]
-
-
-def test_what_no_request_should_end_with_is_told_and_passes(
-    tmp_path: Path, ollama: OllamaStandin, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from core.serving.ollama import Ollama
-
-    rounds = Rounds(tmp_path, ollama)
-    rounds.until(lambda: rounds.keeper.state.server == "Ollama 0.24.0")
-    with monkeypatch.context() as patched:
-
-        def broken(self: Ollama) -> None:
-            raise RuntimeError("certificates are gone")
-
-        patched.setattr(Ollama, "ps", broken)
-        rounds.wanted = rounds.job
-        rounds.until(lambda: "certificates are gone" in (rounds.keeper.state.server_problem or ""))
-    rounds.until(lambda: rounds.keeper.state.server_problem is None)
-    rounds.until_ready()
-    assert rounds.keeper.state.server == "Ollama 0.24.0"
-
-
-def test_a_server_of_another_machine_is_left_alone(
-    tmp_path: Path, ollama: OllamaStandin, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_of_another_machine_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OLLAMA_HOST", "http://192.0.2.7:11434")
-    rounds = Rounds(tmp_path, ollama, server={"url": None})
-    rounds.until_ready()
-    assert "is another machine's" in rounds.notes[0]
-    assert not rounds.keeper.models.managed and rounds.keeper.state.server_problem is None
+    sim = LeaseSim(tmp_path, server={"url": None})
+    sim.load()
+    sim.until_ready()
+    assert sim.notes[0] == "server_elsewhere" and sim.ollama.unloads == []
+    assert not sim.manager.models.managed and sim.state.server_fault is None
 
 
-def test_a_model_in_use_for_longer_than_it_would_stay_is_noted_and_comes_back(
-    tmp_path: Path, ollama: OllamaStandin
-) -> None:
-    """The server then lists an hour that has passed, as it does of one that is on its way out."""
-    rounds = Rounds(tmp_path, ollama)
-    rounds.rounds(0.3)
-    with rounds.keeper_client() as client:
-        client.load("judge", context_length=4096, keep_alive_seconds=1)
-    with ollama.answering("judge", 4.0, num_ctx=4096):
-        rounds.rounds(2.0)
-        rounds.wanted = rounds.job
-        rounds.until(lambda: rounds.keeper.state.displaced == ("judge:latest",), "that it is noted")
-    rounds.until(lambda: rounds.keeper.ready_for(rounds.job), "the GPU")
-    rounds.keeper.hand_over().release()
-    rounds.wanted = None
-    rounds.until(lambda: not rounds.keeper.busy, "all back")
-    assert ollama.listed() == ["judge:latest"]
+def test_a_server_that_hangs_holds_up_no_job_for_ever(sim: LeaseSim) -> None:
+    sim.rounds(10)
+    sim.ollama.hangs = True
+    sim.until_ready()
+    assert sim.state.server_fault.code == "server_slow"
+
+
+def test_what_no_request_should_end_with_is_told_and_passes(sim: LeaseSim) -> None:
+    sim.until(lambda: sim.state.server == "Ollama 0.24.0")
+    assert sim.server is not None
+    sim.server.broken = "RuntimeError('certificates are gone')"
+    sim.wanted = sim.job
+    sim.until(lambda: sim.state.server_fault is not None)
+    assert sim.state.server_fault.code == "unexpected_error"
+    sim.server.broken = None
+    sim.until(lambda: sim.state.server_fault is None)
+    sim.until_ready()
+    assert sim.state.server == "Ollama 0.24.0"
+
+
+# The next runner.
+
+
+def test_what_happened_is_there_for_the_next_runner(sim: LeaseSim) -> None:
+    sim.load()
+    sim.until_ready()
+    sim.round()
+    state = read_lease_state(sim.home)
+    assert state is not None and state.phase == "held" and state.evicted == (JUDGE,)
+    notes = sim.notes
+    sim.kill_runner()
+    sim.next_runner()
+    assert sim.notes == notes != []
+    assert sim.manager.busy, "a model is to come back"
+    assert sim.manager.view.baseline_bytes == IDLE
+    sim.round()
+    assert (sim.state.phase, sim.state.cause) == ("held", "job_found")
+    sim.end_job()
+    sim.until(lambda: not sim.manager.busy, "the model back")
+    assert sim.ollama.listed() == [JUDGE]
+
+
+def test_a_new_runner_loads_nothing_for_a_moment_before_the_job_that_waits(sim: LeaseSim) -> None:
+    sim.load()
+    sim.until_ready()
+    sim.rounds(5)
+    sim.kill_runner()
+    sim.end_job()
+    sim.next_runner()
+    before = len(sim.ollama.loads)
+    sim.until_ready(sim.second)
+    assert len(sim.ollama.loads) == before
+
+
+def test_models_of_a_list_that_cannot_be_read_are_not_forgotten(sim: LeaseSim) -> None:
+    sim.load()
+    sim.until_ready()
+    sim.kill_runner()
+    sim.home.evicted_models.write_text(sim.home.evicted_models.read_text()[:-20])
+    for _ in range(2):
+        sim.next_runner()
+        assert sim.state.notes[-1].level == "bad" and sim.notes[-1] == "evicted_models_unreadable"
+        aside = Path(sim.values("evicted_models_unreadable")["file"])
+        assert JUDGE in aside.read_text() and not sim.home.evicted_models.exists()
+        sim.rounds(700)
+    assert sim.notes.count("evicted_models_unreadable") == 2, "each runner tells it until somebody has removed the file"
+    aside.unlink()
+    sim.next_runner()
+    assert sim.notes.count("evicted_models_unreadable") == 2
+
+
+def test_models_whose_server_is_out_of_reach_are_told(sim: LeaseSim) -> None:
+    sim.load()
+    sim.until_ready()
+    sim.kill_runner()
+    sim.served = sim.served.model_copy(update={"url": "ftp://box"})
+    sim.next_runner()
+    assert sim.values("models_out_of_reach") == {"models": [JUDGE]}
+    sim.end_job()
+    sim.rounds(60)
+    assert not sim.manager.busy, "no runner has to live for what it cannot do"
+    assert sim.home.evicted_models.exists(), "the next one may"
+
+
+# Clocks.
+
+
+@pytest.mark.parametrize("jump", [-3600.0, 3600.0, -30 * 86400.0, 30 * 86400.0])
+def test_a_clock_that_is_set_freezes_nothing(sim: LeaseSim, jump: float) -> None:
+    sim.load()
+    sim.wanted = sim.job
+    sim.rounds(2)
+    sim.set_clock(jump)
+    sim.until(lambda: sim.manager.ready_for(sim.job), "the GPU", 60)
+    sim.start_job()
+    sim.rounds(5)
+    sim.set_clock(jump)
+    sim.end_job()
+    sim.set_clock(jump)
+    sim.until(lambda: not sim.manager.busy, "the model back", 60)
+    assert sim.ollama.listed() == [JUDGE]
+    assert sim.ollama.loads.count(JUDGE) == 2
+
+
+@pytest.mark.parametrize("jump", [-3600.0, 3600.0])
+def test_a_clock_that_is_set_neither_hastens_nor_delays_the_next_try(sim: LeaseSim, jump: float) -> None:
+    sim.load()
+    sim.rounds(10)
+    sim.ollama.remove_model(JUDGE)
+    sim.wanted = sim.job
+    sim.until(lambda: sim.manager.why.code == "models_still_loaded")
+    sim.set_clock(jump)
+    gave_up = sim.clock.monotonic()
+    sim.round()
+    assert abs(sim.manager.why.values["retry_at"] - sim.clock.time() - 30) < 3, "the hour shown is one of the new time"
+    sim.until(lambda: sim.manager.why.code != "models_still_loaded")
+    assert 25 < sim.clock.monotonic() - gave_up < 35
+
+
+def test_a_sample_of_before_the_clock_was_set_forward_is_still_one_of_now(sim: LeaseSim) -> None:
+    sim.until_ready()
+    sim.rounds(3)
+    sim.end_job()
+    sim.wanted = sim.second
+    for _ in range(20):
+        sim.set_clock(3600.0)
+        sim.round()
+        assert sim.status != "gpu_readings_stopped"
+    sim.until(lambda: sim.manager.ready_for(sim.second), "the GPU", 30)
+
+
+def test_trouble_that_goes_on_is_noted_again_after_a_while_though_the_clock_was_set(sim: LeaseSim) -> None:
+    sim.load(JUDGE, keep_alive_seconds=-1)
+    sim.rounds(10)
+    sim.ollama.remove_model(JUDGE)
+    sim.wanted = sim.job
+    sim.until(lambda: "model_not_unloaded" in sim.notes)
+    sim.set_clock(-86400.0)
+    sim.rounds(1300)
+    assert sim.notes.count("model_not_unloaded") >= 2

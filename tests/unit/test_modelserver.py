@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from core.clock import NEVER
 from core.errors import InputError
 from core.serving.errors import ServerError
-from core.serving.modelserver import Caller, ModelServer
+from core.serving.modelserver import Caller, OllamaServer
 from tests.support.depth import at_most
 from tests.support.ollama_standin import VERSIONS, OllamaStandin, Version
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
@@ -28,26 +29,26 @@ def ollama(request: pytest.FixtureRequest) -> Iterator[OllamaStandin]:
 
 
 @pytest.fixture
-def server(ollama: OllamaStandin) -> Iterator[ModelServer]:
-    made = ModelServer(ollama.url)
+def server(ollama: OllamaStandin) -> Iterator[OllamaServer]:
+    made = OllamaServer(ollama.url)
     yield made
     made.close()
 
 
-def until(server: ModelServer, condition: Callable[[], Any], what: str = "") -> None:
+def until(server: OllamaServer, condition: Callable[[], Any], what: str = "") -> None:
     def seen() -> bool:
-        server.tick(time.time(), 0.05)
+        server.tick(0.05)
         return bool(condition())
 
     wait_until(seen, what=what)
 
 
-def names(server: ModelServer) -> list[str]:
+def names(server: OllamaServer) -> list[str]:
     return [resident.name for resident in server.view.residents or ()]
 
 
 def test_what_is_loaded_is_seen_with_its_weights_and_the_server_s_version(
-    server: ModelServer, ollama: OllamaStandin
+    server: OllamaServer, ollama: OllamaStandin
 ) -> None:
     assert server.view.residents is None and server.view.problem is None, "nobody has been asked yet"
     server.load("judge", 8192, -1).result(PATIENCE_SECONDS)
@@ -61,23 +62,24 @@ def test_what_is_loaded_is_seen_with_its_weights_and_the_server_s_version(
 
 
 @pytest.mark.timed
-def test_a_server_that_hangs_holds_up_nobody(server: ModelServer, ollama: OllamaStandin) -> None:
+def test_a_server_that_hangs_holds_up_nobody(server: OllamaServer, ollama: OllamaStandin) -> None:
     ollama.delay_seconds = 10 * PATIENCE_SECONDS
     began, longest = time.monotonic(), 0.0
     for _ in range(20):
         before = time.monotonic()
-        server.tick(time.time(), 0.05)
+        server.tick(0.05)
         longest = max(longest, time.monotonic() - before)
         time.sleep(0.02)
     assert longest < at_most(0.5) and time.monotonic() - began < ollama.delay_seconds
-    assert server.view.asked_at == 0.0, "and the answer was not there yet"
+    assert server.view.asked_at == NEVER, "and the answer was not there yet"
 
 
-def test_a_server_that_goes_away_and_comes_back(server: ModelServer, ollama: OllamaStandin) -> None:
+def test_a_server_that_goes_away_and_comes_back(server: OllamaServer, ollama: OllamaStandin) -> None:
     until(server, lambda: server.view.residents == ())
     ollama.down()
     until(server, lambda: server.view.residents is None)
-    assert "no model server answers" in (server.view.problem or "")
+    assert server.view.problem is not None
+    assert (server.view.problem.code, server.view.problem.values) == ("server_down", {"url": ollama.url})
     with pytest.raises(ServerError):
         server.load("judge", None, None).result(PATIENCE_SECONDS)
     ollama.up()
@@ -85,7 +87,7 @@ def test_a_server_that_goes_away_and_comes_back(server: ModelServer, ollama: Oll
 
 
 def test_a_runner_whose_tag_is_gone_is_unloaded_by_another_tag_of_its_weights(
-    server: ModelServer, ollama: OllamaStandin
+    server: OllamaServer, ollama: OllamaStandin
 ) -> None:
     ollama.copy_model("judge", "judge-2")
     server.load("judge", None, None).result(PATIENCE_SECONDS)
@@ -96,7 +98,7 @@ def test_a_runner_whose_tag_is_gone_is_unloaded_by_another_tag_of_its_weights(
     until(server, lambda: server.view.residents == ())
 
 
-def test_a_model_made_anew_over_a_loaded_one_does_not_hide_it(server: ModelServer, ollama: OllamaStandin) -> None:
+def test_a_model_made_anew_over_a_loaded_one_does_not_hide_it(server: OllamaServer, ollama: OllamaStandin) -> None:
     ollama.copy_model("judge", "judge-rollback")
     server.load("judge", None, None).result(PATIENCE_SECONDS)
     until(server, lambda: names(server) == ["judge:latest"])
@@ -107,16 +109,28 @@ def test_a_model_made_anew_over_a_loaded_one_does_not_hide_it(server: ModelServe
     until(server, lambda: server.view.residents == ())
 
 
-def test_a_runner_that_no_tag_reaches_is_told(server: ModelServer, ollama: OllamaStandin) -> None:
+def test_a_runner_that_no_tag_reaches_is_told(server: OllamaServer, ollama: OllamaStandin) -> None:
     server.load("judge", None, None).result(PATIENCE_SECONDS)
     until(server, lambda: names(server) == ["judge:latest"])
     (resident,) = server.view.residents or ()
     ollama.remove_model("judge")
-    with pytest.raises(ServerError, match="its tag is gone"):
+    with pytest.raises(ServerError) as caught:
         server.unload(resident).result(PATIENCE_SECONDS)
+    assert caught.value.reason.code == "model_tag_deleted"
 
 
-def test_a_command_is_run_and_its_failure_told_in_one_line(server: ModelServer, tmp_path: Path) -> None:
+def test_a_model_for_which_there_is_no_memory_is_told_in_the_server_s_words(
+    server: OllamaServer, ollama: OllamaStandin
+) -> None:
+    ollama.scheduler.memory_bytes = 1_000_000_000
+    with pytest.raises(ServerError) as caught:
+        server.load("judge", None, None).result(PATIENCE_SECONDS)
+    words = "requires more system memory" if ollama.version == "0.24.0" else "failed to allocate"
+    reason = caught.value.reason
+    assert (reason.code, reason.values["status"]) == ("server_refused", 500) and words in str(reason.values["said"])
+
+
+def test_a_command_is_run_and_its_failure_told_in_one_line(server: OllamaServer, tmp_path: Path) -> None:
     server.run(["touch", str(tmp_path / "done")]).result(PATIENCE_SECONDS)
     assert (tmp_path / "done").exists()
     for command, said in (
@@ -131,7 +145,7 @@ def test_a_command_is_run_and_its_failure_told_in_one_line(server: ModelServer, 
 
 def test_an_address_that_is_none_is_refused() -> None:
     with pytest.raises(InputError, match="no address of a model server"):
-        ModelServer("not an address")
+        OllamaServer("not an address")
 
 
 def test_calls_are_made_one_after_the_other_and_each_gets_its_own_end() -> None:

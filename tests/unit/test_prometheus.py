@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from core.gpu.reading import DeviceReading, HostReading, ProcessReading, Sample
 from core.gpu_lease.state import Intruder, LeaseState, ResidentModel
+from core.reasons import Reason
 from core.telemetry.prometheus import text
 
 NOW = 1_780_000_000.0
@@ -188,7 +189,7 @@ def test_the_lease_and_what_the_runner_says_of_the_gpu() -> None:
         phase="verifying",
         server="Ollama 0.24.0",
         residents=(ResidentModel("judge:v1", 5_000_000_000), ResidentModel("planner:v1", 3_000_000_000)),
-        displaced=("judge:v1",),
+        evicted=("judge:v1",),
         intruders=(Intruder("chat:v2", NOW),),
         baseline_bytes=310_000_000,
         unowned_bytes=0,
@@ -200,9 +201,9 @@ def test_the_lease_and_what_the_runner_says_of_the_gpu() -> None:
     phases = {dict(labels)["phase"]: on for (name, labels), on in series.items() if name == "bakehouse_lease_phase"}
     assert phases == dict.fromkeys(("free", "clearing", "held", "restoring", "blocked"), 0.0) | {"verifying": 1.0}
     assert value(series, "model_vram_bytes", model="planner:v1") == 3e9
-    counts = ("lease_idle_bytes", "lease_unowned_bytes", "model_server_up", "models_displaced", "models_intruding")
+    counts = ("lease_idle_bytes", "lease_unowned_bytes", "model_server_up", "models_evicted", "models_intruding")
     assert [value(series, name) for name in counts] == [310e6, 0, 1, 1, 1]
-    down = parsed(text(SAMPLE, LeaseState(NOW, server_problem="it refused"), now=NOW))
+    down = parsed(text(SAMPLE, LeaseState(NOW, server_fault=Reason("server_down", {"url": "http://box"})), now=NOW))
     assert value(down, "model_server_up") == 0
     assert value(parsed(text(SAMPLE, LeaseState(NOW), now=NOW)), "model_server_up") is None
 

@@ -21,26 +21,16 @@ from core.attempt.observe import signal_name
 from core.attempt.stopping import ask_to_stop
 from core.files import write_json
 from core.home import Home
+from core.progress import Progress
 from core.reasons import Reason
 from core.runner.commands import RefusedError, carry_out
-from core.runner.reconcile import Resolution, Watch, fold, resolve_outcome
+from core.runner.reconcile import Resolution, Watch, resolve_outcome
 from core.runner.schedule import Resources, find_blocker, needed_jobs
 from core.store.attempts import list_attempts, living_attempts
 from core.store.commands import get_command, insert_command, open_commands
 from core.store.database import transaction
 from core.store.job_reasons import JobReasonCode, job_reason
-from core.store.jobs import (
-    ACTIVE,
-    ENDED,
-    QUEUED,
-    JobRow,
-    Progress,
-    change_state,
-    claim_next,
-    get_job,
-    history,
-    list_jobs,
-)
+from core.store.jobs import ACTIVE, ENDED, QUEUED, JobRow, change_state, claim_next, get_job, history, list_jobs
 from core.store.stop_reasons import StopRule, stop_rules
 from tests.support.stored import add_job, allowed, fresh
 
@@ -199,50 +189,6 @@ def test_only_a_job_that_was_asked_to_stop_is_killed(tmp_path: Path) -> None:
 def test_a_signal_without_a_name_is_still_told() -> None:
     assert signal_name(9) == "SIGKILL"
     assert signal_name(250) == "signal 250"
-
-
-# The summary of events.
-
-
-def test_the_summary_follows_the_events() -> None:
-    progress = Progress()
-    for event in (
-        {"kind": "phase", "name": "loading", "time": 1.0},
-        {"kind": "step", "step": 3, "total": 9, "loss": 0.5, "peak_memory_bytes": 7, "eta_seconds": 6.0, "time": 2.0},
-        {"kind": "checkpoint", "step": 3, "time": 3.0},
-        {"kind": "memory", "time": 3.5},
-        {"kind": "warning", "message": "2 examples are too long", "time": 4.0},
-        {"kind": "eval", "loss": 0.6, "time": 5.0},
-    ):
-        progress = fold(progress, event)
-    assert progress == Progress(
-        done=3,
-        total=9,
-        unit="steps",
-        loss=0.5,
-        peak_memory_bytes=7,
-        eta_seconds=6.0,
-        checkpoint_step=3,
-        warnings=1,
-        message="2 examples are too long",
-        time=5.0,
-    )
-
-
-def test_a_rung_of_the_ladder_is_told_until_the_next_step() -> None:
-    rung = {
-        "kind": "ladder",
-        "rung": 1,
-        "changes": {"batch_size": [4, 2]},
-        "reason": "can't allocate memory",
-        "time": 1.0,
-    }
-    progress = fold(Progress(done=3, total=9), rung)
-    assert (progress.phase, progress.message, progress.done) == (
-        "restarting_with_less_memory",
-        "can't allocate memory",
-        3,
-    )
 
 
 # Acts in any order.

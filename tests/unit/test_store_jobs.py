@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from core.errors import NotFoundError
+from core.progress import Progress, next_attempt
 from core.reasons import Reason
 from core.store.attempts import end_attempt, list_attempts, living_attempts, note_progress
 from core.store.database import transaction
 from core.store.jobs import (
-    Progress,
     claim_next,
     count_states,
     get_job,
@@ -67,13 +67,14 @@ def test_a_claim_takes_the_first_ready_job_of_its_lane(connection: sqlite3.Conne
     ]
 
 
-def test_a_new_attempt_forgets_the_figures_of_the_former_one_but_not_its_checkpoint(
+def test_a_new_attempt_forgets_the_figures_of_the_former_one_but_not_its_checkpoint_and_peak(
     connection: sqlite3.Connection,
 ) -> None:
     job = add_job(connection)
     step(connection, job, "ready")
     claim_next(connection, "gpu", "boot", "runner")
-    note_progress(connection, job, 1, Progress(done=7, total=9, loss=0.5, checkpoint_step=5), 120)
+    stored = Progress(done=7, total=9, loss=0.5, checkpoint_step=5, peak_memory_bytes=7)
+    note_progress(connection, job, 1, stored, 120)
     end_attempt(connection, job, 1, "failed", exit_code=1)
     for state in ("failed", "waiting", "ready"):
         step(connection, job, state)  # type: ignore[arg-type]
@@ -81,7 +82,7 @@ def test_a_new_attempt_forgets_the_figures_of_the_former_one_but_not_its_checkpo
     again = claim_next(connection, "gpu", "boot", "runner")
 
     assert again is not None
-    assert again.progress == Progress(checkpoint_step=5)
+    assert again.progress == next_attempt(stored) == Progress(checkpoint_step=5, peak_memory_bytes=7)
     assert [attempt.events_offset for attempt in list_attempts(connection, job)] == [120, 0]
 
 

@@ -14,7 +14,7 @@ from core.config.recipe import Recipe
 from core.errors import InputError
 from core.vram.budget import Budget, budget_for
 from core.vram.calibration import Calibration, uncalibrated
-from core.vram.fit import TOKENS_AT_ONCE, Change, fit, leanest, rungs, too_large
+from core.vram.fit import TOKENS_AT_ONCE, Change, fit, leanest, too_large
 from core.vram.forecast import (
     CONTEXT_BYTES,
     LONGEST,
@@ -23,7 +23,7 @@ from core.vram.forecast import (
     longest_that_fits,
 )
 from core.vram.layers import NotPredicted, rank_ceiling
-from jobs.oom_fallbacks import next_rung
+from core.vram.oom_fallbacks import fallbacks, next_fallback
 
 CARD = budget_for("16")
 NONE = uncalibrated()
@@ -201,11 +201,11 @@ def test_what_only_others_keep_from_fitting_is_fitted_as_lean_as_can_be() -> Non
 @given(recipes)
 def test_the_rungs_are_those_that_a_job_steps_down(recipe: Recipe) -> None:
     there: list[Recipe] = []
-    below = next_rung(recipe, recipe.max_length)
+    below = next_fallback(recipe, recipe.max_length)
     while below is not None and below[0].max_length == recipe.max_length:
         there.append(below[0])
-        below = next_rung(below[0], recipe.max_length)
-    assert list(rungs(recipe)) == there
+        below = next_fallback(below[0], recipe.max_length)
+    assert list(fallbacks(recipe)) == there
     assert leanest(recipe) == (there[-1] if there else recipe)
 
 

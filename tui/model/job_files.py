@@ -15,9 +15,10 @@ from core.format import plural
 from core.home import Home
 from core.jobfile.kinds import kind_of
 from core.jobfile.raw import read_key
+from core.progress import Progress, fold, next_attempt
 from core.store.jobs import JobRow
 from core.telemetry.run_record import Summary, read_summary
-from core.text import log_line, printable
+from core.text import log_line
 from tui.model.forecasts import OomFallback, RunForecast, read_rung, run_forecast
 from tui.model.gpu_files import Findings
 from tui.model.snapshot import Detail, Share
@@ -86,11 +87,10 @@ class JobFiles:
         self.spec: dict[str, Any] | None = None
         self.losses: dict[int, float] = {}
         self.evals: dict[int, float] = {}
-        self.newest: dict[str, Any] = {}
-        self.phase = ""
+        self.progress = Progress()
+        self.newest_step: tuple[int, int] | None = None
+        """(attempt, step) of the newest step."""
         self.resumed_from: int | None = None
-        self.checkpoint: int | None = None
-        self.peak_bytes: int | None = None
         self.forecast: RunForecast | None = None
         self.rungs: list[OomFallback] = []
         self.started_again = False
@@ -142,7 +142,7 @@ class JobFiles:
         for number in range(1, attempt + 1):
             if number not in self.events:
                 self.events[number] = EventReader(self.run.attempt(number).events)
-                self.phase, changed = "", True
+                self.progress, changed = next_attempt(self.progress), True
             for event in self.events[number]:
                 changed = True
                 self._take(number, event)
@@ -165,31 +165,26 @@ class JobFiles:
 
     def _take(self, attempt: int, event: dict[str, Any]) -> None:
         """One event. What is trained again, in a later attempt or after a step of the ladder, replaces what was."""
+        self.progress = fold(self.progress, event)
         kind, step = event["kind"], event.get("step")
         if kind == "step" and isinstance(step, int):
-            before = self.newest.get("step")
-            if before is not None and (self.newest.get("attempt") != attempt or step <= before or self.started_again):
+            before = self.newest_step
+            if before is not None and (before[0] != attempt or step <= before[1] or self.started_again):
                 self.resumed_from = step - 1 or None
                 self.losses = {number: loss for number, loss in self.losses.items() if number < step}
                 self.evals = {number: loss for number, loss in self.evals.items() if number < step}
             self.started_again = False
-            self.peak_bytes = max(self.peak_bytes or 0, event.get("peak_memory_bytes") or 0) or None
-            self.newest = {**event, "attempt": attempt}
+            self.newest_step = attempt, step
             if isinstance(event.get("loss"), int | float):
                 self.losses[step] = event["loss"]
         elif kind == "eval" and isinstance(step, int) and isinstance(event.get("loss"), int | float):
             self.evals[step] = event["loss"]
-        elif kind == "checkpoint" and isinstance(step, int):
-            self.checkpoint = step
         elif kind == "ladder":
             try:
                 self.rungs.append(read_rung(event, attempt))
             except (KeyError, TypeError, ValueError):
                 return  # of another version
-            # What it took before was another recipe's.
-            self.started_again, self.peak_bytes = True, None
-        elif kind == "phase":
-            self.phase = str(event.get("name") or "")
+            self.started_again = True
 
     def _read_answers(self) -> bool:
         changed = False
@@ -202,7 +197,6 @@ class JobFiles:
         return changed
 
     def _build(self) -> Detail:
-        newest = self.newest
         return Detail(
             job_id=self.job_id,
             headline=self._headline(),
@@ -210,13 +204,8 @@ class JobFiles:
             log_bytes=self.log.size if self.log else 0,
             losses=thin(sorted(self.losses.items())),
             evals=tuple(sorted(self.evals.items())),
-            step=newest.get("step"),
-            total_steps=newest.get("total"),
-            tokens_per_second=newest.get("tokens_per_second"),
-            peak_memory_bytes=self.peak_bytes,
-            phase=printable(self.phase),
+            progress=self.progress,
             resumed_from=self.resumed_from,
-            checkpoint=self.checkpoint,
             forecast=self.forecast,
             ladder=tuple(self.rungs),
             shares=self._shares(),

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from core.format import data_size
 from core.gpu.reading import Sample
 from core.gpu_lease.state import LeaseState
+from core.progress import Progress
 from core.store.jobs import ACTIVE, ENDED, QUEUED, JobRow, QueueState
 from core.telemetry.run_record import Summary
+from core.wording.gpu import gpu_words
 from tui.model.forecasts import OomFallback, RunForecast
 
 STALE_SECONDS = 5.0
@@ -119,14 +121,9 @@ class Detail:
     log_bytes: int = 0
     losses: tuple[tuple[int, float], ...] = ()
     evals: tuple[tuple[int, float], ...] = ()
-    step: int | None = None
-    total_steps: int | None = None
-    tokens_per_second: float | None = None
-    peak_memory_bytes: int | None = None
-    phase: str = ""
+    progress: Progress = field(default_factory=Progress)
+    """Its figures as the files give them: they can be newer than those that the runner has stored."""
     resumed_from: int | None = None
-    checkpoint: int | None = None
-    """The step of the newest checkpoint: where another attempt goes on."""
     forecast: RunForecast | None = None
     ladder: tuple[OomFallback, ...] = ()
     shares: tuple[Share, ...] = ()
@@ -249,6 +246,12 @@ class Snapshot:
         return tuple(found)
 
 
+def progress_of(job: JobRow, detail: Detail | None) -> Progress:
+    """The newest figures of a job: of its files where they were read since the runner stored some, else the stored ones."""
+    stored, read = job.progress or Progress(), detail.progress if detail else Progress()
+    return read if (read.time or 0.0) >= (stored.time or 0.0) and read != Progress() else stored
+
+
 def newest_of_each(findings: tuple[RunFinding, ...]) -> list[RunFinding]:
     """The newest finding of each kind, those that end the run first, then the newest."""
     newest = {finding.code: finding for finding in findings}
@@ -260,10 +263,10 @@ def gpu_warnings(state: LeaseState) -> list[str]:
     found = []
     if state.unowned_bytes:
         said = f"{data_size(state.unowned_bytes)} of the GPU belong to no process"
-        found.append(f"{said}: {state.advice}" if state.advice else said)
+        found.append(f"{said}: {gpu_words(state.remedy)}" if state.remedy else said)
     found += [f"{one.name} loaded by a client {one.times}× while a job holds the GPU" for one in state.intruders]
-    if state.server_problem:
-        found.append(state.server_problem)
+    if state.server_fault:
+        found.append(gpu_words(state.server_fault))
     return found
 
 

@@ -22,7 +22,7 @@ from tui.commands import Command, bindings, command
 from tui.context import Context
 from tui.event_text import event_row
 from tui.lines import Line, side_by_side, wrapped
-from tui.model.snapshot import EMPTY, Detail, Snapshot
+from tui.model.snapshot import EMPTY, Detail, Snapshot, progress_of
 from tui.panes.gpu.runs import finding_rows, summary_parts, telemetry_rows
 from tui.screens.command_screen import CommandScreen
 from tui.screens.job_actions import JobActions, queue_commands
@@ -234,7 +234,8 @@ class JobScreen(JobActions, CommandScreen):
                 lambda width, height: [*memory_rows(job, detail, width), *telemetry_rows(measured, width)],
             )
             return
-        right = f"step {detail.step:,}" if detail and detail.step is not None else ""
+        step = progress_of(job, detail).step
+        right = "" if step is None else f"step {step:,}"
         losses, evals = (detail.losses, detail.evals) if detail else ((), ())
         view.update(self.title_line, lambda width, height: loss_chart(losses, evals, width, height, right))
 

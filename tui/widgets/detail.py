@@ -8,15 +8,17 @@ from textual.message import Message
 from core.bakeoff.short_names import heads
 from core.format import data_size, duration, figure, percent, plural
 from core.jobfile.kinds import kind_of
+from core.progress import Progress
 from core.store.jobs import ACTIVE, QUEUED, JobRow
 from core.text import printable
+from core.wording.jobs import phase_words
 from tui.lines import Line, side_by_side, wrapped
-from tui.model.snapshot import EMPTY, Detail, Snapshot
+from tui.model.snapshot import EMPTY, Detail, Snapshot, progress_of
 from tui.widgets.bars import progress_bar, resample, sparkline
 from tui.widgets.canvas import Canvas
 from tui.widgets.chart import loss_chart
 from tui.widgets.job_row import outcome, sign
-from tui.widgets.memory_view import memory_rows
+from tui.widgets.memory_view import memory_rows, peak_of
 from tui.widgets.pane import framed
 
 BAD = ("error", "traceback", "exception", "killed", "out of memory")
@@ -35,18 +37,16 @@ def log_role(text: str) -> str:
 
 def facts(job: JobRow, detail: Detail | None) -> list[tuple[str, str]]:
     """Speed, peak memory, where it resumed: the second line of the strip."""
-    progress = job.progress
-    speed = (detail and detail.tokens_per_second) or (progress and progress.tokens_per_second)
-    peak = (detail and detail.peak_memory_bytes) or (progress and progress.peak_memory_bytes)
+    progress, peak = progress_of(job, detail), peak_of(job, detail)
     ahead = resumes_from(job, detail)
     parts = []
     if ahead is not None and job.state not in ACTIVE:
         parts.append((f"resumes from step {ahead:,}", "text"))
-    if speed:
-        parts.append((f"{speed:,.0f} tok/s", "dim"))
+    if progress.tokens_per_second:
+        parts.append((f"{progress.tokens_per_second:,.0f} tok/s", "dim"))
     if peak:
         parts.append((f"peak {data_size(peak)}", "dim"))
-    if job.state in ACTIVE and progress and progress.eta_seconds is not None:
+    if job.state in ACTIVE and progress.eta_seconds is not None:
         parts.append((f"{duration(progress.eta_seconds)} left", "dim"))
     elif job.started_at and job.ended_at and job.ended_at >= job.started_at:
         parts.append((f"took {duration(job.ended_at - job.started_at)}", "dim"))
@@ -59,12 +59,16 @@ def facts(job: JobRow, detail: Detail | None) -> list[tuple[str, str]]:
     return parts
 
 
+def step_words(step: int, progress: Progress) -> str:
+    """`step 552 of 945`."""
+    return f"step {step:,}" + (f" of {progress.total_steps:,}" if progress.total_steps else "")
+
+
 def resumes_from(job: JobRow, detail: Detail | None) -> int | None:
     """The checkpoint that another attempt of a job goes on from; None when it is done, or has none."""
     if job.state == "done":
         return None
-    found = detail.checkpoint if detail else None
-    return found or (job.progress.checkpoint_step if job.progress else None)
+    return progress_of(job, detail).checkpoint_step
 
 
 def shares(detail: Detail, width: int) -> list[Line]:
@@ -159,7 +163,7 @@ class DetailStrip(Canvas):
         title = Line(str(job.id), "bold")
         if detail and detail.losses:
             step, loss = detail.losses[-1]
-            title.add(" · ", "frame").add(f"step {step:,}{f' of {detail.total_steps:,}' if detail.total_steps else ''}")
+            title.add(" · ", "frame").add(step_words(step, progress_of(job, detail)))
             title.add(" · ", "frame").add(f"loss {figure(loss)} ")
             values = [value for _, value in detail.losses]
             low = min(values)
@@ -172,8 +176,7 @@ class DetailStrip(Canvas):
             title.add(" · ", "frame").add(done)
         else:
             title.add(f" {printable(job.title)}")
-        peak = detail.peak_memory_bytes if detail else None
-        if peak:
+        if peak := peak_of(job, detail):
             title.add(" · ", "frame").add(f"peak {data_size(peak)}")
         rows = self._reason(job, width - 4)[: height - 3]
         rows += self._log(detail, width - 4, height - 2 - len(rows))
@@ -208,13 +211,12 @@ class DetailStrip(Canvas):
                 rows += [Line(), *(Line(row, "good") for row in wrapped(outcome(job), width))]
             return rows
         if kind_of(job.kind).has_losses or (detail and detail.losses):
-            right = ""
-            if detail and detail.step is not None:
-                right = f"step {detail.step:,}{f' of {detail.total_steps:,}' if detail.total_steps else ''}"
+            progress = progress_of(job, detail)
+            right = "" if progress.step is None else step_words(progress.step, progress)
             return loss_chart(detail.losses if detail else (), detail.evals if detail else (), width, room, right)
-        progress = job.progress
-        rows = [Line(printable((detail and detail.phase) or job.kind), "dim")]
-        if progress and progress.fraction is not None:
+        progress = progress_of(job, detail)
+        rows = [Line(phase_words(progress.phase or job.kind), "dim")]
+        if progress.fraction is not None:
             unit = progress.unit or ""
             amount = f"{progress.done:,} of {progress.total:,} {printable(unit)}"
             if unit == "bytes":

@@ -9,7 +9,7 @@ from core.store.jobs import ENDED, JobRow
 from core.text import printable
 from tui.lines import Line, wrapped
 from tui.model.forecasts import OomFallback, RunForecast, changes_in_words
-from tui.model.snapshot import Detail
+from tui.model.snapshot import Detail, progress_of
 from tui.widgets.canvas import Canvas
 from tui.widgets.memory_bars import Part, bar, legend, parts_of, scale
 from tui.widgets.pane import framed
@@ -21,12 +21,9 @@ FAR_FROM_LIMIT = 2
 
 
 def peak_of(job: JobRow, detail: Detail | None) -> int | None:
-    """The measured peak so far: since the last step of the ladder, as far as that is known."""
-    if detail is not None and detail.peak_memory_bytes:
-        return detail.peak_memory_bytes
+    """The measured peak: of a training that is done what it took in all, else so far, since the last step of the ladder."""
     summary = (job.result or {}).get("summary") or {}
-    measured = summary.get("peak_memory_bytes") or (job.progress and job.progress.peak_memory_bytes)
-    return int(measured) if measured else None
+    return summary.get("peak_memory_bytes") or progress_of(job, detail).peak_memory_bytes
 
 
 def memory_rows(job: JobRow, detail: Detail | None, width: int) -> list[Line]:

@@ -44,7 +44,7 @@ def held(box: Machine, out: Path) -> None:
     box.program(9_100_000_000, name="blender")
     box.trainer()
     job = box.train()
-    box.queue.wait_for_lease(job.id, "blender")
+    box.queue.wait_for_lease(job.id, "held_by_program")
     time.sleep(20)
     box.picture(out / "gpu-held.png", "2")
 

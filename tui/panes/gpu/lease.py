@@ -5,6 +5,7 @@ from __future__ import annotations
 from core.format import clock, data_size, duration, gb, plural
 from core.gpu_lease.state import LeaseState
 from core.text import printable
+from core.wording.gpu import gpu_words
 from core.wording.jobs import reason_words
 from tui.lines import Line, wrapped
 from tui.model.gpu_facts import HOT_C, gpu, server_name, shares
@@ -42,14 +43,14 @@ def lease_rows(snapshot: Snapshot, with_gpu: bool, width: int) -> list[Line]:
 def _below(snapshot: Snapshot, state: LeaseState, width: int) -> list[Line]:
     server = server_name(snapshot)
     said: list[tuple[str, str]] = []
-    if state.message and state.phase != "free" and not _remarked(state):
-        said.append((printable(state.message), "text" if state.phase == "blocked" else "dim"))
-    if state.displaced and state.phase in ("held", "verifying"):
+    if state.status is not None and state.phase != "free" and not _remarked(state):
+        said.append((gpu_words(state.status, snapshot.time), "text" if state.phase == "blocked" else "dim"))
+    if state.evicted and state.phase in ("held", "verifying"):
         when = "when no job waits" if snapshot.waiting else "at its end"
-        said.append((f"{plural(len(state.displaced), 'model')} of {server} unloaded, restored {when}", "dim"))
-    elif state.displaced and state.phase == "free":
+        said.append((f"{plural(len(state.evicted), 'model')} of {server} unloaded, restored {when}", "dim"))
+    elif state.evicted and state.phase == "free":
         # Something went wrong when they should have come back: `notes` tell what.
-        said.append((f"{plural(len(state.displaced), 'model')} of {server} still to be restored", "warn"))
+        said.append((f"{plural(len(state.evicted), 'model')} of {server} still to be restored", "warn"))
     if state.residents and state.phase in ("free", "blocked") and not said:
         held = sum(model.size_vram_bytes for model in state.residents)
         names = ", ".join(printable(model.name) for model in state.residents)
@@ -62,7 +63,7 @@ def _below(snapshot: Snapshot, state: LeaseState, width: int) -> list[Line]:
 
 def _remarked(state: LeaseState) -> bool:
     """The remark about memory that no process owns says the same, and more."""
-    return bool(state.unowned_bytes) and f"{gb(state.unowned_bytes)} GB" in state.message
+    return bool(state.unowned_bytes) and state.status is not None and state.status.code == "memory_unowned"
 
 
 def slot_rows(snapshot: Snapshot, with_gpu: bool, width: int) -> list[Line]:
@@ -101,7 +102,7 @@ def remarks(snapshot: Snapshot) -> list[Remark]:
     if sample.problem:
         found.append((printable(sample.problem), "", "warn"))
     if state is not None and snapshot.runner_alive is False and state.phase != "free":
-        found.append((f"no runner: this is how it left the GPU at {clock(state.time)}", "", "warn"))
+        found.append((f"no runner: state of the GPU as of {clock(state.time)}", "", "warn"))
     if state is not None:
         found += _of_memory(snapshot, state)
     found += _of_run(snapshot)
@@ -114,13 +115,15 @@ def remarks(snapshot: Snapshot) -> list[Remark]:
 
 def _of_notes(snapshot: Snapshot, state: LeaseState) -> list[Remark]:
     """What went wrong a while ago, since the GPU is as it is now; older things stand among what happened."""
-    told = tuple(intruder.name for intruder in state.intruders)
-    since = max(snapshot.time - NOTES_SECONDS, (state.since or 0.0) - 1.0)
-    recent = [note for note in state.notes if note.level != "ok" and note.time >= since and snapshot.time]
+    told = {intruder.name for intruder in state.intruders}
+    # A time that has not come yet was written before the clock was set back: it says nothing about now.
+    since = state.since if state.since is not None and state.since <= snapshot.time + 1.0 else 0.0
+    earliest = max(snapshot.time - NOTES_SECONDS, since - 1.0)
+    recent = [note for note in state.notes if note.level != "ok" and earliest <= note.time <= snapshot.time + 1.0]
     return [
-        (f"{clock(note.time)} {printable(note.message)}", "", "bad" if note.level == "bad" else "warn")
+        (f"{clock(note.time)} {gpu_words(note.reason, snapshot.time)}", "", "bad" if note.level == "bad" else "warn")
         for note in reversed(recent)
-        if not note.message.startswith(told)
+        if not (note.reason.code == "model_loaded_by_client" and note.reason.values.get("model") in told)
     ]
 
 
@@ -130,11 +133,12 @@ def _of_memory(snapshot: Snapshot, state: LeaseState) -> list[Remark]:
     if state.unowned_bytes:
         since = f" since {clock(state.unowned_since)}" if state.unowned_since else ""
         said = f"stale: {data_size(state.unowned_bytes)} belong to no process{since}"
-        found.append((said, printable(state.advice), "bad"))
+        found.append((said, gpu_words(state.remedy), "bad"))
     known = shares(snapshot)
+    holder = state.status if state.status is not None and state.status.code == "held_by_program" else None
     for other in known.others if known is not None else ():
-        if state.phase == "blocked" and (other.name in state.message or str(other.pid) in state.message):
-            continue
+        if state.phase == "blocked" and holder is not None and holder.values.get("pid") == other.pid:
+            continue  # the status names it
         owner = ", ".join(part for part in (f"pid {other.pid}", printable(other.user or "")) if part)
         since = f", since {clock(other.since)}" if other.since else ""
         found.append((f"{printable(other.name)} ({owner}) holds {data_size(other.vram_bytes)}{since}", "", "warn"))
@@ -148,8 +152,8 @@ def _of_server(snapshot: Snapshot, state: LeaseState) -> list[Remark]:
     for intruder in state.intruders:
         now = f"it holds {data_size(resident[intruder.name])}" if intruder.name in resident else "unloaded again"
         found.append((f"{printable(intruder.name)} loaded by a client {intruder.times}×, {now}", "", "warn"))
-    if state.server_problem:
-        found.append((f"{server_name(snapshot)}: {printable(state.server_problem)}", "", "warn"))
+    if state.server_fault:
+        found.append((f"{server_name(snapshot)}: {gpu_words(state.server_fault)}", "", "warn"))
     return found
 
 

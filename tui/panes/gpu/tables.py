@@ -9,6 +9,7 @@ from core.format import clock, gb, named_values, when, with_limit
 from core.gpu.reading import DeviceReading, ProcessReading, Sample
 from core.gpu_lease.state import LeaseState
 from core.text import printable
+from core.wording.gpu import gpu_words
 from tui.lines import Line, wrapped
 from tui.model.gpu_facts import gpu, server_name
 from tui.model.snapshot import ProfileLines, Snapshot
@@ -58,18 +59,18 @@ def short_command(command: str) -> str:
 def server_rows(snapshot: Snapshot, width: int) -> list[Line]:
     """What the model server holds, what was unloaded for the job, what clients loaded meanwhile."""
     state = snapshot.lease_state
-    if state is None or not (state.server or state.server_problem or state.residents or state.displaced):
+    if state is None or not (state.server or state.server_fault or state.residents or state.evicted):
         return []
     rows = [heading(printable(state.server or server_name(snapshot)), "" if state.residents else "holds no model")]
-    if state.server_problem:
-        rows.append(Line(f"▲ {printable(state.server_problem)}", "warn"))
+    if state.server_fault:
+        rows.append(Line(f"▲ {gpu_words(state.server_fault)}", "warn"))
     for model in state.residents:
         line = Line("  ").add(printable(model.name)).cut(32).to(34).add(f"{gb(model.size_vram_bytes):>5} GB")
         line.add(f"   context {model.context_length:,}" if model.context_length else "", "dim")
         stays = f"until {when(model.expires_at, snapshot.time)}" if model.expires_at else "stays"
         rows.append(line.add(f"   {stays}", "dim"))
-    if state.displaced:
-        rows.append(Line("  unloaded for the job: ", "dim").add(", ".join(printable(name) for name in state.displaced)))
+    if state.evicted:
+        rows.append(Line("  unloaded for the job: ", "dim").add(", ".join(printable(name) for name in state.evicted)))
     for intruder in state.intruders:
         said = f"  {printable(intruder.name)} loaded by a client {intruder.times}×, first at {clock(intruder.since)}"
         rows.append(Line(said, "warn"))
@@ -151,7 +152,7 @@ def note_rows(state: LeaseState | None, now: float, width: int) -> list[Line]:
         moment = clock(note.time, seconds=True) if now - note.time < 43_200 else when(note.time, now)
         role = LEVELS.get(note.level, "text")
         sign = "✗ " if note.level == "bad" else "▲ " if note.level == "warn" else ""
-        for index, row in enumerate(wrapped(sign + printable(note.message), width - 12)):
+        for index, row in enumerate(wrapped(sign + gpu_words(note.reason, now), width - 12)):
             rows.append(Line("  ").add(moment if index == 0 else "", "dim").to(12).add(row, role))
     return rows
 
