@@ -116,8 +116,9 @@ def clean(job_ids: tuple[int, ...], as_json: bool) -> None:
         for job_id in job_ids:
             job = get_job(connection, job_id)
             if job.state not in ENDED:
-                stage = "it runs" if job.state in ACTIVE else "it goes on from them"
-                raise BakehouseError(f"job {job_id} is {job.state}: its checkpoints stay, {stage}", code="wrong_state")
+                why = "it is running" if job.state in ACTIVE else "it will resume from them"
+                message = f"The checkpoints of job {job_id} cannot be removed: {why}."
+                raise BakehouseError(message, code="wrong_state")
             freed += drop_checkpoints(home.run_dir(job_id))
     print_json({"freed_bytes": freed}) if as_json else say(f"{data_size(freed)} freed")
 

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from core.attempt.launcher import launcher
-from core.attempt.observe import job_process
+from core.attempt.observe import job_process, locked
 from core.attempt.stopping import StopEscalation
 from core.files import write_json
 from core.process.identity import ProcessIdentity, start_ticks
@@ -114,6 +114,8 @@ def test_a_job_that_an_orderly_shutdown_stopped_is_interrupted_and_queued_again(
     queue.home.runner_stopped.touch()  # a shutting-down machine starts nothing
     os.kill(process, signal.SIGTERM)
     wait_until(queue.attempt(job).exit_json.exists, what="exit.json")
+    # Having written it, the shim looks for a runner: it must find the mark of the stop, not one that is lifted already.
+    wait_until(lambda: not locked(queue.attempt(job)), what="the shim's end")
     restarted.setenv("BAKEHOUSE_BOOT_ID", "second-boot")
     queue.start_runner()
 

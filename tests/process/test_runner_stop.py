@@ -10,6 +10,7 @@ import pytest
 
 from core.errors import BakehouseError
 from core.runner.client import stop_runner
+from core.runner.commands import RefusedError
 from core.runner.status import runner_status
 from core.store import database
 from core.store.database import open_database
@@ -73,9 +74,9 @@ def test_a_command_that_cannot_be_done_is_answered_and_the_runner_lives_on(queue
     runner = queue.runner_pid()
     queue.attempt(job).stop_request.mkdir()  # the request's file cannot be written
 
-    with pytest.raises(BakehouseError) as refused:
+    with pytest.raises(RefusedError) as refused:
         queue.ask("cancel", job)
-    assert refused.value.code == "command_failed"
+    assert refused.value.reason.code == "command_failed"
 
     queue.go_on(job)
     queue.wait_for(second, "done")

@@ -104,6 +104,7 @@ def test_a_job_that_hangs_is_found_asked_to_stop_interrupted_and_told_to_end_eac
 
 
 @pytest.mark.soak
+@pytest.mark.usefixtures("short_grace")  # of what happens once it is found
 def test_with_the_shipped_settings_a_hang_is_found_within_five_usual_steps_and_a_minute(queue: Queue) -> None:
     job = queue.submit("steps=100 pause=0.4 hang=20")
     queue.wait_for(job, "stopping", "failed")
