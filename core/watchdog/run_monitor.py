@@ -5,8 +5,8 @@ Everything that a watchdog knows can be told again from the attempt's files, so 
 
 from __future__ import annotations
 
+import logging
 import math
-import sys
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from core.gpu.devices import Gpu
     from core.store.attempts import AttemptRow
 
+logger = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
 KERNEL_SECONDS = 10.0
 TAIL_BYTES = 2**18
@@ -215,4 +216,4 @@ class RunMonitor:
     def _complain(self, entry: Watched, message: str) -> None:
         if message not in entry.trouble:
             entry.trouble.add(message)
-            print(f"job {entry.job_id}: {message}", file=sys.stderr, flush=True)
+            logger.warning("job %d: %s", entry.job_id, message)
