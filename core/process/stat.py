@@ -1,4 +1,6 @@
-"""`/proc/PID/stat` of a process. psutil gives no start in clock ticks, by which a process is known, and has one root for all."""
+"""`/proc/PID/stat` of a process. psutil gives no start in clock ticks, by which a process is known, and has one root for all
+readers.
+"""
 
 from __future__ import annotations
 
