@@ -114,7 +114,7 @@ class RunDir:
 
 @dataclass(frozen=True)
 class Home:
-    """Bakehouse's own folder: `$BAKEHOUSE_HOME`, else `$XDG_DATA_HOME/bakehouse`."""
+    """Bakehouse's own folder: `$BAKEHOUSE_HOME`, else `$XDG_DATA_HOME/bakehouse` (a relative one is ignored, as XDG says)."""
 
     root: Path
 
@@ -123,8 +123,9 @@ class Home:
         """The home that the environment names; it need not exist yet."""
         if named := os.environ.get("BAKEHOUSE_HOME"):
             return cls(Path(named).expanduser().absolute())
-        data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
-        return cls(Path(data).expanduser().absolute() / "bakehouse")
+        from platformdirs import user_data_path
+
+        return cls(user_data_path("bakehouse"))
 
     def create(self) -> Home:
         """Make the folder and the ones in it that everybody expects, readable by their owner alone (mode 0700).

@@ -15,7 +15,8 @@ from core.files import append_line
 from core.gpu.devices import Gpu
 from core.gpu_lease.lock import Lease
 from core.home import AttemptDir, Home
-from core.process.identity import PROC, ProcessIdentity, current_boot_id
+from core.process.identity import ProcessIdentity, current_boot_id
+from core.process.stat import PROC, read_stat
 
 
 class LocalLauncher:
@@ -53,20 +54,10 @@ class LocalLauncher:
 
 def activity_of(process: ProcessIdentity) -> Activity | None:
     """The state of a living process, and the CPU time of all processes in the group that it leads."""
-    own = _stat(process.pid)
-    if own is None or int(own[19]) != process.start_ticks:
+    own = read_stat(process.pid)
+    if own is None or own.start_ticks != process.start_ticks:
         return None
-    ticks = 0
-    for folder in PROC.iterdir():
-        if folder.name.isdigit() and (fields := _stat(int(folder.name))) is not None and int(fields[2]) == process.pid:
-            ticks += sum(int(value) for value in fields[11:15])
-    return Activity(own[0], ticks / os.sysconf("SC_CLK_TCK"))
-
-
-def _stat(pid: int) -> list[str] | None:
-    """The fields of `/proc/PID/stat` from the third, the state, on; None when there is no such process any more."""
-    try:
-        text = (PROC / str(pid) / "stat").read_text(errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return text.rpartition(")")[2].split()
+    pids = (int(folder.name) for folder in PROC.iterdir() if folder.name.isdigit())
+    group = (found for found in map(read_stat, pids) if found is not None and found.group == process.pid)
+    ticks = sum(member.cpu_ticks for member in group)
+    return Activity(own.state, ticks / os.sysconf("SC_CLK_TCK"))

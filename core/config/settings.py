@@ -134,8 +134,9 @@ class ProjectFile(Settings):
 
 def settings_file() -> Path:
     """`$XDG_CONFIG_HOME/bakehouse/settings.yaml`; it need not exist."""
-    config = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-    return Path(config).expanduser().absolute() / "bakehouse" / "settings.yaml"
+    from platformdirs import user_config_path
+
+    return user_config_path("bakehouse") / "settings.yaml"
 
 
 def load_settings(project: ProjectFile | None = None) -> Settings:

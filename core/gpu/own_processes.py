@@ -8,6 +8,7 @@ from pathlib import Path
 
 from core.gpu.reading import ProcessReading
 from core.gpu.sources.kernel_file import read_text
+from core.process.stat import parse_stat
 
 # A job's process may start others (a data loader, a server), hardly ever in more steps than this.
 _GENERATIONS = 8
@@ -46,6 +47,5 @@ def _runs_job(folder: Path, runs: Path) -> bool:
 
 
 def _parent(folder: Path) -> int | None:
-    """The fourth field of `stat`; the second, the name in brackets, may itself hold spaces and brackets."""
-    fields = (read_text(folder / "stat") or "").rpartition(")")[2].split()
-    return int(fields[1]) if len(fields) > 1 and fields[1].isascii() and fields[1].isdigit() else None
+    found = parse_stat(read_text(folder / "stat") or "")
+    return None if found is None else found.parent

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from core.gpu.reading import ProcessReading
 from core.gpu.sources.kernel_file import NAME_CHARACTERS, read_bytes, read_text
+from core.process.stat import parse_stat
 from core.text import printable
 
 COMMAND_CHARACTERS = 80
@@ -78,13 +79,11 @@ def _look_at(folder: str, name: str, ticks: int, boot: int | None) -> _Known:
 
 
 def _stat(folder: str) -> tuple[str, int] | None:
-    """The name and field 22 of `stat` (proc(5)), the start in ticks since boot; the name may hold spaces and brackets."""
-    head, _, rest = (read_text(f"{folder}/stat") or "").rpartition(")")
-    fields = rest.split()
-    word = fields[19] if len(fields) > 19 else ""
-    if not (word.isascii() and word.isdigit() and len(word) <= 19):
+    """The name, as text that can be shown, and the start in ticks since boot."""
+    found = parse_stat(read_text(f"{folder}/stat") or "")
+    if found is None or found.start_ticks < 0:
         return None
-    return printable(head.partition("(")[2], limit=NAME_CHARACTERS, instead="?"), int(word)
+    return printable(found.name, limit=NAME_CHARACTERS, instead="?"), found.start_ticks
 
 
 def _user(folder: str) -> str | None:

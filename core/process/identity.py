@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import signal
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-PROC = Path("/proc")
+from core.process.stat import PROC, read_stat
 
 
 def current_boot_id() -> str:
@@ -18,13 +17,8 @@ def current_boot_id() -> str:
 
 def start_ticks(pid: int) -> int | None:
     """When the process started, in clock ticks since boot; None when there is none or only a zombie is left."""
-    try:
-        stat = (PROC / str(pid) / "stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    # The name stands in parentheses and can hold anything, so the fields are counted from the last one.
-    state, *rest = stat.rpartition(")")[2].split()
-    return None if state in "ZX" else int(rest[18])
+    found = read_stat(pid)
+    return None if found is None or found.ended else found.start_ticks
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ import os
 import shutil
 import sqlite3
 import time
-import traceback
 from typing import TYPE_CHECKING
 
 from core.attempt.launcher import launcher
@@ -20,6 +19,7 @@ from core.home import AttemptDir, Home
 from core.process.locks import held
 from core.reasons import Reason
 from core.runner.commands import RefusedError, Request, carry_out, stop
+from core.runner.log import logger
 from core.runner.reconcile import RUNNER, Watch
 from core.runner.schedule import active_in_lane
 from core.runner.starter import Starter
@@ -170,7 +170,7 @@ class Runner:
             busy = self.tick()
         except (OSError, sqlite3.OperationalError) as error:
             if repr(error) != self.trouble:
-                traceback.print_exc()
+                logger.exception("A round failed and is tried again.")
                 self.trouble = repr(error)
             return True
         self.trouble = None

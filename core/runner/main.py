@@ -6,14 +6,14 @@ import fcntl
 import json
 import os
 import signal
-import sys
 import time
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from core import __version__
 from core.errors import BakehouseError
 from core.home import Home
 from core.process.identity import ProcessIdentity
+from core.runner.log import RunnerLog, begin, logger
 from core.runner.loop import Runner, consoles_open
 from core.store.database import SCHEMA_VERSION, open_database
 
@@ -24,14 +24,14 @@ LOCK_TRIES = 5
 LOCK_PAUSE_SECONDS = 0.05
 
 
-def machine_settings(log: IO[str] = sys.stderr) -> Settings:
+def machine_settings() -> Settings:
     """The settings of this person on this machine; a broken settings file is told in the log, not a reason to die."""
     from core.config.settings import Settings, load_settings
 
     try:
         return load_settings()
     except BakehouseError as error:
-        print(f"settings are not read: {error}", file=log, flush=True)
+        logger.warning("The settings are not read, so the defaults are used: %s", error)
         return Settings()
 
 
@@ -60,6 +60,12 @@ def sign(lock: int) -> None:
     os.pwrite(lock, json.dumps(written).encode(), 0)
 
 
+def hold_log(log: RunnerLog | None, holds_lock: bool) -> None:
+    """Whether this process may rename the log: only while it has the lock."""
+    if log is not None:
+        log.holds_lock = holds_lock
+
+
 def main(home: Home) -> int:
     """Be the home's runner, or leave at once when there is one, or when a person stopped it."""
     home.create()
@@ -69,6 +75,8 @@ def main(home: Home) -> int:
     if not take_lock(lock):
         return 0
     sign(lock)
+    log = begin(home)
+    logger.info("Started: version %s, pid %d.", __version__, os.getpid())
     # A plain list: the lock inside an Event may be held by the very code that a signal interrupts.
     told_to_leave: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: told_to_leave.append(number))
@@ -90,12 +98,15 @@ def main(home: Home) -> int:
     )
     while True:
         runner.run()
+        hold_log(log, False)
         fcntl.flock(lock, fcntl.LOCK_UN)
         if told_to_leave or home.runner_stopped.exists():
             break
         # Whoever asked for something while the lock was still held saw a living runner and started none.
         if not (runner.news() or consoles_open(home)) or not take_lock(lock):
             break
+        hold_log(log, True)
+    logger.info("Ended: %s.", "told to" if told_to_leave or home.runner_stopped.exists() else "nothing to do")
     sampling.close()
     runner.close()
     connection.close()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import signal
 import sqlite3
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from core.files import read_json
 from core.home import AttemptDir, Home, RunDir
 from core.progress import Progress, fold
 from core.reasons import Reason
+from core.runner.log import logger
 from core.store.attempts import (
     AttemptRow,
     Outcome,
@@ -161,7 +161,7 @@ class Watch:
         except UNREADABLE as error:
             # The file stays, and can be read by a version that understands it; the queue must not stop for it.
             self.answers_read[run.path] = run.answers.stat().st_size
-            print(f"job {job_id}: its answers are not imported: {error!r}", file=sys.stderr, flush=True)
+            logger.warning("job %d: its answers are not imported: %r", job_id, error)
 
     def finish(self, row: AttemptRow, run: RunDir, attempt: AttemptDir, seen: Observation) -> None:
         """Move the job on, import what it made and close its attempt, in one transaction."""

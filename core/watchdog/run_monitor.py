@@ -5,8 +5,9 @@ Everything that a watchdog knows can be told again from the attempt's files, so 
 
 from __future__ import annotations
 
+import logging
 import math
-import sys
+from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +28,13 @@ if TYPE_CHECKING:
     from core.gpu.devices import Gpu
     from core.store.attempts import AttemptRow
 
+logger = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
 KERNEL_SECONDS = 10.0
 TAIL_BYTES = 2**18
 """How much of the end of `events.jsonl` a new runner reads: some hundreds of steps."""
+ENDED_KEPT = 64
+"""Attempts that are over and may still be spoken of in the same rounds: far more than run at once."""
 WORKED_PERCENT = 5.0
 SETTLE_SECONDS = 60.0
 """So long after it took over a runner does not tell what the former one has told."""
@@ -75,7 +79,7 @@ class RunMonitor:
         self.settings = settings
         self.gpu = gpu
         self.watched: dict[AttemptDir, Watched] = {}
-        self.ended: set[AttemptDir] = set()
+        self.ended: deque[AttemptDir] = deque(maxlen=ENDED_KEPT)
         self.kernel: KernelLog | None = None
         self.clock = clock
         self.kernel_asked = -math.inf
@@ -130,7 +134,7 @@ class RunMonitor:
     def finish(self, job_id: int, attempt: AttemptDir) -> Summary | None:
         """The attempt ended: forget it. What it did to the GPU, None where no sample was taken."""
         self.watched.pop(attempt, None)
-        self.ended.add(attempt)
+        self.ended.append(attempt)
         return read_summary(attempt)
 
     # How an attempt comes under watch.
@@ -215,4 +219,4 @@ class RunMonitor:
     def _complain(self, entry: Watched, message: str) -> None:
         if message not in entry.trouble:
             entry.trouble.add(message)
-            print(f"job {entry.job_id}: {message}", file=sys.stderr, flush=True)
+            logger.warning("job %d: %s", entry.job_id, message)

@@ -310,7 +310,7 @@ def test_only_what_the_kernel_says_of_this_gpu_speaks_against_the_run(
 
 
 def test_a_disk_that_takes_nothing_stops_neither_the_watching_nor_the_runner(
-    home: Home, attempt: AttemptDir, capfd: pytest.CaptureFixture[str]
+    home: Home, attempt: AttemptDir, caplog: pytest.LogCaptureFixture
 ) -> None:
     guard = RunMonitor(home, WatchSettings(vram="stop"), CARD)
     now = time.time()
@@ -320,7 +320,7 @@ def test_a_disk_that_takes_nothing_stops_neither_the_watching_nor_the_runner(
     for second in range(3):
         guard.on_sample(sample(now + 1 + second, vram_used_bytes=int(15.9 * GB)), attempt)
     assert [finding.code for _, finding in guard.tick()] == ["vram"]
-    assert capfd.readouterr().err.count("its telemetry is not written") == 1
+    assert caplog.text.count("its telemetry is not written") == 1
 
 
 @dataclass

@@ -142,7 +142,7 @@ def test_a_process_name_with_brackets_does_not_hide_its_parent(tmp_path: Path) -
     procfs = tmp_path / "proc"
     for pid, parent, cmdline in ((500, 400, "sh"), (400, 1, f"python\0-P\0-m\0jobs\0{tmp_path}/runs/3\0")):
         (procfs / str(pid)).mkdir(parents=True)
-        (procfs / str(pid) / "stat").write_text(f"{pid} (a) b) (c) S {parent} {pid} 0\n")
+        (procfs / str(pid) / "stat").write_text(f"{pid} (a) b) (c) S {parent} {pid} {'0 ' * 47}\n")
         (procfs / str(pid) / "cmdline").write_text(cmdline)
     (process,) = mark_ours([ProcessReading(500)], tmp_path / "runs", procfs)
     assert process.ours

@@ -7,6 +7,7 @@ import math
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.config.shipped import PLAIN_RECIPE, QUANTISED_RECIPE
@@ -93,8 +94,8 @@ class Experience:
     verdicts: tuple[Verdict, ...] = ()
 
 
-_decided: dict[tuple[object, ...], tuple[Verdict, ...]] = {}
-# A leaderboard costs statistics; until a bake-off is added they decide the same.
+_decided: dict[Path, tuple[tuple[object, ...], tuple[Verdict, ...]]] = {}
+"""Of each home its bake-offs and what they decided. A leaderboard costs statistics; until one is added they decide the same."""
 
 
 def experience(home: Home, budget: Budget) -> Experience:
@@ -105,10 +106,11 @@ def experience(home: Home, budget: Budget) -> Experience:
     from core.vram.calibration import calibration_of
 
     with contextlib.closing(open_database(home)) as connection:
-        key = (home.root, *((row.job_id, row.state) for row in list_bakeoffs(connection)))
-        if key not in _decided:
-            _decided[key] = tuple(verdicts(connection, home))
-        return Experience(calibration_of(connection, home, budget), _decided[key])
+        bakeoffs = tuple((row.job_id, row.state) for row in list_bakeoffs(connection))
+        known = _decided.get(home.root)
+        if known is None or known[0] != bakeoffs:
+            known = _decided[home.root] = (bakeoffs, tuple(verdicts(connection, home)))
+        return Experience(calibration_of(connection, home, budget), known[1])
 
 
 def look(home: Home, catalogue: Catalogue, query: RunQuery) -> MemoryOutlook:
