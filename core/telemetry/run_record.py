@@ -65,8 +65,8 @@ def stored_summary(text: str | None) -> Summary | None:
 
 
 def summary_words(measured: Summary) -> dict[Figure, str]:
-    """By figure, of those that are known: `peak 12.4 GB, 11.9 of it this run's`, `138 Wh`, `96 % busy`, `hotspot at most
-    88 °C`, `GTT at most 2.8 GB`."""
+    """By figure, of those that are known: `peak 12.4 GB, 11.9 GB of it this run's`, `138 Wh`, `96 % busy`,
+    `hotspot at most 88 °C`, `GTT at most 2.8 GB`."""
     words: dict[Figure, str] = {}
     own = measured.peak_job_vram_bytes
     if measured.peak_vram_bytes is not None:

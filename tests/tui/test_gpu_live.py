@@ -62,7 +62,7 @@ async def test_what_a_run_does_to_the_gpu_is_seen_as_it_happens(queue: Queue) ->
         await pilot.press("x", "y")
         await seen(pilot, lambda: "cancelled" in text_of(pilot, "#facts"), "the end of the run")
         await seen(
-            pilot, lambda: "GPU: peak 15.9 GB, 15.6 of it this run's" in text_of(pilot, "#facts"), "its telemetry"
+            pilot, lambda: "GPU: peak 15.9 GB, 15.6 GB of it this run's" in text_of(pilot, "#facts"), "its telemetry"
         )
         await pilot.press("escape")
         await seen(pilot, lambda: "0.3/17.2 GB" in text_of(pilot, "#gpu"), "the GPU as it was")

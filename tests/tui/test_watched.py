@@ -62,7 +62,7 @@ async def test_a_run_s_telemetry_is_told_where_its_facts_are(console: Opened) ->
     async with console(scene(detail=replace(detail(), gpu=MEASURED))) as pilot:
         await pilot.press("enter")
         said = text_of(pilot, "#facts")
-        assert "GPU: peak 12.6 GB, 11.4 of it this run's · 135 Wh · 94 % busy · hotspot at most 84 °C" in said
+        assert "GPU: peak 12.6 GB, 11.4 GB of it this run's · 135 Wh · 94 % busy · hotspot at most 84 °C" in said
         assert "GTT at most 2.8 GB" in said
 
 
@@ -75,7 +75,7 @@ async def test_each_measured_attempt_has_its_row(console: Opened) -> None:
         await pilot.pause()
         rows = text_of(pilot, "#rows")
         assert "attempt 1 peak 9.0 GB · over 30 s" in rows
-        assert "attempt 2 peak 12.6 GB, 11.4 of it this run's · 135 Wh" in rows
+        assert "attempt 2 peak 12.6 GB, 11.4 GB of it this run's · 135 Wh" in rows
         assert "GPU: peak 12.6 GB" in text_of(pilot, "#facts")
 
 

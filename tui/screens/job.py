@@ -77,9 +77,8 @@ class JobFacts(Canvas):
             line = (
                 Line(f"{when(change.time, now):>6}  ", "dim").add(f"{change.to_state:<12}").add(f"{attempt:<11}", "dim")
             )
-            rows.append(
-                line.add(printable(reason_words(change.reason))).add(f"  {printable(change.author)}", "dim").cut(inner)
-            )
+            why = printable(reason_words(change.reason))
+            rows.append(line.add(f"{why}  " if why else "").add(printable(change.author), "dim").cut(inner))
         title = Line(f"{job.id} ", "bold").add(printable(job.title), "bold")
         return framed(rows, width, height, title, Line(f"submitted {when(job.submitted_at, now)}", "dim"), "frame")
 
