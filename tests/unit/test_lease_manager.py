@@ -25,6 +25,8 @@ from tests.support.ollama_standin import OllamaStandin
 from tests.support.queueing import wait_until
 from tests.support.stored import add_job, fresh
 
+pytestmark = pytest.mark.process
+
 PCI = "0000:2b:00.0"
 CARD = Gpu(PCI, "amd", "Stand-in", False, 0)
 GB = 1_000_000_000
