@@ -1,4 +1,6 @@
 # Bakehouse: `make venv` once, then `make demo`, `make console`, `make test`, `make lint`, `make bench`.
+# Tests in lanes (tests/lanes.py): `make test-fast`, `make test-process`, `make test-train`; `make test` is all three, `make soak`
+# what takes long, once for each closing note. Each takes TESTS=…, which is handed to pytest.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -10,7 +12,7 @@ STAMP  := $(VENV)/.installed
 # One stamp for each choice of torch, so that another index really brings another build.
 TORCH_STAMP := $(VENV)/.torch-$(shell printf '%s' '$(TORCH) $(TORCH_INDEX)' | cksum | tr -d ' ')
 
-.PHONY: venv demo console test lint bench clean
+.PHONY: venv demo console test test-fast test-process test-train soak lint bench clean
 
 venv: $(STAMP)
 
@@ -34,7 +36,13 @@ console: venv
 	$(BIN)/bakehouse
 
 test: venv
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m tests.lanes fast process train -- $(TESTS)
+
+test-fast test-process test-train: test-%: venv
+	$(BIN)/python -m tests.lanes $* -- $(TESTS)
+
+soak: venv
+	$(BIN)/python -m tests.lanes soak-properties soak-long soak-train soak-timed -- $(TESTS)
 
 lint: venv
 	$(BIN)/ruff check .

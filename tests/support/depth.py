@@ -14,7 +14,7 @@ DEEPER = 20
 """How many times more examples a property test tries in the soak."""
 
 
-def examples(usual: int) -> int:
+def example_count(usual: int) -> int:
     """How many examples a property test tries."""
     return usual * DEEPER if SOAK else usual
 

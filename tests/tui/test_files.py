@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from core.events import EventWriter
 from core.files import append_line
 from core.home import Home
+from tests.support.depth import example_count
 from tests.tui.scene import job
 from tui.model.job_files import KEPT_LINES, JobFiles, LogLines, thin
 from tui.widgets.file_view import FileRows
@@ -49,7 +50,7 @@ def test_a_character_that_was_cut_in_two_is_whole_later(tmp_path: Path) -> None:
     assert tail.shown == ("größe",)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=example_count(60))
 @given(
     lines=st.lists(st.text(alphabet="ab é", max_size=30), max_size=60),
     ended=st.booleans(),

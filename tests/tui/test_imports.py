@@ -5,6 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.process
+
 HEAVY = ("pydantic", "scipy", "numpy", "plotext", "sqlite_utils", "torch", "transformers", "markdown_it", "httpx")
 
 

@@ -22,6 +22,8 @@ from core.store.jobs import insert_job
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
 from tests.tui.terminal import Terminal
 
+pytestmark = pytest.mark.process
+
 CONSOLE = [sys.executable, "-c", "import sys; from core.cli.main import main; sys.exit(main())"]
 
 

@@ -29,6 +29,8 @@ from core.reasons import Reason
 from tests.support.clock import FakeClock
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.process
+
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 NOTE_SIGNALS = """
 import signal, sys, time

@@ -22,10 +22,12 @@ from core.gpu.reading import DeviceReading, ProcessReading
 from core.gpu.sources.sysfs import SysfsSource
 from tests.support.cardsim import GpuSim, SimGpu
 from tests.support.cardsim_tree import FIRST_GPU_ID, GIB
-from tests.support.depth import examples
+from tests.support.depth import example_count
 from tests.support.queueing import kill
 from tests.support.samples import SAMPLES, unpack
 from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.process
 
 RECORDED = Path(__file__).parents[2].parent / "shared/telemetry"
 needs_recorded = pytest.mark.skipif(not RECORDED.is_dir(), reason="the recorded samples are not beside this checkout")
@@ -241,7 +243,7 @@ def test_two_cards_and_the_processor_s_own(tmp_path: Path, process: subprocess.P
 
 
 def test_no_reader_ever_sees_a_piece(sim: GpuSim, process: subprocess.Popen[bytes]) -> None:
-    for looks in range(examples(100)):
+    for looks in range(example_count(100)):
         sim.hold(process.pid, (looks % 7 + 1) * GIB, busy_percent=looks % 100)
         card, processes = read(sim)
         assert card.vram_used_bytes is not None and card.busy_percent is not None and card.clock_mhz is not None

@@ -21,6 +21,8 @@ from core.submission.audit_process import audit
 from tests.support.terminals import Terminal
 from tests.support.tokenizers import byte_level, write_model
 
+pytestmark = pytest.mark.process
+
 TASK = """\
 name: titles
 system: Give the recipe a title.

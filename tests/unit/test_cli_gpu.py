@@ -35,6 +35,8 @@ from tests.support.machines import FakeMachine, write
 from tests.support.queueing import Queue
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
+pytestmark = pytest.mark.process
+
 CARD, SECOND = "0000:0f:00.0", "0000:13:00.0"
 HOSTILE = "\x1b[2J\x1b]52;c;aGFjaw==\x07\x9bpy\u202ethon"
 BAKEHOUSE = [sys.executable, "-c", "import sys; from core.cli.main import main; sys.exit(main())", "gpu"]

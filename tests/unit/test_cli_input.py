@@ -215,6 +215,7 @@ def test_the_console_without_a_terminal_says_so(case: Case) -> None:
     assert code == 2 and "needs a terminal" in err
 
 
+@pytest.mark.process
 def test_a_good_submission_is_stored_with_copies_of_what_was_there(case: Case) -> None:
     code, out, _ = case.train("--rank", "4", "--set", "lr=5e-5", "--json")
     assert code == 0

@@ -219,6 +219,7 @@ def test_settings_of_comments_only_set_nothing_and_wrong_ones_are_named(folder: 
     assert (caught.value.file, caught.value.line) == (str(settings), 2)
 
 
+@pytest.mark.process
 def test_installed_as_a_wheel_the_shipped_project_lies_inside_core(tmp_path: Path) -> None:
     """The layout of the wheel (pyproject.toml, force-include), with another interpreter that knows no checkout."""
     site = tmp_path / "site"

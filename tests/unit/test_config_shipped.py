@@ -70,6 +70,7 @@ def test_the_lora_recipe_trains_the_parameters_of_the_run_it_is_taken_from() -> 
         assert lora_parameters(shape, chosen.targets, chosen.rank) == pytest.approx(published, abs=0.05e6)
 
 
+@pytest.mark.process
 def test_reading_a_project_imports_neither_torch_nor_textual_nor_a_client() -> None:
     code = (
         "import sys; from core.config.project import shipped; shipped().models(); "

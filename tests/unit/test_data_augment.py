@@ -21,6 +21,7 @@ from core.data.examples import Example, Message, load_examples
 from core.data.forms import forms
 from core.data.render import FittedExample, fit, render_example
 from core.data.skeletons import REQUESTS
+from tests.support.depth import example_count
 from tests.support.tokenizers import byte_level
 
 TASK = Task(name="judge", system="You grade notes.")
@@ -237,7 +238,7 @@ LINES = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=example_count(150))
 @given(
     st.lists(st.lists(LINES, min_size=1, max_size=5).map("\n".join) | st.text(max_size=40), min_size=1, max_size=8),
     st.randoms(),

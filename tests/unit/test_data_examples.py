@@ -15,6 +15,7 @@ from core.config.task import Task, TaskData
 from core.data.examples import Example, Message, load_examples
 from core.data.leaks import find_leaks
 from core.errors import InputError
+from tests.support.depth import example_count
 
 TASK = Task(name="judge", system="You grade notes.")
 EVERY_TURN = Task(name="judge", system="You grade notes.", data=TaskData(loss="every_turn"))
@@ -161,7 +162,7 @@ LINES = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=example_count(150))
 @given(st.lists(LINES, max_size=4), st.sampled_from([TASK, EVERY_TURN, KEEP]))
 def test_whatever_a_file_holds_it_is_loaded_whole_or_refused(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], task: Task

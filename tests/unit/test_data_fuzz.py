@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.config.task import Task, TaskData
 from core.data.examples import Example, load_examples
 from core.data.render import FittedExample, fit, fit_all, render_all
 from core.errors import InputError
+from tests.support.depth import example_count
 from tests.support.tokenizers import byte_level, qwen3
 
 TASKS = [
@@ -157,13 +158,13 @@ def test_a_line_of_another_encoding_says_so(path: Path) -> None:
     assert (caught.value.line, caught.value.code) == (1, "not_utf8")
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=example_count(200))
 @given(LINES, ENDS, st.booleans(), st.sampled_from(TASKS))
 def test_no_file_breaks_the_loader(path: Path, lines: list[bytes], end: bytes, bom: bool, task: Task) -> None:
     loaded(path, b"\xef\xbb\xbf" * bom + end.join(lines), task)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=example_count(150))
 @given(WHOLE_FILES, ENDS, st.sampled_from(TASKS), st.integers(16, 160), st.sampled_from(["chatml", "qwen3"]))
 def test_no_completion_loses_a_token(
     path: Path, tokenizers: dict[str, Any], lines: list[bytes], end: bytes, task: Task, max_length: int, name: str

@@ -20,6 +20,7 @@ from core.data.render import (
     render_prompt,
 )
 from core.errors import InputError
+from tests.support.depth import example_count
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
@@ -159,7 +160,7 @@ def test_a_template_that_refuses_or_is_absent_is_bad_input() -> None:
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=120)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=example_count(120))
 @given(
     user=TEXTS | TEXTS.map(lambda text: text * 6),
     earlier=TEXTS,

@@ -28,6 +28,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     return Bench.of_its_own(tmp_path, monkeypatch)
 
 
+@pytest.mark.process
 def test_a_quick_examination_of_this_machine_is_stored_and_read_back(bench: Bench) -> None:
     report = examine(bench.home, quick=True)
     assert last_report(bench.home) == report
@@ -44,6 +45,7 @@ def test_a_stored_report_that_is_none_is_passed_over(bench: Bench, content: str)
     assert last_report(bench.home) is None
 
 
+@pytest.mark.process
 def test_a_section_that_fails_costs_its_own_lines_and_no_others(bench: Bench) -> None:
     def broken(box: Machine) -> list[Diagnostic]:
         raise OSError(5, "Input/output error")
@@ -57,6 +59,7 @@ def test_a_section_that_fails_costs_its_own_lines_and_no_others(bench: Bench) ->
     assert {line.section for line in report.lines} == set(SECTIONS)
 
 
+@pytest.mark.process
 def test_the_report_brings_nothing_heavy() -> None:
     asked = "import sys, core.doctor.report; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True).stdout.split()
@@ -70,6 +73,7 @@ def machine_of_the_command(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Ite
     yield
 
 
+@pytest.mark.process
 def test_the_command_says_by_its_exit_code_whether_something_is_at_fault(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -32,6 +32,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
 # GPU, driver, rights.
 
 
+@pytest.mark.process
 def test_an_rdna_4_box_in_order(bench: Bench) -> None:
     bench.machine.amd(PCI, name="Radeon RX 9070 XT", gfx=120001)
     write(bench.machine.sysfs, {"module/amdgpu/version": "6.16.6"})
@@ -108,6 +109,7 @@ def as_another_user(ask: Callable[[], Diagnostic]) -> Diagnostic:
     return Diagnostic.from_json(json.loads(said))
 
 
+@pytest.mark.process
 def test_a_device_that_is_not_ours_to_open_names_the_group_to_join() -> None:
     with tempfile.TemporaryDirectory() as named:
         folder = Path(named)
@@ -123,6 +125,7 @@ def test_a_device_that_is_not_ours_to_open_names_the_group_to_join() -> None:
     assert (render.state, render.message) == ("warning", "renderD128 can be opened, renderD129 not")
 
 
+@pytest.mark.process
 def test_trouble_in_the_kernel_s_log_is_told_and_a_closed_log_is_no_fault(bench: Bench) -> None:
     bench.machine.amd(PCI)
     bench.tool("dmesg", "echo 'dmesg: read kernel buffer failed: Operation not permitted' >&2; exit 1")
@@ -138,6 +141,7 @@ def test_trouble_in_the_kernel_s_log_is_told_and_a_closed_log_is_no_fault(bench:
     assert "GPU reset begin" in found.message
 
 
+@pytest.mark.process
 def test_nvidia_s_driver_its_devices_and_a_gpu_that_nouveau_has(bench: Bench) -> None:
     bench.machine.nvidia(PCI).nvidia("0000:2f:00.0", driver="nouveau", listed=False)
     version = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build"

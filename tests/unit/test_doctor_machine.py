@@ -25,6 +25,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     return Bench.of_its_own(tmp_path, monkeypatch)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("version", ["0.24.0", "0.33.0-rc2"])
 def test_ollama_s_version_and_what_it_holds(bench: Bench, version: Any) -> None:
     with OllamaStandin(version) as server:
@@ -70,6 +71,7 @@ def test_an_old_ollama_is_told_with_what_it_lacks(version: str, lacks: int) -> N
     assert sum(what in found.message for _, what in serving.NEEDED) == lacks
 
 
+@pytest.mark.process
 def test_parallel_answers_of_the_server_s_process_are_a_hint(bench: Bench) -> None:
     script = bench.tool("ollama", "read until_its_input_ends")
     process = subprocess.Popen(
@@ -85,6 +87,7 @@ def test_parallel_answers_of_the_server_s_process_are_a_hint(bench: Bench) -> No
     assert serving.parallel(bench.box(), (0, 24, 0)) == []
 
 
+@pytest.mark.process
 def test_llama_cpp_s_tools_are_asked(bench: Bench) -> None:
     assert {line.state for line in serving.llama_cpp(bench.box())} == {"absent"}
     bench.tool("llama-server", "echo 'version: 6780 (1a2b3c4d)' >&2; echo 'built with gcc' >&2")
@@ -107,6 +110,7 @@ def test_the_disk_is_ok_tight_or_too_full() -> None:
     assert states == ["fault", "warning", "ok"]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("linger", "kills", "state"), [("yes", "yes", "ok"), ("no", "no", "ok"), ("no", "yes", "warning")]
 )
@@ -121,6 +125,7 @@ def test_whether_jobs_outlive_a_logout(
     assert ("enable-linger" in found.remedy) is (state == "warning")
 
 
+@pytest.mark.process
 def test_settings_that_cannot_be_read_are_a_fault_and_the_examination_goes_on(bench: Bench) -> None:
     settings = bench.folder / "config/bakehouse/settings.yaml"
     settings.parent.mkdir(parents=True)

@@ -176,6 +176,7 @@ def test_on_a_gpu_that_a_job_has_or_that_is_full_nothing_is_tried(bench: Bench) 
     assert (found.state, "ollama" in found.message) == ("warning", True)
 
 
+@pytest.mark.process
 def test_the_probes_run_in_the_environment_of_jobs_and_hold_the_gpu(bench: Bench) -> None:
     """The interpreter is a stand-in that tells how it was started, and whether the GPU's lock is held meanwhile."""
     bench.machine.amd("0000:0a:00.0", integrated=True).amd(PCI, gfx=120001)
@@ -204,6 +205,7 @@ def test_the_probes_run_in_the_environment_of_jobs_and_hold_the_gpu(bench: Bench
     again.release()
 
 
+@pytest.mark.process
 def test_an_interpreter_that_prints_no_document_is_told_with_its_last_words(bench: Bench) -> None:
     python = str(bench.tool("python", "echo 'No module named jobs.probe' >&2; exit 1"))
     assert "No module named jobs.probe" in run_probes(bench.box(), python)["problem"]

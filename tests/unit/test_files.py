@@ -63,6 +63,7 @@ def kill_while_it_writes(script: str, path: Path, lines: int) -> None:
     process.wait()
 
 
+@pytest.mark.process
 def test_a_writer_that_is_killed_leaves_the_former_file_or_the_new_one_whole(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     for _ in range(4):
@@ -100,6 +101,7 @@ def test_a_file_that_is_not_there_is_none_and_one_that_is_no_json_an_error(tmp_p
         read_json(tmp_path / "torn.json")
 
 
+@pytest.mark.process
 def test_lines_appended_by_a_killed_writer_are_whole_but_for_the_last(tmp_path: Path) -> None:
     path = tmp_path / "answers.jsonl"
     for run in range(3):

@@ -408,6 +408,7 @@ def answers(folder: Path, **said: Any) -> Tool:
     return standin(folder, "amd-smi", f'echo "$*" >> "{folder}/asked"\ncase "$1" in\n{cases}esac')
 
 
+@pytest.mark.process
 def test_a_reading_through_the_tool(tmp_path: Path) -> None:
     said = {"static": AMD_SMI_STATIC, "metric": AMD_SMI_METRIC_7, "process": AMD_SMI_PROCESSES}
     source = AmdSmiSource(answers(tmp_path, **said))
@@ -421,6 +422,7 @@ def test_a_reading_through_the_tool(tmp_path: Path) -> None:
     assert sum(line.startswith("static") for line in asked) == 1
 
 
+@pytest.mark.process
 def test_a_process_list_that_fails_does_not_hide_the_card(tmp_path: Path) -> None:
     said = {"static": AMD_SMI_STATIC, "metric": AMD_SMI_METRIC_6, "process": '{"error": "no permission", "code": -10}'}
     source = AmdSmiSource(answers(tmp_path, **said))
@@ -428,6 +430,7 @@ def test_a_process_list_that_fails_does_not_hide_the_card(tmp_path: Path) -> Non
     assert source.read() == ((READING,), ())
 
 
+@pytest.mark.process
 def test_a_version_that_lacks_a_flag_is_asked_for_less(tmp_path: Path) -> None:
     script = (
         f'echo "$*" >> "{tmp_path}/asked"\n'
@@ -443,6 +446,7 @@ def test_a_version_that_lacks_a_flag_is_asked_for_less(tmp_path: Path) -> None:
     assert asked == ["metric -m -u -p -c -t -f --json", "metric -m -u --json", "metric -m -u --json"]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "message",
     [
@@ -456,6 +460,7 @@ def test_without_the_tool_or_its_driver_it_is_not_available(tmp_path: Path, mess
     assert not AmdSmiSource(printing(tmp_path, "amd-smi", "", stderr=message, code=1)).available()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("output", "stderr", "code", "message"),
     [
@@ -472,6 +477,7 @@ def test_rubbish_is_a_fault_with_a_message(tmp_path: Path, output: str, stderr: 
         source.read()
 
 
+@pytest.mark.process
 def test_a_tool_that_hangs_is_a_fault_in_time(tmp_path: Path) -> None:
     source = AmdSmiSource(standin(tmp_path, "amd-smi", "sleep 60"), limit_seconds=0.4)
     for call in (source.available, source.read):

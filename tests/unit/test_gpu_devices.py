@@ -201,6 +201,7 @@ def test_it_is_told_fast_enough_for_every_command(machine: FakeMachine) -> None:
     assert min(taken) < 0.01
 
 
+@pytest.mark.process
 def test_no_library_is_loaded_for_it(machine: FakeMachine) -> None:
     machine.nvidia(FIRST)
     asked = "import sys; from core.gpu.devices import find_gpu; print(find_gpu().pci, *sys.modules)"
@@ -325,6 +326,7 @@ def test_a_torch_says_by_its_tag_for_whom_it_was_built_or_does_not(torch: str, v
     assert torch_vendor(torch) == vendor
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("vendor", ["amd", "nvidia", None])
 @pytest.mark.parametrize("torch", ["2.9.0", "2.9.0+gitabc", "2.9.0+cu128", "2.9.0+rocm6.4", "2.9.0+cpu"])
 def test_only_a_torch_that_names_another_vendor_is_refused(

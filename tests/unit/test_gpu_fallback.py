@@ -20,6 +20,8 @@ from core.telemetry.sampler import Sampler
 from tests.support.depth import at_most
 from tests.support.machines import FakeMachine, write
 
+pytestmark = pytest.mark.process
+
 CARD, OTHER, IGPU = "0000:2b:00.0", "0000:5e:00.0", "0000:0a:00.0"
 
 

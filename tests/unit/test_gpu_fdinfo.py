@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from core.gpu.reading import ProcessReading
 from core.gpu.sources.fdinfo import FULL_SCAN_SECONDS, Client, Fdinfo, FdinfoScanner, parse_fdinfo
 from core.gpu.sources.sysfs import SysfsSource
+from tests.support.depth import example_count
 from tests.support.machines import FakeMachine, write
 
 CARD, OTHER = "0000:2b:00.0", "0000:0a:00.0"
@@ -79,7 +80,7 @@ def test_a_file_names_its_driver_card_and_client() -> None:
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=example_count(300))
 @given(st.one_of(st.text(max_size=300), st.lists(st.sampled_from(fdinfo(3, 5, 7).split("\n"))).map("\n".join)))
 def test_no_text_makes_the_parser_raise_or_invent(text: str) -> None:
     info = parse_fdinfo(text)
@@ -236,7 +237,7 @@ hostile = st.one_of(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=example_count(100))
 @given(
     files=st.dictionaries(
         st.sampled_from(["fdinfo/4", "fdinfo/5", "comm", "stat", "cmdline", "status"]), hostile, max_size=6

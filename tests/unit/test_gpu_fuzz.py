@@ -25,7 +25,7 @@ from core.gpu.sources.nvidia_smi import NvidiaSmiSource, parse_nvidia_smi
 from core.gpu.sources.rocm_smi import RocmSmiSource, parse_rocm_smi
 from core.gpu.sources.tool import Tool
 from tests.support import tooloutputs as outputs
-from tests.support.depth import at_most
+from tests.support.depth import at_most, example_count
 from tests.support.tooloutputs import printing, standin
 from tests.support.waiting import PATIENCE_SECONDS
 
@@ -98,7 +98,9 @@ HOSTILE: tuple[Any, ...] = (
 PCI = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 LIMITS = {"percent": (0, 100), "watts": (0, 10_000), "c": (-60, 200), "mhz": (0, 100_000), "rpm": (0, 100_000)}
 LIMITS["bytes"] = (0, 2**50)
-quick = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(
+    max_examples=example_count(80), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 
 def check(devices: tuple[DeviceReading, ...], processes: tuple[ProcessReading, ...]) -> None:
@@ -304,8 +306,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("tools")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", SOURCES)
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=example_count(15), suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_a_source_raises_nothing_but_its_error(folder: Path, name: str, data: st.DataObject) -> None:
     text = data.draw(st.sampled_from(TEXTS))
@@ -323,6 +326,7 @@ def test_a_source_raises_nothing_but_its_error(folder: Path, name: str, data: st
         assert error.message.isprintable()
 
 
+@pytest.mark.process
 @pytest.mark.timed
 @pytest.mark.parametrize("name", SOURCES)
 @pytest.mark.parametrize(

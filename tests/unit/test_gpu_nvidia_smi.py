@@ -172,6 +172,7 @@ def said(folder: Path, name: str, output: str) -> str:
     return f'cat "{folder}/{name}"'
 
 
+@pytest.mark.process
 def test_a_reading_through_the_tool(tmp_path: Path) -> None:
     tool = answering(tmp_path, said(tmp_path, "gpu", NVIDIA_CSV), said(tmp_path, "apps", NVIDIA_APPS))
     source = NvidiaSmiSource(tool)
@@ -179,6 +180,7 @@ def test_a_reading_through_the_tool(tmp_path: Path) -> None:
     assert source.read() == ((READING,), parse_query_compute_apps(NVIDIA_APPS))
 
 
+@pytest.mark.process
 def test_a_driver_that_does_not_know_a_field_is_asked_for_xml(tmp_path: Path) -> None:
     refusal = "echo 'Field \"compute_cap\" is not a valid field to query.'; exit 2"
     source = NvidiaSmiSource(answering(tmp_path, refusal, "exit 2", said(tmp_path, "log", NVIDIA_XML)))
@@ -191,6 +193,7 @@ def test_a_driver_that_does_not_know_a_field_is_asked_for_xml(tmp_path: Path) ->
     ]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "message",
     [
@@ -212,6 +215,7 @@ def test_a_power_that_the_card_lacks_hides_none_that_it_has() -> None:
     assert [(device.power_watts, device.power_limit_watts) for device in devices] == [(71.25, 210.0), (64.75, 180.0)]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("output", "code", "message"),
     [
@@ -229,6 +233,7 @@ def test_rubbish_is_a_fault_with_a_message(tmp_path: Path, output: str, code: in
         NvidiaSmiSource(printing(tmp_path, "nvidia-smi", output, code=code)).read()
 
 
+@pytest.mark.process
 def test_a_tool_that_hangs_is_a_fault_in_time_and_says_what_is_quicker(tmp_path: Path) -> None:
     source = NvidiaSmiSource(answering(tmp_path, said(tmp_path, "gpu", NVIDIA_CSV), "sleep 60"), limit_seconds=0.5)
     with pytest.raises(SourceError, match=r"nvidia-smi has not ended.*; persistence mode is quicker"):

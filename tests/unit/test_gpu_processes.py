@@ -18,6 +18,7 @@ from core.gpu.processes import booted, describe
 from core.gpu.reading import ProcessReading
 from core.home import Home
 from core.telemetry.sampler import Sampler
+from tests.support.depth import example_count
 from tests.support.machines import FakeMachine, write
 from tests.support.waiting import wait_until
 
@@ -96,6 +97,7 @@ def test_without_a_boot_time_the_beginning_is_unknown(tmp_path: Path) -> None:
     assert (described(machine).since, described(machine).command) == (None, "python3")
 
 
+@pytest.mark.process
 def test_a_real_process_is_described_as_it_is() -> None:
     before = time.time()
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
@@ -124,7 +126,7 @@ def test_the_sampler_describes_what_its_source_lists(machine: FakeMachine, tmp_p
     assert (process.pid, process.vram_bytes, process.command) == (310, 1000, "python3 train.py")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=example_count(150))
 @given(
     st.dictionaries(
         st.sampled_from(["310/stat", "310/status", "310/cmdline", "310/comm", "stat"]),

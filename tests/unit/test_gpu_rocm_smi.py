@@ -313,6 +313,7 @@ def test_throttling(line: str, why: tuple[str, ...] | None) -> None:
 # The source: a real executable.
 
 
+@pytest.mark.process
 def test_a_reading_through_the_tool(tmp_path: Path) -> None:
     source = RocmSmiSource(printing(tmp_path, "rocm-smi", json.dumps(ROCM_SMI), stderr="WARNING: not merged {"))
     assert source.available()
@@ -321,6 +322,7 @@ def test_a_reading_through_the_tool(tmp_path: Path) -> None:
     assert [process.pid for process in processes] == [31337, 2718]
 
 
+@pytest.mark.process
 def test_without_the_tool_or_its_driver_it_is_not_available(tmp_path: Path) -> None:
     assert not RocmSmiSource(Tool("rocm-smi", {"PATH": str(tmp_path)})).available()
     message = "ERROR:root:Driver not initialized (amdgpu not found in modules)"
@@ -330,6 +332,7 @@ def test_without_the_tool_or_its_driver_it_is_not_available(tmp_path: Path) -> N
         source.read()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("output", "stderr", "code", "message"),
     [
@@ -347,10 +350,12 @@ def test_rubbish_is_a_fault_with_a_message(tmp_path: Path, output: str, stderr: 
         source.read()
 
 
+@pytest.mark.process
 def test_a_reading_counts_whatever_the_exit_code_says(tmp_path: Path) -> None:
     assert RocmSmiSource(printing(tmp_path, "rocm-smi", json.dumps(ROCM_SMI), code=2)).read()[0] == (READING,)
 
 
+@pytest.mark.process
 def test_a_tool_that_breaks_over_one_flag_is_asked_for_less(tmp_path: Path) -> None:
     script = (
         f'echo "$*" >> "{tmp_path}/asked"\n'
@@ -366,6 +371,7 @@ def test_a_tool_that_breaks_over_one_flag_is_asked_for_less(tmp_path: Path) -> N
     assert not any("--showmemuse" in line for line in asked)
 
 
+@pytest.mark.process
 def test_a_tool_that_hangs_over_one_flag_is_asked_for_less_the_next_time(tmp_path: Path) -> None:
     script = f"case \"$*\" in *--showfan*) sleep 60;; esac\ncat <<'E'\n{json.dumps(ROCM_SMI)}\nE"
     source = RocmSmiSource(standin(tmp_path, "rocm-smi", script), limit_seconds=0.5)
@@ -385,6 +391,7 @@ PROCESSOR = {
 }
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", ["rocm-smi", None])
 def test_jobs_run_on_a_card_never_on_a_part_of_the_processor(tmp_path: Path, name: str | None) -> None:
     def found(folder: str, document: Any) -> Gpu | None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from core.gpu.sources.gpu_metrics import throttling
 from core.gpu.sources.kfd import architecture
 from core.gpu.sources.sysfs import SysfsSource, find_cards
+from tests.support.depth import example_count
 
 SAMPLES = Path(__file__).parents[3] / "shared/telemetry"
 
@@ -388,7 +389,7 @@ hostile = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=example_count(200))
 @given(
     changes=st.dictionaries(st.sampled_from(FILES), st.one_of(hostile, st.just("cut"), st.just("folder")), max_size=8)
 )

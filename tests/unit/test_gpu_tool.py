@@ -16,6 +16,8 @@ from tests.support.depth import at_most
 from tests.support.tooloutputs import printing, standin
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
+pytestmark = pytest.mark.process
+
 HANG = "sleep 600"
 
 

@@ -11,6 +11,8 @@ import pytest
 
 import core
 
+pytestmark = pytest.mark.process
+
 HEAVY = {
     "torch",
     "transformers",

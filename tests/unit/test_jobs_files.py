@@ -125,6 +125,7 @@ def test_what_a_reference_does_not_name_is_said(tmp_path: Path) -> None:
         store.resolve(str(tmp_path / "absent"), "adapter")
 
 
+@pytest.mark.process
 def test_a_run_directory_without_a_job_file_ends_as_bad_input(tmp_path: Path) -> None:
     run = RunDir(tmp_path / "run")
     run.path.mkdir()
@@ -133,6 +134,7 @@ def test_a_run_directory_without_a_job_file_ends_as_bad_input(tmp_path: Path) ->
     assert read_json(run.attempt(1).error_json)["code"] == "no_job_file"
 
 
+@pytest.mark.process
 def test_a_job_that_is_waited_for_imports_no_torch(tmp_path: Path) -> None:
     """The modules of all kinds of jobs, as they are when the first event is written."""
     code = (
@@ -144,6 +146,7 @@ def test_a_job_that_is_waited_for_imports_no_torch(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.process
 def test_signals_ask_for_a_stop_and_a_second_one_ends_at_once(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys;"

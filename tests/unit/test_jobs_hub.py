@@ -22,6 +22,8 @@ from core.home import Home, RunDir
 from core.models.files import hub_copy, needs_pull
 from tests.support.pulls import pull_run
 
+pytestmark = pytest.mark.process
+
 REPOSITORY = "someone/tiny"
 ENTRY = ModelEntry(name="tiny", hub=REPOSITORY)
 

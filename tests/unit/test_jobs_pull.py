@@ -16,6 +16,8 @@ from core.home import Home, RunDir
 from tests.support.package_index import CONTENT, Index, package_index, tiny_entry
 from tests.support.pulls import pull_run
 
+pytestmark = pytest.mark.process
+
 WITHOUT_PIP = (
     "import importlib.util as u, sys; find = u.find_spec;"
     "u.find_spec = lambda name, *rest: None if name == 'pip' else find(name, *rest);"

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from core.gpu.sources.tool import Tool
 from core.watchdog.kernel_log import MOST_MESSAGES, KernelLog, KernelMessage, parse_kernel_lines
+from tests.support.depth import example_count
 from tests.support.waiting import wait_until
 
 HUNG = "amdgpu 0000:2b:00.0: amdgpu: MES failed to respond to msg=ADD_QUEUE"
@@ -93,7 +94,7 @@ def test_a_hostile_process_name_in_a_message_cannot_speak_to_the_terminal() -> N
     assert len(message.text) <= 300
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=example_count(300))
 @given(
     st.lists(
         st.one_of(st.text(max_size=80), st.sampled_from([*LINES, "[", "[1.", "1,2,3,-;", "<9>[9.9]", "> ", "\0"])),
@@ -216,6 +217,7 @@ def first_of(log: KernelLog) -> list[KernelMessage]:
     return list(wait_until(log.new, what="news"))
 
 
+@pytest.mark.process
 def test_dmesg_tells_what_came_since_and_is_asked_without_waiting(
     tmp_path: Path, tool: Callable[[str, str], Tool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,6 +240,7 @@ def test_dmesg_tells_what_came_since_and_is_asked_without_waiting(
     assert log.problem is None
 
 
+@pytest.mark.process
 def test_where_dmesg_is_refused_the_journal_is_asked(tmp_path: Path, tool: Callable[[str, str], Tool]) -> None:
     refused = tool("dmesg", "echo 'dmesg: read kernel buffer failed: Operation not permitted' >&2; exit 1")
     journal = tool("journalctl", f'echo "$(($(date +%s) + 1)).900000 box kernel: {HUNG}"; sleep 0.05')
@@ -246,6 +249,7 @@ def test_where_dmesg_is_refused_the_journal_is_asked(tmp_path: Path, tool: Calla
     assert log.problem is None
 
 
+@pytest.mark.process
 def test_the_journal_is_asked_for_the_second_that_is_under_way(
     tmp_path: Path, tool: Callable[[str, str], Tool]
 ) -> None:
@@ -255,6 +259,7 @@ def test_the_journal_is_asked_for_the_second_that_is_under_way(
     assert [message.code for message in first_of(log)] == ["mes_no_answer"], "not that of before it began"
 
 
+@pytest.mark.process
 def test_where_nothing_may_be_read_the_reasons_are_told(tmp_path: Path, tool: Callable[[str, str], Tool]) -> None:
     refused = tool("dmesg", "echo 'dmesg: read kernel buffer failed: Operation not permitted' >&2; exit 1")
     journal = tool(

@@ -107,6 +107,7 @@ signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 """
 
 
+@pytest.mark.process
 def test_a_process_that_starts_again_keeps_its_identity_its_lease_and_its_stop(tmp_path: Path) -> None:
     lease = os.open(tmp_path / "lease", os.O_RDWR | os.O_CREAT)
     done = subprocess.run(

@@ -19,6 +19,8 @@ from tests.support.depth import at_most
 from tests.support.ollama_standin import VERSIONS, OllamaStandin, Version
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(params=VERSIONS)
 def ollama(request: pytest.FixtureRequest) -> Iterator[OllamaStandin]:

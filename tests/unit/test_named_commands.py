@@ -167,11 +167,13 @@ def known_extras() -> set[str]:
     return set(tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("command", TYPED)
 def test_a_command_of_a_code_block_can_be_typed_as_it_stands(command: str) -> None:
     check(command, whole=True)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("command", NAMED)
 def test_a_command_that_a_document_names_exists(command: str) -> None:
     check(command, whole=False)
@@ -217,6 +219,7 @@ def test_a_benchmark_tells_what_it_measures(
     assert capsys.readouterr().out.startswith(f"usage: python -m {module} ")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "command",
     [

@@ -15,6 +15,8 @@ from tests.support.depth import at_most
 from tests.support.ollama_standin import ENDLESS, VERSIONS, OllamaStandin
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
+pytestmark = pytest.mark.process
+
 QUESTION = [{"role": "user", "content": "What is bread made of?"}]
 CONTEXT = 1024
 

@@ -19,6 +19,8 @@ from tests.support.ollama_replay import Replay
 from tests.support.ollama_samples import add_models, write_exchanges
 from tests.support.ollama_standin import VERSIONS, OllamaStandin, Version
 
+pytestmark = pytest.mark.process
+
 RECORDED = Path(__file__).parents[2].parent / "shared" / "ollama" / "recorded"
 
 

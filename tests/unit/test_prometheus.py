@@ -16,6 +16,7 @@ from core.gpu.reading import DeviceReading, HostReading, ProcessReading, Sample
 from core.gpu_lease.state import Intruder, LeaseState, ResidentModel
 from core.reasons import Reason
 from core.telemetry.prometheus import text
+from tests.support.depth import example_count
 
 NOW = 1_780_000_000.0
 CARD = DeviceReading(
@@ -237,7 +238,7 @@ def test_names_of_others_cannot_leave_their_label() -> None:
 ANY = st.text(st.characters(), max_size=200) | st.sampled_from(["\\", '"', "\\n", '\\"', "\r", "\ud800", ""])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=example_count(150))
 @given(st.lists(st.tuples(ANY, ANY, st.booleans()), max_size=6), st.lists(ANY, max_size=4), ANY)
 def test_whatever_the_names_are_the_page_parses_and_counts_every_process(
     programs: list[tuple[str, str, bool]], models: list[str], home: str

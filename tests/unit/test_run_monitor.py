@@ -130,6 +130,7 @@ def told(attempt: AttemptDir) -> list[tuple[str, bool]]:
     return [(line["code"], line["stop"]) for line, _ in read_lines(attempt.watch)]
 
 
+@pytest.mark.process
 def test_a_look_at_a_process_tells_its_state_and_the_cpu_time_of_its_group(start: Start) -> None:
     sleeper = start("import time; time.sleep(600)")
     before = look_until(sleeper, "S")
@@ -146,6 +147,7 @@ def test_a_look_at_a_process_tells_its_state_and_the_cpu_time_of_its_group(start
     )
 
 
+@pytest.mark.process
 def test_a_process_that_is_gone_or_another_one_is_not_looked_at(start: Start) -> None:
     process = start("import time; time.sleep(600)")
     assert activity_of(ProcessIdentity(process.boot_id, process.pid, process.start_ticks + 1)) is None
@@ -155,6 +157,7 @@ def test_a_process_that_is_gone_or_another_one_is_not_looked_at(start: Start) ->
     assert activity_of(process) is None
 
 
+@pytest.mark.process
 def test_a_process_that_sleeps_is_found_written_down_and_given_as_the_reason(
     home: Home, attempt: AttemptDir, start: Start
 ) -> None:
@@ -178,6 +181,7 @@ def test_a_process_that_sleeps_is_found_written_down_and_given_as_the_reason(
     assert guard.tick() == [], "told once"
 
 
+@pytest.mark.process
 def test_with_the_shipped_settings_it_is_found_within_five_usual_steps_and_a_minute(
     home: Home, attempt: AttemptDir, start: Start
 ) -> None:
@@ -197,6 +201,7 @@ def test_with_the_shipped_settings_it_is_found_within_five_usual_steps_and_a_min
     assert 50 < seconds <= 5 * 0.1 + 60
 
 
+@pytest.mark.process
 def test_one_that_burns_cpu_time_is_a_warning_first_and_a_reason_to_stop_at_last(
     home: Home, attempt: AttemptDir, start: Start
 ) -> None:
@@ -210,6 +215,7 @@ def test_one_that_burns_cpu_time_is_a_warning_first_and_a_reason_to_stop_at_last
     assert told(attempt) == [("hang", False), ("hang", True)]
 
 
+@pytest.mark.process
 def test_a_successor_finds_the_hang_of_a_run_that_tells_nothing_more(
     home: Home, attempt: AttemptDir, start: Start
 ) -> None:
@@ -291,6 +297,7 @@ def test_a_spill_that_began_before_this_runner_is_counted_from_where_the_run_beg
     assert [(job, finding.code, finding.stop) for job, finding in second.tick()] == [(7, "spill", True)]
 
 
+@pytest.mark.process
 def test_only_what_the_kernel_says_of_this_gpu_speaks_against_the_run(
     home: Home, attempt: AttemptDir, tmp_path: Path, start: Start
 ) -> None:

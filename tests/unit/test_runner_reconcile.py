@@ -32,6 +32,7 @@ from core.store.database import transaction
 from core.store.job_reasons import JobReasonCode, job_reason
 from core.store.jobs import ACTIVE, ENDED, QUEUED, JobRow, change_state, claim_next, get_job, history, list_jobs
 from core.store.stop_reasons import StopRule, stop_rules
+from tests.support.depth import example_count
 from tests.support.stored import add_job, allowed, fresh
 
 CODES = frozenset(get_args(JobReasonCode))
@@ -81,7 +82,7 @@ def books(tmp_path_factory: pytest.TempPathFactory) -> Books:
 
 
 @given(ACTIVE_STATES, ENDINGS, st.booleans(), st.sampled_from(["requeue", "hold"]), st.sampled_from([None, 20]))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_every_end_leads_where_the_schema_allows_and_means_what_the_design_says(
     books: Books,
     active: tuple[Any, Any],
@@ -299,7 +300,7 @@ class Queue(RuleBasedStateMachine):
 
 
 TestQueue = Queue.TestCase
-TestQueue.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestQueue.settings = settings(max_examples=example_count(40), stateful_step_count=30)
 
 
 def test_an_unknown_command_of_another_version_is_refused_not_repeated_for_ever(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from core.bakeoff.statistics import (
     verdict,
     wilson,
 )
+from tests.support.depth import example_count
 
 fifths = st.integers(-15, 15).map(lambda value: value / 15)
 
@@ -339,7 +340,7 @@ def test_mcnemar_is_the_exact_binomial_test(ours: int, theirs: int) -> None:
 
 
 @given(st.floats(0.02, 0.5), st.floats(0.02, 0.5))
-@settings(max_examples=50)
+@settings(max_examples=example_count(50))
 def test_the_inputs_needed_are_the_least_that_resolve_the_difference(deviation: float, difference: float) -> None:
     n = clusters_needed(deviation, difference)
     assert n is not None

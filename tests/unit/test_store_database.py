@@ -61,6 +61,7 @@ def test_opening_again_changes_nothing(tmp_path: Path) -> None:
     assert home.database.read_bytes() == before
 
 
+@pytest.mark.process
 def test_eight_processes_that_open_a_fresh_home_at_once_all_find_the_schema(tmp_path: Path) -> None:
     command = [sys.executable, "-c", OPEN, str(tmp_path / "home")]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(8)]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from core.errors import BakehouseError
 from core.gpu.reading import DeviceReading, HostReading, ProcessReading, Sample
 from core.telemetry.ring import TelemetryRing
-from tests.support.depth import examples
+from tests.support.depth import example_count
 
 ROOT = Path(__file__).parents[2]
 WRITER = """
@@ -139,7 +139,7 @@ def test_a_torn_newest_slot_leaves_the_one_before(path: Path) -> None:
     assert TelemetryRing(path).latest() == sample(2)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=example_count(150))
 @given(st.lists(st.tuples(st.integers(0, 4096 + 4 * 512 - 1), st.integers(0, 255)), max_size=40), st.integers(0, 6200))
 def test_no_damage_makes_a_reader_raise_or_see_what_was_not_written(
     tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[int, int]], length: int
@@ -223,13 +223,14 @@ def test_a_desktop_s_many_processes_fit_told_by_less(path: Path) -> None:
     ring.close()
 
 
+@pytest.mark.process
 def test_a_reader_beside_a_racing_writer_never_sees_a_torn_sample(path: Path) -> None:
     """8 slots written as fast as it goes: the reader is lapped all the time, which is when slots tear."""
     writer = start_writer(path, 10**9)
     try:
         reader = TelemetryRing(path)
         seen: set[float] = set()
-        while len(seen) < examples(1000):
+        while len(seen) < example_count(1000):
             history = reader.history(8)
             times = [item.time for item in history]
             assert times == sorted(set(times))
@@ -243,6 +244,7 @@ def test_a_reader_beside_a_racing_writer_never_sees_a_torn_sample(path: Path) ->
         writer.wait()
 
 
+@pytest.mark.process
 def test_a_writer_killed_at_any_moment_leaves_whole_samples_and_the_next_goes_on(path: Path) -> None:
     last = 0.0
     for attempt in range(4):

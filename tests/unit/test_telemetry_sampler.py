@@ -118,6 +118,7 @@ def test_a_fault_of_ours_is_logged_whole_and_the_loop_goes_on(
     assert [record.exc_info is not None for record in caplog.records if record.message == "sampling failed"] == [True]
 
 
+@pytest.mark.process
 def test_a_job_of_this_home_and_what_it_started_are_ours(home: Home) -> None:
     """Real processes: one runs with a job's command line and starts a child; another home's job runs beside it."""
     starts_child = "import subprocess, sys; c = subprocess.Popen(['sleep', '600']); print(c.pid, flush=True); c.wait()"

@@ -6,14 +6,13 @@ import time
 import unicodedata
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.text import cell_width, clip, log_line, printable, visible
 from tests.support.hostile import FRAGMENTS, NAME, assert_only_printed, texts
 
 
-@settings(deadline=None)
 @given(texts)
 @example(NAME)
 @example("".join(FRAGMENTS))
@@ -33,7 +32,6 @@ def test_no_text_moves_the_cursor_or_speaks_to_the_terminal(text: str) -> None:
         assert printable(shown) == shown, "once is enough"
 
 
-@settings(deadline=None)
 @given(texts, st.integers(1, 40))
 def test_a_limit_is_kept_and_cuts_no_grapheme(text: str, limit: int) -> None:
     import regex
@@ -50,7 +48,6 @@ def test_a_limit_is_kept_and_cuts_no_grapheme(text: str, limit: int) -> None:
         assert len(kept) in ends or first > len(kept), "a letter was cut from its accent"
 
 
-@settings(deadline=None)
 @given(texts)
 def test_kept_controls_are_the_only_ones_that_stay(text: str) -> None:
     assert "\t" not in printable(text, keep="\n") and "\n" not in printable(text, keep="\t")

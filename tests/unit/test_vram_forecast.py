@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.config.model import ModelEntry
@@ -100,7 +100,6 @@ recipes = st.builds(
 
 
 @given(models, recipes, budgets)
-@settings(deadline=None)
 def test_the_longest_length_and_the_highest_rank_fit_and_the_next_ones_do_not(
     name: str, recipe: Recipe, budget: Budget
 ) -> None:
@@ -118,7 +117,6 @@ def test_the_longest_length_and_the_highest_rank_fit_and_the_next_ones_do_not(
 
 
 @given(models, recipes, budgets)
-@settings(deadline=None)
 def test_what_is_fitted_fits_and_learns_the_same(name: str, recipe: Recipe, budget: Budget) -> None:
     try:
         fitted = fit(recipe, entry(name), budget, NONE)

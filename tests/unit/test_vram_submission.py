@@ -304,6 +304,7 @@ def interpreter(folder: Path, **versions: str) -> str:
     return str(python)
 
 
+@pytest.mark.process
 def test_hqq_is_asked_for_by_the_method_that_quantises_alone(home: Home, tmp_path: Path) -> None:
     python = interpreter(tmp_path)
     require(home, python, TRAINING)
@@ -316,6 +317,7 @@ def test_hqq_is_asked_for_by_the_method_that_quantises_alone(home: Home, tmp_pat
     require(home, python, TRAINING_HQQ)
 
 
+@pytest.mark.process
 def test_a_quantised_training_asks_for_hqq_where_its_jobs_run(
     home: Home, gpu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

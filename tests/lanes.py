@@ -1,0 +1,88 @@
+"""The lanes of the tests, one after the other; within a lane tests run side by side as far as its kind allows.
+
+    python -m tests.lanes LANE… [-- PYTEST ARGUMENTS…]
+
+Which lane a test is in says what it does, by its markers: `process` starts real processes and mostly waits for them, `train`
+computes on every core, `soak` takes long. A lane in which none of the chosen tests lies counts as passed. At the end stand
+pytest's own summaries of all lanes; the exit code is that of the first lane that failed.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+
+CORES = len(os.sched_getaffinity(0))
+WAITING = max(4, 3 * CORES)
+"""Workers for tests that wait most of the time."""
+NOTHING_CHOSEN = 5
+"""pytest's exit code where no test was collected."""
+
+
+@dataclass(frozen=True)
+class Lane:
+    """`chosen` is a marker expression; `workers` 0 runs one test after the other, in pytest's own process."""
+
+    name: str
+    chosen: str
+    workers: int
+    depth: str | None = None
+
+    def command(self, arguments: list[str]) -> list[str]:
+        beside = ["-n", str(self.workers), "--dist", "worksteal"] if self.workers else []
+        return [sys.executable, "-m", "pytest", "-m", self.chosen, *beside, *arguments]
+
+
+LANES = (
+    Lane("fast", "not process and not train and not soak", CORES),
+    Lane("process", "process and not train and not soak", WAITING),
+    Lane("train", "train and not soak", 0),
+    # The property tests of the lanes above once more, with many more examples; `hypothesis` is the mark of its own plugin.
+    Lane("soak-properties", "hypothesis and not soak", CORES, "soak"),
+    Lane("soak-long", "soak and not timed and not train", WAITING, "soak"),
+    Lane("soak-train", "soak and not timed and train", 0, "soak"),
+    # Bounds on time are held to what they say by nobody who has to share the machine.
+    Lane("soak-timed", "timed", 0, "soak"),
+)
+NAMED = {lane.name: lane for lane in LANES}
+
+
+def run(lane: Lane, arguments: list[str]) -> tuple[int, str]:
+    """The exit code of a lane, and the last line that it printed."""
+    command = lane.command(arguments)
+    if sys.stdout.isatty():
+        command.append("--color=yes")
+    environ = {**os.environ, "BAKEHOUSE_TEST_DEPTH": lane.depth} if lane.depth else None
+    print(f"── {lane.name}: {' '.join(command[3:])}", flush=True)
+    last = b""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environ) as process:
+        assert process.stdout is not None
+        while piece := os.read(process.stdout.fileno(), 65536):
+            sys.stdout.buffer.write(piece)
+            sys.stdout.buffer.flush()
+            last = (last + piece)[-4096:]
+    lines = last.decode(errors="replace").strip().splitlines()
+    return process.returncode, lines[-1] if lines else ""
+
+
+def main(words: list[str]) -> int:
+    cut = words.index("--") if "--" in words else len(words)
+    names, arguments = words[:cut], words[cut + 1 :]
+    if not names or any(name not in NAMED for name in names):
+        print(f"lanes: {', '.join(NAMED)}", file=sys.stderr)
+        return 2
+    ended = [(name, *run(NAMED[name], arguments)) for name in names]
+    print("── all lanes")
+    for name, code, said in ended:
+        print(f"{name:<16} {said}{'' if code in (0, NOTHING_CHOSEN) else f'  ✗ exit code {code}'}")
+    codes = [code for _, code, _ in ended if code != NOTHING_CHOSEN]
+    return next((code for code in codes if code), 0) if codes else NOTHING_CHOSEN
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)

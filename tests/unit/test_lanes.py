@@ -1,0 +1,63 @@
+"""The lanes of the tests: none is left out and none is run twice."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from _pytest.mark.expression import Expression
+
+from tests import lanes
+from tests.lanes import NAMED, NOTHING_CHOSEN
+
+MARKERS = ("process", "train", "soak", "timed", "hypothesis")
+
+
+def chosen_by(names: tuple[str, ...], markers: frozenset[str]) -> list[str]:
+    return [name for name in names if Expression.compile(NAMED[name].chosen).evaluate(lambda marker: marker in markers)]
+
+
+@pytest.mark.parametrize("count", range(len(MARKERS) + 1))
+def test_each_test_is_in_one_lane_of_every_change_or_in_the_soak(count: int) -> None:
+    for markers in map(frozenset, itertools.combinations(MARKERS, count)):
+        each_change = chosen_by(("fast", "process", "train"), markers)
+        assert len(each_change) == (0 if "soak" in markers else 1), markers
+        if "soak" in markers:
+            assert len(chosen_by(("soak-long", "soak-train", "soak-timed"), markers)) == 1, markers
+        assert ("timed" in markers) == (chosen_by(("soak-timed",), markers) == ["soak-timed"])
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected"),
+    [
+        ((0, 0, 0), 0),
+        ((0, 1, 0), 1),
+        ((2, 1, 0), 2),
+        ((NOTHING_CHOSEN, 0, NOTHING_CHOSEN), 0),
+        ((5, 5, 5), 5),
+        ((5, 1, 0), 1),
+    ],
+)
+def test_one_lane_that_fails_fails_them_all_and_each_has_its_summary_at_the_end(
+    codes: tuple[int, ...], expected: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left = iter(codes)
+    asked: list[list[str]] = []
+
+    def played(lane: lanes.Lane, arguments: list[str]) -> tuple[int, str]:
+        asked.append(arguments)
+        return next(left), f"=== {lane.name} passed in 1 s ==="
+
+    monkeypatch.setattr(lanes, "run", played)
+
+    assert lanes.main(["fast", "process", "train", "--", "tests/unit", "-k", "lanes"]) == expected
+
+    assert asked == [["tests/unit", "-k", "lanes"]] * 3
+    said = capsys.readouterr().out.splitlines()[-3:]
+    assert [line.split()[0] for line in said] == ["fast", "process", "train"]
+    assert ["exit code" in line for line in said] == [code not in (0, NOTHING_CHOSEN) for code in codes]
+
+
+def test_an_unknown_lane_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert lanes.main(["slow"]) == 2
+    assert "fast, process, train" in capsys.readouterr().err
