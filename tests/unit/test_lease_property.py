@@ -21,7 +21,7 @@ from core.gpu_lease import lock as gpu_lock
 from core.gpu_lease.phases import WAYS, Cause, Phase
 from core.gpu_lease.state import LeaseState
 from core.wording.gpu import WORDS
-from tests.support.depth import SOAK, examples
+from tests.support.depth import SOAK, example_count
 from tests.support.leasesim import GB, PCI, ROUND_SECONDS, LeaseSim, fast_folder, job
 
 JUDGE, PLANNER, COPY = "judge:latest", "planner:latest", "judge-2:latest"
@@ -331,7 +331,7 @@ class LeaseMachine(RuleBasedStateMachine):
 
 TestLease = LeaseMachine.TestCase
 TestLease.settings = settings(
-    max_examples=examples(25),
+    max_examples=example_count(25),
     stateful_step_count=60 if SOAK else 30,
     deadline=None,
     suppress_health_check=list(HealthCheck),
