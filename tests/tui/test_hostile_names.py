@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from core.gpu_lease.state import LeaseState, Note, ResidentModel
+from core.gpu_lease.notes import Note
+from core.gpu_lease.state import LeaseState, ResidentModel
+from core.reasons import Reason
 from core.text import printable
 from tests.support.hostile import NAME, assert_only_printed
 from tests.tui.conftest import Opened
@@ -54,16 +56,17 @@ def rows_of(pilot: Pilot[None]) -> list[str]:
     return ["".join(segment.text for segment in strip) for strip in strips]
 
 
+HELD = Reason("held_by_program", {"name": NAME, "pid": 4711, "user": NAME, "held_bytes": 9_000_000_000})
 LEASE = LeaseState(
     NOW,
     phase="blocked",
-    message=NAME,
+    status=HELD,
     server=NAME,
-    server_problem=NAME,
-    advice=NAME,
+    server_fault=Reason("server_refused", {"said": NAME}),
+    remedy=Reason("written_by_another_version", {"what": NAME}),
     residents=(ResidentModel(NAME, 5_000_000_000),),
-    displaced=(NAME,),
-    notes=(Note(NOW, "bad", NAME),),
+    evicted=(NAME,),
+    notes=(Note(NOW, HELD, "bad"),),
 )
 
 
