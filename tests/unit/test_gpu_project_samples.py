@@ -1,6 +1,6 @@
 """What the vendors' tools and the kernel print, in the project's own samples, and the reading that each must give.
 
-The samples are in every clone. Other people's outputs, which are not, have their tables in test_gpu_samples*.py.
+The samples are in every clone. Other people's outputs, which are not, have their tables in test_gpu_samples_*.py.
 """
 
 from __future__ import annotations
