@@ -59,14 +59,14 @@ def recommend(machine: Machine, lines: Sequence[Diagnostic]) -> Recommended:
 
 
 def on_the_cpu(machine: Machine, first: str) -> Recommended:
-    """What is worth training without a GPU: LoRA in fp32 on a model that takes minutes."""
+    """What is worth training without a GPU: LoRA on a model that takes minutes."""
     project = Project(shipped_root(), SHIPPED, "Bakehouse", machine.settings)
     small = min((model for model in project.models() if model.parameters), key=lambda model: model.parameters or 0)
     recipe = project.recipe(DEMO_RECIPE)
     cores = machine.sample.host.cpu_count
     on = f"{cores} cores" if cores else "the CPU"
     why = (
-        f"no GPU, so LoRA in {recipe.dtype} on {on}: {small.name} ({(small.parameters or 0) / 1e6:.0f} M parameters) trains "
+        f"no GPU, so LoRA on {on}: {small.name} ({(small.parameters or 0) / 1e6:.0f} M parameters) trains "
         "in minutes (`bakehouse demo`), a 4B model would take days"
     )
-    return Recommended(f"{recipe.name}: {small.name} {recipe.dtype}, rank {recipe.rank}", why + first)
+    return Recommended(f"{recipe.name}: {small.name}, rank {recipe.rank}", why + first)

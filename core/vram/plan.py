@@ -90,9 +90,10 @@ class Plan:
 
 
 def method_words(recipe: Recipe) -> str:
-    """`bf16`, or `HQQ 4-bit`."""
-    bits = f" {recipe.hqq.bits}-bit" if recipe.hqq else ""
-    return ("fp32" if recipe.dtype == "fp32" and not bits else METHOD_WORDS[recipe.method]) + bits
+    """`bf16`, or `HQQ 4-bit`; `fp32/bf16` where a CPU is to decide."""
+    if recipe.hqq is not None:
+        return f"{METHOD_WORDS[recipe.method]} {recipe.hqq.bits}-bit"
+    return {"fp32": "fp32", "auto": "fp32/bf16"}.get(recipe.dtype, METHOD_WORDS[recipe.method])
 
 
 def plan(

@@ -233,6 +233,6 @@ def test_where_bf16_fails_nothing_is_recommended_and_what_is_missing_is_named_fi
     assert found.why.endswith(". First mend: torch")
 
 
-def test_without_a_gpu_it_is_a_small_model_in_fp32(bench: Bench) -> None:
+def test_without_a_gpu_it_is_a_small_model(bench: Bench) -> None:
     found = recommend.recommend(bench.sampled(), [])
-    assert found.method == "demo: SmolLM2-135M fp32, rank 16"
+    assert found.method == "demo: SmolLM2-135M, rank 16"
