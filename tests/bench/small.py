@@ -22,7 +22,8 @@ from core.files import read_json
 from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
 from core.jobfile.train import TrainSpec
-from tests.train.conftest import CHECKOUT, Workshop, events
+from tests.support.small_model import cache_root, home_with, small_model
+from tests.support.workshop import CHECKOUT, Workshop, events
 
 THREADS = len(os.sched_getaffinity(0))
 TASK = "judge"
@@ -48,13 +49,11 @@ class Bench:
     """A home of its own beside the tests' cache of the pulled model."""
 
     def __init__(self, root: Path) -> None:
-        cache = Path(os.environ.get("BAKEHOUSE_TEST_CACHE") or CHECKOUT / ".cache" / "tests") / "cache"
+        cache = Home(cache_root()).cache
         if not (cache / "models" / "SmolLM2-135M").is_dir():
-            raise SystemExit("the small model is not there: run `make test TESTS=tests/train/test_train.py` once")
-        home = Home(root)
-        (root / "cache").symlink_to(cache)
+            raise SystemExit("the small model is not there: run `make test TESTS=tests/train/test_bakeoff.py` once")
         self.root = root
-        self.workshop = Workshop(home.create(), shipped().model("SmolLM2-135M"))
+        self.workshop = Workshop(home_with(cache, root), small_model())
         self.task = shipped().task(TASK)
         self.number = 0
 

@@ -12,7 +12,7 @@ from core.data.render import fit_all
 from core.jobfile.spec import InputFile
 from core.jobfile.train import TrainSpec
 from jobs.context import JobContext
-from tests.train.conftest import Workshop
+from tests.support.workshop import Workshop
 
 if TYPE_CHECKING:
     from jobs.training import Training
@@ -34,6 +34,8 @@ def training(workshop: Workshop, task: Task, recipe: Recipe, number: int, data: 
     base = models.locate(spec.model, workshop.home)
     tokenizer = models.load_tokenizer(base, workshop.home)
     device = models.choose_device()
+    if workshop.threads is not None:
+        torch.set_num_threads(workshop.threads)
     examples, _ = load_examples(Path(data.path), task)
     fitted = fit_all(tokenizer, examples, task.thinking, recipe.max_length).fitted
     model = models.load_model(base, workshop.home, device, torch.float32)

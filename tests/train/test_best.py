@@ -12,23 +12,24 @@ from core.config.task import Task
 from core.files import read_json
 from core.home import RunDir
 from core.jobfile.train import TrainSpec
-from tests.train.conftest import Workshop, events, wait_until
+from tests.support.held_job import Hold
+from tests.support.workshop import Workshop, events, wait_until
 
 pytestmark = pytest.mark.train
 
 
 @pytest.fixture(scope="module")
-def spec(workshop: Workshop, task: Task, recipe: Recipe) -> TrainSpec:
+def spec(tinyshop: Workshop, task: Task, recipe: Recipe) -> TrainSpec:
     """A learning rate that soon does harm: the held-out loss falls, then rises."""
-    changes = {"eval_fraction": 0.25, "eval_steps": 2, "early_stopping": 2, "epochs": 10.0, "lr": 0.02}
+    changes = {"eval_fraction": 0.25, "eval_steps": 2, "early_stopping": 2, "epochs": 10.0, "lr": 0.06}
     harmful = recipe.model_copy(update={**changes, "schedule": "constant", "max_grad_norm": 100.0})
-    return TrainSpec(task=task, model=workshop.model, recipe=harmful, train=workshop.greetings())
+    return TrainSpec(task=task, model=tinyshop.model, recipe=harmful, train=tinyshop.greetings())
 
 
 @pytest.fixture(scope="module")
-def straight(workshop: Workshop, spec: TrainSpec) -> RunDir:
-    run = workshop.submit(1, spec)
-    assert workshop.finish(run) == 0, run.attempt(1).log.read_text()
+def straight(tinyshop: Workshop, spec: TrainSpec) -> RunDir:
+    run = tinyshop.submit(1, spec)
+    assert tinyshop.finish(run) == 0, run.attempt(1).log.read_text()
     return run
 
 
@@ -40,7 +41,7 @@ def evaluations(run: RunDir, attempts: int = 1) -> dict[int, Any]:
     }
 
 
-def test_a_run_stops_early_and_keeps_its_best_adapter(workshop: Workshop, spec: TrainSpec, straight: RunDir) -> None:
+def test_a_run_stops_early_and_keeps_its_best_adapter(tinyshop: Workshop, spec: TrainSpec, straight: RunDir) -> None:
     seen = evaluations(straight)
     losses = {step: loss for step, (loss, _) in seen.items()}
     summary = read_json(straight.result)["summary"]
@@ -56,10 +57,10 @@ def test_a_run_stops_early_and_keeps_its_best_adapter(workshop: Workshop, spec: 
     # The artefact has the loss that was told: computed anew, from the files, by another way.
     (artefact,) = read_json(straight.result)["artefacts"]
     assert artefact["lineage"]["step"] == best
-    assert held_out_loss(workshop, spec, artefact["path"]) == pytest.approx(losses[best], abs=1e-4)
+    assert held_out_loss(tinyshop, spec, artefact["path"]) == pytest.approx(losses[best], abs=1e-4)
 
 
-def held_out_loss(workshop: Workshop, spec: TrainSpec, adapter: str) -> float:
+def held_out_loss(tinyshop: Workshop, spec: TrainSpec, adapter: str) -> float:
     """Mean loss of the held-out completion tokens, an example at a time."""
     from pathlib import Path
 
@@ -70,9 +71,9 @@ def held_out_loss(workshop: Workshop, spec: TrainSpec, adapter: str) -> float:
     from jobs import models
     from jobs.ordering import held_out_lines
 
-    base = models.locate(spec.model, workshop.home)
-    tokenizer = models.load_tokenizer(base, workshop.home)
-    model = models.load_model(base, workshop.home, torch.device("cpu"), torch.float32)
+    base = models.locate(spec.model, tinyshop.home)
+    tokenizer = models.load_tokenizer(base, tinyshop.home)
+    model = models.load_model(base, tinyshop.home, torch.device("cpu"), torch.float32)
     model = models.load_adapter(model, Path(adapter))
     examples, _ = load_examples(Path(spec.train.path), spec.task)
     fitted = fit_all(tokenizer, examples, "off", spec.recipe.max_length).fitted
@@ -90,23 +91,25 @@ def held_out_loss(workshop: Workshop, spec: TrainSpec, adapter: str) -> float:
 
 
 def test_a_run_killed_around_its_best_ends_as_if_nothing_had_happened(
-    workshop: Workshop, spec: TrainSpec, straight: RunDir
+    tinyshop: Workshop, spec: TrainSpec, straight: RunDir
 ) -> None:
     best = read_json(straight.result)["summary"]["best_step"]
-    run = workshop.submit(2, spec)
-    process = workshop.start(run)
+    run = tinyshop.submit(2, spec)
+    process = tinyshop.start(run, hold=Hold("eval", "step", best))
     wait_until(lambda: best in evaluations(run), process)
     process.send_signal(signal.SIGKILL)
-    assert process.wait(60) == -signal.SIGKILL
+    assert tinyshop.ended(process) == -signal.SIGKILL
     assert [path.name for path in (run.checkpoints / "best").glob("checkpoint-*")] == [f"checkpoint-{best}"]
 
     # Killed again behind the best, which is by now older than every checkpoint that is kept.
-    process = workshop.start(run, 2)
-    wait_until(lambda: best + 2 in evaluations(run, 2), process)
+    process = tinyshop.start(run, 2, hold=Hold("checkpoint", "step", best + 3))
+    wait_until(lambda: any(event["step"] == best + 3 for event in events(run, 2, "checkpoint")), process)
     process.send_signal(signal.SIGKILL)
-    assert process.wait(60) == -signal.SIGKILL
+    assert tinyshop.ended(process) == -signal.SIGKILL
+    assert best + 2 in evaluations(run, 2)
+    assert min(int(path.name.split("-")[1]) for path in run.checkpoints.glob("checkpoint-*")) > best
 
-    assert workshop.finish(run, 3) == 0, run.attempt(3).log.read_text()
+    assert tinyshop.finish(run, 3) == 0, run.attempt(3).log.read_text()
     assert evaluations(run, 3) == evaluations(straight)
     assert adapter(run) == adapter(straight)
     keys = ("best_step", "best_loss", "stopped_early", "steps")
@@ -116,7 +119,7 @@ def test_a_run_killed_around_its_best_ends_as_if_nothing_had_happened(
 
     # Killed between its end and its result: nothing is trained any more.
     run.result.unlink()
-    assert workshop.finish(run, 4) == 0, run.attempt(4).log.read_text()
+    assert tinyshop.finish(run, 4) == 0, run.attempt(4).log.read_text()
     assert not events(run, 4, "step") and not events(run, 4, "eval")
     assert adapter(run) == adapter(straight)
     assert read_json(run.result)["summary"]["stopped_early"]

@@ -12,14 +12,14 @@ from core.config.settings import WatchSettings
 from core.config.task import Task
 from core.events import EventReader
 from core.watchdog.run_watch import RunWatch
-from tests.train.conftest import Workshop, events
+from tests.support.workshop import Workshop, events
 from tests.train.inprocess import training
 
 pytestmark = pytest.mark.train
 
 
 def test_a_weight_that_is_no_number_shows_in_the_next_step_s_event_and_is_found_there(
-    workshop: Workshop, task: Task, recipe: Recipe
+    tinyshop: Workshop, task: Task, recipe: Recipe
 ) -> None:
     """What a faulty kernel does to a weight, done to one by hand after the second step."""
     import torch
@@ -32,7 +32,7 @@ def test_a_weight_that_is_no_number_shows_in_the_next_step_s_event_and_is_found_
                 with torch.no_grad():
                     weight[0, 0] = float("nan")
 
-    made = training(workshop, task, recipe, 60, workshop.greetings())
+    made = training(tinyshop, task, recipe, 60, tinyshop.greetings())
     made.trainer.add_callback(Fault())
     made.run()
 

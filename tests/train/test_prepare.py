@@ -18,7 +18,8 @@ from core.jobfile.train import TrainSpec
 from jobs.context import JobContext
 from jobs.oom_fallbacks import Ladder
 from jobs.prepare import Prepared, prepare
-from tests.train.conftest import GREETINGS, Workshop
+from tests.support.greetings import GREETINGS
+from tests.support.workshop import Workshop
 
 pytestmark = pytest.mark.train
 Prepare = Callable[..., Prepared]
