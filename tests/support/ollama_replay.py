@@ -17,17 +17,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.support.ollama_comparison import Comparison
 from tests.support.ollama_exchange import (
     Reply,
     changes,
-    count,
-    listed,
     open_request,
     ps,
     send,
     shape,
     wait,
-    without_measures,
 )
 from tests.support.ollama_models import CHATML, full_name
 from tests.support.ollama_standin import OllamaStandin
@@ -49,8 +47,6 @@ LATER = {
 JINJA = "{%- for message in messages %}"
 CHATML_DETECTED = ("7b46609d", "0d423d7f", "180f4791")
 OWN_CAPABILITIES = {"a7874fbe": ("tools", "thinking"), "95571f22": ("thinking",)}
-# Their one message is longer than the window: what is left of it is not the model's, but the server's.
-CUT_PROMPTS = ("_overflow_default", "_overflow_generate_default")
 STOPS = ["<|im_start|>", "<|im_end|>"]
 LOOKED_AT_SECONDS = 0.3
 """How long each thing lasts that is to be seen by who polls a hundred times a second."""
@@ -58,18 +54,17 @@ LOOKED_AT_SECONDS = 0.3
 
 @dataclass
 class Replay:
-    """One run over the recordings of a version. `differences` are sentences, each beginning with the exchange's number."""
+    """One run over the recordings of a version; `comparison` tells where the answers differ."""
 
     standin: OllamaStandin
     folder: Path
-    differences: list[str] = field(default_factory=list)
+    comparison: Comparison = field(default_factory=Comparison)
     compared: list[str] = field(default_factory=list)
     later: dict[str, str] = field(default_factory=dict)
-    _file: str = ""
 
     def run(self) -> None:
         for file in sorted(self.folder.glob("*.json")):
-            self._file = file.stem
+            self.comparison.file = file.stem
             exchange = json.loads(file.read_text())
             self._before(exchange["name"])
             reason = next((LATER[one] for one in LATER if fnmatch.fnmatchcase(exchange["name"], one)), None)
@@ -179,13 +174,13 @@ class Replay:
         request, wanted = exchange["request"], exchange["response"]
         self._teach(request, wanted)
         found = send(self.standin, request)
-        self._compare_heads(wanted, found)
+        self.comparison.heads(wanted, found)
         if "lines" in wanted:
-            self._compare_lines(wanted["lines"], found.lines)
+            self.comparison.lines(wanted["lines"], found.lines)
         elif "json" in wanted:
-            self._compare_bodies(exchange, wanted["json"], found.json)
+            self.comparison.bodies(exchange, wanted["json"], found.json)
         elif wanted.get("text") != found.raw.decode():
-            self._differ("text", wanted.get("text"), found.raw)
+            self.comparison.differ("text", wanted.get("text"), found.raw)
 
     def _teach(self, request: dict[str, Any], wanted: dict[str, Any]) -> None:
         """What the model said is the model's; whether it was done with it is said by how the answer ended."""
@@ -201,67 +196,6 @@ class Replay:
             if "thinking" in last:
                 model.answer = f"{last['thinking']}</think>{said}"
 
-    def _compare_heads(self, wanted: dict[str, Any], found: Reply) -> None:
-        if wanted.get("status") != found.status:
-            self._differ("status", wanted.get("status"), (found.status, found.raw[:200]))
-        if wanted.get("content_type") != found.content_type:
-            self._differ("content type", wanted.get("content_type"), found.content_type)
-
-    def _compare_bodies(self, exchange: dict[str, Any], wanted: Any, found: Any) -> None:
-        if exchange["request"]["path"] == "/api/tags":
-            self._compare_tags(wanted, found)
-            return
-        self._compare_values(wanted, found)
-        if exchange["request"]["path"] == "/api/ps":
-            self._same("listed", listed(wanted["models"]), listed(found["models"]))
-        if exchange["request"]["path"] == "/api/show" and "error" not in wanted:
-            self._compare_shown(wanted, found)
-
-    def _compare_values(self, wanted: Any, found: Any) -> None:
-        self._same("fields", shape(wanted), shape(found))
-        if not isinstance(wanted, dict) or not isinstance(found, dict):
-            return
-        for key in ("model", "done", "done_reason"):
-            self._same(key, wanted.get(key), found.get(key))
-        if self._file.endswith(CUT_PROMPTS):
-            self._same("tokens that were left", wanted["prompt_eval_count"], found.get("prompt_eval_count"))
-        if "message" in wanted:
-            self._same("role", wanted["message"]["role"], found.get("message", {}).get("role"))
-        if "error" in wanted:
-            self._same("error", without_measures(wanted["error"]), without_measures(str(found.get("error"))))
-
-    def _compare_tags(self, wanted: Any, found: Any) -> None:
-        there = [entry for entry in wanted["models"] if isinstance(entry, dict)]
-        here = {entry["name"]: entry for entry in found["models"]}
-        self._same("number of models", count(wanted["models"]), len(here))
-        for entry in there:
-            self._same(f"entry {entry['name']}", shape(entry), shape(here.get(entry["name"])))
-            self._same("capabilities", entry.get("capabilities"), here.get(entry["name"], {}).get("capabilities"))
-
-    def _compare_shown(self, wanted: dict[str, Any], found: dict[str, Any]) -> None:
-        for key in ("capabilities", "system", "license"):
-            self._same(key, wanted.get(key), found.get(key))
-        for key in ("parameters",):
-            self._same(key, sorted(wanted.get(key, "").split("\n")), sorted(found.get(key, "").split("\n")))
-        is_jinja = wanted["template"].startswith("{%")
-        self._same("kind of template", is_jinja, found["template"].startswith("{%"))
-        if not is_jinja:
-            self._same("template", wanted["template"], found["template"])
-        kinds = [
-            [line.split(" ")[0] for line in one["modelfile"].split("\n") if line.isupper() or " " in line]
-            for one in (wanted, found)
-        ]
-        self._same("words of the modelfile", set(kinds[0]), set(kinds[1]))
-
-    def _compare_lines(self, wanted: list[dict[str, Any]], found: list[dict[str, Any]]) -> None:
-        there = [one["line"] for one in wanted if "line" in one]
-        self._same("last line", shape(there[-1]), shape(found[-1]))
-        self._compare_values(there[-1], found[-1])
-        first = {json.dumps(shape(one), sort_keys=True) for one in there[:-1]}
-        self._same("lines before", first, {json.dumps(shape(one), sort_keys=True) for one in found[:-1]})
-        if not any("cut" in one for one in wanted):
-            self._same("number of lines", len(there), len(found))
-
     def _closed_early(self, exchange: dict[str, Any]) -> None:
         wanted = exchange["response"]
         number = wanted["client_closed_after_lines"]
@@ -269,12 +203,12 @@ class Replay:
         lines = [json.loads(response.readline()) for _ in range(number)]
         connection.close()
         response.close()
-        self._same("lines", [shape(one["line"]) for one in wanted["lines"]], [shape(one) for one in lines])
+        self.comparison.same("lines", [shape(one["line"]) for one in wanted["lines"]], [shape(one) for one in lines])
         # Nobody reads: the model is free again long before it would have been done, so its expiry stands still.
         name = self._runner_of(exchange["request"]["body"]["model"])
         started = time.monotonic()
         wait(lambda: self._expiry(name) == self._expiry(name))
-        self._same("free at once", True, time.monotonic() - started < 0.5)
+        self.comparison.same("free at once", True, time.monotonic() - started < 0.5)
 
     # What happens while something is done.
 
@@ -302,13 +236,13 @@ class Replay:
             settings.load_seconds, settings.reap_seconds = quick
         wanted = exchange.get("reply")
         if wanted is not None and reply is not None:
-            self._same("status", wanted["status"], reply.status)
-            self._compare_values(wanted["json"], reply.json)
+            self.comparison.same("status", wanted["status"], reply.status)
+            self.comparison.values(wanted["json"], reply.json)
         cut = any(isinstance(one, str) for one in exchange["timeline"])
         there = changes([one["ps"] for one in exchange["timeline"] if isinstance(one, dict)])
         here = changes(seen)
         # What is done at once may have been seen by the first poll already.
-        self._same("changes", there, here[: len(there)] if cut else here[1:] if here[1:] == there else here)
+        self.comparison.same("changes", there, here[: len(there)] if cut else here[1:] if here[1:] == there else here)
 
     def _act(self, name: str) -> Reply | None:
         """What was done while `/api/ps` was polled."""
@@ -379,12 +313,12 @@ class Replay:
             one.join()
         if queue:
             there = {(one["status"], one["error"]) for one in exchange["outcomes"] if isinstance(one, dict)}
-            self._same("outcomes", there, {one[:2] for one in found})
+            self.comparison.same("outcomes", there, {one[:2] for one in found})
             return
         there_times = [one["answered_at_s"] for one in exchange["outcomes"]]
         here_times = [one[2] for one in found]
         in_turn = [max(times) / min(times) > 2 for times in (there_times, here_times)]
-        self._same("answered one after another", *in_turn)
+        self.comparison.same("answered one after another", *in_turn)
 
     # Means.
 
@@ -409,10 +343,3 @@ class Replay:
         timer.start()
         yield
         timer.join()
-
-    def _same(self, what: str, wanted: object, found: object) -> None:
-        if wanted != found:
-            self._differ(what, wanted, found)
-
-    def _differ(self, what: str, wanted: object, found: object) -> None:
-        self.differences.append(f"{self._file}: {what}: {wanted!r} is {found!r}")

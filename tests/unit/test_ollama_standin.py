@@ -30,7 +30,7 @@ def test_it_answers_as_the_samples_say(version: Version, tmp_path: Path) -> None
         add_models(standin)
         replay = Replay(standin, write_exchanges(tmp_path, newer=standin.newer))
         replay.run()
-    assert not replay.differences, "\n" + "\n".join(replay.differences)
+    assert not replay.comparison.differences, "\n" + "\n".join(replay.comparison.differences)
     assert len(replay.compared) == len(list(tmp_path.iterdir())), "every sample is compared"
 
 
@@ -43,7 +43,7 @@ def test_it_answers_as_the_real_servers_did(version: Version) -> None:
     print(f"Ollama {version}: {len(replay.compared)} exchanges compared, {len(replay.later)} left to a later step:")
     for reason, number in sorted(Counter(replay.later.values()).items()):
         print(f"  {number:3} {reason}")
-    assert not replay.differences, "\n" + "\n".join(replay.differences)
+    assert not replay.comparison.differences, "\n" + "\n".join(replay.comparison.differences)
     assert len(replay.compared) + len(replay.later) == len(list((RECORDED / version).glob("*.json")))
     assert len(replay.compared) >= 182, "less is compared than was"
 
