@@ -21,6 +21,7 @@ settings.load_profile("bakehouse")
 for name in ("COLUMNS", "LINES"):
     os.environ.pop(name, None)
 
+LONGEST_ID = 80
 MAY_START_PROCESSES = ("process", "train")
 _STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}
 _started: list[str] = []
@@ -33,6 +34,13 @@ def _note(event: str, arguments: tuple[object, ...]) -> None:
 
 def pytest_configure() -> None:
     sys.addaudithook(_note)
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """A long text does not become a part of a test's name: that goes to every worker and into each child's environment."""
+    if not isinstance(val, str | bytes) or len(val) <= LONGEST_ID:
+        return None
+    return f"{val[:LONGEST_ID]!r}…{len(val)}"
 
 
 @pytest.hookimpl(wrapper=True)

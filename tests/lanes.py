@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 CORES = len(os.sched_getaffinity(0))
 WAITING = max(4, 3 * CORES)
@@ -23,28 +24,34 @@ NOTHING_CHOSEN = 5
 
 @dataclass(frozen=True)
 class Lane:
-    """`chosen` is a marker expression; `workers` 0 runs one test after the other, in pytest's own process."""
+    """`chosen` is a marker expression; `workers` 0 runs one test after the other, in pytest's own process.
+
+    `folders` are those in which such tests lie: each worker reads them all, and tests/train alone brings torch.
+    """
 
     name: str
     chosen: str
     workers: int
+    folders: tuple[str, ...] = ("tests",)
     depth: str | None = None
 
     def command(self, arguments: list[str]) -> list[str]:
         beside = ["-n", str(self.workers), "--dist", "worksteal"] if self.workers else []
-        return [sys.executable, "-m", "pytest", "-m", self.chosen, *beside, *arguments]
+        named = any(Path(argument.partition("::")[0]).exists() for argument in arguments)
+        where = () if named else self.folders
+        return [sys.executable, "-m", "pytest", "-m", self.chosen, *beside, *where, *arguments]
 
 
 LANES = (
-    Lane("fast", "not process and not train and not soak", CORES),
-    Lane("process", "process and not train and not soak", WAITING),
+    Lane("fast", "not process and not train and not soak", CORES, ("tests/unit", "tests/tui")),
+    Lane("process", "process and not train and not soak", WAITING, ("tests/process", "tests/unit", "tests/tui")),
     Lane("train", "train and not soak", 0),
     # The property tests of the lanes above once more, with many more examples; `hypothesis` is the mark of its own plugin.
-    Lane("soak-properties", "hypothesis and not soak", CORES, "soak"),
-    Lane("soak-long", "soak and not timed and not train", WAITING, "soak"),
-    Lane("soak-train", "soak and not timed and train", 0, "soak"),
+    Lane("soak-properties", "hypothesis and not soak", CORES, depth="soak"),
+    Lane("soak-long", "soak and not timed and not train", WAITING, depth="soak"),
+    Lane("soak-train", "soak and not timed and train", 0, depth="soak"),
     # Bounds on time are held to what they say by nobody who has to share the machine.
-    Lane("soak-timed", "timed", 0, "soak"),
+    Lane("soak-timed", "timed", 0, depth="soak"),
 )
 NAMED = {lane.name: lane for lane in LANES}
 
@@ -54,7 +61,10 @@ def run(lane: Lane, arguments: list[str]) -> tuple[int, str]:
     command = lane.command(arguments)
     if sys.stdout.isatty():
         command.append("--color=yes")
-    environ = {**os.environ, "BAKEHOUSE_TEST_DEPTH": lane.depth} if lane.depth else None
+    environ = {**os.environ, **({"BAKEHOUSE_TEST_DEPTH": lane.depth} if lane.depth else {})}
+    if environ.pop("PYTHONDONTWRITEBYTECODE", None):
+        # Hundreds of processes run this code: it is compiled once, though not into the checkout.
+        environ["PYTHONPYCACHEPREFIX"] = str(Path(sys.prefix) / "pycache")
     print(f"── {lane.name}: {' '.join(command[3:])}", flush=True)
     last = b""
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environ) as process:

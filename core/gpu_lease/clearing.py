@@ -66,6 +66,8 @@ class Clearing:
             waits_for = Reason("memory_returning", {"left_bytes": left})
         elif not settled:
             waits_for = Reason("checking_for_loads")
+        elif self.models.managed and (unread := self.view.unread(self.models.activity.emptied_at)):
+            waits_for = unread
         elif not self.models.stop_service():
             waits_for = Reason("stopping_server")
         else:

@@ -101,6 +101,12 @@ class ServerActivity:
             return view.asked_at > NEVER and silent >= max(seconds, HANG_SECONDS if view.slow else 0.0)
         return self._empty_since is not None and view.asked_at - self._empty_since >= seconds
 
+    @property
+    def emptied_at(self) -> float:
+        """Since when nothing on the GPU is listed, or nobody answers; only a reading from after that tells what was left."""
+        moments = (self._empty_since, self._silent_since)
+        return max((moment for moment in moments if moment is not None), default=NEVER)
+
     def _compare(self, one: Resident, former: _Seen | None, *, was_set: bool) -> _Seen:
         seen = _Seen(one.expires_at, self._stays_until(one, former, was_set=was_set))
         left = None if seen.stays_until is None else seen.stays_until - self._view.asked_at

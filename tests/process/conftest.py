@@ -28,6 +28,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("BAKEHOUSE_LEASE_DIR", str(tmp_path))
     monkeypatch.setenv("BAKEHOUSE_GPU_SOURCE", "none")
+    # A runner leaves when it has had nothing to do for a while; tests of that set their own.
+    monkeypatch.setenv("BAKEHOUSE_RUNNER_IDLE_SECONDS", "600")
     monkeypatch.delenv("BAKEHOUSE_BOOT_ID", raising=False)
     return tmp_path
 

@@ -76,7 +76,7 @@ def gpu(machine: Path, monkeypatch: pytest.MonkeyPatch) -> Gpu:
     """A machine whose GPU only `rocm-smi` knows, and no model server on it."""
     found = Gpu(machine)
     settings = machine / "config/bakehouse/settings.yaml"
-    settings.write_text("ollama: {managed: false}\ncard: {settle_seconds: 0}\n")
+    settings.write_text("ollama: {managed: false}\ngpu: {settle_seconds: 0}\n")
     tree = FakeMachine(machine / "tree")
     monkeypatch.setenv("BAKEHOUSE_SYSFS", str(tree.sysfs))
     monkeypatch.setenv("BAKEHOUSE_GPU_SOURCE", "rocm-smi")

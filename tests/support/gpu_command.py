@@ -34,6 +34,7 @@ class GpuCommand:
             "BAKEHOUSE_HOME": str(self.home.root),
             "XDG_CONFIG_HOME": str(folder / "config"),
             "BAKEHOUSE_LEASE_DIR": str(folder),
+            "BAKEHOUSE_RUNNER_IDLE_SECONDS": "600",
             # No tool of this machine is asked.
             "PATH": str(folder / "bin"),
             "PYTHONPATH": str(Path(__file__).parents[2]),

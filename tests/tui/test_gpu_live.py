@@ -28,6 +28,7 @@ def sim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GpuSim]:
     )
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("BAKEHOUSE_LEASE_DIR", str(tmp_path))
+    monkeypatch.setenv("BAKEHOUSE_RUNNER_IDLE_SECONDS", "600")
     (tmp_path / "kernel").mkdir()
     with GpuSim(tmp_path / "kernel", SimGpu(name="AMD Radeon RX 9070 XT", idle_bytes=300_003_328)) as sim:
         sim.use(monkeypatch)

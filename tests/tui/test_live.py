@@ -34,6 +34,7 @@ pytestmark = pytest.mark.process
 def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("BAKEHOUSE_LEASE_DIR", str(tmp_path))
+    monkeypatch.setenv("BAKEHOUSE_RUNNER_IDLE_SECONDS", "600")
     monkeypatch.setenv("BAKEHOUSE_GPU_SOURCE", "none")
     made = Queue.create(tmp_path)
     yield made

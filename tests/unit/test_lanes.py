@@ -58,6 +58,13 @@ def test_one_lane_that_fails_fails_them_all_and_each_has_its_summary_at_the_end(
     assert ["exit code" in line for line in said] == [code not in (0, NOTHING_CHOSEN) for code in codes]
 
 
+def test_a_lane_looks_where_its_tests_lie_unless_a_place_is_named() -> None:
+    fast = NAMED["fast"]
+    assert fast.command(["-k", "lanes"])[-4:] == ["tests/unit", "tests/tui", "-k", "lanes"]
+    assert fast.command([__file__ + "::test_x"])[-1:] == [__file__ + "::test_x"]
+    assert "tests/tui" not in fast.command([__file__ + "::test_x"])
+
+
 def test_an_unknown_lane_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert lanes.main(["slow"]) == 2
     assert "fast, process, train" in capsys.readouterr().err

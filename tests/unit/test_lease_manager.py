@@ -101,6 +101,26 @@ def test_an_answer_for_somebody_else_is_let_end(sim: LeaseSim) -> None:
     assert sim.ollama.listed() == [JUDGE]
 
 
+def test_a_reading_from_before_a_model_came_does_not_tell_that_it_has_gone(tmp_path: Path) -> None:
+    """A laden machine reads the GPU late: the model comes and goes meanwhile, and its memory outlasts its place in the list."""
+    sim = LeaseSim(tmp_path, settle_seconds=1.0)
+    sim.ollama.models[JUDGE].load_seconds = 0.0
+    sim.load(PLANNER)
+    sim.rounds(20)
+    sim.wanted = sim.job
+    sim.until(lambda: sim.status == "checking_for_loads", "that nothing is left of the one")
+    sim.sampling = False
+    sim.ollama.reap_seconds = 4.0
+    sim.load(JUDGE)
+    sim.rounds(3)
+    assert sim.ollama.listed() == [] and sim.ollama.processes() != []
+    assert not sim.manager.ready_for(sim.job)
+    assert sim.status == "awaiting_reading"
+    sim.sampling = True
+    sim.until_ready()
+    assert sim.ollama.processes() == []
+
+
 def test_a_job_taken_back_while_the_gpu_is_cleared_lets_the_models_come_back(sim: LeaseSim) -> None:
     sim.load(JUDGE)
     sim.load(PLANNER, -1, 2048)

@@ -31,7 +31,8 @@ def ollama(request: pytest.FixtureRequest) -> Iterator[OllamaStandin]:
 
 
 @pytest.fixture
-def server(ollama: OllamaStandin) -> Iterator[OllamaServer]:
+def server(ollama: OllamaStandin, monkeypatch: pytest.MonkeyPatch) -> Iterator[OllamaServer]:
+    monkeypatch.setattr("core.serving.modelserver.ASK_SECONDS", PATIENCE_SECONDS)
     made = OllamaServer(ollama.url)
     yield made
     made.close()

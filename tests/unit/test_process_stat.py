@@ -30,6 +30,7 @@ def test_this_process_is_as_psutil_sees_it() -> None:
     assert since == pytest.approx(seen.create_time(), abs=2)
 
 
+@pytest.mark.process
 def test_a_zombie_has_ended_and_one_that_was_waited_for_is_none() -> None:
     child = subprocess.Popen([sys.executable, "-c", ""])
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from core.home import Home
 from core.runner.log import KEPT_FILES
 
@@ -40,6 +42,7 @@ def files(home: Home) -> list[Path]:
     return [path for path in (home.runner_log, *(Path(f"{home.runner_log}.{n}") for n in range(1, 9))) if path.exists()]
 
 
+@pytest.mark.process
 def test_every_message_has_its_time_and_is_one_line(tmp_path: Path) -> None:
     said = run(
         Home(tmp_path / "home"), r'logger.info("a job named %s", "one\ntwo\x1b[2J\u202e"); logger.warning("more")'
@@ -49,6 +52,7 @@ def test_every_message_has_its_time_and_is_one_line(tmp_path: Path) -> None:
     assert lines[0].endswith("INFO a job named one two") and lines[1].endswith("WARNING more")
 
 
+@pytest.mark.process
 def test_what_nobody_catches_is_in_the_log_with_its_traceback(tmp_path: Path) -> None:
     body = """
 def fail():
@@ -71,11 +75,13 @@ raise RuntimeError("at last")
     assert said.count("Traceback (most recent call last)") == 3 and "\x1b" not in said
 
 
+@pytest.mark.process
 def test_a_fault_in_c_code_leaves_its_stack(tmp_path: Path) -> None:
     said = run(Home(tmp_path / "home"), "import ctypes; ctypes.string_at(0)")
     assert "Segmentation fault" in said
 
 
+@pytest.mark.process
 def test_a_log_that_grows_is_renamed_and_stdout_and_stderr_follow_it(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     body = """
@@ -94,6 +100,7 @@ os.write(2, b"last\\n")
     assert [int(number) for number in re.findall(r"stderr (\d+)", said)][-1] == 199
 
 
+@pytest.mark.process
 def test_a_process_without_the_lock_renames_nothing(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     body = "log.holds_lock = False\nfor number in range(60): logger.info('message %d %s', number, 'x' * 20)"
@@ -101,6 +108,7 @@ def test_a_process_without_the_lock_renames_nothing(tmp_path: Path) -> None:
     assert files(home) == [home.runner_log] and said.count("message") == 60
 
 
+@pytest.mark.process
 def test_a_log_that_cannot_be_opened_stops_nobody(tmp_path: Path) -> None:
     home = Home(tmp_path / "home").create()
     home.runner_log.mkdir()
