@@ -22,6 +22,7 @@ from core.files import write_atomic
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
 from jobs import models
 from jobs.context import JobContext
+from jobs.cpu_dtype import GENERATING_ROWS, dtype_for
 from jobs.inputs import read_golden
 from jobs.manifest import device_facts, extend_manifest, start_manifest
 from jobs.merge import require_same_base
@@ -177,7 +178,8 @@ def _answer_with(
     if not any(wanted.values()):
         return
     context.phase("loading the model", files.name)
-    model = models.load_model(files, context.home, device, models.choose_dtype("auto", device))
+    dtype = models.as_torch(dtype_for(context, "auto", device, group[0].spec.model, rows=GENERATING_ROWS))
+    model = models.load_model(files, context.home, device, dtype)
     for candidate in group:
         if wanted[candidate.name]:
             context.phase("answering", candidate.name)

@@ -28,7 +28,7 @@ def run(context: JobContext, spec: MergeSpec) -> None:
     base = models.locate(spec.model, context.home)
     require_same_base(folder, base)
     device = models.choose_device()
-    dtype = models.choose_dtype(spec.dtype, device)
+    dtype = models.as_torch(spec.dtype)
     tokenizer = models.load_tokenizer(base, context.home)
     model = models.load_model(base, context.home, device, dtype)
     extend_manifest(context, device=device_facts(), dtype=spec.dtype, adapter_sha256=sha256)

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-DtypeName = Literal["auto", "bf16", "fp32"]
 # Above this size a file is known by its size, its first and its last MiB: hashing 16 GB would take a minute a job.
 HASH_WHOLE_BELOW_BYTES = 2_000_000_000
 MIB = 1 << 20
@@ -156,12 +155,9 @@ def _keep_freed_memory() -> None:
     mallopt(M_TOP_PAD, 256 * MIB)
 
 
-def choose_dtype(name: DtypeName, device: torch.device) -> torch.dtype:
-    """`auto` is bf16 on a GPU and fp32 on a CPU."""
+def as_torch(name: Literal["bf16", "fp32"]) -> torch.dtype:
     import torch
 
-    if name == "auto":
-        name = "bf16" if device.type == "cuda" else "fp32"
     return {"bf16": torch.bfloat16, "fp32": torch.float32}[name]
 
 

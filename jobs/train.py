@@ -9,6 +9,7 @@ from core.config.recipe import Recipe
 from core.files import sha256_json
 from core.jobfile.train import TrainSpec
 from jobs.context import JobContext
+from jobs.cpu_dtype import TRAINING_ROWS, dtype_for
 from jobs.gates import leak_gate, tell_data
 from jobs.inputs import read_examples
 from jobs.manifest import device_facts, extend_manifest, start_manifest
@@ -49,7 +50,9 @@ def run(context: JobContext, spec: TrainSpec) -> None:
 
     context.phase("loading the model", spec.model.name)
     device = models.choose_device()
-    dtype = models.choose_dtype(recipe.dtype, device)
+    computes_in = dtype_for(context, recipe.dtype, device, spec.model, rows=TRAINING_ROWS)
+    recipe = recipe.model_copy(update={"dtype": computes_in})
+    dtype = models.as_torch(computes_in)
     with loading():
         model = _load_model(context, base, recipe, device, dtype)
     device_now = device_facts()

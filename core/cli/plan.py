@@ -104,8 +104,8 @@ def with_rank(recipe: Recipe, rank: int | None) -> Recipe:
 def lines(made: Plan) -> list[str]:
     """The table, what is not predicted behind it, and the model to prefer."""
     shown = [
-        f"{'model':<15} {'method':<10} {'rank':>5} {'tokens':>7}  {'allocated':>9} {'on the GPU':>12}  "
-        f"{'':<20} {'highest rank':>12} {'longest':>9}"
+        f"{'model':<15} {'method':<10} {'rank':>5} {'tokens':>7}  {'allocated':>9} {'on the GPU':>10}  "
+        f"{'':<13} {'highest rank':>12} {'longest':>9}"
     ]
     shown += [line(row) for row in made.rows if row.forecast is not None]
     unknown = {row.model.name: row for row in made.rows if row.forecast is None}
@@ -122,6 +122,6 @@ def line(row: Row) -> str:
     longest = f"{row.longest:,}" if row.longest else "none"
     return (
         f"{row.model.name:<15} {method_words(row.recipe):<10} {row.recipe.rank:>5} {row.recipe.max_length:>7,}  "
-        f"{data_size(row.forecast.allocated_bytes):>9} {data_size(row.forecast.device_bytes):>12}  "
-        f"{forecast_words(row.forecast):<20} {highest:>12} {longest:>9}"
+        f"{data_size(row.forecast.allocated_bytes):>9} {data_size(row.forecast.device_bytes):>10}  "
+        f"{forecast_words(row.forecast):<13} {highest:>12} {longest:>9}"
     )

@@ -52,10 +52,10 @@ def recommend(machine: Machine, lines: Sequence[Diagnostic]) -> Recommended:
     finally:
         connection.close()
     if made.preferred is None:
-        return Recommended("", f"{made.why}{first}")
+        return Recommended("", f"{made.reasons}{first}")
     without = "" if QUANTISED_RECIPE in usable else "; HQQ is not usable here, so 4-bit weights were left out"
     method = f"{made.preferred.recipe.name}: {made.preferred.words}"
-    return Recommended(method, f"with the GPU to itself, {made.why}{without}{first}")
+    return Recommended(method, f"with the GPU to itself, {made.reasons}{without}{first}")
 
 
 def on_the_cpu(machine: Machine, first: str) -> Recommended:

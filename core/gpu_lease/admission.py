@@ -56,7 +56,9 @@ def held_by_others(known: MemoryOwners, terms: AdmissionTerms) -> Reason | None:
     if known.others_bytes <= terms.tolerance_bytes:
         return None
     largest, *further = known.others
-    more = {"more_programs": len(further), "more_bytes": sum(one.vram_bytes for one in further)} if further else {}
+    more: dict[str, Value] = {}
+    if further:
+        more = {"more_programs": len(further), "more_bytes": rounded(sum(one.vram_bytes for one in further))}
     return Reason("held_by_program", {**_named(largest), **more})
 
 
@@ -66,7 +68,7 @@ def _named(holding: Holding) -> dict[str, Value]:
         "name": holding.name,
         "pid": holding.pid,
         "user": holding.user,
-        "held_bytes": holding.vram_bytes,
+        "held_bytes": rounded(holding.vram_bytes),
         "since": holding.since,
     }
 

@@ -6,6 +6,7 @@ the home. The kernel keeps the lock, so a runner that is killed loses nothing an
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -105,14 +106,20 @@ def open_existing(path: Path) -> int:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EISDIR):  # a symbolic link, a folder
+            raise not_regular(path) from error
         reason = Reason("lock_not_opened", {"path": str(path), "error": error.strerror})
         raise LockFileError(f"GPU lock file {path} cannot be opened: {error.strerror}", reason) from error
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
         os.close(descriptor)
-        reason = Reason("lock_not_regular", {"path": str(path)})
-        raise LockFileError(f"GPU lock file {path} is not a regular file", reason)
+        raise not_regular(path)
     return descriptor
+
+
+def not_regular(path: Path) -> LockFileError:
+    reason = Reason("lock_not_regular", {"path": str(path)})
+    return LockFileError(f"GPU lock file {path} is not a regular file", reason)
 
 
 def holder(path: Path) -> dict[str, Any] | None:

@@ -40,7 +40,7 @@ class Step:
 
     @classmethod
     def of(cls, recipe: Recipe, device: Device = "gpu") -> Step:
-        """The step that a recipe describes. `dtype: auto` is bf16 on a GPU and fp32 on a CPU."""
+        """The step that a recipe describes. `dtype: auto` is bf16 on a GPU; on a CPU the job decides, and fp32 is the larger."""
         dtype = ("bf16" if device == "gpu" else "fp32") if recipe.dtype == "auto" else recipe.dtype
         return cls(
             method=recipe.method,

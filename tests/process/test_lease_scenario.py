@@ -146,7 +146,7 @@ def test_idle_use_is_learnt_anew_in_each_boot(bench: LeaseBench, monkeypatch: py
 
     # After the restart a screen of a higher resolution hangs on the GPU.
     monkeypatch.setenv("BAKEHOUSE_BOOT_ID", "second-boot")
-    sim.gpus[0].idle_bytes = IDLE_BYTES + 900_000_768
+    sim.cards[0].idle_bytes = IDLE_BYTES + 900_000_768
     queue.start_runner()
 
     wait_until(lambda: bench.gpu.baseline_bytes == IDLE_BYTES + 900_000_768, what=lambda: f"learnt anew: {bench.gpu}")

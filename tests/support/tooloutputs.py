@@ -154,20 +154,6 @@ AMD_SMI_PROCESSES = [
     }
 ]
 AMD_SMI_IDLE = [{"gpu": 0, "process_list": [{"process_info": "No running processes detected"}]}]
-AMD_SMI_MONITOR = (
-    "GPU  POWER   GPU_T   MEM_T   GFX_CLK   GFX%   MEM%   ENC%   DEC%      VRAM_USAGE\n"
-    "  0  144 W   58 °C   70 °C  2480 MHz   76 %   22 %    N/A    0 %     6.5/16.0 GB\n"
-)
-AMD_SMI_PROCESS_TEXT = (
-    "GPU: 0\n"
-    "    PROCESS_INFO:\n"
-    "        NAME: llama-server\n"
-    "        PID: 31337\n"
-    "        MEMORY_USAGE:\n"
-    "            GTT_MEM: 2.0 MB\n"
-    "            CPU_MEM: 0.0 B\n"
-    "            VRAM_MEM: 6.2 GB\n"
-)
 
 # nvidia-smi.
 

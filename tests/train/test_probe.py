@@ -20,6 +20,8 @@ from core.home import Home
 from jobs import probe
 from tests.support.queueing import alive, wait_until
 
+pytestmark = pytest.mark.train
+
 CPU = {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": ""}
 
 

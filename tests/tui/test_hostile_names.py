@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from core.gpu_lease.state import LeaseState, Note, ResidentModel
+from core.gpu_lease.notes import Note
+from core.gpu_lease.state import LeaseState, ResidentModel
+from core.reasons import Reason
 from core.text import printable
 from tests.support.hostile import NAME, assert_only_printed
 from tests.tui.conftest import Opened
@@ -54,16 +56,19 @@ def rows_of(pilot: Pilot[None]) -> list[str]:
     return ["".join(segment.text for segment in strip) for strip in strips]
 
 
+HELD = Reason("held_by_program", {"name": NAME, "pid": 4711, "user": NAME, "held_bytes": 9_000_000_000})
+SAID = Reason(NAME, {"name": NAME})
+"""A code that no version knows is shown as it is, so it is text of others, too."""
 LEASE = LeaseState(
     NOW,
     phase="blocked",
-    message=NAME,
+    status=SAID,
     server=NAME,
-    server_problem=NAME,
-    advice=NAME,
+    server_fault=SAID,
+    remedy=SAID,
     residents=(ResidentModel(NAME, 5_000_000_000),),
-    displaced=(NAME,),
-    notes=(Note(NOW, "bad", NAME),),
+    evicted=(NAME,),
+    notes=(Note(NOW, SAID, "bad"),),
 )
 
 

@@ -1,23 +1,13 @@
-"""`bakehouse gpu`, the real command in a process of its own, on machines of files."""
+"""`bakehouse gpu`, the real command in a process of its own, on machines of files: the table and the document."""
 
 from __future__ import annotations
 
-import fcntl
-import itertools
-import json
 import os
 import signal
-import stat
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from core.cli.gpu_table import table
 from core.cli.readings import Reading
@@ -25,107 +15,25 @@ from core.gpu.reading import DeviceReading, HostReading, Sample
 from core.gpu_lease.lock import lease_path, take
 from core.gpu_lease.notes import Note
 from core.gpu_lease.state import Intruder, LeaseState, ResidentModel, write_lease_state
-from core.home import Home
 from core.reasons import Reason
 from core.telemetry.ring import TelemetryRing
 from core.text import cell_width
 from core.wording.gpu import gpu_words
 from tests.support.depth import at_most
-from tests.support.machines import FakeMachine, write
+from tests.support.gpu_command import CARD, GpuCommand, living_runner
+from tests.support.machines import write
 from tests.support.queueing import Queue
-from tests.support.waiting import PATIENCE_SECONDS, wait_until
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.process
 
-CARD, SECOND = "0000:0f:00.0", "0000:13:00.0"
+SECOND = "0000:13:00.0"
 HOSTILE = "\x1b[2J\x1b]52;c;aGFjaw==\x07\x9bpy\u202ethon"
-BAKEHOUSE = [sys.executable, "-c", "import sys; from core.cli.main import main; sys.exit(main())", "gpu"]
-
-
-class Machine:
-    """A machine of files, an empty home, and the command on both."""
-
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.folder = folder
-        self.machine = FakeMachine(folder)
-        self.machine.use(monkeypatch)
-        self.home = Home(folder / "home")
-        for name, value in {
-            "BAKEHOUSE_HOME": str(self.home.root),
-            "XDG_CONFIG_HOME": str(folder / "config"),
-            "BAKEHOUSE_LEASE_DIR": str(folder),
-            # No tool of this machine is asked.
-            "PATH": str(folder / "bin"),
-            "PYTHONPATH": str(Path(__file__).parents[2]),
-        }.items():
-            monkeypatch.setenv(name, value)
-
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*BAKEHOUSE, *words], capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS
-        )
-
-    def shown(self, *words: str) -> str:
-        done = self.run(*words)
-        assert (done.returncode, done.stderr) == (0, ""), done
-        return done.stdout
-
-    def document(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.shown("--json"))
-        assert found["schema"] == 1
-        return found
-
-    @contextmanager
-    def watching(self, *words: str) -> Iterator[subprocess.Popen[str]]:
-        # Whoever runs the tests in the background of a shell has them, and what they start, ignore a ctrl+c.
-        with subprocess.Popen(
-            [*BAKEHOUSE, "--watch", *words],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-        ) as process:
-            try:
-                yield process
-            finally:
-                process.kill()
-
-    def full_gpu(self) -> Machine:
-        self.machine.amd(CARD, name="AMD GPU of a test", gfx=120001)
-        device = self.machine.sysfs / "class/drm/card0/device"
-        figures = {
-            "mem_info_vram_total": "17095983104",
-            "mem_info_vram_used": "11600000123",
-            "mem_info_gtt_total": "33000000000",
-            "mem_info_gtt_used": "210000000",
-            "gpu_busy_percent": "97",
-            "mem_busy_percent": "45",
-            "pp_dpm_sclk": "0: 500Mhz\n1: 2970Mhz *",
-        }
-        sensors = {
-            "power1_average": "238500000",
-            "power1_cap": "304000000",
-            "temp1_input": "61000",
-            "temp2_input": "78000",
-            "temp3_input": "84000",
-            "pwm1": "51",
-            "pwm1_max": "255",
-            "fan1_input": "1240",
-        }
-        write(device, figures | {f"hwmon/hwmon2/{name}": value for name, value in sensors.items()})
-        return self
-
-    def on_gpu(self, pid: int, name: str, vram: int, *command: str) -> Machine:
-        """A process that holds memory of the first GPU, as KFD tells it."""
-        self.machine.process(pid, "stand-in", command=command)
-        (self.machine.procfs / str(pid) / "comm").write_text(name + "\n")
-        write(self.machine.sysfs / f"class/kfd/kfd/proc/{pid}", {"vram_40001": str(vram)})
-        return self
 
 
 @pytest.fixture
-def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    return Machine(tmp_path, monkeypatch)
+def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GpuCommand:
+    return GpuCommand(tmp_path, monkeypatch)
 
 
 def row_of(shown: str, label: str) -> str:
@@ -133,7 +41,7 @@ def row_of(shown: str, label: str) -> str:
     return line
 
 
-def test_the_table_has_every_figure_of_the_gpu(box: Machine) -> None:
+def test_the_table_has_every_figure_of_the_gpu(box: GpuCommand) -> None:
     box.full_gpu().on_gpu(4123, "llama-server", 5_200_000_000, "/usr/bin/llama-server", "--port", "8090")
     shown = box.shown()
     assert row_of(shown, "GPU 0").endswith(f" AMD GPU of a test  gfx1201  {CARD}")
@@ -155,7 +63,7 @@ def test_the_table_has_every_figure_of_the_gpu(box: Machine) -> None:
     assert row_of(shown, "memory").count("GB") == 2 and "CPU" in shown
 
 
-def test_what_a_gpu_does_not_give_is_left_out(box: Machine) -> None:
+def test_what_a_gpu_does_not_give_is_left_out(box: GpuCommand) -> None:
     box.machine.amd(CARD, name="bare")
     shown = box.shown()
     assert "7.3 MB of 25.8 GB" in row_of(shown, "VRAM")
@@ -165,7 +73,7 @@ def test_what_a_gpu_does_not_give_is_left_out(box: Machine) -> None:
     assert "gtt_used_bytes" not in device and "busy_percent" not in device
 
 
-def test_several_gpus_are_shown_and_which_one_jobs_run_on(box: Machine) -> None:
+def test_several_gpus_are_shown_and_which_one_jobs_run_on(box: GpuCommand) -> None:
     box.machine.amd(SECOND, integrated=True, name="the processor's")
     box.machine.amd(CARD, name="the GPU")
     write(box.machine.sysfs / "class/drm/card0/device", {"power/runtime_status": "suspended"})
@@ -177,7 +85,7 @@ def test_several_gpus_are_shown_and_which_one_jobs_run_on(box: Machine) -> None:
     assert [device["pci"] for device in found["sample"]["devices"]] == [CARD, SECOND]
 
 
-def test_without_a_gpu_the_machine_itself_is_shown(box: Machine) -> None:
+def test_without_a_gpu_the_machine_itself_is_shown(box: GpuCommand) -> None:
     shown = box.shown()
     assert "none found" in row_of(shown, "GPU") and row_of(shown, "lease").endswith("the CPU, the one slot: free")
     found = box.document()
@@ -187,12 +95,12 @@ def test_without_a_gpu_the_machine_itself_is_shown(box: Machine) -> None:
     )
 
 
-def test_a_source_that_does_not_exist_is_told(box: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_source_that_does_not_exist_is_told(box: GpuCommand, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BAKEHOUSE_GPU_SOURCE", "cuda")
     assert "▲ BAKEHOUSE_GPU_SOURCE: there is no GPU source 'cuda'" in box.shown()
 
 
-def test_text_of_others_is_only_text(box: Machine) -> None:
+def test_text_of_others_is_only_text(box: GpuCommand) -> None:
     box.full_gpu().on_gpu(77, HOSTILE, 900_000_000, HOSTILE, "--name=\x1b[31m")
     box.home.create()
     write_lease_state(
@@ -217,7 +125,7 @@ def test_text_of_others_is_only_text(box: Machine) -> None:
         assert "thon" in shown
 
 
-def test_the_lease_and_what_the_runner_left_are_shown(box: Machine) -> None:
+def test_the_lease_and_what_the_runner_left_are_shown(box: GpuCommand) -> None:
     box.full_gpu()
     box.home.create()
     now = time.time()
@@ -281,7 +189,7 @@ def test_a_long_line_is_cut_at_the_width_of_the_terminal() -> None:
     assert any(line.endswith("to its end") for line in table(reading))
 
 
-def test_while_a_runner_lives_its_readings_are_shown(box: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_while_a_runner_lives_its_readings_are_shown(box: GpuCommand, monkeypatch: pytest.MonkeyPatch) -> None:
     """A real runner. The GPU's file is changed to what nobody has sampled yet: the command does not read it itself."""
     monkeypatch.setenv("PATH", os.defpath)
     box.full_gpu()
@@ -304,16 +212,7 @@ def test_while_a_runner_lives_its_readings_are_shown(box: Machine, monkeypatch: 
         queue.close()
 
 
-@contextmanager
-def living_runner(home: Home) -> Iterator[None]:
-    """The lock of a runner, held by this process."""
-    home.create()
-    with home.runner_lock.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def test_a_runner_that_writes_no_more_is_told(box: Machine) -> None:
+def test_a_runner_that_writes_no_more_is_told(box: GpuCommand) -> None:
     box.full_gpu()
     box.home.create()
     old = Sample(time.time() - 42, "sysfs", HostReading(), (DeviceReading(0, "as it was", "amd", CARD),))
@@ -329,116 +228,17 @@ def test_a_runner_that_writes_no_more_is_told(box: Machine) -> None:
     assert now["taken_by"] == "command" and not now["stale"], "without a runner the command reads the GPU itself"
 
 
-def test_a_runner_without_any_reading_leaves_the_command_to_its_own(box: Machine) -> None:
+def test_a_runner_without_any_reading_leaves_the_command_to_its_own(box: GpuCommand) -> None:
     box.full_gpu()
     with living_runner(box.home):
         shown = box.shown()
     assert "AMD GPU of a test" in shown and "▲ a runner lives and has written no readings" in shown
 
 
-@pytest.mark.timed
-def test_watch_is_a_json_line_a_second_until_ctrl_c(box: Machine) -> None:
-    box.full_gpu()
-    began = time.time()
-    with box.watching() as process:
-        assert process.stdout
-        lines = [json.loads(process.stdout.readline()) for _ in range(2)]
-        write(box.machine.sysfs / "class/drm/card0/device", {"gpu_busy_percent": "3"})
-        while [busy(line) for line in lines[-2:]] != [3, 3] and time.time() < began + PATIENCE_SECONDS:
-            lines.append(json.loads(process.stdout.readline()))
-        process.send_signal(signal.SIGINT)
-        rest, errors = process.communicate(timeout=PATIENCE_SECONDS)
-    assert process.returncode == 130 and errors.strip() == ""
-    assert [busy(line) for line in lines] == [97] * (len(lines) - 2) + [3, 3]
-    times = [line["sample"]["time"] for line in lines]
-    assert times[-1] - began > len(times) - 1.1, times
-    assert all(0 < later - former < at_most(5) for former, later in itertools.pairwise(times)), times
-    assert all(json.loads(line)["schema"] == 1 for line in rest.splitlines())
-
-
-def busy(line: dict[str, Any]) -> int:
-    return int(line["sample"]["devices"][0]["busy_percent"])
-
-
-def test_watch_ends_quietly_when_its_reader_leaves(box: Machine) -> None:
-    with box.watching("--interval", "0.2") as process:
-        assert process.stdout and process.stderr
-        assert json.loads(process.stdout.readline())["schema"] == 1
-        process.stdout.close()
-        assert process.wait(PATIENCE_SECONDS) == 0
-        assert process.stderr.read() == ""
-
-
-def test_watch_shows_each_sample_of_a_runner_once(box: Machine) -> None:
-    box.home.create()
-    ring = TelemetryRing(box.home.telemetry)
-    written = []
-    with living_runner(box.home), box.watching("--interval", "0.2") as process:
-        assert process.stdout
-        seen = []
-        for number in range(4):
-            written.append(Sample(round(time.time(), 3), "none", HostReading(load_1m=float(number))))
-            ring.append(written[-1])
-            seen.append(json.loads(process.stdout.readline()))
-            time.sleep(0.3)
-    assert [line["sample"] for line in seen] == [sample.to_json() for sample in written]
-    assert {line["taken_by"] for line in seen} == {"runner"}
-
-
-def test_a_textfile_is_whole_at_every_moment_and_every_user_may_read_it(box: Machine) -> None:
-    box.full_gpu()
-    folder = box.folder / "collector"
-    folder.mkdir()
-    file = folder / "bakehouse.prom"
-    former = os.umask(0o077)
-    try:
-        with box.watching("--prometheus", str(file), "--interval", "0.2") as process:
-            wait_until(file.exists, what="the textfile")
-            inodes: set[int] = set()
-            deadline = time.monotonic() + PATIENCE_SECONDS
-            while len(inodes) < 5 and time.monotonic() < deadline:
-                page = file.read_text()
-                inodes.add(file.stat().st_ino)
-                families = {family.name for family in text_string_to_metric_families(page)}
-                assert {"bakehouse_runner_up", "bakehouse_gpu_vram_used_bytes", "bakehouse_lease_held"} <= families
-                assert stat.S_IMODE(file.stat().st_mode) == 0o644
-            process.send_signal(signal.SIGINT)
-            assert process.wait(PATIENCE_SECONDS) == 130
-            assert process.stdout and process.stdout.read() == ""
-    finally:
-        os.umask(former)
-    assert len(inodes) > 1, "it was replaced, not written over"
-    assert [path.name for path in folder.iterdir()] == ["bakehouse.prom"]
-
-
-def test_a_link_in_the_textfiles_place_is_replaced_and_not_followed(box: Machine) -> None:
-    target = box.folder / "target"
-    target.write_text("mine")
-    file = box.folder / "bakehouse.prom"
-    file.symlink_to(target)
-    assert box.shown("--prometheus", str(file)) == ""
-    assert target.read_text() == "mine" and not file.is_symlink()
-
-
-def test_a_textfile_that_cannot_be_written_is_one_line_and_exit_code_1(box: Machine) -> None:
-    done = box.run("--prometheus", str(box.folder / "nowhere/bakehouse.prom"))
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.count("\n") == 1 and "cannot be written: No such file or directory" in done.stderr
-    (box.folder / "taken.prom").mkdir()
-    assert box.run("--prometheus", str(box.folder / "taken.prom")).returncode == 1
-    assert not list(box.folder.glob(".taken*"))
-
-
-def test_a_name_that_node_exporter_passes_over_is_told(box: Machine) -> None:
-    done = box.run("--prometheus", str(box.folder / "bakehouse.txt"))
-    assert done.returncode == 0 and "only files that end in .prom" in done.stderr
-    assert (box.folder / "bakehouse.txt").exists()
-
-
 @pytest.mark.parametrize(
     "words", [("--json", "--prometheus"), ("--watch", "--prometheus"), ("--watch", "--interval", "0")]
 )
-def test_what_makes_no_sense_together_is_wrong_usage(box: Machine, words: tuple[str, ...]) -> None:
+def test_what_makes_no_sense_together_is_wrong_usage(box: GpuCommand, words: tuple[str, ...]) -> None:
     done = box.run(*words)
     assert done.returncode == 2
     assert "Traceback" not in done.stdout + done.stderr

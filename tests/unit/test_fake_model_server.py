@@ -28,6 +28,9 @@ from tests.support.fake_ollama import FakeOllama
 from tests.support.ollama_standin import VERSIONS, OllamaStandin, Version
 from tests.support.waiting import PATIENCE_SECONDS
 
+pytestmark = pytest.mark.process
+
+
 JUDGE, PLANNER, COPY = "judge:latest", "planner:latest", "judge-2:latest"
 SIZES = {JUDGE: 4_600_000_000, PLANNER: 2_900_000_000}
 

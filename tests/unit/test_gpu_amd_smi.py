@@ -1,4 +1,4 @@
-"""amd-smi of ROCm 6 and 7: JSON, errors in all their forms, tables, and a real executable on PATH."""
+"""amd-smi of ROCm 6 and 7: JSON, errors in all their forms, and a real executable on PATH."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from core.gpu.reading import DeviceReading, ProcessReading
 from core.gpu.source import SourceError
-from core.gpu.sources.amd_smi import AmdSmiSource, parse_amd_smi
+from core.gpu.sources.amd_smi import AmdSmiSource
 from core.gpu.sources.amd_smi_json import (
     Identity,
     error_of,
@@ -24,8 +24,6 @@ from tests.support.tooloutputs import (
     AMD_SMI_IDLE,
     AMD_SMI_METRIC_6,
     AMD_SMI_METRIC_7,
-    AMD_SMI_MONITOR,
-    AMD_SMI_PROCESS_TEXT,
     AMD_SMI_PROCESSES,
     AMD_SMI_STATIC,
     MIB,
@@ -131,6 +129,9 @@ def test_units_are_obeyed_and_mb_is_2_to_the_20() -> None:
         ({"throttle": {"ppt_violation_status": "ACTIVE", "prochot_violation_status": "NOT ACTIVE"}}, ("power",)),
         ({"throttle": {"hbm_thermal_violation_status": "ACTIVE", "ppt_violation_status": "N/A"}}, ("thermal",)),
         ({"throttle": {"socket_thermal_violation_status": "NOT ACTIVE"}}, ()),
+        ({"pviol": figure(9, "%"), "tviol": figure(0, "%"), "tviol_active": True}, ("power",)),
+        ({"pviol": figure(0, "%"), "phot_tviol": figure(2, "%")}, ("thermal",)),
+        ({"pviol": "N/A", "tviol": "N/A", "power": "N/A"}, None),
     ],
 )
 def test_throttling(changes: dict[str, Any], why: tuple[str, ...] | None) -> None:
@@ -182,7 +183,7 @@ def test_processes_by_process_with_a_row_for_each_card() -> None:
     ],
 )
 def test_that_no_process_runs_is_an_answer(output: str) -> None:
-    assert parse_amd_smi(output) == ((), ())
+    assert parse_amd_smi_processes(output) == ()
 
 
 def test_the_memory_of_a_process_that_is_not_told_apart_is_absent() -> None:
@@ -202,7 +203,7 @@ def test_the_memory_of_a_process_that_is_not_told_apart_is_absent() -> None:
 )
 def test_an_error_in_json_is_told(output: str) -> None:
     assert error_of(output) == "Device busy (code -30)"
-    for parse in (parse_amd_smi_metric, parse_amd_smi_processes, parse_amd_smi):
+    for parse in (parse_amd_smi_metric, parse_amd_smi_processes):
         with pytest.raises(SourceError, match=r"amd-smi.*: Device busy \(code -30\)"):
             parse(output)
 
@@ -211,188 +212,14 @@ def test_an_error_in_json_is_told(output: str) -> None:
     "output", ["", "  \n", "[]", "{}", "[[]]", '["x"]', '[{"gpu": 0}]', '{"gpu_data": {}}', "rubbish"]
 )
 def test_what_holds_no_card_is_a_fault(output: str) -> None:
-    for parse in (parse_amd_smi_metric, parse_amd_smi):
-        with pytest.raises(SourceError, match="amd-smi printed no"):
-            parse(output)
-
-
-# Tables.
-
-
-def test_monitor() -> None:
-    (device,), _ = parse_amd_smi(AMD_SMI_MONITOR)
-    assert device == DeviceReading(
-        0,
-        "AMD GPU",
-        "amd",
-        vram_total_bytes=16 * 2**30,
-        vram_used_bytes=round(6.5 * 2**30),
-        busy_percent=76,
-        memory_busy_percent=22,
-        power_watts=144,
-        temperature_hotspot_c=58,
-        temperature_memory_c=70,
-        clock_mhz=2480,
-        integrated=False,
-    )
-
-
-def test_monitor_with_times_partitions_and_violations() -> None:
-    table = (
-        " TIMESTAMP  GPU  XCP  POWER  GPU_TEMP  VRAM_USED  VRAM_TOTAL  PVIOL  TVIOL\n"
-        "1790000000    0    0   90 W     50 °C     100 MB    16368 MB    3 %    0 %\n"
-        "1790000000    0    1    N/A       N/A        N/A         N/A    N/A    N/A\n"
-        "1790000000    1    0   91 W     51 °C        N/A    16368 MB    N/A    N/A\n"
-        "1790000001    0    0   95 W     55 °C     200 MB    16368 MB    0 %    1 %\n"
-    )
-    first, second = parse_amd_smi(table)[0]
-    assert (first.power_watts, first.vram_used_bytes, first.throttling) == (95, 200 * MIB, ("thermal",))
-    assert (second.power_watts, second.vram_used_bytes, second.throttling) == (91, None, None)
-
-
-METRIC_TEXT = """\
-GPU: 0
-    USAGE:
-        GFX_ACTIVITY: 88 %
-        UMC_ACTIVITY: 37 %
-        VCN_ACTIVITY: [0 %, N/A, N/A,
-            N/A]
-    POWER:
-        SOCKET_POWER: 201 W
-        GFX_VOLTAGE: 902 mV
-        THROTTLE_STATUS: UNTHROTTLED
-    CLOCK:
-        GFX_0:
-            CLK: 2655 MHz
-            MIN_CLK: 500 MHz
-            MAX_CLK: 2900 MHz
-        GFX_1:
-            CLK: N/A
-        MEM_0:
-            CLK: 1258 MHz
-    TEMPERATURE:
-        EDGE: 50 °C
-        HOTSPOT: 66 °C
-        MEM: 74 °C
-    FAN:
-        SPEED: 84
-        MAX: 255
-        RPM: 1410
-        USAGE: 32.94 %
-    MEM_USAGE:
-        TOTAL_VRAM: 16368 MB
-        USED_VRAM: 9001 MB
-        FREE_VRAM: 7367 MB
-        TOTAL_GTT: 31744 MB
-        USED_GTT: 75 MB
-
-GPU: 1
-    USAGE: N/A
-    POWER:
-        SOCKET_POWER: N/A
-    TEMPERATURE:
-        EDGE: 71 °C
-        HOTSPOT: N/A
-"""
-
-
-def test_metric_as_text() -> None:
-    first, second = parse_amd_smi(METRIC_TEXT)[0]
-    assert first == card()
-    assert second == DeviceReading(1, "AMD GPU", "amd", temperature_edge_c=71)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "GPU: 0\n    BDF: 0000:2c:00.0\n    UUID: x\n",
-        "GPU: 0\nUSAGE:\nGFX_ACTIVITY: 3 %\n",
-        "GPU: 0\n    ASIC: N/A\n    ASIC:\n        MARKET_NAME: x\n",
-        "USAGE:\n    GFX_ACTIVITY: 3 %\n",
-    ],
-)
-def test_text_in_which_no_figure_stands_under_a_card(text: str) -> None:
-    with pytest.raises(SourceError, match="printed no card"):
-        parse_amd_smi(text)
-
-
-def test_monitor_of_a_card_with_less_than_100_gb_has_a_blank_inside_its_memory() -> None:
-    table = (
-        "GPU  XCP  POWER   GPU_T   MEM_T   GFX_CLK   GFX%   MEM%   ENC%   DEC%      VRAM_USAGE\n"
-        "  0    0   23 W   44 °C   52 °C   810 MHz    7 %    2 %    N/A    0 %    2.5/ 15.9 GB\n"
-        "  1    0   12 W   39 °C     N/A   700 MHz    0 %    0 %    N/A    N/A    0.0/  8.0 GB\n"
-        "  2    0   12 W   39 °C     N/A   700 MHz    0 %    0 %    N/A    N/A             N/A\n"
-    )
-    first, second, third = parse_amd_smi(table)[0]
-    assert (first.vram_used_bytes, first.vram_total_bytes) == (round(2.5 * 2**30), round(15.9 * 2**30))
-    assert (first.power_watts, first.clock_mhz, first.busy_percent) == (23, 810, 7)
-    assert (second.vram_used_bytes, second.vram_total_bytes, second.temperature_memory_c) == (0, 8 * 2**30, None)
-    assert (third.vram_used_bytes, third.vram_total_bytes, third.power_watts) == (None, None, 12)
-
-
-def test_monitor_of_a_gpu_inside_the_processor_shows_gtt_under_its_own_name() -> None:
-    table = (
-        "GPU  XCP  POWER   GPU_T   MEM_T   GFX_CLK   GFX%   MEM%   ENC%   DEC%       GTT_USAGE\n"
-        "  0    0   49 W     N/A     N/A    43 MHz    2 %    0 %    N/A    0 %    1.5/ 62.0 GB\n"
-    )
-    (device,) = parse_amd_smi(table)[0]
-    assert (device.vram_used_bytes, device.vram_total_bytes) == (None, None)
-    assert (device.gtt_used_bytes, device.gtt_total_bytes) == (round(1.5 * 2**30), 62 * 2**30)
-    rounded = (
-        "GPU  XCP   GTT_USED    GTT_FREE   GTT_TOTAL     GTT%\n  0    0     512 MB    3584 MB     4096 MB  12.50 %\n"
-    )
-    (device,) = parse_amd_smi(rounded)[0]
-    assert (device.gtt_used_bytes, device.gtt_total_bytes) == (512 * MIB, 4096 * MIB)
-
-
-@pytest.mark.parametrize(
-    ("table", "why"),
-    [
-        ("GPU  PVIOL  TVIOL  TVIOL_ACTIVE  PHOT_TVIOL\n  0    9 %    0 %          True         0 %\n", ("power",)),
-        ("GPU  POWER  PVIOL  TVIOL  TVIOL_ACTIVE\n  0   90 W    N/A    N/A           N/A\n", None),
-        (
-            "GPU  XCP  PVIOL  TVIOL  TVIOL_ACTIVE              GFXCLK_PVIOL\n"
-            "  0    0    0 %    2 %         False  [0 %, 0 %, N/A, 100 %]\n",
-            ("thermal",),
-        ),
-        ("GPU  POWER  GPU_TEMP     THROTTLE\n  0   90 W     61 °C  UNTHROTTLED\n", ()),
-        ("GPU  POWER  GPU_TEMP     THROTTLE\n  0   90 W     91 °C    THROTTLED\n", ("unknown",)),
-    ],
-)
-def test_monitor_with_columns_of_words_and_lists(table: str, why: tuple[str, ...] | None) -> None:
-    (device,) = parse_amd_smi(table)[0]
-    assert (device.index, device.throttling) == (0, why)
+    with pytest.raises(SourceError, match="amd-smi printed no"):
+        parse_amd_smi_metric(output)
 
 
 def test_monitor_as_json_has_the_power_cap_and_the_state_of_throttling() -> None:
     entry = {"gpu": 0, "power_usage": figure(90, "W"), "max_power": figure(245, "W"), "throttle_status": "THROTTLED"}
     (device,) = parse_amd_smi_metric(json.dumps([entry]))
     assert (device.power_watts, device.power_limit_watts, device.throttling) == (90, 245, ("unknown",))
-
-
-def test_processes_as_text() -> None:
-    process = ProcessReading(31337, "llama-server", round(6.2 * 2**30), gtt_bytes=2 * MIB)
-    assert parse_amd_smi(AMD_SMI_PROCESS_TEXT) == ((), (process,))
-    table = (
-        "PROCESS INFO:\n"
-        "GPU                  NAME      PID   GTT_MEM   CPU_MEM  VRAM_MEM  MEM_USAGE     GFX     ENC\n"
-        "  0          llama-server    31337    2.0 MB     0.0 B    6.2 GB      0.0 B    0 ns    0 ns\n"
-    )
-    assert parse_amd_smi(table) == ((), (process,))
-
-
-def test_a_figure_that_fills_its_column_of_the_processes() -> None:
-    table = (
-        "GPU               NAME      PID   GTT_MEM   CPU_MEM  VRAM_MEM   MEM_USG      CU%    SDMA   EVICT\n"
-        "  0            python3    31337 1000.5 MB     0.0 B 1023.9 MB   2.0 GB    3.5 %    1 us    0 ms\n"
-        "  0             vllm 2     2718     0.0 B     0.0 B       N/A      N/A      N/A     N/A     N/A\n"
-        "  0               tool      414     0.0 B     0.0 B    7.0 MB                         7 ?\n"
-    )
-    assert parse_amd_smi(table)[1] == (
-        ProcessReading(31337, "python3", round(1023.9 * MIB), gtt_bytes=round(1000.5 * MIB)),
-        ProcessReading(2718, "vllm 2", None, gtt_bytes=0),
-        ProcessReading(414, "tool"),
-    )
 
 
 # The source: a real executable.

@@ -296,11 +296,11 @@ def test_what_lies_in_a_lock_s_place_is_neither_followed_nor_written(
         path.mkdir()
     else:
         path.symlink_to(victim if trap == "symlink" else tmp_path / "nothing")
-    with pytest.raises(BakehouseError, match="its lock"):
+    with pytest.raises(BakehouseError, match="is not a regular file"):
         take(path)
     assert acquire(path) is None
-    assert str(path) in (holder(path) or {})["problem"]
-    assert f"▲ its lock {path}" in gpu(capsys)
+    assert (holder(path) or {})["reason"] == {"code": "lock_not_regular", "values": {"path": str(path)}}
+    assert f"▲ GPU lock file {path}" in gpu(capsys)
     assert victim.read_text() == "mine"
     assert not (tmp_path / "nothing").exists()
 

@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 
 from core.gpu.reading import DeviceReading, ProcessReading
 from core.gpu.source import Source, SourceError
-from core.gpu.sources.amd_smi import AmdSmiSource, parse_amd_smi
+from core.gpu.sources.amd_smi import AmdSmiSource
 from core.gpu.sources.amd_smi_json import parse_amd_smi_metric, parse_amd_smi_processes, parse_amd_smi_static
 from core.gpu.sources.json_output import documents
-from core.gpu.sources.nvidia_smi import NvidiaSmiSource, parse_nvidia_smi
+from core.gpu.sources.nvidia_smi import NvidiaSmiSource, parse_query_compute_apps, parse_query_gpu
+from core.gpu.sources.nvidia_xml import parse_nvidia_smi_xml
 from core.gpu.sources.rocm_smi import RocmSmiSource, parse_rocm_smi
 from core.gpu.sources.tool import Tool
 from tests.support import tooloutputs as outputs
@@ -29,7 +30,17 @@ from tests.support.depth import at_most, example_count
 from tests.support.tooloutputs import printing, standin
 from tests.support.waiting import PATIENCE_SECONDS
 
-PARSERS: tuple[Callable[[str], Any], ...] = (parse_rocm_smi, parse_amd_smi, parse_nvidia_smi)
+# Each gives cards and processes, as `check` takes them.
+JSON_PARSERS: tuple[Callable[[str], Any], ...] = (
+    parse_rocm_smi,
+    lambda output: (parse_amd_smi_metric(output), ()),
+    lambda output: ((), parse_amd_smi_processes(output)),
+)
+PARSERS = (
+    *JSON_PARSERS,
+    lambda output: (parse_query_gpu(output), parse_query_compute_apps(output)),
+    parse_nvidia_smi_xml,
+)
 SOURCES: dict[str, Callable[[Tool, float], Source]] = {
     "rocm-smi": RocmSmiSource,
     "amd-smi": AmdSmiSource,
@@ -49,8 +60,6 @@ TEXTS = (
     outputs.ROCM_SMI_PIDS,
     outputs.ROCM_SMI_SHORT,
     outputs.ROCM_SMI_LINES,
-    outputs.AMD_SMI_MONITOR,
-    outputs.AMD_SMI_PROCESS_TEXT,
     outputs.NVIDIA_CSV,
     outputs.NVIDIA_APPS,
     outputs.NVIDIA_XML,
@@ -196,7 +205,7 @@ def test_every_figure_mistyped_in_every_way() -> None:
     for document, value in itertools.product(DOCUMENTS, HOSTILE):
         for path in places(document):
             output = json.dumps(with_value(document, path, value))
-            for parse in (parse_rocm_smi, parse_amd_smi):
+            for parse in JSON_PARSERS:
                 try:
                     check(*parse(output))
                 except SourceError:
@@ -277,9 +286,6 @@ LARGE = 10 * 2**20
         "PID PROCESS NAME GPU(s) VRAM USED\n1 " + "a " * (LARGE // 2),
         "device,a\n" + "card0,1\n" * (LARGE // 8),
         "device,a\ncard0," + '"a' * (LARGE // 2),
-        "GPU  " + "A  " * (LARGE // 3),
-        "GPU  POWER\n" + "0  5 W\n" * (LARGE // 7),
-        "PROCESS_INFO:\nPID: 1\n" * (LARGE // 21),
         "pid, used_memory\n" + "1, 2\n" * (LARGE // 5),
         "name, memory.total\n" + "a, 1\n" * (LARGE // 5),
         "<nvidia_smi_log>" + "<gpu>" * (LARGE // 5),

@@ -49,6 +49,11 @@ def test_what_a_server_tells_of_and_no_process_shows_is_no_idle_use(baseline: Id
     assert learn(baseline, 3, IDLE + 5 * GB, served=5 * GB) == IDLE
 
 
+def test_a_server_that_says_it_holds_more_than_is_in_use_is_not_believed(baseline: IdleBaseline) -> None:
+    """It lists a model whose process has died: the idle use is learnt all the same."""
+    assert learn(baseline, 3, IDLE, served=5 * GB) == IDLE
+
+
 def test_memory_that_nobody_is_named_for_is_not_taken_for_idle_use(baseline: IdleBaseline) -> None:
     """In a container, say, where the processes outside are not seen."""
     cap = most_bytes(reading(0).devices[0])

@@ -1,4 +1,4 @@
-"""nvidia-smi: CSV with and without header and units, XML, and a real executable on PATH."""
+"""nvidia-smi: CSV, XML, and a real executable on PATH."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from core.gpu.reading import DeviceReading, ProcessReading
 from core.gpu.source import SourceError
-from core.gpu.sources.nvidia_smi import NvidiaSmiSource, parse_nvidia_smi, parse_query_compute_apps, parse_query_gpu
+from core.gpu.sources.nvidia_smi import NvidiaSmiSource, parse_query_compute_apps, parse_query_gpu
 from core.gpu.sources.nvidia_xml import parse_nvidia_smi_xml
 from core.gpu.sources.tool import Tool
 from tests.support.tooloutputs import MIB, NVIDIA_APPS, NVIDIA_CSV, NVIDIA_XML, printing, standin
@@ -42,10 +42,10 @@ def test_a_card_of_the_query() -> None:
     assert parse_query_gpu("WARNING: infoROM is corrupted\n\n" + NVIDIA_CSV.replace("\n", "\r\n")) == (READING,)
 
 
-def test_without_header_and_units_the_columns_are_those_asked_for() -> None:
-    fields = ("index", "name", "memory.used", "memory.total", "utilization.gpu", "fan.speed")
+def test_without_units_memory_is_in_mib() -> None:
+    header = "index, name, memory.used, memory.total, utilization.gpu, fan.speed"
     rows = "0, NVIDIA Stand-in, 100, 8192, 3, 40\n1, NVIDIA Stand-in, 200, 8192, [N/A], [N/A]\n"
-    first, second = parse_query_gpu(rows, fields)
+    first, second = parse_query_gpu(f"{header}\n{rows}")
     assert (first.index, first.vram_used_bytes, first.busy_percent, first.fan_percent) == (0, 100 * MIB, 3, 40)
     assert (second.index, second.vram_used_bytes, second.busy_percent, second.fan_percent) == (1, 200 * MIB, None, None)
 
@@ -72,15 +72,13 @@ def test_fields_by_their_other_names_in_another_order() -> None:
 
 
 def test_a_name_that_holds_the_separator_and_a_row_that_is_cut() -> None:
-    fields = ("index", "name", "memory.total")
-    assert [device.name for device in parse_query_gpu("0, Card, a kind of, 8192\n1, Card\n", fields)] == [
-        "Card, a kind of"
-    ]
+    output = "index, name, memory.total [MiB]\n0, Card, a kind of, 8192 MiB\n1, Card\n"
+    assert [device.name for device in parse_query_gpu(output)] == ["Card, a kind of"]
 
 
 def test_processes() -> None:
     assert parse_query_compute_apps(NVIDIA_APPS) == (TRAINER, ProcessReading(2718, pci="0000:3d:00.0"))
-    assert parse_query_compute_apps("31337, 512\n", ("pid", "used_memory")) == (ProcessReading(31337, None, 512 * MIB),)
+    assert parse_query_compute_apps("pid, used_memory\n31337, 512\n") == (ProcessReading(31337, None, 512 * MIB),)
     assert parse_query_compute_apps(NVIDIA_APPS.splitlines()[0] + "\n") == ()
 
 
@@ -97,14 +95,9 @@ def test_throttling(bits: str, why: tuple[str, ...] | None) -> None:
 
 
 def test_xml_gives_the_same_but_for_the_compute_capability() -> None:
-    assert parse_nvidia_smi(NVIDIA_XML) == ((dataclasses.replace(READING, architecture=None),), (TRAINER,))
-    assert parse_nvidia_smi("WARNING: something\n" + NVIDIA_XML + "WARNING: infoROM is corrupted\n")[1] == (TRAINER,)
-
-
-def test_the_header_of_an_empty_list_of_processes_is_an_answer() -> None:
-    assert parse_nvidia_smi("pid, process_name, used_gpu_memory [MiB]\n") == ((), ())
-    with pytest.raises(SourceError, match="printed no card"):
-        parse_nvidia_smi("index, name, memory.total [MiB]\n")
+    assert parse_nvidia_smi_xml(NVIDIA_XML) == ((dataclasses.replace(READING, architecture=None),), (TRAINER,))
+    warned = "WARNING: something\n" + NVIDIA_XML + "WARNING: infoROM is corrupted\n"
+    assert parse_nvidia_smi_xml(warned) == parse_nvidia_smi_xml(NVIDIA_XML)
 
 
 def test_xml_of_a_card_in_mig_parts() -> None:
@@ -141,12 +134,12 @@ def test_xml_of_older_and_newer_drivers() -> None:
         ("<nvidia_smi_log>" + " " * 5 * 2**20 + "</nvidia_smi_log>", "more than 4 MiB"),
         ('<nvidia_smi_log><!DOCTYPE a [<!ENTITY b "c">]>&b;</nvidia_smi_log>', "declarations of its own"),
         ("<nvidia_smi_log>&lol;</nvidia_smi_log>", "cut or broken"),
-        ("<html>", "no card"),
+        ("<html>", "no XML of its own"),
     ],
 )
 def test_xml_that_is_cut_or_hostile(xml: str, message: str) -> None:
     with pytest.raises(SourceError, match=message):
-        parse_nvidia_smi(xml)
+        parse_nvidia_smi_xml(xml)
 
 
 def test_entities_of_a_declaration_before_the_log_are_never_expanded(tmp_path: Path) -> None:
@@ -156,7 +149,7 @@ def test_entities_of_a_declaration_before_the_log_are_never_expanded(tmp_path: P
     for declaration in (f'<!ENTITY l SYSTEM "file://{secret}">', f'<!ENTITY l0 "lol">{bomb}<!ENTITY l "&l11;">'):
         xml = NVIDIA_XML.replace('SYSTEM "nvsmi_device_v12.dtd"', f"[{declaration}]").replace("Stand-in 24GB", "&l;")
         with pytest.raises(SourceError, match="cut or broken"):
-            parse_nvidia_smi(xml)
+            parse_nvidia_smi_xml(xml)
 
 
 # The source: a real executable.
@@ -220,6 +213,7 @@ def test_a_power_that_the_card_lacks_hides_none_that_it_has() -> None:
     ("output", "code", "message"),
     [
         ("", 0, "^nvidia-smi printed no card$"),
+        ("index, name, memory.total [MiB]\n", 0, "^nvidia-smi printed no card: index, name"),
         (
             "Failed to initialize NVML: Driver/library version mismatch",
             18,

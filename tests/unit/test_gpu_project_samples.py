@@ -1,6 +1,6 @@
 """What the vendors' tools and the kernel print, in the project's own samples, and the reading that each must give.
 
-The samples are in every clone. Other people's outputs, which are not, have their tables in test_gpu_samples*.py.
+The samples are in every clone. Other people's outputs, which are not, have their tables in test_gpu_samples_*.py.
 """
 
 from __future__ import annotations
@@ -14,17 +14,15 @@ import pytest
 
 from core.gpu.reading import DeviceReading, ProcessReading
 from core.gpu.source import SourceError
-from core.gpu.sources.amd_smi import parse_amd_smi
 from core.gpu.sources.fdinfo import Fdinfo, parse_fdinfo
-from core.gpu.sources.nvidia_smi import parse_nvidia_smi
 from core.gpu.sources.rocm_smi import parse_rocm_smi
 from core.gpu.sources.sysfs import SysfsSource
 from core.gpu.sources.tool import ToolOutput
 from core.watchdog.kernel_log import parse_kernel_lines
 from tests.support.othertools import parse_amdgpu_top, parse_nvtop
 from tests.support.samples import SAMPLES, unpack
+from tests.support.tool_samples import Parsed, read_amd_smi, read_nvidia_smi
 
-Parsed = tuple[tuple[DeviceReading, ...], tuple[ProcessReading, ...]]
 TOOLS = ("rocm-smi", "amd-smi", "nvidia-smi", "other-tools")
 KIB = 1024
 
@@ -37,13 +35,11 @@ def table(tool: str) -> dict[str, dict[str, Any]]:
 ROWS = {f"{tool}/{file}": row for tool in TOOLS for file, row in table(tool).items()}
 
 
-def parser(sample: str, row: dict[str, Any]) -> Callable[[str], Parsed]:
+def parser(sample: str) -> Callable[[str], Parsed]:
     tool, _, file = sample.partition("/")
-    if tool == "nvidia-smi":
-        return lambda output: parse_nvidia_smi(output, row.get("fields"))
     if tool == "other-tools":
         return parse_nvtop if file == "nvtop.json" else parse_amdgpu_top
-    return parse_rocm_smi if tool == "rocm-smi" else parse_amd_smi
+    return {"rocm-smi": parse_rocm_smi, "amd-smi": read_amd_smi, "nvidia-smi": read_nvidia_smi}[tool]
 
 
 @pytest.mark.parametrize("sample", ROWS)
@@ -51,11 +47,11 @@ def test_an_output_is_read_as_what_it_holds(sample: str) -> None:
     output, row = (SAMPLES / sample).read_text(encoding="utf-8"), ROWS[sample]
     if "fault" in row or "said" in row:
         with pytest.raises(SourceError) as fault:
-            parser(sample, row)(output)
+            parser(sample)(output)
         assert row.get("fault", "") in str(fault.value)
         assert row.get("said", "") in (ToolOutput("", output, 0).said or "")
         return
-    devices, processes = parser(sample, row)(output)
+    devices, processes = parser(sample)(output)
     assert [device.to_json() for device in devices] == [fields(one) for one in row.get("devices", [])]
     assert [process.to_json() for process in processes] == [{"ours": False, **one} for one in row.get("processes", [])]
 

@@ -17,9 +17,9 @@ from core.gpu.sources.kfd import read_kfd_processes
 from core.gpu.sources.sysfs import SysfsSource
 from core.watchdog.kernel_log import parse_kernel_lines
 from tests.support.machines import FakeMachine, write
+from tests.support.telemetry_samples import TELEMETRY, needs_samples
 
-TELEMETRY = Path(__file__).parents[2].parent / "shared/telemetry"
-pytestmark = pytest.mark.skipif(not TELEMETRY.is_dir(), reason="the samples are not at hand")
+pytestmark = needs_samples
 
 CARD, MEMORY = "rx9070xt/card1", "RECONSTRUCTED_rx9070xt_meminfo"
 HWMON = f"{CARD}/device/hwmon/hwmon5"

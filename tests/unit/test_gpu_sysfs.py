@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import struct
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,69 +13,15 @@ from hypothesis import strategies as st
 
 from core.gpu.sources.gpu_metrics import throttling
 from core.gpu.sources.kfd import architecture
-from core.gpu.sources.sysfs import SysfsSource, find_cards
+from tests.support.amd_tree import CARD, KFD, device_folder, plant, source, write
 from tests.support.depth import example_count
 
 SAMPLES = Path(__file__).parents[3] / "shared/telemetry"
 
-CARD: dict[str, Any] = {
-    "vendor": "0x1002\n",
-    "revision": "0xc8\n",
-    "uevent": "DRIVER=amdgpu\nPCI_CLASS=30000\nPCI_ID=1002:7FFF\nPCI_SLOT_NAME=0000:2b:00.0\n",
-    "product_name": "Test Card 24G\n",
-    "power/runtime_status": "active\n",
-    "mem_info_vram_total": "25753026560\n",
-    "mem_info_vram_used": "7340032000\n",
-    "mem_info_gtt_total": "33600000000\n",
-    "mem_info_gtt_used": "48000000\n",
-    "gpu_busy_percent": "93\n",
-    "mem_busy_percent": "41\n",
-    "pp_dpm_sclk": "0: 500Mhz \n1: 1310Mhz \n2: 2590Mhz *\n",
-    "pp_dpm_mclk": "0: 96Mhz \n1: 772Mhz *\n2: 1375Mhz \n",
-    # Version 1.3; the last word says why the card is throttled: here its package power and its hotspot.
-    "gpu_metrics": struct.pack("<HBB108xQ", 120, 1, 3, 1 << 0 | 1 << 36),
-    "hwmon/hwmon3/name": "amdgpu\n",
-    "hwmon/hwmon3/power1_average": "231500000\n",
-    "hwmon/hwmon3/power1_cap": "327000000\n",
-    "hwmon/hwmon3/temp1_input": "58000\n",
-    "hwmon/hwmon3/temp2_input": "76000\n",
-    "hwmon/hwmon3/temp3_input": "82000\n",
-    "hwmon/hwmon3/fan1_input": "1430\n",
-    "hwmon/hwmon3/pwm1": "102\n",
-    "hwmon/hwmon3/pwm1_max": "255\n",
-}
-KFD = {
-    "topology/nodes/0/gpu_id": "0\n",
-    "topology/nodes/1/gpu_id": "55123\n",
-    "topology/nodes/1/properties": "cpu_cores_count 0\nsimd_count 96\ngfx_target_version 120001\nlocation_id 11008\ndomain 0\n",
-    "proc/7001/vram_55123": "6100000000\n",
-    "proc/7001/pasid": "32770\n",
-    "proc/7002/vram_55123": "0\n",
-}
-
-
-def write(folder: Path, files: dict[str, str | bytes]) -> Path:
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return folder
-
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    write(tmp_path / "sys/class/drm/card1/device", CARD)
-    write(tmp_path / "sys/class/kfd/kfd", KFD)
-    write(tmp_path / "proc", {"7001/comm": "python3\n", "7002/comm": "rocminfo\n"})
-    return tmp_path
-
-
-def source(tree: Path) -> SysfsSource:
-    return SysfsSource(tree / "sys", tree / "proc")
-
-
-def device_folder(tree: Path) -> Path:
-    return tree / "sys/class/drm/card1/device"
+    return plant(tmp_path)
 
 
 def test_a_card_gives_all_its_figures_in_the_units_of_their_names(tree: Path) -> None:
@@ -235,137 +179,6 @@ def test_of_a_table_of_another_version_nothing_is_guessed(version: tuple[int, in
 )
 def test_the_architecture_has_llvm_s_name(target: int, name: str | None) -> None:
     assert architecture(target) == name
-
-
-def test_each_of_two_cards_has_its_own_architecture(tree: Path) -> None:
-    second = {**CARD, "uevent": CARD["uevent"].replace("2b", "03")}
-    write(tree / "sys/class/drm/card2/device", second)
-    properties = "gfx_target_version 110000\nlocation_id 768\ndomain 0\n"
-    write(tree / "sys/class/kfd/kfd/topology/nodes/2", {"gpu_id": "777\n", "properties": properties})
-    devices, _ = source(tree).read()
-    assert [(device.pci, device.architecture) for device in devices] == [
-        ("0000:03:00.0", "gfx1100"),
-        ("0000:2b:00.0", "gfx1201"),
-    ]
-
-
-def test_a_card_that_vanishes_between_two_readings_is_gone_and_the_other_is_read(tree: Path) -> None:
-    reader = source(tree)
-    write(tree / "sys/class/drm/card2/device", {**CARD, "uevent": CARD["uevent"].replace("2b", "03")})
-    assert len(reader.read()[0]) == 2
-    shutil.rmtree(device_folder(tree).parent)
-    assert [device.pci for device in reader.read()[0]] == ["0000:03:00.0"]
-
-
-def test_of_a_suspended_card_only_its_identity_and_the_total_seen_before_are_known(tree: Path) -> None:
-    reader = source(tree)
-    reader.read()
-    (device_folder(tree) / "power/runtime_status").write_text("suspended\n")
-    (card,), _ = reader.read()
-    assert card.to_json() == {
-        "index": 0,
-        "name": "Test Card 24G",
-        "vendor": "amd",
-        "pci": "0000:2b:00.0",
-        "vram_total_bytes": 25753026560,
-        "architecture": "gfx1201",
-        "integrated": False,
-        "suspended": True,
-    }
-
-
-def test_a_suspended_card_is_not_opened_beyond_its_status(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (device_folder(tree) / "power/runtime_status").write_text("suspended\n")
-    opened: list[str] = []
-    real_open = os.open
-
-    def spy(path: str | Path, *arguments: int, **options: int) -> int:
-        opened.append(str(path))
-        return real_open(path, *arguments, **options)
-
-    monkeypatch.setattr(os, "open", spy)
-    source(tree).read()
-    read_of_card = {path.rpartition("card1/device/")[2] for path in opened if "card1/device" in path}
-    assert read_of_card == {
-        "vendor",
-        "uevent",
-        "product_name",
-        "hwmon/hwmon3/name",
-        "power/runtime_status",
-    }
-
-
-def test_a_bmc_a_connector_and_another_vendor_are_no_cards(tree: Path) -> None:
-    drm = tree / "sys/class/drm"
-    write(drm / "card0/device", {"vendor": "0x1a03\n", "uevent": "DRIVER=ast\nPCI_SLOT_NAME=0000:05:00.0\n"})
-    write(drm / "card2/device", {"vendor": "0x10de\n", "uevent": "DRIVER=nvidia\nPCI_SLOT_NAME=0000:41:00.0\n"})
-    write(drm / "card1-DP-1/device", CARD)
-    write(drm / "renderD128/device", CARD)
-    write(drm / "card3/device", {"vendor": "0x1002\n", "uevent": "DRIVER=radeon\nPCI_SLOT_NAME=0000:06:00.0\n"})
-    assert [card.pci for card in find_cards(tree / "sys")] == ["0000:2b:00.0"]
-
-
-def test_a_card_that_does_not_say_its_address_has_that_of_its_folder(tree: Path) -> None:
-    folder = tree / "sys/devices/pci0000:00/0000:00:03.1/0000:2b:00.0"
-    folder.parent.mkdir(parents=True)
-    device_folder(tree).rename(folder)
-    device_folder(tree).symlink_to(folder)
-    (folder / "uevent").write_text("DRIVER=amdgpu\n")
-    assert [card.pci for card in find_cards(tree / "sys")] == ["0000:2b:00.0"]
-
-
-def test_the_integrated_gpu_comes_after_the_discrete_one_and_is_told_apart(tree: Path) -> None:
-    integrated = {
-        "vendor": "0x1002\n",
-        "uevent": "DRIVER=amdgpu\nPCI_ID=1002:15ZZ\nPCI_SLOT_NAME=0000:0a:00.0\n",
-        "mem_info_vram_total": "536870912\n",
-        "mem_info_vram_used": "61000000\n",
-        "hwmon/hwmon2/name": "amdgpu\n",
-        "hwmon/hwmon2/in0_input": "900\n",
-        "hwmon/hwmon2/in1_input": "800\n",
-        "hwmon/hwmon2/temp1_input": "44000\n",
-    }
-    write(tree / "sys/class/drm/card0/device", integrated)
-    devices, _ = source(tree).read()
-    assert [(device.index, device.pci, device.integrated) for device in devices] == [
-        (0, "0000:2b:00.0", False),
-        (1, "0000:0a:00.0", True),
-    ]
-    assert [device.vram_total_bytes for device in devices] == [25753026560, 536870912]
-
-
-def test_a_process_on_two_cards_is_listed_for_each(tree: Path) -> None:
-    second = {**CARD, "uevent": CARD["uevent"].replace("2b", "03"), "product_name": "Second\n"}
-    write(tree / "sys/class/drm/card2/device", second)
-    write(
-        tree / "sys/class/kfd/kfd",
-        {
-            "topology/nodes/2/gpu_id": "777\n",
-            "topology/nodes/2/properties": "location_id 768\ndomain 0\n",
-            "proc/7001/vram_777": "1000\n",
-            "proc/7002/vram_777": "0\n",
-        },
-    )
-    devices, processes = source(tree).read()
-    assert [device.pci for device in devices] == ["0000:03:00.0", "0000:2b:00.0"]
-    assert {(item.pid, item.pci, item.vram_bytes) for item in processes if item.vram_bytes} == {
-        (7001, "0000:2b:00.0", 6100000000),
-        (7001, "0000:03:00.0", 1000),
-    }
-    assert len([item for item in processes if item.pid == 7002]) == 1
-
-
-def test_without_the_driver_it_is_not_available(tmp_path: Path) -> None:
-    assert not SysfsSource(tmp_path / "sys", tmp_path / "proc").available()
-    assert SysfsSource(tmp_path / "sys", tmp_path / "proc").read() == ([], [])
-
-
-def test_the_roots_are_moved_by_the_environment(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BAKEHOUSE_SYSFS", str(tree / "sys"))
-    monkeypatch.setenv("BAKEHOUSE_PROCFS", str(tree / "proc"))
-    devices, processes = SysfsSource().read()
-    assert devices[0].name == "Test Card 24G"
-    assert processes[0].name == "python3"
 
 
 FILES = [*(f"sys/class/drm/card1/device/{name}" for name in CARD), *(f"sys/class/kfd/kfd/{name}" for name in KFD)]

@@ -123,7 +123,7 @@ def check(command: str, *, whole: bool) -> None:
 
 def parse(words: list[str], *, whole: bool) -> None:
     """A `click.UsageError` where a command, an option or an argument is not known, or, of a whole one, is missing."""
-    words = ["1" if word in NUMBERS else os.path.expanduser(word) for word in words if word != "COMMAND"]  # noqa: PTH111
+    words = ["1" if word in NUMBERS else os.path.expanduser(word) for word in words if word not in ("COMMAND", "NAME")]  # noqa: PTH111
     try:
         bakehouse.main(args=words, prog_name="bakehouse", standalone_mode=False)
     except click.MissingParameter:

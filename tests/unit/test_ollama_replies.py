@@ -144,7 +144,7 @@ def test_what_is_stored_is_read(answered: dict[str, Any]) -> None:
 
 
 def test_what_is_answered_is_read(answered: dict[str, Any]) -> None:
-    assert replies.answer(answered["chat"], "the text", "", ()) == replies.Answer(
+    assert replies.answer(answered["chat"], "the text", "", ()) == replies.Completion(
         text="the text",
         finish="length",
         prompt_tokens=19,

@@ -9,14 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from core.attempt.launcher import Activity
-from core.attempt.local import LocalLauncher, activity_of
+from core.attempt.local import activity_of
 from core.config.settings import WatchSettings
 from core.events import EventWriter
 from core.files import append_line, read_lines, write_json
@@ -24,9 +23,9 @@ from core.gpu.devices import Gpu
 from core.gpu.reading import DeviceReading, HostReading, ProcessReading, Sample
 from core.home import AttemptDir, Home
 from core.process.identity import ProcessIdentity
-from core.store.attempts import AttemptRow
 from core.watchdog.run_monitor import RunMonitor
 from core.watchdog.run_watch import Finding
+from tests.support.attempts import begin_attempt, home_with_kernel_log, row
 from tests.support.clock import FakeClock
 from tests.support.waiting import wait_until
 
@@ -64,24 +63,12 @@ def start() -> Iterator[Start]:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    (tmp_path / "kmsg").touch()
-    monkeypatch.setenv("BAKEHOUSE_KMSG", str(tmp_path / "kmsg"))
-    return Home(tmp_path / "home").create()
+    return home_with_kernel_log(tmp_path, monkeypatch)
 
 
 @pytest.fixture
 def attempt(home: Home) -> AttemptDir:
-    made = home.run_dir(7).attempt(1)
-    made.path.mkdir(parents=True)
-    return made
-
-
-def row(**changes: Any) -> AttemptRow:
-    values: dict[str, Any] = {
-        "job_id": 7, "number": 1, "outcome": None, "orphaned": False, "boot_id": "b", "protection": "none",
-        "created_at": time.time(), "ended_at": None, "exit_code": None, "signal": None, "events_offset": 0,
-    }  # fmt: skip
-    return AttemptRow(**(values | changes))
+    return begin_attempt(home)
 
 
 def sample(moment: float, **figures: Any) -> Sample:
@@ -328,92 +315,3 @@ def test_a_disk_that_takes_nothing_stops_neither_the_watching_nor_the_runner(
         guard.on_sample(sample(now + 1 + second, vram_used_bytes=int(15.9 * GB)), attempt)
     assert [finding.code for _, finding in guard.tick()] == ["vram"]
     assert caplog.text.count("its telemetry is not written") == 1
-
-
-@dataclass
-class Stepping:
-    """A run that makes a step a second, a runner that looks at it five times a second, and the clock of both."""
-
-    attempt: AttemptDir
-    clock: FakeClock
-    monitor: RunMonitor
-    step: int = 0
-
-    @classmethod
-    def of(cls, home: Home, attempt: AttemptDir) -> Stepping:
-        write_json(attempt.run_json, {"job": None})
-        clock = FakeClock()
-        made = cls(attempt, clock, RunMonitor(home, WatchSettings(**QUICK), None, Idle(), clock))
-        assert made.steps(20) == []
-        return made
-
-    def second(self, *, steps: bool) -> list[str]:
-        """What is found within a second."""
-        codes = []
-        for fifth in range(5):
-            self.monitor.follow(row(created_at=self.clock.time()), self.attempt)
-            if steps and fifth == 4:
-                self.step += 1
-                event = {
-                    "seq": self.step,
-                    "time": self.clock.time(),
-                    "kind": "step",
-                    "step": self.step,
-                    "total": 10_000,
-                }
-                self.monitor.on_event(row(), self.attempt, event)
-            codes += [finding.code for _, finding in self.monitor.tick()]
-            self.clock.pass_time(0.2)
-        return codes
-
-    def steps(self, count: int) -> list[str]:
-        return [code for _ in range(count) for code in self.second(steps=True)]
-
-    def silent(self, seconds: int) -> list[str]:
-        return [code for _ in range(seconds) for code in self.second(steps=False)]
-
-
-class Idle(LocalLauncher):
-    """Every process sleeps and uses no CPU time, as one that waits for its GPU does: nothing but events shows that it lives."""
-
-    def __init__(self) -> None:
-        pass
-
-    def activity(self, attempt: AttemptDir) -> Activity | None:
-        return Activity("S", 1.0)
-
-
-def test_a_run_that_stops_stepping_is_found_on_the_fake_clock_as_well(home: Home, attempt: AttemptDir) -> None:
-    stepping = Stepping.of(home, attempt)
-    assert stepping.silent(20) == ["hang"]
-
-
-@pytest.mark.parametrize("jump_seconds", [-7200.0, -20.0, 20.0, 7200.0, 30 * 86400.0])
-def test_a_clock_that_is_set_makes_no_run_look_silent(home: Home, attempt: AttemptDir, jump_seconds: float) -> None:
-    """A machine that was suspended looks the same: the time of day has gone on, the monotonic clock has not."""
-    stepping = Stepping.of(home, attempt)
-    stepping.clock.set_time_of_day(stepping.clock.time() + jump_seconds)
-    assert stepping.steps(20) == []
-    assert stepping.silent(20) == ["hang"], "and hides none"
-
-
-def test_a_clock_that_is_set_between_a_step_and_its_being_read_changes_nothing(home: Home, attempt: AttemptDir) -> None:
-    for jump_seconds in (7200.0, -3600.0):
-        stepping = Stepping.of(home, attempt)
-        stepping.monitor.follow(row(), attempt)
-        written = stepping.clock.time()
-        stepping.clock.set_time_of_day(written + jump_seconds)
-        stepping.step += 1
-        event = {"seq": stepping.step, "time": written, "kind": "step", "step": stepping.step, "total": 10_000}
-        stepping.monitor.on_event(row(), attempt, event)
-        assert [finding for _, finding in stepping.monitor.tick()] == []
-        assert stepping.steps(10) == []
-        stepping.monitor.finish(7, attempt)
-
-
-def test_a_runner_that_was_itself_stopped_takes_no_run_for_silent(home: Home, attempt: AttemptDir) -> None:
-    """Nobody looked for an hour: what the run did then is not known."""
-    stepping = Stepping.of(home, attempt)
-    stepping.clock.pass_time(3600)
-    assert stepping.second(steps=False) == []
-    assert stepping.steps(5) == []

@@ -51,9 +51,13 @@ def test_a_limit_is_kept_and_cuts_no_grapheme(text: str, limit: int) -> None:
 @given(texts)
 def test_kept_controls_are_the_only_ones_that_stay(text: str) -> None:
     assert "\t" not in printable(text, keep="\n") and "\n" not in printable(text, keep="\t")
-    assert printable(text, keep="\t\n").replace("\t", " ").replace("\n", " ") == printable(
-        text
-    ) or unicodedata.category(text.lstrip("\t\n ")[:1] or "a").startswith("M")
+    kept = printable(text, keep="\t\n").replace("\t", " ").replace("\n", " ")
+    # A mark on a blank stays, one at the beginning of a line has nothing to stand on.
+    assert without_marks(kept) == without_marks(printable(text))
+
+
+def without_marks(text: str) -> str:
+    return "".join(letter for letter in text if not unicodedata.category(letter).startswith("M"))
 
 
 @pytest.mark.parametrize(

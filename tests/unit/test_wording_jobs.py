@@ -37,6 +37,7 @@ VALUES: dict[str, Any] = {
     "command": "cancel",
     "place": "sideways",
     "places": ["first", "last"],
+    "why": "gpu_not_read_yet",
 }
 """Each value that any code carries."""
 

@@ -9,22 +9,17 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import TypeVar
 
 from core.gpu.reading import DeviceReading, ProcessReading
 from core.gpu.source import SourceError
 from core.gpu.sources.amd_smi_json import (
     Identity,
-    Parsed,
-    entries_of,
     error_of,
     parse_amd_smi_metric,
     parse_amd_smi_processes,
     parse_amd_smi_static,
 )
-from core.gpu.sources.amd_smi_text import parse_amd_smi_text
-from core.gpu.sources.json_output import documents
 from core.gpu.sources.tool import TOOL_SECONDS, Tool, ToolOutput
 
 # A guest, and a version that lacks one of the flags, refuses the whole call; -m is everywhere.
@@ -119,26 +114,3 @@ def _whole(output: ToolOutput, parse: Callable[[str], _Found]) -> _Found:
         raise SourceError(
             f"{error.message}{code}{f': {said}' if said and said not in error.message else ''}"
         ) from error
-
-
-def parse_amd_smi(output: str) -> Parsed:
-    """The cards and processes of any output of `amd-smi metric`, `monitor` or `process`, JSON or text.
-
-    Raises `SourceError` when it holds neither, not even an empty list of processes, with the tool's own error where it
-    printed one.
-    """
-    # Text has lists, too.
-    if not any(entries_of(document.value) for document in documents(output)):
-        return parse_amd_smi_text(output)
-    devices: tuple[DeviceReading, ...] = ()
-    fault: SourceError | None = None
-    try:
-        devices = parse_amd_smi_metric(output)
-    except SourceError as error:
-        fault = error
-    processes: tuple[ProcessReading, ...] | None = None
-    with suppress(SourceError):
-        processes = parse_amd_smi_processes(output)
-    if not devices and processes is None:
-        raise fault or SourceError("amd-smi printed no card")
-    return devices, processes or ()

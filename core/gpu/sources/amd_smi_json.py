@@ -6,7 +6,7 @@ A figure is `{"value", "unit"}`, a bare number, or `"N/A"`. The names of what is
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -15,9 +15,6 @@ from core.gpu.source import SourceError
 from core.gpu.sources import values
 from core.gpu.sources.json_output import documents
 from core.text import one_line
-
-Parsed = tuple[tuple[DeviceReading, ...], tuple[ProcessReading, ...]]
-"""The cards and processes of one output; neither need be there."""
 
 _Value = TypeVar("_Value")
 _HEX = re.compile(r"0x[0-9a-f]{4}", re.I)
@@ -62,7 +59,7 @@ class Identity:
 
 def error_of(output: str) -> str | None:
     """The tool's own words for what went wrong, of any of its forms; None where it printed none. One line."""
-    for item in (item for document in documents(output) for item in entries_of(document.value)):
+    for item in (item for document in documents(output) for item in _entries_of(document.value)):
         if "error" in item:
             said, code = values.text(item["error"]), item.get("code")
             shown = f" (code {code})" if isinstance(code, int) and abs(code) < 10**6 else ""
@@ -78,16 +75,9 @@ def parse_amd_smi_metric(
 
     Raises `SourceError` when there is none, and when `strict` also for JSON that is cut.
     """
-    devices = devices_of(_items(output, strict), identities or {})
-    if not devices:
-        raise _none("card", output)
-    return devices
-
-
-def devices_of(items: Iterable[Mapping[str, Any]], identities: Mapping[int, Identity]) -> tuple[DeviceReading, ...]:
-    """The cards among entries with keys in small letters, by their number."""
+    identities = identities or {}
     devices: dict[int, DeviceReading] = {}
-    for place, item in enumerate(items):
+    for place, item in enumerate(_items(output, strict)):
         number = values.whole(item.get("gpu", place), 0, 9999)
         if (
             number is not None
@@ -97,6 +87,8 @@ def devices_of(items: Iterable[Mapping[str, Any]], identities: Mapping[int, Iden
         ):
             # Of a card in partitions the first one has the card's figures.
             devices.setdefault(number, _device(number, item, identities.get(number, Identity())))
+    if not devices:
+        raise _none("card", output)
     return tuple(devices[number] for number in sorted(devices))
 
 
@@ -145,7 +137,7 @@ def parse_amd_smi_static(output: str) -> dict[int, Identity]:
     """Who the cards are, by their number, of `static --asic --bus --limit --json`. Nothing raises."""
     found: dict[int, Identity] = {}
     for document in documents(output):
-        for item in entries_of(document.value):
+        for item in _entries_of(document.value):
             number = values.whole(item.get("gpu"), 0, 9999)
             if number is not None and len(found) < values.CARDS_LIMIT:
                 found.setdefault(
@@ -174,7 +166,7 @@ def _number(item: Mapping[str, Any]) -> str | None:
     return f"AMD GPU {identity[2:].upper()}" if identity is not None and _HEX.fullmatch(identity) else None
 
 
-def violations(said: Mapping[str, Any]) -> tuple[str, ...] | None:
+def _violations(said: Mapping[str, Any]) -> tuple[str, ...] | None:
     """Why the card is slowed down, of `…_violation_status` (ACTIVE) or the percentages PVIOL, TVIOL, …; None if not told."""
     told = {key: _violated(said.get(key)) for key in (*_POWER_VIOLATIONS, *_THERMAL_VIOLATIONS)}
     if all(value is None for value in told.values()):
@@ -192,7 +184,7 @@ def _violated(value: Any) -> bool | None:
     return None if share is None else share > 0
 
 
-def throttle_status(value: Any) -> tuple[str, ...] | None:
+def _throttle_status(value: Any) -> tuple[str, ...] | None:
     """That the card is slowed down, or is not; the word does not say why."""
     word = value.strip().upper() if isinstance(value, str) else ""
     return {"UNTHROTTLED": (), "THROTTLED": ("unknown",)}.get(word)
@@ -207,7 +199,7 @@ def _device(number: int, item: Mapping[str, Any], identity: Identity) -> DeviceR
     )
     hotspot = _first(item, values.celsius, "temperature.hotspot", "hotspot_temperature")
     throttle = item.get("throttle")
-    throttling = violations(throttle if isinstance(throttle, dict) else item)
+    throttling = _violations(throttle if isinstance(throttle, dict) else item)
     return DeviceReading(
         index=number,
         name=identity.name or "AMD GPU",
@@ -239,7 +231,7 @@ def _device(number: int, item: Mapping[str, Any], identity: Identity) -> DeviceR
         memory_clock_mhz=_first(item, values.mhz, "clock.mem_0.clk", "clock.mem.clk", "clock.mem.cur_clk", "mem_clock"),
         fan_percent=_first(item, values.percent, "fan.usage"),
         fan_rpm=_first(item, values.rpm, "fan.rpm"),
-        throttling=_first(item, throttle_status, "power.throttle_status", "throttle_status")
+        throttling=_first(item, _throttle_status, "power.throttle_status", "throttle_status")
         if throttling is None
         else throttling,
         architecture=identity.architecture,
@@ -260,14 +252,14 @@ def _items(output: str, strict: bool) -> Iterator[dict[str, Any]]:
             raise SourceError("amd-smi printed JSON that is cut or broken")
         if isinstance(document.value, dict) and any(key.lower() == "error" for key in document.value):
             raise SourceError(f"amd-smi: {error_of(output)}")
-        yield from entries_of(document.value)
+        yield from _entries_of(document.value)
 
 
-def entries_of(value: Any) -> list[dict[str, Any]]:
+def _entries_of(value: Any) -> list[dict[str, Any]]:
     """The entries of a document, with keys in small letters."""
     if isinstance(value, dict):
         keys = {key.lower(): inner for key, inner in value.items()}
-        return entries_of(keys["gpu_data"]) if isinstance(keys.get("gpu_data"), list) else [keys]
+        return _entries_of(keys["gpu_data"]) if isinstance(keys.get("gpu_data"), list) else [keys]
     return [{key.lower(): inner for key, inner in item.items()} for item in value if isinstance(item, dict)]
 
 

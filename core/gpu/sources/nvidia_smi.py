@@ -1,4 +1,4 @@
-"""NVIDIA cards through `nvidia-smi`, for machines without nvidia-ml-py. A call takes from 26 ms to seconds.
+"""NVIDIA cards through `nvidia-smi`, where NVML's library cannot be loaded. A call takes from 26 ms to seconds.
 
 CSV is asked for: fields are parted by ", ", figures are MiB, percent, W, °C and MHz, and `[N/A]` or `[Insufficient
 Permissions]` stands where there is none, as for the use of a card in MIG parts. Where the driver does not know a field
@@ -17,8 +17,6 @@ from core.gpu.source import SourceError
 from core.gpu.sources import values
 from core.gpu.sources.nvidia_xml import parse_nvidia_smi_xml
 from core.gpu.sources.tool import TOOL_SECONDS, Tool, ToolOutput
-
-Parsed = tuple[tuple[DeviceReading, ...], tuple[ProcessReading, ...]]
 
 GPU_FIELDS = (
     "index",
@@ -111,28 +109,10 @@ def _checked(output: ToolOutput, devices: tuple[DeviceReading, ...]) -> tuple[De
     return devices
 
 
-def parse_nvidia_smi(output: str, fields: Sequence[str] | None = None) -> Parsed:
-    """The cards and processes of any output of nvidia-smi: XML, or CSV of cards or of processes.
-
-    `fields` names the columns of CSV without a header. Raises `SourceError` when it holds neither, not even the header of
-    an empty list of processes.
-    """
-    if "<nvidia_smi_log" in output:
-        return parse_nvidia_smi_xml(output)
-    found = parse_query_gpu(output, fields), parse_query_compute_apps(output, fields)
-    if (
-        not found[0]
-        and not found[1]
-        and not any("pid" in map(_column, line.split(",")) for line in values.lines(output))
-    ):
-        raise SourceError("nvidia-smi printed no card")
-    return found
-
-
-def parse_query_gpu(output: str, fields: Sequence[str] | None = None) -> tuple[DeviceReading, ...]:
-    """The cards of `--query-gpu=… --format=csv`, empty when there are none. `fields`: of an output without a header."""
+def parse_query_gpu(output: str) -> tuple[DeviceReading, ...]:
+    """The cards of `--query-gpu=… --format=csv`; empty when there are none."""
     devices = []
-    for place, row in enumerate(_rows(output, fields)):
+    for place, row in enumerate(_rows(output)):
         if "pid" in row or not {"name", "memory.total", "memory.used", "utilization.gpu"} & set(row):
             continue
         number = values.whole(row.get("index"), 0, 9999)
@@ -164,10 +144,10 @@ def parse_query_gpu(output: str, fields: Sequence[str] | None = None) -> tuple[D
     return tuple(devices[: values.CARDS_LIMIT])
 
 
-def parse_query_compute_apps(output: str, fields: Sequence[str] | None = None) -> tuple[ProcessReading, ...]:
+def parse_query_compute_apps(output: str) -> tuple[ProcessReading, ...]:
     """The processes of `--query-compute-apps=… --format=csv`; none is what an idle card has."""
     found = []
-    for row in _rows(output, fields):
+    for row in _rows(output):
         pid = values.pid(row.get("pid"))
         if pid is not None:
             used = values.size(row.get("used_gpu_memory"), "MiB")
@@ -180,17 +160,19 @@ def _power(row: Mapping[str, str], read: Callable[[str | None], float | None], c
     return next((watts for column in columns if (watts := read(row.get(column))) is not None), None)
 
 
-def _rows(output: str, fields: Sequence[str] | None) -> list[Mapping[str, str]]:
+def _rows(output: str) -> list[Mapping[str, str]]:
     """The rows by the names of their columns. Where there are more cells than columns, a name holds the separator."""
-    header = [_column(field) for field in fields] if fields else []
+    header: list[str] = []
     found: list[Mapping[str, str]] = []
     for line in values.lines(output):
         try:
             cells = [cell.strip() for cell in next(csv.reader([line], skipinitialspace=True), [])]
         except csv.Error:
             continue
-        if not header or (not fields and _is_header(cells)):
-            header = [_column(cell) for cell in cells] if _is_header(cells) else []
+        if _is_header(cells):
+            header = [_column(cell) for cell in cells]
+            continue
+        if not header:
             continue
         surplus = len(cells) - len(header)
         name = next((header.index(key) for key in ("name", "process_name") if key in header), None)
