@@ -19,7 +19,7 @@ def runner() -> None:
 @runner.command(epilog="Example: bakehouse runner status --json")
 @json_option
 def status(as_json: bool) -> None:
-    """Whether it lives."""
+    """Whether the runner is running."""
     found = runner_status(Home.find())
     if as_json:
         print_json(
@@ -32,17 +32,17 @@ def status(as_json: bool) -> None:
             }
         )
     elif found.alive:
-        say(f"▶ alive since {moment(found.since)}, pid {found.pid}, version {found.version}")
+        say(f"▶ Running since {moment(found.since)}, pid {found.pid}, version {found.version}")
     elif found.stopped:
-        say("■ stopped by you; `bakehouse runner start` or the next submission starts it")
+        say("■ Stopped on request. `bakehouse runner start` or the next submission starts the runner.")
     else:
-        say("none: it starts when there is something to do")
+        say("Not running. The runner starts when there is something to do.")
 
 
 @runner.command(epilog="Example: bakehouse runner start")
 @json_option
 def start(as_json: bool) -> None:
-    """Start it, and lift a former stop."""
+    """Start the runner, and lift a former stop."""
     from core.runner.client import ensure_runner
 
     ensure_runner(Home.find().create())
@@ -52,7 +52,7 @@ def start(as_json: bool) -> None:
 @runner.command(epilog="Example: bakehouse runner stop")
 @json_option
 def stop(as_json: bool) -> None:
-    """End it; what runs goes on, and nothing else starts until somebody asks for something."""
+    """Stop the runner. Running jobs continue; nothing else starts until somebody asks for something."""
     from core.gpu_lease.evicted_models import read_evicted_models
     from core.runner.client import stop_runner
 

@@ -148,7 +148,7 @@ class Feed(threading.Thread):
         behind = next((job for job in jobs if job.lane == "gpu" and job.state in QUEUED and not job.held), None)
         own, following = self._forecasts.of(holder), self._forecasts.of(behind)
         if holder is None:
-            elsewhere = any(job.reason.code == "slot_held_elsewhere" for job in jobs)
+            elsewhere = any(job.reason.values.get("why") == "held_by_other_home" for job in jobs)
             return Slot(held=elsewhere, elsewhere=elsewhere, next_forecast=following)
         known = former.since if former.job_id == holder.id else None
         since = known if known is not None else attempt_start(self.home, holder)
