@@ -1,6 +1,7 @@
 # Bakehouse: `make venv` once, then `make demo`, `make console`, `make test`, `make lint`, `make bench`.
 # Tests in lanes (tests/lanes.py): `make test-fast`, `make test-process`, `make test-train`; `make test` is all three, `make soak`
-# what takes long, once for each closing note. Each takes TESTS=…, which is handed to pytest.
+# what takes long, once for each closing note; `make test-compat` runs the fast lane with the oldest and the newest of what the console
+# needs (VERSIONS=oldest, VERSIONS=newest: one of them). Each takes TESTS=…, which is handed to pytest.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -12,7 +13,7 @@ STAMP  := $(VENV)/.installed
 # One stamp for each choice of torch, so that another index really brings another build.
 TORCH_STAMP := $(VENV)/.torch-$(shell printf '%s' '$(TORCH) $(TORCH_INDEX)' | cksum | tr -d ' ')
 
-.PHONY: venv demo console test test-fast test-process test-train soak lint bench clean
+.PHONY: venv demo console test test-fast test-process test-train test-compat soak lint bench clean
 
 venv: $(STAMP)
 
@@ -41,6 +42,10 @@ test: venv
 test-fast test-process test-train: test-%: venv
 	$(BIN)/python -m tests.lanes $* -- $(TESTS)
 
+# With the oldest and with the newest of what the console needs, in environments of their own, without torch.
+test-compat:
+	$(PYTHON) -m tests.compat $(VERSIONS) -- $(TESTS)
+
 soak: venv
 	$(BIN)/python -m tests.lanes soak-properties soak-long soak-train soak-timed -- $(TESTS)
 
@@ -54,4 +59,4 @@ bench: venv
 	$(BIN)/python -m tests.bench
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-oldest .venv-newest build dist .pytest_cache .mypy_cache .ruff_cache

@@ -160,6 +160,8 @@ def _compose(file: Path, text: str) -> yaml.Node | None:
         words = " ".join(part for part in (problem.context, problem.problem) if part)
         if "found duplicate anchor" in words or "undefined alias" in words:
             words = problem.problem or words
+        if "maximum nesting depth" in words:  # libyaml's own limit, which PyYAML has since 6.0.4
+            words = "nested too deep"
         line = None if mark is None else mark.line + 1
         opened = problem.context_mark
         if mark is not None and (tab := _tab_in_indent(text, mark.line)):

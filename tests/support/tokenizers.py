@@ -9,6 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from tests.support.needs import need
+
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -29,6 +31,7 @@ QWEN_SPLIT = (
 
 def qwen3_template() -> str:
     """Qwen3's chat template as the model's repository has it, read from the installed TRL without importing it."""
+    need("trl")
     spec = find_spec("trl")
     assert spec is not None and spec.origin is not None
     return (Path(spec.origin).parent / "chat_templates" / "qwen3.jinja").read_text()
@@ -43,6 +46,7 @@ def byte_level(
     qwen: bool = False,
 ) -> Any:
     """A transformers tokenizer with a few hundred tokens. `qwen`: normalised and split as Qwen's."""
+    need("tokenizers", "transformers")
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 

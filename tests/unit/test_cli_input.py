@@ -13,6 +13,7 @@ from core.cli.main import bakehouse, commands, main
 from core.home import Home
 from core.store.database import open_database
 from core.store.jobs import list_jobs
+from tests.support.needs import need
 
 TASK = """\
 name: titles
@@ -157,6 +158,7 @@ def test_config_check_finds_the_same(case: Case, what: str) -> None:
 def test_an_unreadable_model_is_refused_before_anything_is_queued(
     case: Case, name: str, make: Callable[[Path], None], said: str
 ) -> None:
+    need("torch")  # without it any training is refused
     make(case.root / name)
     case.write("configs/models.yaml", f"mine: {{path: {name}}}\n")
     code, _, err = case.run("train", "titles", "--model", "mine", "--recipe", "demo", "--project", str(case.root))

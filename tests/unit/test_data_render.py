@@ -21,6 +21,7 @@ from core.data.render import (
 )
 from core.errors import InputError
 from tests.support.depth import example_count
+from tests.support.needs import need
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
@@ -46,6 +47,7 @@ CORPUS = [
 
 
 def make_tokenizer(template: str) -> Any:
+    need("tokenizers", "transformers")
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 

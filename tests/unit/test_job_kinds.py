@@ -25,6 +25,7 @@ from core.jobfile.train import TRAINING_HQQ, TrainSpec
 from core.store.database import open_database
 from core.store.jobs import JobRow, list_jobs
 from core.submission.enqueue import store
+from tests.support.needs import needs
 from tests.support.queueing import AUTHOR
 
 OURS = [KINDS[name] for name in ("train", "bakeoff", "merge", "pull")]
@@ -170,6 +171,7 @@ def jobs(home: Home) -> list[JobRow]:
         return list_jobs(connection)
 
 
+@needs("torch")
 def test_a_pull_on_its_way_is_found_by_what_it_fetches(home: Home) -> None:
     other = HUB.model_copy(update={"hub": "org/other"})
     first, again, elsewhere = (

@@ -24,6 +24,7 @@ from core.vram.budget import Budget, budget_for
 from core.vram.calibration import Calibration, uncalibrated
 from core.vram.forecast import forecast
 from tests.support.machines import FakeMachine, write
+from tests.support.needs import need
 
 CARD = "0000:03:00.0"
 GIB = 2**30
@@ -55,6 +56,7 @@ def no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def submit(home: Home, model: str, recipe: str, **overrides: object) -> tuple[JobRow, TrainSpec]:
+    need("torch")  # a training without it is refused
     row = submit_train(home, shipped(), "judge", model, recipe, overrides, author="tester")
     spec = JobFile.load(home.run_dir(row.id)).spec
     assert isinstance(spec, TrainSpec)
