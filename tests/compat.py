@@ -25,7 +25,7 @@ from xml.etree import ElementTree
 
 CHECKOUT = Path(__file__).parents[1]
 STAMP = ".made-of"
-CHOSEN = ["tests/unit", "tests/tui", "--ignore=tests/tui/test_snapshots.py"]
+WITHOUT_PICTURES = "--ignore=tests/tui/test_snapshots.py"
 ASK = "import sys, venv, ensurepip; print(*sys.version_info[:3])"
 NOT_INSTALLED = "not installed: "
 """How the reason of a test begins that is left out for want of a package (tests/support/needs.py)."""
@@ -80,7 +80,7 @@ class Environment:
         """The exit code of the fast lane, and how many tests it left out for want of a package."""
         report = self.folder / "report.xml"
         report.unlink(missing_ok=True)
-        command = [self.python, "-m", "tests.lanes", "fast", "--", *CHOSEN, f"--junitxml={report}", *arguments]
+        command = [self.python, "-m", "tests.lanes", "fast", "--", WITHOUT_PICTURES, f"--junitxml={report}", *arguments]
         code = subprocess.run(command, cwd=CHECKOUT).returncode
         return code, left_out(report) if report.is_file() else 0
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from core.checks import build
@@ -243,6 +243,7 @@ LINES = st.sampled_from(
     st.lists(st.lists(LINES, min_size=1, max_size=5).map("\n".join) | st.text(max_size=40), min_size=1, max_size=8),
     st.randoms(),
 )
+@example(["# A", "# A", "| a | 2 |\n| a | 1 |\n# A", "", "| a | 2 |\n# A"], random.Random(0))
 def test_every_fixed_part_of_a_form_stands_in_each_text_that_has_it(texts: list[str], rng: random.Random) -> None:
     found = forms(texts, "…")
     for form in found:
