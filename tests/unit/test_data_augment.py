@@ -117,9 +117,9 @@ def test_turns_are_put_in_front_only_where_nothing_is_cut_for_them(tokenizer: An
         report.few_shot_none,
     ]
     assert all((report.few_shot_full, report.few_shot_fewer, report.few_shot_none))
-    for example, count in zip(result, shots, strict=True):
+    for grown_example, count in zip(result, shots, strict=True):
         if count:
-            fitted = fit(render_example(tokenizer, example, "off"), limit)
+            fitted = fit(render_example(tokenizer, grown_example, "off"), limit)
             assert isinstance(fitted, FittedExample) and fitted.cut_tokens == 0
 
 
