@@ -149,6 +149,7 @@ async def test_without_a_tokenizer_the_view_by_characters_stays(console: Opened)
 
 
 @pytest.mark.train
+@pytest.mark.timed
 async def test_the_audit_of_the_small_model_comes_while_one_types(tmp_path: Path, model_cache: Path) -> None:  # noqa: F811
     home = tmp_path / "home"
     home.mkdir()

@@ -189,6 +189,7 @@ def test_a_long_line_is_cut_at_the_width_of_the_terminal() -> None:
     assert any(line.endswith("to its end") for line in table(reading))
 
 
+@pytest.mark.timed
 def test_while_a_runner_lives_its_readings_are_shown(box: GpuCommand, monkeypatch: pytest.MonkeyPatch) -> None:
     """A real runner. The GPU's file is changed to what nobody has sampled yet: the command does not read it itself."""
     monkeypatch.setenv("PATH", os.defpath)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
+from pathlib import Path
 
 import pytest
 from _pytest.mark.expression import Expression
@@ -10,6 +12,7 @@ from _pytest.mark.expression import Expression
 from tests import lanes
 from tests.lanes import NAMED, NOTHING_CHOSEN
 
+HERE = Path(__file__).parents[1]
 MARKERS = ("process", "train", "soak", "timed", "hypothesis")
 
 
@@ -68,3 +71,16 @@ def test_a_lane_looks_where_its_tests_lie_unless_a_place_is_named() -> None:
 def test_an_unknown_lane_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert lanes.main(["slow"]) == 2
     assert "fast, process, train" in capsys.readouterr().err
+
+
+def test_a_bound_on_time_is_held_by_the_soak_too() -> None:
+    """A test that names one (`at_most`) has the mark by which the soak finds it."""
+    left_out = [
+        f"{file.relative_to(HERE)}::{function.name}"
+        for file in sorted(HERE.rglob("test_*.py"))
+        for function in ast.walk(ast.parse(file.read_text()))
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        and any(isinstance(node, ast.Call) and ast.unparse(node.func) == "at_most" for node in ast.walk(function))
+        and not {"pytest.mark.timed", "pytest.mark.soak"} & set(map(ast.unparse, function.decorator_list))
+    ]
+    assert left_out == []
