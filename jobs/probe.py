@@ -103,14 +103,25 @@ def run(
     descriptors = () if lease is None else (lease,)
     # Files, not pipes: what was written is there whatever becomes of the process.
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=out, stderr=err, pass_fds=descriptors)
-        hung = False
+        process: subprocess.Popen[bytes] | None = None
+        hung, ended = False, True
         try:
+            with told_to_end_later():
+                process = subprocess.Popen(
+                    words,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    pass_fds=descriptors,
+                    preexec_fn=listen,
+                )
             process.wait(limit_seconds)
         except subprocess.TimeoutExpired:
             hung = True
         finally:
-            ended = end(process, may_kill=may_kill)
+            if process is not None:
+                ended = end(process, may_kill=may_kill)
+        assert process is not None
         found = {"name": name, "seconds": round(time.monotonic() - began, 3), **told(out)}
         if hung:
             found |= {"status": "hung", "problem": f"did not end within {limit_seconds:.0f} s"}
@@ -125,6 +136,20 @@ def run(
         elif "status" not in found:
             found |= {"status": "failed", "problem": said(err) or f"ended with {process.returncode} and said nothing"}
     return found
+
+
+@contextlib.contextmanager
+def told_to_end_later() -> Iterator[None]:
+    """SIGTERM waits until this is over: in the middle of starting a child it would leave one behind that nobody knows."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        listen()
+
+
+def listen() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
 def end(process: subprocess.Popen[bytes], *, may_kill: bool) -> bool:

@@ -8,20 +8,24 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from core.doctor import probing
 from core.doctor.findings import findings
 from core.doctor.machine import Machine
-from core.doctor.report import examine
+from core.doctor.report import Report, examine
 from core.home import Home
 from jobs import probe
 from tests.support.queueing import alive, wait_until
 
 pytestmark = pytest.mark.train
 
+# What is waited for comes long before.
+LIMIT_SECONDS = 600.0
 CPU = {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": ""}
 
 
@@ -31,19 +35,48 @@ def figures(document: dict[str, Any], name: str) -> dict[str, Any]:
     return dict(found["figures"])
 
 
+@dataclass(frozen=True)
+class Examined:
+    """The doctor's report of this machine, and what the probes printed for it."""
+
+    report: Report
+    document: dict[str, Any]
+
+
 @pytest.fixture(scope="module")
-def document() -> dict[str, Any]:
-    """What the probes find on the CPU, as the doctor asks for it."""
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "jobs.probe"], capture_output=True, text=True, check=True, env=os.environ | CPU
-    )
-    return dict(json.loads(done.stdout))
+def examined(tmp_path_factory: pytest.TempPathFactory) -> Examined:
+    """The whole examination, its probes on the CPU."""
+    folder, documents = tmp_path_factory.mktemp("doctor"), []
+    ask = probing.ask
+
+    def noted(*arguments: Any) -> dict[str, Any]:
+        documents.append(ask(*arguments))
+        return documents[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probing, "ask", noted)
+        for name, value in {**CPU, "BAKEHOUSE_GPU_SOURCE": "none", "XDG_CONFIG_HOME": str(folder / "config")}.items():
+            patch.setenv(name, value)
+        report = examine(Home(folder / "home"))
+    (document,) = documents
+    return Examined(report, document)
 
 
-def test_one_document_and_nothing_else_names_every_probe_and_version(document: dict[str, Any]) -> None:
+@pytest.fixture(scope="module")
+def document(examined: Examined) -> dict[str, Any]:
+    return examined.document
+
+
+def test_one_document_names_every_probe_and_version(document: dict[str, Any]) -> None:
     assert [one["name"] for one in document["probes"]] == [*probe.PROBES]
     assert document["versions"]["torch"] == figures(document, "device")["torch"]
     assert set(document["versions"]) == set(probe.PACKAGES)
+
+
+def test_nothing_but_the_document_is_printed() -> None:
+    words = [sys.executable, "-P", "-m", "jobs.probe", "--only", "device"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, env=os.environ | CPU)
+    assert figures(json.loads(done.stdout), "device")["device"] == "cpu"
 
 
 def test_bf16_is_as_near_to_fp32_as_its_eight_bits_allow(document: dict[str, Any]) -> None:
@@ -51,7 +84,7 @@ def test_bf16_is_as_near_to_fp32_as_its_eight_bits_allow(document: dict[str, Any
     # One rounding to 8 bits is off by 2⁻⁹ = 0.002 at most; less than a tenth of that would not have been bf16.
     assert 0.0003 < found["forward_error"] < 0.01
     assert 0.0003 < found["backward_error"] < 0.01
-    assert found["tflops"] > 0.001
+    assert found["tflops"] > 0
     assert found["fp32_tflops"] > 0.001
 
 
@@ -101,16 +134,12 @@ def test_every_line_of_this_machine_s_document_is_ok_or_absent(document: dict[st
     assert [line.subject for line in lines][:5] == ["device", "bf16", "attention", "LoRA shapes", "HQQ"]
 
 
-def test_the_whole_examination_with_its_probes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, document: dict[str, Any]
-) -> None:
-    monkeypatch.setenv("BAKEHOUSE_GPU_SOURCE", "none")
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    report = examine(Home(tmp_path / "home"))
-    measured = [line for line in report.lines if line.section == "probes"]
-    assert len(measured) == len(findings(document, Machine(Home(tmp_path), {"BAKEHOUSE_GPU_SOURCE": "none"})))
+def test_the_whole_examination_with_its_probes(tmp_path: Path, examined: Examined) -> None:
+    measured = [line for line in examined.report.lines if line.section == "probes"]
+    told = findings(examined.document, Machine(Home(tmp_path), {"BAKEHOUSE_GPU_SOURCE": "none"}))
+    assert len(measured) == len(told)
     assert all(line.state in ("ok", "absent") for line in measured), measured
-    assert not report.quick
+    assert not examined.report.quick
 
 
 # Probes that come to grief. The processes are real; what they do stands in for a driver's fault.
@@ -124,6 +153,18 @@ def standin(monkeypatch: pytest.MonkeyPatch, name: str, script: str) -> None:
         return [sys.executable, "-c", script] if asked == name else real(asked)
 
     monkeypatch.setattr(probe, "command", command)
+
+
+def begin_when_ready(monkeypatch: pytest.MonkeyPatch, ready: Path) -> None:
+    """Let the seconds of a limit count only once the stand-in is there: how long an interpreter takes is not what is tested."""
+
+    class Patient(subprocess.Popen[bytes]):
+        def wait(self, timeout: float | None = None) -> int:
+            if timeout is not None:
+                wait_until(lambda: ready.exists() or self.poll() is not None, LIMIT_SECONDS, "the stand-in")
+            return super().wait(timeout)
+
+    monkeypatch.setattr(subprocess, "Popen", Patient)
 
 
 def told(name: str, tmp_path: Path, result: dict[str, Any]) -> str:
@@ -144,20 +185,27 @@ def test_a_probe_that_is_killed_by_a_signal_is_a_fault_with_its_place_and_the_ot
         "print('Memory access fault by GPU node-1 on address 0x7f12. Reason: Unknown.', file=sys.stderr, flush=True)\n"
         "print('Aborted', file=sys.stderr, flush=True); os.kill(os.getpid(), signal.SIGABRT)",
     )
-    made = probe.document(["lora", "bitsandbytes"], 60, may_kill=True)
+    made = probe.document(["lora", "bitsandbytes"], LIMIT_SECONDS, may_kill=True)
     assert [one["status"] for one in made["probes"]] == ["crashed", "absent"]
     message = told("lora", tmp_path, made["probes"][0])
     assert message.startswith("crashed at: rank 4: ended by SIGABRT: Memory access fault by GPU node-1")
 
 
-def test_a_real_probe_killed_from_outside(tmp_path: Path) -> None:
+@pytest.fixture
+def held(tmp_path: Path) -> dict[str, str]:
+    """An environment in which every probe stands still before its first line, until it is ended."""
+    (tmp_path / "sitecustomize.py").write_text("import sys, time\nif '--child' in sys.orig_argv: time.sleep(3600)\n")
+    return os.environ | CPU | {"PYTHONPATH": str(tmp_path)}
+
+
+def test_a_real_probe_killed_from_outside(tmp_path: Path, held: dict[str, str]) -> None:
     """As the kernel's out-of-memory killer does it."""
-    words = [sys.executable, "-P", "-m", "jobs.probe", "--only", "bf16", "--only", "bitsandbytes"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=os.environ | CPU) as parent:
-        os.kill(wait_until(lambda: child_of(parent.pid, "bf16"), what="the probe"), signal.SIGKILL)
+    words = [sys.executable, "-P", "-m", "jobs.probe", "--only", "bf16"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=held) as parent:
+        os.kill(wait_until(lambda: child_of(parent.pid, "bf16"), LIMIT_SECONDS, "the probe"), signal.SIGKILL)
         assert parent.stdout is not None
         made = json.loads(parent.stdout.read())
-    assert [one["status"] for one in made["probes"]] == ["crashed", "absent"]
+    assert [one["status"] for one in made["probes"]] == ["crashed"]
     assert "SIGKILL" in told("bf16", tmp_path, made["probes"][0])
 
 
@@ -171,8 +219,9 @@ def child_of(parent: int, name: str) -> int | None:
 
 
 def test_a_probe_that_hangs_is_ended_by_the_ladder_and_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(probe, "GRACE_SECONDS", 0.5)
-    seen = tmp_path / "signals"
+    monkeypatch.setattr(probe, "GRACE_SECONDS", 2.0)
+    seen, ready = tmp_path / "signals", tmp_path / "ready"
+    begin_when_ready(monkeypatch, ready)
     standin(
         monkeypatch,
         "hqq",
@@ -180,24 +229,28 @@ def test_a_probe_that_hangs_is_ended_by_the_ladder_and_told(monkeypatch: pytest.
         f"note = lambda number, frame: open({str(seen)!r}, 'a').write(signal.Signals(number).name + ' ')\n"
         "signal.signal(signal.SIGINT, note); signal.signal(signal.SIGTERM, note)\n"
         "print(json.dumps({'at': 'quantising'}), flush=True)\n"
+        f"open({str(ready)!r}, 'w').close()\n"
         "while True: time.sleep(0.1)",
     )
-    made = probe.document(["hqq"], 1.5, may_kill=True)["probes"][0]
+    made = probe.document(["hqq"], 1.0, may_kill=True)["probes"][0]
     assert (made["status"], made["at"], "left_pid" in made) == ("hung", "quantising", False)
     assert seen.read_text() == "SIGINT SIGTERM "
-    assert told("hqq", tmp_path, made).startswith("hung at: quantising: did not end within 2 s")
+    assert told("hqq", tmp_path, made).startswith("hung at: quantising: did not end within 1 s")
 
 
 def test_a_hanging_probe_on_an_amd_gpu_is_left_alone_keeps_the_lease_and_nothing_more_is_tried(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(probe, "GRACE_SECONDS", 0.3)
+    ready = tmp_path / "ready"
+    begin_when_ready(monkeypatch, ready)
     standin(
         monkeypatch,
         "bf16",
         "import signal, time\n"
         "for number in (signal.SIGINT, signal.SIGTERM): signal.signal(number, signal.SIG_IGN)\n"
-        "time.sleep(120)",
+        f"open({str(ready)!r}, 'w').close()\n"
+        "time.sleep(3600)",
     )
     lock = tmp_path / "gpu"
     lease = os.open(lock, os.O_RDWR | os.O_CREAT)
@@ -221,7 +274,7 @@ def test_a_probe_that_raises_is_told_by_its_error_and_a_torch_that_does_not_come
     standin(
         monkeypatch, "device", "import sys; sys.exit('ImportError: libamdhip64.so.7: cannot open shared object file')"
     )
-    made = probe.document(["device", "bf16", "lora"], 60, may_kill=True)["probes"]
+    made = probe.document(["device", "bf16", "lora"], LIMIT_SECONDS, may_kill=True)["probes"]
     assert [one["status"] for one in made] == ["failed", "skipped", "skipped"]
     assert "libamdhip64.so.7" in told("device", tmp_path, made[0])
 
@@ -240,13 +293,13 @@ def test_what_libraries_print_does_not_come_between(tmp_path: Path) -> None:
     assert json.loads(last)["probes"][0]["status"] == "absent"
 
 
-def test_a_parent_that_is_told_to_end_takes_its_probe_along() -> None:
+def test_a_parent_that_is_told_to_end_takes_its_probe_along(held: dict[str, str]) -> None:
     words = [sys.executable, "-P", "-m", "jobs.probe", "--only", "bf16"]
-    parent = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | CPU)
-    child = wait_until(lambda: child_of(parent.pid, "bf16"), what="the probe")
+    parent = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=held)
+    child = wait_until(lambda: child_of(parent.pid, "bf16"), LIMIT_SECONDS, "the probe")
     parent.terminate()
-    assert parent.wait(30) == 128 + signal.SIGTERM
-    wait_until(lambda: not alive(child), what="the end of the probe")
+    assert parent.wait(LIMIT_SECONDS) == 128 + signal.SIGTERM
+    wait_until(lambda: not alive(child), LIMIT_SECONDS, "the end of the probe")
 
 
 @pytest.mark.parametrize(
