@@ -16,6 +16,7 @@ from core.doctor import report as doctor
 from core.doctor.report import store_report
 from core.doctor.results import Diagnostic, Recommended, Report
 from core.home import Home
+from tests.support.waiting import PATIENCE_SECONDS
 from tests.tui.conftest import Opened, keys_of, seen, text_of
 from tests.tui.scene import NOW, scene
 from tui.app import ConsoleApp
@@ -87,7 +88,7 @@ def slow_examination(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     done = threading.Event()
 
     def examine(home: Home, *, quick: bool = False) -> Report:
-        assert done.wait(20)
+        assert done.wait(PATIENCE_SECONDS)
         store_report(home, FOUND)
         return FOUND
 

@@ -19,6 +19,7 @@ from tests.support.tooloutputs import (
     printing,
     standin,
 )
+from tests.support.waiting import PATIENCE_SECONDS
 
 READING = DeviceReading(
     0,
@@ -266,10 +267,11 @@ def test_a_tool_that_breaks_over_one_flag_is_asked_for_less(tmp_path: Path) -> N
 
 @pytest.mark.process
 def test_a_tool_that_hangs_over_one_flag_is_asked_for_less_the_next_time(tmp_path: Path) -> None:
-    script = f"case \"$*\" in *--showfan*) sleep 60;; esac\ncat <<'E'\n{json.dumps(ROCM_SMI)}\nE"
+    script = f"case \"$*\" in *--showfan*) sleep 600;; esac\ncat <<'E'\n{json.dumps(ROCM_SMI)}\nE"
     source = RocmSmiSource(standin(tmp_path, "rocm-smi", script), limit_seconds=0.5)
     with pytest.raises(SourceError, match=r"rocm-smi has not ended after 0\.5 s"):
         source.read()
+    source._limit_seconds = PATIENCE_SECONDS
     assert source.read()[0] == (READING,)
 
 

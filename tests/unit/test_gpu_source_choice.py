@@ -133,7 +133,7 @@ def test_a_hanging_source_holds_up_nobody_and_is_read_again_when_it_answers(
 
 
 def test_a_timeout_raised_by_the_source_itself_is_not_taken_for_a_hang(card: Gpu) -> None:
-    guard = Guard(card, limit_seconds=5)
+    guard = Guard(card, limit_seconds=PATIENCE_SECONDS)
     card.fault = TimeoutError("the bus timed out")
     with pytest.raises(SourceError, match="the bus timed out"):
         guard.read()

@@ -13,6 +13,7 @@ from core.config.recipe import Recipe
 from core.vram.oom_fallbacks import next_fallback
 from jobs.memory import is_out_of_memory
 from jobs.oom_fallbacks import Ladder
+from tests.support.waiting import PATIENCE_SECONDS
 
 
 def recipe(**changes: object) -> Recipe:
@@ -111,7 +112,12 @@ signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 def test_a_process_that_starts_again_keeps_its_identity_its_lease_and_its_stop(tmp_path: Path) -> None:
     lease = os.open(tmp_path / "lease", os.O_RDWR | os.O_CREAT)
     done = subprocess.run(
-        [sys.executable, "-P", "-c", AGAIN], pass_fds=(lease,), capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-P", "-c", AGAIN],
+        pass_fds=(lease,),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=True,
     )
     first, second, descriptors, stop = done.stdout.splitlines()
     assert first.replace("[]", "[<Signals.SIGTERM: 15>]") == second

@@ -25,6 +25,7 @@ from core.store.database import (
 )
 from core.store.migrations import statements
 from tests.support.stored import add_job, fresh
+from tests.support.waiting import PATIENCE_SECONDS
 
 OPEN = """
 import sys
@@ -66,7 +67,7 @@ def test_eight_processes_that_open_a_fresh_home_at_once_all_find_the_schema(tmp_
     command = [sys.executable, "-c", OPEN, str(tmp_path / "home")]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(8)]
     for process in processes:
-        said, problem = process.communicate(timeout=60)
+        said, problem = process.communicate(timeout=PATIENCE_SECONDS)
         assert (process.returncode, said) == (0, "10\n"), problem
 
 
