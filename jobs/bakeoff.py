@@ -22,7 +22,7 @@ from core.files import write_atomic
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
 from jobs import models
 from jobs.context import JobContext
-from jobs.cpu_dtype import GENERATING_ROWS, dtype_for
+from jobs.cpu_dtype import GENERATING, dtype_for
 from jobs.inputs import read_golden
 from jobs.manifest import device_facts, extend_manifest, start_manifest
 from jobs.merge import require_same_base
@@ -89,9 +89,12 @@ def run(context: JobContext, spec: BakeoffSpec) -> None:
     models.prepare_libraries()
     candidates = [_find(context, candidate) for candidate in spec.candidates]
     device = models.choose_device()
+    # One for all: candidates that were asked in different dtypes would not compare.
+    computes_in = dtype_for(context, "auto", device, candidates[0].spec.model, GENERATING)
     extend_manifest(
         context,
         device=device_facts(),
+        dtype=computes_in,
         candidates={candidate.name: candidate.weights for candidate in candidates},
         seed=spec.seed,
     )
@@ -100,7 +103,7 @@ def run(context: JobContext, spec: BakeoffSpec) -> None:
     tally = Tally(context, total)
     # Model by model: one load serves a base and all adapters on it.
     for files, group in _by_model(candidates):
-        _answer_with(context, spec, golden, files, group, done, device, tally)
+        _answer_with(context, spec, golden, files, group, done, device, models.as_torch(computes_in), tally)
 
     context.phase("scoring")
     _score(context, spec, golden, candidates, time.time() - started)
@@ -163,6 +166,7 @@ def _answer_with(
     group: list[Candidate],
     done: set[tuple[str, str]],
     device: torch.device,
+    dtype: torch.dtype,
     tally: Tally,
 ) -> None:
     """All missing answers of the candidates that share one loaded model."""
@@ -178,7 +182,6 @@ def _answer_with(
     if not any(wanted.values()):
         return
     context.phase("loading the model", files.name)
-    dtype = models.as_torch(dtype_for(context, "auto", device, group[0].spec.model, rows=GENERATING_ROWS))
     model = models.load_model(files, context.home, device, dtype)
     for candidate in group:
         if wanted[candidate.name]:

@@ -9,7 +9,7 @@ from core.config.recipe import Recipe
 from core.files import sha256_json
 from core.jobfile.train import TrainSpec
 from jobs.context import JobContext
-from jobs.cpu_dtype import TRAINING_ROWS, dtype_for
+from jobs.cpu_dtype import TRAINING, dtype_for
 from jobs.gates import leak_gate, tell_data
 from jobs.inputs import read_examples
 from jobs.manifest import device_facts, extend_manifest, start_manifest
@@ -50,7 +50,7 @@ def run(context: JobContext, spec: TrainSpec) -> None:
 
     context.phase("loading the model", spec.model.name)
     device = models.choose_device()
-    computes_in = dtype_for(context, recipe.dtype, device, spec.model, rows=TRAINING_ROWS)
+    computes_in = dtype_for(context, recipe.dtype, device, spec.model, TRAINING)
     recipe = recipe.model_copy(update={"dtype": computes_in})
     dtype = models.as_torch(computes_in)
     with loading():
@@ -109,8 +109,7 @@ def run(context: JobContext, spec: TrainSpec) -> None:
         "recipe": recipe.name,
         "recipe_used": recipe.model_dump(mode="json"),
         "device": {key: device_now[key] for key in ("type", "name")},
-        # What was predicted was the submitted recipe, not what the ladder made of it.
-        "predicted_bytes": None if ladder.rungs or spec.forecast is None else spec.forecast.allocated_bytes,
+        "predicted_bytes": None if ladder.rungs else _predicted(spec, computes_in),
         **data.counts(),
         **changes,
         # The peak belongs to this length: a calibration of forecasts compares the two.
@@ -123,6 +122,13 @@ def run(context: JobContext, spec: TrainSpec) -> None:
     if outcome.best_loss is not None:
         message += f", held out {outcome.best_loss:.2f} at step {outcome.best_step}"
     context.finish(message, artefacts=[artefact], summary=summary)
+
+
+def _predicted(spec: TrainSpec, computes_in: str) -> int | None:
+    """The forecast of what was done: it was for the submitted recipe, on a CPU with `dtype: auto` for the larger dtype."""
+    if spec.forecast is None or spec.forecast.dtype not in (None, computes_in):
+        return None
+    return spec.forecast.allocated_bytes
 
 
 def _load_model(context: JobContext, base: BaseModel, recipe: Recipe, device: torch.device, dtype: torch.dtype) -> Any:

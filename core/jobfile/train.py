@@ -25,7 +25,8 @@ class ForecastNote(FrozenModel):
 
     `allocated_bytes` is what torch will have allocated at the peak (on a CPU the process's resident size), `device_bytes`
     what the GPU will show as used; `components` are the estimate's parts, before measured runs corrected their sum.
-    `ladder` says what the job will do about a forecast that does not fit.
+    `ladder` says what the job will do about a forecast that does not fit. `dtype` is the one it is for: where the job chooses
+    on a CPU (`dtype: auto`), the larger, fp32.
     """
 
     allocated_bytes: int
@@ -38,6 +39,7 @@ class ForecastNote(FrozenModel):
     calibrated_by: int
     calibration: str = ""
     ladder: str = ""
+    dtype: Literal["bf16", "fp32"] | None = None
 
 
 class FittedKey(FrozenModel):

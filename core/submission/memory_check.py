@@ -16,6 +16,7 @@ from core.vram.calibration import Calibration, calibration_of
 from core.vram.fit import changes, fit, leanest, stepped_down, too_large
 from core.vram.forecast import Forecast, forecast
 from core.vram.layers import NotPredicted
+from core.vram.step import Step
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def plan_training(home: Home, model: ModelEntry, recipe: Recipe) -> Planned:
     changed = fitted.changes if fitted else ()
     return Planned(
         used,
-        note(expected, ladder),
+        note(expected, ladder, Step.of(used, budget.kind)),
         fitted=[FittedKey(key=one.key, before=one.before, after=one.after) for one in changed],
     )
 
@@ -106,8 +107,8 @@ def doubt(expected: Forecast) -> str:
     )
 
 
-def note(expected: Forecast, ladder: str) -> ForecastNote:
-    """The forecast as the job file keeps it."""
+def note(expected: Forecast, ladder: str, step: Step) -> ForecastNote:
+    """The forecast of a step as the job file keeps it."""
     return ForecastNote(
         allocated_bytes=expected.allocated_bytes,
         plus_minus_bytes=expected.plus_minus_bytes,
@@ -119,4 +120,5 @@ def note(expected: Forecast, ladder: str) -> ForecastNote:
         calibrated_by=expected.calibration.runs,
         calibration=expected.calibration.words,
         ladder=ladder,
+        dtype=step.dtype,
     )

@@ -42,13 +42,15 @@ class Step:
     def of(cls, recipe: Recipe, device: Device = "gpu") -> Step:
         """The step of a recipe. `dtype: auto` is bf16 on a GPU; on a CPU the job decides, and fp32 takes more."""
         dtype = ("bf16" if device == "gpu" else "fp32") if recipe.dtype == "auto" else recipe.dtype
+        # Beside weights in fp32 the adapter is in fp32 whatever the recipe says.
+        lora_dtype = recipe.lora_dtype if dtype == "bf16" else "fp32"
         return cls(
             method=recipe.method,
             rank=recipe.rank,
             targets=tuple(recipe.targets),
             max_length=recipe.max_length,
             batch_size=recipe.batch_size,
-            lora_dtype=recipe.lora_dtype,
+            lora_dtype=lora_dtype,
             optimizer=recipe.optimizer,
             dora=recipe.dora,
             dropout=recipe.dropout,

@@ -13,6 +13,7 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.reduction import DupFd
@@ -36,6 +37,8 @@ class Started:
     memory_bytes: int | None = None
     pass_fds: tuple[int, ...] = ()
     hold: Hold | None = None
+    before: Callable[[], None] | None = None
+    """Called in a forked job's process before the job's first line; a job that starts itself again does without."""
 
     @property
     def words(self) -> list[str]:
@@ -124,4 +127,6 @@ def _job(started: Started, descriptors: list[int]) -> None:
     sys.orig_argv = started.words
     if started.hold is not None:
         started.hold.install()
+    if started.before is not None:
+        started.before()
     sys.exit(main([str(started.run)]))

@@ -66,16 +66,20 @@ class Workshop:
         attempt: int = 1,
         *,
         hold: Hold | None = None,
+        before: Callable[[], None] | None = None,
         memory_bytes: int | None = None,
         pass_fds: tuple[int, ...] = (),
     ) -> Process:
-        """Start a job. It stands still where `hold` says; the kernel refuses it more than `memory_bytes` of its own memory."""
+        """Start a job. It stands still where `hold` says; the kernel refuses it more than `memory_bytes` of its own memory.
+
+        A forked job calls `before` first.
+        """
         folder = run.attempt(attempt)
         folder.path.mkdir()
         env = {**os.environ, "BAKEHOUSE_ATTEMPT": str(attempt), "PYTHONPATH": str(CHECKOUT)}
         if self.threads is not None:
             env["OMP_NUM_THREADS"] = str(self.threads)
-        started = Started(run.path, folder.log, env, memory_bytes, pass_fds, hold)
+        started = Started(run.path, folder.log, env, memory_bytes, pass_fds, hold, before)
         process: Process = Forked(started) if self.forked else started.interpreter()
         self.processes.append(process)
         return process

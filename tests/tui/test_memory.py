@@ -114,6 +114,7 @@ def test_the_forecast_of_a_submission_is_compared_with_the_peak(tmp_path: Path) 
     rows = "\n".join(row.plain for row in memory_rows(training, JobFiles(home, 7).read(training), 116))
     assert f"{spec.forecast.allocated_bytes / 1e9:.1f} ± " in rows and f"{peak / 1e9:.1f} peak, 10 % below it" in rows
     assert "weights 0.5" in rows and "no step was needed so far" in rows
+    assert (spec.recipe.dtype, spec.forecast.dtype) == ("auto", "fp32") and "forecast for fp32; in bf16" in rows
 
 
 def test_job_files_of_another_version_say_nothing(tmp_path: Path) -> None:

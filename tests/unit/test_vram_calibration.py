@@ -186,6 +186,19 @@ def test_a_run_is_held_against_the_estimate_at_its_longest_example_and_the_recip
     assert (run.job_id, run.model, run.method, run.peak_bytes) == (job_id, "Qwen3-4B", "lora", 9 * 10**9)
 
 
+def test_a_run_counts_with_the_dtype_that_its_cpu_was_faster_in(store) -> None:
+    home, connection = store
+    recipe = shipped().recipe("lora-bf16").model_copy(update={"dtype": "auto"})
+    for dtype in ("bf16", "fp32"):
+        used = {**recipe.model_dump(mode="json"), "dtype": dtype}
+        cpu = {"type": "cpu", "name": "x86_64"}
+        finished(store, recipe, peak_memory_bytes=9 * 10**9, longest_tokens=700, recipe_used=used, device=cpu)
+    predicted = {run.predicted_bytes for run in measured(connection, home, None, "cpu")}
+    ended = [recipe.model_copy(update={"dtype": dtype, "max_length": 700}) for dtype in ("bf16", "fp32")]
+    model = shipped().model("Qwen3-4B")
+    assert predicted == {estimate(model, Step.of(one, "cpu")).allocated_bytes for one in ended} and len(predicted) == 2
+
+
 def test_only_runs_on_the_device_that_say_their_length_and_whose_files_are_there_count(store) -> None:
     home, connection = store
     recipe = shipped().recipe("lora-bf16")

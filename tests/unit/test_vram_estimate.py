@@ -186,6 +186,15 @@ def test_a_recipe_s_step_is_bf16_on_a_gpu_and_fp32_on_a_cpu_unless_it_says_so() 
     assert Step.of(shipped().recipe("lora-bf16"), "cpu").dtype == "bf16"
 
 
+def test_of_the_dtypes_that_a_cpu_may_choose_the_larger_is_forecast_and_its_adapter_is_in_fp32() -> None:
+    auto = shipped().recipe("demo").model_copy(update={"lora_dtype": "bf16"})
+    steps = [Step.of(auto.model_copy(update={"dtype": dtype}), "cpu") for dtype in ("auto", "fp32", "bf16")]
+    assert [step.lora_dtype for step in steps] == ["fp32", "fp32", "bf16"]
+    assert steps[0] == steps[1]
+    in_fp32, in_bf16 = (estimate(entry("SmolLM2-135M"), step).allocated_bytes for step in steps[1:])
+    assert in_fp32 > 1.2 * in_bf16
+
+
 def test_a_cpu_counts_the_process_and_a_gpu_does_not() -> None:
     on_cpu = estimate(entry("SmolLM2-135M"), step("lora", 16, 512, device="cpu", dtype="fp32")).components
     assert on_cpu["process"] > 0.3 * GB

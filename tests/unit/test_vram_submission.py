@@ -168,6 +168,7 @@ def test_without_a_gpu_the_host_s_memory_is_the_budget_and_the_claim(home: Home,
     assert spec.forecast.budget_name == "host memory"
     assert row.host_memory_bytes == spec.forecast.allocated_bytes == spec.forecast.device_bytes
     assert spec.forecast.components["weights"] == 4 * 134_515_008
+    assert (spec.recipe.dtype, spec.forecast.dtype) == ("auto", "fp32"), "the larger of what the job may choose"
     assert spec.forecast.limit_bytes < psutil.virtual_memory().total
 
 

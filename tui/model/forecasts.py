@@ -31,6 +31,8 @@ class RunForecast:
     calibrated_by: int = 0
     ladder: str = ""
     why: str = ""
+    larger_dtype: str = ""
+    """With `dtype: auto` on a CPU: what the forecast is for, the larger of the two that the job chooses between."""
     fitted: tuple[Changed, ...] = ()
     """What submission changed in the recipe: `fit: auto`, or the ladder gone down at once."""
 
@@ -80,8 +82,16 @@ def run_forecast(spec: Mapping[str, Any]) -> RunForecast | None:
         components=tuple(note["components"].items()),
         calibrated_by=note["calibrated_by"],
         ladder=str(note.get("ladder") or ""),
+        larger_dtype=larger_dtype(spec, note),
         fitted=changed,
     )
+
+
+def larger_dtype(spec: Mapping[str, Any], note: Mapping[str, Any]) -> str:
+    """`fp32` where the job chooses its dtype and may take the smaller one; else empty."""
+    recipe = spec.get("recipe")
+    chooses = isinstance(recipe, dict) and recipe.get("dtype") == "auto"
+    return "fp32" if chooses and note.get("dtype") == "fp32" else ""
 
 
 def read_rung(event: Mapping[str, Any], attempt: int) -> OomFallback:

@@ -83,6 +83,10 @@ def compared(forecast: RunForecast, peak: int | None, laddered: bool, ended: boo
     if laddered:
         said += "; the forecast is of the recipe before the ladder"
     rows.append(Line().to(LABEL).add(said, "dim"))
+    if forecast.larger_dtype:
+        rows.append(
+            Line().to(LABEL).add(f"forecast for {forecast.larger_dtype}; in bf16 the training takes less", "dim")
+        )
     return [row.cut(width) for row in rows]
 
 
