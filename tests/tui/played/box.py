@@ -21,7 +21,7 @@ from core.home import Home
 from core.runner.client import ensure_runner, request
 from core.serving.ollama import Ollama
 from core.store.jobs import JobRow
-from core.submission import submit
+from core.submission import enqueue, submit
 from tests.support.cardsim import GpuSim, SimGpu
 from tests.support.ollama_standin import OllamaStandin
 from tests.support.queueing import Queue, kill
@@ -136,7 +136,7 @@ def played_box(folder: Path) -> Iterator[Machine]:
             ollama.add_model(name, size_bytes=size)
         ollama.on_residents_changed = sim.serve
         queue = Queue(Home(folder / "home").create(), played_python(folder), shipped())
-        submit.interpreter = lambda home, project, packages: queue.python  # type: ignore[assignment]
+        enqueue.interpreter = lambda home, project, spec: queue.python  # type: ignore[assignment]
         with queue.home.console_lock.open("a") as lock:
             # As an open console does: the runner lives while one looks.
             fcntl.flock(lock, fcntl.LOCK_SH)
