@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
 from core.home import Home
 
 
-def open_console(project: Path | None, *, low_bandwidth: bool = False, select: int | None = None) -> None:
-    """Open the console on this terminal; Textual is imported here and nowhere else in the library."""
+def open_console(project: Path | None, *, low_bandwidth: bool = False, select: int | None = None) -> NoReturn:
+    """Open the console on this terminal, and end the process when a person leaves it.
+
+    Textual is imported here and nowhere else in the library.
+    """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise click.UsageError("the console needs a terminal; every act has a command, see `bakehouse --help`")
     # Read by Textual when it is imported.
@@ -23,3 +27,8 @@ def open_console(project: Path | None, *, low_bandwidth: bool = False, select: i
     from tui.app import run_console
 
     run_console(Home.find().create(), project, low_bandwidth=low_bandwidth, select=select)
+    # Not by the interpreter's own end: it unwinds threads that still read something, and through the Rust of pydantic that is
+    # an abort.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
