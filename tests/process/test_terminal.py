@@ -23,7 +23,7 @@ def test_a_dropped_line_and_a_killed_runner_leave_the_job_and_the_next_one_alone
         assert os.getsid(process) != terminal.pid, "it is no part of the terminal's session"
 
     terminal.hang_up()
-    assert queue.job(job).state == "running"
+    queue.wait_for(job, "running")  # the job's own words can be on the terminal before the runner has read of it
     queue.kill_runner()
     queue.go_on(job)
 
