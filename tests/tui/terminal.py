@@ -78,15 +78,8 @@ class Terminal:
             if until is not None and until():
                 return True
             readable, _, _ = select.select([self.descriptor], [], [], min(left, 0.05))
-            if readable:
-                try:
-                    data = os.read(self.descriptor, 65536)
-                except OSError:  # the child has closed its side
-                    break
-                if not data:
-                    break
-                self.bytes += len(data)
-                self.stream.feed(data)
+            if readable and not self._read():
+                break
         return until is not None and until()
 
     def shows(self, text: str, seconds: float = PATIENCE_SECONDS) -> bool:
@@ -110,6 +103,22 @@ class Terminal:
         os.close(self.descriptor)
         self.descriptor = -1
 
+    def _read_what_is_left(self) -> None:
+        """What the child said last, which nobody has read yet."""
+        while self.descriptor >= 0 and select.select([self.descriptor], [], [], 0)[0]:
+            if not self._read():
+                break
+
+    def _read(self) -> bool:
+        """Read what is there; False once nobody writes any more."""
+        try:
+            data = os.read(self.descriptor, 65536)
+        except OSError:  # the child has closed its side
+            return False
+        self.bytes += len(data)
+        self.stream.feed(data)
+        return bool(data)
+
     def ended(self, seconds: float) -> bool:
         """Wait for the child's end; its exit status is in `status` (negative: the signal)."""
         deadline = time.monotonic() + seconds
@@ -117,6 +126,7 @@ class Terminal:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
                 self.status = os.waitstatus_to_exitcode(status)
+                self._read_what_is_left()
                 return True
             if self.descriptor >= 0:
                 self.watch(0.05)
