@@ -1,6 +1,6 @@
 # Bakehouse: `make venv` once, then `make demo`, `make console`, `make test`, `make lint`, `make bench`.
 # Tests in lanes (tests/lanes.py): `make test-fast`, `make test-process`, `make test-train`; `make test` is all three, `make soak`
-# what takes long, once for each closing note; `make test-compat` runs the fast lane with the oldest and the newest of what the console
+# what takes long, before a release; `make test-compat` runs the fast lane with the oldest and the newest of what the console
 # needs (VERSIONS=oldest, VERSIONS=newest: one of them). Each takes TESTS=…, which is handed to pytest.
 PYTHON ?= python3
 VENV   ?= .venv

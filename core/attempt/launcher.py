@@ -93,6 +93,7 @@ class EveryLauncher:
         self.gpu = gpu
         self.name = name
         self._made: dict[str, Launcher] = {}
+        self._started_by: dict[AttemptDir, str] = {}
 
     def warning(self) -> str | None:
         return self._named(self.name).warning()
@@ -101,6 +102,7 @@ class EveryLauncher:
         attempt.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Written first: whatever becomes of the start, the next runner knows whom to ask about the attempt.
         write_json(attempt.launcher, {"name": self.name})
+        self._started_by[attempt] = self.name
         return self._named(self.name).start(attempt, python, lease)
 
     def observe(self, attempt: AttemptDir, boot_id: str) -> Observation:
@@ -113,9 +115,15 @@ class EveryLauncher:
         return self._of(attempt).signal(attempt, number, by)
 
     def _of(self, attempt: AttemptDir) -> Launcher:
-        written = read_json(attempt.launcher)
-        # An attempt whose runner died before it wrote that down was started by nobody: any launcher sees so.
-        return self._named(self.name if written is None else str(written["name"]))
+        name = self._started_by.get(attempt)
+        if name is None:
+            written = read_json(attempt.launcher)
+            if written is None:
+                # Its runner died before that was written down, so nobody started it: any launcher sees so.
+                return self._named(self.name)
+            # Written once for each attempt, and asked for at each round.
+            name = self._started_by[attempt] = str(written["name"])
+        return self._named(name)
 
     def _named(self, name: str) -> Launcher:
         if name not in self._made:

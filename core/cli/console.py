@@ -27,8 +27,8 @@ def open_console(project: Path | None, *, low_bandwidth: bool = False, select: i
     from tui.app import run_console
 
     run_console(Home.find().create(), project, low_bandwidth=low_bandwidth, select=select)
-    # Not by the interpreter's own end: it unwinds threads that still read something, and through the Rust of pydantic that is
-    # an abort.
+    # Not by the interpreter's own end, which unwinds threads that still read something: a console was seen to abort there, most
+    # likely in the Rust of pydantic, which must not be unwound.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)

@@ -95,20 +95,16 @@ def confirmed(command: QueueCommand, job_ids: tuple[int, ...]) -> bool:
     assert command.confirmation is not None
     if not sys.stdin.isatty():
         raise InputError(f"`queue {command.name}` has to be confirmed.", code="not_confirmed", remedy="add --yes")
+    from core.gpu.devices import gpu_vendor
+
     with opened(Home.find()) as connection:
         jobs = [get_job(connection, job_id) for job_id in job_ids]
+    vendor = gpu_vendor()
     for job in jobs:
-        say(command.confirmation.explain(job, gpu_vendor()), error=True)
+        say(command.confirmation.explain(job, vendor), error=True)
     name = ", ".join(f"{job.id}, {job.title}" for job in jobs)
     question = command.confirmation.question.format(job=name, name=name)
     return click.confirm(printable(question.removesuffix("?")), default=False, prompt_suffix="? ", err=True)
-
-
-def gpu_vendor() -> str | None:
-    from core.gpu.devices import find_gpu
-
-    gpu = find_gpu()
-    return None if gpu is None else gpu.vendor
 
 
 def click_command(command: QueueCommand) -> click.Command:

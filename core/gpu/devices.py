@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from core.gpu.vendors import VENDORS
 from core.gpu.vendors.base import Gpu, GpuVendor, visible
 
-__all__ = ["Gpu", "device_environment", "find_gpu"]
+__all__ = ["Gpu", "device_environment", "find_gpu", "gpu_vendor"]
 
 
 def find_gpu(environ: Mapping[str, str] | None = None) -> Gpu | None:
@@ -34,6 +34,12 @@ def find_gpu(environ: Mapping[str, str] | None = None) -> Gpu | None:
             if not forced or forced in vendor.sources:
                 found += _discrete(vendor, vendor.find_by_tools(environ, forced or None), environ)
     return min(found, key=lambda gpu: gpu.ordinal is None, default=None)
+
+
+def gpu_vendor() -> str | None:
+    """`amd` or `nvidia`, that of the GPU that jobs run on; None without one."""
+    gpu = find_gpu()
+    return None if gpu is None else gpu.vendor
 
 
 def _discrete(vendor: GpuVendor, gpus: list[Gpu], environ: Mapping[str, str]) -> list[Gpu]:

@@ -123,6 +123,12 @@ class Sample:
     problem: str | None = None
     taken_at: float | None = field(default=None, compare=False)
 
+    @property
+    def job_gpu(self) -> DeviceReading | None:
+        """The GPU that jobs run on: it comes first, and one that is a part of the processor is never it. None without one."""
+        first = next(iter(self.devices), None)
+        return None if first is None or first.integrated else first
+
     def age_seconds(self, now: float | None = None) -> float:
         """Seconds since the sample was taken (by the wall clock; never negative, should that have been set back)."""
         return max(0.0, (clock.time() if now is None else now) - self.time)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -56,9 +57,9 @@ class Spec(FrozenModel):
     kind: str
 
     @property
+    @abstractmethod
     def title(self) -> str:
         """A line for people to know the job by; nothing reads it."""
-        raise NotImplementedError
 
     @property
     def columns(self) -> Columns:

@@ -65,7 +65,7 @@ class Runner:
         self.keeper = None if gpu is None else GpuLeaseManager(home, gpu, settings.gpu, settings.ollama)
         self.launcher = launcher(home, gpu)
         self.starter = Starter(
-            home, connection, settings, self.launcher, clock, self.stop_running, gpu=gpu, keeper=self.keeper
+            home, connection, settings, self.launcher, self.stop_running, gpu=gpu, keeper=self.keeper
         )
         self.guard = RunMonitor(home, settings.watch, gpu, self.launcher, clock)
         self.watch = Watch(home, connection, self.launcher, self.guard)

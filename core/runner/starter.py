@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from core.attempt.launcher import Launcher
-from core.clock import Clock
 from core.errors import BakehouseError
 from core.gpu_lease import lock as gpu_lock
 from core.home import Home
@@ -44,7 +43,6 @@ class Starter:
         connection: sqlite3.Connection,
         settings: Settings,
         launcher: Launcher,
-        clock: Clock,
         stop_running: Callable[[int, StopReason, Reason], None],
         *,
         gpu: Gpu | None,
@@ -56,7 +54,6 @@ class Starter:
         self.launcher = launcher
         self.gpu = gpu
         self.keeper = keeper
-        self.clock = clock
         self.stop_running = stop_running
         self.lease_path = gpu_lock.lease_path(home, None if gpu is None else gpu.pci)
 

@@ -6,12 +6,13 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from core.config.model import ModelEntry
 from core.config.project import Project
 from core.errors import InputError
 from core.format import data_size
-from core.gpu.devices import find_gpu
+from core.gpu.devices import gpu_vendor
 from core.home import Home
 from core.jobfile.kinds import kind_of
 from core.jobfile.pull import PullSpec
@@ -23,28 +24,24 @@ from core.store.jobs import JobRow, get_job, insert_job
 from core.submission.python_environment import find_python, require
 
 
-def gpu_vendor() -> str | None:
-    """`amd` or `nvidia`, that of the GPU that jobs run on; None without one."""
-    gpu = find_gpu()
-    return None if gpu is None else gpu.vendor
-
-
 def store(home: Home, project: Project, spec: Spec, *, needs: Iterable[int] = (), author: str) -> JobRow:
     """Put a job into the queue, behind the pull of each model that is not there yet, and see that a runner lives.
 
     `needs` are jobs to wait for beside those that the spec names itself. Raises `InputError` for an interpreter, a model's
     files or a memory that the job cannot be run with.
     """
-    python = interpreter(home, project, spec)
+    vendor = gpu_vendor()
+    python = interpreter(home, project, spec, vendor)
     for model in spec.models:
         check_model_files(model)
-    check_host_memory(spec.host_memory(home, gpu_vendor() is not None))
+    check_host_memory(spec.host_memory(home, vendor is not None))
     connection = open_database(home)
     try:
         with transaction(connection):
-            pulls = [pull_job(home, project, connection, model, python, author) for model in unique(spec.models)]
+            place = Place(home, project, connection, python, author, on_gpu=vendor is not None)
+            pulls = [pull_job(place, model) for model in unique(spec.models)]
             needed = [*needs, *spec.needs, *(pull for pull in pulls if pull is not None)]
-            job_id = insert(home, project, connection, spec, python=python, needs=needed, author=author)
+            job_id = insert(place, spec, needed)
         row = get_job(connection, job_id)
     finally:
         connection.close()
@@ -52,11 +49,11 @@ def store(home: Home, project: Project, spec: Spec, *, needs: Iterable[int] = ()
     return row
 
 
-def interpreter(home: Home, project: Project, spec: Spec) -> str:
+def interpreter(home: Home, project: Project, spec: Spec, vendor: str | None) -> str:
     """The interpreter of the project's jobs: with the packages that the job needs, and a torch for this machine's GPU."""
     python = find_python(project.settings.jobs.python)
     if spec.packages:
-        require(home, python, spec.packages, vendor=gpu_vendor())
+        require(home, python, spec.packages, vendor=vendor)
     return python
 
 
@@ -76,14 +73,24 @@ def unique(models: Iterable[ModelEntry]) -> list[ModelEntry]:
     return list({model.name: model for model in models}.values())
 
 
-def pull_job(
-    home: Home, project: Project, connection: sqlite3.Connection, model: ModelEntry, python: str, author: str
-) -> int | None:
+@dataclass(frozen=True)
+class Place:
+    """Where jobs are stored, in the transaction that is open on `connection`, and what all of a submission have alike."""
+
+    home: Home
+    project: Project
+    connection: sqlite3.Connection
+    python: str
+    author: str
+    on_gpu: bool
+
+
+def pull_job(place: Place, model: ModelEntry) -> int | None:
     """The id of the job that fetches a model, a new one where none is on its way; None when the model is there."""
-    if not needs_pull(home, model):
+    if not needs_pull(place.home, model):
         return None
     spec = PullSpec(model=model)
-    on_its_way = connection.execute(
+    on_its_way = place.connection.execute(
         """
         SELECT id FROM jobs JOIN job_states USING (state)
         WHERE kind = ? AND model = ? AND source = ? AND stage <> 'ended' ORDER BY id LIMIT 1
@@ -92,26 +99,17 @@ def pull_job(
     ).fetchone()
     if on_its_way is not None:
         return int(on_its_way["id"])
-    return insert(home, project, connection, spec, python=python, needs=spec.needs, author=author)
+    return insert(place, spec, spec.needs)
 
 
-def insert(
-    home: Home,
-    project: Project,
-    connection: sqlite3.Connection,
-    spec: Spec,
-    *,
-    python: str,
-    needs: Iterable[int],
-    author: str,
-) -> int:
-    """The row and the job file of one job, in the transaction that is open."""
+def insert(place: Place, spec: Spec, needs: Iterable[int]) -> int:
+    """The row and the job file of one job."""
+    home, project = place.home, place.project
     needs = sorted(set(needs))
-    on_gpu = gpu_vendor() is not None
-    lane, title, host_memory_bytes = kind_of(spec.kind).lane, spec.title, spec.host_memory(home, on_gpu)
+    lane, title, host_memory_bytes = kind_of(spec.kind).lane, spec.title, spec.host_memory(home, place.on_gpu)
     on_restart = project.settings.queue.on_restart
     job_id = insert_job(
-        connection,
+        place.connection,
         kind=spec.kind,
         title=title,
         project_id=project.id,
@@ -122,8 +120,8 @@ def insert(
         host_memory_bytes=host_memory_bytes,
         on_restart=on_restart,
         needs=needs,
-        author=author,
-        device_memory_bytes=spec.device_memory(on_gpu),
+        author=place.author,
+        device_memory_bytes=spec.device_memory(place.on_gpu),
     )
     run = home.run_dir(job_id)
     # An id that was rolled back is given out again: nothing of its former owner may be left.
@@ -139,8 +137,8 @@ def insert(
         project_root=str(project.root),
         home=str(home.root),
         artefacts=project.settings.artefacts or str(home.artefacts),
-        python=python,
-        author=author,
+        python=place.python,
+        author=place.author,
         submitted_at=time.time(),
         on_restart=on_restart,
         lane=lane,

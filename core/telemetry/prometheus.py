@@ -17,7 +17,6 @@ from core.text import printable
 if TYPE_CHECKING:
     from core.gpu_lease.state import LeaseState
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _LABEL_LENGTH = 128
 _Labels = Mapping[str, str]
 _Value = float | int | bool | None

@@ -10,7 +10,7 @@ from core.errors import InputError
 from core.format import data_size, listed
 from core.gpu.idle_baseline import read_baselines
 from core.gpu.memory_owners import USABLE, memory_owners
-from core.gpu.reading import DeviceReading, Sample
+from core.gpu.reading import Sample
 from core.gpu.room import GpuRoom, gpu_room
 from core.gpu_lease.state import read_lease_state
 from core.home import Home
@@ -100,7 +100,7 @@ def this_machine(home: Home, sample: Sample | None = None) -> Budget:
             sample = sampler.read()
         finally:
             sampler.close()
-    device = _gpu_of_jobs(sample)
+    device = sample.job_gpu
     if device is None:
         return budget_of(sample)
     settings = _machine_settings()
@@ -128,7 +128,7 @@ def budget_of(
     `models_stay` that its models are not unloaded for a job. Up to `tolerance_bytes` of others keep no job waiting. Raises
     `NotPredicted`.
     """
-    device = _gpu_of_jobs(sample)
+    device = None if sample is None else sample.job_gpu
     if sample is not None and device is not None:
         if device.vram_total_bytes is None:
             raise NotPredicted(
@@ -147,12 +147,6 @@ def budget_of(
     used = host.total - host.available
     # Our jobs are not among the idle use; the queue starts one only when there is memory.
     return Budget(host.total, max(0, used - _jobs_resident()), "host memory", "cpu")
-
-
-def _gpu_of_jobs(sample: Sample | None) -> DeviceReading | None:
-    """The GPU that jobs run on: it comes first in each sample, and is no part of the processor."""
-    device = sample.devices[0] if sample and sample.devices else None
-    return None if device is None or device.integrated else device
 
 
 def _machine_settings() -> Settings:

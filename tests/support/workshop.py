@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,10 +16,11 @@ from core.config.golden import GoldenInput
 from core.config.model import ModelEntry
 from core.files import read_lines
 from core.home import Home, RunDir
-from core.jobfile.spec import InputFile, JobFile, Spec
+from core.jobfile.spec import InputFile, Spec
 from tests.support.forked import CHECKOUT, Forked, Started
 from tests.support.greetings import GREETINGS
 from tests.support.held_job import Hold
+from tests.support.job_files import job_file
 
 # No test waits so long for anything: what is waited for has come, or its process has ended, long before on any machine.
 DEADLINE_SECONDS = 1200.0
@@ -44,20 +44,7 @@ class Workshop:
     def submit(self, job_id: int, spec: Spec) -> RunDir:
         run = self.home.run_dir(job_id)
         run.path.mkdir(parents=True)
-        JobFile(
-            id=job_id,
-            title=spec.kind,
-            project_id="test",
-            project_root=str(CHECKOUT),
-            home=str(self.home.root),
-            artefacts=str(self.home.artefacts),
-            python=sys.executable,
-            author="test",
-            submitted_at=time.time(),
-            lane="gpu",
-            host_memory_bytes=0,
-            spec=spec,
-        ).save(run)
+        job_file(self.home, spec, job_id, project_root=str(CHECKOUT), submitted_at=time.time()).save(run)
         return run
 
     def start(

@@ -9,11 +9,12 @@ from typing import Any
 from core.config.project import shipped
 from core.events import EventWriter
 from core.home import Home
-from core.jobfile.spec import InputFile, JobFile
+from core.jobfile.spec import InputFile
 from core.jobfile.train import TrainSpec
 from core.progress import Progress
 from core.store.job_reasons import job_reason
 from core.submission.memory_check import plan_training
+from tests.support.job_files import job_file
 from tests.tui.conftest import Opened, keys_of, text_of
 from tests.tui.scene import NOW, detail, forecast, job, jobs, rungs, scene
 from tui.event_text import event_row
@@ -41,20 +42,7 @@ def submitted(home: Home, job_id: int) -> TrainSpec:
     )
     run = home.run_dir(job_id)
     run.path.mkdir(parents=True)
-    JobFile(
-        id=job_id,
-        title="train judge · SmolLM2-135M",
-        project_id="p",
-        project_root="/",
-        home=str(home.root),
-        artefacts=str(home.artefacts),
-        python="python",
-        author="tester",
-        submitted_at=NOW,
-        lane="gpu",
-        host_memory_bytes=0,
-        spec=spec,
-    ).save(run)
+    job_file(home, spec, job_id, title="train judge · SmolLM2-135M", submitted_at=NOW).save(run)
     return spec
 
 

@@ -15,12 +15,12 @@ from core.config.project import shipped
 from core.files import append_line
 from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
-from core.jobfile.spec import JobFile
 from core.reasons import Reason
 from core.store.database import open_database, transaction
 from core.store.jobs import change_state, insert_job
 from core.store.results import import_answers, import_scores
 from core.submission.input_store import keep_document
+from tests.support.job_files import job_file
 from tests.tui.conftest import seen, text_of
 from tui.app import ConsoleApp
 from tui.screens.results import Results
@@ -67,20 +67,8 @@ def home(tmp_path: Path) -> Home:
         run = home.run_dir(job_id)
         run.path.mkdir(parents=True)
         spec = BakeoffSpec(task=task, golden=golden, candidates=candidates, incumbent="small base", repeats=2)
-        JobFile(
-            id=job_id,
-            title="bake-off judge, 2 models",
-            project_id=project.id,
-            project_root=str(project.root),
-            home=str(home.root),
-            artefacts=str(home.artefacts),
-            python="python",
-            author="tester",
-            submitted_at=time.time(),
-            lane="gpu",
-            host_memory_bytes=0,
-            needs=[],
-            spec=spec,
+        job_file(
+            home, spec, job_id, project_id=project.id, project_root=str(project.root), submitted_at=time.time()
         ).save(run)
         for candidate in ("small base", "small tuned"):
             for item in inputs:

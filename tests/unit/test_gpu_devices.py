@@ -13,14 +13,13 @@ import pytest
 
 from core.cli.main import main
 from core.errors import BakehouseError, InputError
-from core.gpu.devices import Gpu, device_environment, find_gpu
+from core.gpu.devices import Gpu, device_environment, find_gpu, gpu_vendor
 from core.gpu.source import procfs_root, sysfs_root
 from core.gpu.source_choice import ChosenSource
 from core.gpu.sources.nvml import NvmlSource
 from core.gpu.sources.sysfs import SysfsSource
 from core.gpu_lease.lock import acquire, holder, lease_path, take
 from core.home import Home
-from core.submission.enqueue import gpu_vendor
 from core.submission.python_environment import require, torch_vendor
 from core.telemetry.sampler import Sampler
 from tests.support.machines import UUID, FakeMachine, write

@@ -25,6 +25,7 @@ from core.jobfile.train import TRAINING_HQQ, TrainSpec
 from core.store.database import open_database
 from core.store.jobs import JobRow, list_jobs
 from core.submission.enqueue import store
+from tests.support.job_files import job_file
 from tests.support.needs import needs
 from tests.support.queueing import AUTHOR
 
@@ -97,23 +98,6 @@ def test_a_kind_of_another_version_promises_nothing() -> None:
     assert (unknown.makes, unknown.command, unknown.can_bake_off, unknown.has_forecast) == ((), None, False, False)
 
 
-def job_file(home: Home, spec: Spec) -> JobFile:
-    return JobFile(
-        id=1,
-        title=spec.title,
-        project_id="p",
-        project_root="/p",
-        home=str(home.root),
-        artefacts="/a",
-        python="/opt/env/bin/python",
-        author="tester",
-        submitted_at=1.0,
-        lane="gpu",
-        host_memory_bytes=0,
-        spec=spec,
-    )
-
-
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
@@ -127,7 +111,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
 @pytest.mark.parametrize("case", SPECS)
 def test_a_job_file_is_read_as_it_was_written(home: Home, case: str) -> None:
     run = home.run_dir(1)
-    written = job_file(home, SPECS[case][0])
+    written = job_file(home, SPECS[case][0], python="/opt/env/bin/python")
     written.save(run)
     assert JobFile.load(run) == written
     assert read_key(run, "python", str) == "/opt/env/bin/python"

@@ -11,15 +11,7 @@ from tests.support.leasesim import LeaseSim
 JUDGE = "judge:latest"
 
 
-@pytest.fixture(autouse=True)
-def own_leases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BAKEHOUSE_LEASE_DIR", str(tmp_path))
-    monkeypatch.delenv("OLLAMA_HOST", raising=False)
-
-
-@pytest.fixture
-def sim(tmp_path: Path) -> LeaseSim:
-    return LeaseSim(tmp_path)
+pytestmark = pytest.mark.usefixtures("own_leases")
 
 
 def test_a_job_that_made_room_waits_until_the_client_is_quiet(tmp_path: Path) -> None:

@@ -19,15 +19,7 @@ JUDGE, PLANNER = "judge:latest", "planner:latest"
 BLENDER = ProcessReading(4711, "blender", 9 * GB, pci=PCI, user="ben")
 
 
-@pytest.fixture(autouse=True)
-def own_leases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BAKEHOUSE_LEASE_DIR", str(tmp_path))
-    monkeypatch.delenv("OLLAMA_HOST", raising=False)
-
-
-@pytest.fixture
-def sim(tmp_path: Path) -> LeaseSim:
-    return LeaseSim(tmp_path)
+pytestmark = pytest.mark.usefixtures("own_leases")
 
 
 # It is made free, and given back.

@@ -15,10 +15,7 @@ from tests.support.leasesim import GB, LeaseSim
 JUDGE, JUDGE_2, PLANNER = "judge:latest", "judge-2:latest", "planner:latest"
 
 
-@pytest.fixture(autouse=True)
-def own_leases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BAKEHOUSE_LEASE_DIR", str(tmp_path))
-    monkeypatch.delenv("OLLAMA_HOST", raising=False)
+pytestmark = pytest.mark.usefixtures("own_leases")
 
 
 @pytest.fixture(params=[0.0, 1.3], ids=["at_once", "after_a_while"])

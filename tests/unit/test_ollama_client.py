@@ -4,28 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from core.serving.ollama import Ollama
-from tests.support.ollama_served import CONTEXT, QUESTION, failure, served
-from tests.support.ollama_standin import VERSIONS, OllamaStandin
+from tests.support.ollama_served import CONTEXT, QUESTION, failure
+from tests.support.ollama_standin import OllamaStandin
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.process
-
-
-@pytest.fixture(params=VERSIONS)
-def standin(request: pytest.FixtureRequest) -> Iterator[OllamaStandin]:
-    with served(request.param) as server:
-        yield server
-
-
-@pytest.fixture
-def ollama(standin: OllamaStandin) -> Iterator[Ollama]:
-    with Ollama(standin.url) as client:
-        yield client
 
 
 def names(ollama: Ollama) -> set[str]:

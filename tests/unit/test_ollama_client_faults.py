@@ -12,23 +12,11 @@ import pytest
 
 from core.serving.ollama import Ollama
 from tests.support.depth import at_most
-from tests.support.ollama_served import CONTEXT, QUESTION, failure, served
-from tests.support.ollama_standin import ENDLESS, VERSIONS, OllamaStandin
+from tests.support.ollama_served import CONTEXT, QUESTION, failure
+from tests.support.ollama_standin import ENDLESS, OllamaStandin
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
 pytestmark = pytest.mark.process
-
-
-@pytest.fixture(params=VERSIONS)
-def standin(request: pytest.FixtureRequest) -> Iterator[OllamaStandin]:
-    with served(request.param) as server:
-        yield server
-
-
-@pytest.fixture
-def ollama(standin: OllamaStandin) -> Iterator[Ollama]:
-    with Ollama(standin.url) as client:
-        yield client
 
 
 def test_a_model_that_is_not_there(ollama: Ollama) -> None:

@@ -17,7 +17,7 @@ from core.config.model import ModelEntry
 from core.config.project import shipped
 from core.config.recipe import Recipe
 from core.home import Home
-from core.jobfile.spec import InputFile, JobFile
+from core.jobfile.spec import InputFile
 from core.jobfile.train import TrainSpec
 from core.store.database import transaction
 from core.vram.budget import Budget
@@ -33,6 +33,7 @@ from core.vram.calibration import (
 )
 from core.vram.estimate import Step, estimate
 from core.vram.forecast import forecast
+from tests.support.job_files import job_file
 from tests.support.stored import add_job, fresh, path_to, step
 
 CARD = "AMD Radeon RX 9070 XT"
@@ -153,22 +154,8 @@ def finished(
         step(connection, job_id, state)
     home.run_dir(job_id).path.mkdir(parents=True)
     nothing = InputFile(path="/x", sha256="0" * 64, source="/x")
-    JobFile(
-        id=job_id,
-        title="train",
-        project_id="p",
-        project_root="/p",
-        home=str(home.root),
-        artefacts="/a",
-        python="python",
-        author="tester",
-        submitted_at=1.0,
-        lane="gpu",
-        host_memory_bytes=0,
-        spec=TrainSpec(
-            task=project.task("judge"), model=model or project.model("Qwen3-4B"), recipe=recipe, train=nothing
-        ),
-    ).save(home.run_dir(job_id))
+    spec = TrainSpec(task=project.task("judge"), model=model or project.model("Qwen3-4B"), recipe=recipe, train=nothing)
+    job_file(home, spec, job_id).save(home.run_dir(job_id))
     document = {"summary": {"device": {"type": "cuda", "name": CARD}, **summary}}
     with transaction(connection):
         connection.execute("UPDATE jobs SET result = ? WHERE id = ?", [json.dumps(document), job_id])

@@ -20,11 +20,12 @@ from core.files import write_json
 from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
 from core.jobfile.merge import MergeSpec
-from core.jobfile.spec import InputFile, JobFile, Spec
+from core.jobfile.spec import InputFile, Spec
 from core.jobfile.train import TrainSpec
 from core.store.database import transaction
 from core.store.results import import_answers, insert_scores
 from core.vram.plan import Verdict
+from tests.support.job_files import job_file
 from tests.support.stored import add_job, fresh, path_to, step
 
 TASK = Task.model_validate(
@@ -48,20 +49,7 @@ class Bench:
             step(self.connection, job_id, name)
         run = self.home.run_dir(job_id)
         run.path.mkdir(parents=True)
-        JobFile(
-            id=job_id,
-            title=kind,
-            project_id="p",
-            project_root="/p",
-            home=str(self.home.root),
-            artefacts="/a",
-            python="python",
-            author="tester",
-            submitted_at=1.0,
-            lane="gpu",
-            host_memory_bytes=0,
-            spec=spec,
-        ).save(run)
+        job_file(self.home, spec, job_id).save(run)
         return job_id
 
     def trained(self, model: str, recipe: str) -> CandidateSpec:

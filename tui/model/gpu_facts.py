@@ -18,7 +18,7 @@ HOT_C = 85.0
 
 
 def gpu(sample: Sample | None) -> DeviceReading | None:
-    """The GPU that jobs run on: it comes first in each sample."""
+    """The GPU that the console shows: that of the jobs comes first; where none is, it is that of the processor."""
     return sample.devices[0] if sample and sample.devices else None
 
 
@@ -39,9 +39,9 @@ def shares(snapshot: Snapshot) -> MemoryOwners | None:
 
 
 def room(snapshot: Snapshot) -> GpuRoom | None:
-    """What a job can have of the GPU's memory, as the runner counts; None where the GPU does not say what is used."""
+    """What a job can have of its GPU's memory, as the runner counts; None without a GPU for jobs, or without its figures."""
     known, state = shares(snapshot), snapshot.lease_state
-    if known is None:
+    if known is None or snapshot.sample is None or snapshot.sample.job_gpu is None:
         return None
     terms = state or LeaseState(time=0.0)
     found = gpu_room(known, models_stay=terms.models_stay, tolerance_bytes=terms.tolerance_bytes)

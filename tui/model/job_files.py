@@ -46,10 +46,6 @@ class LogLines:
         return gap or self.file.offset != before
 
     @property
-    def size(self) -> int:
-        return self.file.size
-
-    @property
     def shown(self) -> tuple[str, ...]:
         """The lines, the unfinished last one among them."""
         last = decode(self.file.rest)
@@ -201,7 +197,6 @@ class JobFiles:
             job_id=self.job_id,
             headline=self._headline(),
             lines=self.log.shown if self.log else (),
-            log_bytes=self.log.size if self.log else 0,
             losses=thin(sorted(self.losses.items())),
             evals=tuple(sorted(self.evals.items())),
             progress=self.progress,

@@ -118,7 +118,6 @@ class Detail:
     headline: str = ""
     """What the job is told, in a few words: recipe and rank, the candidates."""
     lines: tuple[str, ...] = ()
-    log_bytes: int = 0
     losses: tuple[tuple[int, float], ...] = ()
     evals: tuple[tuple[int, float], ...] = ()
     progress: Progress = field(default_factory=Progress)

@@ -79,13 +79,6 @@ class RunQuery:
     sample: Sample | None = None
 
 
-def budget_here(home: Home, sample: Sample | None) -> Budget:
-    """This machine's: of the newest reading, else of one that is taken now. Raises `NotPredicted`."""
-    from core.vram.budget import this_machine
-
-    return this_machine(home, sample)
-
-
 @dataclass(frozen=True)
 class Experience:
     """What this home has measured: how far estimates are off, and what its bake-offs decided."""
@@ -116,13 +109,14 @@ def experience(home: Home, budget: Budget) -> Experience:
 def look(home: Home, catalogue: Catalogue, query: RunQuery) -> MemoryOutlook:
     """The outlook on a run; what goes wrong is told in it."""
     from core.submission.submit import override
+    from core.vram.budget import this_machine
 
     base, model = catalogue.recipe_objects.get(query.recipe), catalogue.model_objects.get(query.model)
     if base is None or model is None:
         return MemoryOutlook()
     try:
         recipe = override(base, dict(query.changed))
-        budget = budget_here(home, query.sample)
+        budget = this_machine(home, query.sample)
         known = experience(home, budget)
     except (BakehouseError, OSError, sqlite3.Error) as error:
         return MemoryOutlook(problem=str(error))
@@ -234,11 +228,11 @@ class PlanAnswer:
 
 def make_plan(home: Home, catalogue: Catalogue, query: PlanQuery) -> PlanAnswer:
     """Every model by every method; what goes wrong is told in it."""
-    from core.vram.budget import budget_for
+    from core.vram.budget import budget_for, this_machine
     from core.vram.plan import plan
 
     try:
-        budget = budget_for(query.vram) if query.vram else budget_here(home, query.sample)
+        budget = budget_for(query.vram) if query.vram else this_machine(home, query.sample)
         known = experience(home, budget)
     except (BakehouseError, OSError, sqlite3.Error) as error:
         return PlanAnswer(problem=str(error))

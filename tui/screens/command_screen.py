@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from textual.app import ComposeResult
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.containers import Horizontal
+from textual.message import Message
 from textual.screen import Screen
 
 from tui.actions import RequestDone
@@ -54,6 +55,11 @@ class CommandScreen(Screen[Any]):
 
     def finished(self, request: RequestDone) -> None:
         """Called when a request of the console has ended."""
+
+    def tell(self, message: Message) -> None:
+        """Post a message from a thread: the screen may be gone by then."""
+        if self.is_running:
+            self.post_message(message)
 
     def possible(self) -> list[Command]:
         """The commands that can be done now."""

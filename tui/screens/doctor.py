@@ -141,7 +141,7 @@ class DoctorScreen(CommandScreen):
     def _read_last(self) -> None:
         from core.doctor.report import last_report
 
-        self._tell(self.Examined(last_report(self.context.home), stored=True))
+        self.tell(self.Examined(last_report(self.context.home), stored=True))
 
     def action_examine(self) -> None:
         self.busy_since = self.snapshot.time
@@ -156,12 +156,7 @@ class DoctorScreen(CommandScreen):
             told = self.Examined(examine(self.context.home))
         except (BakehouseError, OSError) as error:
             told = self.Examined(None, str(error))
-        self._tell(told)
-
-    def _tell(self, message: Message) -> None:
-        """From a thread: the screen may be gone by now."""
-        if self.is_attached and self.app.is_running:
-            self.post_message(message)
+        self.tell(told)
 
     def on_doctor_screen_examined(self, message: Examined) -> None:
         if message.stored and self.report is None and message.report is None:

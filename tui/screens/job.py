@@ -254,8 +254,7 @@ class JobScreen(JobActions, CommandScreen):
                 return  # the feed says what is wrong with the home
             measured = ((attempt.number, stored_summary(attempt.telemetry)) for attempt in attempts)
             told = self.HistoryRead(found, tuple((number, one) for number, one in measured if one is not None))
-            if self.is_attached:
-                self.post_message(told)
+            self.tell(told)
 
         if self.context.live:
             threading.Thread(target=read, name="history", daemon=True).start()

@@ -11,7 +11,6 @@ from core.store.jobs import JobRow
 from core.text import printable
 from tui import actions
 from tui.commands import Command, command
-from tui.model.gpu_facts import gpu
 from tui.queries.bakeoff_plan import BakeoffPlan
 from tui.screens.confirm import Confirm
 from tui.screens.start_bakeoff import AskBakeoff
@@ -71,7 +70,8 @@ class JobActions:
                 ask()
 
         words = {"job": job.id, "name": f"{job.id}, {printable(job.title)}"}
-        device = gpu(self.snapshot.sample)
+        sample = self.snapshot.sample
+        device = None if sample is None else sample.job_gpu
         explanation = item.confirmation.explain(job, None if device is None else device.vendor)
         if job.stop_asked_at is not None:
             explanation = f"Asked to stop {duration(self.snapshot.time - job.stop_asked_at)} ago. {explanation}"

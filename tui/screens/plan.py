@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.message import Message
 
 from core.format import data_size, plural, share
 from core.text import printable
@@ -14,11 +13,11 @@ from tui.commands import Command, bindings, command
 from tui.context import Context
 from tui.lines import Line, wrapped
 from tui.model.snapshot import Snapshot
-from tui.queries.background_queries import BackgroundQueries, CatalogueRead, PlanAnswered
+from tui.queries.background_queries import CatalogueRead, PlanAnswered
 from tui.queries.catalogue import Catalogue
 from tui.queries.run_forecast import PlanAnswer, PlanQuery
-from tui.screens.command_screen import CommandScreen
 from tui.screens.plan_rows import PlanTable
+from tui.screens.query_screen import QueryScreen
 from tui.widgets.footer import Footer
 from tui.widgets.memory_bars import forecast_parts, legend, verdict
 from tui.widgets.text_panel import TextPanel
@@ -32,7 +31,7 @@ LENGTHS = (None, 512, 1024, 1536, 2048, 3072, 4096, 8192)
 """The recipes' own, then tokens."""
 
 
-class PlanScreen(CommandScreen):
+class PlanScreen(QueryScreen):
     heading = "Plan"
     commands: ClassVar[tuple[Command, ...]] = (
         command("⏎", "new run", "New training run with the selected model and method", "enter", "open", rank=1),
@@ -55,7 +54,6 @@ class PlanScreen(CommandScreen):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.catalogue: Catalogue | None = None
-        self.problem = "reading the project …"
         self.planned: PlanAnswer | None = None
         self.budget = self.length = 0
         self.asked: PlanQuery | None = None
@@ -69,18 +67,9 @@ class PlanScreen(CommandScreen):
         yield from self.last_line()
 
     def on_mount(self) -> None:
-        self.queries = BackgroundQueries(self.context.home, self.context.find_project, self._tell)
         self.query_one(PlanTable).focus()
         self.show(self.context.snapshot)
         self.queries.start()
-
-    def on_unmount(self) -> None:
-        self.queries.forget()
-
-    def _tell(self, message: Message) -> None:
-        """From a thread: the screen may be gone."""
-        if self.is_running:
-            self.post_message(message)
 
     @on(CatalogueRead)
     def _take_catalogue(self, message: CatalogueRead) -> None:

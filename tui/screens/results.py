@@ -187,7 +187,7 @@ class Results(CommandScreen):
                 answers, inputs = read_answers(home, job_id, task)
             except (BakehouseError, OSError, sqlite3.Error):
                 return  # the table says what is wrong with this bake-off
-            self.post_message(self.AnswersRead(job_id, answers, inputs))
+            self.tell(self.AnswersRead(job_id, answers, inputs))
 
         threading.Thread(target=read, name="answers", daemon=True).start()
 

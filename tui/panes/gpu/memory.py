@@ -11,7 +11,7 @@ from core.text import printable
 from core.wording.memory import fit_words
 from tui.lines import Line, side_by_side
 from tui.model.forecasts import RunForecast
-from tui.model.gpu_facts import gpu, next_bytes, next_on_gpu, room, server_name, shares
+from tui.model.gpu_facts import next_bytes, next_on_gpu, room, server_name, shares
 from tui.model.snapshot import Snapshot
 from tui.widgets.bars import signed_bar, stacked_bar
 
@@ -128,7 +128,8 @@ def next_part(snapshot: Snapshot) -> Line | None:
     if job is None or needed is None:
         return None
     subject = f"next {job.id}: {gb(needed)}"
-    device, known, forecast = gpu(snapshot.sample), room(snapshot), snapshot.slot.next_forecast
+    device = None if snapshot.sample is None else snapshot.sample.job_gpu
+    known, forecast = room(snapshot), snapshot.slot.next_forecast
     if known is None and device is not None and device.vram_total_bytes:
         known = GpuRoom(device.vram_total_bytes)
     if known is not None:

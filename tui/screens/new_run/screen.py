@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal
-from textual.message import Message
 from textual.timer import Timer
 
 from core.home import Home
@@ -20,16 +19,16 @@ from tui.context import Context
 from tui.lines import Line
 from tui.model.snapshot import Snapshot
 from tui.queries.audit import AuditAnswer, AuditQuery
-from tui.queries.background_queries import AuditAnswered, BackgroundQueries, CatalogueRead, MemoryAnswered
+from tui.queries.background_queries import AuditAnswered, CatalogueRead, MemoryAnswered
 from tui.queries.catalogue import Catalogue
 from tui.queries.run_forecast import ForecastRow, MemoryOutlook, RunQuery
-from tui.screens.command_screen import CommandScreen
 from tui.screens.new_run import memory, seen
 from tui.screens.new_run.around import like_rows, place_rows
 from tui.screens.new_run.defaults import default_model, default_recipe, last_run
 from tui.screens.new_run.fields import LABELS, RunForm, note, thinking_note
 from tui.screens.new_run.form_fields import ROWS, FormFields
 from tui.screens.new_run.frames import FRAMES, MOST_MEMORY_ROWS, heights
+from tui.screens.query_screen import QueryScreen
 from tui.widgets.choice import ChoiceField
 from tui.widgets.footer import Footer
 from tui.widgets.text_panel import TextPanel
@@ -41,7 +40,7 @@ TAKE = "F3"
 """The key that takes over what is to be preferred."""
 
 
-class NewRun(CommandScreen):
+class NewRun(QueryScreen):
     heading = "New training run"
     commands: ClassVar[tuple[Command, ...]] = (
         command("⏎", "queue it", "Put the run into the queue", "enter", "queue", rank=1),
@@ -81,7 +80,6 @@ class NewRun(CommandScreen):
         super().__init__(context)
         self.given = (model, recipe, max_length)
         self.catalogue = Catalogue()
-        self.problem = "reading the project …"
         self.form = RunForm()
         self.queueing = False
         self.example = 0
@@ -110,18 +108,9 @@ class NewRun(CommandScreen):
         return keys_that_fit(offered, width)
 
     def on_mount(self) -> None:
-        self.queries = BackgroundQueries(self.context.home, self.context.find_project, self._tell)
         self.show(self.context.snapshot)
         self.query_one("#task").focus()
         self.queries.start()
-
-    def on_unmount(self) -> None:
-        self.queries.forget()
-
-    def _tell(self, message: Message) -> None:
-        """From a thread: the screen may be gone."""
-        if self.is_running:
-            self.post_message(message)
 
     @on(CatalogueRead)
     def _take_catalogue(self, message: CatalogueRead) -> None:
