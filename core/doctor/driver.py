@@ -105,7 +105,8 @@ def kfd(machine: Machine) -> Diagnostic:
             f"KFD does not offer {machine.gpu.name}: ROCm will not see it",
             "look at `sudo dmesg | grep kfd`; a GPU behind a slot without PCIe atomics is left out",
         )
-    return line("KFD", "ok", f"{device} can be opened" + (" and lists the GPU" if machine.gpu else ""))
+    lists = ", and KFD lists the GPU" if machine.gpu else ""
+    return line("KFD", "ok", f"{device} is yours to open{lists}")
 
 
 def render_nodes(machine: Machine) -> Diagnostic:
@@ -117,8 +118,8 @@ def render_nodes(machine: Machine) -> Diagnostic:
         return line("render", "fault", f"{closed[0]} is not yours to open ({owner(closed[0])})", join_group(closed[0]))
     shown = ", ".join(node.name for node in nodes if node not in closed)
     if closed:
-        return line("render", "warning", f"{shown} can be opened, {closed[0].name} not", join_group(closed[0]))
-    return line("render", "ok", f"{shown} can be opened")
+        return line("render", "warning", f"{shown} is yours to open, {closed[0].name} not", join_group(closed[0]))
+    return line("render", "ok", f"{shown} is yours to open")
 
 
 def owner(device: Path) -> str:
@@ -183,7 +184,7 @@ def nvidia(machine: Machine) -> list[Diagnostic]:
             line("CUDA", "fault", f"{closed[0]} is not yours to open ({owner(closed[0])})", join_group(closed[0])),
             toolkit(machine),
         ]
-    return [first, line("CUDA", "ok", "its devices can be opened"), toolkit(machine)]
+    return [first, line("CUDA", "ok", "its device files are yours to open"), toolkit(machine)]
 
 
 def toolkit(machine: Machine) -> Diagnostic:
@@ -206,11 +207,13 @@ def kernel_log(machine: Machine) -> Diagnostic:
         trouble = [one for one in parse_kernel_lines(said.stdout) if one.pci in (None, machine.gpu.pci)]
         if trouble:
             times = f"{len(trouble)} messages" if len(trouble) > 1 else "a message"
-            message = f"{times} of trouble in this boot, the last: {one_line(trouble[-1].text)}"
+            message = f"{times} of trouble with the GPU, the last: {one_line(trouble[-1].text)}"
             return line(
                 "kernel log", "warning", message, "if the GPU misbehaves, reboot; never reset it while a job runs"
             )
-        return line("kernel log", "ok", f"can be read ({tool}); no trouble of the GPU in this boot")
+        # What the kernel said earlier in this boot may have been overwritten, and it has words that nobody here knows.
+        message = f"can be read ({tool}); no known message of GPU trouble in what it still holds of this boot"
+        return line("kernel log", "ok", message)
     message = "cannot be read: a hang is told by the steps and the load alone"
     return line(
         "kernel log", "absent", message, "sudo sysctl kernel.dmesg_restrict=0, or join the group systemd-journal"

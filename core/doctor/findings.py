@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from core.doctor.machine import Machine, one_line
@@ -32,8 +33,11 @@ def line(subject: str, state: str, message: str, remedy: str = "") -> Diagnostic
     return Diagnostic(subject, state, message, remedy, SECTION)  # type: ignore[arg-type]
 
 
-def findings(document: Mapping[str, Any], machine: Machine) -> list[Diagnostic]:
-    """The lines of a document of `jobs.probe`, or why there is none."""
+def findings(document: Mapping[str, Any], machine: Machine, *, lora_is_doubtful: bool = False) -> list[Diagnostic]:
+    """The lines of a document of `jobs.probe`, or why there is none.
+
+    `lora_is_doubtful`: these versions are known for faults that the probe of LoRA cannot show, whatever it found.
+    """
     if why := document.get("left_out"):
         return [line("probes", "warning", f"not run: {why}", "run it again when the GPU is free")]
     if problem := document.get("problem"):
@@ -45,7 +49,14 @@ def findings(document: Mapping[str, Any], machine: Machine) -> list[Diagnostic]:
         except (KeyError, TypeError, ValueError) as error:
             name = one_line(str(probe.get("name", "?")) if isinstance(probe, dict) else "?")
             lines.append(line(name, "fault", f"its figures are not understood ({error!r})"))
-    return lines
+    return [doubted(one) for one in lines] if lora_is_doubtful else lines
+
+
+def doubted(one: Diagnostic) -> Diagnostic:
+    """Products of LoRA that were right do not speak for versions whose trainings fault."""
+    if one.subject != SUBJECTS["lora"] or one.state != "ok":
+        return one
+    return replace(one, state="warning", remedy="this GPU's versions are known for page faults: see hipBLASLt above")
 
 
 def finding(probe: Mapping[str, Any], machine: Machine) -> list[Diagnostic]:
@@ -128,7 +139,10 @@ def attention(figures: Mapping[str, Any], machine: Machine) -> list[Diagnostic]:
     taken, backends = figures["taken"], figures["backends"]
     bad = [name for name, one in backends.items() if one["works"] and wrong(one)]
     by = " (AOTriton)" if figures["aotriton"] and taken != "math" else ""
-    message = f"{taken}{by} is the path taken; {errors(backends[taken])}" if taken in backends else f"{taken} is taken"
+    shape = figures.get("shape") or {}
+    at = f" at {shape['tokens']} tokens and heads of {shape['width']}" if {"tokens", "width"} <= set(shape) else ""
+    message = f"{taken}{by} is the path taken{at}"
+    message += f"; {errors(backends[taken])}" if taken in backends else ""
     if taken in bad:
         return [line("attention", "fault", f"computes wrongly: {message}", "install another build of torch")]
     peak, math_peak = figures["peak_bytes"], backends.get("math", {}).get("peak_bytes")
@@ -156,7 +170,11 @@ def lora(figures: Mapping[str, Any], machine: Machine) -> list[Diagnostic]:
         return [
             line("LoRA shapes", "fault", f"computes wrongly at rank {off}", remedy_of("lora", {"status": ""}, machine))
         ]
-    message = f"ranks {ranks[0]} to {ranks[-1]} come through, within {percent(figures['largest_error'])} of fp32"
+    tried = f", {figures['rounds']} times each" if isinstance(figures.get("rounds"), int) else ""
+    message = (
+        f"single products of rank {ranks[0]} to {ranks[-1]}{tried}: within {percent(figures['largest_error'])} of fp32. "
+        "This does not show that a training comes through; `bakehouse doctor --stress` trains for some minutes"
+    )
     return [line("LoRA shapes", "ok", message)]
 
 

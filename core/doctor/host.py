@@ -82,5 +82,5 @@ def logout() -> Diagnostic:
     if protection.kind == "scope":
         return line("logout", "ok", "linger is on: jobs live on in a scope of their own")
     if protection.kind == "session":
-        return line("logout", "ok", "nothing ends jobs at a logout here (no logind, or KillUserProcesses=no)")
+        return line("logout", "ok", "logind ends no jobs at a logout here (none answers, or KillUserProcesses=no)")
     return line("logout", "warning", protection.warning or "", f"loginctl enable-linger {getpass.getuser()}")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from core.config.project import SHIPPED, Project
 from core.config.shipped import DEMO_RECIPE, PLAIN_RECIPE, QUANTISED_RECIPE, shipped_root
+from core.doctor.lora_faults import SUBJECT as LORA_FAULTS
 from core.doctor.machine import Machine
 from core.doctor.results import Diagnostic, Recommended
 
@@ -54,8 +55,9 @@ def recommend(machine: Machine, lines: Sequence[Diagnostic]) -> Recommended:
     if made.preferred is None:
         return Recommended("", f"{made.reasons}{first}")
     without = "" if QUANTISED_RECIPE in usable else "; HQQ is not usable here, so 4-bit weights were left out"
+    doubt = f"; LoRA can fault here, see {LORA_FAULTS}" if any(one.subject == LORA_FAULTS for one in lines) else ""
     method = f"{made.preferred.recipe.name}: {made.preferred.words}"
-    return Recommended(method, f"with the GPU to itself, {made.reasons}{without}{first}")
+    return Recommended(method, f"with the GPU to itself, {made.reasons}{without}{doubt}{first}")
 
 
 def on_the_cpu(machine: Machine, first: str) -> Recommended:

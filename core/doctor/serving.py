@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core.doctor.machine import Machine, one_line, version_numbers
 from core.doctor.results import Diagnostic
 from core.errors import InputError
 from core.format import data_size
 from core.gpu.sources.kernel_file import names, read_text
+
+if TYPE_CHECKING:
+    from core.serving.replies import Resident
 
 SECTION = "serving"
 ASK_SECONDS = 3.0
@@ -50,15 +55,27 @@ def ollama(machine: Machine) -> list[Diagnostic]:
         except ServerError as error:
             return [*lines, line("loaded", "warning", f"Ollama does not say what is loaded: {error.message}")]
     if residents:
-        held = sum(one.size_vram_bytes or 0 for one in residents)
-        shown = ", ".join(one_line(one.name) for one in residents)
-        after = (
-            "unloaded before a training and loaded again afterwards"
-            if machine.settings.ollama.managed
-            else "left loaded"
-        )
-        lines.append(line("loaded", "ok", f"{shown}: {data_size(held)} on the GPU, {after}"))
+        lines += loaded(machine, residents)
     return [*lines, *parallel(machine, version_numbers(version))]
+
+
+def loaded(machine: Machine, residents: Sequence[Resident]) -> list[Diagnostic]:
+    """What the server holds, and what becomes of it before a job. The runner moves only what takes memory of its own GPU."""
+    on_gpu = [one for one in residents if one.size_vram_bytes != 0]
+    beside = [one for one in residents if one.size_vram_bytes == 0]
+    managed = machine.settings.ollama.managed and machine.gpu is not None
+    after = "unloaded before a training and loaded again afterwards" if managed else "left loaded"
+    lines = []
+    if on_gpu:
+        held = sum(one.size_vram_bytes or 0 for one in on_gpu)
+        lines.append(line("loaded", "ok", f"{names_of(on_gpu)}: {data_size(held)} on the GPU, {after}"))
+    if beside:
+        lines.append(line("loaded", "ok", f"{names_of(beside)}: not on the GPU, left loaded"))
+    return lines
+
+
+def names_of(residents: Sequence[Resident]) -> str:
+    return ", ".join(one_line(one.name) for one in residents)
 
 
 def unreachable(machine: Machine, url: str, error: Exception) -> Diagnostic:

@@ -6,21 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from core import __version__
-from core.doctor.driver import rocm_version
 from core.doctor.findings import findings
+from core.doctor.lora_faults import lora_faults
 from core.doctor.machine import Machine, version_numbers
 from core.doctor.probing import run_probes
 from core.doctor.results import Diagnostic
-from core.doctor.variables import environment_of
 from core.errors import BakehouseError
-from core.gpu.vendors.amd import AMD, CACHING
 from core.jobfile.train import TRAINING
-from core.submission.python_environment import find_python, require, torch_vendor, versions
+from core.submission.python_environment import find_python, require, versions
 
 SECTION = "torch"
 SHOWN = ("transformers", "trl", "peft", "accelerate")
-TROUBLED = ("gfx1200", "gfx1201")
-TROUBLED_SINCE = (7, 2)
 
 # The least version that the extra `train` asks for.
 LEAST = {"torch": (2, 9), "transformers": (5, 20), "trl": (1, 16), "peft": (0, 21), "accelerate": (1, 10)}
@@ -40,9 +36,10 @@ def examine_software(machine: Machine, *, quick: bool) -> list[Diagnostic]:
     if found["torch"] is None or found["bakehouse"] is None:
         return lines
     if quick:
-        return [*lines, *hipblaslt(machine, found["torch"]), left_out()]
+        return [*lines, *lora_faults(machine, found["torch"], {}), left_out()]
     document = run_probes(machine, python)
-    return [*lines, *hipblaslt(machine, built_for(document) or found["torch"]), *findings(document, machine)]
+    faults = lora_faults(machine, found["torch"], figures_of(document, "device"))
+    return [*lines, *faults, *findings(document, machine, lora_is_doubtful=bool(faults))]
 
 
 def interpreter(python: str, version: str | None) -> Diagnostic:
@@ -53,10 +50,11 @@ def interpreter(python: str, version: str | None) -> Diagnostic:
     return line("python", "ok", python)
 
 
-def built_for(document: Mapping[str, Any]) -> str | None:
-    """`rocm 7.2.1`, `cuda 12.8`, `cpu`, as torch tells it itself; None where no probe did."""
-    figures = [probe.get("figures") for probe in document.get("probes", ()) if probe.get("name") == "device"]
-    return next((str(one["built_for"]) for one in figures if isinstance(one, dict) and "built_for" in one), None)
+def figures_of(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The figures of one probe; empty where it did not come to any."""
+    probes = document.get("probes")
+    found = [one.get("figures") for one in probes or () if isinstance(one, dict) and one.get("name") == name]
+    return next((figures for figures in found if isinstance(figures, dict)), {})
 
 
 def left_out() -> Diagnostic:
@@ -99,30 +97,3 @@ def torch_line(machine: Machine, version: str) -> Diagnostic:
         message = f"torch {version} is a build for the CPU: jobs would not use {machine.gpu.name}"
         return line("torch", "fault", message, "install torch from the index for your GPU (README)")
     return line("torch", "ok", f"torch {version}")
-
-
-def hipblaslt(machine: Machine, built: str) -> list[Diagnostic]:
-    """The page faults of LoRA under hipBLASLt from ROCm 7.2 on, on RDNA 4 (ROCm issues 6413, 6600, 6647).
-
-    `built` is a version of torch (`2.13.0+rocm7.2`) or what it was built for (`rocm 7.2.1`).
-    """
-    if machine.gpu is None or machine.gpu.architecture not in TROUBLED:
-        return []
-    version = rocm_of(built) or version_numbers(rocm_version(machine) or "")
-    if not version or version < TROUBLED_SINCE:
-        return []
-    _, made = environment_of(machine)
-    shown = ".".join(str(part) for part in version)
-    if (made.set.get(CACHING) or machine.environ.get(CACHING)) == "1":
-        return [line("hipBLASLt", "ok", f"its page faults in ROCm {shown} are kept off by {CACHING}=1")]
-    message = f"in ROCm {shown} it can end a LoRA of a rank below its tile size in a page fault on this GPU"
-    remedy = f'if a run ends so: gpu: {{environment: {{{CACHING}: "1"}}}} in settings.yaml (slower; 3 of 3 runs came through)'
-    return [line("hipBLASLt", "warning", message, remedy)]
-
-
-def rocm_of(built: str) -> tuple[int, ...]:
-    """The ROCm that torch was built with, as far as the text says it."""
-    if torch_vendor(built) not in (None, AMD.name):
-        return ()
-    _, _, after = built.lower().partition("rocm")
-    return version_numbers(after.strip())

@@ -15,6 +15,9 @@ def examine(tell: Tell) -> dict[str, Any]:
     figures: dict[str, Any] = {
         "torch": torch.__version__,
         "built_for": f"rocm {hip}" if hip else f"cuda {cuda}" if cuda else "cpu",
+        # On ROCm 10.0 HIP is 7.15: both are told, where torch knows both.
+        "hip": hip,
+        "rocm": getattr(torch.version, "rocm", None),
         "unavailable": None,
     }
     tell("looking for a device")

@@ -115,7 +115,7 @@ def test_the_path_is_told_by_what_runs_not_by_what_is_offered() -> None:
     assert taken == {"math": "math", "flash": "flash"}
 
 
-def test_lora_products_come_through_at_every_rank(document: dict[str, Any]) -> None:
+def test_single_lora_products_are_right_at_every_rank(document: dict[str, Any]) -> None:
     found = figures(document, "lora")
     assert list(found["errors"]) == ["1", "2", "4", "8", "16", "32", "64"]
     assert 0.0003 < found["largest_error"] < 0.01

@@ -122,7 +122,15 @@ def test_a_device_that_is_not_ours_to_open_names_the_group_to_join() -> None:
     assert found.state == "fault"
     assert "is not yours to open (----------, group " in found.message
     assert "usermod -aG" in found.remedy
-    assert (render.state, render.message) == ("warning", "renderD128 can be opened, renderD129 not")
+    assert (render.state, render.message) == ("warning", "renderD128 is yours to open, renderD129 not")
+
+
+@pytest.mark.process
+def test_a_kernel_log_without_trouble_speaks_for_what_it_still_holds(bench: Bench) -> None:
+    bench.machine.amd(PCI)
+    bench.tool("dmesg", "echo '[999999.0] amdgpu: a message of yesterday, all before are overwritten'")
+    found = driver.kernel_log(bench.box())
+    assert (found.state, "no known message of GPU trouble in what it still holds" in found.message) == ("ok", True)
 
 
 @pytest.mark.process

@@ -13,7 +13,8 @@ from core.config.settings import OllamaSettings, Settings
 from core.doctor import host, serving
 from core.doctor.report import examine
 from core.doctor.results import SECTIONS, Diagnostic
-from tests.support.doctorbench import Bench, one
+from core.serving.replies import Resident
+from tests.support.doctorbench import PCI, Bench, one
 from tests.support.ollama_standin import OllamaStandin
 from tests.support.waiting import wait_until
 
@@ -28,6 +29,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
 @pytest.mark.process
 @pytest.mark.parametrize("version", ["0.24.0", "0.33.0-rc2"])
 def test_ollama_s_version_and_what_it_holds(bench: Bench, version: Any) -> None:
+    bench.machine.amd(PCI)
     with OllamaStandin(version) as server:
         server.add_model("judge:v1", size_bytes=2_000_000_000)
         bench.settings = Settings(ollama=OllamaSettings(url=server.url))
@@ -42,6 +44,27 @@ def test_ollama_s_version_and_what_it_holds(bench: Bench, version: Any) -> None:
         loaded = one(serving.ollama(bench.box()), "loaded")
         assert loaded.message.startswith("judge:v1: ")
         assert "unloaded before a training" in loaded.message
+
+
+@pytest.mark.parametrize(
+    ("on_a_gpu", "managed", "vram", "said"),
+    [
+        (True, True, 2_000_000_000, "2.0 GB on the GPU, unloaded before a training and loaded again afterwards"),
+        (True, True, 0, "not on the GPU, left loaded"),
+        (True, False, 2_000_000_000, "2.0 GB on the GPU, left loaded"),
+        (False, True, 2_000_000_000, "2.0 GB on the GPU, left loaded"),
+        (False, True, 0, "not on the GPU, left loaded"),
+    ],
+)
+def test_only_what_the_runner_moves_is_said_to_be_unloaded(
+    bench: Bench, on_a_gpu: bool, managed: bool, vram: int, said: str
+) -> None:
+    if on_a_gpu:
+        bench.machine.amd(PCI)
+    bench.settings = Settings(ollama=OllamaSettings(managed=managed))
+    model = Resident("judge:v1", None, 2_000_000_000, vram, 4096, None)
+    (found,) = serving.loaded(bench.box(), [model])
+    assert found.message == f"judge:v1: {said}"
 
 
 def test_an_ollama_that_is_down_slow_or_none_at_all(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

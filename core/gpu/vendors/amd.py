@@ -118,7 +118,7 @@ AMD = GpuVendor(
     names_architecture=True,
     strands_memory=True,
     probe_remedies={
-        "lora": f'gpu: {{environment: {{{CACHING}: "1"}}}} in settings.yaml: slower, and known to come through',
+        "lora": f'gpu: {{environment: {{{CACHING}: "1"}}}} in settings.yaml: slower; 3 of 3 faulting trainings came through',
         "attention": f'gpu: {{environment: {{{AOTRITON}: "1"}}}} in settings.yaml, or a build of torch with AOTriton',
     },
 )
