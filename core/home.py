@@ -160,6 +160,11 @@ class Home:
         return self.root / "runner.log"
 
     @property
+    def crashes(self) -> Path:
+        """Reports of faults of Bakehouse itself, the newest ones."""
+        return self.root / "crashes"
+
+    @property
     def runner_stopped(self) -> Path:
         """Exists when a person stopped the runner: no shim starts another one then."""
         return self.root / "runner.stopped"

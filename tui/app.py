@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import App
 from textual.message import Message
 
+from core.crash_report import crash_line
 from core.format import percent, plural
 from core.home import Home
 from core.text import printable
@@ -28,10 +29,13 @@ from tui.model.snapshot import Snapshot
 from tui.queries.project import project_finder
 from tui.screens.command_screen import CommandScreen, Palette
 from tui.screens.dashboard import Dashboard
+from tui.terminal_driver import ConsoleDriver
 from tui.terminal_watchdog import TerminalWatchdog
 from tui.theme import ANSI_THEME, DARK
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from core.config.project import Project
 
 POLL_SECONDS = 0.25
@@ -66,8 +70,16 @@ class ConsoleApp(App[None]):
         live: bool = True,
     ) -> None:
         """`live` false starts no thread: snapshots are posted by whoever made the app."""
-        # Without this Textual would turn colours into greys, which are colours as well.
-        super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
+        # An empty one is no wish (no-color.org), and Textual would take it for one.
+        if os.environ.get("NO_COLOR") == "":
+            del os.environ["NO_COLOR"]
+        # Without `ansi_color` Textual would turn colours into greys, which are colours as well. A driver that somebody
+        # asked for by name, as Textual's tools do, stays theirs.
+        super().__init__(
+            ansi_color=True if "NO_COLOR" in os.environ else None,
+            driver_class=None if "TEXTUAL_DRIVER" in os.environ else ConsoleDriver,
+        )
+        self.fault: Exception | None = None
         interval = SLOW_POLL_SECONDS if low_bandwidth else POLL_SECONDS
         self.reader = BackgroundReader(home, project, self._wake_feed)
         self.feed = Feed(home, socket.gethostname().split(".")[0], self._post_snapshot, self.reader, interval)
@@ -131,6 +143,18 @@ class ConsoleApp(App[None]):
         """ctrl+c: people expect it to end something."""
         self.notify("q leaves the console; the jobs go on", markup=False, timeout=4)
 
+    def _handle_exception(self, error: Exception) -> None:
+        """Keep what ended the console; `run_console` tells of it."""
+        self.fault = self.fault or error
+        super()._handle_exception(error)
+
+    def _fatal_error(self) -> None:
+        """End without the screenful of traceback and locals that Textual would print."""
+        self._close_messages_no_wait()
+
+    def panic(self, *renderables: RenderableType) -> None:
+        self._close_messages_no_wait()
+
     def leave(self) -> None:
         """End the console; from any thread."""
         if self._loop is not None:
@@ -155,8 +179,8 @@ def run_console(
     *,
     low_bandwidth: bool = False,
     select: int | None = None,
-) -> None:
-    """Show the console until a person leaves it.
+) -> int:
+    """Show the console until a person leaves it, and return the exit code: 1 if a fault ended it.
 
     `project` is the folder that was named, if any; it is read after the first paint. `TEXTUAL_FPS` and the like must be set
     before this module is imported.
@@ -180,13 +204,19 @@ def run_console(
         try:
             # Mouse reports are a line's worth of bytes for each cell that is crossed.
             app.run(mouse=not low_bandwidth)
+        except Exception as error:  # noqa: BLE001 - told below, once the terminal is as it was
+            broken.append(error)
         finally:
             threading.excepthook = threading.__excepthook__
             app.feed.stop()
             app.reader.stop()
             watchdog.ended()
     if not watchdog.terminal_lives:
-        return  # nobody reads what is said now, and the writer's failure was the terminal's
-    if broken:
-        raise broken[0]
+        return 0  # nobody reads what is said now, and the writer's failure was the terminal's
+    fault = app.fault or next(iter(broken), None)
+    if fault is not None:
+        watchdog.give_terminal_back()
+        print(f"{crash_line(fault, 'The console')}. The jobs continue; `bakehouse` opens it again.", file=sys.stderr)
+        return 1
     print(farewell(app.context.snapshot), file=sys.stderr)
+    return 0

@@ -65,17 +65,22 @@ class TerminalWatchdog(threading.Thread):
         if not self._ended.wait(GRACE_SECONDS if self.terminal_lives else GRACE_WITHOUT_TERMINAL_SECONDS):
             self._end_by_force()
 
+    def give_terminal_back(self) -> None:
+        """Set the terminal as it was, as well as possible, if somebody is there."""
+        if self._terminal is None or not self.terminal_lives:
+            return
+        os.set_blocking(self._terminal, False)
+        try:
+            os.write(self._terminal, RESTORE)
+            termios.tcsetattr(self._terminal, termios.TCSANOW, self._attributes or [])
+        except (OSError, termios.error):
+            pass  # nobody reads there any more; the process ends all the same
+        finally:
+            os.set_blocking(self._terminal, True)
+
     def _end_by_force(self) -> None:
-        """The event loop does not answer: give the terminal back as well as possible and go."""
-        if self._terminal is not None and self.terminal_lives:
-            os.set_blocking(self._terminal, False)
-            try:
-                os.write(self._terminal, RESTORE)
-                termios.tcsetattr(self._terminal, termios.TCSANOW, self._attributes or [])
-            except (OSError, termios.error):
-                pass  # nobody reads there any more; the process ends all the same
-            finally:
-                os.set_blocking(self._terminal, True)
+        """The event loop does not answer."""
+        self.give_terminal_back()
         os._exit(128 + (self.signal or signal.SIGHUP))
 
 

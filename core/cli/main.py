@@ -127,3 +127,9 @@ def main(arguments: list[str] | None = None) -> Any:
     except OSError as error:
         report(BakehouseError(error.strerror or str(error), code="os_error", file=error.filename), as_json)
         sys.exit(1)
+    except Exception as error:  # noqa: BLE001 - the last one who can say it: a traceback tells a person nothing to do
+        from core.crash_report import crash_line
+
+        line = crash_line(error, f"`bakehouse {words[0]}`" if words else "`bakehouse`")
+        report(BakehouseError(line, code="internal_error"), as_json)
+        sys.exit(1)

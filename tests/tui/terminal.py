@@ -16,6 +16,8 @@ import pyte
 
 from tests.support.waiting import PATIENCE_SECONDS
 
+IUTF8 = 0o40000  # of Linux' termios
+
 
 class DimScreen(pyte.Screen):
     """A screen on which dim text is grey: pyte passes over that attribute."""
@@ -38,7 +40,9 @@ class Terminal:
         lines: int = 40,
         environment: Mapping[str, str] | None = None,
         unset: Sequence[str] = ("NO_COLOR", "COLUMNS", "LINES"),
+        utf8: bool = False,
     ) -> None:
+        """`utf8` sets the terminal's own mark for UTF-8, as sshd and tmux do."""
         self.screen = DimScreen(columns, lines)
         self.stream = pyte.ByteStream(self.screen)
         self.bytes = 0
@@ -57,6 +61,9 @@ class Terminal:
         self.pid, self.descriptor = os.forkpty()
         if self.pid == 0:
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+            modes = termios.tcgetattr(0)
+            modes[0] = (modes[0] & ~IUTF8) | (IUTF8 if utf8 else 0)
+            termios.tcsetattr(0, termios.TCSANOW, modes)
             os.execvpe(command[0], list(command), variables)
         fcntl.ioctl(self.descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
@@ -92,6 +99,21 @@ class Terminal:
 
     def type(self, keys: str) -> None:
         os.write(self.descriptor, keys.encode())
+
+    def send(self, data: bytes) -> None:
+        """Bytes as they are, as many as the child takes, while what it draws is read."""
+        os.set_blocking(self.descriptor, False)
+        try:
+            while data:
+                readable, writable, _ = select.select([self.descriptor], [self.descriptor], [], PATIENCE_SECONDS)
+                assert readable or writable, "the child neither reads nor draws"
+                if readable and not self._read():
+                    break
+                if writable:
+                    with contextlib.suppress(BlockingIOError):
+                        data = data[os.write(self.descriptor, data[:1024]) :]
+        finally:
+            os.set_blocking(self.descriptor, True)
 
     def resize(self, columns: int, lines: int) -> None:
         self.screen.resize(lines, columns)

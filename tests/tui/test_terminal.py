@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import random
 import re
 import signal
 import sys
@@ -19,11 +20,13 @@ from core.home import Home
 from core.runner.loop import consoles_open
 from core.store.database import open_database
 from core.store.jobs import insert_job
+from tests.support.terminal_replies import broken_text, late_reply, torn
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
 from tests.tui.terminal import Terminal
 
 pytestmark = pytest.mark.process
 
+HELP = "esc back"
 CONSOLE = [sys.executable, "-c", "import sys; from core.cli.main import main; sys.exit(main())"]
 
 
@@ -208,3 +211,80 @@ def record(environment: dict[str, str]) -> bytes:
         terminal.stream.feed = keep  # type: ignore[method-assign]
         assert terminal.shows("nothing is served by Bakehouse yet", PATIENCE_SECONDS), terminal.text
     return bytes(sent)
+
+
+def nothing_was_done(home: Home) -> bool:
+    with contextlib.closing(open_database(home)) as connection:
+        asked = connection.execute("SELECT count(*) FROM commands").fetchone()[0]
+        states = connection.execute("SELECT state FROM jobs").fetchall()
+    return asked == 0 and [tuple(state) for state in states] == [("waiting",)]
+
+
+def test_what_a_bad_line_brings_does_nothing(home: Home, environment: dict[str, str]) -> None:
+    chance = random.Random(11)
+    with Terminal(CONSOLE, environment=environment) as terminal:
+        assert terminal.shows("train judge · SmolLM2-135M", PATIENCE_SECONDS), terminal.text
+        for _ in range(10_000):
+            terminal.send(chance.choice((late_reply, torn, broken_text))(chance))
+        terminal.send(b"\x1b\\")
+        terminal.type("?")
+        assert terminal.shows(HELP, PATIENCE_SECONDS), terminal.text
+        assert nothing_was_done(home)
+        terminal.type("q")  # out of the help
+        assert terminal.watch(PATIENCE_SECONDS, lambda: HELP not in terminal.text), terminal.text
+        terminal.type("q")
+        assert terminal.ended(PATIENCE_SECONDS), terminal.text
+        assert terminal.status == 0
+
+
+@pytest.mark.parametrize("flood", [b"\xe9" * 50_000, b"j" * 50_000, b"\x03" * 2_000, b"\x1b[<35;10;5M" * 5_000])
+def test_a_flood_leaves_it_alive(home: Home, environment: dict[str, str], flood: bytes) -> None:
+    with Terminal(CONSOLE, environment=environment) as terminal:
+        assert terminal.shows("train judge · SmolLM2-135M", PATIENCE_SECONDS), terminal.text
+        terminal.send(flood)
+        terminal.type("q")
+        assert terminal.ended(PATIENCE_SECONDS), terminal.text
+        assert terminal.status == 0
+        assert nothing_was_done(home)
+
+
+def test_a_fault_is_one_line_a_file_and_a_terminal_as_it_was(home: Home, environment: dict[str, str]) -> None:
+    broken = "from tui.screens.help import TextDialog; TextDialog.compose = lambda screen: 1 / 0; " + CONSOLE[2]
+    with Terminal([CONSOLE[0], "-c", broken], environment=environment) as terminal:
+        before = termios.tcgetattr(terminal.descriptor)
+        assert terminal.shows("train judge · SmolLM2-135M", PATIENCE_SECONDS), terminal.text
+        terminal.type("?")
+        assert terminal.ended(PATIENCE_SECONDS), terminal.text
+        assert terminal.status == 1
+        said = " ".join(terminal.text.split())
+        assert "The console ended with a fault of its own (ZeroDivisionError: division by zero)" in said
+        assert "Traceback" not in said
+        assert termios.tcgetattr(terminal.descriptor) == before
+    [report] = home.crashes.iterdir()
+    assert "ZeroDivisionError" in report.read_text()
+    assert report.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_terminal_that_cannot_place_text_is_told(environment: dict[str, str]) -> None:
+    with Terminal(CONSOLE, environment={**environment, "TERM": "dumb"}) as terminal:
+        assert terminal.ended(PATIENCE_SECONDS)
+        assert terminal.status == 2
+        assert "TERM is `dumb`" in terminal.text
+
+
+def test_a_terminal_of_another_encoding_is_told(environment: dict[str, str]) -> None:
+    with Terminal(CONSOLE, environment={**environment, "PYTHONIOENCODING": "latin-1"}) as terminal:
+        assert terminal.ended(PATIENCE_SECONDS)
+        assert terminal.status == 2
+        assert "set to iso8859-1" in terminal.text
+
+
+def test_a_wrong_locale_does_not_matter_where_the_terminal_takes_utf8(environment: dict[str, str]) -> None:
+    with Terminal(CONSOLE, environment={**environment, "PYTHONIOENCODING": "latin-1"}, utf8=True) as terminal:
+        assert terminal.shows("train judge · SmolLM2-135M", PATIENCE_SECONDS), terminal.text
+
+
+def test_an_empty_no_color_is_no_wish(environment: dict[str, str]) -> None:
+    with Terminal(CONSOLE, environment={**environment, "NO_COLOR": ""}) as terminal:
+        assert terminal.shows("train judge · SmolLM2-135M", PATIENCE_SECONDS), terminal.text
+        assert {cell.fg for line in terminal.screen.buffer.values() for cell in line.values()} - {"default"}
