@@ -59,14 +59,6 @@ class GoldenSet(Loaded):
 
     inputs: list[GoldenInput]
 
-    @model_validator(mode="after")
-    def _ids_differ(self) -> GoldenSet:
-        first: dict[str, int] = {}
-        for index, item in enumerate(self.inputs):
-            if (earlier := first.setdefault(item.id, index)) != index:
-                raise KeyedError(f"the id `{item.id}` is that of input {earlier + 1} too", key=f"inputs.{index}.id")
-        return self
-
 
 def load_golden(file: Path, root: Path) -> GoldenSet:
     """The golden set of a file, every `file:` (relative to `root`) read into `input`. Raises the first problem."""
@@ -88,17 +80,40 @@ def check_golden(file: Path, root: Path) -> tuple[GoldenSet | None, list[InputEr
 def check_document(document: Marked, root: Path) -> tuple[GoldenSet | None, list[InputError]]:
     """`check_golden` of a document that is read already."""
     golden, wrong = check(GoldenSet, document)
-    if golden is None:
+    texts, between = _texts(document, root)
+    wrong = sorted([*wrong, *between], key=lambda problem: problem.line or 0)
+    if golden is None or wrong:
         return None, wrong
-    inputs = []
-    for index, item in enumerate(golden.inputs):
-        try:
-            inputs.append(item.model_copy(update={"input": item.text(root), "file": None}))
-        except InputError as problem:
-            message = f"{problem.file}: {problem.message}"
-            path = ("inputs", index, "file")
-            wrong.append(document.error(message, path, code=problem.code, remedy="paths start at the project's folder"))
-    return (None, wrong) if wrong else (golden.model_copy(update={"inputs": inputs}), [])
+    inputs = [item.model_copy(update={"input": texts[index], "file": None}) for index, item in enumerate(golden.inputs)]
+    return golden.model_copy(update={"inputs": inputs}), []
+
+
+def _texts(document: Marked, root: Path) -> tuple[dict[int, str], list[InputError]]:
+    """The text of each input by its place, and what is wrong with files and between inputs.
+
+    From the document, not from a checked model: so these mistakes are told together with those of single inputs.
+    """
+    texts: dict[int, str] = {}
+    wrong: list[InputError] = []
+    first: dict[str, int] = {}
+    items = document.data.get("inputs")
+    for index, item in enumerate(items if isinstance(items, list) else []):
+        if not isinstance(item, dict):
+            continue
+        name, text, file = item.get("id"), item.get("input"), item.get("file")
+        if isinstance(name, str) and (earlier := first.setdefault(name, index)) != index:
+            message = f"the id `{name}` is that of input {earlier + 1} too"
+            wrong.append(document.error(message, ("inputs", index, "id")))
+        if isinstance(text, str):
+            texts[index] = text
+        elif isinstance(file, str) and file:
+            try:
+                texts[index] = read_text(root / Path(file).expanduser())
+            except InputError as problem:
+                message = f"{problem.file}: {problem.message}"
+                remedy = "paths start at the project's folder"
+                wrong.append(document.error(message, ("inputs", index, "file"), code=problem.code, remedy=remedy))
+    return texts, wrong
 
 
 def golden_document(file: Path) -> Marked:

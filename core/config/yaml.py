@@ -7,6 +7,8 @@ parser and composer are used, its resolver is replaced.
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,11 @@ _CORE: list[tuple[str, str, list[str]]] = [
         list("-+0123456789."),
     ),
 ]
+
+# Blanks to a reader, letters to YAML: no-break and other Unicode spaces, and what has no width at all.
+UNSEEN = frozenset(
+    "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u200c\u200d\u202f\u205f\u2060\u3000\ufeff"
+)
 
 _SYNTAX_REMEDIES = {
     "a tab in the indent": "indent with spaces, not with tabs",
@@ -252,6 +259,8 @@ class _Reader:
         return value
 
     def scalar(self, node: yaml.ScalarNode) -> Any:
+        if not node.style and node.value[:1] in UNSEEN:
+            raise self.unseen(node, node.value[0], "in front of the value", "put the value into quotes if it is meant")
         try:
             return _scalar(node.tag, node.value)
         except (KeyError, ValueError):
@@ -267,10 +276,18 @@ class _Reader:
         if node.tag != _TAG + "map":
             raise self.error(node, f"the tag {node.tag.replace(_TAG, '!!')} is not supported here")
         values: dict[str, Any] = {}
+        merged: list[tuple[yaml.ScalarNode, yaml.Node]] = []
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
                 raise self.error(key_node, "a key must be a word", remedy="put text that begins with [ or { in quotes")
             key = key_node.value
+            if _is_merge(key_node):
+                merged += self.merged(value_node)
+                continue
+            unseen = None if key_node.style else next((sign for sign in (key[:1], key[-1:]) if sign in UNSEEN), None)
+            if unseen:
+                where = "in the indent" if unseen == key[0] else "behind the key"
+                raise self.unseen(key_node, unseen, where, "write ordinary spaces")
             line = key_node.start_mark.line + 1
             if key in values:
                 first = self.lines[(*path, key)]
@@ -281,11 +298,39 @@ class _Reader:
                 )
             self.lines[(*path, key)] = line
             values[key] = self.read(value_node, (*path, key))
+        for key_node, value_node in merged:
+            key = key_node.value
+            if key not in values:
+                self.lines[(*path, key)] = key_node.start_mark.line + 1
+                values[key] = self.read(value_node, (*path, key))
         return values
+
+    def merged(self, node: yaml.Node, depth: int = 0) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
+        """The pairs that a merge key brings, those that win first: https://yaml.org/type/merge.html"""
+        for part in node.value if isinstance(node, yaml.SequenceNode) else [node]:
+            if not isinstance(part, yaml.MappingNode):
+                remedy = "name a mapping that has an anchor: `<<: *base`"
+                raise self.error(node, "`<<` takes a mapping, or a list of mappings", remedy=remedy)
+            if depth > DEPTH_LIMIT:
+                raise self.error(node, "an alias that contains itself")
+            plain = [(key, value) for key, value in part.value if isinstance(key, yaml.ScalarNode)]
+            yield from (pair for pair in plain if not _is_merge(pair[0]))
+            for key, value in plain:
+                if _is_merge(key):
+                    yield from self.merged(value, depth + 1)
+
+    def unseen(self, node: yaml.Node, sign: str, where: str, remedy: str) -> InputError:
+        name = unicodedata.name(sign, "a blank").lower()
+        return self.error(node, f"{name} (U+{ord(sign):04X}) {where}", remedy=remedy)
 
     def error(self, node: yaml.Node, message: str, remedy: str | None = None) -> InputError:
         line = node.start_mark.line + 1
         return InputError(message, code="yaml_syntax", file=self.file, line=line, remedy=remedy)
+
+
+def _is_merge(key: yaml.Node) -> bool:
+    """True of a `<<` that is not quoted."""
+    return isinstance(key, yaml.ScalarNode) and not key.style and key.value == "<<"
 
 
 def _scalar(tag: str, text: str) -> Any:

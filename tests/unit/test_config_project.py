@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import core
-from core.config.golden import load_golden
+from core.config.golden import check_golden, load_golden
 from core.config.project import Project, shipped
 from core.errors import InputError, NotFoundError
 
@@ -139,6 +139,21 @@ def test_golden_inputs_are_read_with_their_files(folder: Path) -> None:
     golden = project.golden(project.task("mine"))
     assert [(item.text(), item.cluster) for item in golden.inputs] == [("one", "a"), ("two\n", "book")]
     assert golden.file == folder / "golden/mine.yaml"
+
+
+def test_all_mistakes_of_a_golden_file_are_told_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "golden.yaml"
+    file.write_text(
+        "- id: a\n  input: x\n  expec: {}\n"  # an unknown key
+        "- id: a\n  input: y\n"  # an id twice
+        "- id: c\n"  # no text
+        "- id: d\n  file: none.txt\n"  # a file that is not there
+        "- id: e\n  input: 5\n"
+        "- 7\n"
+    )
+    golden, wrong = check_golden(file, tmp_path)
+    assert golden is None
+    assert [problem.line for problem in wrong] == [3, 4, 6, 8, 10, 11]
 
 
 def test_a_missing_golden_or_data_file_is_reported_where_the_task_names_it(folder: Path) -> None:

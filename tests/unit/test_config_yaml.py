@@ -184,3 +184,47 @@ def test_text_of_several_lines_is_written_as_a_block_and_a_word_as_it_is() -> No
     assert scalar("billing") == "billing"
     assert scalar("5e-5") == "'5e-5'"
     assert scalar("it's") == "'it''s'"
+
+
+@pytest.mark.parametrize(
+    ("text", "data", "lines"),
+    [
+        (
+            "base: &base\n  epochs: 3\n  lr: 1e-4\nlong:\n  <<: *base\n  epochs: 5\n",
+            {"base": {"epochs": 3, "lr": 1e-4}, "long": {"epochs": 5, "lr": 1e-4}},
+            {("long", "epochs"): 6, ("long", "lr"): 3},
+        ),
+        ("a: &a {x: 1}\nb: &b {x: 2, y: 2}\nc: {<<: [*a, *b]}\n", {"x": 1, "y": 2}, {("c", "y"): 2}),
+        ("a: &a {x: 1}\nb: &b\n  <<: *a\n  y: 2\nc:\n  <<: *b\n", {"y": 2, "x": 1}, {("c", "x"): 1}),
+        ("c: {'<<': 1}\n", {"<<": 1}, {}),
+    ],
+)
+def test_a_merge_key_brings_what_is_not_said_and_keeps_its_lines(written, text: str, data: object, lines: dict) -> None:
+    document = load_mapping(written(text))
+    assert (document.data if "base" in document.data else document.data["c"]) == data
+    assert {path: document.line(path) for path in lines} == lines
+
+
+@pytest.mark.parametrize("text", ["a: 1\nb:\n  <<: [1]\n", "a: 1\nb:\n  <<: word\n", "b: &b\n  c: 1\n  <<: *b\n"])
+def test_a_merge_key_of_no_mapping_or_of_itself_is_refused(written, text: str) -> None:
+    problem = refused(written(text))
+    assert problem.code == "yaml_syntax"
+    assert problem.line in (1, 3)
+
+
+@pytest.mark.parametrize("sign", ["\u00a0", "\u2003", "\u3000", "\u202f", "\u200b", "\u2060"])
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("a:\n_ b: 1\n", 2), ("a:\n  b: 1\n  _c: 2\n", 3), ("a_: 1\n", 1), ("- x\n- _id: 1\n", 2), ("a: _b\n", 1)],
+)
+def test_a_blank_that_yaml_takes_for_a_letter_is_named(written, sign: str, text: str, line: int) -> None:
+    problem = refused(written(text.replace("_", sign)))
+    assert problem.line == line
+    assert f"U+{ord(sign):04X}" in problem.message
+
+
+@pytest.mark.parametrize(
+    "text", ["a: 'x\u00a0'\n", "a: '\u00a0x'\n", "a: |\n  \u00a0x\n", "a: Bonjour\u00a0!\n", "'\u00a0a': 1\n"]
+)
+def test_such_a_blank_within_a_text_stays(written, text: str) -> None:
+    assert "\u00a0" in str(load_marked(written(text)).data) or "\\xa0" in repr(load_marked(written(text)).data)
