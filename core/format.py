@@ -1,7 +1,8 @@
 """Figures as a person reads them, the same in the commands, the console and every message.
 
 The rules: 1 GB is 10⁹ bytes. Sizes are in kB below 1 MB, in MB below 1 GB and in GB from there on; with one decimal in GB and
-below 10 MB. A duration has its two largest units. A share that is not quite none or all is never shown as
+below 10 MB. A duration has its two largest units. A score
+has the scale from 0 to 5, whatever it is of. A share that is not quite none or all is never shown as
 0 % or 100 %. Months and days have English names, whatever the locale.
 """
 
@@ -11,6 +12,8 @@ import time
 from collections.abc import Mapping, Sequence
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+SCORE_SCALE = 5
+"""Scores are stored in [0, 1] and shown as n of this."""
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
@@ -86,6 +89,24 @@ def when(at: float | None, now: float | None = None) -> str:
 def weekday(at: float) -> str:
     """`Tue`."""
     return DAYS[time.localtime(at).tm_wday]
+
+
+def score_figure(score: float | None) -> str:
+    """A score in [0, 1] on the one scale that people see, 0 to 5, without the unit, for columns: `4.83`; `—` when not known.
+
+    Two decimals, and never 5.00 or 0.00 of a score that is not quite all or none.
+    """
+    if score is None:
+        return "—"
+    text = f"{SCORE_SCALE * score:.2f}"
+    if text == "5.00" and score < 1 - 1e-9:
+        return "4.99"
+    return "0.01" if text == "0.00" and score > 1e-9 else text
+
+
+def of_five(value: float | None) -> str:
+    """A score in [0, 1] with its scale: `4.83/5`; `—` when not known."""
+    return "—" if value is None else f"{score_figure(value)}/{SCORE_SCALE}"
 
 
 def percent(fraction: float) -> str:

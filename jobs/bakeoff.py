@@ -19,6 +19,7 @@ from core.config.golden import GoldenInput
 from core.data.examples import Message
 from core.errors import InputError
 from core.files import write_atomic
+from core.format import of_five
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
 from jobs import models
 from jobs.context import JobContext
@@ -341,13 +342,13 @@ def _score(
 ) -> None:
     """Score all stored answers and leave the result."""
     from core.bakeoff.leaderboard import build_leaderboard
+    from core.bakeoff.result import result_message, result_summary
     from core.bakeoff.scoring import score_answers
-    from core.bakeoff.short_names import shortened
 
     answers = read_answers(context.run.answers)
     scores = score_answers(spec.task, golden, answers, spec.pattern_timeout_seconds)
     # Whole before result.json is there: whoever sees that finds every score.
-    lines = [json.dumps(score.to_json(), ensure_ascii=False) for score in scores]
+    lines = [json.dumps(one.to_json(), ensure_ascii=False) for one in scores]
     write_atomic(context.run.scores, "".join(f"{line}\n" for line in lines))
     board = build_leaderboard(
         spec.task,
@@ -358,27 +359,7 @@ def _score(
         candidates={candidate.name: candidate.spec.form for candidate in candidates},
         repeats=spec.repeats,
     )
-    rows = []
     for row in board.rows:
-        rows.append(
-            {
-                "name": row.name,
-                "form": row.form,
-                "format_score": row.format_score,
-                "content_score": row.content_score,
-                "consistency": row.consistency,
-                "seconds_per_answer": row.seconds_per_answer,
-                "tokens_per_second": row.tokens_per_second,
-                "answers": row.answers,
-                "missing": row.missing,
-                "at_limit": row.at_limit,
-            }
-        )
-        context.say(f"{row.name}: format {_share(row.format_score)}, content {_share(row.content_score)}")
-    summary = {"task": spec.task.name, "headline": board.headline.text, "candidates": rows, "seconds": seconds}
-    # The job's title and its log name the candidates in full.
-    context.finish(shortened(board.headline.text, [row.name for row in board.rows]), summary=summary)
-
-
-def _share(score: float | None) -> str:
-    return "no checks" if score is None else f"{score:.1%}"
+        context.say(f"{row.name}: format {of_five(row.format_score)}, content {of_five(row.content_score)}")
+    summary = result_summary(board, {candidate.name: candidate.spec.ref for candidate in candidates})
+    context.finish(result_message(board), summary={**summary, "seconds": seconds})

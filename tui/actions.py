@@ -116,16 +116,20 @@ def merge(context: Context, job: JobRow) -> None:
 
 
 def rescore(context: Context, job_id: int) -> None:
-    """Score the stored answers of a bake-off with the checks that its task has now; no model is run."""
+    """Rescore a bake-off with the checks that its task has now: a result that every console and command shows from then on."""
 
     def act() -> RequestDone:
-        from core.bakeoff.load import rescore as score_anew
+        from core.bakeoff.rescoring import rescore as rescore_answers
+        from core.runner.client import author
         from core.store.database import open_database
+        from core.wording.scoring import change_words
 
         with contextlib.closing(open_database(context.home)) as connection:
-            task = score_anew(context.home, connection, job_id)
-        context.reader.rescored(job_id, task)
-        return RequestDone(f"the answers of bake-off {job_id} are scored anew")
+            scoring, is_new = rescore_answers(context.home, connection, job_id, author=author(AUTHOR))
+        if not is_new:
+            return RequestDone(f"Checks and scores of bake-off {job_id} are unchanged: nothing to rescore")
+        context.reader.data_changed()
+        return RequestDone(f"Bake-off {job_id} rescored: {change_words(scoring.changes)}. The original scores are kept")
 
     in_background(context, act)
 

@@ -1,24 +1,72 @@
-"""From what is stored of a bake-off to its leaderboard; and scoring what is stored anew."""
+"""From what is stored of a bake-off to its leaderboard, under its original scores or those of a rescoring."""
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from core.bakeoff.answers import Answer
 from core.bakeoff.leaderboard import Leaderboard, build_leaderboard
-from core.bakeoff.scoring import Score, score_answers
+from core.bakeoff.scoring import PlannedCheck, Score, plan_checks
 from core.config.golden import GoldenInput
-from core.config.project import Project, shipped
 from core.config.task import Task
-from core.errors import InputError
+from core.errors import InputError, NotFoundError
 from core.files import read_json
 from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec
 from core.jobfile.kinds import kind_of
 from core.jobfile.spec import JobFile
-from core.store.database import transaction
-from core.store.results import bakeoff_answers, bakeoff_scores, insert_scores
+from core.store.rescorings import ORIGINAL, CheckChange, Rescoring, list_rescorings
+from core.store.results import bakeoff_answers, bakeoff_scores
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Which scores a leaderboard is made of: those of the bake-off itself (number 0), or of one of its rescorings.
+
+    `time` (Unix seconds), `author` and `changes` of the checks are those of a rescoring. `newest` is the number of the one
+    that counts wherever none is asked for.
+    """
+
+    number: int = ORIGINAL
+    newest: int = ORIGINAL
+    time: float | None = None
+    author: str = ""
+    changes: tuple[CheckChange, ...] = ()
+
+    @property
+    def is_original(self) -> bool:
+        return self.number == ORIGINAL
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "original": self.is_original}
+
+
+@dataclass(frozen=True)
+class StoredBakeoff:
+    """What is stored of a bake-off: its task with the checks of `scoring`, its inputs, answers and their scores."""
+
+    spec: BakeoffSpec
+    task: Task
+    inputs: Sequence[GoldenInput]
+    answers: Sequence[Answer]
+    scores: Sequence[Score]
+    scoring: Scoring
+
+    def leaderboard(self) -> Leaderboard:
+        """The leaderboard, finished or not."""
+        return build_leaderboard(
+            self.task,
+            self.inputs,
+            self.answers,
+            self.scores,
+            self.spec.incumbent,
+            candidates={candidate.name: candidate.form for candidate in self.spec.candidates},
+            repeats=self.spec.repeats,
+        )
 
 
 def bakeoff_file(home: Home, job_id: int) -> tuple[JobFile, BakeoffSpec]:
@@ -37,39 +85,66 @@ def golden_inputs(spec: BakeoffSpec) -> list[GoldenInput]:
     return [GoldenInput.model_validate(item) for item in document]
 
 
-def stored_leaderboard(
-    home: Home, connection: sqlite3.Connection, job_id: int, task: Task | None = None
-) -> Leaderboard:
-    """The leaderboard of a bake-off, finished or not, under the task as it was submitted, or under `task`.
+def load_bakeoff(home: Home, connection: sqlite3.Connection, job_id: int, number: int | None = None) -> StoredBakeoff:
+    """A bake-off under its original scores (`number` 0) or those of a rescoring; None: the newest there are.
 
-    Raises `NotFoundError` for an unknown bake-off.
+    Raises `NotFoundError` for an unknown bake-off or rescoring, `InputError` when its files are not there.
     """
     answers = [Answer.from_json(document) for document in bakeoff_answers(connection, job_id)]
     _, spec = bakeoff_file(home, job_id)
-    return build_leaderboard(
-        task or spec.task,
-        golden_inputs(spec),
-        answers,
-        [Score.from_json(document) for document in bakeoff_scores(connection, job_id)],
-        spec.incumbent,
-        candidates={candidate.name: candidate.form for candidate in spec.candidates},
-        repeats=spec.repeats,
+    inputs = golden_inputs(spec)
+    rescorings = {one.number: one for one in list_rescorings(connection, job_id)}
+    newest = max(rescorings, default=ORIGINAL)
+    wanted = newest if number is None else number
+    if wanted != ORIGINAL and wanted not in rescorings:
+        raise NotFoundError(
+            f"bake-off {job_id} has no rescoring {wanted}",
+            code="no_rescoring",
+            remedy=f"there are: original{''.join(f', {one}' for one in rescorings)}",
+        )
+    rescoring = rescorings.get(wanted)
+    task = spec.task if rescoring is None else with_checks(spec.task, rescoring.checks)
+    scores = [Score.from_json(document) for document in bakeoff_scores(connection, job_id, wanted)]
+    return StoredBakeoff(
+        spec, task, inputs, answers, as_planned(task, inputs, answers, scores), described(rescoring, newest)
     )
 
 
-def rescore(home: Home, connection: sqlite3.Connection, job_id: int) -> Task:
-    """Score the stored answers with the checks that the task has now, and return that task.
+def described(rescoring: Rescoring | None, newest: int) -> Scoring:
+    if rescoring is None:
+        return Scoring(newest=newest)
+    return Scoring(rescoring.number, newest, rescoring.time, rescoring.author, rescoring.changes)
 
-    No model is run. The former scores stay: a score belongs to the definition of its check.
+
+def with_checks(task: Task, checks: Mapping[str, Any]) -> Task:
+    """The task with the checks and the margin of a rescoring; what the answers were asked with stays."""
+    return Task.model_validate({**task.model_dump(mode="json"), **checks})
+
+
+def as_planned(
+    task: Task, inputs: Iterable[GoldenInput], answers: Iterable[Answer], scores: Iterable[Score]
+) -> list[Score]:
+    """The scores under the hashes that their checks have in this version of Bakehouse.
+
+    Scores are stored with the result that they belong to, so a check is the one of that name in it: a result stays what it was
+    when the code of a check has changed since.
     """
-    documents = bakeoff_answers(connection, job_id)
-    file, spec = bakeoff_file(home, job_id)
-    root = Path(file.project_root)
-    project = shipped() if file.project_id == shipped().id else Project.find(explicit=root)
-    task = project.task(spec.task.name)
-    timeout = project.settings.bakeoff.pattern_timeout_seconds
-    answers = [Answer.from_json(document) for document in documents]
-    scores = score_answers(task, golden_inputs(spec), answers, timeout)
-    with transaction(connection):
-        insert_scores(connection, job_id, (score.to_json() for score in scores))
-    return task
+    plans: dict[str, dict[tuple[str, str], PlannedCheck]] = {}
+    for item in inputs:
+        plans[item.id] = {(check.id, check.part): check for check in plan_checks(task, item)}
+    input_of = {answer.key: answer.input_id for answer in answers}
+    found: dict[tuple[str, str, str], Score] = {}
+    for score in scores:
+        check = plans.get(input_of.get(score.answer_key, ""), {}).get((score.check_id, score.part))
+        key = (score.answer_key, score.part, score.check_id)
+        # Homes of an older version can hold several definitions of one check: the one that was planned goes first.
+        if check is not None and (score.check_hash == check.hash or key not in found):
+            found[key] = replace(score, check_hash=check.hash)
+    return list(found.values())
+
+
+def stored_leaderboard(
+    home: Home, connection: sqlite3.Connection, job_id: int, number: int | None = None
+) -> Leaderboard:
+    """The leaderboard of a bake-off, finished or not; see `load_bakeoff`."""
+    return load_bakeoff(home, connection, job_id, number).leaderboard()

@@ -11,7 +11,8 @@ from core.bakeoff.rows import CandidateRow
 from core.bakeoff.scoring import Part
 from core.bakeoff.short_names import heads
 from core.bakeoff.statistics import Interval
-from core.bakeoff.summary import DASH, bounds, clipped, count, of_five, p_value, score_of, signed
+from core.bakeoff.summary import DASH, bounds, clipped, count, p_value, score_of, signed
+from core.format import SCORE_SCALE, score_figure, share
 from core.text import cell_width, clip, first_cells, printable
 
 MIN_WIDTH = 60
@@ -24,11 +25,14 @@ _REASONS = 4
 Column = tuple[str, Callable[[CandidateRow], str]]
 
 
-def render_text(leaderboard: Leaderboard, width: int = 100) -> str:
-    """The leaderboard, the checks, the reasons and the notes, no line wider than `width` (at least 60 columns)."""
+def render_text(leaderboard: Leaderboard, width: int = 100, scored: str = "") -> str:
+    """The leaderboard, the checks, the reasons and the notes, no line wider than `width` (at least 60 columns).
+
+    `scored` says which scores these are: it stands below the title.
+    """
     width = max(width, MIN_WIDTH)
     blocks = [
-        list(_title(leaderboard, width)),
+        list(_title(leaderboard, width, scored)),
         list(_scores(leaderboard, width)),
         list(_comparisons(leaderboard, width)),
         list(_costs(leaderboard, width)),
@@ -39,10 +43,12 @@ def render_text(leaderboard: Leaderboard, width: int = 100) -> str:
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
 
-def _title(board: Leaderboard, width: int) -> Iterator[str]:
-    asked = f"{count(len(board.input_ids), 'input')} × {board.repeats}, paired, 95 %"
+def _title(board: Leaderboard, width: int, scored: str) -> Iterator[str]:
+    asked = f"{count(len(board.input_ids), 'input')} × {board.repeats}, paired, 95 %, scores 0 to {SCORE_SCALE}"
     state = "" if board.complete else ", not complete"
     yield from _wrap(f"Bake-off {printable(board.task)}: {asked}{state}", width)
+    if scored:
+        yield from _wrap(scored, width)
     yield from _wrap(board.headline.text, width)
 
 
@@ -64,8 +70,8 @@ def _scores(board: Leaderboard, width: int) -> Iterator[str]:
         if part == board.parts[0] and len(board.rows) > 1:
             columns.append((f"to {_incumbent(board, 16)}", _difference_column(board, part)))
     columns += [
-        ("worst", lambda row: of_five(row.worst)),
-        ("same", lambda row: DASH if row.consistency is None else f"{row.consistency:.2f}"),
+        ("worst", lambda row: score_figure(row.worst)),
+        ("same", lambda row: DASH if row.consistency is None else share(row.consistency)),
     ]
     scale: Column = (_SCALE, lambda row: _draw(score_of(row, board.parts[0]), row.interval))
     yield from _table(board, columns, width, last=scale if board.parts else None)
@@ -142,8 +148,7 @@ def _grid(lines: Sequence[Sequence[str]], width: int, *, left: int = 1, last: Se
 
 def _score_column(part: Part) -> Callable[[CandidateRow], str]:
     def show(row: CandidateRow) -> str:
-        score = score_of(row, part)
-        return DASH if score is None else f"{of_five(score)} {100 * score:3.0f} %"
+        return score_figure(score_of(row, part))
 
     return show
 
@@ -176,23 +181,27 @@ def _draw(score: float | None, interval: Interval) -> str:
 
 
 def _comparisons(board: Leaderboard, width: int) -> Iterator[str]:
-    """A line a comparison with the incumbent: what may be said, the difference, its p, and what the inputs can show."""
+    """A line a comparison with the incumbent: what may be said, the difference, its p, and what the inputs can detect."""
     if not board.comparisons:
         return
     said = {"better": "better", "worse": "worse", "no_worse": "no worse", "tied": "tied"}
     short = heads([row.name for row in board.rows], _NAME_WIDTH)
     against = f"against {_incumbent(board, _NAME_WIDTH - len('against '))}"
-    lines = [[against, "part", "verdict", "difference", "p", "shows", "add"]]
+    lines = [[against, "part", "verdict", "difference", "p", "MDE", "+n"]]
     for one in board.comparisons:
         interval = bounds(one.interval) if one.interval.estimable else "[not estimable]"
-        figures = [f"{signed(one.difference)} {interval}", p_value(one.p_adjusted), of_five(one.minimum_detectable)]
+        figures = [
+            f"{signed(one.difference)} {interval}",
+            p_value(one.p_adjusted),
+            score_figure(one.minimum_detectable),
+        ]
         more = DASH if one.add_inputs is None else f"{one.add_inputs:,}"
         lines.append([short.of[one.candidate], one.part, said[one.verdict], *figures, more])
     yield from _grid(lines, width, left=3)
     corrected = " and ".join(sorted({one.correction for one in board.comparisons if one.correction}))
     adjusted = f", adjusted for {len(board.rows) - 1} candidates by {corrected}" if corrected else ""
-    legend = f"p by flipping the signs of the inputs{adjusted}; shows: the difference they find with 80 % power; "
-    legend += f"add: how many more inputs would find one as small as {of_five(RESOLVE)} (what is shown needs none)"
+    legend = f"p: sign-flip permutation test{adjusted}. MDE: smallest difference detectable at 80 % power. "
+    legend += f"+n: inputs needed to detect {score_figure(RESOLVE)}."
     yield from _wrap(legend, width)
     if any(clipped(one.interval) for one in board.comparisons):
         yield from _wrap("[…] is a t interval; an end beyond what is possible (±5) is shown as ±5", width)

@@ -10,6 +10,7 @@ from core.bakeoff.comparison import RESOLVE, Comparison
 from core.bakeoff.rows import CandidateRow
 from core.bakeoff.scoring import Part
 from core.bakeoff.statistics import ALPHA, Interval
+from core.format import of_five
 
 if TYPE_CHECKING:
     from core.config.task import Task
@@ -20,11 +21,6 @@ DASH = "—"
 _FASTER = 1.2
 # A limit so many times the longest whole answer cuts only what rambles.
 _ROOM = 1.5
-
-
-def of_five(score: float | None) -> str:
-    """A score in [0, 1] as n of 5: "4.83"."""
-    return DASH if score is None else f"{5 * score:.2f}"
 
 
 def signed(difference: float) -> str:
@@ -115,10 +111,10 @@ def headline(
     compared = {one.candidate: one for one in comparisons if one.part == leading}
     if other is None or other not in compared or incumbent is None:
         row = by_name[best]
-        score = f"{best} {of_five(score_of(row, leading))}/5 {bounds(interval_of(row, leading))}"
+        score = f"{best} {of_five(score_of(row, leading))} {bounds(interval_of(row, leading))}"
         return Headline(score, evidence=asked)
     one = compared[other]
-    theirs, held = (f"{name} {of_five(score_of(by_name[name], leading))}/5" for name in (other, incumbent))
+    theirs, held = (f"{name} {of_five(score_of(by_name[name], leading))}" for name in (other, incumbent))
     if one.inputs != inputs:
         asked = f"{one.inputs} of {count(inputs, 'input')} × {repeats}"
     words = {
@@ -189,9 +185,9 @@ def _tie(
     named = f"{', '.join(tied[:-1])} and {tied[-1]}"
     close = [one for one in ties if one.candidate in tied and one.against in tied and one.part == parts[0]]
     shown = [one.minimum_detectable for one in close if one.minimum_detectable is not None]
-    words = f"Tied set: {named}. No difference of at least {of_five(margin)} of 5 is shown"
+    words = f"Tied set: {named}. No difference of at least {of_five(margin)} is shown"
     if shown:
-        words += f"; so many inputs can show {of_five(max(shown))} of 5"
+        words += f"; so many inputs can show {of_five(max(shown))}"
     more = max((one.add_inputs for one in close if one.add_inputs is not None), default=0)
     words += f"; add {count(more, 'input')} to resolve {of_five(RESOLVE)}." if more else "."
     yield words

@@ -17,7 +17,7 @@ from core.runner.client import author
 from core.store.database import open_database
 from core.store.jobs import JobRow
 from core.text import printable
-from core.wording.jobs import phase_words, reason_words
+from core.wording.jobs import outcome_words, phase_words, reason_words
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -89,7 +89,7 @@ def state_in_words(job: JobRow) -> str:
 
 def ending_in_words(job: JobRow) -> str:
     """How a job ended and why. The words for every end but a failure name the state."""
-    words = reason_words(job.reason)
+    words = outcome_words(job)
     return f"failed: {words}" if job.state == "failed" else words
 
 

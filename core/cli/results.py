@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from core.cli.common import json_option, opened
+from core.cli.common import by, json_option, opened
 from core.cli.output import print_json, say, say_block
 from core.cli.submitted import Show
 from core.errors import NotFoundError
 from core.format import moment
 from core.home import Home
-from core.store.results import bakeoff_answers, bakeoff_scores, list_bakeoffs
+from core.store.results import bakeoff_answers, list_bakeoffs
+from core.wording.scoring import scoring_words
 
 if TYPE_CHECKING:
     from core.config.golden import GoldenInput
@@ -23,44 +24,65 @@ if TYPE_CHECKING:
 
 
 MAX_SHOWN = 88
-RESCORED = (
-    "These are the stored answers under the checks that the task has now: shown, not kept as the bake-off's own.\n"
-    "`bakehouse results {job_id}` shows those it was made with; a new `bakehouse bakeoff` is made with those of now."
-)
 
 
 @click.command(epilog="Example: bakehouse results 3 --answers --input empty")
 @click.argument("which", metavar="[JOB|TASK]", required=False)
-@click.option("--rescore", is_flag=True, help="Score the stored answers anew, with the task's checks of now.")
+@click.option(
+    "--rescore", is_flag=True, help="Rescore with the current checks, and keep the result beside the original."
+)
+@click.option("--original", is_flag=True, help="The original scores, where the bake-off was rescored.")
+@click.option("--scoring", type=click.IntRange(0), help="The scores of this rescoring: 1 is the first, 0 the original.")
 @click.option("--answers", is_flag=True, help="The answers themselves.")
 @click.option("--input", "input_id", help="With --answers: of this golden input only.")
 @click.option("--candidate", help="With --answers: of this candidate only.")
 @json_option
 def results(
-    which: str | None, rescore: bool, answers: bool, input_id: str | None, candidate: str | None, as_json: bool
+    which: str | None,
+    rescore: bool,
+    original: bool,
+    scoring: int | None,
+    answers: bool,
+    input_id: str | None,
+    candidate: str | None,
+    as_json: bool,
 ) -> None:
-    """The bake-offs, or the leaderboard of one: of a job, or the newest of a task."""
+    """The bake-offs, or the leaderboard of one: of a job, or the newest of a task.
+
+    Scores are shown on a scale from 0 to 5. A rescoring is stored with its date, and counts from then on wherever the
+    bake-off is shown; `--original` shows the scores that the bake-off was made with.
+    """
+    if rescore + original + (scoring is not None) > 1:
+        raise click.UsageError("--rescore, --original and --scoring name different scores: use one of them")
+    number = 0 if original else scoring
     home = Home.find()
     with opened(home) as connection:
         job_id = None if which is None else job_of(connection, which)
         if job_id is None:
-            if rescore or answers:
+            if rescore or answers or number is not None:
                 raise click.UsageError("which bake-off? `bakehouse results` lists them")
             show_list(connection, as_json)
-        elif answers:
-            if rescore:
-                raise click.UsageError("--answers shows the bake-off's own scores: without it --rescore scores anew")
-            show_answers(home, connection, job_id, input_id, candidate, as_json)
+            return
+        if rescore:
+            rescore_now(home, connection, job_id)
+        if answers:
+            show_answers(home, connection, job_id, number, input_id, candidate, as_json)
         else:
-            task = None
-            if rescore:
-                from core.bakeoff.load import rescore as score_again
-
-                task = score_again(home, connection, job_id)
-            board = leaderboard(home, connection, job_id, as_json=as_json, task=task)
+            board = leaderboard(home, connection, job_id, as_json=as_json, number=number)
             print_json({"job": job_id, **board}) if isinstance(board, dict) else say_block(board)
-            if task is not None and not as_json:
-                say(RESCORED.format(job_id=job_id))
+
+
+def rescore_now(home: Home, connection: sqlite3.Connection, job_id: int) -> None:
+    from core.bakeoff.rescoring import rescore
+
+    _, is_new = rescore(home, connection, job_id, author=by())
+    if is_new:
+        say(
+            f"Bake-off {job_id} rescored. `bakehouse results {job_id} --original` shows the original scores.",
+            error=True,
+        )
+    else:
+        say(f"Checks and scores of bake-off {job_id} are unchanged: nothing to rescore.", error=True)
 
 
 def job_of(connection: sqlite3.Connection, which: str) -> int:
@@ -82,23 +104,26 @@ def show_list(connection: sqlite3.Connection, as_json: bool) -> None:
         print_json({"bakeoffs": [row.__dict__ for row in rows]})
         return
     for row in rows:
-        say(f"{row.job_id:>4}  {moment(row.time):<13} {row.state:<10} {row.title:<36} {row.answers} answers")
+        rescored = f", rescored {row.rescorings} ×" if row.rescorings else ""
+        say(f"{row.job_id:>4}  {moment(row.time):<13} {row.state:<10} {row.title:<36} {row.answers} answers{rescored}")
     if not rows:
         say("no bake-off yet: `bakehouse bakeoff TASK MODEL MODEL …` makes one")
 
 
 def leaderboard(
-    home: Home, connection: sqlite3.Connection, job_id: int, *, as_json: bool, task: Task | None = None
+    home: Home, connection: sqlite3.Connection, job_id: int, *, as_json: bool, number: int | None = None
 ) -> dict[str, Any] | str:
-    """Who is better, and how sure that is, as a document or as text; under the task as it was submitted, or `task`."""
-    from core.bakeoff.load import stored_leaderboard
+    """Who is better, and how sure that is, as a document or as text; of the newest scores, or of those of `number`."""
+    from core.bakeoff.load import load_bakeoff
 
-    board = stored_leaderboard(home, connection, job_id, task)
+    stored = load_bakeoff(home, connection, job_id, number)
+    board = stored.leaderboard()
     if as_json:
-        return {"leaderboard": board.to_json()}
+        return {"leaderboard": board.to_json(), "scoring": stored.scoring.to_json()}
     from core.bakeoff.report import render_text
 
-    return render_text(board, width=min(120, shutil.get_terminal_size((100, 40)).columns))
+    width = min(120, shutil.get_terminal_size((100, 40)).columns)
+    return render_text(board, width=width, scored=scoring_words(stored.scoring))
 
 
 def leaderboard_of(home: Home, *, as_json: bool) -> Show:
@@ -107,10 +132,16 @@ def leaderboard_of(home: Home, *, as_json: bool) -> Show:
 
 
 def show_answers(
-    home: Home, connection: sqlite3.Connection, job_id: int, input_id: str | None, candidate: str | None, as_json: bool
+    home: Home,
+    connection: sqlite3.Connection,
+    job_id: int,
+    number: int | None,
+    input_id: str | None,
+    candidate: str | None,
+    as_json: bool,
 ) -> None:
     """The answers, each with what was asked and expected, and the checks that it failed."""
-    from core.bakeoff.load import bakeoff_file, golden_inputs
+    from core.bakeoff.load import load_bakeoff
 
     every = bakeoff_answers(connection, job_id)
     for named, key in ((input_id, "input_id"), (candidate, "candidate")):
@@ -126,12 +157,15 @@ def show_answers(
         for answer in every
         if input_id in {None, answer["input_id"]} and candidate in {None, answer["candidate"]}
     ]
-    _, spec = bakeoff_file(home, job_id)
-    inputs = {item.id: item for item in golden_inputs(spec)}
-    scores = scores_by_answer(spec.task, inputs, every, bakeoff_scores(connection, job_id))
+    stored = load_bakeoff(home, connection, job_id, number)
+    inputs = {item.id: item for item in stored.inputs}
+    scores = scores_by_answer(stored.task, inputs, every, [score.to_json() for score in stored.scores])
     if as_json:
-        print_json({"job": job_id, "answers": [{**one, "scores": scores.get(one["key"], [])} for one in found]})
+        shown = [{**one, "scores": scores.get(one["key"], [])} for one in found]
+        print_json({"job": job_id, "answers": shown, "scoring": stored.scoring.to_json()})
         return
+    if scored := scoring_words(stored.scoring):
+        say(scored)
     for answer in found:
         fault = f", {answer['fault']}" if answer.get("fault") else ""
         say(f"── {answer['candidate']} · {answer['input_id']} · {answer['repeat']}{fault}")
@@ -145,7 +179,7 @@ def show_answers(
 def scores_by_answer(
     task: Task, inputs: Mapping[str, GoldenInput], answers: list[dict[str, Any]], scores: list[dict[str, Any]]
 ) -> dict[str, list[dict[str, Any]]]:
-    """The scores of each answer by the checks that the bake-off was made with, in their order; not those of a rescore."""
+    """The scores of each answer by the checks of `task`, in their order."""
     from core.bakeoff.scoring import plan_checks
 
     stored = {(score["answer_key"], score["check_hash"]): score for score in scores}

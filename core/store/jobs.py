@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from core.errors import BakehouseError, NotFoundError
@@ -22,6 +22,15 @@ QUEUED = frozenset({"waiting", "ready"})
 ACTIVE = frozenset({"starting", "running", "stopping"})
 ENDED = frozenset({"done", "failed", "cancelled", "interrupted", "lost"})
 RETRYABLE = ENDED - {"done"}
+
+
+@dataclass(frozen=True)
+class Rescored:
+    """The newest rescoring of a bake-off: its number, when (Unix seconds), and what it came to in a line."""
+
+    number: int
+    time: float
+    message: str
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,9 @@ class JobRow:
     """The base model by name; None where there are several."""
     source: str | None = None
     """What the job takes: `job:12/adapter`, or where a pull gets the model from (`hub:OWNER/NAME`)."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What the job was told, by the names of its settings; empty of jobs that an older version stored."""
+    rescored: Rescored | None = None
 
     def to_json(self) -> dict[str, Any]:
         """All columns; the reason as `reason_code` and `reason_values`."""
@@ -95,7 +107,9 @@ def with_reason_columns(document: dict[str, Any]) -> dict[str, Any]:
 SELECT_JOBS = """
 SELECT jobs.*, stage,
        (SELECT group_concat(needs_id) FROM dependencies WHERE job_id = jobs.id) AS needs,
-       coalesce((SELECT orphaned FROM attempts WHERE job_id = jobs.id AND number = jobs.attempt), 0) AS orphaned
+       coalesce((SELECT orphaned FROM attempts WHERE job_id = jobs.id AND number = jobs.attempt), 0) AS orphaned,
+       (SELECT json_object('number', number, 'time', time, 'message', message)
+        FROM rescorings WHERE job_id = jobs.id ORDER BY number DESC LIMIT 1) AS rescored
 FROM jobs JOIN job_states USING (state)
 """
 
@@ -114,8 +128,10 @@ def to_row(row: sqlite3.Row) -> JobRow:
         "orphaned": bool(row["orphaned"]),
         "progress": Progress.from_json(row["progress"]),
         "result": json.loads(row["result"]) if row["result"] else None,
+        "settings": json.loads(row["settings"]),
+        "rescored": Rescored(**json.loads(row["rescored"])) if row["rescored"] else None,
     }
-    plain = {field.name: row[field.name] for field in fields(JobRow) if field.name not in read}
+    plain = {one.name: row[one.name] for one in fields(JobRow) if one.name not in read}
     return JobRow(**plain, **read)
 
 
@@ -179,6 +195,7 @@ def insert_job(
     device_memory_bytes: int | None = None,
     model: str | None = None,
     source: str | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> int:
     """Store a new job at the end of the queue and return its id. Call it in a transaction.
 
@@ -191,9 +208,9 @@ def insert_job(
     cursor = connection.execute(
         """
         INSERT INTO jobs (kind, title, project_id, task, model, source, lane, host_memory_bytes, device_memory_bytes,
-                          on_restart, reason_code, submitted_at, changed_at, changed_by, position)
+                          settings, on_restart, reason_code, submitted_at, changed_at, changed_by, position)
         VALUES (:kind, :title, :project_id, :task, :model, :source, :lane, :host_memory_bytes, :device_memory_bytes,
-                :on_restart, 'submitted', :now, :now, :author, (SELECT coalesce(max(position), 0) + 1 FROM jobs))
+                :settings, :on_restart, 'submitted', :now, :now, :author, (SELECT coalesce(max(position), 0) + 1 FROM jobs))
         """,
         {
             "kind": kind,
@@ -202,6 +219,7 @@ def insert_job(
             "task": task,
             "model": model,
             "source": source,
+            "settings": json.dumps(dict(settings or {})),
             "lane": lane,
             "host_memory_bytes": host_memory_bytes,
             "device_memory_bytes": device_memory_bytes,

@@ -33,6 +33,52 @@ def the_queue_and_its_results(db: Any) -> None:
         db.execute(statement)
 
 
+RESCORINGS = """
+-- Answers scored again with other checks: a result of its own beside the original one. The bake-off is done.
+CREATE TABLE rescorings (
+  job_id INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+  number INTEGER NOT NULL CHECK (number > 0),
+  time REAL NOT NULL,
+  author TEXT NOT NULL,
+  message TEXT NOT NULL,
+  checks TEXT NOT NULL CHECK (json_valid(checks)),
+  changes TEXT NOT NULL CHECK (json_valid(changes)),
+  summary TEXT NOT NULL CHECK (json_valid(summary)),
+  PRIMARY KEY (job_id, number)
+) WITHOUT ROWID;
+
+-- `rescoring` 0: the scores that the bake-off was made with.
+CREATE TABLE scores_by_rescoring (
+  job_id INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+  rescoring INTEGER NOT NULL DEFAULT 0 CHECK (rescoring >= 0),
+  answer_key TEXT NOT NULL,
+  check_hash TEXT NOT NULL,
+  check_id TEXT NOT NULL,
+  part TEXT NOT NULL CHECK (part IN ('format', 'content')),
+  value REAL NOT NULL CHECK (value BETWEEN 0 AND 1),
+  detail TEXT NOT NULL DEFAULT '',
+  faulty INTEGER NOT NULL DEFAULT 0 CHECK (faulty IN (0, 1)),
+  PRIMARY KEY (job_id, rescoring, answer_key, check_hash)
+) WITHOUT ROWID;
+
+INSERT INTO scores_by_rescoring (job_id, answer_key, check_hash, check_id, part, value, detail, faulty)
+SELECT job_id, answer_key, check_hash, check_id, part, value, detail, faulty FROM scores;
+
+DROP TABLE scores;
+
+ALTER TABLE scores_by_rescoring RENAME TO scores;
+
+-- What a job was told, by the names of its settings: rows of a queue tell two runs apart by what differs.
+ALTER TABLE jobs ADD COLUMN settings TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(settings));
+"""
+
+
+@migrations()
+def rescorings_and_settings(db: Any) -> None:
+    for statement in statements(RESCORINGS):
+        db.execute(statement)
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Apply the steps that are missing, each in a transaction of its own."""
     migrations.apply(Database(connection))

@@ -31,7 +31,8 @@ class ArtefactRow:
 
 @dataclass(frozen=True)
 class BakeoffRow:
-    """A bake-off in the queue, whatever its state. `answers` counts those imported so far."""
+    """A bake-off in the queue, whatever its state. `answers` counts those imported so far,
+    `rescorings` how often they were scored again."""
 
     job_id: int
     task: str
@@ -40,6 +41,7 @@ class BakeoffRow:
     state: State
     time: float
     answers: int
+    rescorings: int = 0
 
 
 def import_result(connection: sqlite3.Connection, job_id: int, run: RunDir) -> dict[str, Any]:
@@ -91,14 +93,16 @@ def import_scores(connection: sqlite3.Connection, job_id: int, run: RunDir) -> N
     insert_scores(connection, job_id, (score for score in scores if score["answer_key"] in keys))
 
 
-def insert_scores(connection: sqlite3.Connection, job_id: int, scores: Iterable[dict[str, Any]]) -> None:
-    """Store scores; one of the same answer and the same definition of the check is replaced."""
+def insert_scores(
+    connection: sqlite3.Connection, job_id: int, scores: Iterable[dict[str, Any]], rescoring: int = 0
+) -> None:
+    """Store scores, those of the bake-off itself or of a rescoring; the same check's of the same answer is replaced."""
     connection.executemany(
         """
-        INSERT OR REPLACE INTO scores (job_id, answer_key, check_hash, check_id, part, value, detail, faulty)
-        VALUES (:job_id, :answer_key, :check_hash, :check_id, :part, :value, :detail, :faulty)
+        INSERT OR REPLACE INTO scores (job_id, rescoring, answer_key, check_hash, check_id, part, value, detail, faulty)
+        VALUES (:job_id, :rescoring, :answer_key, :check_hash, :check_id, :part, :value, :detail, :faulty)
         """,
-        ({**score, "job_id": job_id} for score in scores),
+        ({**score, "job_id": job_id, "rescoring": rescoring} for score in scores),
     )
 
 
@@ -125,7 +129,8 @@ def list_bakeoffs(connection: sqlite3.Connection, limit: int = 50) -> list[Bakeo
     rows = connection.execute(
         """
         SELECT id AS job_id, task, project_id, title, state, coalesce(ended_at, started_at, submitted_at) AS time,
-               (SELECT count(*) FROM answers WHERE job_id = jobs.id) AS answers
+               (SELECT count(*) FROM answers WHERE job_id = jobs.id) AS answers,
+               (SELECT count(*) FROM rescorings WHERE job_id = jobs.id) AS rescorings
         FROM jobs WHERE kind = 'bakeoff' ORDER BY id DESC LIMIT ?
         """,
         [limit],
@@ -143,13 +148,13 @@ def bakeoff_answers(connection: sqlite3.Connection, job_id: int) -> list[dict[st
     return [json.loads(row["document"]) for row in rows]
 
 
-def bakeoff_scores(connection: sqlite3.Connection, job_id: int) -> list[dict[str, Any]]:
-    """The scores of a bake-off's answers, by every definition of a check that they were scored with."""
+def bakeoff_scores(connection: sqlite3.Connection, job_id: int, rescoring: int = 0) -> list[dict[str, Any]]:
+    """The scores of a bake-off's answers: the original ones, or those of a rescoring by its number."""
     rows = connection.execute(
         """
         SELECT answer_key, check_hash, check_id, part, value, detail, faulty
-        FROM scores WHERE job_id = ? ORDER BY answer_key, check_id
+        FROM scores WHERE job_id = ? AND rescoring = ? ORDER BY answer_key, check_id
         """,
-        [job_id],
+        [job_id, rescoring],
     )
     return [{**dict(row), "faulty": bool(row["faulty"])} for row in rows]

@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from core.errors import BakehouseError
-from core.format import data_size, listed
+from core.format import data_size, listed, when
 from core.reasons import Reason
 from core.runner.commands import RefusedError
 from core.store.job_reasons import JobReasonCode, RefusalCode
+from core.store.jobs import JobRow
 from core.text import printable
 from core.wording.gpu import gpu_words
 
@@ -32,6 +33,13 @@ def reason_words(reason: Reason) -> str:
 
 def unknown(reason: Reason) -> str:
     return " ".join([reason.code, *(f"{name}={value}" for name, value in reason.values.items())])
+
+
+def outcome_words(job: JobRow, now: float | None = None) -> str:
+    """What came of a job, or why it waits: for a bake-off that was rescored what the newest rescoring came to."""
+    if job.state == "done" and job.rescored is not None:
+        return printable(f"Rescored {when(job.rescored.time, now)}: {job.rescored.message}")
+    return reason_words(job.reason)
 
 
 def refused(error: RefusedError) -> BakehouseError:

@@ -16,7 +16,7 @@ from tui.model.snapshot import Slot, Snapshot
 
 async def test_each_pane_answers_its_question(console: Opened) -> None:
     async with console() as pilot:
-        assert "judge      Qwen3-4B tuned, q8_0     4.9/5     0.91 14:01" in text_of(pilot, "#fleet")
+        assert "judge      Qwen3-4B tuned, q8_0     4.92     4.55 14:01" in text_of(pilot, "#fleet")
         assert "nothing is served by Bakehouse yet" in text_of(pilot, "#fleet")
         gpu = text_of(pilot, "#gpu")
         assert (

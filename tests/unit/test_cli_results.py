@@ -3,94 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from core.authoring.scaffold import new_project
-from core.bakeoff.answers import Answer
-from core.bakeoff.scoring import score_answers
 from core.cli.common import ending_in_words
 from core.cli.main import main
-from core.config.golden import GoldenInput
-from core.config.project import Project
-from core.config.task import Task
 from core.errors import InputError
-from core.files import write_json
-from core.home import Home
-from core.jobfile.spec import JobFile
 from core.reasons import Reason
-from core.store.database import transaction
 from core.store.job_reasons import job_reason
 from core.store.jobs import State, get_job
-from core.store.results import import_answers, insert_scores
 from tests.support.stored import add_job, fresh
+from tests.support.stored_bakeoff import home_with_bakeoffs
 
-TASK = {
-    "name": "judge",
-    "repeats": 1,
-    "format": [{"check": "regex", "id": "line", "pattern": "^PRICE: (?P<price>.+)$", "count": 1}],
-    "content": [{"check": "captured_equals", "name": "price"}],
-}
-GOLDEN = [
-    GoldenInput(id="sofa", input="A grey sofa, 110\nand a cat", expect={"price": "110"}),
-    GoldenInput(id="tent", input="A tent for 65", expect={"price": "65"}),
-]
-ANSWERS = {
-    ("base", "sofa"): "no idea",
-    ("base", "tent"): "",
-    ("tuned", "sofa"): "PRICE: 11",
-    ("tuned", "tent"): "PRICE: 65",
-}
 Run = Callable[..., tuple[int, str, str]]
-
-
-def stored_answers() -> Iterator[Answer]:
-    for (candidate, input_id), text in ANSWERS.items():
-        yield Answer(
-            key=f"{candidate}/{input_id}",
-            candidate=candidate,
-            task="judge",
-            input_id=input_id,
-            repeat=0,
-            seed=0,
-            text=text,
-            thinking=None,
-            finish="stop",
-            fault=None if text else "empty",
-            prompt_tokens=9,
-            completion_tokens=4,
-            characters=len(text),
-            seconds=1.0,
-            batch_size=1,
-            tokens_per_second=4.0,
-            prompt_sha256="0" * 64,
-            time=0.0,
-        )
 
 
 @pytest.fixture
 def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Commands on a home with two bake-offs of `judge`: job 1 has answers, job 2 has none yet."""
+    """Commands on a home with two bake-offs of `judge`: job 1 is done, job 2 has no answers yet."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    home, connection = fresh(tmp_path)
+    home, _ = home_with_bakeoffs(tmp_path)
     monkeypatch.setenv("BAKEHOUSE_HOME", str(home.root))
-    project = tmp_path / "project"
-    new_project(project)
-    (project / "configs/tasks/judge.yaml").write_text(json.dumps(TASK))
-    golden = tmp_path / "golden.json"
-    write_json(golden, [item.model_dump() for item in GOLDEN])
-    for _ in range(2):
-        store(home, add_job(connection, kind="bakeoff"), project, golden)
-    run_dir = home.run_dir(1)
-    run_dir.answers.write_text("".join(json.dumps(answer.to_json()) + "\n" for answer in stored_answers()))
-    with transaction(connection):
-        import_answers(connection, 1, run_dir)
-        scores = score_answers(Task.model_validate(TASK), GOLDEN, stored_answers())
-        insert_scores(connection, 1, (score.to_json() for score in scores))
-    connection.close()
 
     def command(*words: str) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as leave:
@@ -99,35 +35,6 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
         return int(leave.value.code or 0), out, err
 
     return command
-
-
-def store(home: Home, job_id: int, project: Path, golden: Path) -> None:
-    model = {"name": "m", "hub": "a/b"}
-    document = {
-        "id": job_id,
-        "title": "a bake-off",
-        "project_id": Project.find(project).id,
-        "project_root": str(project),
-        "home": str(home.root),
-        "artefacts": str(home.root / "artefacts"),
-        "python": "python",
-        "author": "tester",
-        "submitted_at": 0.0,
-        "lane": "gpu",
-        "host_memory_bytes": 0,
-        "spec": {
-            "kind": "bakeoff",
-            "task": TASK,
-            "golden": {"path": str(golden), "sha256": "0" * 64, "source": str(golden)},
-            "candidates": [
-                {"name": "base", "form": "base", "model": model},
-                {"name": "tuned", "form": "adapter", "model": model, "path": "/x"},
-            ],
-            "repeats": 1,
-        },
-    }
-    home.run_dir(job_id).path.mkdir(parents=True)
-    JobFile.model_validate(document).save(home.run_dir(job_id))
 
 
 def test_an_answer_is_shown_with_what_was_asked_expected_and_missed(run: Run) -> None:
@@ -168,16 +75,6 @@ def test_a_tasks_name_shows_its_newest_bake_off_with_answers(run: Run) -> None:
     code, _, err = run("judges")
     assert code == 4
     assert "there are bake-offs of: judge" in err
-
-
-def test_a_rescore_says_that_it_is_not_kept_and_leaves_the_bake_off_as_it_was(run: Run) -> None:
-    before = run("1")
-    _, out, _ = run("1", "--rescore")
-    assert "shown, not kept as the bake-off's own" in out
-    assert "`bakehouse results 1` shows those it was made with" in out
-    assert run("1") == before
-    assert json.loads(run("1", "--rescore", "--json")[1])["job"] == 1
-    assert run("1", "--rescore", "--answers")[0] == 2
 
 
 @pytest.mark.parametrize(

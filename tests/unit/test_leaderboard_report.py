@@ -105,20 +105,20 @@ def test_the_report_of_a_finished_bake_off_stays_as_it_is() -> None:
 
 
 EXPECTED = """\
-Bake-off judge: 6 inputs × 3, paired, 95 %
+Bake-off judge: 6 inputs × 3, paired, 95 %, scores 0 to 5
 tuned 4.83/5 over base 1.00/5: +3.83 [3.40, 4.26], p 0.031, 6 inputs × 3
 
-  candidate      format             to base     content  worst  same  0   1   2   3   4   5
-  tuned      4.83  97 %  +3.83 [3.40, 4.26]  5.00 100 %   4.83  1.00                    ├●┤
-  base       1.00  20 %                   —  0.00   0 %   1.00  1.00      ●
+  candidate  format             to base  content  worst   same  0   1   2   3   4   5
+  tuned        4.83  +3.83 [3.40, 4.26]     5.00   4.83  100 %                    ├●┤
+  base         1.00                   —     0.00   1.00  100 %      ●
 worst: the mean of each input's worst repeat; same: the share of inputs whose repeats all say the
   same
 
-against base  part     verdict             difference      p  shows  add
-tuned         format   better      +3.83 [3.40, 4.26]  0.031   0.58    2
-tuned         content  better   +5.00 [not estimable]  0.031      —    —
-p by flipping the signs of the inputs; shows: the difference they find with 80 % power; add: how
-  many more inputs would find one as small as 0.50 (what is shown needs none)
+against base  part     verdict             difference      p   MDE  +n
+tuned         format   better      +3.83 [3.40, 4.26]  0.031  0.58   2
+tuned         content  better   +5.00 [not estimable]  0.031     —   —
+p: sign-flip permutation test. MDE: smallest difference detectable at 80 % power. +n: inputs needed
+  to detect 0.50.
 
   candidate  s/answer  tok/s  char/s  tokens  answers  missing  cut  empty
   tuned          1.00     50     200      50       18        0    0      0

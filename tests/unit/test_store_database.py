@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import sqlite_utils
 from sqlite_utils import Migrations
 
 from core.errors import BakehouseError
@@ -23,7 +24,9 @@ from core.store.database import (
     schema_version,
     transaction,
 )
+from core.store.jobs import list_jobs
 from core.store.migrations import statements
+from core.store.results import bakeoff_scores
 from tests.support.stored import add_job, fresh
 from tests.support.waiting import PATIENCE_SECONDS
 
@@ -111,6 +114,27 @@ def test_a_database_from_before_the_first_release_is_refused_with_what_to_do(tmp
     assert schema_version(connect(home)) == version
 
 
+def test_a_database_of_the_first_release_keeps_its_jobs_answers_and_scores(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home").create()
+    connection = connect(home)
+    first = Migrations(migrations.migrations.name)
+    first()(migrations.the_queue_and_its_results)
+    first.apply(sqlite_utils.Database(connection))
+    connection.executescript("""
+        INSERT INTO jobs (kind, title, project_id, task, lane, reason_code, position, submitted_at, changed_at, changed_by)
+        VALUES ('bakeoff', 'b', 'p', 'judge', 'gpu', 'submitted', 1, 5, 5, 'anna');
+        INSERT INTO scores (job_id, answer_key, check_hash, check_id, part, value) VALUES (1, 'k', 'h', 'c', 'format', 0.5);
+        PRAGMA user_version = 3;
+    """)
+    connection.close()
+    again = open_database(home)
+    assert schema_version(again) == database.SCHEMA_VERSION
+    (job,) = list_jobs(again)
+    assert (job.title, dict(job.settings), job.rescored) == ("b", {}, None)
+    assert [(one["answer_key"], one["value"]) for one in bakeoff_scores(again, 1)] == [("k", 0.5)]
+    assert bakeoff_scores(again, 1, 1) == []
+
+
 def test_the_next_steps_are_taken_in_order_and_one_that_fails_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,11 +142,13 @@ def test_the_next_steps_are_taken_in_order_and_one_that_fails_is_tried_again(
     home, connection = fresh(tmp_path)
     job = add_job(connection)
     connection.close()
-    monkeypatch.setattr(database, "SCHEMA_VERSION", database.FIRST_VERSION + 2)
+    version = database.SCHEMA_VERSION
+    monkeypatch.setattr(database, "SCHEMA_VERSION", version + 2)
 
     def grown(last: str) -> Migrations:
         steps = Migrations(migrations.migrations.name)
         steps()(migrations.the_queue_and_its_results)
+        steps()(migrations.rescorings_and_settings)
         steps(name="a")(lambda db: db.execute("ALTER TABLE jobs ADD COLUMN a INTEGER"))
         steps(name="b")(lambda db: db.execute(last))
         return steps
@@ -130,11 +156,11 @@ def test_the_next_steps_are_taken_in_order_and_one_that_fails_is_tried_again(
     monkeypatch.setattr(migrations, "migrations", grown("CREATE TABLE oh no"))
     with pytest.raises(sqlite3.OperationalError):
         open_database(home)
-    assert schema_version(connect(home)) == database.FIRST_VERSION
+    assert schema_version(connect(home)) == version
 
     monkeypatch.setattr(migrations, "migrations", grown("ALTER TABLE jobs ADD COLUMN b INTEGER"))
     again = open_database(home)
-    assert schema_version(again) == database.FIRST_VERSION + 2
+    assert schema_version(again) == version + 2
     assert tuple(again.execute("SELECT id, a, b FROM jobs").fetchone()) == (job, None, None)
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from core.config.task import Task
     from core.home import Home
 
 FULL = 0.999
@@ -54,27 +53,21 @@ def worst(repeats: Sequence[AnswerRead]) -> int:
     return min(range(len(repeats)), key=lambda index: repeats[index].rank)
 
 
-def read_answers(home: Home, job_id: int, task: Task | None) -> tuple[Answers, dict[str, str]]:
-    """The answers of a bake-off under the checks of `task` (else of the task as submitted), and the inputs by id.
+def read_answers(home: Home, job_id: int, number: int) -> tuple[Answers, dict[str, str]]:
+    """The answers of a bake-off under its original scores (0) or those of a rescoring, and the inputs by id.
 
     Heavy imports and a whole file: call it in a thread. Raises `BakehouseError`, `OSError`, `sqlite3.Error`.
     """
-    from core.bakeoff.answers import Answer
-    from core.bakeoff.load import bakeoff_file, golden_inputs
+    from core.bakeoff.load import load_bakeoff
     from core.bakeoff.scored_answers import place
-    from core.bakeoff.scoring import Score
     from core.store.database import open_database
-    from core.store.results import bakeoff_answers, bakeoff_scores
 
-    _, spec = bakeoff_file(home, job_id)
-    inputs = golden_inputs(spec)
     with contextlib.closing(open_database(home)) as connection:
-        answers = [Answer.from_json(document) for document in bakeoff_answers(connection, job_id)]
-        scores = [Score.from_json(document) for document in bakeoff_scores(connection, job_id)]
-    names = [candidate.name for candidate in spec.candidates]
-    placed, _ = place(task or spec.task, inputs, answers, scores, names)
+        stored = load_bakeoff(home, connection, job_id, number)
+    names = [candidate.name for candidate in stored.spec.candidates]
+    placed, _ = place(stored.task, stored.inputs, stored.answers, stored.scores, names)
     found: dict[tuple[str, str], dict[int, AnswerRead]] = {}
-    for answer in answers:  # what was not scored is shown, too
+    for answer in stored.answers:  # what was not scored is shown, too
         one = AnswerRead(answer.repeat, answer.text)
         found.setdefault((answer.candidate, answer.input_id), {})[answer.repeat] = one
     for name, cells in placed.items():
@@ -84,4 +77,4 @@ def read_answers(home: Home, job_id: int, task: Task | None) -> tuple[Answers, d
                 one = AnswerRead(cell.answer.repeat, cell.answer.text, said)
                 found.setdefault((name, input_id), {})[one.repeat] = one
     ordered = {key: tuple(by_repeat[number] for number in sorted(by_repeat)) for key, by_repeat in found.items()}
-    return ordered, {item.id: item.input or "" for item in inputs}
+    return ordered, {item.id: item.input or "" for item in stored.inputs}

@@ -18,7 +18,6 @@ from tui.model.snapshot import Board, ProfileLines, TaskLine
 
 if TYPE_CHECKING:
     from core.config.project import Project
-    from core.config.task import Task
 
 LEAST_SECONDS_BETWEEN = 5.0
 
@@ -44,10 +43,8 @@ class BackgroundReader(threading.Thread):
         self.find_project = project
         self.told = told
         self.found = BackgroundFacts()
-        self._boards: dict[tuple[int, int, str], Board] = {}
+        self._boards: dict[tuple[int, int, str, int], Board] = {}
         self._wanted: set[int] = set()
-        self._stale: set[int] = set()
-        self._tasks: dict[int, Task] = {}
         self._lock = threading.Lock()
         self._changed = threading.Event()
         self._stopped = threading.Event()
@@ -59,16 +56,6 @@ class BackgroundReader(threading.Thread):
         """Have the leaderboard of an older bake-off, too."""
         self._wanted.add(job_id)
         self._changed.set()
-
-    def rescored(self, job_id: int, task: Task) -> None:
-        """Work a leaderboard out anew, under the task that its answers were scored with."""
-        self._tasks[job_id] = task
-        self._stale.add(job_id)
-        self._changed.set()
-
-    def task_of(self, job_id: int) -> Task | None:
-        """The task that a bake-off's answers were scored with anew, if they were."""
-        return self._tasks.get(job_id)
 
     def stop(self) -> None:
         self._stopped.set()
@@ -84,7 +71,7 @@ class BackgroundReader(threading.Thread):
             self._try(self._read_boards)
             self._changed.wait()
             # Many writes in a row are one change; what a person asked for is not kept waiting.
-            if not (self._wanted or self._stale):
+            if not self._wanted:
                 self._stopped.wait(LEAST_SECONDS_BETWEEN)
 
     def _try(self, act: Callable[[], None]) -> None:
@@ -146,7 +133,7 @@ class BackgroundReader(threading.Thread):
         from core.store.results import list_bakeoffs
         from tui.model.leaderboards import build_board
 
-        boards: dict[tuple[int, int, str], Board] = {}
+        boards: dict[tuple[int, int, str, int], Board] = {}
         settled: set[tuple[str, str]] = set()
         connection = open_database(self.home)
         try:
@@ -156,10 +143,8 @@ class BackgroundReader(threading.Thread):
                 if row.state != "done" or (owner in settled and row.job_id not in self._wanted):
                     continue
                 settled.add(owner)
-                key = (row.job_id, row.answers, row.state)
-                known = None if row.job_id in self._stale else self._boards.get(key)
-                self._stale.discard(row.job_id)
-                boards[key] = known or build_board(connection, self.home, row, self._tasks.get(row.job_id))
+                key = (row.job_id, row.answers, row.state, row.rescorings)
+                boards[key] = self._boards.get(key) or build_board(connection, self.home, row)
         finally:
             connection.close()
         self._boards = boards

@@ -6,25 +6,26 @@ import sqlite3
 
 from core.bakeoff.comparison import Comparison
 from core.bakeoff.leaderboard import Leaderboard
-from core.bakeoff.load import stored_leaderboard
+from core.bakeoff.load import load_bakeoff
 from core.bakeoff.rows import CandidateRow, CheckSummary
 from core.bakeoff.summary import bounds, signed
-from core.config.task import Task
 from core.errors import BakehouseError
 from core.home import Home
+from core.store.rescorings import ORIGINAL
 from core.store.results import BakeoffRow
-from tui.model.snapshot import Board, CheckMarks, RankedCandidate
+from tui.model.snapshot import Board, CheckMarks, RankedCandidate, Scored
 
 MOST_REASONS = 6
 
 
-def build_board(connection: sqlite3.Connection, home: Home, row: BakeoffRow, task: Task | None = None) -> Board:
-    """The leaderboard of a bake-off, under the task as it was submitted or under `task`.
+def build_board(connection: sqlite3.Connection, home: Home, row: BakeoffRow, number: int | None = None) -> Board:
+    """The leaderboard of a bake-off under its newest scores, the original ones beside it, or under those of `number`.
 
     One that cannot be built says why, so that the others still show.
     """
     try:
-        found = stored_leaderboard(home, connection, row.job_id, task)
+        stored = load_bakeoff(home, connection, row.job_id, number)
+        found, scoring = stored.leaderboard(), stored.scoring
     except (BakehouseError, OSError) as error:
         # The path is long and of no use here: the message alone says what is missing.
         problem = error.message if isinstance(error, BakehouseError) else str(error)
@@ -46,6 +47,8 @@ def build_board(connection: sqlite3.Connection, home: Home, row: BakeoffRow, tas
         headline_difference=found.headline.difference,
         notes=found.notes,
         incumbent=found.incumbent,
+        scored=Scored(scoring.number, scoring.newest, scoring.time, scoring.author, scoring.changes),
+        original=None if scoring.is_original else build_board(connection, home, row, ORIGINAL),
     )
 
 

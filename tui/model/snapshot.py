@@ -9,6 +9,7 @@ from core.gpu.reading import Sample
 from core.gpu_lease.state import LeaseState
 from core.progress import Progress
 from core.store.jobs import ACTIVE, ENDED, QUEUED, JobRow, QueueState
+from core.store.rescorings import CheckChange
 from core.telemetry.run_record import Summary
 from core.wording.gpu import gpu_words
 from tui.model.forecasts import OomFallback, RunForecast
@@ -54,8 +55,19 @@ class RankedCandidate:
 
 
 @dataclass(frozen=True)
+class Scored:
+    """The scores that a leaderboard shows: the original ones (number 0) or those of a rescoring."""
+
+    number: int = 0
+    newest: int = 0
+    time: float | None = None
+    author: str = ""
+    changes: tuple[CheckChange, ...] = ()
+
+
+@dataclass(frozen=True)
 class Board:
-    """The leaderboard of one bake-off, best candidate first."""
+    """The leaderboard of one bake-off, best candidate first, by its newest scores."""
 
     job_id: int
     task: str
@@ -75,6 +87,9 @@ class Board:
     incumbent: str | None = None
     problem: str = ""
     """Why there is no leaderboard."""
+    scored: Scored = Scored()
+    original: Board | None = None
+    """The same under the original scores, where the bake-off was rescored."""
 
     @property
     def best(self) -> RankedCandidate | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from core.bakeoff.short_names import heads
-from core.format import percent, plural, when
+from core.format import of_five, percent, plural, score_figure, when
 from core.jobfile.kinds import kind_of
 from core.store.jobs import ACTIVE, JobRow
 from core.text import printable
+from core.wording.scoring import scoring_label
 from tui.lines import Line, side_by_side, wrapped
 from tui.model.snapshot import Board, RankedCandidate
 from tui.panes.fleet import newest_boards
@@ -49,7 +50,7 @@ def candidate_line(
     line = Line(mark, role).add(" ").add(printable(short), role).cut(name - 1).to(name)
     if candidate.score is None:
         return line.add("    — ", "dim").add(" no answers yet", "dim").cut(width)
-    line.add(f"{candidate.score * 5:5.2f} ", role)
+    line.add(f"{score_figure(candidate.score):>5} ", role)
     drawn = interval(candidate.low, candidate.score, candidate.high, start, 1.0, scale, role)
     return line.add(" ").extend(drawn)
 
@@ -62,9 +63,9 @@ def board_rows(board: Board, width: int, height: int, now: float) -> list[Line]:
     start = scale_start(board.candidates)
     name = min(26, max(18, width - 31)) if width < 80 else min(40, width // 3)
     scale = width - name - 7
-    head = Line(printable(board.task), "bold").add(
-        f"  {plural(len(board.input_ids), 'input')} × {board.repeats}", "dim"
-    )
+    # Which scores these are is more than how many: inputs and repeats stand on the results screen, too.
+    asked = scoring_label(board.scored, now) or f"{plural(len(board.input_ids), 'input')} × {board.repeats}"
+    head = Line(printable(board.task), "bold").add(f"  {asked}", "dim")
     head.cut(name + 5).to(name + 7).extend(axis(start, scale))
     rows = [head]
     room = max(1, height - 2)
@@ -173,7 +174,7 @@ class BakeoffPane(Pane):
         best = board.best
         line = Line(f"{printable(board.task)}: ").add(printable(best.name), "good")
         if best.score is not None:
-            line.add(f" {best.score * 5:.2f}/5")
+            line.add(f" {of_five(best.score)}")
         job = self.running_job
         if job is not None:
             progress = job.progress

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.format import plural, when
+from core.format import SCORE_SCALE, of_five, plural, score_figure, when
 from core.text import printable
 from tui.lines import Line, side_by_side
 from tui.model.snapshot import Board, Snapshot
@@ -36,10 +36,12 @@ class FleetPane(Pane):
         names = [(task.project_id, task.name) for task in snapshot.tasks]
         names += [key for key in boards if key not in names and key[0] in {task.project_id for task in snapshot.tasks}]
         first = max(11, min(20, max((len(name) for _, name in names), default=0) + 1))
-        right = width - 22
-        head = Line("task", "dim").to(first).add("best in a bake-off", "dim").to(right)
+        right = width - 23
+        head = Line("task", "dim").to(first).add(f"best, of {SCORE_SCALE}", "dim").cut(right - 1).to(right)
         rows = [head.add(" format  content  day", "dim")]
-        for key in names[: height - 2 if len(names) <= height - 2 else max(1, height - 3)]:
+        marked = any(boards[key].scored.number for key in names if key in boards)
+        room = height - 2 - marked
+        for key in names[: room if len(names) <= room else max(1, room - 1)]:
             line = Line(printable(key[1])).cut(first - 1).to(first)
             board = boards.get(key)
             if board is None or board.best is None:
@@ -47,13 +49,18 @@ class FleetPane(Pane):
                 continue
             best = board.best
             line.add(printable(best.name)).cut(right - 1).to(right)
-            score = f"{best.score * 5:.1f}/5" if best.score is not None else "—"
-            line.add(f"{score:>7}", "good" if best.score is not None and best.score >= 0.9 else "text")
-            line.add(f"{best.content:>9.2f}" if best.content is not None else "        —")
-            rows.append(line.right(Line(when(board.time, snapshot.time), "dim"), width))
+            line.add(
+                f"{score_figure(best.format):>7}", "good" if best.score is not None and best.score >= 0.9 else "text"
+            )
+            line.add(f"{score_figure(best.content):>9}")
+            scored = board.scored
+            day = f"{when(scored.time, snapshot.time)}*" if scored.number else f"{when(board.time, snapshot.time)} "
+            rows.append(line.right(Line(day, "dim"), width))
         if not names:
             rows = [Line("no task yet: ", "dim").add("bakehouse new task NAME").add(" writes one", "dim").cut(width)]
         tail = [Line("○ nothing is served by Bakehouse yet", "dim").cut(width)]
+        if marked:
+            tail.insert(0, Line("* rescored since, with other checks", "dim").cut(width))
         hidden = len(names) - (len(rows) - 1)
         if hidden > 0:
             tail.insert(0, Line(f"  {plural(hidden, 'further task')}", "dim"))
@@ -67,7 +74,7 @@ class FleetPane(Pane):
         parts = [(plural(len(snapshot.tasks), "task"), "text")]
         for board in newest_boards(snapshot).values():
             if board.best is not None and board.best.score is not None:
-                parts.append((f"{printable(board.task)} {board.best.score * 5:.1f}/5", "good"))
+                parts.append((f"{printable(board.task)} {of_five(board.best.score)}", "good"))
                 break
         parts.append(("nothing served yet", "dim"))
         return side_by_side(parts, width=width)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core.format import percent, plural
+from core.format import percent, plural, score_figure, share
 from core.text import printable
+from core.wording.scoring import scoring_words
 from tui.lines import Line, side_by_side, wrapped
 from tui.model.answers import AnswerRead, Answers, worst
 from tui.model.snapshot import Board, RankedCandidate
@@ -16,9 +17,9 @@ from tui.widgets.bars import interval
 DASH = "—"
 # (title, width, figure); left out from the right where there is no room.
 COLUMNS = (
-    ("content", 9, lambda row: DASH if row.content is None else f"{row.content:.2f}"),
-    ("worst", 7, lambda row: DASH if row.worst is None else f"{row.worst * 5:.1f}"),
-    ("same", 6, lambda row: DASH if row.consistency is None else f"{row.consistency:.2f}"),
+    ("content", 9, lambda row: score_figure(row.content)),
+    ("worst", 7, lambda row: score_figure(row.worst)),
+    ("same", 7, lambda row: DASH if row.consistency is None else share(row.consistency)),
     ("s/answer", 10, lambda row: DASH if row.seconds_per_answer is None else f"{row.seconds_per_answer:.2f}"),
     ("tok/s", 7, lambda row: DASH if row.tokens_per_second is None else f"{row.tokens_per_second:,.0f}"),
     ("cut", 5, lambda row: f"{row.at_limit}"),
@@ -53,7 +54,7 @@ def table_rows(board: Board, selected: int, width: int, height: int) -> list[Lin
         role = "good" if mark_of(board, candidate) != " " else "text"
         line = Line(f"{mark_of(board, candidate)} ", role, mark="chosen" if index == selected else "")
         line.add(printable(candidate.name), role).cut(name - 1).to(name)
-        line.add(f"{candidate.score * 5:>8.2f}" if candidate.score is not None else f"{DASH:>8}", role)
+        line.add(f"{score_figure(candidate.score):>8}", role)
         if difference:
             line.add(f"{candidate.difference or DASH:>{difference}}")
         for _, columns, figure in shown:
@@ -64,9 +65,11 @@ def table_rows(board: Board, selected: int, width: int, height: int) -> list[Lin
     return rows
 
 
-def note_rows(board: Board, width: int) -> list[Line]:
-    """The headline and what the figures cannot tell."""
-    rows = [Line(row, "bold") for row in wrapped(printable(board.headline), width)]
+def note_rows(board: Board, width: int, now: float) -> list[Line]:
+    """Which scores these are, the headline, and what the figures cannot tell."""
+    said = scoring_words(board.scored, now)
+    rows = [Line(row, "warn") for row in wrapped(said, width)] if said else []
+    rows += [Line(row, "bold") for row in wrapped(printable(board.headline), width)]
     tied = sum(candidate.tied for candidate in board.candidates)
     if tied > 1:
         rows.append(Line("= ", "good").add("tied set: the inputs show no difference between these", "dim"))

@@ -12,8 +12,9 @@ from textual.containers import Horizontal
 from textual.message import Message
 
 from core.errors import BakehouseError
-from core.format import when
+from core.format import SCORE_SCALE, when
 from core.text import printable
+from core.wording.scoring import scoring_label
 from tui import actions
 from tui.commands import Command, bindings, command
 from tui.context import Context
@@ -58,7 +59,16 @@ class Results(CommandScreen):
         ),
         command("space", "scroll", "Further rows of the answers", "space,pagedown", "scroll(8)", rank=2),
         command("page up", "scroll back", "Back in the answers", "pageup", "scroll(-8)", rank=0),
-        command("R", "rescore", "Score the stored answers anew, with the task's checks of now", "R", "rescore", rank=3),
+        command("R", "rescore", "Rescore with the current checks", "R", "rescore", rank=3),
+        command(
+            "s",
+            "scores",
+            "The original scores, or those of the newest rescoring",
+            "s",
+            "scores",
+            lambda screen: screen.was_rescored,
+            rank=2,
+        ),
         command("esc", "back", "Back to the dashboard", "escape,q,enter", "app.pop_screen", rank=1),
         command(":", "commands", "Find a command by its name", "colon", "palette", palette=False),
         command("?", "help", "Show the keys that work here", "question_mark", "help", rank=1),
@@ -66,9 +76,10 @@ class Results(CommandScreen):
     BINDINGS: ClassVar = bindings(commands)
 
     class AnswersRead(Message):
-        def __init__(self, job_id: int, answers: Answers, inputs: Mapping[str, str]) -> None:
+        def __init__(self, job_id: int, number: int, answers: Answers, inputs: Mapping[str, str]) -> None:
             super().__init__()
             self.job_id = job_id
+            self.number = number
             self.answers = answers
             self.inputs = inputs
 
@@ -83,6 +94,7 @@ class Results(CommandScreen):
         self.answers: Answers | None = None
         self.inputs: Mapping[str, str] = {}
         self.read_for: Board | None = None
+        self.shows_original = False
 
     def compose(self) -> ComposeResult:
         yield from self.first_line()
@@ -94,7 +106,14 @@ class Results(CommandScreen):
 
     @property
     def board(self) -> Board | None:
-        return self.snapshot.board(self.job_id)
+        """The leaderboard that is shown: by the newest scores, or by the original ones where a person asked for them."""
+        newest = self.snapshot.board(self.job_id)
+        return newest.original if newest is not None and newest.original is not None and self.shows_original else newest
+
+    @property
+    def was_rescored(self) -> bool:
+        newest = self.snapshot.board(self.job_id)
+        return newest is not None and newest.original is not None
 
     @property
     def several(self) -> bool:
@@ -117,7 +136,7 @@ class Results(CommandScreen):
         board = self.board
         height = self.app.size.height
         rows = len(board.candidates) + 4 if board else 6
-        notes = len(result_rows.note_rows(board, self.app.size.width - 6)) if board else 0
+        notes = len(result_rows.note_rows(board, self.app.size.width - 6, self.snapshot.time)) if board else 0
         self.query_one("#table").styles.height = max(7, min(rows + notes, height * 55 // 100))
         width = self.app.size.width
         checks = self.query_one("#checks")
@@ -129,7 +148,7 @@ class Results(CommandScreen):
     def show(self, snapshot: Snapshot) -> None:
         super().show(snapshot)
         board = self.board
-        if board is not None and self.read_for is not board:  # answers came in, or were scored anew
+        if board is not None and self.read_for is not board:  # answers came in, or other scores are shown
             self.read_for = board
             self._read()
         self._arrange()
@@ -153,10 +172,14 @@ class Results(CommandScreen):
             )
         if name == "table":
             title = Line(f"Bake-off {board.job_id}", "bold").add(f" {printable(board.task)}", "bold")
-            title.add(f"  {len(board.input_ids)} inputs × {board.repeats}, paired, 95 %", "dim")
+            if label := scoring_label(board.scored, self.snapshot.time):
+                title.add(f"  {label}", "warn")
+            title.add(
+                f"  {len(board.input_ids)} inputs × {board.repeats}, paired, 95 %, scores 0 to {SCORE_SCALE}", "dim"
+            )
             right = result_rows.title_of(board).add(f" · {when(board.time, self.snapshot.time)}", "dim")
             rows = result_rows.table_rows(board, self.selected, width, height)
-            notes = result_rows.note_rows(board, width)
+            notes = result_rows.note_rows(board, width, self.snapshot.time)
             return title, right, [*rows, Line(), *notes]
         if name == "checks":
             return Line("Checks"), Line(), result_rows.check_rows(candidate, width, height)
@@ -178,21 +201,23 @@ class Results(CommandScreen):
 
     def _read(self) -> None:
         """The answers and the golden inputs, in a thread."""
-        if not self.context.live:
+        board = self.board
+        if not self.context.live or board is None:
             return
-        job_id, home, task = self.job_id, self.context.home, self.context.reader.task_of(self.job_id)
+        job_id, home, number = self.job_id, self.context.home, board.scored.number
 
         def read() -> None:
             try:
-                answers, inputs = read_answers(home, job_id, task)
+                answers, inputs = read_answers(home, job_id, number)
             except (BakehouseError, OSError, sqlite3.Error):
                 return  # the table says what is wrong with this bake-off
-            self.tell(self.AnswersRead(job_id, answers, inputs))
+            self.tell(self.AnswersRead(job_id, number, answers, inputs))
 
         threading.Thread(target=read, name="answers", daemon=True).start()
 
     def on_results_answers_read(self, message: AnswersRead) -> None:
-        if message.job_id == self.job_id:
+        board = self.board
+        if board is not None and (message.job_id, message.number) == (self.job_id, board.scored.number):
             self.answers, self.inputs = message.answers, message.inputs
             self._paint()
 
@@ -240,6 +265,12 @@ class Results(CommandScreen):
         self.job_id = boards[(index + step) % len(boards)].job_id
         self.selected = self.position = self.top = 0
         self.repeat = None
+        self.answers = None
+        self.shows_original = False
+        self.show(self.snapshot)
+
+    def action_scores(self) -> None:
+        self.shows_original = not self.shows_original
         self.answers = None
         self.show(self.snapshot)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from core.format import duration, percent, plural, when
 from core.store.jobs import ACTIVE, ENDED, QUEUED, JobRow
 from core.text import printable
-from core.wording.jobs import phase_words, reason_words
+from core.wording.jobs import outcome_words, phase_words, reason_words
 from tui.lines import Line
 from tui.widgets.bars import progress_bar
 
@@ -34,12 +34,12 @@ def sign(job: JobRow) -> tuple[str, str]:
     return SIGNS[job.state]
 
 
-def outcome(job: JobRow) -> str:
+def outcome(job: JobRow, now: float | None = None) -> str:
     """What came of it, or why it waits, in a few words."""
-    if job.state == "done":
+    if job.state == "done" and job.rescored is None:
         message = (job.result or {}).get("message") or (job.progress and job.progress.message)
         return printable(str(message or reason_words(job.reason)))
-    return printable(reason_words(job.reason))
+    return printable(outcome_words(job, now))
 
 
 def state(job: JobRow, width: int, now: float) -> Line:
@@ -58,9 +58,13 @@ def state(job: JobRow, width: int, now: float) -> Line:
             line.add(f"   {printable(phase_words(progress.phase))}", "dim")
         return line.cut(width)
     if job.state in ENDED:
+        if job.state == "done" and job.rescored is not None:
+            return (
+                Line(f"{when(job.rescored.time, now):>5} ").add(f"Rescored: {job.rescored.message}", "dim").cut(width)
+            )
         role = {"failed": "bad", "interrupted": "warn", "lost": "warn"}.get(job.state, "dim")
         line = Line(f"{when(job.ended_at, now):>5} ", "text" if role == "dim" else role)
-        return line.add(outcome(job), role).cut(width)
+        return line.add(outcome(job, now), role).cut(width)
     return Line(outcome(job), "dim").cut(width)
 
 

@@ -1,0 +1,56 @@
+"""The words for which scores of a bake-off are shown: the original ones, or those of a rescoring."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from core.format import moment, when
+from core.store.rescorings import CheckChange
+from core.text import printable
+
+MOST_CHECKS = 3
+SIGNS = {"added": "+", "removed": "−", "changed": "~"}
+
+
+class ScoringFacts(Protocol):
+    """A `core.bakeoff.load.Scoring`, or what the console keeps of it."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def newest(self) -> int: ...
+    @property
+    def time(self) -> float | None: ...
+    @property
+    def author(self) -> str: ...
+    @property
+    def changes(self) -> tuple[CheckChange, ...]: ...
+
+
+def scoring_words(scoring: ScoringFacts, now: float | None = None) -> str:
+    """`Rescored 14:07 by anna@gpubox, console: checks changed (+ verdict, ~ table)`; empty where there is but one result."""
+    if scoring.number == 0:
+        return "Original scores; rescored since" if scoring.newest else ""
+    older = "" if scoring.number == scoring.newest else f" (rescoring {scoring.number} of {scoring.newest})"
+    by = f" by {scoring.author}" if scoring.author else ""
+    return printable(f"Rescored {moment(scoring.time, now)}{by}{older}: {change_words(scoring.changes)}")
+
+
+def scoring_label(scoring: ScoringFacts, now: float | None = None) -> str:
+    """The same for narrow places: `rescored 14:07`, `original scores`; empty where there is but one result."""
+    if scoring.number == 0:
+        return "original scores" if scoring.newest else ""
+    return f"rescored {when(scoring.time, now)}"
+
+
+def change_words(changes: Iterable[CheckChange]) -> str:
+    """`checks changed (+ verdict, ~ table and 2 more)`."""
+    listed = list(changes)
+    named = [f"{SIGNS[one.kind]} {one.check}" for one in listed if one.kind in SIGNS]
+    if not listed:
+        return "same checks, scored by this version of Bakehouse"
+    if not named:
+        return "margin changed"
+    more = f" and {len(named) - MOST_CHECKS} more" if len(named) > MOST_CHECKS else ""
+    return f"checks changed ({', '.join(named[:MOST_CHECKS])}{more})"
