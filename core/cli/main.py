@@ -20,6 +20,7 @@ BEFORE: dict[str, tuple[str, str]] = {
     "new": ("core.cli.new:new", "Make a project, or a task in it."),
     "demo": ("core.cli.demo:demo", "Train a real small model and see who is better: the whole path once."),
     "models": ("core.cli.models:models", "The base models that can be trained or compared."),
+    "data": ("core.cli.data:data", "What is in a data file, and the same in the form that is trained on."),
     "audit": ("core.cli.audit:audit", "What training would make of a task's data, in tokens: cuts, skips, leaks."),
     "plan": ("core.cli.plan:plan", "Which models fit the GPU, at which rank and length, and which to prefer."),
 }

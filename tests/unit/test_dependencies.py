@@ -17,7 +17,7 @@ CHECKOUT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
 CONSOLE = [Requirement(line) for line in PROJECT["dependencies"]]
 EXTRAS = {extra: [Requirement(line) for line in lines] for extra, lines in PROJECT["optional-dependencies"].items()}
-ROOMS = {"core": CONSOLE, "tui": CONSOLE, "jobs": [*CONSOLE, *EXTRAS["train"], *EXTRAS["hqq"]]}
+ROOMS = {"core": [*CONSOLE, *EXTRAS["parquet"]], "tui": CONSOLE, "jobs": [*CONSOLE, *EXTRAS["train"], *EXTRAS["hqq"]]}
 # A part of pydantic, which names the one version of it that fits.
 PARTS = {"pydantic_core": "pydantic"}
 # Looked for, and done without.

@@ -1,0 +1,173 @@
+"""`bakehouse data`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from core.cli.common import json_option
+from core.cli.output import print_json, say
+from core.data.turns import ReadOptions
+from core.errors import InputError
+from core.text import one_line
+
+F = TypeVar("F", bound=Callable[..., Any])
+SAMPLE_CHARACTERS = 160
+_COLUMNS = ("prompt", "completion", "system", "messages")
+
+
+@click.group()
+def data() -> None:
+    """Look at a data file of any usual form, or bring it to the form that is trained on."""
+
+
+def reading_options(function: F) -> F:
+    """The options by which a file is read that does not speak for itself; `options_of` makes `ReadOptions` of them."""
+    function = click.option("--encoding", help="Of a text that is not UTF-8: cp1252, utf-16, …")(function)
+    function = click.option(
+        "--ignore",
+        multiple=True,
+        metavar="KEY",
+        help="Leave out a key that would be refused (tools, tool_calls, …); may be repeated.",
+    )(function)
+    helps = {
+        "prompt": "The column or key that holds the prompt.",
+        "completion": "The one that holds the answer.",
+        "system": "The one that holds the system message.",
+        "messages": "The one that holds a list of messages.",
+    }
+    for name in reversed(_COLUMNS):
+        function = click.option(f"--{name}-column", metavar="NAME", help=helps[name])(function)
+    return function
+
+
+def options_of(given: dict[str, Any]) -> ReadOptions:
+    """The options of a command that has `reading_options`, taken out of its arguments."""
+    columns = {f"{name}_column": given.pop(f"{name}_column") for name in _COLUMNS}
+    options = ReadOptions(ignore=frozenset(given.pop("ignore")), encoding=given.pop("encoding"), **columns)
+    if options.messages_column and (options.prompt_column or options.completion_column):
+        raise click.UsageError("--messages-column stands for a whole conversation: no prompt or completion beside it")
+    return options
+
+
+def tell_waiting(path: Path) -> None:
+    say(f"waiting for data from {path} …", error=True)
+
+
+@data.command(epilog="Example: bakehouse data inspect chats.json.gz")
+@click.argument("file", type=click.Path(path_type=Path))
+@reading_options
+@json_option
+def inspect(file: Path, as_json: bool, **given: Any) -> None:
+    """What FILE is and what would be learnt from it. FILE may be a pipe, or `-`.
+
+    Exits with 2 when there are records that cannot be used.
+    """
+    from core.data.inspection import inspect as figures
+    from core.data.reading import open_data
+
+    found = figures(open_data(file, options_of(given), tell_waiting))
+    if as_json:
+        print_json({"data": found.to_json()})
+    else:
+        for line in inspection_lines(found):
+            say(line)
+    sys.exit(2 if found.bad else 0)
+
+
+@data.command(epilog="Example: bakehouse data convert faq.csv --prompt-column Frage --completion-column Antwort")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Where to, else beside FILE: NAME.converted.jsonl."
+)
+@click.option("--skip-bad", is_flag=True, help="Leave out what cannot be used, and say how much that is.")
+@reading_options
+@json_option
+def convert(file: Path, output: Path | None, skip_bad: bool, as_json: bool, **given: Any) -> None:
+    """Write FILE as JSON lines that can be trained on: whole or not at all, and never over a file that is there."""
+    from core.data.conversion import beside, converted, write_new
+    from core.data.inspection import inspect as figures
+    from core.data.reading import open_data
+
+    options = options_of(given)
+    read = open_data(file, options, tell_waiting)
+    if output is None:
+        if not read.source.regular:
+            raise InputError(
+                "a pipe has no folder to write beside", code="no_output", remedy="name a file with `-o FILE`"
+            )
+        output = beside(file)
+    text, left_out = converted(read, skip_bad=skip_bad)
+    write_new(output, text)
+    found = figures(read)
+    if as_json:
+        print_json({"written": str(output), "left_out": left_out, "data": found.to_json()})
+        return
+    from core.wording.data import counted_keys, form_words, learnt_words, units, warning_words
+
+    say(f"written  {output}: {units(found, found.usable)} of {form_words(found)}")
+    say(f"learnt   {learnt_words(found)}")
+    if left_out:
+        say(
+            f"left out {units(found, left_out)} that cannot be used: {numbers(found.bad, [p.number for p in read.problems])}"
+        )
+    if found.ignored:
+        say(f"ignored  {counted_keys(found.ignored)}")
+    for warning in warning_words(found):
+        say(f"warning  {warning}")
+
+
+def inspection_lines(found: Any) -> Iterator[str]:
+    """An inspection as text."""
+    from core.wording.data import (
+        counted_keys,
+        form_words,
+        format_words,
+        learnt_words,
+        lengths_words,
+        problem_words,
+        turns_words,
+        units,
+        warning_words,
+    )
+
+    yield f"{found.file}: {format_words(found)}"
+    blank = f", {found.blank:,} blank" if found.blank else ""
+    bad = f", {found.bad:,} cannot be used" if found.bad else ""
+    yield f"records     {units(found, found.records)}{blank}{bad}"
+    yield f"form        {form_words(found) or 'none that is known'}{' (can be trained on as it is)' if found.own else ''}"
+    columns = [f"{column.name} ({column.use})" for column in found.columns[:20]]
+    more = f" and {len(found.columns) - 20} more" if len(found.columns) > 20 else ""
+    yield f"columns     {', '.join(columns)}{more}"
+    if found.usable:
+        yield f"turns       {turns_words(found)}"
+        yield f"learnt      {learnt_words(found)}"
+        yield f"prompts     {lengths_words(found.prompt_characters)}"
+        yield f"answers     {lengths_words(found.completion_characters)}"
+    if found.ignored:
+        yield f"ignored     {counted_keys(found.ignored)}"
+    for warning in warning_words(found):
+        yield f"! {warning}"
+    for problem in problem_words(found):
+        yield f"✗ {problem}"
+    if found.samples:
+        sample = found.samples[0]
+        yield ""
+        yield f"{found.unit} {sample.number}:"
+        for role, text in sample.messages:
+            yield f"  {role:<10}{one_line(text, limit=SAMPLE_CHARACTERS)}"
+        yield f"  {'learnt':<10}{one_line(sample.completion, limit=SAMPLE_CHARACTERS)}"
+    if not found.own and found.usable:
+        yield ""
+        yield "next: bakehouse new task NAME --examples FILE, or bakehouse data convert FILE"
+
+
+def numbers(count: int, first: list[int]) -> str:
+    """The first numbers, and how many more there are."""
+    named = first[:12]
+    more = f" and {count - len(named):,} more" if count > len(named) else ""
+    return ", ".join(map(str, named)) + more

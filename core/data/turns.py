@@ -1,0 +1,276 @@
+"""From messages as files write them to turns: roles, texts, and which assistant turns may be learnt.
+
+Whatever a message says beside role and text is taken up here, refused, or ends among the ignored keys.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from core.data.records import Ignored, Record, quoted, word
+
+Role = Literal["system", "user", "assistant"]
+ROLES: tuple[Role, ...] = ("system", "user", "assistant")
+# What other tools call them.
+ROLE_ALIASES: dict[str, Role] = {
+    "developer": "system",
+    **dict.fromkeys(("human", "prompter", "customer", "question"), "user"),
+    **dict.fromkeys(("gpt", "chatgpt", "bot", "model", "ai", "chatbot", "bing", "bard", "answer"), "assistant"),
+}
+TOOL_ROLES = frozenset({"tool", "function", "function_call", "function_response", "observation", "ipython"})
+ROLE_KEYS = ("role", "from", "speaker")
+TEXT_KEYS = ("content", "value", "text", "parts")
+# Whether an assistant turn is learnt: OpenAI's, Mistral's and Together's `weight`, axolotl's `train` and `training`, ms-swift's
+# `loss`, verl's `trainable` and `loss_mask`. Each is true or false, or 1 or 0.
+LEARN_KEYS = ("weight", "train", "training", "trainable", "loss", "loss_mask")
+_LEARN_WORDS = frozenset({"weight", "weights", "loss", "mask", "masks", "masked", "train", "trainable", "training"})
+_LEARN_BESIDE = frozenset(
+    {"sample", "token", "turn", "on", "the", "is", "assistant", "completion", "detail", "eos", "this"}
+)
+# Their value is part of what the model would see or say; a text alone is another lesson.
+PARTS_OF_MEANING = frozenset(
+    ("tool_calls", "function_call", "tools", "functions", "image", "images", "video", "videos", "audio", "audios")
+)
+REASONING_KEYS = frozenset(("reasoning_content", "reasoning", "thinking", "thoughts", "reasoning_details"))
+TEXT_PARTS = ("text", "input_text", "output_text")
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_YES, _NO = ("1", "1.0", "true"), ("0", "0.0", "false")
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One message. `learn` is false of an assistant turn that the file says not to learn: it is context. `reasoning`: the
+    file gave thoughts beside the text."""
+
+    role: Role
+    content: str
+    learn: bool = True
+    reasoning: bool = False
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How records are read where they do not speak for themselves.
+
+    The columns name keys of a record; `ignore` holds keys (of records or messages) that are left out though they would be
+    refused. `training`: only the project's own form is read.
+    """
+
+    prompt_column: str | None = None
+    completion_column: str | None = None
+    system_column: str | None = None
+    messages_column: str | None = None
+    ignore: frozenset[str] = frozenset()
+    encoding: str | None = None
+    training: bool = False
+
+
+class Fields:
+    """The keys of one object of the file; what is taken is used, and `close` accounts for the rest.
+
+    `prefix` is how its keys are counted (`messages[].`), `where` how an error names the object (`messages[2]`).
+    """
+
+    def __init__(
+        self, record: Record, document: Mapping[str, Any], options: ReadOptions, prefix: str = "", where: str = ""
+    ) -> None:
+        self.record = record
+        self.document = document
+        self.options = options
+        self.prefix = prefix
+        self.where = where
+        self.taken: set[str] = set()
+
+    def has(self, key: str) -> bool:
+        return key in self.document
+
+    def get(self, key: str) -> Any:
+        return self.document.get(key)
+
+    def take(self, key: str) -> Any:
+        self.taken.add(key)
+        return self.document.get(key)
+
+    def name(self, key: str) -> str:
+        return f"{self.where}.{word(key)}" if self.where else word(key)
+
+    def learn(self, *, applies: bool = True) -> bool:
+        """False when the object says that it is not to be learnt. Where that cannot apply (a user
+        turn), only false is taken."""
+        learn = True
+        for key in LEARN_KEYS:
+            if self.get(key) is None or self._left_out(key):
+                continue
+            value = truth(self.get(key))
+            if value is None:
+                self.record.refuse(
+                    f"expected 1 or 0 (learn it or not), found {quoted_number(self.get(key))}",
+                    key=self.name(key),
+                    code="bad_weight",
+                    remedy=self.remedy(key),
+                )
+            if applies or not value:
+                self.taken.add(key)
+                learn = learn and value
+        return learn
+
+    def reasoning(self) -> bool:
+        return any(not is_empty(self.get(key)) for key in REASONING_KEYS)
+
+    def close(self, ignored: Ignored) -> None:
+        """Count what was not taken. InputError for a key that changes what would be learnt."""
+        rest = [key for key in self.document if key not in self.taken]
+        for key in rest:
+            if is_empty(self.document[key]) or self._left_out(key):
+                continue
+            if key.lower() in PARTS_OF_MEANING:
+                message = "cannot be learnt: without it the text would be another lesson"
+                self.record.refuse(message, key=self.name(key), code="not_learnable", remedy=self.remedy(key))
+            if speaks_of_learning(key) and not (key in LEARN_KEYS and truth(self.document[key])):
+                message = "seems to say what is learnt, in a way that is not known here"
+                self.record.refuse(message, key=self.name(key), code="bad_weight", remedy=self.remedy(key))
+        ignored.add(rest, self.prefix)
+
+    def remedy(self, key: str) -> str:
+        name = word(key)
+        return f"take `{name}` out" if self.options.training else f"`--ignore {name}` leaves it out"
+
+    def _left_out(self, key: str) -> bool:
+        return key in self.options.ignore or f"{self.prefix}{key}" in self.options.ignore
+
+
+def is_empty(value: Any) -> bool:
+    """True of what says nothing: null and the empty text, list and object, with which tables fill up columns."""
+    return value is None or (isinstance(value, (str, list, dict)) and not value)
+
+
+def truth(value: Any) -> bool | None:
+    """True or false of 1, 0, true, false, also as words; None of anything else."""
+    if isinstance(value, (bool, int, float)):
+        return True if value == 1 else False if value == 0 else None
+    if isinstance(value, str):
+        said = value.strip().lower()
+        return True if said in _YES else False if said in _NO else None
+    return None
+
+
+def quoted_number(value: Any) -> str:
+    return f"{value!r:.40}" if isinstance(value, (int, float)) else quoted(value)
+
+
+def speaks_of_learning(key: str) -> bool:
+    """True of a name like `loss_mask`, `trainOnTurn`, `sample_weight`; not of one that has other words in it."""
+    words = [part.lower() for part in re.findall(r"[A-Z]?[a-z]+|[A-Z]+|\d+", key)]
+    return any(part in _LEARN_WORDS for part in words) and all(
+        part in _LEARN_WORDS or part in _LEARN_BESIDE for part in words
+    )
+
+
+def text_of(record: Record, value: Any, key: str, ignored: Ignored, prefix: str) -> str:
+    """A text, or the text of a content that is written as a list of text parts. InputError for anything else."""
+    if isinstance(value, list):
+        texts = []
+        for part in value:
+            if isinstance(part, dict) and isinstance(part.get("text"), str) and part.get("type", "text") in TEXT_PARTS:
+                texts.append(part["text"])
+                ignored.add([name for name in part if name not in ("type", "text")], f"{prefix}[].")
+            else:
+                record.refuse("only parts of type text can be learnt from", key=key)
+        value = "".join(texts)
+    if not isinstance(value, str):
+        record.refuse(
+            "expected a text", key=key, remedy=None if value is None else "a number is written between quotes"
+        )
+    if _SURROGATES.search(value):
+        record.refuse("holds half of a surrogate pair (\\ud800 to \\udfff): it is no text", key=key)
+    return value
+
+
+def read_messages(
+    record: Record, messages: Any, key: str, options: ReadOptions, ignored: Ignored, *, aliases: bool = True
+) -> list[Turn]:
+    """The turns of a list of messages, in the keys of any known form; with `aliases` false only in `role` and `content`."""
+    if isinstance(messages, Mapping):
+        messages = [messages]
+    if not isinstance(messages, list) or not messages:
+        record.refuse("expected a list of messages", key=key)
+    return [
+        _read_message(record, message, f"{key}[{place}]", key, options, ignored, aliases=aliases)
+        for place, message in enumerate(messages)
+    ]
+
+
+def _read_message(
+    record: Record, message: Any, where: str, key: str, options: ReadOptions, ignored: Ignored, *, aliases: bool
+) -> Turn:
+    role_key, text_key = message_keys(message) if aliases else ("role", "content")
+    if not isinstance(message, dict) or role_key not in message:
+        record.refuse("expected an object with role and content", key=where)
+    fields = Fields(record, message, options, f"{key}[].", where)
+    role = _role(record, fields.take(role_key), fields.name(role_key), aliases=aliases)
+    if text_key not in message:
+        # What stands in its place (calls of tools) says more than that it is absent.
+        fields.close(Ignored())
+        record.refuse("expected an object with role and content", key=where)
+    if is_empty(message[text_key]):
+        fields.taken.add(text_key)
+        fields.close(Ignored())
+        fields.taken.discard(text_key)
+    content = text_of(record, fields.take(text_key), fields.name(text_key), ignored, f"{key}[].{text_key}")
+    learn = fields.learn(applies=role == "assistant")
+    reasoning = role == "assistant" and fields.reasoning()
+    fields.close(ignored)
+    return Turn(role, content, learn or role != "assistant", reasoning)
+
+
+def message_keys(message: Any) -> tuple[str, str]:
+    """Under which keys a message says its role and its text."""
+    if not isinstance(message, dict):
+        return "role", "content"
+    role = next((key for key in ROLE_KEYS if key in message), "role")
+    return role, next((key for key in TEXT_KEYS if key in message), "content")
+
+
+def _role(record: Record, said: Any, key: str, *, aliases: bool) -> Role:
+    if said in ROLES:
+        return cast(Role, said)
+    name = said.strip().lower() if isinstance(said, str) else ""
+    known = name if name in ROLES else ROLE_ALIASES.get(name)
+    if aliases and known is not None:
+        return known
+    remedy = "turns of tools cannot be learnt" if name in TOOL_ROLES else None
+    return record.refuse(f"the role must be one of {', '.join(ROLES)}, not {quoted(said)}", key=key, remedy=remedy)
+
+
+def check_turns(record: Record, turns: Sequence[Turn], key: str | None) -> None:
+    """InputError unless user and assistant take turns behind at most one system message, and an assistant turn is the last."""
+    start = 1 if turns and turns[0].role == "system" else 0
+    if any(turn.role == "system" for turn in turns[start:]):
+        record.refuse("a system message must be the first message", key=key)
+    if len(turns) == start:
+        record.refuse("has only a system message", key=key)
+    expected: Role = "user"
+    for position, turn in enumerate(turns[start:], start=start):
+        if turn.role != expected:
+            record.refuse(
+                f"message {position + 1} is a {turn.role} turn where a {expected} turn was expected",
+                key=key,
+                remedy="user and assistant take turns, beginning with user",
+            )
+        expected = "assistant" if expected == "user" else "user"
+    if turns[-1].role != "assistant":
+        record.refuse("the last message must be an assistant turn: it is what is learnt", key=key)
+
+
+def learnt_places(turns: Sequence[Turn], *, every_turn: bool) -> list[int]:
+    """The places of the assistant turns that are learnt: each that may be, or the last of them."""
+    places = [place for place, turn in enumerate(turns) if turn.role == "assistant" and turn.learn]
+    return places if every_turn else places[-1:]
+
+
+def not_learnt(turns: Iterable[Turn]) -> list[Turn]:
+    """The same turns as context: none of them is learnt."""
+    return [Turn(turn.role, turn.content, turn.role != "assistant", turn.reasoning) for turn in turns]

@@ -1,0 +1,96 @@
+"""The words for what is in a data file. The figures are `core.data.inspection.Inspection`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from core.data.inspection import Inspection, TextLengths
+from core.data.line_forms import FORM_NAMES
+from core.data.records import FORMAT_NAMES, UNIT_PLURALS
+from core.format import data_size, listed, plural
+
+NAMED_KEYS = 12
+
+
+def format_words(found: Inspection) -> str:
+    """`CSV (semicolon), gzip, UTF-8, 1.2 MB`."""
+    name = FORMAT_NAMES[found.format].removeprefix("a ")
+    delimiter = f" (delimiter: {found.delimiter})" if found.delimiter else ""
+    parts = [f"{name}{delimiter}", found.compression, found.encoding, data_size(found.size_bytes)]
+    return ", ".join(part for part in parts if part)
+
+
+def form_words(found: Inspection) -> str:
+    """`ShareGPT`, or `ShareGPT (40), Alpaca (2)` of a mixture; empty when no record can be used."""
+    names = [(FORM_NAMES[form], count) for form, count in found.forms.items()]
+    return names[0][0] if len(names) == 1 else ", ".join(f"{name} ({count:,})" for name, count in names)
+
+
+def units(found: Inspection, count: int) -> str:
+    """`1 line`, `1,204 rows`."""
+    return f"{count:,} {found.unit if count == 1 else UNIT_PLURALS[found.unit]}"
+
+
+def counted_keys(counts: Mapping[str, int]) -> str:
+    """`id (40), messages[].name (3) and 2 more`."""
+    named = [f"{key or 'no name'} ({count:,})" for key, count in list(counts.items())[:NAMED_KEYS]]
+    more = f" and {len(counts) - NAMED_KEYS} more" if len(counts) > NAMED_KEYS else ""
+    return ", ".join(named) + more
+
+
+def lengths_words(lengths: TextLengths | None, unit: str = "characters") -> str:
+    """`median 120, 90 % up to 400, longest 2,310 characters`."""
+    if lengths is None:
+        return "none"
+    return f"median {lengths.median:,.0f}, 90 % up to {lengths.p90:,.0f}, longest {lengths.longest:,} {unit}"
+
+
+def learnt_words(found: Inspection) -> str:
+    """What a training would learn from the file, with the assistant turns that it says not to learn."""
+    text = plural(found.learnt_last, "answer")
+    if found.learnt_every != found.learnt_last:
+        text += f", the last of each conversation; {found.learnt_every:,} with `loss: every_turn`"
+    if found.unlearnt_turns:
+        text += f"; {plural(found.unlearnt_turns, 'assistant turn')} marked as not to be learnt"
+    return text
+
+
+def turns_words(found: Inspection) -> str:
+    """`1 answer each` or `1 to 7 answers a conversation, 4 with several`; with the roles and system messages."""
+    counts = [count for count in found.turns if count]
+    if not counts:
+        return "none"
+    several = sum(times for count, times in found.turns.items() if count > 1)
+    answers = (
+        f"{counts[0]} answer{'s' if counts[0] > 1 else ''} in each conversation"
+        if len(counts) == 1
+        else f"{counts[0]} to {counts[-1]} answers in a conversation, several in {several:,}"
+    )
+    roles = listed([f"{count:,} {role}" for role, count in found.roles.items()])
+    systems = f"; {plural(found.systems, 'different system message')}" if found.systems > 1 else ""
+    return f"{answers}; messages: {roles}{systems}"
+
+
+def warning_words(found: Inspection) -> Iterator[str]:
+    """What a person should know before training on it."""
+    if found.no_prompts:
+        yield "Every prompt is empty: the model would learn one answer to whatever is asked."
+    elif found.empty_prompts:
+        yield f"{units(found, found.empty_prompts)} with an empty prompt."
+    if found.empty_answers:
+        yield f"{units(found, found.empty_answers)} with an empty answer: training refuses them."
+    if found.unlearnt_records:
+        yield f"{units(found, found.unlearnt_records)} of which nothing is learnt: all answers are marked as not to be learnt."
+    if found.duplicates:
+        yield f"{units(found, found.duplicates)} repeat an earlier one."
+
+
+def problem_words(found: Inspection) -> Iterator[str]:
+    """The first records that cannot be used, one a line, and how many more there are."""
+    for problem in found.problems:
+        where = f"line {problem.line}: " if found.unit == "line" else ""
+        key = f"{problem.key}: " if problem.key else ""
+        remedy = f"; {problem.remedy}" if problem.remedy else ""
+        yield f"{where}{key}{problem.message}{remedy}"
+    if found.bad > len(found.problems):
+        yield f"and {found.bad - len(found.problems):,} more {UNIT_PLURALS[found.unit]}"
