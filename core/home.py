@@ -83,6 +83,11 @@ class RunDir:
     path: Path
 
     @property
+    def home(self) -> Home:
+        """The home that this folder lies in, wherever that lies now."""
+        return Home(self.path.parent.parent)
+
+    @property
     def job_file(self) -> Path:
         return self.path / "job.yaml"
 
@@ -126,6 +131,15 @@ class Home:
         from platformdirs import user_data_path
 
         return cls(user_data_path("bakehouse"))
+
+    def identity(self) -> tuple[Path, int, int] | None:
+        """Which folder this is and where it really lies, whatever links lead to it; None where there is none."""
+        try:
+            place = self.root.resolve()
+            found = place.stat()
+        except OSError:
+            return None
+        return place, found.st_dev, found.st_ino
 
     def create(self) -> Home:
         """Make the folder and the ones in it that everybody expects, readable by their owner alone (mode 0700).

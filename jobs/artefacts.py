@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError, NotFoundError
-from core.files import fsync_directory, read_json, sha256_tree, write_json
+from core.files import fsync_directory, sha256_tree, write_json
 from core.home import Home
 from core.jobfile.references import parse_reference
+from core.own_paths import read_result
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class ArtefactStore:
         """
         if job := parse_reference(reference):
             wanted = job.makes or kind
-            result = read_json(self.home.run_dir(job.job_id).result)
+            result = read_result(self.home.run_dir(job.job_id))
             if result is None:
                 raise NotFoundError(f"job {job.job_id} has no result", code="no_result", remedy="retry that job first")
             for item in result["artefacts"]:

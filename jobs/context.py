@@ -15,6 +15,7 @@ from core.events import EventReader, EventWriter
 from core.files import read_json, write_json
 from core.home import AttemptDir, Home, RunDir
 from core.jobfile.spec import JobFile
+from core.own_paths import stored_result
 from jobs.artefacts import Artefact, ArtefactStore
 from jobs.memory import is_out_of_memory
 
@@ -116,14 +117,17 @@ class JobContext:
         self.events.write("result", message=message)
         write_json(
             self.run.result,
-            {
-                "schema": RESULT_SCHEMA,
-                "kind": self.job.kind,
-                "attempt": self.attempt.number,
-                "message": message,
-                "artefacts": [artefact.to_json() for artefact in artefacts or []],
-                "summary": summary,
-            },
+            stored_result(
+                self.home,
+                {
+                    "schema": RESULT_SCHEMA,
+                    "kind": self.job.kind,
+                    "attempt": self.attempt.number,
+                    "message": message,
+                    "artefacts": [artefact.to_json() for artefact in artefacts or []],
+                    "summary": summary,
+                },
+            ),
         )
         self.say(message)
 

@@ -12,6 +12,7 @@ from core.errors import BakehouseError, InputError
 from core.files import write_json
 from core.format import data_size
 from core.models.files import hub_copy, hub_record
+from core.own_paths import stored
 from jobs.context import JobContext
 
 # What the weights, the tokenizer and the template of a model are written in; no pickles, no code.
@@ -57,7 +58,7 @@ def pull_hub(context: JobContext, entry: ModelEntry) -> tuple[Path, int]:
     record = hub_record(context.home, entry)
     record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # The cache names a snapshot's folder by its commit.
-    write_json(record, {"hub": entry.hub, "commit": folder.name, "folder": str(folder)})
+    write_json(record, {"hub": entry.hub, "commit": folder.name, "folder": stored(context.home, folder)})
     return folder, sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 

@@ -13,6 +13,7 @@ import click
 from core.config.project import Project
 from core.format import duration, moment, percent
 from core.home import Home
+from core.own_paths import located_result
 from core.runner.client import author
 from core.store.database import open_database
 from core.store.jobs import JobRow
@@ -94,8 +95,9 @@ def ending_in_words(job: JobRow) -> str:
 
 
 def job_json(job: JobRow) -> dict[str, Any]:
-    """A job for `--json`: `reason` in words, beside `reason_code` and `reason_values`."""
-    return {**job.to_json(), "reason": reason_words(job.reason)}
+    """A job for `--json`: `reason` in words, beside `reason_code` and `reason_values`; paths as they are now."""
+    result = None if job.result is None else located_result(Home.find(), job.result)
+    return {**job.to_json(), "result": result, "reason": reason_words(job.reason)}
 
 
 def job_line(job: JobRow) -> str:

@@ -65,7 +65,7 @@ def show(job_id: int, as_json: bool) -> None:
         job = get_job(connection, job_id)
         attempts = list_attempts(connection, job_id)
         changes = history(connection, job_id)
-        made = list_artefacts(connection, job_id)
+        made = list_artefacts(connection, home, job_id)
     run = home.run_dir(job_id)
     if as_json:
         print_json(

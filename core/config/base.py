@@ -5,7 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PrivateAttr, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PrivateAttr,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    ValidationInfo,
+    WrapSerializer,
+    model_validator,
+)
+
+from core.home import Home
+from core.own_paths import located, stored
 
 # Names become file names, database keys and words on a command line.
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -19,6 +33,31 @@ def _number_as_text(value: Any) -> Any:
 
 # An id that a person may well write as a bare number: `id: 7` is the text "7".
 Label = Annotated[str, StringConstraints(pattern=r"^\S(.*\S)?$", max_length=200), BeforeValidator(_number_as_text)]
+
+
+def reading(home: Home, former: str | None = None) -> dict[str, Any]:
+    """The context of pydantic in which `OwnPath` fields of a stored document become paths."""
+    return {"located_in": home, "former": former}
+
+
+def writing(home: Home) -> dict[str, Any]:
+    """The context of pydantic in which `OwnPath` fields are written as they are stored."""
+    return {"stored_in": home}
+
+
+def _read(value: Any, info: ValidationInfo) -> Any:
+    known = info.context or {}
+    home = known.get("located_in")
+    return located(home, value, known["former"]) if home is not None and isinstance(value, str) else value
+
+
+def _write(value: str, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> Any:
+    home = (info.context or {}).get("stored_in")
+    return handler(value if home is None else stored(home, value))
+
+
+OwnPath = Annotated[str, BeforeValidator(_read), WrapSerializer(_write, return_type=str)]
+"""A path that may lie below the home: absolute in memory, and stored as `stored` says. What is no path stays as it is."""
 
 
 class KeyedError(ValueError):

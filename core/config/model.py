@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from core.config.base import KeyedError, Loaded, Name, NonEmpty, Written
+from core.config.base import KeyedError, Loaded, Name, NonEmpty, OwnPath, Written
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -56,7 +56,7 @@ class ModelEntry(Loaded):
 
     name: Name
     hub: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$")] | None = None
-    path: NonEmpty | None = None
+    path: Annotated[OwnPath, StringConstraints(min_length=1)] | None = None
     wheel: WheelSource | None = None
     parameters: Count | None = None
     family: NonEmpty | None = None

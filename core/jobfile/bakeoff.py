@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from core.config.base import OwnPath
 from core.config.model import ModelEntry
 from core.config.task import Task
 from core.jobfile.references import needed_jobs
@@ -19,7 +20,7 @@ class CandidateSpec(FrozenModel):
     form: Literal["base", "adapter", "merged"]
     model: ModelEntry
     ref: str | None = None
-    path: str | None = None
+    path: OwnPath | None = None
 
     @model_validator(mode="after")
     def _has_a_place(self) -> CandidateSpec:

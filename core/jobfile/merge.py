@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from core.config.base import OwnPath
 from core.config.model import ModelEntry
 from core.jobfile.references import needed_jobs
 from core.jobfile.spec import Columns, Spec
@@ -16,7 +17,7 @@ class MergeSpec(Spec):
     """
 
     kind: Literal["merge"] = "merge"
-    adapter: str
+    adapter: OwnPath
     model: ModelEntry
     dtype: Literal["bf16", "fp32"] = "bf16"
     task: str | None = None

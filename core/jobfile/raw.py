@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from core.errors import InputError
 from core.home import RunDir
+from core.own_paths import MARK, former_home, located
 
 T = TypeVar("T")
 
@@ -26,10 +27,22 @@ def read_document(run: RunDir) -> Any:
         raise InputError(f"the job file is not YAML: {error}", code="bad_job_file", file=path) from error
 
 
+def own_path(run: RunDir, text: str) -> str:
+    """Where the file lies now that a path in a run's job file names."""
+    if text.startswith(MARK) or not text.startswith("/"):
+        return located(run.home, text)
+    return located(run.home, text, former_home(run))
+
+
 def read_key(run: RunDir, key: str, expected: type[T]) -> T:
-    """One key of a job file. Raises `InputError` as `read_document` does, and for a value of another type."""
+    """One key of a job file, a path of ours as it lies now.
+
+    Raises `InputError` as `read_document` does, and for a value of another type.
+    """
     document = read_document(run)
     value = document.get(key) if isinstance(document, dict) else None
+    if isinstance(value, str):
+        value = own_path(run, value)
     if not isinstance(value, expected):
         raise InputError(f"the job file has no usable `{key}`", code="bad_job_file", file=run.job_file, key=key)
     return value

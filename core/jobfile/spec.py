@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, ValidationError, ValidationInfo
 from pydantic_core import PydanticCustomError
 
+from core.config.base import OwnPath, reading, writing
 from core.config.model import ModelEntry
 from core.errors import InputError
 from core.files import write_atomic
@@ -33,7 +35,7 @@ class FrozenModel(BaseModel):
 class InputFile(FrozenModel):
     """A file as it was when the job was submitted: a copy in `inputs/<sha256>/` of the home."""
 
-    path: str
+    path: OwnPath
     sha256: str
     source: str
 
@@ -93,7 +95,7 @@ class Spec(FrozenModel):
         return None
 
 
-def read_spec(value: object) -> object:
+def read_spec(value: object, info: ValidationInfo) -> object:
     """Have the class that the registry names for a `kind` read the rest. Its errors keep their keys."""
     if isinstance(value, Spec):
         return value
@@ -101,20 +103,24 @@ def read_spec(value: object) -> object:
     kind = KINDS.get(name) if isinstance(name, str) else None
     if kind is None:
         raise PydanticCustomError("unknown_kind", "no job kind {name} is known here", {"name": repr(name)})
-    return spec_class(kind).model_validate(value)
+    return spec_class(kind).model_validate(value, context=info.context)
 
 
 class JobFile(FrozenModel):
-    """`job.yaml` of a run directory. Paths are absolute; `submitted_at` is in Unix seconds."""
+    """`job.yaml` of a run directory; `submitted_at` is in Unix seconds.
+
+    Paths are absolute. In the file those below the home are named by their place in it (`core.own_paths`), and the home itself
+    is not: it is where the run directory lies.
+    """
 
     schema_version: Literal[1] = 1
     id: int
     title: str
     project_id: str
-    project_root: str
+    project_root: OwnPath
     home: str
-    artefacts: str
-    python: str
+    artefacts: OwnPath
+    python: OwnPath
     author: str
     submitted_at: float
     on_restart: Literal["requeue", "hold"] = "requeue"
@@ -129,7 +135,9 @@ class JobFile(FrozenModel):
 
     def save(self, run_dir: RunDir) -> None:
         """Write `job.yaml`, whole or not at all."""
-        document: dict[str, Any] = self.model_dump(mode="json")
+        document: dict[str, Any] = self.model_dump(
+            mode="json", exclude={"home"}, context=writing(Home(Path(self.home)))
+        )
         text = yaml.safe_dump(document, allow_unicode=True, sort_keys=False, width=120)
         write_atomic(run_dir.job_file, text)
 
@@ -137,8 +145,11 @@ class JobFile(FrozenModel):
     def load(cls, run_dir: RunDir) -> JobFile:
         """The job file of a run directory; InputError when it is absent or was not written by this version."""
         document = read_document(run_dir)
+        former = None
+        if isinstance(document, dict):
+            former, document = document.get("home"), document | {"home": str(run_dir.home.root)}
         try:
-            return cls.model_validate(document)
+            return cls.model_validate(document, context=reading(run_dir.home, former))
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"])

@@ -11,6 +11,7 @@ from core.config.model import ModelEntry
 from core.errors import InputError
 from core.files import read_json
 from core.home import Home
+from core.own_paths import located
 
 MAX_HEADER_BYTES = 100_000_000
 SHARD_BYTES = 5_000_000_000
@@ -33,9 +34,10 @@ def hub_record(home: Home, entry: ModelEntry) -> Path:
 def hub_copy(home: Home, entry: ModelEntry) -> HubCopy | None:
     """The copy of a hub model that jobs use, of one commit until it is pulled anew; None when there is none."""
     record = read_json(hub_record(home, entry))
-    if record is None or record["hub"] != entry.hub or not (Path(record["folder"]) / "config.json").exists():
+    if record is None or record["hub"] != entry.hub:
         return None
-    return HubCopy(record["hub"], record["commit"], Path(record["folder"]))
+    folder = Path(located(home, record["folder"]))
+    return HubCopy(record["hub"], record["commit"], folder) if (folder / "config.json").exists() else None
 
 
 def needs_pull(home: Home, entry: ModelEntry) -> bool:

@@ -74,6 +74,11 @@ class Runner:
         self.trouble: str | None = None
         self.seen_version = 0
         self.idle_since: float | None = None
+        self.place = home.identity()
+
+    def moved(self) -> bool:
+        """Whether the home has been moved away: everything this runner would write by its path would go to another place."""
+        return self.home.identity() != self.place
 
     def tick(self) -> bool:
         """One round; returns whether there is anything left to wait for."""
@@ -147,9 +152,9 @@ class Runner:
         return int(self.connection.execute("PRAGMA data_version").fetchone()[0])
 
     def run(self) -> None:
-        """Tick until it is told to end, or until there has been nothing to do and no console for a while."""
+        """Tick until it is told to end or its home is moved, or there has been nothing to do and no console for a while."""
         self.idle_since = None
-        while not self.told_to_leave and not self.home.runner_stopped.exists():
+        while not (self.told_to_leave or self.home.runner_stopped.exists() or self.moved()):
             self.seen_version = self.data_version()
             if self.guarded_tick() or consoles_open(self.home):
                 self.idle_since = None

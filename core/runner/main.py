@@ -100,13 +100,14 @@ def main(home: Home) -> int:
         runner.run()
         hold_log(log, False)
         fcntl.flock(lock, fcntl.LOCK_UN)
-        if told_to_leave or home.runner_stopped.exists():
+        if told_to_leave or home.runner_stopped.exists() or runner.moved():
             break
         # Whoever asked for something while the lock was still held saw a living runner and started none.
         if not (runner.news() or consoles_open(home)) or not take_lock(lock):
             break
         hold_log(log, True)
-    logger.info("Ended: %s.", "told to" if told_to_leave or home.runner_stopped.exists() else "nothing to do")
+    told = told_to_leave or home.runner_stopped.exists()
+    logger.info("Ended: %s.", "told to" if told else "the home was moved" if runner.moved() else "nothing to do")
     sampling.close()
     runner.close()
     connection.close()

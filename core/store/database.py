@@ -14,7 +14,7 @@ from core.process.locks import held
 BUSY_TIMEOUT_SECONDS = 10.0
 FIRST_VERSION = 3
 """Lower versions were never released, and their databases are refused."""
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 
 class NewerDatabaseError(BakehouseError):

@@ -3,12 +3,17 @@ new one raises `database.SCHEMA_VERSION`."""
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from sqlite_utils import Database, Migrations
+
+from core.home import Home
+from core.own_paths import MARK, former_home, located, stored, stored_result
 
 migrations = Migrations("bakehouse")
 
@@ -77,6 +82,29 @@ ALTER TABLE jobs ADD COLUMN settings TEXT NOT NULL DEFAULT '{}' CHECK (json_vali
 def rescorings_and_settings(db: Any) -> None:
     for statement in statements(RESCORINGS):
         db.execute(statement)
+
+
+@migrations()
+def own_files_by_their_place_in_the_home(db: Any) -> None:
+    """Paths below the home were stored absolute, so that nothing was found in a home that had been moved."""
+    home = Home(Path(next(row[2] for row in db.execute("PRAGMA database_list") if row[1] == "main")).parent)
+    former: dict[int, str | None] = {}
+    for (job_id,) in db.execute(
+        "SELECT id FROM jobs WHERE result IS NOT NULL UNION SELECT job_id FROM artefacts"
+    ).fetchall():
+        former[job_id] = former_home(home.run_dir(job_id))
+    for job_id, sha256, path in db.execute("SELECT job_id, sha256, path FROM artefacts").fetchall():
+        kept = stored(home, located(home, path, former[job_id]))
+        if not kept.startswith(MARK) and not Path(path).exists():
+            # Its job file is gone. An artefact lies under its hash, so it is told from that.
+            place = home.artefacts / sha256 / Path(path).name
+            kept = stored(home, place) if place.exists() else path
+        db.execute("UPDATE artefacts SET path = ? WHERE job_id = ? AND sha256 = ?", [kept, job_id, sha256])
+    for job_id, result in db.execute("SELECT id, result FROM jobs WHERE result IS NOT NULL").fetchall():
+        document = json.loads(result)
+        if isinstance(document, dict):
+            kept = json.dumps(stored_result(home, document, former[job_id]))
+            db.execute("UPDATE jobs SET result = ? WHERE id = ?", [kept, job_id])
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 
 from core.errors import NotFoundError
 from core.files import read_json, read_lines
-from core.home import RunDir
+from core.home import Home, RunDir
+from core.own_paths import former_home, located, stored_result
 from core.store.jobs import State
 
 
@@ -46,7 +47,7 @@ class BakeoffRow:
 
 def import_result(connection: sqlite3.Connection, job_id: int, run: RunDir) -> dict[str, Any]:
     """Take over `result.json`: the job's summary and its artefacts. Call it in a transaction; again is harmless."""
-    result: dict[str, Any] = read_json(run.result)
+    result = stored_result(run.home, read_json(run.result), former_home(run))
     for artefact in result.get("artefacts", []):
         connection.execute(
             "INSERT OR REPLACE INTO artefacts VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -106,7 +107,7 @@ def insert_scores(
     )
 
 
-def list_artefacts(connection: sqlite3.Connection, job_id: int | None = None) -> list[ArtefactRow]:
+def list_artefacts(connection: sqlite3.Connection, home: Home, job_id: int | None = None) -> list[ArtefactRow]:
     """The artefacts of one job or of all, newest first."""
     where = "" if job_id is None else "WHERE job_id = :job_id"
     rows = connection.execute(f"SELECT * FROM artefacts {where} ORDER BY created_at DESC", {"job_id": job_id})
@@ -115,7 +116,7 @@ def list_artefacts(connection: sqlite3.Connection, job_id: int | None = None) ->
             sha256=row["sha256"],
             job_id=row["job_id"],
             kind=row["kind"],
-            path=Path(row["path"]),
+            path=Path(located(home, row["path"])),
             bytes=row["bytes"],
             lineage=json.loads(row["lineage"]),
             created_at=row["created_at"],

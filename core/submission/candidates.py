@@ -88,7 +88,7 @@ def of_job(home: Home, connection: sqlite3.Connection, job_id: int, form: str | 
 def of_artefact(home: Home, connection: sqlite3.Connection, reference: str) -> CandidateSpec:
     """An artefact by the beginning of its hash."""
     wanted = reference.partition(":")[2]
-    rows = [row for row in list_artefacts(connection) if wanted and row.sha256.startswith(wanted)]
+    rows = [row for row in list_artefacts(connection, home) if wanted and row.sha256.startswith(wanted)]
     if len({row.sha256 for row in rows}) > 1:
         raise InputError(
             f"{len(rows)} artefacts have a hash that begins with {wanted}",

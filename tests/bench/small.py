@@ -18,10 +18,10 @@ from core.config.project import shipped
 from core.config.recipe import Recipe
 from core.data.examples import load_examples
 from core.data.render import FittedExample, fit_all
-from core.files import read_json
 from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
 from core.jobfile.train import TrainSpec
+from core.own_paths import read_result
 from tests.support.small_model import cache_root, home_with, small_model
 from tests.support.workshop import CHECKOUT, Workshop, events
 
@@ -81,7 +81,7 @@ class Bench:
         run = self.workshop.submit(self.number, spec)
         if self.workshop.start(run).wait() != 0:
             raise SystemExit(run.attempt(1).log.read_text())
-        result = read_json(run.result)
+        result = read_result(run) or {}
         steps = events(run, 1, "step")
         began = next(event["time"] for event in events(run, 1, "phase") if event["name"] == "training")
         return Trained(

@@ -67,7 +67,7 @@ async def test_a_kind_is_asked_for_waits_runs_is_stored_and_shown(
         *("waiting", "ready", "starting", "running", "done")
     ]
     with queue.database() as connection:
-        (artefact,) = list_artefacts(connection, second["id"])
+        (artefact,) = list_artefacts(connection, queue.home, second["id"])
     assert artefact.kind == "packed"
     with tarfile.open(artefact.path / "packed.tar") as tar:
         assert tar.getnames() == ["packed.tar"]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from core.config.model import ModelEntry
 from core.config.project import shipped
-from core.files import read_json
 from core.home import Home
 from core.jobfile.pull import PullSpec
+from core.own_paths import read_result
 from tests.support.workshop import CHECKOUT, Workshop
 
 
@@ -39,7 +39,7 @@ def filled_cache(scratch: Path) -> Path:
             assert workshop.finish(run) == 0, run.attempt(1).log.read_text()
         finally:
             workshop.close()
-        assert Path(read_json(run.result)["summary"]["path"]).stat().st_size == workshop.model.wheel.size_bytes
+        assert Path((read_result(run) or {})["summary"]["path"]).stat().st_size == workshop.model.wheel.size_bytes
         from jobs import models
 
         models.prepare_libraries()

