@@ -24,6 +24,7 @@ from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
 from jobs import models
 from jobs.context import JobContext
 from jobs.cpu_dtype import GENERATING, dtype_for
+from jobs.gates import golden_gate
 from jobs.inputs import read_golden
 from jobs.manifest import device_facts, extend_manifest, start_manifest
 from jobs.merge import require_same_base
@@ -173,6 +174,7 @@ def _answer_with(
     """All missing answers of the candidates that share one loaded model."""
     context.phase("loading the tokenizer", files.name)
     tokenizer = models.load_tokenizer(files, context.home)
+    golden_gate(context, spec, golden, tokenizer)
     wanted = {}
     for candidate in group:
         cells = _cells(spec, golden, candidate, tokenizer)
@@ -225,7 +227,8 @@ def _cells(
     system = [Message("system", spec.task.system)] if spec.task.system.strip() else []
     cells = []
     for item in golden:
-        prompt = render_prompt(tokenizer, [*system, Message("user", item.text())], spec.task.thinking)
+        messages = [*system, Message("user", item.text())]
+        prompt = render_prompt(tokenizer, messages, spec.task.thinking, system_role=spec.task.system_role)
         prompt_ids = tuple(encode_prompt(tokenizer, prompt))
         if len(prompt_ids) >= sampling.context_length:
             raise InputError(

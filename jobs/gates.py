@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from core.config.golden import GoldenInput
 from core.config.recipe import Recipe
-from core.data.examples import DataReport, Example
+from core.data.examples import DataReport, Example, Message
 from core.data.leaks import refuse_leaks
-from core.data.render import FitReport
+from core.data.render import FitReport, render_prompt
+from core.data.template_proof import prove
+from core.data.text_faults import REFUSED, TextFinding, message_faults
 from core.errors import GateError
+from core.jobfile.bakeoff import BakeoffSpec
 from core.jobfile.train import TrainSpec
+from core.reasons import Reason
+from core.wording.texts import fault_remedy, fault_words, template_words, text_words
 from jobs.context import JobContext
 from jobs.inputs import read_golden
 
@@ -30,6 +37,41 @@ def leak_gate(spec: TrainSpec, examples: list[Example]) -> None:
     """GateError when a golden input appears in the training data."""
     if spec.golden is not None:
         refuse_leaks(examples, read_golden(spec.golden), spec.train.source)
+
+
+def text_gate(context: JobContext, spec: TrainSpec, template: Sequence[Reason], texts: Sequence[TextFinding]) -> None:
+    """Tell what the chat template does and what was found in the texts; GateError when some of that would be learnt wrongly."""
+    for note in template:
+        context.say(f"note: {template_words(note)}")
+    for finding in texts:
+        if not finding.refused:
+            context.warn("texts", text_words(finding))
+    if refused := [finding for finding in texts if finding.refused]:
+        raise GateError(
+            "; ".join(text_words(finding) for finding in refused[:NAMED_AT_MOST]),
+            code=refused[0].reason.code,
+            file=spec.train.source,
+            line=refused[0].lines[0],
+            remedy=fault_remedy(refused[0].reason),
+        )
+
+
+def golden_gate(context: JobContext, spec: BakeoffSpec, golden: Sequence[GoldenInput], tokenizer: Any) -> None:
+    """Tell what the chat template does with what is asked; GateError when it loses the text of a golden input."""
+    task = spec.task
+    proof = prove(tokenizer, task.thinking, task.system_role)
+    for note in proof.notes:
+        context.say(f"note: {template_words(note)}")
+    system = [Message("system", task.system)] if task.system.strip() else []
+    for item in golden:
+        messages = [*system, Message("user", item.text())]
+        prompt = render_prompt(tokenizer, messages, task.thinking, system_role=task.system_role)
+        for fault in message_faults(proof, messages, prompt):
+            where = "" if fault.values.get("role") == "system" else f"golden input `{item.id}`: "
+            said = where + fault_words(fault)
+            if fault.code in REFUSED:
+                raise GateError(said, code=fault.code, file=spec.golden.source, remedy=fault_remedy(fault))
+            context.warn("texts", said)
 
 
 def length_gate(

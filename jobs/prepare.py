@@ -10,10 +10,11 @@ from core.config.recipe import Recipe
 from core.data.augment import augment
 from core.data.examples import Example
 from core.data.render import FitReport, FittedExample, fit_all
+from core.data.template_proof import prove
 from core.errors import GateError
 from core.jobfile.train import TrainSpec
 from jobs.context import JobContext
-from jobs.gates import length_gate
+from jobs.gates import length_gate, text_gate
 from jobs.oom_fallbacks import Ladder
 from jobs.ordering import held_out_lines, length
 
@@ -51,10 +52,11 @@ def prepare(
     What is held out is drawn at the submitted length, so that a shorter one moves no example from one side to the other, and
     before anything is added: a held-out example stands in no other's prompt, and is asked as it will be in production.
     """
-    thinking = spec.task.thinking
-    fits = submitted = fit_all(tokenizer, examples, thinking, spec.recipe.max_length)
+    thinking, role = spec.task.thinking, spec.task.system_role
+    fits = submitted = fit_all(tokenizer, examples, thinking, spec.recipe.max_length, system_role=role)
+    text_gate(context, spec, prove(tokenizer, thinking, role).notes, fits.texts)
     if ladder.changed_length:
-        fits = fit_all(tokenizer, examples, thinking, recipe.max_length)
+        fits = fit_all(tokenizer, examples, thinking, recipe.max_length, system_role=role)
     try:
         length_gate(context, spec, recipe, fits, shortened=ladder.changed_length)
     except GateError:
@@ -77,4 +79,5 @@ def prepare(
     more, report = augment([item for item in examples if item.line not in lines], spec.task, recipe, tokenizer)
     added = {key: value for key, value in report.to_json().items() if value}
     context.say("added by the recipe: " + ", ".join(f"{key} {value}" for key, value in added.items()))
-    return Prepared(fits, fit_all(tokenizer, more, thinking, recipe.max_length).fitted, held_out, added)
+    grown = fit_all(tokenizer, more, thinking, recipe.max_length, system_role=role)
+    return Prepared(fits, grown.fitted, held_out, added)

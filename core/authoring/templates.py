@@ -31,6 +31,7 @@ name: «name»
 
 # Models that can think aloud before they answer: off | on. Training and bake-off obey; others ignore it.
 thinking: off
+# system_role: user     # for chat templates that take no system message: its text stands at the head of the first user message
 
 sampling:
   temperature: 0.2        # 0 gives the likeliest answer, and the same one each time

@@ -17,6 +17,7 @@ from core.errors import InputError
 from core.format import share
 from core.home import Home
 from core.text import printable, visible
+from core.wording.texts import fault_remedy, template_words, text_words
 
 SHORTEST_LENGTH = 16
 # Above it most of what is read is input; a loss over all tokens would mostly teach to write inputs.
@@ -63,7 +64,8 @@ def audit(
 ) -> None:
     """What training would make of TASK's data: lengths in tokens, what is cut or skipped, duplicates, leaks.
 
-    Exits with 3 when a training would be refused: golden inputs in the data, or more examples skipped than the recipe allows.
+    Exits with 3 when a training would be refused: golden inputs in the data, texts that would be learnt wrongly, or more
+    examples skipped than the recipe allows.
     """
     from core.submission.audit_process import audit as audit_data
 
@@ -158,6 +160,12 @@ def warnings(audit: Audit) -> Iterator[str]:
         yield f"! {audit.duplicates} examples repeat an earlier one: lines {some(audit.duplicate_lines)}"
     else:
         yield "✓ no duplicates"
+    for finding in audit.texts:
+        sign = "✗" if finding.refused else "!"
+        yield f"{sign} {text_words(finding)}" + (", so training refuses it" if finding.refused else "")
+        if remedy := fault_remedy(finding.reason):
+            yield f"    {remedy}"
+    yield from (f"! {template_words(note)}" for note in audit.template)
     if audit.skipped_lines:
         refused = audit.refused == "too_many_skipped"
         allowed = f"more than the {share(audit.max_skipped)} of the recipe's max_skipped: training refuses it"

@@ -54,6 +54,8 @@ class Task(Loaded):
     name: Name
     title: str | None = None
     system: str = ""
+    # As which role a chat template is given the system text: `user` for templates that take no system message.
+    system_role: Literal["system", "user"] = "system"
     thinking: Literal["off", "on"] = "off"
     sampling: Sampling = Sampling()
     repeats: int = Field(default=3, ge=1, le=100)

@@ -9,6 +9,8 @@ from typing import Any, Literal, cast
 
 from core.data.augment import AugmentReport
 from core.data.leaks import Leak
+from core.data.text_faults import TextFinding
+from core.reasons import Reason
 
 State = Literal["whole", "cut", "skipped"]
 
@@ -71,7 +73,8 @@ class Audit:
     Lengths are tokens, those of the whole file, before any cut and without what the recipe adds. `ratio` is prompt tokens
     to completion tokens over all examples, `loss_share` the completions' share of all tokens. `max_length`, `max_skipped`
     and `augmented` are the recipe's, `rows` holds a row for its length, too. `golden` is the number of golden inputs the data
-    was compared with, None when the task has none.
+    was compared with, None when the task has none. `template` is what the proof of the chat template tells, `texts` what was
+    found in the examples' texts.
     """
 
     task: str
@@ -96,6 +99,8 @@ class Audit:
     rows: tuple[LengthRow, ...]
     skipped_lines: tuple[int, ...] = ()  # at max_length
     augmented: AugmentReport = field(default_factory=AugmentReport)
+    template: tuple[Reason, ...] = ()
+    texts: tuple[TextFinding, ...] = ()
     shown: tuple[ShownExample, ...] = ()
     seconds: float = field(default=0.0, compare=False)  # that the audit took when it was made
     cached: bool = field(default=False, compare=False)  # it was made before
@@ -112,9 +117,11 @@ class Audit:
 
     @property
     def refused(self) -> str | None:
-        """Why a training with this data and recipe would be refused (`leak`, `too_many_skipped`), None when it would not."""
+        """Why a training with this data and recipe would be refused (`leak`, `texts`, `too_many_skipped`), None if not."""
         if self.leaks:
             return "leak"
+        if any(finding.refused for finding in self.texts):
+            return "texts"
         skipped = self.row.skipped  # always of the file: what the recipe adds fits
         if skipped == self.examples or skipped / self.examples > self.max_skipped:
             return "too_many_skipped"
@@ -122,7 +129,13 @@ class Audit:
 
     def to_json(self) -> dict[str, Any]:
         """A document that `from_json` reads; `duplicates` and `refused` stand in it for other readers."""
-        return {**asdict(self), "duplicates": self.duplicates, "refused": self.refused}
+        return {
+            **asdict(self),
+            "template": [note.to_json() for note in self.template],
+            "texts": [finding.to_json() for finding in self.texts],
+            "duplicates": self.duplicates,
+            "refused": self.refused,
+        }
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Audit:
@@ -142,6 +155,8 @@ class Audit:
                 "further_keys": dict(fields["further_keys"]),
                 "rows": tuple(LengthRow(**row) for row in fields["rows"]),
                 "skipped_lines": tuple(fields["skipped_lines"]),
+                "template": tuple(Reason.from_json(note) for note in fields["template"]),
+                "texts": tuple(TextFinding.from_json(finding) for finding in fields["texts"]),
                 "augmented": AugmentReport(**cast(Mapping[str, Any], fields["augmented"])),
                 "shown": shown,
             }

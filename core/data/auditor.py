@@ -20,11 +20,12 @@ from core.data.render import (
     FittedExample,
     RenderedExample,
     Skipped,
-    Thinking,
     fit,
     render_all,
     render_example,
 )
+from core.data.template_proof import prove
+from core.data.text_faults import summed_up
 
 # The lengths that are chosen: where these shares of the examples are whole, rounded up to multiples of STEP.
 WHOLE_SHARES = (0.5, 0.8, 0.95, 1.0)
@@ -35,14 +36,17 @@ NAMED_LINES = 1000
 class Renderer:
     """Renders each example once, however often its tokens are asked for."""
 
-    def __init__(self, tokenizer: ChatTokenizer, thinking: Thinking, examples: Sequence[Example] = ()) -> None:
+    def __init__(self, tokenizer: ChatTokenizer, task: Task, examples: Sequence[Example] = ()) -> None:
         self.tokenizer = tokenizer
-        self.thinking: Thinking = thinking
-        self._known = dict(zip(examples, render_all(tokenizer, examples, thinking), strict=True))
+        self.task = task
+        rendered = render_all(tokenizer, examples, task.thinking, system_role=task.system_role)
+        self._known = dict(zip(examples, rendered, strict=True))
 
     def __call__(self, example: Example) -> RenderedExample:
         if example not in self._known:
-            self._known[example] = render_example(self.tokenizer, example, self.thinking)
+            self._known[example] = render_example(
+                self.tokenizer, example, self.task.thinking, system_role=self.task.system_role
+            )
         return self._known[example]
 
 
@@ -71,7 +75,7 @@ def make_audit(
     """The audit of a data set that `load_examples` gave; see Audit. There is a row for the recipe's length and for each of
     `lengths`, chosen around the data when they are None. `show` names examples, from 1. InputError when the tokenizer has no
     usable chat template."""
-    renderer = Renderer(tokenizer, task.thinking, examples)
+    renderer = Renderer(tokenizer, task, examples)
     rendered = [renderer(example) for example in examples]
     prompts = [len(item.prompt_ids) for item in rendered]
     completions = [len(item.completion_ids) for item in rendered]
@@ -107,6 +111,8 @@ def make_audit(
         rows=tuple(rows),
         skipped_lines=tuple(skipped[:NAMED_LINES]),
         augmented=trained.added,
+        template=prove(tokenizer, task.thinking, task.system_role).notes,
+        texts=summed_up((item.line, item.faults) for item in rendered),
         shown=tuple(_shown(tokenizer, trained, index) for index in _places(show, len(trained.examples))),
     )
 

@@ -61,7 +61,7 @@ def augment(
 
     `render` gives an example's tokens (a memory of them, say); by default they are made anew. InputError as `render_example`.
     """
-    make = render or (lambda example: render_example(tokenizer, example, task.thinking))
+    make = render or (lambda example: render_example(tokenizer, example, task.thinking, system_role=task.system_role))
     result, report = list(examples), AugmentReport()
     if recipe.few_shot is not None and examples:
         result, report = _few_shot(result, recipe.few_shot, recipe, make)

@@ -9,12 +9,15 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
 
 from core.data.examples import Example, Message
-from core.errors import InputError
+from core.data.template import ChatTokenizer, SystemRole, Thinking, apply_template
+from core.data.template_proof import TemplateProof, prove, without_empty_block
+from core.data.text_faults import TextFinding, summed_up, text_faults
+from core.reasons import Reason
 
-Thinking = Literal["off", "on"]
+__all__ = ["ChatTokenizer", "Thinking"]
+
 # Stands for a message while its place in the rendered text is looked for: private-use characters that no tokenizer or
 # template knows, so that nothing trims or splits them.
 MARKER = "\ue0f0\ue0f7\ue0f1"
@@ -23,30 +26,20 @@ HEAD_SHARE = 1 / 3
 MIN_ROOM = 3
 
 
-class ChatTokenizer(Protocol):
-    """What is used of a transformers tokenizer (a fast one: offsets are needed for the middle cut)."""
-
-    chat_template: Any
-
-    def apply_chat_template(self, conversation: list[dict[str, str]], **options: Any) -> Any: ...
-
-    def __call__(self, text: str, **options: Any) -> Any: ...
-
-    def decode(self, token_ids: list[int], **options: Any) -> Any: ...
-
-
 @dataclass(frozen=True)
 class RenderedExample:
     """Token ids of a prompt and of its completion (end-of-turn token included).
 
     `cut_points` are the ascending indices into `prompt_ids` within the longest user message at which a cut splits no
-    token and no character; the first is where the message begins, the last is behind its end.
+    token and no character; the first is where the message begins, the last is behind its end. `faults` are what
+    `core.data.text_faults` finds in its texts.
     """
 
     prompt_ids: tuple[int, ...]
     completion_ids: tuple[int, ...]
     cut_points: tuple[int, ...]
     line: int
+    faults: tuple[Reason, ...] = ()
 
     @property
     def tokens(self) -> int:
@@ -84,10 +77,11 @@ class Skipped:
 
 @dataclass(frozen=True)
 class FitReport:
-    """What the length rules made of a data set."""
+    """What the length rules made of a data set, and what was found in its texts."""
 
     fitted: tuple[FittedExample, ...]
     skipped: tuple[Skipped, ...]
+    texts: tuple[TextFinding, ...] = ()
 
     @property
     def total(self) -> int:
@@ -103,9 +97,13 @@ class FitReport:
         return sum(1 for item in self.fitted if item.cut_tokens)
 
 
-def render_prompt(tokenizer: ChatTokenizer, messages: Sequence[Message], thinking: Thinking) -> str:
-    """The text that generation starts from. InputError when the template refuses the messages or there is none."""
-    return _apply(tokenizer, messages, thinking, add_generation_prompt=True)
+def render_prompt(
+    tokenizer: ChatTokenizer, messages: Sequence[Message], thinking: Thinking, *, system_role: SystemRole = "system"
+) -> str:
+    """The text that generation starts from. InputError when there is no template or it is not proved for such messages: see
+    `core.data.template_proof`."""
+    proof = prove(tokenizer, thinking, system_role)
+    return _apply(tokenizer, messages, thinking, proof, add_generation_prompt=True)
 
 
 def encode_prompt(tokenizer: ChatTokenizer, text: str) -> list[int]:
@@ -114,44 +112,42 @@ def encode_prompt(tokenizer: ChatTokenizer, text: str) -> list[int]:
 
 
 def end_of_turn(tokenizer: ChatTokenizer, thinking: Thinking) -> str:
-    """What the template writes behind an assistant turn, white space around it removed (`<|im_end|>` say)."""
-    messages = [Message("user", "?"), Message("assistant", MARKER)]
-    _, _, tail = _apply(tokenizer, messages, thinking, add_generation_prompt=False).rpartition(MARKER)
-    if not tail.strip():
-        raise InputError(
-            "the chat template writes nothing behind an assistant turn: a model could not learn where to stop",
-            code="no_end_of_turn",
-        )
-    return tail.strip()
+    """What ends an assistant turn, white space around it removed (`<|im_end|>` say)."""
+    return prove(tokenizer, thinking).end
 
 
-def render_example(tokenizer: ChatTokenizer, example: Example, thinking: Thinking) -> RenderedExample:
+def render_example(
+    tokenizer: ChatTokenizer, example: Example, thinking: Thinking, *, system_role: SystemRole = "system"
+) -> RenderedExample:
     """Token ids of an example, prompt and completion apart.
 
     Prompt ids are those that generation uses. The completion follows in the same tokenisation where the prompt's tokens
     stay the same in it; else (tokens would merge across the seam) it is tokenised by itself, as generation produces it.
     """
-    return render_all(tokenizer, [example], thinking)[0]
+    return render_all(tokenizer, [example], thinking, system_role=system_role)[0]
 
 
-def render_all(tokenizer: ChatTokenizer, examples: Sequence[Example], thinking: Thinking) -> list[RenderedExample]:
+def render_all(
+    tokenizer: ChatTokenizer, examples: Sequence[Example], thinking: Thinking, *, system_role: SystemRole = "system"
+) -> list[RenderedExample]:
     """`render_example` of each."""
     if not examples:
         return []
-    frame = (_before_answer(tokenizer, thinking), end_of_turn(tokenizer, thinking))
-    return [_render(tokenizer, example, thinking, frame) for example in examples]
+    proof = prove(tokenizer, thinking, system_role)
+    return [_render(tokenizer, example, thinking, proof) for example in examples]
 
 
-def _render(tokenizer: ChatTokenizer, example: Example, thinking: Thinking, frame: tuple[str, str]) -> RenderedExample:
-    prompt = render_prompt(tokenizer, example.messages, thinking)
-    completion = _completion_text(tokenizer, example, prompt, thinking, frame)
+def _render(tokenizer: ChatTokenizer, example: Example, thinking: Thinking, proof: TemplateProof) -> RenderedExample:
+    prompt = _apply(tokenizer, example.messages, thinking, proof, add_generation_prompt=True)
+    completion = _completion_text(tokenizer, example, prompt, thinking, proof)
     encoded = tokenizer(prompt, add_special_tokens=False, return_offsets_mapping=True)
     prompt_ids = list(encoded["input_ids"])
     whole = encode_prompt(tokenizer, prompt + completion)
     seamless = whole[: len(prompt_ids)] == prompt_ids
     completion_ids = whole[len(prompt_ids) :] if seamless else encode_prompt(tokenizer, completion)
-    cut_points = _cut_points(tokenizer, example.messages, prompt, encoded["offset_mapping"], thinking)
-    return RenderedExample(tuple(prompt_ids), tuple(completion_ids), cut_points, example.line)
+    cut_points = _cut_points(tokenizer, example.messages, prompt, encoded["offset_mapping"], thinking, proof)
+    faults = text_faults(proof, example.messages, example.completion, prompt, thinking)
+    return RenderedExample(tuple(prompt_ids), tuple(completion_ids), cut_points, example.line, faults)
 
 
 def fit(rendered: RenderedExample, max_length: int | None) -> FittedExample | Skipped:
@@ -177,66 +173,63 @@ def fit(rendered: RenderedExample, max_length: int | None) -> FittedExample | Sk
 
 
 def fit_all(
-    tokenizer: ChatTokenizer, examples: Sequence[Example], thinking: Thinking, max_length: int | None
+    tokenizer: ChatTokenizer,
+    examples: Sequence[Example],
+    thinking: Thinking,
+    max_length: int | None,
+    *,
+    system_role: SystemRole = "system",
 ) -> FitReport:
     """Render and fit a data set."""
-    results = [fit(rendered, max_length) for rendered in render_all(tokenizer, examples, thinking)]
+    whole = render_all(tokenizer, examples, thinking, system_role=system_role)
+    results = [fit(rendered, max_length) for rendered in whole]
     return FitReport(
         tuple(item for item in results if isinstance(item, FittedExample)),
         tuple(item for item in results if isinstance(item, Skipped)),
+        summed_up((rendered.line, rendered.faults) for rendered in whole),
     )
 
 
 def _apply(
-    tokenizer: ChatTokenizer, messages: Sequence[Message], thinking: Thinking, *, add_generation_prompt: bool
+    tokenizer: ChatTokenizer,
+    messages: Sequence[Message],
+    thinking: Thinking,
+    proof: TemplateProof,
+    *,
+    add_generation_prompt: bool,
+    answer: str | None = None,
 ) -> str:
-    if not tokenizer.chat_template:
-        raise InputError(
-            "the model has no chat template: it is a base model that was never taught to take turns",
-            code="no_chat_template",
-            remedy="take the instruct version of the model",
-        )
-    import jinja2
-
-    try:
-        text = tokenizer.apply_chat_template(
-            [message.to_json() for message in messages],
-            tokenize=False,
-            add_generation_prompt=add_generation_prompt,
-            enable_thinking=thinking == "on",
-        )
-    except jinja2.TemplateError as error:
-        raise InputError(
-            f"the model's chat template refuses these messages: {error}", code="template_refused"
-        ) from error
-    return str(text)
-
-
-def _before_answer(tokenizer: ChatTokenizer, thinking: Thinking) -> str:
-    """What the template writes between a prompt and an answer: nothing, or an empty block of thoughts."""
-    question = [Message("user", "?")]
-    prompt = render_prompt(tokenizer, question, thinking)
-    full = _apply(tokenizer, [*question, Message("assistant", MARKER)], thinking, add_generation_prompt=False)
-    return full[len(prompt) :].partition(MARKER)[0] if full.startswith(prompt) else ""
+    """The messages as the template writes them, followed by `answer` where there is one."""
+    turns = [*messages] if answer is None else [*messages, Message("assistant", answer)]
+    return apply_template(
+        tokenizer,
+        turns,
+        thinking,
+        add_generation_prompt=add_generation_prompt,
+        system_role=proof.system_role,
+        contents=proof.contents(messages),
+    )
 
 
 def _completion_text(
-    tokenizer: ChatTokenizer, example: Example, prompt: str, thinking: Thinking, frame: tuple[str, str]
+    tokenizer: ChatTokenizer, example: Example, prompt: str, thinking: Thinking, proof: TemplateProof
 ) -> str:
-    """What the template writes behind `prompt` for this completion, up to and including the end-of-turn token. `frame` is
-    what it writes before and behind any answer."""
-    before, end = frame
+    """What is learnt behind `prompt`: what the template writes for this completion, up to the end of the turn."""
     wanted = example.completion.strip()
-    turns = [*example.messages, Message("assistant", example.completion)]
-    full = _apply(tokenizer, turns, thinking, add_generation_prompt=False)
-    if full.startswith(prompt):
-        text = full[len(prompt) :].rstrip()
-        answer = text.removesuffix(end)
-        if text.endswith(end) and wanted in (answer.strip(), answer.removeprefix(before).strip()):
-            return text
+    opening = next((block[0] for block in proof.blocks if wanted.startswith(block[0])), "")
+    # Where the prompt itself opens the thoughts, the completion goes on inside of them.
+    inside = wanted.removeprefix(opening).strip() if opening and proof.opened.startswith(opening) else wanted
+    full = _apply(tokenizer, example.messages, thinking, proof, add_generation_prompt=False, answer=example.completion)
+    if full.startswith(prompt) and full.endswith(proof.tail) and len(full) >= len(prompt) + len(proof.tail):
+        text = full[len(prompt) : len(full) - len(proof.tail)]
+        if text.strip() == inside or (not opening and text.removeprefix(proof.before).strip() == wanted):
+            return text + proof.behind
     # The template writes a past turn in another way than the one it asks for (it drops thinking from it, say). What
     # counts is what the model is to say after the prompt, and none of that may be lost.
-    return wanted + end
+    before = proof.before
+    if opening or (proof.opened and any(block[1] in wanted for block in proof.blocks)):
+        before = "" if proof.opened else without_empty_block(before, proof.blocks)
+    return before + inside + proof.behind
 
 
 def _cut_points(
@@ -245,12 +238,13 @@ def _cut_points(
     prompt: str,
     offsets: Sequence[tuple[int, int]],
     thinking: Thinking,
+    proof: TemplateProof,
 ) -> tuple[int, ...]:
     """Where the longest user message may be cut: see RenderedExample. `offsets` are those of the prompt's tokens."""
     user = [index for index, message in enumerate(messages) if message.role == "user"]
     longest = max(user, key=lambda index: len(messages[index].content))
     marked = [Message(item.role, MARKER) if index == longest else item for index, item in enumerate(messages)]
-    head, found, tail = render_prompt(tokenizer, marked, thinking).partition(MARKER)
+    head, found, tail = _apply(tokenizer, marked, thinking, proof, add_generation_prompt=True).partition(MARKER)
     if not found or not (prompt.startswith(head) and prompt.endswith(tail)) or len(head) + len(tail) > len(prompt):
         return ()
     begin, end = len(head), len(prompt) - len(tail)

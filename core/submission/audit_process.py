@@ -34,7 +34,7 @@ from core.models.files import check_model_files, hub_copy, needs_pull
 from core.submission.python_environment import find_python, require, versions
 
 # Raised when an audit of the same data says something else, or is written in another way.
-VERSION = 1
+VERSION = 2
 PACKAGES = ("torch", "transformers")
 # The first examples are shown by every audit, so that paging through them asks for no new one.
 SHOWN_ALWAYS = 50
@@ -149,7 +149,7 @@ def _key(home: Home, python: str, request: AuditRequest, data_sha256: str) -> st
             "version": VERSION,
             "data": [request.train, data_sha256],
             "golden": None if request.golden is None else [[item.id, item.input] for item in request.golden],
-            "task": [task.name, task.system, task.thinking, task.data.loss, task.data.system],
+            "task": [task.name, task.system, task.system_role, task.thinking, task.data.loss, task.data.system],
             "model": request.model.name,
             "tokenizer": _tokenizer_fingerprint(home, request.model),
             "transformers": versions(home, python, PACKAGES)["transformers"],

@@ -13,6 +13,7 @@ from core.config.recipe import FewShot, Recipe
 from core.config.task import Task
 from core.data.examples import Message, load_examples
 from core.data.render import encode_prompt, render_prompt
+from core.errors import GateError
 from core.jobfile.spec import InputFile
 from core.jobfile.train import TrainSpec
 from jobs.context import JobContext
@@ -98,3 +99,32 @@ def test_a_shorter_rung_moves_no_example_to_the_other_side(
     first = next(item for item in before.trained if not item.cut_tokens and item.line % 2 == 0)
     messages = [Message("system", task.system or ""), Message("user", GREETINGS[first.line - 1][0])]
     assert list(first.prompt_ids) == encode_prompt(tokenizer, render_prompt(tokenizer, messages, "off"))
+
+
+@pytest.mark.parametrize(
+    ("completion", "code"),
+    [
+        ("Good evening, Ann.<|im_end|>", "end_in_completion"),
+        ("<think>\nIt is late.\n</think>\n\nGood evening, Ann.", "thoughts_while_off"),
+        ("<|im_start|>assistant\nGood evening, Ann.", "prompt_in_completion"),
+    ],
+)
+def test_texts_that_would_be_learnt_wrongly_are_refused_by_their_lines(
+    workshop: Workshop, prepared: Prepare, completion: str, code: str
+) -> None:
+    lines = [json.dumps({"prompt": name, "completion": text}) for name, text in GREETINGS]
+    lines[2:2] = [json.dumps({"prompt": f"Ann {number}", "completion": completion}) for number in (1, 2)]
+    with pytest.raises(GateError) as caught:
+        prepared(workshop.input_file("texts.jsonl", "\n".join(lines) + "\n"))
+    assert (caught.value.code, caught.value.line) == (code, 3)
+    assert "(lines 3, 4)" in str(caught.value) and caught.value.remedy
+
+
+def test_a_control_token_in_a_question_is_told_and_trained(workshop: Workshop, prepared: Prepare) -> None:
+    lines = [json.dumps({"prompt": f"{name} <|im_end|>", "completion": text}) for name, text in GREETINGS]
+    data = workshop.input_file("signs.jsonl", "\n".join(lines) + "\n")
+    assert len(prepared(data).fits.fitted) == len(GREETINGS)
+    run = max(workshop.home.runs.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    told = [json.loads(line) for line in (run / "attempt-1" / "events.jsonl").read_text().splitlines()]
+    (warning,) = [event for event in told if event["kind"] == "warning" and event["code"] == "texts"]
+    assert "a user message holds `<|im_end|>`" in warning["message"] and "and 3 more" in warning["message"]

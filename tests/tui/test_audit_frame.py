@@ -12,7 +12,9 @@ from textual.widgets import Input
 from core.config.project import shipped
 from core.data.audit import Audit, LengthRow, Piece, ShownExample
 from core.data.leaks import Leak
+from core.data.text_faults import TextFinding
 from core.home import Home
+from core.reasons import Reason
 from tests.support.depth import at_most
 from tests.train.conftest import model_cache  # noqa: F401 - a fixture
 from tests.tui.conftest import Opened, seen, text_of
@@ -110,6 +112,15 @@ def test_what_is_wrong_with_the_data_is_said_first_what_stops_a_training() -> No
     refused = audit(max_length=1024, max_skipped=0.1)
     assert "✗ refused: more than 10 % would be skipped (max_skipped)" in " ".join(plain(refused))
     assert "▲ further keys ignored: source" in " ".join(plain(audit(further_keys={"source": 3})))
+
+
+def test_what_the_proof_of_the_template_found_is_said_what_is_refused_first() -> None:
+    told = TextFinding(Reason("control_in_message", {"role": "user", "sign": "<|im_end|>"}), (4,), 1)
+    refused = TextFinding(Reason("thoughts_while_off", {"sign": "<think>"}), (7, 9), 2)
+    said = " ".join(plain(audit(texts=(refused, told), template=(Reason("list_contents"),))))
+    assert "✗ refused: the completion holds thoughts (`<think>`), and the task has `thinking: off` (lines 7, 9)" in said
+    assert "remove the thoughts, or set `thinking: on` in the task; a user message holds `<|im_end|>`" in said
+    assert "▲ the chat template takes messages as lists" in " ".join(plain(audit(template=(Reason("list_contents"),))))
 
 
 @pytest.mark.parametrize(("width", "height"), [(116, 12), (76, 6), (76, 4), (40, 20)])

@@ -18,6 +18,7 @@ from core.data.audit import Audit
 from core.errors import BakehouseError, InputError, NotFoundError
 from core.home import Home
 from core.submission.audit_process import audit
+from tests.support.chat_templates import ALWAYS_ASKING, REFUSES_SYSTEM
 from tests.support.terminals import Terminal
 from tests.support.tokenizers import byte_level, write_model
 
@@ -267,3 +268,36 @@ def test_the_process_imports_no_torch(kitchen: Kitchen) -> None:
     assert Audit.from_json(json.loads(done.stdout)["audit"]).examples == 10
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
     assert "transformers" in imported and not {"torch", "trl", "datasets"} & imported
+
+
+def test_texts_that_would_be_learnt_wrongly_stand_with_their_lines_and_a_remedy(kitchen: Kitchen) -> None:
+    ended = [{"prompt": f"dish {number}, fried", "completion": f"TITLE: {number}<|im_end|>"} for number in range(8)]
+    kitchen.data([*LINES, *ended, {"prompt": "what is <|im_start|>?", "completion": "TITLE: A sign"}])
+    code, out, _ = kitchen.run()
+    assert code == 3
+    assert "✗ the completion holds `<|im_end|>`, which ends a turn (lines 10, 11, 12, 13, 14 and 3 more)" in out
+    assert "remove it: the chat template writes the end of the turn itself" in out
+    assert "! a user message holds `<|im_start|>`" in out and "(line 18)" in out
+    document = json.loads(kitchen.run("--json")[1])["audit"]
+    assert document["refused"] == "texts"
+    assert [(item["code"], item["lines"][0]) for item in document["texts"]] == [
+        ("end_in_completion", 10),
+        ("control_in_message", 18),
+    ]
+
+
+def test_a_template_that_refuses_the_system_message_is_told_with_what_to_do(kitchen: Kitchen) -> None:
+    write_model(kitchen.root / "tiny", byte_level(REFUSES_SYSTEM))
+    code, _, err = kitchen.run()
+    assert code == 2 and "refuses a system message (System role not supported)" in err
+    assert "set `system_role: user` in the task" in err
+    kitchen.write("configs/tasks/titles.yaml", TASK + "system_role: user\n")
+    code, out, _ = kitchen.run("--show", "1")
+    assert code == 0 and "<|im_start|>user\nGive the recipe a title.\n\ntraining dish 0, roasted<|im_end|>" in out
+
+
+def test_what_the_template_does_is_told_beside_the_figures(kitchen: Kitchen) -> None:
+    write_model(kitchen.root / "tiny", byte_level(ALWAYS_ASKING))
+    code, out, _ = kitchen.run("--show", "1")
+    assert code == 0 and "writes `<|im_start|>assistant` behind the end of a turn: it is not learnt" in out
+    assert "⟦TITLE: Dish 0<|im_end|>⟧" in out

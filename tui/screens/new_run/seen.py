@@ -10,6 +10,7 @@ from rich.cells import cell_len, set_cell_size
 
 from core.format import plural, share
 from core.text import printable
+from core.wording.texts import fault_remedy, template_words, text_words
 from tui.lines import Line, wrapped
 from tui.queries.audit import AuditAnswer
 from tui.queries.catalogue import Lesson
@@ -37,9 +38,10 @@ def frame(
         return rows, f"{LEGEND} · {number(example, len(audit.shown), audit.examples)}"
     if lesson is None:
         return [], ""
-    state = Line(found.why, "warn") if found else Line("counting tokens …", "busy")
-    rows = character_rows(lesson, example, width, height - 1)
-    return [state, *rows], f"{LEGEND} · {number(example, len(lesson.shown), lesson.examples)}"
+    # The remedy stands at the end of a sentence, which may be long.
+    said = [Line(text, "warn") for text in wrapped(found.why, width)] if found else [Line("counting tokens …", "busy")]
+    rows = character_rows(lesson, example, width, height - len(said))
+    return [*said, *rows], f"{LEGEND} · {number(example, len(lesson.shown), lesson.examples)}"
 
 
 def number(example: int, shown: int, total: int) -> str:
@@ -97,13 +99,17 @@ def remarks(audit: Audit) -> list[str]:
     found = []
     if audit.leaks:
         found.append(f"{plural(len(audit.leaks), 'leak')}: {printable(str(audit.leaks[0]))}")
+    refused = [finding for finding in audit.texts if finding.refused]
+    found += [f"refused: {text_words(finding)}; {fault_remedy(finding.reason)}" for finding in refused]
     if audit.refused == "too_many_skipped":
         allowed = share(audit.max_skipped)
         found.append(f"refused: more than {allowed} would be skipped (max_skipped)")
+    found += [text_words(finding) for finding in audit.texts if not finding.refused]
     if audit.duplicates:
         found.append(f"{plural(audit.duplicates, 'example')} repeat an earlier one")
     if audit.further_keys:
         found.append(f"further keys ignored: {', '.join(printable(key) for key in audit.further_keys)}")
+    found += [template_words(note) for note in audit.template]
     if not found:
         return []
     return [f"{'✗' if audit.refused else '▲'} {found[0]}", *found[1:]]

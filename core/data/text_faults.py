@@ -1,0 +1,128 @@
+"""Texts of the data that a template turns into something else: found for each example, told or refused with their lines.
+
+Refused is what would be learnt wrongly: a completion that brings its own end of turn or another sign of the frame (the model
+would learn to stop and go on), that begins with the generation prompt, or whose thoughts are not where the task wants them;
+and a message that the template loses. Told is a sign of the frame in a message that is only read: a server reads it in the
+same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.data.examples import Message
+from core.data.template import Thinking
+from core.data.template_proof import TemplateProof
+from core.reasons import Reason
+
+REFUSED = frozenset(
+    {
+        "end_in_completion",
+        "control_in_completion",
+        "prompt_in_completion",
+        "thoughts_while_off",
+        "thoughts_not_opened",
+        "thoughts_not_closed",
+        "message_lost",
+    }
+)
+CODES = REFUSED | {"control_in_message"}
+NAMED_LINES = 1000
+
+
+@dataclass(frozen=True)
+class TextFinding:
+    """The same thing found in so many examples. `lines` are those of the first of them, ascending, each once."""
+
+    reason: Reason
+    lines: tuple[int, ...]
+    examples: int
+
+    @property
+    def refused(self) -> bool:
+        return self.reason.code in REFUSED
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.reason.to_json(), "lines": list(self.lines), "examples": self.examples}
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> TextFinding:
+        return cls(Reason.from_json(document), tuple(document["lines"]), document["examples"])
+
+
+def summed_up(found: Iterable[tuple[int, Sequence[Reason]]]) -> tuple[TextFinding, ...]:
+    """What was found at each line, the same things together: what is refused first, then in the order of the lines."""
+    lines: dict[tuple[str, str], dict[int, None]] = {}
+    counts: dict[tuple[str, str], int] = {}
+    reasons: dict[tuple[str, str], Reason] = {}
+    for line, faults in found:
+        for reason in faults:
+            key = (reason.code, repr(sorted(reason.values.items())))
+            reasons.setdefault(key, reason)
+            lines.setdefault(key, {})[line] = None
+            counts[key] = counts.get(key, 0) + 1
+    findings = [TextFinding(reasons[key], tuple(sorted(lines[key])[:NAMED_LINES]), counts[key]) for key in reasons]
+    return tuple(sorted(findings, key=lambda finding: (not finding.refused, finding.lines[0])))
+
+
+def text_faults(
+    proof: TemplateProof, messages: Sequence[Message], completion: str, prompt: str, thinking: Thinking
+) -> tuple[Reason, ...]:
+    """What is wrong with the texts of one example, of which `prompt` is the rendered prompt."""
+    learnt = completion.strip()
+    return (*_thoughts(proof, learnt, thinking), *_signs(proof, learnt), *message_faults(proof, messages, prompt))
+
+
+def message_faults(proof: TemplateProof, messages: Sequence[Message], prompt: str) -> tuple[Reason, ...]:
+    """What is wrong with the texts of a rendered prompt."""
+    return (*_in_messages(proof, messages), *_lost(proof, messages, prompt))
+
+
+def _thoughts(proof: TemplateProof, completion: str, thinking: Thinking) -> list[Reason]:
+    for opening, closing in proof.blocks:
+        opens, closes = opening in completion, closing in completion
+        if thinking == "off":
+            if opens or closes:
+                return [Reason("thoughts_while_off", {"sign": opening if opens else closing})]
+            continue
+        if completion.startswith(opening):
+            if not closes:
+                return [Reason("thoughts_not_closed", {"sign": opening})]
+        elif closes and not proof.opened and opening not in completion.partition(closing)[0]:
+            return [Reason("thoughts_not_opened", {"sign": closing})]
+    return []
+
+
+def _signs(proof: TemplateProof, completion: str) -> list[Reason]:
+    found = list(dict.fromkeys(proof.control.findall(completion)))
+    if ends := [sign for sign in found if sign in proof.end_signs]:
+        return [Reason("end_in_completion", {"sign": ends[0]})]
+    if proof.head and completion.startswith(proof.head):
+        return [Reason("prompt_in_completion", {"sign": proof.head})]
+    return [Reason("control_in_completion", {"sign": found[0]})] if found else []
+
+
+def _in_messages(proof: TemplateProof, messages: Sequence[Message]) -> list[Reason]:
+    found = dict.fromkeys(
+        (message.role, sign) for message in messages for sign in proof.control.findall(message.content)
+    )
+    return [Reason("control_in_message", {"role": role, "sign": sign}) for role, sign in found]
+
+
+def _lost(proof: TemplateProof, messages: Sequence[Message], prompt: str) -> list[Reason]:
+    """Messages whose text is not in the prompt. Thoughts of an earlier answer are left out on purpose, as when serving."""
+    thoughts = [sign for block in proof.blocks for sign in block]
+    end = 0
+    lost: dict[str, None] = {}
+    for message in messages:
+        text = message.content.strip()
+        if message.role == "assistant" and any(sign in text for sign in thoughts):
+            continue
+        place = prompt.find(text, 0 if message.role == "system" else end)
+        if place < 0:
+            lost[message.role] = None
+        elif message.role != "system":
+            end = place + len(text)
+    return [Reason("message_lost", {"role": role}) for role in lost]
