@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from core.bakeoff.answers import Answer, answer_key, append_answer, find_fault, read_answers, split_thinking
 from core.config.golden import GoldenInput
 from core.data.examples import Message
+from core.data.turns import Role
 from core.errors import InputError
 from core.files import write_atomic
 from core.format import of_five
@@ -224,11 +225,10 @@ def _cells(
     from core.data.render import encode_prompt, render_prompt
 
     sampling = spec.task.sampling
-    system = [Message("system", spec.task.system)] if spec.task.system.strip() else []
     cells = []
     for item in golden:
-        messages = [*system, Message("user", item.text())]
-        prompt = render_prompt(tokenizer, messages, spec.task.thinking, system_role=spec.task.system_role)
+        asked = [Message(cast(Role, role), content) for role, content in item.conversation(spec.task.system)]
+        prompt = render_prompt(tokenizer, asked, spec.task.thinking, system_role=spec.task.system_role)
         prompt_ids = tuple(encode_prompt(tokenizer, prompt))
         if len(prompt_ids) >= sampling.context_length:
             raise InputError(

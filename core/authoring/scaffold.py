@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import shlex
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,17 @@ from pathlib import Path
 from core.authoring.derive import Field, Lengths, comparison, expectation, fields, lengths, shared_system
 from core.authoring.templates import EXAMPLE_CHECKS, GOLDEN_HEAD, PROJECT, TASK
 from core.authoring.yaml_text import block, comment, flow, scalar
-from core.config.golden import GoldenInput
+from core.config.golden import GoldenInput, GoldenMessage
 from core.config.project import DATA, GOLDEN, PROJECT_FILE, RECIPES, TASKS, Project
 from core.config.task import Sampling, Task, TaskData
-from core.data.examples import Example, load_examples
+from core.data.conversion import converted
+from core.data.examples import Example, examples_of
 from core.data.leaks import find_leaks
+from core.data.reading import DataFile, in_training_form, open_data, read_training
+from core.data.records import UNIT_PLURALS, Unit
+from core.data.source import read_source
 from core.errors import InputError
+from core.text import printable
 
 TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
@@ -38,12 +44,13 @@ def new_project(folder: Path) -> list[Path]:
     return _write({file: text})
 
 
-def new_task(project: Project, name: str, *, examples: Path | None = None, hold_out: int = 0) -> list[Path]:
+def new_task(project: Project, name: str, *, examples: Path | DataFile | None = None, hold_out: int = 0) -> list[Path]:
     """Write a commented task, its golden file and its training data into the project. Returns the files written.
 
-    `examples`: JSONL lines to train on; they are copied; lengths, system message and checks are worked out from them.
-    Data that lies in its place already is taken where it is. `hold_out`: so many of the lines become golden inputs and
-    are left out of the copy; what became of which line stands at the top of the golden file.
+    `examples`: what to train on, a file of any form that `core.data.reading` knows, or what was read of one. Lines in the
+    project's form are copied as they are, others are converted; lengths, system message and checks are worked out from them.
+    Data that lies in its place already is taken where it is. `hold_out`: so many of the records become golden inputs and
+    are left out of the copy; what became of which one stands at the top of the golden file.
 
     Raises InputError for a bad name, a file that is there already, a line that cannot be used; nothing is written then.
     """
@@ -55,7 +62,8 @@ def new_task(project: Project, name: str, *, examples: Path | None = None, hold_
         raise InputError(message, code="bad_name")
     task_file, golden_file = project.root / TASKS / f"{name}.yaml", project.root / GOLDEN / f"{name}.yaml"
     data_file = project.root / DATA / f"{name}.train.jsonl"
-    in_place = data_file.exists() and (examples is None or examples.resolve() == data_file.resolve())
+    named = examples.path if isinstance(examples, DataFile) else examples
+    in_place = data_file.exists() and (named is None or named.resolve() == data_file.resolve())
     if in_place and hold_out:
         message = "lines are held out of a copy, and this file is where the copy goes"
         raise InputError(message, code="exists", file=data_file, remedy="move it elsewhere and name it as the examples")
@@ -72,13 +80,17 @@ def new_task(project: Project, name: str, *, examples: Path | None = None, hold_
             file=there[0],
             remedy=remedy + shlex.join(["rm", *map(str, there)]),
         )
-    source = data_file if in_place and data_file.stat().st_size else examples
-    learnt = _learn(name, source, hold_out)
+    if in_place:
+        empty = examples is None and not data_file.stat().st_size
+        data = None if empty else read_training(read_source(data_file))
+    else:
+        data = open_data(examples) if isinstance(examples, Path) else examples
+    learnt = _learn(name, data, hold_out)
     task = _task_text(name, learnt)
     golden = _golden_text(name, learnt)
     written: dict[Path, str | bytes] = {task_file: task, golden_file: golden}
     if not in_place:
-        written[data_file] = _without(source, {example.line for example in learnt.held_out}) if source else ""
+        written[data_file] = "" if data is None else _train_lines(data, {example.line for example in learnt.held_out})
     return _write(written)
 
 
@@ -86,7 +98,7 @@ def new_task(project: Project, name: str, *, examples: Path | None = None, hold_
 class _Learnt:
     """What the examples tell; without examples all is empty."""
 
-    source: Path | None = None
+    data: DataFile | None = None
     examples: tuple[Example, ...] = ()
     held_out: tuple[Example, ...] = ()
     lengths: Lengths | None = None
@@ -94,24 +106,24 @@ class _Learnt:
     fields: tuple[Field, ...] = ()
 
 
-def _learn(name: str, source: Path | None, hold_out: int) -> _Learnt:
-    if source is None:
+def _learn(name: str, data: DataFile | None, hold_out: int) -> _Learnt:
+    if data is None:
         if hold_out:
             raise InputError("there are no examples to hold any out of", code="no_examples", remedy="name their file")
         return _Learnt()
-    examples, _ = load_examples(source, Task(name=name, data=TaskData(system="keep")))
+    examples, _ = examples_of(data, Task(name=name, data=TaskData(system="keep")))
     return _Learnt(
-        source,
+        data,
         tuple(examples),
-        tuple(_hold_out(examples, hold_out, source)),
+        tuple(_hold_out(examples, hold_out, data)),
         lengths(examples),
         shared_system(examples),
         tuple(fields([example.completion for example in examples])),
     )
 
 
-def _hold_out(examples: list[Example], number: int, source: Path) -> list[Example]:
-    """`number` examples spread evenly over the file, of one user turn each, whose input no other line repeats."""
+def _hold_out(examples: list[Example], number: int, data: DataFile) -> list[Example]:
+    """`number` examples spread evenly over the file, whose input no other record repeats."""
     if not number:
         return []
     step = len(examples) / number
@@ -120,16 +132,25 @@ def _hold_out(examples: list[Example], number: int, source: Path) -> list[Exampl
     for example in dict.fromkeys([*first, *examples]):
         if len(chosen) == number:
             break
-        turns = [message for message in example.messages if message.role != "system"]
         others = [other for other in examples if other.line != example.line]
-        if len(turns) == 1 and not find_leaks(others, [GoldenInput(id="x", input=turns[0].content)]):
+        if not find_leaks(others, [_golden_input(example, data.unit, with_system=False)]):
             chosen.append(example)
+    many = UNIT_PLURALS[data.unit]
     if len(chosen) < number:
-        message = f"{number} lines were to be held out, {len(chosen)} have one user turn that no other line repeats"
-        raise InputError(message, code="too_few_examples", file=source)
+        message = f"{number} {many} were to be held out, {len(chosen)} have an input that no other one repeats"
+        raise InputError(message, code="too_few_examples", file=data.path)
     if len(chosen) == len(examples):
-        raise InputError("no line would be left to learn from", code="too_few_examples", file=source)
+        raise InputError(f"no {data.unit} would be left to learn from", code="too_few_examples", file=data.path)
     return sorted(chosen, key=lambda example: example.line)
+
+
+def _golden_input(example: Example, unit: Unit, *, with_system: bool) -> GoldenInput:
+    """An example as a golden input: a text where that says all, else messages."""
+    turns = [turn for turn in example.messages if with_system or turn.role != "system"]
+    name = f"{unit}-{example.line}"
+    if [turn.role for turn in turns] == ["user"]:
+        return GoldenInput(id=name, input=turns[0].content)
+    return GoldenInput(id=name, messages=[GoldenMessage(role=turn.role, content=turn.content) for turn in turns])
 
 
 def _task_text(name: str, learnt: _Learnt) -> str:
@@ -159,8 +180,8 @@ def _task_text(name: str, learnt: _Learnt) -> str:
 def _system_note(learnt: _Learnt) -> str:
     if learnt.system is None:
         return (
-            "# Your lines have different system messages, which training keeps (`system: keep` below). Golden inputs are\n"
-            "# asked with the one that stands here.\n"
+            "# Your lines have different system messages, which training keeps (`system: keep` below). A golden input\n"
+            "# without a system message of its own is asked with the one that stands here.\n"
         )
     if learnt.system:
         return f"# It is the one that all {len(learnt.examples)} examples have.\n"
@@ -202,21 +223,34 @@ def _golden_text(name: str, learnt: _Learnt) -> str:
     head = _fill(GOLDEN_HEAD, name=name, expect=example_expect)
     if not learnt.held_out:
         return head
-    assert learnt.source is not None
-    lines = ", ".join(str(example.line) for example in learnt.held_out)
-    text = f"{head}  # Held out of {learnt.source.name}, and so not in the training data: lines {lines}.\n"
-    text += "  # Above each input stands the completion that the line had, to look at: no candidate gets to see it.\n"
+    assert learnt.data is not None
+    data = learnt.data
+    numbers = ", ".join(str(example.line) for example in learnt.held_out)
+    many = UNIT_PLURALS[data.unit]
+    text = f"{head}  # Held out of {printable(data.source.name)}, and so not in the training data: {many} {numbers}.\n"
+    text += f"  # Above each input stands the completion that the {data.unit} had, to look at: no candidate gets to see it.\n"
     for example in learnt.held_out:
-        text += f"\n{comment(example.completion, 2)}\n"
-        text += f"  - id: line-{example.line}\n    input: {block(example.last_user, 6)}\n"
+        # Where all lines have one system message, the task has it, and what it says there later is what is asked.
+        item = _golden_input(example, data.unit, with_system=learnt.system is None)
+        text += f"\n{comment(example.completion, 2)}\n  - id: {item.id}\n{_asked(item)}"
         if expect := expectation(list(learnt.fields), example.completion):
             text += f"    expect: {flow(expect)}\n"
     return text
 
 
-def _without(source: Path, lines: set[int]) -> bytes:
-    """The file's bytes without these lines (from 1), ending in a newline."""
-    kept = [line for number, line in enumerate(source.read_bytes().split(b"\n"), start=1) if number not in lines]
+def _asked(item: GoldenInput) -> str:
+    if item.input is not None:
+        return f"    input: {block(item.input, 6)}\n"
+    turns = [f"      - role: {turn.role}\n        content: {block(turn.content, 10)}\n" for turn in item.messages]
+    return "    messages:\n" + "".join(turns)
+
+
+def _train_lines(data: DataFile, held_out: set[int]) -> str | bytes:
+    """What is trained on: lines that are in the project's form as they are, others converted; without those held out."""
+    if data.format != "jsonl" or not in_training_form(data.source):
+        return converted(data, without=held_out)[0]
+    content = data.source.content.removeprefix(BOM_UTF8)
+    kept = [line for number, line in enumerate(content.split(b"\n"), start=1) if number not in held_out]
     return b"\n".join(kept).rstrip(b"\n") + b"\n"
 
 

@@ -96,6 +96,8 @@ GOLDEN_HEAD = """\
 #     expect: «expect»        # what the checks compare with; only the keys that they ask for
 #     source: march-mails             # inputs cut from one document count as one; left out: it stands for itself
 #     tags: [short]
+#   - id: third-question              # a conversation; a system message of its own would stand for the task's
+#     messages: [{role: user, content: Hi}, {role: assistant, content: Hello.}, {role: user, content: "And now?"}]
 #   - id: from-a-file
 #     file: golden/«name»/long.txt    # in place of `input`; the path starts at the project's folder
 inputs:

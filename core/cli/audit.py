@@ -148,7 +148,7 @@ def warnings(audit: Audit) -> Iterator[str]:
     """What a person should know or do."""
     yield ""
     if audit.golden is None:
-        yield "! the task names no golden inputs, so the data was not checked for leaks"
+        yield "! there are no golden inputs yet, so the data was not checked for leaks"
     elif audit.leaks:
         yield f"✗ {len(audit.leaks)} leaks: golden inputs appear in the training data, so training refuses it"
         yield from (f"    {leak}" for leak in audit.leaks[:NAMED_AT_MOST])

@@ -3,59 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from core.cli.common import json_option
+from core.cli.data_options import options_of, reading_options, tell_waiting
 from core.cli.output import print_json, say
-from core.data.turns import ReadOptions
 from core.errors import InputError
 from core.text import one_line
 
-F = TypeVar("F", bound=Callable[..., Any])
 SAMPLE_CHARACTERS = 160
-_COLUMNS = ("prompt", "completion", "system", "messages")
 
 
 @click.group()
 def data() -> None:
     """Look at a data file of any usual form, or bring it to the form that is trained on."""
-
-
-def reading_options(function: F) -> F:
-    """The options by which a file is read that does not speak for itself; `options_of` makes `ReadOptions` of them."""
-    function = click.option("--encoding", help="Of a text that is not UTF-8: cp1252, utf-16, …")(function)
-    function = click.option(
-        "--ignore",
-        multiple=True,
-        metavar="KEY",
-        help="Leave out a key that would be refused (tools, tool_calls, …); may be repeated.",
-    )(function)
-    helps = {
-        "prompt": "The column or key that holds the prompt.",
-        "completion": "The one that holds the answer.",
-        "system": "The one that holds the system message.",
-        "messages": "The one that holds a list of messages.",
-    }
-    for name in reversed(_COLUMNS):
-        function = click.option(f"--{name}-column", metavar="NAME", help=helps[name])(function)
-    return function
-
-
-def options_of(given: dict[str, Any]) -> ReadOptions:
-    """The options of a command that has `reading_options`, taken out of its arguments."""
-    columns = {f"{name}_column": given.pop(f"{name}_column") for name in _COLUMNS}
-    options = ReadOptions(ignore=frozenset(given.pop("ignore")), encoding=given.pop("encoding"), **columns)
-    if options.messages_column and (options.prompt_column or options.completion_column):
-        raise click.UsageError("--messages-column stands for a whole conversation: no prompt or completion beside it")
-    return options
-
-
-def tell_waiting(path: Path) -> None:
-    say(f"waiting for data from {path} …", error=True)
 
 
 @data.command(epilog="Example: bakehouse data inspect chats.json.gz")

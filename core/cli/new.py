@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from core.cli.common import find_project, json_option, project_option
+from core.cli.data_options import options_of, reading_options, tell_waiting
 from core.cli.output import print_json, say
 from core.config.project import Project
 from core.errors import InputError
+
+if TYPE_CHECKING:
+    from core.data.inspection import Inspection
 
 
 @click.group()
@@ -32,8 +37,8 @@ def project(folder: Path, as_json: bool) -> None:
 @click.argument("name")
 @click.option(
     "--examples",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="JSONL with `messages` or `prompt`/`completion`: becomes the task's training data.",
+    type=click.Path(path_type=Path),
+    help="Becomes the task's training data: JSON lines, a JSON array, CSV, Parquet, … (see `bakehouse data inspect`).",
 )
 @click.option(
     "--hold-out",
@@ -42,13 +47,17 @@ def project(folder: Path, as_json: bool) -> None:
     metavar="N",
     help="Make N of the examples golden inputs, and leave them out of the training data.",
 )
+@reading_options
 @project_option
 @json_option
-def task(name: str, examples: Path | None, hold_out: int, project: Path | None, as_json: bool) -> None:
+def task(name: str, examples: Path | None, hold_out: int, project: Path | None, as_json: bool, **reading: Any) -> None:
     """Write a commented task, its golden inputs and its data into the project."""
     from core.authoring.lint import task_warnings
     from core.authoring.scaffold import new_task
+    from core.data.inspection import inspect
+    from core.data.reading import open_data
 
+    options = options_of(reading)
     found = find_project(project)
     if found.is_shipped:
         raise InputError(
@@ -57,9 +66,10 @@ def task(name: str, examples: Path | None, hold_out: int, project: Path | None, 
             file=Path.cwd(),
             remedy="`bakehouse new project .` makes this folder one",
         )
-    written = new_task(found, name, examples=examples, hold_out=hold_out)
+    data = None if examples is None else open_data(examples, options, tell_waiting)
+    written = new_task(found, name, examples=data, hold_out=hold_out)
     warnings = task_warnings(found, written[0])
-    show(written, as_json, next_steps(found, name, written[0]), warnings)
+    show(written, as_json, next_steps(found, name, written[0]), warnings, None if data is None else inspect(data))
 
 
 def next_steps(project: Project, name: str, file: Path) -> str:
@@ -75,15 +85,37 @@ def next_steps(project: Project, name: str, file: Path) -> str:
     )
 
 
-def show(written: list[Path], as_json: bool, then: str, warnings: Sequence[InputError] = ()) -> None:
+def show(
+    written: list[Path],
+    as_json: bool,
+    then: str,
+    warnings: Sequence[InputError] = (),
+    data: Inspection | None = None,
+) -> None:
     if as_json:
-        print_json(
-            {"written": [str(path) for path in written], "warnings": [warning.to_json() for warning in warnings]}
-        )
+        document: dict[str, Any] = {
+            "written": [str(path) for path in written],
+            "warnings": [warning.to_json() for warning in warnings],
+        }
+        print_json(document if data is None else {**document, "data": data.to_json()})
         return
     for path in written:
         say(f"written  {path}")
+    for line in () if data is None else data_lines(data):
+        say(line)
     for warning in warnings:
         say(f"warning  {warning}")
     for line in then.split("\n"):
         say(line)
+
+
+def data_lines(data: Inspection) -> Iterator[str]:
+    """What was made of the examples, and what of them is not used."""
+    from core.wording.data import counted_keys, form_words, learnt_words, units, warning_words
+
+    how = "" if data.own else ", converted"
+    yield f"examples {units(data, data.records)} of {form_words(data)}{how}: {learnt_words(data)}"
+    if data.ignored:
+        yield f"ignored  {counted_keys(data.ignored)}"
+    for warning in warning_words(data):
+        yield f"warning  {warning}"

@@ -198,7 +198,7 @@ def asked_in_words(item: GoldenInput | None) -> Iterator[str]:
     """The first line of a golden input, and what it expects."""
     if item is None:
         return
-    lines = [line for line in (item.input or "").splitlines() if line.strip()]
+    lines = [line for line in item.text().splitlines() if line.strip()]
     more = f"  (and {len(lines) - 1} more line{'' if len(lines) == 2 else 's'})" if len(lines) > 1 else ""
     yield f"   asked    {shorten(lines[0]) if lines else '(nothing)'}{more}"
     if item.expect:

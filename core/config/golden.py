@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -13,12 +13,25 @@ from core.config.yaml import Marked, found, load_marked, read_text
 from core.errors import InputError
 
 
+class GoldenMessage(Written):
+    """One message of a golden input that is a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+    also_called: ClassVar[dict[str, str]] = {"from": "role", "value": "content", "text": "content"}
+
+
 class GoldenInput(Written):
-    """One input, as text or as a file. `source` names the document it comes from: one source is one cluster."""
+    """One input: a text, a file, or the messages of a conversation of which the last asks for the answer.
+
+    `source` names the document it comes from: one source is one cluster.
+    """
 
     id: Label
     input: str | None = None
     file: NonEmpty | None = None
+    messages: list[GoldenMessage] = Field(default=[])
     expect: dict[str, Any] = Field(default={})
     source: Label | None = None
     tags: list[Label] = Field(default=[])
@@ -34,22 +47,50 @@ class GoldenInput(Written):
 
     @model_validator(mode="after")
     def _one_text(self) -> GoldenInput:
-        if self.input is None and self.file is None:
-            remedy = "give `input:` or `file:`; an empty input is written as input: ''"
+        given = [name for name in ("input", "file") if getattr(self, name) is not None]
+        given += ["messages"] if self.messages else []
+        if not given:
+            remedy = "give `input:` or `file:`, or `messages:`; an empty input is written as input: ''"
             raise KeyedError(f"`{self.id}` has no text", remedy=remedy)
-        if self.input is not None and self.file is not None:
-            raise KeyedError("`input` and `file` are given: exactly one may be", key="file")
+        if len(given) > 1:
+            raise KeyedError(f"`{given[0]}` and `{given[1]}` are given: exactly one may be", key=given[1])
+        if given == ["messages"]:
+            self._check_messages()
         return self
+
+    def _check_messages(self) -> None:
+        turns = self.messages[1:] if self.messages and self.messages[0].role == "system" else self.messages
+        expected = "user"
+        for turn in turns:
+            if turn.role != expected:
+                message = f"a {turn.role} message stands where a {expected} message was expected"
+                remedy = "user and assistant take turns, beginning with user; a system message is the first"
+                raise KeyedError(message, key="messages", remedy=remedy)
+            expected = "assistant" if expected == "user" else "user"
+        if not turns or turns[-1].role != "user":
+            raise KeyedError("the last message must be of the user: it asks for the answer", key="messages")
 
     @property
     def cluster(self) -> str:
         """What counts as one unit in statistics: the source, else the input itself."""
         return self.source or self.id
 
+    def conversation(self, system: str) -> list[tuple[str, str]]:
+        """The messages that a candidate is asked, as (role, content). `system` is the task's; the input's own stands for it."""
+        turns = [(turn.role, turn.content) for turn in self.messages] or [("user", self.text())]
+        if turns[0][0] == "system" or not system.strip():
+            return [turn for turn in turns if turn[0] != "system" or turn[1].strip()]
+        return [("system", system), *turns]
+
     def text(self, root: Path | None = None) -> str:
-        """The input's text; a `file` is read, relative to `root`. InputError when it cannot be read."""
+        """What is asked, to be read by a person: the input's text, or its messages with their roles in front.
+
+        A `file` is read, relative to `root`. InputError when it cannot be read.
+        """
         if self.input is not None:
             return self.input
+        if self.messages:
+            return "\n".join(f"{turn.role}: {turn.content}" for turn in self.messages)
         assert self.file is not None
         return read_text((root or Path()) / Path(self.file).expanduser())
 
@@ -84,7 +125,10 @@ def check_document(document: Marked, root: Path) -> tuple[GoldenSet | None, list
     wrong = sorted([*wrong, *between], key=lambda problem: problem.line or 0)
     if golden is None or wrong:
         return None, wrong
-    inputs = [item.model_copy(update={"input": texts[index], "file": None}) for index, item in enumerate(golden.inputs)]
+    inputs = [
+        item if item.messages else item.model_copy(update={"input": texts[index], "file": None})
+        for index, item in enumerate(golden.inputs)
+    ]
     return golden.model_copy(update={"inputs": inputs}), []
 
 

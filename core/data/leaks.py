@@ -42,29 +42,43 @@ class Leak:
 
 
 def find_leaks(examples: Iterable[Example], golden_inputs: Iterable[GoldenInput]) -> list[Leak]:
-    """Examples whose last user message repeats a golden input.
+    """Examples that repeat a golden input: their last user message, or of a golden conversation all of their messages.
 
     Compared are letters and digits only, case-folded. Equal texts are a leak at any length but zero (an empty input
-    holds nothing to learn by heart); one within the other is a leak when the inner one has at least 40 characters.
+    holds nothing to learn by heart); one within the other is a leak when the inner one has at least 40 characters. System
+    messages are not compared: the same question is the same under any of them.
     """
-    golden = [(item.id, normalised(item.input or "")) for item in golden_inputs]
+    golden = [(item.id, len(item.messages) > 2, normalised(_asked(item))) for item in golden_inputs]
+    several = any(conversation for _, conversation, _ in golden)
     leaks = []
     for example in examples:
-        text = normalised(example.last_user)
-        for golden_id, wanted in golden:
-            if not text or not wanted:
-                continue
-            kind: Relation
-            if text == wanted:
-                kind = "equal"
-            elif len(wanted) >= MIN_CONTAINED_CHARACTERS and wanted in text:
-                kind = "contains"
-            elif len(text) >= MIN_CONTAINED_CHARACTERS and text in wanted:
-                kind = "contained"
-            else:
-                continue
-            leaks.append(Leak(example.line, example.file, golden_id, kind))
+        last = normalised(example.last_user)
+        whole = normalised(_joined((turn.role, turn.content) for turn in example.messages)) if several else ""
+        for golden_id, conversation, wanted in golden:
+            kind = _relation(whole if conversation else last, wanted)
+            if kind is not None:
+                leaks.append(Leak(example.line, example.file, golden_id, kind))
     return leaks
+
+
+def _asked(item: GoldenInput) -> str:
+    return _joined((turn.role, turn.content) for turn in item.messages) if item.messages else item.input or ""
+
+
+def _joined(turns: Iterable[tuple[str, str]]) -> str:
+    return "\n".join(content for role, content in turns if role != "system")
+
+
+def _relation(text: str, wanted: str) -> Relation | None:
+    if not text or not wanted:
+        return None
+    if text == wanted:
+        return "equal"
+    if len(wanted) >= MIN_CONTAINED_CHARACTERS and wanted in text:
+        return "contains"
+    if len(text) >= MIN_CONTAINED_CHARACTERS and text in wanted:
+        return "contained"
+    return None
 
 
 def named(leaks: Sequence[Leak]) -> str:

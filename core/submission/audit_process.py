@@ -34,7 +34,9 @@ from core.models.files import check_model_files, hub_copy, needs_pull
 from core.submission.python_environment import find_python, require, versions
 
 # Raised when an audit of the same data says something else, or is written in another way.
-VERSION = 2
+VERSION = 3
+# A golden file that is not there, or has nothing in it yet.
+NO_GOLDEN_YET = frozenset({"empty_golden", "missing_file"})
 PACKAGES = ("torch", "transformers")
 # The first examples are shown by every audit, so that paging through them asks for no new one.
 SHOWN_ALWAYS = 50
@@ -89,7 +91,7 @@ def audit(
         )
         chosen = validate(Recipe, document, given={"name": chosen.name})
     train = project.train_file(task)
-    golden = project.golden(task).inputs if task.golden else None
+    golden = _golden(project, task)
     if needs_pull(home, entry):
         raise NotFoundError(
             f"the model {entry.name} is not on the disk, and without its tokenizer nothing can be counted",
@@ -112,6 +114,18 @@ def audit(
     )
     found = _remembered(home, python, request, train)
     return replace(found, shown=tuple(item for item in found.shown if show == "all" or item.index in (show or ())))
+
+
+def _golden(project: Project, task: Task) -> list[GoldenInput] | None:
+    """The golden inputs that there are; None before any is written, so that lengths can be had first."""
+    if task.golden is None:
+        return None
+    try:
+        return project.golden(task).inputs
+    except InputError as error:
+        if error.code in NO_GOLDEN_YET:
+            return None
+        raise
 
 
 def _remembered(home: Home, python: str, request: AuditRequest, train: Path) -> Audit:
@@ -148,7 +162,7 @@ def _key(home: Home, python: str, request: AuditRequest, data_sha256: str) -> st
         {
             "version": VERSION,
             "data": [request.train, data_sha256],
-            "golden": None if request.golden is None else [[item.id, item.input] for item in request.golden],
+            "golden": None if request.golden is None else [[item.id, item.text()] for item in request.golden],
             "task": [task.name, task.system, task.system_role, task.thinking, task.data.loss, task.data.system],
             "model": request.model.name,
             "tokenizer": _tokenizer_fingerprint(home, request.model),

@@ -26,12 +26,8 @@ def keep_bytes(home: Home, content: bytes, name: str, source: str) -> InputFile:
     return InputFile(path=str(path), sha256=digest, source=source)
 
 
-def keep_file(home: Home, path: Path) -> InputFile:
-    """Store a copy of a file. Raises `InputError` when it cannot be read or there is no room for it."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", code="unreadable", file=path) from error
+def keep_content(home: Home, content: bytes, path: Path) -> InputFile:
+    """Store what was read of the file at `path`. Raises `InputError` when there is no room for it."""
     home.create()
     if len(content) > shutil.disk_usage(home.root).free:
         raise InputError("there is no room for a copy of it", code="disk_full", file=home.root)

@@ -13,8 +13,9 @@ from core.config.shipped import DEMO_MODEL, DEMO_RECIPE, DEMO_TASK
 from core.config.task import Task
 from core.config.validation import validate
 from core.config.yaml import Marked
-from core.data.examples import load_examples
+from core.data.examples import Example, load_examples
 from core.data.leaks import refuse_leaks
+from core.data.source import read_source
 from core.errors import InputError
 from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
@@ -27,7 +28,7 @@ from core.store.database import open_database
 from core.store.jobs import JobRow, get_job
 from core.submission.candidates import of_job, parse_candidates
 from core.submission.enqueue import store
-from core.submission.input_store import keep_document, keep_file
+from core.submission.input_store import keep_content, keep_document
 from core.submission.memory_check import plan_training
 
 
@@ -51,8 +52,8 @@ def submit_train(
     # With its shape, where its files tell it: the finished run is held against the estimate of just this model.
     model = with_shape(home, project.model(model_name))
     recipe = override(project.recipe(recipe_name), dict(overrides or {}))
-    train = train_file(home, project, task)
-    golden = check_leaks(project, task, Path(train.path), train.source) if task.golden else None
+    train, examples = train_file(home, project, task)
+    golden = check_leaks(project, task, examples, train.source) if task.golden else None
     planned = plan_training(home, model, recipe)
     return store(
         home,
@@ -146,17 +147,16 @@ def override(recipe: Recipe, overrides: dict[str, Any]) -> Recipe:
     return validate(Recipe, Marked(Path(f"recipe {recipe.name}"), changed, {}), given={"name": recipe.name})
 
 
-def train_file(home: Home, project: Project, task: Task) -> InputFile:
-    """A copy of the task's training data, after a look at every line."""
-    path = project.train_file(task)
-    load_examples(path, task)
-    return keep_file(home, path)
+def train_file(home: Home, project: Project, task: Task) -> tuple[InputFile, list[Example]]:
+    """A copy of the task's training data and the examples in it, of one reading: what is checked is what is kept."""
+    source = read_source(project.train_file(task))
+    examples, _ = load_examples(source, task)
+    return keep_content(home, source.content, source.path), examples
 
 
-def check_leaks(project: Project, task: Task, train: Path, source: str) -> GoldenSet:
+def check_leaks(project: Project, task: Task, examples: list[Example], source: str) -> GoldenSet:
     """The golden set of a task, none of whose inputs appears in its training data. Raises `GateError` otherwise."""
     golden = project.golden(task)
-    examples, _ = load_examples(train, task)
     refuse_leaks(examples, golden.inputs, source)
     return golden
 

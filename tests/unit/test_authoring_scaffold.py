@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from core.authoring.scaffold import new_project, new_task
 from core.checks import build
 from core.config.project import Project, shipped
 from core.data.examples import load_examples
+from core.data.reading import open_data
+from core.data.turns import ReadOptions
 from core.errors import InputError
 
 KINDS = ("billing", "shipping", "returns")
@@ -96,7 +99,7 @@ def test_every_example_in_the_comments_works_once_it_is_uncommented(project: Pro
     golden.write_text("inputs:\n" + "\n".join(line.removeprefix(" ") for line in shown))
     (project.root / "golden/notes").mkdir()
     (project.root / "golden/notes/long.txt").write_text("long")
-    assert [item.id for item in project.golden(task).inputs] == ["short-complaint", "from-a-file"]
+    assert [item.id for item in project.golden(task).inputs] == ["short-complaint", "third-question", "from-a-file"]
 
 
 def test_thirty_lines_become_a_task_that_can_be_trained_and_baked_off_at_once(project: Project, tmp_path: Path) -> None:
@@ -210,7 +213,96 @@ def test_different_system_messages_are_kept_where_they_are(project: Project, tmp
     source = mails(tmp_path, labelled, system=lambda number: f"Desk {number}." if number % 2 else None)
     new_task(project, "sort", examples=source, hold_out=3)
     assert check_project(project) == []
-    assert project.task("sort").data.system == "keep"
+    task = project.task("sort")
+    assert task.data.system == "keep"
+    for item in project.golden(task).inputs:
+        number = int(item.id.removeprefix("line-")) - 1
+        system = [("system", f"Desk {number}.")] if number % 2 else []
+        assert item.conversation("")[:-1] == system
+
+
+def chats(folder: Path, count: int = 12) -> Path:
+    """Conversations of two questions each; of every third line the first answer is not to be learnt."""
+    lines = []
+    for number in range(count):
+        first = {"role": "assistant", "content": f"answer {number}"}
+        turns = [
+            {"role": "user", "content": f"the first question of conversation {number}"},
+            first | ({"weight": 0} if number % 3 == 0 else {}),
+            {"role": "user", "content": "and?"},
+            {"role": "assistant", "content": f"more of {number}"},
+        ]
+        lines.append(json.dumps({"messages": turns}))
+    file = folder / "chats.jsonl"
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
+def test_conversations_can_be_held_out_whole(project: Project, tmp_path: Path) -> None:
+    new_task(project, "chat", examples=chats(tmp_path), hold_out=4)
+    task = project.task("chat")
+    golden = project.golden(task).inputs
+    assert [item.id for item in golden] == ["line-2", "line-5", "line-8", "line-11"]
+    assert golden[0].conversation("Be brief.") == [
+        ("system", "Be brief."),
+        ("user", "the first question of conversation 1"),
+        ("assistant", "answer 1"),
+        ("user", "and?"),
+    ]
+    lines = project.train_file(task).read_text().splitlines()
+    assert len(lines) == 8 and not any(f'conversation {number}"' in line for line in lines for number in (1, 4, 7, 10))
+    assert [problem.code for problem in check_project(project)] == ["no_checks"]
+
+
+def test_a_conversation_that_comes_back_in_the_data_is_a_leak(project: Project, tmp_path: Path) -> None:
+    source = chats(tmp_path)
+    new_task(project, "chat", examples=source, hold_out=4)
+    task = project.task("chat")
+    data = project.train_file(task)
+    data.write_text(data.read_text() + source.read_text().splitlines()[1] + "\n")
+    (leak,) = [problem for problem in check_project(project) if problem.code == "leak"]
+    assert leak.line == 9 and "line-2" in leak.message
+
+
+OTHER_FILES = {
+    "faq.csv": "Frage,Answer\n" + "".join(f'"why {n}, then?",because {n}\n' for n in range(8)),
+    "alpaca.json": json.dumps([{"instruction": f"why {n}, then?", "output": f"because {n}"} for n in range(8)]),
+    "share.jsonl": "\n".join(
+        json.dumps(
+            {"conversations": [{"from": "human", "value": f"why {n}, then?"}, {"from": "gpt", "value": f"because {n}"}]}
+        )
+        for n in range(8)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_FILES)
+def test_other_forms_are_converted_and_held_out_by_their_number(project: Project, tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    file.write_text(OTHER_FILES[name])
+    options = ReadOptions(prompt_column="Frage", completion_column="Answer") if name == "faq.csv" else None
+    new_task(project, "why", examples=open_data(file, options), hold_out=2)
+    task = project.task("why")
+    unit = {"faq.csv": "row", "alpaca.json": "entry", "share.jsonl": "line"}[name]
+    assert [item.id for item in project.golden(task).inputs] == [f"{unit}-3", f"{unit}-7"]
+    examples, _ = load_examples(project.train_file(task), task)
+    assert [(example.last_user, example.completion) for example in examples] == [
+        (f"why {n}, then?", f"because {n}") for n in (0, 1, 3, 4, 5, 7)
+    ]
+
+
+def test_a_pipe_is_read_once_for_all_that_is_made_of_it(project: Project, tmp_path: Path) -> None:
+    content = mails(tmp_path, labelled).read_bytes()
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "wb") as file:  # less than a pipe holds: the writer need not wait for a reader
+        file.write(content)
+    try:
+        new_task(project, "piped", examples=Path(f"/dev/fd/{reading}"), hold_out=6)
+    finally:
+        os.close(reading)
+    task = project.task("piped")
+    examples, _ = load_examples(project.train_file(task), task)
+    assert (len(examples), len(project.golden(task).inputs)) == (24, 6)
 
 
 def test_data_that_lies_in_its_place_already_is_used_where_it_is(project: Project, tmp_path: Path) -> None:

@@ -77,4 +77,4 @@ def read_answers(home: Home, job_id: int, number: int) -> tuple[Answers, dict[st
                 one = AnswerRead(cell.answer.repeat, cell.answer.text, said)
                 found.setdefault((name, input_id), {})[one.repeat] = one
     ordered = {key: tuple(by_repeat[number] for number in sorted(by_repeat)) for key, by_repeat in found.items()}
-    return ordered, {item.id: item.input or "" for item in stored.inputs}
+    return ordered, {item.id: item.text() for item in stored.inputs}
