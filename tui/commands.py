@@ -1,7 +1,8 @@
 """What a person can ask for. A key, an entry of the last line, of the palette and of the help come from one definition.
 
-Each screen lists its commands. One that cannot be done now is hidden everywhere: `when` says so. A command needs no key: the
-palette offers it all the same. A hint is the opposite: a key that the focused widget handles itself, and that is only named.
+Each screen lists its commands. One that cannot be done now (`when`) is left out of the last line and the help; the palette
+lists it with why not (`unless`). A command needs no key. A hint is the opposite: a key that the focused widget handles itself,
+and that is only named.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from tui.lines import Line
 
 Condition = Callable[[Any], bool]
 """Asked with the screen: can it be done now?"""
+Why = str | Callable[[Any], str]
+"""Why it cannot be done now and when it could, as words or asked with the screen."""
 
 
 def always(screen: Any) -> bool:
@@ -43,6 +46,11 @@ class Command:
     short: str = ""
     """The label where there is little room."""
     palette: bool = True
+    unless: Why = ""
+
+    def why_not(self, screen: Any) -> str:
+        """Why it cannot be done now, and when it could be."""
+        return (self.unless if isinstance(self.unless, str) else self.unless(screen)) or "Not available here now."
 
     @property
     def calls(self) -> set[tuple[str, tuple[object, ...]]]:
@@ -66,15 +74,16 @@ def command(
     rank: int = 2,
     short: str = "",
     palette: bool = True,
+    unless: Why = "",
 ) -> Command:
     """A command whose comma-separated keys all do the same."""
     bound = tuple((key, action) for key in keys.split(","))
-    return Command(label, help, action, bound, shown, when, rank, short, palette)
+    return Command(label, help, action, bound, shown, when, rank, short, palette, unless)
 
 
-def without_key(label: str, help: str, action: str, when: Condition = always) -> Command:
+def without_key(label: str, help: str, action: str, when: Condition = always, unless: Why = "") -> Command:
     """A command that the palette alone offers."""
-    return Command(label, help, action, when=when, rank=0)
+    return Command(label, help, action, when=when, rank=0, unless=unless)
 
 
 def hint(shown: str, label: str, help: str, when: Condition = always, rank: int = 2) -> Command:

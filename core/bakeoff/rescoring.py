@@ -74,8 +74,9 @@ def same_result(former: StoredBakeoff, checks: dict[str, Any], scores: Iterable[
     if checks_of(former.task) != checks:
         return False
 
-    def said(found: Iterable[Score]) -> set[tuple[str, str, float, str]]:
-        return {(score.answer_key, score.check_id, score.value, score.detail) for score in found}
+    def said(found: Iterable[Score]) -> set[tuple[str, str, float, bool]]:
+        """Without the reasons: another version can word them in another way."""
+        return {(score.answer_key, score.check_id, score.value, score.faulty) for score in found}
 
     return said(former.scores) == said(scores)
 

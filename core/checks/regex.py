@@ -42,11 +42,13 @@ def score_regex(
     )
     matches = list(find_all(pattern, text, Stopwatch(timeout)))
     found = collect_groups(matches)
-    what = definition.id or "the pattern"
+    what = definition.id or "pattern"
     if definition.count is None:
-        return CheckResult(1.0, "", found) if matches else CheckResult(0.0, f"{what} is not found", found)
+        return CheckResult(1.0, "", found) if matches else CheckResult(0.0, f"{what}: no match", found)
     expected = resolve_count(definition.count, expect)
     if len(matches) == expected:
         return CheckResult(1.0, "", found)
     share = count_share(len(matches), expected) if definition.partial else 0.0
-    return CheckResult(share, f"{what} is found {len(matches)} ×, {expected} expected", found)
+    return CheckResult(
+        share, f"{what}: {len(matches)} match{'' if len(matches) == 1 else 'es'}, expected {expected}", found
+    )

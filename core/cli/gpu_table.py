@@ -132,9 +132,9 @@ def standing(reading: Reading) -> str:
     if "problem" in held:
         return f"{slot}: ▲ {held['problem']}"
     if "job" not in held:
-        return f"{slot}: held, nobody has said by whom"
+        return f"{slot}: in use by an unknown process"
     since = f", since {moment(held['since'])}" if "since" in held else ""
-    return f"{slot}: held by job {held['job']} of {held.get('home', 'an unknown home')}{since}"
+    return f"{slot}: in use by job {held['job']} of {held.get('home', 'an unknown home')}{since}"
 
 
 def state_lines(state: LeaseState, runner_alive: bool) -> list[str]:

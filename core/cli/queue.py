@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from core.cli.common import by, job_json, job_line, json_option, opened
 from core.cli.output import print_json, say
+from core.cli.several import each_of, show_outcomes
 from core.errors import InputError
 from core.home import Home
 from core.runner.client import request
 from core.runner.commands import COMMANDS, QueueCommand, RefusedError
+from core.store.jobs import get_job
 from core.text import printable
 from core.wording.jobs import refused
 
@@ -59,20 +62,15 @@ def ask(home: Home, command: QueueCommand, job_id: int | None, arguments: dict[s
         raise refused(error) from None
 
 
-def ask_of_jobs(command: QueueCommand, job_ids: tuple[int, ...], arguments: dict[str, Any], as_json: bool) -> None:
-    """Ask for the same of several jobs and show what became of each."""
-    from core.store.jobs import get_job
+def ask_of_jobs(command: QueueCommand, job_ids: Sequence[int], arguments: dict[str, Any], as_json: bool) -> None:
+    """Ask for the same of several jobs, of each whatever became of the others, and show what became of each.
 
+    Leaves with an exit code when one was refused.
+    """
     home = Home.find()
-    for job_id in job_ids:
-        ask(home, command, job_id, arguments)
+    outcomes = each_of(job_ids, lambda job_id: ask(home, command, job_id, arguments), command.order(arguments))
     with opened(home) as connection:
-        jobs = [get_job(connection, job_id) for job_id in job_ids]
-    if as_json:
-        print_json({"jobs": [job_json(job) for job in jobs]})
-    else:
-        for job in jobs:
-            say(job_line(job))
+        show_outcomes(outcomes, lambda job_id: get_job(connection, job_id), as_json)
 
 
 def ask_of_queue(command: QueueCommand, arguments: dict[str, Any], as_json: bool) -> None:
@@ -88,10 +86,8 @@ def ask_of_queue(command: QueueCommand, arguments: dict[str, Any], as_json: bool
         say(command.done(None, arguments))
 
 
-def confirmed(command: QueueCommand, job_ids: tuple[int, ...]) -> bool:
+def confirmed(command: QueueCommand, job_ids: Sequence[int]) -> bool:
     """The person's answer at a terminal. Raises `InputError` where nobody can be asked."""
-    from core.store.jobs import get_job
-
     assert command.confirmation is not None
     if not sys.stdin.isatty():
         raise InputError(f"`queue {command.name}` has to be confirmed.", code="not_confirmed", remedy="add --yes")
@@ -111,19 +107,17 @@ def click_command(command: QueueCommand) -> click.Command:
     """`bakehouse queue NAME`, with the job, the arguments and the options that the command declares."""
     asks = command.confirmation is not None and command.confirmation.on_command_line
 
-    def carry_out(as_json: bool, jobs: tuple[int, ...] = (), job: int = 0, yes: bool = False, **given: Any) -> None:
+    def carry_out(as_json: bool, jobs: tuple[int, ...] = (), yes: bool = False, **given: Any) -> None:
         if command.on_job is None:
             ask_of_queue(command, given, as_json)
             return
-        job_ids = jobs or (job,)
+        job_ids = list(dict.fromkeys(jobs))
         if not asks or yes or confirmed(command, job_ids):
             ask_of_jobs(command, job_ids, given, as_json)
 
     params: list[click.Parameter] = []
-    if command.on_job is not None and command.several:
+    if command.on_job is not None:
         params.append(click.Argument(["jobs"], metavar="JOB...", type=int, nargs=-1, required=True))
-    elif command.on_job is not None:
-        params.append(click.Argument(["job"], metavar="JOB", type=int))
     for argument in command.arguments:
         if argument.choices:
             params.append(click.Argument([argument.name], type=click.Choice(argument.choices)))

@@ -11,6 +11,7 @@ import click
 
 from core.cli.common import job_json, job_line, json_option, opened
 from core.cli.output import print_json, say
+from core.cli.several import each_of, leave_refused, refusals, refused_json
 from core.errors import BakehouseError
 from core.files import read_lines
 from core.format import data_size, duration, moment
@@ -111,16 +112,26 @@ def show(job_id: int, as_json: bool) -> None:
 def clean(job_ids: tuple[int, ...], as_json: bool) -> None:
     """Remove the checkpoints of ended jobs. Logs, results, answers and artefacts stay; a retry then begins anew."""
     home = Home.find()
-    freed = 0
+    freed: dict[int, int] = {}
     with opened(home) as connection:
-        for job_id in job_ids:
+
+        def clean_one(job_id: int) -> None:
             job = get_job(connection, job_id)
             if job.state not in ENDED:
                 why = "it is running" if job.state in ACTIVE else "it will resume from them"
                 message = f"The checkpoints of job {job_id} cannot be removed: {why}."
                 raise BakehouseError(message, code="wrong_state")
-            freed += drop_checkpoints(home.run_dir(job_id))
-    print_json({"freed_bytes": freed}) if as_json else say(f"{data_size(freed)} freed")
+            freed[job_id] = drop_checkpoints(home.run_dir(job_id))
+
+        outcomes = each_of(list(dict.fromkeys(job_ids)), clean_one, lambda ids: ids)
+    wrong = refusals(outcomes)
+    if as_json:
+        print_json({"freed_bytes": sum(freed.values()), **({"refused": refused_json(wrong)} if wrong else {})})
+    else:
+        for job_id, error in wrong.items():
+            say(f"✗ {job_id:>4}  {error}", error=True)
+        say(f"{data_size(sum(freed.values()))} freed")
+    leave_refused(outcomes)
 
 
 def drop_checkpoints(run: RunDir) -> int:

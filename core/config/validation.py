@@ -106,7 +106,11 @@ def _problems(
                 if words not in expected:
                     expected.append(words)
     for path, (expected, value) in alternatives.items():
-        message = f"expected {' or '.join(expected)}, found {found(value)}"
+        bounds = [words.removeprefix("a number of ").removeprefix("a number ") for words in expected]
+        if len(expected) == 1 and (bounds != expected or expected[0].startswith("a multiple")):
+            message = f"must be {bounds[0]}"
+        else:
+            message = f"expected {' or '.join(expected)}, found {found(value)}"
         wrong.append(document.error(message, path, remedy=_meant_value(expected, value)))
     return wrong
 

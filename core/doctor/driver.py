@@ -255,7 +255,7 @@ def lease_folder(machine: Machine) -> Diagnostic:
         return line("lease", "fault", held["problem"], f"remove {path} if no job runs")
     if held is not None:
         by = f"job {held['job']} of {held.get('home')}" if "job" in held else "a process that has not said"
-        return line("lease", "ok", f"{path}, held by {by}")
+        return line("lease", "ok", f"{path}, in use by {by}")
     try:
         taken = gpu_lock.take(path)
     except (BakehouseError, OSError) as error:

@@ -44,7 +44,8 @@ JobReasonCode = Literal[
     "killed_by_person",  # author
     # Ended.
     "done",  # message
-    "cancelled_before_start",
+    "cancelled_before_start",  # no attempt was made
+    "cancelled_in_queue",  # attempts (made before), step
     "cancelled",  # step
     "watchdog",  # finding, message, step
     "machine_restarted",  # step

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from core.errors import BakehouseError
-from core.format import data_size, listed, when
+from core.format import data_size, listed, plural, when
 from core.reasons import Reason
-from core.runner.commands import RefusedError
+from core.runner.commands import QueueCommand, RefusedError
 from core.store.job_reasons import JobReasonCode, RefusalCode
-from core.store.jobs import JobRow
+from core.store.jobs import ACTIVE, QUEUED, RETRYABLE, JobRow, QueueState
 from core.text import printable
 from core.wording.gpu import gpu_words
 
@@ -87,12 +87,17 @@ def slot(values: Values) -> str:
 
 
 def held(values: Values) -> str:
-    said = noted("Held", values)
-    return f"{said}; will resume from step {values['step']}" if values.get("step") else said
+    """Of a job: the GPU and the CPU are "in use by" one."""
+    return noted(f"Held at step {values['step']}" if values.get("step") else "Held", values)
 
 
 def cancelled(values: Values) -> str:
     return f"Cancelled; retry resumes from step {values['step']}" if values.get("step") else "Cancelled"
+
+
+def cancelled_in_queue(values: Values) -> str:
+    after = f"Cancelled in the queue after {plural(int(values['attempts']), 'attempt')}"
+    return f"{after}; retry resumes from step {values['step']}" if values.get("step") else after
 
 
 def killed(values: Values) -> str:
@@ -130,7 +135,7 @@ JOB_WORDS: dict[JobReasonCode, Words] = {
     "host_memory_low": lambda values: (
         f"Host memory: {data_size(values['free_bytes'])} free, {data_size(values['needed_bytes'])} needed"
     ),
-    "slot_held": lambda values: f"{slot(values)} in use by job {values['job']}",
+    "slot_held": lambda values: f"Waiting for the {slot(values)} (job {values['job']})",
     "slot_held_elsewhere": lambda values: f"{slot(values)}: {lease_words(values)}",
     "gpu_next": lambda values: f"GPU: job {values['job']} is next",
     "gpu_lease": lambda values: f"GPU: {lease_words(values)}",
@@ -152,6 +157,7 @@ JOB_WORDS: dict[JobReasonCode, Words] = {
     "killed_by_person": lambda values: f"Killed by {values['author']}",
     "done": lambda values: values.get("message") or "Done",
     "cancelled_before_start": fixed("Cancelled before it started"),
+    "cancelled_in_queue": cancelled_in_queue,
     "cancelled": cancelled,
     "watchdog": lambda values: joined(str(values.get("message") or "Ended by the watchdog"), values, retry=True),
     "machine_restarted": lambda values: joined("Interrupted by a restart of the machine", values, retry=True),
@@ -166,11 +172,52 @@ JOB_WORDS: dict[JobReasonCode, Words] = {
 }
 
 
+DONE_TO: Mapping[str, str] = {
+    "cancel": "cancelled",
+    "retry": "retried",
+    "hold": "held",
+    "kill": "force-killed",
+    "move": "moved",
+}
+"""What a command does to a job, as `can be …`."""
+
+STATE_GROUPS: tuple[tuple[frozenset[str], str], ...] = (
+    (QUEUED | ACTIVE, "a job that has not ended"),
+    (RETRYABLE, "a job that ended without a result"),
+    (QUEUED, "a waiting job"),
+    (ACTIVE, "a running job"),
+    (frozenset({"stopping"}), "a job that was asked to stop"),
+)
+
+NEEDLESS: Mapping[str, str] = {
+    "cancel": "Job {job} is already being cancelled.",
+    "hold": "Job {job} is already held.",
+    "pause": "The queue is already paused.",
+    "resume": "The queue is not paused.",
+}
+"""Why a command that applies is not offered."""
+
+
 def wrong_state(values: Values) -> str:
-    *first, last = values["states"]
-    states = f"{', '.join(first)} or {last}" if first else last
-    remedy = ". Cancel the job first." if values["states"] == ["stopping"] else "."
-    return f"Job {values['job']} is {values['state']}: `queue {values['command']}` needs a job that is {states}{remedy}"
+    """`Job 3 is running. Only a job that ended without a result can be retried.`"""
+    states = frozenset(values["states"])
+    which = next((words for group, words in STATE_GROUPS if group == states), None)
+    state = "has failed" if values["state"] == "failed" else f"is {values['state']}"
+    done_to = DONE_TO.get(values["command"])
+    if which is None or done_to is None:
+        return f"Job {values['job']} {state}. `{values['command']}` needs one that is {' or '.join(values['states'])}."
+    return f"Job {values['job']} {state}. Only {which} can be {done_to}."
+
+
+def why_not_offered(command: QueueCommand, job: JobRow | None, queue: QueueState) -> str:
+    """Why the console does not offer a command of the queue now, and when it would."""
+    if command.on_job is None:
+        return NEEDLESS.get(command.name, "It would change nothing now.")
+    if job is None:
+        return "No job is selected."
+    if (reason := command.refusal(job)) is not None:
+        return reason_words(reason)
+    return NEEDLESS.get(command.name, "It would change nothing now.").format(job=job.id)
 
 
 REFUSAL_WORDS: dict[RefusalCode, Words] = {

@@ -24,7 +24,7 @@ async def test_each_pane_answers_its_question(console: Opened) -> None:
         )
         queue = text_of(pilot, "#queue")
         assert "▶  42 train judge · Qwen3-4B" in queue and "58 % 26 min" in queue
-        assert "◷  45 train spacer · Qwen3-1.7B   GPU in use by job 42" in queue
+        assert "◷  45 train spacer · Qwen3-1.7B   Waiting for the GPU" in queue
         assert "‖  46 train analyst" in queue
         assert "✗  39 train judge · Qwen3-8B" in queue and "… at length 1536" in queue
         board = text_of(pilot, "#bakeoff")

@@ -101,7 +101,7 @@ def test_the_forecast_of_a_submission_is_compared_with_the_peak(tmp_path: Path) 
     training = job(7, "running", "train judge · SmolLM2-135M")
     rows = "\n".join(row.plain for row in memory_rows(training, JobFiles(home, 7).read(training), 116))
     assert f"{spec.forecast.allocated_bytes / 1e9:.1f} ± " in rows and f"{peak / 1e9:.1f} peak, 10 % below it" in rows
-    assert "weights 0.5" in rows and "no step was needed so far" in rows
+    assert "weights 0.5" in rows and "no fallback used so far" in rows
     assert (spec.recipe.dtype, spec.forecast.dtype) == ("auto", "fp32") and "forecast for fp32; in bf16" in rows
 
 
@@ -223,4 +223,4 @@ def test_examples_that_are_shorter_than_the_forecast_explain_it(tmp_path: Path) 
     summary = {"longest_tokens": 595, "recipe_used": {"max_length": 768}, "peak_memory_bytes": 2 * 10**9}
     done = job(7, "done", "train judge · SmolLM2-135M", result={"message": "loss", "summary": summary}, ended_at=NOW)
     rows = "\n".join(row.plain for row in memory_rows(done, JobFiles(home, 7).read(done), 76))
-    assert "forecast for examples of 768 tokens; the longest has 595" in rows and "no step was needed\n" in rows + "\n"
+    assert "forecast for examples of 768 tokens; the longest has 595" in rows and "no fallback used\n" in rows + "\n"

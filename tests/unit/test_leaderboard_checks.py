@@ -35,7 +35,7 @@ def test_reasons_are_counted_once_an_answer_the_most_frequent_first() -> None:
     cut = [replace(one, finish="length", completion_tokens=512) for one in answers("a", 3, "x")]
     rest = [one for one in answers("a", 8, "one two three four five") if int(one.input_id[1:]) >= 3]
     reasons = [(reason.detail, reason.count) for reason in board(8, [*cut, *rest]).row("a").reasons]
-    assert reasons == [("verdict is not found", 15), ("answer cut at 512 tokens", 9)]
+    assert reasons == [("verdict: no match", 15), ("answer cut at 512 tokens", 9)]
 
 
 def test_a_check_that_could_not_be_done_is_named() -> None:

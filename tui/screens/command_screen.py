@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from textual.app import ComposeResult
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.containers import Horizontal
+from textual.content import Content
 from textual.message import Message
 from textual.screen import Screen
 
@@ -65,6 +66,15 @@ class CommandScreen(Screen[Any]):
         """The commands that can be done now."""
         return [item for item in self.commands if item.when(self)]
 
+    def impossible(self) -> list[Command]:
+        """The commands that cannot be done now, each once, without those that another entry offers in this moment."""
+        offered = {(item.label, item.shown) for item in self.possible()}
+        found: dict[tuple[str, str], Command] = {}
+        for item in self.commands:
+            if (item.label, item.shown) not in offered and not item.when(self):
+                found.setdefault((item.label, item.shown), item)
+        return list(found.values())
+
     def keys(self, width: int) -> list[tuple[str, str]]:
         return keys_that_fit(self.possible(), width)
 
@@ -80,23 +90,39 @@ class CommandScreen(Screen[Any]):
 
 
 class Palette(Provider):
-    """The palette: the commands of the screen below it that can be done now."""
+    """The palette: the commands of the screen below it; behind them, dimmed, those that cannot be done now, with why not."""
 
     @property
-    def _commands(self) -> list[Command]:
+    def _commands(self) -> list[tuple[Command, str]]:
+        """(command, why it cannot be done now; empty where it can)"""
         screen = self.screen
-        return [item for item in screen.possible() if item.palette] if isinstance(screen, CommandScreen) else []
+        if not isinstance(screen, CommandScreen):
+            return []
+        possible = [(item, "") for item in screen.possible() if item.palette]
+        return possible + [(item, item.why_not(screen)) for item in screen.impossible() if item.palette]
 
-    def _run(self, item: Command) -> Callable[[], Any]:
+    def _run(self, item: Command, why_not: str) -> Callable[[], Any]:
         screen = self.screen
+        if why_not:
+            return lambda: screen.notify(f"{item.label}: {why_not}", severity="warning", markup=False, timeout=8)
         return lambda: screen.run_action(item.action)
 
     async def discover(self) -> Hits:
-        for item in self._commands:
-            yield DiscoveryHit(item.entry, self._run(item), text=item.help)
+        for item, why_not in self._commands:
+            shown = entry(Content(item.entry), why_not)
+            yield DiscoveryHit(shown, self._run(item, why_not), text=item.help)
 
     async def search(self, query: str) -> Hits:
         matcher = self.matcher(query)
-        for item in self._commands:
-            if (score := matcher.match(item.entry)) > 0:
-                yield Hit(score, matcher.highlight(item.entry), self._run(item), text=item.help)
+        for item, why_not in self._commands:
+            score = max(matcher.match(item.entry), matcher.match(item.label))
+            if item.label.casefold().startswith(query.casefold()):
+                score += 1.0  # the name itself, before texts in which its letters occur
+            if score > 0:
+                shown = entry(matcher.highlight(item.entry), why_not)
+                yield Hit(score, shown, self._run(item, why_not), text=item.help)
+
+
+def entry(shown: Content, why_not: str) -> Content:
+    """A row of the palette; what cannot be done now is dimmed, with why not below it."""
+    return Content.assemble(shown, ("\n  " + why_not)).stylize("dim") if why_not else shown

@@ -13,6 +13,13 @@ from tui.screens.job_actions import queue_commands
 DOCTOR = "The doctor: what is installed, what it can do, and what to mend"
 
 
+NO_RESULTS = "No bake-off has a leaderboard yet."
+BAKE_OFF_UNLESS = (
+    "Select a training run or a merge that has not failed: a bake-off compares what it makes with its base."
+)
+MERGE_UNLESS = "Select a training run that has not failed: its adapter is merged."
+
+
 def on_job(test: Callable[[JobRow | None], bool]) -> Callable[[Any], bool]:
     """A condition about the selected job, for `Command.when`."""
     return lambda screen: test(screen.job)
@@ -35,7 +42,16 @@ COMMANDS: Final[tuple[Command, ...]] = (
     command("tab", "next pane", "Go to the next pane", "tab", "turn(1)", rank=0, palette=False),
     command("shift+tab", "pane before", "Go to the pane before", "shift+tab", "turn(-1)", rank=0, palette=False),
     command("z", "zoom", "Show this pane alone, or all of them again", "z", "zoom", rank=5),
-    command("esc", "all panes", "Show all panes again", "escape", "unzoom", lambda screen: screen.zoomed, rank=1),
+    command(
+        "esc",
+        "all panes",
+        "Show all panes again",
+        "escape",
+        "unzoom",
+        lambda screen: screen.zoomed,
+        rank=1,
+        unless="All panes are shown already.",
+    ),
     command("j ↓", "down", "Next row", "j,down", "move(1)", rank=0, palette=False),
     command("k ↑", "up", "Row before", "k,up", "move(-1)", rank=0, palette=False),
     command("g", "top", "First row", "g,home", "move(-1000000)", rank=0, palette=False),
@@ -50,12 +66,22 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "view",
         lambda screen: screen.trains,
         rank=5,
+        unless="Select a training run: memory is forecast for those.",
     ),
     command("D", "doctor", DOCTOR, "D", "doctor", lambda screen: screen.on_gpu, rank=2),
     command("D", "doctor", DOCTOR, "D", "doctor", lambda screen: not screen.on_gpu, rank=0),
     command("p", "plan", "Plan: which models can be trained in how much memory", "p", "plan", rank=4),
     command("n", "new run", "New training run", "n", "new_run", rank=2, short="new"),
-    command("d", "demo", "Start the demo", "d", "demo", lambda screen: screen.fresh, rank=5),
+    command(
+        "d",
+        "demo",
+        "Start the demo",
+        "d",
+        "demo",
+        lambda screen: screen.fresh,
+        rank=5,
+        unless="A job of the demo is running.",
+    ),
     command(
         "b",
         "bake-off",
@@ -64,6 +90,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "bake_off",
         on_job(actions.can_bake_off),
         rank=3,
+        unless=BAKE_OFF_UNLESS,
     ),
     command(
         "⏎",
@@ -73,20 +100,49 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "open",
         lambda screen: screen.openable,
         rank=1,
+        unless="Nothing is selected here.",
     ),
-    without_key("merge", "Export: merge the selected training run into its base", "merge", on_job(actions.can_merge)),
     without_key(
-        "results", "Open results: the newest leaderboard of a task", "results", lambda screen: screen.has_results
+        "merge",
+        "Export: merge the selected training run into its base",
+        "merge",
+        on_job(actions.can_merge),
+        MERGE_UNLESS,
+    ),
+    without_key(
+        "results",
+        "Open results: the newest leaderboard of a task",
+        "results",
+        lambda screen: screen.has_results,
+        NO_RESULTS,
     ),
     without_key("fleet", "Go to pane Fleet", "pane(1)"),
     without_key("gpu", "Go to pane GPU", "pane(2)"),
     without_key("queue", "Go to pane Queue", "pane(3)"),
     without_key("bake-offs", "Go to pane Bake-off", "pane(4)"),
-    *queue_commands(on_shown_job, whole_queue=True),
-    command("/", "filter", "Show only the jobs that fit some words", "slash", "filter", rank=4),
-    command("esc", "all jobs", "Show all jobs again", "escape", "clear_filter", lambda screen: screen.filtered, rank=1),
+    *queue_commands(
+        on_shown_job, whole_queue=True, elsewhere="Go to the queue first (3): it shows which job is meant."
+    ),
+    command("/", "filter", "Filter jobs", "slash", "filter", rank=4),
     command(
-        "w", "warnings", "Read the warnings", "w", "warnings", lambda screen: bool(screen.snapshot.warnings), rank=0
+        "esc",
+        "all jobs",
+        "Show all jobs again",
+        "escape",
+        "clear_filter",
+        lambda screen: screen.filtered,
+        rank=1,
+        unless="All jobs are shown already.",
+    ),
+    command(
+        "w",
+        "warnings",
+        "Read the warnings",
+        "w",
+        "warnings",
+        lambda screen: bool(screen.snapshot.warnings),
+        rank=0,
+        unless="There are no warnings.",
     ),
     command(":", "commands", "Find a command by its name", "colon", "palette", rank=3, palette=False),
     command("?", "help", "Show the keys that work here", "question_mark", "help", rank=1),

@@ -9,6 +9,7 @@ from core.format import duration
 from core.runner.commands import COMMANDS, QueueCommand
 from core.store.jobs import JobRow
 from core.text import printable
+from core.wording.jobs import why_not_offered
 from tui import actions
 from tui.commands import Command, command
 from tui.queries.bakeoff_plan import BakeoffPlan
@@ -21,9 +22,15 @@ if TYPE_CHECKING:
 
 
 def queue_commands(
-    on_job: Callable[[Callable[[JobRow | None], bool]], Callable[[Any], bool]], *, whole_queue: bool
+    on_job: Callable[[Callable[[JobRow | None], bool]], Callable[[Any], bool]],
+    *,
+    whole_queue: bool,
+    elsewhere: str = "",
 ) -> tuple[Command, ...]:
-    """The keys of all commands of the queue. `on_job` makes a condition about a job one about the screen."""
+    """The keys of all commands of the queue. `on_job` makes a condition about a job one about the screen.
+
+    `elsewhere` says where to go when a command applies to the selected job and is still not offered.
+    """
     found = []
     for name, item in COMMANDS.items():
         if item.on_job is None and not whole_queue:
@@ -31,12 +38,23 @@ def queue_commands(
         when = on_job(item.offered_for) if item.on_job is not None else would_change_queue(item)
         for index, key in enumerate(item.keys):
             action = f"ask_queue('{name}', {index})"
-            found.append(command(key.shown, key.label, key.help, key.keys, action, when, rank=key.rank))
+            unless = why_not(item, elsewhere)
+            found.append(command(key.shown, key.label, key.help, key.keys, action, when, rank=key.rank, unless=unless))
     return tuple(found)
 
 
 def would_change_queue(item: QueueCommand) -> Callable[[Any], bool]:
     return lambda screen: not item.queue_is_needless(screen.snapshot.queue)
+
+
+def why_not(item: QueueCommand, elsewhere: str) -> Callable[[Any], str]:
+    def words(screen: Any) -> str:
+        job = screen.job if item.on_job is not None else None
+        if elsewhere and item.offered_for(job):
+            return elsewhere
+        return why_not_offered(item, job, screen.snapshot.queue)
+
+    return words
 
 
 class JobActions:

@@ -27,6 +27,8 @@ from tui.widgets.canvas import Canvas
 from tui.widgets.footer import Footer
 from tui.widgets.pane import framed
 
+ONE_ONLY = "There is one leaderboard only."
+
 
 class Panel(Canvas):
     """A framed part of the screen; the screen says what stands in it."""
@@ -47,7 +49,15 @@ class Results(CommandScreen):
         command("← p", "input before", "The golden input before", "left,p", "input(-1)", rank=0),
         command("f", "next failed", "The next input that this candidate does not pass", "f", "failed", rank=1),
         command("r", "repeat", "The next repeat of this answer; the worst is shown first", "r", "repeat", rank=1),
-        command("l", "next bake-off", "The next bake-off", "l,tab", "turn(1)", lambda screen: screen.several),
+        command(
+            "l",
+            "next bake-off",
+            "The next bake-off",
+            "l,tab",
+            "turn(1)",
+            lambda screen: screen.several,
+            unless=ONE_ONLY,
+        ),
         command(
             "h",
             "bake-off before",
@@ -56,6 +66,7 @@ class Results(CommandScreen):
             "turn(-1)",
             lambda screen: screen.several,
             rank=0,
+            unless=ONE_ONLY,
         ),
         command("space", "scroll", "Further rows of the answers", "space,pagedown", "scroll(8)", rank=2),
         command("page up", "scroll back", "Back in the answers", "pageup", "scroll(-8)", rank=0),
@@ -68,6 +79,7 @@ class Results(CommandScreen):
             "scores",
             lambda screen: screen.was_rescored,
             rank=2,
+            unless="This bake-off was not rescored: R rescores it with the current checks.",
         ),
         command("esc", "back", "Back to the dashboard", "escape,q,enter", "app.pop_screen", rank=1),
         command(":", "commands", "Find a command by its name", "colon", "palette", palette=False),

@@ -106,7 +106,8 @@ class FileView(Canvas, can_focus=True):
         above = self.above(width - 4)[: max(0, height - 5)]
         rows = [*above, *self._rows(width - 4, height - 2 - len(above))]
         size = self.file.size()
-        where = "following" if self.following else f"{percent(self.top / size if size else 0.0)} of {data_size(size)}"
+        far = "top" if not self.top else f"{percent(self.top / size if size else 0.0)} of {data_size(size)}"
+        where = "following" if self.following else far
         title = Line().extend(self.title)
         return framed(rows, width, height, title, Line(where, "dim"), "focus" if self.has_focus else "frame")
 

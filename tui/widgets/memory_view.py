@@ -103,7 +103,7 @@ def difference(forecast: RunForecast, peak: int, laddered: bool) -> str:
 def ladder_rows(rungs: tuple[OomFallback, ...], forecast: RunForecast | None, ended: bool, width: int) -> list[Line]:
     """The steps of the ladder: when, what was changed, why, and from where it went on."""
     if not rungs:
-        rows = [Line("ladder", "bold").to(LABEL).add(f"no step was needed{'' if ended else ' so far'}", "dim")]
+        rows = [Line("ladder", "bold").to(LABEL).add(f"no fallback used{'' if ended else ' so far'}", "dim")]
         if forecast is not None and forecast.ladder:
             rows += _wrapped(forecast.ladder, "warn", width, LABEL)
         return rows

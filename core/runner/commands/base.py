@@ -6,7 +6,7 @@ A command is carried out by the runner alone, in one transaction. Who asks uses 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,6 +82,10 @@ def never_needless(subject: Any) -> bool:
     return False
 
 
+def as_named(arguments: Mapping[str, Any]) -> Callable[[Sequence[int]], Sequence[int]]:
+    return lambda job_ids: job_ids
+
+
 @dataclass(frozen=True)
 class QueueCommand:
     """One thing that a person can ask of the queue: of a job (`on_job`) or of the whole queue (`on_queue`), one of the two.
@@ -101,8 +105,8 @@ class QueueCommand:
     job_is_needless: Callable[[JobRow], bool] = never_needless
     queue_is_needless: Callable[[QueueState], bool] = never_needless
     arguments: tuple[Argument, ...] = ()
-    several: bool = True
-    """The command line takes several jobs at once."""
+    order: Callable[[Mapping[str, Any]], Callable[[Sequence[int]], Sequence[int]]] = as_named
+    """Given the arguments: in which order several jobs are taken, so that they end up as they were named."""
     keys: tuple[Key, ...] = ()
     confirmation: Confirmation | None = None
 

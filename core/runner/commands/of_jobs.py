@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from core.attempt.launcher import launcher
 from core.attempt.stopping import ask_to_stop
+from core.format import plural
 from core.jobfile.kinds import kind_of
 from core.reasons import Reason
 from core.runner.commands.base import Argument, Confirmation, Key, QueueCommand, RefusedError, Request, applies_to
@@ -38,7 +39,9 @@ def cancel(request: Request, job: JobRow) -> None:
     if job.state in ACTIVE:
         stop(request, job, "cancel", job_reason("stopping_to_cancel"))
     else:
-        reason = job_reason("cancelled_before_start")
+        step = job.progress.checkpoint_step if job.progress else None
+        ran = job_reason("cancelled_in_queue", attempts=job.attempt, step=step or None)
+        reason = ran if job.attempt else job_reason("cancelled_before_start")
         change_state(request.connection, job.id, "cancelled", reason, request.author, held=0)
 
 
@@ -99,11 +102,21 @@ def move(request: Request, job: JobRow) -> None:
         request.connection.execute("UPDATE jobs SET position = ? WHERE id = ?", [row["position"], job_id])
 
 
+def moving_order(arguments: Mapping[str, Any]) -> Callable[[Sequence[int]], Sequence[int]]:
+    """Each that is moved to the front, or down, stands before those that were moved earlier."""
+    backwards = arguments.get("to") in {"first", "down"}
+    return lambda job_ids: [*reversed(job_ids)] if backwards else job_ids
+
+
 def explain_cancel(job: JobRow, vendor: str | None) -> str:
     if job.state in ACTIVE and kind_of(job.kind).resumes:
         return "The job stops at its next step and keeps a checkpoint; r resumes it from there."
     if job.state in ACTIVE:
         return "The job stops as soon as it can; r starts it again from the beginning."
+    if job.attempt:
+        step = job.progress.checkpoint_step if job.progress else None
+        whence = f"from step {step:,}" if step else "from the beginning"
+        return f"The job waits after {plural(job.attempt, 'attempt')}; r queues it again, and it starts {whence}."
     return "The job has not started; r queues it again."
 
 
@@ -179,7 +192,6 @@ JOB_COMMANDS = (
         refusal=applies_to("kill", "stopping"),
         on_job=kill,
         done=named("Job {job} was killed with SIGKILL"),
-        several=False,
         keys=(Key("X", "X", "kill", "Force-kill a job that ignores the stop request (SIGKILL)", rank=1),),
         confirmation=Confirmation(
             "Force-kill job {name} with SIGKILL?", "Kill job {job}", "Let it be", explain_kill, on_command_line=True
@@ -196,13 +208,13 @@ JOB_COMMANDS = (
     ),
     QueueCommand(
         name="move",
-        help="Change a waiting job's place.",
-        example="bakehouse queue move 12 first",
+        help="Change the place of waiting jobs; several stand in the order in which they are named.",
+        example="bakehouse queue move 12 14 first",
         refusal=applies_to("move", "waiting", "ready"),
         on_job=move,
         done=named("Job {job} moved {to}"),
         arguments=(Argument("to", choices=PLACES),),
-        several=False,
+        order=moving_order,
         keys=(
             Key("K,left_square_bracket", "K", "earlier", "Move the waiting job up", rank=0, arguments={"to": "up"}),
             Key("J,right_square_bracket", "J", "later", "Move the waiting job down", rank=0, arguments={"to": "down"}),

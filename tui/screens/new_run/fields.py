@@ -133,7 +133,7 @@ def most(outlook: MemoryOutlook | None, what: str) -> str:
         return ""
     limit: int | None = getattr(outlook, what)
     here = outlook.here
-    return f"on {here} up to {limit:,}" if limit is not None else f"on {here} none fits with the rest as it is"
+    return f"on {here} up to {limit:,}" if limit is not None else f"no rank fits these settings on {here}"
 
 
 def fit_note(form: RunForm, outlook: MemoryOutlook | None) -> str:
