@@ -23,12 +23,12 @@ from core.files import write_atomic
 from core.format import of_five
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
 from jobs import models
+from jobs.adapters import load_adapter, require_same_base
 from jobs.context import JobContext
 from jobs.cpu_dtype import GENERATING, dtype_for
 from jobs.gates import golden_gate
 from jobs.inputs import read_golden
 from jobs.manifest import device_facts, extend_manifest, start_manifest
-from jobs.merge import require_same_base
 
 if TYPE_CHECKING:
     import torch
@@ -186,7 +186,7 @@ def _answer_with(
     if not any(wanted.values()):
         return
     context.phase("loading the model", files.name)
-    model = models.load_model(files, context.home, device, dtype)
+    model = models.load_model(files, context.home, device, dtype, context.warn)
     for candidate in group:
         if wanted[candidate.name]:
             context.phase("answering", candidate.name)
@@ -203,7 +203,7 @@ def _as_candidate(model: PreTrainedModel, candidate: Candidate) -> Iterator[PreT
         yield model
         return
     assert candidate.folder is not None
-    adapted = models.load_adapter(model, candidate.folder)
+    adapted = load_adapter(model, candidate.folder)
     # In fp32 the adapter is added into the weights, exact to rounding, and each token costs no more than the base's.
     # In bf16 that would round it away in part, so there it stays beside them.
     exact = model.dtype == torch.float32

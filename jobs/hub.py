@@ -12,6 +12,7 @@ from core.errors import BakehouseError, InputError
 from core.files import write_json
 from core.format import data_size
 from core.models.files import hub_copy, hub_record
+from core.models.folder import check_folder
 from core.own_paths import stored
 from jobs.context import JobContext
 
@@ -24,7 +25,7 @@ def pull_hub(context: JobContext, entry: ModelEntry) -> tuple[Path, int]:
     """Fetch a model and note its commit; returns its folder and bytes. The library resumes what was begun.
 
     Where the hub cannot be reached, a copy that its cache already has is taken. Raises `InputError` for a model that is not
-    there or not given to this account, `BakehouseError` when the hub or the disk fails.
+    there, not given to this account, or of a kind that no job can use, `BakehouseError` when the hub or the disk fails.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
@@ -55,6 +56,7 @@ def pull_hub(context: JobContext, entry: ModelEntry) -> tuple[Path, int]:
         raise
     except Exception as error:  # noqa: BLE001 - the hub's client speaks through another HTTP library in each of its versions
         folder = cached_copy(context, entry, error)
+    check_folder(folder, entry.name)
     record = hub_record(context.home, entry)
     record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # The cache names a snapshot's folder by its commit.

@@ -6,10 +6,10 @@ import time
 from pathlib import Path
 
 from core.errors import InputError
-from core.files import read_json
 from core.format import data_size
 from core.jobfile.merge import MergeSpec
 from jobs import models
+from jobs.adapters import load_adapter, require_same_base
 from jobs.context import JobContext
 from jobs.manifest import device_facts, extend_manifest, start_manifest
 
@@ -34,7 +34,7 @@ def run(context: JobContext, spec: MergeSpec) -> None:
     extend_manifest(context, device=device_facts(), dtype=spec.dtype, adapter_sha256=sha256)
 
     context.phase("merging")
-    merged = models.load_adapter(model, folder).merge_and_unload(safe_merge=True)
+    merged = load_adapter(model, folder).merge_and_unload(safe_merge=True)
 
     context.phase("saving the merged model")
 
@@ -56,16 +56,3 @@ def run(context: JobContext, spec: MergeSpec) -> None:
     summary = {"model": spec.model.name, "adapter": spec.adapter, "bytes": artefact.size_bytes}
     message = f"{data_size(artefact.size_bytes)}, merged from {spec.adapter}"
     context.finish(message, artefacts=[artefact], summary={**summary, "seconds": time.time() - started})
-
-
-def require_same_base(adapter: Path, base: models.BaseModel) -> None:
-    """InputError when the adapter's lineage names other base weights; an adapter without lineage is taken as it is."""
-    lineage = read_json(adapter.parent / "lineage.json")
-    trained_on = lineage.get("base_fingerprint") if isinstance(lineage, dict) else None
-    if trained_on is not None and trained_on != base.fingerprint:
-        raise InputError(
-            f"the adapter was trained on other weights than those of {base.name}",
-            code="other_base",
-            file=adapter,
-            remedy="name the base model it was trained on",
-        )

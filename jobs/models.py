@@ -16,11 +16,13 @@ from core.errors import InputError, NotFoundError
 from core.files import sha256_file, sha256_json, tail
 from core.home import Home
 from core.models.files import hub_copy, hub_record
+from core.models.folder import check_folder, require_tokenizer
 
 if TYPE_CHECKING:
     import torch
-    from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from jobs.load_report import Warn
 
 # Above this size a file is known by its size, its first and its last MiB: hashing 16 GB would take a minute a job.
 HASH_WHOLE_BELOW_BYTES = 2_000_000_000
@@ -72,6 +74,7 @@ def locate(entry: ModelEntry, home: Home) -> BaseModel:
         copy = hub_copy(home, entry)
         if copy is None:
             raise _not_pulled(entry, hub_record(home, entry))
+        _require_whole_files(copy.folder, entry.name, f"bakehouse models pull {entry.name}")
         return BaseModel(entry.name, copy.folder, None, sha256_json([copy.hub, copy.commit]))
     if entry.wheel is not None:
         path = home.models / entry.name / Path(entry.wheel.member).name
@@ -99,18 +102,21 @@ def locate_path(name: str, path: Path) -> BaseModel:
         return BaseModel(name, None, path, fingerprint_file(path))
     if not path.is_dir():
         raise InputError(f"the model {name} is not there", code="no_such_model", file=path)
+    _require_whole_files(path, name)
     weights = sorted(path.glob("*.safetensors"))
-    if not (path / "config.json").is_file() or not weights:
-        raise InputError(
-            "holds no model: expected config.json and *.safetensors",
-            code="bad_model",
-            file=path,
-            remedy="models are read as safetensors or GGUF only",
-        )
     digest = hashlib.sha256()
     for item in sorted([path / "config.json", *weights]):
         digest.update(f"{item.name}\0{fingerprint_file(item)}\n".encode())
     return BaseModel(name, path, None, digest.hexdigest())
+
+
+def _require_whole_files(folder: Path, name: str, remedy: str | None = None) -> None:
+    """What submission looked at, once more: files may have changed while the job waited. Raises `InputError`."""
+    try:
+        check_folder(folder, name)
+    except OSError as error:
+        where = error.filename or folder
+        raise InputError(f"cannot be read: {error.strerror}", code="bad_model", file=where, remedy=remedy) from error
 
 
 def fingerprint_file(path: Path) -> str:
@@ -170,29 +176,34 @@ def load_tokenizer(base: BaseModel, home: Home) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     where, options = _where(base, home)
+    if base.folder is not None:
+        # Without the files the library makes an empty tokenizer for some families.
+        require_tokenizer(base.folder, base.name)
     try:
         return AutoTokenizer.from_pretrained(where, trust_remote_code=False, **options)
     except Exception as error:
         raise _unreadable(base, "tokenizer", error) from error
 
 
-def load_model(base: BaseModel, home: Home, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:
-    """The model in `dtype` on `device`, in evaluation mode. InputError when it cannot be read.
+def load_model(
+    base: BaseModel, home: Home, device: torch.device, dtype: torch.dtype, warn: Warn | None = None
+) -> PreTrainedModel:
+    """The model in `dtype` on `device`, in evaluation mode; `warn` is told of what its files hold beside it.
 
-    A GGUF file is de-quantised once; the result stays in the cache as safetensors.
+    InputError when it cannot be read or is not whole. A GGUF file is de-quantised once; the result stays in the cache as
+    safetensors.
     """
     import torch
-    from transformers import AutoModelForCausalLM
 
-    safetensors_folder(base, home)
-    where, options = _where(base, home)
-    if device.type == "cuda":
-        options["device_map"] = {"": device}
+    from jobs.load_report import load_checked
+
+    folder = safetensors_folder(base, home)
+    options: dict[str, Any] = {"device_map": {"": device}} if device.type == "cuda" else {}
     try:
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            where, dtype=dtype, use_safetensors=True, trust_remote_code=False, **options
+        model: PreTrainedModel = load_checked(
+            base.name, folder, str(folder), warn, dtype=dtype, use_safetensors=True, local_files_only=True, **options
         )
-    except (MemoryError, torch.OutOfMemoryError):
+    except (MemoryError, torch.OutOfMemoryError, InputError):
         raise
     except Exception as error:
         raise _unreadable(base, "model", error) from error
@@ -236,7 +247,9 @@ def _dequantise(base: BaseModel, folder: Path) -> None:
     Stored as float32, which holds the quantised values exactly; as bfloat16 when the file is large.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
+
+    from jobs.load_report import load_checked
 
     assert base.gguf is not None
     where, options = str(base.gguf.parent), {"gguf_file": base.gguf.name, "local_files_only": True}
@@ -244,7 +257,7 @@ def _dequantise(base: BaseModel, folder: Path) -> None:
     temporary = folder.with_name(f".tmp-{os.getpid()}-{folder.name}")
     try:
         dtype = torch.bfloat16 if base.gguf.stat().st_size >= LARGE_GGUF_BYTES else torch.float32
-        model: Any = AutoModelForCausalLM.from_pretrained(where, dtype=dtype, **options)
+        model: Any = load_checked(base.name, base.gguf, where, None, dtype=dtype, **options)
         tokenizer = AutoTokenizer.from_pretrained(where, **options)
         # What from_pretrained leaves behind of the quantisation would make save_pretrained refuse.
         if hasattr(model.config, "quantization_config"):
@@ -254,7 +267,7 @@ def _dequantise(base: BaseModel, folder: Path) -> None:
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
         temporary.rename(folder)
-    except (MemoryError, torch.OutOfMemoryError):
+    except (MemoryError, torch.OutOfMemoryError, InputError):
         raise
     except Exception as error:
         raise _unreadable(base, "model", error) from error
@@ -264,42 +277,11 @@ def _dequantise(base: BaseModel, folder: Path) -> None:
 
 def _unreadable(base: BaseModel, what: str, error: Exception) -> InputError:
     lines = str(error).strip().splitlines() or [type(error).__name__]
+    if len(lines) > 1:
+        print(error, flush=True)
     return InputError(
         f"the {what} of {base.name} cannot be read: {lines[0]}",
         code="bad_model",
         file=base.gguf or base.folder,
         remedy="the log has the details" if len(lines) > 1 else None,
     )
-
-
-def load_adapter(model: PreTrainedModel, folder: Path, name: str = "default") -> PeftModel:
-    """The model with an adapter on top, in evaluation mode. InputError when the adapter cannot be read."""
-    from peft import PeftModel
-
-    if not (folder / "adapter_model.safetensors").is_file():
-        raise InputError("holds no adapter: adapter_model.safetensors is absent", code="bad_adapter", file=folder)
-    try:
-        adapted = PeftModel.from_pretrained(model, str(folder), adapter_name=name).eval()
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise InputError(f"the adapter cannot be read: {lines[0]}", code="bad_adapter", file=folder) from error
-    _require_same_names(adapted, folder, name)
-    return adapted
-
-
-def _require_same_names(adapted: PeftModel, folder: Path, name: str) -> None:
-    """InputError when the adapter belongs to other layers: PEFT would leave those as they are, with a warning at most."""
-    from peft import get_peft_model_state_dict
-    from safetensors import safe_open
-
-    wanted = set(get_peft_model_state_dict(adapted, adapter_name=name, save_embedding_layers=False))
-    with safe_open(folder / "adapter_model.safetensors", framework="pt") as opened:
-        found = set(opened.keys())
-    if wanted != found:
-        strange = sorted(wanted ^ found)[0]
-        raise InputError(
-            f"the adapter does not belong to this model: {len(wanted ^ found)} tensors differ, {strange} among them",
-            code="bad_adapter",
-            file=folder,
-            remedy="name the base model it was trained on",
-        )

@@ -17,6 +17,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig, Pre
 from core.config.recipe import HqqOptions
 from core.errors import InputError
 from core.home import Home
+from core.models.folder import weight_files
+from core.models.report import LoadReport, refuse_unless_whole
+from jobs.load_report import Warn, require_whole, value_report
 from jobs.models import BaseModel, safetensors_folder
 from jobs.step.hqq import prepare_library, quantised
 from jobs.step.memory_efficient import OTHER_TOWERS
@@ -41,13 +44,15 @@ def load_quantised(
     dtype: torch.dtype,
     options: HqqOptions,
     progress: Progress = lambda done, total: None,
+    warn: Warn | None = None,
 ) -> PreTrainedModel:
     """The model on `device`: linear layers inside the blocks in `options.bits` bits, all else in `dtype`, in evaluation mode.
 
-    `progress` is told bytes read and bytes in all. Raises InputError when the files do not hold the model's tensors, or when a
-    weight does not divide into groups.
+    `progress` is told bytes read and bytes in all, `warn` what the files hold beside the model. Raises InputError when the
+    files do not hold just the model's tensors, when values are damaged, or when a weight does not divide into groups.
     """
     folder = safetensors_folder(base, home)
+    require_whole(base.name, folder, warn)
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     with init_empty_weights(include_buffers=False):
         model: Any = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
@@ -61,10 +66,12 @@ def load_quantised(
         if isinstance(module, nn.Linear) and module is not head and not re.fullmatch(OTHER_TOWERS, name)
     }
     biases: dict[str, Tensor] = {}
-    files = sorted(folder.glob("*.safetensors"))
+    files = weight_files(folder, base.name)
+    damaged = LoadReport()
     done, total = 0, sum(file.stat().st_size for file in files)
     for name, tensor in _tensors(files, wanted):
         done += tensor.numel() * tensor.element_size()
+        damaged = damaged.with_values_of(value_report([(name, tensor)]))
         layer, _, kind = name.rpartition(".")
         if layer in linears and kind == "weight":
             _place(model, layer, _quantise(tensor, options, dtype, device, layer, folder))
@@ -76,6 +83,7 @@ def load_quantised(
     for layer, bias in biases.items():
         model.get_submodule(layer).bias = bias
     model.tie_weights()
+    refuse_unless_whole(damaged, base.name, folder)
     missing = sorted(name for name, parameter in model.named_parameters() if parameter.is_meta)
     if missing:
         raise InputError(

@@ -55,6 +55,7 @@ def run(context: JobContext, spec: TrainSpec) -> None:
     dtype = models.as_torch(computes_in)
     with loading():
         model = _load_model(context, base, recipe, device, dtype)
+    recipe = _with_targets(context, model, recipe)
     device_now = device_facts()
     template_sha256 = sha256_json(tokenizer.chat_template)
     changes = {"fitted": [item.model_dump(mode="json") for item in spec.fitted], "ladder": ladder.to_json()}
@@ -131,12 +132,23 @@ def _predicted(spec: TrainSpec, computes_in: str) -> int | None:
     return spec.forecast.allocated_bytes
 
 
+def _with_targets(context: JobContext, model: Any, recipe: Recipe) -> Recipe:
+    """The recipe with the layers that the adapter is put on, told where they are not called as the recipe calls them."""
+    from jobs.targets import targets_for
+
+    targets = targets_for(model, recipe)
+    if targets != recipe.targets:
+        names = ", ".join(targets)
+        context.warn("targets", f"all linear layers are trained, which this model calls {names}")
+    return recipe.model_copy(update={"targets": targets})
+
+
 def _load_model(context: JobContext, base: BaseModel, recipe: Recipe, device: torch.device, dtype: torch.dtype) -> Any:
     """The base model as the recipe's method wants it."""
     from jobs import models
 
     if recipe.hqq is None:
-        return models.load_model(base, context.home, device, dtype)
+        return models.load_model(base, context.home, device, dtype, context.warn)
     from jobs.quantised import load_quantised
 
     def tell(done: int, total: int) -> None:
@@ -144,4 +156,4 @@ def _load_model(context: JobContext, base: BaseModel, recipe: Recipe, device: to
         context.progress(done, total, "bytes", label=f"quantising to {hqq.bits} bits")
 
     hqq = recipe.hqq
-    return load_quantised(base, context.home, device, dtype, hqq, tell)
+    return load_quantised(base, context.home, device, dtype, hqq, tell, context.warn)

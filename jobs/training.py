@@ -13,7 +13,6 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from core.config.recipe import Recipe
 from core.data.render import FittedExample
-from core.errors import InputError
 from core.files import read_json, write_json
 from core.jobfile.train import TrainSpec
 from jobs.best import BestAdapter, copy_adapter
@@ -23,6 +22,7 @@ from jobs.memory import peak_memory_bytes, peak_of_steps
 from jobs.ordering import StepOrder, length
 from jobs.recorder import Recorder, TrainingOutcome
 from jobs.step.memory_efficient import OTHER_TOWERS
+from jobs.targets import targets_for
 from jobs.trainer import CheckpointingTrainer, dataset, settings
 
 
@@ -49,7 +49,7 @@ class Training:
     ) -> None:
         self.context = context
         self.spec = spec
-        _require_targets(model, recipe)
+        recipe = recipe.model_copy(update={"targets": targets_for(model, recipe)})
         checkpoints = context.run.checkpoints
         checkpoints.mkdir(exist_ok=True)
         order = StepOrder([length(item) for item in trained], recipe.batch_size * recipe.accumulation, recipe.seed)
@@ -146,16 +146,3 @@ def lora_config(recipe: Recipe) -> LoraConfig:
         use_dora=recipe.dora,
         exclude_modules=OTHER_TOWERS,
     )
-
-
-def _require_targets(model: Any, recipe: Recipe) -> None:
-    """InputError for a target that the model has no layer of: PEFT would leave it out without a word."""
-    names = [name for name, _ in model.named_modules()]
-    for target in recipe.targets:
-        if not any(name == target or name.endswith(f".{target}") for name in names):
-            raise InputError(
-                f"the model has no layer named {target}",
-                code="no_such_layer",
-                key="targets",
-                remedy="the names of a model's linear layers are in its model card",
-            )

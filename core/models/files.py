@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,12 @@ from core.config.model import ModelEntry
 from core.errors import InputError
 from core.files import read_json
 from core.home import Home
+from core.models.folder import check_folder
+from core.models.headers import refuse_stand_in
 from core.own_paths import located
 
-MAX_HEADER_BYTES = 100_000_000
+# What another pull of the same model mends.
+FETCHED_AGAIN = ("bad_model", "incomplete_model", "no_model", "no_tokenizer")
 SHARD_BYTES = 5_000_000_000
 
 
@@ -91,61 +93,38 @@ def parameter_count(home: Home, entry: ModelEntry) -> int:
     return sum(file.stat().st_size for file in folder.glob("*.safetensors")) // 2 if folder else 0
 
 
-def check_model_files(entry: ModelEntry) -> None:
-    """Refuse a model folder or GGUF file that is absent, torn, or of a kind that could run code. Raises `InputError`."""
-    if entry.path is None:
+def check_model_files(home: Home, entry: ModelEntry) -> None:
+    """Refuse a model on this disk whose small files show that it cannot be used. Raises `InputError` with what to do.
+
+    A model that is still to be pulled passes: its pull looks at it.
+    """
+    copy = hub_copy(home, entry) if entry.hub is not None else None
+    path = copy.folder if copy is not None else None if entry.path is None else Path(entry.path).expanduser()
+    if path is None:
         return
-    path = Path(entry.path)
     try:
-        check_gguf(path) if path.suffix == ".gguf" else check_folder(path, entry.name)
+        check_file(path, entry.name) if path.is_file() or path.suffix == ".gguf" else check_folder(path, entry.name)
     except OSError as error:
         raise InputError(
             f"cannot be read: {error.strerror}", code="bad_model", file=error.filename or path, key=entry.name
         ) from error
+    except InputError as error:
+        if copy is not None and error.code in FETCHED_AGAIN:
+            error.remedy = f"bakehouse models pull {entry.name}"
+        raise
 
 
-def check_folder(path: Path, name: str) -> None:
-    """A model folder has a configuration and whole safetensors."""
-    if not path.is_dir():
-        raise InputError("no such model folder or GGUF file", code="no_model", file=path, key=name)
-    if not (path / "config.json").is_file():
-        raise InputError("no config.json: this is no model folder", code="no_model", file=path, key=name)
-    weights = sorted(path.glob("*.safetensors"))
-    if not weights:
-        raise InputError(
-            "no .safetensors file in it",
-            code="unsafe_model" if any(path.glob("*.bin")) else "no_model",
-            file=path,
-            key=name,
-            remedy="weights are read as safetensors or GGUF only; convert it first",
-        )
-    for file in weights:
-        check_safetensors(file)
-
-
-def check_safetensors(path: Path) -> None:
-    """The header is there, and the file is as long as it says."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        raw = file.read(8)
-        length = struct.unpack("<Q", raw)[0] if len(raw) == 8 else 0
-        if not 2 <= length <= min(size - 8, MAX_HEADER_BYTES):
-            raise InputError("it has no safetensors header: torn or not this format", code="bad_model", file=path)
-        try:
-            header = json.loads(file.read(length))
-            end = max((item["data_offsets"][1] for name, item in header.items() if name != "__metadata__"), default=0)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise InputError("its safetensors header is unreadable", code="bad_model", file=path) from error
-    if size != 8 + length + end:
-        raise InputError(f"{size} bytes long, its header says {8 + length + end}: torn", code="bad_model", file=path)
-
-
-def check_gguf(path: Path) -> None:
-    """The file begins as a GGUF file of a known version does."""
+def check_file(path: Path, name: str) -> None:
+    """A model that is named by a file is a GGUF file of a known version."""
     try:
         with path.open("rb") as file:
-            magic, raw = file.read(4), file.read(4)
+            head = file.read(80)
     except FileNotFoundError:
-        raise InputError("no such GGUF file", code="no_model", file=path) from None
-    if magic != b"GGUF" or len(raw) < 4 or not 1 <= struct.unpack("<I", raw)[0] <= 3:
-        raise InputError("it is no GGUF file of version 1 to 3", code="bad_model", file=path)
+        raise InputError("no such GGUF file", code="no_model", file=path, key=name) from None
+    refuse_stand_in(path, head)
+    if path.suffix in (".safetensors", ".json"):
+        raise InputError(
+            "is one file of a model", code="no_model", file=path, key=name, remedy=f"write path: {path.parent}"
+        )
+    if head[:4] != b"GGUF" or len(head) < 8 or not 1 <= struct.unpack("<I", head[4:8])[0] <= 3:
+        raise InputError("it is no GGUF file of version 1 to 3", code="bad_model", file=path, key=name)

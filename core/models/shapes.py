@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import struct
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from core.config.model import ModelEntry, ModelShape
+from core.errors import InputError
 from core.files import read_json
 from core.home import Home
 from core.models.files import model_folder
+from core.models.headers import read_header
 
 # Decoders whose layers are what the estimate models: attention, a gated MLP of three linear layers, two norms.
 MODELLED = ("llama", "mistral", "qwen2", "qwen3")
@@ -76,8 +76,6 @@ def is_tied(folder: Path, config: dict[str, Any]) -> bool:
 def tensor_names(file: Path) -> set[str]:
     """The names in a safetensors header; none where it cannot be read (submission refuses such a file)."""
     try:
-        with file.open("rb") as opened:
-            length = struct.unpack("<Q", opened.read(8))[0]
-            return set(json.loads(opened.read(length)))
-    except (OSError, ValueError, struct.error, MemoryError, OverflowError):
+        return set(read_header(file))
+    except (OSError, InputError):
         return set()

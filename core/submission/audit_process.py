@@ -98,7 +98,7 @@ def audit(
             code="model_not_pulled",
             remedy=f"bakehouse models pull {entry.name}",
         )
-    check_model_files(entry)
+    check_model_files(home, entry)
     python = find_python(project.settings.jobs.python)
     require(home, python, PACKAGES)
     beyond: list[int] | Literal["all"] = "all" if show == "all" else sorted({i for i in show or () if i > SHOWN_ALWAYS})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from typing import Literal, get_args
 
@@ -14,7 +13,9 @@ from core.jobfile.bakeoff import CandidateSpec
 from core.jobfile.kinds import kind_of
 from core.jobfile.references import parse_reference
 from core.jobfile.spec import JobFile
+from core.models.adapters import base_entry, check_adapter, model_name
 from core.models.files import check_model_files
+from core.models.folder import ADAPTER_CONFIG, adapter_base
 from core.store.jobs import RETRYABLE, get_job
 from core.store.results import list_artefacts
 
@@ -51,7 +52,7 @@ def parse_candidate(home: Home, connection: sqlite3.Connection, project: Project
     if reference.startswith("artefact:"):
         return of_artefact(home, connection, reference)
     if "/" in reference or reference.startswith((".", "~")):
-        return of_path(project, reference)
+        return of_path(home, project, reference)
     if ":" in reference:
         raise InputError(
             f"`{reference}` is not a candidate",
@@ -59,7 +60,7 @@ def parse_candidate(home: Home, connection: sqlite3.Connection, project: Project
             remedy="name a model of models.yaml, job:ID, artefact:SHA or the path of a model",
         )
     entry = project.model(reference)
-    check_model_files(entry)
+    check_model_files(home, entry)
     return CandidateSpec(name=f"{entry.name} base", form="base", model=entry)
 
 
@@ -101,16 +102,15 @@ def of_artefact(home: Home, connection: sqlite3.Connection, reference: str) -> C
     return of_job(home, connection, rows[0].job_id, rows[0].kind, reference)
 
 
-def of_path(project: Project, reference: str) -> CandidateSpec:
-    """A model folder or GGUF file that no job of ours made."""
+def of_path(home: Home, project: Project, reference: str) -> CandidateSpec:
+    """A model folder, GGUF file or adapter folder that no job of ours made. An adapter's base is the one that it names."""
     path = project.resolve(reference)
-    if (path / "adapter_config.json").is_file():
-        raise InputError(
-            "an adapter alone does not say which base model it belongs to",
-            code="bad_candidate",
-            file=path,
-            remedy="name it by its job (job:ID) or as artefact:SHA, or merge it first",
-        )
-    entry = ModelEntry(name=re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-.") or "model", path=str(path))
-    check_model_files(entry)
+    name = model_name(path if path.is_dir() else path.with_suffix(""))
+    if (path / ADAPTER_CONFIG).is_file():
+        check_adapter(path)
+        entry = base_entry(adapter_base(path), path, project.models())
+        check_model_files(home, entry)
+        return CandidateSpec(name=name, form="adapter", model=entry, path=str(path))
+    entry = ModelEntry(name=name, path=str(path))
+    check_model_files(home, entry)
     return CandidateSpec(name=entry.name, form="base", model=entry)

@@ -33,7 +33,7 @@ def store(home: Home, project: Project, spec: Spec, *, needs: Iterable[int] = ()
     vendor = gpu_vendor()
     python = interpreter(home, project, spec, vendor)
     for model in spec.models:
-        check_model_files(model)
+        check_model_files(home, model)
     check_host_memory(spec.host_memory(home, vendor is not None))
     connection = open_database(home)
     try:

@@ -23,7 +23,9 @@ from core.jobfile.merge import MergeSpec
 from core.jobfile.pull import PullSpec
 from core.jobfile.spec import InputFile
 from core.jobfile.train import TrainSpec
+from core.models.files import model_folder
 from core.models.shapes import with_shape
+from core.models.targets import check_targets
 from core.store.database import open_database
 from core.store.jobs import JobRow, get_job
 from core.submission.candidates import of_job, parse_candidates
@@ -52,6 +54,8 @@ def submit_train(
     # With its shape, where its files tell it: the finished run is held against the estimate of just this model.
     model = with_shape(home, project.model(model_name))
     recipe = override(project.recipe(recipe_name), dict(overrides or {}))
+    if (folder := model_folder(home, model)) is not None:
+        check_targets(folder, model.name, recipe.targets)
     train, examples = train_file(home, project, task)
     golden = check_leaks(project, task, examples, train.source) if task.golden else None
     planned = plan_training(home, model, recipe)

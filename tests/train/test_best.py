@@ -70,12 +70,13 @@ def held_out_loss(tinyshop: Workshop, spec: TrainSpec, adapter: str) -> float:
     from core.data.examples import load_examples
     from core.data.render import fit_all
     from jobs import models
+    from jobs.adapters import load_adapter
     from jobs.ordering import held_out_lines
 
     base = models.locate(spec.model, tinyshop.home)
     tokenizer = models.load_tokenizer(base, tinyshop.home)
     model = models.load_model(base, tinyshop.home, torch.device("cpu"), torch.float32)
-    model = models.load_adapter(model, Path(adapter))
+    model = load_adapter(model, Path(adapter))
     examples, _ = load_examples(Path(spec.train.path), spec.task)
     fitted = fit_all(tokenizer, examples, "off", spec.recipe.max_length).fitted
     lines = held_out_lines(fitted, spec.recipe)

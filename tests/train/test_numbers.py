@@ -109,6 +109,7 @@ def test_other_adapters_train_and_merge(
     tinyshop: Workshop, task: Task, quiet: Recipe, kind: str, tmp_path: Path
 ) -> None:
     from jobs import models
+    from jobs.adapters import load_adapter
 
     changed = quiet.model_copy(update={kind: True, "lr": 3e-3, "targets": ["q_proj", "v_proj", "up_proj"]})
     number = {"dora": 30, "rslora": 31}[kind]
@@ -124,7 +125,7 @@ def test_other_adapters_train_and_merge(
     with torch.inference_mode():
         plain = models.load_model(base, tinyshop.home, torch.device("cpu"), torch.float32)
         untrained = plain(ids).logits
-        adapted = models.load_adapter(plain, tmp_path)
+        adapted = load_adapter(plain, tmp_path)
         expected = adapted(ids).logits
         merged = adapted.merge_and_unload()
         assert not any("lora" in name for name, _ in merged.named_parameters())

@@ -134,6 +134,7 @@ def test_a_merged_model_gives_the_logits_of_base_and_adapter(workshop: Workshop,
     import torch
 
     from jobs import models
+    from jobs.adapters import load_adapter
 
     (adapter,) = read_json(plain.result)["artefacts"]
     device = models.choose_device()
@@ -142,7 +143,7 @@ def test_a_merged_model_gives_the_logits_of_base_and_adapter(workshop: Workshop,
     with torch.inference_mode():
         untuned = models.load_model(base, workshop.home, device, torch.float32)
         untrained = untuned(ids).logits
-        adapted = models.load_adapter(untuned, workshop.home.artefacts / adapter["sha256"] / "adapter")(ids).logits
+        adapted = load_adapter(untuned, workshop.home.artefacts / adapter["sha256"] / "adapter")(ids).logits
         place = models.locate_path("merged", merged)
         loaded = models.load_model(place, workshop.home, device, torch.float32)
         torch.testing.assert_close(loaded(ids).logits, adapted, atol=1e-3, rtol=1e-4)

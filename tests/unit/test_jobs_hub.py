@@ -20,6 +20,7 @@ from core.errors import NotFoundError
 from core.files import read_json, read_lines
 from core.home import Home, RunDir
 from core.models.files import hub_copy, needs_pull
+from tests.support.model_folders import config_of, write_folder
 from tests.support.pulls import pull_run
 
 pytestmark = pytest.mark.process
@@ -39,12 +40,15 @@ class Hub:
     asked: list[str] = field(default_factory=list)
 
 
+FETCHED = ["config.json", "model.safetensors", "tokenizer.json"]
+
+
 @pytest.fixture
-def hub() -> Iterator[Hub]:
+def hub(tmp_path: Path) -> Iterator[Hub]:
+    folder = write_folder(tmp_path / "served", config_of("llama", vocab_size=90_000))
     served = Hub(
         files={
-            "config.json": b"{}",
-            "model.safetensors": bytes(3_000_000),
+            **{name: (folder / name).read_bytes() for name in FETCHED},
             "pytorch_model.bin": b"never fetched",
             "modeling_tiny.py": b"never fetched",
         }
@@ -122,9 +126,10 @@ def test_a_model_is_fetched_with_progress_and_stays_at_its_commit(tmp_path: Path
     assert code == 0
     copy = hub_copy(home, ENTRY)
     assert copy is not None and copy.commit == hub.commit and not needs_pull(home, ENTRY)
-    assert sorted(path.name for path in copy.folder.iterdir()) == ["config.json", "model.safetensors"]
+    assert sorted(path.name for path in copy.folder.iterdir()) == FETCHED
     done = [event for event, _ in read_lines(run.attempt(1).events) if event["kind"] == "progress"]
-    assert (done[-1]["done"], done[-1]["total"], done[-1]["unit"]) == (3_000_002, 3_000_002, "bytes")
+    size = sum(len(hub.files[name]) for name in FETCHED)
+    assert (done[-1]["done"], done[-1]["total"], done[-1]["unit"]) == (size, size, "bytes")
 
     # The hub moves on; what was trained on is still what was fetched.
     before = hub.commit
@@ -170,6 +175,15 @@ def test_a_model_of_pickles_is_refused_before_anything_is_fetched(tmp_path: Path
     assert code == 2
     assert read_json(run.attempt(1).error_json)["code"] == "unsafe_model"
     assert not any("/resolve/" in path for path in hub.asked)
+
+
+def test_a_model_that_no_job_could_use_ends_its_pull_with_the_reason(tmp_path: Path, hub: Hub) -> None:
+    config = config_of("llama", vocab_size=90_000, quantization_config={"quant_method": "gptq"})
+    hub.files["config.json"] = json.dumps(config).encode()
+    code, run = pull(tmp_path, hub.url)
+    assert code == 2
+    assert read_json(run.attempt(1).error_json)["code"] == "quantised_model"
+    assert needs_pull(Home(tmp_path / "home"), ENTRY)
 
 
 def test_a_job_that_finds_no_copy_names_the_command_that_fetches_it(tmp_path: Path) -> None:

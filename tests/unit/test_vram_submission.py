@@ -280,7 +280,7 @@ def test_the_shape_of_an_own_model_is_read_from_its_folder(
     assert spec.host_memory(home, on_gpu=True) == 1000 + WORKING_BYTES
     # The job file keeps the shape: the finished run is held against an estimate of it.
     monkeypatch.setattr("core.config.project.Project.model", lambda project, name: mine)
-    monkeypatch.setattr("core.submission.enqueue.check_model_files", lambda model: None)
+    monkeypatch.setattr("core.submission.enqueue.check_model_files", lambda home, model: None)
     _, submitted = submit(home, "mine", "lora-bf16")
     assert submitted.model.shape is not None
     assert (submitted.model.shape.layers, submitted.model.shape.context) == (28, 40960)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core.errors import BakehouseError
+from core.home import Home
 from core.store.jobs import JobRow
 
 if TYPE_CHECKING:
@@ -29,10 +30,16 @@ class BakeoffPlan:
         return " ".join(shlex.quote(part) for part in ("bakehouse", "bakeoff", self.task, *self.candidates))
 
 
-def read_plan(find_project: Callable[[], Project], job: JobRow) -> BakeoffPlan:
-    """The task of a job and its base model, and what the golden set holds now. Raises `BakehouseError`, `OSError`."""
+def read_plan(home: Home, find_project: Callable[[], Project], job: JobRow) -> BakeoffPlan:
+    """The task of a job and its base model, and what the golden set holds now. Raises `BakehouseError`, `OSError`.
+
+    Also for a base model whose files the submission would refuse.
+    """
+    from core.models.files import check_model_files
+
     if job.task is None or job.model is None:
         raise BakehouseError(f"job {job.id} has no task and base model to compare it by")
     project = find_project()
     task = project.task(job.task)
+    check_model_files(home, project.model(job.model))
     return BakeoffPlan(task.name, job.model, len(project.golden(task).inputs), task.repeats)

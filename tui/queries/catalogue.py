@@ -162,8 +162,10 @@ def task_note(project: Project, task: Task, lessons: dict[str, Lesson]) -> str:
 
 
 def model_note(home: Home, model: ModelEntry) -> str:
+    """Its size and where it is. Raises `InputError` for files that a submission would refuse."""
     from core.models.files import check_model_files, needs_pull
 
+    check_model_files(home, model)
     parts = []
     if model.parameters:
         count = model.parameters
@@ -172,7 +174,6 @@ def model_note(home: Home, model: ModelEntry) -> str:
         there = not needs_pull(home, model)
         parts.append("on disk" if there else f"fetched first, {data_size(model.wheel.size_bytes)}")
     elif model.path is not None:
-        check_model_files(model)
         parts.append("on disk")
     else:
         parts.append(f"from the hub: {model.hub}")

@@ -71,7 +71,7 @@ class AskBakeoff(ModalScreen["BakeoffPlan | None"]):
 
     def _read(self) -> None:
         try:
-            read = self.PlanRead(read_plan(self.context.find_project, self.job))
+            read = self.PlanRead(read_plan(self.context.home, self.context.find_project, self.job))
         except (BakehouseError, OSError) as error:
             read = self.PlanRead(None, str(error))
         self.post_message(read)

@@ -1,0 +1,86 @@
+"""An adapter folder of any tool: whether it is whole, and which base model it says it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from core.config.model import ModelEntry
+from core.errors import InputError
+from core.models.folder import ADAPTER_CONFIG, PICKLES, read_object
+from core.models.headers import AGAIN, TensorHeader, read_header
+from core.models.report import named
+
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+
+
+def check_adapter(path: Path) -> tuple[dict[str, Any], dict[str, TensorHeader]]:
+    """The configuration and the tensors of an adapter folder. InputError when it is torn or no LoRA; OSError."""
+    if not (path / ADAPTER_CONFIG).is_file():
+        raise InputError(f"holds no adapter: {ADAPTER_CONFIG} is absent", code="no_adapter", file=path)
+    config = read_object(path / ADAPTER_CONFIG)
+    kind = config.get("peft_type")
+    if kind != "LORA":
+        raise InputError(
+            f"is an adapter of the kind {kind or 'unknown'}: only LoRA is read here",
+            code="bad_adapter",
+            file=path / ADAPTER_CONFIG,
+            remedy="merge it with the tool that made it, and name the merged model",
+        )
+    if not (path / ADAPTER_WEIGHTS).is_file():
+        pickled = [file.name for pattern in PICKLES for file in path.glob(pattern)]
+        only = f", only {named(pickled)}, which could run code" if pickled else ""
+        raise InputError(
+            f"holds no adapter: {ADAPTER_WEIGHTS} is absent{only}",
+            code="unsafe_model" if pickled else "bad_adapter",
+            file=path,
+            remedy="save it again as safetensors" if pickled else AGAIN,
+        )
+    tensors = read_header(path / ADAPTER_WEIGHTS)
+    lone = [
+        name
+        for name in tensors
+        if (".lora_A." in name and name.replace(".lora_A.", ".lora_B.") not in tensors)
+        or (".lora_B." in name and name.replace(".lora_B.", ".lora_A.") not in tensors)
+    ]
+    if lone or not any(".lora_A." in name or ".lora_embedding_A" in name for name in tensors):
+        what = f"one of two factors is missing of {named(lone)}" if lone else "it has no tensor of a LoRA"
+        raise InputError(f"the adapter is not whole: {what}", code="bad_adapter", file=path, remedy=AGAIN)
+    return config, tensors
+
+
+def base_entry(base: str | None, path: Path, models: Iterable[ModelEntry]) -> ModelEntry:
+    """The model that an adapter's `base_model_name_or_path` means: an entry by hub name, name or folder, else a local folder.
+
+    Raises `InputError` with the base's name where none of them is that model.
+    """
+    if base is None:
+        raise InputError(
+            "the adapter does not say which base model it belongs to",
+            code="unknown_base",
+            file=path / ADAPTER_CONFIG,
+            key="base_model_name_or_path",
+            remedy="write the hub name or the folder of its base model there",
+        )
+    folder = Path(base).expanduser()
+    for entry in models:
+        same_folder = entry.path is not None and folder.is_absolute() and Path(entry.path).resolve() == folder.resolve()
+        if base in (entry.hub, entry.name) or same_folder:
+            return entry
+    if folder.is_absolute() and folder.is_dir():
+        return ModelEntry(name=model_name(folder), path=str(folder))
+    source = "path" if folder.is_absolute() or base.startswith(".") else "hub"
+    raise InputError(
+        f"the adapter was trained on {base}, which no entry of models.yaml is",
+        code="unknown_base",
+        file=path,
+        key="base_model_name_or_path",
+        remedy=f"add an entry to models.yaml: `{model_name(folder)}: {{{source}: {base}}}`",
+    )
+
+
+def model_name(path: Path) -> str:
+    """A name for a model that has none but its place."""
+    allowed = "".join(sign if sign.isascii() and (sign.isalnum() or sign in "._-") else "-" for sign in path.name)
+    return allowed.strip("-.") or "model"
