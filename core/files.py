@@ -12,6 +12,11 @@ from typing import Any
 _TAIL_STEP_BYTES = 65_536
 
 
+def private(path: str, flags: int) -> int:
+    """An opener that makes a file readable by its owner alone; a file that is there keeps its rights."""
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+
 def fsync_directory(folder: Path) -> None:
     """Make a rename or a creation in `folder` durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from core.errors import InputError
+from core.failures import refusal_of
 
 
 @dataclass(frozen=True)
@@ -125,12 +127,17 @@ class Home:
 
     @classmethod
     def find(cls) -> Home:
-        """The home that the environment names; it need not exist yet."""
+        """The home that the environment names; it need not exist yet. Raises `InputError` where it names none."""
         if named := os.environ.get("BAKEHOUSE_HOME"):
-            return cls(Path(named).expanduser().absolute())
-        from platformdirs import user_data_path
-
-        return cls(user_data_path("bakehouse"))
+            return cls(expanded(named, key="BAKEHOUSE_HOME").absolute())
+        folder = of_this_person("data")
+        if folder is None:
+            raise InputError(
+                "Your home directory is not known: HOME is no absolute path, and the user database has no entry for this user",
+                code="no_home_directory",
+                remedy="set BAKEHOUSE_HOME to a folder of your own",
+            )
+        return cls(folder)
 
     def identity(self) -> tuple[Path, int, int] | None:
         """Which folder this is and where it really lies, whatever links lead to it; None where there is none."""
@@ -144,21 +151,20 @@ class Home:
     def create(self) -> Home:
         """Make the folder and the ones in it that everybody expects, readable by their owner alone (mode 0700).
 
-        Raises `InputError` when it can't be made or belongs to somebody else.
+        A folder that is there keeps its rights, whatever they are: the doctor warns of those that let others write. Raises
+        `InputError` when a folder can't be made.
         """
-        try:
-            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if self.root.stat().st_mode & 0o077:
-                self.root.chmod(0o700)
-        except OSError as error:
-            raise InputError(
-                f"this cannot be the home: {error.strerror}",
-                code="bad_home",
-                file=self.root,
-                remedy="set BAKEHOUSE_HOME to a folder of your own",
-            ) from error
-        for folder in (self.runs, self.artefacts, self.inputs, self.cache):
-            folder.mkdir(mode=0o700, exist_ok=True)
+        for folder in (self.root, self.runs, self.artefacts, self.inputs, self.cache):
+            try:
+                folder.mkdir(mode=0o700, parents=folder == self.root, exist_ok=True)
+            except OSError as error:
+                said = refusal_of(error, folder)
+                raise InputError(
+                    f"This cannot be the home. {said.message}",
+                    code="bad_home" if said.code == "os_error" else said.code,
+                    file=folder,
+                    remedy=said.remedy or "set BAKEHOUSE_HOME to a folder of your own",
+                ) from error
         return self
 
     @property
@@ -230,3 +236,62 @@ class Home:
 
     def run_dir(self, job_id: int) -> RunDir:
         return RunDir(self.runs / str(job_id))
+
+
+def expanded(path: str | Path, *, key: str | None = None, file: str | Path | None = None) -> Path:
+    """A path whose `~` or `~anna` is replaced by a home directory. Raises `InputError` where there is no such directory.
+
+    `key` and `file` say where the path is written.
+    """
+    first, *rest = Path(path).parts or ("",)
+    if not first.startswith("~"):
+        return Path(path)
+    found = home_directory(first[1:])
+    if found is None:
+        what = f"user {first[1:]} is not known here" if first[1:] else "your home directory is not known"
+        raise InputError(
+            f"`{first}` cannot be resolved: {what}",
+            code="no_home_directory",
+            key=key,
+            file=file,
+            remedy="write an absolute path",
+        )
+    return found.joinpath(*rest)
+
+
+def home_directory(user: str = "") -> Path | None:
+    """The home directory of a user, of this process's without a name: `HOME`, else what the user database says.
+
+    An empty or relative `HOME` names none; so does a user without an entry, as containers have them.
+    """
+    import pwd
+
+    if not user and (named := Path(os.environ.get("HOME", ""))).is_absolute():
+        return named
+    try:
+        found = Path((pwd.getpwnam(user) if user else pwd.getpwuid(os.getuid())).pw_dir)
+    except (KeyError, ValueError):
+        return None
+    return found if found.is_absolute() else None
+
+
+def of_this_person(what: Literal["data", "config"]) -> Path | None:
+    """Bakehouse's folder among a person's own by the XDG rules; None where no home directory is known.
+
+    A relative variable of XDG is ignored, as its specification says.
+    """
+    variable, usual = {"data": ("XDG_DATA_HOME", ".local/share"), "config": ("XDG_CONFIG_HOME", ".config")}[what]
+    named = Path(os.environ.get(variable, "").strip())
+    home = home_directory()
+    folder = named if named.is_absolute() else home and home / usual
+    return folder and folder / "bakehouse"
+
+
+def user_name() -> str:
+    """Who this process belongs to, for people to read: a name, or `uid 1234` where a container has no entry for the user."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return f"uid {os.getuid()}"

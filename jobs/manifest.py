@@ -108,7 +108,8 @@ def git_state(folder: Path) -> dict[str, Any] | None:
             done = subprocess.run(
                 ["git", "-C", str(folder), *arguments],
                 capture_output=True,
-                text=True,
+                encoding="utf-8",
+                errors="replace",
                 timeout=GIT_TIMEOUT_SECONDS,
                 check=True,
             )

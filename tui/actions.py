@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from textual.message import Message
 
 from core.errors import BakehouseError
+from core.failures import in_a_line
 from core.home import Home
 from core.jobfile.kinds import JobKind, kind_of
 from core.runner.commands import RefusedError
@@ -45,7 +46,7 @@ def in_background(context: Context, act: Callable[[], RequestDone]) -> None:
         except RefusedError as error:
             done = RequestDone(reason_words(error.reason), failed=True)
         except (BakehouseError, OSError, sqlite3.Error) as error:
-            done = RequestDone(str(error), failed=True)
+            done = RequestDone(in_a_line(error), failed=True)
         context.post(done)
         context.feed.wake()
 

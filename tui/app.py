@@ -18,6 +18,7 @@ from textual.app import App
 from textual.message import Message
 
 from core.crash_report import crash_line
+from core.files import private
 from core.format import percent, plural
 from core.home import Home
 from core.text import printable
@@ -186,7 +187,7 @@ def run_console(
     before this module is imported.
     """
     home.create()
-    with home.console_lock.open("a") as lock:
+    with open(home.console_lock, "a", opener=private) as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
         app = ConsoleApp(home, project_finder(home, project), low_bandwidth=low_bandwidth, select=select)
         watchdog = TerminalWatchdog(app.leave)

@@ -7,7 +7,7 @@ where neither helps, the person is told and so is the remedy.
 
 from __future__ import annotations
 
-import getpass
+import os
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -31,7 +31,14 @@ def ask_loginctl(*arguments: str) -> str | None:
     if program is None:
         return None
     try:
-        done = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=ASK_SECONDS, check=False)
+        done = subprocess.run(
+            [program, *arguments],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=ASK_SECONDS,
+            check=False,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
@@ -39,7 +46,7 @@ def ask_loginctl(*arguments: str) -> str | None:
 
 def choose_protection() -> Protection:
     """What protects a process started now from the logout of this user."""
-    linger = ask_loginctl("show-user", getpass.getuser(), "--property=Linger", "--value")
+    linger = ask_loginctl("show-user", str(os.getuid()), "--property=Linger", "--value")
     systemd_run = shutil.which("systemd-run")
     if linger == "yes" and systemd_run:
         return Protection("scope", (systemd_run, "--user", "--scope", "--quiet", "--collect", "--"))

@@ -23,6 +23,7 @@ from core.data.reading import DataFile, in_training_form, open_data, read_traini
 from core.data.records import UNIT_PLURALS, Unit
 from core.data.source import read_source
 from core.errors import InputError
+from core.home import expanded
 from core.text import printable
 
 TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -33,7 +34,7 @@ def new_project(folder: Path) -> list[Path]:
 
     Raises InputError when it is one already, or cannot be written.
     """
-    folder = folder.expanduser().absolute()
+    folder = expanded(folder).absolute()
     file = folder / PROJECT_FILE
     if file.exists():
         raise InputError("this is a project already", code="exists", file=file)

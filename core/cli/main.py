@@ -126,7 +126,9 @@ def main(arguments: list[str] | None = None) -> Any:
         sys.stderr.close()
         sys.exit(0)
     except OSError as error:
-        report(BakehouseError(error.strerror or str(error), code="os_error", file=error.filename), as_json)
+        from core.failures import refusal_of
+
+        report(refusal_of(error), as_json)
         sys.exit(1)
     except Exception as error:  # noqa: BLE001 - the last one who can say it: a traceback tells a person nothing to do
         from core.crash_report import crash_line

@@ -11,6 +11,7 @@ from core.config.base import KeyedError, Label, Loaded, NonEmpty, Written
 from core.config.validation import check
 from core.config.yaml import Marked, found, load_marked, read_text
 from core.errors import InputError
+from core.home import expanded
 
 
 class GoldenMessage(Written):
@@ -92,7 +93,7 @@ class GoldenInput(Written):
         if self.messages:
             return "\n".join(f"{turn.role}: {turn.content}" for turn in self.messages)
         assert self.file is not None
-        return read_text((root or Path()) / Path(self.file).expanduser())
+        return read_text((root or Path()) / expanded(self.file))
 
 
 class GoldenSet(Loaded):

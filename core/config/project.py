@@ -19,6 +19,7 @@ from core.config.task import Task
 from core.config.validation import validate
 from core.config.yaml import KeyPath, Marked, found, load_mapping
 from core.errors import BakehouseError, InputError, NotFoundError
+from core.home import expanded
 
 PROJECT_FILE = "bakehouse.yaml"
 TASKS = Path("configs/tasks")
@@ -43,7 +44,7 @@ class Project:
         """The project of `explicit` (a folder or its `bakehouse.yaml`), else the nearest one from `start` upwards, else
         the shipped one alone. InputError when `explicit` is no project or the file is wrong."""
         if explicit is not None:
-            folder = explicit.expanduser().absolute()
+            folder = expanded(explicit, key="--project").absolute()
             folder = folder.parent if folder.name == PROJECT_FILE else folder
             if not (folder / PROJECT_FILE).is_file():
                 remedy = "`bakehouse new project FOLDER` makes one"
@@ -76,7 +77,7 @@ class Project:
     def resolve(self, path: str | Path, obj: Loaded | None = None) -> Path:
         """The absolute path of what a file names: relative paths start at the folder of the project that owns `obj`."""
         root = self.root if obj is None else self.owner(obj).root
-        return Path(os.path.normpath(root / Path(path).expanduser()))
+        return Path(os.path.normpath(root / expanded(path, file=obj.file if obj else None)))
 
     # Each kind: all names (own first), all objects, one object.
 

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from core.config.base import KeyedError, Label, Loaded, NonEmpty, Written
 from core.config.validation import validate
 from core.config.yaml import load_mapping
+from core.home import Home, expanded, of_this_person
 
 
 class JobSettings(Written):
@@ -133,10 +134,8 @@ class ProjectFile(Settings):
 
 
 def settings_file() -> Path:
-    """`$XDG_CONFIG_HOME/bakehouse/settings.yaml`; it need not exist."""
-    from platformdirs import user_config_path
-
-    return user_config_path("bakehouse") / "settings.yaml"
+    """`$XDG_CONFIG_HOME/bakehouse/settings.yaml`, in Bakehouse's home where no home directory is known; it need not exist."""
+    return (of_this_person("config") or Home.find().root) / "settings.yaml"
 
 
 def load_settings(project: ProjectFile | None = None) -> Settings:
@@ -172,4 +171,4 @@ def _layer(settings: Settings, file: Path) -> dict[str, Any]:
 
 def _absolute(path: str, file: Path) -> str:
     """Not resolved: an environment's `python` is a link, and must stay one to be in its environment."""
-    return os.path.normpath(file.parent / Path(path).expanduser())
+    return os.path.normpath(file.parent / expanded(path, file=file))

@@ -107,7 +107,7 @@ def _write_in_place(path: Path, content: bytes) -> None:
 
 def _umask() -> int:
     """The umask of this process, read without changing it for other threads."""
-    for line in Path("/proc/self/status").read_text().splitlines():
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
         if line.startswith("Umask:"):
             return int(line.split()[1], 8)
     return 0o077

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import grp
 import os
 import platform
@@ -18,6 +17,7 @@ from core.gpu.sources.kernel_file import names, read_text, read_uevent
 from core.gpu.vendors import VENDORS
 from core.gpu_lease import lock as gpu_lock
 from core.gpu_lease.state import read_lease_state
+from core.home import user_name
 from core.watchdog.kernel_log import parse_kernel_lines
 from core.wording.gpu import gpu_words
 
@@ -136,7 +136,7 @@ def group_name(number: int) -> str:
 
 def join_group(device: Path) -> str:
     group = group_name(device.stat().st_gid)
-    return f"sudo usermod -aG {group} {getpass.getuser()}, then log in anew"
+    return f"sudo usermod -aG {group} {user_name()}, then log in anew"
 
 
 def rocm(machine: Machine) -> Diagnostic:

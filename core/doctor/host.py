@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
+import os
 import shutil
+import stat
 from pathlib import Path
 
 from core.attempt.logout_protection import choose_protection
@@ -11,6 +12,7 @@ from core.config.settings import settings_file
 from core.doctor.machine import Machine, one_line
 from core.doctor.results import Diagnostic
 from core.format import data_size, gb
+from core.home import Home, user_name
 
 SECTION = "machine"
 # A 4B model in bf16, its adapter's checkpoints, the merged model and its GGUF.
@@ -24,7 +26,7 @@ def line(subject: str, state: str, message: str, remedy: str = "") -> Diagnostic
 
 
 def examine(machine: Machine) -> list[Diagnostic]:
-    return [settings(machine), *disks(machine), memory(machine), logout()]
+    return [settings(machine), *home_rights(machine.home), *disks(machine), memory(machine), logout()]
 
 
 def settings(machine: Machine) -> Diagnostic:
@@ -33,6 +35,23 @@ def settings(machine: Machine) -> Diagnostic:
         return line("settings", "fault", message, "mend the line that is named")
     file = settings_file()
     return line("settings", "ok", f"{file}" if file.is_file() else f"the defaults: there is no {file}")
+
+
+def home_rights(home: Home) -> list[Diagnostic]:
+    """A line for a home into which others may write: what lies in it is run. Its rights are its owner's business."""
+    try:
+        found = home.root.stat()
+    except OSError:
+        return []
+    mode = stat.S_IMODE(found.st_mode)
+    if found.st_uid not in (os.geteuid(), 0):
+        whose = f"{home.root} belongs to user {found.st_uid}, who can change what your jobs run"
+        return [line("home's rights", "warning", whose, "set BAKEHOUSE_HOME to a folder of your own")]
+    if not mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return []
+    who = "every user" if mode & stat.S_IWOTH else f"group {found.st_gid}"
+    said = f"{who} may write into {home.root} (mode {mode:o}), and so change what your jobs run"
+    return [line("home's rights", "warning", said, f"chmod go-w {home.root}, if nobody else needs it")]
 
 
 def disks(machine: Machine) -> list[Diagnostic]:
@@ -83,4 +102,4 @@ def logout() -> Diagnostic:
         return line("logout", "ok", "linger is on: jobs live on in a scope of their own")
     if protection.kind == "session":
         return line("logout", "ok", "logind ends no jobs at a logout here (none answers, or KillUserProcesses=no)")
-    return line("logout", "warning", protection.warning or "", f"loginctl enable-linger {getpass.getuser()}")
+    return line("logout", "warning", protection.warning or "", f"loginctl enable-linger {user_name()}")

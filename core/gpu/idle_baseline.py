@@ -94,7 +94,7 @@ def most_bytes(device: DeviceReading) -> int:
 def read_baselines(file: Path, boot_id: str) -> dict[str, int]:
     """PCI id → bytes, as learnt in this boot; empty when the file is of another one, or none at all."""
     try:
-        document = json.loads(file.read_text())
+        document = json.loads(file.read_bytes())
         if document["boot_id"] != boot_id:
             return {}
         return {str(pci): int(value) for pci, value in document["idle_bytes"].items()}

@@ -104,7 +104,7 @@ def _all(kind: Callable[..., T], items: list[dict[str, Any]]) -> tuple[T, ...]:
 def read_lease_state(home: Home) -> LeaseState | None:
     """What the runner wrote last, None where there is no GPU, or nothing that this version understands."""
     try:
-        document = json.loads(home.lease_state.read_text())
+        document = json.loads(home.lease_state.read_bytes())
         return LeaseState.from_json(document) if isinstance(document, dict) else None
     except (OSError, ValueError):
         return None

@@ -12,7 +12,9 @@ from core.process.stat import PROC, read_stat
 
 def current_boot_id() -> str:
     """The kernel's id of this boot; `BAKEHOUSE_BOOT_ID` stands for it in tests of a restart."""
-    return os.environ.get("BAKEHOUSE_BOOT_ID") or (PROC / "sys/kernel/random/boot_id").read_text().strip()
+    return (
+        os.environ.get("BAKEHOUSE_BOOT_ID") or (PROC / "sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+    )
 
 
 def start_ticks(pid: int) -> int | None:

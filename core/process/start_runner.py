@@ -8,6 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from core.files import private
 from core.home import Home
 
 RUNNER = "core.runner.daemon"
@@ -23,7 +24,7 @@ def start_runner(home: Home, *, by_person: bool) -> bool:
         home.runner_stopped.unlink(missing_ok=True)
     elif home.runner_stopped.exists():
         return False
-    with home.runner_log.open("ab") as log:
+    with open(home.runner_log, "ab", opener=private) as log:
         subprocess.run(
             [sys.executable, "-P", "-m", RUNNER, str(home.root)],
             cwd="/",

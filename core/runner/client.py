@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 import socket
 import sqlite3
 import time
 from typing import Any
 
 from core.errors import BakehouseError
-from core.home import Home
+from core.home import Home, user_name
 from core.process.start_runner import start_runner
 from core.runner.commands import RefusedError
 from core.store.commands import get_command, insert_command
@@ -23,7 +22,7 @@ POLL_SECONDS = 0.05
 
 def author(where: str) -> str:
     """Who asks, as it stands in the history: `anna@gpubox, console`."""
-    return f"{getpass.getuser()}@{socket.gethostname()}, {where}"
+    return f"{user_name()}@{socket.gethostname()}, {where}"
 
 
 def ensure_runner(home: Home) -> None:

@@ -16,7 +16,9 @@ import sys
 import threading
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
+from core.files import private
 from core.home import Home
 from core.text import printable
 
@@ -33,6 +35,9 @@ class RunnerLog(logging.handlers.RotatingFileHandler):
         super().__init__(path, maxBytes=most_bytes, backupCount=KEPT_FILES, encoding="utf-8", errors="replace")
         self.holds_lock = True
         self.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(message)s"))
+
+    def _open(self) -> Any:
+        return open(self.baseFilename, self.mode, encoding=self.encoding, errors=self.errors, opener=private)
 
     def shouldRollover(self, record: logging.LogRecord) -> bool:  # noqa: N802
         return self.holds_lock and bool(super().shouldRollover(record))

@@ -28,6 +28,7 @@ from core.store.database import transaction
 from core.store.job_reasons import job_reason, refusal
 from core.store.jobs import JobRow, get_job, open_jobs, set_reason
 from core.store.stop_reasons import StopReason
+from core.store.store_error import StoreError
 
 if TYPE_CHECKING:
     from core.config.settings import Settings
@@ -124,6 +125,8 @@ class Runner:
                 carry_out(self.home, self.connection, command)
             except RefusedError as refused:
                 finish_command(self.connection, command.id, refused.reason)
+            except StoreError:
+                raise  # the command stays queued
             except (BakehouseError, OSError) as error:
                 finish_command(self.connection, command.id, refusal("command_failed", message=str(error)))
 
@@ -173,7 +176,7 @@ class Runner:
         """One round; a disk that is full or a file that cannot be read is told once, and tried again."""
         try:
             busy = self.tick()
-        except (OSError, sqlite3.OperationalError) as error:
+        except (OSError, StoreError, sqlite3.OperationalError) as error:
             if repr(error) != self.trouble:
                 logger.exception("A round failed and is tried again.")
                 self.trouble = repr(error)

@@ -82,7 +82,11 @@ def main(home: Home) -> int:
     signal.signal(signal.SIGTERM, lambda number, frame: told_to_leave.append(number))
     signal.signal(signal.SIGINT, lambda number, frame: told_to_leave.append(number))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    connection = open_database(home, as_runner=True)
+    try:
+        connection = open_database(home, as_runner=True)
+    except BakehouseError as error:
+        logger.error("Ended: %s", error)
+        return error.exit_code
 
     from core.gpu.devices import find_gpu
     from core.telemetry.background import BackgroundSampler

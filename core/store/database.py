@@ -5,11 +5,14 @@ from __future__ import annotations
 import fcntl
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from urllib.parse import quote
 
 from core.errors import BakehouseError
+from core.files import private
 from core.home import Home
 from core.process.locks import held
+from core.store.store_error import StoreError, open_connection
 
 BUSY_TIMEOUT_SECONDS = 10.0
 FIRST_VERSION = 3
@@ -43,6 +46,8 @@ def open_database(home: Home, *, as_runner: bool = False) -> sqlite3.Connection:
                 file=home.database,
                 remedy=f"move {home.root} away, or set BAKEHOUSE_HOME to another folder; the old runs stay readable as files",
             )
+        if version == 0:
+            refuse_other_programs(home, connection)
         if version < SCHEMA_VERSION:
             migrate_alone(home, connection, as_runner=as_runner)
         elif version > SCHEMA_VERSION:
@@ -59,21 +64,40 @@ def open_database(home: Home, *, as_runner: bool = False) -> sqlite3.Connection:
 
 
 def connect(home: Home) -> sqlite3.Connection:
-    """A bare connection, whatever the schema. Raises `BakehouseError` for a file that is no database."""
-    connection = sqlite3.connect(home.database, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None)
-    connection.row_factory = sqlite3.Row
+    """A bare connection, whatever the schema. On a read-only disk it can be read and refuses to write.
+
+    Raises `StoreError`, here and at each statement.
+    """
+    try:
+        return _prepared(open_connection(home.database, BUSY_TIMEOUT_SECONDS))
+    except StoreError as error:
+        if error.code != "read_only" or not home.database.is_file():
+            raise
+        return _read_only(home, error)
+
+
+def _prepared(connection: sqlite3.Connection) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA journal_mode = wal")
         connection.execute("PRAGMA synchronous = normal")
         connection.execute("PRAGMA foreign_keys = on")
-    except sqlite3.DatabaseError as error:
+    except BaseException:
         connection.close()
-        raise BakehouseError(
-            f"The database cannot be read: {error}.",
-            code="bad_database",
-            file=home.database,
-            remedy="restore a copy, or move the file away: runs and artefacts stay where they are",
-        ) from error
+        raise
+    return connection
+
+
+def _read_only(home: Home, refused: StoreError) -> sqlite3.Connection:
+    """The database of a disk that nobody can write: as it was when it was closed, or with a log that can still be read."""
+    log = home.database.with_name(f"{home.database.name}-wal")
+    whole = not log.exists() or log.stat().st_size == 0
+    uri = f"file:{quote(str(home.database))}?mode=ro{'&immutable=1' if whole else ''}"
+    connection = open_connection(home.database, BUSY_TIMEOUT_SECONDS, uri=uri)
+    try:
+        schema_version(connection)
+    except StoreError:
+        connection.close()
+        raise refused from None
     return connection
 
 
@@ -81,9 +105,21 @@ def schema_version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
+def refuse_other_programs(home: Home, connection: sqlite3.Connection) -> None:
+    """Leave a database alone that was never one of ours. Raises `StoreError`."""
+    tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if tables and "_sqlite_migrations" not in tables:
+        raise StoreError(
+            "This database belongs to another program.",
+            code="other_database",
+            file=home.database,
+            remedy="set BAKEHOUSE_HOME to a folder of its own",
+        )
+
+
 def migrate_alone(home: Home, connection: sqlite3.Connection, *, as_runner: bool = False) -> None:
     """Migrate while nobody else does, and never under a running runner of an older version."""
-    with (home.root / "migrate.lock").open("w") as lock:
+    with open(home.root / "migrate.lock", "w", opener=private) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         version = schema_version(connection)
         if version >= SCHEMA_VERSION:
@@ -113,6 +149,17 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     try:
         yield connection
     except BaseException:
-        connection.execute("ROLLBACK")
+        _roll_back(connection)
         raise
-    connection.execute("COMMIT")
+    try:
+        connection.execute("COMMIT")
+    except BaseException:
+        _roll_back(connection)
+        raise
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    """SQLite has rolled back by itself where the disk was full or failed; what was wrong is told by the first error."""
+    if connection.in_transaction:
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")

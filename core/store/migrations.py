@@ -34,7 +34,7 @@ def statements(script: str) -> Iterator[str]:
 
 @migrations()
 def the_queue_and_its_results(db: Any) -> None:
-    for statement in statements(files("core.store").joinpath("schema.sql").read_text()):
+    for statement in statements(files("core.store").joinpath("schema.sql").read_text(encoding="utf-8")):
         db.execute(statement)
 
 

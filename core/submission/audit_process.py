@@ -202,7 +202,8 @@ def _made(python: str, request: AuditRequest, folder: Path) -> dict[str, Any]:
             cwd=folder,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=AUDIT_SECONDS,
             check=False,
         )

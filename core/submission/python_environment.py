@@ -61,7 +61,12 @@ def versions(home: Home, python: str, packages: tuple[str, ...]) -> dict[str, st
         return known
     try:
         done = subprocess.run(
-            [python, "-P", "-c", QUESTION, *names], capture_output=True, text=True, timeout=ASK_SECONDS, check=True
+            [python, "-P", "-c", QUESTION, *names],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=ASK_SECONDS,
+            check=True,
         )
         answer: dict[str, str | None] = json.loads(done.stdout)
     except (OSError, subprocess.SubprocessError, ValueError) as error:

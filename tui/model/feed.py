@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from core.errors import BakehouseError
+from core.failures import in_a_line
 from core.files import read_json
 from core.home import Home
 from core.store.database import open_database, runner_lives
@@ -78,7 +79,7 @@ class Feed(threading.Thread):
             try:
                 self.snapshot = replace(self._look(), problem=None)
             except (BakehouseError, OSError, sqlite3.Error) as error:
-                self.snapshot = replace(former, time=time.time(), problem=str(error))
+                self.snapshot = replace(former, time=time.time(), problem=in_a_line(error))
                 self._forget()
             if self._differs(former) and not self._stopped:
                 self.post(self.snapshot)

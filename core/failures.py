@@ -1,0 +1,91 @@
+"""What the operating system refuses, told apart once: no room, a read-only place, missing rights, a limit, a failing disk.
+
+A remedy here never does harm: nothing is moved away or removed that may be sound.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+from pathlib import Path
+
+from core.errors import BakehouseError
+
+PROBE_BYTES = 65_536
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+NO_RIGHT = {errno.EACCES, errno.EPERM}
+
+
+def refusal_of(error: OSError, file: str | Path | None = None, *, remedy: str | None = None) -> BakehouseError:
+    """An error of the operating system in words: what was refused, where, and what to do. `remedy` stands for the usual one."""
+    where = file if file is not None else error.filename
+    where = where if isinstance(where, str | Path) else None
+    number = error.errno
+    if number in NO_ROOM:
+        quota = number == errno.EDQUOT
+        message = "Your disk quota is used up." if quota else "No space is left on this disk."
+        return BakehouseError(
+            message,
+            code="disk_full",
+            file=where,
+            remedy=remedy or "free some space, then try again: what is stored is whole",
+        )
+    if number == errno.EROFS:
+        return BakehouseError(
+            "This file system is read-only.",
+            code="read_only",
+            file=where,
+            remedy=remedy or "make it writable, or set BAKEHOUSE_HOME to a folder that is",
+        )
+    if number in NO_RIGHT:
+        return BakehouseError(
+            f"Permission denied for user {os.geteuid()}.",
+            code="no_permission",
+            file=where,
+            remedy=remedy or "use the account that owns it, or set BAKEHOUSE_HOME to a folder of your own",
+        )
+    if number == errno.EFBIG:
+        limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+        most = f" ({limit} bytes)" if limit != resource.RLIM_INFINITY else ""
+        return BakehouseError(
+            f"The file would exceed the limit on file sizes{most}.",
+            code="file_size_limit",
+            file=where,
+            remedy=remedy or "raise it with `ulimit -f unlimited`, then try again",
+        )
+    if number == errno.EIO:
+        return BakehouseError(
+            "The disk reported an error.",
+            code="disk_error",
+            file=where,
+            remedy=remedy
+            or "copy the home to another disk before anything else; the kernel's log (dmesg) names the disk",
+        )
+    return BakehouseError(error.strerror or str(error), code="os_error", file=where, remedy=remedy)
+
+
+def in_a_line(error: Exception) -> str:
+    """An error as a person reads it: one of the operating system in words, any other as it says itself."""
+    return str(refusal_of(error) if isinstance(error, OSError) else error)
+
+
+def write_refused(folder: Path) -> OSError | None:
+    """Why nothing can be written into a folder, found by trying; None where a small file can be."""
+    probe = folder / f".probe-{os.getpid()}"
+    try:
+        descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        return error
+    try:
+        rest = bytes(PROBE_BYTES)
+        while rest:  # a disk or a limit takes a part without an error, and refuses the rest
+            rest = rest[os.write(descriptor, rest) :]
+        os.fsync(descriptor)
+    except OSError as error:
+        return error
+    else:
+        return None
+    finally:
+        os.close(descriptor)
+        probe.unlink(missing_ok=True)

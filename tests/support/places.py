@@ -1,0 +1,63 @@
+"""Places where a home can lie in a bad way, made with real file systems, users and limits: prefixes of a command.
+
+A mount is made in a namespace of the command's own, so nothing has to be undone; a user without rights gets one through a user
+namespace where the kernel allows that.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+NOBODY = 65_534
+UNKNOWN = 54_321
+"""A user without an entry in the user database, as containers have them."""
+
+
+@cache
+def mounts() -> tuple[str, ...] | None:
+    """How a command gets a namespace in which it may mount; None where this machine allows none."""
+    for prefix in (("unshare", "-m"), ("unshare", "-rm")):
+        if shutil.which(prefix[0]):
+            trial = [*prefix, "sh", "-c", "mount -t tmpfs none /mnt"]
+            if subprocess.run(trial, capture_output=True, check=False).returncode == 0:
+                return prefix
+    return None
+
+
+def on_a_disk(home: Path, command: Sequence[str], *, size: str = "64m", then: str = "") -> list[str]:
+    """A command with its home on a small disk of its own that holds what the home holds; `then` is done before it runs."""
+    prefix = mounts()
+    assert prefix is not None
+    place, kept = shlex.quote(str(home)), shlex.quote(f"{home}.kept")
+    script = [
+        f"mkdir {kept} && cp -a {place}/. {kept}/",
+        f"mount -t tmpfs -o size={size},mode=0700 none {place}",
+        f"cp -a {kept}/. {place}/ && rm -r {kept}",
+        *([then.format(home=place)] if then else []),
+        f"exec {shlex.join(command)}",
+    ]
+    return [*prefix, "sh", "-c", " && ".join(script)]
+
+
+def full(home: Path, command: Sequence[str]) -> list[str]:
+    """No byte more goes onto the disk of the home."""
+    fill = "{{ dd if=/dev/zero of={home}/filling bs=4k 2>/dev/null; dd if=/dev/zero bs=1 of={home}/rest 2>/dev/null; true; }}"
+    return on_a_disk(home, command, size="4m", then=fill)
+
+
+def read_only(home: Path, command: Sequence[str]) -> list[str]:
+    return on_a_disk(home, command, then="mount -o remount,ro {home}")
+
+
+def as_user(uid: int, command: Sequence[str]) -> list[str]:
+    return ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", *command]
+
+
+def is_root() -> bool:
+    return os.geteuid() == 0 and shutil.which("setpriv") is not None
