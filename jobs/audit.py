@@ -20,7 +20,7 @@ from typing import Any
 from core.config.model import ModelEntry
 from core.data.examples import load_examples
 from core.errors import BakehouseError, InputError
-from core.home import Home
+from core.home import Home, expanded
 from core.submission.audit_process import AuditRequest
 from jobs import models
 from jobs.context import explain
@@ -105,7 +105,7 @@ def _tokenizer(entry: ModelEntry, home: Home, *, with_torch: bool) -> Any:
 
 def _located(entry: ModelEntry, home: Home) -> models.BaseModel:
     """As `models.locate`, but of a folder the weights, which that hashes, need not be read."""
-    if entry.path is not None and (folder := Path(entry.path).expanduser()).is_dir():
+    if entry.path is not None and (folder := expanded(entry.path)).is_dir():
         return models.BaseModel(entry.name, folder, None, "")
     return models.locate(entry, home)
 

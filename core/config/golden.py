@@ -153,7 +153,7 @@ def _texts(document: Marked, root: Path) -> tuple[dict[int, str], list[InputErro
             texts[index] = text
         elif isinstance(file, str) and file:
             try:
-                texts[index] = read_text(root / Path(file).expanduser())
+                texts[index] = read_text(root / expanded(file))
             except InputError as problem:
                 message = f"{problem.file}: {problem.message}"
                 remedy = "paths start at the project's folder"

@@ -8,6 +8,7 @@ from typing import Any
 
 from core.config.model import ModelEntry
 from core.errors import InputError
+from core.home import expanded
 from core.models.folder import ADAPTER_CONFIG, PICKLES, read_object
 from core.models.headers import AGAIN, TensorHeader, read_header
 from core.models.report import named
@@ -63,7 +64,7 @@ def base_entry(base: str | None, path: Path, models: Iterable[ModelEntry]) -> Mo
             key="base_model_name_or_path",
             remedy="write the hub name or the folder of its base model there",
         )
-    folder = Path(base).expanduser()
+    folder = expanded(base)
     for entry in models:
         same_folder = entry.path is not None and folder.is_absolute() and Path(entry.path).resolve() == folder.resolve()
         if base in (entry.hub, entry.name) or same_folder:

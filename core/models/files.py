@@ -9,7 +9,7 @@ from pathlib import Path
 from core.config.model import ModelEntry
 from core.errors import InputError
 from core.files import read_json
-from core.home import Home
+from core.home import Home, expanded
 from core.models.folder import check_folder
 from core.models.headers import refuse_stand_in
 from core.own_paths import located
@@ -55,7 +55,7 @@ def needs_pull(home: Home, entry: ModelEntry) -> bool:
 def model_folder(home: Home, entry: ModelEntry) -> Path | None:
     """The folder of a model's safetensors and config.json on this disk; None when there is none."""
     if entry.path is not None:
-        folder = Path(entry.path).expanduser()
+        folder = expanded(entry.path)
         return folder if (folder / "config.json").is_file() else None
     copy = hub_copy(home, entry) if entry.hub is not None else None
     return None if copy is None else copy.folder
@@ -87,7 +87,7 @@ def parameter_count(home: Home, entry: ModelEntry) -> int:
     if entry.wheel is not None:
         return 2 * entry.wheel.size_bytes
     if (entry.path or "").endswith(".gguf"):
-        file = Path(entry.path or "").expanduser()
+        file = expanded(entry.path or "")
         return 2 * file.stat().st_size if file.is_file() else 0
     folder = model_folder(home, entry)
     return sum(file.stat().st_size for file in folder.glob("*.safetensors")) // 2 if folder else 0
@@ -99,7 +99,7 @@ def check_model_files(home: Home, entry: ModelEntry) -> None:
     A model that is still to be pulled passes: its pull looks at it.
     """
     copy = hub_copy(home, entry) if entry.hub is not None else None
-    path = copy.folder if copy is not None else None if entry.path is None else Path(entry.path).expanduser()
+    path = copy.folder if copy is not None else None if entry.path is None else expanded(entry.path)
     if path is None:
         return
     try:

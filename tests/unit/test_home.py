@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import stat
 from pathlib import Path
 
@@ -144,3 +145,12 @@ def test_the_home_of_a_user_who_is_there_is_taken(monkeypatch: pytest.MonkeyPatc
     assert Home.find().root == Path(root.pw_dir) / "a b"
     monkeypatch.setenv("BAKEHOUSE_HOME", "~/mine")
     assert Home.find().root == tmp_path / "mine"
+
+
+def test_only_one_place_expands_a_home_directory() -> None:
+    """`Path.expanduser` raises RuntimeError for a user who is not there."""
+    root = Path(__file__).parents[2]
+    files = (path for room in ("core", "jobs", "tui") for path in (root / room).rglob("*.py"))
+    assert [
+        path.name for path in files if re.search(r"\bexpanduser\(|getpass\.getuser\(", path.read_text("utf-8"))
+    ] == ["home.py"]
