@@ -12,12 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from core.bakeoff.answers import Answer, answer_key, append_answer, find_fault, read_answers, split_thinking
 from core.config.golden import GoldenInput
-from core.data.examples import Message
-from core.data.turns import Role
+from core.data.examples import asked_messages
 from core.errors import InputError
 from core.files import write_atomic
 from core.format import of_five
@@ -227,7 +226,7 @@ def _cells(
     sampling = spec.task.sampling
     cells = []
     for item in golden:
-        asked = [Message(cast(Role, role), content) for role, content in item.conversation(spec.task.system)]
+        asked = asked_messages(item, spec.task.system)
         prompt = render_prompt(tokenizer, asked, spec.task.thinking, system_role=spec.task.system_role)
         prompt_ids = tuple(encode_prompt(tokenizer, prompt))
         if len(prompt_ids) >= sampling.context_length:

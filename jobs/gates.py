@@ -7,7 +7,7 @@ from typing import Any
 
 from core.config.golden import GoldenInput
 from core.config.recipe import Recipe
-from core.data.examples import DataReport, Example, Message
+from core.data.examples import DataReport, Example, asked_messages
 from core.data.leaks import refuse_leaks
 from core.data.render import FitReport, render_prompt
 from core.data.template_proof import prove
@@ -16,6 +16,7 @@ from core.errors import GateError
 from core.jobfile.bakeoff import BakeoffSpec
 from core.jobfile.train import TrainSpec
 from core.reasons import Reason
+from core.wording.data import data_remarks
 from core.wording.texts import fault_remedy, fault_words, template_words, text_words
 from jobs.context import JobContext
 from jobs.inputs import read_golden
@@ -28,6 +29,8 @@ def tell_data(context: JobContext, report: DataReport) -> None:
     if report.further_keys:
         keys = ", ".join(f"{key} ({count})" for key, count in report.further_keys.items())
         context.say(f"further keys ignored: {keys}")
+    for remark in data_remarks(report):
+        context.warn("data", remark)
     if report.duplicates:
         lines = _some(str(line) for line in report.duplicate_lines)
         context.warn("duplicates", f"{report.duplicates} examples repeat an earlier line: lines {lines}")
@@ -62,9 +65,8 @@ def golden_gate(context: JobContext, spec: BakeoffSpec, golden: Sequence[GoldenI
     proof = prove(tokenizer, task.thinking, task.system_role)
     for note in proof.notes:
         context.say(f"note: {template_words(note)}")
-    system = [Message("system", task.system)] if task.system.strip() else []
     for item in golden:
-        messages = [*system, Message("user", item.text())]
+        messages = asked_messages(item, task.system)
         prompt = render_prompt(tokenizer, messages, task.thinking, system_role=task.system_role)
         for fault in message_faults(proof, messages, prompt):
             where = "" if fault.values.get("role") == "system" else f"golden input `{item.id}`: "

@@ -75,6 +75,26 @@ def task_warnings(project: Project, file: Path) -> list[InputError]:
     """The warnings of one task; none for a task that has problems."""
     try:
         task = load_task(file)
+    except InputError:
+        return []
+    return [*_data_warnings(project, task), *_golden_warnings(project, task)]
+
+
+def _data_warnings(project: Project, task: Task) -> Iterator[InputError]:
+    if task.data.train is None:
+        return
+    try:
+        path = project.train_file(task)
+        _, report = load_examples(path, task)
+    except InputError:
+        return
+    if report.no_prompts:
+        message = "every prompt is empty: the model would learn one answer to whatever is asked"
+        yield InputError(message, code="empty_prompts", file=path, remedy="check which column holds the prompts")
+
+
+def _golden_warnings(project: Project, task: Task) -> list[InputError]:
+    try:
         golden = project.golden(task) if task.golden else None
     except InputError:
         return []

@@ -17,6 +17,7 @@ from core.errors import InputError
 from core.format import share
 from core.home import Home
 from core.text import printable, visible
+from core.wording.data import data_remarks
 from core.wording.texts import fault_remedy, template_words, text_words
 
 SHORTEST_LENGTH = 16
@@ -41,8 +42,14 @@ def lengths_option(ctx: click.Context, option: click.Parameter, value: str | Non
     return lengths
 
 
-@click.command(epilog="Example: bakehouse audit judge --model SmolLM2-135M --recipe demo --show 3")
-@click.argument("task")
+@click.command(
+    epilog="Examples: bakehouse audit judge --model SmolLM2-135M --recipe demo --show 3; "
+    "bakehouse audit --tasks all --model SmolLM2-135M --lengths 1024,2048"
+)
+@click.argument("task", required=False)
+@click.option(
+    "--tasks", metavar="all|NAME,…", help="A table of several tasks: lengths, and the share whole at each of --lengths."
+)
 @click.option("--model", required=True, help="The base model whose tokenizer counts.")
 @click.option("--recipe", default=PLAIN_RECIPE, show_default=True, help="How it is to be trained: length, few_shot, …")
 @click.option("--max-length", type=click.IntRange(SHORTEST_LENGTH), help="Instead of the recipe's length, in tokens.")
@@ -53,7 +60,8 @@ def lengths_option(ctx: click.Context, option: click.Parameter, value: str | Non
 @project_option
 @json_option
 def audit(
-    task: str,
+    task: str | None,
+    tasks: str | None,
     model: str,
     recipe: str,
     max_length: int | None,
@@ -69,6 +77,14 @@ def audit(
     """
     from core.submission.audit_process import audit as audit_data
 
+    if (task is None) == (tasks is None):
+        raise click.UsageError("name one TASK, or several with --tasks")
+    if task is None:
+        if show:
+            raise click.UsageError("--show is for one task")
+        from core.cli.audit_table import show_table
+
+        show_table(find_project(project), tasks or "", model, recipe, max_length, lengths, as_json)
     found = audit_data(
         Home.find(),
         find_project(project),
@@ -160,6 +176,7 @@ def warnings(audit: Audit) -> Iterator[str]:
         yield f"! {audit.duplicates} examples repeat an earlier one: lines {some(audit.duplicate_lines)}"
     else:
         yield "✓ no duplicates"
+    yield from (f"! {remark}" for remark in data_remarks(audit))
     for finding in audit.texts:
         sign = "✗" if finding.refused else "!"
         yield f"{sign} {text_words(finding)}" + (", so training refuses it" if finding.refused else "")

@@ -72,9 +72,9 @@ class Audit:
 
     Lengths are tokens, those of the whole file, before any cut and without what the recipe adds. `ratio` is prompt tokens
     to completion tokens over all examples, `loss_share` the completions' share of all tokens. `max_length`, `max_skipped`
-    and `augmented` are the recipe's, `rows` holds a row for its length, too. `golden` is the number of golden inputs the data
-    was compared with, None when the task has none. `template` is what the proof of the chat template tells, `texts` what was
-    found in the examples' texts.
+    and `augmented` are the recipe's; `unlearnt_turns`, `unlearnt_lines` and `empty_prompts` as in DataReport. `rows` holds a
+    row for the recipe's length, too. `golden` is the number of golden inputs the data was compared with, None when there are
+    none yet. `template` is what the proof of the chat template tells, `texts` what was found in the examples' texts.
     """
 
     task: str
@@ -97,7 +97,12 @@ class Audit:
     max_length: int
     max_skipped: float
     rows: tuple[LengthRow, ...]
+    tokens_median: float = 0.0  # of prompt and completion together
+    tokens_max: int = 0
     skipped_lines: tuple[int, ...] = ()  # at max_length
+    unlearnt_turns: int = 0
+    unlearnt_lines: tuple[int, ...] = ()
+    empty_prompts: int = 0
     augmented: AugmentReport = field(default_factory=AugmentReport)
     template: tuple[Reason, ...] = ()
     texts: tuple[TextFinding, ...] = ()
@@ -155,6 +160,7 @@ class Audit:
                 "further_keys": dict(fields["further_keys"]),
                 "rows": tuple(LengthRow(**row) for row in fields["rows"]),
                 "skipped_lines": tuple(fields["skipped_lines"]),
+                "unlearnt_lines": tuple(fields["unlearnt_lines"]),
                 "template": tuple(Reason.from_json(note) for note in fields["template"]),
                 "texts": tuple(TextFinding.from_json(finding) for finding in fields["texts"]),
                 "augmented": AugmentReport(**cast(Mapping[str, Any], fields["augmented"])),

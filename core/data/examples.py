@@ -7,7 +7,9 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
+from core.config.golden import GoldenInput
 from core.config.task import Task
 from core.data.line_forms import Conversation
 from core.data.reading import DataFile, read_training
@@ -120,6 +122,11 @@ def examples_of(data: DataFile, task: Task) -> tuple[list[Example], DataReport]:
         unlearnt_lines=tuple(unlearnt),
         empty_prompts=sum(not example.last_user.strip() for example in examples),
     )
+
+
+def asked_messages(item: GoldenInput, system: str) -> list[Message]:
+    """What a candidate is asked with a golden input, under the task's system message or the input's own."""
+    return [Message(cast(Role, role), content) for role, content in item.conversation(system)]
 
 
 def normalised(text: str) -> str:

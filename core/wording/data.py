@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Protocol
 
 from core.data.inspection import Inspection, TextLengths
 from core.data.line_forms import FORM_NAMES
@@ -10,6 +11,35 @@ from core.data.records import FORMAT_NAMES, UNIT_PLURALS
 from core.format import data_size, listed, plural
 
 NAMED_KEYS = 12
+
+
+class LearntCounts(Protocol):
+    """What a report or an audit of training data counts."""
+
+    @property
+    def examples(self) -> int: ...
+    @property
+    def unlearnt_turns(self) -> int: ...
+    @property
+    def unlearnt_lines(self) -> tuple[int, ...]: ...
+    @property
+    def empty_prompts(self) -> int: ...
+
+
+def data_remarks(counts: LearntCounts) -> list[str]:
+    """What training data says not to learn, and prompts that ask nothing."""
+    said = []
+    if counts.unlearnt_turns:
+        text = f"{plural(counts.unlearnt_turns, 'assistant turn')} marked as not to be learnt (weight 0)"
+        if lines := counts.unlearnt_lines:
+            more = f" and {len(lines) - NAMED_KEYS} more" if len(lines) > NAMED_KEYS else ""
+            text += f"; nothing is learnt from lines {', '.join(map(str, lines[:NAMED_KEYS]))}{more}"
+        said.append(text)
+    if 0 < counts.examples == counts.empty_prompts:
+        said.append("every prompt is empty: the model would learn one answer to whatever is asked")
+    elif counts.empty_prompts:
+        said.append(f"{plural(counts.empty_prompts, 'example')} with an empty prompt")
+    return said
 
 
 def format_words(found: Inspection) -> str:

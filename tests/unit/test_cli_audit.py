@@ -301,3 +301,60 @@ def test_what_the_template_does_is_told_beside_the_figures(kitchen: Kitchen) -> 
     code, out, _ = kitchen.run("--show", "1")
     assert code == 0 and "writes `<|im_start|>assistant` behind the end of a turn: it is not learnt" in out
     assert "⟦TITLE: Dish 0<|im_end|>⟧" in out
+
+
+def test_an_audit_needs_no_golden_inputs_yet(kitchen: Kitchen) -> None:
+    kitchen.write("golden/titles.yaml", "inputs:\n")
+    code, out, _ = kitchen.run()
+    assert code == 0 and "no golden inputs yet" in out
+    (kitchen.root / "golden/titles.yaml").unlink()
+    assert kitchen.audit().golden is None
+    kitchen.write("golden/titles.yaml", "inputs: [{id: a}]\n")
+    with pytest.raises(InputError, match="has no text"):
+        kitchen.audit()
+
+
+def test_what_the_data_says_not_to_learn_is_told(kitchen: Kitchen) -> None:
+    unwanted = {
+        "messages": [{"role": "user", "content": "dish 99"}, {"role": "assistant", "content": "no", "weight": 0}]
+    }
+    kitchen.data([*LINES, unwanted])
+    code, out, _ = kitchen.run()
+    assert (
+        code == 0 and "1 assistant turn marked as not to be learnt (weight 0); nothing is learnt from lines 10" in out
+    )
+    assert kitchen.audit().examples == len(LINES)
+
+
+def test_a_table_of_several_tasks_says_what_fits_which_length(
+    kitchen: Kitchen, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kitchen.write(
+        "configs/tasks/other.yaml", TASK.replace("titles", "other").replace("golden: golden/other.yaml\n", "")
+    )
+    kitchen.write("configs/data/other.train.jsonl", '{"conversations": [{"from": "human", "value": "a"}]}\n')
+    words = ["--tasks", "titles,other", "--model", "tiny", "--lengths", "200,2048", "--project", str(kitchen.root)]
+
+    def asked(*more: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as leave:
+            main(["audit", *words, *more])
+        return int(leave.value.code or 0), capsys.readouterr().out
+
+    code, out = asked()
+    rows = {line.split()[0]: line.split() for line in out.splitlines() if line}
+    titles = kitchen.audit(lengths=[200, 2048])
+    assert rows["titles"] == [
+        "titles",
+        "10",
+        f"{titles.tokens_median:,.0f}",
+        f"{titles.tokens_max}",
+        "90",
+        "%",
+        "100",
+        "%",
+    ]
+    assert rows["other"] == ["other", "—"]
+    assert code == 2 and "bakehouse data convert" in out
+    code, out = asked("--json")
+    document = json.loads(out)
+    assert list(document["audits"]) == ["titles"] and document["errors"]["other"]["code"] == "other_form"

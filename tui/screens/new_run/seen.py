@@ -10,6 +10,7 @@ from rich.cells import cell_len, set_cell_size
 
 from core.format import plural, share
 from core.text import printable
+from core.wording.data import data_remarks
 from core.wording.texts import fault_remedy, template_words, text_words
 from tui.lines import Line, wrapped
 from tui.queries.audit import AuditAnswer
@@ -105,6 +106,7 @@ def remarks(audit: Audit) -> list[str]:
         allowed = share(audit.max_skipped)
         found.append(f"refused: more than {allowed} would be skipped (max_skipped)")
     found += [text_words(finding) for finding in audit.texts if not finding.refused]
+    found += data_remarks(audit)
     if audit.duplicates:
         found.append(f"{plural(audit.duplicates, 'example')} repeat an earlier one")
     if audit.further_keys:
