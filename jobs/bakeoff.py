@@ -25,6 +25,7 @@ from jobs import models
 from jobs.adapters import load_adapter, require_same_base
 from jobs.context import JobContext
 from jobs.cpu_dtype import GENERATING, dtype_for
+from jobs.device import job_device
 from jobs.gates import golden_gate
 from jobs.inputs import read_golden
 from jobs.manifest import device_facts, extend_manifest, start_manifest
@@ -90,7 +91,7 @@ def run(context: JobContext, spec: BakeoffSpec) -> None:
     context.phase("finding the candidates", ", ".join(candidate.name for candidate in spec.candidates))
     models.prepare_libraries()
     candidates = [_find(context, candidate) for candidate in spec.candidates]
-    device = models.choose_device()
+    device = job_device(context)
     # One for all: candidates that were asked in different dtypes would not compare.
     computes_in = dtype_for(context, "auto", device, candidates[0].spec.model, GENERATING)
     extend_manifest(

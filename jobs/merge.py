@@ -11,6 +11,7 @@ from core.jobfile.merge import MergeSpec
 from jobs import models
 from jobs.adapters import load_adapter, require_same_base
 from jobs.context import JobContext
+from jobs.device import job_device
 from jobs.manifest import device_facts, extend_manifest, start_manifest
 
 
@@ -27,7 +28,7 @@ def run(context: JobContext, spec: MergeSpec) -> None:
     models.prepare_libraries()
     base = models.locate(spec.model, context.home)
     require_same_base(folder, base)
-    device = models.choose_device()
+    device = job_device(context)
     dtype = models.as_torch(spec.dtype)
     tokenizer = models.load_tokenizer(base, context.home)
     model = models.load_model(base, context.home, device, dtype)

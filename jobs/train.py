@@ -10,6 +10,7 @@ from core.files import sha256_json
 from core.jobfile.train import TrainSpec
 from jobs.context import JobContext
 from jobs.cpu_dtype import TRAINING, dtype_for
+from jobs.device import job_device
 from jobs.gates import leak_gate, tell_data
 from jobs.inputs import read_examples
 from jobs.manifest import device_facts, extend_manifest, start_manifest
@@ -49,7 +50,7 @@ def run(context: JobContext, spec: TrainSpec) -> None:
     data = prepare(context, spec, recipe, ladder, tokenizer, examples)
 
     context.phase("loading the model", spec.model.name)
-    device = models.choose_device()
+    device = job_device(context)
     computes_in = dtype_for(context, recipe.dtype, device, spec.model, TRAINING)
     recipe = recipe.model_copy(update={"dtype": computes_in})
     dtype = models.as_torch(computes_in)

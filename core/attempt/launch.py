@@ -14,6 +14,7 @@ from core.files import write_json
 from core.gpu.devices import Gpu, device_environment
 from core.gpu_lease.lock import Lease
 from core.home import AttemptDir, Home
+from core.jobfile.raw import LEASED_GPU
 from core.process.identity import current_boot_id
 
 if TYPE_CHECKING:
@@ -67,7 +68,9 @@ def start_shim(
                 JOB_MARK: job_mark(attempt),
                 "PYTHONUNBUFFERED": "1",
                 "TOKENIZERS_PARALLELISM": "false",
-                **device_environment(gpu, os.environ),
+                # Who has no lease is not to take a GPU either.
+                **device_environment(None if lease is None else gpu, os.environ),
+                **({LEASED_GPU: gpu.pci} if gpu is not None and lease is not None else {}),
             },
             "unset": list(prepared.unset),
             "gpu_profile": {"name": profile, "set": prepared.set, "unset": list(prepared.unset)},

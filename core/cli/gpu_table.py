@@ -11,6 +11,7 @@ from core.gpu.reading import DeviceReading, HostReading, ProcessReading
 from core.gpu_lease.state import LeaseState
 from core.text import cell_width, clip, printable
 from core.wording.gpu import gpu_phase_words, gpu_words
+from core.wording.obstacles import not_used
 
 _HEAD = 15
 _SEEN_BYTES = 50_000_000
@@ -44,6 +45,8 @@ def device_lines(device: DeviceReading, gpu_pci: str | None, *, alone: bool) -> 
     if device.pci is not None and device.pci == gpu_pci and not alone:
         head.append("jobs run here")
     lines = [row(f"GPU {device.index}", "  ".join(part for part in head if part))]
+    if device.for_jobs is False and gpu_pci is None and not device.integrated:
+        lines.append(row("", f"▲ {not_used(device)}: jobs run on the CPU"))
     if device.suspended:
         lines.append(row("", "asleep: reading it would wake it"))
     for label, value in figures(device):

@@ -91,11 +91,11 @@ def confirmed(command: QueueCommand, job_ids: Sequence[int]) -> bool:
     assert command.confirmation is not None
     if not sys.stdin.isatty():
         raise InputError(f"`queue {command.name}` has to be confirmed.", code="not_confirmed", remedy="add --yes")
-    from core.gpu.devices import gpu_vendor
+    from core.telemetry.newest import jobs_vendor
 
     with opened(Home.find()) as connection:
         jobs = [get_job(connection, job_id) for job_id in job_ids]
-    vendor = gpu_vendor()
+    vendor = jobs_vendor(Home.find())
     for job in jobs:
         say(command.confirmation.explain(job, vendor), error=True)
     name = ", ".join(f"{job.id}, {job.title}" for job in jobs)

@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from core.gpu.devices import Gpu, find_gpu
 from core.gpu.reading import Sample
 from core.gpu_lease import lock as gpu_lock
 from core.gpu_lease.state import LeaseState, read_lease_state
@@ -71,7 +70,6 @@ class Readings:
         self.home = home
         self._ring = TelemetryRing(home.telemetry)
         self._sampler: Sampler | None = None
-        self._gpu: Gpu | None = None
         self._waited = False
 
     def read(self, after: float | None = None) -> Reading:
@@ -84,9 +82,8 @@ class Readings:
         elif self._sampler is not None:
             self._sampler.close()
             self._sampler = None
-        if self._gpu is None:
-            self._gpu = find_gpu()
-        pci = self._gpu.pci if self._gpu else None
+        # Of the runner's sample it is the GPU of the runner's choice, by which jobs are started.
+        pci = sample.job_gpu.pci if sample.job_gpu is not None else None
         return Reading(
             sample=sample,
             taken_by=taken_by,

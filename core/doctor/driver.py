@@ -9,17 +9,20 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from core.doctor.machine import Machine, one_line, version_numbers
+from core.doctor.machine import TOOL_SECONDS, Machine, one_line, version_numbers
 from core.doctor.results import Diagnostic
 from core.errors import BakehouseError
-from core.format import data_size, moment
+from core.format import data_size, listed, moment
+from core.gpu.source import SourceError
 from core.gpu.sources.kernel_file import names, read_text, read_uevent
+from core.gpu.sources.nvidia_faults import NOT_LOADED
 from core.gpu.vendors import VENDORS
 from core.gpu_lease import lock as gpu_lock
 from core.gpu_lease.state import read_lease_state
 from core.home import user_name
 from core.watchdog.kernel_log import parse_kernel_lines
 from core.wording.gpu import gpu_words
+from core.wording.obstacles import obstacle_remedy, obstacle_words
 
 SECTION = "gpu"
 HIDING = (
@@ -36,10 +39,37 @@ def line(subject: str, state: str, message: str, remedy: str = "") -> Diagnostic
 
 
 def examine(machine: Machine) -> list[Diagnostic]:
-    found = [gpu(machine), *without_driver(machine)]
+    found = [gpu(machine), *passed_over(machine), *without_driver(machine)]
+    for vendor in vendors_to_examine(machine):
+        found += SECTIONS[vendor](machine) if vendor in SECTIONS else []
+    found += nvidia_answers(machine)
     if machine.gpu is not None:
-        found += [*SECTIONS[machine.gpu.vendor](machine), kernel_log(machine)]
+        found.append(kernel_log(machine))
     return [*found, telemetry(machine), *unowned_memory(machine), lease_folder(machine)]
+
+
+def vendors_to_examine(machine: Machine) -> list[str]:
+    """The vendor of the GPU for jobs; without one, of those that something stands in the way of, but a person's choice."""
+    if machine.gpu is not None:
+        return [machine.gpu.vendor]
+    codes = ("no_device_file", "no_rights", "access_revoked", "not_offered")
+    return list(dict.fromkeys(one.gpu.vendor for one in machine.choice.passed_over if one.why.code in codes))
+
+
+def passed_over(machine: Machine) -> list[Diagnostic]:
+    """The GPUs that jobs would run on, were it not for something that a person can change."""
+    found = []
+    for gpu, why in ((one.gpu, one.why) for one in machine.choice.passed_over):
+        if why.code == "integrated" or machine.gpu is not None:
+            continue
+        chosen = why.code in ("hidden", "source_forced")
+        message = f"{gpu.name} at {gpu.pci} is not used: {obstacle_words(why)}"
+        found.append(line("GPU not used", "warning" if chosen else "fault", message, obstacle_remedy(why)))
+    if machine.gpu is None and not found and (machine.dev / "dxg").exists():
+        message = "WSL2 has /dev/dxg, and no tool names a GPU: jobs run on the CPU, and no GPU is shown to them"
+        remedy = "NVIDIA: install the driver in Windows, then `wsl --shutdown`. An AMD GPU cannot be watched in WSL2"
+        found.append(line("GPU not used", "warning", message, remedy))
+    return found
 
 
 def gpu(machine: Machine) -> Diagnostic:
@@ -50,9 +80,10 @@ def gpu(machine: Machine) -> Diagnostic:
     device = next((one for one in machine.sample.devices if one.pci == machine.gpu.pci), None)
     memory = device.vram_total_bytes if device else None
     architecture = machine.gpu.architecture or (device.architecture if device else None)
+    known = VENDORS.get(machine.gpu.vendor)
     parts = [
         machine.gpu.name,
-        architecture or ("architecture not told" if VENDORS[machine.gpu.vendor].names_architecture else ""),
+        architecture or ("architecture not told" if known is not None and known.names_architecture else ""),
         "" if memory is None else data_size(memory),
         f"at {machine.gpu.pci}",
     ]
@@ -63,6 +94,7 @@ def without_driver(machine: Machine) -> list[Diagnostic]:
     """GPUs that no driver for computing has."""
     found = []
     bus = machine.sysfs / "bus/pci/devices"
+    packaged = machine.which("nvidia-smi") is not None
     for name in names(bus):
         device = bus / name
         vendor = BY_PCI_ID.get(read_text(device / "vendor") or "")
@@ -72,7 +104,9 @@ def without_driver(machine: Machine) -> list[Diagnostic]:
         if driver != vendor.driver:
             has = f"driven by {driver}" if driver else "without a driver"
             message = f"{vendor.label} GPU at {name} is {has}: it cannot compute"
-            found.append(line("driver", "warning", message, vendor.driver_remedy))
+            # Where its tools are, the driver is installed: it is only not loaded.
+            remedy = NOT_LOADED.remedy if vendor.name == "nvidia" and packaged else vendor.driver_remedy
+            found.append(line("driver", "warning", message, remedy))
     return found
 
 
@@ -98,11 +132,12 @@ def kfd(machine: Machine) -> Diagnostic:
         return line("KFD", "fault", f"there is no {device}: ROCm cannot compute", remedy)
     if not os.access(device, os.R_OK | os.W_OK):
         return line("KFD", "fault", f"{device} is not yours to open ({owner(device)})", join_group(device))
-    if machine.gpu is not None and machine.gpu.ordinal is None:
+    left_out = [one.gpu.name for one in machine.choice.passed_over if one.why.code == "not_offered"]
+    if machine.gpu is None and left_out:
         return line(
             "KFD",
             "fault",
-            f"KFD does not offer {machine.gpu.name}: ROCm will not see it",
+            f"KFD does not offer {listed(left_out)}: ROCm will not see it",
             "look at `sudo dmesg | grep kfd`; a GPU behind a slot without PCIe atomics is left out",
         )
     lists = ", and KFD lists the GPU" if machine.gpu else ""
@@ -160,6 +195,14 @@ def rocm_version(machine: Machine) -> str | None:
 
 
 def nvidia(machine: Machine) -> list[Diagnostic]:
+    if (dxg := machine.dev / "dxg").exists():
+        state, end = ("ok", "can be opened") if os.access(dxg, os.R_OK | os.W_OK) else ("fault", "is not yours to open")
+        remedy = "" if state == "ok" else join_group(dxg)
+        return [
+            line("driver", "ok", "WSL2: the NVIDIA driver is that of Windows"),
+            line("CUDA", state, f"{dxg} {end}", remedy),
+            toolkit(machine),
+        ]
     said = read_text(machine.procfs / "driver/nvidia/version") or ""
     words = one_line(said).split()
     version = next((word for word in words if len(version_numbers(word)) >= 2), None)
@@ -185,6 +228,42 @@ def nvidia(machine: Machine) -> list[Diagnostic]:
             toolkit(machine),
         ]
     return [first, line("CUDA", "ok", "its device files are yours to open"), toolkit(machine)]
+
+
+def nvidia_answers(machine: Machine) -> list[Diagnostic]:
+    """What NVML and nvidia-smi complain of, where there is anything of NVIDIA's: each fault with its own remedy."""
+    from core.gpu.source_timeout import Guard
+
+    bus = machine.sysfs / "bus/pci/devices"
+    here = any(
+        read_text(bus / name / "vendor") == VENDORS["nvidia"].pci_id
+        and (read_text(bus / name / "class") or "").startswith("0x03")
+        for name in names(bus)
+    )
+    chosen = [machine.gpu] if machine.gpu is not None else [one.gpu for one in machine.choice.passed_over]
+    here = here or (machine.dev / "dxg").exists() or any(gpu.vendor == "nvidia" for gpu in chosen)
+    absent: Diagnostic | None = None
+    for make in VENDORS["nvidia"].sources.values():
+        guard = Guard(make(machine.environ), limit_seconds=TOOL_SECONDS)
+        try:
+            if guard.available():
+                guard.read()
+                warning = getattr(guard.source, "warning", None)
+                return [line("NVIDIA", "fault", *parted(warning))] if warning else []
+            fault = getattr(guard.source, "absence", None)
+            if fault is not None and (here or fault is NOT_LOADED):
+                absent = absent or line("NVIDIA", "fault" if here else "warning", fault.message, fault.remedy)
+        except SourceError as error:
+            return [line("NVIDIA", "fault", error.message, error.remedy or "")]
+        finally:
+            guard.close()
+    return [] if absent is None else [absent]
+
+
+def parted(warning: str) -> tuple[str, str]:
+    """A message and the remedy behind it."""
+    message, _, remedy = warning.partition("; ")
+    return message, remedy
 
 
 def toolkit(machine: Machine) -> Diagnostic:

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from core.config.settings import Settings, load_settings
 from core.doctor import driver, host, serving, variables
@@ -14,6 +15,7 @@ from core.doctor.recommend import recommend
 from core.doctor.results import Diagnostic, Recommended, Report
 from core.doctor.software import examine_software
 from core.errors import BakehouseError
+from core.gpu.source import dev_root
 from core.home import Home
 from core.text import printable
 
@@ -35,7 +37,8 @@ class Examination:
             settings = load_settings()
         except BakehouseError as error:
             problem = str(error)
-        return cls(Machine(home, os.environ, settings, problem), quick)
+        dev = dev_root() or Path("/dev")
+        return cls(Machine(home, os.environ, settings, problem, dev=dev), quick)
 
     def report(self) -> Report:
         """All lines and the recommendation. Nothing is raised: what cannot be looked at is a fault line."""

@@ -75,7 +75,7 @@ def finding(probe: Mapping[str, Any], machine: Machine) -> list[Diagnostic]:
 
 
 def remedy_of(name: str, probe: Mapping[str, Any], machine: Machine) -> str:
-    of_vendor = {} if machine.gpu is None else VENDORS[machine.gpu.vendor].probe_remedies
+    of_vendor = vendor_remedies(machine)
     if probe.get("left_pid"):
         return f"process {probe['left_pid']} hangs on the GPU: look at `sudo dmesg`; a reboot frees it"
     if name == "lora" and name in of_vendor:
@@ -160,7 +160,12 @@ def attention(figures: Mapping[str, Any], machine: Machine) -> list[Diagnostic]:
 
 def fuse(machine: Machine) -> str:
     otherwise = "install a build of torch with flash attention for this GPU"
-    return otherwise if machine.gpu is None else VENDORS[machine.gpu.vendor].probe_remedies.get("attention", otherwise)
+    return vendor_remedies(machine).get("attention", otherwise)
+
+
+def vendor_remedies(machine: Machine) -> Mapping[str, str]:
+    known = None if machine.gpu is None else VENDORS.get(machine.gpu.vendor)
+    return {} if known is None else known.probe_remedies
 
 
 def lora(figures: Mapping[str, Any], machine: Machine) -> list[Diagnostic]:

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from core.config.settings import Settings
-from core.gpu.devices import Gpu, find_gpu
+from core.gpu.devices import Gpu, GpuChoice, choose_gpu
 from core.gpu.reading import Sample
 from core.gpu.source import procfs_root, sysfs_root
 from core.home import Home
@@ -52,8 +52,13 @@ class Machine:
         return procfs_root(self.environ)
 
     @cached_property
+    def choice(self) -> GpuChoice:
+        return choose_gpu(self.environ)
+
+    @property
     def gpu(self) -> Gpu | None:
-        return find_gpu(self.environ)
+        """The GPU that jobs run on."""
+        return self.choice.gpu
 
     @cached_property
     def sample(self) -> Sample:

@@ -14,7 +14,7 @@ from core.doctor.variables import environment_of
 from core.errors import BakehouseError
 from core.format import data_size
 from core.gpu.devices import device_environment
-from core.gpu.vendors import VENDORS
+from core.gpu.vendors import strands_memory
 from core.gpu_lease import lock as gpu_lock
 
 PROBE_SECONDS = 120.0
@@ -71,7 +71,7 @@ def in_use(machine: Machine) -> str | None:
 def ask(machine: Machine, python: str, probe_seconds: float, lease: int | None) -> dict[str, Any]:
     """Run `jobs.probe` and read its document."""
     words = [python, "-P", "-m", "jobs.probe", "--limit", str(probe_seconds)]
-    if machine.gpu is not None and VENDORS[machine.gpu.vendor].strands_memory:
+    if machine.gpu is not None and strands_memory(machine.gpu.vendor):
         words.append("--no-kill")
     if lease is not None:
         words += ["--lease", str(lease)]

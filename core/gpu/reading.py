@@ -45,6 +45,12 @@ class DeviceReading:
     """As the vendor names it: `gfx1201`; of NVIDIA its compute capability, `9.0`."""
     integrated: bool | None = None
     """True for a GPU inside the processor, whose VRAM is a piece of the host's memory; None when it cannot be told."""
+    uuid: str | None = None
+    """NVIDIA's name of this very GPU, `GPU-1c9e5b7a-…`."""
+    for_jobs: bool | None = None
+    """Whether jobs run on it; None in a sample of a version, or of a reader, that did not ask."""
+    passed_over: tuple[str, ...] | None = None
+    """Why jobs do not run on it, where that is known: code and detail of a `core.gpu.vendors.base.Obstacle`."""
     suspended: bool | None = None
     """True when the GPU sleeps: it was left alone, so nothing but its identity (and a total seen before) is known."""
 
@@ -125,9 +131,21 @@ class Sample:
 
     @property
     def job_gpu(self) -> DeviceReading | None:
-        """The GPU that jobs run on: it comes first, and one that is a part of the processor is never it. None without one."""
+        """The GPU that jobs run on, as `core.gpu.devices` chose it for who took the sample; None without one.
+
+        Where nobody was asked it is the first, unless that is a part of the processor.
+        """
+        if any(device.for_jobs is not None for device in self.devices):
+            return next((device for device in self.devices if device.for_jobs), None)
         first = next(iter(self.devices), None)
         return None if first is None or first.integrated else first
+
+    @property
+    def passed_over(self) -> tuple[DeviceReading, ...]:
+        """The discrete GPUs that jobs do not run on although none is there that they do: each has its reason."""
+        if self.job_gpu is not None:
+            return ()
+        return tuple(device for device in self.devices if device.for_jobs is False and not device.integrated)
 
     def age_seconds(self, now: float | None = None) -> float:
         """Seconds since the sample was taken (by the wall clock; never negative, should that have been set back)."""

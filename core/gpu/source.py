@@ -37,6 +37,17 @@ def sysfs_root(environ: Mapping[str, str] | None = None) -> Path:
     return Path((os.environ if environ is None else environ).get("BAKEHOUSE_SYSFS") or "/sys")
 
 
+def dev_root(environ: Mapping[str, str] | None = None) -> Path | None:
+    """`/dev`, or where `BAKEHOUSE_DEV` has moved it.
+
+    None where only the other trees are moved: this machine's device files say nothing of that one's GPUs.
+    """
+    environ = os.environ if environ is None else environ
+    if named := environ.get("BAKEHOUSE_DEV"):
+        return Path(named)
+    return None if environ.get("BAKEHOUSE_SYSFS") or environ.get("BAKEHOUSE_PROCFS") else Path("/dev")
+
+
 def procfs_root(environ: Mapping[str, str] | None = None) -> Path:
     """`/proc`, or where `BAKEHOUSE_PROCFS` has moved it for the readings of core/gpu."""
     return Path((os.environ if environ is None else environ).get("BAKEHOUSE_PROCFS") or "/proc")

@@ -16,6 +16,7 @@ from core.gpu.reading import DeviceReading, ProcessReading
 from core.gpu.source import Source, SourceError
 from core.gpu.source_timeout import LIMIT_SECONDS, Guard
 from core.gpu.sources.none import NoGpuSource
+from core.gpu.sources.nvidia_faults import NOT_LOADED, source_error
 from core.gpu.vendors import VENDORS
 
 _Answer = tuple[Sequence[DeviceReading], Sequence[ProcessReading]]
@@ -82,6 +83,9 @@ class ChosenSource:
                 answer = self._ask(candidate)
                 if candidate.problem is not None:
                     problems.append(candidate.problem)
+                # A source can have a card that fails beside others that answer.
+                if answer is not None and (warning := getattr(candidate.guard.source, "warning", None)):
+                    problems.append(warning)
                 if answer is not None:
                     answers.append((candidate.guard.name, answer))
                     if tells_memory(answer[0]):
@@ -96,12 +100,21 @@ class ChosenSource:
                 devices += completed(found, answers[0][1][0])
                 processes += running
         devices.sort(key=lambda device: device.integrated is True)
+        if not devices and (absence := self._driver_not_loaded()) is not None:
+            problems.append(absence)
         return Readout(
             "+".join(answered) or self._groups[-1][-1].guard.name,
             numbered(devices),
             tuple(processes),
             "; ".join(problems) or None,
         )
+
+    def _driver_not_loaded(self) -> str | None:
+        """That a driver is installed and not loaded, which is worth a word where no GPU is found."""
+        sources = [candidate.guard.source for group in self._groups for candidate in group]
+        absences = [getattr(source, "absence", None) for source in sources]
+        name = next((source.name for source, fault in zip(sources, absences, strict=True) if fault is NOT_LOADED), None)
+        return None if name is None else str(source_error(name, NOT_LOADED, ""))
 
     def close(self) -> None:
         """Let the threads of the sources end."""

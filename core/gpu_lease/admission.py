@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from core.gpu.memory_owners import Holding, MemoryOwners
 from core.gpu.room import gpu_room
-from core.gpu.vendors import VENDORS
+from core.gpu.vendors import strands_memory
 from core.reasons import Reason, Value
 
 UNSEEN_SHARE, UNSEEN_BYTES = 0.25, 1_000_000_000
@@ -98,7 +98,7 @@ def left_over(known: MemoryOwners, terms: AdmissionTerms) -> Reason:
 
 def remedy_for_unowned(vendor: str) -> Reason:
     """What to do about memory that belongs to nobody. Never a reset of the GPU: it can take the machine down."""
-    return Reason("restart_after_driver_death" if VENDORS[vendor].strands_memory else "find_hidden_holder")
+    return Reason("restart_after_driver_death" if strands_memory(vendor) else "find_hidden_holder")
 
 
 def rounded(count: int) -> int:

@@ -8,6 +8,9 @@ from core.errors import InputError
 from core.home import RunDir
 from core.own_paths import MARK, former_home, located
 
+LEASED_GPU = "BAKEHOUSE_LEASED_GPU"
+"""A variable of a job's environment: the PCI address of the GPU that was made free for it."""
+
 T = TypeVar("T")
 
 

@@ -12,7 +12,6 @@ from core.config.model import ModelEntry
 from core.config.project import Project
 from core.errors import InputError
 from core.format import data_size
-from core.gpu.devices import gpu_vendor
 from core.home import Home
 from core.jobfile.kinds import kind_of
 from core.jobfile.pull import PullSpec
@@ -22,6 +21,7 @@ from core.runner.client import ensure_runner
 from core.store.database import open_database, transaction
 from core.store.jobs import JobRow, get_job, insert_job
 from core.submission.python_environment import find_python, require
+from core.telemetry.newest import jobs_vendor
 
 
 def store(home: Home, project: Project, spec: Spec, *, needs: Iterable[int] = (), author: str) -> JobRow:
@@ -30,7 +30,7 @@ def store(home: Home, project: Project, spec: Spec, *, needs: Iterable[int] = ()
     `needs` are jobs to wait for beside those that the spec names itself. Raises `InputError` for an interpreter, a model's
     files or a memory that the job cannot be run with.
     """
-    vendor = gpu_vendor()
+    vendor = jobs_vendor(home)
     python = interpreter(home, project, spec, vendor)
     for model in spec.models:
         check_model_files(home, model)

@@ -18,7 +18,7 @@ from pathlib import Path
 from core import __version__
 from core.errors import InputError
 from core.files import read_json, sha256_json, write_json
-from core.gpu.vendors import VENDORS
+from core.gpu.vendors import VENDORS, vendor_label
 from core.home import Home
 
 ASK_SECONDS = 30.0
@@ -135,7 +135,7 @@ def require(home: Home, python: str, packages: tuple[str, ...], vendor: str | No
             f"; where there is a GPU of that vendor, too, BAKEHOUSE_GPU_SOURCE={others[0]} takes it" if others else ""
         )
         raise InputError(
-            f"torch {found['torch']} under {python} is not built for the {VENDORS[vendor].label} GPU of this machine",
+            f"torch {found['torch']} under {python} is not built for the {vendor_label(vendor)} GPU of this machine",
             code="wrong_torch",
             remedy="install torch from the index for your GPU (README), or name another interpreter in jobs.python"
             + take_other,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event
 
 from core.errors import BakehouseError, InputError
-from core.gpu.devices import Gpu, find_gpu
+from core.gpu.devices import Gpu, GpuChoice, Obstacle, choose_gpu
 from core.gpu.own_processes import mark_ours
 from core.gpu.processes import describe
 from core.gpu.reading import DeviceReading, Sample
@@ -54,15 +54,19 @@ class Sampler:
         self._host = HostReader()
         self._procfs = procfs_root(environ)
         self._problem: str | None = None
-        self.gpu: Gpu | None = None
+        self._choice: GpuChoice | None = None
         if source is not None:
             self._source = ChosenSource([source])
             return
-        self.gpu = find_gpu(environ)
+        self._choice = choose_gpu(environ)
         try:
             self._source = choose_source(environ)
         except InputError as error:
             self._source, self._problem = ChosenSource([NoGpuSource()]), str(error)
+
+    @property
+    def gpu(self) -> Gpu | None:
+        return None if self._choice is None else self._choice.gpu
 
     def warm_up(self) -> None:
         """Begin the span over which the first reading's share of the CPU is measured."""
@@ -72,7 +76,7 @@ class Sampler:
         """One reading, for a command that shows it; nothing is written."""
         taken_at = time.monotonic()
         readout = self._source.read()
-        devices, unread = with_gpu(readout.devices, self.gpu)
+        devices, unread = (readout.devices, None) if self._choice is None else marked(readout.devices, self._choice)
         problems = [problem for problem in (self._problem, readout.problem, unread) if problem]
         return Sample(
             time=round(time.time(), 3),
@@ -134,13 +138,37 @@ class Sampler:
             log.warning("telemetry is not written: %s", message)
 
 
-def with_gpu(devices: Sequence[DeviceReading], gpu: Gpu | None) -> tuple[tuple[DeviceReading, ...], str | None]:
-    """The readings with the GPU's first, and why it has no figures; where no source reads it, its identity is all."""
-    if gpu is None:
-        return tuple(devices), None
-    first = [device for device in devices if device.pci == gpu.pci]
-    others = [device for device in devices if device.pci != gpu.pci]
-    if first:
-        return numbered([*first, *others]), None
-    bare = DeviceReading(0, gpu.name, gpu.vendor, gpu.pci, architecture=gpu.architecture, integrated=gpu.integrated)
-    return numbered([bare, *others]), f"{gpu.name} at {gpu.pci} gives no figures"
+def marked(devices: Sequence[DeviceReading], choice: GpuChoice) -> tuple[tuple[DeviceReading, ...], str | None]:
+    """The readings, each with whether jobs run on it and why not; the jobs' GPU first, and why that has no figures.
+
+    A GPU that no source reads is there all the same: its identity is all that is known.
+    """
+    gpu, reasons = choice.gpu, {one.gpu.pci: one.why for one in choice.passed_over}
+    shown = []
+    for device in devices:
+        if gpu is not None and device.pci == gpu.pci:
+            shown.append(replace(device, for_jobs=True))
+        else:
+            why = Obstacle("no_address") if device.pci is None and not device.integrated else None
+            shown.append(replace(device, for_jobs=False, passed_over=reasons.get(device.pci or "", why)))
+    seen = {device.pci for device in shown}
+    hidden = [one for one in choice.passed_over if not one.gpu.integrated and one.gpu.pci not in seen]
+    shown += [bare(one.gpu, one.why) for one in hidden]
+    unread = None
+    if gpu is not None and gpu.pci not in seen:
+        shown.append(bare(gpu, None))
+        unread = f"{gpu.name} at {gpu.pci} gives no figures"
+    return numbered(sorted(shown, key=lambda device: (not device.for_jobs, device.integrated is True))), unread
+
+
+def bare(gpu: Gpu, why: Obstacle | None) -> DeviceReading:
+    return DeviceReading(
+        0,
+        gpu.name,
+        gpu.vendor,
+        gpu.pci,
+        architecture=gpu.architecture,
+        integrated=gpu.integrated,
+        for_jobs=why is None,
+        passed_over=why,
+    )

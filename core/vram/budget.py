@@ -16,7 +16,7 @@ from core.gpu_lease.state import read_lease_state
 from core.home import Home
 from core.process.identity import current_boot_id
 from core.store.database import runner_lives
-from core.telemetry.sampler import Sampler
+from core.telemetry.newest import newest_sample
 from core.vram.layers import NotPredicted
 
 if TYPE_CHECKING:
@@ -89,17 +89,12 @@ def budget_for(text: str) -> Budget:
 
 
 def this_machine(home: Home, sample: Sample | None = None) -> Budget:
-    """The budget of this machine: of its GPU, or of its memory. `sample` is its newest reading; without one it is read now.
+    """The budget of this machine: of its GPU, or of its memory. `sample` is its newest reading, which is asked for without one.
 
     The idle use is what the runner has learnt in this boot; what a model server holds is told by the runner, or by the server
     itself where no runner lives. Raises `NotPredicted` where there is a GPU that does not say how much memory it has.
     """
-    if sample is None:
-        sampler = Sampler(home)
-        try:
-            sample = sampler.read()
-        finally:
-            sampler.close()
+    sample = newest_sample(home) if sample is None else sample
     device = sample.job_gpu
     if device is None:
         return budget_of(sample)

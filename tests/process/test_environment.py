@@ -111,9 +111,15 @@ def test_an_nvidia_gpu_gets_segments_that_grow(kernel: FakeMachine, queue: Queue
     }
 
 
-def test_without_a_gpu_nothing_is_touched(kernel: FakeMachine, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_gpu_a_job_is_shown_none_and_nothing_else_is_touched(
+    kernel: FakeMachine, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PYTORCH_HIP_ALLOC_CONF", "expandable_segments:True")
-    assert environment_of_a_job(queue) == {"profile": None, "PYTORCH_HIP_ALLOC_CONF": "expandable_segments:True"}
+    assert environment_of_a_job(queue) == {
+        "profile": None,
+        "PYTORCH_HIP_ALLOC_CONF": "expandable_segments:True",
+        "CUDA_VISIBLE_DEVICES": "-1",
+    }
 
 
 def test_settings_that_cannot_be_read_fail_no_job(kernel: FakeMachine, queue: Queue, machine: Path) -> None:

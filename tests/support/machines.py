@@ -21,6 +21,8 @@ class FakeMachine:
 
     def __init__(self, root: Path) -> None:
         self.sysfs, self.procfs = root / "sys", root / "proc"
+        self.dev: Path | None = None
+        self.root = root
         self.sysfs.mkdir(parents=True)
         self.procfs.mkdir()
         self.cards = 0
@@ -29,7 +31,15 @@ class FakeMachine:
 
     @property
     def environ(self) -> dict[str, str]:
-        return {"BAKEHOUSE_SYSFS": str(self.sysfs), "BAKEHOUSE_PROCFS": str(self.procfs)}
+        moved = {"BAKEHOUSE_SYSFS": str(self.sysfs), "BAKEHOUSE_PROCFS": str(self.procfs)}
+        return moved if self.dev is None else {**moved, "BAKEHOUSE_DEV": str(self.dev)}
+
+    def devices(self, *names: str) -> FakeMachine:
+        """Its device files are these, and no others; without this call nobody looks at any."""
+        self.dev = self.root / "dev"
+        self.dev.mkdir(exist_ok=True)
+        write(self.dev, dict.fromkeys(names, ""))
+        return self
 
     def use(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Let this process and what it starts see this machine, and nothing that a person has set."""
@@ -44,9 +54,16 @@ class FakeMachine:
         return self.sysfs / "class/kfd/kfd/topology/nodes" / str(number)
 
     def amd(
-        self, pci: str, *, integrated: bool = False, kfd: bool = True, name: str = "AMD card", gfx: int = 0
+        self,
+        pci: str,
+        *,
+        integrated: bool = False,
+        kfd: bool = True,
+        name: str = "AMD card",
+        gfx: int = 0,
+        render_minor: int = 0,
     ) -> FakeMachine:
-        """`gfx`: KFD's `gfx_target_version`, 120001 of a gfx1201."""
+        """`gfx`: KFD's `gfx_target_version`, 120001 of a gfx1201; `render_minor` the number of its render node."""
         device = self.sysfs / f"class/drm/card{self.cards}/device"
         sensors = ["in1_input"] if integrated else ["temp2_input", "power1_cap"]
         write(
@@ -67,6 +84,7 @@ class FakeMachine:
             slot, function = rest.split(".")
             location = int(bus, 16) << 8 | int(slot, 16) << 3 | int(function)
             target = f"gfx_target_version {gfx}\n" if gfx else ""
+            target += f"drm_render_minor {render_minor}\n" if render_minor else ""
             properties = f"simd_count 96\n{target}location_id {location}\ndomain {int(domain, 16)}"
             write(self.node(self.nodes), {"gpu_id": str(40_000 + self.nodes), "properties": properties})
             self.nodes += 1
@@ -109,12 +127,21 @@ class FakeMachine:
         write(self.sysfs / "bus/pci/devices" / pci, {"vendor": vendor, "class": kind, "uevent": uevent})
         return self
 
-    def nvidia(self, pci: str, *, driver: str | None = "nvidia", listed: bool = True, uuid: str = "") -> FakeMachine:
-        """Its sound device comes along, as it does on real cards."""
+    def nvidia(
+        self,
+        pci: str,
+        *,
+        driver: str | None = "nvidia",
+        listed: bool = True,
+        uuid: str = "",
+        minor: int | None = None,
+    ) -> FakeMachine:
+        """Its sound device comes along, as it does on real cards. `minor` is the number of its device file."""
         self.pci_device(pci, "0x10de", "0x030000", driver)
         self.pci_device(pci[:-1] + "1", "0x10de", "0x040300", "snd_hda_intel")
         if listed:
             said = f"Model: \t\t NVIDIA Stand-in\nGPU UUID: \t {uuid or 'GPU-????????-????'}\nBus Location: \t {pci}"
+            said += "" if minor is None else f"\nDevice Minor: \t {minor}"
             write(self.procfs / "driver/nvidia/gpus" / pci, {"information": said})
             write(self.procfs / "driver/nvidia", {"version": "NVRM version: NVIDIA UNIX"})
         return self

@@ -48,7 +48,15 @@ def found(machine: FakeMachine, **environ: str) -> Gpu | None:
 
 
 def environment(machine: FakeMachine, **environ: str) -> dict[str, str]:
-    return device_environment(found(machine, **environ), environ)
+    """What a job's environment gets, but for the variable that hides all GPUs of the other vendor from an NVIDIA job."""
+    gpu = found(machine, **environ)
+    added = device_environment(gpu, {**machine.environ, **environ})
+    if gpu is not None and gpu.vendor == "nvidia":
+        assert added.pop("HIP_VISIBLE_DEVICES") == "-1"
+    return added
+
+
+HIDDEN = {"CUDA_VISIBLE_DEVICES": "-1", "HIP_VISIBLE_DEVICES": "-1"}
 
 
 # Which GPU.
@@ -59,7 +67,7 @@ def test_a_machine_without_gpus_has_no_gpu(machine: FakeMachine) -> None:
         "0000:00:02.0", "0x8086", "0x030000", "i915"
     )
     assert found(machine) is None
-    assert environment(machine) == {}
+    assert environment(machine) == HIDDEN
 
 
 def test_a_ryzen_s_own_gpu_beside_an_rtx_is_not_the_gpu(machine: FakeMachine) -> None:
@@ -73,7 +81,7 @@ def test_an_apu_alone_is_no_gpu_for_anybody(machine: FakeMachine, home: Home) ->
     machine.amd(IGPU, integrated=True)
     assert found(machine) is None
     assert gpu_vendor() is None
-    assert environment(machine) == {}
+    assert environment(machine) == HIDDEN
     sample = Sampler(home).read()
     assert [(device.pci, device.integrated) for device in sample.devices] == [(IGPU, True)], "it is shown all the same"
 
@@ -166,7 +174,8 @@ def test_a_person_s_choice_of_nvidia_gpus_is_the_lease_s_and_is_left_alone(
     gpu = found(machine, CUDA_VISIBLE_DEVICES=said)
     assert (gpu and gpu.pci) == pci
     changed = environment(machine, CUDA_VISIBLE_DEVICES=said)
-    assert changed == ({"CUDA_DEVICE_ORDER": "PCI_BUS_ID"} if gpu else {}), "so that the number means the leased GPU"
+    expected = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"} if gpu else HIDDEN
+    assert changed == expected, "so that the number means the leased GPU"
 
 
 @pytest.mark.parametrize(
@@ -185,7 +194,7 @@ def test_a_person_s_choice_of_amd_gpus_counts_as_rocm_does(
     machine.amd(IGPU, integrated=True).amd(FIRST).amd(SECOND)
     gpu = found(machine, **said)
     assert (gpu and gpu.pci) == pci
-    assert environment(machine, **said) == {}
+    assert environment(machine, **said) == ({} if gpu else HIDDEN)
 
 
 def test_it_is_told_fast_enough_for_every_command(machine: FakeMachine) -> None:

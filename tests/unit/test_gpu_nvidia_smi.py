@@ -217,7 +217,7 @@ def test_a_power_that_the_card_lacks_hides_none_that_it_has() -> None:
         (
             "Failed to initialize NVML: Driver/library version mismatch",
             18,
-            r"\(exit code 18\): Failed to initialize NVML",
+            r"different versions \(Failed to initialize NVML: Driver/library version mismatch\); reboot",
         ),
         ("\x00\xff\xfe rubbish, rubbish", 0, "printed no card"),
     ],

@@ -19,7 +19,10 @@ HOT_C = 85.0
 
 def gpu(sample: Sample | None) -> DeviceReading | None:
     """The GPU that the console shows: that of the jobs comes first; where none is, it is that of the processor."""
-    return sample.devices[0] if sample and sample.devices else None
+    if sample is None:
+        return None
+    own = (device for device in sample.devices if device.integrated or device.for_jobs is None)
+    return sample.job_gpu or next(own, None)
 
 
 def gpu_name(sample: Sample | None) -> str:

@@ -14,11 +14,12 @@ _VRAM_FILE = re.compile(r"vram_([0-9]{1,10})")
 
 @dataclass(frozen=True)
 class KfdNode:
-    """One GPU of KFD's topology: its id there, its PCI address, and its architecture (`gfx1201`)."""
+    """One GPU of KFD's topology: its id there, its PCI address, its architecture (`gfx1201`), the number of its render node."""
 
     gpu_id: int
     pci: str | None
     architecture: str | None
+    render_minor: int | None = None
 
 
 def kfd_nodes(sysfs: Path) -> list[KfdNode]:
@@ -42,7 +43,9 @@ def kfd_nodes(sysfs: Path) -> list[KfdNode]:
         if where is not None:
             domain = properties.get("domain", 0) & 0xFFFFFFFF
             address = f"{domain:04x}:{where >> 8 & 0xFF:02x}:{where >> 3 & 0x1F:02x}.{where & 7}"
-        found.append(KfdNode(gpu, address, architecture(properties.get("gfx_target_version", 0))))
+        minor = properties.get("drm_render_minor")
+        named = architecture(properties.get("gfx_target_version", 0))
+        found.append(KfdNode(gpu, address, named, minor if minor and minor < 1_000_000 else None))
     return found
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from core.gpu.reading import DeviceReading, ProcessReading
 from core.gpu.source import SourceError
 from core.gpu.sources import values
+from core.gpu.sources.nvidia_faults import NvidiaFault, fault_in, source_error
 from core.gpu.sources.nvidia_xml import parse_nvidia_smi_xml
 from core.gpu.sources.tool import TOOL_SECONDS, Tool, ToolOutput
 
@@ -35,14 +36,14 @@ GPU_FIELDS = (
     "fan.speed",
     "compute_cap",
     "clocks_throttle_reasons.active",
+    "uuid",
 )
 APP_FIELDS = ("gpu_bus_id", "pid", "process_name", "used_gpu_memory")
 # `nvmlClocksEventReason…` in nvml.h. Idle, application clocks, sync boost and display clocks are no throttling.
 _REASONS = (("power", 0x4 | 0x80), ("thermal", 0x20 | 0x40), ("unknown", 0x8))
-_NO_CARD = re.compile(
-    r"no devices were found|couldn't communicate with the nvidia driver|driver not loaded|libnvidia-ml.{0,40}not found",
-    re.I,
-)
+_UUID = re.compile(r"GPU-[0-9a-fA-F-]{36}")
+WSL_FOLDER = "/usr/lib/wsl/lib"
+"""Where Windows puts nvidia-smi into WSL2; a service's PATH often lacks it."""
 _COMPUTE = re.compile(r"[0-9]{1,2}\.[0-9]{1,2}")
 _ALIASES = {
     "used_memory": "used_gpu_memory",
@@ -52,11 +53,16 @@ _ALIASES = {
 _ALIASES |= {
     "gpu_name": "name",
     "gpu_bus_id": "pci.bus_id",
+    "gpu_uuid": "uuid",
     "clocks_event_reasons.active": "clocks_throttle_reasons.active",
 }
 # More than one of them may be asked for; a card may have only one.
 _DRAWS = ("power.draw", "power.draw.average", "power.draw.instant")
 _LIMITS = ("power.limit", "enforced.power.limit")
+
+
+def nvidia_smi(environ: Mapping[str, str] | None = None) -> Tool:
+    return Tool("nvidia-smi", environ, (WSL_FOLDER,))
 
 
 class NvidiaSmiSource:
@@ -65,16 +71,22 @@ class NvidiaSmiSource:
     name = "nvidia-smi"
 
     def __init__(self, tool: Tool | None = None, limit_seconds: float = TOOL_SECONDS) -> None:
-        self._tool = tool or Tool("nvidia-smi")
+        self._tool = tool or nvidia_smi()
         self._limit_seconds = limit_seconds
         self._xml = False
+        self.warning: str | None = None
+        """What was wrong with a card at the last reading, while others answered."""
+        self.absence: NvidiaFault | None = None
+        """Why it is not available, where the tool said so."""
 
     def available(self) -> bool:
         self._xml = False
         if self._tool.path() is None:
             return False
         output = self._tool.run("--query-gpu=index", "--format=csv,noheader", limit_seconds=self._limit_seconds)
-        return not _NO_CARD.search(output.stdout[:4096] + output.stderr)
+        fault = _fault(output)
+        self.absence = fault if fault is not None and fault.absent else None
+        return self.absence is None
 
     def read(self) -> tuple[tuple[DeviceReading, ...], tuple[ProcessReading, ...]]:
         """Raises `SourceError` when the tool hangs, fails or prints no card."""
@@ -82,13 +94,27 @@ class NvidiaSmiSource:
         if not self._xml:
             output = self._run(deadline, f"--query-gpu={','.join(GPU_FIELDS)}", "--format=csv")
             if "not a valid field" not in (output.stdout[:4096] + output.stderr).lower():
-                devices = _checked(output, parse_query_gpu(output.stdout))
+                devices = self._checked(output, parse_query_gpu(output.stdout))
                 apps = self._run(deadline, f"--query-compute-apps={','.join(APP_FIELDS)}", "--format=csv")
                 return devices, parse_query_compute_apps(apps.stdout)
             self._xml = True
         output = self._run(deadline, "-q", "-x")
         devices, processes = parse_nvidia_smi_xml(output.stdout)
-        return _checked(output, devices), processes
+        return self._checked(output, devices), processes
+
+    def _checked(self, output: ToolOutput, devices: tuple[DeviceReading, ...]) -> tuple[DeviceReading, ...]:
+        """The cards that answer; `warning` tells of one that does not. Raises `SourceError` when none does."""
+        fault = _fault(output)
+        answering = tuple(device for device in devices if _tells_something(device))
+        lost = fault is None and len(answering) < len(devices) and "gpu is lost" in output.stdout.lower()
+        error = source_error("nvidia-smi", fault_in("GPU is lost") if lost else fault, f"{output.stderr}\n{output.stdout}")
+        if not answering and (fault is not None or lost):
+            raise error
+        if not devices:
+            code = f" (exit code {output.returncode})" if output.returncode else ""
+            raise SourceError(f"nvidia-smi printed no card{code}{f': {output.said}' if output.said else ''}")
+        self.warning = str(error) if fault is not None or lost else None
+        return devices if not lost and fault is None else answering
 
     def _run(self, deadline: float, *arguments: str) -> ToolOutput:
         left = deadline - time.monotonic()
@@ -102,11 +128,12 @@ class NvidiaSmiSource:
             raise SourceError(error.message, remedy=remedy) from error
 
 
-def _checked(output: ToolOutput, devices: tuple[DeviceReading, ...]) -> tuple[DeviceReading, ...]:
-    if not devices:
-        code = f" (exit code {output.returncode})" if output.returncode else ""
-        raise SourceError(f"nvidia-smi printed no card{code}{f': {output.said}' if output.said else ''}")
-    return devices
+def _fault(output: ToolOutput) -> NvidiaFault | None:
+    return fault_in(f"{output.stderr[-8192:]}\n{output.stdout[:8192]}")
+
+
+def _tells_something(device: DeviceReading) -> bool:
+    return device.pci is not None or device.vram_total_bytes is not None or device.vram_used_bytes is not None
 
 
 def parse_query_gpu(output: str) -> tuple[DeviceReading, ...]:
@@ -139,6 +166,7 @@ def parse_query_gpu(output: str) -> tuple[DeviceReading, ...]:
                 fan_percent=values.percent(row.get("fan.speed")),
                 throttling=_throttling(row.get("clocks_throttle_reasons.active", "")),
                 architecture=compute if _COMPUTE.fullmatch(compute) else None,
+                uuid=row["uuid"] if _UUID.fullmatch(row.get("uuid", "")) else None,
             )
         )
     return tuple(devices[: values.CARDS_LIMIT])

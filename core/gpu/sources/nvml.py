@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 from core.gpu.reading import DeviceReading, ProcessReading
 from core.gpu.source import SourceError
 from core.gpu.sources.kernel_file import NAME_CHARACTERS
+from core.gpu.sources.nvidia_faults import NvidiaFault, nvml_fault, source_error
 from core.text import printable
 
 _Value = TypeVar("_Value")
@@ -67,6 +68,10 @@ class NvmlSource:
     def __init__(self, library: Nvml | None = None) -> None:
         self._library = library
         self._started = False
+        self.warning: str | None = None
+        """What was wrong with a card at the last reading, while others answered."""
+        self.absence: NvidiaFault | None = None
+        """Why it is not available, where NVML said so."""
 
     def available(self) -> bool:
         library = self._library or _import()
@@ -75,44 +80,64 @@ class NvmlSource:
         try:
             library.nvmlInit()
         except library.NVMLError as error:
-            if type(error).__name__ in ("NVMLError_LibraryNotFound", "NVMLError_DriverNotLoaded"):
+            fault = nvml_fault(error)
+            if fault is not None and fault.absent:
+                self.absence = fault
                 return False
-            raise SourceError(
-                f"NVML does not start: {error}", remedy="see `nvidia-smi`; reboot after a driver update"
-            ) from error
+            raise source_error("NVML", fault, str(error)) from error
         self._library, self._started = library, True
         try:
             return library.nvmlDeviceGetCount() > 0
         except library.NVMLError as error:
-            raise SourceError(f"NVML does not count its cards: {error}") from error
+            raise source_error("NVML", nvml_fault(error), str(error)) from error
 
     def read(self) -> tuple[list[DeviceReading], list[ProcessReading]]:
         if not self._started or self._library is None:
             raise SourceError("NVML was not started")
-        return read_nvml(self._library)
+        faults: list[SourceError] = []
+        found = read_nvml(self._library, faults)
+        self.warning = "; ".join(dict.fromkeys(map(str, faults))) or None
+        return found
 
 
-def read_nvml(library: Nvml) -> tuple[list[DeviceReading], list[ProcessReading]]:
-    """Every card and its processes. Raises `SourceError` when not even one card answers."""
-    fault: Exception | None = None
+def read_nvml(
+    library: Nvml, faults: list[SourceError] | None = None
+) -> tuple[list[DeviceReading], list[ProcessReading]]:
+    """Every card and its processes; what is wrong with a card beside others that answer goes to `faults`.
+
+    Raises `SourceError` when not even one card answers.
+    """
+    faults = [] if faults is None else faults
     devices, processes = [], []
     try:
         count = library.nvmlDeviceGetCount()
     except library.NVMLError as error:
-        raise SourceError(f"NVML does not count its cards: {error}") from error
+        raise source_error("NVML", nvml_fault(error), str(error)) from error
     for index in range(count):
         try:
             handle = library.nvmlDeviceGetHandleByIndex(index)
         except library.NVMLError as error:
             # One lost card ("GPU is lost") must not hide the others.
-            fault = error
+            faults.append(source_error(f"NVML, card {index}", nvml_fault(error), str(error)))
             continue
         device = _read_device(library, handle, index)
+        if device.vram_used_bytes is None and (fault := _fault_of(library, handle, device)):
+            faults.append(fault)
         devices.append(device)
         processes += _read_processes(library, handle, device.pci)
-    if fault is not None and not devices:
-        raise SourceError(f"NVML reaches no card: {fault}") from fault
+    if faults and not devices:
+        raise faults[0]
     return devices, sorted(processes, key=lambda process: (-(process.vram_bytes or 0), process.pid))
+
+
+def _fault_of(library: Nvml, handle: Any, device: DeviceReading) -> SourceError | None:
+    """Why a card that can be named does not say what it holds, where that is a fault and no lack of support."""
+    try:
+        library.nvmlDeviceGetMemoryInfo(handle)
+    except library.NVMLError as error:
+        fault = nvml_fault(error)
+        return None if fault is None else source_error(f"NVML, {device.name}", fault, f"{error}, {device.pci or ''}")
+    return None
 
 
 def _read_device(library: Nvml, handle: Any, index: int) -> DeviceReading:
@@ -140,6 +165,7 @@ def _read_device(library: Nvml, handle: Any, index: int) -> DeviceReading:
         fan_rpm=_fan_rpm(_newer(library, ("nvmlDeviceGetFanSpeedRPM",), handle)),
         throttling=_throttling(_newer(library, _REASON_CALLS, handle)),
         architecture=_capability(_newer(library, ("nvmlDeviceGetCudaComputeCapability",), handle)),
+        uuid=_text(_newer(library, ("nvmlDeviceGetUUID",), handle)),
     )
 
 

@@ -12,7 +12,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO
@@ -48,17 +48,19 @@ class ToolOutput:
 
 
 class Tool:
-    """One tool of a vendor's. Not for use by several threads."""
+    """One tool of a vendor's. Not for use by several threads. `folders` are looked into behind those of PATH."""
 
-    def __init__(self, name: str, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(self, name: str, environ: Mapping[str, str] | None = None, folders: Sequence[str] = ()) -> None:
         self.name = name
         self._environ = environ
+        self._folders = folders
         self._left: list[tuple[subprocess.Popen[bytes], float]] = []
 
     def path(self) -> str | None:
-        """Where it lies on PATH, or None."""
+        """Where it lies, or None."""
         environ = os.environ if self._environ is None else self._environ
-        found = shutil.which(self.name, path=environ.get("PATH", os.defpath))
+        places = os.pathsep.join([environ.get("PATH", os.defpath), *self._folders])
+        found = shutil.which(self.name, path=places)
         return None if found is None else os.path.abspath(found)  # noqa: PTH100 - links are kept
 
     def run(self, *arguments: str, limit_seconds: float = TOOL_SECONDS) -> ToolOutput:

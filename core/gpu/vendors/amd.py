@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from core.gpu.source import SourceError, procfs_root, sysfs_root
+from core.gpu.source import SourceError, dev_root, procfs_root, sysfs_root
 from core.gpu.source_timeout import Guard
 from core.gpu.sources.amd_smi import AmdSmiSource
+from core.gpu.sources.kernel_file import names
 from core.gpu.sources.kfd import kfd_nodes
 from core.gpu.sources.rocm_smi import RocmSmiSource
 from core.gpu.sources.sysfs import SysfsSource, find_cards
 from core.gpu.sources.tool import Tool
-from core.gpu.vendors.base import Environ, Gpu, GpuVendor
+from core.gpu.vendors.base import Environ, Gpu, GpuVendor, Obstacle, closed, remembered
 
 log = logging.getLogger(__name__)
 TOOLS = ("amd-smi", "rocm-smi")
@@ -24,9 +25,6 @@ VISIBILITY = (("ROCR_VISIBLE_DEVICES",), ("HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_D
 CACHING = "PYTORCH_NO_HIP_MEMORY_CACHING"
 AOTRITON = "TORCH_ROCM_AOTRITON_ENABLE_EXPERIMENTAL"
 TOOL_LIMIT_SECONDS = 4.0
-ASK_AGAIN_SECONDS = 60.0
-# Where a tool lies → when it was asked, and the GPUs it named.
-_named_by: dict[str, tuple[float, tuple[Gpu, ...]]] = {}
 
 
 def find(environ: Environ) -> list[Gpu]:
@@ -36,13 +34,37 @@ def find(environ: Environ) -> list[Gpu]:
 def amdgpu_gpus(sysfs: Path) -> list[Gpu]:
     """The GPUs of the amdgpu driver that have an address, discrete ones first."""
     nodes = kfd_nodes(sysfs)
-    order = {node.pci: (ordinal, node.architecture) for ordinal, node in enumerate(nodes) if node.pci is not None}
+    order = {node.pci: (ordinal, node) for ordinal, node in enumerate(nodes) if node.pci is not None}
     gpus = []
     for found in find_cards(sysfs):
-        if found.pci is not None:
-            ordinal, architecture = order.get(found.pci, (None, None))
-            gpus.append(Gpu(found.pci, "amd", found.name, found.integrated, ordinal, architecture=architecture))
+        if found.pci is None:
+            continue
+        if found.pci in order:
+            ordinal, node = order[found.pci]
+            own = () if node.render_minor is None else (f"dri/renderD{node.render_minor}",)
+            gpus.append(
+                Gpu(found.pci, "amd", found.name, found.integrated, ordinal, None, node.architecture, nodes=own)
+            )
+        else:
+            gpus.append(Gpu(found.pci, "amd", found.name, found.integrated, None))
     return gpus
+
+
+def obstacle(gpu: Gpu, environ: Environ) -> Obstacle | None:
+    """ROCm computes through /dev/kfd and the GPU's render node. A container shows the host's sysfs without either."""
+    dev = dev_root(environ)
+    if dev is not None and (dev / "dxg").exists():  # WSL2: ROCm goes through the driver of Windows
+        return closed(dev / "dxg")
+    if dev is not None and (why := closed(dev / "kfd")) is not None:
+        return why
+    # Without any topology nobody can tell what KFD offers.
+    if gpu.ordinal is None and (sysfs_root(environ) / "class/kfd/kfd/topology/nodes").is_dir():
+        return Obstacle("not_offered", "KFD")
+    if dev is None:
+        return None
+    nodes = gpu.nodes or tuple(f"dri/{name}" for name in names(dev / "dri") if name.startswith("renderD"))
+    refused = [closed(dev / node) for node in nodes] or [Obstacle("no_device_file", f"{dev}/dri/renderD*")]
+    return None if None in refused else refused[0]
 
 
 def find_by_tools(environ: Environ, forced: str | None) -> list[Gpu]:
@@ -64,11 +86,8 @@ def tool_gpus(tools: Sequence[str], environ: Environ) -> list[Gpu]:
         path = Tool(tool, environ).path()
         if path is None:
             continue
-        known = _named_by.get(path)
-        if known is None or (not known[1] and time.monotonic() - known[0] > ASK_AGAIN_SECONDS):
-            known = _named_by[path] = (time.monotonic(), tuple(_ask(tool, environ)))
-        if known[1]:
-            return list(known[1])
+        if named := remembered(path, partial(_ask, tool, environ)):
+            return named
     return []
 
 
@@ -115,6 +134,8 @@ AMD = GpuVendor(
         "rocm-smi": lambda environ: RocmSmiSource(Tool("rocm-smi", environ)),
     },
     select=select,
+    hide="HIP_VISIBLE_DEVICES",
+    obstacle=obstacle,
     names_architecture=True,
     strands_memory=True,
     probe_remedies={

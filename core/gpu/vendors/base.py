@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
 
 from core.gpu.source import Source
 
@@ -27,6 +32,27 @@ class Gpu:
     uuid: str | None = None
     architecture: str | None = None
     """Of an AMD GPU, as LLVM names it (`gfx1201`); NVIDIA's files do not tell."""
+    nodes: tuple[str, ...] = ()
+    """The device files that are this GPU's own, relative to `/dev`, as far as its driver tells."""
+
+
+class Obstacle(NamedTuple):
+    """Why jobs do not run on a GPU; `core.wording.gpu` has the words.
+
+    | code             | detail                                                        |
+    |------------------|---------------------------------------------------------------|
+    | `integrated`     |                                                               |
+    | `hidden`         | the variable that hides it                                    |
+    | `source_forced`  | what BAKEHOUSE_GPU_SOURCE is                                  |
+    | `no_device_file` | the file that is absent                                       |
+    | `no_rights`      | the file that this user may not open                          |
+    | `access_revoked` | the file whose rights are right and that cannot be opened     |
+    | `not_offered`    | who does not offer it: KFD, NVIDIA's driver                   |
+    | `no_address`     |                                                               |
+    """
+
+    code: str
+    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,7 +63,8 @@ class GpuVendor:
     vendor's programs where the files show none; its second argument is the source that `BAKEHOUSE_GPU_SOURCE` forces, if any.
     `sources` makes the ways to read the GPUs' figures, by the words that force them, the preferred one first. `visibility`
     are the variables by which a person says what a program may see: each group filters what the one before it leaves, and in
-    a group the first that is set counts. `select` are the variables that make a GPU the only one that a job sees.
+    a group the first that is set counts. `select` are the variables that make a GPU the only one that a job sees, and `hide` is
+    the variable of which `-1` leaves a job none. `obstacle` says why this user cannot compute on a GPU, None where that can be.
 
     `pci_id` and `driver` are the vendor's number on the PCI bus and the kernel's driver that computes; `driver_remedy` is what
     to do where that driver is absent. `torch_build` matches a word of the local part of a version of torch that was built
@@ -57,6 +84,8 @@ class GpuVendor:
     find_by_tools: Callable[[Environ, str | None], list[Gpu]]
     sources: Mapping[str, Callable[[Environ], Source]]
     select: Callable[[Gpu, Environ], dict[str, str]]
+    hide: str
+    obstacle: Callable[[Gpu, Environ], Obstacle | None]
     names_architecture: bool
     strands_memory: bool
     probe_remedies: Mapping[str, str] = field(default_factory=dict)
@@ -90,3 +119,42 @@ def _named(gpus: list[Gpu], chosen: str) -> list[Gpu]:
             break
         found.append(gpu)
     return found
+
+
+def hides(groups: Sequence[Sequence[str]], environ: Environ) -> str:
+    """The variables by which a person has chosen among GPUs: `HIP_VISIBLE_DEVICES`."""
+    chosen = (next((name for name in group if name in environ), None) for group in groups)
+    return " and ".join(name for name in chosen if name is not None)
+
+
+def closed(path: Path) -> Obstacle | None:
+    """Why a device file cannot be used; None when this user may read and write it. It is not opened: that can wake a GPU."""
+    if not path.exists():
+        return Obstacle("no_device_file", str(path))
+    return None if os.access(path, os.R_OK | os.W_OK) else Obstacle("no_rights", str(path))
+
+
+def revoked(path: Path) -> Obstacle | None:
+    """That the kernel refuses a device file whose rights are right, as after a reload of a container's cgroup; it is opened."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
+    except OSError as error:
+        if error.errno == errno.EPERM:
+            return Obstacle("access_revoked", str(path))
+    return None
+
+
+def in_container(environ: Environ) -> bool:
+    return "container" in environ or any(Path(mark).exists() for mark in ("/.dockerenv", "/run/.containerenv"))
+
+
+ASK_AGAIN_SECONDS = 60.0
+_named_by: dict[str, tuple[float, tuple[Gpu, ...]]] = {}
+
+
+def remembered(key: str, ask: Callable[[], Sequence[Gpu]]) -> list[Gpu]:
+    """The GPUs that a tool names. An answer is kept for this process; that there is none, for a minute."""
+    known = _named_by.get(key)
+    if known is None or (not known[1] and time.monotonic() - known[0] > ASK_AGAIN_SECONDS):
+        known = _named_by[key] = (time.monotonic(), tuple(ask()))
+    return list(known[1])

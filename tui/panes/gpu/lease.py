@@ -7,6 +7,7 @@ from core.gpu_lease.state import LeaseState
 from core.text import printable
 from core.wording.gpu import gpu_words
 from core.wording.jobs import reason_words
+from core.wording.obstacles import gpus_not_used
 from tui.lines import Line, wrapped
 from tui.model.gpu_facts import HOT_C, gpu, server_name, shares
 from tui.model.snapshot import Snapshot, newest_of_each
@@ -101,6 +102,7 @@ def remarks(snapshot: Snapshot) -> list[Remark]:
         found.append((f"newest reading at {clock(sample.time, seconds=True)}, {duration(age)} ago", "", "warn"))
     if sample.problem:
         found.append((printable(sample.problem), "", "warn"))
+    found += [(said, "", "warn") for said in gpus_not_used(sample)]
     if state is not None and snapshot.runner_alive is False and state.phase != "free":
         found.append((f"no runner: state of the GPU as of {clock(state.time)}", "", "warn"))
     if state is not None:

@@ -18,7 +18,7 @@ def last_run(snapshot: Snapshot) -> JobRow | None:
 
 
 def has_gpu(snapshot: Snapshot) -> bool:
-    return snapshot.sample is not None and bool(snapshot.sample.devices)
+    return snapshot.sample is not None and snapshot.sample.job_gpu is not None
 
 
 def default_model(catalogue: Catalogue, snapshot: Snapshot) -> str | None:
