@@ -12,6 +12,8 @@ from core.doctor.results import Diagnostic
 from core.errors import InputError
 from core.format import data_size
 from core.gpu.sources.kernel_file import names, read_text
+from core.gpu_lease.server_activity import holds_gpu
+from core.serving.address import is_here
 
 if TYPE_CHECKING:
     from core.serving.replies import Resident
@@ -55,20 +57,24 @@ def ollama(machine: Machine) -> list[Diagnostic]:
         except ServerError as error:
             return [*lines, line("loaded", "warning", f"Ollama does not say what is loaded: {error.message}")]
     if residents:
-        lines += loaded(machine, residents)
+        lines += loaded(machine, residents, server.url)
     return [*lines, *parallel(machine, version_numbers(version))]
 
 
-def loaded(machine: Machine, residents: Sequence[Resident]) -> list[Diagnostic]:
+def loaded(machine: Machine, residents: Sequence[Resident], url: str) -> list[Diagnostic]:
     """What the server holds, and what becomes of it before a job. The runner moves only what takes memory of its own GPU."""
-    on_gpu = [one for one in residents if one.size_vram_bytes != 0]
-    beside = [one for one in residents if one.size_vram_bytes == 0]
+    on_gpu = [one for one in residents if holds_gpu(one)]
+    beside = [one for one in residents if not holds_gpu(one)]
     managed = machine.settings.ollama.managed and machine.gpu is not None
+    if managed and machine.settings.ollama.url is None and not is_here(url):
+        return [line("loaded", "ok", f"{names_of(residents)}: on another machine, left loaded")]
     after = "unloaded before a training and loaded again afterwards" if managed else "left loaded"
     lines = []
     if on_gpu:
-        held = sum(one.size_vram_bytes or 0 for one in on_gpu)
-        lines.append(line("loaded", "ok", f"{names_of(on_gpu)}: {data_size(held)} on the GPU, {after}"))
+        sizes = [one.size_vram_bytes for one in on_gpu]
+        known = sum(size for size in sizes if size is not None)
+        held = "an unknown size" if None in sizes else data_size(known)
+        lines.append(line("loaded", "ok", f"{names_of(on_gpu)}: {held} on the GPU, {after}"))
     if beside:
         lines.append(line("loaded", "ok", f"{names_of(beside)}: not on the GPU, left loaded"))
     return lines

@@ -26,7 +26,12 @@ Key = tuple[str, str | None]
 
 def on_gpu(view: ServerView) -> tuple[Resident, ...]:
     """The models that have memory of the GPU; those that run on the CPU alone are in nobody's way."""
-    return tuple(one for one in view.residents or () if one.size_vram_bytes != 0)
+    return tuple(one for one in view.residents or () if holds_gpu(one))
+
+
+def holds_gpu(resident: Resident) -> bool:
+    """Whether a model may have memory of the GPU: one whose server does not say how much is taken to have some."""
+    return resident.size_vram_bytes != 0
 
 
 @dataclass

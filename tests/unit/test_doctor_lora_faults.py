@@ -70,7 +70,7 @@ def test_other_gpus_are_not_and_one_whose_driver_names_no_architecture_is_known_
     assert lora_faults(bench.box(), "2.13.0+rocm7.2", {"architecture": "gfx1201"}) == []
     (bench.folder / "other").mkdir()
     unnamed = Bench(bench.folder / "other")
-    unnamed.machine.amd(PCI, kfd=False)
+    unnamed.machine.amd(PCI)  # KFD gives no `gfx_target_version`
     assert lora_faults(unnamed.box(), "2.13.0+rocm7.2", {}) == []
     assert lora_faults(unnamed.box(), "2.13.0+rocm7.2", {"architecture": "gfx1200"})
 

@@ -13,6 +13,8 @@ from core.config.settings import OllamaSettings, Settings
 from core.doctor import host, serving
 from core.doctor.report import examine
 from core.doctor.results import SECTIONS, Diagnostic
+from core.gpu_lease.server_activity import on_gpu
+from core.serving.modelserver import ServerView
 from core.serving.replies import Resident
 from tests.support.doctorbench import PCI, Bench, one
 from tests.support.ollama_standin import OllamaStandin
@@ -63,7 +65,7 @@ def test_only_what_the_runner_moves_is_said_to_be_unloaded(
         bench.machine.amd(PCI)
     bench.settings = Settings(ollama=OllamaSettings(managed=managed))
     model = Resident("judge:v1", None, 2_000_000_000, vram, 4096, None)
-    (found,) = serving.loaded(bench.box(), [model])
+    (found,) = serving.loaded(bench.box(), [model], "http://127.0.0.1:11434")
     assert found.message == f"judge:v1: {said}"
 
 
@@ -158,3 +160,32 @@ def test_settings_that_cannot_be_read_are_a_fault_and_the_examination_goes_on(be
     assert found.state == "fault"
     assert "settings.yaml:1" in found.message
     assert {line.section for line in report.lines} == set(SECTIONS)
+
+
+def residents(*sizes: int | None) -> list[Resident]:
+    return [Resident(f"model{number}", None, size, size, None, None) for number, size in enumerate(sizes)]
+
+
+@pytest.mark.parametrize(
+    ("url", "sizes", "said"),
+    [
+        (
+            None,
+            (4_000_000_000, 0),
+            ["model0: 4.0 GB on the GPU, unloaded before", "model1: not on the GPU, left loaded"],
+        ),
+        (None, (None,), ["model0: an unknown size on the GPU, unloaded before"]),
+        ("http://10.9.8.7:11434", (4_000_000_000, 0), ["model0, model1: on another machine, left loaded"]),
+    ],
+)
+def test_what_becomes_of_a_model_is_what_the_lease_does(
+    bench: Bench, url: str | None, sizes: tuple[int | None, ...], said: list[str]
+) -> None:
+    """A server elsewhere is left alone unless the settings name it; so is a model without memory of the GPU (a cloud's)."""
+    bench.machine.amd(PCI)
+    held = residents(*sizes)
+    lines = serving.loaded(bench.box(), held, url or "http://127.0.0.1:11434")
+    assert [line.message.startswith(words) for line, words in zip(lines, said, strict=True)] == [True] * len(said)
+    evicted = {one.name for one in on_gpu(ServerView(residents=tuple(held)))}
+    told = {one.name for one in held if any(one.name in line.message and "unloaded" in line.message for line in lines)}
+    assert told == (evicted if url is None else set())

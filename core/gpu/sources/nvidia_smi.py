@@ -107,7 +107,9 @@ class NvidiaSmiSource:
         fault = _fault(output)
         answering = tuple(device for device in devices if _tells_something(device))
         lost = fault is None and len(answering) < len(devices) and "gpu is lost" in output.stdout.lower()
-        error = source_error("nvidia-smi", fault_in("GPU is lost") if lost else fault, f"{output.stderr}\n{output.stdout}")
+        error = source_error(
+            "nvidia-smi", fault_in("GPU is lost") if lost else fault, f"{output.stderr}\n{output.stdout}"
+        )
         if not answering and (fault is not None or lost):
             raise error
         if not devices:
