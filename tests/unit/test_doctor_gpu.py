@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import tempfile
@@ -93,6 +94,7 @@ def as_another_user(ask: Callable[[], Diagnostic]) -> Diagnostic:
     """What a process gets that is not root, for whom every file is open."""
     if os.getuid():
         return ask()
+    importlib.import_module("getpass")  # nobody may not read the interpreter's own files
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
