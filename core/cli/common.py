@@ -11,14 +11,15 @@ from typing import Any, TypeVar
 import click
 
 from core.config.project import Project
-from core.format import duration, moment, percent
+from core.format import duration, moment, of_five, percent
 from core.home import Home
 from core.own_paths import located_result
 from core.runner.client import author
 from core.store.database import open_database
 from core.store.jobs import JobRow
-from core.text import printable
+from core.text import cell_width, printable
 from core.wording.jobs import outcome_words, phase_words, reason_words
+from core.wording.runs import Difference, run_label
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -100,6 +101,10 @@ def job_json(job: JobRow) -> dict[str, Any]:
     return {**job.to_json(), "result": result, "reason": reason_words(job.reason)}
 
 
-def job_line(job: JobRow) -> str:
+def job_line(job: JobRow, difference: Difference | None = None, score: float | None = None, width: int = 40) -> str:
+    """A job in a line: its title with how it differs from its like in `width` cells, its score, its state."""
     sign = "‖" if job.held else SIGNS[job.state]
-    return printable(f"{sign} {job.id:>4}  {printable(job.title):<40} {state_in_words(job)}")
+    title, told = run_label(job, difference, width) if difference is not None else (printable(job.title), "")
+    label = f"{title}  {told}" if told else title
+    made = f"{of_five(score)}  " if score is not None and job.state == "done" else ""
+    return printable(f"{sign} {job.id:>4}  {label}{' ' * (width - cell_width(label))} {made}{state_in_words(job)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +16,7 @@ from core.errors import InputError
 from core.home import Home
 from core.runner.client import request
 from core.runner.commands import COMMANDS, QueueCommand, RefusedError
-from core.store.jobs import get_job
+from core.store.jobs import JobRow, get_job
 from core.text import printable
 from core.wording.jobs import refused
 
@@ -32,15 +33,24 @@ def list_(everything: bool, as_json: bool) -> None:
     """The active jobs, the waiting ones in their order, and the last that ended."""
     from core.runner.status import runner_status
     from core.store.jobs import ACTIVE, QUEUED, list_jobs, queue_state
+    from core.store.results import run_scores
+    from core.wording.runs import differences, label_width
 
     home = Home.find()
     with opened(home) as connection:
         jobs = list_jobs(connection, limit=-1 if everything else 40)
         state = queue_state(connection)
+        scores = run_scores(connection)
+    apart = differences(jobs)
     alive = runner_status(home).alive
     if as_json:
+
+        def run_json(job: JobRow) -> dict[str, Any]:
+            differs = list(apart[job.id].words) if job.id in apart else []
+            return {**job_json(job), "differs": differs, "score": scores.get(job.id)}
+
         paused = {"paused": state.paused, "reason": state.reason, "author": state.author}
-        print_json({"queue": paused, "runner_alive": alive, "jobs": [job_json(job) for job in jobs]})
+        print_json({"queue": paused, "runner_alive": alive, "jobs": [run_json(job) for job in jobs]})
         return
     if state.paused:
         say(f"‖ paused by {state.author}" + (f": {state.reason}" if state.reason else ""))
@@ -48,8 +58,11 @@ def list_(everything: bool, as_json: bool) -> None:
         say("▲ The runner is not running: the active jobs are not followed. Start it with `bakehouse runner start`.")
     elif not alive and any(job.state in QUEUED and not job.held for job in jobs):
         say("▲ The runner is not running: no job starts. Start it with `bakehouse runner start`.")
+    # Where nobody watches, nothing is cut.
+    room = shutil.get_terminal_size((120, 40)).columns if sys.stdout.isatty() else 10_000
+    width = max(40, min(room * 45 // 100, max((label_width(job, apart.get(job.id)) for job in jobs), default=0)))
     for job in jobs:
-        say(job_line(job))
+        say(job_line(job, apart.get(job.id), scores.get(job.id), width))
     if not jobs:
         say("No jobs yet: `bakehouse demo` or `bakehouse train` queues some.")
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from core.config.base import OwnPath
 from core.config.model import ModelEntry
 from core.config.task import Task
-from core.jobfile.references import needed_jobs
+from core.files import sha256_json
+from core.jobfile.references import needed_jobs, parse_reference
 from core.jobfile.spec import Columns, FrozenModel, InputFile, Spec
 
 
@@ -27,6 +28,14 @@ class CandidateSpec(FrozenModel):
         if self.form != "base" and self.ref is None and self.path is None:
             raise ValueError(f"a candidate of form {self.form} needs a ref (job:12/{self.form}) or a path")
         return self
+
+
+def made_by(reference: str | None) -> str | None:
+    """`job:12` of `job:12/adapter`, with the form where it is not the adapter; None of no reference."""
+    found = parse_reference(reference)
+    if found is None:
+        return None
+    return f"job:{found.job_id}" + ("" if found.makes in {None, "adapter"} else f" {found.makes}")
 
 
 class BakeoffSpec(Spec):
@@ -64,6 +73,18 @@ class BakeoffSpec(Spec):
         """`model` is the base that all candidates share; None when there are several."""
         bases = {model.name for model in self.models}
         return Columns(task=self.task.name, model=bases.pop() if len(bases) == 1 else None)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        checks = self.task.model_dump(mode="json", include={"format", "content", "margin"})
+        return {
+            "candidates": [made_by(candidate.ref) or candidate.name for candidate in self.candidates],
+            "repeats": self.repeats,
+            "seed": self.seed,
+            "golden_sha256": self.golden.sha256,
+            "checks_sha256": sha256_json(checks),
+            "system_sha256": sha256_json(self.task.system),
+        }
 
     @property
     def models(self) -> tuple[ModelEntry, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from core.config.base import OwnPath
 from core.config.model import ModelEntry
@@ -29,6 +29,10 @@ class MergeSpec(Spec):
     @property
     def columns(self) -> Columns:
         return Columns(task=self.task, model=self.model.name, source=self.adapter)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"base": self.model.name, "adapter": self.adapter, "dtype": self.dtype}
 
     @property
     def models(self) -> tuple[ModelEntry, ...]:

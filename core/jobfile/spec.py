@@ -68,6 +68,11 @@ class Spec(FrozenModel):
         return Columns()
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """What two jobs of this kind can differ in, by name: numbers, texts, lists of texts. The queue's table keeps them."""
+        return {}
+
+    @property
     def models(self) -> tuple[ModelEntry, ...]:
         """The base models that must be on the disk before the job starts."""
         return ()

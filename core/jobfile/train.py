@@ -9,6 +9,7 @@ from pydantic import Field
 from core.config.model import ModelEntry
 from core.config.recipe import Recipe
 from core.config.task import Task
+from core.files import sha256_json
 from core.home import Home
 from core.jobfile.spec import WORKING_BYTES, Columns, FrozenModel, InputFile, Spec
 from core.models.files import parameter_count, shard_bytes
@@ -74,6 +75,22 @@ class TrainSpec(Spec):
     @property
     def columns(self) -> Columns:
         return Columns(task=self.task.name, model=self.model.name)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        recipe = self.recipe.model_dump(mode="json", exclude={"name", "hqq", "few_shot", "targets"})
+        return {
+            "base": self.model.name,
+            "recipe": self.recipe.name,
+            **{name: value for name, value in recipe.items() if value is not None},
+            **({"bits": self.recipe.hqq.bits} if self.recipe.hqq else {}),
+            **({"few_shot": self.recipe.few_shot.count} if self.recipe.few_shot else {}),
+            "targets": list(self.recipe.targets),
+            "thinking": self.task.thinking,
+            "system_sha256": sha256_json(self.task.system),
+            "data": self.train.source,
+            "data_sha256": self.train.sha256,
+        }
 
     @property
     def models(self) -> tuple[ModelEntry, ...]:

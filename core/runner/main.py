@@ -89,8 +89,10 @@ def main(home: Home) -> int:
         return error.exit_code
 
     from core.gpu.devices import find_gpu
+    from core.runner.settings import fill_settings
     from core.telemetry.background import BackgroundSampler
 
+    fill_settings(home, connection)
     sampling = BackgroundSampler(home)
     runner = Runner(
         home,

@@ -139,6 +139,25 @@ def list_bakeoffs(connection: sqlite3.Connection, limit: int = 50) -> list[Bakeo
     return [BakeoffRow(**dict(row)) for row in rows]
 
 
+def run_scores(connection: sqlite3.Connection) -> dict[int, float]:
+    """The score in [0, 1] of what each job made, by the job: in the newest bake-off with it, under the newest scores."""
+    found: dict[int, float] = {}
+    rows = connection.execute(
+        """
+        SELECT coalesce((SELECT summary FROM rescorings WHERE job_id = jobs.id ORDER BY number DESC LIMIT 1),
+                        json_extract(result, '$.summary')) AS summary
+        FROM jobs WHERE kind = 'bakeoff' AND state = 'done' ORDER BY ended_at DESC LIMIT 100
+        """
+    )
+    for row in rows:
+        for candidate in (json.loads(row["summary"]) if row["summary"] else {}).get("candidates") or ():
+            reference, score = str(candidate.get("ref") or ""), candidate.get("score")
+            job = reference.removeprefix("job:").partition("/")[0]
+            if reference.startswith("job:") and job.isdecimal() and isinstance(score, int | float):
+                found.setdefault(int(job), float(score))
+    return found
+
+
 def bakeoff_answers(connection: sqlite3.Connection, job_id: int) -> list[dict[str, Any]]:
     """The answer documents of a bake-off. Raises `NotFoundError`."""
     if connection.execute("SELECT 1 FROM jobs WHERE id = ? AND kind = 'bakeoff'", [job_id]).fetchone() is None:

@@ -116,6 +116,7 @@ def insert(place: Place, spec: Spec, needs: Iterable[int]) -> int:
         task=spec.columns.task,
         model=spec.columns.model,
         source=spec.columns.source,
+        settings=spec.settings,
         lane=lane,
         host_memory_bytes=host_memory_bytes,
         on_restart=on_restart,

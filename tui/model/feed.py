@@ -18,7 +18,9 @@ from core.files import read_json
 from core.home import Home
 from core.store.database import open_database, runner_lives
 from core.store.jobs import ACTIVE, QUEUED, JobRow, count_states, list_jobs, queue_state
+from core.store.results import run_scores
 from core.telemetry.ring import TelemetryRing
+from core.wording.runs import Difference, differences
 from tui.model.background_reader import BackgroundReader
 from tui.model.forecasts import Forecasts
 from tui.model.gpu_files import GpuFiles
@@ -51,6 +53,7 @@ class Feed(threading.Thread):
         self._gpu = GpuFiles(home)
         self._ring = TelemetryRing(home.telemetry)
         self._runner_looked = 0.0
+        self._told_apart: tuple[tuple[tuple[int, bool], ...], dict[int, Difference]] = ((), {})
         self._wake = threading.Event()
         self._stopped = False
 
@@ -104,9 +107,12 @@ class Feed(threading.Thread):
         version = (self._connection.execute("PRAGMA data_version").fetchone()[0], self.limit)
         if version != self._version:
             # What is committed after this look raises the version again, so nothing is missed.
+            jobs = tuple(list_jobs(self._connection, self.limit))
             snapshot = replace(
                 snapshot,
-                jobs=tuple(list_jobs(self._connection, self.limit)),
+                jobs=jobs,
+                differences=self._differences(jobs),
+                run_scores=run_scores(self._connection),
                 counts=count_states(self._connection),
                 queue=queue_state(self._connection),
             )
@@ -134,6 +140,13 @@ class Feed(threading.Thread):
             boards=found.boards,
             problems=tuple(text for _, text in found.problems),
         )
+
+    def _differences(self, jobs: tuple[JobRow, ...]) -> dict[int, Difference]:
+        """Worked out again only when there are other jobs: what a job was told never changes."""
+        told = tuple((job.id, bool(job.settings)) for job in jobs)
+        if told != self._told_apart[0]:
+            self._told_apart = (told, differences(jobs))
+        return self._told_apart[1]
 
     def _detail(self, snapshot: Snapshot) -> Detail | None:
         job = snapshot.job(self._selected)

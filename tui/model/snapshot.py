@@ -12,6 +12,7 @@ from core.store.jobs import ACTIVE, ENDED, QUEUED, JobRow, QueueState
 from core.store.rescorings import CheckChange
 from core.telemetry.run_record import Summary
 from core.wording.gpu import gpu_words
+from core.wording.runs import Difference
 from tui.model.forecasts import OomFallback, RunForecast
 
 STALE_SECONDS = 5.0
@@ -198,6 +199,10 @@ class Snapshot:
     detail: Detail | None = None
     ladders: dict[int, int] = field(default_factory=dict)
     """By job: how many steps of the ladder a training has taken, of those that took any."""
+    differences: dict[int, Difference] = field(default_factory=dict)
+    """By job: how a run differs from the others of its kind and task."""
+    run_scores: dict[int, float] = field(default_factory=dict)
+    """By job: the score in [0, 1] of what it made."""
     problem: str | None = None
     """Why the feed could not read the home."""
     problems: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ from textual.message import Message
 from core.format import duration, percent, plural
 from core.store.jobs import ACTIVE, RETRYABLE, JobRow
 from core.text import printable
+from core.wording.runs import label_width, run_label
 from tui.lines import Line, side_by_side, wrapped
 from tui.model.snapshot import Snapshot
 from tui.widgets.bars import progress_bar
@@ -24,13 +25,17 @@ def columns(width: int, ids: int, titles: int) -> tuple[int, int]:
     return start, start + max(14, min(titles + 2, room * 56 // 100, room - 18))
 
 
-def job_line(job: JobRow, width: int, places: tuple[int, int], now: float, mark: str = "") -> Line:
-    """One job in one row."""
+def job_line(job: JobRow, width: int, places: tuple[int, int], snapshot: Snapshot, mark: str = "") -> Line:
+    """One job in one row: what it is and how it differs from its like, its state, its score."""
     start, middle = places
     character, role = sign(job)
     line = Line(character, role, mark).add("  ").add(f"{job.id:>{start - 4}} ").to(start)
-    line.add(printable(job.title)).cut(middle - 1).to(middle)
-    return line.extend(state(job, width - middle, now))
+    title, told = run_label(job, snapshot.differences.get(job.id), middle - start - 1)
+    line.add(title)
+    if told:
+        line.add("  ").add(told, "bold")
+    line.cut(middle - 1).to(middle)
+    return line.extend(state(job, width - middle, snapshot.time, snapshot.run_scores.get(job.id)))
 
 
 def continued(
@@ -167,11 +172,12 @@ class QueuePane(Pane):
         if index >= self.top + room:
             self.top = index - room + 1
         seen = jobs[self.top : self.top + room]
-        start, middle = places = columns(width, ids, max(len(job.title) for job in seen))
+        longest = max(label_width(job, self.snapshot.differences.get(job.id)) for job in seen)
+        start, middle = places = columns(width, ids, longest)
         head = Line("id".rjust(start - 1), "dim").add(" job", "dim").to(middle).add("state", "dim")
         mark = "chosen" if self.has_focus else "kept"
         shown = [
-            (job, job_line(job, width, places, self.snapshot.time, mark if job.id == self.selected_id else ""))
+            (job, job_line(job, width, places, self.snapshot, mark if job.id == self.selected_id else ""))
             for job in seen
         ]
         more = continued(shown, room - len(jobs), width - start - 4, self.snapshot.ladders)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.format import duration, percent, plural, when
+from core.format import duration, of_five, percent, plural, when
 from core.store.jobs import ACTIVE, ENDED, QUEUED, JobRow
 from core.text import printable
 from core.wording.jobs import outcome_words, phase_words, reason_words
@@ -42,8 +42,8 @@ def outcome(job: JobRow, now: float | None = None) -> str:
     return printable(outcome_words(job, now))
 
 
-def state(job: JobRow, width: int, now: float) -> Line:
-    """The state of a job: progress while it runs, else the reason."""
+def state(job: JobRow, width: int, now: float, score: float | None = None) -> Line:
+    """The state of a job: progress while it runs, else the reason; `score` in [0, 1] of what it made."""
     progress = job.progress
     if job.state in ACTIVE:
         if job.state != "running" or progress is None:
@@ -64,6 +64,8 @@ def state(job: JobRow, width: int, now: float) -> Line:
             )
         role = {"failed": "bad", "interrupted": "warn", "lost": "warn"}.get(job.state, "dim")
         line = Line(f"{when(job.ended_at, now):>5} ", "text" if role == "dim" else role)
+        if score is not None:
+            line.add(f"{of_five(score)} ", "good" if score >= 0.9 else "text")
         return line.add(outcome(job, now), role).cut(width)
     return Line(outcome(job), "dim").cut(width)
 
