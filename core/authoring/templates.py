@@ -63,6 +63,9 @@ margin: 0.05
 #   weight: 2         its share in the mean
 #   partial: true     the share that is right, in place of 0 or 1
 #   message: TEXT     what the report says of an answer that fails
+#   normalise: false  compare letter by letter. Else what looks the same is the same: composed letters, line ends, blanks of any
+#                     width, invisible characters, shapes of dashes and quotes, full-width letters. Or a list of these:
+#                     [unicode, lines, spaces, invisible, dashes, quotes, width]
 # Patterns stand between single quotes, where a backslash is a backslash. Take out the `#` of what fits, and change it.
 
 «checks»

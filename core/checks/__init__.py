@@ -75,7 +75,7 @@ class Check:
             return CheckResult(0.0, f"the answer has more than {MAX_TEXT_CHARACTERS:,} characters", faulty=True)
         scorer = REGISTRY[type(self.definition)]
         try:
-            result = scorer(self.definition, text.replace("\r\n", "\n"), expect, captures or {}, self.pattern_timeout)
+            result = scorer(self.definition, text, expect, captures or {}, self.pattern_timeout)
         except CheckFault as fault:
             return CheckResult(0.0, str(fault), faulty=True)
         if result.detail and self.definition.message:

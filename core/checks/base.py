@@ -8,6 +8,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from core.checks.normal_form import PARTS, Part, Parts, parts_of
+
 EXPECT = "expect."
 
 Captures = Mapping[str, Sequence[str]]
@@ -58,26 +60,44 @@ def _values(value: object) -> object:
     return tuple(value)
 
 
+def _switch(value: object) -> object:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, list | tuple) and value and all(part in PARTS for part in value):
+        return tuple(value)
+    raise ValueError(f"expected true, false, or a list of these: {', '.join(PARTS)}")
+
+
 Count = Annotated[int | str, BeforeValidator(_count)]
 Values = Annotated[tuple[str, ...] | str, BeforeValidator(_values)]
+
+Normalise = Annotated[bool | tuple[Part, ...], BeforeValidator(_switch)]
 
 
 class BaseDefinition(BaseModel):
     """The keys that every check takes.
 
     `id` is its name in tables (else made from the check), `weight` its share in the mean of its part, `partial` asks
-    for the share that is right instead of 0 or 1, `message` replaces the check's own words for why an answer failed.
+    for the share that is right instead of 0 or 1, `message` replaces the check's own words for why an answer failed,
+    `normalise` switches the normal form in which texts are compared (`core.checks.normal_form`).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     # Raised when the code of a check changes what it says of the same answer: stored scores are then seen to be old.
-    VERSION: ClassVar[int] = 1
+    # 2: all checks compare in one normal form; a table in a code block counts.
+    VERSION: ClassVar[int] = 2
 
     id: str | None = Field(default=None, min_length=1, max_length=60)
     weight: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     partial: bool = False
     message: str | None = Field(default=None, min_length=1, max_length=200)
+    normalise: Normalise = True
+
+    @property
+    def parts(self) -> Parts:
+        """The parts of the normal form that this check compares in."""
+        return parts_of(self.normalise)
 
     def default_id(self) -> str:
         """The name of a check that was given none."""

@@ -9,6 +9,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from core.checks.base import BaseDefinition, Captures, CheckFault, CheckResult, lookup
+from core.checks.lookalikes import alike_as_whole
+from core.checks.normal_form import plain
 
 # A detail is a reason that is counted and shown in a line; a group can capture a whole page.
 MAX_SHOWN = 40
@@ -34,8 +36,8 @@ def score_captured_equals(
 ) -> CheckResult:
     """1 when the captured list equals `expect[name]` item by item; a scalar is a list of one, nothing captured is 0.
 
-    Strings are compared without surrounding white space; where a number is expected, as numbers. Partial: the share of
-    places that agree, over the longer list.
+    Strings are compared in the normal form, without surrounding white space; where a number is expected, as numbers.
+    Partial: the share of places that agree, over the longer list.
     """
     wanted = lookup(definition.name, expect)
     expected = list(wanted) if isinstance(wanted, list | tuple) else [wanted]
@@ -59,19 +61,21 @@ def _shown(value: Any) -> str:
 def _equal(definition: CapturedEqualsCheck, captured: str, expected: Any) -> bool:
     if isinstance(expected, int | float) and not isinstance(expected, bool):
         try:
-            number = float(captured)
+            number = float(plain(captured, definition.parts).strip())
         except ValueError:
             return False
         return math.isclose(number, expected, rel_tol=1e-9, abs_tol=definition.tolerance + 1e-9)
-    want = _shown(expected)
-    return captured == want if definition.case_sensitive else captured.casefold() == want.casefold()
+    have, want = plain(captured, definition.parts).strip(), plain(_shown(expected), definition.parts).strip()
+    return have == want if definition.case_sensitive else have.casefold() == want.casefold()
 
 
 def _why(definition: CapturedEqualsCheck, captured: list[str], expected: list[Any], agree: list[bool]) -> str:
     if len(captured) != len(expected):
         return f"{len(captured)} × {definition.name}, {len(expected)} expected"
     at = agree.index(False)
-    return f"{_clip(captured[at])} where {_clip(_shown(expected[at]))} is expected"
+    have, want = captured[at], _shown(expected[at])
+    alike = alike_as_whole(have, want, case_sensitive=definition.case_sensitive)
+    return f"{_clip(have)} where {_clip(want)} is expected{alike}"
 
 
 def _clip(text: str) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from core.checks.base import BaseDefinition, Captures, CheckFault, CheckResult, Values, lookup
+from core.checks.lookalikes import alike_within
+from core.checks.normal_form import Parts, parts_for, plain
 
 # Of the values, so many characters stand in the id of a check that was given none.
 MAX_ID_VALUE = 24
@@ -45,18 +46,34 @@ def score_contains(
     captures: Captures,
     timeout: float,
 ) -> CheckResult:
-    """1 when any, all or none of the values are in the text (both in NFC form). Partial: the share that is right."""
+    """1 when any, all or none of the values are in the text (both in the normal form). Partial: the share that is right."""
     values = _values(definition.values, expect)
-    there = _fold(text, definition.case_sensitive)
-    present = [value for value in values if _fold(value, definition.case_sensitive) in there]
+    present = [value for value in values if _is_in(value, text, definition)]
     absent = [value for value in values if value not in present]
     if definition.check == "contains_any":
-        return CheckResult(1.0) if present else CheckResult(0.0, f"none of {_list(values)}")
+        return (
+            CheckResult(1.0)
+            if present
+            else CheckResult(0.0, f"none of {_list(values)}{_alike(values, text, definition)}")
+        )
     wrong = absent if definition.check == "contains_all" else present
     if not wrong:
         return CheckResult(1.0)
     share = 1 - len(wrong) / len(values) if definition.partial else 0.0
-    return CheckResult(share, f"{_list(wrong)} {'missing' if wrong is absent else 'not wanted'}")
+    if wrong is absent:
+        return CheckResult(share, f"{_list(wrong)} missing{_alike(wrong, text, definition)}")
+    return CheckResult(share, f"{_list(wrong)} not wanted")
+
+
+def _is_in(value: str, text: str, definition: _ContainsDefinition) -> bool:
+    parts = parts_for(value, definition.parts)
+    return _fold(value, parts, definition.case_sensitive) in _fold(text, parts, definition.case_sensitive)
+
+
+def _alike(values: list[str], text: str, definition: _ContainsDefinition) -> str:
+    """What of the text only looks like one of the values, if anything does."""
+    found = (alike_within(text, value, case_sensitive=definition.case_sensitive) for value in values)
+    return next(filter(None, found), "")
 
 
 def _values(values: tuple[str, ...] | str, expect: Mapping[str, Any]) -> list[str]:
@@ -69,8 +86,8 @@ def _values(values: tuple[str, ...] | str, expect: Mapping[str, Any]) -> list[st
     return list(dict.fromkeys(str(item) for item in listed))
 
 
-def _fold(text: str, case_sensitive: bool) -> str:
-    normal = unicodedata.normalize("NFC", text)
+def _fold(text: str, parts: Parts, case_sensitive: bool) -> str:
+    normal = plain(text, parts)
     return normal if case_sensitive else normal.casefold()
 
 

@@ -15,7 +15,17 @@ from core.checks.base import (
     count_share,
     resolve_count,
 )
-from core.checks.patterns import Pattern, Stopwatch, collect_groups, compile_pattern, search
+from core.checks.lookalikes import alike_for_pattern
+from core.checks.normal_form import structural, written
+from core.checks.patterns import (
+    Pattern,
+    Stopwatch,
+    collect_groups,
+    compile_pattern,
+    compile_shaped,
+    pattern_parts,
+    search,
+)
 
 if TYPE_CHECKING:
     from regex import Match
@@ -47,30 +57,35 @@ def score_heading(
     from core.checks.markdown import parse
 
     expected = resolve_count(definition.count, expect)
-    pattern = compile_pattern(definition.pattern, case_sensitive=definition.case_sensitive)
-    document = parse(text)
+    parts = pattern_parts(definition.pattern, definition.parts, expected)
+    pattern = compile_shaped(definition.pattern, parts, case_sensitive=definition.case_sensitive)
+    document = parse(structural(text, parts))
     watch = Stopwatch(timeout)
     matches: list[Match[str]] = []
     elsewhere: int | None = None
     for heading in document.headings:
-        match = search(pattern, heading.text, watch)
+        match = search(pattern, written(heading.text, parts), watch)
         if match and heading.level == definition.level:
             matches.append(match)
         elif match and elsewhere is None:
             elsewhere = heading.level
     share = count_share(len(matches), expected)
     value = share if definition.partial or share == 1 else 0.0
-    detail = "" if share == 1 else _why(definition, document, len(matches), expected, elsewhere)
+    detail = "" if share == 1 else _why(definition, document, len(matches), expected, elsewhere, watch)
     return CheckResult(value, detail, collect_groups(matches))
 
 
-def _why(definition: HeadingCheck, document: Document, found: int, expected: int, elsewhere: int | None) -> str:
+def _why(
+    definition: HeadingCheck, document: Document, found: int, expected: int, elsewhere: int | None, watch: Stopwatch
+) -> str:
     if found:
         return f"{found} matching heading{'s' if found != 1 else ''}, {expected} expected"
     if document.fenced:
         return "the whole answer is in a code block"
     if elsewhere is not None:
         return f"the heading has level {elsewhere}, {definition.level} expected"
-    if any(heading.level == definition.level for heading in document.headings):
-        return f"no heading of level {definition.level} has the form asked for"
+    of_level = [heading.text for heading in document.headings if heading.level == definition.level]
+    if of_level:
+        alike = next(filter(None, (alike_for_pattern(definition, text, watch) for text in of_level)), "")
+        return f"no heading of level {definition.level} has the form asked for{alike}"
     return f"no heading of level {definition.level}"

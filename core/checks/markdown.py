@@ -1,6 +1,7 @@
 """Headings and tables of an answer, found by a markdown parser (CommonMark with tables) and not guessed by patterns.
 
-Only what stands at the top level counts: a heading in a quotation or a code block is quoted, not written.
+Only what stands at the top level counts: a heading in a quotation or a code block is quoted, not written. Tables in code
+blocks that are no program's are told apart.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 # Inline markup of one heading or cell is parsed up to here: the inline rules are not linear on hostile text.
 MAX_INLINE_CHARACTERS = 2_000
+# What a code block is marked with that holds text to be read.
+TEXT_FENCES = frozenset(("", "markdown", "md", "text", "txt", "table", "plaintext"))
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,12 @@ class Table:
 
 @dataclass(frozen=True)
 class Document:
-    """`fenced` tells that the whole answer stands in one code block."""
+    """`fenced` tells that the whole answer stands in one code block; `tables_in_code` are those of code blocks beside text."""
 
     headings: tuple[Heading, ...]
     tables: tuple[Table, ...]
     fenced: bool
+    tables_in_code: tuple[Table, ...] = ()
 
 
 @lru_cache(maxsize=1)
@@ -76,6 +80,8 @@ def parse(text: str) -> Document:
     tokens = _parser().parse(text)
     headings: list[Heading] = []
     tables: list[Table] = []
+    in_code: list[Table] = []
+    fenced = [token.type for token in tokens] == ["fence"]
     for index, token in enumerate(tokens):
         if token.level != 0:
             continue
@@ -83,7 +89,11 @@ def parse(text: str) -> Document:
             headings.append(Heading(int(token.tag[1:]), _plain(tokens[index + 1].content)))
         elif token.type == "table_open":
             tables.append(_table(tokens[index:]))
-    return Document(tuple(headings), tuple(tables), [token.type for token in tokens] == ["fence"])
+        elif token.type == "fence" and not fenced and token.info.strip().casefold() in TEXT_FENCES:
+            inner = _parser().parse(token.content)
+            starts = [place for place, part in enumerate(inner) if part.type == "table_open" and part.level == 0]
+            in_code += [_table(inner[place:]) for place in starts]
+    return Document(tuple(headings), tuple(tables), fenced, tuple(in_code))
 
 
 def _table(tokens: Sequence[Token]) -> Table:

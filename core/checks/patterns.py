@@ -8,11 +8,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator
 
 from core.checks.base import CheckFault
+from core.checks.normal_form import AS_WRITTEN, Parts
+from core.checks.pattern_shapes import has_letters, in_all_shapes, names_invisible
 
 if TYPE_CHECKING:
     from regex import Match
@@ -43,6 +45,25 @@ def compile_pattern(
         return regex.compile(pattern, bits)
     except (regex.error, RecursionError, OverflowError, ValueError) as error:
         raise ValueError(f"the pattern can't be compiled: {error}") from error
+
+
+def pattern_parts(pattern: str, parts: Parts, count: object) -> Parts:
+    """The parts of the normal form in which a pattern is searched. One without letters that must not occur means the very signs
+    it is made of, and one that names characters of no width wants to see them."""
+    if count == 0 and not has_letters(pattern):
+        return parts & AS_WRITTEN
+    return parts - {"invisible"} if names_invisible(pattern) else parts
+
+
+def compile_shaped(
+    pattern: str, parts: Parts, *, multiline: bool = False, case_sensitive: bool = True, flags: tuple[Flag, ...] = ()
+) -> Compiled[str]:
+    """The compiled pattern with each sign in all its shapes, for a text that `normal_form.written` gave."""
+    options: dict[str, Any] = {"multiline": multiline, "case_sensitive": case_sensitive, "flags": flags}
+    try:
+        return compile_pattern(in_all_shapes(pattern, parts, verbose="verbose" in flags), **options)
+    except ValueError:
+        return compile_pattern(pattern, **options)
 
 
 def _check_pattern(pattern: str) -> str:

@@ -8,7 +8,18 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from core.checks.base import BaseDefinition, Captures, CheckResult, Count, count_share, resolve_count
-from core.checks.patterns import Flag, Pattern, Stopwatch, collect_groups, compile_pattern, find_all
+from core.checks.lookalikes import alike_for_pattern
+from core.checks.normal_form import written
+from core.checks.patterns import (
+    Flag,
+    Pattern,
+    Stopwatch,
+    collect_groups,
+    compile_pattern,
+    compile_shaped,
+    find_all,
+    pattern_parts,
+)
 
 
 class RegexCheck(BaseDefinition):
@@ -34,17 +45,23 @@ def score_regex(
     definition: RegexCheck, text: str, expect: Mapping[str, Any], captures: Captures, timeout: float
 ) -> CheckResult:
     """1 when the pattern matches at least once or, with `count`, exactly so many times."""
-    pattern = compile_pattern(
+    parts = pattern_parts(definition.pattern, definition.parts, definition.count)
+    pattern = compile_shaped(
         definition.pattern,
+        parts,
         multiline=definition.multiline,
         case_sensitive=definition.case_sensitive,
         flags=definition.flags,
     )
-    matches = list(find_all(pattern, text, Stopwatch(timeout)))
+    watch = Stopwatch(timeout)
+    matches = list(find_all(pattern, written(text, parts), watch))
     found = collect_groups(matches)
     what = definition.id or "pattern"
     if definition.count is None:
-        return CheckResult(1.0, "", found) if matches else CheckResult(0.0, f"{what}: no match", found)
+        if matches:
+            return CheckResult(1.0, "", found)
+        alike = alike_for_pattern(definition, text, watch, flags=definition.flags, multiline=definition.multiline)
+        return CheckResult(0.0, f"{what}: no match{alike}", found)
     expected = resolve_count(definition.count, expect)
     if len(matches) == expected:
         return CheckResult(1.0, "", found)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from core.checks.base import BaseDefinition, Captures, CheckResult, Count, resolve_count
+from core.checks.lookalikes import alike_as_whole
+from core.checks.normal_form import plain, structural
 
 if TYPE_CHECKING:
     from core.checks.markdown import Document, Table
@@ -26,6 +29,8 @@ def score_table(
 ) -> CheckResult:
     """1 when exactly `count` tables have the columns, in this order, and each of them has `rows` body rows.
 
+    Where no table stands in the text itself, those in code blocks beside it count: a reader sees a table.
+
     Tables with other columns are no fault of this check. Partial: the right tables that are asked for, over the
     tables that have the columns or are asked for, whichever are more.
     """
@@ -33,18 +38,20 @@ def score_table(
 
     expected = resolve_count(definition.count, expect)
     rows = None if definition.rows is None else resolve_count(definition.rows, expect)
-    document = parse(text)
-    named = [table for table in document.tables if _has_columns(definition, table)]
+    document = parse(structural(text, definition.parts))
+    tables = document.tables or document.tables_in_code
+    named = [table for table in tables if _has_columns(definition, table)]
     right = [table for table in named if rows is None or table.rows == rows]
     good = len(right) == len(named) == expected
     if good:
         return CheckResult(1.0)
     share = min(len(right), expected) / max(len(named), expected) if definition.partial else 0.0
-    return CheckResult(share, _why(definition, document, named, right, rows, expected))
+    return CheckResult(share, _why(definition, document, tables, named, right, rows, expected))
 
 
 def _names(definition: TableCheck, columns: tuple[str, ...]) -> list[str]:
-    stripped = (" ".join(column.split()) for column in columns)
+    blanks = r"\s+" if "spaces" in definition.parts else r"[ \t\n]+"
+    stripped = (re.sub(blanks, " ", plain(column, definition.parts)).strip(" ") for column in columns)
     return [column if definition.case_sensitive else column.casefold() for column in stripped]
 
 
@@ -53,7 +60,13 @@ def _has_columns(definition: TableCheck, table: Table) -> bool:
 
 
 def _why(
-    definition: TableCheck, document: Document, named: list[Table], right: list[Table], rows: int | None, expected: int
+    definition: TableCheck,
+    document: Document,
+    tables: tuple[Table, ...],
+    named: list[Table],
+    right: list[Table],
+    rows: int | None,
+    expected: int,
 ) -> str:
     if len(named) == expected:
         wrong = next(table for table in named if table not in right)
@@ -63,6 +76,13 @@ def _why(
         return f"{len(named)} table{'s' if len(named) != 1 else ''}, {expected} expected"
     if document.fenced:
         return "the whole answer is in a code block"
-    if document.tables and definition.columns is not None:
-        return "the table has other columns"
+    if tables and definition.columns is not None:
+        return f"the table has other columns{_alike(definition, definition.columns, tables)}"
     return "no table"
+
+
+def _alike(definition: TableCheck, wanted: tuple[str, ...], tables: tuple[Table, ...]) -> str:
+    """What only looks like a column that is asked for, if anything does."""
+    pairs = (pair for table in tables for pair in zip(table.columns, wanted, strict=False))
+    found = (alike_as_whole(have, want, case_sensitive=definition.case_sensitive) for have, want in pairs)
+    return next(filter(None, found), "")
