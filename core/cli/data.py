@@ -5,15 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from core.cli.common import json_option
+from core.cli.common import find_project, json_option, project_option
 from core.cli.data_options import options_of, reading_options, tell_waiting
 from core.cli.output import print_json, say
-from core.errors import InputError
+from core.errors import BakehouseError, InputError
+from core.format import share
 from core.text import one_line
+
+if TYPE_CHECKING:
+    from core.data.inspection import Inspection
+    from core.data.reading import DataFile
 
 SAMPLE_CHARACTERS = 160
 
@@ -25,9 +30,11 @@ def data() -> None:
 
 @data.command(epilog="Example: bakehouse data inspect chats.json.gz")
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option("--model", help="Count tokens, too, with this model's tokenizer and template.")
 @reading_options
+@project_option
 @json_option
-def inspect(file: Path, as_json: bool, **given: Any) -> None:
+def inspect(file: Path, model: str | None, project: Path | None, as_json: bool, **given: Any) -> None:
     """What FILE is and what would be learnt from it. FILE may be a pipe, or `-`.
 
     Exits with 2 when there are records that cannot be used.
@@ -35,11 +42,13 @@ def inspect(file: Path, as_json: bool, **given: Any) -> None:
     from core.data.inspection import inspect as figures
     from core.data.reading import open_data
 
-    found = figures(open_data(file, options_of(given), tell_waiting))
+    read = open_data(file, options_of(given), tell_waiting)
+    found = figures(read)
+    tokens = None if model is None else tokens_of(read, model, project)
     if as_json:
-        print_json({"data": found.to_json()})
+        print_json({"data": found.to_json(), **({} if tokens is None else {"tokens": tokens})})
     else:
-        for line in inspection_lines(found):
+        for line in inspection_lines(found, tokens):
             say(line)
     sys.exit(2 if found.bad else 0)
 
@@ -86,7 +95,45 @@ def convert(file: Path, output: Path | None, skip_bad: bool, as_json: bool, **gi
         say(f"warning  {warning}")
 
 
-def inspection_lines(found: Any) -> Iterator[str]:
+def tokens_of(data: DataFile, model: str, project: Path | None) -> dict[str, Any]:
+    """Tokens of what can be used, with a model's tokenizer; or why they are unknown."""
+    from core.data.conversion import converted
+    from core.home import Home
+    from core.submission.audit_process import audit_text
+
+    try:
+        audit = audit_text(Home.find(), find_project(project), model, converted(data, skip_bad=True)[0])
+    except BakehouseError as error:
+        return {"model": model, "unknown": error.to_json(), "why": str(error)}
+    return {
+        "model": audit.model,
+        "prompt": {"median": audit.prompt_median, "p90": audit.prompt_p90, "longest": audit.prompt_max},
+        "completion": {
+            "median": audit.completion_median,
+            "p90": audit.completion_p90,
+            "longest": audit.completion_max,
+        },
+        "longest": audit.tokens_max,
+        "whole_at": {row.max_length: row.whole / row.total for row in audit.rows},
+    }
+
+
+def token_lines(tokens: dict[str, Any]) -> Iterator[str]:
+    """The tokens as text."""
+    from core.data.inspection import TextLengths
+    from core.wording.data import lengths_words
+
+    if "unknown" in tokens:
+        yield f"tokens      unknown: {tokens['why']}"
+        return
+    for name, key in (("prompts", "prompt"), ("answers", "completion")):
+        yield f"{name:<12}{lengths_words(TextLengths(**tokens[key]), 'tokens')} ({tokens['model']})"
+    yield f"longest     {tokens['longest']:,} tokens in all; max_length " + ", ".join(
+        f"{length:,} holds {share(part)}" for length, part in tokens["whole_at"].items()
+    )
+
+
+def inspection_lines(found: Inspection, tokens: dict[str, Any] | None = None) -> Iterator[str]:
     """An inspection as text."""
     from core.wording.data import (
         counted_keys,
@@ -113,6 +160,7 @@ def inspection_lines(found: Any) -> Iterator[str]:
         yield f"learnt      {learnt_words(found)}"
         yield f"prompts     {lengths_words(found.prompt_characters)}"
         yield f"answers     {lengths_words(found.completion_characters)}"
+    yield from () if tokens is None else token_lines(tokens)
     if found.ignored:
         yield f"ignored     {counted_keys(found.ignored)}"
     for warning in warning_words(found):

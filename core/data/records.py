@@ -129,14 +129,20 @@ def _more(problems: Sequence[Problem], count: int, unit: Unit) -> str:
     if count == 1:
         return ""
     named = []
-    for place, problem in enumerate(problems[1 : 1 + NAMED_NUMBERS], start=1):
-        reason = problem.error.message.removeprefix(f"{unit} {problem.number}: ")
-        other = place < NAMED_REASONS and reason != problems[0].error.message
+    reasons = {_reason(problems[0], unit)}
+    for problem in problems[1 : 1 + NAMED_NUMBERS]:
+        reason = _reason(problem, unit)
+        other = reason not in reasons and len(reasons) < NAMED_REASONS
+        reasons.add(reason)
         named.append(f"{problem.number} ({visible(reason, limit=100)})" if other else str(problem.number))
     rest = " …" if count > 1 + NAMED_NUMBERS else ""
     return (
         f" (and {count - 1} more {unit if count == 2 else UNIT_PLURALS[unit]} cannot be used: {', '.join(named)}{rest})"
     )
+
+
+def _reason(problem: Problem, unit: Unit) -> str:
+    return problem.error.message.removeprefix(f"{unit} {problem.number}: ")
 
 
 def word(text: str) -> str:

@@ -23,7 +23,7 @@ from core.config.model import ModelEntry
 from core.config.project import Project
 from core.config.recipe import Recipe
 from core.config.shipped import PLAIN_RECIPE
-from core.config.task import Task
+from core.config.task import Task, TaskData
 from core.config.validation import validate
 from core.config.yaml import Marked
 from core.data.audit import Audit
@@ -92,15 +92,7 @@ def audit(
         chosen = validate(Recipe, document, given={"name": chosen.name})
     train = project.train_file(task)
     golden = _golden(project, task)
-    if needs_pull(home, entry):
-        raise NotFoundError(
-            f"the model {entry.name} is not on the disk, and without its tokenizer nothing can be counted",
-            code="model_not_pulled",
-            remedy=f"bakehouse models pull {entry.name}",
-        )
-    check_model_files(home, entry)
-    python = find_python(project.settings.jobs.python)
-    require(home, python, PACKAGES)
+    python = _counting(home, project, entry)
     beyond: list[int] | Literal["all"] = "all" if show == "all" else sorted({i for i in show or () if i > SHOWN_ALWAYS})
     request = AuditRequest(
         task=task,
@@ -114,6 +106,49 @@ def audit(
     )
     found = _remembered(home, python, request, train)
     return replace(found, shown=tuple(item for item in found.shown if show == "all" or item.index in (show or ())))
+
+
+def audit_text(home: Home, project: Project, model_name: str, lines: str) -> Audit:
+    """The audit of lines in the project's form that belong to no task yet: what a template and a tokenizer make of them.
+
+    Every line's own system message counts. Raises as `audit`.
+    """
+    entry = project.model(model_name)
+    python = _counting(home, project, entry)
+    home.create()
+    folder = home.cache / "audits"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=".lines-", suffix=".jsonl", dir=folder)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(lines)
+        request = AuditRequest(
+            task=Task(name="data", data=TaskData(system="keep")),
+            model=entry,
+            recipe=project.recipe(PLAIN_RECIPE),
+            train=name,
+            golden=None,
+            lengths=None,
+            show=[],
+            home=str(home.root),
+        )
+        return Audit.from_json(_made(python, request, folder))
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _counting(home: Home, project: Project, entry: ModelEntry) -> str:
+    """The interpreter under which the model's tokenizer counts. NotFoundError or InputError when that cannot be done."""
+    if needs_pull(home, entry):
+        raise NotFoundError(
+            f"the model {entry.name} is not on the disk, and without its tokenizer nothing can be counted",
+            code="model_not_pulled",
+            remedy=f"bakehouse models pull {entry.name}",
+        )
+    check_model_files(home, entry)
+    python = find_python(project.settings.jobs.python)
+    require(home, python, PACKAGES)
+    return python
 
 
 def _golden(project: Project, task: Task) -> list[GoldenInput] | None:
