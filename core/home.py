@@ -209,6 +209,11 @@ class Home:
         return self.root / "evicted_models.json"
 
     @property
+    def gpu_fault(self) -> Path:
+        """The page fault that the GPU is blocked for, until a person releases it or the machine has restarted."""
+        return self.root / "gpu_fault.json"
+
+    @property
     def idle_baseline(self) -> Path:
         """What each GPU's memory holds when nobody works with it, learnt in this boot."""
         return self.root / "idle_gpu_memory.json"

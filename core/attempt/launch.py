@@ -6,6 +6,7 @@ import fcntl
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from core.attempt.logout_protection import Protection, protection_of_session
@@ -31,29 +32,42 @@ def job_mark(attempt: AttemptDir) -> str:
 
 
 def start_attempt(
-    home: Home, attempt: AttemptDir, python: str, protection: Protection, lease: Lease | None, gpu: Gpu | None
+    home: Home,
+    attempt: AttemptDir,
+    python: str,
+    protection: Protection,
+    lease: Lease | None,
+    gpu: Gpu | None,
+    remedies: Mapping[str, str],
 ) -> Protection:
     """Start the shim of an attempt and return once it holds its lock, with the protection that it really has.
 
-    The shim inherits the lease and hands it on to the job, which sees no GPU but `gpu`. Where systemd refuses the scope (no
+    The shim inherits the lease and hands it on to the job, which sees no GPU but `gpu`, and has `remedies` in its environment
+    unless the person's settings decide about them. Where systemd refuses the scope (no
     bus of the user's, say), the job starts without it. Raises `BakehouseError` when no shim could be started.
     """
     attempt.path.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
-        start_shim(home, attempt, python, protection, lease, gpu)
+        start_shim(home, attempt, python, protection, lease, gpu, remedies)
     except BakehouseError:
         if not protection.prefix:
             raise
         protection = protection_of_session()
-        start_shim(home, attempt, python, protection, lease, gpu)
+        start_shim(home, attempt, python, protection, lease, gpu, remedies)
     return protection
 
 
 def start_shim(
-    home: Home, attempt: AttemptDir, python: str, protection: Protection, lease: Lease | None, gpu: Gpu | None
+    home: Home,
+    attempt: AttemptDir,
+    python: str,
+    protection: Protection,
+    lease: Lease | None,
+    gpu: Gpu | None,
+    remedies: Mapping[str, str],
 ) -> None:
     run = attempt.path.parent
-    profile, prepared = gpu_environment(gpu)
+    profile, prepared = gpu_environment(gpu, remedies)
     write_json(
         attempt.path / START_FILE,
         {
@@ -100,8 +114,8 @@ def start_shim(
         raise BakehouseError(f"The job's process could not be started: {lines[-1]}", code="launch_failed")
 
 
-def gpu_environment(gpu: Gpu | None) -> tuple[str | None, Environment]:
-    """The profile of a GPU by name, and what it and the person's settings make of the jobs' environment.
+def gpu_environment(gpu: Gpu | None, remedies: Mapping[str, str]) -> tuple[str | None, Environment]:
+    """The profile of a GPU by name, and what it, the remedies and the person's settings make of the jobs' environment.
 
     A settings file that cannot be read is told by who starts the runner, and is no reason to fail a job.
     """
@@ -113,7 +127,8 @@ def gpu_environment(gpu: Gpu | None) -> tuple[str | None, Environment]:
     except InputError:
         settings = Settings()
     profile = profile_for(gpu)
-    return None if profile is None else profile.name, environment(profile, os.environ, settings.gpu.environment)
+    made = environment(profile, os.environ, settings.gpu.environment, remedies)
+    return None if profile is None else profile.name, made
 
 
 def withdraw(attempt: AttemptDir) -> bool:

@@ -8,9 +8,10 @@ runs it: `events.jsonl`, `result.json`, `exit.json` (docs/architecture.md).
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, Protocol, cast
 
 from core.files import read_json, write_json
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from core.gpu.devices import Gpu
     from core.gpu_lease.lock import Lease
 
+NO_REMEDIES: Mapping[str, str] = MappingProxyType({})
 STOPPED_AT_A_STEP = 75
 """Exit code of a job that stopped on request, with a checkpoint (EX_TEMPFAIL of sysexits.h: try again later)."""
 
@@ -55,11 +57,12 @@ class Launcher(Protocol):
     def warning(self) -> str | None:
         """What a person should know before a job is left to this launcher; None when nothing is amiss."""
 
-    def start(self, attempt: AttemptDir, python: str, lease: Lease | None) -> str:
+    def start(self, attempt: AttemptDir, python: str, lease: Lease | None, remedies: Mapping[str, str]) -> str:
         """Start an attempt under this interpreter and return once it is certain that its end will be seen.
 
-        The attempt holds the lease as long as it lives. Returns what keeps the attempt alive (`scope`, `session`, …). Raises
-        `BakehouseError` when nothing was started.
+        The attempt holds the lease as long as it lives. `remedies` are variables that its environment gets for what befell
+        a former attempt. Returns what keeps the attempt alive (`scope`, `session`, …). Raises `BakehouseError` when nothing
+        was started.
         """
 
     def observe(self, attempt: AttemptDir, boot_id: str) -> Observation:
@@ -70,6 +73,9 @@ class Launcher(Protocol):
 
     def activity(self, attempt: AttemptDir) -> Activity | None:
         """What its processes do; None when none lives, or nobody can tell."""
+
+    def owns(self, attempt: AttemptDir, pid: int) -> bool:
+        """Whether this is the pid of a process of the attempt, also of its job's process that has ended."""
 
     def signal(self, attempt: AttemptDir, number: signal.Signals, by: str) -> bool:
         """Send a signal to all processes of an attempt and write it down; False when none of them lives."""
@@ -98,18 +104,21 @@ class EveryLauncher:
     def warning(self) -> str | None:
         return self._named(self.name).warning()
 
-    def start(self, attempt: AttemptDir, python: str, lease: Lease | None) -> str:
+    def start(self, attempt: AttemptDir, python: str, lease: Lease | None, remedies: Mapping[str, str]) -> str:
         attempt.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Written first: whatever becomes of the start, the next runner knows whom to ask about the attempt.
         write_json(attempt.launcher, {"name": self.name})
         self._started_by[attempt] = self.name
-        return self._named(self.name).start(attempt, python, lease)
+        return self._named(self.name).start(attempt, python, lease, remedies)
 
     def observe(self, attempt: AttemptDir, boot_id: str) -> Observation:
         return self._of(attempt).observe(attempt, boot_id)
 
     def activity(self, attempt: AttemptDir) -> Activity | None:
         return self._of(attempt).activity(attempt)
+
+    def owns(self, attempt: AttemptDir, pid: int) -> bool:
+        return self._of(attempt).owns(attempt, pid)
 
     def signal(self, attempt: AttemptDir, number: signal.Signals, by: str) -> bool:
         return self._of(attempt).signal(attempt, number, by)

@@ -6,12 +6,13 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Mapping
 
 from core.attempt.launch import start_attempt
 from core.attempt.launcher import Activity, Observation
 from core.attempt.logout_protection import choose_protection
 from core.attempt.observe import job_process, observe
-from core.files import append_line
+from core.files import append_line, read_json
 from core.gpu.devices import Gpu
 from core.gpu_lease.lock import Lease
 from core.home import AttemptDir, Home
@@ -32,9 +33,9 @@ class LocalLauncher:
         """That a logout would end a job started now."""
         return choose_protection().warning
 
-    def start(self, attempt: AttemptDir, python: str, lease: Lease | None) -> str:
+    def start(self, attempt: AttemptDir, python: str, lease: Lease | None, remedies: Mapping[str, str]) -> str:
         """Start the shim of an attempt, which inherits the lease; returns what protects the attempt from a logout."""
-        return start_attempt(self.home, attempt, python, choose_protection(), lease, self.gpu).kind
+        return start_attempt(self.home, attempt, python, choose_protection(), lease, self.gpu, remedies).kind
 
     def observe(self, attempt: AttemptDir, boot_id: str) -> Observation:
         return observe(attempt, boot_id, current_boot_id())
@@ -42,6 +43,18 @@ class LocalLauncher:
     def activity(self, attempt: AttemptDir) -> Activity | None:
         process = job_process(attempt)
         return None if process is None else activity_of(process)
+
+    def owns(self, attempt: AttemptDir, pid: int) -> bool:
+        """By the group that the job's process leads, while the process lives; by what was written down afterwards."""
+        run = read_json(attempt.run_json)
+        job = None if run is None else ProcessIdentity.from_json(run["job"])
+        if job is None or job.boot_id != current_boot_id():
+            return False
+        try:
+            found = read_stat(pid)
+        except OSError:
+            found = None
+        return pid == job.pid or (found is not None and found.group == job.pid)
 
     def signal(self, attempt: AttemptDir, number: signal.Signals, by: str) -> bool:
         process = job_process(attempt)

@@ -142,7 +142,7 @@ def standing(reading: Reading) -> str:
 
 def state_lines(state: LeaseState, runner_alive: bool) -> list[str]:
     """What the runner says of the GPU, and what it said last when it is gone."""
-    phase = gpu_phase_words(state.phase, state.job_id)
+    phase = gpu_phase_words(state.phase, state.job_id, state.cause)
     since = f" since {moment(state.since)}" if state.since is not None and state.phase != "free" else ""
     old = "" if runner_alive else f"  (as the runner left it at {moment(state.time)})"
     message = f": {gpu_words(state.status)}" if state.status else ""

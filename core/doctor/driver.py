@@ -18,9 +18,11 @@ from core.gpu.sources.kernel_file import names, read_text, read_uevent
 from core.gpu.sources.nvidia_faults import NOT_LOADED
 from core.gpu.vendors import VENDORS
 from core.gpu_lease import lock as gpu_lock
+from core.gpu_lease.gpu_fault import read_fault
 from core.gpu_lease.state import read_lease_state
 from core.home import user_name
-from core.watchdog.kernel_log import parse_kernel_lines
+from core.process.identity import current_boot_id
+from core.watchdog.kernel_messages import parse_kernel_lines
 from core.wording.gpu import gpu_words
 from core.wording.obstacles import obstacle_remedy, obstacle_words
 
@@ -45,7 +47,7 @@ def examine(machine: Machine) -> list[Diagnostic]:
     found += nvidia_answers(machine)
     if machine.gpu is not None:
         found.append(kernel_log(machine))
-    return [*found, telemetry(machine), *unowned_memory(machine), lease_folder(machine)]
+    return [*found, telemetry(machine), *page_fault(machine), *unowned_memory(machine), lease_folder(machine)]
 
 
 def vendors_to_examine(machine: Machine) -> list[str]:
@@ -324,6 +326,16 @@ def unowned_memory(machine: Machine) -> list[Diagnostic]:
     since = f" since {moment(state.unowned_since)}" if state.unowned_since is not None else ""
     said = f"{data_size(state.unowned_bytes)} belong to no process{since}, as the runner saw at {moment(state.time)}"
     return [line("stale memory", "warning", said, gpu_words(state.remedy))]
+
+
+def page_fault(machine: Machine) -> list[Diagnostic]:
+    """That the GPU is blocked after a page fault; nothing where it is not, or the machine has restarted since."""
+    fault = read_fault(machine.home)
+    if fault is None or fault.boot_id != current_boot_id():
+        return []
+    whose = f" of job {fault.job_id}" if fault.job_id else ""
+    said = f"a page fault{whose} at {moment(fault.time)}: no job gets the GPU until it is released"
+    return [line("page fault", "fault", said, "restart the machine, or bakehouse queue release-gpu")]
 
 
 def lease_folder(machine: Machine) -> Diagnostic:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator
@@ -30,7 +31,7 @@ ANY = "*"
 # Which GPU a job sees is the lease's to say, and these are Bakehouse's own.
 RESERVED = ("BAKEHOUSE_*", "*_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER")
 
-Origin = Literal["profile", "settings", "yours"]
+Origin = Literal["profile", "settings", "yours", "remedy"]
 
 
 class Setting(Written):
@@ -143,11 +144,15 @@ def profile_of(vendor: str, architecture: str | None) -> GpuProfile | None:
 
 
 def environment(
-    profile: GpuProfile | None, environ: Mapping[str, str], overrides: Mapping[str, str | None]
+    profile: GpuProfile | None,
+    environ: Mapping[str, str],
+    overrides: Mapping[str, str | None],
+    remedies: Mapping[str, str] = MappingProxyType({}),
 ) -> Environment:
     """What a job's environment becomes on top of `environ`.
 
-    `overrides` (the settings' `gpu.environment`) win over all: a text is set, None leaves the variable as it is.
+    `overrides` (the settings' `gpu.environment`) win over all: a text is set, None leaves the variable as it is. `remedies` are
+    set for what befell a former attempt of the job.
     """
     decisions: list[Decision] = []
     for name, value in overrides.items():
@@ -158,8 +163,13 @@ def environment(
             decisions.append(Decision(name, "kept", environ.get(name), "gpu.environment keeps it", "settings"))
         else:
             decisions.append(Decision(name, "set", value, "gpu.environment says so", "settings"))
+    for name, value in remedies.items():
+        if name not in overrides:
+            decisions.append(
+                Decision(name, "set", value, "a former attempt ended in a page fault of the GPU", "remedy")
+            )
     if profile is not None:
-        decisions += _of_profile(profile, environ, set(overrides))
+        decisions += _of_profile(profile, environ, {*overrides, *remedies})
     return Environment(
         {one.variable: one.value for one in decisions if one.action == "set" and one.value is not None},
         tuple(one.variable for one in decisions if one.action == "unset"),

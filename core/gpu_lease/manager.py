@@ -17,6 +17,7 @@ from core.gpu_lease import admission
 from core.gpu_lease import lock as gpu_lock
 from core.gpu_lease.admission import AdmissionTerms
 from core.gpu_lease.clearing import Clearing
+from core.gpu_lease.gpu_fault import FaultBlock, GpuFault
 from core.gpu_lease.memory_view import UNREAD, MemoryView
 from core.gpu_lease.model_eviction import EAGER_SECONDS, LAZY_SECONDS, WATCHING_SECONDS, Connect, ModelEviction
 from core.gpu_lease.notes import Notes
@@ -68,6 +69,7 @@ class GpuLeaseManager:
         former = read_lease_state(home)
         self.notes = Notes(clock, former.notes if former is not None and former.pci == gpu.pci else ())
         self.models = ModelEviction(home, ollama, settings.retry_seconds, self.notes, clock, connect)
+        self.block = FaultBlock(home, self.notes, self._complain)
         self.state = LeaseState(time=clock.time(), pci=gpu.pci, notes=self.notes.kept)
         self.unwelcome: Unwelcome | None = None
         self._file = StateFile(home)
@@ -95,6 +97,16 @@ class GpuLeaseManager:
         """Why the GPU cannot hold this job, whoever leaves; None when it can, or when nobody knows."""
         known = self.view.known
         return None if known is None else admission.too_large(job.device_memory_bytes, known, self.terms)
+
+    @property
+    def blocked_by_fault(self) -> Reason | None:
+        """That the GPU has faulted and nobody has released it: no job gets it before. None when it may be had."""
+        return self.block.reason
+
+    def note_fault(self, fault: GpuFault) -> None:
+        """A page fault of the GPU was seen."""
+        held = self._phase.phase in ("held", "verifying")
+        self.block.note(fault, job_on_gpu=self._phase.job_id if held else None)
 
     def ready_for(self, job: JobRow) -> bool:
         """Whether the GPU is free for it now, and the lease in hand: `hand_over` it."""
@@ -128,12 +140,15 @@ class GpuLeaseManager:
         elif self._wanted != wanted.id:
             self._wanted, self._wanted_since = wanted.id, self.clock.monotonic()
         try:
+            self.block.refresh()
             self.models.tick(self._pace(holder, wanted))
             self.view.refresh(self.models.served_bytes)
             if holder is not None:
                 self._hold(holder)
             elif self._phase.phase == "held" or (self._phase.phase == "verifying" and not self._came_back()):
                 self._verify()
+            elif self.block.fault is not None:
+                self._stay_blocked()
             else:
                 self._serve(wanted)
         except OSError as error:
@@ -278,6 +293,14 @@ class GpuLeaseManager:
             self._rest(wanted, hindrance)
         else:
             self._status = hindrance or doing
+
+    def _stay_blocked(self) -> None:
+        """Nobody gets the GPU, and no model is loaded onto it: that is the person's to decide."""
+        self._release()
+        self._clearing.end()
+        self._status = self.block.reason
+        if not self._phase("blocked", None) or self._phase.cause != "gpu_faulted":
+            self._phase.enter("blocked", None, "gpu_faulted")
 
     def _rest(self, wanted: JobRow | None, hindrance: Reason | None) -> None:
         self._release()

@@ -18,6 +18,7 @@ Cause = Literal[
     "job_ended",
     "clearing_failed",  # what was to go did not go in its time
     "models_evicted",  # models are away, and nothing keeps them from coming back
+    "gpu_faulted",  # the GPU had a page fault, and nobody has released it since
     "nothing_to_do",
 ]
 
@@ -25,7 +26,7 @@ _IDLE: frozenset[Cause] = frozenset(("gpu_clear", "gpu_unread", "nothing_to_do")
 _FOUND: frozenset[Cause] = frozenset(("job_found",))
 _WANTED: frozenset[Cause] = frozenset(("job_wanted",))
 _EVICTED: frozenset[Cause] = frozenset(("models_evicted",))
-_HINDERED: frozenset[Cause] = frozenset(("job_hindered",))
+_HINDERED: frozenset[Cause] = frozenset(("job_hindered", "gpu_faulted"))
 
 WAYS: Mapping[tuple[Phase, Phase], frozenset[Cause]] = {
     # From a phase to itself: for another job.

@@ -69,6 +69,11 @@ class LeaseState:
     remedy: Reason | None = None
     notes: tuple[Note, ...] = ()
 
+    @property
+    def faulted(self) -> bool:
+        """Whether the GPU is blocked after a page fault."""
+        return (self.phase, self.cause) == ("blocked", "gpu_faulted")
+
     def to_json(self) -> dict[str, Any]:
         document = asdict(replace(self, notes=(), status=None, server_fault=None, remedy=None))
         for name in _REASONS:

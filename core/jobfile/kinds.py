@@ -53,6 +53,8 @@ class JobKind:
     """The console offers a bake-off of what it makes against the base model."""
     can_export: bool = False
     """The console offers to merge what it makes into the base model."""
+    retries_after_fault: bool = True
+    """An attempt that ended in a page fault of the GPU is followed by another, with what helps against it."""
     command: KindCommand | None = None
 
 

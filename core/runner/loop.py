@@ -19,6 +19,7 @@ from core.home import AttemptDir, Home
 from core.process.locks import held
 from core.reasons import Reason
 from core.runner.commands import RefusedError, Request, carry_out, stop
+from core.runner.gpu_faults import remedies_of
 from core.runner.log import logger
 from core.runner.reconcile import RUNNER, Watch
 from core.runner.schedule import active_in_lane
@@ -33,6 +34,7 @@ from core.store.store_error import StoreError
 if TYPE_CHECKING:
     from core.config.settings import Settings
     from core.gpu.devices import Gpu
+    from core.gpu_lease.gpu_fault import GpuFault
     from core.telemetry.background import BackgroundSampler
 
 TICK_SECONDS = 0.2
@@ -65,11 +67,19 @@ class Runner:
 
         self.keeper = None if gpu is None else GpuLeaseManager(home, gpu, settings.gpu, settings.ollama)
         self.launcher = launcher(home, gpu)
+        remedies = remedies_of(gpu, settings.gpu)
         self.starter = Starter(
-            home, connection, settings, self.launcher, self.stop_running, gpu=gpu, keeper=self.keeper
+            home,
+            connection,
+            settings,
+            self.launcher,
+            self.stop_running,
+            gpu=gpu,
+            keeper=self.keeper,
+            remedies=remedies,
         )
         self.guard = RunMonitor(home, settings.watch, gpu, self.launcher, clock)
-        self.watch = Watch(home, connection, self.launcher, self.guard)
+        self.watch = Watch(home, connection, self.launcher, self.guard, on_fault=self.block_gpu_for, remedies=remedies)
         self.escalation = StopEscalation(self.launcher, settings.queue.stop_grace_seconds, clock)
         self.told_to_leave = told_to_leave
         self.trouble: str | None = None
@@ -105,9 +115,15 @@ class Runner:
     def attempt_of(self, job: JobRow) -> AttemptDir:
         return self.home.run_dir(job.id).attempt(job.attempt)
 
+    def block_gpu_for(self, fault: GpuFault) -> None:
+        if self.keeper is not None:
+            self.keeper.note_fault(fault)
+
     def act_on_findings(self) -> None:
         """Stop every run that the watchdog found a reason to stop; what it only warns of stands in its file."""
-        for job_id, finding in self.guard.tick():
+        findings = self.guard.tick()
+        self.watch.report_faults()
+        for job_id, finding in findings:
             if finding.stop:
                 reason = job_reason("stopping_for_watchdog", finding=finding.code, message=finding.message)
                 self.stop_running(job_id, "watchdog", reason)

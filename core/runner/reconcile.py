@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import signal
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.attempt.launcher import STOPPED_AT_A_STEP, Launcher, Observation
+from core.attempt.launcher import NO_REMEDIES, STOPPED_AT_A_STEP, Launcher, Observation
 from core.attempt.observe import told_to_end, why_failed
 from core.attempt.stopping import stop_asked_for
 from core.events import EventReader
 from core.files import read_json
+from core.gpu_lease.gpu_fault import GpuFault
 from core.home import AttemptDir, Home, RunDir
 from core.progress import Progress, fold
 from core.reasons import Reason
+from core.runner.gpu_faults import Faulted, after_fault
 from core.runner.log import logger
 from core.store.attempts import (
     AttemptRow,
@@ -30,6 +32,7 @@ from core.store.attempts import (
     note_telemetry,
 )
 from core.store.database import transaction
+from core.store.gpu_faults import former_faults
 from core.store.job_reasons import job_reason
 from core.store.jobs import JobRow, State, change_state, get_job
 from core.store.results import import_answers, import_result, import_scores
@@ -56,17 +59,26 @@ class Resolution:
 
 
 def resolve_outcome(
-    job: JobRow, run: RunDir, attempt: AttemptDir, seen: Observation, rules: Mapping[str, StopRule]
+    job: JobRow,
+    run: RunDir,
+    attempt: AttemptDir,
+    seen: Observation,
+    rules: Mapping[str, StopRule],
+    fault: Faulted | None = None,
 ) -> Resolution:
     """How a job stands after its attempt ended.
 
-    `result.json` proves success, whatever the exit looked like. A stop that was asked for ends as its rule says; everything
-    else is a failure with its reason, except a restart of the machine and an end that nobody saw.
+    `result.json` proves success, whatever the exit looked like. A page fault of the GPU accounts for every other end that no
+    person asked for. A stop that was asked for ends as its rule says; everything else is a failure with its reason, except a
+    restart of the machine and an end that nobody saw.
     """
     result = read_json(run.result)
     if result is not None:
         return Resolution("done", "done", job_reason("done", message=result.get("message")))
     step = (job.progress.checkpoint_step if job.progress else None) or None
+    if fault is not None and job.stop_reason != "cancel":
+        after = after_fault(job, fault, restarted=seen.condition == "restarted")
+        return Resolution("failed", "failed", after.failed, after.waits, after.held)
     if (stopped := stop_outcome(job, seen, rules)) is not None:
         rule, outcome = stopped
         asked = stop_asked_for(attempt, rule.stop_reason)
@@ -97,11 +109,24 @@ def stop_outcome(job: JobRow, seen: Observation, rules: Mapping[str, StopRule]) 
 
 
 class Watch:
-    """Follows every living attempt of a home."""
+    """Follows every living attempt of a home.
+
+    `on_fault` is told of every page fault of the GPU, before an attempt that ended in one is closed; `remedies` are the
+    variables that help against them.
+    """
 
     def __init__(
-        self, home: Home, connection: sqlite3.Connection, launcher: Launcher, guard: RunMonitor | None = None
+        self,
+        home: Home,
+        connection: sqlite3.Connection,
+        launcher: Launcher,
+        guard: RunMonitor | None = None,
+        *,
+        on_fault: Callable[[GpuFault], None] = lambda fault: None,
+        remedies: Mapping[str, str] = NO_REMEDIES,
     ) -> None:
+        self.on_fault = on_fault
+        self.remedies = remedies
         self.home = home
         self.launcher = launcher
         self.connection = connection
@@ -125,9 +150,25 @@ class Watch:
                 living += 1
                 if seen.condition == "orphaned" and not row.orphaned:
                     mark_orphaned(self.connection, row.job_id, row.number)
-            else:
+            elif self.guard is None or self.guard.knows_the_end(attempt, seen):
                 self.finish(row, run, attempt, seen)
+            else:
+                living += 1
+        self.report_faults()
         return living
+
+    def report_faults(self) -> None:
+        """Hand on what was seen of page faults of the GPU."""
+        for fault in self.guard.take_faults() if self.guard is not None else ():
+            self.on_fault(fault)
+
+    def fault_of(self, job: JobRow, attempt: AttemptDir, row: AttemptRow, seen: Observation) -> Faulted | None:
+        """The page fault that ended an attempt; the GPU is blocked for it when this returns."""
+        if self.guard is None or job.lane != "gpu":
+            return None
+        text = self.guard.fault_of(attempt, seen, row.boot_id)
+        self.report_faults()
+        return None if text is None else Faulted(text, former_faults(self.connection, job.id), self.remedies)
 
     def read_events(self, row: AttemptRow, attempt: AttemptDir) -> None:
         """Fold new events into the job's summary; the first of them is the process's sign of life."""
@@ -146,7 +187,8 @@ class Watch:
         with transaction(self.connection):
             note_progress(self.connection, row.job_id, row.number, progress, reader.offset)
             if job.state == "starting":
-                change_state(self.connection, job.id, "running", job_reason("running"), RUNNER)
+                variable = next(iter(self.remedies), None) if former_faults(self.connection, job.id) else None
+                change_state(self.connection, job.id, "running", job_reason("running", variable=variable), RUNNER)
 
     def read_answers(self, job_id: int, run: RunDir) -> None:
         """Import the answers that a bake-off has written since the last look."""
@@ -167,9 +209,10 @@ class Watch:
         """Move the job on, import what it made and close its attempt, in one transaction."""
         self.read_answers(row.job_id, run)
         job = get_job(self.connection, row.job_id)
+        fault = self.fault_of(job, attempt, row, seen)
         measured = self.guard.finish(row.job_id, attempt) if self.guard is not None else None
         try:
-            self.close(job, row, resolve_outcome(job, run, attempt, seen, self.stop_rules), run, seen, measured)
+            self.close(job, row, resolve_outcome(job, run, attempt, seen, self.stop_rules, fault), run, seen, measured)
         except UNREADABLE as error:
             reason = job_reason("result_unreadable", error=repr(error))
             self.close(job, row, Resolution("failed", "failed", reason), run, seen, measured)
@@ -193,8 +236,9 @@ class Watch:
             end_attempt(
                 self.connection, job.id, row.number, resolution.outcome, exit_code=seen.exit_code, signal=seen.signal
             )
-            change_state(
-                self.connection, job.id, resolution.state, resolution.reason, RUNNER, held=int(resolution.held)
-            )
-            if resolution.requeue is not None:
-                change_state(self.connection, job.id, "waiting", resolution.requeue, RUNNER)
+            held = int(resolution.held)
+            if resolution.requeue is None:
+                change_state(self.connection, job.id, resolution.state, resolution.reason, RUNNER, held=held)
+            else:
+                change_state(self.connection, job.id, resolution.state, resolution.reason, RUNNER)
+                change_state(self.connection, job.id, "waiting", resolution.requeue, RUNNER, held=held)

@@ -13,6 +13,8 @@ from core.store.job_reasons import job_reason
 from core.store.jobs import ACTIVE, ENDED, JobRow, get_job
 
 TOLD_BYTES = 100_000_000
+HELD = ("held", "held_after_gpu_fault")
+"""Reasons that stay beside a held job."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def current_resources(home: Home, paused: str | None, gpu_holder: Reason | None)
 def find_blocker(job: JobRow, needed: Mapping[int, JobRow], now: Resources, min_free_disk_bytes: int) -> Blocker | None:
     """What keeps a queued job from starting, the most lasting cause first; None when the way is free."""
     if job.held:
-        return Blocker(job.reason if job.reason.code == "held" else job_reason("held"), needs_user=True)
+        return Blocker(job.reason if job.reason.code in HELD else job_reason("held"), needs_user=True)
     open_needs = [needed[number] for number in job.needs if needed[number].state != "done"]
     broken = [need for need in open_needs if need.state in ENDED]
     if broken:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from core.attempt.launcher import Launcher
+from core.attempt.launcher import NO_REMEDIES, Launcher
 from core.errors import BakehouseError
 from core.gpu_lease import lock as gpu_lock
 from core.home import Home
@@ -16,6 +16,7 @@ from core.runner.reconcile import RUNNER
 from core.runner.schedule import Blocker, Resources, active_in_lane, current_resources, find_blocker, needed_jobs
 from core.store.attempts import end_attempt, note_protection
 from core.store.database import transaction
+from core.store.gpu_faults import former_faults
 from core.store.job_reasons import about_the_gpu, job_reason
 from core.store.jobs import (
     QUEUED,
@@ -47,6 +48,7 @@ class Starter:
         *,
         gpu: Gpu | None,
         keeper: GpuLeaseManager | None,
+        remedies: Mapping[str, str] = NO_REMEDIES,
     ) -> None:
         self.home = home
         self.connection = connection
@@ -54,6 +56,7 @@ class Starter:
         self.launcher = launcher
         self.gpu = gpu
         self.keeper = keeper
+        self.remedies = remedies
         self.stop_running = stop_running
         self.lease_path = gpu_lock.lease_path(home, None if gpu is None else gpu.pci)
 
@@ -96,7 +99,10 @@ class Starter:
         for job in queued:
             if job.lane != "gpu" or job.id in blockers:
                 continue
-            if wanted is not None:
+            if faulted := keeper.blocked_by_fault:
+                variable = next(iter(self.remedies_for(job)), None)
+                blockers[job.id] = Blocker(about_the_gpu("gpu_lease", faulted, variable=variable), needs_user=True)
+            elif wanted is not None:
                 blockers[job.id] = Blocker(job_reason("gpu_next", job=wanted.id))
             elif no_room := keeper.no_room_for(job):
                 blockers[job.id] = Blocker(about_the_gpu("gpu_lease", no_room))
@@ -161,7 +167,7 @@ class Starter:
     def launch(self, job: JobRow, lease: gpu_lock.Lease | None) -> None:
         attempt = self.home.run_dir(job.id).attempt(job.attempt)
         try:
-            protection = self.launcher.start(attempt, self.interpreter(job), lease)
+            protection = self.launcher.start(attempt, self.interpreter(job), lease, self.remedies_for(job))
         except (BakehouseError, OSError) as error:
             code = error.code if isinstance(error, BakehouseError) else "os_error"
             with transaction(self.connection):
@@ -170,6 +176,11 @@ class Starter:
                 change_state(self.connection, job.id, "failed", reason, RUNNER)
             return
         note_protection(self.connection, job.id, job.attempt, protection)
+
+    def remedies_for(self, job: JobRow) -> Mapping[str, str]:
+        """The variables that help against page faults of the GPU, for a job that had one."""
+        had_one = job.lane == "gpu" and job.attempt > 0 and former_faults(self.connection, job.id)
+        return self.remedies if had_one else NO_REMEDIES
 
     def interpreter(self, job: JobRow) -> str:
         """The one key that the runner needs of the job file: pydantic and the recipe's classes stay out of its memory."""

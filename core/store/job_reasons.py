@@ -31,9 +31,11 @@ JobReasonCode = Literal[
     "requeued_not_started",
     "disk_was_low",  # step
     "preempted",  # why, as above, step
+    "requeued_after_gpu_fault",  # variable (that the next attempt gets), step
+    "held_after_gpu_fault",  # count, at_step, step
     # Active.
     "starting",
-    "running",
+    "running",  # variable, as above
     "stopping_to_cancel",
     "stopping_to_hold",
     "stopping_for_disk",
@@ -48,6 +50,7 @@ JobReasonCode = Literal[
     "cancelled_in_queue",  # attempts (made before), step
     "cancelled",  # step
     "watchdog",  # finding, message, step
+    "gpu_fault",  # message, at_step (the last step before it), step
     "machine_restarted",  # step
     "not_started",
     "end_unseen",  # step
@@ -65,6 +68,7 @@ RefusalCode = Literal[
     "not_held",  # job
     "no_process",  # job
     "unknown_place",  # place, places
+    "gpu_not_blocked",
     "unknown_command",  # command
     "command_failed",  # message
 ]

@@ -92,11 +92,13 @@ class Transition:
 
 @dataclass(frozen=True)
 class QueueState:
-    """`reason` is what the person wrote who paused the queue."""
+    """`reason` is what the person wrote who paused the queue. `gpu_faulted`: the GPU is blocked after a page fault; no row has
+    that, the lease tells it."""
 
     paused: bool
     reason: str
     author: str
+    gpu_faulted: bool = False
 
 
 def with_reason_columns(document: dict[str, Any]) -> dict[str, Any]:

@@ -1,124 +1,43 @@
-"""What the kernel says of a GPU in trouble: hung queues, resets, page faults, lost memory.
+"""The kernel's log as it is written: what is new of a GPU in trouble.
 
-Read without root where this machine allows it: `/dev/kmsg`, else `dmesg`, else the journal. The patterns are those of
-amdgpu and DRM, and NVIDIA's Xid.
+Read without root where this machine allows it: `/dev/kmsg`, else `dmesg`, else the journal.
 """
 
 from __future__ import annotations
 
 import errno
+import math
 import os
-import re
 import stat
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
 
 from core.gpu.source import SourceError
 from core.gpu.sources.tool import Tool
-from core.text import printable
+from core.watchdog.kernel_messages import KernelMessage, boot_seconds, parse_kernel_lines, unnamed_fault
 
 TOOL_EVERY_SECONDS = 10.0
 TOOL_LIMIT_SECONDS = 5.0
-TEXT_CHARACTERS = 300
+REST_OF_A_FAULT_SECONDS = 0.2
 # A page fault can be told a thousand times a second.
 MOST_MESSAGES = 100
 _MOST_BYTES = 2 * 2**20
 _RECORD_BYTES = 8192
-
-_PATTERNS = tuple(
-    (code, re.compile(pattern, re.IGNORECASE))
-    for code, pattern in (
-        # Up to Linux 6.7: "failed to response msg=".
-        ("mes_no_answer", r"\bMES(\(\d+\))? failed to respon(d to|se) msg="),
-        # "The cp …" is said of GPUs whose queues have no MES.
-        ("mes_unrecoverable", r"\b(MES(\(\d+\))?|cp) might be in (an )?unrecoverable state"),
-        # "GPU fault detected" is said of GPUs before Vega.
-        ("page_fault", r"\[(gfx|mm)hub[0-9_]*\].{0,24}page fault|\bGPU fault detected\b"),
-        ("ring_timeout", r"\bring \S{1,40} timeout\b"),
-        ("vram_lost", r"\bVRAM is lost\b"),
-        ("gpu_reset", r"\bGPU reset begin\b"),
-        ("command_memory", r"\bNot enough memory for command submission\b"),
-        ("device_wedged", r"\bdevice wedged\b"),
-        ("xid", r"\bNVRM: Xid\b"),
-    )
-)
-_PCI = re.compile(r"\b([0-9a-f]{4,8}):([0-9a-f]{2}):([0-9a-f]{2})(?:\.([0-7]))?(?![0-9a-f])", re.IGNORECASE)
-# `[  950.818166] …`, `[Mon Feb 16 …] …` and more forms of dmesg; `6,1234,950818166,-;…` of /dev/kmsg;
-# `1700000000.123456 host kernel: …` and `Feb 16 18:39:07 host kernel: …` of the journal.
-_DMESG = re.compile(
-    r"^(?:<\d{1,3}>|[a-z0-9]{1,8}\s*:[a-z]{1,8}\s*: )?"
-    # With what it was later than the last (`-d`), and the thread that wrote it, where the kernel says that.
-    r"\[\s*(\d{1,10}\.\d{1,9})(?:\s<\s*\d{1,10}\.\d{1,9}>)?\](?:\s?\[\s*[TC]\d{1,10}\])?\s?"
-)
-_KMSG = re.compile(r"^\d{1,6},\d{1,20},(\d{1,20}),[^;]{0,64};")
-_UNIX = re.compile(r"^(\d{9,11}\.\d{1,6}) \S+ kernel:\s?")
-# `-T`, `-e` (a date, then the seconds since the line before) and `--time-format=iso`.
-_DATED = re.compile(
-    r"^(?:\[[A-Z][a-z]{2} [^\[\]]{10,40}\]|\[[A-Z][a-z]{2}\s{0,2}\d{1,2} \d\d:\d\d\]|\[\s*\+\d{1,6}\.\d{1,9}\]"
-    r"|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[,.]\d{1,9}[-+]\d\d:?\d\d)\s{0,2}"
-)
-_SYSLOG = re.compile(r"^[^\[\]]{0,64}? kernel:\s?(?:\[\s*\d{1,10}\.\d{1,9}\]\s?)?")
+_FIRST_NAMESPACE = "pid:[4026531836]"
+"""The kernel's own number of the first PID namespace (PROC_PID_INIT_INO)."""
 _NO_JOURNAL = ("No journal files", "not seeing messages")
 
 
-@dataclass(frozen=True)
-class KernelMessage:
-    """One message: `mes_no_answer`, `mes_unrecoverable`, `page_fault`, `ring_timeout`, `gpu_reset`, `vram_lost`,
-    `command_memory`, `device_wedged` or `xid`. `pci` names the GPU where the line does; `time`: Unix seconds, if known."""
-
-    code: str
-    text: str
-    pci: str | None = None
-    time: float | None = None
-
-
-def parse_kernel_lines(text: str, booted: float | None = None) -> list[KernelMessage]:
-    """The messages of a GPU in trouble among lines as dmesg, the journal, syslog or `/dev/kmsg` write them.
-
-    A stamp in seconds since boot becomes a time when `booted` (Unix seconds) is given. A line counts once, for the first
-    pattern that it matches. Never raises.
-    """
-    found = []
-    # Not splitlines: a stray separator inside of a message must not make a line of what follows it.
-    for line in text.split("\n"):
-        line = line.strip().removeprefix("> ")
-        since_boot: float | None = None
-        moment: float | None = None
-        if match := _DMESG.match(line):
-            since_boot = float(match[1])
-        elif match := _KMSG.match(line):
-            since_boot = int(match[1]) / 1e6
-        elif match := _UNIX.match(line):
-            moment = float(match[1])
-        else:
-            match = _SYSLOG.match(line) or _DATED.match(line)
-        if match:
-            line = line[match.end() :]
-        code = next((code for code, pattern in _PATTERNS if pattern.search(line)), None)
-        if code is None:
-            continue
-        if since_boot is not None and booted is not None:
-            moment = round(booted + since_boot, 6)
-        found.append(KernelMessage(code, printable(line, limit=TEXT_CHARACTERS, instead="?"), _gpu(line), moment))
-    return found
-
-
-def _gpu(line: str) -> str | None:
-    """`amdgpu 0000:03:00.0: …` or `Xid (PCI:0000:3b:00): …`, as the kernel writes addresses elsewhere."""
-    match = _PCI.search(line)
-    if match is None:
-        return None
-    return f"{int(match[1], 16):04x}:{match[2]}:{match[3]}.{match[4] or 0}".lower()
-
-
 class KernelLog:
-    """The kernel's messages since it was made. Not for use by several threads.
+    """The kernel's messages since it was made, or since `since` (Unix seconds). Not for use by several threads.
 
     `path` replaces `/dev/kmsg`, as `BAKEHOUSE_KMSG` does; then no tool is asked but those given. `problem` says why there are
-    no messages to be had. Asking takes microseconds: tools run in a thread of their own, every ten seconds at most.
+    no messages to be had. Asking takes microseconds: tools run in a thread of their own, every ten seconds at most, or once
+    more where somebody has to know (`ask_soon`). `names_our_pids`: whether its pids are those that this process sees.
     """
 
     def __init__(
@@ -127,6 +46,7 @@ class KernelLog:
         *,
         tools: tuple[Tool, ...] | None = None,
         clock: Callable[[], float] = time.time,
+        since: float | None = None,
     ) -> None:
         moved = path or os.environ.get("BAKEHOUSE_KMSG")
         self.path = moved or "/dev/kmsg"
@@ -134,34 +54,61 @@ class KernelLog:
         self._clock = clock
         self._file: int | None = None
         self._rest = b""
+        self._held_back = ""
         self._reader: _ToolReader | None = None
-        self._asked = clock()
-        fault = self._open(at_end=True)
+        self._asked = clock() if since is None else min(since, clock())
+        self._earlier = since is not None
+        self._asked_at = -math.inf
+        self.names_our_pids = bool(moved) or _in_the_first_namespace()
+        fault = self._open(at_end=since is None)
         if fault is not None:
             self.problem = f"{self.path} cannot be read: {fault}"
             if tools is None and not moved:
                 tools = (Tool("dmesg"), Tool("journalctl"))
             if tools:
-                self._reader = _ToolReader(tools, clock(), self.problem)
+                self._reader = _ToolReader(tools, self._asked, self.problem, earlier=self._earlier)
 
     def new(self) -> list[KernelMessage]:
         """The messages since it was last asked (at first: since this object was made), at most 100 of them."""
         if self._reader is not None:
-            messages, self.problem = self._reader.new(), self._reader.problem
+            self._asked_at, messages, self.problem = self._reader.asked_at, self._reader.new(), self._reader.problem
             # A tool tells them up to ten seconds late, and by a clock that can be asked.
             self._asked = float("-inf")
         elif self._file is None and (fault := self._open(at_end=False)) is not None:
             self.problem = f"{self.path} cannot be read: {fault}"
+            self._asked_at = math.inf
             return []
         else:
             self.problem = None
+            asked_at = time.monotonic()
             booted = self._clock() - time.clock_gettime(time.CLOCK_MONOTONIC)
-            messages = parse_kernel_lines(self._read(), booted)
+            messages = parse_kernel_lines(self._whole_faults(self._read()), booted)
+            if self._earlier:
+                # What was said before is another's affair; a line without a time may be any age.
+                messages = [one for one in messages if one.time is not None and one.time >= self._asked]
+                self._earlier = False
+            self._asked_at = -math.inf if self._held_back else asked_at
         # The kernel's stamps drift from the clock; but what is new came after it was last asked, and not in the future.
         now, asked = self._clock(), self._asked
         self._asked = now
         placed = (now if item.time is None else min(now, max(asked, item.time)) for item in messages)
         return [replace(item, time=moment) for item, moment in zip(messages, placed, strict=True)][:MOST_MESSAGES]
+
+    def told_after(self, moment: float) -> bool:
+        """Whether all that the kernel had said by that moment (monotonic) was handed out, or cannot be had."""
+        return self._asked_at >= moment
+
+    def ask_soon(self) -> None:
+        """Have a tool asked now, not at its next time."""
+        if self._reader is not None:
+            self._reader.ask_soon()
+
+    def _whole_faults(self, text: str) -> str:
+        """Keeps a page fault at the end for the next time, once: the line that names its process may be on its way."""
+        held, self._held_back = self._held_back, ""
+        if not held and (place := unnamed_fault(text)) is not None:
+            text, self._held_back = text[:place], text[place:]
+        return held + text
 
     def close(self) -> None:
         if self._file is not None:
@@ -216,7 +163,10 @@ class KernelLog:
 class _ToolReader:
     """Runs `dmesg` or `journalctl` in a thread, keeps the one that works, and hands out what is newer than the last."""
 
-    def __init__(self, tools: tuple[Tool, ...], since: float, problem: str) -> None:
+    def __init__(self, tools: tuple[Tool, ...], since: float, problem: str, *, earlier: bool = False) -> None:
+        self.asked_at = -math.inf
+        """When the newest look that is over began, in monotonic seconds."""
+        self._earlier_than_now = since if earlier else None
         self.problem: str | None = problem
         self._fault = problem
         self._tools = list(tools)
@@ -237,16 +187,31 @@ class _ToolReader:
             except Empty:
                 return messages
 
+    def ask_soon(self) -> None:
+        if self._thread is not None and not self._thread.is_alive():
+            self._start()
+
     def _start(self) -> None:
         self._next = time.monotonic() + TOOL_EVERY_SECONDS
         self._thread = Thread(target=self._ask, name="kernel-log", daemon=True)
         self._thread.start()
 
     def _ask(self) -> None:
+        began = time.monotonic()
+        try:
+            self._ask_tools()
+        finally:
+            self.asked_at = began
+
+    def _ask_tools(self) -> None:
         faults = []
         for tool in self._tools:
             try:
                 text = self._run(tool)
+                if unnamed_fault(text) is not None:
+                    # The line that names its process may be on its way.
+                    time.sleep(REST_OF_A_FAULT_SECONDS)
+                    text = self._run(tool)
             except SourceError as error:
                 faults.append(str(error))
                 continue
@@ -278,9 +243,18 @@ class _ToolReader:
             booted = time.time() - time.clock_gettime(time.CLOCK_MONOTONIC)
             messages = parse_kernel_lines(text, booted=0.0)
             if tool not in self._newest:
-                stamps = [float(match[1]) for line in text.split("\n") if (match := _DMESG.match(line))]
-                self._newest[tool] = max(stamps, default=0.0)
+                stamps = [stamp for line in text.split("\n") if (stamp := boot_seconds(line)) is not None]
+                newest = max(stamps, default=0.0)
+                self._newest[tool] = newest if self._earlier_than_now is None else self._earlier_than_now - booted
         newer = [message for message in messages if (message.time or 0.0) > self._newest[tool]]
         if newer:
             self._newest[tool] = max(message.time or 0.0 for message in newer)
             self._found.put([replace(message, time=booted + (message.time or 0.0)) for message in newer])
+
+
+def _in_the_first_namespace() -> bool:
+    """Whether this process sees pids as the kernel's log names them: not in a container with pids of its own."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink()) == _FIRST_NAMESPACE
+    except OSError:
+        return False

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 CODES = ("hang", "spill", "vram", "throttling", "nan", "exploding", "zero_loss")
 """Each is a key of `WatchSettings`: what is done about it."""
+GPU_FAULT = "gpu_fault"
+"""Always ends the run."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class RunWatch:
         self.losses = LossWatch()
         self.strain = PressureWatch(gtt_bytes)
         self.found: list[Finding] = []
+        self.faulted = False
         self.hang_told: bool | None = None
         """None: not; else whether it was told as a reason to stop."""
 
@@ -70,6 +73,12 @@ class RunWatch:
     def process(self, look: ProcessLook) -> None:
         """A look at the run's process; wanted once a second while the run is `suspicious`."""
         self.heartbeat.process(look)
+
+    def gpu_fault(self, time: float, text: str) -> None:
+        """The run's own access to the GPU's memory faulted: what it computes is worth nothing, whatever the settings say."""
+        if not self.faulted:
+            self.faulted = True
+            self.found.append(Finding(GPU_FAULT, text, True, time))
 
     def kernel(self, time: float, text: str) -> None:
         """A message of the kernel that speaks of trouble with the GPU."""

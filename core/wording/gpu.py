@@ -24,6 +24,7 @@ PHASE_WORDS: Mapping[Phase, str] = {
     "restoring": "restoring served models",
     "blocked": "not available, {job} is waiting",
 }
+FAULTED = "blocked after a page fault"
 
 
 def gpu_words(reason: Reason | None, now: float | None = None) -> str:
@@ -37,8 +38,10 @@ def gpu_words(reason: Reason | None, now: float | None = None) -> str:
         return printable(", ".join([reason.code.replace("_", " "), *told]))
 
 
-def gpu_phase_words(phase: str, job_id: int | None) -> str:
+def gpu_phase_words(phase: str, job_id: int | None, cause: str = "") -> str:
     """`in use by job 42`; a phase that this version does not know is shown as it is called."""
+    if (phase, cause) == ("blocked", "gpu_faulted"):
+        return FAULTED
     job = "a job" if job_id is None else f"job {job_id}"
     return printable(PHASE_WORDS.get(phase, phase).format(job=job))  # type: ignore[call-overload]
 
@@ -87,6 +90,28 @@ def _too_large(values: Mapping[str, Any]) -> str:
 
 def _job(values: Mapping[str, Any]) -> str:
     return f"job {values['job_id']}" if values.get("job_id") else "a job"
+
+
+def remedy(variable: str) -> str:
+    """What a job runs with after a page fault of the GPU: `with the memory cache off`."""
+    return REMEDIES.get(variable, f"with {variable} set")
+
+
+REMEDIES = {"PYTORCH_NO_HIP_MEMORY_CACHING": "with the memory cache off"}
+
+
+def _whose_fault(values: Mapping[str, Any]) -> str:
+    if values.get("job_id"):
+        return f"job {values['job_id']}"
+    if values.get("name"):
+        return f"{values['name']} (pid {values['pid']})" if values.get("pid") else str(values["name"])
+    return f"process {values['pid']}" if values.get("pid") else "a process that nobody names"
+
+
+def _faulted(values: Mapping[str, Any]) -> str:
+    when = f" at {moment(float(values['time']), values['now'])}" if values.get("time") else ""
+    then = f"; then this job retries {remedy(values['variable'])}" if values.get("variable") else ""
+    return f"Page fault of {_whose_fault(values)}{when}: restart the machine, or `bakehouse queue release-gpu`{then}"
 
 
 def _other_home(values: Mapping[str, Any]) -> str:
@@ -148,6 +173,7 @@ _WAITING: dict[str, Words] = {
     "clients_active": lambda values: (
         f"Paused: clients are using {values['model']}. Resumes after {values['seconds']:.0f} s without requests."
     ),
+    "gpu_faulted": _faulted,
     "home_not_writable": lambda values: f"Cannot write to the Bakehouse home: {values['error']}",
     "models_still_loaded": lambda values: f"{_models(values)} still loaded after {values['seconds']:.0f} s",
     "models_kept_loading": lambda values: f"Models were loaded again and again for {values['seconds']:.0f} s",
@@ -168,6 +194,10 @@ _UNDER_WAY: dict[str, Words] = {
 """What is done at the moment."""
 
 _HAPPENED: dict[str, Words] = {
+    "gpu_page_fault": lambda values: f"GPU page fault of {_whose_fault(values)}: no job starts until it is released",
+    "gpu_fault_elsewhere": lambda values: f"GPU page fault of {_whose_fault(values)}, which is no job's",
+    "gpu_released": lambda values: f"GPU released after the page fault of {_whose_fault(values)}",
+    "gpu_fault_over": lambda values: f"Machine restarted since the page fault of {_whose_fault(values)}: GPU released",
     "gpu_cleared": lambda values: f"{gb(values['freed_bytes'])} GB freed within {values['seconds']} s: the GPU is free",
     "memory_unknown": lambda values: "GPU memory usage is unavailable; starting without a memory check.",
     "job_memory_not_returned": lambda values: (

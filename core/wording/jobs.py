@@ -15,7 +15,7 @@ from core.runner.commands import QueueCommand, RefusedError
 from core.store.job_reasons import JobReasonCode, RefusalCode
 from core.store.jobs import ACTIVE, QUEUED, RETRYABLE, JobRow, QueueState
 from core.text import printable
-from core.wording.gpu import gpu_words
+from core.wording.gpu import gpu_words, remedy
 
 Values = Mapping[str, Any]
 Words = Callable[[Values], str]
@@ -117,6 +117,18 @@ def job_error(values: Values) -> str:
     return f"{said}; {values['remedy']}" if values.get("remedy") else said
 
 
+GPU_FAULT_RETRY = "Retries after a GPU page fault"
+
+
+def at_step(values: Values) -> str:
+    return f" after step {values['at_step']}" if values.get("at_step") else ""
+
+
+def held_after_fault(values: Values) -> str:
+    said = f"Held: {values['count']} GPU page faults, the last{at_step(values)}. Try another data order (seed), or ROCm 7.1"
+    return f"{said}; will resume from step {values['step']}" if values.get("step") else said
+
+
 JOB_WORDS: dict[JobReasonCode, Words] = {
     "submitted": fixed("Submitted"),
     "retried": lambda values: f"Retried from step {values['step']}" if values.get("step") else "Retried",
@@ -143,8 +155,15 @@ JOB_WORDS: dict[JobReasonCode, Words] = {
     "requeued_not_started": fixed("Requeued: the job's process had not been started"),
     "disk_was_low": lambda values: joined("Stopped because the disk was nearly full", values),
     "preempted": lambda values: joined(f"Stopped because {client(values)}", values),
+    "requeued_after_gpu_fault": lambda values: joined(
+        f"Retries {remedy(values['variable'])} after a GPU page fault" if values.get("variable") else GPU_FAULT_RETRY,
+        values,
+    ),
+    "held_after_gpu_fault": held_after_fault,
     "starting": fixed("Starting the job's process"),
-    "running": fixed(""),
+    "running": lambda values: (
+        f"Runs {remedy(values['variable'])} after a GPU page fault" if values.get("variable") else ""
+    ),
     "stopping_to_cancel": fixed("Stopping at the next step"),
     "stopping_to_hold": lambda values: noted("Stopping at the next step, then held", values),
     "stopping_for_disk": fixed("Disk nearly full: stopping at the next step"),
@@ -160,6 +179,7 @@ JOB_WORDS: dict[JobReasonCode, Words] = {
     "cancelled_in_queue": cancelled_in_queue,
     "cancelled": cancelled,
     "watchdog": lambda values: joined(str(values.get("message") or "Ended by the watchdog"), values, retry=True),
+    "gpu_fault": lambda values: joined(f"GPU page fault{at_step(values)}: {values['message']}", values, retry=True),
     "machine_restarted": lambda values: joined("Interrupted by a restart of the machine", values, retry=True),
     "not_started": fixed("Lost: the runner died before the job's process was started"),
     "end_unseen": lambda values: joined("Lost: exit status unknown", values, retry=True),
@@ -194,6 +214,7 @@ NEEDLESS: Mapping[str, str] = {
     "hold": "Job {job} is already held.",
     "pause": "The queue is already paused.",
     "resume": "The queue is not paused.",
+    "release-gpu": "The GPU is not blocked by a page fault.",
 }
 """Why a command that applies is not offered."""
 
@@ -226,6 +247,7 @@ REFUSAL_WORDS: dict[RefusalCode, Words] = {
     "not_held": lambda values: f"Job {values['job']} is not held.",
     "no_process": lambda values: f"Job {values['job']} has no running process.",
     "unknown_place": lambda values: f"A job can be moved to {listed(values['places'])}, not to {values['place']}.",
+    "gpu_not_blocked": fixed("The GPU is not blocked by a page fault."),
     "unknown_command": lambda values: f"This runner does not know the command `{values['command']}`.",
     "command_failed": lambda values: f"The command failed: {values['message']}",
 }

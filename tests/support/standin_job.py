@@ -15,6 +15,8 @@ The job's words say what to do, e.g. `steps=40 pause=0.05 save=5`:
 | leaks | an end without letting go of that memory (SIGKILL) leaves it used and nobody's |
 | lingers=SECONDS | that memory stays used for so long after the end |
 | spill=N | from step N on half a GB more goes into GTT at each step |
+| fault=N | at step N it ends as ROCr ends a process whose access faulted, unless PyTorch's memory cache is off |
+| stubborn | it faults with the cache off as well |
 | hang=N | from step N on no step comes any more: it sleeps, and looks at no request |
 | spin=N | the same, but it burns CPU time all the while |
 | stopped=N | it stops itself at step N, as SIGSTOP does |
@@ -42,6 +44,8 @@ from core.files import read_json, write_json
 from core.home import AttemptDir, RunDir
 from core.jobfile.raw import read_key
 from tests.support.cardsim_request import hold_gpu
+
+NO_CACHE = "PYTORCH_NO_HIP_MEMORY_CACHING"
 
 
 def main() -> int:
@@ -104,6 +108,12 @@ def loss_at(step: int, options: dict[str, str]) -> float:
 
 def trouble(step: int, options: dict[str, str], asked: list[int], events: EventWriter) -> None:
     """Stop stepping, in the way that the words ask for. As in a job, a second signal ends it at once."""
+    if step == int(options.get("fault", "0")) and ("stubborn" in options or os.environ.get(NO_CACHE) != "1"):
+        print(
+            "Memory access fault by GPU node-1 (Agent handle: 0x55d0) on address 0x7f6638400000. Reason: Page not present."
+        )
+        sys.stdout.flush()
+        os.abort()
     if step == int(options.get("stopped", "0")):
         os.kill(os.getpid(), signal.SIGSTOP)
     while step == int(options.get("hang", "0")) or step == int(options.get("spin", "0")):

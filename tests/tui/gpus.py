@@ -9,6 +9,7 @@ from core.gpu.reading import DeviceReading, HostReading, ProcessReading, Sample
 from core.gpu_lease.notes import Note
 from core.gpu_lease.state import Intruder, LeaseState, ResidentModel
 from core.reasons import Reason
+from core.store.jobs import QueueState
 from core.telemetry.run_record import Summary
 from tests.tui.scene import NOW, forecast, job, jobs, scene
 from tui.model.snapshot import ProfileLines, RunFinding, Slot, Snapshot
@@ -155,6 +156,13 @@ def stale_memory() -> Snapshot:
     )
 
 
+def faulted() -> Snapshot:
+    """A page fault of job 42, and nobody has released the GPU since."""
+    said = Reason("gpu_faulted", {"job_id": 42, "time": NOW - 1500, "text": "[gfxhub] page fault"})
+    blocked = state("blocked", cause="gpu_faulted", since=NOW - 1490, status=said, evicted=EVICTED)
+    return waiting(queue=QueueState(False, "", "", gpu_faulted=True), lease_state=blocked)
+
+
 def clearing() -> Snapshot:
     said = Reason("unloading_models", {"models": list(EVICTED[:2])})
     held = state("clearing", job_id=45, since=NOW - 3, status=said, residents=(JUDGE,), evicted=EVICTED)
@@ -241,6 +249,7 @@ MOMENTS = {
         held_by_another,
         held_by_another_home,
         stale_memory,
+        faulted,
         clearing,
         verifying,
         restoring,

@@ -11,8 +11,10 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widgets import Button, Input
 
+from tests.tui import gpus
 from tests.tui.conftest import Opened, keys_of, seen, text_of
 from tests.tui.scene import NOW, job, jobs, scene
+from tui import actions
 from tui.panes.bakeoff import BakeoffPane
 from tui.panes.queue import QueuePane
 from tui.queries.bakeoff_plan import BakeoffPlan
@@ -140,6 +142,29 @@ async def test_cancelling_names_the_job_and_focuses_the_safe_answer(console: Ope
         assert screen.focused is not None and screen.focused.id == "leave"
         await pilot.press("enter")
         assert isinstance(pilot.app.screen, Dashboard)
+
+
+async def test_a_gpu_that_has_faulted_is_released_after_a_question_that_says_what_can_happen(
+    console: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, object]] = []
+    monkeypatch.setattr(actions, "ask", lambda context, name, job, said, arguments=None: asked.append((name, job)))
+    async with console(gpus.faulted()) as pilot:
+        assert "U release GPU" in keys_of(pilot)
+        await pilot.press("U")
+        screen = pilot.app.screen
+        assert isinstance(screen, Confirm) and screen.question == "Release the GPU?"
+        assert "can take the machine down" in screen.explanation
+        assert screen.focused is not None and screen.focused.id == "leave"
+        await pilot.press("escape")
+        assert asked == []
+        await run_from_palette(pilot, "release the gpu")
+        await seen(pilot, lambda: isinstance(pilot.app.screen, Confirm), "the question")
+        await pilot.press("y")
+        await seen(pilot, lambda: asked == [("release-gpu", None)], "the request")
+    async with console(gpus.idle()) as pilot:
+        await pilot.press("U")
+        assert isinstance(pilot.app.screen, Dashboard) and "release GPU" not in keys_of(pilot)
 
 
 async def test_the_dialog_says_which_key_does_what(console: Opened) -> None:

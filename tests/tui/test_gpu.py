@@ -47,6 +47,10 @@ SAID = {
         "▲ stale: 11.4 GB belong to no process since 14:12",
         "close what else uses the GPU, or restart the machine",
     ),
+    "faulted": (
+        "lease blocked after a page fault, since 14:1",
+        "Page fault of job 42 at 14:12: restart the machine, or `bakehouse queue release-gpu`",
+    ),
     "clearing": ("lease clearing for job 45", "Unloading vault-judge:v1 and vault-planner:v1 from Ollama"),
     "verifying": ("× coming back 11.4", "lease verifying after job 45", "Waiting for 11.4 GB of job 45 to be freed"),
     "restoring": ("lease restoring after job 42", "Loading vault-planner:v1, 2 of 3"),

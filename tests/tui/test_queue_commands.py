@@ -29,7 +29,7 @@ LABEL = QueueCommand(
     on_job=label,
     done=lambda job, arguments: f"labelled {arguments['word']}",
     arguments=(Argument("word", choices=("urgent", "later")),),
-    keys=(Key("U", "U", "urgent", "Mark as urgent", rank=0, arguments={"word": "urgent"}),),
+    keys=(Key("W", "W", "urgent", "Mark as urgent", rank=0, arguments={"word": "urgent"}),),
 )
 
 
@@ -64,7 +64,7 @@ def test_the_console_has_its_key_where_its_rule_allows_it(added: QueueCommand, t
     _, connection = fresh(tmp_path)
     waiting, running = job_in(connection, "waiting"), job_in(connection, "running")
     (key,) = [item for item in queue_commands(lambda test: test, whole_queue=True) if item.label == "urgent"]
-    assert (key.shown, key.help, key.action) == ("U", "Mark as urgent", "ask_queue('label', 0)")
+    assert (key.shown, key.help, key.action) == ("W", "Mark as urgent", "ask_queue('label', 0)")
     assert key.calls == {("ask_queue", ("label", 0))}
     assert key.when(waiting) and not key.when(running) and not key.when(None)
 

@@ -14,9 +14,11 @@ import pytest
 from core.doctor import driver, variables
 from core.doctor.machine import Machine
 from core.doctor.results import Diagnostic
+from core.gpu_lease.gpu_fault import GpuFault, write_fault
 from core.gpu_lease.lock import lease_path, take
 from core.gpu_lease.state import LeaseState, write_lease_state
 from core.home import Home
+from core.process.identity import current_boot_id
 from core.reasons import Reason
 from core.wording.gpu import gpu_words
 from tests.support.doctorbench import PCI, Bench, one
@@ -212,3 +214,13 @@ def test_what_of_the_person_s_environment_stands_against_the_profile_is_a_warnin
     }
     assert all(line.remedy for line in lines if line.state == "warning")
     assert {line.state for line in variables.examine(bench.box())} == {"ok"}
+
+
+def test_a_gpu_that_is_blocked_after_a_page_fault_is_a_fault_until_a_restart(bench: Bench) -> None:
+    bench.machine.amd(PCI)
+    assert driver.page_fault(bench.box()) == []
+    write_fault(bench.home, GpuFault("[gfxhub] page fault", 0.0, current_boot_id(), 7))
+    found = one(driver.examine(bench.box()), "page fault")
+    assert (found.state, "of job 7" in found.message, "release-gpu" in found.remedy) == ("fault", True, True)
+    write_fault(bench.home, GpuFault("[gfxhub] page fault", 0.0, "former-boot", 7))
+    assert driver.page_fault(bench.box()) == []

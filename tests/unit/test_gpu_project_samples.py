@@ -18,7 +18,7 @@ from core.gpu.sources.fdinfo import Fdinfo, parse_fdinfo
 from core.gpu.sources.rocm_smi import parse_rocm_smi
 from core.gpu.sources.sysfs import SysfsSource
 from core.gpu.sources.tool import ToolOutput
-from core.watchdog.kernel_log import parse_kernel_lines
+from core.watchdog.kernel_messages import parse_kernel_lines
 from tests.support.othertools import parse_amdgpu_top, parse_nvtop
 from tests.support.samples import SAMPLES, unpack
 from tests.support.tool_samples import Parsed, read_amd_smi, read_nvidia_smi

@@ -15,7 +15,7 @@ from core.gpu.reading import DeviceReading
 from core.gpu.sources.fdinfo import Fdinfo, FdinfoScanner, parse_fdinfo
 from core.gpu.sources.kfd import read_kfd_processes
 from core.gpu.sources.sysfs import SysfsSource
-from core.watchdog.kernel_log import parse_kernel_lines
+from core.watchdog.kernel_messages import parse_kernel_lines
 from tests.support.machines import FakeMachine, write
 from tests.support.telemetry_samples import TELEMETRY, needs_samples
 

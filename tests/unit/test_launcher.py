@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import signal
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -42,7 +42,7 @@ class Batch:
     def warning(self) -> str | None:
         return None
 
-    def start(self, attempt: AttemptDir, python: str, lease: Lease | None) -> str:
+    def start(self, attempt: AttemptDir, python: str, lease: Lease | None, remedies: Mapping[str, str]) -> str:
         self.attempts[attempt.path] = Observation("alive")
         return "batch system"
 
@@ -51,6 +51,9 @@ class Batch:
 
     def activity(self, attempt: AttemptDir) -> Activity | None:
         return None
+
+    def owns(self, attempt: AttemptDir, pid: int) -> bool:
+        return False
 
     def signal(self, attempt: AttemptDir, number: signal.Signals, by: str) -> bool:
         self.signals.append((attempt.path, number, by))

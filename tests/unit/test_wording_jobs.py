@@ -42,6 +42,9 @@ VALUES: dict[str, Any] = {
     "places": ["first", "last"],
     "why": "gpu_not_read_yet",
     "attempts": 3,
+    "variable": "PYTORCH_NO_HIP_MEMORY_CACHING",
+    "at_step": 61,
+    "count": 2,
 }
 """Each value that any code carries."""
 

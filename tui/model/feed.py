@@ -126,10 +126,12 @@ class Feed(threading.Thread):
             snapshot = replace(snapshot, samples=tuple(self._ring.history(HISTORY)))
         found = self.reader.found
         slot = self._slot(snapshot.jobs, snapshot.slot)
+        state = self._gpu.state()
         return replace(
             snapshot,
             slot=slot,
-            lease_state=self._gpu.state(),
+            lease_state=state,
+            queue=replace(snapshot.queue, gpu_faulted=state is not None and state.faulted),
             gpu_summary=self._gpu.summary(snapshot.job(slot.job_id)),
             findings=self._gpu.findings(snapshot.jobs),
             profile=found.profile,

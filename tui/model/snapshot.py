@@ -279,7 +279,7 @@ def newest_of_each(findings: tuple[RunFinding, ...]) -> list[RunFinding]:
 
 def gpu_warnings(state: LeaseState) -> list[str]:
     """What a person should know of the GPU."""
-    found = []
+    found = [gpu_words(state.status)] if state.faulted else []
     if state.unowned_bytes:
         said = f"{data_size(state.unowned_bytes)} of the GPU belong to no process"
         found.append(f"{said}: {gpu_words(state.remedy)}" if state.remedy else said)

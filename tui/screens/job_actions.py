@@ -79,7 +79,7 @@ class JobActions:
         def ask() -> None:
             actions.ask(self.context, name, job, item.done(job, arguments), arguments)
 
-        if item.confirmation is None or job is None:
+        if item.confirmation is None:
             ask()
             return
 
@@ -87,11 +87,11 @@ class JobActions:
             if yes:
                 ask()
 
-        words = {"job": job.id, "name": f"{job.id}, {printable(job.title)}"}
+        words = {} if job is None else {"job": str(job.id), "name": f"{job.id}, {printable(job.title)}"}
         sample = self.snapshot.sample
         device = None if sample is None else sample.job_gpu
         explanation = item.confirmation.explain(job, None if device is None else device.vendor)
-        if job.stop_asked_at is not None:
+        if job is not None and job.stop_asked_at is not None:
             explanation = f"Asked to stop {duration(self.snapshot.time - job.stop_asked_at)} ago. {explanation}"
         question, yes = (text.format(**words) for text in (item.confirmation.question, item.confirmation.yes))
         self.app.push_screen(Confirm(question, explanation, yes, leave=item.confirmation.no), answered)

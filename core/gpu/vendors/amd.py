@@ -138,6 +138,7 @@ AMD = GpuVendor(
     obstacle=obstacle,
     names_architecture=True,
     strands_memory=True,
+    fault_remedies={CACHING: "1"},
     probe_remedies={
         "lora": f'gpu: {{environment: {{{CACHING}: "1"}}}} in settings.yaml: slower; 3 of 3 faulting trainings came through',
         "attention": f'gpu: {{environment: {{{AOTRITON}: "1"}}}} in settings.yaml, or a build of torch with AOTriton',

@@ -69,8 +69,9 @@ class GpuVendor:
     `pci_id` and `driver` are the vendor's number on the PCI bus and the kernel's driver that computes; `driver_remedy` is what
     to do where that driver is absent. `torch_build` matches a word of the local part of a version of torch that was built
     for this vendor (`rocm6.4`). `names_architecture`: the driver tells a GPU's architecture. `strands_memory`: a process that
-    is killed inside the driver can leave memory behind that no process owns. `probe_remedies`: what helps, in words, against a
-    probe of the doctor (`lora`, `attention`) that fails on this vendor's GPUs.
+    is killed inside the driver can leave memory behind that no process owns. `fault_remedies`: variables that a job gets after
+    an attempt that ended in a page fault of the GPU, empty where none is known to help. `probe_remedies`: what helps, in words,
+    against a probe of the doctor (`lora`, `attention`) that fails on this vendor's GPUs.
     """
 
     name: str
@@ -88,6 +89,7 @@ class GpuVendor:
     obstacle: Callable[[Gpu, Environ], Obstacle | None]
     names_architecture: bool
     strands_memory: bool
+    fault_remedies: Mapping[str, str] = field(default_factory=dict)
     probe_remedies: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -62,7 +62,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Confirmation:
-    """The question before a command. `explain(job, vendor of the GPU)` says what will happen.
+    """The question before a command. `explain(job, vendor of the GPU)` says what will happen; job is None for the whole queue.
 
     Placeholders: `{job}` is the job's id, `{name}` its id and title. `on_command_line`: asked there as well, unless `--yes`.
     """
@@ -70,7 +70,7 @@ class Confirmation:
     question: str
     yes: str
     no: str
-    explain: Callable[[JobRow, str | None], str]
+    explain: Callable[[Any, str | None], str]
     on_command_line: bool = False
 
 

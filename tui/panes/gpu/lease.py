@@ -5,7 +5,7 @@ from __future__ import annotations
 from core.format import clock, data_size, duration, gb, plural
 from core.gpu_lease.state import LeaseState
 from core.text import printable
-from core.wording.gpu import gpu_words
+from core.wording.gpu import FAULTED, gpu_words
 from core.wording.jobs import reason_words
 from core.wording.obstacles import gpus_not_used
 from tui.lines import Line, wrapped
@@ -29,7 +29,7 @@ def lease_rows(snapshot: Snapshot, with_gpu: bool, width: int) -> list[Line]:
     state = snapshot.lease_state
     if not with_gpu or state is None:
         return slot_rows(snapshot, with_gpu, width)
-    word, role = PHASES.get(state.phase, (printable(state.phase), "text"))
+    word, role = (FAULTED, "bad") if state.faulted else PHASES.get(state.phase, (printable(state.phase), "text"))
     line = Line("lease ").add(word, role)
     if state.job_id is not None:
         preposition = {"held": ",", "verifying": " after", "restoring": " after"}.get(state.phase, " for")
@@ -202,7 +202,7 @@ def status_parts(snapshot: Snapshot) -> list[tuple[str, str]]:
     state = snapshot.lease_state
     parts: list[tuple[str, str]] = []
     if state is not None and state.phase not in ("free", "held"):
-        parts.append(PHASES.get(state.phase, (printable(state.phase), "text")))
+        parts.append((FAULTED, "bad") if state.faulted else PHASES.get(state.phase, (printable(state.phase), "text")))
     known = shares(snapshot)
     if state is not None and state.unowned_bytes:
         parts.append((f"▲ {data_size(state.unowned_bytes)} stale", "bad"))
