@@ -170,6 +170,8 @@ def test_a_tool_is_asked_at_once_by_whoever_has_to_know(tmp_path: Path) -> None:
     said.write_text("[    1.000000] booted\n" + written(BEHIND, at="[    2.500000] "))
     after = time.monotonic()
     wait_until(lambda: told(after), what="a look that began after that")
+    assert log._reader is not None and log._reader._thread is not None
+    log._reader._thread.join()  # so that no process starts in the next test
     assert [(one.code, one.pid) for one in found] == [("page_fault", 4711)]
 
 
