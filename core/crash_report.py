@@ -13,6 +13,7 @@ from pathlib import Path
 
 from core import __version__
 from core.home import Home
+from core.redaction import redact
 from core.text import printable
 
 KEPT_REPORTS = 20
@@ -27,7 +28,7 @@ def crash_line(error: BaseException, doing: str) -> str:
     """
     report = write_crash_report(error, doing)
     where = f"Details: {report}" if report else "No report of it could be written"
-    what = printable(f"{type(error).__name__}: {error}".removesuffix(": "), limit=MOST_CHARACTERS)
+    what = printable(redact(f"{type(error).__name__}: {error}".removesuffix(": ")), limit=MOST_CHARACTERS)
     return f"{doing} ended with a fault of its own ({what}). {where}"
 
 
@@ -49,7 +50,7 @@ def write_crash_report(error: BaseException, doing: str) -> Path | None:
             # Not through a link that somebody else has laid into a folder for all.
             file = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(file, "w", encoding="utf-8", errors="backslashreplace") as out:
-                out.write(text)
+                out.write(redact(text))
             _forget_old(folder)
             return folder / name
     return None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from core.redaction import redact
+
 
 class BakehouseError(Exception):
     """An operation failed (exit code 1).
@@ -25,13 +27,14 @@ class BakehouseError(Exception):
         key: str | None = None,
         remedy: str | None = None,
     ) -> None:
+        message = redact(message)
         super().__init__(message)
         self.message = message
         self.code = code
-        self.file = None if file is None else str(file)
+        self.file = None if file is None else redact(str(file))
         self.line = line
         self.key = key
-        self.remedy = remedy
+        self.remedy = None if remedy is None else redact(remedy)
 
     def __str__(self) -> str:
         """One line: `FILE:LINE: KEY: message; remedy`."""

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from core.files import append_line, read_lines
+from core.redaction import redact_all
 
 EventKind = Literal["phase", "step", "progress", "eval", "ladder", "checkpoint", "memory", "warning", "result"]
 KINDS: frozenset[str] = frozenset(get_args(EventKind))
@@ -42,7 +43,9 @@ class EventWriter:
 
     def write(self, kind: EventKind, **fields: Any) -> None:
         self.seq += 1
-        append_line(self.path, {"seq": self.seq, "time": time.time(), "kind": kind, **fields}, durable=False)
+        append_line(
+            self.path, {"seq": self.seq, "time": time.time(), "kind": kind, **redact_all(fields)}, durable=False
+        )
 
 
 class EventReader:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from core.redaction import redact_all
+
 Value = str | int | float | bool | None | list[str] | list[int]
 """What JSON can hold: integer bytes, seconds, names. A unit stands in the name of the value (`free_bytes`)."""
 
@@ -16,6 +18,11 @@ class Reason:
 
     code: str
     values: Mapping[str, Value] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # A message of a server or a library can quote an address with its password; reasons are stored and shown.
+        if any(isinstance(value, str | list) for value in self.values.values()):
+            object.__setattr__(self, "values", redact_all(self.values))
 
     def to_json(self) -> dict[str, Any]:
         return {"code": self.code, "values": dict(self.values)}

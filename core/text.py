@@ -14,6 +14,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from core.redaction import redact
+
 # CSI to its last byte, if it has one; OSC, DCS, SOS, PM and APC with all they carry, where BEL or ST ends them; then the
 # escapes of two characters. Each has its C1 form. A string that nothing ends loses its head only: it hides no text behind it.
 _ESCAPES = re.compile(
@@ -52,11 +54,11 @@ def printable(text: str, *, keep: str = "", limit: int | None = None, instead: s
 
 
 def log_line(line: str, *, tab: int | None = 4) -> str:
-    """A line that a program printed: what a carriage return overwrote is dropped, then as `printable`.
+    """A line that a program printed, without its secrets: what a carriage return overwrote is dropped, then as `printable`.
 
     Tabs become blanks up to the next multiple of `tab` columns; with None they stay.
     """
-    shown = printable(line.rstrip("\r\n").rpartition("\r")[2], keep="\t")
+    shown = printable(redact(line.rstrip("\r\n").rpartition("\r")[2]), keep="\t")
     return shown if tab is None else shown.expandtabs(tab)
 
 

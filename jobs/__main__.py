@@ -9,12 +9,14 @@ import importlib
 import os
 import signal
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
 
 from core.errors import BakehouseError
 from core.home import RunDir
 from core.jobfile.kinds import kind_of
+from core.redaction import RedactedStream
 from jobs.context import (
     STOP_SIGNALS,
     STOPPED_EXIT_CODE,
@@ -31,6 +33,7 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         print("usage: python -m jobs RUN_DIR", file=sys.stderr)
         return 2
+    hide_secrets()
     run = RunDir(Path(arguments[0]).absolute())
     attempt = current_attempt(run)
     inherited = _open_descriptors()
@@ -52,6 +55,15 @@ def main(arguments: list[str]) -> int:
         leave_error(attempt, explain(error))
         raise
     return 0
+
+
+def hide_secrets() -> None:
+    """Have whatever this process prints, tracebacks of libraries too, reach the log without passwords and tokens."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+            setattr(sys, name, RedactedStream(stream))
 
 
 def _start_again(inherited: set[int]) -> NoReturn:

@@ -101,7 +101,7 @@ def audit(
             f"there is no example {absent[0]}: there are {found.row.total}", code="no_such_example", key="show"
         )
     if as_json:
-        print_json({"audit": found.to_json()})
+        print_json({"audit": found.to_json()}, data=True)
     else:
         for line in [*figures(found), *warnings(found)]:
             say(line)

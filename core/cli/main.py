@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
 import click
 
 from core import __version__
-from core.cli.output import print_json, say
+from core.cli.output import OutputLostError, finished, lost, print_json, ready, say
 from core.errors import BakehouseError
 from core.jobfile.kinds import KINDS, load
+from core.redaction import redact
 from core.text import printable
 
 # name: (module:command, help). The help stands here so that `--help` imports none of them; what queues a kind of job is listed
@@ -93,46 +95,59 @@ def bakehouse(ctx: click.Context, project: Path | None, low_bandwidth: bool) -> 
 
 def report(error: BakehouseError, as_json: bool) -> None:
     """One error: a line on stderr, or with --json the document on stdout."""
-    if as_json:
-        print_json({"error": error.to_json()})
-    else:
-        say(f"bakehouse: {error}", error=True)
+    with contextlib.suppress(OutputLostError):  # the exit code still says it
+        if as_json:
+            print_json({"error": error.to_json()})
+        else:
+            say(f"bakehouse: {error}", error=True)
 
 
-def main(arguments: list[str] | None = None) -> Any:
+def main(arguments: list[str] | None = None) -> NoReturn:
     """The entry point. Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 a gate, 4 not found, 130 interrupted."""
-    words = sys.argv[1:] if arguments is None else arguments
+    ready()
+    sys.exit(finished(exit_code(sys.argv[1:] if arguments is None else arguments)))
+
+
+def exit_code(words: list[str]) -> int:
+    """Carry out a command, and say in one line what went wrong."""
     as_json = "--json" in words
     try:
-        sys.exit(bakehouse.main(args=words, prog_name="bakehouse", standalone_mode=False) or 0)
+        try:
+            return bakehouse.main(args=words, prog_name="bakehouse", standalone_mode=False) or 0
+        except (BakehouseError, click.ClickException, OSError) as error:
+            return told(error, as_json)
     except click.exceptions.Exit as leave:
-        sys.exit(leave.exit_code)
-    except click.Abort:
-        sys.exit(130)
-    except click.ClickException as wrong:
-        if as_json:
-            report(BakehouseError(wrong.format_message(), code="usage"), as_json)
-        else:
-            wrong.message = printable(wrong.message, keep="\n")  # type: ignore[misc]  # it can quote what a script took from elsewhere
-            wrong.show()
-        sys.exit(2)
-    except BakehouseError as error:
-        report(error, as_json)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
+        return leave.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except OutputLostError as error:
+        return lost(error)
     except BrokenPipeError:
-        # The reader of our output left (`| head`): nothing more can be said, and nothing is wrong.
-        sys.stderr.close()
-        sys.exit(0)
-    except OSError as error:
-        from core.failures import refusal_of
-
-        report(refusal_of(error), as_json)
-        sys.exit(1)
+        return 0  # The reader of our output left (`| head`): nothing more can be said, and nothing is wrong.
     except Exception as error:  # noqa: BLE001 - the last one who can say it: a traceback tells a person nothing to do
         from core.crash_report import crash_line
 
         line = crash_line(error, f"`bakehouse {words[0]}`" if words else "`bakehouse`")
         report(BakehouseError(line, code="internal_error"), as_json)
-        sys.exit(1)
+        return 1
+
+
+def told(error: BakehouseError | click.ClickException | OSError, as_json: bool) -> int:
+    """Say an error that is nobody's fault here; its exit code."""
+    if isinstance(error, BakehouseError):
+        report(error, as_json)
+        return error.exit_code
+    if isinstance(error, click.ClickException):
+        # It can quote what a script took from elsewhere.
+        error.message = printable(redact(error.message), keep="\n")  # type: ignore[misc]
+        if as_json:
+            report(BakehouseError(error.format_message(), code="usage"), as_json)
+        else:
+            error.show()
+        return 2
+    if isinstance(error, BrokenPipeError):
+        raise error
+    from core.failures import refusal_of
+
+    report(refusal_of(error), as_json)
+    return 1

@@ -162,7 +162,7 @@ def show_answers(
     scores = scores_by_answer(stored.task, inputs, every, [score.to_json() for score in stored.scores])
     if as_json:
         shown = [{**one, "scores": scores.get(one["key"], [])} for one in found]
-        print_json({"job": job_id, "answers": shown, "scoring": stored.scoring.to_json()})
+        print_json({"job": job_id, "answers": shown, "scoring": stored.scoring.to_json()}, data=True)
         return
     if scored := scoring_words(stored.scoring):
         say(scored)
@@ -170,9 +170,9 @@ def show_answers(
         fault = f", {answer['fault']}" if answer.get("fault") else ""
         say(f"── {answer['candidate']} · {answer['input_id']} · {answer['repeat']}{fault}")
         for line in (*asked_in_words(inputs.get(answer["input_id"])), *failed_in_words(scores.get(answer["key"], []))):
-            say(line)
+            say(line, data=True)
         for line in answer["text"].splitlines():
-            say(f"   │ {line}".rstrip())
+            say(f"   │ {line}".rstrip(), data=True)
         say()
 
 

@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from core.redaction import redact
+
 State = Literal["ok", "warning", "fault", "absent"]
 SCHEMA = 1
 
@@ -22,6 +24,10 @@ class Diagnostic:
     message: str
     remedy: str = ""
     section: str = "machine"
+
+    def __post_init__(self) -> None:
+        for name in ("message", "remedy"):
+            object.__setattr__(self, name, redact(getattr(self, name)))
 
     def to_json(self) -> dict[str, str]:
         return dict(self.__dict__)

@@ -92,7 +92,11 @@ def unreachable(machine: Machine, url: str, error: Exception) -> Diagnostic:
     remedy = {
         "server_down": "systemctl start ollama, or `ollama serve`; another address goes into ollama.url of settings.yaml",
         "server_slow": "a server that hangs keeps its memory: look at `systemctl status ollama`",
-    }.get(code, "is it Ollama that listens there? ollama.url of settings.yaml names another address")
+    }.get(
+        code,
+        getattr(error, "remedy", None)
+        or "is it Ollama that listens there? ollama.url of settings.yaml names another address",
+    )
     return line("Ollama", "warning", f"{url}: {message}", remedy)
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from core.files import private
 from core.home import Home
+from core.redaction import redact
 from core.text import printable
 
 MOST_BYTES = 1_000_000
@@ -53,10 +54,10 @@ class LineFormatter(logging.Formatter):
     """One line a message, and text of others in it as text; a traceback stands below it."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
-        return printable(super().formatMessage(record))
+        return printable(redact(super().formatMessage(record)))
 
     def formatException(self, ei: object) -> str:  # noqa: N802
-        return printable(super().formatException(ei), keep="\n\t")  # type: ignore[arg-type]
+        return printable(redact(super().formatException(ei)), keep="\n\t")  # type: ignore[arg-type]
 
 
 def begin(home: Home, most_bytes: int = MOST_BYTES) -> RunnerLog | None:

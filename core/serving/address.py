@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import os
 import re
-from urllib.parse import urlsplit
+from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit
 
 from core.errors import InputError
+from core.redaction import redact_address, remember_secret, secrets_of_address
 from core.text import printable
 
 DEFAULT_PORT = 11434
 _NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 
 
+@dataclass(frozen=True)
+class ServerAddress:
+    """Where a server is, and who asks: `authorization` is the header that its user and password make, None without them.
+
+    `url` holds no secret, so that whoever has it may show and store it.
+    """
+
+    url: str
+    authorization: str | None = field(default=None, repr=False)
+
+
 def server_url(written: str | None = None) -> str:
+    """The address alone, without user and password; see `server_address`."""
+    return server_address(written).url
+
+
+def server_address(written: str | None = None) -> ServerAddress:
     """`scheme://host:port`, with a path where one is written, and no slash at its end; None: `OLLAMA_HOST`, else the default.
+
+    `USER:PASSWORD@` before the host is taken out of the address; signs such as `/` in them are written as `%2F`.
 
     As Ollama reads it: a bare host or port completes to `http://127.0.0.1:11434`, a written scheme brings its own port (80,
     443), a port that is none counts as not written. An address that means "listen everywhere" is this machine's. InputError
@@ -30,6 +51,9 @@ def server_url(written: str | None = None) -> str:
     if scheme not in ("http", "https"):
         raise _wrong(text, key)
     default = DEFAULT_PORT if not separator else {"http": 80, "https": 443}[scheme]
+    pair, _, rest = rest.rpartition("@")
+    if re.search(r"[/?#\s]", pair):
+        raise _wrong(text, key)
     place, _, path = rest.partition("/")
     name, port = _split(place)
     host = _host(name)
@@ -38,7 +62,16 @@ def server_url(written: str | None = None) -> str:
     number = int(port) if port.isascii() and port.isdigit() and len(port) <= 5 else -1
     number = number if 0 < number <= 65535 else default
     path = path.strip("/")
-    return f"{scheme}://{host}:{number}" + (f"/{path}" if path else "")
+    url = f"{scheme}://{host}:{number}" + (f"/{path}" if path else "")
+    return ServerAddress(url, _authorization(pair) if pair else None)
+
+
+def _authorization(pair: str) -> str:
+    """The header of HTTP's basic authentication (RFC 7617) for `USER:PASSWORD` as an address writes them."""
+    user, _, password = pair.partition(":")
+    remember_secret(*secrets_of_address(f"{pair}@"))
+    plain = f"{unquote(user)}:{unquote(password)}".encode("utf-8", "surrogateescape")
+    return f"Basic {base64.b64encode(plain).decode()}"
 
 
 def is_here(url: str) -> bool:
@@ -83,8 +116,9 @@ def _host(host: str) -> str | None:
 
 def _wrong(text: str, key: str) -> InputError:
     return InputError(
-        f"`{printable(text)}` is no address of a model server",
+        f"`{printable(redact_address(text))}` is no address of a model server",
         code="bad_server_address",
         key=key,
-        remedy="write it as 127.0.0.1:11434 or http://host:11434",
+        remedy="write it as 127.0.0.1:11434 or http://host:11434"
+        + ("; signs such as / in a password are written as %2F" if "@" in text else ""),
     )

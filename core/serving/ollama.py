@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.reasons import Reason
 from core.serving import replies
-from core.serving.address import server_url
+from core.serving.address import server_address
 from core.serving.errors import ServerError, one_line, readable_error
 from core.serving.replies import FOREVER_SECONDS, Completion, ModelInfo, Resident, Tag
 
@@ -41,9 +41,14 @@ class Ollama:
     """
 
     def __init__(self, url: str | None = None, *, timeout_seconds: float = 10.0) -> None:
-        self.url = server_url(url)
+        self._address = server_address(url)
         self.timeout_seconds = timeout_seconds
         self._client: httpx.Client | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the server is, without user and password."""
+        return self._address.url
 
     def __enter__(self) -> Ollama:
         return self
@@ -202,6 +207,8 @@ class Ollama:
         # Not httpx's own JSON: a name with a lone surrogate, as a server can send one, is no UTF-8.
         content = None if request is None else json.dumps(request).encode()
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+        if self._address.authorization is not None:
+            headers["Authorization"] = self._address.authorization
         limits = httpx.Timeout(seconds, connect=min(seconds, self.timeout_seconds))
         size = 0
         try:
@@ -247,12 +254,25 @@ class Ollama:
                 break
         said = readable_error(_object(bytes(raw))) or ""
         status = response.status_code
+        if status in (401, 407):
+            return self._not_let_in(status)
         message = said or f"the model server at {self.url} answered with HTTP status {status}"
         remedy = None
         if status == 403 and not said:
             remedy = "it takes no requests under this name: OLLAMA_HOST on its side, or OLLAMA_ORIGINS"
         reason = Reason("server_refused", {"url": self.url, "status": status, "said": said})
         return ServerError(message, code="server_refused", status=status, said=said, remedy=remedy, reason=reason)
+
+    def _not_let_in(self, status: int) -> ServerError:
+        """401 of the server or of what stands before it, 407 of a proxy on the way."""
+        given = self._address.authorization is not None
+        who = f"the server at {self.url}" if status == 401 else f"a proxy before {self.url}"
+        message = (
+            f"{who} {'did not accept this user and password' if given else 'asks for a user and a password'} ({status})"
+        )
+        remedy = "write them into OLLAMA_HOST, or into `ollama.url` of settings.yaml: http://USER:PASSWORD@host:port"
+        reason = Reason("server_wants_password", {"url": self.url, "status": status, "given": given})
+        return ServerError(message, code="server_refused", status=status, remedy=remedy, reason=reason)
 
     def _slow(self, seconds: float) -> ServerError:
         message = f"the model server at {self.url} did not answer within {seconds:g} s"

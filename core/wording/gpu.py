@@ -130,6 +130,11 @@ def _refused(values: Mapping[str, Any]) -> str:
     return str(said) if said else f"Model server{where} answered with HTTP status {status}"
 
 
+def _wants_password(values: Mapping[str, Any]) -> str:
+    who = f"Model server at {values['url']}" if values["status"] == 401 else f"A proxy before {values['url']}"
+    return f"{who} {'did not accept this user and password' if values['given'] else 'asks for a user and a password'}"
+
+
 def _command_failed(values: Mapping[str, Any]) -> str:
     why = values.get("said") or f"exit code {values['exit_code']}"
     return f"`{values['command']}` failed: {why}"
@@ -144,6 +149,7 @@ _SERVER: dict[str, Words] = {
     "server_cut_off": lambda values: f"Model server at {values['url']} closed the connection during an answer",
     "server_slow": lambda values: f"Model server at {values['url']} did not answer within {values['seconds']:g} s",
     "server_refused": _refused,
+    "server_wants_password": _wants_password,
     "server_garbled": lambda values: "Unexpected answer from the model server. Is Ollama listening at this address?",
     "server_address_unusable": lambda values: f"Model server cannot be reached at {values['url']}: {values['error']}",
     "server_address_invalid": lambda values: f"{values['key']} is not a valid address of a model server",

@@ -57,7 +57,19 @@ def test_without_an_address_it_is_the_usual_one(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
-    "written", ["ftp://box", "a b", "http://user@box", "box/?q", "http://b\x1box", "héé:1", "unix:///x"]
+    "written",
+    [
+        "ftp://box",
+        "a b",
+        "http://us/er@box",
+        "me:se/cret@box:1",
+        "http://a?b@box",
+        "me:a b@box",
+        "box/?q",
+        "http://b\x1box",
+        "héé:1",
+        "unix:///x",
+    ],
 )
 def test_what_is_no_address(written: str) -> None:
     with pytest.raises(InputError) as caught:

@@ -1,0 +1,159 @@
+"""Passwords and tokens kept out of what is shown and stored: one rule for errors, reasons, logs, events and commands.
+
+What counts as a secret: the part of an address before `@`; the value of a query's parameter, of a header or of a variable whose
+name speaks of a token, key, secret or password; tokens of a known shape; and whatever the environment or the settings of this
+process hold in such a place, wherever else it turns up (libraries print it taken apart). Each shows as `***`.
+
+Texts that are data (examples, answers of models) are shown as they are.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, TextIO
+from urllib.parse import unquote
+
+HIDDEN = "***"
+
+_SECRET_NAME = (
+    r"(?:token|secret|passw(?:or)?d|pwd|passphrase|api[-_]?key|access[-_]?key|auth|credential|signature|sig)s?"
+)
+_ADDRESS = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)(?!USER:PASSWORD@)(?P<user>[^\s/?#\"`<>]+)@", re.IGNORECASE)
+_QUERY = re.compile(rf"(?P<name>[?&;](?:[\w.-]*[-_.])?(?:{_SECRET_NAME}|key)=)[^&;\s#\"'`<>]+", re.IGNORECASE)
+_HEADER = re.compile(
+    r"(?P<name>\b(?:proxy-)?authorization|\bx-api-key|\bapi-key|\bx-auth-token|\bset-cookie|\bcookie)"
+    r"(?P<between>[\"']?\s*[:=]\s*(?:b(?=[\"']))?[\"']?)(?P<scheme>(?:bearer|basic|digest|token)\s+)?[^\s\"',;}\])]+",
+    re.IGNORECASE,
+)
+_BEARER = re.compile(r"\b(?P<scheme>Bearer|Basic)\s+(?=[A-Za-z0-9._~+/-]*[0-9=._~+/])[A-Za-z0-9._~+/=-]{8,}")
+_VARIABLE = re.compile(
+    r"\b(?P<name>[A-Z0-9_]*(?:TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_KEY)=)(?![\d.]+\b)[^\s\"'`,;]+"
+)
+_SHAPES = re.compile(
+    r"\b(?:hf_[A-Za-z0-9]{10,}|sk-[A-Za-z0-9_-]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}"
+    r"|pypi-[\w-]{16,}|xox[abprs]-[\w-]{10,}|AKIA[0-9A-Z]{16})"
+)
+_HINT = re.compile(
+    r"://|[?&;][\w.-]*=|authorization|api-key|auth-token|cookie|bearer|basic |[a-z]=|hf_|sk-|gh[pousr]_"
+    r"|github_pat_|glpat-|pypi-|xox|AKIA",
+    re.IGNORECASE,
+)
+
+# Where an environment holds secrets: whole values, and addresses that may carry one.
+_VALUES = (
+    *(
+        "HF_TOKEN",
+        "HUGGING_FACE_HUB_TOKEN",
+        "HUGGINGFACE_HUB_TOKEN",
+        "WANDB_API_KEY",
+        "COMET_API_KEY",
+        "NEPTUNE_API_TOKEN",
+    ),
+    *("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "OPENAI_API_KEY", "ANTHROPIC_API_KEY", "OLLAMA_API_KEY"),
+)
+_ADDRESSES = (
+    *("OLLAMA_HOST", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"),
+    *("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX", "HF_ENDPOINT"),
+    *("MLFLOW_TRACKING_URI", "WANDB_BASE_URL"),
+)
+# A shorter one is hidden where it stands as a secret, but not wherever its letters turn up.
+_SHORTEST_KNOWN = 8
+
+_remembered: set[str] = set()
+
+
+def redact(text: str) -> str:
+    """The text with every secret in it as `***`; applied twice it changes nothing more."""
+    for secret in _known():
+        if secret in text:
+            text = text.replace(secret, HIDDEN)
+    return _by_pattern(text) if _HINT.search(text) else text
+
+
+def redact_all(document: Any) -> Any:
+    """A JSON document whose texts are redacted; the keys stay."""
+    if isinstance(document, str):
+        return redact(document)
+    if isinstance(document, Mapping):
+        return {key: redact_all(value) for key, value in document.items()}
+    if isinstance(document, list | tuple):
+        return [redact_all(value) for value in document]
+    return document
+
+
+def redact_address(address: str) -> str:
+    """An address as a person wrote it, right or wrong: whatever stands before its last `@` is hidden."""
+    scheme, separator, rest = address.rpartition("://")
+    _, at, place = rest.rpartition("@")
+    return redact(f"{scheme}{separator}{HIDDEN}@{place}" if at else address)
+
+
+def remember_secret(*secrets: str) -> None:
+    """Hide these while this process lives, wherever they turn up: secrets that a file holds, not the environment."""
+    _remembered.update(secret for secret in secrets if len(secret) >= _SHORTEST_KNOWN)
+
+
+@lru_cache(maxsize=1024)
+def _by_pattern(text: str) -> str:
+    text = _ADDRESS.sub(rf"\g<scheme>{HIDDEN}@", text)
+    text = _QUERY.sub(rf"\g<name>{HIDDEN}", text)
+    text = _HEADER.sub(lambda m: f"{m['name']}{m['between']}{m['scheme'] or ''}{HIDDEN}", text)
+    text = _BEARER.sub(rf"\g<scheme> {HIDDEN}", text)
+    text = _VARIABLE.sub(rf"\g<name>{HIDDEN}", text)
+    return _SHAPES.sub(HIDDEN, text)
+
+
+def _known() -> tuple[str, ...]:
+    """The secrets of this process, the longest first: one may be a part of another."""
+    values = tuple(os.environ.get(name, "") for name in _VALUES)
+    addresses = tuple(os.environ.get(name, "") for name in _ADDRESSES)
+    return _secrets_of(values, addresses, frozenset(_remembered))
+
+
+@lru_cache(maxsize=16)
+def _secrets_of(values: tuple[str, ...], addresses: tuple[str, ...], remembered: frozenset[str]) -> tuple[str, ...]:
+    found = {value.strip() for value in values} | remembered
+    for written in addresses:
+        for address in written.split():
+            found |= secrets_of_address(address)
+    return tuple(sorted((one for one in found if len(one) >= _SHORTEST_KNOWN), key=len, reverse=True))
+
+
+def secrets_of_address(address: str) -> set[str]:
+    """What in an address is secret: its password, a user that stands alone (a token), and both as a header writes them."""
+    rest = address.rpartition("://")[2]
+    authority = rest if "@" in rest else ""
+    pair = authority.rpartition("@")[0]
+    if not pair:
+        return set()
+    user, colon, password = pair.partition(":")
+    secret = password if colon else user
+    plain = f"{unquote(user)}:{unquote(password)}"
+    return {pair, secret, unquote(secret), base64.b64encode(plain.encode("utf-8", "surrogateescape")).decode()} - {""}
+
+
+class RedactedStream:
+    """A stream of text that writes whole lines without their secrets, and the rest of one when it is flushed."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._rest = ""
+
+    def write(self, text: str) -> int:
+        *lines, self._rest = (self._rest + text).split("\n")
+        if lines:
+            self._stream.write("".join(f"{redact(line)}\n" for line in lines))
+        return len(text)
+
+    def flush(self) -> None:
+        rest, self._rest = self._rest, ""
+        if rest:
+            self._stream.write(redact(rest))
+        self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
