@@ -49,7 +49,7 @@ def load_adapter(model: PreTrainedModel, folder: Path, name: str = "default") ->
             file=folder,
             remedy="the log has the details" if len(lines) > 1 else None,
         ) from error
-    _require_same_names(adapted, set(tensors), folder, name)
+    _require_same_names(adapted, {key for key in tensors if ".base_layer." not in key}, folder, name)
     return adapted
 
 
@@ -125,6 +125,7 @@ def _require_same_names(adapted: PeftModel, found: set[str], folder: Path, name:
     from peft import get_peft_model_state_dict
 
     wanted = set(get_peft_model_state_dict(adapted, adapter_name=name, save_embedding_layers=False))
+    wanted = {key for key in wanted if ".base_layer." not in key}
     missing, strange = wanted - found, found - wanted
     if missing or strange:
         parts = []

@@ -1,18 +1,23 @@
-"""The job `merge`: an adapter merged into its base model, as plain safetensors with the tokenizer beside them."""
+"""The job `merge`: an adapter merged into its base model in fp32, as safetensors with the tokenizer beside them."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from core.config.model import WeightFormat
 from core.errors import InputError
 from core.format import data_size
-from core.jobfile.merge import MergeSpec
+from core.jobfile.merge import MergeSpec, survival_words
 from jobs import models
-from jobs.adapters import load_adapter, require_same_base
+from jobs.adapters import require_same_base
 from jobs.context import JobContext
 from jobs.device import job_device
 from jobs.manifest import device_facts, extend_manifest, start_manifest
+
+if TYPE_CHECKING:
+    from jobs.merging import Merged
 
 
 def run(context: JobContext, spec: MergeSpec) -> None:
@@ -23,24 +28,27 @@ def run(context: JobContext, spec: MergeSpec) -> None:
     if not (folder / "adapter_config.json").is_file():
         raise InputError("holds no adapter: adapter_config.json is absent", code="no_adapter", file=folder)
 
-    context.phase("loading the model", spec.model.name)
-
+    context.phase("finding the model", spec.model.name)
     models.prepare_libraries()
     base = models.locate(spec.model, context.home)
     require_same_base(folder, base)
     device = job_device(context)
-    dtype = models.as_torch(spec.dtype)
     tokenizer = models.load_tokenizer(base, context.home)
-    model = models.load_model(base, context.home, device, dtype)
+    source = models.safetensors_folder(base, context.home)
     extend_manifest(context, device=device_facts(), dtype=spec.dtype, adapter_sha256=sha256)
 
-    context.phase("merging")
-    merged = load_adapter(model, folder).merge_and_unload(safe_merge=True)
+    from jobs.merging import merge_into
 
-    context.phase("saving the merged model")
+    context.phase("merging", f"in fp32, written as {spec.dtype}")
+    done: list[Merged] = []
+
+    def tell(bytes_done: int, total: int) -> None:
+        context.check_stop()
+        context.progress(bytes_done, total, "bytes", label=f"merging, {spec.dtype}")
 
     def fill(place: Path) -> None:
-        merged.save_pretrained(place)
+        dtype = models.as_torch(spec.dtype)
+        done.append(merge_into(place, source, base.name, folder, dtype, device, tell, context.warn))
         tokenizer.save_pretrained(place)
 
     lineage = {
@@ -54,6 +62,40 @@ def run(context: JobContext, spec: MergeSpec) -> None:
         "dtype": spec.dtype,
     }
     artefact = context.artefacts.add("merged", lineage, fill)
-    summary = {"model": spec.model.name, "adapter": spec.adapter, "bytes": artefact.size_bytes}
-    message = f"{data_size(artefact.size_bytes)}, merged from {spec.adapter}"
-    context.finish(message, artefacts=[artefact], summary={**summary, "seconds": time.time() - started})
+    survived = survival_document(done[0], spec.dtype)
+    if done[0].untied:
+        context.warn("untied", "output head and embedding shared their weights and are two tensors now")
+    summary = {
+        "model": spec.model.name,
+        "adapter": spec.adapter,
+        "path": str(artefact.path),
+        "bytes": artefact.size_bytes,
+        "survival": survived,
+        "seconds": time.time() - started,
+    }
+    message = f"{data_size(artefact.size_bytes)}, merged from {spec.adapter}; {survival_words(survived)}"
+    context.finish(message, artefacts=[artefact], summary=summary)
+
+
+def survival_document(merged: Merged, dtype: WeightFormat) -> dict[str, Any]:
+    """How much of the update survives in the format written, over all and by tensor; see `merge_math.survival`."""
+    tensors = merged.tensors
+    squared = sum(one.squared for one in tensors)
+    updated = [one for one in tensors if one.share is not None]
+    worst = min(updated, key=lambda one: one.share or 0.0)
+    return {
+        "dtype": dtype,
+        "share": sum(one.kept for one in tensors) / squared,
+        "worst": {"tensor": worst.name, "share": worst.share},
+        "updated": len(updated),
+        "unchanged": sum(1 for one in tensors if not one.changed),
+        "tensors": [
+            {
+                "name": one.name,
+                "share": one.share,
+                "relative_size": one.relative_size,
+                "changed": one.changed / one.values,
+            }
+            for one in tensors
+        ],
+    }

@@ -9,9 +9,9 @@ import shutil
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from core.config.model import ModelEntry
+from core.config.model import ModelEntry, WeightFormat
 from core.errors import InputError, NotFoundError
 from core.files import sha256_file, sha256_json, tail
 from core.home import Home, expanded
@@ -165,10 +165,10 @@ def _keep_freed_memory() -> None:
     mallopt(M_TOP_PAD, 256 * MIB)
 
 
-def as_torch(name: Literal["bf16", "fp32"]) -> torch.dtype:
+def as_torch(name: WeightFormat) -> torch.dtype:
     import torch
 
-    return {"bf16": torch.bfloat16, "fp32": torch.float32}[name]
+    return {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[name]
 
 
 def load_tokenizer(base: BaseModel, home: Home) -> PreTrainedTokenizerBase:

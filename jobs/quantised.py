@@ -107,12 +107,12 @@ def _tensors(files: list[Path], wanted: dict[str, Any]) -> Iterator[tuple[str, T
     for file in files:
         with safe_open(file, framework="pt") as opened:
             for key in opened.keys():  # noqa: SIM118 - it is no mapping
-                name = _own_name(key, wanted)
+                name = own_name(key, wanted)
                 if name is not None:
                     yield name, opened.get_tensor(key)
 
 
-def _own_name(key: str, wanted: dict[str, Any]) -> str | None:
+def own_name(key: str, wanted: dict[str, Any]) -> str | None:
     """The model's name of a tensor of a checkpoint; None when it has none."""
     candidates = [key, *(new + key.removeprefix(old) for old, new in PREFIXES if key.startswith(old))]
     return next((name for name in candidates if name in wanted), None)

@@ -20,6 +20,7 @@ from core.text import printable
 from core.wording.jobs import reason_words
 
 if TYPE_CHECKING:
+    from core.config.model import WeightFormat
     from tui.context import Context
     from tui.queries.bakeoff_plan import BakeoffPlan
 
@@ -105,13 +106,13 @@ def can_merge(job: JobRow | None) -> bool:
     return _will_make(job, lambda kind: kind.can_export)
 
 
-def merge(context: Context, job: JobRow) -> None:
-    """Queue the merging of a training run's adapter into its base."""
+def merge(context: Context, job: JobRow, dtype: WeightFormat) -> None:
+    """Queue the merging of a training run's adapter into its base; a merge that was made already is told instead."""
 
     def make(home: Home, project: Any, author: str) -> list[JobRow]:
-        from core.submission.submit import submit_merge
+        from core.submission.merge import submit_merge
 
-        return [submit_merge(home, project, job.id, author=author)]
+        return [submit_merge(home, project, job.id, dtype, author=author)]
 
     submit(context, make)
 

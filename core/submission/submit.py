@@ -19,7 +19,6 @@ from core.data.source import read_source
 from core.errors import InputError
 from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
-from core.jobfile.merge import MergeSpec
 from core.jobfile.pull import PullSpec
 from core.jobfile.spec import InputFile
 from core.jobfile.train import TrainSpec
@@ -27,8 +26,8 @@ from core.models.files import model_folder
 from core.models.shapes import with_shape
 from core.models.targets import check_targets
 from core.store.database import open_database
-from core.store.jobs import JobRow, get_job
-from core.submission.candidates import of_job, parse_candidates
+from core.store.jobs import JobRow
+from core.submission.candidates import parse_candidates
 from core.submission.enqueue import store
 from core.submission.input_store import keep_content, keep_document
 from core.submission.memory_check import plan_training
@@ -75,18 +74,6 @@ def submit_train(
         needs=needs,
         author=author,
     )
-
-
-def submit_merge(home: Home, project: Project, train_job: int, *, author: str) -> JobRow:
-    """Queue the merging of a training job's adapter into its base model."""
-    connection = open_database(home)
-    try:
-        candidate = of_job(home, connection, train_job, "adapter", f"job:{train_job}")
-        task = get_job(connection, train_job).task
-    finally:
-        connection.close()
-    spec = MergeSpec(adapter=f"job:{train_job}", model=candidate.model, task=task)
-    return store(home, project, spec, author=author)
 
 
 def submit_bakeoff(

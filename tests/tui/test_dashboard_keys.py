@@ -24,6 +24,7 @@ from tui.screens.help import DialogText
 from tui.screens.job import JobScreen
 from tui.screens.results import Results
 from tui.screens.start_bakeoff import AskBakeoff
+from tui.screens.start_export import AskExport
 
 
 async def test_only_keys_that_work_now_are_offered(console: Opened) -> None:
@@ -214,24 +215,54 @@ async def test_the_palette_has_what_one_looks_for(console: Opened) -> None:
             assert wanted in helps
 
 
-@pytest.mark.parametrize("words, opens", [("merge the", Confirm), ("open results", Results)])
-async def test_a_command_without_a_key_is_run_by_the_palette(
+@pytest.mark.parametrize("words, opens", [("merge the", AskExport), ("open results", Results)])
+async def test_a_command_with_or_without_a_key_is_run_by_the_palette(
     console: Opened, words: str, opens: type[Screen[Any]]
 ) -> None:
     async with console(scene(jobs=(job(7, "done", "train judge · m", ended_at=NOW),))) as pilot:
         await run_from_palette(pilot, words)
         await seen(pilot, lambda: isinstance(pilot.app.screen, opens), "what the command opens")
-        if isinstance(pilot.app.screen, Confirm):
-            assert "bakehouse export 7" in pilot.app.screen.explanation
+        if isinstance(pilot.app.screen, AskExport):
+            assert "bakehouse export 7 --dtype bf16" in text_of(pilot)
+
+
+async def test_an_export_asks_for_the_format_and_tells_what_was_merged_already(console: Opened) -> None:
+    async with console(scene(jobs=(job(7, "done", "train judge · m", ended_at=NOW),))) as pilot:
+        await pilot.press("e")
+        ask = pilot.app.screen
+        assert isinstance(ask, AskExport)
+        chosen: list[str | None] = []
+        ask.dismiss = chosen.append  # type: ignore[assignment, method-assign]
+        await pilot.press("j", "j")
+        assert "bakehouse export 7 --dtype fp32" in text_of(pilot)
+        ask.post_message(AskExport.EarlierRead({"fp32": "already merged as job 9: /home/artefacts/0/merged"}))
+        await pilot.pause()
+        assert "already merged as job 9: /home/artefacts/0/merged" in text_of(pilot)
+        await pilot.press("enter")
+        assert chosen == []
+        await pilot.press("k", "enter")
+        assert chosen == ["fp16"]
+
+
+async def test_a_finished_export_shows_what_survived_and_where_it_lies(console: Opened) -> None:
+    said = "8.0 GB, merged from job:7; 98 % of the update survives in bf16 (least: 91 % in model.layers.1.mlp.x)"
+    made = [{"kind": "merged", "path": "home:artefacts/0f/merged", "sha256": "0f", "bytes": 8}]
+    merged = job(8, "done", "merge judge · m", ended_at=NOW, result={"message": said, "artefacts": made})
+    async with console(scene(jobs=(merged,)), size=(140, 40)) as pilot:
+        await pilot.press("enter")
+        assert isinstance(pilot.app.screen, JobScreen)
+        shown = text_of(pilot, "#facts")
+        assert "98 % of the update survives in bf16" in shown and "least: 91 %" in shown
+        assert f"{pilot.app.context.home.root}/artefacts/0f/merged" in shown.replace("\n", "")  # type: ignore[attr-defined]
 
 
 async def test_a_command_without_a_key_stands_in_no_help_and_no_last_line(console: Opened) -> None:
     async with console(scene(jobs=(job(7, "done", "train judge · m", ended_at=NOW),))) as pilot:
-        assert "merge" not in keys_of(pilot)
+        assert "results" not in keys_of(pilot)
         assert all(not key.startswith("f1") for key in pilot.app.screen.active_bindings)
         await pilot.press("question_mark")
         await pilot.pause()
-        assert "Export" not in pilot.app.screen.query_one(DialogText).text
+        assert "Open results" not in pilot.app.screen.query_one(DialogText).text
 
 
 @pytest.mark.parametrize("width", range(60, 141, 4))

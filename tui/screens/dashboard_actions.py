@@ -102,12 +102,15 @@ COMMANDS: Final[tuple[Command, ...]] = (
         rank=1,
         unless="Nothing is selected here.",
     ),
-    without_key(
-        "merge",
+    command(
+        "e",
+        "export",
         "Export: merge the selected training run into its base",
+        "e",
         "merge",
         on_job(actions.can_merge),
-        MERGE_UNLESS,
+        rank=4,
+        unless=MERGE_UNLESS,
     ),
     without_key(
         "results",

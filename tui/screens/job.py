@@ -14,10 +14,13 @@ from textual.message import Message
 
 from core.errors import BakehouseError
 from core.format import when
+from core.home import Home
+from core.own_paths import located
 from core.store.jobs import ACTIVE, JobRow, Transition
 from core.telemetry.run_record import Summary, stored_summary
 from core.text import printable
 from core.wording.jobs import reason_words
+from tui import actions
 from tui.commands import Command, bindings, command
 from tui.context import Context
 from tui.event_text import event_row
@@ -48,6 +51,7 @@ class JobFacts(Canvas):
         self.job: JobRow | None = None
         self.history: tuple[Transition, ...] = ()
         self.telemetry: tuple[tuple[int, Summary], ...] = ()
+        self.home: Home | None = None
 
     def draw(self, width: int, height: int) -> list[Line]:
         job, now = self.job, self.snapshot.time
@@ -72,6 +76,7 @@ class JobFacts(Canvas):
             rows.append(Line("GPU: ").extend(side_by_side(summary_parts(measured), width=inner - 5)))
         if job.state not in ACTIVE and len(outcome(job)) > inner - 22:
             rows += [Line(row, "dim") for row in list(wrapped(outcome(job), inner))[:3]]
+        rows += [Line("→ ", "dim").add(printable(place)).cut(inner) for place in merged_places(self.home, job)]
         for change in self.history[-max(0, height - 2 - len(rows)) :]:
             attempt = f"attempt {change.attempt}" if change.attempt else ""
             line = (
@@ -81,6 +86,14 @@ class JobFacts(Canvas):
             rows.append(line.add(f"{why}  " if why else "").add(printable(change.author), "dim").cut(inner))
         title = Line(f"{job.id} ", "bold").add(printable(job.title), "bold")
         return framed(rows, width, height, title, Line(f"submitted {when(job.submitted_at, now)}", "dim"), "frame")
+
+
+def merged_places(home: Home | None, job: JobRow) -> list[str]:
+    """Where the merged model of a finished export lies."""
+    if home is None or job.state != "done":
+        return []
+    made = (job.result or {}).get("artefacts", [])
+    return [located(home, item["path"]) for item in made if item["kind"] == "merged"]
 
 
 def log_row(text: str) -> tuple[str, str]:
@@ -116,6 +129,16 @@ class JobScreen(JobActions, CommandScreen):
         command("shift+tab", "tab before", "The tab before", "shift+tab", "turn(-1)", rank=0, palette=False),
         command(
             "m", "memory", "Memory: forecast, measured peak, the steps of the ladder", "m", "tab('Memory')", rank=2
+        ),
+        command(
+            "e",
+            "export",
+            "Export: merge this training run into its base",
+            "e",
+            "merge",
+            on_job(actions.can_merge),
+            rank=3,
+            unless="Only what a training run makes can be merged.",
         ),
         *queue_commands(on_job, whole_queue=False),
         command("esc", "back", "Back to the dashboard", "escape,q,enter", "app.pop_screen", rank=1),
@@ -174,7 +197,7 @@ class JobScreen(JobActions, CommandScreen):
         super().show(snapshot)
         job = self.job
         shown = self.query_one(JobFacts)
-        shown.snapshot, shown.job = snapshot, job
+        shown.snapshot, shown.job, shown.home = snapshot, job, self.context.home
         shown.paint()
         if job is not None and (job.attempt != self.attempt or job.state != self.seen_state):
             fresh = job.attempt != self.attempt or not self.seen_state

@@ -15,8 +15,10 @@ from tui.commands import Command, command
 from tui.queries.bakeoff_plan import BakeoffPlan
 from tui.screens.confirm import Confirm
 from tui.screens.start_bakeoff import AskBakeoff
+from tui.screens.start_export import AskExport
 
 if TYPE_CHECKING:
+    from core.config.model import WeightFormat
     from tui.context import Context
     from tui.model.snapshot import Snapshot
 
@@ -117,12 +119,11 @@ class JobActions:
         if job is None:
             return
 
-        def answered(yes: bool | None) -> None:
-            if yes:
-                actions.merge(self.context, job)
+        def answered(dtype: WeightFormat | None) -> None:
+            if dtype is not None:
+                actions.merge(self.context, job, dtype)
 
-        explanation = f"The adapter of {printable(job.title)} is merged into its base: bakehouse export {job.id}"
-        self.app.push_screen(Confirm(f"Merge job {job.id}?", explanation, "Merge", leave="Cancel"), answered)
+        self.app.push_screen(AskExport(self.context, job), answered)
 
     def action_demo(self) -> None:
         explanation = (

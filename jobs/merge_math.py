@@ -1,0 +1,106 @@
+"""What a LoRA adapter does to one weight, in fp32, and how much of that a format keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import sqrt
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Update:
+    """The change of one weight: factors A (r × in) and B (out × r) with their scale, a weight that replaces it, or both.
+
+    `magnitude` (out) is DoRA's. `transposed`: the weight is stored in × out, as by GPT-2's Conv1D and by embeddings.
+    """
+
+    layer: str
+    a: Tensor | None = None
+    b: Tensor | None = None
+    scale: float = 1.0
+    magnitude: Tensor | None = None
+    transposed: bool = False
+    replacement: Tensor | None = None
+
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the weight that this changes."""
+        if self.a is None or self.b is None:
+            assert self.replacement is not None  # one of the two kinds
+            return tuple(self.replacement.shape)
+        out, inside = self.b.shape[0], self.a.shape[1]
+        return (inside, out) if self.transposed else (out, inside)
+
+
+def scaling(alpha: float, rank: int, rslora: bool) -> float:
+    """The factor in front of B·A: alpha / r, with rank-stabilised LoRA alpha / √r (Kalajdzievski, arXiv 2312.03732)."""
+    return alpha / (sqrt(rank) if rslora else rank)
+
+
+def difference(weight: Tensor, update: Update) -> Tensor:
+    """Δ in fp32 on the weight's device, such that weight + Δ is the merged weight.
+
+    LoRA: Δ = s·B·A. DoRA (Liu et al., arXiv 2402.09353): W′ = m · (W + s·B·A) / ‖W + s·B·A‖, the norm of each row, Δ = W′ − W.
+    """
+    weight = weight.float()
+    if update.replacement is not None:
+        replaced = update.replacement.to(weight.device, torch.float32)
+        own = difference(replaced, replace(update, replacement=None)) if update.a is not None else 0.0
+        return replaced - weight + own
+    assert update.a is not None and update.b is not None  # one of the two kinds
+    a, b = (factor.to(weight.device, torch.float32) for factor in (update.a, update.b))
+    delta = update.scale * (b @ a)
+    if update.magnitude is not None:
+        rows = (weight.T if update.transposed else weight) + delta
+        norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+        magnitude = update.magnitude.to(weight.device, torch.float32).reshape(-1, 1)
+        delta = magnitude / norms * rows - (weight.T if update.transposed else weight)
+    return delta.T if update.transposed else delta
+
+
+@dataclass(frozen=True)
+class Survival:
+    """How much of the update of one tensor a format keeps; sums in double precision.
+
+    `kept` is ⟨Q(W+Δ) − Q(W), Δ⟩, `squared` ‖Δ‖², `weight_squared` ‖W‖²; `changed` values of `values` differ from Q(W).
+    """
+
+    name: str
+    kept: float
+    squared: float
+    weight_squared: float
+    changed: int
+    values: int
+
+    @property
+    def share(self) -> float | None:
+        """The share of the update that survives, see `survival`; None of an update that is zero."""
+        return self.kept / self.squared if self.squared else None
+
+    @property
+    def relative_size(self) -> float | None:
+        """‖Δ‖ / ‖W‖; None of a weight that is zero."""
+        return sqrt(self.squared / self.weight_squared) if self.weight_squared else None
+
+
+def survival(name: str, weight: Tensor, delta: Tensor, written: Tensor) -> Survival:
+    """How much of an update Δ survives in the format Q of `written` = Q(W + Δ).
+
+        share = ⟨Q(W + Δ) − Q(W), Δ⟩ / ‖Δ‖²
+
+    that is the length of what was written along the update, as a part of the update's own: 1 where all of it arrives, 0 where
+    rounding swallows it, 0.5 where half of it does. A count of the values that did not move misleads: those that do move
+    move by a whole step of the format, which makes up for part of the others. Over several tensors numerator and denominator
+    are summed before they are divided.
+    """
+    before = weight.to(written.dtype)
+    moved = written.float() - before.float()
+    return Survival(
+        name,
+        kept=float((moved * delta).sum(dtype=torch.float64)),
+        squared=float(delta.square().sum(dtype=torch.float64)),
+        weight_squared=float(weight.float().square().sum(dtype=torch.float64)),
+        changed=int((written != before).sum()),
+        values=written.numel(),
+    )

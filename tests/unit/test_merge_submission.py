@@ -1,0 +1,159 @@
+"""What one export is asked for, and what is said of one that was made already: by the command and in the console."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from core.cli.main import main
+from core.config.model import ModelEntry
+from core.config.project import shipped
+from core.errors import InputError
+from core.files import write_json
+from core.home import Home
+from core.jobfile.merge import MergeSpec, survival_words
+from core.jobfile.spec import InputFile, JobFile
+from core.jobfile.train import TrainSpec
+from core.store.database import open_database, transaction
+from core.store.jobs import JobRow, get_job
+from core.store.results import import_result
+from core.submission.merge import earlier_merge, submit_merge
+from tests.support.job_files import job_file
+from tests.support.model_folders import config_of, write_folder
+from tests.support.needs import need
+from tests.support.stored import add_job, path_to, step
+
+SURVIVAL = {
+    "dtype": "bf16",
+    "share": 0.978,
+    "worst": {"tensor": "model.layers.1.mlp.down_proj.weight", "share": 0.91},
+    "updated": 14,
+    "unchanged": 0,
+    "tensors": [],
+}
+
+
+@dataclass
+class Bench:
+    """A home with a training that is done, on a model of a folder."""
+
+    home: Home
+    connection: sqlite3.Connection
+    model: ModelEntry
+    train: int = 0
+
+    def end(self, job_id: int, state: str) -> None:
+        for name in path_to(self.connection, state):  # type: ignore[arg-type]
+            step(self.connection, job_id, name)
+
+    def merge(self, dtype: str = "bf16", *, again: bool = False) -> JobRow:
+        return submit_merge(self.home, shipped(), self.train, dtype, again=again, author="tester")  # type: ignore[arg-type]
+
+    def done(self, job: JobRow) -> Path:
+        """End a merge as its job would; the folder that it made."""
+        folder = self.home.artefacts / f"{job.id:064}" / "merged"
+        folder.mkdir(parents=True)
+        artefact = {"sha256": f"{job.id:064}", "kind": "merged", "path": str(folder), "bytes": 9, "lineage": {}}
+        run = self.home.run_dir(job.id)
+        summary = {"model": "m", "path": str(folder), "survival": SURVIVAL}
+        write_json(
+            run.result, {"schema": 1, "kind": "merge", "message": "", "artefacts": [artefact], "summary": summary}
+        )
+        self.end(job.id, "done")
+        with transaction(self.connection):
+            import_result(self.connection, job.id, run)
+        return folder
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    need("torch")  # without it no merge is accepted
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("BAKEHOUSE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("core.submission.enqueue.ensure_runner", lambda home: None)
+    monkeypatch.setattr("core.cli.submitted.warn_of_launcher", lambda home: None)  # it asks a program
+    home = Home(tmp_path / "home").create()
+    connection = open_database(home)
+    model = ModelEntry(name="m", path=str(write_folder(tmp_path / "m", config_of("llama"))))
+    made = Bench(home, connection, model)
+    made.train = add_job(connection)
+    made.end(made.train, "done")
+    project = shipped()
+    file = InputFile(path="/x", sha256="0" * 64, source="/x")
+    spec = TrainSpec(task=project.task("judge"), model=model, recipe=project.recipe("demo"), train=file)
+    home.run_dir(made.train).path.mkdir(parents=True)
+    job_file(home, spec, made.train).save(home.run_dir(made.train))
+    yield made
+    connection.close()
+
+
+def test_each_format_is_merged_once(bench: Bench) -> None:
+    first = bench.merge()
+    with pytest.raises(InputError) as caught:
+        bench.merge()
+    assert caught.value.code == "already_merged" and f"job {first.id} " in str(caught.value)
+    folder = bench.done(first)
+    with pytest.raises(InputError, match=f"already merged as job {first.id}: {folder}"):
+        bench.merge()
+    other = bench.merge("fp32")
+    spec = JobFile.load(bench.home.run_dir(other.id)).spec
+    assert isinstance(spec, MergeSpec) and spec.dtype == "fp32"
+    assert bench.merge(again=True).id > other.id
+
+
+@pytest.mark.parametrize("state", ["failed", "cancelled"])
+def test_a_merge_that_came_to_nothing_or_whose_files_are_gone_is_made_again(bench: Bench, state: str) -> None:
+    bench.end(bench.merge().id, state)
+    second = bench.merge()
+    shutil.rmtree(bench.done(second))
+    assert earlier_merge(bench.home, bench.connection, bench.train, "bf16") is None
+    assert bench.merge().id > second.id
+
+
+def test_the_command_says_where_the_result_lies_and_how_much_survived(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def export(*words: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as leave:
+            main(["export", str(bench.train), *words])
+        return int(leave.value.code or 0), capsys.readouterr().out
+
+    assert export("--dtype", "bfloat16")[0] == 0
+    job = bench.connection.execute("SELECT max(id) FROM jobs").fetchone()[0]
+    folder = bench.done(get_job(bench.connection, job))
+    code, out = export()
+    assert (code, out) == (0, f"already merged as job {job}: {folder}\n")
+    code, out = export("--json", "--wait")
+    document = json.loads(out)
+    assert (code, document["already_merged"], document["path"]) == (0, True, str(folder))
+    assert document["survival"] == SURVIVAL
+    assert export("--again")[0] == 0 and get_job(bench.connection, job + 1).kind == "merge"
+
+
+@pytest.mark.parametrize(
+    ("share", "unchanged", "words"),
+    [
+        (0.978, 0, "98 % of the update survives in bf16"),
+        (0.41, 3, "3 of its tensors did not change"),
+        (0.41, 0, "keeps more"),
+        (1.00002, 0, "100 % of the update"),
+        (0.0004, 0, "<1 % of the update"),
+    ],
+)
+def test_what_survives_is_one_line(share: float, unchanged: int, words: str) -> None:
+    said = survival_words({**SURVIVAL, "share": share, "unchanged": unchanged})
+    assert words in said and "91 % in model.layers.1.mlp.down_proj.weight" in said and "\n" not in said
+
+
+def test_a_format_that_nobody_knows_is_refused_with_those_there_are(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as leave:
+        main(["export", "1", "--dtype", "int8"])
+    assert leave.value.code == 2 and "bf16" in capsys.readouterr().err

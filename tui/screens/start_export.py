@@ -1,0 +1,143 @@
+"""Which format an adapter is merged into its base in, before that is queued, and whether it was merged so already."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from contextlib import closing
+from typing import ClassVar, get_args
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.message import Message
+from textual.screen import ModalScreen
+
+from core.config.model import WeightFormat
+from core.errors import BakehouseError
+from core.store.jobs import JobRow
+from core.text import printable
+from tui.context import Context
+from tui.lines import Line, wrapped
+from tui.widgets.canvas import Canvas
+from tui.widgets.pane import framed
+
+FORMATS: tuple[WeightFormat, ...] = get_args(WeightFormat)
+ABOUT = {
+    "bf16": "two bytes, as most models are published; rounds small updates off",
+    "fp16": "two bytes, eight times finer than bf16; not for values above 65,504",
+    "fp32": "four bytes, keeps all of the update: to quantise from",
+}
+
+
+class ExportText(Canvas):
+    def draw(self, width: int, height: int) -> list[Line]:
+        screen = self.screen
+        assert isinstance(screen, AskExport)
+        rows = [row.cut(width - 4) for row in screen.rows(width - 4)]
+        return framed(rows, width, height, Line(f"Merge job {screen.job.id} into its base?", "bold"), Line(), "focus")
+
+
+class AskExport(ModalScreen["WeightFormat | None"]):
+    """Returns the format that was chosen, or None."""
+
+    BINDINGS: ClassVar = [
+        Binding("enter,y", "start", show=False),
+        Binding("escape,n,q", "leave", show=False),
+        Binding("down,j,tab", "move(1)", show=False),
+        Binding("up,k,shift+tab", "move(-1)", show=False),
+    ]
+
+    class EarlierRead(Message):
+        def __init__(self, words: dict[WeightFormat, str]) -> None:
+            super().__init__()
+            self.words = words
+
+    def __init__(self, context: Context, job: JobRow) -> None:
+        super().__init__()
+        self.context = context
+        self.job = job
+        self.index = 0
+        self.earlier: dict[WeightFormat, str] = {}
+        """Of formats in which the adapter was merged already: as which job, and where it lies."""
+
+    def compose(self) -> ComposeResult:
+        yield ExportText(id="plan")
+
+    def on_mount(self) -> None:
+        self._fit()
+        if self.context.live:
+            threading.Thread(target=self._read, name="earlier merges", daemon=True).start()
+
+    def _read(self) -> None:
+        from core.store.database import open_database
+        from core.submission.merge import earlier_merge
+
+        found: dict[WeightFormat, str] = {}
+        try:
+            with closing(open_database(self.context.home)) as connection:
+                for dtype in FORMATS:
+                    if (earlier := earlier_merge(self.context.home, connection, self.job.id, dtype)) is not None:
+                        found[dtype] = earlier.words
+        except (BakehouseError, OSError, sqlite3.Error):
+            return  # the feed says what is wrong with the home, and the submission looks once more
+        self.post_message(self.EarlierRead(found))
+
+    def on_ask_export_earlier_read(self, message: EarlierRead) -> None:
+        self.earlier = message.words
+        self._fit()
+
+    def _fit(self) -> None:
+        canvas = self.query_one("#plan", ExportText)
+        width = min(84, self.app.size.width * 96 // 100)
+        canvas.styles.height = min(len(self.rows(width - 4)) + 2, self.app.size.height - 2)
+        canvas.paint()
+
+    def on_resize(self) -> None:
+        self._fit()
+
+    @property
+    def dtype(self) -> WeightFormat:
+        """The format that is marked."""
+        return FORMATS[self.index]
+
+    def rows(self, width: int) -> list[Line]:
+        explanation = (
+            f"The adapter of {printable(self.job.title)} is merged into its base in fp32. The result says how much of the "
+            "update survives in the format written."
+        )
+        rows = [Line(row) for row in wrapped(explanation, width)] + [Line()]
+        for dtype in FORMATS:
+            marked = dtype == self.dtype
+            line = Line("▸ " if marked else "  ", "focus").add(f"{dtype}  ", "bold" if marked else "")
+            rows.append(line.add(ABOUT[dtype], "dim").cut(width))
+        rows.append(Line())
+        if self.dtype in self.earlier:
+            told = self.earlier[self.dtype]
+            return [
+                *rows,
+                *(Line(row, "warn") for row in wrapped(printable(told), width)),
+                Line(),
+                choice_keys(esc="back"),
+            ]
+        command = f"bakehouse export {self.job.id} --dtype {self.dtype}"
+        return [*rows, Line(command, "dim"), Line(), choice_keys(enter="merge", esc="cancel")]
+
+    def action_move(self, step: int) -> None:
+        self.index = (self.index + step) % len(FORMATS)
+        self._fit()
+
+    def action_start(self) -> None:
+        if self.dtype not in self.earlier:
+            self.dismiss(self.dtype)
+
+    def action_leave(self) -> None:
+        self.dismiss(None)
+
+
+def choice_keys(enter: str = "", esc: str = "") -> Line:
+    """The keys that work in the dialog."""
+    line = Line()
+    for key, label in (("⏎", enter), ("j k", "format"), ("esc", esc)):
+        if label:
+            line.add(key, "bold").add(f" {label}   ", "dim")
+    return line
