@@ -248,7 +248,7 @@ def _asked(item: GoldenInput) -> str:
 
 def _train_lines(data: DataFile, held_out: set[int]) -> str | bytes:
     """What is trained on: lines that are in the project's form as they are, others converted; without those held out."""
-    if data.format != "jsonl" or not in_training_form(data.source):
+    if not in_training_form(data):
         return converted(data, without=held_out)[0]
     content = data.source.content.removeprefix(BOM_UTF8)
     kept = [line for number, line in enumerate(content.split(b"\n"), start=1) if number not in held_out]

@@ -50,6 +50,7 @@ golden: «golden»
 # What it is learnt from: one JSON object a line, either of
 #   {"prompt": "…", "completion": "…"}
 #   {"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}
+# An assistant message with "weight": 0 is context and never learnt. Other forms: `bakehouse data convert FILE`.
 data:
   train: «train»
   «keep»          # a line's own system message stands in place of the one above; without it a difference is an error

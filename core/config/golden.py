@@ -64,7 +64,8 @@ class GoldenInput(Written):
         expected = "user"
         for turn in turns:
             if turn.role != expected:
-                message = f"a {turn.role} message stands where a {expected} message was expected"
+                names = {"system": "a system", "user": "a user", "assistant": "an assistant"}
+                message = f"{names[turn.role]} message stands where {names[expected]} message was expected"
                 remedy = "user and assistant take turns, beginning with user; a system message is the first"
                 raise KeyedError(message, key="messages", remedy=remedy)
             expected = "assistant" if expected == "user" else "user"

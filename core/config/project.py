@@ -142,7 +142,8 @@ class Project:
         file = self.resolve(value, task)
         if file.is_file():
             return file
-        message = f"there is no file {file}" if not file.is_dir() else f"{file} is a folder"
+        is_other = f"{file} is a folder" if file.is_dir() else f"{file} is no file that can be read twice"
+        message = is_other if file.exists() else f"there is no file {file}"
         if task.file is None:
             raise InputError(message, code="missing_file", file=file)
         raise load_mapping(task.file).error(message, path, code="missing_file")

@@ -96,6 +96,8 @@ def key_text(path: KeyPath) -> str:
 def read_text(file: Path) -> str:
     """The text of a file a person wrote; an InputError when it is missing, a folder, unreadable or not UTF-8."""
     try:
+        if file.is_fifo():  # opening one would wait for its writer, and its text comes a single time
+            raise InputError("this is a pipe, a file was expected", code="not_a_file", file=file)
         content = file.read_bytes()
     except FileNotFoundError:
         raise InputError("there is no such file", code="missing_file", file=file) from None

@@ -140,7 +140,7 @@ def inspect(data: DataFile) -> Inspection:
         records=data.records,
         blank=data.blank,
         forms=dict(Counter(talk.form for talk in talks).most_common()),
-        own=not data.bad and data.format == "jsonl" and in_training_form(data.source),
+        own=in_training_form(data),
         columns=tuple(ColumnUse(name, count, _use(data, name, count)) for name, count in data.columns.items()),
         roles=dict(Counter(turn.role for turn in turns)),
         turns=dict(sorted(Counter(sum(turn.role == "assistant" for turn in talk.turns) for talk in talks).items())),

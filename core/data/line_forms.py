@@ -34,10 +34,34 @@ FORM_NAMES: dict[LineForm, str] = {
     "question": "question and answer",
     "columns": "named columns",
 }
-OWN: tuple[LineForm, ...] = ("messages", "prompt")
 CHAT_KEYS = ("messages", "conversations", "conversation", "dialogue", "dialog", "chat", "turns", "contents")
-PROMPTS = ("prompt", "question", "query", "instruction", "problem", "request", "user", "human", "q", "input")
-COMPLETIONS = ("completion", "answer", "response", "output", "solution", "reply", "assistant", "target", "ideal", "a")
+PROMPTS = (
+    "prompt",
+    "question",
+    "query",
+    "instruction",
+    "problem",
+    "request",
+    "user",
+    "human",
+    "q",
+    "inputs",
+    "input",
+    "context",
+)
+COMPLETIONS = (
+    "completion",
+    "answer",
+    "response",
+    "output",
+    "solution",
+    "reply",
+    "assistant",
+    "target",
+    "targets",
+    "ideal",
+    "a",
+)
 # What a question or an instruction is about: it follows behind an empty line, as Alpaca's own template has it.
 MATERIAL = ("input", "context")
 SYSTEMS = ("system", "system_prompt", "system_message", "systeminstruction", "system_instruction")
@@ -173,13 +197,16 @@ class _RecordReader:
         record = self.record
         if not self.fields.has(key):
             self._refuse_absent(key)
+        messages = self.fields.take(key)
         for other in ("prompt", "completion"):
             if form is None and not is_empty(self.fields.get(other)) and other not in self.options.ignore:
+                if _repeats(self.fields.get(other), messages):
+                    self.fields.take(other)
+                    continue
                 record.refuse(
                     f"a line has either messages or prompt and completion, this one has {word(key)} and {other}",
                     remedy=f"`--ignore {other}` leaves it out",
                 )
-        messages = self.fields.take(key)
         if isinstance(messages, str):
             try:
                 messages = json.loads(messages)
@@ -220,8 +247,9 @@ class _RecordReader:
         completions = [options.completion_column] if options.completion_column else self._present(COMPLETIONS)
         material = None
         if options.prompt_column is None:
-            if len(prompts) > 1 and "input" in prompts:
-                prompts.remove("input")
+            for name in MATERIAL[::-1]:  # beside another prompt it is what that one is about
+                if len(prompts) > 1 and name in prompts:
+                    prompts.remove(name)
             if prompts and prompts[0] in ("instruction", "question", "query", "problem"):
                 material = next((self.names[name] for name in MATERIAL if name in self.names), None)
         prompt = self._one(prompts, "prompt", options.prompt_column)
@@ -336,6 +364,14 @@ class _RecordReader:
         other = f", only {', '.join(map(word, keys[:5]))}" if keys else ""
         more = f" and {len(keys) - 5} more" if len(keys) > 5 else ""
         self.record.refuse(f"has no {word(key)}{other}{more}", key=word(key), remedy=remedy)
+
+
+def _repeats(text: Any, messages: Any) -> bool:
+    """True of a text that stands in one of the messages, too: some data sets repeat the question beside the conversation."""
+    if not isinstance(text, str) or not isinstance(messages, list):
+        return False
+    said = [item.get(message_keys(item)[1]) for item in messages if isinstance(item, dict)]
+    return text.strip() in [content.strip() for content in said if isinstance(content, str)]
 
 
 def _other_messages(messages: Any) -> bool:

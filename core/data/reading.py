@@ -16,7 +16,7 @@ from pathlib import Path
 
 from core.data.containers import parse, parse_json_lines
 from core.data.line_forms import Conversation, is_conversation, read_record
-from core.data.records import MOST_PROBLEMS, BadRecordsError, Format, Parsed, Problem, Unit, word
+from core.data.records import MOST_PROBLEMS, BadRecordsError, Format, Ignored, Parsed, Problem, Unit, word
 from core.data.source import DataSource, Waiting, read_source
 from core.data.turns import ReadOptions
 from core.errors import InputError
@@ -89,12 +89,19 @@ def read_training(source: DataSource) -> DataFile:
     return data
 
 
-def in_training_form(source: DataSource) -> bool:
-    """True of a file that can be trained on as it is, without any problem."""
+def in_training_form(data: DataFile) -> bool:
+    """True of a file that can be trained on as it is, and then gives just what was read of it here."""
+    if data.bad or data.format != "jsonl" or data.compression or data.encoding != "UTF-8":
+        return False
+    training, uncounted = ReadOptions(training=True), Ignored()
     try:
-        return not read_training(source).bad
+        return all(_same(read_record(talk.record, training, uncounted), talk) for talk in data.conversations)
     except InputError:
         return False
+
+
+def _same(one: Conversation, other: Conversation) -> bool:
+    return (one.turns, one.source) == (other.turns, other.source)
 
 
 def convert_command(source: DataSource) -> str:

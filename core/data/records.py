@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -145,6 +146,7 @@ def _reason(problem: Problem, unit: Unit) -> str:
     return problem.error.message.removeprefix(f"{unit} {problem.number}: ")
 
 
+@lru_cache(maxsize=4096)
 def word(text: str) -> str:
     """A key of the file in a message: short, and nothing in it that no encoding takes or that speaks to a terminal."""
     return visible(text, limit=QUOTED_CHARACTERS).replace("\n", "\\n").replace("\t", "\\t")

@@ -23,9 +23,12 @@ ROLE_ALIASES: dict[str, Role] = {
 TOOL_ROLES = frozenset({"tool", "function", "function_call", "function_response", "observation", "ipython"})
 ROLE_KEYS = ("role", "from", "speaker")
 TEXT_KEYS = ("content", "value", "text", "parts")
+# A turn of a conversation that holds both sides.
+PAIR_KEYS = (("input", "output"), ("question", "answer"), ("human", "assistant"), ("user", "assistant"))
 # Whether an assistant turn is learnt: OpenAI's, Mistral's and Together's `weight`, axolotl's `train` and `training`, ms-swift's
 # `loss`, verl's `trainable` and `loss_mask`. Each is true or false, or 1 or 0.
 LEARN_KEYS = ("weight", "train", "training", "trainable", "loss", "loss_mask")
+_LEARN_SET = frozenset(LEARN_KEYS)
 _LEARN_WORDS = frozenset({"weight", "weights", "loss", "mask", "masks", "masked", "train", "trainable", "training"})
 _LEARN_BESIDE = frozenset(
     {"sample", "token", "turn", "on", "the", "is", "assistant", "completion", "detail", "eos", "this"}
@@ -101,6 +104,8 @@ class Fields:
         """False when the object says that it is not to be learnt. Where that cannot apply (a user
         turn), only false is taken."""
         learn = True
+        if _LEARN_SET.isdisjoint(self.document):
+            return learn
         for key in LEARN_KEYS:
             if self.get(key) is None or self._left_out(key):
                 continue
@@ -118,11 +123,13 @@ class Fields:
         return learn
 
     def reasoning(self) -> bool:
-        return any(not is_empty(self.get(key)) for key in REASONING_KEYS)
+        return any(not is_empty(self.document[key]) for key in REASONING_KEYS.intersection(self.document))
 
     def close(self, ignored: Ignored) -> None:
         """Count what was not taken. InputError for a key that changes what would be learnt."""
         rest = [key for key in self.document if key not in self.taken]
+        if not rest:
+            return
         for key in rest:
             if is_empty(self.document[key]) or self._left_out(key):
                 continue
@@ -195,12 +202,31 @@ def read_messages(
     """The turns of a list of messages, in the keys of any known form; with `aliases` false only in `role` and `content`."""
     if isinstance(messages, Mapping):
         messages = [messages]
+    if aliases and isinstance(messages, list):
+        messages = [part for message in messages for part in _both_turns(record, message, key, options, ignored)]
     if not isinstance(messages, list) or not messages:
         record.refuse("expected a list of messages", key=key)
     return [
         _read_message(record, message, f"{key}[{place}]", key, options, ignored, aliases=aliases)
         for place, message in enumerate(messages)
     ]
+
+
+def _both_turns(record: Record, message: Any, key: str, options: ReadOptions, ignored: Ignored) -> list[Any]:
+    """A message as it is; of an object that holds a question and its answer (Capybara's form), the two messages."""
+    if not isinstance(message, dict) or any(name in message for name in ROLE_KEYS):
+        return [message]
+    for asked, answered in PAIR_KEYS:
+        if asked in message and answered in message:
+            fields = Fields(record, message, options, f"{key}[].", key)
+            texts = (fields.take(asked), fields.take(answered))
+            learn = fields.learn()
+            fields.close(ignored)
+            return [
+                {"role": "user", "content": texts[0]},
+                {"role": "assistant", "content": texts[1], "weight": int(learn)},
+            ]
+    return [message]
 
 
 def _read_message(
@@ -241,6 +267,8 @@ def _role(record: Record, said: Any, key: str, *, aliases: bool) -> Role:
     known = name if name in ROLES else ROLE_ALIASES.get(name)
     if aliases and known is not None:
         return known
+    if known is not None:
+        record.refuse(f"the role {quoted(said)} is that of another form", key=key, code="other_form")
     remedy = "turns of tools cannot be learnt" if name in TOOL_ROLES else None
     return record.refuse(f"the role must be one of {', '.join(ROLES)}, not {quoted(said)}", key=key, remedy=remedy)
 
@@ -256,7 +284,7 @@ def check_turns(record: Record, turns: Sequence[Turn], key: str | None) -> None:
     for position, turn in enumerate(turns[start:], start=start):
         if turn.role != expected:
             record.refuse(
-                f"message {position + 1} is a {turn.role} turn where a {expected} turn was expected",
+                f"message {position + 1} is of the {turn.role} where one of the {expected} was expected",
                 key=key,
                 remedy="user and assistant take turns, beginning with user",
             )

@@ -172,6 +172,20 @@ def test_a_missing_golden_or_data_file_is_reported_where_the_task_names_it(folde
     [
         ("- {id: a, input: x}\n- {id: b}\n", 2, "`b` has no text"),
         ("- {id: a, input: x, file: y}\n", 1, "exactly one may be"),
+        ("- {id: a, input: x, messages: [{role: user, content: y}]}\n", 1, "exactly one may be"),
+        ("- id: a\n  messages: [{role: user, content: x}, {role: assistant, content: y}]\n", 2, "must be of the user"),
+        (
+            "- id: a\n  messages: [{role: user, content: x}, {role: user, content: y}]\n",
+            2,
+            "an assistant message was expected",
+        ),
+        (
+            "- id: a\n  messages: [{role: user, content: x}, {role: system, content: y}]\n",
+            2,
+            "a system message is the first",
+        ),
+        ("- id: a\n  messages: [{role: human, content: x}]\n", 2, "user"),
+        ("- {id: a, messages: []}\n", 1, "`a` has no text"),
         ("- {id: a, input: x}\n\n- {id: a, input: y}\n", 3, "that of input 1"),
         ("- {id: a, input: x}\n- id: b\n  file: golden/none.txt\n", 3, "there is no such file"),
         ("- {id: a, input: x}\n- id: b\n  inptu: y\n", 3, "did you mean `input`?"),
@@ -189,6 +203,21 @@ def test_a_wrong_golden_file_says_which_line(tmp_path: Path, text: str, line: in
         load_golden(file, tmp_path)
     assert caught.value.line == line
     assert words in str(caught.value)
+
+
+def test_a_pipe_as_a_golden_input_is_named_and_never_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "golden.yaml").write_text("- {id: a, file: pipe}\n")
+    with pytest.raises(InputError, match="this is a pipe"):
+        load_golden(tmp_path / "golden.yaml", tmp_path)
+
+
+def test_training_data_must_be_a_file_that_can_be_read_again(folder: Path) -> None:
+    (folder / "data/mine.jsonl").unlink()
+    os.mkfifo(folder / "data/mine.jsonl")
+    project = Project.find(folder)
+    with pytest.raises(InputError, match="no file that can be read twice"):
+        project.train_file(project.task("mine"))
 
 
 def test_an_empty_input_and_a_number_as_id_are_fine(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from core.config.task import Task, TaskData
 from core.data.examples import examples_of
-from core.data.reading import DataFile, read_data
+from core.data.reading import DataFile, in_training_form, read_data
 from core.data.source import DataSource
 from core.data.turns import ReadOptions
 from core.errors import InputError
@@ -96,6 +96,11 @@ BRIEFED = [("system", "Be brief."), *ASKED]
             BRIEFED,
         ),
         ({"prompt": "Why salt?", "chosen": "Taste.", "rejected": "No."}, "preference", ASKED),
+        ({"conversation": [{"input": "Why salt?", "output": "Taste."}]}, "chat", ASKED),
+        ({"prompt": "Why salt?", "messages": [{"role": r, "content": c} for r, c in ASKED]}, "messages", ASKED),
+        ({"Context": "Why salt?", "Response": "Taste."}, "question", ASKED),
+        ({"question": "Why", "context": "salt?", "answer": "Taste."}, "question", [("user", "Why\n\nsalt?"), ASKED[1]]),
+        ({"inputs": "Why salt?", "targets": "Taste."}, "question", ASKED),
         (
             {
                 "prompt": "Why salt?",
@@ -182,3 +187,24 @@ def test_named_columns_win_over_known_names() -> None:
     with pytest.raises(InputError) as caught:
         read(record, prompt_column="Fragen")
     assert caught.value.code == "no_such_column"
+
+
+def test_what_options_change_is_not_what_training_would_read() -> None:
+    record = {"prompt": "q", "completion": "a", "other": "b", "weight": 0}
+    assert in_training_form(read(record))
+    assert not in_training_form(read(record, completion_column="other"))
+    assert not in_training_form(read(record, ignore=frozenset({"weight"})))
+    for bad in (
+        {"messages": [{"role": "developer", "content": "s"}, *messages()["messages"]]},
+        {**messages(), "tools": [1]},
+    ):
+        assert not in_training_form(read(bad))
+
+
+def test_thoughts_beside_an_answer_are_counted_unless_the_task_thinks() -> None:
+    data = read(messages(reasoning_content="hm"))
+    assert data.ignored == {"messages[].reasoning_content": 1}
+    assert len(examples_of(data, KEEP)[0]) == 1
+    with pytest.raises(InputError) as caught:
+        examples_of(data, KEEP.model_copy(update={"thinking": "on"}))
+    assert caught.value.code == "reasoning_beside"

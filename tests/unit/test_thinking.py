@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pytest
 
-from core.config.golden import GoldenInput
+from core.config.golden import GoldenInput, GoldenMessage
 from core.config.model import ModelEntry
 from core.config.task import Sampling, Task
 from core.data.examples import Example, Message
@@ -94,11 +94,34 @@ def server_prefill(tokenizer: Any, messages: tuple[Message, ...], *, thinking: b
 def test_training_generation_and_serving_start_from_the_same_tokens(
     tokenizer: Any, tmp_path: Path, thinking: Literal["off", "on"], text: str
 ) -> None:
+    messages = (Message("system", SYSTEM), Message("user", text))
+    trained = render_example(tokenizer, Example(messages, "PASS", 1, "data.jsonl"), thinking).prompt_ids
+    assert trained == asked(tokenizer, tmp_path, thinking, GoldenInput(id="g", input=text))
+    assert list(trained) == server_prefill(tokenizer, messages, thinking=thinking == "on")
+
+
+def test_a_conversation_is_asked_as_it_is_learnt_under_a_system_message_of_its_own(
+    tokenizer: Any, tmp_path: Path
+) -> None:
+    turns: list[tuple[Literal["system", "user", "assistant"], str]] = [
+        ("system", "Another one."),
+        ("user", "a note"),
+        ("assistant", "PASS"),
+        ("user", "why?"),
+    ]
+    golden = GoldenInput(id="g", messages=[GoldenMessage(role=role, content=content) for role, content in turns])
+    for first, given in ((0, turns), (1, [("system", SYSTEM), *turns[1:]])):
+        messages = tuple(Message(role, content) for role, content in given)
+        trained = render_example(tokenizer, Example(messages, "tea", 1, "data.jsonl"), "off").prompt_ids
+        item = golden.model_copy(update={"messages": golden.messages[first:]})
+        assert trained == asked(tokenizer, tmp_path, "off", item)
+
+
+def asked(tokenizer: Any, tmp_path: Path, thinking: Literal["off", "on"], item: GoldenInput) -> tuple[int, ...]:
+    """The tokens with which a bake-off asks a golden input."""
     from jobs.bakeoff import Candidate, _cells
     from jobs.models import BaseModel
 
-    messages = (Message("system", SYSTEM), Message("user", text))
-    trained = render_example(tokenizer, Example(messages, "PASS", 1, "data.jsonl"), thinking).prompt_ids
     golden = tmp_path / "golden.json"
     golden.write_text(json.dumps([]))
     task = Task(
@@ -114,6 +137,5 @@ def test_training_generation_and_serving_start_from_the_same_tokens(
         repeats=1,
     )
     candidate = Candidate(spec.candidates[0], BaseModel("m", Path("/m"), None, "f"), None, "weights")
-    (cell,) = _cells(spec, [GoldenInput(id="g", input=text)], candidate, tokenizer)
-    assert trained == cell.prompt_ids
-    assert list(trained) == server_prefill(tokenizer, messages, thinking=thinking == "on")
+    (cell,) = _cells(spec, [item], candidate, tokenizer)
+    return cell.prompt_ids
