@@ -21,6 +21,7 @@ from core.errors import InputError
 from core.files import write_atomic
 from core.format import of_five
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
+from core.time_left import Pace
 from jobs import models
 from jobs.adapters import load_adapter, require_same_base
 from jobs.context import JobContext
@@ -119,17 +120,27 @@ class Tally:
         self.context = context
         self.total = total
         self.done = 0
+        # Answers that are generated together end together: what counts is how long a batch of them takes.
+        self.pace = Pace(warm_up=1, least=3)
+        self.batch = 1
         self.fresh = 0
         self.began = self.told = time.monotonic()
 
     def add(self, count: int, *, fresh: bool, label: str) -> None:
         self.done += count
         self.fresh += count if fresh else 0
+        if self.fresh >= self.batch:
+            now = time.monotonic()
+            self.pace.step(now - self.began, self.fresh)
+            self.began, self.fresh = now, 0
         self.tell(label)
 
+    def answering(self, batch: int) -> None:
+        """Answers come from now on, so many at a time; what passed before, such as the load of a model, is not counted."""
+        self.batch, self.fresh, self.began = batch, 0, time.monotonic()
+
     def tell(self, label: str, tokens_per_second: float | None = None) -> None:
-        spent = time.monotonic() - self.began
-        eta = spent / self.fresh * (self.total - self.done) if self.fresh else None
+        eta = self.pace.left(self.total - self.done)
         self.told = time.monotonic()
         self.context.progress(
             self.done, self.total, "answers", label=label, eta_seconds=eta, tokens_per_second=tokens_per_second
@@ -277,6 +288,7 @@ def _answer(
     context.say(f"{len(cells)} answers, up to {batch_size} at a time")
     generator = Generator(model, tokenizer, spec.task.sampling, spec.task.thinking)
     began, tokens = time.monotonic(), 0
+    tally.answering(batch_size)
 
     def at_step(generated_tokens: int, seconds: float) -> None:
         context.check_stop()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import statistics
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ import torch
 from transformers import TrainerCallback
 
 from core.config.recipe import Recipe
+from core.time_left import Pace
 from jobs.best import BestAdapter, evaluations_since_best, held_out_losses
 from jobs.context import JobContext
 from jobs.memory import peak_memory_bytes
@@ -76,7 +75,8 @@ class Recorder(TrainerCallback):
         self.tokens = 0
         self.seconds = 0.0
         self._step_began = 0.0
-        self._recent: deque[float] = deque(maxlen=10)
+        self._pace = Pace()
+        self._step_ended: float | None = None
         self._saved_at = time.monotonic()
         self._save_seconds = 0.0
 
@@ -85,6 +85,9 @@ class Recorder(TrainerCallback):
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._step_began = time.monotonic()
+        if self._step_ended is not None:
+            # An evaluation, a checkpoint: they come again.
+            self._pace.pause(self._step_began - self._step_ended)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         # Evaluated before the checkpoint of the same step is written, so that a resumed run has seen the same losses.
@@ -106,11 +109,12 @@ class Recorder(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         if not logs or "loss" not in logs:
             return
-        seconds = time.monotonic() - self._step_began
+        self._step_ended = time.monotonic()
+        seconds = self._step_ended - self._step_began
         tokens = int(logs["num_tokens"]) - self.tokens
         self.tokens = int(logs["num_tokens"])
         self.seconds += seconds
-        self._recent.append(seconds)
+        self._pace.step(seconds)
         event = {
             "step": state.global_step,
             "total": state.max_steps,
@@ -121,7 +125,7 @@ class Recorder(TrainerCallback):
             "tokens": tokens,
             "tokens_per_second": tokens / seconds,
             "peak_memory_bytes": peak_memory_bytes(self.device),
-            "eta_seconds": (state.max_steps - state.global_step) * statistics.median(self._recent),
+            "eta_seconds": self._pace.left(state.max_steps - state.global_step),
         }
         self.context.events.write("step", **event)
         self.context.say(
