@@ -33,6 +33,7 @@ class LengthRow:
     right_cut: int
     right_dropped: int
     few_shot: int = 0  # examples that have answered turns in front
+    longest: int = 0  # tokens of the longest example as it is trained on
 
     @property
     def total(self) -> int:

@@ -162,6 +162,7 @@ def _row(at: _AtLength, max_length: int) -> LengthRow:
         right_cut=sum(item.tokens > max_length for item in at.rendered),
         right_dropped=sum(len(item.prompt_ids) >= max_length for item in at.rendered),
         few_shot=at.added.few_shot_full + at.added.few_shot_fewer,
+        longest=max((len(item.prompt_ids) + len(item.completion_ids) for item in fitted), default=0),
     )
 
 

@@ -27,7 +27,8 @@ class ForecastNote(FrozenModel):
     `allocated_bytes` is what torch will have allocated at the peak (on a CPU the process's resident size), `device_bytes`
     what the GPU will show as used; `components` are the estimate's parts, before measured runs corrected their sum.
     `ladder` says what the job will do about a forecast that does not fit. `dtype` is the one it is for: where the job chooses
-    on a CPU (`dtype: auto`), the larger, fp32.
+    on a CPU (`dtype: auto`), the larger, fp32. `length` is the tokens of an example that it was made for: those of the longest
+    one where `of_data` is true, else `max_length`.
     """
 
     allocated_bytes: int
@@ -41,6 +42,8 @@ class ForecastNote(FrozenModel):
     calibration: str = ""
     ladder: str = ""
     dtype: Literal["bf16", "fp32"] | None = None
+    length: int | None = None
+    of_data: bool = False
 
 
 class FittedKey(FrozenModel):

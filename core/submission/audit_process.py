@@ -31,10 +31,11 @@ from core.errors import BakehouseError, GateError, InputError, NotFoundError
 from core.files import read_json, sha256_file, sha256_json, write_atomic
 from core.home import Home
 from core.models.files import check_model_files, hub_copy, needs_pull
+from core.submission.known_lengths import longest_known, note_lengths
 from core.submission.python_environment import find_python, require, versions
 
 # Raised when an audit of the same data says something else, or is written in another way.
-VERSION = 3
+VERSION = 4
 # A golden file that is not there, or has nothing in it yet.
 NO_GOLDEN_YET = frozenset({"empty_golden", "missing_file"})
 PACKAGES = ("torch", "transformers")
@@ -172,7 +173,9 @@ def _remembered(home: Home, python: str, request: AuditRequest, train: Path) -> 
     path = folder / f"{_key(home, python, request, data_sha256)}.json"
     with contextlib.suppress(OSError, KeyError, TypeError, ValueError):
         if (kept := read_json(path)) is not None and kept["sha256"] == sha256_json(kept["audit"]):
-            return replace(Audit.from_json(kept["audit"]), cached=True)
+            found = replace(Audit.from_json(kept["audit"]), cached=True)
+            _note(home, request, data_sha256, found)
+            return found
     document = _made(python, request, folder)
     found = Audit.from_json(document)
     # Whoever changed the file meanwhile gets the figures, but they are no longer those of the key.
@@ -180,7 +183,27 @@ def _remembered(home: Home, python: str, request: AuditRequest, train: Path) -> 
         kept = {"sha256": sha256_json(document), "audit": document}
         write_atomic(path, json.dumps(kept, ensure_ascii=False))
         _prune(folder)
+        _note(home, request, data_sha256, found)
     return found
+
+
+def _note(home: Home, request: AuditRequest, data_sha256: str, found: Audit) -> None:
+    tokenizer = _tokenizer_fingerprint(home, request.model)
+    note_lengths(home, tokenizer, data_sha256, request.task, request.model, request.recipe, found)
+
+
+def longest_example(home: Home, project: Project, task: Task, model: ModelEntry, recipe: Recipe) -> int | None:
+    """Tokens of the longest example that a training will see, where an audit of just this data has counted them.
+
+    None where none has, or where the data cannot be read: that is told by who reads it.
+    """
+    try:
+        if needs_pull(home, model):
+            return None
+        data_sha256 = _sha256(project.train_file(task))
+        return longest_known(home, _tokenizer_fingerprint(home, model), data_sha256, task, model, recipe)
+    except (BakehouseError, OSError):
+        return None
 
 
 def _sha256(path: Path) -> str:

@@ -14,7 +14,7 @@ from core.store.database import open_database
 from core.vram.budget import Budget, this_machine
 from core.vram.calibration import Calibration, calibration_of
 from core.vram.fit import changes, fit, leanest, stepped_down, too_large
-from core.vram.forecast import Forecast, forecast
+from core.vram.forecast import Forecast, at_longest, forecast
 from core.vram.layers import NotPredicted
 from core.vram.step import Step
 
@@ -29,13 +29,16 @@ class Planned:
     fitted: list[FittedKey] = field(default_factory=list)
 
 
-def plan_training(home: Home, model: ModelEntry, recipe: Recipe) -> Planned:
+def plan_training(home: Home, model: ModelEntry, recipe: Recipe, longest: int | None = None) -> Planned:
     """What a training will take of this machine. Raises `InputError` when it cannot fit and the ladder leads nowhere.
+
+    `longest` is the tokens of its longest example, where that is known: then it is planned for that length.
 
     A model that nothing is predicted of is trained as its recipe says. On a CPU the ladder is gone down here: there the kernel
     ends a process that takes too much, so that the job itself could not.
     """
     model = with_shape(home, model)
+    asked, recipe = recipe, at_longest(recipe, longest)
     try:
         budget = this_machine(home)
         connection = open_database(home)
@@ -53,11 +56,11 @@ def plan_training(home: Home, model: ModelEntry, recipe: Recipe) -> Planned:
                 fitted, used, expected = down, down.recipe, down.forecast
     except NotPredicted as unknown:
         auto = "; fit: auto leaves the recipe as it is" if recipe.fit == "auto" else ""
-        return Planned(recipe, not_predicted=unknown.why + auto)
+        return Planned(asked, not_predicted=unknown.why + auto)
     changed = fitted.changes if fitted else ()
     return Planned(
-        used,
-        note(expected, ladder, Step.of(used, budget.kind)),
+        used.model_copy(update={"max_length": asked.max_length}),
+        note(expected, ladder, Step.of(used, budget.kind), of_data=longest is not None),
         fitted=[FittedKey(key=one.key, before=one.before, after=one.after) for one in changed],
     )
 
@@ -107,8 +110,8 @@ def doubt(expected: Forecast) -> str:
     )
 
 
-def note(expected: Forecast, ladder: str, step: Step) -> ForecastNote:
-    """The forecast of a step as the job file keeps it."""
+def note(expected: Forecast, ladder: str, step: Step, *, of_data: bool = False) -> ForecastNote:
+    """The forecast of a step as the job file keeps it; `of_data`: its length is that of the longest example."""
     return ForecastNote(
         allocated_bytes=expected.allocated_bytes,
         plus_minus_bytes=expected.plus_minus_bytes,
@@ -121,4 +124,6 @@ def note(expected: Forecast, ladder: str, step: Step) -> ForecastNote:
         calibration=expected.calibration.words,
         ladder=ladder,
         dtype=step.dtype,
+        length=expected.length,
+        of_data=of_data,
     )

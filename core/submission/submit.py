@@ -27,6 +27,7 @@ from core.models.shapes import with_shape
 from core.models.targets import check_targets
 from core.store.database import open_database
 from core.store.jobs import JobRow
+from core.submission.audit_process import longest_example
 from core.submission.candidates import parse_candidates
 from core.submission.enqueue import store
 from core.submission.input_store import keep_content, keep_document
@@ -57,7 +58,7 @@ def submit_train(
         check_targets(folder, model.name, recipe.targets)
     train, examples = train_file(home, project, task)
     golden = check_leaks(project, task, examples, train.source) if task.golden else None
-    planned = plan_training(home, model, recipe)
+    planned = plan_training(home, model, recipe, longest_example(home, project, task, model, recipe))
     return store(
         home,
         project,

@@ -42,6 +42,8 @@ class Forecast:
     allocated_bytes: int
     plus_minus_bytes: int
     device_bytes: int
+    length: int = 0
+    """Tokens of the longest example that it was made for."""
 
     @property
     def fits(self) -> bool:
@@ -84,6 +86,7 @@ class Forecast:
             "fits": self.fits,
             "fit": self.fit,
             "calibrated_by": self.calibration.runs,
+            "length": self.length,
             "components": self.estimate.components,
         }
 
@@ -99,7 +102,20 @@ def forecast_step(model: ModelEntry, step: Step, budget: Budget, calibration: Ca
     calibration = calibration.at(parts.allocated_bytes)
     allocated = round(parts.allocated_bytes * calibration.factor)
     device = allocated if budget.kind == "cpu" else round(allocated * (1 + RESERVE)) + CONTEXT_BYTES
-    return Forecast(parts, budget, calibration, allocated, round(allocated * calibration.spread), device)
+    spread = round(allocated * calibration.spread)
+    return Forecast(parts, budget, calibration, allocated, spread, device, step.max_length)
+
+
+def at_longest(recipe: Recipe, longest: int | None) -> Recipe:
+    """The recipe with the length of the longest example in the place of `max_length`: a batch is padded to no more.
+
+    It is for forecasts alone, and the same where nobody knows the example's length.
+    """
+    return (
+        recipe
+        if longest is None
+        else recipe.model_copy(update={"max_length": max(16, min(longest, recipe.max_length))})
+    )
 
 
 def longest_that_fits(model: ModelEntry, recipe: Recipe, budget: Budget, calibration: Calibration) -> int | None:

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from core.config.project import shipped
+from core.config.recipe import FewShot
 from core.data.audit import Audit
 from core.data.examples import load_examples
 from core.data.render import fit_all, render_prompt
 from core.home import Home
-from core.submission.audit_process import audit
+from core.submission.audit_process import audit, longest_example
+from core.submission.memory_check import plan_training
 from tests.support.small_model import small_model
 from tests.support.workshop import Workshop
 
@@ -33,6 +35,25 @@ def once(model_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Once:
     home = Home(tmp_path_factory.mktemp("home")).create()
     home.models.symlink_to(model_cache / "models")
     return Once(home, audit(home, shipped(), "judge", small_model().name, recipe="demo", show="all"))
+
+
+def test_a_submission_forecasts_at_the_longest_example_that_the_audit_counted(once: Once) -> None:
+    """Without the audit at `max_length`; after it at the length that the batches will be padded to."""
+    project, entry = shipped(), small_model()
+    task, recipe = project.task("judge"), project.recipe("demo").model_copy(update={"max_length": 1024})
+    counted = longest_example(once.home, project, task, entry, recipe)
+    assert counted == once.audit.tokens_max < recipe.max_length
+    assert longest_example(once.home, project, task, entry, recipe.model_copy(update={"max_length": 128})) == 128
+    few_shot = FewShot(count=1)
+    assert longest_example(once.home, project, task, entry, recipe.model_copy(update={"few_shot": few_shot})) is None
+    assert longest_example(once.home, project, task, project.model("Qwen3-4B"), recipe) is None
+    at_most = plan_training(once.home, entry, recipe)
+    known = plan_training(once.home, entry, recipe, counted)
+    assert known.forecast is not None and at_most.forecast is not None
+    assert (known.forecast.length, known.forecast.of_data) == (counted, True)
+    assert (at_most.forecast.length, at_most.forecast.of_data) == (1024, False)
+    assert known.forecast.allocated_bytes < at_most.forecast.allocated_bytes
+    assert known.recipe == at_most.recipe == recipe, "the length that examples are cut to stays"
 
 
 def test_the_kept_tokenizer_is_the_one_in_the_file(once: Once, tmp_path: Path) -> None:

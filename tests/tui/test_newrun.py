@@ -100,11 +100,11 @@ def test_fit_auto_says_what_it_changes(catalogue: Catalogue) -> None:
 
 def test_how_sure_the_figures_are_stands_in_the_title(catalogue: Catalogue) -> None:
     found = looked(catalogue, "Qwen3-4B", "lora-bf16", budget_for("16"))
-    assert calibrated(found) == "no run of this GPU yet: ± 5 %"
+    assert calibrated(found) == "at 2,048 tokens (max_length); no run of this GPU yet: ± 5 %"
     known = replace(found, calibration=Calibration(9, 1.0, 0.03, -0.018))
-    assert calibrated(known) == "calibrated by 9 runs on this GPU, last error 2 %"
+    assert calibrated(known) == "at 2,048 tokens (max_length); calibrated by 9 runs on this GPU, last error 2 %"
     host = looked(catalogue, "SmolLM2-135M", "demo", Budget(16 * 10**9, 0, "host memory", "cpu"))
-    assert calibrated(host) == f"no run of this machine yet: ± {SPREAD_ON_CPU * 100:.0f} %"
+    assert calibrated(host) == f"at 768 tokens (max_length); no run of this machine yet: ± {SPREAD_ON_CPU * 100:.0f} %"
     assert "GB of the host" in rows_of(host)
 
 

@@ -31,6 +31,8 @@ class RunForecast:
     calibrated_by: int = 0
     ladder: str = ""
     why: str = ""
+    length: str = ""
+    """`at 634 tokens, its longest example`; empty in a job of an older version."""
     larger_dtype: str = ""
     """With `dtype: auto` on a CPU: what the forecast is for, the larger of the two that the job chooses between."""
     fitted: tuple[Changed, ...] = ()
@@ -82,9 +84,17 @@ def run_forecast(spec: Mapping[str, Any]) -> RunForecast | None:
         components=tuple(note["components"].items()),
         calibrated_by=note["calibrated_by"],
         ladder=str(note.get("ladder") or ""),
+        length=forecast_length(note),
         larger_dtype=larger_dtype(spec, note),
         fitted=changed,
     )
+
+
+def forecast_length(note: Mapping[str, Any]) -> str:
+    length = note.get("length")
+    if not isinstance(length, int):
+        return ""
+    return f"at {length:,} tokens{', its longest example' if note.get('of_data') else ' (max_length)'}"
 
 
 def larger_dtype(spec: Mapping[str, Any], note: Mapping[str, Any]) -> str:

@@ -65,7 +65,7 @@ class BackgroundQueries:
         self.catalogue = Catalogue()
         self.memory: LatestOnly[RunQuery, MemoryOutlook] = LatestOnly(
             "outlook",
-            lambda query: look(self.home, self.catalogue, query),
+            lambda query: look(self.home, self.catalogue, query, self.find_project),
             lambda query, outlook: self.tell(MemoryAnswered(query, outlook)),
         )
         self.audit: LatestOnly[AuditQuery, AuditAnswer] = LatestOnly(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import math
 import sqlite3
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from core.home import Home
 
 if TYPE_CHECKING:
     from core.config.model import ModelEntry
+    from core.config.project import Project
     from core.config.recipe import Recipe
     from core.vram.budget import Budget
     from core.vram.calibration import Calibration
@@ -60,9 +61,19 @@ class MemoryOutlook:
     ladder: str = ""
     """What the job will do about a forecast that does not fit."""
 
+    of_data: bool = False
+    """The forecast is for the longest example of the data, and not for `max_length`."""
+
     @property
     def forecast(self) -> Forecast | None:
         return self.run.forecast if self.run else None
+
+    @property
+    def length(self) -> str:
+        """`at 634 tokens, its longest example`, or `at 2,048 tokens (max_length)`; empty without a forecast."""
+        if self.forecast is None:
+            return ""
+        return f"at {self.forecast.length:,} tokens{', its longest example' if self.of_data else ' (max_length)'}"
 
     @property
     def here(self) -> str:
@@ -77,6 +88,8 @@ class RunQuery:
     recipe: str
     changed: Mapping[str, Any]
     sample: Sample | None = None
+    task: str = ""
+    """Whose longest example counts, where an audit has counted it."""
 
 
 @dataclass(frozen=True)
@@ -106,21 +119,30 @@ def experience(home: Home, budget: Budget) -> Experience:
         return Experience(calibration_of(connection, home, budget), known[1])
 
 
-def look(home: Home, catalogue: Catalogue, query: RunQuery) -> MemoryOutlook:
-    """The outlook on a run; what goes wrong is told in it."""
+def look(
+    home: Home, catalogue: Catalogue, query: RunQuery, find_project: Callable[[], Project] | None = None
+) -> MemoryOutlook:
+    """The outlook on a run; what goes wrong is told in it. `find_project` is asked for the task's data."""
+    from core.submission.audit_process import longest_example
     from core.submission.submit import override
     from core.vram.budget import this_machine
+    from core.vram.forecast import at_longest
 
     base, model = catalogue.recipe_objects.get(query.recipe), catalogue.model_objects.get(query.model)
     if base is None or model is None:
         return MemoryOutlook()
     try:
         recipe = override(base, dict(query.changed))
+        longest = None
+        if query.task and find_project is not None:
+            project = find_project()
+            longest = longest_example(home, project, project.task(query.task), model, recipe)
         budget = this_machine(home, query.sample)
         known = experience(home, budget)
     except (BakehouseError, OSError, sqlite3.Error) as error:
         return MemoryOutlook(problem=str(error))
-    return outlook(catalogue, model, recipe, budget, known)
+    found = outlook(catalogue, model, at_longest(recipe, longest), budget, known)
+    return replace(found, of_data=longest is not None)
 
 
 def outlook(

@@ -80,6 +80,8 @@ def compared(forecast: RunForecast, peak: int | None, laddered: bool, ended: boo
         rows.append(Line("measured").to(LABEL).add("nothing" if ended else "no step yet", "dim"))
     by = f"calibrated by {plural(forecast.calibrated_by, 'run')}" if forecast.calibrated_by else "not calibrated"
     said = f"limit {'┊ ' if near else ''}{gb(limit)} of {printable(forecast.budget)}; {by}"
+    if forecast.length:
+        said = f"{forecast.length}; {said}"
     if laddered:
         said += "; the forecast is of the recipe before the ladder"
     rows.append(Line().to(LABEL).add(said, "dim"))

@@ -94,10 +94,11 @@ def calibrated(outlook: MemoryOutlook | None) -> str:
     if outlook is None or outlook.calibration is None:
         return ""
     known, here = outlook.calibration, outlook.here
+    at = f"{outlook.length}; " if outlook.length else ""
     size = " of comparable size" if known.others else ""
     if not known.runs:
-        return f"no run{size} of {here} yet: ± {share(known.spread)}"
-    said = f"calibrated by {known.runs} run{'' if known.runs == 1 else 's'}{size} on {here}"
+        return f"{at}no run{size} of {here} yet: ± {share(known.spread)}"
+    said = f"{at}calibrated by {known.runs} run{'' if known.runs == 1 else 's'}{size} on {here}"
     if known.last_error is not None:
         said += f", last error {share(abs(known.last_error))}"
     return said

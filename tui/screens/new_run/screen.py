@@ -174,7 +174,7 @@ class NewRun(QueryScreen):
         if not self.catalogue.recipe_objects or {"rank", "max_length", "recipe", "model"} & set(form.problems):
             return
         self._asked_at = self.snapshot.time
-        self.asked = RunQuery(form.model, form.recipe, dict(form.changed), self.snapshot.sample)
+        self.asked = RunQuery(form.model, form.recipe, dict(form.changed), self.snapshot.sample, form.task)
         self.queries.memory.ask(self.asked)
         base = self.catalogue.recipe_objects[form.recipe]
         query = AuditQuery(form.task, form.model, form.recipe, int(form.changed.get("max_length", base.max_length)))
@@ -196,6 +196,8 @@ class NewRun(QueryScreen):
         if message.query == self.audit_query:
             self.seen = message.seen
             self._paint_lesson()
+            if message.seen.audit is not None:
+                self._ask()  # now the longest example is known
 
     # Showing
 
