@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import sqlite3
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from textual.message import Message
 
-from core.errors import BakehouseError
-from core.failures import in_a_line
 from core.home import Home
 from core.jobfile.kinds import JobKind, kind_of
 from core.runner.commands import RefusedError
 from core.store.jobs import RETRYABLE, JobRow
 from core.text import printable
 from core.wording.jobs import reason_words
+from tui.queries.failures import ask_beside
 
 if TYPE_CHECKING:
     from core.config.model import WeightFormat
@@ -39,19 +36,19 @@ class RequestDone(Message):
 
 
 def in_background(context: Context, act: Callable[[], RequestDone]) -> None:
-    """Run `act` beside the console and post its line. A daemon thread: leaving the console never waits for an answer."""
+    """Run `act` beside the console and post its line."""
 
-    def work() -> None:
+    def do() -> RequestDone:
         try:
-            done = act()
+            return act()
         except RefusedError as error:
-            done = RequestDone(reason_words(error.reason), failed=True)
-        except (BakehouseError, OSError, sqlite3.Error) as error:
-            done = RequestDone(in_a_line(error), failed=True)
+            return RequestDone(reason_words(error.reason), failed=True)
+
+    def tell(done: RequestDone) -> None:
         context.post(done)
         context.feed.wake()
 
-    threading.Thread(target=work, name="request", daemon=True).start()
+    ask_beside("request", do, lambda line: RequestDone(line, failed=True), tell)
 
 
 def ask(context: Context, kind: str, job: JobRow | None, said: str, arguments: dict[str, Any] | None = None) -> None:

@@ -14,7 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from textual import events
 from textual.app import App
+from textual.command import CommandPalette
 from textual.message import Message
 
 from core.crash_report import crash_line
@@ -24,11 +26,12 @@ from core.home import Home
 from core.text import printable
 from tui.actions import RequestDone
 from tui.context import Context
+from tui.key_queue import Deliver, KeyQueue
 from tui.model.background_reader import BackgroundReader
 from tui.model.feed import Feed
 from tui.model.snapshot import Snapshot
 from tui.queries.project import project_finder
-from tui.screens.command_screen import CommandScreen, Palette
+from tui.screens.command_screen import CommandScreen, ConsolePalette, Palette
 from tui.screens.dashboard import Dashboard
 from tui.terminal_driver import ConsoleDriver
 from tui.terminal_watchdog import TerminalWatchdog
@@ -94,6 +97,7 @@ class ConsoleApp(App[None]):
             select_first=select,
             live=live,
         )
+        self.key_queue = KeyQueue(self, super().on_event)
         self.animation_level = "none"
         for theme in (DARK, ANSI_THEME):
             self.register_theme(theme)
@@ -107,6 +111,19 @@ class ConsoleApp(App[None]):
     def on_mount(self) -> None:
         if self.context.live:
             self.show(self.feed.snapshot)
+
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
+            await self.key_queue.take(event)
+        else:
+            await super().on_event(event)
+
+    async def on_deliver(self, message: Deliver) -> None:
+        await self.key_queue.give(message.event)
+
+    def action_command_palette(self) -> None:
+        if not CommandPalette.is_open(self):
+            self.push_screen(ConsolePalette(id="--command-palette"))
 
     def _post(self, message: Message) -> None:
         """From any thread."""

@@ -28,13 +28,30 @@ def assignments(ctx: click.Context, option: click.Parameter, values: tuple[str, 
     return found
 
 
+class RecipeNumber(click.ParamType):
+    """A value of a recipe's key, read and refused as the form of a new run does."""
+
+    name = "number"
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from core.config.overrides import typed_value
+
+        return typed_value(self.key, value) if isinstance(value, str) else value
+
+
 @click.command(epilog="Example: bakehouse train judge --model SmolLM2-135M --recipe demo --set epochs=2 --wait")
 @click.argument("task")
 @click.option("--model", required=True, help="A base model of models.yaml.")
 @click.option("--recipe", default=PLAIN_RECIPE, show_default=True, help="How to train.")
-@click.option("--rank", type=int, help="Instead of the recipe's rank.")
-@click.option("--max-length", type=int, help="Instead of the recipe's length, in tokens.")
-@click.option("--epochs", type=float, help="Instead of the recipe's epochs.")
+@click.option("--rank", type=RecipeNumber("rank"), help="Instead of the recipe's rank.")
+@click.option("--max-length", type=RecipeNumber("max_length"), help="Instead of the recipe's length, in tokens.")
+@click.option("--epochs", type=RecipeNumber("epochs"), help="Instead of the recipe's epochs.")
+@click.option("--batch-size", type=RecipeNumber("batch_size"), help="Examples computed at once, instead of the recipe's.")
+@click.option("--accumulation", type=RecipeNumber("accumulation"), help="Batches of one optimizer step.")
+@click.option("--lr", type=RecipeNumber("lr"), help="Instead of the recipe's learning rate.")
 @click.option(
     "--set", "overrides", metavar="KEY=VALUE", multiple=True, callback=assignments, help="Any other key of the recipe."
 )
@@ -49,6 +66,9 @@ def train(
     rank: int | None,
     max_length: int | None,
     epochs: float | None,
+    batch_size: int | None,
+    accumulation: int | None,
+    lr: float | None,
     overrides: dict[str, Any],
     after: tuple[int, ...],
     wait: bool,
@@ -58,7 +78,14 @@ def train(
     """Queue the training of an adapter for TASK and return; --wait follows it."""
     from core.submission.submit import submit_train
 
-    named = {"rank": rank, "max_length": max_length, "epochs": epochs}
+    named = {
+        "rank": rank,
+        "max_length": max_length,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "accumulation": accumulation,
+        "lr": lr,
+    }
     overrides |= {key: value for key, value in named.items() if value is not None}
     home = Home.find()
     job = submit_train(home, find_project(project), task, model, recipe, overrides, after, author=by())

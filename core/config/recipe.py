@@ -10,6 +10,11 @@ from core.config.base import KeyedError, Loaded, Name, NonEmpty, Written
 
 LINEAR_LAYERS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
+# Bounds far beyond every use: what is computed of a value stays a number that a float can hold.
+LONGEST = 16_777_216  # tokens
+MOST_EXAMPLES = 1_000_000  # of a batch, and batches of a step
+MOST_STEPS = 1_000_000_000
+
 
 class HqqOptions(Written):
     """Half-quadratic quantisation of the frozen weights."""
@@ -31,20 +36,20 @@ class Recipe(Loaded):
     name: Name
     method: Literal["lora", "qlora-hqq"]
     rank: int = Field(ge=1, le=4096)
-    alpha: float = Field(gt=0)
+    alpha: float = Field(gt=0, le=1e9)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     targets: list[NonEmpty] = Field(default=LINEAR_LAYERS, min_length=1)
     rslora: bool = False
     dora: bool = False
     # bf16: a step computes with 16-bit adapters; the optimizer holds what is missing to fp32.
     lora_dtype: Literal["fp32", "bf16"] = "fp32"
-    max_length: int = Field(ge=16)
+    max_length: int = Field(ge=16, le=LONGEST)
     epochs: float = Field(gt=0, le=1000)
-    batch_size: int = Field(ge=1)
-    accumulation: int = Field(default=1, ge=1)
+    batch_size: int = Field(ge=1, le=MOST_EXAMPLES)
+    accumulation: int = Field(default=1, ge=1, le=MOST_EXAMPLES)
     lr: float = Field(gt=0, lt=1)
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    warmup_steps: int = Field(default=0, ge=0)
+    warmup_steps: int = Field(default=0, ge=0, le=MOST_STEPS)
     neftune: float | None = Field(default=None, ge=0)
     optimizer: Literal["adamw", "adamw-8bit"] = "adamw"
     weight_decay: float = Field(default=0.0, ge=0, lt=1)
@@ -52,16 +57,16 @@ class Recipe(Loaded):
     dtype: Literal["auto", "bf16", "fp32"] = "auto"
     # Recompute a layer's inner activations in the backward pass; of every n-th layer only, the others keep theirs.
     activation_checkpointing: bool = False
-    every_n_layers: int = Field(default=1, ge=1)
+    every_n_layers: int = Field(default=1, ge=1, le=MOST_STEPS)
     # auto: batch_size, checkpointing and optimizer are picked at submission so that the run fits the GPU.
     fit: Literal["auto"] | None = None
     # What to do when the GPU's memory does not hold the run: step down a declared ladder, or end.
     out_of_memory: Literal["ladder", "fail"] = "ladder"
-    save_steps: int | None = Field(default=None, ge=1)
-    keep_checkpoints: int = Field(default=2, ge=1)
+    save_steps: int | None = Field(default=None, ge=1, le=MOST_STEPS)
+    keep_checkpoints: int = Field(default=2, ge=1, le=MOST_STEPS)
     eval_fraction: float = Field(default=0.0, ge=0, le=0.5)
-    eval_steps: int | None = Field(default=None, ge=1)  # absent: once an epoch
-    early_stopping: int | None = Field(default=None, ge=1)  # evaluations without a better held-out loss
+    eval_steps: int | None = Field(default=None, ge=1, le=MOST_STEPS)  # absent: once an epoch
+    early_stopping: int | None = Field(default=None, ge=1, le=MOST_STEPS)  # evaluations without a better held-out loss
     few_shot: FewShot | None = None
     skeletons: int = Field(default=0, ge=0, le=64)  # examples of the bare format, made of the task's checks
     max_skipped: float = Field(default=0.2, ge=0, le=1)

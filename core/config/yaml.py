@@ -133,10 +133,15 @@ def load_mapping(file: Path) -> Marked:
 
 
 def parse_scalar(text: str) -> Any:
-    """One value under the same rules, for `--set lr=5e-5`: `5e-5` is a number, `off` a string. Never raises."""
+    """One value under the same rules, for `--set lr=5e-5`: `5e-5` is a number, `off` a string. Never raises.
+
+    A number of more digits than Python reads is no number.
+    """
     loader = _CoreLoader("")
     try:
         return _scalar(loader.resolve(yaml.ScalarNode, text, (True, False)), text)
+    except ValueError:
+        return text
     finally:
         loader.dispose()
 

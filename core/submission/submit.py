@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from core.config.golden import GoldenSet
+from core.config.overrides import override
 from core.config.project import Project
-from core.config.recipe import Recipe
 from core.config.shipped import DEMO_MODEL, DEMO_RECIPE, DEMO_TASK
 from core.config.task import Task
-from core.config.validation import validate
-from core.config.yaml import Marked
 from core.data.examples import Example, load_examples
 from core.data.leaks import refuse_leaks
 from core.data.source import read_source
@@ -129,14 +127,6 @@ def submit_pull(home: Home, project: Project, model_name: str, *, author: str) -
             key=model.name,
         )
     return store(home, project, PullSpec(model=model), author=author)
-
-
-def override(recipe: Recipe, overrides: dict[str, Any]) -> Recipe:
-    """The recipe with other values, checked as a recipe is. Raises `InputError` with the key."""
-    if not overrides:
-        return recipe
-    changed = recipe.model_dump(exclude={"name"}) | overrides
-    return validate(Recipe, Marked(Path(f"recipe {recipe.name}"), changed, {}), given={"name": recipe.name})
 
 
 def train_file(home: Home, project: Project, task: Task) -> tuple[InputFile, list[Example]]:

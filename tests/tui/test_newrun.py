@@ -213,7 +213,9 @@ def test_only_the_newest_question_is_answered() -> None:
             assert gate.wait(PATIENCE_SECONDS)
         return question * 10
 
-    latest: LatestOnly[int, int] = LatestOnly("test", find, lambda question, answer: told.append((question, answer)))
+    latest: LatestOnly[int, int] = LatestOnly(
+        "test", find, lambda question, answer: told.append((question, answer)), lambda question, line: -1
+    )
     latest.ask(1)
     wait_until(lambda: asked, what="the first question")
     latest.ask(2)

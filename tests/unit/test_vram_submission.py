@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from core.config.model import ModelEntry
+from core.config.overrides import override
 from core.config.project import shipped
 from core.errors import InputError
 from core.home import Home
@@ -19,7 +20,7 @@ from core.models.files import SHARD_BYTES, parameter_count, shard_bytes
 from core.store.jobs import JobRow
 from core.submission.memory_check import plan_training
 from core.submission.python_environment import require
-from core.submission.submit import override, submit_train
+from core.submission.submit import submit_train
 from core.vram.budget import Budget, budget_for
 from core.vram.calibration import Calibration, uncalibrated
 from core.vram.forecast import forecast

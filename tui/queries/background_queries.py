@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from textual.message import Message
 
-from core.errors import BakehouseError
 from core.home import Home
 from tui.queries.audit import AuditAnswer, AuditQuery, see
 from tui.queries.catalogue import Catalogue, read_catalogue
+from tui.queries.failures import ask_beside
 from tui.queries.latest_only import LatestOnly
 from tui.queries.run_forecast import MemoryOutlook, PlanAnswer, PlanQuery, RunQuery, look, make_plan
 
@@ -67,30 +66,28 @@ class BackgroundQueries:
             "outlook",
             lambda query: look(self.home, self.catalogue, query, self.find_project),
             lambda query, outlook: self.tell(MemoryAnswered(query, outlook)),
+            lambda _, line: MemoryOutlook(problem=line),
         )
         self.audit: LatestOnly[AuditQuery, AuditAnswer] = LatestOnly(
             "audit",
             lambda query: see(self.home, self.find_project, query),
             lambda query, seen: self.tell(AuditAnswered(query, seen)),
+            lambda query, line: AuditAnswer(query, why=f"tokens are not counted: {line}"),
         )
-
         self.plan: LatestOnly[PlanQuery, PlanAnswer] = LatestOnly(
             "plan",
             lambda query: make_plan(self.home, self.catalogue, query),
             lambda query, planned: self.tell(PlanAnswered(query, planned)),
+            lambda _, line: PlanAnswer(problem=line),
         )
 
     def start(self) -> None:
-        threading.Thread(target=self._read, name="catalogue", daemon=True).start()
+        ask_beside("catalogue", self._read, lambda line: CatalogueRead(Catalogue(), line), self.tell)
 
-    def _read(self) -> None:
+    def _read(self) -> CatalogueRead:
         """Reads every file of the project."""
-        try:
-            self.catalogue = read_catalogue(self.home, self.find_project())
-            read = CatalogueRead(self.catalogue)
-        except (BakehouseError, OSError) as error:
-            read = CatalogueRead(Catalogue(), str(error))
-        self.tell(read)
+        self.catalogue = read_catalogue(self.home, self.find_project())
+        return CatalogueRead(self.catalogue)
 
     def forget(self) -> None:
         self.memory.forget()

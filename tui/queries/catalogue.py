@@ -61,8 +61,7 @@ class Catalogue:
 
     def check(self, recipe: str, written: Mapping[str, str]) -> tuple[dict[str, str], dict[str, Any]]:
         """(problems by key, the values that differ from the recipe's) of what is written in the fields."""
-        from core.config.yaml import parse_scalar
-        from core.submission.submit import override
+        from core.config.overrides import override, typed_value
 
         base = self.recipe_objects.get(recipe)
         if base is None:
@@ -70,26 +69,31 @@ class Catalogue:
         problems: dict[str, str] = {}
         changed: dict[str, Any] = {}
         for key, text in written.items():
-            if not text.strip():
-                problems[key] = "a number is wanted"
-                continue
-            value = parse_scalar(text.strip())
-            if value == getattr(base, key):
-                continue
             try:
-                override(base, {key: value})
+                value = typed_value(key, text)
             except BakehouseError as error:
                 problems[key] = error.message
-            else:
+                continue
+            if value != getattr(base, key):
                 changed[key] = value
+        if not problems:
+            try:
+                override(base, changed)
+            except BakehouseError as error:  # values that do not go together
+                problems[next((key for key in changed if key == error.key), next(iter(changed)))] = error.message
         return problems, changed
 
-    def steps(self, task: str, recipe: str, epochs: float) -> int | None:
+    def made(self, recipe: str, changed: Mapping[str, Any]) -> Recipe | None:
+        """The recipe with values that `check` found nothing wrong with; None when there is no such recipe."""
+        base = self.recipe_objects.get(recipe)
+        return None if base is None else base.model_copy(update=dict(changed))
+
+    def steps(self, task: str, recipe: Recipe) -> int | None:
         """Optimizer steps of a run, from the number of lines in the task's training data."""
-        base, lesson = self.recipe_objects.get(recipe), self.lessons.get(task)
-        if base is None or lesson is None:
+        lesson = self.lessons.get(task)
+        if lesson is None:
             return None
-        return math.ceil(math.ceil(lesson.examples / (base.batch_size * base.accumulation)) * epochs)
+        return math.ceil(math.ceil(lesson.examples / (recipe.batch_size * recipe.accumulation)) * recipe.epochs)
 
 
 def read_catalogue(home: Home, project: Project) -> Catalogue:

@@ -123,8 +123,8 @@ def look(
     home: Home, catalogue: Catalogue, query: RunQuery, find_project: Callable[[], Project] | None = None
 ) -> MemoryOutlook:
     """The outlook on a run; what goes wrong is told in it. `find_project` is asked for the task's data."""
+    from core.config.overrides import override
     from core.submission.audit_process import longest_example
-    from core.submission.submit import override
     from core.vram.budget import this_machine
     from core.vram.forecast import at_longest
 

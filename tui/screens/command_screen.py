@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
-from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.message import Message
@@ -32,6 +32,11 @@ class CommandScreen(Screen[Any]):
         super().__init__()
         self.context = context
         self.snapshot: Snapshot = EMPTY
+
+    @property
+    def takes_keys(self) -> bool:
+        """False while what is typed now would be lost: it waits until this is so (`tui/key_queue.py`)."""
+        return True
 
     def first_line(self) -> ComposeResult:
         """Where one is, and the time."""
@@ -87,6 +92,14 @@ class CommandScreen(Screen[Any]):
 
     def action_help(self) -> None:
         self.app.push_screen(help_screen(self.heading, self.possible()))
+
+
+class ConsolePalette(CommandPalette):
+    """Textual's palette. The next key waits while the commands for the last one are looked up: ⏎ is about them."""
+
+    @property
+    def takes_keys(self) -> bool:
+        return not any(worker.node is self and not worker.is_finished for worker in self.workers)
 
 
 class Palette(Provider):

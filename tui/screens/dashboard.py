@@ -6,8 +6,6 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.containers import Grid
-from textual.widgets import Input
-
 from core.jobfile.kinds import kind_of
 from core.store.jobs import ACTIVE, JobRow
 from tui.actions import RequestDone
@@ -27,6 +25,7 @@ from tui.widgets.detail import DetailStrip
 from tui.widgets.footer import Footer, PaneSummaries
 from tui.widgets.header import ClockLabel
 from tui.widgets.pane import Pane
+from tui.widgets.text_field import TextField
 
 WIDE, HIGH = 100, 34
 
@@ -53,7 +52,7 @@ class Dashboard(JobActions, CommandScreen):
             yield QueuePane()
             yield BakeoffPane()
         yield DetailStrip()
-        yield Input(id="filter", placeholder="words of a title, a state, an id", compact=True)
+        yield TextField(id="filter", placeholder="words of a title, a state, an id")
         yield from self.last_line()
 
     # What is where
@@ -252,13 +251,13 @@ class Dashboard(JobActions, CommandScreen):
     def action_filter(self) -> None:
         if self.pane_number != 3:
             self.action_pane(3)
-        field = self.query_one("#filter", Input)
+        field = self.query_one("#filter", TextField)
         field.value = self.queue.filter
         field.display = True
         self.query_one(Footer).display = False
         field.focus()
 
-    def on_input_changed(self, event: Input.Changed) -> None:
+    def on_input_changed(self, event: TextField.Changed) -> None:
         self.queue.set_filter(event.value)
 
     def on_input_submitted(self) -> None:
@@ -271,7 +270,7 @@ class Dashboard(JobActions, CommandScreen):
         self.refresh_keys()
 
     def action_clear_filter(self) -> None:
-        self.query_one("#filter", Input).value = ""
+        self.query_one("#filter", TextField).value = ""
         self.queue.set_filter("")
         self._close_filter()
 

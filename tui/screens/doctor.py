@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
@@ -15,6 +14,7 @@ from tui.commands import Command, bindings, command
 from tui.context import Context
 from tui.lines import Line, wrapped
 from tui.model.snapshot import Snapshot
+from tui.queries.failures import ask_beside
 from tui.screens.command_screen import CommandScreen
 from tui.widgets.footer import Footer
 from tui.widgets.memory_view import RowsView
@@ -115,7 +115,7 @@ class DoctorScreen(CommandScreen):
         self.query_one(RowsView).focus()
         self.show(self.context.snapshot)
         if self.context.live:
-            threading.Thread(target=self._read_last, name="last-report", daemon=True).start()
+            ask_beside("last-report", self._read_last, lambda line: self.Examined(None, line, stored=True), self.tell)
 
     def show(self, snapshot: Snapshot) -> None:
         super().show(snapshot)
@@ -138,25 +138,20 @@ class DoctorScreen(CommandScreen):
             return [Line("looking at driver, torch, GPU and server: the probes with torch take up to a minute", "dim")]
         return rows or [Line("not examined yet: ", "dim").add("r", "bold").add(" examines the box", "dim")]
 
-    def _read_last(self) -> None:
+    def _read_last(self) -> Examined:
         from core.doctor.report import last_report
 
-        self.tell(self.Examined(last_report(self.context.home), stored=True))
+        return self.Examined(last_report(self.context.home), stored=True)
 
     def action_examine(self) -> None:
         self.busy_since = self.snapshot.time
         self._paint()
-        threading.Thread(target=self._examine, name="doctor", daemon=True).start()
+        ask_beside("doctor", self._examine, lambda line: self.Examined(None, line), self.tell)
 
-    def _examine(self) -> None:
+    def _examine(self) -> Examined:
         from core.doctor.report import examine
-        from core.errors import BakehouseError
 
-        try:
-            told = self.Examined(examine(self.context.home))
-        except (BakehouseError, OSError) as error:
-            told = self.Examined(None, str(error))
-        self.tell(told)
+        return self.Examined(examine(self.context.home))
 
     def on_doctor_screen_examined(self, message: Examined) -> None:
         if message.stored and self.report is None and message.report is None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sqlite3
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,7 +10,6 @@ from typing import Any, ClassVar
 from textual.app import ComposeResult
 from textual.message import Message
 
-from core.errors import BakehouseError
 from core.format import when
 from core.home import Home
 from core.own_paths import located
@@ -27,6 +24,7 @@ from tui.event_text import event_row
 from tui.lines import Line, side_by_side, wrapped
 from tui.model.snapshot import EMPTY, Detail, Snapshot, progress_of
 from tui.panes.gpu.runs import finding_rows, summary_parts, telemetry_rows
+from tui.queries.failures import ask_beside
 from tui.screens.command_screen import CommandScreen
 from tui.screens.job_actions import JobActions, queue_commands
 from tui.widgets.canvas import Canvas
@@ -264,23 +262,20 @@ class JobScreen(JobActions, CommandScreen):
     def _read_history(self) -> None:
         """In a thread: the database may be busy."""
 
-        def read() -> None:
+        def read() -> JobScreen.HistoryRead:
             from core.store.attempts import list_attempts
             from core.store.database import open_database
             from core.store.jobs import history
 
-            try:
-                with contextlib.closing(open_database(self.context.home)) as connection:
-                    found = tuple(history(connection, self.job_id))
-                    attempts = list_attempts(connection, self.job_id)
-            except (BakehouseError, OSError, sqlite3.Error):
-                return  # the feed says what is wrong with the home
+            with contextlib.closing(open_database(self.context.home)) as connection:
+                found = tuple(history(connection, self.job_id))
+                attempts = list_attempts(connection, self.job_id)
             measured = ((attempt.number, stored_summary(attempt.telemetry)) for attempt in attempts)
-            told = self.HistoryRead(found, tuple((number, one) for number, one in measured if one is not None))
-            self.tell(told)
+            return self.HistoryRead(found, tuple((number, one) for number, one in measured if one is not None))
 
         if self.context.live:
-            threading.Thread(target=read, name="history", daemon=True).start()
+            # Nothing is told of a failure: the feed says what is wrong with the home.
+            ask_beside("history", read, lambda line: None, self.tell)
 
     def on_job_screen_history_read(self, message: HistoryRead) -> None:
         shown = self.query_one(JobFacts)

@@ -89,6 +89,10 @@ class PlanScreen(QueryScreen):
             self.problem = message.planned.problem
             self._paint()
 
+    @property
+    def takes_keys(self) -> bool:
+        return self.planned is not None or self._broken
+
     # Showing
 
     @property

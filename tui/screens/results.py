@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-import threading
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -11,7 +9,6 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.message import Message
 
-from core.errors import BakehouseError
 from core.format import SCORE_SCALE, when
 from core.text import printable
 from core.wording.scoring import scoring_label
@@ -21,6 +18,7 @@ from tui.context import Context
 from tui.lines import Line
 from tui.model.answers import Answers, read_answers
 from tui.model.snapshot import Board, RankedCandidate, Snapshot
+from tui.queries.failures import ask_beside
 from tui.screens import result_rows
 from tui.screens.command_screen import CommandScreen
 from tui.widgets.canvas import Canvas
@@ -218,14 +216,12 @@ class Results(CommandScreen):
             return
         job_id, home, number = self.job_id, self.context.home, board.scored.number
 
-        def read() -> None:
-            try:
-                answers, inputs = read_answers(home, job_id, number)
-            except (BakehouseError, OSError, sqlite3.Error):
-                return  # the table says what is wrong with this bake-off
-            self.tell(self.AnswersRead(job_id, number, answers, inputs))
+        def read() -> Results.AnswersRead:
+            answers, inputs = read_answers(home, job_id, number)
+            return self.AnswersRead(job_id, number, answers, inputs)
 
-        threading.Thread(target=read, name="answers", daemon=True).start()
+        # Nothing is told of a failure: the table says what is wrong with this bake-off.
+        ask_beside("answers", read, lambda line: None, self.tell)
 
     def on_results_answers_read(self, message: AnswersRead) -> None:
         board = self.board

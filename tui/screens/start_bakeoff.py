@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -11,13 +10,13 @@ from textual.binding import Binding
 from textual.message import Message
 from textual.screen import ModalScreen
 
-from core.errors import BakehouseError
 from core.format import plural, when
 from core.store.jobs import JobRow
 from core.text import printable
 from tui.context import Context
 from tui.lines import Line, wrapped
 from tui.queries.bakeoff_plan import BakeoffPlan, read_plan
+from tui.queries.failures import ask_beside
 from tui.widgets.canvas import Canvas
 from tui.widgets.pane import framed
 
@@ -67,14 +66,12 @@ class AskBakeoff(ModalScreen["BakeoffPlan | None"]):
     def on_mount(self) -> None:
         self._fit()
         if self.context.live:
-            threading.Thread(target=self._read, name="bake-off plan", daemon=True).start()
-
-    def _read(self) -> None:
-        try:
-            read = self.PlanRead(read_plan(self.context.home, self.context.find_project, self.job))
-        except (BakehouseError, OSError) as error:
-            read = self.PlanRead(None, str(error))
-        self.post_message(read)
+            ask_beside(
+                "bake-off plan",
+                lambda: self.PlanRead(read_plan(self.context.home, self.context.find_project, self.job)),
+                lambda line: self.PlanRead(None, line),
+                self.post_message,
+            )
 
     def on_ask_bakeoff_plan_read(self, message: PlanRead) -> None:
         self.plan, self.problem = message.plan, message.problem
@@ -88,6 +85,11 @@ class AskBakeoff(ModalScreen["BakeoffPlan | None"]):
 
     def on_resize(self) -> None:
         self._fit()
+
+    @property
+    def takes_keys(self) -> bool:
+        """There is nothing to agree to until the task is read."""
+        return not self.context.live or self.plan is not None or bool(self.problem)
 
     @property
     def chosen(self) -> BakeoffPlan | None:

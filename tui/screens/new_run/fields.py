@@ -6,7 +6,7 @@ import shlex
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.format import duration, plural
 from core.store.jobs import JobRow
@@ -16,6 +16,9 @@ from tui.model.forecasts import changes_in_words
 from tui.queries.catalogue import Catalogue
 from tui.queries.run_forecast import MemoryOutlook
 
+if TYPE_CHECKING:
+    from core.config.recipe import Recipe
+
 LABELS = {
     "task": "task",
     "model": "model",
@@ -23,13 +26,28 @@ LABELS = {
     "rank": "rank",
     "max_length": "max length",
     "epochs": "epochs",
+    "lr": "learning rate",
+    "batch": "batch",
     "fit": "fit",
 }
 CHOICES = ("task", "model", "recipe")
-NUMBERS = ("rank", "max_length", "epochs")
+NUMBERS = ("rank", "max_length", "epochs", "lr", "batch_size", "accumulation")
+BATCH = {"batch_size": "batch size", "accumulation": "accumulation"}
+"""The two numbers of the row `batch`."""
 AS_WRITTEN, AUTO = "as written", "auto"
 """What `fit` offers: the recipe as it stands, or changed at submission until it fits."""
-OPTIONS = {"rank": "--rank", "max_length": "--max-length", "epochs": "--epochs"}
+OPTIONS = {key: f"--{key.replace('_', '-')}" for key in NUMBERS}
+
+
+def row_of(key: str) -> str:
+    """The row of the form in which a recipe's key stands."""
+    return "batch" if key in BATCH else key
+
+
+def written(value: Any) -> str:
+    """A recipe's value as it stands in a field: short, and read back as the same."""
+    short = f"{value:g}"
+    return short if float(short) == value and (isinstance(value, float) or short.lstrip("-").isdigit()) else repr(value)
 
 
 @dataclass(frozen=True)
@@ -45,6 +63,14 @@ class RunForm:
     """By field: why it cannot be taken."""
     changed: Mapping[str, Any] = field(default_factory=dict)
     """Recipe keys whose value differs from the recipe's own."""
+    made: Recipe | None = None
+    """The recipe with these values; None while one of them cannot be taken."""
+
+    @property
+    def first_wrong(self) -> str | None:
+        """The first field that cannot be taken, from the top."""
+        order = ("task", "model", "recipe", *NUMBERS, "fit")
+        return next((key for key in order if key in self.problems), None)
 
     @property
     def command(self) -> str:
@@ -52,7 +78,7 @@ class RunForm:
         parts = ["bakehouse", "train", self.task, "--model", self.model, "--recipe", self.recipe]
         for key, value in self.changed.items():
             if key in OPTIONS:
-                parts += [OPTIONS[key], f"{value}"]
+                parts += [OPTIONS[key], written(value)]
             else:
                 parts += ["--set", f"{key}={'null' if value is None else value}"]
         return " ".join(shlex.quote(part) for part in parts)
@@ -65,6 +91,7 @@ def checked(catalogue: Catalogue, task: str, model: str, recipe: str, fit: str, 
     wanted = "auto" if fit == AUTO else None
     if base is not None and base.fit != wanted:
         changed["fit"] = wanted
+    made = None if problems else catalogue.made(recipe, changed)
     chosen = {
         "task": (catalogue.tasks, task),
         "model": (catalogue.models, model),
@@ -76,7 +103,7 @@ def checked(catalogue: Catalogue, task: str, model: str, recipe: str, fit: str, 
             problems[key] = item.problem
     if catalogue.tasks and task not in catalogue.lessons:
         problems.setdefault("task", "it names no training data (data.train)")
-    return RunForm(task, model, recipe, fit, dict(numbers), problems, changed)
+    return RunForm(task, model, recipe, fit, dict(numbers), problems, changed, made)
 
 
 def note(
@@ -93,14 +120,23 @@ def note(
         return said or "tokens; a longer prompt is cut in its middle, a completion never"
     if key == "fit":
         return fit_note(form, outlook)
-    try:
-        epochs = float(form.numbers["epochs"])
-    except (KeyError, ValueError):
+    made = form.made
+    if made is None:
         return ""
-    steps = catalogue.steps(form.task, form.recipe, epochs)
+    if key == "lr":
+        return rate_note(made)
+    if key == "batch":
+        return f"at once × accumulated = {plural(made.batch_size * made.accumulation, 'example')} a step"
+    steps = catalogue.steps(form.task, made)
     if not steps:
         return ""
-    return f"about {plural(steps, 'step')}{time_note(form, jobs, catalogue.lessons[form.task].examples * epochs)}"
+    return f"about {plural(steps, 'step')}{time_note(form, jobs, catalogue.lessons[form.task].examples * made.epochs)}"
+
+
+def rate_note(recipe: Recipe) -> str:
+    """`cosine, 10 steps of warm-up`."""
+    warm = f", {plural(recipe.warmup_steps, 'step')} of warm-up" if recipe.warmup_steps else ""
+    return f"{recipe.schedule}{warm}"
 
 
 def time_note(form: RunForm, jobs: Sequence[JobRow], examples: float) -> str:
@@ -157,9 +193,12 @@ def thinking_note(width: int) -> str:
 
 def note_rows(key: str, form: RunForm, said: str, width: int) -> list[Line]:
     """What is said beside a field, in as many rows as it needs."""
-    if key not in form.problems:
+    wrong = [name for name in form.problems if row_of(name) == key]
+    if not wrong:
         return [Line(row, "dim") for row in wrapped(said, width)]
+    name = wrong[0]
+    told = f"{BATCH[name]}: {form.problems[name]}" if name in BATCH else form.problems[name]
     return [
         Line("✗ " if index == 0 else "  ", "bad").add(row, "bad")
-        for index, row in enumerate(wrapped(printable(form.problems[key]), width - 2))
+        for index, row in enumerate(wrapped(printable(told), width - 2))
     ]

@@ -7,18 +7,28 @@ from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
-from textual.widgets import Input
-
 from tui.lines import Line
 from tui.queries.catalogue import Catalogue
-from tui.screens.new_run.fields import AS_WRITTEN, AUTO, CHOICES, LABELS, NUMBERS, RunForm, checked, note_rows
+from tui.screens.new_run.fields import (
+    AS_WRITTEN,
+    AUTO,
+    BATCH,
+    CHOICES,
+    LABELS,
+    NUMBERS,
+    RunForm,
+    checked,
+    note_rows,
+    written,
+)
 from tui.widgets.choice import ChoiceField
+from tui.widgets.text_field import TextField
 from tui.widgets.text_panel import TextPanel
 
 if TYPE_CHECKING:
     from core.config.recipe import Recipe
 
-FIXED_COLUMNS = 13 + 24 + 5  # the label, the value, the frame
+FIXED_COLUMNS = 15 + 24 + 5  # the label, the value, the frame
 MOST_NOTE_ROWS = 5
 ROWS = len(LABELS) + 3
 """The height while nothing is said beside the fields: a row each, `thinking`, and the frame."""
@@ -39,25 +49,31 @@ class FormFields(Vertical):
                 yield said
                 if key == "thinking":
                     yield TextPanel(id="thinking", classes="value")
+                elif key == "batch":
+                    with Horizontal(classes="value"):
+                        yield TextField(id="batch_size", classes="part")
+                        yield TextPanel(id="times")
+                        yield TextField(id="accumulation", classes="part")
                 elif key in NUMBERS:
-                    yield Input(id=key, compact=True, select_on_focus=False)
+                    yield TextField(id=key)
                 else:
                     yield ChoiceField(id=key)
                 yield TextPanel(id=f"note-{key}", classes="note")
 
     def on_mount(self) -> None:
         self.choice("fit").offer([AS_WRITTEN, AUTO])
+        self.query_one("#times", TextPanel).rows = [Line("×", "dim")]
 
     def choice(self, key: str) -> ChoiceField:
         return self.query_one(f"#{key}", ChoiceField)
 
-    def number(self, key: str) -> Input:
-        return self.query_one(f"#{key}", Input)
+    def number(self, key: str) -> TextField:
+        return self.query_one(f"#{key}", TextField)
 
     def fill(self, recipe: Recipe) -> None:
         """Write the recipe's own values into the fields."""
         for key in NUMBERS:
-            self.number(key).value = f"{getattr(recipe, key):g}"
+            self.number(key).value = written(getattr(recipe, key))
         self.choice("fit").offer([AS_WRITTEN, AUTO], AUTO if recipe.fit else AS_WRITTEN)
 
     def read(self, catalogue: Catalogue) -> RunForm:

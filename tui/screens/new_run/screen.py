@@ -25,7 +25,7 @@ from tui.queries.run_forecast import ForecastRow, MemoryOutlook, RunQuery
 from tui.screens.new_run import memory, seen
 from tui.screens.new_run.around import like_rows, place_rows
 from tui.screens.new_run.defaults import default_model, default_recipe, last_run
-from tui.screens.new_run.fields import LABELS, RunForm, note, thinking_note
+from tui.screens.new_run.fields import LABELS, RunForm, note, row_of, thinking_note
 from tui.screens.new_run.form_fields import ROWS, FormFields
 from tui.screens.new_run.frames import FRAMES, MOST_MEMORY_ROWS, heights
 from tui.screens.query_screen import QueryScreen
@@ -82,6 +82,7 @@ class NewRun(QueryScreen):
         self.catalogue = Catalogue()
         self.form = RunForm()
         self.queueing = False
+        self.read = False
         self.example = 0
         self.first_frame = 0
         self.frames_shown: list[str] = list(FRAMES)
@@ -114,7 +115,7 @@ class NewRun(QueryScreen):
 
     @on(CatalogueRead)
     def _take_catalogue(self, message: CatalogueRead) -> None:
-        self.catalogue, self.problem = message.catalogue, message.problem
+        self.catalogue, self.problem, self.read = message.catalogue, message.problem, True
         model, recipe, max_length = self.given
         job, fields = last_run(self.snapshot), self.fields
         fields.choice("task").offer([item.name for item in self.catalogue.tasks], job.task if job else None)
@@ -137,6 +138,11 @@ class NewRun(QueryScreen):
     def valid(self) -> bool:
         ready = bool(self.catalogue.recipe_objects) and not self.problem
         return ready and not self.form.problems and not self.queueing
+
+    @property
+    def takes_keys(self) -> bool:
+        """Its fields have no names and values until the project is read."""
+        return self.read
 
     @property
     def preferred(self) -> ForecastRow | None:
@@ -171,13 +177,12 @@ class NewRun(QueryScreen):
     def _ask(self) -> None:
         """Ask for the outlook at once, for the audit when the typing pauses."""
         form = self.form
-        if not self.catalogue.recipe_objects or {"rank", "max_length", "recipe", "model"} & set(form.problems):
+        if form.made is None or {"recipe", "model"} & set(form.problems):
             return
         self._asked_at = self.snapshot.time
         self.asked = RunQuery(form.model, form.recipe, dict(form.changed), self.snapshot.sample, form.task)
         self.queries.memory.ask(self.asked)
-        base = self.catalogue.recipe_objects[form.recipe]
-        query = AuditQuery(form.task, form.model, form.recipe, int(form.changed.get("max_length", base.max_length)))
+        query = AuditQuery(form.task, form.model, form.recipe, form.made.max_length)
         if query != self.audit_query and form.task in self.catalogue.lessons:
             self.audit_query = query
             if self._typing is not None:
@@ -285,12 +290,12 @@ class NewRun(QueryScreen):
         """Say why this cannot be queued, and go to the field that is wrong."""
         if self.queueing or not (self.problem or self.form.problems):
             return
-        key = next((key for key in LABELS if key in self.form.problems), None)
+        key = self.form.first_wrong
         if key is None:
             self.app.notify(f"✗ not queued: {printable(self.problem)}", severity="error", markup=False, timeout=8)
             return
         self.query_one(f"#{key}").focus()
-        said = f"✗ not queued: {LABELS[key]} is wrong, as said beside it"
+        said = f"✗ not queued: {LABELS[row_of(key)]} is wrong, as said beside it"
         self.app.notify(said, severity="error", markup=False, timeout=8)
 
     def action_queue(self) -> None:
