@@ -39,7 +39,7 @@ def write_crash_report(error: BaseException, doing: str) -> Path | None:
         [
             f"{doing}, {now:%Y-%m-%d %H:%M:%S} UTC\n",
             f"bakehouse {__version__}, Python {platform.python_version()}, {platform.platform()}\n",
-            f"TERM={os.environ.get('TERM', '')} LANG={os.environ.get('LANG', '')} encoding={sys.stdout.encoding}\n\n",
+            f"TERM={os.environ.get('TERM', '')} LANG={os.environ.get('LANG', '')} encoding={getattr(sys.stdout, 'encoding', None)}\n\n",
             *traceback.format_exception(error),
         ]
     )

@@ -122,7 +122,7 @@ class ConsoleApp(App[None]):
         await self.key_queue.give(message.event)
 
     def action_command_palette(self) -> None:
-        if not CommandPalette.is_open(self):
+        if not isinstance(self.screen, CommandPalette):
             self.push_screen(ConsolePalette(id="--command-palette"))
 
     def _post(self, message: Message) -> None:

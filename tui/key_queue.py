@@ -77,12 +77,13 @@ class KeyQueue:
         return bool(stack) and stack[-1].is_mounted
 
     async def _work(self) -> None:
-        while True:
+        try:
             await self._settled()
-            if not self.waiting:
-                self._task = None
-                return
-            self.app.post_message(Deliver(self.waiting.popleft()))
+            while self.waiting:
+                self.app.post_message(Deliver(self.waiting.popleft()))
+                await self._settled()
+        finally:
+            self._task = None
 
     async def _settled(self) -> None:
         """Wait until the last key has done all it does, and the screen on top takes the next one."""

@@ -28,7 +28,7 @@ def assignments(ctx: click.Context, option: click.Parameter, values: tuple[str, 
     return found
 
 
-class RecipeNumber(click.ParamType):
+class RecipeNumber(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
     """A value of a recipe's key, read and refused as the form of a new run does."""
 
     name = "number"
@@ -49,7 +49,9 @@ class RecipeNumber(click.ParamType):
 @click.option("--rank", type=RecipeNumber("rank"), help="Instead of the recipe's rank.")
 @click.option("--max-length", type=RecipeNumber("max_length"), help="Instead of the recipe's length, in tokens.")
 @click.option("--epochs", type=RecipeNumber("epochs"), help="Instead of the recipe's epochs.")
-@click.option("--batch-size", type=RecipeNumber("batch_size"), help="Examples computed at once, instead of the recipe's.")
+@click.option(
+    "--batch-size", type=RecipeNumber("batch_size"), help="Examples computed at once, instead of the recipe's."
+)
 @click.option("--accumulation", type=RecipeNumber("accumulation"), help="Batches of one optimizer step.")
 @click.option("--lr", type=RecipeNumber("lr"), help="Instead of the recipe's learning rate.")
 @click.option(

@@ -53,7 +53,8 @@ def override(recipe: Recipe, overrides: Mapping[str, Any]) -> Recipe:
 @cache
 def _adapter(key: str) -> TypeAdapter[Any]:
     field = Recipe.model_fields[key]
-    return TypeAdapter(Annotated[field.annotation, *field.metadata], config=_STRICT)  # type: ignore[return-value]
+    wanted: Any = Annotated[field.annotation, *field.metadata]
+    return TypeAdapter(wanted, config=_STRICT)
 
 
 def _is_number(key: str) -> bool:

@@ -51,9 +51,9 @@ class Gate:
         self.opened = threading.Event()
         monkeypatch.setattr(background_queries, "read_catalogue", self.read)
 
-    def read(self, home: Home, project: Project) -> Catalogue:
+    def read(self, place: Home, project: Project) -> Catalogue:
         assert self.opened.wait(PATIENCE_SECONDS)
-        return read_catalogue(home, project)
+        return read_catalogue(place, project)
 
 
 @pytest.fixture
@@ -127,7 +127,9 @@ async def test_a_filter_that_is_opened_again_is_replaced(console: Opened) -> Non
         await seen(pilot, lambda: screen.queue.filter == "notes", "the second filter")
 
 
-@pytest.mark.parametrize(("typed", "screen"), [("plan:", PlanScreen), ("doctor", DoctorScreen), ("new training", NewRun)])
+@pytest.mark.parametrize(
+    ("typed", "screen"), [("plan:", PlanScreen), ("doctor", DoctorScreen), ("new training", NewRun)]
+)
 async def test_the_palette_runs_what_is_typed_in_one_go(console: Opened, typed: str, screen: type) -> None:
     async with console() as pilot:
         burst(pilot, f":{typed}⏎")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -32,15 +33,18 @@ from tui.screens.new_run.fields import AS_WRITTEN, LABELS, NUMBERS, checked, not
 from tui.screens.plan import PlanScreen
 from tui.widgets.text_field import TextField
 
+# fmt: off
+ODD = [
+    "inf", "-inf", ".inf", "nan", ".NaN", "1e999", "-0", "-0.0", "5e-324", "1e-400", "0x7fffffffffffffff", "0o17", "１２", "٣",
+    "Ⅻ", "½", "1_000", "1,000", "1.5e", "+", "--3", "1e5", "~", "null", "true", "16777216", "16777217", "4096", "4097", "1000",
+    "1000.0000001", "0.9999999", "1", "9" * 5000, "1 000", "", " ",
+]
+# fmt: on
 NUMERALS = st.one_of(
     st.integers().map(str),
     st.floats().map(str),
     st.integers(min_value=10**300, max_value=10**310).map(str),
-    st.sampled_from(
-        ["inf", "-inf", ".inf", "nan", ".NaN", "1e999", "-0", "-0.0", "5e-324", "1e-400", "0x7fffffffffffffff", "0o17"]
-        + ["9" * 5000, "１２", "٣", "Ⅻ", "½", "1_000", "1,000", "1 000", "1.5e", "+", "--3", "1e5", "~", "null", "true", "", " "]
-        + ["16777216", "16777217", "4096", "4097", "1000", "1000.0000001", "0.9999999", "1"]
-    ),
+    st.sampled_from(ODD),
 )
 typed = st.one_of(NUMERALS, texts)
 """What can stand in a field: numbers that are extreme, none, or written otherwise, and any text."""
@@ -98,7 +102,7 @@ def test_the_command_has_an_option_for_each_number(option: str) -> None:
     from core.cli.train import train
 
     context = click.Context(train)
-    with pytest.raises(InputError, match="Must be|Enter a"):
+    with pytest.raises(InputError, match=r"Must be|Enter a"):
         train.parse_args(context, ["judge", "--model", "m", option, "-1e999"])
 
 
@@ -157,7 +161,7 @@ def test_any_text_in_any_field_leaves_the_console_alive(
                 if field in NUMBERS:
                     assert app.screen is screen
                     value = screen.query_one(f"#{field}", TextField).value
-                    await seen(pilot, lambda screen=screen, field=field, value=value: screen.form.numbers[field] == value, "what is typed")
+                    await seen(pilot, partial(reads, screen, field, value), "what is typed")
                 await pilot.press("escape")
                 await pilot.pause()
                 while len(app.screen_stack) > 1:
@@ -170,6 +174,10 @@ def test_any_text_in_any_field_leaves_the_console_alive(
     asyncio.run(tried())
 
 
+def reads(screen: NewRun, field: str, value: str) -> bool:
+    return screen.form.numbers[field] == value
+
+
 def send(app: ConsoleApp, text: str, pasted: bool) -> None:
     """As a terminal gives it to Textual. What has a meaning of its own on the screen (⏎, esc) is left out of what is typed."""
     if pasted:
@@ -180,17 +188,20 @@ def send(app: ConsoleApp, text: str, pasted: bool) -> None:
             app.post_message(events.Key(letter, letter))
 
 
-class Oddity(Exception):
+class OddError(Exception):
     """A failure that nobody expected."""
 
 
-@pytest.mark.parametrize("broken", [Oddity("of a kind\nof its own \x1b[2J"), RecursionError(), MemoryError("no more")])
+@pytest.mark.parametrize(
+    "broken", [OddError("of a kind\nof its own \x1b[2J"), RecursionError(), MemoryError("no more")]
+)
 async def test_a_question_that_fails_is_one_line_in_the_form(
-    console: Opened, monkeypatch: pytest.MonkeyPatch, broken: Exception
+    console: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: Exception
 ) -> None:
     def fail(*_: object) -> None:
         raise broken
 
+    monkeypatch.setenv("BAKEHOUSE_HOME", str(tmp_path))
     monkeypatch.setattr(background_queries, "look", fail)
     monkeypatch.setattr(background_queries, "see", fail)
     async with console() as pilot:
@@ -203,23 +214,31 @@ async def test_a_question_that_fails_is_one_line_in_the_form(
 
 
 @pytest.mark.parametrize("name", ["read_catalogue", "make_plan"])
-async def test_a_plan_that_fails_is_one_line(console: Opened, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+async def test_a_plan_that_fails_is_one_line(
+    console: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("BAKEHOUSE_HOME", str(tmp_path))
+
     def fail(*_: object) -> None:
-        raise Oddity("nothing")
+        raise OddError("nothing")
 
     monkeypatch.setattr(background_queries, name, fail)
     async with console() as pilot:
         await pilot.press("p")
-        await seen(pilot, lambda: "internal error, Oddity" in text_of(pilot, "#command"), "the failure")
+        await seen(pilot, lambda: "internal error, OddError" in text_of(pilot, "#command"), "the failure")
         assert isinstance(pilot.app.screen, PlanScreen)
         await pilot.press("escape")
         await seen(pilot, lambda: len(pilot.app.screen_stack) == 1, "the dashboard")
 
 
-def test_what_was_expected_speaks_for_itself() -> None:
+def test_what_was_expected_speaks_for_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BAKEHOUSE_HOME", str(tmp_path))
     assert failure_line(sqlite3.OperationalError("disk I/O error")) == "disk I/O error"
     assert failure_line(InputError("no such file", file=Path("x"))) == "x: no such file"
-    assert failure_line(OverflowError("too large")) == "internal error, OverflowError: too large"
+    assert not (tmp_path / "crashes").exists()
+    told = failure_line(OverflowError("too large"))
+    assert told.startswith("internal error, OverflowError: too large; details: ")
+    assert "OverflowError: too large" in Path(told.rpartition(": ")[2]).read_text()
     assert "\n" not in failure_line(ValueError("a\nb\x1b[2J"))
 
 

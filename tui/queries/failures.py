@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+from core.crash_report import write_crash_report
 from core.errors import BakehouseError
 from core.failures import in_a_line
 from core.text import printable
@@ -17,15 +18,17 @@ LONGEST = 300
 
 
 def failure_line(error: BaseException) -> str:
-    """One line about what went wrong. What nobody expected is named as a fault of Bakehouse."""
+    """One line about what went wrong. What nobody expected is named as a fault of Bakehouse, and a file has the details."""
     if isinstance(error, BakehouseError | OSError | sqlite3.Error):
         return in_a_line(error)
     said = printable(str(error), limit=LONGEST).strip()
-    return f"internal error, {type(error).__name__}{f': {said}' if said else ''}"
+    report = write_crash_report(error, "A question of the console")
+    details = f"; details: {report}" if report else ""
+    return f"internal error, {type(error).__name__}{f': {said}' if said else ''}{details}"
 
 
 def ask_beside(
-    name: str, read: Callable[[], Answer], failed: Callable[[str], Answer | None], tell: Callable[[Answer], None]
+    name: str, read: Callable[[], Answer], failed: Callable[[str], Answer | None], tell: Callable[[Answer], object]
 ) -> None:
     """Read in a thread of its own and tell what was read. A failure is told as `failed(line)`; as nothing where that is None.
 

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.containers import Grid
+
 from core.jobfile.kinds import kind_of
 from core.store.jobs import ACTIVE, JobRow
 from tui.actions import RequestDone

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
+
 from tui.lines import Line
 from tui.queries.catalogue import Catalogue
 from tui.screens.new_run.fields import (
     AS_WRITTEN,
     AUTO,
-    BATCH,
     CHOICES,
     LABELS,
     NUMBERS,

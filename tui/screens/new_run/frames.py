@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-FRAMES = {"memory": 7, "lesson": 10, "around": 6}
+FRAMES = {"memory": 7, "lesson": 13, "around": 5}
 """The frames and the rows that each needs at least."""
 MOST_MEMORY_ROWS = 12
 

@@ -33,7 +33,7 @@ def frame(
     if audit is not None:
         rows = audit_rows(audit, width)
         if audit.shown:
-            if height - len(rows) >= 4:
+            if height - len(rows) >= 6:
                 rows.append(Line())
             rows += example_rows(audit.shown[example % len(audit.shown)], width, height - len(rows))
         return rows, f"{LEGEND} · {number(example, len(audit.shown), audit.examples)}"
