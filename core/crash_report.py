@@ -35,11 +35,12 @@ def crash_line(error: BaseException, doing: str) -> str:
 def write_crash_report(error: BaseException, doing: str) -> Path | None:
     """The report's path, in the home or, where that takes no file, in the folder for temporary ones; None if neither does."""
     now = datetime.now(UTC)
+    encoding = getattr(sys.stdout, "encoding", None)  # the console puts something else in its place
     text = "".join(
         [
             f"{doing}, {now:%Y-%m-%d %H:%M:%S} UTC\n",
             f"bakehouse {__version__}, Python {platform.python_version()}, {platform.platform()}\n",
-            f"TERM={os.environ.get('TERM', '')} LANG={os.environ.get('LANG', '')} encoding={getattr(sys.stdout, 'encoding', None)}\n\n",
+            f"TERM={os.environ.get('TERM', '')} LANG={os.environ.get('LANG', '')} encoding={encoding}\n\n",
             *traceback.format_exception(error),
         ]
     )
