@@ -11,7 +11,7 @@ from core.data.augment import augment
 from core.data.examples import Example
 from core.data.render import FitReport, FittedExample, fit_all
 from core.data.template_proof import prove
-from core.errors import GateError
+from core.errors import GateError, InputError
 from core.jobfile.train import TrainSpec
 from jobs.context import JobContext
 from jobs.gates import length_gate, text_gate
@@ -53,7 +53,12 @@ def prepare(
     before anything is added: a held-out example stands in no other's prompt, and is asked as it will be in production.
     """
     thinking, role = spec.task.thinking, spec.task.system_role
-    fits = submitted = fit_all(tokenizer, examples, thinking, spec.recipe.max_length, system_role=role)
+    try:
+        fits = submitted = fit_all(tokenizer, examples, thinking, spec.recipe.max_length, system_role=role)
+    except InputError as error:
+        if error.line is not None:
+            error.file = spec.train.source  # and not the copy of it
+        raise
     text_gate(context, spec, prove(tokenizer, thinking, role).notes, fits.texts)
     if ladder.changed_length:
         fits = fit_all(tokenizer, examples, thinking, recipe.max_length, system_role=role)

@@ -103,6 +103,7 @@ def run(context: JobContext, spec: TrainSpec) -> None:
         "data_sha256": spec.train.sha256,
         "chat_template_sha256": template_sha256,
         "thinking": spec.task.thinking,
+        "system_role": spec.task.system_role,
     }
     artefact = context.artefacts.add("adapter", lineage, training.save_adapter)
     summary: dict[str, Any] = {

@@ -14,6 +14,7 @@ from core.data.examples import Example, Message
 from core.data.template import ChatTokenizer, SystemRole, Thinking, apply_template
 from core.data.template_proof import TemplateProof, prove, without_empty_block
 from core.data.text_faults import TextFinding, summed_up, text_faults
+from core.errors import InputError
 from core.reasons import Reason
 
 __all__ = ["ChatTokenizer", "Thinking"]
@@ -138,8 +139,14 @@ def render_all(
 
 
 def _render(tokenizer: ChatTokenizer, example: Example, thinking: Thinking, proof: TemplateProof) -> RenderedExample:
-    prompt = _apply(tokenizer, example.messages, thinking, proof, add_generation_prompt=True)
-    completion = _completion_text(tokenizer, example, prompt, thinking, proof)
+    proof.contents(example.messages)
+    try:
+        prompt = _apply(tokenizer, example.messages, thinking, proof, add_generation_prompt=True)
+        completion = _completion_text(tokenizer, example, prompt, thinking, proof)
+    except InputError as error:
+        # The template takes such conversations: what it does not take is this one.
+        error.file, error.line = example.file, example.line
+        raise
     encoded = tokenizer(prompt, add_special_tokens=False, return_offsets_mapping=True)
     prompt_ids = list(encoded["input_ids"])
     whole = encode_prompt(tokenizer, prompt + completion)

@@ -28,43 +28,16 @@ from core.data.template import (
     special_tokens,
     thought_blocks,
 )
-from core.data.turns import Role
+from core.data.template_probe import ANSWER, Probe, Shape, probe_all, render_probe
 from core.errors import InputError
 from core.reasons import Reason
 
-# A conversation of one turn and one of several, without a system message and with one.
-ONE: tuple[Role, ...] = ("user",)
-SEVERAL: tuple[Role, ...] = ("user", "assistant", "user", "assistant", "user")
 OTHER_TEMPLATE = (
     "take another model, or give this one a chat_template that writes every message's text once and in order"
 )
 FOLD = "set `system_role: user` in the task: its system text then stands at the head of the first user message"
 # Of the text behind the end of a turn, a note quotes so much.
 QUOTED_CHARACTERS = 60
-
-Shape = tuple[bool, bool]  # with a system message, of several turns
-
-
-@dataclass(frozen=True)
-class Probe:
-    """What the template made of one probe conversation. `problem` tells why it cannot be used for such conversations."""
-
-    messages: tuple[Message, ...]
-    contents: Contents
-    prompt: str = ""
-    full: str = ""
-    problem: Reason | None = None
-
-    @property
-    def start(self) -> str:
-        """What stands before the first message's text."""
-        return self.prompt.partition(self.messages[0].content)[0]
-
-    def behind(self, role: Role) -> str:
-        """What stands between the first message of the role and the next one's text."""
-        place = next(index for index, message in enumerate(self.messages) if message.role == role)
-        beyond = self.prompt.partition(self.messages[place].content)[2]
-        return beyond.partition(self.messages[place + 1].content)[0]
 
 
 @dataclass(frozen=True)
@@ -117,11 +90,7 @@ def prove(tokenizer: ChatTokenizer, thinking: Thinking, system_role: SystemRole 
 
 
 def _prove(tokenizer: ChatTokenizer, thinking: Thinking, system_role: SystemRole) -> TemplateProof:
-    probes: dict[Shape, Probe] = {
-        (system, several): _probe(tokenizer, thinking, system_role, system=system, several=several)
-        for system in (False, True)
-        for several in (False, True)
-    }
+    probes = probe_all(tokenizer, thinking, system_role)
     base = next((probe for probe in probes.values() if probe.problem is None), None)
     if base is None:
         problem = probes[False, False].problem
@@ -162,73 +131,11 @@ def _prove(tokenizer: ChatTokenizer, thinking: Thinking, system_role: SystemRole
         end_signs=frozenset(end_signs),
         probes=probes,
         system_role=system_role,
-        notes=tuple(_notes(tokenizer, probes, base, tail.partition(behind)[2], opened, thinking, system_role)),
+        notes=(
+            *_end_note(tokenizer, tags.findall(behind)),
+            *_notes(tokenizer, probes, base, tail.partition(behind)[2], opened, thinking, system_role),
+        ),
     )
-
-
-def _probe(
-    tokenizer: ChatTokenizer, thinking: Thinking, system_role: SystemRole, *, system: bool, several: bool
-) -> Probe:
-    """The conversation rendered with string contents or, where that fails, with list contents."""
-    turns = SEVERAL if several else ONE
-    roles: tuple[Role, ...] = ("system", *turns) if system else turns
-    messages = tuple(Message(role, _text(number)) for number, role in enumerate(roles))
-    contents: tuple[Contents, ...] = ("text", "parts")
-    tried = [_tried(tokenizer, messages, thinking, system_role, kind) for kind in contents]
-    return next((probe for probe in tried if probe.problem is None), tried[0])
-
-
-def _text(number: int) -> str:
-    """Letters between private-use characters: no template knows the text, and one that changes it is found out."""
-    return f"\ue0f0Probe {number} aBc\ue0f1"
-
-
-ANSWER = _text(99)
-
-
-def _tried(
-    tokenizer: ChatTokenizer,
-    messages: tuple[Message, ...],
-    thinking: Thinking,
-    system_role: SystemRole,
-    contents: Contents,
-) -> Probe:
-    try:
-        prompt = apply_template(
-            tokenizer,
-            messages,
-            thinking,
-            add_generation_prompt=True,
-            system_role=system_role,
-            contents=contents,
-        )
-        full = apply_template(
-            tokenizer,
-            [*messages, Message("assistant", ANSWER)],
-            thinking,
-            add_generation_prompt=False,
-            system_role=system_role,
-            contents=contents,
-        )
-    except InputError as error:
-        if error.code != "template_refused":
-            raise
-        return Probe(messages, contents, problem=Reason("template_refused", {"said": error.message}))
-    return Probe(messages, contents, prompt, full, _problem(messages, prompt, full))
-
-
-def _problem(messages: Sequence[Message], prompt: str, full: str) -> Reason | None:
-    for message in messages:
-        if (times := prompt.count(message.content)) != 1:
-            return Reason("text_lost" if times == 0 else "text_twice", {"role": message.role})
-    turns = [prompt.index(message.content) for message in messages if message.role != "system"]
-    if turns != sorted(turns):
-        return Reason("turns_reordered")
-    if full.count(ANSWER) != 1:
-        return Reason("text_lost" if ANSWER not in full else "text_twice", {"role": "assistant"})
-    if messages[-1].content in full.partition(ANSWER)[2]:
-        return Reason("turns_reordered")
-    return None
 
 
 def refuse(problem: Reason, *, system: bool = False) -> NoReturn:
@@ -356,6 +263,12 @@ def _head(tokenizer: ChatTokenizer, probe: Probe, thinking: Thinking, system_rol
     return probe.prompt[len(bare) :].strip() if probe.prompt.startswith(bare) else ""
 
 
+def _end_note(tokenizer: ChatTokenizer, signs: Sequence[str]) -> list[Reason]:
+    """That what ends a turn looks like a token and is several: the template was written for another tokenizer."""
+    in_pieces = signs and len(tokenizer(signs[-1], add_special_tokens=False)["input_ids"]) > 1
+    return [Reason("end_is_no_token", {"text": signs[-1]})] if in_pieces else []
+
+
 def _notes(
     tokenizer: ChatTokenizer,
     probes: Mapping[Shape, Probe],
@@ -376,7 +289,7 @@ def _notes(
         if first > second:
             notes.append(Reason("system_moved"))
     if thinking == "on" and not opened:
-        off = _tried(tokenizer, base.messages, "off", system_role, base.contents)
+        off = render_probe(tokenizer, base.messages, "off", system_role, base.contents)
         if (off.prompt, off.full) == (base.prompt, base.full):
             notes.append(Reason("no_thinking_switch"))
     return notes

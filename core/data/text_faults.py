@@ -105,10 +105,14 @@ def _signs(proof: TemplateProof, completion: str) -> list[Reason]:
 
 
 def _in_messages(proof: TemplateProof, messages: Sequence[Message]) -> list[Reason]:
-    found = dict.fromkeys(
-        (message.role, sign) for message in messages for sign in proof.control.findall(message.content)
-    )
+    found = dict.fromkeys((message.role, sign) for message in messages for sign in _held(proof, message.content))
     return [Reason("control_in_message", {"role": role, "sign": sign}) for role, sign in found]
+
+
+def _held(proof: TemplateProof, text: str) -> list[str]:
+    """The signs of the frame in a text; of a frame of plain words, the head of an answer."""
+    found: list[str] = proof.control.findall(text)
+    return found or ([proof.head] if proof.head and proof.head in text else [])
 
 
 def _lost(proof: TemplateProof, messages: Sequence[Message], prompt: str) -> list[Reason]:

@@ -35,6 +35,7 @@ _REMEDIES = {
 _TEMPLATE = {
     "list_contents": "the chat template takes messages as lists of parts: they are given as such",
     "behind_the_end": "the chat template writes `{text}` behind the end of a turn: it is not learnt",
+    "end_is_no_token": "`{text}`, which ends a turn, is no token of the tokenizer: the template was written for another one",
     "system_moved": "the chat template does not write the system message first",
     "no_thinking_switch": "`thinking: on` changes nothing: the chat template has no switch for thoughts",
 }

@@ -120,6 +120,8 @@ def test_what_the_proof_of_the_template_found_is_said_what_is_refused_first() ->
     said = " ".join(plain(audit(texts=(refused, told), template=(Reason("list_contents"),))))
     assert "✗ refused: the completion holds thoughts (`<think>`), and the task has `thinking: off` (lines 7, 9)" in said
     assert "remove the thoughts, or set `thinking: on` in the task; a user message holds `<|im_end|>`" in said
+    short = [row.plain for row in audit_rows(audit(texts=(refused, told) * 9), 76, most=3)]
+    assert len(short) == 5 + 3 and short[-1].endswith("… all of it: bakehouse audit") and max(map(len, short)) <= 76
     assert "▲ the chat template takes messages as lists" in " ".join(plain(audit(template=(Reason("list_contents"),))))
 
 

@@ -63,7 +63,7 @@ def test_a_template_of_list_contents_gets_lists_and_says_so() -> None:
     ],
 )
 def test_what_stands_behind_the_end_of_a_turn_is_told(template: str, unlearnt: str) -> None:
-    (note,) = prove(tokenizer_for(template), "off").notes
+    (note,) = [note for note in prove(tokenizer_for(template), "off").notes if note.code != "end_is_no_token"]
     assert (note.code, note.values["text"]) == ("behind_the_end", unlearnt)
     # A line feed behind the end token is what most templates write: not learnt, and not worth a word.
     assert prove(tokenizer_for(CHATML), "off").notes == ()
@@ -158,3 +158,15 @@ def test_every_template_of_trl_is_proved_or_refused_with_a_remedy() -> None:
 def test_gemmas_refusal_of_a_system_message_is_our_own_sentence() -> None:
     error = refusal(templates.trl_templates()["gemma"])
     assert error.code == "system_refused" and "system_role: user" in str(error)
+
+
+def test_a_conversation_that_the_template_alone_refuses_is_named_by_its_line() -> None:
+    picky = "{{ raise_exception('too long for me') if messages[-1].content | length > 99 }}" + CHATML
+    with pytest.raises(InputError, match="too long for me") as caught:
+        render_example(tokenizer_for(picky), Example((Message("user", "x" * 100),), "PASS", 12, "data.jsonl"), "off")
+    assert (caught.value.code, caught.value.line, caught.value.file) == ("template_refused", 12, "data.jsonl")
+
+
+def test_an_end_that_the_tokenizer_does_not_know_is_told() -> None:
+    (note,) = prove(tokenizer_for(CHATML.replace("<|im_end|>", "<|eot_id|>")), "off").notes
+    assert (note.code, note.values["text"]) == ("end_is_no_token", "<|eot_id|>")

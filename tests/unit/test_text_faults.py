@@ -73,6 +73,9 @@ def test_the_head_of_an_answer_in_plain_words_is_known_too() -> None:
     assert found(tokenizer, "off", example("### Assistant:\nPASS")) == [
         ("prompt_in_completion", "### Assistant:", (1,))
     ]
+    assert found(tokenizer, "off", example("PASS", "what is ### Assistant: for?")) == [
+        ("control_in_message", "### Assistant:", (1,))
+    ]
     assert found(tokenizer, "off", example("PASS\n(end)")) == [("end_in_completion", "(end)", (1,))]
 
 
@@ -113,7 +116,7 @@ def test_every_code_has_words_and_a_remedy() -> None:
     for code in CODES:
         reason = Reason(code, {"sign": "<|im_end|>", "role": "user"})
         assert "{" not in fault_words(reason) and code not in fault_words(reason) and fault_remedy(reason)
-    for code in ("list_contents", "behind_the_end", "system_moved", "no_thinking_switch"):
+    for code in ("list_contents", "end_is_no_token", "behind_the_end", "system_moved", "no_thinking_switch"):
         assert code not in template_words(Reason(code, {"text": "<|im_start|>"}))
     assert fault_words(Reason("newer", {"x": 1})) == "newer x=1"
     assert "\x1b" not in fault_words(Reason("control_in_message", {"role": "user", "sign": "\x1b[2J"}))

@@ -31,7 +31,7 @@ def frame(
     """(rows, what stands at the right of the title): the audit when it is there, else what characters tell."""
     audit = found.audit if found else None
     if audit is not None:
-        rows = audit_rows(audit, width)
+        rows = audit_rows(audit, width, most=max(2, height // 3))
         if audit.shown:
             if height - len(rows) >= 6:
                 rows.append(Line())
@@ -54,8 +54,8 @@ def part(count: int, total: int) -> str:
     return share(count / total) if total else "—"
 
 
-def audit_rows(audit: Audit, width: int) -> list[Line]:
-    """The table by max length, and what is said of the data as a whole."""
+def audit_rows(audit: Audit, width: int, most: int = 100) -> list[Line]:
+    """The table by max length, and what is said of the data as a whole: at most so many rows of remarks."""
     head, column = 26, 10
     lengths = near(audit, max(1, (width - head) // column))
 
@@ -83,7 +83,11 @@ def audit_rows(audit: Audit, width: int) -> list[Line]:
     answers += "of all tokens carry loss" if len(answers) + 24 <= width else "carry loss"
     rows += [Line(text, "dim") for text in wrapped(answers, width)]
     role = "bad" if audit.refused else "warn"
-    rows += [Line(text, role) for text in wrapped("; ".join(remarks(audit)), width)]
+    said = list(wrapped("; ".join(remarks(audit)), width))
+    if len(said) > most:
+        rest = " … all of it: bakehouse audit"
+        said[most - 1 :] = [set_cell_size(said[most - 1], max(0, width - len(rest))).rstrip() + rest]
+    rows += [Line(text, role).cut(width) for text in said]
     return rows
 
 
