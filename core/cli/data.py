@@ -135,34 +135,12 @@ def token_lines(tokens: dict[str, Any]) -> Iterator[str]:
 
 def inspection_lines(found: Inspection, tokens: dict[str, Any] | None = None) -> Iterator[str]:
     """An inspection as text."""
-    from core.wording.data import (
-        counted_keys,
-        form_words,
-        format_words,
-        learnt_words,
-        lengths_words,
-        problem_words,
-        turns_words,
-        units,
-        warning_words,
-    )
+    from core.wording.data import file_words, inspection_rows, problem_words, warning_words
 
-    yield f"{found.file}: {format_words(found)}"
-    blank = f", {found.blank:,} blank" if found.blank else ""
-    bad = f", {found.bad:,} cannot be used" if found.bad else ""
-    yield f"records     {units(found, found.records)}{blank}{bad}"
-    yield f"form        {form_words(found) or 'none that is known'}{' (can be trained on as it is)' if found.own else ''}"
-    columns = [f"{column.name} ({column.use})" for column in found.columns[:20]]
-    more = f" and {len(found.columns) - 20} more" if len(found.columns) > 20 else ""
-    yield f"columns     {', '.join(columns)}{more}"
-    if found.usable:
-        yield f"turns       {turns_words(found)}"
-        yield f"learnt      {learnt_words(found)}"
-        yield f"prompts     {lengths_words(found.prompt_characters)}"
-        yield f"answers     {lengths_words(found.completion_characters)}"
+    yield file_words(found)
+    for label, text in inspection_rows(found):
+        yield f"{label:<12}{text}"
     yield from () if tokens is None else token_lines(tokens)
-    if found.ignored:
-        yield f"ignored     {counted_keys(found.ignored)}"
     for warning in warning_words(found):
         yield f"! {warning}"
     for problem in problem_words(found):

@@ -11,6 +11,7 @@ from core.data.records import FORMAT_NAMES, UNIT_PLURALS
 from core.format import data_size, listed, plural
 
 NAMED_KEYS = 12
+NAMED_COLUMNS = 20
 
 
 class LearntCounts(Protocol):
@@ -99,6 +100,30 @@ def turns_words(found: Inspection) -> str:
     roles = listed([f"{count:,} {role}" for role, count in found.roles.items()])
     systems = f"; {plural(found.systems, 'different system message')}" if found.systems > 1 else ""
     return f"{answers}; messages: {roles}{systems}"
+
+
+def file_words(found: Inspection) -> str:
+    """`chats.csv: CSV (delimiter: semicolon), UTF-8, 1.2 MB`."""
+    return f"{found.file}: {format_words(found)}"
+
+
+def inspection_rows(found: Inspection) -> Iterator[tuple[str, str]]:
+    """What is in the file, as (label, text); warnings and problems have words of their own."""
+    blank = f", {found.blank:,} blank" if found.blank else ""
+    bad = f", {found.bad:,} cannot be used" if found.bad else ""
+    yield "records", f"{units(found, found.records)}{blank}{bad}"
+    form = form_words(found) or "none that is known"
+    yield "form", f"{form}{' (can be trained on as it is)' if found.own else ''}"
+    columns = [f"{column.name} ({column.use})" for column in found.columns[:NAMED_COLUMNS]]
+    more = f" and {len(found.columns) - NAMED_COLUMNS} more" if len(found.columns) > NAMED_COLUMNS else ""
+    yield "columns", f"{', '.join(columns)}{more}"
+    if found.usable:
+        yield "turns", turns_words(found)
+        yield "learnt", learnt_words(found)
+        yield "prompts", lengths_words(found.prompt_characters)
+        yield "answers", lengths_words(found.completion_characters)
+    if found.ignored:
+        yield "ignored", counted_keys(found.ignored)
 
 
 def warning_words(found: Inspection) -> Iterator[str]:

@@ -37,6 +37,11 @@ def project_finder(home: Home, named: Path | None) -> Callable[[], Project]:
     return find
 
 
+def remember_project(home: Home, root: Path) -> None:
+    """The project that a console without one of its own works on from now on."""
+    remember(home.cache / "console.json", root)
+
+
 def remember(note: Path, root: Path) -> None:
     if recall(note) != root:
         write_json(note, {"project": str(root)})

@@ -283,6 +283,11 @@ class Dashboard(JobActions, CommandScreen):
 
         self.app.push_screen(PlanScreen(self.context))
 
+    def action_new_task(self) -> None:
+        from tui.screens.new_task import NewTask
+
+        self.app.push_screen(NewTask(self.context))
+
     def action_doctor(self) -> None:
         from tui.screens.doctor import DoctorScreen
 

@@ -72,6 +72,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     command("D", "doctor", DOCTOR, "D", "doctor", lambda screen: not screen.on_gpu, rank=0),
     command("p", "plan", "Plan: which models can be trained in how much memory", "p", "plan", rank=4),
     command("n", "new run", "New training run", "n", "new_run", rank=2, short="new"),
+    command("t", "new task", "New task, from a data file", "t", "new_task", rank=4, short="task"),
     command(
         "d",
         "demo",

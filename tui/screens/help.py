@@ -73,8 +73,11 @@ def help_screen(heading: str, commands: Iterable[Command]) -> TextDialog:
 
 def warnings_screen(warnings: Sequence[str]) -> TextDialog:
     """What one is warned of, each in full."""
-    rows: list[Line] = []
-    for warning in warnings:
-        for index, row in enumerate(wrapped(printable(warning), WIDTH - 6)):
-            rows.append(Line("▲ " if index == 0 else "  ", "warn").add(row))
+    rows = [row for warning in warnings for row in marked_rows("▲", "warn", warning)]
     return TextDialog("Warnings", rows or [Line("none any more", "dim")])
+
+
+def marked_rows(mark: str, role: str, text: str) -> list[Line]:
+    """A text of any length in rows of a dialog, with a mark in front of the first one."""
+    rows = enumerate(wrapped(printable(text), WIDTH - 6))
+    return [Line(f"{mark} " if index == 0 else "  ", role).add(row) for index, row in rows]

@@ -74,11 +74,18 @@ class NewRun(QueryScreen):
     BINDINGS: ClassVar = bindings(commands)
 
     def __init__(
-        self, context: Context, model: str | None = None, recipe: str | None = None, max_length: int | None = None
+        self,
+        context: Context,
+        model: str | None = None,
+        recipe: str | None = None,
+        max_length: int | None = None,
+        *,
+        task: str | None = None,
     ) -> None:
         """What is given is filled in; the rest comes from the last run and the recipe."""
         super().__init__(context)
         self.given = (model, recipe, max_length)
+        self.given_task = task
         self.catalogue = Catalogue()
         self.form = RunForm()
         self.queueing = False
@@ -118,7 +125,8 @@ class NewRun(QueryScreen):
         self.catalogue, self.problem, self.read = message.catalogue, message.problem, True
         model, recipe, max_length = self.given
         job, fields = last_run(self.snapshot), self.fields
-        fields.choice("task").offer([item.name for item in self.catalogue.tasks], job.task if job else None)
+        task = self.given_task or (job.task if job else None)
+        fields.choice("task").offer([item.name for item in self.catalogue.tasks], task)
         fields.choice("model").offer(
             [item.name for item in self.catalogue.models], model or default_model(self.catalogue, self.snapshot)
         )

@@ -1,0 +1,201 @@
+"""The form of a new task: from a file as people have it to a task that can be trained, with keys only."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from core.config.project import Project
+from core.home import Home
+from tests.tui.conftest import seen, text_of
+from tests.tui.scene import scene
+from tui.app import ConsoleApp
+from tui.queries.data_file import completed_path, held_out_problem, proposed_name
+from tui.queries.project import project_finder
+from tui.screens.help import TextDialog
+from tui.screens.new_run import NewRun
+from tui.screens.new_task import NewTask
+
+
+def sharegpt(number: int) -> dict[str, object]:
+    return {
+        "conversations": [
+            {"from": "system", "value": "You name the capital."},
+            {"from": "human", "value": f"Country {number}?"},
+            {"from": "gpt", "value": f"Capital: City {number}"},
+        ],
+        "id": number,
+    }
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of somebody who has a data file and no project yet."""
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    (work / "capitals.json").write_text(json.dumps([sharegpt(number) for number in range(40)]))
+    return work
+
+
+@contextlib.asynccontextmanager
+async def form(tmp_path: Path, size: tuple[int, int] = (120, 40)) -> AsyncIterator[tuple[Pilot[None], NewTask]]:
+    home = Home(tmp_path / "home").create()
+    app = ConsoleApp(home, project_finder(home, None), live=False)
+    async with app.run_test(size=size) as pilot:
+        app.show(scene())
+        await pilot.press("t")
+        screen = pilot.app.screen
+        assert isinstance(screen, NewTask)
+        await seen(pilot, lambda: screen.place is not None, "the project")
+        yield pilot, screen
+
+
+async def typed(pilot: Pilot[None], screen: NewTask, key: str, text: str) -> None:
+    field = screen.query_one(f"#{key}", Input)
+    field.focus()
+    field.value = ""
+    await pilot.press(*text)
+
+
+async def test_from_a_sharegpt_file_to_a_task_in_a_new_project(tmp_path: Path, folder: Path) -> None:
+    async with form(tmp_path) as (pilot, screen):
+        await pilot.press(*"capi")
+        assert screen.query_one("#path", Input).has_focus
+        await seen(pilot, lambda: screen.query_one("#path", Input)._suggestion == "capitals.json", "a completed path")
+        await pilot.press("right")
+        await seen(pilot, lambda: screen.current is not None, "what the file is")
+        shown = text_of(pilot, "#found")
+        assert "ShareGPT" in shown and "40 entries" in shown and "id (40)" in shown
+        assert "Capital: City 0" in text_of(pilot, "#sample")
+        assert screen.query_one("#name", Input).value == "capitals"
+        assert screen.query_one("#held", Input).value == "8"
+        task = f"bakehouse new task capitals --examples capitals.json --hold-out 8 --project {folder}"
+        assert screen.command_line == f"bakehouse new project {folder} && {task}"
+        await pilot.press("enter")
+        await seen(pilot, lambda: isinstance(pilot.app.screen, TextDialog), "what was written")
+        await pilot.press("escape")
+        run = pilot.app.screen
+        assert isinstance(run, NewRun)
+        await seen(pilot, lambda: run.form.task == "capitals", "the form of its first run")
+    project = Project.find(explicit=folder)
+    assert project.root == folder
+    assert len(project.golden(project.task("capitals")).inputs) == 8
+    assert len((folder / "configs/data/capitals.train.jsonl").read_text().splitlines()) == 32
+
+
+async def test_columns_that_nobody_can_guess_are_named(tmp_path: Path, folder: Path) -> None:
+    with (folder / "faq.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerows([("Frage", "Antwort"), *((f"Wie {number}?", f"So {number}.") for number in range(20))])
+    async with form(tmp_path) as (pilot, screen):
+        await typed(pilot, screen, "path", "faq.csv")
+        await seen(pilot, lambda: screen.current is not None, "what the file is")
+        assert not screen.valid
+        assert "cannot be used" in text_of(pilot, "#note-path")
+        await typed(pilot, screen, "prompt", "Frage")
+        await typed(pilot, screen, "answer", "Antwort")
+        await seen(pilot, lambda: screen.valid, "a file that can be used")
+        assert "--prompt-column Frage --completion-column Antwort" in screen.command_line
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("nothing.jsonl", "no such file"),
+        (".", "not a file"),
+        ("/dev/zero", "not a file"),
+        ("~nobody-of-that-name/x", ""),
+        ("bad.jsonl", "cannot be used"),
+        ("empty.csv", ""),
+    ],
+)
+async def test_what_cannot_be_read_is_said_and_makes_nothing(
+    tmp_path: Path, folder: Path, path: str, words: str
+) -> None:
+    (folder / "bad.jsonl").write_text("{}\n" * 30)
+    (folder / "empty.csv").write_text("")
+    async with form(tmp_path) as (pilot, screen):
+        await typed(pilot, screen, "path", path)
+        await seen(pilot, lambda: screen.current is not None, "an answer")
+        assert "✗" in text_of(pilot, "#note-path") and words in text_of(pilot)
+        await pilot.press("enter")
+        await pilot.pause()
+        assert screen.is_current and not screen.making
+    assert sorted(entry.name for entry in folder.iterdir()) == ["bad.jsonl", "capitals.json", "empty.csv"]
+
+
+async def test_a_refusal_stands_in_the_form_and_what_was_typed_stays(tmp_path: Path, folder: Path) -> None:
+    (folder / "configs/tasks").mkdir(parents=True)
+    (folder / "configs/tasks/capitals.yaml").write_text("mine: 1\n")
+    async with form(tmp_path) as (pilot, screen):
+        await typed(pilot, screen, "path", "capitals.json")
+        await seen(pilot, lambda: screen.valid, "a file that can be used")
+        await pilot.press("enter")
+        await seen(pilot, lambda: "✗" in text_of(pilot, "#command"), "the refusal")
+        assert "the file is there already" in screen.problem
+        assert screen.query_one("#path", Input).value == "capitals.json"
+    assert (folder / "configs/tasks/capitals.yaml").read_text() == "mine: 1\n"
+
+
+async def test_what_a_person_wrote_is_not_replaced_by_a_proposal(tmp_path: Path, folder: Path) -> None:
+    async with form(tmp_path) as (pilot, screen):
+        await typed(pilot, screen, "name", "mine")
+        await typed(pilot, screen, "held", "3")
+        await typed(pilot, screen, "path", "capitals.json")
+        await seen(pilot, lambda: screen.current is not None, "what the file is")
+        assert screen.query_one("#name", Input).value == "mine"
+        assert screen.query_one("#held", Input).value == "3"
+
+
+@pytest.mark.parametrize("size", [(60, 18), (80, 24), (200, 60)])
+async def test_it_fits_any_terminal(tmp_path: Path, folder: Path, size: tuple[int, int]) -> None:
+    async with form(tmp_path, size) as (pilot, screen):
+        await typed(pilot, screen, "path", "capitals.json")
+        await seen(pilot, lambda: screen.current is not None, "what the file is")
+        assert "make the task" in text_of(pilot, "#keys")
+        assert "ShareGPT" in text_of(pilot)
+        await pilot.press("f2")
+        await seen(pilot, lambda: "Capital: City 0" in text_of(pilot), "the first example")
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("~/Mail titles (2).csv.gz", "Mail-titles-2"),
+        ("/x/größe.jsonl", "gr-e"),
+        ("数.parquet", ""),
+        ("", ""),
+        ("a" * 100 + ".json", "a" * 64),
+        ("--help", "help"),
+        (".", ""),
+        ("/", ""),
+        ("..", ""),
+        ("~nobody-of-that-name/", "nobody-of-that-name"),
+        (".jsonl", ""),
+    ],
+)
+def test_a_name_is_made_of_the_file(path: str, name: str) -> None:
+    assert proposed_name(path) == name
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "inf", "nan", "٣", "1e3", "9" * 5000, "x"])
+def test_what_is_no_number_cannot_be_held_out(text: str) -> None:
+    assert held_out_problem(text, None)
+
+
+def test_a_path_is_completed(folder: Path) -> None:
+    (folder / "dir").mkdir()
+    (folder / ".hidden").touch()
+    assert completed_path("cap") == "capitals.json"
+    assert completed_path("d") == "dir/"
+    assert completed_path(f"{folder}/c") == f"{folder}/capitals.json"
+    assert completed_path(".h") == ".hidden"
+    assert [completed_path(text) for text in ("nope", "nope/x", "~nobody-of-that-name/x", "a\0b")] == [None] * 4

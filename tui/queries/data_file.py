@@ -1,0 +1,209 @@
+"""What a data file holds, as the form of a new task asks it; and the task that is made of it. All of it in threads."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.errors import BakehouseError
+from core.format import plural
+
+if TYPE_CHECKING:
+    from core.config.project import Project
+    from core.data.inspection import Inspection
+    from core.data.turns import ReadOptions
+
+FEWEST_HELD_OUT, MOST_HELD_OUT = 6, 24
+"""Golden inputs that are proposed: with fewer than six no difference can be proved, and each costs an example."""
+
+
+@dataclass(frozen=True)
+class DataQuery:
+    """A path as it was typed, and the columns that were named (empty: those with the usual names)."""
+
+    path: str
+    prompt_column: str = ""
+    completion_column: str = ""
+
+    @property
+    def file(self) -> Path:
+        return Path(self.path).expanduser()
+
+    @property
+    def options(self) -> ReadOptions:
+        from core.data.turns import ReadOptions
+
+        return ReadOptions(prompt_column=self.prompt_column or None, completion_column=self.completion_column or None)
+
+
+@dataclass(frozen=True)
+class DataAnswer:
+    """What is in the file, or why nobody can say."""
+
+    query: DataQuery
+    found: Inspection | None = None
+    problem: str = ""
+
+
+def look_into(query: DataQuery) -> DataAnswer:
+    """Read the file and tell what it is. A pipe is left alone: it can be read once, and the task needs it."""
+    from core.data.inspection import inspect
+    from core.data.reading import open_data
+
+    try:
+        if not stat.S_ISREG(query.file.stat().st_mode):
+            return DataAnswer(query, problem="This is not a file. Name a data file.")
+        return DataAnswer(query, inspect(open_data(query.file, query.options)))
+    except FileNotFoundError:
+        return DataAnswer(query, problem="There is no such file")
+    except (BakehouseError, OSError, ValueError, RuntimeError, MemoryError) as error:
+        return DataAnswer(query, problem=str(error) or type(error).__name__)
+
+
+def proposed_held_out(found: Inspection) -> int:
+    """How many examples become golden inputs unless told otherwise: a fifth, within bounds; none of fewer than twelve."""
+    if found.learnt_last < 2 * FEWEST_HELD_OUT:
+        return 0
+    return max(FEWEST_HELD_OUT, min(MOST_HELD_OUT, found.learnt_last // 5))
+
+
+def proposed_name(path: str) -> str:
+    """A name for the task of a file: `Mail titles (2).csv.gz` gives `Mail-titles-2`; empty where nothing of it can be one."""
+    from core.data.conversion import ENDINGS
+
+    stem = path.strip().rstrip("/").rpartition("/")[2]
+    while ending := next((one for one in ENDINGS if stem.lower().endswith(one)), None):
+        stem = stem[: -len(ending)]
+    return re.sub(r"[^A-Za-z0-9_]+", "-", stem).strip("-_")[:64].rstrip("-_")
+
+
+def name_problem(name: str) -> str:
+    """Why this cannot be a task's name; empty when it can."""
+    from core.authoring.scaffold import TASK_NAME
+
+    if not name:
+        return "Enter a name"
+    return "" if TASK_NAME.fullmatch(name) else "Letters, digits, - and _ only; a letter or digit comes first"
+
+
+def held_out_problem(text: str, found: Inspection | None) -> str:
+    """Why so many cannot be held out; empty when they can."""
+    if not (text.isascii() and text.isdecimal()) or len(text) > 9:
+        return "Enter a whole number"
+    if found is not None and int(text) >= max(1, found.learnt_last):
+        return f"Nothing would be left to learn: the file has {plural(found.learnt_last, 'example')}"
+    return ""
+
+
+@dataclass(frozen=True)
+class Place:
+    """The project that a task goes into; without a root one is to be made, in `proposed`."""
+
+    root: Path | None = None
+    proposed: str = ""
+    problem: str = ""
+    inside: bool = True
+    """The console was started in the project: commands find the project by themselves there."""
+
+
+def seen_project(find_project: Callable[[], Project]) -> Place:
+    """The person's project, or where one could be made: this folder, unless it is the person's home."""
+    try:
+        project = find_project()
+    except (BakehouseError, OSError) as error:
+        return Place(problem=str(error))
+    if not project.is_shipped:
+        with contextlib.suppress(OSError):
+            return Place(project.root, inside=Path.cwd().is_relative_to(project.root))
+        return Place(project.root, inside=False)
+    try:
+        here = Path.cwd()
+        folder = here if here not in (Path.home(), Path("/")) else Path.home() / "bakehouse-project"
+    except (OSError, RuntimeError):
+        return Place()
+    return Place(proposed=str(folder))
+
+
+def task_command(query: DataQuery, name: str, held_out: str, place: Place, new_project: str) -> str:
+    """The command line that makes the same task; `new_project`: the folder that becomes a project first, if any."""
+    words = ["bakehouse", "new", "task", name, "--examples", query.path, "--hold-out", held_out]
+    for option, value in (
+        ("--prompt-column", query.prompt_column),
+        ("--completion-column", query.completion_column),
+        ("--project", new_project or ("" if place.inside or place.root is None else str(place.root))),
+    ):
+        words += [option, value] if value else []
+    first = f"bakehouse new project {shlex.quote(new_project)} && " if new_project else ""
+    return first + shlex.join(words)
+
+
+def completed_path(typed: str) -> str | None:
+    """What was typed, completed to the first file or folder that begins so; None where there is none."""
+    folder, _, begun = typed.rpartition("/")
+    try:
+        root = Path(f"{folder}/" if folder or typed.startswith("/") else ".").expanduser()
+        names = sorted(
+            f"{entry.name}/" if entry.is_dir() else entry.name
+            for entry in os.scandir(root)
+            if entry.name.startswith(begun) and (begun or not entry.name.startswith("."))
+        )
+    except (OSError, RuntimeError, ValueError):
+        return None
+    return f"{typed[: len(typed) - len(begun)]}{names[0]}" if names else None
+
+
+@dataclass(frozen=True)
+class NewTaskWish:
+    """What the form asks for. `project` is the folder that becomes a project first; None where there is one."""
+
+    query: DataQuery
+    name: str
+    hold_out: int
+    project: Path | None
+
+
+@dataclass(frozen=True)
+class NewTaskMade:
+    """What was written, what is still to be filled in, and what one is warned of."""
+
+    name: str
+    files: tuple[Path, ...]
+    open_points: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def make_task(wish: NewTaskWish, find_project: Callable[[], Project], remember: Callable[[Path], None]) -> NewTaskMade:
+    """Write the task, in a new project if there is none. Raises InputError; nothing is written then.
+
+    `remember` is told the root of a new project.
+    """
+    from core.authoring.lint import check_task, task_warnings
+    from core.authoring.scaffold import new_project, new_task
+    from core.config.project import Project
+    from core.data.reading import open_data
+
+    data = open_data(wish.query.file, wish.query.options)
+    data.refuse_bad()
+    written: list[Path] = []
+    if wish.project is not None:
+        root = wish.project.expanduser().absolute()
+        written += new_project(root)
+        remember(root)
+        project = Project.find(explicit=root)
+    else:
+        project = find_project()
+    written += new_task(project, wish.name, examples=data, hold_out=wish.hold_out)
+    task_file = next(file for file in written if file.name == f"{wish.name}.yaml")
+    return NewTaskMade(
+        wish.name,
+        tuple(written),
+        tuple(str(problem) for problem in check_task(project, task_file)),
+        tuple(str(warning) for warning in task_warnings(project, task_file)),
+    )

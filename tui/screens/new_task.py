@@ -1,0 +1,383 @@
+"""The form of a new task: what a data file is, what would be learnt of it, and the task that is made of it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.message import Message
+from textual.suggester import Suggester
+from textual.timer import Timer
+from textual.widgets import Input
+
+from core.text import printable
+from tui import actions
+from tui.actions import RequestDone
+from tui.commands import Command, bindings, command, hint
+from tui.context import Context
+from tui.lines import Line
+from tui.model.snapshot import Snapshot
+from tui.queries.data_file import (
+    DataAnswer,
+    DataQuery,
+    NewTaskMade,
+    NewTaskWish,
+    Place,
+    completed_path,
+    held_out_problem,
+    look_into,
+    make_task,
+    name_problem,
+    proposed_held_out,
+    proposed_name,
+    seen_project,
+    task_command,
+)
+from tui.queries.latest_only import LatestOnly
+from tui.queries.project import remember_project
+from tui.screens.command_screen import CommandScreen
+from tui.screens.help import TextDialog, marked_rows
+from tui.screens.new_run import NewRun
+from tui.screens.new_task_rows import found_rows, sample_rows
+from tui.widgets.footer import Footer
+from tui.widgets.text_panel import TextPanel
+
+TYPING_SECONDS = 0.3
+"""What is typed further within this time is one question."""
+LABELS = {
+    "path": "data file",
+    "name": "task name",
+    "held": "hold out",
+    "prompt": "prompt column",
+    "answer": "answer column",
+    "project": "project",
+}
+ROOMY_ROWS = 32
+"""Lines of a terminal that shows both frames."""
+
+
+class FileRead(Message):
+    """A data file was looked into."""
+
+    def __init__(self, answer: DataAnswer) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+class PlaceRead(Message):
+    """The project is known."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__()
+        self.place = place
+
+
+class TaskMade(Message):
+    """The task is written."""
+
+    def __init__(self, made: NewTaskMade) -> None:
+        super().__init__()
+        self.made = made
+
+
+class Paths(Suggester):
+    """Completes a path; a folder is listed in a thread, as it can be far away."""
+
+    def __init__(self) -> None:
+        super().__init__(use_cache=False, case_sensitive=True)
+
+    async def get_suggestion(self, value: str) -> str | None:
+        return await asyncio.to_thread(completed_path, value) if value else None
+
+
+class NewTask(CommandScreen):
+    heading = "New task"
+    commands: ClassVar[tuple[Command, ...]] = (
+        command(
+            "⏎",
+            "make the task",
+            "Write the task, its golden inputs and its data",
+            "enter",
+            "make",
+            lambda screen: screen.valid,
+            rank=1,
+            unless="A data file that can be read and a name come first.",
+        ),
+        command("tab ↓", "next field", "The next field", "tab,down", "app.focus_next", rank=3, palette=False),
+        command("↑", "field before", "The field before", "shift+tab,up", "app.focus_previous", rank=0, palette=False),
+        hint("→", "complete", "Complete the path that is proposed in grey", rank=3),
+        command(
+            "F2",
+            "file or example",
+            "Show what the file is, or what would be learnt",
+            "f2",
+            "turn",
+            lambda screen: not screen.roomy,
+            rank=2,
+            short="turn",
+            unless="Both are shown.",
+        ),
+        command("page down", "next example", "The next example of the file", "pagedown", "example(1)", rank=2),
+        command("page up", "example before", "The example before", "pageup", "example(-1)", rank=0),
+        command("esc", "leave", "Back without making anything", "escape", "app.pop_screen", rank=1),
+        command("f1", "help", "Show the keys that work here", "f1", "help", rank=1),
+    )
+    BINDINGS: ClassVar = bindings(commands)
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.place: Place | None = None
+        self.answer: DataAnswer | None = None
+        self.making = False
+        self.problem = ""
+        self.example = 0
+        self.on_sample = False
+        # What the form itself wrote into a field: until a person writes something else, it follows the file.
+        self._proposed = {"name": "", "held": "0"}
+        self._typing: Timer | None = None
+        self.files: LatestOnly[DataQuery, DataAnswer] = LatestOnly(
+            "data file", look_into, lambda _, answer: self.tell(FileRead(answer))
+        )
+
+    def compose(self) -> ComposeResult:
+        yield from self.first_line()
+        with Vertical(id="form") as form:
+            form.border_title = "New task"
+            for key, label in LABELS.items():
+                with Horizontal(classes="field", id=f"row-{key}"):
+                    said = TextPanel(id=f"label-{key}", classes="label")
+                    said.rows = [Line(label, "dim")]
+                    yield said
+                    yield Input(
+                        value=self._proposed.get(key, ""),
+                        id=key,
+                        compact=True,
+                        classes="path" if key in ("path", "project") else "",
+                        suggester=Paths() if key in ("path", "project") else None,
+                    )
+                    yield TextPanel(id=f"note-{key}", classes="note")
+        yield TextPanel(id="found")
+        yield TextPanel(id="sample")
+        yield TextPanel(id="command")
+        yield from self.last_line()
+
+    def on_mount(self) -> None:
+        self._arrange()
+        self.show(self.context.snapshot)
+        self.query_one("#path").focus()
+        threading.Thread(target=self._find_place, name="project", daemon=True).start()
+
+    def on_unmount(self) -> None:
+        self.files.forget()
+
+    def _find_place(self) -> None:
+        self.tell(PlaceRead(seen_project(self.context.find_project)))
+
+    def on_place_read(self, message: PlaceRead) -> None:
+        self.place = message.place
+        if self.asks_for_folder:
+            self.field("project").value = self.place.proposed
+        self._arrange()
+        self._paint()
+
+    # What is written in the fields
+
+    def field(self, key: str) -> Input:
+        return self.query_one(f"#{key}", Input)
+
+    @property
+    def query_now(self) -> DataQuery:
+        return DataQuery(*(self.field(key).value.strip() for key in ("path", "prompt", "answer")))
+
+    @property
+    def current(self) -> DataAnswer | None:
+        """What is known of the file that the fields name now."""
+        return self.answer if self.answer is not None and self.answer.query == self.query_now else None
+
+    def problems(self) -> dict[str, str]:
+        """What is wrong in the fields, by field."""
+        found = self.current.found if self.current else None
+        wrong = {
+            "path": "Enter a path" if not self.query_now.path else self.current.problem if self.current else "",
+            "name": name_problem(self.field("name").value),
+            "held": held_out_problem(self.field("held").value, found),
+        }
+        if found is not None and found.bad:
+            wrong["path"] = f"{found.bad:,} of {found.records:,} cannot be used"
+        elif found is not None and not found.learnt_last:
+            wrong["path"] = "Nothing in it would be learnt"
+        if self.asks_for_folder and not self.field("project").value.strip():
+            wrong["project"] = "Enter a folder"
+        return {key: problem for key, problem in wrong.items() if problem}
+
+    @property
+    def valid(self) -> bool:
+        ready = self.place is not None and not self.place.problem and self.current is not None
+        return ready and not self.making and not self.problems()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        self.problem = ""
+        if event.input.id in ("path", "prompt", "answer"):
+            if event.input.id == "path":
+                self._propose("name", proposed_name(event.value))
+            if self._typing is not None:
+                self._typing.stop()
+            query = self.query_now
+            if query.path and self.current is None:
+                self._typing = self.set_timer(TYPING_SECONDS, lambda: self.files.ask(query))
+        self._paint()
+
+    def _propose(self, key: str, value: str) -> None:
+        field = self.field(key)
+        if field.value == self._proposed[key]:
+            self._proposed[key] = field.value = value
+
+    def on_file_read(self, message: FileRead) -> None:
+        self.answer, self.example = message.answer, 0
+        if self.current is not None and self.current.found is not None:
+            self._propose("held", str(proposed_held_out(self.current.found)))
+        self._paint()
+
+    def on_input_submitted(self) -> None:
+        self.action_make()
+
+    # Showing
+
+    def show(self, snapshot: Snapshot) -> None:
+        super().show(snapshot)
+        self._paint()
+
+    def on_resize(self) -> None:
+        self._arrange()
+        self.call_after_refresh(self._paint)
+
+    @property
+    def asks_for_folder(self) -> bool:
+        """There is no project yet, and so a folder is asked for that becomes one."""
+        return self.place is not None and self.place.root is None and not self.place.problem
+
+    @property
+    def roomy(self) -> bool:
+        """Both frames fit below the form."""
+        return self.app.size.height >= ROOMY_ROWS
+
+    def _arrange(self) -> None:
+        rows = len(LABELS) - (not self.asks_for_folder)
+        self.query_one("#row-project").display = self.asks_for_folder
+        self.query_one("#form").styles.height = rows + 2
+        found, sample = self.query_one("#found"), self.query_one("#sample")
+        found.display = self.roomy or not self.on_sample
+        sample.display = self.roomy or self.on_sample
+        sample.styles.height = max(9, (self.app.size.height - rows - 5) * 2 // 5) if self.roomy else "1fr"
+
+    def _paint(self) -> None:
+        if not self.is_mounted:
+            return
+        wrong = self.problems()
+        for key in LABELS:
+            self.query_one(f"#note-{key}", TextPanel).update([self._note(key, wrong.get(key, ""))])
+        self._paint_found()
+        self._paint_sample()
+        self.query_one("#command", TextPanel).update([self._last_row()])
+        self.query_one(Footer).paint()
+
+    def _note(self, key: str, problem: str) -> Line:
+        if problem and (self.query_now.path or key not in ("path", "name")):
+            return Line(f"✗ {printable(problem)}", "bad")
+        found = self.current.found if self.current else None
+        if key == "path" and self.query_now.path:
+            return Line("✓", "good") if found else Line("reading …", "busy")
+        if key == "held" and found is not None:
+            held = int(self.field("held").value)
+            return Line(f"become golden inputs; {found.learnt_last - held:,} are learnt", "dim")
+        if key in ("prompt", "answer"):
+            return Line("if its name is unusual", "dim")
+        if key == "project":
+            return Line("becomes a project", "dim")
+        return Line()
+
+    def _paint_found(self) -> None:
+        panel = self.query_one("#found", TextPanel)
+        panel.update(*found_rows(self.current, bool(self.query_now.path), panel.inner[0]))
+
+    def _paint_sample(self) -> None:
+        panel = self.query_one("#sample", TextPanel)
+        rows, right = sample_rows(self.current, self.example, *panel.inner)
+        panel.update(rows, "What would be learnt", right)
+
+    def _last_row(self) -> Line:
+        if self.making:
+            return Line(" writing the task …", "busy")
+        problem = self.problem or (self.place.problem if self.place else "")
+        if problem:
+            return Line(f" ✗ {printable(problem)}", "bad")
+        return Line(f" {printable(self.command_line)}", "dim") if self.query_now.path else Line()
+
+    @property
+    def command_line(self) -> str:
+        """The command that makes the same task."""
+        place = self.place or Place()
+        new = self.field("project").value.strip() if self.asks_for_folder else ""
+        return task_command(self.query_now, self.field("name").value, self.field("held").value, place, new)
+
+    # Acts
+
+    def action_turn(self) -> None:
+        self.on_sample = not self.on_sample
+        self._arrange()
+        self.call_after_refresh(self._paint)
+
+    def action_example(self, step: int) -> None:
+        self.example += step
+        self._paint_sample()
+
+    def action_make(self) -> None:
+        if self.making:
+            return
+        if not self.valid:
+            wrong = next(iter(self.problems()), None)
+            if wrong is not None:
+                self.field(wrong).focus()
+                self.app.notify(
+                    f"✗ {LABELS[wrong]}: {printable(self.problems()[wrong])}", severity="error", markup=False
+                )
+            return
+        self.making = True
+        folder = Path(self.field("project").value.strip()) if self.asks_for_folder else None
+        wish = NewTaskWish(self.query_now, self.field("name").value, int(self.field("held").value), folder)
+
+        def act() -> RequestDone:
+            def remember(root: Path) -> None:
+                remember_project(self.context.home, root)
+
+            made = make_task(wish, self.context.find_project, remember)
+            self.tell(TaskMade(made))
+            return RequestDone(f"Task {made.name} is written")
+
+        actions.in_background(self.context, act)
+        self._paint()
+
+    def finished(self, request: RequestDone) -> None:
+        if self.making and request.failed:
+            self.making, self.problem = False, request.text
+            self._paint()
+
+    def on_task_made(self, message: TaskMade) -> None:
+        """On to its first training run, with what there is to read in front of it."""
+        made = message.made
+        self.app.switch_screen(NewRun(self.context, task=made.name))
+        rows = [Line(f"  {printable(str(file))}") for file in made.files]
+        rows.append(Line())
+        for text in made.warnings:
+            rows += marked_rows("▲", "warn", text)
+        for text in made.open_points:
+            rows += marked_rows("✗", "bad", text)
+        if not made.open_points:
+            rows += marked_rows(
+                "✓", "good", "Say in `system:` of the first file what is asked, and look at its checks."
+            )
+        self.app.push_screen(TextDialog(f"Task {made.name} is written", rows))
