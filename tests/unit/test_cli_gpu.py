@@ -157,7 +157,7 @@ def test_the_lease_and_what_the_runner_left_are_shown(box: GpuCommand) -> None:
         shown, found, metrics = box.shown(), box.document(), box.shown("--prometheus")
     finally:
         lease.release()
-    assert f"the GPU: held by job 42 of {box.home.root}, since" in row_of(shown, "lease")
+    assert f"the GPU: in use by job 42 of {box.home.root}, since" in row_of(shown, "lease")
     said = row_of(shown, "gpu")
     assert "being checked after job 42" in said and "Waiting for 11.4 GB of job 42 to be freed" in said
     assert "as the runner left it" in said

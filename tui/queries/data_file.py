@@ -103,7 +103,7 @@ def held_out_problem(text: str, found: Inspection | None) -> str:
 
 
 @dataclass(frozen=True)
-class Place:
+class ProjectPlace:
     """The project that a task goes into; without a root one is to be made, in `proposed`."""
 
     root: Path | None = None
@@ -113,25 +113,25 @@ class Place:
     """The console was started in the project: commands find the project by themselves there."""
 
 
-def seen_project(find_project: Callable[[], Project]) -> Place:
+def seen_project(find_project: Callable[[], Project]) -> ProjectPlace:
     """The person's project, or where one could be made: this folder, unless it is the person's home."""
     try:
         project = find_project()
     except (BakehouseError, OSError) as error:
-        return Place(problem=str(error))
+        return ProjectPlace(problem=str(error))
     if not project.is_shipped:
         with contextlib.suppress(OSError):
-            return Place(project.root, inside=Path.cwd().is_relative_to(project.root))
-        return Place(project.root, inside=False)
+            return ProjectPlace(project.root, inside=Path.cwd().is_relative_to(project.root))
+        return ProjectPlace(project.root, inside=False)
     try:
         here = Path.cwd()
         folder = here if here not in (Path.home(), Path("/")) else Path.home() / "bakehouse-project"
     except (OSError, RuntimeError):
-        return Place()
-    return Place(proposed=str(folder))
+        return ProjectPlace()
+    return ProjectPlace(proposed=str(folder))
 
 
-def task_command(query: DataQuery, name: str, held_out: str, place: Place, new_project: str) -> str:
+def task_command(query: DataQuery, name: str, held_out: str, place: ProjectPlace, new_project: str) -> str:
     """The command line that makes the same task; `new_project`: the folder that becomes a project first, if any."""
     words = ["bakehouse", "new", "task", name, "--examples", query.path, "--hold-out", held_out]
     for option, value in (

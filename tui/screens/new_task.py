@@ -26,7 +26,7 @@ from tui.queries.data_file import (
     DataQuery,
     NewTaskMade,
     NewTaskWish,
-    Place,
+    ProjectPlace,
     completed_path,
     held_out_problem,
     look_into,
@@ -71,7 +71,7 @@ class FileRead(Message):
 class PlaceRead(Message):
     """The project is known."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: ProjectPlace) -> None:
         super().__init__()
         self.place = place
 
@@ -130,7 +130,7 @@ class NewTask(CommandScreen):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self.place: Place | None = None
+        self.place: ProjectPlace | None = None
         self.answer: DataAnswer | None = None
         self.making = False
         self.problem = ""
@@ -320,7 +320,7 @@ class NewTask(CommandScreen):
     @property
     def command_line(self) -> str:
         """The command that makes the same task."""
-        place = self.place or Place()
+        place = self.place or ProjectPlace()
         new = self.field("project").value.strip() if self.asks_for_folder else ""
         return task_command(self.query_now, self.field("name").value, self.field("held").value, place, new)
 
