@@ -25,7 +25,12 @@ SAMPLE_CHARACTERS = 160
 
 @click.group()
 def data() -> None:
-    """Look at a data file of any usual form, or bring it to the form that is trained on."""
+    """Look at a data file of any usual form, or bring it to the form that is trained on.
+
+    Formats: JSON lines, a JSON array, CSV, TSV, Parquet, each also in gzip. Forms: messages, prompt and completion, ShareGPT,
+    Alpaca (input, history), question and answer under the usual names, TRL's forms (of a preference what was chosen), Gemini's
+    contents. An assistant turn with weight 0 is context and never learnt.
+    """
 
 
 @data.command(epilog="Example: bakehouse data inspect chats.json.gz")

@@ -268,6 +268,12 @@ class _RecordReader:
                 self._refuse_absent(named)
             return named
         if not found:
+            if "text" in self.names and not self._present(PROMPTS) and not self._present(COMPLETIONS):
+                self.record.refuse(
+                    "holds a text without a prompt and an answer: what of it is to be learnt cannot be told",
+                    key=word(self.names["text"]),
+                    remedy=None if self.options.training else "name the columns, or split the text into messages",
+                )
             remedy = None if self.options.training else f"`--{meant}-column NAME` says which it is"
             self._refuse_absent(meant, remedy)
         if len(found) > 1:

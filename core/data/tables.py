@@ -6,23 +6,33 @@ import csv
 import io
 import sys
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from core.data.records import Parsed, Record, word
 from core.errors import InputError
 
+# So many rows, the head among them, tell the delimiter.
+ROWS_ASKED = 20
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 
 
 def parse_table(text: str, path: Path, parsed: Parsed) -> Parsed:
     """The rows under the head of a CSV or TSV file; a row whose cells are not those of the head is a problem."""
+    limit = csv.field_size_limit(sys.maxsize)  # its default refuses a cell of 128 kB, and a text may be longer
+    try:
+        return _rows(text, path, parsed)
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _rows(text: str, path: Path, parsed: Parsed) -> Parsed:
     text, delimiter, skipped = _delimiter(text, parsed.format)
     parsed.format = "tsv" if delimiter == "\t" else "csv"
     parsed.delimiter = DELIMITERS.get(delimiter, delimiter)
-    limit = csv.field_size_limit(sys.maxsize)  # its default refuses a cell of 128 kB, and a text may be longer
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         head, number = [cell.strip() for cell in next(reader, [])], 0
         _check_head(head, path, skipped + 1)
         while True:
@@ -49,8 +59,6 @@ def parse_table(text: str, path: Path, parsed: Parsed) -> Parsed:
             line=reader.line_num + skipped,
             remedy="a quotation mark inside of a quoted cell is doubled",
         ) from error
-    finally:
-        csv.field_size_limit(limit)
 
 
 def _delimiter(text: str, kind: str) -> tuple[str, str, int]:
@@ -60,8 +68,14 @@ def _delimiter(text: str, kind: str) -> tuple[str, str, int]:
         return rest, first.strip()[4], 1
     if kind == "tsv":
         return text, "\t", 0
-    counts = {sign: first.count(sign) for sign in DELIMITERS}
-    return text, max(counts, key=lambda sign: counts[sign]) if any(counts.values()) else ",", 0
+    return text, max(DELIMITERS, key=lambda sign: _agreeing(text, sign)), 0
+
+
+def _agreeing(text: str, delimiter: str) -> tuple[int, int]:
+    """How many of the first rows have as many cells as the head, and how many these are; nothing of a head of one cell."""
+    rows = list(islice(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), ROWS_ASKED))
+    width = len(rows[0]) if rows else 0
+    return (sum(len(row) == width for row in rows), width) if width > 1 else (0, 0)
 
 
 def _check_head(head: list[str], path: Path, line: int) -> None:

@@ -61,6 +61,8 @@ CHATS = [
         (TABLE.replace(";", ","), "x.txt", "csv"),
         (TABLE.replace(";", "|"), "x.csv", "csv"),
         (TABLE.replace(";", "\t"), "x", "tsv"),
+        ("Question;Answer;a, b, c, d\n" + "".join(f"q{n};a{n};x\n" for n in range(3)), "x.csv", "csv"),
+        (TABLE.replace("\r\n", "\r"), "mac.csv", "csv"),
         (parquet(PAIRS), "x", "parquet"),
         (parquet(CHATS), "x", "parquet"),
         ("answer,messages\n" + "".join(f",'{json.dumps(chat['messages'])}'\n" for chat in CHATS), "quoted.csv", "csv"),

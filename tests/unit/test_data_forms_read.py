@@ -166,7 +166,7 @@ def test_what_is_not_to_be_learnt_is_context(record: Any) -> None:
         ({"conversations": [{"from": "observation", "value": "x"}]}, "bad_line", "conversations[0].from"),
         ({"question": "q", "answer": "a", "response": "b"}, "ambiguous", None),
         ({"prompt": "q", "completions": ["a"], "labels": [True]}, "bad_line", "completion"),
-        ({"text": "q a"}, "bad_line", "prompt"),
+        ({"text": "q a"}, "bad_line", "text"),
     ],
 )
 def test_what_would_be_another_lesson_is_refused(record: Any, code: str, key: str | None) -> None:
