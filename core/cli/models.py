@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -10,9 +11,10 @@ from core.cli.common import by, find_project, json_option, project_option
 from core.cli.output import print_json, say
 from core.cli.submitted import submitted
 from core.config.model import ModelEntry
+from core.errors import InputError
 from core.format import data_size, parameters
 from core.home import Home
-from core.models.files import needs_pull
+from core.models.files import check_model_files, needs_pull
 
 
 @click.group()
@@ -28,8 +30,22 @@ def where(home: Home, entry: ModelEntry) -> str:
     return f"{source}: pulled when a job needs it" if needs_pull(home, entry) else "on disk"
 
 
+def problem(home: Home, entry: ModelEntry) -> str | None:
+    """Why a job with this model would be refused, as its files show; None where nothing speaks against it."""
+    try:
+        check_model_files(home, entry)
+    except InputError as error:
+        return str(error)
+    return None
+
+
 def parameters_of(entry: ModelEntry) -> str:
     return "" if entry.parameters is None else parameters(entry.parameters)
+
+
+def document(home: Home, entry: ModelEntry) -> dict[str, Any]:
+    """A model for `--json`: its entry, where it is, and why it would be refused."""
+    return {**entry.model_dump(mode="json"), "where": where(home, entry), "problem": problem(home, entry)}
 
 
 @models.command("list", epilog="Example: bakehouse models list --json")
@@ -40,10 +56,12 @@ def list_(project: Path | None, as_json: bool) -> None:
     home = Home.find()
     entries = find_project(project).models()
     if as_json:
-        print_json({"models": [{**entry.model_dump(mode="json"), "where": where(home, entry)} for entry in entries]})
+        print_json({"models": [document(home, entry) for entry in entries]})
         return
     for entry in entries:
         say(f"{entry.name:<16} {parameters_of(entry):>8}  {entry.family or '':<10} {where(home, entry)}")
+        if (wrong := problem(home, entry)) is not None:
+            say(f"  ✗ {wrong}")
 
 
 @models.command(epilog="Example: bakehouse models show SmolLM2-135M")
@@ -55,9 +73,11 @@ def show(name: str, project: Path | None, as_json: bool) -> None:
     home = Home.find()
     entry = find_project(project).model(name)
     if as_json:
-        print_json({"model": {**entry.model_dump(mode="json"), "where": where(home, entry)}})
+        print_json({"model": document(home, entry)})
         return
     say(f"{entry.name}: {parameters_of(entry)} parameters, {where(home, entry)}")
+    if (wrong := problem(home, entry)) is not None:
+        say(f"✗ {wrong}")
     for label, value in (("family", entry.family), ("licence", entry.license), ("Ollama", entry.ollama)):
         if value:
             say(f"{label:<8} {value}")

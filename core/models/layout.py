@@ -45,7 +45,10 @@ def compare(config: Mapping[str, Any], found: Mapping[str, Shape]) -> LoadReport
 def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """The part of a configuration that describes the text model."""
     inner = config.get("text_config")
-    return inner if isinstance(inner, dict) else config
+    if not isinstance(inner, dict):
+        return config
+    tied = config.get("tie_word_embeddings")
+    return inner if tied is None else {"tie_word_embeddings": tied, **inner}
 
 
 def plain_name(name: str) -> str:

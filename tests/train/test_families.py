@@ -76,6 +76,11 @@ def test_a_whole_model_trains_merges_and_answers(
 
     merged = shop.submit(number + 1, MergeSpec(adapter=f"job:{number}", model=entry, dtype="fp32"))
     assert shop.finish(merged) == 0, merged.attempt(1).log.read_text()
+    result = read_json(merged.result)
+    survival = result["summary"]["survival"]
+    assert survival["share"] == pytest.approx(1, abs=1e-3) and survival["unchanged"] == 0
+    assert survival["worst"]["share"] == min(one["share"] for one in survival["tensors"])
+    assert len(survival["tensors"]) == survival["updated"] and "of the update survives in fp32" in result["message"]
     candidates = [
         CandidateSpec(name="base", form="base", model=entry),
         CandidateSpec(name="tuned", form="adapter", model=entry, ref=f"job:{number}"),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from core.cli.main import main
 from core.config.project import load_project
 from core.errors import InputError
 from core.home import Home
@@ -113,3 +114,18 @@ def test_the_form_of_a_new_run_says_the_same_of_a_model_as_the_submission(
     assert problems["later"] == ""
     assert problems["local"] == str(refused(home, root, "local"))
     assert "model.layers.3." in problems["local"]
+
+
+def test_the_list_of_models_says_which_would_be_refused(
+    home: Home, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("BAKEHOUSE_HOME", str(home.root))
+    (tmp_path / "models/local/tokenizer.json").unlink()
+    with pytest.raises(SystemExit) as leave:
+        main(["models", "list", "--json", "--project", str(root)])
+    problems = {model["name"]: model["problem"] for model in json.loads(capsys.readouterr().out)["models"]}
+    assert not leave.value.code and problems["later"] is None and "no tokenizer" in problems["local"]
+    with pytest.raises(SystemExit):
+        main(["models", "show", "local", "--project", str(root)])
+    assert "✗ " in (out := capsys.readouterr().out) and "no tokenizer" in out

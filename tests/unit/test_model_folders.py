@@ -76,6 +76,19 @@ def test_of_a_family_that_is_not_known_absent_layers_and_another_vocabulary_are_
     assert refused(write_folder(tmp_path / "grown", config, grown)).code == "mismatched_model"
 
 
+@pytest.mark.parametrize("prefix", ["language_model.model.", "model.language_model."])
+def test_the_text_model_of_one_that_sees_is_found_under_either_name(tmp_path: Path, prefix: str) -> None:
+    """The tower's own layers are as many as they are; whether the head is tied may stand outside of the text's part."""
+    text = {key: value for key, value in config_of("gemma3_text").items() if key != "tie_word_embeddings"}
+    config = {"model_type": "gemma3", "text_config": text, "tie_word_embeddings": True}
+    inner = tensors_of(config_of("gemma3_text", tie_word_embeddings=True))
+    tensors = {name.replace("model.", prefix, 1): shape for name, shape in inner.items()}
+    tensors["vision_tower.encoder.layers.9.mlp.weight"] = (8, 8)
+    check_folder(write_folder(tmp_path / "whole", config, tensors), "mine")
+    del tensors[f"{prefix}layers.2.mlp.down_proj.weight"]
+    assert "layers.2.mlp.down_proj.weight" in str(refused(write_folder(tmp_path / "torn", config, tensors)))
+
+
 def change(folder: Path, name: str, **changes: Any) -> None:
     document = json.loads((folder / name).read_text())
     (folder / name).write_text(json.dumps({**document, **changes}))
