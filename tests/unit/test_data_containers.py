@@ -44,6 +44,10 @@ ASKED = [("q0", "a0"), ("q1", "a1"), ("q2", "a2")]
 CHATS = [
     {"messages": [{"role": "user", "content": f"q{n}"}, {"role": "assistant", "content": f"a{n}"}]} for n in range(3)
 ]
+# A list of messages in a cell, as JSON whose quotation marks are doubled.
+QUOTED = "id,messages\n" + "".join(
+    '{},"{}"\n'.format(n, json.dumps(chat["messages"]).replace('"', '""')) for n, chat in enumerate(CHATS)
+)
 
 
 @pytest.mark.parametrize(
@@ -65,17 +69,14 @@ CHATS = [
         (TABLE.replace("\r\n", "\r"), "mac.csv", "csv"),
         (parquet(PAIRS), "x", "parquet"),
         (parquet(CHATS), "x", "parquet"),
-        ("answer,messages\n" + "".join(f",'{json.dumps(chat['messages'])}'\n" for chat in CHATS), "quoted.csv", "csv"),
+        (QUOTED, "x.csv", "csv"),
     ],
+    ids=range(17),
 )
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
 def test_the_content_says_what_a_file_is(content: Any, name: str, kind: str, packed: bool) -> None:
     raw = content.encode() if isinstance(content, str) else content
-    if name == "quoted.csv":
-        raw = b"id,messages\n" + b"".join(
-            b'%d,"%s"\n' % (n, json.dumps(chat["messages"]).replace('"', '""').encode()) for n, chat in enumerate(CHATS)
-        )
-    data = read(gzip.compress(raw) if packed else raw, name)
+    data = read(gzip.compress(raw, mtime=0) if packed else raw, name)
     assert (data.format, data.compression) == (kind, "gzip" if packed else None)
     assert pairs(data) == ASKED
 
@@ -97,14 +98,16 @@ def test_a_text_is_read_in_its_encoding(codec: str, option: str | None, said: st
 
 
 def test_several_gzip_streams_are_one_file() -> None:
-    assert pairs(read(gzip.compress(LINES[:30].encode()) + gzip.compress(LINES[30:].encode()))) == ASKED
+    assert (
+        pairs(read(gzip.compress(LINES[:30].encode(), mtime=0) + gzip.compress(LINES[30:].encode(), mtime=0))) == ASKED
+    )
 
 
 @pytest.mark.parametrize(
     ("content", "code", "line", "word"),
     [
-        (gzip.compress(LINES.encode())[:-6], "bad_gzip", None, "cut off"),
-        (gzip.compress(LINES.encode()) + b"more", "bad_gzip", None, "follows"),
+        (gzip.compress(LINES.encode(), mtime=0)[:-6], "bad_gzip", None, "cut off"),
+        (gzip.compress(LINES.encode(), mtime=0) + b"more", "bad_gzip", None, "follows"),
         (b"PK\x03\x04rest", "other_format", 1, "Excel"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "other_format", 1, "git lfs pull"),
         (b"\x28\xb5\x2f\xfd....", "other_format", 1, "zstd -d"),
@@ -114,6 +117,7 @@ def test_several_gzip_streams_are_one_file() -> None:
         ('prompt,answer\nq,"a\nb\n', "bad_table", 3, "CSV"),
         ("prompt,answer,answer\nq,a,b\n", "doubled_key", 1, "two columns"),
     ],
+    ids=range(10),
 )
 def test_what_cannot_be_read_as_a_whole_is_refused(content: Any, code: str, line: int | None, word: str) -> None:
     with pytest.raises(InputError) as caught:
@@ -171,7 +175,7 @@ def test_parquet_without_its_package_says_how_to_get_it(monkeypatch: pytest.Monk
         json.dumps(PAIRS),
         TABLE,
         parquet(PAIRS),
-        gzip.compress(LINES.encode()),
+        gzip.compress(LINES.encode(), mtime=0),
         '{"question": "q", "answer": "a"}',
         json.dumps(PAIRS[0], indent=1),
     ],
