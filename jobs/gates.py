@@ -63,7 +63,7 @@ def golden_gate(context: JobContext, spec: BakeoffSpec, golden: Sequence[GoldenI
     """Tell what the chat template does with what is asked; GateError when it loses the text of a golden input."""
     task = spec.task
     proof = prove(tokenizer, task.thinking, task.system_role)
-    for note in proof.notes:
+    for note in proof.told(system=bool(task.system.strip())):
         context.say(f"note: {template_words(note)}")
     for item in golden:
         messages = asked_messages(item, task.system)

@@ -59,7 +59,8 @@ def prepare(
         if error.line is not None:
             error.file = spec.train.source  # and not the copy of it
         raise
-    text_gate(context, spec, prove(tokenizer, thinking, role).notes, fits.texts)
+    notes = prove(tokenizer, thinking, role).told(system=any(item.messages[0].role == "system" for item in examples))
+    text_gate(context, spec, notes, fits.texts)
     if ladder.changed_length:
         fits = fit_all(tokenizer, examples, thinking, recipe.max_length, system_role=role)
     try:

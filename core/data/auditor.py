@@ -116,7 +116,9 @@ def make_audit(
         unlearnt_lines=report.unlearnt_lines[:NAMED_LINES],
         empty_prompts=report.empty_prompts,
         augmented=trained.added,
-        template=prove(tokenizer, task.thinking, task.system_role).notes,
+        template=prove(tokenizer, task.thinking, task.system_role).told(
+            system=any(example.messages[0].role == "system" for example in examples)
+        ),
         texts=summed_up((item.line, item.faults) for item in rendered),
         shown=tuple(_shown(tokenizer, trained, index) for index in _places(show, len(trained.examples))),
     )

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from core.data.examples import Message
@@ -17,8 +17,14 @@ Thinking = Literal["off", "on"]
 # As which role the system text is given: its own, or at the head of the first user message (what Gemma 3's template does by
 # itself), for templates that know no system message.
 SystemRole = Literal["system", "user"]
-# How a message's content is handed to the template: as a string, or as a list of one text part, as vision models have it.
-Contents = Literal["text", "parts"]
+# Whose contents are handed to the template as a list of one text part, as vision models have it; all others are strings.
+Contents = Literal["text", "parts", "turn_parts", "user_parts"]
+LISTED: Mapping[Contents, tuple[str, ...]] = {
+    "text": (),
+    "parts": ("system", "user", "assistant"),
+    "turn_parts": ("user", "assistant"),
+    "user_parts": ("user",),
+}
 # Between the system text and the user's where they share a message; Gemma 3's template writes the same.
 BETWEEN = "\n\n"
 
@@ -72,9 +78,12 @@ def apply_template(
             remedy="take the instruct version of the model",
         )
     given = [message.to_json() for message in (fold_system(messages) if system_role == "user" else messages)]
-    conversation: list[dict[str, Any]] = [dict(message) for message in given]
-    if contents == "parts":
-        conversation = [{**message, "content": [{"type": "text", "text": message["content"]}]} for message in given]
+    conversation: list[dict[str, Any]] = [
+        {**message, "content": [{"type": "text", "text": message["content"]}]}
+        if message["role"] in LISTED[contents]
+        else dict(message)
+        for message in given
+    ]
     on = thinking == "on"
     try:
         text = tokenizer.apply_chat_template(

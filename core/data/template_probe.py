@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.data.examples import Message
-from core.data.template import ChatTokenizer, Contents, SystemRole, Thinking, apply_template
+from core.data.template import LISTED, ChatTokenizer, Contents, SystemRole, Thinking, apply_template
 from core.data.turns import Role
 from core.errors import InputError
 from core.reasons import Reason
@@ -57,9 +57,14 @@ def _probe(
     turns = SEVERAL if several else ONE
     roles: tuple[Role, ...] = ("system", *turns) if system else turns
     messages = tuple(Message(role, _text(number)) for number, role in enumerate(roles))
-    contents: tuple[Contents, ...] = ("text", "parts")
-    tried = [render_probe(tokenizer, messages, thinking, system_role, kind) for kind in contents]
-    return next((probe for probe in tried if probe.problem is None), tried[0])
+    first: Probe | None = None
+    for contents in LISTED:
+        probe = render_probe(tokenizer, messages, thinking, system_role, contents)
+        if probe.problem is None:
+            return probe
+        first = first or probe
+    assert first is not None
+    return first
 
 
 def _text(number: int) -> str:

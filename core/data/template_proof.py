@@ -62,6 +62,10 @@ class TemplateProof:
     system_role: SystemRole
     notes: tuple[Reason, ...]
 
+    def told(self, *, system: bool) -> tuple[Reason, ...]:
+        """The notes for conversations with a system message, or without one."""
+        return tuple(note for note in self.notes if system or note.code != "system_moved")
+
     @property
     def end(self) -> str:
         return self.behind.strip()
@@ -279,7 +283,7 @@ def _notes(
     system_role: SystemRole,
 ) -> list[Reason]:
     notes = []
-    if any(probe.problem is None and probe.contents == "parts" for probe in probes.values()):
+    if any(probe.problem is None and probe.contents != "text" for probe in probes.values()):
         notes.append(Reason("list_contents"))
     if unlearnt.strip():
         notes.append(Reason("behind_the_end", {"text": unlearnt.strip()[:QUOTED_CHARACTERS]}))

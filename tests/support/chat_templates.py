@@ -15,6 +15,13 @@ TURNS = CHATML.removesuffix(GENERATION)
 LIST_ONLY = (
     TURNS.replace("{{ message.content }}", "{% for part in message.content %}{{ part.text }}{% endfor %}") + GENERATION
 )
+# The same of users alone, and of all but the system message.
+LISTS_OF_USERS = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{% if message.role == 'user' %}"
+    "{% for part in message.content %}{{ part.text }}{% endfor %}{% else %}{{ message.content }}{% endif %}<|im_end|>\n"
+    "{% endfor %}" + GENERATION
+)
+LISTS_OF_TURNS = LISTS_OF_USERS.replace("message.role == 'user'", "message.role != 'system'")
 # Writes the generation prompt whether it is asked for or not.
 ALWAYS_ASKING = TURNS + "{{ '<|im_start|>assistant\n' }}"
 # The same in a frame of plain words, of which no sign is a token.
@@ -65,6 +72,8 @@ ENDS_LAST_OTHERWISE = (
 SOUND = {
     "chatml": (CHATML, "<|im_end|>"),
     "list only": (LIST_ONLY, "<|im_end|>"),
+    "lists of users": (LISTS_OF_USERS, "<|im_end|>"),
+    "lists of turns": (LISTS_OF_TURNS, "<|im_end|>"),
     "always asking": (ALWAYS_ASKING, "<|im_end|>"),
     "always asking, plain words": (ALWAYS_ASKING_PLAINLY, "(end)"),
     "plain words": (ASKING_PLAINLY, "(end)"),
