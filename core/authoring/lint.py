@@ -17,7 +17,8 @@ from core.config.validation import check, nearest
 from core.config.yaml import Marked, found, load_mapping
 from core.data.examples import load_examples
 from core.data.leaks import CODE, REMEDY, find_leaks
-from core.errors import InputError
+from core.data.text_faults import refuse_thoughts
+from core.errors import GateError, InputError
 
 # The least p of n inputs is 2/2ⁿ: below 0.05 from six on.
 FEWEST_INPUTS = 6
@@ -215,5 +216,11 @@ def _check_data(project: Project, task: Task, golden: list[GoldenInput]) -> Iter
     except InputError as problem:
         yield problem
         return
+    try:
+        refuse_thoughts(examples, task, file)
+    except GateError as refused:
+        yield InputError(
+            refused.message, code=refused.code, file=refused.file, line=refused.line, remedy=refused.remedy
+        )
     for leak in find_leaks(examples, golden):
         yield InputError(f"data leak: the example {leak.relation}", code=CODE, file=file, line=leak.line, remedy=REMEDY)

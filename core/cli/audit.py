@@ -43,7 +43,7 @@ def lengths_option(ctx: click.Context, option: click.Parameter, value: str | Non
 
 
 @click.command(
-    epilog="Examples: bakehouse audit judge --model SmolLM2-135M --recipe demo --show 3; "
+    epilog="Example: bakehouse audit judge --model SmolLM2-135M --recipe demo --show 3; "
     "bakehouse audit --tasks all --model SmolLM2-135M --lengths 1024,2048"
 )
 @click.argument("task", required=False)

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from core.data.examples import Message
-from core.data.template import Thinking
+from core.config.task import Task
+from core.data.examples import Example, Message
+from core.data.template import THOUGHTS, Thinking
 from core.data.template_proof import TemplateProof
+from core.errors import GateError
 from core.reasons import Reason
 
 REFUSED = frozenset(
@@ -30,6 +33,7 @@ REFUSED = frozenset(
 )
 CODES = REFUSED | {"control_in_message"}
 NAMED_LINES = 1000
+NAMED_AT_MOST = 5
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,24 @@ def text_faults(
 def message_faults(proof: TemplateProof, messages: Sequence[Message], prompt: str) -> tuple[Reason, ...]:
     """What is wrong with the texts of a rendered prompt."""
     return (*_in_messages(proof, messages), *_lost(proof, messages, prompt))
+
+
+def refuse_thoughts(examples: Iterable[Example], task: Task, source: str | Path) -> None:
+    """Raise `GateError` (`thoughts_while_off`) when completions hold `<think>` and the task does not think: what can be told
+    before there is a tokenizer, for whatever model."""
+    if task.thinking == "on":
+        return
+    lines = sorted({item.line for item in examples if any(sign in item.completion for sign in THOUGHTS[0])})
+    if lines:
+        named = ", ".join(map(str, lines[:NAMED_AT_MOST]))
+        more = f" and {len(lines) - NAMED_AT_MOST} more" if len(lines) > NAMED_AT_MOST else ""
+        raise GateError(
+            f"completions hold thoughts (`<think>`), and the task has `thinking: off`: lines {named}{more}",
+            code="thoughts_while_off",
+            file=source,
+            line=lines[0],
+            remedy="remove the thoughts, or set `thinking: on` in the task",
+        )
 
 
 def _thoughts(proof: TemplateProof, completion: str, thinking: Thinking) -> list[Reason]:

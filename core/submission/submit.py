@@ -13,6 +13,7 @@ from core.config.task import Task
 from core.data.examples import Example, load_examples
 from core.data.leaks import refuse_leaks
 from core.data.source import read_source
+from core.data.text_faults import refuse_thoughts
 from core.errors import InputError
 from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
@@ -45,7 +46,8 @@ def submit_train(
     """Queue the training of an adapter; `overrides` are recipe keys with new values.
 
     Raises `InputError` for anything wrong in the files and for a training that cannot fit into the memory there is,
-    `NotFoundError` for an unknown name and `GateError` when golden inputs appear in the training data.
+    `NotFoundError` for an unknown name and `GateError` when golden inputs appear in the training data, or thoughts
+    though the task does not think.
     """
     task = project.task(task_name)
     # With its shape, where its files tell it: the finished run is held against the estimate of just this model.
@@ -55,6 +57,7 @@ def submit_train(
         check_targets(folder, model.name, recipe.targets)
     train, examples = train_file(home, project, task)
     golden = check_leaks(project, task, examples, train.source) if task.golden else None
+    refuse_thoughts(examples, task, train.source)
     planned = plan_training(home, model, recipe, longest_example(home, project, task, model, recipe))
     return store(
         home,

@@ -56,6 +56,18 @@ def test_a_golden_input_in_the_training_data_is_a_leak_with_the_datas_line(folde
     assert problems(folder) == [("data/t.jsonl", 2, "leak")]
 
 
+def test_thoughts_of_a_task_that_does_not_think_are_named_before_there_is_a_tokenizer(folder: Path) -> None:
+    lines = ["PASS", r"<think>\nhm\n</think>\n\nPASS", r"hm</think>PASS"]
+    (folder / "data/t.jsonl").write_text(
+        "".join(f'{{"prompt": "{text[:3]}", "completion": "{text}"}}\n' for text in lines)
+    )
+    assert problems(folder) == [("data/t.jsonl", 2, "thoughts_while_off")]
+    (found,) = check_project(Project.find(folder))
+    assert found.message.endswith("lines 2, 3") and "thinking: on" in str(found.remedy)
+    (folder / "configs/tasks/t.yaml").write_text(f"{TASK}thinking: on\n")
+    assert problems(folder) == []
+
+
 def test_a_line_that_is_no_json_is_named(folder: Path) -> None:
     (folder / "data/t.jsonl").write_text('{"prompt": "p", "completion": "PASS"}\n{"prompt": \n')
     assert problems(folder) == [("data/t.jsonl", 2, "not_json")]
