@@ -82,7 +82,7 @@ class WantedAnswer:
 
 
 def run(context: JobContext, spec: BakeoffSpec) -> None:
-    started = time.time()
+    started = time.monotonic()
     context.phase("reading the golden inputs", spec.golden.source)
     start_manifest(context)
     golden = read_golden(spec.golden)
@@ -110,7 +110,7 @@ def run(context: JobContext, spec: BakeoffSpec) -> None:
         _answer_with(context, spec, golden, files, group, done, device, models.as_torch(computes_in), tally)
 
     context.phase("scoring")
-    _score(context, spec, golden, candidates, time.time() - started)
+    _score(context, spec, golden, candidates, time.monotonic() - started)
 
 
 class Tally:

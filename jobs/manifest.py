@@ -35,12 +35,14 @@ FILE_KEYS = set(InputFile.model_fields)
 
 
 def start_manifest(context: JobContext) -> float:
-    """Write what is known before anything heavy is imported; returns when the attempt began.
+    """Write what is known before anything heavy is imported; returns when the attempt began, by the monotonic clock.
 
     A job that started itself again within its attempt began with its first process.
     """
     job = context.job
-    started_at: float = (read_json(context.attempt.manifest) or {}).get("started_at", time.time())
+    known: dict[str, Any] = read_json(context.attempt.manifest) or {}
+    started_at: float = known.get("started_at", time.time())
+    started: float = known.get("started_monotonic", time.monotonic())
     write_json(
         context.attempt.manifest,
         {
@@ -49,6 +51,7 @@ def start_manifest(context: JobContext) -> float:
             "kind": job.kind,
             "attempt": context.attempt.number,
             "started_at": started_at,
+            "started_monotonic": started,
             "job_file_sha256": sha256_file(context.run.job_file),
             "inputs": _inputs(job.spec.model_dump(mode="json")),
             "project": {"id": job.project_id, "root": job.project_root, "git": git_state(Path(job.project_root))},
@@ -58,7 +61,7 @@ def start_manifest(context: JobContext) -> float:
             "host": {"name": platform.node(), "system": platform.platform(), "cpus": len(os.sched_getaffinity(0))},
         },
     )
-    return started_at
+    return started
 
 
 def extend_manifest(context: JobContext, **more: Any) -> None:

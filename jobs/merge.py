@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.config.base import writing
 from core.config.model import WeightFormat
 from core.errors import InputError
 from core.format import data_size
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def run(context: JobContext, spec: MergeSpec) -> None:
-    started = time.time()
+    started = time.monotonic()
     context.phase("finding the adapter", spec.adapter)
     start_manifest(context)
     folder, sha256 = context.artefacts.resolve(spec.adapter, "adapter")
@@ -55,7 +56,7 @@ def run(context: JobContext, spec: MergeSpec) -> None:
         "job": context.job.id,
         "attempt": context.attempt.number,
         "project": context.job.project_id,
-        "model": spec.model.model_dump(mode="json", exclude_none=True),
+        "model": spec.model.model_dump(mode="json", exclude_none=True, context=writing(context.home)),
         "base_fingerprint": base.fingerprint,
         "adapter_sha256": sha256,
         "adapter": spec.adapter,
@@ -71,7 +72,7 @@ def run(context: JobContext, spec: MergeSpec) -> None:
         "path": str(artefact.path),
         "bytes": artefact.size_bytes,
         "survival": survived,
-        "seconds": time.time() - started,
+        "seconds": time.monotonic() - started,
     }
     message = f"{data_size(artefact.size_bytes)}, merged from {spec.adapter}; {survival_words(survived)}"
     context.finish(message, artefacts=[artefact], summary=summary)

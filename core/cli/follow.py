@@ -22,16 +22,27 @@ QUIET_SECONDS = 15.0
 
 
 class LogTail:
-    """The lines a job has printed since it was last asked, over all its attempts."""
+    """The lines a job has printed since it was last asked, over all its attempts, each with its number before it.
+
+    A line that an attempt did not end (it was killed) stands by itself: nothing of the next attempt is joined to it.
+    """
 
     def __init__(self, home: Home, job_id: int) -> None:
         self.run = home.run_dir(job_id)
         self.logs: dict[int, AppendedLines] = {}
 
-    def lines(self) -> list[str]:
+    def lines(self, *, ended: bool = False) -> list[str]:
+        """`ended`: nothing more will come of the newest attempt either."""
         found: list[str] = []
-        for attempt in self.run.attempts():
-            whole, _ = self.logs.setdefault(attempt.number, AppendedLines(attempt.log)).read()
+        attempts = self.run.attempts()
+        for attempt in attempts:
+            log = self.logs.get(attempt.number)
+            if log is None:
+                log = self.logs[attempt.number] = AppendedLines(attempt.log)
+                found += [f"── attempt {attempt.number}"] if len(attempts) > 1 else []
+            whole, _ = log.read()
+            if log.rest and (ended or attempt is not attempts[-1]):
+                whole, log.rest = [*whole, log.rest], b""
             found += [log_line(line.decode(errors="replace")) for line in whole]
         return found
 
@@ -45,7 +56,7 @@ def follow(home: Home, connection: sqlite3.Connection, job_ids: list[int], out: 
     while True:
         jobs = [get_job(connection, job_id) for job_id in job_ids]
         for job in jobs:
-            for line in tails[job.id].lines():
+            for line in tails[job.id].lines(ended=job.state in ENDED):
                 say(f"{job.id:>4} │ {line}", file=out)
                 spoken = time.monotonic()
             state = job.state if job.state in {"starting", "running"} else job_line(job)

@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from core.home import Home
-from core.own_paths import located, stored
+from core.own_paths import MARK, located, stored
 
 # Names become file names, database keys and words on a command line.
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -40,9 +40,12 @@ def reading(home: Home, former: str | None = None) -> dict[str, Any]:
     return {"located_in": home, "former": former}
 
 
-def writing(home: Home) -> dict[str, Any]:
-    """The context of pydantic in which `OwnPath` fields are written as they are stored."""
-    return {"stored_in": home}
+def writing(home: Home, former: str | None = None) -> dict[str, Any]:
+    """The context of pydantic in which `OwnPath` fields are written as they are stored.
+
+    With `former` they are written as before schema 5: absolute, in the home as it lay then.
+    """
+    return {"stored_in": home, "former": former}
 
 
 def _read(value: Any, info: ValidationInfo) -> Any:
@@ -52,8 +55,12 @@ def _read(value: Any, info: ValidationInfo) -> Any:
 
 
 def _write(value: str, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> Any:
-    home = (info.context or {}).get("stored_in")
-    return handler(value if home is None else stored(home, value))
+    known = info.context or {}
+    if (home := known.get("stored_in")) is not None:
+        value = stored(home, value)
+        if known["former"] is not None and value.startswith(MARK):
+            value = f"{known['former']}/{value.removeprefix(MARK)}"
+    return handler(value)
 
 
 OwnPath = Annotated[str, BeforeValidator(_read), WrapSerializer(_write, return_type=str)]

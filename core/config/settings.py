@@ -21,7 +21,12 @@ class JobSettings(Written):
 
 
 class QueueSettings(Written):
-    """How the queue behaves when something ends a job early or the disk gets full."""
+    """How the queue behaves when something ends a job early or the disk gets full.
+
+    `stop_grace_seconds`: how long a job has after each request and signal to stop before the next one. `min_free_disk_bytes`:
+    below so much free no job starts, and what runs is stopped at a checkpoint. `on_restart`: what becomes of a job that a
+    restart of the machine interrupted.
+    """
 
     stop_grace_seconds: float = Field(default=60, ge=1, le=3600)
     min_free_disk_bytes: int = Field(default=2_000_000_000, ge=0)
@@ -33,8 +38,11 @@ class GpuSettings(Written):
 
     `tolerance_bytes`: how much more than its idle use a GPU may hold and still count as free. `settle_seconds`: how long the
     model server must stay empty before that is believed. `clear_seconds`: how long it may take to become so; then the job
-    waits and the models come back. `return_seconds`: how long an ended job's memory may take to come back. `intruder`: what
-    is done when a client has a model loaded while a job holds the GPU. `environment`: variables of the jobs, over those of
+    waits and the models come back. `retry_seconds`: how long after a clearing that came to nothing the next one is tried, twice
+    as long each time. `return_seconds`: how long an ended job's memory may take to come back. `reload_seconds`: how long after
+    a model could not be loaded again that is tried once more, twice as long each time. `intruder`: what is done when a client
+    has a model loaded while a job holds the GPU. `clients_quiet_seconds`: how long clients must have asked for nothing before a
+    job that made room for one goes on. `environment`: variables of the jobs, over those of
     the profile of the GPU; null keeps a variable as it is.
     """
 
@@ -43,6 +51,8 @@ class GpuSettings(Written):
     clear_seconds: float = Field(default=120.0, ge=1, le=3600)
     return_seconds: float = Field(default=30.0, ge=1, le=600)
     retry_seconds: float = Field(default=30.0, ge=1, le=3600)
+    reload_seconds: float = Field(default=30.0, ge=1, le=3600)
+    clients_quiet_seconds: float = Field(default=30.0, ge=1, le=3600)
     intruder: Literal["warn", "unload", "pause"] = "unload"
     environment: dict[str, str | None] = Field(default_factory=dict)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from core.files import fsync_directory, write_atomic
 from core.serving.replies import Resident
 
 UNREADABLE = "unreadable"
+_LARGEST = 2**53  # what every reader of JSON takes as a number
 
 
 @dataclass(frozen=True)
@@ -137,8 +137,8 @@ def _plausible(model: EvictedModel) -> bool:
     return (
         isinstance(model.name, str)
         and bool(model.name)
-        and (context is None or (isinstance(context, int) and context > 0))
-        and (keep is None or (isinstance(keep, int | float) and math.isfinite(keep)))
+        and (context is None or (type(context) is int and 0 < context < _LARGEST))
+        and (keep is None or (type(keep) in (int, float) and abs(keep) < _LARGEST))
         and (blob is None or isinstance(blob, str))
     )
 

@@ -68,7 +68,7 @@ class GpuLeaseManager:
         self.view = MemoryView(home, gpu.pci, settings.tolerance_bytes, settings.return_seconds, clock)
         former = read_lease_state(home)
         self.notes = Notes(clock, former.notes if former is not None and former.pci == gpu.pci else ())
-        self.models = ModelEviction(home, ollama, settings.retry_seconds, self.notes, clock, connect)
+        self.models = ModelEviction(home, ollama, settings.reload_seconds, self.notes, clock, connect)
         self.block = FaultBlock(home, self.notes, self._complain)
         self.state = LeaseState(time=clock.time(), pci=gpu.pci, notes=self.notes.kept)
         self.unwelcome: Unwelcome | None = None
@@ -262,7 +262,7 @@ class GpuLeaseManager:
         """That a job which made room for a client's model still does; None once nobody has asked one for a while."""
         if self._quiet_from is None:
             return None
-        seconds, activity = self.settings.retry_seconds, self.models.activity
+        seconds, activity = self.settings.clients_quiet_seconds, self.models.activity
         if self.clock.monotonic() - activity.active_at >= seconds:
             self._quiet_from = None
             return None

@@ -48,7 +48,7 @@ class ModelEviction:
         self,
         home: Home,
         settings: OllamaSettings,
-        retry_seconds: float,
+        reload_seconds: float,
         notes: Notes,
         clock: Clock,
         connect: Connect = OllamaServer,
@@ -67,7 +67,7 @@ class ModelEviction:
         if self._server is not None:
             self._service = ServiceCommand(self._server, self.evicted, settings.stop_command, settings.start_command)
             parts = (self._server, self.evicted, self._records, self.activity, self._service, notes, clock)
-            self._return = ModelReturn(*parts, retry_seconds)
+            self._return = ModelReturn(*parts, reload_seconds)
         elif self.evicted:
             notes.add(Reason("models_out_of_reach", {"models": list(self.evicted.names)}), "bad")
         for file in unreadable_files(home.evicted_models):

@@ -46,11 +46,11 @@ class ModelReturn:
         service: ServiceCommand,
         notes: Notes,
         clock: Clock,
-        retry_seconds: float,
+        reload_seconds: float,
     ) -> None:
         self.server, self.evicted, self.records, self.activity = server, evicted, records, activity
         self.service, self.notes, self.clock = service, notes, clock
-        self.retry_seconds = retry_seconds
+        self.reload_seconds = reload_seconds
         self._retry_at = NEVER
         self._look_after = NEVER
         """Only a list that was asked for later tells what is missing."""
@@ -101,7 +101,7 @@ class ModelReturn:
         if self.server.view.asked_at <= self._look_after:
             return Reason("listing_models")
         if self.server.view.residents is None:
-            self._retry_at = self.clock.monotonic() + self.retry_seconds
+            self._retry_at = self.clock.monotonic() + self.reload_seconds
             return None
         return self._load_next()
 
@@ -137,7 +137,7 @@ class ModelReturn:
         record = self.records.of(model.name)
         record.tries += 1
         # The next try after this one, should it fail or the model be gone again: later each time.
-        pause = min(self.retry_seconds * 2 ** (record.tries - 1), LONGEST_RETRY_SECONDS)
+        pause = min(self.reload_seconds * 2 ** (record.tries - 1), LONGEST_RETRY_SECONDS)
         record.not_before = self.clock.monotonic() + pause
         beside = (name for name, one in self.records.items() if one.back and self._is_there(one.back, living))
         self._last = _Load(model.name, frozenset(beside))
@@ -164,7 +164,7 @@ class ModelReturn:
         if isinstance(error, ServerError) and error.code in ("server_down", "server_slow"):
             # The server's trouble and not the model's.
             record.tries = max(0, record.tries - 1)
-            self._retry_at = self.clock.monotonic() + self.retry_seconds
+            self._retry_at = self.clock.monotonic() + self.reload_seconds
 
     def _see_what_went(self, living: list[Resident]) -> None:
         """A server makes room for a model by letting others go. What had come back must not go for one that never comes up."""

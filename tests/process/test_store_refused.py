@@ -17,7 +17,7 @@ from core.home import Home
 from core.store import database as store
 from core.store.database import open_database, transaction
 from core.store.store_error import StoreError, lock_holders
-from tests.support.places import NOBODY, as_user, full, is_root, mounts, on_a_disk, read_only
+from tests.support.places import NOBODY, as_user, full, mounts, on_a_disk, read_only, users
 from tests.support.running import running
 from tests.support.stored import add_job, fresh
 
@@ -41,7 +41,7 @@ except BakehouseError as error:
     print(json.dumps(error.to_json()))
 """
 needs_mounts = pytest.mark.skipif(mounts() is None, reason="this machine allows no namespace with mounts")
-needs_users = pytest.mark.skipif(not is_root(), reason="another user needs root and setpriv")
+needs_users = pytest.mark.skipif(not users(), reason="another user needs root and setpriv")
 
 
 def act(

@@ -30,7 +30,8 @@ from tests.support.waiting import PATIENCE_SECONDS, wait_until
 IDLE_BYTES = 300_003_328
 TOLERANCE_BYTES = GpuSettings().tolerance_bytes
 # What is waited for anyway is short; what a slow machine could run into is long.
-CARD = {"settle_seconds": 0.6, "clear_seconds": 600.0, "return_seconds": 60.0, "retry_seconds": 1.0}
+CARD = {"settle_seconds": 0.6, "clear_seconds": 600.0, "return_seconds": 60.0}
+CARD |= dict.fromkeys(("retry_seconds", "reload_seconds", "clients_quiet_seconds"), 1.0)
 GRACE_SECONDS = 60.0
 QUIET = {"hang": "off", "vram": "off", "zero_loss": "off"}
 

@@ -17,7 +17,7 @@ from core.bakeoff.scoring import score_answers
 from core.config.model import ModelEntry
 from core.config.project import shipped
 from core.config.shipped import DEMO_RECIPE
-from core.files import append_line, read_json, write_json
+from core.files import append_line, read_json, sha256_json, write_json
 from core.home import AttemptDir, Home
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
 from core.jobfile.merge import MergeSpec
@@ -33,6 +33,7 @@ from core.submission.input_store import keep_bytes, keep_document
 from jobs.artefacts import ArtefactStore
 from jobs.context import JobContext
 from jobs.inputs import read_golden
+from jobs.train import FORECAST, purpose_of
 from tests.support.leaderboards import answers, inputs, task
 from tests.support.stored import step
 from tui.model.job_files import JobFiles
@@ -51,6 +52,8 @@ class Moved:
         self.weights: dict[int, str] = {}
         """What each training and merge has written, by job."""
         self.boards: dict[int, str] = {}
+        self.purposes: dict[int, str] = {}
+        """By which each training knows its checkpoints."""
         if self.link is not None:
             self.place.mkdir(mode=0o700)
             self.link.symlink_to(self.place)
@@ -96,6 +99,8 @@ class Moved:
         data = keep_bytes(self.home, b'{"prompt": "a", "completion": "b"}\n', "train.jsonl", "/project/train.jsonl")
         spec = TrainSpec(task=task(), model=MODEL, recipe=shipped().recipe(DEMO_RECIPE), train=data)
         self._make("adapter", spec, f"trained {self.moves} {len(self.weights)}")
+        job = max(self.weights)
+        self.purposes[job] = purpose_of(self.home.run_dir(job), spec)
 
     def merge(self) -> None:
         trained = self._trained()
@@ -145,12 +150,14 @@ class Moved:
         return (folder / "weights").read_text()
 
     def as_before_schema_5(self) -> None:
-        """Everything stored as it was when all paths were absolute."""
+        """Everything stored as it was when all paths were absolute, and checkpoints known by a hash over them."""
         home = self.home
         with contextlib.closing(open_database(home)) as connection:
             for run in (home.run_dir(job) for job in (*self.weights, *self.boards)):
                 file = JobFile.load(run)
                 run.job_file.write_text(yaml.safe_dump(file.model_dump(mode="json"), sort_keys=False))
+                if isinstance(file.spec, TrainSpec):
+                    self.purposes[file.id] = sha256_json(file.spec.model_dump(mode="json", exclude=FORECAST))
                 result = located_result(home, read_json(run.result))
                 write_json(run.result, result)
                 connection.execute("UPDATE jobs SET result = ? WHERE id = ?", [json.dumps(result), file.id])
@@ -187,6 +194,7 @@ class Moved:
         file = JobFile.load(home.run_dir(job))
         assert (file.home, file.artefacts) == (str(home.root), str(home.artefacts))
         if isinstance(file.spec, TrainSpec):
+            assert purpose_of(home.run_dir(job), file.spec) == self.purposes[job], "its checkpoints are known again"
             assert Path(file.spec.train.path).is_file() and Path(file.spec.train.path).is_relative_to(home.root)
         if isinstance(file.spec, BakeoffSpec):
             assert len(read_golden(file.spec.golden)) == 2

@@ -10,6 +10,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -59,5 +60,10 @@ def as_user(uid: int, command: Sequence[str]) -> list[str]:
     return ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", *command]
 
 
-def is_root() -> bool:
-    return os.geteuid() == 0 and shutil.which("setpriv") is not None
+@cache
+def users() -> bool:
+    """Whether a command can be run as another user here, and that user can run this interpreter."""
+    if os.geteuid() != 0 or not shutil.which("setpriv"):
+        return False
+    trial = as_user(NOBODY, [sys.executable, "-c", "import core"])
+    return subprocess.run(trial, capture_output=True, check=False).returncode == 0

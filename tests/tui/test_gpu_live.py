@@ -24,7 +24,8 @@ def sim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GpuSim]:
     settings.parent.mkdir(parents=True)
     settings.write_text(
         "queue: {stop_grace_seconds: 3}\nollama: {managed: false}\n"
-        "gpu: {settle_seconds: 0.2, return_seconds: 2, retry_seconds: 1}\n"
+        "gpu: {settle_seconds: 0.2, return_seconds: 2, retry_seconds: 1, reload_seconds: 1,"
+        " clients_quiet_seconds: 1}\n"
     )
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("BAKEHOUSE_LEASE_DIR", str(tmp_path))

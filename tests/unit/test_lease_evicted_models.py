@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.gpu_lease.evicted_models import EvictedModel, EvictedModels, read_evicted_models, unreadable_files
 from core.serving.replies import Resident
@@ -145,3 +148,72 @@ def test_a_model_is_known_by_its_weights_under_another_tag() -> None:
     assert JUDGE.is_resident(other, "sha256:aa") and not JUDGE.is_resident(other, "sha256:bb")
     assert not PLANNER.is_resident(other, None), "two that are not known are not the same"
     assert PLANNER.is_resident(Resident("planner:v1", None, 1, 1, None, None), None)
+
+
+def a_value() -> st.SearchStrategy[object]:
+    leaves = st.none() | st.booleans() | st.integers(-(10**400), 10**400) | st.floats() | st.text(max_size=8)
+    return st.recursive(
+        leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    )
+
+
+MODEL_LIKE = st.fixed_dictionaries(
+    {}, optional={name: a_value() for name in ("name", "context_length", "keep_alive_seconds", "blob", "other")}
+)
+ANYTHING = st.one_of(
+    st.binary(max_size=200),
+    a_value().map(lambda value: json.dumps(value).encode()),
+    st.fixed_dictionaries(
+        {"models": st.lists(MODEL_LIKE, max_size=4)}, optional={"schema": a_value(), "service_stopped": a_value()}
+    ).map(lambda value: json.dumps(value).encode()),
+)
+
+
+def nothing_is_lost(content: bytes) -> None:
+    """All models that a file names are known, or the file is kept beside and told of."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "evicted_models.json"
+        file.write_bytes(content)
+        found = read_evicted_models(file)
+        models = EvictedModels(file)
+        assert models.models == found.models and models.stopped == found.service_stopped
+        asides = unreadable_files(file)
+        assert bool(asides) == (not found.whole)
+        assert all(aside.read_bytes() == content for aside in asides)
+        if found.whole:
+            document = json.loads(content)
+            assert len(found.models) == len(document["models"])
+        models.add(EvictedModel("one-more:v1"))
+        assert "one-more:v1" in EvictedModels(file).names
+        assert unreadable_files(file) == asides, "what was saved of it is whole"
+
+
+@given(ANYTHING)
+def test_whatever_stands_in_the_file_no_model_is_forgotten(content: bytes) -> None:
+    nothing_is_lost(content)
+
+
+@given(st.data())
+def test_a_file_that_was_torn_or_damaged_anywhere_is_not_taken_for_an_empty_one(data: st.DataObject) -> None:
+    whole = json.dumps({"schema": 1, "service_stopped": False, "models": [asdict(JUDGE), asdict(PLANNER)]}).encode()
+    at = data.draw(st.integers(0, len(whole) - 1))
+    torn = (
+        whole[:at]
+        if data.draw(st.booleans())
+        else whole[:at] + bytes([data.draw(st.integers(0, 255))]) + whole[at + 1 :]
+    )
+    nothing_is_lost(torn)
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        {"keep_alive_seconds": 10**400},
+        {"keep_alive_seconds": True},
+        {"context_length": True},
+        {"context_length": 10**30},
+    ],
+)
+def test_a_number_that_no_server_takes_is_no_model(file: Path, kept: dict[str, object]) -> None:
+    file.write_text(json.dumps({"schema": 1, "models": [{"name": "judge", **kept}]}))
+    assert EvictedModels(file).models == () and len(unreadable_files(file)) == 1

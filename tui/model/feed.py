@@ -118,11 +118,12 @@ class Feed(threading.Thread):
             )
             self._version = version
             self.reader.data_changed()
-        if now - self._runner_looked >= RUNNER_LOOK_SECONDS:
-            self._runner_looked = now
+        passed = time.monotonic()
+        if passed - self._runner_looked >= RUNNER_LOOK_SECONDS:
+            self._runner_looked = passed
             snapshot = replace(snapshot, runner_alive=runner_lives(self.home))
         newest = snapshot.sample.time if snapshot.sample else 0.0
-        if now - newest >= 1.0:
+        if not 0.0 <= now - newest < 1.0:  # below 0: the clock was set back
             snapshot = replace(snapshot, samples=tuple(self._ring.history(HISTORY)))
         found = self.reader.found
         slot = self._slot(snapshot.jobs, snapshot.slot)

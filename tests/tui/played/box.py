@@ -130,7 +130,11 @@ def played_box(folder: Path) -> Iterator[Machine]:
         os.environ["BAKEHOUSE_HOME"] = str(folder / "home")
         os.environ["XDG_CONFIG_HOME"] = str(folder / "config")
         os.environ["OLLAMA_HOST"] = ollama.url
-        settings = {"queue": {"stop_grace_seconds": 5.0}, "gpu": {"return_seconds": 5.0, "retry_seconds": 2.0}}
+        settings = {
+            "queue": {"stop_grace_seconds": 5.0},
+            "gpu": {"return_seconds": 5.0}
+            | dict.fromkeys(("retry_seconds", "reload_seconds", "clients_quiet_seconds"), 2.0),
+        }
         (folder / "config/bakehouse/settings.yaml").write_text(yaml.safe_dump(settings))
         for name, size in FLEET.items():
             ollama.add_model(name, size_bytes=size)
