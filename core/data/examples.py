@@ -13,7 +13,7 @@ from core.config.golden import GoldenInput
 from core.config.task import Task
 from core.data.line_forms import Conversation
 from core.data.reading import DataFile, read_training
-from core.data.records import BadRecordsError, Problem
+from core.data.records import MOST_PROBLEMS, BadRecordsError, Problem
 from core.data.source import DataSource, read_source
 from core.data.turns import Role, Turn, learnt_places
 from core.errors import InputError
@@ -97,7 +97,8 @@ def examples_of(data: DataFile, task: Task) -> tuple[list[Example], DataReport]:
             made = list(_examples_of(conversation, task))
         except InputError as error:
             bad += 1
-            problems.append(Problem(conversation.number, error))
+            if bad - data.bad <= MOST_PROBLEMS:
+                problems.append(Problem(conversation.number, error))
             continue
         for example in made:
             content = (example.messages, example.completion)

@@ -14,10 +14,13 @@ from core.data.turns import (
     ReadOptions,
     Turn,
     check_turns,
+    is_conversation,
     is_empty,
     message_keys,
     not_learnt,
+    other_messages,
     read_messages,
+    repeats_message,
     text_of,
     truth,
 )
@@ -105,15 +108,6 @@ def read_record(record: Record, options: ReadOptions, ignored: Ignored) -> Conve
     return found
 
 
-def is_conversation(document: Any) -> bool:
-    """True of a bare list of messages."""
-    return (
-        isinstance(document, list)
-        and bool(document)
-        and all(isinstance(item, dict) and set(message_keys(item)) <= set(item) for item in document)
-    )
-
-
 class _RecordReader:
     """One record being read. `names` finds its keys whatever their case: `System Prompt` is `system_prompt`."""
 
@@ -124,6 +118,8 @@ class _RecordReader:
         self.ignored = ignored
         self.names: dict[str, str] = {}
         for key in fields.document:
+            if key in self.options.ignore:
+                continue
             self.names.setdefault(key.strip().lower().replace(" ", "_").replace("-", "_"), key)
 
     # The project's own form.
@@ -136,7 +132,7 @@ class _RecordReader:
                     f"a line has either messages or prompt and completion, this one has messages and {extra[0]}"
                 )
             messages = fields.take("messages")
-            if _other_messages(messages):
+            if other_messages(messages):
                 self._refuse_form("chat")
             turns = read_messages(self.record, messages, "messages", self.options, self.ignored, aliases=False)
             return self._made(turns, "messages", "messages")
@@ -200,7 +196,7 @@ class _RecordReader:
         messages = self.fields.take(key)
         for other in ("prompt", "completion"):
             if form is None and not is_empty(self.fields.get(other)) and other not in self.options.ignore:
-                if _repeats(self.fields.get(other), messages):
+                if repeats_message(self.fields.get(other), messages):
                     self.fields.take(other)
                     continue
                 record.refuse(
@@ -222,7 +218,7 @@ class _RecordReader:
         return self._made(turns, form, word(key))
 
     def _chat_form(self, key: str, messages: Any) -> LineForm:
-        if key == "messages" and not _other_messages(messages):
+        if key == "messages" and not other_messages(messages):
             return "messages"
         listed = messages if isinstance(messages, list) else [messages]
         return "sharegpt" if all(message_keys(item) == ("from", "value") for item in listed) else "chat"
@@ -337,7 +333,7 @@ class _RecordReader:
         learn = fields.learn()
         for name in LABELS:
             label = self.names.get(name)
-            if label is not None and form in ("prompt", "trl", "sharegpt", "chat", "messages"):
+            if label is not None and label not in fields.taken:
                 said = fields.get(label)
                 if isinstance(said, bool) or (isinstance(said, str) and said.strip().lower() in ("true", "false")):
                     fields.take(label)
@@ -359,6 +355,7 @@ class _RecordReader:
         for key in (column,) if column is not None else [self.names[name] for name in known if name in self.names]:
             value = self.fields.take(key)
             if isinstance(value, dict) and "parts" in value:
+                self.ignored.add([name for name in value if name not in ("parts", "role")], f"{word(key)}.")
                 value = value["parts"]
             if is_empty(value):
                 continue
@@ -370,24 +367,6 @@ class _RecordReader:
         other = f", only {', '.join(map(word, keys[:5]))}" if keys else ""
         more = f" and {len(keys) - 5} more" if len(keys) > 5 else ""
         self.record.refuse(f"has no {word(key)}{other}{more}", key=word(key), remedy=remedy)
-
-
-def _repeats(text: Any, messages: Any) -> bool:
-    """True of a text that stands in one of the messages, too: some data sets repeat the question beside the conversation."""
-    if not isinstance(text, str) or not isinstance(messages, list):
-        return False
-    said = [item.get(message_keys(item)[1]) for item in messages if isinstance(item, dict)]
-    return text.strip() in [content.strip() for content in said if isinstance(content, str)]
-
-
-def _other_messages(messages: Any) -> bool:
-    """True of a list whose messages are all written in another form than the project's: other keys, or other roles."""
-    if not isinstance(messages, list) or not messages or not all(isinstance(item, dict) for item in messages):
-        return False
-    keys = {message_keys(item) for item in messages}
-    if keys != {("role", "content")}:
-        return all(role in item for item in messages for role, _ in [message_keys(item)])
-    return False
 
 
 def _names(source: Any) -> bool:

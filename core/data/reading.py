@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from core.data.containers import parse, parse_json_lines
-from core.data.line_forms import Conversation, is_conversation, read_record
+from core.data.line_forms import Conversation, read_record
 from core.data.records import MOST_PROBLEMS, BadRecordsError, Format, Ignored, Parsed, Problem, Unit, word
 from core.data.source import DataSource, Waiting, read_source
-from core.data.turns import ReadOptions
+from core.data.turns import ReadOptions, is_conversation
 from core.errors import InputError
 
 OTHER_FORM = frozenset({"other_form", "other_format"})
@@ -126,7 +126,8 @@ def _read(source: DataSource, parsed: Parsed, options: ReadOptions) -> DataFile:
             conversations.append(read_record(record, options, parsed.ignored))
         except InputError as error:
             bad += 1
-            problems.append(Problem(record.number, error))
+            if bad - parsed.bad <= MOST_PROBLEMS:  # they come in order: of more the first are named
+                problems.append(Problem(record.number, error))
     problems.sort(key=lambda problem: problem.number)
     return DataFile(
         source=source,

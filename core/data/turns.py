@@ -260,6 +260,33 @@ def message_keys(message: Any) -> tuple[str, str]:
     return role, next((key for key in TEXT_KEYS if key in message), "content")
 
 
+def is_conversation(document: Any) -> bool:
+    """True of a bare list of messages."""
+    return (
+        isinstance(document, list)
+        and bool(document)
+        and all(isinstance(item, dict) and set(message_keys(item)) <= set(item) for item in document)
+    )
+
+
+def repeats_message(text: Any, messages: Any) -> bool:
+    """True of a text that stands in one of the messages, too: some data sets repeat the question beside the conversation."""
+    if not isinstance(text, str) or not isinstance(messages, list):
+        return False
+    said = [item.get(message_keys(item)[1]) for item in messages if isinstance(item, dict)]
+    return text.strip() in [content.strip() for content in said if isinstance(content, str)]
+
+
+def other_messages(messages: Any) -> bool:
+    """True of a list whose messages are all written in another form than the project's: other keys, or other roles."""
+    if not isinstance(messages, list) or not messages or not all(isinstance(item, dict) for item in messages):
+        return False
+    keys = {message_keys(item) for item in messages}
+    if keys != {("role", "content")}:
+        return all(role in item for item in messages for role, _ in [message_keys(item)])
+    return False
+
+
 def _role(record: Record, said: Any, key: str, *, aliases: bool) -> Role:
     if said in ROLES:
         return cast(Role, said)

@@ -139,6 +139,8 @@ def messages(**answer: Any) -> dict[str, Any]:
         messages(weight=1, loss=False),
         {**messages(), "weight": 0},
         {"prompt": "q", "completion": "a", "label": False},
+        {"prompt": "q", "response": "a", "label": "False"},
+        {"instruction": "q", "output": "a", "kto_tag": False},
         {"prompt": "q", "completion": "a", "weight": "0"},
         {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}], "kto_tag": False},
     ],
@@ -177,6 +179,13 @@ def test_what_would_be_another_lesson_is_refused(record: Any, code: str, key: st
 def test_a_refused_key_is_left_out_on_request_and_then_counted() -> None:
     data = read({**messages(name="bot", tool_calls=[1]), "tools": [1]}, ignore=frozenset({"tools", "tool_calls"}))
     assert data.ignored == {"messages[].name": 1, "messages[].tool_calls": 1, "tools": 1}
+
+
+def test_a_form_can_be_left_out_for_another_in_the_same_record() -> None:
+    record = {"messages": [{"role": "user", "content": "x"}], "question": "Why salt?", "answer": "Taste.", "label": 3}
+    data = read(record, ignore=frozenset({"messages"}))
+    assert data.ignored == {"label": 1, "messages": 1}
+    assert turns(record, ignore=frozenset({"messages"})) == ASKED
 
 
 def test_named_columns_win_over_known_names() -> None:
