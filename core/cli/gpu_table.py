@@ -8,6 +8,7 @@ from core.cli.readings import Reading
 from core.format import data_size, duration, moment
 from core.gpu.memory_owners import memory_owners
 from core.gpu.reading import DeviceReading, HostReading, ProcessReading
+from core.gpu.room import gpu_room
 from core.gpu_lease.state import LeaseState
 from core.text import cell_width, clip, printable
 from core.wording.gpu import gpu_phase_words, gpu_words
@@ -65,9 +66,13 @@ def whose(reading: Reading, device: DeviceReading) -> list[str]:
     others = [(holding.name, holding.vram_bytes) for holding in known.others]
     parts = [("ours", known.ours_bytes), ("served models", known.served_bytes), *others]
     parts += [("no owner", known.unowned_bytes), ("idle use" if known.knows_idle else "not told", known.idle_bytes)]
-    free = known.total_bytes - known.used_bytes
     held = [f"{name} {data_size(count)}" for name, count in parts if count >= _SEEN_BYTES]
-    return [row("  whose", "   ".join([*held, f"free {data_size(free)}"]))]
+    free = known.total_bytes - known.used_bytes
+    figures = [*held, f"free {data_size(free)}"]
+    if state is not None:
+        room = gpu_room(known, models_stay=state.models_stay, tolerance_bytes=state.tolerance_bytes)
+        figures.append(f"usable by a job {data_size(room.room_bytes)}")
+    return [row("  whose", "   ".join(figures))]
 
 
 def figures(device: DeviceReading) -> Iterator[tuple[str, str]]:
@@ -200,7 +205,7 @@ def row(label: str, value: str) -> str:
 def of_bytes(used: int | None, total: int | None) -> str:
     """`11.6 of 17.1 GB, 68 %`, or the one of both that is known."""
     if used is None or total is None:
-        return f"{data_size(used)} used" if used is not None else data_size(total) and f"{data_size(total)} in all"
+        return f"{data_size(used)} in use" if used is not None else data_size(total) and f"{data_size(total)} in all"
     of_it = f", {100 * used / total:.0f} %" if total else ""
     return f"{data_size(used)} of {data_size(total)}{of_it}"
 

@@ -11,10 +11,11 @@ from core.cli.output import print_json, say
 from core.config.project import Project
 from core.config.recipe import Recipe
 from core.config.shipped import PLAIN_RECIPE, QUANTISED_RECIPE
-from core.format import data_size, share
+from core.format import data_size, duration, share
 from core.home import Home
 from core.vram.plan import Plan, Row, method_words
 from core.wording.memory import forecast_words
+from core.wording.obstacles import not_used
 
 RECIPES = (PLAIN_RECIPE, QUANTISED_RECIPE)
 
@@ -65,6 +66,7 @@ def plan(
                     "name": budget.name,
                     "kind": budget.kind,
                     "total_bytes": budget.total_bytes,
+                    "used_bytes": budget.used_bytes,
                     "baseline_bytes": budget.baseline_bytes,
                     "limit_bytes": budget.limit_bytes,
                 },
@@ -81,11 +83,13 @@ def plan(
         )
         return
     idle = f", {budget.in_use}" if budget.in_use else ""
-    say(f"{budget.name}: {data_size(budget.total_bytes)}{idle}, {data_size(budget.limit_bytes)} for a training")
+    say(f"{budget.name}: {data_size(budget.total_bytes)}{idle}, {data_size(budget.limit_bytes)} usable by a job")
+    for device in budget.passed_over:
+        say(f"▲ {not_used(device)}")
     within = f"a forecast holds within ± {share(calibration.spread)}"
     say(f"{calibration.words}; {'each forecast by those of comparable size' if calibration.runs else within}")
     say()
-    for line in lines(made):
+    for line in lines(made, on_cpu=budget.kind == "cpu"):
         say(line)
 
 
@@ -101,13 +105,17 @@ def with_rank(recipe: Recipe, rank: int | None) -> Recipe:
     return recipe.model_copy(update={"rank": rank, "alpha": recipe.alpha / recipe.rank * rank})
 
 
-def lines(made: Plan) -> list[str]:
-    """The table, what is not predicted behind it, and the model to prefer."""
-    shown = [
-        f"{'model':<15} {'method':<10} {'rank':>5} {'tokens':>7}  {'allocated':>9} {'on the GPU':>10}  "
+def lines(made: Plan, *, on_cpu: bool = False) -> list[str]:
+    """The table, what is not predicted behind it, and the model to prefer. On a CPU it has the times, too."""
+    where = "in memory" if on_cpu else "on the GPU"
+    head = (
+        f"{'model':<15} {'method':<10} {'rank':>5} {'tokens':>7}  {'allocated':>9} {where:>10}  "
         f"{'':<13} {'highest rank':>12} {'longest':>9}"
-    ]
-    shown += [line(row) for row in made.rows if row.forecast is not None]
+    )
+    shown = [f"{head}  {'100k tokens':>11}" if on_cpu else head]
+    for row in made.rows:
+        if row.forecast is not None:
+            shown.append(f"{line(row)}  {duration(row.seconds) or 'not known':>11}" if on_cpu else line(row))
     unknown = {row.model.name: row for row in made.rows if row.forecast is None}
     shown += [f"{name:<15} not predicted: {row.not_predicted}; {row.remedy}" for name, row in unknown.items()]
     shown.append("")

@@ -2,6 +2,16 @@
 
 A job has the GPU alone. What the lease has unloaded for a job, or waits for, is no part of what the job has to do without; what
 stays while the job runs is: the idle use, and the served models where the settings leave them in place.
+
+The words for a GPU's memory, wherever it is shown:
+
+| word            | what                                                                                            |
+|-----------------|-------------------------------------------------------------------------------------------------|
+| in use          | what its driver counts as used now, by whomever: `used_bytes`                                   |
+| free            | the rest of its memory now: total less in use                                                   |
+| usable by a job | what a job gets once all that makes way has gone: 97 % of the total, less what stays            |
+
+Of a machine without a GPU the same words are said of its memory: in use is what the kernel does not count as available.
 """
 
 from __future__ import annotations
@@ -17,7 +27,7 @@ Fit = Literal["fits", "waits", "too_large"]
 
 @dataclass(frozen=True)
 class GpuRoom:
-    """A GPU's memory in bytes, as it is for a job that wants all of it.
+    """A GPU's memory in bytes, as it is for a job that wants all of it. `used_bytes` is in use now.
 
     `stays_bytes` is in use while the job runs (`staying` are the model servers among that), `unloaded_bytes` are the models of
     a server that make way for it, and `in_the_way_bytes` belong to `holders` (programs of others, the largest first) or to
@@ -31,10 +41,11 @@ class GpuRoom:
     holders: tuple[str, ...] = ()
     staying: tuple[str, ...] = ()
     tolerance_bytes: int = 0
+    used_bytes: int = 0
 
     @property
     def room_bytes(self) -> int:
-        """What a job may use."""
+        """What is usable by a job."""
         return max(0, int(USABLE * self.total_bytes) - self.stays_bytes)
 
     def fit(self, needed_bytes: int) -> Fit:
@@ -54,4 +65,5 @@ def gpu_room(known: MemoryOwners, *, models_stay: bool, tolerance_bytes: int) ->
         holders=tuple(dict.fromkeys(holding.name for holding in known.others)),
         staying=tuple(dict.fromkeys(holding.name for holding in known.servers)) if models_stay else (),
         tolerance_bytes=tolerance_bytes,
+        used_bytes=known.used_bytes,
     )

@@ -10,7 +10,7 @@ from core.errors import InputError
 from core.format import data_size, listed
 from core.gpu.idle_baseline import read_baselines
 from core.gpu.memory_owners import USABLE, memory_owners
-from core.gpu.reading import Sample
+from core.gpu.reading import DeviceReading, Sample
 from core.gpu.room import GpuRoom, gpu_room
 from core.gpu_lease.state import read_lease_state
 from core.home import Home
@@ -44,29 +44,43 @@ class Budget:
     kind: Literal["gpu", "cpu"]
     device: str | None = None
     room: GpuRoom | None = None
+    held_bytes: int | None = None
+    """On a CPU: what is in use now; None of a budget that is only named."""
+    passed_over: tuple[DeviceReading, ...] = ()
+    """GPUs of the machine that jobs do not run on, where it has none that they do."""
+
+    @property
+    def used_bytes(self) -> int:
+        """What is in use now, as `core.gpu.room` defines it."""
+        if self.room is not None and self.room.used_bytes:
+            return self.room.used_bytes
+        return self.baseline_bytes if self.held_bytes is None else self.held_bytes
 
     @property
     def limit_bytes(self) -> int:
-        """What a job may use."""
+        """What is usable by a job."""
         return max(0, int(USABLE * self.total_bytes) - self.baseline_bytes)
 
     @property
     def emptied(self) -> Budget:
         """The same memory with nothing else in it: what could be had, did everybody leave."""
-        return replace(self, baseline_bytes=0, room=None)
+        return replace(self, baseline_bytes=0, room=None, held_bytes=None)
 
     @property
     def in_use(self) -> str:
-        """`1.0 GB in use`, and what else a GPU holds now that makes way or is waited for; empty when nothing is there."""
+        """`4.0 GB in use`, and what of that a GPU keeps, loses or is waited for; empty when nothing is in use."""
         room = self.room
-        by = f" by {listed(room.staying)}" if room is not None and room.staying else ""
-        parts = [f"{data_size(self.baseline_bytes)} in use{by}" if self.baseline_bytes else ""]
+        parts = []
+        if room is not None and room.staying:
+            parts.append(f"the models of {listed(room.staying)} stay loaded")
         if room is not None and room.unloaded_bytes:
-            parts.append(f"{data_size(room.unloaded_bytes)} of served models unloaded for a job")
+            parts.append(f"{data_size(room.unloaded_bytes)} of served models are unloaded for a job")
         if room is not None and room.in_the_way_bytes >= NAMED_FROM_BYTES:
             holders = listed(room.holders[:NAMED_AT_MOST]) or "no process"
             parts.append(f"a job waits for {data_size(room.in_the_way_bytes)} held by {holders}")
-        return ", ".join(part for part in parts if part)
+        if not self.used_bytes:
+            return ""
+        return f"{data_size(self.used_bytes)} in use" + (f": {', '.join(parts)}" if parts else "")
 
 
 def parse_vram(text: str) -> int:
@@ -141,7 +155,9 @@ def budget_of(
     host = psutil.virtual_memory()
     used = host.total - host.available
     # Our jobs are not among the idle use; the queue starts one only when there is memory.
-    return Budget(host.total, max(0, used - _jobs_resident()), "host memory", "cpu")
+    jobs = _jobs_resident()
+    over = () if sample is None else sample.passed_over
+    return Budget(host.total, max(0, used - jobs), "host memory", "cpu", held_bytes=used, passed_over=over)
 
 
 def _machine_settings() -> Settings:

@@ -19,7 +19,7 @@ from core.jobfile.train import TrainSpec
 from core.models.shapes import with_shape
 from core.vram.budget import Budget
 from core.vram.estimate import Device, Step, estimate
-from core.vram.layers import NotPredicted
+from core.vram.layers import NotPredicted, require_shape, total_parameters
 
 # What is allowed for without measurements: the formula was within 1 % of five published runs and of twelve traces of the real
 # step, but neither sees the workspaces of a GPU's libraries; on a CPU the C library and the kernel have their say.
@@ -36,7 +36,10 @@ NEWEST = 20
 
 @dataclass(frozen=True)
 class Run:
-    """A finished training. `predicted_bytes` is today's estimate of it, at the length of its longest example."""
+    """A finished training. `predicted_bytes` is today's estimate of it, at the length of its longest example.
+
+    `tokens_per_second` is the speed of its last attempt, `parameters` the model's, where they are known.
+    """
 
     job_id: int
     model: str
@@ -45,6 +48,8 @@ class Run:
     predicted_bytes: int
     peak_bytes: int
     ended_at: float
+    tokens_per_second: float | None = None
+    parameters: int | None = None
 
 
 @dataclass(frozen=True)
@@ -159,11 +164,15 @@ def _run(
         if not isinstance(spec, TrainSpec):
             return None
         recipe = used_recipe(spec.recipe, summary)
-        predicted = estimate(with_shape(home, spec.model), Step.of(recipe, kind)).allocated_bytes
+        model = with_shape(home, spec.model)
+        predicted = estimate(model, Step.of(recipe, kind)).allocated_bytes
+        count = total_parameters(model, require_shape(model))
     except (InputError, NotPredicted):
         # Its folder was cleaned away, it is of another version, or its layers are not modelled.
         return None
-    return Run(job_id, spec.model.name, recipe.method, name, predicted, int(summary["peak_memory_bytes"]), ended_at)
+    speed, peak = summary.get("tokens_per_second"), int(summary["peak_memory_bytes"])
+    measured_speed = float(speed) if isinstance(speed, int | float) and speed > 0 else None
+    return Run(job_id, spec.model.name, recipe.method, name, predicted, peak, ended_at, measured_speed, count)
 
 
 def used_recipe(recipe: Recipe, summary: dict[str, Any]) -> Recipe:

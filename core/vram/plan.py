@@ -10,6 +10,7 @@ from core.config.model import ModelEntry
 from core.config.recipe import Recipe
 from core.vram.budget import Budget
 from core.vram.calibration import Calibration
+from core.vram.cpu_time import A_NIGHT_SECONDS, seconds_on_cpu, time_words
 from core.vram.forecast import Forecast, forecast, highest_rank_that_fits, longest_that_fits
 from core.vram.layers import NotPredicted, rank_ceiling, require_shape, total_parameters
 
@@ -43,6 +44,8 @@ class Row:
     longest: int | None
     not_predicted: str | None = None
     remedy: str | None = None
+    seconds: float | None = None
+    """On a CPU: how long `cpu_time.TOKENS` tokens take; None where nobody knows, and on a GPU."""
 
     @property
     def fits(self) -> bool:
@@ -69,6 +72,7 @@ class Row:
             "fits": self.fits if self.forecast is not None else None,
             "highest_rank": self.highest_rank,
             "longest": self.longest,
+            "seconds_per_100k_tokens": self.seconds,
             "not_predicted": self.not_predicted,
             "remedy": self.remedy,
         }
@@ -108,19 +112,25 @@ def plan(
     if max_length is not None:
         recipes = [recipe.model_copy(update={"max_length": max_length}) for recipe in recipes]
     rows = tuple(row(model, recipe, budget, calibration) for model in models for recipe in recipes)
-    return Plan(rows, *prefer(rows, verdicts))
+    chosen = prefer_on_cpu(rows, verdicts) if budget.kind == "cpu" else prefer(rows, verdicts)
+    return Plan(rows, *chosen)
 
 
 def row(model: ModelEntry, recipe: Recipe, budget: Budget, calibration: Calibration) -> Row:
     """What a model takes by a recipe, or why nothing is predicted."""
     try:
         expected = forecast(model, recipe, budget, calibration)
+        seconds = None
+        if budget.kind == "cpu":
+            count = total_parameters(model, require_shape(model))
+            seconds = seconds_on_cpu(count, recipe.method, calibration.measured)
         return Row(
             model,
             recipe,
             expected,
             highest_rank_that_fits(model, recipe, budget, calibration),
             longest_that_fits(model, recipe, budget, calibration),
+            seconds=seconds,
         )
     except NotPredicted as unknown:
         return Row(model, recipe, None, None, None, unknown.why, unknown.remedy)
@@ -159,6 +169,40 @@ def prefer(rows: Sequence[Row], verdicts: Sequence[Verdict]) -> tuple[Row | None
         else f"a published run had bf16 beat 4 bits at twice the size, but this is {ratio:.1f} times: compare them"
     )
     return chosen, why, f"{quantised.words} fits too; {finding}. A bake-off of both on your task decides"
+
+
+def prefer_on_cpu(rows: Sequence[Row], verdicts: Sequence[Verdict]) -> tuple[Row | None, str, str]:
+    """The row to prefer without a GPU: the largest model that a night is enough for, by what was measured here.
+
+    Memory holds models that take days: that one fits is no reason to train it. Before anything was measured the smallest is
+    the one to begin with.
+    """
+    fitting = [row for row in rows if row.fits]
+    if not fitting:
+        return None, "nothing here fits: take a shorter max_length, a lower rank or a smaller model", ""
+    smallest = min(fitting, key=lambda row: (size(row), row.recipe.method != "lora"))
+    timed = [row for row in fitting if row.seconds is not None]
+    if not timed:
+        why = "there is no GPU, and how long this CPU takes is not known before a training has run on it"
+        return smallest, f"the smallest model: {why}", "Time grows with a model's size: a large one can take days"
+    soon = [row for row in timed if (row.seconds or 0.0) <= A_NIGHT_SECONDS]
+    if not soon:
+        least = min(timed, key=lambda row: row.seconds or 0.0)
+        why = f"without a GPU nothing here is trained in a night: {least.words} takes {time_words(least.seconds)}"
+        return None, why, ""
+    chosen = max(soon, key=lambda row: (row.recipe.method == "lora", size(row)))
+    by_key = {row.key: row for row in soon}
+    for verdict in verdicts:
+        if verdict.loser == chosen.key and verdict.winner in by_key:
+            better = by_key[verdict.winner]
+            said = f"it beat {chosen.words} in bake-off {verdict.job_id} ({verdict.task}) of this home"
+            return better, f"{said}, and takes {time_words(better.seconds)}", ""
+    why = f"without a GPU the largest model that a night is enough for: {time_words(chosen.seconds)}"
+    larger = [row for row in timed if size(row) > size(chosen) and row not in soon]
+    if not larger:
+        return chosen, why, ""
+    following = min(larger, key=size)
+    return chosen, why, f"{following.words} fits into the memory and takes {time_words(following.seconds)}"
 
 
 def room_for_rank(row: Row) -> str:

@@ -22,7 +22,7 @@ SAID = {
         "▓ Ollama 4.3",
         "▒ idle 0.9",
         "░ free 11.9",
-        "┊ 16.6",
+        "┊ 15.7",
         "lease free",
         "holds 1 model, 4.3 GB: vault-judge:v1",
     ),

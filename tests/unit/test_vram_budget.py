@@ -67,11 +67,11 @@ def test_only_what_stays_while_a_job_runs_is_taken_off_and_the_rest_is_named() -
     assert budget.baseline_bytes == IDLE + 200_000_000, "the lease has ollama's models unloaded, and waits for blender"
     assert budget.limit_bytes == int(0.97 * 17_179_869_184) - 800_000_000
     assert budget.in_use == (
-        "800 MB in use, 5.0 GB of served models unloaded for a job, a job waits for 2.2 GB held by blender"
+        "9.0 GB in use: 5.0 GB of served models are unloaded for a job, a job waits for 2.2 GB held by blender"
     )
     staying = budget_of(found, idle_bytes=IDLE, models_stay=True)
     assert staying.baseline_bytes == 5_800_000_000
-    assert staying.in_use == "5.8 GB in use by ollama, a job waits for 2.2 GB held by blender"
+    assert staying.in_use == "9.0 GB in use: the models of ollama stay loaded, a job waits for 2.2 GB held by blender"
 
 
 @pytest.mark.parametrize(

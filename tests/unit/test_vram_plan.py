@@ -156,7 +156,7 @@ def test_the_command_prints_a_row_a_model_the_calibration_and_a_preference(
     code, out, _ = run(capsys, "--vram", "16", "--max-length", "2048")
     assert code == 0
     lines = out.splitlines()
-    assert lines[0] == "--vram 16: 17.2 GB, 16.7 GB for a training"
+    assert lines[0] == "--vram 16: 17.2 GB, 16.7 GB usable by a job"
     assert "not calibrated" in lines[1]
     (small,) = (line for line in lines if line.startswith("Qwen3-4B") and "bf16" in line)
     assert "fits" in small

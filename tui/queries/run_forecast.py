@@ -61,6 +61,10 @@ class MemoryOutlook:
     ladder: str = ""
     """What the job will do about a forecast that does not fit."""
 
+    pace: str = ""
+    """How long it takes on a CPU, or that nobody knows; empty on a GPU."""
+    slow: bool = False
+    """It takes longer than a night."""
     of_data: bool = False
     """The forecast is for the longest example of the data, and not for `max_length`."""
 
@@ -150,9 +154,10 @@ def outlook(
 ) -> MemoryOutlook:
     """The outlook on a model by a recipe under a budget."""
     from core.submission.memory_check import way_down
+    from core.vram.cpu_time import A_NIGHT_SECONDS, seconds_on_cpu, time_words
     from core.vram.fit import fit, leanest
     from core.vram.forecast import forecast, highest_rank_that_fits, longest_that_fits
-    from core.vram.layers import NotPredicted
+    from core.vram.layers import NotPredicted, require_shape, total_parameters
     from core.vram.plan import method_words
 
     calibration, problem, ladder = known.calibration, "", ""
@@ -183,7 +188,13 @@ def outlook(
     others, preferred, why, also = instead(catalogue, model, recipe, budget, known)
     if preferred is not None and all((row.model, row.recipe) != (preferred.model, preferred.recipe) for row in others):
         others = (*others, preferred)
-    return MemoryOutlook(run, budget, calibration, rank, length, changes, others, preferred, why, also, problem, ladder)
+    found = MemoryOutlook(
+        run, budget, calibration, rank, length, changes, others, preferred, why, also, problem, ladder
+    )
+    if budget.kind == "gpu" or run.forecast is None:
+        return found
+    seconds = seconds_on_cpu(total_parameters(model, require_shape(model)), recipe.method, known.calibration.measured)
+    return replace(found, pace=time_words(seconds), slow=seconds is not None and seconds > A_NIGHT_SECONDS)
 
 
 def instead(
@@ -191,6 +202,7 @@ def instead(
 ) -> tuple[tuple[ForecastRow, ...], ForecastRow | None, str, str]:
     """(the same model by the other method, what the plan prefers, why, what else fits). Raises nothing:
     a row says what is not known."""
+    from core.vram.cpu_time import A_NIGHT_SECONDS
     from core.vram.plan import method_words, plan
 
     def shown(other: ModelEntry, recipe: Recipe, forecast: Forecast | None, why: str | None) -> ForecastRow:
@@ -211,7 +223,8 @@ def instead(
     this = next((row for row in made.rows if row.key == (model.name, recipe.method)), None)
     if best is None:
         return others, None, made.why, made.also
-    if best.key == (model.name, recipe.method) or (budget.kind == "cpu" and this is not None and this.fits):
+    soon = this is not None and this.fits and (this.seconds or 0.0) <= A_NIGHT_SECONDS
+    if best.key == (model.name, recipe.method) or (budget.kind == "cpu" and soon):
         said = (made.why, made.also) if best.key == (model.name, recipe.method) and budget.kind == "gpu" else ("", "")
         return others, None, *said
     return others, shown(best.model, best.recipe, best.forecast, best.not_predicted), made.why, made.also

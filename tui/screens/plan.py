@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 
 from core.format import data_size, plural, share
 from core.text import printable
+from core.wording.obstacles import not_used
 from tui.commands import Command, bindings, command
 from tui.context import Context
 from tui.lines import Line, wrapped
@@ -139,7 +140,7 @@ class PlanScreen(QueryScreen):
             line.add(f"{data_size(budget.total_bytes)}", "text")
             if budget.in_use:
                 line.add(f", {printable(budget.in_use)}", "dim")
-            line.add(f", limit ┊ {data_size(budget.limit_bytes)}", "dim")
+            line.add(f", usable by a job ┊ {data_size(budget.limit_bytes)}", "dim")
         else:
             line.add("…", "dim")
         length = LENGTHS[self.length]
@@ -158,6 +159,8 @@ class PlanScreen(QueryScreen):
 
     def _chosen(self, width: int) -> list[Line]:
         """What the selected row takes by component, and which one to prefer, and why."""
+        from core.vram.cpu_time import A_NIGHT_SECONDS, time_words
+
         plan = self.planned.plan if self.planned else None
         if plan is None:
             return []
@@ -169,6 +172,12 @@ class PlanScreen(QueryScreen):
         elif row is not None:
             text = f"not predicted: measure first — {row.not_predicted}; {row.remedy}"
             rows += [Line(part, "warn") for part in wrapped(printable(text), width)]
+        budget = self.planned.budget if self.planned else None
+        for device in budget.passed_over if budget else ():
+            rows += [Line(part, "warn") for part in wrapped(f"▲ {not_used(device)}", width)]
+        if row is not None and budget is not None and budget.kind == "cpu" and row.forecast is not None:
+            slow = row.seconds is not None and row.seconds > A_NIGHT_SECONDS
+            rows += [Line(part, "warn" if slow else "dim") for part in wrapped(time_words(row.seconds), width)]
         preferred = plan.preferred
         text = f"● prefer {preferred.words}: {plan.reasons}." if preferred else f"▲ {plan.reasons}."
         told = [Line(part, "good" if preferred else "warn") for part in wrapped(printable(text), width)]

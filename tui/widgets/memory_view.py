@@ -79,7 +79,7 @@ def compared(forecast: RunForecast, peak: int | None, laddered: bool, ended: boo
     else:
         rows.append(Line("measured").to(LABEL).add("nothing" if ended else "no step yet", "dim"))
     by = f"calibrated by {plural(forecast.calibrated_by, 'run')}" if forecast.calibrated_by else "not calibrated"
-    said = f"limit {'┊ ' if near else ''}{gb(limit)} of {printable(forecast.budget)}; {by}"
+    said = f"usable {'┊ ' if near else ''}{gb(limit)} of {printable(forecast.budget)}; {by}"
     if forecast.length:
         said = f"{forecast.length}; {said}"
     if laddered:

@@ -61,9 +61,13 @@ def gpu_rows(snapshot: Snapshot, device: DeviceReading, width: int) -> list[Line
         if len(rows) == 1 or rows[-1].width + 2 + part.width > width:
             rows.append(Line(" " * LABEL))
         rows[-1].add("  " if rows[-1].width > LABEL else "").extend(part)
-    # The limit is drawn in the bar: it has its figure where there is room.
-    if rows[-1].width + 2 + len(line := f"┊ {gb(limit)}") <= width:
-        rows[-1].add(f"  {line}", "dim")
+    # What a job can have, the idle use left out: it has its figure where there is room.
+    if (usable := room(snapshot)) is not None:
+        for words in ("usable by a job ", "usable ", ""):
+            line = f"┊ {words}{gb(usable.room_bytes)}"
+            if rows[-1].width + 2 + len(line) <= width:
+                rows[-1].add(f"  {line}", "dim")
+                break
     return [row.cut(width) for row in rows]
 
 
@@ -75,7 +79,7 @@ def host_rows(sample: Sample, job: JobRow | None, width: int) -> list[Line]:
     used = host.memory_total_bytes - host.memory_available_bytes
     figures = f" {gb(used)}/{data_size(host.memory_total_bytes)}"
     bar = stacked_bar([(used, "busy")], host.memory_total_bytes, width - 7 - len(figures))
-    parts = [(f"free for jobs {data_size(host.memory_available_bytes)}", "dim")]
+    parts = [(f"free {data_size(host.memory_available_bytes)}", "dim")]
     if job is not None and job.progress and job.progress.peak_memory_bytes:
         parts.insert(0, (f"job {job.id} at most {data_size(job.progress.peak_memory_bytes)}", "busy"))
     return [Line("memory ").extend(bar).add(figures), Line("       ").extend(side_by_side(parts, width=width - 7))]

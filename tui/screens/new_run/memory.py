@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from core.format import share
 from core.text import printable
+from core.wording.obstacles import not_used
 from tui.lines import Line, wrapped
 from tui.queries.run_forecast import ForecastRow, MemoryOutlook
 from tui.widgets.memory_bars import bar, forecast_parts, legend, scale, verdict
@@ -81,6 +82,10 @@ def advice(outlook: MemoryOutlook, width: int, key: str) -> list[Line]:
         found += _said("", f"To be preferred: {said}.", "dim", width)
     elif outlook.why and not outlook.problem:
         found += _said("▲ ", outlook.why, "warn", width)
+    if outlook.pace:
+        found += _said("▲ " if outlook.slow else "", f"{outlook.pace}.", "warn" if outlook.slow else "dim", width)
+    for device in outlook.budget.passed_over if outlook.budget else ():
+        found += _said("▲ ", not_used(device), "warn", width)
     return found
 
 
