@@ -130,8 +130,23 @@ def special_tokens(tokenizer: ChatTokenizer) -> set[str]:
 
 def signs_pattern(signs: Iterable[str], *, tags: bool = False) -> re.Pattern[str]:
     """Matches any of the signs, the longest first, and with `tags` whatever looks like one."""
-    words = [re.escape(sign) for sign in sorted(signs, key=len, reverse=True)]
-    return re.compile("|".join([*words, *([_TAG] if tags else [])]) or r"(?!)")
+    # As a tree of their letters: some tokenizers have thousands (<unused6241>), and each `<` of a text would try them all.
+    tree: dict[str, Any] = {}
+    for sign in signs:
+        node = tree
+        for letter in sign:
+            node = node.setdefault(letter, {})
+        node[""] = {}
+    return re.compile("|".join([*([_branches(tree)] if tree else []), *([_TAG] if tags else [])]) or r"(?!)")
+
+
+def _branches(node: dict[str, Any]) -> str:
+    """A pattern of all the words below a node of the tree, longer ones first."""
+    below = [re.escape(letter) + _branches(child) for letter, child in sorted(node.items()) if letter]
+    if not below:
+        return ""
+    ends = "?" if "" in node else ""
+    return f"(?:{'|'.join(below)}){ends}" if ends or len(below) > 1 else below[0]
 
 
 def pieces(text: str, signs: re.Pattern[str]) -> list[str]:

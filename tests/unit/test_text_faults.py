@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.data.examples import Example, Message
 from core.data.render import fit_all
+from core.data.template import signs_pattern
 from core.data.text_faults import CODES, TextFinding
 from core.reasons import Reason
 from core.wording.texts import fault_remedy, fault_words, line_words, template_words, text_words
@@ -129,3 +133,16 @@ def test_lines_are_named_and_counted() -> None:
     finding = TextFinding(Reason("end_in_completion", {"sign": "</s>"}), (2, 9), 2)
     assert text_words(finding) == "the completion holds `</s>`, which ends a turn (lines 2, 9)"
     assert TextFinding.from_json(finding.to_json()) == finding
+
+
+def test_thousands_of_control_tokens_are_found_the_longest_first() -> None:
+    signs = {*(f"<unused{number}>" for number in range(6000)), "<|a", "<|a|>", "</s>", "<s>"}
+    pattern = signs_pattern(signs)
+    assert pattern.findall("x<unused5999><unused6000> <|a|><|ab</s><s >") == ["<unused5999>", "<|a|>", "<|a", "</s>"]
+    assert all(pattern.fullmatch(sign) for sign in signs) and signs_pattern(()).findall("<s>") == []
+
+
+@given(st.sets(st.text("<|ab>", min_size=1, max_size=5)), st.text("<|ab>", max_size=20))
+def test_the_tree_of_signs_finds_what_a_list_of_them_finds(signs: set[str], text: str) -> None:
+    listed = "|".join(re.escape(sign) for sign in sorted(signs, key=len, reverse=True)) or "(?!)"
+    assert signs_pattern(signs).findall(text) == re.findall(listed, text)
