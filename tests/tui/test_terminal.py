@@ -89,7 +89,7 @@ def test_it_shows_the_queue_and_leaves_with_q(home: Home, environment: dict[str,
 
 def test_a_runner_is_started_and_its_readings_are_shown(environment: dict[str, str]) -> None:
     with Terminal(CONSOLE, environment=environment) as terminal:
-        assert terminal.shows("free for jobs", PATIENCE_SECONDS), terminal.text
+        assert terminal.shows("free ", PATIENCE_SECONDS), terminal.text
         assert terminal.shows("no GPU found: the CPU is the one slot", PATIENCE_SECONDS), terminal.text
 
 
