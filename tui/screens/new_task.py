@@ -140,7 +140,10 @@ class NewTask(CommandScreen):
         self._proposed = {"name": "", "held": "0"}
         self._typing: Timer | None = None
         self.files: LatestOnly[DataQuery, DataAnswer] = LatestOnly(
-            "data file", look_into, lambda _, answer: self.tell(FileRead(answer))
+            "data file",
+            look_into,
+            lambda _, answer: self.tell(FileRead(answer)),
+            lambda query, line: DataAnswer(query, problem=line),
         )
 
     def compose(self) -> ComposeResult:
