@@ -78,6 +78,18 @@ def submit(context: Context, make: Callable[[Home, Any, str], list[JobRow]]) -> 
     in_background(context, act)
 
 
+def start_stress(context: Context, minutes: float) -> None:
+    """Queue a stress test of the GPU, or of the CPU where there is none."""
+
+    def make(home: Home, project: Any, author: str) -> list[JobRow]:
+        from core.config.project import shipped
+        from core.submission.stress import submit_stress
+
+        return [submit_stress(home, shipped(), minutes, author=author)]
+
+    submit(context, make)
+
+
 def can_bake_off(job: JobRow | None) -> bool:
     """What the job makes, or will make, can be compared with its base: a bake-off waits for the job."""
     return _will_make(job, lambda kind: kind.can_bake_off)

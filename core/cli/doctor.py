@@ -12,23 +12,42 @@ from core.cli.common import json_option
 from core.cli.output import print_json, say
 from core.doctor.report import examine
 from core.doctor.results import Diagnostic, Report
+from core.errors import InputError
 from core.format import duration
 from core.home import Home
 from core.wording.doctor import section_title
 
 WIDTH = 100
+DEFAULT_MINUTES = 5.0
+"""Of a stress test, as in its job file: pydantic is not imported for it."""
 SIGNS = {"ok": "✓", "warning": "▲", "fault": "✗", "absent": "·"}
 SUBJECT_WIDTH = 16
 
 
 @click.command(epilog="Example: bakehouse doctor --quick")
 @click.option("--quick", is_flag=True, help="Without the probes that load torch: a second instead of a minute.")
+@click.option(
+    "--stress",
+    is_flag=True,
+    help="Train a small model with random weights instead, in several layouts: what single products cannot show.",
+)
+@click.option("--minutes", type=float, metavar="N", help=f"How long with --stress.  [default: {DEFAULT_MINUTES:g}]")
 @json_option
-def doctor(quick: bool, as_json: bool) -> None:
+def doctor(quick: bool, stress: bool, minutes: float | None, as_json: bool) -> None:
     """What is installed and what it can do, with remedies, and a recommended method for this machine.
 
-    Exit code 0 when nothing is at fault (warnings are none), 1 otherwise.
+    Exit code 0 when nothing is at fault (warnings are none), 1 otherwise. With --stress the test is a job of the queue: it
+    waits for the GPU, and ctrl+c cancels it.
     """
+    if minutes is not None and not stress:
+        raise InputError("--minutes says how long a stress test takes", code="usage", remedy="add --stress")
+    if stress and quick:
+        raise InputError("--quick leaves torch out, and --stress trains with it: take one", code="usage")
+    if stress:
+        from core.cli.stress import run_stress
+
+        run_stress(Home.find(), DEFAULT_MINUTES if minutes is None else minutes, as_json=as_json)
+        return
     if not (quick or as_json) and sys.stderr.isatty():
         say("looking, and putting torch to work (about a minute) …", error=True)
     report = examine(Home.find(), quick=quick)

@@ -14,6 +14,7 @@ from core.doctor.machine import Machine
 from core.doctor.recommend import recommend
 from core.doctor.results import Diagnostic, Recommended, Report
 from core.doctor.software import examine_software
+from core.doctor.stress import stress_test
 from core.errors import BakehouseError
 from core.gpu.source import dev_root
 from core.home import Home
@@ -59,6 +60,7 @@ class Examination:
         return [
             ("gpu", driver.examine),
             ("torch", lambda machine: examine_software(machine, quick=self.quick)),
+            ("probes", stress_test),
             ("environment", variables.examine),
             ("serving", serving.examine),
             ("machine", host.examine),

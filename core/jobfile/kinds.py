@@ -53,8 +53,8 @@ class JobKind:
     """The console offers a bake-off of what it makes against the base model."""
     can_export: bool = False
     """The console offers to merge what it makes into the base model."""
-    retries_after_fault: bool = True
-    """An attempt that ended in a page fault of the GPU is followed by another, with what helps against it."""
+    retries_itself: bool = True
+    """An attempt that a page fault of the GPU or a restart of the machine ended is followed by another, unasked."""
     command: KindCommand | None = None
 
 
@@ -96,6 +96,15 @@ _KINDS = (
         command=KindCommand(
             "export", "core.cli.export:export", "Queue the merging of a trained adapter into its base."
         ),
+    ),
+    # `bakehouse doctor --stress` asks for it. One that took the machine down is not started again by itself.
+    JobKind(
+        "stress",
+        noun="a stress test",
+        spec="core.jobfile.stress:StressSpec",
+        module="jobs.stress",
+        lane="gpu",
+        retries_itself=False,
     ),
     # Its command is one of the group `models`.
     JobKind("pull", noun="a pull", spec="core.jobfile.pull:PullSpec", module="jobs.pull", lane="cpu"),

@@ -61,7 +61,7 @@ def after_fault(job: JobRow, fault: Faulted, *, restarted: bool) -> AfterFault:
     step = (progress.checkpoint_step if progress else None) or None
     at_step = (progress.step if progress else None) or step
     failed = job_reason("gpu_fault", message=fault.text, at_step=at_step, step=step)
-    if not kind_of(job.kind).retries_after_fault or (restarted and job.on_restart == "hold"):
+    if not kind_of(job.kind).retries_itself or (restarted and job.on_restart == "hold"):
         return AfterFault(failed, None)
     if job.stop_reason == "hold":
         return AfterFault(failed, job_reason("held", step=step), held=True)

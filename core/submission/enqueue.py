@@ -107,7 +107,7 @@ def insert(place: Place, spec: Spec, needs: Iterable[int]) -> int:
     home, project = place.home, place.project
     needs = sorted(set(needs))
     lane, title, host_memory_bytes = kind_of(spec.kind).lane, spec.title, spec.host_memory(home, place.on_gpu)
-    on_restart = project.settings.queue.on_restart
+    on_restart = project.settings.queue.on_restart if kind_of(spec.kind).retries_itself else "hold"
     job_id = insert_job(
         place.connection,
         kind=spec.kind,

@@ -8,6 +8,7 @@ import re
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,10 +17,16 @@ from core.doctor import report as doctor
 from core.doctor.report import store_report
 from core.doctor.results import Diagnostic, Recommended, Report
 from core.home import Home
+from core.progress import Progress
+from core.reasons import Reason
+from core.store.job_reasons import job_reason
+from core.store.jobs import JobRow
 from tests.support.waiting import PATIENCE_SECONDS
 from tests.tui.conftest import Opened, keys_of, seen, text_of
-from tests.tui.scene import NOW, scene
+from tests.tui.scene import NOW, job, scene
+from tui import actions
 from tui.app import ConsoleApp
+from tui.screens.confirm import Confirm
 from tui.screens.dashboard import Dashboard
 from tui.screens.doctor import DoctorScreen
 
@@ -144,3 +151,59 @@ async def test_leaving_the_screen_while_it_examines_breaks_nothing(
             if "✗ torch build" in text_of(pilot, "#rows"):
                 break
         assert "✗ torch build" in text_of(pilot, "#rows")
+
+
+def stress_job(state: str, **changes: Any) -> JobRow:
+    return replace(job(60, state, "stress test, 5 min"), **changes)
+
+
+async def test_a_stress_test_is_started_after_a_question_and_cancelled_from_here(
+    console: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[float] = []
+    asked: list[tuple[str, int]] = []
+    monkeypatch.setattr(actions, "start_stress", lambda context, minutes: started.append(minutes))
+    monkeypatch.setattr(actions, "ask", lambda context, name, job, said: asked.append((name, job.id)))
+    async with console() as pilot:
+        await pilot.press("D")
+        assert "s stress test" in keys_of(pilot) and "x cancel test" not in keys_of(pilot)
+        await pilot.press("s")
+        screen = pilot.app.screen
+        assert isinstance(screen, Confirm) and screen.focused is not None and screen.focused.id == "leave"
+        assert "bakehouse doctor --stress --minutes 5" in screen.explanation and "proves nothing" in screen.explanation
+        await pilot.press("enter")
+        assert started == []
+        await pilot.press("s", "y")
+        await pilot.pause()
+        assert started == [5.0]
+
+        progress = Progress(done=120, total=400, unit="steps", eta_seconds=210.0)
+        pilot.app.show(scene(jobs=(stress_job("running", progress=progress),)))  # type: ignore[attr-defined]
+        await pilot.pause()
+        said = text_of(pilot, "#rows")
+        assert "stress test, job 60: running, 30 %" in said and "step 120" in said
+        assert "x cancel test" in keys_of(pilot) and "s stress test" not in keys_of(pilot)
+        await pilot.press("x")
+        assert asked == [("cancel", 60)]
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "said"),
+    [
+        (
+            "done",
+            job_reason("done", message="no fault in 344 steps over 9 layouts in 5.0 min"),
+            "no fault in 344 steps",
+        ),
+        ("failed", job_reason("gpu_fault", message="[gfxhub] page fault", at_step=61), "GPU page fault after step 61"),
+    ],
+)
+async def test_what_came_of_the_newest_one_stands_above_the_report(
+    console: Opened, state: str, reason: Reason, said: str
+) -> None:
+    ended = stress_job(state, reason=reason, ended_at=NOW - 60)
+    older = replace(stress_job("done"), id=12, ended_at=NOW - 900)
+    async with console(scene(jobs=(ended, older))) as pilot:
+        await pilot.press("D")
+        shown = text_of(pilot, "#rows")
+        assert said in shown and "job 12" not in shown and "s stress test" in keys_of(pilot)

@@ -124,7 +124,7 @@ def test_a_result_that_is_there_is_a_success_all_the_same(tmp_path: Path) -> Non
 
 
 def test_a_kind_that_only_looks_for_faults_is_not_tried_again(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(KINDS, "train", replace(KINDS["train"], retries_after_fault=False))
+    monkeypatch.setitem(KINDS, "train", replace(KINDS["train"], retries_itself=False))
     found = books.resolve(fault(), kind="train", progress=at(61))
     assert (found.state, found.reason.code, found.requeue) == ("failed", "gpu_fault", None)
 

@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import ComposeResult
 from textual.message import Message
 
-from core.format import duration, plural
+from core.format import duration, percent, plural
+from core.store.jobs import ACTIVE, ENDED, JobRow
 from core.text import printable
 from core.wording.doctor import section_title
+from core.wording.jobs import phase_words, reason_words
+from tui import actions
 from tui.commands import Command, bindings, command
 from tui.context import Context
 from tui.lines import Line, wrapped
 from tui.model.snapshot import Snapshot
 from tui.queries.failures import ask_beside
 from tui.screens.command_screen import CommandScreen
+from tui.screens.confirm import Confirm
 from tui.widgets.footer import Footer
 from tui.widgets.memory_view import RowsView
 
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
     from core.doctor.results import Diagnostic, Report
 
 SIGNS = {"ok": ("✓", "good"), "warning": ("▲", "warn"), "fault": ("✗", "bad"), "absent": ("·", "dim")}
+STRESS = "stress"
+DEFAULT_MINUTES = 5.0
 SUBJECT = 26
 MOST_SUBJECT = 34
 
@@ -56,6 +62,25 @@ def finding_rows(finding: Diagnostic, column: int, width: int) -> list[Line]:
     return rows
 
 
+def stress_rows(snapshot: Snapshot, width: int) -> list[Line]:
+    """The newest stress test: how far it is, or what came of it. Nothing where there was none."""
+    tests = [job for job in snapshot.jobs if job.kind == STRESS]
+    job = max(tests, key=lambda one: one.id, default=None)
+    if job is None:
+        return []
+    progress = job.progress
+    parts = [printable(reason_words(job.reason))]
+    if job.state in ACTIVE and progress is not None:
+        share = "" if progress.fraction is None else percent(progress.fraction)
+        left = "" if progress.eta_seconds is None else f"{duration(progress.eta_seconds)} left"
+        step = "" if progress.step is None else f"step {progress.step}"
+        parts = [share, left, step, printable(phase_words(progress.phase or "")), *parts]
+    role = {"done": "good", "failed": "bad"}.get(job.state, "busy" if job.state in ACTIVE else "warn")
+    head = f"stress test, job {job.id}"
+    said = ", ".join(part for part in (printable(job.state), *parts) if part)
+    return [*(Line(row, role) for row in wrapped(f"{head}: {said}", width)), Line()]
+
+
 def headline(report: Report, now: float) -> Line:
     """`3 faults · 2 warnings · 14 ok · 3 min ago`."""
     line = Line()
@@ -79,6 +104,25 @@ class DoctorScreen(CommandScreen):
         command("G", "end", "The last row", "G,end", "go(True)", rank=0, palette=False),
         command(
             "r", "examine again", "Examine the box again: up to a minute", "r", "examine", lambda s: not s.busy, rank=1
+        ),
+        command(
+            "s",
+            "stress test",
+            "Train a small model for some minutes: what single products cannot show",
+            "s",
+            "stress",
+            lambda s: s.stress_test is None,
+            rank=1,
+            unless="A stress test waits or runs already.",
+        ),
+        command(
+            "x",
+            "cancel test",
+            "Cancel the stress test",
+            "x",
+            "cancel_stress",
+            lambda s: s.stress_test is not None,
+            rank=1,
         ),
         command(
             "esc", "back", "Back to the dashboard; an examination goes on", "escape,q,enter", "app.pop_screen", rank=1
@@ -106,6 +150,11 @@ class DoctorScreen(CommandScreen):
     def busy(self) -> bool:
         return self.busy_since is not None
 
+    @property
+    def stress_test(self) -> JobRow | None:
+        """The stress test that waits or runs."""
+        return next((job for job in self.snapshot.jobs if job.kind == STRESS and job.state not in ENDED), None)
+
     def compose(self) -> ComposeResult:
         yield from self.first_line()
         yield RowsView(id="rows")
@@ -131,12 +180,33 @@ class DoctorScreen(CommandScreen):
         self.query_one(Footer).paint()
 
     def _rows(self, width: int, height: int) -> list[Line]:
-        rows = [Line(f"✗ {row}", "bad") for row in wrapped(printable(self.problem), width - 2)] if self.problem else []
+        rows = stress_rows(self.snapshot, width)
+        if self.problem:
+            rows += [Line(f"✗ {row}", "bad") for row in wrapped(printable(self.problem), width - 2)]
         if self.report is not None:
             return [*rows, *report_rows(self.report, width)]
         if not rows and self.busy:
             return [Line("looking at driver, torch, GPU and server: the probes with torch take up to a minute", "dim")]
         return rows or [Line("not examined yet: ", "dim").add("r", "bold").add(" examines the box", "dim")]
+
+    def action_stress(self) -> None:
+        def answered(yes: bool | None) -> None:
+            if yes:
+                actions.start_stress(self.context, DEFAULT_MINUTES)
+
+        command = f"bakehouse doctor --stress --minutes {DEFAULT_MINUTES:g}"
+        explanation = (
+            f"A small model with random weights is trained for {DEFAULT_MINUTES:g} minutes in several layouts, as a job of "
+            "the queue: it waits for the GPU, and served models are unloaded meanwhile. A GPU that faults can need a restart "
+            f"of the machine. That nothing faults proves nothing. The same as {command}"
+        )
+        question = "Start a stress test?"
+        self.app.push_screen(Confirm(question, explanation, "Start", leave="Not now"), answered)
+
+    def action_cancel_stress(self) -> None:
+        job = self.stress_test
+        if job is not None:
+            actions.ask(self.context, "cancel", job, f"Stress test (job {job.id}) is being cancelled")
 
     def _read_last(self) -> Examined:
         from core.doctor.report import last_report
