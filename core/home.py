@@ -219,6 +219,11 @@ class Home:
         return self.root / "idle_gpu_memory.json"
 
     @property
+    def form_values(self) -> Path:
+        """Written by consoles: what was last queued from their forms."""
+        return self.root / "form_values.json"
+
+    @property
     def cache(self) -> Path:
         return self.root / "cache"
 

@@ -16,6 +16,7 @@ from core.errors import GateError
 from core.jobfile.bakeoff import BakeoffSpec
 from core.jobfile.train import TrainSpec
 from core.reasons import Reason
+from core.submission.gates import too_many_skipped
 from core.wording.data import data_remarks
 from core.wording.texts import fault_remedy, fault_words, template_words, text_words
 from jobs.context import JobContext
@@ -92,15 +93,14 @@ def length_gate(
         context.warn("cut", f"{fits.cut} prompts lost the middle of their longest user message")
     if not fits.fitted or fits.skipped_share > recipe.max_skipped:
         why = "the memory holds no longer examples, but " if shortened else ""
-        raise GateError(
-            f"{why}{len(fits.skipped)} of {fits.total} examples do not fit into {recipe.max_length} tokens; "
-            f"{recipe.max_skipped:.0%} may be skipped",
-            code="too_many_skipped",
-            file=spec.train.source,
-            key="max_length",
-            remedy="take a smaller model, a lower rank or shorter examples"
-            if shortened
-            else "raise max_length, or max_skipped, in the recipe",
+        raise too_many_skipped(
+            len(fits.skipped),
+            fits.total,
+            recipe.max_length,
+            recipe.max_skipped,
+            spec.train.source,
+            why=why,
+            remedy="take a smaller model, a lower rank or shorter examples" if shortened else None,
         )
 
 

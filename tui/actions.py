@@ -63,8 +63,8 @@ def ask(context: Context, kind: str, job: JobRow | None, said: str, arguments: d
     in_background(context, act)
 
 
-def submit(context: Context, make: Callable[[Home, Any, str], list[JobRow]]) -> None:
-    """Queue jobs: `make(home, project, author)` returns their rows."""
+def submit(context: Context, make: Callable[[Home, Any, str], list[JobRow]], remarks: list[str] | None = None) -> None:
+    """Queue jobs: `make(home, project, author)` returns their rows, and may add to `remarks`, which are told with them."""
 
     def act() -> RequestDone:
         from core.attempt.launcher import launcher
@@ -72,8 +72,8 @@ def submit(context: Context, make: Callable[[Home, Any, str], list[JobRow]]) -> 
 
         rows = make(context.home, context.find_project(), author(AUTHOR))
         said = "queued " + ", ".join(f"{row.id} {printable(row.title)}" for row in rows)
-        warning = launcher(context.home).warning()
-        return RequestDone(f"{said}; {warning}" if warning else said, job_ids=tuple(row.id for row in rows))
+        told = [said, *(remarks or ()), launcher(context.home).warning()]
+        return RequestDone("; ".join(part for part in told if part), job_ids=tuple(row.id for row in rows))
 
     in_background(context, act)
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from core.cli.common import by, find_project, json_option, project_option
+from core.cli.output import say
 from core.cli.submitted import submitted
 from core.config.shipped import PLAIN_RECIPE
 from core.home import Home
@@ -90,7 +91,10 @@ def train(
     }
     overrides |= {key: value for key, value in named.items() if value is not None}
     home = Home.find()
-    job = submit_train(home, find_project(project), task, model, recipe, overrides, after, author=by())
+    later: list[str] = []
+    job = submit_train(home, find_project(project), task, model, recipe, overrides, after, author=by(), later=later)
+    for remark in later:
+        say(f"note: {remark}", error=True)
 
     def next_step(connection: sqlite3.Connection, ended: JobRow) -> dict[str, Any] | str:
         command = f"bakehouse bakeoff {task} {model} job:{ended.id} --wait"

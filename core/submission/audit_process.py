@@ -74,11 +74,13 @@ def audit(
     lengths: Iterable[int] | None = None,
     show: Show = None,
     recipe: str | Recipe | None = None,
+    seconds: float = AUDIT_SECONDS,
 ) -> Audit:
     """The audit of a task's training data with a model's tokenizer, at the length of the recipe or at `max_length`.
 
     There is a row for that length and for each of `lengths` (None: chosen around the data). `show` names the examples to
-    show, from 1. Takes a second or a few when nothing like it was asked before; call it in a thread where one may not wait.
+    show, from 1. Takes a second or a few when nothing like it was asked before, `seconds` at most; call it in a thread where
+    one may not wait.
 
     Raises `NotFoundError` (`model_not_pulled`, or an unknown name), `InputError` for wrong files, options and a tokenizer
     that cannot be used, `BakehouseError` when the process that counts fails.
@@ -105,7 +107,7 @@ def audit(
         show="all" if beyond == "all" else [*range(1, SHOWN_ALWAYS + 1), *beyond],
         home=str(home.root),
     )
-    found = _remembered(home, python, request, train)
+    found = _remembered(home, python, request, train, seconds)
     return replace(found, shown=tuple(item for item in found.shown if show == "all" or item.index in (show or ())))
 
 
@@ -164,7 +166,7 @@ def _golden(project: Project, task: Task) -> list[GoldenInput] | None:
         raise
 
 
-def _remembered(home: Home, python: str, request: AuditRequest, train: Path) -> Audit:
+def _remembered(home: Home, python: str, request: AuditRequest, train: Path, seconds: float) -> Audit:
     """The audit from the cache, else made and put there; a broken entry is made anew."""
     home.create()
     folder = home.cache / "audits"
@@ -176,7 +178,7 @@ def _remembered(home: Home, python: str, request: AuditRequest, train: Path) -> 
             found = replace(Audit.from_json(kept["audit"]), cached=True)
             _note(home, request, data_sha256, found)
             return found
-    document = _made(python, request, folder)
+    document = _made(python, request, folder, seconds)
     found = Audit.from_json(document)
     # Whoever changed the file meanwhile gets the figures, but they are no longer those of the key.
     if _sha256(train) == data_sha256:
@@ -248,7 +250,7 @@ def _tokenizer_fingerprint(home: Home, entry: ModelEntry) -> Any:
     return [[file.name, sha256_file(file)] for file in sorted(files)]
 
 
-def _made(python: str, request: AuditRequest, folder: Path) -> dict[str, Any]:
+def _made(python: str, request: AuditRequest, folder: Path, seconds: float = AUDIT_SECONDS) -> dict[str, Any]:
     """Run `jobs.audit`; its audit as a document. An error of it is raised here as what it was there."""
     descriptor, name = tempfile.mkstemp(prefix=".request-", suffix=".json", dir=folder)
     asked = Path(name)
@@ -262,11 +264,11 @@ def _made(python: str, request: AuditRequest, folder: Path) -> dict[str, Any]:
             capture_output=True,
             encoding="utf-8",
             errors="replace",
-            timeout=AUDIT_SECONDS,
+            timeout=seconds,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise BakehouseError(f"the audit took more than {AUDIT_SECONDS:.0f} s", code="audit_timeout") from error
+        raise BakehouseError(f"the audit took more than {seconds:.0f} s", code="audit_timeout") from error
     finally:
         asked.unlink(missing_ok=True)
     try:

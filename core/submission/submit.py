@@ -28,6 +28,7 @@ from core.store.jobs import JobRow
 from core.submission.audit_process import longest_example
 from core.submission.candidates import parse_candidates
 from core.submission.enqueue import store
+from core.submission.gates import ask_gates, told_later
 from core.submission.input_store import keep_content, keep_document
 from core.submission.memory_check import plan_training
 
@@ -42,12 +43,14 @@ def submit_train(
     needs: Iterable[int] = (),
     *,
     author: str,
+    later: list[str] | None = None,
 ) -> JobRow:
     """Queue the training of an adapter; `overrides` are recipe keys with new values.
 
-    Raises `InputError` for anything wrong in the files and for a training that cannot fit into the memory there is,
-    `NotFoundError` for an unknown name and `GateError` when golden inputs appear in the training data, or thoughts
-    though the task does not think.
+    What a gate could not be asked now is added to `later`, a sentence each: the job asks it when it starts. Raises
+    `InputError` for anything wrong in the files and for a training that cannot fit into the memory there is,
+    `NotFoundError` for an unknown name and `GateError` for data that a gate refuses: golden inputs in it, thoughts though the
+    task does not think, too many examples that do not fit into `max_length`, texts that would be learnt wrongly.
     """
     task = project.task(task_name)
     # With its shape, where its files tell it: the finished run is held against the estimate of just this model.
@@ -58,6 +61,9 @@ def submit_train(
     train, examples = train_file(home, project, task)
     golden = check_leaks(project, task, examples, train.source) if task.golden else None
     refuse_thoughts(examples, task, train.source)
+    unasked = told_later([ask_gates(home, project, task_name, model, recipe)])
+    if unasked and later is not None:
+        later.append(unasked)
     planned = plan_training(home, model, recipe, longest_example(home, project, task, model, recipe))
     return store(
         home,

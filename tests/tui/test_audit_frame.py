@@ -15,13 +15,14 @@ from core.data.leaks import Leak
 from core.data.text_faults import TextFinding
 from core.home import Home
 from core.reasons import Reason
+from core.submission.gates import lengths_around
 from tests.support.depth import at_most
 from tests.train.conftest import model_cache  # noqa: F401 - a fixture
 from tests.tui.conftest import Opened, seen, text_of
 from tests.tui.scene import scene
 from tests.tui.test_newrun import choose, form
 from tui.app import ConsoleApp
-from tui.queries.audit import AuditQuery, lengths_around, see
+from tui.queries.audit import AuditQuery, see
 from tui.screens.new_run import NewRun
 from tui.screens.new_run.seen import audit_rows, example_rows, part
 

@@ -28,13 +28,6 @@ class AuditQuery:
     max_length: int
 
 
-def lengths_around(max_length: int) -> list[int]:
-    """Lengths worth comparing with one: half of it, three quarters, one and a half; in steps of 64 where it is long enough."""
-    step = 64 if max_length >= 256 else 16
-    found = {max(16, round(max_length * share / step) * step) for share in (0.5, 0.75, 1.5)}
-    return sorted({*found, max_length})
-
-
 @dataclass(frozen=True)
 class AuditAnswer:
     """The audit that was wished for, or why there is none."""
@@ -42,11 +35,14 @@ class AuditAnswer:
     query: AuditQuery
     audit: Audit | None = None
     why: str = ""
+    refused: str = ""
+    """What a gate of the training says of it, in a sentence; empty when none refuses it."""
 
 
 def see(home: Home, find_project: Callable[[], Project], query: AuditQuery) -> AuditAnswer:
     """Audit; what goes wrong is told."""
     from core.submission.audit_process import audit
+    from core.submission.gates import lengths_around, refusal
 
     try:
         project = find_project()
@@ -66,4 +62,5 @@ def see(home: Home, find_project: Callable[[], Project], query: AuditQuery) -> A
         return AuditAnswer(query, why=f"tokens are not counted: {error}")
     except (OSError, sqlite3.Error) as error:
         return AuditAnswer(query, why=f"tokens are not counted: {error}")
-    return AuditAnswer(query, found)
+    refused = refusal(found, query.task)
+    return AuditAnswer(query, found, refused="" if refused is None else f"{refused.message}; {refused.remedy}")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from core.errors import BakehouseError
 from core.format import data_size, parameters, plural
 from core.home import Home
+from tui.queries.form_values import Remembered, recall
 
 if TYPE_CHECKING:
     from core.config.model import ModelEntry
@@ -58,6 +59,10 @@ class Catalogue:
     model_objects: Mapping[str, ModelEntry] = field(default_factory=dict)
     thinking: Mapping[str, str] = field(default_factory=dict)
     """By task: `on` or `off`."""
+    project: str = ""
+    """The project's id."""
+    remembered: Remembered = field(default_factory=Remembered)
+    """What was last queued from the form."""
 
     def check(self, recipe: str, written: Mapping[str, str]) -> tuple[dict[str, str], dict[str, Any]]:
         """(problems by key, the values that differ from the recipe's) of what is written in the fields."""
@@ -136,6 +141,8 @@ def read_catalogue(home: Home, project: Project) -> Catalogue:
         recipes,
         models,
         thinking,
+        project.id,
+        recall(home, project.id),
     )
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal, VerticalScroll
 
 from tui.lines import Line
 from tui.queries.catalogue import Catalogue
@@ -19,8 +19,10 @@ from tui.screens.new_run.fields import (
     RunForm,
     checked,
     note_rows,
+    row_of,
     written,
 )
+from tui.screens.new_run.frames import FRAMES
 from tui.widgets.choice import ChoiceField
 from tui.widgets.text_field import TextField
 from tui.widgets.text_panel import TextPanel
@@ -34,7 +36,7 @@ ROWS = len(LABELS) + 3
 """The height while nothing is said beside the fields: a row each, `thinking`, and the frame."""
 
 
-class FormFields(Vertical):
+class FormFields(VerticalScroll, can_focus=False):
     """Holds what is written; whoever shows it checks it, and says what is to stand beside each field."""
 
     def __init__(self) -> None:
@@ -75,6 +77,17 @@ class FormFields(Vertical):
         for key in NUMBERS:
             self.number(key).value = written(getattr(recipe, key))
         self.choice("fit").offer([AS_WRITTEN, AUTO], AUTO if recipe.fit else AS_WRITTEN)
+        focused = self.screen.focused
+        if isinstance(focused, TextField):
+            focused.action_select_all()  # what is typed next replaces the new value as it would have the old one
+
+    def apply(self, changed: Mapping[str, Any]) -> None:
+        """Write other values than the recipe's over them; what is no key of the form any more is passed over."""
+        for key, value in changed.items():
+            if key in NUMBERS and isinstance(value, int | float):
+                self.number(key).value = written(value)
+            elif key == "fit":
+                self.choice("fit").offer([AS_WRITTEN, AUTO], AUTO if value else AS_WRITTEN)
 
     def read(self, catalogue: Catalogue) -> RunForm:
         """What is written, with what is wrong in it."""
@@ -87,17 +100,26 @@ class FormFields(Vertical):
         """Columns beside a field."""
         return max(20, self.app.size.width - FIXED_COLUMNS)
 
-    def show_notes(self, form: RunForm, notes: Mapping[str, str], thinking: str) -> int:
-        """Show what is said beside each field, and return the height that the form needs for it."""
+    def show_notes(self, form: RunForm, notes: Mapping[str, str], thinking: str, room: int) -> int:
+        """Show what is said beside each field, and return the height that the form takes of `room` rows for it.
+
+        Where a frame below would have no room beside all that is said, a field that is right and has no focus says one row.
+        """
         self.query_one("#thinking", TextPanel).update([Line(thinking)])
-        heights = [self._show_note(key, note_rows(key, form, notes[key], self.note_width)) for key in notes]
-        self.styles.height = sum(heights) + 2
-        return sum(heights) + 2
+        rows = {key: note_rows(key, form, notes[key], self.note_width)[:MOST_NOTE_ROWS] for key in notes}
+        if sum(max(1, len(found)) for found in rows.values()) + 2 > room - FRAMES["memory"]:
+            wrong = {row_of(key) for key in form.problems}
+            focused = row_of(self.screen.focused.id or "") if self.screen.focused is not None else ""
+            for key in rows.keys() - wrong - {focused}:
+                rows[key] = [Line(notes[key], "dim").cut(self.note_width)]
+        height = min(room, sum(self._show_note(key, found) for key, found in rows.items()) + 2)
+        self.styles.height = height
+        return height
 
     def _show_note(self, key: str, rows: Sequence[Line]) -> int:
         note = self.query_one(f"#note-{key}", TextPanel)
-        note.update(list(rows[:MOST_NOTE_ROWS]))
-        height = max(1, min(MOST_NOTE_ROWS, len(rows)))
+        note.update(list(rows))
+        height = max(1, len(rows))
         note.styles.height = height
         if note.parent is not None:
             note.parent.styles.height = height

@@ -5,13 +5,17 @@ from __future__ import annotations
 FRAMES = {"memory": 7, "lesson": 13, "around": 5}
 """The frames and the rows that each needs at least."""
 MOST_MEMORY_ROWS = 12
+LEAST = 5
+"""Rows below which a frame says nothing."""
 
 
 def heights(room: int, first: int, memory_rows: int) -> dict[str, int]:
     """The height of each frame that is shown: as many as fit into `room` rows, beginning with the one numbered `first`.
 
-    The memory gets the rows it has something to say in, the data what is left.
+    The memory gets the rows it has something to say in, the data what is left. None where there is no room for any.
     """
+    if room < LEAST:
+        return {}
     names = list(FRAMES)
     wanted = names[first:] + names[:first]
     shown, used = [wanted[0]], FRAMES[wanted[0]]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from core.format import share
 from core.text import printable
 from core.wording.obstacles import not_used
@@ -10,6 +12,8 @@ from tui.queries.run_forecast import ForecastRow, MemoryOutlook
 from tui.widgets.memory_bars import bar, forecast_parts, legend, scale, verdict
 
 TITLE = "Memory it will need"
+WAITING = "calculating …"
+WRONG = "forecast once the fields are right"
 FIGURE = 24
 """Columns of `11.7 ± 0.2, does not fit`."""
 
@@ -17,7 +21,7 @@ FIGURE = 24
 def memory_rows(outlook: MemoryOutlook | None, width: int, height: int, key: str) -> list[Line]:
     """The rows of the frame; `key` is the one that takes over what is preferred."""
     if outlook is None:
-        return [Line("…", "dim")]
+        return [Line(WAITING, "dim")]
     if outlook.run is None or outlook.budget is None:
         return _said("✗ ", f"not known: {outlook.problem}", "bad", width) if outlook.problem else []
     budget = outlook.budget
@@ -35,6 +39,24 @@ def memory_rows(outlook: MemoryOutlook | None, width: int, height: int, key: str
     if told and len(rows) + 1 + len(told) <= height:
         rows.append(Line())
     return rows + told[: max(0, height - len(rows))]
+
+
+def framed_rows(
+    outlook: MemoryOutlook | None, current: MemoryOutlook | None, wrong: bool, width: int, height: int, key: str
+) -> tuple[list[Line], str, str]:
+    """Rows, title and what stands at its right. `current` is the outlook when it belongs to what the fields hold: an older
+    one is dimmed, and gone while a field is wrong."""
+    if wrong and outlook is not None:
+        return [Line(WRONG, "dim")], TITLE, ""
+    if outlook is None or current is not None:
+        return memory_rows(current, width, height, key), TITLE, calibrated(current)
+    rows = memory_rows(replace(outlook, preferred=None, problem="", ladder="", why=""), width, height, key)
+    return [dimmed(row) for row in rows], TITLE, WAITING
+
+
+def dimmed(row: Line) -> Line:
+    row.pieces = [(text, "dim") for text, _ in row.pieces]
+    return row
 
 
 def label_of(item: ForecastRow, outlook: MemoryOutlook) -> str:

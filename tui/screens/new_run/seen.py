@@ -23,10 +23,11 @@ TITLE = "What the model will see"
 GUTTER = 8
 WORDS = re.compile(r"\S+\s*|\s+")
 LEGEND = "green carries loss"
+COUNTING, NOT_COUNTING = ("counting tokens …", "busy"), ("tokens are counted once the fields are right", "dim")
 
 
 def frame(
-    found: AuditAnswer | None, lesson: Lesson | None, example: int, width: int, height: int
+    found: AuditAnswer | None, lesson: Lesson | None, example: int, width: int, height: int, counting: bool = True
 ) -> tuple[list[Line], str]:
     """(rows, what stands at the right of the title): the audit when it is there, else what characters tell."""
     audit = found.audit if found else None
@@ -40,7 +41,11 @@ def frame(
     if lesson is None:
         return [], ""
     # The remedy stands at the end of a sentence, which may be long.
-    said = [Line(text, "warn") for text in wrapped(found.why, width)] if found else [Line("counting tokens …", "busy")]
+    said = (
+        [Line(text, "warn") for text in wrapped(found.why, width)]
+        if found
+        else [Line(*(COUNTING if counting else NOT_COUNTING))]
+    )
     rows = character_rows(lesson, example, width, height - len(said))
     return [*said, *rows], f"{LEGEND} · {number(example, len(lesson.shown), lesson.examples)}"
 
