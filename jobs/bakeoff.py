@@ -198,6 +198,10 @@ def _answer_with(
         return
     context.phase("loading the model", files.name)
     model = models.load_model(files, context.home, device, dtype, context.warn)
+    from jobs.load_report import require_rows
+
+    met = (token for cells in wanted.values() for cell in cells for token in cell.prompt_ids)
+    require_rows(model, tokenizer, met, files.name)
     for candidate in group:
         if wanted[candidate.name]:
             context.phase("answering", candidate.name)

@@ -82,3 +82,19 @@ def value_report(tensors: Iterable[tuple[str, Tensor]]) -> LoadReport:
         elif tensor.ndim > 1 and least == most:
             constant.append(name)
     return LoadReport(not_finite=tuple(not_finite), constant=tuple(constant))
+
+
+def require_rows(model: Any, tokenizer: Any, ids: Iterable[int], name: str) -> None:
+    """Refuse texts with a token that the embedding has no row for: the tokenizer is another model's, or has grown since.
+
+    Only tokens that are met count: some models are published with a token more than they have rows (Gemma 3's for images).
+    """
+    rows, highest = model.get_input_embeddings().weight.shape[0], max(ids, default=0)
+    if highest >= rows:
+        token = str(tokenizer.convert_ids_to_tokens(highest))
+        raise InputError(
+            f"the tokenizer of {name} gives {token} the number {highest}, the model has tokens 0 to {rows - 1}",
+            code="mismatched_tokenizer",
+            key=name,
+            remedy="take the tokenizer's files of just this model",
+        )

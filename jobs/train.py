@@ -65,6 +65,10 @@ def run(context: JobContext, spec: TrainSpec) -> None:
     dtype = models.as_torch(computes_in)
     with loading():
         model = _load_model(context, base, recipe, device, dtype)
+    from jobs.load_report import require_rows
+
+    met = (token for item in (*data.trained, *data.held_out) for token in (*item.prompt_ids, *item.completion_ids))
+    require_rows(model, tokenizer, met, base.name)
     recipe = _with_targets(context, model, recipe)
     device_now = device_facts()
     template_sha256 = sha256_json(tokenizer.chat_template)

@@ -121,7 +121,7 @@ def merge(context: Context, job: JobRow, dtype: WeightFormat) -> None:
     def make(home: Home, project: Any, author: str) -> list[JobRow]:
         from core.submission.merge import submit_merge
 
-        return [submit_merge(home, project, job.id, dtype, author=author)]
+        return [submit_merge(home, project, f"job:{job.id}", dtype, author=author)]
 
     submit(context, make)
 

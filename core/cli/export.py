@@ -23,7 +23,7 @@ FORMATS = (*get_args(WeightFormat), *CALLED)
 
 
 @click.command(epilog="Example: bakehouse export 2 --dtype fp32 --wait")
-@click.argument("job_id", metavar="JOB", type=int)
+@click.argument("adapter", metavar="JOB|FOLDER")
 @click.option(
     "--dtype",
     type=click.Choice(FORMATS),
@@ -35,19 +35,21 @@ FORMATS = (*get_args(WeightFormat), *CALLED)
 @click.option("--wait", is_flag=True, help="Follow it to its end, and say where the model lies.")
 @project_option
 @json_option
-def export(job_id: int, dtype: str, again: bool, wait: bool, project: Path | None, as_json: bool) -> None:
-    """Queue the merging of a training job's adapter into its base model, as safetensors with its tokenizer and template.
+def export(adapter: str, dtype: str, again: bool, wait: bool, project: Path | None, as_json: bool) -> None:
+    """Queue the merging of an adapter into its base model, as safetensors with its tokenizer and template.
 
+    The adapter is what a training job makes, or the folder of one that another tool made: its configuration names its base.
     The result says how much of the update survives in the format written.
     """
     from core.submission.merge import earlier_merge, submit_merge
 
     home = Home.find()
     chosen: WeightFormat = CALLED.get(dtype, dtype)  # type: ignore[assignment]  # click allows no others
+    reference = f"job:{adapter}" if adapter.isdecimal() else adapter
     with opened(home) as connection:
-        earlier = None if again else earlier_merge(home, connection, job_id, chosen)
+        earlier = None if again else earlier_merge(home, connection, reference, chosen)
     if earlier is None:
-        job = submit_merge(home, find_project(project), job_id, chosen, again=True, author=by())
+        job = submit_merge(home, find_project(project), reference, chosen, again=True, author=by())
         submitted(home, job, wait=wait, as_json=as_json, show=came_to(home, as_json=as_json))
     elif earlier.path is None:
         say(earlier.words, error=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from core.errors import InputError
 from core.files import read_json
 from core.home import Home, expanded
 from core.models.folder import check_folder
+from core.models.gguf import check_gguf
 from core.models.headers import refuse_stand_in
 from core.own_paths import located
 
@@ -115,16 +115,14 @@ def check_model_files(home: Home, entry: ModelEntry) -> None:
 
 
 def check_file(path: Path, name: str) -> None:
-    """A model that is named by a file is a GGUF file of a known version."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(80)
-    except FileNotFoundError:
-        raise InputError("no such GGUF file", code="no_model", file=path, key=name) from None
-    refuse_stand_in(path, head)
+    """A model that is named by a file is a whole GGUF file."""
     if path.suffix in (".safetensors", ".json"):
+        with path.open("rb") as file:
+            refuse_stand_in(path, file.read(80))
         raise InputError(
             "is one file of a model", code="no_model", file=path, key=name, remedy=f"write path: {path.parent}"
         )
-    if head[:4] != b"GGUF" or len(head) < 8 or not 1 <= struct.unpack("<I", head[4:8])[0] <= 3:
-        raise InputError("it is no GGUF file of version 1 to 3", code="bad_model", file=path, key=name)
+    try:
+        check_gguf(path, name)
+    except FileNotFoundError:
+        raise InputError("no such GGUF file", code="no_model", file=path, key=name) from None

@@ -30,6 +30,14 @@ TOKENIZERS = (
     "*.tiktoken",
 )
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+# Weights in formats of other libraries, by what those are called.
+OTHER_WEIGHTS = {
+    "*.onnx": "ONNX",
+    "*.h5": "TensorFlow",
+    "*.msgpack": "Flax",
+    "*.npz": "MLX",
+    "*.tflite": "TensorFlow Lite",
+}
 SHARD = re.compile(r"model-(\d+)-of-(\d+)\.safetensors")
 # How the methods are called by those who use them.
 METHODS = {
@@ -57,6 +65,11 @@ OTHER_PURPOSES = {
     "ForQuestionAnswering": "marks answers in a text",
     "ForMaskedLM": "fills in masked words",
     "ForRewardModel": "scores answers",
+}
+# Encoders: the library would build a decoder of them that nobody trained.
+ENCODERS = {
+    *("bert", "roberta", "distilbert", "xlm-roberta", "camembert", "electra", "albert", "mpnet"),
+    *("deberta", "deberta-v2", "modernbert", "nomic_bert"),
 }
 IN_16_BITS = "take the original in 16 bits; `method: qlora-hqq` quantises while it loads"
 EXPORTED = "export it as safetensors in transformers' layout, or name a GGUF file"
@@ -139,6 +152,15 @@ def weight_files(path: Path, name: str) -> list[Path]:
             key=name,
             remedy="weights are read as safetensors or GGUF only: convert it first",
         )
+    for pattern, library in OTHER_WEIGHTS.items():
+        if others := [file.name for file in path.glob(pattern)]:
+            raise InputError(
+                f"its weights are in the format of {library} ({named(others)})",
+                code="no_model",
+                file=path,
+                key=name,
+                remedy=EXPORTED,
+            )
     raise _elsewhere(path, name) or InputError(
         "no .safetensors file in it: the weights are absent",
         code="no_model",
@@ -217,6 +239,14 @@ def _elsewhere(path: Path, name: str) -> InputError | None:
             key=name,
             remedy=f"write path: {ggufs[0]}",
         )
+    if (path / "model_index.json").is_file():
+        return InputError(
+            "it is a pipeline that makes pictures, no language model",
+            code="other_purpose",
+            file=path,
+            key=name,
+            remedy="name a decoder's folder",
+        )
     if (path / "params.json").is_file():
         return InputError("it is in its makers' own layout", code="no_model", file=path, key=name, remedy=EXPORTED)
     snapshots = sorted(path.glob("snapshots/*/config.json"))
@@ -292,6 +322,14 @@ def _refuse_other_purpose(path: Path, config: dict[str, Any], name: str) -> None
                 key=name,
                 remedy="take the language model it was made from",
             )
+    if config["model_type"] in ENCODERS:
+        raise InputError(
+            f"is an encoder ({config['model_type']}), for embeddings say: it answers no prompt",
+            code="other_purpose",
+            file=path,
+            key=name,
+            remedy="take a decoder, such as Qwen3 or Llama",
+        )
     if config.get("is_encoder_decoder"):
         raise InputError(
             "is an encoder with a decoder: only decoders are trained here",

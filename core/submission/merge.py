@@ -12,11 +12,12 @@ from core.config.project import Project
 from core.errors import InputError
 from core.home import Home
 from core.jobfile.merge import MergeSpec
+from core.jobfile.references import parse_reference
 from core.jobfile.spec import JobFile
 from core.own_paths import read_result
 from core.store.database import open_database
 from core.store.jobs import RETRYABLE, JobRow, get_job
-from core.submission.candidates import of_job
+from core.submission.candidates import of_job, of_path
 from core.submission.enqueue import store
 
 
@@ -36,30 +37,37 @@ class EarlierMerge:
 
 
 def submit_merge(
-    home: Home, project: Project, train_job: int, dtype: WeightFormat = "bf16", *, again: bool = False, author: str
+    home: Home, project: Project, adapter: str, dtype: WeightFormat = "bf16", *, again: bool = False, author: str
 ) -> JobRow:
-    """Queue the merging of a training job's adapter into its base model, in fp32, written as `dtype`.
+    """Queue the merging of an adapter into its base model, in fp32, written as `dtype`.
 
-    Raises `InputError` (`already_merged`) where that was done or is being done, unless it is asked for `again`.
+    `adapter` is `job:12`, or the folder of an adapter of any tool, whose own configuration names its base. Raises
+    `InputError` (`already_merged`) where that was done or is being done, unless it is asked for `again`.
     """
     with closing(open_database(home)) as connection:
-        candidate = of_job(home, connection, train_job, "adapter", f"job:{train_job}")
-        task = get_job(connection, train_job).task
-        earlier = None if again else earlier_merge(home, connection, train_job, dtype)
+        if (job := parse_reference(adapter)) is not None:
+            model = of_job(home, connection, job.job_id, "adapter", adapter).model
+            task = get_job(connection, job.job_id).task
+        else:
+            candidate = of_path(home, project, adapter)
+            if candidate.form != "adapter" or candidate.path is None:
+                raise InputError("this is a model, no adapter: nothing is merged", code="no_adapter", file=adapter)
+            model, task, adapter = candidate.model, None, candidate.path
+        earlier = None if again else earlier_merge(home, connection, adapter, dtype)
     if earlier is not None:
-        raise InputError(
-            earlier.words, code="already_merged", remedy=f"`bakehouse export {train_job} --again` makes another"
-        )
-    spec = MergeSpec(adapter=f"job:{train_job}", model=candidate.model, dtype=dtype, task=task)
-    return store(home, project, spec, author=author)
+        raise InputError(earlier.words, code="already_merged", remedy="`bakehouse export` with --again makes another")
+    return store(home, project, MergeSpec(adapter=adapter, model=model, dtype=dtype, task=task), author=author)
 
 
-def earlier_merge(
-    home: Home, connection: sqlite3.Connection, train_job: int, dtype: WeightFormat
-) -> EarlierMerge | None:
-    """The newest merge of a training's adapter in this format that is done and has its files, or is still to end."""
+def earlier_merge(home: Home, connection: sqlite3.Connection, adapter: str, dtype: WeightFormat) -> EarlierMerge | None:
+    """The newest merge of an adapter in this format that is done and has its files, or is still to end.
+
+    A folder may hold another adapter by now: only merges of a job's adapter are found.
+    """
+    if parse_reference(adapter) is None:
+        return None
     rows = connection.execute(
-        "SELECT id FROM jobs WHERE kind = 'merge' AND source = ? ORDER BY id DESC", [f"job:{train_job}"]
+        "SELECT id FROM jobs WHERE kind = 'merge' AND source = ? ORDER BY id DESC", [adapter]
     ).fetchall()
     for job in (get_job(connection, row["id"]) for row in rows):
         if job.state in RETRYABLE:

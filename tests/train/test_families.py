@@ -20,9 +20,18 @@ from core.files import read_json
 from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
 from core.jobfile.merge import MergeSpec
+from core.jobfile.spec import Spec
 from core.jobfile.train import TrainSpec
 from core.models.files import check_model_files
-from tests.support.model_families import AT_LOAD, AT_SUBMISSION, FAMILIES, copied, write_family
+from tests.support.model_families import (
+    AT_LOAD,
+    AT_SUBMISSION,
+    FAMILIES,
+    change_json,
+    change_tensors,
+    copied,
+    write_family,
+)
 from tests.support.workshop import Workshop, losses
 
 pytestmark = pytest.mark.train
@@ -116,6 +125,56 @@ def test_a_damaged_model_is_told_in_one_line(folders: Path, tmp_path: Path, fami
     for error in (*told, refused.value):
         assert len(str(error).splitlines()) == 1 and str(folder) in str(error)
     assert all(error.remedy for error in told)
+
+
+def test_tensors_that_the_model_has_no_use_for_are_told_and_those_of_its_blocks_refused(
+    folders: Path, tmp_path: Path
+) -> None:
+    import torch
+
+    from jobs import models
+
+    folder = copied(folders / "mistral", tmp_path / "model")
+    base, home = models.BaseModel("m", folder, None, ""), Home(tmp_path / "home").create()
+    told: list[tuple[str, str]] = []
+
+    def load() -> None:
+        models.load_model(
+            base, home, torch.device("cpu"), torch.float32, lambda code, message: told.append((code, message))
+        )
+
+    change_tensors(folder, lambda tensors: tensors.update({"v_head.summary.weight": torch.ones(1, 64)}))
+    load()
+    assert [code for code, _ in told] == ["tensors_passed_over"] and "v_head.summary.weight" in told[0][1]
+    bias = "model.layers.0.self_attn.q_proj.bias"
+    change_tensors(folder, lambda tensors: tensors.update({bias: torch.ones(64)}))
+    with pytest.raises(InputError, match=r"no place for, model\.layers\.0\.self_attn\.q_proj\.bias"):
+        load()
+
+
+@pytest.mark.parametrize("kind", ["train", "bakeoff"])
+def test_a_tokenizer_of_another_model_is_told_by_the_token_that_has_no_row(
+    shop: Workshop, folders: Path, tmp_path: Path, task: Task, recipe: Recipe, kind: str
+) -> None:
+    """The embedding lost its last rows, and config.json says so too: only texts with such a token show it."""
+    folder = copied(folders / "llama", tmp_path / "model")
+    rows = 300
+
+    def cut(tensors: dict[str, Any]) -> None:
+        for name in ("lm_head.weight", "model.embed_tokens.weight"):
+            tensors[name] = tensors[name][:rows].clone()
+
+    change_tensors(folder, cut)
+    change_json(folder, "config.json", lambda config: config.update(vocab_size=rows))
+    entry = ModelEntry(name="short", path=str(folder))
+    candidates = [CandidateSpec(name="base", form="base", model=entry)]
+    spec: Spec = TrainSpec(task=task, model=entry, recipe=recipe, train=shop.greetings())
+    if kind == "bakeoff":
+        spec = BakeoffSpec(task=task, golden=shop.golden("Ines"), candidates=candidates, repeats=1)
+    run = shop.submit(2000 + len(list(shop.home.runs.iterdir())), spec)
+    assert shop.finish(run) == 2, run.attempt(1).log.read_text()
+    error = read_json(run.attempt(1).error_json)
+    assert error["code"] == "mismatched_tokenizer" and f"tokens 0 to {rows - 1}" in error["message"]
 
 
 @pytest.mark.parametrize(

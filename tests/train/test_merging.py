@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 from core.errors import InputError
 from core.home import Home
 from core.models.folder import check_folder, weight_files
+from tests.support.forked import CHECKOUT
 from tests.support.model_families import change_json, copied, write_family
 
 pytestmark = pytest.mark.train
@@ -245,3 +248,51 @@ def test_what_fp16_cannot_hold_is_refused(bases: Bases, tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         bases.merge("llama", tmp_path / "adapter", tmp_path / "merged", "fp16")
     assert caught.value.code == "overflow" and "bf16" in (caught.value.remedy or "")
+
+
+MEASURE = """
+import re, sys
+from pathlib import Path
+from jobs import models
+models.prepare_libraries()
+import torch
+from jobs.merging import merge_into
+def own():
+    return int(re.search(r"RssAnon:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+base, adapter, place = map(Path, sys.argv[1:])
+place.mkdir()
+merge_into(place, base, "warm-up", adapter, torch.bfloat16, torch.device("cpu"))
+for file in place.iterdir():
+    file.unlink()
+before, most = own(), 0
+def look(done, total):
+    global most
+    most = max(most, own())
+merge_into(place, base, "measured", adapter, torch.float32, torch.device("cpu"), look)
+print(sum(file.stat().st_size for file in place.glob("*.safetensors")), most - before)
+"""
+
+
+def test_the_host_never_holds_the_model_that_is_merged(bases: Bases, tmp_path: Path) -> None:
+    """24 layers of 14 MB each, written in fp32: what is held at once is a tensor and its update."""
+    import torch
+    from transformers import AutoModelForCausalLM, LlamaConfig
+
+    config = LlamaConfig(
+        vocab_size=420, hidden_size=512, intermediate_size=1536, num_hidden_layers=24, num_attention_heads=8
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).save_pretrained(bases.root / "deep")
+    (bases.root / "deep/tokenizer.json").write_text("{}")
+    bases.adapted("deep", tmp_path / "adapter")
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(bases.root / "deep"), str(tmp_path / "adapter"), str(tmp_path / "merged")],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=CHECKOUT,
+    )
+    size, grown = (int(number) for number in done.stdout.split()[-2:])
+    assert size > 300e6
+    assert grown < 0.15 * size

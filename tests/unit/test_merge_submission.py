@@ -25,7 +25,7 @@ from core.store.jobs import JobRow, get_job
 from core.store.results import import_result
 from core.submission.merge import earlier_merge, submit_merge
 from tests.support.job_files import job_file
-from tests.support.model_folders import config_of, write_folder
+from tests.support.model_folders import config_of, write_adapter, write_folder
 from tests.support.needs import need
 from tests.support.stored import add_job, path_to, step
 
@@ -53,7 +53,7 @@ class Bench:
             step(self.connection, job_id, name)
 
     def merge(self, dtype: str = "bf16", *, again: bool = False) -> JobRow:
-        return submit_merge(self.home, shipped(), self.train, dtype, again=again, author="tester")  # type: ignore[arg-type]
+        return submit_merge(self.home, shipped(), f"job:{self.train}", dtype, again=again, author="tester")  # type: ignore[arg-type]
 
     def done(self, job: JobRow) -> Path:
         """End a merge as its job would; the folder that it made."""
@@ -112,7 +112,7 @@ def test_a_merge_that_came_to_nothing_or_whose_files_are_gone_is_made_again(benc
     bench.end(bench.merge().id, state)
     second = bench.merge()
     shutil.rmtree(bench.done(second))
-    assert earlier_merge(bench.home, bench.connection, bench.train, "bf16") is None
+    assert earlier_merge(bench.home, bench.connection, f"job:{bench.train}", "bf16") is None
     assert bench.merge().id > second.id
 
 
@@ -134,6 +134,18 @@ def test_the_command_says_where_the_result_lies_and_how_much_survived(
     assert (code, document["already_merged"], document["path"]) == (0, True, str(folder))
     assert document["survival"] == SURVIVAL
     assert export("--again")[0] == 0 and get_job(bench.connection, job + 1).kind == "merge"
+
+
+def test_the_adapter_of_another_tool_is_exported_by_its_folder(bench: Bench, tmp_path: Path) -> None:
+    assert bench.model.path is not None
+    folder = write_adapter(tmp_path / "lora", bench.model.path)
+    job = submit_merge(bench.home, shipped(), str(folder), "fp16", author="tester")
+    spec = JobFile.load(bench.home.run_dir(job.id)).spec
+    assert isinstance(spec, MergeSpec)
+    assert (spec.adapter, spec.dtype, spec.model.path, job.needs) == (str(folder), "fp16", bench.model.path, ())
+    with pytest.raises(InputError) as caught:
+        submit_merge(bench.home, shipped(), bench.model.path, author="tester")
+    assert caught.value.code == "no_adapter"
 
 
 @pytest.mark.parametrize(

@@ -230,6 +230,11 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str, str]] = {
         "other_purpose",
         "decoder",
     ),
+    "an encoder": (
+        lambda folder: change(folder, "config.json", model_type="xlm-roberta", architectures=["XLMRobertaModel"]),
+        "other_purpose",
+        "encoder",
+    ),
     "no tokenizer": (lambda folder: lose(folder, "tokenizer.json"), "no_tokenizer", "tokenizer"),
     "a torn tokenizer": (lambda folder: (folder / "tokenizer.json").write_text('{"mod'), "bad_model", "JSON"),
     "only shards": (lambda folder: only(folder, SHARD), "no_model", "config.json"),
@@ -248,6 +253,16 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str, str]] = {
         lambda folder: (only(folder), (folder / "mine-Q4_K_M.gguf").write_bytes(b"GGUF")),
         "no_model",
         "mine-Q4_K_M.gguf",
+    ),
+    "ONNX": (
+        lambda folder: (only(folder, "config.json"), (folder / "model.onnx").write_bytes(b"x")),
+        "no_model",
+        "ONNX",
+    ),
+    "a pipeline that makes pictures": (
+        lambda folder: (only(folder), (folder / "model_index.json").write_text("{}")),
+        "other_purpose",
+        "pictures",
     ),
     "Meta's own layout": (
         lambda folder: (only(folder), (folder / "params.json").write_text("{}")),

@@ -76,7 +76,9 @@ class AskExport(ModalScreen["WeightFormat | None"]):
         try:
             with closing(open_database(self.context.home)) as connection:
                 for dtype in FORMATS:
-                    if (earlier := earlier_merge(self.context.home, connection, self.job.id, dtype)) is not None:
+                    if (
+                        earlier := earlier_merge(self.context.home, connection, f"job:{self.job.id}", dtype)
+                    ) is not None:
                         found[dtype] = earlier.words
         except (BakehouseError, OSError, sqlite3.Error):
             return  # the feed says what is wrong with the home, and the submission looks once more
