@@ -16,12 +16,12 @@ from tests.support.waiting import PATIENCE_SECONDS
 from tests.tui.conftest import Opened, keys_of, seen, text_of
 from tests.tui.test_audit_frame import audit
 from tests.tui.test_newrun import choose, form
-from tui.actions import RequestDone
 from tui.queries import background_queries
 from tui.queries.audit import AuditAnswer
 from tui.queries.background_queries import AuditAnswered
 from tui.queries.form_values import FormValues, Remembered, recall, remember
 from tui.queries.run_forecast import MemoryOutlook, RunQuery
+from tui.screens.dashboard import Dashboard
 from tui.screens.new_run.memory import WAITING, WRONG
 from tui.widgets.text_field import TextField
 
@@ -104,11 +104,10 @@ async def test_the_last_values_are_offered_again_and_the_recipe_s_are_a_key_away
         await pilot.pause()
         command, project = screen.form.command, screen.catalogue.project
         monkeypatch.setattr("core.submission.submit.submit_train", lambda *_, **__: screen.snapshot.jobs[0])
-        monkeypatch.setattr("core.attempt.launcher.LAUNCHERS", {})
+        monkeypatch.setattr("core.attempt.local.LocalLauncher.warning", lambda _: None)
         await pilot.press("enter")
-        await seen(pilot, lambda: recall(home, project).last == "judge", "what is kept")
-        screen.finished(RequestDone("queued"))
-        await pilot.pause()
+        await seen(pilot, lambda: isinstance(pilot.app.screen, Dashboard), "the dashboard")
+        assert recall(home, project).last == "judge"
         again = await form(pilot)
         assert again is not screen and again.form.command == command
         await pilot.press("f4")
