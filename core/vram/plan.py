@@ -183,12 +183,14 @@ def prefer_on_cpu(rows: Sequence[Row], verdicts: Sequence[Verdict]) -> tuple[Row
     smallest = min(fitting, key=lambda row: (size(row), row.recipe.method != "lora"))
     timed = [row for row in fitting if row.seconds is not None]
     if not timed:
-        why = "there is no GPU, and how long this CPU takes is not known before a training has run on it"
-        return smallest, f"the smallest model: {why}", "Time grows with a model's size: a large one can take days"
+        why = (
+            "the smallest model: without a GPU time decides, and nothing is known of it before a training has run here"
+        )
+        return smallest, why, "Time grows with a model's size: a large one can take days"
     soon = [row for row in timed if (row.seconds or 0.0) <= A_NIGHT_SECONDS]
     if not soon:
         least = min(timed, key=lambda row: row.seconds or 0.0)
-        why = f"without a GPU nothing here is trained in a night: {least.words} takes {time_words(least.seconds)}"
+        why = f"without a GPU no model here is trained in a night; {least.words} takes {time_words(least.seconds)}"
         return None, why, ""
     chosen = max(soon, key=lambda row: (row.recipe.method == "lora", size(row)))
     by_key = {row.key: row for row in soon}
@@ -197,7 +199,7 @@ def prefer_on_cpu(rows: Sequence[Row], verdicts: Sequence[Verdict]) -> tuple[Row
             better = by_key[verdict.winner]
             said = f"it beat {chosen.words} in bake-off {verdict.job_id} ({verdict.task}) of this home"
             return better, f"{said}, and takes {time_words(better.seconds)}", ""
-    why = f"without a GPU the largest model that a night is enough for: {time_words(chosen.seconds)}"
+    why = f"without a GPU the largest model that a night is enough for, {time_words(chosen.seconds)}"
     larger = [row for row in timed if size(row) > size(chosen) and row not in soon]
     if not larger:
         return chosen, why, ""

@@ -37,7 +37,7 @@ def test_where_no_training_has_run_the_smallest_is_the_one_to_begin_with_and_no_
     made = planned()
     assert made.preferred is not None and made.preferred.model.name == SMALL
     assert {row.seconds for row in made.rows} == {None}
-    assert "not known" in made.why and "days" in made.also
+    assert "nothing is known" in made.why and "days" in made.also
     table = "\n".join(lines(made, on_cpu=True))
     assert "on the GPU" not in table and "not known" in table
 
@@ -57,7 +57,7 @@ def test_with_a_measured_speed_it_is_the_largest_that_a_night_is_enough_for(spee
 def test_where_even_the_smallest_takes_more_than_a_night_none_is_preferred_and_the_time_is_told() -> None:
     made = planned(ran(1.0))
     assert made.preferred is None
-    assert "nothing here is trained in a night" in made.why and " per 100,000 tokens" in made.why
+    assert "no model here is trained in a night" in made.why and " per 100,000 tokens" in made.why
 
 
 def test_a_method_that_was_not_measured_is_not_preferred_for_its_size() -> None:
