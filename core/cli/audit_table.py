@@ -1,4 +1,4 @@
-"""`bakehouse audit --tasks`: several tasks in one table, by length."""
+"""`bakehouse audit` of several tasks: one table, by length."""
 
 from __future__ import annotations
 

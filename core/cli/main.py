@@ -127,7 +127,7 @@ def exit_code(words: list[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the last one who can say it: a traceback tells a person nothing to do
         from core.crash_report import crash_line
 
-        line = crash_line(error, f"`bakehouse {words[0]}`" if words else "`bakehouse`")
+        line = crash_line(error, "`" + " ".join(["bakehouse", *words[:1]]) + "`")
         report(BakehouseError(line, code="internal_error"), as_json)
         return 1
 

@@ -28,7 +28,7 @@ _REMEDIES = {
     "thoughts_while_off": "remove the thoughts, or set `thinking: on` in the task",
     "thoughts_not_opened": "write the opening in front of the thoughts, or remove them",
     "thoughts_not_closed": "write the closing behind the thoughts, or remove the opening",
-    "message_lost": "remove from the message what the template takes out or changes (`bakehouse audit --show`), or take "
+    "message_lost": "remove from the message what the template takes out or changes (`bakehouse audit --show 1`), or take "
     "another model",
     "control_in_message": "remove it unless it is meant",
 }
