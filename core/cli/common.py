@@ -57,7 +57,8 @@ def find_project(named: Path | None) -> Project:
 
 @contextlib.contextmanager
 def opened(home: Home) -> Iterator[sqlite3.Connection]:
-    connection = open_database(home)
+    """The database for the time of a command: on a full or read-only disk it can still be read, so that room can be made."""
+    connection = open_database(home, briefly=True)
     try:
         yield connection
     finally:

@@ -135,7 +135,8 @@ def clean(job_ids: tuple[int, ...], as_json: bool) -> None:
 
 
 def drop_checkpoints(run: RunDir) -> int:
-    """Remove a run's checkpoints; returns their bytes."""
+    """Remove a run's checkpoints; returns their bytes. Raises OSError for one that cannot be removed."""
     freed = folder_bytes(run.checkpoints)
-    shutil.rmtree(run.checkpoints, ignore_errors=True)
+    if run.checkpoints.exists():
+        shutil.rmtree(run.checkpoints)
     return freed

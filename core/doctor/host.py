@@ -11,6 +11,7 @@ from core.attempt.logout_protection import choose_protection
 from core.config.settings import settings_file
 from core.doctor.machine import Machine, one_line
 from core.doctor.results import Diagnostic
+from core.failures import refusal_of, write_refused
 from core.format import data_size, gb
 from core.home import Home, user_name
 
@@ -38,11 +39,17 @@ def settings(machine: Machine) -> Diagnostic:
 
 
 def home_rights(home: Home) -> list[Diagnostic]:
-    """A line for a home into which others may write: what lies in it is run. Its rights are its owner's business."""
+    """A line for a home that takes no file, or into which others may write: what lies in it is run.
+
+    Its rights are its owner's business, so none are changed.
+    """
     try:
         found = home.root.stat()
     except OSError:
         return []
+    if (refused := write_refused(home.root)) is not None:
+        why = refusal_of(refused, home.root)
+        return [line("home", "fault", f"{home.root} takes no file: {why.message}", why.remedy or "")]
     mode = stat.S_IMODE(found.st_mode)
     if found.st_uid not in (os.geteuid(), 0):
         whose = f"{home.root} belongs to user {found.st_uid}, who can change what your jobs run"

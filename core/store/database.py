@@ -28,15 +28,15 @@ class OlderDatabaseError(BakehouseError):
     """The database was written before the first version whose databases are kept."""
 
 
-def open_database(home: Home, *, as_runner: bool = False) -> sqlite3.Connection:
+def open_database(home: Home, *, as_runner: bool = False, briefly: bool = False) -> sqlite3.Connection:
     """A connection to the home's database, which is created or migrated when it has to be.
 
     The connection is in autocommit mode: every write goes through `transaction`. `as_runner` is for the process that holds
-    the runner's lock itself. Raises `NewerDatabaseError` when a newer Bakehouse has been here, and `OlderDatabaseError` when
-    one has whose databases cannot be migrated.
+    the runner's lock itself; `briefly` as in `connect`. Raises `NewerDatabaseError` when a newer Bakehouse has been here,
+    `OlderDatabaseError` when one has whose databases cannot be migrated, and `StoreError`.
     """
     home.create()
-    connection = connect(home)
+    connection = connect(home, briefly=briefly)
     try:
         version = schema_version(connection)
         if 0 < version < FIRST_VERSION:
@@ -63,15 +63,17 @@ def open_database(home: Home, *, as_runner: bool = False) -> sqlite3.Connection:
     return connection
 
 
-def connect(home: Home) -> sqlite3.Connection:
+def connect(home: Home, *, briefly: bool = False) -> sqlite3.Connection:
     """A bare connection, whatever the schema. On a read-only disk it can be read and refuses to write.
 
-    Raises `StoreError`, here and at each statement.
+    `briefly`: so it can on a disk without room, where SQLite can't make its index. Only for who soon closes it again: what
+    others write once there is room is not seen. Raises `StoreError`, here and at each statement.
     """
     try:
         return _prepared(open_connection(home.database, BUSY_TIMEOUT_SECONDS))
     except StoreError as error:
-        if error.code != "read_only" or not home.database.is_file():
+        can_be_read = error.code == "read_only" or (briefly and error.code == "disk_full")
+        if not can_be_read or not home.database.is_file():
             raise
         return _read_only(home, error)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import shutil
 import sqlite3
@@ -82,6 +83,47 @@ def test_on_a_full_disk(tmp_path: Path) -> None:
     assert told["code"] == "disk_full"
     harmless(told)
     sound(home)
+
+
+CLI = [sys.executable, "-P", "-c", "import sys; from core.cli.main import main; main(sys.argv[1:])"]
+
+
+@needs_mounts
+@pytest.mark.parametrize("disk", [full, read_only])
+def test_what_a_full_or_read_only_home_holds_can_be_looked_at_and_room_be_made(
+    tmp_path: Path, disk: Callable[[Path, Sequence[str]], list[str]]
+) -> None:
+    home = with_rows(tmp_path)
+    kept = home.run_dir(1).checkpoints / "checkpoint-1"
+    kept.mkdir(parents=True)
+    (kept / "weights").write_bytes(b"x" * 9000)
+    connection = sqlite3.connect(home.database)
+    connection.execute("UPDATE jobs SET state = 'cancelled', ended_at = 1")
+    connection.commit()
+    connection.close()
+    environment = {
+        **os.environ,
+        "BAKEHOUSE_HOME": str(home.root),
+        "BAKEHOUSE_GPU_SOURCE": "none",
+        "PYTHONPATH": str(CHECKOUT),
+    }
+
+    def bakehouse(*words: str) -> subprocess.CompletedProcess[str]:
+        command = disk(home.root, [*CLI, *words])
+        return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+    for words in (["queue", "list"], ["runs", "show", "1"], ["runs", "list"], ["results"]):
+        done = bakehouse(*words)
+        assert (done.returncode, done.stderr) == (0, ""), done
+    doctor = bakehouse("doctor", "--quick")
+    assert f"{home.root} takes no file" in " ".join(doctor.stdout.split()) and not doctor.stderr
+    cleaned = bakehouse("runs", "clean", "1")
+    if disk is full:
+        assert (cleaned.returncode, cleaned.stdout) == (0, "9 kB freed\n"), cleaned
+    else:
+        assert cleaned.returncode == 1 and "read-only" in cleaned.stderr and not cleaned.stdout, "nothing was freed"
+    held = bakehouse("queue", "pause")
+    assert held.returncode == 1 and held.stderr.count("\n") == 1
 
 
 @needs_mounts

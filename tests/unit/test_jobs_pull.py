@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Literal
 
 import pytest
 
 from core.config.model import ModelEntry
+from core.failures import download_remedy
 from core.files import read_json, read_lines
 from core.home import Home, RunDir
 from core.own_paths import read_result
@@ -33,13 +37,21 @@ def index() -> Iterator[Index]:
 
 
 def pull(
-    home: Home, model: ModelEntry, index: Index, way: Literal["pip", "httpx"] = "httpx", job_id: int = 1
+    home: Home,
+    model: ModelEntry,
+    index: Index,
+    way: Literal["pip", "httpx"] = "httpx",
+    job_id: int = 1,
+    **environment: str,
 ) -> RunDir:
     """Run the job in a process of its own; the process must not import torch."""
     run = pull_run(home, model, job_id)
     start = ["-m", "jobs"] if way == "pip" else ["-c", WITHOUT_PIP]
     done = subprocess.run(
-        [sys.executable, "-P", *start, str(run.path)], env=index.environment(), capture_output=True, text=True
+        [sys.executable, "-P", *start, str(run.path)],
+        env=index.environment() | environment,
+        capture_output=True,
+        text=True,
     )
     run.attempt(1).log.write_text(done.stdout + done.stderr)
     (run.path / "code").write_text(str(done.returncode))
@@ -94,3 +106,54 @@ def test_what_is_not_what_it_should_be_leaves_nothing(
 def test_a_model_that_is_a_file_of_ones_own_is_not_pulled(tmp_path: Path, index: Index) -> None:
     run = pull(Home(tmp_path), ModelEntry(name="own", path=str(tmp_path)), index)
     assert read_json(run.attempt(1).error_json)["code"] == "nothing_to_pull"
+
+
+@pytest.mark.parametrize(
+    ("said", "asks"),
+    [
+        ("Client error '407 Proxy Authentication Required' for url 'http://index/simple'", "HTTPS_PROXY"),
+        ("ProxyError: Tunnel connection failed: 407 authentication needed", "HTTPS_PROXY"),
+        ("ERROR: 401 Client Error: Unauthorized for url: https://hub/x", "HF_TOKEN"),
+        ("HTTP status 4070 of nothing", "usual"),
+        ("connection reset", "usual"),
+    ],
+)
+def test_a_download_that_lacks_a_password_says_whose(said: str, asks: str) -> None:
+    assert asks in download_remedy(said, "the usual")
+
+
+@pytest.mark.parametrize("way", ["pip", "httpx"])
+def test_a_proxy_that_wants_a_password_is_named_and_a_given_one_is_not_shown(
+    tmp_path: Path, index: Index, way: Literal["pip", "httpx"]
+) -> None:
+    with refusing_proxy() as proxy:
+        address = f"http://anna:pa55-of-anna@{proxy}"
+        through = {"http_proxy": address, "HTTP_PROXY": address, "no_proxy": "", "NO_PROXY": ""}
+        run = pull(Home(tmp_path), tiny_entry(), index, way, **through)
+    error = read_json(run.attempt(1).error_json)
+    assert error["code"] == "download_failed"
+    assert way == "pip" or "HTTPS_PROXY" in error["remedy"], "pip itself keeps the proxy's answer for itself"
+    for path in run.path.rglob("*"):
+        assert path.is_dir() or b"pa55-of-anna" not in path.read_bytes(), path
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """A proxy that lets nobody through."""
+
+    def do_GET(self) -> None:
+        self.send_response(407, "Proxy Authentication Required")
+        self.send_header("Proxy-Authenticate", 'Basic realm="proxy"')
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Silent."""
+
+
+@contextmanager
+def refusing_proxy() -> Iterator[str]:
+    server = HTTPServer(("127.0.0.1", 0), Refusing)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()

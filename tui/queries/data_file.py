@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.errors import BakehouseError
+from core.errors import BakehouseError, InputError
 from core.format import plural
+from core.home import expanded
 
 if TYPE_CHECKING:
     from core.config.project import Project
@@ -34,7 +35,7 @@ class DataQuery:
 
     @property
     def file(self) -> Path:
-        return Path(self.path).expanduser()
+        return expanded(self.path)
 
     @property
     def options(self) -> ReadOptions:
@@ -148,13 +149,13 @@ def completed_path(typed: str) -> str | None:
     """What was typed, completed to the first file or folder that begins so; None where there is none."""
     folder, _, begun = typed.rpartition("/")
     try:
-        root = Path(f"{folder}/" if folder or typed.startswith("/") else ".").expanduser()
+        root = expanded(f"{folder}/" if folder or typed.startswith("/") else ".")
         names = sorted(
             f"{entry.name}/" if entry.is_dir() else entry.name
             for entry in os.scandir(root)
             if entry.name.startswith(begun) and (begun or not entry.name.startswith("."))
         )
-    except (OSError, RuntimeError, ValueError):
+    except (OSError, InputError, ValueError):
         return None
     return f"{typed[: len(typed) - len(begun)]}{names[0]}" if names else None
 
@@ -193,7 +194,7 @@ def make_task(wish: NewTaskWish, find_project: Callable[[], Project], remember: 
     data.refuse_bad()
     written: list[Path] = []
     if wish.project is not None:
-        root = wish.project.expanduser().absolute()
+        root = expanded(wish.project).absolute()
         written += new_project(root)
         remember(root)
         project = Project.find(explicit=root)

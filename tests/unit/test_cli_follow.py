@@ -1,0 +1,49 @@
+"""The log of a job with several attempts, as `--wait` shows it: no line is lost, and none joined to another attempt's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from core.cli.follow import LogTail
+from core.home import Home
+
+
+def test_the_end_of_one_attempt_is_not_joined_to_the_beginning_of_the_next(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    tail = LogTail(home, 1)
+    first, second = (home.run_dir(1).attempt(number) for number in (1, 2))
+    first.path.mkdir(parents=True)
+    first.log.write_bytes(b"step 1\nstep 2, and kill")
+    assert tail.lines() == ["step 1"], "a line that may go on is waited for"
+    with first.log.open("ab") as log:
+        log.write(b"ed\nstep")
+    assert tail.lines() == ["step 2, and killed"]
+    second.path.mkdir()
+    second.log.write_bytes(b"step 3\nthe end")
+    assert tail.lines() == ["step", "── attempt 2", "step 3"]
+    assert tail.lines() == []
+    assert tail.lines(ended=True) == ["the end"]
+    assert tail.lines(ended=True) == []
+
+
+def test_one_attempt_alone_has_no_heading_and_many_have_each_their_own(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    for number in (1, 2, 10):
+        attempt = home.run_dir(1).attempt(number)
+        attempt.path.mkdir(parents=True)
+        attempt.log.write_bytes(f"of {number}".encode())
+    assert LogTail(home, 1).lines(ended=True) == [
+        *("── attempt 1", "of 1", "── attempt 2", "of 2", "── attempt 10", "of 10")
+    ]
+    only = home.run_dir(2).attempt(1)
+    only.path.mkdir(parents=True)
+    only.log.write_bytes(b"a\r\nb\n\xff")
+    assert LogTail(home, 2).lines(ended=True)[:2] == ["a", "b"]
+
+
+def test_a_secret_in_a_log_is_not_shown(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    attempt = home.run_dir(1).attempt(1)
+    attempt.path.mkdir(parents=True)
+    attempt.log.write_text("proxy http://me:secret@proxy:1 refused\n")
+    assert LogTail(home, 1).lines() == ["proxy http://***@proxy:1 refused"]
