@@ -61,8 +61,10 @@ def recommend(machine: Machine, lines: Sequence[Diagnostic]) -> Recommended:
 
 
 def on_the_cpu(machine: Machine, first: str) -> Recommended:
-    """What is worth training without a GPU: LoRA on a model that takes minutes."""
+    """What is worth training without a GPU: what the plan prefers by measured times, else LoRA on a model of minutes."""
     project = Project(shipped_root(), SHIPPED, "Bakehouse", machine.settings)
+    if (measured := by_measured_times(machine, project)) is not None:
+        return Recommended(measured.method, measured.why + first)
     small = min((model for model in project.models() if model.parameters), key=lambda model: model.parameters or 0)
     recipe = project.recipe(DEMO_RECIPE)
     cores = machine.sample.host.cpu_count
@@ -72,3 +74,27 @@ def on_the_cpu(machine: Machine, first: str) -> Recommended:
         "in minutes (`bakehouse demo`), a 4B model would take days"
     )
     return Recommended(f"{recipe.name}: {small.name}, rank {recipe.rank}", why + first)
+
+
+def by_measured_times(machine: Machine, project: Project) -> Recommended | None:
+    """What the plan says on this CPU; None before a training has run on it."""
+    from core.bakeoff.evidence import verdicts
+    from core.models.shapes import with_shape
+    from core.store.database import open_database
+    from core.vram.budget import budget_of
+    from core.vram.calibration import calibration_of
+    from core.vram.plan import plan
+
+    connection = open_database(machine.home)
+    try:
+        budget = budget_of(machine.sample)
+        calibration = calibration_of(connection, machine.home, budget)
+        if not any(run.tokens_per_second for run in calibration.measured):
+            return None
+        models = [with_shape(machine.home, entry) for entry in project.models()]
+        recipes = [project.recipe(PLAIN_RECIPE)]
+        made = plan(models, recipes, budget, calibration, verdicts=verdicts(connection, machine.home))
+    finally:
+        connection.close()
+    preferred = made.preferred
+    return Recommended("" if preferred is None else f"{preferred.recipe.name}: {preferred.words}", made.reasons)

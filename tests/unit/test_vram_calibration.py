@@ -7,6 +7,7 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from hypothesis import strategies as st
 from core.config.model import ModelEntry
 from core.config.project import shipped
 from core.config.recipe import Recipe
+from core.doctor.machine import Machine
+from core.doctor.recommend import recommend
 from core.home import Home
 from core.jobfile.spec import InputFile
 from core.jobfile.train import TrainSpec
@@ -236,3 +239,30 @@ def test_runs_of_an_own_model_count_although_its_entry_says_no_shape(store, tmp_
     shaped = mine.model_copy(update={"shape": shape})
     used = recipe.model_copy(update={"max_length": min(2048, recipe.max_length)})
     assert (run.model, run.predicted_bytes) == ("mine", estimate(shaped, Step.of(used)).allocated_bytes)
+
+
+@pytest.mark.parametrize(
+    ("speed", "preferred"), [(10.0, "SmolLM2-135M"), (150.0, "Qwen3-4B"), (None, None), (0.0, None)]
+)
+def test_the_doctor_s_recommendation_without_a_gpu_is_the_plan_s_once_a_training_has_run(
+    store: tuple[Home, sqlite3.Connection], monkeypatch: pytest.MonkeyPatch, speed: float | None, preferred: str | None
+) -> None:
+    home, _ = store
+    monkeypatch.setenv("BAKEHOUSE_GPU_SOURCE", "none")
+    memory = SimpleNamespace(total=256 * 10**9, available=255 * 10**9)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: memory)
+    finished(
+        store,
+        shipped().recipe("lora-bf16"),
+        shipped().model("SmolLM2-135M"),
+        device={"type": "cpu", "name": "CPU"},
+        peak_memory_bytes=4_000_000_000,
+        longest_tokens=500,
+        tokens_per_second=speed,
+    )
+    box = Machine(home, {"BAKEHOUSE_GPU_SOURCE": "none", "PATH": ""})
+    said = recommend(box, [])
+    if preferred is None:
+        assert "trains in minutes" in said.why
+    else:
+        assert preferred in said.method and "on this CPU" in said.why
