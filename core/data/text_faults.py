@@ -24,6 +24,7 @@ REFUSED = frozenset(
     {
         "end_in_completion",
         "control_in_completion",
+        "foreign_end_in_completion",
         "prompt_in_completion",
         "thoughts_while_off",
         "thoughts_not_opened",
@@ -32,6 +33,11 @@ REFUSED = frozenset(
     }
 )
 CODES = REFUSED | {"control_in_message"}
+# What ends a turn in the formats of other models: data that was made for one of these brings it along.
+FOREIGN_ENDS = (
+    *("</s>", "<|endoftext|>", "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<end_of_turn>", "<turn|>"),
+    *("<|end|>", "<|return|>", "<eos>", "<|eos|>", "<|END_OF_TURN_TOKEN|>", "<｜end▁of▁sentence｜>", "<|end_of_turn|>"),
+)
 NAMED_LINES = 1000
 NAMED_AT_MOST = 5
 
@@ -123,7 +129,13 @@ def _signs(proof: TemplateProof, completion: str) -> list[Reason]:
         return [Reason("end_in_completion", {"sign": ends[0]})]
     if proof.head and completion.startswith(proof.head):
         return [Reason("prompt_in_completion", {"sign": proof.head})]
-    return [Reason("control_in_completion", {"sign": found[0]})] if found else []
+    if found:
+        return [Reason("control_in_completion", {"sign": found[0]})]
+    foreign = next((sign for sign in FOREIGN_ENDS if completion.endswith(sign)), None)
+    # `<s>…</s>` is how a page strikes words out.
+    if foreign is None or (foreign == "</s>" and "<s>" in completion):
+        return []
+    return [Reason("foreign_end_in_completion", {"sign": foreign})]
 
 
 def _in_messages(proof: TemplateProof, messages: Sequence[Message]) -> list[Reason]:

@@ -14,6 +14,8 @@ NAMED_AT_MOST = 5
 _TEXTS = {
     "end_in_completion": "the completion holds `{sign}`, which ends a turn",
     "control_in_completion": "the completion holds `{sign}`, a control token of the chat template",
+    "foreign_end_in_completion": "the completion ends with `{sign}`, the end of a turn in another model's format: it would be "
+    "learnt as text",
     "prompt_in_completion": "the completion begins with the generation prompt `{sign}`",
     "thoughts_while_off": "the completion holds thoughts (`{sign}`), and the task has `thinking: off`",
     "thoughts_not_opened": "the completion closes thoughts (`{sign}`) that it does not open",
@@ -24,6 +26,7 @@ _TEXTS = {
 _REMEDIES = {
     "end_in_completion": "remove it: the chat template writes the end of the turn itself",
     "control_in_completion": "remove it: the model would learn to write control tokens",
+    "foreign_end_in_completion": "remove it: the chat template writes the end of the turn itself",
     "prompt_in_completion": "remove it: the chat template writes the generation prompt itself",
     "thoughts_while_off": "remove the thoughts, or set `thinking: on` in the task",
     "thoughts_not_opened": "write the opening in front of the thoughts, or remove them",

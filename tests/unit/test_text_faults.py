@@ -72,6 +72,14 @@ def test_thoughts_that_every_prompt_opens_are_only_closed() -> None:
     assert found(tokenizer, "on", example("A list.\n</think>\n\nPASS")) == []
 
 
+@pytest.mark.parametrize("sign", ["</s>", "<|eot_id|>", "<end_of_turn>", "<｜end▁of▁sentence｜>"])
+def test_the_end_of_a_turn_of_another_models_format_is_refused_at_the_end_of_a_completion(sign: str) -> None:
+    tokenizer = byte_level()
+    assert found(tokenizer, "off", example(f"PASS{sign}\n")) == [("foreign_end_in_completion", sign, (1,))]
+    assert found(tokenizer, "off", example(f"{sign} ends a turn there.", f"What is {sign}")) == []
+    assert found(tokenizer, "off", example("PASS, not <s>FAIL</s>")) == []
+
+
 def test_the_head_of_an_answer_in_plain_words_is_known_too() -> None:
     tokenizer = byte_level(templates.ASKING_PLAINLY)
     assert found(tokenizer, "off", example("### Assistant:\nPASS")) == [
