@@ -22,6 +22,7 @@ from core.gpu_lease.gpu_fault import read_fault
 from core.gpu_lease.state import read_lease_state
 from core.home import user_name
 from core.process.identity import current_boot_id
+from core.telemetry.newest import runner_sample
 from core.watchdog.kernel_messages import parse_kernel_lines
 from core.wording.gpu import gpu_words
 from core.wording.obstacles import obstacle_remedy, obstacle_words
@@ -41,7 +42,7 @@ def line(subject: str, state: str, message: str, remedy: str = "") -> Diagnostic
 
 
 def examine(machine: Machine) -> list[Diagnostic]:
-    found = [gpu(machine), *passed_over(machine), *without_driver(machine)]
+    found = [gpu(machine), *runner_s_gpu(machine), *passed_over(machine), *without_driver(machine)]
     for vendor in vendors_to_examine(machine):
         found += SECTIONS[vendor](machine) if vendor in SECTIONS else []
     found += nvidia_answers(machine)
@@ -56,6 +57,21 @@ def vendors_to_examine(machine: Machine) -> list[str]:
         return [machine.gpu.vendor]
     codes = ("no_device_file", "no_rights", "access_revoked", "not_offered")
     return list(dict.fromkeys(one.gpu.vendor for one in machine.choice.passed_over if one.why.code in codes))
+
+
+def runner_s_gpu(machine: Machine) -> list[Diagnostic]:
+    """That a living runner, started in another environment, runs jobs on another GPU than is chosen here, or on none."""
+    sample = runner_sample(machine.home)
+    if sample is None or not any(device.for_jobs is not None for device in sample.devices):
+        return []
+    its, here = sample.job_gpu, machine.gpu
+    if (None if its is None else its.pci) == (None if here is None else here.pci):
+        return []
+    where = "the CPU" if its is None else f"{its.name} at {its.pci}"
+    message = f"the runner was started with other variables and runs jobs on {where}"
+    return [
+        line("runner's GPU", "warning", message, "bakehouse runner stop; the next submission starts one as it is here")
+    ]
 
 
 def passed_over(machine: Machine) -> list[Diagnostic]:

@@ -20,6 +20,7 @@ from core.gpu.devices import choose_gpu, device_environment
 from core.gpu_lease.lock import lease_path
 from core.home import Home
 from core.telemetry.newest import jobs_vendor, newest_sample
+from core.telemetry.sampler import Sampler
 from core.vram.budget import this_machine
 from tests.support.machines import UUID, FakeMachine
 from tests.support.tooloutputs import NVIDIA_CSV
@@ -302,3 +303,42 @@ def test_no_part_counts_on_the_memory_of_a_processor_s_own_gpu(
     assert room(Snapshot(time=sample.time, samples=(sample,))) is None
     small = default_model(read_catalogue(played.home, shipped()), Snapshot(time=0.0, samples=(sample,)))
     assert small == default_model(read_catalogue(played.home, shipped()), Snapshot(time=0.0))
+
+
+# A runner that was started in another environment.
+
+
+@pytest.mark.parametrize(
+    ("runners", "here"),
+    [({}, {"HIP_VISIBLE_DEVICES": ""}), ({"HIP_VISIBLE_DEVICES": ""}, {}), ({"HIP_VISIBLE_DEVICES": "1"}, {})],
+)
+def test_while_a_runner_lives_its_choice_is_everybody_s_and_the_doctor_says_so(
+    played: Played,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    runners: dict[str, str],
+    here: dict[str, str],
+) -> None:
+    played.machine.amd(AMD).amd(NVIDIA)
+    played.use(monkeypatch, **runners)
+    expected = choose_gpu().gpu
+    sampler = Sampler(played.home)
+    sampler.sample()
+    sampler.close()
+    for name in runners:
+        monkeypatch.delenv(name)
+    for name, value in here.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("core.telemetry.newest.runner_lives", lambda home: True)
+    monkeypatch.setattr("core.cli.readings.runner_lives", lambda home: True)
+    pci = None if expected is None else expected.pci
+    device = newest_sample(played.home).job_gpu
+    assert (None if device is None else device.pci) == pci
+    assert jobs_vendor(played.home) == (None if pci is None else "amd")
+    assert this_machine(played.home).kind == ("cpu" if pci is None else "gpu")
+    with pytest.raises(SystemExit):
+        main(["gpu", "--json"])
+    assert json.loads(capsys.readouterr().out)["gpu"] == pci
+    box = Machine(played.home, os.environ, dev=Path("/nowhere"))
+    (said,) = [one for one in driver.examine(box) if one.subject == "runner's GPU"]
+    assert (pci or "the CPU") in said.message
