@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import click
 
 from core.cli.common import find_project, json_option, project_option
 from core.cli.data_options import options_of, reading_options, tell_waiting
-from core.cli.output import print_json, say
+from core.cli.output import json_text, print_json, say, say_block
 from core.errors import BakehouseError, InputError
 from core.format import share
 from core.text import one_line
@@ -61,7 +62,10 @@ def inspect(file: Path, model: str | None, project: Path | None, as_json: bool, 
 @data.command(epilog="Example: bakehouse data convert faq.csv --prompt-column Frage --completion-column Antwort")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="Where to, else beside FILE: NAME.converted.jsonl."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Where to (`-`: stdout), else beside FILE: NAME.converted.jsonl.",
 )
 @click.option("--skip-bad", is_flag=True, help="Leave out what cannot be used, and say how much that is.")
 @reading_options
@@ -81,23 +85,30 @@ def convert(file: Path, output: Path | None, skip_bad: bool, as_json: bool, **gi
             )
         output = beside(file)
     text, left_out = converted(read, skip_bad=skip_bad)
-    write_new(output, text)
+    to_stdout = str(output) == "-"
+    if to_stdout and as_json:
+        raise click.UsageError("--json and `-o -` both want stdout")
+    if to_stdout:
+        for line in text.removesuffix("\n").split("\n"):
+            say_block(json_text(json.loads(line)))  # letters that a terminal obeys are escapes in it
+    else:
+        write_new(output, text)
     found = figures(read)
     if as_json:
         print_json({"written": str(output), "left_out": left_out, "data": found.to_json()})
         return
     from core.wording.data import counted_keys, form_words, learnt_words, units, warning_words
 
-    say(f"written  {output}: {units(found, found.usable)} of {form_words(found)}")
-    say(f"learnt   {learnt_words(found)}")
+    where = "stdout" if to_stdout else output
+    say(f"written  {where}: {units(found, found.usable)} of {form_words(found)}", error=to_stdout)
+    say(f"learnt   {learnt_words(found)}", error=to_stdout)
     if left_out:
-        say(
-            f"left out {units(found, left_out)} that cannot be used: {numbers(found.bad, [p.number for p in read.problems])}"
-        )
+        which = numbers(found.bad, [problem.number for problem in read.problems])
+        say(f"left out {units(found, left_out)} that cannot be used: {which}", error=to_stdout)
     if found.ignored:
-        say(f"ignored  {counted_keys(found.ignored)}")
+        say(f"ignored  {counted_keys(found.ignored)}", error=to_stdout)
     for warning in warning_words(found):
-        say(f"warning  {warning}")
+        say(f"warning  {warning}", error=to_stdout)
 
 
 def tokens_of(data: DataFile, model: str, project: Path | None) -> dict[str, Any]:

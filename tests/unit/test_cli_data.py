@@ -116,6 +116,15 @@ def test_convert_of_a_pipe_wants_a_place(shell: Shell) -> None:
         assert found == code and ("-o FILE" in err) == (code == 2)
 
 
+def test_convert_can_write_to_stdout_and_says_the_rest_on_stderr(shell: Shell) -> None:
+    nasty = {"question": "q\x9b2J\u2028é", "answer": "a", "id": 1}
+    code, out, err = shell.run("convert", shell.file("x.json", [nasty, nasty]), "-o", "-")
+    lines = out.split("\n")
+    assert code == 0 and lines[2:] == [""] and "ignored  id (2)" in err
+    assert json.loads(lines[0]) == {"prompt": nasty["question"], "completion": "a"}
+    assert "\x9b" not in out and not (shell.folder / "-").exists()
+
+
 def test_columns_can_be_named_and_keys_left_out(shell: Shell) -> None:
     table = shell.file("x.tsv", "Frage\tAntwort\tanswer\tweight\nq\ta\tno\theavy\n")
     code, _, err = shell.run("convert", table)

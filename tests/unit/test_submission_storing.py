@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from core.authoring.scaffold import new_project, new_task
+from core.config.project import Project
+from core.data.examples import load_examples
 from core.errors import InputError
 from core.files import read_json
 from core.jobfile.spec import JobFile
 from core.store.database import open_database
 from core.store.jobs import list_jobs
+from core.submission import submit
 from core.submission.input_store import keep_bytes, keep_content, keep_document
 from tests.support.queueing import AUTHOR, Queue
 from tests.support.standin_kind import StandinSpec
@@ -135,3 +140,24 @@ def test_a_job_file_that_cannot_be_used_says_why(queue: Queue, content: str | No
     with pytest.raises(InputError, match=problem) as refused:
         JobFile.load(run)
     assert refused.value.file == str(run.job_file)
+
+
+def test_what_is_checked_is_what_is_kept_though_the_file_changes(
+    queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new_project(tmp_path / "p")
+    project = Project.find(tmp_path / "p")
+    source = tmp_path / "lines.jsonl"
+    source.write_text('{"prompt": "a", "completion": "b"}\n' * 2)
+    new_task(project, "t", examples=source)
+    data = project.root / "configs/data/t.train.jsonl"
+
+    def changed_behind(*given: Any) -> Any:
+        found = load_examples(*given)
+        data.write_text('{"prompt": "another", "completion": "one"}\n')
+        return found
+
+    monkeypatch.setattr(submit, "load_examples", changed_behind)
+    kept, examples = submit.train_file(queue.home, project, project.task("t"))
+    assert Path(kept.path).read_text() == source.read_text()
+    assert [example.completion for example in examples] == ["b", "b"]
