@@ -59,6 +59,11 @@ class Command:
         return {(name, parameters) for destination, name, parameters in parsed if not destination}
 
     @property
+    def searched(self) -> str:
+        """What the palette looks for words in."""
+        return f"{self.label} {self.help}".casefold()
+
+    @property
     def entry(self) -> str:
         """The command in the palette."""
         return f"{self.help}  ({self.shown})" if self.shown else self.help

@@ -16,6 +16,8 @@ from core.format import SCORE_SCALE, score_figure, share
 from core.text import cell_width, clip, first_cells, printable
 
 MIN_WIDTH = 60
+# Columns that a drawn scale does not push out: the name, the leading score, its difference.
+MOST_TELLING = 3
 _NAME_WIDTH = 30
 _SCALE_WIDTH = 21
 _CHECK_WIDTH = 28
@@ -133,6 +135,9 @@ def _grid(lines: Sequence[Sequence[str]], width: int, *, left: int = 1, last: Se
     widths = [max(cell_width(line[i]) for line in lines) for i in range(len(lines[0]))]
     widths[0] = min(_NAME_WIDTH, widths[0])
     shown = next((n for n in range(len(widths), 0, -1) if sum(widths[:n]) + 2 * (n - 1) <= width), 1)
+    if last:  # what is drawn tells more than the lesser columns
+        with_scale = [n for n in range(MOST_TELLING, shown + 1) if sum(widths[:n]) + 2 * n + _SCALE_WIDTH <= width]
+        shown = max(with_scale, default=shown)
     room = width - sum(widths[:shown]) - 2 * shown
     for number, line in enumerate(lines):
         cells = [clip(cell, widths[i]) for i, cell in enumerate(line[:shown])]
@@ -141,7 +146,7 @@ def _grid(lines: Sequence[Sequence[str]], width: int, *, left: int = 1, last: Se
             cell + space if i < left else space + cell
             for i, (cell, space) in enumerate(zip(cells, spaces, strict=True))
         ]
-        if last and shown == len(widths) and room >= _SCALE_WIDTH:
+        if last and room >= _SCALE_WIDTH:
             padded.append(last[number])
         yield "  ".join(padded).rstrip()
 

@@ -231,3 +231,14 @@ def named(file: Path) -> Marked:
 def shipped() -> Project:
     """What comes with Bakehouse, as a project of its own with the id "shipped"."""
     return Project(shipped_root(), SHIPPED, "Bakehouse", load_settings())
+
+
+def project_option(project: Project) -> tuple[str, ...]:
+    """What a command needs to find this project from the present folder: nothing, or `--project FOLDER`."""
+    if project.is_shipped:
+        return ()
+    try:
+        here: Path | None = Project.find().root
+    except BakehouseError:
+        here = None
+    return () if here == project.root else ("--project", str(project.root))

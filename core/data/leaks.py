@@ -90,4 +90,10 @@ def named(leaks: Sequence[Leak]) -> str:
 def refuse_leaks(examples: Iterable[Example], golden_inputs: Iterable[GoldenInput], source: str) -> None:
     """Raise `GateError` (`leak`) when golden inputs appear in the training data. `source` is its file, as a person knows it."""
     if leaks := find_leaks(examples, golden_inputs):
-        raise GateError(f"data leak: {named(leaks)}", code=CODE, file=source, line=leaks[0].line, remedy=REMEDY)
+        raise GateError(
+            f"data leak: golden inputs appear in the training data ({named(leaks)})",
+            code=CODE,
+            file=source,
+            line=leaks[0].line,
+            remedy=REMEDY,
+        )

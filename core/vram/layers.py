@@ -25,13 +25,9 @@ def require_shape(model: ModelEntry) -> ModelShape:
             remedy="add `shape:` to its entry in models.yaml, or measure: a run says its peak",
         )
     if shape.attention == "linear":
-        raise NotPredicted(
-            f"{model.name} has layers of linear attention, whose state and scans the formula does not model"
-        )
+        raise NotPredicted("memory estimation does not support linear attention")
     if shape.attention == "sliding":
-        raise NotPredicted(
-            f"{model.name} has layers with a sliding window, four norms and another MLP, which nobody has measured here"
-        )
+        raise NotPredicted("memory estimation does not support sliding-window attention")
     return shape
 
 

@@ -127,7 +127,7 @@ async def test_the_leaderboard_the_checks_and_the_answers(home: Home, monkeypatc
     app.feed.start()
     try:
         async with app.run_test(size=(140, 44)) as pilot:
-            await seen(pilot, lambda: "> small tuned" in text_of(pilot, "#bakeoff"), "the leaderboard")
+            await seen(pilot, lambda: "◆ small tuned" in text_of(pilot, "#bakeoff"), "the leaderboard")
             pane = text_of(pilot, "#bakeoff")
             assert "judge  13 inputs × 2" in pane and "small tuned" in pane and " over small base" in pane
             assert "small tuned" in text_of(pilot, "#fleet")
@@ -136,7 +136,7 @@ async def test_the_leaderboard_the_checks_and_the_answers(home: Home, monkeypatc
             await seen(pilot, lambda: "my verdict" in text_of(pilot, "#answers"), "the answers")
             table = text_of(pilot, "#table").splitlines()
             assert "to small base" in table[1]
-            assert "> small tuned" in table[2] and "small base" in table[3]
+            assert "◆ small tuned" in table[2] and "small base" in table[3]
             checks = text_of(pilot, "#checks")
             assert "heading" in checks and "▪▪" in checks and "content" in checks
             await pilot.press("j")

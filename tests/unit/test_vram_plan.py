@@ -43,7 +43,7 @@ def test_each_model_has_a_row_by_each_method_and_those_not_modelled_say_why() ->
     unknown = {row.model.name: row.not_predicted for row in made.rows if row.forecast is None}
     assert set(unknown) == {"Qwen3.5-9B", "Gemma3-12B"}
     assert "linear attention" in (unknown["Qwen3.5-9B"] or "")
-    assert "sliding window" in (unknown["Gemma3-12B"] or "")
+    assert "sliding-window attention" in (unknown["Gemma3-12B"] or "")
 
 
 @pytest.mark.parametrize(
@@ -125,8 +125,8 @@ def test_a_folder_s_config_tells_the_shape_that_models_yaml_does_not(tmp_path: P
     [
         ({"model_type": "qwen3_moe"}, "the shape of mine is not known"),
         ({"model_type": "qwen3", "hidden_size": "large"}, "the shape of mine is not known"),
-        ({"model_type": "qwen3", "layer_types": ["full_attention", "sliding_attention"]}, "sliding window"),
-        ({"model_type": "mistral", "sliding_window": 4096}, "sliding window"),
+        ({"model_type": "qwen3", "layer_types": ["full_attention", "sliding_attention"]}, "sliding-window"),
+        ({"model_type": "mistral", "sliding_window": 4096}, "sliding-window"),
     ],
 )
 def test_a_config_of_other_layers_predicts_nothing(tmp_path: Path, config: dict[str, object], why: str) -> None:

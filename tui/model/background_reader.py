@@ -27,6 +27,8 @@ class BackgroundFacts:
     """What was found so far; None: not yet looked."""
 
     project: str = ""
+    project_option: tuple[str, ...] = ()
+    """By which a command finds the project, where it is not that of the folder in which the console runs."""
     tasks: tuple[TaskLine, ...] | None = None
     boards: tuple[Board, ...] | None = None
     profile: ProfileLines | None = None
@@ -98,6 +100,8 @@ class BackgroundReader(threading.Thread):
         ensure_runner(self.home)
 
     def _read_project(self) -> None:
+        from core.config.project import project_option
+
         project = self.find_project()
         tasks, wrong = [], []
         for name in project.task_names():
@@ -107,7 +111,7 @@ class BackgroundReader(threading.Thread):
                 wrong.append(error)
             else:
                 tasks.append(TaskLine(name, project.owner(task).id, task.title or ""))
-        self._say(project=project.name, tasks=tuple(tasks))
+        self._say(project=project.name, project_option=project_option(project), tasks=tuple(tasks))
         if wrong:
             raise wrong[0]
 

@@ -139,6 +139,7 @@ class Feed(threading.Thread):
             detail=self._detail(snapshot),
             ladders=self._forecasts.ladders(snapshot.jobs),
             project=found.project,
+            project_option=found.project_option,
             tasks=found.tasks,
             boards=found.boards,
             problems=tuple(text for _, text in found.problems),

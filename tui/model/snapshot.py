@@ -194,6 +194,8 @@ class Snapshot:
     findings: dict[int, tuple[RunFinding, ...]] = field(default_factory=dict)
     """By job, of those that run: what the runner noticed about the present attempt."""
     profile: ProfileLines | None = None
+    project_option: tuple[str, ...] = ()
+    """By which a command finds the project: empty where it is that of the folder in which the console was started."""
     tasks: tuple[TaskLine, ...] | None = None
     boards: tuple[Board, ...] | None = None
     detail: Detail | None = None

@@ -14,6 +14,9 @@ from tui.panes.fleet import newest_boards
 from tui.widgets.bars import interval
 from tui.widgets.pane import Pane
 
+LEADS = "◆"
+"""No cursor: the row that is selected has a colour of its own."""
+
 
 def scale_start(candidates: tuple[RankedCandidate, ...]) -> float:
     """Where the drawn scale begins (0..1): 3 of 5 when the best lie above it, else 0."""
@@ -37,8 +40,12 @@ def axis(start: float, width: int) -> Line:
 
 
 def mark_of(board: Board, candidate: RankedCandidate) -> str:
-    """`=` in the tied set, `>` for the one that stands alone at the top."""
-    return "=" if candidate.tied else ">" if candidate is board.best and len(board.candidates) > 1 else " "
+    """`=` in the tied set, `LEADS` for the one that stands alone at the top."""
+    return "=" if candidate.tied else LEADS if candidate is board.best and len(board.candidates) > 1 else " "
+
+
+def has_leader(board: Board) -> bool:
+    return any(mark_of(board, candidate) == LEADS for candidate in board.candidates)
 
 
 def candidate_line(
@@ -78,7 +85,7 @@ def board_rows(board: Board, width: int, height: int, now: float) -> list[Line]:
         tied = sum(candidate.tied for candidate in board.candidates)
         # Inputs and repeats stand in the heading, p on the results screen.
         said = printable(board.headline_short)
-        text = f"= tied. {said}" if tied > 1 else said
+        text = f"= tied. {said}" if tied > 1 else f"{LEADS} leads: {said}" if has_leader(board) else said
         lines = list(wrapped(text, width))
         free = height - len(rows)
         rows += [Line(row, "dim") for row in lines[:free]]
@@ -108,6 +115,13 @@ class BakeoffPane(Pane):
     def selected(self) -> Board | None:
         boards = self.boards
         return boards[max(0, min(self.index, len(boards) - 1))] if boards else None
+
+    def row_clicked(self, key: int) -> None:
+        self.index = next((index for index, board in enumerate(self.boards) if board.job_id == key), self.index)
+        self.paint()
+
+    def is_selected(self, key: int) -> bool:
+        return self.selected is not None and self.selected.job_id == key
 
     def move(self, step: int) -> None:
         self.index = max(0, min(len(self.boards) - 1, self.index + step))
@@ -140,13 +154,16 @@ class BakeoffPane(Pane):
         running = self._under_way(width)
         height -= len(running)
         rows: list[Line] = []
+        self.row_keys = []
         for board in boards[min(self.index, len(boards) - 1) :]:
             left = height - len(rows) - (1 if rows else 0)
             if left < 3:
                 break
             if rows:
                 rows.append(Line())
-            rows += board_rows(board, width, min(left, len(board.candidates) + 4), self.snapshot.time)
+            of_board = board_rows(board, width, min(left, len(board.candidates) + 4), self.snapshot.time)
+            self.row_keys += [None] * (len(rows) - len(self.row_keys)) + [board.job_id] * len(of_board)
+            rows += of_board
         return [*rows, *running]
 
     @property

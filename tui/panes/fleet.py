@@ -26,6 +26,9 @@ class FleetPane(Pane):
         super().__init__(id="fleet")
 
     def note(self) -> Line:
+        """The project where it is not that of this folder; commands that are shown name it, too."""
+        if self.snapshot.project_option:
+            return Line(f"project {printable(self.snapshot.project)}", "warn").add(", not of this folder", "dim")
         return Line("no server yet" if self.snapshot.ready else "", "dim")
 
     def rows(self, width: int, height: int) -> list[Line]:
@@ -39,11 +42,13 @@ class FleetPane(Pane):
         right = width - 23
         head = Line("task", "dim").to(first).add(f"best, of {SCORE_SCALE}", "dim").cut(right - 1).to(right)
         rows = [head.add(" format  content  day", "dim")]
+        self.row_keys = [None]
         marked = any(boards[key].scored.number for key in names if key in boards)
         room = height - 2 - marked
         for key in names[: room if len(names) <= room else max(1, room - 1)]:
             line = Line(printable(key[1])).cut(first - 1).to(first)
             board = boards.get(key)
+            self.row_keys.append(None if board is None else board.job_id)
             if board is None or board.best is None:
                 rows.append(line.add("no bake-off yet", "dim"))
                 continue

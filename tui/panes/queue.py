@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from textual import events
 from textual.message import Message
 
 from core.format import duration, percent, plural
@@ -25,11 +24,13 @@ def columns(width: int, ids: int, titles: int) -> tuple[int, int]:
     return start, start + max(14, min(titles + 2, room * 56 // 100, room - 18))
 
 
-def job_line(job: JobRow, width: int, places: tuple[int, int], snapshot: Snapshot, mark: str = "") -> Line:
+def job_line(
+    job: JobRow, width: int, places: tuple[int, int], snapshot: Snapshot, mark: str = "", ticked: bool = False
+) -> Line:
     """One job in one row: what it is and how it differs from its like, its state, its score."""
     start, middle = places
     character, role = sign(job)
-    line = Line(character, role, mark).add("  ").add(f"{job.id:>{start - 4}} ").to(start)
+    line = Line(character, role, mark).add(TICKED if ticked else " ", "focus").add(f" {job.id:>{start - 4}} ").to(start)
     title, told = run_label(job, snapshot.differences.get(job.id), middle - start - 1)
     line.add(title)
     if told:
@@ -71,6 +72,9 @@ def matches(job: JobRow, words: str) -> bool:
     return all(word in text for word in words.lower().split())
 
 
+TICKED = "●"
+
+
 class QueuePane(Pane):
     """The jobs; the selected one is what the detail strip shows and what the keys act on."""
 
@@ -94,8 +98,9 @@ class QueuePane(Pane):
         self.untouched = True
         """Nobody has chosen a row yet: the first one stays selected, whatever becomes first."""
         self.filter = ""
+        self.marked: set[int] = set()
+        """Runs that the next bake-off is to compare."""
         self.top = 0
-        self.row_ids: list[int | None] = []
 
     @property
     def jobs(self) -> list[JobRow]:
@@ -135,6 +140,16 @@ class QueuePane(Pane):
             self.post_message(self.Selected(job_id))
         self.paint()
 
+    def toggle_mark(self) -> None:
+        """Mark the selected job, or take its mark away, and go to the next row."""
+        if self.selected is not None:
+            self.marked ^= {self.selected.id}
+            self.move(1)
+
+    @property
+    def marked_jobs(self) -> list[JobRow]:
+        return [job for job in self.snapshot.jobs if job.id in self.marked]
+
     def move(self, step: int) -> None:
         jobs = self.jobs
         self.untouched = False
@@ -154,6 +169,8 @@ class QueuePane(Pane):
         parts: list[tuple[str, str]] = []
         if self.filter:
             parts.append((f"/{self.filter}", "focus"))
+        if self.marked_jobs:
+            parts.append((f"{TICKED} {len(self.marked_jobs)} marked, b compares them", "focus"))
         if snapshot.queue.paused:
             parts.append((f"‖ paused{': ' + snapshot.queue.reason if snapshot.queue.reason else ''}", "warn"))
         parts += [(f"{running} running", "dim"), (f"{snapshot.waiting} waiting", "dim")]
@@ -176,17 +193,18 @@ class QueuePane(Pane):
         start, middle = places = columns(width, ids, longest)
         head = Line("id".rjust(start - 1), "dim").add(" job", "dim").to(middle).add("state", "dim")
         mark = "chosen" if self.has_focus else "kept"
-        shown = [
-            (job, job_line(job, width, places, self.snapshot, mark if job.id == self.selected_id else ""))
-            for job in seen
-        ]
+        shown = [(job, self._row(job, width, places, mark)) for job in seen]
         more = continued(shown, room - len(jobs), width - start - 4, self.snapshot.ladders)
-        lines, self.row_ids = [head], [None]
+        lines, self.row_keys = [head], [None]
         for job, line in shown:
             rest = more.get(job.id, [])
             lines += [line, *(Line(" " * (start + 4)).add(row, "dim").cut(width) for row in rest)]
-            self.row_ids += [job.id] * (1 + len(rest))
+            self.row_keys += [job.id] * (1 + len(rest))
         return lines
+
+    def _row(self, job: JobRow, width: int, places: tuple[int, int], mark: str) -> Line:
+        shown = mark if job.id == self.selected_id else ""
+        return job_line(job, width, places, self.snapshot, shown, job.id in self.marked)
 
     def _nothing(self, width: int) -> list[Line]:
         if self.filter:
@@ -216,7 +234,9 @@ class QueuePane(Pane):
         left = duration(job.progress.eta_seconds)
         return bar.add(f", {left} left" if left else "").add(" · ", "dim").extend(side_by_side(tail)).cut(width)
 
-    def on_click(self, event: events.Click) -> None:
-        if 0 <= event.y - 1 < len(self.row_ids) and (job_id := self.row_ids[event.y - 1]) is not None:
-            self.untouched = False
-            self.select(job_id)
+    def row_clicked(self, key: int) -> None:
+        self.untouched = False
+        self.select(key)
+
+    def is_selected(self, key: int) -> bool:
+        return key == self.selected_id

@@ -24,10 +24,13 @@ class BakeoffPlan:
     inputs: int
     repeats: int
     candidates: tuple[str, ...] = ()
+    project: tuple[str, ...] = ()
+    """The option by which a command finds the project from here; empty where none is needed."""
 
     @property
     def command_line(self) -> str:
-        return " ".join(shlex.quote(part) for part in ("bakehouse", "bakeoff", self.task, *self.candidates))
+        parts = ("bakehouse", "bakeoff", self.task, *self.candidates, *self.project)
+        return " ".join(shlex.quote(part) for part in parts)
 
 
 def read_plan(home: Home, find_project: Callable[[], Project], job: JobRow) -> BakeoffPlan:
@@ -35,6 +38,7 @@ def read_plan(home: Home, find_project: Callable[[], Project], job: JobRow) -> B
 
     Also for a base model whose files the submission would refuse.
     """
+    from core.config.project import project_option
     from core.models.files import check_model_files
 
     if job.task is None or job.model is None:
@@ -42,4 +46,5 @@ def read_plan(home: Home, find_project: Callable[[], Project], job: JobRow) -> B
     project = find_project()
     task = project.task(job.task)
     check_model_files(home, project.model(job.model))
-    return BakeoffPlan(task.name, job.model, len(project.golden(task).inputs), task.repeats)
+    inputs = len(project.golden(task).inputs)
+    return BakeoffPlan(task.name, job.model, inputs, task.repeats, project=project_option(project))

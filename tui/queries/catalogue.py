@@ -63,6 +63,8 @@ class Catalogue:
     """The project's id."""
     remembered: Remembered = field(default_factory=Remembered)
     """What was last queued from the form."""
+    project_option: tuple[str, ...] = ()
+    """The option by which a command finds the project from here; empty where none is needed."""
 
     def check(self, recipe: str, written: Mapping[str, str]) -> tuple[dict[str, str], dict[str, Any]]:
         """(problems by key, the values that differ from the recipe's) of what is written in the fields."""
@@ -103,6 +105,7 @@ class Catalogue:
 
 def read_catalogue(home: Home, project: Project) -> Catalogue:
     """Read all names; raises only when the project itself cannot be read."""
+    from core.config.project import project_option
     from core.models.shapes import with_shape
 
     lessons: dict[str, Lesson] = {}
@@ -143,6 +146,7 @@ def read_catalogue(home: Home, project: Project) -> Catalogue:
         thinking,
         project.id,
         recall(home, project.id),
+        project_option(project),
     )
 
 

@@ -126,12 +126,15 @@ class Palette(Provider):
             yield DiscoveryHit(shown, self._run(item, why_not), text=item.help)
 
     async def search(self, query: str) -> Hits:
+        """Those in which each word of the query occurs; only where there are none, those that its letters occur in."""
         matcher = self.matcher(query)
-        for item, why_not in self._commands:
-            score = max(matcher.match(item.entry), matcher.match(item.label))
+        words = query.casefold().split()
+        scored = [(item, why, matcher.match(item.entry)) for item, why in self._commands]
+        exact = [one for one in scored if all(word in one[0].searched for word in words)]
+        for item, why_not, score in exact or scored:
             if item.label.casefold().startswith(query.casefold()):
-                score += 1.0  # the name itself, before texts in which its letters occur
-            if score > 0:
+                score += 1.0  # the name itself, before texts in which it occurs
+            if score > 0 or exact:
                 shown = entry(matcher.highlight(item.entry), why_not)
                 yield Hit(score, shown, self._run(item, why_not), text=item.help)
 

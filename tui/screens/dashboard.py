@@ -9,7 +9,7 @@ from textual.containers import Grid
 
 from core.jobfile.kinds import kind_of
 from core.store.jobs import ACTIVE, JobRow
-from tui.actions import RequestDone
+from tui.actions import RequestDone, can_bake_off
 from tui.commands import Command, bindings
 from tui.context import Context
 from tui.lines import Line
@@ -96,6 +96,18 @@ class Dashboard(JobActions, CommandScreen):
     def on_gpu(self) -> bool:
         """The GPU is looked at."""
         return self.pane_number == 2
+
+    @property
+    def runs_to_compare(self) -> list[JobRow]:
+        """The marked runs, the selected one first where it is among them; without marks the selected one alone."""
+        if not self.composed:
+            return []
+        chosen = self.queue.marked_jobs or ([self.job] if self.job else [])
+        return sorted(filter(can_bake_off, chosen), key=lambda job: job is not self.job)
+
+    def bake_off_started(self) -> None:
+        self.queue.marked.clear()
+        self.queue.paint()
 
     @property
     def filtered(self) -> bool:
@@ -195,6 +207,13 @@ class Dashboard(JobActions, CommandScreen):
     def on_pane_chosen(self, message: Pane.Chosen) -> None:
         self.action_pane(message.pane.number)
 
+    def on_pane_opened(self, message: Pane.Opened) -> None:
+        """A row was clicked twice."""
+        if message.pane is self.queue:
+            self.action_open()
+        else:
+            self._open_results(message.key)
+
     def action_move(self, step: int) -> None:
         own = self.pane_number == 4 or (self.on_gpu and self.zoomed)
         (self.pane if own else self.queue).move(step)
@@ -274,6 +293,10 @@ class Dashboard(JobActions, CommandScreen):
         self.query_one("#filter", TextField).value = ""
         self.queue.set_filter("")
         self._close_filter()
+
+    def action_mark(self) -> None:
+        self.queue.toggle_mark()
+        self.refresh_keys()
 
     def action_view(self) -> None:
         self.query_one(DetailStrip).turn()

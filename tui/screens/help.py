@@ -17,7 +17,7 @@ from tui.widgets.canvas import Canvas
 from tui.widgets.pane import framed
 
 WIDTH = 84
-MOUSE = "The mouse selects, too; every act has a command as well: bakehouse --help"
+MOUSE = "A click selects, a double click opens; every act has a command as well: bakehouse --help"
 
 
 class DialogText(Canvas):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from core.format import duration
+from core.format import duration, listed
 from core.runner.commands import COMMANDS, QueueCommand
 from core.store.jobs import JobRow
 from core.text import printable
@@ -69,6 +69,8 @@ class JobActions:
 
         @property
         def job(self) -> JobRow | None: ...
+        @property
+        def runs_to_compare(self) -> list[JobRow]: ...
 
     def action_ask_queue(self, name: str, key: int) -> None:
         """Ask the runner for a command of the queue, after the person's yes where the command wants one."""
@@ -99,20 +101,32 @@ class JobActions:
         self.app.push_screen(Confirm(question, explanation, yes, leave=item.confirmation.no), answered)
 
     def action_bake_off(self) -> None:
-        job = self.job
-        if job is None:
+        chosen = self.runs_to_compare
+        if not chosen:
             return
+        job, ticked = chosen[0], {other.id for other in chosen[1:] if other.task == chosen[0].task}
+        if left := [other for other in chosen if other.task != job.task]:
+            names = listed([f"{other.id} ({printable(other.task or '')})" for other in left])
+            self.app.notify(f"One bake-off is of one task: not with {names}", severity="warning", markup=False)
         others = [
             other
             for other in self.snapshot.jobs
-            if actions.can_bake_off(other) and other.state == "done" and other.task == job.task and other.id != job.id
+            if actions.can_bake_off(other)
+            and (other.state == "done" or other.id in ticked)
+            and other.task == job.task
+            and other.id != job.id
         ]
+        others.sort(key=lambda other: other.id not in ticked)
 
         def answered(plan: BakeoffPlan | None) -> None:
             if plan is not None:
+                self.bake_off_started()
                 actions.bake_off(self.context, plan)
 
-        self.app.push_screen(AskBakeoff(self.context, job, others, self.snapshot.time), answered)
+        self.app.push_screen(AskBakeoff(self.context, job, others, self.snapshot, ticked), answered)
+
+    def bake_off_started(self) -> None:
+        """A bake-off was agreed to."""
 
     def action_merge(self) -> None:
         job = self.job

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -191,7 +192,7 @@ class PlanScreen(QueryScreen):
             parts.append(f"--vram {BUDGETS[self.budget]}")
         if LENGTHS[self.length]:
             parts.append(f"--max-length {LENGTHS[self.length]}")
-        return " ".join(parts)
+        return " ".join([*parts, *map(shlex.quote, self.snapshot.project_option)])
 
     # Acts
 

@@ -11,7 +11,7 @@ from core.wording.scoring import scoring_words
 from tui.lines import Line, side_by_side, wrapped
 from tui.model.answers import AnswerRead, Answers, worst
 from tui.model.snapshot import Board, RankedCandidate
-from tui.panes.bakeoff import axis, mark_of, scale_start
+from tui.panes.bakeoff import LEADS, axis, has_leader, mark_of, scale_start
 from tui.widgets.bars import interval
 
 DASH = "—"
@@ -25,6 +25,7 @@ COLUMNS = (
     ("cut", 5, lambda row: f"{row.at_limit}"),
 )
 LEAST_SCALE = 16
+WIDTH_OF_SCALE = 90
 
 
 def table_rows(board: Board, selected: int, width: int, height: int) -> list[Line]:
@@ -35,11 +36,16 @@ def table_rows(board: Board, selected: int, width: int, height: int) -> list[Lin
     difference = max(difference, min(len(versus), 24)) + 2 if difference else 0
     shown: list[Any] = []
     room = width - name - 8 - difference
+    # The drawn intervals tell more than the lesser columns: at 100 columns they have their place.
+    if width >= WIDTH_OF_SCALE:
+        room -= LEAST_SCALE + 2
     for column in COLUMNS:
         if room < column[1]:
             break
         shown.append(column)
         room -= column[1]
+    if width >= WIDTH_OF_SCALE:
+        room += LEAST_SCALE + 2
     scale = room - 2 if room - 2 >= LEAST_SCALE else 0
     start = scale_start(board.candidates)
     head = Line("  candidate", "dim").to(name).add(f"{'format':>8}", "dim")
@@ -73,6 +79,8 @@ def note_rows(board: Board, width: int, now: float) -> list[Line]:
     tied = sum(candidate.tied for candidate in board.candidates)
     if tied > 1:
         rows.append(Line("= ", "good").add("tied set: the inputs show no difference between these", "dim"))
+    elif has_leader(board):
+        rows.append(Line(f"{LEADS} ", "good").add("leads: alone at the top", "dim"))
     for note in board.notes:
         rows += [
             Line(f"{'· ' if index == 0 else '  '}{row}", "dim")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.message import Message
@@ -36,6 +37,13 @@ class Panel(Canvas):
         assert isinstance(screen, Results)
         title, right, rows = screen.panel(str(self.id), width - 4, height - 2)
         return framed(rows, width, height, title, right, "focus" if self.id == "table" else "frame")
+
+    def on_click(self, event: events.Click) -> None:
+        """In the table a click selects a candidate."""
+        screen = self.screen
+        assert isinstance(screen, Results)
+        if self.id == "table":
+            screen.select(event.y - 2)
 
 
 class Results(CommandScreen):
@@ -231,8 +239,12 @@ class Results(CommandScreen):
 
     def action_candidate(self, step: int) -> None:
         count = len(self.board.candidates) if self.board else 0
-        self.selected = max(0, min(count - 1, self.selected + step))
-        self._paint()
+        self.select(max(0, min(count - 1, self.selected + step)))
+
+    def select(self, index: int) -> None:
+        if self.board and 0 <= index < len(self.board.candidates):
+            self.selected = index
+            self._paint()
 
     def action_input(self, step: int) -> None:
         if self.board and self.board.input_ids:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -10,11 +11,12 @@ from textual.binding import Binding
 from textual.message import Message
 from textual.screen import ModalScreen
 
-from core.format import plural, when
+from core.format import of_five, plural, when
 from core.store.jobs import JobRow
 from core.text import printable
 from tui.context import Context
 from tui.lines import Line, wrapped
+from tui.model.snapshot import Snapshot
 from tui.queries.bakeoff_plan import BakeoffPlan, read_plan
 from tui.queries.failures import ask_beside
 from tui.widgets.canvas import Canvas
@@ -28,6 +30,8 @@ class PlanText(Canvas):
         screen = self.screen
         assert isinstance(screen, AskBakeoff)
         rows = [row.cut(width - 4) for row in screen.rows(width - 4)]
+        if len(rows) > height - 2:
+            rows = [*rows[: height - 3], rows[-1]]  # the keys stay
         return framed(rows, width, height, Line("Start a bake-off?", "bold"), Line(), "focus")
 
 
@@ -48,15 +52,22 @@ class AskBakeoff(ModalScreen["BakeoffPlan | None"]):
             self.plan = plan
             self.problem = problem
 
-    def __init__(self, context: Context, job: JobRow, others: Sequence[JobRow], now: float) -> None:
-        """`others`: further training runs of the task that are done."""
+    def __init__(
+        self,
+        context: Context,
+        job: JobRow,
+        others: Sequence[JobRow],
+        snapshot: Snapshot,
+        ticked: Collection[int] = (),
+    ) -> None:
+        """`others`: further runs of the task that can be compared, those that are `ticked` already first."""
         super().__init__()
         self.context = context
         self.job = job
-        self.others = list(others)[:MOST_OTHERS]
-        self.now = now
-        self.ticked: set[int] = set()
-        self.index = 0
+        self.others = list(others)[: max(MOST_OTHERS, len(ticked))]
+        self.snapshot = snapshot
+        self.ticked: set[int] = set(ticked)
+        self.index = self.top = 0
         self.plan: BakeoffPlan | None = None
         self.problem = ""
 
@@ -99,7 +110,7 @@ class AskBakeoff(ModalScreen["BakeoffPlan | None"]):
             return None
         more = [f"job:{other.id}" for other in self.others if other.id in self.ticked]
         references = (plan.base, f"job:{self.job.id}", *more)
-        return BakeoffPlan(plan.task, plan.base, plan.inputs, plan.repeats, references)
+        return replace(plan, candidates=references)
 
     def rows(self, width: int) -> list[Line]:
         plan = self.chosen
@@ -115,18 +126,17 @@ class AskBakeoff(ModalScreen["BakeoffPlan | None"]):
         rows = [
             Line("task", "dim").to(12).add(printable(plan.task), "bold"),
             Line("candidates", "dim").to(12).add("✓ ", "good").add(f"{printable(plan.base)} base"),
-            Line()
-            .to(12)
-            .add("✓ ", "good")
-            .add(f"{printable(self.job.model or self.job.title)} tuned, job {self.job.id}")
-            .add("" if self.job.state == "done" else "  waits for it", "dim"),
+            self._run_row(Line().to(12).add("✓ ", "good"), self.job),
         ]
-        for index, other in enumerate(self.others):
+        shown = self.others[self.top : self.top + self.room]
+        for index, other in enumerate(shown, self.top):
             ticked = other.id in self.ticked
-            line = Line("", mark="chosen" if index == self.index else "").add("  and" if index == 0 else "", "dim")
-            line.to(12).add("✓ " if ticked else "· ", "good" if ticked else "dim")
-            line.add(f"{printable(other.model or other.title)} tuned, job {other.id}")
-            rows.append(line.add(f"  {when(other.ended_at, self.now)}", "dim"))
+            line = Line("", mark="chosen" if index == self.index else "")
+            line.add("  and" if index == self.top else "", "dim").to(12)
+            rows.append(self._run_row(line.add("✓ " if ticked else "· ", "good" if ticked else "dim"), other))
+        if len(shown) < len(self.others):
+            hidden = len(self.others) - len(shown)
+            rows.append(Line().to(14).add(f"{hidden} further, {len(self.ticked)} of all ticked: j k", "dim"))
         total = plan.inputs * plan.repeats * count
         rows.append(
             Line("answers", "dim")
@@ -139,9 +149,27 @@ class AskBakeoff(ModalScreen["BakeoffPlan | None"]):
         rows += [Line(), keys(space="tick", enter="start", esc="leave") if self.others else keys("start", "leave")]
         return rows
 
+    def _run_row(self, line: Line, job: JobRow) -> Line:
+        """One run: its job, what tells it from the others, its score so far."""
+        difference = self.snapshot.differences.get(job.id)
+        line.add(f"{printable(job.model or job.title)} tuned, job {job.id}")
+        if difference is not None and difference.words:
+            line.add(f"  {', '.join(difference.words)}", "bold")
+        if job.state != "done":
+            return line.add("  waits for it", "dim")
+        if (score := self.snapshot.run_scores.get(job.id)) is not None:
+            line.add(f"  {of_five(score)}")
+        return line.add(f"  {when(job.ended_at, self.snapshot.time)}", "dim")
+
+    @property
+    def room(self) -> int:
+        """How many of the others have a row: what stands around them keeps its own."""
+        return max(1, min(len(self.others), self.app.size.height - 15))
+
     def action_move(self, step: int) -> None:
         if self.others:
             self.index = (self.index + step) % len(self.others)
+            self.top = min(max(self.top, self.index - self.room + 1), self.index)
             self.query_one(PlanText).paint()
 
     def action_tick(self) -> None:

@@ -49,9 +49,20 @@ class Pane(Canvas, can_focus=True):
             super().__init__()
             self.pane = pane
 
+    class Opened(Message):
+        """A row was clicked twice: what stands in it is to be opened."""
+
+        def __init__(self, pane: Pane, key: int) -> None:
+            super().__init__()
+            self.pane = pane
+            self.key = key
+
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self.snapshot: Snapshot = EMPTY
+        self.row_keys: list[int | None] = []
+        """By row, what a click means: the job whose row, or whose leaderboard, stands there."""
+        self.clicked: int | None = None
 
     def show(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
@@ -83,6 +94,23 @@ class Pane(Canvas, can_focus=True):
     def on_blur(self) -> None:
         self.paint()
 
+    def row_clicked(self, key: int) -> None:
+        """Select what stands in a row; panes without a selection ignore it."""
+
+    def is_selected(self, key: int) -> bool:
+        """Is it selected, so that a further click on it opens it?"""
+        return False
+
     def on_click(self, event: events.Click) -> None:
+        """A click selects a row; a second one on the same row, or a double click, opens it."""
         self.focus()
         self.post_message(self.Chosen(self))
+        key = self.row_keys[event.y - 1] if 0 <= event.y - 1 < len(self.row_keys) else None
+        if event.chain > 1 and self.clicked is not None:
+            key = self.clicked  # the first click may have moved the rows
+        again = key is not None and (event.chain > 1 or (key == self.clicked and self.is_selected(key)))
+        self.clicked = None if again else key
+        if key is not None:
+            self.row_clicked(key)
+            if again:
+                self.post_message(self.Opened(self, key))

@@ -65,6 +65,8 @@ class RunForm:
     """Recipe keys whose value differs from the recipe's own."""
     made: Recipe | None = None
     """The recipe with these values; None while one of them cannot be taken."""
+    project: tuple[str, ...] = ()
+    """The option by which the command finds the project."""
 
     @property
     def first_wrong(self) -> str | None:
@@ -81,7 +83,7 @@ class RunForm:
                 parts += [OPTIONS[key], written(value)]
             else:
                 parts += ["--set", f"{key}={'null' if value is None else value}"]
-        return " ".join(shlex.quote(part) for part in parts)
+        return " ".join(shlex.quote(part) for part in [*parts, *self.project])
 
 
 def checked(catalogue: Catalogue, task: str, model: str, recipe: str, fit: str, numbers: Mapping[str, str]) -> RunForm:
@@ -103,7 +105,7 @@ def checked(catalogue: Catalogue, task: str, model: str, recipe: str, fit: str, 
             problems[key] = item.problem
     if catalogue.tasks and task not in catalogue.lessons:
         problems.setdefault("task", "it names no training data (data.train)")
-    return RunForm(task, model, recipe, fit, dict(numbers), problems, changed, made)
+    return RunForm(task, model, recipe, fit, dict(numbers), problems, changed, made, catalogue.project_option)
 
 
 def note(
