@@ -18,8 +18,9 @@ NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 NO_RIGHT = {errno.EACCES, errno.EPERM}
 
 
-def refusal_of(error: OSError, file: str | Path | None = None, *, remedy: str | None = None) -> BakehouseError:
-    """An error of the operating system in words: what was refused, where, and what to do. `remedy` stands for the usual one."""
+def refusal_of(error: OSError, file: str | Path | None = None, *, of_home: bool = False) -> BakehouseError:
+    """An error of the operating system in words: what was refused, where, and what to do. `of_home`: the home is refused."""
+    elsewhere = ", or set BAKEHOUSE_HOME to a folder of your own" if of_home else ""
     where = file if file is not None else error.filename
     where = where if isinstance(where, str | Path) else None
     number = error.errno
@@ -30,21 +31,21 @@ def refusal_of(error: OSError, file: str | Path | None = None, *, remedy: str | 
             message,
             code="disk_full",
             file=where,
-            remedy=remedy or "free some space, then try again: what is stored is whole",
+            remedy="free some space, then try again: what is stored is whole",
         )
     if number == errno.EROFS:
         return BakehouseError(
             "This file system is read-only.",
             code="read_only",
             file=where,
-            remedy=remedy or "make it writable, or set BAKEHOUSE_HOME to a folder that is",
+            remedy=f"make it writable{elsewhere}",
         )
     if number in NO_RIGHT:
         return BakehouseError(
             f"Permission denied for user {os.geteuid()}.",
             code="no_permission",
             file=where,
-            remedy=remedy or "use the account that owns it, or set BAKEHOUSE_HOME to a folder of your own",
+            remedy=f"give this user the right to it, or use the account that owns it{elsewhere}",
         )
     if number == errno.EFBIG:
         limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
@@ -53,17 +54,16 @@ def refusal_of(error: OSError, file: str | Path | None = None, *, remedy: str | 
             f"The file would exceed the limit on file sizes{most}.",
             code="file_size_limit",
             file=where,
-            remedy=remedy or "raise it with `ulimit -f unlimited`, then try again",
+            remedy="raise it with `ulimit -f unlimited`, then try again",
         )
     if number == errno.EIO:
         return BakehouseError(
             "The disk reported an error.",
             code="disk_error",
             file=where,
-            remedy=remedy
-            or "copy the home to another disk before anything else; the kernel's log (dmesg) names the disk",
+            remedy="copy the home to another disk before anything else; the kernel's log (dmesg) names the disk",
         )
-    return BakehouseError(error.strerror or str(error), code="os_error", file=where, remedy=remedy)
+    return BakehouseError(error.strerror or str(error), code="os_error", file=where)
 
 
 def in_a_line(error: Exception) -> str:

@@ -158,7 +158,7 @@ class Home:
             try:
                 folder.mkdir(mode=0o700, parents=folder == self.root, exist_ok=True)
             except OSError as error:
-                said = refusal_of(error, folder)
+                said = refusal_of(error, folder, of_home=True)
                 raise InputError(
                     f"This cannot be the home. {said.message}",
                     code="bad_home" if said.code == "os_error" else said.code,

@@ -48,7 +48,7 @@ def home_rights(home: Home) -> list[Diagnostic]:
     except OSError:
         return []
     if (refused := write_refused(home.root)) is not None:
-        why = refusal_of(refused, home.root)
+        why = refusal_of(refused, home.root, of_home=True)
         return [line("home", "fault", f"{home.root} takes no file: {why.message}", why.remedy or "")]
     mode = stat.S_IMODE(found.st_mode)
     if found.st_uid not in (os.geteuid(), 0):

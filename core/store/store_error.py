@@ -66,7 +66,7 @@ def _refused(error: sqlite3.Error, code: int, database: Path) -> StoreError:
     if cause is None and code == sqlite3.SQLITE_FULL:
         cause = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # there was no room, and now there is a little
     if cause is not None:
-        said = refusal_of(cause, database)
+        said = refusal_of(cause, database, of_home=True)
         return StoreError(said.message, code=said.code, file=database, remedy=said.remedy)
     if code == sqlite3.SQLITE_IOERR:
         return StoreError(
@@ -240,7 +240,7 @@ def open_connection(database: Path, timeout_seconds: float, *, uri: str | None =
             with contextlib.suppress(FileExistsError):
                 os.close(os.open(database, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except OSError as error:
-        said = refusal_of(error, database)
+        said = refusal_of(error, database, of_home=True)
         raise StoreError(said.message, code=said.code, file=database, remedy=said.remedy) from error
     try:
         connection = sqlite3.connect(

@@ -28,7 +28,7 @@ from core.store.database import open_database, transaction
 from core.submission.enqueue import Place, insert
 from tests.support.every_command import WAITING, all_commands, complaint, leaves
 from tests.support.moving import Moved
-from tests.support.places import NOBODY, UNKNOWN, as_user, full, mounts, read_only, users
+from tests.support.places import NOBODY, UNKNOWN, as_user, full, mounts, reachable, read_only, users
 
 CHECKOUT = Path(__file__).parents[2]
 EACH = 7
@@ -127,6 +127,8 @@ def walked(folder: Path, around: Around, commands: Sequence[Sequence[str]]) -> l
     ]
     (folder / "steps.json").write_text(json.dumps(steps))
     command = [sys.executable, "-P", "-m", "tests.support.every_command", str(folder / "steps.json")]
+    if around.user is not None:
+        command = reachable(command)
     if around.disk:
         command = (full if around.disk == "full" else read_only)(home.root, command)
     done = subprocess.run(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -60,10 +61,31 @@ def as_user(uid: int, command: Sequence[str]) -> list[str]:
     return ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", *command]
 
 
+def reachable(command: Sequence[str]) -> list[str]:
+    """A command of root's for whose children every user can run this interpreter, wherever it is installed.
+
+    Below a folder that is closed to others (`/root`) it is mounted again in a namespace of the command's own.
+    """
+    base = Path(sys.base_prefix).resolve()
+    closed = next((folder for folder in reversed(base.parents) if not folder.stat().st_mode & stat.S_IXOTH), None)
+    if closed is None:
+        return list(command)
+    place, root = shlex.quote(str(base)), shlex.quote(str(closed))
+    script = [
+        f"mount --bind {place} /mnt",
+        f"mount -t tmpfs -o mode=0755 none {root}",
+        f"mkdir -p {place}",
+        f"mount --bind /mnt {place}",
+        f"exec {shlex.join(command)}",
+    ]
+    return ["unshare", "-m", "sh", "-c", " && ".join(script)]
+
+
 @cache
 def users() -> bool:
-    """Whether a command can be run as another user here, and that user can run this interpreter."""
+    """Whether a command can be run as another user here, and that user can start this interpreter."""
     if os.geteuid() != 0 or not shutil.which("setpriv"):
         return False
-    trial = as_user(NOBODY, [sys.executable, "-c", "import core"])
+    again = "import subprocess, sys, core; subprocess.run([sys.executable, '-c', 'import core'], check=True)"
+    trial = reachable(as_user(NOBODY, [sys.executable, "-c", again]))
     return subprocess.run(trial, capture_output=True, check=False).returncode == 0
