@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from core.checks import check_ids
+from core.checks import CapturedEqualsCheck, build, check_ids
 from core.config.golden import GoldenInput, check_document, golden_document
 from core.config.model import ModelEntry
 from core.config.project import PROJECT_FILE, RECIPES, TASKS, Project, load_task, named
@@ -19,11 +19,14 @@ from core.data.examples import load_examples
 from core.data.leaks import CODE, REMEDY, find_leaks
 from core.data.text_faults import refuse_thoughts
 from core.errors import GateError, InputError
+from core.text import printable
 
 # The least p of n inputs is 2/2ⁿ: below 0.05 from six on.
 FEWEST_INPUTS = 6
 # So many ids are named in one problem.
 MOST_IDS = 6
+# So many completions are tried with each check, and so long each.
+MOST_TRIED, TRY_SECONDS = 200, 0.2
 
 
 def check_project(project: Project) -> list[InputError]:
@@ -86,12 +89,38 @@ def _data_warnings(project: Project, task: Task) -> Iterator[InputError]:
         return
     try:
         path = project.train_file(task)
-        _, report = load_examples(path, task)
+        examples, report = load_examples(path, task)
     except InputError:
         return
+    yield from _idle_checks(task, [example.completion for example in examples[:MOST_TRIED]])
     if report.no_prompts:
         message = "every prompt is empty: the model would learn one answer to whatever is asked"
         yield InputError(message, code="empty_prompts", file=path, remedy="check which column holds the prompts")
+
+
+def _idle_checks(task: Task, completions: list[str]) -> Iterator[InputError]:
+    """Checks that none of the completions pass: what is learnt from them, no answer can score by."""
+    if task.file is None or not completions:
+        return
+    document = named(task.file)
+    names = check_ids([*task.format, *task.content])
+    places = [("format", index) for index in range(len(task.format))]
+    places += [("content", index) for index in range(len(task.content))]
+    for name, place, definition in zip(names, places, [*task.format, *task.content], strict=True):
+        if isinstance(definition, CapturedEqualsCheck) or list(definition.expect_keys()):
+            continue  # a line of training data has no expectations
+        check, first = build(definition, TRY_SECONDS), ""
+        for text in completions:
+            result = check.score(text, {})
+            if result.faulty or result.value > 0:
+                break
+            first = first or result.detail
+        else:
+            count = "the completion" if len(completions) == 1 else f"any of {len(completions)} completions"
+            message = f"the check `{name}` does not pass {count} of the training data"
+            remedy = f"compare it with one: `bakehouse audit {task.name} --show 1`"
+            told = f"{message}; the first: {printable(first, limit=200)}" if first else message
+            yield document.error(told, place, code="idle_check", remedy=remedy)
 
 
 def _golden_warnings(project: Project, task: Task) -> list[InputError]:

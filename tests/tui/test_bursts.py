@@ -20,6 +20,8 @@ from tests.tui.test_terminal import CONSOLE, environment, home  # noqa: F401 - f
 from tui.app import ConsoleApp
 from tui.queries import background_queries
 from tui.queries.catalogue import Catalogue, read_catalogue
+from tui.queries.data_file import ProjectPlace, seen_project
+from tui.screens import new_task
 from tui.screens.confirm import Confirm
 from tui.screens.dashboard import Dashboard
 from tui.screens.doctor import DoctorScreen
@@ -152,6 +154,25 @@ async def test_the_plan_opens_the_form_though_it_is_still_being_made(console: Op
         await seen(pilot, lambda: isinstance(pilot.app.screen, NewRun), "the form")
         screen = form_of(pilot)
         await seen(pilot, lambda: screen.form.numbers.get("rank") == "8", "what was typed in it")
+
+
+async def test_a_form_that_learns_its_project_late_keeps_what_is_typed(
+    console: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = threading.Event()
+
+    def late(find: Any) -> ProjectPlace:
+        assert opened.wait(PATIENCE_SECONDS)
+        return seen_project(find)
+
+    monkeypatch.setattr(new_task, "seen_project", late)
+    async with console() as pilot:
+        burst(pilot, "ta.jsonl")
+        await seen(pilot, lambda: isinstance(pilot.app.screen, new_task.NewTask), "the form")
+        screen = pilot.app.screen
+        assert isinstance(screen, new_task.NewTask)
+        opened.set()
+        await seen(pilot, lambda: screen.field("path").value == "a.jsonl", "the path")
 
 
 async def test_pasted_text_waits_its_turn(console: Opened) -> None:

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -134,6 +135,7 @@ async def test_a_field_says_in_a_line_what_it_wants(console: Opened, key: str, t
 
 
 FIELDS = [("n", key) for key in NUMBERS] + [("slash", "filter"), ("colon", "palette")]
+FIELDS += [("t", key) for key in ("path", "name", "prompt", "answer", "held")]
 
 
 # A console is slow to shrink with: what failed is printed whole.
@@ -155,6 +157,9 @@ def test_any_text_in_any_field_leaves_the_console_alive(
                     assert isinstance(screen, NewRun)
                     await seen(pilot, lambda screen=screen: screen.takes_keys, "the project")
                     screen.query_one(f"#{field}").focus()
+                elif key == "t":
+                    await seen(pilot, partial(takes_keys, app.screen), "the form of a new task")
+                    app.screen.query_one(f"#{field}").focus()
                 await pilot.pause()
                 send(app, text, pasted)
                 await pilot.pause()
@@ -172,6 +177,10 @@ def test_any_text_in_any_field_leaves_the_console_alive(
             assert app.is_running
 
     asyncio.run(tried())
+
+
+def takes_keys(screen: Any) -> bool:
+    return bool(screen.takes_keys)
 
 
 def reads(screen: NewRun, field: str, value: str) -> bool:

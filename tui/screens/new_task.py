@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from pathlib import Path
 from typing import ClassVar
 
@@ -37,6 +36,7 @@ from tui.queries.data_file import (
     seen_project,
     task_command,
 )
+from tui.queries.failures import ask_beside
 from tui.queries.latest_only import LatestOnly
 from tui.queries.project import remember_project
 from tui.screens.command_screen import CommandScreen
@@ -172,13 +172,20 @@ class NewTask(CommandScreen):
         self._arrange()
         self.show(self.context.snapshot)
         self.query_one("#path").focus()
-        threading.Thread(target=self._find_place, name="project", daemon=True).start()
+        ask_beside(
+            "project",
+            lambda: PlaceRead(seen_project(self.context.find_project)),
+            lambda line: PlaceRead(ProjectPlace(problem=line)),
+            self.tell,
+        )
 
     def on_unmount(self) -> None:
         self.files.forget()
 
-    def _find_place(self) -> None:
-        self.tell(PlaceRead(seen_project(self.context.find_project)))
+    @property
+    def takes_keys(self) -> bool:
+        """Until the project is known the form does not know its fields."""
+        return self.place is not None
 
     def on_place_read(self, message: PlaceRead) -> None:
         self.place = message.place

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-import threading
 from contextlib import closing
 from typing import ClassVar, get_args
 
@@ -13,11 +11,11 @@ from textual.message import Message
 from textual.screen import ModalScreen
 
 from core.config.model import WeightFormat
-from core.errors import BakehouseError
 from core.store.jobs import JobRow
 from core.text import printable
 from tui.context import Context
 from tui.lines import Line, wrapped
+from tui.queries.failures import ask_beside
 from tui.widgets.canvas import Canvas
 from tui.widgets.pane import framed
 
@@ -66,23 +64,19 @@ class AskExport(ModalScreen["WeightFormat | None"]):
     def on_mount(self) -> None:
         self._fit()
         if self.context.live:
-            threading.Thread(target=self._read, name="earlier merges", daemon=True).start()
+            # Nothing is told of a failure: the feed says what is wrong with the home, and the submission looks once more.
+            ask_beside("earlier merges", self._read, lambda line: None, self.post_message)
 
-    def _read(self) -> None:
+    def _read(self) -> EarlierRead:
         from core.store.database import open_database
         from core.submission.merge import earlier_merge
 
         found: dict[WeightFormat, str] = {}
-        try:
-            with closing(open_database(self.context.home)) as connection:
-                for dtype in FORMATS:
-                    if (
-                        earlier := earlier_merge(self.context.home, connection, f"job:{self.job.id}", dtype)
-                    ) is not None:
-                        found[dtype] = earlier.words
-        except (BakehouseError, OSError, sqlite3.Error):
-            return  # the feed says what is wrong with the home, and the submission looks once more
-        self.post_message(self.EarlierRead(found))
+        with closing(open_database(self.context.home)) as connection:
+            for dtype in FORMATS:
+                if (earlier := earlier_merge(self.context.home, connection, f"job:{self.job.id}", dtype)) is not None:
+                    found[dtype] = earlier.words
+        return self.EarlierRead(found)
 
     def on_ask_export_earlier_read(self, message: EarlierRead) -> None:
         self.earlier = message.words
