@@ -276,12 +276,12 @@ def test_what_a_lock_s_file_says_is_shown_without_being_believed(
     machine.amd(FIRST)
     lease = acquire(lease_path(home, FIRST))
     assert lease is not None
-    assert "the GPU: held, nobody has said by whom" in gpu(capsys)
+    assert "the GPU: in use by an unknown" in gpu(capsys)
     lease.note_holder(home, 12)
-    assert f"held by job 12 of {home.root}" in gpu(capsys)
+    assert f"in use by job 12 of {home.root}" in gpu(capsys)
     for hostile in ({"job": "\x1b[2J", "home": 3}, [1], {"home": "/x\x1b[31m", "job": 4}):
         lease.path.write_text(json.dumps(hostile))
-        assert "held" in (said := gpu(capsys))
+        assert "in use by" in (said := gpu(capsys))
         assert "\x1b" not in said
     lease.path.write_text("[" * 100_000)
     assert holder(lease.path) == {}

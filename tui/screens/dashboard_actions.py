@@ -10,6 +10,7 @@ from tui import actions
 from tui.commands import Command, command, without_key
 from tui.screens.job_actions import queue_commands
 
+NEW_TASK = "New task, from a data file"
 DOCTOR = "The doctor: what is installed, what it can do, and what to mend"
 
 
@@ -65,14 +66,17 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "v",
         "view",
         lambda screen: screen.trains,
-        rank=5,
+        rank=4,
         unless="Select a training run: memory is forecast for those.",
     ),
     command("D", "doctor", DOCTOR, "D", "doctor", lambda screen: screen.on_gpu, rank=2),
     command("D", "doctor", DOCTOR, "D", "doctor", lambda screen: not screen.on_gpu, rank=0),
     command("p", "plan", "Plan: which models can be trained in how much memory", "p", "plan", rank=4),
     command("n", "new run", "New training run", "n", "new_run", rank=2, short="new"),
-    command("t", "new task", "New task, from a data file", "t", "new_task", rank=4, short="task"),
+    command("t", "new task", NEW_TASK, "t", "new_task", lambda screen: not screen.snapshot.jobs, rank=2, short="task"),
+    command(
+        "t", "new task", NEW_TASK, "t", "new_task", lambda screen: bool(screen.snapshot.jobs), rank=6, short="task"
+    ),
     command(
         "d",
         "demo",
