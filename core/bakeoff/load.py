@@ -36,6 +36,8 @@ class Scoring:
     time: float | None = None
     author: str = ""
     changes: tuple[CheckChange, ...] = ()
+    outdated: bool = False
+    """This version of Bakehouse does some of these checks in another way than the one that scored."""
 
     @property
     def is_original(self) -> bool:
@@ -105,9 +107,11 @@ def load_bakeoff(home: Home, connection: sqlite3.Connection, job_id: int, number
     rescoring = rescorings.get(wanted)
     task = spec.task if rescoring is None else with_checks(spec.task, rescoring.checks)
     scores = [Score.from_json(document) for document in bakeoff_scores(connection, job_id, wanted)]
-    return StoredBakeoff(
-        spec, task, inputs, answers, as_planned(task, inputs, answers, scores), described(rescoring, newest)
-    )
+    planned = as_planned(task, inputs, answers, scores)
+    known = {(score.answer_key, score.check_hash) for score in scores}
+    outdated = any((score.answer_key, score.check_hash) not in known for score in planned)
+    scoring = replace(described(rescoring, newest), outdated=outdated)
+    return StoredBakeoff(spec, task, inputs, answers, planned, scoring)
 
 
 def described(rescoring: Rescoring | None, newest: int) -> Scoring:

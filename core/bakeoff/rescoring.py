@@ -47,7 +47,7 @@ def rescore(home: Home, connection: sqlite3.Connection, job_id: int, *, author: 
     references = {candidate.name: candidate.ref for candidate in spec.candidates}
     with transaction(connection):
         newest = load_bakeoff(home, connection, job_id)
-        if same_result(newest, checks, scores):
+        if same_result(newest, checks, scores) and not newest.scoring.outdated:
             return newest.scoring, False
         number = insert_rescoring(
             connection,

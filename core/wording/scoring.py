@@ -26,15 +26,21 @@ class ScoringFacts(Protocol):
     def author(self) -> str: ...
     @property
     def changes(self) -> tuple[CheckChange, ...]: ...
+    @property
+    def outdated(self) -> bool: ...
 
 
 def scoring_words(scoring: ScoringFacts, now: float | None = None) -> str:
     """`Rescored 14:07 by anna@gpubox, console: checks changed (+ verdict, ~ table)`; empty where there is but one result."""
+    older_checks = (
+        "Scored by an earlier version of the checks; rescore to use the current one." if scoring.outdated else ""
+    )
     if scoring.number == 0:
-        return "Original scores; rescored since" if scoring.newest else ""
+        return "Original scores; rescored since" if scoring.newest else older_checks
     older = "" if scoring.number == scoring.newest else f" (rescoring {scoring.number} of {scoring.newest})"
     by = f" by {scoring.author}" if scoring.author else ""
-    return printable(f"Rescored {moment(scoring.time, now)}{by}{older}: {change_words(scoring.changes)}")
+    said = f"Rescored {moment(scoring.time, now)}{by}{older}: {change_words(scoring.changes)}"
+    return printable(f"{said}. {older_checks}" if older_checks else said)
 
 
 def scoring_label(scoring: ScoringFacts, now: float | None = None) -> str:

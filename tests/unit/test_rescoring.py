@@ -26,6 +26,7 @@ from core.home import Home
 from core.store.database import open_database
 from core.store.jobs import get_job, list_jobs
 from core.store.rescorings import CheckChange, current_number, list_rescorings
+from core.wording.scoring import scoring_words
 from tests.support.stored_bakeoff import GOLDEN, TASK, home_with_bakeoffs, stored_answers, write_task
 from tui.model.background_reader import BackgroundReader
 from tui.model.snapshot import Snapshot, TaskLine
@@ -99,9 +100,16 @@ def test_a_check_whose_code_has_changed_is_scored_again_and_the_original_stays(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home, _, connection = store
-    before = load_bakeoff(home, connection, 1).leaderboard()
+    first = load_bakeoff(home, connection, 1)
+    before = first.leaderboard()
+    assert not first.scoring.outdated and scoring_words(first.scoring) == ""
     monkeypatch.setattr(RegexCheck, "VERSION", RegexCheck.VERSION + 1)
-    assert load_bakeoff(home, connection, 1).leaderboard() == before, "an update of Bakehouse takes no result away"
+    stored = load_bakeoff(home, connection, 1)
+    assert stored.leaderboard() == before, "an update of Bakehouse takes no result away"
+    assert stored.scoring.outdated and "earlier version of the checks" in scoring_words(stored.scoring)
+    scoring, is_new = rescore(home, connection, 1, author="anna")
+    assert is_new and scoring.changes == () and not load_bakeoff(home, connection, 1).scoring.outdated
+    assert load_bakeoff(home, connection, 1, 0).leaderboard() == before
 
 
 def test_only_a_finished_bake_off_is_rescored(store: Store) -> None:

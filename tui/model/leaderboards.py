@@ -47,7 +47,7 @@ def build_board(connection: sqlite3.Connection, home: Home, row: BakeoffRow, num
         headline_difference=found.headline.difference,
         notes=found.notes,
         incumbent=found.incumbent,
-        scored=Scored(scoring.number, scoring.newest, scoring.time, scoring.author, scoring.changes),
+        scored=Scored(scoring.number, scoring.newest, scoring.time, scoring.author, scoring.changes, scoring.outdated),
         original=None if scoring.is_original else build_board(connection, home, row, ORIGINAL),
     )
 

@@ -64,6 +64,7 @@ class Scored:
     time: float | None = None
     author: str = ""
     changes: tuple[CheckChange, ...] = ()
+    outdated: bool = False
 
 
 @dataclass(frozen=True)
