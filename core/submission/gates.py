@@ -17,7 +17,7 @@ from core.home import Home
 from core.models.files import model_folder, needs_pull
 from core.submission.audit_process import audit
 
-ASK_SECONDS = 20.0
+ASK_SECONDS = 60.0
 """A larger data set is counted when the job starts."""
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 
