@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -18,8 +19,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from core.gpu.reading import ProcessReading
 from core.gpu_lease import admission
 from core.gpu_lease import lock as gpu_lock
+from core.gpu_lease.gpu_fault import GpuFault, read_fault, release_gpu
 from core.gpu_lease.phases import WAYS, Cause, Phase
 from core.gpu_lease.state import LeaseState
+from core.process.identity import current_boot_id
 from core.wording.gpu import WORDS
 from tests.support.depth import SOAK, example_count
 from tests.support.leasesim import GB, PCI, ROUND_SECONDS, LeaseSim, fast_folder, job
@@ -140,8 +143,9 @@ class LeaseMachine(RuleBasedStateMachine):
         self.ways.clear()
 
     def check_admission(self) -> None:
-        """The lease is handed over: the newest look at the GPU is one of now, and shows nobody on it."""
+        """The lease is handed over: the newest look at the GPU is one of now, shows nobody on it, and no fault is open."""
         manager = self.sim.manager
+        assert read_fault(self.sim.home) is None and manager.blocked_by_fault is None
         known, view = manager.view.known, manager.view
         assert known is None or view.mute or (admission.is_clear(known, manager.terms) and not view.stale)
         assert view.mute or view.taken_at > manager._wanted_since
@@ -184,6 +188,18 @@ class LeaseMachine(RuleBasedStateMachine):
         self.sim.end_job()
 
     # The GPU.
+
+    @precondition(lambda self: self.alive)
+    @rule(whose=st.sampled_from(["the job's", "another's", "nobody's"]))
+    def the_gpu_faults(self, whose: str) -> None:
+        holder = self.sim.holder if self.sim.state.phase == "held" else None
+        job_id = holder.id if holder is not None and whose == "the job's" else None
+        fault = GpuFault("[gfxhub] page fault", self.sim.clock.time(), current_boot_id(), job_id)
+        self.sim.manager.note_fault(replace(fault, elsewhere=whose == "another's"))
+
+    @rule()
+    def a_person_releases_the_gpu(self) -> None:
+        release_gpu(self.sim.home)
 
     @rule(held=st.sampled_from([0, 9 * GB]))
     def others_come_and_go(self, held: int) -> None:
@@ -311,6 +327,7 @@ class LeaseMachine(RuleBasedStateMachine):
         for name in (JUDGE, PLANNER):
             self.a_tag_comes_or_goes(name, True)  # what runs without one, no request unloads
         sim.others, sim.unowned, sim.figures, sim.sampling = [], 0, {}, True
+        release_gpu(sim.home)
         if self.other is not None:
             self.the_other_home_is_done()
         if not self.alive:

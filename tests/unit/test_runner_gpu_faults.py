@@ -123,10 +123,14 @@ def test_a_result_that_is_there_is_a_success_all_the_same(tmp_path: Path) -> Non
     assert books.resolve(fault()).state == "done"
 
 
-def test_a_kind_that_only_looks_for_faults_is_not_tried_again(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(KINDS, "train", replace(KINDS["train"], retries_itself=False))
-    found = books.resolve(fault(), kind="train", progress=at(61))
+def test_a_stress_test_that_found_a_fault_is_over_and_is_repeated_with_the_remedy_when_a_person_says_so(
+    books: Books,
+) -> None:
+    found = books.resolve(fault(), kind="stress", progress=at(61))
     assert (found.state, found.reason.code, found.requeue) == ("failed", "gpu_fault", None)
+    assert not KINDS["stress"].retries_itself and all(
+        KINDS[name].retries_itself for name in ("train", "bakeoff", "merge")
+    )
 
 
 @given(
