@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from core.gpu.reading import HostReading, Sample
-from core.store.job_reasons import job_reason
+from core.reasons import Reason
+from core.store.job_reasons import about_the_gpu, job_reason
 from core.store.jobs import QueueState
 from tests.tui.conftest import Opened, keys_of, text_of
 from tests.tui.scene import NOW, detail, job, jobs, scene
@@ -176,3 +177,16 @@ async def test_a_running_bakeoff_shows_how_far_each_candidate_is(console: Opened
         assert "✓ base" in strip and "100 %  2.1 s/answer" in strip
         assert "▶ tuned" in strip and "30 %  1.4 s/answer" in strip
         assert "2 reached the token limit" in strip
+
+
+async def test_a_job_behind_a_page_fault_says_what_releases_it_and_one_that_retries_with_what(console: Opened) -> None:
+    variable = "PYTORCH_NO_HIP_MEMORY_CACHING"
+    faulted = Reason("gpu_faulted", {"job_id": 42, "time": NOW - 1500.0, "text": "[gfxhub] page fault"})
+    blocked = about_the_gpu("gpu_lease", faulted, variable=variable)
+    waiting = job(45, "waiting", "train spacer · Qwen3-1.7B", reason=blocked)
+    async with console(scene(jobs=(waiting,), detail=None), size=(200, 60)) as pilot:
+        said = text_of(pilot, "#detail")
+        assert "restart the machine, or `bakehouse queue release-gpu`" in said and "with the memory cache off" in said
+    again = replace(waiting, state="running", attempt=2, reason=job_reason("running", variable=variable))
+    async with console(scene(jobs=(again,), detail=None)) as pilot:
+        assert "Runs with the memory cache off after a GPU page fault" in text_of(pilot, "#detail")

@@ -183,8 +183,10 @@ class DetailStrip(Canvas):
         return framed(rows, width, height, title.cut(width - 6), Line(), "frame")
 
     def _reason(self, job: JobRow, width: int) -> list[Line]:
-        """The whole reason of a job that does not run, which the queue may have cut."""
+        """The whole reason of a job that does not run, which the queue may have cut; of one that runs with a remedy, that."""
         if job.state == "stopping":
+            return [Line(row, "warn") for row in list(wrapped(outcome(job), width))[:2]]
+        if job.state == "running" and job.reason.values.get("variable"):
             return [Line(row, "warn") for row in list(wrapped(outcome(job), width))[:2]]
         if job.state in ACTIVE or (kind_of(job.kind).has_leaderboard and job.state == "done"):
             return []
@@ -194,7 +196,7 @@ class DetailStrip(Canvas):
             if job.held:
                 held = Line(f"‖ {outcome(job)}", "text").add("  l", "bold")
                 return [held.add(" releases it", "dim").cut(width)]
-            return [Line(outcome(job), "dim").cut(width)]
+            return [Line(row, "dim") for row in list(wrapped(outcome(job), width))[:3]]
         role = "dim" if job.state == "cancelled" else "bad" if job.state == "failed" else "warn"
         said = f"failed: {outcome(job)}" if job.state == "failed" else outcome(job)
         return [Line(row, role) for row in list(wrapped(said, width))[:3]]
