@@ -20,9 +20,10 @@ from tui.queries import background_queries
 from tui.queries.audit import AuditAnswer
 from tui.queries.background_queries import AuditAnswered
 from tui.queries.form_values import FormValues, Remembered, recall, remember
-from tui.queries.run_forecast import MemoryOutlook, RunQuery
+from tui.queries.run_forecast import MemoryOutlook, PlanAnswer, RunQuery
 from tui.screens.dashboard import Dashboard
 from tui.screens.new_run.memory import WAITING, WRONG
+from tui.screens.plan import PlanScreen
 from tui.widgets.text_field import TextField
 
 
@@ -70,6 +71,30 @@ async def test_a_forecast_for_other_values_is_marked_at_once_and_gone_where_ther
         await seen(pilot, lambda: screen.current is not None, "the forecast for 16")
         assert screen.answered is not None and screen.answered.changed[key] == 16
         assert WAITING not in text_of(pilot, "#memory")
+
+
+async def test_a_plan_for_another_budget_is_gone_at_once(console: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, real = threading.Event(), background_queries.make_plan
+    opened.set()
+
+    def held_plan(*asked: Any) -> PlanAnswer:
+        assert opened.wait(PATIENCE_SECONDS)
+        return real(*asked)
+
+    monkeypatch.setattr(background_queries, "make_plan", held_plan)
+    async with console() as pilot:
+        await pilot.press("p")
+        screen = pilot.app.screen
+        assert isinstance(screen, PlanScreen)
+        await seen(pilot, lambda: screen.row is not None, "the plan")
+        for key, words in (("b", "‹ 8 GB ›"), ("l", "‹ 512 ›"), ("B", "this machine")):
+            opened.clear()
+            await pilot.press(key)
+            await pilot.pause()
+            assert screen.row is None and "Qwen" not in text_of(pilot, "#plan-table")
+            assert words in text_of(pilot, "#asked")
+            opened.set()
+            await seen(pilot, lambda: screen.row is not None, "the plan for it")
 
 
 async def test_what_the_length_gate_says_stands_at_the_field_while_it_is_so(console: Opened) -> None:

@@ -202,10 +202,15 @@ class PlanScreen(QueryScreen):
 
     def action_budget(self, step: int) -> None:
         self.budget = (self.budget + step) % len(BUDGETS)
-        self._ask()
+        self._ask_another()
 
     def action_length(self, step: int) -> None:
         self.length = (self.length + step) % len(LENGTHS)
+        self._ask_another()
+
+    def _ask_another(self) -> None:
+        """The plan for another question is gone at once: no row may stand under a budget it was not made for."""
+        self.planned = None
         self._ask()
 
     def action_open(self) -> None:
