@@ -127,7 +127,7 @@ async def test_what_logs_and_models_print_is_text(console: Opened) -> None:
 async def test_without_a_gpu_the_machine_is_shown(console: Opened) -> None:
     async with console(scene(with_gpu=False)) as pilot:
         gpu = text_of(pilot, "#gpu")
-        assert "memory " in gpu and "7.2/16.8 GB" in gpu and "free for jobs 9.6 GB" in gpu
+        assert "memory " in gpu and "7.2/16.8 GB" in gpu and "free 9.6 GB" in gpu
         assert "slot  held, job 42, since 14:02" in gpu
         assert "no GPU found: the CPU is the one slot" in gpu
         assert "no GPU" in text_of(pilot, "#header")
