@@ -128,7 +128,7 @@ async def test_without_a_gpu_the_machine_is_shown(console: Opened) -> None:
     async with console(scene(with_gpu=False)) as pilot:
         gpu = text_of(pilot, "#gpu")
         assert "memory " in gpu and "7.2/16.8 GB" in gpu and "free 9.6 GB" in gpu
-        assert "slot  held, job 42, since 14:02" in gpu
+        assert "slot  in use by job 42, since 14:02" in gpu
         assert "no GPU found: the CPU is the one slot" in gpu
         assert "no GPU" in text_of(pilot, "#header")
 
@@ -161,7 +161,7 @@ async def test_a_paused_queue_and_a_missing_runner_are_seen(console: Opened) -> 
     async with console(snapshot) as pilot:
         assert "‖ paused: lunch" in text_of(pilot, "#queue")
         assert "‖ paused" in text_of(pilot, "#header") and "▲ 2 w" in text_of(pilot, "#header")
-        assert "held by a job of another home" in text_of(pilot, "#gpu")
+        assert "in use by a job of another home" in text_of(pilot, "#gpu")
         assert "P resume" in keys_of(pilot)
 
 

@@ -65,7 +65,7 @@ async def test_a_running_job_is_followed_and_cancelled_with_confirmation(queue: 
         await seen(pilot, lambda: re.search(r"step \d+/3000", text_of(pilot, "#detail")), "the log")
         await seen(pilot, lambda: "of 3,000" in text_of(pilot, "#detail"), "the loss chart")
         await seen(pilot, lambda: "free " in text_of(pilot, "#gpu"), "a reading of the machine")
-        await seen(pilot, lambda: f"held, job {job_id}" in text_of(pilot, "#gpu"), "who holds the slot")
+        await seen(pilot, lambda: f"in use by job {job_id}" in text_of(pilot, "#gpu"), "who holds the slot")
         await pilot.press("x")
         assert isinstance(pilot.app.screen, Confirm)
         await pilot.press("tab", "enter")
@@ -83,7 +83,7 @@ async def test_a_job_is_paused_and_released_on_its_own_screen_and_goes_on_where_
         await pilot.press("enter", "h")
         await seen(pilot, lambda: "‖" in text_of(pilot, "#facts"), "that it is held")
         await seen(pilot, lambda: "resumes from step" in text_of(pilot, "#facts"), "where it goes on")
-        assert "l release" in keys_of(pilot)
+        assert "l release" in keys_of(pilot) and "Held at step" in text_of(pilot, "#facts")
         await pilot.press("escape")
         await seen(pilot, lambda: "l releases it" in text_of(pilot, "#detail"), "the way on")
         await pilot.press("enter", "l")
@@ -123,7 +123,9 @@ async def test_a_refused_request_is_one_clear_line(queue: Queue) -> None:
         actions.ask(pilot.app.context, "retry", pilot.app.screen.job, "no")  # type: ignore[arg-type, attr-defined]
         await seen(pilot, lambda: pilot.app._notifications, "a message")
         (message,) = list(pilot.app._notifications)
-        assert message.severity == "error" and "Only a job that ended without a result can be retried" in message.message
+        assert (
+            message.severity == "error" and "Only a job that ended without a result can be retried" in message.message
+        )
         assert "\n" not in message.message
 
 

@@ -76,10 +76,11 @@ def slot_rows(snapshot: Snapshot, with_gpu: bool, width: int) -> list[Line]:
     if not slot.held:
         line = Line(label).add("free", "good").add(f", the next job takes {name}" if snapshot.waiting else "", "dim")
     elif slot.elsewhere:
-        line = Line(label).add("held", "warn").add(" by a job of another home", "text")
+        line = Line(label).add("in use", "warn").add(" by a job of another home", "text")
     else:
         job = snapshot.job(slot.job_id)
-        line = Line(label).add("exclusive" if with_gpu else "held", "busy").add(f", job {slot.job_id}")
+        line = Line(label).add("exclusive" if with_gpu else "in use", "busy")
+        line.add(f", job {slot.job_id}" if with_gpu else f" by job {slot.job_id}")
         line.add(f", since {clock(slot.since)}" if slot.since else "")
         if job:
             below = Line(" " * LABEL).add(printable(job.title), "dim")
