@@ -135,7 +135,11 @@ async def test_a_filter_that_is_opened_again_is_replaced(console: Opened) -> Non
 async def test_the_palette_runs_what_is_typed_in_one_go(console: Opened, typed: str, screen: type) -> None:
     async with console() as pilot:
         burst(pilot, f":{typed}⏎")
-        await seen(pilot, lambda: isinstance(pilot.app.screen, screen), f"the screen of `{typed}`")
+        await seen(
+            pilot,
+            lambda: isinstance(pilot.app.screen, screen) and pilot.app.screen.is_mounted,
+            f"the screen of `{typed}`",
+        )
 
 
 async def test_a_question_gets_the_answer_that_comes_with_it(console: Opened) -> None:
