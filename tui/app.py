@@ -155,7 +155,7 @@ class ConsoleApp(App[None]):
             screen.show(snapshot)
 
     def _command_screens(self) -> list[CommandScreen]:
-        return [screen for screen in self.screen_stack if isinstance(screen, CommandScreen)]
+        return [screen for screen in self.screen_stack if isinstance(screen, CommandScreen) and screen.stands]
 
     def action_help_quit(self) -> None:
         """ctrl+c: people expect it to end something."""

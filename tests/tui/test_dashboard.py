@@ -12,7 +12,9 @@ from core.store.job_reasons import about_the_gpu, job_reason
 from core.store.jobs import QueueState
 from tests.tui.conftest import Opened, keys_of, text_of
 from tests.tui.scene import NOW, detail, job, jobs, scene
+from tui.app import ConsoleApp
 from tui.model.snapshot import Slot, Snapshot
+from tui.screens.plan import PlanScreen
 
 
 async def test_each_pane_answers_its_question(console: Opened) -> None:
@@ -190,3 +192,19 @@ async def test_a_job_behind_a_page_fault_says_what_releases_it_and_one_that_retr
     again = replace(waiting, state="running", attempt=2, reason=job_reason("running", variable=variable))
     async with console(scene(jobs=(again,), detail=None)) as pilot:
         assert "Runs with the memory cache off after a GPU page fault" in text_of(pilot, "#detail")
+
+
+async def test_a_snapshot_while_a_screen_is_put_up_or_taken_away_harms_nothing(console: Opened) -> None:
+    async with console(scene()) as pilot:
+        app = pilot.app
+        assert isinstance(app, ConsoleApp)
+        for _ in range(3):
+            app.push_screen(PlanScreen(app.context))
+            app.show(scene())
+            await pilot.pause()
+            assert "Plan" in text_of(pilot)
+            app.pop_screen()
+            app.show(scene())
+        app.exit()
+        app.show(scene())
+    assert app.fault is None

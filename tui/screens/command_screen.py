@@ -48,6 +48,11 @@ class CommandScreen(Screen[Any]):
         """The keys."""
         yield Footer(self.keys)
 
+    @property
+    def stands(self) -> bool:
+        """False of a screen that is being put up (it asks for the snapshot itself once it stands) or taken away."""
+        return self.is_running and self.is_attached and bool(self.query(Header)) and bool(self.query(Footer))
+
     def show(self, snapshot: Snapshot) -> None:
         """Called with each new snapshot."""
         self.snapshot = snapshot
