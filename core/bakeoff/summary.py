@@ -106,12 +106,14 @@ def headline(
     if best is None or not parts:
         return Headline("No scored answers yet." if parts else "The task has no checks: there is nothing to compare.")
     leading = parts[0]
+    # With two parts a figure alone would read as the whole score: 5.00/5 in format can be wrong in every answer.
+    of_part = f" in {leading}" if len(parts) > 1 else ""
     asked = f"{count(inputs, 'input')} × {repeats}"
     other = best if best != incumbent else next((one.candidate for one in comparisons if one.part == leading), None)
     compared = {one.candidate: one for one in comparisons if one.part == leading}
     if other is None or other not in compared or incumbent is None:
         row = by_name[best]
-        score = f"{best} {of_five(score_of(row, leading))} {bounds(interval_of(row, leading))}"
+        score = f"{best} {of_five(score_of(row, leading))}{of_part} {bounds(interval_of(row, leading))}"
         return Headline(score, evidence=asked)
     one = compared[other]
     theirs, held = (f"{name} {of_five(score_of(by_name[name], leading))}" for name in (other, incumbent))
@@ -124,7 +126,7 @@ def headline(
         "tied": f"{theirs}, no difference shown from {held}",
     }
     difference = f"{signed(one.difference)} {bounds(one.interval)}"
-    return Headline(words[one.verdict], difference, f"p {p_value(one.p_adjusted)}, {asked}")
+    return Headline(words[one.verdict] + of_part, difference, f"p {p_value(one.p_adjusted)}, {asked}")
 
 
 def notes(

@@ -19,7 +19,7 @@ def test_the_headline_is_the_best_against_the_base() -> None:
     tuned, base = found.row("judge-tuned"), found.row("base")
     assert tuned.format_score is not None and base.format_score is not None
     assert found.headline.text == (
-        f"judge-tuned {5 * tuned.format_score:.2f}/5 over base {5 * base.format_score:.2f}/5: "
+        f"judge-tuned {5 * tuned.format_score:.2f}/5 over base {5 * base.format_score:.2f}/5 in format: "
         f"+{5 * one.difference:.2f} [{5 * one.interval.low:.2f}, {5 * one.interval.high:.2f}], p 0.0002, 13 inputs × 3"
     )
     assert one.verdict == "better"
@@ -85,7 +85,7 @@ def test_an_incumbent_that_takes_no_part_is_an_error() -> None:
 def test_an_incumbent_that_stays_ahead_is_compared_with_its_best_challenger() -> None:
     found = board(13, [*answers("base", 13, ALL), *answers("b", 13, words(3, 0, 2)), *answers("c", 13, words(4, 2, 3))])
     assert found.headline.text.startswith("c ")
-    assert "/5 below base 5.00/5: −" in found.headline.text
+    assert "/5 below base 5.00/5 in format: −" in found.headline.text
 
 
 # --- what can't be said ----------------------------------------------------------------------------------------
@@ -146,7 +146,21 @@ def test_a_task_with_content_checks_only_is_led_by_content() -> None:
     found = board(8, stored, task=task(format=[]))
     assert found.parts == ("content",)
     assert (found.row("b").format_score, found.row("b").score) == (None, 1)
-    assert found.headline.text.startswith("b 5.00/5 over base 0.00/5")
+    assert found.headline.text.startswith("b 5.00/5 over base 0.00/5: ")  # one part is the whole score
+
+
+@pytest.mark.parametrize(
+    ("base", "other"),
+    [("nothing", ALL), (ALL, "nothing"), (ALL, ALL), (ALL, None)],
+    ids=["over", "below", "tied", "alone"],
+)
+def test_the_headline_says_of_which_part_its_figures_are(base: str, other: str | None) -> None:
+    """Both parts are checked, and 5.00/5 is only of the form: every one of these answers can be wrong."""
+    stored = [*answers("base", 8, base), *([] if other is None else answers("b", 8, other))]
+    said = board(8, stored).headline
+    assert "/5 in format" in said.result
+    assert "/5 in format" in said.short
+    assert " in " not in board(8, stored, task=task(content=[])).headline.result
 
 
 def test_one_repeat_says_nothing_of_consistency() -> None:

@@ -106,7 +106,7 @@ def test_the_report_of_a_finished_bake_off_stays_as_it_is() -> None:
 
 EXPECTED = """\
 Bake-off judge: 6 inputs × 3, paired, 95 %, scores 0 to 5
-tuned 4.83/5 over base 1.00/5: +3.83 [3.40, 4.26], p 0.031, 6 inputs × 3
+tuned 4.83/5 over base 1.00/5 in format: +3.83 [3.40, 4.26], p 0.031, 6 inputs × 3
 
   candidate  format             to base  content  worst   same  0   1   2   3   4   5
   tuned        4.83  +3.83 [3.40, 4.26]     5.00   4.83  100 %                    ├●┤

@@ -5,11 +5,13 @@ A thread of its own that starts after the first paint, because what it imports (
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import BakehouseError
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from core.config.project import Project
 
 LEAST_SECONDS_BETWEEN = 5.0
+PROJECT_LOOK_SECONDS = 5.0
+"""How long a change of the project's files may go unseen; nobody tells of one that an editor or a command made."""
 
 
 @dataclass(frozen=True)
@@ -36,22 +40,54 @@ class BackgroundFacts:
     """(what was tried, what went wrong)"""
 
 
-class BackgroundReader(threading.Thread):
-    """Keeps `found` current. `data_changed` tells it that somebody wrote to the database."""
+ProjectFiles = tuple[Path, str, tuple[tuple[Path, int, int], ...]]
 
-    def __init__(self, home: Home, project: Callable[[], Project], told: Callable[[], None]) -> None:
+
+def project_files(project: Project) -> ProjectFiles:
+    """What tells that a project's list of tasks has to be read again: its folder, its name, and the files of its tasks with
+    their times and sizes."""
+    from core.config.project import TASKS
+
+    files = []
+    for file in sorted((project.root / TASKS).glob("*.yaml")):
+        with contextlib.suppress(OSError):  # gone meanwhile: the next look sees it
+            found = file.stat()
+            files.append((file, found.st_mtime_ns, found.st_size))
+    return project.root, project.name, tuple(files)
+
+
+class BackgroundReader(threading.Thread):
+    """Keeps `found` current. `data_changed` tells it that somebody wrote to the database, `project_changed` that the console
+    itself wrote into the project; the project's other changes are looked for every `project_seconds`."""
+
+    def __init__(
+        self,
+        home: Home,
+        project: Callable[[], Project],
+        told: Callable[[], None],
+        project_seconds: float = PROJECT_LOOK_SECONDS,
+    ) -> None:
         super().__init__(name="background-reader", daemon=True)
+        self.project_seconds = project_seconds
         self.home = home
         self.find_project = project
         self.told = told
         self.found = BackgroundFacts()
         self._boards: dict[tuple[int, int, str, int], Board] = {}
         self._wanted: set[int] = set()
+        self._project_files: ProjectFiles | None = None
+        self._task_problem: BakehouseError | None = None
+        self._at_once = False
         self._lock = threading.Lock()
         self._changed = threading.Event()
         self._stopped = threading.Event()
 
     def data_changed(self) -> None:
+        self._changed.set()
+
+    def project_changed(self) -> None:
+        """Look at the project now rather than at the next beat: a task was made."""
+        self._at_once = True
         self._changed.set()
 
     def want(self, job_id: int) -> None:
@@ -68,13 +104,17 @@ class BackgroundReader(threading.Thread):
         threading.Thread(target=self._try, args=(self._start_runner,), name="start-runner", daemon=True).start()
         self._try(self._read_project)
         self._try(self._read_profile)
+        changed = True
         while not self._stopped.is_set():
             self._changed.clear()
-            self._try(self._read_boards)
-            self._changed.wait()
+            if changed:
+                self._try(self._read_boards)
+            changed = self._changed.wait(self.project_seconds)
             # Many writes in a row are one change; what a person asked for is not kept waiting.
-            if not self._wanted:
+            if changed and not self._wanted and not self._at_once:
                 self._stopped.wait(LEAST_SECONDS_BETWEEN)
+            self._at_once = False
+            self._try(self._read_project)
 
     def _try(self, act: Callable[[], None]) -> None:
         """Do it; what goes wrong is said in one line rather than ending the thread."""
@@ -100,9 +140,20 @@ class BackgroundReader(threading.Thread):
         ensure_runner(self.home)
 
     def _read_project(self) -> None:
+        """The project and its tasks, read again when one of their files has changed or the project is another one."""
         from core.config.project import project_option
 
-        project = self.find_project()
+        try:
+            project = self.find_project()
+        except BakehouseError:
+            self._project_files = None  # once it can be read again, all of it is
+            raise
+        seen = project_files(project)
+        if seen == self._project_files:
+            if self._task_problem is not None:
+                raise self._task_problem
+            return
+        self._project_files, self._task_problem = seen, None
         tasks, wrong = [], []
         for name in project.task_names():
             try:
@@ -113,6 +164,7 @@ class BackgroundReader(threading.Thread):
                 tasks.append(TaskLine(name, project.owner(task).id, task.title or ""))
         self._say(project=project.name, project_option=project_option(project), tasks=tuple(tasks))
         if wrong:
+            self._task_problem = wrong[0]
             raise wrong[0]
 
     def _read_profile(self) -> None:

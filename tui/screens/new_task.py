@@ -379,6 +379,7 @@ class NewTask(CommandScreen):
     def on_task_made(self, message: TaskMade) -> None:
         """On to its first training run, with what there is to read in front of it."""
         made = message.made
+        self.context.reader.project_changed()
         self.app.switch_screen(NewRun(self.context, task=made.name))
         rows = [Line(f"  {printable(str(file))}") for file in made.files]
         rows.append(Line())
