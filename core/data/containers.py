@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.data.json_faults import json_fault
 from core.data.records import FORMAT_NAMES, Format, Parsed, Record, word
 from core.data.source import DataSource, unpacked
 from core.data.tables import parse_parquet, parse_table
+from core.data.wrapped import unwrapped
 from core.errors import InputError
 
 PARQUET = b"PAR1"
@@ -34,6 +36,7 @@ OTHERS = (
     (b"\x80\x04\x95", "a Python pickle", "save it as JSON lines"),
     (b"version https://git-lfs", "a Git LFS pointer, not the data", "fetch the data with `git lfs pull`"),
 )
+OTHER_ENCODING = "save the file as UTF-8, or bring it there with `bakehouse data convert FILE --encoding cp1252`"
 # The longer mark first: that of UTF-16 is the beginning of that of UTF-32.
 MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig", "UTF-8"),
@@ -43,8 +46,10 @@ MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16", "UTF-16"),
 )
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-# Under one of these a single object holds the records of a whole file.
-WRAPPERS = ("data", "rows", "examples", "records", "train", "items", "instances", "dataset")
+# Where a tar archive says that it is one.
+TAR_MARK, TAR_PLACE = b"ustar", 257
+# Of a text without a mark, so much is looked at for the zero bytes of UTF-16.
+LOOKED_AT_BYTES = 64
 
 
 def parse(source: DataSource, encoding: str | None = None) -> Parsed:
@@ -54,6 +59,8 @@ def parse(source: DataSource, encoding: str | None = None) -> Parsed:
     """
     content, compression = unpacked(source)
     _refuse_others(content, source.path)
+    if encoding is None:
+        _refuse_unmarked(content, source.path)
     if content.startswith(PARQUET):
         return parse_parquet(content, source.path, Parsed("parquet", compression, "binary"))
     content, name = _as_utf8(content, source.path, encoding)
@@ -78,6 +85,7 @@ def parse_json_lines(source: DataSource) -> Parsed:
         found = "compressed with gzip"
     else:
         _refuse_others(content, source.path)
+        _refuse_unmarked(content, source.path)
         if not content.startswith(UTF16_MARKS):
             content = content.removeprefix(codecs.BOM_UTF8)
             kind = _format(content, source.path)
@@ -86,6 +94,10 @@ def parse_json_lines(source: DataSource) -> Parsed:
         raise InputError(f"is {found}, not JSON lines", code="other_format", file=source.path, line=1)
     parsed = Parsed("jsonl")
     _json_lines(content, source.path, parsed)
+    if parsed.format != "jsonl":  # one line that holds the records of the file
+        raise InputError(
+            f"is {FORMAT_NAMES[parsed.format]}, not JSON lines", code="other_format", file=source.path, line=1
+        )
     return parsed
 
 
@@ -93,6 +105,25 @@ def _refuse_others(content: bytes, path: Path) -> None:
     for mark, name, remedy in OTHERS:
         if content.startswith(mark):
             raise InputError(f"is {name}", code="other_format", file=path, line=1, remedy=remedy)
+    if content[TAR_PLACE:].startswith(TAR_MARK):
+        remedy = "unpack it with `tar -x`, and name the file in it"
+        raise InputError("is a tar archive", code="other_format", file=path, line=1, remedy=remedy)
+
+
+def _refuse_unmarked(content: bytes, path: Path) -> None:
+    """Refuse a text in UTF-16 that does not say so: every other byte of its beginning is zero."""
+    head = content[:LOOKED_AT_BYTES]
+    if head.startswith(tuple(mark for mark, _, _ in MARKS)) or len(head) < 4:
+        return
+    for name, zero, other in (("utf-16-le", 1, 0), ("utf-16-be", 0, 1)):
+        if not any(head[zero::2]) and all(head[other::2]):
+            raise InputError(
+                "is not UTF-8: it looks like UTF-16 without its mark",
+                code="not_utf8",
+                file=path,
+                line=1,
+                remedy=f"name its encoding (`--encoding {name}`), or save it as UTF-8",
+            )
 
 
 def _as_utf8(content: bytes, path: Path, encoding: str | None) -> tuple[bytes, str]:
@@ -137,6 +168,8 @@ def _format(content: bytes, path: Path) -> Format:
             return "json_array"
         if _is_json(first):
             return "jsonl"
+        if head == b"{" and first.endswith(b",") and _is_json(first[:-1]):
+            return "json_objects"  # the lines of an array, without its brackets
         if head == b"[":
             return "json_array"
         # An object that does not end with its line: written over several, or a torn first line.
@@ -173,12 +206,13 @@ def _begins_with_json(content: bytes) -> bool:
         _, end = json.JSONDecoder().raw_decode(text)
     except (ValueError, RecursionError):
         return False
-    return "\n" in text[:end] or text[end:].lstrip()[:1] == "{"
+    return "\n" in text[:end] or text[end:].lstrip(" \t\r\n,")[:1] == "{"
 
 
 def _json_lines(content: bytes, path: Path, parsed: Parsed) -> None:
     # Only \n ends a line: a JSON string may hold U+2028 and the like, at which str.splitlines would cut.
     for number, line in enumerate(content.split(b"\n"), start=1):
+        line = line.removeprefix(codecs.BOM_UTF8)  # files that were put together bring their marks along
         if not line.strip():
             parsed.blank += bool(line)
             continue
@@ -193,14 +227,17 @@ def _json_lines(content: bytes, path: Path, parsed: Parsed) -> None:
 def _loads(content: bytes, at: Record) -> Any:
     """The document of a line. InputError when it is none, or says a key twice."""
     doubled: list[str] = []
+    text = ""
     try:
-        document = json.loads(content.decode(), object_pairs_hook=lambda pairs: _object(pairs, doubled))
+        text = content.decode()
+        document = json.loads(text, object_pairs_hook=lambda pairs: _object(pairs, doubled))
     except UnicodeDecodeError as error:
         utf16 = content.startswith(UTF16_MARKS)
-        remedy = "it looks like UTF-16: save it as UTF-8" if utf16 else None
+        remedy = "it looks like UTF-16: save it as UTF-8" if utf16 else OTHER_ENCODING
         at.refuse(f"is not UTF-8: byte {error.start + 1} of the line", code="not_utf8", remedy=remedy)
     except json.JSONDecodeError as error:
-        at.refuse(f"is not JSON: {error.msg} at column {error.colno}", code="not_json")
+        message, advice = json_fault(text, error)
+        at.refuse(message, code="not_json", remedy=advice)
     except (RecursionError, ValueError) as error:
         at.refuse(f"is not JSON that can be read: {error}", code="not_json")
     if doubled:
@@ -231,8 +268,10 @@ def _json_stream(text: str, path: Path, parsed: Parsed) -> None:
         try:
             document, at.end = decoder.raw_decode(text, at.start)
         except json.JSONDecodeError as error:
-            message = f"is not JSON: {error.msg} at line {error.lineno} column {error.colno}"
-            parsed.add_problem(number, record.error(message, code="not_json", remedy="what follows it is not read"))
+            message, remedy = json_fault(text, error, by_line=False)
+            rest = "what follows it is not read"
+            remedy = f"{remedy}; {rest}" if remedy else rest
+            parsed.add_problem(number, record.error(message, code="not_json", remedy=remedy))
             return
         except (RecursionError, ValueError) as error:
             message = f"is not JSON that can be read: {error}"
@@ -270,9 +309,10 @@ def _places(text: str, array: bool) -> Iterator[_Place]:
         place = _Place(at)
         yield place
         at = skip(place.end)
-        if not array:
-            continue
         sign = text[at : at + 1]
+        if not array:
+            at = skip(at + 1) if sign == "," else at
+            continue
         if sign == "]":
             if skip(at + 1) < len(text):
                 yield _Place(skip(at + 1), fault="something follows the array")
@@ -281,25 +321,23 @@ def _places(text: str, array: bool) -> Iterator[_Place]:
             yield _Place(at, fault="the array does not end" if not sign else "a comma is missing in front of it")
             return
         at = skip(at + 1)
+        if text[at : at + 1] == "]":  # a comma behind the last entry
+            if skip(at + 1) < len(text):
+                yield _Place(skip(at + 1), fault="something follows the array")
+            return
     if array:
         yield _Place(at, fault="the array does not end")
 
 
 def _unwrap(parsed: Parsed) -> None:
-    """One object that holds the records in a list under one of the usual keys: its entries are the records."""
+    """One object that holds the records of the file: its entries are the records."""
     if len(parsed.records) != 1 or parsed.bad or not isinstance(parsed.records[0].document, dict):
         return
     whole = parsed.records[0]
-    held = [key for key in whole.document if key in WRAPPERS and _are_records(whole.document[key])]
-    if len(held) != 1:
+    if (found := unwrapped(whole.document)) is None:
         return
-    entries = whole.document[held[0]]
-    parsed.ignored.add([key for key in whole.document if key != held[0]])
-    parsed.format = "json_array"
+    parsed.ignored.add(found.beside)
+    parsed.format = "json_table" if found.table else "json_array"
     parsed.records = [
-        Record(entry, number, whole.line, whole.file, "entry") for number, entry in enumerate(entries, start=1)
+        Record(entry, number, whole.line, whole.file, "entry") for number, entry in enumerate(found.entries, start=1)
     ]
-
-
-def _are_records(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from core.data.keys import (
+    CHAT_KEYS,
+    COMPLETIONS,
+    LABELS,
+    MATERIAL,
+    MOST_LITERAL_CHARACTERS,
+    PROMPTS,
+    SYSTEMS,
+    names_of,
+)
+from core.data.learning import truth
 from core.data.records import Ignored, Record, word
 from core.data.turns import (
     ROLES,
@@ -14,6 +27,7 @@ from core.data.turns import (
     ReadOptions,
     Turn,
     check_turns,
+    is_absent,
     is_conversation,
     is_empty,
     message_keys,
@@ -22,7 +36,6 @@ from core.data.turns import (
     read_messages,
     repeats_message,
     text_of,
-    truth,
 )
 
 LineForm = Literal["messages", "prompt", "sharegpt", "chat", "trl", "preference", "alpaca", "question", "columns"]
@@ -37,39 +50,6 @@ FORM_NAMES: dict[LineForm, str] = {
     "question": "question and answer",
     "columns": "named columns",
 }
-CHAT_KEYS = ("messages", "conversations", "conversation", "dialogue", "dialog", "chat", "turns", "contents")
-PROMPTS = (
-    "prompt",
-    "question",
-    "query",
-    "instruction",
-    "problem",
-    "request",
-    "user",
-    "human",
-    "q",
-    "inputs",
-    "input",
-    "context",
-)
-COMPLETIONS = (
-    "completion",
-    "answer",
-    "response",
-    "output",
-    "solution",
-    "reply",
-    "assistant",
-    "target",
-    "targets",
-    "ideal",
-    "a",
-)
-# What a question or an instruction is about: it follows behind an empty line, as Alpaca's own template has it.
-MATERIAL = ("input", "context")
-SYSTEMS = ("system", "system_prompt", "system_message", "systeminstruction", "system_instruction")
-# KTO's: false of an answer that is not to be given.
-LABELS = ("label", "kto_tag")
 
 
 @dataclass(frozen=True)
@@ -116,11 +96,7 @@ class _RecordReader:
         self.record = fields.record
         self.options = fields.options
         self.ignored = ignored
-        self.names: dict[str, str] = {}
-        for key in fields.document:
-            if key in self.options.ignore:
-                continue
-            self.names.setdefault(key.strip().lower().replace(" ", "_").replace("-", "_"), key)
+        self.names = names_of(fields)
 
     # The project's own form.
 
@@ -204,10 +180,7 @@ class _RecordReader:
                     remedy=f"`--ignore {other}` leaves it out",
                 )
         if isinstance(messages, str):
-            try:
-                messages = json.loads(messages)
-            except (ValueError, RecursionError):
-                record.refuse("holds a text that is no JSON", key=word(key), remedy="a list of messages was expected")
+            messages = self._parsed(messages, key)
         turns = read_messages(record, messages, word(key), self.options, self.ignored)
         if form is None:
             form = self._chat_form(key, messages)
@@ -216,6 +189,21 @@ class _RecordReader:
             turns = [*not_learnt(turns), *self._messages_or_text(chosen, "assistant")]
             form = "preference"
         return self._made(turns, form, word(key))
+
+    def _parsed(self, text: str, key: str) -> Any:
+        """The list of messages that a cell holds as JSON, or in Python's notation, as pandas writes lists into a CSV file."""
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            pass
+        if len(text) <= MOST_LITERAL_CHARACTERS:
+            with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+                found = ast.literal_eval(text.strip())
+                if isinstance(found, list) and all(isinstance(item, dict) for item in found):
+                    return found
+        return self.record.refuse(
+            "holds a text that is no JSON", key=word(key), remedy="a list of messages was expected"
+        )
 
     def _chat_form(self, key: str, messages: Any) -> LineForm:
         if key == "messages" and not other_messages(messages):
@@ -226,8 +214,8 @@ class _RecordReader:
     def _preference(self, chosen: str) -> Conversation:
         """What was chosen is learnt; the turns that it shares with what was rejected are its prompt."""
         answer = self._messages_or_text(chosen, "assistant")
-        prompt_key = self.names.get("prompt")
-        if prompt_key is not None and not is_empty(self.fields.get(prompt_key)):
+        asked = [name for name in self._present(PROMPTS) if not is_empty(self.fields.get(self.names[name]))]
+        if prompt_key := self._one(asked, "prompt", self.options.prompt_column) if asked else None:
             prompt = not_learnt(self._messages_or_text(prompt_key, "user"))
             head = [(turn.role, turn.content) for turn in prompt]
             if [(turn.role, turn.content) for turn in answer[: len(head)]] == head:
@@ -281,11 +269,11 @@ class _RecordReader:
         return self.names[found[0]]
 
     def _present(self, names: Sequence[str]) -> list[str]:
-        return [name for name in names if name in self.names and self.fields.get(self.names[name]) is not None]
+        return [name for name in names if name in self.names and not is_absent(self.fields.get(self.names[name]))]
 
     def _pair(self, prompt: str, completion: str, form: LineForm, material: str | None = None) -> Conversation:
         fields = self.fields
-        if any(isinstance(fields.get(key), (list, dict)) for key in (prompt, completion)):
+        if any(_holds_messages(fields.get(key)) for key in (prompt, completion)):
             form = "trl"
         before = not_learnt(self._messages_or_text(prompt, "user"))
         if material is not None and (about := fields.get(material)) is not None:
@@ -314,7 +302,7 @@ class _RecordReader:
     def _messages_or_text(self, key: str, role: Literal["user", "assistant"]) -> list[Turn]:
         """The turns under a key: those of its messages, or one of its text."""
         value = self.fields.take(key)
-        if isinstance(value, dict) or (isinstance(value, list) and all(isinstance(item, dict) for item in value)):
+        if _holds_messages(value):
             return read_messages(self.record, value, word(key), self.options, self.ignored)
         if isinstance(value, int) and not isinstance(value, bool) and not self.options.training:
             value = str(value)
@@ -364,9 +352,16 @@ class _RecordReader:
 
     def _refuse_absent(self, key: str, remedy: str | None = None) -> None:
         keys = list(self.fields.document)
+        if (there := self.names.get(key)) is not None and is_absent(self.fields.get(there)):
+            found = "null" if self.fields.get(there) is None else "NaN, which stands for nothing"
+            self.record.refuse(f"expected a text, found {found}", key=word(there))
         other = f", only {', '.join(map(word, keys[:5]))}" if keys else ""
         more = f" and {len(keys) - 5} more" if len(keys) > 5 else ""
         self.record.refuse(f"has no {word(key)}{other}{more}", key=word(key), remedy=remedy)
+
+
+def _holds_messages(value: Any) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and all(isinstance(item, dict) for item in value))
 
 
 def _names(source: Any) -> bool:

@@ -13,11 +13,12 @@ from core.errors import InputError
 from core.text import visible
 
 Unit = Literal["line", "entry", "row"]
-Format = Literal["jsonl", "json_array", "json_objects", "csv", "tsv", "parquet"]
+Format = Literal["jsonl", "json_array", "json_objects", "json_table", "csv", "tsv", "parquet"]
 FORMAT_NAMES: dict[Format, str] = {
     "jsonl": "JSON lines",
     "json_array": "a JSON array",
     "json_objects": "JSON objects that are not one a line",
+    "json_table": "a JSON table (one object of columns or rows)",
     "csv": "CSV",
     "tsv": "TSV",
     "parquet": "Parquet",
@@ -26,6 +27,7 @@ UNIT_PLURALS: dict[Unit, str] = {"line": "lines", "entry": "entries", "row": "ro
 UNITS: dict[Format, Unit] = {
     "json_array": "entry",
     "json_objects": "entry",
+    "json_table": "entry",
     "csv": "row",
     "tsv": "row",
     "parquet": "row",

@@ -15,6 +15,7 @@ from core.errors import InputError
 
 # So many rows, the head among them, tell the delimiter.
 ROWS_ASKED = 20
+MARK = "\ufeff"  # of UTF-8, which a file brings along that was put behind another
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 
 
@@ -31,7 +32,8 @@ def _rows(text: str, path: Path, parsed: Parsed) -> Parsed:
     text, delimiter, skipped = _delimiter(text, parsed.format)
     parsed.format = "tsv" if delimiter == "\t" else "csv"
     parsed.delimiter = DELIMITERS.get(delimiter, delimiter)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    spaced = _is_spaced(text, delimiter)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=spaced)
     try:
         head, number = [cell.strip() for cell in next(reader, [])], 0
         _check_head(head, path, skipped + 1)
@@ -49,6 +51,9 @@ def _rows(text: str, path: Path, parsed: Parsed) -> Parsed:
             if len(row) != len(head):
                 message = f"has {len(row)} cells where the head has {len(head)}"
                 parsed.add_problem(number, record.error(message, remedy="a cell that holds the delimiter is quoted"))
+            elif [cell.strip().removeprefix(MARK) for cell in row] == head:
+                message = "repeats the head of the table: several files were put together"
+                parsed.add_problem(number, record.error(message, code="head_again", remedy="take the row out"))
             else:
                 parsed.records.append(record)
     except csv.Error as error:
@@ -69,6 +74,12 @@ def _delimiter(text: str, kind: str) -> tuple[str, str, int]:
     if kind == "tsv":
         return text, "\t", 0
     return text, max(DELIMITERS, key=lambda sign: _agreeing(text, sign)), 0
+
+
+def _is_spaced(text: str, delimiter: str) -> bool:
+    """True of a table that writes a blank behind each delimiter of its head: it belongs to no cell, and a quote may follow."""
+    head = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), [])
+    return delimiter != "\t" and len(head) > 1 and all(cell.startswith(" ") for cell in head[1:])
 
 
 def _agreeing(text: str, delimiter: str) -> tuple[int, int]:

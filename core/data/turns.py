@@ -5,11 +5,13 @@ Whatever a message says beside role and text is taken up here, refused, or ends 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
+from core.data.learning import LEARN_KEYS, speaks_of_learning, truth
 from core.data.records import Ignored, Record, quoted, word
 
 Role = Literal["system", "user", "assistant"]
@@ -25,22 +27,14 @@ ROLE_KEYS = ("role", "from", "speaker")
 TEXT_KEYS = ("content", "value", "text", "parts")
 # A turn of a conversation that holds both sides.
 PAIR_KEYS = (("input", "output"), ("question", "answer"), ("human", "assistant"), ("user", "assistant"))
-# Whether an assistant turn is learnt: OpenAI's, Mistral's and Together's `weight`, axolotl's `train` and `training`, ms-swift's
-# `loss`, verl's `trainable` and `loss_mask`. Each is true or false, or 1 or 0.
-LEARN_KEYS = ("weight", "train", "training", "trainable", "loss", "loss_mask")
-_LEARN_SET = frozenset(LEARN_KEYS)
-_LEARN_WORDS = frozenset({"weight", "weights", "loss", "mask", "masks", "masked", "train", "trainable", "training"})
-_LEARN_BESIDE = frozenset(
-    {"sample", "token", "turn", "on", "the", "is", "assistant", "completion", "detail", "eos", "this"}
-)
 # Their value is part of what the model would see or say; a text alone is another lesson.
 PARTS_OF_MEANING = frozenset(
     ("tool_calls", "function_call", "tools", "functions", "image", "images", "video", "videos", "audio", "audios")
 )
 REASONING_KEYS = frozenset(("reasoning_content", "reasoning", "thinking", "thoughts", "reasoning_details"))
 TEXT_PARTS = ("text", "input_text", "output_text")
+_LEARN_SET = frozenset(LEARN_KEYS)
 _SURROGATES = re.compile("[\ud800-\udfff]")
-_YES, _NO = ("1", "1.0", "true"), ("0", "0.0", "false")
 
 
 @dataclass(frozen=True)
@@ -150,30 +144,17 @@ class Fields:
 
 
 def is_empty(value: Any) -> bool:
-    """True of what says nothing: null and the empty text, list and object, with which tables fill up columns."""
-    return value is None or (isinstance(value, (str, list, dict)) and not value)
+    """True of what says nothing: null, NaN and the empty text, list and object, with which tables fill up columns."""
+    return is_absent(value) or (isinstance(value, (str, list, dict)) and not value)
 
 
-def truth(value: Any) -> bool | None:
-    """True or false of 1, 0, true, false, also as words; None of anything else."""
-    if isinstance(value, (bool, int, float)):
-        return True if value == 1 else False if value == 0 else None
-    if isinstance(value, str):
-        said = value.strip().lower()
-        return True if said in _YES else False if said in _NO else None
-    return None
+def is_absent(value: Any) -> bool:
+    """True of null, and of NaN, which pandas writes in its place."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def quoted_number(value: Any) -> str:
     return f"{value!r:.40}" if isinstance(value, (int, float)) else quoted(value)
-
-
-def speaks_of_learning(key: str) -> bool:
-    """True of a name like `loss_mask`, `trainOnTurn`, `sample_weight`; not of one that has other words in it."""
-    words = [part.lower() for part in re.findall(r"[A-Z]?[a-z]+|[A-Z]+|\d+", key)]
-    return any(part in _LEARN_WORDS for part in words) and all(
-        part in _LEARN_WORDS or part in _LEARN_BESIDE for part in words
-    )
 
 
 def text_of(record: Record, value: Any, key: str, ignored: Ignored, prefix: str) -> str:
@@ -184,12 +165,20 @@ def text_of(record: Record, value: Any, key: str, ignored: Ignored, prefix: str)
             if isinstance(part, dict) and isinstance(part.get("text"), str) and part.get("type", "text") in TEXT_PARTS:
                 texts.append(part["text"])
                 ignored.add([name for name in part if name not in ("type", "text")], f"{prefix}[].")
+            elif isinstance(part, str) and len(value) == 1:
+                texts.append(part)
+            elif isinstance(part, str):
+                record.refuse(f"holds {len(value)} texts where one is expected", key=key)
             else:
-                record.refuse("only parts of type text can be learnt from", key=key)
+                kind = part.get("type") if isinstance(part, dict) else None
+                of = f", and one is of type {quoted(kind)}" if isinstance(kind, str) else ""
+                record.refuse(f"only parts of type text can be learnt from{of}", key=key)
         value = "".join(texts)
     if not isinstance(value, str):
+        number = isinstance(value, (int, float)) and not isinstance(value, bool) and not is_absent(value)
+        found = "null" if value is None else "NaN, which stands for nothing" if is_absent(value) else quoted(value)
         record.refuse(
-            "expected a text", key=key, remedy=None if value is None else "a number is written between quotes"
+            f"expected a text, found {found}", key=key, remedy="a number is written between quotes" if number else None
         )
     if _SURROGATES.search(value):
         record.refuse("holds half of a surrogate pair (\\ud800 to \\udfff): it is no text", key=key)

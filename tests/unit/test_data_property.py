@@ -19,9 +19,10 @@ from core.config.task import Task, TaskData
 from core.data.conversion import converted
 from core.data.examples import Example, examples_of
 from core.data.inspection import inspect
+from core.data.learning import LEARN_KEYS
 from core.data.reading import DataFile, read_data, read_training
 from core.data.source import DataSource
-from core.data.turns import LEARN_KEYS, ROLE_KEYS
+from core.data.turns import ROLE_KEYS
 from core.errors import InputError
 from tests.support.depth import example_count
 
