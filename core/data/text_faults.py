@@ -25,6 +25,7 @@ REFUSED = frozenset(
         "end_in_completion",
         "control_in_completion",
         "foreign_end_in_completion",
+        "foreign_head_in_completion",
         "prompt_in_completion",
         "thoughts_while_off",
         "thoughts_not_opened",
@@ -32,11 +33,25 @@ REFUSED = frozenset(
         "message_lost",
     }
 )
-CODES = REFUSED | {"control_in_message"}
+CODES = REFUSED | {"control_in_message", "foreign_head_in_message", "foreign_turn_in_completion"}
 # What ends a turn in the formats of other models: data that was made for one of these brings it along.
 FOREIGN_ENDS = (
     *("</s>", "<|endoftext|>", "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<end_of_turn>", "<turn|>"),
     *("<|end|>", "<|return|>", "<eos>", "<|eos|>", "<|END_OF_TURN_TOKEN|>", "<｜end▁of▁sentence｜>", "<|end_of_turn|>"),
+)
+# How an answer begins in other formats, and in those of base models: what was formatted already ends or begins with it.
+FOREIGN_HEADS = (
+    *("[/INST]", "<|im_start|>assistant", "<start_of_turn>model", "<|start_header_id|>assistant<|end_header_id|>"),
+    *("<|assistant|>", "<｜Assistant｜>", "<|Assistant|>", "<|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>", "<|turn>model"),
+    *("### Response:", "### Assistant:", "### Output:", "### Answer:"),
+)
+# Words that an answer may well begin with, and no question ends with.
+PLAIN_HEADS = ("Assistant:", "ASSISTANT:")
+# How the next question begins there: an answer that holds it goes on with a conversation of its own.
+FOREIGN_TURNS = (
+    *("[INST]", "<|im_start|>user", "<start_of_turn>user", "<|start_header_id|>user<|end_header_id|>", "<|user|>"),
+    *("<｜User｜>", "<|User|>", "<|START_OF_TURN_TOKEN|><|USER_TOKEN|>", "<|turn>user"),
+    *("\n### Instruction:", "\n### Human:", "\n### User:", "\nUSER:", "\nHuman:"),
 )
 NAMED_LINES = 1000
 NAMED_AT_MOST = 5
@@ -131,16 +146,25 @@ def _signs(proof: TemplateProof, completion: str) -> list[Reason]:
         return [Reason("prompt_in_completion", {"sign": proof.head})]
     if found:
         return [Reason("control_in_completion", {"sign": found[0]})]
+    if head := next((sign for sign in FOREIGN_HEADS if completion.startswith(sign)), None):
+        return [Reason("foreign_head_in_completion", {"sign": head})]
     foreign = next((sign for sign in FOREIGN_ENDS if completion.endswith(sign)), None)
     # `<s>…</s>` is how a page strikes words out.
-    if foreign is None or (foreign == "</s>" and "<s>" in completion):
-        return []
-    return [Reason("foreign_end_in_completion", {"sign": foreign})]
+    if foreign is not None and not (foreign == "</s>" and "<s>" in completion.replace("<s>[INST]", "")):
+        return [Reason("foreign_end_in_completion", {"sign": foreign})]
+    turn = next((sign for sign in FOREIGN_TURNS if sign in completion), None)
+    return [] if turn is None else [Reason("foreign_turn_in_completion", {"sign": turn.strip()})]
 
 
 def _in_messages(proof: TemplateProof, messages: Sequence[Message]) -> list[Reason]:
     found = dict.fromkeys((message.role, sign) for message in messages for sign in _held(proof, message.content))
-    return [Reason("control_in_message", {"role": role, "sign": sign}) for role, sign in found]
+    told = [Reason("control_in_message", {"role": role, "sign": sign}) for role, sign in found]
+    users = [message.content.rstrip() for message in messages if message.role == "user"]
+    heads = [sign for sign in (*FOREIGN_HEADS, *PLAIN_HEADS) if sign != proof.head and not proof.control.search(sign)]
+    formatted = next((sign for text in users for sign in heads if text.endswith(sign)), None)
+    return (
+        told if formatted is None else [*told, Reason("foreign_head_in_message", {"role": "user", "sign": formatted})]
+    )
 
 
 def _held(proof: TemplateProof, text: str) -> list[str]:

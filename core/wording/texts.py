@@ -16,6 +16,12 @@ _TEXTS = {
     "control_in_completion": "the completion holds `{sign}`, a control token of the chat template",
     "foreign_end_in_completion": "the completion ends with `{sign}`, the end of a turn in another model's format: it would be "
     "learnt as text",
+    "foreign_head_in_completion": "the completion begins with `{sign}`, the head of an answer in another format: it would be "
+    "learnt as text",
+    "foreign_head_in_message": "a {role} message ends with `{sign}`, the head of an answer in another format: it was formatted "
+    "already",
+    "foreign_turn_in_completion": "the completion holds `{sign}`, with which a question begins in another format: it may hold "
+    "several turns",
     "prompt_in_completion": "the completion begins with the generation prompt `{sign}`",
     "thoughts_while_off": "the completion holds thoughts (`{sign}`), and the task has `thinking: off`",
     "thoughts_not_opened": "the completion closes thoughts (`{sign}`) that it does not open",
@@ -27,6 +33,9 @@ _REMEDIES = {
     "end_in_completion": "remove it: the chat template writes the end of the turn itself",
     "control_in_completion": "remove it: the model would learn to write control tokens",
     "foreign_end_in_completion": "remove it: the chat template writes the end of the turn itself",
+    "foreign_head_in_completion": "remove it: the chat template writes the head of an answer itself",
+    "foreign_head_in_message": "give the bare text of the question: the chat template writes the frame around it",
+    "foreign_turn_in_completion": "write the turns as messages, unless the text is meant as it stands",
     "prompt_in_completion": "remove it: the chat template writes the generation prompt itself",
     "thoughts_while_off": "remove the thoughts, or set `thinking: on` in the task",
     "thoughts_not_opened": "write the opening in front of the thoughts, or remove them",

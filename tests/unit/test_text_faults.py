@@ -80,6 +80,25 @@ def test_the_end_of_a_turn_of_another_models_format_is_refused_at_the_end_of_a_c
     assert found(tokenizer, "off", example("PASS, not <s>FAIL</s>")) == []
 
 
+@pytest.mark.parametrize(
+    "head", ["[/INST]", "### Response:", "<start_of_turn>model", "<|assistant|>", "<｜Assistant｜>"]
+)
+def test_what_was_formatted_for_another_model_is_told(head: str) -> None:
+    tokenizer = byte_level()
+    codes = found(tokenizer, "off", example("PASS", f"What is bread?\n\n{head}\n"))
+    assert ("foreign_head_in_message", head, (1,)) in codes
+    assert found(tokenizer, "off", example(f"{head}\nPASS")) == [("foreign_head_in_completion", head, (1,))]
+    assert found(tokenizer, "off", example(f"It is written {head} there.", f"Where stands {head} in it?")) == []
+
+
+@pytest.mark.parametrize("turn", ["<s>[INST]", "\n### Instruction:", "<start_of_turn>user", "\n\nHuman:"])
+def test_a_conversation_within_one_answer_is_told_and_not_refused(turn: str) -> None:
+    (finding,) = fit_all(byte_level(), [example(f"PASS {turn} and this note? FAIL")], "off", None).texts
+    assert (finding.reason.code, finding.refused) == ("foreign_turn_in_completion", False)
+    ended = fit_all(byte_level(), [example(f"PASS</s>{turn} and this note? FAIL</s>")], "off", None).texts
+    assert [item.reason.code for item in ended] == ["foreign_end_in_completion"]
+
+
 def test_the_head_of_an_answer_in_plain_words_is_known_too() -> None:
     tokenizer = byte_level(templates.ASKING_PLAINLY)
     assert found(tokenizer, "off", example("### Assistant:\nPASS")) == [
