@@ -10,6 +10,7 @@ import os
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -84,6 +85,7 @@ class ConsoleApp(App[None]):
             driver_class=None if "TEXTUAL_DRIVER" in os.environ else ConsoleDriver,
         )
         self.fault: Exception | None = None
+        self._answered_until = 0.0
         interval = SLOW_POLL_SECONDS if low_bandwidth else POLL_SECONDS
         self.reader = BackgroundReader(home, project, self._wake_feed)
         self.feed = Feed(home, socket.gethostname().split(".")[0], self._post_snapshot, self.reader, interval)
@@ -158,7 +160,11 @@ class ConsoleApp(App[None]):
         return [screen for screen in self.screen_stack if isinstance(screen, CommandScreen) and screen.stands]
 
     def action_help_quit(self) -> None:
-        """ctrl+c: people expect it to end something."""
+        """ctrl+c: people expect it to end something. Pressed again and again, it is answered once."""
+        now = time.monotonic()
+        if now < self._answered_until:
+            return
+        self._answered_until = now + 4
         self.notify("q leaves the console; the jobs go on", markup=False, timeout=4)
 
     def _handle_exception(self, error: Exception) -> None:

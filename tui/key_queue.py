@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 LEAVING = frozenset({"escape", "ctrl+c", "ctrl+q"})
 """Keys that do not wait for a screen that is reading: they leave it, and what was typed for it is of no use then."""
+MOVING = frozenset({"ctrl+c", "j", "k", "up", "down", "left", "right", "pageup", "pagedown"})
+"""Keys that open nothing: the same one once more need not wait for what the last one did."""
+MOST_AT_ONCE = 50
+"""Presses of one such key, held down or in a flood, after which what they did is waited for."""
 ROUNDS = 2
 """A handler's messages are handled in the round after it."""
 LOOK_SECONDS = 0.02
@@ -80,10 +84,18 @@ class KeyQueue:
         try:
             await self._settled()
             while self.waiting:
-                self.app.post_message(Deliver(self.waiting.popleft()))
+                for event in self._next():
+                    self.app.post_message(Deliver(event))
                 await self._settled()
         finally:
             self._task = None
+
+    def _next(self) -> list[TypedEvent]:
+        """The next key, with those behind it that are the same and only move."""
+        taken = [self.waiting.popleft()]
+        while self.waiting and len(taken) < MOST_AT_ONCE and _moves_on(taken[0], self.waiting[0]):
+            taken.append(self.waiting.popleft())
+        return taken
 
     async def _settled(self) -> None:
         """Wait until the last key has done all it does, and the screen on top takes the next one."""
@@ -136,6 +148,12 @@ class KeyQueue:
                 await asyncio.wait_for(passed.wait(), 0.1)
             except TimeoutError:
                 continue
+
+
+def _moves_on(event: TypedEvent, following: TypedEvent) -> bool:
+    if not (isinstance(event, events.Key) and isinstance(following, events.Key)):
+        return False
+    return event.key == following.key and event.key in MOVING
 
 
 def clean(event: TypedEvent) -> TypedEvent | None:

@@ -15,7 +15,6 @@ from tui.commands import Command, command
 from tui.queries.bakeoff_plan import BakeoffPlan
 from tui.screens.confirm import Confirm
 from tui.screens.start_bakeoff import AskBakeoff
-from tui.screens.start_export import AskExport
 
 if TYPE_CHECKING:
     from core.config.model import WeightFormat
@@ -136,6 +135,10 @@ class JobActions:
         def answered(dtype: WeightFormat | None) -> None:
             if dtype is not None:
                 actions.merge(self.context, job, dtype)
+
+        from tui.screens.start_export import (
+            AskExport,  # its formats are those of a pydantic model, which takes time to import
+        )
 
         self.app.push_screen(AskExport(self.context, job), answered)
 
