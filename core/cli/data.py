@@ -43,7 +43,7 @@ def data() -> None:
 def inspect(file: Path, model: str | None, project: Path | None, as_json: bool, **given: Any) -> None:
     """What FILE is and what would be learnt from it. FILE may be a pipe, or `-`.
 
-    Exits with 2 when there are records that cannot be used.
+    Exits with 2 when there are records that cannot be used, or none at all.
     """
     from core.data.inspection import inspect as figures
     from core.data.reading import open_data
@@ -56,7 +56,7 @@ def inspect(file: Path, model: str | None, project: Path | None, as_json: bool, 
     else:
         for line in inspection_lines(found, tokens):
             say(line)
-    sys.exit(2 if found.bad else 0)
+    sys.exit(2 if found.bad or not found.records else 0)
 
 
 @data.command(epilog="Example: bakehouse data convert faq.csv --prompt-column Frage --completion-column Antwort")

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from core.data.garbled import garbled_word, is_filled, is_garbled
 from core.data.line_forms import Conversation, LineForm
 from core.data.reading import DataFile, in_training_form
 from core.data.records import Format, Unit, word
@@ -72,7 +73,9 @@ class Inspection:
     converted first. `unit` is what a record is called: a line, an entry, a row. `learnt_last` and `learnt_every` are the
     examples with `loss: last_turn` and with `every_turn`; `unlearnt_turns` the assistant turns that the file says not to
     learn, `unlearnt_records` the records of which nothing is learnt for it. `empty_prompts` counts records whose last user
-    message is empty, `empty_answers` those whose answer is (they cannot be trained on). `systems` is the number of different
+    message is empty, `empty_answers` those whose answer is (they cannot be trained on); `filled` counts those whose answer is a
+    program's word for nothing (`nan`), `garbled` those with a text that was read in a wrong encoding, each with the first such
+    text beside. `systems` is the number of different
     system messages. `ignored` counts each key of which nothing is used; `bad` the records that cannot be used, `problems` are
     the first of them. TextLengths are characters of whole prompts (all messages in front) and of what is learnt.
     """
@@ -98,6 +101,10 @@ class Inspection:
     unlearnt_records: int
     empty_prompts: int
     empty_answers: int
+    filled: int
+    filled_text: str
+    garbled: int
+    garbled_text: str
     duplicates: int
     prompt_characters: TextLengths | None
     completion_characters: TextLengths | None
@@ -128,6 +135,8 @@ def inspect(data: DataFile) -> Inspection:
     prompts = [sum(len(turn.content) for turn in talk.turns[:place]) for talk, place in last]
     answers = [len(talk.turns[place].content) for talk, place in last]
     turns = [turn for talk in talks for turn in talk.turns]
+    filled = [text for talk, place in last if is_filled(text := talk.turns[place].content)]
+    garbled = [talk for talk in talks if any(is_garbled(turn.content) for turn in talk.turns)]
     contents = {(talk.turns[: place + 1]) for talk, place in last}
     return Inspection(
         file=str(data.path),
@@ -151,6 +160,10 @@ def inspect(data: DataFile) -> Inspection:
         unlearnt_records=len(talks) - len(last),
         empty_prompts=sum(not _last_user(talk, place).strip() for talk, place in last),
         empty_answers=sum(not talk.turns[place].content.strip() for talk, place in last),
+        filled=len(filled),
+        filled_text=filled[0].strip() if filled else "",
+        garbled=len(garbled),
+        garbled_text=garbled_word(" ".join(turn.content for turn in garbled[0].turns)) if garbled else "",
         duplicates=len(last) - len(contents),
         prompt_characters=lengths(prompts),
         completion_characters=lengths(answers),

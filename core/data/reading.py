@@ -91,7 +91,7 @@ def read_training(source: DataSource) -> DataFile:
 
 def in_training_form(data: DataFile) -> bool:
     """True of a file that can be trained on as it is, and then gives just what was read of it here."""
-    if data.bad or data.format != "jsonl" or data.compression or data.encoding != "UTF-8":
+    if data.bad or not data.conversations or data.format != "jsonl" or data.compression or data.encoding != "UTF-8":
         return False
     training, uncounted = ReadOptions(training=True), Ignored()
     try:

@@ -9,9 +9,11 @@ from core.data.inspection import Inspection, TextLengths
 from core.data.line_forms import FORM_NAMES
 from core.data.records import FORMAT_NAMES, UNIT_PLURALS
 from core.format import data_size, listed, plural
+from core.text import visible
 
 NAMED_KEYS = 12
 NAMED_COLUMNS = 20
+SHOWN_CHARACTERS = 40
 
 
 class LearntCounts(Protocol):
@@ -114,7 +116,7 @@ def inspection_rows(found: Inspection) -> Iterator[tuple[str, str]]:
     yield "records", f"{units(found, found.records)}{blank}{bad}"
     form = form_words(found) or "none that is known"
     yield "form", f"{form}{' (can be trained on as it is)' if found.own else ''}"
-    columns = [f"{column.name} ({column.use})" for column in found.columns[:NAMED_COLUMNS]]
+    columns = [f"{column.name or 'no name'} ({column.use})" for column in found.columns[:NAMED_COLUMNS]]
     more = f" and {len(found.columns) - NAMED_COLUMNS} more" if len(found.columns) > NAMED_COLUMNS else ""
     yield "columns", f"{', '.join(columns)}{more}"
     if found.usable:
@@ -128,16 +130,29 @@ def inspection_rows(found: Inspection) -> Iterator[tuple[str, str]]:
 
 def warning_words(found: Inspection) -> Iterator[str]:
     """What a person should know before training on it."""
+    if not found.records:
+        yield "There is nothing in the file."
     if found.no_prompts:
         yield "Every prompt is empty: the model would learn one answer to whatever is asked."
     elif found.empty_prompts:
         yield f"{units(found, found.empty_prompts)} with an empty prompt."
     if found.empty_answers:
         yield f"{units(found, found.empty_answers)} with an empty answer: training refuses them."
+    if found.filled:
+        yield f"{units(found, found.filled)} whose whole answer is {_shown(found.filled_text)} or the like: was the cell empty?"
+    if found.garbled:
+        yield (
+            f"{units(found, found.garbled)} with letters that were lost in a wrong encoding, such as "
+            f"{_shown(found.garbled_text)}: make the file again from its source, as UTF-8."
+        )
     if found.unlearnt_records:
         yield f"{units(found, found.unlearnt_records)} of which nothing is learnt: all answers are marked as not to be learnt."
     if found.duplicates:
         yield f"{units(found, found.duplicates)} repeat an earlier one."
+
+
+def _shown(text: str) -> str:
+    return f"`{visible(text, limit=SHOWN_CHARACTERS)}`"
 
 
 def problem_words(found: Inspection) -> Iterator[str]:
