@@ -6,6 +6,7 @@ alphabets that look like Latin ones (Cyrillic а, Greek ο) taken for these. Che
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from functools import lru_cache
 from typing import Protocol
@@ -19,8 +20,8 @@ _plain, _written = plain.__wrapped__, written.__wrapped__
 # Beyond it an answer that lacks something is not looked through for what only looks like it.
 MAX_CHARACTERS = 50_000
 _HOMOGLYPHS = str.maketrans(
-    "АВЕЅІЈКМНОРСТУХҮԌԚԜаеѕіјорсухһԁԛԝүӏ" + "ΑΒΕΖΗΙΚΜΝΟΡΤΥΧορνικαυϲϳ" + "ՕօսհᎪᏟᎬɡɩıꓮ",
-    "ABESIJKMHOPCTYXYGQWaesijopcyxhdqwyl" + "ABEZHIKMNOPTYXopvikaucj" + "OouhACEgiiA",
+    "АВЕЅІЈКМНОРСТУХҮԌԚԜаеѕіјорсухһԁԛԝүӏ" + "ΑΒΕΖΗΙΚΜΝΟΡΤΥΧορνικαυϲϳ" + "ՕօսհᎪᏟᎬɡɩıꓮ" + "∼⁄∕⋅∙•٫`\t",
+    "ABESIJKMHOPCTYXYGQWaesijopcyxhdqwyl" + "ABEZHIKMNOPTYXopvikaucj" + "OouhACEgiiA" + "~//···,' ",
 )
 
 
@@ -37,16 +38,16 @@ class PatternDefinition(Protocol):
 def alike_as_whole(have: str, want: str, *, case_sensitive: bool) -> str:
     """` (CYRILLIC SMALL LETTER A (U+0430) where LATIN SMALL LETTER A (U+0061) is expected)` of texts that look
     alike, else empty."""
-    if have.isascii() and want.isascii() and "\r" not in have + want:
+    if not _may_deceive(have + want):
         return ""
-    if have == want or _looks(have, case_sensitive) != _looks(want, case_sensitive):
+    if have == want or _one_blank(_looks(have, case_sensitive)) != _one_blank(_looks(want, case_sensitive)):
         return ""
     return _difference(have, want, case_sensitive)
 
 
 def alike_within(text: str, want: str, *, case_sensitive: bool) -> str:
     """As `alike_as_whole`, for a part of the text that looks like what is wanted."""
-    if text.isascii() and want.isascii() and "\r" not in text + want:
+    if not _may_deceive(text + want):
         return ""
     clusters = _clusters(text[:MAX_CHARACTERS])
     looks = [_looks(cluster, case_sensitive) for cluster in clusters]
@@ -95,6 +96,16 @@ def alike_for_pattern(
         return f" ({sign_words(sign)} only looks like what is asked for)"
     theirs = (letter for letter in definition.pattern if _plain(letter, ALL).translate(_HOMOGLYPHS) != letter)
     return f" (the pattern has {sign_words(sign)})" if (sign := next(theirs, "")) else ""
+
+
+def _may_deceive(text: str) -> bool:
+    """True of a text with signs that can look like others."""
+    return not text.isascii() or any(sign in text for sign in ("\r", "\t", "`", "  "))
+
+
+def _one_blank(text: str) -> str:
+    """The text with one blank where there are several: in a line of a table nobody counts them."""
+    return re.sub(" {2,}", " ", text)
 
 
 def sign_words(sign: str) -> str:

@@ -2,7 +2,7 @@
 
 | part | what becomes the same |
 |---|---|
-| `unicode` | a letter and its marks, composed or not (NFC) |
+| `unicode` | a letter and its marks, composed or not (NFC); the sign for micro and the Greek letter that it is |
 | `lines` | the ends of lines: CR LF, CR, NEL and Unicode's separators are line feeds |
 | `spaces` | blanks of every width, the no-break and the ideographic one among them |
 | `invisible` | characters of no width (joiners, marks of direction, soft hyphens, variation selectors): left out |
@@ -35,7 +35,7 @@ AS_WRITTEN: Parts = frozenset(("unicode", "lines"))
 DASHES = "-\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"
 SINGLE_QUOTES = "'\u2018\u2019\u201a\u201b\u2032\u00b4\u02bc\u2039\u203a\uff07"
 DOUBLE_QUOTES = '"\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb\u301d\u301e\uff02'
-SHAPED: tuple[Part, ...] = ("dashes", "quotes", "width")
+SHAPED: tuple[Part, ...] = ("unicode", "dashes", "quotes", "width")
 _FULL_WIDTH = 0xFEE0
 _LINE_ENDS = re.compile("\r\n|[\r\x85\u2028\u2029]")
 _INVISIBLE = re.compile(
@@ -47,6 +47,7 @@ _SPACES = str.maketrans(dict.fromkeys(SPACES, " "))
 _WORD_WIDTH = {code + _FULL_WIDTH: chr(code) for code in range(0x21, 0x7F) if chr(code).isalnum()}
 _SIGN_WIDTH = {code + _FULL_WIDTH: chr(code) for code in range(0x21, 0x7F) if not chr(code).isalnum()}
 _SHAPES: Mapping[Part, dict[int, str]] = {
+    "unicode": {0xB5: "\u03bc"},  # of the signs that Unicode has twice NFC leaves this one
     "dashes": {ord(sign): "-" for sign in DASHES},
     "quotes": {ord(sign): "'" for sign in SINGLE_QUOTES} | {ord(sign): '"' for sign in DOUBLE_QUOTES},
     "width": {code: sign for code, sign in _SIGN_WIDTH.items() if sign not in "-'\""},

@@ -263,3 +263,28 @@ def test_a_pattern_never_matches_less_for_its_shapes(pattern: str, text: str) ->
     found = plainly.search(text)
     assert found is None or shaped.search(text) is not None
     assert in_all_shapes(pattern, frozenset()) == pattern
+
+
+@pytest.mark.parametrize(
+    ("want", "have", "sign"),
+    [
+        ("a b", "a\tb", "TAB"),
+        ("don't", "don`t", "GRAVE ACCENT"),
+        ("1/2", "1\u20442", "FRACTION SLASH"),
+        ("a\u00b7b", "a\u22c5b", "DOT OPERATOR"),
+        ("A B", "A  B", "SPACE"),
+    ],
+)
+def test_a_reason_never_shows_the_same_text_twice_without_the_sign_that_differs(
+    want: str, have: str, sign: str
+) -> None:
+    result = score("x", {"v": want}, {"v": [have]}, check="captured_equals", name="v")
+    assert result.value == 0 and sign in result.detail.partition("(")[2]
+
+
+@pytest.mark.parametrize(("want", "have"), [("5 \u00b5m", "5 \u03bcm"), ("5 \u03bcm", "5 \u00b5m")])
+def test_the_sign_for_micro_is_the_greek_letter(want: str, have: str) -> None:
+    for name, result in scores(want, have).items():
+        assert result.value == (0 if name == "not_contains" else 1), (name, result.detail)
+    apart = score("x", {"v": want}, {"v": [have]}, check="captured_equals", name="v", normalise=False)
+    assert apart.value == 0 and "MICRO SIGN" in apart.detail
