@@ -20,7 +20,7 @@ from core.data.keys import (
     names_of,
 )
 from core.data.learning import truth
-from core.data.records import Ignored, Record, word
+from core.data.records import Ignored, Record, quoted, word
 from core.data.turns import (
     ROLES,
     Fields,
@@ -78,7 +78,11 @@ def read_record(record: Record, options: ReadOptions, ignored: Ignored) -> Conve
     if not options.training and is_conversation(document):
         document = {"messages": document}
     if not isinstance(document, dict):
-        record.refuse("expected a JSON object with messages or prompt and completion")
+        several = isinstance(document, list) and any(isinstance(item, dict) for item in document)
+        record.refuse(
+            f"expected a JSON object with messages or prompt and completion, found {quoted(document)}",
+            remedy="`jq -c '.[]' FILE` writes one object a line" if several and not options.training else None,
+        )
     own = Ignored()
     reader = _RecordReader(Fields(record, document, options), own)
     found = reader.training() if options.training else reader.conversation()
@@ -278,7 +282,7 @@ class _RecordReader:
         before = not_learnt(self._messages_or_text(prompt, "user"))
         if material is not None and (about := fields.get(material)) is not None:
             fields.take(material)
-            text = text_of(self.record, about, word(material), self.ignored, word(material))
+            text = text_of(self.fields, about, word(material), self.ignored, word(material))
             if text.strip() and before[-1].role == "user":
                 before[-1] = replace(before[-1], content=f"{before[-1].content}\n\n{text}")
         answer = self._messages_or_text(completion, "assistant")
@@ -296,7 +300,7 @@ class _RecordReader:
             if not isinstance(pair, (list, tuple)) or len(pair) != 2:
                 self.record.refuse("expected a question and its answer", key=f"{word(key)}[{place}]")
             for role, text in zip(ROLES[1:], pair, strict=True):
-                turns.append(Turn(role, text_of(self.record, text, f"{word(key)}[{place}]", self.ignored, word(key))))
+                turns.append(Turn(role, text_of(self.fields, text, f"{word(key)}[{place}]", self.ignored, word(key))))
         return turns
 
     def _messages_or_text(self, key: str, role: Literal["user", "assistant"]) -> list[Turn]:
@@ -306,7 +310,7 @@ class _RecordReader:
             return read_messages(self.record, value, word(key), self.options, self.ignored)
         if isinstance(value, int) and not isinstance(value, bool) and not self.options.training:
             value = str(value)
-        return [Turn(role, text_of(self.record, value, word(key), self.ignored, word(key)))]
+        return [Turn(role, text_of(self.fields, value, word(key), self.ignored, word(key)))]
 
     def _made(self, turns: list[Turn], form: LineForm, key: str) -> Conversation:
         """The conversation with what stands beside its turns: a system message, a weight, a label, its source."""
@@ -347,7 +351,7 @@ class _RecordReader:
                 value = value["parts"]
             if is_empty(value):
                 continue
-            return text_of(self.record, value, word(key), self.ignored, word(key))
+            return text_of(self.fields, value, word(key), self.ignored, word(key))
         return None
 
     def _refuse_absent(self, key: str, remedy: str | None = None) -> None:

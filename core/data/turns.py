@@ -157,14 +157,23 @@ def quoted_number(value: Any) -> str:
     return f"{value!r:.40}" if isinstance(value, (int, float)) else quoted(value)
 
 
-def text_of(record: Record, value: Any, key: str, ignored: Ignored, prefix: str) -> str:
-    """A text, or the text of a content that is written as a list of text parts. InputError for anything else."""
+def text_of(fields: Fields, value: Any, key: str, ignored: Ignored, prefix: str) -> str:
+    """A text, or the text of a content that is written as a list of text parts. `fields` are those of the object it stands in.
+
+    InputError for anything else, and for parts that say something of what is learnt: an answer is learnt whole.
+    """
+    record = fields.record
     if isinstance(value, list):
         texts = []
-        for part in value:
+        for place, part in enumerate(value):
             if isinstance(part, dict) and isinstance(part.get("text"), str) and part.get("type", "text") in TEXT_PARTS:
-                texts.append(part["text"])
-                ignored.add([name for name in part if name not in ("type", "text")], f"{prefix}[].")
+                of_part = Fields(record, part, fields.options, f"{prefix}[].", f"{key}[{place}]")
+                if part.get("thought") is True:  # Gemini's
+                    message = "holds a thought, which would be learnt as the answer"
+                    record.refuse(message, key=of_part.where, code="not_learnable", remedy="take that part out")
+                texts.append(of_part.take("text"))
+                of_part.take("type")
+                of_part.close(ignored)
             elif isinstance(part, str) and len(value) == 1:
                 texts.append(part)
             elif isinstance(part, str):
@@ -234,7 +243,7 @@ def _read_message(
         fields.taken.add(text_key)
         fields.close(Ignored())
         fields.taken.discard(text_key)
-    content = text_of(record, fields.take(text_key), fields.name(text_key), ignored, f"{key}[].{text_key}")
+    content = text_of(fields, fields.take(text_key), fields.name(text_key), ignored, f"{key}[].{text_key}")
     learn = fields.learn(applies=role == "assistant")
     reasoning = role == "assistant" and fields.reasoning()
     fields.close(ignored)

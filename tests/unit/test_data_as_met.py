@@ -168,3 +168,32 @@ def test_a_key_that_speaks_of_learning_is_not_passed_over(key: str) -> None:
 )
 def test_a_key_with_other_words_is_counted(key: str) -> None:
     assert not speaks_of_learning(key)
+
+
+@pytest.mark.parametrize(
+    ("part", "code"),
+    [
+        ({"train": False}, "bad_weight"),  # axolotl's, of a part of an answer
+        ({"loss_mask": 0}, "bad_weight"),
+        ({"weight": 0.5}, "bad_weight"),
+        ({"thought": True}, "not_learnable"),  # Gemini's
+        ({"tool_calls": [{"id": "1"}]}, "not_learnable"),
+    ],
+)
+def test_what_a_part_of_an_answer_says_of_learning_is_not_passed_over(part: dict[str, Any], code: str) -> None:
+    line = json.dumps({"messages": [TALK[0], {"role": "assistant", "content": [{"text": "a", **part}, {"text": "b"}]}]})
+    assert refused(line).code == code
+    with pytest.raises(InputError):
+        load_examples(source(line), Task(name="t"))
+
+
+def test_what_else_a_part_says_is_counted() -> None:
+    line = json.dumps(
+        {"messages": [TALK[0], {"role": "assistant", "content": [{"text": "a", "train": True, "id": 1}]}]}
+    )
+    assert read(line).ignored == {"messages[].content[].id": 1, "messages[].content[].train": 1}
+
+
+def test_arrays_one_behind_another_are_named() -> None:
+    error = read(f"[{LINES[0]}]\n[{LINES[1]}]\n").problems[0].error
+    assert "found a list" in error.message and "jq -c" in str(error.remedy)
