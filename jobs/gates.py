@@ -17,7 +17,7 @@ from core.jobfile.bakeoff import BakeoffSpec
 from core.jobfile.train import TrainSpec
 from core.reasons import Reason
 from core.submission.gates import too_many_skipped
-from core.wording.data import data_remarks
+from core.wording.data import data_remarks, duplicate_words
 from core.wording.texts import fault_remedy, fault_words, template_words, text_words
 from jobs.context import JobContext
 from jobs.inputs import read_golden
@@ -34,7 +34,7 @@ def tell_data(context: JobContext, report: DataReport) -> None:
         context.warn("data", remark)
     if report.duplicates:
         lines = _some(str(line) for line in report.duplicate_lines)
-        context.warn("duplicates", f"{report.duplicates} examples repeat an earlier line: lines {lines}")
+        context.warn("duplicates", duplicate_words(report.duplicates, lines))
 
 
 def leak_gate(spec: TrainSpec, examples: list[Example]) -> None:

@@ -58,15 +58,35 @@ def new_task(project: Project, name: str, *, examples: Path | DataFile | None = 
     if project.is_shipped:
         remedy = "`bakehouse new project FOLDER` makes one; or go to its folder"
         raise InputError("there is no project here to write into", code="no_project", remedy=remedy)
+    return _write(_task_files(project.root, name, examples, hold_out))
+
+
+def new_project_with_task(folder: Path, name: str, *, examples: DataFile, hold_out: int = 0) -> list[Path]:
+    """`new_project` and `new_task` as one: what the task is refused for leaves no project behind either."""
+    root = expanded(folder).absolute()
+    files = _task_files(root, name, examples, hold_out)
+    made = new_project(root)
+    try:
+        return [*made, *_write(files)]
+    except InputError:
+        for file in made:
+            file.unlink(missing_ok=True)
+        raise
+
+
+def _task_files(root: Path, name: str, examples: Path | DataFile | None, hold_out: int) -> dict[Path, str | bytes]:
+    """The files of a task and what is to stand in them, the task's own first; nothing is written. InputError as `new_task`."""
     if not TASK_NAME.fullmatch(name):
         message = f"expected a name of letters, digits, `-` and `_` that begins with a letter or digit, found {name!r}"
         raise InputError(message, code="bad_name")
-    task_file, golden_file = project.root / TASKS / f"{name}.yaml", project.root / GOLDEN / f"{name}.yaml"
-    data_file = project.root / DATA / f"{name}.train.jsonl"
+    task_file, golden_file = root / TASKS / f"{name}.yaml", root / GOLDEN / f"{name}.yaml"
+    data_file = root / DATA / f"{name}.train.jsonl"
     named = examples.path if isinstance(examples, DataFile) else examples
     in_place = data_file.exists() and (named is None or named.resolve() == data_file.resolve())
-    if in_place and hold_out:
-        message = "lines are held out of a copy, and this file is where the copy goes"
+    left_out = isinstance(examples, DataFile) and examples.left_out
+    if in_place and (hold_out or left_out):
+        how = "held out" if hold_out else "left out"
+        message = f"lines are {how} of a copy, and this file is where the copy goes"
         raise InputError(message, code="exists", file=data_file, remedy="move it elsewhere and name it as the examples")
     there = [file for file in (task_file, golden_file, *(() if in_place else (data_file,))) if file.exists()]
     if there:
@@ -92,7 +112,7 @@ def new_task(project: Project, name: str, *, examples: Path | DataFile | None = 
     written: dict[Path, str | bytes] = {task_file: task, golden_file: golden}
     if not in_place:
         written[data_file] = "" if data is None else _train_lines(data, {example.line for example in learnt.held_out})
-    return _write(written)
+    return written
 
 
 @dataclass(frozen=True)

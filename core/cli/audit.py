@@ -17,7 +17,7 @@ from core.errors import InputError
 from core.format import share
 from core.home import Home
 from core.text import printable, visible
-from core.wording.data import data_remarks
+from core.wording.data import data_remarks, duplicate_words
 from core.wording.texts import fault_remedy, template_words, text_words
 
 SHORTEST_LENGTH = 16
@@ -173,7 +173,7 @@ def warnings(audit: Audit) -> Iterator[str]:
     else:
         yield f"✓ none of the {audit.golden} golden inputs appears in the training data"
     if audit.duplicates:
-        yield f"! {audit.duplicates} examples repeat an earlier one: lines {some(audit.duplicate_lines)}"
+        yield f"! {duplicate_words(audit.duplicates, some(audit.duplicate_lines))}"
     else:
         yield "✓ no duplicates"
     yield from (f"! {remark}" for remark in data_remarks(audit))

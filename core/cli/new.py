@@ -47,15 +47,24 @@ def project(folder: Path, as_json: bool) -> None:
     metavar="N",
     help="Make N of the examples golden inputs, and leave them out of the training data.",
 )
+@click.option("--skip-bad", is_flag=True, help="Leave out examples that cannot be trained on, and say how many.")
 @reading_options
 @project_option
 @json_option
-def task(name: str, examples: Path | None, hold_out: int, project: Path | None, as_json: bool, **reading: Any) -> None:
+def task(
+    name: str,
+    examples: Path | None,
+    hold_out: int,
+    skip_bad: bool,
+    project: Path | None,
+    as_json: bool,
+    **reading: Any,
+) -> None:
     """Write a commented task, its golden inputs and its data into the project."""
     from core.authoring.lint import task_warnings
     from core.authoring.scaffold import new_task
     from core.data.inspection import inspect
-    from core.data.reading import open_data
+    from core.data.reading import open_data, without_bad
 
     options = options_of(reading)
     found = find_project(project)
@@ -67,9 +76,13 @@ def task(name: str, examples: Path | None, hold_out: int, project: Path | None, 
             remedy="`bakehouse new project .` makes this folder one",
         )
     data = None if examples is None else open_data(examples, options, tell_waiting)
+    if data is not None and skip_bad:
+        data = without_bad(data)
     written = new_task(found, name, examples=data, hold_out=hold_out)
     warnings = task_warnings(found, written[0])
-    show(written, as_json, next_steps(found, name, written[0]), warnings, None if data is None else inspect(data))
+    left_out = 0 if data is None else data.left_out
+    then = next_steps(found, name, written[0])
+    show(written, as_json, then, warnings, None if data is None else inspect(data), left_out)
 
 
 def next_steps(project: Project, name: str, file: Path) -> str:
@@ -91,17 +104,18 @@ def show(
     then: str,
     warnings: Sequence[InputError] = (),
     data: Inspection | None = None,
+    left_out: int = 0,
 ) -> None:
     if as_json:
         document: dict[str, Any] = {
             "written": [str(path) for path in written],
             "warnings": [warning.to_json() for warning in warnings],
         }
-        print_json(document if data is None else {**document, "data": data.to_json()})
+        print_json(document if data is None else {**document, "data": data.to_json(), "left_out": left_out})
         return
     for path in written:
         say(f"written  {path}")
-    for line in () if data is None else data_lines(data):
+    for line in () if data is None else data_lines(data, left_out):
         say(line)
     for warning in warnings:
         say(f"warning  {warning}")
@@ -109,13 +123,15 @@ def show(
         say(line)
 
 
-def data_lines(data: Inspection) -> Iterator[str]:
+def data_lines(data: Inspection, left_out: int = 0) -> Iterator[str]:
     """What was made of the examples, and what of them is not used."""
-    from core.wording.data import counted_keys, form_words, learnt_words, units, warning_words
+    from core.wording.data import counted_keys, form_words, learnt_words, left_out_words, units, warning_words
 
     how = "" if data.own else ", converted"
     yield f"examples {units(data, data.records)} of {form_words(data)}{how}: {learnt_words(data)}"
     if data.ignored:
         yield f"ignored  {counted_keys(data.ignored)}"
+    if left_out:
+        yield f"warning  {left_out_words(data, left_out)}"
     for warning in warning_words(data):
         yield f"warning  {warning}"

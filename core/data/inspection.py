@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from core.data.garbled import garbled_word, is_filled, is_garbled
 from core.data.line_forms import Conversation, LineForm
-from core.data.reading import DataFile, in_training_form
+from core.data.reading import DataFile, empty_answer, in_training_form
 from core.data.records import Format, Unit, word
 from core.data.turns import learnt_places
 
@@ -119,6 +119,16 @@ class Inspection:
         return self.records - self.bad
 
     @property
+    def trainable(self) -> int:
+        """Examples that a training takes."""
+        return self.learnt_last - self.empty_answers
+
+    @property
+    def untrainable(self) -> int:
+        """Records that keep a file from being trained on: those that cannot be used, and those whose answer is empty."""
+        return self.bad + self.empty_answers
+
+    @property
     def no_prompts(self) -> bool:
         """True when the prompts of all records are empty."""
         return 0 < self.usable == self.empty_prompts
@@ -127,8 +137,8 @@ class Inspection:
         return {**asdict(self), "usable": self.usable, "no_prompts": self.no_prompts}
 
 
-def inspect(data: DataFile) -> Inspection:
-    """The figures of a file that `read_data` gave."""
+def inspect(data: DataFile, samples: int = SHOWN_SAMPLES) -> Inspection:
+    """The figures of a file that `read_data` gave, with the first `samples` records of which something is learnt."""
     talks = data.conversations
     learnt = [(talk, learnt_places(talk.turns, every_turn=True)) for talk in talks]
     last = [(talk, places[-1]) for talk, places in learnt if places]
@@ -159,7 +169,7 @@ def inspect(data: DataFile) -> Inspection:
         unlearnt_turns=sum(not turn.learn for turn in turns),
         unlearnt_records=len(talks) - len(last),
         empty_prompts=sum(not _last_user(talk, place).strip() for talk, place in last),
-        empty_answers=sum(not talk.turns[place].content.strip() for talk, place in last),
+        empty_answers=sum(empty_answer(talk) for talk, _ in last),
         filled=len(filled),
         filled_text=filled[0].strip() if filled else "",
         garbled=len(garbled),
@@ -180,7 +190,7 @@ def inspect(data: DataFile) -> Inspection:
             )
             for problem in data.problems[:SHOWN_PROBLEMS]
         ),
-        samples=tuple(_sample(talk, place) for talk, place in last[:SHOWN_SAMPLES]),
+        samples=tuple(_sample(talk, place) for talk, place in last[:samples]),
     )
 
 

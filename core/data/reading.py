@@ -18,7 +18,7 @@ from core.data.containers import parse, parse_json_lines
 from core.data.line_forms import Conversation, read_record
 from core.data.records import MOST_PROBLEMS, BadRecordsError, Format, Ignored, Parsed, Problem, Unit, word
 from core.data.source import DataSource, Waiting, read_source
-from core.data.turns import ReadOptions, is_conversation
+from core.data.turns import ReadOptions, is_conversation, learnt_places
 from core.errors import InputError
 
 OTHER_FORM = frozenset({"other_form", "other_format"})
@@ -46,6 +46,8 @@ class DataFile:
     ignored: dict[str, int]
     problems: tuple[Problem, ...]
     bad: int
+    left_out: int = 0
+    """Records that were asked to be left out, as they cannot be trained on; they are counted nowhere else."""
 
     @property
     def path(self) -> Path:
@@ -91,13 +93,35 @@ def read_training(source: DataSource) -> DataFile:
 
 def in_training_form(data: DataFile) -> bool:
     """True of a file that can be trained on as it is, and then gives just what was read of it here."""
-    if data.bad or not data.conversations or data.format != "jsonl" or data.compression or data.encoding != "UTF-8":
+    usable = bool(data.conversations) and not data.bad and not data.left_out
+    if not usable or data.format != "jsonl" or data.compression or data.encoding != "UTF-8":
         return False
     training, uncounted = ReadOptions(training=True), Ignored()
     try:
         return all(_same(read_record(talk.record, training, uncounted), talk) for talk in data.conversations)
     except InputError:
         return False
+
+
+def without_bad(data: DataFile) -> DataFile:
+    """The file without the records that cannot be used, and without those whose answer is empty: training refuses these, too.
+
+    InputError when none is left.
+    """
+    kept = tuple(talk for talk in data.conversations if not empty_answer(talk))
+    left_out = data.records - len(kept)
+    if not kept:
+        data.refuse_bad()
+        raise InputError("every answer in it is empty", code="empty_data_set", file=data.path)
+    if not left_out:
+        return data
+    return replace(data, conversations=kept, problems=(), bad=0, records=len(kept), left_out=left_out)
+
+
+def empty_answer(talk: Conversation) -> bool:
+    """True of a conversation whose learnt answer is empty."""
+    places = learnt_places(talk.turns, every_turn=False)
+    return bool(places) and not talk.turns[places[-1]].content.strip()
 
 
 def _same(one: Conversation, other: Conversation) -> bool:

@@ -116,7 +116,11 @@ def inspection_rows(found: Inspection) -> Iterator[tuple[str, str]]:
     yield "records", f"{units(found, found.records)}{blank}{bad}"
     form = form_words(found) or "none that is known"
     yield "form", f"{form}{' (can be trained on as it is)' if found.own else ''}"
-    columns = [f"{column.name or 'no name'} ({column.use})" for column in found.columns[:NAMED_COLUMNS]]
+    # Where no record can be used, nothing can be said of what is read of it.
+    columns = [
+        f"{column.name or 'no name'}{f' ({column.use})' if found.usable else ''}"
+        for column in found.columns[:NAMED_COLUMNS]
+    ]
     more = f" and {len(found.columns) - NAMED_COLUMNS} more" if len(found.columns) > NAMED_COLUMNS else ""
     yield "columns", f"{', '.join(columns)}{more}"
     if found.usable:
@@ -137,7 +141,8 @@ def warning_words(found: Inspection) -> Iterator[str]:
     elif found.empty_prompts:
         yield f"{units(found, found.empty_prompts)} with an empty prompt."
     if found.empty_answers:
-        yield f"{units(found, found.empty_answers)} with an empty answer: training refuses them."
+        them = "it" if found.empty_answers == 1 else "them"
+        yield f"{units(found, found.empty_answers)} with an empty answer: training refuses {them}."
     if found.filled:
         yield f"{units(found, found.filled)} whose whole answer is {_shown(found.filled_text)} or the like: was the cell empty?"
     if found.garbled:
@@ -148,7 +153,23 @@ def warning_words(found: Inspection) -> Iterator[str]:
     if found.unlearnt_records:
         yield f"{units(found, found.unlearnt_records)} of which nothing is learnt: all answers are marked as not to be learnt."
     if found.duplicates:
-        yield f"{units(found, found.duplicates)} repeat an earlier one."
+        yield f"{units(found, found.duplicates)} {repeat_words(found.duplicates)}."
+
+
+def repeat_words(count: int) -> str:
+    """`repeats an earlier one` of one, `repeat an earlier one` of several."""
+    return "repeats an earlier one" if count == 1 else "repeat an earlier one"
+
+
+def duplicate_words(count: int, lines: str = "") -> str:
+    """`1 example repeats an earlier one: line 39`; without `lines` only how many."""
+    where = f": {'line' if count == 1 else 'lines'} {lines}" if lines else ""
+    return f"{plural(count, 'example')} {repeat_words(count)}{where}"
+
+
+def left_out_words(found: Inspection, count: int) -> str:
+    """`4 entries that cannot be trained on are left out`."""
+    return f"{units(found, count)} that cannot be trained on {'is' if count == 1 else 'are'} left out"
 
 
 def _shown(text: str) -> str:
@@ -156,11 +177,15 @@ def _shown(text: str) -> str:
 
 
 def problem_words(found: Inspection) -> Iterator[str]:
-    """The first records that cannot be used, one a line, and how many more there are."""
+    """The first records that cannot be used, and how many more there are; those of one reason are said together."""
+    reasons: dict[tuple[str, str], list[int]] = {}
     for problem in found.problems:
-        where = f"line {problem.line}: " if found.unit == "line" else ""
+        number = problem.number if found.unit != "line" or problem.line is None else problem.line
         key = f"{problem.key}: " if problem.key else ""
-        remedy = f"; {problem.remedy}" if problem.remedy else ""
-        yield f"{where}{key}{problem.message}{remedy}"
+        reason = f"{key}{problem.message.removeprefix(f'{found.unit} {problem.number}: ')}"
+        reasons.setdefault((reason, problem.remedy or ""), []).append(number)
+    for (reason, remedy), places in reasons.items():
+        unit = found.unit if len(places) == 1 else UNIT_PLURALS[found.unit]
+        yield f"{unit} {', '.join(map(str, places))}: {reason}{f'; {remedy}' if remedy else ''}"
     if found.bad > len(found.problems):
         yield f"and {found.bad - len(found.problems):,} more {UNIT_PLURALS[found.unit]}"

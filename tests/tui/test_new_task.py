@@ -199,3 +199,129 @@ def test_a_path_is_completed(folder: Path) -> None:
     assert completed_path(f"{folder}/c") == f"{folder}/capitals.json"
     assert completed_path(".h") == ".hidden"
     assert [completed_path(text) for text in ("nope", "nope/x", "~nobody-of-that-name/x", "a\0b")] == [None] * 4
+
+
+def messy(where: Path, entries: list[object]) -> None:
+    where.write_text(json.dumps(entries))
+
+
+BAD: dict[str, list[object]] = {
+    "no answer": [{"conversations": [{"from": "human", "value": "Country?"}]}],
+    "an empty answer": [{"conversations": [{"from": "human", "value": "C?"}, {"from": "gpt", "value": "  "}]}],
+    "no conversation": [{"id": "x", "note": "stray"}, 7, None],
+    "a number": [{"conversations": [{"from": "human", "value": "C?"}, {"from": "gpt", "value": 4}]}],
+}
+
+
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
+async def test_bad_records_are_left_out_by_a_key_and_only_by_it(
+    tmp_path: Path, folder: Path, bad: list[object]
+) -> None:
+    messy(folder / "messy.json", [*map(sharegpt, range(7)), *bad, *map(sharegpt, range(7, 20))])
+    async with form(tmp_path) as (pilot, screen):
+        await typed(pilot, screen, "path", "messy.json")
+        await seen(pilot, lambda: screen.current is not None, "what the file is")
+        assert f"{len(bad)} of {20 + len(bad)} cannot be used" in text_of(pilot, "#note-path")
+        assert "F3 leave out bad" in text_of(pilot, "Footer")
+        await pilot.press("enter")
+        assert screen.is_current and not list(folder.glob("bakehouse.yaml"))
+        await pilot.press("f3")
+        assert screen.valid and "--skip-bad" in screen.command_line
+        assert f"▲ {len(bad)} of {20 + len(bad)} left out" in text_of(pilot, "#note-path")
+        await pilot.press("f3")
+        assert not screen.valid
+        await pilot.press("f3", "enter")
+        await seen(pilot, lambda: isinstance(pilot.app.screen, TextDialog), "what was written")
+    project = Project.find(explicit=folder)
+    lines = [json.loads(line) for line in project.train_file(project.task("messy")).read_text().splitlines()]
+    assert len(lines) + len(project.golden(project.task("messy")).inputs) == 20
+    assert all(line["messages"][-1]["content"].startswith("Capital: ") for line in lines)
+
+
+async def test_another_file_is_asked_about_anew(tmp_path: Path, folder: Path) -> None:
+    for name in ("one.json", "two.json"):
+        messy(folder / name, [*map(sharegpt, range(20)), *BAD["no answer"]])
+    async with form(tmp_path) as (pilot, screen):
+        await typed(pilot, screen, "path", "one.json")
+        await seen(pilot, lambda: screen.current is not None, "what the file is")
+        await pilot.press("f3")
+        assert screen.valid
+        await typed(pilot, screen, "path", "two.json")
+        await seen(pilot, lambda: screen.current is not None, "what the other file is")
+        assert not screen.valid
+
+
+async def test_a_file_of_which_nothing_is_left_offers_no_key(tmp_path: Path, folder: Path) -> None:
+    messy(folder / "messy.json", BAD["an empty answer"] * 3)
+    async with form(tmp_path) as (pilot, screen):
+        await typed(pilot, screen, "path", "messy.json")
+        await seen(pilot, lambda: screen.current is not None, "what the file is")
+        await pilot.press("f3", "enter")
+        assert not screen.valid and "F3" not in text_of(pilot, "Footer")
+    assert not list(folder.glob("bakehouse.yaml"))
+
+
+async def test_every_example_can_be_seen_line_by_line(tmp_path: Path, folder: Path) -> None:
+    def entry(number: int) -> object:
+        answer = f"Zone: shade\n\nWater: {number}"
+        return {"conversations": [{"from": "human", "value": f"Moss {number}?"}, {"from": "gpt", "value": answer}]}
+
+    messy(folder / "moss.json", [entry(number) for number in range(15)])
+    async with form(tmp_path) as (pilot, screen):
+        await typed(pilot, screen, "path", "moss.json")
+        await seen(pilot, lambda: screen.current is not None, "what the file is")
+        assert "Zone: shade Water" not in text_of(pilot, "#sample")
+        for _ in range(11):
+            await pilot.press("pagedown")
+        shown = text_of(pilot, "#sample")
+        assert "entry 12 of 15" in shown and "Moss 11?" in shown and "Water: 11" in shown
+        await pilot.press("pageup")
+        assert "entry 11 of 15" in text_of(pilot, "#sample")
+
+
+async def test_columns_are_completed_and_named_as_the_form_names_them(tmp_path: Path, folder: Path) -> None:
+    with (folder / "faq.csv").open("w", newline="") as file:
+        rows = csv.writer(file, delimiter=";")
+        rows.writerows([("Gardener Note", "Entry (final)", "Who")])
+        rows.writerows([(f"Note {number}", f"Zone: {number}", "Ann") for number in range(20)])
+    async with form(tmp_path) as (pilot, screen):
+        await typed(pilot, screen, "path", "faq.csv")
+        await seen(pilot, lambda: screen.current is not None, "what the file is")
+        shown = text_of(pilot, "#found")
+        assert shown.count("has no prompt") == 1 and "rows 1, 2, 3, 4, 5: " in shown and "and 15 more rows" in shown
+        assert "the field `prompt column`" in shown and "--" not in shown
+        assert "(read)" not in shown
+        for key, begun, name in (("prompt", "gard", "Gardener Note"), ("answer", "E", "Entry (final)")):
+            field = screen.query_one(f"#{key}", Input)
+            await typed(pilot, screen, key, begun)
+            await seen(pilot, lambda field=field, name=name: field._suggestion == name, "a completed column")
+            await pilot.press("right")
+            assert field.value == name
+        await seen(pilot, lambda: screen.valid, "a file that can be used")
+
+
+async def test_what_the_task_is_refused_for_leaves_no_project(tmp_path: Path, folder: Path) -> None:
+    """Examples that repeat each other cannot be held out, which is found when the task is made."""
+    messy(folder / "same.json", [sharegpt(1)] * 20)
+    async with form(tmp_path) as (pilot, screen):
+        await typed(pilot, screen, "path", "same.json")
+        await seen(pilot, lambda: screen.valid, "a file that can be used")
+        await pilot.press("enter")
+        await seen(pilot, lambda: screen.problem, "why it is refused")
+        assert "held out" in screen.problem
+        assert not list(folder.glob("bakehouse.yaml"))
+        await typed(pilot, screen, "held", "0")
+        await pilot.press("enter")
+        await seen(pilot, lambda: isinstance(pilot.app.screen, TextDialog), "what was written")
+    assert Project.find(explicit=folder).task_names()[0] == "same"
+
+
+async def test_the_file_to_look_at_is_named(tmp_path: Path, folder: Path) -> None:
+    async with form(tmp_path) as (pilot, screen):
+        await typed(pilot, screen, "path", "capitals.json")
+        await seen(pilot, lambda: screen.valid, "a file that can be used")
+        await pilot.press("enter")
+        await seen(pilot, lambda: isinstance(pilot.app.screen, TextDialog), "what was written")
+        said = " ".join(row.plain for row in pilot.app.screen.rows)  # type: ignore[attr-defined]
+    assert "Look at the checks in tasks/capitals.yaml." in said
+    assert "system" not in said  # all examples have one

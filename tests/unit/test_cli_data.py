@@ -69,7 +69,8 @@ def test_inspect_says_what_is_there_learnt_and_ignored(shell: Shell) -> None:
 def test_inspect_names_the_first_bad_records_and_their_count(shell: Shell) -> None:
     code, out, _ = shell.run("inspect", shell.file("x.jsonl", SHARE, *['{"prompt": "a"}\n'] * 8))
     assert code == 2
-    assert "9 lines, 8 cannot be used" in out and "✗ line 2: completion: has no completion" in out
+    assert "9 lines, 8 cannot be used" in out and "✗ lines 2, 3, 4, 5, 6: completion: has no completion" in out
+    assert out.count("has no completion") == 1  # one reason is said once
     assert "and 3 more lines" in out
     code, out, _ = shell.run("inspect", "x.jsonl", "--json")
     document = json.loads(out)["data"]

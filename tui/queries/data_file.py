@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from core.data.inspection import Inspection
     from core.data.turns import ReadOptions
 
+MOST_SAMPLES = 1000
+"""Examples of a file that can be paged through."""
 FEWEST_HELD_OUT, MOST_HELD_OUT = 6, 24
 """Golden inputs that are proposed: with fewer than six no difference can be proved, and each costs an example."""
 
@@ -61,7 +63,7 @@ def look_into(query: DataQuery) -> DataAnswer:
     try:
         if not stat.S_ISREG(query.file.stat().st_mode):
             return DataAnswer(query, problem="This is not a file. Name a data file.")
-        return DataAnswer(query, inspect(open_data(query.file, query.options)))
+        return DataAnswer(query, inspect(open_data(query.file, query.options), MOST_SAMPLES))
     except FileNotFoundError:
         return DataAnswer(query, problem="There is no such file")
     except (BakehouseError, OSError, ValueError, RuntimeError, MemoryError) as error:
@@ -70,9 +72,9 @@ def look_into(query: DataQuery) -> DataAnswer:
 
 def proposed_held_out(found: Inspection) -> int:
     """How many examples become golden inputs unless told otherwise: a fifth, within bounds; none of fewer than twelve."""
-    if found.learnt_last < 2 * FEWEST_HELD_OUT:
+    if found.trainable < 2 * FEWEST_HELD_OUT:
         return 0
-    return max(FEWEST_HELD_OUT, min(MOST_HELD_OUT, found.learnt_last // 5))
+    return max(FEWEST_HELD_OUT, min(MOST_HELD_OUT, found.trainable // 5))
 
 
 def proposed_name(path: str) -> str:
@@ -98,8 +100,8 @@ def held_out_problem(text: str, found: Inspection | None) -> str:
     """Why so many cannot be held out; empty when they can."""
     if not (text.isascii() and text.isdecimal()) or len(text) > 9:
         return "Enter a whole number"
-    if found is not None and int(text) >= max(1, found.learnt_last):
-        return f"Nothing would be left to learn: the file has {plural(found.learnt_last, 'example')}"
+    if found is not None and int(text) >= max(1, found.trainable):
+        return f"Nothing would be left to learn: the file has {plural(found.trainable, 'example')}"
     return ""
 
 
@@ -132,9 +134,12 @@ def seen_project(find_project: Callable[[], Project]) -> ProjectPlace:
     return ProjectPlace(proposed=str(folder))
 
 
-def task_command(query: DataQuery, name: str, held_out: str, place: ProjectPlace, new_project: str) -> str:
+def task_command(
+    query: DataQuery, name: str, held_out: str, place: ProjectPlace, new_project: str, skip_bad: bool = False
+) -> str:
     """The command line that makes the same task; `new_project`: the folder that becomes a project first, if any."""
     words = ["bakehouse", "new", "task", name, "--examples", query.path, "--hold-out", held_out]
+    words += ["--skip-bad"] if skip_bad else []
     for option, value in (
         ("--prompt-column", query.prompt_column),
         ("--completion-column", query.completion_column),
@@ -162,49 +167,57 @@ def completed_path(typed: str) -> str | None:
 
 @dataclass(frozen=True)
 class NewTaskWish:
-    """What the form asks for. `project` is the folder that becomes a project first; None where there is one."""
+    """What the form asks for. `project` is the folder that becomes a project first; None where there is one. `skip_bad`
+    leaves out what cannot be trained on."""
 
     query: DataQuery
     name: str
     hold_out: int
     project: Path | None
+    skip_bad: bool = False
 
 
 @dataclass(frozen=True)
 class NewTaskMade:
-    """What was written, what is still to be filled in, and what one is warned of."""
+    """What was written, what is still to be filled in, and what one is warned of. `task_file` is the one that a person
+    edits; `asks` is true where its `system:` says something."""
 
     name: str
     files: tuple[Path, ...]
+    task_file: Path
+    asks: bool
     open_points: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
 def make_task(wish: NewTaskWish, find_project: Callable[[], Project], remember: Callable[[Path], None]) -> NewTaskMade:
-    """Write the task, in a new project if there is none. Raises InputError; nothing is written then.
+    """Write the task, in a new project if there is none. Raises InputError; nothing is written then, and no
+    project made.
 
     `remember` is told the root of a new project.
     """
     from core.authoring.lint import check_task, task_warnings
-    from core.authoring.scaffold import new_project, new_task
-    from core.config.project import Project
-    from core.data.reading import open_data
+    from core.authoring.scaffold import new_project_with_task, new_task
+    from core.config.project import TASKS, Project
+    from core.data.reading import open_data, without_bad
 
     data = open_data(wish.query.file, wish.query.options)
+    data = without_bad(data) if wish.skip_bad else data
     data.refuse_bad()
-    written: list[Path] = []
     if wish.project is not None:
         root = expanded(wish.project).absolute()
-        written += new_project(root)
+        written = new_project_with_task(root, wish.name, examples=data, hold_out=wish.hold_out)
         remember(root)
         project = Project.find(explicit=root)
     else:
         project = find_project()
-    written += new_task(project, wish.name, examples=data, hold_out=wish.hold_out)
-    task_file = next(file for file in written if file.name == f"{wish.name}.yaml")
+        written = new_task(project, wish.name, examples=data, hold_out=wish.hold_out)
+    task_file = project.root / TASKS / f"{wish.name}.yaml"
     return NewTaskMade(
         wish.name,
         tuple(written),
+        task_file,
+        bool(project.task(wish.name).system.strip()),
         tuple(str(problem) for problem in check_task(project, task_file)),
         tuple(str(warning) for warning in task_warnings(project, task_file)),
     )

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
-from textual.suggester import Suggester
 from textual.timer import Timer
 from textual.widgets import Input
 
@@ -26,7 +24,6 @@ from tui.queries.data_file import (
     NewTaskMade,
     NewTaskWish,
     ProjectPlace,
-    completed_path,
     held_out_problem,
     look_into,
     make_task,
@@ -40,22 +37,15 @@ from tui.queries.failures import ask_beside
 from tui.queries.latest_only import LatestOnly
 from tui.queries.project import remember_project
 from tui.screens.command_screen import CommandScreen
-from tui.screens.help import TextDialog, marked_rows
+from tui.screens.help import TextDialog
 from tui.screens.new_run import NewRun
-from tui.screens.new_task_rows import found_rows, sample_rows
+from tui.screens.new_task_fields import LABELS, suggester
+from tui.screens.new_task_rows import found_rows, sample_rows, written_rows
 from tui.widgets.footer import Footer
 from tui.widgets.text_panel import TextPanel
 
 TYPING_SECONDS = 0.3
 """What is typed further within this time is one question."""
-LABELS = {
-    "path": "data file",
-    "name": "task name",
-    "held": "hold out",
-    "prompt": "prompt column",
-    "answer": "answer column",
-    "project": "project",
-}
 ROOMY_ROWS = 32
 """Lines of a terminal that shows both frames."""
 
@@ -82,16 +72,6 @@ class TaskMade(Message):
     def __init__(self, made: NewTaskMade) -> None:
         super().__init__()
         self.made = made
-
-
-class Paths(Suggester):
-    """Completes a path; a folder is listed in a thread, as it can be far away."""
-
-    def __init__(self) -> None:
-        super().__init__(use_cache=False, case_sensitive=True)
-
-    async def get_suggestion(self, value: str) -> str | None:
-        return await asyncio.to_thread(completed_path, value) if value else None
 
 
 class NewTask(CommandScreen):
@@ -121,6 +101,16 @@ class NewTask(CommandScreen):
             short="turn",
             unless="Both are shown.",
         ),
+        command(
+            "F3",
+            "leave out bad",
+            "Leave out the records that cannot be trained on, or take all again",
+            "f3",
+            "skip_bad",
+            lambda screen: screen.can_skip,
+            rank=1,
+            unless="Every record of the file can be trained on.",
+        ),
         command("page down", "next example", "The next example of the file", "pagedown", "example(1)", rank=2),
         command("page up", "example before", "The example before", "pageup", "example(-1)", rank=0),
         command("esc", "leave", "Back without making anything", "escape", "app.pop_screen", rank=1),
@@ -136,6 +126,8 @@ class NewTask(CommandScreen):
         self.problem = ""
         self.example = 0
         self.on_sample = False
+        self.skipping: DataQuery | None = None  # the file of which a person said to leave out what cannot be used
+        self.columns: tuple[str, ...] = ()
         # What the form itself wrote into a field: until a person writes something else, it follows the file.
         self._proposed = {"name": "", "held": "0"}
         self._typing: Timer | None = None
@@ -160,7 +152,7 @@ class NewTask(CommandScreen):
                         id=key,
                         compact=True,
                         classes="path" if key in ("path", "project") else "",
-                        suggester=Paths() if key in ("path", "project") else None,
+                        suggester=suggester(key, lambda: self.columns),
                     )
                     yield TextPanel(id=f"note-{key}", classes="note")
         yield TextPanel(id="found")
@@ -216,13 +208,24 @@ class NewTask(CommandScreen):
             "name": name_problem(self.field("name").value),
             "held": held_out_problem(self.field("held").value, found),
         }
-        if found is not None and found.bad:
-            wrong["path"] = f"{found.bad:,} of {found.records:,} cannot be used"
-        elif found is not None and not found.learnt_last:
+        if found is not None and found.untrainable and not self.skips:
+            wrong["path"] = f"{found.untrainable:,} of {found.records:,} cannot be used"
+        elif found is not None and not found.trainable:
             wrong["path"] = "Nothing in it would be learnt"
         if self.asks_for_folder and not self.field("project").value.strip():
             wrong["project"] = "Enter a folder"
         return {key: problem for key, problem in wrong.items() if problem}
+
+    @property
+    def can_skip(self) -> bool:
+        """Some records cannot be trained on, and some can."""
+        found = self.current.found if self.current else None
+        return found is not None and bool(found.untrainable) and bool(found.trainable)
+
+    @property
+    def skips(self) -> bool:
+        """What cannot be trained on is left out of this file."""
+        return self.can_skip and self.skipping == self.query_now
 
     @property
     def valid(self) -> bool:
@@ -249,6 +252,7 @@ class NewTask(CommandScreen):
     def on_file_read(self, message: FileRead) -> None:
         self.answer, self.example = message.answer, 0
         if self.current is not None and self.current.found is not None:
+            self.columns = tuple(column.name for column in self.current.found.columns)
             self._propose("held", str(proposed_held_out(self.current.found)))
         self._paint()
 
@@ -299,11 +303,13 @@ class NewTask(CommandScreen):
         if problem and (self.query_now.path or key not in ("path", "name")):
             return Line(f"✗ {printable(problem)}", "bad")
         found = self.current.found if self.current else None
+        if key == "path" and found is not None and self.skips:
+            return Line(f"▲ {found.untrainable:,} of {found.records:,} left out", "warn")
         if key == "path" and self.query_now.path:
             return Line("✓", "good") if found else Line("reading …", "busy")
         if key == "held" and found is not None:
             held = int(self.field("held").value)
-            return Line(f"become golden inputs; {found.learnt_last - held:,} are learnt", "dim")
+            return Line(f"become golden inputs; {found.trainable - held:,} are learnt", "dim")
         if key in ("prompt", "answer"):
             return Line("if its name is unusual", "dim")
         if key == "project":
@@ -332,7 +338,7 @@ class NewTask(CommandScreen):
         """The command that makes the same task."""
         place = self.place or ProjectPlace()
         new = self.field("project").value.strip() if self.asks_for_folder else ""
-        return task_command(self.query_now, self.field("name").value, self.field("held").value, place, new)
+        return task_command(self.query_now, self.field("name").value, self.field("held").value, place, new, self.skips)
 
     # Acts
 
@@ -340,6 +346,10 @@ class NewTask(CommandScreen):
         self.on_sample = not self.on_sample
         self._arrange()
         self.call_after_refresh(self._paint)
+
+    def action_skip_bad(self) -> None:
+        self.skipping = None if self.skips else self.query_now
+        self._paint()
 
     def action_example(self, step: int) -> None:
         self.example += step
@@ -358,7 +368,7 @@ class NewTask(CommandScreen):
             return
         self.making = True
         folder = Path(self.field("project").value.strip()) if self.asks_for_folder else None
-        wish = NewTaskWish(self.query_now, self.field("name").value, int(self.field("held").value), folder)
+        wish = NewTaskWish(self.query_now, self.field("name").value, int(self.field("held").value), folder, self.skips)
 
         def act() -> RequestDone:
             def remember(root: Path) -> None:
@@ -381,14 +391,4 @@ class NewTask(CommandScreen):
         made = message.made
         self.context.reader.project_changed()
         self.app.switch_screen(NewRun(self.context, task=made.name))
-        rows = [Line(f"  {printable(str(file))}") for file in made.files]
-        rows.append(Line())
-        for text in made.warnings:
-            rows += marked_rows("▲", "warn", text)
-        for text in made.open_points:
-            rows += marked_rows("✗", "bad", text)
-        if not made.open_points:
-            rows += marked_rows(
-                "✓", "good", "Say in `system:` of the first file what is asked, and look at its checks."
-            )
-        self.app.push_screen(TextDialog(f"Task {made.name} is written", rows))
+        self.app.push_screen(TextDialog(f"Task {made.name} is written", written_rows(made)))

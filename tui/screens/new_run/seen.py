@@ -10,7 +10,7 @@ from rich.cells import cell_len, set_cell_size
 
 from core.format import plural, share
 from core.text import printable
-from core.wording.data import data_remarks
+from core.wording.data import data_remarks, duplicate_words
 from core.wording.texts import fault_remedy, template_words, text_words
 from tui.lines import Line, wrapped
 from tui.queries.audit import AuditAnswer
@@ -117,7 +117,7 @@ def remarks(audit: Audit) -> list[str]:
     found += [text_words(finding) for finding in audit.texts if not finding.refused]
     found += data_remarks(audit)
     if audit.duplicates:
-        found.append(f"{plural(audit.duplicates, 'example')} repeat an earlier one")
+        found.append(duplicate_words(audit.duplicates))
     if audit.further_keys:
         found.append(f"further keys ignored: {', '.join(printable(key) for key in audit.further_keys)}")
     found += [template_words(note) for note in audit.template]
