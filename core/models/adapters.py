@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from core.models.headers import AGAIN, TensorHeader, read_header
 from core.models.report import named
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
+# The factors whose first size is the rank.
+RANK_FIRST = re.compile(r"\.lora_A\.(?:\w+\.)?weight$|\.lora_embedding_A(?:\.\w+)?$")
+UNLESS_SAID = 8  # PEFT's rank and alpha where adapter_config.json has none
 
 
 def check_adapter(path: Path) -> tuple[dict[str, Any], dict[str, TensorHeader]]:
@@ -48,7 +52,31 @@ def check_adapter(path: Path) -> tuple[dict[str, Any], dict[str, TensorHeader]]:
     if lone or not any(".lora_A." in name or ".lora_embedding_A" in name for name in tensors):
         what = f"one of two factors is missing of {named(lone)}" if lone else "it has no tensor of a LoRA"
         raise InputError(f"the adapter is not whole: {what}", code="bad_adapter", file=path, remedy=AGAIN)
+    _refuse_other_scale(config, tensors, path)
     return config, tensors
+
+
+def _refuse_other_scale(config: Mapping[str, Any], tensors: Mapping[str, TensorHeader], path: Path) -> None:
+    """Refuse a configuration that gives the factors another rank than they have, or no alpha: the update would be scaled by
+    alpha through rank (LoRA, https://arxiv.org/abs/2106.09685, section 4.1), and so by a number that nobody trained with."""
+    file = path / ADAPTER_CONFIG
+    for key in ("r", "lora_alpha"):
+        value = config.get(key, UNLESS_SAID)
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or value <= 0:
+            raise InputError("must be a number above 0", code="bad_adapter", file=file, key=key, remedy=AGAIN)
+    if config.get("target_parameters"):
+        return  # the factors of several experts stand in one tensor
+    patterns = config.get("rank_pattern") or {}
+    ranks = {config.get("r", UNLESS_SAID), *(patterns.values() if isinstance(patterns, dict) else ())}
+    other = [name for name, tensor in tensors.items() if RANK_FIRST.search(name) and tensor.shape[0] not in ranks]
+    if other:
+        raise InputError(
+            f"gives the rank {config.get('r', UNLESS_SAID)}, {named(other)} has {tensors[other[0]].shape[0]}",
+            code="bad_adapter",
+            file=file,
+            key="r",
+            remedy="configuration and weights are of different adapters: copy both from one folder",
+        )
 
 
 def base_entry(base: str | None, path: Path, models: Iterable[ModelEntry]) -> ModelEntry:

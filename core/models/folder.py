@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import re
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import Any
 
 from core.errors import InputError
 from core.models.headers import AGAIN, TensorHeader, read_header, refuse_stand_in
-from core.models.layout import compare, text_config
+from core.models.layout import compare, refuse_wrapped, text_config
 from core.models.report import QUANTISED, named, refuse_unless_whole
 
 CONFIG, INDEX, SINGLE = "config.json", "model.safetensors.index.json", "model.safetensors"
@@ -90,6 +91,7 @@ def check_folder(path: Path, name: str) -> None:
     _refuse_quantised_tensors(path, tensors, name)
     _refuse_other_purpose(path, config, name)
     require_tokenizer(path, name)
+    refuse_wrapped(path, tensors, name)
     found = {key: tensor.shape for key, tensor in tensors.items()}
     refuse_unless_whole(compare(config, found), name, path)
 
@@ -106,6 +108,9 @@ def read_object(path: Path) -> dict[str, Any]:
     """A small JSON file that holds an object. InputError when it is torn or something else."""
     content = path.read_bytes()
     refuse_stand_in(path, content[:80])
+    if content.startswith(BOM_UTF8):
+        remedy = "save the file as UTF-8 without it"
+        raise InputError("begins with a byte order mark, and no JSON does", code="bad_model", file=path, remedy=remedy)
     try:
         document = json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -121,6 +126,14 @@ def weight_files(path: Path, name: str) -> list[Path]:
     Raises `InputError` where there are none, where one that is named is absent, or where the index and they disagree.
     """
     single, index = path / SINGLE, path / INDEX
+    if single.is_symlink() and not single.exists():
+        raise InputError(
+            f"{SINGLE} is a link to {single.readlink()}, which is not there",
+            code="incomplete_model",
+            file=path,
+            key=name,
+            remedy="download that file again",
+        )
     if single.exists():
         return [single]
     if index.is_file():

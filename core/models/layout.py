@@ -7,9 +7,11 @@ share is compared: the embedding's shape, and that no layer is absent.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
+from core.errors import InputError
 from core.models.headers import Shape
 from core.models.report import LoadReport
 
@@ -21,6 +23,14 @@ HEAD, EMBEDDING = "lm_head.weight", "embed_tokens.weight"
 COMPUTED_HEAD_DIM = ("llama", "mistral", "qwen2", "phi3")
 FAMILIES = (*COMPUTED_HEAD_DIM, "qwen3", "gemma3_text")
 TIED_UNLESS_SAID = ("gemma3_text",)
+
+# What stands in front of tensors that were saved with a wrapper around the model.
+WRAPPERS = {
+    "module.": "torch's DataParallel",
+    "_orig_mod.": "torch.compile",
+    "_fsdp_wrapped_module.": "torch's FSDP",
+    "base_model.model.": "PEFT",
+}
 
 
 def compare(config: Mapping[str, Any], found: Mapping[str, Shape]) -> LoadReport:
@@ -40,6 +50,19 @@ def compare(config: Mapping[str, Any], found: Mapping[str, Shape]) -> LoadReport
         elif own[name][1] != shape:
             mismatched.append((own[name][0], own[name][1], shape))
     return LoadReport(tuple(missing), tuple(mismatched), expected=len(wanted))
+
+
+def refuse_wrapped(path: Path, tensors: Collection[str], name: str) -> None:
+    """Refuse weights that were saved out of what a training wraps a model in: no name of theirs is one of the model."""
+    for prefix, wrapper in WRAPPERS.items():
+        if all(key.startswith(prefix) for key in tensors):
+            raise InputError(
+                f"its tensors are named {prefix}…: it was saved as {wrapper} holds it",
+                code="bad_model",
+                file=path,
+                key=name,
+                remedy="save the model within it with save_pretrained",
+            )
 
 
 def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ from core.config.project import load_project
 from core.errors import InputError
 from core.home import Home
 from core.jobfile.bakeoff import CandidateSpec
+from core.models.adapters import check_adapter
 from core.store.database import open_database
 from core.submission.candidates import parse_candidates
 from tests.support.model_folders import config_of, write_adapter, write_folder, write_safetensors
@@ -93,6 +94,13 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a prompt": (lambda folder: (folder / "adapter_config.json").write_text('{"peft_type": "PROMPT_TUNING"}'), "bad_adapter"),
     "half a configuration": (lambda folder: (folder / "adapter_config.json").write_text('{"peft_type": "LO'), "bad_model"),
     "a pointer": (lambda folder: (folder / WEIGHTS).write_text("version https://git-lfs.github.com/spec/v1\n"), "bad_model"),
+    "another rank": (lambda folder: write_adapter(folder, "local", r=8), "bad_adapter"),
+    "no rank": (lambda folder: write_adapter(folder, "local", r=0), "bad_adapter"),
+    "no alpha": (lambda folder: write_adapter(folder, "local", lora_alpha=None), "bad_adapter"),
+    "another rank by its pattern": (
+        lambda folder: write_adapter(folder, "local", r=4, rank_pattern={"q_proj": 16}),
+        "bad_adapter",
+    ),
 }  # fmt: skip
 
 
@@ -129,3 +137,10 @@ def test_the_list_of_models_says_which_would_be_refused(
     with pytest.raises(SystemExit):
         main(["models", "show", "local", "--project", str(root)])
     assert "✗ " in (out := capsys.readouterr().out) and "no tokenizer" in out
+
+
+@pytest.mark.parametrize(
+    "forms", [{"rank_pattern": {"q_proj": 2}, "r": 4}, {"r": 2.0}, {"r": 8, "target_parameters": ["x"]}]
+)
+def test_a_rank_that_is_said_by_layer_or_for_experts_is_no_other_rank(tmp_path: Path, forms: dict[str, object]) -> None:
+    check_adapter(write_adapter(tmp_path / "lora", "local", **forms))
