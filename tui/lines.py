@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -11,6 +12,8 @@ from textual.strip import Strip
 
 from core.text import printable
 from tui.theme import style
+
+_WORDS = re.compile(r"\S+\s*|\s+")
 
 
 @dataclass
@@ -79,6 +82,37 @@ class Line:
         mark = self.mark
         segments = [Segment(text, style(f"{role} {mark}" if mark else role, ansi)) for text, role in self.pieces]
         return Strip(Segment.simplify(segments), width)
+
+
+def folded(line: Line, width: int) -> list[Line]:
+    """A line in as many rows of `width` cells as all of it takes, broken between words, longer words within.
+
+    The first of several pieces is a gutter, as are blanks at the beginning: further rows begin to the right of it.
+    """
+    if line.width <= width:
+        return [line]
+    first = line.pieces[0][0]
+    gutter = cell_len(first) if len(line.pieces) > 1 else len(first) - len(first.lstrip())
+    gutter = gutter if 2 * gutter < width else 0
+    rows = [Line()]
+    for text, role in line.pieces:
+        for word in _WORDS.findall(text):
+            if rows[-1].width + cell_len(word.rstrip()) > width and rows[-1].plain.strip():
+                rows.append(Line(" " * gutter))
+            word = word if rows[-1].plain.strip() or len(rows) == 1 else word.lstrip()
+            while cell_len(word.rstrip()) > (room := width - rows[-1].width) > 0:
+                head = set_cell_size(word, room).rstrip()
+                if not head and not rows[-1].plain.strip():
+                    head = word[0]  # wider than a whole row: there is no room for it anywhere
+                rows[-1].add(head, role)
+                word = word[len(head) :]
+                rows.append(Line(" " * gutter))
+            rows[-1].add(word, role)
+    for row in rows:  # a blank between two words can now stand at the end
+        while row.pieces and row.width > width and row.pieces[-1][0][-1].isspace():
+            text, role = row.pieces.pop()
+            row.add(text.rstrip(), role)
+    return [row for row in rows if row.plain.strip()]
 
 
 def side_by_side(parts: Iterable[Line | tuple[str, str]], gap: str = " · ", width: int | None = None) -> Line:

@@ -12,11 +12,11 @@ from textual.screen import ModalScreen
 
 from core.text import printable
 from tui.commands import Command
-from tui.lines import Line, wrapped
+from tui.lines import Line, folded
 from tui.widgets.canvas import Canvas
 from tui.widgets.pane import framed
 
-WIDTH = 84
+WIDTH, WIDTH_PERCENT = 84, 96  # as in console.tcss
 MOUSE = "A click selects, a double click opens; every act has a command as well: bakehouse --help"
 
 
@@ -30,11 +30,17 @@ class DialogText(Canvas):
         self.top = 0
 
     def draw(self, width: int, height: int) -> list[Line]:
-        self.top = max(0, min(self.top, len(self.rows) - (height - 2)))
-        shown = [Line().extend(row).cut(width - 4) for row in self.rows[self.top : self.top + height - 2]]
-        more = len(self.rows) - self.top - len(shown)
+        rows = folded_rows(self.rows, width - 4)
+        self.top = max(0, min(self.top, len(rows) - (height - 2)))
+        shown = [Line().extend(row).cut(width - 4) for row in rows[self.top : self.top + height - 2]]
+        more = len(rows) - self.top - len(shown)
         right = Line("j k scroll · esc back" if more or self.top else "esc back", "dim")
         return framed(shown, width, height, Line(self.heading, "bold"), right, "focus")
+
+
+def folded_rows(rows: Sequence[Line], width: int) -> list[Line]:
+    """All of every row: what is written here is to be read, however narrow the terminal is."""
+    return [part for row in rows for part in folded(row, width)]
 
 
 class TextDialog(ModalScreen[None]):
@@ -54,7 +60,15 @@ class TextDialog(ModalScreen[None]):
             yield DialogText(self.heading, self.rows)
 
     def on_mount(self) -> None:
-        self.query_one("#help").styles.height = min(len(self.rows) + 2, self.app.size.height - 2)
+        self._fit()
+
+    def on_resize(self) -> None:
+        self._fit()
+
+    def _fit(self) -> None:
+        width = min(WIDTH, self.app.size.width * WIDTH_PERCENT // 100)
+        rows = folded_rows(self.rows, width - 4)
+        self.query_one("#help").styles.height = min(len(rows) + 2, self.app.size.height - 2)
 
     def action_scroll(self, step: int) -> None:
         rows = self.query_one(DialogText)
@@ -78,6 +92,5 @@ def warnings_screen(warnings: Sequence[str]) -> TextDialog:
 
 
 def marked_rows(mark: str, role: str, text: str) -> list[Line]:
-    """A text of any length in rows of a dialog, with a mark in front of the first one."""
-    rows = enumerate(wrapped(printable(text), WIDTH - 6))
-    return [Line(f"{mark} " if index == 0 else "  ", role).add(row) for index, row in rows]
+    """A text of any length for a dialog, with a mark in front of it."""
+    return [Line(f"{mark} ", role).add(" ".join(printable(text).split()))]
