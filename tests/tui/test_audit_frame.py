@@ -11,6 +11,7 @@ from textual.widgets import Input
 
 from core.config.project import shipped
 from core.data.audit import Audit, LengthRow, Piece, ShownExample
+from core.data.examples import Example, Message
 from core.data.leaks import Leak
 from core.data.text_faults import TextFinding
 from core.home import Home
@@ -23,8 +24,9 @@ from tests.tui.scene import scene
 from tests.tui.test_newrun import choose, form
 from tui.app import ConsoleApp
 from tui.queries.audit import AuditQuery, see
+from tui.queries.catalogue import Lesson, earlier
 from tui.screens.new_run import NewRun
-from tui.screens.new_run.seen import audit_rows, example_rows, part
+from tui.screens.new_run.seen import audit_rows, character_rows, example_rows, part
 
 
 def rows() -> tuple[LengthRow, ...]:
@@ -192,3 +194,18 @@ def head(screen: NewRun) -> str:
     """The row of the lengths."""
     lines = screen.query_one("#lesson").text.splitlines()  # type: ignore[attr-defined]
     return next((line for line in lines if "max length" in line), "")
+
+
+@pytest.mark.parametrize(
+    ("turns", "said"), [(1, ""), (2, "2 messages of the conversation before it"), (4, "6 messages of the conversation")]
+)
+def test_without_a_tokenizer_the_turns_before_a_question_are_counted(turns: int, said: str) -> None:
+    """The frame is called "what the model will see": a last question alone would pass for all of it."""
+    talk = [Message("system", "s")]
+    for number in range(turns):
+        talk += [Message("user", f"q{number}"), Message("assistant", f"a{number}")]
+    example = Example(tuple(talk[:-1]), talk[-1].content, 1, "x.jsonl")
+    lesson = Lesson(1, 2, 2, 0, 1, ((example.last_user, example.completion, earlier(example)),))
+    rows = [row.plain for row in character_rows(lesson, 0, 60, 12)]
+    assert any(said in row for row in rows) and any(f"q{turns - 1}" in row for row in rows)
+    assert ("before it" in " ".join(rows)) == bool(said)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from core.config.project import Project
     from core.config.recipe import Recipe
     from core.config.task import Task
+    from core.data.examples import Example
 
 SHOWN_EXAMPLES = 50
 
@@ -43,8 +44,8 @@ class Lesson:
     longest_characters: int
     duplicates: int
     system_characters: int
-    shown: tuple[tuple[str, str], ...]
-    """(last user message, completion)"""
+    shown: tuple[tuple[str, str, int], ...]
+    """Of the first examples: the last question, the answer, and how many messages stand before them (without the system's)."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,7 @@ def task_note(project: Project, task: Task, lessons: dict[str, Lesson]) -> str:
         longest_characters=max(lengths),
         duplicates=report.duplicates,
         system_characters=len(task.system),
-        shown=tuple((example.last_user, example.completion) for example in examples[:SHOWN_EXAMPLES]),
+        shown=tuple((example.last_user, example.completion, earlier(example)) for example in examples[:SHOWN_EXAMPLES]),
     )
     parts = [plural(report.examples, "example")]
     if task.golden is not None:
@@ -174,6 +175,12 @@ def task_note(project: Project, task: Task, lessons: dict[str, Lesson]) -> str:
         refuse_leaks(examples, golden, path.name)
         parts += [plural(len(golden), "golden input"), "no leak"]
     return ", ".join(parts)
+
+
+def earlier(example: Example) -> int:
+    """How many messages of a conversation the model sees before the last question."""
+    asked = [message for message in example.messages if message.role != "system"]
+    return max(index for index, message in enumerate(asked) if message.role == "user")
 
 
 def model_note(home: Home, model: ModelEntry) -> str:

@@ -216,13 +216,15 @@ def character_rows(lesson: Lesson, example: int, width: int, height: int) -> lis
         parts.append(f"a system prompt of {lesson.system_characters:,} stands before each")
     if lesson.duplicates:
         parts.append(f"{plural(lesson.duplicates, 'duplicate')}")
-    asked, answer = lesson.shown[example % len(lesson.shown)]
-    width, height = width - GUTTER, height - 3
+    asked, answer, before = lesson.shown[example % len(lesson.shown)]
+    width, height = width - GUTTER, height - 3 - bool(before)
     rows = [Line("; ".join(parts), "dim"), Line()]
     user = list(wrapped(" ".join(printable(line) for line in asked.splitlines()), width)) or ["(empty)"]
     shown = user[: max(1, height // 3)]
     if len(shown) < len(user):
         shown[-1] = f"{shown[-1][: width - 2]} …"
+    if before:
+        rows.append(Line("", "dim").to(GUTTER).add(f"{plural(before, 'message')} of the conversation before it", "dim"))
     rows += [Line("user" if index == 0 else "", "dim").to(GUTTER).add(row) for index, row in enumerate(shown)]
     lines = [printable(line) for line in answer.splitlines()]
     whole = len(lines) <= height - len(shown) and all(len(line) <= width for line in lines)
