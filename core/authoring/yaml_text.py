@@ -11,6 +11,7 @@ from core.config.yaml import parse_scalar
 from core.text import printable
 
 _PLAIN = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_ ./+-]*[A-Za-z0-9_./+-])?")
+_BACKSPACE = re.compile(r"(?<!\\)((?:\\\\)*)\\b")
 
 
 def scalar(value: Any) -> str:
@@ -24,7 +25,8 @@ def scalar(value: Any) -> str:
     if value.isprintable():
         return "'" + value.replace("'", "''") + "'"
     quoted: str = yaml.safe_dump(value, default_style='"', allow_unicode=True, width=10**9)
-    return quoted.rstrip("\n")
+    # A backspace is written by its number: \b is refused when read, since in a pattern it was meant for the edge of a word.
+    return _BACKSPACE.sub(r"\1\\x08", quoted.rstrip("\n"))
 
 
 def flow(mapping: dict[str, Any]) -> str:

@@ -40,7 +40,12 @@ UNSEEN = frozenset(
     "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u200c\u200d\u202f\u205f\u2060\u3000\ufeff"
 )
 
+# The edge of a word in a pattern, which is a backspace between double quotes. Who means one writes \x08.
+_BACKSPACE = re.compile(r"(?<!\\)(?:\\\\)*\\b")
+# The ends of lines that YAML 1.2 counts, as libyaml does with two more of Unicode's.
+_LINE_ENDS = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 _SYNTAX_REMEDIES = {
+    "hexdecimal": "write paths and patterns between single quotes, where a backslash is a backslash",
     "a tab in the indent": "indent with spaces, not with tabs",
     "mapping values are not allowed": "put a value that contains ': ' between quotes",
     "unknown escape character": "write patterns between single quotes, where a backslash is a backslash",
@@ -116,10 +121,11 @@ def read_text(file: Path) -> str:
 
 def load_marked(file: Path) -> Marked:
     """Read a YAML file; an InputError with its line when it is no YAML, empty, or has a doubled key."""
-    node = _compose(file, read_text(file))
+    text = read_text(file)
+    node = _compose(file, text)
     if node is None or (isinstance(node, yaml.ScalarNode) and node.value == "" and node.tag == _TAG + "null"):
         raise InputError("the file is empty", code="empty_file", file=file)
-    reader = _Reader(file)
+    reader = _Reader(file, text)
     return Marked(file, reader.read(node, ()), reader.lines)
 
 
@@ -245,8 +251,10 @@ def _character(problem: yaml.reader.ReaderError) -> str:
 class _Reader:
     """Turns nodes into values, noting lines."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, text: str) -> None:
         self.file = file
+        self.text = text
+        self.file_lines: list[str] | None = None
         self.lines: dict[KeyPath, int] = {}
         self.nodes = 0
         self.open: set[int] = set()
@@ -268,10 +276,38 @@ class _Reader:
     def scalar(self, node: yaml.ScalarNode) -> Any:
         if not node.style and node.value[:1] in UNSEEN:
             raise self.unseen(node, node.value[0], "in front of the value", "put the value into quotes if it is meant")
+        if node.style == '"' and "\b" in node.value and _BACKSPACE.search(self.written(node)):
+            remedy = "write patterns between single quotes, where a backslash is a backslash (and a backspace as \\x08)"
+            raise self.error(node, "\\b between double quotes is a backspace, no edge of a word", remedy=remedy)
+        if not node.style and (line := self.lost_item(node)):
+            message = (
+                f"a list item with another indent: it would be text of the value of line {node.start_mark.line + 1}"
+            )
+            raise InputError(
+                message,
+                code="yaml_syntax",
+                file=self.file,
+                line=line,
+                remedy="give all items of a list one indent; text of several lines needs '|' and an indent",
+            )
         try:
             return _scalar(node.tag, node.value)
         except (KeyError, ValueError):
             raise self.error(node, f"the tag {node.tag.replace(_TAG, '!!')} is not supported here") from None
+
+    def written(self, node: yaml.Node) -> str:
+        """The lines of the file in which a value stands."""
+        if self.file_lines is None:
+            self.file_lines = _LINE_ENDS.split(self.text)
+        return "\n".join(self.file_lines[node.start_mark.line : node.end_mark.line + 1])
+
+    def lost_item(self, node: yaml.ScalarNode) -> int | None:
+        """The line (from 1) of what looks like a list item and goes on with a plain value, as YAML reads it."""
+        first, last = node.start_mark.line, node.end_mark.line
+        if last == first or " - " not in node.value:
+            return None
+        lines = self.written(node).split("\n")[1:]
+        return next((first + 2 + index for index, line in enumerate(lines) if line.lstrip().startswith("- ")), None)
 
     def sequence(self, node: yaml.Node, path: KeyPath) -> list[Any]:
         if node.tag != _TAG + "seq":

@@ -115,6 +115,12 @@ def test_a_doubled_key_is_refused_with_both_lines(written) -> None:
         ("a: &a [*a]\n", 1, "contains itself"),
         ("a: \x07\n", 1, "control character (0x07)"),
         ("? [a]\n: 1\n", 1, "a key must be a word"),
+        ('pattern: "\\bword\\b"\n', 1, "single quotes"),
+        ('a:\n  - "not \\b"\n', 2, "is a backspace"),
+        ('a: "C:\\Users\\x"\n', 1, "single quotes"),
+        ("a:\n  - foo\n   - bar\n", 3, "one indent"),
+        ("a:\n- 1\n- 2\n  - 3\n- 4\n", 4, "value of line 3"),
+        ("a: Be brief.\n  - no list\n", 2, "needs '|'"),
     ],
 )
 def test_a_broken_file_is_one_line_that_says_where_and_what_to_do(written, text: str, line: int, words: str) -> None:
@@ -228,3 +234,19 @@ def test_a_blank_that_yaml_takes_for_a_letter_is_named(written, sign: str, text:
 )
 def test_such_a_blank_within_a_text_stays(written, text: str) -> None:
     assert "\u00a0" in str(load_marked(written(text)).data) or "\\xa0" in repr(load_marked(written(text)).data)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a: '\\bword\\b'\n", "\\bword\\b"),
+        ("a: \\bword\n", "\\bword"),
+        ('a: "\\x08 and \\\\b"\n', "\b and \\b"),
+        ("a: one - two\n  three\n", "one - two three"),
+        ("a: |\n  one\n  - two\n", "one\n- two\n"),
+        ('a: "one\n  - two"\n', "one - two"),
+        ("a:\n  -\n    one\n  - two - three\n", ["one", "two - three"]),
+    ],
+)
+def test_what_only_looks_like_such_a_mistake_is_read(written, text: str, value: object) -> None:
+    assert load_mapping(written(text)).data["a"] == value

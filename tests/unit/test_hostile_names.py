@@ -99,7 +99,8 @@ def test_no_command_lets_a_name_speak_to_the_terminal(run: Run, words: tuple[str
 def test_a_project_s_own_words_are_quoted_as_text(run: Run, tmp_path: Path) -> None:
     run("new", "project", str(tmp_path / "mine"))
     task = tmp_path / "mine/configs/tasks/judge.yaml"
-    quoted = json.dumps(HOSTILE.removesuffix(" 🙂"))
+    # A backspace by its number: `\\b` between double quotes is refused before anything is quoted.
+    quoted = json.dumps(HOSTILE.removesuffix(" 🙂")).replace("\\b", "\\x08")
     task.write_text(f"name: judge\n{quoted}: 1\nrepeats: {quoted}\n")
     output = run("config", "check", "--project", str(tmp_path / "mine"))
     assert "gnp.exe" in output
