@@ -212,7 +212,8 @@ class QueuePane(Pane):
         return [
             Line("nothing queued yet", "dim"),
             Line(),
-            Line("n", "bold").add(" a training run of a task of yours", "dim"),
+            Line("t", "bold").add(" a task of yours, from a data file", "dim"),
+            Line("n", "bold").add(" a training run of a task", "dim"),
             Line("d", "bold").add(" the demo: SmolLM2 learns to judge notes, then a bake-off", "dim").cut(width),
         ]
 
