@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,9 @@ from core.store.results import import_answers, import_scores
 from core.submission.input_store import keep_document
 from tests.support.job_files import job_file
 from tests.tui.conftest import seen, text_of
+from tests.tui.scene import scene
 from tui.app import ConsoleApp
+from tui.screens.result_rows import check_rows
 from tui.screens.results import Results
 
 RIGHT = """### {note} — {verdict} (4.0/5)
@@ -183,3 +186,16 @@ async def test_a_bakeoff_whose_inputs_are_gone_says_so(home: Home, monkeypatch: 
     finally:
         app.feed.stop()
         app.reader.stop()
+
+
+def test_a_narrow_frame_says_whole_what_its_marks_are() -> None:
+    ranked = next(one for board in scene().boards or () for one in board.candidates if one.checks)
+    whole = f"worst repeat of each of {len(ranked.checks[0].worst)} inputs"
+    for name, width, said in (
+        ("base", 44, whole),
+        ("SmolLM2-135M tuned", 44, "worst repeats"),
+        ("SmolLM2-135M tuned", 90, whole),
+        ("Qwen3-4B tuned, q8", 36, "worst repeats"),
+    ):
+        head = check_rows(replace(ranked, name=name), width, 20)[0].plain
+        assert head == f"{name}   {said}"

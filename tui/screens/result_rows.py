@@ -99,12 +99,10 @@ def check_mark(value: float | None) -> tuple[str, str]:
 def check_rows(candidate: RankedCandidate, width: int, height: int) -> list[Line]:
     """Each check over the inputs (the worst repeat of each), and why points were lost."""
     inputs = max((len(check.worst) for check in candidate.checks), default=0)
-    rows = [
-        Line(printable(candidate.name), "bold")
-        .add(f"   worst repeat of each of {plural(inputs, 'input')}", "dim")
-        .cut(width),
-        Line(),
-    ]
+    head = Line(printable(candidate.name), "bold")
+    whole, short = f"   worst repeat of each of {plural(inputs, 'input')}", "   worst repeats"
+    head.add(whole if head.width + len(whole) <= width else short, "dim")
+    rows = [head.cut(width), Line()]
     name = min(24, max((len(check.id) for check in candidate.checks), default=8) + 3)
     part = ""
     for check in candidate.checks:
