@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
+from textual._xterm_parser import _re_extended_key
 from textual.constants import ESCAPE_DELAY
 
 ESC = 0x1B
@@ -227,7 +228,8 @@ def _is_input(sequence: str) -> bool:
         return int(mouse[1]) < 256 and all(0 < int(cells) <= MOST_CELLS for cells in (mouse[2], mouse[3]))
     if _REPORT.fullmatch(sequence):
         return True
-    if key := _EXTENDED.fullmatch(sequence):
+    # Not every version of Textual knows every form; one that it does not know would be taken for letters.
+    if (key := _EXTENDED.fullmatch(sequence)) and _re_extended_key.fullmatch(sequence):
         modifiers = int(key[2] or 1)
         return (
             _is_character(key[1] or "1")

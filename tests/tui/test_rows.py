@@ -11,7 +11,10 @@ from textual.strip import Strip
 from core.format import clock, data_size, duration, percent, when
 from tui.commands import command, keys_that_fit
 from tui.lines import Line, side_by_side, wrapped
+from tui.model.answers import AnswerRead, CheckSaid
+from tui.model.leaderboards import RankedCandidate
 from tui.panes.queue import rest_of
+from tui.screens.result_rows import answer_part
 from tui.widgets.bars import interval, progress_bar, sparkline, stacked_bar
 from tui.widgets.canvas import changed_span
 from tui.widgets.chart import by_column, loss_chart
@@ -115,3 +118,17 @@ def test_the_last_line_shortens_before_it_drops() -> None:
     assert keys_that_fit(commands, 60) == [("n", "new run"), ("z", "zoom"), ("b", "bake-off"), ("q", "leave")]
     assert keys_that_fit(commands, 28) == [("n", "new"), ("z", "zoom"), ("q", "leave")]
     assert keys_that_fit(commands, 16) == [("n", "new"), ("q", "leave")]
+
+
+@pytest.mark.parametrize(
+    ("checks", "said"),
+    [
+        ({"zone": "zone: 0 matches, expected 1"}, "× zone: 0 matches, expected 1"),
+        ({"zone": "no match"}, "× zone: no match"),
+        ({"zone": "answer cut", "water": "answer cut"}, "× zone, water: answer cut"),
+        ({"zone": "zoned: no"}, "× zone: zoned: no"),
+    ],
+)
+def test_a_reason_says_once_which_check_it_is_of(checks: dict[str, str], said: str) -> None:
+    one = AnswerRead(1, "text", tuple(CheckSaid(name, 0.0, detail) for name, detail in checks.items()))
+    assert said in [row.plain for row in answer_part(RankedCandidate("tuned", 0.5), (one,), None, 80)]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from textual import events
 from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
-from textual._xterm_parser import XTermParser
+from textual._xterm_parser import XTermParser, _re_extended_key
 
 from tests.support.depth import example_count
 from tests.support.terminal_replies import REPLIES, broken_text, late_reply, torn
@@ -108,7 +108,7 @@ def test_every_key_that_textual_knows_is_heard(played: Played, sequence: str) ->
     [
         (b"jk\r\t\x7f\x03", ["j", "k", "enter", "tab", "backspace", "ctrl+c"]),
         ("größe – 数".encode(), ["g", "r", "ö", "ß", "e", "space", "en_dash", "space", "数"]),
-        (b"\x1b[27u\x1b[97;5u\x1b[97;;97u\x1b[57399;;48u", ["escape", "ctrl+a", "a", "0"]),
+        (b"\x1b[27u\x1b[97;5u", ["escape", "ctrl+a"]),
         (b"\x1b\x1b", ["escape"]),
         (b"\x9b" + b"A", ["up"]),
         (b"\x1b[<0;10;5M\x1b[<0;10;5m", ["mouse", "mouse"]),
@@ -118,6 +118,13 @@ def test_every_key_that_textual_knows_is_heard(played: Played, sequence: str) ->
 def test_what_a_person_did_is_heard(played: Played, typed: bytes, keys: list[str]) -> None:
     assert played.feed(typed) == keys
     assert played.rest() in ([], ["escape"])
+
+
+@pytest.mark.parametrize(("sequence", "key"), [("\x1b[97;;97u", "a"), ("\x1b[57399;;48u", "0")])
+def test_a_key_with_its_text_is_heard_where_textual_asks_for_it(played: Played, sequence: str, key: str) -> None:
+    asked = _re_extended_key.fullmatch(sequence) is not None
+    assert played.feed(sequence.encode()) == ([key] if asked else [])
+    assert played.feed(b"q") == ["q"]
 
 
 @pytest.mark.parametrize(

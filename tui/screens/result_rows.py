@@ -159,7 +159,9 @@ def answer_part(
     for check in one.failed:
         why.setdefault((*check_mark(check.value), printable(check.detail)), []).append(printable(check.id))
     for (sign, role, detail), names in why.items():
-        text = ", ".join(names) + (f": {detail}" if detail else "")
+        # A reason that begins with the check's own name need not be told whose it is.
+        own = len(names) == 1 and detail.startswith(f"{names[0]}: ")
+        text = detail if own else ", ".join(names) + (f": {detail}" if detail else "")
         rows += [
             Line(f"{sign} " if number == 0 else "  ", role).add(row, role)
             for number, row in enumerate(wrapped(text, width - 2))
