@@ -24,6 +24,13 @@ def refusal_of(error: OSError, file: str | Path | None = None, *, of_home: bool 
     where = file if file is not None else error.filename
     where = where if isinstance(where, str | Path) else None
     number = error.errno
+    if where is not None and (target := leads_nowhere(Path(where))) is not None:
+        return BakehouseError(
+            f"This is a link to {target}, and nothing is there.",
+            code="dangling_link",
+            file=where,
+            remedy=f"mount the disk that it leads to, or set the link anew{elsewhere}",
+        )
     if number in NO_ROOM:
         quota = number == errno.EDQUOT
         message = "Your disk quota is used up." if quota else "No space is left on this disk."
@@ -64,6 +71,14 @@ def refusal_of(error: OSError, file: str | Path | None = None, *, of_home: bool 
             remedy="copy the home to another disk before anything else; the kernel's log (dmesg) names the disk",
         )
     return BakehouseError(error.strerror or str(error), code="os_error", file=where)
+
+
+def leads_nowhere(path: Path) -> str | None:
+    """Where a link leads that leads to nothing, as to a disk that is not mounted; None for all else."""
+    try:
+        return str(path.readlink()) if path.is_symlink() and not path.exists() else None
+    except OSError:
+        return None
 
 
 def in_a_line(error: Exception) -> str:

@@ -39,7 +39,7 @@ def new_project(folder: Path) -> list[Path]:
     if file.exists():
         raise InputError("this is a project already", code="exists", file=file)
     word = re.sub(r"[^a-z0-9]+", "-", folder.name.lower()).strip("-") or "project"
-    text = _fill(PROJECT, id=f"{word[:40]}-{secrets.token_hex(4)}", name=scalar(folder.name or word))
+    text = _fill(PROJECT, id=f"{word[:40]}-{secrets.token_hex(4)}", name=scalar(printable(folder.name) or word))
     for place in (TASKS, RECIPES, DATA, GOLDEN):
         _make_folder(folder / place)
     return _write({file: text})

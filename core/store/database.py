@@ -6,10 +6,13 @@ import fcntl
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from urllib.parse import quote
 
 from core.errors import BakehouseError
+from core.failures import leads_nowhere
 from core.files import private
+from core.format import plural
 from core.home import Home
 from core.process.locks import held
 from core.store.store_error import StoreError, open_connection
@@ -36,6 +39,7 @@ def open_database(home: Home, *, as_runner: bool = False, briefly: bool = False)
     `OlderDatabaseError` when one has whose databases cannot be migrated, and `StoreError`.
     """
     home.create()
+    refuse_without_database(home)
     connection = connect(home, briefly=briefly)
     try:
         version = schema_version(connection)
@@ -107,8 +111,49 @@ def schema_version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
+def refuse_without_database(home: Home) -> None:
+    """Make no new database where one is missing: it would say that there were no jobs, and SQLite would delete the log.
+
+    A log alone, or runs without rows, is what a copy or a restore leaves that took only a part. Raises `StoreError`.
+    """
+    if _has_content(home.database) or leads_nowhere(home.database) is not None:
+        return
+    left = _what_it_left(home)
+    # Looked at again: somebody else may have made it since, with these as its first runs.
+    if left is not None and not _has_content(home.database):
+        raise _database_missing(home, left)
+
+
+def _has_content(file: Path) -> bool:
+    try:
+        return file.stat().st_size > 0
+    except FileNotFoundError:
+        return False
+
+
+def _what_it_left(home: Home) -> str | None:
+    """What of a database is here beside its file, in words; None for nothing."""
+    log = home.database.with_name(f"{home.database.name}-wal")
+    return f"its log {log.name} is" if _has_content(log) else _what_runs_left(home)
+
+
+def _what_runs_left(home: Home) -> str | None:
+    runs = sum(folder.name.isdigit() and (folder / "job.yaml").exists() for folder in home.runs.iterdir())
+    return f"{plural(runs, 'run')} of its jobs {'is' if runs == 1 else 'are'}" if runs else None
+
+
+def _database_missing(home: Home, left: str) -> StoreError:
+    return StoreError(
+        f"The database is not here, but {left}.",
+        code="database_missing",
+        file=home.database,
+        remedy=f"copy {home.database.name} and {home.database.name}-wal from where this home was, or from a backup; "
+        f"to begin anew, move {home.root} away",
+    )
+
+
 def refuse_other_programs(home: Home, connection: sqlite3.Connection) -> None:
-    """Leave a database alone that was never one of ours. Raises `StoreError`."""
+    """Leave a database alone that was never one of ours, or that is new beside runs of another. Raises `StoreError`."""
     tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if tables and "_sqlite_migrations" not in tables:
         raise StoreError(
@@ -117,6 +162,8 @@ def refuse_other_programs(home: Home, connection: sqlite3.Connection) -> None:
             file=home.database,
             remedy="set BAKEHOUSE_HOME to a folder of its own",
         )
+    if not tables and (left := _what_runs_left(home)) is not None:
+        raise _database_missing(home, left)
 
 
 def migrate_alone(home: Home, connection: sqlite3.Connection, *, as_runner: bool = False) -> None:

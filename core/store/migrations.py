@@ -87,7 +87,8 @@ def rescorings_and_settings(db: Any) -> None:
 @migrations()
 def own_files_by_their_place_in_the_home(db: Any) -> None:
     """Paths below the home were stored absolute, so that nothing was found in a home that had been moved."""
-    home = Home(Path(next(row[2] for row in db.execute("PRAGMA database_list") if row[1] == "main")).parent)
+    # Not from `PRAGMA database_list`: sqlite3 cannot return a path that is no UTF-8.
+    home = Home(db.conn.database.parent)
     former: dict[int, str | None] = {}
     for (job_id,) in db.execute(
         "SELECT id FROM jobs WHERE result IS NOT NULL UNION SELECT job_id FROM artefacts"

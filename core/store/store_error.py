@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from core.errors import BakehouseError
-from core.failures import PROBE_BYTES, refusal_of, write_refused
+from core.failures import PROBE_BYTES, leads_nowhere, refusal_of, write_refused
 
 T = TypeVar("T")
 
@@ -81,6 +81,8 @@ def _refused(error: sqlite3.Error, code: int, database: Path) -> StoreError:
 def _not_a_file(database: Path) -> OSError | None:
     """That what stands in the database's place, or in that of its log, is a folder or a device."""
     for path in _files(database):
+        if leads_nowhere(path) is not None:
+            return OSError(errno.ENOENT, os.strerror(errno.ENOENT))  # `refusal_of` says where it leads
         if path.exists() and not path.is_file():
             return OSError(errno.EISDIR, f"Not a regular file: {path.name}")
     return None
