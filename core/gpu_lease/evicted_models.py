@@ -7,7 +7,11 @@ does not count as empty, for then the models would never come back: it is moved 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import os
+import re
+import stat
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +20,7 @@ from core.files import fsync_directory, write_atomic
 from core.serving.replies import Resident
 
 UNREADABLE = "unreadable"
+MOST_SALVAGED = 100
 _LARGEST = 2**53  # what every reader of JSON takes as a number
 
 
@@ -109,11 +114,15 @@ class EvictedModels:
 def read_evicted_models(file: Path) -> Contents:
     """What the file says, nothing where there is none. Never raises: what cannot be read is not `whole`."""
     try:
-        document = json.loads(file.read_bytes())
+        content = _content(file)
     except FileNotFoundError:
-        return Contents()
-    except (OSError, ValueError, RecursionError):
+        return Contents(whole=not file.is_symlink())  # a link into a disk that is not mounted
+    except OSError:
         return Contents(whole=False)
+    try:
+        document = json.loads(content, object_pairs_hook=_once)
+    except (ValueError, RecursionError):
+        return _salvaged(content)
     items = document.get("models") if isinstance(document, dict) else None
     if not isinstance(document, dict) or not isinstance(items, list):
         return Contents(whole=False)
@@ -121,6 +130,38 @@ def read_evicted_models(file: Path) -> Contents:
     stopped, schema = document.get("service_stopped", False), document.get("schema", 1)
     whole = None not in models and isinstance(stopped, bool) and schema == 1
     return Contents(tuple(model for model in models if model is not None), stopped is True, whole)
+
+
+def _content(file: Path) -> bytes:
+    """Raises OSError, also for what is no file: opening a FIFO would wait for somebody who writes into it."""
+    with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as opened:
+        if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        return opened.read()
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys stand once: of two lists of models the last would win, and the others stay away."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands twice")
+    return found
+
+
+def _salvaged(content: bytes) -> Contents:
+    """The models that stand whole in a torn file, each as it was written, and whether the service was stopped."""
+    text = content.decode("utf-8", "replace")
+    decoder, models, behind = json.JSONDecoder(object_pairs_hook=_once), [], 0
+    for brace in list(re.finditer(r'\{\s*"name"', text))[:MOST_SALVAGED]:
+        if brace.start() < behind:
+            continue
+        try:
+            item, behind = decoder.raw_decode(text, brace.start())
+        except (ValueError, RecursionError):
+            continue
+        if (model := _model(item)) is not None and "\ufffd" not in model.name and model not in models:
+            models.append(model)
+    return Contents(tuple(models), re.search(r'"service_stopped":\s*true', text) is not None, whole=False)
 
 
 def _model(item: Any) -> EvictedModel | None:

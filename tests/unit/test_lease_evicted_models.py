@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -217,3 +218,34 @@ def test_a_file_that_was_torn_or_damaged_anywhere_is_not_taken_for_an_empty_one(
 def test_a_number_that_no_server_takes_is_no_model(file: Path, kept: dict[str, object]) -> None:
     file.write_text(json.dumps({"schema": 1, "models": [{"name": "judge", **kept}]}))
     assert EvictedModels(file).models == () and len(unreadable_files(file)) == 1
+
+
+WHOLE = json.dumps({"schema": 1, "service_stopped": True, "models": [asdict(JUDGE), asdict(PLANNER)]})
+
+
+@pytest.mark.parametrize(
+    ("text", "models"),
+    [
+        (WHOLE[:-10], (JUDGE,)),
+        (WHOLE + "\0\0\0", (JUDGE, PLANNER)),
+        (WHOLE + '{"schema": 1, "models": []}', (JUDGE, PLANNER)),
+        ("<<<<<<< HEAD\n" + WHOLE, (JUDGE, PLANNER)),
+        (WHOLE.replace("}]}", '}], "models": []}'), (JUDGE, PLANNER)),
+        (WHOLE.replace('"planner:v1"', '"planner\x00'), (JUDGE,)),
+    ],
+)
+def test_of_a_torn_file_what_stands_whole_comes_back_and_so_does_the_service(
+    file: Path, text: str, models: tuple[EvictedModel, ...]
+) -> None:
+    file.write_text(text)
+    found = EvictedModels(file)
+    assert (found.models, found.stopped) == (models, True)
+    assert len(unreadable_files(file)) == 1, "and it is told that some of it could not be read"
+
+
+@pytest.mark.parametrize(
+    "place", [lambda file: os.mkfifo(file), lambda file: file.symlink_to("/no/such/disk"), Path.mkdir]
+)
+def test_what_is_no_file_is_neither_waited_for_nor_empty(file: Path, place: Callable[[Path], object]) -> None:
+    place(file)
+    assert not read_evicted_models(file).whole
