@@ -29,6 +29,18 @@ SAID = [
         "gpu_lost",
     ),
     ("Unable to determine the device handle for GPU 0000:3D:00.0: Unknown Error", "gpu_lost"),
+    ("Unable to determine the device handle for GPU 0000:3D:00.0: GPU is in recovery", "reset_required"),
+    ("Unable to determine the device handle for GPU 0000:3D:00.0: No Permission", "no_permission"),
+    (
+        "Unable to determine the device handle for GPU 0000:3D:00.0: Unable to communicate with GPU because it is "
+        "insufficiently powered.\nThis may be because not all required external power cables are attached.",
+        "no_power",
+    ),
+    ("Failed to initialize NVML: GPU not found", "gpu_lost"),
+    ("Failed to initialize NVML: Reset Required", "reset_required"),
+    ("API mismatch: the client has the version 570.133.07, but this kernel module has 570.124.06.", "version_mismatch"),
+    ("nvidia-smi: libnvidia-ml.so.1: cannot open shared object file: No such file or directory", "no_library"),
+    ("No devices found.", "no_devices"),
     ("NVRM: Xid (PCI:0000:3d:00): 79, pid='<unknown>', GPU has fallen off the bus.", "gpu_lost"),
     ("GPU requires reset", "reset_required"),
     ("GPU requires restart", "reset_required"),

@@ -33,36 +33,37 @@ FAULTS = (
         "the NVIDIA driver in the kernel and its library are of different versions",
         "reboot: the driver was updated while the old one was loaded. In a container, restart the container after that",
         ("NVMLError_LibRmVersionMismatch", "NVMLError_ArgumentVersionMismatch"),
-        r"version mismatch",
+        r"(?:version|api) mismatch",
     ),
     NvidiaFault(
         "nvidia_reset_required",
         "an NVIDIA GPU needs a restart",
         "end what runs on it and reboot; if that recurs, look for Xid in the kernel log: dmesg | grep Xid",
         ("NVMLError_ResetRequired",),
-        r"gpu requires (?:a )?(?:reset|restart)",
-    ),
-    NvidiaFault(
-        "nvidia_gpu_lost",
-        "an NVIDIA GPU is lost: it no longer answers on the PCI bus",
-        "switch the machine off and on again, a reboot may not be enough. If that recurs, look at the GPU's power supply and "
-        "cables, its slot or riser, and its temperature; the kernel log has Xid 79 for it",
-        ("NVMLError_GpuIsLost", "NVMLError_GpuNotFound"),
-        r"gpu is lost|fallen off the bus|xid[^\n]{0,60}?\b79\b|unable to determine the device handle",
+        r"gpu requires (?:a )?(?:reset|restart)|(?:gpu )?(?:reset|restart) required|in recovery",
     ),
     NvidiaFault(
         "nvidia_no_power",
         "an NVIDIA GPU says that its power cables are not plugged in",
         "switch the machine off and plug in the GPU's power cables",
         ("NVMLError_InsufficientPower",),
-        r"insufficient external power|power cables? (?:is|are) not|not properly (?:attached|connected)",
+        r"insufficient external power|insufficiently powered|power cables? (?:is|are) not|not properly (?:attached|connected)",
     ),
     NvidiaFault(
         "nvidia_no_permission",
         "this user may not read the NVIDIA GPU",
         "`ls -l /dev/nvidia*` shows who may: join that group, then log in again. In a container, pass the devices with --gpus",
         ("NVMLError_NoPermission",),
-        r"insufficient permissions",
+        r"insufficient permissions|no permission",
+    ),
+    # Behind those whose cause is named beside the handle that could not be had.
+    NvidiaFault(
+        "nvidia_gpu_lost",
+        "an NVIDIA GPU is lost: it no longer answers on the PCI bus",
+        "switch the machine off and on again, a reboot may not be enough. If that recurs, look at the GPU's power supply and "
+        "cables, its slot or riser, and its temperature; the kernel log has Xid 79 for it",
+        ("NVMLError_GpuIsLost", "NVMLError_GpuNotFound"),
+        r"gpu is lost|fallen off the bus|xid[^\n]{0,60}?\b79\b|gpu not found|unable to determine the device handle",
     ),
     NvidiaFault(
         "nvidia_blocked",
@@ -86,7 +87,7 @@ FAULTS = (
         "it belongs to the driver's own package (libnvidia-compute, nvidia-utils): install that in the driver's version. In a "
         "container, pass the GPU with --gpus and NVIDIA_DRIVER_CAPABILITIES=compute,utility",
         ("NVMLError_LibraryNotFound",),
-        r"libnvidia-ml.{0,60}not found|couldn'?t find libnvidia-ml|shared library not found",
+        r"libnvidia-ml.{0,60}(?:not found|no such file)|couldn'?t find libnvidia-ml|shared library not found",
         absent=True,
     ),
     NvidiaFault(
@@ -94,7 +95,7 @@ FAULTS = (
         "the NVIDIA driver has no GPU",
         "dmesg | grep NVRM says why it took none: another driver (nouveau, vfio-pci) has the GPU, or the GPU did not start",
         (),
-        r"no devices were found",
+        r"no devices (?:were )?found|rminitadapter failed",
         absent=True,
     ),
     NvidiaFault(
