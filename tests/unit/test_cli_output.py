@@ -102,6 +102,8 @@ def bakehouse(
     [
         ('"$@" queue list >&-', {0}),
         ('"$@" queue list 2>&-', {0}),
+        ('"$@" <&-', {2}),
+        ('"$@" data inspect - <&- 2>&-', {0}),
         ('"$@" queue list <&- >&- 2>&-', {0}),
         ('"$@" runs show 99 2>&-', {4}),
         ('"$@" runs show 99 --json >&-', {4}),
