@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
 from textual.app import App
+from textual.await_complete import AwaitComplete
 from textual.command import CommandPalette
 from textual.message import Message
 
@@ -126,6 +127,10 @@ class ConsoleApp(App[None]):
     def action_command_palette(self) -> None:
         if not isinstance(self.screen, CommandPalette):
             self.push_screen(ConsolePalette(id="--command-palette"))
+
+    def pop_screen(self) -> AwaitComplete:
+        """The dashboard is what the others are put before: it stays."""
+        return super().pop_screen() if len(self.screen_stack) > 1 else AwaitComplete()
 
     def _post(self, message: Message) -> None:
         """From any thread."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from textual.widgets import Button
 
 from tests.tui.conftest import Opened, seen, text_of
 from tests.tui.scene import NOW, boards, job, scene
+from tui.screens.confirm import Confirm
 from tui.screens.dashboard import Dashboard
 from tui.screens.job import JobScreen
 from tui.screens.results import Results
@@ -71,3 +73,31 @@ async def test_a_click_in_the_table_selects_a_candidate(console: Opened) -> None
         assert boards()[0].candidates[2].name in text_of(pilot, "#checks")
         await pilot.click("#table", offset=(10, 9))
         assert screen.selected == 2, "no candidate stands there"
+
+
+@pytest.mark.parametrize("key", ["colon", "question_mark"])
+async def test_what_is_asked_to_go_twice_goes_alone(console: Opened, key: str) -> None:
+    """As by a double click beside the palette, whose second half waits in its queue already."""
+    async with console() as pilot:
+        dashboard = pilot.app.screen
+        await pilot.press(key)
+        dialog = pilot.app.screen
+        assert dialog is not dashboard
+        for _ in range(3):
+            dialog.dismiss()
+        await pilot.press("j")
+        assert pilot.app.screen is dashboard and pilot.app.is_running
+
+
+async def test_a_question_that_is_answered_twice_is_answered_once(console: Opened) -> None:
+    async with console() as pilot:
+        dashboard = pilot.app.screen
+        answers: list[bool | None] = []
+        question = Confirm("End job 42?", "It loses ten steps.", "End it")
+        await pilot.app.push_screen(question, answers.append)
+        button = question.query_one("#act", Button)
+        for _ in range(3):
+            question.post_message(Button.Pressed(button))
+        await seen(pilot, lambda: pilot.app.screen is dashboard, "the dashboard")
+        await pilot.pause()
+        assert answers == [True] and pilot.app.screen is dashboard

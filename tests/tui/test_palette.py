@@ -8,7 +8,7 @@ from textual.command import DiscoveryHit, Hit, Hits
 from tests.tui.conftest import Opened, seen
 from tests.tui.scene import NOW, job, scene
 from tui.commands import Command
-from tui.screens.command_screen import CommandScreen, Palette
+from tui.screens.command_screen import CommandScreen, ConsolePalette, Palette
 from tui.screens.confirm import Confirm
 
 
@@ -83,3 +83,14 @@ async def test_what_does_not_apply_says_so_and_does_nothing(console: Opened) -> 
         (said,) = pilot.app._notifications
         assert "retry: Job 42 is running." in said.message
         assert pilot.app.screen is before and not isinstance(before, Confirm)
+
+
+@pytest.mark.parametrize("height", [1, 2, 3, 4])
+@pytest.mark.parametrize("key", ["pagedown", "pageup", "down"])
+async def test_pages_of_a_list_that_has_no_room_are_no_crash(console: Opened, height: int, key: str) -> None:
+    async with console(size=(80, height)) as pilot:
+        await pilot.press("colon")
+        await seen(pilot, lambda: isinstance(pilot.app.screen, ConsolePalette), "the palette")
+        for _ in range(3):
+            await pilot.press("down", key)
+        await pilot.press("escape")

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
-from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
+from textual.await_complete import AwaitComplete
+from textual.command import CommandList, CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.message import Message
@@ -16,6 +17,7 @@ from tui.actions import RequestDone
 from tui.commands import Command, keys_that_fit
 from tui.context import Context
 from tui.model.snapshot import EMPTY, Snapshot
+from tui.screens.dialog import leave_once
 from tui.screens.help import help_screen
 from tui.widgets.footer import Footer
 from tui.widgets.header import ClockLabel, Header
@@ -105,6 +107,14 @@ class ConsolePalette(CommandPalette):
     @property
     def takes_keys(self) -> bool:
         return not any(worker.node is self and not worker.is_finished for worker in self.workers)
+
+    def dismiss(self, result: Any = None) -> AwaitComplete:
+        return leave_once(self, super().dismiss, result)
+
+    def _action_command_list(self, action: str) -> None:
+        # The list moves by pages of its lines, and has none where a low terminal leaves it no room.
+        without_lines = not self.query_one(CommandList).scrollable_content_region.height
+        super()._action_command_list(action.replace("page_", "cursor_") if without_lines else action)
 
 
 class Palette(Provider):

@@ -8,11 +8,11 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 
 from core.text import printable
 from tui.commands import Command
 from tui.lines import Line, folded
+from tui.screens.dialog import Dialog
 from tui.widgets.canvas import Canvas
 from tui.widgets.pane import framed
 
@@ -43,7 +43,7 @@ def folded_rows(rows: Sequence[Line], width: int) -> list[Line]:
     return [part for row in rows for part in folded(row, width)]
 
 
-class TextDialog(ModalScreen[None]):
+class TextDialog(Dialog[None]):
     BINDINGS: ClassVar = [
         Binding("escape,q,question_mark,enter,w", "dismiss", "back", show=False),
         Binding("j,down,pagedown", "scroll(1)", "down", show=False),

@@ -9,7 +9,6 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.message import Message
-from textual.screen import ModalScreen
 
 from core.format import of_five, plural, when
 from core.store.jobs import JobRow
@@ -19,6 +18,7 @@ from tui.lines import Line, wrapped
 from tui.model.snapshot import Snapshot
 from tui.queries.bakeoff_plan import BakeoffPlan, read_plan
 from tui.queries.failures import ask_beside
+from tui.screens.dialog import Dialog
 from tui.widgets.canvas import Canvas
 from tui.widgets.pane import framed
 
@@ -35,7 +35,7 @@ class PlanText(Canvas):
         return framed(rows, width, height, Line("Start a bake-off?", "bold"), Line(), "focus")
 
 
-class AskBakeoff(ModalScreen["BakeoffPlan | None"]):
+class AskBakeoff(Dialog["BakeoffPlan | None"]):
     """Returns the plan that was agreed to, or None."""
 
     BINDINGS: ClassVar = [

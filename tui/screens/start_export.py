@@ -8,7 +8,6 @@ from typing import ClassVar, get_args
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.message import Message
-from textual.screen import ModalScreen
 
 from core.config.model import WeightFormat
 from core.store.jobs import JobRow
@@ -16,6 +15,7 @@ from core.text import printable
 from tui.context import Context
 from tui.lines import Line, wrapped
 from tui.queries.failures import ask_beside
+from tui.screens.dialog import Dialog
 from tui.widgets.canvas import Canvas
 from tui.widgets.pane import framed
 
@@ -35,7 +35,7 @@ class ExportText(Canvas):
         return framed(rows, width, height, Line(f"Merge job {screen.job.id} into its base?", "bold"), Line(), "focus")
 
 
-class AskExport(ModalScreen["WeightFormat | None"]):
+class AskExport(Dialog["WeightFormat | None"]):
     """Returns the format that was chosen, or None."""
 
     BINDINGS: ClassVar = [

@@ -68,7 +68,12 @@ def resample(values: Sequence[float | None], width: int) -> list[float | None]:
 def interval(
     low: float | None, value: float, high: float | None, start: float, end: float, width: int, role: str
 ) -> Line:
-    """`├──●──┤` on a scale from `start` to `end`; `◂` where the value lies below the scale, `●` alone without an interval."""
+    """`├──●──┤` on a scale from `start` to `end`; `◂` where the value lies below the scale, `●` alone without an interval.
+
+    Nothing where there is no room: a pane can be smaller than what stands left of the scale.
+    """
+    if width < 1:
+        return Line()
 
     def cell(position: float) -> int:
         share = (position - start) / (end - start)
