@@ -5,6 +5,7 @@ A remedy here never does harm: nothing is moved away or removed that may be soun
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -30,6 +31,13 @@ def refusal_of(error: OSError, file: str | Path | None = None, *, of_home: bool 
             code="dangling_link",
             file=where,
             remedy=f"mount the disk that it leads to, or set the link anew{elsewhere}",
+        )
+    if number == errno.ENOSPC and where is not None and no_more_files(Path(where)):
+        return BakehouseError(
+            "This disk takes no more files: its inodes are used up, whatever space is left.",
+            code="disk_full",
+            file=where,
+            remedy="remove files that nobody needs (`df -i` shows how many there are), then try again: what is stored is whole",
         )
     if number in NO_ROOM:
         quota = number == errno.EDQUOT
@@ -71,6 +79,14 @@ def refusal_of(error: OSError, file: str | Path | None = None, *, of_home: bool 
             remedy="copy the home to another disk before anything else; the kernel's log (dmesg) names the disk",
         )
     return BakehouseError(error.strerror or str(error), code="os_error", file=where)
+
+
+def no_more_files(place: Path) -> bool:
+    """Whether a disk has space and no inode left; False where that cannot be told, or its file system counts none."""
+    with contextlib.suppress(OSError):
+        found = os.statvfs(place if place.exists() else place.parent)
+        return found.f_files > 0 and found.f_favail == 0 and found.f_bavail > 0
+    return False
 
 
 def leads_nowhere(path: Path) -> str | None:

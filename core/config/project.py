@@ -17,7 +17,7 @@ from core.config.settings import ProjectFile, Settings, load_settings
 from core.config.shipped import MODELS, shipped_root
 from core.config.task import Task
 from core.config.validation import validate
-from core.config.yaml import KeyPath, Marked, found, load_mapping
+from core.config.yaml import KeyPath, Marked, found, is_there, load_mapping
 from core.errors import BakehouseError, InputError, NotFoundError
 from core.home import expanded
 
@@ -52,7 +52,7 @@ class Project:
             return load_project(folder)
         here = (start or Path.cwd()).absolute()
         for folder in (here, *here.parents):
-            if (folder / PROJECT_FILE).is_file():
+            if is_there(folder / PROJECT_FILE):
                 return load_project(folder)
         return shipped()
 
@@ -157,7 +157,7 @@ class Project:
         if not re.match(NAME_PATTERN, name) or name not in names:
             raise self._not_found(kind, name, names)
         own = self.root / folder / f"{name}.yaml"
-        if own.is_file() or self.fallback is None:
+        if is_there(own) or self.fallback is None:
             return own
         return self.fallback.root / folder / f"{name}.yaml"
 
@@ -176,7 +176,7 @@ class Project:
         """The document that each model's entry stands in."""
         documents: dict[str, Marked] = {}
         file = self.root / MODELS
-        if file.exists():
+        if is_there(file):
             document = load_mapping(file)
             documents = dict.fromkeys(document.data, document)
         behind = self.fallback._model_documents() if self.fallback else {}

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from core.config.base import KeyedError, Label, Loaded, NonEmpty, Written
 from core.config.validation import validate
-from core.config.yaml import load_mapping
+from core.config.yaml import is_there, load_mapping
 from core.home import Home, expanded, of_this_person
 
 
@@ -152,7 +152,7 @@ def load_settings(project: ProjectFile | None = None) -> Settings:
     """The person's settings with the project's on top; relative paths of each start at its file's folder."""
     layers: list[dict[str, Any]] = []
     file = settings_file()
-    if file.is_file() and says_something(file):
+    if is_there(file) and says_something(file):
         layers.append(_layer(validate(Settings, load_mapping(file)), file))
     if project is not None and project.file is not None:
         layers.append(_layer(project, project.file))

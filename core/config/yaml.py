@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from core.errors import InputError
+from core.failures import leads_nowhere
 
 KeyPath = tuple[str | int, ...]
 
@@ -127,6 +128,25 @@ def load_marked(file: Path) -> Marked:
         raise InputError("the file is empty", code="empty_file", file=file)
     reader = _Reader(file, text)
     return Marked(file, reader.read(node, ()), reader.lines)
+
+
+def is_there(file: Path) -> bool:
+    """Whether there is a file to read, for files that may be missing.
+
+    What stands in its place without being one (a link to a disk that is not mounted, a folder, a pipe) is not missing: what
+    somebody wrote would silently count for nothing. Raises `InputError`.
+    """
+    if file.is_file():
+        return True
+    target = leads_nowhere(file)
+    if target is None and not file.exists():
+        return False
+    raise InputError(
+        "not a regular file" if target is None else f"this is a link to {target}, and nothing is there",
+        code="not_a_file",
+        file=file,
+        remedy="put the file there, or remove what stands in its place",
+    )
 
 
 def load_mapping(file: Path) -> Marked:
