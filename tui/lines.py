@@ -88,9 +88,10 @@ def folded(line: Line, width: int) -> list[Line]:
     """A line in as many rows of `width` cells as all of it takes, broken between words, longer words within.
 
     The first of several pieces is a gutter, as are blanks at the beginning: further rows begin to the right of it.
+    Nothing where there is no room at all.
     """
-    if line.width <= width:
-        return [line]
+    if line.width <= width or width < 1:
+        return [line] if width > 0 else []
     first = line.pieces[0][0]
     gutter = cell_len(first) if len(line.pieces) > 1 else len(first) - len(first.lstrip())
     gutter = gutter if 2 * gutter < width else 0
