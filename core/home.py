@@ -119,6 +119,10 @@ class RunDir:
         return sorted(found, key=lambda attempt: attempt.number)
 
 
+_seen: set[Path] = set()
+"""The homes that this process has worked in."""
+
+
 @dataclass(frozen=True)
 class Home:
     """Bakehouse's own folder: `$BAKEHOUSE_HOME`, else `$XDG_DATA_HOME/bakehouse` (a relative one is ignored, as XDG says)."""
@@ -151,9 +155,17 @@ class Home:
     def create(self) -> Home:
         """Make the folder and the ones in it that everybody expects, readable by their owner alone (mode 0700).
 
-        A folder that is there keeps its rights, whatever they are: the doctor warns of those that let others write. Raises
-        `InputError` when a folder can't be made.
+        A folder that is there keeps its rights, whatever they are: the doctor warns of those that let others write. A home that
+        this process has seen is not made again: it was moved away, and an empty one in its place would say that there were no
+        jobs. Raises `InputError` when a folder can't be made.
         """
+        if self.root in _seen and not self.root.exists():
+            raise InputError(
+                "The home was moved or removed while this was running.",
+                code="home_moved",
+                file=self.root,
+                remedy="start bakehouse again, with BAKEHOUSE_HOME set to where the home is now",
+            )
         for folder in (self.root, self.runs, self.artefacts, self.inputs, self.cache):
             try:
                 folder.mkdir(mode=0o700, parents=folder == self.root, exist_ok=True)
@@ -165,6 +177,7 @@ class Home:
                     file=folder,
                     remedy=said.remedy or "set BAKEHOUSE_HOME to a folder of your own",
                 ) from error
+        _seen.add(self.root)
         return self
 
     @property

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import InputError
 from core.home import Home
 from core.store.database import open_database
 from core.store.store_error import StoreError
@@ -96,3 +97,15 @@ def test_a_home_whose_name_is_no_utf_8(tmp_path: Path) -> None:
     add_job(connection)
     connection.close()
     assert open_database(home).execute("SELECT count(*) FROM jobs").fetchone()[0] == 1
+
+
+def test_a_home_that_was_moved_away_is_not_made_again_by_who_worked_in_it(tmp_path: Path) -> None:
+    """A console that stays open would show an empty home in its place, and queue jobs into it."""
+    home, connection = fresh(tmp_path)
+    connection.close()
+    home.root.rename(tmp_path / "elsewhere")
+    with pytest.raises(InputError) as told:
+        open_database(home)
+    assert told.value.code == "home_moved" and not home.root.exists()
+    (tmp_path / "elsewhere").rename(home.root)
+    open_database(home).close()
