@@ -77,6 +77,16 @@ class AttemptDir:
         """Held by the shim for life. The kernel releases it, so the lock is the proof of life."""
         return self.path / "shim.lock"
 
+    @property
+    def place(self) -> list[int] | None:
+        """Which folder this is, whatever it is called: device and inode of the shim's lock. A folder that is moved keeps
+        them, a copy has its own."""
+        try:
+            status = self.shim_lock.stat()
+        except OSError:
+            return None
+        return [status.st_dev, status.st_ino]
+
 
 @dataclass(frozen=True)
 class RunDir:

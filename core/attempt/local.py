@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from core.attempt.launch import start_attempt
 from core.attempt.launcher import Activity, Observation
 from core.attempt.logout_protection import choose_protection
-from core.attempt.observe import job_process, observe
-from core.files import append_line, read_json
+from core.attempt.observe import job_process, observe, written_process
+from core.files import append_line
 from core.gpu.devices import Gpu
 from core.gpu_lease.lock import Lease
 from core.home import AttemptDir, Home
@@ -46,8 +46,7 @@ class LocalLauncher:
 
     def owns(self, attempt: AttemptDir, pid: int) -> bool:
         """By the group that the job's process leads, while the process lives; by what was written down afterwards."""
-        run = read_json(attempt.run_json)
-        job = None if run is None else ProcessIdentity.from_json(run["job"])
+        _, job = written_process(attempt)
         if job is None or job.boot_id != current_boot_id():
             return False
         try:

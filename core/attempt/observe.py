@@ -20,12 +20,23 @@ def locked(attempt: AttemptDir) -> bool:
     return held(attempt.shim_lock)
 
 
+def written_process(attempt: AttemptDir) -> tuple[bool, ProcessIdentity | None]:
+    """Whether the shim wrote down the attempt's job process, and the process.
+
+    None in the copy of a run folder: the process is that of the folder which was copied, and no signal is for it.
+    """
+    run = read_json(attempt.run_json)
+    if run is None:
+        return False, None
+    if run.get("place") not in (None, attempt.place):
+        return True, None
+    return True, ProcessIdentity.from_json(run["job"])
+
+
 def job_process(attempt: AttemptDir) -> ProcessIdentity | None:
     """The identity of the attempt's job process as far as it was written down, or is found alive."""
-    run = read_json(attempt.run_json)
-    if run is not None:
-        return ProcessIdentity.from_json(run["job"])
-    return find_by_environment(JOB_MARK, job_mark(attempt))
+    written, process = written_process(attempt)
+    return process if written else find_by_environment(JOB_MARK, job_mark(attempt))
 
 
 def observe(attempt: AttemptDir, boot_id: str, current_boot: str) -> Observation:

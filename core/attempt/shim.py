@@ -93,6 +93,7 @@ def run_attempt(attempt: AttemptDir, start: dict[str, Any]) -> None:
             "job": identity.to_json() if identity else None,
             "shim": own.to_json() if own else None,
             "started_at": started_at,
+            "place": attempt.place,
         },
     )
     usage = wait(job, home)

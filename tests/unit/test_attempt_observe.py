@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from core.attempt import shim
 from core.attempt.launch import JOB_MARK, START_FILE, job_mark, withdraw
 from core.attempt.launcher import Observation
+from core.attempt.local import LocalLauncher
 from core.attempt.observe import job_process, observe
 from core.files import write_json
 from core.home import AttemptDir, Home
@@ -148,3 +150,23 @@ def test_two_shims_never_share_an_attempt(attempt: AttemptDir) -> None:
         )
     assert second.returncode == 1
     assert "another shim has this attempt" in second.stderr
+
+
+def test_the_copy_of_a_run_folder_sends_no_signal_to_the_job_of_the_original(
+    attempt: AttemptDir, tmp_path: Path
+) -> None:
+    attempt.log.touch()
+    attempt.shim_lock.touch()
+    with running(SLEEP) as process:
+        write_json(attempt.run_json, {"job": identity(process).to_json(), "place": attempt.place})
+        copied = AttemptDir(Path(shutil.copytree(attempt.path, tmp_path / "copy" / attempt.path.name)))
+        assert now(attempt) == Observation("orphaned")
+        assert now(copied) == Observation("gone")
+        launcher = LocalLauncher(Home(tmp_path / "home"), None)
+        assert not launcher.signal(copied, signal.SIGTERM, "tester")
+        assert not launcher.owns(copied, process.pid) and launcher.owns(attempt, process.pid)
+        assert process.poll() is None
+        moved = AttemptDir(attempt.path.rename(tmp_path / "moved"))
+        assert now(moved) == Observation("orphaned")
+        assert launcher.signal(moved, signal.SIGTERM, "tester")
+        process.wait()
