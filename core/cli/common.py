@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from core.cli.output import say
 from core.config.project import Project
 from core.format import duration, moment, of_five, percent
 from core.home import Home
@@ -46,6 +48,18 @@ def project_option(function: F) -> F:
     return click.option(
         "--project", type=click.Path(path_type=Path), help="Project folder, else the nearest one upwards."
     )(function)
+
+
+@contextlib.contextmanager
+def told_if_slow(text: str, seconds: float = 1.5) -> Iterator[None]:
+    """Say on stderr what is being done when it takes longer than this."""
+    timer = threading.Timer(seconds, say, (text,), {"error": True})
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def find_project(named: Path | None) -> Project:

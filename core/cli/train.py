@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from core.cli.common import by, find_project, json_option, project_option
+from core.cli.common import by, find_project, json_option, project_option, told_if_slow
 from core.cli.output import say
 from core.cli.submitted import submitted
 from core.config.shipped import PLAIN_RECIPE
@@ -92,7 +92,8 @@ def train(
     overrides |= {key: value for key, value in named.items() if value is not None}
     home = Home.find()
     later: list[str] = []
-    job = submit_train(home, find_project(project), task, model, recipe, overrides, after, author=by(), later=later)
+    with told_if_slow(f"counting the tokens of {task} …"):
+        job = submit_train(home, find_project(project), task, model, recipe, overrides, after, author=by(), later=later)
     for remark in later:
         say(f"note: {remark}", error=True)
 

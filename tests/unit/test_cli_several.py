@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from core.cli import common
+from core.cli.common import told_if_slow
 from core.cli.main import main
 from core.home import Home
 from core.runner.commands import carry_out
@@ -18,6 +21,7 @@ from core.store.commands import get_command, insert_command
 from core.store.database import open_database
 from core.store.jobs import get_job, list_jobs
 from tests.support.stored import add_job, fresh, job_in
+from tests.support.waiting import PATIENCE_SECONDS
 
 Store = tuple[Home, sqlite3.Connection]
 Run = Callable[..., tuple[int, str, str]]
@@ -150,3 +154,19 @@ def test_a_job_that_ran_before_is_not_said_to_have_never_begun(store: Store, run
     fresh_job = add_job(connection)
     assert run("queue", "cancel", str(fresh_job))[0] == 0
     assert get_job(connection, fresh_job).reason.code == "cancelled_before_start"
+
+
+def test_what_takes_long_is_told_and_what_does_not_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    heard = threading.Event()
+
+    def say(text: str, *, error: bool) -> None:
+        said.append(text)
+        heard.set()
+
+    monkeypatch.setattr(common, "say", say)
+    with told_if_slow("in a moment", seconds=3600):
+        pass
+    with told_if_slow("counting …", seconds=0):
+        assert heard.wait(PATIENCE_SECONDS)
+    assert said == ["counting …"]
