@@ -106,6 +106,31 @@ async def test_columns_that_nobody_can_guess_are_named(tmp_path: Path, folder: P
         assert "--prompt-column Frage --completion-column Antwort" in screen.command_line
 
 
+@pytest.mark.parametrize("size", [(60, 18), (120, 40)])
+async def test_what_a_remedy_asks_for_has_a_field(tmp_path: Path, folder: Path, size: tuple[int, int]) -> None:
+    lines = [
+        {
+            "messages": [{"role": "user", "content": f"Zürich {number}?"}, {"role": "assistant", "content": "ja"}],
+            "tools": [{"name": "look"}],
+        }
+        for number in range(20)
+    ]
+    text = "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
+    (folder / "tools.jsonl").write_text(text, encoding="cp1252")
+    async with form(tmp_path, size) as (pilot, screen):
+        assert screen.query_one("#row-encoding").display is (size[1] > 18)
+        await typed(pilot, screen, "path", "tools.jsonl")
+        await seen(pilot, lambda: screen.current is not None, "what the file is")
+        assert screen.query_one("#row-encoding").display and not screen.valid
+        await typed(pilot, screen, "encoding", "cp1252")
+        await seen(pilot, lambda: screen.current is not None, "what the file is")
+        assert not screen.valid and "ignore keys" in text_of(pilot, "#found")
+        await typed(pilot, screen, "ignored", "tools, nothing")
+        await seen(pilot, lambda: screen.valid, "a file that can be used")
+        assert "--ignore tools --ignore nothing --encoding cp1252" in screen.command_line
+        assert "Zürich" in str(screen.current and screen.current.found and screen.current.found.samples)
+
+
 @pytest.mark.parametrize(
     ("path", "words"),
     [

@@ -29,11 +29,18 @@ FEWEST_HELD_OUT, MOST_HELD_OUT = 6, 24
 
 @dataclass(frozen=True)
 class DataQuery:
-    """A path as it was typed, and the columns that were named (empty: those with the usual names)."""
+    """A path as it was typed, the columns that were named (empty: those with the usual names), the keys that are left out,
+    with commas between them, and the encoding (empty: found)."""
 
     path: str
     prompt_column: str = ""
     completion_column: str = ""
+    ignored: str = ""
+    encoding: str = ""
+
+    @property
+    def ignored_keys(self) -> tuple[str, ...]:
+        return tuple(key for key in map(str.strip, self.ignored.split(",")) if key)
 
     @property
     def file(self) -> Path:
@@ -43,16 +50,22 @@ class DataQuery:
     def options(self) -> ReadOptions:
         from core.data.turns import ReadOptions
 
-        return ReadOptions(prompt_column=self.prompt_column or None, completion_column=self.completion_column or None)
+        return ReadOptions(
+            prompt_column=self.prompt_column or None,
+            completion_column=self.completion_column or None,
+            ignore=frozenset(self.ignored_keys),
+            encoding=self.encoding or None,
+        )
 
 
 @dataclass(frozen=True)
 class DataAnswer:
-    """What is in the file, or why nobody can say."""
+    """What is in the file, or why nobody can say; `refused` is true of a file that is there and cannot be read as it is."""
 
     query: DataQuery
     found: Inspection | None = None
     problem: str = ""
+    refused: bool = False
 
 
 def look_into(query: DataQuery) -> DataAnswer:
@@ -67,7 +80,7 @@ def look_into(query: DataQuery) -> DataAnswer:
     except FileNotFoundError:
         return DataAnswer(query, problem="There is no such file")
     except (BakehouseError, OSError, ValueError, RuntimeError, MemoryError) as error:
-        return DataAnswer(query, problem=str(error) or type(error).__name__)
+        return DataAnswer(query, problem=str(error) or type(error).__name__, refused=True)
 
 
 def proposed_held_out(found: Inspection) -> int:
@@ -143,6 +156,8 @@ def task_command(
     for option, value in (
         ("--prompt-column", query.prompt_column),
         ("--completion-column", query.completion_column),
+        *(("--ignore", key) for key in query.ignored_keys),
+        ("--encoding", query.encoding),
         ("--project", new_project or ("" if place.inside or place.root is None else str(place.root))),
     ):
         words += [option, value] if value else []

@@ -39,7 +39,7 @@ from tui.queries.project import remember_project
 from tui.screens.command_screen import CommandScreen
 from tui.screens.help import TextDialog
 from tui.screens.new_run import NewRun
-from tui.screens.new_task_fields import LABELS, suggester
+from tui.screens.new_task_fields import LABELS, NOTES, READING, suggester
 from tui.screens.new_task_rows import found_rows, sample_rows, written_rows
 from tui.widgets.footer import Footer
 from tui.widgets.text_panel import TextPanel
@@ -193,7 +193,7 @@ class NewTask(CommandScreen):
 
     @property
     def query_now(self) -> DataQuery:
-        return DataQuery(*(self.field(key).value.strip() for key in ("path", "prompt", "answer")))
+        return DataQuery(*(self.field(key).value.strip() for key in ("path", *READING)))
 
     @property
     def current(self) -> DataAnswer | None:
@@ -234,7 +234,7 @@ class NewTask(CommandScreen):
 
     def on_input_changed(self, event: Input.Changed) -> None:
         self.problem = ""
-        if event.input.id in ("path", "prompt", "answer"):
+        if event.input.id in ("path", *READING):
             if event.input.id == "path":
                 self._propose("name", proposed_name(event.value))
             if self._typing is not None:
@@ -251,6 +251,7 @@ class NewTask(CommandScreen):
 
     def on_file_read(self, message: FileRead) -> None:
         self.answer, self.example = message.answer, 0
+        self._arrange()
         if self.current is not None and self.current.found is not None:
             self.columns = tuple(column.name for column in self.current.found.columns)
             self._propose("held", str(proposed_held_out(self.current.found)))
@@ -279,9 +280,17 @@ class NewTask(CommandScreen):
         """Both frames fit below the form."""
         return self.app.size.height >= ROOMY_ROWS
 
+    def _needs(self, key: str) -> bool:
+        """A field of how the file is read has its row: there is room, something stands in it, or the file has problems."""
+        answer = self.current
+        wrong = answer is not None and (answer.refused or (answer.found is not None and bool(answer.found.untrainable)))
+        return self.roomy or wrong or bool(self.field(key).value) or self.field(key).has_focus
+
     def _arrange(self) -> None:
-        rows = len(LABELS) - (not self.asks_for_folder)
-        self.query_one("#row-project").display = self.asks_for_folder
+        hidden = {key for key in READING if not self._needs(key)} | (set() if self.asks_for_folder else {"project"})
+        rows = len(LABELS) - len(hidden)
+        for key in LABELS:
+            self.query_one(f"#row-{key}").display = key not in hidden
         self.query_one("#form").styles.height = rows + 2
         found, sample = self.query_one("#found"), self.query_one("#sample")
         found.display = self.roomy or not self.on_sample
@@ -310,11 +319,7 @@ class NewTask(CommandScreen):
         if key == "held" and found is not None:
             held = int(self.field("held").value)
             return Line(f"become golden inputs; {found.trainable - held:,} are learnt", "dim")
-        if key in ("prompt", "answer"):
-            return Line("if its name is unusual", "dim")
-        if key == "project":
-            return Line("becomes a project", "dim")
-        return Line()
+        return Line(NOTES.get(key, ""), "dim")
 
     def _paint_found(self) -> None:
         panel = self.query_one("#found", TextPanel)

@@ -15,8 +15,19 @@ LABELS = {
     "held": "hold out",
     "prompt": "prompt column",
     "answer": "answer column",
+    "ignored": "ignore keys",
+    "encoding": "encoding",
     "project": "project",
 }
+NOTES = {
+    "prompt": "if its name is unusual",
+    "answer": "if its name is unusual",
+    "ignored": "that would be refused, such as tools",
+    "encoding": "if not UTF-8, such as cp1252",
+    "project": "becomes a project",
+}
+READING = ("prompt", "answer", "ignored", "encoding")
+"""How a file is read that does not speak for itself: where rows are few, these stand only beside a file that has problems."""
 
 
 class Paths(Suggester):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from core.text import one_line, printable
 from core.wording.data import file_words, inspection_rows, problem_words, warning_words
 from tui.lines import Line, wrapped
@@ -17,6 +19,18 @@ FIELDS = {
     "`--prompt-column NAME`": "the field `prompt column`",
     "`--completion-column NAME`": "the field `answer column`",
 }
+IGNORE = re.compile(r"`--ignore (.+?)`")
+ENCODING = re.compile(r"`--encoding (.+?)`")
+
+
+def in_the_form(text: str) -> str:
+    """A remedy as the form has it."""
+    for option, field in FIELDS.items():
+        text = text.replace(option, field)
+    text = IGNORE.sub(r"`\1` in the field `ignore keys`", text)
+    return ENCODING.sub(r"`\1` in the field `encoding`", text)
+
+
 LABEL_COLUMNS = 11  # of the file's figures
 SAMPLE_LABEL_COLUMNS = 11
 MOST_TEXT_LINES = 200  # of one message
@@ -30,16 +44,15 @@ def found_rows(answer: DataAnswer | None, asked: bool, width: int) -> tuple[list
         return [] if asked else [Line(row, "dim") for row in wrapped(KNOWN, width)], title
     found = answer.found
     if found is None:
-        return [Line(row, "bad") for row in wrapped(printable(answer.problem), width)], title
+        return [Line(row, "bad") for row in wrapped(printable(in_the_form(answer.problem)), width)], title
     rows: list[Line] = []
     for label, text in inspection_rows(found):
         for index, row in enumerate(wrapped(printable(text), width - LABEL_COLUMNS)):
             rows.append(Line("" if index else label, "dim").to(LABEL_COLUMNS).add(row))
     rows += [Line(row, "warn") for text in warning_words(found) for row in wrapped(f"▲ {printable(text)}", width)]
-    for text in problem_words(found):
-        for option, field in FIELDS.items():
-            text = text.replace(option, field)
-        rows += [Line(row, "bad") for row in wrapped(f"✗ {printable(text)}", width)]
+    # First what has to be done, which must not fall below the last row of a small frame.
+    problems = [f"✗ {printable(in_the_form(text))}" for text in problem_words(found)]
+    rows[:0] = [Line(row, "bad") for text in problems for row in wrapped(text, width)]
     return rows, printable(file_words(found))
 
 
