@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from core.config.yaml_faults import syntax_fault
 from core.errors import InputError
 from core.failures import leads_nowhere
 
@@ -45,19 +46,6 @@ UNSEEN = frozenset(
 _BACKSPACE = re.compile(r"(?<!\\)(?:\\\\)*\\b")
 # The ends of lines that YAML 1.2 counts, as libyaml does with two more of Unicode's.
 _LINE_ENDS = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
-_SYNTAX_REMEDIES = {
-    "hexdecimal": "write paths and patterns between single quotes, where a backslash is a backslash",
-    "a tab in the indent": "indent with spaces, not with tabs",
-    "mapping values are not allowed": "put a value that contains ': ' between quotes",
-    "unknown escape character": "write patterns between single quotes, where a backslash is a backslash",
-    "a quote that begins here": "close it, and double a quote inside quotes ('')",
-    "could not find expected ':'": "a key needs ': ' behind it, and text of several lines needs '|' and an indent",
-    "did not find expected key": "look at the indent, and double a quote inside quotes ('')",
-    "cannot start any token": "put a value that begins with '@', '%' or a backtick between quotes",
-    "while scanning an alias": "put a value that begins with '*' between quotes",
-    "while scanning an anchor": "put a value that begins with '&' between quotes",
-    "expected a single document": "one file holds one document: take out the '---' between them",
-}
 
 
 # libyaml's parser is about ten times as fast as the Python one; both end in the same composer rules.
@@ -195,59 +183,8 @@ def _compose(file: Path, text: str) -> yaml.Node | None:
             return node
         finally:
             loader.dispose()
-    except yaml.MarkedYAMLError as problem:
-        mark = problem.problem_mark or problem.context_mark
-        words = " ".join(part for part in (problem.context, problem.problem) if part)
-        if "found duplicate anchor" in words or "undefined alias" in words:
-            words = problem.problem or words
-        if "maximum nesting depth" in words:  # libyaml's own limit, which PyYAML has since 6.0.4
-            words = "nested too deep"
-        line = None if mark is None else mark.line + 1
-        opened = problem.context_mark
-        if mark is not None and (tab := _tab_in_indent(text, mark.line)):
-            words, line = "a tab in the indent", tab
-        elif mark is not None and (quote := _open_quote(text, problem)) is not None:
-            words = f"a quote that begins here is not closed in its line (the file stops making sense in line {line})"
-            line = quote
-        elif opened is not None and mark is not None and opened.line != mark.line:
-            words += f" (it began in line {opened.line + 1})"
-        remedy = next((hint for sign, hint in _SYNTAX_REMEDIES.items() if sign in words), None)
-        raise InputError(f"not valid YAML: {words}", code="yaml_syntax", file=file, line=line, remedy=remedy) from None
-    except yaml.reader.ReaderError as problem:
-        line = text.count("\n", 0, problem.position) + 1 if problem.position <= len(text) else None
-        message = f"not valid YAML: a control character (0x{ord(_character(problem)):02x})"
-        raise InputError(message, code="yaml_syntax", file=file, line=line) from None
     except yaml.YAMLError as problem:
-        raise InputError(f"not valid YAML: {problem}", code="yaml_syntax", file=file) from None
-
-
-def _tab_in_indent(text: str, near: int) -> int | None:
-    """The line (from 1) of a tab that indents: line `near` (from 0), where parsing failed, is looked at."""
-    lines = text.splitlines()
-    line = lines[near] if near < len(lines) else ""
-    return near + 1 if "\t" in line[: len(line) - len(line.lstrip())] else None
-
-
-def _open_quote(text: str, problem: yaml.MarkedYAMLError) -> int | None:
-    """The line (from 1) of the quote that was not closed, when that is why parsing failed.
-
-    Such a text runs on to the end of the file, or to the next quote, which then closes it: what stands behind that one
-    is where the parser stumbles.
-    """
-    mark, opened = problem.problem_mark, problem.context_mark
-    if opened is not None and "quoted scalar" in (problem.context or "") and "end of stream" in (problem.problem or ""):
-        return int(opened.line) + 1
-    found = None
-    try:
-        for token in yaml.scan(text, Loader=_CoreLoader):
-            start, end = token.start_mark, token.end_mark
-            if mark is not None and (start.line, start.column) >= (mark.line, mark.column):
-                break
-            if isinstance(token, yaml.ScalarToken) and token.style in ("'", '"') and start.line < end.line:
-                found = start.line + 1 if mark is not None and end.line == mark.line else None
-    except yaml.YAMLError:
-        return found
-    return found
+        raise syntax_fault(file, text, problem) from None
 
 
 def _refuse_depth(file: Path, text: str) -> None:
@@ -261,11 +198,6 @@ def _refuse_depth(file: Path, text: str) -> None:
                 raise InputError(f"nested more than {DEPTH_LIMIT} deep", code="yaml_syntax", file=file, line=line)
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
-
-
-def _character(problem: yaml.reader.ReaderError) -> str:
-    character = problem.character
-    return character if isinstance(character, str) else chr(character)
 
 
 class _Reader:
