@@ -67,6 +67,7 @@ def test_a_job_that_needs_one_that_is_not_there_leaves_no_folder(queue: Queue) -
 
 
 def test_an_id_that_is_given_out_again_finds_nothing_of_a_submission_that_was_rolled_back(queue: Queue) -> None:
+    open_database(queue.home).close()  # the submission that was rolled back had made it
     leftover = queue.home.run_dir(1)
     leftover.path.mkdir()
     leftover.job_file.write_text("half written")
