@@ -103,7 +103,7 @@ def bakehouse(
         ('"$@" queue list >&-', {0}),
         ('"$@" queue list 2>&-', {0}),
         ('"$@" <&-', {2}),
-        ('"$@" data inspect - <&- 2>&-', {0}),
+        ('"$@" data inspect - <&- 2>&-', {2}),  # nothing to read is nothing to learn
         ('"$@" queue list <&- >&- 2>&-', {0}),
         ('"$@" runs show 99 2>&-', {4}),
         ('"$@" runs show 99 --json >&-', {4}),
