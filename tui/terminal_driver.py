@@ -12,7 +12,8 @@ from textual.drivers.linux_driver import LinuxDriver
 
 from tui.terminal_input import Input, TerminalInput
 
-LOOK_SECONDS = 0.05
+IDLE_SECONDS = 0.1  # between two looks whether the console ends
+LOOK_SECONDS = 0.03  # while an ESC or a sequence waits for more, or for silence
 READ_BYTES = 4096
 # So many messages wait for the app at most: beyond them the terminal waits, and with it whoever floods it.
 MOST_WAITING = 1000
@@ -29,7 +30,7 @@ class ConsoleDriver(LinuxDriver):
                 if self._app.message_queue_size > MOST_WAITING:
                     self.exit_event.wait(LOOK_SECONDS)
                     continue
-                readable = selector.select(LOOK_SECONDS)
+                readable = selector.select(LOOK_SECONDS if guard.is_open else IDLE_SECONDS)
                 data = self._read() if readable else b""
                 if readable and not data:  # hung up: the watchdog of the terminal ends the console
                     self.exit_event.wait(LOOK_SECONDS)

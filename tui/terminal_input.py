@@ -68,6 +68,11 @@ class TerminalInput:
         self._began = self._last = 0.0
         self._decoder = codecs.getincrementaldecoder("utf-8")("ignore")
 
+    @property
+    def is_open(self) -> bool:
+        """Something has begun whose end may be the next silence."""
+        return self._state != "ground"
+
     def feed(self, data: bytes, now: float) -> list[Input]:
         found = self.quiet(now)
         self._last = now

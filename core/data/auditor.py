@@ -14,6 +14,7 @@ from core.config.task import Task
 from core.data.audit import Audit, LengthRow, Piece, ShownExample
 from core.data.augment import AugmentReport, augment, shots_in_front
 from core.data.examples import DataReport, Example
+from core.data.inspection import percentile
 from core.data.leaks import find_leaks
 from core.data.render import (
     ChatTokenizer,
@@ -129,15 +130,6 @@ def whole_lengths(tokens: Sequence[int]) -> list[int]:
     ordered = sorted(tokens)
     at = [ordered[math.ceil(share * len(ordered) - 1e-9) - 1] for share in WHOLE_SHARES]
     return sorted({-(-length // STEP) * STEP for length in at})
-
-
-def percentile(values: Sequence[int], share: float) -> float:
-    """The value below which `share` of the values lie, interpolated linearly between neighbours."""
-    ordered = sorted(values)
-    place = share * (len(ordered) - 1)
-    below = int(place)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
 
 
 def _at_length(

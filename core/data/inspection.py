@@ -198,8 +198,16 @@ def lengths(values: Sequence[int]) -> TextLengths | None:
     """Median, 90th percentile and maximum; None of nothing."""
     if not values:
         return None
-    p90 = statistics.quantiles(values, n=10, method="inclusive")[8] if len(values) > 1 else float(values[0])
-    return TextLengths(statistics.median(values), p90, max(values))
+    return TextLengths(statistics.median(values), percentile(values, 0.9), max(values))
+
+
+def percentile(values: Sequence[int], share: float) -> float:
+    """The value below which `share` of the values lie, interpolated linearly between neighbours."""
+    ordered = sorted(values)
+    place = share * (len(ordered) - 1)
+    below = int(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
 
 
 def _use(data: DataFile, name: str, count: int) -> Use:

@@ -76,7 +76,7 @@ def test_a_database_that_never_got_its_tables_beside_runs(tmp_path: Path) -> Non
 def test_what_is_no_run_is_in_nobody_s_way(tmp_path: Path, folder: str) -> None:
     home = Home(tmp_path / "home").create()
     (home.runs / folder).mkdir()
-    add_job(open_database(home))
+    assert add_job(open_database(home)) == 1
 
 
 @pytest.mark.parametrize("place", ["database", "home"])

@@ -267,7 +267,7 @@ def test_a_folder_in_the_place_of_a_file_of_the_database(tmp_path: Path, name: s
 def test_an_empty_file_is_a_new_database(tmp_path: Path) -> None:
     home = Home(tmp_path / "home").create()
     home.database.touch()
-    add_job(open_database(home))
+    assert add_job(open_database(home)) == 1
 
 
 def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:

@@ -170,6 +170,31 @@ async def test_a_refusal_stands_in_the_form_and_what_was_typed_stays(tmp_path: P
     assert (folder / "configs/tasks/capitals.yaml").read_text() == "mine: 1\n"
 
 
+async def test_a_file_that_changed_since_it_was_shown_makes_nothing_and_is_shown_anew(
+    tmp_path: Path, folder: Path
+) -> None:
+    async with form(tmp_path) as (pilot, screen):
+        await typed(pilot, screen, "path", "capitals.json")
+        await seen(pilot, lambda: screen.valid, "a file that can be used")
+        (folder / "capitals.json").write_text(json.dumps([sharegpt(number) for number in range(30)]))
+        await pilot.press("enter")
+        await seen(pilot, lambda: "has changed since it was shown" in screen.problem, "the refusal")
+        assert not (folder / "bakehouse.yaml").exists()
+        await seen(pilot, lambda: "30 entries" in text_of(pilot, "#found"), "the file as it is now")
+        await pilot.press("enter")
+        await seen(pilot, lambda: isinstance(pilot.app.screen, TextDialog), "what was written")
+
+
+async def test_a_file_that_was_mended_is_read_again_with_enter(tmp_path: Path, folder: Path) -> None:
+    (folder / "bad.jsonl").write_text("{}\n")
+    async with form(tmp_path) as (pilot, screen):
+        await typed(pilot, screen, "path", "bad.jsonl")
+        await seen(pilot, lambda: "cannot be used" in text_of(pilot, "#note-path"), "that it is bad")
+        (folder / "bad.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 2)
+        await pilot.press("enter")
+        await seen(pilot, lambda: screen.valid, "the mended file")
+
+
 async def test_what_a_person_wrote_is_not_replaced_by_a_proposal(tmp_path: Path, folder: Path) -> None:
     async with form(tmp_path) as (pilot, screen):
         await typed(pilot, screen, "name", "mine")

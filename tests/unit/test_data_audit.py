@@ -14,9 +14,10 @@ from core.config.project import shipped
 from core.config.recipe import FewShot, Recipe
 from core.config.task import Task, TaskData
 from core.data.audit import Audit
-from core.data.auditor import make_audit, percentile, whole_lengths
+from core.data.auditor import make_audit, whole_lengths
 from core.data.augment import augment
 from core.data.examples import load_examples
+from core.data.inspection import percentile
 from core.data.render import fit_all, render_all
 from tests.support.tokenizers import byte_level, qwen3
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from textual.message import Message
+
 from core.errors import BakehouseError, InputError
 from core.format import plural
 from core.home import expanded
@@ -19,6 +21,7 @@ from core.home import expanded
 if TYPE_CHECKING:
     from core.config.project import Project
     from core.data.inspection import Inspection
+    from core.data.reading import DataFile
     from core.data.turns import ReadOptions
 
 MOST_SAMPLES = 1000
@@ -66,6 +69,7 @@ class DataAnswer:
     found: Inspection | None = None
     problem: str = ""
     refused: bool = False
+    data: DataFile | None = None
 
 
 def look_into(query: DataQuery) -> DataAnswer:
@@ -76,7 +80,8 @@ def look_into(query: DataQuery) -> DataAnswer:
     try:
         if not stat.S_ISREG(query.file.stat().st_mode):
             return DataAnswer(query, problem="This is not a file. Name a data file.")
-        return DataAnswer(query, inspect(open_data(query.file, query.options), MOST_SAMPLES))
+        data = open_data(query.file, query.options)
+        return DataAnswer(query, inspect(data, MOST_SAMPLES), data=data)
     except FileNotFoundError:
         return DataAnswer(query, problem="There is no such file")
     except (BakehouseError, OSError, ValueError, RuntimeError, MemoryError) as error:
@@ -183,9 +188,9 @@ def completed_path(typed: str) -> str | None:
 @dataclass(frozen=True)
 class NewTaskWish:
     """What the form asks for. `project` is the folder that becomes a project first; None where there is one. `skip_bad`
-    leaves out what cannot be trained on."""
+    leaves out what cannot be trained on. `shown`: the file as the person saw it."""
 
-    query: DataQuery
+    shown: DataFile
     name: str
     hold_out: int
     project: Path | None
@@ -214,10 +219,14 @@ def make_task(wish: NewTaskWish, find_project: Callable[[], Project], remember: 
     from core.authoring.lint import check_task, task_warnings
     from core.authoring.scaffold import new_project_with_task, new_task
     from core.config.project import TASKS, Project
-    from core.data.reading import open_data, without_bad
+    from core.data.reading import without_bad
+    from core.data.source import read_source
 
-    data = open_data(wish.query.file, wish.query.options)
-    data = without_bad(data) if wish.skip_bad else data
+    if read_source(wish.shown.path).content != wish.shown.source.content:
+        raise InputError(
+            "has changed since it was shown", code="changing", file=wish.shown.path, remedy="look once more"
+        )
+    data = without_bad(wish.shown) if wish.skip_bad else wish.shown
     data.refuse_bad()
     if wish.project is not None:
         root = expanded(wish.project).absolute()
@@ -236,3 +245,27 @@ def make_task(wish: NewTaskWish, find_project: Callable[[], Project], remember: 
         tuple(str(problem) for problem in check_task(project, task_file)),
         tuple(str(warning) for warning in task_warnings(project, task_file)),
     )
+
+
+class FileRead(Message):
+    """A data file was looked into."""
+
+    def __init__(self, answer: DataAnswer) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+class PlaceRead(Message):
+    """The project is known."""
+
+    def __init__(self, place: ProjectPlace) -> None:
+        super().__init__()
+        self.place = place
+
+
+class TaskMade(Message):
+    """The task is written."""
+
+    def __init__(self, made: NewTaskMade) -> None:
+        super().__init__()
+        self.made = made

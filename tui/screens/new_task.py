@@ -7,7 +7,6 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
-from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import Input
 
@@ -21,9 +20,11 @@ from tui.model.snapshot import Snapshot
 from tui.queries.data_file import (
     DataAnswer,
     DataQuery,
-    NewTaskMade,
+    FileRead,
     NewTaskWish,
+    PlaceRead,
     ProjectPlace,
+    TaskMade,
     held_out_problem,
     look_into,
     make_task,
@@ -48,30 +49,6 @@ TYPING_SECONDS = 0.3
 """What is typed further within this time is one question."""
 ROOMY_ROWS = 32
 """Lines of a terminal that shows both frames."""
-
-
-class FileRead(Message):
-    """A data file was looked into."""
-
-    def __init__(self, answer: DataAnswer) -> None:
-        super().__init__()
-        self.answer = answer
-
-
-class PlaceRead(Message):
-    """The project is known."""
-
-    def __init__(self, place: ProjectPlace) -> None:
-        super().__init__()
-        self.place = place
-
-
-class TaskMade(Message):
-    """The task is written."""
-
-    def __init__(self, made: NewTaskMade) -> None:
-        super().__init__()
-        self.made = made
 
 
 class NewTask(CommandScreen):
@@ -233,7 +210,8 @@ class NewTask(CommandScreen):
         return ready and not self.making and not self.problems()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        self.problem = ""
+        if event.value != self._proposed.get(event.input.id or ""):  # what the form itself writes answers nothing
+            self.problem = ""
         if event.input.id in ("path", *READING):
             if event.input.id == "path":
                 self._propose("name", proposed_name(event.value))
@@ -360,10 +338,17 @@ class NewTask(CommandScreen):
         self.example += step
         self._paint_sample()
 
+    def _look_again(self) -> None:
+        """The file can have been mended meanwhile."""
+        if self.query_now.path:
+            self.files.ask(self.query_now)
+
     def action_make(self) -> None:
         if self.making:
             return
-        if not self.valid:
+        shown = self.current.data if self.current else None
+        if not self.valid or shown is None:
+            self._look_again()
             wrong = next(iter(self.problems()), None)
             if wrong is not None:
                 self.field(wrong).focus()
@@ -373,7 +358,7 @@ class NewTask(CommandScreen):
             return
         self.making = True
         folder = Path(self.field("project").value.strip()) if self.asks_for_folder else None
-        wish = NewTaskWish(self.query_now, self.field("name").value, int(self.field("held").value), folder, self.skips)
+        wish = NewTaskWish(shown, self.field("name").value, int(self.field("held").value), folder, self.skips)
 
         def act() -> RequestDone:
             def remember(root: Path) -> None:
@@ -389,6 +374,7 @@ class NewTask(CommandScreen):
     def finished(self, request: RequestDone) -> None:
         if self.making and request.failed:
             self.making, self.problem = False, request.text
+            self._look_again()
             self._paint()
 
     def on_task_made(self, message: TaskMade) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.message import Message
 
@@ -18,25 +17,15 @@ from tui.lines import Line, wrapped
 from tui.model.snapshot import Snapshot
 from tui.queries.bakeoff_plan import BakeoffPlan, read_plan
 from tui.queries.failures import ask_beside
-from tui.screens.dialog import Dialog
-from tui.widgets.canvas import Canvas
-from tui.widgets.pane import framed
+from tui.screens.dialog import DialogRows, RowsDialog, key_row
 
 MOST_OTHERS = 8
 
 
-class PlanText(Canvas):
-    def draw(self, width: int, height: int) -> list[Line]:
-        screen = self.screen
-        assert isinstance(screen, AskBakeoff)
-        rows = [row.cut(width - 4) for row in screen.rows(width - 4)]
-        if len(rows) > height - 2:
-            rows = [*rows[: height - 3], rows[-1]]  # the keys stay
-        return framed(rows, width, height, Line("Start a bake-off?", "bold"), Line(), "focus")
-
-
-class AskBakeoff(Dialog["BakeoffPlan | None"]):
+class AskBakeoff(RowsDialog["BakeoffPlan | None"]):
     """Returns the plan that was agreed to, or None."""
+
+    question = "Start a bake-off?"
 
     BINDINGS: ClassVar = [
         Binding("enter,y", "start", show=False),
@@ -71,11 +60,8 @@ class AskBakeoff(Dialog["BakeoffPlan | None"]):
         self.plan: BakeoffPlan | None = None
         self.problem = ""
 
-    def compose(self) -> ComposeResult:
-        yield PlanText(id="plan")
-
     def on_mount(self) -> None:
-        self._fit()
+        self.fit()
         if self.context.live:
             ask_beside(
                 "bake-off plan",
@@ -86,16 +72,7 @@ class AskBakeoff(Dialog["BakeoffPlan | None"]):
 
     def on_ask_bakeoff_plan_read(self, message: PlanRead) -> None:
         self.plan, self.problem = message.plan, message.problem
-        self._fit()
-
-    def _fit(self) -> None:
-        canvas = self.query_one("#plan", PlanText)
-        width = min(84, self.app.size.width * 96 // 100)
-        canvas.styles.height = min(len(self.rows(width - 4)) + 2, self.app.size.height - 2)
-        canvas.paint()
-
-    def on_resize(self) -> None:
-        self._fit()
+        self.fit()
 
     @property
     def takes_keys(self) -> bool:
@@ -119,9 +96,9 @@ class AskBakeoff(Dialog["BakeoffPlan | None"]):
                 return [
                     *(Line(row, "bad") for row in wrapped(printable(self.problem), width)),
                     Line(),
-                    keys(esc="back"),
+                    key_row(("esc", "back")),
                 ]
-            return [Line("reading the task …", "dim"), Line(), keys(esc="back")]
+            return [Line("reading the task …", "dim"), Line(), key_row(("esc", "back"))]
         count = len(plan.candidates)
         rows = [
             Line("task", "dim").to(12).add(printable(plan.task), "bold"),
@@ -146,7 +123,7 @@ class AskBakeoff(Dialog["BakeoffPlan | None"]):
         )
         rows.append(Line())
         rows += [Line(row, "dim") for row in wrapped(plan.command_line, width)]
-        rows += [Line(), keys(space="tick", enter="start", esc="leave") if self.others else keys("start", "leave")]
+        rows += [Line(), key_row(("⏎", "start"), ("j k space", "tick" if self.others else ""), ("esc", "leave"))]
         return rows
 
     def _run_row(self, line: Line, job: JobRow) -> Line:
@@ -170,25 +147,13 @@ class AskBakeoff(Dialog["BakeoffPlan | None"]):
         if self.others:
             self.index = (self.index + step) % len(self.others)
             self.top = min(max(self.top, self.index - self.room + 1), self.index)
-            self.query_one(PlanText).paint()
+            self.query_one(DialogRows).paint()
 
     def action_tick(self) -> None:
         if self.others:
             self.ticked ^= {self.others[self.index].id}
-            self._fit()
+            self.fit()
 
     def action_start(self) -> None:
         if self.chosen is not None:
             self.dismiss(self.chosen)
-
-    def action_leave(self) -> None:
-        self.dismiss(None)
-
-
-def keys(enter: str = "", esc: str = "", space: str = "") -> Line:
-    """The keys that work in the dialog."""
-    line = Line()
-    for key, label in (("⏎", enter), ("j k space", space), ("esc", esc)):
-        if label:
-            line.add(key, "bold").add(f" {label}   ", "dim")
-    return line

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import closing
 from typing import ClassVar, get_args
 
-from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.message import Message
 
@@ -15,9 +14,7 @@ from core.text import printable
 from tui.context import Context
 from tui.lines import Line, wrapped
 from tui.queries.failures import ask_beside
-from tui.screens.dialog import Dialog
-from tui.widgets.canvas import Canvas
-from tui.widgets.pane import framed
+from tui.screens.dialog import RowsDialog, key_row
 
 FORMATS: tuple[WeightFormat, ...] = get_args(WeightFormat)
 ABOUT = {
@@ -27,15 +24,7 @@ ABOUT = {
 }
 
 
-class ExportText(Canvas):
-    def draw(self, width: int, height: int) -> list[Line]:
-        screen = self.screen
-        assert isinstance(screen, AskExport)
-        rows = [row.cut(width - 4) for row in screen.rows(width - 4)]
-        return framed(rows, width, height, Line(f"Merge job {screen.job.id} into its base?", "bold"), Line(), "focus")
-
-
-class AskExport(Dialog["WeightFormat | None"]):
+class AskExport(RowsDialog["WeightFormat | None"]):
     """Returns the format that was chosen, or None."""
 
     BINDINGS: ClassVar = [
@@ -54,15 +43,13 @@ class AskExport(Dialog["WeightFormat | None"]):
         super().__init__()
         self.context = context
         self.job = job
+        self.question = f"Merge job {job.id} into its base?"
         self.index = 0
         self.earlier: dict[WeightFormat, str] = {}
         """Of formats in which the adapter was merged already: as which job, and where it lies."""
 
-    def compose(self) -> ComposeResult:
-        yield ExportText(id="plan")
-
     def on_mount(self) -> None:
-        self._fit()
+        self.fit()
         if self.context.live:
             # Nothing is told of a failure: the feed says what is wrong with the home, and the submission looks once more.
             ask_beside("earlier merges", self._read, lambda line: None, self.post_message)
@@ -80,16 +67,7 @@ class AskExport(Dialog["WeightFormat | None"]):
 
     def on_ask_export_earlier_read(self, message: EarlierRead) -> None:
         self.earlier = message.words
-        self._fit()
-
-    def _fit(self) -> None:
-        canvas = self.query_one("#plan", ExportText)
-        width = min(84, self.app.size.width * 96 // 100)
-        canvas.styles.height = min(len(self.rows(width - 4)) + 2, self.app.size.height - 2)
-        canvas.paint()
-
-    def on_resize(self) -> None:
-        self._fit()
+        self.fit()
 
     @property
     def dtype(self) -> WeightFormat:
@@ -113,27 +91,15 @@ class AskExport(Dialog["WeightFormat | None"]):
                 *rows,
                 *(Line(row, "warn") for row in wrapped(printable(told), width)),
                 Line(),
-                choice_keys(esc="back"),
+                key_row(("j k", "format"), ("esc", "back")),
             ]
         command = f"bakehouse export {self.job.id} --dtype {self.dtype}"
-        return [*rows, Line(command, "dim"), Line(), choice_keys(enter="merge", esc="cancel")]
+        return [*rows, Line(command, "dim"), Line(), key_row(("⏎", "merge"), ("j k", "format"), ("esc", "cancel"))]
 
     def action_move(self, step: int) -> None:
         self.index = (self.index + step) % len(FORMATS)
-        self._fit()
+        self.fit()
 
     def action_start(self) -> None:
         if self.dtype not in self.earlier:
             self.dismiss(self.dtype)
-
-    def action_leave(self) -> None:
-        self.dismiss(None)
-
-
-def choice_keys(enter: str = "", esc: str = "") -> Line:
-    """The keys that work in the dialog."""
-    line = Line()
-    for key, label in (("⏎", enter), ("j k", "format"), ("esc", esc)):
-        if label:
-            line.add(key, "bold").add(f" {label}   ", "dim")
-    return line
