@@ -94,7 +94,9 @@ def run(context: JobContext, spec: BakeoffSpec) -> None:
     candidates = [_find(context, candidate) for candidate in spec.candidates]
     device = job_device(context)
     # One for all: candidates that were asked in different dtypes would not compare.
-    computes_in = dtype_for(context, "auto", device, candidates[0].spec.model, GENERATING)
+    first = candidates[0].spec.model
+    assert first is not None  # what is loaded here has an entry
+    computes_in = dtype_for(context, "auto", device, first, GENERATING)
     extend_manifest(
         context,
         device=device_facts(),
@@ -149,6 +151,7 @@ class Tally:
 
 def _find(context: JobContext, spec: CandidateSpec) -> Candidate:
     """The files of a candidate. Raises NotFoundError or InputError when they are not there or not what they should be."""
+    assert spec.model is not None  # the spec was validated
     base = models.locate(spec.model, context.home)
     if spec.form == "base":
         return Candidate(spec, base, None, base.fingerprint)

@@ -1,4 +1,4 @@
-"""What a bake-off is told: a task, its golden inputs, and the models under test."""
+"""What a bake-off is told: tasks with their golden inputs, and the candidates that answer all of them."""
 
 from __future__ import annotations
 
@@ -8,25 +8,88 @@ from pydantic import Field, model_validator
 
 from core.config.base import OwnPath
 from core.config.model import ModelEntry
-from core.config.task import Task
+from core.config.task import Sampling, Task
 from core.files import sha256_json
 from core.jobfile.references import needed_jobs, parse_reference
-from core.jobfile.spec import Columns, FrozenModel, InputFile, Spec
+from core.jobfile.spec import GENERATING, Columns, FrozenModel, InputFile, Spec
+
+Form = Literal["base", "adapter", "merged", "gguf", "served"]
+ServerApi = Literal["ollama", "openai"]
+
+IN_PROCESS: frozenset[Form] = frozenset({"base", "adapter", "merged"})
+"""The forms that the job loads itself. A `gguf` is answered by a llama-server of the job, `served` by a server that runs already."""
+
+
+class ServerUnderTest(FrozenModel):
+    """A server that answers for a candidate. `key_variable` names the environment variable that holds its key."""
+
+    name: str
+    api: ServerApi
+    url: str
+    key_variable: str | None = None
+    is_local: bool = True
+    """Its models share this machine's GPU."""
+
+
+class OutputFormat(FrozenModel):
+    """What an answer is held to while it is generated: any JSON, a JSON schema, or a GBNF grammar (`text` of the file)."""
+
+    kind: Literal["json", "schema", "grammar"]
+    text: str = ""
+    file: str | None = None
+
+
+class Variant(FrozenModel):
+    """How a candidate is asked, where that differs from its task. `written` is what a person wrote, `think=on@few_shot=3`.
+
+    `few_shot` is how many of the task's examples stand before the input as turns of the conversation. `sampling` holds the
+    fields of the task's sampling that are replaced.
+    """
+
+    written: str = ""
+    think: Literal["off", "on"] | None = None
+    few_shot: int = Field(default=0, ge=0)
+    system: str | None = None
+    system_file: str | None = None
+    output: OutputFormat | None = None
+    sampling: dict[str, float | int] = {}
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the candidate is asked just as the task says."""
+        return not self.written
+
+    def applied(self, sampling: Sampling) -> Sampling:
+        """A task's sampling with what this variant replaces."""
+        return Sampling.model_validate({**sampling.model_dump(), **self.sampling})
 
 
 class CandidateSpec(FrozenModel):
-    """A model under test. `name` is what is shown; a base model is its entry, the others have a `ref` or a `path`."""
+    """A model and how it is asked. `name` is what is shown, the variant included.
+
+    A base model is its entry, what a job makes has a `ref`, a file a `path`; a served model has a `server` and the name that
+    the server knows it by.
+    """
 
     name: str
-    form: Literal["base", "adapter", "merged"]
-    model: ModelEntry
+    form: Form
+    model: ModelEntry | None = None
     ref: str | None = None
     path: OwnPath | None = None
+    server: ServerUnderTest | None = None
+    served_model: str | None = None
+    variant: Variant = Variant()
 
     @model_validator(mode="after")
     def _has_a_place(self) -> CandidateSpec:
-        if self.form != "base" and self.ref is None and self.path is None:
+        if self.form == "served":
+            if self.server is None or self.served_model is None:
+                raise ValueError("a served candidate needs a server and the name of its model there")
+            return self
+        if self.form in {"adapter", "merged", "gguf"} and self.ref is None and self.path is None:
             raise ValueError(f"a candidate of form {self.form} needs a ref (job:12/{self.form}) or a path")
+        if self.form in IN_PROCESS and self.model is None:
+            raise ValueError(f"a candidate of form {self.form} needs the entry of its model")
         return self
 
 
@@ -38,58 +101,146 @@ def made_by(reference: str | None) -> str | None:
     return f"job:{found.job_id}" + ("" if found.makes in {None, "adapter"} else f" {found.makes}")
 
 
-class BakeoffSpec(Spec):
-    """Answer the golden inputs with each candidate and score the answers.
+class Turn(FrozenModel):
+    """A message of an example that stands before the input."""
 
-    `batch_size` is the number of answers that are generated together; None lets the job choose by the memory there is.
+    role: Literal["user", "assistant"]
+    content: str
+
+
+class TaskUnderTest(FrozenModel):
+    """A task, a copy of its golden inputs, and how often each is asked.
+
+    `examples` are conversations of its training data for candidates that are asked with examples; none is a golden input.
+    """
+
+    task: Task
+    golden: InputFile
+    repeats: int = Field(ge=1)
+    examples: list[list[Turn]] = []
+
+    @property
+    def name(self) -> str:
+        return self.task.name
+
+
+class BakeoffSpec(Spec):
+    """Answer the golden inputs of each task with each candidate and score the answers.
+
+    `batch_size` is the number of answers that the job generates together; None lets it choose by the memory there is.
+    `concurrency` is how many answers a server is asked for at a time. With `curtail`, a candidate that can't reach the incumbent
+    any more is not asked on. `extends` is the bake-off whose answers (a copy of them: `earlier`) are taken over where the
+    same is asked of the same model.
     """
 
     kind: Literal["bakeoff"] = "bakeoff"
-    task: Task
-    golden: InputFile
+    tasks: list[TaskUnderTest] = Field(min_length=1)
     candidates: list[CandidateSpec] = Field(min_length=1)
     incumbent: str | None = None
-    repeats: int = Field(ge=1)
     seed: int = 0
     batch_size: int | None = Field(default=None, ge=1)
+    concurrency: int = Field(default=1, ge=1)
+    curtail: bool = False
+    extends: int | None = None
+    earlier: InputFile | None = None
     pattern_timeout_seconds: float = Field(default=1.0, gt=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_task_of_an_older_version(cls, value: Any) -> Any:
+        """A job file of before several tasks were possible names its one task directly."""
+        if isinstance(value, dict) and "task" in value and "tasks" not in value:
+            rest = {key: item for key, item in value.items() if key not in {"task", "golden", "repeats"}}
+            return {**rest, "tasks": [{key: value[key] for key in ("task", "golden", "repeats") if key in value}]}
+        return value
 
     @model_validator(mode="after")
     def _names_differ(self) -> BakeoffSpec:
+        for what, names in (
+            ("candidates", [candidate.name for candidate in self.candidates]),
+            ("tasks", [task.name for task in self.tasks]),
+        ):
+            if len(set(names)) != len(names):
+                raise ValueError(f"the names of {what} must differ, got {', '.join(names)}")
         names = [candidate.name for candidate in self.candidates]
-        if len(set(names)) != len(names):
-            raise ValueError(f"the names of candidates must differ, got {', '.join(names)}")
         if self.incumbent is not None and self.incumbent not in names:
             raise ValueError(f"the incumbent {self.incumbent} is not among the candidates {', '.join(names)}")
         return self
 
+    def task_named(self, name: str) -> TaskUnderTest:
+        """One of the tasks; KeyError for another."""
+        return {task.name: task for task in self.tasks}[name]
+
+    # One task at a time is what the rest of the program knows so far; these three go with that.
+    @property
+    def task(self) -> Task:
+        return self.tasks[0].task
+
+    @property
+    def golden(self) -> InputFile:
+        return self.tasks[0].golden
+
+    @property
+    def repeats(self) -> int:
+        return self.tasks[0].repeats
+
+    @property
+    def forms(self) -> dict[str, str]:
+        """The form of each candidate by its name, in their order."""
+        return {candidate.name: candidate.form for candidate in self.candidates}
+
     @property
     def title(self) -> str:
-        count = len(self.candidates)
-        return f"bake-off {self.task.name}, {f'{count} models' if count > 1 else self.candidates[0].name}"
+        models, tasks = len(self.candidates), len(self.tasks)
+        what = self.tasks[0].name if tasks == 1 else f"{tasks} tasks"
+        return f"bake-off {what}, {f'{models} models' if models > 1 else self.candidates[0].name}"
 
     @property
     def columns(self) -> Columns:
-        """`model` is the base that all candidates share; None when there are several."""
-        bases = {model.name for model in self.models}
-        return Columns(task=self.task.name, model=bases.pop() if len(bases) == 1 else None)
+        """`task` is None where there are several; `model` is the base that all candidates share, None when there are several."""
+        bases = {candidate.model.name if candidate.model else candidate.name for candidate in self.candidates}
+        task = self.tasks[0].name if len(self.tasks) == 1 else None
+        return Columns(task=task, model=bases.pop() if len(bases) == 1 else None)
 
     @property
     def settings(self) -> dict[str, Any]:
-        checks = self.task.model_dump(mode="json", include={"format", "content", "margin"})
+        checks = [task.task.model_dump(mode="json", include={"format", "content", "margin"}) for task in self.tasks]
+        repeats = [task.repeats for task in self.tasks]
         return {
-            "candidates": [made_by(candidate.ref) or candidate.name for candidate in self.candidates],
-            "repeats": self.repeats,
+            "tasks": [task.name for task in self.tasks],
+            "candidates": [_shown(candidate) for candidate in self.candidates],
+            "repeats": repeats[0] if len(set(repeats)) == 1 else [str(one) for one in repeats],
             "seed": self.seed,
-            "golden_sha256": self.golden.sha256,
-            "checks_sha256": sha256_json(checks),
-            "system_sha256": sha256_json(self.task.system),
+            "golden_sha256": self.tasks[0].golden.sha256
+            if len(self.tasks) == 1
+            else sha256_json([task.golden.sha256 for task in self.tasks]),
+            "checks_sha256": sha256_json(checks[0] if len(checks) == 1 else checks),
+            "system_sha256": sha256_json(
+                self.tasks[0].task.system if len(self.tasks) == 1 else [task.task.system for task in self.tasks]
+            ),
         }
 
     @property
     def models(self) -> tuple[ModelEntry, ...]:
-        return tuple(candidate.model for candidate in self.candidates)
+        """The base models of what the job loads itself; a GGUF file and a served model bring their own."""
+        return tuple(
+            candidate.model
+            for candidate in self.candidates
+            if candidate.model is not None and candidate.form in IN_PROCESS
+        )
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        return GENERATING if any(candidate.form in IN_PROCESS for candidate in self.candidates) else ()
 
     @property
     def needs(self) -> tuple[int, ...]:
         return needed_jobs(*(candidate.ref for candidate in self.candidates))
+
+
+def _shown(candidate: CandidateSpec) -> str:
+    """A candidate in the queue's column of settings: by the job that makes it, and how it is asked."""
+    job = made_by(candidate.ref)
+    if job is None:
+        return candidate.name
+    return job if candidate.variant.is_plain else f"{job}@{candidate.variant.written}"

@@ -16,7 +16,7 @@ from core.data.source import read_source
 from core.data.text_faults import refuse_thoughts
 from core.errors import InputError
 from core.home import Home
-from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
+from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, TaskUnderTest
 from core.jobfile.pull import PullSpec
 from core.jobfile.spec import InputFile
 from core.jobfile.train import TrainSpec
@@ -115,11 +115,11 @@ def submit_bakeoff(
     finally:
         connection.close()
     spec = BakeoffSpec(
-        task=task,
-        golden=golden_file(home, project, task, golden),
+        tasks=[
+            TaskUnderTest(task=task, golden=golden_file(home, project, task, golden), repeats=repeats or task.repeats)
+        ],
         candidates=specs,
         incumbent=name_of(incumbent, candidates, specs),
-        repeats=repeats or task.repeats,
     )
     return store(home, project, spec, author=author)
 
