@@ -17,18 +17,24 @@ Form = Literal["base", "adapter", "merged", "gguf", "served"]
 ServerApi = Literal["ollama", "openai"]
 
 IN_PROCESS: frozenset[Form] = frozenset({"base", "adapter", "merged"})
-"""The forms that the job loads itself. A `gguf` is answered by a llama-server of the job, `served` by a server that runs already."""
+"""The forms that the job loads itself. A llama-server of the job answers for a `gguf`, a running server for `served`."""
 
 
 class ServerUnderTest(FrozenModel):
-    """A server that answers for a candidate. `key_variable` names the environment variable that holds its key."""
+    """A server that answers for a candidate. `key_variable` names the environment variable that holds its key.
+
+    `is_local`: its models share this machine's GPU. `silence_seconds` is how long nothing may come of an answer,
+    `answer_seconds` how long one may take in all. `omit` are options that the server refuses and that are not sent.
+    """
 
     name: str
     api: ServerApi
     url: str
     key_variable: str | None = None
     is_local: bool = True
-    """Its models share this machine's GPU."""
+    silence_seconds: float = Field(default=300.0, gt=0)
+    answer_seconds: float = Field(default=3600.0, gt=0)
+    omit: tuple[str, ...] = ()
 
 
 class OutputFormat(FrozenModel):
@@ -52,7 +58,7 @@ class Variant(FrozenModel):
     system: str | None = None
     system_file: str | None = None
     output: OutputFormat | None = None
-    sampling: dict[str, float | int] = {}
+    sampling: dict[str, float | int] = Field(default_factory=dict)
 
     @property
     def is_plain(self) -> bool:
@@ -101,7 +107,7 @@ def made_by(reference: str | None) -> str | None:
     return f"job:{found.job_id}" + ("" if found.makes in {None, "adapter"} else f" {found.makes}")
 
 
-class Turn(FrozenModel):
+class ExampleTurn(FrozenModel):
     """A message of an example that stands before the input."""
 
     role: Literal["user", "assistant"]
@@ -117,7 +123,7 @@ class TaskUnderTest(FrozenModel):
     task: Task
     golden: InputFile
     repeats: int = Field(ge=1)
-    examples: list[list[Turn]] = []
+    examples: list[list[ExampleTurn]] = Field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -128,9 +134,9 @@ class BakeoffSpec(Spec):
     """Answer the golden inputs of each task with each candidate and score the answers.
 
     `batch_size` is the number of answers that the job generates together; None lets it choose by the memory there is.
-    `concurrency` is how many answers a server is asked for at a time. With `curtail`, a candidate that can't reach the incumbent
-    any more is not asked on. `extends` is the bake-off whose answers (a copy of them: `earlier`) are taken over where the
-    same is asked of the same model.
+    `concurrency` is how many answers a server is asked for at a time. With `curtail`, a candidate that can't reach the
+    incumbent any more is not asked on. `extends` is the bake-off whose answers (a copy of them: `earlier`) are taken over
+    where the same is asked of the same model.
     """
 
     kind: Literal["bakeoff"] = "bakeoff"
@@ -197,7 +203,7 @@ class BakeoffSpec(Spec):
 
     @property
     def columns(self) -> Columns:
-        """`task` is None where there are several; `model` is the base that all candidates share, None when there are several."""
+        """`task` is None where there are several; `model` is the base that all candidates share, else None."""
         bases = {candidate.model.name if candidate.model else candidate.name for candidate in self.candidates}
         task = self.tasks[0].name if len(self.tasks) == 1 else None
         return Columns(task=task, model=bases.pop() if len(bases) == 1 else None)

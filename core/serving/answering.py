@@ -14,7 +14,7 @@ from core.files import sha256_json
 
 
 @dataclass(frozen=True)
-class Identity:
+class ServedIdentity:
     """What answers: everything that makes its answers those of another model when it changes. None: the server does not say.
 
     `weights` is a digest (`sha256:…`), `template` the SHA-256 of the chat template, `parameters` what the server adds to a
@@ -34,18 +34,22 @@ class Identity:
         """By this an answer is known to be of the same model, asked in the same way."""
         return sha256_json(asdict(self))
 
-    def changed_from(self, former: Identity) -> tuple[str, ...]:
+    def changed_from(self, former: ServedIdentity) -> tuple[str, ...]:
         """The names of what differs, in the order of the fields."""
         return tuple(name for name, value in asdict(self).items() if value != asdict(former)[name])
 
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a server can be asked for; None where that is not known. `formats` are kinds of `OutputFormat`."""
+    """What a server can be asked for; None where that is not known. `formats` are kinds of `OutputFormat`.
+
+    `unsent` are the fields of a Question that this server has no name for (`top_k`, `repeat_penalty`): it decides on them.
+    """
 
     thinking: bool | None = None
     formats: frozenset[str] = frozenset()
     seed: bool = True
+    unsent: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedModel:
     """A model that was loaded for us. `vram_bytes` as the server tells it; `was_resident`: it was in memory before."""
 
     seconds: float
@@ -103,18 +107,19 @@ class ServedModel(Protocol):
     """One model of one server. `ask` may be called by several threads at a time, the rest by one.
 
     Every method raises `core.serving.errors.ServerError`, and nothing else, when the server does not do what it was asked.
-    Its `is_transient` says whether the same request may succeed later (busy, slow, gone for a moment), its `code` what happened.
+    Its `is_transient` says whether the same request may succeed later (busy, slow, gone for a moment), its `code` what
+    happened.
     """
 
     @property
     def name(self) -> str:
         """`SERVER:MODEL`, for people."""
 
-    def identity(self) -> Identity: ...
+    def identity(self) -> ServedIdentity: ...
 
     def capabilities(self) -> Capabilities: ...
 
-    def load(self, context_length: int) -> Loaded:
+    def load(self, context_length: int) -> LoadedModel:
         """Have it in memory with that window, and return when it is."""
 
     def ask(self, question: Question, stopped: Callable[[], bool] = lambda: False) -> Reply:
