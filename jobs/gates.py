@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from core.config.golden import GoldenInput
 from core.config.recipe import Recipe
-from core.data.examples import DataReport, Example, asked_messages
+from core.data.examples import DataReport, Example
 from core.data.leaks import refuse_leaks
-from core.data.render import FitReport, render_prompt
-from core.data.template_proof import prove
-from core.data.text_faults import REFUSED, TextFinding, message_faults
+from core.data.render import FitReport
+from core.data.text_faults import TextFinding
 from core.errors import GateError
-from core.jobfile.bakeoff import BakeoffSpec
 from core.jobfile.train import TrainSpec
 from core.reasons import Reason
 from core.submission.gates import too_many_skipped
 from core.wording.data import data_remarks, duplicate_words
-from core.wording.texts import fault_remedy, fault_words, template_words, text_words
+from core.wording.texts import fault_remedy, template_words, text_words
 from jobs.context import JobContext
 from jobs.inputs import read_golden
 
@@ -58,23 +55,6 @@ def text_gate(context: JobContext, spec: TrainSpec, template: Sequence[Reason], 
             line=refused[0].lines[0],
             remedy=fault_remedy(refused[0].reason),
         )
-
-
-def golden_gate(context: JobContext, spec: BakeoffSpec, golden: Sequence[GoldenInput], tokenizer: Any) -> None:
-    """Tell what the chat template does with what is asked; GateError when it loses the text of a golden input."""
-    task = spec.task
-    proof = prove(tokenizer, task.thinking, task.system_role)
-    for note in proof.told(system=bool(task.system.strip())):
-        context.say(f"note: {template_words(note)}")
-    for item in golden:
-        messages = asked_messages(item, task.system)
-        prompt = render_prompt(tokenizer, messages, task.thinking, system_role=task.system_role)
-        for fault in message_faults(proof, messages, prompt):
-            where = "" if fault.values.get("role") == "system" else f"golden input `{item.id}`: "
-            said = where + fault_words(fault)
-            if fault.code in REFUSED:
-                raise GateError(said, code=fault.code, file=spec.golden.source, remedy=fault_remedy(fault))
-            context.warn("texts", said)
 
 
 def length_gate(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,8 +23,14 @@ _BLOCK = re.compile(re.escape(_OPEN) + ".*?" + re.escape(_CLOSE), re.DOTALL)
 class Answer:
     """One line of `answers.jsonl`.
 
-    `text` is what the checks see, `thinking` what stood in the think block. `seconds` is the wall time of the answer's
-    batch over the size of the batch: what the answer cost, not how long one waited for it. `time` is in Unix seconds.
+    `text` is what the checks see, `thinking` what stood in the think block. `seconds` is what the answer cost, not how long one
+    waited for it: the time of its batch is divided among the answers in it, and so is that of a server among the answers that
+    were asked for at the same time; `batch_size` is how many those were. `time` is in Unix seconds.
+
+    What a later version added may be None: `first_token_seconds` from the request to the first text at the client,
+    `prompt_seconds` the server's time for the prompt without what it had cached, `thinking_tokens` of the completion's,
+    `identity` the hash of what answered (`serving.answering.ServedIdentity`), `shared` whether others used the server meanwhile,
+    `tries` how often it was asked for, `problem` what the server did (of the fault `server`).
     """
 
     key: str
@@ -45,6 +51,13 @@ class Answer:
     tokens_per_second: float | None
     prompt_sha256: str
     time: float
+    first_token_seconds: float | None = None
+    prompt_seconds: float | None = None
+    thinking_tokens: int | None = None
+    identity: str | None = None
+    shared: bool | None = None
+    tries: int = 1
+    problem: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -52,19 +65,26 @@ class Answer:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Answer:
         """The answer of a line; keys that a newer version added are ignored. KeyError when one is missing."""
-        return cls(**{field.name: document[field.name] for field in fields(cls)})
+        return cls(
+            **{
+                field.name: document[field.name]
+                for field in fields(cls)
+                if field.name in document or field.default is MISSING
+            }
+        )
 
 
 def answer_key(
-    *, weights: str, prompt_sha256: str, sampling: Mapping[str, Any], seed: int, repeat: int, input_id: str
+    *, task: str, weights: str, prompt_sha256: str, sampling: Mapping[str, Any], seed: int, repeat: int, input_id: str
 ) -> str:
     """Hex SHA-256 that names an answer: the same key would be generated again from the same things.
 
-    `weights` names the candidate's weights (a hash, or base and adapter). The input's id is in it because templates
-    strip white space: two inputs may render to one prompt, and each wants its answer.
+    `weights` names what answers (a hash of the weights, of base and adapter, or a served model's identity). The input's id is
+    in it because templates strip white space: two inputs may render to one prompt, and each wants its answer; so do two tasks.
     """
     return sha256_json(
         {
+            "task": task,
             "weights": weights,
             "prompt_sha256": prompt_sha256,
             "sampling": dict(sampling),

@@ -31,19 +31,21 @@ def verdicts(connection: sqlite3.Connection, home: Home) -> list[Verdict]:
 
 def decided(connection: sqlite3.Connection, home: Home, job_id: int) -> list[Verdict]:
     """The decisions of one bake-off between candidates that were trained from different models or by other methods."""
-    from core.bakeoff.load import stored_leaderboard
+    from core.bakeoff.load import stored_leaderboards
 
     spec = JobFile.load(home.run_dir(job_id)).spec
     assert isinstance(spec, BakeoffSpec)  # the store lists only bake-offs
     trained = {candidate.name: key for candidate in spec.candidates if (key := trained_as(home, candidate))}
     if len(set(trained.values())) < 2:
         return []
-    board = stored_leaderboard(home, connection, job_id)
-    winner = trained.get(board.best or "")
-    if winner is None or not board.complete:
-        return []
-    losers = {key for name, key in trained.items() if name not in board.tied_set and key != winner}
-    return [Verdict(job_id, spec.task.name, winner, loser) for loser in sorted(losers)]
+    found: list[Verdict] = []
+    for task, board in stored_leaderboards(home, connection, job_id).items():
+        winner = trained.get(board.best or "")
+        if winner is None or not board.complete:
+            continue
+        losers = {key for name, key in trained.items() if name not in board.tied_set and key != winner}
+        found += [Verdict(job_id, task, winner, loser) for loser in sorted(losers)]
+    return found
 
 
 def trained_as(home: Home, candidate: CandidateSpec) -> tuple[str, str] | None:

@@ -16,7 +16,7 @@ from core.config.task import Task
 from core.errors import InputError, NotFoundError
 from core.files import read_json
 from core.home import Home
-from core.jobfile.bakeoff import BakeoffSpec
+from core.jobfile.bakeoff import BakeoffSpec, TaskUnderTest
 from core.jobfile.kinds import kind_of
 from core.jobfile.spec import JobFile
 from core.store.rescorings import ORIGINAL, CheckChange, Rescoring, list_rescorings
@@ -48,15 +48,23 @@ class Scoring:
 
 
 @dataclass(frozen=True)
-class StoredBakeoff:
-    """What is stored of a bake-off: its task with the checks of `scoring`, its inputs, answers and their scores."""
+class StoredTask:
+    """One task of a bake-off: with the checks that its scores were made with, its inputs, answers and their scores.
 
-    spec: BakeoffSpec
+    `forms` is the form of each candidate by its name, in their order; `repeats` how often each input is asked.
+    """
+
     task: Task
     inputs: Sequence[GoldenInput]
+    repeats: int
     answers: Sequence[Answer]
     scores: Sequence[Score]
-    scoring: Scoring
+    forms: Mapping[str, str]
+    incumbent: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.task.name
 
     def leaderboard(self) -> Leaderboard:
         """The leaderboard, finished or not."""
@@ -65,10 +73,34 @@ class StoredBakeoff:
             self.inputs,
             self.answers,
             self.scores,
-            self.spec.incumbent,
-            candidates={candidate.name: candidate.form for candidate in self.spec.candidates},
-            repeats=self.spec.repeats,
+            self.incumbent,
+            candidates=self.forms,
+            repeats=self.repeats,
         )
+
+
+@dataclass(frozen=True)
+class StoredBakeoff:
+    """What is stored of a bake-off, a task after the other in their order, under the scores of `scoring`."""
+
+    spec: BakeoffSpec
+    tasks: tuple[StoredTask, ...]
+    scoring: Scoring
+
+    def task(self, name: str | None = None) -> StoredTask:
+        """One of the tasks; None: the first. Raises `NotFoundError`."""
+        found = next((task for task in self.tasks if name in {None, task.name}), None)
+        if found is None:
+            raise NotFoundError(
+                f"the bake-off has no task `{name}`",
+                code="no_task",
+                remedy=f"its tasks: {', '.join(task.name for task in self.tasks)}",
+            )
+        return found
+
+    def leaderboards(self) -> dict[str, Leaderboard]:
+        """The leaderboard of each task by its name."""
+        return {task.name: task.leaderboard() for task in self.tasks}
 
 
 def bakeoff_file(home: Home, job_id: int) -> tuple[JobFile, BakeoffSpec]:
@@ -79,11 +111,12 @@ def bakeoff_file(home: Home, job_id: int) -> tuple[JobFile, BakeoffSpec]:
     return file, file.spec
 
 
-def golden_inputs(spec: BakeoffSpec) -> list[GoldenInput]:
-    """The golden inputs as they were when the bake-off was submitted."""
-    document = read_json(Path(spec.golden.path))
+def golden_inputs(under_test: TaskUnderTest) -> list[GoldenInput]:
+    """The golden inputs of a task as they were when the bake-off was submitted."""
+    document = read_json(Path(under_test.golden.path))
     if document is None:
-        raise InputError("the copy of the golden inputs is gone", code="missing_input", file=spec.golden.path)
+        message = f"the copy of the golden inputs of {under_test.name} is gone"
+        raise InputError(message, code="missing_input", file=under_test.golden.path)
     return [GoldenInput.model_validate(item) for item in document]
 
 
@@ -94,7 +127,6 @@ def load_bakeoff(home: Home, connection: sqlite3.Connection, job_id: int, number
     """
     answers = [Answer.from_json(document) for document in bakeoff_answers(connection, job_id)]
     _, spec = bakeoff_file(home, job_id)
-    inputs = golden_inputs(spec)
     rescorings = {one.number: one for one in list_rescorings(connection, job_id)}
     newest = max(rescorings, default=ORIGINAL)
     wanted = newest if number is None else number
@@ -105,13 +137,27 @@ def load_bakeoff(home: Home, connection: sqlite3.Connection, job_id: int, number
             remedy=f"there are: original{''.join(f', {one}' for one in rescorings)}",
         )
     rescoring = rescorings.get(wanted)
-    task = spec.task if rescoring is None else with_checks(spec.task, rescoring.checks)
     scores = [Score.from_json(document) for document in bakeoff_scores(connection, job_id, wanted)]
-    planned = as_planned(task, inputs, answers, scores)
+    tasks = tuple(stored_task(spec, under_test, rescoring, answers, scores) for under_test in spec.tasks)
     known = {(score.answer_key, score.check_hash) for score in scores}
-    outdated = any((score.answer_key, score.check_hash) not in known for score in planned)
-    scoring = replace(described(rescoring, newest), outdated=outdated)
-    return StoredBakeoff(spec, task, inputs, answers, planned, scoring)
+    outdated = any((score.answer_key, score.check_hash) not in known for task in tasks for score in task.scores)
+    return StoredBakeoff(spec, tasks, replace(described(rescoring, newest), outdated=outdated))
+
+
+def stored_task(
+    spec: BakeoffSpec,
+    under_test: TaskUnderTest,
+    rescoring: Rescoring | None,
+    answers: Iterable[Answer],
+    scores: Iterable[Score],
+) -> StoredTask:
+    """One task of a bake-off, with the answers and scores that are of it."""
+    checks = None if rescoring is None else rescoring.checks_of(under_test.name)
+    task = under_test.task if checks is None else with_checks(under_test.task, checks)
+    inputs = golden_inputs(under_test)
+    own = [answer for answer in answers if answer.task == task.name]
+    planned = as_planned(task, inputs, own, scores)
+    return StoredTask(task, inputs, under_test.repeats, own, planned, spec.forms, spec.incumbent)
 
 
 def described(rescoring: Rescoring | None, newest: int) -> Scoring:
@@ -147,8 +193,8 @@ def as_planned(
     return list(found.values())
 
 
-def stored_leaderboard(
+def stored_leaderboards(
     home: Home, connection: sqlite3.Connection, job_id: int, number: int | None = None
-) -> Leaderboard:
-    """The leaderboard of a bake-off, finished or not; see `load_bakeoff`."""
-    return load_bakeoff(home, connection, job_id, number).leaderboard()
+) -> dict[str, Leaderboard]:
+    """The leaderboards of a bake-off by task, finished or not; see `load_bakeoff`."""
+    return load_bakeoff(home, connection, job_id, number).leaderboards()

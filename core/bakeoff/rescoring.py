@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from core.bakeoff.load import Scoring, StoredBakeoff, bakeoff_file, described, load_bakeoff, with_checks
+from core.bakeoff.load import (
+    Scoring,
+    StoredBakeoff,
+    StoredTask,
+    bakeoff_file,
+    described,
+    load_bakeoff,
+    with_checks,
+)
 from core.bakeoff.result import result_message, result_summary
 from core.bakeoff.scoring import Score, score_answers
 from core.checks import check_ids
@@ -37,13 +45,17 @@ def rescore(home: Home, connection: sqlite3.Connection, job_id: int, *, author: 
             f"Bake-off {job_id} is {state}. Only a finished bake-off can be rescored.", code="not_done"
         )
     project = shipped() if file.project_id == shipped().id else Project.find(explicit=Path(file.project_root))
-    checks = checks_of(project.task(spec.task.name))
-    task = with_checks(spec.task, checks)
+    checks = {one.name: checks_of(project.task(one.name)) for one in spec.tasks}
     original = load_bakeoff(home, connection, job_id, ORIGINAL)
     timeout = project.settings.bakeoff.pattern_timeout_seconds
-    scores = score_answers(task, original.inputs, original.answers, timeout)
-    board = replace(original, task=task, scores=scores).leaderboard()
-    changes = changed_checks(spec.task, task)
+    rescored = [under_checks(task, checks[task.name], timeout) for task in original.tasks]
+    scores = [score for task in rescored for score in task.scores]
+    changes = tuple(
+        replace(change, task=before.name if len(spec.tasks) > 1 else "")
+        for before, now in zip(spec.tasks, rescored, strict=True)
+        for change in changed_checks(before.task, now.task)
+    )
+    boards = {task.name: task.leaderboard() for task in rescored}
     references = {candidate.name: candidate.ref for candidate in spec.candidates}
     with transaction(connection):
         newest = load_bakeoff(home, connection, job_id)
@@ -53,10 +65,10 @@ def rescore(home: Home, connection: sqlite3.Connection, job_id: int, *, author: 
             connection,
             job_id,
             author=author,
-            message=result_message(board),
-            checks=checks,
+            message=result_message(boards),
+            checks=next(iter(checks.values())) if len(checks) == 1 else {"tasks": checks},
             changes=changes,
-            summary=result_summary(board, references),
+            summary=result_summary(boards, references),
             scores=(score.to_json() for score in scores),
         )
         stored = next(one for one in list_rescorings(connection, job_id) if one.number == number)
@@ -69,16 +81,22 @@ def checks_of(task: Task) -> dict[str, Any]:
     return {key: document[key] for key in ("format", "content", "margin")}
 
 
-def same_result(former: StoredBakeoff, checks: dict[str, Any], scores: Iterable[Score]) -> bool:
-    """Was a former result made with these checks, and do they still say the same of every answer?"""
-    if checks_of(former.task) != checks:
+def under_checks(stored: StoredTask, checks: Mapping[str, Any], pattern_timeout: float) -> StoredTask:
+    """A task's answers scored with other checks."""
+    task = with_checks(stored.task, checks)
+    return replace(stored, task=task, scores=score_answers(task, stored.inputs, stored.answers, pattern_timeout))
+
+
+def same_result(former: StoredBakeoff, checks: Mapping[str, Any], scores: Iterable[Score]) -> bool:
+    """Was a former result made with these checks by task, and do they still say the same of every answer?"""
+    if {task.name: checks_of(task.task) for task in former.tasks} != checks:
         return False
 
     def said(found: Iterable[Score]) -> set[tuple[str, str, float, bool]]:
         """Without the reasons: another version can word them in another way."""
         return {(score.answer_key, score.check_id, score.value, score.faulty) for score in found}
 
-    return said(former.scores) == said(scores)
+    return said(score for task in former.tasks for score in task.scores) == said(scores)
 
 
 def changed_checks(before: Task, now: Task) -> tuple[CheckChange, ...]:

@@ -117,13 +117,17 @@ def leaderboard(
     from core.bakeoff.load import load_bakeoff
 
     stored = load_bakeoff(home, connection, job_id, number)
-    board = stored.leaderboard()
+    boards = stored.leaderboards()
     if as_json:
-        return {"leaderboard": board.to_json(), "scoring": stored.scoring.to_json()}
+        documents = {name: board.to_json() for name, board in boards.items()}
+        first = next(iter(documents.values()))
+        many = {"leaderboards": documents} if len(documents) > 1 else {"leaderboard": first}
+        return {**many, "scoring": stored.scoring.to_json()}
     from core.bakeoff.report import render_text
 
     width = min(120, shutil.get_terminal_size((100, 40)).columns)
-    return render_text(board, width=width, scored=scoring_words(stored.scoring))
+    scored = scoring_words(stored.scoring)
+    return "\n\n".join(render_text(board, width=width, scored=scored) for board in boards.values())
 
 
 def leaderboard_of(home: Home, *, as_json: bool) -> Show:
@@ -158,8 +162,12 @@ def show_answers(
         if input_id in {None, answer["input_id"]} and candidate in {None, answer["candidate"]}
     ]
     stored = load_bakeoff(home, connection, job_id, number)
-    inputs = {item.id: item for item in stored.inputs}
-    scores = scores_by_answer(stored.task, inputs, every, [score.to_json() for score in stored.scores])
+    inputs = {(task.name, item.id): item for task in stored.tasks for item in task.inputs}
+    scores: dict[str, list[dict[str, Any]]] = {}
+    for task in stored.tasks:
+        own = [answer for answer in every if answer["task"] == task.name]
+        by_id = {item.id: item for item in task.inputs}
+        scores |= scores_by_answer(task.task, by_id, own, [score.to_json() for score in task.scores])
     if as_json:
         shown = [{**one, "scores": scores.get(one["key"], [])} for one in found]
         print_json({"job": job_id, "answers": shown, "scoring": stored.scoring.to_json()}, data=True)
@@ -168,8 +176,10 @@ def show_answers(
         say(scored)
     for answer in found:
         fault = f", {answer['fault']}" if answer.get("fault") else ""
-        say(f"── {answer['candidate']} · {answer['input_id']} · {answer['repeat']}{fault}")
-        for line in (*asked_in_words(inputs.get(answer["input_id"])), *failed_in_words(scores.get(answer["key"], []))):
+        of_task = f"{answer['task']} · " if len(stored.tasks) > 1 else ""
+        say(f"── {answer['candidate']} · {of_task}{answer['input_id']} · {answer['repeat']}{fault}")
+        item = inputs.get((answer["task"], answer["input_id"]))
+        for line in (*asked_in_words(item), *failed_in_words(scores.get(answer["key"], []))):
             say(line, data=True)
         for line in answer["text"].splitlines():
             say(f"   │ {line}".rstrip(), data=True)

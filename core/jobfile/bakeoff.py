@@ -177,19 +177,6 @@ class BakeoffSpec(Spec):
         """One of the tasks; KeyError for another."""
         return {task.name: task for task in self.tasks}[name]
 
-    # One task at a time is what the rest of the program knows so far; these three go with that.
-    @property
-    def task(self) -> Task:
-        return self.tasks[0].task
-
-    @property
-    def golden(self) -> InputFile:
-        return self.tasks[0].golden
-
-    @property
-    def repeats(self) -> int:
-        return self.tasks[0].repeats
-
     @property
     def forms(self) -> dict[str, str]:
         """The form of each candidate by its name, in their order."""

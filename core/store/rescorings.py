@@ -21,14 +21,17 @@ class CheckChange:
 
     kind: Literal["added", "removed", "changed", "margin"]
     check: str = ""
+    task: str = ""
+    """Empty in bake-offs of one task."""
 
 
 @dataclass(frozen=True)
 class Rescoring:
     """One rescoring of a bake-off. `time` is in Unix seconds.
 
-    `checks` has the keys `format`, `content` and `margin` of the task that it was made with, `changes` how they differ from
-    the original ones, `summary` what it came to, as `result.json` of the bake-off has it: `headline`, `candidates`.
+    `checks` has the keys `format`, `content` and `margin` of the task that it was made with, or these by the names of its
+    tasks under `tasks`; `changes` is how they differ from the original ones, `summary` what it came to, as `result.json` of
+    the bake-off has it.
     """
 
     job_id: int
@@ -39,6 +42,12 @@ class Rescoring:
     checks: Mapping[str, Any]
     changes: tuple[CheckChange, ...]
     summary: Mapping[str, Any]
+
+    def checks_of(self, task: str) -> Mapping[str, Any]:
+        """The checks and the margin of one of its tasks."""
+        by_task = self.checks.get("tasks")
+        found: Mapping[str, Any] = self.checks if by_task is None else by_task[task]
+        return found
 
 
 def to_row(row: sqlite3.Row) -> Rescoring:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -150,12 +150,19 @@ def run_scores(connection: sqlite3.Connection) -> dict[int, float]:
         """
     )
     for row in rows:
-        for candidate in (json.loads(row["summary"]) if row["summary"] else {}).get("candidates") or ():
+        for job, score in scores_in(json.loads(row["summary"]) if row["summary"] else {}):
+            found.setdefault(job, score)
+    return found
+
+
+def scores_in(summary: dict[str, Any]) -> Iterator[tuple[int, float]]:
+    """(job, score in [0, 1]) of each candidate of a result that a job made; of several tasks the first that scored counts."""
+    for of_task in summary.get("tasks") or [summary]:
+        for candidate in of_task.get("candidates") or ():
             reference, score = str(candidate.get("ref") or ""), candidate.get("score")
             job = reference.removeprefix("job:").partition("/")[0]
             if reference.startswith("job:") and job.isdecimal() and isinstance(score, int | float):
-                found.setdefault(int(job), float(score))
-    return found
+                yield int(job), float(score)
 
 
 def bakeoff_answers(connection: sqlite3.Connection, job_id: int) -> list[dict[str, Any]]:

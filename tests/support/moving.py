@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from core.bakeoff.load import stored_leaderboard
+from core.bakeoff.load import stored_leaderboards
 from core.bakeoff.scoring import score_answers
 from core.config.model import ModelEntry
 from core.config.project import shipped
@@ -128,12 +128,12 @@ class Moved:
         spec = BakeoffSpec(task=task(), golden=golden, candidates=[base, tuned], repeats=1)
 
         def work(context: JobContext) -> None:
-            assert len(read_golden(spec.golden)) == 2
+            assert len(read_golden(spec.tasks[0].golden)) == 2
             assert self.read(*context.artefacts.resolve(tuned.ref or "", "adapter")) == self.weights[trained]
             given = [*answers("base", 2, "one", 1), *answers(tuned.name, 2, "one two PASS", 1)]
             for one in given:
                 append_line(context.run.answers, one.to_json(), durable=False)
-            for score in score_answers(spec.task, items, given):
+            for score in score_answers(spec.tasks[0].task, items, given):
                 append_line(context.run.scores, score.to_json(), durable=False)
             context.finish("compared", summary={})
 
@@ -142,7 +142,7 @@ class Moved:
 
     def _board(self, job: int) -> str:
         with contextlib.closing(open_database(self.home)) as connection:
-            return repr(stored_leaderboard(self.home, connection, job))
+            return repr(stored_leaderboards(self.home, connection, job))
 
     @staticmethod
     def read(folder: Path, sha256: str) -> str:
@@ -197,7 +197,7 @@ class Moved:
             assert purpose_of(home.run_dir(job), file.spec) == self.purposes[job], "its checkpoints are known again"
             assert Path(file.spec.train.path).is_file() and Path(file.spec.train.path).is_relative_to(home.root)
         if isinstance(file.spec, BakeoffSpec):
-            assert len(read_golden(file.spec.golden)) == 2
+            assert len(read_golden(file.spec.tasks[0].golden)) == 2
         shown = JobFiles(home, job).read(row)
         assert list(shown.lines) == [f"job {job} at work"]
         if job in self.boards:

@@ -96,7 +96,9 @@ def home(tmp_path: Path) -> Home:
 
 def answer(candidate: str, input_id: str, repeat: int, text: str) -> Answer:
     return Answer(
-        key=answer_key(weights=candidate, prompt_sha256="0", sampling={}, seed=0, repeat=repeat, input_id=input_id),
+        key=answer_key(
+            task="judge", weights=candidate, prompt_sha256="0", sampling={}, seed=0, repeat=repeat, input_id=input_id
+        ),
         candidate=candidate,
         task="judge",
         input_id=input_id,

@@ -79,7 +79,7 @@ def test_a_rescoring_names_what_changed_and_keeps_the_original_scores(store: Sto
     assert is_new
     assert (scoring.number, scoring.newest, scoring.author) == (1, 1, "anna")
     assert list(scoring.changes) == changes
-    assert load_bakeoff(home, connection, 1, 0).leaderboard() == before.leaderboard()
+    assert load_bakeoff(home, connection, 1, 0).leaderboards() == before.leaderboards()
     assert load_bakeoff(home, connection, 1).scoring == scoring
 
 
@@ -101,15 +101,15 @@ def test_a_check_whose_code_has_changed_is_scored_again_and_the_original_stays(
 ) -> None:
     home, _, connection = store
     first = load_bakeoff(home, connection, 1)
-    before = first.leaderboard()
+    before = first.leaderboards()
     assert not first.scoring.outdated and scoring_words(first.scoring) == ""
     monkeypatch.setattr(RegexCheck, "VERSION", RegexCheck.VERSION + 1)
     stored = load_bakeoff(home, connection, 1)
-    assert stored.leaderboard() == before, "an update of Bakehouse takes no result away"
+    assert stored.leaderboards() == before, "an update of Bakehouse takes no result away"
     assert stored.scoring.outdated and "earlier version of the checks" in scoring_words(stored.scoring)
     scoring, is_new = rescore(home, connection, 1, author="anna")
     assert is_new and scoring.changes == () and not load_bakeoff(home, connection, 1).scoring.outdated
-    assert load_bakeoff(home, connection, 1, 0).leaderboard() == before
+    assert load_bakeoff(home, connection, 1, 0).leaderboards() == before
 
 
 def test_only_a_finished_bake_off_is_rescored(store: Store) -> None:
@@ -204,7 +204,7 @@ def test_whatever_is_rescored_the_original_stays_and_the_newest_is_what_its_chec
     monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
     home, project = home_with_bakeoffs(folder)
     with contextlib.closing(open_database(home)) as connection:
-        original = load_bakeoff(home, connection, 1).leaderboard()
+        original = load_bakeoff(home, connection, 1).leaderboards()
         former: list[dict[str, Any]] | None = None
         count = 0
         for checks in steps:
@@ -213,8 +213,8 @@ def test_whatever_is_rescored_the_original_stays_and_the_newest_is_what_its_chec
             assert is_new == (checks != former)
             former, count = checks, count + is_new
             stored = load_bakeoff(home, connection, 1)
-            said = {(one.answer_key, one.check_id): one.value for one in stored.scores}
-            fresh = score_answers(stored.task, GOLDEN, list(stored_answers()))
+            said = {(one.answer_key, one.check_id): one.value for one in stored.task().scores}
+            fresh = score_answers(stored.task().task, GOLDEN, list(stored_answers()))
             assert said == {(one.answer_key, one.check_id): one.value for one in fresh}
-            assert load_bakeoff(home, connection, 1, 0).leaderboard() == original
+            assert load_bakeoff(home, connection, 1, 0).leaderboards() == original
         assert [one.number for one in list_rescorings(connection, 1)] == list(range(1, count + 1))

@@ -287,6 +287,7 @@ def test_no_file_has_no_answers(tmp_path: Path) -> None:
 
 def test_the_key_of_an_answer_is_stable_and_tells_everything_apart_that_it_is_made_of() -> None:
     given: dict[str, Any] = {
+        "task": "t",
         "weights": "w",
         "prompt_sha256": "p",
         "sampling": {"temperature": 0.2, "top_p": None},

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -13,7 +11,7 @@ from core.config.model import ModelEntry
 from core.config.task import Sampling, Task
 from core.data.examples import Example, Message
 from core.data.render import RenderedExample, render_example
-from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
+from core.jobfile.bakeoff import CandidateSpec, TaskUnderTest
 from core.jobfile.spec import InputFile
 from tests.support.tokenizers import QWEN_ADDED, QWEN_SPECIAL, qwen3
 
@@ -92,17 +90,15 @@ def server_prefill(tokenizer: Any, messages: tuple[Message, ...], *, thinking: b
 @pytest.mark.parametrize("thinking", ["off", "on"])
 @pytest.mark.parametrize("text", ["a note", "", "a note\n\n", "é e\u0301 \u2028 x", "<think>\nmine\n</think>"])
 def test_training_generation_and_serving_start_from_the_same_tokens(
-    tokenizer: Any, tmp_path: Path, thinking: Literal["off", "on"], text: str
+    tokenizer: Any, thinking: Literal["off", "on"], text: str
 ) -> None:
     messages = (Message("system", SYSTEM), Message("user", text))
     trained = render_example(tokenizer, Example(messages, "PASS", 1, "data.jsonl"), thinking).prompt_ids
-    assert trained == asked(tokenizer, tmp_path, thinking, GoldenInput(id="g", input=text))
+    assert trained == asked(tokenizer, thinking, GoldenInput(id="g", input=text))
     assert list(trained) == server_prefill(tokenizer, messages, thinking=thinking == "on")
 
 
-def test_a_conversation_is_asked_as_it_is_learnt_under_a_system_message_of_its_own(
-    tokenizer: Any, tmp_path: Path
-) -> None:
+def test_a_conversation_is_asked_as_it_is_learnt_under_a_system_message_of_its_own(tokenizer: Any) -> None:
     turns: list[tuple[Literal["system", "user", "assistant"], str]] = [
         ("system", "Another one."),
         ("user", "a note"),
@@ -114,28 +110,22 @@ def test_a_conversation_is_asked_as_it_is_learnt_under_a_system_message_of_its_o
         messages = tuple(Message(role, content) for role, content in given)
         trained = render_example(tokenizer, Example(messages, "tea", 1, "data.jsonl"), "off").prompt_ids
         item = golden.model_copy(update={"messages": golden.messages[first:]})
-        assert trained == asked(tokenizer, tmp_path, "off", item)
+        assert trained == asked(tokenizer, "off", item)
 
 
-def asked(tokenizer: Any, tmp_path: Path, thinking: Literal["off", "on"], item: GoldenInput) -> tuple[int, ...]:
+def asked(tokenizer: Any, thinking: Literal["off", "on"], item: GoldenInput) -> tuple[int, ...]:
     """The tokens with which a bake-off asks a golden input."""
-    from jobs.bakeoff import Candidate, _cells
-    from jobs.models import BaseModel
+    from jobs.bakeoff.in_process import wanted_answers
+    from jobs.bakeoff.questions import asked_task
 
-    golden = tmp_path / "golden.json"
-    golden.write_text(json.dumps([]))
     task = Task(
         name="judge",
         system=SYSTEM,
         thinking=thinking,
         sampling=Sampling(context_length=4096, max_new_tokens=64),
     )
-    spec = BakeoffSpec(
-        task=task,
-        golden=InputFile(path=str(golden), sha256="0" * 64, source="golden.yaml"),
-        candidates=[CandidateSpec(name="base", form="base", model=ModelEntry(name="m", path="/m"))],
-        repeats=1,
-    )
-    candidate = Candidate(spec.candidates[0], BaseModel("m", Path("/m"), None, "f"), None, "weights")
-    (cell,) = _cells(spec, [item], candidate, tokenizer)
-    return cell.prompt_ids
+    golden = InputFile(path="golden.json", sha256="0" * 64, source="golden.yaml")
+    candidate = CandidateSpec(name="base", form="base", model=ModelEntry(name="m", path="/m"))
+    under_test = TaskUnderTest(task=task, golden=golden, repeats=1)
+    (wanted,) = wanted_answers(asked_task(under_test, (item,), candidate), "weights", tokenizer, seed=0)
+    return wanted.prompt_ids

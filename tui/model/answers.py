@@ -63,8 +63,8 @@ def read_answers(home: Home, job_id: int, number: int) -> tuple[Answers, dict[st
     from core.store.database import open_database
 
     with contextlib.closing(open_database(home)) as connection:
-        stored = load_bakeoff(home, connection, job_id, number)
-    names = [candidate.name for candidate in stored.spec.candidates]
+        stored = load_bakeoff(home, connection, job_id, number).task()
+    names = list(stored.forms)
     placed, _ = place(stored.task, stored.inputs, stored.answers, stored.scores, names)
     found: dict[tuple[str, str], dict[int, AnswerRead]] = {}
     for answer in stored.answers:  # what was not scored is shown, too

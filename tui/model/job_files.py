@@ -66,6 +66,12 @@ def thin(points: Sequence[tuple[int, float]], most: int = MOST_POINTS) -> tuple[
     return (points[0], *means[1:-1], points[-1])
 
 
+def tasks_of(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    """The tasks of a bake-off's job file; one of before there could be several names its task directly."""
+    found = spec.get("tasks")
+    return found if isinstance(found, list) else [spec]
+
+
 def _has_answers(spec: Mapping[str, Any]) -> bool:
     return kind_of(str(spec.get("kind"))).has_leaderboard
 
@@ -95,7 +101,8 @@ class JobFiles:
         self.gpu: Summary | None = None
         self.answers_offset = 0
         self.answers: dict[str, list[float]] = {}
-        self.inputs: int | None = None
+        self.asked: list[tuple[int, int]] = []
+        """(inputs, repeats) of each task of a bake-off."""
         self.detail = Detail(job_id)
 
     def read(self, job: JobRow) -> Detail:
@@ -114,7 +121,10 @@ class JobFiles:
         try:
             spec = read_key(self.run, "spec", dict)
             if _has_answers(spec):
-                self.inputs = len(json.loads(Path(own_path(self.run, spec["golden"]["path"])).read_bytes()))
+                self.asked = [
+                    (len(json.loads(Path(own_path(self.run, one["golden"]["path"])).read_bytes())), int(one["repeats"]))
+                    for one in tasks_of(spec)
+                ]
         except (InputError, OSError, ValueError, KeyError, TypeError):
             # Not written yet, or by another version: the headline stays empty, everything else still shows.
             return False
@@ -212,15 +222,18 @@ class JobFiles:
         spec = self.spec or {}
         if recipe := spec.get("recipe"):
             return f"{recipe.get('name')}, rank {recipe.get('rank')}"
-        if _has_answers(spec) and self.inputs:
-            return f"{plural(self.inputs, 'input')} × {spec.get('repeats')}"
+        if _has_answers(spec) and self.asked:
+            inputs, repeats = sum(inputs for inputs, _ in self.asked), {repeats for _, repeats in self.asked}
+            tasks = f"{len(self.asked)} tasks, " if len(self.asked) > 1 else ""
+            each = f" × {repeats.pop()}" if len(repeats) == 1 else ""
+            return f"{tasks}{plural(inputs, 'input')}{each}"
         return ""
 
     def _shares(self) -> tuple[Share, ...]:
         spec = self.spec or {}
         if not _has_answers(spec):
             return ()
-        total = self.inputs * spec["repeats"] if self.inputs else None
+        total = sum(inputs * repeats for inputs, repeats in self.asked) or None
         names = [str(candidate.get("name")) for candidate in spec.get("candidates", [])]
         found = []
         for name in [*names, *(name for name in self.answers if name not in names)]:

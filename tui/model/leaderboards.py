@@ -25,7 +25,8 @@ def build_board(connection: sqlite3.Connection, home: Home, row: BakeoffRow, num
     """
     try:
         stored = load_bakeoff(home, connection, row.job_id, number)
-        found, scoring = stored.leaderboard(), stored.scoring
+        # The first task alone: the screen shows one.
+        found, scoring = stored.task().leaderboard(), stored.scoring
     except (BakehouseError, OSError) as error:
         # The path is long and of no use here: the message alone says what is missing.
         problem = error.message if isinstance(error, BakehouseError) else str(error)

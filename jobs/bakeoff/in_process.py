@@ -1,0 +1,338 @@
+"""Candidates that the job loads itself: a base model, an adapter on it, a merged model.
+
+Model by model: one load serves a base and all adapters on it, over all tasks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.bakeoff.answers import Answer, answer_key, find_fault, split_thinking
+from core.config.golden import GoldenInput
+from core.errors import InputError
+from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
+from jobs import models
+from jobs.adapters import load_adapter, require_same_base
+from jobs.bakeoff.questions import AskedTask, Cell, asked_task, cells
+from jobs.bakeoff.record import AnswerRecord, Tally
+from jobs.bakeoff.template_gate import golden_gate
+from jobs.context import JobContext
+from jobs.cpu_dtype import GENERATING, dtype_for
+from jobs.device import job_device
+from jobs.manifest import device_facts, extend_manifest
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from jobs.generate import Generated
+
+# More rows than this gain little speed, and hold answers back that a smaller batch would have finished.
+MAX_BATCH = 48
+# Share of the free memory that the key-value cache of a batch may take.
+CACHE_SHARE_GPU = 0.5
+CACHE_SHARE_CPU = 0.2
+# Tokens of the answer that is thrown away before any is timed: kernels are chosen and caches filled by it.
+WARM_UP_TOKENS = 4
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A candidate with its files found. `weights` names what it computes with: it keys its answers."""
+
+    spec: CandidateSpec
+    base: models.BaseModel
+    folder: Path | None
+    weights: str
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def model_files(self) -> models.BaseModel:
+        """What has to be loaded: for an adapter its base."""
+        if self.spec.form != "merged":
+            return self.base
+        assert self.folder is not None
+        return models.BaseModel(self.name, self.folder, None, self.weights)
+
+
+@dataclass(frozen=True)
+class WantedAnswer:
+    """One answer that is wanted of a model loaded here."""
+
+    key: str
+    cell: Cell
+    prompt_ids: tuple[int, ...]
+    prompt_sha256: str
+    opens_thinking: bool
+
+
+def answer_in_process(
+    context: JobContext,
+    spec: BakeoffSpec,
+    asked: Sequence[CandidateSpec],
+    inputs: Mapping[str, tuple[GoldenInput, ...]],
+    record: AnswerRecord,
+    tally: Tally,
+) -> None:
+    """All missing answers of the candidates that are loaded here."""
+    context.phase("finding the candidates", ", ".join(candidate.name for candidate in asked))
+    models.prepare_libraries()
+    candidates = [_find(context, candidate) for candidate in asked]
+    device = job_device(context)
+    first = candidates[0].spec.model
+    assert first is not None  # what is loaded here has an entry
+    # One for all: candidates that were asked in different dtypes would not compare.
+    computes_in = dtype_for(context, "auto", device, first, GENERATING)
+    extend_manifest(
+        context,
+        device=device_facts(),
+        dtype=computes_in,
+        candidates={candidate.name: candidate.weights for candidate in candidates},
+    )
+    dtype = models.as_torch(computes_in)
+    for files, group in _by_model(candidates):
+        context.phase("loading the tokenizer", files.name)
+        tokenizer = models.load_tokenizer(files, context.home)
+        wanted = {
+            candidate.name: _missing(context, spec, candidate, inputs, tokenizer, record, tally) for candidate in group
+        }
+        if not any(lists for by_task in wanted.values() for _, lists in by_task):
+            continue
+        context.phase("loading the model", files.name)
+        model = models.load_model(files, context.home, device, dtype, context.warn)
+        from jobs.load_report import require_rows
+
+        met = (
+            token
+            for by_task in wanted.values()
+            for _, answers in by_task
+            for answer in answers
+            for token in answer.prompt_ids
+        )
+        require_rows(model, tokenizer, met, files.name)
+        for candidate in group:
+            if any(answers for _, answers in wanted[candidate.name]):
+                context.phase("answering", candidate.name)
+                with _as_candidate(model, candidate) as ready:
+                    _answer(context, spec, candidate, ready, tokenizer, wanted[candidate.name], record, tally)
+
+
+def _find(context: JobContext, spec: CandidateSpec) -> Candidate:
+    """The files of a candidate. Raises NotFoundError or InputError when they are not there or not what they should be."""
+    if spec.variant.output is not None:
+        raise InputError(
+            f"{spec.name}: a model that the bake-off loads itself cannot be held to a format",
+            code="no_constrained_decoding",
+            remedy="ask the model at a server, such as llama-server or Ollama",
+        )
+    assert spec.model is not None  # the spec was validated
+    base = models.locate(spec.model, context.home)
+    if spec.form == "base":
+        return Candidate(spec, base, None, base.fingerprint)
+    reference = spec.path or spec.ref
+    assert reference is not None  # the spec was validated
+    folder, sha256 = context.artefacts.resolve(reference, spec.form)
+    if spec.form == "merged":
+        return Candidate(spec, base, folder, models.locate_path(spec.name, folder).fingerprint)
+    require_same_base(folder, base)
+    return Candidate(spec, base, folder, hashlib.sha256(f"{base.fingerprint}+{sha256}".encode()).hexdigest())
+
+
+def _by_model(candidates: list[Candidate]) -> list[tuple[models.BaseModel, list[Candidate]]]:
+    """Candidates by the weights that must be loaded, bases before the adapters on them."""
+    groups: dict[str, tuple[models.BaseModel, list[Candidate]]] = {}
+    for candidate in candidates:
+        files = candidate.model_files
+        groups.setdefault(files.fingerprint, (files, []))[1].append(candidate)
+    for _, group in groups.values():
+        group.sort(key=lambda candidate: candidate.spec.form == "adapter")
+    return list(groups.values())
+
+
+def _missing(
+    context: JobContext,
+    spec: BakeoffSpec,
+    candidate: Candidate,
+    inputs: Mapping[str, tuple[GoldenInput, ...]],
+    tokenizer: PreTrainedTokenizerBase,
+    record: AnswerRecord,
+    tally: Tally,
+) -> list[tuple[AskedTask, list[WantedAnswer]]]:
+    """The answers that are wanted of a candidate and not there yet, a task after the other."""
+    found = []
+    held = 0
+    for under_test in spec.tasks:
+        asked = asked_task(under_test, inputs[under_test.name], candidate.spec)
+        golden_gate(context, asked, tokenizer)
+        wanted = wanted_answers(asked, candidate.weights, tokenizer, spec.seed)
+        missing = [answer for answer in wanted if not record.has(candidate.name, answer.key)]
+        held += len(wanted) - len(missing)
+        found.append((asked, missing))
+    if held:
+        tally.add(held, fresh=False, label=candidate.name)
+        context.say(f"{candidate.name}: {held} answers are there already")
+    return found
+
+
+@contextmanager
+def _as_candidate(model: PreTrainedModel, candidate: Candidate) -> Iterator[PreTrainedModel]:
+    """The loaded model as the candidate: with its adapter, which is taken off again afterwards."""
+    import torch
+
+    if candidate.spec.form != "adapter":
+        yield model
+        return
+    assert candidate.folder is not None
+    adapted = load_adapter(model, candidate.folder)
+    # In fp32 the adapter is added into the weights, exact to rounding, and each token costs no more than the base's.
+    # In bf16 that would round it away in part, so there it stays beside them.
+    exact = model.dtype == torch.float32
+    if exact:
+        adapted.merge_adapter()
+    try:
+        base: Any = adapted.get_base_model()
+        yield base
+    finally:
+        if exact:
+            adapted.unmerge_adapter()
+        adapted.unload()
+
+
+def wanted_answers(asked: AskedTask, weights: str, tokenizer: PreTrainedTokenizerBase, seed: int) -> list[WantedAnswer]:
+    """Every answer that is wanted of a model in one task. InputError when a prompt leaves no room for an answer."""
+    from core.data.render import encode_prompt, render_prompt
+
+    prompts: dict[str, tuple[tuple[int, ...], str, bool]] = {}
+    for item in asked.inputs:
+        prompt = render_prompt(tokenizer, asked.messages(item), asked.thinking, system_role=asked.task.system_role)
+        ids = tuple(encode_prompt(tokenizer, prompt))
+        if len(ids) >= asked.sampling.context_length:
+            raise InputError(
+                f"the golden input `{item.id}` has {len(ids)} tokens with its prompt, the context only "
+                f"{asked.sampling.context_length}",
+                code="input_too_long",
+                file=asked.under_test.golden.source,
+                remedy="raise sampling.context_length in the task, or shorten the input",
+            )
+        prompts[item.id] = ids, hashlib.sha256(prompt.encode()).hexdigest(), prompt.rstrip().endswith("<think>")
+    wanted = []
+    for cell in cells(asked, seed):
+        ids, prompt_sha256, opens = prompts[cell.item.id]
+        key = answer_key(
+            task=cell.task,
+            weights=weights,
+            prompt_sha256=prompt_sha256,
+            sampling=asked.sampling.model_dump(),
+            seed=cell.seed,
+            repeat=cell.repeat,
+            input_id=cell.item.id,
+        )
+        wanted.append(WantedAnswer(key, cell, ids, prompt_sha256, opens))
+    return wanted
+
+
+def _answer(
+    context: JobContext,
+    spec: BakeoffSpec,
+    candidate: Candidate,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    wanted: Sequence[tuple[AskedTask, list[WantedAnswer]]],
+    record: AnswerRecord,
+    tally: Tally,
+) -> None:
+    """Generate the answers of a candidate and write each down as it ends."""
+    from jobs.generate import GenerationRequest, Generator
+
+    began, tokens, number = time.monotonic(), 0, 0
+    count = sum(len(answers) for _, answers in wanted)
+    for asked, missing in wanted:
+        if not missing:
+            continue
+        batch_size = spec.batch_size or _batch_size(model, missing, asked)
+        context.say(f"{asked.name}: {len(missing)} answers, up to {batch_size} at a time")
+        by_key = {answer.key: answer for answer in missing}
+        requests = [GenerationRequest(answer.key, answer.prompt_ids, answer.cell.seed) for answer in missing]
+        if not number:
+            _warm_up(model, tokenizer, asked, requests[0])
+            began = time.monotonic()
+        tally.answering(batch_size)
+
+        def at_step(generated_tokens: int, seconds: float) -> None:
+            context.check_stop()
+            tally.sign_of_life(candidate.name, generated_tokens / seconds)
+
+        generator = Generator(model, tokenizer, asked.sampling, asked.thinking)
+        for generated in generator.answer(requests, batch_size, at_step):
+            number += 1
+            answer = _as_answer(asked, candidate, by_key[generated.key], generated)
+            record.add(answer)
+            tokens += generated.completion_tokens
+            tally.add(1, fresh=True, label=candidate.name)
+            fault = f", {answer.fault}" if answer.fault else ""
+            context.say(
+                f"{candidate.name} {number}/{count} {answer.task} {answer.input_id} #{answer.repeat}: "
+                f"{answer.completion_tokens} tokens{fault}"
+            )
+    speed = tokens / (time.monotonic() - began)
+    context.say(f"{candidate.name}: {count} answers, {tokens} tokens, {speed:.0f} tok/s")
+
+
+def _warm_up(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, asked: AskedTask, request: Any) -> None:
+    """A few tokens of the first answer, thrown away."""
+    from jobs.generate import Generator
+
+    least = min(WARM_UP_TOKENS, asked.sampling.max_new_tokens)
+    short = asked.sampling.model_copy(update={"max_new_tokens": least})
+    for _ in Generator(model, tokenizer, short, asked.thinking).answer([request], 1):
+        pass
+
+
+def _as_answer(asked: AskedTask, candidate: Candidate, wanted: WantedAnswer, generated: Generated) -> Answer:
+    raw = f"<think>{generated.text}" if wanted.opens_thinking else generated.text
+    split = split_thinking(raw)
+    return Answer(
+        key=wanted.key,
+        candidate=candidate.name,
+        task=asked.name,
+        input_id=wanted.cell.item.id,
+        repeat=wanted.cell.repeat,
+        seed=wanted.cell.seed,
+        text=split.text,
+        thinking=split.thinking,
+        finish=generated.finish,
+        fault=find_fault(split, generated.finish, asked.thinking),
+        prompt_tokens=generated.prompt_tokens,
+        completion_tokens=generated.completion_tokens,
+        characters=len(split.text),
+        seconds=generated.seconds,
+        batch_size=generated.batch_size,
+        tokens_per_second=generated.completion_tokens / generated.seconds if generated.seconds else None,
+        prompt_sha256=wanted.prompt_sha256,
+        time=time.time(),
+    )
+
+
+def _batch_size(model: PreTrainedModel, wanted: Sequence[WantedAnswer], asked: AskedTask) -> int:
+    """As many answers at a time as the free memory has room for in its key-value cache."""
+    import psutil
+    import torch
+
+    config: Any = model.config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    token_bytes = 2 * config.num_hidden_layers * heads * size * model.dtype.itemsize
+    longest = max(len(answer.prompt_ids) for answer in wanted) + asked.sampling.max_new_tokens
+    if model.device.type == "cuda":
+        room = torch.cuda.mem_get_info(model.device)[0] * CACHE_SHARE_GPU
+    else:
+        room = psutil.virtual_memory().available * CACHE_SHARE_CPU
+    return max(1, min(MAX_BATCH, int(room / (token_bytes * longest))))

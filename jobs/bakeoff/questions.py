@@ -1,0 +1,76 @@
+"""What a candidate is asked: the conversation of each golden input, as the task or the candidate's variant says."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from core.config.golden import GoldenInput
+from core.config.task import Sampling, Task
+from core.data.examples import Message, asked_messages
+from core.data.render import Thinking
+from core.jobfile.bakeoff import CandidateSpec, TaskUnderTest, Variant
+
+
+@dataclass(frozen=True)
+class AskedTask:
+    """A task as one candidate is asked it: with the variant's system text, examples, thinking and sampling in it."""
+
+    under_test: TaskUnderTest
+    inputs: tuple[GoldenInput, ...]
+    variant: Variant
+    sampling: Sampling
+    thinking: Thinking
+
+    @property
+    def task(self) -> Task:
+        return self.under_test.task
+
+    @property
+    def name(self) -> str:
+        return self.task.name
+
+    @property
+    def system(self) -> str:
+        return self.task.system if self.variant.system is None else self.variant.system
+
+    @property
+    def repeats(self) -> int:
+        return self.under_test.repeats
+
+    def messages(self, item: GoldenInput) -> list[Message]:
+        """What is sent for an input: the system text, the examples as turns, the input."""
+        asked = asked_messages(item, self.system)
+        examples = self.under_test.examples[: self.variant.few_shot]
+        shown = [Message(turn.role, turn.content) for example in examples for turn in example]
+        at = 1 if asked and asked[0].role == "system" else 0
+        return [*asked[:at], *shown, *asked[at:]]
+
+
+def asked_task(under_test: TaskUnderTest, inputs: tuple[GoldenInput, ...], candidate: CandidateSpec) -> AskedTask:
+    variant, task = candidate.variant, under_test.task
+    return AskedTask(under_test, inputs, variant, variant.applied(task.sampling), variant.think or task.thinking)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A place of the result: one repeat of one input of one task, with the seed that all candidates get there."""
+
+    task: str
+    item: GoldenInput
+    repeat: int
+    seed: int
+
+
+def cells(asked: AskedTask, seed: int) -> Iterator[Cell]:
+    """The places of a task, the repeats of an input one after the other: a server has its prompt in the cache then."""
+    for item in asked.inputs:
+        for repeat in range(1, asked.repeats + 1):
+            yield Cell(asked.name, item, repeat, answer_seed(seed, item.id, repeat))
+
+
+def answer_seed(seed: int, input_id: str, repeat: int) -> int:
+    """The seed of an answer, below 2³¹: the same for every candidate, another for each input and repeat."""
+    digest = hashlib.sha256(f"{seed}\0{input_id}\0{repeat}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
