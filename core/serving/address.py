@@ -1,4 +1,4 @@
-"""Where the model server is: `OLLAMA_HOST` in all its spellings."""
+"""Where a model server is: `OLLAMA_HOST` in all its spellings, and the addresses of other servers in the same ones."""
 
 from __future__ import annotations
 
@@ -33,16 +33,18 @@ def server_url(written: str | None = None) -> str:
     return server_address(written).url
 
 
-def server_address(written: str | None = None) -> ServerAddress:
+def server_address(
+    written: str | None = None, *, key: str = "ollama.url", default_port: int = DEFAULT_PORT
+) -> ServerAddress:
     """`scheme://host:port`, with a path where one is written, and no slash at its end; None: `OLLAMA_HOST`, else the default.
 
     `USER:PASSWORD@` before the host is taken out of the address; signs such as `/` in them are written as `%2F`.
 
-    As Ollama reads it: a bare host or port completes to `http://127.0.0.1:11434`, a written scheme brings its own port (80,
-    443), a port that is none counts as not written. An address that means "listen everywhere" is this machine's. InputError
-    for what names no host.
+    As Ollama reads it: a bare host or port completes to `http://127.0.0.1:11434` (`default_port`), a written scheme brings its
+    own port (80, 443), a port that is none counts as not written. An address that means "listen everywhere" is this
+    machine's. InputError for what names no host, with the `key` under which it was written.
     """
-    key = "OLLAMA_HOST" if written is None else "ollama.url"
+    key = "OLLAMA_HOST" if written is None else key
     text = (os.environ.get("OLLAMA_HOST", "") if written is None else written).strip().strip("'\"").strip()
     scheme, separator, rest = text.partition("://")
     if not separator:
@@ -50,7 +52,7 @@ def server_address(written: str | None = None) -> ServerAddress:
     scheme = scheme.lower()
     if scheme not in ("http", "https"):
         raise _wrong(text, key)
-    default = DEFAULT_PORT if not separator else {"http": 80, "https": 443}[scheme]
+    default = default_port if not separator else {"http": 80, "https": 443}[scheme]
     pair, _, rest = rest.rpartition("@")
     if re.search(r"[/?#\s]", pair):
         raise _wrong(text, key)

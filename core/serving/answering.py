@@ -18,7 +18,8 @@ class ServedIdentity:
     """What answers: everything that makes its answers those of another model when it changes. None: the server does not say.
 
     `weights` is a digest (`sha256:…`), `template` the SHA-256 of the chat template, `parameters` what the server adds to a
-    request by itself (stop words, a system prompt), `api` how it is asked, `version` that of the server.
+    request by itself (stop words, a system prompt), `api` how it is asked, `version` that of the server. `server` is its name
+    where the weights are known, which are the same anywhere; else its address.
     """
 
     api: Literal["ollama", "openai", "llama-server", "in-process"]

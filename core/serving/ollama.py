@@ -9,46 +9,46 @@ A runner that was killed stays listed until it is next asked for.
 from __future__ import annotations
 
 import contextlib
-import json
 import math
-import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from core.reasons import Reason
 from core.serving import replies
 from core.serving.address import server_address
-from core.serving.errors import ServerError, one_line, readable_error
+from core.serving.errors import ServerError, one_line
+from core.serving.http import ModelServer
 from core.serving.replies import FOREVER_SECONDS, Completion, ModelInfo, Resident, Tag
-
-if TYPE_CHECKING:
-    import httpx
 
 __all__ = ["Completion", "ModelInfo", "Ollama", "Resident", "ServerError", "Tag"]
 
-# How httpx begins to say that a connection ended too early; its other messages are about bytes that are no HTTP.
-_CUT_OFF = ("server disconnected", "peer closed")
-LONGEST_REPLY_BYTES = 64 * 2**20
+_LOGIN = "write them into OLLAMA_HOST, or into `ollama.url` of settings.yaml: http://USER:PASSWORD@host:port"
 
 
 class Ollama:
     """One server. `url`: an address in any spelling of `OLLAMA_HOST`, None for that variable's; `timeout_seconds`: for a
-    reply that needs no model. Every request has a connection of its own, so none outlives a restart of the server.
+    reply that needs no model; `key`: for a gateway before it. Every request has a
+    connection of its own, so none outlives a restart of the server.
 
     InputError for an address that is none. Every method raises ServerError, and nothing else, when the server does not do
     what it was asked.
     """
 
-    def __init__(self, url: str | None = None, *, timeout_seconds: float = 10.0) -> None:
-        self._address = server_address(url)
+    def __init__(self, url: str | None = None, *, key: str | None = None, timeout_seconds: float = 10.0) -> None:
         self.timeout_seconds = timeout_seconds
-        self._client: httpx.Client | None = None
+        # No proxy: the server is on this machine or on its network.
+        self.server = ModelServer(
+            server_address(url),
+            connect_seconds=timeout_seconds,
+            garbled=replies.garbled,
+            login=_LOGIN,
+            headers={"Authorization": f"Bearer {key}"} if key else None,
+        )
 
     @property
     def url(self) -> str:
         """Where the server is, without user and password."""
-        return self._address.url
+        return self.server.url
 
     def __enter__(self) -> Ollama:
         return self
@@ -60,9 +60,7 @@ class Ollama:
 
     def close(self) -> None:
         """Frees what the client holds; it can be used again afterwards."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        self.server.close()
 
     def version(self) -> str:
         """The server's version, as it writes it."""
@@ -97,7 +95,7 @@ class Ollama:
         if context_length is not None:
             request["options"] = {"num_ctx": context_length}
         if keep_alive_seconds is not None:
-            request["keep_alive"] = _keep_alive(keep_alive_seconds)
+            request["keep_alive"] = keep_alive(keep_alive_seconds)
         try:
             self._ask("POST", "/api/generate", request, timeout_seconds)
         except ServerError as error:
@@ -142,6 +140,23 @@ class Ollama:
         request = {"model": name, "prompt": prompt, "stream": stream, **(fields or {})}
         return self._answer("/api/generate", request, options, timeout_seconds, on_text)
 
+    def chat_lines(
+        self,
+        name: str,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        seconds: float,
+        silence_seconds: float,
+        stopped: Callable[[], bool],
+        fields: Mapping[str, Any],
+    ) -> Generator[dict[str, Any]]:
+        """The lines of a streamed answer as they come, for whoever measures them. `stopped` ends the request at any time."""
+        request = {"model": name, "messages": list(messages), "stream": True, **fields}
+        lines = self.server.lines("/api/chat", request, seconds, silence_seconds=silence_seconds, stopped=stopped)
+        with contextlib.closing(lines):
+            for raw in lines:
+                yield self.server.parsed(raw, "/api/chat")
+
     def _answer(
         self,
         path: str,
@@ -177,132 +192,15 @@ class Ollama:
 
     def _ask(self, method: str, path: str, request: Mapping[str, Any] | None, seconds: float) -> dict[str, Any]:
         """The one JSON object of a reply."""
-        raw = b"".join(self._chunks(method, path, request, seconds))
-        return self._line(raw, path)
+        return self.server.document(method, path, request, seconds)
 
     def _lines(self, path: str, request: Mapping[str, Any], seconds: float) -> Iterator[dict[str, Any]]:
         """The objects of a stream of lines. An error in the stream is raised, as is what is no object."""
-        rest = b""
-        with contextlib.closing(self._chunks("POST", path, request, seconds)) as chunks:
-            for chunk in chunks:
-                *whole, rest = (rest + chunk).split(b"\n")
-                for raw in filter(bytes.strip, whole):
-                    yield self._line(raw, path)
-        if rest.strip():
-            yield self._line(rest, path)
-
-    def _line(self, raw: bytes, path: str) -> dict[str, Any]:
-        body = _object(raw)
-        if body is None:
-            raise replies.garbled(path.rpartition("/")[2])
-        if said := readable_error(body):
-            raise ServerError(said, code="server_refused", status=200, said=said)
-        return body
-
-    def _chunks(self, method: str, path: str, request: Mapping[str, Any] | None, seconds: float) -> Generator[bytes]:
-        """The reply's bytes as they come. `seconds` limits the silence between them and the whole."""
-        import httpx
-
-        deadline = time.monotonic() + seconds
-        # Not httpx's own JSON: a name with a lone surrogate, as a server can send one, is no UTF-8.
-        content = None if request is None else json.dumps(request).encode()
-        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
-        if self._address.authorization is not None:
-            headers["Authorization"] = self._address.authorization
-        limits = httpx.Timeout(seconds, connect=min(seconds, self.timeout_seconds))
-        size = 0
-        try:
-            with self._http().stream(
-                method, self.url + path, content=content, headers=headers, timeout=limits
-            ) as response:
-                if response.status_code != 200:
-                    raise self._refusal(response)
-                for chunk in response.iter_bytes():
-                    yield chunk
-                    size += len(chunk)
-                    if size > LONGEST_REPLY_BYTES:
-                        raise replies.garbled(path.rpartition("/")[2])
-                    if time.monotonic() > deadline:
-                        raise self._slow(seconds)
-        except httpx.TimeoutException:
-            raise self._slow(seconds) from None
-        except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
-            raise self._down(error) from None
-        except httpx.DecodingError:
-            raise replies.garbled(path.rpartition("/")[2]) from None
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, UnicodeError) as error:
-            said = one_line(str(error))
-            message = f"no model server can be asked at {self.url}: {said}"
-            reason = Reason("server_address_unusable", {"url": self.url, "error": said})
-            raise ServerError(message, code="server_down", reason=reason) from None
-
-    def _http(self) -> httpx.Client:
-        import httpx
-
-        if self._client is None:
-            # No proxy, no netrc: the server is on this machine or on its network. Certificates take time to read.
-            limits = httpx.Limits(max_keepalive_connections=0)
-            secure = self.url.startswith("https:")
-            self._client = httpx.Client(verify=secure, trust_env=False, follow_redirects=False, limits=limits)
-        return self._client
-
-    def _refusal(self, response: httpx.Response) -> ServerError:
-        raw = bytearray()
-        for chunk in response.iter_bytes():
-            raw += chunk
-            if len(raw) > 2**20:
-                break
-        said = readable_error(_object(bytes(raw))) or ""
-        status = response.status_code
-        if status in (401, 407):
-            return self._not_let_in(status)
-        message = said or f"the model server at {self.url} answered with HTTP status {status}"
-        remedy = None
-        if status == 403 and not said:
-            remedy = "it takes no requests under this name: OLLAMA_HOST on its side, or OLLAMA_ORIGINS"
-        reason = Reason("server_refused", {"url": self.url, "status": status, "said": said})
-        return ServerError(message, code="server_refused", status=status, said=said, remedy=remedy, reason=reason)
-
-    def _not_let_in(self, status: int) -> ServerError:
-        """401 of the server or of what stands before it, 407 of a proxy on the way."""
-        given = self._address.authorization is not None
-        who = f"the server at {self.url}" if status == 401 else f"a proxy before {self.url}"
-        message = (
-            f"{who} {'did not accept this user and password' if given else 'asks for a user and a password'} ({status})"
-        )
-        remedy = "write them into OLLAMA_HOST, or into `ollama.url` of settings.yaml: http://USER:PASSWORD@host:port"
-        reason = Reason("server_wants_password", {"url": self.url, "status": status, "given": given})
-        return ServerError(message, code="server_refused", status=status, remedy=remedy, reason=reason)
-
-    def _slow(self, seconds: float) -> ServerError:
-        message = f"the model server at {self.url} did not answer within {seconds:g} s"
-        reason = Reason("server_slow", {"url": self.url, "seconds": seconds})
-        return ServerError(message, code="server_slow", reason=reason)
-
-    def _down(self, error: Exception) -> ServerError:
-        import httpx
-
-        cut_off = False
-        if isinstance(error, httpx.ConnectError):
-            message = f"no model server answers at {self.url}"
-        elif isinstance(error, httpx.RemoteProtocolError) and not str(error).lower().startswith(_CUT_OFF):
-            return replies.garbled("HTTP")
-        else:
-            cut_off = True
-            message = f"the model server at {self.url} went away in the middle of an answer"
-        reason = Reason("server_cut_off" if cut_off else "server_down", {"url": self.url})
-        return ServerError(message, code="server_down", reason=reason)
+        for raw in self.server.lines(path, request, seconds):
+            yield self.server.parsed(raw, path)
 
 
-def _object(raw: bytes) -> dict[str, Any] | None:
-    try:
-        body = json.loads(raw)
-    except (ValueError, RecursionError):
-        return None
-    return body if isinstance(body, dict) else None
-
-
-def _keep_alive(seconds: float) -> int:
+def keep_alive(seconds: float) -> int:
     """As Ollama takes it: whole seconds, -1 for ever. 0 would unload, so what is left of a last second is one."""
     if seconds < 0 or not math.isfinite(seconds) or seconds > FOREVER_SECONDS:
         return -1

@@ -20,6 +20,7 @@ FOREVER_SECONDS = 1e9
 
 _TIME = re.compile(r"(\d{4,})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(\.\d+)?([Zz]|[+-]\d\d:?\d\d)?")
 _FROM = re.compile(r"^FROM\s.*?sha256[-:]([0-9a-f]{64})\s*$", re.MULTILINE)
+_ADAPTER = re.compile(r"^ADAPTER\s.*?sha256[-:]([0-9a-f]{64})\s*$", re.MULTILINE)
 _PARAMETER = re.compile(r"(\S+)[ \t]+(.*)")
 
 
@@ -74,6 +75,7 @@ class ModelInfo:
     architecture: str | None
     parameter_count: int | None
     quantization: str | None
+    adapters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,7 @@ def shown(body: object) -> ModelInfo:
         architecture=architecture,
         parameter_count=_count(info, "general.parameter_count"),
         quantization=_text(details, "quantization_level"),
+        adapters=tuple(f"sha256:{one}" for one in _ADAPTER.findall(_text(body, "modelfile") or "")),
     )
 
 

@@ -1,0 +1,336 @@
+"""A model of an Ollama, asked with every option that the server has, so that neither a version nor a Modelfile decides."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from core.serving import replies
+from core.serving.address import is_here
+from core.serving.answer_parts import AnswerParts, schema_of
+from core.serving.answering import Capabilities, LoadedModel, Question, Reply, ServedIdentity
+from core.serving.errors import ServerError, one_line
+from core.serving.ollama import Ollama, keep_alive
+from core.serving.refusals import no_such_model, told_apart
+from core.serving.replies import ModelInfo, Resident
+
+KEEP_ALIVE_SECONDS = 1800.0
+"""How long the model stays after each answer: over any pause of a run, and not for ever where the run is killed."""
+
+LOAD_SECONDS = 1800.0
+UNLOAD_SECONDS = 60.0
+_GONE_FOR_SECONDS = 1.0
+_POLL_SECONDS = 0.1
+_SAME_MOMENT_SECONDS = 5.0
+
+_NEVER_CUTS = (0, 12, 6)  # the first version with `truncate` and `shift`
+_SCHEMAS = (0, 5, 0)
+_SENT = frozenset(
+    {
+        *("num_ctx", "num_predict", "seed", "temperature", "top_p", "top_k", "repeat_penalty"),
+        *("min_p", "typical_p", "repeat_last_n", "presence_penalty", "frequency_penalty"),
+    }
+)
+
+
+class OllamaModel:
+    """`server` is the name that people know the server by, `url` its address. See `ServedModel` for what each method does.
+
+    `silence_seconds`: how long nothing may come of an answer, a load included; `answer_seconds`: how long one may take.
+    """
+
+    def __init__(
+        self,
+        server: str,
+        url: str | None,
+        model: str,
+        *,
+        key: str | None = None,
+        silence_seconds: float = 300.0,
+        answer_seconds: float = 3600.0,
+    ) -> None:
+        self.server, self.model = server, model
+        self._ollama = Ollama(url, key=key)
+        self._silence_seconds, self._answer_seconds = silence_seconds, answer_seconds
+        self._lock = threading.Lock()
+        self._info: ModelInfo | None = None
+        self._version: str | None = None
+        self._blobs: dict[str, str | None] = {}
+        self._asking = 0
+        self._last_end: float | None = None
+        self._ends_seen = -1
+        self._ends = 0
+        self._seen: dict[str, float | None] | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.server}:{self.model}"
+
+    def close(self) -> None:
+        self._ollama.close()
+
+    def identity(self) -> ServedIdentity:
+        version, info = self._look()
+        weights = info.blob
+        if weights is None:  # a model of the cloud has no file here
+            digests = [tag.digest for tag in self._ollama.tags() if _same_tag(tag.name, self.model)]
+            weights = f"manifest:{digests[0]}" if digests and digests[0] else None
+        added: dict[str, Any] = {
+            key: list(values) for key, values in sorted(info.parameters.items()) if key not in _SENT
+        }
+        return ServedIdentity(
+            api="ollama",
+            model=self.model,
+            server=self.server if info.blob else self._ollama.url,
+            version=version,
+            weights=weights,
+            template=hashlib.sha256(info.template.encode("utf-8", "surrogatepass")).hexdigest(),
+            parameters={
+                **added,
+                "system": info.system,
+                "capabilities": sorted(info.capabilities),
+                "adapters": list(info.adapters),
+            },
+        )
+
+    def capabilities(self) -> Capabilities:
+        version, info = self._known()
+        formats = {"json", "schema"} if _number(version) >= _SCHEMAS else {"json"}
+        # Before 0.6.4 a server does not say what a model can do.
+        thinking = "thinking" in info.capabilities if info.capabilities else None
+        return Capabilities(thinking=thinking, formats=frozenset(formats))
+
+    def load(self, context_length: int) -> LoadedModel:
+        with self._as_told():
+            self._look()
+            before = self._resident()
+            started = time.monotonic()
+            self._ollama.load(
+                self.model,
+                context_length=context_length,
+                keep_alive_seconds=KEEP_ALIVE_SECONDS,
+                timeout_seconds=max(LOAD_SECONDS, self._silence_seconds),
+            )
+            seconds = time.monotonic() - started
+            self._note_end()
+            after = self._resident()
+        # Another window is another load. What is longer than the model was trained with is cut to that.
+        same = before is not None and after is not None and before.context_length == after.context_length
+        return LoadedModel(seconds, was_resident=same, vram_bytes=after.size_vram_bytes if after else None)
+
+    def ask(self, question: Question, stopped: Callable[[], bool] = lambda: False) -> Reply:
+        with self._as_told():
+            fields = self._fields(question)
+            with self._lock:
+                self._asking += 1
+            try:
+                return self._answer(question, fields, stopped)
+            finally:
+                with self._lock:
+                    self._asking -= 1
+                self._note_end()
+
+    def unload(self) -> None:
+        """Asked for until the model has not been listed for a second: a request during a load has no effect.
+
+        A model that answers somebody else stays until that answer ends; ServerError (`server_slow`) where that takes long.
+        """
+        with self._as_told():
+            deadline = time.monotonic() + UNLOAD_SECONDS
+            gone_since: float | None = None
+            while True:
+                resident, now = self._resident(), time.monotonic()
+                if resident is None:
+                    gone_since = now if gone_since is None else gone_since
+                    if now - gone_since >= _GONE_FOR_SECONDS:
+                        return
+                else:
+                    gone_since = None
+                    self._ollama.unload(resident.name)
+                if now > deadline:
+                    message = (
+                        f"`{one_line(self.model)}` is still in memory {UNLOAD_SECONDS:g} s after it was asked to go"
+                    )
+                    raise ServerError(message, code="server_slow")
+                time.sleep(_POLL_SECONDS)
+
+    def others_active(self) -> bool | None:
+        """Whether something other than this has asked the server for anything since the last look.
+
+        An answer moves the moment until which its model stays: another model's that moved, or ours that is not where our own
+        last request put it, is somebody else's doing. So is a model that has come since. The first look can see only ours.
+        """
+        with self._as_told():
+            residents = self._ollama.ps()
+            ours = self._blob_of(self.model)
+            mine = next((one for one in residents if self._blob_of(one.name) == ours), None)
+        others = {one.name: one.expires_at for one in residents if one is not mine}
+        with self._lock:
+            former, self._seen = self._seen, {**others, "": mine.expires_at if mine else None}
+            asking, last_end, unchanged = self._asking, self._last_end, self._ends == self._ends_seen
+            self._ends_seen = self._ends
+        if former is not None and any(
+            name not in former or _moved(former[name], expires) for name, expires in others.items()
+        ):
+            return True
+        if mine is None or asking or last_end is None:
+            return False if former is not None or not others else None
+        if unchanged and former is not None:
+            return _moved(former[""], mine.expires_at)
+        if mine.expires_at is None or not is_here(self._ollama.url):  # another machine has another clock
+            return None
+        return abs(mine.expires_at - (last_end + KEEP_ALIVE_SECONDS)) > _SAME_MOMENT_SECONDS
+
+    def _answer(self, question: Question, fields: Mapping[str, Any], stopped: Callable[[], bool]) -> Reply:
+        messages = [{"role": role, "content": text} for role, text in question.messages]
+        parts = AnswerParts(time.monotonic())
+        last: dict[str, Any] = {}
+        lines = self._ollama.chat_lines(
+            self.model,
+            messages,
+            seconds=self._answer_seconds,
+            silence_seconds=self._silence_seconds,
+            stopped=stopped,
+            fields=fields,
+        )
+        with contextlib.closing(lines):
+            for last in lines:
+                message = last.get("message")
+                part: Mapping[str, Any] = message if isinstance(message, dict) else {}
+                parts.add(part.get("content"), part.get("thinking"))
+                if parts.is_full:
+                    break
+        seconds = time.monotonic() - parts.started
+        told = replies.answer(last, "", "", ())
+        finish = told.finish or "stop"
+        if last.get("done") is not True:
+            # Ollama ends the answer of a model that only repeats one token without a last line; asked again it would too.
+            if not parts.is_full and not parts.repeats_one_token:
+                message = f"the answer of `{one_line(self.model)}` broke off without an end"
+                raise ServerError(message, code="server_garbled", status=200)
+            finish = "length"
+        return Reply(
+            text=parts.text,
+            thinking=parts.thinking,
+            finish=finish,
+            seconds=seconds,
+            first_token_seconds=parts.first_seconds,
+            prompt_tokens=told.prompt_tokens,
+            completion_tokens=told.completion_tokens,
+            load_seconds=told.load_seconds,
+            prompt_seconds=told.prompt_seconds,
+            completion_seconds=told.completion_seconds,
+        )
+
+    def _fields(self, question: Question) -> dict[str, Any]:
+        """The request beside the messages. None of top_p and top_k is "no cut", which is 1 and 0 here."""
+        version, info = self._known()
+        options = {
+            "num_ctx": question.context_length,
+            "num_predict": question.max_new_tokens,
+            "seed": question.seed,
+            "temperature": question.temperature,
+            "top_p": 1.0 if question.top_p is None else question.top_p,
+            "top_k": question.top_k or 0,
+            "repeat_penalty": question.repeat_penalty,
+            # What a Modelfile may set and a question does not: as if nobody had set it.
+            "repeat_last_n": 64,
+            "min_p": 0.0,
+            "typical_p": 1.0,
+            "presence_penalty": 0.0,
+            "frequency_penalty": 0.0,
+        }
+        fields: dict[str, Any] = {"options": options, "keep_alive": keep_alive(KEEP_ALIVE_SECONDS)}
+        if "thinking" in info.capabilities:
+            fields["think"] = question.think
+        elif question.think:
+            raise ServerError(
+                f"`{one_line(self.model)}` does not support thinking", code="option_refused", remedy="leave `think` off"
+            )
+        if _number(version) >= _NEVER_CUTS:
+            fields |= {"truncate": False, "shift": False}
+        if question.output is not None:
+            fields["format"] = self._format(*question.output)
+        return fields
+
+    def _format(self, kind: str, text: str) -> Any:
+        if kind == "json":
+            return "json"
+        if kind == "schema":
+            return schema_of(text)
+        raise ServerError("Ollama takes no grammar", code="option_refused", remedy="use a server of llama.cpp")
+
+    def _look(self) -> tuple[str, ModelInfo]:
+        """The server's version and the model, asked anew."""
+        with self._as_told():
+            version = self._ollama.version()
+            try:
+                info = self._ollama.show(self.model)
+            except ServerError as error:
+                if error.status != 404:
+                    raise
+                raise no_such_model(self.model, self.server, [tag.name for tag in self._ollama.tags()]) from None
+        with self._lock:
+            self._version, self._info = version, info
+            self._blobs = {self.model: info.blob}
+        return version, info
+
+    def _known(self) -> tuple[str, ModelInfo]:
+        with self._lock:
+            version, info = self._version, self._info
+        return self._look() if version is None or info is None else (version, info)
+
+    def _resident(self) -> Resident | None:
+        """The runner of our weights: it is listed under the tag that loaded it first."""
+        ours = self._blob_of(self.model)
+        return next((one for one in self._ollama.ps() if self._blob_of(one.name) == ours), None)
+
+    def _blob_of(self, name: str) -> str:
+        if name not in self._blobs:
+            try:
+                self._blobs[name] = self._ollama.show(name).blob
+            except ServerError as error:
+                if error.status != 404:  # its tag was deleted while it runs
+                    raise
+                self._blobs[name] = None
+        return self._blobs[name] or f"tag:{_full(name)}"
+
+    def _note_end(self) -> None:
+        with self._lock:
+            self._last_end = time.time()
+            self._ends += 1
+
+    @contextlib.contextmanager
+    def _as_told(self) -> Iterator[None]:
+        try:
+            yield
+        except ServerError as error:
+            finer = told_apart(error)
+            if finer.code == "model_not_found" and finer.remedy is None:
+                with contextlib.suppress(ServerError):
+                    finer = no_such_model(self.model, self.server, [tag.name for tag in self._ollama.tags()])
+            raise finer from None
+
+
+def _number(version: str) -> tuple[int, ...]:
+    """The three numbers of a version; one that nobody knows (a build of one's own, 0.0.0) counts as new."""
+    found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", version)
+    numbers = tuple(int(part) for part in found.groups()) if found else (0, 0, 0)
+    return numbers if any(numbers) else (10**6, 0, 0)
+
+
+def _full(name: str) -> str:
+    return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
+
+
+def _same_tag(one: str, other: str) -> bool:
+    return _full(one) == _full(other)
+
+
+def _moved(former: float | None, now: float | None) -> bool:
+    return former is not None and now is not None and abs(former - now) > 1.0

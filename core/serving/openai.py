@@ -1,0 +1,224 @@
+"""A client of servers with OpenAI's API: which models they have, what kind of server it is, and an answer as a stream.
+
+Written against llama-server (build 11434), and the documentation of vLLM, LM Studio and Lemonade. What a server sends beside
+that API (`timings`, `reasoning_content`) is read where it is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import json
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from core.reasons import Reason
+from core.serving.address import ServerAddress, is_here
+from core.serving.errors import ServerError
+from core.serving.http import ModelServer
+
+Dialect = Literal["llama-server", "vllm", "lm-studio", "lemonade", "openai"]
+_LOGIN = (
+    "the key that it takes goes into the environment variable that `key_env` of this server names in bakehouse.yaml"
+)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An entry of `/v1/models`. `context_length` where the server tells it, `meta` what else stands there and does not move."""
+
+    name: str
+    context_length: int | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Dialed:
+    """What kind of server it is, as far as that can be told by what it has beside OpenAI's API. `props` is llama-server's own
+    description, empty for others.
+    """
+
+    dialect: Dialect
+    version: str | None = None
+    props: Mapping[str, Any] = field(default_factory=dict)
+
+
+class OpenAIServer:
+    """`address` holds everything before `/chat/completions`, its `/v1` included where the server has one. `key` is sent as a
+    bearer's token, to this address only.
+
+    Every method raises ServerError, and nothing else, when the server does not do what it was asked.
+    """
+
+    def __init__(self, address: ServerAddress, *, key: str | None = None, timeout_seconds: float = 10.0) -> None:
+        self.timeout_seconds = timeout_seconds
+        self.server = ModelServer(
+            address,
+            connect_seconds=timeout_seconds,
+            garbled=garbled,
+            login=_LOGIN,
+            headers={"Authorization": f"Bearer {key}"} if key else None,
+            proxies=_is_far(address.url),
+        )
+        path = urlsplit(address.url).path
+        self._base = "" if path.endswith(("/v1", "/v2", "/v3", "/openai")) else "/v1"
+        # What a server has beside the API stands above it: http://host:8080/v1 and http://host:8080/props.
+        self._above = _Above(address, headers_of=self.server, proxies=_is_far(address.url), seconds=timeout_seconds)
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+    def close(self) -> None:
+        self.server.close()
+        self._above.close()
+
+    def models(self) -> tuple[Listed, ...]:
+        """The models that it has, in its order."""
+        body = self.server.document("GET", f"{self._base}/models", None, self.timeout_seconds)
+        entries = body.get("data")
+        if not isinstance(entries, list):
+            raise garbled("models")
+        return tuple(
+            _listed(entry) for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), str)
+        )
+
+    def dial(self) -> Dialed:
+        """What kind of server it is. A server that is not there, or lets nobody in, is an error; one without extras is not."""
+        props = self._above.found("/props")
+        if props is not None and ("build_info" in props or "default_generation_settings" in props):
+            version = props.get("build_info")
+            return Dialed("llama-server", version if isinstance(version, str) else None, props)
+        found = self._above.found("/version")
+        if found is not None and isinstance(version := found.get("version"), str):
+            return Dialed("vllm", version)
+        found = self._above.found("/health") if self._base == "" else None
+        if found is not None and ("model_loaded" in found or "checkpoint_loaded" in found):
+            version = found.get("version")
+            return Dialed("lemonade", version if isinstance(version, str) else None)
+        found = self._above.found("/api/v0/models")
+        if found is not None and isinstance(found.get("data"), list):
+            return Dialed("lm-studio")
+        return Dialed("openai")
+
+    def health(self) -> None:
+        """llama-server: returns once it has loaded; ServerError (503) as long as it has not."""
+        self._above.server.document("GET", "/health", None, self.timeout_seconds)
+
+    def busy_slots(self) -> int | None:
+        """llama-server: how many answers it gives now; None where it does not tell."""
+        with contextlib.suppress(ServerError, ValueError, RecursionError):
+            raw = b"".join(self._above.server.chunks("GET", "/slots", None, self.timeout_seconds))
+            slots = json.loads(raw)
+            if isinstance(slots, list):
+                return sum(isinstance(one, dict) and one.get("is_processing") is True for one in slots)
+        return None
+
+    def chat_lines(
+        self,
+        request: Mapping[str, Any],
+        *,
+        seconds: float,
+        silence_seconds: float,
+        stopped: Callable[[], bool],
+    ) -> Generator[dict[str, Any]]:
+        """The objects of a streamed answer as they come; a server that does not stream gives one. `[DONE]` is not among them.
+
+        Read as server-sent events (WHATWG HTML, 9.2), each of one line, as all such servers write them; a reply that is one
+        document over several lines is put together.
+        """
+        path = f"{self._base}/chat/completions"
+        lines = self.server.lines(path, request, seconds, silence_seconds=silence_seconds, stopped=stopped)
+        document: list[bytes] = []
+        with contextlib.closing(lines):
+            for line in lines:
+                name, colon, value = line.rstrip(b"\r").partition(b":")
+                if not document and colon and name in (b"data", b"error"):
+                    value = value.strip()
+                    if value == b"[DONE]":
+                        return
+                    body = self.server.parsed(value, path)
+                    if name == b"error":
+                        raise _in_stream(body)
+                    yield body
+                elif document or name not in (b"", b"event", b"id", b"retry"):
+                    document.append(line)
+                    if sum(map(len, document)) > 16 * 2**20:
+                        raise garbled("completions")
+        if document:
+            yield self.server.parsed(b"\n".join(document), path)
+
+
+class _Above:
+    """The same server without the API's own path, for what it has beside. The key goes with it: it is the same place."""
+
+    def __init__(self, address: ServerAddress, *, headers_of: ModelServer, proxies: bool, seconds: float) -> None:
+        base = address.url
+        for end in ("/v1", "/v2", "/v3"):
+            base = base.removesuffix(end)
+        self.seconds = seconds
+        self.server = ModelServer(
+            ServerAddress(base, address.authorization),
+            connect_seconds=seconds,
+            garbled=garbled,
+            login=_LOGIN,
+            headers=headers_of.credentials,
+            proxies=proxies,
+        )
+
+    def found(self, path: str) -> dict[str, Any] | None:
+        """The document at this path; None where the server has none there."""
+        try:
+            return self.server.document("GET", path, None, self.seconds)
+        except ServerError as error:
+            # 503: llama-server answers so to everything while it loads.
+            if error.code in ("server_down", "server_slow") or error.status in (401, 407, 503):
+                raise
+            return None
+
+    def close(self) -> None:
+        self.server.close()
+
+
+def garbled(what: str) -> ServerError:
+    """What was answered to `what` is not what such a server answers."""
+    return ServerError(
+        f"the answer to `{what}` is not one of a server with OpenAI's API",
+        code="server_garbled",
+        remedy="is the path right? such addresses mostly end with /v1",
+        reason=Reason("server_garbled", {"request": what}),
+    )
+
+
+def _in_stream(body: Mapping[str, Any]) -> ServerError:
+    """An error that older llama-servers write as `error: {…}` into the stream."""
+    said = body.get("message")
+    text = said if isinstance(said, str) else "an error without words"
+    return ServerError(text, code="server_refused", status=200, said=text)
+
+
+def _listed(entry: Mapping[str, Any]) -> Listed:
+    meta = entry.get("meta")
+    numbers = meta if isinstance(meta, dict) else {}
+    length = next(
+        (
+            value
+            for value in (entry.get("max_model_len"), entry.get("context_length"), numbers.get("n_ctx"))
+            if isinstance(value, int) and not isinstance(value, bool) and value > 0
+        ),
+        None,
+    )
+    kept = {key: entry[key] for key in ("root", "quantization") if isinstance(entry.get(key), str)}
+    kept |= {key: numbers[key] for key in ("n_vocab", "n_ctx_train", "n_embd", "n_params", "size") if key in numbers}
+    return Listed(str(entry["id"]), length, kept)
+
+
+def _is_far(url: str) -> bool:
+    """Whether a proxy may stand between: not for this machine, nor for an address or a bare name of a local network."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_global
+    except ValueError:
+        return "." in host and not host.endswith((".local", ".lan", ".internal", ".localhost")) and not is_here(url)

@@ -1,0 +1,361 @@
+"""A model of a server with OpenAI's API, asked with every option that this kind of server is known to take."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.serving.address import ServerAddress
+from core.serving.answer_parts import AnswerParts, schema_of
+from core.serving.answering import Capabilities, LoadedModel, Question, Reply, ServedIdentity
+from core.serving.errors import ServerError, one_line
+from core.serving.openai import Dialect, Dialed, Listed, OpenAIServer, garbled
+from core.serving.refusals import no_such_model, told_apart
+
+LOAD_SECONDS = 1800.0
+_POLL_SECONDS = 0.2
+
+# What each kind of server takes beside seed, temperature, top_p and max_tokens, by the field of a question.
+_MORE: Mapping[Dialect, Mapping[str, str]] = {
+    "llama-server": {"top_k": "top_k", "repeat_penalty": "repeat_penalty"},
+    "vllm": {"top_k": "top_k", "repeat_penalty": "repetition_penalty"},
+    "lm-studio": {"top_k": "top_k", "repeat_penalty": "repeat_penalty"},
+    "lemonade": {"top_k": "top_k", "repeat_penalty": "repeat_penalty"},
+    "openai": {},
+}
+_FORMATS: Mapping[Dialect, frozenset[str]] = {
+    "llama-server": frozenset({"json", "schema", "grammar"}),
+    "vllm": frozenset({"json", "schema", "grammar"}),
+    "lm-studio": frozenset({"schema"}),
+    "lemonade": frozenset(),
+    "openai": frozenset({"json", "schema"}),
+}
+# As if nobody had set them: llama-server has defaults of its own (min_p 0.05), and flags that set others.
+_LLAMA_NEUTRAL: Mapping[str, Any] = {
+    "min_p": 0.0,
+    "typical_p": 1.0,
+    "top_n_sigma": -1.0,
+    "repeat_last_n": 64,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+    "dry_multiplier": 0.0,
+    "xtc_probability": 0.0,
+    "dynatemp_range": 0.0,
+    "mirostat": 0,
+}
+_VLLM_NEUTRAL: Mapping[str, Any] = {"min_p": 0.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
+
+
+@dataclass
+class _Course:
+    """What the pieces of one answer told beside its text."""
+
+    finish: str | None = None
+    usage: Mapping[str, Any] = field(default_factory=dict)
+    timings: Mapping[str, Any] = field(default_factory=dict)
+    pieces: int = 0
+
+
+class OpenAIModel:
+    """`server` is the name that people know the server by. See `ServedModel` for what each method does.
+
+    `weights` is the digest of what the server was started with, where the caller knows it: no such server tells one. `omit`
+    are options that it refuses and that are not sent.
+    """
+
+    def __init__(
+        self,
+        server: str,
+        address: ServerAddress,
+        model: str,
+        *,
+        key: str | None = None,
+        weights: str | None = None,
+        omit: Collection[str] = (),
+        silence_seconds: float = 300.0,
+        answer_seconds: float = 3600.0,
+    ) -> None:
+        self.server, self.model = server, model
+        self._client = OpenAIServer(address, key=key)
+        self._weights, self._omit = weights, frozenset(omit)
+        self._silence_seconds, self._answer_seconds = silence_seconds, answer_seconds
+        self._lock = threading.Lock()
+        self._dialed: Dialed | None = None
+        self._length_option = "max_tokens"
+        self._asking = 0
+
+    @property
+    def name(self) -> str:
+        return f"{self.server}:{self.model}"
+
+    def close(self) -> None:
+        self._client.close()
+
+    def identity(self) -> ServedIdentity:
+        with _as_told():
+            dialed = self._dial()
+            listed = self._listed()
+        template = dialed.props.get("chat_template")
+        # Known weights are the same wherever they are served; else the place and the file's name are all there is.
+        known = self._weights is not None
+        parameters: dict[str, Any] = dict(listed.meta)
+        if dialed.dialect not in ("llama-server", "openai"):
+            parameters["server"] = dialed.dialect
+        for key in ("model_ftype",) if known else ("model_ftype", "model_path"):
+            if isinstance(value := dialed.props.get(key), str):
+                parameters[key] = value
+        return ServedIdentity(
+            api="llama-server" if dialed.dialect == "llama-server" else "openai",
+            model=self.model,
+            server=self.server if known else self._client.url,
+            version=dialed.version,
+            weights=self._weights,
+            template=_sha256(template) if isinstance(template, str) else None,
+            parameters=parameters,
+        )
+
+    def capabilities(self) -> Capabilities:
+        dialed = self._known()
+        more = {"top_k", "repeat_penalty"} - set(_MORE[dialed.dialect])
+        omitted = {field for field, option in self._names(dialed.dialect).items() if option in self._omit}
+        return Capabilities(
+            thinking=_thinks(dialed),
+            formats=_FORMATS[dialed.dialect],
+            seed="seed" not in self._omit,
+            unsent=frozenset(more | omitted),
+        )
+
+    def load(self, context_length: int) -> LoadedModel:
+        """Wait until the server has loaded; none but its own start decides what and with which window.
+
+        ServerError (`context_overflow`) where the window is shorter than that.
+        """
+        started = time.monotonic()
+        with _as_told():
+            dialed, was_there = self._when_loaded(started)
+            listed = self._listed()
+        window = listed.context_length
+        settings = dialed.props.get("default_generation_settings")
+        if isinstance(settings, dict) and isinstance(slot := settings.get("n_ctx"), int):
+            window = slot  # that of one slot
+        if window is not None and window < context_length:
+            raise ServerError(
+                f"{one_line(self.name)} has a window of {window} tokens, {context_length} are wanted",
+                code="context_overflow",
+                remedy="start the server with a longer one",
+            )
+        return LoadedModel(time.monotonic() - started, was_resident=was_there)
+
+    def ask(self, question: Question, stopped: Callable[[], bool] = lambda: False) -> Reply:
+        request = self._request(question)
+        with self._lock:
+            self._asking += 1
+        try:
+            with _as_told(request):
+                return self._answer(request, stopped)
+        except ServerError as error:
+            renamed = self._renamed(error, request)
+            if renamed is None:
+                raise
+            with _as_told(renamed):
+                return self._answer(renamed, stopped)
+        finally:
+            with self._lock:
+                self._asking -= 1
+
+    def unload(self) -> None:
+        """Nothing: what such a server has in memory is decided where it was started."""
+
+    def others_active(self) -> bool | None:
+        """llama-server tells how many answers it gives; more than ours are somebody else's. Others do not tell."""
+        if self._known().dialect != "llama-server":
+            return None
+        busy = self._client.busy_slots()
+        with self._lock:
+            return None if busy is None else busy > self._asking
+
+    def _answer(self, request: Mapping[str, Any], stopped: Callable[[], bool]) -> Reply:
+        parts, course = AnswerParts(time.monotonic()), _Course()
+        lines = self._client.chat_lines(
+            request, seconds=self._answer_seconds, silence_seconds=self._silence_seconds, stopped=stopped
+        )
+        with contextlib.closing(lines):
+            for body in lines:
+                _follow(body, parts, course)
+                if parts.is_full:
+                    course.finish = "length"
+                    break
+        seconds = time.monotonic() - parts.started
+        if course.finish is None:
+            if not course.pieces:
+                raise garbled("completions")
+            message = f"the answer of `{one_line(self.model)}` broke off without an end"
+            raise ServerError(message, code="server_garbled", status=200)
+        usage, timings = course.usage, course.timings
+        return Reply(
+            text=parts.text,
+            thinking=parts.thinking,
+            finish=course.finish,
+            seconds=seconds,
+            first_token_seconds=parts.first_seconds,
+            prompt_tokens=_count(usage, "prompt_tokens"),
+            cached_tokens=_count(_part(usage, "prompt_tokens_details"), "cached_tokens"),
+            completion_tokens=_count(usage, "completion_tokens"),
+            thinking_tokens=_count(_part(usage, "completion_tokens_details"), "reasoning_tokens"),
+            prompt_seconds=_milliseconds(timings, "prompt_ms"),
+            completion_seconds=_milliseconds(timings, "predicted_ms"),
+        )
+
+    def _request(self, question: Question) -> dict[str, Any]:
+        """None of top_p and top_k is "no cut": 1, and 0 or -1."""
+        dialect = self._known().dialect
+        top_k = question.top_k or (-1 if dialect == "vllm" else 0)
+        values = {
+            "seed": question.seed,
+            "temperature": question.temperature,
+            "top_p": 1.0 if question.top_p is None else question.top_p,
+            "max_new_tokens": question.max_new_tokens,
+            "top_k": top_k,
+            "repeat_penalty": question.repeat_penalty,
+        }
+        request: dict[str, Any] = {
+            "model": self.model,
+            "messages": [{"role": role, "content": text} for role, text in question.messages],
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        request |= {option: values[field] for field, option in self._names(dialect).items()}
+        if dialect == "llama-server":
+            request |= {**_LLAMA_NEUTRAL, "cache_prompt": True, "reasoning_format": "deepseek"}
+        elif dialect == "vllm":
+            request |= _VLLM_NEUTRAL
+        if dialect in ("llama-server", "vllm"):
+            request["chat_template_kwargs"] = {"enable_thinking": question.think}
+        if question.output is not None:
+            request |= self._held_to(dialect, *question.output)
+        return {key: value for key, value in request.items() if key not in self._omit}
+
+    def _names(self, dialect: Dialect) -> dict[str, str]:
+        """The server's word for each field of a question that it takes."""
+        usual = {"seed": "seed", "temperature": "temperature", "top_p": "top_p", "max_new_tokens": self._length_option}
+        return usual | dict(_MORE[dialect])
+
+    def _held_to(self, dialect: Dialect, kind: str, text: str) -> dict[str, Any]:
+        if kind not in _FORMATS[dialect]:
+            raise ServerError(f"{one_line(self.server)} holds no answer to a {kind}", code="option_refused")
+        if kind == "json":
+            return {"response_format": {"type": "json_object"}}
+        if kind == "grammar":
+            return {"grammar": text} if dialect == "llama-server" else {"structured_outputs": {"grammar": text}}
+        schema = schema_of(text)
+        if dialect == "vllm":
+            return {"structured_outputs": {"json": schema}}
+        return {"response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}}
+
+    def _renamed(self, error: ServerError, request: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The request with the newer name of its length limit, for a server that takes only that one."""
+        if "max_completion_tokens" not in error.said or "max_tokens" not in request:
+            return None
+        self._length_option = "max_completion_tokens"
+        return {("max_completion_tokens" if key == "max_tokens" else key): value for key, value in request.items()}
+
+    def _dial(self) -> Dialed:
+        dialed = self._client.dial()
+        with self._lock:
+            self._dialed = dialed
+        return dialed
+
+    def _known(self) -> Dialed:
+        with self._lock:
+            dialed = self._dialed
+        if dialed is None:
+            with _as_told():
+                dialed = self._dial()
+        return dialed
+
+    def _when_loaded(self, started: float) -> tuple[Dialed, bool]:
+        """The server once it answers with something else than "loading", and whether it did so at once."""
+        was_there = True
+        while True:
+            try:
+                dialed = self._dial()
+                if dialed.dialect == "llama-server":
+                    self._client.health()
+                return dialed, was_there
+            except ServerError as error:
+                if error.status != 503 or time.monotonic() - started > LOAD_SECONDS:
+                    raise
+            was_there = False
+            time.sleep(_POLL_SECONDS)
+
+    def _listed(self) -> Listed:
+        models = self._client.models()
+        for one in models:
+            if one.name == self.model:
+                return one
+        raise no_such_model(self.model, self.server, [one.name for one in models])
+
+
+def _follow(body: Mapping[str, Any], parts: AnswerParts, course: _Course) -> None:
+    """Take up one object of a stream, or the whole answer of a server that does not stream."""
+    if isinstance(usage := body.get("usage"), dict):
+        course.usage = usage
+    if isinstance(timings := body.get("timings"), dict):
+        course.timings = timings
+    choices = body.get("choices")
+    if not isinstance(choices, list):
+        return
+    course.pieces += 1
+    for choice in choices[:1]:
+        if not isinstance(choice, dict):
+            continue
+        part = choice.get("delta") or choice.get("message")
+        if isinstance(part, dict):
+            thought = part.get("reasoning_content")
+            parts.add(part.get("content"), part.get("reasoning") if thought is None else thought)
+        if isinstance(finish := choice.get("finish_reason"), str) and finish:
+            course.finish = one_line(finish)
+
+
+def _thinks(dialed: Dialed) -> bool | None:
+    """Whether the template knows `enable_thinking`; None where no template is told."""
+    template = dialed.props.get("chat_template")
+    return "enable_thinking" in template if isinstance(template, str) else None
+
+
+@contextlib.contextmanager
+def _as_told(request: Mapping[str, Any] | None = None) -> Iterator[None]:
+    options = set(request or {}) - {"model", "messages", "stream"}
+    try:
+        yield
+    except ServerError as error:
+        raise told_apart(error, options=options) from None
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _part(body: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = body.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _count(body: Mapping[str, Any], key: str) -> int | None:
+    value = body.get(key)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _milliseconds(body: Mapping[str, Any], key: str) -> float | None:
+    value = body.get(key)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value) or value < 0:
+        return None
+    return value / 1000
