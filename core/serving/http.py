@@ -82,7 +82,7 @@ class RequestWatch:
                 self._socket.shutdown(socket.SHUT_RDWR)
 
 
-class ModelServer:
+class HttpServer:
     """One server at one address. Every request has a connection of its own, so none outlives a restart of the server.
 
     `connect_seconds` limits the time until somebody answers there. `headers` are added to each request; no redirect is

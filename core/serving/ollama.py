@@ -17,7 +17,7 @@ from typing import Any
 from core.serving import replies
 from core.serving.address import server_address
 from core.serving.errors import ServerError, one_line
-from core.serving.http import ModelServer
+from core.serving.http import HttpServer
 from core.serving.replies import FOREVER_SECONDS, Completion, ModelInfo, Resident, Tag
 
 __all__ = ["Completion", "ModelInfo", "Ollama", "Resident", "ServerError", "Tag"]
@@ -37,7 +37,7 @@ class Ollama:
     def __init__(self, url: str | None = None, *, key: str | None = None, timeout_seconds: float = 10.0) -> None:
         self.timeout_seconds = timeout_seconds
         # No proxy: the server is on this machine or on its network.
-        self.server = ModelServer(
+        self.server = HttpServer(
             server_address(url),
             connect_seconds=timeout_seconds,
             garbled=replies.garbled,

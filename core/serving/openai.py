@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from core.reasons import Reason
 from core.serving.address import ServerAddress, is_here
 from core.serving.errors import ServerError
-from core.serving.http import ModelServer
+from core.serving.http import HttpServer
 
 Dialect = Literal["llama-server", "vllm", "lm-studio", "lemonade", "openai"]
 _LOGIN = (
@@ -54,7 +54,7 @@ class OpenAIServer:
 
     def __init__(self, address: ServerAddress, *, key: str | None = None, timeout_seconds: float = 10.0) -> None:
         self.timeout_seconds = timeout_seconds
-        self.server = ModelServer(
+        self.server = HttpServer(
             address,
             connect_seconds=timeout_seconds,
             garbled=garbled,
@@ -154,12 +154,12 @@ class OpenAIServer:
 class _Above:
     """The same server without the API's own path, for what it has beside. The key goes with it: it is the same place."""
 
-    def __init__(self, address: ServerAddress, *, headers_of: ModelServer, proxies: bool, seconds: float) -> None:
+    def __init__(self, address: ServerAddress, *, headers_of: HttpServer, proxies: bool, seconds: float) -> None:
         base = address.url
         for end in ("/v1", "/v2", "/v3"):
             base = base.removesuffix(end)
         self.seconds = seconds
-        self.server = ModelServer(
+        self.server = HttpServer(
             ServerAddress(base, address.authorization),
             connect_seconds=seconds,
             garbled=garbled,
