@@ -29,8 +29,8 @@ class Answer:
 
     What a later version added may be None: `first_token_seconds` from the request to the first text at the client,
     `prompt_seconds` the server's time for the prompt without what it had cached, `thinking_tokens` of the completion's,
-    `identity` the hash of what answered (`serving.answering.ServedIdentity`), `shared` whether others used the server meanwhile,
-    `tries` how often it was asked for, `problem` what the server did (of the fault `server`).
+    `identity` the hash of what answered (`serving.answering.ServedIdentity`), `shared` whether others used the server
+    meanwhile, `tries` how often it was asked for, `problem` what the server did (of the fault `server`).
     """
 
     key: str

@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from core.config.base import KeyedError, Label, Loaded, NonEmpty, Written
+from core.config.base import KeyedError, Label, Loaded, Name, NonEmpty, Written
+from core.config.servers import ServerSettings, checked_servers
 from core.config.validation import validate
 from core.config.yaml import is_there, load_mapping
 from core.home import Home, expanded, of_this_person
@@ -104,7 +105,10 @@ class BakeoffSettings(Written):
 
 
 class Settings(Loaded):
-    """Paths are absolute once a project has loaded them. `artefacts`: the folder for large files (None: the home's)."""
+    """Paths are absolute once a project has loaded them. `artefacts`: the folder for large files (None: the home's).
+
+    `servers` answer for candidates of a bake-off, by the name in `SERVER:MODEL`; `ollama` is one without an entry.
+    """
 
     jobs: JobSettings = JobSettings()
     artefacts: NonEmpty | None = None
@@ -113,6 +117,12 @@ class Settings(Loaded):
     gpu: GpuSettings = GpuSettings()
     ollama: OllamaSettings = OllamaSettings()
     watch: WatchSettings = WatchSettings()
+    servers: dict[Name, ServerSettings] = Field(default_factory=dict)
+
+    @field_validator("servers")
+    @classmethod
+    def _servers_can_be_named(cls, value: dict[str, ServerSettings]) -> dict[str, ServerSettings]:
+        return checked_servers(value)
 
     also_called: ClassVar[dict[str, str]] = {"python": "jobs", "artifacts": "artefacts", "bake-off": "bakeoff"}
 
@@ -160,7 +170,10 @@ def load_settings(project: ProjectFile | None = None) -> Settings:
     for layer in layers:
         for key, value in layer.items():
             merged[key] = merged.get(key, {}) | value if isinstance(value, dict) else value
-    return Settings.model_validate(merged)
+    settings = Settings.model_validate(merged)
+    for server in settings.servers.values():
+        server.remember_key()
+    return settings
 
 
 def says_something(file: Path) -> bool:

@@ -281,6 +281,13 @@ class HttpServer:
         return ServerError(message, code="server_down", reason=reason)
 
 
+def authorization(key: str | None) -> dict[str, str]:
+    """The header of a key: a bearer's token (RFC 6750), or as it is where it says its scheme itself."""
+    if not key:
+        return {}
+    return {"Authorization": key if key.startswith(("Basic ", "Bearer ")) else f"Bearer {key}"}
+
+
 def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Whole lines; what grows beyond LONGEST_LINE_BYTES is given as it is, so that memory stays bounded."""
     rest = bytearray()

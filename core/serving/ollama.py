@@ -15,9 +15,9 @@ from types import TracebackType
 from typing import Any
 
 from core.serving import replies
-from core.serving.address import server_address
+from core.serving.address import ServerAddress, server_address
 from core.serving.errors import ServerError, one_line
-from core.serving.http import HttpServer
+from core.serving.http import HttpServer, authorization
 from core.serving.replies import FOREVER_SECONDS, Completion, ModelInfo, Resident, Tag
 
 __all__ = ["Completion", "ModelInfo", "Ollama", "Resident", "ServerError", "Tag"]
@@ -34,15 +34,17 @@ class Ollama:
     what it was asked.
     """
 
-    def __init__(self, url: str | None = None, *, key: str | None = None, timeout_seconds: float = 10.0) -> None:
+    def __init__(
+        self, url: str | ServerAddress | None = None, *, key: str | None = None, timeout_seconds: float = 10.0
+    ) -> None:
         self.timeout_seconds = timeout_seconds
         # No proxy: the server is on this machine or on its network.
         self.server = HttpServer(
-            server_address(url),
+            url if isinstance(url, ServerAddress) else server_address(url),
             connect_seconds=timeout_seconds,
             garbled=replies.garbled,
             login=_LOGIN,
-            headers={"Authorization": f"Bearer {key}"} if key else None,
+            headers=authorization(key),
         )
 
     @property

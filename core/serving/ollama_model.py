@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from core.serving import replies
-from core.serving.address import is_here
+from core.serving.address import ServerAddress, is_here
 from core.serving.answer_parts import AnswerParts, schema_of
 from core.serving.answering import Capabilities, LoadedModel, Question, Reply, ServedIdentity
 from core.serving.errors import ServerError, one_line
@@ -47,7 +47,7 @@ class OllamaModel:
     def __init__(
         self,
         server: str,
-        url: str | None,
+        url: str | ServerAddress | None,
         model: str,
         *,
         key: str | None = None,

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from core.reasons import Reason
 from core.serving.address import ServerAddress, is_here
 from core.serving.errors import ServerError
-from core.serving.http import HttpServer
+from core.serving.http import HttpServer, authorization
 
 Dialect = Literal["llama-server", "vllm", "lm-studio", "lemonade", "openai"]
 _LOGIN = (
@@ -59,7 +59,7 @@ class OpenAIServer:
             connect_seconds=timeout_seconds,
             garbled=garbled,
             login=_LOGIN,
-            headers={"Authorization": f"Bearer {key}"} if key else None,
+            headers=authorization(key),
             proxies=_is_far(address.url),
         )
         path = urlsplit(address.url).path

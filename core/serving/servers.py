@@ -45,9 +45,14 @@ class NamedServer(Protocol):
 
 
 def open_served(
-    server: NamedServer, model: str, *, weights: str | None = None, environ: Mapping[str, str] | None = None
+    server: NamedServer,
+    model: str,
+    *,
+    weights: str | None = None,
+    login: ServerAddress | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> ServedModel:
-    """A model of this server, not asked anything yet. `weights`: see `OpenAIModel`.
+    """A model of this server, not asked anything yet. `weights`: see `OpenAIModel`. `login`: its address with a password.
 
     InputError for an address that is none, or where the variable that holds the key is not set (`environ`: the process's).
     """
@@ -55,7 +60,7 @@ def open_served(
     if server.api == "ollama":
         return OllamaModel(
             server.name,
-            server.url,
+            login or address_of(server),
             model,
             key=key,
             silence_seconds=server.silence_seconds,
@@ -74,12 +79,16 @@ def open_served(
 
 
 def model_names(
-    server: NamedServer, *, environ: Mapping[str, str] | None = None, timeout_seconds: float = 10.0
+    server: NamedServer,
+    *,
+    login: ServerAddress | None = None,
+    environ: Mapping[str, str] | None = None,
+    timeout_seconds: float = 10.0,
 ) -> tuple[str, ...]:
     """The models that this server has, in its order. InputError as in `open_served`; ServerError when it does not tell."""
     key = key_of(server, environ)
     if server.api == "ollama":
-        with Ollama(server.url, key=key, timeout_seconds=timeout_seconds) as ollama:
+        with Ollama(login or address_of(server), key=key, timeout_seconds=timeout_seconds) as ollama:
             return tuple(tag.name for tag in ollama.tags())
     client = OpenAIServer(address_of(server), key=key, timeout_seconds=timeout_seconds)
     try:
@@ -110,7 +119,8 @@ def address_of(server: NamedServer) -> ServerAddress:
 def key_of(server: NamedServer, environ: Mapping[str, str] | None = None) -> str | None:
     """The key that the server takes, from the variable that it is said to be in; from now on no text of ours shows it.
 
-    InputError where that variable is not set or holds what no header can carry.
+    A value that begins with `Basic ` or `Bearer ` is sent as it is. InputError where that variable is not set or holds what no
+    header can carry.
     """
     variable = server.key_variable
     if variable is None:
@@ -123,7 +133,7 @@ def key_of(server: NamedServer, environ: Mapping[str, str] | None = None) -> str
             key=variable,
             remedy=f"export {variable} where the command and the runner are started",
         )
-    remember_secret(key)
+    remember_secret(key, key.rpartition(" ")[2])
     if not key.isascii() or not key.isprintable():
         raise InputError(
             f"the key of server {server.name} in {variable} has signs that no key has",

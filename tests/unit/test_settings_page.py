@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import BaseModel
@@ -19,6 +20,9 @@ def settings(model: type[BaseModel] = Settings, prefix: str = "") -> dict[str, o
     for name, field in model.model_fields.items():
         default = field.get_default(call_default_factory=True)
         found |= settings(type(default), f"{name}.") if isinstance(default, BaseModel) else {prefix + name: default}
+        for part in get_args(field.annotation):  # a mapping of names
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                found |= settings(part, f"{prefix}{name}.NAME.")
     return found
 
 
