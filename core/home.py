@@ -117,6 +117,11 @@ class RunDir:
         return self.path / "scores.jsonl"
 
     @property
+    def candidates(self) -> Path:
+        """What a bake-off measured of its candidates beside their answers: a line for each load of a model."""
+        return self.path / "candidates.jsonl"
+
+    @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 

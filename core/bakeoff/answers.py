@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -29,8 +29,10 @@ class Answer:
 
     What a later version added may be None: `first_token_seconds` from the request to the first text at the client,
     `prompt_seconds` the server's time for the prompt without what it had cached, `thinking_tokens` of the completion's,
-    `identity` the hash of what answered (`serving.answering.ServedIdentity`), `shared` whether others used the server
-    meanwhile, `tries` how often it was asked for, `problem` what the server did (of the fault `server`).
+    `asked_thinking` the policy that a variant asked with instead of the task's, `thinking_apart` whether the server moved the
+    thinking into a field of its own, `identity` the hash of what answered (`serving.answering.ServedIdentity`), `shared`
+    whether others used the server meanwhile, `tries` how often it was asked for, `problem` what the server did (of the fault
+    `server`).
     """
 
     key: str
@@ -54,6 +56,8 @@ class Answer:
     first_token_seconds: float | None = None
     prompt_seconds: float | None = None
     thinking_tokens: int | None = None
+    asked_thinking: Literal["off", "on"] | None = None
+    thinking_apart: bool = False
     identity: str | None = None
     shared: bool | None = None
     tries: int = 1
@@ -101,17 +105,17 @@ def append_answer(path: Path, answer: Answer) -> None:
 
 
 def read_answers(path: Path) -> list[Answer]:
-    """The answers of a file, in its order; a torn last line and doubles (same candidate, same key) are dropped."""
-    return list(_without_doubles(Answer.from_json(document) for document, _ in read_lines(path)))
+    """The answers of a file, in its order; a torn last line is dropped.
 
-
-def _without_doubles(answers: Iterator[Answer]) -> Iterator[Answer]:
-    seen: set[tuple[str, str]] = set()
-    for answer in answers:
+    Of doubles (same candidate, same key) the first counts, unless a server failed to give it and a later attempt has it.
+    """
+    found: dict[tuple[str, str], Answer] = {}
+    for document, _ in read_lines(path):
+        answer = Answer.from_json(document)
         cell = (answer.candidate, answer.key)
-        if cell not in seen:
-            seen.add(cell)
-            yield answer
+        if cell not in found or (found[cell].fault == "server" and answer.fault != "server"):
+            found[cell] = answer
+    return list(found.values())
 
 
 @dataclass(frozen=True)

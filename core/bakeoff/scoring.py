@@ -77,8 +77,12 @@ def visible(task: Task, answer: Answer) -> Split:
 
 
 def fault_of(task: Task, answer: Answer) -> Fault | None:
-    """The fault that was stored with the answer, else the one that its text shows."""
-    return answer.fault or find_fault(visible(task, answer), answer.finish, task.thinking)
+    """The fault that was stored with the answer, else the one that its text shows.
+
+    Thinking that a server keeps apart is in nobody's way; within the text it is a fault where the task does not think.
+    """
+    split = split_thinking(answer.text) if answer.thinking_apart else visible(task, answer)
+    return answer.fault or find_fault(split, answer.finish, answer.asked_thinking or task.thinking)
 
 
 def fault_words(fault: Fault, answer: Answer) -> str:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from core.config.golden import GoldenInput
 from core.errors import InputError
 from core.files import write_atomic
 from core.format import of_five
-from core.jobfile.bakeoff import IN_PROCESS, BakeoffSpec
-from jobs.bakeoff.in_process import answer_in_process
+from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
+from core.serving.errors import ServerError
+from core.serving.servers import open_served
 from jobs.bakeoff.record import AnswerRecord, Tally
+from jobs.bakeoff.served import answer_served
 from jobs.context import JobContext
 from jobs.inputs import read_golden
 from jobs.manifest import extend_manifest, start_manifest
@@ -34,11 +37,66 @@ def run(context: JobContext, spec: BakeoffSpec) -> None:
     per_candidate = sum(len(inputs[task.name]) * task.repeats for task in spec.tasks)
     record = AnswerRecord(context, spec)
     tally = Tally(context, len(spec.candidates) * per_candidate)
-    loaded_here = [candidate for candidate in spec.candidates if candidate.form in IN_PROCESS]
-    if loaded_here:
-        answer_in_process(context, spec, loaded_here, inputs, record, tally)
+    refused: list[ServerError] = []
+    for candidates in models_in_turn(spec):
+        try:
+            _answer(context, spec, candidates, inputs, record, tally)
+        except ServerError as error:
+            # The others are still worth comparing; what this one did not answer is missing from the result, and named there.
+            refused.append(error)
+            context.warn("not_served", f"{', '.join(one.name for one in candidates)}: {error.message}")
+    if refused and not any(answer.fault != "server" for answer in record.answers):
+        raise refused[0]
     context.phase("scoring")
     _score(context, spec, inputs, record, time.monotonic() - started)
+
+
+def models_in_turn(spec: BakeoffSpec) -> list[list[CandidateSpec]]:
+    """The candidates by who answers for them, each of which is loaded once: all that the job loads itself, each GGUF file, each
+    model of a server. The one with the incumbent goes first: what the others are measured against is known then.
+    """
+    turns: dict[tuple[str | None, ...], list[CandidateSpec]] = {}
+    for candidate in spec.candidates:
+        match candidate.form:
+            case "served":
+                assert candidate.server is not None  # the spec was validated
+                who: tuple[str | None, ...] = (candidate.server.name, candidate.server.url, candidate.served_model)
+            case "gguf":
+                who = ("gguf", candidate.ref, candidate.path)
+            case _:
+                who = ("in process",)
+        turns.setdefault(who, []).append(candidate)
+    against = measured_against(spec)
+    return sorted(turns.values(), key=lambda turn: against not in {candidate.name for candidate in turn})
+
+
+def measured_against(spec: BakeoffSpec) -> str:
+    """The name of the candidate that the others are compared with: the incumbent, else the first base, else the first."""
+    bases = [candidate.name for candidate in spec.candidates if candidate.form == "base"]
+    return spec.incumbent or next(iter([*bases, spec.candidates[0].name]))
+
+
+def _answer(
+    context: JobContext,
+    spec: BakeoffSpec,
+    candidates: Sequence[CandidateSpec],
+    inputs: Inputs,
+    record: AnswerRecord,
+    tally: Tally,
+) -> None:
+    """What is missing of the candidates of one turn. Raises ServerError where a server does not serve them."""
+    first = candidates[0]
+    if first.form == "served":
+        assert first.server is not None and first.served_model is not None  # the spec was validated
+        with contextlib.closing(open_served(first.server, first.served_model)) as model:
+            answer_served(context, spec, candidates, model, inputs, record, tally)
+    elif first.form == "gguf":
+        raise InputError("GGUF candidates come next", code="not_yet")
+    else:
+        # Here, and no earlier, torch is imported: a bake-off of served models does without.
+        from jobs.bakeoff.in_process import answer_in_process
+
+        answer_in_process(context, spec, candidates, inputs, record, tally)
 
 
 def _score(context: JobContext, spec: BakeoffSpec, inputs: Inputs, record: AnswerRecord, seconds: float) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,7 +91,3 @@ class Tally:
         """Told in the middle of answers, no more often than every two seconds."""
         if time.monotonic() - self.told > SECONDS_PER_SIGN:
             self.tell(label, tokens_per_second)
-
-
-def names_of(found: Iterable[Answer]) -> set[str]:
-    return {answer.candidate for answer in found}

@@ -1,0 +1,60 @@
+"""What is measured of a candidate beside its answers: who answers for it, and what each load of it took.
+
+A line of `candidates.jsonl` each, written by the job whenever a model is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from core.files import append_line, read_lines
+from core.serving.answering import Capabilities, LoadedModel, ServedIdentity
+
+
+@dataclass(frozen=True)
+class MeasuredCandidate:
+    """One load of a candidate's model in one attempt of the bake-off. `time` is in Unix seconds."""
+
+    candidate: str
+    attempt: int
+    time: float
+    identity: ServedIdentity
+    loaded: LoadedModel
+    capabilities: Capabilities
+
+    def to_json(self) -> dict[str, Any]:
+        document = asdict(self)
+        document["identity_sha256"] = self.identity.sha256
+        document["capabilities"]["formats"] = sorted(self.capabilities.formats)
+        document["capabilities"]["unsent"] = sorted(self.capabilities.unsent)
+        return document
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> MeasuredCandidate:
+        """What a line says. KeyError or TypeError for one of another version."""
+        able = dict(document["capabilities"])
+        for name in ("formats", "unsent"):
+            able[name] = frozenset(able[name])
+        return cls(
+            candidate=document["candidate"],
+            attempt=document["attempt"],
+            time=document["time"],
+            identity=ServedIdentity(**document["identity"]),
+            loaded=LoadedModel(**document["loaded"]),
+            capabilities=Capabilities(**able),
+        )
+
+
+def append_measured(path: Path, measured: MeasuredCandidate) -> None:
+    """Append one whole line and wait for the disk."""
+    append_line(path, measured.to_json())
+
+
+def read_measured(path: Path) -> list[MeasuredCandidate]:
+    """The lines of a file in their order; none of a bake-off that loaded nothing, or is of before there was such a file."""
+    if not path.exists():
+        return []
+    return [MeasuredCandidate.from_json(document) for document, _ in read_lines(path)]

@@ -1,0 +1,245 @@
+"""Candidates that a server answers for: one load a model, over all tasks and all ways in which it is asked.
+
+What a server does wrong for a moment is asked for again; what stays wrong leaves a hole in the result. A server that died is
+loaded again, and its answers so far stay. Each answer is keyed by what gave it: weights, template, parameters and version.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from core.bakeoff.answers import answer_key
+from core.bakeoff.measured import MeasuredCandidate, append_measured
+from core.config.golden import GoldenInput
+from core.data.template import fold_system
+from core.files import sha256_json
+from core.format import data_size
+from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
+from core.serving.answering import Capabilities, Question, ServedIdentity, ServedModel
+from core.serving.errors import ServerError
+from core.serving.retry import pause_before_retry
+from jobs.bakeoff.asking import Asking, WantedReply
+from jobs.bakeoff.questions import AskedTask, Cell, asked_task, cells
+from jobs.bakeoff.record import AnswerRecord, Tally
+from jobs.context import JobContext
+
+MOST_ROUNDS = 3
+"""How often a model may turn out to be another one half-way, before the bake-off goes on with what it has."""
+WARM_UP_TOKENS = 4
+"""Of the answer that is thrown away before any is timed."""
+SECONDS_BETWEEN_SIGNS = 0.2
+
+T = TypeVar("T")
+
+
+@dataclass
+class ServedGroup:
+    """One served model and the candidates that it is: the ways in which it is asked.
+
+    `window` is one for all of them, the largest that any task wants: with another one the server would load it anew.
+    """
+
+    context: JobContext
+    spec: BakeoffSpec
+    model: ServedModel
+    asked: Mapping[str, Sequence[AskedTask]]
+    candidates: Sequence[CandidateSpec]
+    record: AnswerRecord
+    tally: Tally
+    random: random.Random = field(default_factory=lambda: random.Random(0))
+
+    @property
+    def window(self) -> int:
+        return max(task.sampling.context_length for tasks in self.asked.values() for task in tasks)
+
+    def patiently(self, call: Callable[[], T]) -> T:
+        """The result of a call, made again after what a server does wrong for a moment. Raises ServerError."""
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                return call()
+            except ServerError as error:
+                pause = pause_before_retry(error, tries, self.random)
+                if pause is None:
+                    raise
+                self.context.say(f"{self.model.name}: {error.message}; asked again in {pause:.1f} s")
+                until = time.monotonic() + pause
+                while (left := until - time.monotonic()) > 0:
+                    self.context.check_stop()
+                    time.sleep(min(left, SECONDS_BETWEEN_SIGNS))
+
+
+def answer_served(
+    context: JobContext,
+    spec: BakeoffSpec,
+    candidates: Sequence[CandidateSpec],
+    model: ServedModel,
+    inputs: Mapping[str, tuple[GoldenInput, ...]],
+    record: AnswerRecord,
+    tally: Tally,
+) -> None:
+    """All missing answers of the candidates that are this model. Raises ServerError where the server does not serve it.
+
+    A model that turns out to be another one half-way (the server was updated, its tag replaced) is asked again for what the
+    former one answered: no result is of two models.
+    """
+    asked = {one.name: [asked_task(task, inputs[task.name], one) for task in spec.tasks] for one in candidates}
+    group = ServedGroup(context, spec, model, asked, candidates, record, tally, random.Random(spec.seed))
+    context.phase("asking the server", model.name)
+    identity = group.patiently(model.identity)
+    for number in range(MOST_ROUNDS):
+        _round(group, identity, first=number == 0)
+        now = group.patiently(model.identity)
+        if now.sha256 == identity.sha256:
+            return
+        changed = ", ".join(now.changed_from(identity))
+        context.warn(
+            "model_changed", f"{model.name} changed while it was asked ({changed}): its answers are asked for again"
+        )
+        identity = now
+    context.warn(
+        "model_changes", f"{model.name} keeps changing while it is asked: some of its answers are of a former one"
+    )
+
+
+def _round(group: ServedGroup, identity: ServedIdentity, *, first: bool) -> None:
+    """Ask for what this very model has not answered yet."""
+    context, model = group.context, group.model
+    missing = {one.name: list(_missing(group, one, identity)) for one in group.candidates}
+    every = [wanted for of_one in missing.values() for wanted in of_one]
+    whole = sum(len(task.inputs) * task.repeats for tasks in group.asked.values() for task in tasks)
+    if first and (held := whole - len(every)):
+        group.tally.add(held, fresh=False, label=model.name)
+        context.say(f"{model.name}: {held} answers are there already")
+    if not every:
+        return
+    capabilities = group.patiently(model.capabilities)
+    for candidate in group.candidates:
+        _check(group, candidate, capabilities)
+    context.phase("loading the model", model.name)
+    _load(group, identity, capabilities)
+    _warm_up(group, every[0])
+
+    def revive() -> None:
+        try:
+            _load(group, identity, capabilities)
+        except ServerError as error:
+            context.say(f"{model.name}: not loaded again: {error.message}")
+
+    asking = Asking(model, group.spec.concurrency, revive, context.say, group.spec.seed)
+    for candidate in group.candidates:
+        if missing[candidate.name]:
+            context.phase("answering", candidate.name)
+            _ask(group, candidate, missing[candidate.name], asking)
+
+
+def _missing(group: ServedGroup, candidate: CandidateSpec, identity: ServedIdentity) -> Iterator[WantedReply]:
+    for asked in group.asked[candidate.name]:
+        for cell in cells(asked, group.spec.seed):
+            asked_for = question(asked, cell, group.window)
+            prompt_sha256 = sha256_json(asked_for.messages)
+            key = answer_key(
+                task=asked.name,
+                weights=identity.sha256,
+                prompt_sha256=prompt_sha256,
+                sampling={**asked.sampling.model_dump(), "think": asked_for.think, "output": asked_for.output},
+                seed=cell.seed,
+                repeat=cell.repeat,
+                input_id=cell.item.id,
+            )
+            if not group.record.has(candidate.name, key):
+                yield WantedReply(key, candidate, asked, cell, asked_for, prompt_sha256, identity.sha256)
+
+
+def question(asked: AskedTask, cell: Cell, window: int) -> Question:
+    """What is sent for a place of the result, every option with it."""
+    messages = asked.messages(cell.item)
+    if asked.task.system_role == "user":
+        messages = fold_system(messages)
+    sampling, output = asked.sampling, asked.variant.output
+    return Question(
+        messages=tuple((message.role, message.content) for message in messages),
+        seed=cell.seed,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        top_k=sampling.top_k,
+        repeat_penalty=sampling.repeat_penalty,
+        max_new_tokens=sampling.max_new_tokens,
+        context_length=window,
+        think=asked.thinking == "on",
+        output=None if output is None else (output.kind, output.text),
+    )
+
+
+def _check(group: ServedGroup, candidate: CandidateSpec, capabilities: Capabilities) -> None:
+    """Tell what the server does not do as the task says, and refuse what would make another candidate of it."""
+    context, name = group.context, candidate.name
+    output = candidate.variant.output
+    if output is not None and output.kind not in capabilities.formats:
+        raise ServerError(f"{name}: {group.model.name} cannot hold an answer to a {output.kind}", code="server_refused")
+    thinks = any(asked.thinking == "on" for asked in group.asked[name])
+    if thinks and capabilities.thinking is False:
+        context.warn("no_thinking", f"{name} is asked to think, which the model does not do")
+    if capabilities.unsent:
+        names = ", ".join(sorted(capabilities.unsent))
+        context.warn("unsent_options", f"{group.model.name} decides by itself on {names}: it has no such option")
+
+
+def _load(group: ServedGroup, identity: ServedIdentity, capabilities: Capabilities) -> None:
+    """Have the model in memory, noted with what that took."""
+    loaded = group.patiently(lambda: group.model.load(group.window))
+    for candidate in group.candidates:
+        measured = MeasuredCandidate(
+            candidate=candidate.name,
+            attempt=group.context.attempt.number,
+            time=time.time(),
+            identity=identity,
+            loaded=loaded,
+            capabilities=capabilities,
+        )
+        append_measured(group.context.run.candidates, measured)
+    memory = "" if loaded.vram_bytes is None else f", {data_size(loaded.vram_bytes)} of GPU memory"
+    group.context.say(f"{group.model.name}: loaded in {loaded.seconds:.1f} s, context {group.window}{memory}")
+
+
+def _warm_up(group: ServedGroup, wanted: WantedReply) -> None:
+    """A few tokens of an answer, thrown away: kernels are chosen and caches filled by it."""
+    least = min(WARM_UP_TOKENS, wanted.question.max_new_tokens)
+    try:
+        group.model.ask(replace(wanted.question, max_new_tokens=least, output=None))
+    except ServerError as error:
+        group.context.say(f"{group.model.name}: the warm-up failed: {error.message}")
+
+
+def _ask(group: ServedGroup, candidate: CandidateSpec, wanted: Sequence[WantedReply], asking: Asking) -> None:
+    """Have the answers of a candidate and write each down as it comes."""
+    context, tally = group.context, group.tally
+    began, tokens, number, holes = time.monotonic(), 0, 0, 0
+    tally.answering(group.spec.concurrency)
+
+    def at_look() -> None:
+        context.check_stop()
+        tally.sign_of_life(candidate.name, tokens / (time.monotonic() - began) if tokens else None)
+
+    for answer in asking.answers(wanted, at_look):
+        group.record.add(answer)
+        number += 1
+        tokens += answer.completion_tokens
+        tally.add(1, fresh=True, label=candidate.name)
+        said = f"{answer.completion_tokens} tokens" + (f", {answer.fault}" if answer.fault else "")
+        if answer.fault == "server":
+            holes += 1
+            said = f"missing: {answer.problem}"
+        place = f"{answer.task} {answer.input_id} #{answer.repeat}"
+        context.say(f"{candidate.name} {number}/{len(wanted)} {place}: {said}")
+    holes += len(wanted) - number
+    if holes:
+        context.warn(
+            "holes", f"{candidate.name}: {holes} of {len(wanted)} answers are missing, which the server did not give"
+        )
+    context.say(f"{candidate.name}: {number} answers, {tokens} tokens, {tokens / (time.monotonic() - began):.0f} tok/s")
