@@ -178,7 +178,8 @@ class HttpServer:
             ) as response:
                 if response.status_code != 200:
                     raise self._refusal(response)
-                for chunk in response.iter_bytes():
+                # Never decompressed: a small reply could be one that fills the memory, and none was asked to be compressed.
+                for chunk in response.iter_raw():
                     yield chunk
                     size += len(chunk)
                     if watch is None and size > LONGEST_REPLY_BYTES:
@@ -194,8 +195,6 @@ class HttpServer:
         except (httpx.NetworkError, httpx.RemoteProtocolError, httpx.ProxyError) as error:
             self._raise_ended(watch)
             raise self._down(error) from None
-        except httpx.DecodingError:
-            raise self.garbled(_last(path)) from None
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, UnicodeError) as error:
             said = one_line(str(error))
             message = f"no model server can be asked at {self.url}: {said}"
@@ -224,7 +223,7 @@ class HttpServer:
 
     def _refusal(self, response: httpx.Response) -> ServerError:
         raw = bytearray()
-        for chunk in response.iter_bytes():
+        for chunk in response.iter_raw():
             raw += chunk
             if len(raw) > 2**20:
                 break

@@ -203,11 +203,11 @@ class OllamaModel:
                 message = last.get("message")
                 part: Mapping[str, Any] = message if isinstance(message, dict) else {}
                 parts.add(part.get("content"), part.get("thinking"))
-                if parts.is_full:
+                if parts.is_full or last.get("done") is True:  # what comes after the end is no part of it
                     break
         seconds = time.monotonic() - parts.started
         told = replies.answer(last, "", "", ())
-        finish = told.finish or "stop"
+        finish = one_line(told.finish or "stop")
         if last.get("done") is not True:
             # Ollama ends the answer of a model that only repeats one token without a last line; asked again it would too.
             if not parts.is_full and not parts.repeats_one_token:
