@@ -10,6 +10,7 @@ from typing import Any
 
 from core.bakeoff.answers import Answer
 from core.bakeoff.leaderboard import Leaderboard, build_leaderboard
+from core.bakeoff.measured import MeasuredCandidate, read_measured, with_loads
 from core.bakeoff.scoring import PlannedCheck, Score, plan_checks
 from core.config.golden import GoldenInput
 from core.config.task import Task
@@ -61,6 +62,7 @@ class StoredTask:
     scores: Sequence[Score]
     forms: Mapping[str, str]
     incumbent: str | None = None
+    measured: Sequence[MeasuredCandidate] = ()
 
     @property
     def name(self) -> str:
@@ -68,7 +70,7 @@ class StoredTask:
 
     def leaderboard(self) -> Leaderboard:
         """The leaderboard, finished or not."""
-        return build_leaderboard(
+        board = build_leaderboard(
             self.task,
             self.inputs,
             self.answers,
@@ -77,6 +79,7 @@ class StoredTask:
             candidates=self.forms,
             repeats=self.repeats,
         )
+        return replace(board, rows=with_loads(board.rows, self.measured))
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,11 @@ def load_bakeoff(home: Home, connection: sqlite3.Connection, job_id: int, number
         )
     rescoring = rescorings.get(wanted)
     scores = [Score.from_json(document) for document in bakeoff_scores(connection, job_id, wanted)]
-    tasks = tuple(stored_task(spec, under_test, rescoring, answers, scores) for under_test in spec.tasks)
+    measured = read_measured(home.run_dir(job_id).candidates)
+    tasks = tuple(
+        replace(stored_task(spec, under_test, rescoring, answers, scores), measured=measured)
+        for under_test in spec.tasks
+    )
     known = {(score.answer_key, score.check_hash) for score in scores}
     outdated = any((score.answer_key, score.check_hash) not in known for task in tasks for score in task.scores)
     return StoredBakeoff(spec, tasks, replace(described(rescoring, newest), outdated=outdated))

@@ -5,11 +5,13 @@ A line of `candidates.jsonl` each, written by the job whenever a model is loaded
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
+from core.bakeoff.rows import CandidateRow
 from core.files import append_line, read_lines
 from core.serving.answering import Capabilities, LoadedModel, ServedIdentity
 
@@ -58,3 +60,29 @@ def read_measured(path: Path) -> list[MeasuredCandidate]:
     if not path.exists():
         return []
     return [MeasuredCandidate.from_json(document) for document, _ in read_lines(path)]
+
+
+def cold_load_seconds(loads: Iterable[MeasuredCandidate]) -> float | None:
+    """The median of the loads of a model that was not in memory before; None without one."""
+    cold = [one.loaded.seconds for one in loads if not one.loaded.was_resident]
+    return median(cold) if cold else None
+
+
+def vram_bytes(loads: Iterable[MeasuredCandidate]) -> int | None:
+    """The most that any load took; None where no server told."""
+    return max((one.loaded.vram_bytes for one in loads if one.loaded.vram_bytes is not None), default=None)
+
+
+def with_loads(rows: Iterable[CandidateRow], measured: Iterable[MeasuredCandidate]) -> tuple[CandidateRow, ...]:
+    """The rows with what the loads of their models took."""
+    loads: dict[str, list[MeasuredCandidate]] = {}
+    for one in measured:
+        loads.setdefault(one.candidate, []).append(one)
+    return tuple(
+        replace(
+            row,
+            cold_load_seconds=cold_load_seconds(loads.get(row.name, ())),
+            vram_bytes=vram_bytes(loads.get(row.name, ())),
+        )
+        for row in rows
+    )

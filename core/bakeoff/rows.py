@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 from core.bakeoff.consistency import agreement, pass_hat, repeatability, worst_of
+from core.bakeoff.input_cells import InputCell, input_cell
 from core.bakeoff.scored_answers import ScoredAnswer, ScoredAnswers
 from core.bakeoff.scoring import Part, PlannedCheck, parse_answer
 from core.bakeoff.statistics import Interval, mcnemar, of_scores, t_interval, wilson
@@ -56,7 +57,11 @@ class CandidateRow:
     repeats; these are of the format score, or of the content score when the task has no format checks.
     `seconds_per_answer` and the speeds are amortised over the batches. `missing` counts cells without a scored answer,
     `at_limit` answers that were cut at `max_new_tokens`; `longest_whole` is the longest of those that were not, in
-    tokens (None when all were cut).
+    tokens (None when all were cut). `thinking_tokens` are those of a mean answer, of servers that count them.
+    `first_token_seconds` is the median over what servers streamed. `timed_shared` counts answers that were given while
+    others used the server, `asked_again` those that were asked for more than once, `server_faults` cells that the server
+    left open. `cold_load_seconds` (the median of the loads of a model that was not in memory) and `vram_bytes` (the most of
+    any load) come from `measured`. `inputs` has a cell for each golden input.
     """
 
     name: str
@@ -84,6 +89,14 @@ class CandidateRow:
     faults: Mapping[str, int]
     checks: tuple[CheckSummary, ...]
     reasons: tuple[LostPoints, ...]
+    thinking_tokens: float | None = None
+    first_token_seconds: float | None = None
+    timed_shared: int = 0
+    asked_again: int = 0
+    server_faults: int = 0
+    cold_load_seconds: float | None = None
+    vram_bytes: int | None = None
+    inputs: tuple[InputCell, ...] = ()
 
     @property
     def score(self) -> float | None:
@@ -142,7 +155,18 @@ def build_row(
         faults=dict(Counter(cell.fault for cell in cells.all if cell.fault is not None)),
         checks=tuple(_summary(check, inputs, clusters, cells, incumbent) for check in plan),
         reasons=_reasons(cells.all, [check.id for check in plan]),
+        thinking_tokens=_mean(one.thinking_tokens for one in answers if one.thinking_tokens is not None),
+        first_token_seconds=_median(one.first_token_seconds for one in answers if one.first_token_seconds is not None),
+        timed_shared=sum(one.shared is True for one in answers),
+        asked_again=sum(one.tries > 1 for one in answers),
+        server_faults=cells.server_faults,
+        inputs=tuple(input_cell(cells.by_input[item.id], repeats) for item in inputs),
     )
+
+
+def _median(values: Iterable[float]) -> float | None:
+    listed = list(values)
+    return median(listed) if listed else None
 
 
 def _mean(values: Iterable[float]) -> float | None:
