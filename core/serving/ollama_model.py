@@ -246,12 +246,9 @@ class OllamaModel:
             "frequency_penalty": 0.0,
         }
         fields: dict[str, Any] = {"options": options, "keep_alive": keep_alive(KEEP_ALIVE_SECONDS)}
+        # A model that cannot think refuses to be asked for it, and one that can would think if nothing were said.
         if "thinking" in info.capabilities:
             fields["think"] = question.think
-        elif question.think:
-            raise ServerError(
-                f"`{one_line(self.model)}` does not support thinking", code="option_refused", remedy="leave `think` off"
-            )
         if _number(version) >= _NEVER_CUTS:
             fields |= {"truncate": False, "shift": False}
         if question.output is not None:
@@ -333,4 +330,5 @@ def _same_tag(one: str, other: str) -> bool:
 
 
 def _moved(former: float | None, now: float | None) -> bool:
-    return former is not None and now is not None and abs(former - now) > 1.0
+    """Nothing but a request moves the moment until which a model stays; a first answer moves it all the time it lasts."""
+    return former is not None and now is not None and abs(former - now) > 0.001

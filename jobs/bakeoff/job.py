@@ -12,8 +12,8 @@ from core.errors import InputError
 from core.files import write_atomic
 from core.format import of_five
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
+from core.jobfile.servers import opened
 from core.serving.errors import ServerError
-from core.serving.servers import open_served
 from jobs.bakeoff.record import AnswerRecord, Tally
 from jobs.bakeoff.served import answer_served
 from jobs.context import JobContext
@@ -88,7 +88,7 @@ def _answer(
     first = candidates[0]
     if first.form == "served":
         assert first.server is not None and first.served_model is not None  # the spec was validated
-        with contextlib.closing(open_served(first.server, first.served_model)) as model:
+        with contextlib.closing(opened(first.server, first.served_model)) as model:
             answer_served(context, spec, candidates, model, inputs, record, tally)
     elif first.form == "gguf":
         raise InputError("GGUF candidates come next", code="not_yet")
