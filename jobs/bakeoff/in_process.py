@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.bakeoff.answers import Answer, answer_key, find_fault, split_thinking
+from core.bakeoff.measured import MeasuredCandidate, append_measured
 from core.config.golden import GoldenInput
 from core.errors import InputError
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
+from core.serving.answering import Capabilities, LoadedModel, ServedIdentity
 from jobs import models
 from jobs.adapters import load_adapter, require_same_base
 from jobs.bakeoff.questions import AskedTask, Cell, asked_task, cells
@@ -107,7 +109,21 @@ def answer_in_process(
         if not any(lists for by_task in wanted.values() for _, lists in by_task):
             continue
         context.phase("loading the model", files.name)
+        began = time.monotonic()
         model = models.load_model(files, context.home, device, dtype, context.warn)
+        loaded = LoadedModel(time.monotonic() - began, vram_bytes=_device_bytes(model))
+        for candidate in group:
+            append_measured(
+                context.run.candidates,
+                MeasuredCandidate(
+                    candidate=candidate.name,
+                    attempt=context.attempt.number,
+                    time=time.time(),
+                    identity=_identity(candidate, tokenizer),
+                    loaded=loaded,
+                    capabilities=Capabilities(),
+                ),
+            )
         from jobs.load_report import require_rows
 
         met = (
@@ -123,6 +139,24 @@ def answer_in_process(
                 context.phase("answering", candidate.name)
                 with _as_candidate(model, candidate) as ready:
                     _answer(context, spec, candidate, ready, tokenizer, wanted[candidate.name], record, tally)
+
+
+def _identity(candidate: Candidate, tokenizer: PreTrainedTokenizerBase) -> ServedIdentity:
+    """Who answers: the weights, and the template that they are asked with."""
+    template = tokenizer.chat_template
+    return ServedIdentity(
+        api="in-process",
+        model=candidate.base.name,
+        weights=candidate.weights,
+        template=hashlib.sha256(template.encode()).hexdigest() if isinstance(template, str) else None,
+    )
+
+
+def _device_bytes(model: PreTrainedModel) -> int | None:
+    """What the GPU holds for this process with the model loaded; None on a CPU."""
+    import torch
+
+    return int(torch.cuda.memory_allocated(model.device)) if model.device.type == "cuda" else None
 
 
 def _find(context: JobContext, spec: CandidateSpec) -> Candidate:
@@ -318,6 +352,7 @@ def _as_answer(asked: AskedTask, candidate: Candidate, wanted: WantedAnswer, gen
         tokens_per_second=generated.completion_tokens / generated.seconds if generated.seconds else None,
         prompt_sha256=wanted.prompt_sha256,
         time=time.time(),
+        asked_thinking=asked.thinking if asked.thinking != asked.task.thinking else None,
     )
 
 

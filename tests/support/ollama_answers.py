@@ -89,7 +89,7 @@ def pieces(
     if window and window < limit:
         limit = window
     stops = [str(stop) for stop in options.get("stop", [])]
-    for word in _words(model, prompt, wanted):
+    for word in _words(model, prompt, wanted, options):
         if told.tokens >= limit:
             told.reason = "length"
             return
@@ -159,7 +159,10 @@ def nanoseconds(seconds: float) -> int:
     return max(1, round(seconds * 1e9))
 
 
-def _words(model: Model, prompt: Prompt, wanted: int) -> Iterator[str]:
+def _words(model: Model, prompt: Prompt, wanted: int, options: dict[str, Any]) -> Iterator[str]:
+    if model.generates is not None:
+        yield from tokens_of(model.generates(prompt.text, options))
+        return
     answer = model.answer(prompt.text) if callable(model.answer) else model.answer
     if answer is not None:
         yield from tokens_of(answer)

@@ -23,7 +23,8 @@ class Model:
     """One tag. `own_template` is the jinja of its GGUF and `own_capabilities` what that one can do besides completion.
 
     `answer` is what it says to everything (or a function of the prompt); None counts up as far as `num_predict` lets it, and
-    no further once `enough` is set. `loads_until`: a load lasts until this is set, whatever `load_seconds` says.
+    no further once `enough` is set. `loads_until`: a load lasts until this is set, whatever `load_seconds` says. `generates` is
+    what gives a real answer, of the prompt and the options: a llama-server behind the stand-in, say.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Model:
     license: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     answer: str | Callable[[str], str] | None = None
+    generates: Callable[[str, Mapping[str, Any]], str] | None = None
     enough: threading.Event | None = None
     load_seconds: float | None = None
     loads_until: threading.Event | None = None
