@@ -105,7 +105,7 @@ class OpenAIServer:
 
     def health(self) -> None:
         """llama-server: returns once it has loaded; ServerError (503) as long as it has not."""
-        self._above.server.document("GET", "/health", None, self.timeout_seconds)
+        self._above.found("/health")
 
     def busy_slots(self) -> int | None:
         """llama-server: how many answers it gives now; None where it does not tell."""

@@ -22,6 +22,10 @@ _TOO_LONG = re.compile(
 )
 _BUSY = re.compile(r"server busy|pending requests|overloaded|loading model|rate limit|too many requests", re.IGNORECASE)
 _NO_MODEL = re.compile(r"model\b.*(?:not found|does not exist|not exist|unknown)|no such model", re.IGNORECASE)
+# Ollama answers 500 to what it could have known to be wrong.
+_NEVER = re.compile(
+    r"^invalid format|failed to parse grammar|failed to initialize samplers|must be of type", re.IGNORECASE
+)
 _REFUSES = re.compile(
     r"unsupported|not support|unrecogni[sz]ed|unknown|not permitted|extra|unexpected|invalid|forbidden|not allowed",
     re.IGNORECASE,
@@ -42,6 +46,8 @@ def told_apart(error: ServerError, *, options: Collection[str] = ()) -> ServerEr
         code = "server_busy"
     elif error.status in (400, 404) and _NO_MODEL.search(error.said):
         code = "model_not_found"
+    elif error.status == 500 and _NEVER.search(error.said):
+        code = "option_refused"
     elif error.status in (400, 422) and (option := _refused_option(error.said, options)) is not None:
         return ServerError(
             f"the server does not take the option `{option}`: {error.said}",

@@ -63,6 +63,7 @@ class HostileServer:
     def __init__(self, api: str, behaviour: Behaviour) -> None:
         self.api, self.behaviour = api, behaviour
         self.version = "0.33.0"
+        self.documents: dict[str, Any] = {}  # what other paths answer instead: a document, or (status, document)
         self.asked: list[tuple[str, str, dict[str, Any]]] = []
         self.over = threading.Event()
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=32)
@@ -124,9 +125,10 @@ class HostileServer:
             "/v1/models": {"object": "list", "data": [{"id": MODEL, "object": "model"}]},
             "/props": {"build_info": self.version, "chat_template": "{{ messages }}"},
         }
-        if path not in documents or (path.startswith("/api/") != (self.api == "ollama")):
-            return whole(404, b'{"error": "not here"}')
-        return whole(200, json.dumps(documents[path]).encode())
+        usual = {key: value for key, value in documents.items() if key.startswith("/api/") == (self.api == "ollama")}
+        found = {**usual, **self.documents}.get(path) or (404, {"error": "not here"})
+        status, document = found if isinstance(found, tuple) else (200, found)
+        return whole(status, json.dumps(document).encode())
 
 
 @contextmanager
