@@ -18,6 +18,7 @@ from core.bakeoff.statistics import (
     minimum_detectable_effect,
     sign_flip,
     t_interval,
+    t_test_above,
     verdict,
 )
 
@@ -50,6 +51,8 @@ class Comparison:
     minimum_detectable: float | None
     add_inputs: int | None
     verdict: Verdict
+    p_no_worse: float | None = None
+    """One-sided p of "worse by the margin or more", not adjusted; None where no interval is estimable."""
 
 
 def compare(
@@ -102,6 +105,7 @@ def compare(
                 minimum_detectable=minimum_detectable_effect(paired.deviation, paired.n),
                 add_inputs=None if needed is None or not interval.estimable else max(0, needed - paired.n),
                 verdict=verdict(paired.mean, p_adjusted, interval, margin),
+                p_no_worse=t_test_above(paired, -margin),
             )
         )
     return found

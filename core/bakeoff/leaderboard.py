@@ -56,15 +56,16 @@ class Leaderboard:
 
     def to_json(self) -> dict[str, Any]:
         """Plain types only: numbers are finite or null, and an interval that is null says its reason."""
-        document: dict[str, Any] = _plain({"schema": 1, **asdict(self), "headline": self.headline.text})
+        document: dict[str, Any] = plain_types({"schema": 1, **asdict(self), "headline": self.headline.text})
         return document
 
 
-def _plain(value: Any) -> Any:
+def plain_types(value: Any) -> Any:
+    """The value in what JSON has: strings as keys, lists, and null for a number that is not finite."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain_types(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain_types(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value

@@ -61,7 +61,8 @@ class CandidateRow:
     `first_token_seconds` is the median over what servers streamed. `timed_shared` counts answers that were given while
     others used the server, `asked_again` those that were asked for more than once, `server_faults` cells that the server
     left open. `cold_load_seconds` (the median of the loads of a model that was not in memory) and `vram_bytes` (the most of
-    any load) come from `measured`. `inputs` has a cell for each golden input.
+    any load) come from `measured`. `inputs` has a cell for each golden input. A `curtailed` candidate was stopped when it could
+    not reach the incumbent any more: its figures are of the answers until then, and nothing is compared with them.
     """
 
     name: str
@@ -97,6 +98,7 @@ class CandidateRow:
     cold_load_seconds: float | None = None
     vram_bytes: int | None = None
     inputs: tuple[InputCell, ...] = ()
+    curtailed: bool = False
 
     @property
     def score(self) -> float | None:

@@ -193,6 +193,39 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
+def holm_over_groups(groups: Sequence[Sequence[float]]) -> list[list[float]]:
+    """p-values that hold over several groups (tasks), from those that a step-down test adjusted within each of them.
+
+    A p-value is multiplied by the number of groups that still have a hypothesis, beginning with the smallest; groups of one
+    make this Holm's procedure. Valid whatever the dependence, as the groups that hold true hypotheses share the level
+    (the sequential rejection principle: Goeman and Solari, Annals of Statistics 38, 2010).
+    """
+    adjusted = [[1.0] * len(group) for group in groups]
+    waiting = {index: sorted(range(len(group)), key=group.__getitem__) for index, group in enumerate(groups) if group}
+    highest = 0.0
+    while waiting:
+        index = min(waiting, key=lambda index: groups[index][waiting[index][0]])
+        first = waiting[index].pop(0)
+        highest = max(highest, min(1.0, len(waiting) * groups[index][first]))
+        adjusted[index][first] = highest
+        if not waiting[index]:
+            del waiting[index]
+    return adjusted
+
+
+def t_test_above(paired: Paired, bound: float) -> float | None:
+    """One-sided p of d ≤ bound by the t test; None where no interval is estimable.
+
+    It is below 0.025 just where `t_interval` at 95 % lies above the bound.
+    """
+    error = paired.standard_error
+    if error is None or not t_interval(paired).estimable:
+        return None
+    from scipy.special import stdtr
+
+    return float(stdtr(paired.n - 1, (bound - paired.mean) / error))
+
+
 def verdict(difference: float, p_adjusted: float, interval: Interval, margin: float) -> Verdict:
     """What may be said of a challenger: better or worse by at least the margin, no worse than it, or tied."""
     if p_adjusted <= ALPHA and abs(difference) > 0 and abs(difference) >= margin - _ROUNDING:

@@ -1,0 +1,294 @@
+"""The leaderboards of several tasks side by side: task × candidate, and what may be said over all tasks together.
+
+A board holds its error rate at 5 %; of eight such boards a third show a win that is none. What the matrix states ("wins five
+tasks") is therefore corrected over tasks as well: max-T over the candidates and parts of a task, Holm over tasks. Mean ranks
+are not shown: they depend on who else took part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from core.bakeoff.comparison import Comparison
+from core.bakeoff.leaderboard import Leaderboard, plain_types
+from core.bakeoff.statistics import ALPHA, Interval, Paired, Verdict, holm, holm_over_groups, t_interval, verdict
+from core.errors import InputError
+
+Outcome = Literal["wins", "no_worse", "loses", "mixed", "cannot_tell"]
+LeftOut = Literal["not_asked", "no_answers", "curtailed", "incumbent_not_answered"]
+
+
+@dataclass(frozen=True)
+class MatrixStatement:
+    """One comparison of a task, corrected over all of the matrix.
+
+    `comparison` is that of the task: its `p_adjusted` holds within the task, `p_matrix` over the tasks, too, and `verdict` is
+    what may be said by that. `p_no_worse` is the one-sided p of "worse by the margin or more", corrected over the matrix
+    (None where no interval can be estimated).
+    """
+
+    comparison: Comparison
+    p_matrix: float
+    p_no_worse: float | None
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class MatrixCell:
+    """One candidate at one task. Scores are in [0, 1].
+
+    `score` is that of the part that leads the task's board. `tied` means that the candidate is in the tied set, `best` that it
+    is the first of it. `statements` are against the incumbent, one a part; they are empty for the incumbent itself and where
+    `left_out` says why the cell takes no part in any statement. `missing` counts answers, `faults` answers by what the model
+    did.
+    """
+
+    task: str
+    candidate: str
+    score: float | None
+    interval: Interval
+    format_score: float | None
+    content_score: float | None
+    tied: bool
+    best: bool
+    answers: int
+    expected: int
+    missing: int
+    curtailed: bool
+    faults: Mapping[str, int]
+    statements: tuple[MatrixStatement, ...] = ()
+    outcome: Outcome | None = None
+    left_out: LeftOut | None = None
+
+    @property
+    def difference(self) -> float | None:
+        """`score` less the incumbent's, over the inputs that both answered; None without a comparison."""
+        return self.statements[0].comparison.difference if self.statements else None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One candidate over all tasks, each named in exactly one of the tuples of its outcomes.
+
+    `tied_sets` are the tasks in whose tied set it is. `mean_difference` is that of its scores to the incumbent's with the task
+    as the unit, over `tasks_compared`; its interval is not corrected over candidates, and no statement is made by it.
+    """
+
+    candidate: str
+    form: str | None
+    incumbent: bool
+    wins: tuple[str, ...]
+    no_worse: tuple[str, ...]
+    loses: tuple[str, ...]
+    mixed: tuple[str, ...]
+    cannot_tell: tuple[str, ...]
+    left_out: tuple[str, ...]
+    tied_sets: tuple[str, ...]
+    mean_difference: float | None
+    interval: Interval
+    tasks_compared: int
+
+
+@dataclass(frozen=True)
+class TuningCost:
+    """What training a candidate for one task (`trained_for`) has changed at another: its difference to its base there."""
+
+    candidate: str
+    base: str
+    trained_for: str
+    task: str
+    statements: tuple[MatrixStatement, ...]
+    outcome: Outcome
+
+    @property
+    def difference(self) -> float:
+        """Of the part that leads the task's board; below 0 where the candidate has lost."""
+        return self.statements[0].comparison.difference
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Tasks and candidates in their order, a cell for each pair of them.
+
+    `incumbent` is whom all statements are against; None: the boards have no common one, and there are no statements. `notes`
+    say in plain words what a reader must know before believing the figures.
+    """
+
+    tasks: tuple[str, ...]
+    candidates: tuple[str, ...]
+    incumbent: str | None
+    cells: tuple[MatrixCell, ...]
+    standings: tuple[Standing, ...]
+    tuning_costs: tuple[TuningCost, ...]
+    notes: tuple[str, ...]
+
+    def cell(self, task: str, candidate: str) -> MatrixCell:
+        """KeyError for an unknown task or candidate."""
+        return self.cells[_place(self.tasks, task) * len(self.candidates) + _place(self.candidates, candidate)]
+
+    def standing(self, candidate: str) -> Standing:
+        """KeyError for an unknown candidate."""
+        return self.standings[_place(self.candidates, candidate)]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain types only: numbers are finite or null."""
+        document: dict[str, Any] = plain_types({"schema": 1, **asdict(self)})
+        return document
+
+
+def _place(names: tuple[str, ...], name: str) -> int:
+    if name not in names:
+        raise KeyError(name)
+    return names.index(name)
+
+
+def build_matrix(
+    boards: Mapping[str, Leaderboard],
+    *,
+    incumbent: str | None = None,
+    trained_for: Mapping[str, str] | None = None,
+    bases: Mapping[str, str] | None = None,
+) -> Matrix:
+    """The matrix of the boards by task. The incumbent is by default the one that all boards have.
+
+    `trained_for` is the task that a candidate was trained for, `bases` the candidate that it was trained from: of those in both
+    the costs at the other tasks are worked out. InputError for an incumbent that no board knows.
+    """
+    shared = _common_incumbent(boards) if incumbent is None else incumbent
+    candidates = tuple(dict.fromkeys(row.name for board in boards.values() for row in board.rows))
+    if incumbent is not None and incumbent not in candidates:
+        message = (
+            f"the incumbent `{incumbent}` is not among the candidates {', '.join(candidates) or '(there are none)'}"
+        )
+        raise InputError(message, code="unknown_candidate")
+    cells = [_cell(task, board, name, shared) for task, board in boards.items() for name in candidates]
+    compared = {(cell.task, cell.candidate): _against(boards[cell.task], cell) for cell in cells}
+    stated = _state(boards, compared)
+    cells = [_with_statements(cell, stated.get((cell.task, cell.candidate), ())) for cell in cells]
+    return Matrix(
+        tasks=tuple(boards),
+        candidates=candidates,
+        incumbent=shared,
+        cells=tuple(cells),
+        standings=tuple(
+            _standing(name, [cell for cell in cells if cell.candidate == name], shared, boards) for name in candidates
+        ),
+        tuning_costs=(),
+        notes=(),
+    )
+
+
+def _common_incumbent(boards: Mapping[str, Leaderboard]) -> str | None:
+    names = {board.incumbent for board in boards.values()}
+    return names.pop() if len(names) == 1 else None
+
+
+def _cell(task: str, board: Leaderboard, candidate: str, incumbent: str | None) -> MatrixCell:
+    rows = {row.name: row for row in board.rows}
+    row, held = rows.get(candidate), rows.get(incumbent or "")
+    if row is None:
+        unknown = Interval(None, None, "interval not estimable: no answers")
+        return MatrixCell(
+            task, candidate, None, unknown, None, None, False, False, 0, 0, 0, False, {}, left_out="not_asked"
+        )
+    left_out: LeftOut | None = None
+    if row.curtailed:
+        left_out = "curtailed"
+    elif row.score is None:
+        left_out = "no_answers"
+    elif candidate != incumbent and (held is None or held.score is None):
+        left_out = "incumbent_not_answered"
+    return MatrixCell(
+        task=task,
+        candidate=candidate,
+        score=row.score,
+        interval=row.interval,
+        format_score=row.format_score,
+        content_score=row.content_score,
+        tied=candidate in board.tied_set,
+        best=candidate == board.best,
+        answers=row.answers,
+        expected=row.expected,
+        missing=row.missing,
+        curtailed=row.curtailed,
+        faults=row.faults,
+        left_out=left_out,
+    )
+
+
+def _against(board: Leaderboard, cell: MatrixCell) -> list[Comparison]:
+    if cell.left_out is not None:
+        return []
+    return [one for one in board.comparisons if one.candidate == cell.candidate]
+
+
+def _state(
+    boards: Mapping[str, Leaderboard], compared: Mapping[tuple[str, str], Sequence[Comparison]]
+) -> dict[tuple[str, str], tuple[MatrixStatement, ...]]:
+    """The comparisons by (task, candidate), corrected together: wins and losses over tasks, "no worse" over all of them."""
+    by_task = {
+        task: [(key, one) for key, found in compared.items() if key[0] == task for one in found] for task in boards
+    }
+    corrected = holm_over_groups([[one.p_adjusted for _, one in found] for found in by_task.values()])
+    # A task is called no worse where each of its parts is: the larger p counts, and parts need no correction.
+    keys = [key for key, found in compared.items() if found]
+    worst = [max(1.0 if one.p_no_worse is None else one.p_no_worse for one in compared[key]) for key in keys]
+    no_worse = dict(zip(keys, holm(worst), strict=True))
+    stated: dict[tuple[str, str], tuple[MatrixStatement, ...]] = {}
+    for (task, found), p_values in zip(by_task.items(), corrected, strict=True):
+        for (key, one), p_matrix in zip(found, p_values, strict=True):
+            said = verdict(one.difference, p_matrix, Interval(None, None), boards[task].margin)
+            if said == "tied" and no_worse[key] <= ALPHA / 2:
+                said = "no_worse"
+            statement = MatrixStatement(one, p_matrix, None if one.p_no_worse is None else no_worse[key], said)
+            stated[key] = (*stated.get(key, ()), statement)
+    return stated
+
+
+def _outcome(statements: Sequence[MatrixStatement]) -> Outcome:
+    said = {statement.verdict for statement in statements}
+    if {"better", "worse"} <= said:
+        return "mixed"
+    if "worse" in said:
+        return "loses"
+    if "better" in said:
+        return "wins"
+    return "no_worse" if said == {"no_worse"} else "cannot_tell"
+
+
+def _with_statements(cell: MatrixCell, statements: tuple[MatrixStatement, ...]) -> MatrixCell:
+    return replace(cell, statements=statements, outcome=_outcome(statements) if statements else None)
+
+
+def _standing(
+    candidate: str, cells: Sequence[MatrixCell], incumbent: str | None, boards: Mapping[str, Leaderboard]
+) -> Standing:
+    def tasks(outcome: Outcome) -> tuple[str, ...]:
+        return tuple(cell.task for cell in cells if cell.outcome == outcome)
+
+    compared = [cell for cell in cells if cell.difference is not None]
+    differences = [difference for cell in compared if (difference := cell.difference) is not None]
+    forms = [row.form for board in boards.values() for row in board.rows if row.name == candidate]
+    interval = Interval(None, None, "interval not estimable: it needs two tasks")
+    if differences:
+        interval = t_interval(Paired(tuple(differences), tuple(cell.task for cell in compared)))
+        if len(differences) < 2 or interval.reason:
+            what = "it needs two tasks" if len(differences) < 2 else "all tasks say the same"
+            interval = Interval(None, None, f"interval not estimable: {what}")
+    return Standing(
+        candidate=candidate,
+        form=forms[0] if forms else None,
+        incumbent=candidate == incumbent,
+        wins=tasks("wins"),
+        no_worse=tasks("no_worse"),
+        loses=tasks("loses"),
+        mixed=tasks("mixed"),
+        cannot_tell=tasks("cannot_tell"),
+        left_out=tuple(cell.task for cell in cells if cell.left_out is not None),
+        tied_sets=tuple(cell.task for cell in cells if cell.tied),
+        mean_difference=sum(differences) / len(differences) if differences else None,
+        interval=interval,
+        tasks_compared=len(differences),
+    )
