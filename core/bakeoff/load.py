@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -10,18 +11,19 @@ from typing import Any
 
 from core.bakeoff.answers import Answer
 from core.bakeoff.leaderboard import Leaderboard, build_leaderboard
-from core.bakeoff.measured import MeasuredCandidate, read_measured, with_loads
+from core.bakeoff.measured import MeasuredCandidate, with_loads
 from core.bakeoff.scoring import PlannedCheck, Score, plan_checks
 from core.config.golden import GoldenInput
 from core.config.task import Task
 from core.errors import InputError, NotFoundError
-from core.files import read_json
+from core.files import read_json, read_lines
 from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec, TaskUnderTest
 from core.jobfile.kinds import kind_of
 from core.jobfile.spec import JobFile
 from core.store.rescorings import ORIGINAL, CheckChange, Rescoring, list_rescorings
-from core.store.results import bakeoff_answers, bakeoff_scores
+from core.store.results import bakeoff_answers, bakeoff_measured
+from core.store.scores import bakeoff_scores
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ def load_bakeoff(home: Home, connection: sqlite3.Connection, job_id: int, number
         )
     rescoring = rescorings.get(wanted)
     scores = [Score.from_json(document) for document in bakeoff_scores(connection, job_id, wanted)]
-    measured = read_measured(home.run_dir(job_id).candidates)
+    measured = measured_of(home, connection, job_id)
     tasks = tuple(
         replace(stored_task(spec, under_test, rescoring, answers, scores), measured=measured)
         for under_test in spec.tasks
@@ -149,6 +151,19 @@ def load_bakeoff(home: Home, connection: sqlite3.Connection, job_id: int, number
     known = {(score.answer_key, score.check_hash) for score in scores}
     outdated = any((score.answer_key, score.check_hash) not in known for task in tasks for score in task.scores)
     return StoredBakeoff(spec, tasks, replace(described(rescoring, newest), outdated=outdated))
+
+
+def measured_of(home: Home, connection: sqlite3.Connection, job_id: int) -> list[MeasuredCandidate]:
+    """What a bake-off measured of its candidates beside their answers: of its file while that is there, else as stored.
+
+    A line that another version wrote in another way tells nothing.
+    """
+    found = []
+    lines = [line for line, _ in read_lines(home.run_dir(job_id).candidates)]
+    for document in lines or bakeoff_measured(connection, job_id):
+        with contextlib.suppress(KeyError, TypeError):
+            found.append(MeasuredCandidate.from_json(document))
+    return found
 
 
 def stored_task(
@@ -190,10 +205,10 @@ def as_planned(
     for item in inputs:
         plans[item.id] = {(check.id, check.part): check for check in plan_checks(task, item)}
     input_of = {answer.key: answer.input_id for answer in answers}
-    found: dict[tuple[str, str, str], Score] = {}
+    found: dict[tuple[str, str, str, str], Score] = {}
     for score in scores:
         check = plans.get(input_of.get(score.answer_key, ""), {}).get((score.check_id, score.part))
-        key = (score.answer_key, score.part, score.check_id)
+        key = (score.answer_key, score.candidate, score.part, score.check_id)
         # Homes of an older version can hold several definitions of one check: the one that was planned goes first.
         if check is not None and (score.check_hash == check.hash or key not in found):
             found[key] = replace(score, check_hash=check.hash)

@@ -65,9 +65,9 @@ def place(
     counts.
     """
     plans = {item.id: plan_checks(task, item) for item in inputs}
-    by_answer: dict[str, dict[str, Score]] = {}
+    by_answer: dict[tuple[str, str], dict[str, Score]] = {}
     for score in scores:
-        by_answer.setdefault(score.answer_key, {})[score.check_hash] = score
+        by_answer.setdefault((score.answer_key, score.candidate), {})[score.check_hash] = score
     placed: dict[str, dict[tuple[str, int], Answer]] = {name: {} for name in names}
     strangers = 0
     for answer in answers:
@@ -86,14 +86,14 @@ def _cells(
     candidate: str,
     plans: Mapping[str, Sequence[PlannedCheck]],
     taken: Mapping[tuple[str, int], Answer],
-    by_answer: Mapping[str, Mapping[str, Score]],
+    by_answer: Mapping[tuple[str, str], Mapping[str, Score]],
 ) -> ScoredAnswers:
     by_input: dict[str, list[ScoredAnswer]] = {name: [] for name in plans}
     left: Counter[str] = Counter()
     for (input_id, _), answer in sorted(taken.items(), key=lambda item: item[0][1]):
         plan = plans[input_id]
         fault = fault_of(task, answer)
-        known = by_answer.get(answer.key, {})
+        known = by_answer.get((answer.key, candidate)) or by_answer.get((answer.key, ""), {})
         if fault == "server":
             left["server"] += 1
         elif any(check.hash not in known for check in plan):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from core.bakeoff.answers import Answer, Fault, Split, find_fault, split_thinking
@@ -22,7 +22,10 @@ PARTS: tuple[Part, ...] = ("format", "content")
 
 @dataclass(frozen=True)
 class Score:
-    """What one check says of one answer; a line of `scores.jsonl`. A faulty check has the value 0."""
+    """What one check says of one answer. A faulty check has the value 0.
+
+    `candidate` gave the answer: two that are asked the same have answers of one key. Empty: whoever gave it.
+    """
 
     answer_key: str
     check_id: str
@@ -31,14 +34,21 @@ class Score:
     value: float
     detail: str
     faulty: bool
+    candidate: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Score:
-        """The score of a line; keys that a newer version added are ignored. KeyError when one is missing."""
-        return cls(**{field.name: document[field.name] for field in fields(cls)})
+        """The score of a document; keys that a newer version added are ignored. KeyError when one is missing."""
+        return cls(
+            **{
+                field.name: document[field.name]
+                for field in fields(cls)
+                if field.name in document or field.default is MISSING
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -134,7 +144,9 @@ def _run(
 
 
 def _score(answer: Answer, check: PlannedCheck, result: CheckResult) -> Score:
-    return Score(answer.key, check.id, check.hash, check.part, result.value, result.detail, result.faulty)
+    return Score(
+        answer.key, check.id, check.hash, check.part, result.value, result.detail, result.faulty, answer.candidate
+    )
 
 
 def score_answers(

@@ -90,9 +90,9 @@ def job_of(connection: sqlite3.Connection, which: str) -> int:
     if which.isdecimal():
         return int(which)
     rows = list_bakeoffs(connection, limit=10_000)
-    ours = [row for row in rows if row.task == which]
+    ours = [row for row in rows if which in row.tasks]
     if not ours:
-        tasks = ", ".join(sorted({row.task for row in rows})) or "none yet"
+        tasks = ", ".join(sorted({task for row in rows for task in row.tasks})) or "none yet"
         remedy = f"there are bake-offs of: {tasks}"
         raise NotFoundError(f"no bake-off of a task `{which}`", code="job_not_found", remedy=remedy)
     return next((row for row in ours if row.answers), ours[0]).job_id

@@ -35,7 +35,8 @@ from core.store.database import transaction
 from core.store.gpu_faults import former_faults
 from core.store.job_reasons import job_reason
 from core.store.jobs import JobRow, State, change_state, get_job
-from core.store.results import import_answers, import_result, import_scores
+from core.store.results import import_answers, import_measured, import_result
+from core.store.scores import import_scores
 from core.store.stop_reasons import StopRule, stop_rules
 from core.telemetry.run_record import Summary
 from core.watchdog.run_monitor import RunMonitor
@@ -205,9 +206,19 @@ class Watch:
             self.answers_read[run.path] = run.answers.stat().st_size
             logger.warning("job %d: its answers are not imported: %r", job_id, error)
 
+    def read_measured(self, job_id: int, run: RunDir) -> None:
+        """Import what a bake-off measured of its candidates beside their answers."""
+        try:
+            with transaction(self.connection):
+                import_measured(self.connection, job_id, run)
+        except UNREADABLE as error:
+            logger.warning("job %d: what was measured of its candidates is not imported: %r", job_id, error)
+
     def finish(self, row: AttemptRow, run: RunDir, attempt: AttemptDir, seen: Observation) -> None:
         """Move the job on, import what it made and close its attempt, in one transaction."""
         self.read_answers(row.job_id, run)
+        if run.candidates.exists():
+            self.read_measured(row.job_id, run)
         job = get_job(self.connection, row.job_id)
         fault = self.fault_of(job, attempt, row, seen)
         measured = self.guard.finish(row.job_id, attempt) if self.guard is not None else None

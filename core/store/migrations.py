@@ -7,6 +7,7 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from importlib.resources import files
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,136 @@ def own_files_by_their_place_in_the_home(db: Any) -> None:
         if isinstance(document, dict):
             kept = json.dumps(stored_result(home, document, former[job_id]))
             db.execute("UPDATE jobs SET result = ? WHERE id = ?", [kept, job_id])
+
+
+SEVERAL_TASKS = """
+-- A bake-off is of several tasks. What a leaderboard is made of stands beside the document, in an index of its own: a board of
+-- 100,000 answers does not read their texts. These columns are generated, so they cannot differ from the document.
+CREATE TABLE answers_by_task (
+  id INTEGER PRIMARY KEY,
+  job_id INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+  task TEXT NOT NULL,
+  candidate TEXT NOT NULL,
+  input_id TEXT NOT NULL,
+  repeat INTEGER NOT NULL,
+  key TEXT NOT NULL,
+  time REAL NOT NULL,
+  finish TEXT GENERATED ALWAYS AS (json_extract(document, '$.finish')) STORED,
+  fault TEXT GENERATED ALWAYS AS (json_extract(document, '$.fault')) STORED,
+  prompt_tokens INTEGER GENERATED ALWAYS AS (json_extract(document, '$.prompt_tokens')) STORED,
+  completion_tokens INTEGER GENERATED ALWAYS AS (json_extract(document, '$.completion_tokens')) STORED,
+  thinking_tokens INTEGER GENERATED ALWAYS AS (json_extract(document, '$.thinking_tokens')) STORED,
+  characters INTEGER GENERATED ALWAYS AS (json_extract(document, '$.characters')) STORED,
+  seconds REAL GENERATED ALWAYS AS (json_extract(document, '$.seconds')) STORED,
+  first_token_seconds REAL GENERATED ALWAYS AS (json_extract(document, '$.first_token_seconds')) STORED,
+  prompt_seconds REAL GENERATED ALWAYS AS (json_extract(document, '$.prompt_seconds')) STORED,
+  batch_size INTEGER GENERATED ALWAYS AS (json_extract(document, '$.batch_size')) STORED,
+  shared INTEGER GENERATED ALWAYS AS (json_extract(document, '$.shared')) STORED,
+  tries INTEGER GENERATED ALWAYS AS (json_extract(document, '$.tries')) STORED,
+  identity TEXT GENERATED ALWAYS AS (json_extract(document, '$.identity')) STORED,
+  document TEXT NOT NULL CHECK (json_valid(document)),
+  UNIQUE (job_id, task, candidate, input_id, repeat)
+);
+
+-- Before there was `task` in the key a bake-off had one task, which each of its answers names.
+INSERT INTO answers_by_task (job_id, task, candidate, input_id, repeat, key, time, document)
+SELECT a.job_id, coalesce(json_extract(a.document, '$.task'), j.task, ''), a.candidate, a.input_id, a.repeat, a.key, a.time,
+       a.document
+FROM answers a JOIN jobs j ON j.id = a.job_id;
+
+-- Which checks the points of a row of `scores` are of: JSON of [id, part, hash] each.
+CREATE TABLE check_plans (
+  id INTEGER PRIMARY KEY,
+  checks TEXT NOT NULL UNIQUE CHECK (json_valid(checks))
+);
+
+-- All that a scoring says of an answer; `rescoring` 0: the scores that the bake-off was made with. `points` has a number in
+-- [0, 1] for each check of the plan, `details` the words to those that have some, by their place in the plan, `faulty` the
+-- places of those that could not be done. `fault` is what the model did wrong, `compared` the hash of what repeats are compared
+-- by; NULL in `compared`: the scoring kept neither.
+CREATE TABLE scores_by_answer (
+  job_id INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+  rescoring INTEGER NOT NULL DEFAULT 0 CHECK (rescoring >= 0),
+  answer_id INTEGER NOT NULL REFERENCES answers_by_task (id) ON DELETE CASCADE,
+  plan_id INTEGER NOT NULL REFERENCES check_plans (id),
+  points TEXT NOT NULL CHECK (json_valid(points)),
+  details TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(details)),
+  faulty TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(faulty)),
+  fault TEXT,
+  compared TEXT,
+  PRIMARY KEY (job_id, rescoring, answer_id)
+) WITHOUT ROWID;
+"""
+
+SEVERAL_TASKS_IN_PLACE = """
+DROP TABLE scores;
+
+DROP TABLE answers;
+
+ALTER TABLE answers_by_task RENAME TO answers;
+
+ALTER TABLE scores_by_answer RENAME TO scores;
+
+CREATE INDEX answers_by_key ON answers (job_id, key);
+
+CREATE INDEX answer_figures ON answers (
+  job_id, task, candidate, input_id, repeat, finish, fault, completion_tokens, thinking_tokens, characters, seconds,
+  first_token_seconds, batch_size, shared, tries
+);
+
+CREATE INDEX scores_by_answer ON scores (answer_id);
+
+-- An answer that another one takes the place of loses what was said of it.
+CREATE TRIGGER answers_replaced AFTER UPDATE OF document ON answers
+BEGIN
+  DELETE FROM scores WHERE answer_id = OLD.id;
+END;
+
+-- What a bake-off measured of its candidates beside their answers; `number` is the line of the file that it was written to.
+CREATE TABLE measured_candidates (
+  job_id INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+  number INTEGER NOT NULL,
+  candidate TEXT NOT NULL,
+  time REAL NOT NULL,
+  document TEXT NOT NULL CHECK (json_valid(document)),
+  PRIMARY KEY (job_id, number)
+) WITHOUT ROWID;
+"""
+
+
+@migrations()
+def answers_of_several_tasks(db: Any) -> None:
+    """An answer's key holds its task; scores are a row an answer, no longer a row a check."""
+    for statement in statements(SEVERAL_TASKS):
+        db.execute(statement)
+    plans: dict[str, int] = {}
+    rows = db.execute("""
+        SELECT s.job_id, s.rescoring, a.id, s.check_id, s.part, s.check_hash, s.value, s.detail, s.faulty
+        FROM scores s JOIN answers_by_task a ON a.job_id = s.job_id AND a.key = s.answer_key
+        ORDER BY s.job_id, s.rescoring, a.id, s.check_hash
+    """)
+    for place, of_answer in groupby(rows, key=lambda row: tuple(row[:3])):
+        scores = list(of_answer)
+        checks = json.dumps([row[3:6] for row in scores])
+        if checks not in plans:
+            plans[checks] = db.execute("INSERT INTO check_plans (checks) VALUES (?) RETURNING id", [checks]).fetchone()[
+                0
+            ]
+        db.execute(
+            """
+            INSERT INTO scores_by_answer (job_id, rescoring, answer_id, plan_id, points, details, faulty)
+            VALUES (?, ?, ?, ?, ?, ?, ?)
+            """,
+            [
+                *place,
+                plans[checks],
+                json.dumps([row[6] for row in scores]),
+                json.dumps({str(number): row[7] for number, row in enumerate(scores) if row[7]}),
+                json.dumps([number for number, row in enumerate(scores) if row[8]]),
+            ],
+        )
+    for statement in statements(SEVERAL_TASKS_IN_PLACE):
+        db.execute(statement)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from core.store.results import insert_scores
+from core.store.scores import insert_scores
 
 ORIGINAL = 0
 """The number of the scores that the bake-off itself was made with; rescorings count from 1."""

@@ -1,11 +1,11 @@
-"""What jobs made: artefacts, answers and scores. Files of the run directory are the source; rows can be imported anew."""
+"""What jobs made: artefacts, answers, measurements. Files of the run directory are the source; rows can be imported anew."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,13 +36,18 @@ class BakeoffRow:
     `rescorings` how often they were scored again."""
 
     job_id: int
-    task: str
+    tasks: tuple[str, ...]
     project_id: str
     title: str
     state: State
     time: float
     answers: int
     rescorings: int = 0
+
+    @property
+    def task(self) -> str:
+        """The name of its one task, or `3 tasks`."""
+        return self.tasks[0] if len(self.tasks) == 1 else f"{len(self.tasks)} tasks"
 
 
 def import_result(connection: sqlite3.Connection, job_id: int, run: RunDir) -> dict[str, Any]:
@@ -68,43 +73,50 @@ def import_result(connection: sqlite3.Connection, job_id: int, run: RunDir) -> d
 def import_answers(connection: sqlite3.Connection, job_id: int, run: RunDir, offset: int = 0) -> int:
     """Take over the answers of a bake-off that were written behind `offset`; returns where reading goes on.
 
-    Repeatable: an answer that is already there stays as it is. Call it in a transaction.
+    Repeatable. Of the lines for one place the first counts; one that a server failed to give makes way for a later good answer,
+    and one with another key (its model changed half-way, so it was asked for again) for the later one, if that is a good one.
+    Call it in a transaction.
     """
     for answer, behind in read_lines(run.answers, offset):
         offset = behind
         connection.execute(
-            "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)",
+            """
+            INSERT INTO answers (job_id, task, candidate, input_id, repeat, key, time, document)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+            ON CONFLICT (job_id, task, candidate, input_id, repeat) DO UPDATE
+            SET key = excluded.key, time = excluded.time, document = excluded.document
+            WHERE (fault = 'server' OR key <> excluded.key)
+              AND (fault = 'server' AND key <> excluded.key OR json_extract(excluded.document, '$.fault') IS NOT 'server')
+            """,
             [
                 job_id,
+                answer["task"],
                 answer["candidate"],
                 answer["input_id"],
                 answer["repeat"],
                 answer["key"],
-                json.dumps(answer, ensure_ascii=False),
                 answer["time"],
+                json.dumps(answer, ensure_ascii=False),
             ],
         )
     return offset
 
 
-def import_scores(connection: sqlite3.Connection, job_id: int, run: RunDir) -> None:
-    """Take over the scores of a bake-off's answers. Call it in a transaction, behind `import_answers`."""
-    keys = {row["key"] for row in connection.execute("SELECT key FROM answers WHERE job_id = ?", [job_id])}
-    scores = (score for score, _ in read_lines(run.scores))
-    insert_scores(connection, job_id, (score for score in scores if score["answer_key"] in keys))
-
-
-def insert_scores(
-    connection: sqlite3.Connection, job_id: int, scores: Iterable[dict[str, Any]], rescoring: int = 0
-) -> None:
-    """Store scores, those of the bake-off itself or of a rescoring; the same check's of the same answer is replaced."""
+def import_measured(connection: sqlite3.Connection, job_id: int, run: RunDir) -> None:
+    """Take over what a bake-off measured of its candidates beside their answers; again is harmless. In a transaction."""
     connection.executemany(
-        """
-        INSERT OR REPLACE INTO scores (job_id, rescoring, answer_key, check_hash, check_id, part, value, detail, faulty)
-        VALUES (:job_id, :rescoring, :answer_key, :check_hash, :check_id, :part, :value, :detail, :faulty)
-        """,
-        ({**score, "job_id": job_id, "rescoring": rescoring} for score in scores),
+        "INSERT OR REPLACE INTO measured_candidates (job_id, number, candidate, time, document) VALUES (?, ?, ?, ?, ?)",
+        [
+            (job_id, number, line["candidate"], line["time"], json.dumps(line, ensure_ascii=False))
+            for number, (line, _) in enumerate(read_lines(run.candidates), 1)
+        ],
     )
+
+
+def bakeoff_measured(connection: sqlite3.Connection, job_id: int) -> list[dict[str, Any]]:
+    """What was measured of the candidates of a bake-off beside their answers, as its job wrote it, in its order."""
+    rows = connection.execute("SELECT document FROM measured_candidates WHERE job_id = ? ORDER BY number", [job_id])
+    return [json.loads(row["document"]) for row in rows]
 
 
 def list_artefacts(connection: sqlite3.Connection, home: Home, job_id: int | None = None) -> list[ArtefactRow]:
@@ -126,17 +138,32 @@ def list_artefacts(connection: sqlite3.Connection, home: Home, job_id: int | Non
 
 
 def list_bakeoffs(connection: sqlite3.Connection, limit: int = 50) -> list[BakeoffRow]:
-    """The bake-offs, newest first."""
+    """The bake-offs, newest first. Their tasks are told by what the job was told, else by its answers."""
     rows = connection.execute(
         """
-        SELECT id AS job_id, task, project_id, title, state, coalesce(ended_at, started_at, submitted_at) AS time,
+        SELECT id AS job_id, task, json_extract(settings, '$.tasks') AS tasks, project_id, title, state,
+               coalesce(ended_at, started_at, submitted_at) AS time,
                (SELECT count(*) FROM answers WHERE job_id = jobs.id) AS answers,
                (SELECT count(*) FROM rescorings WHERE job_id = jobs.id) AS rescorings
         FROM jobs WHERE kind = 'bakeoff' ORDER BY id DESC LIMIT ?
         """,
         [limit],
     )
-    return [BakeoffRow(**dict(row)) for row in rows]
+    found = []
+    for row in rows.fetchall():
+        values = dict(row)
+        tasks, task = values.pop("tasks"), values.pop("task")
+        named = tuple(map(str, json.loads(tasks))) if tasks else (task,) if task else ()
+        found.append(BakeoffRow(**values, tasks=named or answered_tasks(connection, values["job_id"])))
+    return found
+
+
+def answered_tasks(connection: sqlite3.Connection, job_id: int) -> tuple[str, ...]:
+    """The tasks that the answers of a bake-off are of, in the order of their names."""
+    return tuple(
+        row[0]
+        for row in connection.execute("SELECT DISTINCT task FROM answers WHERE job_id = ? ORDER BY task", [job_id])
+    )
 
 
 def run_scores(connection: sqlite3.Connection) -> dict[int, float]:
@@ -170,18 +197,6 @@ def bakeoff_answers(connection: sqlite3.Connection, job_id: int) -> list[dict[st
     if connection.execute("SELECT 1 FROM jobs WHERE id = ? AND kind = 'bakeoff'", [job_id]).fetchone() is None:
         raise NotFoundError(f"no bake-off {job_id}", code="job_not_found", remedy="`bakehouse results` lists them")
     rows = connection.execute(
-        "SELECT document FROM answers WHERE job_id = ? ORDER BY candidate, input_id, repeat", [job_id]
+        "SELECT document FROM answers WHERE job_id = ? ORDER BY task, candidate, input_id, repeat", [job_id]
     )
     return [json.loads(row["document"]) for row in rows]
-
-
-def bakeoff_scores(connection: sqlite3.Connection, job_id: int, rescoring: int = 0) -> list[dict[str, Any]]:
-    """The scores of a bake-off's answers: the original ones, or those of a rescoring by its number."""
-    rows = connection.execute(
-        """
-        SELECT answer_key, check_hash, check_id, part, value, detail, faulty
-        FROM scores WHERE job_id = ? AND rescoring = ? ORDER BY answer_key, check_id
-        """,
-        [job_id, rescoring],
-    )
-    return [{**dict(row), "faulty": bool(row["faulty"])} for row in rows]

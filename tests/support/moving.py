@@ -26,7 +26,8 @@ from core.jobfile.train import TrainSpec
 from core.own_paths import located_result
 from core.store.database import open_database, transaction
 from core.store.jobs import get_job
-from core.store.results import import_answers, import_result, import_scores, list_artefacts
+from core.store.results import import_answers, import_result, list_artefacts
+from core.store.scores import import_scores
 from core.submission.candidates import parse_candidate
 from core.submission.enqueue import Place, insert
 from core.submission.input_store import keep_bytes, keep_document

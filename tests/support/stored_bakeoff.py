@@ -17,7 +17,8 @@ from core.files import write_json
 from core.home import Home
 from core.jobfile.spec import JobFile
 from core.store.database import transaction
-from core.store.results import import_answers, insert_scores
+from core.store.results import import_answers
+from core.store.scores import insert_scores
 from tests.support.stored import add_job, fresh, path_to, step
 
 TASK = {

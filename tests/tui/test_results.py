@@ -19,7 +19,8 @@ from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
 from core.reasons import Reason
 from core.store.database import open_database, transaction
 from core.store.jobs import change_state, insert_job
-from core.store.results import import_answers, import_scores
+from core.store.results import import_answers
+from core.store.scores import import_scores
 from core.submission.input_store import keep_document
 from tests.support.job_files import job_file
 from tests.tui.conftest import seen, text_of

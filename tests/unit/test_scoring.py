@@ -186,7 +186,7 @@ def test_an_answer_to_no_input_is_an_error() -> None:
 def test_a_score_survives_its_line() -> None:
     (score, *_) = score_answer(task(), golden(), answer("nothing"))
     line = json.loads(json.dumps(score.to_json()))
-    assert set(line) == {"answer_key", "check_id", "check_hash", "part", "value", "detail", "faulty"}
+    assert set(line) == {"answer_key", "check_id", "check_hash", "part", "value", "detail", "faulty", "candidate"}
     assert Score.from_json({**line, "of_a_newer_version": 1}) == score
 
 

@@ -26,7 +26,8 @@ from core.store.database import (
 )
 from core.store.jobs import list_jobs
 from core.store.migrations import statements
-from core.store.results import bakeoff_scores
+from core.store.results import bakeoff_answers
+from core.store.scores import bakeoff_scores
 from tests.support.stored import add_job, fresh
 from tests.support.waiting import PATIENCE_SECONDS
 
@@ -123,6 +124,7 @@ def test_a_database_of_the_first_release_keeps_its_jobs_answers_and_scores(tmp_p
     connection.executescript("""
         INSERT INTO jobs (kind, title, project_id, task, lane, reason_code, position, submitted_at, changed_at, changed_by)
         VALUES ('bakeoff', 'b', 'p', 'judge', 'gpu', 'submitted', 1, 5, 5, 'anna');
+        INSERT INTO answers VALUES (1, 'base', 'sofa', 1, 'k', '{"key": "k", "text": "a"}', 7);
         INSERT INTO scores (job_id, answer_key, check_hash, check_id, part, value) VALUES (1, 'k', 'h', 'c', 'format', 0.5);
         PRAGMA user_version = 3;
     """)
@@ -133,6 +135,8 @@ def test_a_database_of_the_first_release_keeps_its_jobs_answers_and_scores(tmp_p
     assert (job.title, dict(job.settings), job.rescored) == ("b", {}, None)
     assert [(one["answer_key"], one["value"]) for one in bakeoff_scores(again, 1)] == [("k", 0.5)]
     assert bakeoff_scores(again, 1, 1) == []
+    assert bakeoff_answers(again, 1) == [{"key": "k", "text": "a"}]
+    assert tuple(again.execute("SELECT task, candidate, time FROM answers").fetchone()) == ("judge", "base", 7)
 
 
 def test_the_next_steps_are_taken_in_order_and_one_that_fails_is_tried_again(

@@ -15,13 +15,12 @@ from core.home import Home
 from core.store.database import transaction
 from core.store.results import (
     bakeoff_answers,
-    bakeoff_scores,
     import_answers,
     import_result,
-    import_scores,
     list_artefacts,
     list_bakeoffs,
 )
+from core.store.scores import bakeoff_scores, import_scores
 from tests.support.stored import add_job, fresh
 
 Store = tuple[Home, sqlite3.Connection]
@@ -132,7 +131,7 @@ def test_a_score_without_its_answer_waits_for_it(store: Store) -> None:
 
 def test_a_score_that_no_scale_has_takes_nothing_over(store: Store) -> None:
     _, connection = store
-    with pytest.raises(sqlite3.IntegrityError):
+    with pytest.raises(ValueError, match="from 0 to 1"):
         bakeoff(store, [answer("a")], [score("a", 1.5)])
     assert rows(connection, "answers") == 0
 

@@ -23,7 +23,8 @@ from core.jobfile.merge import MergeSpec
 from core.jobfile.spec import InputFile, Spec
 from core.jobfile.train import TrainSpec
 from core.store.database import transaction
-from core.store.results import import_answers, insert_scores
+from core.store.results import import_answers
+from core.store.scores import insert_scores
 from core.vram.plan import Verdict
 from tests.support.job_files import job_file
 from tests.support.stored import add_job, fresh, path_to, step

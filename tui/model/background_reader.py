@@ -194,11 +194,11 @@ class BackgroundReader(threading.Thread):
         connection = open_database(self.home)
         try:
             for row in list_bakeoffs(connection):
-                owner = (row.project_id, row.task)
+                owners = {(row.project_id, task) for task in row.tasks}
                 # Answers are scored at the end: before that there is nothing to rank.
-                if row.state != "done" or (owner in settled and row.job_id not in self._wanted):
+                if row.state != "done" or (owners <= settled and row.job_id not in self._wanted):
                     continue
-                settled.add(owner)
+                settled |= owners
                 key = (row.job_id, row.answers, row.state, row.rescorings)
                 boards[key] = self._boards.get(key) or build_board(connection, self.home, row)
         finally:
