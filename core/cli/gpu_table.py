@@ -147,7 +147,7 @@ def standing(reading: Reading) -> str:
 
 def state_lines(state: LeaseState, runner_alive: bool) -> list[str]:
     """What the runner says of the GPU, and what it said last when it is gone."""
-    phase = gpu_phase_words(state.phase, state.job_id, state.cause)
+    phase = gpu_phase_words(state.phase, state.job_id, state.cause, state.mode)
     since = f" since {moment(state.since)}" if state.since is not None and state.phase != "free" else ""
     old = "" if runner_alive else f"  (as the runner left it at {moment(state.time)})"
     message = f": {gpu_words(state.status)}" if state.status else ""
@@ -155,7 +155,8 @@ def state_lines(state: LeaseState, runner_alive: bool) -> list[str]:
     if state.server or state.server_fault:
         lines.append(row("models", f"▲ {gpu_words(state.server_fault)}" if state.server_fault else server(state)))
     if state.evicted:
-        lines.append(row("unloaded", f"{', '.join(state.evicted)}: will be reloaded after the job"))
+        label, after = ("before", "restored") if state.serves else ("unloaded", "reloaded")
+        lines.append(row(label, f"{', '.join(state.evicted)}: will be {after} after the job"))
     for intruder in state.intruders:
         times = f", {intruder.times} times" if intruder.times > 1 else ""
         said = f"{intruder.name} was loaded by a client during the job, {moment(intruder.since)}{times}"

@@ -1,7 +1,9 @@
-"""`evicted_models.json`: the served models that were unloaded for a job, written before the first of them goes.
+"""`evicted_models.json`: how the model server was before a job, written before the first model goes or the job begins.
 
-Whichever runner lives when the GPU is free again loads them; the file is gone once all are back. A file that cannot be read
-does not count as empty, for then the models would never come back: it is moved aside, and told until somebody removes it.
+That are the models that were loaded, and which models a job asks of the server: of these, one that was not loaded before is
+unloaded afterwards. Whichever runner lives when the GPU is free again sees to both; the file is gone once that is done. A file
+that cannot be read does not count as empty, for then the models would never come back: it is moved aside, and told until
+somebody removes it.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import json
 import os
 import re
 import stat
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -28,13 +31,15 @@ _LARGEST = 2**53  # what every reader of JSON takes as a number
 class EvictedModel:
     """A model as it was loaded. `keep_alive_seconds`: how long it stays after an answer, -1 for ever, None if not known.
 
-    `blob` is that of its weights, by which it is known under another tag.
+    `blob` is that of its weights, by which it is known under another tag. `asked`: a job asks for it, with a context length and
+    a keep-alive of its own, so it is loaded again even where it is still there.
     """
 
     name: str
     context_length: int | None = None
     keep_alive_seconds: float | None = None
     blob: str | None = None
+    asked: bool = False
 
     def is_resident(self, resident: Resident, blob: str | None) -> bool:
         """Whether it is this model that is loaded, under whatever tag."""
@@ -48,14 +53,25 @@ class Contents:
     models: tuple[EvictedModel, ...] = ()
     service_stopped: bool = False
     whole: bool = True
+    asked: tuple[str, ...] = ()
+
+
+def full_name(tag: str) -> str:
+    """As the server lists it: a name without a tag is its `latest`."""
+    return tag if ":" in tag.rpartition("/")[2] else f"{tag}:latest"
 
 
 class EvictedModels:
-    """The models that are to come back, kept in a file. `stopped`: the service itself was ended by the person's command."""
+    """The models that are to come back, kept in a file. `stopped`: the service itself was ended by the person's command.
+
+    `asked` are the models that a job asks of the server, by their full names: what is left of them and is none of `models` is
+    to go.
+    """
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self.models: tuple[EvictedModel, ...] = ()
+        self.asked: tuple[str, ...] = ()
         self.stopped = False
         self._loaded = False
         with contextlib.suppress(OSError):
@@ -68,11 +84,12 @@ class EvictedModels:
         found = read_evicted_models(self.file)
         if not found.whole:
             move_aside(self.file)
-            self._keep(found.models, found.service_stopped)
-        self.models, self.stopped, self._loaded = found.models, found.service_stopped, True
+            self._keep(found.models, found.service_stopped, found.asked)
+        self.models, self.stopped, self.asked = found.models, found.service_stopped, found.asked
+        self._loaded = True
 
     def __bool__(self) -> bool:
-        return bool(self.models) or self.stopped
+        return bool(self.models) or self.stopped or bool(self.asked)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -81,34 +98,78 @@ class EvictedModels:
     def add(self, model: EvictedModel) -> None:
         """Note one that is about to go, unless it is noted, by its name or another tag. Durable when this returns.
 
-        Raises OSError on a full disk.
+        Raises OSError on a full disk, like all that follow.
         """
         self.load()
-        if not any(model.name == known.name or model.blob == known.blob is not None for known in self.models):
-            self._keep((*self.models, model), self.stopped)
+        if not any(_same(model, known) for known in self.models):
+            self._keep((*self.models, model), self.stopped, self.asked)
+
+    def note_server(self, there: Iterable[EvictedModel], asked: Collection[str], before: Contents) -> None:
+        """Note how the server is before a job that asks it for the models `asked`. `before`: what was noted before that job.
+
+        What an earlier job has left there is none of what comes back, and what it has asked for is as it was before that job.
+        """
+        names = dict.fromkeys(full_name(name) for name in asked)
+        present = [one for one in there if full_name(one.name) not in before.asked]
+        models: list[EvictedModel] = []
+        for known in before.models:
+            # Loaded again by a client, it is as that client wants it.
+            if known.asked or not any(_same(known, one) for one in present):
+                models.append(known if known.asked else replace(known, asked=full_name(known.name) in names))
+        for one in present:
+            if not any(_same(one, known) for known in models):
+                models.append(replace(one, asked=full_name(one.name) in names))
+        self._keep(tuple(models), self.stopped, tuple(dict.fromkeys((*before.asked, *names))))
+
+    @property
+    def contents(self) -> Contents:
+        return Contents(self.models, self.stopped, asked=self.asked)
+
+    def settle(self, name: str, *, asked: bool = False) -> None:
+        """It is loaded as it was, and is back once it is listed; `asked`: it has to be loaded again for that."""
+        self.load()
+        models = tuple(replace(one, asked=asked) if one.name == name else one for one in self.models)
+        self._keep(models, self.stopped, self.asked)
+
+    def forget_asked(self, name: str) -> None:
+        """Nothing is left of what a job asked for under this name."""
+        self.load()
+        self._keep(self.models, self.stopped, tuple(one for one in self.asked if one != name))
 
     def rename(self, name: str, tag: str) -> None:
         """It goes, and comes back, under another tag of its weights."""
         self.load()
-        self._keep(tuple(replace(one, name=tag) if one.name == name else one for one in self.models), self.stopped)
+        models = tuple(replace(one, name=tag) if one.name == name else one for one in self.models)
+        self._keep(models, self.stopped, self.asked)
 
     def drop(self, name: str) -> None:
         """It is back, or will not come back."""
         self.load()
-        self._keep(tuple(one for one in self.models if one.name != name), self.stopped)
+        self._keep(tuple(one for one in self.models if one.name != name), self.stopped, self.asked)
 
     def note_service(self, stopped: bool) -> None:
         self.load()
-        self._keep(self.models, stopped)
+        self._keep(self.models, stopped, self.asked)
 
-    def _keep(self, models: tuple[EvictedModel, ...], stopped: bool) -> None:
-        if models or stopped:
-            document = {"schema": 1, "service_stopped": stopped, "models": [asdict(model) for model in models]}
+    def _keep(self, models: tuple[EvictedModel, ...], stopped: bool, asked: tuple[str, ...]) -> None:
+        if (models, stopped, asked) == (self.models, self.stopped, self.asked) and self.file.exists():
+            return
+        if models or stopped or asked:
+            document = {
+                "schema": 1,
+                "service_stopped": stopped,
+                "asked": asked,
+                "models": [asdict(model) for model in models],
+            }
             # In ASCII: a name with a lone surrogate, as a model server can send one, is no UTF-8.
             write_atomic(self.file, json.dumps(document, indent=1) + "\n")
         else:
             self.file.unlink(missing_ok=True)
-        self.models, self.stopped = models, stopped
+        self.models, self.stopped, self.asked = models, stopped, asked
+
+
+def _same(one: EvictedModel, other: EvictedModel) -> bool:
+    return one.name == other.name or one.blob == other.blob is not None
 
 
 def read_evicted_models(file: Path) -> Contents:
@@ -127,9 +188,14 @@ def read_evicted_models(file: Path) -> Contents:
     if not isinstance(document, dict) or not isinstance(items, list):
         return Contents(whole=False)
     models = [_model(item) for item in items]
-    stopped, schema = document.get("service_stopped", False), document.get("schema", 1)
-    whole = None not in models and isinstance(stopped, bool) and schema == 1
-    return Contents(tuple(model for model in models if model is not None), stopped is True, whole)
+    stopped, schema, names = (
+        document.get("service_stopped", False),
+        document.get("schema", 1),
+        document.get("asked", []),
+    )
+    asked = tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else None
+    whole = None not in models and isinstance(stopped, bool) and schema == 1 and asked is not None
+    return Contents(tuple(model for model in models if model is not None), stopped is True, whole, asked or ())
 
 
 def _content(file: Path) -> bytes:
@@ -181,6 +247,7 @@ def _plausible(model: EvictedModel) -> bool:
         and (context is None or (type(context) is int and 0 < context < _LARGEST))
         and (keep is None or (type(keep) in (int, float) and abs(keep) < _LARGEST))
         and (blob is None or isinstance(blob, str))
+        and isinstance(model.asked, bool)
     )
 
 

@@ -7,6 +7,7 @@ what has to outlive it in `evicted_models.json` and in the lock of the GPU.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from core.gpu_lease.notes import Notes
 from core.gpu_lease.phases import LeasePhase
 from core.gpu_lease.state import LeaseState, StateFile, read_lease_state
 from core.home import Home
+from core.jobfile.gpu_use import GpuUse, GpuUses
 from core.reasons import Reason, Value
 from core.serving.modelserver import OllamaServer
 from core.store.jobs import JobRow
@@ -45,7 +47,7 @@ class Unwelcome:
 class GpuLeaseManager:
     """Keeps one GPU for the jobs of a home. `lease` is the lock while this process has it for itself.
 
-    `connect` makes the model server, and `clock` tells the time: a test has both of its own.
+    `connect` makes the model server, `clock` tells the time and `use_of` what a job does with the GPU: a test has its own.
     """
 
     def __init__(
@@ -57,18 +59,21 @@ class GpuLeaseManager:
         *,
         clock: Clock = SYSTEM_CLOCK,
         connect: Connect = OllamaServer,
+        use_of: Callable[[int], GpuUse] | None = None,
     ) -> None:
         self.home = home
         self.gpu = gpu
         self.settings = settings
         self.clock = clock
+        self.use_of = use_of or GpuUses(home).of
         self.lease_path = gpu_lock.lease_path(home, gpu.pci)
         self.lease: gpu_lock.Lease | None = None
         self.terms = AdmissionTerms(settings.tolerance_bytes, serves_beside=not ollama.managed)
         self.view = MemoryView(home, gpu.pci, settings.tolerance_bytes, settings.return_seconds, clock)
         former = read_lease_state(home)
         self.notes = Notes(clock, former.notes if former is not None and former.pci == gpu.pci else ())
-        self.models = ModelEviction(home, ollama, settings.reload_seconds, self.notes, clock, connect)
+        waits = (settings.reload_seconds, settings.settle_seconds)
+        self.models = ModelEviction(home, ollama, *waits, self.notes, clock, connect)
         self.block = FaultBlock(home, self.notes, self._complain)
         self.state = LeaseState(time=clock.time(), pci=gpu.pci, notes=self.notes.kept)
         self.unwelcome: Unwelcome | None = None
@@ -121,7 +126,8 @@ class GpuLeaseManager:
     @property
     def why(self) -> Reason:
         """What the next job waits for."""
-        return self._unquiet() or self._status or Reason("awaiting_reading")
+        unquiet = None if self._serves(self._wanted) else self._unquiet()
+        return unquiet or self._status or Reason("awaiting_reading")
 
     def see(self, sample: Sample) -> None:
         """Take in the newest sample."""
@@ -184,6 +190,10 @@ class GpuLeaseManager:
         else:
             self._rest(wanted, hindrance)
 
+    def _serves(self, job_id: int | None) -> bool:
+        """Whether this job asks the model server, whose models stay meanwhile."""
+        return job_id is not None and self.use_of(job_id).mode == "serving"
+
     # A job has it.
 
     def _hold(self, job: JobRow) -> None:
@@ -195,6 +205,8 @@ class GpuLeaseManager:
             self._clearing.end()
             self.models.begin_watch()
         self._status = None
+        if self._serves(job.id):
+            return  # what is loaded now is the job's doing, or a client's that it shares the server with
         policy = self.settings.intruder
         for name in self.models.watch(unload=policy == "unload"):
             values: dict[str, Value] = {"model": name, "job_id": job.id, "policy": policy}
@@ -208,7 +220,7 @@ class GpuLeaseManager:
     def _verify(self) -> None:
         if self._phase.phase == "held":
             self._phase.enter("verifying", self._phase.job_id, "job_ended")
-        left, values = self.view.left_bytes, {"job_id": self._phase.job_id}
+        left, values = self._left_bytes, {"job_id": self._phase.job_id}
         if left <= self.terms.tolerance_bytes:
             self._status = Reason("checking_memory", values)
         else:
@@ -223,7 +235,7 @@ class GpuLeaseManager:
             return True
         if self.view.taken_at <= since.monotonic:
             return overdue  # no look at the GPU since its end
-        left = self.view.left_bytes
+        left = self._left_bytes
         if left <= self.terms.tolerance_bytes:
             return True
         if overdue:
@@ -233,6 +245,10 @@ class GpuLeaseManager:
             self.view.unowned_since = since
         return overdue
 
+    @property
+    def _left_bytes(self) -> int:
+        return self.view.left_bytes(self.terms, beside_models=self._serves(self._phase.job_id))
+
     # A job wants it.
 
     def _hindrance(self, job: JobRow) -> Reason | None:
@@ -240,7 +256,11 @@ class GpuLeaseManager:
         since = (
             NEVER if self._phase.phase == "clearing" else self._wanted_since
         )  # while clearing it is looked at all along
-        waits = self._clearing.waits or self._unquiet() or self.view.unread(since)
+        use = self.use_of(job.id)
+        serves = use.mode == "serving"
+        waits = (
+            self.view.unread(since) if serves else self._clearing.waits or self._unquiet() or self.view.unread(since)
+        )
         if waits is not None:
             return waits
         if self.lease is None:
@@ -251,9 +271,10 @@ class GpuLeaseManager:
                 held = gpu_lock.held_by(self.lease_path, self.home) if self._refusals > 1 else None
                 return held or Reason("awaiting_reading")
         # What is being unloaded may be nobody's for a moment.
-        problem = self.view.in_the_way(
-            self.terms, unowned=self._phase.phase != "clearing", around_models=self.models.managed
-        )
+        problem = None
+        if not use.beside_programs:
+            around = serves or self.models.managed
+            problem = self.view.in_the_way(self.terms, unowned=self._phase.phase != "clearing", around_models=around)
         if problem is not None and self._phase.phase != "restoring":
             self._release()
         return problem
@@ -270,10 +291,20 @@ class GpuLeaseManager:
 
     def _make_way(self, job: JobRow) -> None:
         assert self.lease is not None
-        self._status = self._clearing.step(job, self.lease)
+        if self._serves(job.id):
+            self._status = self._make_ready_to_ask(job)
+        else:
+            self._status = self._clearing.step(job, self.lease)
         if self._status is None:
             # It is held once the job's process has it: the next round tells.
             self._ready = job.id
+
+    def _make_ready_to_ask(self, job: JobRow) -> Reason | None:
+        """Nothing has to go for a job that asks the server; what is there is noted, so that it is there afterwards."""
+        self._clearing.end()
+        if not self._phase("free", job.id):
+            self._phase.enter("free", job.id, "server_asked")
+        return self.models.prepare_for(job.id, self.use_of(job.id).asked, self._wanted_since)
 
     # Nobody wants it, or it cannot be had.
 
@@ -331,6 +362,7 @@ class GpuLeaseManager:
             job_id=phase.job_id,
             since=None if phase.since is None else phase.since.time,
             cause=phase.cause,
+            mode="exclusive" if phase.job_id is None else self.use_of(phase.job_id).mode,
             status=self._status,
             server=self.models.name,
             server_fault=self.models.problem,

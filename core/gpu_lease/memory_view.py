@@ -84,10 +84,13 @@ class MemoryView:
     def stale(self) -> bool:
         return self.clock.monotonic() - self.taken_at > STALE_SECONDS
 
-    @property
-    def left_bytes(self) -> int:
-        """What a job that has ended has not given back yet."""
-        return 0 if self.known is None else self.known.ours_bytes + self.known.unowned_bytes
+    def left_bytes(self, terms: AdmissionTerms, *, beside_models: bool) -> int:
+        """What a job that has ended has not given back yet; `beside_models`: a server's models are loaded, as in admission."""
+        known = self.known
+        if known is None:
+            return 0
+        unowned = admission.unowned(known, terms, None, around_models=True) if beside_models else True
+        return known.ours_bytes + (known.unowned_bytes if unowned else 0)
 
     def unread(self, since: float) -> Reason | None:
         """Why it cannot be told how the GPU stands after that moment (monotonic); None when it can, or never will."""

@@ -7,22 +7,23 @@ promises and what it does not stands in `core.serving.ollama`: it is asked, look
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from core.clock import NEVER, Clock
 from core.errors import BakehouseError
-from core.gpu_lease.evicted_models import EvictedModel, EvictedModels, unreadable_files
-from core.gpu_lease.model_records import ModelRecord, ModelRecords
-from core.gpu_lease.model_return import ModelReturn, about
+from core.gpu_lease.evicted_models import Contents, EvictedModel, EvictedModels, full_name, unreadable_files
+from core.gpu_lease.model_leftovers import ModelLeftovers
+from core.gpu_lease.model_records import ModelRecords
+from core.gpu_lease.model_return import ModelReturn
+from core.gpu_lease.model_unload import ModelUnload
 from core.gpu_lease.notes import Notes
 from core.gpu_lease.server_activity import ServerActivity, on_gpu
 from core.gpu_lease.service_command import ServiceCommand
 from core.gpu_lease.state import Intruder, ResidentModel
 from core.home import Home
 from core.reasons import Reason
-from core.serving.address import is_here
-from core.serving.errors import ServerError
+from core.serving.address import is_here, same_server, server_url
 from core.serving.modelserver import ModelServer, OllamaServer, ServerView
 from core.serving.replies import Resident
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 EAGER_SECONDS, WATCHING_SECONDS, LAZY_SECONDS = 0.5, 2.0, 5.0
 """How often the server is asked what is loaded: while models go or come, while a job has the GPU, and else (it logs each)."""
-ASK_AGAIN_SECONDS = 1.0
 
 Connect = Callable[[str | None, Clock], ModelServer]
 """Makes the server of an address, None for that of `OLLAMA_HOST`. Raises InputError for an address that is none."""
@@ -49,6 +49,7 @@ class ModelEviction:
         home: Home,
         settings: OllamaSettings,
         reload_seconds: float,
+        settle_seconds: float,
         notes: Notes,
         clock: Clock,
         connect: Connect = OllamaServer,
@@ -64,10 +65,16 @@ class ModelEviction:
         self._watching_since = NEVER
         self._service: ServiceCommand | None = None
         self._return: ModelReturn | None = None
+        self._unload: ModelUnload | None = None
+        self._settle_seconds = settle_seconds
+        self._before: tuple[int, Contents] | None = None
+        """What was noted before the job of this number, which asks the server, was given its turn."""
         if self._server is not None:
+            known = (self._server, self.evicted, self._records)
             self._service = ServiceCommand(self._server, self.evicted, settings.stop_command, settings.start_command)
-            parts = (self._server, self.evicted, self._records, self.activity, self._service, notes, clock)
-            self._return = ModelReturn(*parts, reload_seconds)
+            self._unload = ModelUnload(*known, self.activity, notes, clock)
+            leftovers = ModelLeftovers(*known, self._unload, clock, settle_seconds)
+            self._return = ModelReturn(*known, self.activity, self._service, leftovers, notes, clock, reload_seconds)
         elif self.evicted:
             notes.add(Reason("models_out_of_reach", {"models": list(self.evicted.names)}), "bad")
         for file in unreadable_files(home.evicted_models):
@@ -132,7 +139,7 @@ class ModelEviction:
     def tick(self, every_seconds: float) -> None:
         """Take in what came, and ask what is loaded when that is so long ago. Raises OSError like `send_away`."""
         self.evicted.load()
-        if self._server is None or self._return is None or self._service is None:
+        if self._server is None or self._return is None or self._service is None or self._unload is None:
             return
         self._news = self._server.tick(every_seconds)
         if self._news:
@@ -141,9 +148,7 @@ class ModelEviction:
             for one in self.view.residents or ():
                 if self.activity.stays_seconds(one) != 0.0:
                     self._records.of(one.name).alive_at = self.view.asked_at
-        for name, record in self._records.items():
-            if record.unloading is not None and record.unloading.done():
-                self._after_unload(name, record)
+        self._unload.tick()
         self._return.tick()
         ended = self._service.tick()
         if ended is not None:
@@ -156,18 +161,6 @@ class ModelEviction:
             return False
         return self.activity.empty_for(seconds)
 
-    def _after_unload(self, name: str, record: ModelRecord) -> None:
-        assert record.unloading is not None
-        ended, record.unloading = record.unloading, None
-        record.unloaded_at = self.clock.monotonic()
-        error = ended.exception()
-        if error is None:
-            if (tag := ended.result()) != name:
-                self.evicted.rename(name, tag)
-        # A server that went away has let go of it; one that refuses is asked again as long as it lists the model.
-        elif not isinstance(error, ServerError) or error.code == "server_refused":
-            self.notes.add(Reason("model_not_unloaded", about(name, error)), "bad")
-
     # Away.
 
     def send_away(self) -> tuple[str, ...]:
@@ -175,36 +168,58 @@ class ModelEviction:
 
         Raises OSError, with nothing asked for, when it cannot be noted.
         """
-        if not self.managed or self._server is None:
+        if not self.managed or self._server is None or self._unload is None:
             return ()
         there = on_gpu(self.view)
         for resident in there:
-            if not self._leaves(resident):
-                keep_alive, blob = self.activity.keep_alive_seconds(resident), self._server.blob(resident)
-                self.evicted.add(EvictedModel(resident.name, resident.context_length, keep_alive, blob))
+            # What an earlier job has left there does not come back.
+            if not self._unload.leaves(resident) and full_name(resident.name) not in self.evicted.asked:
+                self.evicted.add(self._as_it_is(resident))
         for resident in there:
-            self._ask_to_go(resident)
+            self._unload.ask(resident)
         return tuple(one.name for one in there)
 
-    def _leaves(self, resident: Resident) -> bool:
-        """Whether it is on its way out, at our wish or another's, and only ends an answer."""
-        record = self._records.of(resident.name)
-        # Seen with time to live since we asked it to go, it has been loaded anew.
-        ours = record.unloaded_at > record.alive_at
-        return (ours and self.activity.stays_seconds(resident) == 0.0) or self.activity.leaves(resident)
-
-    def _ask_to_go(self, resident: Resident) -> None:
-        record = self._records.of(resident.name)
-        if self._server is None or record.unloading is not None:
-            return
-        # Only what was listed after the last time it was asked is still there.
-        waited = self.clock.monotonic() - record.unloaded_at
-        if self.view.asked_at > record.unloaded_at and waited >= ASK_AGAIN_SECONDS:
-            record.unloading = self._server.unload(resident)
+    def _as_it_is(self, resident: Resident) -> EvictedModel:
+        blob = None if self._server is None else self._server.blob(resident)
+        keep_alive = self.activity.keep_alive_seconds(resident)
+        return EvictedModel(resident.name, resident.context_length, keep_alive, blob)
 
     def stop_service(self) -> bool:
         """Have the service stopped, where the person wants that; True once there is nothing more to do. Raises OSError."""
         return not self.managed or self._service is None or self._service.stop()
+
+    # For a job that asks the server.
+
+    def prepare_for(self, job_id: int, asked: Mapping[str, Sequence[str]], since: float) -> Reason | None:
+        """Note what is loaded, by a list that was asked for after `since` (monotonic), and what a job asks for here.
+
+        `asked` are the models that it asks for, by the addresses of their servers. What is waited for; None once it is noted.
+        Also for a server that is not managed: it is the job that changes what is loaded there. Raises OSError, with nothing
+        noted.
+        """
+        if self._server is None or self._return is None or self._service is None or self._unload is None:
+            return None
+        if self._service.busy or self.evicted.stopped:
+            if not self._service.busy:
+                self._service.start()
+                self._return.look_again()
+            return Reason("starting_server")
+        if self._return.loading:
+            return self._return.being_loaded
+        if going := self._unload.under_way:
+            return Reason("unloading_models", {"models": list(going)})
+        if self.view.asked_at <= max(since, self._return.look_after):
+            return Reason("listing_models")
+        # A server that is not there has nothing loaded; of one that does not answer for long nothing can be known.
+        if not self.answers and not self.activity.empty_for(self._settle_seconds):
+            return self.view.problem or Reason("listing_models")
+        if self._before is None or self._before[0] != job_id:
+            self._before = (job_id, self.evicted.contents)
+        there = [self._as_it_is(one) for one in self.view.residents or () if not self._unload.leaves(one)]
+        url = self._server.url
+        here = [name for server, names in asked.items() if same_server(server_url(server), url) for name in names]
+        self.evicted.note_server(there, here, self._before[1])
+        return None
 
     # Back.
 
@@ -213,6 +228,7 @@ class ModelEviction:
         return self._return is not None and self._return.due
 
     def begin_return(self) -> None:
+        self._before = None
         if self._return is not None:
             self._return.begin()
 
@@ -230,6 +246,7 @@ class ModelEviction:
 
     def begin_watch(self) -> None:
         self._watching_since = self.clock.monotonic()
+        self._before = None
         self._records.keep({*self.evicted.names, *(one.name for one in self.view.residents or ())})
         for _, record in self._records.items():
             record.present, record.intruder = False, None
@@ -238,12 +255,12 @@ class ModelEviction:
 
     def watch(self, *, unload: bool) -> tuple[str, ...]:
         """The names of what was loaded since the last look; `unload`: each of them is asked to go, and again as it comes."""
-        if not self.managed or self.view.asked_at <= self._watching_since:
+        if not self.managed or self._unload is None or self.view.asked_at <= self._watching_since:
             return ()
         there = on_gpu(self.view)
         if unload:
             for resident in there:
-                self._ask_to_go(resident)
+                self._unload.ask(resident)
         if not self._news:
             return ()
         came = []
@@ -251,7 +268,7 @@ class ModelEviction:
             record = self._records.of(resident.name)
             # One that was unloaded and is listed with time to live has been loaded anew, however short it was away.
             gone = record.unloaded_at
-            again = unload and NEVER < gone < self.view.asked_at and not self._leaves(resident)
+            again = unload and NEVER < gone < self.view.asked_at and not self._unload.leaves(resident)
             if not record.present or (again and record.counted_at != gone):
                 came.append(resident.name)
                 record.counted_at = gone

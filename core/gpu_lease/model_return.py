@@ -1,4 +1,4 @@
-"""The way back: models that were evicted for a job are loaded again, one after the other, each as it was.
+"""The way back: what a job has left is unloaded, and what was evicted for one is loaded again, each model as it was.
 
 A model that does not load is tried again, later each time, and holds up no other. One that comes up no more is given up and
 told: no model is away for ever without a word.
@@ -11,12 +11,14 @@ from dataclasses import dataclass
 
 from core.clock import NEVER, Clock
 from core.gpu_lease.evicted_models import EvictedModel, EvictedModels
+from core.gpu_lease.model_leftovers import ModelLeftovers
 from core.gpu_lease.model_records import ModelRecords
+from core.gpu_lease.model_unload import about
 from core.gpu_lease.notes import Notes
 from core.gpu_lease.server_activity import ServerActivity
 from core.gpu_lease.service_command import ServiceCommand
-from core.reasons import Reason, Value
-from core.serving.errors import ServerError, reason_of
+from core.reasons import Reason
+from core.serving.errors import ServerError
 from core.serving.modelserver import ModelServer
 from core.serving.replies import Resident
 
@@ -44,15 +46,16 @@ class ModelReturn:
         records: ModelRecords,
         activity: ServerActivity,
         service: ServiceCommand,
+        leftovers: ModelLeftovers,
         notes: Notes,
         clock: Clock,
         reload_seconds: float,
     ) -> None:
         self.server, self.evicted, self.records, self.activity = server, evicted, records, activity
-        self.service, self.notes, self.clock = service, notes, clock
+        self.service, self.leftovers, self.notes, self.clock = service, leftovers, notes, clock
         self.reload_seconds = reload_seconds
         self._retry_at = NEVER
-        self._look_after = NEVER
+        self.look_after = NEVER
         """Only a list that was asked for later tells what is missing."""
         self._loading: tuple[str, Future[None]] | None = None
         self._last: _Load | None = None
@@ -61,6 +64,10 @@ class ModelReturn:
     @property
     def loading(self) -> bool:
         return self._loading is not None
+
+    @property
+    def being_loaded(self) -> Reason | None:
+        return None if self._loading is None else self._being_loaded(self._loading[0])
 
     @property
     def due(self) -> bool:
@@ -75,7 +82,7 @@ class ModelReturn:
 
     def look_again(self) -> None:
         """The server's lists until now tell nothing of what is there from now on."""
-        self._look_after = self.clock.monotonic()
+        self.look_after = self.clock.monotonic()
 
     def forget_returned(self) -> None:
         """A job has the GPU: what is there afterwards has nothing to do with what had come back before."""
@@ -85,6 +92,7 @@ class ModelReturn:
 
     def begin(self) -> None:
         self.look_again()
+        self.leftovers.begin()
         self._total, self._returned = len(self.evicted.models), 0
 
     def step(self) -> Reason | None:
@@ -96,14 +104,15 @@ class ModelReturn:
             self.look_again()
         if self.service.busy:
             return Reason("starting_server")
-        if self._loading is not None:
-            return self._being_loaded(self._loading[0])
-        if self.server.view.asked_at <= self._look_after:
+        if (loading := self.being_loaded) is not None:
+            return loading
+        if self.server.view.asked_at <= self.look_after:
             return Reason("listing_models")
         if self.server.view.residents is None:
             self._retry_at = self.clock.monotonic() + self.reload_seconds
             return None
-        return self._load_next()
+        # They go first: what comes back may need their memory.
+        return self.leftovers.step() or self._load_next()
 
     def _load_next(self) -> Reason | None:
         """Load the first that is missing and may be tried; those that are there are back."""
@@ -153,6 +162,7 @@ class ModelReturn:
         if error is None:
             if self._last is not None:
                 self._last = _Load(self._last.name, self._last.beside, came_up=True)
+            self.evicted.settle(name)
             # What was unloaded before it is loaded now.
             record.unloaded_at = NEVER
             return
@@ -189,7 +199,7 @@ class ModelReturn:
         self.notes.add(Reason("model_does_not_fit", {"model": last.name, "others": names}), "bad")
 
     def _is_there(self, model: EvictedModel, residents: list[Resident]) -> bool:
-        return any(model.is_resident(one, self.server.blob(one)) for one in residents)
+        return not model.asked and any(model.is_resident(one, self.server.blob(one)) for one in residents)
 
     def _drop(self, name: str) -> None:
         self.evicted.drop(name)
@@ -201,9 +211,3 @@ class ModelReturn:
         self._total = max(self._total, missing)
         place = min(self._total, self._total - missing + 1)
         return Reason("loading_model", {"model": name, "place": place, "total": self._total})
-
-
-def about(name: str, error: BaseException) -> dict[str, Value]:
-    """A model, and why a request about it failed: the values of that beside its code."""
-    why = reason_of(error)
-    return {**why.values, "model": name, "problem": why.code}

@@ -11,6 +11,7 @@ Phase = Literal["free", "clearing", "held", "verifying", "restoring", "blocked"]
 Cause = Literal[
     "job_wanted",  # a job may have the GPU, and something is in its way that can go
     "gpu_clear",  # a job may have the GPU, and nothing is in its way
+    "server_asked",  # a job that asks the model server may have the GPU: the served models stay, and are noted
     "gpu_unread",  # a job may have the GPU, and no reading says yet how the GPU stands
     "job_hindered",  # a job may have the GPU, and something is in its way that no unloading removes
     "job_started",  # the job that was given the lease runs
@@ -22,7 +23,7 @@ Cause = Literal[
     "nothing_to_do",
 ]
 
-_IDLE: frozenset[Cause] = frozenset(("gpu_clear", "gpu_unread", "nothing_to_do"))
+_IDLE: frozenset[Cause] = frozenset(("gpu_clear", "server_asked", "gpu_unread", "nothing_to_do"))
 _FOUND: frozenset[Cause] = frozenset(("job_found",))
 _WANTED: frozenset[Cause] = frozenset(("job_wanted",))
 _EVICTED: frozenset[Cause] = frozenset(("models_evicted",))

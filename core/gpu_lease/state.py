@@ -44,7 +44,8 @@ class LeaseState:
     hold it. `job_id` has it or is being given it, `since` that, and `cause` says what led there. `status` is what goes on, or
     what the next job waits for. Times are Unix seconds.
 
-    `evicted` names what was unloaded for the job and comes back afterwards. `server_fault`: why nothing is known of the model
+    `mode` is what the job does with the GPU (`core.jobfile.gpu_use`). `evicted` names what comes back after the job: what was
+    unloaded for it, or was loaded before a job that asks the server. `server_fault`: why nothing is known of the model
     server. `baseline_bytes` is the GPU's idle use, `unowned_bytes` what no process owns, once that is more than the tolerance;
     `remedy` says what to do about it.
     """
@@ -55,6 +56,7 @@ class LeaseState:
     job_id: int | None = None
     since: float | None = None
     cause: str = "nothing_to_do"
+    mode: str = "exclusive"
     status: Reason | None = None
     server: str | None = None
     server_fault: Reason | None = None
@@ -73,6 +75,11 @@ class LeaseState:
     def faulted(self) -> bool:
         """Whether the GPU is blocked after a page fault."""
         return (self.phase, self.cause) == ("blocked", "gpu_faulted")
+
+    @property
+    def serves(self) -> bool:
+        """Whether the job that has the GPU, or had it last, asks the model server, whose models stay."""
+        return self.mode == "serving"
 
     def to_json(self) -> dict[str, Any]:
         document = asdict(replace(self, notes=(), status=None, server_fault=None, remedy=None))

@@ -10,6 +10,7 @@ from core.config.base import OwnPath
 from core.config.model import ModelEntry
 from core.config.task import Sampling, Task
 from core.files import sha256_json
+from core.jobfile.gpu_use import GpuUse
 from core.jobfile.references import needed_jobs, parse_reference
 from core.jobfile.spec import GENERATING, Columns, FrozenModel, InputFile, Spec
 
@@ -221,6 +222,20 @@ class BakeoffSpec(Spec):
             for candidate in self.candidates
             if candidate.model is not None and candidate.form in IN_PROCESS
         )
+
+    @property
+    def gpu_use(self) -> GpuUse:
+        """Exclusive where the job loads every model itself; beside servers of this machine it makes room for those it loads."""
+        servers = [one.server for one in self.candidates if one.server is not None and one.form == "served"]
+        here = [server for server in servers if server.is_local]
+        if not here:
+            return GpuUse("none" if len(servers) == len(self.candidates) else "exclusive")
+        asked: dict[str, dict[str, None]] = {}
+        for one in self.candidates:
+            if one.server in here and one.server.api == "ollama" and one.served_model is not None:
+                asked.setdefault(one.server.url, {})[one.served_model] = None
+        others = any(server.api != "ollama" for server in here)
+        return GpuUse("serving", {url: tuple(names) for url, names in asked.items()}, others)
 
     @property
     def packages(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from core.config.model import ModelEntry
 from core.errors import InputError
 from core.files import write_atomic
 from core.home import Home, RunDir
+from core.jobfile.gpu_use import EXCLUSIVE, GpuUse
 from core.jobfile.kinds import KINDS, spec_class
 from core.jobfile.raw import read_document
 from core.models.files import parameter_count
@@ -95,6 +96,11 @@ class Spec(FrozenModel):
         weight_bytes = 2 if on_gpu else 4
         return max((weight_bytes * parameter_count(home, model) for model in self.models), default=0) + WORKING_BYTES
 
+    @property
+    def gpu_use(self) -> GpuUse:
+        """What the job does with the GPU; looked at only where its kind's lane is the GPU's."""
+        return EXCLUSIVE
+
     def device_memory(self, on_gpu: bool) -> int | None:
         """What the GPU is expected to hold for the job at most, in bytes; None where nothing is predicted."""
         return None
@@ -132,6 +138,7 @@ class JobFile(FrozenModel):
     lane: Literal["gpu", "cpu"]
     host_memory_bytes: int = Field(ge=0)
     needs: list[int] = []
+    gpu_use: GpuUse = EXCLUSIVE
     spec: Annotated[SerializeAsAny[Spec], BeforeValidator(read_spec)]
 
     @property

@@ -16,6 +16,7 @@ from core.attempt.stopping import StopEscalation
 from core.clock import SYSTEM_CLOCK, Clock
 from core.errors import BakehouseError
 from core.home import AttemptDir, Home
+from core.jobfile.gpu_use import GpuUses
 from core.process.locks import held
 from core.reasons import Reason
 from core.runner.commands import RefusedError, Request, carry_out, stop
@@ -62,10 +63,13 @@ class Runner:
         self.sampling = sampling
         self.clock = clock
         # A runner that finds another one leaves before it needs these.
+        from core.gpu_lease.cpu_slot import CpuSlot
         from core.gpu_lease.manager import GpuLeaseManager
         from core.watchdog.run_monitor import RunMonitor
 
-        self.keeper = None if gpu is None else GpuLeaseManager(home, gpu, settings.gpu, settings.ollama)
+        uses, served = GpuUses(home), (settings.gpu, settings.ollama)
+        self.keeper = None if gpu is None else GpuLeaseManager(home, gpu, *served, use_of=uses.of)
+        self.cpu_slot = CpuSlot(home, *served, uses) if gpu is None else None
         self.launcher = launcher(home, gpu)
         remedies = remedies_of(gpu, settings.gpu)
         self.starter = Starter(
@@ -76,9 +80,11 @@ class Runner:
             self.stop_running,
             gpu=gpu,
             keeper=self.keeper,
+            cpu_slot=self.cpu_slot,
+            uses=uses,
             remedies=remedies,
         )
-        self.guard = RunMonitor(home, settings.watch, gpu, self.launcher, clock)
+        self.guard = RunMonitor(home, settings.watch, gpu, self.launcher, clock, uses)
         self.watch = Watch(home, connection, self.launcher, self.guard, on_fault=self.block_gpu_for, remedies=remedies)
         self.escalation = StopEscalation(self.launcher, settings.queue.stop_grace_seconds, clock)
         self.told_to_leave = told_to_leave
@@ -100,7 +106,7 @@ class Runner:
         self.escalate_stops()
         waiting = self.starter.start_what_may()
         self.spare_the_disk()
-        return living > 0 or waiting or (self.keeper is not None and self.keeper.busy)
+        return living > 0 or waiting or any(one.busy for one in (self.keeper, self.cpu_slot) if one is not None)
 
     def take_sample(self) -> None:
         """Hand the newest sample to those who follow the GPU."""
@@ -185,8 +191,9 @@ class Runner:
 
     def close(self) -> None:
         """Let go of what this process holds; what runs goes on."""
-        if self.keeper is not None:
-            self.keeper.close()
+        for one in (self.keeper, self.cpu_slot):
+            if one is not None:
+                one.close()
 
     def guarded_tick(self) -> bool:
         """One round; a disk that is full or a file that cannot be read is told once, and tried again."""

@@ -10,6 +10,7 @@ from core.attempt.launcher import NO_REMEDIES, Launcher
 from core.errors import BakehouseError
 from core.gpu_lease import lock as gpu_lock
 from core.home import Home
+from core.jobfile.gpu_use import GpuUses
 from core.process.identity import current_boot_id
 from core.reasons import Reason
 from core.runner.reconcile import RUNNER
@@ -32,11 +33,15 @@ from core.store.stop_reasons import StopReason
 if TYPE_CHECKING:
     from core.config.settings import Settings
     from core.gpu.devices import Gpu
+    from core.gpu_lease.cpu_slot import CpuSlot
     from core.gpu_lease.manager import GpuLeaseManager
 
 
 class Starter:
-    """Starts what may start, and gives every other queued job its reason. `stop_running(job, why, reason)` asks one to stop."""
+    """Starts what may start, and gives every other queued job its reason. `stop_running(job, why, reason)` asks one to stop.
+
+    `keeper` has the GPU; without a GPU `cpu_slot` sees to the models of the server that a job asks.
+    """
 
     def __init__(
         self,
@@ -48,6 +53,8 @@ class Starter:
         *,
         gpu: Gpu | None,
         keeper: GpuLeaseManager | None,
+        cpu_slot: CpuSlot | None = None,
+        uses: GpuUses | None = None,
         remedies: Mapping[str, str] = NO_REMEDIES,
     ) -> None:
         self.home = home
@@ -56,6 +63,8 @@ class Starter:
         self.launcher = launcher
         self.gpu = gpu
         self.keeper = keeper
+        self.cpu_slot = cpu_slot
+        self.uses = uses or GpuUses(home)
         self.remedies = remedies
         self.stop_running = stop_running
         self.lease_path = gpu_lock.lease_path(home, None if gpu is None else gpu.pci)
@@ -78,6 +87,13 @@ class Starter:
                     blockers[job.id] = blocker
         if self.keeper is not None:
             self.keep_the_gpu(self.keeper, jobs, queued, blockers)
+        elif self.cpu_slot is not None:
+            wanted = next((job for job in queued if job.lane == "gpu" and job.id not in blockers), None)
+            why = self.cpu_slot.tick(active_in_lane(jobs, "gpu"), wanted)
+            if wanted is not None and why is not None:
+                # Nor does one behind it start: what is noted for this one would be of before that.
+                ahead = Blocker(about_the_gpu("gpu_lease", why))
+                blockers |= {job.id: ahead for job in queued if job.lane == "gpu" and job.id not in blockers}
         pending = False
         for job in queued:
             assert now is not None
@@ -123,11 +139,16 @@ class Starter:
         """Who has the GPU; None when it is free, or when the keeper is to find out."""
         job = active_in_lane(jobs, "gpu")
         if job is not None:
-            return job_reason("slot_held", slot=self.slot, job=job.id)
+            return self.held_by(job)
         if self.keeper is not None:
             return None
         holder = gpu_lock.held_by(self.lease_path, self.home)
         return None if holder is None else about_the_gpu("slot_held_elsewhere", holder, slot=self.slot)
+
+    def held_by(self, job: JobRow) -> Reason:
+        if self.uses.of(job.id).mode == "serving":
+            return job_reason("slot_held_asking", slot=self.slot, job=job.id, kind=job.kind)
+        return job_reason("slot_held", slot=self.slot, job=job.id)
 
     def make_wait(self, job: JobRow, reason: Reason) -> None:
         if job.state == "ready":
@@ -156,10 +177,9 @@ class Starter:
         finally:
             if lease is not None:
                 lease.release()
-        holder = job_reason("slot_held", slot=self.slot, job=claimed.id)
         return Resources(
             paused=now.paused,
-            gpu_holder=holder if job.lane == "gpu" else now.gpu_holder,
+            gpu_holder=self.held_by(claimed) if job.lane == "gpu" else now.gpu_holder,
             memory_available_bytes=now.memory_available_bytes - claimed.host_memory_bytes,
             disk_free_bytes=now.disk_free_bytes,
         )

@@ -93,6 +93,15 @@ def is_here(url: str) -> bool:
     return str(address) in own
 
 
+def same_server(one: str, other: str) -> bool:
+    """Whether two addresses (as `server_url` writes them) mean one server: `localhost` and 127.0.0.1 do."""
+    if one == other:
+        return True
+    first, second = urlsplit(one), urlsplit(other)
+    alike = (first.scheme, first.port, first.path) == (second.scheme, second.port, second.path)
+    return alike and is_here(one) and is_here(other)
+
+
 def _split(place: str) -> tuple[str, str]:
     """(host, port); the port is empty where none is written. IPv6 stands bare or in brackets."""
     if place.startswith("["):

@@ -24,6 +24,7 @@ JobReasonCode = Literal[
     "disk_low",  # free_bytes, needed_bytes
     "host_memory_low",  # free_bytes, needed_bytes
     "slot_held",  # slot (gpu, cpu), job
+    "slot_held_asking",  # slot, job, kind: it asks the model server
     "slot_held_elsewhere",  # slot, why (a code of the GPU's lease, its values beside it)
     "gpu_next",  # job
     "gpu_lease",  # why, as above

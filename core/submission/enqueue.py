@@ -19,7 +19,7 @@ from core.jobfile.spec import JobFile, Spec
 from core.models.files import check_model_files, needs_pull
 from core.runner.client import ensure_runner
 from core.store.database import open_database, transaction
-from core.store.jobs import JobRow, get_job, insert_job
+from core.store.jobs import JobRow, Lane, get_job, insert_job
 from core.submission.python_environment import find_python, require
 from core.telemetry.newest import jobs_vendor
 
@@ -106,8 +106,10 @@ def insert(place: Place, spec: Spec, needs: Iterable[int]) -> int:
     """The row and the job file of one job."""
     home, project = place.home, place.project
     needs = sorted(set(needs))
-    lane, title, host_memory_bytes = kind_of(spec.kind).lane, spec.title, spec.host_memory(home, place.on_gpu)
-    on_restart = project.settings.queue.on_restart if kind_of(spec.kind).retries_itself else "hold"
+    kind, use, title = kind_of(spec.kind), spec.gpu_use, spec.title
+    lane: Lane = "cpu" if use.mode == "none" else kind.lane
+    host_memory_bytes = spec.host_memory(home, place.on_gpu)
+    on_restart = project.settings.queue.on_restart if kind.retries_itself else "hold"
     job_id = insert_job(
         place.connection,
         kind=spec.kind,
@@ -145,6 +147,7 @@ def insert(place: Place, spec: Spec, needs: Iterable[int]) -> int:
         lane=lane,
         host_memory_bytes=host_memory_bytes,
         needs=needs,
+        gpu_use=use,
         spec=spec,
     ).save(run)
     return job_id

@@ -165,7 +165,8 @@ def _state(page: _Page, state: LeaseState) -> None:
         held[_clean(resident.name)] += resident.size_vram_bytes
     for model, count in held.items():
         page.add("bakehouse_model_vram_bytes", "Memory held by a served model.", count, {"model": model})
-    page.add("bakehouse_models_evicted", "Served models that were unloaded for a job.", len(state.evicted))
+    evicted = 0 if state.serves else len(state.evicted)
+    page.add("bakehouse_models_evicted", "Served models that were unloaded for a job.", evicted)
     page.add("bakehouse_models_intruding", "Models loaded by clients while a job has the GPU.", len(state.intruders))
 
 

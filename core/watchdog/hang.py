@@ -66,11 +66,15 @@ class Silence:
 class HangWatch:
     """Follows one run. All times are seconds of one clock and are passed in; `began` is when it was started or first seen.
 
-    `gpu_worked`: the run is known to have used the GPU.
+    `gpu_worked`: the run is known to have used the GPU. `waits_for_others`: it waits for the answers of a server, so neither an
+    idle process nor an idle GPU says that it hangs.
     """
 
-    def __init__(self, settings: WatchSettings, began: float, *, gpu_worked: bool = False) -> None:
+    def __init__(
+        self, settings: WatchSettings, began: float, *, gpu_worked: bool = False, waits_for_others: bool = False
+    ) -> None:
         self.settings = settings
+        self.waits_for_others = waits_for_others
         self.life = began
         self.watched_since: float | None = None
         self.gpu_worked = gpu_worked
@@ -190,12 +194,12 @@ class HangWatch:
             if len(states) == 1 and (words := STATES.get(states.pop())):
                 said.append(f"its process {words}")
             span, used = looks[-1].time - looks[0].time, looks[-1].cpu_seconds - looks[0].cpu_seconds
-            still = used <= STILL_CPU_SHARE * span
+            still = used <= STILL_CPU_SHARE * span and not self.waits_for_others
         gpu = self._gpu(devices)
         # A process may well sleep while its GPU works; and one without steps may well leave the GPU alone.
         if still and not self._gpu_works(devices):
             said.append("its process uses no CPU time")
-        if gpu is not None and self.gpu_worked and (self.stepping or still):
+        if gpu is not None and self.gpu_worked and (self.stepping or still) and not self.waits_for_others:
             said.append(gpu)
         said += [
             f"the kernel says: {text}" for time, text in self.kernel_said if time >= self.life - KERNEL_LEAD_SECONDS

@@ -19,6 +19,7 @@ from core.files import read_lines, tail_offset
 from core.gpu.reading import DeviceReading, Sample
 from core.gpu_lease.gpu_fault import GpuFault
 from core.home import AttemptDir, Home
+from core.jobfile.gpu_use import GpuUses
 from core.process.identity import current_boot_id
 from core.telemetry.run_record import Summary, TelemetryRecord, read_summary
 from core.watchdog.hang import ProcessLook
@@ -82,8 +83,10 @@ class RunMonitor:
         gpu: Gpu | None,
         launcher: Launcher | None = None,
         clock: Clock = SYSTEM_CLOCK,
+        uses: GpuUses | None = None,
     ) -> None:
         self.home = home
+        self.uses = uses or GpuUses(home)
         self.launcher = launcher or launchers.launcher(home, gpu)
         self.settings = settings
         self.gpu = gpu
@@ -199,6 +202,7 @@ class RunMonitor:
             self.settings,
             self._steady(began),
             gtt_bytes=first.get("gtt_used_bytes"),
+            asks_server=self.uses.of(job_id).mode != "exclusive",
             gpu_worked=summary is not None and (summary.mean_busy_percent or 0.0) > WORKED_PERCENT,
         )
         told = {str(line.get("code")) for line, _ in read_lines(attempt.watch)}

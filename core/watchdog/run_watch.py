@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 CODES = ("hang", "spill", "vram", "throttling", "nan", "exploding", "zero_loss")
 """Each is a key of `WatchSettings`: what is done about it."""
+MEMORY_CODES = frozenset({"spill", "vram"})
 GPU_FAULT = "gpu_fault"
 """Always ends the run."""
 
@@ -38,13 +39,23 @@ class RunWatch:
 
     A finding is told once, and again only when the trouble had gone away meanwhile. A run that seems to hang is told as a
     warning until that is confirmed; then, if the settings say so, once more as a reason to stop.
+
+    `asks_server`: others compute for it. That the run uses no CPU time proves nothing then, and whose memory fills the GPU is
+    the server's affair, which places a model that doesn't fit itself.
     """
 
     def __init__(
-        self, settings: WatchSettings, began: float, *, gtt_bytes: int | None = None, gpu_worked: bool = False
+        self,
+        settings: WatchSettings,
+        began: float,
+        *,
+        gtt_bytes: int | None = None,
+        gpu_worked: bool = False,
+        asks_server: bool = False,
     ) -> None:
         self.settings = settings
-        self.heartbeat = HangWatch(settings, began, gpu_worked=gpu_worked)
+        self.asks_server = asks_server
+        self.heartbeat = HangWatch(settings, began, gpu_worked=gpu_worked, waits_for_others=asks_server)
         self.losses = LossWatch()
         self.strain = PressureWatch(gtt_bytes)
         self.found: list[Finding] = []
@@ -68,6 +79,8 @@ class RunWatch:
         """A reading of the GPU that the run holds."""
         self.heartbeat.sample(time, device)
         for code, message in self.strain.sample(device):
+            if self.asks_server and code in MEMORY_CODES:
+                continue
             self._find(code, message, time)
 
     def process(self, look: ProcessLook) -> None:

@@ -24,6 +24,8 @@ PHASE_WORDS: Mapping[Phase, str] = {
     "restoring": "restoring served models",
     "blocked": "not available, {job} is waiting",
 }
+SERVING_WORDS: Mapping[Phase, str] = {"held": "in use by {job} through the model server"}
+"""Of a job that asks the model server, whose models stay."""
 FAULTED = "blocked after a page fault"
 
 
@@ -38,12 +40,16 @@ def gpu_words(reason: Reason | None, now: float | None = None) -> str:
         return printable(", ".join([reason.code.replace("_", " "), *told]))
 
 
-def gpu_phase_words(phase: str, job_id: int | None, cause: str = "") -> str:
-    """`in use by job 42`; a phase that this version does not know is shown as it is called."""
+def gpu_phase_words(phase: str, job_id: int | None, cause: str = "", mode: str = "exclusive") -> str:
+    """`in use by job 42`; `mode` is what the job does with the GPU (`core.jobfile.gpu_use`).
+
+    A phase that this version does not know is shown as it is called.
+    """
     if (phase, cause) == ("blocked", "gpu_faulted"):
         return FAULTED
     job = "a job" if job_id is None else f"job {job_id}"
-    return printable(PHASE_WORDS.get(phase, phase).format(job=job))  # type: ignore[call-overload]
+    table = {**PHASE_WORDS, **(SERVING_WORDS if mode == "serving" else {})}
+    return printable(table.get(phase, phase).format(job=job))  # type: ignore[call-overload]
 
 
 def cause(values: Mapping[str, Any]) -> str:

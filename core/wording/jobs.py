@@ -10,6 +10,7 @@ from typing import Any
 
 from core.errors import BakehouseError
 from core.format import data_size, listed, plural, when
+from core.jobfile.kinds import kind_of
 from core.reasons import Reason
 from core.runner.commands import QueueCommand, RefusedError
 from core.store.job_reasons import JobReasonCode, RefusalCode
@@ -148,6 +149,9 @@ JOB_WORDS: dict[JobReasonCode, Words] = {
         f"Host memory: {data_size(values['free_bytes'])} free, {data_size(values['needed_bytes'])} needed"
     ),
     "slot_held": lambda values: f"Waiting for the {slot(values)} (job {values['job']})",
+    "slot_held_asking": lambda values: (
+        f"Waiting for the {slot(values)}: {kind_of(values['kind']).noun} (job {values['job']}) uses the model server"
+    ),
     "slot_held_elsewhere": lambda values: f"{slot(values)}: {lease_words(values)}",
     "gpu_next": lambda values: f"GPU: job {values['job']} is next",
     "gpu_lease": lambda values: f"GPU: {lease_words(values)}",

@@ -68,6 +68,11 @@ class FakeModelServer:
         self._loading.append(_Once(self, future, lambda: self.ollama.run(command), asks_server=False))
         return future
 
+    @property
+    def under_way(self) -> bool:
+        """Whether a request to unload a model is on its way."""
+        return any(isinstance(one, _Once) for one in self._asking)
+
     def close(self) -> None:
         """Nobody waits any more for what is on its way."""
         for request in self._loading:

@@ -113,6 +113,12 @@ class FakeOllama:
         runner.busy_until = max(runner.busy_until, self.clock.monotonic() + seconds)
         return True
 
+    @property
+    def clients_wait(self) -> bool:
+        """Whether a client waits for a model that it has loaded."""
+        self.advance()
+        return bool(self._clients)
+
     def client_leaves(self, name: str) -> None:
         """Whoever is being answered has enough."""
         self.advance()
@@ -157,6 +163,11 @@ class FakeOllama:
         self.advance()
         runners = [*self._runners.values(), *(runner for _, runner in self._dying)]
         return [(one.name, one.size_bytes, one.pid) for one in runners if one.alive]
+
+    def runners(self) -> tuple[FakeRunner, ...]:
+        """Those that are listed."""
+        self.advance()
+        return tuple(one for one in self._runners.values() if not one.loading)
 
     def ps(self) -> tuple[Resident, ...]:
         self.advance()

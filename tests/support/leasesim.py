@@ -20,7 +20,9 @@ from core.gpu.reading import DeviceReading, HostReading, ProcessReading, Sample
 from core.gpu_lease import lock as gpu_lock
 from core.gpu_lease.manager import GpuLeaseManager
 from core.home import Home
+from core.jobfile.gpu_use import EXCLUSIVE, GpuUse
 from core.serving.address import server_url
+from core.serving.replies import FOREVER_SECONDS
 from core.store.jobs import JobRow, get_job
 from tests.support.clock import FakeClock
 from tests.support.fake_model_server import FakeModelServer
@@ -63,6 +65,8 @@ class LeaseSim:
         self.settings = GpuSettings(**settings)
         self.server: FakeModelServer | None = None
         self.job, self.second = job(1), job(2)
+        self.uses: dict[int, GpuUse] = {}
+        """What the jobs do with the GPU, by number; exclusive those that are not named."""
         self.wanted: JobRow | None = None
         self.holder: JobRow | None = None
         self.lease: gpu_lock.Lease | None = None
@@ -75,7 +79,15 @@ class LeaseSim:
         self.manager = self.new_manager()
 
     def new_manager(self) -> GpuLeaseManager:
-        return GpuLeaseManager(self.home, GPU, self.settings, self.served, clock=self.clock, connect=self._connect)
+        return GpuLeaseManager(
+            self.home,
+            GPU,
+            self.settings,
+            self.served,
+            clock=self.clock,
+            connect=self._connect,
+            use_of=lambda number: self.uses.get(number, EXCLUSIVE),
+        )
 
     def _connect(self, url: str | None, clock: Clock) -> FakeModelServer:
         self.server = FakeModelServer(self.ollama, latency_seconds=self.latency_seconds)
@@ -124,6 +136,18 @@ class LeaseSim:
         self.lease, self.holder, self.wanted = self.manager.hand_over(), self.wanted, None
         self.lease.note_holder(self.home, self.holder.id)
         self.job_bytes = held_bytes
+
+    def asks(self, *models: str, number: int = 1, url: str = URL, beside_programs: bool = False) -> None:
+        """That job is a bake-off on these models of the server."""
+        self.uses[number] = GpuUse("serving", {url: models}, beside_programs)
+
+    def loaded(self) -> dict[str, tuple[int | None, float | None]]:
+        """What the server holds: name → context length, seconds that it stays after an answer (-1: for ever)."""
+        kept = {one.name: one.session_seconds for one in self.ollama.runners()}
+        return {
+            one.name: (one.context_length, -1.0 if kept[one.name] > FOREVER_SECONDS else kept[one.name])
+            for one in self.ollama.ps()
+        }
 
     def end_job(self, leaves_bytes: int = 0) -> None:
         assert self.lease is not None

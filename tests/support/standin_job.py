@@ -25,6 +25,7 @@ The job's words say what to do, e.g. `steps=40 pause=0.05 save=5`:
 | evaluate=SECONDS | after step 5 no step comes for so long, while it says that it evaluates |
 | leave | leave a worker behind that would go on for a minute |
 | garbage | write a result that is no JSON |
+| asks=MODEL,MODEL of=URL | at each step ask the next of these models of an Ollama, as a bake-off on served models does |
 | hostile | print what would clear the screen and write to the clipboard, and fail with it as the reason |
 """
 
@@ -43,6 +44,7 @@ from core.events import EventWriter
 from core.files import read_json, write_json
 from core.home import AttemptDir, RunDir
 from core.jobfile.raw import read_key
+from core.serving.ollama import Ollama
 from tests.support.cardsim_request import hold_gpu
 
 NO_CACHE = "PYTORCH_NO_HIP_MEMORY_CACHING"
@@ -79,6 +81,16 @@ def memory(options: dict[str, str], step: int = 0) -> str | None:
     words += ["leaks"] if "leaks" in options else []
     spilled = step - int(options["spill"]) + 1 if "spill" in options else 0
     return " ".join([*words, f"gtt={max(0, spilled) * 500_000_000}"])
+
+
+def ask_server(options: dict[str, str], step: int) -> None:
+    """Have the next model answer, with a context length and a keep-alive of the job's own."""
+    if "asks" not in options:
+        return
+    models = options["asks"].split(",")
+    with Ollama(options["of"]) as server:
+        fields = {"keep_alive": 1800}
+        server.generate(models[step % len(models)], "hello", num_predict=2, num_ctx=2048, fields=fields)
 
 
 def refuse(attempt: AttemptDir, error: BakehouseError) -> int:
@@ -152,6 +164,7 @@ def count(run: RunDir, attempt: AttemptDir, options: dict[str, str], events: Eve
             wait_to_go_on(run, attempt, options, asked, events)
         if not (run.path / "mended").exists():
             trouble(step, options, asked, events)
+        ask_server(options, step)
         if "spill" in options:
             hold_gpu(memory(options, step))
         saved["seen"].append(step)

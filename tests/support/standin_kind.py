@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from core.home import Home
+from core.jobfile.gpu_use import EXCLUSIVE, GpuUse
 from core.jobfile.kinds import KINDS, JobKind
 from core.jobfile.spec import Spec
 from core.store.jobs import Lane
@@ -24,6 +25,14 @@ class StandinSpec(Spec):
     @property
     def title(self) -> str:
         return self.words
+
+    @property
+    def gpu_use(self) -> GpuUse:
+        """`asks=MODEL,MODEL of=URL`: a bake-off on models of that server; `elsewhere`: the server is another machine's."""
+        told = dict(word.partition("=")[::2] for word in self.words.split())
+        if "elsewhere" in told:
+            return GpuUse("none")
+        return GpuUse("serving", {told["of"]: tuple(told["asks"].split(","))}) if "asks" in told else EXCLUSIVE
 
     @property
     def packages(self) -> tuple[str, ...]:

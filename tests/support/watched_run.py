@@ -40,8 +40,8 @@ class Run:
     found: list[Finding] = field(default_factory=list)
 
     @classmethod
-    def begin(cls, **settings: Any) -> Run:
-        return cls(RunWatch(WatchSettings(**settings), START))
+    def begin(cls, *, asks_server: bool = False, **settings: Any) -> Run:
+        return cls(RunWatch(WatchSettings(**settings), START, asks_server=asks_server))
 
     def event(self, kind: str, **fields: Any) -> None:
         self.watch.event({"kind": kind, "time": self.now, **fields})

@@ -104,6 +104,13 @@ def training(**changes: Any) -> Snapshot:
     return scene(**{**fields, **changes})
 
 
+def shared() -> Snapshot:
+    """Job 42 is a bake-off on models of the server, which has two loaded beside the one that it asks."""
+    asked = ResidentModel("tuned:latest", 2_000_000_000, 4096, NOW + 1800)
+    held = state("held", mode="serving", job_id=42, since=NOW - 300, residents=(JUDGE, asked), evicted=EVICTED[:2])
+    return training(samples=samples(SERVER, DESKTOP), lease_state=held, slot=Slot(True, 42, NOW - 300))
+
+
 NOTES = (
     Note(NOW - 2112, Reason("unloading_models", {"models": list(EVICTED)})),
     Note(NOW - 2101, Reason("gpu_cleared", {"freed_bytes": 10_200_000_000, "seconds": 9})),

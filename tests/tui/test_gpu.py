@@ -54,6 +54,11 @@ SAID = {
     "clearing": ("lease clearing for job 45", "Unloading vault-judge:v1 and vault-planner:v1 from Ollama"),
     "verifying": ("× coming back 11.4", "lease verifying after job 45", "Waiting for 11.4 GB of job 45 to be freed"),
     "restoring": ("lease restoring after job 42", "Loading vault-planner:v1, 2 of 3"),
+    "shared": (
+        "▓ Ollama 4.3",
+        "lease shared, job 42, since 14:3",
+        "Job 42 asks Ollama, whose models stay. Loaded at its end: vault-judge:v1, vault-planner:v1",
+    ),
     "intruded": ("▲ vault-judge:v1 loaded by a client 2×, unloaded again",),
     "spilling": ("▲ 14:36 GTT grew by 2.6 GB since the run began", "16.9/17.1 GB"),
     "throttled": ("▲ hotspot above 85 °C, throttling: thermal, power", "hotspot   104 °C"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -123,6 +124,17 @@ def test_text_of_others_is_only_text(box: GpuCommand) -> None:
         shown = box.shown(*words)
         assert all(letter == "\n" or letter.isprintable() for letter in shown), shown
         assert "thon" in shown
+
+
+def test_a_job_that_asks_the_model_server_is_told_as_one(box: GpuCommand) -> None:
+    box.full_gpu()
+    box.home.create()
+    now = time.time()
+    state = LeaseState(now, CARD, "held", 42, now - 60, mode="serving", server="Ollama 0.24.0", evicted=("judge:v1",))
+    write_lease_state(box.home, state)
+    shown = box.shown()
+    assert "in use by job 42 through the model server" in shown
+    assert re.search(r"before +judge:v1: will be restored after the job", shown), shown
 
 
 def test_the_lease_and_what_the_runner_left_are_shown(box: GpuCommand) -> None:

@@ -1,7 +1,8 @@
 """Whatever happens to the GPU, its server, its jobs and its runners, in whatever order: what the lease promises holds.
 
-Two never have the GPU. A job gets it only when the GPU was seen to be free. What was unloaded for a job is back in the end, or
-it is said that it is not. The phases go along their table, and nothing raises.
+Two never have the GPU. A job gets it only when the GPU was seen to be free, or asks the model server, whose models then stay.
+What was unloaded for a job is back in the end, or it is said that it is not. A job that asks the server leaves it as it was.
+The phases go along their table, and nothing raises.
 """
 
 from __future__ import annotations
@@ -96,15 +97,22 @@ class LeaseMachine(RuleBasedStateMachine):
             sim.clock.pass_time(seconds)
             return
         sim.wanted = job(self.waiting[0]) if self.waiting and sim.holder is None else None
-        before, notes = self.away(), len(sim.notes)
+        before, notes, unloads = self.away(), len(sim.notes), len(sim.ollama.unloads)
+        asks = sim.holder is not None and self.asks(sim.holder.id)
+        on_its_way = asks and bool(sim.server is not None and sim.server.under_way)
         sim.round(seconds)
+        assert not asks or on_its_way or len(sim.ollama.unloads) == unloads, "the models of a server that is asked stay"
+        assert not asks or sim.state.intruders == ()
         self.check_what_came_back(before, notes)
         self.check_state()
         if sim.wanted is not None and sim.manager.ready_for(sim.wanted):
             self.check_admission()
             self.waiting.pop(0)
-            sim.start_job(8 * GB)
+            sim.start_job(0 if self.asks(sim.wanted.id) else 8 * GB)
         self.check_holders()
+
+    def asks(self, number: int) -> bool:
+        return number in self.sim.uses
 
     def away(self) -> dict[str, str | None]:
         """The models that are to come back, with their weights."""
@@ -147,11 +155,27 @@ class LeaseMachine(RuleBasedStateMachine):
         manager = self.sim.manager
         assert read_fault(self.sim.home) is None and manager.blocked_by_fault is None
         known, view = manager.view.known, manager.view
-        assert known is None or view.mute or (admission.is_clear(known, manager.terms) and not view.stale)
+        assert self.sim.wanted is not None
+        if self.asks(self.sim.wanted.id):
+            self.check_noted()
+        else:
+            assert known is None or view.mute or (admission.is_clear(known, manager.terms) and not view.stale)
         assert view.mute or view.taken_at > manager._wanted_since
         if not view.mute and known is not None:
             assert known.knows_idle
         assert self.other is None
+
+    def check_noted(self) -> None:
+        """What is loaded before a job that asks the server, and what that job asks for, is in the file."""
+        manager = self.sim.manager
+        evicted, view = manager.models.evicted, manager.models.view
+        assert {JUDGE, PLANNER} <= set(evicted.asked) or manager.models._server is None
+        for one in view.residents or ():
+            server, unload = manager.models._server, manager.models._unload
+            assert server is not None and unload is not None
+            noted = any(known.is_resident(one, server.blob(one)) for known in evicted.models)
+            assert noted or unload.leaves(one) or one.name in evicted.asked, one
+        assert view.residents is None or view.asked_at > manager._wanted_since
 
     def check_holders(self) -> None:
         """One process has the lock at most, and whoever tries finds that it is taken."""
@@ -169,6 +193,16 @@ class LeaseMachine(RuleBasedStateMachine):
     def somebody_submits_a_job(self) -> None:
         self.waiting.append(self.next_job)
         self.next_job += 1
+
+    @rule()
+    def somebody_submits_a_job_that_asks_the_server(self) -> None:
+        self.sim.asks(JUDGE, PLANNER, number=self.next_job)
+        self.somebody_submits_a_job()
+
+    @precondition(lambda self: self.sim.holder is not None and self.asks(self.sim.holder.id))
+    @rule(name=NAMES, context=st.sampled_from([2048, 16384]))
+    def the_job_asks_for_a_model(self, name: str, context: int) -> None:
+        self.sim.ollama.client_loads(name, 1800.0, context)
 
     @precondition(lambda self: self.waiting)
     @rule()
@@ -344,6 +378,38 @@ class LeaseMachine(RuleBasedStateMachine):
         assert not sim.manager.busy, sim.state
         assert (sim.state.phase, sim.state.evicted) == ("free", ()), sim.state
         assert not sim.home.evicted_models.exists()
+        if sim.manager.models._server is not None:
+            self.a_job_asks_the_server()
+
+    def a_job_asks_the_server(self) -> None:
+        """Whatever has happened before: the server is as it was before the job, also with another runner in the middle."""
+        sim, ollama = self.sim, self.sim.ollama
+        for one in list(ollama.models.values()):
+            one.load_seconds = 0.2
+        sim.load(JUDGE, 7200.0, 4096)
+        for _ in range(CALM_ROUNDS):  # what a client asked for before is there, and what stays for a moment is gone
+            self.one_round(ROUND_SECONDS)
+            lasting = all(keep > 60.0 or keep == -1.0 for _, keep in sim.loaded().values() if keep is not None)
+            if not ollama.clients_wait and lasting:
+                break
+        before = {name: context for name, (context, _) in sim.loaded().items()}
+        self.somebody_submits_a_job_that_asks_the_server()
+        for _ in range(CALM_ROUNDS):
+            self.one_round(ROUND_SECONDS)
+            if sim.holder is not None:
+                break
+        sim.load(PLANNER, 1800.0, 16384)
+        sim.load(JUDGE, 1800.0, 2048)
+        self.time_passes(5)
+        self.the_runner_is_killed()
+        sim.end_job()
+        self.the_next_runner_begins()
+        for _ in range(CALM_ROUNDS):
+            self.one_round(ROUND_SECONDS)
+            if not sim.manager.busy and sim.state.phase == "free":
+                break
+        after = {name: context for name, (context, _) in sim.loaded().items()}
+        assert after == before, (before, after, sim.state)
 
 
 TestLease = LeaseMachine.TestCase

@@ -105,3 +105,12 @@ def test_a_gpu_that_tells_nothing_is_suspected_of_nothing() -> None:
     run = Run.begin()
     run.pass_time(100, device=DeviceReading(0, "Stand-in", "nvidia"))
     assert run.found == []
+
+
+def test_what_a_server_holds_is_no_trouble_of_a_run_that_asks_it() -> None:
+    run = Run.begin(asks_server=True, spill="stop", vram="stop")
+    run.pass_time(5, device=gpu())
+    run.pass_time(60, device=gpu(vram_used_bytes=int(15.9 * GB), gtt_used_bytes=6 * GB))
+    assert run.found == []
+    run.pass_time(60, device=gpu(throttling=("thermal",)))
+    assert run.codes == ["throttling"], "which makes its timings worth less"

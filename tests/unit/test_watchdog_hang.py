@@ -309,3 +309,14 @@ def test_policies() -> None:
         run.steps(10)
         run.pass_time(400, state="S", cpu=0.0)
         assert [finding.stop for finding in run.found] == stops
+
+
+def test_a_run_that_waits_for_a_server_does_not_hang_though_it_and_the_gpu_idle() -> None:
+    """The server may compute on its CPUs, or load a model for a quarter of an hour; the run has time limits of its own."""
+    for asks_server in (True, False):
+        run = Run.begin(asks_server=asks_server, first_step_seconds=600.0)
+        run.phase("answering")
+        run.pass_time(1700, state="S", cpu=0.0, device=gpu(busy_percent=0.0))
+        assert any(finding.stop for finding in run.found) == (not asks_server)
+        run.pass_time(400, state="S", cpu=0.0, device=gpu(busy_percent=0.0))
+        assert any(finding.stop for finding in run.found), "three times what is allowed is a hang"

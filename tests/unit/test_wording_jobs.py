@@ -45,6 +45,7 @@ VALUES: dict[str, Any] = {
     "variable": "PYTORCH_NO_HIP_MEMORY_CACHING",
     "at_step": 61,
     "count": 2,
+    "kind": "bakeoff",
 }
 """Each value that any code carries."""
 
@@ -84,6 +85,10 @@ def test_what_others_wrote_says_nothing_to_the_terminal() -> None:
         (Reason("need_failed", {"job": 3, "state": "failed"}), "Job 3 failed: retry job 3, or cancel this one"),
         (Reason("disk_low", VALUES), "Disk: 1.9 GB free, 2.0 GB needed"),
         (Reason("slot_held", {"slot": "gpu", "job": 41}), "Waiting for the GPU (job 41)"),
+        (
+            Reason("slot_held_asking", {"slot": "gpu", "job": 41, "kind": "bakeoff"}),
+            "Waiting for the GPU: a bake-off (job 41) uses the model server",
+        ),
         (Reason("signal_sent", {"signal": "SIGINT", "after_seconds": 60.0}), "Did not stop within 60 s; SIGINT sent"),
         (
             Reason("still_running", {"signal": "SIGTERM", "job": 12}),

@@ -30,6 +30,8 @@ def lease_rows(snapshot: Snapshot, with_gpu: bool, width: int) -> list[Line]:
     if not with_gpu or state is None:
         return slot_rows(snapshot, with_gpu, width)
     word, role = (FAULTED, "bad") if state.faulted else PHASES.get(state.phase, (printable(state.phase), "text"))
+    if state.serves and state.phase == "held":
+        word = "shared"
     line = Line("lease ").add(word, role)
     if state.job_id is not None:
         preposition = {"held": ",", "verifying": " after", "restoring": " after"}.get(state.phase, " for")
@@ -46,9 +48,12 @@ def _below(snapshot: Snapshot, state: LeaseState, width: int) -> list[Line]:
     said: list[tuple[str, str]] = []
     if state.status is not None and state.phase != "free" and not _remarked(state):
         said.append((gpu_words(state.status, snapshot.time), "text" if state.phase == "blocked" else "dim"))
-    if state.evicted and state.phase in ("held", "verifying"):
+    if state.serves and state.phase == "held":
+        said.append((f"Job {state.job_id} asks {server}, whose models stay. Loaded at its end: {_before(state)}", "dim"))
+    elif state.evicted and state.phase in ("held", "verifying"):
         when = "when no job waits" if snapshot.waiting else "at its end"
-        said.append((f"{plural(len(state.evicted), 'model')} of {server} unloaded, restored {when}", "dim"))
+        what = "loaded before" if state.serves else "unloaded"
+        said.append((f"{plural(len(state.evicted), 'model')} of {server} {what}, restored {when}", "dim"))
     elif state.evicted and state.phase == "free":
         # Something went wrong when they should have come back: `notes` tell what.
         said.append((f"{plural(len(state.evicted), 'model')} of {server} still to be restored", "warn"))
@@ -60,6 +65,11 @@ def _below(snapshot: Snapshot, state: LeaseState, width: int) -> list[Line]:
     for text, role in said:
         rows += [Line(" " * LABEL).add(row, role) for row in list(wrapped(text, width - LABEL))[:2]]
     return rows
+
+
+def _before(state: LeaseState) -> str:
+    """What the server held before a job that asks it, and holds after it."""
+    return ", ".join(printable(name) for name in state.evicted) or "what clients ask for"
 
 
 def _remarked(state: LeaseState) -> bool:

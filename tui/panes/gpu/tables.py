@@ -70,7 +70,8 @@ def server_rows(snapshot: Snapshot, width: int) -> list[Line]:
         stays = f"until {when(model.expires_at, snapshot.time)}" if model.expires_at else "stays"
         rows.append(line.add(f"   {stays}", "dim"))
     if state.evicted:
-        rows.append(Line("  unloaded for the job: ", "dim").add(", ".join(printable(name) for name in state.evicted)))
+        label = "  loaded before the job: " if state.serves else "  unloaded for the job: "
+        rows.append(Line(label, "dim").add(", ".join(printable(name) for name in state.evicted)))
     for intruder in state.intruders:
         said = f"  {printable(intruder.name)} loaded by a client {intruder.times}×, first at {clock(intruder.since)}"
         rows.append(Line(said, "warn"))
