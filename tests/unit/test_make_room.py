@@ -12,7 +12,6 @@ from core.serving.ollama import Ollama, ServerError
 from tests.support.ollama_standin import OllamaStandin
 from tests.support.waiting import wait_until
 
-
 pytestmark = pytest.mark.process
 
 

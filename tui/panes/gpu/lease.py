@@ -49,7 +49,8 @@ def _below(snapshot: Snapshot, state: LeaseState, width: int) -> list[Line]:
     if state.status is not None and state.phase != "free" and not _remarked(state):
         said.append((gpu_words(state.status, snapshot.time), "text" if state.phase == "blocked" else "dim"))
     if state.serves and state.phase == "held":
-        said.append((f"Job {state.job_id} asks {server}, whose models stay. Loaded at its end: {_before(state)}", "dim"))
+        asks = f"Job {state.job_id} asks {server}, whose models stay"
+        said.append((f"{asks}. Loaded at its end: {_before(state)}", "dim"))
     elif state.evicted and state.phase in ("held", "verifying"):
         when = "when no job waits" if snapshot.waiting else "at its end"
         what = "loaded before" if state.serves else "unloaded"
