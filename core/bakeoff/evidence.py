@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 
+from core.bakeoff.trainings import training_of
 from core.errors import BakehouseError
 from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
-from core.jobfile.references import parse_reference
 from core.jobfile.spec import JobFile
-from core.jobfile.train import TrainSpec
 from core.store.results import list_bakeoffs
 from core.vram.plan import Verdict
 
@@ -50,13 +49,5 @@ def decided(connection: sqlite3.Connection, home: Home, job_id: int) -> list[Ver
 
 def trained_as(home: Home, candidate: CandidateSpec) -> tuple[str, str] | None:
     """(model, method) of a candidate that a job of this home trained; None for a base model."""
-    made_by = parse_reference(candidate.ref)
-    # What was made of an adapter, such as a merged model, leads to the training by what each job on the way took.
-    while made_by is not None:
-        spec = JobFile.load(home.run_dir(made_by.job_id)).spec
-        if isinstance(spec, TrainSpec):
-            return spec.model.name, spec.recipe.method
-        before = parse_reference(spec.columns.source)
-        # A job takes what an older one makes; anything else is not a job file of ours.
-        made_by = before if before is not None and before.job_id < made_by.job_id else None
-    return None
+    trained = training_of(home, candidate)
+    return None if trained is None else (trained[1].model.name, trained[1].recipe.method)

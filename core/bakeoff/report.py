@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from core.bakeoff.comparison import RESOLVE
 from core.bakeoff.leaderboard import Leaderboard
@@ -12,30 +11,35 @@ from core.bakeoff.scoring import Part
 from core.bakeoff.short_names import heads
 from core.bakeoff.statistics import Interval
 from core.bakeoff.summary import DASH, bounds, clipped, count, p_value, score_of, signed
-from core.format import SCORE_SCALE, score_figure, share
-from core.text import cell_width, clip, first_cells, printable
+from core.bakeoff.text_grid import MIN_WIDTH, NAME_WIDTH, SCALE_WIDTH, grid, padded, wrap
+from core.format import SCORE_SCALE, gb, score_figure, share
+from core.text import cell_width, clip, printable
 
-MIN_WIDTH = 60
-# Columns that a drawn scale does not push out: the name, the leading score, its difference.
-MOST_TELLING = 3
-_NAME_WIDTH = 30
-_SCALE_WIDTH = 21
 _CHECK_WIDTH = 28
+_TRAINED_WIDTH = 24
 # Reasons that are shown of each candidate; the JSON has them all.
 _REASONS = 4
 
 Column = tuple[str, Callable[[CandidateRow], str]]
 
 
-def render_text(leaderboard: Leaderboard, width: int = 100, scored: str = "") -> str:
+def render_text(
+    leaderboard: Leaderboard,
+    width: int = 100,
+    scored: str = "",
+    *,
+    stale: Sequence[str] = (),
+    trained: Mapping[str, str] | None = None,
+) -> str:
     """The leaderboard, the checks, the reasons and the notes, no line wider than `width` (at least 60 columns).
 
-    `scored` says which scores these are: it stands below the title.
+    `scored` says which scores these are, `stale` what has changed since: they stand below the title. `trained` is what tells
+    trainings of one model apart, by candidate.
     """
     width = max(width, MIN_WIDTH)
     blocks = [
-        list(_title(leaderboard, width, scored)),
-        list(_scores(leaderboard, width)),
+        list(_title(leaderboard, width, [*filter(None, [scored]), *stale])),
+        list(_scores(leaderboard, width, trained or {})),
         list(_comparisons(leaderboard, width)),
         list(_costs(leaderboard, width)),
         list(_checks(leaderboard, width)),
@@ -45,28 +49,30 @@ def render_text(leaderboard: Leaderboard, width: int = 100, scored: str = "") ->
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
 
-def _title(board: Leaderboard, width: int, scored: str) -> Iterator[str]:
+def _title(board: Leaderboard, width: int, scored: Sequence[str]) -> Iterator[str]:
     asked = f"{count(len(board.input_ids), 'input')} × {board.repeats}, paired, 95 %, scores 0 to {SCORE_SCALE}"
     state = "" if board.complete else ", not complete"
-    yield from _wrap(f"Bake-off {printable(board.task)}: {asked}{state}", width)
-    if scored:
-        yield from _wrap(scored, width)
-    yield from _wrap(board.headline.text, width)
+    yield from wrap(f"Bake-off {printable(board.task)}: {asked}{state}", width)
+    for line in scored:
+        yield from wrap(line, width)
+    yield from wrap(board.headline.text, width)
 
 
 def _notes(board: Leaderboard, width: int) -> Iterator[str]:
     if board.notes:
         yield "notes (* above marks figures that they are about)" if any(map(_starred, board.rows)) else "notes"
     for note in board.notes:
-        yield from _wrap(f"* {note}", width)
+        yield from wrap(f"* {note}", width)
 
 
 def _starred(row: CandidateRow) -> bool:
-    return bool(row.missing or row.at_limit or row.faults.get("empty"))
+    return bool(row.missing or row.at_limit or row.faults)
 
 
-def _scores(board: Leaderboard, width: int) -> Iterator[str]:
+def _scores(board: Leaderboard, width: int, trained: Mapping[str, str]) -> Iterator[str]:
     columns: list[Column] = []
+    if any(trained.get(row.name, "") not in row.name for row in board.rows):
+        columns.append(("trained with", lambda row: clip(printable(trained.get(row.name, "")), _TRAINED_WIDTH)))
     for part in board.parts:
         columns.append((part, _score_column(part)))
         if part == board.parts[0] and len(board.rows) > 1:
@@ -78,12 +84,12 @@ def _scores(board: Leaderboard, width: int) -> Iterator[str]:
     scale: Column = (_SCALE, lambda row: _draw(score_of(row, board.parts[0]), row.interval))
     yield from _table(board, columns, width, last=scale if board.parts else None)
     if any(row.tied for row in board.rows):
-        yield from _wrap("= tied set: the inputs show no difference between these", width)
+        yield from wrap("= tied set: the inputs show no difference between these", width)
     if any(row.worst is not None for row in board.rows):
         legend = "worst: the mean of each input's worst repeat"
         if any(row.consistency is not None for row in board.rows):
             legend += "; same: the share of inputs whose repeats all say the same"
-        yield from _wrap(legend, width)
+        yield from wrap(legend, width)
 
 
 def _incumbent(board: Leaderboard, width: int) -> str:
@@ -95,60 +101,89 @@ def _incumbent(board: Leaderboard, width: int) -> str:
 
 
 def _costs(board: Leaderboard, width: int) -> Iterator[str]:
+    """What an answer takes, and what went wrong with how many: one table, or two where it gets too wide."""
+    speed, answered = _speed(board), _answered(board)
+    if _table_width(board, [*speed, *answered]) <= width:
+        yield from _table(board, [*speed, *answered], width)
+    else:
+        yield from _table(board, speed, width)
+        yield ""
+        yield from _table(board, answered, width)
+    names = {name for name, _ in speed}
+    legend = [
+        "first s: until the first token, the median" if "first s" in names else "",
+        "load s: of a cold load, the median" if "load s" in names else "",
+        "GB: what the loaded model takes of the GPU" if "GB" in names else "",
+        "thought: tokens of thinking" if "thought" in names else "",
+        "~: timed in part while others used the server" if any(row.timed_shared for row in board.rows) else "",
+    ]
+    if any(legend):
+        yield from wrap("; ".join(filter(None, legend)), width)
+    batch = max((row.batch_size or 0 for row in board.rows), default=0)
+    if batch > 1:
+        yield from wrap(f"Times are shared out over batches of {batch}; tokens are those of a mean answer.", width)
+
+
+def _speed(board: Leaderboard) -> list[Column]:
+    """A column that no candidate has a figure for is left out, but for those that every bake-off has."""
+    shared = any(row.timed_shared for row in board.rows)
+
+    def timed(value: float | None, digits: int, row: CandidateRow) -> str:
+        return _number(value, digits) + ("~" if row.timed_shared and value is not None else " " if shared else "")
+
+    columns: list[Column] = [
+        ("s/answer", lambda row: timed(row.seconds_per_answer, 2, row)),
+        ("tok/s", lambda row: timed(row.tokens_per_second, 0, row)),
+        ("char/s", lambda row: timed(row.characters_per_second, 0, row)),
+        ("first s", lambda row: timed(row.first_token_seconds, 2, row)),
+        ("load s", lambda row: _number(row.cold_load_seconds, 1)),
+        ("GB", lambda row: gb(row.vram_bytes)),
+        ("tokens", lambda row: _number(row.completion_tokens, 0)),
+        ("thought", lambda row: _number(row.thinking_tokens, 0)),
+    ]
+    always = {"s/answer", "tok/s", "char/s", "tokens"}
+    return [one for one in columns if one[0] in always or any(one[1](row).strip() != DASH for row in board.rows)]
+
+
+def _answered(board: Leaderboard) -> list[Column]:
     noted = any(map(_starred, board.rows))
 
     def star(number: int) -> str:
         return f"{number}*" if number else "0 " if noted else "0"
 
     columns: list[Column] = [
-        ("s/answer", lambda row: _number(row.seconds_per_answer, 2)),
-        ("tok/s", lambda row: _number(row.tokens_per_second, 0)),
-        ("char/s", lambda row: _number(row.characters_per_second, 0)),
-        ("tokens", lambda row: _number(row.completion_tokens, 0)),
         ("answers", lambda row: str(row.answers)),
         ("missing", lambda row: star(row.missing)),
         ("cut", lambda row: star(row.at_limit)),
         ("empty", lambda row: star(row.faults.get("empty", 0))),
     ]
-    yield from _table(board, columns, width)
-    batch = max((row.batch_size or 0 for row in board.rows), default=0)
-    if batch > 1:
-        yield from _wrap(f"Times are shared out over batches of {batch}; tokens are those of a mean answer.", width)
+    if any(row.faults.get("thinking") for row in board.rows):
+        columns.append(("thinking", lambda row: star(row.faults.get("thinking", 0))))
+    if any(row.asked_again for row in board.rows):
+        columns.append(("asked again", lambda row: str(row.asked_again)))
+    return columns
+
+
+def _table_width(board: Leaderboard, columns: Sequence[Column]) -> int:
+    name = max(
+        (cell_width(name) for name in heads([row.name for row in board.rows], NAME_WIDTH - 2).of.values()), default=0
+    )
+    cells = [max([cell_width(title), *(cell_width(show(row)) for row in board.rows)]) for title, show in columns]
+    return max(name + 2, len("  candidate")) + sum(cells) + 2 * len(cells)
 
 
 def _table(board: Leaderboard, columns: Sequence[Column], width: int, last: Column | None = None) -> Iterator[str]:
     """A line a candidate, a mark before those of the tied set; `last` comes only where it fits."""
     if not board.rows:
         return
-    short = heads([row.name for row in board.rows], _NAME_WIDTH - 2)
+    short = heads([row.name for row in board.rows], NAME_WIDTH - 2)
     lines = [["  candidate", *(title for title, _ in columns)]]
     for row in board.rows:
         lines.append([f"{'=' if row.tied else ' '} {short.of[row.name]}", *(show(row) for _, show in columns)])
     drawn = [] if last is None else [last[0], *(last[1](row) for row in board.rows)]
-    yield from _grid(lines, width, last=drawn)
+    yield from grid(lines, width, last=drawn)
     if short.key:
-        yield from _wrap(short.key, width)
-
-
-def _grid(lines: Sequence[Sequence[str]], width: int, *, left: int = 1, last: Sequence[str] = ()) -> Iterator[str]:
-    """Columns two cells apart, the first `left` of them to the left; those that do not fit are left out from the right."""
-    widths = [max(cell_width(line[i]) for line in lines) for i in range(len(lines[0]))]
-    widths[0] = min(_NAME_WIDTH, widths[0])
-    shown = next((n for n in range(len(widths), 0, -1) if sum(widths[:n]) + 2 * (n - 1) <= width), 1)
-    if last:  # what is drawn tells more than the lesser columns
-        with_scale = [n for n in range(MOST_TELLING, shown + 1) if sum(widths[:n]) + 2 * n + _SCALE_WIDTH <= width]
-        shown = max(with_scale, default=shown)
-    room = width - sum(widths[:shown]) - 2 * shown
-    for number, line in enumerate(lines):
-        cells = [clip(cell, widths[i]) for i, cell in enumerate(line[:shown])]
-        spaces = [" " * (widths[i] - cell_width(cell)) for i, cell in enumerate(cells)]
-        padded = [
-            cell + space if i < left else space + cell
-            for i, (cell, space) in enumerate(zip(cells, spaces, strict=True))
-        ]
-        if last and room >= _SCALE_WIDTH:
-            padded.append(last[number])
-        yield "  ".join(padded).rstrip()
+        yield from wrap(short.key, width)
 
 
 def _score_column(part: Part) -> Callable[[CandidateRow], str]:
@@ -175,10 +210,10 @@ def _draw(score: float | None, interval: Interval) -> str:
     """The score and its interval on a scale from 0 to 5 of 21 columns: ├──●─┤."""
     if score is None:
         return ""
-    line = [" "] * _SCALE_WIDTH
-    place = round(score * (_SCALE_WIDTH - 1))
+    line = [" "] * SCALE_WIDTH
+    place = round(score * (SCALE_WIDTH - 1))
     if interval.low is not None and interval.high is not None:
-        low, high = (round(end * (_SCALE_WIDTH - 1)) for end in (interval.low, interval.high))
+        low, high = (round(end * (SCALE_WIDTH - 1)) for end in (interval.low, interval.high))
         line[low : high + 1] = "─" * (high + 1 - low)
         line[low], line[high] = "├", "┤"
     line[place] = "●"
@@ -190,8 +225,8 @@ def _comparisons(board: Leaderboard, width: int) -> Iterator[str]:
     if not board.comparisons:
         return
     said = {"better": "better", "worse": "worse", "no_worse": "no worse", "tied": "tied"}
-    short = heads([row.name for row in board.rows], _NAME_WIDTH)
-    against = f"against {_incumbent(board, _NAME_WIDTH - len('against '))}"
+    short = heads([row.name for row in board.rows], NAME_WIDTH)
+    against = f"against {_incumbent(board, NAME_WIDTH - len('against '))}"
     lines = [[against, "part", "verdict", "difference", "p", "MDE", "+n"]]
     for one in board.comparisons:
         interval = bounds(one.interval) if one.interval.estimable else "[not estimable]"
@@ -202,14 +237,14 @@ def _comparisons(board: Leaderboard, width: int) -> Iterator[str]:
         ]
         more = DASH if one.add_inputs is None else f"{one.add_inputs:,}"
         lines.append([short.of[one.candidate], one.part, said[one.verdict], *figures, more])
-    yield from _grid(lines, width, left=3)
+    yield from grid(lines, width, left=3)
     corrected = " and ".join(sorted({one.correction for one in board.comparisons if one.correction}))
     adjusted = f", adjusted for {len(board.rows) - 1} candidates by {corrected}" if corrected else ""
     legend = f"p: sign-flip permutation test{adjusted}. MDE: smallest difference detectable at 80 % power. "
     legend += f"+n: inputs needed to detect {score_figure(RESOLVE)}."
-    yield from _wrap(legend, width)
+    yield from wrap(legend, width)
     if any(clipped(one.interval) for one in board.comparisons):
-        yield from _wrap("[…] is a t interval; an end beyond what is possible (±5) is shown as ±5", width)
+        yield from wrap("[…] is a t interval; an end beyond what is possible (±5) is shown as ±5", width)
 
 
 def _checks(board: Leaderboard, width: int) -> Iterator[str]:
@@ -223,46 +258,24 @@ def _checks(board: Leaderboard, width: int) -> Iterator[str]:
     for start in range(0, len(board.rows), per_row):
         rows = board.rows[start : start + per_row]
         names = [short.of[row.name] for row in rows]
-        yield _pad("check", label) + " " * 9 + "".join(" " * (16 - cell_width(name)) + name for name in names)
+        yield padded("check", label) + " " * 9 + "".join(" " * (16 - cell_width(name)) + name for name in names)
         for index, check in enumerate(board.rows[0].checks):
             shares = [row.checks[index].mean for row in rows]
             text = "".join(f"  {DASH if share is None else f'{100 * share:.0f} %':>14}" for share in shares)
-            yield f"{_pad(labels[check.id], label)}  {check.part:<7}{text}"
+            yield f"{padded(labels[check.id], label)}  {check.part:<7}{text}"
     if short.key:
-        yield from _wrap(short.key, width)
+        yield from wrap(short.key, width)
 
 
 def _reasons(board: Leaderboard, width: int) -> Iterator[str]:
     for row in board.rows:
         if row.reasons:
-            yield from _wrap(f"why {printable(row.name)} lost points", width)
+            yield from wrap(f"why {printable(row.name)} lost points", width)
             for reason in row.reasons[:_REASONS]:
-                yield from _wrap(f"{reason.count:>6} ×  {printable(reason.detail)}", width, indent=10)
+                yield from wrap(f"{reason.count:>6} ×  {printable(reason.detail)}", width, indent=10)
             if len(row.reasons) > _REASONS:
                 yield f"{'':>10}and {count(len(row.reasons) - _REASONS, 'other reason')}"
 
 
 def _number(value: float | None, digits: int) -> str:
     return DASH if value is None else f"{value:,.{digits}f}"
-
-
-def _pad(text: str, width: int) -> str:
-    return text + " " * (width - cell_width(text))
-
-
-def _wrap(text: str, width: int, indent: int = 2) -> Iterator[str]:
-    """Lines of at most `width` terminal cells, broken between words (and inside a word that is wider than a line)."""
-    line = ""
-    for word in re.findall(r"^ +\S*|\S+", printable(text)):
-        if line and cell_width(line) + 1 + cell_width(word) <= width:
-            line = f"{line} {word}" if line.strip() else line + word
-            continue
-        if line:
-            yield line
-            word = " " * indent + word
-        while cell_width(word) > width:
-            head = first_cells(word, width)
-            yield head
-            word = " " * indent + word[len(head) :]
-        line = word
-    yield line

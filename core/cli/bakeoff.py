@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from core.cli.common import by, find_project, json_option, project_option
-from core.cli.results import leaderboard_of
 from core.cli.submitted import submitted
 from core.home import Home
 
@@ -34,6 +33,7 @@ def bakeoff(
     A candidate is a model of models.yaml, `job:ID` (what a training or merge job makes, also of one not yet done),
     `artefact:SHA`, or the path of a model.
     """
+    from core.cli.results_boards import leaderboard_of
     from core.submission.submit import submit_bakeoff
 
     home = Home.find()

@@ -31,7 +31,7 @@ def demo(headless: bool, as_json: bool) -> None:
         warn_of_launcher(home)
         open_console(None, select=train.id)
         return
-    from core.cli.results import leaderboard_of
+    from core.cli.results_boards import leaderboard_of
     from core.cli.submitted import submitted
 
     submitted(home, bakeoff, wait=True, as_json=as_json, show=leaderboard_of(home, as_json=as_json))

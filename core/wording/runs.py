@@ -91,6 +91,23 @@ def within(group: Sequence[JobRow]) -> dict[int, Difference]:
     return found
 
 
+def trainings(jobs: Mapping[str, JobRow]) -> dict[str, str]:
+    """What tells candidates apart that are trainings of one base model: `rank 8, lr 5e-5`, by the candidate's name.
+
+    `jobs` are the trainings by candidate; one that is alone with its base model is not there.
+    """
+    groups: dict[Any, dict[int, JobRow]] = {}
+    for job in jobs.values():
+        if job.settings:
+            groups.setdefault(job.settings.get("base"), {})[job.id] = job
+    told: dict[int, str] = {}
+    for group in groups.values():
+        if len(group) > 1:
+            for job_id, one in within(list(group.values())).items():
+                told[job_id] = ", ".join([*one.telling, *([f"as job {one.same_as}"] if one.same_as else [])])
+    return {name: told[job.id] for name, job in jobs.items() if told.get(job.id)}
+
+
 def fewest(group: Sequence[JobRow], names: Sequence[str], base_shown: bool) -> list[str]:
     """The fewest settings that tell the most runs apart; of those alike the more telling ones, then the shorter."""
     values = [{name: frozen(job.settings.get(name)) for name in ("base", *names)} for job in group]

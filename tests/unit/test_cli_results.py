@@ -41,14 +41,14 @@ def test_an_answer_is_shown_with_what_was_asked_expected_and_missed(run: Run) ->
     code, out, _ = run("1", "--answers", "--candidate", "tuned")
     assert code == 0
     assert out == (
-        "── tuned · sofa · 0\n"
+        "── tuned · sofa · repeat 1\n"
         "   asked    A grey sofa, 110  (and 1 more line)\n"
         "   expected price: 110\n"
         "   checks   1 of 2 passed\n"
         "   ✗        price equals expect (content): 11 where 110 is expected\n"
         "   │ PRICE: 11\n"
         "\n"
-        "── tuned · tent · 0\n"
+        "── tuned · tent · repeat 1\n"
         "   asked    A tent for 65\n"
         "   expected price: 65\n"
         "   checks   all 2 passed\n"
@@ -59,7 +59,7 @@ def test_an_answer_is_shown_with_what_was_asked_expected_and_missed(run: Run) ->
 
 def test_an_answer_that_failed_for_one_reason_says_it_once(run: Run) -> None:
     _, out, _ = run("1", "--answers", "--candidate", "base", "--input", "tent")
-    assert "── base · tent · 0, empty\n" in out
+    assert "── base · tent · repeat 1, empty\n" in out
     assert "   checks   all 2 failed: empty answer\n" in out
 
 

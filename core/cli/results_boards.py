@@ -1,0 +1,72 @@
+"""The leaderboards of a bake-off and their matrix, as a document or as text."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from core.bakeoff.leaderboard import Leaderboard
+from core.bakeoff.load import StoredBakeoff, load_bakeoff
+from core.bakeoff.matrix import Matrix
+from core.bakeoff.report import render_text
+from core.bakeoff.trainings import bakeoff_matrix, training_jobs
+from core.cli.results_matrix import matrix_text
+from core.cli.submitted import Show
+from core.home import Home
+from core.wording.runs import trainings
+from core.wording.scoring import scoring_words
+
+WIDEST = 120
+
+
+def terminal_width() -> int:
+    return min(WIDEST, shutil.get_terminal_size((100, 40)).columns)
+
+
+def board_documents(
+    boards: Mapping[str, Leaderboard], matrix: Matrix | None, stored: StoredBakeoff, trained: Mapping[str, str]
+) -> dict[str, Any]:
+    """All there is: the boards with each input and check, the matrix, what was measured, which scores these are."""
+    documents = {name: board.to_json() for name, board in boards.items()}
+    many = {"leaderboards": documents} if len(documents) > 1 else {"leaderboard": next(iter(documents.values()))}
+    measured = next((task.measured for task in stored.tasks), ())
+    return {
+        **many,
+        **({} if matrix is None else {"matrix": matrix.to_json()}),
+        "scoring": stored.scoring.to_json(),
+        "trainings": dict(trained),
+        "measured": [one.to_json() for one in measured],
+    }
+
+
+def boards_text(
+    boards: Mapping[str, Leaderboard],
+    matrix: Matrix | None,
+    stored: StoredBakeoff,
+    trained: Mapping[str, str],
+    shown: Sequence[str],
+) -> str:
+    """The matrix where there is one, then the boards of the tasks in `shown`."""
+    width, scored = terminal_width(), scoring_words(stored.scoring)
+    blocks = []
+    if matrix is not None:
+        blocks.append(matrix_text(matrix, width, above=[scored] if scored else [], trained=trained))
+    blocks += [render_text(boards[name], width=width, scored=scored, trained=trained) for name in shown]
+    return "\n\n".join(blocks)
+
+
+def leaderboard_of(home: Home, *, as_json: bool) -> Show:
+    """What a finished bake-off came to, for `submitted`."""
+
+    def show(connection: sqlite3.Connection, job: Any) -> dict[str, Any] | str:
+        stored = load_bakeoff(home, connection, job.id)
+        boards = stored.leaderboards()
+        matrix = bakeoff_matrix(home, stored, boards)
+        trained = trainings(training_jobs(home, connection, stored.spec))
+        if as_json:
+            return board_documents(boards, matrix, stored, trained)
+        return boards_text(boards, matrix, stored, trained, list(boards))
+
+    return show

@@ -1,0 +1,173 @@
+"""`bakehouse results` of a bake-off over several tasks: matrix, boards, inputs, answers compared, conditions for scripts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.cli.main import main
+from tests.support.stored_tasks import BASE, INPUTS, OLD, OTHER, SERVED, TASKS, TUNED, home_with_tasks
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
+    folder = tmp_path_factory.mktemp("tasks")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+        made, job_id = home_with_tasks(folder)
+    return made.root, job_id
+
+
+@pytest.fixture
+def run(home: tuple[Path, int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home[0].parent / "config"))
+    monkeypatch.setenv("BAKEHOUSE_HOME", str(home[0]))
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def command(*words: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as leave:
+            main(["results", *words])
+        out, err = capsys.readouterr()
+        return int(leave.value.code or 0), out, err
+
+    return command
+
+
+def row_of(text: str, name: str) -> str:
+    return next(line for line in text.splitlines() if name in line)
+
+
+def test_several_tasks_show_their_matrix_and_one_task_its_board(run: Run) -> None:
+    code, out, _ = run("3")
+    assert code == 0
+    head = next(line for line in out.splitlines() if line.startswith("candidate"))
+    assert [word for word in head.split() if word in TASKS] == list(TASKS)
+    best_at_planner = row_of(out, SERVED)
+    assert best_at_planner.count("◆") == 2 and "?" in best_at_planner  # an answer is missing at tidy
+    assert "1 of 36 answers missing at tidy" in out
+    assert "against SmolLM2 base" in out and "verdict" not in out
+    board = run("3", "--task", "tidy")[1]
+    assert board.startswith("Bake-off tidy") and "verdict" in board
+    every = run("3", "--all")[1]
+    assert every.startswith(out.split("\n\n")[0]) and all(f"Bake-off {task}: 12 inputs" in every for task in TASKS)
+
+
+def test_a_tasks_name_finds_the_bake_off_over_several(run: Run) -> None:
+    assert run("planner") == run("3", "--task", "planner")
+    code, _, err = run("3", "--task", "judges")
+    assert code == 4 and "judge, planner, tidy" in err
+
+
+def test_speed_has_its_own_columns_and_a_mark_where_others_used_the_server(run: Run) -> None:
+    out = run("3", "--task", "tidy")[1]
+    lines = out.splitlines()
+    at = next(index for index, line in enumerate(lines) if "s/answer" in line)
+    served = next(line for line in lines[at:] if SERVED in line)
+    assert "3.00~" in served and "0.40~" in served and " 6.5 " in served and " 5.9 " in served
+    assert "~" not in row_of("\n".join(lines[at:]), BASE)
+    judge = run("3", "--task", "judge")[1]
+    assert "~" not in judge
+
+
+def test_the_empty_input_is_what_the_old_model_fails(run: Run) -> None:
+    code, out, _ = run("3", "--inputs", "--task", "planner", "--input", "empty")
+    assert code == 0
+    rows = [line for line in out.splitlines() if line.startswith("empty ")]
+    assert "".join(rows).count("0.00 e") == 1
+    whole = run("3", "--inputs", "--task", "planner")[1]
+    assert [line.split()[0] for line in whole.splitlines() if line.startswith(("empty ", "note"))][
+        : len(INPUTS)
+    ] == list(INPUTS)
+    worst = run("3", "--inputs", "--task", "planner", "--input", "note-1", "--worst")[1]
+    assert worst != run("3", "--inputs", "--task", "planner", "--input", "note-1")[1]
+    assert "content" in run("3", "--inputs", "--task", "planner", "--part", "content")[1]
+
+
+def test_two_answers_are_compared_and_only_what_differs_is_marked(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("3", "--diff", OLD, SERVED, "--input", "note-2", "--task", "planner")
+    wide = run(*words)[1]
+    assert "│" in wide and "⟦" in wide and "\x1b" not in wide
+    monkeypatch.setenv("COLUMNS", "60")
+    narrow = run(*words)[1]
+    assert max(map(len, narrow.splitlines())) <= 60
+    document = json.loads(run(*words, "--json", "--repeat", "2")[1])
+    assert (document["a"]["candidate"], document["b"]["candidate"]) == (OLD, SERVED)
+    assert document["a"]["repeat"] == document["b"]["repeat"] == 1
+    left = "".join(piece["text"] for row in document["rows"] for piece in row["left"] or ())
+    assert left == "".join(document["a"]["text"].splitlines())
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("--diff", BASE, SERVED, "--input", "note-1"), 2),  # of three tasks, which?
+        (("--diff", BASE, SERVED, "--task", "judge"), 2),
+        (("--diff", BASE, "nobody", "--task", "judge", "--input", "note-1"), 4),
+        (("--diff", BASE, SERVED, "--task", "judge", "--input", "note-1", "--repeat", "9"), 4),
+        (("--inputs", "--input", "nothing"), 4),
+        (("--inputs", "--answers"), 2),
+        (("--no-worse-than", BASE), 2),  # which of five?
+        (("--no-worse-than", "nobody", "--candidate", OLD), 4),
+        (("--fail-under", "6"), 2),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(run: Run, words: tuple[str, ...], code: int) -> None:
+    assert run("3", *words)[0] == code
+
+
+def gates(run: Run, *words: str) -> tuple[int, list[tuple[Any, ...]]]:
+    code, out, _ = run("3", *words, "--json")
+    return code, [(one["task"], one["part"], one["candidate"], one["outcome"]) for one in json.loads(out)["gates"]]
+
+
+def test_conditions_hold_for_each_task_and_each_part(run: Run) -> None:
+    code, found = gates(run, "--fail-under", "3", "--candidate", SERVED)
+    assert code == 0
+    assert found == [(task, part, SERVED, "met") for task in TASKS for part in ("format", "content")]
+    code, found = gates(run, "--fail-under", "4.5", "--candidate", SERVED, "--task", "judge", "--part", "format")
+    assert (code, found) == (1, [("judge", "format", SERVED, "not_met")])
+
+
+def test_without_a_candidate_the_best_of_each_task_is_held_to_the_score(run: Run) -> None:
+    _, found = gates(run, "--fail-under", "3", "--part", "format")
+    assert [(task, name) for task, _, name, _ in found] == [("judge", OTHER), ("planner", SERVED), ("tidy", SERVED)]
+
+
+def test_no_worse_than_a_baseline_over_all_tasks_or_one(run: Run) -> None:
+    code, found = gates(run, "--no-worse-than", BASE, "--candidate", TUNED)
+    by_task = {(task, part): outcome for task, part, _, outcome in found}
+    assert code == 1
+    assert by_task["judge", "format"] == "met" and by_task["planner", "format"] == "not_met"
+    assert by_task["tidy", "format"] == "cannot_tell"
+    code, out, _ = run("3", "--no-worse-than", BASE, "--candidate", TUNED, "--task", "tidy", "--part", "format")
+    assert code == 1 and "it needs about" in out
+    assert gates(run, "--no-worse-than", BASE, "--candidate", TUNED, "--task", "judge")[0] == 0
+
+
+def test_json_has_all_of_it(run: Run) -> None:
+    document = json.loads(run("3", "--json")[1])
+    assert set(document["leaderboards"]) == set(TASKS)
+    assert [cell["task"] for cell in document["matrix"]["cells"]][:1] == ["judge"]
+    (row,) = [row for row in document["leaderboards"]["planner"]["rows"] if row["name"] == OLD]
+    assert row["inputs"][0]["faults"] == {"empty": 3} and len(row["inputs"]) == len(INPUTS)
+    assert document["trainings"] == {TUNED: "rank 8", OTHER: "rank 16"}
+    assert [one["loaded"]["seconds"] for one in document["measured"]] == [6.5, 0.1]
+
+
+def test_holes_are_named_with_what_the_server_did(run: Run) -> None:
+    out = run("3", "--answers", "--task", "tidy", "--candidate", SERVED, "--input", "note-3")[1]
+    assert "repeat 2, server: timeout" in out
+
+
+@pytest.mark.parametrize("columns", ["60", "80", "120"])
+def test_no_line_is_wider_than_the_terminal(run: Run, monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    for words in (("--all",), ("--inputs",)):
+        out = run("3", *words)[1]
+        assert max(map(len, out.splitlines())) <= max(int(columns), 88)  # the last line names a command
