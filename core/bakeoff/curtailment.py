@@ -8,7 +8,15 @@ candidate is censored: its answers until then are no sample of what it can do (`
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from core.bakeoff.answers import Answer
+from core.bakeoff.scoring import PARTS, Score, part_score, plan_checks, score_answer
+
+if TYPE_CHECKING:
+    from core.config.golden import GoldenInput
+    from core.config.task import Task
 
 # Means are sums of fractions, which differ in the last bits by the order in which they are added.
 _ROUNDING = 1e-9
@@ -38,3 +46,51 @@ def bounds_of_mean(answered: Answered, inputs: Collection[str], repeats: int) ->
     known = [score for name in inputs for score in answered.get(name, ())[:repeats]]
     total = math.fsum(known)
     return total / planned, (total + planned - len(known)) / planned
+
+
+class RunningScores:
+    """The scores of one task as they come, of the part that leads its board; who cannot reach `against` any more.
+
+    `repeats` is how often each input is asked, `margin` that of the task.
+    """
+
+    def __init__(self, task: Task, inputs: Sequence[GoldenInput], repeats: int, against: str) -> None:
+        self.task, self.repeats, self.against = task, repeats, against
+        self._inputs = {item.id: item for item in inputs}
+        self._scores: dict[str, dict[str, dict[int, float]]] = {}
+        planned = {check.part for item in inputs[:1] for check in plan_checks(task, item)}
+        self._part = next((part for part in PARTS if part in planned), None)
+
+    def score(self, answer: Answer, pattern_timeout: float) -> None:
+        """Take in an answer that was not scored yet; one that its server failed to give is none."""
+        item = self._inputs.get(answer.input_id)
+        if item is not None:
+            self.add(answer, score_answer(self.task, item, answer, pattern_timeout))
+
+    def add(self, answer: Answer, scores: Iterable[Score]) -> None:
+        """Take in an answer with its scores."""
+        values = {score.check_id: score.value for score in scores}
+        if self._part is None or not values:
+            return
+        value = part_score(self.task, self._part, values)
+        if value is not None:
+            by_input = self._scores.setdefault(answer.candidate, {})
+            by_input.setdefault(answer.input_id, {})[answer.repeat] = value
+
+    def hopeless(self, candidate: str) -> bool:
+        """See `hopeless`; never `against` itself."""
+        return candidate != self.against and hopeless(
+            self._answered(candidate), self._answered(self.against), self._inputs, self.repeats, self.task.margin
+        )
+
+    def curtailed(self) -> frozenset[str]:
+        """The candidates that were not asked to the end and cannot reach `against` any more."""
+        planned = len(self._inputs) * self.repeats
+        return frozenset(
+            name
+            for name, by_input in self._scores.items()
+            if sum(map(len, by_input.values())) < planned and self.hopeless(name)
+        )
+
+    def _answered(self, candidate: str) -> Answered:
+        return {name: list(repeats.values()) for name, repeats in self._scores.get(candidate, {}).items()}

@@ -179,6 +179,12 @@ class BakeoffSpec(Spec):
         return {task.name: task for task in self.tasks}[name]
 
     @property
+    def against(self) -> str:
+        """Whom the others are held against while they are asked: the incumbent, else the first base, else the first."""
+        bases = [candidate.name for candidate in self.candidates if candidate.form == "base"]
+        return self.incumbent or next(iter([*bases, self.candidates[0].name]))
+
+    @property
     def forms(self) -> dict[str, str]:
         """The form of each candidate by its name, in their order."""
         return {candidate.name: candidate.form for candidate in self.candidates}

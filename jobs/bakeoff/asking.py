@@ -55,13 +55,19 @@ class Asking:
         self._reviving = threading.Lock()
         self._revived = 0
 
-    def answers(self, wanted: Sequence[WantedReply], at_look: Callable[[], None]) -> Iterator[Answer]:
+    def answers(
+        self,
+        wanted: Sequence[WantedReply],
+        at_look: Callable[[], None],
+        is_wanted: Callable[[WantedReply], bool] = lambda wanted: True,
+    ) -> Iterator[Answer]:
         """The answers as they come. `at_look` is called several times a second and may raise: then all is given up.
 
-        Fewer come than are wanted where the server serves none of the last ones.
+        Fewer come than are wanted where the server serves none of the last ones, and where `is_wanted` says of one, before
+        it is asked for, that it is wanted no more.
         """
         self._given_up.clear()
-        waiting = iter(wanted)
+        waiting = filter(is_wanted, wanted)
         holes = 0
         running: set[Future[Answer]] = set()
         with ThreadPoolExecutor(self.concurrency, thread_name_prefix="asking") as pool:

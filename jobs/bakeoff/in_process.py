@@ -100,7 +100,7 @@ def answer_in_process(
         candidates={candidate.name: candidate.weights for candidate in candidates},
     )
     dtype = models.as_torch(computes_in)
-    for files, group in _by_model(candidates):
+    for files, group in _by_model(candidates, spec.against):
         context.phase("loading the tokenizer", files.name)
         tokenizer = models.load_tokenizer(files, context.home)
         wanted = {
@@ -180,15 +180,18 @@ def _find(context: JobContext, spec: CandidateSpec) -> Candidate:
     return Candidate(spec, base, folder, hashlib.sha256(f"{base.fingerprint}+{sha256}".encode()).hexdigest())
 
 
-def _by_model(candidates: list[Candidate]) -> list[tuple[models.BaseModel, list[Candidate]]]:
-    """Candidates by the weights that must be loaded, bases before the adapters on them."""
+def _by_model(candidates: list[Candidate], against: str) -> list[tuple[models.BaseModel, list[Candidate]]]:
+    """Candidates by the weights that must be loaded, bases before the adapters on them.
+
+    `against` goes before all others: with it known, some need not be asked to the end.
+    """
     groups: dict[str, tuple[models.BaseModel, list[Candidate]]] = {}
     for candidate in candidates:
         files = candidate.model_files
         groups.setdefault(files.fingerprint, (files, []))[1].append(candidate)
     for _, group in groups.values():
-        group.sort(key=lambda candidate: candidate.spec.form == "adapter")
-    return list(groups.values())
+        group.sort(key=lambda candidate: (candidate.name != against, candidate.spec.form == "adapter"))
+    return sorted(groups.values(), key=lambda pair: against not in {candidate.name for candidate in pair[1]})
 
 
 def _missing(
@@ -305,7 +308,7 @@ def _answer(
             tally.sign_of_life(candidate.name, generated_tokens / seconds)
 
         generator = Generator(model, tokenizer, asked.sampling, asked.thinking)
-        for generated in generator.answer(requests, batch_size, at_step):
+        for answered, generated in enumerate(generator.answer(requests, batch_size, at_step), start=1):
             number += 1
             answer = _as_answer(asked, candidate, by_key[generated.key], generated)
             record.add(answer)
@@ -316,6 +319,12 @@ def _answer(
                 f"{candidate.name} {number}/{count} {answer.task} {answer.input_id} #{answer.repeat}: "
                 f"{answer.completion_tokens} tokens{fault}"
             )
+            if answered < len(missing) and record.is_hopeless(candidate.name, asked.name):
+                tally.skip(len(missing) - answered)
+                context.say(
+                    f"{candidate.name}: at {asked.name} it cannot reach {spec.against} any more and is not asked on"
+                )
+                break
     speed = tokens / (time.monotonic() - began)
     context.say(f"{candidate.name}: {count} answers, {tokens} tokens, {speed:.0f} tok/s")
 

@@ -35,7 +35,7 @@ def run(context: JobContext, spec: BakeoffSpec) -> None:
             raise InputError("there are no golden inputs", code="empty_golden", file=under_test.golden.source)
     extend_manifest(context, seed=spec.seed)
     per_candidate = sum(len(inputs[task.name]) * task.repeats for task in spec.tasks)
-    record = AnswerRecord(context, spec)
+    record = AnswerRecord(context, spec, inputs)
     tally = Tally(context, len(spec.candidates) * per_candidate)
     refused: list[ServerError] = []
     for candidates in models_in_turn(spec):
@@ -66,14 +66,9 @@ def models_in_turn(spec: BakeoffSpec) -> list[list[CandidateSpec]]:
             case _:
                 who = ("in process",)
         turns.setdefault(who, []).append(candidate)
-    against = measured_against(spec)
-    return sorted(turns.values(), key=lambda turn: against not in {candidate.name for candidate in turn})
-
-
-def measured_against(spec: BakeoffSpec) -> str:
-    """The name of the candidate that the others are compared with: the incumbent, else the first base, else the first."""
-    bases = [candidate.name for candidate in spec.candidates if candidate.form == "base"]
-    return spec.incumbent or next(iter([*bases, spec.candidates[0].name]))
+    for turn in turns.values():
+        turn.sort(key=lambda candidate: candidate.name != spec.against)
+    return sorted(turns.values(), key=lambda turn: turn[0].name != spec.against)
 
 
 def _answer(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from core.bakeoff.answers import Answer, append_answer, read_answers
+from core.bakeoff.curtailment import RunningScores
+from core.config.golden import GoldenInput
 from core.jobfile.bakeoff import BakeoffSpec
 from core.time_left import Pace
 from jobs.context import JobContext
@@ -18,7 +21,7 @@ SECONDS_PER_SIGN = 2.0
 class AnswerRecord:
     """The answers so far. One that a server failed to give is open: the next attempt asks for it again."""
 
-    def __init__(self, context: JobContext, spec: BakeoffSpec) -> None:
+    def __init__(self, context: JobContext, spec: BakeoffSpec, inputs: Mapping[str, Sequence[GoldenInput]]) -> None:
         self.context = context
         self.path = context.run.answers
         self._known: dict[tuple[str, str], Answer] = {}
@@ -31,6 +34,15 @@ class AnswerRecord:
                 answer.key: answer for answer in read_answers(Path(spec.earlier.path)) if answer.fault != "server"
             }
         self.taken_over = 0
+        self._running: dict[str, RunningScores] = {}
+        self._pattern_timeout = spec.pattern_timeout_seconds
+        if spec.curtail:
+            self._running = {
+                task.name: RunningScores(task.task, inputs[task.name], task.repeats, spec.against)
+                for task in spec.tasks
+            }
+            for answer in self.answers:
+                self._score(answer)
 
     @property
     def answers(self) -> list[Answer]:
@@ -52,6 +64,21 @@ class AnswerRecord:
         """Write an answer down; it is on the disk when this returns."""
         append_answer(self.path, answer)
         self._known[(answer.candidate, answer.key)] = answer
+        self._score(answer)
+
+    def is_hopeless(self, candidate: str, task: str) -> bool:
+        """Whether a candidate cannot reach the incumbent at a task any more, where the bake-off curtails."""
+        running = self._running.get(task)
+        return running is not None and running.hopeless(candidate)
+
+    def curtailed(self, task: str) -> frozenset[str]:
+        """The candidates that were not asked to the end of a task."""
+        running = self._running.get(task)
+        return frozenset() if running is None else running.curtailed()
+
+    def _score(self, answer: Answer) -> None:
+        if (running := self._running.get(answer.task)) is not None:
+            running.score(answer, self._pattern_timeout)
 
 
 class Tally:
@@ -75,6 +102,10 @@ class Tally:
             self.pace.step(now - self.began, self.fresh)
             self.began, self.fresh = now, 0
         self.tell(label)
+
+    def skip(self, count: int) -> None:
+        """So many answers are not wanted any more."""
+        self.total -= count
 
     def answering(self, batch: int) -> None:
         """Answers come from now on, so many at a time; what passed before, such as the load of a model, is not counted."""

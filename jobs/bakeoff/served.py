@@ -122,7 +122,7 @@ def _round(group: ServedGroup, identity: ServedIdentity, *, first: bool) -> None
     for candidate in group.candidates:
         _check(group, candidate, capabilities)
     context.phase("loading the model", model.name)
-    _load(group, identity, capabilities)
+    was_there = _load(group, identity, capabilities)
     _warm_up(group, every[0])
 
     def revive() -> None:
@@ -136,6 +136,9 @@ def _round(group: ServedGroup, identity: ServedIdentity, *, first: bool) -> None
         if missing[candidate.name]:
             context.phase("answering", candidate.name)
             _ask(group, candidate, missing[candidate.name], asking)
+    if not was_there:
+        # What was in memory before stays there for whoever had it loaded; the next model finds room.
+        group.patiently(model.unload)
 
 
 def _missing(group: ServedGroup, candidate: CandidateSpec, identity: ServedIdentity) -> Iterator[WantedReply]:
@@ -190,8 +193,8 @@ def _check(group: ServedGroup, candidate: CandidateSpec, capabilities: Capabilit
         context.warn("unsent_options", f"{group.model.name} decides by itself on {names}: it has no such option")
 
 
-def _load(group: ServedGroup, identity: ServedIdentity, capabilities: Capabilities) -> None:
-    """Have the model in memory, noted with what that took."""
+def _load(group: ServedGroup, identity: ServedIdentity, capabilities: Capabilities) -> bool:
+    """Have the model in memory, noted with what that took; whether it was there before."""
     loaded = group.patiently(lambda: group.model.load(group.window))
     for candidate in group.candidates:
         measured = MeasuredCandidate(
@@ -205,13 +208,15 @@ def _load(group: ServedGroup, identity: ServedIdentity, capabilities: Capabiliti
         append_measured(group.context.run.candidates, measured)
     memory = "" if loaded.vram_bytes is None else f", {data_size(loaded.vram_bytes)} of GPU memory"
     group.context.say(f"{group.model.name}: loaded in {loaded.seconds:.1f} s, context {group.window}{memory}")
+    return loaded.was_resident
 
 
 def _warm_up(group: ServedGroup, wanted: WantedReply) -> None:
     """A few tokens of an answer, thrown away: kernels are chosen and caches filled by it."""
     least = min(WARM_UP_TOKENS, wanted.question.max_new_tokens)
     try:
-        group.model.ask(replace(wanted.question, max_new_tokens=least, output=None))
+        short = replace(wanted.question, max_new_tokens=least, output=None)
+        group.model.ask(short, lambda: group.context.stop_reason() is not None)
     except ServerError as error:
         group.context.say(f"{group.model.name}: the warm-up failed: {error.message}")
 
@@ -226,7 +231,17 @@ def _ask(group: ServedGroup, candidate: CandidateSpec, wanted: Sequence[WantedRe
         context.check_stop()
         tally.sign_of_life(candidate.name, tokens / (time.monotonic() - began) if tokens else None)
 
-    for answer in asking.answers(wanted, at_look):
+    skipped = 0
+
+    def is_wanted(one: WantedReply) -> bool:
+        nonlocal skipped
+        if not group.record.is_hopeless(candidate.name, one.asked.name):
+            return True
+        skipped += 1
+        tally.skip(1)
+        return False
+
+    for answer in asking.answers(wanted, at_look, is_wanted):
         group.record.add(answer)
         number += 1
         tokens += answer.completion_tokens
@@ -237,7 +252,11 @@ def _ask(group: ServedGroup, candidate: CandidateSpec, wanted: Sequence[WantedRe
             said = f"missing: {answer.problem}"
         place = f"{answer.task} {answer.input_id} #{answer.repeat}"
         context.say(f"{candidate.name} {number}/{len(wanted)} {place}: {said}")
-    holes += len(wanted) - number
+    if skipped:
+        context.say(
+            f"{candidate.name}: {skipped} answers are not asked for: it cannot reach {group.spec.against} any more"
+        )
+    holes += len(wanted) - number - skipped
     if holes:
         context.warn(
             "holes", f"{candidate.name}: {holes} of {len(wanted)} answers are missing, which the server did not give"

@@ -13,6 +13,7 @@ import pytest
 from core.bakeoff.answers import read_answers
 from core.bakeoff.measured import read_measured
 from core.config.golden import GoldenInput
+from core.config.model import ModelEntry
 from core.config.task import Sampling, Task
 from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, ExampleTurn, ServerUnderTest, TaskUnderTest, Variant
@@ -21,6 +22,7 @@ from core.serving.answering import Capabilities
 from core.serving.errors import ServerError
 from jobs.bakeoff.asking import MOST_HOLES_IN_A_ROW
 from jobs.bakeoff.flights import Flights
+from jobs.bakeoff.job import models_in_turn
 from jobs.bakeoff.record import AnswerRecord, Tally
 from jobs.bakeoff.served import answer_served
 from jobs.context import JobContext, StopRequested
@@ -73,7 +75,7 @@ class Bench:
 
     def go(self, model: ScriptedModel) -> list[Any]:
         """One attempt; the answers that are there afterwards."""
-        record, tally = AnswerRecord(self.context, self.spec), Tally(self.context, 1)
+        record, tally = AnswerRecord(self.context, self.spec, self.inputs), Tally(self.context, 1)
         answer_served(self.context, self.spec, self.candidates, model, self.inputs, record, tally)
         return read_answers(self.run_dir.answers)
 
@@ -277,3 +279,44 @@ def test_the_time_is_divided_among_the_answers_on_their_way() -> None:
     assert flights.end(first) == (2.0, 2)
     now = 4.0
     assert flights.end(second) == (2.0, 2), "all of it together is the four seconds that passed"
+
+
+def checked(name: str, inputs: int, **more: Any) -> tuple[TaskUnderTest, tuple[GoldenInput, ...]]:
+    """A task whose answers pass when they say yes."""
+    return task(name, inputs, repeats=1, format=[{"check": "regex", "pattern": "^yes"}], **more)
+
+
+def test_a_candidate_that_cannot_reach_the_incumbent_is_not_asked_on_and_the_incumbent_is_asked_first(
+    home: Home,
+) -> None:
+    others = [candidate(sampling={"temperature": 0.9}), candidate()]
+    bench = Bench(home, checked("judge", 10), checked("plan", 10), candidates=others, incumbent="m", curtail=True)
+
+    def write(question: Any) -> str:
+        hot, judging = question.temperature > 0.5, question.messages[-1][1].startswith("judge")
+        return "no" if hot and judging else "yes"
+
+    model = ScriptedModel(write=write)
+    bench.candidates = models_in_turn(bench.spec)[0]
+    bench.go(model)
+    hot = [question.messages[-1][1] for question in model.asked[1:] if question.temperature > 0.5]
+    plain = [question.messages[-1][1] for question in model.asked[1:] if question.temperature < 0.5]
+    assert len(plain) == 20 and model.asked[1].temperature < 0.5
+    # The incumbent has 10 of 10: with one wrong answer 0.9 is the best that is left, below 1.0 less the margin of 0.05. The
+    # next question is on its way by then.
+    assert hot == ["judge 0", "judge 1", *(f"plan {number}" for number in range(10))]
+    again = ScriptedModel(write=write)
+    bench.go(again)
+    assert again.asked == [], "nor is it asked on by a later attempt"
+
+
+def test_the_models_are_asked_in_turn_the_incumbents_first(home: Home) -> None:
+    entry = ModelEntry(name="b", path="/b")
+    base = CandidateSpec(name="b base", form="base", model=entry)
+    file = CandidateSpec(name="g", form="gguf", path="/g.gguf")
+    served = candidate()
+    hot = candidate(sampling={"temperature": 0.9})
+    spec = BakeoffSpec(tasks=[task("judge", 1)[0]], candidates=[base, served, file, hot], incumbent="g")
+    turns = [[one.name for one in turn] for turn in models_in_turn(spec)]
+    assert turns == [["g"], ["b base"], [served.name, hot.name]]
+    assert spec.model_copy(update={"incumbent": None}).against == "b base"
