@@ -20,10 +20,7 @@ if TYPE_CHECKING:
     from core.bakeoff.scoring import Part
 
 
-@click.command(
-    epilog="Examples: bakehouse results 3 --inputs · bakehouse results 3 --diff base tuned --input empty · "
-    "bakehouse results 3 --candidate tuned --fail-under 4.5 --no-worse-than base"
-)
+@click.command(epilog="Example: bakehouse results 3 --candidate tuned --fail-under 4.5 --no-worse-than base")
 @click.argument("which", metavar="[JOB|TASK]", required=False)
 @click.option("--task", "task_name", metavar="NAME", help="Of a bake-off over several tasks: this one only.")
 @click.option("--all", "every_board", is_flag=True, help="Of a bake-off over several tasks: all its leaderboards.")
