@@ -211,11 +211,13 @@ def _missing(
         golden_gate(context, asked, tokenizer)
         wanted = wanted_answers(asked, candidate.weights, tokenizer, spec.seed)
         missing = [answer for answer in wanted if not record.has(candidate.name, answer.key)]
+        if record.is_hopeless(candidate.name, asked.name):
+            missing = []
         held += len(wanted) - len(missing)
         found.append((asked, missing))
     if held:
         tally.add(held, fresh=False, label=candidate.name)
-        context.say(f"{candidate.name}: {held} answers are there already")
+        context.say(f"{candidate.name}: {held} answers are there already, or not wanted any more")
     return found
 
 

@@ -115,7 +115,7 @@ def _round(group: ServedGroup, identity: ServedIdentity, *, first: bool) -> None
     whole = sum(len(task.inputs) * task.repeats for tasks in group.asked.values() for task in tasks)
     if first and (held := whole - len(every)):
         group.tally.add(held, fresh=False, label=model.name)
-        context.say(f"{model.name}: {held} answers are there already")
+        context.say(f"{model.name}: {held} answers are there already, or not wanted any more")
     if not every:
         return
     capabilities = group.patiently(model.capabilities)
@@ -155,7 +155,8 @@ def _missing(group: ServedGroup, candidate: CandidateSpec, identity: ServedIdent
                 repeat=cell.repeat,
                 input_id=cell.item.id,
             )
-            if not group.record.has(candidate.name, key):
+            has = group.record.has(candidate.name, key)
+            if not has and not group.record.is_hopeless(candidate.name, asked.name):
                 yield WantedReply(key, candidate, asked, cell, asked_for, prompt_sha256, identity.sha256)
 
 
