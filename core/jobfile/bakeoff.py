@@ -137,7 +137,8 @@ class BakeoffSpec(Spec):
     `batch_size` is the number of answers that the job generates together; None lets it choose by the memory there is.
     `concurrency` is how many answers a server is asked for at a time. With `curtail`, a candidate that can't reach the
     incumbent any more is not asked on. `extends` is the bake-off whose answers (a copy of them: `earlier`) are taken over
-    where the same is asked of the same model.
+    where the same is asked of the same model. `llama_server` is the program that answers for GGUF files, as it was found at
+    submission.
     """
 
     kind: Literal["bakeoff"] = "bakeoff"
@@ -150,6 +151,7 @@ class BakeoffSpec(Spec):
     curtail: bool = False
     extends: int | None = None
     earlier: InputFile | None = None
+    llama_server: OwnPath | None = None
     pattern_timeout_seconds: float = Field(default=1.0, gt=0)
 
     @model_validator(mode="before")

@@ -14,6 +14,8 @@ from core.format import of_five
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
 from core.jobfile.servers import opened
 from core.serving.errors import ServerError
+from core.serving.make_room import make_room
+from core.serving.ollama import Ollama
 from jobs.bakeoff.record import AnswerRecord, Tally
 from jobs.bakeoff.served import answer_served
 from jobs.context import JobContext
@@ -81,6 +83,13 @@ def _answer(
 ) -> None:
     """What is missing of the candidates of one turn. Raises ServerError where a server does not serve them."""
     first = candidates[0]
+    if first.form != "served":
+        # Servers of this machine share its GPU with what is loaded now; the runner brings their models back afterwards.
+        for url in spec.gpu_use.asked:
+            with contextlib.closing(Ollama(url)) as server:
+                if went := make_room(server, stopped=lambda: context.stop_reason() is not None):
+                    context.say(f"unloaded for the next model: {', '.join(went)}")
+            context.check_stop()
     if first.form == "served":
         assert first.server is not None and first.served_model is not None  # the spec was validated
         with contextlib.closing(opened(first.server, first.served_model)) as model:
