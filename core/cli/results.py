@@ -151,6 +151,7 @@ def show_boards(
     as_json: bool,
 ) -> int:
     """Matrix, boards or the table of inputs, then what came of the conditions; the exit code."""
+    from core.bakeoff.staleness import staleness
     from core.bakeoff.trainings import bakeoff_matrix, training_jobs
     from core.cli.results_boards import board_documents, boards_text, terminal_width
     from core.cli.results_gates import check_gates, gate_words
@@ -161,11 +162,12 @@ def show_boards(
     boards = {task.name: task.leaderboard() for task in tasks}
     matrix = bakeoff_matrix(home, stored, boards)
     trained = trainings(training_jobs(home, connection, stored.spec))
+    changed = staleness(home, connection, job_id, stored.scoring.number)
     gates = check_gates(
         [(task, boards[task.name]) for task in tasks], least=least, baseline=baseline, candidate=candidate, part=part
     )
     if as_json:
-        document: dict[str, Any] = {"job": job_id, **board_documents(boards, matrix, stored, trained)}
+        document: dict[str, Any] = {"job": job_id, **board_documents(boards, matrix, stored, trained, changed)}
         print_json({**document, **({"gates": [one.to_json() for one in gates]} if gates else {})})
     elif inputs:
         having = [board for board in boards.values() if input_id is None or input_id in board.input_ids]
@@ -177,7 +179,7 @@ def show_boards(
         say_block("\n\n".join(shown))
     else:
         shown_boards = list(boards) if every_board or matrix is None else []
-        say_block(boards_text(boards, matrix, stored, trained, shown_boards))
+        say_block(boards_text(boards, matrix, stored, trained, changed, shown_boards))
         if matrix is not None and not every_board:
             say()
             named = next(iter(boards))

@@ -11,12 +11,13 @@ from core.bakeoff.leaderboard import Leaderboard
 from core.bakeoff.load import StoredBakeoff, load_bakeoff
 from core.bakeoff.matrix import Matrix
 from core.bakeoff.report import render_text
+from core.bakeoff.staleness import Staleness, staleness
 from core.bakeoff.trainings import bakeoff_matrix, training_jobs
 from core.cli.results_matrix import matrix_text
 from core.cli.submitted import Show
 from core.home import Home
 from core.wording.runs import trainings
-from core.wording.scoring import scoring_words
+from core.wording.scoring import scoring_words, stale_words
 
 WIDEST = 120
 
@@ -26,9 +27,14 @@ def terminal_width() -> int:
 
 
 def board_documents(
-    boards: Mapping[str, Leaderboard], matrix: Matrix | None, stored: StoredBakeoff, trained: Mapping[str, str]
+    boards: Mapping[str, Leaderboard],
+    matrix: Matrix | None,
+    stored: StoredBakeoff,
+    trained: Mapping[str, str],
+    changed: Staleness,
 ) -> dict[str, Any]:
-    """All there is: the boards with each input and check, the matrix, what was measured, which scores these are."""
+    """All there is: the boards with each input and check, the matrix, what was measured, which scores these are, and what
+    has changed since."""
     documents = {name: board.to_json() for name, board in boards.items()}
     many = {"leaderboards": documents} if len(documents) > 1 else {"leaderboard": next(iter(documents.values()))}
     measured = next((task.measured for task in stored.tasks), ())
@@ -36,6 +42,7 @@ def board_documents(
         **many,
         **({} if matrix is None else {"matrix": matrix.to_json()}),
         "scoring": stored.scoring.to_json(),
+        "staleness": changed.to_json(),
         "trainings": dict(trained),
         "measured": [one.to_json() for one in measured],
     }
@@ -46,15 +53,23 @@ def boards_text(
     matrix: Matrix | None,
     stored: StoredBakeoff,
     trained: Mapping[str, str],
+    changed: Staleness,
     shown: Sequence[str],
 ) -> str:
-    """The matrix where there is one, then the boards of the tasks in `shown`."""
+    """The matrix where there is one, then the boards of the tasks in `shown`; what has changed since stands above each."""
     width, scored = terminal_width(), scoring_words(stored.scoring)
     blocks = []
     if matrix is not None:
-        blocks.append(matrix_text(matrix, width, above=[scored] if scored else [], trained=trained))
-    blocks += [render_text(boards[name], width=width, scored=scored, trained=trained) for name in shown]
+        blocks.append(matrix_text(matrix, width, above=lines(scored, stale_words(changed.causes)), trained=trained))
+    for name in shown:
+        stale = lines(stale_words(changed.of_task(name).causes))
+        blocks.append(render_text(boards[name], width=width, scored=scored, stale=stale, trained=trained))
     return "\n\n".join(blocks)
+
+
+def lines(*said: str) -> list[str]:
+    """Those that say something."""
+    return [line for line in said if line]
 
 
 def leaderboard_of(home: Home, *, as_json: bool) -> Show:
@@ -65,8 +80,9 @@ def leaderboard_of(home: Home, *, as_json: bool) -> Show:
         boards = stored.leaderboards()
         matrix = bakeoff_matrix(home, stored, boards)
         trained = trainings(training_jobs(home, connection, stored.spec))
+        changed = staleness(home, connection, job.id)
         if as_json:
-            return board_documents(boards, matrix, stored, trained)
-        return boards_text(boards, matrix, stored, trained, list(boards))
+            return board_documents(boards, matrix, stored, trained, changed)
+        return boards_text(boards, matrix, stored, trained, changed, list(boards))
 
     return show

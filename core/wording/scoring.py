@@ -60,3 +60,86 @@ def change_words(changes: Iterable[CheckChange]) -> str:
         return "margin changed"
     more = f" and {len(named) - MOST_CHECKS} more" if len(named) > MOST_CHECKS else ""
     return f"checks changed ({', '.join(named[:MOST_CHECKS])}{more})"
+
+
+PARTS_OF_A_VERDICT = {
+    "task": "task",
+    "checks": "checks",
+    "margin": "margin",
+    "golden": "golden inputs",
+    "system": "system text",
+    "thinking": "thinking",
+    "sampling": "sampling",
+    "examples": "examples of the training data",
+    "weights": "weights",
+    "template": "chat template",
+    "parameters": "parameters of the server",
+    "version": "version of the server",
+    "model": "name of the model",
+    "api": "API",
+    "server": "server",
+    "system_file": "file of the system text",
+    "format_file": "file of the schema or grammar",
+}
+"""What a verdict rests on, by the codes of `core.bakeoff.staleness`."""
+UNKNOWN_WHY = {
+    "not_stored": "the bake-off stored nothing of it",
+    "not_asked": "the server was not asked",
+    "no_answer": "the server did not tell",
+    "unreadable": "its files cannot be read",
+}
+
+
+class CauseFacts(Protocol):
+    """A cause of `core.bakeoff.staleness`: something of a candidate, of a task, or of both."""
+
+    @property
+    def candidate(self) -> str | None: ...
+    @property
+    def task(self) -> str | None: ...
+    @property
+    def what(self) -> str: ...
+
+
+class StaleFacts(CauseFacts, Protocol):
+    @property
+    def before(self) -> object: ...
+    @property
+    def now(self) -> object: ...
+
+
+class UnknownFacts(CauseFacts, Protocol):
+    @property
+    def why(self) -> str: ...
+
+
+def stale_words(causes: Iterable[StaleFacts]) -> str:
+    """`Stale: judge: checks and margin changed; qwen3:4b: chat template changed`; empty without a cause."""
+    said: dict[tuple[str, str], list[str]] = {}
+    for one in causes:
+        if one.what == "mixed":
+            said[whose(one), f"changed while it was asked: its answers are of {one.now} models"] = []
+            continue
+        gone = one.now is None or (one.what == "examples" and one.now == 0)
+        said.setdefault((whose(one), "gone" if gone else "changed"), []).append(PARTS_OF_A_VERDICT[one.what])
+    parts = [f"{owner}: {f'{listing(names)} ' if names else ''}{became}" for (owner, became), names in said.items()]
+    return printable(f"Stale: {'; '.join(parts)}") if parts else ""
+
+
+def unknown_words(unknown: Iterable[UnknownFacts]) -> str:
+    """`Not known whether they changed: qwen3:4b: weights and chat template (the server was not asked)`; empty without one."""
+    said: dict[tuple[str, str], list[str]] = {}
+    for one in unknown:
+        said.setdefault((whose(one), UNKNOWN_WHY[one.why]), []).append(PARTS_OF_A_VERDICT[one.what])
+    parts = [f"{owner}: {listing(names)} ({why})" for (owner, why), names in said.items()]
+    return printable(f"Not known whether they changed: {'; '.join(parts)}") if parts else ""
+
+
+def whose(cause: CauseFacts) -> str:
+    return ", ".join(name for name in (cause.candidate, cause.task) if name)
+
+
+def listing(names: Iterable[str]) -> str:
+    """`a, b and c`."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last

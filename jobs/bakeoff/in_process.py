@@ -18,6 +18,7 @@ from core.bakeoff.measured import MeasuredCandidate, append_measured
 from core.config.golden import GoldenInput
 from core.errors import InputError
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
+from core.models.fingerprints import adapter_fingerprint
 from core.serving.answering import Capabilities, LoadedModel, ServedIdentity
 from jobs import models
 from jobs.adapters import load_adapter, require_same_base
@@ -177,7 +178,7 @@ def _find(context: JobContext, spec: CandidateSpec) -> Candidate:
     if spec.form == "merged":
         return Candidate(spec, base, folder, models.locate_path(spec.name, folder).fingerprint)
     require_same_base(folder, base)
-    return Candidate(spec, base, folder, hashlib.sha256(f"{base.fingerprint}+{sha256}".encode()).hexdigest())
+    return Candidate(spec, base, folder, adapter_fingerprint(base.fingerprint, sha256))
 
 
 def _by_model(candidates: list[Candidate], against: str) -> list[tuple[models.BaseModel, list[Candidate]]]:

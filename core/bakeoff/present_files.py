@@ -1,0 +1,101 @@
+"""What the files of a candidate hold now: its weights and its template, told without loading them."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from core.config.model import ModelEntry
+from core.config.project import Project
+from core.errors import BakehouseError
+from core.files import sha256_tree
+from core.home import Home
+from core.jobfile.bakeoff import CandidateSpec
+from core.jobfile.references import parse_reference
+from core.models.files import model_folder
+from core.models.fingerprints import (
+    KnownFingerprints,
+    adapter_fingerprint,
+    entry_fingerprint,
+    path_fingerprint,
+    template_sha256,
+)
+from core.store.results import list_artefacts
+
+
+class ThingGone(Exception):  # noqa: N818  (a finding, caught where it is looked for: no error of the program)
+    """The files of a candidate are not there any more."""
+
+
+class PresentFiles:
+    """The files of candidates as they are now. `project` names models as it does today; what it does not name is looked for
+    where it was.
+
+    A file that was hashed before is not read again while it is the same.
+    """
+
+    def __init__(self, home: Home, connection: sqlite3.Connection, project: Project | None) -> None:
+        self.home, self.connection, self.project = home, connection, project
+        self.known = KnownFingerprints(home)
+
+    def keep(self) -> None:
+        self.known.keep()
+
+    def entry(self, candidate: CandidateSpec) -> ModelEntry:
+        """The model that the name of a candidate's base stands for now."""
+        assert candidate.model is not None  # what the job loads itself has an entry
+        # What a path named has no name in the project, whatever else is called so there.
+        is_path = candidate.form == "base" and candidate.name.partition("@")[0] == candidate.model.name
+        if self.project is None or is_path:
+            return candidate.model
+        try:
+            return self.project.model(candidate.model.name)
+        except BakehouseError:
+            return candidate.model
+
+    def weights(self, candidate: CandidateSpec) -> str:
+        """The fingerprint of a candidate's weights, as a bake-off notes them. Raises `ThingGone`, OSError, `BakehouseError`."""
+        if candidate.form == "gguf":
+            return _there(path_fingerprint(_gguf_file(self.made(candidate)[0]), self.known))
+        if candidate.form == "merged":
+            return _there(path_fingerprint(self.made(candidate)[0], self.known))
+        base = _there(entry_fingerprint(self.home, self.entry(candidate), self.known))
+        return base if candidate.form == "base" else adapter_fingerprint(base, self.made(candidate)[1])
+
+    def template(self, candidate: CandidateSpec) -> str | None:
+        """SHA-256 of the chat template of a candidate; None where its files do not tell. Raises OSError, ValueError."""
+        if candidate.form == "merged":
+            return template_sha256(self.made(candidate)[0])
+        folder = model_folder(self.home, self.entry(candidate))
+        return None if folder is None else template_sha256(folder)
+
+    def made(self, candidate: CandidateSpec) -> tuple[Path, str]:
+        """The files that a candidate names, and their hash: of a job's artefact as it was stored. Raises `ThingGone`."""
+        reference = parse_reference(candidate.ref)
+        if candidate.path is not None or reference is None:
+            path = Path(candidate.path or candidate.ref or "")
+            if not path.exists():
+                raise ThingGone
+            return path, sha256_tree(path) if path.is_dir() else ""
+        wanted = reference.makes or candidate.form
+        # The newest comes first: a job that was run again replaced what it had made.
+        for row in list_artefacts(self.connection, self.home, reference.job_id):
+            if row.kind == wanted and row.path.exists():
+                return row.path, row.sha256
+        raise ThingGone
+
+
+def _there(found: str | None) -> str:
+    if found is None:
+        raise ThingGone
+    return found
+
+
+def _gguf_file(path: Path) -> Path:
+    """The GGUF file of an artefact, which is a folder, or the file itself. Raises `ThingGone`."""
+    if path.is_file():
+        return path
+    files = sorted(path.glob("*.gguf"))
+    if not files:
+        raise ThingGone
+    return files[0]
