@@ -103,9 +103,11 @@ def bake_off(context: Context, plan: BakeoffPlan) -> None:
     """Queue a bake-off of training runs against the base model that the first of them started from."""
 
     def make(home: Home, project: Any, author: str) -> list[JobRow]:
-        from core.submission.submit import submit_bakeoff
+        from core.submission.bakeoff import submit_bakeoff
+        from core.submission.wanted_bakeoff import WantedBakeoff
 
-        return [submit_bakeoff(home, project, plan.task, list(plan.candidates), incumbent=plan.base, author=author)]
+        wanted = WantedBakeoff(tasks=(plan.task,), candidates=plan.candidates, incumbent=plan.base)
+        return [submit_bakeoff(home, project, wanted, author=author)]
 
     submit(context, make)
 

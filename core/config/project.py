@@ -85,6 +85,12 @@ class Project:
         """Names of all tasks, without reading them."""
         return self._names(TASKS)
 
+    def own_task_names(self) -> list[str]:
+        """Names of the tasks that this project has written itself; the shipped project's are its own."""
+        return [
+            name for name in self.task_names() if self.fallback is None or is_there(self.root / TASKS / f"{name}.yaml")
+        ]
+
     def tasks(self) -> list[Task]:
         """All tasks; raises the first problem."""
         return [self.task(name) for name in self.task_names()]

