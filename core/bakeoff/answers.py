@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from core.bakeoff.thinking import Split
 from core.files import append_line, read_lines, sha256_json
 
 Finish = Literal["stop", "length"]
 # What the model did: it scores 0 and is shown as that. `server`: what the server did; the answer counts as missing.
 ModelFault = Literal["empty", "length", "thinking"]
 Fault = Literal["empty", "length", "thinking", "server"]
-
-_OPEN, _CLOSE = "<think>", "</think>"
-_BLOCK = re.compile(re.escape(_OPEN) + ".*?" + re.escape(_CLOSE), re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -116,33 +113,6 @@ def read_answers(path: Path) -> list[Answer]:
         if cell not in found or (found[cell].fault == "server" and answer.fault != "server"):
             found[cell] = answer
     return list(found.values())
-
-
-@dataclass(frozen=True)
-class Split:
-    """What a model wrote, parted: the answer and its thinking (None without a block). `open`: the block never ended."""
-
-    text: str
-    thinking: str | None
-    open: bool = False
-
-
-def split_thinking(raw: str) -> Split:
-    """Part `<think>…</think>` from the answer.
-
-    A closing tag alone ends a block that the prompt had opened; an opening tag alone runs to the end of the text.
-    """
-    thoughts: list[str] = []
-    before, closed, after = raw.partition(_CLOSE)
-    if closed and _OPEN not in before:
-        thoughts.append(before)
-        raw = after
-    thoughts += [block[len(_OPEN) : -len(_CLOSE)] for block in _BLOCK.findall(raw)]
-    text, opened, rest = _BLOCK.sub("", raw).partition(_OPEN)
-    if opened:
-        thoughts.append(rest)
-    thinking = "\n".join(thought.strip() for thought in thoughts).strip() if thoughts else None
-    return Split(text.strip() if thoughts else text, thinking, bool(opened))
 
 
 def find_fault(split: Split, finish: str, policy: Literal["off", "on"]) -> ModelFault | None:

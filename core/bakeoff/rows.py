@@ -13,6 +13,7 @@ from core.bakeoff.input_cells import InputCell, input_cell
 from core.bakeoff.scored_answers import ScoredAnswer, ScoredAnswers
 from core.bakeoff.scoring import Part, PlannedCheck, parse_answer
 from core.bakeoff.statistics import Interval, mcnemar, of_scores, t_interval, wilson
+from core.bakeoff.thinking import seems_to_think_aloud
 
 if TYPE_CHECKING:
     from core.config.golden import GoldenInput
@@ -60,7 +61,8 @@ class CandidateRow:
     tokens (None when all were cut). `thinking_tokens` are those of a mean answer, of servers that count them.
     `first_token_seconds` is the median over what servers streamed. `timed_shared` counts answers that were given while
     others used the server, `asked_again` those that were asked for more than once, `server_faults` cells that the server
-    left open. `cold_load_seconds` (the median of the loads of a model that was not in memory) and `vram_bytes` (the most of
+    left open. `thinking_aloud` counts answers that seem to hold thinking which nothing marks (`seems_to_think_aloud`).
+    `cold_load_seconds` (the median of the loads of a model that was not in memory) and `vram_bytes` (the most of
     any load) come from `measured`. `inputs` has a cell for each golden input. A `curtailed` candidate was stopped when it could
     not reach the incumbent any more: its figures are of the answers until then, and nothing is compared with them.
     """
@@ -95,6 +97,7 @@ class CandidateRow:
     timed_shared: int = 0
     asked_again: int = 0
     server_faults: int = 0
+    thinking_aloud: int = 0
     cold_load_seconds: float | None = None
     vram_bytes: int | None = None
     inputs: tuple[InputCell, ...] = ()
@@ -162,6 +165,7 @@ def build_row(
         timed_shared=sum(one.shared is True for one in answers),
         asked_again=sum(one.tries > 1 for one in answers),
         server_faults=cells.server_faults,
+        thinking_aloud=sum(seems_to_think_aloud(one.text) for one in answers),
         inputs=tuple(input_cell(cells.by_input[item.id], repeats) for item in inputs),
     )
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
-from core.bakeoff.answers import Answer, Fault, Split, find_fault, split_thinking
+from core.bakeoff.answers import Answer, Fault, find_fault
+from core.bakeoff.thinking import Split, split_thinking
 from core.checks import CapturedEqualsCheck, CheckResult, build, check_hash, check_ids
 from core.checks.base import BaseDefinition
 from core.errors import InputError
@@ -81,7 +82,7 @@ def _sources(task: Task, definition: BaseDefinition) -> Sequence[BaseDefinition]
 
 def visible(task: Task, answer: Answer) -> Split:
     """The answer as the checks see it, its thinking parted from it, wherever that was stored."""
-    split = split_thinking(answer.text)
+    split = split_thinking(answer.text, task.model_dump_json)
     thinking = "\n".join(part for part in (answer.thinking, split.thinking) if part and part.strip())
     return Split(split.text, thinking or None, split.open)
 
@@ -91,7 +92,7 @@ def fault_of(task: Task, answer: Answer) -> Fault | None:
 
     Thinking that a server keeps apart is in nobody's way; within the text it is a fault where the task does not think.
     """
-    split = split_thinking(answer.text) if answer.thinking_apart else visible(task, answer)
+    split = split_thinking(answer.text, task.model_dump_json) if answer.thinking_apart else visible(task, answer)
     return answer.fault or find_fault(split, answer.finish, answer.asked_thinking or task.thinking)
 
 

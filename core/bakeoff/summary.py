@@ -208,6 +208,11 @@ def _limits(task: Task, rows: Sequence[CandidateRow]) -> Iterator[str]:
         for fault, words in (("empty", "empty"), ("thinking", "with thinking in it")):
             if row.faults.get(fault):
                 yield f"{row.name}: {row.faults[fault]} of {count(row.answers, 'answer')} {words}: score 0."
+        if row.thinking_aloud:
+            yield (
+                f"{row.name}: {row.thinking_aloud} of {count(row.answers, 'answer')} may begin with thinking; no tags mark it,"
+                " so that it was scored as part of the answer."
+            )
 
 
 def _whether_fair(limit: int, cut: CandidateRow, rows: Sequence[CandidateRow]) -> str:

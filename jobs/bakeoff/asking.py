@@ -10,7 +10,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
 
-from core.bakeoff.answers import Answer, Finish, find_fault, split_thinking
+from core.bakeoff.answers import Answer, Finish, find_fault
+from core.bakeoff.thinking import split_thinking
 from core.jobfile.bakeoff import CandidateSpec
 from core.serving.answering import Question, Reply, ServedModel
 from core.serving.errors import ServerError
@@ -124,7 +125,7 @@ def as_answer(
     wanted: WantedReply, reply: Reply, seconds: float, together: int, shared: bool | None, tries: int
 ) -> Answer:
     """A reply as it is kept, its thinking apart from its text."""
-    split = split_thinking(reply.text)
+    split = split_thinking(reply.text, wanted.asked.asked_for)
     thoughts = [part for part in (reply.thinking, split.thinking) if part and part.strip()]
     finish: Finish = "length" if reply.finish == "length" else "stop"
     policy = wanted.asked.thinking

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.bakeoff.answers import Answer, answer_key, find_fault, split_thinking
+from core.bakeoff.answers import Answer, answer_key, find_fault
 from core.bakeoff.measured import MeasuredCandidate, append_measured
+from core.bakeoff.thinking import split_thinking
 from core.config.golden import GoldenInput
 from core.errors import InputError
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
@@ -344,7 +345,7 @@ def _warm_up(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, asked: 
 
 def _as_answer(asked: AskedTask, candidate: Candidate, wanted: WantedAnswer, generated: Generated) -> Answer:
     raw = f"<think>{generated.text}" if wanted.opens_thinking else generated.text
-    split = split_thinking(raw)
+    split = split_thinking(raw, asked.asked_for)
     return Answer(
         key=wanted.key,
         candidate=candidate.name,

@@ -39,6 +39,10 @@ class AskedTask:
     def repeats(self) -> int:
         return self.under_test.repeats
 
+    def asked_for(self) -> str:
+        """All that says what an answer looks like: tags that stand in it belong to the answer."""
+        return self.task.model_dump_json() + self.system
+
     def messages(self, item: GoldenInput) -> list[Message]:
         """What is sent for an input: the system text, the examples as turns, the input."""
         asked = asked_messages(item, self.system)
