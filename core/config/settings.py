@@ -77,6 +77,12 @@ class OllamaSettings(Written):
         return self
 
 
+class LlamaCppSettings(Written):
+    """`folder`: where llama.cpp is, its source tree, a build or a release; None is `LLAMA_CPP_DIR`, else PATH."""
+
+    folder: NonEmpty | None = None
+
+
 Policy = Literal["off", "warn", "stop"]
 
 
@@ -116,6 +122,7 @@ class Settings(Loaded):
     bakeoff: BakeoffSettings = BakeoffSettings()
     gpu: GpuSettings = GpuSettings()
     ollama: OllamaSettings = OllamaSettings()
+    llama_cpp: LlamaCppSettings = LlamaCppSettings()
     watch: WatchSettings = WatchSettings()
     servers: dict[Name, ServerSettings] = Field(default_factory=dict)
 
@@ -146,7 +153,7 @@ class ProjectFile(Settings):
             if key in self.queue.model_fields_set:
                 remedy = "write it into ~/.config/bakehouse/settings.yaml"
                 raise KeyedError("this is the machine's, not a project's", key=f"queue.{key}", remedy=remedy)
-        for part in ("gpu", "ollama", "watch"):
+        for part in ("gpu", "ollama", "llama_cpp", "watch"):
             if part in self.model_fields_set:
                 remedy = "write it into ~/.config/bakehouse/settings.yaml"
                 raise KeyedError("this is the machine's, not a project's", key=part, remedy=remedy)
@@ -189,6 +196,8 @@ def _layer(settings: Settings, file: Path) -> dict[str, Any]:
     python = values.get("jobs", {}).get("python")
     if python and ("/" in python or python.startswith("~")):  # a bare word is looked up in PATH
         values["jobs"]["python"] = _absolute(python, file)
+    if folder := values.get("llama_cpp", {}).get("folder"):
+        values["llama_cpp"]["folder"] = _absolute(folder, file)
     return values
 
 

@@ -97,6 +97,23 @@ _KINDS = (
             "export", "core.cli.export:export", "Queue the merging of a trained adapter into its base."
         ),
     ),
+    # `bakehouse export --to gguf` asks for these two.
+    JobKind(
+        "convert",
+        noun="a conversion to GGUF",
+        spec="core.jobfile.convert:ConvertSpec",
+        module="jobs.convert",
+        lane="cpu",
+        makes=("gguf",),
+    ),
+    JobKind(
+        "quantize",
+        noun="a quantisation",
+        spec="core.jobfile.quantize:QuantizeSpec",
+        module="jobs.quantize",
+        lane="cpu",
+        makes=("gguf",),
+    ),
     # `bakehouse doctor --stress` asks for it. One that took the machine down is not started again by itself.
     JobKind(
         "stress",

@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 import re
 import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -38,6 +40,10 @@ BLOCKS = {
 MOST = 10_000_000
 """Keys, tensors and values of a list beyond which a header is taken for torn."""
 MOST_DIMENSIONS = 8
+SERVED_DIMENSIONS = 4
+"""ggml's GGML_MAX_DIMS."""
+ALIGNMENT = 32
+"""Of the tensors, in bytes, where a file does not say."""
 PART = re.compile(r".*-(\d{5})-of-(\d{5})\.gguf")
 NO_LANGUAGE_MODELS = ("clip", "imatrix", "adapter")
 
@@ -46,12 +52,64 @@ class TornError(ValueError):
     """The header ends before it is over, or counts what cannot be."""
 
 
-def check_gguf(path: Path, name: str) -> None:
-    """Refuse a file that is torn, one part of several, or no language model. Raises `InputError`, `OSError`."""
+@dataclass(frozen=True)
+class GgufTensor:
+    """A tensor as its header describes it. `kind` is ggml's number of its type, `offset` counts from the first tensor's place.
+
+    `size_bytes` is 0 for a type whose blocks are not known here.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    kind: int
+    offset: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class GgufHeader:
+    """What stands before the weights. `keys` are the scalar and text keys; `end` is where the last tensor ends at the least.
+
+    Of version 1, whose lengths have other widths, nothing is read.
+    """
+
+    version: int
+    keys: Mapping[str, Any]
+    tensors: tuple[GgufTensor, ...]
+    end: int
+
+    @property
+    def architecture(self) -> str:
+        return str(self.keys.get("general.architecture", ""))
+
+    @property
+    def file_type(self) -> int | None:
+        """llama.cpp's number of what most tensors are in (`LLAMA_FTYPE`); None where the file does not say."""
+        value = self.keys.get("general.file_type")
+        return value if isinstance(value, int) else None
+
+    @property
+    def chat_template(self) -> str | None:
+        """The template by which a server turns a conversation into a prompt; None where the file has none."""
+        value = self.keys.get("tokenizer.chat_template")
+        return value if isinstance(value, str) and value.strip() else None
+
+    @property
+    def values(self) -> int:
+        """How many weights there are."""
+        return sum(math.prod(tensor.shape) for tensor in self.tensors)
+
+
+def check_gguf(path: Path, name: str) -> GgufHeader:
+    """The header of a model's file. Refuses one that is torn, one part of several, or no language model.
+
+    Raises `InputError`, `OSError`.
+    """
     with path.open("rb") as file:
         head = file.read(80)
         refuse_stand_in(path, head)
-        if head[:4] != MAGIC or len(head) < 8 or not 1 <= struct.unpack("<I", head[4:8])[0] <= 3:
+        version = struct.unpack("<I", head[4:8])[0] if len(head) >= 8 else 0
+        if head[:4] != MAGIC or not 1 <= version <= 3:
             raise InputError("it is no GGUF file of version 1 to 3", code="bad_model", file=path, key=name)
         if (part := PART.fullmatch(path.name)) is not None and int(part[2]) > 1:
             raise InputError(
@@ -61,25 +119,25 @@ def check_gguf(path: Path, name: str) -> None:
                 key=name,
                 remedy="join the parts with `llama-gguf-split --merge`",
             )
-        if struct.unpack("<I", head[4:8])[0] == 1:
-            return  # lengths have other widths there
+        if version == 1:
+            return GgufHeader(1, {}, (), 0)
         file.seek(8)
         try:
-            keys, end = _read(file)
+            header = _read(file, version)
         except (TornError, struct.error, UnicodeDecodeError, OverflowError, MemoryError, RecursionError) as error:
             raise InputError(
                 "its GGUF header is unreadable: torn", code="bad_model", file=path, key=name, remedy=AGAIN
             ) from error
     size = path.stat().st_size
-    if size < end:
+    if size < header.end:
         raise InputError(
-            f"{size} bytes long, its header says at least {end}: torn",
+            f"{size} bytes long, its header says at least {header.end}: torn",
             code="bad_model",
             file=path,
             key=name,
             remedy=AGAIN,
         )
-    kind = str(keys.get("general.type", "model")), str(keys.get("general.architecture", ""))
+    kind = str(header.keys.get("general.type", "model")), header.architecture
     if kind[0] not in ("model", "") or kind[1] in NO_LANGUAGE_MODELS:
         raise InputError(
             f"it is no language model, but {' '.join(word for word in kind if word)}",
@@ -88,28 +146,67 @@ def check_gguf(path: Path, name: str) -> None:
             key=name,
             remedy="name the GGUF file of the model itself",
         )
+    return header
 
 
-def _read(file: BinaryIO) -> tuple[dict[str, Any], int]:
-    """The scalar and text keys of a header, and where the last tensor ends at the least, in bytes."""
-    tensors, count = _counted(file), _counted(file)
+def check_servable(path: Path, name: str) -> GgufHeader:
+    """The header of a file that llama.cpp is to load: with an architecture, weights, and tensors that do not overlap.
+
+    A file that only claims to be a model can take a server down. Raises `InputError`, `OSError`.
+    """
+    header = check_gguf(path, name)
+    wrong = _unservable(header)
+    if wrong is not None:
+        raise InputError(f"no server can load it: {wrong}", code="bad_model", file=path, key=name, remedy=AGAIN)
+    return header
+
+
+def _unservable(header: GgufHeader) -> str | None:
+    if header.version == 1:
+        return "it is of version 1 of the format, which llama.cpp no longer reads"
+    if not header.architecture:
+        return "it names no architecture"
+    if not header.tensors:
+        return "it holds no weights"
+    names = {tensor.name for tensor in header.tensors}
+    if len(names) < len(header.tensors):
+        return "two of its tensors have the same name"
+    alignment = header.keys.get("general.alignment", ALIGNMENT)
+    if not isinstance(alignment, int) or alignment <= 0 or alignment % 8:
+        return f"its alignment is {alignment!r}"[:100]
+    reached = 0
+    for tensor in sorted(header.tensors, key=lambda one: (one.offset, one.size_bytes)):
+        if not 1 <= len(tensor.shape) <= SERVED_DIMENSIONS or 0 in tensor.shape:
+            return f"tensor {tensor.name[:80]!r} has the shape {list(tensor.shape)}"
+        if tensor.offset % alignment:
+            return f"tensor {tensor.name[:80]!r} does not begin at a multiple of {alignment}"
+        if tensor.offset < reached:
+            return f"tensor {tensor.name[:80]!r} lies in another one"
+        reached = tensor.offset + tensor.size_bytes
+    return None
+
+
+def _read(file: BinaryIO, version: int) -> GgufHeader:
+    count_of_tensors, count = _counted(file), _counted(file)
     keys: dict[str, Any] = {}
     for _ in range(count):
         key = _text(file)
         keys[key] = _value(file, _number(file, "I"))
-    alignment = keys.get("general.alignment", 32)
-    ends = [0]
-    for _ in range(tensors):
-        _text(file)
+    alignment = keys.get("general.alignment", ALIGNMENT)
+    tensors = []
+    for _ in range(count_of_tensors):
+        name = _text(file)
         rank = _number(file, "I")
         if rank > MOST_DIMENSIONS:
             raise TornError
-        dimensions = [_number(file, "Q") for _ in range(rank)]
-        values, size = BLOCKS.get(_number(file, "I"), (1, 0))
-        ends.append(_number(file, "Q") + math.prod(dimensions) // values * size)
+        shape = tuple(_number(file, "Q") for _ in range(rank))
+        kind = _number(file, "I")
+        values, size = BLOCKS.get(kind, (1, 0))
+        tensors.append(GgufTensor(name, shape, kind, _number(file, "Q"), math.prod(shape) // values * size))
     start = file.tell()
     aligned = -(-start // alignment) * alignment if isinstance(alignment, int) and alignment > 0 else start
-    return keys, aligned + max(ends) if tensors else start
+    end = aligned + max(tensor.offset + tensor.size_bytes for tensor in tensors) if tensors else start
+    return GgufHeader(version, keys, tuple(tensors), end)
 
 
 def _number(file: BinaryIO, letter: str) -> Any:

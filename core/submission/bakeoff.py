@@ -18,6 +18,7 @@ from core.errors import BakehouseError, InputError
 from core.files import sha256_json
 from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, ExampleTurn, TaskUnderTest
+from core.models.llama_cpp import LlamaCpp
 from core.store.database import open_database
 from core.store.jobs import JobRow
 from core.submission.candidates import parse_candidates, who_answers
@@ -67,6 +68,9 @@ def bakeoff_spec(
     refuse_doubles(candidates, [one.task for one in tasks])
     refuse_impossible(candidates, remarks)
     former = None if before is None else before.spec
+    llama_server = None
+    if any(candidate.form == "gguf" for candidate in candidates):
+        llama_server = str(LlamaCpp.find(project.settings.llama_cpp.folder).require("llama-server"))
     return BakeoffSpec(
         tasks=tasks,
         candidates=candidates,
@@ -77,6 +81,7 @@ def bakeoff_spec(
         curtail=wanted.curtail if wanted.curtail is not None else former is not None and former.curtail,
         extends=wanted.extend,
         earlier=None if before is None else before.keep_answers(home),
+        llama_server=llama_server,
         pattern_timeout_seconds=project.settings.bakeoff.pattern_timeout_seconds,
     )
 

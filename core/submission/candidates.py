@@ -16,7 +16,9 @@ from core.config.validation import nearest
 from core.errors import InputError, NotFoundError
 from core.home import Home
 from core.jobfile.bakeoff import CandidateSpec
+from core.jobfile.convert import ConvertSpec
 from core.jobfile.kinds import kind_of
+from core.jobfile.quantize import QuantizeSpec
 from core.jobfile.references import parse_reference
 from core.jobfile.servers import known_servers
 from core.jobfile.spec import JobFile
@@ -151,10 +153,10 @@ def of_job(home: Home, connection: sqlite3.Connection, job_id: int, form: str | 
     makes = next((one for one in made if one == form), None if form else made[0])
     if makes is None:
         raise InputError(f"job {job_id} makes no `{form}`, but `{made[0]}`", code="no_candidate", key=reference)
-    ref = f"job:{job_id}/{makes}"
-    if makes == "gguf":
-        return CandidateSpec(name=f"{job.model or f'job {job_id}'} GGUF", form=makes, ref=ref)
-    model = JobFile.load(home.run_dir(job_id)).spec.models[0]
+    ref, spec = f"job:{job_id}/{makes}", JobFile.load(home.run_dir(job_id)).spec
+    if isinstance(spec, ConvertSpec | QuantizeSpec):
+        return CandidateSpec(name=spec.candidate_name, form=makes, ref=ref)
+    model = spec.models[0]
     name = f"{model.name} tuned" + (", merged" if makes == "merged" else "")
     return CandidateSpec(name=name, form=makes, model=model, ref=ref)
 

@@ -31,6 +31,8 @@ LABELS: Mapping[str, str] = {
     "checks_sha256": "checks {}",
     "system_sha256": "prompt {}",
     "adapter": "{}",
+    "quantization": "{}",
+    "format": "{}",
 }
 """By setting, the most telling first; any other one is shown under its name."""
 MOST_KEYS = 10

@@ -95,7 +95,10 @@ def _answer(
         with contextlib.closing(opened(first.server, first.served_model)) as model:
             answer_served(context, spec, candidates, model, inputs, record, tally)
     elif first.form == "gguf":
-        raise InputError("GGUF candidates come next", code="not_yet")
+        from jobs.llama_server import server_for
+
+        with contextlib.closing(server_for(context, spec, first)) as server_of_file:
+            answer_served(context, spec, candidates, server_of_file, inputs, record, tally)
     else:
         # Here, and no earlier, torch is imported: a bake-off of served models does without.
         from jobs.bakeoff.in_process import answer_in_process

@@ -20,7 +20,9 @@ from core.config.shipped import DEMO_RECIPE
 from core.files import append_line, read_json, sha256_json, write_json
 from core.home import AttemptDir, Home
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
+from core.jobfile.convert import ConvertSpec
 from core.jobfile.merge import MergeSpec
+from core.jobfile.quantize import QuantizeSpec
 from core.jobfile.spec import JobFile, Spec
 from core.jobfile.train import TrainSpec
 from core.own_paths import located_result
@@ -106,6 +108,15 @@ class Moved:
     def merge(self) -> None:
         trained = self._trained()
         self._make("merged", MergeSpec(adapter=f"job:{trained}/adapter", model=MODEL), f"of {self.weights[trained]}")
+
+    def convert(self) -> None:
+        trained = self._trained()
+        spec = ConvertSpec(model=MODEL, source=f"job:{trained}/merged", converter="/llama.cpp/convert_hf_to_gguf.py")
+        self._make("gguf", spec, f"converted of {self.weights[trained]}")
+
+    def quantize(self) -> None:
+        spec = QuantizeSpec(source=f"job:{max(self.weights)}/gguf", program="/llama.cpp/llama-quantize", model=MODEL)
+        self._make("gguf", spec, f"quantised of {self.weights[max(self.weights)]}")
 
     def _trained(self) -> int:
         if not self.weights:

@@ -16,16 +16,25 @@ LAYERS = 2
 DEVIATION = 0.12
 
 
-def tiny_model(folder: Path, *, layers: int = LAYERS, hidden: int = 128, intermediate: int = 256) -> ModelEntry:
-    """Write the model into `folder`, the same weights each time, and return its entry."""
+def tiny_model(
+    folder: Path, *, layers: int = LAYERS, hidden: int = 128, intermediate: int = 256, tokenizer_of: Path | None = None
+) -> ModelEntry:
+    """Write the model into `folder`, the same weights each time, and return its entry.
+
+    `tokenizer_of` is the folder of a published model whose tokenizer it takes: llama.cpp's converter knows no other.
+    """
     import torch
 
     from jobs import models
 
     models.prepare_libraries()
-    from transformers import AutoModelForCausalLM, LlamaConfig
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
-    tokenizer = byte_level(corpus=[*CORPUS, *(f"{SYSTEM} {name} {text}" for name, text in GREETINGS)] * 4)
+    tokenizer = (
+        byte_level(corpus=[*CORPUS, *(f"{SYSTEM} {name} {text}" for name, text in GREETINGS)] * 4)
+        if tokenizer_of is None
+        else AutoTokenizer.from_pretrained(tokenizer_of, local_files_only=True)
+    )
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=hidden,

@@ -16,7 +16,13 @@ from core.own_paths import located, stored, stored_result
 from tests.support.depth import example_count
 from tests.support.moving import Moved, copy, copy_and_keep, rename
 
-WORK = {"train": Moved.train, "merge": Moved.merge, "bake off": Moved.bake_off}
+WORK = {
+    "train": Moved.train,
+    "merge": Moved.merge,
+    "bake off": Moved.bake_off,
+    "convert": Moved.convert,
+    "quantize": Moved.quantize,
+}
 MOVES = {"mv": rename, "rsync": copy, "rsync and keep": copy_and_keep}
 ACTS = [*WORK, *MOVES, "an older Bakehouse"]
 
@@ -118,4 +124,4 @@ def test_a_pulled_model_in_the_home_s_cache_moves_along(tmp_path: Path) -> None:
 
 def test_every_kind_of_job_is_tried() -> None:
     """A kind that makes artefacts, or reads copies, belongs into `tests.support.moving`."""
-    assert {kind.name for kind in KINDS.values() if kind.makes} <= {"train", "merge", "pack"}
+    assert {kind.name for kind in KINDS.values() if kind.makes} <= {"train", "merge", "convert", "quantize", "pack"}

@@ -15,9 +15,11 @@ from core.config.project import shipped
 from core.errors import InputError
 from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
+from core.jobfile.convert import ConvertSpec
 from core.jobfile.kinds import KINDS, JobKind, kind_of, load, spec_class
 from core.jobfile.merge import MergeSpec
 from core.jobfile.pull import PullSpec
+from core.jobfile.quantize import QuantizeSpec
 from core.jobfile.raw import read_key
 from core.jobfile.references import Reference, needed_jobs, parse_reference
 from core.jobfile.spec import Columns, InputFile, JobFile, Spec
@@ -29,7 +31,7 @@ from tests.support.job_files import job_file
 from tests.support.needs import needs
 from tests.support.queueing import AUTHOR
 
-OURS = [KINDS[name] for name in ("train", "bakeoff", "merge", "pull")]
+OURS = [KINDS[name] for name in ("train", "bakeoff", "merge", "convert", "quantize", "pull")]
 FILE = InputFile(path="/f", sha256="0" * 64, source="/f")
 HUB = ModelEntry(name="small", hub="org/small", parameters=1000)
 
@@ -57,7 +59,7 @@ def test_what_the_registry_names_is_there(kind: JobKind) -> None:
 
 
 def test_what_ends_in_the_bake_off_is_made_by_a_kind_that_is_stored() -> None:
-    assert {makes for kind in OURS for makes in kind.makes} == {"adapter", "merged"}
+    assert {makes for kind in OURS for makes in kind.makes} == {"adapter", "merged", "gguf"}
 
 
 SPECS: dict[str, tuple[Spec, str, Columns, tuple[int, ...]]] = {
@@ -67,6 +69,30 @@ SPECS: dict[str, tuple[Spec, str, Columns, tuple[int, ...]]] = {
         "merge judge · small",
         Columns(task="judge", model="small", source="job:7"),
         (7,),
+    ),
+    "the conversion of a merge": (
+        ConvertSpec(model=HUB, source="job:8/merged", converter="/llama.cpp/convert_hf_to_gguf.py", task="judge"),
+        "GGUF bf16 · judge · small",
+        Columns(task="judge", model="small", source="job:8/merged"),
+        (8,),
+    ),
+    "the conversion of a base": (
+        ConvertSpec(model=HUB, format="q8_0", converter="/llama.cpp/convert_hf_to_gguf.py"),
+        "GGUF q8_0 · small",
+        Columns(model="small"),
+        (),
+    ),
+    "quantize": (
+        QuantizeSpec(source="job:9/gguf", program="/usr/bin/llama-quantize", model=HUB, task="judge"),
+        "GGUF Q8_0 · judge · small",
+        Columns(task="judge", model="small", source="job:9/gguf"),
+        (9,),
+    ),
+    "quantize a file": (
+        QuantizeSpec(source="/models/a.gguf", quantization="Q4_K_M", program="/usr/bin/llama-quantize"),
+        "GGUF Q4_K_M · /models/a.gguf",
+        Columns(source="/models/a.gguf"),
+        (),
     ),
     "a bake-off of one base": (
         bakeoff(BASE, TUNED),

@@ -1,0 +1,105 @@
+"""The job `convert`: a model in transformers' layout becomes a GGUF file, by llama.cpp's own converter."""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from core.jobfile.convert import BITS, ConvertSpec
+from core.models.folder import weight_files
+from core.models.headers import read_header
+from core.models.llama_cpp import converter_command, converter_version, missing
+from jobs import models
+from jobs.context import JobContext
+from jobs.gguf import add_gguf, base_lineage, file_name, finish, require_disk, require_success, tool_environment
+from jobs.manifest import extend_manifest, start_manifest
+from jobs.tools import run_tool
+
+# tqdm's bar, `Writing:  40%|███▉      | 1.84M/4.59M [00:00<00:00, 15.7Mbyte/s]`, in powers of 1000.
+BAR = re.compile(r"^Writing:.*\|\s*([\d.]+)([kMGT]?)/([\d.]+)([kMGT]?) ")
+UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+# The last line of a traceback, or what the converter logs before it gives up.
+WHY = r"^(?:ERROR:[\w.-]+:)(.+)$|^(\w*(?:Error|Exception|Interrupt)\b.*)$"
+# Names that its log has for the same thing: what the tokenizer does before it cuts words into tokens.
+UNKNOWN_TOKENIZER = "BPE pre-tokenizer was not recognized"
+
+
+def run(context: JobContext, spec: ConvertSpec) -> None:
+    started = time.monotonic()
+    context.phase("finding the model", spec.source or spec.model.name)
+    start_manifest(context)
+    converter = Path(spec.converter)
+    if not converter.is_file():
+        raise missing("converter")
+    name = spec.model.name
+    source, sha256, fingerprint = _source(context, spec)
+    weights = sum(
+        math.prod(tensor.shape) for file in weight_files(source, name) for tensor in read_header(file).values()
+    )
+    version = converter_version(converter)
+    extend_manifest(context, converter={"path": str(converter), "version": version}, format=spec.format)
+    require_disk(context, weights, BITS[spec.format])
+
+    lineage = {
+        **base_lineage(context, spec.model),
+        "source": spec.source or name,
+        "source_sha256": sha256,
+        "base_fingerprint": fingerprint,
+        "format": spec.format,
+        "tool": {"name": converter.name, "version": version},
+    }
+
+    def write(file: Path) -> dict[str, Any]:
+        context.phase("converting", f"{spec.source or name}, written as {spec.format}")
+        command = [*converter_command(converter, sys.executable), str(source)]
+        command += ["--outtype", spec.format, "--outfile", str(file), "--model-name", name]
+        output = run_tool(context, command, lambda text: _tell(context, text, spec.format), environ=tool_environment())
+        why = output.last(WHY)
+        if why is not None and UNKNOWN_TOKENIZER in "\n".join(output.lines):
+            why = f"its tokenizer is not one that llama.cpp knows ({UNKNOWN_TOKENIZER})"
+        require_success(output, converter.name, why, file.parent)
+        return {}
+
+    kind = spec.format.upper()
+    made = add_gguf(context, file_name(_named(spec), kind), lineage, write)
+    finish(
+        context,
+        made,
+        kind,
+        spec.source or name,
+        time.monotonic() - started,
+        model=name,
+        source=spec.source,
+        format=spec.format,
+        tool=lineage["tool"],
+    )
+
+
+def _named(spec: ConvertSpec) -> str:
+    return f"{spec.model.name}-{spec.task}" if spec.task else spec.model.name
+
+
+def _source(context: JobContext, spec: ConvertSpec) -> tuple[Path, str | None, str | None]:
+    """The folder to convert, the hash of an artefact, the fingerprint of a base model."""
+    if spec.source is not None:
+        folder, sha256 = context.artefacts.resolve(spec.source, "merged")
+        models.locate_path(spec.model.name, folder)  # refuses what is not whole
+        return folder, sha256, None
+    base = models.locate(spec.model, context.home)
+    if base.gguf is not None:
+        context.warn(
+            "from_gguf",
+            f"{spec.model.name} is a GGUF file itself: what its own quantisation has lost does not come back",
+        )
+        models.prepare_libraries()
+    return models.safetensors_folder(base, context.home), None, base.fingerprint
+
+
+def _tell(context: JobContext, text: str, kind: str) -> None:
+    if (bar := BAR.match(text)) is not None:
+        done, total = (round(float(bar[at]) * UNITS[bar[at + 1]]) for at in (1, 3))
+        context.progress(done, total, "bytes", label=f"writing, {kind}")

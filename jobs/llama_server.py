@@ -1,0 +1,397 @@
+"""A llama-server that a bake-off starts for a GGUF file: a child of the job on loopback, asked as any other served model.
+
+It is gone with the job, however that ends, and is started again when it has died: whoever asks sees `server_down` and has it
+loaded once more. What it prints goes to a file of its own in the attempt's folder, from which a failure is told in one line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import socket
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import psutil
+
+from core.errors import InputError
+from core.files import read_json, sha256_json, write_json
+from core.home import Home
+from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
+from core.models.gguf import GgufHeader, check_servable
+from core.models.llama_cpp import missing, server_version
+from core.serving.address import ServerAddress
+from core.serving.answering import Capabilities, LoadedModel, Question, Reply, ServedIdentity
+from core.serving.errors import ServerError
+from core.serving.openai_model import OpenAIModel
+from core.text import one_line
+from jobs.child import end_child, how_it_ended, start_child
+from jobs.context import JobContext
+from jobs.gguf import gguf_file
+
+HOST = "127.0.0.1"
+MOST_PORTS = 5
+"""So many ports are tried: between looking for a free one and taking it somebody else may have it."""
+LOOK_SECONDS = 0.05
+HEALTH_SECONDS = 5.0
+LOG_BYTES = 200_000
+"""Of the end of its log, where the reason of a failure stands."""
+WINDOW_STEP = 256
+"""llama.cpp rounds the window of a slot to a multiple of it."""
+ALL_LAYERS = 999
+"""On the GPU, where the program was built for one; a build for the CPU ignores that."""
+# What a server does by itself, by the environment, would be no part of what was asked.
+SET_BY_ENVIRONMENT = ("LLAMA_ARG_", "LLAMA_API_KEY", "LLAMA_LOG_")
+NO_MEMORY = re.compile(
+    r"out of (?:device )?memory|unable to allocate|failed to allocate|cannot allocate memory|allocation failed"
+    r"|not enough memory|ErrorOutOf(?:Device|Host)Memory|[mM]alloc failed|failed to fit",
+    re.IGNORECASE,
+)
+TAKEN = re.compile(r"couldn't bind|address already in use|failed to bind", re.IGNORECASE)
+# The first line of these that is there says more than those below it.
+WHY = (
+    re.compile(r"unknown model architecture: .+"),
+    re.compile(r"(?<=error loading model: ).+"),
+    re.compile(r"gguf_init\w*: .+"),
+    re.compile(r"(?<=error: ).+", re.IGNORECASE),
+    re.compile(r"(?:failed to load model|GGML_ASSERT).*"),
+)
+ON_GPU = re.compile(
+    r"(?:CUDA|ROCm|HIP|Vulkan|SYCL|Metal|MUSA)\w*\s+(?:model|KV|RS|compute) buffer size\s*=\s*([\d.]+) MiB"
+)
+PREFIX = re.compile(r"^[\d.]+ [DIWE] +")
+"""Time and level, with which newer versions begin a line."""
+
+
+@dataclass
+class _Running:
+    """A server that runs: its process, how it is asked, and with which window."""
+
+    process: subprocess.Popen[bytes]
+    model: OpenAIModel
+    context_length: int
+
+
+class LlamaServer:
+    """A `ServedModel` for the GGUF file `file`, of which `weights` is the digest. Its server runs from `load` on.
+
+    `slots` answers are given at a time. `check_stop` is called while the file is loaded, and may raise. `loads` counts how
+    often a server was started and had loaded.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        file: Path,
+        program: Path,
+        log: Path,
+        *,
+        weights: str,
+        slots: int = 1,
+        seed: int = 0,
+        check_stop: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.file, self.program, self.log, self.weights = file, program, log, weights
+        self.slots, self.seed, self.check_stop = slots, seed, check_stop
+        self.loads = 0
+        self._name = name
+        self._alias = file_stem(name)
+        self._lock = threading.Lock()
+        self._running: _Running | None = None
+        self._began_at = 0
+        self._has_loaded = False
+
+    @property
+    def name(self) -> str:
+        return f"llama-server:{self._name}"
+
+    @property
+    def process(self) -> subprocess.Popen[bytes] | None:
+        """The server's process; None before `load` and after `unload`."""
+        return None if self._running is None else self._running.process
+
+    @cached_property
+    def header(self) -> GgufHeader:
+        """Of the file. ServerError where no server could load it: none is started for such a file."""
+        try:
+            return check_servable(self.file, self._name)
+        except (InputError, OSError) as error:
+            raise ServerError(f"{self.name} is not started: {error}", code="server_refused", status=400) from error
+
+    @cached_property
+    def version(self) -> str:
+        try:
+            return server_version(self.program)
+        except InputError as error:
+            raise ServerError(str(error), code="server_refused", status=400) from error
+
+    def identity(self) -> ServedIdentity:
+        """Told from the file and the program: the same before it is loaded and after."""
+        template = self.header.chat_template
+        return ServedIdentity(
+            api="llama-server",
+            model=self._name,
+            version=self.version,
+            weights=self.weights,
+            template=None if template is None else hashlib.sha256(template.encode()).hexdigest(),
+        )
+
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            thinking="enable_thinking" in (self.header.chat_template or ""),
+            formats=frozenset({"json", "schema", "grammar"}),
+        )
+
+    def load(self, context_length: int) -> LoadedModel:
+        """Have a server that has loaded the file with that window for each slot. One that lives and has it is kept."""
+        trained = self.header.keys.get(f"{self.header.architecture}.context_length")
+        if isinstance(trained, int) and trained < context_length:
+            raise ServerError(
+                f"{self._name} was trained for a window of {trained} tokens, {context_length} are wanted",
+                code="context_overflow",
+                remedy="lower the context_length of the task",
+            )
+        with self._lock:
+            running = self._running
+            if running is not None and running.process.poll() is None and running.context_length >= context_length:
+                return LoadedModel(0.0, was_resident=True, vram_bytes=self._vram_bytes())
+            self._end()
+            started = time.monotonic()
+            self._running = self._start(context_length)
+            self.loads += 1
+            return LoadedModel(time.monotonic() - started, vram_bytes=self._vram_bytes())
+
+    def ask(self, question: Question, stopped: Callable[[], bool] = lambda: False) -> Reply:
+        running = self._running
+        if running is None:
+            raise ServerError(f"{self.name} is not loaded", code="server_down")
+        try:
+            return running.model.ask(question, stopped)
+        except ServerError as error:
+            if error.code == "request_stopped" or not _has_died(running.process):
+                raise
+            raise self._why_it_died(running.process) from error
+
+    def unload(self) -> None:
+        with self._lock:
+            self._end()
+
+    def others_active(self) -> bool | None:
+        """Never: nobody else has its key."""
+        return False
+
+    def close(self) -> None:
+        self.unload()
+
+    def _start(self, context_length: int) -> _Running:
+        """A server that has loaded, on a port that was free."""
+        for _ in range(MOST_PORTS):
+            key, port = secrets.token_hex(16), free_port()
+            self._began_at, self._has_loaded = self.log.stat().st_size if self.log.exists() else 0, False
+            with self.log.open("ab") as log:
+                process = start_child(
+                    self._command(port, context_length), stdout=log, stderr=log, environ=_environ(key)
+                )
+            model = OpenAIModel(
+                "llama-server", ServerAddress(f"http://{HOST}:{port}/v1"), self._alias, key=key, weights=self.weights
+            )
+            try:
+                self._wait_until_loaded(process, port)
+                model.load(context_length)
+            except ServerError as error:
+                end_child(process)
+                model.close()
+                if error.code == "server_down" and self._port_was_taken():
+                    continue
+                raise
+            except BaseException:
+                end_child(process)
+                model.close()
+                raise
+            self._has_loaded = True
+            return _Running(process, model, context_length)
+        raise ServerError(f"{self.name} got none of {MOST_PORTS} ports that were free", code="server_down")
+
+    def _command(self, port: int, context_length: int) -> list[str]:
+        window = -(-context_length // WINDOW_STEP) * WINDOW_STEP * self.slots
+        wanted = {
+            "--model": str(self.file),
+            "--alias": self._alias,
+            "--host": HOST,
+            "--port": str(port),
+            "--ctx-size": str(window),
+            "--parallel": str(self.slots),
+            "--seed": str(self.seed),
+            "--n-gpu-layers": str(ALL_LAYERS),
+            "--jinja": None,
+        }
+        # Of some versions only: its page, a cache of prompts in the host's memory (8 GB), the network.
+        more = {"--no-webui": None, "--cache-ram": "0", "--offline": None}
+        known = {**wanted, **{option: value for option, value in more.items() if option in self._options}}
+        return [str(self.program), *(word for pair in known.items() for word in pair if word is not None)]
+
+    @cached_property
+    def _options(self) -> frozenset[str]:
+        """The options that this version has."""
+        done = subprocess.run(
+            [str(self.program), "--help"], stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
+        )
+        return frozenset(re.findall(r"--[\w-]+", (done.stdout + done.stderr).decode("utf-8", errors="replace")))
+
+    def _wait_until_loaded(self, process: subprocess.Popen[bytes], port: int) -> None:
+        """Return when `/health` says so, and not that of another server, which has the port. ServerError with the reason when
+        the process ends before."""
+        while True:
+            self.check_stop()
+            if process.poll() is not None:
+                raise self._why_it_died(process)
+            if _is_healthy(port) and _listens(process, port):
+                return
+            time.sleep(LOOK_SECONDS)
+
+    def _why_it_died(self, process: subprocess.Popen[bytes]) -> ServerError:
+        """From its log: no memory and a file that can't be loaded stay so; anything else may work the next time."""
+        lines = self._printed()
+        ended = how_it_ended(process.returncode)
+        short = next((line for line in lines if NO_MEMORY.search(line)), None)
+        if short is not None:
+            return ServerError(
+                f"{self.name} {ended}, out of memory: {_shown(short)}",
+                code="server_out_of_memory",
+                said=_shown(short),
+                remedy="take a smaller quantisation, a shorter context or a lower concurrency",
+            )
+        why = next((match[0] for pattern in WHY for line in lines if (match := pattern.search(line))), None)
+        if why is not None and process.returncode >= 0 and not self._has_loaded and not self._port_was_taken():
+            return ServerError(
+                f"{self.name} can't load {self.file.name}: {_shown(why)}",
+                code="server_refused",
+                status=400,
+                said=_shown(why),
+                remedy="a newer llama.cpp knows more architectures; a damaged file is to be made again",
+            )
+        said = f": {_shown(why)}" if why is not None else ""
+        return ServerError(f"{self.name} {ended}{said} (its log: {self.log.name})", code="server_down", said=said)
+
+    def _port_was_taken(self) -> bool:
+        return any(TAKEN.search(line) for line in self._printed())
+
+    def _printed(self) -> list[str]:
+        """What the server of the last start has printed, its last part."""
+        try:
+            with self.log.open("rb") as log:
+                end = log.seek(0, os.SEEK_END)
+                log.seek(max(self._began_at, end - LOG_BYTES))
+                return log.read().decode("utf-8", errors="replace").splitlines()
+        except OSError:
+            return []
+
+    def _vram_bytes(self) -> int | None:
+        sizes = [float(match[1]) for line in self._printed() for match in ON_GPU.finditer(line)]
+        return round(sum(sizes) * 2**20) if sizes else None
+
+    def _end(self) -> None:
+        running, self._running = self._running, None
+        if running is not None:
+            running.model.close()
+            end_child(running.process)
+
+
+def server_for(context: JobContext, spec: BakeoffSpec, candidate: CandidateSpec) -> LlamaServer:
+    """What answers for a candidate that is a GGUF file; it runs from `load` on. Raises `InputError`, `NotFoundError`."""
+    context.phase("finding the file", candidate.ref or candidate.path)
+    file, noted = gguf_file(context, candidate.ref or candidate.path or "")
+    if spec.llama_server is None or not Path(spec.llama_server).is_file():
+        raise missing("llama-server")
+    # Under which name it is known must not depend on how it is asked: one server answers for all variants.
+    name = candidate.name.removesuffix(f" @{candidate.variant.written}")
+    return LlamaServer(
+        name,
+        file,
+        Path(spec.llama_server),
+        context.attempt.path / f"llama-server-{file_stem(name)}.log",
+        weights=weights_of(file, noted, context.home, context.check_stop),
+        slots=spec.concurrency,
+        seed=spec.seed,
+        check_stop=context.check_stop,
+    )
+
+
+def file_stem(name: str) -> str:
+    """A name as a part of a file's name, and of those that llama-server takes."""
+    return re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "model"
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens at now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def weights_of(file: Path, noted: str | None, home: Home, check_stop: Callable[[], None] = lambda: None) -> str:
+    """`sha256:…` of a GGUF file: as its job noted it, else computed once for this path, size and time of change."""
+    if noted is not None:
+        return f"sha256:{noted}"
+    status = file.stat()
+    key = sha256_json([str(file.resolve()), status.st_size, status.st_mtime_ns, status.st_ino])
+    remembered = home.cache / "hashes" / f"{key}.json"
+    known = read_json(remembered)
+    if isinstance(known, dict) and isinstance(known.get("sha256"), str):
+        return f"sha256:{known['sha256']}"
+    digest = hashlib.sha256()
+    with file.open("rb") as content:
+        while chunk := content.read(1 << 22):
+            check_stop()
+            digest.update(chunk)
+    remembered.parent.mkdir(parents=True, exist_ok=True)
+    write_json(remembered, {"sha256": digest.hexdigest(), "path": str(file)})
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _environ(key: str) -> dict[str, str]:
+    """The job's environment, with a key of this start: others of this machine reach the port, and get no answer there."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(SET_BY_ENVIRONMENT)}
+    return {**kept, "LLAMA_API_KEY": key}
+
+
+def _is_healthy(port: int) -> bool:
+    """Whether what listens at the port says that it has loaded; no proxy is asked for this machine."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"http://{HOST}:{port}/health", timeout=HEALTH_SECONDS) as reply:
+            return bool(reply.status == 200)
+    except (OSError, urllib.error.URLError, ValueError):
+        return False
+
+
+def _listens(process: subprocess.Popen[bytes], port: int) -> bool:
+    """Whether it is this process that listens at the port."""
+    try:
+        sockets = psutil.Process(process.pid).net_connections("tcp")
+    except psutil.Error:
+        return False
+    return any(one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in sockets)
+
+
+def _has_died(process: subprocess.Popen[bytes]) -> bool:
+    """Whether it ends now; its connections break a moment before the kernel tells of its end."""
+    try:
+        process.wait(1.0)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _shown(line: str) -> str:
+    return one_line(PREFIX.sub("", line.strip()), limit=300)

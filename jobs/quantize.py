@@ -1,0 +1,98 @@
+"""The job `quantize`: a GGUF file of full precision becomes a smaller one, by `llama-quantize`."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+from core.errors import InputError
+from core.jobfile.quantize import BITS, QuantizeSpec
+from core.models.gguf import check_servable
+from core.models.llama_cpp import missing, version_in
+from jobs.context import JobContext
+from jobs.gguf import (
+    add_gguf,
+    base_lineage,
+    file_name,
+    finish,
+    gguf_file,
+    require_disk,
+    require_success,
+    tool_environment,
+)
+from jobs.manifest import extend_manifest, start_manifest
+from jobs.tools import run_tool
+
+# `[   1/ 272]                    output_norm.weight - [  576, 1, 1, 1], type = f32, size = 0.002 MB`
+TENSOR = re.compile(r"^\[\s*(\d+)/\s*(\d+)\]\s+(\S+)")
+WHY = r"(?:failed to quantize: |error(?: loading model)?: |GGML_ASSERT)(.+)$"
+FULL_PRECISION = {0: "F32", 1: "F16", 32: "BF16"}
+"""llama.cpp's numbers of the file types that still hold what a model was trained to."""
+FALLBACK = re.compile(r"(\d+) of (\d+) tensor\(s\) required fallback quantization")
+ENDING = re.compile(r"-(?:f16|f32|bf16|fp16|fp32)$", re.IGNORECASE)
+
+
+def run(context: JobContext, spec: QuantizeSpec) -> None:
+    started = time.monotonic()
+    context.phase("finding the file", spec.source)
+    start_manifest(context)
+    program = Path(spec.program)
+    if not program.is_file():
+        raise missing("llama-quantize")
+    source, sha256 = gguf_file(context, spec.source)
+    name = ENDING.sub("", source.stem)
+    header = check_servable(source, source.name)
+    if header.file_type not in FULL_PRECISION:
+        raise InputError(
+            "its weights are quantised already: quantising them again would lose more than once from the original",
+            code="already_quantised",
+            file=source,
+            remedy="quantise a file of 16 or 32 bits, which `bakehouse export --to gguf` makes",
+        )
+    require_disk(context, header.values, BITS[spec.quantization])
+    lineage: dict[str, Any] = {
+        **base_lineage(context, spec.model),
+        "source": spec.source,
+        "source_sha256": sha256,
+        "source_format": FULL_PRECISION[header.file_type],
+        "quantization": spec.quantization,
+    }
+
+    def write(file: Path) -> dict[str, Any]:
+        context.phase("quantising", f"{source.name} to {spec.quantization}")
+        command = [str(program), str(source), str(file), spec.quantization]
+        output = run_tool(context, command, lambda text: _tell(context, text), environ=tool_environment())
+        require_success(output, program.name, output.last(WHY), file.parent)
+        printed = "\n".join(output.lines)
+        tool = {"name": program.name, "version": versions.pop() if versions else version_in(printed)}
+        extend_manifest(context, quantizer={"path": str(program), **tool}, quantization=spec.quantization)
+        if (fallback := FALLBACK.search(printed)) is not None:
+            context.warn(
+                "fallback_types",
+                f"{fallback[1]} of {fallback[2]} tensors do not divide into blocks of {spec.quantization}: they take "
+                "another type, and the file is larger than usual",
+            )
+        return {"tool": tool}
+
+    versions: list[str] = []
+
+    def _tell(context: JobContext, text: str) -> None:
+        if (tensor := TENSOR.match(text)) is not None:
+            context.progress(int(tensor[1]), int(tensor[2]), "tensors", label=f"quantising, {spec.quantization}")
+        elif not versions and (version := version_in(text)) is not None:
+            versions.append(version)
+
+    made = add_gguf(context, file_name(name, spec.quantization), lineage, write)
+    finish(
+        context,
+        made,
+        spec.quantization,
+        spec.source,
+        time.monotonic() - started,
+        model=spec.model.name if spec.model else None,
+        source=spec.source,
+        quantization=spec.quantization,
+        tool=lineage["tool"],
+    )

@@ -1,0 +1,233 @@
+"""The jobs `convert` and `quantize` with llama.cpp's real tools, on a model with random weights; what kills leave behind."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from core.config.model import ModelEntry
+from core.files import read_json, sha256_file, write_json
+from core.home import Home, RunDir
+from core.jobfile.convert import ConvertSpec, GgufFormat
+from core.jobfile.quantize import Quantization, QuantizeSpec
+from core.models.gguf import check_servable
+from core.models.llama_cpp import LlamaCpp
+from core.own_paths import read_result
+from jobs.context import STOPPED_EXIT_CODE
+from tests.support.llama_cpp import convertible_model, llama_cpp
+from tests.support.tiny_model import tiny_model
+from tests.support.waiting import wait_until as wait_for
+from tests.support.workshop import Process, Workshop, events, wait_until
+
+pytestmark = pytest.mark.train
+
+
+@pytest.fixture(scope="module")
+def tools() -> LlamaCpp:
+    return llama_cpp()
+
+
+@pytest.fixture(scope="module")
+def model(model_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> ModelEntry:
+    return convertible_model(model_cache, tmp_path_factory.mktemp("convertible"))
+
+
+@pytest.fixture(scope="module")
+def shop(model: ModelEntry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+    made = Workshop(Home(tmp_path_factory.mktemp("home")).create(), model)
+    yield made
+    made.close()
+
+
+class Makers:
+    """Submits one job after the other, each with an id of its own."""
+
+    def __init__(self, shop: Workshop, tools: LlamaCpp) -> None:
+        self.shop, self.tools = shop, tools
+        self.count = 0
+
+    def convert(self, model: ModelEntry | None = None, format: GgufFormat = "f32", **more: Any) -> RunDir:
+        converter = str(self.tools.require("converter"))
+        return self._submit(ConvertSpec(model=model or self.shop.model, format=format, converter=converter, **more))
+
+    def quantize(self, source: str, quantization: Quantization = "Q8_0") -> RunDir:
+        program = str(self.tools.require("llama-quantize"))
+        return self._submit(QuantizeSpec(source=source, quantization=quantization, program=program))
+
+    def _submit(self, spec: Any) -> RunDir:
+        self.count += 1
+        return self.shop.submit(self.count, spec)
+
+
+@pytest.fixture(scope="module")
+def make(shop: Workshop, tools: LlamaCpp) -> Makers:
+    return Makers(shop, tools)
+
+
+def done(shop: Workshop, run: RunDir) -> dict[str, Any]:
+    assert shop.finish(run) == 0, run.attempt(1).log.read_text()
+    return read_result(run) or {}
+
+
+@pytest.fixture(scope="module")
+def converted(shop: Workshop, make: Makers) -> tuple[RunDir, dict[str, Any]]:
+    """The model as a GGUF file in full precision: its job and what that came to."""
+    run = make.convert()
+    return run, done(shop, run)
+
+
+def tensors(file: Path) -> dict[str, tuple[int, tuple[int, ...], bytes]]:
+    """Type, shape and content of each tensor, read by another library."""
+    from gguf import GGUFReader
+
+    return {
+        tensor.name: (int(tensor.tensor_type), tuple(map(int, tensor.shape)), np.asarray(tensor.data).tobytes())
+        for tensor in GGUFReader(file).tensors
+    }
+
+
+def reference(run: RunDir) -> str:
+    return f"job:{run.path.name}/gguf"
+
+
+def test_a_model_becomes_a_gguf_file_with_its_lineage(
+    converted: tuple[RunDir, dict[str, Any]], model: ModelEntry, tools: LlamaCpp
+) -> None:
+    run, result = converted
+    (artefact,) = result["artefacts"]
+    file = Path(result["summary"]["path"])
+    header = check_servable(file, "the converted one")
+    assert (artefact["kind"], Path(artefact["path"])) == ("gguf", file.parent)
+    assert header.architecture == "llama" and header.keys["llama.block_count"] == 2
+    assert header.chat_template is not None and "<|im_start|>" in header.chat_template
+    lineage = read_json(Path(artefact["path"]).parent / "lineage.json")
+    assert lineage["file_sha256"] == sha256_file(file) == result["summary"]["file_sha256"]
+    assert lineage["source"] == model.name and lineage["format"] == "f32"
+    assert lineage["tool"]["name"] == "convert_hf_to_gguf.py" and lineage["tool"]["version"].startswith("sha256:")
+    progress = events(run, 1, "progress")
+    assert progress and progress[-1]["done"] == progress[-1]["total"] > 0 and progress[-1]["unit"] == "bytes"
+    assert not events(run, 1, "warning")
+
+
+def test_quantising_gives_the_tensors_that_the_converter_writes_directly(
+    shop: Workshop, make: Makers, converted: tuple[RunDir, dict[str, Any]]
+) -> None:
+    run = make.quantize(reference(converted[0]))
+    result = done(shop, run)
+    direct = done(shop, make.convert(format="q8_0"))
+    ours, theirs = Path(result["summary"]["path"]), Path(direct["summary"]["path"])
+    assert tensors(ours) == tensors(theirs)
+    assert ours.stat().st_size < Path(converted[1]["summary"]["path"]).stat().st_size
+    lineage = result["artefacts"][0]["lineage"]
+    assert (lineage["source"], lineage["quantization"]) == (reference(converted[0]), "Q8_0")
+    assert lineage["source_sha256"] == converted[1]["summary"]["file_sha256"]
+    assert lineage["tool"]["name"] == "llama-quantize" and "build" in lineage["tool"]["version"]
+    told = events(run, 1, "progress")
+    assert [event["done"] for event in told] == list(range(1, len(tensors(ours)) + 1))
+
+
+def test_what_does_not_divide_into_blocks_is_told(
+    shop: Workshop, make: Makers, converted: tuple[RunDir, dict[str, Any]]
+) -> None:
+    run = make.quantize(reference(converted[0]), "Q4_K_M")
+    done(shop, run)
+    assert [event["code"] for event in events(run, 1, "warning")] == ["fallback_types"]
+
+
+def test_what_is_quantised_is_not_quantised_again(shop: Workshop, make: Makers) -> None:
+    quantised = make.convert(format="q8_0")
+    done(shop, quantised)
+    run = make.quantize(reference(quantised), "Q4_K_M")
+    assert shop.finish(run) == 2
+    assert read_json(run.attempt(1).error_json)["code"] == "already_quantised"
+    assert leftovers(shop) == []
+
+
+def test_a_tokenizer_that_llama_cpp_does_not_know_is_told_in_one_line(
+    shop: Workshop, make: Makers, tmp_path: Path
+) -> None:
+    run = make.convert(tiny_model(tmp_path / "own"))
+    assert shop.finish(run) == 1
+    error = read_json(run.attempt(1).error_json)
+    assert error["code"] == "tool_failed" and "tokenizer" in error["message"] and "\n" not in error["message"]
+    assert leftovers(shop) == []
+
+
+def test_a_missing_tool_names_the_three_ways(shop: Workshop, make: Makers, tmp_path: Path) -> None:
+    spec = ConvertSpec(model=shop.model, converter=str(tmp_path / "gone.py"))
+    run = make._submit(spec)
+    assert shop.finish(run) == 2
+    error = read_json(run.attempt(1).error_json)
+    assert error["code"] == "no_llama_cpp"
+    assert all(way in error["remedy"] for way in ("llama_cpp:", "LLAMA_CPP_DIR", "PATH"))
+
+
+# --- kills: nothing half done is ever in the store
+
+
+def leftovers(shop: Workshop) -> list[str]:
+    """What is in the store beside whole artefacts."""
+    return [place.name for place in shop.home.artefacts.iterdir() if not (place / "lineage.json").is_file()]
+
+
+def tool_of(process: Process) -> psutil.Process:
+    """The converter of a job that runs, once it has begun."""
+    found: list[psutil.Process] = []
+
+    def begun() -> bool:
+        for child in psutil.Process(process.pid).children(recursive=True):
+            try:
+                if any(word.endswith("convert_hf_to_gguf.py") for word in child.cmdline()[:2]):
+                    found.append(child)
+            except psutil.Error:
+                continue
+        return bool(found)
+
+    wait_until(begun, process)
+    return found[0]
+
+
+def test_a_converter_that_is_killed_leaves_one_line_and_nothing_else(shop: Workshop, make: Makers) -> None:
+    before = sorted(shop.home.artefacts.iterdir())
+    run = make.convert(format="bf16")
+    process = shop.start(run)
+    tool_of(process).kill()
+    assert shop.ended(process) == 1
+    error = read_json(run.attempt(1).error_json)
+    assert error["message"] == "convert_hf_to_gguf.py was ended by SIGKILL"
+    assert sorted(shop.home.artefacts.iterdir()) == before and not run.result.exists()
+
+
+def test_a_job_that_is_killed_takes_the_tool_with_it_and_the_next_attempt_makes_the_file(
+    shop: Workshop, make: Makers
+) -> None:
+    run = make.convert(format="f16")
+    process = shop.start(run)
+    tool = tool_of(process)
+    process.send_signal(signal.SIGKILL)
+    shop.ended(process)
+    wait_for(lambda: not tool.is_running() or tool.status() == psutil.STATUS_ZOMBIE, what="the tool gone")
+    assert not run.result.exists()
+    assert shop.finish(run, attempt=2) == 0, run.attempt(2).log.read_text()
+    assert leftovers(shop) == []
+    assert check_servable(Path((read_result(run) or {})["summary"]["path"]), "made").file_type == 1
+
+
+@pytest.mark.parametrize("how", ["request", "signal"])
+def test_a_stop_is_heeded_while_the_tool_works(shop: Workshop, make: Makers, how: str) -> None:
+    run = make.convert(format="bf16")
+    process = shop.start(run)
+    tool = tool_of(process)
+    if how == "request":
+        write_json(run.attempt(1).stop_request, {"why": "cancel", "reason": {}, "asked_at": 0})
+    else:
+        process.send_signal(signal.SIGTERM)
+    assert shop.ended(process) == STOPPED_EXIT_CODE
+    assert not tool.is_running()
+    assert leftovers(shop) == [] and not run.result.exists() and not run.attempt(1).error_json.exists()

@@ -1,0 +1,104 @@
+"""GGUF files that only claim to be a model are refused by their headers, before a server is given them."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.errors import InputError
+from core.models.gguf import check_servable
+
+KEYS: dict[str, Any] = {"general.architecture": "llama", "general.file_type": 1, "tokenizer.chat_template": "{{ x }}"}
+Tensor = tuple[bytes, tuple[int, ...], int, int]
+TENSORS: tuple[Tensor, ...] = ((b"a", (32, 2), 1, 0), (b"b", (32,), 0, 128))
+
+
+def text(value: bytes) -> bytes:
+    return struct.pack("<Q", len(value)) + value
+
+
+def key(name: str, value: Any) -> bytes:
+    if isinstance(value, str):
+        return text(name.encode()) + struct.pack("<I", 8) + text(value.encode())
+    return text(name.encode()) + struct.pack("<Ii", 5, value)
+
+
+def header(keys: dict[str, Any] = KEYS, tensors: tuple[Tensor, ...] = TENSORS, version: int = 3) -> bytes:
+    """A header as the format wants it, whatever is in it."""
+    content = b"GGUF" + struct.pack("<IQQ", version, len(tensors), len(keys))
+    content += b"".join(key(name, value) for name, value in keys.items())
+    for name, shape, kind, offset in tensors:
+        content += text(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, kind, offset)
+    return content
+
+
+def file(content: bytes) -> bytes:
+    """With room for the weights of `TENSORS`."""
+    return content + bytes(-len(content) % 32) + bytes(256)
+
+
+def without(name: str) -> dict[str, Any]:
+    return {one: value for one, value in KEYS.items() if one != name}
+
+
+def test_a_whole_file_tells_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "m.gguf").write_bytes(file(header()))
+    found = check_servable(tmp_path / "m.gguf", "m")
+    assert (found.architecture, found.file_type, found.values, found.chat_template) == ("llama", 1, 96, "{{ x }}")
+    assert [(one.name, one.shape, one.size_bytes) for one in found.tensors] == [("a", (32, 2), 128), ("b", (32,), 128)]
+
+
+HOSTILE: dict[str, Callable[[], bytes]] = {
+    "empty": lambda: b"",
+    "another file": lambda: b"PK\x03\x04" + bytes(100),
+    "a version of the future": lambda: file(header(version=9)),
+    "version 1": lambda: file(header(version=1)),
+    "cut in its header": lambda: header()[:-20],
+    "cut in its weights": lambda: file(header())[:-200],
+    "no architecture": lambda: file(header(without("general.architecture"))),
+    "no weights": lambda: file(header(tensors=())),
+    "a vision tower": lambda: file(header({**KEYS, "general.architecture": "clip"})),
+    "an adapter": lambda: file(header({**KEYS, "general.type": "adapter"})),
+    "more keys than there are": lambda: b"GGUF" + struct.pack("<IQQ", 3, 1, 2**63) + bytes(100),
+    "more tensors than there are": lambda: b"GGUF" + struct.pack("<IQQ", 3, 2**63, 0) + bytes(100),
+    "a text longer than the file": lambda: b"GGUF" + struct.pack("<IQQ", 3, 1, 1) + struct.pack("<Q", 2**62),
+    "a list in a list in a list": lambda: (
+        b"GGUF" + struct.pack("<IQQ", 3, 1, 1) + text(b"k") + struct.pack("<I", 9) + struct.pack("<IQ", 9, 1) * 5000
+    ),
+    "a tensor behind the end": lambda: file(header(tensors=((b"a", (32,), 0, 2**40),))),
+    "a tensor whose size wraps": lambda: file(header(tensors=((b"a", (2**32, 2**32), 0, 0),))),
+    "a tensor of nothing": lambda: file(header(tensors=((b"a", (0, 32), 0, 0),))),
+    "a tensor of five dimensions": lambda: file(header(tensors=((b"a", (1, 1, 1, 1, 32), 0, 0),))),
+    "one tensor in another": lambda: file(header(tensors=((b"a", (32, 2), 1, 0), (b"b", (32,), 0, 64)))),
+    "two tensors of one name": lambda: file(header(tensors=((b"a", (32, 2), 1, 0), (b"a", (32,), 0, 128)))),
+    "a tensor out of line": lambda: file(header(tensors=((b"a", (16,), 0, 7),))),
+    "an alignment of nothing": lambda: file(header({**KEYS, "general.alignment": 0})),
+    "a name that is no UTF-8": lambda: file(header(tensors=((b"\xff\xfe", (32,), 0, 0),))),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_what_no_server_can_load_is_refused(tmp_path: Path, what: str) -> None:
+    (tmp_path / "m.gguf").write_bytes(HOSTILE[what]())
+    with pytest.raises(InputError):
+        check_servable(tmp_path / "m.gguf", "m")
+
+
+@given(at=st.integers(0, len(header()) - 1), value=st.integers(0, 255))
+def test_any_changed_byte_is_read_or_refused_and_nothing_else(
+    tmp_path_factory: pytest.TempPathFactory, at: int, value: int
+) -> None:
+    content = bytearray(file(header()))
+    content[at] = value
+    place = tmp_path_factory.getbasetemp() / "changed.gguf"
+    place.write_bytes(content)
+    try:
+        check_servable(place, "m")
+    except InputError as refused:
+        assert "\n" not in str(refused)
