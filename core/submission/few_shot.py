@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from core.bakeoff.answers import split_thinking
+from core.bakeoff.thinking import split_thinking
 from core.config.golden import GoldenInput
 from core.config.task import Task
 from core.data.examples import Example, Message
@@ -121,7 +121,9 @@ def _turns(example: Example) -> Shown:
     """The messages and the answer, without the thoughts in it: the input is asked for an answer, however it is thought of."""
     turns = [message for message in example.messages if message.role != "system"]
     said = [ExampleTurn(role="user" if turn.role == "user" else "assistant", content=turn.content) for turn in turns]
-    return [*said, ExampleTurn(role="assistant", content=split_thinking(example.completion).text)]
+    # A tag such as <reasoning> in what is learnt is of the answer that is wanted.
+    answer = split_thinking(example.completion, lambda: example.completion).text
+    return [*said, ExampleTurn(role="assistant", content=answer)]
 
 
 def _key(shown: Shown, seed: int) -> str:
