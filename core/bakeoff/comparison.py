@@ -2,37 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from core.bakeoff.scored_answers import ScoredAnswers
+from core.bakeoff.consistency import noise_floor
+from core.bakeoff.input_scores import InputScores
 from core.bakeoff.scoring import Part
 from core.bakeoff.statistics import (
+    FlipTest,
     Interval,
-    Paired,
     Verdict,
     clusters_needed,
     differences,
-    holm,
+    flip_test,
+    holm_over_groups,
+    is_shown,
     minimum_detectable_effect,
-    sign_flip,
     t_interval,
     t_test_above,
+    typical,
     verdict,
 )
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 # The difference (on the score's own scale of 0 to 1) for which the number of further inputs is worked out.
 RESOLVE = 0.10
+Correction = Literal["max-T", "Holm"]
+Pair = tuple[InputScores, InputScores]
 
 
 @dataclass(frozen=True)
 class Comparison:
     """`candidate` less `against` on one part, in [−1, 1].
 
-    `p_adjusted` holds for all challengers of `against` together, by `correction`; `least_p` is what so many inputs can
-    reach at best. `minimum_detectable` is the difference that they show with 80 % power, `add_inputs` how many more
-    would show 0.10. `missing_inputs` are golden inputs that one of the two did not answer.
+    `p_adjusted` holds for all that was tested together, by `correction`: against the incumbent, all challengers and parts of
+    the task; `least_p` is what so many inputs can reach at best. `minimum_detectable` is the difference that they show with
+    80 % power, `add_inputs` how many more would show 0.10. `missing_inputs` are golden inputs that one of the two did not
+    answer. `p_no_worse` is the one-sided p of "worse by the margin or more", not adjusted (None where no interval is
+    estimable). `noise_floor`: a smaller difference can come from sampling alone (None where that is not known); what training
+    again would change is not in it.
     """
 
     candidate: str
@@ -42,7 +55,7 @@ class Comparison:
     interval: Interval
     p: float
     p_adjusted: float
-    correction: Literal["max-T", "Holm"] | None
+    correction: Correction | None
     exact: bool
     least_p: float
     inputs: int
@@ -52,88 +65,223 @@ class Comparison:
     add_inputs: int | None
     verdict: Verdict
     p_no_worse: float | None = None
-    """One-sided p of "worse by the margin or more", not adjusted; None where no interval is estimable."""
+    noise_floor: float | None = None
 
 
-def compare(
-    against: ScoredAnswers,
-    challengers: Sequence[ScoredAnswers],
-    part: Part,
+@dataclass(frozen=True)
+class PairedTest:
+    """One pair on one part: the mean difference of the first less the second, and its p-values."""
+
+    difference: float
+    p: float
+    p_adjusted: float
+    exact: bool
+    least_p: float
+
+
+@dataclass(frozen=True)
+class PairedTests:
+    """Pairs of candidates tested together on all parts, by part and the two names; pairs that share no input are missing."""
+
+    found: Mapping[tuple[Part, str, str], PairedTest]
+    correction: Correction | None
+
+    def of(self, part: Part, ours: str, theirs: str) -> PairedTest | None:
+        """The test of a pair in either order."""
+        return self.found.get((part, ours, theirs)) or self.found.get((part, theirs, ours))
+
+
+def pair_tests(
+    pairs: Sequence[Pair],
+    parts: Sequence[Part],
     cluster_of: Mapping[str, str],
-    margin: float,
-) -> list[Comparison]:
-    """Each challenger against one candidate; those that share no answered input with it are left out."""
-    base = against.means(part)
-    pairs: list[tuple[ScoredAnswers, Paired]] = []
-    for challenger in challengers:
-        paired = differences(challenger.means(part), base, cluster_of)
-        if paired is not None:
-            pairs.append((challenger, paired))
-    if not pairs:
-        return []
-    correction: Literal["max-T", "Holm"] | None = None
-    asked = [frozenset(challenger.means(part)) & frozenset(base) for challenger, _ in pairs]
-    if len(set(asked)) == 1:
-        test = sign_flip([paired for _, paired in pairs])
-        tests = [(test.p[i], test.adjusted[i], test.exact, test.least) for i in range(len(pairs))]
-        correction = "max-T" if len(pairs) > 1 else None
-    else:
-        # ScoredAnswers are missing: the same flips for all would be over different inputs.
-        single = [sign_flip([paired]) for _, paired in pairs]
-        adjusted = holm([test.p[0] for test in single])
-        tests = [(test.p[0], p, test.exact, test.least) for test, p in zip(single, adjusted, strict=True)]
-        correction = "Holm"
-    found = []
-    for (challenger, paired), (p, p_adjusted, exact, least) in zip(pairs, tests, strict=True):
-        interval = t_interval(paired)
-        needed = clusters_needed(paired.deviation, RESOLVE)
-        found.append(
-            Comparison(
-                candidate=challenger.candidate,
-                against=against.candidate,
-                part=part,
-                difference=paired.mean,
-                interval=interval,
-                p=p,
-                p_adjusted=p_adjusted,
-                correction=correction,
-                exact=exact,
-                least_p=least,
-                inputs=paired.inputs,
-                clusters=paired.n,
-                missing_inputs=len(against.by_input) - paired.inputs,
-                minimum_detectable=minimum_detectable_effect(paired.deviation, paired.n),
-                add_inputs=None if needed is None or not interval.estimable else max(0, needed - paired.n),
-                verdict=verdict(paired.mean, p_adjusted, interval, margin),
-                p_no_worse=t_test_above(paired, -margin),
-            )
-        )
+    among: Sequence[InputScores] = (),
+) -> PairedTests:
+    """The sign-flip tests of the pairs on all parts, corrected together: pairs and parts are one family.
+
+    Max-T over those that share the same inputs, with the same flips by cluster. Where candidates have not answered the same
+    inputs there are several such groups, and Holm corrects between them. `among` are the candidates whose pairs say what a
+    usual spread is (`flip_test`); by default those of the pairs.
+    """
+    import numpy as np
+
+    everyone = list({scores.candidate: scores for scores in [*among, *itertools.chain(*pairs)]}.values())
+    place = {scores.candidate: row for row, scores in enumerate(everyone)}
+    index = np.array([(place[ours.candidate], place[theirs.candidate]) for ours, theirs in pairs], int).reshape(-1, 2)
+    usual = np.array(list(itertools.combinations(range(len(among)), 2)), int).reshape(-1, 2) if among else index
+    clusters = np.unique(list(cluster_of.values()), return_inverse=True)[1]
+    groups: dict[bytes, list[_Tested]] = {}
+    tables = {part: _table(everyone, part, list(cluster_of)) for part in parts}
+    for part, table in tables.items():
+        shared = ~np.isnan(table[index[:, 0]] + table[index[:, 1]])
+        scale = typical(_norms(table, usual, clusters))
+        for (ours, theirs), rows, of_inputs in zip(pairs, index, shared, strict=True):
+            if of_inputs.any() and ours is not theirs:
+                tested = _Tested((part, ours.candidate, theirs.candidate), rows, scale)
+                groups.setdefault(of_inputs.tobytes(), []).append(tested)
+    tests = [_test_group(tables, np.frombuffer(mask, bool), clusters, tested) for mask, tested in groups.items()]
+    adjusted = holm_over_groups([test.adjusted for _, test in tests])
+    found: dict[tuple[Part, str, str], PairedTest] = {}
+    for members, (means, test), p_values in zip(groups.values(), tests, adjusted, strict=True):
+        for one, difference, p, p_adjusted in zip(members, means, test.p, p_values, strict=True):
+            found[one.key] = PairedTest(difference, p, p_adjusted, test.exact, test.least)
+    return PairedTests(found, "Holm" if len(tests) > 1 else "max-T" if len(found) > 1 else None)
+
+
+@dataclass(frozen=True)
+class _Tested:
+    """A pair on a part: its rows in the table of scores, and the usual spread of that part's differences."""
+
+    key: tuple[Part, str, str]
+    rows: NDArray[np.int_]
+    scale: float
+
+
+def _test_group(
+    tables: Mapping[Part, NDArray[np.float64]],
+    mask: NDArray[np.bool_],
+    clusters: NDArray[np.int_],
+    tested: Sequence[_Tested],
+) -> tuple[list[float], FlipTest]:
+    """The mean differences of pairs that share just the inputs of the mask, and their test."""
+    import numpy as np
+
+    used, members = np.unique(clusters[mask], return_inverse=True)
+    parts = list(tables)
+    sums = np.concatenate([_sums(table[:, mask], members, len(used)) for table in tables.values()])
+    offset = np.array([parts.index(one.key[0]) for one in tested])[:, None] * len(tables[parts[0]])
+    pairs = np.array([one.rows for one in tested]) + offset
+    means = (sums[pairs[:, 0]] - sums[pairs[:, 1]]).sum(axis=1) / int(mask.sum())
+    return means.tolist(), flip_test(sums, pairs, np.array([one.scale for one in tested]))
+
+
+def _table(everyone: Sequence[InputScores], part: Part, names: Sequence[str]) -> NDArray[np.float64]:
+    """Candidates × inputs; not a number where there is no scored answer."""
+    import numpy as np
+
+    missing = float("nan")
+    rows = [[scores.means(part).get(name, missing) for name in names] for scores in everyone]
+    return np.array(rows, float).reshape(len(everyone), len(names))
+
+
+def _sums(table: NDArray[np.float64], clusters: NDArray[np.int_], number: int) -> NDArray[np.float64]:
+    """Rows × clusters: the sum of the columns (inputs) of each cluster; what is not a number counts as 0."""
+    import numpy as np
+
+    found = np.zeros((number, len(table)))
+    np.add.at(found, clusters, np.nan_to_num(table).T)
+    return found.T
+
+
+def _norms(table: NDArray[np.float64], pairs: NDArray[np.int_], clusters: NDArray[np.int_]) -> NDArray[np.float64]:
+    """The root of the sum of squares over clusters of each pair's differences."""
+    import numpy as np
+
+    sums = _sums(table[pairs[:, 0]] - table[pairs[:, 1]], clusters, int(clusters.max(initial=-1)) + 1)
+    found: NDArray[np.float64] = np.sqrt((sums**2).sum(axis=1))
     return found
 
 
-def tied_set(
-    ranked: Sequence[ScoredAnswers], parts: Sequence[Part], cluster_of: Mapping[str, str], margin: float
-) -> tuple[list[str], list[Comparison]]:
-    """Who can't be told from the best, in rank order, and the comparisons with the best that say so.
+def compare_pairs(
+    pairs: Sequence[Pair],
+    parts: Sequence[Part],
+    cluster_of: Mapping[str, str],
+    margin: float,
+    tests: PairedTests | None = None,
+) -> list[Comparison]:
+    """The first of each pair against the second, part by part; pairs that share no answered input are left out.
 
-    Part by part (format, then content): of those left, the one with the highest mean stays with all that it does not
-    beat.
+    Their p-values are those of `tests`, by default of these pairs on these parts together.
     """
-    left = list(ranked)
-    said: list[Comparison] = []
+    tests = pair_tests(pairs, parts, cluster_of) if tests is None else tests
+    found = []
     for part in parts:
-        scored = {cells.candidate: cells.means(part) for cells in left}
-        left = [cells for cells in left if scored[cells.candidate]]
+        for ours, theirs in pairs:
+            shared = [name for name in ours.means(part) if name in theirs.means(part)]
+            paired = differences(ours.means(part), theirs.means(part), cluster_of)
+            test = tests.of(part, ours.candidate, theirs.candidate)
+            if paired is None or test is None:
+                continue
+            interval = t_interval(paired)
+            needed = clusters_needed(paired.deviation, RESOLVE)
+            found.append(
+                Comparison(
+                    candidate=ours.candidate,
+                    against=theirs.candidate,
+                    part=part,
+                    difference=paired.mean,
+                    interval=interval,
+                    p=test.p,
+                    p_adjusted=test.p_adjusted,
+                    correction=tests.correction,
+                    exact=test.exact,
+                    least_p=test.least_p,
+                    inputs=paired.inputs,
+                    clusters=paired.n,
+                    missing_inputs=len(cluster_of) - paired.inputs,
+                    minimum_detectable=minimum_detectable_effect(paired.deviation, paired.n),
+                    add_inputs=None if needed is None or not interval.estimable else max(0, needed - paired.n),
+                    verdict=verdict(paired.mean, test.p_adjusted, interval, margin),
+                    p_no_worse=t_test_above(paired, -margin),
+                    noise_floor=noise_floor(ours.repeats(part), theirs.repeats(part), shared),
+                )
+            )
+    return found
+
+
+@dataclass(frozen=True)
+class TiedSet:
+    """`members`: who is not shown to be worse than another candidate, in rank order.
+
+    `ties` are the comparisons with the highest mean of each part, among those that were still in at that part.
+    """
+
+    members: tuple[str, ...]
+    ties: tuple[Comparison, ...]
+    tests: PairedTests
+
+
+def tied_set(
+    ranked: Sequence[InputScores], parts: Sequence[Part], cluster_of: Mapping[str, str], margin: float
+) -> TiedSet:
+    """Who can't be told from the best.
+
+    All pairs are tested on all parts in one family, so that at most one run in twenty excludes anyone who is as good as the
+    best. (Compared with whoever is best by the same data, one of seven equal candidates is excluded in 11 % of runs.) Part by
+    part, format then content: whoever is worse than another that is still in, by at least the margin, is out.
+    """
+    tests = pair_tests(list(itertools.combinations(ranked, 2)), parts, cluster_of)
+    left = list(ranked)
+    ties: list[Comparison] = []
+    for part in parts:
+        left = [scores for scores in left if scores.means(part)]
         if not left:
-            return [], said
-        best = max(left, key=lambda cells: _mean(scored[cells.candidate]))
-        others = [cells for cells in left if cells is not best]
-        compared = compare(best, others, part, cluster_of, margin)
-        beaten = {one.candidate for one in compared if one.verdict == "worse"}
-        left = [cells for cells in left if cells.candidate not in beaten]
-        said += compared
-    return [cells.candidate for cells in left], said
+            break
+        first = max(left, key=lambda scores: scores.mean(part) or 0.0)
+        pairs = [(scores, first) for scores in left if scores is not first]
+        ties += compare_pairs(pairs, [part], cluster_of, margin, tests)
+        out = _beaten(left, tests, part, margin)
+        if len(out) == len(left):
+            # Over different inputs the differences can go round in a circle.
+            out = _beaten([first], tests, part, margin, left)
+        left = [scores for scores in left if scores.candidate not in out]
+    return TiedSet(tuple(scores.candidate for scores in left), tuple(ties), tests)
 
 
-def _mean(values: Mapping[str, float]) -> float:
-    return sum(values.values()) / len(values)
+def _beaten(
+    winners: Sequence[InputScores],
+    tests: PairedTests,
+    part: Part,
+    margin: float,
+    losers: Sequence[InputScores] | None = None,
+) -> Collection[str]:
+    """Who of the losers (by default the winners themselves) is shown to be worse than one of the winners."""
+    names = {scores.candidate for scores in winners}
+    others = names if losers is None else {scores.candidate for scores in losers}
+    out: set[str] = set()
+    for (of_part, ours, theirs), test in tests.found.items():
+        if of_part == part and is_shown(test.difference, test.p_adjusted, margin):
+            winner, loser = (ours, theirs) if test.difference > 0 else (theirs, ours)
+            if winner in names and loser in others:
+                out.add(loser)
+    return out

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from core.bakeoff.answers import Answer
-from core.bakeoff.comparison import Comparison, compare, tied_set
+from core.bakeoff.comparison import Comparison, compare_pairs, pair_tests, tied_set
+from core.bakeoff.input_scores import InputScores, scores_of_answers
 from core.bakeoff.rows import CandidateRow, build_row
 from core.bakeoff.scored_answers import ScoredAnswers, place
 from core.bakeoff.scoring import PARTS, Part, Score, part_score, plan_checks
+from core.bakeoff.selection import Selection, select
 from core.bakeoff.summary import Headline, headline, notes
 from core.checks import check_ids
 from core.errors import InputError
@@ -23,11 +25,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """Rows by format, then content. `parts` are those the task has checks for; the first of them leads.
+    """Rows by mean format score, then content; curtailed ones are last. `parts` are those the task has checks for; the first
+    leads.
 
-    `best` is the first row of the tied set; `comparisons` are against the incumbent, `ties` against the best of each
-    part; `notes` say in plain words what the figures can't tell. `input_ids` is the order of
-    `CheckSummary.worst_by_input`.
+    The order of the rows is that of what was measured, and no statement. The statement is `tied_set`: all who are not shown
+    to be worse than another, in one family of all pairs. `best` is its first row, the one with the highest mean; that it is
+    better than the others in the set is not shown. `comparisons` are against the incumbent, `ties` against the highest mean of
+    each part; `notes` say in plain words what the figures can't tell. `input_ids` is the order of
+    `CheckSummary.worst_by_input`, `sources` the cluster of each of them. `curtailed` candidates were stopped before their end:
+    they have a row, and are in nothing else.
     """
 
     task: str
@@ -45,6 +51,9 @@ class Leaderboard:
     repeats: int
     margin: float
     complete: bool
+    sources: tuple[str, ...] = ()
+    curtailed: tuple[str, ...] = ()
+    selection: Selection | None = None
 
     def row(self, name: str) -> CandidateRow:
         """The row of a candidate; KeyError when it has none."""
@@ -80,13 +89,15 @@ def build_leaderboard(
     *,
     candidates: Mapping[str, str] | None = None,
     repeats: int | None = None,
+    curtailed: Collection[str] = (),
 ) -> Leaderboard:
     """The leaderboard of a bake-off, finished or not.
 
     `candidates` maps the names of those who take part to their form ("base", "adapter", "merged", …), `repeats` is how
     often each input is asked; both are read off the answers when they are not given, and then a candidate or a repeat
     of which there is nothing yet is not seen as missing. The incumbent is the candidate that the others are compared
-    with: by default the first base model, else the best. InputError when there is no such candidate.
+    with: by default the first base model, else the first that is named, else (without `candidates`) the best. InputError when
+    there is no such candidate. `curtailed` candidates were stopped because they can't reach the incumbent any more.
     """
     inputs: Sequence[GoldenInput] = golden if isinstance(golden, Sequence) else golden.inputs
     answered = list(answers)
@@ -99,15 +110,24 @@ def build_leaderboard(
     parts = tuple(part for part in PARTS if _has_part(task, part))
     cluster_of = {item.id: item.source or item.id for item in inputs}
 
-    ranked = sorted(placed.values(), key=lambda cells: _rank(cells, parts), reverse=True)
-    tied, ties = tied_set(ranked, parts, cluster_of, task.margin)
+    scores_of = {
+        name: scores_of_answers(cells, parts, sampled=task.sampling.temperature > 0) for name, cells in placed.items()
+    }
+    ranked = sorted(placed.values(), key=lambda cells: _rank(scores_of[cells.candidate], parts), reverse=True)
+    held_name = incumbent or _named_incumbent(placed, forms)
+    stopped = [cells for cells in ranked if cells.candidate in curtailed and cells.candidate != held_name]
+    ranked = [cells for cells in ranked if cells not in stopped]
+    competing = [scores_of[cells.candidate] for cells in ranked]
+    ties = tied_set(competing, parts, cluster_of, task.margin)
+    tied = ties.members
     best = tied[0] if tied else None
-    held = placed[incumbent] if incumbent else _default_incumbent(ranked, forms, best)
+    held = placed.get(held_name or best or "")
     comparisons: list[Comparison] = []
     if held is not None:
-        others = [cells for cells in ranked if cells is not held]
-        for part in parts:
-            comparisons += compare(held, others, part, cluster_of, task.margin)
+        pairs = [(scores, scores_of[held.candidate]) for scores in competing if scores.candidate != held.candidate]
+        # An incumbent that the data have chosen is one of all pairs: so many are corrected for.
+        tests = pair_tests(pairs, parts, cluster_of, among=competing) if held_name else ties.tests
+        comparisons = compare_pairs(pairs, parts, cluster_of, task.margin, tests)
     plan = plan_checks(task, inputs[0]) if inputs else []
     rows = tuple(
         build_row(
@@ -120,10 +140,13 @@ def build_leaderboard(
             tied=cells.candidate in tied and len(tied) > 1,
             repeats=asked,
             leading=parts[0] if parts else "format",
+            curtailed=cells in stopped,
+            sampling_sd={part: one.deviation for part, one in scores_of[cells.candidate].repeats_of.items()},
         )
-        for cells in ranked
+        for cells in [*ranked, *stopped]
     )
-    unscored = {cells.candidate: cells.unscored for cells in ranked if cells.unscored}
+    unscored = {cells.candidate: cells.unscored for cells in [*ranked, *stopped] if cells.unscored}
+    selection = select(competing, None if held is None else held.candidate, inputs, parts, task.margin, best)
     incumbent_name = None if held is None else held.candidate
     clusters = len(set(cluster_of.values()))
     return Leaderboard(
@@ -132,16 +155,21 @@ def build_leaderboard(
         rows=rows,
         incumbent=incumbent_name,
         best=best,
-        tied_set=tuple(tied),
+        tied_set=tied,
         comparisons=tuple(comparisons),
-        ties=tuple(ties),
-        notes=tuple(notes(task, rows, tied, ties, parts, len(inputs), clusters, asked, unscored, strangers)),
+        ties=ties.ties,
+        notes=tuple(
+            notes(task, rows, tied, ties.ties, parts, len(inputs), clusters, asked, unscored, strangers, selection)
+        ),
         parts=parts,
         input_ids=tuple(item.id for item in inputs),
         clusters=clusters,
         repeats=asked,
         margin=task.margin,
-        complete=bool(rows) and not any(row.missing for row in rows),
+        complete=bool(rows) and not any(row.missing for row in rows if not row.curtailed),
+        sources=tuple(cluster_of[item.id] for item in inputs),
+        curtailed=tuple(cells.candidate for cells in stopped),
+        selection=selection,
     )
 
 
@@ -149,19 +177,12 @@ def _has_part(task: Task, part: Part) -> bool:
     return part_score(task, part, dict.fromkeys(check_ids([*task.format, *task.content]), 0.0)) is not None
 
 
-def _rank(cells: ScoredAnswers, parts: Sequence[Part]) -> tuple[float, ...]:
-    means = [cells.means(part) for part in parts]
-    return tuple(sum(by_input.values()) / len(by_input) if by_input else -1.0 for by_input in means)
+def _rank(scores: InputScores, parts: Sequence[Part]) -> tuple[float, ...]:
+    return tuple(-1.0 if (mean := scores.mean(part)) is None else mean for part in parts)
 
 
-def _default_incumbent(
-    ranked: Sequence[ScoredAnswers], forms: Mapping[str, str], best: str | None
-) -> ScoredAnswers | None:
-    """The first base model among the candidates as they were named, else the best; None without answers."""
-    by_name = {cells.candidate: cells for cells in ranked}
+def _named_incumbent(placed: Mapping[str, ScoredAnswers], forms: Mapping[str, str]) -> str | None:
+    """The first base model among the candidates as they were named, else the first of them; None where none was named."""
     if forms:
-        bases = [name for name, form in forms.items() if form == "base"]
-    else:
-        bases = sorted(name for name in by_name if "base" in name.casefold().replace("-", " ").split())
-    chosen = bases[0] if bases else best
-    return None if chosen is None else by_name[chosen]
+        return next((name for name, form in forms.items() if form == "base"), next(iter(forms)))
+    return min((name for name in placed if "base" in name.casefold().replace("-", " ").split()), default=None)

@@ -7,17 +7,20 @@ are not shown: they depend on who else took part.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean
 from typing import Any, Literal
 
-from core.bakeoff.comparison import Comparison
+from core.bakeoff.comparison import Comparison, compare_pairs
+from core.bakeoff.input_scores import scores_of_board
 from core.bakeoff.leaderboard import Leaderboard, plain_types
 from core.bakeoff.statistics import ALPHA, Interval, Paired, Verdict, holm, holm_over_groups, t_interval, verdict
 from core.errors import InputError
 
 Outcome = Literal["wins", "no_worse", "loses", "mixed", "cannot_tell"]
 LeftOut = Literal["not_asked", "no_answers", "curtailed", "incumbent_not_answered"]
+"""`incumbent_not_answered`: the two share no answered input."""
 
 
 @dataclass(frozen=True)
@@ -163,21 +166,53 @@ def build_matrix(
             f"the incumbent `{incumbent}` is not among the candidates {', '.join(candidates) or '(there are none)'}"
         )
         raise InputError(message, code="unknown_candidate")
-    cells = [_cell(task, board, name, shared) for task, board in boards.items() for name in candidates]
-    compared = {(cell.task, cell.candidate): _against(boards[cell.task], cell) for cell in cells}
-    stated = _state(boards, compared)
-    cells = [_with_statements(cell, stated.get((cell.task, cell.candidate), ())) for cell in cells]
+    stated = _state(boards, {task: _against(board, shared) for task, board in boards.items()})
+    cells = tuple(
+        _cell(task, board, name, shared, stated.get((task, name), ()))
+        for task, board in boards.items()
+        for name in candidates
+    )
     return Matrix(
         tasks=tuple(boards),
         candidates=candidates,
         incumbent=shared,
-        cells=tuple(cells),
+        cells=cells,
         standings=tuple(
             _standing(name, [cell for cell in cells if cell.candidate == name], shared, boards) for name in candidates
         ),
-        tuning_costs=(),
-        notes=(),
+        tuning_costs=_tuning_costs(boards, trained_for or {}, bases or {}),
+        notes=tuple(matrix_notes(boards, cells, candidates, shared, trained_for or {}, bases or {})),
     )
+
+
+def matrix_notes(
+    boards: Mapping[str, Leaderboard],
+    cells: Sequence[MatrixCell],
+    candidates: Sequence[str],
+    incumbent: str | None,
+    trained_for: Mapping[str, str],
+    bases: Mapping[str, str],
+) -> Iterator[str]:
+    """What the cells do not say, and a reader must know before believing the matrix."""
+    if incumbent is None and len(boards) > 1:
+        yield "The tasks have no incumbent in common: nothing is said over all of them. Name one."
+    yield from _power(cells, len(boards))
+    lost = [name for name in trained_for if name in candidates and bases.get(name) not in candidates]
+    if lost:
+        yield f"What tuning has cost at other tasks is not known of {', '.join(lost)}: the base takes no part."
+
+
+def _power(cells: Sequence[MatrixCell], tasks: int) -> Iterator[str]:
+    """Tasks of so few inputs that nothing can be shown there as long as the other tasks show nothing."""
+    least = {cell.task: cell.statements[0].comparison for cell in cells if cell.statements}
+    few = {task: one for task, one in least.items() if one.exact and min(1.0, tasks * one.least_p) > ALPHA}
+    for task, one in few.items():
+        enough = next(n for n in range(one.clusters, 60) if tasks * 2 / 2**n <= ALPHA)
+        units = "1 input" if one.clusters == 1 else f"{one.clusters} inputs"
+        yield (
+            f"{task}: {units} can reach p {min(1.0, tasks * one.least_p):.2g} at best over {tasks} tasks. "
+            f"Add {enough - one.clusters} for p {ALPHA}."
+        )
 
 
 def _common_incumbent(boards: Mapping[str, Leaderboard]) -> str | None:
@@ -185,9 +220,65 @@ def _common_incumbent(boards: Mapping[str, Leaderboard]) -> str | None:
     return names.pop() if len(names) == 1 else None
 
 
-def _cell(task: str, board: Leaderboard, candidate: str, incumbent: str | None) -> MatrixCell:
+def _against(board: Leaderboard, incumbent: str | None) -> list[Comparison]:
+    """All candidates of a board against the incumbent."""
+    if incumbent is None or incumbent == board.incumbent:
+        return list(board.comparisons)
+    return _compare(board, {row.name: incumbent for row in board.rows if row.name != incumbent})
+
+
+def _compare(board: Leaderboard, against: Mapping[str, str]) -> list[Comparison]:
+    """Candidates of a board against others of it, as one family; those that share no answered input are left out."""
+    scores = scores_of_board(board)
+    pairs = [(scores[ours], scores[theirs]) for ours, theirs in against.items() if {ours, theirs} <= scores.keys()]
+    cluster_of = dict(zip(board.input_ids, board.sources, strict=True))
+    return compare_pairs(pairs, board.parts, cluster_of, board.margin)
+
+
+def _state(
+    boards: Mapping[str, Leaderboard], compared: Mapping[str, Sequence[Comparison]]
+) -> dict[tuple[str, str], tuple[MatrixStatement, ...]]:
+    """The comparisons of each task by (task, candidate), corrected over the tasks."""
+    corrected = holm_over_groups([[one.p_adjusted for one in found] for found in compared.values()])
+    # A task is called no worse where each of its parts is: the largest p counts, and parts need no correction.
+    largest: dict[tuple[str, str], float] = {}
+    for task, found in compared.items():
+        for one in found:
+            p = 1.0 if one.p_no_worse is None else one.p_no_worse
+            largest[(task, one.candidate)] = max(p, largest.get((task, one.candidate), 0.0))
+    no_worse = dict(zip(largest, holm(list(largest.values())), strict=True))
+    stated: dict[tuple[str, str], tuple[MatrixStatement, ...]] = {}
+    for (task, found), p_values in zip(compared.items(), corrected, strict=True):
+        for one, p_matrix in zip(found, p_values, strict=True):
+            key = (task, one.candidate)
+            said = verdict(one.difference, p_matrix, Interval(None, None), boards[task].margin)
+            if said == "tied" and no_worse[key] <= ALPHA / 2:
+                said = "no_worse"
+            statement = MatrixStatement(one, p_matrix, None if one.p_no_worse is None else no_worse[key], said)
+            stated[key] = (*stated.get(key, ()), statement)
+    return stated
+
+
+def _tuning_costs(
+    boards: Mapping[str, Leaderboard], trained_for: Mapping[str, str], bases: Mapping[str, str]
+) -> tuple[TuningCost, ...]:
+    """The trained candidates at the tasks that they were not trained for, all corrected together."""
+    away = {
+        task: {name: bases[name] for name, own in trained_for.items() if own != task and bases.get(name, name) != name}
+        for task in boards
+    }
+    stated = _state(boards, {task: _compare(board, away[task]) for task, board in boards.items()})
+    return tuple(
+        TuningCost(name, bases[name], trained_for[name], task, statements, _outcome(statements))
+        for (task, name), statements in stated.items()
+    )
+
+
+def _cell(
+    task: str, board: Leaderboard, candidate: str, incumbent: str | None, statements: tuple[MatrixStatement, ...]
+) -> MatrixCell:
     rows = {row.name: row for row in board.rows}
-    row, held = rows.get(candidate), rows.get(incumbent or "")
+    row = rows.get(candidate)
     if row is None:
         unknown = Interval(None, None, "interval not estimable: no answers")
         return MatrixCell(
@@ -198,7 +289,7 @@ def _cell(task: str, board: Leaderboard, candidate: str, incumbent: str | None) 
         left_out = "curtailed"
     elif row.score is None:
         left_out = "no_answers"
-    elif candidate != incumbent and (held is None or held.score is None):
+    elif not statements and incumbent not in {None, candidate}:
         left_out = "incumbent_not_answered"
     return MatrixCell(
         task=task,
@@ -214,37 +305,10 @@ def _cell(task: str, board: Leaderboard, candidate: str, incumbent: str | None) 
         missing=row.missing,
         curtailed=row.curtailed,
         faults=row.faults,
+        statements=statements,
+        outcome=_outcome(statements) if statements else None,
         left_out=left_out,
     )
-
-
-def _against(board: Leaderboard, cell: MatrixCell) -> list[Comparison]:
-    if cell.left_out is not None:
-        return []
-    return [one for one in board.comparisons if one.candidate == cell.candidate]
-
-
-def _state(
-    boards: Mapping[str, Leaderboard], compared: Mapping[tuple[str, str], Sequence[Comparison]]
-) -> dict[tuple[str, str], tuple[MatrixStatement, ...]]:
-    """The comparisons by (task, candidate), corrected together: wins and losses over tasks, "no worse" over all of them."""
-    by_task = {
-        task: [(key, one) for key, found in compared.items() if key[0] == task for one in found] for task in boards
-    }
-    corrected = holm_over_groups([[one.p_adjusted for _, one in found] for found in by_task.values()])
-    # A task is called no worse where each of its parts is: the larger p counts, and parts need no correction.
-    keys = [key for key, found in compared.items() if found]
-    worst = [max(1.0 if one.p_no_worse is None else one.p_no_worse for one in compared[key]) for key in keys]
-    no_worse = dict(zip(keys, holm(worst), strict=True))
-    stated: dict[tuple[str, str], tuple[MatrixStatement, ...]] = {}
-    for (task, found), p_values in zip(by_task.items(), corrected, strict=True):
-        for (key, one), p_matrix in zip(found, p_values, strict=True):
-            said = verdict(one.difference, p_matrix, Interval(None, None), boards[task].margin)
-            if said == "tied" and no_worse[key] <= ALPHA / 2:
-                said = "no_worse"
-            statement = MatrixStatement(one, p_matrix, None if one.p_no_worse is None else no_worse[key], said)
-            stated[key] = (*stated.get(key, ()), statement)
-    return stated
 
 
 def _outcome(statements: Sequence[MatrixStatement]) -> Outcome:
@@ -258,25 +322,14 @@ def _outcome(statements: Sequence[MatrixStatement]) -> Outcome:
     return "no_worse" if said == {"no_worse"} else "cannot_tell"
 
 
-def _with_statements(cell: MatrixCell, statements: tuple[MatrixStatement, ...]) -> MatrixCell:
-    return replace(cell, statements=statements, outcome=_outcome(statements) if statements else None)
-
-
 def _standing(
     candidate: str, cells: Sequence[MatrixCell], incumbent: str | None, boards: Mapping[str, Leaderboard]
 ) -> Standing:
     def tasks(outcome: Outcome) -> tuple[str, ...]:
         return tuple(cell.task for cell in cells if cell.outcome == outcome)
 
-    compared = [cell for cell in cells if cell.difference is not None]
-    differences = [difference for cell in compared if (difference := cell.difference) is not None]
+    differences = {cell.task: cell.difference for cell in cells if cell.difference is not None}
     forms = [row.form for board in boards.values() for row in board.rows if row.name == candidate]
-    interval = Interval(None, None, "interval not estimable: it needs two tasks")
-    if differences:
-        interval = t_interval(Paired(tuple(differences), tuple(cell.task for cell in compared)))
-        if len(differences) < 2 or interval.reason:
-            what = "it needs two tasks" if len(differences) < 2 else "all tasks say the same"
-            interval = Interval(None, None, f"interval not estimable: {what}")
     return Standing(
         candidate=candidate,
         form=forms[0] if forms else None,
@@ -288,7 +341,15 @@ def _standing(
         cannot_tell=tasks("cannot_tell"),
         left_out=tuple(cell.task for cell in cells if cell.left_out is not None),
         tied_sets=tuple(cell.task for cell in cells if cell.tied),
-        mean_difference=sum(differences) / len(differences) if differences else None,
-        interval=interval,
+        mean_difference=fmean(differences.values()) if differences else None,
+        interval=_over_tasks(differences),
         tasks_compared=len(differences),
     )
+
+
+def _over_tasks(differences: Mapping[str, float]) -> Interval:
+    """The t interval of the mean difference, each task one observation."""
+    if len(differences) < 2:
+        return Interval(None, None, "interval not estimable: it needs two tasks")
+    interval = t_interval(Paired(tuple(differences.values()), tuple(differences)))
+    return interval if interval.estimable else Interval(None, None, "interval not estimable: all tasks say the same")

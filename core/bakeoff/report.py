@@ -227,20 +227,26 @@ def _comparisons(board: Leaderboard, width: int) -> Iterator[str]:
     said = {"better": "better", "worse": "worse", "no_worse": "no worse", "tied": "tied"}
     short = heads([row.name for row in board.rows], NAME_WIDTH)
     against = f"against {_incumbent(board, NAME_WIDTH - len('against '))}"
-    lines = [[against, "part", "verdict", "difference", "p", "MDE", "+n"]]
+    lines = [[against, "part", "verdict", "difference", "p", "noise", "MDE", "+n"]]
     for one in board.comparisons:
         interval = bounds(one.interval) if one.interval.estimable else "[not estimable]"
         figures = [
             f"{signed(one.difference)} {interval}",
             p_value(one.p_adjusted),
+            score_figure(one.noise_floor),
             score_figure(one.minimum_detectable),
         ]
         more = DASH if one.add_inputs is None else f"{one.add_inputs:,}"
         lines.append([short.of[one.candidate], one.part, said[one.verdict], *figures, more])
     yield from grid(lines, width, left=3)
     corrected = " and ".join(sorted({one.correction for one in board.comparisons if one.correction}))
-    adjusted = f", adjusted for {len(board.rows) - 1} candidates by {corrected}" if corrected else ""
-    legend = f"p: sign-flip permutation test{adjusted}. MDE: smallest difference detectable at 80 % power. "
+    tested = count(len({one.candidate for one in board.comparisons}), "candidate")
+    of_parts = f" and {len(board.parts)} parts" if len(board.parts) > 1 else ""
+    adjusted = f", adjusted for {tested}{of_parts} by {corrected}" if corrected else ""
+    legend = f"p: sign-flip permutation test{adjusted}. "
+    if any(one.noise_floor is not None for one in board.comparisons):
+        legend += "noise: a smaller difference can come from sampling alone; training again is not in it. "
+    legend += "MDE: smallest difference detectable at 80 % power. "
     legend += f"+n: inputs needed to detect {score_figure(RESOLVE)}."
     yield from wrap(legend, width)
     if any(clipped(one.interval) for one in board.comparisons):

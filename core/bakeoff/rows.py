@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean, median
 from typing import TYPE_CHECKING
 
@@ -65,6 +65,7 @@ class CandidateRow:
     `cold_load_seconds` (the median of the loads of a model that was not in memory) and `vram_bytes` (the most of
     any load) come from `measured`. `inputs` has a cell for each golden input. A `curtailed` candidate was stopped when it could
     not reach the incumbent any more: its figures are of the answers until then, and nothing is compared with them.
+    `sampling_sd` is the repeatability of each part; a part is missing where the repeats were not sampled.
     """
 
     name: str
@@ -102,6 +103,7 @@ class CandidateRow:
     vram_bytes: int | None = None
     inputs: tuple[InputCell, ...] = ()
     curtailed: bool = False
+    sampling_sd: Mapping[Part, float] = field(default_factory=dict)
 
     @property
     def score(self) -> float | None:
@@ -125,6 +127,8 @@ def build_row(
     tied: bool,
     repeats: int,
     leading: Part,
+    curtailed: bool = False,
+    sampling_sd: Mapping[Part, float] | None = None,
 ) -> CandidateRow:
     """The row of one candidate; `leading` is the part that the consistency figures are of."""
     clusters = {item.id: item.source or item.id for item in inputs}
@@ -167,6 +171,8 @@ def build_row(
         server_faults=cells.server_faults,
         thinking_aloud=sum(seems_to_think_aloud(one.text) for one in answers),
         inputs=tuple(input_cell(cells.by_input[item.id], repeats) for item in inputs),
+        curtailed=curtailed,
+        sampling_sd=sampling_sd or {},
     )
 
 

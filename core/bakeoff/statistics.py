@@ -9,7 +9,8 @@ plain ones.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -74,7 +75,7 @@ class Paired:
     def all_equal(self) -> bool:
         return max(self.values) - min(self.values) <= _ROUNDING
 
-    @property
+    @cached_property
     def standard_error(self) -> float | None:
         """√(n/(n−1) · Σ over clusters of (Σ(dᵢ − d̄))²) / inputs; None for n = 1.
 
@@ -83,7 +84,7 @@ class Paired:
         if self.n < 2:
             return None
         mean = self.mean
-        sizes = {cluster: self.clusters.count(cluster) for cluster in self.sums}
+        sizes = Counter(self.clusters)
         squares = math.fsum((total - sizes[cluster] * mean) ** 2 for cluster, total in self.sums.items())
         return math.sqrt(squares * self.n / (self.n - 1)) / self.inputs
 
@@ -114,13 +115,13 @@ def t_interval(paired: Paired, level: float = LEVEL) -> Interval:
         return Interval(None, None, "interval not estimable: it needs two inputs from different sources")
     if paired.all_equal or error <= _ROUNDING:
         return Interval(None, None, "interval not estimable: all inputs say the same")
-    half = _t_quantile((1 + level) / 2, paired.n - 1) * error
+    half = t_quantile((1 + level) / 2, paired.n - 1) * error
     return Interval(paired.mean - half, paired.mean + half)
 
 
 @dataclass(frozen=True)
 class FlipTest:
-    """Two-sided p-values of challengers against one incumbent: `p` each by itself, `adjusted` by max-T over all.
+    """Two-sided p-values of several differences: `p` each by itself, `adjusted` by max-T over all.
 
     `least` is the smallest p-value that so many clusters can give; `exact` tells all sign patterns from random ones.
     """
@@ -132,55 +133,113 @@ class FlipTest:
 
 
 def sign_flip(challengers: Sequence[Paired], *, flips: int = FLIPS, seed: int = 0) -> FlipTest:
-    """The sign-flip permutation test of d̄ = 0, with the same flips for all challengers.
-
-    Exact over the 2ⁿ signs up to 20 clusters; above that `flips` random ones from `seed`, with p = (1 + hits)/(1 + flips).
-    The adjusted p compares |d̄| with the largest |d̄| under the same flip, among the challengers that do not differ more
-    than this one does (max-T, step-down: Westfall and Young 1993). The largest difference is compared with all; without
-    stepping down, one hopeless challenger would make all the others look alike.
-    """
+    """The sign-flip permutation test of d̄ = 0, with the same flips for all challengers; see `flip_test`."""
     import numpy as np
 
     names = list(dict.fromkeys(cluster for paired in challengers for cluster in paired.sums))
     sums = np.array([[paired.sums.get(name, 0.0) for name in names] for paired in challengers])
-    sums /= np.array([[paired.inputs] for paired in challengers])
-    observed = np.abs(sums.sum(axis=1)) - _ROUNDING * np.abs(sums).sum(axis=1)
-    order = np.argsort(-observed, kind="stable")
-    exact = len(names) <= EXACT_UP_TO
-    hits = np.zeros(len(challengers))
-    most_hits = np.zeros(len(challengers))
-    total = 0
-    batches: Iterable[NDArray[np.float64]] = _all_flips(sums) if exact else _random_flips(sums, flips, seed)
-    for statistics in batches:
+    return flip_test(sums, flips=flips, seed=seed)
+
+
+def flip_test(
+    sums: NDArray[np.float64],
+    pairs: NDArray[np.int_] | None = None,
+    scales: NDArray[np.float64] | None = None,
+    *,
+    flips: int = FLIPS,
+    seed: int = 0,
+) -> FlipTest:
+    """The sign-flip permutation test of no difference, for each row of `sums` (differences × clusters).
+
+    With `pairs` (differences × 2) the rows of `sums` are scores, and a difference is the one row less the other.
+
+    Exact over the 2ⁿ signs up to 20 clusters (fewer for many differences); above that up to `flips` random ones from `seed`,
+    with p = (1 + hits)/(1 + flips). The statistic is |Σ| / (r + s), r the root of a difference's sum of squares, s its entry in
+    `scales` (by default the median of all r, as in Tusher, Tibshirani and Chu 2001). Both stay the same under every flip, so
+    that a difference by itself is tested by |d̄|. Among several, r keeps an erratic one from hiding what a steady one shows,
+    as a t statistic would, and s keeps those that are steady by luck from the same, as d̄ would. The adjusted p compares the
+    statistic with the largest under the same flip, among those that do not differ more than this one does (max-T, step-down:
+    Westfall and Young 1993); the largest is compared with all.
+    """
+    import numpy as np
+
+    differing = sums if pairs is None else sums[pairs[:, 0]] - sums[pairs[:, 1]]
+    number, clusters = differing.shape
+    norms = np.sqrt((differing**2).sum(axis=1))
+    weights = 1 / np.where(norms > 0, norms + (typical(norms) if scales is None else scales), 1.0)
+    observed = weights * (np.abs(differing.sum(axis=1)) - _ROUNDING * np.abs(differing).sum(axis=1))
+    order = np.argsort(observed, kind="stable")
+    observed, weights = observed[order, None], weights[order, None]
+    ordered = None if pairs is None else pairs[order]
+    exact = clusters <= EXACT_UP_TO and number * 2 ** (clusters - 1) <= _MOST_STATISTICS
+    wanted = max(_FEWEST_FLIPS, min(flips, _MOST_STATISTICS // number, _MOST_SIGNS // clusters))
+    hits, most_hits, total = np.zeros(number, int), np.zeros(number, int), 0
+    at_once = max(1, _BATCH // number)
+    for reached in _all_flips(sums, at_once) if exact else _random_flips(sums, min(flips, wanted), at_once, seed):
+        means = reached[order] if ordered is None else reached[ordered[:, 0]] - reached[ordered[:, 1]]
+        statistics = weights * np.abs(means)
         total += statistics.shape[1]
-        hits += (statistics >= observed[:, None]).sum(axis=1)
-        largest = np.maximum.accumulate(statistics[order[::-1]], axis=0)[::-1]
-        most_hits[order] += (largest >= observed[order, None]).sum(axis=1)
-    least = 2 / 2 ** len(names) if exact else 1 / (1 + flips)
+        hits += np.count_nonzero(statistics >= observed, axis=1)
+        np.maximum.accumulate(statistics, axis=0, out=statistics)
+        most_hits += np.count_nonzero(statistics >= observed, axis=1)
     extra = 0 if exact else 1
-    p = (hits + extra) / (total + extra)
-    adjusted = (most_hits + extra) / (total + extra)
-    adjusted[order] = np.maximum.accumulate(adjusted[order])
+    p, adjusted = np.empty(number), np.empty(number)
+    p[order] = (hits + extra) / (total + extra)
+    # None has a smaller p than one that differs more.
+    adjusted[order] = np.maximum.accumulate(((most_hits + extra) / (total + extra))[::-1])[::-1]
+    least = 2 / 2**clusters if exact else 1 / (1 + total)
     return FlipTest(tuple(map(float, p)), tuple(map(float, adjusted)), exact, min(1.0, least))
 
 
-def _all_flips(sums: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-    """|Σ ± sums| of each row under every sign pattern; the first sign is held, as the mirrored half is the same."""
+def typical(norms: NDArray[np.float64]) -> float:
+    """The median of those that are not 0; 0 without any."""
     import numpy as np
 
+    some = norms[norms > 0]
+    return float(np.median(some)) if some.size else 0.0
+
+
+# Statistics in one test (differences × flips) and signs in one (clusters × flips): so many take a fraction of a second.
+_MOST_STATISTICS = 2**23
+_MOST_SIGNS = 5_000_000
+_FEWEST_FLIPS = 10_000
+# Numbers of a batch, which is to stay in the processor's cache.
+_BATCH = 2**17
+# Multiplications in one product of matrices: for more of them BLAS starts threads, which wait for each other on a busy machine.
+_PRODUCT = 2**18
+
+
+def _all_flips(sums: NDArray[np.float64], at_once: int) -> Iterator[NDArray[np.float64]]:
+    """Σ ± sums of each row under every sign pattern; the first sign is held, as the mirrored half differs in its sign alone."""
+    import numpy as np
+
+    clusters = sums.shape[1]
+    together = 1
     reached = sums[:, :1]
-    for column in sums.T[1:]:
-        reached = np.concatenate([reached + column[:, None], reached - column[:, None]], axis=1)
-    return [np.abs(reached)]
+    while together < clusters and 2 * reached.shape[1] <= at_once:
+        column = sums[:, together, None]
+        reached = np.concatenate([reached + column, reached - column], axis=1)
+        together += 1
+    for pattern in range(2 ** (clusters - together)):
+        signs = [1 - 2 * (pattern >> place & 1) for place in range(clusters - together)]
+        yield reached + (sums[:, together:] * signs).sum(axis=1)[:, None]
 
 
-def _random_flips(sums: NDArray[np.float64], flips: int, seed: int) -> Iterator[NDArray[np.float64]]:
+def _random_flips(sums: NDArray[np.float64], flips: int, at_once: int, seed: int) -> Iterator[NDArray[np.float64]]:
     import numpy as np
 
     generator = np.random.default_rng(seed)
-    sizes = [min(10_000, flips - start) for start in range(0, flips, 10_000)]
-    for size in sizes:
-        yield np.abs(sums @ (2.0 * generator.integers(0, 2, size=(sums.shape[1], size)) - 1))
+    rows, clusters = sums.shape
+    at_once = min(at_once, max(64, _PRODUCT // (rows * clusters)))
+    deep = max(1, _PRODUCT // (rows * at_once))
+    for start in range(0, flips, at_once):
+        size = min(at_once, flips - start)
+        bits = np.frombuffer(generator.bytes((clusters * size + 7) // 8), np.uint8)
+        signs = 2.0 * np.unpackbits(bits, count=clusters * size).reshape(clusters, size) - 1
+        reached = sums[:, :deep] @ signs[:deep]
+        for first in range(deep, clusters, deep):
+            reached += sums[:, first : first + deep] @ signs[first : first + deep]
+        yield reached
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -226,9 +285,14 @@ def t_test_above(paired: Paired, bound: float) -> float | None:
     return float(stdtr(paired.n - 1, (bound - paired.mean) / error))
 
 
+def is_shown(difference: float, p_adjusted: float, margin: float) -> bool:
+    """Whether a difference counts as one: significant, and at least the margin."""
+    return p_adjusted <= ALPHA and abs(difference) > 0 and abs(difference) >= margin - _ROUNDING
+
+
 def verdict(difference: float, p_adjusted: float, interval: Interval, margin: float) -> Verdict:
     """What may be said of a challenger: better or worse by at least the margin, no worse than it, or tied."""
-    if p_adjusted <= ALPHA and abs(difference) > 0 and abs(difference) >= margin - _ROUNDING:
+    if is_shown(difference, p_adjusted, margin):
         return "better" if difference > 0 else "worse"
     if interval.low is not None and interval.low > -margin:
         return "no_worse"
@@ -281,10 +345,11 @@ def clusters_needed(deviation: float | None, difference: float) -> int | None:
 
 
 def _both_quantiles(n: int) -> float:
-    return _t_quantile(1 - ALPHA / 2, n - 1) + _t_quantile(POWER, n - 1)
+    return t_quantile(1 - ALPHA / 2, n - 1) + t_quantile(POWER, n - 1)
 
 
-def _t_quantile(probability: float, degrees: int) -> float:
+def t_quantile(probability: float, degrees: int) -> float:
+    """The quantile of Student's t distribution."""
     from scipy.special import stdtrit
 
     return float(stdtrit(degrees, probability))

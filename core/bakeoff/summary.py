@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from core.bakeoff.comparison import RESOLVE, Comparison
 from core.bakeoff.rows import CandidateRow
 from core.bakeoff.scoring import Part
+from core.bakeoff.selection import Selection
 from core.bakeoff.statistics import ALPHA, Interval
 from core.format import of_five
 
@@ -140,16 +141,42 @@ def notes(
     repeats: int,
     unscored: Mapping[str, int],
     strangers: int,
+    selection: Selection | None = None,
 ) -> list[str]:
     """What a reader must know before believing the figures, the gravest first."""
     return [
-        *_missing(rows, unscored, strangers),
+        *_curtailed(rows),
+        *_missing([row for row in rows if not row.curtailed], unscored, strangers),
         *_power(inputs, clusters, len(rows)),
         *_tie(rows, tied, ties, parts, task.margin),
+        *_selected(selection),
         *_limits(task, rows),
         *_faulty(rows),
         *_repeats(task, repeats),
     ]
+
+
+def _curtailed(rows: Sequence[CandidateRow]) -> Iterator[str]:
+    stopped = [f"{row.name} after {row.answers} of {count(row.expected, 'answer')}" for row in rows if row.curtailed]
+    if stopped:
+        yield f"Stopped, as the incumbent was out of reach: {', '.join(stopped)}. In no comparison and in no tied set."
+
+
+def _selected(selection: Selection | None) -> Iterator[str]:
+    """What the choice among several candidates does to the figures of the chosen one."""
+    if selection is None or selection.among < 3:
+        return
+    best = f"{selection.chosen} is the best of {selection.among}"
+    if selection.same_inputs and selection.optimism is not None:
+        luck = of_five(selection.optimism)
+        yield f"{best}, same inputs: the best of so many equal candidates leads the incumbent by {luck} on average, by luck."
+    elif not selection.same_inputs:
+        words = f"{best} on the {count(selection.choose_inputs, 'input')} to choose by"
+        if selection.confirmed:
+            one = selection.confirmed[0]
+            words += f" ({signed(selection.lead or 0.0)}). On the {count(one.inputs, 'input')} to confirm by, it differs from "
+            words += f"{one.against} by {signed(one.difference)} {bounds(one.interval)}, p {p_value(one.p)}"
+        yield f"{words}."
 
 
 def _missing(rows: Sequence[CandidateRow], unscored: Mapping[str, int], strangers: int) -> Iterator[str]:

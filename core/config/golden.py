@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from core.config.base import KeyedError, Label, Loaded, NonEmpty, Written
 from core.config.validation import check
@@ -26,7 +26,9 @@ class GoldenMessage(Written):
 class GoldenInput(Written):
     """One input: a text, a file, or the messages of a conversation of which the last asks for the answer.
 
-    `source` names the document it comes from: one source is one cluster.
+    `source` names the document it comes from: one source is one cluster. `use`: the best of several candidates is chosen on the
+    inputs to `choose` by, and those to `confirm` by then say without bias how good that one is. Where there are some to
+    confirm by, an input without a use is one to choose by.
     """
 
     id: Label
@@ -35,6 +37,7 @@ class GoldenInput(Written):
     messages: list[GoldenMessage] = Field(default=[])
     expect: dict[str, Any] = Field(default={})
     source: Label | None = None
+    use: Literal["choose", "confirm"] | None = None
     tags: list[Label] = Field(default=[])
 
     also_called: ClassVar[dict[str, str]] = {
@@ -58,6 +61,14 @@ class GoldenInput(Written):
         if given == ["messages"]:
             self._check_messages()
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_used(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A copy of golden inputs has the hash that it had before there was a use."""
+        document: dict[str, Any] = write(self)
+        if document.get("use") is None:
+            document.pop("use", None)
+        return document
 
     def _check_messages(self) -> None:
         turns = self.messages[1:] if self.messages and self.messages[0].role == "system" else self.messages
@@ -159,7 +170,25 @@ def _texts(document: Marked, root: Path) -> tuple[dict[int, str], list[InputErro
                 message = f"{problem.file}: {problem.message}"
                 remedy = "paths start at the project's folder"
                 wrong.append(document.error(message, ("inputs", index, "file"), code=problem.code, remedy=remedy))
-    return texts, wrong
+    return texts, [*wrong, *_uses(document, items if isinstance(items, list) else [])]
+
+
+def _uses(document: Marked, items: list[Any]) -> list[InputError]:
+    """Sources whose inputs are partly to confirm by: what was chosen on a source is not confirmed by that source."""
+    wrong: list[InputError] = []
+    first: dict[str, tuple[int, bool]] = {}
+    for index, item in enumerate(items):
+        if isinstance(item, dict) and isinstance(source := item.get("source"), str):
+            confirms = item.get("use") == "confirm"
+            earlier, before = first.setdefault(source, (index, confirms))
+            if before != confirms:
+                message = (
+                    f"the source `{source}` is used to choose and to confirm (input {earlier + 1} has another use)"
+                )
+                remedy = "give all inputs of a source the same use: they are not independent of each other"
+                place = ("inputs", index, "use" if "use" in item else "source")
+                wrong.append(document.error(message, place, code="mixed_use", remedy=remedy))
+    return wrong
 
 
 def golden_document(file: Path) -> Marked:

@@ -50,13 +50,14 @@ def test_a_comparison_is_over_the_inputs_that_both_answered() -> None:
     assert "b: 9 of 30 answers missing; compared over what is there." in found.notes
 
 
-def test_several_challengers_are_adjusted_together() -> None:
+def test_several_challengers_and_both_parts_are_adjusted_together() -> None:
     stored = [*answers("base", 10, words(1)), *answers("b", 10, words(2)), *answers("c", 10, words(3))]
     found = board(10, stored)
     ours = [one for one in found.comparisons if one.part == "format"]
     assert {one.correction for one in ours} == {"max-T"}
     assert all(one.p_adjusted >= one.p for one in ours)
-    assert {one.correction for one in board(10, stored[:60]).comparisons} == {None}
+    alone = board(10, stored[:60], task=task(content=[])).comparisons
+    assert [(one.correction, one.p_adjusted) for one in alone] == [(None, alone[0].p)]
 
 
 def test_scores_of_an_older_check_do_not_count() -> None:

@@ -114,11 +114,11 @@ tuned 4.83/5 over base 1.00/5 in format: +3.83 [3.40, 4.26], p 0.031, 6 inputs �
 worst: the mean of each input's worst repeat; same: the share of inputs whose repeats all say the
   same
 
-against base  part     verdict             difference      p   MDE  +n
-tuned         format   better      +3.83 [3.40, 4.26]  0.031  0.58   2
-tuned         content  better   +5.00 [not estimable]  0.031     —   —
-p: sign-flip permutation test. MDE: smallest difference detectable at 80 % power. +n: inputs needed
-  to detect 0.50.
+against base  part     verdict             difference      p  noise   MDE  +n
+tuned         format   better      +3.83 [3.40, 4.26]  0.031      —  0.58   2
+tuned         content  better   +5.00 [not estimable]  0.031      —     —   —
+p: sign-flip permutation test, adjusted for 1 candidate and 2 parts by max-T. MDE: smallest
+  difference detectable at 80 % power. +n: inputs needed to detect 0.50.
 
   candidate  s/answer  tok/s  char/s  tokens  answers  missing  cut  empty
   tuned          1.00     50     200      50       18        0    0      0

@@ -1,0 +1,75 @@
+"""What comparisons are made of: one candidate's mean score of each part by input, and how much its repeats vary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from core.bakeoff.consistency import Repeats, repeatability
+from core.bakeoff.scoring import PARTS, Part
+
+if TYPE_CHECKING:
+    from core.bakeoff.leaderboard import Leaderboard
+    from core.bakeoff.rows import CandidateRow
+    from core.bakeoff.scored_answers import ScoredAnswers
+
+
+@dataclass(frozen=True)
+class InputScores:
+    """One candidate. A part that has no scored answers is not there."""
+
+    candidate: str
+    by_part: Mapping[Part, Mapping[str, float]]
+    repeats_of: Mapping[Part, Repeats] = field(default_factory=dict)
+
+    def means(self, part: Part) -> Mapping[str, float]:
+        """The mean over the repeats of each input that has a scored answer."""
+        return self.by_part.get(part, {})
+
+    def mean(self, part: Part) -> float | None:
+        """The score: the mean over inputs."""
+        means = self.means(part)
+        return fmean(means.values()) if means else None
+
+    def repeats(self, part: Part) -> Repeats | None:
+        """How much the repeats vary; None where they were not sampled."""
+        return self.repeats_of.get(part)
+
+    def only(self, inputs: Sequence[str]) -> InputScores:
+        """Of these inputs alone; how much repeats vary is still that of all."""
+        wanted = set(inputs)
+        parts = {
+            part: {name: mean for name, mean in means.items() if name in wanted} for part, means in self.by_part.items()
+        }
+        return InputScores(self.candidate, parts, self.repeats_of)
+
+
+def scores_of_answers(scored: ScoredAnswers, parts: Sequence[Part], *, sampled: bool) -> InputScores:
+    """Those of scored answers. `sampled`: the repeats have seeds of their own and a temperature above 0."""
+    repeats = {}
+    for part in parts if sampled else ():
+        by_input = scored.part(part)
+        deviation = repeatability(list(by_input.values()))
+        if deviation is not None:
+            repeats[part] = Repeats(deviation, {name: len(values) for name, values in by_input.items() if values})
+    return InputScores(scored.candidate, {part: scored.means(part) for part in parts}, repeats)
+
+
+def scores_of_board(board: Leaderboard) -> dict[str, InputScores]:
+    """Those of all rows of a leaderboard, by candidate."""
+    return {row.name: scores_of_row(row, board.input_ids) for row in board.rows}
+
+
+def scores_of_row(row: CandidateRow, input_ids: Sequence[str]) -> InputScores:
+    """Those of a row of a leaderboard, whose inputs are `input_ids`; none of a candidate that was stopped before its end."""
+    by_part: dict[Part, dict[str, float]] = {part: {} for part in PARTS}
+    counts = {name: cell.answers for name, cell in zip(input_ids, row.inputs, strict=True) if cell.answers}
+    for name, cell in zip(input_ids, row.inputs, strict=True):
+        for part in PARTS if not row.curtailed else ():
+            scores = cell.part(part)
+            if scores is not None:
+                by_part[part][name] = scores.mean
+    repeats = {part: Repeats(deviation, counts) for part, deviation in row.sampling_sd.items()}
+    return InputScores(row.name, by_part, repeats)
