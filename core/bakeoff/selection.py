@@ -89,7 +89,7 @@ def optimism(
 ) -> float | None:
     """By how much the best of these candidates leads the incumbent if all are equal; None for fewer than two clusters.
 
-    The mean of max(0, max over challengers of Σ εᵢ(dᵢ − d̄)·√(n/(n−1)) / inputs) over random signs εᵢ, the same for all: the
+    The mean of max(0, max over challengers of Σ ±(dᵢ − d̄)·√(n/(n−1)) / inputs) over random signs, the same for all: the
     differences without their means, under the wild bootstrap of the maximum with the weights ±1 (Liu, Annals of Statistics 16,
     1988; for the best of several: White, "A reality check for data snooping", Econometrica 68, 2000). The 0 is the incumbent
     itself. Candidates that are not equal compete less, and their optimism is smaller.
