@@ -122,6 +122,7 @@ class HostileServer:
             },
             "/api/tags": {"models": [{"name": MODEL}]},
             "/api/ps": {"models": []},
+            "/api/generate": {"model": MODEL, "response": "", "done": True, "done_reason": "load"},
             "/v1/models": {"object": "list", "data": [{"id": MODEL, "object": "model"}]},
             "/props": {"build_info": self.version, "chat_template": "{{ messages }}"},
         }
