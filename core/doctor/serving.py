@@ -13,6 +13,7 @@ from core.errors import InputError
 from core.format import data_size
 from core.gpu.sources.kernel_file import names, read_text
 from core.gpu_lease.server_activity import holds_gpu
+from core.models.llama_cpp import THREE_WAYS, FoundTool, LlamaCpp
 from core.serving.address import is_here
 
 if TYPE_CHECKING:
@@ -150,22 +151,31 @@ def serves(process: Path) -> bool:
 
 def llama_cpp(machine: Machine) -> list[Diagnostic]:
     """Needed for GGUF files and for serving without Ollama."""
+    try:
+        found = LlamaCpp.find(machine.settings.llama_cpp.folder, machine.environ)
+    except InputError as wrong:
+        return [line("llama.cpp", "fault", str(wrong))]
     lines = []
-    for tool, use in (("llama-server", "serves a GGUF file"), ("llama-quantize", "makes smaller GGUF files")):
-        path = machine.which(tool)
-        if path is None:
-            lines.append(
-                line(tool, "absent", f"not on PATH; it {use}", "build llama.cpp and put its bin folder on PATH")
-            )
-            continue
-        # llama-quantize has no --version: that it starts is all it tells.
-        said = machine.ask(path, "--version" if tool == "llama-server" else "--help")
-        version = next(
-            (row for row in (said.stderr + "\n" + said.stdout).splitlines() if row.startswith("version:")), ""
-        )
-        if said.code is None or said.code < 0 or (tool == "llama-server" and said.code != 0):
-            why = said.problem or one_line(said.stderr) or f"ended with {said.code}"
-            lines.append(line(tool, "fault", f"{path}: {why}", "build llama.cpp anew: a library of it may be missing"))
+    for tool, at, use in (
+        ("llama-server", found.server, "serves a GGUF file"),
+        ("llama-quantize", found.quantize, "makes smaller GGUF files"),
+        ("convert_hf_to_gguf.py", found.converter, "makes GGUF files"),
+    ):
+        if at is None:
+            lines.append(line(tool, "absent", f"not found; it {use}", THREE_WAYS))
+        elif at is found.converter:
+            lines.append(line(tool, "ok", f"{at.path} ({at.way})"))
         else:
-            lines.append(line(tool, "ok", f"{one_line(version) or 'starts'} ({path})"))
+            lines.append(program(machine, tool, at))
     return lines
+
+
+def program(machine: Machine, tool: str, at: FoundTool) -> Diagnostic:
+    """Whether a program starts, and its version."""
+    # llama-quantize has no --version: that it starts is all it tells.
+    said = machine.ask(str(at.path), "--version" if tool == "llama-server" else "--help")
+    version = next((row for row in (said.stderr + "\n" + said.stdout).splitlines() if row.startswith("version:")), "")
+    if said.code is None or said.code < 0 or (tool == "llama-server" and said.code != 0):
+        why = said.problem or one_line(said.stderr) or f"ended with {said.code}"
+        return line(tool, "fault", f"{at.path}: {why}", "build llama.cpp anew: a library of it may be missing")
+    return line(tool, "ok", f"{one_line(version) or 'starts'} ({at.path}, {at.way})")

@@ -24,6 +24,7 @@ Tool = Literal["llama-server", "llama-quantize", "converter"]
 
 VARIABLE = "LLAMA_CPP_DIR"
 SETTING = "llama_cpp.folder"
+THREE_WAYS = f"write `llama_cpp: {{folder: …}}` into settings.yaml, set {VARIABLE}, or put the tool on PATH"
 VERSION_SECONDS = 20.0
 # Under which names each is installed; the converter is a script of the source tree, or a command of a Python package.
 NAMES: Mapping[Tool, tuple[str, ...]] = {
@@ -84,7 +85,7 @@ def missing(tool: Tool) -> InputError:
     return InputError(
         f"{SHOWN[tool]} of llama.cpp was not found: {needs}",
         code="no_llama_cpp",
-        remedy=f"write `llama_cpp: {{folder: …}}` into settings.yaml, set {VARIABLE}, or put the tool on PATH",
+        remedy=THREE_WAYS,
     )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from core.config.model import ModelEntry
@@ -47,6 +48,39 @@ def store(home: Home, project: Project, spec: Spec, *, needs: Iterable[int] = ()
         connection.close()
     ensure_runner(home)
     return row
+
+
+SpecMaker = Callable[[str], Spec]
+"""Makes what a job is told of what the job before it makes: `job:7/merged`."""
+
+
+def store_chain(home: Home, project: Project, makers: Sequence[SpecMaker], first: str, *, author: str) -> list[JobRow]:
+    """Put jobs into the queue of which each takes what the one before makes; the first takes `first`. All of them or none.
+
+    Raises as `store`.
+    """
+    vendor = jobs_vendor(home)
+    python = None
+    # Only the references are not known yet, and nothing of this looks at them.
+    for spec in [maker(first if number == 0 else "job:0/none") for number, maker in enumerate(makers)]:
+        python = interpreter(home, project, spec, vendor)
+        for model in spec.models:
+            check_model_files(home, model)
+        check_host_memory(spec.host_memory(home, vendor is not None))
+    assert python is not None  # there is at least one
+    reference = first
+    with contextlib.closing(open_database(home)) as connection:
+        with transaction(connection):
+            place = Place(home, project, connection, python, author, on_gpu=vendor is not None)
+            ids = []
+            for maker in makers:
+                spec = maker(reference)
+                pulls = [pull_job(place, model) for model in unique(spec.models)]
+                ids.append(insert(place, spec, [*spec.needs, *(pull for pull in pulls if pull is not None)]))
+                reference = f"job:{ids[-1]}/{kind_of(spec.kind).makes[0]}"
+        rows = [get_job(connection, job_id) for job_id in ids]
+    ensure_runner(home)
+    return rows
 
 
 def interpreter(home: Home, project: Project, spec: Spec, vendor: str | None) -> str:

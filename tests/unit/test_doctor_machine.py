@@ -120,10 +120,22 @@ def test_llama_cpp_s_tools_are_asked(bench: Bench) -> None:
     lines = serving.llama_cpp(bench.box())
     assert one(lines, "llama-server").message.startswith("version: 6780 (1a2b3c4d)")
     assert one(lines, "llama-quantize").state == "ok"
+    assert "PATH" in one(lines, "llama-server").message
     bench.tool("llama-server", "echo 'error while loading shared libraries: libllama.so' >&2; exit 127")
     broken = one(serving.llama_cpp(bench.box()), "llama-server")
     assert broken.state == "fault"
     assert "libllama.so" in broken.message
+
+
+def test_the_doctor_says_by_which_way_llama_cpp_was_found(bench: Bench, tmp_path: Path) -> None:
+    tree = tmp_path / "llama.cpp"
+    tree.mkdir()
+    (tree / "convert_hf_to_gguf.py").touch()
+    found = one(serving.llama_cpp(bench.box(LLAMA_CPP_DIR=str(tree))), "convert_hf_to_gguf.py")
+    assert found.state == "ok" and str(tree) in found.message and "LLAMA_CPP_DIR" in found.message
+    bench.settings = Settings.model_validate({"llama_cpp": {"folder": str(tmp_path / "gone")}})
+    (wrong,) = serving.llama_cpp(bench.box())
+    assert wrong.state == "fault" and "llama_cpp.folder" in wrong.message
 
 
 # Machine.
