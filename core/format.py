@@ -67,6 +67,15 @@ def duration(seconds: float | None) -> str:
     return f"{hours // 24} d {hours % 24} h"
 
 
+def duration_range(low: float, high: float) -> str:
+    """`4–9 min`, `50 s–3 min`, `1 h 05–3 h 20`; one duration where both ends read alike."""
+    first, last = duration(low), duration(high)
+    if first == last:
+        return first
+    (number, _, unit), (_, _, other) = first.partition(" "), last.partition(" ")
+    return f"{number}–{last}" if unit == other and unit in ("s", "min") else f"{first}–{last}"
+
+
 def clock(moment: float, seconds: bool = False) -> str:
     """The time of day, local: `14:07`, `14:07:31`."""
     return time.strftime("%H:%M:%S" if seconds else "%H:%M", time.localtime(moment))

@@ -12,12 +12,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from core.format import duration, duration_range
+
 STEPS = "steps"
+_ETA = ("eta_seconds", "eta_low_seconds", "eta_high_seconds")
 
 
 @dataclass(frozen=True)
 class Progress:
-    """The newest figures of a job. None is "not known"; `done` and `total` count in `unit`."""
+    """The newest figures of a job. None is "not known"; `done` and `total` count in `unit`.
+
+    What is left is one figure, or a range where `eta_seconds` is None: `left` has the words.
+    """
 
     phase: str | None = None
     done: int | None = None
@@ -31,6 +37,15 @@ class Progress:
     warnings: int = 0
     message: str | None = None
     time: float | None = None
+    eta_low_seconds: float | None = None
+    eta_high_seconds: float | None = None
+
+    @property
+    def left(self) -> str:
+        """The time left for a person: `9 min`, or `4–9 min`; empty where it is not known."""
+        if self.eta_seconds is not None or self.eta_low_seconds is None or self.eta_high_seconds is None:
+            return duration(self.eta_seconds)
+        return duration_range(self.eta_low_seconds, self.eta_high_seconds)
 
     @property
     def fraction(self) -> float | None:
@@ -74,7 +89,7 @@ def fold(progress: Progress, event: Mapping[str, Any]) -> Progress:
     progress = replace(progress, time=event.get("time"))
     match event["kind"]:
         case "phase":
-            return replace(progress, phase=event.get("name"), eta_seconds=None)
+            return replace(progress, phase=event.get("name"), **_no_eta())
         case "step":
             return replace(
                 progress,
@@ -82,7 +97,7 @@ def fold(progress: Progress, event: Mapping[str, Any]) -> Progress:
                 done=event.get("step"),
                 total=event.get("total"),
                 unit=STEPS,
-                eta_seconds=event.get("eta_seconds"),
+                **_eta(event),
                 loss=event.get("loss"),
                 tokens_per_second=event.get("tokens_per_second"),
                 peak_memory_bytes=_higher(progress.peak_memory_bytes, event.get("peak_memory_bytes")),
@@ -93,7 +108,7 @@ def fold(progress: Progress, event: Mapping[str, Any]) -> Progress:
                 done=event.get("done"),
                 total=event.get("total"),
                 unit=event.get("unit"),
-                eta_seconds=event.get("eta_seconds"),
+                **_eta(event),
                 message=event.get("label") or progress.message,
             )
         case "memory":
@@ -106,7 +121,7 @@ def fold(progress: Progress, event: Mapping[str, Any]) -> Progress:
         case "warning":
             return replace(progress, warnings=progress.warnings + 1, message=event.get("message"))
         case "result":
-            return replace(progress, message=event.get("message"), eta_seconds=None)
+            return replace(progress, message=event.get("message"), **_no_eta())
         case _:
             return progress
 
@@ -119,6 +134,14 @@ def fold_attempts(attempts: Iterable[Iterable[Mapping[str, Any]]]) -> Progress:
         for event in events:
             progress = fold(progress, event)
     return progress
+
+
+def _eta(event: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: event.get(name) for name in _ETA}
+
+
+def _no_eta() -> dict[str, None]:
+    return dict.fromkeys(_ETA)
 
 
 def _higher(former: int | None, told: object) -> int | None:

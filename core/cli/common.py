@@ -13,7 +13,7 @@ import click
 
 from core.cli.output import say
 from core.config.project import Project
-from core.format import duration, moment, of_five, percent
+from core.format import moment, of_five, percent
 from core.home import Home
 from core.own_paths import located_result
 from core.runner.client import author
@@ -91,8 +91,8 @@ def state_in_words(job: JobRow) -> str:
         parts = []
         if progress is not None and progress.fraction is not None:
             parts.append(percent(progress.fraction))
-            if progress.eta_seconds is not None:
-                parts.append(f"{duration(progress.eta_seconds)} left")
+            if progress.left:
+                parts.append(f"{progress.left} left")
         elif progress is not None and progress.phase:
             parts.append(phase_words(progress.phase))
         parts += [words for words in (reason_words(job.reason),) if words]

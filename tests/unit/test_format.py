@@ -112,3 +112,18 @@ def test_a_larger_size_is_never_shown_as_a_smaller_one(pair: list[int]) -> None:
     less, more = (read(shown.data_size(count)) for count in pair)
     assert less <= more
     assert abs(more - pair[1]) <= max(999, pair[1] * 0.06)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [
+        (10.0, 40.0, "10–40 s"),
+        (50.0, 185.0, "50 s–3 min"),
+        (240.0, 540.0, "4–9 min"),
+        (241.0, 250.0, "4 min"),
+        (5400.0, 12_000.0, "90 min–3 h 20"),
+        (7200.0, 12_000.0, "2 h 00–3 h 20"),
+    ],
+)
+def test_a_range_of_durations_says_its_unit_once(low: float, high: float, text: str) -> None:
+    assert shown.duration_range(low, high) == text

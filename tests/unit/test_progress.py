@@ -21,6 +21,36 @@ from tui.model.job_files import JobFiles
 from tui.widgets.detail import facts
 
 
+def test_the_time_left_is_a_figure_a_range_or_not_known() -> None:
+    progress = Progress()
+    said = []
+    for event in (
+        {"kind": "progress", "done": 1, "total": 9, "unit": "answers"},
+        {
+            "kind": "progress",
+            "done": 2,
+            "total": 9,
+            "unit": "answers",
+            "eta_low_seconds": 240.0,
+            "eta_high_seconds": 540.0,
+        },
+        {"kind": "progress", "done": 3, "total": 9, "unit": "answers", "eta_seconds": 200.0},
+        {
+            "kind": "progress",
+            "done": 4,
+            "total": 9,
+            "unit": "answers",
+            "eta_low_seconds": 60.0,
+            "eta_high_seconds": 90.0,
+        },
+        {"kind": "phase", "name": "loading the model"},
+    ):
+        progress = fold(progress, event)
+        assert Progress.from_json(progress.to_json()) == progress
+        said.append(progress.left)
+    assert said == ["", "4–9 min", "3 min", "60–90 s", ""]
+
+
 def test_the_summary_follows_the_events() -> None:
     progress = Progress()
     for event in (

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from textual.message import Message
 
-from core.format import duration, percent, plural
+from core.format import percent, plural
 from core.store.jobs import ACTIVE, RETRYABLE, JobRow
 from core.text import printable
 from core.wording.runs import label_width, run_label
@@ -232,7 +232,7 @@ class QueuePane(Pane):
         if job.progress is None or job.progress.fraction is None:
             return side_by_side([(f"▶ {job.id} {printable(job.title)}", "busy"), *tail], width=width)
         bar = progress_bar(job.progress.fraction, 21, "text").add(f" {percent(job.progress.fraction)}")
-        left = duration(job.progress.eta_seconds)
+        left = job.progress.left
         return bar.add(f", {left} left" if left else "").add(" · ", "dim").extend(side_by_side(tail)).cut(width)
 
     def row_clicked(self, key: int) -> None:

@@ -72,7 +72,7 @@ def stress_rows(snapshot: Snapshot, width: int) -> list[Line]:
     parts = [printable(reason_words(job.reason))]
     if job.state in ACTIVE and progress is not None:
         share = "" if progress.fraction is None else percent(progress.fraction)
-        left = "" if progress.eta_seconds is None else f"{duration(progress.eta_seconds)} left"
+        left = f"{progress.left} left" if progress.left else ""
         step = "" if progress.step is None else f"step {progress.step}"
         parts = [share, left, step, printable(phase_words(progress.phase or "")), *parts]
     role = {"done": "good", "failed": "bad"}.get(job.state, "busy" if job.state in ACTIVE else "warn")

@@ -46,8 +46,8 @@ def facts(job: JobRow, detail: Detail | None) -> list[tuple[str, str]]:
         parts.append((f"{progress.tokens_per_second:,.0f} tok/s", "dim"))
     if peak:
         parts.append((f"peak {data_size(peak)}", "dim"))
-    if job.state in ACTIVE and progress.eta_seconds is not None:
-        parts.append((f"{duration(progress.eta_seconds)} left", "dim"))
+    if job.state in ACTIVE and progress.left:
+        parts.append((f"{progress.left} left", "dim"))
     elif job.started_at and job.ended_at and job.ended_at >= job.started_at:
         parts.append((f"took {duration(job.ended_at - job.started_at)}", "dim"))
     if job.state in ACTIVE and detail and detail.resumed_from is not None:

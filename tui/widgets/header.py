@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.format import clock, duration, percent, plural, weekday
+from core.format import clock, percent, plural, weekday
 from core.store.jobs import ACTIVE
 from core.text import printable
 from tui.lines import Line
@@ -28,7 +28,7 @@ def header(snapshot: Snapshot, width: int) -> Line:
         text = f"   ▶ {job.id} {printable(title)}"
         if job.progress and job.progress.fraction is not None and job.state == "running":
             text += f" {percent(job.progress.fraction)}"
-            left = duration(job.progress.eta_seconds)
+            left = job.progress.left
             text += f", {left}" if left and not small else ""
         line.add(text, "busy")
         others = sum(other.state in ACTIVE for other in snapshot.jobs) - 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.format import duration, of_five, percent, plural, when
+from core.format import of_five, percent, plural, when
 from core.store.jobs import ACTIVE, ENDED, QUEUED, JobRow
 from core.text import printable
 from core.wording.jobs import outcome_words, phase_words, reason_words
@@ -52,7 +52,7 @@ def state(job: JobRow, width: int, now: float, score: float | None = None) -> Li
             return Line(printable(phase_words(progress.phase or "") or outcome(job) or "running"), "dim").cut(width)
         bar = 10 if width < 40 else 20
         line = progress_bar(progress.fraction, bar, "text").add(f" {percent(progress.fraction):>4}")
-        line.add(f" {duration(progress.eta_seconds)}".rstrip())
+        line.add(f" {progress.left}".rstrip())
         room = width - line.width - 3
         if room > 8 and progress.phase:
             line.add(f"   {printable(phase_words(progress.phase))}", "dim")
