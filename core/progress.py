@@ -140,7 +140,7 @@ def _eta(event: Mapping[str, Any]) -> dict[str, Any]:
     return {name: event.get(name) for name in _ETA}
 
 
-def _no_eta() -> dict[str, None]:
+def _no_eta() -> dict[str, Any]:
     return dict.fromkeys(_ETA)
 
 
