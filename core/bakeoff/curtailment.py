@@ -94,3 +94,25 @@ class RunningScores:
 
     def _answered(self, candidate: str) -> Answered:
         return {name: list(repeats.values()) for name, repeats in self._scores.get(candidate, {}).items()}
+
+
+def stopped_candidates(
+    task: Task,
+    inputs: Sequence[GoldenInput],
+    repeats: int,
+    against: str,
+    answers: Iterable[Answer],
+    scores: Iterable[Score],
+) -> frozenset[str]:
+    """Who was not asked to the end, as the scores that the bake-off itself made say.
+
+    Whoever was stopped stays so under other checks: what the checks would say of the other answers is not known.
+    """
+    running = RunningScores(task, inputs, repeats, against)
+    by_answer: dict[tuple[str, str], list[Score]] = {}
+    for score in scores:
+        by_answer.setdefault((score.answer_key, score.candidate), []).append(score)
+    for answer in answers:
+        of_answer = [by_answer.get((answer.key, name), ()) for name in (answer.candidate, "")]
+        running.add(answer, [score for found in of_answer for score in found])
+    return running.curtailed()

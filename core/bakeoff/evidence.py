@@ -42,7 +42,9 @@ def decided(connection: sqlite3.Connection, home: Home, job_id: int) -> list[Ver
         winner = trained.get(board.best or "")
         if winner is None or not board.complete:
             continue
-        losers = {key for name, key in trained.items() if name not in board.tied_set and key != winner}
+        # Who was stopped is censored: nothing is learnt from it.
+        judged = {name: key for name, key in trained.items() if name not in board.curtailed}
+        losers = {key for name, key in judged.items() if name not in board.tied_set and key != winner}
         found += [Verdict(job_id, task, winner, loser) for loser in sorted(losers)]
     return found
 

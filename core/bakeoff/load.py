@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from core.bakeoff.answers import Answer
+from core.bakeoff.curtailment import stopped_candidates
 from core.bakeoff.leaderboard import Leaderboard, build_leaderboard
 from core.bakeoff.measured import MeasuredCandidate, with_loads
 from core.bakeoff.scoring import PlannedCheck, Score, plan_checks
@@ -65,6 +66,7 @@ class StoredTask:
     forms: Mapping[str, str]
     incumbent: str | None = None
     measured: Sequence[MeasuredCandidate] = ()
+    curtailed: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
@@ -80,6 +82,7 @@ class StoredTask:
             self.incumbent,
             candidates=self.forms,
             repeats=self.repeats,
+            curtailed=self.curtailed,
         )
         return replace(board, rows=with_loads(board.rows, self.measured))
 
@@ -148,6 +151,14 @@ def load_bakeoff(home: Home, connection: sqlite3.Connection, job_id: int, number
         replace(stored_task(spec, under_test, rescoring, answers, scores), measured=measured)
         for under_test in spec.tasks
     )
+    if spec.curtail:
+        original = scores
+        if wanted != ORIGINAL:
+            original = [Score.from_json(document) for document in bakeoff_scores(connection, job_id, ORIGINAL)]
+        tasks = tuple(
+            replace(task, curtailed=_curtailed(spec, under_test, task, original))
+            for task, under_test in zip(tasks, spec.tasks, strict=True)
+        )
     known = {(score.answer_key, score.check_hash) for score in scores}
     outdated = any((score.answer_key, score.check_hash) not in known for task in tasks for score in task.scores)
     return StoredBakeoff(spec, tasks, replace(described(rescoring, newest), outdated=outdated))
@@ -180,6 +191,14 @@ def stored_task(
     own = [answer for answer in answers if answer.task == task.name]
     planned = as_planned(task, inputs, own, scores)
     return StoredTask(task, inputs, under_test.repeats, own, planned, spec.forms, spec.incumbent)
+
+
+def _curtailed(
+    spec: BakeoffSpec, under_test: TaskUnderTest, stored: StoredTask, scores: Sequence[Score]
+) -> frozenset[str]:
+    task, inputs = under_test.task, stored.inputs
+    original = as_planned(task, inputs, stored.answers, scores)
+    return stopped_candidates(task, inputs, under_test.repeats, spec.against, stored.answers, original)
 
 
 def described(rescoring: Rescoring | None, newest: int) -> Scoring:

@@ -166,7 +166,8 @@ def build_matrix(
             f"the incumbent `{incumbent}` is not among the candidates {', '.join(candidates) or '(there are none)'}"
         )
         raise InputError(message, code="unknown_candidate")
-    stated = _state(boards, {task: _against(board, shared) for task, board in boards.items()})
+    margins = {task: board.margin for task, board in boards.items()}
+    stated = state({task: _against(board, shared) for task, board in boards.items()}, margins)
     cells = tuple(
         _cell(task, board, name, shared, stated.get((task, name), ()))
         for task, board in boards.items()
@@ -235,10 +236,13 @@ def _compare(board: Leaderboard, against: Mapping[str, str]) -> list[Comparison]
     return compare_pairs(pairs, board.parts, cluster_of, board.margin)
 
 
-def _state(
-    boards: Mapping[str, Leaderboard], compared: Mapping[str, Sequence[Comparison]]
+def state(
+    compared: Mapping[str, Sequence[Comparison]], margins: Mapping[str, float]
 ) -> dict[tuple[str, str], tuple[MatrixStatement, ...]]:
-    """The comparisons of each task by (task, candidate), corrected over the tasks."""
+    """The comparisons of each task by (task, candidate), corrected over the tasks.
+
+    They come corrected within their task. False wins and losses are held at 5 % over all tasks, false "no worse" at 2.5 %.
+    """
     corrected = holm_over_groups([[one.p_adjusted for one in found] for found in compared.values()])
     # A task is called no worse where each of its parts is: the largest p counts, and parts need no correction.
     largest: dict[tuple[str, str], float] = {}
@@ -251,7 +255,7 @@ def _state(
     for (task, found), p_values in zip(compared.items(), corrected, strict=True):
         for one, p_matrix in zip(found, p_values, strict=True):
             key = (task, one.candidate)
-            said = verdict(one.difference, p_matrix, Interval(None, None), boards[task].margin)
+            said = verdict(one.difference, p_matrix, Interval(None, None), margins[task])
             if said == "tied" and no_worse[key] <= ALPHA / 2:
                 said = "no_worse"
             statement = MatrixStatement(one, p_matrix, None if one.p_no_worse is None else no_worse[key], said)
@@ -267,7 +271,8 @@ def _tuning_costs(
         task: {name: bases[name] for name, own in trained_for.items() if own != task and bases.get(name, name) != name}
         for task in boards
     }
-    stated = _state(boards, {task: _compare(board, away[task]) for task, board in boards.items()})
+    margins = {task: board.margin for task, board in boards.items()}
+    stated = state({task: _compare(board, away[task]) for task, board in boards.items()}, margins)
     return tuple(
         TuningCost(name, bases[name], trained_for[name], task, statements, _outcome(statements))
         for (task, name), statements in stated.items()

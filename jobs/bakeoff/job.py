@@ -126,6 +126,7 @@ def _score(context: JobContext, spec: BakeoffSpec, inputs: Inputs, record: Answe
             spec.incumbent,
             candidates=spec.forms,
             repeats=under_test.repeats,
+            curtailed=record.curtailed(task.name),
         )
         for row in board.rows:
             of_task = f"{task.name}, " if len(spec.tasks) > 1 else ""
