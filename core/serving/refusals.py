@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from typing import Any
 
 from core.reasons import Reason
 from core.serving.errors import ServerCode, ServerError, one_line
 
 # Of Ollama's own list (llm/status.go), the words before it (0.24), and those of CUDA, HIP, Vulkan and vLLM.
 _NO_MEMORY = re.compile(
-    r"out of (?:device )?memory|(?:cuda|hip)malloc failed|failed to allocate|allocation failed|not enough memory"
-    r"|insufficient memory|error_?out_?of_?(?:device_)?memory|requires more (?:system|gpu) memory",
+    r"out[ -]of[ -](?:device )?memory|(?:cuda|hip)malloc failed|failed to allocate|allocation failed|not enough memory"
+    r"|insufficient memory|error_?out_?of_?(?:device_?)?memory|requires more (?:system|gpu) memory",
     re.IGNORECASE,
 )
 _TOO_LONG = re.compile(
@@ -86,13 +85,12 @@ def _refused_option(said: str, options: Collection[str]) -> str | None:
 
 
 def _with_code(error: ServerError, code: ServerCode) -> ServerError:
-    values: dict[str, Any] = dict(error.reason.values) | {"said": error.said, "status": error.status}
     return ServerError(
         error.message,
         code=code,
         status=error.status,
         said=error.said,
         remedy=error.remedy,
-        reason=Reason(code, values),
+        reason=error.reason,
         retry_after_seconds=error.retry_after_seconds,
     )

@@ -159,8 +159,10 @@ _SERVER: dict[str, Words] = {
     "server_garbled": lambda values: "Unexpected answer from the model server. Is Ollama listening at this address?",
     "server_address_unusable": lambda values: f"Model server cannot be reached at {values['url']}: {values['error']}",
     "server_address_invalid": lambda values: f"{values['key']} is not a valid address of a model server",
-    "model_not_found": lambda values: f"The model server has no model {values['model']}",
-    "option_refused": lambda values: f"Model server does not take the option {values['option']}: {values['said']}",
+    "model_not_found": lambda values: f"The model server has no model {values.get('model', 'of that name')}",
+    "option_refused": lambda values: (
+        f"Model server does not take the option {values.get('option', 'that was asked for')}: {values.get('said') or 'refused'}"
+    ),
     "unexpected_error": lambda values: f"Unexpected error: {values['error']}",
     "model_tag_deleted": lambda values: f"{values['model']} is loaded, but its tag was deleted: no request unloads it",
     "model_tag_replaced": lambda values: (
