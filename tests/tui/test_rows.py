@@ -14,7 +14,7 @@ from tui.lines import Line, side_by_side, wrapped
 from tui.model.answers import AnswerRead, CheckSaid
 from tui.model.leaderboards import RankedCandidate
 from tui.panes.queue import rest_of
-from tui.screens.result_rows import answer_part
+from tui.screens.result_answers import answer_part
 from tui.widgets.bars import interval, progress_bar, sparkline, stacked_bar
 from tui.widgets.canvas import changed_span
 from tui.widgets.chart import by_column, loss_chart

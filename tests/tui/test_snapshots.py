@@ -11,11 +11,16 @@ from textual.pilot import Pilot
 
 from core.config.project import shipped
 from core.home import Home
+from tests.support.stored_tasks import home_with_tasks
 from tests.tui import gpus
 from tests.tui.conftest import seen
 from tests.tui.scene import scene
+from tests.tui.stored_boards import boards_of
 from tui.app import ConsoleApp
+from tui.model.answers import read_answers
 from tui.screens.confirm import Confirm
+from tui.screens.result_panels import Texts
+from tui.screens.results import Results
 from tui.theme import DARK
 
 Compare = Callable[..., bool]
@@ -67,3 +72,22 @@ def test_gpu_on_a_small_terminal(snap_compare: Compare, tmp_path: Path) -> None:
     app = console(tmp_path)
     app.context.snapshot = gpus.intruded()
     assert snap_compare(app, press=["2"], terminal_size=(80, 24))
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)], ids=["120x40", "80x24"])
+@pytest.mark.parametrize("view", ["matrix", "inputs", "differences"])
+def test_results_of_several_tasks(snap_compare: Compare, tmp_path: Path, view: str, size: tuple[int, int]) -> None:
+    home, job_id = home_with_tasks(tmp_path)
+    app = console(tmp_path, boards=boards_of(home, job_id), jobs=(), detail=None)
+
+    async def shown(pilot: Pilot[None]) -> None:
+        await pilot.press("4", "enter", "down", "right")
+        if view != "matrix":
+            await pilot.press("i", "down")
+        if view == "differences":
+            screen = pilot.app.screen
+            assert isinstance(screen, Results)
+            screen.texts = Texts(*read_answers(home, job_id, 0, screen.place.task))
+            await pilot.press("d")
+
+    assert snap_compare(app, run_before=shown, terminal_size=size)

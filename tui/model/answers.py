@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from core.bakeoff.answers import Answer
     from core.home import Home
 
 FULL = 0.999
+MOST_CHARACTERS = 100_000
+"""Of an answer: one that rambles for megabytes would hold up every paint."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +27,16 @@ class CheckSaid:
 
 @dataclass(frozen=True)
 class AnswerRead:
-    """One repeat, by its stored number. `checks` is empty when it was not scored."""
+    """One repeat, by its stored number. `checks` is empty when it was not scored.
+
+    `text` is its beginning; `further` counts the characters behind it. `problem` is what a server did instead of answering.
+    """
 
     repeat: int
     text: str
     checks: tuple[CheckSaid, ...] = ()
+    further: int = 0
+    problem: str = ""
 
     @property
     def failed(self) -> tuple[CheckSaid, ...]:
@@ -53,8 +61,15 @@ def worst(repeats: Sequence[AnswerRead]) -> int:
     return min(range(len(repeats)), key=lambda index: repeats[index].rank)
 
 
-def read_answers(home: Home, job_id: int, number: int) -> tuple[Answers, dict[str, str]]:
-    """The answers of a bake-off under its original scores (0) or those of a rescoring, and the inputs by id.
+def answer_read(answer: Answer, said: tuple[CheckSaid, ...]) -> AnswerRead:
+    """One answer with what its checks said, as much of it as a screen shows."""
+    text = answer.text[:MOST_CHARACTERS]
+    problem = f"the server gave no answer: {answer.problem}" if answer.fault == "server" and answer.problem else ""
+    return AnswerRead(answer.repeat, text, said, len(answer.text) - len(text), problem)
+
+
+def read_answers(home: Home, job_id: int, number: int, task: str | None = None) -> tuple[Answers, dict[str, str]]:
+    """The answers to a task of a bake-off under its original scores (0) or those of a rescoring, and the inputs by id.
 
     Heavy imports and a whole file: call it in a thread. Raises `BakehouseError`, `OSError`, `sqlite3.Error`.
     """
@@ -63,18 +78,18 @@ def read_answers(home: Home, job_id: int, number: int) -> tuple[Answers, dict[st
     from core.store.database import open_database
 
     with contextlib.closing(open_database(home)) as connection:
-        stored = load_bakeoff(home, connection, job_id, number).task()
+        stored = load_bakeoff(home, connection, job_id, number).task(task)
     names = list(stored.forms)
     placed, _ = place(stored.task, stored.inputs, stored.answers, stored.scores, names)
     found: dict[tuple[str, str], dict[int, AnswerRead]] = {}
     for answer in stored.answers:  # what was not scored is shown, too
-        one = AnswerRead(answer.repeat, answer.text)
+        one = answer_read(answer, ())
         found.setdefault((answer.candidate, answer.input_id), {})[answer.repeat] = one
     for name, cells in placed.items():
         for input_id, repeats in cells.by_input.items():
             for cell in repeats:
                 said = tuple(CheckSaid(key, score.value, score.detail) for key, score in cell.checks.items())
-                one = AnswerRead(cell.answer.repeat, cell.answer.text, said)
+                one = answer_read(cell.answer, said)
                 found.setdefault((name, input_id), {})[one.repeat] = one
     ordered = {key: tuple(by_repeat[number] for number in sorted(by_repeat)) for key, by_repeat in found.items()}
     return ordered, {item.id: item.text() for item in stored.inputs}

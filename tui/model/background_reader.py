@@ -73,7 +73,7 @@ class BackgroundReader(threading.Thread):
         self.find_project = project
         self.told = told
         self.found = BackgroundFacts()
-        self._boards: dict[tuple[int, int, str, int], Board] = {}
+        self._boards: dict[tuple[int, int, str, int], tuple[Board, ...]] = {}
         self._wanted: set[int] = set()
         self._project_files: ProjectFiles | None = None
         self._task_problem: BakehouseError | None = None
@@ -187,9 +187,9 @@ class BackgroundReader(threading.Thread):
         """The newest leaderboard of each task and those asked for, each computed once."""
         from core.store.database import open_database
         from core.store.results import list_bakeoffs
-        from tui.model.leaderboards import build_board
+        from tui.model.leaderboards import build_boards, with_staleness
 
-        boards: dict[tuple[int, int, str, int], Board] = {}
+        boards: dict[tuple[int, int, str, int], tuple[Board, ...]] = {}
         settled: set[tuple[str, str]] = set()
         connection = open_database(self.home)
         try:
@@ -200,8 +200,13 @@ class BackgroundReader(threading.Thread):
                     continue
                 settled |= owners
                 key = (row.job_id, row.answers, row.state, row.rescorings)
-                boards[key] = self._boards.get(key) or build_board(connection, self.home, row)
+                boards[key] = self._boards.get(key) or build_boards(connection, self.home, row)
+            self._say_boards(boards)
+            # Hashing a model's files can take a while, the first time: the boards do not wait for that.
+            self._say_boards({key: with_staleness(connection, self.home, one) for key, one in boards.items()})
         finally:
             connection.close()
+
+    def _say_boards(self, boards: dict[tuple[int, int, str, int], tuple[Board, ...]]) -> None:
         self._boards = boards
-        self._say(boards=tuple(boards.values()))
+        self._say(boards=tuple(board for of_job in boards.values() for board in of_job))

@@ -101,8 +101,13 @@ class JobFiles:
         self.gpu: Summary | None = None
         self.answers_offset = 0
         self.answers: dict[str, list[float]] = {}
+        self.by_task: dict[tuple[str, str], int] = {}
+        """Answers by candidate and task."""
+        self.newest_task: dict[str, str] = {}
+        """By candidate, the task that it answered last."""
         self.asked: list[tuple[int, int]] = []
         """(inputs, repeats) of each task of a bake-off."""
+        self.task_names: list[str] = []
         self.detail = Detail(job_id)
 
     def read(self, job: JobRow) -> Detail:
@@ -125,6 +130,7 @@ class JobFiles:
                     (len(json.loads(Path(own_path(self.run, one["golden"]["path"])).read_bytes())), int(one["repeats"]))
                     for one in tasks_of(spec)
                 ]
+                self.task_names = [str(one["task"]["name"]) for one in tasks_of(spec)]
         except (InputError, OSError, ValueError, KeyError, TypeError):
             # Not written yet, or by another version: the headline stays empty, everything else still shows.
             return False
@@ -196,10 +202,14 @@ class JobFiles:
         changed = False
         for answer, offset in read_lines(self.run.answers, self.answers_offset):
             self.answers_offset, changed = offset, True
-            seen = self.answers.setdefault(str(answer.get("candidate")), [0, 0.0, 0])
+            name, task = str(answer.get("candidate")), str(answer.get("task"))
+            seen = self.answers.setdefault(name, [0, 0.0, 0, 0])
+            self.by_task[name, task] = self.by_task.get((name, task), 0) + 1
+            self.newest_task[name] = task
             seen[0] += 1
             seen[1] += answer.get("seconds") or 0.0
             seen[2] += answer.get("finish") == "length"
+            seen[3] += answer.get("fault") == "server"
         return changed
 
     def _build(self) -> Detail:
@@ -236,7 +246,21 @@ class JobFiles:
         total = sum(inputs * repeats for inputs, repeats in self.asked) or None
         names = [str(candidate.get("name")) for candidate in spec.get("candidates", [])]
         found = []
+        each = dict(zip(self.task_names, (inputs * repeats for inputs, repeats in self.asked), strict=False))
         for name in [*names, *(name for name in self.answers if name not in names)]:
-            done, seconds, at_limit = self.answers.get(name, [0, 0.0, 0])
-            found.append(Share(name, int(done), total, seconds / done if done and seconds else None, int(at_limit)))
+            done, seconds, at_limit, faults = self.answers.get(name, [0, 0.0, 0, 0])
+            task = self.newest_task.get(name) if len(self.task_names) > 1 else None
+            found.append(
+                Share(
+                    name,
+                    int(done),
+                    total,
+                    seconds / done if done and seconds else None,
+                    int(at_limit),
+                    task,
+                    self.by_task.get((name, task or ""), 0),
+                    each.get(task or ""),
+                    int(faults),
+                )
+            )
         return tuple(found)

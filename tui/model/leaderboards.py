@@ -3,57 +3,104 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
+from dataclasses import replace
 
 from core.bakeoff.comparison import Comparison
 from core.bakeoff.leaderboard import Leaderboard
-from core.bakeoff.load import load_bakeoff
+from core.bakeoff.load import Scoring, load_bakeoff
+from core.bakeoff.matrix import Matrix
 from core.bakeoff.rows import CandidateRow, CheckSummary
+from core.bakeoff.staleness import staleness
 from core.bakeoff.summary import bounds, signed
+from core.bakeoff.trainings import bakeoff_matrix, training_jobs
 from core.errors import BakehouseError
 from core.home import Home
 from core.store.rescorings import ORIGINAL
 from core.store.results import BakeoffRow
+from core.wording.runs import trainings
+from core.wording.scoring import stale_words
 from tui.model.snapshot import Board, CheckMarks, RankedCandidate, Scored
 
 MOST_REASONS = 6
 
 
-def build_board(connection: sqlite3.Connection, home: Home, row: BakeoffRow, number: int | None = None) -> Board:
-    """The leaderboard of a bake-off under its newest scores, the original ones beside it, or under those of `number`.
+def build_boards(
+    connection: sqlite3.Connection, home: Home, row: BakeoffRow, number: int | None = None
+) -> tuple[Board, ...]:
+    """The leaderboards of a bake-off, a task each, under its newest scores, the original ones beside them, or under those of
+    `number`.
 
     One that cannot be built says why, so that the others still show.
     """
     try:
         stored = load_bakeoff(home, connection, row.job_id, number)
-        # The first task alone: the screen shows one.
-        found, scoring = stored.task().leaderboard(), stored.scoring
+        boards = stored.leaderboards()
+        matrix = bakeoff_matrix(home, stored, boards)
+        trained = trainings(training_jobs(home, connection, stored.spec))
     except (BakehouseError, OSError) as error:
         # The path is long and of no use here: the message alone says what is missing.
-        problem = error.message if isinstance(error, BakehouseError) else str(error)
-        return Board(row.job_id, row.task, row.project_id, row.state, row.time, problem=problem)
+        return (without_leaderboard(row, error.message if isinstance(error, BakehouseError) else str(error)),)
     except (KeyError, TypeError, ValueError) as error:
-        problem = f"its files are not as this version expects them: {error}"
-        return Board(row.job_id, row.task, row.project_id, row.state, row.time, problem=problem)
+        return (without_leaderboard(row, f"its files are not as this version expects them: {error}"),)
+    original: dict[str, Board] = {}
+    if not stored.scoring.is_original:
+        original = {board.task: board for board in build_boards(connection, home, row, ORIGINAL)}
+    return tuple(
+        board_of(row, stored.scoring, found, matrix, trained, original.get(task)) for task, found in boards.items()
+    )
+
+
+def with_staleness(connection: sqlite3.Connection, home: Home, boards: tuple[Board, ...]) -> tuple[Board, ...]:
+    """The leaderboards of a bake-off with what has changed since, by files alone; the same objects where nothing is new."""
+    try:
+        changed = staleness(home, connection, boards[0].job_id)
+    except (BakehouseError, OSError, KeyError, TypeError, ValueError):
+        return boards  # its leaderboard says what is wrong with its files
+    everywhere = stale_words(changed.causes)
+    found = []
+    for board in boards:
+        stale = stale_words(changed.of_task(board.task).causes)
+        is_new = (stale, everywhere) != (board.stale, board.stale_anywhere)
+        found.append(replace(board, stale=stale, stale_anywhere=everywhere) if is_new else board)
+    return tuple(found)
+
+
+def without_leaderboard(row: BakeoffRow, problem: str) -> Board:
+    return Board(row.job_id, row.task, row.project_id, row.state, row.time, problem=problem)
+
+
+def board_of(
+    row: BakeoffRow,
+    scoring: Scoring,
+    found: Leaderboard,
+    matrix: Matrix | None,
+    trained: Mapping[str, str],
+    original: Board | None,
+) -> Board:
+    """The leaderboard of one task as the console shows it."""
     return Board(
         job_id=row.job_id,
-        task=row.task,
+        task=found.task,
         project_id=row.project_id,
         state=row.state,
         time=row.time,
         input_ids=found.input_ids,
         repeats=found.repeats,
-        candidates=tuple(candidate(found, one) for one in found.rows),
+        candidates=tuple(candidate(found, one, trained) for one in found.rows),
         headline=found.headline.text,
         headline_short=found.headline.short,
         headline_difference=found.headline.difference,
         notes=found.notes,
         incumbent=found.incumbent,
         scored=Scored(scoring.number, scoring.newest, scoring.time, scoring.author, scoring.changes, scoring.outdated),
-        original=None if scoring.is_original else build_board(connection, home, row, ORIGINAL),
+        original=original,
+        parts=found.parts,
+        matrix=matrix,
     )
 
 
-def candidate(board: Leaderboard, row: CandidateRow) -> RankedCandidate:
+def candidate(board: Leaderboard, row: CandidateRow, trained: Mapping[str, str]) -> RankedCandidate:
     compared = board.comparison(row.name, board.parts[0]) if board.parts else None
     return RankedCandidate(
         name=row.name,
@@ -74,6 +121,14 @@ def candidate(board: Leaderboard, row: CandidateRow) -> RankedCandidate:
         difference=difference(compared),
         checks=tuple(check(summary) for summary in row.checks),
         reasons=tuple((reason.detail, reason.count) for reason in row.reasons[:MOST_REASONS]),
+        inputs=row.inputs,
+        trained_with=words if (words := trained.get(row.name, "")) not in row.name else "",
+        characters_per_second=row.characters_per_second,
+        first_token_seconds=row.first_token_seconds,
+        cold_load_seconds=row.cold_load_seconds,
+        vram_bytes=row.vram_bytes,
+        timed_shared=row.timed_shared,
+        curtailed=row.curtailed,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from core.format import data_size
 from core.gpu.reading import Sample
@@ -14,6 +15,10 @@ from core.telemetry.run_record import Summary
 from core.wording.gpu import gpu_words
 from core.wording.runs import Difference
 from tui.model.forecasts import OomFallback, RunForecast
+
+if TYPE_CHECKING:  # pydantic and scipy stand behind them: the thread that reads makes them, and the screens only look
+    from core.bakeoff.input_cells import InputCell
+    from core.bakeoff.matrix import Matrix
 
 STALE_SECONDS = 5.0
 
@@ -53,6 +58,17 @@ class RankedCandidate:
     """To the incumbent, on the scale of five with its interval; the reason when there is none."""
     checks: tuple[CheckMarks, ...] = ()
     reasons: tuple[tuple[str, int], ...] = ()
+    inputs: tuple[InputCell, ...] = ()
+    """What it scored on each golden input."""
+    trained_with: str = ""
+    """What tells it from other trainings of its model, where its name does not."""
+    characters_per_second: float | None = None
+    first_token_seconds: float | None = None
+    cold_load_seconds: float | None = None
+    vram_bytes: int | None = None
+    timed_shared: int = 0
+    """How many answers were timed while others used the server."""
+    curtailed: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,7 +85,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Board:
-    """The leaderboard of one bake-off, best candidate first, by its newest scores."""
+    """The leaderboard of one task of a bake-off, best candidate first, by its newest scores."""
 
     job_id: int
     task: str
@@ -92,6 +108,13 @@ class Board:
     scored: Scored = Scored()
     original: Board | None = None
     """The same under the original scores, where the bake-off was rescored."""
+    parts: tuple[str, ...] = ()
+    matrix: Matrix | None = None
+    """Of a bake-off over several tasks: all of them side by side, the same for each of its boards."""
+    stale: str = ""
+    """What has changed since, as far as files tell: the verdict belongs to what was measured."""
+    stale_anywhere: str = ""
+    """The same of all tasks of the bake-off."""
 
     @property
     def best(self) -> RankedCandidate | None:
@@ -100,13 +123,21 @@ class Board:
 
 @dataclass(frozen=True)
 class Share:
-    """How far a candidate of the selected bake-off is."""
+    """How far a candidate of the selected bake-off is, over all its tasks; `task` is the one that it answered last."""
 
     name: str
     done: int
     total: int | None
     seconds_per_answer: float | None = None
     at_limit: int = 0
+    task: str | None = None
+    task_done: int = 0
+    task_total: int | None = None
+    server_faults: int = 0
+
+    @property
+    def is_finished(self) -> bool:
+        return self.total is not None and self.done >= self.total
 
 
 @dataclass(frozen=True)
@@ -216,8 +247,13 @@ class Snapshot:
     def job(self, job_id: int | None) -> JobRow | None:
         return next((job for job in self.jobs if job.id == job_id), None)
 
-    def board(self, job_id: int | None) -> Board | None:
-        return next((board for board in self.boards or () if board.job_id == job_id), None)
+    def board(self, job_id: int | None, task: str | None = None) -> Board | None:
+        """The leaderboard of a bake-off for a task; without one for its first."""
+        return next((board for board in self.boards_of(job_id) if task in {None, board.task}), None)
+
+    def boards_of(self, job_id: int | None) -> tuple[Board, ...]:
+        """The leaderboards of a bake-off, a task each, in their order."""
+        return tuple(board for board in self.boards or () if board.job_id == job_id)
 
     @property
     def running(self) -> JobRow | None:

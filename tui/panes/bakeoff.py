@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from core.bakeoff.short_names import heads
 from core.format import of_five, percent, plural, score_figure, when
 from core.jobfile.kinds import kind_of
@@ -14,6 +17,10 @@ from tui.panes.fleet import newest_boards
 from tui.widgets.bars import interval
 from tui.widgets.pane import Pane
 
+if TYPE_CHECKING:
+    from core.bakeoff.matrix import Matrix
+
+STALE = "stale · "
 LEADS = "◆"
 """No cursor: the row that is selected has a colour of its own."""
 
@@ -62,6 +69,12 @@ def candidate_line(
     return line.add(" ").extend(drawn)
 
 
+def with_stale(row: str) -> Line:
+    """A row of the comparison, with the word before it that it is not of what is there now."""
+    told = row.removeprefix(STALE)
+    return Line(STALE if told != row else "", "warn").add(told, "dim")
+
+
 def board_rows(board: Board, width: int, height: int, now: float) -> list[Line]:
     """One task: a heading with its scale, the candidates, the comparison that matters."""
     if board.problem:
@@ -86,15 +99,61 @@ def board_rows(board: Board, width: int, height: int, now: float) -> list[Line]:
         # Inputs and repeats stand in the heading, p on the results screen.
         said = printable(board.headline_short)
         text = f"= tied. {said}" if tied > 1 else f"{LEADS} leads: {said}" if has_leader(board) else said
+        text = f"{STALE}{text}" if board.stale else text
         lines = list(wrapped(text, width))
         free = height - len(rows)
-        rows += [Line(row, "dim") for row in lines[:free]]
+        rows += [with_stale(row) for row in lines[:free]]
         if len(lines) > free:
             rows[-1] = Line(" ".join(lines[free - 1 :]), "dim").cut(width)
     day = when(board.time, now)
     if ":" not in day and rows[0].width + len(day) < width:
         rows[0].right(Line(day, "dim"), width)
     return rows
+
+
+def matrix_board_rows(board: Board, boards: Sequence[Board], width: int, height: int, now: float) -> list[Line]:
+    """A bake-off over several tasks: who is best at each, whether that is sure, and who wins most of them."""
+    matrix = board.matrix
+    assert matrix is not None
+    size = f"{plural(len(matrix.tasks), 'task')} × {plural(len(matrix.candidates), 'model')}"
+    head = Line(size, "bold").add(f"  bake-off {board.job_id}", "dim")
+    for label in filter(None, (scoring_label(board.scored, now), "stale" if board.stale_anywhere else "")):
+        head.add(f"  {label}", "warn")
+    rows = [head.right(Line(when(board.time, now), "dim"), width)]
+    said = leader_words(matrix)
+    shown = list(boards)[: max(1, height - 1 - (1 if said else 0))]
+    task = min(16, max(len(printable(one.task)) for one in shown)) + 1
+    figure = max((len(one.headline_difference) for one in shown), default=0)
+    figure = figure + 1 if width - task - figure >= 26 else 0
+    name = width - task - 8 - figure
+    for one in shown:
+        line = Line(printable(one.task)).cut(task - 1).to(task)
+        best = one.best
+        if best is None:
+            rows.append(line.add("no scored answers", "dim").cut(width))
+            continue
+        tied = sum(other.tied for other in one.candidates)
+        line.add("= " if tied > 1 else f"{LEADS} ", "good").add(printable(best.name), "good")
+        if tied > 1:
+            line.add(f" and {tied - 1} more", "dim")
+        line.cut(task + name).to(task + name).add(f" {score_figure(best.score):>5}", "good")
+        if figure:
+            line.right(Line(one.headline_difference, "dim"), width)
+        rows.append(line.cut(width))
+    if said and len(rows) < height:
+        rows += [Line(row, "dim") for row in wrapped(said, width)][: height - len(rows)]
+    return rows
+
+
+def leader_words(matrix: Matrix) -> str:
+    """`▲ ollama:qwen3:8b wins 3 of 3 tasks against SmolLM2 base`; who wins none is not told."""
+    standings = [one for one in matrix.standings if not one.incumbent and one.wins]
+    if matrix.incumbent is None or not standings:
+        return "" if matrix.incumbent is None else f"no win against {printable(matrix.incumbent)} is sure at any task"
+    leader = max(standings, key=lambda one: (len(one.wins), -len(one.loses), one.mean_difference or 0.0))
+    lost = f", loses {len(leader.loses)}" if leader.loses else ""
+    wins = f"wins {len(leader.wins)} of {plural(len(matrix.tasks), 'task')}{lost}"
+    return f"▲ {printable(leader.candidate)} {wins} against {printable(matrix.incumbent)}"
 
 
 class BakeoffPane(Pane):
@@ -107,9 +166,12 @@ class BakeoffPane(Pane):
 
     @property
     def boards(self) -> list[Board]:
-        """The newest leaderboard of each task, newest first; behind them those that cannot be built."""
-        done = sorted(newest_boards(self.snapshot).values(), key=lambda board: -board.job_id)
-        return done + [board for board in self.snapshot.boards or () if board.problem]
+        """The newest leaderboard of each task, newest first, of a bake-off over several tasks one for all; behind them those
+        that cannot be built."""
+        done: dict[int, Board] = {}
+        for board in sorted(newest_boards(self.snapshot).values(), key=lambda board: -board.job_id):
+            done.setdefault(board.job_id, board)
+        return [*done.values(), *(board for board in self.snapshot.boards or () if board.problem)]
 
     @property
     def selected(self) -> Board | None:
@@ -132,7 +194,8 @@ class BakeoffPane(Pane):
         if not boards:
             return Line()
         tasks = len(self.snapshot.tasks or ()) or len(boards)
-        return Line(f"{len({board.task for board in boards})} of {plural(tasks, 'task')}", "dim")
+        known = {board.task for board in self.snapshot.boards or () if not board.problem}
+        return Line(f"{len(known)} of {plural(max(tasks, len(known)), 'task')}", "dim")
 
     def rows(self, width: int, height: int) -> list[Line]:
         boards = self.boards
@@ -143,7 +206,7 @@ class BakeoffPane(Pane):
                     for text in self.snapshot.problems
                     for row in wrapped(f"▲ {printable(text)}", width)
                 ]
-            return self._under_way(width) or [
+            return self._under_way(width, height) or [
                 Line("no bake-off yet", "dim"),
                 Line(),
                 Line("It answers a task's golden inputs with each candidate,", "dim").cut(width),
@@ -151,7 +214,7 @@ class BakeoffPane(Pane):
                 Line("b", "bold").add(" bakes off a finished training run against its base", "dim").cut(width),
             ]
         # What is known stays; what runs is a row below it.
-        running = self._under_way(width)
+        running = self._under_way(width, max(1, height // 2))
         height -= len(running)
         rows: list[Line] = []
         self.row_keys = []
@@ -161,10 +224,16 @@ class BakeoffPane(Pane):
                 break
             if rows:
                 rows.append(Line())
-            of_board = board_rows(board, width, min(left, len(board.candidates) + 4), self.snapshot.time)
+            of_board = self._board_rows(board, width, left)
             self.row_keys += [None] * (len(rows) - len(self.row_keys)) + [board.job_id] * len(of_board)
             rows += of_board
         return [*rows, *running]
+
+    def _board_rows(self, board: Board, width: int, height: int) -> list[Line]:
+        if board.matrix is None:
+            return board_rows(board, width, min(height, len(board.candidates) + 4), self.snapshot.time)
+        boards = self.snapshot.boards_of(board.job_id)
+        return matrix_board_rows(board, boards, width, height, self.snapshot.time)
 
     @property
     def running_job(self) -> JobRow | None:
@@ -172,7 +241,7 @@ class BakeoffPane(Pane):
             (job for job in self.snapshot.jobs if kind_of(job.kind).has_leaderboard and job.state in ACTIVE), None
         )
 
-    def _under_way(self, width: int) -> list[Line]:
+    def _under_way(self, width: int, room: int = 1) -> list[Line]:
         """The bake-off that runs now, which has no leaderboard before all is answered and scored."""
         job = self.running_job
         if job is None:
@@ -180,7 +249,20 @@ class BakeoffPane(Pane):
         line = Line("▶ ", "busy").add(f"{job.id} {printable(job.title)}", "busy")
         if job.progress and job.progress.fraction is not None:
             line.add(f"  {percent(job.progress.fraction)} answered", "dim")
-        return [line.cut(width)]
+        detail = self.snapshot.detail
+        if detail is None or detail.job_id != job.id or room < 2:
+            return [line.cut(width)]
+        # Model by model: the one that is asked now, then those that follow; how many are done is a figure.
+        open_ones = [share for share in detail.shares if not share.is_finished]
+        done = len(detail.shares) - len(open_ones)
+        rows = [line.cut(width)]
+        for share in open_ones[: room - 1]:
+            row = Line("  ▶ " if share.done else "  ◷ ", "busy" if share.done else "text").add(printable(share.name))
+            where = f" · {printable(share.task)}" if share.task else ""
+            rows.append(row.right(Line(f"{share.done}/{share.total or '?'}{where}", "dim"), width))
+        if done and len(rows) < room:
+            rows.append(Line("  ✓ ", "good").add(f"{plural(done, 'model')} done", "dim"))
+        return rows
 
     def summary(self, width: int) -> Line:
         board = self.selected
@@ -189,6 +271,8 @@ class BakeoffPane(Pane):
                 return running[0]
             return Line("no bake-off yet" if self.snapshot.boards is not None else "", "dim")
         best = board.best
+        if board.matrix is not None and (said := leader_words(board.matrix)):
+            return Line(said).cut(width)
         line = Line(f"{printable(board.task)}: ").add(printable(best.name), "good")
         if best.score is not None:
             line.add(f" {of_five(best.score)}")

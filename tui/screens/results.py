@@ -1,32 +1,40 @@
-"""A bake-off in full: who is better and how sure that is, which checks cost points, and the answers themselves."""
+"""A bake-off in full: who is better and how sure that is, at each task, on each input, and the answers themselves."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.message import Message
 
-from core.format import SCORE_SCALE, when
 from core.text import printable
-from core.wording.scoring import scoring_label
 from tui import actions
-from tui.commands import Command, bindings, command
+from tui.commands import Command, bindings
 from tui.context import Context
 from tui.lines import Line
-from tui.model.answers import Answers, read_answers
-from tui.model.snapshot import Board, RankedCandidate, Snapshot
+from tui.model.answers import AnswerRead, Answers, read_answers
+from tui.model.snapshot import Board, Snapshot
 from tui.queries.failures import ask_beside
-from tui.screens import result_rows
+from tui.screens import result_panels, result_rows
 from tui.screens.command_screen import CommandScreen
+from tui.screens.result_commands import COMMANDS
+from tui.screens.result_matrix import Grid
+from tui.screens.result_panels import Panelled, Texts
+from tui.screens.result_place import ResultPlace, View
 from tui.widgets.canvas import Canvas
 from tui.widgets.footer import Footer
 from tui.widgets.pane import framed
 
-ONE_ONLY = "There is one leaderboard only."
+if TYPE_CHECKING:
+    from core.bakeoff.answer_diff import AnswerDiff
+
+SHORT = 8_000
+"""Characters of two answers that are compared at once; longer ones are compared in a thread."""
+DiffKey = tuple[str, str, str, int, str, int]
+"""(task, input, candidate and repeat of each)"""
 
 
 class Panel(Canvas):
@@ -39,80 +47,43 @@ class Panel(Canvas):
         return framed(rows, width, height, title, right, "focus" if self.id == "table" else "frame")
 
     def on_click(self, event: events.Click) -> None:
-        """In the table a click selects a candidate."""
+        """In the table a click selects a candidate or a cell, a further one opens it."""
         screen = self.screen
         assert isinstance(screen, Results)
         if self.id == "table":
-            screen.select(event.y - 2)
+            screen.clicked(event.x - 2, event.y - 1)
 
 
 class Results(CommandScreen):
     heading = "Bake-off"
-    commands: ClassVar[tuple[Command, ...]] = (
-        command("j ↓", "candidate", "The next candidate", "j,down", "candidate(1)", rank=1, palette=False),
-        command("k ↑", "before", "The candidate before", "k,up", "candidate(-1)", rank=0, palette=False),
-        command("→ n", "input", "The next golden input", "right,n", "input(1)", rank=1),
-        command("← p", "input before", "The golden input before", "left,p", "input(-1)", rank=0),
-        command("f", "next failed", "The next input that this candidate does not pass", "f", "failed", rank=1),
-        command("r", "repeat", "The next repeat of this answer; the worst is shown first", "r", "repeat", rank=1),
-        command(
-            "l",
-            "next bake-off",
-            "The next bake-off",
-            "l,tab",
-            "turn(1)",
-            lambda screen: screen.several,
-            unless=ONE_ONLY,
-        ),
-        command(
-            "h",
-            "bake-off before",
-            "The bake-off before",
-            "h,shift+tab",
-            "turn(-1)",
-            lambda screen: screen.several,
-            rank=0,
-            unless=ONE_ONLY,
-        ),
-        command("space", "scroll", "Further rows of the answers", "space,pagedown", "scroll(8)", rank=2),
-        command("page up", "scroll back", "Back in the answers", "pageup", "scroll(-8)", rank=0),
-        command("R", "rescore", "Rescore with the current checks", "R", "rescore", rank=3),
-        command(
-            "s",
-            "scores",
-            "The original scores, or those of the newest rescoring",
-            "s",
-            "scores",
-            lambda screen: screen.was_rescored,
-            rank=2,
-            unless="This bake-off was not rescored: R rescores it with the current checks.",
-        ),
-        command("esc", "back", "Back to the dashboard", "escape,q,enter", "app.pop_screen", rank=1),
-        command(":", "commands", "Find a command by its name", "colon", "palette", palette=False),
-        command("?", "help", "Show the keys that work here", "question_mark", "help", rank=1),
-    )
-    BINDINGS: ClassVar = bindings(commands)
+    commands: ClassVar[tuple[Command, ...]] = COMMANDS
+    BINDINGS: ClassVar = bindings(COMMANDS)
 
     class AnswersRead(Message):
-        def __init__(self, job_id: int, number: int, answers: Answers, inputs: Mapping[str, str]) -> None:
+        def __init__(self, of_board: tuple[int, str, int], answers: Answers, inputs: Mapping[str, str]) -> None:
             super().__init__()
-            self.job_id = job_id
-            self.number = number
+            self.of_board = of_board
+            """(bake-off, task, number of its scores)"""
             self.answers = answers
             self.inputs = inputs
+
+    class Compared(Message):
+        def __init__(self, key: DiffKey, diff: AnswerDiff) -> None:
+            super().__init__()
+            self.key = key
+            self.diff = diff
 
     def __init__(self, context: Context, job_id: int) -> None:
         super().__init__(context)
         self.job_id = job_id
-        self.selected = 0
-        self.position = 0
-        self.repeat: int | None = None
-        """Which repeat is shown of each candidate; None: its worst."""
-        self.top = 0
-        self.answers: Answers | None = None
-        self.inputs: Mapping[str, str] = {}
+        self.place = ResultPlace()
+        self.texts = Texts()
         self.read_for: Board | None = None
+        self.diffs: dict[DiffKey, AnswerDiff | None] = {}
+        """None: is being compared."""
         self.shows_original = False
+        self.grid: Grid | None = None
+        """Which cells of matrix or inputs are shown."""
 
     def compose(self) -> ComposeResult:
         yield from self.first_line()
@@ -123,26 +94,25 @@ class Results(CommandScreen):
         yield from self.last_line()
 
     @property
+    def view(self) -> View | None:
+        return self.place.view
+
+    @property
     def board(self) -> Board | None:
-        """The leaderboard that is shown: by the newest scores, or by the original ones where a person asked for them."""
-        newest = self.snapshot.board(self.job_id)
-        return newest.original if newest is not None and newest.original is not None and self.shows_original else newest
+        return self.place.board
 
     @property
     def was_rescored(self) -> bool:
-        newest = self.snapshot.board(self.job_id)
-        return newest is not None and newest.original is not None
+        return any(board.original is not None for board in self.snapshot.boards_of(self.job_id))
+
+    @property
+    def bakeoffs(self) -> list[int]:
+        """The bake-offs that there are leaderboards of."""
+        return list(dict.fromkeys(board.job_id for board in self.snapshot.boards or ()))
 
     @property
     def several(self) -> bool:
-        return len(self.snapshot.boards or ()) > 1
-
-    @property
-    def candidate(self) -> RankedCandidate | None:
-        board = self.board
-        if board is None or not board.candidates:
-            return None
-        return board.candidates[min(self.selected, len(board.candidates) - 1)]
+        return len(self.bakeoffs) > 1
 
     def on_mount(self) -> None:
         self.show(self.context.snapshot)
@@ -152,10 +122,16 @@ class Results(CommandScreen):
 
     def _arrange(self) -> None:
         board = self.board
+        below = self.query_one("#below")
+        below.display = self.view in (None, "board")
+        table = self.query_one("#table").styles
+        if not below.display:
+            table.height = "1fr"
+            return
         height = self.app.size.height
         rows = len(board.candidates) + 4 if board else 6
         notes = len(result_rows.note_rows(board, self.app.size.width - 6, self.snapshot.time)) if board else 0
-        self.query_one("#table").styles.height = max(7, min(rows + notes, height * 55 // 100))
+        table.height = max(7, min(rows + notes, height * 55 // 100))
         width = self.app.size.width
         checks = self.query_one("#checks")
         checks.display = width >= 100
@@ -165,8 +141,13 @@ class Results(CommandScreen):
 
     def show(self, snapshot: Snapshot) -> None:
         super().show(snapshot)
-        board = self.board
-        if board is not None and self.read_for is not board:  # answers came in, or other scores are shown
+        newest = snapshot.boards_of(self.job_id)
+        place = self.place
+        place.boards = tuple(board.original or board for board in newest) if self.shows_original else newest
+        board = place.board
+        if board is not None and place.view is None:
+            place.view = "matrix" if board.matrix is not None else "board"
+        if board is not self.read_for:  # answers came in, or other scores or another task are shown
             self.read_for = board
             self._read()
         self._arrange()
@@ -177,121 +158,178 @@ class Results(CommandScreen):
             panel.paint()
         self.query_one(Footer).paint()
 
-    def panel(self, name: str, width: int, height: int) -> tuple[Line, Line, list[Line]]:
+    def panel(self, name: str, width: int, height: int) -> Panelled:
         """Title, note and rows of one panel."""
-        board, candidate = self.board, self.candidate
+        place, now = self.place, self.snapshot.time
+        board, candidate = place.board, place.candidate
         if board is None or candidate is None:
             problem = board.problem if board else ""
             text = problem or ("no answers yet" if board else "working it out …")
-            return (
-                Line("Bake-off", "bold"),
-                Line(),
-                [Line(printable(text), "bad" if problem else "dim")] if name == "table" else [],
-            )
-        if name == "table":
-            title = Line(f"Bake-off {board.job_id}", "bold").add(f" {printable(board.task)}", "bold")
-            if label := scoring_label(board.scored, self.snapshot.time):
-                title.add(f"  {label}", "warn")
-            title.add(
-                f"  {len(board.input_ids)} inputs × {board.repeats}, paired, 95 %, scores 0 to {SCORE_SCALE}", "dim"
-            )
-            right = result_rows.title_of(board).add(f" · {when(board.time, self.snapshot.time)}", "dim")
-            rows = result_rows.table_rows(board, self.selected, width, height)
-            notes = result_rows.note_rows(board, width, self.snapshot.time)
-            return title, right, [*rows, Line(), *notes]
+            rows = [Line(printable(text), "bad" if problem else "dim")] if name == "table" else []
+            return Line("Bake-off", "bold"), Line(), rows
         if name == "checks":
-            return Line("Checks"), Line(), result_rows.check_rows(candidate, width, height)
-        pair = self._pair(board, candidate) if width >= 60 else [candidate]
-        rows = result_rows.answer_rows(board, pair, self.position, self.answers, self.inputs, self.repeat, width)
-        head, body = rows[:3], rows[3:]
-        self.top = max(0, min(self.top, len(body) - (height - 3)))
-        note = (
-            Line(f"further rows: {len(body) - self.top - height + 3}", "dim")
-            if len(body) - self.top > height - 3
-            else Line()
-        )
-        return Line("Answers"), note, [*head, *body[self.top :]]
+            return result_panels.checks_panel(candidate, width, height)
+        if name == "answers" or place.view == "answers":
+            title = Line("Answers") if name == "answers" else result_panels.title_of(place, board, now)
+            return result_panels.answers_panel(place, board, self.texts, self._compare, title, width, height)
+        if place.view == "matrix" and board.matrix is not None:
+            drawn, self.grid = result_panels.matrix_panel(place, board, now, width, height)
+            return drawn
+        if place.view == "inputs" and board.input_ids:
+            drawn, self.grid = result_panels.inputs_panel(place, board, self.texts, now, width, height)
+            return drawn
+        self.grid = None
+        return result_panels.board_panel(place, board, now, width, height)
 
-    def _pair(self, board: Board, candidate: RankedCandidate) -> list[RankedCandidate]:
-        """The selected candidate beside the best one; the best beside the next."""
-        others = [other for other in board.candidates if other is not candidate]
-        return [*others[:1], candidate] if candidate is not board.candidates[0] else [candidate, *others[:1]]
+    def _compare(
+        self, task: str, input_id: str, one: tuple[str, AnswerRead], other: tuple[str, AnswerRead]
+    ) -> AnswerDiff | None:
+        """Two answers compared: at once where they are short, else as soon as a thread has done it."""
+        from core.bakeoff.answer_diff import diff_answers
+
+        texts = one[1].text, other[1].text
+        key = (task, input_id, one[0], one[1].repeat, other[0], other[1].repeat)
+        if key not in self.diffs:
+            self.diffs[key] = None
+            if sum(map(len, texts)) <= SHORT:
+                self.diffs[key] = diff_answers(*texts)
+            else:
+                ask_beside("diff", lambda: self.Compared(key, diff_answers(*texts)), lambda line: None, self.tell)
+        return self.diffs[key]
+
+    def on_results_compared(self, message: Compared) -> None:
+        self.diffs[message.key] = message.diff
+        self._paint()
 
     def _read(self) -> None:
         """The answers and the golden inputs, in a thread."""
         board = self.board
+        self.diffs = {}
         if not self.context.live or board is None:
             return
-        job_id, home, number = self.job_id, self.context.home, board.scored.number
+        of_board, home = (self.job_id, board.task, board.scored.number), self.context.home
 
         def read() -> Results.AnswersRead:
-            answers, inputs = read_answers(home, job_id, number)
-            return self.AnswersRead(job_id, number, answers, inputs)
+            answers, inputs = read_answers(home, of_board[0], of_board[2], of_board[1])
+            return self.AnswersRead(of_board, answers, inputs)
 
         # Nothing is told of a failure: the table says what is wrong with this bake-off.
         ask_beside("answers", read, lambda line: None, self.tell)
 
     def on_results_answers_read(self, message: AnswersRead) -> None:
         board = self.board
-        if board is not None and (message.job_id, message.number) == (self.job_id, board.scored.number):
-            self.answers, self.inputs = message.answers, message.inputs
+        if board is not None and message.of_board == (self.job_id, board.task, board.scored.number):
+            self.texts = Texts(message.answers, message.inputs)
             self._paint()
 
-    def action_candidate(self, step: int) -> None:
-        count = len(self.board.candidates) if self.board else 0
-        self.select(max(0, min(count - 1, self.selected + step)))
+    def _moved(self) -> None:
+        """Draw what a key or a click has changed; the answers of another task are read first."""
+        if self.board is not self.read_for:
+            self.texts = Texts()
+        self.show(self.snapshot)
 
-    def select(self, index: int) -> None:
-        if self.board and 0 <= index < len(self.board.candidates):
-            self.selected = index
-            self._paint()
+    def clicked(self, x: int, y: int) -> None:
+        """A click at these cells of the table: selects, and opens what was selected already."""
+        place = self.place
+        before = (place.name, place.task, place.position)
+        if place.view == "board":
+            place.select(y - 1)
+            self._moved()
+            return
+        found = None if self.grid is None or place.view == "answers" else self.grid.clicked(x, y)
+        if found is None:
+            return
+        column, row = found
+        if place.view == "matrix":
+            place.select_in_matrix(row, place.matrix_place[1] if column is None else column)
+        else:
+            place.select_cell(row, place.selected if column is None else column)
+        if (place.name, place.task, place.position) == before:
+            self.action_enter()
+        else:
+            self._moved()
+
+    def action_vertical(self, step: int) -> None:
+        self.place.move(step, 0)
+        self._moved()
+
+    def action_horizontal(self, step: int) -> None:
+        self.place.move(0, step)
+        self._moved()
+
+    def action_view(self, view: View) -> None:
+        self.place.show(view)
+        self._moved()
+
+    def action_enter(self) -> None:
+        if (view := self.place.opened()) is not None:
+            self.action_view(view)
+
+    def action_back(self) -> None:
+        if (view := self.place.before()) is not None:
+            self.action_view(view)
+        else:
+            self.app.pop_screen()
 
     def action_input(self, step: int) -> None:
-        if self.board and self.board.input_ids:
-            self.position = (self.position + step) % len(self.board.input_ids)
-            self.top, self.repeat = 0, None
-            self._paint()
+        self.place.next_input(step)
+        self._moved()
+
+    def action_task(self, step: int) -> None:
+        self.place.next_task(step)
+        self._moved()
+
+    def action_candidate(self, step: int) -> None:
+        self.place.next_candidate(step)
+        self._moved()
+
+    def action_compare(self, step: int) -> None:
+        self.place.next_compared(step)
+        self._moved()
+
+    def action_differences(self) -> None:
+        if self.view == "inputs":
+            self.place.show("answers")
+            self.place.marks_differences = True
+        else:
+            self.place.marks_differences = not self.place.marks_differences
+        self.place.top = 0
+        self._moved()
 
     def action_failed(self) -> None:
-        board, candidate = self.board, self.candidate
-        if board is None or candidate is None:
-            return
-        count = len(board.input_ids)
-        for step in range(1, count + 1):
-            position = (self.position + step) % count
-            marks = [check.worst[position] for check in candidate.checks if position < len(check.worst)]
-            if any(mark is not None and mark < 0.999 for mark in marks):
-                self.position, self.top, self.repeat = position, 0, None
-                break
-        self._paint()
+        self.place.next_failed()
+        self._moved()
 
     def action_repeat(self) -> None:
-        board, candidate = self.board, self.candidate
-        if board is None or candidate is None or not self.answers or not board.input_ids:
-            return
-        repeats = self.answers.get((candidate.name, board.input_ids[self.position]), ())
-        if repeats:
-            self.repeat = (result_rows.shown_repeat(repeats, self.repeat) + 1) % len(repeats)
-            self.top = 0
-            self._paint()
+        self.place.next_repeat(self.texts.answers)
+        self._moved()
+
+    def action_worst(self) -> None:
+        self.place.worst = not self.place.worst
+        self._moved()
+
+    def action_part(self) -> None:
+        self.place.next_part()
+        self._moved()
 
     def action_scroll(self, step: int) -> None:
-        self.top = max(0, self.top + step)
-        self._paint()
+        if self.view in ("matrix", "inputs"):
+            self.place.move(step, 0)
+        else:
+            self.place.top = max(0, self.place.top + step)
+        self._moved()
 
     def action_turn(self, step: int) -> None:
-        boards = list(self.snapshot.boards or ())
-        index = next((i for i, board in enumerate(boards) if board.job_id == self.job_id), 0)
-        self.job_id = boards[(index + step) % len(boards)].job_id
-        self.selected = self.position = self.top = 0
-        self.repeat = None
-        self.answers = None
+        jobs = self.bakeoffs
+        index = jobs.index(self.job_id) if self.job_id in jobs else 0
+        self.job_id = jobs[(index + step) % len(jobs)]
+        self.place, self.texts = ResultPlace(), Texts()
         self.shows_original = False
         self.show(self.snapshot)
 
     def action_scores(self) -> None:
         self.shows_original = not self.shows_original
-        self.answers = None
+        self.texts = Texts()
         self.show(self.snapshot)
 
     def action_rescore(self) -> None:

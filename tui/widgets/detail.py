@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual import events
 from textual.message import Message
 
@@ -13,7 +15,7 @@ from core.store.jobs import ACTIVE, QUEUED, JobRow
 from core.text import printable
 from core.wording.jobs import phase_words
 from tui.lines import Line, side_by_side, wrapped
-from tui.model.snapshot import EMPTY, Detail, Snapshot, progress_of
+from tui.model.snapshot import EMPTY, Detail, Share, Snapshot, progress_of
 from tui.widgets.bars import progress_bar, resample, sparkline
 from tui.widgets.canvas import Canvas
 from tui.widgets.chart import loss_chart
@@ -71,8 +73,11 @@ def resumes_from(job: JobRow, detail: Detail | None) -> int | None:
     return progress_of(job, detail).checkpoint_step
 
 
-def shares(detail: Detail, width: int) -> list[Line]:
-    """A bake-off's candidates: how many answers each has given, how fast, how many were cut at the limit."""
+def shares(detail: Detail, width: int, room: int) -> list[Line]:
+    """A bake-off's candidates: how many answers each has given, at which task it is, how fast, what went wrong.
+
+    Of more than fit, those that are done and those that follow are counted, and those around the present one shown.
+    """
     done = sum(share.done for share in detail.shares)
     totals = [share.total for share in detail.shares]
     total = None if None in totals else sum(total for total in totals if total is not None)
@@ -80,19 +85,50 @@ def shares(detail: Detail, width: int) -> list[Line]:
     rows = [Line("candidates", "dim").right(Line(right, "dim"), width), Line()]
     name, bar = max(12, min(28, width - 32)), 8 if width < 64 else 12
     short = heads([share.name for share in detail.shares], name - 3).of
-    for share in detail.shares:
-        fraction = share.done / share.total if share.total else 0.0
-        finished = share.total is not None and share.done >= share.total
-        line = Line(
-            "✓ " if finished else "▶ " if share.done else "◷ ", "good" if finished else "busy" if share.done else "text"
-        )
-        line.add(printable(short[share.name])).cut(name).to(name + 1)
-        line.extend(progress_bar(fraction, bar, "text")).add(f" {percent(fraction):>5}")
-        if share.seconds_per_answer is not None:
-            line.add(f"  {share.seconds_per_answer:.1f} s/answer", "dim")
-        rows.append(line.cut(width))
-        if share.at_limit:
-            rows.append(Line(" " * (name + 1)).add(f"{share.at_limit} reached the token limit", "warn").cut(width))
+    blocks = [share_lines(share, short[share.name], name, bar, width) for share in detail.shares]
+    first, last = shown_shares(detail, [len(block) for block in blocks], room - len(rows))
+    if first:
+        finished = sum(share.is_finished for share in detail.shares[:first])
+        told = plural(first, "candidate") if finished == first else f"{finished} of {plural(first, 'candidate')}"
+        rows.append(Line("✓ ", "good").add(f"{told} done", "dim").cut(width))
+    rows += [line for block in blocks[first:last] for line in block]
+    if last < len(blocks):
+        rows.append(Line("◷ ").add(f"{plural(len(blocks) - last, 'further candidate')}", "dim").cut(width))
+    return rows
+
+
+def shown_shares(detail: Detail, heights: Sequence[int], room: int) -> tuple[int, int]:
+    """Which candidates fit into `room` rows, with a row for those before and one for those behind: from the present one on."""
+    if sum(heights) <= room:
+        return 0, len(heights)
+    present = next((index for index, one in enumerate(detail.shares) if not one.is_finished), 0)
+    first = last = present
+    used = 0
+    while last < len(heights) and used + heights[last] <= max(1, room - 2):
+        used += heights[last]
+        last += 1
+    while first > 0 and used + heights[first - 1] <= room - 2:
+        first -= 1
+        used += heights[first]
+    return first, max(last, first + 1)
+
+
+def share_lines(share: Share, short: str, name: int, bar: int, width: int) -> list[Line]:
+    fraction = share.done / share.total if share.total else 0.0
+    sign, role = ("✓ ", "good") if share.is_finished else ("▶ ", "busy") if share.done else ("◷ ", "text")
+    line = Line(sign, role).add(printable(short)).cut(name).to(name + 1)
+    line.extend(progress_bar(fraction, bar, "text")).add(f" {percent(fraction):>5}")
+    if share.task is not None and not share.is_finished:
+        line.add(f"  {printable(share.task)} {share.task_done}/{share.task_total or '?'}", "busy")
+    elif share.seconds_per_answer is not None:
+        line.add(f"  {share.seconds_per_answer:.1f} s/answer", "dim")
+    rows = [line.cut(width)]
+    said = [
+        f"{share.at_limit} reached the token limit" if share.at_limit else "",
+        f"{plural(share.server_faults, 'answer')} not given by the server" if share.server_faults else "",
+    ]
+    if any(said):
+        rows.append(Line("  ").add("; ".join(filter(None, said)), "warn").cut(width))
     return rows
 
 
@@ -170,10 +206,10 @@ class DetailStrip(Canvas):
             title.extend(sparkline(resample([value - low for value in values], 15), 15, max(values) - low or 1.0))
         elif detail and detail.shares:
             short = heads([share.name for share in detail.shares], 16).of
-            done = " · ".join(
-                f"{printable(short[share.name])} {share.done}/{share.total or '?'}" for share in detail.shares
-            )
-            title.add(" · ", "frame").add(done)
+            # Of many, the one that is asked now comes first: the title is cut at its end.
+            ordered = sorted(detail.shares, key=lambda share: share.is_finished or not share.done)
+            told = [f"{printable(short[share.name])} {share.done}/{share.total or '?'}" for share in ordered]
+            title.add(" · ", "frame").add(" · ".join(told))
         else:
             title.add(f" {printable(job.title)}")
         if peak := peak_of(job, detail):
@@ -208,7 +244,7 @@ class DetailStrip(Canvas):
 
     def _beside(self, job: JobRow, detail: Detail | None, width: int, room: int) -> list[Line]:
         if detail and detail.shares:
-            rows = shares(detail, width)
+            rows = shares(detail, width, room)
             if job.state == "done" and job.result:
                 rows += [Line(), *(Line(row, "good") for row in wrapped(outcome(job), width))]
             return rows

@@ -1,0 +1,137 @@
+"""What stands in the panels of the results screen, view by view."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from core.format import SCORE_SCALE, when
+from core.text import printable
+from core.wording.scoring import scoring_label
+from tui.lines import Line, wrapped
+from tui.model.answers import AnswerRead, Answers
+from tui.model.snapshot import Board, RankedCandidate
+from tui.screens import result_answers, result_inputs, result_matrix, result_rows
+from tui.screens.result_place import ResultPlace
+
+if TYPE_CHECKING:
+    from core.bakeoff.answer_diff import AnswerDiff
+
+BESIDE = 60
+"""Columns from which two answers stand beside each other."""
+LEAST_OF_BOARD = 6
+"""Candidates of the selected task's board that are worth showing below the matrix."""
+HEAD = 3
+"""Rows of an answer that stay when it is scrolled."""
+Panelled = tuple[Line, Line, list[Line]]
+"""Title, note at the right, rows."""
+
+
+@dataclass
+class Texts:
+    """The answers to the task that is shown, and what they were asked; None: being read. `compare` gives the difference of
+    two of them, or None while that is worked out."""
+
+    answers: Answers | None = None
+    inputs: Mapping[str, str] = field(default_factory=dict)
+
+
+Compare = Callable[[str, str, tuple[str, AnswerRead], tuple[str, AnswerRead]], "AnswerDiff | None"]
+"""(task, input, each candidate with its answer); None while the difference is worked out."""
+
+
+def checks_panel(candidate: RankedCandidate, width: int, height: int) -> Panelled:
+    return Line("Checks"), Line(), result_rows.check_rows(candidate, width, height)
+
+
+def board_panel(place: ResultPlace, board: Board, now: float, width: int, height: int) -> Panelled:
+    title = title_of(place, board, now)
+    title.add(f"  {len(board.input_ids)} inputs × {board.repeats}, paired, 95 %, scores 0 to {SCORE_SCALE}", "dim")
+    right = result_rows.title_of(board).add(f" · {when(board.time, now)}", "dim")
+    rows = result_rows.table_rows(board, place.selected, width, height)
+    return title, right, [*rows, Line(), *result_rows.note_rows(board, width, now)]
+
+
+def matrix_panel(
+    place: ResultPlace, board: Board, now: float, width: int, height: int
+) -> tuple[Panelled, result_matrix.Grid]:
+    """All tasks and candidates, below them what may be said of the selected cell; and which cells are shown."""
+    matrix = board.matrix
+    assert matrix is not None
+    row, column = place.matrix_place
+    stale = [Line(text, "warn") for text in wrapped(printable(board.stale_anywhere), width)][:2]
+    below = result_matrix.below_rows(matrix, row, column, width)
+    least = min(len(matrix.candidates), 6) + 1
+    below = below[: max(2, height - len(stale) - least)]
+    grid = result_matrix.grid_of(matrix, row, column, width, height - len(stale) - len(below))
+    rows = [*stale, *result_matrix.matrix_rows(matrix, row, column, grid, width), *below]
+    room = height - len(rows) - 2
+    if room > min(len(board.candidates), LEAST_OF_BOARD):
+        rows += [Line(), Line("─" * width, "frame"), *result_rows.table_rows(board, place.selected, width, room)]
+    right = Line(f"{board.state} · {when(board.time, now)}", "dim")
+    title = title_of(place, None, now)
+    title.add(f"  {len(matrix.tasks)} tasks × {len(matrix.candidates)} candidates, scores 0 to {SCORE_SCALE}", "dim")
+    return (title, right, rows), grid
+
+
+def inputs_panel(
+    place: ResultPlace, board: Board, texts: Texts, now: float, width: int, height: int
+) -> tuple[Panelled, result_matrix.Grid]:
+    """Each candidate on each input, below them what the selected one asks; and which cells are shown."""
+    below = result_inputs.below_rows(board, place.position, place.selected, texts.inputs, width)
+    grid = result_inputs.grid_of(board, place.position, place.selected, width, max(2, height - len(below)))
+    rows = result_inputs.input_rows(board, place.shown_part, place.worst, place.position, place.selected, grid, width)
+    which = "worst repeat" if place.worst else "mean" if board.repeats > 1 else "score"
+    title = title_of(place, board, now).add(f"  {place.shown_part}, {which} of each input, 0 to {SCORE_SCALE}", "dim")
+    note = Line(f"input {place.position + 1} of {len(board.input_ids)}", "dim")
+    return (title, note, [*rows, *below]), grid
+
+
+def answers_panel(
+    place: ResultPlace, board: Board, texts: Texts, compare: Compare, title: Line, width: int, height: int
+) -> Panelled:
+    """One input and two answers to it, as they are or with what differs marked; scrolls, and notes where that ends."""
+    pair = place.pair if width >= BESIDE else [one for one in place.pair if one is place.candidate]
+    told = "two answers need a wider terminal" if place.marks_differences and len(pair) < 2 else ""
+    if place.marks_differences and len(pair) == 2 and texts.answers is not None and board.input_ids:
+        diff = compared(place, board, texts.answers, compare, pair)
+        rows = result_answers.diff_rows(
+            board, pair, place.position, texts.answers, texts.inputs, place.repeat, diff, width
+        )
+        told = "" if diff is None else f"{diff.different} of {len(diff.rows)} lines differ"
+    else:
+        rows = result_answers.answer_rows(board, pair, place.position, texts.answers, texts.inputs, place.repeat, width)
+    head, body = rows[:HEAD], rows[HEAD:]
+    place.top = max(0, min(place.top, len(body) - (height - HEAD)))
+    further = len(body) - place.top - height + HEAD
+    notes = [told, f"further rows: {further}" if further > 0 else ""]
+    return title, Line(" · ".join(filter(None, notes)), "dim"), [*head, *body[place.top :]]
+
+
+def compared(
+    place: ResultPlace, board: Board, answers: Answers, compare: Compare, pair: list[RankedCandidate]
+) -> AnswerDiff | None:
+    """The difference of the answers that are shown; None where one of them is missing, too."""
+    input_id = board.input_ids[place.position]
+    sides = []
+    for one in pair:
+        repeats = answers.get((one.name, input_id), ())
+        if not repeats:
+            return None
+        sides.append((one.name, repeats[result_answers.shown_repeat(repeats, place.repeat)]))
+    return compare(board.task, input_id, sides[0], sides[1])
+
+
+def title_of(place: ResultPlace, board: Board | None, now: float) -> Line:
+    """Which bake-off, and which task of it; None: all."""
+    first = place.board
+    assert first is not None
+    title = Line(f"Bake-off {first.job_id}", "bold")
+    if board is not None:
+        title.add(f" {printable(board.task)}", "bold")
+    if board is not None and len(place.boards) > 1:
+        title.add(f" {place.boards.index(board) + 1}/{len(place.boards)}", "dim")
+    if label := scoring_label(first.scored, now):
+        title.add(f"  {label}", "warn")
+    return title
