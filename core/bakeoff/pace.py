@@ -179,7 +179,9 @@ class BakeoffPace:
         for seconds in self._loads_to_come():
             low, mid, high = low + seconds[0], mid + seconds[1], high + seconds[2]
         passed = 0.0 if under_way is None else figures.passed(under_way, waited)
-        low, mid, high = (max(0.0, value - passed) for value in (low, mid, high))
+        # How well it is known does not change by what passes.
+        rest = max(0.0, mid - passed) / mid if mid > 0 else 0.0
+        low, mid, high = max(0.0, low) * rest, mid * rest, high * rest
         to_come = {who for who, cells in self._cells.items() if any(cell.open for cell in cells.values())}
         share = STILL_WITHIN if self._settled else WITHIN
         self._settled = to_come <= warm and high - mid <= share * mid and mid - low <= share * mid

@@ -114,6 +114,7 @@ def answer_in_process(
         began = time.monotonic()
         model = models.load_model(files, context.home, device, dtype, context.warn)
         loaded = LoadedModel(time.monotonic() - began, vram_bytes=_device_bytes(model))
+        tally.loaded(group[0].name, loaded.seconds)
         for candidate in group:
             append_measured(
                 context.run.candidates,
@@ -216,9 +217,10 @@ def _missing(
         if record.is_hopeless(candidate.name, asked.name):
             missing = []
         held += len(wanted) - len(missing)
+        tally.held(candidate.name, asked.name, len(wanted) - len(missing))
         found.append((asked, missing))
     if held:
-        tally.add(held, fresh=False, label=candidate.name)
+        tally.tell(candidate.name)
         context.say(f"{candidate.name}: {held} answers are there already, or not wanted any more")
     return found
 
@@ -305,10 +307,12 @@ def _answer(
         if not number:
             _warm_up(model, tokenizer, asked, requests[0])
             began = time.monotonic()
-        tally.answering(batch_size)
+        limit = asked.sampling.max_new_tokens
+        tally.answering(candidate.name, asked.name, len(missing), batch=batch_size, limit=limit)
 
         def at_step(generated_tokens: int, seconds: float) -> None:
             context.check_stop()
+            tally.step()
             tally.sign_of_life(candidate.name, generated_tokens / seconds)
 
         generator = Generator(model, tokenizer, asked.sampling, asked.thinking)
@@ -317,14 +321,14 @@ def _answer(
             answer = _as_answer(asked, candidate, by_key[generated.key], generated)
             record.add(answer)
             tokens += generated.completion_tokens
-            tally.add(1, fresh=True, label=candidate.name)
+            tally.add(answer)
             fault = f", {answer.fault}" if answer.fault else ""
             context.say(
                 f"{candidate.name} {number}/{count} {answer.task} {answer.input_id} #{answer.repeat}: "
                 f"{answer.completion_tokens} tokens{fault}"
             )
             if answered < len(missing) and record.is_hopeless(candidate.name, asked.name):
-                tally.skip(len(missing) - answered)
+                tally.skip(candidate.name, asked.name, len(missing) - answered)
                 context.say(
                     f"{candidate.name}: at {asked.name} it cannot reach {spec.against} any more and is not asked on"
                 )

@@ -11,7 +11,7 @@ from core.config.golden import GoldenInput
 from core.errors import InputError
 from core.files import write_atomic
 from core.format import of_five
-from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
+from core.jobfile.bakeoff import IN_PROCESS, BakeoffSpec, CandidateSpec
 from core.jobfile.servers import opened
 from core.serving.errors import ServerError
 from core.serving.make_room import make_room
@@ -36,9 +36,8 @@ def run(context: JobContext, spec: BakeoffSpec) -> None:
         if not inputs[under_test.name]:
             raise InputError("there are no golden inputs", code="empty_golden", file=under_test.golden.source)
     extend_manifest(context, seed=spec.seed)
-    per_candidate = sum(len(inputs[task.name]) * task.repeats for task in spec.tasks)
     record = AnswerRecord(context, spec, inputs)
-    tally = Tally(context, len(spec.candidates) * per_candidate)
+    tally = tally_of(context, spec, inputs)
     refused: list[ServerError] = []
     for candidates in models_in_turn(spec):
         try:
@@ -51,6 +50,17 @@ def run(context: JobContext, spec: BakeoffSpec) -> None:
         raise refused[0]
     context.phase("scoring")
     _score(context, spec, inputs, record, time.monotonic() - started)
+
+
+def tally_of(context: JobContext, spec: BakeoffSpec, inputs: Inputs) -> Tally:
+    """What is to be answered, and what is loaded once for several candidates: a served model, a base for its adapters."""
+    wanted = {task.name: len(inputs[task.name]) * task.repeats for task in spec.tasks}
+    loads: dict[tuple[str | None, ...], list[str]] = {}
+    for turn in models_in_turn(spec):
+        for one in turn:
+            own = one.name if one.form == "merged" else one.model.name if one.model and one.form in IN_PROCESS else None
+            loads.setdefault((turn[0].name, own), []).append(one.name)
+    return Tally(context, {one.name: wanted for one in spec.candidates}, loads.values())
 
 
 def models_in_turn(spec: BakeoffSpec) -> list[list[CandidateSpec]]:

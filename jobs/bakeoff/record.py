@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from core.bakeoff.answers import Answer, append_answer, read_answers
 from core.bakeoff.curtailment import RunningScores
+from core.bakeoff.pace import BakeoffPace, TimeLeft, UnderWay
 from core.config.golden import GoldenInput
 from core.jobfile.bakeoff import BakeoffSpec
-from core.time_left import Pace
 from jobs.context import JobContext
 
 # While no answer is ready, how far it is is told this often.
 SECONDS_PER_SIGN = 2.0
+SECONDS_PER_RECKONING = 1.0
 
 
 class AnswerRecord:
@@ -82,43 +84,92 @@ class AnswerRecord:
 
 
 class Tally:
-    """Answers so far, told as progress events."""
+    """How far a bake-off is and how long it still takes, told as progress events.
 
-    def __init__(self, context: JobContext, total: int) -> None:
+    `planned` is how many answers of each candidate in each task are wanted, `turns` which candidates share one load.
+    """
+
+    def __init__(
+        self, context: JobContext, planned: Mapping[str, Mapping[str, int]], turns: Iterable[Collection[str]]
+    ) -> None:
         self.context = context
-        self.total = total
+        self.total = sum(sum(tasks.values()) for tasks in planned.values())
         self.done = 0
-        # Answers that are generated together end together: what counts is how long a batch of them takes.
-        self.pace = Pace(warm_up=1, least=3)
-        self.batch = 1
-        self.fresh = 0
+        self.pace = BakeoffPace(planned, turns)
+        self.under_way: UnderWay | None = None
+        # Of the answers that have come of the batch that is under way: what they took is known once it is over.
+        self.tokens: list[int] = []
+        self.batch, self.open = 1, 0
+        self.left: TimeLeft | None = None
         self.began = self.told = time.monotonic()
+        self.reckoned = -math.inf
 
-    def add(self, count: int, *, fresh: bool, label: str) -> None:
+    def held(self, candidate: str, task: str, count: int) -> None:
+        """So many answers are there already."""
         self.done += count
-        self.fresh += count if fresh else 0
-        if self.fresh >= self.batch:
-            now = time.monotonic()
-            self.pace.step(now - self.began, self.fresh)
-            self.began, self.fresh = now, 0
-        self.tell(label)
+        self._settle(candidate, task, count)
 
-    def skip(self, count: int) -> None:
+    def skip(self, candidate: str, task: str, count: int = 1) -> None:
         """So many answers are not wanted any more."""
         self.total -= count
+        self._settle(candidate, task, count)
 
-    def answering(self, batch: int) -> None:
-        """Answers come from now on, so many at a time; what passed before, such as the load of a model, is not counted."""
-        self.batch, self.fresh, self.began = batch, 0, time.monotonic()
+    def loaded(self, candidate: str, seconds: float) -> None:
+        """The model of this candidate is loaded."""
+        self.pace.loaded(candidate, seconds)
+        self.reckoned = -math.inf
+
+    def answering(self, candidate: str, task: str, count: int, *, batch: int = 1, limit: int | None = None) -> None:
+        """So many answers come from now on, `batch` generated together with `limit` tokens each at most. What passed before,
+        such as the load of a model, is not counted. A server's answers come one by one, though it is asked for several."""
+        self.batch, self.open = batch, count
+        self._begin(UnderWay(candidate, task, min(batch, count), limit=limit))
+
+    def add(self, answer: Answer) -> None:
+        """An answer has come."""
+        self.done += 1
+        if answer.fault == "server":
+            self._settle(answer.candidate, answer.task, 1)
+        elif self.under_way is None or self.batch == 1:
+            self.pace.answered(answer.candidate, answer.task, [answer.completion_tokens], answer.seconds)
+            self._begin(UnderWay(answer.candidate, answer.task))
+        else:
+            self.tokens.append(answer.completion_tokens)
+            if len(self.tokens) == self.under_way.size:
+                self.pace.answered(answer.candidate, answer.task, self.tokens, time.monotonic() - self.began)
+                self.open -= len(self.tokens)
+                self.tokens = []
+                self._begin(replace(self.under_way, steps=0, size=max(1, min(self.batch, self.open))))
+                self.reckoned = -math.inf
+        self.tell(answer.candidate)
+
+    def step(self) -> None:
+        """Each answer of the batch that is under way has one token more."""
+        if self.under_way is not None:
+            self.under_way = replace(self.under_way, steps=self.under_way.steps + 1)
 
     def tell(self, label: str, tokens_per_second: float | None = None) -> None:
-        eta = self.pace.left(self.total - self.done)
-        self.told = time.monotonic()
+        now = time.monotonic()
+        # A server can answer a hundred times a second: what is left is reckoned anew once in one.
+        if now - self.reckoned >= SECONDS_PER_RECKONING:
+            self.left, self.reckoned = self.pace.left(now - self.began, self.under_way), now
+        self.told = now
+        left = {} if self.left is None else self.left.event_fields
         self.context.progress(
-            self.done, self.total, "answers", label=label, eta_seconds=eta, tokens_per_second=tokens_per_second
+            self.done, self.total, "answers", label=label, tokens_per_second=tokens_per_second, **left
         )
 
     def sign_of_life(self, label: str, tokens_per_second: float | None) -> None:
         """Told in the middle of answers, no more often than every two seconds."""
         if time.monotonic() - self.told > SECONDS_PER_SIGN:
             self.tell(label, tokens_per_second)
+
+    def _begin(self, under_way: UnderWay) -> None:
+        if self.tokens and self.under_way is not None:
+            # A batch that was given up in its middle says nothing of what one takes.
+            self._settle(self.under_way.candidate, self.under_way.task, len(self.tokens))
+        self.under_way, self.tokens, self.began = under_way, [], time.monotonic()
+
+    def _settle(self, candidate: str, task: str, count: int) -> None:
+        self.pace.settled(candidate, task, count)
+        self.reckoned = -math.inf

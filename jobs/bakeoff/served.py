@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -114,7 +115,11 @@ def _round(group: ServedGroup, identity: ServedIdentity, *, first: bool) -> None
     every = [wanted for of_one in missing.values() for wanted in of_one]
     whole = sum(len(task.inputs) * task.repeats for tasks in group.asked.values() for task in tasks)
     if first and (held := whole - len(every)):
-        group.tally.add(held, fresh=False, label=model.name)
+        open_ = Counter((wanted.candidate.name, wanted.asked.name) for wanted in every)
+        for name, tasks in group.asked.items():
+            for task in tasks:
+                group.tally.held(name, task.name, len(task.inputs) * task.repeats - open_[name, task.name])
+        group.tally.tell(model.name)
         context.say(f"{model.name}: {held} answers are there already, or not wanted any more")
     if not every:
         return
@@ -197,6 +202,7 @@ def _check(group: ServedGroup, candidate: CandidateSpec, capabilities: Capabilit
 def _load(group: ServedGroup, identity: ServedIdentity, capabilities: Capabilities) -> bool:
     """Have the model in memory, noted with what that took; whether it was there before."""
     loaded = group.patiently(lambda: group.model.load(group.window))
+    group.tally.loaded(group.candidates[0].name, loaded.seconds)
     for candidate in group.candidates:
         measured = MeasuredCandidate(
             candidate=candidate.name,
@@ -226,7 +232,7 @@ def _ask(group: ServedGroup, candidate: CandidateSpec, wanted: Sequence[WantedRe
     """Have the answers of a candidate and write each down as it comes."""
     context, tally = group.context, group.tally
     began, tokens, number, holes = time.monotonic(), 0, 0, 0
-    tally.answering(group.spec.concurrency)
+    tally.answering(candidate.name, wanted[0].asked.name, len(wanted))
 
     def at_look() -> None:
         context.check_stop()
@@ -239,14 +245,14 @@ def _ask(group: ServedGroup, candidate: CandidateSpec, wanted: Sequence[WantedRe
         if not group.record.is_hopeless(candidate.name, one.asked.name):
             return True
         skipped += 1
-        tally.skip(1)
+        tally.skip(candidate.name, one.asked.name)
         return False
 
     for answer in asking.answers(wanted, at_look, is_wanted):
         group.record.add(answer)
         number += 1
         tokens += answer.completion_tokens
-        tally.add(1, fresh=True, label=candidate.name)
+        tally.add(answer)
         said = f"{answer.completion_tokens} tokens" + (f", {answer.fault}" if answer.fault else "")
         if answer.fault == "server":
             holes += 1

@@ -22,8 +22,8 @@ from core.serving.answering import Capabilities
 from core.serving.errors import ServerError
 from jobs.bakeoff.asking import MOST_HOLES_IN_A_ROW
 from jobs.bakeoff.flights import Flights
-from jobs.bakeoff.job import models_in_turn
-from jobs.bakeoff.record import AnswerRecord, Tally
+from jobs.bakeoff.job import models_in_turn, tally_of
+from jobs.bakeoff.record import AnswerRecord
 from jobs.bakeoff.served import answer_served
 from jobs.context import JobContext, StopRequested
 from tests.support.job_files import job_file
@@ -75,7 +75,8 @@ class Bench:
 
     def go(self, model: ScriptedModel) -> list[Any]:
         """One attempt; the answers that are there afterwards."""
-        record, tally = AnswerRecord(self.context, self.spec, self.inputs), Tally(self.context, 1)
+        record = AnswerRecord(self.context, self.spec, self.inputs)
+        tally = tally_of(self.context, self.spec, self.inputs)
         answer_served(self.context, self.spec, self.candidates, model, self.inputs, record, tally)
         return read_answers(self.run_dir.answers)
 
