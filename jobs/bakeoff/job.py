@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from core.config.golden import GoldenInput
-from core.errors import InputError
+from core.errors import BakehouseError, InputError
 from core.files import write_atomic
 from core.format import of_five
 from core.jobfile.bakeoff import IN_PROCESS, BakeoffSpec, CandidateSpec
@@ -46,10 +46,20 @@ def run(context: JobContext, spec: BakeoffSpec) -> None:
             # The others are still worth comparing; what this one did not answer is missing from the result, and named there.
             refused.append(error)
             context.warn("not_served", f"{', '.join(one.name for one in candidates)}: {error.message}")
-    if refused and not any(answer.fault != "server" for answer in record.answers):
-        raise refused[0]
+    if all(answer.fault == "server" for answer in record.answers):
+        raise refused[0] if refused else nothing_answered(record)
     context.phase("scoring")
     _score(context, spec, inputs, record, time.monotonic() - started)
+
+
+def nothing_answered(record: AnswerRecord) -> BakehouseError:
+    """Why a bake-off has nothing to compare; its next attempt asks for all of it."""
+    problems = [answer.problem for answer in record.answers if answer.problem]
+    return BakehouseError(
+        f"no candidate gave an answer: {problems[0] if problems else 'none was asked for'}",
+        code="not_served",
+        remedy="mend the server and retry",
+    )
 
 
 def tally_of(context: JobContext, spec: BakeoffSpec, inputs: Inputs) -> Tally:

@@ -15,6 +15,7 @@ from core.bakeoff.measured import read_measured
 from core.config.golden import GoldenInput
 from core.config.model import ModelEntry
 from core.config.task import Sampling, Task
+from core.errors import BakehouseError
 from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, ExampleTurn, ServerUnderTest, TaskUnderTest, Variant
 from core.jobfile.spec import InputFile
@@ -321,3 +322,22 @@ def test_the_models_are_asked_in_turn_the_incumbents_first(home: Home) -> None:
     turns = [[one.name for one in turn] for turn in models_in_turn(spec)]
     assert turns == [["g"], ["b base"], [served.name, hot.name]]
     assert spec.model_copy(update={"incumbent": None}).against == "b base"
+
+
+def test_a_bakeoff_without_any_answer_fails_with_what_the_server_said(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    golden = home.root / "golden.json"
+    golden.write_text('[{"id": "i0", "input": "judge 0"}]')
+    under_test, _ = task("judge", 1, repeats=1, format=[{"check": "regex", "pattern": "."}])
+    copy = InputFile(path=str(golden), sha256="0" * 64, source="golden.yaml")
+    bench = Bench(home, (under_test.model_copy(update={"golden": copy}), ()))
+    model = ScriptedModel(faults=deque([None, REFUSED]))
+    monkeypatch.setattr("jobs.bakeoff.job.open_served", lambda server, name: model)
+    with pytest.raises(BakehouseError) as failed:
+        run(bench.context, bench.spec)
+    assert failed.value.code == "not_served" and "no such thing" in failed.value.message
+    assert not bench.run_dir.result.exists()
+    model.faults.clear()
+    run(bench.context, bench.spec)
+    assert bench.run_dir.result.exists(), "the retry has what it asked for"
