@@ -23,7 +23,7 @@ from core.serving.answering import Capabilities
 from core.serving.errors import ServerError
 from jobs.bakeoff.asking import MOST_HOLES_IN_A_ROW
 from jobs.bakeoff.flights import Flights
-from jobs.bakeoff.job import models_in_turn, tally_of
+from jobs.bakeoff.job import models_in_turn, run, tally_of
 from jobs.bakeoff.record import AnswerRecord
 from jobs.bakeoff.served import answer_served
 from jobs.context import JobContext, StopRequested
@@ -333,7 +333,7 @@ def test_a_bakeoff_without_any_answer_fails_with_what_the_server_said(
     copy = InputFile(path=str(golden), sha256="0" * 64, source="golden.yaml")
     bench = Bench(home, (under_test.model_copy(update={"golden": copy}), ()))
     model = ScriptedModel(faults=deque([None, REFUSED]))
-    monkeypatch.setattr("jobs.bakeoff.job.open_served", lambda server, name: model)
+    monkeypatch.setattr("jobs.bakeoff.job.opened", lambda server, name: model)
     with pytest.raises(BakehouseError) as failed:
         run(bench.context, bench.spec)
     assert failed.value.code == "not_served" and "no such thing" in failed.value.message
