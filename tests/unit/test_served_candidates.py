@@ -324,6 +324,7 @@ def test_the_models_are_asked_in_turn_the_incumbents_first(home: Home) -> None:
     assert spec.model_copy(update={"incumbent": None}).against == "b base"
 
 
+@pytest.mark.process  # its manifest asks git
 def test_a_bakeoff_without_any_answer_fails_with_what_the_server_said(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
