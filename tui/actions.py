@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from textual.message import Message
 
+from core.errors import InputError
 from core.home import Home
 from core.jobfile.kinds import JobKind, kind_of
 from core.runner.commands import RefusedError
@@ -18,6 +19,7 @@ from tui.queries.failures import ask_beside
 
 if TYPE_CHECKING:
     from core.config.model import WeightFormat
+    from core.submission.wanted_gguf import WantedGguf
     from tui.context import Context
     from tui.queries.bakeoff_plan import BakeoffPlan
 
@@ -112,18 +114,26 @@ def bake_off(context: Context, plan: BakeoffPlan) -> None:
     submit(context, make)
 
 
-def can_merge(job: JobRow | None) -> bool:
-    """What the job makes, or will make, can be merged into its base."""
-    return _will_make(job, lambda kind: kind.can_export)
+def can_export(job: JobRow | None) -> bool:
+    """What the job makes, or will make, can be merged into its base or become a GGUF file."""
+    return job is not None and kind_of(job.kind).can_export and job.state not in RETRYABLE
 
 
-def merge(context: Context, job: JobRow, dtype: WeightFormat) -> None:
-    """Queue the merging of a training run's adapter into its base; a merge that was made already is told instead."""
+def export(context: Context, job: JobRow, wanted: WantedGguf | WeightFormat) -> None:
+    """Queue the merging of a training run's adapter into its base, or what makes a GGUF file; what was made already is told
+    instead."""
 
     def make(home: Home, project: Any, author: str) -> list[JobRow]:
+        from core.submission.gguf import submit_gguf
         from core.submission.merge import submit_merge
+        from core.submission.wanted_gguf import WantedGguf
 
-        return [submit_merge(home, project, f"job:{job.id}", dtype, author=author)]
+        if not isinstance(wanted, WantedGguf):
+            return [submit_merge(home, project, f"job:{job.id}", wanted, author=author)]
+        made = submit_gguf(home, project, wanted, author=author)
+        if not made.queued:
+            raise InputError(made.words, code="already_made")
+        return list(made.queued)
 
     submit(context, make)
 

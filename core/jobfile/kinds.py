@@ -52,7 +52,7 @@ class JobKind:
     can_bake_off: bool = False
     """The console offers a bake-off of what it makes against the base model."""
     can_export: bool = False
-    """The console offers to merge what it makes into the base model."""
+    """The console offers to make something else of what it makes: a merged model, a GGUF file."""
     retries_itself: bool = True
     """An attempt that a page fault of the GPU or a restart of the machine ended is followed by another, unasked."""
     command: KindCommand | None = None
@@ -93,8 +93,9 @@ _KINDS = (
         module="jobs.merge",
         lane="gpu",
         makes=("merged",),
+        can_export=True,
         command=KindCommand(
-            "export", "core.cli.export:export", "Queue the merging of a trained adapter into its base."
+            "export", "core.cli.export:export", "Queue the merging of an adapter into its base, or a GGUF file."
         ),
     ),
     # `bakehouse export --to gguf` asks for these two.
@@ -105,6 +106,7 @@ _KINDS = (
         module="jobs.convert",
         lane="cpu",
         makes=("gguf",),
+        can_export=True,
     ),
     JobKind(
         "quantize",

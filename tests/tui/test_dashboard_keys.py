@@ -11,6 +11,7 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widgets import Button, Input
 
+from core.submission.wanted_gguf import WantedGguf
 from tests.tui import gpus
 from tests.tui.conftest import Opened, keys_of, seen, text_of
 from tests.tui.scene import NOW, job, jobs, scene
@@ -242,6 +243,35 @@ async def test_an_export_asks_for_the_format_and_tells_what_was_merged_already(c
         assert chosen == []
         await pilot.press("k", "enter")
         assert chosen == ["fp16"]
+
+
+async def test_an_export_offers_gguf_files_with_the_command_that_makes_them(console: Opened) -> None:
+    runs = (
+        job(7, "done", "train judge · m", ended_at=NOW),
+        job(8, "done", "merge judge · m", kind="merge", ended_at=NOW),
+        job(9, "done", "GGUF bf16 · judge · m", kind="convert", ended_at=NOW),
+    )
+    for run, down, command, wanted in (
+        (runs[0], 4, "bakehouse export 7 --to gguf --quantize Q8_0", WantedGguf("job:7", quantization="Q8_0")),
+        (runs[1], 0, "bakehouse export 8 --to gguf", WantedGguf("job:8")),
+        (runs[2], 1, "bakehouse export 9 --to gguf --quantize Q4_K_M", WantedGguf("job:9", quantization="Q4_K_M")),
+    ):
+        async with console(scene(jobs=(run,)), size=(80, 24)) as pilot:
+            await pilot.press("e")
+            ask = pilot.app.screen
+            assert isinstance(ask, AskExport)
+            chosen: list[object] = []
+            ask.dismiss = chosen.append  # type: ignore[assignment, method-assign]
+            await pilot.press(*"j" * down)
+            assert command in text_of(pilot)
+            ask.post_message(AskExport.EarlierRead({ask.choice.label: "llama-quantize of llama.cpp was not found"}))
+            await pilot.pause()
+            assert "was not found" in text_of(pilot)
+            await pilot.press("enter")
+            ask.post_message(AskExport.EarlierRead({}))
+            await pilot.pause()
+            await pilot.press("enter")
+            assert chosen == [wanted]
 
 
 async def test_a_finished_export_shows_what_survived_and_where_it_lies(console: Opened) -> None:

@@ -18,7 +18,7 @@ NO_RESULTS = "No bake-off has a leaderboard yet."
 BAKE_OFF_UNLESS = (
     "Select a training run or a merge that has not failed: a bake-off compares what it makes with its base."
 )
-MERGE_UNLESS = "Select a training run that has not failed: its adapter is merged."
+EXPORT_UNLESS = "Select a training run, a merge or a conversion that has not failed: its model is exported."
 
 
 def on_job(test: Callable[[JobRow | None], bool]) -> Callable[[Any], bool]:
@@ -120,12 +120,12 @@ COMMANDS: Final[tuple[Command, ...]] = (
     command(
         "e",
         "export",
-        "Export: merge the selected training run into its base",
+        "Export: merge the run into its base, or make a GGUF file",
         "e",
         "merge",
-        on_job(actions.can_merge),
+        on_job(actions.can_export),
         rank=4,
-        unless=MERGE_UNLESS,
+        unless=EXPORT_UNLESS,
     ),
     without_key(
         "results",

@@ -18,6 +18,7 @@ from tui.screens.start_bakeoff import AskBakeoff
 
 if TYPE_CHECKING:
     from core.config.model import WeightFormat
+    from core.submission.wanted_gguf import WantedGguf
     from tui.context import Context
     from tui.model.snapshot import Snapshot
 
@@ -132,9 +133,9 @@ class JobActions:
         if job is None:
             return
 
-        def answered(dtype: WeightFormat | None) -> None:
-            if dtype is not None:
-                actions.merge(self.context, job, dtype)
+        def answered(wanted: WantedGguf | WeightFormat | None) -> None:
+            if wanted is not None:
+                actions.export(self.context, job, wanted)
 
         from tui.screens.start_export import (
             AskExport,  # its formats are those of a pydantic model, which takes time to import

@@ -1,31 +1,66 @@
-"""Which format an adapter is merged into its base in, before that is queued, and whether it was merged so already."""
+"""What a run is exported as, before that is queued: merged weights or a GGUF file; and whether it was made so already."""
 
 from __future__ import annotations
 
 from contextlib import closing
-from typing import ClassVar, get_args
+from dataclasses import dataclass
+from typing import ClassVar
 
 from textual.binding import Binding
 from textual.message import Message
 
 from core.config.model import WeightFormat
+from core.jobfile.kinds import kind_of
+from core.jobfile.quantize import Quantization
 from core.store.jobs import JobRow
+from core.submission.wanted_gguf import WantedGguf
 from core.text import printable
 from tui.context import Context
 from tui.lines import Line, wrapped
 from tui.queries.failures import ask_beside
 from tui.screens.dialog import RowsDialog, key_row
 
-FORMATS: tuple[WeightFormat, ...] = get_args(WeightFormat)
+
+@dataclass(frozen=True)
+class ExportChoice:
+    """What can be made: `dtype` of merged weights, or of a GGUF file (`gguf`), quantised afterwards where one is named."""
+
+    dtype: WeightFormat = "bf16"
+    gguf: bool = False
+    quantization: Quantization | None = None
+
+    @property
+    def label(self) -> str:
+        return f"GGUF {self.quantization or self.dtype}" if self.gguf else self.dtype
+
+    def wanted(self, job: JobRow) -> WantedGguf | WeightFormat:
+        """What is queued of a job: a GGUF file, or a merge in this format."""
+        return WantedGguf(f"job:{job.id}", self.dtype, self.quantization) if self.gguf else self.dtype
+
+    def command(self, job: JobRow) -> str:
+        """The command that asks for the same."""
+        wanted = self.wanted(job)
+        return wanted.command if isinstance(wanted, WantedGguf) else f"bakehouse export {job.id} --dtype {wanted}"
+
+
+MERGES = (ExportChoice("bf16"), ExportChoice("fp16"), ExportChoice("fp32"))
+FILES = (
+    ExportChoice(gguf=True),
+    ExportChoice(gguf=True, quantization="Q8_0"),
+    ExportChoice(gguf=True, quantization="Q4_K_M"),
+)
 ABOUT = {
     "bf16": "two bytes, as most models are published; rounds small updates off",
     "fp16": "two bytes, eight times finer than bf16; not for values above 65,504",
     "fp32": "four bytes, keeps all of the update: to quantise from",
+    "GGUF bf16": "for llama.cpp and Ollama, as exact as bf16",
+    "GGUF Q8_0": "half of that, hardly to be told from it",
+    "GGUF Q4_K_M": "less than a third: small, and not the same any more",
 }
 
 
-class AskExport(RowsDialog["WeightFormat | None"]):
-    """Returns the format that was chosen, or None."""
+class AskExport(RowsDialog["WantedGguf | WeightFormat | None"]):
+    """Returns the GGUF file or the format of a merge that was chosen, or None."""
 
     BINDINGS: ClassVar = [
         Binding("enter,y", "start", show=False),
@@ -35,7 +70,9 @@ class AskExport(RowsDialog["WeightFormat | None"]):
     ]
 
     class EarlierRead(Message):
-        def __init__(self, words: dict[WeightFormat, str]) -> None:
+        """By label: as which job a choice was made already and where that lies, or why it cannot be made here."""
+
+        def __init__(self, words: dict[str, str]) -> None:
             super().__init__()
             self.words = words
 
@@ -43,26 +80,42 @@ class AskExport(RowsDialog["WeightFormat | None"]):
         super().__init__()
         self.context = context
         self.job = job
-        self.question = f"Merge job {job.id} into its base?"
+        makes = kind_of(job.kind).makes
+        self.merges = "adapter" in makes
+        self.question = f"Merge job {job.id} into its base?" if self.merges else f"Make a GGUF file of job {job.id}?"
+        quantised = tuple(choice for choice in FILES if choice.quantization is not None)
+        self.choices = (*MERGES, *FILES) if self.merges else FILES if "merged" in makes else quantised
         self.index = 0
-        self.earlier: dict[WeightFormat, str] = {}
-        """Of formats in which the adapter was merged already: as which job, and where it lies."""
+        self.earlier: dict[str, str] = {}
 
     def on_mount(self) -> None:
         self.fit()
         if self.context.live:
             # Nothing is told of a failure: the feed says what is wrong with the home, and the submission looks once more.
-            ask_beside("earlier merges", self._read, lambda line: None, self.post_message)
+            ask_beside("earlier exports", self._read, lambda line: None, self.post_message)
 
     def _read(self) -> EarlierRead:
+        from core.errors import BakehouseError
         from core.store.database import open_database
+        from core.submission.gguf import earlier_export
         from core.submission.merge import earlier_merge
 
-        found: dict[WeightFormat, str] = {}
+        found: dict[str, str] = {}
         with closing(open_database(self.context.home)) as connection:
-            for dtype in FORMATS:
-                if (earlier := earlier_merge(self.context.home, connection, f"job:{self.job.id}", dtype)) is not None:
-                    found[dtype] = earlier.words
+            for choice in self.choices:
+                wanted = choice.wanted(self.job)
+                try:
+                    if isinstance(wanted, WantedGguf):
+                        project = self.context.find_project()
+                        made = earlier_export(self.context.home, connection, project, wanted)
+                        words = "" if made is None else made.words
+                    else:
+                        merge = earlier_merge(self.context.home, connection, f"job:{self.job.id}", wanted)
+                        words = "" if merge is None else merge.words
+                except BakehouseError as error:
+                    words = str(error)
+                if words:
+                    found[choice.label] = words
         return self.EarlierRead(found)
 
     def on_ask_export_earlier_read(self, message: EarlierRead) -> None:
@@ -70,36 +123,40 @@ class AskExport(RowsDialog["WeightFormat | None"]):
         self.fit()
 
     @property
-    def dtype(self) -> WeightFormat:
-        """The format that is marked."""
-        return FORMATS[self.index]
+    def choice(self) -> ExportChoice:
+        """What is marked."""
+        return self.choices[self.index]
 
     def rows(self, width: int) -> list[Line]:
+        what = printable(self.job.title)
         explanation = (
-            f"The adapter of {printable(self.job.title)} is merged into its base in fp32. The result says how much of the "
-            "update survives in the format written."
+            f"The adapter of {what} is merged into its base in fp32. The result says how much of the update survives in the "
+            "format written. A GGUF file is made of that by llama.cpp."
+            if self.merges
+            else f"llama.cpp makes a GGUF file of what {what} makes."
         )
         rows = [Line(row) for row in wrapped(explanation, width)] + [Line()]
-        for dtype in FORMATS:
-            marked = dtype == self.dtype
-            line = Line("▸ " if marked else "  ", "focus").add(f"{dtype}  ", "bold" if marked else "")
-            rows.append(line.add(ABOUT[dtype], "dim").cut(width))
+        labels = max(len(choice.label) for choice in self.choices)
+        for choice in self.choices:
+            marked = choice == self.choice
+            line = Line("▸ " if marked else "  ", "focus").add(f"{choice.label:<{labels}}  ", "bold" if marked else "")
+            rows.append(line.add(ABOUT[choice.label], "dim").cut(width))
         rows.append(Line())
-        if self.dtype in self.earlier:
-            told = self.earlier[self.dtype]
+        if (told := self.earlier.get(self.choice.label)) is not None:
             return [
                 *rows,
                 *(Line(row, "warn") for row in wrapped(printable(told), width)),
                 Line(),
                 key_row(("j k", "format"), ("esc", "back")),
             ]
-        command = f"bakehouse export {self.job.id} --dtype {self.dtype}"
-        return [*rows, Line(command, "dim"), Line(), key_row(("⏎", "merge"), ("j k", "format"), ("esc", "cancel"))]
+        act = "export" if self.choice.gguf else "merge"
+        keys = key_row(("⏎", act), ("j k", "format"), ("esc", "cancel"))
+        return [*rows, Line(self.choice.command(self.job), "dim"), Line(), keys]
 
     def action_move(self, step: int) -> None:
-        self.index = (self.index + step) % len(FORMATS)
+        self.index = (self.index + step) % len(self.choices)
         self.fit()
 
     def action_start(self) -> None:
-        if self.dtype not in self.earlier:
-            self.dismiss(self.dtype)
+        if self.choice.label not in self.earlier:
+            self.dismiss(self.choice.wanted(self.job))
