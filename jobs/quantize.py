@@ -7,9 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from core.errors import InputError
 from core.jobfile.quantize import BITS, QuantizeSpec
-from core.models.gguf import check_servable
+from core.models.gguf import check_servable, require_full_precision
 from core.models.llama_cpp import missing, version_in
 from jobs.context import JobContext
 from jobs.gguf import (
@@ -28,8 +27,6 @@ from jobs.tools import run_tool
 # `[   1/ 272]                    output_norm.weight - [  576, 1, 1, 1], type = f32, size = 0.002 MB`
 TENSOR = re.compile(r"^\[\s*(\d+)/\s*(\d+)\]\s+(\S+)")
 WHY = r"(?:failed to quantize: |error(?: loading model)?: |GGML_ASSERT)(.+)$"
-FULL_PRECISION = {0: "F32", 1: "F16", 32: "BF16"}
-"""llama.cpp's numbers of the file types that still hold what a model was trained to."""
 FALLBACK = re.compile(r"(\d+) of (\d+) tensor\(s\) required fallback quantization")
 ENDING = re.compile(r"-(?:f16|f32|bf16|fp16|fp32)$", re.IGNORECASE)
 
@@ -44,19 +41,13 @@ def run(context: JobContext, spec: QuantizeSpec) -> None:
     source, sha256 = gguf_file(context, spec.source)
     name = ENDING.sub("", source.stem)
     header = check_servable(source, source.name)
-    if header.file_type not in FULL_PRECISION:
-        raise InputError(
-            "its weights are quantised already: quantising them again would lose more than once from the original",
-            code="already_quantised",
-            file=source,
-            remedy="quantise a file of 16 or 32 bits, which `bakehouse export --to gguf` makes",
-        )
+    precision = require_full_precision(header, source)
     require_disk(context, header.values, BITS[spec.quantization])
     lineage: dict[str, Any] = {
         **base_lineage(context, spec.model),
         "source": spec.source,
         "source_sha256": sha256,
-        "source_format": FULL_PRECISION[header.file_type],
+        "source_format": precision,
         "quantization": spec.quantization,
     }
 

@@ -45,6 +45,8 @@ SERVED_DIMENSIONS = 4
 ALIGNMENT = 32
 """Of the tensors, in bytes, where a file does not say."""
 PART = re.compile(r".*-(\d{5})-of-(\d{5})\.gguf")
+FULL_PRECISION = {0: "F32", 1: "F16", 32: "BF16"}
+"""llama.cpp's numbers of the file types that still hold what a model was trained to."""
 NO_LANGUAGE_MODELS = ("clip", "imatrix", "adapter")
 
 
@@ -159,6 +161,24 @@ def check_servable(path: Path, name: str) -> GgufHeader:
     if wrong is not None:
         raise InputError(f"no server can load it: {wrong}", code="bad_model", file=path, key=name, remedy=AGAIN)
     return header
+
+
+def require_full_precision(header: GgufHeader, file: str | Path) -> str:
+    """The type of a file that can be quantised. InputError for one that has been: each time loses more of the original."""
+    found = None if header.file_type is None else FULL_PRECISION.get(header.file_type)
+    if found is None:
+        raise already_quantised(file)
+    return found
+
+
+def already_quantised(file: str | Path) -> InputError:
+    """That a file's weights have lost precision once, and what to quantise instead."""
+    return InputError(
+        "its weights are quantised already: once more would lose more than once from the original",
+        code="already_quantised",
+        file=file,
+        remedy="quantise a file of 16 or 32 bits, which `bakehouse export --to gguf` makes",
+    )
 
 
 def _unservable(header: GgufHeader) -> str | None:

@@ -20,7 +20,7 @@ from core.jobfile.quantize import Quantization, QuantizeSpec
 from core.jobfile.references import parse_reference
 from core.jobfile.spec import JobFile, Spec
 from core.models.files import check_model_files, hub_copy
-from core.models.gguf import check_servable
+from core.models.gguf import already_quantised, check_servable, require_full_precision
 from core.models.llama_cpp import LlamaCpp
 from core.own_paths import read_result
 from core.store.database import open_database
@@ -126,7 +126,7 @@ def _begin(home: Home, connection: sqlite3.Connection, project: Project, source:
         path = project.resolve(source)
         if not path.is_file():
             raise InputError("no such GGUF file", code="no_model", file=path)
-        check_servable(path, path.name)
+        require_full_precision(check_servable(path, path.name), path)
         return _Chain(str(path), None), "gguf"
     found = parse_model(home, connection, project, source)
     if found.form == "served":
@@ -139,6 +139,8 @@ def _begin(home: Home, connection: sqlite3.Connection, project: Project, source:
     # As merges name an adapter, so that earlier ones are found.
     at = f"job:{job.job_id}" if found.form == "adapter" else found.ref
     spec = JobFile.load(home.run_dir(job.job_id)).spec
+    if isinstance(spec, QuantizeSpec) or (isinstance(spec, ConvertSpec) and spec.format == "q8_0"):
+        raise already_quantised(f"job:{job.job_id}")
     model = spec.model if isinstance(spec, ConvertSpec | QuantizeSpec) else found.model
     tuned = (
         spec.tuned if isinstance(spec, QuantizeSpec) else not isinstance(spec, ConvertSpec) or spec.source is not None

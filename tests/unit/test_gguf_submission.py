@@ -35,6 +35,7 @@ from tests.support.job_files import job_file
 from tests.support.model_folders import config_of, write_adapter, write_folder
 from tests.support.needs import need
 from tests.support.stored import add_job, path_to, step
+from tests.unit.test_gguf_hostile import KEYS
 from tests.unit.test_gguf_hostile import file as gguf_bytes
 from tests.unit.test_gguf_hostile import header as gguf_header
 
@@ -193,6 +194,17 @@ def test_the_adapter_of_another_tool_and_what_a_job_made_are_named_in_any_way(ki
         assert (candidate.form, candidate.name) == ("gguf", "m tuned, Q5_0")
 
 
+def test_what_a_job_quantises_is_not_quantised_again(kiln: Kiln) -> None:
+    (convert,) = kiln.export("SmolLM2-135M", directly=True).queued
+    *_, quantize = kiln.export(quantization="Q8_0").queued
+    before = len(list_jobs(kiln.connection))
+    for job in (convert, quantize):
+        with pytest.raises(InputError) as caught:
+            kiln.export(f"job:{job.id}", quantization="Q4_K_M")
+        assert caught.value.code == "already_quantised"
+    assert len(list_jobs(kiln.connection)) == before
+
+
 def test_a_gguf_file_of_somebody_else_is_quantised(kiln: Kiln, tmp_path: Path) -> None:
     (tmp_path / "other.gguf").write_bytes(gguf_bytes(gguf_header()))
     (quantize,) = kiln.export(str(tmp_path / "other.gguf"), quantization="Q8_0").queued
@@ -200,8 +212,14 @@ def test_a_gguf_file_of_somebody_else_is_quantised(kiln: Kiln, tmp_path: Path) -
     assert isinstance(spec, QuantizeSpec) and spec.source == str(tmp_path / "other.gguf") and spec.needs == ()
 
 
+def quantised(kiln: Kiln) -> str:
+    (kiln.tools / "q.gguf").write_bytes(gguf_bytes(gguf_header({**KEYS, "general.file_type": 7})))
+    return str(kiln.tools / "q.gguf")
+
+
 REFUSED: dict[str, tuple[Callable[[Kiln], object], str]] = {
     "a file that is one already": (lambda kiln: kiln.export(kiln_file(kiln)), "already_gguf"),
+    "a file that is quantised": (lambda kiln: kiln.export(quantised(kiln), quantization="Q4_K_M"), "already_quantised"),
     "no such file": (lambda kiln: kiln.export("/nowhere/a.gguf", quantization="Q8_0"), "no_model"),
     "a torn file": (lambda kiln: kiln.export(torn(kiln), quantization="Q8_0"), "bad_model"),
     "a served model": (lambda kiln: kiln.export("served:qwen3"), "no_model"),

@@ -53,9 +53,9 @@ ABOUT = {
     "bf16": "two bytes, as most models are published; rounds small updates off",
     "fp16": "two bytes, eight times finer than bf16; not for values above 65,504",
     "fp32": "four bytes, keeps all of the update: to quantise from",
-    "GGUF bf16": "for llama.cpp and Ollama, as exact as bf16",
-    "GGUF Q8_0": "half of that, hardly to be told from it",
-    "GGUF Q4_K_M": "less than a third: small, and not the same any more",
+    "GGUF bf16": "for llama.cpp and Ollama: two bytes a weight",
+    "GGUF Q8_0": "one byte a weight; answers hardly differ",
+    "GGUF Q4_K_M": "about five bits a weight; answers may differ",
 }
 
 
@@ -133,7 +133,7 @@ class AskExport(RowsDialog["WantedGguf | WeightFormat | None"]):
             f"The adapter of {what} is merged into its base in fp32. The result says how much of the update survives in the "
             "format written. A GGUF file is made of that by llama.cpp."
             if self.merges
-            else f"llama.cpp makes a GGUF file of what {what} makes."
+            else f"llama.cpp makes a GGUF file of what job {self.job.id} makes ({what})."
         )
         rows = [Line(row) for row in wrapped(explanation, width)] + [Line()]
         labels = max(len(choice.label) for choice in self.choices)
