@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from textual.strip import Strip
 
+from core.cli.common import state_in_words
 from core.format import clock, data_size, duration, percent, when
+from core.progress import Progress
+from tests.tui.scene import NOW, job
 from tui.commands import command, keys_that_fit
 from tui.lines import Line, side_by_side, wrapped
 from tui.model.answers import AnswerRead, CheckSaid
@@ -18,6 +23,8 @@ from tui.screens.result_answers import answer_part
 from tui.widgets.bars import interval, progress_bar, sparkline, stacked_bar
 from tui.widgets.canvas import changed_span
 from tui.widgets.chart import by_column, loss_chart
+from tui.widgets.detail import facts
+from tui.widgets.job_row import state
 
 
 @given(st.lists(st.text(alphabet="ab 日é…", max_size=12), max_size=6), st.integers(0, 30))
@@ -132,3 +139,11 @@ def test_the_last_line_shortens_before_it_drops() -> None:
 def test_a_reason_says_once_which_check_it_is_of(checks: dict[str, str], said: str) -> None:
     one = AnswerRead(1, "text", tuple(CheckSaid(name, 0.0, detail) for name, detail in checks.items()))
     assert said in [row.plain for row in answer_part(RankedCandidate("tuned", 0.5), (one,), None, 80)]
+
+
+def test_a_running_job_says_the_range_that_is_left() -> None:
+    progress = Progress(done=50, total=100, unit="answers", eta_low_seconds=240.0, eta_high_seconds=540.0, time=NOW)
+    row = replace(job(42, "running", "bake-off judge"), progress=progress)
+    assert "50 % 4–9 min" in state(row, 60, NOW).plain
+    assert ("4–9 min left", "dim") in facts(row, None)
+    assert state_in_words(row) == "50 %, 4–9 min left"
