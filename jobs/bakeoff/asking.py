@@ -53,6 +53,8 @@ class Asking:
         self._flights, self._glances = Flights(), Glances(model)
         self._random = random.Random(seed)
         self._given_up = threading.Event()
+        self.last_refusal: ServerError | None = None
+        """Why the newest answer that is missing was not given."""
         self._reviving = threading.Lock()
         self._revived = 0
 
@@ -102,6 +104,7 @@ class Asking:
                 self._flights.end(place)
                 pause = pause_before_retry(error, tries, self._random)
                 if pause is None or self._given_up.is_set():
+                    self.last_refusal = error
                     return hole(wanted, error, tries)
                 where = f"{wanted.candidate.name} {wanted.asked.name} {wanted.cell.item.id} #{wanted.cell.repeat}"
                 self.say(f"{where}: {error.message}; asked again in {pause:.1f} s")

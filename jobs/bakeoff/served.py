@@ -127,7 +127,7 @@ def _round(group: ServedGroup, identity: ServedIdentity, *, first: bool) -> None
     for candidate in group.candidates:
         _check(group, candidate, capabilities)
     context.phase("loading the model", model.name)
-    was_there = _load(group, identity, capabilities)
+    was_there = group.patiently(lambda: _load(group, identity, capabilities))
     _warm_up(group, every[0])
 
     def revive() -> None:
@@ -269,3 +269,6 @@ def _ask(group: ServedGroup, candidate: CandidateSpec, wanted: Sequence[WantedRe
             "holes", f"{candidate.name}: {holes} of {len(wanted)} answers are missing, which the server did not give"
         )
     context.say(f"{candidate.name}: {number} answers, {tokens} tokens, {tokens / (time.monotonic() - began):.0f} tok/s")
+    if number < len(wanted) - skipped and asking.last_refusal is not None and asking.last_refusal.code == "server_down":
+        # It is gone for all candidates that it answers for: none of them is asked in vain.
+        raise asking.last_refusal

@@ -342,3 +342,14 @@ def test_a_bakeoff_without_any_answer_fails_with_what_the_server_said(
     model.faults.clear()
     run(bench.context, bench.spec)
     assert bench.run_dir.result.exists(), "the retry has what it asked for"
+
+
+def test_a_server_that_stays_away_is_not_asked_for_its_other_candidates(home: Home) -> None:
+    bench = Bench(home, task("judge", 20, repeats=1), candidates=[candidate(), candidate(few_shot=0, system="other")])
+    model = ScriptedModel(faults=deque([None, *[DOWN] * 200]))
+    with pytest.raises(ServerError) as gone:
+        bench.go(model)
+    assert gone.value.code == "server_down"
+    assert {answer.candidate for answer in read_answers(bench.run_dir.answers)} == {"m"}
+    again = ScriptedModel()
+    assert len(bench.go(again)) == 40
