@@ -19,6 +19,7 @@ _CHECK_WIDTH = 28
 _TRAINED_WIDTH = 24
 # Reasons that are shown of each candidate; the JSON has them all.
 _REASONS = 4
+_HOLES = 5
 
 Column = tuple[str, Callable[[CandidateRow], str]]
 
@@ -44,6 +45,7 @@ def render_text(
         list(_costs(leaderboard, width)),
         list(_checks(leaderboard, width)),
         list(_reasons(leaderboard, width)),
+        list(_holes(leaderboard, width)),
         list(_notes(leaderboard, width)),
     ]
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
@@ -281,6 +283,18 @@ def _reasons(board: Leaderboard, width: int) -> Iterator[str]:
                 yield from wrap(f"{reason.count:>6} ×  {printable(reason.detail)}", width, indent=10)
             if len(row.reasons) > _REASONS:
                 yield f"{'':>10}and {count(len(row.reasons) - _REASONS, 'other reason')}"
+
+
+def _holes(board: Leaderboard, width: int) -> Iterator[str]:
+    """Which inputs have answers missing, by candidate; one that has none at all is noted as that alone."""
+    for row in board.rows:
+        holes = [(name, cell.missing) for name, cell in zip(board.input_ids, row.inputs, strict=True) if cell.missing]
+        if not holes or not row.answers or row.curtailed:
+            continue
+        named = ", ".join(f"{name} ({missing} of {board.repeats})" for name, missing in holes[:_HOLES])
+        more = f" and {count(len(holes) - _HOLES, 'further input')}" if len(holes) > _HOLES else ""
+        server = f"; {count(row.server_faults, 'answer')} the server did not give" if row.server_faults else ""
+        yield from wrap(f"{printable(row.name)} has answers missing at {named}{more}{server}", width)
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -108,7 +108,7 @@ def _costs(matrix: Matrix, width: int) -> Iterator[str]:
     """What a candidate that was trained for one task lost or won at the others."""
     if not matrix.tuning_costs:
         return
-    short = heads([cost.candidate for cost in matrix.tuning_costs], _NAME).of
+    short = heads(by_standing(matrix), _NAME).of
     lines = [["tuned for one task", "for", "at", "to its base", ""]]
     for cost in matrix.tuning_costs:
         interval = cost.statements[0].comparison.interval

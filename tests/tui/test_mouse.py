@@ -69,10 +69,10 @@ async def test_a_click_in_the_table_selects_a_candidate(console: Opened) -> None
         screen = pilot.app.screen
         assert isinstance(screen, Results)
         await pilot.click("#table", offset=(10, 4))
-        assert screen.selected == 2
+        assert screen.place.selected == 2
         assert boards()[0].candidates[2].name in text_of(pilot, "#checks")
         await pilot.click("#table", offset=(10, 9))
-        assert screen.selected == 2, "no candidate stands there"
+        assert screen.place.selected == 2, "no candidate stands there"
 
 
 @pytest.mark.parametrize("key", ["colon", "question_mark"])

@@ -72,10 +72,11 @@ def table(pilot: Pilot[None]) -> list[str]:
 async def test_the_views_are_keys_apart_and_esc_leads_back(
     console: Opened, moment: Snapshot, stored: tuple[Home, int, tuple[Board, ...]]
 ) -> None:
-    async with console(moment) as pilot:
+    async with console(moment, size=(100, 30)) as pilot:
         screen = await opened(pilot, stored[0], stored[1])
         assert view_of(screen) == "matrix" and "wins" in table(pilot)[0]
         await pilot.press("down", "right", "enter")
+        assert "? help" in keys_of(pilot) and "esc back" in keys_of(pilot)
         assert (view_of(screen), screen.place.task, screen.place.name) == ("board", "planner", OLD)
         assert "planner" in text_of(pilot, "#table") and "Checks" in text_of(pilot, "#checks")
         await pilot.press("i")
@@ -214,6 +215,7 @@ async def test_many_candidates_and_tasks_scroll_and_hostile_names_are_text(
             await pilot.press(*["down"] * 12, *["right"] * 7)
             lines = text_of(pilot).splitlines()
             assert all(line == printable(line) for line in lines)
+            assert size[0] < 80 or ("? help" in keys_of(pilot) and "esc back" in keys_of(pilot))
             assert any("\x1b" not in line and "[bold]x[/]" in line for line in lines)
             if view == "matrix":
                 assert screen.place.matrix_place == (12, 7)
@@ -223,7 +225,6 @@ async def test_many_candidates_and_tasks_scroll_and_hostile_names_are_text(
                 assert any(line.startswith("▸") for line in table(pilot))
         await pilot.press("escape", "m", *["up"] * 30, *["left"] * 9)
         assert screen.place.matrix_place == (0, 0)
-        assert "? help" in keys_of(pilot) and "esc back" in keys_of(pilot)
 
 
 def test_the_pane_says_who_is_best_at_each_task_and_who_wins_most(stored: tuple[Home, int, tuple[Board, ...]]) -> None:

@@ -51,6 +51,8 @@ def test_several_tasks_show_their_matrix_and_one_task_its_board(run: Run) -> Non
     best_at_planner = row_of(out, SERVED)
     assert best_at_planner.count("◆") == 2 and "?" in best_at_planner  # an answer is missing at tidy
     assert "1 of 36 answers missing at tidy" in out
+    tuned = next(line for line in out.splitlines() if line.startswith(TUNED) and line.endswith("loses"))
+    assert "judge  planner" in tuned  # what tuning for the one cost at the other
     assert "against SmolLM2 base" in out and "verdict" not in out
     board = run("3", "--task", "tidy")[1]
     assert board.startswith("Bake-off tidy") and "verdict" in board
@@ -161,6 +163,9 @@ def test_json_has_all_of_it(run: Run) -> None:
 
 
 def test_holes_are_named_with_what_the_server_did(run: Run) -> None:
+    board = run("3", "--task", "tidy")[1]
+    assert f"{SERVED} has answers missing at note-3 (1 of 3); 1 answer the server did not give" in board
+    assert "has answers missing" not in run("3", "--task", "judge")[1]
     out = run("3", "--answers", "--task", "tidy", "--candidate", SERVED, "--input", "note-3")[1]
     assert "repeat 2, server: timeout" in out
 

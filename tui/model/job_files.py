@@ -72,6 +72,12 @@ def tasks_of(spec: dict[str, Any]) -> list[dict[str, Any]]:
     return found if isinstance(found, list) else [spec]
 
 
+def task_name(under_test: Mapping[str, Any]) -> str:
+    """The name of a task of a bake-off's job file; empty where it has none."""
+    task = under_test.get("task")
+    return str(task.get("name", "")) if isinstance(task, dict) else ""
+
+
 def _has_answers(spec: Mapping[str, Any]) -> bool:
     return kind_of(str(spec.get("kind"))).has_leaderboard
 
@@ -130,7 +136,7 @@ class JobFiles:
                     (len(json.loads(Path(own_path(self.run, one["golden"]["path"])).read_bytes())), int(one["repeats"]))
                     for one in tasks_of(spec)
                 ]
-                self.task_names = [str(one["task"]["name"]) for one in tasks_of(spec)]
+                self.task_names = [task_name(one) for one in tasks_of(spec)]
         except (InputError, OSError, ValueError, KeyError, TypeError):
             # Not written yet, or by another version: the headline stays empty, everything else still shows.
             return False

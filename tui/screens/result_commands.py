@@ -58,9 +58,9 @@ COMMANDS: tuple[Command, ...] = (
     command("→", "candidate", "The next candidate", "right", "horizontal(1)", shows("inputs"), 1, palette=False),
     command("←", "before", "The candidate before", "left", "horizontal(-1)", shows("inputs"), 0, palette=False),
     command(
-        "→ n", "input", "The next golden input", "right", "horizontal(1)", shows("board", "answers"), 1, palette=False
+        "→", "input", "The next golden input", "right", "horizontal(1)", shows("board", "answers"), 1, palette=False
     ),
-    command("← p", "before", "The input before", "left", "horizontal(-1)", shows("board", "answers"), 0, palette=False),
+    command("←", "before", "The input before", "left", "horizontal(-1)", shows("board", "answers"), 0, palette=False),
     command("n", "input", "The next golden input", "n", "input(1)", other_than("matrix"), 0),
     command("p", "input before", "The golden input before", "p", "input(-1)", other_than("matrix"), 0),
     command("⏎", "board", "The leaderboard of this task", "enter", "enter", shows("matrix"), 1, palette=False),
@@ -92,7 +92,7 @@ COMMANDS: tuple[Command, ...] = (
         "C", "candidate", "The other of the two answers: its next candidate", "C", "candidate(1)", shows("answers"), 2
     ),
     command(
-        "f", "next failed", "The next input that this candidate does not pass", "f", "failed", other_than("matrix"), 1
+        "f", "next failed", "The next input that this candidate does not pass", "f", "failed", other_than("matrix"), 2
     ),
     command("r", "repeat", "The next repeat; the worst is shown first", "r", "repeat", shows("board", "answers"), 2),
     command("w", "worst", "The worst repeat of each input, or the mean", "w", "worst", shows("inputs"), 2),
