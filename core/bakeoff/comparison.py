@@ -20,8 +20,8 @@ from core.bakeoff.statistics import (
     holm_over_groups,
     is_shown,
     minimum_detectable_effect,
+    no_worse_p,
     t_interval,
-    t_test_above,
     typical,
     verdict,
 )
@@ -43,9 +43,9 @@ class Comparison:
     `p_adjusted` holds for all that was tested together, by `correction`: against the incumbent, all challengers and parts of
     the task; `least_p` is what so many inputs can reach at best. `minimum_detectable` is the difference that they show with
     80 % power, `add_inputs` how many more would show 0.10. `missing_inputs` are golden inputs that one of the two did not
-    answer. `p_no_worse` is the one-sided p of "worse by the margin or more", not adjusted (None where no interval is
-    estimable). `noise_floor`: a smaller difference can come from sampling alone (None where that is not known); what training
-    again would change is not in it.
+    answer. `p_no_worse` is the one-sided p of "worse by the margin or more", not adjusted (None where that can't be told).
+    A difference below the `noise_floor` can come from sampling alone (None where that is not known); what training again would
+    change is not in it.
     """
 
     candidate: str
@@ -222,7 +222,7 @@ def compare_pairs(
                     minimum_detectable=minimum_detectable_effect(paired.deviation, paired.n),
                     add_inputs=None if needed is None or not interval.estimable else max(0, needed - paired.n),
                     verdict=verdict(paired.mean, test.p_adjusted, interval, margin),
-                    p_no_worse=t_test_above(paired, -margin),
+                    p_no_worse=no_worse_p(paired, margin),
                     noise_floor=noise_floor(ours.repeats(part), theirs.repeats(part), shared),
                 )
             )

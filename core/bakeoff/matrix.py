@@ -29,7 +29,7 @@ class MatrixStatement:
 
     `comparison` is that of the task: its `p_adjusted` holds within the task, `p_matrix` over the tasks, too, and `verdict` is
     what may be said by that. `p_no_worse` is the one-sided p of "worse by the margin or more", corrected over the matrix
-    (None where no interval can be estimated).
+    (None where that can't be told).
     """
 
     comparison: Comparison
@@ -113,7 +113,7 @@ class TuningCost:
 
 @dataclass(frozen=True)
 class Matrix:
-    """Tasks and candidates in their order, a cell for each pair of them.
+    """Tasks in their order, candidates in the order of the first task's board, and a cell for each pair of them.
 
     `incumbent` is whom all statements are against; None: the boards have no common one, and there are no statements. `notes`
     say in plain words what a reader must know before believing the figures.
@@ -223,7 +223,9 @@ def _common_incumbent(boards: Mapping[str, Leaderboard]) -> str | None:
 
 def _against(board: Leaderboard, incumbent: str | None) -> list[Comparison]:
     """All candidates of a board against the incumbent."""
-    if incumbent is None or incumbent == board.incumbent:
+    if incumbent is None:
+        return []
+    if incumbent == board.incumbent:
         return list(board.comparisons)
     return _compare(board, {row.name: incumbent for row in board.rows if row.name != incumbent})
 

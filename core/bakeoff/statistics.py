@@ -285,6 +285,18 @@ def t_test_above(paired: Paired, bound: float) -> float | None:
     return float(stdtr(paired.n - 1, (bound - paired.mean) / error))
 
 
+def no_worse_p(paired: Paired, margin: float) -> float | None:
+    """One-sided p of "worse by the margin or more", by the t test; None where that can't be told.
+
+    Where all inputs say the same, other inputs may differ, and each of those by as much as 1. To be worse by the margin they
+    would have to be a share of (margin + d̄)/(1 + d̄) or more, and n inputs without one of them have the chance
+    (1 − share)ⁿ (with d̄ = 0 and p = 0.05, that is the rule of three).
+    """
+    if paired.n > 1 and paired.all_equal and paired.mean > -margin:
+        return ((1 - margin) / (1 + paired.mean)) ** paired.n
+    return t_test_above(paired, -margin)
+
+
 def is_shown(difference: float, p_adjusted: float, margin: float) -> bool:
     """Whether a difference counts as one: significant, and at least the margin."""
     return p_adjusted <= ALPHA and abs(difference) > 0 and abs(difference) >= margin - _ROUNDING

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from core.bakeoff.measured import MeasuredCandidate, with_loads
+from core.bakeoff.report import render_text
 from core.serving.answering import Capabilities, LoadedModel, ServedIdentity
-from tests.support.leaderboards import ALL, answer, board
+from tests.support.leaderboards import ALL, answer, answers, board, task, words
 
 
 def load(candidate: str, seconds: float, *, resident: bool = False, vram: int | None = None) -> MeasuredCandidate:
@@ -52,3 +55,27 @@ def test_a_cold_load_is_none_of_a_model_that_was_in_memory() -> None:
     by_name = {row.name: row for row in with_loads(rows, measured)}
     assert (by_name["a"].cold_load_seconds, by_name["a"].vram_bytes) == (9.0, 6)
     assert (by_name["b"].cold_load_seconds, by_name["b"].vram_bytes) == (None, None)
+
+
+def test_a_task_of_content_alone_has_the_consistency_of_its_content() -> None:
+    stored = answers("a", 8, lambda index, repeat: "PASS" if repeat or index % 2 else "no")
+    row = board(8, stored, task=task(format=[])).row("a")
+    assert (row.worst, row.pass_k) == (0.5, 0.5)
+    assert row.repeatability_sd == pytest.approx((1 / 3 / 2) ** 0.5)
+    assert row.sampling_sd == {"content": pytest.approx(row.repeatability_sd)}
+    cold = board(8, stored, task=task(format=[], sampling={"temperature": 0.0})).row("a")
+    assert cold.sampling_sd == {}, "what a temperature of 0 repeats is not sampled"
+
+
+def test_a_difference_has_its_noise_floor_beside_it() -> None:
+    stored = [*answers("base", 8, words(1)), *answers("b", 8, words(2))]
+    found = board(8, stored)
+    one = found.comparison("b", "format")
+    assert one is not None and one.noise_floor is not None
+    deviations = [row.sampling_sd["format"] for row in found.rows]
+    pooled = (sum(value**2 for value in deviations) / 2) ** 0.5
+    assert one.noise_floor == pytest.approx(2.0369333 * pooled * (2 / 24) ** 0.5)
+    assert "training again is not in it" in " ".join(render_text(found).split())
+    (cold,) = board(8, stored, task=task(content=[], sampling={"temperature": 0.0})).comparisons
+    (once,) = board(8, [one for one in stored if one.repeat == 0], task=task(content=[])).comparisons
+    assert cold.noise_floor is None and once.noise_floor is None

@@ -1,0 +1,94 @@
+"""Scores of candidates whose truth is known, for tests of how often a bake-off says what is false.
+
+A candidate's true score of an input is that of the input (some are harder), moved by the candidate's own effect, by how it gets
+on with this input, and by how it gets on with the source of the input; each repeat passes each check by that chance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.bakeoff.comparison import compare_pairs
+from core.bakeoff.input_scores import InputScores
+from core.bakeoff.scoring import PARTS, Part
+from core.bakeoff.statistics import differences as paired_differences
+from core.bakeoff.statistics import is_shown, sign_flip
+
+MARGIN = 0.05
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What is asked: the source of each input, repeats, checks a part, and the parts. `ceiling`: most inputs are easy."""
+
+    sources: tuple[int, ...]
+    repeats: int = 3
+    checks: int = 5
+    parts: tuple[Part, ...] = ("format",)
+    ceiling: bool = False
+    missing: float = 0.0
+
+    @property
+    def cluster_of(self) -> dict[str, str]:
+        return {f"i{index}": f"s{source}" for index, source in enumerate(self.sources)}
+
+
+TWELVE = Layout(tuple(range(12)))
+UNEVEN = Layout((*[0] * 6, *[1] * 4, *[2] * 3, *[3] * 2, *range(4, 11)))
+"""22 inputs of 11 sources."""
+TWO_PARTS = Layout(tuple(range(12)), parts=PARTS)
+CEILING = Layout(tuple(range(14)), ceiling=True)
+GAPS = Layout(tuple(range(14)), missing=0.03)
+LAYOUTS = {"twelve": TWELVE, "uneven": UNEVEN, "two parts": TWO_PARTS, "ceiling": CEILING, "gaps": GAPS}
+
+
+def simulate(generator: np.random.Generator, layout: Layout, effects: Sequence[float]) -> list[InputScores]:
+    """One bake-off of candidates that differ in truth by `effects` on each part, the first of them the incumbent."""
+    shape = (len(effects), len(layout.sources))
+    names = list(layout.cluster_of)
+    means: dict[Part, np.ndarray] = {}
+    for part in layout.parts:
+        difficulty = generator.beta(16, 2, shape[1]) if layout.ceiling else generator.beta(4, 2, shape[1])
+        of_source = generator.normal(0, 0.1, (shape[0], max(layout.sources) + 1))[:, list(layout.sources)]
+        truth = difficulty + generator.normal(0, 0.12, shape) + of_source
+        # Mirrored at the ends, so that equal candidates are equal wherever their scores lie.
+        chance = np.clip(np.where(truth > 1, 2 - truth, np.abs(truth)) + np.array(effects)[:, None], 0, 1)
+        drawn = generator.binomial(layout.checks, chance[:, :, None], (*shape, layout.repeats))
+        means[part] = drawn.mean(axis=2) / layout.checks
+    there = generator.random(shape) >= layout.missing
+    return [
+        InputScores(
+            f"m{row}",
+            {
+                part: {name: float(table[row, place]) for place, name in enumerate(names) if there[row, place]}
+                for part, table in means.items()
+            },
+        )
+        for row in range(len(effects))
+    ]
+
+
+def excluded_by_the_best(scores: Sequence[InputScores], cluster_of: Mapping[str, str]) -> set[str]:
+    """Who was outside of the tied set before: worse by max-T than whoever is best in the same data."""
+    best = max(scores, key=lambda one: one.mean("format") or 0.0)
+    others = [one for one in scores if one is not best]
+    found = [paired_differences(one.means("format"), best.means("format"), cluster_of) for one in others]
+    test = sign_flip([one for one in found if one is not None])
+    return {
+        one.candidate
+        for one, paired, p in zip(others, found, test.adjusted, strict=True)
+        if paired is not None and is_shown(paired.mean, p, MARGIN)
+    }
+
+
+def against_the_first(scores: Sequence[InputScores], layout: Layout, margin: float = MARGIN) -> list:
+    """The comparisons of all others with the first, as a leaderboard makes them."""
+    return compare_pairs([(one, scores[0]) for one in scores[1:]], layout.parts, layout.cluster_of, margin)
+
+
+def most_by_chance(runs: int, rate: float = 0.05) -> float:
+    """The share of runs that stays below this in 99 of 100 simulations where the true share is the rate."""
+    return rate + 2.33 * (rate * (1 - rate) / runs) ** 0.5
