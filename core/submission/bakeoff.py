@@ -16,6 +16,7 @@ from core.data.examples import load_examples
 from core.data.source import read_source
 from core.errors import BakehouseError, InputError
 from core.files import sha256_json
+from core.format import listed
 from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, ExampleTurn, TaskUnderTest
 from core.models.llama_cpp import LlamaCpp
@@ -26,7 +27,7 @@ from core.submission.enqueue import store
 from core.submission.extension import Extended, extended, united
 from core.submission.few_shot import example_pool, repeats_golden
 from core.submission.input_store import golden_file
-from core.submission.possible import refuse_impossible
+from core.submission.possible import Ask, capabilities_of, refuse_impossible
 from core.submission.wanted_bakeoff import WantedBakeoff
 
 
@@ -36,6 +37,58 @@ class GoldenTask:
 
     task: Task
     golden: GoldenSet
+
+
+@dataclass(frozen=True)
+class CheckedTask:
+    """A task with its golden inputs, how often each is asked, and the examples for variants that show some."""
+
+    task: Task
+    golden: GoldenSet
+    repeats: int
+    examples: list[list[ExampleTurn]]
+
+    @property
+    def answers(self) -> int:
+        """Of one candidate."""
+        return len(self.golden.inputs) * self.repeats
+
+
+@dataclass(frozen=True)
+class CheckedBakeoff:
+    """A bake-off that can be queued."""
+
+    wanted: WantedBakeoff
+    tasks: tuple[CheckedTask, ...]
+    candidates: tuple[CandidateSpec, ...]
+    incumbent: str | None
+    before: Extended | None = None
+    llama_server: str | None = None
+
+    def keep(self, home: Home, project: Project) -> BakeoffSpec:
+        """What the job is told, with copies of its golden inputs and of the answers that it takes over."""
+        wanted, former = self.wanted, None if self.before is None else self.before.spec
+        return BakeoffSpec(
+            tasks=[
+                TaskUnderTest(
+                    task=one.task,
+                    golden=golden_file(home, project, one.task, one.golden),
+                    repeats=one.repeats,
+                    examples=one.examples,
+                )
+                for one in self.tasks
+            ],
+            candidates=list(self.candidates),
+            incumbent=self.incumbent,
+            seed=0 if former is None else former.seed,
+            batch_size=None if former is None else former.batch_size,
+            concurrency=wanted.concurrency or (1 if former is None else former.concurrency),
+            curtail=wanted.curtail if wanted.curtail is not None else former is not None and former.curtail,
+            extends=wanted.extend,
+            earlier=None if self.before is None else self.before.keep_answers(home),
+            llama_server=self.llama_server,
+            pattern_timeout_seconds=project.settings.bakeoff.pattern_timeout_seconds,
+        )
 
 
 def submit_bakeoff(
@@ -48,14 +101,22 @@ def submit_bakeoff(
     """
     told: list[str] = [] if remarks is None else remarks
     with contextlib.closing(open_database(home)) as connection:
-        spec = bakeoff_spec(home, connection, project, wanted, told)
-    return store(home, project, spec, author=author)
+        checked = check_bakeoff(home, connection, project, wanted, told)
+    return store(home, project, checked.keep(home, project), author=author)
 
 
-def bakeoff_spec(
-    home: Home, connection: sqlite3.Connection, project: Project, wanted: WantedBakeoff, remarks: list[str]
-) -> BakeoffSpec:
-    """What the job is told. Raises as `submit_bakeoff`."""
+def check_bakeoff(
+    home: Home,
+    connection: sqlite3.Connection,
+    project: Project,
+    wanted: WantedBakeoff,
+    remarks: list[str],
+    ask: Ask = capabilities_of,
+) -> CheckedBakeoff:
+    """What is wanted, looked up and checked; nothing is stored. Raises as `submit_bakeoff`.
+
+    `ask` asks a server what a candidate's model can do.
+    """
     before = None if wanted.extend is None else extended(home, connection, project, wanted.extend)
     found = wanted_tasks(project, wanted, before, remarks)
     candidates = parse_candidates(home, connection, project, wanted.candidates)
@@ -64,26 +125,11 @@ def bakeoff_spec(
         candidates, incumbent = united(before, candidates, wanted.candidates, incumbent)
     if not candidates:
         raise InputError("a bake-off needs a candidate", code="no_candidate", remedy="name at least one, better two")
-    tasks = [_under_test(home, project, one, candidates, wanted, before, remarks) for one in found]
+    tasks = tuple(_checked(project, one, candidates, wanted, before, remarks) for one in found)
     refuse_doubles(candidates, [one.task for one in tasks])
-    refuse_impossible(candidates, remarks)
-    former = None if before is None else before.spec
-    llama_server = None
-    if any(candidate.form == "gguf" for candidate in candidates):
-        llama_server = str(LlamaCpp.find(project.settings.llama_cpp.folder).require("llama-server"))
-    return BakeoffSpec(
-        tasks=tasks,
-        candidates=candidates,
-        incumbent=incumbent,
-        seed=0 if former is None else former.seed,
-        batch_size=None if former is None else former.batch_size,
-        concurrency=wanted.concurrency or (1 if former is None else former.concurrency),
-        curtail=wanted.curtail if wanted.curtail is not None else former is not None and former.curtail,
-        extends=wanted.extend,
-        earlier=None if before is None else before.keep_answers(home),
-        llama_server=llama_server,
-        pattern_timeout_seconds=project.settings.bakeoff.pattern_timeout_seconds,
-    )
+    refuse_impossible(candidates, remarks, ask)
+    server = gguf_server(project, candidates, remarks)
+    return CheckedBakeoff(wanted, tasks, tuple(candidates), incumbent, before, server)
 
 
 def wanted_tasks(
@@ -135,16 +181,15 @@ def tasks_with_golden(project: Project) -> tuple[list[GoldenTask], list[tuple[st
     return found, left_out
 
 
-def _under_test(
-    home: Home,
+def _checked(
     project: Project,
     one: GoldenTask,
     candidates: Sequence[CandidateSpec],
     wanted: WantedBakeoff,
     before: Extended | None,
     remarks: list[str],
-) -> TaskUnderTest:
-    """A task as the job is told it: its golden inputs copied, with as many examples as the largest variant wants."""
+) -> CheckedTask:
+    """A task with as many examples as the largest variant wants."""
     task = one.task
     for candidate in candidates:
         _check_sampling(task, candidate)
@@ -158,12 +203,8 @@ def _under_test(
             remedy=f"give at least {former.repeats}, or start a bake-off of its own",
         )
     most = max(candidate.variant.few_shot for candidate in candidates)
-    return TaskUnderTest(
-        task=task,
-        golden=golden_file(home, project, task, one.golden),
-        repeats=repeats,
-        examples=_examples(project, one, most, former.examples if former is not None else [], remarks),
-    )
+    examples = _examples(project, one, most, former.examples if former is not None else [], remarks)
+    return CheckedTask(task, one.golden, repeats, examples)
 
 
 def _examples(
@@ -185,6 +226,24 @@ def _examples(
             f"{task.sampling.context_length} tokens, by a quarter of their characters"
         )
     return chosen
+
+
+def gguf_server(project: Project, candidates: Sequence[CandidateSpec], remarks: list[str]) -> str | None:
+    """The llama-server that answers for GGUF files, None where there are none; how each file is loaded is added to `remarks`.
+
+    Raises `InputError` where there is none and a job makes the file.
+    """
+    names = [candidate.name for candidate in candidates if candidate.form == "gguf"]
+    if names:
+        found = LlamaCpp.find(project.settings.llama_cpp.folder)
+        path = str(found.require("llama-server"))
+        way = found.server.way if found.server is not None else ""
+        remarks.append(f"a llama-server of the job answers for {listed(names)}: {path} (by {way})")
+        return path
+    loaded = [one.name for one in candidates if one.model is not None and (one.model.path or "").endswith(".gguf")]
+    if loaded:
+        remarks.append(f"{listed(loaded)}: loaded by the job itself, de-quantised, since no llama.cpp answers for it")
+    return None
 
 
 def _check_sampling(task: Task, candidate: CandidateSpec) -> None:

@@ -25,6 +25,7 @@ from core.jobfile.spec import JobFile
 from core.models.adapters import base_entry, check_adapter, model_name
 from core.models.files import check_model_files
 from core.models.folder import ADAPTER_CONFIG, adapter_base
+from core.models.llama_cpp import LlamaCpp
 from core.store.jobs import RETRYABLE, get_job
 from core.store.results import list_artefacts
 from core.submission.variants import read_variant, split_reference
@@ -178,7 +179,10 @@ def of_artefact(home: Home, connection: sqlite3.Connection, reference: str) -> C
 
 
 def of_path(home: Home, project: Project, reference: str) -> CandidateSpec:
-    """A model folder, GGUF file or adapter folder that no job of ours made. An adapter's base is the one that it names."""
+    """A model folder, GGUF file or adapter folder that no job of ours made. An adapter's base is the one that it names.
+
+    For a GGUF file a llama-server answers where llama.cpp is found; else the job loads it.
+    """
     path = project.resolve(reference)
     name = model_name(path if path.is_dir() else path.with_suffix(""))
     if (path / ADAPTER_CONFIG).is_file():
@@ -188,4 +192,6 @@ def of_path(home: Home, project: Project, reference: str) -> CandidateSpec:
         return CandidateSpec(name=name, form="adapter", model=entry, path=str(path))
     entry = ModelEntry(name=name, path=str(path))
     check_model_files(home, entry)
+    if path.suffix == ".gguf" and LlamaCpp.find(project.settings.llama_cpp.folder).server is not None:
+        return CandidateSpec(name=entry.name, form="gguf", path=str(path))
     return CandidateSpec(name=entry.name, form="base", model=entry)

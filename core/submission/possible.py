@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from core.config.validation import nearest
@@ -17,7 +17,11 @@ from core.serving.servers import model_names
 MOST_SERVERS_AT_ONCE = 8
 
 
-def refuse_impossible(candidates: Sequence[CandidateSpec], remarks: list[str]) -> None:
+Ask = Callable[[CandidateSpec], Capabilities | BakehouseError]
+"""`capabilities_of`, or one that remembers what it was told."""
+
+
+def refuse_impossible(candidates: Sequence[CandidateSpec], remarks: list[str], ask: Ask) -> None:
     """Raise `InputError` or `NotFoundError` for what can't be: a model that its server has not, a grammar at Ollama, a thinking
     model that is none. Servers are asked; one that does not answer is a remark, and the job asks it again.
     """
@@ -30,7 +34,7 @@ def refuse_impossible(candidates: Sequence[CandidateSpec], remarks: list[str]) -
     if not groups:
         return
     with ThreadPoolExecutor(MOST_SERVERS_AT_ONCE) as pool:
-        answers = list(pool.map(lambda group: capabilities_of(group[0]), groups.values()))
+        answers = list(pool.map(lambda group: ask(group[0]), groups.values()))
     for group, answer in zip(groups.values(), answers, strict=True):
         if isinstance(answer, BakehouseError):
             if isinstance(answer, NotFoundError):

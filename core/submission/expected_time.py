@@ -1,0 +1,65 @@
+"""How long the answers of a bake-off will take, from what the same candidates took before in this home."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.jobfile.bakeoff import CandidateSpec
+
+MOST_BAKEOFFS = 50
+Pace = Mapping[tuple[str, str], float]
+"""Seconds an answer by (task, candidate), the newest that were measured."""
+
+
+@dataclass(frozen=True)
+class ExpectedTime:
+    """Seconds by candidate, None where nothing like it was measured. Loads of models are not counted."""
+
+    seconds: Mapping[str, float | None]
+
+    @property
+    def known(self) -> float:
+        return sum(seconds for seconds in self.seconds.values() if seconds is not None)
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        return tuple(name for name, seconds in self.seconds.items() if seconds is None)
+
+
+def measured_paces(connection: sqlite3.Connection, project_id: str) -> Pace:
+    """What the newest bake-offs of a project took."""
+    rows = connection.execute(
+        "SELECT result FROM jobs WHERE kind = 'bakeoff' AND state = 'done' AND project_id = ? AND result IS NOT NULL "
+        "ORDER BY ended_at DESC LIMIT ?",
+        [project_id, MOST_BAKEOFFS],
+    ).fetchall()
+    found: dict[tuple[str, str], float] = {}
+    for row in rows:
+        summary = json.loads(row["result"]).get("summary") or {}
+        for board in summary.get("tasks") or [summary]:
+            for one in board.get("candidates") or ():
+                if (seconds := one.get("seconds_per_answer")) is not None:
+                    found.setdefault((str(board.get("task")), _key(one)), float(seconds))
+    return found
+
+
+def expected_time(candidates: Iterable[CandidateSpec], tasks: Sequence[tuple[str, int]], paces: Pace) -> ExpectedTime:
+    """`tasks`: names, and how many answers each wants of a candidate. Of a task that was not measured the mean of the others is
+    taken."""
+    seconds: dict[str, float | None] = {}
+    for candidate in candidates:
+        key = _key({"name": candidate.name, "ref": candidate.ref})
+        own = {task: pace for (task, who), pace in paces.items() if who == key}
+        mean = sum(own.values()) / len(own) if own else None
+        seconds[candidate.name] = None if mean is None else sum(count * own.get(task, mean) for task, count in tasks)
+    return ExpectedTime(seconds)
+
+
+def _key(row: Mapping[str, Any]) -> str:
+    """By which a candidate is known again: the job that makes it, else its name; and how it is asked."""
+    model, _, variant = str(row.get("name")).partition(" @")
+    return f"{row.get('ref') or model}@{variant}"
