@@ -242,7 +242,7 @@ def gguf_server(project: Project, candidates: Sequence[CandidateSpec], remarks: 
         return path
     loaded = [one.name for one in candidates if one.model is not None and (one.model.path or "").endswith(".gguf")]
     if loaded:
-        remarks.append(f"{listed(loaded)}: loaded by the job itself, de-quantised, since no llama.cpp answers for it")
+        remarks.append(f"the job loads {listed(loaded)} itself, de-quantised: no llama-server answers for it")
     return None
 
 

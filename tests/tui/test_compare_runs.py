@@ -14,6 +14,7 @@ from tui.panes.bakeoff import board_rows
 from tui.queries.bakeoff_plan import BakeoffPlan
 from tui.screens import result_rows
 from tui.screens.dashboard import Dashboard
+from tui.screens.new_bakeoff import NewBakeoff
 from tui.screens.start_bakeoff import AskBakeoff
 
 
@@ -64,12 +65,12 @@ async def test_a_run_that_has_not_ended_can_be_marked_and_is_waited_for(console:
         assert "waits for it" in text_of(pilot, "#plan")
 
 
-async def test_runs_of_another_task_are_left_out_and_named(console: Opened) -> None:
+async def test_runs_of_several_tasks_lead_into_the_form(console: Opened) -> None:
     async with console(with_runs(*runs(9), *runs(8, task="spacer"), *runs(7))) as pilot:
-        screen = await asked(pilot, "space", "space", "space", "k", "k", "k", "b")
-        assert screen.chosen is not None and screen.chosen.candidates == ("small", "job:9", "job:7")
-        (said,) = pilot.app._notifications
-        assert "8 (spacer)" in said.message
+        await pilot.press("space", "space", "space", "k", "k", "k", "b")
+        screen = pilot.app.screen
+        assert isinstance(screen, NewBakeoff)
+        assert [job.id for job in screen.jobs] == [9, 8, 7]
 
 
 async def test_the_dialog_says_what_tells_the_runs_apart_and_their_score(console: Opened) -> None:

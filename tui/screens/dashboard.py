@@ -98,6 +98,10 @@ class Dashboard(JobActions, CommandScreen):
         return self.pane_number == 2
 
     @property
+    def marked_runs(self) -> list[JobRow]:
+        return [job for job in self.queue.marked_jobs if can_bake_off(job)] if self.composed else []
+
+    @property
     def runs_to_compare(self) -> list[JobRow]:
         """The marked runs, the selected one first where it is among them; without marks the selected one alone."""
         if not self.composed:

@@ -98,6 +98,15 @@ COMMANDS: Final[tuple[Command, ...]] = (
         unless=BAKE_OFF_UNLESS,
     ),
     command(
+        "B",
+        "bake-off form",
+        "New bake-off: tick tasks, models and ways of asking",
+        "B",
+        "new_bakeoff",
+        rank=6,
+        short="form",
+    ),
+    command(
         "space",
         "mark",
         "Mark the run, so that one bake-off compares several",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from core.format import duration, listed
+from core.format import duration
 from core.runner.commands import COMMANDS, QueueCommand
 from core.store.jobs import JobRow
 from core.text import printable
@@ -71,6 +71,8 @@ class JobActions:
         def job(self) -> JobRow | None: ...
         @property
         def runs_to_compare(self) -> list[JobRow]: ...
+        @property
+        def marked_runs(self) -> list[JobRow]: ...
 
     def action_ask_queue(self, name: str, key: int) -> None:
         """Ask the runner for a command of the queue, after the person's yes where the command wants one."""
@@ -104,10 +106,10 @@ class JobActions:
         chosen = self.runs_to_compare
         if not chosen:
             return
-        job, ticked = chosen[0], {other.id for other in chosen[1:] if other.task == chosen[0].task}
-        if left := [other for other in chosen if other.task != job.task]:
-            names = listed([f"{other.id} ({printable(other.task or '')})" for other in left])
-            self.app.notify(f"One bake-off is of one task: not with {names}", severity="warning", markup=False)
+        if len({other.task for other in chosen}) > 1:  # more than the short question is about
+            self._open_bakeoff_form(chosen)
+            return
+        job, ticked = chosen[0], {other.id for other in chosen[1:]}
         others = [
             other
             for other in self.snapshot.jobs
@@ -118,10 +120,12 @@ class JobActions:
         ]
         others.sort(key=lambda other: other.id not in ticked)
 
-        def answered(plan: BakeoffPlan | None) -> None:
-            if plan is not None:
+        def answered(plan: BakeoffPlan | Sequence[JobRow] | None) -> None:
+            if isinstance(plan, BakeoffPlan):
                 self.bake_off_started()
                 actions.bake_off(self.context, plan)
+            elif plan is not None:
+                self._open_bakeoff_form(plan)
 
         self.app.push_screen(AskBakeoff(self.context, job, others, self.snapshot, ticked), answered)
 
@@ -154,6 +158,15 @@ class JobActions:
                 actions.start_demo(self.context)
 
         self.app.push_screen(Confirm("Start the demo?", explanation, "Start", leave="Cancel"), answered)
+
+    def action_new_bakeoff(self) -> None:
+        """The form, with the marked runs ticked; of the selected one `b` asks, and leads on to the form."""
+        self._open_bakeoff_form(self.marked_runs)
+
+    def _open_bakeoff_form(self, jobs: Sequence[JobRow]) -> None:
+        from tui.screens.new_bakeoff import NewBakeoff
+
+        self.app.push_screen(NewBakeoff(self.context, jobs))
 
     def action_new_run(self) -> None:
         from tui.screens.new_run import NewRun

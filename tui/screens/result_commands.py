@@ -121,6 +121,14 @@ COMMANDS: tuple[Command, ...] = (
     ),
     command("space", "scroll", "Further rows", "space,pagedown", "scroll(8)", rank=3),
     command("page up", "scroll back", "Back again", "pageup", "scroll(-8)", rank=0),
+    command(
+        "x",
+        "extend",
+        "Extend it: more tasks, models, ways of asking, repeats; only what is new is asked",
+        "x",
+        "extend",
+        rank=3,
+    ),
     command("R", "rescore", "Rescore with the current checks", "R", "rescore", rank=3),
     command(
         "s",

@@ -332,5 +332,10 @@ class Results(CommandScreen):
         self.texts = Texts()
         self.show(self.snapshot)
 
+    def action_extend(self) -> None:
+        from tui.screens.new_bakeoff import NewBakeoff
+
+        self.app.push_screen(NewBakeoff(self.context, extend=self.job_id))
+
     def action_rescore(self) -> None:
         actions.rescore(self.context, self.job_id)

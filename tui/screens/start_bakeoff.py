@@ -22,8 +22,8 @@ from tui.screens.dialog import DialogRows, RowsDialog, key_row
 MOST_OTHERS = 8
 
 
-class AskBakeoff(RowsDialog["BakeoffPlan | None"]):
-    """Returns the plan that was agreed to, or None."""
+class AskBakeoff(RowsDialog["BakeoffPlan | list[JobRow] | None"]):
+    """Returns the plan that was agreed to, the runs that the form is to begin with, or None."""
 
     question = "Start a bake-off?"
 
@@ -33,6 +33,7 @@ class AskBakeoff(RowsDialog["BakeoffPlan | None"]):
         Binding("down,j,tab", "move(1)", show=False),
         Binding("up,k,shift+tab", "move(-1)", show=False),
         Binding("space", "tick", show=False),
+        Binding("B", "form", show=False),
     ]
 
     class PlanRead(Message):
@@ -96,9 +97,9 @@ class AskBakeoff(RowsDialog["BakeoffPlan | None"]):
                 return [
                     *(Line(row, "bad") for row in wrapped(printable(self.problem), width)),
                     Line(),
-                    key_row(("esc", "back")),
+                    key_row(("B", "the form"), ("esc", "back")),
                 ]
-            return [Line("reading the task …", "dim"), Line(), key_row(("esc", "back"))]
+            return [Line("reading the task …", "dim"), Line(), key_row(("B", "the form"), ("esc", "back"))]
         count = len(plan.candidates)
         rows = [
             Line("task", "dim").to(12).add(printable(plan.task), "bold"),
@@ -123,7 +124,15 @@ class AskBakeoff(RowsDialog["BakeoffPlan | None"]):
         )
         rows.append(Line())
         rows += [Line(row, "dim") for row in wrapped(plan.command_line, width)]
-        rows += [Line(), key_row(("⏎", "start"), ("j k space", "tick" if self.others else ""), ("esc", "leave"))]
+        rows += [
+            Line(),
+            key_row(
+                ("⏎", "start"),
+                ("j k space", "tick" if self.others else ""),
+                ("B", "more models, tasks, variants"),
+                ("esc", "leave"),
+            ),
+        ]
         return rows
 
     def _run_row(self, line: Line, job: JobRow) -> Line:
@@ -153,6 +162,9 @@ class AskBakeoff(RowsDialog["BakeoffPlan | None"]):
         if self.others:
             self.ticked ^= {self.others[self.index].id}
             self.fit()
+
+    def action_form(self) -> None:
+        self.dismiss([self.job, *(other for other in self.others if other.id in self.ticked)])
 
     def action_start(self) -> None:
         if self.chosen is not None:
