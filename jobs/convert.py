@@ -42,7 +42,7 @@ def run(context: JobContext, spec: ConvertSpec) -> None:
     )
     version = converter_version(converter)
     extend_manifest(context, converter={"path": str(converter), "version": version}, format=spec.format)
-    require_disk(context, weights, BITS[spec.format])
+    require_disk(context.artefacts, weights, BITS[spec.format])
 
     lineage = {
         **base_lineage(context, spec.model),

@@ -13,10 +13,10 @@ from typing import Any
 from core.config.base import writing
 from core.config.model import ModelEntry
 from core.errors import BakehouseError, InputError
-from core.files import sha256_file
+from core.files import read_json, sha256_file
 from core.format import data_size
 from core.models.gguf import GgufHeader, check_servable
-from jobs.artefacts import Artefact
+from jobs.artefacts import Artefact, ArtefactStore
 from jobs.child import how_it_ended
 from jobs.context import JobContext
 from jobs.hub import require_room
@@ -63,18 +63,16 @@ def the_file_in(folder: Path) -> Path:
 
 def noted_sha256(folder: Path) -> str | None:
     """The hash of an artefact's file, as the job that made it noted it beside."""
-    from core.files import read_json
-
     lineage = read_json(folder.parent / "lineage.json")
     found = lineage.get("file_sha256") if isinstance(lineage, dict) else None
     return found if isinstance(found, str) else None
 
 
-def require_disk(context: JobContext, weights: int, bits: float) -> None:
+def require_disk(store: ArtefactStore, weights: int, bits: float) -> None:
     """Refuse what the disk of the artefacts has no room for. BakehouseError with both sizes."""
-    context.artefacts.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    context.artefacts.sweep()
-    require_room(context.artefacts.root, int(weights * bits / 8) + MARGIN_BYTES)
+    store.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    store.sweep()
+    require_room(store.root, int(weights * bits / 8) + MARGIN_BYTES)
 
 
 def add_gguf(

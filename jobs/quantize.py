@@ -42,7 +42,7 @@ def run(context: JobContext, spec: QuantizeSpec) -> None:
     name = ENDING.sub("", source.stem)
     header = check_servable(source, source.name)
     precision = require_full_precision(header, source)
-    require_disk(context, header.values, BITS[spec.quantization])
+    require_disk(context.artefacts, header.values, BITS[spec.quantization])
     lineage: dict[str, Any] = {
         **base_lineage(context, spec.model),
         "source": spec.source,

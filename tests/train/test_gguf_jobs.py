@@ -82,6 +82,13 @@ def converted(shop: Workshop, make: Makers) -> tuple[RunDir, dict[str, Any]]:
     return run, done(shop, run)
 
 
+@pytest.fixture(scope="module")
+def quantised(shop: Workshop, make: Makers, converted: tuple[RunDir, dict[str, Any]]) -> tuple[RunDir, dict[str, Any]]:
+    """That file in Q8_0."""
+    run = make.quantize(reference(converted[0]))
+    return run, done(shop, run)
+
+
 def tensors(file: Path) -> dict[str, tuple[int, tuple[int, ...], bytes]]:
     """Type, shape and content of each tensor, read by another library."""
     from gguf import GGUFReader
@@ -116,10 +123,12 @@ def test_a_model_becomes_a_gguf_file_with_its_lineage(
 
 
 def test_quantising_gives_the_tensors_that_the_converter_writes_directly(
-    shop: Workshop, make: Makers, converted: tuple[RunDir, dict[str, Any]]
+    shop: Workshop,
+    make: Makers,
+    converted: tuple[RunDir, dict[str, Any]],
+    quantised: tuple[RunDir, dict[str, Any]],
 ) -> None:
-    run = make.quantize(reference(converted[0]))
-    result = done(shop, run)
+    run, result = quantised
     direct = done(shop, make.convert(format="q8_0"))
     ours, theirs = Path(result["summary"]["path"]), Path(direct["summary"]["path"])
     assert tensors(ours) == tensors(theirs)
@@ -140,10 +149,10 @@ def test_what_does_not_divide_into_blocks_is_told(
     assert [event["code"] for event in events(run, 1, "warning")] == ["fallback_types"]
 
 
-def test_what_is_quantised_is_not_quantised_again(shop: Workshop, make: Makers) -> None:
-    quantised = make.convert(format="q8_0")
-    done(shop, quantised)
-    run = make.quantize(reference(quantised), "Q4_K_M")
+def test_what_is_quantised_is_not_quantised_again(
+    shop: Workshop, make: Makers, quantised: tuple[RunDir, dict[str, Any]]
+) -> None:
+    run = make.quantize(reference(quantised[0]), "Q4_K_M")
     assert shop.finish(run) == 2
     assert read_json(run.attempt(1).error_json)["code"] == "already_quantised"
     assert leftovers(shop) == []
