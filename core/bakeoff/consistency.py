@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, variance
+from statistics import fmean
 
 from core.bakeoff.statistics import LEVEL, t_quantile
 
@@ -35,7 +35,16 @@ def repeatability(scores: Sequence[Sequence[float]]) -> float | None:
     if not repeated:
         return None
     degrees = sum(len(repeats) - 1 for repeats in repeated)
-    return math.sqrt(math.fsum(variance(repeats) * (len(repeats) - 1) for repeats in repeated) / degrees)
+    return math.sqrt(math.fsum(map(_squares, repeated)) / degrees)
+
+
+def _squares(values: Sequence[float]) -> float:
+    """Σ(v − v̄)², exactly 0 where all are equal. `statistics.variance` works in fractions, which takes a large board half a
+    second."""
+    if min(values) == max(values):
+        return 0.0
+    mean = math.fsum(values) / len(values)
+    return math.fsum((value - mean) ** 2 for value in values)
 
 
 def worst_of(scores: Sequence[Sequence[float]]) -> float | None:

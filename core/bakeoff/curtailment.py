@@ -15,6 +15,7 @@ from core.bakeoff.answers import Answer
 from core.bakeoff.scoring import PARTS, Score, part_score, plan_checks, score_answer
 
 if TYPE_CHECKING:
+    from core.bakeoff.scored_answers import ScoredAnswers
     from core.config.golden import GoldenInput
     from core.config.task import Task
 
@@ -97,22 +98,23 @@ class RunningScores:
 
 
 def stopped_candidates(
-    task: Task,
-    inputs: Sequence[GoldenInput],
-    repeats: int,
-    against: str,
-    answers: Iterable[Answer],
-    scores: Iterable[Score],
+    inputs: Sequence[GoldenInput], repeats: int, against: str, margin: float, cells: Mapping[str, ScoredAnswers]
 ) -> frozenset[str]:
     """Who was not asked to the end, as the scores that the bake-off itself made say.
 
     Whoever was stopped stays so under other checks: what the checks would say of the other answers is not known.
     """
-    running = RunningScores(task, inputs, repeats, against)
-    by_answer: dict[tuple[str, str], list[Score]] = {}
-    for score in scores:
-        by_answer.setdefault((score.answer_key, score.candidate), []).append(score)
-    for answer in answers:
-        of_answer = [by_answer.get((answer.key, name), ()) for name in (answer.candidate, "")]
-        running.add(answer, [score for found in of_answer for score in found])
-    return running.curtailed()
+    ids = [item.id for item in inputs]
+    answered = {name: _leading(scored) for name, scored in cells.items()}
+    return frozenset(
+        name
+        for name, by_input in answered.items()
+        if name != against
+        and 0 < sum(map(len, by_input.values())) < len(ids) * repeats
+        and hopeless(by_input, answered.get(against, {}), ids, repeats, margin)
+    )
+
+
+def _leading(scored: ScoredAnswers) -> Answered:
+    """The scores of the part that leads the task's board."""
+    return next((by_input for part in PARTS if (by_input := scored.part(part))), {})

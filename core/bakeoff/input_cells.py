@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
-from core.bakeoff.scored_answers import ScoredAnswer
+from core.bakeoff.scored_answers import ScoredAnswers
 from core.bakeoff.scoring import Part
 
 FAULTS = ("empty", "length", "thinking")
@@ -39,17 +39,21 @@ class InputCell:
         return self.format if part == "format" else self.content
 
 
-def input_cell(scored: Sequence[ScoredAnswer], repeats: int) -> InputCell:
-    """The cell of one input of which `repeats` answers are wanted."""
-    return InputCell(
-        answers=len(scored),
-        missing=max(0, repeats - len(scored)),
-        format=_scores(scored, "format"),
-        content=_scores(scored, "content"),
-        faults=dict(Counter(one.fault for one in scored if one.fault is not None)),
-    )
+def input_cells(scored: ScoredAnswers, repeats: int) -> tuple[InputCell, ...]:
+    """The cell of each golden input, of which `repeats` answers are wanted."""
+    found = dict.fromkeys(scored.inputs, InputCell(0, repeats, None, None, {}))
+    formats, contents = scored.part("format"), scored.part("content")
+    faults = scored.cells.faults
+    for name, first, behind in scored.bounds:
+        found[name] = InputCell(
+            answers=behind - first,
+            missing=max(0, repeats - (behind - first)),
+            format=_scores(formats.get(name)),
+            content=_scores(contents.get(name)),
+            faults=dict(Counter(fault for fault in faults[first:behind] if fault is not None)),
+        )
+    return tuple(found.values())
 
 
-def _scores(scored: Sequence[ScoredAnswer], part: Part) -> RepeatScores | None:
-    values = [value for one in scored if (value := one.parts[part]) is not None]
-    return RepeatScores(fmean(values), min(values)) if values else None
+def _scores(values: Sequence[float] | None) -> RepeatScores | None:
+    return RepeatScores(math.fsum(values) / len(values), min(values)) if values else None

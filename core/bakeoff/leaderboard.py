@@ -101,12 +101,36 @@ def build_leaderboard(
     """
     inputs: Sequence[GoldenInput] = golden if isinstance(golden, Sequence) else golden.inputs
     answered = list(answers)
+    placed, strangers = place(task, inputs, answered, scores, candidates or {})
+    return leaderboard_of_cells(
+        task,
+        inputs,
+        placed,
+        strangers,
+        incumbent,
+        candidates=candidates,
+        repeats=repeats or len({answer.repeat for answer in answered}) or task.repeats,
+        curtailed=curtailed,
+    )
+
+
+def leaderboard_of_cells(
+    task: Task,
+    inputs: Sequence[GoldenInput],
+    placed: Mapping[str, ScoredAnswers],
+    strangers: int,
+    incumbent: str | None,
+    *,
+    candidates: Mapping[str, str] | None,
+    repeats: int,
+    curtailed: Collection[str] = (),
+) -> Leaderboard:
+    """The same of answers that are in their places; `strangers` counts those that have none."""
     forms = dict(candidates or {})
-    placed, strangers = place(task, inputs, answered, scores, forms)
     if incumbent is not None and incumbent not in placed:
         message = f"the incumbent `{incumbent}` is not among the candidates {', '.join(placed) or '(there are none)'}"
         raise InputError(message, code="unknown_candidate")
-    asked = repeats or len({answer.repeat for answer in answered}) or task.repeats
+    asked = repeats
     parts = tuple(part for part in PARTS if _has_part(task, part))
     cluster_of = {item.id: item.source or item.id for item in inputs}
 

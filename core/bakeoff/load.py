@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from core.bakeoff.answers import Answer
 from core.bakeoff.curtailment import stopped_candidates
-from core.bakeoff.leaderboard import Leaderboard, build_leaderboard
+from core.bakeoff.leaderboard import Leaderboard, leaderboard_of_cells
 from core.bakeoff.measured import MeasuredCandidate, with_loads
-from core.bakeoff.scoring import PlannedCheck, Score, plan_checks
+from core.bakeoff.scoring import PlannedCheck, Score, plan_all
+from core.bakeoff.stored_cells import StoredCells, read_cells
 from core.config.golden import GoldenInput
 from core.config.task import Task
 from core.errors import InputError, NotFoundError
@@ -22,8 +24,9 @@ from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec, TaskUnderTest
 from core.jobfile.kinds import kind_of
 from core.jobfile.spec import JobFile
+from core.store.database import open_database
 from core.store.rescorings import ORIGINAL, CheckChange, Rescoring, list_rescorings
-from core.store.results import bakeoff_answers, bakeoff_measured
+from core.store.results import bakeoff_answers, bakeoff_measured, require_bakeoff
 from core.store.scores import bakeoff_scores
 
 
@@ -55,14 +58,15 @@ class Scoring:
 class StoredTask:
     """One task of a bake-off: with the checks that its scores were made with, its inputs, answers and their scores.
 
-    `forms` is the form of each candidate by its name, in their order; `repeats` how often each input is asked.
+    `forms` is the form of each candidate by its name, in their order; `repeats` how often each input is asked. The board is
+    made of `cells`; answers and scores, which hold the texts, are read when they are asked for.
     """
 
     task: Task
     inputs: Sequence[GoldenInput]
     repeats: int
-    answers: Sequence[Answer]
-    scores: Sequence[Score]
+    cells: StoredCells
+    read: Callable[[], tuple[list[Answer], list[Score]]]
     forms: Mapping[str, str]
     incumbent: str | None = None
     measured: Sequence[MeasuredCandidate] = ()
@@ -72,13 +76,26 @@ class StoredTask:
     def name(self) -> str:
         return self.task.name
 
+    @cached_property
+    def _texts(self) -> tuple[list[Answer], list[Score]]:
+        answers, scores = self.read()
+        return answers, as_planned(self.task, self.inputs, answers, scores)
+
+    @property
+    def answers(self) -> Sequence[Answer]:
+        return self._texts[0]
+
+    @property
+    def scores(self) -> Sequence[Score]:
+        return self._texts[1]
+
     def leaderboard(self) -> Leaderboard:
         """The leaderboard, finished or not."""
-        board = build_leaderboard(
+        board = leaderboard_of_cells(
             self.task,
             self.inputs,
-            self.answers,
-            self.scores,
+            self.cells.by_candidate,
+            self.cells.strangers,
             self.incumbent,
             candidates=self.forms,
             repeats=self.repeats,
@@ -133,7 +150,7 @@ def load_bakeoff(home: Home, connection: sqlite3.Connection, job_id: int, number
 
     Raises `NotFoundError` for an unknown bake-off or rescoring, `InputError` when its files are not there.
     """
-    answers = [Answer.from_json(document) for document in bakeoff_answers(connection, job_id)]
+    require_bakeoff(connection, job_id)
     _, spec = bakeoff_file(home, job_id)
     rescorings = {one.number: one for one in list_rescorings(connection, job_id)}
     newest = max(rescorings, default=ORIGINAL)
@@ -145,22 +162,16 @@ def load_bakeoff(home: Home, connection: sqlite3.Connection, job_id: int, number
             remedy=f"there are: original{''.join(f', {one}' for one in rescorings)}",
         )
     rescoring = rescorings.get(wanted)
-    scores = [Score.from_json(document) for document in bakeoff_scores(connection, job_id, wanted)]
     measured = measured_of(home, connection, job_id)
     tasks = tuple(
-        replace(stored_task(spec, under_test, rescoring, answers, scores), measured=measured)
-        for under_test in spec.tasks
+        stored_task(home, connection, job_id, spec, under_test, rescoring, measured) for under_test in spec.tasks
     )
     if spec.curtail:
-        original = scores
-        if wanted != ORIGINAL:
-            original = [Score.from_json(document) for document in bakeoff_scores(connection, job_id, ORIGINAL)]
         tasks = tuple(
-            replace(task, curtailed=_curtailed(spec, under_test, task, original))
+            replace(task, curtailed=_curtailed(connection, job_id, spec, under_test, task, wanted))
             for task, under_test in zip(tasks, spec.tasks, strict=True)
         )
-    known = {(score.answer_key, score.check_hash) for score in scores}
-    outdated = any((score.answer_key, score.check_hash) not in known for task in tasks for score in task.scores)
+    outdated = any(task.cells.outdated for task in tasks)
     return StoredBakeoff(spec, tasks, replace(described(rescoring, newest), outdated=outdated))
 
 
@@ -178,27 +189,43 @@ def measured_of(home: Home, connection: sqlite3.Connection, job_id: int) -> list
 
 
 def stored_task(
+    home: Home,
+    connection: sqlite3.Connection,
+    job_id: int,
     spec: BakeoffSpec,
     under_test: TaskUnderTest,
     rescoring: Rescoring | None,
-    answers: Iterable[Answer],
-    scores: Iterable[Score],
+    measured: Sequence[MeasuredCandidate] = (),
 ) -> StoredTask:
-    """One task of a bake-off, with the answers and scores that are of it."""
+    """One task of a bake-off under its original scores, or those of a rescoring."""
+    number = ORIGINAL if rescoring is None else rescoring.number
     checks = None if rescoring is None else rescoring.checks_of(under_test.name)
     task = under_test.task if checks is None else with_checks(under_test.task, checks)
     inputs = golden_inputs(under_test)
-    own = [answer for answer in answers if answer.task == task.name]
-    planned = as_planned(task, inputs, own, scores)
-    return StoredTask(task, inputs, under_test.repeats, own, planned, spec.forms, spec.incumbent)
+    cells = read_cells(connection, job_id, number, task, inputs, spec.forms)
+
+    def read() -> tuple[list[Answer], list[Score]]:
+        # By a connection of its own: this may be asked for when the other is closed.
+        with contextlib.closing(open_database(home)) as own:
+            answers = [Answer.from_json(document) for document in bakeoff_answers(own, job_id, under_test.name)]
+            scores = [Score.from_json(one) for one in bakeoff_scores(own, job_id, number, under_test.name)]
+        return answers, scores
+
+    return StoredTask(task, inputs, under_test.repeats, cells, read, spec.forms, spec.incumbent, measured)
 
 
 def _curtailed(
-    spec: BakeoffSpec, under_test: TaskUnderTest, stored: StoredTask, scores: Sequence[Score]
+    connection: sqlite3.Connection,
+    job_id: int,
+    spec: BakeoffSpec,
+    under_test: TaskUnderTest,
+    stored: StoredTask,
+    number: int,
 ) -> frozenset[str]:
-    task, inputs = under_test.task, stored.inputs
-    original = as_planned(task, inputs, stored.answers, scores)
-    return stopped_candidates(task, inputs, under_test.repeats, spec.against, stored.answers, original)
+    task, inputs, cells = under_test.task, stored.inputs, stored.cells
+    if number != ORIGINAL:
+        cells = read_cells(connection, job_id, ORIGINAL, task, inputs, spec.forms)
+    return stopped_candidates(inputs, under_test.repeats, spec.against, task.margin, cells.by_candidate)
 
 
 def described(rescoring: Rescoring | None, newest: int) -> Scoring:
@@ -220,9 +247,9 @@ def as_planned(
     Scores are stored with the result that they belong to, so a check is the one of that name in it: a result stays what it was
     when the code of a check has changed since.
     """
-    plans: dict[str, dict[tuple[str, str], PlannedCheck]] = {}
-    for item in inputs:
-        plans[item.id] = {(check.id, check.part): check for check in plan_checks(task, item)}
+    plans: dict[str, dict[tuple[str, str], PlannedCheck]] = {
+        name: {(check.id, check.part): check for check in plan} for name, plan in plan_all(task, inputs).items()
+    }
     input_of = {answer.key: answer.input_id for answer in answers}
     found: dict[tuple[str, str, str, str], Score] = {}
     for score in scores:

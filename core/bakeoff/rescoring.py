@@ -11,14 +11,14 @@ from typing import Any
 from core.bakeoff.load import (
     Scoring,
     StoredBakeoff,
-    StoredTask,
     bakeoff_file,
     described,
+    golden_inputs,
     load_bakeoff,
     with_checks,
 )
 from core.bakeoff.result import result_message, result_summary
-from core.bakeoff.scoring import Score, score_answers
+from core.bakeoff.scoring_pool import score_stored
 from core.checks import check_ids
 from core.config.project import Project, shipped
 from core.config.task import Task
@@ -26,7 +26,8 @@ from core.errors import BakehouseError
 from core.home import Home
 from core.store.database import transaction
 from core.store.jobs import get_job
-from core.store.rescorings import ORIGINAL, CheckChange, insert_rescoring, list_rescorings
+from core.store.rescorings import CheckChange, conclude_rescoring, insert_rescoring, list_rescorings
+from core.store.scores import AnswerScores, answer_scores, insert_answer_scores
 
 
 def rescore(home: Home, connection: sqlite3.Connection, job_id: int, *, author: str) -> tuple[Scoring, bool]:
@@ -46,31 +47,34 @@ def rescore(home: Home, connection: sqlite3.Connection, job_id: int, *, author: 
         )
     project = shipped() if file.project_id == shipped().id else Project.find(explicit=Path(file.project_root))
     checks = {one.name: checks_of(project.task(one.name)) for one in spec.tasks}
-    original = load_bakeoff(home, connection, job_id, ORIGINAL)
     timeout = project.settings.bakeoff.pattern_timeout_seconds
-    rescored = [under_checks(task, checks[task.name], timeout) for task in original.tasks]
-    scores = [score for task in rescored for score in task.scores]
+    tasks = [with_checks(under_test.task, checks[under_test.name]) for under_test in spec.tasks]
+    scores: list[AnswerScores] = []
+    for task, under_test in zip(tasks, spec.tasks, strict=True):
+        scores += score_stored(connection, job_id, task, golden_inputs(under_test), timeout)
     changes = tuple(
         replace(change, task=before.name if len(spec.tasks) > 1 else "")
-        for before, now in zip(spec.tasks, rescored, strict=True)
-        for change in changed_checks(before.task, now.task)
+        for before, now in zip(spec.tasks, tasks, strict=True)
+        for change in changed_checks(before.task, now)
     )
-    boards = {task.name: task.leaderboard() for task in rescored}
     references = {candidate.name: candidate.ref for candidate in spec.candidates}
     with transaction(connection):
         newest = load_bakeoff(home, connection, job_id)
-        if same_result(newest, checks, scores) and not newest.scoring.outdated:
+        if same_result(connection, job_id, newest, checks, scores) and not newest.scoring.outdated:
             return newest.scoring, False
+        # What it came to is read from the very scores that are stored: one way from scores to a board.
         number = insert_rescoring(
             connection,
             job_id,
             author=author,
-            message=result_message(boards),
+            message="",
             checks=next(iter(checks.values())) if len(checks) == 1 else {"tasks": checks},
             changes=changes,
-            summary=result_summary(boards, references),
-            scores=(score.to_json() for score in scores),
+            summary={},
         )
+        insert_answer_scores(connection, job_id, scores, number)
+        boards = load_bakeoff(home, connection, job_id, number).leaderboards()
+        conclude_rescoring(connection, job_id, number, result_message(boards), result_summary(boards, references))
         stored = next(one for one in list_rescorings(connection, job_id) if one.number == number)
     return described(stored, number), True
 
@@ -81,22 +85,37 @@ def checks_of(task: Task) -> dict[str, Any]:
     return {key: document[key] for key in ("format", "content", "margin")}
 
 
-def under_checks(stored: StoredTask, checks: Mapping[str, Any], pattern_timeout: float) -> StoredTask:
-    """A task's answers scored with other checks."""
-    task = with_checks(stored.task, checks)
-    return replace(stored, task=task, scores=score_answers(task, stored.inputs, stored.answers, pattern_timeout))
-
-
-def same_result(former: StoredBakeoff, checks: Mapping[str, Any], scores: Iterable[Score]) -> bool:
+def same_result(
+    connection: sqlite3.Connection,
+    job_id: int,
+    former: StoredBakeoff,
+    checks: Mapping[str, Any],
+    scores: Iterable[AnswerScores],
+) -> bool:
     """Was a former result made with these checks by task, and do they still say the same of every answer?"""
     if {task.name: checks_of(task.task) for task in former.tasks} != checks:
         return False
+    return _said(answer_scores(connection, job_id, former.scoring.number)) == _said(scores)
 
-    def said(found: Iterable[Score]) -> set[tuple[str, str, float, bool]]:
-        """Without the reasons: another version can word them in another way."""
-        return {(score.answer_key, score.check_id, score.value, score.faulty) for score in found}
 
-    return said(score for task in former.tasks for score in task.scores) == said(scores)
+def _said(found: Iterable[AnswerScores]) -> set[tuple[Any, ...]]:
+    """Without the reasons: another version can word them in another way."""
+    ids: dict[Any, tuple[str, ...]] = {}
+
+    def names(checks: tuple[tuple[str, str, str], ...]) -> tuple[str, ...]:
+        if checks not in ids:
+            ids[checks] = tuple(name for name, _, _ in checks)
+        return ids[checks]
+
+    return {
+        (
+            one.answer_key,
+            one.candidate,
+            frozenset(zip(names(one.checks), one.points, strict=True)),
+            frozenset(names(one.checks)[at] for at in one.faulty),
+        )
+        for one in found
+    }
 
 
 def changed_checks(before: Task, now: Task) -> tuple[CheckChange, ...]:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 from core.bakeoff.consistency import agreement, pass_hat, repeatability, worst_of
-from core.bakeoff.input_cells import InputCell, input_cell
-from core.bakeoff.scored_answers import ScoredAnswer, ScoredAnswers
-from core.bakeoff.scoring import Part, PlannedCheck, parse_answer
+from core.bakeoff.input_cells import InputCell, input_cells
+from core.bakeoff.scored_answers import ScoredAnswers
+from core.bakeoff.scoring import Part, PlannedCheck
 from core.bakeoff.statistics import Interval, mcnemar, of_scores, t_interval, wilson
-from core.bakeoff.thinking import seems_to_think_aloud
 
 if TYPE_CHECKING:
     from core.config.golden import GoldenInput
@@ -134,9 +133,10 @@ def build_row(
     clusters = {item.id: item.source or item.id for item in inputs}
     means: dict[Part, dict[str, float]] = {"format": cells.means("format"), "content": cells.means("content")}
     led = [values for values in cells.part(leading).values() if values]
-    answers = [cell.answer for cell in cells.all]
-    seconds = sum(answer.seconds for answer in answers)
-    tokens = sum(answer.completion_tokens for answer in answers)
+    given, figures = cells.cells, cells.cells.figures
+    answers = len(given)
+    seconds, tokens = float(figures["seconds"].sum()), int(figures["completion_tokens"].sum())
+    whole = figures["completion_tokens"][~given.cut]
     expected = len(inputs) * repeats
     return CandidateRow(
         name=cells.candidate,
@@ -147,30 +147,30 @@ def build_row(
         content_score=_mean(means["content"].values()),
         format_interval=_interval(means["format"], clusters),
         content_interval=_interval(means["content"], clusters),
-        consistency=agreement(_parsed(task, inputs, cells)) if repeats > 1 else None,
+        consistency=agreement(_repeats(cells)) if repeats > 1 else None,
         worst=worst_of(led),
         pass_k=pass_hat([[value >= _PASSED for value in values] for values in led], repeats),
         repeatability_sd=repeatability(led),
-        seconds_per_answer=seconds / len(answers) if answers else None,
+        seconds_per_answer=seconds / answers if answers else None,
         tokens_per_second=tokens / seconds if seconds > 0 else None,
-        characters_per_second=sum(answer.characters for answer in answers) / seconds if seconds > 0 else None,
-        completion_tokens=tokens / len(answers) if answers else None,
-        batch_size=max((answer.batch_size for answer in answers), default=None),
-        answers=len(answers),
+        characters_per_second=float(figures["characters"].sum()) / seconds if seconds > 0 else None,
+        completion_tokens=tokens / answers if answers else None,
+        batch_size=int(figures["batch_size"].max()) if answers else None,
+        answers=answers,
         expected=expected,
-        missing=max(0, expected - len(answers)),
-        at_limit=sum(answer.finish == "length" for answer in answers),
-        longest_whole=max((answer.completion_tokens for answer in answers if answer.finish != "length"), default=None),
-        faults=dict(Counter(cell.fault for cell in cells.all if cell.fault is not None)),
+        missing=max(0, expected - answers),
+        at_limit=int(given.cut.sum()),
+        longest_whole=int(whole.max()) if len(whole) else None,
+        faults=dict(Counter(fault for fault in given.faults if fault is not None)),
         checks=tuple(_summary(check, inputs, clusters, cells, incumbent) for check in plan),
-        reasons=_reasons(cells.all, [check.id for check in plan]),
-        thinking_tokens=_mean(one.thinking_tokens for one in answers if one.thinking_tokens is not None),
-        first_token_seconds=_median(one.first_token_seconds for one in answers if one.first_token_seconds is not None),
-        timed_shared=sum(one.shared is True for one in answers),
-        asked_again=sum(one.tries > 1 for one in answers),
+        reasons=_reasons(cells),
+        thinking_tokens=_mean(given.measured("thinking_tokens").tolist()),
+        first_token_seconds=_median(given.measured("first_token_seconds").tolist()),
+        timed_shared=int((figures["shared"] == 1).sum()),
+        asked_again=int((figures["tries"] > 1).sum()),
         server_faults=cells.server_faults,
-        thinking_aloud=sum(seems_to_think_aloud(one.text) for one in answers),
-        inputs=tuple(input_cell(cells.by_input[item.id], repeats) for item in inputs),
+        thinking_aloud=int(given.aloud.sum()),
+        inputs=input_cells(cells, repeats),
         curtailed=curtailed,
         sampling_sd=sampling_sd or {},
     )
@@ -196,15 +196,10 @@ def _interval(means: Mapping[str, float], clusters: Mapping[str, str]) -> Interv
     return Interval(max(0.0, interval.low), min(1.0, interval.high))
 
 
-def _parsed(task: Task, inputs: Sequence[GoldenInput], cells: ScoredAnswers) -> list[list[object]]:
-    parsed: list[list[object]] = []
-    for item in inputs:
-        repeats: list[object] = []
-        for cell in cells.by_input[item.id]:
-            faulty = [name for name, score in cell.checks.items() if score.faulty]
-            repeats.append(parse_answer(task, item, cell.answer, faulty))
-        parsed.append(repeats)
-    return parsed
+def _repeats(cells: ScoredAnswers) -> list[Sequence[Hashable]]:
+    """What the repeats of each input are compared by."""
+    parsed = cells.parsed()
+    return [parsed[first:behind] for _, first, behind in cells.bounds]
 
 
 def _summary(
@@ -214,22 +209,21 @@ def _summary(
     cells: ScoredAnswers,
     incumbent: ScoredAnswers,
 ) -> CheckSummary:
-    values = cells.check(check.id)
-    means = {name: fmean(repeats) for name, repeats in values.items()}
+    means, worst = cells.check_means(check.id), cells.check_worst(check.id)
     binary = not check.definition.partial
     units = len({clusters[name] for name in means})
     p = None
     if binary and cells is not incumbent and means:
-        p = _mcnemar(means, {name: fmean(repeats) for name, repeats in incumbent.check(check.id).items()})
+        p = _mcnemar(means, incumbent.check_means(check.id))
     return CheckSummary(
         id=check.id,
         part=check.part,
         mean=_mean(means.values()),
         # As many units as clusters: inputs of one source are no independent trials.
         interval=wilson(fmean(means.values()) * units, units) if binary and units else None,
-        faulty=sum(cell.checks[check.id].faulty for cell in cells.all),
-        reasons=_reasons(cells.all, [check.id]),
-        worst_by_input=tuple(min(values[item.id]) if item.id in values else None for item in inputs),
+        faulty=int(cells.cells.faulty[:, cells.checks.index(check.id)].sum()),
+        reasons=_reasons(cells, check.id),
+        worst_by_input=tuple(worst.get(item.id) for item in inputs),
         p_to_incumbent=p,
     )
 
@@ -241,10 +235,5 @@ def _mcnemar(ours: Mapping[str, float], theirs: Mapping[str, float]) -> float | 
     return mcnemar(sum(a and not b for a, b in shared), sum(b and not a for a, b in shared))
 
 
-def _reasons(cells: Iterable[ScoredAnswer], check_ids: Sequence[str]) -> tuple[LostPoints, ...]:
-    """Details by how many answers have them, the most frequent first; an answer counts once for a reason."""
-    counted: Counter[str] = Counter()
-    for cell in cells:
-        details = dict.fromkeys(cell.checks[name].detail for name in check_ids)
-        counted.update(detail for detail in details if detail)
-    return tuple(LostPoints(detail, count) for detail, count in counted.most_common())
+def _reasons(cells: ScoredAnswers, check_id: str | None = None) -> tuple[LostPoints, ...]:
+    return tuple(LostPoints(detail, count) for detail, count in cells.reasons(check_id))

@@ -1,59 +1,204 @@
-"""Answers and scores put in their places: candidate, input, repeat. What has no place is counted, never guessed."""
+"""Answers and scores put in their places: candidate, input, repeat. What has no place is counted, never guessed.
+
+A board of 100,000 answers is made of columns, a number an answer; texts are read only where they are shown.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from core.bakeoff.answers import Answer, Fault
-from core.bakeoff.scoring import PARTS, Part, PlannedCheck, Score, fault_of, part_score, plan_checks
+from core.bakeoff.scoring import (
+    Part,
+    PlannedCheck,
+    Score,
+    fault_of,
+    parse_answer,
+    part_weights,
+    plan_all,
+)
+from core.bakeoff.thinking import seems_to_think_aloud
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from core.config.golden import GoldenInput
     from core.config.task import Task
+
+    Floats = NDArray[np.float64]
+
+FIGURES = (
+    "seconds",
+    "completion_tokens",
+    "characters",
+    "batch_size",
+    "thinking_tokens",
+    "first_token_seconds",
+    "shared",
+    "tries",
+)
+"""What of an answer's measurements a board is made of, by the fields of `Answer`."""
+Details = tuple[tuple[int, str], ...]
+"""(place of a check, words) of the checks that had something to say of an answer."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """The scored answers of one candidate as columns, in the order of the golden set, repeats in theirs.
+
+    `place` is the place of the answer's input in the golden set, `points` has a column for each check of the task. `figures`
+    holds `FIGURES`, not a number where nothing was measured; `cut` answers ended at the limit, `aloud` ones seem to begin with
+    thinking.
+    """
+
+    place: NDArray[np.intp]
+    points: Floats
+    faulty: NDArray[np.bool_]
+    details: Sequence[Details]
+    faults: Sequence[Fault | None]
+    cut: NDArray[np.bool_]
+    aloud: NDArray[np.bool_]
+    figures: Mapping[str, Floats]
+
+    def __len__(self) -> int:
+        return len(self.place)
+
+    def measured(self, figure: str) -> Floats:
+        """The numbers of a figure, without the answers of which it was not measured."""
+        import numpy as np
+
+        values = self.figures[figure]
+        return values[~np.isnan(values)]
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredAnswers:
+    """The scored answers of one candidate. `inputs` are the ids of the golden set, `checks` those of the task's checks.
+
+    `weights` are those of the checks by part (None where the task has no such part). `unscored` answers lack the score of a
+    check as it is defined now; `server_faults` are cells that stayed open. `parsed` tells what each answer is compared with
+    the other repeats by.
+    """
+
+    candidate: str
+    inputs: tuple[str, ...]
+    checks: tuple[str, ...]
+    weights: Mapping[Part, Floats | None]
+    cells: Cells
+    unscored: int
+    server_faults: int
+    parsed: Callable[[], Sequence[Hashable]]
+    answers: Sequence[ScoredAnswer] = field(default=())
+    """The answers themselves, where they were at hand."""
+
+    @cached_property
+    def by_input(self) -> dict[str, list[ScoredAnswer]]:
+        """The answers of each input, where they were at hand."""
+        found: dict[str, list[ScoredAnswer]] = {name: [] for name in self.inputs}
+        for one in self.answers:
+            found[one.answer.input_id].append(one)
+        return found
+
+    @cached_property
+    def bounds(self) -> list[tuple[str, int, int]]:
+        """Of each input that has a scored answer: its id, and from where to where its answers are in the columns."""
+        import numpy as np
+
+        edges = np.searchsorted(self.cells.place, np.arange(len(self.inputs) + 1)).tolist()
+        return [
+            (name, first, behind)
+            for name, first, behind in zip(self.inputs, edges, edges[1:], strict=False)
+            if behind > first
+        ]
+
+    @cached_property
+    def _scores(self) -> dict[Part, Floats]:
+        """The score of each part, an answer a number; the parts that the task has."""
+        import numpy as np
+
+        found = {}
+        for part, weights in self.weights.items():
+            if weights is not None:
+                total = self.cells.points[:, weights > 0] @ weights[weights > 0] / weights.sum()
+                # A sum of fractions can end in other last bits; a full score is 1.
+                found[part] = np.minimum(1.0, np.round(total, 15))
+        return found
+
+    @cached_property
+    def _by_part(self) -> dict[Part, dict[str, list[float]]]:
+        return {part: self.by_place(values) for part, values in self._scores.items()}
+
+    @cached_property
+    def _means(self) -> dict[Part, dict[str, float]]:
+        return {part: self._by_input(values) for part, values in self._scores.items()}
+
+    def _by_input(self, values: Floats) -> dict[str, float]:
+        """The mean of a number an answer, by input."""
+        import numpy as np
+
+        if not self.bounds:
+            return {}
+        first = np.array([first for _, first, _ in self.bounds])
+        counts = np.diff([*first, len(values)])
+        means = (np.add.reduceat(values, first) / counts).tolist()
+        return {name: mean for (name, _, _), mean in zip(self.bounds, means, strict=True)}
+
+    def by_place(self, values: Floats) -> dict[str, list[float]]:
+        """A number an answer, by input."""
+        listed = values.tolist()
+        return {name: listed[first:behind] for name, first, behind in self.bounds}
+
+    def part(self, part: Part) -> dict[str, list[float]]:
+        """The scores of a part by input, a number for each repeat; inputs without an answer are not there."""
+        return self._by_part.get(part, {})
+
+    def means(self, part: Part) -> dict[str, float]:
+        """The mean over the repeats of each input; empty when the task has no such part."""
+        return self._means.get(part, {})
+
+    @cached_property
+    def _check_means(self) -> list[dict[str, float]]:
+        return [self._by_input(column) for column in self.cells.points.T]
+
+    def check_means(self, check_id: str) -> dict[str, float]:
+        """The mean value of one check over the repeats of each input; inputs without an answer are not there."""
+        return self._check_means[self.checks.index(check_id)]
+
+    def check_worst(self, check_id: str) -> dict[str, float]:
+        """The worst value of one check over the repeats of each input; inputs without an answer are not there."""
+        import numpy as np
+
+        if not self.bounds:
+            return {}
+        values = self.cells.points[:, self.checks.index(check_id)]
+        worst = np.minimum.reduceat(values, [first for _, first, _ in self.bounds]).tolist()
+        return {name: value for (name, _, _), value in zip(self.bounds, worst, strict=True)}
+
+    def reasons(self, check_id: str | None = None) -> list[tuple[str, int]]:
+        """Details (of one check, or of all) by how many answers have them, the most frequent first.
+
+        An answer counts once for a reason.
+        """
+        place = None if check_id is None else self.checks.index(check_id)
+        counted: Counter[str] = Counter()
+        for details, count in Counter(self.cells.details).items():
+            for words in dict.fromkeys(words for at, words in details if place in {None, at}):
+                counted[words] += count
+        return counted.most_common()
 
 
 @dataclass(frozen=True)
 class ScoredAnswer:
-    """One scored answer: its score of each part (None where the task has no such checks) and of each check by id."""
+    """One scored answer with the score of each check by id."""
 
     answer: Answer
     fault: Fault | None
-    parts: Mapping[Part, float | None]
     checks: Mapping[str, Score]
-
-
-@dataclass(frozen=True)
-class ScoredAnswers:
-    """The scored answers of one candidate by input, in the order of the golden set, repeats in theirs.
-
-    `unscored` answers lack the score of a check as it is defined now; `server_faults` are cells that stayed open.
-    """
-
-    candidate: str
-    by_input: Mapping[str, Sequence[ScoredAnswer]]
-    unscored: int
-    server_faults: int
-
-    @cached_property
-    def all(self) -> list[ScoredAnswer]:
-        return [cell for cells in self.by_input.values() for cell in cells]
-
-    def part(self, part: Part) -> dict[str, list[float]]:
-        """The scores of a part by input, a number for each repeat; inputs without an answer are not there."""
-        scores = {name: [cell.parts[part] for cell in cells] for name, cells in self.by_input.items()}
-        return {name: [value for value in values if value is not None] for name, values in scores.items() if values}
-
-    def means(self, part: Part) -> dict[str, float]:
-        """The mean over the repeats of each input; empty when the task has no such part."""
-        return {name: sum(values) / len(values) for name, values in self.part(part).items() if values}
-
-    def check(self, check_id: str) -> dict[str, list[float]]:
-        """The values of one check by input, a number for each repeat."""
-        return {name: [cell.checks[check_id].value for cell in cells] for name, cells in self.by_input.items() if cells}
 
 
 def place(
@@ -64,7 +209,7 @@ def place(
     A retry of what the server spoiled takes the place of the spoiled one; of two good answers for one place the later
     counts.
     """
-    plans = {item.id: plan_checks(task, item) for item in inputs}
+    plans = plan_all(task, inputs)
     by_answer: dict[tuple[str, str], dict[str, Score]] = {}
     for score in scores:
         by_answer.setdefault((score.answer_key, score.candidate), {})[score.check_hash] = score
@@ -78,19 +223,26 @@ def place(
         before = taken.get((answer.input_id, answer.repeat))
         if before is None or answer.fault != "server" or before.fault == "server":
             taken[(answer.input_id, answer.repeat)] = answer
-    return {name: _cells(task, name, plans, taken, by_answer) for name, taken in placed.items()}, strangers
+    return {
+        name: _of_candidate(task, name, inputs, plans, taken, by_answer) for name, taken in placed.items()
+    }, strangers
 
 
-def _cells(
+def _of_candidate(
     task: Task,
     candidate: str,
+    inputs: Sequence[GoldenInput],
     plans: Mapping[str, Sequence[PlannedCheck]],
     taken: Mapping[tuple[str, int], Answer],
     by_answer: Mapping[tuple[str, str], Mapping[str, Score]],
 ) -> ScoredAnswers:
-    by_input: dict[str, list[ScoredAnswer]] = {name: [] for name in plans}
+    import numpy as np
+
+    items = {item.id: item for item in inputs}
+    order = {name: number for number, name in enumerate(items)}
+    found: list[ScoredAnswer] = []
     left: Counter[str] = Counter()
-    for (input_id, _), answer in sorted(taken.items(), key=lambda item: item[0][1]):
+    for (input_id, _), answer in sorted(taken.items(), key=lambda item: (order[item[0][0]], item[0][1])):
         plan = plans[input_id]
         fault = fault_of(task, answer)
         known = by_answer.get((answer.key, candidate)) or by_answer.get((answer.key, ""), {})
@@ -99,8 +251,42 @@ def _cells(
         elif any(check.hash not in known for check in plan):
             left["unscored"] += 1
         else:
-            checks = {check.id: known[check.hash] for check in plan}
-            values = {name: score.value for name, score in checks.items()}
-            parts = {part: part_score(task, part, values) for part in PARTS}
-            by_input[input_id].append(ScoredAnswer(answer, fault, parts, checks))
-    return ScoredAnswers(candidate, by_input, left["unscored"], left["server"])
+            found.append(ScoredAnswer(answer, fault, {check.id: known[check.hash] for check in plan}))
+
+    def parsed() -> list[Hashable]:
+
+        return [
+            parse_answer(
+                task, items[one.answer.input_id], one.answer, [name for name, s in one.checks.items() if s.faulty]
+            )
+            for one in found
+        ]
+
+    checks = check_names(plans)
+    scored = [list(one.checks.values()) for one in found]
+    cells = Cells(
+        place=np.array([order[one.answer.input_id] for one in found], np.intp),
+        points=np.array([[score.value for score in row] for row in scored], float).reshape(len(found), len(checks)),
+        faulty=np.array([[score.faulty for score in row] for row in scored], bool).reshape(len(found), len(checks)),
+        details=[tuple((at, score.detail) for at, score in enumerate(row) if score.detail) for row in scored],
+        faults=[one.fault for one in found],
+        cut=np.array([one.answer.finish == "length" for one in found], bool),
+        aloud=np.array([seems_to_think_aloud(one.answer.text) for one in found], bool),
+        figures={name: np.array([getattr(one.answer, name) for one in found], float) for name in FIGURES},
+    )
+    return ScoredAnswers(
+        candidate,
+        tuple(items),
+        checks,
+        part_weights(task),
+        cells,
+        left["unscored"],
+        left["server"],
+        parsed,
+        found,
+    )
+
+
+def check_names(plans: Mapping[str, Sequence[PlannedCheck]]) -> tuple[str, ...]:
+    """The ids of a task's checks, which are the same for each of its inputs."""
+    return tuple(check.id for check in next(iter(plans.values()), ()))

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from core.bakeoff.answers import Answer, Fault, find_fault
-from core.bakeoff.thinking import Split, split_thinking
+from core.bakeoff.thinking import Split, seems_to_think_aloud, split_thinking
 from core.checks import CapturedEqualsCheck, CheckResult, build, check_hash, check_ids
 from core.checks.base import BaseDefinition
 from core.errors import InputError
+from core.store.scores import AnswerScores
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from core.config.golden import GoldenInput
     from core.config.task import Task
 
@@ -64,14 +70,32 @@ class PlannedCheck:
 
 def plan_checks(task: Task, golden_input: GoldenInput) -> list[PlannedCheck]:
     """The checks of the task on this input, format first, with unique ids and with hashes."""
+    return plan_all(task, [golden_input])[golden_input.id]
+
+
+def plan_all(task: Task, golden: Iterable[GoldenInput]) -> dict[str, list[PlannedCheck]]:
+    """The same for each of many inputs, by their ids. A hash is worked out once for all inputs that expect the same of it."""
     parted: list[tuple[Part, BaseDefinition]] = [("format", definition) for definition in task.format]
     parted += [("content", definition) for definition in task.content]
-    planned: list[PlannedCheck] = []
-    for name, (part, definition) in zip(check_ids(item for _, item in parted), parted, strict=True):
-        sources = _sources(task, definition)
-        digest = check_hash(definition, name=name, part=part, sources=sources, expect=golden_input.expect)
-        planned.append(PlannedCheck(name, part, definition, digest))
-    return planned
+    ids = check_ids(definition for _, definition in parted)
+    sources = [_sources(task, definition) for _, definition in parted]
+    keys = [definition.expect_keys() for _, definition in parted]
+    known: dict[tuple[int, str], PlannedCheck] = {}
+
+    def planned(place: int, expect: Mapping[str, Any]) -> PlannedCheck:
+        read = (
+            json.dumps({key: expect.get(key) for key in keys[place]}, sort_keys=True, default=str)
+            if keys[place]
+            else ""
+        )
+        found = known.get((place, read))
+        if found is None:
+            (part, definition), name = parted[place], ids[place]
+            digest = check_hash(definition, name=name, part=part, sources=sources[place], expect=expect)
+            found = known[place, read] = PlannedCheck(name, part, definition, digest)
+        return found
+
+    return {item.id: [planned(place, item.expect) for place in range(len(parted))] for item in golden}
 
 
 def _sources(task: Task, definition: BaseDefinition) -> Sequence[BaseDefinition]:
@@ -109,20 +133,64 @@ def fault_words(fault: Fault, answer: Answer) -> str:
             return "no answer from the server"
 
 
+class Scorer:
+    """The checks of a task, ready for answers to its golden inputs. `pattern_timeout` is in seconds, for each check."""
+
+    def __init__(self, task: Task, golden: Iterable[GoldenInput], pattern_timeout: float = 1.0) -> None:
+        self.task = task
+        self.inputs = {item.id: item for item in golden}
+        self.plans = plan_all(task, self.inputs.values())
+        self._timeout = pattern_timeout
+        self._named = {
+            name: tuple((check.id, check.part, check.hash) for check in plan) for name, plan in self.plans.items()
+        }
+
+    def score(self, answer: Answer) -> AnswerScores | None:
+        """What the checks say of an answer: all 0 for a model's fault, None for a server's, as that cell is missing.
+
+        InputError when the answer is to an input that the golden set lacks.
+        """
+        if answer.input_id not in self.inputs:
+            message = f"an answer is to the input `{answer.input_id}`, which the golden set does not have"
+            raise InputError(message, code="unknown_input", remedy="score with the golden set that was asked")
+        plan, named = self.plans[answer.input_id], self._named[answer.input_id]
+        fault, aloud = fault_of(self.task, answer), seems_to_think_aloud(answer.text)
+        if fault == "server":
+            return None
+        if fault is not None:
+            words = dict.fromkeys(range(len(plan)), fault_words(fault, answer))
+            zeros = (0.0,) * len(plan)
+            return AnswerScores(answer.key, named, zeros, words, (), fault, digest_of(fault), answer.candidate, aloud)
+        text = visible(self.task, answer).text
+        by_id = _run(plan, text, self.inputs[answer.input_id].expect, self._timeout)
+        results = [by_id[check.id] for check in plan]
+        captured = captures_of(
+            result for check, result in zip(plan, results, strict=True) if check.part == "format" and not result.faulty
+        )
+        return AnswerScores(
+            answer_key=answer.key,
+            checks=named,
+            points=tuple(result.value for result in results),
+            details={place: result.detail for place, result in enumerate(results) if result.detail},
+            faulty=tuple(place for place, result in enumerate(results) if result.faulty),
+            compared=digest_of(compared_by(captured, text)),
+            candidate=answer.candidate,
+            thinks_aloud=aloud,
+        )
+
+
 def score_answer(task: Task, golden_input: GoldenInput, answer: Answer, pattern_timeout: float = 1.0) -> list[Score]:
     """The score of each check: all 0 for a model's fault, none for a server's fault, as that cell is missing.
 
     `pattern_timeout` is in seconds, for each check.
     """
-    planned = plan_checks(task, golden_input)
-    fault = fault_of(task, answer)
-    if fault == "server":
-        return []
-    if fault is not None:
-        failed = CheckResult(0.0, fault_words(fault, answer))
-        return [_score(answer, check, failed) for check in planned]
-    results = _run(planned, visible(task, answer).text, golden_input.expect, pattern_timeout)
-    return [_score(answer, check, results[check.id]) for check in planned]
+    found = Scorer(task, [golden_input], pattern_timeout).score(answer)
+    return [] if found is None else singles([found])
+
+
+def singles(scores: Iterable[AnswerScores]) -> list[Score]:
+    """The score of each single check."""
+    return [Score.from_json(score) for one in scores for score in one.single()]
 
 
 def _run(
@@ -144,29 +212,41 @@ def _run(
     return results
 
 
-def _score(answer: Answer, check: PlannedCheck, result: CheckResult) -> Score:
-    return Score(
-        answer.key, check.id, check.hash, check.part, result.value, result.detail, result.faulty, answer.candidate
-    )
-
-
 def score_answers(
     task: Task, golden: Iterable[GoldenInput], answers: Iterable[Answer], pattern_timeout: float = 1.0
 ) -> list[Score]:
     """The scores of all answers; InputError when an answer is to an input that the golden set lacks."""
-    inputs = {item.id: item for item in golden}
-    scores: list[Score] = []
-    for answer in answers:
-        if answer.input_id not in inputs:
-            message = f"an answer is to the input `{answer.input_id}`, which the golden set does not have"
-            raise InputError(message, code="unknown_input", remedy="score with the golden set that was asked")
-        scores += score_answer(task, inputs[answer.input_id], answer, pattern_timeout)
-    return scores
+    scorer = Scorer(task, golden, pattern_timeout)
+    return singles(found for answer in answers if (found := scorer.score(answer)) is not None)
+
+
+Compared = tuple[tuple[str, tuple[str, ...]], ...] | str
+
+
+def captures_of(results: Iterable[CheckResult]) -> dict[str, list[str]]:
+    """What checks have captured, by the names of the groups."""
+    captures: dict[str, list[str]] = {}
+    for result in results:
+        for name, values in result.captures.items():
+            captures.setdefault(name, []).extend(value.strip() for value in values)
+    return captures
+
+
+def compared_by(captures: Mapping[str, Sequence[str]], text: str) -> Compared:
+    """What the repeats of an input are compared by: what was captured, else the text itself."""
+    if not captures:
+        return " ".join(text.split())
+    return tuple(sorted((name, tuple(values)) for name, values in captures.items()))
+
+
+def digest_of(compared: Compared) -> str:
+    """A short hash that is the same where repeats are the same."""
+    return hashlib.sha256(json.dumps(compared).encode()).hexdigest()[:32]
 
 
 def parse_answer(
     task: Task, golden_input: GoldenInput, answer: Answer, faulty: Iterable[str] = (), pattern_timeout: float = 1.0
-) -> tuple[tuple[str, tuple[str, ...]], ...] | str:
+) -> Compared:
     """What two repeats are compared by: the captures of the format checks, else (nothing is captured) the text itself.
 
     `faulty` are ids of checks that failed to run when the answer was scored; they are not run again.
@@ -181,14 +261,8 @@ def parse_answer(
         for check in plan_checks(task, golden_input)
         if check.part == "format" and check.definition.group_names() and check.id not in skipped
     ]
-    captures: dict[str, list[str]] = {}
-    for check in capturing:
-        result = build(check.definition, pattern_timeout).score(text, golden_input.expect)
-        for name, values in result.captures.items():
-            captures.setdefault(name, []).extend(value.strip() for value in values)
-    if not captures:
-        return " ".join(text.split())
-    return tuple(sorted((name, tuple(values)) for name, values in captures.items()))
+    results = (build(check.definition, pattern_timeout).score(text, golden_input.expect) for check in capturing)
+    return compared_by(captures_of(results), text)
 
 
 def part_score(task: Task, part: Part, values: Mapping[str, float]) -> float | None:
@@ -201,3 +275,15 @@ def part_score(task: Task, part: Part, values: Mapping[str, float]) -> float | N
     if total <= 0:
         return None
     return min(1.0, math.fsum(weight * values[name] for name, weight in weights.items()) / total)
+
+
+def part_weights(task: Task) -> dict[Part, NDArray[np.float64] | None]:
+    """The weight of each check of the task in each part; None for a part without a weight, of which there is no score."""
+    import numpy as np
+
+    found: dict[Part, NDArray[np.float64] | None] = {}
+    for part in PARTS:
+        own = [check.weight if part == "format" else 0.0 for check in task.format]
+        own += [check.weight if part == "content" else 0.0 for check in task.content]
+        found[part] = np.array(own, float) if sum(own) > 0 else None
+    return found

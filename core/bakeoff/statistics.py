@@ -200,7 +200,7 @@ def typical(norms: NDArray[np.float64]) -> float:
 
 
 # Statistics in one test (differences × flips) and signs in one (clusters × flips): so many take a fraction of a second.
-_MOST_STATISTICS = 2**23
+_MOST_STATISTICS = 2**22
 _MOST_SIGNS = 5_000_000
 _FEWEST_FLIPS = 10_000
 # Numbers of a batch, which is to stay in the processor's cache.

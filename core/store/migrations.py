@@ -152,8 +152,8 @@ CREATE TABLE check_plans (
 
 -- All that a scoring says of an answer; `rescoring` 0: the scores that the bake-off was made with. `points` has a number in
 -- [0, 1] for each check of the plan, `details` the words to those that have some, by their place in the plan, `faulty` the
--- places of those that could not be done. `fault` is what the model did wrong, `compared` the hash of what repeats are compared
--- by; NULL in `compared`: the scoring kept neither.
+-- places of those that could not be done. `fault` is what the model did wrong, `thinks_aloud` whether the text seems to begin
+-- with thinking, `compared` the hash of what repeats are compared by; NULL in `compared`: the scoring kept none of the three.
 CREATE TABLE scores_by_answer (
   job_id INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
   rescoring INTEGER NOT NULL DEFAULT 0 CHECK (rescoring >= 0),
@@ -163,6 +163,7 @@ CREATE TABLE scores_by_answer (
   details TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(details)),
   faulty TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(faulty)),
   fault TEXT,
+  thinks_aloud INTEGER NOT NULL DEFAULT 0 CHECK (thinks_aloud IN (0, 1)),
   compared TEXT,
   PRIMARY KEY (job_id, rescoring, answer_id)
 ) WITHOUT ROWID;

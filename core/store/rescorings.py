@@ -84,7 +84,7 @@ def insert_rescoring(
     checks: Mapping[str, Any],
     changes: Iterable[CheckChange],
     summary: Mapping[str, Any],
-    scores: Iterable[dict[str, Any]],
+    scores: Iterable[dict[str, Any]] = (),
 ) -> int:
     """Store a rescoring with its scores and return its number. Call it in a transaction."""
     number = current_number(connection, job_id) + 1
@@ -106,3 +106,13 @@ def insert_rescoring(
     )
     insert_scores(connection, job_id, scores, rescoring=number)
     return number
+
+
+def conclude_rescoring(
+    connection: sqlite3.Connection, job_id: int, number: int, message: str, summary: Mapping[str, Any]
+) -> None:
+    """Say what a rescoring came to. Call it in the transaction that stored the rescoring."""
+    connection.execute(
+        "UPDATE rescorings SET message = ?, summary = ? WHERE job_id = ? AND number = ?",
+        [message, json.dumps(summary), job_id, number],
+    )

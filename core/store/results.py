@@ -192,11 +192,20 @@ def scores_in(summary: dict[str, Any]) -> Iterator[tuple[int, float]]:
                 yield int(job), float(score)
 
 
-def bakeoff_answers(connection: sqlite3.Connection, job_id: int) -> list[dict[str, Any]]:
-    """The answer documents of a bake-off. Raises `NotFoundError`."""
+def require_bakeoff(connection: sqlite3.Connection, job_id: int) -> None:
+    """Raises `NotFoundError` when there is no bake-off of that number."""
     if connection.execute("SELECT 1 FROM jobs WHERE id = ? AND kind = 'bakeoff'", [job_id]).fetchone() is None:
         raise NotFoundError(f"no bake-off {job_id}", code="job_not_found", remedy="`bakehouse results` lists them")
+
+
+def bakeoff_answers(connection: sqlite3.Connection, job_id: int, task: str | None = None) -> list[dict[str, Any]]:
+    """The answer documents of a bake-off, or of one of its tasks. Raises `NotFoundError`."""
+    require_bakeoff(connection, job_id)
     rows = connection.execute(
-        "SELECT document FROM answers WHERE job_id = ? ORDER BY task, candidate, input_id, repeat", [job_id]
+        """
+        SELECT document FROM answers WHERE job_id = :job_id AND (:task IS NULL OR task = :task)
+        ORDER BY task, candidate, input_id, repeat
+        """,
+        {"job_id": job_id, "task": task},
     )
     return [json.loads(row["document"]) for row in rows]

@@ -19,8 +19,9 @@ class AnswerScores:
 
     `checks` are (id, part, hash) of what was checked, `points` their values in [0, 1]. `details` has the words to those that
     have some, and `faulty` those that could not be done, by their place in `checks`. `fault` is what the model did wrong, by
-    which all points are 0. `compared` is the hash of what the repeats of an input are compared by; None: this scoring did not
-    keep it, nor the fault. A `candidate` of None: whoever gave the answer with this key.
+    which all points are 0; `thinks_aloud`: the text seems to begin with thinking. `compared` is the hash of what the repeats of
+    an input are compared by; None: this scoring did not keep it, nor the two before. A `candidate` of None: whoever gave the
+    answer with this key.
     """
 
     answer_key: str
@@ -31,6 +32,7 @@ class AnswerScores:
     fault: str | None = None
     compared: str | None = None
     candidate: str | None = None
+    thinks_aloud: bool = False
 
     def to_json(self) -> dict[str, Any]:
         document: dict[str, Any] = {
@@ -43,6 +45,8 @@ class AnswerScores:
             document["details"] = {str(place): words for place, words in self.details.items()}
         if self.faulty:
             document["faulty"] = self.faulty
+        if self.thinks_aloud:
+            document["thinks_aloud"] = True
         return document | {"fault": self.fault, "compared": self.compared}
 
     @classmethod
@@ -57,6 +61,7 @@ class AnswerScores:
             fault=document.get("fault"),
             compared=document.get("compared"),
             candidate=document.get("candidate"),
+            thinks_aloud=bool(document.get("thinks_aloud")),
         )
 
     def __post_init__(self) -> None:
@@ -163,12 +168,14 @@ def insert_answer_scores(
                     json.dumps(one.faulty),
                     one.fault,
                     one.compared,
+                    one.thinks_aloud,
                 )
 
     connection.executemany(
         """
         INSERT OR REPLACE INTO scores
-        (job_id, rescoring, answer_id, plan_id, points, details, faulty, fault, compared) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+        (job_id, rescoring, answer_id, plan_id, points, details, faulty, fault, compared, thinks_aloud)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         """,
         list(rows()),
     )
@@ -180,22 +187,27 @@ def _plan_id(connection: sqlite3.Connection, checks: Sequence[tuple[str, str, st
     return int(connection.execute("SELECT id FROM check_plans WHERE checks = ?", [text]).fetchone()[0])
 
 
-def bakeoff_scores(connection: sqlite3.Connection, job_id: int, rescoring: int = 0) -> list[dict[str, Any]]:
+def bakeoff_scores(
+    connection: sqlite3.Connection, job_id: int, rescoring: int = 0, task: str | None = None
+) -> list[dict[str, Any]]:
     """The scores of a bake-off's answers, check by check: the original ones, or those of a rescoring by its number."""
-    return [score for one in answer_scores(connection, job_id, rescoring) for score in one.single()]
+    return [score for one in answer_scores(connection, job_id, rescoring, task) for score in one.single()]
 
 
-def answer_scores(connection: sqlite3.Connection, job_id: int, rescoring: int = 0) -> Iterator[AnswerScores]:
-    """What a scoring says of each answer of a bake-off."""
+def answer_scores(
+    connection: sqlite3.Connection, job_id: int, rescoring: int = 0, task: str | None = None
+) -> Iterator[AnswerScores]:
+    """What a scoring says of each answer of a bake-off, or of one of its tasks."""
     plans: dict[int, tuple[tuple[str, str, str], ...]] = {}
     rows = connection.execute(
         """
-        SELECT a.key, a.candidate, s.plan_id, s.points, s.details, s.faulty, s.fault, s.compared
-        FROM scores s JOIN answers a ON a.id = s.answer_id WHERE s.job_id = ? AND s.rescoring = ? ORDER BY a.id
+        SELECT a.key, a.candidate, s.plan_id, s.points, s.details, s.faulty, s.fault, s.compared, s.thinks_aloud
+        FROM scores s JOIN answers a ON a.id = s.answer_id
+        WHERE s.job_id = :job_id AND s.rescoring = :rescoring AND (:task IS NULL OR a.task = :task) ORDER BY a.id
         """,
-        [job_id, rescoring],
+        {"job_id": job_id, "rescoring": rescoring, "task": task},
     ).fetchall()
-    for key, candidate, plan, points, details, faulty, fault, compared in rows:
+    for key, candidate, plan, points, details, faulty, fault, compared, thinks_aloud in rows:
         if plan not in plans:
             plans[plan] = read_plan(connection, plan)
         yield AnswerScores(
@@ -207,6 +219,7 @@ def answer_scores(connection: sqlite3.Connection, job_id: int, rescoring: int = 
             fault=fault,
             compared=compared,
             candidate=candidate,
+            thinks_aloud=bool(thinks_aloud),
         )
 
 

@@ -10,7 +10,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-BENCHMARKS = ("spine", "memory", "train", "quality", "scan", "sampling", "bakeoff")
+BENCHMARKS = ("spine", "memory", "train", "quality", "scan", "sampling", "bakeoff", "results")
 
 
 def main(arguments: Sequence[str]) -> None:
