@@ -24,10 +24,11 @@ from core.config.project import Project, shipped
 from core.config.task import Task
 from core.errors import BakehouseError
 from core.home import Home
+from core.store.answer_scores import AnswerScores
 from core.store.database import transaction
 from core.store.jobs import get_job
 from core.store.rescorings import CheckChange, conclude_rescoring, insert_rescoring, list_rescorings
-from core.store.scores import AnswerScores, answer_scores, insert_answer_scores
+from core.store.scores import answer_scores, insert_answer_scores
 
 
 def rescore(home: Home, connection: sqlite3.Connection, job_id: int, *, author: str) -> tuple[Scoring, bool]:

@@ -14,7 +14,7 @@ from core.bakeoff.thinking import Split, seems_to_think_aloud, split_thinking
 from core.checks import CapturedEqualsCheck, CheckResult, build, check_hash, check_ids
 from core.checks.base import BaseDefinition
 from core.errors import InputError
-from core.store.scores import AnswerScores
+from core.store.answer_scores import AnswerScores
 
 if TYPE_CHECKING:
     import numpy as np

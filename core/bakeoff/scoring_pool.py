@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.bakeoff.answers import Answer
 from core.bakeoff.scoring import Scorer
-from core.store.scores import AnswerScores
+from core.store.answer_scores import AnswerScores
 
 if TYPE_CHECKING:
     from core.config.golden import GoldenInput

@@ -5,98 +5,12 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
 from core.files import read_lines
 from core.home import RunDir
-
-
-@dataclass(frozen=True)
-class AnswerScores:
-    """All that a scoring says of one answer; a line of `scores.jsonl`.
-
-    `checks` are (id, part, hash) of what was checked, `points` their values in [0, 1]. `details` has the words to those that
-    have some, and `faulty` those that could not be done, by their place in `checks`. `fault` is what the model did wrong, by
-    which all points are 0; `thinks_aloud`: the text seems to begin with thinking. `compared` is the hash of what the repeats of
-    an input are compared by; None: this scoring did not keep it, nor the two before. A `candidate` of None: whoever gave the
-    answer with this key.
-    """
-
-    answer_key: str
-    checks: tuple[tuple[str, str, str], ...]
-    points: tuple[float, ...]
-    details: Mapping[int, str] = field(default_factory=dict)
-    faulty: tuple[int, ...] = ()
-    fault: str | None = None
-    compared: str | None = None
-    candidate: str | None = None
-    thinks_aloud: bool = False
-
-    def to_json(self) -> dict[str, Any]:
-        document: dict[str, Any] = {
-            "candidate": self.candidate,
-            "answer_key": self.answer_key,
-            "checks": self.checks,
-            "points": self.points,
-        }
-        if self.details:
-            document["details"] = {str(place): words for place, words in self.details.items()}
-        if self.faulty:
-            document["faulty"] = self.faulty
-        if self.thinks_aloud:
-            document["thinks_aloud"] = True
-        return document | {"fault": self.fault, "compared": self.compared}
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> AnswerScores:
-        """The scores of a line. KeyError, TypeError or ValueError for one that is not as this version expects it."""
-        return cls(
-            answer_key=document["answer_key"],
-            checks=tuple((name, part, digest) for name, part, digest in document["checks"]),
-            points=tuple(float(value) for value in document["points"]),
-            details={int(place): words for place, words in document.get("details", {}).items()},
-            faulty=tuple(document.get("faulty", ())),
-            fault=document.get("fault"),
-            compared=document.get("compared"),
-            candidate=document.get("candidate"),
-            thinks_aloud=bool(document.get("thinks_aloud")),
-        )
-
-    def __post_init__(self) -> None:
-        if len(self.points) != len(self.checks) or not all(0 <= value <= 1 for value in self.points):
-            raise ValueError(
-                f"the scores of the answer {self.answer_key} are no numbers from 0 to 1, one for each check"
-            )
-
-    def single(self) -> Iterator[dict[str, Any]]:
-        """The score of each check, as `core.bakeoff.scoring.Score` has them."""
-        for place, ((name, part, digest), value) in enumerate(zip(self.checks, self.points, strict=True)):
-            yield {
-                "answer_key": self.answer_key,
-                "check_hash": digest,
-                "check_id": name,
-                "part": part,
-                "value": value,
-                "detail": self.details.get(place, ""),
-                "faulty": place in self.faulty,
-                "candidate": self.candidate or "",
-            }
-
-
-def of_single(scores: Iterable[Mapping[str, Any]]) -> AnswerScores:
-    """One answer's scores from those of its single checks, at least one; of two of a check's hash the later counts."""
-    by_hash = {score["check_hash"]: score for score in scores}
-    listed = list(by_hash.values())
-    return AnswerScores(
-        answer_key=listed[0]["answer_key"],
-        checks=tuple((score["check_id"], score["part"], digest) for digest, score in by_hash.items()),
-        points=tuple(float(score["value"]) for score in listed),
-        details={place: score["detail"] for place, score in enumerate(listed) if score["detail"]},
-        faulty=tuple(place for place, score in enumerate(listed) if score["faulty"]),
-        candidate=listed[0].get("candidate") or None,
-    )
+from core.store.answer_scores import AnswerScores, of_single
 
 
 def read_scores(run: RunDir) -> Iterator[AnswerScores]:

@@ -130,19 +130,20 @@ def _score(context: JobContext, spec: BakeoffSpec, inputs: Inputs, record: Answe
     """Score all stored answers and leave the result."""
     from core.bakeoff.leaderboard import build_leaderboard
     from core.bakeoff.result import result_message, result_summary
-    from core.bakeoff.scoring import score_answers
+    from core.bakeoff.scoring import Scorer, singles
 
     lines, boards = [], {}
     for under_test in spec.tasks:
         task = under_test.task
         answers = [answer for answer in record.answers if answer.task == task.name]
-        scores = score_answers(task, inputs[task.name], answers, spec.pattern_timeout_seconds)
+        scorer = Scorer(task, inputs[task.name], spec.pattern_timeout_seconds)
+        scores = [found for answer in answers if (found := scorer.score(answer)) is not None]
         lines += [json.dumps(one.to_json(), ensure_ascii=False) for one in scores]
         boards[task.name] = board = build_leaderboard(
             task,
             inputs[task.name],
             answers,
-            scores,
+            singles(scores),
             spec.incumbent,
             candidates=spec.forms,
             repeats=under_test.repeats,

@@ -19,6 +19,7 @@ from core.files import append_line
 from core.home import Home, RunDir
 from core.serving.answering import Capabilities, LoadedModel, ServedIdentity
 from core.store import database, migrations
+from core.store.answer_scores import AnswerScores
 from core.store.database import connect, open_database, schema_version, transaction
 from core.store.results import (
     bakeoff_answers,
@@ -29,7 +30,7 @@ from core.store.results import (
     list_bakeoffs,
     run_scores,
 )
-from core.store.scores import AnswerScores, answer_scores, bakeoff_scores, import_scores, insert_scores
+from core.store.scores import answer_scores, bakeoff_scores, import_scores, insert_scores
 from tests.support.leaderboards import answer as whole_answer
 from tests.support.stored import add_job, fresh, path_to, step
 

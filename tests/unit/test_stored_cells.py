@@ -1,0 +1,159 @@
+"""A board from the columns of the store is the board of the answers and scores themselves, whoever wrote them and when."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from core.bakeoff.leaderboard import build_leaderboard
+from core.bakeoff.load import StoredTask, load_bakeoff
+from core.bakeoff.rescoring import rescore
+from core.bakeoff.scoring import score_answers
+from core.bakeoff.scoring_pool import score_stored
+from core.store.database import open_database, transaction
+from core.store.rescorings import list_rescorings
+from core.store.scores import insert_answer_scores, insert_scores
+from tests.support.measured_bakeoff import CANDIDATES, JUDGE, PLAN, MeasuredBakeoff, measured_bakeoff
+
+FORMS = {"m base": "base", "m tuned": "adapter", **dict.fromkeys(CANDIDATES[2:], "served")}
+LINE, PRICE, HEAD = JUDGE["format"][0], JUDGE["content"][0], PLAN["format"][0]
+DIGITS = {"check": "regex", "id": "digits", "pattern": "[0-9]", "weight": 2}
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MeasuredBakeoff]:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    yield measured_bakeoff(tmp_path)
+
+
+def of_objects(stored: StoredTask) -> Any:
+    """The board of the same answers and scores, one object each; what loads took is in neither."""
+    board = build_leaderboard(
+        stored.task,
+        stored.inputs,
+        stored.answers,
+        stored.scores,
+        stored.incumbent,
+        candidates=stored.forms,
+        repeats=stored.repeats,
+    )
+    return plain(board)
+
+
+def plain(board: Any) -> Any:
+    document = board.to_json()
+    for row in document["rows"]:
+        for name in ("cold_load_seconds", "vram_bytes"):
+            row.pop(name)
+    return document
+
+
+def test_columns_and_objects_make_one_board(made: MeasuredBakeoff) -> None:
+    """Of scores that kept neither fault nor what is compared, as older versions wrote them."""
+    with contextlib.closing(open_database(made.home)) as connection:
+        assert connection.execute("SELECT count(*) FROM scores WHERE compared IS NOT NULL").fetchone()[0] == 0
+        for stored in load_bakeoff(made.home, connection, made.job_id).tasks:
+            assert plain(stored.leaderboard()) == of_objects(stored)
+            assert stored.leaderboard().complete
+
+
+def test_what_a_scoring_keeps_is_what_older_scores_are_completed_by(made: MeasuredBakeoff) -> None:
+    with contextlib.closing(open_database(made.home)) as connection:
+        before = load_bakeoff(made.home, connection, made.job_id)
+        boards = {name: plain(board) for name, board in before.leaderboards().items()}
+        for stored in before.tasks:
+            found = score_stored(connection, made.job_id, stored.task, stored.inputs, 1.0)
+            with transaction(connection):
+                insert_answer_scores(connection, made.job_id, found)
+        assert connection.execute("SELECT count(*) FROM scores WHERE compared IS NULL").fetchone()[0] == 0
+        after = load_bakeoff(made.home, connection, made.job_id)
+        assert {name: plain(board) for name, board in after.leaderboards().items()} == boards
+
+
+def test_holes_faults_and_strangers_are_counted_alike(made: MeasuredBakeoff) -> None:
+    with contextlib.closing(open_database(made.home)) as connection:
+        with transaction(connection):
+            for change, where in (
+                ("json_set(document, '$.fault', 'server', '$.text', '')", "candidate = 'm tuned' AND repeat = 1"),
+                ("json_set(document, '$.finish', 'length')", "candidate = 'm base' AND input_id = 'sofa'"),
+                ("json_set(document, '$.text', '')", "candidate = 'box:qwen3:4b'"),
+                ("json_set(document, '$.shared', json('true'), '$.tries', 3)", "candidate = 'm base'"),
+            ):
+                connection.execute(f"UPDATE answers SET document = {change} WHERE {where}")
+            connection.execute("UPDATE answers SET input_id = 'gone' WHERE candidate = 'm base' AND input_id = 'tent'")
+            connection.execute("DELETE FROM scores WHERE answer_id IN (SELECT id FROM answers WHERE task = 'plan')")
+        stored = load_bakeoff(made.home, connection, made.job_id).task("plan")
+        found = [one for one in stored.answers if one.input_id != "gone"]
+        scores = score_answers(stored.task, stored.inputs, found)
+        for candidate in CANDIDATES[:2]:
+            own = [one for one in scores if one.candidate == candidate]
+            with transaction(connection):
+                insert_scores(connection, made.job_id, [one.to_json() for one in own])
+        stored = load_bakeoff(made.home, connection, made.job_id).task("plan")
+        assert plain(stored.leaderboard()) == of_objects(stored)
+        row = stored.leaderboard().row("m base")
+        assert (row.at_limit, row.asked_again, row.timed_shared) == (2, row.answers, row.answers)
+        assert stored.leaderboard().row("m tuned").server_faults == 2
+        assert stored.leaderboard().row("box:qwen3:4b").missing == 4, "answers without a score"
+
+
+def test_a_board_reads_no_text(made: MeasuredBakeoff) -> None:
+    with contextlib.closing(open_database(made.home)) as connection:
+        rescored(made, connection)
+        read: list[str] = []
+        connection.set_trace_callback(read.append)
+        load_bakeoff(made.home, connection, made.job_id).leaderboards()
+        connection.set_trace_callback(None)
+    assert read and not any("document" in statement and "answers" in statement for statement in read)
+
+
+def rescored(made: MeasuredBakeoff, connection: Any) -> None:
+    made.task("judge", content=[])
+    assert rescore(made.home, connection, made.job_id, author="anna")[1]
+
+
+CHECKS = st.lists(st.sampled_from([LINE, {**LINE, "count": 2}, HEAD, DIGITS]), min_size=1, max_size=3).filter(
+    lambda checks: len({check["id"] for check in checks}) == len(checks)
+)
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(st.tuples(st.sampled_from(["judge", "plan"]), CHECKS), min_size=1, max_size=3))
+def test_over_several_tasks_the_newest_is_what_their_checks_say_and_the_original_stays(
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    steps: list[tuple[str, list[dict[str, Any]]]],
+) -> None:
+    folder = tmp_path_factory.mktemp("tasks")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+    made = measured_bakeoff(folder)
+    with contextlib.closing(open_database(made.home)) as connection:
+        original = load_bakeoff(made.home, connection, made.job_id).leaderboards()
+        present = {"judge": (JUDGE["format"], JUDGE["content"]), "plan": (PLAN["format"], [])}
+        count = 0
+        for name, checks in steps:
+            is_other = present[name] != (checks, [])
+            present[name] = (checks, [])
+            made.task(name, format=checks, content=[])
+            scoring, is_new = rescore(made.home, connection, made.job_id, author="anna")
+            assert is_new == is_other
+            count += is_new
+            assert {change.task for change in scoring.changes} <= {"judge", "plan"}
+            bakeoff = load_bakeoff(made.home, connection, made.job_id)
+            for stored in bakeoff.tasks:
+                fresh = score_answers(stored.task, stored.inputs, stored.answers)
+                assert sorted(map(said, stored.scores)) == sorted(map(said, fresh))
+                assert plain(stored.leaderboard()) == of_objects(stored)
+            assert load_bakeoff(made.home, connection, made.job_id, 0).leaderboards() == original
+        assert [one.number for one in list_rescorings(connection, made.job_id)] == list(range(1, count + 1))
+
+
+def said(score: Any) -> str:
+    return json.dumps(score.to_json(), sort_keys=True)
