@@ -16,7 +16,7 @@ from core.home import Home
 def demo(headless: bool, as_json: bool) -> None:
     """Fetch SmolLM2-135M, train it to be a judge, and bake it off against its base.
 
-    About seven minutes on two CPU cores. With a terminal the console opens on the running jobs; what was started goes on
+    About ten minutes on two CPU cores. With a terminal the console opens on the running jobs; what was started goes on
     when you leave it.
     """
     from core.config.project import shipped

@@ -149,8 +149,8 @@ class JobActions:
 
     def action_demo(self) -> None:
         explanation = (
-            "SmolLM2-135M learns the task judge from 48 examples, then a bake-off compares it with its base. "
-            "The model (93 MB) is fetched once. About 7 minutes on two CPU cores."
+            "SmolLM2-135M learns the task judge from 71 examples, then a bake-off compares it with its base, and with "
+            "the base that has two examples in its prompt. The model (93 MB) is fetched once. About 10 minutes on 2 CPU cores."
         )
 
         def answered(yes: bool | None) -> None:
