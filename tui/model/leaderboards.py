@@ -129,6 +129,7 @@ def candidate(board: Leaderboard, row: CandidateRow, trained: Mapping[str, str])
         vram_bytes=row.vram_bytes,
         timed_shared=row.timed_shared,
         curtailed=row.curtailed,
+        noise_floor=None if compared is None else compared.noise_floor,
     )
 
 

@@ -69,6 +69,8 @@ class RankedCandidate:
     timed_shared: int = 0
     """How many answers were timed while others used the server."""
     curtailed: bool = False
+    noise_floor: float | None = None
+    """A smaller difference to the incumbent can come from sampling alone."""
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,11 @@ from tui.screens.result_answers import check_mark
 from tui.widgets.bars import interval
 
 DASH = "—"
+CURTAILED = "curtailed"
 # (title, width, figure); left out from the right where there is no room.
 COLUMNS = (
     ("content", 9, lambda row: score_figure(row.content)),
+    ("noise", 7, lambda row: score_figure(row.noise_floor)),
     ("worst", 7, lambda row: score_figure(row.worst)),
     ("same", 7, lambda row: DASH if row.consistency is None else share(row.consistency)),
     ("s/answer", 10, lambda row: timed(row, row.seconds_per_answer, 2)),
@@ -27,15 +29,16 @@ COLUMNS = (
     ("load s", 8, lambda row: DASH if row.cold_load_seconds is None else f"{row.cold_load_seconds:.1f}"),
     ("GB", 7, lambda row: gb(row.vram_bytes)),
 )
-OF_SERVERS = ("first s", "load s", "GB")
+OPTIONAL = ("noise", "first s", "load s", "GB")
 """Columns that are left out where no candidate has a figure for them."""
 LEAST_SCALE = 16
 WIDTH_OF_SCALE = 90
 
 
 def told_apart(candidate: RankedCandidate) -> str:
-    """The name, and what tells it from other trainings of its model."""
-    return printable(" ".join(filter(None, (candidate.name, candidate.trained_with))))
+    """The name, what tells it from other trainings of its model, and whether it was not asked on."""
+    stopped = CURTAILED if candidate.curtailed else ""
+    return printable(" ".join(filter(None, (candidate.name, candidate.trained_with, stopped))))
 
 
 def timed(row: RankedCandidate, value: float | None, digits: int) -> str:
@@ -56,7 +59,7 @@ def table_rows(board: Board, selected: int, width: int, height: int) -> list[Lin
     if width >= WIDTH_OF_SCALE:
         room -= LEAST_SCALE + 2
     for column in COLUMNS:
-        if column[0] in OF_SERVERS and all(column[2](one) == DASH for one in board.candidates):
+        if column[0] in OPTIONAL and all(column[2](one) == DASH for one in board.candidates):
             continue
         if room < column[1]:
             break
@@ -80,6 +83,8 @@ def table_rows(board: Board, selected: int, width: int, height: int) -> list[Lin
         line.add(printable(candidate.name), role)
         if candidate.trained_with:
             line.add(f" {printable(candidate.trained_with)}", "dim")
+        if candidate.curtailed:
+            line.add(f" {CURTAILED}", "warn")
         line.cut(name - 1).to(name)
         line.add(f"{score_figure(candidate.score):>8}", role)
         if difference:
@@ -102,6 +107,9 @@ def note_rows(board: Board, width: int, now: float) -> list[Line]:
         rows.append(Line("= ", "good").add("tied set: the inputs show no difference between these", "dim"))
     elif has_leader(board):
         rows.append(Line(f"{LEADS} ", "good").add("leads: alone at the top", "dim"))
+    if any(candidate.noise_floor is not None for candidate in board.candidates):
+        said = "noise: a smaller difference can come from sampling alone; training again is not in it"
+        rows += [Line(row, "dim") for row in wrapped(said, width)]
     if any(candidate.timed_shared for candidate in board.candidates):
         rows.append(Line("~ ", "warn").add("timed in part while others used the server", "dim"))
     for note in board.notes:
