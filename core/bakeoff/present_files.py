@@ -8,12 +8,13 @@ from pathlib import Path
 from core.config.model import ModelEntry
 from core.config.project import Project
 from core.errors import BakehouseError
-from core.files import sha256_tree
+from core.files import read_json, sha256_json, sha256_tree
 from core.home import Home
 from core.jobfile.bakeoff import CandidateSpec
 from core.jobfile.references import parse_reference
 from core.models.files import model_folder
 from core.models.fingerprints import (
+    HASH_WHOLE_BELOW_BYTES,
     KnownFingerprints,
     adapter_fingerprint,
     entry_fingerprint,
@@ -25,6 +26,10 @@ from core.store.results import list_artefacts
 
 class ThingGone(Exception):  # noqa: N818  (a finding, caught where it is looked for: no error of the program)
     """The files of a candidate are not there any more."""
+
+
+class NotHashed(Exception):  # noqa: N818  (as above)
+    """A file is too large to be hashed at each look, and nobody has noted its hash."""
 
 
 class PresentFiles:
@@ -54,13 +59,34 @@ class PresentFiles:
             return candidate.model
 
     def weights(self, candidate: CandidateSpec) -> str:
-        """The fingerprint of a candidate's weights, as a bake-off notes them. Raises `ThingGone`, OSError, `BakehouseError`."""
+        """The fingerprint of a candidate's weights, as a bake-off notes them.
+
+        Raises `ThingGone`, `NotHashed`, OSError, `BakehouseError`.
+        """
         if candidate.form == "gguf":
-            return _there(path_fingerprint(_gguf_file(self.made(candidate)[0]), self.known))
+            return self._of_gguf(self.made(candidate)[0])
         if candidate.form == "merged":
             return _there(path_fingerprint(self.made(candidate)[0], self.known))
         base = _there(entry_fingerprint(self.home, self.entry(candidate), self.known))
         return base if candidate.form == "base" else adapter_fingerprint(base, self.made(candidate)[1])
+
+    def _of_gguf(self, made: Path) -> str:
+        """SHA-256 of a GGUF file: as the job that made it noted it, or as a bake-off did for the file that is still this one.
+
+        Raises `ThingGone`, `NotHashed`.
+        """
+        lineage = read_json(made.parent / "lineage.json") if made.is_dir() else None
+        if isinstance(lineage, dict) and isinstance(lineage.get("file_sha256"), str):
+            return str(lineage["file_sha256"])
+        file = _gguf_file(made)
+        status = file.stat()
+        key = sha256_json([str(file.resolve()), status.st_size, status.st_mtime_ns, status.st_ino])
+        remembered = read_json(self.home.cache / "hashes" / f"{key}.json")
+        if isinstance(remembered, dict) and isinstance(remembered.get("sha256"), str):
+            return str(remembered["sha256"])
+        if status.st_size >= HASH_WHOLE_BELOW_BYTES:
+            raise NotHashed
+        return self.known.of(file)
 
     def template(self, candidate: CandidateSpec) -> str | None:
         """SHA-256 of the chat template of a candidate; None where its files do not tell. Raises OSError, ValueError."""

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from core.bakeoff.load import bakeoff_file, golden_inputs, measured_of, with_checks
 from core.bakeoff.measured import MeasuredCandidate
-from core.bakeoff.present_files import PresentFiles, ThingGone
+from core.bakeoff.present_files import NotHashed, PresentFiles, ThingGone
 from core.bakeoff.present_servers import IdentityOf, identities_now
 from core.config.golden import GoldenInput
 from core.config.project import Project, shipped
@@ -33,9 +33,9 @@ OfCandidate = Literal[
     "weights", "template", "parameters", "version", "model", "api", "server", "system_file", "format_file", "mixed"
 ]
 What = OfTask | OfCandidate
-Why = Literal["not_stored", "not_asked", "no_answer", "unreadable"]
+Why = Literal["not_stored", "not_asked", "no_answer", "unreadable", "too_large"]
 """Why something is unknown: the bake-off stored nothing of it, its server was not asked or did not answer, its file cannot be
-read."""
+read, or is too large to be hashed at each look."""
 
 IDENTITY: tuple[OfCandidate, ...] = ("weights", "template", "parameters", "version", "model", "api", "server")
 """The fields of `ServedIdentity`, those that change most often first."""
@@ -272,6 +272,9 @@ def _of_files(
         now = present.weights(candidate)
     except ThingGone:
         yield StaleCause(name, None, "weights", weights, None)
+        return
+    except NotHashed:
+        yield UnknownCause(name, None, "weights", "too_large")
         return
     except (BakehouseError, OSError, ValueError):
         yield UnknownCause(name, None, "weights", "unreadable")

@@ -87,6 +87,7 @@ UNKNOWN_WHY = {
     "not_asked": "the server was not asked",
     "no_answer": "the server did not tell",
     "unreadable": "its files cannot be read",
+    "too_large": "its file is too large to be hashed at each look",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -14,11 +15,12 @@ from typing import Any
 
 import pytest
 
+from core.bakeoff.present_files import NotHashed, PresentFiles, ThingGone
 from core.bakeoff.present_servers import ask_server, identities_now
 from core.bakeoff.rescoring import rescore
 from core.bakeoff.staleness import IDENTITY, OfCandidate, OfTask, StaleCause, Staleness, asked_of_servers, staleness
 from core.cli.main import main
-from core.files import write_json
+from core.files import sha256_json, write_json
 from core.home import Home
 from core.jobfile.bakeoff import CandidateSpec
 from core.models.fingerprints import KnownFingerprints, fingerprint_file
@@ -352,3 +354,33 @@ def test_a_file_is_hashed_once_until_it_is_another(tmp_path: Path, monkeypatch: 
     assert read == [file, file]
     known.path.write_text("no JSON")
     assert KnownFingerprints(home).of(file) == fingerprint_file(file)
+
+
+def test_a_gguf_file_is_known_by_the_hash_that_was_noted_of_it(
+    made: MeasuredBakeoff, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "made" / "gguf"
+    folder.mkdir(parents=True)
+    file = folder / "m.gguf"
+    file.write_bytes(b"GGUF")
+    whole = hashlib.sha256(b"GGUF").hexdigest()
+
+    def weights(path: Path) -> str:
+        candidate = CandidateSpec(name="g", form="gguf", path=str(path))
+        with contextlib.closing(open_database(made.home)) as connection:
+            return PresentFiles(made.home, connection, None).weights(candidate)
+
+    assert weights(file) == weights(folder) == whole
+    monkeypatch.setattr("core.bakeoff.present_files.HASH_WHOLE_BELOW_BYTES", 2)
+    with pytest.raises(NotHashed):
+        weights(file)
+    status = file.stat()
+    key = sha256_json([str(file.resolve()), status.st_size, status.st_mtime_ns, status.st_ino])
+    (made.home.cache / "hashes").mkdir()
+    write_json(made.home.cache / "hashes" / f"{key}.json", {"sha256": "noted"})
+    assert weights(file) == "noted"
+    write_json(folder.parent / "lineage.json", {"file_sha256": "of its job"})
+    assert weights(folder) == "of its job"
+    file.unlink()
+    with pytest.raises(ThingGone):
+        weights(file)
