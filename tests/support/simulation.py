@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.bakeoff.comparison import compare_pairs
+from core.bakeoff.comparison import Comparison, compare_pairs, pair_tests
 from core.bakeoff.input_scores import InputScores
 from core.bakeoff.scoring import PARTS, Part
 from core.bakeoff.statistics import differences as paired_differences
@@ -84,9 +84,18 @@ def excluded_by_the_best(scores: Sequence[InputScores], cluster_of: Mapping[str,
     }
 
 
-def against_the_first(scores: Sequence[InputScores], layout: Layout, margin: float = MARGIN) -> list:
+def against_the_first(scores: Sequence[InputScores], layout: Layout) -> list[Comparison]:
     """The comparisons of all others with the first, as a leaderboard makes them."""
-    return compare_pairs([(one, scores[0]) for one in scores[1:]], layout.parts, layout.cluster_of, margin)
+    pairs = [(one, scores[0]) for one in scores[1:]]
+    tests = pair_tests(pairs, layout.parts, layout.cluster_of, among=scores)
+    return compare_pairs(pairs, layout.parts, layout.cluster_of, MARGIN, tests)
+
+
+def called_different(scores: Sequence[InputScores], layout: Layout) -> set[str]:
+    """Who is called better or worse than the first, on any part: the same without the figures beside it, which take longer."""
+    pairs = [(one, scores[0]) for one in scores[1:]]
+    tests = pair_tests(pairs, layout.parts, layout.cluster_of, among=scores)
+    return {ours for (_, ours, _), one in tests.found.items() if is_shown(one.difference, one.p_adjusted, MARGIN)}
 
 
 def most_by_chance(runs: int, rate: float = 0.05) -> float:
