@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.bakeoff.curtailment import bounds_of_mean, hopeless, stopped_candidates
+from core.bakeoff.scored_answers import place
 from core.bakeoff.scoring import score_answers
 from tests.support.leaderboards import ALL, answers, board, inputs, task, words
 
@@ -83,12 +84,13 @@ def test_who_was_stopped_is_told_by_the_scores_of_the_bake_off_itself() -> None:
         *answers("slow", 3, ALL),
         *answers("done", 13, "nothing"),
     ]
-    scores = score_answers(made, golden, stored)
-    assert stopped_candidates(made, golden, 3, "base", stored, scores) == {"bad"}
+    cells, _ = place(made, golden, stored, score_answers(made, golden, stored), ())
+    assert stopped_candidates(golden, 3, "base", 0.05, cells) == {"bad"}
     # One that was only slow to be asked is missing answers; one that was asked to the end was not stopped.
-    assert stopped_candidates(made, golden, 3, "bad", stored, scores) == frozenset()
+    assert stopped_candidates(golden, 3, "bad", 0.05, cells) == frozenset()
     # Of a server that failed there is no score.
-    assert stopped_candidates(made, golden, 3, "base", stored, []) == frozenset()
+    unscored, _ = place(made, golden, stored, [], ())
+    assert stopped_candidates(golden, 3, "base", 0.05, unscored) == frozenset()
 
 
 @pytest.mark.parametrize("n", [1, 4])
