@@ -200,7 +200,10 @@ class BakeoffSpec(Spec):
     @property
     def columns(self) -> Columns:
         """`task` is None where there are several; `model` is the base that all candidates share, else None."""
-        bases = {candidate.model.name if candidate.model else candidate.name for candidate in self.candidates}
+        bases = {
+            candidate.model.name if candidate.model else candidate.served_model or candidate.name.partition(" @")[0]
+            for candidate in self.candidates
+        }
         task = self.tasks[0].name if len(self.tasks) == 1 else None
         return Columns(task=task, model=bases.pop() if len(bases) == 1 else None)
 

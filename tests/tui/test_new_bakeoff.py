@@ -17,6 +17,7 @@ from tests.support.ollama_standin import OllamaStandin
 from tests.tui.conftest import keys_of, seen, text_of
 from tests.tui.scene import job, scene
 from tui.app import ConsoleApp
+from tui.queries.bakeoff_form import ServerRead
 from tui.queries.bakeoff_plan import BakeoffPlan
 from tui.screens.dashboard import Dashboard
 from tui.screens.new_bakeoff import NewBakeoff
@@ -202,6 +203,29 @@ async def test_a_task_that_cannot_be_scored_is_not_ticked(kitchen: Kitchen) -> N
         assert screen.choices.tasks == []
         (said,) = pilot.app._notifications
         assert "no checks" in said.message
+
+
+async def test_a_path_that_is_not_listed_is_added(kitchen: Kitchen) -> None:
+    async with form(kitchen) as (pilot, screen):
+        await tick(pilot, screen, "bread")
+        await pilot.press("+", *"../models/othr")
+        await seen(pilot, lambda: "✗" in text_of(pilot, "#note-add"), "that there is none")
+        await pilot.press("backspace", *"er@top_k=3")
+        await seen(pilot, lambda: "✓" in text_of(pilot, "#note-add"), "that it can be")
+        await pilot.press("enter")
+        await looked(pilot, screen)
+        shown = text_of(pilot, "#candidates")
+        assert "written below" in shown and "· ../models/other" in shown and "✓ @top_k=3" in shown
+        assert screen.wanted.candidates == ("../models/other@top_k=3",)
+
+
+async def test_names_of_a_server_are_only_text(kitchen: Kitchen) -> None:
+    async with form(kitchen) as (pilot, screen):
+        screen.post_message(ServerRead("ollama", ("served:[bold]x[/]\x1b[2J\n" + "y" * 300, "served:z")))
+        await pilot.pause()
+        assert "served:[bold]x[/]" in text_of(pilot, "#candidates") and "\x1b" not in text_of(pilot)
+        await tick(pilot, screen, "served:z")
+        assert screen.choices.candidates == ["served:z"]
 
 
 @pytest.fixture

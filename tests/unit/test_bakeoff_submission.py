@@ -129,6 +129,8 @@ def test_a_served_model_and_its_variants(kitchen: Kitchen, server: OllamaStandin
     assert {one.server.url for one in spec.candidates if one.server} == {server.url}
     assert spec.incumbent == "judge:v1"
     assert not remarks
+    ways = kitchen.submit(kitchen.wanted("served:planner", "served:planner@top_k=3"))
+    assert ways.model == "planner", "one model, however it is asked"
 
 
 def test_what_the_server_says_it_cannot_is_refused(kitchen: Kitchen, server: OllamaStandin) -> None:
