@@ -23,10 +23,7 @@ def example(user: str, answer: str = "fine", line: int = 50, system: str | None 
 
 def conversation(*turns: str, line: int) -> Example:
     *before, answer = turns
-    messages = tuple(
-        Message("assistant" if index % 2 else "user", text)  # type: ignore[arg-type]
-        for index, text in enumerate(before)
-    )
+    messages = tuple(Message("assistant" if index % 2 else "user", text) for index, text in enumerate(before))
     return Example(messages, answer, line, "data.jsonl")
 
 
