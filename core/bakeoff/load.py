@@ -14,6 +14,7 @@ from core.bakeoff.answers import Answer
 from core.bakeoff.curtailment import stopped_candidates
 from core.bakeoff.leaderboard import Leaderboard, leaderboard_of_cells
 from core.bakeoff.measured import MeasuredCandidate, with_loads
+from core.bakeoff.no_collection import no_collection
 from core.bakeoff.scoring import PlannedCheck, Score, plan_all
 from core.bakeoff.stored_cells import StoredCells, read_cells
 from core.config.golden import GoldenInput
@@ -125,7 +126,8 @@ class StoredBakeoff:
 
     def leaderboards(self) -> dict[str, Leaderboard]:
         """The leaderboard of each task by its name."""
-        return {task.name: task.leaderboard() for task in self.tasks}
+        with no_collection():
+            return {task.name: task.leaderboard() for task in self.tasks}
 
 
 def bakeoff_file(home: Home, job_id: int) -> tuple[JobFile, BakeoffSpec]:
@@ -163,9 +165,10 @@ def load_bakeoff(home: Home, connection: sqlite3.Connection, job_id: int, number
         )
     rescoring = rescorings.get(wanted)
     measured = measured_of(home, connection, job_id)
-    tasks = tuple(
-        stored_task(home, connection, job_id, spec, under_test, rescoring, measured) for under_test in spec.tasks
-    )
+    with no_collection():
+        tasks = tuple(
+            stored_task(home, connection, job_id, spec, under_test, rescoring, measured) for under_test in spec.tasks
+        )
     if spec.curtail:
         tasks = tuple(
             replace(task, curtailed=_curtailed(connection, job_id, spec, under_test, task, wanted))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from core.bakeoff.leaderboard import build_leaderboard
 from core.bakeoff.load import StoredTask, load_bakeoff
+from core.bakeoff.no_collection import no_collection
 from core.bakeoff.rescoring import rescore
 from core.bakeoff.scoring import score_answers
 from core.bakeoff.scoring_pool import score_stored
@@ -112,6 +114,15 @@ def test_a_board_reads_no_text(made: MeasuredBakeoff) -> None:
         load_bakeoff(made.home, connection, made.job_id).leaderboards()
         connection.set_trace_callback(None)
     assert read and not any("document" in statement and "answers" in statement for statement in read)
+
+
+def test_the_collector_runs_again_behind_a_board_and_behind_one_that_fails() -> None:
+    with no_collection(), no_collection():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    with pytest.raises(KeyError), no_collection():
+        raise KeyError
+    assert gc.isenabled()
 
 
 def rescored(made: MeasuredBakeoff, connection: Any) -> None:
