@@ -16,6 +16,7 @@ from core.config.golden import GoldenInput
 from core.config.model import ModelEntry
 from core.config.task import Sampling, Task
 from core.errors import BakehouseError
+from core.files import write_json
 from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, ExampleTurn, ServerUnderTest, TaskUnderTest, Variant
 from core.jobfile.spec import InputFile
@@ -207,7 +208,7 @@ def test_a_stop_gives_up_what_is_on_its_way_and_writes_none_of_it_down(home: Hom
     def stop_in_the_third(number: int) -> None:
         if number == 4:
             hold.clear()
-            bench.context.attempt.stop_request.write_text('{"why": "cancel"}')
+            write_json(bench.context.attempt.stop_request, {"why": "cancel"})
 
     model = ScriptedModel(at_ask=stop_in_the_third, hold=hold)
     with pytest.raises(StopRequested):
