@@ -34,7 +34,9 @@ def decided(connection: sqlite3.Connection, home: Home, job_id: int) -> list[Ver
 
     spec = JobFile.load(home.run_dir(job_id)).spec
     assert isinstance(spec, BakeoffSpec)  # the store lists only bake-offs
-    trained = {candidate.name: key for candidate in spec.candidates if (key := trained_as(home, candidate))}
+    # Asked in another way a model shows what the way does, not what its training did.
+    plain = [candidate for candidate in spec.candidates if candidate.variant.is_plain]
+    trained = {candidate.name: key for candidate in plain if (key := trained_as(home, candidate))}
     if len(set(trained.values())) < 2:
         return []
     found: list[Verdict] = []

@@ -18,7 +18,7 @@ from core.config.project import shipped
 from core.config.task import Task
 from core.files import write_json
 from core.home import Home
-from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
+from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, Variant
 from core.jobfile.merge import MergeSpec
 from core.jobfile.spec import InputFile, Spec
 from core.jobfile.train import TrainSpec
@@ -136,6 +136,9 @@ NOTHING: dict[str, Callable[[Bench, CandidateSpec, CandidateSpec], object]] = {
     ),
     "a base that won": lambda bench, small, large: bench.bakeoff(
         (CandidateSpec(name="base", form="base", model=small.model), RIGHT), (small, WRONG), (large, WRONG)
+    ),
+    "another way of asking one of them": lambda bench, small, large: bench.bakeoff(
+        (small, RIGHT), (large.model_copy(update={"variant": Variant(written="few_shot=2", few_shot=2)}), WRONG)
     ),
     "files that were cleaned away": lambda bench, small, large: bench.home.run_dir(
         bench.bakeoff((small, RIGHT), (large, WRONG))
