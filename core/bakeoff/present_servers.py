@@ -10,8 +10,8 @@ from contextlib import closing
 
 from core.errors import BakehouseError
 from core.jobfile.bakeoff import CandidateSpec
+from core.jobfile.servers import opened
 from core.serving.answering import ServedIdentity
-from core.serving.servers import open_served
 
 SERVER_SECONDS = 5.0
 MOST_AT_A_TIME = 8
@@ -25,7 +25,7 @@ def ask_server(candidate: CandidateSpec) -> ServedIdentity | None:
     assert candidate.server is not None and candidate.served_model is not None  # the spec was validated
     brief = {"silence_seconds": SERVER_SECONDS, "answer_seconds": SERVER_SECONDS}
     try:
-        with closing(open_served(candidate.server.model_copy(update=brief), candidate.served_model)) as model:
+        with closing(opened(candidate.server.model_copy(update=brief), candidate.served_model)) as model:
             return model.identity()
     except BakehouseError:
         return None

@@ -48,6 +48,9 @@ if TYPE_CHECKING:
     help="Exit 1 unless --candidate (or the only other one) is shown to be no worse by the task's margin.",
 )
 @click.option(
+    "--ask-servers", is_flag=True, help="Ask the servers, too, whether their models are still those that were measured."
+)
+@click.option(
     "--rescore", is_flag=True, help="Rescore with the current checks, and keep the result beside the original."
 )
 @click.option("--original", is_flag=True, help="The original scores, where the bake-off was rescored.")
@@ -67,6 +70,7 @@ def results(
     part: Part | None,
     least: float | None,
     baseline: str | None,
+    ask_servers: bool,
     rescore: bool,
     original: bool,
     scoring: int | None,
@@ -92,7 +96,8 @@ def results(
     home = Home.find()
     with opened(home) as connection:
         if which is None:
-            if rescore or answers or inputs or diff or gated or task_name or every_board or number is not None:
+            about_one = rescore or answers or inputs or diff or gated or task_name or every_board or ask_servers
+            if about_one or number is not None:
                 raise click.UsageError("which bake-off? `bakehouse results` lists them")
             show_list(connection, as_json)
             return
@@ -127,6 +132,7 @@ def results(
             part=part,
             least=least,
             baseline=baseline,
+            ask_servers=ask_servers,
             as_json=as_json,
         )
     if code:
@@ -148,21 +154,25 @@ def show_boards(
     part: Part | None,
     least: float | None,
     baseline: str | None,
+    ask_servers: bool,
     as_json: bool,
 ) -> int:
     """Matrix, boards or the table of inputs, then what came of the conditions; the exit code."""
+    from core.bakeoff.present_servers import ask_server
     from core.bakeoff.staleness import staleness
     from core.bakeoff.trainings import bakeoff_matrix, training_jobs
     from core.cli.results_boards import board_documents, boards_text, terminal_width
     from core.cli.results_gates import check_gates, gate_words
     from core.cli.results_inputs import inputs_text
     from core.wording.runs import trainings
+    from core.wording.scoring import unknown_words
 
     tasks = stored.tasks if task_name is None else (stored.task(task_name),)
     boards = {task.name: task.leaderboard() for task in tasks}
     matrix = bakeoff_matrix(home, stored, boards)
     trained = trainings(training_jobs(home, connection, stored.spec))
-    changed = staleness(home, connection, job_id, stored.scoring.number)
+    identity_of = ask_server if ask_servers else None
+    changed = staleness(home, connection, job_id, stored.scoring.number, identity_of=identity_of)
     gates = check_gates(
         [(task, boards[task.name]) for task in tasks], least=least, baseline=baseline, candidate=candidate, part=part
     )
@@ -184,6 +194,8 @@ def show_boards(
             say()
             named = next(iter(boards))
             say(f"The leaderboard of a task: `bakehouse results {job_id} --task {named}`; of all: `--all`.")
+    if ask_servers and not as_json and (unknown := unknown_words(changed.unknown)):
+        say(unknown)
     for one in gates if not as_json else ():
         say(gate_words(one))
     return int(any(one.outcome != "met" for one in gates))

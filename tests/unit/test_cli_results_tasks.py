@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from core.cli.main import main
+from core.serving.answering import ServedIdentity
+from core.serving.errors import ServerError
+from tests.support.scripted_model import ScriptedModel
 from tests.support.stored_tasks import BASE, INPUTS, OLD, OTHER, SERVED, TASKS, TUNED, home_with_tasks
 
 Run = Callable[..., tuple[int, str, str]]
@@ -176,3 +180,21 @@ def test_no_line_is_wider_than_the_terminal(run: Run, monkeypatch: pytest.Monkey
     for words in (("--all",), ("--inputs",)):
         out = run("3", *words)[1]
         assert max(map(len, out.splitlines())) <= max(int(columns), 88)  # the last line names a command
+
+
+def test_servers_are_asked_where_one_says_so_and_what_they_changed_is_named(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(server: Any, model: str) -> ScriptedModel:
+        if there is None:
+            raise ServerError("nobody listens", code="server_down")
+        return there
+
+    monkeypatch.setattr("core.bakeoff.present_servers.opened", opened)
+    then = next(one["identity"] for one in json.loads(run("3", "--json")[1])["measured"] if one["candidate"] == SERVED)
+    there: ScriptedModel | None = ScriptedModel(who=replace(ServedIdentity(**then), version="0.40.1"))
+    assert "of the server changed" not in run("3")[1], "without being asked"
+    assert f"{SERVED}: version of the server changed" in run("3", "--ask-servers")[1]
+    there = None
+    out = run("3", "--ask-servers")[1]
+    assert "of the server changed" not in out and "the server did not tell" in out
