@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,8 +85,9 @@ def answer_in_process(
     inputs: Mapping[str, tuple[GoldenInput, ...]],
     record: AnswerRecord,
     tally: Tally,
+    before_load: Callable[[], None],
 ) -> None:
-    """All missing answers of the candidates that are loaded here."""
+    """All missing answers of the candidates that are loaded here. `before_load` is called before each load of a model."""
     context.phase("finding the candidates", ", ".join(candidate.name for candidate in asked))
     models.prepare_libraries()
     candidates = [_find(context, candidate) for candidate in asked]
@@ -111,6 +112,7 @@ def answer_in_process(
         if not any(lists for by_task in wanted.values() for _, lists in by_task):
             continue
         context.phase("loading the model", files.name)
+        before_load()
         began = time.monotonic()
         model = models.load_model(files, context.home, device, dtype, context.warn)
         loaded = LoadedModel(time.monotonic() - began, vram_bytes=_device_bytes(model))

@@ -103,13 +103,15 @@ def _answer(
 ) -> None:
     """What is missing of the candidates of one turn. Raises ServerError where a server does not serve them."""
     first = candidates[0]
-    if first.form != "served":
-        # Servers of this machine share its GPU with what is loaded now; the runner brings their models back afterwards.
+
+    def before_load() -> None:
+        """Servers of this machine share its GPU with what is loaded now; the runner brings their models back afterwards."""
         for url in spec.gpu_use.asked:
             with contextlib.closing(Ollama(url)) as server:
                 if went := make_room(server, stopped=lambda: context.stop_reason() is not None):
                     context.say(f"unloaded for the next model: {', '.join(went)}")
             context.check_stop()
+
     if first.form == "served":
         assert first.server is not None and first.served_model is not None  # the spec was validated
         with contextlib.closing(opened(first.server, first.served_model)) as model:
@@ -118,12 +120,12 @@ def _answer(
         from jobs.llama_server import server_for
 
         with contextlib.closing(server_for(context, spec, first)) as server_of_file:
-            answer_served(context, spec, candidates, server_of_file, inputs, record, tally)
+            answer_served(context, spec, candidates, server_of_file, inputs, record, tally, before_load)
     else:
         # Here, and no earlier, torch is imported: a bake-off of served models does without.
         from jobs.bakeoff.in_process import answer_in_process
 
-        answer_in_process(context, spec, candidates, inputs, record, tally)
+        answer_in_process(context, spec, candidates, inputs, record, tally, before_load)
 
 
 def _score(context: JobContext, spec: BakeoffSpec, inputs: Inputs, record: AnswerRecord, seconds: float) -> None:

@@ -35,7 +35,6 @@ class AnswerRecord:
             self._earlier = {
                 answer.key: answer for answer in read_answers(Path(spec.earlier.path)) if answer.fault != "server"
             }
-        self.taken_over = 0
         self._running: dict[str, RunningScores] = {}
         self._pattern_timeout = spec.pattern_timeout_seconds
         if spec.curtail:
@@ -59,7 +58,6 @@ class AnswerRecord:
         if earlier is None:
             return False
         self.add(replace(earlier, candidate=candidate))
-        self.taken_over += 1
         return True
 
     def add(self, answer: Answer) -> None:

@@ -51,6 +51,7 @@ class ServedGroup:
     candidates: Sequence[CandidateSpec]
     record: AnswerRecord
     tally: Tally
+    before_load: Callable[[], None]
     random: random.Random = field(default_factory=lambda: random.Random(0))
 
     @property
@@ -83,14 +84,15 @@ def answer_served(
     inputs: Mapping[str, tuple[GoldenInput, ...]],
     record: AnswerRecord,
     tally: Tally,
+    before_load: Callable[[], None] = lambda: None,
 ) -> None:
     """All missing answers of the candidates that are this model. Raises ServerError where the server does not serve it.
 
     A model that turns out to be another one half-way (the server was updated, its tag replaced) is asked again for what the
-    former one answered: no result is of two models.
+    former one answered: no result is of two models. `before_load` is called before the model is loaded, if it has to be asked.
     """
     asked = {one.name: [asked_task(task, inputs[task.name], one) for task in spec.tasks] for one in candidates}
-    group = ServedGroup(context, spec, model, asked, candidates, record, tally, random.Random(spec.seed))
+    group = ServedGroup(context, spec, model, asked, candidates, record, tally, before_load, random.Random(spec.seed))
     context.phase("asking the server", model.name)
     identity = group.patiently(model.identity)
     for number in range(MOST_ROUNDS):
@@ -127,6 +129,7 @@ def _round(group: ServedGroup, identity: ServedIdentity, *, first: bool) -> None
     for candidate in group.candidates:
         _check(group, candidate, capabilities)
     context.phase("loading the model", model.name)
+    group.before_load()
     was_there = group.patiently(lambda: _load(group, identity, capabilities))
     _warm_up(group, every[0])
 

@@ -116,6 +116,24 @@ class Box:
         job = self.queue.wait_for(job_id)
         assert job.state == "done", self.queue.attempt(job_id).log.read_text()
 
+    def finish_whatever_is_killed(self, job_id: int, kill_server: Callable[[], object]) -> None:
+        """Let a bake-off come to its end though job, runner and server get a SIGKILL on the way."""
+        self.wait_for_answers(job_id, 5)
+        kill(self.queue.process(job_id))
+        self.queue.wait_for(job_id, "failed")
+        self.queue.ask("retry", job_id)
+        self.wait_for_answers(job_id, 12)
+        self.queue.kill_runner()
+        self.queue.start_runner()
+        self.wait_for_answers(job_id, 30)
+        kill_server()
+        self.finish(job_id)
+
+    def assert_same(self, job_id: int, other: int) -> None:
+        """The same answers, and the same said of them."""
+        assert self.texts(job_id) == self.texts(other)
+        assert self.tables(job_id) == self.tables(other)
+
     def tables(self, job_id: int) -> dict[str, Any]:
         """What the boards say, without what the clock does: scores, and who is told from whom."""
         with self.queue.database() as connection:
@@ -175,19 +193,8 @@ def test_models_that_the_job_serves_itself_whatever_is_killed(box: Box) -> None:
     assert whole_answers(box.run(quiet)) == ANSWERS + len(MODELS), "and a warm-up for each model"
 
     killed = box.submit(candidate)
-    box.wait_for_answers(killed, 5)
-    kill(box.queue.process(killed))
-    box.queue.wait_for(killed, "failed")
-    box.queue.ask("retry", killed)
-    box.wait_for_answers(killed, 12)
-    box.queue.kill_runner()
-    box.queue.start_runner()
-    box.wait_for_answers(killed, 30)
-    kill(llama_server_of(box.queue.process(killed)))
-    box.finish(killed)
-
-    assert box.texts(killed) == box.texts(quiet)
-    assert box.tables(killed) == box.tables(quiet)
+    box.finish_whatever_is_killed(killed, lambda: kill(llama_server_of(box.queue.process(killed))))
+    box.assert_same(killed, quiet)
     noted = [one for one in read_measured(box.run(killed).candidates) if " " not in one.candidate]
     assert len(noted) == len(MODELS) + 2, "with the job its server is gone, too"
     assert whole_answers(box.run(killed)) <= ANSWERS + len(noted) + 2, (
@@ -220,19 +227,10 @@ def test_models_of_an_ollama_whatever_is_killed(box: Box, tmp_path: Path) -> Non
         runners.clear()
         ollama.requests.clear()
         killed = box.submit(candidate)
-        box.wait_for_answers(killed, 5)
-        kill(box.queue.process(killed))
-        box.queue.wait_for(killed, "failed")
-        box.queue.ask("retry", killed)
-        box.wait_for_answers(killed, 12)
-        box.queue.kill_runner()
-        box.queue.start_runner()
-        box.wait_for_answers(killed, 30)
-        ollama.kill_runner("tuned" if "tuned:latest" in ollama.listed() else "base")
-        box.finish(killed)
-
-        assert box.texts(killed) == box.texts(quiet)
-        assert box.tables(killed) == box.tables(quiet)
+        box.finish_whatever_is_killed(
+            killed, lambda: ollama.kill_runner("tuned" if "tuned:latest" in ollama.listed() else "base")
+        )
+        box.assert_same(killed, quiet)
         twice = {question: count for question, count in asked_of(ollama).items() if count > 1}
         assert len(asked_of(ollama)) == ANSWERS and len(twice) <= 2 and all(count == 2 for count in twice.values())
         assert 3 <= len(runners) <= 4, (

@@ -354,3 +354,24 @@ def test_a_server_that_stays_away_is_not_asked_for_its_other_candidates(home: Ho
     assert {answer.candidate for answer in read_answers(bench.run_dir.answers)} == {"m"}
     again = ScriptedModel()
     assert len(bench.go(again)) == 40
+
+
+def test_room_is_made_before_a_load_and_not_where_every_answer_is_there(home: Home) -> None:
+    bench = Bench(home, task("judge", 1, repeats=1))
+    model, loads_at = ScriptedModel(), []
+    for _ in range(2):
+        record, tally = (
+            AnswerRecord(bench.context, bench.spec, bench.inputs),
+            tally_of(bench.context, bench.spec, bench.inputs),
+        )
+        answer_served(
+            bench.context,
+            bench.spec,
+            bench.candidates,
+            model,
+            bench.inputs,
+            record,
+            tally,
+            lambda: loads_at.append(len(model.loads)),
+        )
+    assert (loads_at, len(model.loads)) == ([0], 1)
