@@ -142,7 +142,7 @@ def rescore(context: Context, job_id: int) -> None:
     """Rescore a bake-off with the checks that its task has now: a result that every console and command shows from then on."""
 
     def act() -> RequestDone:
-        from core.bakeoff.rescoring import rescore as rescore_answers
+        from core.results.rescoring import rescore as rescore_answers
         from core.runner.client import author
         from core.store.database import open_database
         from core.wording.scoring import change_words

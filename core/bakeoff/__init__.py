@@ -1,1 +1,1 @@
-"""Who is better: checks, scoring, statistics, the leaderboard and its report."""
+"""Who is better: the leaderboard of a task, and the matrix of several."""

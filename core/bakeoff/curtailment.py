@@ -11,13 +11,13 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from core.bakeoff.answers import Answer
-from core.bakeoff.scoring import PARTS, Score, part_score, plan_checks, score_answer
+from core.scoring.answers import Answer
+from core.scoring.scorer import PARTS, Score, part_score, plan_checks, score_answer
 
 if TYPE_CHECKING:
-    from core.bakeoff.scored_answers import ScoredAnswers
     from core.config.golden import GoldenInput
     from core.config.task import Task
+    from core.scoring.scored_answers import ScoredAnswers
 
 # Means are sums of fractions, which differ in the last bits by the order in which they are added.
 _ROUNDING = 1e-9

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from core.bakeoff.input_cells import InputCell
 from core.bakeoff.leaderboard import Leaderboard
-from core.bakeoff.scoring import Part
-from core.bakeoff.statistics import ALPHA, Interval, Paired, clusters_needed, t_interval
+from core.scoring.scorer import Part
+from core.statistics.paired import ALPHA, Interval, Paired, clusters_needed, t_interval
 
 Outcome = Literal["met", "not_met", "cannot_tell"]
 MOST_INPUTS = 1_000_000

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from core.bakeoff.scored_answers import ScoredAnswers
-from core.bakeoff.scoring import Part
+from core.scoring.scored_answers import ScoredAnswers
+from core.scoring.scorer import Part
 
 FAULTS = ("empty", "length", "thinking")
 """What a model can do wrong with a whole answer, in the order in which it is shown."""

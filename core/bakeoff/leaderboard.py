@@ -7,16 +7,17 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from core.bakeoff.answers import Answer
-from core.bakeoff.comparison import Comparison, compare_pairs, pair_tests, tied_set
-from core.bakeoff.input_scores import InputScores, scores_of_answers
 from core.bakeoff.rows import CandidateRow, build_row
-from core.bakeoff.scored_answers import ScoredAnswers, place
-from core.bakeoff.scoring import PARTS, Part, Score, part_score, plan_checks
-from core.bakeoff.selection import Selection, select
 from core.bakeoff.summary import Headline, headline, notes
 from core.checks import check_ids
 from core.errors import InputError
+from core.scoring.answers import Answer
+from core.scoring.scored_answers import ScoredAnswers, place
+from core.scoring.scorer import PARTS, Part, Score, part_score, plan_checks
+from core.statistics.comparison import Comparison, compare_pairs, pair_tests, tied_set
+from core.statistics.consistency import Repeats
+from core.statistics.input_scores import InputScores, scores_of_answers
+from core.statistics.selection import Selection, select
 
 if TYPE_CHECKING:
     from core.config.golden import GoldenInput, GoldenSet
@@ -195,6 +196,24 @@ def leaderboard_of_cells(
         curtailed=tuple(cells.candidate for cells in stopped),
         selection=selection,
     )
+
+
+def scores_of_board(board: Leaderboard) -> dict[str, InputScores]:
+    """Those of all rows of a leaderboard, by candidate."""
+    return {row.name: scores_of_row(row, board.input_ids) for row in board.rows}
+
+
+def scores_of_row(row: CandidateRow, input_ids: Sequence[str]) -> InputScores:
+    """Those of a row of a leaderboard, whose inputs are `input_ids`; none of a candidate that was stopped before its end."""
+    by_part: dict[Part, dict[str, float]] = {part: {} for part in PARTS}
+    counts = {name: cell.answers for name, cell in zip(input_ids, row.inputs, strict=True) if cell.answers}
+    for name, cell in zip(input_ids, row.inputs, strict=True):
+        for part in PARTS if not row.curtailed else ():
+            scores = cell.part(part)
+            if scores is not None:
+                by_part[part][name] = scores.mean
+    repeats = {part: Repeats(deviation, counts) for part, deviation in row.sampling_sd.items()}
+    return InputScores(row.name, by_part, repeats)
 
 
 def _has_part(task: Task, part: Part) -> bool:

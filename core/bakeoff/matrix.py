@@ -12,11 +12,12 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any, Literal
 
-from core.bakeoff.comparison import Comparison, compare_pairs
-from core.bakeoff.input_scores import scores_of_board
-from core.bakeoff.leaderboard import Leaderboard, plain_types
-from core.bakeoff.statistics import ALPHA, Interval, Paired, Verdict, holm, holm_over_groups, t_interval, verdict
+from core.bakeoff.leaderboard import Leaderboard, plain_types, scores_of_board
 from core.errors import InputError
+from core.statistics.comparison import Comparison, compare_pairs
+from core.statistics.multiplicity import holm, holm_over_groups
+from core.statistics.paired import ALPHA, Interval, Paired, t_interval
+from core.statistics.verdicts import Verdict, verdict
 
 Outcome = Literal["wins", "no_worse", "loses", "mixed", "cannot_tell"]
 LeftOut = Literal["not_asked", "no_answers", "curtailed", "incumbent_not_answered"]

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from statistics import fmean, median
 from typing import TYPE_CHECKING
 
-from core.bakeoff.consistency import agreement, pass_hat, repeatability, worst_of
 from core.bakeoff.input_cells import InputCell, input_cells
-from core.bakeoff.scored_answers import ScoredAnswers
-from core.bakeoff.scoring import Part, PlannedCheck
-from core.bakeoff.statistics import Interval, mcnemar, of_scores, t_interval, wilson
+from core.scoring.scored_answers import ScoredAnswers
+from core.scoring.scorer import Part, PlannedCheck
+from core.statistics.consistency import agreement, pass_hat, repeatability, worst_of
+from core.statistics.paired import Interval, of_scores, t_interval
+from core.statistics.proportions import mcnemar, wilson
 
 if TYPE_CHECKING:
     from core.config.golden import GoldenInput

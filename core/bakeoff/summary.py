@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from core.bakeoff.comparison import RESOLVE, Comparison
 from core.bakeoff.rows import CandidateRow
-from core.bakeoff.scoring import Part
-from core.bakeoff.selection import Selection
-from core.bakeoff.statistics import ALPHA, Interval
 from core.format import of_five
+from core.scoring.scorer import Part
+from core.statistics.comparison import RESOLVE, Comparison
+from core.statistics.paired import ALPHA, Interval
+from core.statistics.selection import Selection
 
 if TYPE_CHECKING:
     from core.config.task import Task

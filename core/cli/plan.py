@@ -40,8 +40,8 @@ def plan(
     as_json: bool,
 ) -> None:
     """Which models can be trained in a GPU's memory, at which rank and length, and which one to prefer."""
-    from core.bakeoff.evidence import verdicts
     from core.models.shapes import with_shape
+    from core.results.evidence import verdicts
     from core.vram.budget import budget_for, this_machine
     from core.vram.calibration import calibration_of
     from core.vram.plan import plan as make_plan

@@ -16,8 +16,8 @@ from core.home import Home
 from core.store.results import BakeoffRow, list_bakeoffs
 
 if TYPE_CHECKING:
-    from core.bakeoff.load import StoredBakeoff
-    from core.bakeoff.scoring import Part
+    from core.results.load import StoredBakeoff
+    from core.scoring.scorer import Part
 
 
 @click.command(epilog="Example: bakehouse results 3 --candidate tuned --fail-under 4.5 --no-worse-than base")
@@ -105,7 +105,7 @@ def results(
         task_name = task_name or of_task
         if rescore:
             rescore_now(home, connection, job_id)
-        from core.bakeoff.load import load_bakeoff
+        from core.results.load import load_bakeoff
 
         stored = load_bakeoff(home, connection, job_id, number)
         if answers or diff:
@@ -158,12 +158,12 @@ def show_boards(
     as_json: bool,
 ) -> int:
     """Matrix, boards or the table of inputs, then what came of the conditions; the exit code."""
-    from core.bakeoff.present_servers import ask_server
-    from core.bakeoff.staleness import staleness
-    from core.bakeoff.trainings import bakeoff_matrix, training_jobs
     from core.cli.results_boards import board_documents, boards_text, terminal_width
     from core.cli.results_gates import check_gates, gate_words
     from core.cli.results_inputs import inputs_text
+    from core.results.trainings import bakeoff_matrix, training_jobs
+    from core.staleness.present_servers import ask_server
+    from core.staleness.staleness import staleness
     from core.wording.runs import trainings
     from core.wording.scoring import unknown_words
 
@@ -202,7 +202,7 @@ def show_boards(
 
 
 def rescore_now(home: Home, connection: sqlite3.Connection, job_id: int) -> None:
-    from core.bakeoff.rescoring import rescore
+    from core.results.rescoring import rescore
 
     _, is_new = rescore(home, connection, job_id, author=by())
     if is_new:

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from core.bakeoff.answers import Answer
-from core.bakeoff.load import StoredBakeoff, StoredTask
 from core.cli.output import print_json, say, say_block
 from core.errors import NotFoundError
+from core.results.load import StoredBakeoff, StoredTask
+from core.scoring.answers import Answer
 from core.wording.scoring import scoring_words
 
 if TYPE_CHECKING:
-    from core.bakeoff.scoring import Score
     from core.config.golden import GoldenInput
     from core.config.task import Task
+    from core.scoring.scorer import Score
 
 MAX_SHOWN = 88
 
@@ -83,8 +83,8 @@ def show_diff(
     as_json: bool,
 ) -> None:
     """Two candidates' answers to one input, with what differs marked; without `repeat` (from 1) the worst of each."""
-    from core.bakeoff.answer_diff import diff_answers
     from core.cli.results_diff import diff_lines
+    from core.results.answer_diff import diff_answers
 
     having = [task for task in tasks if input_id is None or any(item.id == input_id for item in task.inputs)]
     if len(having) > 1 or input_id is None:
@@ -138,7 +138,7 @@ def scores_by_answer(
     task: Task, inputs: Mapping[str, GoldenInput], answers: Sequence[Answer], scores: Sequence[Score]
 ) -> dict[tuple[str, str], list[dict[str, Any]]]:
     """The scores of each answer, by (candidate, key), by the checks of `task` in their order."""
-    from core.bakeoff.scoring import plan_checks
+    from core.scoring.scorer import plan_checks
 
     # A score without a candidate is of whoever gave the answer.
     stored = {(score.candidate, score.answer_key, score.check_hash): score.to_json() for score in scores}

@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.bakeoff.leaderboard import Leaderboard
-from core.bakeoff.load import StoredBakeoff, load_bakeoff
 from core.bakeoff.matrix import Matrix
-from core.bakeoff.report import render_text
-from core.bakeoff.staleness import Staleness, staleness
-from core.bakeoff.trainings import bakeoff_matrix, training_jobs
 from core.cli.results_matrix import matrix_text
+from core.cli.results_report import render_text
 from core.cli.submitted import Show
 from core.home import Home
+from core.results.load import StoredBakeoff, load_bakeoff
+from core.results.trainings import bakeoff_matrix, training_jobs
+from core.staleness.staleness import Staleness, staleness
 from core.wording.runs import trainings
 from core.wording.scoring import scoring_words, stale_words
 

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
-from core.bakeoff.answer_diff import AnswerDiff, DiffLine, DiffRow
-from core.bakeoff.text_grid import folded, padded
+from core.cli.text_grid import folded, padded
+from core.results.answer_diff import AnswerDiff, DiffLine, DiffRow
 from core.text import printable
 
 OPENING, CLOSING = "⟦", "⟧"

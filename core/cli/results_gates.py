@@ -8,11 +8,11 @@ import click
 
 from core.bakeoff.gates import GateResult, fail_under, no_worse_than
 from core.bakeoff.leaderboard import Leaderboard
-from core.bakeoff.load import StoredTask
-from core.bakeoff.scoring import Part
 from core.bakeoff.summary import bounds, count, signed
 from core.errors import NotFoundError
 from core.format import SCORE_SCALE, of_five, score_figure
+from core.results.load import StoredTask
+from core.scoring.scorer import Part
 from core.text import printable
 
 SIGNS = {"met": "✓", "not_met": "✗", "cannot_tell": "?"}

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from core.bakeoff.input_cells import InputCell
 from core.bakeoff.leaderboard import Leaderboard
-from core.bakeoff.scoring import Part
 from core.bakeoff.short_names import heads
-from core.bakeoff.text_grid import MIN_WIDTH, blocks, wrap
+from core.cli.text_grid import MIN_WIDTH, blocks, wrap
 from core.format import SCORE_SCALE, score_figure
+from core.scoring.scorer import Part
 from core.text import printable
 from core.wording.matrix import FAULT_LEGEND, fault_signs
 

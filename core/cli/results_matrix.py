@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from core.bakeoff.matrix import Matrix, MatrixCell, Standing
 from core.bakeoff.short_names import heads
 from core.bakeoff.summary import DASH, bounds, count, signed
-from core.bakeoff.text_grid import MIN_WIDTH, blocks, grid, wrap
+from core.cli.text_grid import MIN_WIDTH, blocks, grid, wrap
 from core.format import SCORE_SCALE, listed, score_figure
 from core.text import clip, printable
 from core.wording.matrix import LEFT_OUT, OUTCOMES, by_standing, cell_mark

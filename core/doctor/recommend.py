@@ -20,8 +20,8 @@ def recommend(machine: Machine, lines: Sequence[Diagnostic]) -> Recommended:
     first = f". First mend: {', '.join(dict.fromkeys(wrong))}" if wrong else ""
     if machine.gpu is None:
         return on_the_cpu(machine, first)
-    from core.bakeoff.evidence import verdicts
     from core.models.shapes import with_shape
+    from core.results.evidence import verdicts
     from core.store.database import open_database
     from core.vram.budget import budget_of
     from core.vram.calibration import calibration_of
@@ -78,8 +78,8 @@ def on_the_cpu(machine: Machine, first: str) -> Recommended:
 
 def by_measured_times(machine: Machine, project: Project) -> Recommended | None:
     """What the plan says on this CPU; None before a training has run on it."""
-    from core.bakeoff.evidence import verdicts
     from core.models.shapes import with_shape
+    from core.results.evidence import verdicts
     from core.store.database import open_database
     from core.vram.budget import budget_of
     from core.vram.calibration import calibration_of

@@ -65,7 +65,7 @@ class AnswerScores:
             )
 
     def single(self) -> Iterator[dict[str, Any]]:
-        """The score of each check, as `core.bakeoff.scoring.Score` has them."""
+        """The score of each check, as `core.scoring.scorer.Score` has them."""
         for place, ((name, part, digest), value) in enumerate(zip(self.checks, self.points, strict=True)):
             yield {
                 "answer_key": self.answer_key,

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.bakeoff.answers import Answer, read_answers
-from core.bakeoff.load import bakeoff_file
 from core.config.project import Project
 from core.errors import InputError
 from core.files import sha256_json
@@ -17,6 +15,8 @@ from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, TaskUnderTest
 from core.jobfile.servers import known_servers
 from core.jobfile.spec import InputFile
+from core.results.load import bakeoff_file
+from core.scoring.answers import Answer, read_answers
 from core.store.jobs import ENDED, get_job
 from core.submission.candidates import who_answers, with_own_names
 from core.submission.input_store import keep_content

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from core.bakeoff.thinking import split_thinking
 from core.config.golden import GoldenInput
 from core.config.task import Task
 from core.data.examples import Example, Message
@@ -13,6 +12,7 @@ from core.data.leaks import find_leaks
 from core.errors import InputError
 from core.files import sha256_json
 from core.jobfile.bakeoff import ExampleTurn
+from core.scoring.thinking import split_thinking
 
 CHARACTERS_PER_TOKEN = 4
 """What a token of English holds on average; enough to tell what fits from what does not, before there is a tokenizer."""

@@ -14,7 +14,7 @@ SIGNS = {"added": "+", "removed": "−", "changed": "~"}
 
 
 class ScoringFacts(Protocol):
-    """A `core.bakeoff.load.Scoring`, or what the console keeps of it."""
+    """A `core.results.load.Scoring`, or what the console keeps of it."""
 
     @property
     def number(self) -> int: ...
@@ -81,7 +81,7 @@ PARTS_OF_A_VERDICT = {
     "system_file": "file of the system text",
     "format_file": "file of the schema or grammar",
 }
-"""What a verdict rests on, by the codes of `core.bakeoff.staleness`."""
+"""What a verdict rests on, by the codes of `core.staleness.staleness`."""
 UNKNOWN_WHY = {
     "not_stored": "the bake-off stored nothing of it",
     "not_asked": "the server was not asked",
@@ -92,7 +92,7 @@ UNKNOWN_WHY = {
 
 
 class CauseFacts(Protocol):
-    """A cause of `core.bakeoff.staleness`: something of a candidate, of a task, or of both."""
+    """A cause of `core.staleness.staleness`: something of a candidate, of a task, or of both."""
 
     @property
     def candidate(self) -> str | None: ...

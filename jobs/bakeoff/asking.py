@@ -10,9 +10,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
 
-from core.bakeoff.answers import Answer, Finish, find_fault
-from core.bakeoff.thinking import split_thinking
 from core.jobfile.bakeoff import CandidateSpec
+from core.scoring.answers import Answer, Finish, find_fault
+from core.scoring.thinking import split_thinking
 from core.serving.answering import Question, Reply, ServedModel
 from core.serving.errors import ServerError
 from core.serving.retry import pause_before_retry

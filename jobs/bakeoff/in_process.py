@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.bakeoff.answers import Answer, answer_key, find_fault
 from core.bakeoff.measured import MeasuredCandidate, append_measured
-from core.bakeoff.thinking import split_thinking
 from core.config.golden import GoldenInput
 from core.errors import InputError
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
 from core.models.fingerprints import adapter_fingerprint
+from core.scoring.answers import Answer, answer_key, find_fault
+from core.scoring.thinking import split_thinking
 from core.serving.answering import Capabilities, LoadedModel, ServedIdentity
 from jobs import models
 from jobs.adapters import load_adapter, require_same_base

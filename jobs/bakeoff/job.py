@@ -132,7 +132,7 @@ def _score(context: JobContext, spec: BakeoffSpec, inputs: Inputs, record: Answe
     """Score all stored answers and leave the result."""
     from core.bakeoff.leaderboard import build_leaderboard
     from core.bakeoff.result import result_message, result_summary
-    from core.bakeoff.scoring import Scorer, singles
+    from core.scoring.scorer import Scorer, singles
 
     lines, boards = [], {}
     for under_test in spec.tasks:

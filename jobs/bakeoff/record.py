@@ -8,11 +8,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from core.bakeoff.answers import Answer, append_answer, read_answers
 from core.bakeoff.curtailment import RunningScores
-from core.bakeoff.pace import BakeoffPace, TimeLeft, UnderWay
 from core.config.golden import GoldenInput
 from core.jobfile.bakeoff import BakeoffSpec
+from core.scoring.answers import Answer, append_answer, read_answers
+from jobs.bakeoff.pace import BakeoffPace, TimeLeft, UnderWay
 from jobs.context import JobContext
 
 # While no answer is ready, how far it is is told this often.

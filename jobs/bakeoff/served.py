@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from core.bakeoff.answers import answer_key
 from core.bakeoff.measured import MeasuredCandidate, append_measured
 from core.config.golden import GoldenInput
 from core.data.template import fold_system
 from core.files import sha256_json
 from core.format import data_size
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
+from core.scoring.answers import answer_key
 from core.serving.answering import Capabilities, Question, ServedIdentity, ServedModel
 from core.serving.errors import ServerError
 from core.serving.retry import pause_before_retry

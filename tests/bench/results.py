@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from core.authoring.scaffold import new_project
-from core.bakeoff.answers import Answer
 from core.config.golden import GoldenInput
 from core.config.project import Project
 from core.files import write_json
 from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec
 from core.jobfile.spec import JobFile
+from core.scoring.answers import Answer
 from core.store.database import open_database, transaction
 from core.store.results import import_answers
 from tests.bench.command_line import parser
@@ -60,8 +60,8 @@ from core.store.database import open_database
 home = Home.find()
 connection = open_database(home)
 import numpy, scipy.stats
-from core.bakeoff.load import load_bakeoff
-from core.bakeoff.trainings import bakeoff_matrix
+from core.results.load import load_bakeoff
+from core.results.trainings import bakeoff_matrix
 began = time.perf_counter()
 stored = load_bakeoff(home, connection, int(sys.argv[1]))
 boards = stored.leaderboards()

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.bakeoff.answers import read_answers
 from core.bakeoff.leaderboard import build_leaderboard
-from core.bakeoff.scoring import score_answers
 from core.config.project import shipped
 from core.config.recipe import Recipe
 from core.data.examples import load_examples
@@ -22,6 +20,8 @@ from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
 from core.jobfile.train import TrainSpec
 from core.own_paths import read_result
+from core.scoring.answers import read_answers
+from core.scoring.scorer import score_answers
 from tests.support.small_model import cache_root, home_with, small_model
 from tests.support.workshop import CHECKOUT, Workshop, events
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from core.bakeoff import scoring_pool
-from core.bakeoff.load import load_bakeoff
-from core.bakeoff.scoring_pool import score_stored
+from core.results import scoring_pool
+from core.results.load import load_bakeoff
+from core.results.scoring_pool import score_stored
 from core.store.database import open_database
 from tests.support.measured_bakeoff import measured_bakeoff
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from core.bakeoff.answers import Answer
 from core.bakeoff.leaderboard import Leaderboard, build_leaderboard
-from core.bakeoff.scoring import Score, score_answers
 from core.config.golden import GoldenInput
 from core.config.task import Task
+from core.scoring.answers import Answer
+from core.scoring.scorer import Score, score_answers
 
 FORMAT = [{"check": "contains_any", "id": word, "values": [word]} for word in ("one", "two", "three", "four", "five")]
 CONTENT = [{"check": "regex", "id": "verdict", "pattern": "PASS"}]

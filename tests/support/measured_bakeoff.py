@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from core.authoring.scaffold import new_project
-from core.bakeoff.answers import Answer
 from core.bakeoff.measured import MeasuredCandidate, append_measured
-from core.bakeoff.scoring import score_answers
 from core.config.golden import GoldenInput
 from core.config.project import Project
 from core.config.task import Task
@@ -24,6 +22,8 @@ from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec
 from core.jobfile.spec import JobFile
 from core.models.fingerprints import adapter_fingerprint, folder_fingerprint
+from core.scoring.answers import Answer
+from core.scoring.scorer import score_answers
 from core.serving.answering import Capabilities, LoadedModel, ServedIdentity
 from core.store.database import transaction
 from core.store.jobs import insert_job

@@ -12,8 +12,6 @@ from pathlib import Path
 
 import yaml
 
-from core.bakeoff.load import stored_leaderboards
-from core.bakeoff.scoring import score_answers
 from core.config.model import ModelEntry
 from core.config.project import shipped
 from core.config.shipped import DEMO_RECIPE
@@ -26,6 +24,8 @@ from core.jobfile.quantize import QuantizeSpec
 from core.jobfile.spec import JobFile, Spec
 from core.jobfile.train import TrainSpec
 from core.own_paths import located_result
+from core.results.load import stored_leaderboards
+from core.scoring.scorer import score_answers
 from core.store.database import open_database, transaction
 from core.store.jobs import get_job
 from core.store.results import import_answers, import_result, list_artefacts

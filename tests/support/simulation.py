@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.bakeoff.comparison import Comparison, compare_pairs, pair_tests
-from core.bakeoff.input_scores import InputScores
-from core.bakeoff.scoring import PARTS, Part
-from core.bakeoff.statistics import differences as paired_differences
-from core.bakeoff.statistics import is_shown, sign_flip
+from core.scoring.scorer import PARTS, Part
+from core.statistics.comparison import Comparison, compare_pairs, pair_tests
+from core.statistics.input_scores import InputScores
+from core.statistics.paired import differences as paired_differences
+from core.statistics.permutation import sign_flip
+from core.statistics.verdicts import is_shown
 
 MARGIN = 0.05
 

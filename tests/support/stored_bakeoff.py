@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from core.authoring.scaffold import new_project
-from core.bakeoff.answers import Answer
-from core.bakeoff.scoring import score_answers
 from core.config.golden import GoldenInput
 from core.config.project import Project
 from core.config.task import Task
 from core.files import write_json
 from core.home import Home
 from core.jobfile.spec import JobFile
+from core.scoring.answers import Answer
+from core.scoring.scorer import score_answers
 from core.store.database import transaction
 from core.store.results import import_answers
 from core.store.scores import insert_scores

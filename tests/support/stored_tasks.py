@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core.authoring.scaffold import new_project
-from core.bakeoff.answers import Answer
 from core.bakeoff.measured import MeasuredCandidate, append_measured
-from core.bakeoff.scoring import score_answers
 from core.config.golden import GoldenInput
 from core.config.project import Project, shipped
 from core.config.task import Task
@@ -22,6 +20,8 @@ from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, ServerUnderTest, TaskUnderTest, Variant
 from core.jobfile.spec import InputFile
 from core.jobfile.train import TrainSpec
+from core.scoring.answers import Answer
+from core.scoring.scorer import score_answers
 from core.serving.answering import Capabilities, LoadedModel, ServedIdentity
 from core.store.database import transaction
 from core.store.jobs import insert_job

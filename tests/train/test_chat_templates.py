@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from core.bakeoff.answers import read_answers
 from core.config.model import ModelEntry
 from core.config.recipe import Recipe
 from core.config.task import Task
@@ -17,6 +16,7 @@ from core.home import RunDir
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
 from core.jobfile.spec import Spec
 from core.jobfile.train import TrainSpec
+from core.scoring.answers import read_answers
 from tests.support import chat_templates as templates
 from tests.support.workshop import Workshop, events
 

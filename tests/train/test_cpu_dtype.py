@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from core.bakeoff.answers import read_answers
 from core.config.model import ModelEntry
 from core.config.project import shipped
 from core.config.recipe import Recipe
@@ -22,6 +21,7 @@ from core.files import read_json
 from core.home import RunDir
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
 from core.jobfile.train import ForecastNote, TrainSpec
+from core.scoring.answers import read_answers
 from jobs import cpu_dtype
 from jobs.context import JobContext
 from jobs.cpu_dtype import GENERATING, SECONDS, TRAINING, CpuDtype, CpuSpeed, Work, compare, dtype_for, measure

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from core.bakeoff.answers import read_answers
 from core.config.model import ModelEntry
 from core.config.recipe import Recipe
 from core.config.task import Task
@@ -23,6 +22,7 @@ from core.jobfile.merge import MergeSpec
 from core.jobfile.spec import Spec
 from core.jobfile.train import TrainSpec
 from core.models.files import check_model_files
+from core.scoring.answers import read_answers
 from tests.support.model_families import (
     AT_LOAD,
     AT_SUBMISSION,

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from core.bakeoff.answers import read_answers
 from core.bakeoff.measured import read_measured
 from core.config.project import Project, load_project
 from core.home import Home
 from core.jobfile.spec import JobFile
 from core.own_paths import read_result
+from core.scoring.answers import read_answers
 from core.submission.bakeoff import submit_bakeoff
 from core.submission.gguf import submit_gguf
 from core.submission.wanted_bakeoff import WantedBakeoff

@@ -22,8 +22,6 @@ import httpx
 import psutil
 import pytest
 
-from core.bakeoff.answers import Answer, read_answers
-from core.bakeoff.load import load_bakeoff
 from core.bakeoff.measured import read_measured
 from core.config.golden import GoldenInput
 from core.config.model import ModelEntry
@@ -35,6 +33,8 @@ from core.home import Home, RunDir
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, ExampleTurn, ServerUnderTest, TaskUnderTest, Variant
 from core.jobfile.merge import MergeSpec
 from core.jobfile.train import TrainSpec
+from core.results.load import load_bakeoff
+from core.scoring.answers import Answer, read_answers
 from core.submission.enqueue import store
 from core.submission.input_store import keep_document
 from jobs.llama_server import free_port

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from safetensors import safe_open
 
-from core.bakeoff.answers import Answer, read_answers
 from core.config.recipe import Recipe
 from core.config.task import Task
 from core.files import read_json, read_lines, write_json
@@ -18,6 +17,7 @@ from core.home import RunDir
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
 from core.jobfile.merge import MergeSpec
 from core.jobfile.train import TrainSpec
+from core.scoring.answers import Answer, read_answers
 from jobs import cpu_dtype
 from tests.support.held_job import Hold
 from tests.support.workshop import Workshop, events, losses, wait_until

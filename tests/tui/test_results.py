@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from core.bakeoff.answers import Answer, answer_key, append_answer, read_answers
-from core.bakeoff.scoring import score_answers
 from core.config.project import shipped
 from core.files import append_line
 from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
 from core.reasons import Reason
+from core.scoring.answers import Answer, answer_key, append_answer, read_answers
+from core.scoring.scorer import score_answers
 from core.store.database import open_database, transaction
 from core.store.jobs import change_state, insert_job
 from core.store.results import import_answers

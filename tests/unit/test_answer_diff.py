@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.bakeoff.answer_diff import MOST_CHARACTERS, DiffPiece, DiffRow, diff_answers
 from core.cli.results_diff import marked, one_below, side_by_side
+from core.results.answer_diff import MOST_CHARACTERS, DiffPiece, DiffRow, diff_answers
 from core.text import cell_width, printable
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from core.bakeoff.answers import Answer, append_answer, read_answers
 from core.errors import InputError
 from core.jobfile.bakeoff import BakeoffSpec
+from core.scoring.answers import Answer, append_answer, read_answers
 from core.store.jobs import JobRow
 from tests.support.kitchen import GOLDEN, LEARNT, Kitchen, kitchen
 from tests.support.stored_bakeoff import stored_answers

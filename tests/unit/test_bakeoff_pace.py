@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from core.bakeoff.pace import BakeoffPace, TimeLeft, UnderWay
+from jobs.bakeoff.pace import BakeoffPace, TimeLeft, UnderWay
 from tests.support.depth import example_count
 
 LIMIT = 1024

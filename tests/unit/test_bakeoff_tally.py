@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from core.bakeoff.answers import Answer, Fault
 from core.events import EventReader
 from core.home import Home
 from core.progress import Progress, fold
+from core.scoring.answers import Answer, Fault
 from jobs.bakeoff import record
 from jobs.bakeoff.record import Tally
 from jobs.context import JobContext

@@ -18,6 +18,8 @@ from core.cli import output
 from core.cli.output import PLAIN, STAND_INS, print_json, say
 
 CORE = Path(__file__).parents[2] / "core"
+WITH_TEXTS = ("cli", "wording", "doctor", "staleness", "results", "bakeoff", "statistics", "scoring", "runner", "store")
+"""Rooms whose texts commands print."""
 ENCODINGS = ["ascii", "latin-1", "cp1252", "koi8-r", "iso8859-15", "shift_jis", "utf-8"]
 
 
@@ -55,7 +57,7 @@ def test_every_stand_in_can_be_written_in_every_encoding() -> None:
 def test_every_sign_that_commands_print_has_a_stand_in() -> None:
     """A `?` where we write ourselves would be a table nobody can read."""
     missing = set()
-    for room in ("cli", "wording", "doctor", "runner", "bakeoff", "store"):
+    for room in WITH_TEXTS:
         for path in (CORE / room).rglob("*.py"):
             tree = ast.parse(path.read_text("utf-8"))
             texts = (

@@ -190,7 +190,7 @@ def test_servers_are_asked_where_one_says_so_and_what_they_changed_is_named(
             raise ServerError("nobody listens", code="server_down")
         return there
 
-    monkeypatch.setattr("core.bakeoff.present_servers.opened", opened)
+    monkeypatch.setattr("core.staleness.present_servers.opened", opened)
     then = next(one["identity"] for one in json.loads(run("3", "--json")[1])["measured"] if one["candidate"] == SERVED)
     there: ScriptedModel | None = ScriptedModel(who=replace(ServedIdentity(**then), version="0.40.1"))
     assert "of the server changed" not in run("3")[1], "without being asked"

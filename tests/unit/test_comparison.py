@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.bakeoff.comparison import compare_pairs, pair_tests, tied_set
-from core.bakeoff.consistency import Repeats
-from core.bakeoff.input_scores import InputScores
-from core.bakeoff.scoring import PARTS, Part
-from core.bakeoff.statistics import differences as paired_differences
-from core.bakeoff.statistics import holm_over_groups, sign_flip
+from core.scoring.scorer import PARTS, Part
+from core.statistics.comparison import compare_pairs, pair_tests, tied_set
+from core.statistics.consistency import Repeats
+from core.statistics.input_scores import InputScores
+from core.statistics.multiplicity import holm_over_groups
+from core.statistics.paired import differences as paired_differences
+from core.statistics.permutation import sign_flip
 from tests.support.simulation import TWO_PARTS, simulate
 
 CLUSTERS = {f"i{index}": f"i{index}" for index in range(8)}

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from core.bakeoff.consistency import Repeats, agreement, noise_floor, pass_hat, repeatability, worst_of
+from core.statistics.consistency import Repeats, agreement, noise_floor, pass_hat, repeatability, worst_of
 
 
 def test_repeatability_is_the_deviation_within_inputs() -> None:

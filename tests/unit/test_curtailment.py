@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.bakeoff.curtailment import bounds_of_mean, hopeless, stopped_candidates
-from core.bakeoff.scored_answers import place
-from core.bakeoff.scoring import score_answers
+from core.scoring.scored_answers import place
+from core.scoring.scorer import score_answers
 from tests.support.leaderboards import ALL, answers, board, inputs, task, words
 
 INPUTS = ("a", "b", "c")

@@ -10,10 +10,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from core.bakeoff.comparison import tied_set
 from core.bakeoff.matrix import state
-from core.bakeoff.selection import select
 from core.config.golden import GoldenInput
+from core.statistics.comparison import tied_set
+from core.statistics.selection import select
 from tests.support.simulation import (
     LAYOUTS,
     MARGIN,

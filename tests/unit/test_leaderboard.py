@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from core.bakeoff.report import render_text
+from core.cli.results_report import render_text
 from core.errors import InputError
 from tests.support.leaderboards import ALL, TUNED_AND_BASE, answers, board, inputs, task, words
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from core.bakeoff.report import render_text
+from core.cli.results_report import render_text
 from tests.support.leaderboards import ALL, answers, board, task
 
 

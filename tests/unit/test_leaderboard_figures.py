@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core.bakeoff.measured import MeasuredCandidate, with_loads
-from core.bakeoff.report import render_text
+from core.cli.results_report import render_text
 from core.serving.answering import Capabilities, LoadedModel, ServedIdentity
 from tests.support.leaderboards import ALL, answer, answers, board, task, words
 

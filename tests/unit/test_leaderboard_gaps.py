@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from core.bakeoff.leaderboard import build_leaderboard
-from core.bakeoff.scoring import score_answers
+from core.scoring.scorer import score_answers
 from tests.support.leaderboards import ALL, FORMAT, answers, board, inputs, task, words
 
 

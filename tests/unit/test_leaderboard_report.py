@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from rich.cells import cell_len
 
-from core.bakeoff.report import render_text
+from core.cli.results_report import render_text
 from core.config.golden import GoldenInput
 from tests.support.leaderboards import ALL, TUNED_AND_BASE, answers, board, task, words
 

@@ -14,15 +14,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.bakeoff.load import load_bakeoff
-from core.bakeoff.rescoring import rescore
-from core.bakeoff.scoring import score_answers
 from core.checks.regex import RegexCheck
 from core.cli.main import main
 from core.config.project import Project
 from core.errors import BakehouseError, NotFoundError
 from core.format import of_five
 from core.home import Home
+from core.results.load import load_bakeoff
+from core.results.rescoring import rescore
+from core.scoring.scorer import score_answers
 from core.store.database import open_database
 from core.store.jobs import get_job, list_jobs
 from core.store.rescorings import CheckChange, current_number, list_rescorings

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.bakeoff.answers import Answer, answer_key, append_answer, find_fault, read_answers
-from core.bakeoff.scoring import Score, parse_answer, part_score, plan_checks, score_answer, score_answers
-from core.bakeoff.thinking import split_thinking
 from core.config.golden import GoldenInput
 from core.config.task import Task
 from core.errors import InputError
+from core.scoring.answers import Answer, answer_key, append_answer, find_fault, read_answers
+from core.scoring.scorer import Score, parse_answer, part_score, plan_checks, score_answer, score_answers
+from core.scoring.thinking import split_thinking
 
 HEADING = {
     "check": "heading",

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from core.bakeoff.answers import read_answers
 from core.bakeoff.measured import read_measured
 from core.config.golden import GoldenInput
 from core.config.model import ModelEntry
@@ -20,6 +19,7 @@ from core.files import write_json
 from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, ExampleTurn, ServerUnderTest, TaskUnderTest, Variant
 from core.jobfile.spec import InputFile
+from core.scoring.answers import read_answers
 from core.serving.answering import Capabilities
 from core.serving.errors import ServerError
 from jobs.bakeoff.asking import MOST_HOLES_IN_A_ROW
@@ -225,7 +225,7 @@ def test_thinking_that_the_server_keeps_apart_is_kept_apart_and_no_fault(home: H
     bench = Bench(home, task("judge", 1, repeats=1))
     (answer,) = bench.go(ScriptedModel(thinking="hm, let me see"))
     assert (answer.thinking, answer.thinking_apart, answer.fault) == ("hm, let me see", True, None)
-    from core.bakeoff.scoring import fault_of
+    from core.scoring.scorer import fault_of
 
     assert fault_of(bench.spec.tasks[0].task, answer) is None
 
@@ -237,7 +237,7 @@ def test_thinking_within_the_text_is_a_fault_where_the_task_does_not_think(home:
 
 
 def test_a_variant_that_thinks_is_not_faulted_for_what_its_task_forbids(home: Home) -> None:
-    from core.bakeoff.scoring import fault_of
+    from core.scoring.scorer import fault_of
 
     bench = Bench(home, task("judge", 1, repeats=1), candidates=[candidate(think="on")])
     (answer,) = bench.go(ScriptedModel(write=lambda question: "<think>hm</think>PASS"))

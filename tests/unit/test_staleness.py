@@ -15,16 +15,16 @@ from typing import Any
 
 import pytest
 
-from core.bakeoff.present_files import NotHashed, PresentFiles, ThingGone
-from core.bakeoff.present_servers import ask_server, identities_now
-from core.bakeoff.rescoring import rescore
-from core.bakeoff.staleness import IDENTITY, OfCandidate, OfTask, StaleCause, Staleness, asked_of_servers, staleness
 from core.cli.main import main
 from core.files import sha256_json, write_json
 from core.home import Home
 from core.jobfile.bakeoff import CandidateSpec
 from core.models.fingerprints import KnownFingerprints, fingerprint_file
+from core.results.rescoring import rescore
 from core.serving.answering import ServedIdentity
+from core.staleness.present_files import NotHashed, PresentFiles, ThingGone
+from core.staleness.present_servers import ask_server, identities_now
+from core.staleness.staleness import IDENTITY, OfCandidate, OfTask, StaleCause, Staleness, asked_of_servers, staleness
 from core.store.database import open_database, transaction
 from core.store.results import import_result
 from core.wording.scoring import PARTS_OF_A_VERDICT, stale_words, unknown_words
@@ -371,7 +371,7 @@ def test_a_gguf_file_is_known_by_the_hash_that_was_noted_of_it(
             return PresentFiles(made.home, connection, None).weights(candidate)
 
     assert weights(file) == weights(folder) == whole
-    monkeypatch.setattr("core.bakeoff.present_files.HASH_WHOLE_BELOW_BYTES", 2)
+    monkeypatch.setattr("core.staleness.present_files.HASH_WHOLE_BELOW_BYTES", 2)
     with pytest.raises(NotHashed):
         weights(file)
     status = file.stat()

@@ -11,19 +11,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from core.bakeoff.statistics import (
-    Interval,
-    Paired,
-    clusters_needed,
-    differences,
-    holm,
-    mcnemar,
-    minimum_detectable_effect,
-    sign_flip,
-    t_interval,
-    verdict,
-    wilson,
-)
+from core.statistics.multiplicity import holm
+from core.statistics.paired import Interval, Paired, clusters_needed, differences, minimum_detectable_effect, t_interval
+from core.statistics.permutation import sign_flip
+from core.statistics.proportions import mcnemar, wilson
+from core.statistics.verdicts import verdict
 from tests.support.depth import example_count
 
 fifths = st.integers(-15, 15).map(lambda value: value / 15)

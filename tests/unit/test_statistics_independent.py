@@ -13,17 +13,9 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.proportion import proportion_confint
 
-from core.bakeoff.statistics import (
-    Paired,
-    clusters_needed,
-    holm,
-    holm_over_groups,
-    mcnemar,
-    minimum_detectable_effect,
-    t_interval,
-    t_test_above,
-    wilson,
-)
+from core.statistics.multiplicity import holm, holm_over_groups
+from core.statistics.paired import Paired, clusters_needed, minimum_detectable_effect, t_interval, t_test_above
+from core.statistics.proportions import mcnemar, wilson
 
 p_values = st.lists(st.floats(0, 1), min_size=1, max_size=12)
 

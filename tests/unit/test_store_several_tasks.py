@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlite_utils import Migrations
 
-from core.bakeoff.answers import read_answers
 from core.bakeoff.measured import MeasuredCandidate, append_measured
 from core.files import append_line
 from core.home import Home, RunDir
+from core.scoring.answers import read_answers
 from core.serving.answering import Capabilities, LoadedModel, ServedIdentity
 from core.store import database, migrations
 from core.store.answer_scores import AnswerScores

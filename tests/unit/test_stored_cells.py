@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.bakeoff.leaderboard import build_leaderboard
-from core.bakeoff.load import StoredTask, load_bakeoff
-from core.bakeoff.no_collection import no_collection
-from core.bakeoff.rescoring import rescore
-from core.bakeoff.scoring import score_answers
-from core.bakeoff.scoring_pool import score_stored
+from core.results.load import StoredTask, load_bakeoff
+from core.results.no_collection import no_collection
+from core.results.rescoring import rescore
+from core.results.scoring_pool import score_stored
+from core.scoring.scorer import score_answers
 from core.store.database import open_database, transaction
 from core.store.rescorings import list_rescorings
 from core.store.scores import insert_answer_scores, insert_scores

@@ -10,9 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from core.bakeoff.answers import Answer
-from core.bakeoff.evidence import verdicts
-from core.bakeoff.scoring import score_answers
 from core.config.golden import GoldenInput
 from core.config.project import shipped
 from core.config.task import Task
@@ -22,6 +19,9 @@ from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, Variant
 from core.jobfile.merge import MergeSpec
 from core.jobfile.spec import InputFile, Spec
 from core.jobfile.train import TrainSpec
+from core.results.evidence import verdicts
+from core.scoring.answers import Answer
+from core.scoring.scorer import score_answers
 from core.store.database import transaction
 from core.store.results import import_answers
 from core.store.scores import insert_scores

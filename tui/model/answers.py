@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from core.bakeoff.answers import Answer
     from core.home import Home
+    from core.scoring.answers import Answer
 
 FULL = 0.999
 MOST_CHARACTERS = 100_000
@@ -73,8 +73,8 @@ def read_answers(home: Home, job_id: int, number: int, task: str | None = None) 
 
     Heavy imports and a whole file: call it in a thread. Raises `BakehouseError`, `OSError`, `sqlite3.Error`.
     """
-    from core.bakeoff.load import load_bakeoff
-    from core.bakeoff.scored_answers import place
+    from core.results.load import load_bakeoff
+    from core.scoring.scored_answers import place
     from core.store.database import open_database
 
     with contextlib.closing(open_database(home)) as connection:

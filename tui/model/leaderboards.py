@@ -6,16 +6,16 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import replace
 
-from core.bakeoff.comparison import Comparison
 from core.bakeoff.leaderboard import Leaderboard
-from core.bakeoff.load import Scoring, load_bakeoff
 from core.bakeoff.matrix import Matrix
 from core.bakeoff.rows import CandidateRow, CheckSummary
-from core.bakeoff.staleness import staleness
 from core.bakeoff.summary import bounds, signed
-from core.bakeoff.trainings import bakeoff_matrix, training_jobs
 from core.errors import BakehouseError
 from core.home import Home
+from core.results.load import Scoring, load_bakeoff
+from core.results.trainings import bakeoff_matrix, training_jobs
+from core.staleness.staleness import staleness
+from core.statistics.comparison import Comparison
 from core.store.rescorings import ORIGINAL
 from core.store.results import BakeoffRow
 from core.wording.runs import trainings

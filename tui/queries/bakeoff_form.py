@@ -271,7 +271,7 @@ def outlook_of(
     paces: Mapping[tuple[str, str], float],
     remarks: list[str],
 ) -> BakeoffOutlook:
-    from core.bakeoff.answers import read_answers
+    from core.scoring.answers import read_answers
     from core.submission.candidates import who_answers
     from core.submission.expected_time import expected_time
 

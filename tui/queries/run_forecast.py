@@ -110,7 +110,7 @@ _decided: dict[Path, tuple[tuple[object, ...], tuple[Verdict, ...]]] = {}
 
 def experience(home: Home, budget: Budget) -> Experience:
     """What counts for a budget. Raises `sqlite3.Error`, and `BakehouseError` for a database of another version."""
-    from core.bakeoff.evidence import verdicts
+    from core.results.evidence import verdicts
     from core.store.database import open_database
     from core.store.results import list_bakeoffs
     from core.vram.calibration import calibration_of

@@ -12,7 +12,7 @@ from tui.model.answers import AnswerRead, Answers, worst
 from tui.model.snapshot import Board, RankedCandidate
 
 if TYPE_CHECKING:
-    from core.bakeoff.answer_diff import AnswerDiff, DiffLine
+    from core.results.answer_diff import AnswerDiff, DiffLine
 
 OPENING, CLOSING = "⟦", "⟧"
 

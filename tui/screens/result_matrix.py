@@ -12,8 +12,8 @@ from core.wording.matrix import LEFT_OUT, OUTCOMES, by_standing, cell_mark
 from tui.lines import Line, wrapped
 
 if TYPE_CHECKING:
-    from core.bakeoff.comparison import Comparison
     from core.bakeoff.matrix import Matrix, MatrixCell, Standing
+    from core.statistics.comparison import Comparison
 
 CELL = 11
 STANDING, MEAN = 13, 24

@@ -16,7 +16,7 @@ from tui.screens import result_answers, result_inputs, result_matrix, result_row
 from tui.screens.result_place import ResultPlace
 
 if TYPE_CHECKING:
-    from core.bakeoff.answer_diff import AnswerDiff
+    from core.results.answer_diff import AnswerDiff
 
 BESIDE = 60
 """Columns from which two answers stand beside each other."""

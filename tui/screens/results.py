@@ -29,7 +29,7 @@ from tui.widgets.footer import Footer
 from tui.widgets.pane import framed
 
 if TYPE_CHECKING:
-    from core.bakeoff.answer_diff import AnswerDiff
+    from core.results.answer_diff import AnswerDiff
 
 SHORT = 8_000
 """Characters of two answers that are compared at once; longer ones are compared in a thread."""
@@ -185,7 +185,7 @@ class Results(CommandScreen):
         self, task: str, input_id: str, one: tuple[str, AnswerRead], other: tuple[str, AnswerRead]
     ) -> AnswerDiff | None:
         """Two answers compared: at once where they are short, else as soon as a thread has done it."""
-        from core.bakeoff.answer_diff import diff_answers
+        from core.results.answer_diff import diff_answers
 
         texts = one[1].text, other[1].text
         key = (task, input_id, one[0], one[1].repeat, other[0], other[1].repeat)

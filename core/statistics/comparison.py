@@ -7,24 +7,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from core.bakeoff.consistency import noise_floor
-from core.bakeoff.input_scores import InputScores
-from core.bakeoff.scoring import Part
-from core.bakeoff.statistics import (
-    FlipTest,
-    Interval,
-    Verdict,
-    clusters_needed,
-    differences,
-    flip_test,
-    holm_over_groups,
-    is_shown,
-    minimum_detectable_effect,
-    no_worse_p,
-    t_interval,
-    typical,
-    verdict,
-)
+from core.scoring.scorer import Part
+from core.statistics.consistency import noise_floor
+from core.statistics.input_scores import InputScores
+from core.statistics.multiplicity import holm_over_groups
+from core.statistics.paired import Interval, clusters_needed, differences, minimum_detectable_effect, t_interval
+from core.statistics.permutation import FlipTest, flip_test, typical
+from core.statistics.verdicts import Verdict, is_shown, no_worse_p, verdict
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,13 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from core.bakeoff.answers import Answer
 from core.bakeoff.curtailment import stopped_candidates
 from core.bakeoff.leaderboard import Leaderboard, leaderboard_of_cells
 from core.bakeoff.measured import MeasuredCandidate, with_loads
-from core.bakeoff.no_collection import no_collection
-from core.bakeoff.scoring import PlannedCheck, Score, plan_all
-from core.bakeoff.stored_cells import StoredCells, read_cells
 from core.config.golden import GoldenInput
 from core.config.task import Task
 from core.errors import InputError, NotFoundError
@@ -25,6 +21,10 @@ from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec, TaskUnderTest
 from core.jobfile.kinds import kind_of
 from core.jobfile.spec import JobFile
+from core.results.no_collection import no_collection
+from core.results.stored_cells import StoredCells, read_cells
+from core.scoring.answers import Answer
+from core.scoring.scorer import PlannedCheck, Score, plan_all
 from core.store.database import open_database
 from core.store.rescorings import ORIGINAL, CheckChange, Rescoring, list_rescorings
 from core.store.results import bakeoff_answers, bakeoff_measured, require_bakeoff

@@ -7,13 +7,11 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from core.bakeoff.consistency import Repeats, repeatability
-from core.bakeoff.scoring import PARTS, Part
+from core.scoring.scorer import Part
+from core.statistics.consistency import Repeats, repeatability
 
 if TYPE_CHECKING:
-    from core.bakeoff.leaderboard import Leaderboard
-    from core.bakeoff.rows import CandidateRow
-    from core.bakeoff.scored_answers import ScoredAnswers
+    from core.scoring.scored_answers import ScoredAnswers
 
 
 @dataclass(frozen=True)
@@ -55,21 +53,3 @@ def scores_of_answers(scored: ScoredAnswers, parts: Sequence[Part], *, sampled: 
         if deviation is not None:
             repeats[part] = Repeats(deviation, {name: len(values) for name, values in by_input.items() if values})
     return InputScores(scored.candidate, {part: scored.means(part) for part in parts}, repeats)
-
-
-def scores_of_board(board: Leaderboard) -> dict[str, InputScores]:
-    """Those of all rows of a leaderboard, by candidate."""
-    return {row.name: scores_of_row(row, board.input_ids) for row in board.rows}
-
-
-def scores_of_row(row: CandidateRow, input_ids: Sequence[str]) -> InputScores:
-    """Those of a row of a leaderboard, whose inputs are `input_ids`; none of a candidate that was stopped before its end."""
-    by_part: dict[Part, dict[str, float]] = {part: {} for part in PARTS}
-    counts = {name: cell.answers for name, cell in zip(input_ids, row.inputs, strict=True) if cell.answers}
-    for name, cell in zip(input_ids, row.inputs, strict=True):
-        for part in PARTS if not row.curtailed else ():
-            scores = cell.part(part)
-            if scores is not None:
-                by_part[part][name] = scores.mean
-    repeats = {part: Repeats(deviation, counts) for part, deviation in row.sampling_sd.items()}
-    return InputScores(row.name, by_part, repeats)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from core.bakeoff.comparison import RESOLVE
 from core.bakeoff.leaderboard import Leaderboard
 from core.bakeoff.rows import CandidateRow
-from core.bakeoff.scoring import Part
 from core.bakeoff.short_names import heads
-from core.bakeoff.statistics import Interval
 from core.bakeoff.summary import DASH, bounds, clipped, count, p_value, score_of, signed
-from core.bakeoff.text_grid import MIN_WIDTH, NAME_WIDTH, SCALE_WIDTH, grid, padded, wrap
+from core.cli.text_grid import MIN_WIDTH, NAME_WIDTH, SCALE_WIDTH, grid, padded, wrap
 from core.format import SCORE_SCALE, gb, score_figure, share
+from core.scoring.scorer import Part
+from core.statistics.comparison import RESOLVE
+from core.statistics.paired import Interval
 from core.text import cell_width, clip, printable
 
 _CHECK_WIDTH = 28

@@ -6,7 +6,6 @@ import sqlite3
 from collections.abc import Mapping
 
 from core.bakeoff.leaderboard import Leaderboard
-from core.bakeoff.load import StoredBakeoff
 from core.bakeoff.matrix import Matrix, build_matrix
 from core.errors import BakehouseError
 from core.home import Home
@@ -14,6 +13,7 @@ from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
 from core.jobfile.references import parse_reference
 from core.jobfile.spec import JobFile
 from core.jobfile.train import TrainSpec
+from core.results.load import StoredBakeoff
 from core.store.jobs import JobRow, get_job
 
 

@@ -13,10 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from core.bakeoff.load import bakeoff_file, golden_inputs, measured_of, with_checks
 from core.bakeoff.measured import MeasuredCandidate
-from core.bakeoff.present_files import NotHashed, PresentFiles, ThingGone
-from core.bakeoff.present_servers import IdentityOf, identities_now
 from core.config.golden import GoldenInput
 from core.config.project import Project, shipped
 from core.config.task import Task
@@ -25,7 +22,10 @@ from core.errors import BakehouseError
 from core.files import read_json
 from core.home import Home
 from core.jobfile.bakeoff import IN_PROCESS, CandidateSpec, TaskUnderTest
+from core.results.load import bakeoff_file, golden_inputs, measured_of, with_checks
 from core.serving.answering import ServedIdentity
+from core.staleness.present_files import NotHashed, PresentFiles, ThingGone
+from core.staleness.present_servers import IdentityOf, identities_now
 from core.store.rescorings import list_rescorings
 
 OfTask = Literal["task", "checks", "margin", "golden", "system", "thinking", "sampling", "examples"]

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from core.bakeoff.comparison import Comparison, compare_pairs, tied_set
-from core.bakeoff.input_scores import InputScores
-from core.bakeoff.scoring import Part
-from core.bakeoff.statistics import Paired, differences
+from core.scoring.scorer import Part
+from core.statistics.comparison import Comparison, compare_pairs, tied_set
+from core.statistics.input_scores import InputScores
+from core.statistics.paired import Paired, differences
 
 if TYPE_CHECKING:
     from core.config.golden import GoldenInput

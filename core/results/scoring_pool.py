@@ -14,8 +14,8 @@ from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from core.bakeoff.answers import Answer
-from core.bakeoff.scoring import Scorer
+from core.scoring.answers import Answer
+from core.scoring.scorer import Scorer
 from core.store.answer_scores import AnswerScores
 
 if TYPE_CHECKING:

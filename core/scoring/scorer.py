@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
-from core.bakeoff.answers import Answer, Fault, find_fault
-from core.bakeoff.thinking import Split, seems_to_think_aloud, split_thinking
 from core.checks import CapturedEqualsCheck, CheckResult, build, check_hash, check_ids
 from core.checks.base import BaseDefinition
 from core.errors import InputError
+from core.scoring.answers import Answer, Fault, find_fault
+from core.scoring.thinking import Split, seems_to_think_aloud, split_thinking
 from core.store.answer_scores import AnswerScores
 
 if TYPE_CHECKING:

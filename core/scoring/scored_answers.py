@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from core.bakeoff.answers import Answer, Fault
-from core.bakeoff.scoring import (
+from core.scoring.answers import Answer, Fault
+from core.scoring.scorer import (
     Part,
     PlannedCheck,
     Score,
@@ -21,7 +21,7 @@ from core.bakeoff.scoring import (
     part_weights,
     plan_all,
 )
-from core.bakeoff.thinking import seems_to_think_aloud
+from core.scoring.thinking import seems_to_think_aloud
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from itertools import compress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from core.bakeoff.answers import Answer
-from core.bakeoff.scored_answers import FIGURES, Cells, ScoredAnswers, check_names
-from core.bakeoff.scoring import PlannedCheck, digest_of, fault_of, parse_answer, part_weights, plan_all
-from core.bakeoff.thinking import seems_to_think_aloud
+from core.scoring.answers import Answer
+from core.scoring.scored_answers import FIGURES, Cells, ScoredAnswers, check_names
+from core.scoring.scorer import PlannedCheck, digest_of, fault_of, parse_answer, part_weights, plan_all
+from core.scoring.thinking import seems_to_think_aloud
 from core.store.scores import read_plan
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from core.bakeoff.statistics import LEVEL, t_quantile
+from core.statistics.paired import LEVEL, t_quantile
 
 
 @dataclass(frozen=True)

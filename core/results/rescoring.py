@@ -8,7 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from core.bakeoff.load import (
+from core.bakeoff.result import result_message, result_summary
+from core.checks import check_ids
+from core.config.project import Project, shipped
+from core.config.task import Task
+from core.errors import BakehouseError
+from core.home import Home
+from core.results.load import (
     Scoring,
     StoredBakeoff,
     bakeoff_file,
@@ -17,13 +23,7 @@ from core.bakeoff.load import (
     load_bakeoff,
     with_checks,
 )
-from core.bakeoff.result import result_message, result_summary
-from core.bakeoff.scoring_pool import score_stored
-from core.checks import check_ids
-from core.config.project import Project, shipped
-from core.config.task import Task
-from core.errors import BakehouseError
-from core.home import Home
+from core.results.scoring_pool import score_stored
 from core.store.answer_scores import AnswerScores
 from core.store.database import transaction
 from core.store.jobs import get_job

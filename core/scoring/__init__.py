@@ -1,0 +1,1 @@
+"""What an answer is, and what the checks of its task say of it."""

@@ -1,0 +1,1 @@
+"""What has changed since a bake-off: its tasks, its files, its servers."""
