@@ -206,8 +206,13 @@ def matrix_notes(
 
 def _power(cells: Sequence[MatrixCell], tasks: int) -> Iterator[str]:
     """Tasks of so few inputs that nothing can be shown there as long as the other tasks show nothing."""
-    least = {cell.task: cell.statements[0].comparison for cell in cells if cell.statements}
-    few = {task: one for task, one in least.items() if one.exact and min(1.0, tasks * one.least_p) > ALPHA}
+    most: dict[str, Comparison] = {}
+    for cell in cells:
+        for one in cell.statements:
+            # Of candidates that have answered different inputs, the one that can show the most tells what the task can.
+            if cell.task not in most or one.comparison.least_p < most[cell.task].least_p:
+                most[cell.task] = one.comparison
+    few = {task: one for task, one in most.items() if one.exact and min(1.0, tasks * one.least_p) > ALPHA}
     for task, one in few.items():
         enough = next(n for n in range(one.clusters, 60) if tasks * 2 / 2**n <= ALPHA)
         units = "1 input" if one.clusters == 1 else f"{one.clusters} inputs"

@@ -77,6 +77,14 @@ def test_a_win_of_one_board_is_none_of_eight() -> None:
     assert build_matrix({"task 0": boards["task 0"]}).standing("tuned").wins == ("task 0",)
 
 
+def test_what_a_task_can_show_is_told_of_the_candidate_with_the_most_inputs() -> None:
+    stored = [*answers("base", N, "one"), *answers("tuned", N, ALL), *answers("begun", 3, "one")]
+    forms = {"base": "base", "tuned": "adapter", "begun": "adapter"}
+    begun = board(N, stored, candidates=forms, repeats=3, task=FORMAT_ONLY)
+    assert [one.clusters for one in begun.comparisons] == [N, 3]
+    assert not any("at best" in note for note in build_matrix({"a": begun, "b": begun}).notes)
+
+
 def test_the_mean_difference_has_the_task_as_its_unit() -> None:
     found = matrix()
     tuned = found.standing("tuned")
