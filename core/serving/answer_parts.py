@@ -33,7 +33,7 @@ class AnswerParts:
                 continue
             if self.first_seconds is None:
                 self.first_seconds = time.monotonic() - self.started
-            pieces.append(piece[: LONGEST_ANSWER_CHARACTERS - self._characters])
+            pieces.append(piece[: max(0, LONGEST_ANSWER_CHARACTERS - self._characters)])
             self._characters += len(piece)
             same = piece.strip()
             self._repeats = self._repeats + 1 if same == self._last else 0
