@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING
 
 from core.scoring.answers import Answer
 from core.scoring.scorer import PARTS, Score, part_score, plan_checks, score_answer
+from core.statistics.paired import ROUNDING
 
 if TYPE_CHECKING:
     from core.config.golden import GoldenInput
     from core.config.task import Task
     from core.scoring.scored_answers import ScoredAnswers
-
-# Means are sums of fractions, which differ in the last bits by the order in which they are added.
-_ROUNDING = 1e-9
 
 Answered = Mapping[str, Sequence[float]]
 """The scores so far by input, one a repeat; inputs without any may be left out."""
@@ -33,7 +31,7 @@ def hopeless(answered: Answered, incumbent: Answered, inputs: Collection[str], r
     """
     best = bounds_of_mean(answered, inputs, repeats)[1]
     worst = bounds_of_mean(incumbent, inputs, repeats)[0]
-    return best < worst - margin - _ROUNDING
+    return best < worst - margin - ROUNDING
 
 
 def bounds_of_mean(answered: Answered, inputs: Collection[str], repeats: int) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from core.bakeoff.input_cells import InputCell
 from core.bakeoff.leaderboard import Leaderboard
 from core.scoring.scorer import Part
-from core.statistics.paired import ALPHA, Interval, Paired, clusters_needed, t_interval
+from core.statistics.paired import ALPHA, ROUNDING, Interval, Paired, clusters_needed, t_interval
 
 Outcome = Literal["met", "not_met", "cannot_tell"]
 MOST_INPUTS = 1_000_000
@@ -51,9 +51,9 @@ def fail_under(board: Leaderboard, candidate: str, least: float, part: Part) -> 
     low, high = _bounds(row.inputs, part)
     found = row.format_score if part == "format" else row.content_score
     outcome: Outcome = "cannot_tell"
-    if low is not None and low >= least - 1e-9:
+    if low is not None and low >= least - ROUNDING:
         outcome = "met"
-    elif high is not None and high < least - 1e-9:
+    elif high is not None and high < least - ROUNDING:
         outcome = "not_met"
     return GateResult(
         "fail_under", board.task, part, candidate, outcome, least, found, inputs=len(row.inputs), missing=row.missing

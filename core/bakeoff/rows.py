@@ -12,14 +12,14 @@ from core.bakeoff.input_cells import InputCell, input_cells
 from core.scoring.scored_answers import ScoredAnswers
 from core.scoring.scorer import Part, PlannedCheck
 from core.statistics.consistency import agreement, pass_hat, repeatability, worst_of
-from core.statistics.paired import Interval, of_scores, t_interval
+from core.statistics.paired import ROUNDING, Interval, of_scores, t_interval
 from core.statistics.proportions import mcnemar, wilson
 
 if TYPE_CHECKING:
     from core.config.golden import GoldenInput
     from core.config.task import Task
 
-_PASSED = 1 - 1e-9
+_PASSED = 1 - ROUNDING
 
 
 @dataclass(frozen=True)

@@ -176,10 +176,6 @@ class BakeoffSpec(Spec):
             raise ValueError(f"the incumbent {self.incumbent} is not among the candidates {', '.join(names)}")
         return self
 
-    def task_named(self, name: str) -> TaskUnderTest:
-        """One of the tasks; KeyError for another."""
-        return {task.name: task for task in self.tasks}[name]
-
     @property
     def against(self) -> str:
         """Whom the others are held against while they are asked: the incumbent, else the first base, else the first."""

@@ -241,7 +241,7 @@ class HttpServer:
             remedy = "it takes no requests under this name: OLLAMA_HOST on its side, or OLLAMA_ORIGINS"
         reason = Reason("server_refused", {"url": self.url, "status": status, "said": said})
         return ServerError(
-            *(message,),
+            message,
             code="server_refused",
             status=status,
             said=said,

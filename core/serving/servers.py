@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal, Protocol
 
 from core.errors import InputError
@@ -14,7 +14,6 @@ from core.serving.ollama import Ollama
 from core.serving.ollama_model import OllamaModel
 from core.serving.openai import OpenAIServer
 from core.serving.openai_model import OpenAIModel
-from core.serving.refusals import no_such_model
 
 OPENAI_PORT = 8080  # llama-server's, for an address without a scheme and a port
 
@@ -95,18 +94,6 @@ def model_names(
         return tuple(one.name for one in client.models())
     finally:
         client.close()
-
-
-def listed_name(server: NamedServer, wanted: str, names: Sequence[str]) -> str:
-    """The name under which this server lists the model `wanted`: an Ollama's without a tag is its `latest`.
-
-    ServerError (`model_not_found`) with the names that are there.
-    """
-    spellings = (wanted, f"{wanted}:latest") if server.api == "ollama" else (wanted,)
-    found = next((one for one in spellings if one in names), None)
-    if found is None:
-        raise no_such_model(wanted, server.name, names)
-    return found
 
 
 def address_of(server: NamedServer) -> ServerAddress:

@@ -9,8 +9,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from core.store.scores import insert_scores
-
 ORIGINAL = 0
 """The number of the scores that the bake-off itself was made with; rescorings count from 1."""
 
@@ -84,9 +82,8 @@ def insert_rescoring(
     checks: Mapping[str, Any],
     changes: Iterable[CheckChange],
     summary: Mapping[str, Any],
-    scores: Iterable[dict[str, Any]] = (),
 ) -> int:
-    """Store a rescoring with its scores and return its number. Call it in a transaction."""
+    """Store a rescoring and return its number, under which its scores belong. Call it in a transaction."""
     number = current_number(connection, job_id) + 1
     connection.execute(
         """
@@ -104,7 +101,6 @@ def insert_rescoring(
             json.dumps(summary),
         ],
     )
-    insert_scores(connection, job_id, scores, rescoring=number)
     return number
 
 

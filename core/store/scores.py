@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from core.files import read_lines
@@ -27,26 +26,6 @@ def read_scores(run: RunDir) -> Iterator[AnswerScores]:
 def import_scores(connection: sqlite3.Connection, job_id: int, run: RunDir) -> None:
     """Take over the scores of a bake-off's answers. Call it in a transaction, behind `import_answers`; again is harmless."""
     insert_answer_scores(connection, job_id, read_scores(run))
-
-
-def insert_scores(
-    connection: sqlite3.Connection, job_id: int, scores: Iterable[Mapping[str, Any]], rescoring: int = 0
-) -> None:
-    """Store scores of single checks, those of the bake-off itself or of a rescoring; the same check's of the same answer is
-    replaced, those of an answer's other checks stay."""
-    listed = sorted(scores, key=_whose)
-    stored: dict[str, list[dict[str, Any]]] = {}
-    for score in bakeoff_scores(connection, job_id, rescoring):
-        stored.setdefault(score["answer_key"], []).append(score)
-    found = []
-    for (key, candidate), of_answer in groupby(listed, key=_whose):
-        before = [score for score in stored.get(key, ()) if candidate in {"", score["candidate"]}]
-        found.append(of_single([*({**score, "candidate": candidate} for score in before), *of_answer]))
-    insert_answer_scores(connection, job_id, found, rescoring)
-
-
-def _whose(score: Mapping[str, Any]) -> tuple[str, str]:
-    return score["answer_key"], score.get("candidate") or ""
 
 
 def insert_answer_scores(

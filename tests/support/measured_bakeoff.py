@@ -28,7 +28,7 @@ from core.serving.answering import Capabilities, LoadedModel, ServedIdentity
 from core.store.database import transaction
 from core.store.jobs import insert_job
 from core.store.results import import_answers, import_measured, import_result
-from core.store.scores import insert_scores
+from tests.support.check_scores import insert_check_scores
 from tests.support.stored import add_job, fresh, path_to, step
 
 JUDGE: dict[str, Any] = {
@@ -122,7 +122,7 @@ def measured_bakeoff(folder: Path, *, measured: bool = True) -> MeasuredBakeoff:
             inputs = [GoldenInput.model_validate(item) for item in GOLDEN[under_test.name]]
             own = [answer for answer in answers if answer.task == under_test.name]
             scores = score_answers(under_test.task, inputs, own)
-            insert_scores(connection, made.job_id, (score.to_json() for score in scores))
+            insert_check_scores(connection, made.job_id, (score.to_json() for score in scores))
     for state in path_to(connection, "done"):
         step(connection, made.job_id, state)
     connection.close()

@@ -18,7 +18,7 @@ from core.scoring.answers import Answer
 from core.scoring.scorer import score_answers
 from core.store.database import transaction
 from core.store.results import import_answers
-from core.store.scores import insert_scores
+from tests.support.check_scores import insert_check_scores
 from tests.support.stored import add_job, fresh, path_to, step
 
 TASK = {
@@ -111,7 +111,7 @@ def home_with_bakeoffs(folder: Path) -> tuple[Home, Path]:
     with transaction(connection):
         import_answers(connection, 1, run_dir)
         scores = score_answers(Task.model_validate(TASK), GOLDEN, stored_answers())
-        insert_scores(connection, 1, (score.to_json() for score in scores))
+        insert_check_scores(connection, 1, (score.to_json() for score in scores))
     for state in path_to(connection, "done"):
         step(connection, 1, state)
     connection.close()

@@ -26,7 +26,7 @@ from core.serving.answering import Capabilities, LoadedModel, ServedIdentity
 from core.store.database import transaction
 from core.store.jobs import insert_job
 from core.store.results import import_answers
-from core.store.scores import insert_scores
+from tests.support.check_scores import insert_check_scores
 from tests.support.job_files import job_file
 from tests.support.stored import fresh, path_to, step
 
@@ -192,7 +192,7 @@ def bakeoff(
         for name in tasks:
             own = [one for one in every if one.task == name]
             scores = score_answers(task_named(name), golden(name, inputs), own)
-            insert_scores(connection, job_id, (score.to_json() for score in scores))
+            insert_check_scores(connection, job_id, (score.to_json() for score in scores))
     for state in path_to(connection, "done"):
         step(connection, job_id, state)
     return job_id

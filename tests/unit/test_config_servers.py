@@ -12,8 +12,7 @@ from core.config.settings import Settings, load_settings
 from core.errors import InputError, NotFoundError
 from core.jobfile.servers import known_servers, login_of, named_server
 from core.redaction import redact
-from core.serving.errors import ServerError
-from core.serving.servers import key_of, listed_name, open_served
+from core.serving.servers import key_of, open_served
 
 KEY = "abcdefgh-a-key-nobody-guesses"
 
@@ -115,13 +114,3 @@ def test_the_password_of_the_built_in_server_stays_in_its_setting(person: Path) 
     assert (login.url, (login.authorization or "")[:6]) == (server.url, "Basic ")
     person.write_text("ollama: {url: 'http://me:open-sesame-77@another:99'}\n")
     assert login_of(server) is None, "the password is not for the server of the job"
-
-
-def test_a_model_is_found_under_the_name_that_its_server_lists(person: Path) -> None:
-    server = known_servers(Settings())["ollama"]
-    names = ("judge:v1", "planner:latest")
-    assert listed_name(server, "planner", names) == "planner:latest"
-    assert listed_name(server, "judge:v1", names) == "judge:v1"
-    with pytest.raises(ServerError, match="no model `judge`; it has judge:v1, planner:latest") as caught:
-        listed_name(server, "judge", names)
-    assert (caught.value.code, caught.value.is_transient) == ("model_not_found", False)

@@ -176,9 +176,7 @@ def test_a_run_has_the_score_of_its_newest_bake_off_under_its_newest_scores(
     assert run_scores(connection) == {1: 0.7}
     rescored = {"candidates": [{"name": "a", "ref": "job:1/adapter", "score": 0.2}]}
     with transaction(connection):
-        insert_rescoring(
-            connection, newest, author="a", message="m", checks={}, changes=(), summary=rescored, scores=()
-        )
+        insert_rescoring(connection, newest, author="a", message="m", checks={}, changes=(), summary=rescored)
     assert run_scores(connection) == {1: 0.2}
 
 

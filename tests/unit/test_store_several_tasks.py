@@ -30,7 +30,8 @@ from core.store.results import (
     list_bakeoffs,
     run_scores,
 )
-from core.store.scores import answer_scores, bakeoff_scores, import_scores, insert_scores
+from core.store.scores import answer_scores, bakeoff_scores, import_scores
+from tests.support.check_scores import insert_check_scores
 from tests.support.leaderboards import answer as whole_answer
 from tests.support.stored import add_job, fresh, path_to, step
 
@@ -97,7 +98,7 @@ def test_a_good_answer_takes_the_place_of_a_servers_fault_and_nothing_else_of_th
 
 def test_an_answer_of_a_model_that_changed_makes_way_with_its_scores(tmp_path: Path) -> None:
     connection, job, run = bakeoff(tmp_path, [line("former")])
-    insert_scores(connection, job, [single("former", 0.5)])
+    insert_check_scores(connection, job, [single("former", 0.5)])
     assert [one["value"] for one in bakeoff_scores(connection, job)] == [0.5]
     append_line(run.answers, line("now"))
     for _ in range(2):
@@ -140,8 +141,8 @@ def test_however_often_and_in_however_many_pieces_a_file_is_imported_the_rows_ar
 def test_two_candidates_with_answers_of_one_key_have_scores_of_their_own(tmp_path: Path) -> None:
     """A server can answer the same question in two ways: the texts differ, and so must what is said of them."""
     connection, job, _ = bakeoff(tmp_path, [line("a"), line("a", candidate="twin", text="another")])
-    insert_scores(connection, job, [single("a", 1.0, candidate="base"), single("a", 0.0, candidate="twin")])
-    insert_scores(connection, job, [single("a", 0.5, "table", candidate="twin")])
+    twin = [single("a", 0.0, candidate="twin"), single("a", 0.5, "table", candidate="twin")]
+    insert_check_scores(connection, job, [single("a", 1.0, candidate="base"), *twin])
     said = {(one["candidate"], one["check_id"]): one["value"] for one in bakeoff_scores(connection, job)}
     assert said == {("base", "heading"): 1.0, ("twin", "heading"): 0.0, ("twin", "table"): 0.5}
 

@@ -21,7 +21,8 @@ from core.results.scoring_pool import score_stored
 from core.scoring.scorer import score_answers
 from core.store.database import open_database, transaction
 from core.store.rescorings import list_rescorings
-from core.store.scores import insert_answer_scores, insert_scores
+from core.store.scores import insert_answer_scores
+from tests.support.check_scores import insert_check_scores
 from tests.support.measured_bakeoff import CANDIDATES, JUDGE, PLAN, MeasuredBakeoff, measured_bakeoff
 
 FORMS = {"m base": "base", "m tuned": "adapter", **dict.fromkeys(CANDIDATES[2:], "served")}
@@ -97,7 +98,7 @@ def test_holes_faults_and_strangers_are_counted_alike(made: MeasuredBakeoff) -> 
         for candidate in CANDIDATES[:2]:
             own = [one for one in scores if one.candidate == candidate]
             with transaction(connection):
-                insert_scores(connection, made.job_id, [one.to_json() for one in own])
+                insert_check_scores(connection, made.job_id, [one.to_json() for one in own])
         stored = load_bakeoff(made.home, connection, made.job_id).task("plan")
         assert plain(stored.leaderboard()) == of_objects(stored)
         row = stored.leaderboard().row("m base")

@@ -24,8 +24,8 @@ from core.scoring.answers import Answer
 from core.scoring.scorer import score_answers
 from core.store.database import transaction
 from core.store.results import import_answers
-from core.store.scores import insert_scores
 from core.vram.plan import Verdict
+from tests.support.check_scores import insert_check_scores
 from tests.support.job_files import job_file
 from tests.support.stored import add_job, fresh, path_to, step
 
@@ -100,7 +100,9 @@ class Bench:
         run.answers.write_text("".join(json.dumps(answer.to_json()) + "\n" for answer in answers))
         with transaction(self.connection):
             import_answers(self.connection, job_id, run)
-            insert_scores(self.connection, job_id, (one.to_json() for one in score_answers(TASK, GOLDEN, answers)))
+            insert_check_scores(
+                self.connection, job_id, (one.to_json() for one in score_answers(TASK, GOLDEN, answers))
+            )
         return job_id
 
     def verdicts(self) -> list[Verdict]:
