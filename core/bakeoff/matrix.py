@@ -208,10 +208,10 @@ def _power(cells: Sequence[MatrixCell], tasks: int) -> Iterator[str]:
     """Tasks of so few inputs that nothing can be shown there as long as the other tasks show nothing."""
     most: dict[str, Comparison] = {}
     for cell in cells:
-        for one in cell.statements:
+        for statement in cell.statements:
             # Of candidates that have answered different inputs, the one that can show the most tells what the task can.
-            if cell.task not in most or one.comparison.least_p < most[cell.task].least_p:
-                most[cell.task] = one.comparison
+            if cell.task not in most or statement.comparison.least_p < most[cell.task].least_p:
+                most[cell.task] = statement.comparison
     few = {task: one for task, one in most.items() if one.exact and min(1.0, tasks * one.least_p) > ALPHA}
     for task, one in few.items():
         enough = next(n for n in range(one.clusters, 60) if tasks * 2 / 2**n <= ALPHA)
