@@ -25,14 +25,15 @@ _CUT_OFF = ("server disconnected", "peer closed")
 LONGEST_REPLY_BYTES = 64 * 2**20
 LONGEST_LINE_BYTES = 16 * 2**20
 _LOOK_SECONDS = 0.1
+_AFTER_DEADLINE_SECONDS = 0.001
 
 
 class RequestWatch:
     """Ends a request that takes longer than `seconds`, or that `stopped` says is not wanted any more, also while no byte of
-    it comes. A context manager around the request.
+    it comes. A context manager around the request. Without `stopped` only the time ends it.
     """
 
-    def __init__(self, seconds: float, stopped: Callable[[], bool]) -> None:
+    def __init__(self, seconds: float, stopped: Callable[[], bool] | None = None) -> None:
         self.ended: str | None = None  # "slow" or "stopped" once it was ended
         self.seconds = seconds
         self._deadline = time.monotonic() + seconds
@@ -63,18 +64,23 @@ class RequestWatch:
     def look(self) -> str | None:
         """Whether the request has to end now; the thread looks by itself, this is for between two pieces of an answer."""
         if self.ended is None:
-            if self._stopped():
+            if self._stopped is not None and self._stopped():
                 self.ended = "stopped"
             elif time.monotonic() > self._deadline:
                 self.ended = "slow"
         return self.ended
 
     def _look(self) -> None:
-        while not self._over.wait(_LOOK_SECONDS):
+        while not self._over.wait(self._pause()):
             with self._lock:
                 if self.look() is not None:
                     self._break()
                     return
+
+    def _pause(self) -> float:
+        """Until the next look."""
+        left = max(self._deadline - time.monotonic(), 0.0) + _AFTER_DEADLINE_SECONDS
+        return left if self._stopped is None else min(left, _LOOK_SECONDS)
 
     def _break(self) -> None:
         if self._socket is not None:
@@ -121,7 +127,12 @@ class HttpServer:
 
     def document(self, method: str, path: str, request: Mapping[str, Any] | None, seconds: float) -> dict[str, Any]:
         """The one JSON object of a reply."""
-        return self.parsed(b"".join(self.chunks(method, path, request, seconds)), path)
+        return self.parsed(self.reply(method, path, request, seconds), path)
+
+    def reply(self, method: str, path: str, request: Mapping[str, Any] | None, seconds: float) -> bytes:
+        """A whole reply within `seconds`, also of a server that sends its headers or an error byte by byte."""
+        with RequestWatch(seconds) as watch:
+            return b"".join(self._chunks(method, path, request, watch, longest=LONGEST_REPLY_BYTES))
 
     def lines(
         self,
@@ -133,9 +144,10 @@ class HttpServer:
         stopped: Callable[[], bool] | None = None,
     ) -> Generator[bytes]:
         """The lines of a POST's reply, without their ends and without the empty ones."""
-        watch = None if stopped is None else RequestWatch(seconds, stopped)
-        with watch or contextlib.nullcontext():
-            chunks = self.chunks("POST", path, request, seconds, silence_seconds=silence_seconds, watch=watch)
+        # What is stopped when it is enough may be long.
+        longest = LONGEST_REPLY_BYTES if stopped is None else None
+        with RequestWatch(seconds, stopped) as watch:
+            chunks = self._chunks("POST", path, request, watch, silence_seconds=silence_seconds, longest=longest)
             with contextlib.closing(chunks):
                 for line in split_lines(chunks):
                     if len(line) > LONGEST_LINE_BYTES:
@@ -152,29 +164,34 @@ class HttpServer:
             raise ServerError(said, code="server_refused", status=200, said=said)
         return body
 
-    def chunks(
+    def _chunks(
         self,
         method: str,
         path: str,
         request: Mapping[str, Any] | None,
-        seconds: float,
+        watch: RequestWatch,
         *,
         silence_seconds: float | None = None,
-        watch: RequestWatch | None = None,
+        longest: int | None = None,
     ) -> Generator[bytes]:
-        """The reply's bytes as they come. `seconds` limits the whole, `silence_seconds` the time in which nothing comes."""
+        """The reply's bytes as they come, `longest` at most. `watch` limits the whole, `silence_seconds` the time in which
+        nothing comes."""
         import httpx
 
-        deadline = time.monotonic() + seconds
+        seconds = watch.seconds
         silence = seconds if silence_seconds is None else min(seconds, silence_seconds)
         # Not httpx's own JSON: a name with a lone surrogate, as a server can send one, is no UTF-8.
         content = None if request is None else json.dumps(request).encode()
         limits = httpx.Timeout(silence, connect=min(seconds, self.connect_seconds))
-        traced = {} if watch is None else {"trace": watch.trace}
         size = 0
         try:
             with self._http().stream(
-                method, self.url + path, content=content, headers=self._headers, timeout=limits, extensions=traced
+                method,
+                self.url + path,
+                content=content,
+                headers=self._headers,
+                timeout=limits,
+                extensions={"trace": watch.trace},
             ) as response:
                 if response.status_code != 200:
                     raise self._refusal(response)
@@ -182,12 +199,10 @@ class HttpServer:
                 for chunk in response.iter_raw():
                     yield chunk
                     size += len(chunk)
-                    if watch is None and size > LONGEST_REPLY_BYTES:
+                    if longest is not None and size > longest:
                         raise self.garbled(_last(path))
-                    if watch is not None and watch.look() is not None:
+                    if watch.look() is not None:
                         break
-                    if time.monotonic() > deadline:
-                        raise self._slow(seconds)
         except httpx.TimeoutException as error:
             self._raise_ended(watch)
             waited = limits.connect if isinstance(error, httpx.ConnectTimeout) else silence
@@ -202,10 +217,10 @@ class HttpServer:
             raise ServerError(message, code="server_down", reason=reason) from None
         self._raise_ended(watch)
 
-    def _raise_ended(self, watch: RequestWatch | None) -> None:
-        if watch is not None and watch.ended == "slow":
+    def _raise_ended(self, watch: RequestWatch) -> None:
+        if watch.ended == "slow":
             raise self._slow(watch.seconds) from None
-        if watch is not None and watch.ended == "stopped":
+        if watch.ended == "stopped":
             raise ServerError(f"a request to {self.url} was given up", code="request_stopped") from None
 
     def _http(self) -> httpx.Client:

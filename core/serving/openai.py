@@ -110,8 +110,7 @@ class OpenAIServer:
     def busy_slots(self) -> int | None:
         """llama-server: how many answers it gives now; None where it does not tell."""
         with contextlib.suppress(ServerError, ValueError, RecursionError):
-            raw = b"".join(self._above.server.chunks("GET", "/slots", None, self.timeout_seconds))
-            slots = json.loads(raw)
+            slots = json.loads(self._above.server.reply("GET", "/slots", None, self.timeout_seconds))
             if isinstance(slots, list):
                 return sum(isinstance(one, dict) and one.get("is_processing") is True for one in slots)
         return None

@@ -22,12 +22,13 @@ from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, ExampleTurn, TaskUn
 from core.models.llama_cpp import LlamaCpp
 from core.store.database import open_database
 from core.store.jobs import JobRow
+from core.submission.asked_servers import Ask, served_facts
 from core.submission.candidates import parse_candidates, who_answers
 from core.submission.enqueue import store
 from core.submission.extension import Extended, extended, united
 from core.submission.few_shot import example_pool, repeats_golden
 from core.submission.input_store import golden_file
-from core.submission.possible import Ask, capabilities_of, refuse_impossible
+from core.submission.possible import refuse_impossible
 from core.submission.wanted_bakeoff import WantedBakeoff
 
 
@@ -111,7 +112,7 @@ def check_bakeoff(
     project: Project,
     wanted: WantedBakeoff,
     remarks: list[str],
-    ask: Ask = capabilities_of,
+    ask: Ask = served_facts,
 ) -> CheckedBakeoff:
     """What is wanted, looked up and checked; nothing is stored. Raises as `submit_bakeoff`.
 

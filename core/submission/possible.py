@@ -2,49 +2,37 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 
-from core.config.validation import nearest
 from core.errors import BakehouseError, InputError, NotFoundError
-from core.jobfile.bakeoff import IN_PROCESS, CandidateSpec, ServerUnderTest
-from core.jobfile.servers import login_of, opened
+from core.jobfile.bakeoff import IN_PROCESS, CandidateSpec
 from core.serving.answering import Capabilities
-from core.serving.errors import ServerError
-from core.serving.servers import model_names
-
-MOST_SERVERS_AT_ONCE = 8
+from core.submission.asked_servers import Ask, Asked, ask_servers, served_facts, served_place
 
 
-Ask = Callable[[CandidateSpec], Capabilities | BakehouseError]
-"""`capabilities_of`, or one that remembers what it was told."""
-
-
-def refuse_impossible(candidates: Sequence[CandidateSpec], remarks: list[str], ask: Ask) -> None:
+def refuse_impossible(candidates: Sequence[CandidateSpec], remarks: list[str], ask: Ask = served_facts) -> Asked:
     """Raise `InputError` or `NotFoundError` for what can't be: a model that its server has not, a grammar at Ollama, a thinking
-    model that is none. Servers are asked; one that does not answer is a remark, and the job asks it again.
+    model that is none. Servers are asked, and what they said is returned; one that does not answer is a remark, and the job
+    asks it again.
     """
     for candidate in candidates:
         refuse_format(candidate)
-    groups: dict[tuple[str, str], list[CandidateSpec]] = {}
+    asked = ask_servers(candidates, ask)
+    silent: dict[str, str] = {}
     for candidate in candidates:
-        if candidate.server is not None and candidate.served_model is not None:
-            groups.setdefault((candidate.server.url, candidate.served_model), []).append(candidate)
-    if not groups:
-        return
-    with ThreadPoolExecutor(MOST_SERVERS_AT_ONCE) as pool:
-        answers = list(pool.map(lambda group: ask(group[0]), groups.values()))
-    for group, answer in zip(groups.values(), answers, strict=True):
+        place = served_place(candidate)
+        answer = None if place is None else asked[place]
+        if isinstance(answer, NotFoundError):
+            raise answer
         if isinstance(answer, BakehouseError):
-            if isinstance(answer, NotFoundError):
-                raise answer
-            server = group[0].server
-            assert server is not None  # it was grouped by it
-            remarks.append(f"{server.name} was not asked what it can do: {answer.message}; the job asks it")
-            continue
-        for candidate in group:
-            refuse_unable(candidate, answer)
+            assert candidate.server is not None  # it has a place
+            silent.setdefault(candidate.server.name, answer.message)
+        elif answer is not None:
+            refuse_unable(candidate, answer.capabilities)
+    remarks += [
+        f"{server} was not asked what it can do: {message}; the job asks it" for server, message in silent.items()
+    ]
+    return asked
 
 
 def refuse_format(candidate: CandidateSpec) -> None:
@@ -66,31 +54,6 @@ def refuse_format(candidate: CandidateSpec) -> None:
             key=candidate.name,
             remedy="write a JSON schema (@format=FILE.json), or serve the model with llama-server",
         )
-
-
-def capabilities_of(candidate: CandidateSpec) -> Capabilities | BakehouseError:
-    """What the server says that this model can be asked for, or why that is not known; NotFoundError where it has no such
-    model."""
-    assert candidate.server is not None and candidate.served_model is not None  # only such are asked
-    try:
-        with contextlib.closing(opened(candidate.server, candidate.served_model)) as model:
-            model.identity()
-            return model.capabilities()
-    except ServerError as error:
-        if error.code != "model_not_found":
-            return error
-        near = _nearest_model(candidate.server, candidate.served_model)
-        remedy = f"did you mean `{near}`?" if near else error.remedy
-        return NotFoundError(error.message, code=error.code, key=candidate.name, remedy=remedy)
-    except InputError as error:  # a key that is not set here may be where the runner was started
-        return error
-
-
-def _nearest_model(server: ServerUnderTest, wanted: str) -> str | None:
-    try:
-        return nearest(wanted, model_names(server, login=login_of(server)))
-    except BakehouseError:
-        return None
 
 
 def refuse_unable(candidate: CandidateSpec, able: Capabilities) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from core.store.database import open_database
 from core.store.jobs import list_jobs
 from tests.support.kitchen import Kitchen, kitchen
 from tests.support.ollama_standin import OllamaStandin
+from tests.tui.bakeoff_form import console, form, looked, no_server, queued, read, server, tick
 from tests.tui.conftest import keys_of, seen, text_of
 from tests.tui.scene import job, scene
 from tui.app import ConsoleApp
@@ -25,66 +26,7 @@ from tui.screens.results import Results
 from tui.screens.start_bakeoff import AskBakeoff
 from tui.theme import DARK
 
-__all__ = ["kitchen"]
-Form = tuple[Pilot[None], NewBakeoff]
-
-
-@pytest.fixture(autouse=True)
-def _no_server(kitchen: Kitchen) -> None:
-    """Nobody listens where Ollama is expected, whatever runs on the machine of the tests."""
-    settings = kitchen.root.parent / "config/bakehouse/settings.yaml"
-    settings.parent.mkdir(parents=True)
-    settings.write_text("ollama: {url: 'http://127.0.0.1:1'}\n")
-
-
-@contextlib.asynccontextmanager
-async def console(kitchen: Kitchen, size: tuple[int, int] = (120, 40), **changes: Any) -> AsyncIterator[Pilot[None]]:
-    app = ConsoleApp(kitchen.home, lambda: kitchen.project, live=False)
-    async with app.run_test(size=size) as pilot:
-        app.show(scene(**{"jobs": (), **changes}))
-        await pilot.pause()
-        yield pilot
-
-
-@contextlib.asynccontextmanager
-async def form(kitchen: Kitchen, size: tuple[int, int] = (120, 40), **changes: Any) -> AsyncIterator[Form]:
-    async with console(kitchen, size, **changes) as pilot:
-        await pilot.press("B")
-        screen = await read(pilot)
-        await seen(pilot, lambda: "ollama" in screen.servers, "what the server says")
-        yield pilot, screen
-
-
-async def read(pilot: Pilot[None]) -> NewBakeoff:
-    screen = pilot.app.screen
-    assert isinstance(screen, NewBakeoff)
-    await seen(pilot, lambda: screen.offers is not None, "the project")
-    return screen
-
-
-async def tick(pilot: Pilot[None], screen: NewBakeoff, *keys: str) -> None:
-    """Tick by hand: go to the row, press space."""
-    for key in keys:
-        where = screen.task_list if any(row.key == key for row in screen.task_list.rows) else screen.candidate_list
-        where.focus()
-        await pilot.pause()
-        await pilot.press("g")
-        for _ in where.rows:
-            if where.selected == key:
-                break
-            await pilot.press("j")
-        assert where.selected == key
-        await pilot.press("space")
-
-
-async def looked(pilot: Pilot[None], screen: NewBakeoff) -> None:
-    await seen(pilot, lambda: screen.current is not None, "what it comes to")
-    await pilot.pause()
-
-
-def queued(kitchen: Kitchen) -> list[int]:
-    with contextlib.closing(open_database(kitchen.home)) as connection:
-        return [row.id for row in list_jobs(connection)]
+__all__ = ["kitchen", "no_server", "server"]
 
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)])
@@ -226,15 +168,6 @@ async def test_names_of_a_server_are_only_text(kitchen: Kitchen) -> None:
         assert "served:[bold]x[/]" in text_of(pilot, "#candidates") and "\x1b" not in text_of(pilot)
         await tick(pilot, screen, "served:z")
         assert screen.choices.candidates == ["served:z"]
-
-
-@pytest.fixture
-def server(kitchen: Kitchen, _no_server: None) -> Iterator[OllamaStandin]:
-    with OllamaStandin(load_seconds=0.01) as server:
-        server.add_model("planner")
-        server.add_model("judge:v1")
-        (kitchen.root.parent / "config/bakehouse/settings.yaml").write_text(f"ollama: {{url: '{server.url}'}}\n")
-        yield server
 
 
 async def test_models_of_servers_are_offered_with_the_server_s_state(kitchen: Kitchen, server: OllamaStandin) -> None:

@@ -228,8 +228,15 @@ def test_a_server_of_something_else() -> None:
 
 
 @pytest.mark.timed
-def test_bytes_that_trickle_in_are_not_waited_for_for_ever() -> None:
-    head = b"HTTP/1.1 200 OK\r\nContent-Length: 400\r\n\r\n"
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 400\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX-Never-Ends: ",
+        b"HTTP/1.1 500 So\r\nContent-Length: 400\r\n\r\n",
+    ],
+)
+def test_bytes_that_trickle_in_are_not_waited_for_for_ever(head: bytes) -> None:
     with listener(head + b" " * 400, drip_seconds=0.02) as address, Ollama(address, timeout_seconds=1.5) as ollama:
         started = time.monotonic()
         assert failure(ollama.version).code == "server_slow"

@@ -6,13 +6,13 @@ import contextlib
 import math
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from textual.message import Message
 
-from core.errors import BakehouseError
+from core.errors import BakehouseError, NotFoundError
 from core.format import plural
 from core.home import Home
 from core.submission.wanted_bakeoff import WantedBakeoff
@@ -22,7 +22,7 @@ from tui.queries.latest_only import LatestOnly
 if TYPE_CHECKING:
     from core.config.project import Project
     from core.jobfile.bakeoff import CandidateSpec
-    from core.serving.answering import Capabilities
+    from core.submission.asked_servers import ServedFacts, ServedPlace
     from core.submission.bakeoff import CheckedBakeoff
 
 FindProject = Callable[[], "Project"]
@@ -194,26 +194,19 @@ def said(error: Exception) -> str:
 
 
 class OutlookReader:
-    """Looks at what is ticked. What a server said of a model is asked once for all: it is remembered until the form goes."""
+    """Looks at what is ticked. What a server said of a model is asked once for all: it is remembered until the servers are
+    asked again, or the form goes."""
 
     def __init__(self, home: Home, find_project: FindProject) -> None:
         self.home = home
         self.find_project = find_project
-        self._known: dict[tuple[str, str | None], Capabilities | BakehouseError] = {}
+        self._known: dict[ServedPlace, ServedFacts | BakehouseError] = {}
         self._lock = threading.Lock()
 
-    def ask(self, candidate: CandidateSpec) -> Capabilities | BakehouseError:
-        from core.submission.possible import capabilities_of
-
-        assert candidate.server is not None  # only such are asked
-        key = (candidate.server.url, candidate.served_model)
+    def forget_servers(self) -> None:
+        """What the servers said counts no more."""
         with self._lock:
-            if key in self._known:
-                return self._known[key]
-        answer = capabilities_of(candidate)
-        with self._lock:
-            self._known[key] = answer
-        return answer
+            self._known = {}
 
     def look(self, wanted: WantedBakeoff) -> BakeoffOutlook:
         """Checks as the submission does, without storing anything. Each candidate that cannot be is told by itself."""
@@ -223,17 +216,12 @@ class OutlookReader:
 
         project = self.find_project()
         with contextlib.closing(open_database(self.home, briefly=True)) as connection:
-            problems = {}
-            for reference in wanted.candidates:
-                try:
-                    self._check(connection, project, reference)
-                except (BakehouseError, OSError) as error:
-                    problems[reference] = said(error)
+            problems = self._problems(connection, project, wanted.candidates)
             if problems:
                 return BakeoffOutlook(wanted, problems)
             remarks: list[str] = []
             try:
-                checked = check_bakeoff(self.home, connection, project, wanted, remarks, self.ask)
+                checked = check_bakeoff(self.home, connection, project, wanted, remarks, self._ask)
             except (BakehouseError, OSError) as error:
                 return BakeoffOutlook(wanted, problem=said(error))
             paces = measured_paces(connection, project.id)
@@ -244,24 +232,55 @@ class OutlookReader:
         from core.store.database import open_database
 
         with contextlib.closing(open_database(self.home, briefly=True)) as connection:
-            try:
-                self._check(connection, self.find_project(), reference)
-            except (BakehouseError, OSError) as error:
-                return said(error)
-        return ""
+            return self._problems(connection, self.find_project(), [reference]).get(reference, "")
 
-    def _check(self, connection: sqlite3.Connection, project: Project, reference: str) -> None:
+    def _ask(self, candidate: CandidateSpec) -> ServedFacts | BakehouseError:
+        """From memory, else from the server."""
+        from core.submission.asked_servers import served_facts, served_place
+
+        place = served_place(candidate)
+        assert place is not None  # only such are asked
+        with self._lock:
+            known, memory = self._known.get(place), self._known
+        if known is None:
+            known = served_facts(candidate)
+            with self._lock:
+                memory[place] = known  # of the time when it was asked: not the one that came after F5
+        return known
+
+    def _problems(self, connection: sqlite3.Connection, project: Project, references: Sequence[str]) -> dict[str, str]:
+        """What stands against each of these candidates by itself. The servers are asked beside each other."""
+        from core.submission.asked_servers import ask_servers, served_place
         from core.submission.candidates import parse_candidate
         from core.submission.possible import refuse_format, refuse_unable
 
-        candidate = parse_candidate(self.home, connection, project, reference)
-        refuse_format(candidate)
-        if candidate.form == "served":
-            able = self.ask(candidate)
-            if not isinstance(able, BakehouseError):
-                refuse_unable(candidate, able)
-            elif able.exit_code == 4:  # the server says that it has no such model
-                raise able
+        found: dict[str, CandidateSpec] = {}
+        problems: dict[str, str] = {}
+        for reference in references:
+            try:
+                candidate = parse_candidate(self.home, connection, project, reference)
+                refuse_format(candidate)
+                found[reference] = candidate
+            except (BakehouseError, OSError) as error:
+                problems[reference] = said(error)
+        with self._lock:
+            memory = self._known
+        asked = ask_servers(list(found.values()), self._ask)
+        with self._lock:
+            # A server that was given up is not waited for at each tick.
+            for place, answer in asked.items():
+                memory.setdefault(place, answer)
+        for reference, candidate in found.items():
+            at = served_place(candidate)
+            able = None if at is None else asked[at]
+            try:
+                if isinstance(able, NotFoundError):
+                    raise able
+                if able is not None and not isinstance(able, BakehouseError):
+                    refuse_unable(candidate, able.capabilities)
+            except BakehouseError as error:
+                problems[reference] = said(error)
+        return {reference: problems[reference] for reference in references if reference in problems}
 
 
 def outlook_of(
@@ -304,7 +323,7 @@ class BakeoffQueries:
         self.home = home
         self.find_project = find_project
         self.tell = tell
-        reader = OutlookReader(home, find_project)
+        self.reader = reader = OutlookReader(home, find_project)
         self.outlook: LatestOnly[WantedBakeoff, BakeoffOutlook] = LatestOnly(
             "bake-off outlook",
             reader.look,
@@ -327,7 +346,8 @@ class BakeoffQueries:
         )
 
     def ask_servers(self, names: Iterable[str]) -> None:
-        """One that stalls keeps no other waiting."""
+        """One that stalls keeps no other waiting. What they said before is forgotten."""
+        self.reader.forget_servers()
         for name in names:
             self._ask_server(name)
 

@@ -109,13 +109,14 @@ class NewBakeoff(CommandScreen):
         if len(self.choices.tasks) == 1 or offers.former is not None:
             self.candidate_list.focus()
         self.action_read_servers()
-        self._changed()
 
     def action_read_servers(self) -> None:
         """Each server is asked in a thread of its own: one that stalls keeps no other waiting."""
+        if self.offers is None:
+            return
         self.servers.clear()
-        self.queries.ask_servers(self.offers.servers if self.offers is not None else ())
-        self._paint()
+        self.queries.ask_servers(self.offers.servers)
+        self._changed()
 
     @on(ServerRead)
     def _take_server(self, message: ServerRead) -> None:
