@@ -49,7 +49,7 @@ def fail_under(board: Leaderboard, candidate: str, least: float, part: Part) -> 
     """Whether a candidate's score reaches `least` (0..1). KeyError for a candidate that is not on the board."""
     row = board.row(candidate)
     low, high = _bounds(row.inputs, part)
-    found = row.format_score if part == "format" else row.content_score
+    found = row.score_of(part)
     outcome: Outcome = "cannot_tell"
     if low is not None and low >= least - ROUNDING:
         outcome = "met"

@@ -17,7 +17,6 @@ from core.statistics.proportions import mcnemar, wilson
 
 if TYPE_CHECKING:
     from core.config.golden import GoldenInput
-    from core.config.task import Task
 
 _PASSED = 1 - ROUNDING
 
@@ -105,6 +104,14 @@ class CandidateRow:
     curtailed: bool = False
     sampling_sd: Mapping[Part, float] = field(default_factory=dict)
 
+    def score_of(self, part: Part) -> float | None:
+        """The score of a part; None where nothing of it is scored."""
+        return self.format_score if part == "format" else self.content_score
+
+    def interval_of(self, part: Part) -> Interval:
+        """The interval of that score."""
+        return self.format_interval if part == "format" else self.content_interval
+
     @property
     def score(self) -> float | None:
         """The score that leads: format, or content when the task has no format checks."""
@@ -117,11 +124,10 @@ class CandidateRow:
 
 
 def build_row(
-    task: Task,
     inputs: Sequence[GoldenInput],
     plan: Sequence[PlannedCheck],
     cells: ScoredAnswers,
-    incumbent: ScoredAnswers,
+    incumbent: ScoredAnswers | None,
     *,
     form: str | None,
     tied: bool,
@@ -131,7 +137,7 @@ def build_row(
     sampling_sd: Mapping[Part, float] | None = None,
 ) -> CandidateRow:
     """The row of one candidate; `leading` is the part that the consistency figures are of."""
-    clusters = {item.id: item.source or item.id for item in inputs}
+    clusters = {item.id: item.cluster for item in inputs}
     means: dict[Part, dict[str, float]] = {"format": cells.means("format"), "content": cells.means("content")}
     led = [values for values in cells.part(leading).values() if values]
     given, figures = cells.cells, cells.cells.figures
@@ -208,13 +214,13 @@ def _summary(
     inputs: Sequence[GoldenInput],
     clusters: Mapping[str, str],
     cells: ScoredAnswers,
-    incumbent: ScoredAnswers,
+    incumbent: ScoredAnswers | None,
 ) -> CheckSummary:
     means, worst = cells.check_means(check.id), cells.check_worst(check.id)
     binary = not check.definition.partial
     units = len({clusters[name] for name in means})
     p = None
-    if binary and cells is not incumbent and means:
+    if binary and incumbent is not None and cells is not incumbent and means:
         p = _mcnemar(means, incumbent.check_means(check.id))
     return CheckSummary(
         id=check.id,

@@ -3,123 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from core.bakeoff.figures import bounds, count, p_value, signed
+from core.bakeoff.leaderboard import Headline, Leaderboard
 from core.bakeoff.rows import CandidateRow
 from core.format import of_five
-from core.scoring.scorer import Part
-from core.statistics.comparison import RESOLVE, Comparison
-from core.statistics.paired import ALPHA, Interval
+from core.statistics.comparison import RESOLVE
+from core.statistics.paired import ALPHA
 from core.statistics.selection import Selection
 
 if TYPE_CHECKING:
     from core.config.task import Task
 
-MINUS = "−"
-DASH = "—"
 # Among equals, a candidate that is so many times as fast is worth a word.
 _FASTER = 1.2
 # A limit so many times the longest whole answer cuts only what rambles.
 _ROOM = 1.5
 
 
-def signed(difference: float) -> str:
-    """A difference on the scale of five, with its sign: "+4.63", "−0.02", and "0.00" without one."""
-    text = f"{abs(5 * difference):.2f}"
-    if float(text) == 0:
-        return text
-    return f"{'+' if difference > 0 else MINUS}{text}"
-
-
-def bounds(interval: Interval) -> str:
-    """The interval on the scale of five, as [4.31, 4.95], or the reason why there is none, in brackets.
-
-    It is shown up to what is possible, −5 to 5: a t interval knows of no such ends. (That of a score ends at 0 and 5
-    when it is made.) The figures of `Leaderboard.to_json` stay as they are.
-    """
-    if interval.low is None or interval.high is None:
-        return f"({interval.reason})"
-    low, high = (f"{5 * min(1.0, max(-1.0, end)):.2f}".replace("-", MINUS) for end in (interval.low, interval.high))
-    return f"[{low}, {high}]"
-
-
-def clipped(interval: Interval) -> bool:
-    """True when `bounds` shows an end of it nearer than it is."""
-    ends = (interval.low or 0.0, interval.high or 0.0)
-    return any(abs(end) > 1.001 for end in ends)  # less than that does not show in two digits
-
-
-def p_value(p: float) -> str:
-    """ "0.0005", two significant digits; "< 0.0001" below that."""
-    if p < 0.0001:
-        return "< 0.0001"
-    digits = 2 if p >= 0.1 else 3 if p >= 0.01 else 4
-    return f"{p:.{digits}f}"
-
-
-def count(number: int, noun: str) -> str:
-    """ "1 input", "13 inputs"."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def score_of(row: CandidateRow, part: Part) -> float | None:
-    return row.format_score if part == "format" else row.content_score
-
-
-def interval_of(row: CandidateRow, part: Part) -> Interval:
-    return row.format_interval if part == "format" else row.content_interval
-
-
-@dataclass(frozen=True)
-class Headline:
-    """The comparison that matters, in pieces: a narrow place leaves out the later ones.
-
-    `result` says who is above whom, or why nothing is compared; `difference` is on the scale of five with its interval, and
-    `evidence` what it rests on. Both are empty where there is no comparison.
-    """
-
-    result: str
-    difference: str = ""
-    evidence: str = ""
-
-    @property
-    def short(self) -> str:
-        """Without the evidence."""
-        return f"{self.result}: {self.difference}" if self.difference else self.result
-
-    @property
-    def text(self) -> str:
-        return f"{self.short}, {self.evidence}" if self.evidence else self.short
-
-
-def headline(
-    rows: Sequence[CandidateRow],
-    comparisons: Sequence[Comparison],
-    best: str | None,
-    incumbent: str | None,
-    parts: Sequence[Part],
-    inputs: int,
-    repeats: int,
-) -> Headline:
+def headline(board: Leaderboard) -> Headline:
     """The best against the incumbent, or that against its best challenger, on the leading part."""
-    by_name = {row.name: row for row in rows}
-    if best is None or not parts:
-        return Headline("No scored answers yet." if parts else "The task has no checks: there is nothing to compare.")
-    leading = parts[0]
+    best, incumbent, inputs = board.best, board.incumbent, len(board.input_ids)
+    if best is None or not board.parts:
+        return Headline(
+            "No scored answers yet." if board.parts else "The task has no checks: there is nothing to compare."
+        )
+    leading = board.parts[0]
     # With two parts a figure alone would read as the whole score: 5.00/5 in format can be wrong in every answer.
-    of_part = f" in {leading}" if len(parts) > 1 else ""
-    asked = f"{count(inputs, 'input')} × {repeats}"
-    other = best if best != incumbent else next((one.candidate for one in comparisons if one.part == leading), None)
-    compared = {one.candidate: one for one in comparisons if one.part == leading}
+    of_part = f" in {leading}" if len(board.parts) > 1 else ""
+    asked = f"{count(inputs, 'input')} × {board.repeats}"
+    compared = {one.candidate: one for one in board.comparisons if one.part == leading}
+    other = best if best != incumbent else next(iter(compared), None)
     if other is None or other not in compared or incumbent is None:
-        row = by_name[best]
-        score = f"{best} {of_five(score_of(row, leading))}{of_part} {bounds(interval_of(row, leading))}"
+        row = board.row(best)
+        score = f"{best} {of_five(row.score_of(leading))}{of_part} {bounds(row.interval_of(leading))}"
         return Headline(score, evidence=asked)
     one = compared[other]
-    theirs, held = (f"{name} {of_five(score_of(by_name[name], leading))}" for name in (other, incumbent))
+    theirs, held = (f"{name} {of_five(board.row(name).score_of(leading))}" for name in (other, incumbent))
     if one.inputs != inputs:
-        asked = f"{one.inputs} of {count(inputs, 'input')} × {repeats}"
+        asked = f"{one.inputs} of {count(inputs, 'input')} × {board.repeats}"
     words = {
         "better": f"{theirs} over {held}",
         "worse": f"{theirs} below {held}",
@@ -130,30 +53,21 @@ def headline(
     return Headline(words[one.verdict] + of_part, difference, f"p {p_value(one.p_adjusted)}, {asked}")
 
 
-def notes(
-    task: Task,
-    rows: Sequence[CandidateRow],
-    tied: Sequence[str],
-    ties: Sequence[Comparison],
-    parts: Sequence[Part],
-    inputs: int,
-    clusters: int,
-    repeats: int,
-    unscored: Mapping[str, int],
-    strangers: int,
-    selection: Selection | None = None,
-) -> list[str]:
-    """What a reader must know before believing the figures, the gravest first."""
-    return [
-        *_curtailed(rows),
-        *_missing([row for row in rows if not row.curtailed], unscored, strangers),
-        *_power(inputs, clusters, len(rows)),
-        *_tie(rows, tied, ties, parts, task.margin),
-        *_selected(selection),
-        *_limits(task, rows),
-        *_faulty(rows),
-        *_repeats(task, repeats),
-    ]
+def notes(board: Leaderboard, task: Task, *, unscored: Mapping[str, int], strangers: int) -> Iterator[str]:
+    """What a reader must know before believing the figures, the gravest first.
+
+    `unscored` counts the answers of a candidate that the present checks have not scored, `strangers` those to inputs that the
+    golden set does not have.
+    """
+    rows = board.rows
+    yield from _curtailed(rows)
+    yield from _missing([row for row in rows if not row.curtailed], unscored, strangers)
+    yield from _power(len(board.input_ids), board.clusters, len(rows))
+    yield from _tie(board)
+    yield from _selected(board.selection)
+    yield from _limits(task, rows)
+    yield from _faulty(rows)
+    yield from _repeats(task, board.repeats)
 
 
 def _curtailed(rows: Sequence[CandidateRow]) -> Iterator[str]:
@@ -206,21 +120,20 @@ def _power(inputs: int, clusters: int, candidates: int) -> Iterator[str]:
         )
 
 
-def _tie(
-    rows: Sequence[CandidateRow], tied: Sequence[str], ties: Sequence[Comparison], parts: Sequence[Part], margin: float
-) -> Iterator[str]:
+def _tie(board: Leaderboard) -> Iterator[str]:
+    tied = board.tied_set
     if len(tied) < 2:
         return
     named = f"{', '.join(tied[:-1])} and {tied[-1]}"
-    close = [one for one in ties if one.candidate in tied and one.against in tied and one.part == parts[0]]
+    close = [one for one in board.ties if one.candidate in tied and one.against in tied and one.part == board.parts[0]]
     shown = [one.minimum_detectable for one in close if one.minimum_detectable is not None]
-    words = f"Tied set: {named}. No difference of at least {of_five(margin)} is shown"
+    words = f"Tied set: {named}. No difference of at least {of_five(board.margin)} is shown"
     if shown:
         words += f"; so many inputs can show {of_five(max(shown))}"
     more = max((one.add_inputs for one in close if one.add_inputs is not None), default=0)
     words += f"; add {count(more, 'input')} to resolve {of_five(RESOLVE)}." if more else "."
     yield words
-    timed = [(row.seconds_per_answer, row.name) for row in rows if row.name in tied and row.seconds_per_answer]
+    timed = [(row.seconds_per_answer, row.name) for row in board.rows if row.name in tied and row.seconds_per_answer]
     if len(timed) > 1 and max(timed)[0] >= _FASTER * min(timed)[0]:
         (fast, faster), (slow, slower) = min(timed), max(timed)
         yield f"Prefer {faster}: {slow / fast:.1f} times as fast as {slower}, its equal."

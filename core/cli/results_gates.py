@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import click
 
+from core.bakeoff.figures import bounds, count, signed
 from core.bakeoff.gates import GateResult, fail_under, no_worse_than
 from core.bakeoff.leaderboard import Leaderboard
-from core.bakeoff.summary import bounds, count, signed
 from core.errors import NotFoundError
 from core.format import SCORE_SCALE, of_five, score_figure
 from core.results.load import StoredTask

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from core.bakeoff.figures import DASH, bounds, count, signed
 from core.bakeoff.matrix import Matrix, MatrixCell, Standing
 from core.bakeoff.short_names import heads
-from core.bakeoff.summary import DASH, bounds, count, signed
 from core.cli.text_grid import MIN_WIDTH, blocks, grid, wrap
 from core.format import SCORE_SCALE, listed, score_figure
 from core.text import clip, printable

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from core.bakeoff.figures import DASH, bounds, clipped, count, p_value, signed
 from core.bakeoff.leaderboard import Leaderboard
 from core.bakeoff.rows import CandidateRow
 from core.bakeoff.short_names import heads
-from core.bakeoff.summary import DASH, bounds, clipped, count, p_value, score_of, signed
 from core.cli.text_grid import MIN_WIDTH, NAME_WIDTH, SCALE_WIDTH, grid, padded, wrap
 from core.format import SCORE_SCALE, gb, score_figure, share
 from core.scoring.scorer import Part
@@ -83,7 +83,7 @@ def _scores(board: Leaderboard, width: int, trained: Mapping[str, str]) -> Itera
         ("worst", lambda row: score_figure(row.worst)),
         ("same", lambda row: DASH if row.consistency is None else share(row.consistency)),
     ]
-    scale: Column = (_SCALE, lambda row: _draw(score_of(row, board.parts[0]), row.interval))
+    scale: Column = (_SCALE, lambda row: _draw(row.score_of(board.parts[0]), row.interval))
     yield from _table(board, columns, width, last=scale if board.parts else None)
     if any(row.tied for row in board.rows):
         yield from wrap("= tied set: the inputs show no difference between these", width)
@@ -190,7 +190,7 @@ def _table(board: Leaderboard, columns: Sequence[Column], width: int, last: Colu
 
 def _score_column(part: Part) -> Callable[[CandidateRow], str]:
     def show(row: CandidateRow) -> str:
-        return score_figure(score_of(row, part))
+        return score_figure(row.score_of(part))
 
     return show
 

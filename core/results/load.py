@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from core.bakeoff.curtailment import stopped_candidates
-from core.bakeoff.leaderboard import Leaderboard, leaderboard_of_cells
+from core.bakeoff.leaderboard import Leaderboard
 from core.bakeoff.measured import MeasuredCandidate, with_loads
+from core.bakeoff.ranking import leaderboard_of_cells
 from core.config.golden import GoldenInput
 from core.config.task import Task
 from core.errors import InputError, NotFoundError

@@ -31,6 +31,10 @@ class InputScores:
         means = self.means(part)
         return fmean(means.values()) if means else None
 
+    def rank(self, parts: Sequence[Part]) -> tuple[float, ...]:
+        """By what candidates are put in order: the scores of the parts, −1 for one without any."""
+        return tuple(-1.0 if (mean := self.mean(part)) is None else mean for part in parts)
+
     def repeats(self, part: Part) -> Repeats | None:
         """How much the repeats vary; None where they were not sampled."""
         return self.repeats_of.get(part)

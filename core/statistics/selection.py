@@ -65,9 +65,7 @@ def select(
     held = next((scores for scores in seen if scores.candidate == incumbent), None)
     if held is None:
         return None
-    seen.sort(
-        key=lambda scores: [-1.0 if (mean := scores.mean(part)) is None else mean for part in parts], reverse=True
-    )
+    seen.sort(key=lambda scores: scores.rank(parts), reverse=True)
     name = next(iter(tied_set(seen, parts, choosing, margin).members)) if confirming else best
     chosen = next((scores for scores in seen if scores.candidate == name), held)
     paired = differences(chosen.means(parts[0]), held.means(parts[0]), choosing)

@@ -130,7 +130,7 @@ def _answer(
 
 def _score(context: JobContext, spec: BakeoffSpec, inputs: Inputs, record: AnswerRecord, seconds: float) -> None:
     """Score all stored answers and leave the result."""
-    from core.bakeoff.leaderboard import build_leaderboard
+    from core.bakeoff.ranking import build_leaderboard
     from core.bakeoff.result import result_message, result_summary
     from core.scoring.scorer import Scorer, singles
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.bakeoff.leaderboard import build_leaderboard
+from core.bakeoff.ranking import build_leaderboard
 from core.config.project import shipped
 from core.config.recipe import Recipe
 from core.data.examples import load_examples

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from core.bakeoff.leaderboard import Leaderboard, build_leaderboard
+from core.bakeoff.leaderboard import Leaderboard
+from core.bakeoff.ranking import build_leaderboard
 from core.config.golden import GoldenInput
 from core.config.task import Task
 from core.scoring.answers import Answer

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from core.bakeoff.leaderboard import build_leaderboard
+from core.bakeoff.ranking import build_leaderboard
 from core.scoring.scorer import score_answers
 from tests.support.leaderboards import ALL, FORMAT, answers, board, inputs, task, words
 
@@ -32,6 +32,13 @@ def test_a_rambler_does_not_win_by_dropping_the_hard_inputs() -> None:
     ]
     found = board(8, [*answers("plain", 8, "one two three four PASS"), *rambler])
     assert found.rows[0].name == "plain"
+
+
+def test_where_nothing_is_scored_nobody_is_the_incumbent() -> None:
+    spoiled = [replace(one, fault="server", text="") for name in ("a", "b") for one in answers(name, 3, ALL)]
+    found = board(3, spoiled)
+    assert (found.incumbent, found.best, found.tied_set, found.comparisons) == (None, None, (), ())
+    assert [row.incumbent for row in found.rows] == [False, False]
 
 
 def test_a_retry_takes_the_place_of_what_the_server_spoiled_in_either_order() -> None:

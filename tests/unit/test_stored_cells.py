@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.bakeoff.leaderboard import build_leaderboard
+from core.bakeoff.ranking import build_leaderboard
 from core.results.load import StoredTask, load_bakeoff
 from core.results.no_collection import no_collection
 from core.results.rescoring import rescore

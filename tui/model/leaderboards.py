@@ -6,10 +6,10 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import replace
 
+from core.bakeoff.figures import bounds, signed
 from core.bakeoff.leaderboard import Leaderboard
 from core.bakeoff.matrix import Matrix
 from core.bakeoff.rows import CandidateRow, CheckSummary
-from core.bakeoff.summary import bounds, signed
 from core.errors import BakehouseError
 from core.home import Home
 from core.results.load import Scoring, load_bakeoff

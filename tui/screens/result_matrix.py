@@ -157,7 +157,7 @@ def mean_words(matrix: Matrix, name: str) -> str:
 
 def mean_figure(standing: Standing) -> str:
     """`+1.20 [0.40, 2.00]`, over the tasks; empty where nothing is compared."""
-    from core.bakeoff.summary import bounds, signed
+    from core.bakeoff.figures import bounds, signed
 
     if standing.mean_difference is None or standing.incumbent:
         return ""
@@ -167,7 +167,7 @@ def mean_figure(standing: Standing) -> str:
 
 def difference_words(comparison: Comparison) -> str:
     """`+4.63 [4.31, 4.95]`, on the scale of five."""
-    from core.bakeoff.summary import bounds, signed
+    from core.bakeoff.figures import bounds, signed
 
     interval = f" {bounds(comparison.interval)}" if comparison.interval.estimable else ""
     return f"{signed(comparison.difference)}{interval}"
