@@ -88,7 +88,7 @@ class RequestWatch:
                 self._socket.shutdown(socket.SHUT_RDWR)
 
 
-class HttpServer:
+class HttpClient:
     """One server at one address. Every request has a connection of its own, so none outlives a restart of the server.
 
     `connect_seconds` limits the time until somebody answers there. `headers` are added to each request; no redirect is
@@ -114,7 +114,6 @@ class HttpServer:
         self._headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", **(headers or {})}
         if address.authorization is not None and "Authorization" not in self._headers:
             self._headers["Authorization"] = address.authorization
-        self.credentials = dict(headers or {})
         self._lock = threading.Lock()
         self._client: httpx.Client | None = None
 

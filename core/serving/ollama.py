@@ -17,7 +17,7 @@ from typing import Any
 from core.serving import replies
 from core.serving.address import ServerAddress, server_address
 from core.serving.errors import ServerError, one_line
-from core.serving.http import HttpServer, authorization
+from core.serving.http import HttpClient, authorization
 from core.serving.replies import FOREVER_SECONDS, Completion, ModelInfo, Resident, Tag
 
 __all__ = ["Completion", "ModelInfo", "Ollama", "Resident", "ServerError", "Tag"]
@@ -39,7 +39,7 @@ class Ollama:
     ) -> None:
         self.timeout_seconds = timeout_seconds
         # No proxy: the server is on this machine or on its network.
-        self.server = HttpServer(
+        self.http = HttpClient(
             url if isinstance(url, ServerAddress) else server_address(url),
             connect_seconds=timeout_seconds,
             garbled=replies.garbled,
@@ -50,7 +50,7 @@ class Ollama:
     @property
     def url(self) -> str:
         """Where the server is, without user and password."""
-        return self.server.url
+        return self.http.url
 
     def __enter__(self) -> Ollama:
         return self
@@ -62,7 +62,7 @@ class Ollama:
 
     def close(self) -> None:
         """Frees what the client holds; it can be used again afterwards."""
-        self.server.close()
+        self.http.close()
 
     def version(self) -> str:
         """The server's version, as it writes it."""
@@ -154,10 +154,10 @@ class Ollama:
     ) -> Generator[dict[str, Any]]:
         """The lines of a streamed answer as they come, for whoever measures them. `stopped` ends the request at any time."""
         request = {"model": name, "messages": list(messages), "stream": True, **fields}
-        lines = self.server.lines("/api/chat", request, seconds, silence_seconds=silence_seconds, stopped=stopped)
+        lines = self.http.lines("/api/chat", request, seconds, silence_seconds=silence_seconds, stopped=stopped)
         with contextlib.closing(lines):
             for raw in lines:
-                yield self.server.parsed(raw, "/api/chat")
+                yield self.http.parsed(raw, "/api/chat")
 
     def _answer(
         self,
@@ -194,12 +194,12 @@ class Ollama:
 
     def _ask(self, method: str, path: str, request: Mapping[str, Any] | None, seconds: float) -> dict[str, Any]:
         """The one JSON object of a reply."""
-        return self.server.document(method, path, request, seconds)
+        return self.http.document(method, path, request, seconds)
 
     def _lines(self, path: str, request: Mapping[str, Any], seconds: float) -> Iterator[dict[str, Any]]:
         """The objects of a stream of lines. An error in the stream is raised, as is what is no object."""
-        for raw in self.server.lines(path, request, seconds):
-            yield self.server.parsed(raw, path)
+        for raw in self.http.lines(path, request, seconds):
+            yield self.http.parsed(raw, path)
 
 
 def keep_alive(seconds: float) -> int:

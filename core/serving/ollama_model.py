@@ -16,7 +16,7 @@ from core.serving.answer_parts import AnswerParts, schema_of
 from core.serving.answering import Capabilities, LoadedModel, Question, Reply, ServedIdentity
 from core.serving.errors import ServerError, one_line
 from core.serving.ollama import Ollama, keep_alive
-from core.serving.refusals import no_such_model, told_apart
+from core.serving.refusals import classified, no_such_model
 from core.serving.replies import ModelInfo, Resident
 
 KEEP_ALIVE_SECONDS = 1800.0
@@ -106,7 +106,7 @@ class OllamaModel:
         return Capabilities(thinking=thinking, formats=frozenset(formats))
 
     def load(self, context_length: int) -> LoadedModel:
-        with self._as_told():
+        with self._classifying():
             self._look()
             before = self._resident()
             started = time.monotonic()
@@ -124,7 +124,7 @@ class OllamaModel:
         return LoadedModel(seconds, was_resident=same, vram_bytes=after.size_vram_bytes if after else None)
 
     def ask(self, question: Question, stopped: Callable[[], bool] = lambda: False) -> Reply:
-        with self._as_told():
+        with self._classifying():
             fields = self._fields(question)
             with self._lock:
                 self._asking += 1
@@ -140,7 +140,7 @@ class OllamaModel:
 
         A model that answers somebody else stays until that answer ends; ServerError (`server_slow`) where that takes long.
         """
-        with self._as_told():
+        with self._classifying():
             deadline = time.monotonic() + UNLOAD_SECONDS
             gone_since: float | None = None
             while True:
@@ -165,7 +165,7 @@ class OllamaModel:
         An answer moves the moment until which its model stays: another model's that moved, or ours that is not where our own
         last request put it, is somebody else's doing. So is a model that has come since. The first look can see only ours.
         """
-        with self._as_told():
+        with self._classifying():
             residents = self._ollama.ps()
             ours = self._blob_of(self.model)
             mine = next((one for one in residents if self._blob_of(one.name) == ours), None)
@@ -264,7 +264,7 @@ class OllamaModel:
 
     def _look(self) -> tuple[str, ModelInfo]:
         """The server's version and the model, asked anew."""
-        with self._as_told():
+        with self._classifying():
             version = self._ollama.version()
             try:
                 info = self._ollama.show(self.model)
@@ -303,11 +303,11 @@ class OllamaModel:
             self._ends += 1
 
     @contextlib.contextmanager
-    def _as_told(self) -> Iterator[None]:
+    def _classifying(self) -> Iterator[None]:
         try:
             yield
         except ServerError as error:
-            finer = told_apart(error)
+            finer = classified(error)
             if finer.code == "model_not_found" and finer.remedy is None:
                 with contextlib.suppress(ServerError):
                     finer = no_such_model(self.model, self.server, [tag.name for tag in self._ollama.tags()])

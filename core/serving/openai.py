@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from core.reasons import Reason
 from core.serving.address import ServerAddress, is_here
 from core.serving.errors import ServerError
-from core.serving.http import HttpServer, authorization
+from core.serving.http import HttpClient, authorization
 
 Dialect = Literal["llama-server", "vllm", "lm-studio", "lemonade", "openai"]
 _LOGIN = (
@@ -26,7 +26,7 @@ _LOGIN = (
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedModel:
     """An entry of `/v1/models`. `context_length` where the server tells it, `meta` what else stands there and does not move."""
 
     name: str
@@ -35,7 +35,7 @@ class Listed:
 
 
 @dataclass(frozen=True)
-class Dialed:
+class DetectedServer:
     """What kind of server it is, as far as that can be told by what it has beside OpenAI's API. `props` is llama-server's own
     description, empty for others.
     """
@@ -45,7 +45,7 @@ class Dialed:
     props: Mapping[str, Any] = field(default_factory=dict)
 
 
-class OpenAIServer:
+class OpenAIClient:
     """`address` holds everything before `/chat/completions`, its `/v1` included where the server has one. `key` is sent as a
     bearer's token, to this address only.
 
@@ -54,7 +54,7 @@ class OpenAIServer:
 
     def __init__(self, address: ServerAddress, *, key: str | None = None, timeout_seconds: float = 10.0) -> None:
         self.timeout_seconds = timeout_seconds
-        self.server = HttpServer(
+        self.http = HttpClient(
             address,
             connect_seconds=timeout_seconds,
             garbled=garbled,
@@ -65,52 +65,52 @@ class OpenAIServer:
         path = urlsplit(address.url).path
         self._base = "" if path.endswith(("/v1", "/v2", "/v3", "/openai")) else "/v1"
         # What a server has beside the API stands above it: http://host:8080/v1 and http://host:8080/props.
-        self._above = _Above(address, headers_of=self.server, proxies=_is_far(address.url), seconds=timeout_seconds)
+        self._root = _ServerRoot(address, key, proxies=_is_far(address.url), seconds=timeout_seconds)
 
     @property
     def url(self) -> str:
-        return self.server.url
+        return self.http.url
 
     def close(self) -> None:
-        self.server.close()
-        self._above.close()
+        self.http.close()
+        self._root.close()
 
-    def models(self) -> tuple[Listed, ...]:
+    def models(self) -> tuple[ListedModel, ...]:
         """The models that it has, in its order."""
-        body = self.server.document("GET", f"{self._base}/models", None, self.timeout_seconds)
+        body = self.http.document("GET", f"{self._base}/models", None, self.timeout_seconds)
         entries = body.get("data")
         if not isinstance(entries, list):
             raise garbled("models")
         return tuple(
-            _listed(entry) for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), str)
+            _listed_model(entry) for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), str)
         )
 
-    def dial(self) -> Dialed:
+    def detect(self) -> DetectedServer:
         """What kind of server it is. A server that is not there, or lets nobody in, is an error; one without extras is not."""
-        props = self._above.found("/props")
+        props = self._root.found("/props")
         if props is not None and ("build_info" in props or "default_generation_settings" in props):
             version = props.get("build_info")
-            return Dialed("llama-server", version if isinstance(version, str) else None, props)
-        found = self._above.found("/version")
+            return DetectedServer("llama-server", version if isinstance(version, str) else None, props)
+        found = self._root.found("/version")
         if found is not None and isinstance(version := found.get("version"), str):
-            return Dialed("vllm", version)
-        found = self._above.found("/health") if self._base == "" else None
+            return DetectedServer("vllm", version)
+        found = self._root.found("/health") if self._base == "" else None
         if found is not None and ("model_loaded" in found or "checkpoint_loaded" in found):
             version = found.get("version")
-            return Dialed("lemonade", version if isinstance(version, str) else None)
-        found = self._above.found("/api/v0/models")
+            return DetectedServer("lemonade", version if isinstance(version, str) else None)
+        found = self._root.found("/api/v0/models")
         if found is not None and isinstance(found.get("data"), list):
-            return Dialed("lm-studio")
-        return Dialed("openai")
+            return DetectedServer("lm-studio")
+        return DetectedServer("openai")
 
     def health(self) -> None:
         """llama-server: returns once it has loaded; ServerError (503) as long as it has not."""
-        self._above.found("/health")
+        self._root.found("/health")
 
     def busy_slots(self) -> int | None:
         """llama-server: how many answers it gives now; None where it does not tell."""
         with contextlib.suppress(ServerError, ValueError, RecursionError):
-            slots = json.loads(self._above.server.reply("GET", "/slots", None, self.timeout_seconds))
+            slots = json.loads(self._root.http.reply("GET", "/slots", None, self.timeout_seconds))
             if isinstance(slots, list):
                 return sum(isinstance(one, dict) and one.get("is_processing") is True for one in slots)
         return None
@@ -129,7 +129,7 @@ class OpenAIServer:
         document over several lines is put together.
         """
         path = f"{self._base}/chat/completions"
-        lines = self.server.lines(path, request, seconds, silence_seconds=silence_seconds, stopped=stopped)
+        lines = self.http.lines(path, request, seconds, silence_seconds=silence_seconds, stopped=stopped)
         document: list[bytes] = []
         with contextlib.closing(lines):
             for line in lines:
@@ -138,7 +138,7 @@ class OpenAIServer:
                     value = value.strip()
                     if value == b"[DONE]":
                         return
-                    body = self.server.parsed(value, path)
+                    body = self.http.parsed(value, path)
                     if name == b"error":
                         raise _in_stream(body)
                     yield body
@@ -147,30 +147,30 @@ class OpenAIServer:
                     if sum(map(len, document)) > 16 * 2**20:
                         raise garbled("completions")
         if document:
-            yield self.server.parsed(b"\n".join(document), path)
+            yield self.http.parsed(b"\n".join(document), path)
 
 
-class _Above:
+class _ServerRoot:
     """The same server without the API's own path, for what it has beside. The key goes with it: it is the same place."""
 
-    def __init__(self, address: ServerAddress, *, headers_of: HttpServer, proxies: bool, seconds: float) -> None:
+    def __init__(self, address: ServerAddress, key: str | None, *, proxies: bool, seconds: float) -> None:
         base = address.url
         for end in ("/v1", "/v2", "/v3"):
             base = base.removesuffix(end)
         self.seconds = seconds
-        self.server = HttpServer(
+        self.http = HttpClient(
             ServerAddress(base, address.authorization),
             connect_seconds=seconds,
             garbled=garbled,
             login=_LOGIN,
-            headers=headers_of.credentials,
+            headers=authorization(key),
             proxies=proxies,
         )
 
     def found(self, path: str) -> dict[str, Any] | None:
         """The document at this path; None where the server has none there."""
         try:
-            return self.server.document("GET", path, None, self.seconds)
+            return self.http.document("GET", path, None, self.seconds)
         except ServerError as error:
             # 503: llama-server answers so to everything while it loads.
             if error.code in ("server_down", "server_slow") or error.status in (401, 407, 503):
@@ -178,7 +178,7 @@ class _Above:
             return None
 
     def close(self) -> None:
-        self.server.close()
+        self.http.close()
 
 
 def garbled(what: str) -> ServerError:
@@ -198,7 +198,7 @@ def _in_stream(body: Mapping[str, Any]) -> ServerError:
     return ServerError(text, code="server_refused", status=200, said=text)
 
 
-def _listed(entry: Mapping[str, Any]) -> Listed:
+def _listed_model(entry: Mapping[str, Any]) -> ListedModel:
     meta = entry.get("meta")
     numbers = meta if isinstance(meta, dict) else {}
     length = next(
@@ -211,7 +211,7 @@ def _listed(entry: Mapping[str, Any]) -> Listed:
     )
     kept = {key: entry[key] for key in ("root", "quantization") if isinstance(entry.get(key), str)}
     kept |= {key: numbers[key] for key in ("n_vocab", "n_ctx_train", "n_embd", "n_params", "size") if key in numbers}
-    return Listed(str(entry["id"]), length, kept)
+    return ListedModel(str(entry["id"]), length, kept)
 
 
 def _is_far(url: str) -> bool:

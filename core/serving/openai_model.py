@@ -15,8 +15,8 @@ from core.serving.address import ServerAddress
 from core.serving.answer_parts import AnswerParts, schema_of
 from core.serving.answering import Capabilities, LoadedModel, Question, Reply, ServedIdentity
 from core.serving.errors import ServerError, one_line
-from core.serving.openai import Dialect, Dialed, Listed, OpenAIServer, garbled
-from core.serving.refusals import no_such_model, told_apart
+from core.serving.openai import DetectedServer, Dialect, ListedModel, OpenAIClient, garbled
+from core.serving.refusals import classified, no_such_model
 
 LOAD_SECONDS = 1800.0
 _POLL_SECONDS = 0.2
@@ -53,7 +53,7 @@ _VLLM_NEUTRAL: Mapping[str, Any] = {"min_p": 0.0, "presence_penalty": 0.0, "freq
 
 
 @dataclass
-class _Course:
+class _StreamFigures:
     """What the pieces of one answer told beside its text."""
 
     finish: str | None = None
@@ -82,11 +82,11 @@ class OpenAIModel:
         answer_seconds: float = 3600.0,
     ) -> None:
         self.server, self.model = server, model
-        self._client = OpenAIServer(address, key=key)
+        self._client = OpenAIClient(address, key=key)
         self._weights, self._omit = weights, frozenset(omit)
         self._silence_seconds, self._answer_seconds = silence_seconds, answer_seconds
         self._lock = threading.Lock()
-        self._dialed: Dialed | None = None
+        self._detected: DetectedServer | None = None
         self._length_option = "max_tokens"
         self._asking = 0
 
@@ -98,35 +98,35 @@ class OpenAIModel:
         self._client.close()
 
     def identity(self) -> ServedIdentity:
-        with _as_told():
-            dialed = self._dial()
-            listed = self._listed()
-        template = dialed.props.get("chat_template")
+        with _classifying():
+            detected = self._detect()
+            listed = self._listed_model()
+        template = detected.props.get("chat_template")
         # Known weights are the same wherever they are served; else the place and the file's name are all there is.
         known = self._weights is not None
         parameters: dict[str, Any] = dict(listed.meta)
-        if dialed.dialect not in ("llama-server", "openai"):
-            parameters["server"] = dialed.dialect
+        if detected.dialect not in ("llama-server", "openai"):
+            parameters["server"] = detected.dialect
         for key in ("model_ftype",) if known else ("model_ftype", "model_path"):
-            if isinstance(value := dialed.props.get(key), str):
+            if isinstance(value := detected.props.get(key), str):
                 parameters[key] = value
         return ServedIdentity(
-            api="llama-server" if dialed.dialect == "llama-server" else "openai",
+            api="llama-server" if detected.dialect == "llama-server" else "openai",
             model=self.model,
             server=self.server if known else self._client.url,
-            version=dialed.version,
+            version=detected.version,
             weights=self._weights,
             template=_sha256(template) if isinstance(template, str) else None,
             parameters=parameters,
         )
 
     def capabilities(self) -> Capabilities:
-        dialed = self._known()
-        more = {"top_k", "repeat_penalty"} - set(_MORE[dialed.dialect])
-        omitted = {field for field, option in self._names(dialed.dialect).items() if option in self._omit}
+        detected = self._known()
+        more = {"top_k", "repeat_penalty"} - set(_MORE[detected.dialect])
+        omitted = {field for field, option in self._names(detected.dialect).items() if option in self._omit}
         return Capabilities(
-            thinking=_thinks(dialed),
-            formats=_FORMATS[dialed.dialect],
+            thinking=_thinks(detected),
+            formats=_FORMATS[detected.dialect],
             seed="seed" not in self._omit,
             unsent=frozenset(more | omitted),
         )
@@ -137,11 +137,11 @@ class OpenAIModel:
         ServerError (`context_overflow`) where the window is shorter than that.
         """
         started = time.monotonic()
-        with _as_told():
-            dialed, was_there = self._when_loaded(started)
-            listed = self._listed()
+        with _classifying():
+            detected, was_there = self._when_loaded(started)
+            listed = self._listed_model()
         window = listed.context_length
-        settings = dialed.props.get("default_generation_settings")
+        settings = detected.props.get("default_generation_settings")
         if isinstance(settings, dict) and isinstance(slot := settings.get("n_ctx"), int):
             window = slot  # that of one slot
         if window is not None and window < context_length:
@@ -157,13 +157,13 @@ class OpenAIModel:
         with self._lock:
             self._asking += 1
         try:
-            with _as_told(request):
+            with _classifying(request):
                 return self._answer(request, stopped)
         except ServerError as error:
             renamed = self._renamed(error, request)
             if renamed is None:
                 raise
-            with _as_told(renamed):
+            with _classifying(renamed):
                 return self._answer(renamed, stopped)
         finally:
             with self._lock:
@@ -181,7 +181,7 @@ class OpenAIModel:
             return None if busy is None else busy > self._asking
 
     def _answer(self, request: Mapping[str, Any], stopped: Callable[[], bool]) -> Reply:
-        parts, course = AnswerParts(time.monotonic()), _Course()
+        parts, course = AnswerParts(time.monotonic()), _StreamFigures()
         lines = self._client.chat_lines(
             request, seconds=self._answer_seconds, silence_seconds=self._silence_seconds, stopped=stopped
         )
@@ -238,7 +238,7 @@ class OpenAIModel:
         if dialect in ("llama-server", "vllm"):
             request["chat_template_kwargs"] = {"enable_thinking": question.think}
         if question.output is not None:
-            request |= self._held_to(dialect, *question.output)
+            request |= self._output_format(dialect, *question.output)
         return {key: value for key, value in request.items() if key not in self._omit}
 
     def _names(self, dialect: Dialect) -> dict[str, str]:
@@ -246,7 +246,7 @@ class OpenAIModel:
         usual = {"seed": "seed", "temperature": "temperature", "top_p": "top_p", "max_new_tokens": self._length_option}
         return usual | dict(_MORE[dialect])
 
-    def _held_to(self, dialect: Dialect, kind: str, text: str) -> dict[str, Any]:
+    def _output_format(self, dialect: Dialect, kind: str, text: str) -> dict[str, Any]:
         if kind not in _FORMATS[dialect]:
             raise ServerError(f"{one_line(self.server)} holds no answer to a {kind}", code="option_refused")
         if kind == "json":
@@ -265,36 +265,36 @@ class OpenAIModel:
         self._length_option = "max_completion_tokens"
         return {("max_completion_tokens" if key == "max_tokens" else key): value for key, value in request.items()}
 
-    def _dial(self) -> Dialed:
-        dialed = self._client.dial()
+    def _detect(self) -> DetectedServer:
+        detected = self._client.detect()
         with self._lock:
-            self._dialed = dialed
-        return dialed
+            self._detected = detected
+        return detected
 
-    def _known(self) -> Dialed:
+    def _known(self) -> DetectedServer:
         with self._lock:
-            dialed = self._dialed
-        if dialed is None:
-            with _as_told():
-                dialed = self._dial()
-        return dialed
+            detected = self._detected
+        if detected is None:
+            with _classifying():
+                detected = self._detect()
+        return detected
 
-    def _when_loaded(self, started: float) -> tuple[Dialed, bool]:
+    def _when_loaded(self, started: float) -> tuple[DetectedServer, bool]:
         """The server once it answers with something else than "loading", and whether it did so at once."""
         was_there = True
         while True:
             try:
-                dialed = self._dial()
-                if dialed.dialect == "llama-server":
+                detected = self._detect()
+                if detected.dialect == "llama-server":
                     self._client.health()
-                return dialed, was_there
+                return detected, was_there
             except ServerError as error:
                 if error.status != 503 or time.monotonic() - started > LOAD_SECONDS:
                     raise
             was_there = False
             time.sleep(_POLL_SECONDS)
 
-    def _listed(self) -> Listed:
+    def _listed_model(self) -> ListedModel:
         models = self._client.models()
         for one in models:
             if one.name == self.model:
@@ -302,7 +302,7 @@ class OpenAIModel:
         raise no_such_model(self.model, self.server, [one.name for one in models])
 
 
-def _follow(body: Mapping[str, Any], parts: AnswerParts, course: _Course) -> None:
+def _follow(body: Mapping[str, Any], parts: AnswerParts, course: _StreamFigures) -> None:
     """Take up one object of a stream, or the whole answer of a server that does not stream."""
     if isinstance(usage := body.get("usage"), dict):
         course.usage = usage
@@ -323,19 +323,19 @@ def _follow(body: Mapping[str, Any], parts: AnswerParts, course: _Course) -> Non
             course.finish = one_line(finish)
 
 
-def _thinks(dialed: Dialed) -> bool | None:
+def _thinks(detected: DetectedServer) -> bool | None:
     """Whether the template knows `enable_thinking`; None where no template is told."""
-    template = dialed.props.get("chat_template")
+    template = detected.props.get("chat_template")
     return "enable_thinking" in template if isinstance(template, str) else None
 
 
 @contextlib.contextmanager
-def _as_told(request: Mapping[str, Any] | None = None) -> Iterator[None]:
+def _classifying(request: Mapping[str, Any] | None = None) -> Iterator[None]:
     options = set(request or {}) - {"model", "messages", "stream"}
     try:
         yield
     except ServerError as error:
-        raise told_apart(error, options=options) from None
+        raise classified(error, options=options) from None
 
 
 def _sha256(text: str) -> str:

@@ -32,7 +32,7 @@ _REFUSES = re.compile(
 _MOST_NAMES = 20
 
 
-def told_apart(error: ServerError, *, options: Collection[str] = ()) -> ServerError:
+def classified(error: ServerError, *, options: Collection[str] = ()) -> ServerError:
     """The same error with a finer `code`, where what the server said tells more. `options`: the names that were sent."""
     if error.code != "server_refused":
         return error

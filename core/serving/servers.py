@@ -12,7 +12,7 @@ from core.serving.address import ServerAddress, server_address
 from core.serving.answering import ServedModel
 from core.serving.ollama import Ollama
 from core.serving.ollama_model import OllamaModel
-from core.serving.openai import OpenAIServer
+from core.serving.openai import OpenAIClient
 from core.serving.openai_model import OpenAIModel
 
 OPENAI_PORT = 8080  # llama-server's, for an address without a scheme and a port
@@ -89,7 +89,7 @@ def model_names(
     if server.api == "ollama":
         with Ollama(login or address_of(server), key=key, timeout_seconds=timeout_seconds) as ollama:
             return tuple(tag.name for tag in ollama.tags())
-    client = OpenAIServer(address_of(server), key=key, timeout_seconds=timeout_seconds)
+    client = OpenAIClient(address_of(server), key=key, timeout_seconds=timeout_seconds)
     try:
         return tuple(one.name for one in client.models())
     finally:

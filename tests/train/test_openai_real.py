@@ -15,7 +15,7 @@ import pytest
 from core.serving.address import server_address
 from core.serving.answering import Question
 from core.serving.errors import ServerError
-from core.serving.openai import OpenAIServer
+from core.serving.openai import OpenAIClient
 from core.serving.openai_model import OpenAIModel
 from jobs.llama_server import free_port
 from tests.support.llama_cpp import llama_cpp, small_q8_0
@@ -72,7 +72,7 @@ def running(model_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 def answers(running: Running) -> bool:
     assert running.process.poll() is None, "the server ended"
     try:
-        OpenAIServer(running.address).models()
+        OpenAIClient(running.address).models()
     except ServerError as error:
         assert error.is_transient, error
         return False

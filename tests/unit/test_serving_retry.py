@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.serving.errors import ServerCode, ServerError, readable_refusal
-from core.serving.refusals import no_such_model, told_apart
+from core.serving.refusals import classified, no_such_model
 from core.serving.retry import RetryPolicy, pause_before_retry
 
 BUSY = ServerError("busy", code="server_busy", status=503)
@@ -104,13 +104,13 @@ def test_a_refusal_passes_by_its_status(status: int | None, transient: bool) -> 
     ],
 )
 def test_refusals_are_told_apart(status: int, said: str, code: str) -> None:
-    told = told_apart(ServerError(said, code="server_refused", status=status, said=said), options={"seed"})
+    told = classified(ServerError(said, code="server_refused", status=status, said=said), options={"seed"})
     assert (told.code, told.status, told.said, told.message) == (code, status, said, said)
 
 
 def test_an_option_is_named_as_a_word_and_only_where_it_was_sent() -> None:
     def refused(said: str, *options: str) -> str | None:
-        found = told_apart(ServerError(said, code="server_refused", status=400, said=said), options=options)
+        found = classified(ServerError(said, code="server_refused", status=400, said=said), options=options)
         return str(found.reason.values.get("option")) if found.code == "option_refused" else None
 
     assert refused("Unknown parameter: 'top_k'.", "top_k", "top_p") == "top_k"
