@@ -8,7 +8,8 @@ from core.errors import NotFoundError
 from core.jobfile.bakeoff import ServerUnderTest
 from core.serving.address import ServerAddress, is_here, server_address
 from core.serving.answering import ServedModel
-from core.serving.servers import OPENAI_PORT, open_served
+from core.serving.ollama import Ollama
+from core.serving.servers import OPENAI_PORT, address_of, key_of, open_served
 
 
 def known_servers(settings: Settings) -> dict[str, ServerUnderTest]:
@@ -49,6 +50,11 @@ def named_server(settings: Settings, name: str) -> ServerUnderTest:
 def opened(server: ServerUnderTest, model: str, *, weights: str | None = None) -> ServedModel:
     """A model of a job file's server (see `open_served`). A password of `ollama.url` is taken from there: no job holds it."""
     return open_served(server, model, weights=weights, login=login_of(server))
+
+
+def ollama_of(server: ServerUnderTest) -> Ollama:
+    """A client of a job file's Ollama, with its key or password. InputError as in `open_served`."""
+    return Ollama(login_of(server) or address_of(server), key=key_of(server))
 
 
 def login_of(server: ServerUnderTest) -> ServerAddress | None:

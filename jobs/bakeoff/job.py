@@ -6,16 +6,16 @@ import contextlib
 import json
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from core.config.golden import GoldenInput
 from core.errors import BakehouseError, InputError
 from core.files import write_atomic
 from core.format import of_five
 from core.jobfile.bakeoff import IN_PROCESS, BakeoffSpec, CandidateSpec
-from core.jobfile.servers import opened
+from core.jobfile.servers import ollama_of, opened
 from core.serving.errors import ServerError
 from core.serving.make_room import make_room
-from core.serving.ollama import Ollama
 from jobs.bakeoff.record import AnswerRecord, Tally
 from jobs.bakeoff.served import answer_served
 from jobs.context import JobContext
@@ -102,16 +102,7 @@ def _answer(
     tally: Tally,
 ) -> None:
     """What is missing of the candidates of one turn. Raises ServerError where a server does not serve them."""
-    first = candidates[0]
-
-    def before_load() -> None:
-        """Servers of this machine share its GPU with what is loaded now; the runner brings their models back afterwards."""
-        for url in spec.gpu_use.asked:
-            with contextlib.closing(Ollama(url)) as server:
-                if went := make_room(server, stopped=lambda: context.stop_reason() is not None):
-                    context.say(f"unloaded for the next model: {', '.join(went)}")
-            context.check_stop()
-
+    first, before_load = candidates[0], partial(unload_served_models, context, spec)
     if first.form == "served":
         assert first.server is not None and first.served_model is not None  # the spec was validated
         with contextlib.closing(opened(first.server, first.served_model)) as model:
@@ -126,6 +117,16 @@ def _answer(
         from jobs.bakeoff.in_process import answer_in_process
 
         answer_in_process(context, spec, candidates, inputs, record, tally, before_load)
+
+
+def unload_served_models(context: JobContext, spec: BakeoffSpec) -> None:
+    """Servers of this machine share its GPU with what the job loads next; the runner brings their models back afterwards."""
+    servers = {one.server.url: one.server for one in spec.candidates if one.server is not None}
+    for url in spec.gpu_use.asked:
+        with ollama_of(servers[url]) as ollama:
+            if went := make_room(ollama, stopped=lambda: context.stop_reason() is not None):
+                context.say(f"unloaded for the next model: {', '.join(went)}")
+        context.check_stop()
 
 
 def _score(context: JobContext, spec: BakeoffSpec, inputs: Inputs, record: AnswerRecord, seconds: float) -> None:
