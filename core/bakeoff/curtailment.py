@@ -96,14 +96,14 @@ class RunningScores:
 
 
 def stopped_candidates(
-    inputs: Sequence[GoldenInput], repeats: int, against: str, margin: float, cells: Mapping[str, ScoredAnswers]
+    inputs: Sequence[GoldenInput], repeats: int, against: str, margin: float, by_candidate: Mapping[str, ScoredAnswers]
 ) -> frozenset[str]:
     """Who was not asked to the end, as the scores that the bake-off itself made say.
 
     Whoever was stopped stays so under other checks: what the checks would say of the other answers is not known.
     """
     ids = [item.id for item in inputs]
-    answered = {name: _leading(scored) for name, scored in cells.items()}
+    answered = {name: _leading(scored) for name, scored in by_candidate.items()}
     return frozenset(
         name
         for name, by_input in answered.items()

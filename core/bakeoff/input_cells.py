@@ -43,8 +43,8 @@ def input_cells(scored: ScoredAnswers, repeats: int) -> tuple[InputCell, ...]:
     """The cell of each golden input, of which `repeats` answers are wanted."""
     found = dict.fromkeys(scored.inputs, InputCell(0, repeats, None, None, {}))
     formats, contents = scored.part("format"), scored.part("content")
-    faults = scored.cells.faults
-    for name, first, behind in scored.bounds:
+    faults = scored.columns.faults
+    for name, first, behind in scored.spans:
         found[name] = InputCell(
             answers=behind - first,
             missing=max(0, repeats - (behind - first)),

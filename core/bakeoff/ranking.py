@@ -44,7 +44,7 @@ def build_leaderboard(
     inputs: Sequence[GoldenInput] = golden if isinstance(golden, Sequence) else golden.inputs
     answered = list(answers)
     placed, strangers = place(task, inputs, answered, scores, candidates or {})
-    return leaderboard_of_cells(
+    return leaderboard_of(
         task,
         inputs,
         placed,
@@ -56,7 +56,7 @@ def build_leaderboard(
     )
 
 
-def leaderboard_of_cells(
+def leaderboard_of(
     task: Task,
     inputs: Sequence[GoldenInput],
     placed: Mapping[str, ScoredAnswers],

@@ -55,11 +55,11 @@ class CandidateRow:
     `consistency` is the share of inputs whose repeats give the same parsed output, `worst` the mean of the worst
     repeats, `pass_k` the share of inputs that all repeats pass, `repeatability_sd` the standard deviation between
     repeats; these are of the format score, or of the content score when the task has no format checks.
-    `seconds_per_answer` and the speeds are amortised over the batches. `missing` counts cells without a scored answer,
+    `seconds_per_answer` and the speeds are amortised over the batches. `missing` counts places without a scored answer,
     `at_limit` answers that were cut at `max_new_tokens`; `longest_whole` is the longest of those that were not, in
     tokens (None when all were cut). `thinking_tokens` are those of a mean answer, of servers that count them.
     `first_token_seconds` is the median over what servers streamed. `timed_shared` counts answers that were given while
-    others used the server, `asked_again` those that were asked for more than once, `server_faults` cells that the server
+    others used the server, `asked_again` those that were asked for more than once, `server_faults` places that the server
     left open. `thinking_aloud` counts answers that seem to hold thinking which nothing marks (`seems_to_think_aloud`).
     `cold_load_seconds` (the median of the loads of a model that was not in memory) and `vram_bytes` (the most of
     any load) come from `measured`. `inputs` has a cell for each golden input. A `curtailed` candidate was stopped when it could
@@ -126,7 +126,7 @@ class CandidateRow:
 def build_row(
     inputs: Sequence[GoldenInput],
     plan: Sequence[PlannedCheck],
-    cells: ScoredAnswers,
+    scored: ScoredAnswers,
     incumbent: ScoredAnswers | None,
     *,
     form: str | None,
@@ -138,23 +138,23 @@ def build_row(
 ) -> CandidateRow:
     """The row of one candidate; `leading` is the part that the consistency figures are of."""
     clusters = {item.id: item.cluster for item in inputs}
-    means: dict[Part, dict[str, float]] = {"format": cells.means("format"), "content": cells.means("content")}
-    led = [values for values in cells.part(leading).values() if values]
-    given, figures = cells.cells, cells.cells.figures
+    means: dict[Part, dict[str, float]] = {"format": scored.means("format"), "content": scored.means("content")}
+    led = [values for values in scored.part(leading).values() if values]
+    given, figures = scored.columns, scored.columns.figures
     answers = len(given)
     seconds, tokens = float(figures["seconds"].sum()), int(figures["completion_tokens"].sum())
     whole = figures["completion_tokens"][~given.cut]
     expected = len(inputs) * repeats
     return CandidateRow(
-        name=cells.candidate,
+        name=scored.candidate,
         form=form,
-        incumbent=cells is incumbent,
+        incumbent=scored is incumbent,
         tied=tied,
         format_score=_mean(means["format"].values()),
         content_score=_mean(means["content"].values()),
         format_interval=_interval(means["format"], clusters),
         content_interval=_interval(means["content"], clusters),
-        consistency=agreement(_repeats(cells)) if repeats > 1 else None,
+        consistency=agreement(_repeats(scored)) if repeats > 1 else None,
         worst=worst_of(led),
         pass_k=pass_hat([[value >= _PASSED for value in values] for values in led], repeats),
         repeatability_sd=repeatability(led),
@@ -169,15 +169,15 @@ def build_row(
         at_limit=int(given.cut.sum()),
         longest_whole=int(whole.max()) if len(whole) else None,
         faults=dict(Counter(fault for fault in given.faults if fault is not None)),
-        checks=tuple(_summary(check, inputs, clusters, cells, incumbent) for check in plan),
-        reasons=_reasons(cells),
+        checks=tuple(_summary(check, inputs, clusters, scored, incumbent) for check in plan),
+        reasons=_reasons(scored),
         thinking_tokens=_mean(given.measured("thinking_tokens").tolist()),
         first_token_seconds=_median(given.measured("first_token_seconds").tolist()),
         timed_shared=int((figures["shared"] == 1).sum()),
         asked_again=int((figures["tries"] > 1).sum()),
-        server_faults=cells.server_faults,
+        server_faults=scored.server_faults,
         thinking_aloud=int(given.aloud.sum()),
-        inputs=input_cells(cells, repeats),
+        inputs=input_cells(scored, repeats),
         curtailed=curtailed,
         sampling_sd=sampling_sd or {},
     )
@@ -203,24 +203,24 @@ def _interval(means: Mapping[str, float], clusters: Mapping[str, str]) -> Interv
     return Interval(max(0.0, interval.low), min(1.0, interval.high))
 
 
-def _repeats(cells: ScoredAnswers) -> list[Sequence[Hashable]]:
+def _repeats(scored: ScoredAnswers) -> list[Sequence[Hashable]]:
     """What the repeats of each input are compared by."""
-    parsed = cells.parsed()
-    return [parsed[first:behind] for _, first, behind in cells.bounds]
+    parsed = scored.parsed()
+    return [parsed[first:behind] for _, first, behind in scored.spans]
 
 
 def _summary(
     check: PlannedCheck,
     inputs: Sequence[GoldenInput],
     clusters: Mapping[str, str],
-    cells: ScoredAnswers,
+    scored: ScoredAnswers,
     incumbent: ScoredAnswers | None,
 ) -> CheckSummary:
-    means, worst = cells.check_means(check.id), cells.check_worst(check.id)
+    means, worst = scored.check_means(check.id), scored.check_worst(check.id)
     binary = not check.definition.partial
     units = len({clusters[name] for name in means})
     p = None
-    if binary and incumbent is not None and cells is not incumbent and means:
+    if binary and incumbent is not None and scored is not incumbent and means:
         p = _mcnemar(means, incumbent.check_means(check.id))
     return CheckSummary(
         id=check.id,
@@ -228,8 +228,8 @@ def _summary(
         mean=_mean(means.values()),
         # As many units as clusters: inputs of one source are no independent trials.
         interval=wilson(fmean(means.values()) * units, units) if binary and units else None,
-        faulty=int(cells.cells.faulty[:, cells.checks.index(check.id)].sum()),
-        reasons=_reasons(cells, check.id),
+        faulty=int(scored.columns.faulty[:, scored.checks.index(check.id)].sum()),
+        reasons=_reasons(scored, check.id),
         worst_by_input=tuple(worst.get(item.id) for item in inputs),
         p_to_incumbent=p,
     )
@@ -242,5 +242,5 @@ def _mcnemar(ours: Mapping[str, float], theirs: Mapping[str, float]) -> float | 
     return mcnemar(sum(a and not b for a, b in shared), sum(b and not a for a, b in shared))
 
 
-def _reasons(cells: ScoredAnswers, check_id: str | None = None) -> tuple[LostPoints, ...]:
-    return tuple(LostPoints(detail, count) for detail, count in cells.reasons(check_id))
+def _reasons(scored: ScoredAnswers, check_id: str | None = None) -> tuple[LostPoints, ...]:
+    return tuple(LostPoints(detail, count) for detail, count in scored.reasons(check_id))

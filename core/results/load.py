@@ -13,7 +13,7 @@ from typing import Any
 from core.bakeoff.curtailment import stopped_candidates
 from core.bakeoff.leaderboard import Leaderboard
 from core.bakeoff.measured import MeasuredCandidate, with_loads
-from core.bakeoff.ranking import leaderboard_of_cells
+from core.bakeoff.ranking import leaderboard_of
 from core.config.golden import GoldenInput
 from core.config.task import Task
 from core.errors import InputError, NotFoundError
@@ -23,7 +23,7 @@ from core.jobfile.bakeoff import BakeoffSpec, TaskUnderTest
 from core.jobfile.kinds import kind_of
 from core.jobfile.spec import JobFile
 from core.results.no_collection import no_collection
-from core.results.stored_cells import StoredCells, read_cells
+from core.results.stored_answers import StoredAnswers, read_stored_answers
 from core.scoring.answers import Answer
 from core.scoring.scorer import PlannedCheck, Score, plan_all
 from core.store.database import open_database
@@ -61,13 +61,13 @@ class StoredTask:
     """One task of a bake-off: with the checks that its scores were made with, its inputs, answers and their scores.
 
     `forms` is the form of each candidate by its name, in their order; `repeats` how often each input is asked. The board is
-    made of `cells`; answers and scores, which hold the texts, are read when they are asked for.
+    made of `scored`; answers and scores, which hold the texts, are read when they are asked for.
     """
 
     task: Task
     inputs: Sequence[GoldenInput]
     repeats: int
-    cells: StoredCells
+    scored: StoredAnswers
     read: Callable[[], tuple[list[Answer], list[Score]]]
     forms: Mapping[str, str]
     incumbent: str | None = None
@@ -93,11 +93,11 @@ class StoredTask:
 
     def leaderboard(self) -> Leaderboard:
         """The leaderboard, finished or not."""
-        board = leaderboard_of_cells(
+        board = leaderboard_of(
             self.task,
             self.inputs,
-            self.cells.by_candidate,
-            self.cells.strangers,
+            self.scored.by_candidate,
+            self.scored.strangers,
             self.incumbent,
             candidates=self.forms,
             repeats=self.repeats,
@@ -175,7 +175,7 @@ def load_bakeoff(home: Home, connection: sqlite3.Connection, job_id: int, number
             replace(task, curtailed=_curtailed(connection, job_id, spec, under_test, task, wanted))
             for task, under_test in zip(tasks, spec.tasks, strict=True)
         )
-    outdated = any(task.cells.outdated for task in tasks)
+    outdated = any(task.scored.outdated for task in tasks)
     return StoredBakeoff(spec, tasks, replace(described(rescoring, newest), outdated=outdated))
 
 
@@ -206,7 +206,7 @@ def stored_task(
     checks = None if rescoring is None else rescoring.checks_of(under_test.name)
     task = under_test.task if checks is None else with_checks(under_test.task, checks)
     inputs = golden_inputs(under_test)
-    cells = read_cells(connection, job_id, number, task, inputs, spec.forms)
+    scored = read_stored_answers(connection, job_id, number, task, inputs, spec.forms)
 
     def read() -> tuple[list[Answer], list[Score]]:
         # By a connection of its own: this may be asked for when the other is closed.
@@ -215,7 +215,7 @@ def stored_task(
             scores = [Score.from_json(one) for one in bakeoff_scores(own, job_id, number, under_test.name)]
         return answers, scores
 
-    return StoredTask(task, inputs, under_test.repeats, cells, read, spec.forms, spec.incumbent, measured)
+    return StoredTask(task, inputs, under_test.repeats, scored, read, spec.forms, spec.incumbent, measured)
 
 
 def _curtailed(
@@ -226,10 +226,10 @@ def _curtailed(
     stored: StoredTask,
     number: int,
 ) -> frozenset[str]:
-    task, inputs, cells = under_test.task, stored.inputs, stored.cells
+    task, inputs, scored = under_test.task, stored.inputs, stored.scored
     if number != ORIGINAL:
-        cells = read_cells(connection, job_id, ORIGINAL, task, inputs, spec.forms)
-    return stopped_candidates(inputs, under_test.repeats, spec.against, task.margin, cells.by_candidate)
+        scored = read_stored_answers(connection, job_id, ORIGINAL, task, inputs, spec.forms)
+    return stopped_candidates(inputs, under_test.repeats, spec.against, task.margin, scored.by_candidate)
 
 
 def described(rescoring: Rescoring | None, newest: int) -> Scoring:

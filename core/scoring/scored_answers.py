@@ -48,7 +48,7 @@ Details = tuple[tuple[int, str], ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Cells:
+class AnswerColumns:
     """The scored answers of one candidate as columns, in the order of the golden set, repeats in theirs.
 
     `place` is the place of the answer's input in the golden set, `points` has a column for each check of the task. `figures`
@@ -81,7 +81,7 @@ class ScoredAnswers:
     """The scored answers of one candidate. `inputs` are the ids of the golden set, `checks` those of the task's checks.
 
     `weights` are those of the checks by part (None where the task has no such part). `unscored` answers lack the score of a
-    check as it is defined now; `server_faults` are cells that stayed open. `parsed` tells what each answer is compared with
+    check as it is defined now; `server_faults` are places that stayed open. `parsed` tells what each answer is compared with
     the other repeats by.
     """
 
@@ -89,7 +89,7 @@ class ScoredAnswers:
     inputs: tuple[str, ...]
     checks: tuple[str, ...]
     weights: Mapping[Part, Floats | None]
-    cells: Cells
+    columns: AnswerColumns
     unscored: int
     server_faults: int
     parsed: Callable[[], Sequence[Hashable]]
@@ -105,11 +105,11 @@ class ScoredAnswers:
         return found
 
     @cached_property
-    def bounds(self) -> list[tuple[str, int, int]]:
+    def spans(self) -> list[tuple[str, int, int]]:
         """Of each input that has a scored answer: its id, and from where to where its answers are in the columns."""
         import numpy as np
 
-        edges = np.searchsorted(self.cells.place, np.arange(len(self.inputs) + 1)).tolist()
+        edges = np.searchsorted(self.columns.place, np.arange(len(self.inputs) + 1)).tolist()
         return [
             (name, first, behind)
             for name, first, behind in zip(self.inputs, edges, edges[1:], strict=False)
@@ -124,34 +124,34 @@ class ScoredAnswers:
         found = {}
         for part, weights in self.weights.items():
             if weights is not None:
-                total = self.cells.points[:, weights > 0] @ weights[weights > 0] / weights.sum()
+                total = self.columns.points[:, weights > 0] @ weights[weights > 0] / weights.sum()
                 # A sum of fractions can end in other last bits; a full score is 1.
                 found[part] = np.minimum(1.0, np.round(total, 15))
         return found
 
     @cached_property
     def _by_part(self) -> dict[Part, dict[str, list[float]]]:
-        return {part: self.by_place(values) for part, values in self._scores.items()}
+        return {part: self._by_input(values) for part, values in self._scores.items()}
 
     @cached_property
     def _means(self) -> dict[Part, dict[str, float]]:
-        return {part: self._by_input(values) for part, values in self._scores.items()}
+        return {part: self._mean_by_input(values) for part, values in self._scores.items()}
 
-    def _by_input(self, values: Floats) -> dict[str, float]:
+    def _mean_by_input(self, values: Floats) -> dict[str, float]:
         """The mean of a number an answer, by input."""
         import numpy as np
 
-        if not self.bounds:
+        if not self.spans:
             return {}
-        first = np.array([first for _, first, _ in self.bounds])
+        first = np.array([first for _, first, _ in self.spans])
         counts = np.diff([*first, len(values)])
         means = (np.add.reduceat(values, first) / counts).tolist()
-        return {name: mean for (name, _, _), mean in zip(self.bounds, means, strict=True)}
+        return {name: mean for (name, _, _), mean in zip(self.spans, means, strict=True)}
 
-    def by_place(self, values: Floats) -> dict[str, list[float]]:
+    def _by_input(self, values: Floats) -> dict[str, list[float]]:
         """A number an answer, by input."""
         listed = values.tolist()
-        return {name: listed[first:behind] for name, first, behind in self.bounds}
+        return {name: listed[first:behind] for name, first, behind in self.spans}
 
     def part(self, part: Part) -> dict[str, list[float]]:
         """The scores of a part by input, a number for each repeat; inputs without an answer are not there."""
@@ -163,7 +163,7 @@ class ScoredAnswers:
 
     @cached_property
     def _check_means(self) -> list[dict[str, float]]:
-        return [self._by_input(column) for column in self.cells.points.T]
+        return [self._mean_by_input(column) for column in self.columns.points.T]
 
     def check_means(self, check_id: str) -> dict[str, float]:
         """The mean value of one check over the repeats of each input; inputs without an answer are not there."""
@@ -173,11 +173,11 @@ class ScoredAnswers:
         """The worst value of one check over the repeats of each input; inputs without an answer are not there."""
         import numpy as np
 
-        if not self.bounds:
+        if not self.spans:
             return {}
-        values = self.cells.points[:, self.checks.index(check_id)]
-        worst = np.minimum.reduceat(values, [first for _, first, _ in self.bounds]).tolist()
-        return {name: value for (name, _, _), value in zip(self.bounds, worst, strict=True)}
+        values = self.columns.points[:, self.checks.index(check_id)]
+        worst = np.minimum.reduceat(values, [first for _, first, _ in self.spans]).tolist()
+        return {name: value for (name, _, _), value in zip(self.spans, worst, strict=True)}
 
     def reasons(self, check_id: str | None = None) -> list[tuple[str, int]]:
         """Details (of one check, or of all) by how many answers have them, the most frequent first.
@@ -186,7 +186,7 @@ class ScoredAnswers:
         """
         place = None if check_id is None else self.checks.index(check_id)
         counted: Counter[str] = Counter()
-        for details, count in Counter(self.cells.details).items():
+        for details, count in Counter(self.columns.details).items():
             for words in dict.fromkeys(words for at, words in details if place in {None, at}):
                 counted[words] += count
         return counted.most_common()
@@ -204,7 +204,7 @@ class ScoredAnswer:
 def place(
     task: Task, inputs: Sequence[GoldenInput], answers: Iterable[Answer], scores: Iterable[Score], names: Iterable[str]
 ) -> tuple[dict[str, ScoredAnswers], int]:
-    """The cells of each candidate (those of `names` first, then as they turn up), and how many answers are to no input.
+    """The scored answers by candidate (those of `names` first, then as they turn up), and how many answers are to no input.
 
     A retry of what the server spoiled takes the place of the spoiled one; of two good answers for one place the later
     counts.
@@ -254,7 +254,6 @@ def _of_candidate(
             found.append(ScoredAnswer(answer, fault, {check.id: known[check.hash] for check in plan}))
 
     def parsed() -> list[Hashable]:
-
         return [
             parse_answer(
                 task, items[one.answer.input_id], one.answer, [name for name, s in one.checks.items() if s.faulty]
@@ -264,7 +263,7 @@ def _of_candidate(
 
     checks = check_names(plans)
     scored = [list(one.checks.values()) for one in found]
-    cells = Cells(
+    columns = AnswerColumns(
         place=np.array([order[one.answer.input_id] for one in found], np.intp),
         points=np.array([[score.value for score in row] for row in scored], float).reshape(len(found), len(checks)),
         faulty=np.array([[score.faulty for score in row] for row in scored], bool).reshape(len(found), len(checks)),
@@ -279,7 +278,7 @@ def _of_candidate(
         tuple(items),
         checks,
         part_weights(task),
-        cells,
+        columns,
         left["unscored"],
         left["server"],
         parsed,

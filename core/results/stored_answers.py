@@ -1,4 +1,4 @@
-"""The cells of a board from the store: columns of numbers, without the texts of the answers."""
+"""The scored answers of a board from the store: columns of numbers, without the texts of the answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from itertools import compress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from core.scoring.answers import Answer
-from core.scoring.scored_answers import FIGURES, Cells, ScoredAnswers, check_names
+from core.scoring.scored_answers import FIGURES, AnswerColumns, ScoredAnswers, check_names
 from core.scoring.scorer import PlannedCheck, digest_of, fault_of, parse_answer, part_weights, plan_all
 from core.scoring.thinking import seems_to_think_aloud
 from core.store.scores import read_plan
@@ -28,9 +28,11 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class StoredCells:
-    """The cells of each candidate of one task, and how many answers are to no golden input. `outdated`: some of the scores
-    are of a check that this version of Bakehouse does in another way."""
+class StoredAnswers:
+    """The answers of one task: those of each candidate that are scored, and how many there are in all (`answered`).
+
+    `strangers` are to no golden input. `outdated`: some of the scores are of a check that this version does in another way.
+    """
 
     by_candidate: Mapping[str, ScoredAnswers]
     strangers: int
@@ -38,14 +40,14 @@ class StoredCells:
     answered: int
 
 
-def read_cells(
+def read_stored_answers(
     connection: sqlite3.Connection,
     job_id: int,
     number: int,
     task: Task,
     inputs: Sequence[GoldenInput],
     names: Iterable[str],
-) -> StoredCells:
+) -> StoredAnswers:
     """The answers of a task under the scores of a scoring, for the candidates `names` first, then the others that answered.
 
     A score belongs to the check of its name and part, as it was stored with the result that it belongs to: a result stays what
@@ -94,14 +96,14 @@ def read_cells(
             inputs=tuple(order),
             checks=checks,
             weights=weights,
-            cells=columns.cells(places, chosen),
+            columns=columns.of_answers(places, chosen),
             unscored=left.get(name, Counter())["unscored"],
             server_faults=left.get(name, Counter())["server"],
             parsed=_taken(columns.compared, chosen),
         )
         for name, chosen in sections.items()
     }
-    return StoredCells(found, strangers, columns.outdated, len(rows))
+    return StoredAnswers(found, strangers, columns.outdated, len(rows))
 
 
 def _taken(values: Sequence[Hashable], chosen: NDArray[np.intp]) -> Callable[[], Sequence[Hashable]]:
@@ -215,9 +217,9 @@ class _Columns:
             self.aloud[at] = seems_to_think_aloud(answer.text)
             self.compared[at] = digest_of(parse_answer(task, item, answer, compress(names, self.faulty[at])))
 
-    def cells(self, places: NDArray[np.intp], chosen: NDArray[np.intp]) -> Cells:
+    def of_answers(self, places: NDArray[np.intp], chosen: NDArray[np.intp]) -> AnswerColumns:
         listed = chosen.tolist()
-        return Cells(
+        return AnswerColumns(
             place=places[chosen],
             points=self.points[chosen],
             faulty=self.faulty[chosen],
