@@ -25,51 +25,33 @@ import psutil
 
 from core.errors import InputError
 from core.files import read_json, sha256_json, write_json
+from core.format import data_size
+from core.gpu.devices import find_gpu
 from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
 from core.models.gguf import GgufHeader, check_servable
+from core.models.gguf_memory import WINDOW_STEP, server_memory, shape_of_file
 from core.models.llama_cpp import missing, server_version
 from core.serving.address import ServerAddress
 from core.serving.answering import Capabilities, LoadedModel, Question, Reply, ServedIdentity
 from core.serving.errors import ServerError
 from core.serving.openai_model import OpenAIModel
-from core.text import one_line
-from jobs.child import end_child, how_it_ended, start_child
+from jobs.child import end_child, start_child
 from jobs.context import JobContext
 from jobs.gguf import gguf_file
+from jobs.llama_server_log import LESS_MEMORY, ServerLog
 
 HOST = "127.0.0.1"
 MOST_PORTS = 5
 """So many ports are tried: between looking for a free one and taking it somebody else may have it."""
 LOOK_SECONDS = 0.05
 HEALTH_SECONDS = 5.0
-LOG_BYTES = 200_000
-"""Of the end of its log, where the reason of a failure stands."""
-WINDOW_STEP = 256
-"""llama.cpp rounds the window of a slot to a multiple of it."""
 ALL_LAYERS = 999
 """On the GPU, where the program was built for one; a build for the CPU ignores that."""
+TRACE_LEVEL = "4: trace"
+"""In the help of the versions that log the sizes of their buffers only at that level; prompts they log at none below 5."""
 # What a server does by itself, by the environment, would be no part of what was asked.
 SET_BY_ENVIRONMENT = ("LLAMA_ARG_", "LLAMA_API_KEY", "LLAMA_LOG_")
-NO_MEMORY = re.compile(
-    r"out of (?:device )?memory|unable to allocate|failed to allocate|cannot allocate memory|allocation failed"
-    r"|not enough memory|ErrorOutOf(?:Device|Host)Memory|[mM]alloc failed|failed to fit",
-    re.IGNORECASE,
-)
-TAKEN = re.compile(r"couldn't bind|address already in use|failed to bind", re.IGNORECASE)
-# The first line of these that is there says more than those below it.
-WHY = (
-    re.compile(r"unknown model architecture: .+"),
-    re.compile(r"(?<=error loading model: ).+"),
-    re.compile(r"gguf_init\w*: .+"),
-    re.compile(r"(?<=error: ).+", re.IGNORECASE),
-    re.compile(r"(?:failed to load model|GGML_ASSERT).*"),
-)
-ON_GPU = re.compile(
-    r"(?:CUDA|ROCm|HIP|Vulkan|SYCL|Metal|MUSA)\w*\s+(?:model|KV|RS|compute) buffer size\s*=\s*([\d.]+) MiB"
-)
-PREFIX = re.compile(r"^[\d.]+ [DIWE] +")
-"""Time and level, with which newer versions begin a line."""
 
 
 @dataclass
@@ -107,7 +89,8 @@ class LlamaServer:
         self._alias = file_stem(name)
         self._lock = threading.Lock()
         self._running: _Running | None = None
-        self._began_at = 0
+        self.log_of_start = ServerLog(log)
+        self._said: int | None = None
         self._has_loaded = False
 
     @property
@@ -160,15 +143,30 @@ class LlamaServer:
                 code="context_overflow",
                 remedy="lower the context_length of the task",
             )
+        self._refuse_too_large(context_length)
         with self._lock:
             running = self._running
             if running is not None and running.process.poll() is None and running.context_length >= context_length:
-                return LoadedModel(0.0, was_resident=True, vram_bytes=self._vram_bytes())
+                return LoadedModel(0.0, True, self._said, _resident_bytes(running.process))
             self._end()
             started = time.monotonic()
             self._running = self._start(context_length)
             self.loads += 1
-            return LoadedModel(time.monotonic() - started, vram_bytes=self._vram_bytes())
+            took, self._said = time.monotonic() - started, self.log_of_start.vram_bytes()
+            return LoadedModel(took, False, self._said, _resident_bytes(self._running.process))
+
+    def _refuse_too_large(self, context_length: int) -> None:
+        """A machine without a GPU that has less memory would not refuse the server: it would read the file for each token, or
+        have the kernel end what is in the way."""
+        needed = server_memory(shape_of_file(self.header), context_length, self.slots, on_gpu=False)
+        total = psutil.virtual_memory().total
+        if needed.least_bytes > total and find_gpu() is None:
+            raise ServerError(
+                f"{self._name} needs about {data_size(needed.needed_bytes)} of host memory, of which the machine has "
+                f"{data_size(total)}",
+                code="server_out_of_memory",
+                remedy=LESS_MEMORY,
+            )
 
     def ask(self, question: Question, stopped: Callable[[], bool] = lambda: False) -> Reply:
         running = self._running
@@ -196,7 +194,8 @@ class LlamaServer:
         """A server that has loaded, on a port that was free."""
         for _ in range(MOST_PORTS):
             key, port = secrets.token_hex(16), free_port()
-            self._began_at, self._has_loaded = self.log.stat().st_size if self.log.exists() else 0, False
+            self._has_loaded = False
+            self.log_of_start.begin()
             with self.log.open("ab") as log:
                 process = start_child(
                     self._command(port, context_length), stdout=log, stderr=log, environ=_environ(key)
@@ -210,7 +209,7 @@ class LlamaServer:
             except ServerError as error:
                 end_child(process)
                 model.close()
-                if error.code == "server_down" and self._port_was_taken():
+                if error.code == "server_down" and self.log_of_start.port_was_taken():
                     continue
                 raise
             except BaseException:
@@ -237,15 +236,21 @@ class LlamaServer:
         # Of some versions only: its page, a cache of prompts in the host's memory (8 GB), the network.
         more = {"--no-webui": None, "--cache-ram": "0", "--offline": None}
         known = {**wanted, **{option: value for option, value in more.items() if option in self._options}}
+        if TRACE_LEVEL in self._help:
+            known["--log-verbosity"] = "4"
         return [str(self.program), *(word for pair in known.items() for word in pair if word is not None)]
+
+    @cached_property
+    def _help(self) -> str:
+        done = subprocess.run(
+            [str(self.program), "--help"], stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
+        )
+        return (done.stdout + done.stderr).decode("utf-8", errors="replace")
 
     @cached_property
     def _options(self) -> frozenset[str]:
         """The options that this version has."""
-        done = subprocess.run(
-            [str(self.program), "--help"], stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
-        )
-        return frozenset(re.findall(r"--[\w-]+", (done.stdout + done.stderr).decode("utf-8", errors="replace")))
+        return frozenset(re.findall(r"--[\w-]+", self._help))
 
     def _wait_until_loaded(self, process: subprocess.Popen[bytes], port: int) -> None:
         """Return when `/health` says so, and not that of another server, which has the port. ServerError with the reason when
@@ -259,45 +264,7 @@ class LlamaServer:
             time.sleep(LOOK_SECONDS)
 
     def _why_it_died(self, process: subprocess.Popen[bytes]) -> ServerError:
-        """From its log: no memory and a file that can't be loaded stay so; anything else may work the next time."""
-        lines = self._printed()
-        ended = how_it_ended(process.returncode)
-        short = next((line for line in lines if NO_MEMORY.search(line)), None)
-        if short is not None:
-            return ServerError(
-                f"{self.name} {ended}, out of memory: {_shown(short)}",
-                code="server_out_of_memory",
-                said=_shown(short),
-                remedy="take a smaller quantisation, a shorter context or a lower concurrency",
-            )
-        why = next((match[0] for pattern in WHY for line in lines if (match := pattern.search(line))), None)
-        if why is not None and process.returncode >= 0 and not self._has_loaded and not self._port_was_taken():
-            return ServerError(
-                f"{self.name} can't load {self.file.name}: {_shown(why)}",
-                code="server_refused",
-                status=400,
-                said=_shown(why),
-                remedy="a newer llama.cpp knows more architectures; a damaged file is to be made again",
-            )
-        said = f": {_shown(why)}" if why is not None else ""
-        return ServerError(f"{self.name} {ended}{said} (its log: {self.log.name})", code="server_down", said=said)
-
-    def _port_was_taken(self) -> bool:
-        return any(TAKEN.search(line) for line in self._printed())
-
-    def _printed(self) -> list[str]:
-        """What the server of the last start has printed, its last part."""
-        try:
-            with self.log.open("rb") as log:
-                end = log.seek(0, os.SEEK_END)
-                log.seek(max(self._began_at, end - LOG_BYTES))
-                return log.read().decode("utf-8", errors="replace").splitlines()
-        except OSError:
-            return []
-
-    def _vram_bytes(self) -> int | None:
-        sizes = [float(match[1]) for line in self._printed() for match in ON_GPU.finditer(line)]
-        return round(sum(sizes) * 2**20) if sizes else None
+        return self.log_of_start.why_it_died(self.name, self.file.name, process.returncode, has_loaded=self._has_loaded)
 
     def _end(self) -> None:
         running, self._running = self._running, None
@@ -384,6 +351,14 @@ def _listens(process: subprocess.Popen[bytes], port: int) -> bool:
     return any(one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in sockets)
 
 
+def _resident_bytes(process: subprocess.Popen[bytes]) -> int | None:
+    try:
+        resident: int = psutil.Process(process.pid).memory_info().rss
+    except psutil.Error:
+        return None
+    return resident
+
+
 def _has_died(process: subprocess.Popen[bytes]) -> bool:
     """Whether it ends now; its connections break a moment before the kernel tells of its end."""
     try:
@@ -391,7 +366,3 @@ def _has_died(process: subprocess.Popen[bytes]) -> bool:
     except subprocess.TimeoutExpired:
         return False
     return True
-
-
-def _shown(line: str) -> str:
-    return one_line(PREFIX.sub("", line.strip()), limit=300)

@@ -10,15 +10,19 @@ from core.config.base import OwnPath
 from core.config.model import ModelEntry
 from core.config.task import Sampling, Task
 from core.files import sha256_json
+from core.home import Home
 from core.jobfile.gpu_use import GpuUse
 from core.jobfile.references import needed_jobs, parse_reference
-from core.jobfile.spec import GENERATING, Columns, FrozenModel, InputFile, Spec
+from core.jobfile.spec import GENERATING, WORKING_BYTES, Columns, FrozenModel, InputFile, Spec
+from core.models.gguf_memory import ServerMemory
 
 Form = Literal["base", "adapter", "merged", "gguf", "served"]
 ServerApi = Literal["ollama", "openai"]
 
 IN_PROCESS: frozenset[Form] = frozenset({"base", "adapter", "merged"})
 """The forms that the job loads itself. A llama-server of the job answers for a `gguf`, a running server for `served`."""
+ASKING_BYTES = 500_000_000
+"""Host memory of a job that asks servers alone: it imports no torch."""
 
 
 class ServerUnderTest(FrozenModel):
@@ -138,7 +142,8 @@ class BakeoffSpec(Spec):
     `concurrency` is how many answers a server is asked for at a time. With `curtail`, a candidate that can't reach the
     incumbent any more is not asked on. `extends` is the bake-off whose answers (a copy of them: `earlier`) are taken over
     where the same is asked of the same model. `llama_server` is the program that answers for GGUF files, as it was found at
-    submission.
+    submission, and `server_memory` what it is expected to take for each of them, by the name of its model; of a model that is
+    not among them nothing is predicted.
     """
 
     kind: Literal["bakeoff"] = "bakeoff"
@@ -152,6 +157,7 @@ class BakeoffSpec(Spec):
     extends: int | None = None
     earlier: InputFile | None = None
     llama_server: OwnPath | None = None
+    server_memory: dict[str, ServerMemory] = Field(default_factory=dict)
     pattern_timeout_seconds: float = Field(default=1.0, gt=0)
 
     @model_validator(mode="before")
@@ -243,6 +249,19 @@ class BakeoffSpec(Spec):
                 asked.setdefault(one.server.url, {})[one.served_model] = None
         others = any(server.api != "ollama" for server in here)
         return GpuUse("serving", {url: tuple(names) for url, names in asked.items()}, others)
+
+    def host_memory(self, home: Home, on_gpu: bool) -> int:
+        """The largest model that is loaded, by the job or by its llama-server: one at a time. What the job itself computes with
+        stays beside the servers, once it has loaded a model."""
+        servers = max((one.least_host_bytes for one in self.server_memory.values()), default=0)
+        if not any(candidate.form in IN_PROCESS for candidate in self.candidates):
+            return ASKING_BYTES + servers
+        return max(super().host_memory(home, on_gpu), WORKING_BYTES + servers)
+
+    def device_memory(self, on_gpu: bool) -> int | None:
+        """Of the largest model that a llama-server loads; nothing is predicted of those that the job loads itself."""
+        largest = max((one.least_bytes for one in self.server_memory.values() if one.on_gpu), default=0)
+        return largest if on_gpu and largest else None
 
     @property
     def packages(self) -> tuple[str, ...]:

@@ -20,25 +20,49 @@ MAGIC = b"GGUF"
 # struct's letter of the types of a value; 8 is text, 9 a list.
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 TEXT, LIST = 8, 9
-# (values, bytes) of a block of each type of tensor that is usual; the size of one of another type is not known here.
+# (values, bytes) of a block of each type of tensor, by ggml's number of the type (GGML_QUANT_SIZES of gguf-py). Of a newer type
+# the size is not known here.
 BLOCKS = {
     0: (1, 4),
     1: (1, 2),
-    30: (1, 2),
     2: (32, 18),
     3: (32, 20),
     6: (32, 22),
     7: (32, 24),
     8: (32, 34),
+    9: (32, 36),
     10: (256, 84),
     11: (256, 110),
     12: (256, 144),
     13: (256, 176),
     14: (256, 210),
     15: (256, 292),
+    16: (256, 66),
+    17: (256, 74),
+    18: (256, 98),
+    19: (256, 50),
+    20: (32, 18),
+    21: (256, 110),
+    22: (256, 82),
+    23: (256, 136),
+    24: (1, 1),
+    25: (1, 2),
+    26: (1, 4),
+    27: (1, 8),
+    28: (1, 8),
+    29: (256, 56),
+    30: (1, 2),
+    34: (256, 54),
+    35: (256, 66),
+    39: (32, 17),
+    40: (64, 36),
+    41: (128, 18),
+    42: (64, 18),
 }
 MOST = 10_000_000
 """Keys, tensors and values of a list beyond which a header is taken for torn."""
+MOST_KEPT = 1024
+"""Values of a list that is kept: one a layer is, one a token of the vocabulary is not."""
 MOST_DIMENSIONS = 8
 SERVED_DIMENSIONS = 4
 """ggml's GGML_MAX_DIMS."""
@@ -70,7 +94,8 @@ class GgufTensor:
 
 @dataclass(frozen=True)
 class GgufHeader:
-    """What stands before the weights. `keys` are the scalar and text keys; `end` is where the last tensor ends at the least.
+    """What stands before the weights. `keys` are the scalar and text keys, and short lists of numbers as tuples; of other lists
+    the value is None. `end` is where the last tensor ends at the least.
 
     Of version 1, whose lengths have other widths, nothing is read.
     """
@@ -114,13 +139,7 @@ def check_gguf(path: Path, name: str) -> GgufHeader:
         if head[:4] != MAGIC or not 1 <= version <= 3:
             raise InputError("it is no GGUF file of version 1 to 3", code="bad_model", file=path, key=name)
         if (part := PART.fullmatch(path.name)) is not None and int(part[2]) > 1:
-            raise InputError(
-                f"it is part {int(part[1])} of {int(part[2])}: a model in several GGUF files is not read",
-                code="incomplete_model",
-                file=path,
-                key=name,
-                remedy="join the parts with `llama-gguf-split --merge`",
-            )
+            raise _one_of_several(path, name, int(part[1]), int(part[2]))
         if version == 1:
             return GgufHeader(1, {}, (), 0)
         file.seek(8)
@@ -130,6 +149,9 @@ def check_gguf(path: Path, name: str) -> GgufHeader:
             raise InputError(
                 "its GGUF header is unreadable: torn", code="bad_model", file=path, key=name, remedy=AGAIN
             ) from error
+    count, number = header.keys.get("split.count"), header.keys.get("split.no")
+    if isinstance(count, int) and count > 1:  # whatever it is called now
+        raise _one_of_several(path, name, number + 1 if isinstance(number, int) else 1, count)
     size = path.stat().st_size
     if size < header.end:
         raise InputError(
@@ -149,6 +171,16 @@ def check_gguf(path: Path, name: str) -> GgufHeader:
             remedy="name the GGUF file of the model itself",
         )
     return header
+
+
+def _one_of_several(path: Path, name: str, part: int, parts: int) -> InputError:
+    return InputError(
+        f"it is part {part} of {parts}: a model in several GGUF files is not read",
+        code="incomplete_model",
+        file=path,
+        key=name,
+        remedy="join the parts with `llama-gguf-split --merge`",
+    )
 
 
 def check_servable(path: Path, name: str) -> GgufHeader:
@@ -198,6 +230,10 @@ def _unservable(header: GgufHeader) -> str | None:
     for tensor in sorted(header.tensors, key=lambda one: (one.offset, one.size_bytes)):
         if not 1 <= len(tensor.shape) <= SERVED_DIMENSIONS or 0 in tensor.shape:
             return f"tensor {tensor.name[:80]!r} has the shape {list(tensor.shape)}"
+        if tensor.shape[0] % BLOCKS.get(tensor.kind, (1, 0))[0]:
+            return (
+                f"tensor {tensor.name[:80]!r} has rows of {tensor.shape[0]} values, which do not divide into its blocks"
+            )
         if tensor.offset % alignment:
             return f"tensor {tensor.name[:80]!r} does not begin at a multiple of {alignment}"
         if tensor.offset < reached:
@@ -253,7 +289,7 @@ def _text(file: BinaryIO) -> str:
 
 
 def _value(file: BinaryIO, kind: int) -> Any:
-    """A value; of a list nothing is kept, it is passed over."""
+    """A value; of a list only a short one of numbers is kept, others are passed over."""
     if kind == TEXT:
         return _text(file)
     if kind in SCALARS:
@@ -261,6 +297,8 @@ def _value(file: BinaryIO, kind: int) -> Any:
     if kind != LIST:
         raise TornError
     inner, count = _number(file, "I"), _counted(file)
+    if inner in SCALARS and count <= MOST_KEPT:
+        return tuple(_number(file, SCALARS[inner]) for _ in range(count))
     if inner in SCALARS:
         file.seek(count * struct.calcsize(f"<{SCALARS[inner]}"), 1)
     else:

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -163,6 +164,38 @@ def server_version(server: Path) -> str:
     if done.returncode != 0 or version is None:
         raise _broken(server, one_line(said) or f"ended with {done.returncode}")
     return version
+
+
+def gpu_devices(server: Path) -> tuple[str, ...] | None:
+    """The devices beside the CPU that a llama-server was built for and finds (`CUDA0: …`); None where it does not tell.
+
+    It is asked once in this process for a program as it lies there.
+    """
+    try:
+        status = server.stat()
+    except OSError:
+        return None
+    return _devices(str(server), status.st_mtime_ns, status.st_size)
+
+
+@cache
+def _devices(server: str, mtime_ns: int, size: int) -> tuple[str, ...] | None:
+    """By path, time of change and size of the program."""
+    try:
+        done = subprocess.run(
+            [server, "--list-devices"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=VERSION_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    lines = done.stdout.decode("utf-8", errors="replace").splitlines()
+    at = next((number for number, line in enumerate(lines) if line.startswith("Available devices")), None)
+    if done.returncode != 0 or at is None:
+        return None
+    return tuple(one_line(line) for line in lines[at + 1 :] if ": " in line)
 
 
 def version_in(text: str) -> str | None:

@@ -97,11 +97,15 @@ class Reply:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model that was loaded for us. `vram_bytes` as the server tells it; `was_resident`: it was in memory before."""
+    """A model that was loaded for us. `vram_bytes` as the server tells it; `was_resident`: it was in memory before.
+
+    `host_bytes` is the resident size of a server that the job has started, just after the load.
+    """
 
     seconds: float
     was_resident: bool = False
     vram_bytes: int | None = None
+    host_bytes: int | None = None
 
 
 class ServedModel(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
@@ -29,6 +29,7 @@ from core.submission.extension import Extended, extended, united
 from core.submission.few_shot import example_pool, repeats_golden
 from core.submission.input_store import golden_file
 from core.submission.possible import refuse_impossible
+from core.submission.server_memory import ServersMemory, servers_memory
 from core.submission.wanted_bakeoff import WantedBakeoff
 
 
@@ -65,6 +66,7 @@ class CheckedBakeoff:
     incumbent: str | None
     before: Extended | None = None
     llama_server: str | None = None
+    servers: ServersMemory = field(default_factory=ServersMemory)
 
     def keep(self, home: Home, project: Project) -> BakeoffSpec:
         """What the job is told, with copies of its golden inputs and of the answers that it takes over."""
@@ -83,11 +85,12 @@ class CheckedBakeoff:
             incumbent=self.incumbent,
             seed=0 if former is None else former.seed,
             batch_size=None if former is None else former.batch_size,
-            concurrency=wanted.concurrency or (1 if former is None else former.concurrency),
+            concurrency=concurrency_of(wanted, self.before),
             curtail=wanted.curtail if wanted.curtail is not None else former is not None and former.curtail,
             extends=wanted.extend,
             earlier=None if self.before is None else self.before.keep_answers(home),
             llama_server=self.llama_server,
+            server_memory=dict(self.servers.by_name),
             pattern_timeout_seconds=project.settings.bakeoff.pattern_timeout_seconds,
         )
 
@@ -129,8 +132,15 @@ def check_bakeoff(
     tasks = tuple(_checked(project, one, candidates, wanted, before, remarks) for one in found)
     refuse_doubles(candidates, [one.task for one in tasks])
     refuse_impossible(candidates, remarks, ask)
-    server = gguf_server(project, candidates, remarks)
-    return CheckedBakeoff(wanted, tasks, tuple(candidates), incumbent, before, server)
+    server, servers = gguf_server(
+        home, project, candidates, [one.task for one in tasks], concurrency_of(wanted, before), remarks
+    )
+    return CheckedBakeoff(wanted, tasks, tuple(candidates), incumbent, before, server, servers)
+
+
+def concurrency_of(wanted: WantedBakeoff, before: Extended | None) -> int:
+    """How many answers a server is asked for at a time."""
+    return wanted.concurrency or (1 if before is None else before.spec.concurrency)
 
 
 def wanted_tasks(
@@ -229,22 +239,33 @@ def _examples(
     return chosen
 
 
-def gguf_server(project: Project, candidates: Sequence[CandidateSpec], remarks: list[str]) -> str | None:
-    """The llama-server that answers for GGUF files, None where there are none; how each file is loaded is added to `remarks`.
+def gguf_server(
+    home: Home,
+    project: Project,
+    candidates: Sequence[CandidateSpec],
+    tasks: Sequence[Task],
+    slots: int,
+    remarks: list[str],
+) -> tuple[str | None, ServersMemory]:
+    """The llama-server that answers for GGUF files and the memory that it will take, None and nothing where there are none.
 
-    Raises `InputError` where there is none and a job makes the file.
+    How each file is loaded is added to `remarks`, and what may not fit. Raises `InputError` where there is no llama-server and
+    a job makes the file, and for a model that this machine cannot hold.
     """
     names = [candidate.name for candidate in candidates if candidate.form == "gguf"]
     if names:
-        found = LlamaCpp.find(project.settings.llama_cpp.folder)
-        path = str(found.require("llama-server"))
-        way = found.server.way if found.server is not None else ""
-        remarks.append(f"a llama-server of the job answers for {listed(names)}: {path} (by {way})")
-        return path
+        llama_cpp = LlamaCpp.find(project.settings.llama_cpp.folder)
+        path = llama_cpp.require("llama-server")
+        way = llama_cpp.server.way if llama_cpp.server is not None else ""
+        doubts: list[str] = []
+        memory = servers_memory(home, candidates, tasks, slots, path, doubts)
+        takes = f" and takes {memory.words}" if memory.words else ""
+        remarks += [f"a llama-server of the job answers for {listed(names)}{takes}: {path} (by {way})", *doubts]
+        return str(path), memory
     loaded = [one.name for one in candidates if one.model is not None and (one.model.path or "").endswith(".gguf")]
     if loaded:
         remarks.append(f"the job loads {listed(loaded)} itself, de-quantised: no llama-server answers for it")
-    return None
+    return None, ServersMemory()
 
 
 def _check_sampling(task: Task, candidate: CandidateSpec) -> None:

@@ -241,14 +241,14 @@ def _jobs_of(home: Home, connection: sqlite3.Connection, kind: str, source: str 
     ).fetchall()
     found = []
     for job in (get_job(connection, row["id"]) for row in rows):
-        if job.state in RETRYABLE or (job.state == "done" and _file_of(home, job.id) is None):
+        if job.state in RETRYABLE or (job.state == "done" and made_file(home, job.id) is None):
             continue
         with contextlib.suppress(InputError):
             found.append((job.id, JobFile.load(home.run_dir(job.id)).spec))
     return found
 
 
-def _file_of(home: Home, job_id: int) -> Path | None:
+def made_file(home: Home, job_id: int) -> Path | None:
     """The GGUF file that a job has made, where it is still there."""
     for item in (read_result(home.run_dir(job_id)) or {}).get("artefacts", []):
         files = sorted(Path(item["path"]).glob("*.gguf")) if item.get("kind") == "gguf" else []
@@ -259,7 +259,7 @@ def _file_of(home: Home, job_id: int) -> Path | None:
 
 def _earlier(home: Home, connection: sqlite3.Connection, job_id: int) -> GgufExport:
     job = get_job(connection, job_id)
-    return GgufExport((), job, _file_of(home, job_id) if job.state == "done" else None)
+    return GgufExport((), job, made_file(home, job_id) if job.state == "done" else None)
 
 
 def _is_gguf_path(source: str) -> bool:

@@ -190,14 +190,18 @@ def served_bytes(home: Home, ollama: OllamaSettings) -> int:
 
 
 def _jobs_resident() -> int:
-    """Bytes of their own of the jobs that run on this machine (`PYTHON … -m jobs RUN_DIR`)."""
+    """Bytes of their own of the jobs that run on this machine (`PYTHON … -m jobs RUN_DIR`), and of what those have started: a
+    llama-server, a converter."""
     import psutil
 
-    found = 0
-    for process in psutil.process_iter(["cmdline", "memory_info"]):
+    held, parents, jobs = {}, {}, set()
+    for process in psutil.process_iter(["cmdline", "memory_info", "ppid"]):
         words = process.info["cmdline"] or []
         memory = process.info["memory_info"]
-        if memory is not None and any(words[at : at + 2] == ["-m", "jobs"] for at in range(len(words) - 1)):
+        if memory is not None:
             # Pages of files can be had at any time: the kernel counts them as available already.
-            found += memory.rss - getattr(memory, "shared", 0)
-    return found
+            held[process.pid] = memory.rss - getattr(memory, "shared", 0)
+        parents[process.pid] = process.info["ppid"]
+        if any(words[at : at + 2] == ["-m", "jobs"] for at in range(len(words) - 1)):
+            jobs.add(process.pid)
+    return sum(size for pid, size in held.items() if pid in jobs or parents[pid] in jobs)

@@ -217,6 +217,7 @@ def _load(group: ServedGroup, identity: ServedIdentity, capabilities: Capabiliti
         )
         append_measured(group.context.run.candidates, measured)
     memory = "" if loaded.vram_bytes is None else f", {data_size(loaded.vram_bytes)} of GPU memory"
+    memory += "" if loaded.host_bytes is None else f", {data_size(loaded.host_bytes)} of host memory"
     group.context.say(f"{group.model.name}: loaded in {loaded.seconds:.1f} s, context {group.window}{memory}")
     return loaded.was_resident
 

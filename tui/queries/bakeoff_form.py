@@ -82,12 +82,16 @@ class ServerRead(Message):
 
 @dataclass(frozen=True)
 class ModelPart:
-    """A model of the bake-off: in how many ways it is asked, for how many answers, in how many seconds (None: not known)."""
+    """A model of the bake-off: in how many ways it is asked, for how many answers, in how many seconds (None: not known).
+
+    `memory_bytes` is what its llama-server will take, None of what is not loaded by one.
+    """
 
     name: str
     ways: int
     answers: int
     seconds: float | None
+    memory_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -293,6 +297,7 @@ def outlook_of(
     from core.scoring.answers import read_answers
     from core.submission.candidates import who_answers
     from core.submission.expected_time import expected_time
+    from core.submission.server_memory import model_of
 
     per_candidate = sum(task.answers for task in checked.tasks)
     expected = expected_time(checked.candidates, [(task.task.name, task.answers) for task in checked.tasks], paces)
@@ -304,7 +309,9 @@ def outlook_of(
         seconds = [expected.seconds[one.name] for one in ways]
         known = [one for one in seconds if one is not None]
         whole = math.fsum(known) if len(known) == len(seconds) else None
-        parts.append(ModelPart(ways[0].name.partition(" @")[0], len(ways), len(ways) * per_candidate, whole))
+        memory = checked.servers.by_name.get(model_of(ways[0]))
+        needed = None if memory is None else memory.needed_bytes
+        parts.append(ModelPart(ways[0].name.partition(" @")[0], len(ways), len(ways) * per_candidate, whole, needed))
     there = 0
     if checked.before is not None:
         file = home.run_dir(checked.before.job_id).answers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from core.format import duration, plural
+from core.format import data_size, duration, plural
 from core.submission.wanted_bakeoff import WantedBakeoff
 from core.text import printable
 from tui.lines import Line, wrapped
@@ -51,6 +51,7 @@ def outlook_rows(outlook: BakeoffOutlook | None, problem: str, waiting: bool, wi
         line = Line(f"{printable(part.name)}", role).to(min(name, max(12, width - 44)))
         line.add(f"{part.answers:>7,} answers", role)
         line.add(f"  asked in {part.ways} ways" if part.ways > 1 else "", "dim")
+        line.add("" if part.memory_bytes is None else f"  {data_size(part.memory_bytes)} of memory", "dim")
         line.add("" if part.seconds is None else f"  about {duration(part.seconds)}", "dim")
         rows.append(line.cut(width))
     if room and len(parts) < len(outlook.models):
