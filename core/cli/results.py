@@ -132,7 +132,7 @@ def results(
             part=part,
             least=least,
             baseline=baseline,
-            ask_servers=ask_servers,
+            asks_servers=ask_servers,
             as_json=as_json,
         )
     if code:
@@ -154,7 +154,7 @@ def show_boards(
     part: Part | None,
     least: float | None,
     baseline: str | None,
-    ask_servers: bool,
+    asks_servers: bool,
     as_json: bool,
 ) -> int:
     """Matrix, boards or the table of inputs, then what came of the conditions; the exit code."""
@@ -162,17 +162,16 @@ def show_boards(
     from core.cli.results_gates import check_gates, gate_words
     from core.cli.results_inputs import inputs_text
     from core.results.trainings import bakeoff_matrix, training_jobs
-    from core.staleness.present_servers import ask_server
+    from core.staleness.present_servers import NO_SERVER_ASKED, ask_servers
     from core.staleness.staleness import staleness
     from core.wording.runs import trainings
-    from core.wording.scoring import unknown_words
 
     tasks = stored.tasks if task_name is None else (stored.task(task_name),)
     boards = {task.name: task.leaderboard() for task in tasks}
     matrix = bakeoff_matrix(home, stored, boards)
     trained = trainings(training_jobs(home, connection, stored.spec))
-    identity_of = ask_server if ask_servers else None
-    changed = staleness(home, connection, job_id, stored.scoring.number, identity_of=identity_of)
+    told = ask_servers(stored.spec.candidates) if asks_servers else NO_SERVER_ASKED
+    changed = staleness(home, connection, job_id, stored.scoring.number, told=told)
     gates = check_gates(
         [(task, boards[task.name]) for task in tasks], least=least, baseline=baseline, candidate=candidate, part=part
     )
@@ -194,8 +193,6 @@ def show_boards(
             say()
             named = next(iter(boards))
             say(f"The leaderboard of a task: `bakehouse results {job_id} --task {named}`; of all: `--all`.")
-    if ask_servers and not as_json and (unknown := unknown_words(changed.unknown)):
-        say(unknown)
     for one in gates if not as_json else ():
         say(gate_words(one))
     return int(any(one.outcome != "met" for one in gates))

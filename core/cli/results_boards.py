@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from core.bakeoff.leaderboard import Leaderboard
@@ -17,9 +18,11 @@ from core.results.load import StoredBakeoff, load_bakeoff
 from core.results.trainings import bakeoff_matrix, training_jobs
 from core.staleness.staleness import Staleness, staleness
 from core.wording.runs import trainings
-from core.wording.scoring import scoring_words, stale_words
+from core.wording.scoring import scoring_words
+from core.wording.staleness import stale_words, unknown_words
 
 WIDEST = 120
+HOW_TO_ASK = "--ask-servers asks"
 
 
 def terminal_width() -> int:
@@ -60,15 +63,17 @@ def boards_text(
     width, scored = terminal_width(), scoring_words(stored.scoring)
     blocks = []
     if matrix is not None:
-        blocks.append(matrix_text(matrix, width, above=lines(scored, stale_words(changed.causes)), trained=trained))
+        above = [*filter(None, [scored]), *changed_lines(changed)]
+        blocks.append(matrix_text(matrix, width, above=above, trained=trained))
     for name in shown:
-        stale = lines(stale_words(changed.of_task(name).causes))
+        stale = changed_lines(changed.of_task(name))
         blocks.append(render_text(boards[name], width=width, scored=scored, stale=stale, trained=trained))
     return "\n\n".join(blocks)
 
 
-def lines(*said: str) -> list[str]:
-    """Those that say something."""
+def changed_lines(changed: Staleness) -> list[str]:
+    """What has changed since, and of what that is not known; none where all is known and the same."""
+    said = (stale_words(changed.causes), unknown_words(changed.unknown, HOW_TO_ASK))
     return [line for line in said if line]
 
 
@@ -83,6 +88,8 @@ def leaderboard_of(home: Home, *, as_json: bool) -> Show:
         changed = staleness(home, connection, job.id)
         if as_json:
             return board_documents(boards, matrix, stored, trained, changed)
-        return boards_text(boards, matrix, stored, trained, changed, list(boards))
+        # It has just answered: what its servers have now needs no asking.
+        asked = replace(changed, unknown=tuple(one for one in changed.unknown if one.why != "not_asked"))
+        return boards_text(boards, matrix, stored, trained, asked, list(boards))
 
     return show

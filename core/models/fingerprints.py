@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from core.config.model import ModelEntry
-from core.files import read_json, sha256_file, sha256_json, tail, write_atomic
+from core.files import read_json, sha256_file, sha256_json, sha256_tree, tail, write_atomic
 from core.home import Home, expanded
 from core.models.files import hub_copy
 
@@ -56,6 +56,18 @@ class KnownFingerprints:
                 self.changed = True
                 return found
 
+    def of_tree(self, folder: Path) -> str:
+        """`sha256_tree` of a folder, read again once a file of it has changed, came or went. Raises OSError."""
+        while True:
+            before = _tree_state(folder)
+            if before in self.known:
+                return self.known[before]
+            found = sha256_tree(folder)
+            if _tree_state(folder) == before:
+                self.known[before] = found
+                self.changed = True
+                return found
+
     def keep(self) -> None:
         """Write down what was hashed; where that is refused, the files are hashed again another time."""
         if self.changed:
@@ -68,6 +80,11 @@ class KnownFingerprints:
 def _state(path: Path) -> str:
     found = path.stat()
     return f"{found.st_dev}:{found.st_ino}:{found.st_size}:{found.st_mtime_ns}:{found.st_ctime_ns}"
+
+
+def _tree_state(folder: Path) -> str:
+    files = sorted(item for item in folder.rglob("*") if item.is_file())
+    return "tree:" + sha256_json([[item.relative_to(folder).as_posix(), _state(item)] for item in files])
 
 
 def folder_fingerprint(folder: Path, known: KnownFingerprints | None = None) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from core.config.model import ModelEntry
 from core.config.project import Project
 from core.errors import BakehouseError
-from core.files import read_json, sha256_json, sha256_tree
+from core.files import read_json, sha256_json
 from core.home import Home
 from core.jobfile.bakeoff import CandidateSpec
 from core.jobfile.references import parse_reference
@@ -68,7 +68,10 @@ class PresentFiles:
         if candidate.form == "merged":
             return _there(path_fingerprint(self.made(candidate)[0], self.known))
         base = _there(entry_fingerprint(self.home, self.entry(candidate), self.known))
-        return base if candidate.form == "base" else adapter_fingerprint(base, self.made(candidate)[1])
+        if candidate.form == "base":
+            return base
+        adapter, stored = self.made(candidate)
+        return adapter_fingerprint(base, self.known.of_tree(adapter) if stored is None else stored)
 
     def _of_gguf(self, made: Path) -> str:
         """SHA-256 of a GGUF file: as the job that made it noted it, or as a bake-off did for the file that is still this one.
@@ -95,14 +98,14 @@ class PresentFiles:
         folder = model_folder(self.home, self.entry(candidate))
         return None if folder is None else template_sha256(folder)
 
-    def made(self, candidate: CandidateSpec) -> tuple[Path, str]:
-        """The files that a candidate names, and their hash: of a job's artefact as it was stored. Raises `ThingGone`."""
+    def made(self, candidate: CandidateSpec) -> tuple[Path, str | None]:
+        """The files that a candidate names; of a job's artefact its hash, too, as it was stored. Raises `ThingGone`."""
         reference = parse_reference(candidate.ref)
         if candidate.path is not None or reference is None:
             path = Path(candidate.path or candidate.ref or "")
             if not path.exists():
                 raise ThingGone
-            return path, sha256_tree(path) if path.is_dir() else ""
+            return path, None
         wanted = reference.makes or candidate.form
         # The newest comes first: a job that was run again replaced what it had made.
         for row in list_artefacts(self.connection, self.home, reference.job_id):

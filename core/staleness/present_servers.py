@@ -1,12 +1,13 @@
-"""What servers have now: they are asked side by side, and none for longer than a few seconds."""
+"""What servers have now: they are asked side by side, and none is waited for longer than a few seconds."""
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as NotInTime
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
+from queue import Empty, SimpleQueue
+from typing import Literal
 
 from core.errors import BakehouseError
 from core.jobfile.bakeoff import CandidateSpec
@@ -16,45 +17,74 @@ from core.serving.answering import ServedIdentity
 SERVER_SECONDS = 5.0
 MOST_AT_A_TIME = 8
 
-IdentityOf = Callable[[CandidateSpec], ServedIdentity | None]
-"""What answers for a candidate now; None where its server does not tell."""
+NotTold = Literal["gone", "no_answer", "no_key"]
+"""Why a server told no identity: it has no such model any more, it did not answer in time or not as such a server does, or the
+variable with its key is not set here."""
+Told = ServedIdentity | NotTold
+ServedModelKey = tuple[str, str, str]
+"""(name of the server, its URL, the model)"""
+Ask = Callable[[CandidateSpec], Told]
+NO_SERVER_ASKED: Mapping[ServedModelKey, Told] = {}
 
 
-def ask_server(candidate: CandidateSpec) -> ServedIdentity | None:
-    """What the server of a served candidate says that it has now; None where it says nothing."""
+def served_model(candidate: CandidateSpec) -> ServedModelKey:
+    """Which model of which server answers for a served candidate: the same one for all its variants."""
+    assert candidate.server is not None and candidate.served_model is not None  # the spec was validated
+    return candidate.server.name, candidate.server.url, candidate.served_model
+
+
+def ask_server(candidate: CandidateSpec) -> Told:
+    """What the server of a served candidate says that it has now."""
     assert candidate.server is not None and candidate.served_model is not None  # the spec was validated
     brief = {"silence_seconds": SERVER_SECONDS, "answer_seconds": SERVER_SECONDS}
     try:
         with closing(opened(candidate.server.model_copy(update=brief), candidate.served_model)) as model:
             return model.identity()
-    except BakehouseError:
-        return None
+    except BakehouseError as error:
+        if error.code == "model_not_found":
+            return "gone"
+        return "no_key" if error.code == "key_missing" else "no_answer"
 
 
-def identities_now(
-    candidates: Iterable[CandidateSpec], identity_of: IdentityOf, seconds: float = SERVER_SECONDS
-) -> dict[str, ServedIdentity | None]:
-    """What answers for each served candidate now, by its name; None where its server has not told after so many seconds.
+def ask_servers(
+    candidates: Iterable[CandidateSpec], ask: Ask = ask_server, seconds: float = SERVER_SECONDS
+) -> dict[ServedModelKey, Told]:
+    """What answers for each served candidate now; other candidates are passed over.
 
-    A model of a server is asked for once, however many candidates it is.
+    A model of a server is asked for once, however many candidates it is. `seconds` is the limit for all of them together: who
+    has not told by then counts as `no_answer`. What `ask` raises is raised here. No thread is waited for behind that limit, by
+    the caller or at the end of the process.
     """
-    models: dict[tuple[str, str, str], list[CandidateSpec]] = {}
-    for one in candidates:
-        assert one.server is not None and one.served_model is not None  # a served candidate
-        models.setdefault((one.server.name, one.server.url, one.served_model), []).append(one)
-    found: dict[str, ServedIdentity | None] = {}
-    if not models:
-        return found
-    until = time.monotonic() + seconds
-    pool = ThreadPoolExecutor(max_workers=min(MOST_AT_A_TIME, len(models)))
-    try:
-        asked = [(group, pool.submit(identity_of, group[0])) for group in models.values()]
-        for group, answer in asked:
+    models = {served_model(one): one for one in candidates if one.form == "served"}
+    waiting: SimpleQueue[tuple[ServedModelKey, CandidateSpec]] = SimpleQueue()
+    answers: SimpleQueue[tuple[ServedModelKey, Told | Exception]] = SimpleQueue()
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.is_set():
             try:
-                identity = answer.result(timeout=max(0.0, until - time.monotonic()))
-            except NotInTime:
-                identity = None
-            found |= {one.name: identity for one in group}
+                key, candidate = waiting.get_nowait()
+            except Empty:
+                return
+            try:
+                answers.put((key, ask(candidate)))
+            except Exception as error:  # noqa: BLE001 - raised where the answer is taken
+                answers.put((key, error))
+
+    for item in models.items():
+        waiting.put(item)
+    for _ in range(min(MOST_AT_A_TIME, len(models))):
+        threading.Thread(target=work, name="ask-server", daemon=True).start()
+    found: dict[ServedModelKey, Told] = dict.fromkeys(models, "no_answer")
+    until = time.monotonic() + seconds
+    try:
+        for _ in models:
+            key, told = answers.get(timeout=max(0.0, until - time.monotonic()))
+            if isinstance(told, Exception):
+                raise told
+            found[key] = told
+    except Empty:
+        pass
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        over.set()
     return found

@@ -1,15 +1,15 @@
 """A verdict belongs to what was measured: what has changed since a bake-off, of its tasks and of its candidates.
 
-What files tell is told at once; what a server has now is asked for apart, because a server can take its time. What cannot be
-known is listed as unknown, with why.
+What files tell is read here; what servers have now is asked for apart (`present_servers`), because a server can take its time.
+What cannot be known is listed as unknown, with why.
 """
 
 from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,11 +21,12 @@ from core.data.examples import load_examples
 from core.errors import BakehouseError
 from core.files import read_json
 from core.home import Home
-from core.jobfile.bakeoff import IN_PROCESS, CandidateSpec, TaskUnderTest
+from core.jobfile.bakeoff import IN_PROCESS, CandidateSpec, ServerUnderTest, TaskUnderTest
+from core.jobfile.servers import known_servers
 from core.results.load import bakeoff_file, golden_inputs, measured_of, with_checks
 from core.serving.answering import ServedIdentity
 from core.staleness.present_files import NotHashed, PresentFiles, ThingGone
-from core.staleness.present_servers import IdentityOf, identities_now
+from core.staleness.present_servers import NO_SERVER_ASKED, ServedModelKey, Told, served_model
 from core.store.rescorings import list_rescorings
 
 OfTask = Literal["task", "checks", "margin", "golden", "system", "thinking", "sampling", "examples"]
@@ -33,9 +34,10 @@ OfCandidate = Literal[
     "weights", "template", "parameters", "version", "model", "api", "server", "system_file", "format_file", "mixed"
 ]
 What = OfTask | OfCandidate
-Why = Literal["not_stored", "not_asked", "no_answer", "unreadable", "too_large"]
-"""Why something is unknown: the bake-off stored nothing of it, its server was not asked or did not answer, its file cannot be
-read, or is too large to be hashed at each look."""
+Why = Literal["not_stored", "not_asked", "no_answer", "no_key", "not_told", "unreadable", "too_large"]
+"""Why something is unknown: the bake-off stored nothing of it; its server was not asked, did not answer, or wants a key that is
+not set here; the server answers, but does not tell it any more; its file cannot be read, or is too large to be hashed at each
+look."""
 
 IDENTITY: tuple[OfCandidate, ...] = ("weights", "template", "parameters", "version", "model", "api", "server")
 """The fields of `ServedIdentity`, those that change most often first."""
@@ -97,13 +99,12 @@ def staleness(
     job_id: int,
     number: int | None = None,
     *,
-    identity_of: IdentityOf | None = None,
+    told: Mapping[ServedModelKey, Told] = NO_SERVER_ASKED,
 ) -> Staleness:
     """What has changed since a bake-off, with the checks of its newest scores or of those of rescoring `number`.
 
-    From files alone, without `identity_of`: what a server has now is then unknown, as not asked. With it, such as
-    `ask_server`, servers are asked side by side, and one that has not answered after 5 s is unknown. Raises `NotFoundError`
-    and `InputError` for what is no bake-off.
+    From files, and from what servers `told` (`ask_servers`): a model that is not in it is unknown, as not asked. Raises
+    `NotFoundError` and `InputError` for what is no bake-off.
     """
     file, spec = bakeoff_file(home, job_id)
     project: Project | None = None
@@ -116,16 +117,18 @@ def staleness(
             found += _of_examples(project, under_test)
     then = identities_then(home, connection, job_id)
     present = PresentFiles(home, connection, project)
-    asked = [one for one in spec.candidates if one.form == "served"]
-    served = identities_now(asked, identity_of) if identity_of is not None else {}
+    older = weights_then(home, job_id)
+    servers: Mapping[str, ServerUnderTest] = {}
+    with contextlib.suppress(BakehouseError):  # an address that is none: no server is known to be another one
+        servers = {} if project is None else known_servers(project.settings)
     for candidate in spec.candidates:
         found += _of_variant(project, candidate)
         identity = then.get(candidate.name)
         if candidate.form in IN_PROCESS or candidate.form == "gguf":
-            found += _of_files(present, candidate, identity, weights_then(home, job_id).get(candidate.name))
+            found += _of_files(present, candidate, identity, older.get(candidate.name))
         else:
-            found += _of_address(project, candidate)
-            found += _of_server(candidate, identity, served.get(candidate.name), asked=identity_of is not None)
+            found += _of_address(servers, candidate)
+            found += _of_server(candidate, identity, told.get(served_model(candidate)))
     present.keep()
     found += _mixed(connection, job_id)
     return Staleness(
@@ -296,21 +299,25 @@ def _of_files(
         yield StaleCause(name, None, "template", template, in_files)
 
 
-def _of_address(project: Project | None, candidate: CandidateSpec) -> Iterator[StaleCause]:
+def _of_address(servers: Mapping[str, ServerUnderTest], candidate: CandidateSpec) -> Iterator[StaleCause]:
     """Whether the server of that name is another one by now."""
     then = candidate.server
-    now = None if project is None or then is None else project.settings.servers.get(then.name)
+    now = None if then is None else servers.get(then.name)
     if then is not None and now is not None and now.url != then.url:
         yield StaleCause(candidate.name, None, "server", then.url, now.url)
 
 
 def _of_server(
-    candidate: CandidateSpec, then: ServedIdentity | None, now: ServedIdentity | None, *, asked: bool
+    candidate: CandidateSpec, then: ServedIdentity | None, now: Told | None
 ) -> Iterator[StaleCause | UnknownCause]:
-    """What a server has now, against what answered."""
+    """What a server has now, against what answered; None: it was not asked."""
     name = candidate.name
-    if then is None or now is None:
-        why: Why = "not_stored" if then is None else "no_answer" if asked else "not_asked"
+    if now == "gone":
+        yield StaleCause(name, None, "model", candidate.served_model, None)
+        return
+    if then is None or not isinstance(now, ServedIdentity):
+        silent: Why = "not_asked" if now is None else "no_key" if now == "no_key" else "no_answer"
+        why: Why = "not_stored" if then is None else silent
         yield from (UnknownCause(name, None, what, why) for what in ASKED)
         return
     before, present = asdict(then), asdict(now)
@@ -319,7 +326,7 @@ def _of_server(
             continue
         if before[what] is None or present[what] is None:
             # Said by one version of a server and not by another: nothing is known to have changed.
-            yield UnknownCause(name, None, what, "not_stored" if before[what] is None else "no_answer")
+            yield UnknownCause(name, None, what, "not_stored" if before[what] is None else "not_told")
         else:
             yield StaleCause(name, None, what, before[what], present[what])
 
@@ -333,13 +340,3 @@ def _mixed(connection: sqlite3.Connection, job_id: int) -> Iterator[StaleCause]:
         [job_id],
     )
     yield from (StaleCause(row["candidate"], None, "mixed", 1, row["models"]) for row in rows)
-
-
-def asked_of_servers(found: Staleness) -> bool:
-    """Whether asking servers could tell more than is known."""
-    return any(one.why == "not_asked" for one in found.unknown)
-
-
-def without_unasked(found: Staleness) -> Staleness:
-    """The same without what is unknown only because no server was asked."""
-    return replace(found, unknown=tuple(one for one in found.unknown if one.why != "not_asked"))

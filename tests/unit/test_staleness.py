@@ -20,14 +20,16 @@ from core.files import sha256_json, write_json
 from core.home import Home
 from core.jobfile.bakeoff import CandidateSpec
 from core.models.fingerprints import KnownFingerprints, fingerprint_file
+from core.results.load import bakeoff_file
 from core.results.rescoring import rescore
 from core.serving.answering import ServedIdentity
+from core.serving.errors import ServerError
 from core.staleness.present_files import NotHashed, PresentFiles, ThingGone
-from core.staleness.present_servers import ask_server, identities_now
-from core.staleness.staleness import IDENTITY, OfCandidate, OfTask, StaleCause, Staleness, asked_of_servers, staleness
+from core.staleness.present_servers import Ask, Told, ask_server, ask_servers
+from core.staleness.staleness import IDENTITY, OfCandidate, OfTask, StaleCause, Staleness, Why, staleness
 from core.store.database import open_database, transaction
 from core.store.results import import_result
-from core.wording.scoring import PARTS_OF_A_VERDICT, stale_words, unknown_words
+from core.wording.staleness import PARTS_OF_A_VERDICT, UNKNOWN_WHY, stale_words, unknown_words
 from tests.support.measured_bakeoff import EXAMPLE, GOLDEN, JUDGE, SERVED, MeasuredBakeoff, identities, measured_bakeoff
 
 Change = Callable[[MeasuredBakeoff], None]
@@ -114,16 +116,17 @@ def home_of(folder: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Me
     return made
 
 
-def found_in(made: MeasuredBakeoff, **options: Any) -> Staleness:
+def found_in(made: MeasuredBakeoff, ask: Ask | None = None, number: int | None = None) -> Staleness:
+    told = {} if ask is None else ask_servers(bakeoff_file(made.home, made.job_id)[1].candidates, ask)
     with contextlib.closing(open_database(made.home)) as connection:
-        return staleness(made.home, connection, made.job_id, **options)
+        return staleness(made.home, connection, made.job_id, number, told=told)
 
 
 def short(found: Staleness) -> list[tuple[str | None, str | None, str, bool]]:
     return [(one.candidate, one.task, one.what, one.now is None) for one in found.causes]
 
 
-def of_server(now: ServedIdentity | None) -> Callable[[CandidateSpec], ServedIdentity | None]:
+def of_server(now: Told) -> Ask:
     return lambda candidate: now
 
 
@@ -131,7 +134,7 @@ def of_server(now: ServedIdentity | None) -> Callable[[CandidateSpec], ServedIde
 def test_what_changed_of_a_task_or_a_variant_is_named_and_nothing_else(made: MeasuredBakeoff, name: str) -> None:
     change, expected = TASK_CHANGES[name]
     change(made)
-    found = found_in(made, identity_of=of_server(SERVED))
+    found = found_in(made, of_server(SERVED))
     assert short(found) == expected
     assert found.unknown == ()
     assert found.is_stale == bool(expected) == bool(stale_words(found.causes))
@@ -149,7 +152,7 @@ def test_a_rescoring_with_the_present_checks_is_not_stale_and_the_original_is(ma
 def test_a_task_that_cannot_be_read_is_unknown(made: MeasuredBakeoff) -> None:
     (made.project / "configs/tasks/plan.yaml").write_text("format: [")
     (made.project / "golden/judge.yaml").write_text("inputs: 3")
-    found = found_in(made, identity_of=of_server(SERVED))
+    found = found_in(made, of_server(SERVED))
     assert [(one.task, one.what, one.why) for one in found.unknown] == [
         ("judge", "golden", "unreadable"),
         ("plan", "task", "unreadable"),
@@ -208,7 +211,7 @@ def test_a_template_is_compared_where_the_files_tell_it(made: MeasuredBakeoff) -
     }
     (made.model / "chat_template.jinja").unlink()
     (made.model / "tokenizer_config.json").write_text("{}")
-    found = found_in(made, identity_of=of_server(SERVED))
+    found = found_in(made, of_server(SERVED))
     assert found.causes == () and {(one.what, one.why) for one in found.unknown} == {("template", "unreadable")}
 
 
@@ -226,7 +229,7 @@ SERVER_CHANGES = {
 @pytest.mark.parametrize("what", SERVER_CHANGES)
 def test_what_a_server_has_now_is_told_of_each_candidate_that_it_answers_for(made: MeasuredBakeoff, what: str) -> None:
     now = replace(SERVED, **{what: SERVER_CHANGES[what]})
-    found = found_in(made, identity_of=of_server(now))
+    found = found_in(made, of_server(now))
     assert found.causes == tuple(
         StaleCause(name, None, what, getattr(SERVED, what), SERVER_CHANGES[what])  # type: ignore[arg-type]
         for name in ("box:qwen3:4b", "box:qwen3:4b@system=terse.md")
@@ -237,21 +240,24 @@ def test_every_field_of_an_identity_is_compared_and_has_words() -> None:
     assert set(IDENTITY) == {field.name for field in fields(ServedIdentity)}
     codes = {*OfTask.__args__, *OfCandidate.__args__}  # type: ignore[attr-defined]
     assert codes - {"mixed"} == set(PARTS_OF_A_VERDICT)
+    assert set(Why.__args__) == set(UNKNOWN_WHY)  # type: ignore[attr-defined]
 
 
 def test_a_server_that_was_not_asked_does_not_answer_or_does_not_tell_leaves_it_unknown(made: MeasuredBakeoff) -> None:
     unasked = found_in(made)
-    assert unasked.causes == () and asked_of_servers(unasked)
-    assert {one.why for one in unasked.unknown} == {"not_asked"}
-    silent = found_in(made, identity_of=of_server(None))
-    assert silent.causes == () and {one.why for one in silent.unknown} == {"no_answer"} and not asked_of_servers(silent)
-    assert "box:qwen3:4b" in unknown_words(silent.unknown) and "weights" in unknown_words(silent.unknown)
-    partly = found_in(made, identity_of=of_server(replace(SERVED, weights=None)))
-    assert partly.causes == () and {(one.what, one.why) for one in partly.unknown} == {("weights", "no_answer")}
+    assert unasked.causes == () and {one.why for one in unasked.unknown} == {"not_asked"}
+    silent = found_in(made, of_server("no_answer"))
+    assert silent.causes == () and {one.why for one in silent.unknown} == {"no_answer"}
+    assert unknown_words(silent.unknown) == (
+        "Not known whether changed: box:qwen3:4b and box:qwen3:4b@system=terse.md (its server did not answer)"
+    )
+    partly = found_in(made, of_server(replace(SERVED, weights=None)))
+    assert partly.causes == () and {(one.what, one.why) for one in partly.unknown} == {("weights", "not_told")}
+    assert "weights of box:qwen3:4b and" in unknown_words(partly.unknown)
 
 
 def test_a_server_at_an_address_where_nothing_listens_is_asked_in_vain_and_soon(made: MeasuredBakeoff) -> None:
-    found = found_in(made, identity_of=ask_server)
+    found = found_in(made, ask_server)
     assert found.causes == () and {one.why for one in found.unknown} == {"no_answer"}
 
 
@@ -263,18 +269,19 @@ def test_a_server_that_stalls_is_waited_for_no_longer_than_is_said() -> None:
     ]
     released, asked = threading.Event(), []
 
-    def stalls(candidate: CandidateSpec) -> ServedIdentity | None:
+    def stalls(candidate: CandidateSpec) -> Told:
         asked.append(candidate.served_model)
         if candidate.served_model == "m0":
             released.wait()
         return SERVED
 
     try:
-        found = identities_now(specs, stalls, seconds=0.2)
+        found = ask_servers(specs, stalls, seconds=0.2)
+        left = [thread for thread in threading.enumerate() if thread.name == "ask-server" and not thread.daemon]
     finally:
         released.set()
-    assert found["c0"] is None and found["c2"] is None
-    assert found["c1"] == found["c3"] == SERVED
+    assert not left, "leaving never waits for a server"
+    assert {model: told for (_, _, model), told in found.items()} == {"m0": "no_answer", "m1": SERVED}
     assert sorted(asked) == ["m0", "m1"], "a model is asked for once, however many candidates it is"
 
 
@@ -282,7 +289,7 @@ def test_a_bake_off_of_which_nothing_was_measured_leaves_its_models_unknown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = home_of(tmp_path, monkeypatch, measured=False)
-    found = found_in(made, identity_of=of_server(SERVED))
+    found = found_in(made, of_server(SERVED))
     assert found.causes == ()
     assert {(one.candidate, one.why) for one in found.unknown} == {(name, "not_stored") for name in identities(made)}
     attempt = made.home.run_dir(made.job_id).attempt(1)
@@ -299,23 +306,70 @@ def test_answers_of_several_models_are_told(made: MeasuredBakeoff) -> None:
             WHERE candidate = 'box:qwen3:4b' AND task = 'plan'
             """
         )
-    found = found_in(made, identity_of=of_server(SERVED))
+    found = found_in(made, of_server(SERVED))
     assert found.causes == (StaleCause("box:qwen3:4b", None, "mixed", 1, 2),)
-    assert "answers are of 2 models" in stale_words(found.causes)
+    assert "answers of box:qwen3:4b (of 2 models, as it changed while it was asked)" in stale_words(found.causes)
 
 
-def test_the_words_name_owner_and_parts() -> None:
+def test_the_words_name_what_changed_how_and_whose_it_is() -> None:
+    line = {"check": "regex", "id": "line", "pattern": "a"}
     causes = [
-        StaleCause(None, "judge", "checks", 1, 2),
-        StaleCause(None, "judge", "margin", 1, 2),
-        StaleCause("qwen3:4b", None, "template", "a", "b"),
+        StaleCause(None, "judge", "checks", {"format": [line, {"check": "table"}], "content": []},
+                   {"format": [{**line, "pattern": "b"}], "content": [{"check": "regex"}]}),
+        StaleCause(None, "judge", "margin", 0.05, 0.1),
+        StaleCause(None, "plan", "golden", 12, 12),
+        StaleCause(None, "judge", "sampling", {"temperature": 0.2, "top_k": None}, {"temperature": 0.5, "top_k": None}),
+        *(StaleCause(name, None, "version", "0.12.6", "0.13.0") for name in ("a", "b", "c", "d", "e")),
+        StaleCause("box:gone", None, "model", "gone", None),
         StaleCause("m tuned", None, "weights", "a", None),
-    ]
-    assert (
-        stale_words(causes)
-        == "Stale: judge: checks and margin changed; qwen3:4b: chat template changed; m tuned: weights gone"
+    ]  # fmt: skip
+    assert stale_words(causes) == (
+        "Stale, changed since it was measured: checks of judge (+ regex, − table, ~ line); margin of judge (0.25 → 0.50); "
+        "golden inputs of plan; sampling of judge (temperature 0.2 → 0.5); "
+        "version of the server of a, b, c and 2 more (0.12.6 → 0.13.0); model of box:gone (no longer on its server); "
+        "weights of m tuned (gone)"
     )
     assert stale_words([]) == unknown_words([]) == ""
+
+
+@pytest.mark.parametrize(
+    ("code", "told"), [("model_not_found", "gone"), ("key_missing", "no_key"), ("server_down", "no_answer")]
+)
+def test_a_refusal_tells_a_model_that_is_gone_from_a_server_that_cannot_be_asked(
+    made: MeasuredBakeoff, monkeypatch: pytest.MonkeyPatch, code: Any, told: Told
+) -> None:
+    def opened(server: Any, model: str) -> None:
+        raise ServerError("no", code=code)
+
+    monkeypatch.setattr("core.staleness.present_servers.opened", opened)
+    found = found_in(made, ask_server)
+    names = ["box:qwen3:4b", "box:qwen3:4b@system=terse.md"]
+    if told == "gone":
+        assert short(found) == [(name, None, "model", True) for name in names] and not found.unknown
+    else:
+        assert not found.causes and {one.why for one in found.unknown} == {told}
+
+
+def test_what_another_failure_of_asking_is_comes_out_where_it_is_asked() -> None:
+    server = {"name": "box", "api": "ollama", "url": "http://127.0.0.1:9"}
+    spec = CandidateSpec.model_validate({"name": "c", "form": "served", "server": server, "served_model": "m"})
+
+    def broken(candidate: CandidateSpec) -> Told:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        ask_servers([spec], broken)
+
+
+@pytest.mark.parametrize(
+    ("url", "stale"), [("127.0.0.1:9", False), ("http://127.0.0.1:9/", False), ("http://10.0.0.9:9", True)]
+)
+def test_a_server_is_another_one_by_its_address_and_not_by_how_that_is_written(
+    made: MeasuredBakeoff, url: str, stale: bool
+) -> None:
+    file = made.project / "bakehouse.yaml"
+    file.write_text(f"{file.read_text()}\nservers: {{box: {{api: ollama, url: '{url}'}}}}\n")
+    assert ("server" in {one.what for one in found_in(made).causes}) is stale
 
 
 def test_the_command_says_that_a_verdict_is_stale(made: MeasuredBakeoff, capsys: pytest.CaptureFixture[str]) -> None:
@@ -326,7 +380,13 @@ def test_the_command_says_that_a_verdict_is_stale(made: MeasuredBakeoff, capsys:
 
     assert "Stale" not in results()
     made.task("judge", content=[])
-    assert " ".join(results().split()).count("Stale: judge: checks changed") == 1
+    assert (
+        " ".join(results().split()).count("Stale, changed since it was measured: checks of judge (− captured_equals)")
+        == 1
+    )
+    assert "box:qwen3:4b and box:qwen3:4b@system=terse.md (its server was not asked; --ask-servers asks)" in " ".join(
+        results().split()
+    )
     document = json.loads(results("--json"))
     assert document["staleness"]["stale"] is True
     assert [one["what"] for one in document["staleness"]["causes"]] == ["checks"]

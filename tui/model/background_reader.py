@@ -9,7 +9,7 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from core.errors import BakehouseError
 from core.home import Home
 from tui.model.snapshot import Board, ProfileLines, TaskLine
+from tui.model.staleness_reader import StalenessReader
 
 if TYPE_CHECKING:
     from core.config.project import Project
@@ -40,6 +41,8 @@ class BackgroundFacts:
     """(what was tried, what went wrong)"""
 
 
+BoardKey = tuple[int, int, str, int]
+"""(bake-off, answers, state, rescorings): another one of these is another leaderboard."""
 ProjectFiles = tuple[Path, str, tuple[tuple[Path, int, int], ...]]
 
 
@@ -73,12 +76,14 @@ class BackgroundReader(threading.Thread):
         self.find_project = project
         self.told = told
         self.found = BackgroundFacts()
-        self._boards: dict[tuple[int, int, str, int], tuple[Board, ...]] = {}
+        self.staleness = StalenessReader(home, self._say_changes)
+        self._boards: dict[BoardKey, tuple[Board, ...]] = {}
         self._wanted: set[int] = set()
         self._project_files: ProjectFiles | None = None
         self._task_problem: BakehouseError | None = None
         self._at_once = False
         self._lock = threading.Lock()
+        self._boards_lock = threading.Lock()
         self._changed = threading.Event()
         self._stopped = threading.Event()
 
@@ -93,17 +98,20 @@ class BackgroundReader(threading.Thread):
     def want(self, job_id: int) -> None:
         """Have the leaderboard of an older bake-off, too."""
         self._wanted.add(job_id)
+        self._at_once = True
         self._changed.set()
 
     def stop(self) -> None:
         self._stopped.set()
         self._changed.set()
+        self.staleness.stop()
 
     def run(self) -> None:
         # Starting a runner waits until it lives: the rest need not.
         threading.Thread(target=self._try, args=(self._start_runner,), name="start-runner", daemon=True).start()
         self._try(self._read_project)
         self._try(self._read_profile)
+        self.staleness.start()
         changed = True
         while not self._stopped.is_set():
             self._changed.clear()
@@ -111,7 +119,7 @@ class BackgroundReader(threading.Thread):
                 self._try(self._read_boards)
             changed = self._changed.wait(self.project_seconds)
             # Many writes in a row are one change; what a person asked for is not kept waiting.
-            if changed and not self._wanted and not self._at_once:
+            if changed and not self._at_once:
                 self._stopped.wait(LEAST_SECONDS_BETWEEN)
             self._at_once = False
             self._try(self._read_project)
@@ -154,6 +162,7 @@ class BackgroundReader(threading.Thread):
                 raise self._task_problem
             return
         self._project_files, self._task_problem = seen, None
+        self.staleness.look_again()
         tasks, wrong = [], []
         for name in project.task_names():
             try:
@@ -187,9 +196,9 @@ class BackgroundReader(threading.Thread):
         """The newest leaderboard of each task and those asked for, each computed once."""
         from core.store.database import open_database
         from core.store.results import list_bakeoffs
-        from tui.model.leaderboards import build_boards, with_staleness
+        from tui.model.leaderboards import build_boards
 
-        boards: dict[tuple[int, int, str, int], tuple[Board, ...]] = {}
+        boards: dict[BoardKey, tuple[Board, ...]] = {}
         settled: set[tuple[str, str]] = set()
         connection = open_database(self.home)
         try:
@@ -201,12 +210,21 @@ class BackgroundReader(threading.Thread):
                 settled |= owners
                 key = (row.job_id, row.answers, row.state, row.rescorings)
                 boards[key] = self._boards.get(key) or build_boards(connection, self.home, row)
-            self._say_boards(boards)
-            # Hashing a model's files can take a while, the first time: the boards do not wait for that.
-            self._say_boards({key: with_staleness(connection, self.home, one) for key, one in boards.items()})
         finally:
             connection.close()
+        self._say_boards(boards)
+        # The boards do not wait for that.
+        self.staleness.watch({(job_id, answers, rescorings) for job_id, answers, _, rescorings in boards})
 
-    def _say_boards(self, boards: dict[tuple[int, int, str, int], tuple[Board, ...]]) -> None:
-        self._boards = boards
-        self._say(boards=tuple(board for of_job in boards.values() for board in of_job))
+    def _say_boards(self, boards: Mapping[BoardKey, tuple[Board, ...]] | None = None) -> None:
+        """These boards, or those that are known, with what has changed since."""
+        from tui.model.leaderboards import with_changes
+
+        with self._boards_lock:  # of two threads the one that says last has to have seen what both know
+            known = self._boards if boards is None else boards
+            self._boards = {key: with_changes(one, self.staleness.looked) for key, one in known.items()}
+            self._say(boards=tuple(board for of_job in self._boards.values() for board in of_job))
+
+    def _say_changes(self) -> None:
+        if self._boards:
+            self._say_boards()

@@ -14,13 +14,13 @@ from core.errors import BakehouseError
 from core.home import Home
 from core.results.load import Scoring, load_bakeoff
 from core.results.trainings import bakeoff_matrix, training_jobs
-from core.staleness.staleness import staleness
 from core.statistics.comparison import Comparison
 from core.store.rescorings import ORIGINAL
 from core.store.results import BakeoffRow
 from core.wording.runs import trainings
-from core.wording.scoring import stale_words
-from tui.model.snapshot import Board, CheckMarks, RankedCandidate, Scored
+from core.wording.staleness import stale_words, unknown_words
+from tui.model.snapshot import Board, Changed, CheckMarks, RankedCandidate, Scored
+from tui.model.staleness_reader import Looked
 
 MOST_REASONS = 6
 
@@ -51,19 +51,29 @@ def build_boards(
     )
 
 
-def with_staleness(connection: sqlite3.Connection, home: Home, boards: tuple[Board, ...]) -> tuple[Board, ...]:
-    """The leaderboards of a bake-off with what has changed since, by files alone; the same objects where nothing is new."""
-    try:
-        changed = staleness(home, connection, boards[0].job_id)
-    except (BakehouseError, OSError, KeyError, TypeError, ValueError):
-        return boards  # its leaderboard says what is wrong with its files
-    everywhere = stale_words(changed.causes)
-    found = []
-    for board in boards:
-        stale = stale_words(changed.of_task(board.task).causes)
-        is_new = (stale, everywhere) != (board.stale, board.stale_anywhere)
-        found.append(replace(board, stale=stale, stale_anywhere=everywhere) if is_new else board)
-    return tuple(found)
+def with_changes(boards: tuple[Board, ...], looked: Looked) -> tuple[Board, ...]:
+    """The leaderboards of a bake-off with what has changed since; the same objects where nothing is new."""
+    return tuple(with_change(board, looked, None) for board in boards)
+
+
+def with_change(board: Board, looked: Looked, number: int | None) -> Board:
+    found = looked.found.get((board.job_id, number))
+    if found is None:
+        return board
+    servers = board.job_id in looked.served
+    here, anywhere = (
+        Changed(
+            stale_words(one.causes),
+            unknown_words(one.unknown),
+            looked.asked if servers else None,
+            looked.asking and servers,
+        )
+        for one in (found.of_task(board.task), found)
+    )
+    original = None if board.original is None else with_change(board.original, looked, ORIGINAL)
+    if (here, anywhere) == (board.changed, board.changed_anywhere) and original is board.original:
+        return board
+    return replace(board, changed=here, changed_anywhere=anywhere, original=original)
 
 
 def without_leaderboard(row: BakeoffRow, problem: str) -> Board:

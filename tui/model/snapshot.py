@@ -86,6 +86,19 @@ class Scored:
 
 
 @dataclass(frozen=True)
+class Changed:
+    """What has changed since a bake-off, in words: its verdict belongs to what was measured."""
+
+    stale: str = ""
+    """Empty: nothing that is known of."""
+    unknown: str = ""
+    """Of what it is not known whether it has changed; empty: all is known."""
+    asked: float | None = None
+    """When its servers were asked, in Unix seconds; None: they were not, or it has none."""
+    asking: bool = False
+
+
+@dataclass(frozen=True)
 class Board:
     """The leaderboard of one task of a bake-off, best candidate first, by its newest scores."""
 
@@ -113,9 +126,9 @@ class Board:
     parts: tuple[str, ...] = ()
     matrix: Matrix | None = None
     """Of a bake-off over several tasks: all of them side by side, the same for each of its boards."""
-    stale: str = ""
-    """What has changed since, as far as files tell: the verdict belongs to what was measured."""
-    stale_anywhere: str = ""
+    changed: Changed | None = None
+    """What has changed since; None: nobody has looked yet."""
+    changed_anywhere: Changed | None = None
     """The same of all tasks of the bake-off."""
 
     @property

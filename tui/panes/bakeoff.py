@@ -12,7 +12,7 @@ from core.store.jobs import ACTIVE, JobRow
 from core.text import printable
 from core.wording.scoring import scoring_label
 from tui.lines import Line, side_by_side, wrapped
-from tui.model.snapshot import Board, RankedCandidate
+from tui.model.snapshot import Board, Changed, RankedCandidate
 from tui.panes.fleet import newest_boards
 from tui.widgets.bars import interval
 from tui.widgets.pane import Pane
@@ -20,7 +20,7 @@ from tui.widgets.pane import Pane
 if TYPE_CHECKING:
     from core.bakeoff.matrix import Matrix
 
-STALE = "stale · "
+STALE, UNKNOWN = "stale · ", "stale? · "
 LEADS = "◆"
 """No cursor: the row that is selected has a colour of its own."""
 
@@ -70,9 +70,16 @@ def candidate_line(
 
 
 def with_stale(row: str) -> Line:
-    """A row of the comparison, with the word before it that it is not of what is there now."""
-    told = row.removeprefix(STALE)
-    return Line(STALE if told != row else "", "warn").add(told, "dim")
+    """A row of the comparison, with the word before it that it is not of what is there now, or that this is not known."""
+    mark = next((one for one in (STALE, UNKNOWN) if row.startswith(one)), "")
+    return Line(mark, "warn").add(row.removeprefix(mark), "dim")
+
+
+def stale_label(changed: Changed | None) -> str:
+    """`stale`; `stale?` where it is not known of all that was measured whether it has changed; empty where it has not."""
+    if changed is None:
+        return ""
+    return "stale" if changed.stale else "stale?" if changed.unknown else ""
 
 
 def board_rows(board: Board, width: int, height: int, now: float) -> list[Line]:
@@ -99,7 +106,8 @@ def board_rows(board: Board, width: int, height: int, now: float) -> list[Line]:
         # Inputs and repeats stand in the heading, p on the results screen.
         said = printable(board.headline_short)
         text = f"= tied. {said}" if tied > 1 else f"{LEADS} leads: {said}" if has_leader(board) else said
-        text = f"{STALE}{text}" if board.stale else text
+        label = stale_label(board.changed)
+        text = f"{label} · {text}" if label else text
         lines = list(wrapped(text, width))
         free = height - len(rows)
         rows += [with_stale(row) for row in lines[:free]]
@@ -117,7 +125,7 @@ def matrix_board_rows(board: Board, boards: Sequence[Board], width: int, height:
     assert matrix is not None
     size = f"{plural(len(matrix.tasks), 'task')} × {plural(len(matrix.candidates), 'model')}"
     head = Line(size, "bold").add(f"  bake-off {board.job_id}", "dim")
-    for label in filter(None, (scoring_label(board.scored, now), "stale" if board.stale_anywhere else "")):
+    for label in filter(None, (scoring_label(board.scored, now), stale_label(board.changed_anywhere))):
         head.add(f"  {label}", "warn")
     rows = [head.right(Line(when(board.time, now), "dim"), width)]
     said = leader_words(matrix)

@@ -129,6 +129,14 @@ COMMANDS: tuple[Command, ...] = (
         "extend",
         rank=3,
     ),
+    command(
+        "a",
+        "ask servers",
+        "Ask servers and look at files again: is all still as it was measured?",
+        "a",
+        "ask",
+        rank=3,
+    ),
     command("R", "rescore", "Rescore with the current checks", "R", "rescore", rank=3),
     command(
         "s",

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from core.format import SCORE_SCALE, when
 from core.text import printable
 from core.wording.scoring import scoring_label
-from tui.lines import Line, wrapped
+from tui.lines import Line
 from tui.model.answers import AnswerRead, Answers
 from tui.model.snapshot import Board, RankedCandidate
+from tui.panes.bakeoff import stale_label
 from tui.screens import result_answers, result_inputs, result_matrix, result_rows
 from tui.screens.result_place import ResultPlace
 
@@ -22,6 +23,8 @@ BESIDE = 60
 """Columns from which two answers stand beside each other."""
 LEAST_OF_BOARD = 6
 """Candidates of the selected task's board that are worth showing below the matrix."""
+MOST_CHANGED = 3
+"""Rows above the matrix that say what has changed since."""
 HEAD = 3
 """Rows of an answer that stay when it is scrolled."""
 Panelled = tuple[Line, Line, list[Line]]
@@ -60,7 +63,9 @@ def matrix_panel(
     matrix = board.matrix
     assert matrix is not None
     row, column = place.matrix_place
-    stale = [Line(text, "warn") for text in wrapped(printable(board.stale_anywhere), width)][:2]
+    stale = result_rows.changed_rows(board.changed_anywhere, width, now)
+    if len(stale) > MOST_CHANGED:  # the board of each task has the rest of it
+        stale = [*stale[: MOST_CHANGED - 1], stale[MOST_CHANGED - 1].cut(width - 2).add(" …", "warn")]
     below = result_matrix.below_rows(matrix, row, column, width)
     least = min(len(matrix.candidates), 6) + 1
     below = below[: max(2, height - len(stale) - least)]
@@ -132,6 +137,7 @@ def title_of(place: ResultPlace, board: Board | None, now: float) -> Line:
         title.add(f" {printable(board.task)}", "bold")
     if board is not None and len(place.boards) > 1:
         title.add(f" {place.boards.index(board) + 1}/{len(place.boards)}", "dim")
-    if label := scoring_label(first.scored, now):
+    changed = first.changed_anywhere if board is None else board.changed
+    for label in filter(None, (scoring_label(first.scored, now), stale_label(changed))):
         title.add(f"  {label}", "warn")
     return title

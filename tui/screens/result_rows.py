@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from core.format import gb, percent, plural, score_figure, share
+from core.format import gb, percent, plural, score_figure, share, when
 from core.text import cell_width, printable
 from core.wording.scoring import scoring_words
 from tui.lines import Line, side_by_side, wrapped
-from tui.model.snapshot import Board, RankedCandidate
+from tui.model.snapshot import Board, Changed, RankedCandidate
 from tui.panes.bakeoff import LEADS, axis, has_leader, mark_of, scale_start
 from tui.screens.result_answers import check_mark
 from tui.widgets.bars import interval
@@ -100,7 +100,8 @@ def table_rows(board: Board, selected: int, width: int, height: int) -> list[Lin
 def note_rows(board: Board, width: int, now: float) -> list[Line]:
     """Which scores these are, the headline, and what the figures cannot tell."""
     said = scoring_words(board.scored, now)
-    rows = [Line(row, "warn") for text in (said, board.stale) for row in wrapped(printable(text), width)]
+    rows = [Line(row, "warn") for row in wrapped(printable(said), width)]
+    rows += changed_rows(board.changed, width, now)
     rows += [Line(row, "bold") for row in wrapped(printable(board.headline), width)]
     tied = sum(candidate.tied for candidate in board.candidates)
     if tied > 1:
@@ -118,6 +119,20 @@ def note_rows(board: Board, width: int, now: float) -> list[Line]:
             for index, row in enumerate(wrapped(printable(note), width - 2))
         ]
     return rows
+
+
+def changed_rows(changed: Changed | None, width: int, now: float) -> list[Line]:
+    """What has changed since, of what that is not known, and when servers were asked; nothing before the first look."""
+    if changed is None:
+        return []
+    rows = [Line(row, "warn") for text in (changed.stale, changed.unknown) for row in wrapped(printable(text), width)]
+    if changed.asking:
+        asked = "asking the servers …"
+    else:
+        asked = "" if changed.asked is None else f"servers asked {when(changed.asked, now)}"
+    if not rows:
+        return [Line(" · ".join(filter(None, ("unchanged since it was measured", asked))), "dim").cut(width)]
+    return [*rows, Line(asked, "dim")] if asked else rows
 
 
 def check_rows(candidate: RankedCandidate, width: int, height: int) -> list[Line]:

@@ -16,7 +16,7 @@ from tui.commands import Command, bindings
 from tui.context import Context
 from tui.lines import Line
 from tui.model.answers import AnswerRead, Answers, read_answers
-from tui.model.snapshot import Board, Snapshot
+from tui.model.snapshot import Board, RankedCandidate, Snapshot
 from tui.queries.failures import ask_beside
 from tui.screens import result_panels, result_rows
 from tui.screens.command_screen import CommandScreen
@@ -31,6 +31,8 @@ from tui.widgets.pane import framed
 if TYPE_CHECKING:
     from core.results.answer_diff import AnswerDiff
 
+FRESH_SECONDS = 60.0
+"""How old the answers of servers may be when the results are opened."""
 SHORT = 8_000
 """Characters of two answers that are compared at once; longer ones are compared in a thread."""
 DiffKey = tuple[str, str, str, int, str, int]
@@ -78,7 +80,7 @@ class Results(CommandScreen):
         self.job_id = job_id
         self.place = ResultPlace()
         self.texts = Texts()
-        self.read_for: Board | None = None
+        self.read_for: tuple[RankedCandidate, ...] | None = None
         self.diffs: dict[DiffKey, AnswerDiff | None] = {}
         """None: is being compared."""
         self.shows_original = False
@@ -115,6 +117,7 @@ class Results(CommandScreen):
         return len(self.bakeoffs) > 1
 
     def on_mount(self) -> None:
+        self.context.reader.staleness.ask_again(older_than=FRESH_SECONDS)
         self.show(self.context.snapshot)
 
     def on_resize(self) -> None:
@@ -147,8 +150,10 @@ class Results(CommandScreen):
         board = place.board
         if board is not None and place.view is None:
             place.view = "matrix" if board.matrix is not None else "board"
-        if board is not self.read_for:  # answers came in, or other scores or another task are shown
-            self.read_for = board
+        # Answers came in, or other scores or another task are shown; what has changed since makes no other answers.
+        rows = None if board is None else board.candidates
+        if rows is not self.read_for:
+            self.read_for = rows
             self._read()
         self._arrange()
         self._paint()
@@ -224,7 +229,7 @@ class Results(CommandScreen):
 
     def _moved(self) -> None:
         """Draw what a key or a click has changed; the answers of another task are read first."""
-        if self.board is not self.read_for:
+        if self.board is not None and self.board.candidates is not self.read_for:
             self.texts = Texts()
         self.show(self.snapshot)
 
@@ -331,6 +336,9 @@ class Results(CommandScreen):
         self.shows_original = not self.shows_original
         self.texts = Texts()
         self.show(self.snapshot)
+
+    def action_ask(self) -> None:
+        self.context.reader.staleness.ask_again()
 
     def action_extend(self) -> None:
         from tui.screens.new_bakeoff import NewBakeoff
