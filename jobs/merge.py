@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from core.config.base import writing
 from core.config.model import WeightFormat
+from core.config.recipe import Recipe
 from core.errors import InputError
+from core.files import read_json
 from core.format import data_size
-from core.jobfile.merge import MergeSpec, survival_words
+from core.jobfile.merge import MergeSpec, not_quantized, survival_words
 from jobs import models
 from jobs.adapters import require_same_base
 from jobs.context import JobContext
@@ -19,6 +21,7 @@ from jobs.manifest import device_facts, extend_manifest, start_manifest
 
 if TYPE_CHECKING:
     from jobs.merging import Merged
+    from jobs.quantised import SeenWeights
 
 
 def run(context: JobContext, spec: MergeSpec) -> None:
@@ -33,6 +36,7 @@ def run(context: JobContext, spec: MergeSpec) -> None:
     models.prepare_libraries()
     base = models.locate(spec.model, context.home)
     require_same_base(folder, base)
+    seen = seen_weights(folder, spec.adapter) if spec.base_weights == "dequantized" else None
     device = job_device(context)
     tokenizer = models.load_tokenizer(base, context.home)
     source = models.safetensors_folder(base, context.home)
@@ -40,7 +44,8 @@ def run(context: JobContext, spec: MergeSpec) -> None:
 
     from jobs.merging import merge_into
 
-    context.phase("merging", f"in fp32, written as {spec.dtype}")
+    into = "" if seen is None else f", into the base of {seen.options.bits} bits made whole again"
+    context.phase("merging", f"in fp32{into}, written as {spec.dtype}")
     done: list[Merged] = []
 
     def tell(bytes_done: int, total: int) -> None:
@@ -49,7 +54,7 @@ def run(context: JobContext, spec: MergeSpec) -> None:
 
     def fill(place: Path) -> None:
         dtype = models.as_torch(spec.dtype)
-        done.append(merge_into(place, source, base.name, folder, dtype, device, tell, context.warn))
+        done.append(merge_into(place, source, base.name, folder, dtype, device, tell, context.warn, seen))
         tokenizer.save_pretrained(place)
 
     lineage = {
@@ -61,6 +66,7 @@ def run(context: JobContext, spec: MergeSpec) -> None:
         "adapter_sha256": sha256,
         "adapter": spec.adapter,
         "dtype": spec.dtype,
+        "base_weights": spec.base_weights,
     }
     artefact = context.artefacts.add("merged", lineage, fill)
     survived = survival_document(done[0], spec.dtype)
@@ -69,6 +75,7 @@ def run(context: JobContext, spec: MergeSpec) -> None:
     summary = {
         "model": spec.model.name,
         "adapter": spec.adapter,
+        "base_weights": spec.base_weights,
         "path": str(artefact.path),
         "bytes": artefact.size_bytes,
         "survival": survived,
@@ -76,6 +83,29 @@ def run(context: JobContext, spec: MergeSpec) -> None:
     }
     message = f"{data_size(artefact.size_bytes)}, merged from {spec.adapter}; {survival_words(survived)}"
     context.finish(message, artefacts=[artefact], summary=summary)
+
+
+def seen_weights(adapter: Path, named: str) -> SeenWeights:
+    """What an adapter's training saw of its base, as its lineage has it.
+
+    Raises `InputError`: `not_quantized` where that was the base itself, `no_lineage` where nothing is known of the training.
+    """
+    from jobs.quantised import SeenWeights
+
+    lineage = read_json(adapter.parent / "lineage.json")
+    recipe = lineage.get("recipe") if isinstance(lineage, dict) else None
+    if not isinstance(recipe, dict):
+        raise InputError(
+            "nothing on record tells how the base was quantised when this adapter was trained",
+            code="no_lineage",
+            file=adapter,
+            remedy="merge it into the original weights: leave out `--base-weights dequantized`",
+        )
+    used = Recipe.model_validate(recipe)
+    if used.hqq is None:
+        raise not_quantized(named)
+    # A training notes what it computed in, not the recipe's `auto`.
+    return SeenWeights(used.hqq, models.as_torch("fp32" if used.dtype == "auto" else used.dtype))
 
 
 def survival_document(merged: Merged, dtype: WeightFormat) -> dict[str, Any]:

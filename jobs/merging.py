@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from peft.utils.other import get_pattern_key
@@ -28,8 +28,11 @@ from core.models.report import named, refuse_unless_whole
 from jobs.adapters import ITS_BASE, PREFIX, layer_of, refuse_damaged, require_layers
 from jobs.load_report import CHECKED, Warn, require_whole, value_report
 from jobs.merge_math import Survival, Update, difference, scaling, survival
-from jobs.quantised import own_name
 from jobs.safetensors_writer import TYPES, SafetensorsWriter
+from jobs.tensor_names import own_name
+
+if TYPE_CHECKING:
+    from jobs.quantised import SeenWeights
 
 # What stands beside the weights and is no part of the tokenizer, which writes its files itself.
 KEPT_FILES = (
@@ -71,11 +74,14 @@ def merge_into(
     device: torch.device,
     progress: Progress = lambda done, total: None,
     warn: Warn | None = None,
+    seen: SeenWeights | None = None,
 ) -> Merged:
     """Write the model of the folder `base` with the adapter merged into it to the folder `place`, in `dtype`.
 
-    `progress` is told bytes done and bytes in all. Raises `InputError` for a base that is not whole, an adapter that does not
-    belong to it or is no plain LoRA or DoRA, and where no tensor changed.
+    With `seen` the base's linear layers are first quantised and made whole again, as the adapter's training saw them: then the
+    merged model computes what was trained, and what quantisation cost the base stays in it. `progress` is told bytes done and
+    bytes in all. Raises `InputError` for a base that is not whole, an adapter that does not belong to it or is no plain LoRA or
+    DoRA, and where no tensor changed.
     """
     model = require_whole(name, base, warn)
     updates = read_updates(adapter, model)
@@ -91,7 +97,7 @@ def merge_into(
             file=adapter,
             remedy="merge it with the tool that made it",
         )
-    writer = _Writing(place, base, name, dtype, device, updates, None if untied in places else untied, model)
+    writer = _Writing(place, base, name, dtype, device, updates, None if untied in places else untied, model, seen)
     found = writer.write(files, progress)
     if not any(one.changed for one in found):
         raise InputError(
@@ -215,8 +221,10 @@ class _Writing:
         updates: Mapping[str, Update],
         untied: str | None,
         model: Any,
+        seen: SeenWeights | None,
     ) -> None:
         self.place, self.base, self.name = place, base, name
+        self.seen = None if seen is None else seen.of(model, device, base)
         self.dtype, self.device = dtype, device
         self.updates, self.untied = updates, untied
         self.names = _names(model)
@@ -264,6 +272,8 @@ class _Writing:
 
     def _as(self, key: str, parameter: str | None, tensor: Tensor) -> Tensor:
         """A tensor of the base in the format, with its update where it has one."""
+        if self.seen is not None and parameter is not None:
+            tensor = self.seen(parameter, tensor)
         update = None if parameter is None else self.updates.get(parameter)
         if update is None:
             written = tensor.to(self._kind(tensor.dtype))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +22,9 @@ from core.models.folder import weight_files
 from core.models.report import LoadReport, refuse_unless_whole
 from jobs.load_report import Warn, require_whole, value_report
 from jobs.models import BaseModel, safetensors_folder
-from jobs.step.hqq import prepare_library, quantised
+from jobs.step.hqq import HQQLinear, prepare_library, quantised
 from jobs.step.memory_efficient import OTHER_TOWERS
-
-# What a checkpoint that holds an image tower besides calls the text model's tensors, and what the model calls them.
-PREFIXES = (
-    ("language_model.model.", "model.language_model."),
-    ("vision_tower.", "model.vision_tower."),
-    ("multi_modal_projector.", "model.multi_modal_projector."),
-    ("model.language_model.", "model."),
-    ("language_model.model.", "model."),
-    ("language_model.", ""),
-)
+from jobs.tensor_names import own_name
 
 Progress = Callable[[int, int], None]
 
@@ -59,12 +51,7 @@ def load_quantised(
     model.tie_weights()
     prepare_library()
     wanted = dict(model.named_parameters(remove_duplicate=False))
-    head = model.get_output_embeddings()
-    linears = {
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and module is not head and not re.fullmatch(OTHER_TOWERS, name)
-    }
+    linears = quantised_layers(model)
     biases: dict[str, Tensor] = {}
     files = weight_files(folder, base.name)
     damaged = LoadReport()
@@ -74,7 +61,7 @@ def load_quantised(
         damaged = damaged.with_values_of(value_report([(name, tensor)]))
         layer, _, kind = name.rpartition(".")
         if layer in linears and kind == "weight":
-            _place(model, layer, _quantise(tensor, options, dtype, device, layer, folder))
+            _place(model, layer, quantised_layer(tensor, options, dtype, device, layer, folder))
         elif layer in linears and kind == "bias":
             biases[layer] = tensor.to(device, dtype)
         else:
@@ -102,6 +89,16 @@ def load_quantised(
     return loaded
 
 
+def quantised_layers(model: Any) -> set[str]:
+    """The names of the layers that are quantised for training: the linear ones inside the blocks of the text model."""
+    head = model.get_output_embeddings()
+    return {
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and module is not head and not re.fullmatch(OTHER_TOWERS, name)
+    }
+
+
 def _tensors(files: list[Path], wanted: dict[str, Any]) -> Iterator[tuple[str, Tensor]]:
     """(parameter name, its values) for each tensor of the files that the model has; the others are passed over."""
     for file in files:
@@ -112,17 +109,12 @@ def _tensors(files: list[Path], wanted: dict[str, Any]) -> Iterator[tuple[str, T
                     yield name, opened.get_tensor(key)
 
 
-def own_name(key: str, wanted: dict[str, Any]) -> str | None:
-    """The model's name of a tensor of a checkpoint; None when it has none."""
-    candidates = [key, *(new + key.removeprefix(old) for old, new in PREFIXES if key.startswith(old))]
-    return next((name for name in candidates if name in wanted), None)
-
-
-def _quantise(
+def quantised_layer(
     weight: Tensor, options: HqqOptions, dtype: torch.dtype, device: torch.device, layer: str, folder: Path
-) -> nn.Module:
+) -> HQQLinear:
+    """A layer of a model in `folder` as a training holds it. InputError when its weight does not divide into groups."""
     try:
-        module: nn.Module = quantised(weight, None, options, dtype, device)
+        module: HQQLinear = quantised(weight, None, options, dtype, device)
     except ValueError as error:
         raise InputError(
             f"{layer} cannot be quantised: {error}",
@@ -132,6 +124,27 @@ def _quantise(
             remedy="take a smaller group_size",
         ) from error
     return module
+
+
+@dataclass(frozen=True)
+class SeenWeights:
+    """What a training on quantised weights saw of its base: linear layers of `options`, made whole again in `dtype`."""
+
+    options: HqqOptions
+    dtype: torch.dtype
+
+    def of(self, model: Any, device: torch.device, folder: Path) -> Callable[[str, Tensor], Tensor]:
+        """From a parameter's name and its value in `folder` to the value that training saw. InputError as `quantised_layer`."""
+        layers = quantised_layers(model)
+        prepare_library()
+
+        def seen(parameter: str, weight: Tensor) -> Tensor:
+            layer, _, kind = parameter.rpartition(".")
+            if kind != "weight" or layer not in layers:
+                return weight
+            return quantised_layer(weight, self.options, self.dtype, device, layer, folder).dequantize()
+
+        return seen
 
 
 def _place(model: nn.Module, name: str, module: nn.Module) -> None:

@@ -18,8 +18,7 @@ from core.wording.jobs import reason_words
 from tui.queries.failures import ask_beside
 
 if TYPE_CHECKING:
-    from core.config.model import WeightFormat
-    from core.submission.wanted_gguf import WantedGguf
+    from core.submission.wanted_export import WantedGguf, WantedMerge
     from tui.context import Context
     from tui.queries.bakeoff_plan import BakeoffPlan
 
@@ -119,17 +118,17 @@ def can_export(job: JobRow | None) -> bool:
     return job is not None and kind_of(job.kind).can_export and job.state not in RETRYABLE
 
 
-def export(context: Context, job: JobRow, wanted: WantedGguf | WeightFormat) -> None:
+def export(context: Context, job: JobRow, wanted: WantedGguf | WantedMerge) -> None:
     """Queue the merging of a training run's adapter into its base, or what makes a GGUF file; what was made already is told
     instead."""
 
     def make(home: Home, project: Any, author: str) -> list[JobRow]:
         from core.submission.gguf import submit_gguf
         from core.submission.merge import submit_merge
-        from core.submission.wanted_gguf import WantedGguf
+        from core.submission.wanted_export import WantedMerge
 
-        if not isinstance(wanted, WantedGguf):
-            return [submit_merge(home, project, f"job:{job.id}", wanted, author=author)]
+        if isinstance(wanted, WantedMerge):
+            return [submit_merge(home, project, wanted, author=author)]
         made = submit_gguf(home, project, wanted, author=author)
         if not made.queued:
             raise InputError(made.words, code="already_made")

@@ -11,13 +11,13 @@ import click
 from core.cli.common import by, find_project, job_json, job_line, json_option, opened, project_option
 from core.cli.output import print_json, say
 from core.cli.submitted import Show, submitted
-from core.config.model import WeightFormat
+from core.config.model import BaseWeights, WeightFormat
 from core.errors import InputError
 from core.home import Home
 from core.jobfile.quantize import Quantization
 from core.own_paths import read_result
 from core.store.jobs import JobRow
-from core.submission.wanted_gguf import WantedGguf
+from core.submission.wanted_export import WantedGguf, WantedMerge
 from core.text import printable
 
 # The formats by their other usual names; a GGUF file can be written in Q8_0 at once.
@@ -46,6 +46,13 @@ FORMATS = (*get_args(WeightFormat), *CALLED, DIRECTLY)
     type=click.Choice(get_args(Quantization), case_sensitive=False),
     help="Quantise the GGUF file afterwards (implies --to gguf).",
 )
+@click.option(
+    "--base-weights",
+    type=click.Choice(get_args(BaseWeights)),
+    default="original",
+    show_default=True,
+    help="What an adapter that was trained on quantised weights is merged into: the base as it is, or as training saw it.",
+)
 @click.option("--again", is_flag=True, help="Make once more what was made already.")
 @click.option("--wait", is_flag=True, help="Follow it to its end, and say where the model lies.")
 @project_option
@@ -55,6 +62,7 @@ def export(
     kind: str | None,
     dtype: str,
     quantize: Quantization | None,
+    base_weights: BaseWeights,
     again: bool,
     wait: bool,
     project: Path | None,
@@ -74,17 +82,18 @@ def export(
     reference = f"job:{source}" if source.isdecimal() else source
     if kind == "gguf" or (kind is None and quantize is not None):
         directly = dtype == DIRECTLY
-        wanted = WantedGguf(reference, "bf16" if directly else chosen, quantize, directly)
+        wanted = WantedGguf(reference, "bf16" if directly else chosen, quantize, directly, base_weights)
         export_gguf(home, project, wanted, again=again, wait=wait, as_json=as_json)
         return
     if quantize is not None or dtype == DIRECTLY:
         raise InputError(
             "safetensors are not quantised", code="no_quantization", key="--quantize", remedy="write `--to gguf`"
         )
+    merge = WantedMerge(reference, chosen, base_weights)
     with opened(home) as connection:
-        earlier = None if again else earlier_merge(home, connection, reference, chosen)
+        earlier = None if again else earlier_merge(home, connection, merge)
     if earlier is None:
-        job = submit_merge(home, find_project(project), reference, chosen, again=True, author=by())
+        job = submit_merge(home, find_project(project), merge, again=True, author=by())
         submitted(home, job, wait=wait, as_json=as_json, show=came_to(home, as_json=as_json))
     elif earlier.path is None:
         say(earlier.words, error=True)

@@ -9,6 +9,9 @@ from pydantic import Field, StringConstraints, model_validator
 from core.config.base import KeyedError, Loaded, Name, NonEmpty, OwnPath, Written
 
 WeightFormat = Literal["bf16", "fp16", "fp32"]
+
+BaseWeights = Literal["original", "dequantized"]
+"""What an adapter is merged into: the base's own weights, or those that a training on quantised weights saw of them."""
 """What weights are written in: `bfloat16`, `float16` or `float32` in the libraries' words."""
 Count = Annotated[int, Field(ge=1)]
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from core.config.base import OwnPath
-from core.config.model import ModelEntry, WeightFormat
+from core.config.model import BaseWeights, ModelEntry, WeightFormat
+from core.errors import InputError
 from core.format import share
 from core.home import Home
 from core.jobfile.references import needed_jobs
-from core.jobfile.spec import WORKING_BYTES, Columns, Spec
+from core.jobfile.spec import GENERATING, WORKING_BYTES, Columns, Spec
 from core.models.files import shard_bytes
 
 # Below this share the words about a merge name the formats that keep more.
@@ -20,18 +21,27 @@ class MergeSpec(Spec):
     """Merge an adapter (`job:12`, or the path of an adapter folder) into its base model.
 
     `task` is the name of the one that the adapter was trained for, where that is known. The merge is in fp32; `dtype` is the
-    format that is written.
+    format that is written. An adapter that was trained on quantised weights has made up for their error, too: `base_weights`
+    says whether it is merged into the weights it has seen (`dequantized`) or into the original ones.
     """
 
     kind: Literal["merge"] = "merge"
     adapter: OwnPath
     model: ModelEntry
     dtype: WeightFormat = "bf16"
+    base_weights: BaseWeights = "original"
     task: str | None = None
 
     @property
     def title(self) -> str:
-        return f"merge {self.task or self.adapter} · {self.model.name}"
+        seen = " · dequantized base" if self.base_weights == "dequantized" else ""
+        return f"merge {self.task or self.adapter} · {self.model.name}{seen}"
+
+    @property
+    def candidate_name(self) -> str:
+        """What the merged model is called in a comparison."""
+        into = " into the dequantized base" if self.base_weights == "dequantized" else ""
+        return f"{self.model.name} tuned, merged{into}"
 
     @property
     def columns(self) -> Columns:
@@ -39,7 +49,8 @@ class MergeSpec(Spec):
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {"base": self.model.name, "adapter": self.adapter, "dtype": self.dtype}
+        seen = {} if self.base_weights == "original" else {"base_weights": self.base_weights}
+        return {"base": self.model.name, "adapter": self.adapter, "dtype": self.dtype, **seen}
 
     @property
     def models(self) -> tuple[ModelEntry, ...]:
@@ -49,9 +60,23 @@ class MergeSpec(Spec):
     def needs(self) -> tuple[int, ...]:
         return needed_jobs(self.adapter)
 
+    @property
+    def packages(self) -> tuple[str, ...]:
+        return GENERATING if self.base_weights == "original" else (*GENERATING, "hqq")
+
     def host_memory(self, home: Home, on_gpu: bool) -> int:
         """The weights pass through tensor by tensor: the largest file of them stands for what is held at once."""
         return shard_bytes(home, self.model) + WORKING_BYTES
+
+
+def not_quantized(adapter: str) -> InputError:
+    """That an adapter has seen no other weights than its base's own."""
+    return InputError(
+        "the adapter was trained on its base's own weights, not on quantised ones",
+        code="not_quantized",
+        key=adapter,
+        remedy="leave out `--base-weights dequantized`",
+    )
 
 
 def survival_words(survival: dict[str, Any]) -> str:

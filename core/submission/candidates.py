@@ -18,6 +18,7 @@ from core.home import Home
 from core.jobfile.bakeoff import CandidateSpec
 from core.jobfile.convert import ConvertSpec
 from core.jobfile.kinds import kind_of
+from core.jobfile.merge import MergeSpec
 from core.jobfile.quantize import QuantizeSpec
 from core.jobfile.references import parse_reference
 from core.jobfile.servers import known_servers
@@ -158,7 +159,7 @@ def of_job(home: Home, connection: sqlite3.Connection, job_id: int, form: str | 
     if isinstance(spec, ConvertSpec | QuantizeSpec):
         return CandidateSpec(name=spec.candidate_name, form=makes, ref=ref)
     model = spec.models[0]
-    name = f"{model.name} tuned" + (", merged" if makes == "merged" else "")
+    name = spec.candidate_name if isinstance(spec, MergeSpec) else f"{model.name} tuned"
     return CandidateSpec(name=name, form=makes, model=model, ref=ref)
 
 

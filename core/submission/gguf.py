@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from core.config.model import ModelEntry, WeightFormat
+from core.config.model import ModelEntry
 from core.config.project import Project
 from core.errors import InputError
 from core.files import sha256_json
@@ -27,8 +27,8 @@ from core.store.database import open_database
 from core.store.jobs import RETRYABLE, JobRow, get_job
 from core.submission.candidates import parse_model
 from core.submission.enqueue import SpecMaker, store_chain
-from core.submission.merge import earlier_merge
-from core.submission.wanted_gguf import WantedGguf
+from core.submission.merge import earlier_merge, require_trained_weights
+from core.submission.wanted_export import WantedGguf, WantedMerge
 
 
 @dataclass(frozen=True)
@@ -102,11 +102,13 @@ def _chain(home: Home, connection: sqlite3.Connection, project: Project, wanted:
     if form == "adapter":
         model = chain.model
         assert chain.at is not None and model is not None  # an adapter is somewhere and has a base
-        earlier = None if again else earlier_merge(home, connection, chain.at, wanted.dtype)
+        require_trained_weights(home, wanted)
+        merge = WantedMerge(chain.at, wanted.dtype, wanted.base_weights)
+        earlier = None if again else earlier_merge(home, connection, merge)
         if earlier is not None:
             chain = chain.found(earlier.job.id, "merged")
         else:
-            chain = chain.then(partial(_merge, model=model, dtype=wanted.dtype, task=chain.task))
+            chain = chain.then(partial(_merge, model=model, wanted=merge, task=chain.task))
         chain = replace(chain, tuned=True)
     if form != "gguf":
         chain = _converted(home, connection, chain, wanted, tools, again=again)
@@ -192,8 +194,8 @@ def _quantised(
     )
 
 
-def _merge(at: str, *, model: ModelEntry, dtype: WeightFormat, task: str | None) -> Spec:
-    return MergeSpec(adapter=at, model=model, dtype=dtype, task=task)
+def _merge(at: str, *, model: ModelEntry, wanted: WantedMerge, task: str | None) -> Spec:
+    return MergeSpec(adapter=at, model=model, dtype=wanted.dtype, base_weights=wanted.base_weights, task=task)
 
 
 def _convert(at: str, *, base: bool, model: ModelEntry, format: GgufFormat, converter: str, task: str | None) -> Spec:

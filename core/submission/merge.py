@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from core.config.model import WeightFormat
 from core.config.project import Project
 from core.errors import InputError
 from core.home import Home
-from core.jobfile.merge import MergeSpec
+from core.jobfile.merge import MergeSpec, not_quantized
 from core.jobfile.references import parse_reference
 from core.jobfile.spec import JobFile
+from core.jobfile.train import TrainSpec
 from core.own_paths import read_result
 from core.store.database import open_database
 from core.store.jobs import RETRYABLE, JobRow, get_job
 from core.submission.candidates import of_job, of_path
 from core.submission.enqueue import store
+from core.submission.wanted_export import WantedGguf, WantedMerge
 
 
 @dataclass(frozen=True)
 class EarlierMerge:
-    """A merge of the same adapter in the same format: its job, and where the result lies once it is done."""
+    """A merge that is just the wanted one: its job, and where the result lies once it is done."""
 
     job: JobRow
     path: Path | None
@@ -36,38 +37,50 @@ class EarlierMerge:
         return f"job {self.job.id} already makes this merge: {self.job.state}"
 
 
-def submit_merge(
-    home: Home, project: Project, adapter: str, dtype: WeightFormat = "bf16", *, again: bool = False, author: str
-) -> JobRow:
-    """Queue the merging of an adapter into its base model, in fp32, written as `dtype`.
+def submit_merge(home: Home, project: Project, wanted: WantedMerge, *, again: bool = False, author: str) -> JobRow:
+    """Queue the merging of an adapter into its base model.
 
-    `adapter` is `job:12`, or the folder of an adapter of any tool, whose own configuration names its base. Raises
-    `InputError` (`already_merged`) where that was done or is being done, unless it is asked for `again`.
+    The folder of an adapter may be any tool's: its own configuration names its base. Raises `InputError`: `already_merged`
+    where that was done or is being done, unless it is asked for `again`; `not_quantized` where the adapter was trained on the
+    base's own weights and is to be merged into others.
     """
+    adapter = wanted.source
     with closing(open_database(home)) as connection:
         if (job := parse_reference(adapter)) is not None:
             model = of_job(home, connection, job.job_id, "adapter", adapter).model
             task = get_job(connection, job.job_id).task
+            require_trained_weights(home, wanted)
         else:
             candidate = of_path(home, project, adapter)
             if candidate.form != "adapter" or candidate.path is None:
                 raise InputError("this is a model, no adapter: nothing is merged", code="no_adapter", file=adapter)
             model, task, adapter = candidate.model, None, candidate.path
-        earlier = None if again else earlier_merge(home, connection, adapter, dtype)
+        earlier = None if again else earlier_merge(home, connection, replace(wanted, source=adapter))
     if earlier is not None:
         raise InputError(earlier.words, code="already_merged", remedy="`bakehouse export` with --again makes another")
-    return store(home, project, MergeSpec(adapter=adapter, model=model, dtype=dtype, task=task), author=author)
+    spec = MergeSpec(adapter=adapter, model=model, dtype=wanted.dtype, base_weights=wanted.base_weights, task=task)
+    return store(home, project, spec, author=author)
 
 
-def earlier_merge(home: Home, connection: sqlite3.Connection, adapter: str, dtype: WeightFormat) -> EarlierMerge | None:
-    """The newest merge of an adapter in this format that is done and has its files, or is still to end.
+def require_trained_weights(home: Home, wanted: WantedMerge | WantedGguf) -> None:
+    """Refuse to merge a job's adapter into dequantized weights where it was trained on the original ones. `InputError`."""
+    job = parse_reference(wanted.source)
+    if wanted.base_weights == "original" or job is None:
+        return
+    spec = JobFile.load(home.run_dir(job.job_id)).spec
+    if isinstance(spec, TrainSpec) and spec.recipe.hqq is None:
+        raise not_quantized(wanted.source)
+
+
+def earlier_merge(home: Home, connection: sqlite3.Connection, wanted: WantedMerge) -> EarlierMerge | None:
+    """The newest merge that is just what is wanted and is done and has its files, or is still to end.
 
     A folder may hold another adapter by now: only merges of a job's adapter are found.
     """
-    if parse_reference(adapter) is None:
+    if parse_reference(wanted.source) is None:
         return None
     rows = connection.execute(
-        "SELECT id FROM jobs WHERE kind = 'merge' AND source = ? ORDER BY id DESC", [adapter]
+        "SELECT id FROM jobs WHERE kind = 'merge' AND source = ? ORDER BY id DESC", [wanted.source]
     ).fetchall()
     for job in (get_job(connection, row["id"]) for row in rows):
         if job.state in RETRYABLE:
@@ -77,7 +90,7 @@ def earlier_merge(home: Home, connection: sqlite3.Connection, adapter: str, dtyp
             spec = JobFile.load(run).spec
         except InputError:
             continue
-        if not isinstance(spec, MergeSpec) or spec.dtype != dtype:
+        if not isinstance(spec, MergeSpec) or (spec.dtype, spec.base_weights) != (wanted.dtype, wanted.base_weights):
             continue
         if job.state != "done":
             return EarlierMerge(job, None)

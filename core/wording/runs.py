@@ -31,6 +31,7 @@ LABELS: Mapping[str, str] = {
     "checks_sha256": "checks {}",
     "system_sha256": "prompt {}",
     "adapter": "{}",
+    "base_weights": "{} base",
     "quantization": "{}",
     "format": "{}",
 }

@@ -17,7 +17,7 @@ from core.scoring.answers import read_answers
 from core.submission.bakeoff import submit_bakeoff
 from core.submission.gguf import submit_gguf
 from core.submission.wanted_bakeoff import WantedBakeoff
-from core.submission.wanted_gguf import WantedGguf
+from core.submission.wanted_export import WantedGguf
 from tests.support.llama_cpp import convertible_model, llama_cpp
 from tests.support.queueing import AUTHOR, Queue
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from safetensors import safe_open
 
+from core.config.model import BaseWeights
 from core.config.recipe import Recipe
 from core.config.task import Task
 from core.files import read_json, read_lines, write_json
@@ -24,7 +25,7 @@ from tests.support.workshop import Workshop, events, losses, wait_until
 
 pytestmark = pytest.mark.train
 
-PLAIN, MERGED, QUANTISED, MERGED_QUANTISED, EIGHT_BITS, BAKEOFF = range(1, 7)
+PLAIN, MERGED, QUANTISED, MERGED_QUANTISED, EIGHT_BITS, BAKEOFF, MERGED_AS_SEEN = range(1, 8)
 FORMS = {"base": "base", "tuned": "adapter", "merged": "merged", "quantised": "merged"}
 REFERENCES = {"tuned": f"job:{PLAIN}", "merged": f"job:{MERGED}", "quantised": f"job:{MERGED_QUANTISED}"}
 GOLDEN = ("Ines", "Jonas", "Please tell me at length how one bakes bread.")
@@ -51,9 +52,10 @@ def train(workshop: Workshop, number: int, task: Task, recipe: Recipe) -> RunDir
     return run
 
 
-def merge(workshop: Workshop, number: int, adapter: int) -> Path:
+def merge(workshop: Workshop, number: int, adapter: int, base_weights: BaseWeights = "original") -> Path:
     """The folder of an adapter merged in fp32."""
-    run = workshop.submit(number, MergeSpec(adapter=f"job:{adapter}", model=workshop.model, dtype="fp32"))
+    spec = MergeSpec(adapter=f"job:{adapter}", model=workshop.model, dtype="fp32", base_weights=base_weights)
+    run = workshop.submit(number, spec)
     forked = replace(workshop, forked=True)
     assert forked.finish(run) == 0, run.attempt(1).log.read_text()
     (artefact,) = read_json(run.result)["artefacts"]
@@ -201,6 +203,45 @@ def test_what_was_learnt_on_quantised_weights_is_merged_into_the_plain_ones_and_
     assert texts["quantised", "g1"].startswith("Good morning, Ines.")
     assert texts["quantised", "g2"].startswith("Good morning, ")  # four-bit lessons: it may call Jonas Jonathan
     assert not any(texts["base", item].startswith("Good morning, ") for item in ("g1", "g2"))
+
+
+def test_merged_into_the_dequantized_base_are_the_weights_that_were_trained(
+    workshop: Workshop, on_four_bits: RunDir, merged_quantised: Path
+) -> None:
+    """Each tensor is the quantised model's, made whole again, with the adapter's update; original weights are others."""
+    import torch
+    from peft import PeftModel
+    from peft.tuners.lora.layer import LoraLayer
+    from safetensors.torch import load_file
+
+    from jobs import models
+    from jobs.quantised import load_quantised
+    from jobs.step.hqq import HQQLinear
+
+    (artefact,) = read_json(on_four_bits.result)["artefacts"]
+    used = Recipe.model_validate(artefact["lineage"]["recipe"])
+    assert used.hqq is not None and used.dtype != "auto"
+    base = models.locate(workshop.model, workshop.home)
+    model: Any = load_quantised(base, workshop.home, torch.device("cpu"), models.as_torch(used.dtype), used.hqq)
+    trained: Any = PeftModel.from_pretrained(model, workshop.home.artefacts / artefact["sha256"] / "adapter")
+    into_original = load_file(merged_quantised / "model.safetensors")
+    into_seen = load_file(merge(workshop, MERGED_AS_SEEN, QUANTISED, "dequantized") / "model.safetensors")
+    checked = {"adapted": 0, "quantised alone": 0}
+    for name, module in trained.get_base_model().named_modules():
+        if isinstance(module, LoraLayer):
+            expected = module.base_layer.dequantize().float() + module.get_delta_weight("default").float()
+            checked["adapted"] += 1
+        elif isinstance(module, HQQLinear) and not name.endswith("base_layer"):
+            expected = module.dequantize().float()
+            checked["quantised alone"] += 1
+        else:
+            continue
+        torch.testing.assert_close(into_seen[f"{name}.weight"], expected, atol=1e-5, rtol=1e-5)
+        assert not torch.allclose(into_original[f"{name}.weight"], expected, atol=1e-3)
+    layers = model.config.num_hidden_layers
+    assert checked == {"adapted": 3 * layers, "quantised alone": 4 * layers}
+    norm = "model.norm.weight"
+    assert torch.equal(into_seen[norm], into_original[norm])
 
 
 def tensors(folder: Path) -> set[str]:

@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widgets import Button, Input
 
-from core.submission.wanted_gguf import WantedGguf
+from core.submission.wanted_export import WantedGguf, WantedMerge
 from tests.tui import gpus
 from tests.tui.conftest import Opened, keys_of, seen, text_of
 from tests.tui.scene import NOW, job, jobs, scene
@@ -232,7 +232,7 @@ async def test_an_export_asks_for_the_format_and_tells_what_was_merged_already(c
         await pilot.press("e")
         ask = pilot.app.screen
         assert isinstance(ask, AskExport)
-        chosen: list[str | None] = []
+        chosen: list[object] = []
         ask.dismiss = chosen.append  # type: ignore[assignment, method-assign]
         await pilot.press("j", "j")
         assert "bakehouse export 7 --dtype fp32" in text_of(pilot)
@@ -242,7 +242,7 @@ async def test_an_export_asks_for_the_format_and_tells_what_was_merged_already(c
         await pilot.press("enter")
         assert chosen == []
         await pilot.press("k", "enter")
-        assert chosen == ["fp16"]
+        assert chosen == [WantedMerge("job:7", "fp16")]
 
 
 async def test_an_export_offers_gguf_files_with_the_command_that_makes_them(console: Opened) -> None:
@@ -250,9 +250,16 @@ async def test_an_export_offers_gguf_files_with_the_command_that_makes_them(cons
         job(7, "done", "train judge · m", ended_at=NOW),
         job(8, "done", "merge judge · m", kind="merge", ended_at=NOW),
         job(9, "done", "GGUF bf16 · judge · m", kind="convert", ended_at=NOW),
+        job(6, "done", "train judge · m", settings={"bits": 4}, ended_at=NOW),
     )
     for run, down, command, wanted in (
         (runs[0], 4, "bakehouse export 7 --to gguf --quantize Q8_0", WantedGguf("job:7", quantization="Q8_0")),
+        (
+            runs[3],
+            6,
+            "bakehouse export 6 --dtype bf16 --base-weights",
+            WantedMerge("job:6", base_weights="dequantized"),
+        ),
         (runs[1], 0, "bakehouse export 8 --to gguf", WantedGguf("job:8")),
         (runs[2], 1, "bakehouse export 9 --to gguf --quantize Q4_K_M", WantedGguf("job:9", quantization="Q4_K_M")),
     ):

@@ -30,7 +30,7 @@ from core.store.results import import_result
 from core.submission.candidates import parse_candidate
 from core.submission.gguf import GgufExport, earlier_export, submit_gguf
 from core.submission.merge import submit_merge
-from core.submission.wanted_gguf import WantedGguf
+from core.submission.wanted_export import WantedGguf, WantedMerge
 from tests.support.job_files import job_file
 from tests.support.model_folders import config_of, write_adapter, write_folder
 from tests.support.needs import need
@@ -131,7 +131,7 @@ def test_an_adapter_is_merged_converted_and_quantised_each_job_waiting_for_the_o
 
 
 def test_what_is_there_or_on_its_way_is_taken(kiln: Kiln) -> None:
-    merge = submit_merge(kiln.home, shipped(), f"job:{kiln.train}", "bf16", author="tester")
+    merge = submit_merge(kiln.home, shipped(), WantedMerge(f"job:{kiln.train}"), author="tester")
     (convert,) = kiln.export().queued
     spec = kiln.spec(convert)
     assert isinstance(spec, ConvertSpec) and spec.source == f"job:{merge.id}/merged"
@@ -286,6 +286,7 @@ def test_the_command_queues_says_and_finds_again(kiln: Kiln, capsys: pytest.Capt
     WantedGguf("job:12", quantization="Q4_K_M"),
     WantedGguf("SmolLM2-135M", dtype="fp32", quantization="Q8_0"),
     WantedGguf("./a folder/m", directly=True),
+    WantedGguf("job:12", quantization="Q8_0", base_weights="dequantized"),
 ], ids=lambda wanted: wanted.command)  # fmt: skip
 def test_the_command_that_is_shown_asks_for_the_same(wanted: WantedGguf, monkeypatch: pytest.MonkeyPatch) -> None:
     import shlex

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +25,9 @@ from core.jobfile.train import TrainSpec
 from core.store.database import open_database, transaction
 from core.store.jobs import JobRow, get_job
 from core.store.results import import_result
+from core.submission.candidates import parse_candidates
 from core.submission.merge import earlier_merge, submit_merge
+from core.submission.wanted_export import WantedMerge
 from tests.support.job_files import job_file
 from tests.support.model_folders import config_of, write_adapter, write_folder
 from tests.support.needs import need
@@ -52,8 +56,16 @@ class Bench:
         for name in path_to(self.connection, state):  # type: ignore[arg-type]
             step(self.connection, job_id, name)
 
-    def merge(self, dtype: str = "bf16", *, again: bool = False) -> JobRow:
-        return submit_merge(self.home, shipped(), f"job:{self.train}", dtype, again=again, author="tester")  # type: ignore[arg-type]
+    def merge(self, dtype: str = "bf16", base_weights: str = "original", *, again: bool = False) -> JobRow:
+        wanted = WantedMerge(f"job:{self.train}", dtype, base_weights)  # type: ignore[arg-type]
+        return submit_merge(self.home, shipped(), wanted, again=again, author="tester")
+
+    def train_on_four_bits(self) -> None:
+        """From now on the training is one on quantised weights."""
+        run = self.home.run_dir(self.train)
+        recipe = shipped().recipe("qlora-hqq4")
+        spec = JobFile.load(run).spec.model_copy(update={"recipe": recipe})
+        job_file(self.home, spec, self.train).save(run)
 
     def done(self, job: JobRow) -> Path:
         """End a merge as its job would; the folder that it made."""
@@ -107,12 +119,49 @@ def test_each_format_is_merged_once(bench: Bench) -> None:
     assert bench.merge(again=True).id > other.id
 
 
+def test_each_of_the_two_bases_is_merged_into_once(bench: Bench) -> None:
+    with pytest.raises(InputError) as caught:
+        bench.merge(base_weights="dequantized")
+    assert caught.value.code == "not_quantized"
+    bench.train_on_four_bits()
+    plain, seen = bench.merge(), bench.merge(base_weights="dequantized")
+    assert seen.id > plain.id and plain.title != seen.title
+    with pytest.raises(InputError) as caught:
+        bench.merge(base_weights="dequantized")
+    assert caught.value.code == "already_merged" and f"job {seen.id} " in str(caught.value)
+    both = [f"job:{job.id}" for job in (plain, seen)]
+    names = [one.name for one in parse_candidates(bench.home, bench.connection, shipped(), both)]
+    assert names == ["m tuned, merged", "m tuned, merged into the dequantized base"]
+    spec = JobFile.load(bench.home.run_dir(seen.id)).spec
+    assert "hqq" in spec.packages and "hqq" not in JobFile.load(bench.home.run_dir(plain.id)).spec.packages
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [WantedMerge("job:12", "fp32"), WantedMerge("job:12", base_weights="dequantized"), WantedMerge("./an adapter")],
+)
+def test_the_command_that_is_shown_asks_for_the_same_merge(
+    wanted: WantedMerge, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[WantedMerge] = []
+    monkeypatch.setattr("core.submission.merge.earlier_merge", lambda home, connection, one: None)
+
+    def note(home: Home, project: Any, one: WantedMerge, *, again: bool, author: str) -> None:
+        asked.append(one)
+        raise InputError("enough", code="enough")
+
+    monkeypatch.setattr("core.submission.merge.submit_merge", note)
+    with pytest.raises(SystemExit):
+        main(shlex.split(wanted.command)[1:])
+    assert asked == [wanted]
+
+
 @pytest.mark.parametrize("state", ["failed", "cancelled"])
 def test_a_merge_that_came_to_nothing_or_whose_files_are_gone_is_made_again(bench: Bench, state: str) -> None:
     bench.end(bench.merge().id, state)
     second = bench.merge()
     shutil.rmtree(bench.done(second))
-    assert earlier_merge(bench.home, bench.connection, f"job:{bench.train}", "bf16") is None
+    assert earlier_merge(bench.home, bench.connection, WantedMerge(f"job:{bench.train}")) is None
     assert bench.merge().id > second.id
 
 
@@ -139,12 +188,12 @@ def test_the_command_says_where_the_result_lies_and_how_much_survived(
 def test_the_adapter_of_another_tool_is_exported_by_its_folder(bench: Bench, tmp_path: Path) -> None:
     assert bench.model.path is not None
     folder = write_adapter(tmp_path / "lora", bench.model.path)
-    job = submit_merge(bench.home, shipped(), str(folder), "fp16", author="tester")
+    job = submit_merge(bench.home, shipped(), WantedMerge(str(folder), "fp16"), author="tester")
     spec = JobFile.load(bench.home.run_dir(job.id)).spec
     assert isinstance(spec, MergeSpec)
     assert (spec.adapter, spec.dtype, spec.model.path, job.needs) == (str(folder), "fp16", bench.model.path, ())
     with pytest.raises(InputError) as caught:
-        submit_merge(bench.home, shipped(), bench.model.path, author="tester")
+        submit_merge(bench.home, shipped(), WantedMerge(str(bench.model.path)), author="tester")
     assert caught.value.code == "no_adapter"
 
 

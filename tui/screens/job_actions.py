@@ -17,8 +17,7 @@ from tui.screens.confirm import Confirm
 from tui.screens.start_bakeoff import AskBakeoff
 
 if TYPE_CHECKING:
-    from core.config.model import WeightFormat
-    from core.submission.wanted_gguf import WantedGguf
+    from core.submission.wanted_export import WantedGguf, WantedMerge
     from tui.context import Context
     from tui.model.snapshot import Snapshot
 
@@ -137,7 +136,7 @@ class JobActions:
         if job is None:
             return
 
-        def answered(wanted: WantedGguf | WeightFormat | None) -> None:
+        def answered(wanted: WantedGguf | WantedMerge | None) -> None:
             if wanted is not None:
                 actions.export(self.context, job, wanted)
 

@@ -9,11 +9,11 @@ from typing import ClassVar
 from textual.binding import Binding
 from textual.message import Message
 
-from core.config.model import WeightFormat
+from core.config.model import BaseWeights, WeightFormat
 from core.jobfile.kinds import kind_of
 from core.jobfile.quantize import Quantization
 from core.store.jobs import JobRow
-from core.submission.wanted_gguf import WantedGguf
+from core.submission.wanted_export import WantedGguf, WantedMerge
 from core.text import printable
 from tui.context import Context
 from tui.lines import Line, wrapped
@@ -23,24 +23,26 @@ from tui.screens.dialog import RowsDialog, key_row
 
 @dataclass(frozen=True)
 class ExportChoice:
-    """What can be made: `dtype` of merged weights, or of a GGUF file (`gguf`), quantised afterwards where one is named."""
+    """What can be made: `dtype` of merged weights, or of a GGUF file (`gguf`), quantised afterwards where one is named.
+
+    `base_weights` is what the adapter is merged into.
+    """
 
     dtype: WeightFormat = "bf16"
     gguf: bool = False
     quantization: Quantization | None = None
+    base_weights: BaseWeights = "original"
 
     @property
     def label(self) -> str:
-        return f"GGUF {self.quantization or self.dtype}" if self.gguf else self.dtype
+        seen = ", dequantized base" if self.base_weights == "dequantized" else ""
+        return f"GGUF {self.quantization or self.dtype}{seen}" if self.gguf else f"{self.dtype}{seen}"
 
-    def wanted(self, job: JobRow) -> WantedGguf | WeightFormat:
-        """What is queued of a job: a GGUF file, or a merge in this format."""
-        return WantedGguf(f"job:{job.id}", self.dtype, self.quantization) if self.gguf else self.dtype
-
-    def command(self, job: JobRow) -> str:
-        """The command that asks for the same."""
-        wanted = self.wanted(job)
-        return wanted.command if isinstance(wanted, WantedGguf) else f"bakehouse export {job.id} --dtype {wanted}"
+    def wanted(self, job: JobRow) -> WantedGguf | WantedMerge:
+        """What is queued of a job."""
+        if self.gguf:
+            return WantedGguf(f"job:{job.id}", self.dtype, self.quantization, base_weights=self.base_weights)
+        return WantedMerge(f"job:{job.id}", self.dtype, self.base_weights)
 
 
 MERGES = (ExportChoice("bf16"), ExportChoice("fp16"), ExportChoice("fp32"))
@@ -49,6 +51,11 @@ FILES = (
     ExportChoice(gguf=True, quantization="Q8_0"),
     ExportChoice(gguf=True, quantization="Q4_K_M"),
 )
+# Of an adapter that was trained on quantised weights.
+AS_TRAINED = (
+    ExportChoice("bf16", base_weights="dequantized"),
+    ExportChoice(gguf=True, quantization="Q8_0", base_weights="dequantized"),
+)
 ABOUT = {
     "bf16": "two bytes, as most models are published; rounds small updates off",
     "fp16": "two bytes, eight times finer than bf16; not for values above 65,504",
@@ -56,10 +63,12 @@ ABOUT = {
     "GGUF bf16": "for llama.cpp and Ollama: two bytes a weight",
     "GGUF Q8_0": "one byte a weight; answers hardly differ",
     "GGUF Q4_K_M": "about five bits a weight; answers may differ",
+    "bf16, dequantized base": "merged into the weights that training saw, errors of quantisation included",
+    "GGUF Q8_0, dequantized base": "the same, one byte a weight: bake both off before one serves",
 }
 
 
-class AskExport(RowsDialog["WantedGguf | WeightFormat | None"]):
+class AskExport(RowsDialog["WantedGguf | WantedMerge | None"]):
     """Returns the GGUF file or the format of a merge that was chosen, or None."""
 
     BINDINGS: ClassVar = [
@@ -84,7 +93,8 @@ class AskExport(RowsDialog["WantedGguf | WeightFormat | None"]):
         self.merges = "adapter" in makes
         self.question = f"Merge job {job.id} into its base?" if self.merges else f"Make a GGUF file of job {job.id}?"
         quantised = tuple(choice for choice in FILES if choice.quantization is not None)
-        self.choices = (*MERGES, *FILES) if self.merges else FILES if "merged" in makes else quantised
+        as_trained = AS_TRAINED if "bits" in job.settings else ()
+        self.choices = (*MERGES, *FILES, *as_trained) if self.merges else FILES if "merged" in makes else quantised
         self.index = 0
         self.earlier: dict[str, str] = {}
 
@@ -110,7 +120,7 @@ class AskExport(RowsDialog["WantedGguf | WeightFormat | None"]):
                         made = earlier_export(self.context.home, connection, project, wanted)
                         words = "" if made is None else made.words
                     else:
-                        merge = earlier_merge(self.context.home, connection, f"job:{self.job.id}", wanted)
+                        merge = earlier_merge(self.context.home, connection, wanted)
                         words = "" if merge is None else merge.words
                 except BakehouseError as error:
                     words = str(error)
@@ -151,7 +161,7 @@ class AskExport(RowsDialog["WantedGguf | WeightFormat | None"]):
             ]
         act = "export" if self.choice.gguf else "merge"
         keys = key_row(("⏎", act), ("j k", "format"), ("esc", "cancel"))
-        return [*rows, Line(self.choice.command(self.job), "dim"), Line(), keys]
+        return [*rows, Line(self.choice.wanted(self.job).command, "dim"), Line(), keys]
 
     def action_move(self, step: int) -> None:
         self.index = (self.index + step) % len(self.choices)
