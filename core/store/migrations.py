@@ -5,16 +5,35 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from sqlite_utils import Database, Migrations
-
 from core.home import Home
 from core.own_paths import MARK, former_home, located, stored, stored_result
+
+
+@contextmanager
+def as_if_absent(name: str) -> Iterator[None]:
+    """Import as where the module `name` is not installed; no effect where somebody has imported it already."""
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+
+
+# sqlite-utils brings pandas where there is one (a training's libraries do), for types of columns that are not ours: that took
+# the first command in a new home 0.3 s.
+with as_if_absent("pandas"):
+    from sqlite_utils import Database, Migrations
 
 migrations = Migrations("bakehouse")
 

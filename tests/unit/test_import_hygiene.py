@@ -74,6 +74,11 @@ def test_modules_that_are_slow_to_load_are_loaded_where_they_are_used() -> None:
     }
 
 
+def test_the_first_command_in_a_home_brings_no_pandas() -> None:
+    """A training's libraries have it installed; what takes the schema's steps would load it."""
+    assert not tops(imported_by("core.store.migrations")) & {"pandas", "pyarrow"}
+
+
 @pytest.mark.parametrize("name", ["core.attempt.shim", "core.runner.daemon"])
 def test_a_shim_needs_only_the_standard_library_and_the_library(name: str) -> None:
     """It lives as long as its job, once for each job, and must start at once."""
