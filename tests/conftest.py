@@ -1,10 +1,12 @@
-"""What holds for every test: how deep property tests go, and that the fast lane starts no process."""
+"""What holds for every test: how deep property tests go, that the fast lane starts no process, and what a lane has to read."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -21,6 +23,8 @@ settings.load_profile("bakehouse")
 for name in ("COLUMNS", "LINES"):
     os.environ.pop(name, None)
 
+HERE = Path(__file__).parent
+MARKERS = ("process", "train", "soak", "timed", "hypothesis")
 LONGEST_ID = 80
 MAY_START_PROCESSES = ("process", "train")
 _STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}
@@ -34,6 +38,38 @@ def _note(event: str, arguments: tuple[object, ...]) -> None:
 
 def pytest_configure() -> None:
     sys.addaudithook(_note)
+
+
+@cache
+def _text(file: Path) -> str:
+    return file.read_text()
+
+
+def may_have(file: Path, marker: str) -> bool:
+    """Whether a test of the file can have the marker: its text names one, or its folder, whose conftest sets it."""
+    word = marker if marker == "hypothesis" else f"mark.{marker}"  # that one is of a plugin
+    return word in _text(file) or marker in file.relative_to(HERE).parts
+
+
+def wanted_markers(expression: str) -> list[str]:
+    """The markers that every test has which a marker expression of the form `a and b and not c` chooses."""
+    return [word for word in expression.split(" and ") if word in MARKERS]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """No worker reads a file that has no test of its lane: to read them all takes several seconds of each worker."""
+    if not collection_path.name.startswith("test_") or collection_path.suffix != ".py":
+        return None
+    wanted = wanted_markers(config.option.markexpr)
+    return None if all(may_have(collection_path, marker) for marker in wanted) else True
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every test can be found by the markers that it has."""
+    for item in items:
+        for marker in MARKERS:
+            if item.get_closest_marker(marker) is not None and not may_have(item.path, marker):
+                raise pytest.UsageError(f"{item.nodeid} has the mark `{marker}`, which its file must name")
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,12 @@ def module_name(path: Path) -> str:
 
 
 FILES = {module_name(path): path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))}
-TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
+
+
+@cache
+def trees() -> dict[str, ast.Module]:
+    """The syntax trees of all files: not made where this file is only collected."""
+    return {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
 
 
 def imported(node: ast.AST) -> Iterator[str]:
@@ -42,7 +48,9 @@ def imported(node: ast.AST) -> Iterator[str]:
             yield from imported(child)
 
 
-IMPORTS = {name: {other for other in imported(tree) if other in FILES} - {name} for name, tree in TREES.items()}
+@cache
+def imports() -> dict[str, set[str]]:
+    return {name: {other for other in imported(tree) if other in FILES} - {name} for name, tree in trees().items()}
 
 
 def room_of(module: str) -> str:
@@ -79,13 +87,13 @@ def test_imports_are_read_where_they_stand() -> None:
 
 
 def test_no_file_imports_itself_by_way_of_others() -> None:
-    found = circle(IMPORTS)
+    found = circle(imports())
     assert not found, "a circle of files: " + " → ".join(found)
 
 
 def test_no_room_imports_itself_by_way_of_others() -> None:
     rooms: dict[str, set[str]] = defaultdict(set)
-    for name, others in IMPORTS.items():
+    for name, others in imports().items():
         rooms[room_of(name)] |= {room_of(other) for other in others if room_of(other) != room_of(name)}
     # A package's own file (`core/__init__.py`) is above nothing: it is read with whatever stands in it.
     for package in PACKAGES:
@@ -109,7 +117,7 @@ def classes(tree: ast.Module) -> Iterator[str]:
 def test_one_name_one_thing() -> None:
     """No two classes have the same name, so that a name in a text or a search finds one thing."""
     homes: dict[str, list[str]] = defaultdict(list)
-    for module, tree in TREES.items():
+    for module, tree in trees().items():
         for name in classes(tree):
             homes[name].append(module)
     twice = [f"{name}: {', '.join(modules)}" for name, modules in sorted(homes.items()) if len(modules) > 1]
