@@ -25,11 +25,12 @@ from core.config.project import Project
 from core.files import write_json
 from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec
-from core.jobfile.spec import JobFile
 from core.scoring.answers import Answer
 from core.store.database import open_database, transaction
 from core.store.results import import_answers
 from tests.bench.command_line import parser
+from tests.support.invented_answers import answer
+from tests.support.job_files import job_file
 from tests.support.stored import add_job, path_to, step
 
 ANSWERS = 100_000
@@ -84,26 +85,19 @@ def answers_of(task: str, candidates: int, inputs: int, chance: random.Random) -
     for number in range(candidates):
         for place in range(inputs):
             for repeat in range(1, REPEATS + 1):
-                text = text_of(chance, place)
-                yield Answer(
+                yield answer(
+                    f"model-{number:02}",
+                    task,
+                    f"input-{place:04}",
+                    repeat,
+                    text_of(chance, place),
                     key=f"{chance.getrandbits(256):064x}",
-                    candidate=f"model-{number:02}",
-                    task=task,
-                    input_id=f"input-{place:04}",
-                    repeat=repeat,
-                    seed=repeat,
-                    text=text,
-                    thinking=None,
-                    finish="stop",
-                    fault=None,
                     prompt_tokens=400,
                     completion_tokens=250 + number,
-                    characters=len(text),
                     seconds=1.0 + chance.random(),
                     batch_size=8,
                     tokens_per_second=120.0,
                     prompt_sha256=f"{chance.getrandbits(256):064x}",
-                    time=1.0,
                     first_token_seconds=chance.random(),
                     identity="0" * 64,
                 )
@@ -136,21 +130,8 @@ def make(folder: Path, home: Home, project: Path, tasks: Sequence[str], answers:
     job_id = add_job(connection, kind="bakeoff")
     run = home.run_dir(job_id)
     run.path.mkdir(parents=True)
-    document = {
-        "id": job_id,
-        "title": "a bake-off",
-        "project_id": Project.find(project).id,
-        "project_root": str(project),
-        "home": str(home.root),
-        "artefacts": str(home.artefacts),
-        "python": "python",
-        "author": "bench",
-        "submitted_at": 0.0,
-        "lane": "gpu",
-        "host_memory_bytes": 0,
-        "spec": spec.model_dump(mode="json"),
-    }
-    JobFile.model_validate(document).save(run)
+    place = {"project_id": Project.find(project).id, "project_root": str(project)}
+    job_file(home, spec, job_id, **place).save(run)
     chance = random.Random(job_id)
     with run.answers.open("w") as file:
         for name in tasks:

@@ -13,6 +13,7 @@ from core.config.golden import GoldenInput
 from core.config.task import Task
 from core.scoring.answers import Answer
 from core.scoring.scorer import Score, score_answers
+from tests.support.invented_answers import answer as invented_answer
 
 FORMAT = [{"check": "contains_any", "id": word, "values": [word]} for word in ("one", "two", "three", "four", "five")]
 CONTENT = [{"check": "regex", "id": "verdict", "pattern": "PASS"}]
@@ -33,26 +34,7 @@ def inputs(n: int, sources: int | None = None) -> list[GoldenInput]:
 
 
 def answer(candidate: str, index: int, repeat: int, text: str, **keys: Any) -> Answer:
-    made = Answer(
-        key=f"{candidate}/{index}/{repeat}",
-        candidate=candidate,
-        task="judge",
-        input_id=f"i{index}",
-        repeat=repeat,
-        seed=repeat,
-        text=text,
-        thinking=None,
-        finish="stop",
-        fault=None,
-        prompt_tokens=30,
-        completion_tokens=50,
-        characters=200,
-        seconds=2.0,
-        batch_size=12,
-        tokens_per_second=25.0,
-        prompt_sha256="0" * 64,
-        time=0.0,
-    )
+    made = invented_answer(candidate, "judge", f"i{index}", repeat, text, fault=None, characters=200, batch_size=12)
     return replace(made, **keys)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from core.config.task import Task
 from core.files import append_line, sha256_tree, write_json
 from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec
-from core.jobfile.spec import JobFile
 from core.models.fingerprints import adapter_fingerprint, folder_fingerprint
 from core.scoring.answers import Answer
 from core.scoring.scorer import score_answers
@@ -29,6 +28,8 @@ from core.store.database import transaction
 from core.store.jobs import insert_job
 from core.store.results import import_answers, import_measured, import_result
 from tests.support.check_scores import insert_check_scores
+from tests.support.invented_answers import answer
+from tests.support.job_files import job_file
 from tests.support.stored import add_job, fresh, path_to, step
 
 JUDGE: dict[str, Any] = {
@@ -113,8 +114,8 @@ def measured_bakeoff(folder: Path, *, measured: bool = True) -> MeasuredBakeoff:
             able = Capabilities()
             append_measured(run.candidates, MeasuredCandidate(name, 1, 1.0, identity, LoadedModel(2.0), able))
     answers = list(_answers(spec))
-    for answer in answers:
-        append_line(run.answers, answer.to_json(), durable=False)
+    for one in answers:
+        append_line(run.answers, one.to_json(), durable=False)
     with transaction(connection):
         import_answers(connection, made.job_id, run)
         import_measured(connection, made.job_id, run)
@@ -183,54 +184,26 @@ def _spec(made: MeasuredBakeoff, folder: Path) -> BakeoffSpec:
 def _job_file(made: MeasuredBakeoff, spec: BakeoffSpec) -> None:
     run = made.home.run_dir(made.job_id)
     run.path.mkdir(parents=True)
-    document = {
-        "id": made.job_id,
-        "title": "a bake-off",
-        "project_id": Project.find(made.project).id,
-        "project_root": str(made.project),
-        "home": str(made.home.root),
-        "artefacts": str(made.home.artefacts),
-        "python": "python",
-        "author": "tester",
-        "submitted_at": 0.0,
-        "lane": "gpu",
-        "host_memory_bytes": 0,
-        "spec": spec.model_dump(mode="json"),
-    }
-    JobFile.model_validate(document).save(run)
+    project = {"project_id": Project.find(made.project).id, "project_root": str(made.project)}
+    job_file(made.home, spec, made.job_id, **project).save(run)
 
 
-def _answers(spec: BakeoffSpec) -> list[Answer]:
-    found = []
+def _answers(spec: BakeoffSpec) -> Iterator[Answer]:
     for under_test in spec.tasks:
         for number, candidate in enumerate(spec.candidates):
             for place, item in enumerate(GOLDEN[under_test.name]):
                 for repeat in (1, 2):
-                    text = TEXTS[(number + place * repeat) % len(TEXTS)]
-                    found.append(
-                        Answer(
-                            key=f"{under_test.name}/{candidate.name}/{item['id']}/{repeat}",
-                            candidate=candidate.name,
-                            task=under_test.name,
-                            input_id=item["id"],
-                            repeat=repeat,
-                            seed=repeat,
-                            text=text,
-                            thinking=None,
-                            finish="stop",
-                            fault=None,
-                            prompt_tokens=9,
-                            completion_tokens=4 + number,
-                            characters=len(text),
-                            seconds=1.0 + place,
-                            batch_size=1,
-                            tokens_per_second=4.0,
-                            prompt_sha256="0" * 64,
-                            time=0.0,
-                            identity=SERVED.sha256 if candidate.form == "served" else None,
-                        )
+                    yield answer(
+                        candidate.name,
+                        under_test.name,
+                        item["id"],
+                        repeat,
+                        TEXTS[(number + place * repeat) % len(TEXTS)],
+                        completion_tokens=4 + number,
+                        seconds=1.0 + place,
+                        batch_size=1,
+                        identity=SERVED.sha256 if candidate.form == "served" else None,
                     )
-    return found
 
 
 def judge_task() -> Task:

@@ -19,6 +19,7 @@ from core.scoring.scorer import score_answers
 from core.store.database import transaction
 from core.store.results import import_answers
 from tests.support.check_scores import insert_check_scores
+from tests.support.invented_answers import answer
 from tests.support.stored import add_job, fresh, path_to, step
 
 TASK = {
@@ -41,26 +42,9 @@ ANSWERS = {
 
 def stored_answers() -> Iterator[Answer]:
     for (candidate, input_id), text in ANSWERS.items():
-        yield Answer(
-            key=f"{candidate}/{input_id}",
-            candidate=candidate,
-            task="judge",
-            input_id=input_id,
-            repeat=0,
-            seed=0,
-            text=text,
-            thinking=None,
-            finish="stop",
-            fault=None if text else "empty",
-            prompt_tokens=9,
-            completion_tokens=4,
-            characters=len(text),
-            seconds=1.0,
-            batch_size=1,
-            tokens_per_second=4.0,
-            prompt_sha256="0" * 64,
-            time=0.0,
-        )
+        key = f"{candidate}/{input_id}"
+        usual = {"prompt_tokens": 9, "completion_tokens": 4, "seconds": 1.0, "batch_size": 1, "tokens_per_second": 4.0}
+        yield answer(candidate, "judge", input_id, 0, text, key=key, **usual)
 
 
 def store(home: Home, job_id: int, project: Path, golden: Path) -> None:

@@ -6,7 +6,6 @@ import json
 import random
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from core.store.database import transaction
 from core.store.jobs import insert_job
 from core.store.results import import_answers
 from tests.support.check_scores import insert_check_scores
+from tests.support.invented_answers import answer as invented_answer
 from tests.support.job_files import job_file
 from tests.support.stored import fresh, path_to, step
 
@@ -99,32 +99,15 @@ def answers(
 
 
 def answer(candidate: str, task: str, input_id: str, repeat: int, text: str) -> Answer:
-    served = candidate == SERVED
-    made = Answer(
-        key=f"{candidate}/{task}/{input_id}/{repeat}",
-        candidate=candidate,
-        task=task,
-        input_id=input_id,
-        repeat=repeat,
-        seed=repeat,
-        text=text,
-        thinking=None,
-        finish="stop",
-        fault=None if text else "empty",
-        prompt_tokens=30,
-        completion_tokens=40 + 10 * repeat,
-        characters=len(text),
-        seconds=3.0 if served else 1.2,
-        batch_size=1 if served else 4,
-        tokens_per_second=25.0,
-        prompt_sha256="0" * 64,
-        time=0.0,
-    )
-    if not served:
-        return made
+    usual = {"completion_tokens": 40 + 10 * repeat, "seconds": 1.2}
+    if candidate != SERVED:
+        return invented_answer(candidate, task, input_id, repeat, text, **usual)
+    served = {**usual, "seconds": 3.0, "batch_size": 1}
     if (task, input_id, repeat) == ("tidy", "note-3", 1):
-        return replace(made, text="", fault="server", problem="timeout", tries=4)
-    return replace(made, first_token_seconds=0.4, thinking_tokens=12, shared=task == "tidy", tries=1 + (repeat == 2))
+        missing = {"fault": "server", "problem": "timeout", "tries": 4, "characters": len(text)}
+        return invented_answer(candidate, task, input_id, repeat, "", **{**served, **missing})
+    more = {"first_token_seconds": 0.4, "thinking_tokens": 12, "shared": task == "tidy", "tries": 1 + (repeat == 2)}
+    return invented_answer(candidate, task, input_id, repeat, text, **{**served, **more})
 
 
 def candidates(home: Home, trainings: Sequence[int]) -> list[CandidateSpec]:

@@ -18,18 +18,19 @@ import pytest
 
 from core.home import Home
 from core.models.gguf import check_servable
-from core.serving.answering import Question
 from core.serving.errors import ServerError
 from jobs import llama_server
 from jobs.context import StopRequested
 from jobs.llama_server import LlamaServer, weights_of
 from tests.support.forked import CHECKOUT
 from tests.support.llama_cpp import convertible_model, gguf_of, llama_cpp, small_q8_0
+from tests.support.questions import question
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.train
 
 Opened = Callable[..., LlamaServer]
+HELLO = question(max_new_tokens=8, context_length=512)
 
 
 @pytest.fixture(scope="module")
@@ -57,20 +58,6 @@ def opened(program: Path, file: Path, tmp_path: Path) -> Iterator[Opened]:
         one.close()
 
 
-def question(text: str = "Hello", tokens: int = 8, seed: int = 1) -> Question:
-    return Question(
-        messages=(("user", text),),
-        seed=seed,
-        temperature=0.0,
-        top_p=None,
-        top_k=None,
-        repeat_penalty=1.0,
-        max_new_tokens=tokens,
-        context_length=512,
-        think=False,
-    )
-
-
 def pid_of(server: LlamaServer) -> int:
     assert server.process is not None
     return server.process.pid
@@ -88,9 +75,9 @@ def test_it_is_known_before_it_is_loaded_and_is_the_same_afterwards(opened: Open
     loaded = server.load(512)
     assert loaded.seconds > 0 and not loaded.was_resident
     assert server.load(256).was_resident and server.loads == 1
-    reply = server.ask(question())
+    reply = server.ask(HELLO)
     assert reply.finish == "length" and reply.completion_tokens == 8
-    assert server.ask(question()).text == reply.text
+    assert server.ask(HELLO).text == reply.text
     assert server.identity() == before
     pid = pid_of(server)
     server.unload()
@@ -122,14 +109,14 @@ def test_what_it_takes_over_from_the_environment_and_the_template_it_runs(
 def test_one_that_dies_is_down_and_comes_back_when_it_is_loaded_again(opened: Opened) -> None:
     server = opened()
     server.load(512)
-    first = server.ask(question()).text
+    first = server.ask(HELLO).text
     os.kill(pid_of(server), signal.SIGKILL)
     with pytest.raises(ServerError) as caught:
-        server.ask(question())
+        server.ask(HELLO)
     assert (caught.value.code, caught.value.is_transient) == ("server_down", True)
     assert "was ended by SIGKILL" in caught.value.message
     assert not server.load(512).was_resident
-    assert server.ask(question()).text == first and server.loads == 2
+    assert server.ask(HELLO).text == first and server.loads == 2
 
 
 def test_a_port_that_somebody_else_takes_meanwhile_is_left_to_them(
@@ -149,7 +136,7 @@ def test_a_port_that_somebody_else_takes_meanwhile_is_left_to_them(
         server = opened()
         server.load(256)
     assert not ports and server.loads == 1
-    assert server.ask(question()).completion_tokens == 8
+    assert server.ask(HELLO).completion_tokens == 8
     assert not is_gone(pid_of(other))
 
 
@@ -291,6 +278,6 @@ def test_the_real_small_model_is_converted_served_and_answers(opened: Opened, mo
     assert (ours.file_type, ours.architecture, len(ours.tensors)) == (7, "llama", 272)
     server = opened("SmolLM2-135M", made)
     server.load(512)
-    reply = server.ask(question("What is the capital of France?", tokens=40))
+    reply = server.ask(question("What is the capital of France?", max_new_tokens=40, context_length=512))
     assert "France" in reply.text
     assert reply.prompt_seconds is not None and reply.completion_seconds is not None

@@ -13,28 +13,24 @@ from pathlib import Path
 import pytest
 
 from core.serving.address import server_address
-from core.serving.answering import Question
 from core.serving.errors import ServerError
 from core.serving.openai import OpenAIClient
 from core.serving.openai_model import OpenAIModel
 from jobs.llama_server import free_port
 from tests.support.llama_cpp import llama_cpp, small_q8_0
+from tests.support.questions import question
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.train
 
 WINDOW = 512
 SLOTS = 2
-QUESTION = Question(
+QUESTION = question(
     messages=(("system", "You answer briefly."), ("user", "Name three things that bread is made of.")),
     seed=11,
     temperature=0.9,
-    top_p=None,
-    top_k=None,
-    repeat_penalty=1.0,
     max_new_tokens=32,
     context_length=WINDOW,
-    think=False,
 )
 GREEDY = replace(QUESTION, temperature=0.0)
 SCHEMA = '{"type": "object", "properties": {"things": {"type": "array", "items": {"type": "string"}}}, "required": ["things"]}'

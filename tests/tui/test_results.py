@@ -22,6 +22,7 @@ from core.store.jobs import change_state, insert_job
 from core.store.results import import_answers
 from core.store.scores import import_scores
 from core.submission.input_store import keep_document
+from tests.support.invented_answers import answer as invented_answer
 from tests.support.job_files import job_file
 from tests.tui.conftest import seen, text_of
 from tests.tui.scene import scene
@@ -96,28 +97,12 @@ def home(tmp_path: Path) -> Home:
 
 
 def answer(candidate: str, input_id: str, repeat: int, text: str) -> Answer:
-    return Answer(
-        key=answer_key(
-            task="judge", weights=candidate, prompt_sha256="0", sampling={}, seed=0, repeat=repeat, input_id=input_id
-        ),
-        candidate=candidate,
-        task="judge",
-        input_id=input_id,
-        repeat=repeat,
-        seed=0,
-        text=text,
-        thinking=None,
-        finish="stop",
-        fault=None,
-        prompt_tokens=10,
-        completion_tokens=20,
-        characters=len(text),
-        seconds=1.5,
-        batch_size=4,
-        tokens_per_second=13.3,
-        prompt_sha256="0",
-        time=time.time(),
+    key = answer_key(
+        task="judge", weights=candidate, prompt_sha256="0", sampling={}, seed=0, repeat=repeat, input_id=input_id
     )
+    usual = {"seed": 0, "fault": None, "prompt_tokens": 10, "completion_tokens": 20, "seconds": 1.5}
+    rest = {"tokens_per_second": 13.3, "prompt_sha256": "0", "time": time.time()}
+    return invented_answer(candidate, "judge", input_id, repeat, text, key=key, **usual, **rest)
 
 
 def score_count(home: Home) -> int:

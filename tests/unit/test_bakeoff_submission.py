@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from core.cli.main import main
 from core.errors import BakehouseError, InputError, NotFoundError
 from core.jobfile.spec import JobFile
+from tests.support.commands import called
 from tests.support.kitchen import CHECK, GOLDEN, Kitchen, kitchen
 from tests.support.ollama_standin import OllamaStandin
 
@@ -168,10 +168,7 @@ def test_a_path_with_an_at_and_a_key_in_it_is_a_path(kitchen: Kitchen) -> None:
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as left:
-        main(["bakeoff", *words])
-    told = capsys.readouterr()
-    return int(left.value.code or 0), told.out, told.err
+    return called(capsys, ["bakeoff", *words])
 
 
 def test_the_command_takes_one_task_or_several(

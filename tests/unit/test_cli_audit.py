@@ -19,6 +19,7 @@ from core.errors import BakehouseError, InputError, NotFoundError
 from core.home import Home
 from core.submission.audit_process import audit
 from tests.support.chat_templates import ALWAYS_ASKING, REFUSES_SYSTEM
+from tests.support.commands import called
 from tests.support.terminals import Terminal
 from tests.support.tokenizers import byte_level, write_model
 
@@ -61,10 +62,7 @@ class Kitchen:
         self.write("configs/data/titles.train.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
 
     def run(self, *words: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as leave:
-            main(["audit", "titles", *OPTIONS, *words, "--project", str(self.root)])
-        out, err = self.capsys.readouterr()
-        return int(leave.value.code or 0), out, err
+        return called(self.capsys, ["audit", "titles", *OPTIONS, *words, "--project", str(self.root)])
 
     def audit(self, **options: Any) -> Audit:
         return audit(self.home, Project.find(explicit=self.root), "titles", "tiny", recipe="demo", **options)

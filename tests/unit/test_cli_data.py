@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from core.authoring.scaffold import new_project
-from core.cli.main import main
 from core.config.task import Task
 from core.data.examples import load_examples
+from tests.support.commands import called
 from tests.support.tokenizers import byte_level, write_model
 
 SHARE: dict[str, Any] = {
@@ -39,10 +39,7 @@ class Shell:
         return path
 
     def run(self, *words: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as leave:
-            main(["data", *map(str, words)])
-        out, err = self.capsys.readouterr()
-        return int(leave.value.code or 0), out, err
+        return called(self.capsys, ["data", *map(str, words)])
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from core.authoring.scaffold import new_project
-from core.cli.main import bakehouse, commands, main
+from core.cli.main import bakehouse, commands
 from core.home import Home
 from core.store.database import open_database
 from core.store.jobs import list_jobs
+from tests.support.commands import called
 from tests.support.needs import need
 
 TASK = """\
@@ -55,10 +56,7 @@ class Case:
 
     def run(self, *words: str) -> tuple[int, str, str]:
         """Exit code, stdout and stderr of a command."""
-        with pytest.raises(SystemExit) as leave:
-            main([*words])
-        out, err = self.capsys.readouterr()
-        return int(leave.value.code or 0), out, err
+        return called(self.capsys, words)
 
     def train(self, *options: str) -> tuple[int, str, str]:
         return self.run(

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from core.cli.common import ending_in_words
-from core.cli.main import main
 from core.errors import InputError
 from core.reasons import Reason
 from core.store.job_reasons import job_reason
 from core.store.jobs import State, get_job
+from tests.support.commands import called
 from tests.support.stored import add_job, fresh
 from tests.support.stored_bakeoff import home_with_bakeoffs
 
@@ -29,10 +29,7 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
     monkeypatch.setenv("BAKEHOUSE_HOME", str(home.root))
 
     def command(*words: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as leave:
-            main(["results", *words])
-        out, err = capsys.readouterr()
-        return int(leave.value.code or 0), out, err
+        return called(capsys, ["results", *words])
 
     return command
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from core.cli.main import main
 from core.serving.answering import ServedIdentity
 from core.serving.errors import ServerError
+from tests.support.commands import called
 from tests.support.scripted_model import ScriptedModel
 from tests.support.stored_tasks import BASE, INPUTS, OLD, OTHER, SERVED, TASKS, TUNED, home_with_tasks
 
@@ -35,10 +35,7 @@ def run(home: tuple[Path, int], capsys: pytest.CaptureFixture[str], monkeypatch:
     monkeypatch.setenv("COLUMNS", "100")
 
     def command(*words: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as leave:
-            main(["results", *words])
-        out, err = capsys.readouterr()
-        return int(leave.value.code or 0), out, err
+        return called(capsys, ["results", *words])
 
     return command
 

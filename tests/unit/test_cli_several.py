@@ -14,12 +14,12 @@ import pytest
 
 from core.cli import common
 from core.cli.common import told_if_slow
-from core.cli.main import main
 from core.home import Home
 from core.runner.commands import carry_out
 from core.store.commands import get_command, insert_command
 from core.store.database import open_database
 from core.store.jobs import get_job, list_jobs
+from tests.support.commands import called
 from tests.support.stored import add_job, fresh, job_in
 from tests.support.waiting import PATIENCE_SECONDS
 
@@ -47,10 +47,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
 @pytest.fixture
 def run(store: Store, capsys: pytest.CaptureFixture[str]) -> Run:
     def command(*words: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as leave:
-            main(list(words))
-        out, err = capsys.readouterr()
-        return int(leave.value.code or 0), out, err
+        return called(capsys, words)
 
     return command
 

@@ -4,112 +4,28 @@ from __future__ import annotations
 
 import json
 import shutil
-import sqlite3
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from core.cli.main import main
-from core.config.model import ModelEntry
 from core.config.project import shipped
 from core.errors import InputError
-from core.files import write_json
-from core.home import Home
 from core.jobfile.convert import ConvertSpec
-from core.jobfile.kinds import kind_of
 from core.jobfile.merge import MergeSpec
 from core.jobfile.quantize import QuantizeSpec
-from core.jobfile.spec import InputFile, JobFile, Spec
-from core.jobfile.train import TrainSpec
-from core.store.database import open_database, transaction
-from core.store.jobs import JobRow, get_job, list_jobs
-from core.store.results import import_result
+from core.jobfile.spec import JobFile
+from core.store.jobs import get_job, list_jobs
 from core.submission.candidates import parse_candidate
-from core.submission.gguf import GgufExport, earlier_export, submit_gguf
-from core.submission.merge import submit_merge
-from core.submission.wanted_export import WantedGguf, WantedMerge
-from tests.support.job_files import job_file
-from tests.support.model_folders import config_of, write_adapter, write_folder
-from tests.support.needs import need
-from tests.support.stored import add_job, path_to, step
-from tests.unit.test_gguf_hostile import KEYS
-from tests.unit.test_gguf_hostile import file as gguf_bytes
-from tests.unit.test_gguf_hostile import header as gguf_header
+from core.submission.gguf import GgufExport, earlier_export
+from core.submission.wanted_export import WantedGguf
+from tests.support.commands import called
+from tests.support.gguf_bytes import KEYS, file, header
+from tests.support.kiln import Kiln, kiln
+from tests.support.model_folders import write_adapter
 
-SURVIVAL = {"dtype": "bf16", "share": 1.0, "worst": {"tensor": "a", "share": 1.0}, "updated": 1, "unchanged": 0}
-
-
-@dataclass
-class Kiln:
-    """A home with a training that is done, on a model of a folder, and a llama.cpp on PATH."""
-
-    home: Home
-    connection: sqlite3.Connection
-    model: ModelEntry
-    tools: Path
-    train: int = 0
-
-    def end(self, job_id: int, state: str) -> None:
-        for name in path_to(self.connection, state):  # type: ignore[arg-type]
-            step(self.connection, job_id, name)
-
-    def export(self, source: str | None = None, **more: Any) -> GgufExport:
-        again = bool(more.pop("again", False))
-        wanted = WantedGguf(source or f"job:{self.train}", **more)
-        return submit_gguf(self.home, shipped(), wanted, again=again, author="tester")
-
-    def spec(self, job: JobRow | int) -> Spec:
-        return JobFile.load(self.home.run_dir(job if isinstance(job, int) else job.id)).spec
-
-    def done(self, job: JobRow) -> Path:
-        """End a job as its own process would; the folder that it made."""
-        kind = kind_of(job.kind).makes[0]
-        folder = self.home.artefacts / f"{job.id:064}" / kind
-        folder.mkdir(parents=True)
-        (folder / "m.gguf").write_bytes(gguf_bytes(gguf_header()))
-        artefact = {"sha256": f"{job.id:064}", "kind": kind, "path": str(folder), "bytes": 9, "lineage": {}}
-        run = self.home.run_dir(job.id)
-        path = str(folder / "m.gguf") if kind == "gguf" else str(folder)
-        summary = {"path": path, "bytes": 9, "file_sha256": "ab", "survival": SURVIVAL}
-        write_json(
-            run.result, {"schema": 1, "kind": job.kind, "message": "", "artefacts": [artefact], "summary": summary}
-        )
-        self.end(job.id, "done")
-        with transaction(self.connection):
-            import_result(self.connection, job.id, run)
-        return folder
-
-
-@pytest.fixture
-def kiln(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kiln]:
-    need("torch")  # without it no conversion is accepted
-    tools = tmp_path / "llama.cpp"
-    (tools / "build/bin").mkdir(parents=True)
-    for name in ("llama-server", "llama-quantize"):
-        (tools / "build/bin" / name).write_text("#!/bin/sh\n")
-        (tools / "build/bin" / name).chmod(0o755)
-    (tools / "convert_hf_to_gguf.py").touch()
-    monkeypatch.setenv("LLAMA_CPP_DIR", str(tools))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setenv("BAKEHOUSE_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("core.submission.enqueue.ensure_runner", lambda home: None)
-    monkeypatch.setattr("core.cli.submitted.warn_of_launcher", lambda home: None)  # it asks a program
-    home = Home(tmp_path / "home").create()
-    connection = open_database(home)
-    model = ModelEntry(name="m", path=str(write_folder(tmp_path / "m", config_of("llama"))))
-    made = Kiln(home, connection, model, tools)
-    made.train = add_job(connection)
-    made.end(made.train, "done")
-    project = shipped()
-    data = InputFile(path="/x", sha256="0" * 64, source="/x")
-    spec = TrainSpec(task=project.task("judge"), model=model, recipe=project.recipe("demo"), train=data)
-    home.run_dir(made.train).path.mkdir(parents=True)
-    job_file(home, spec, made.train).save(home.run_dir(made.train))
-    yield made
-    connection.close()
+__all__ = ["kiln"]
 
 
 def test_an_adapter_is_merged_converted_and_quantised_each_job_waiting_for_the_one_before(kiln: Kiln) -> None:
@@ -131,7 +47,7 @@ def test_an_adapter_is_merged_converted_and_quantised_each_job_waiting_for_the_o
 
 
 def test_what_is_there_or_on_its_way_is_taken(kiln: Kiln) -> None:
-    merge = submit_merge(kiln.home, shipped(), WantedMerge(f"job:{kiln.train}"), author="tester")
+    merge = kiln.merge()
     (convert,) = kiln.export().queued
     spec = kiln.spec(convert)
     assert isinstance(spec, ConvertSpec) and spec.source == f"job:{merge.id}/merged"
@@ -206,14 +122,14 @@ def test_what_a_job_quantises_is_not_quantised_again(kiln: Kiln) -> None:
 
 
 def test_a_gguf_file_of_somebody_else_is_quantised(kiln: Kiln, tmp_path: Path) -> None:
-    (tmp_path / "other.gguf").write_bytes(gguf_bytes(gguf_header()))
+    (tmp_path / "other.gguf").write_bytes(file(header()))
     (quantize,) = kiln.export(str(tmp_path / "other.gguf"), quantization="Q8_0").queued
     spec = kiln.spec(quantize)
     assert isinstance(spec, QuantizeSpec) and spec.source == str(tmp_path / "other.gguf") and spec.needs == ()
 
 
 def quantised(kiln: Kiln) -> str:
-    (kiln.tools / "q.gguf").write_bytes(gguf_bytes(gguf_header({**KEYS, "general.file_type": 7})))
+    (kiln.tools / "q.gguf").write_bytes(file(header({**KEYS, "general.file_type": 7})))
     return str(kiln.tools / "q.gguf")
 
 
@@ -232,12 +148,12 @@ REFUSED: dict[str, tuple[Callable[[Kiln], object], str]] = {
 
 
 def kiln_file(kiln: Kiln) -> str:
-    (kiln.tools / "x.gguf").write_bytes(gguf_bytes(gguf_header()))
+    (kiln.tools / "x.gguf").write_bytes(file(header()))
     return str(kiln.tools / "x.gguf")
 
 
 def torn(kiln: Kiln) -> str:
-    (kiln.tools / "torn.gguf").write_bytes(gguf_header()[:60])
+    (kiln.tools / "torn.gguf").write_bytes(header()[:60])
     return str(kiln.tools / "torn.gguf")
 
 
@@ -256,10 +172,7 @@ def test_what_cannot_be_done_is_one_error_and_nothing_is_queued(kiln: Kiln, what
 
 def test_the_command_queues_says_and_finds_again(kiln: Kiln, capsys: pytest.CaptureFixture[str]) -> None:
     def export(*words: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as leave:
-            main(["export", str(kiln.train), *words])
-        out, err = capsys.readouterr()
-        return int(leave.value.code or 0), out, err
+        return called(capsys, ["export", str(kiln.train), *words])
 
     code, out, _ = export("--quantize", "q8_0", "--json")
     document = json.loads(out)

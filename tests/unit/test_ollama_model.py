@@ -9,12 +9,12 @@ from dataclasses import replace
 import pytest
 
 from core.serving import ollama_model
-from core.serving.answering import Question
 from core.serving.errors import ServerError
 from core.serving.ollama_model import KEEP_ALIVE_SECONDS, OllamaModel
 from tests.support.hostile_server import Connection, hostile
 from tests.support.ollama_served import CONTEXT, failure
 from tests.support.ollama_standin import VERSIONS, OllamaStandin
+from tests.support.questions import EVERY_OPTION
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.process
@@ -41,17 +41,7 @@ def judge(standin: OllamaStandin) -> Iterator[OllamaModel]:
     model.close()
 
 
-QUESTION = Question(
-    messages=(("system", "You judge."), ("user", "Is bread good?")),
-    seed=5,
-    temperature=0.3,
-    top_p=0.9,
-    top_k=20,
-    repeat_penalty=1.1,
-    max_new_tokens=8,
-    context_length=CONTEXT,
-    think=False,
-)
+QUESTION = replace(EVERY_OPTION, context_length=CONTEXT)
 
 
 def test_a_model_is_named_by_all_that_its_answers_depend_on(standin: OllamaStandin, judge: OllamaModel) -> None:

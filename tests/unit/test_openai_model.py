@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from core.serving.address import server_address
-from core.serving.answering import Question
 from core.serving.errors import ServerError
 from core.serving.openai_model import OpenAIModel
 from tests.support.hostile_server import MODEL, Connection, HostileServer, hostile, piece, whole
 from tests.support.ollama_served import failure
+from tests.support.questions import EVERY_OPTION
 
 SCHEMA = '{"type": "object"}'
 NOTHING = (404, {"error": "not here"})
@@ -35,17 +35,7 @@ ALL = {
     "stream": True,
     "stream_options": {"include_usage": True},
 }
-QUESTION = Question(
-    messages=(("system", "You judge."), ("user", "Is bread good?")),
-    seed=5,
-    temperature=0.3,
-    top_p=0.9,
-    top_k=20,
-    repeat_penalty=1.1,
-    max_new_tokens=8,
-    context_length=256,
-    think=True,
-)
+QUESTION = replace(EVERY_OPTION, think=True)
 
 
 def good(connection: Connection) -> None:

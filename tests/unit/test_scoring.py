@@ -17,6 +17,7 @@ from core.errors import InputError
 from core.scoring.answers import Answer, answer_key, append_answer, find_fault, read_answers
 from core.scoring.scorer import Score, parse_answer, part_score, plan_checks, score_answer, score_answers
 from core.scoring.thinking import split_thinking
+from tests.support.invented_answers import answer as invented_answer
 
 HEADING = {
     "check": "heading",
@@ -38,27 +39,8 @@ def golden(name: str = "one", **expect: Any) -> GoldenInput:
 
 
 def answer(text: str = GOOD, **keys: Any) -> Answer:
-    made = Answer(
-        key="k1",
-        candidate="base",
-        task="judge",
-        input_id="one",
-        repeat=0,
-        seed=0,
-        text=text,
-        thinking=None,
-        finish="stop",
-        fault=None,
-        prompt_tokens=20,
-        completion_tokens=12,
-        characters=len(text),
-        seconds=0.5,
-        batch_size=4,
-        tokens_per_second=24.0,
-        prompt_sha256="0" * 64,
-        time=1.0,
-    )
-    return replace(made, **keys)
+    usual = {"key": "k1", "fault": None, "completion_tokens": 12, "time": 1.0}
+    return replace(invented_answer("base", "judge", "one", 0, text, **usual), **keys)
 
 
 def values(scores: list[Score]) -> dict[str, float]:

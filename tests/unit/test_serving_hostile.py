@@ -9,7 +9,7 @@ import pytest
 
 from core.serving.address import server_address
 from core.serving.answer_parts import LONGEST_ANSWER_CHARACTERS
-from core.serving.answering import Question, Reply, ServedModel
+from core.serving.answering import Reply, ServedModel
 from core.serving.errors import ServerError
 from core.serving.ollama_model import OllamaModel
 from core.serving.openai_model import OpenAIModel
@@ -27,26 +27,13 @@ from tests.support.hostile_cases import (
     trickling_head,
 )
 from tests.support.hostile_server import MODEL, Behaviour, Connection, hostile, whole
+from tests.support.questions import question
 from tests.support.waiting import PATIENCE_SECONDS
 
 APIS = ("ollama", "openai")
 KEY = "a-key-that-nobody-may-see-1"
 SOON = 0.4
 """Seconds for a case whose outcome is that time has passed; everything else has all the time there is."""
-
-
-def question(text: str = "hello") -> Question:
-    return Question(
-        messages=(("user", text),),
-        seed=1,
-        temperature=0.0,
-        top_p=None,
-        top_k=None,
-        repeat_penalty=1.0,
-        max_new_tokens=16,
-        context_length=256,
-        think=False,
-    )
 
 
 def model(

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from core.serving.address import server_address
-from core.serving.answering import Question
 from core.serving.errors import ServerError
 from core.serving.ollama_model import OllamaModel
 from core.serving.openai_model import OpenAIModel
 from tests.support.hostile_server import STREAM, Connection, hostile, whole
+from tests.support.questions import question
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "ollama"
 RECORDED, LLAMA = SHARED / "recorded", SHARED / "llamacpp"
@@ -21,17 +21,7 @@ needs_llama = pytest.mark.skipif(
     not LLAMA.is_dir(), reason="the replies of llama-server (shared/ollama/llamacpp) are not here"
 )
 
-QUESTION = Question(
-    messages=(("user", "What is bread made of?"),),
-    seed=7,
-    temperature=0.0,
-    top_p=None,
-    top_k=None,
-    repeat_penalty=1.0,
-    max_new_tokens=40,
-    context_length=256,
-    think=False,
-)
+QUESTION = question("What is bread made of?", seed=7, max_new_tokens=40)
 ERRORS = {
     "exceeds the context length": ("context_overflow", False),
     "exceeds the available context size": ("context_overflow", False),

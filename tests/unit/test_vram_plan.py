@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from core.cli.main import main
 from core.config.model import ModelEntry
 from core.config.project import shipped
 from core.home import Home
@@ -16,6 +15,7 @@ from core.vram.budget import budget_for
 from core.vram.calibration import uncalibrated
 from core.vram.layers import require_shape
 from core.vram.plan import Plan, Verdict, plan
+from tests.support.commands import called
 
 
 @pytest.fixture(autouse=True)
@@ -144,10 +144,7 @@ def test_qwens_unused_window_is_no_window(tmp_path: Path) -> None:
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as leave:
-        main(["plan", *words])
-    out, err = capsys.readouterr()
-    return int(leave.value.code or 0), out, err
+    return called(capsys, ["plan", *words])
 
 
 def test_the_command_prints_a_row_a_model_the_calibration_and_a_preference(
