@@ -69,6 +69,11 @@ class Leaderboard:
     curtailed: tuple[str, ...] = ()
     selection: Selection | None = None
 
+    @property
+    def cluster_of(self) -> dict[str, str]:
+        """The cluster of each golden input, in their order."""
+        return dict(zip(self.input_ids, self.sources, strict=True))
+
     def row(self, name: str) -> CandidateRow:
         """The row of a candidate; KeyError when it has none."""
         return {row.name: row for row in self.rows}[name]

@@ -17,6 +17,7 @@ from core.errors import InputError
 from core.statistics.comparison import Comparison, compare_pairs
 from core.statistics.multiplicity import holm, holm_over_groups
 from core.statistics.paired import ALPHA, Interval, Paired, t_interval
+from core.statistics.permutation import clusters_to_show
 from core.statistics.verdicts import Verdict, verdict
 
 Outcome = Literal["wins", "no_worse", "loses", "mixed", "cannot_tell"]
@@ -214,11 +215,10 @@ def _power(cells: Sequence[MatrixCell], tasks: int) -> Iterator[str]:
                 most[cell.task] = statement.comparison
     few = {task: one for task, one in most.items() if one.exact and min(1.0, tasks * one.least_p) > ALPHA}
     for task, one in few.items():
-        enough = next(n for n in range(one.clusters, 60) if tasks * 2 / 2**n <= ALPHA)
         units = "1 input" if one.clusters == 1 else f"{one.clusters} inputs"
         yield (
             f"{task}: {units} can reach p {min(1.0, tasks * one.least_p):.2g} at best over {tasks} tasks. "
-            f"Add {enough - one.clusters} for p {ALPHA}."
+            f"Add {clusters_to_show(tasks) - one.clusters} for p {ALPHA}."
         )
 
 
@@ -240,8 +240,7 @@ def _compare(board: Leaderboard, against: Mapping[str, str]) -> list[Comparison]
     """Candidates of a board against others of it, as one family; those that share no answered input are left out."""
     scores = scores_of_board(board)
     pairs = [(scores[ours], scores[theirs]) for ours, theirs in against.items() if {ours, theirs} <= scores.keys()]
-    cluster_of = dict(zip(board.input_ids, board.sources, strict=True))
-    return compare_pairs(pairs, board.parts, cluster_of, board.margin)
+    return compare_pairs(pairs, board.parts, board.cluster_of, board.margin)
 
 
 def state(

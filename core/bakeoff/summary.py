@@ -11,6 +11,7 @@ from core.bakeoff.rows import CandidateRow
 from core.format import of_five
 from core.statistics.comparison import RESOLVE
 from core.statistics.paired import ALPHA
+from core.statistics.permutation import clusters_to_show, least_p
 from core.statistics.selection import Selection
 
 if TYPE_CHECKING:
@@ -110,13 +111,11 @@ def _missing(rows: Sequence[CandidateRow], unscored: Mapping[str, int], stranger
 def _power(inputs: int, clusters: int, candidates: int) -> Iterator[str]:
     if 0 < clusters < inputs:
         yield f"{inputs} inputs come from {count(clusters, 'source')}: they count as {clusters}."
-    least = min(1.0, 2 / 2**clusters) if clusters <= 20 else 0.0
-    if candidates > 1 and clusters and least > ALPHA:
-        enough = next(n for n in range(clusters, 21) if 2 / 2**n <= ALPHA)
+    if candidates > 1 and 0 < clusters < (enough := clusters_to_show()):
         what = "1 input" if clusters == 1 else f"{clusters} inputs"
         yield (
-            f"{what} can never reach p {ALPHA}: the least possible is {p_value(least)}. "
-            f"Add {enough - clusters} for a least p of {p_value(2 / 2**enough)}."
+            f"{what} can never reach p {ALPHA}: the least possible is {p_value(least_p(clusters))}. "
+            f"Add {enough - clusters} for a least p of {p_value(least_p(enough))}."
         )
 
 

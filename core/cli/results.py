@@ -172,9 +172,7 @@ def show_boards(
     trained = trainings(training_jobs(home, connection, stored.spec))
     told = ask_servers(stored.spec.candidates) if asks_servers else NO_SERVER_ASKED
     changed = staleness(home, connection, job_id, stored.scoring.number, told=told)
-    gates = check_gates(
-        [(task, boards[task.name]) for task in tasks], least=least, baseline=baseline, candidate=candidate, part=part
-    )
+    gates = check_gates(boards.values(), least=least, baseline=baseline, candidate=candidate, part=part)
     if as_json:
         document: dict[str, Any] = {"job": job_id, **board_documents(boards, matrix, stored, trained, changed)}
         print_json({**document, **({"gates": [one.to_json() for one in gates]} if gates else {})})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import click
 
@@ -11,7 +11,6 @@ from core.bakeoff.gates import GateResult, fail_under, no_worse_than
 from core.bakeoff.leaderboard import Leaderboard
 from core.errors import NotFoundError
 from core.format import SCORE_SCALE, of_five, score_figure
-from core.results.load import StoredTask
 from core.scoring.scorer import Part
 from core.text import printable
 
@@ -19,7 +18,7 @@ SIGNS = {"met": "✓", "not_met": "✗", "cannot_tell": "?"}
 
 
 def check_gates(
-    tasks: Sequence[tuple[StoredTask, Leaderboard]],
+    boards: Iterable[Leaderboard],
     *,
     least: float | None,
     baseline: str | None,
@@ -31,20 +30,19 @@ def check_gates(
     Raises `NotFoundError` for a name that is not on a board, `UsageError` where it is not clear which candidate is meant.
     """
     found: list[GateResult] = []
-    for stored, board in tasks:
+    for board in boards:
         names = [row.name for row in board.rows]
         for named in (candidate, baseline):
             if named is not None and named not in names:
                 message = f"no candidate `{named}` at {board.task}"
                 raise NotFoundError(message, code="no_candidate", remedy=f"there are: {', '.join(names)}")
         parts = [one for one in board.parts if part in {None, one}]
-        cluster_of = {item.id: item.source or item.id for item in stored.inputs}
         if least is not None and names:
             chosen = candidate or board.best or names[0]
             found += [fail_under(board, chosen, least / SCORE_SCALE, one) for one in parts]
         if baseline is not None:
             chosen = candidate or challenger(names, baseline)
-            found += [no_worse_than(board, chosen, baseline, one, cluster_of) for one in parts]
+            found += [no_worse_than(board, chosen, baseline, one, board.cluster_of) for one in parts]
     return found
 
 

@@ -66,13 +66,14 @@ class Answer:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Answer:
         """The answer of a line; keys that a newer version added are ignored. KeyError when one is missing."""
-        return cls(
-            **{
-                field.name: document[field.name]
-                for field in fields(cls)
-                if field.name in document or field.default is MISSING
-            }
-        )
+        return cls(**known_fields(cls, document))
+
+
+def known_fields(cls: type, document: Mapping[str, Any]) -> dict[str, Any]:
+    """What a document holds of a dataclass's fields, without keys that a newer version added. KeyError when one is missing."""
+    return {
+        field.name: document[field.name] for field in fields(cls) if field.name in document or field.default is MISSING
+    }
 
 
 def answer_key(

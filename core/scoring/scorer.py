@@ -6,13 +6,13 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from core.checks import CapturedEqualsCheck, CheckResult, build, check_hash, check_ids
 from core.checks.base import BaseDefinition
 from core.errors import InputError
-from core.scoring.answers import Answer, Fault, find_fault
+from core.scoring.answers import Answer, Fault, find_fault, known_fields
 from core.scoring.thinking import Split, seems_to_think_aloud, split_thinking
 from core.store.answer_scores import AnswerScores
 
@@ -49,13 +49,7 @@ class Score:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Score:
         """The score of a document; keys that a newer version added are ignored. KeyError when one is missing."""
-        return cls(
-            **{
-                field.name: document[field.name]
-                for field in fields(cls)
-                if field.name in document or field.default is MISSING
-            }
-        )
+        return cls(**known_fields(cls, document))
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from core.statistics.paired import ROUNDING, Paired
+from core.statistics.paired import ALPHA, ROUNDING, Paired
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,8 +93,18 @@ def flip_test(
     p[order] = (hits + extra) / (total + extra)
     # None has a smaller p than one that differs more.
     adjusted[order] = np.maximum.accumulate(((most_hits + extra) / (total + extra))[::-1])[::-1]
-    least = 2 / 2**clusters if exact else 1 / (1 + total)
-    return FlipTest(tuple(map(float, p)), tuple(map(float, adjusted)), exact, min(1.0, least))
+    least = least_p(clusters) if exact else 1 / (1 + total)
+    return FlipTest(tuple(map(float, p)), tuple(map(float, adjusted)), exact, least)
+
+
+def least_p(clusters: int) -> float:
+    """The smallest p that so many clusters can give where every sign pattern is tried: 2/2ⁿ."""
+    return min(1.0, math.ldexp(1.0, 1 - clusters))
+
+
+def clusters_to_show(tests: int = 1) -> int:
+    """How many clusters a difference needs to reach 5 % at all, by Holm over so many tests."""
+    return math.ceil(math.log2(2 * tests / ALPHA))
 
 
 def typical(norms: NDArray[np.float64]) -> float:
