@@ -16,17 +16,26 @@ ALL = "all"
 
 def listed(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
     """Names with commas between them, also of an option that is given several times."""
-    return tuple(name for value in values for name in (part.strip() for part in value.split(",")) if name)
+    names = tuple(name for value in values for name in (part.strip() for part in value.split(",")) if name)
+    if values and not names:  # a variable of a script that is not set
+        raise click.BadParameter("expected names with commas between them, found nothing", ctx, option)
+    return names
 
 
 @click.command(epilog="Example: bakehouse bakeoff judge SmolLM2-135M SmolLM2-135M@few_shot=2 job:2 --wait")
 @click.argument("words", metavar="[TASK] CANDIDATES…", nargs=-1)
 @click.option("--tasks", metavar="A,B", multiple=True, callback=listed, help="Tasks, or `all` that have golden inputs.")
-@click.option("--models", metavar="A,B", multiple=True, callback=listed, help="Candidates, beside those in CANDIDATES.")
+@click.option(
+    "--models",
+    metavar="A,B",
+    multiple=True,
+    callback=listed,
+    help="Candidates without a comma in them, beside CANDIDATES.",
+)
 @click.option("--repeats", type=click.IntRange(1), help="Answers to each input, instead of the task's number.")
 @click.option("--incumbent", help="The candidate the others are measured against, else the base model.")
 @click.option("--concurrency", type=click.IntRange(1), help="Answers that a server is asked for at a time.")
-@click.option("--curtail", is_flag=True, default=None, help="Stop asking a candidate that can't win any more.")
+@click.option("--curtail/--no-curtail", default=None, help="Stop asking a candidate that can't win any more.")
 @click.option("--extend", metavar="JOB", type=int, help="Go on from an ended bake-off: only what is new is asked.")
 @click.option("--wait", is_flag=True, help="Follow it to its end and print the leaderboard.")
 @project_option
@@ -58,7 +67,9 @@ def bakeoff(
         tasks, words = words[:1], words[1:]
     if not tasks and extend is None:
         raise click.UsageError("Missing argument 'TASK', or --tasks.")
-    every = tasks == (ALL,)
+    every = ALL in tasks
+    if every and len(tasks) > 1:
+        raise click.UsageError("`--tasks all` names every task: leave the others out.")
     wanted = WantedBakeoff(
         tasks=() if every else tasks,
         every_task=every,

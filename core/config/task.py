@@ -9,15 +9,18 @@ from pydantic import Field, model_validator
 from core.checks import CapturedEqualsCheck, CheckDefinition, capture_names
 from core.config.base import KeyedError, Loaded, Name, NonEmpty, Written
 
+LARGEST = 2**31 - 1
+"""Of a count that is handed to a server or a library, which hold it in 32 bits."""
+
 
 class Sampling(Written):
     """How answers are generated; the same values in bake-offs and when serving."""
 
     temperature: float = Field(default=0.0, ge=0, le=5)
     top_p: float | None = Field(default=None, gt=0, le=1)
-    top_k: int | None = Field(default=None, ge=1)
-    context_length: int = Field(default=4096, ge=64)
-    max_new_tokens: int = Field(default=512, ge=1)
+    top_k: int | None = Field(default=None, ge=1, le=LARGEST)
+    context_length: int = Field(default=4096, ge=64, le=LARGEST)
+    max_new_tokens: int = Field(default=512, ge=1, le=LARGEST)
     repeat_penalty: float = Field(default=1.0, gt=0, le=5)
 
     also_called: ClassVar[dict[str, str]] = {

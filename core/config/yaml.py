@@ -92,6 +92,8 @@ def read_text(file: Path) -> str:
     try:
         if file.is_fifo():  # opening one would wait for its writer, and its text comes a single time
             raise InputError("this is a pipe, a file was expected", code="not_a_file", file=file)
+        if file.is_char_device() or file.is_block_device() or file.is_socket():  # a device may never end
+            raise InputError("this is a device, a file was expected", code="not_a_file", file=file)
         content = file.read_bytes()
     except FileNotFoundError:
         raise InputError("there is no such file", code="missing_file", file=file) from None

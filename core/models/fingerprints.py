@@ -126,9 +126,15 @@ def entry_fingerprint(home: Home, entry: ModelEntry, known: KnownFingerprints) -
 
 def template_sha256(folder: Path) -> str | None:
     """Hex SHA-256 of the chat template of a model folder; None where no single one is told. Raises OSError, ValueError."""
+    template = chat_template(folder)
+    return None if template is None else hashlib.sha256(template.encode()).hexdigest()
+
+
+def chat_template(folder: Path) -> str | None:
+    """The chat template of a model folder; None where no single one is told. Raises OSError, ValueError."""
     file = folder / "chat_template.jinja"
-    template: Any = file.read_text(encoding="utf-8") if file.is_file() else None
-    if template is None:
-        config = read_json(folder / "tokenizer_config.json")
-        template = config.get("chat_template") if isinstance(config, dict) else None
-    return hashlib.sha256(template.encode()).hexdigest() if isinstance(template, str) else None
+    if file.is_file():
+        return file.read_text(encoding="utf-8")
+    config = read_json(folder / "tokenizer_config.json")
+    template: Any = config.get("chat_template") if isinstance(config, dict) else None
+    return template if isinstance(template, str) else None

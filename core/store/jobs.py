@@ -22,6 +22,8 @@ QUEUED = frozenset({"waiting", "ready"})
 ACTIVE = frozenset({"starting", "running", "stopping"})
 ENDED = frozenset({"done", "failed", "cancelled", "interrupted", "lost"})
 RETRYABLE = ENDED - {"done"}
+LARGEST_ID = 2**63 - 1
+"""What SQLite takes as an integer."""
 
 
 @dataclass(frozen=True)
@@ -149,10 +151,15 @@ def open_jobs(connection: sqlite3.Connection) -> list[JobRow]:
 
 def get_job(connection: sqlite3.Connection, job_id: int) -> JobRow:
     """One job. Raises `NotFoundError`."""
-    row = connection.execute(f"{SELECT_JOBS} WHERE jobs.id = ?", [job_id]).fetchone()
+    row = connection.execute(f"{SELECT_JOBS} WHERE jobs.id = ?", [known_id(job_id)]).fetchone()
     if row is None:
         raise NotFoundError(f"no job {job_id}", code="job_not_found", remedy="`bakehouse queue list` shows them")
     return to_row(row)
+
+
+def known_id(number: int) -> int:
+    """The same, or an id that nothing has for a number that is too large for the database."""
+    return number if 0 <= number <= LARGEST_ID else -1
 
 
 def count_states(connection: sqlite3.Connection) -> dict[str, int]:

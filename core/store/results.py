@@ -14,7 +14,7 @@ from core.errors import NotFoundError
 from core.files import read_json, read_lines
 from core.home import Home, RunDir
 from core.own_paths import former_home, located, stored_result
-from core.store.jobs import State
+from core.store.jobs import State, known_id
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,10 @@ def scores_in(summary: dict[str, Any]) -> Iterator[tuple[int, float]]:
 
 def require_bakeoff(connection: sqlite3.Connection, job_id: int) -> None:
     """Raises `NotFoundError` when there is no bake-off of that number."""
-    if connection.execute("SELECT 1 FROM jobs WHERE id = ? AND kind = 'bakeoff'", [job_id]).fetchone() is None:
+    if (
+        connection.execute("SELECT 1 FROM jobs WHERE id = ? AND kind = 'bakeoff'", [known_id(job_id)]).fetchone()
+        is None
+    ):
         raise NotFoundError(f"no bake-off {job_id}", code="job_not_found", remedy="`bakehouse results` lists them")
 
 

@@ -22,8 +22,9 @@ from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, ExampleTurn, TaskUn
 from core.models.llama_cpp import LlamaCpp
 from core.store.database import open_database
 from core.store.jobs import JobRow
-from core.submission.asked_servers import Ask, served_facts
+from core.submission.asked_servers import Ask, Asked, ServedFacts, served_facts, served_place
 from core.submission.candidates import parse_candidates, who_answers
+from core.submission.doubts import lengths, marks, thinking
 from core.submission.enqueue import store
 from core.submission.extension import Extended, extended, united
 from core.submission.few_shot import example_pool, repeats_golden
@@ -31,6 +32,11 @@ from core.submission.input_store import golden_file
 from core.submission.possible import refuse_impossible
 from core.submission.server_memory import ServersMemory, servers_memory
 from core.submission.wanted_bakeoff import WantedBakeoff
+
+MOST_REPEATS = 1000
+"""More answers to each input tell nothing more, and a slip of the finger is seen."""
+MOST_AT_ONCE = 256
+"""Requests that a job has on their way to one server."""
 
 
 @dataclass(frozen=True)
@@ -130,8 +136,9 @@ def check_bakeoff(
     if not candidates:
         raise InputError("a bake-off needs a candidate", code="no_candidate", remedy="name at least one, better two")
     tasks = tuple(_checked(project, one, candidates, wanted, before, remarks) for one in found)
-    refuse_doubles(candidates, [one.task for one in tasks])
-    refuse_impossible(candidates, remarks, ask)
+    asked = refuse_impossible(candidates, remarks, ask)
+    refuse_doubles(candidates, [one.task for one in tasks], asked)
+    remarks += [*marks(candidates), *thinking(home, candidates)]
     server, servers = gguf_server(
         home, project, candidates, [one.task for one in tasks], concurrency_of(wanted, before), remarks
     )
@@ -205,6 +212,14 @@ def _checked(
     for candidate in candidates:
         _check_sampling(task, candidate)
     former = None if before is None else before.task(task.name)
+    for value, most, option in (
+        (wanted.repeats, MOST_REPEATS, "repeats"),
+        (wanted.concurrency, MOST_AT_ONCE, "concurrency"),
+    ):
+        if value is not None and not 1 <= value <= most:
+            raise InputError(
+                f"expected a whole number from 1 to {most:,}, found {value:,}", code="wrong_value", key=option
+            )
     repeats = wanted.repeats or (task.repeats if former is None else former.repeats)
     if former is not None and repeats < former.repeats:
         raise InputError(
@@ -215,6 +230,7 @@ def _checked(
         )
     most = max(candidate.variant.few_shot for candidate in candidates)
     examples = _examples(project, one, most, former.examples if former is not None else [], remarks)
+    remarks += lengths(task, one.golden, candidates, examples)
     return CheckedTask(task, one.golden, repeats, examples)
 
 
@@ -230,13 +246,7 @@ def _examples(
         return former
     learnt, _ = load_examples(read_source(project.train_file(task)), task)
     pool = example_pool(task, learnt, one.golden.inputs, former=former)
-    chosen = pool.first(most, task)
-    if most > pool.fitting:
-        remarks.append(
-            f"{task.name}: {most} examples and the longest golden input may not fit into its context_length of "
-            f"{task.sampling.context_length} tokens, by a quarter of their characters"
-        )
-    return chosen
+    return pool.first(most, task)
 
 
 def gguf_server(
@@ -282,19 +292,31 @@ def _check_sampling(task: Task, candidate: CandidateSpec) -> None:
         ) from error
 
 
-def refuse_doubles(candidates: Sequence[CandidateSpec], tasks: Sequence[Task]) -> None:
-    """Two candidates that would be asked the same would be told apart by chance alone. Raises `InputError`."""
-    seen: dict[str, str] = {}
+def refuse_doubles(candidates: Sequence[CandidateSpec], tasks: Sequence[Task], asked: Asked) -> None:
+    """Two candidates that would be asked the same would be told apart by chance alone. `asked` is what the servers said: one
+    model can have two tags. Raises `InputError`."""
+    seen: dict[str, CandidateSpec] = {}
     for candidate in candidates:
-        asked = sha256_json([who_answers(candidate), [_how(candidate, task) for task in tasks]])
-        if asked in seen:
+        same = sha256_json([_who(candidate, asked), [_how(candidate, task) for task in tasks]])
+        if (first := seen.setdefault(same, candidate)) is not candidate:
+            two_tags = first.served_model != candidate.served_model
             raise InputError(
-                f"`{seen[asked]}` and `{candidate.name}` would be asked the same",
+                f"`{first.name}` and `{candidate.name}` would be asked the same"
+                + (", and are one model by two names, says their server" if two_tags else ""),
                 code="doubled_candidate",
                 key="candidates",
                 remedy="leave one of them out",
             )
-        seen[asked] = candidate.name
+
+
+def _who(candidate: CandidateSpec, asked: Asked) -> list[object]:
+    """Who answers; of a served model by its weights where the server tells them, which are the same under another tag."""
+    place = served_place(candidate)
+    facts = None if place is None else asked.get(place)
+    if place is None or not isinstance(facts, ServedFacts) or facts.identity.weights is None:
+        return who_answers(candidate)
+    identity = facts.identity
+    return [identity.api, place[0], identity.weights, identity.template, dict(identity.parameters)]
 
 
 def _how(candidate: CandidateSpec, task: Task) -> list[object]:

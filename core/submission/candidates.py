@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Literal, get_args
 
 from core.config.model import ModelEntry
@@ -14,6 +16,7 @@ from core.config.project import Project
 from core.config.servers import BUILT_IN
 from core.config.validation import nearest
 from core.errors import InputError, NotFoundError
+from core.files import sha256_json
 from core.home import Home
 from core.jobfile.bakeoff import CandidateSpec
 from core.jobfile.convert import ConvertSpec
@@ -29,7 +32,7 @@ from core.models.folder import ADAPTER_CONFIG, adapter_base
 from core.models.llama_cpp import LlamaCpp
 from core.store.jobs import RETRYABLE, get_job
 from core.store.results import list_artefacts
-from core.submission.variants import read_variant, split_reference
+from core.submission.variants import KEYS, read_variant, split_path, split_reference
 
 Form = Literal["adapter", "merged", "gguf"]
 """The artefacts that a bake-off can ask."""
@@ -48,22 +51,55 @@ def parse_candidates(
     return with_own_names(found, references)
 
 
-def with_own_names(found: Sequence[CandidateSpec], references: Sequence[str]) -> list[CandidateSpec]:
-    """The same under names that differ: alike ones are told apart by the job that makes them, else by their reference."""
-    names = [candidate.name for candidate in found]
-    specs = []
+def with_own_names(
+    found: Sequence[CandidateSpec], references: Sequence[str], taken: Collection[str] = ()
+) -> list[CandidateSpec]:
+    """The same under names that differ, also from those that are taken: alike ones are told apart by the job that makes them,
+    else by their reference, and where these are alike too by a number.
+
+    Raises `InputError` for a candidate that is named twice, however it is spelt.
+    """
+    names = [*(candidate.name for candidate in found), *taken]
+    used = dict.fromkeys(taken)
+    specs: list[CandidateSpec] = []
+    first: dict[str, str] = {}
     for candidate, reference in zip(found, references, strict=True):
+        same = apart_from_name(candidate)
+        if same in first:
+            raise _named_twice(first[same], reference)
+        first[same] = reference
         name = candidate.name
         if names.count(name) > 1:
             made_by = parse_reference(candidate.ref)
-            plain, written = split_reference(reference)
-            told = f"job {made_by.job_id}" if made_by else plain
-            model = name.removesuffix(f" @{candidate.variant.written}") if written else name
-            name = named(f"{model} ({told})", candidate.variant.written)
+            plain = reference if candidate.variant.is_plain else split_reference(reference)[0]
+            told = f"job {made_by.job_id}" if made_by else plain.strip()
+            name = named(f"{_model_of(candidate)} ({told})", candidate.variant.written)
+        number = 1
+        while name in used:  # the file of a variant has another text than before, say
+            number += 1
+            name = named(f"{_model_of(candidate)} ({number})", candidate.variant.written)
+        used[name] = None
         specs.append(candidate.model_copy(update={"name": name}))
-    if len({spec.name for spec in specs}) < len(specs):
-        raise InputError("a candidate is named twice", code="doubled_candidate", key="candidates")
     return specs
+
+
+def _named_twice(one: str, other: str) -> InputError:
+    said = f"`{one}` is named twice" if one == other else f"`{one}` and `{other}` are the same candidate"
+    return InputError(said, code="doubled_candidate", key="candidates", remedy="leave one of them out")
+
+
+def _model_of(candidate: CandidateSpec) -> str:
+    """The name without the variant."""
+    return (
+        candidate.name.removesuffix(f" @{candidate.variant.written}") if candidate.variant.written else candidate.name
+    )
+
+
+def apart_from_name(candidate: CandidateSpec) -> str:
+    """A hash of who answers and how that one is asked: alike for a candidate under two names."""
+    return sha256_json(
+        [who_answers(candidate), candidate.variant.model_dump(mode="json", exclude={"written", "system_file"})]
+    )
 
 
 def named(model: str, written: str) -> str:
@@ -74,20 +110,43 @@ def named(model: str, written: str) -> str:
 def parse_candidate(home: Home, connection: sqlite3.Connection, project: Project, reference: str) -> CandidateSpec:
     """One candidate. What a job makes, or will make, is named by that job."""
     model, written = split_reference(reference)
-    if written and is_path(reference) and project.resolve(reference).exists():
-        model, written = reference, ""
+    if is_path(reference):
+        model, written = split_path(reference, lambda path: project.resolve(path).exists())
+    if not is_path(model):
+        model = model.strip()
+    if not model:
+        raise InputError(
+            f"no model is named before `@{written}`" if written else "an empty name is no candidate",
+            code="bad_candidate",
+            remedy="name a model of models.yaml, job:ID, artefact:SHA, served:TAG, SERVER:MODEL or the path of a model",
+        )
     variant = read_variant(written, project)
+    if is_path(model):
+        model = _made_here(home, connection, project.resolve(model)) or model
     spec = parse_model(home, connection, project, model)
     return spec.model_copy(update={"name": named(spec.name, variant.written), "variant": variant})
 
 
+def _made_here(home: Home, connection: sqlite3.Connection, path: Path) -> str | None:
+    """`job:12/adapter` for the path of what that job made: such a candidate has one name, and its training is known."""
+    places = (
+        {os.path.realpath(path), os.path.realpath(path.parent)} if path.suffix == ".gguf" else {os.path.realpath(path)}
+    )
+    made = (row for row in list_artefacts(connection, home) if row.kind in FORMS)
+    return next((f"job:{row.job_id}/{row.kind}" for row in made if os.path.realpath(row.path) in places), None)
+
+
 def who_answers(candidate: CandidateSpec) -> list[object]:
-    """What answers for a candidate, however it is named and asked."""
+    """What answers for a candidate, however it is named and asked. Two paths that lead to one place are one."""
     server, model = candidate.server, candidate.model
     if server is not None:
         return ["served", server.api, server.url, candidate.served_model]
-    source = None if model is None else [model.hub, model.path, model.wheel and model.wheel.sha256]
-    return [candidate.form, candidate.ref, candidate.path, source]
+    source = None if model is None else [model.hub, _place(model.path), model.wheel and model.wheel.sha256]
+    return [candidate.form, candidate.ref, _place(candidate.path), source]
+
+
+def _place(path: str | None) -> str | None:
+    return None if path is None else os.path.realpath(path)
 
 
 def is_path(reference: str) -> bool:
@@ -99,6 +158,12 @@ def parse_model(home: Home, connection: sqlite3.Connection, project: Project, re
     if job := parse_reference(reference):
         return of_job(home, connection, job.job_id, job.makes, reference)
     kind, colon, rest = reference.partition(":")
+    if kind == "job" and colon:
+        raise InputError(
+            f"`{reference}` names no job",
+            code="bad_candidate",
+            remedy=f"write job:ID, or job:ID/{', /'.join(FORMS)} for one of what it makes; the queue shows the numbers",
+        )
     if kind == "artefact" and colon:
         return of_artefact(home, connection, reference)
     # A model of a server may have slashes in its name, so servers go before paths.
@@ -108,7 +173,14 @@ def parse_model(home: Home, connection: sqlite3.Connection, project: Project, re
         return of_path(home, project, reference)
     if colon:
         raise _no_candidate(project, reference)
-    entry = project.model(reference)
+    try:
+        entry = project.model(reference)
+    except NotFoundError as error:
+        if reference in project.task_names():
+            error.remedy = f"`{reference}` is a task: it stands before the candidates, or in `--tasks {reference}`"
+        elif (key := reference.rpartition("@")[2]) in KEYS and key != reference:
+            error.remedy = f"a variant has a value: `@{key}=…`"
+        raise
     check_model_files(home, entry)
     return CandidateSpec(name=f"{entry.name} base", form="base", model=entry)
 
@@ -155,6 +227,8 @@ def of_job(home: Home, connection: sqlite3.Connection, job_id: int, form: str | 
     makes = next((one for one in made if one == form), None if form else made[0])
     if makes is None:
         raise InputError(f"job {job_id} makes no `{form}`, but `{made[0]}`", code="no_candidate", key=reference)
+    if job.state == "done" and job.result is not None:
+        _require_made(home, connection, job_id, makes, reference)
     ref, spec = f"job:{job_id}/{makes}", JobFile.load(home.run_dir(job_id)).spec
     if isinstance(spec, ConvertSpec | QuantizeSpec):
         return CandidateSpec(name=spec.candidate_name, form=makes, ref=ref)
@@ -163,10 +237,26 @@ def of_job(home: Home, connection: sqlite3.Connection, job_id: int, form: str | 
     return CandidateSpec(name=name, form=makes, model=model, ref=ref)
 
 
+def _require_made(home: Home, connection: sqlite3.Connection, job_id: int, makes: str, reference: str) -> None:
+    """Refuse what a job that is done has not left, or what has been deleted since. Raises `NotFoundError`."""
+    made = next((row for row in list_artefacts(connection, home, job_id) if row.kind == makes), None)
+    if made is None:
+        raise NotFoundError(f"job {job_id} is done and left no {makes}", code="no_artefact", key=reference)
+    if not made.path.exists():
+        raise NotFoundError(
+            f"the {makes} of job {job_id} is gone from {made.path}",
+            code="artefact_gone",
+            key=reference,
+            remedy="run its job again",
+        )
+
+
 def of_artefact(home: Home, connection: sqlite3.Connection, reference: str) -> CandidateSpec:
     """An artefact by the beginning of its hash."""
-    wanted = reference.partition(":")[2]
-    rows = [row for row in list_artefacts(connection, home) if wanted and row.sha256.startswith(wanted)]
+    wanted = reference.partition(":")[2].strip().removeprefix("sha256:").lower()
+    if not wanted:
+        raise InputError("no hash is named behind the colon", code="bad_candidate", key=reference)
+    rows = [row for row in list_artefacts(connection, home) if row.sha256.startswith(wanted)]
     if len({row.sha256 for row in rows}) > 1:
         raise InputError(
             f"{len(rows)} artefacts have a hash that begins with {wanted}",

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from core.config.project import Project
 from core.errors import InputError
-from core.files import sha256_json
 from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, TaskUnderTest
 from core.jobfile.servers import known_servers
@@ -18,7 +17,7 @@ from core.jobfile.spec import InputFile
 from core.results.load import bakeoff_file
 from core.scoring.answers import Answer, read_answers
 from core.store.jobs import ENDED, get_job
-from core.submission.candidates import who_answers, with_own_names
+from core.submission.candidates import apart_from_name, with_own_names
 from core.submission.input_store import keep_content
 
 
@@ -86,24 +85,17 @@ def united(
     One that is there already is not added. None as incumbent is the former one.
     """
     former = before.spec.candidates
-    shown = {_apart_from_name(candidate): candidate.name for candidate in former}
+    shown = {apart_from_name(candidate): candidate.name for candidate in former}
     new, of_new, renamed = [], [], {}
     for candidate, reference in zip(added, references, strict=True):
-        known = shown.get(_apart_from_name(candidate))
+        known = shown.get(apart_from_name(candidate))
         if known is not None:
             renamed[candidate.name] = known
         else:
             new.append(candidate)
             of_new.append(reference)
-    names = [candidate.name for candidate in former]
-    clashing = [candidate for candidate in new if candidate.name in names]
-    if clashing:
-        # As if both were named at once; the former ones keep their names, under which their answers are stored.
-        both = with_own_names([*former, *new], [*names, *of_new])[len(former) :]
-        renamed |= {old.name: now.name for old, now in zip(new, both, strict=True)}
-        new = both
+    # The former ones keep their names, under which their answers are stored.
+    named = with_own_names(new, of_new, taken=[candidate.name for candidate in former])
+    renamed |= {old.name: now.name for old, now in zip(new, named, strict=True)}
+    new = named
     return [*former, *new], renamed.get(incumbent, incumbent) if incumbent is not None else before.spec.incumbent
-
-
-def _apart_from_name(candidate: CandidateSpec) -> str:
-    return sha256_json([who_answers(candidate), candidate.variant.model_dump(mode="json", exclude={"written"})])

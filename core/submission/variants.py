@@ -5,8 +5,9 @@ An `@` stands in paths and in tags of servers too: only `@KEY=` begins a variant
 
 from __future__ import annotations
 
-import json
+import contextlib
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +16,9 @@ from core.config.task import Sampling
 from core.config.validation import check, nearest
 from core.config.yaml import Marked, found, parse_scalar, read_text
 from core.errors import InputError
+from core.format import data_size
 from core.jobfile.bakeoff import OutputFormat, Variant
+from core.submission.output_formats import require_grammar, require_schema
 
 KEYS = ("think", "few_shot", "system", "format", *Sampling.model_fields)
 """In the order of the canonical spelling."""
@@ -32,7 +35,8 @@ ALSO_CALLED = {
     "output": "format",
 }
 _BEGIN = re.compile(r"@(?=[A-Za-z_][A-Za-z0-9_-]*=)")
-_ROOT_RULE = re.compile(r"^\s*root\s*::=\s*\S", re.MULTILINE)
+LONGEST_FILE_BYTES = 4 * 2**20
+"""Of a system text, schema or grammar: about a million tokens, more than any model reads."""
 # Enough room for whatever stands beside the one value that is checked.
 _ROOM = {"context_length": 10**9, "max_new_tokens": 1}
 
@@ -41,6 +45,17 @@ def split_reference(reference: str) -> tuple[str, str]:
     """The model of a reference and its variant, as they are written; the variant is empty without one."""
     begin = _BEGIN.search(reference)
     return (reference, "") if begin is None else (reference[: begin.start()], reference[begin.end() :])
+
+
+def split_path(reference: str, is_there: Callable[[str], bool]) -> tuple[str, str]:
+    """As `split_reference`, for a path: what looks like a variant belongs to the path where a file or folder is called so."""
+    begins = [(found.start(), found.end()) for found in _BEGIN.finditer(reference)]
+    if is_there(reference):
+        return reference, ""
+    for start, end in reversed(begins):
+        if is_there(reference[:start]):
+            return reference[:start], reference[end:]
+    return split_reference(reference)
 
 
 def read_variant(written: str, project: Project) -> Variant:
@@ -53,7 +68,12 @@ def read_variant(written: str, project: Project) -> Variant:
     for part in _BEGIN.split(written) if written else ():
         key, _, value = part.partition("=")
         if key not in KEYS:
-            raise _unknown(key)
+            last = next(reversed(given), "")
+            longer = f"{given.get(last, '')}@{part}"
+            if last not in ("system", "format") or not project.resolve(longer).exists():
+                raise _unknown(key)
+            given[last] = longer  # a file with an @ and an = in its name
+            continue
         if key in given:
             raise InputError(f"`{key}` is given twice", code="doubled_key", key=f"@{part}", remedy="keep one of them")
         given[key] = value
@@ -76,7 +96,7 @@ def _take(key: str, text: str, project: Project, fields: dict[str, Any]) -> str:
             return str(count) if count else ""
         case "system":
             file, shown = _file(key, text, project)
-            fields |= {"system": read_text(file), "system_file": str(file)}
+            fields |= {"system": _content(file), "system_file": str(file)}
             return shown
         case "format":
             output, shown = _output(text, project)
@@ -144,6 +164,20 @@ def _file(key: str, text: str, project: Project) -> tuple[Path, str]:
     return file, shown
 
 
+def _content(file: Path) -> str:
+    """The text of a file that a variant names: it goes into the job file, so that what is written later changes nothing."""
+    with contextlib.suppress(OSError):  # what is wrong with it is told by the reading
+        if file.stat().st_size > LONGEST_FILE_BYTES:
+            size = data_size(file.stat().st_size)
+            raise InputError(
+                f"a text of {size} is longer than any model reads",
+                code="too_long",
+                file=file,
+                remedy="name another file",
+            )
+    return read_text(file)
+
+
 def _output(text: str, project: Project) -> tuple[OutputFormat, str]:
     if text == "json":
         return OutputFormat(kind="json"), text
@@ -153,34 +187,9 @@ def _output(text: str, project: Project) -> tuple[OutputFormat, str]:
         message = f"expected `json`, a schema (FILE.json) or a grammar (FILE.gbnf), found {found(text)}"
         raise _wrong("format", text, message, f"did you mean `{near}`?" if near else None)
     file, shown = _file("format", text, project)
-    content = read_text(file)
+    content = _content(file)
     if suffix == ".json":
-        _require_schema(content, file)
+        require_schema(content, file)
         return OutputFormat(kind="schema", text=content, file=str(file)), shown
-    _require_grammar(content, file)
+    require_grammar(content, file)
     return OutputFormat(kind="grammar", text=content, file=str(file)), shown
-
-
-def _require_schema(content: str, file: Path) -> None:
-    try:
-        schema = json.loads(content)
-    except json.JSONDecodeError as error:
-        raise InputError(f"no JSON: {error.msg}", code="bad_schema", file=file, line=error.lineno) from error
-    except RecursionError:
-        raise InputError("it is nested too deeply", code="bad_schema", file=file) from None
-    if not isinstance(schema, dict):
-        message = f"expected a JSON schema, which is an object, found {found(schema)}"
-        raise InputError(message, code="bad_schema", file=file, remedy='write {"type": "object", …}')
-
-
-def _require_grammar(content: str, file: Path) -> None:
-    rules = "\n".join(line.partition("#")[0] for line in content.splitlines())
-    if not rules.strip():
-        raise InputError("the grammar is empty", code="bad_grammar", file=file, remedy="write its rules, `root ::= …`")
-    if not _ROOT_RULE.search(rules):
-        raise InputError(
-            "the grammar has no rule `root`, where an answer begins",
-            code="bad_grammar",
-            file=file,
-            remedy="write `root ::= …`",
-        )

@@ -39,6 +39,6 @@ class WantedBakeoff:
         ):
             if value is not None:
                 words += [option, str(value)]
-        if self.curtail:
-            words.append("--curtail")
+        if self.curtail is not None:
+            words.append("--curtail" if self.curtail else "--no-curtail")
         return " ".join(shlex.quote(word) for word in [*words, *project])

@@ -65,8 +65,8 @@ def test_all_candidates_get_the_first_of_the_same_examples(kitchen: Kitchen) -> 
         (("plain", "plain@think=off"), "doubled_candidate", "would be asked the same"),
         (("plain", "plain@few_shot=0"), "doubled_candidate", ""),
         (("plain", "plain@temperature=0"), "doubled_candidate", "would be asked the same"),
-        (("plain@system=a.txt", "plain@system=b.txt"), "doubled_candidate", "would be asked the same"),
-        (("plain", "../models/plain"), "doubled_candidate", "would be asked the same"),
+        (("plain@system=a.txt", "plain@system=b.txt"), "doubled_candidate", "b.txt` are the same candidate"),
+        (("plain", "../models/plain"), "doubled_candidate", "`../models/plain` are the same candidate"),
         (("plain@few_shot=40",), "too_few_examples", "12 examples can be shown"),
         (("plain@max_new_tokens=9000",), "bad_sampling", "do not fit into a context"),
         (("plain@format=json",), "no_format", "served:TAG"),
@@ -138,6 +138,9 @@ def test_what_the_server_says_it_cannot_is_refused(kitchen: Kitchen, server: Oll
     assert (missing.code, missing.remedy, missing.exit_code) == ("model_not_found", "did you mean `planner:latest`?", 4)
     assert refused(kitchen, "served:planner@think=on").code == "no_thinking"
     assert refused(kitchen, "served:planner", "ollama:planner:latest").code == "doubled_candidate"
+    server.copy_model("planner", "prod")
+    assert "one model by two names" in refused(kitchen, "served:planner", "served:prod").message
+    kitchen.submit(kitchen.wanted("served:planner", "served:prod@top_k=3"))
 
 
 def test_a_server_that_does_not_answer_is_asked_by_the_job(kitchen: Kitchen, server: OllamaStandin) -> None:

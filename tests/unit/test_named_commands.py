@@ -196,7 +196,7 @@ def test_an_option_that_a_document_names_alone_belongs_to_a_command() -> None:
     known: set[str] = set()
 
     def collect(command: click.Command) -> None:
-        known.update(option for parameter in command.params for option in parameter.opts)
+        known.update(option for one in command.params for option in (*one.opts, *one.secondary_opts))
         for name in command.list_commands(click.Context(command)) if isinstance(command, click.Group) else ():
             child = command.get_command(click.Context(command), name)
             assert child is not None

@@ -6,7 +6,7 @@ import pytest
 
 from core.errors import InputError
 from core.jobfile.bakeoff import Variant
-from core.submission.variants import read_variant, split_reference
+from core.submission.variants import read_variant, split_path, split_reference
 from tests.support.kitchen import Kitchen, kitchen
 
 __all__ = ["kitchen"]
@@ -37,6 +37,25 @@ def test_a_variant_has_one_spelling(kitchen: Kitchen) -> None:
     assert read.sampling == {"temperature": 0.5, "top_k": 40}
     again = read_variant(read.written, kitchen.project)
     assert again == read
+
+
+def test_a_file_may_have_a_variant_s_signs_in_its_name(kitchen: Kitchen) -> None:
+    kitchen.write("a@b=c.txt", "Be brief.")
+    read = read_variant("system=a@b=c.txt@think=on", kitchen.project)
+    assert (read.system, read.think) == ("Be brief.", "on")
+    assert read_variant(read.written, kitchen.project) == read
+
+
+def test_a_path_may_have_a_variant_s_signs_in_it() -> None:
+    there = {"models/a@v=2", "models/a"}
+    for reference, parts in (
+        ("models/a@v=2", ("models/a@v=2", "")),
+        ("models/a@v=2@think=on", ("models/a@v=2", "think=on")),
+        ("models/a@v=2@think=on@top_k=3", ("models/a@v=2", "think=on@top_k=3")),
+        ("models/a@v=3", ("models/a", "v=3")),
+        ("models/b@think=on", ("models/b", "think=on")),
+    ):
+        assert split_path(reference, there.__contains__) == parts
 
 
 def test_no_example_is_no_variant(kitchen: Kitchen) -> None:
@@ -82,6 +101,13 @@ def test_what_an_answer_is_held_to(kitchen: Kitchen) -> None:
         ("format=deep.json", "bad_schema", "nested too deeply"),
         ("format=empty.gbnf", "bad_grammar", "empty"),
         ("format=rootless.gbnf", "bad_grammar", "no rule `root`"),
+        ("system=huge.txt", "too_long", "4.2 MB is longer than any model reads"),
+        ("system=latin.txt", "not_utf8", "byte 0xe9"),
+        ("system=.", "not_a_file", "a folder"),
+        ("system=/dev/zero", "not_a_file", "a device"),
+        ("system=a@b=d.txt", "unknown_key", "unknown key `b`"),
+        ("top_k=99999999999999999999", "wrong_value", "at most"),
+        ("context_length=99999999999", "wrong_value", "at most"),
     ],
 )
 def test_what_is_no_variant_is_one_clear_line(kitchen: Kitchen, written: str, code: str, words: str) -> None:
@@ -90,6 +116,8 @@ def test_what_is_no_variant_is_one_clear_line(kitchen: Kitchen, written: str, co
     kitchen.write("deep.json", "[" * 100_000)
     kitchen.write("empty.gbnf", "  # nothing yet\n")
     kitchen.write("rootless.gbnf", 'answer ::= "yes"\n')
+    kitchen.write("huge.txt", "word " * 840_000)
+    kitchen.write("latin.txt", "").write_bytes("café".encode("latin-1"))
     with pytest.raises(InputError) as caught:
         read_variant(written, kitchen.project)
     assert caught.value.code == code
