@@ -18,6 +18,7 @@ from core.store.jobs import JobRow
 from core.store.results import import_result
 from core.submission.bakeoff import MOST_AT_ONCE, MOST_REPEATS
 from core.submission.merge import submit_merge
+from core.submission.wanted_export import WantedMerge
 from tests.support.kitchen import Kitchen, kitchen
 from tests.support.model_folders import config_of, write_adapter, write_folder
 
@@ -29,7 +30,7 @@ def merge(kitchen: Kitchen) -> JobRow:
     """A job that makes a merged model, as long as nobody has ended it."""
     models = kitchen.root.parent / "models"
     write_adapter(models / "adapter", str(models / "plain"))
-    return submit_merge(kitchen.home, kitchen.project, str(models / "adapter"), author="tester")
+    return submit_merge(kitchen.home, kitchen.project, WantedMerge(str(models / "adapter")), author="tester")
 
 
 def end(kitchen: Kitchen, job: JobRow, *, made: bool = True) -> Path:
