@@ -39,6 +39,8 @@ class Progress:
     time: float | None = None
     eta_low_seconds: float | None = None
     eta_high_seconds: float | None = None
+    tokens_coming: int | None = None
+    """Of the answers that are being given now, while nobody knows how long they become."""
 
     @property
     def left(self) -> str:
@@ -89,7 +91,7 @@ def fold(progress: Progress, event: Mapping[str, Any]) -> Progress:
     progress = replace(progress, time=event.get("time"))
     match event["kind"]:
         case "phase":
-            return replace(progress, phase=event.get("name"), **_no_eta())
+            return replace(progress, phase=event.get("name"), tokens_coming=None, **_no_eta())
         case "step":
             return replace(
                 progress,
@@ -110,6 +112,8 @@ def fold(progress: Progress, event: Mapping[str, Any]) -> Progress:
                 unit=event.get("unit"),
                 **_eta(event),
                 message=event.get("label") or progress.message,
+                tokens_per_second=event.get("tokens_per_second") or progress.tokens_per_second,
+                tokens_coming=event.get("tokens_coming"),
             )
         case "memory":
             return replace(progress, peak_memory_bytes=_higher(progress.peak_memory_bytes, event.get("peak_bytes")))
@@ -121,7 +125,7 @@ def fold(progress: Progress, event: Mapping[str, Any]) -> Progress:
         case "warning":
             return replace(progress, warnings=progress.warnings + 1, message=event.get("message"))
         case "result":
-            return replace(progress, message=event.get("message"), **_no_eta())
+            return replace(progress, message=event.get("message"), tokens_coming=None, **_no_eta())
         case _:
             return progress
 

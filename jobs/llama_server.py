@@ -168,12 +168,18 @@ class LlamaServer:
                 remedy=LESS_MEMORY,
             )
 
-    def ask(self, question: Question, stopped: Callable[[], bool] = lambda: False) -> Reply:
+    def stamp(self) -> str:
+        """Nobody but the job changes what its server has loaded."""
+        return self.identity().sha256
+
+    def ask(
+        self, question: Question, stopped: Callable[[], bool] = lambda: False, came: Callable[[], None] = lambda: None
+    ) -> Reply:
         running = self._running
         if running is None:
             raise ServerError(f"{self.name} is not loaded", code="server_down")
         try:
-            return running.model.ask(question, stopped)
+            return running.model.ask(question, stopped, came)
         except ServerError as error:
             if error.code == "request_stopped" or not _has_died(running.process):
                 raise

@@ -42,7 +42,8 @@ def words(event: Mapping[str, Any], kind: str) -> str:
             )
         case "progress":
             far = f"{event.get('done')} of {event.get('total')} {event.get('unit') or ''}".strip()
-            return joined(far, event.get("label"))
+            coming = event.get("tokens_coming")
+            return joined(far, event.get("label"), f"{coming:,} tokens coming" if isinstance(coming, int) else None)
         case "eval":
             best = "the best so far" if event.get("best") else None
             return joined(told("loss", event.get("loss")), f"at step {event['step']:,}", best)

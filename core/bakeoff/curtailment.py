@@ -76,6 +76,13 @@ class RunningScores:
             by_input = self._scores.setdefault(answer.candidate, {})
             by_input.setdefault(answer.input_id, {})[answer.repeat] = value
 
+    def forget(self, candidate: str, input_id: str | None = None, repeat: int | None = None) -> None:
+        """What was taken in of a candidate counts no more: all of it, or one answer."""
+        if input_id is None:
+            self._scores.pop(candidate, None)
+        elif repeat is not None:
+            self._scores.get(candidate, {}).get(input_id, {}).pop(repeat, None)
+
     def hopeless(self, candidate: str) -> bool:
         """See `hopeless`; never `against` itself."""
         return candidate != self.against and hopeless(

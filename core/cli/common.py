@@ -13,7 +13,7 @@ import click
 
 from core.cli.output import say
 from core.config.project import Project
-from core.format import moment, of_five, percent
+from core.format import moment, of_five, percent, plural
 from core.home import Home
 from core.own_paths import located_result
 from core.runner.client import author
@@ -93,6 +93,8 @@ def state_in_words(job: JobRow) -> str:
             parts.append(percent(progress.fraction))
             if progress.left:
                 parts.append(f"{progress.left} left")
+            if progress.tokens_coming:
+                parts.append(f"{plural(progress.tokens_coming, 'token')} of the next answer")
         elif progress is not None and progress.phase:
             parts.append(phase_words(progress.phase))
         parts += [words for words in (reason_words(job.reason),) if words]

@@ -29,7 +29,8 @@ class Answer:
     `asked_thinking` the policy that a variant asked with instead of the task's, `thinking_apart` whether the server moved the
     thinking into a field of its own, `identity` the hash of what answered (`serving.answering.ServedIdentity`), `shared`
     whether others used the server meanwhile, `tries` how often it was asked for, `problem` what the server did (of the fault
-    `server`).
+    `server`). A line that is `withdrawn`, of the fault `server`, takes back what was written under its key before: the model
+    changed at that time, so nobody knows who gave that answer.
     """
 
     key: str
@@ -59,6 +60,12 @@ class Answer:
     shared: bool | None = None
     tries: int = 1
     problem: str | None = None
+    withdrawn: bool = False
+
+    @property
+    def place(self) -> tuple[str, str, str, int]:
+        """Which answer of the result it is, whoever gave it: candidate, task, input, repeat."""
+        return self.candidate, self.task, self.input_id, self.repeat
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -103,16 +110,22 @@ def append_answer(path: Path, answer: Answer) -> None:
 
 
 def read_answers(path: Path) -> list[Answer]:
-    """The answers of a file, in its order; a torn last line is dropped.
+    """The answers of a file, in the order of their newest lines; a torn last line is dropped.
 
-    Of doubles (same candidate, same key) the first counts, unless a server failed to give it and a later attempt has it.
+    Of doubles (same candidate, same key) the first counts, unless a server failed to give it and a later attempt has it, or it
+    was withdrawn. A good answer that is written again stands where it was written last: it is what counts for its place again.
     """
     found: dict[tuple[str, str], Answer] = {}
     for document, _ in read_lines(path):
         answer = Answer.from_json(document)
         cell = (answer.candidate, answer.key)
-        if cell not in found or (found[cell].fault == "server" and answer.fault != "server"):
-            found[cell] = answer
+        former = found.get(cell)
+        if former is not None and not answer.withdrawn:
+            if answer.fault == "server":
+                continue
+            answer = answer if former.fault == "server" else former
+        found.pop(cell, None)
+        found[cell] = answer
     return list(found.values())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 from core.serving.errors import ServerError
@@ -16,10 +17,10 @@ _REPEATS = 30
 
 
 class AnswerParts:
-    """`started` is the monotonic time of the request."""
+    """`started` is the monotonic time of the request; `came` is called for each piece."""
 
-    def __init__(self, started: float) -> None:
-        self.started = started
+    def __init__(self, started: float, came: Callable[[], None] = lambda: None) -> None:
+        self.started, self._came = started, came
         self.first_seconds: float | None = None
         self._texts: list[str] = []
         self._thoughts: list[str] = []
@@ -35,6 +36,7 @@ class AnswerParts:
                 self.first_seconds = time.monotonic() - self.started
             pieces.append(piece[: max(0, LONGEST_ANSWER_CHARACTERS - self._characters)])
             self._characters += len(piece)
+            self._came()
             same = piece.strip()
             self._repeats = self._repeats + 1 if same == self._last else 0
             self._last = same

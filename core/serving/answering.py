@@ -127,8 +127,19 @@ class ServedModel(Protocol):
     def load(self, context_length: int) -> LoadedModel:
         """Have it in memory with that window, and return when it is."""
 
-    def ask(self, question: Question, stopped: Callable[[], bool] = lambda: False) -> Reply:
-        """One answer. `stopped` is looked at while the answer comes; once true, the request is given up (ServerError)."""
+    def stamp(self) -> str:
+        """What is other than before when `identity` is, for less than that costs: to be asked for every other second.
+
+        It may be other where the identity is not: the model was replaced by the same, or changed and changed back.
+        """
+
+    def ask(
+        self, question: Question, stopped: Callable[[], bool] = lambda: False, came: Callable[[], None] = lambda: None
+    ) -> Reply:
+        """One answer. `stopped` is looked at while the answer comes; once true, the request is given up (ServerError).
+
+        `came` is called for each piece of it and of its thinking, as it comes: mostly one token.
+        """
 
     def unload(self) -> None:
         """Give its memory back, where the server can be asked to."""

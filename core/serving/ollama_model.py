@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from core.files import sha256_json
 from core.serving import replies
 from core.serving.address import ServerAddress, is_here
 from core.serving.answer_parts import AnswerParts, schema_of
@@ -123,13 +124,22 @@ class OllamaModel:
         same = before is not None and after is not None and before.context_length == after.context_length
         return LoadedModel(seconds, was_resident=same, vram_bytes=after.size_vram_bytes if after else None)
 
-    def ask(self, question: Question, stopped: Callable[[], bool] = lambda: False) -> Reply:
+    def stamp(self) -> str:
+        """Of the version and of the tag's manifest, which is written anew whenever a model is pulled or created."""
+        with self._classifying():
+            version = self._ollama.version()
+            tag = next((one for one in self._ollama.tags() if _same_tag(one.name, self.model)), None)
+        return sha256_json([version, None if tag is None else [tag.digest, tag.modified_at]])
+
+    def ask(
+        self, question: Question, stopped: Callable[[], bool] = lambda: False, came: Callable[[], None] = lambda: None
+    ) -> Reply:
         with self._classifying():
             fields = self._fields(question)
             with self._lock:
                 self._asking += 1
             try:
-                return self._answer(question, fields, stopped)
+                return self._answer(question, fields, stopped, came)
             finally:
                 with self._lock:
                     self._asking -= 1
@@ -186,9 +196,11 @@ class OllamaModel:
             return None
         return abs(mine.expires_at - (last_end + KEEP_ALIVE_SECONDS)) > _SAME_MOMENT_SECONDS
 
-    def _answer(self, question: Question, fields: Mapping[str, Any], stopped: Callable[[], bool]) -> Reply:
+    def _answer(
+        self, question: Question, fields: Mapping[str, Any], stopped: Callable[[], bool], came: Callable[[], None]
+    ) -> Reply:
         messages = [{"role": role, "content": text} for role, text in question.messages]
-        parts = AnswerParts(time.monotonic())
+        parts = AnswerParts(time.monotonic(), came)
         last: dict[str, Any] = {}
         lines = self._ollama.chat_lines(
             self.model,

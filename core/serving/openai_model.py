@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from core.files import sha256_json
 from core.serving.address import ServerAddress
 from core.serving.answer_parts import AnswerParts, schema_of
 from core.serving.answering import Capabilities, LoadedModel, Question, Reply, ServedIdentity
@@ -152,19 +153,29 @@ class OpenAIModel:
             )
         return LoadedModel(time.monotonic() - started, was_resident=was_there)
 
-    def ask(self, question: Question, stopped: Callable[[], bool] = lambda: False) -> Reply:
+    def stamp(self) -> str:
+        with _classifying():
+            # Only where the kind of server tells more than its list of models: each request may be one over the sea.
+            detected = self._detect() if self._known().dialect in ("llama-server", "vllm") else self._known()
+            listed = self._listed()
+        told = {key: detected.props.get(key) for key in ("chat_template", "model_path", "model_ftype")}
+        return sha256_json([detected.version, dict(listed.meta), told])
+
+    def ask(
+        self, question: Question, stopped: Callable[[], bool] = lambda: False, came: Callable[[], None] = lambda: None
+    ) -> Reply:
         request = self._request(question)
         with self._lock:
             self._asking += 1
         try:
             with _classifying(request):
-                return self._answer(request, stopped)
+                return self._answer(request, stopped, came)
         except ServerError as error:
             renamed = self._renamed(error, request)
             if renamed is None:
                 raise
             with _classifying(renamed):
-                return self._answer(renamed, stopped)
+                return self._answer(renamed, stopped, came)
         finally:
             with self._lock:
                 self._asking -= 1
@@ -180,8 +191,8 @@ class OpenAIModel:
         with self._lock:
             return None if busy is None else busy > self._asking
 
-    def _answer(self, request: Mapping[str, Any], stopped: Callable[[], bool]) -> Reply:
-        parts, course = AnswerParts(time.monotonic()), _StreamFigures()
+    def _answer(self, request: Mapping[str, Any], stopped: Callable[[], bool], came: Callable[[], None]) -> Reply:
+        parts, course = AnswerParts(time.monotonic(), came), _StreamFigures()
         lines = self._client.chat_lines(
             request, seconds=self._answer_seconds, silence_seconds=self._silence_seconds, stopped=stopped
         )

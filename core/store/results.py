@@ -75,7 +75,7 @@ def import_answers(connection: sqlite3.Connection, job_id: int, run: RunDir, off
 
     Repeatable. Of the lines for one place the first counts; one that a server failed to give makes way for a later good answer,
     and one with another key (its model changed half-way, so it was asked for again) for the later one, if that is a good one.
-    Call it in a transaction.
+    One that is withdrawn counts no more. Call it in a transaction.
     """
     for answer, behind in read_lines(run.answers, offset):
         offset = behind
@@ -85,8 +85,10 @@ def import_answers(connection: sqlite3.Connection, job_id: int, run: RunDir, off
             VALUES (?, ?, ?, ?, ?, ?, ?, ?)
             ON CONFLICT (job_id, task, candidate, input_id, repeat) DO UPDATE
             SET key = excluded.key, time = excluded.time, document = excluded.document
-            WHERE (fault = 'server' OR key <> excluded.key)
-              AND (fault = 'server' AND key <> excluded.key OR json_extract(excluded.document, '$.fault') IS NOT 'server')
+            WHERE CASE
+              WHEN json_extract(excluded.document, '$.withdrawn') THEN key = excluded.key
+              WHEN json_extract(excluded.document, '$.fault') IS 'server' THEN fault = 'server' AND key <> excluded.key
+              ELSE fault = 'server' OR key <> excluded.key END
             """,
             [
                 job_id,

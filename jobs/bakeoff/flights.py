@@ -1,4 +1,6 @@
-"""What is told of answers that several threads ask for at a time: what each costs, and whether others use the server."""
+"""What is told of answers that several threads ask for at a time: what each costs, how far each is, whether others use the
+server, and whether it is still the same model that answers.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,9 @@ from core.serving.errors import ServerError
 
 SECONDS_BETWEEN_GLANCES = 2.0
 """How often the server is asked who else uses it."""
+SECONDS_BETWEEN_STAMPS = 2.0
+MOST_SHARE_OF_STAMPS = 0.02
+"""How often the server is asked what it has: every two seconds, and less often where that takes more of the time than this."""
 
 
 class Flights:
@@ -21,15 +26,17 @@ class Flights:
         self._lock = threading.Lock()
         self._spent: dict[int, float] = {}
         self._most: dict[int, int] = {}
+        self._pieces: dict[int, int] = {}
         self._last = 0.0
         self._number = 0
+        self._told_tokens = self._told_pieces = 0
 
     def start(self) -> int:
         """A number for an answer that is asked for now."""
         with self._lock:
             self._divide()
             self._number += 1
-            self._spent[self._number], self._most[self._number] = 0.0, 0
+            self._spent[self._number], self._most[self._number], self._pieces[self._number] = 0.0, 0, 0
             for place in self._most:
                 self._most[place] = max(self._most[place], len(self._spent))
             return self._number
@@ -38,7 +45,26 @@ class Flights:
         """The answer's share of the time in seconds, and how many were on their way with it at most."""
         with self._lock:
             self._divide()
+            self._pieces.pop(place)
             return self._spent.pop(place), self._most.pop(place)
+
+    def came(self, place: int) -> None:
+        """A piece of this answer has come."""
+        self._pieces[place] += 1  # by one thread a place
+
+    def learn(self, place: int, tokens: int | None) -> None:
+        """This answer has come, before its `end`: so many tokens were its pieces."""
+        with self._lock:
+            if tokens and self._pieces[place]:
+                self._told_tokens += tokens
+                self._told_pieces += self._pieces[place]
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """Of each answer on its way, how many tokens are there: a piece is one, or as many as it was in the answers before."""
+        with self._lock:
+            each = self._told_tokens / self._told_pieces if self._told_pieces else 1.0
+            return tuple(round(pieces * each) for pieces in self._pieces.values())
 
     def _divide(self) -> None:
         now = self._now()
@@ -68,3 +94,35 @@ class Glances:
                 except ServerError:
                     self._seen = None
             return self._seen
+
+
+class SameModel:
+    """Whether a model is still the one that it was when asking for its answers began, looked at while they come.
+
+    `stamp` is what it told of itself then (`ServedModel.stamp`).
+    """
+
+    def __init__(self, model: ServedModel, stamp: str, now: Callable[[], float] = time.monotonic) -> None:
+        self._model, self._stamp, self._now = model, stamp, now
+        self._lock = threading.Lock()
+        self._next = now() + SECONDS_BETWEEN_STAMPS
+        self.sure_until = now()
+        """Answers that had come by then (monotonic) are of this model."""
+        self.changed = False
+        """It is, or was meanwhile, another one."""
+
+    def look(self, *, at_once: bool = False) -> None:
+        """Ask the server, unless that was done a moment ago. One that does not answer leaves it open. For any thread."""
+        with self._lock:
+            begun = self._now()
+            if self.changed or (begun < self._next and not at_once):
+                return
+            try:
+                if self._model.stamp() == self._stamp:
+                    self.sure_until = begun
+                else:
+                    self.changed = True
+            except ServerError:
+                pass
+            ended = self._now()
+            self._next = ended + max(SECONDS_BETWEEN_STAMPS, (ended - begun) / MOST_SHARE_OF_STAMPS)

@@ -15,22 +15,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
+
+from jobs.bakeoff.pace_fit import (
+    NEW_TO_TASK,
+    PaceCell,
+    PaceRates,
+    fitted_lengths,
+    pooled_variation,
+    seconds_a_step,
+)
 
 WITHIN, STILL_WITHIN = 1 / 3, 1 / 2
 """One figure is told once it is known to within the first share of it, and as long as it is to within the second."""
 SPREAD_OF_MEANS = 2.0
 """The mean of so many answers is within so many of its standard errors, as a rule."""
-USUAL_VARIATION = 0.5
-"""Standard deviation of the tokens of a task's answers over their mean, before enough were seen."""
-NEW_TO_TASK = 0.12
-"""Standard deviation by which the product misses the mean of a candidate in a task, as a share."""
 MISSES = 1.5
 """It may be so many times as much."""
-VERBOSITY_SPREAD = 0.7
-"""Standard deviation of the logarithm of how verbose candidates are."""
-FIT_ROUNDS = 8
 ONE_KNOWN, SEVERAL_KNOWN = 4.0, 1.5
 """By so much a candidate that has not answered may be faster or slower than the one that has, or the extremes of several."""
 TASK_UNKNOWN = 2.5
@@ -40,6 +42,8 @@ STEP_EXPONENT, LEAST_EXPONENT, MOST_EXPONENT = 0.5, 0.0, 1.0
 """p before batches of two sizes were seen; a GPU is near 0 and a CPU near 1."""
 OVERDUE = 0.1
 """What is overdue is taken to need so much more of what was expected."""
+FIRST_TOKENS = 16
+"""So many of the first answer are there before anything is told from them: the first one waits for the prompt."""
 KEPT_TOKENS = 300
 """So many of a cell's answers are kept to tell how long the longest of a batch is."""
 
@@ -61,40 +65,17 @@ class TimeLeft:
 
 @dataclass(frozen=True)
 class UnderWay:
-    """Answers that are being generated: `steps` tokens of each are there, of `limit` at most."""
+    """Answers that are being generated: `steps` tokens of each are there, of `limit` at most.
+
+    Those of a server do not come together: `alone` is how many tokens are there of each that it is giving.
+    """
 
     candidate: str
     task: str
     size: int = 1
     steps: int = 0
     limit: int | None = None
-
-
-@dataclass
-class _Cell:
-    """What a candidate has answered in a task. `open` is what is still wanted of it, `group` how many it last gave together."""
-
-    open: int
-    count: int = 0
-    tokens: float = 0.0
-    squares: float = 0.0
-    group: int = 1
-    seen: list[int] = field(default_factory=list)
-
-    @property
-    def mean(self) -> float:
-        return self.tokens / self.count
-
-
-@dataclass
-class _Rates:
-    """What a candidate took: seconds over work, which is steps times size to the power of p."""
-
-    groups: list[tuple[float, int, int]] = field(default_factory=list)
-    """(seconds, steps, size) of the newest groups of several answers."""
-    seconds: float = 0.0
-    steps: float = 0.0
-    """Of answers that came alone."""
+    alone: tuple[int, ...] = ()
 
 
 class BakeoffPace:
@@ -108,8 +89,8 @@ class BakeoffPace:
     """
 
     def __init__(self, planned: Mapping[str, Mapping[str, int]], turns: Iterable[Collection[str]]) -> None:
-        self._cells = {who: {task: _Cell(count) for task, count in tasks.items()} for who, tasks in planned.items()}
-        self._rates = {who: _Rates() for who in planned}
+        self._cells = {who: {task: PaceCell(count) for task, count in tasks.items()} for who, tasks in planned.items()}
+        self._rates = {who: PaceRates() for who in planned}
         self._turn = {who: number for number, turn in enumerate(turns) for who in turn}
         self._loads: dict[int, float] = {}
         self._exponent = STEP_EXPONENT
@@ -122,6 +103,17 @@ class BakeoffPace:
         """So many answers need not be waited for: they are there already, were given up, or are not asked for any more."""
         cell = self._cells[candidate][task]
         cell.open = max(0, cell.open - count)
+
+    def reopened(self, candidate: str, task: str, count: int) -> int:
+        """So many answers are wanted from now on; by how many more that is than were before."""
+        cell = self._cells[candidate][task]
+        more, cell.open = count - cell.open, count
+        return more
+
+    @property
+    def open_answers(self) -> int:
+        """How many answers are still wanted, of all candidates and tasks."""
+        return sum(cell.open for cells in self._cells.values() for cell in cells.values())
 
     def loaded(self, candidate: str, seconds: float) -> None:
         """The candidate's model was loaded, and so that of all candidates of its turn."""
@@ -162,10 +154,10 @@ class BakeoffPace:
         candidate and task: to be called once a second, not once an answer.
         """
         warm = {who for who, cells in self._cells.items() if any(cell.count for cell in cells.values())}
-        if not any(cell.open for cells in self._cells.values() for cell in cells.values()):
+        if not self.open_answers:
             return TimeLeft(0.0, 0.0)
         if not warm:
-            return None
+            return self._before_any(under_way, waited)
         figures = _Figures(self._cells, self._rates, warm, self._exponent)
         low = mid = high = missed = 0.0
         for who, cells in self._cells.items():
@@ -186,6 +178,18 @@ class BakeoffPace:
         share = STILL_WITHIN if self._settled else WITHIN
         self._settled = to_come <= warm and high - mid <= share * mid and mid - low <= share * mid
         return TimeLeft(mid, mid) if self._settled else TimeLeft(low, high)
+
+    def _before_any(self, now: UnderWay | None, waited: float) -> TimeLeft | None:
+        """From the first answer alone, while it comes: all as long as it is now, or all up to the limit."""
+        steps = 0 if now is None else sum(now.alone)
+        if now is None or now.limit is None or steps < FIRST_TOKENS or waited <= 0:
+            return None
+        own = sum(cell.open for cell in self._cells[now.candidate].values())
+        others = self.open_answers - own
+        each = waited / steps
+        low = each * max(now.alone) * (own + others / ONE_KNOWN)
+        high = each * now.limit * (own + others * ONE_KNOWN)
+        return TimeLeft(max(0.0, low - waited), max(0.0, high - waited))
 
     def _loads_to_come(self) -> list[tuple[float, float, float]]:
         known = list(self._loads.values())
@@ -221,15 +225,15 @@ class _Figures:
 
     def __init__(
         self,
-        cells: Mapping[str, Mapping[str, _Cell]],
-        rates: Mapping[str, _Rates],
+        cells: Mapping[str, Mapping[str, PaceCell]],
+        rates: Mapping[str, PaceRates],
         warm: Collection[str],
         exponent: float,
     ) -> None:
         self.cells, self.warm, self.exponent = cells, sorted(warm), exponent
-        self.rate = {who: _rate(rates[who], exponent) for who in self.warm}
-        self.variation = _variation(cells, self.warm)
-        self.length, self.verbosity = _fitted(cells, self.warm, self.variation)
+        self.rate = {who: seconds_a_step(rates[who], exponent) for who in self.warm}
+        self.variation = pooled_variation(cells, self.warm)
+        self.length, self.verbosity = fitted_lengths(cells, self.warm, self.variation)
         self.seen: dict[str, list[float]] = {}
         self._costs: dict[tuple[str, int], list[float]] = {}
 
@@ -285,7 +289,10 @@ class _Figures:
     def passed(self, now: UnderWay, waited: float) -> float:
         """How much of the expected time of what is under way is over already."""
         if now.candidate not in self.rate:
-            return 0.0
+            # Its first answer: how long that takes is known of the others alone.
+            return min(waited, (1 - OVERDUE) * self.of(now.candidate, now.task, 1)[1]) if now.alone else 0.0
+        if any(now.alone):
+            return self._passed_alone(now)
         whole = self.group_seconds(now.candidate, now.task, now.size)
         if now.steps <= 0 or waited <= 0:
             return min(waited, (1 - OVERDUE) * whole)
@@ -293,6 +300,16 @@ class _Figures:
         if now.limit is not None:
             longest = min(longest, float(now.limit))
         return whole - max(0.0, longest - now.steps) * waited / now.steps
+
+    def _passed_alone(self, now: UnderWay) -> float:
+        """By the tokens that are there: less is over where an answer turns out longer than was expected of it."""
+        whole, over = self.tokens(now.candidate, now.task), 0.0
+        for steps in now.alone:
+            if steps > 0:
+                longest = self._longest(now.candidate, now.task, 1, beyond=steps)
+                longest = longest if now.limit is None else min(longest, float(now.limit))
+                over += whole - max(0.0, longest - steps)
+        return self.rate[now.candidate] * over
 
     def _group(self, who: str, task: str) -> int:
         cell = self.cells[who].get(task)
@@ -331,51 +348,3 @@ class _Figures:
             cells = cells or [cell for other in self.warm for cell in self.cells[other].values() if cell.count]
             self.seen[task] = sorted(one / cell.mean for cell in cells for one in cell.seen)
         return self.seen[task]
-
-
-def _rate(rates: _Rates, exponent: float) -> float:
-    """Seconds a step of one answer."""
-    seconds = rates.seconds + sum(took for took, _, _ in rates.groups)
-    work = rates.steps + sum(steps * math.pow(size, exponent) for _, steps, size in rates.groups)
-    return seconds / work
-
-
-def _fitted(
-    cells: Mapping[str, Mapping[str, _Cell]], warm: Sequence[str], variation: float
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Mean tokens as length(task) · verbosity(candidate): weighted least squares of their logarithms, each cell weighing as the
-    inverse of its variance."""
-    known = [
-        (who, task, math.log(cell.mean), 1.0 / (variation**2 / cell.count + NEW_TO_TASK**2))
-        for who in warm
-        for task, cell in cells[who].items()
-        if cell.count
-    ]
-    verbosity, length = dict.fromkeys(warm, 0.0), dict.fromkeys((task for _, task, _, _ in known), 0.0)
-    for _ in range(FIT_ROUNDS):
-        sums = {task: [0.0, 0.0] for task in length}
-        for who, task, mean, weight in known:
-            sums[task][0] += weight * (mean - verbosity[who])
-            sums[task][1] += weight
-        length = {task: total / weight for task, (total, weight) in sums.items()}
-        sums = {who: [0.0, 1.0 / VERBOSITY_SPREAD**2] for who in warm}
-        for who, task, mean, weight in known:
-            sums[who][0] += weight * (mean - length[task])
-            sums[who][1] += weight
-        verbosity = {who: total / weight for who, (total, weight) in sums.items()}
-    return (
-        {task: math.exp(value) for task, value in length.items()},
-        {who: math.exp(value) for who, value in verbosity.items()},
-    )
-
-
-def _variation(cells: Mapping[str, Mapping[str, _Cell]], warm: Sequence[str]) -> float:
-    """Standard deviation of tokens within cells over their means, pooled; the usual one weighs as four answers."""
-    total, weight = 4 * USUAL_VARIATION**2, 4.0
-    for who in warm:
-        for cell in cells[who].values():
-            if cell.count > 1:
-                variance = max(0.0, cell.squares / cell.count - cell.mean**2)
-                total += cell.count * variance / cell.mean**2
-                weight += cell.count - 1
-    return math.sqrt(total / weight)

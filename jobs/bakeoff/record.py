@@ -21,14 +21,19 @@ SECONDS_PER_RECKONING = 1.0
 
 
 class AnswerRecord:
-    """The answers so far. One that a server failed to give is open: the next attempt asks for it again."""
+    """The answers so far. One that a server failed to give is open: the next attempt asks for it again.
+
+    Each belongs to who gave it, so a model that has changed is asked for all of its answers again, and those of the former one
+    stay: should it change back, they count again.
+    """
 
     def __init__(self, context: JobContext, spec: BakeoffSpec, inputs: Mapping[str, Sequence[GoldenInput]]) -> None:
         self.context = context
         self.path = context.run.answers
         self._known: dict[tuple[str, str], Answer] = {}
+        self._counts: dict[tuple[str, str, str, int], Answer] = {}
         for answer in read_answers(self.path):
-            self._known[(answer.candidate, answer.key)] = answer
+            self._keep(answer)
         # Of an earlier bake-off: by the key alone, since a candidate can have had another name there.
         self._earlier: dict[str, Answer] = {}
         if spec.earlier is not None:
@@ -47,12 +52,17 @@ class AnswerRecord:
 
     @property
     def answers(self) -> list[Answer]:
-        return list(self._known.values())
+        """What counts: one answer for each place, the newest good one."""
+        return list(self._counts.values())
 
     def has(self, candidate: str, key: str) -> bool:
-        """Whether nobody has to be asked for this answer; one of an earlier bake-off is written down with the others."""
+        """Whether nobody has to be asked for this answer. One of an earlier bake-off is written down with the others, and so is
+        one that another model's has taken the place of, since it counts again.
+        """
         known = self._known.get((candidate, key))
         if known is not None:
+            if known.fault != "server" and self._counts[known.place].key != key:
+                self.add(known)
             return known.fault != "server"
         earlier = self._earlier.get(key)
         if earlier is None:
@@ -63,8 +73,33 @@ class AnswerRecord:
     def add(self, answer: Answer) -> None:
         """Write an answer down; it is on the disk when this returns."""
         append_answer(self.path, answer)
-        self._known[(answer.candidate, answer.key)] = answer
+        self._keep(answer)
         self._score(answer)
+
+    def withdraw(self, answer: Answer, problem: str) -> None:
+        """Take an answer back of which nobody knows who gave it; it is open again."""
+        taken_back = replace(
+            answer, text="", thinking=None, finish="stop", fault="server", problem=problem, withdrawn=True
+        )
+        append_answer(self.path, taken_back)
+        self._keep(taken_back)
+        if (running := self._running.get(answer.task)) is not None:
+            running.forget(answer.candidate, answer.input_id, answer.repeat)
+
+    def begin_with(self, candidate: str, identity: str) -> None:
+        """This candidate is the model of that identity now: what another one scored says nothing of what it can reach."""
+        for running in self._running.values():
+            running.forget(candidate)
+        if self._running:
+            for answer in self._known.values():
+                if (answer.candidate, answer.identity) == (candidate, identity):
+                    self._score(answer)
+
+    def _keep(self, answer: Answer) -> None:
+        self._known[(answer.candidate, answer.key)] = answer
+        counts = self._counts.get(answer.place)
+        if counts is None or answer.withdrawn or answer.fault != "server" or counts.fault == "server":
+            self._counts[answer.place] = answer
 
     def is_hopeless(self, candidate: str, task: str) -> bool:
         """Whether a candidate cannot reach the incumbent at a task any more, where the bake-off curtails."""
@@ -112,6 +147,12 @@ class Tally:
         self.total -= count
         self._settle(candidate, task, count)
 
+    def reopen(self, candidate: str, task: str, count: int) -> None:
+        """So many answers are wanted from now on, whatever was there: the model is another one by now."""
+        self.done = max(0, self.done - self.pace.reopened(candidate, task, count))
+        self.total = self.done + self.pace.open_answers
+        self.reckoned = -math.inf
+
     def loaded(self, candidate: str, seconds: float) -> None:
         """The model of this candidate is loaded."""
         self.pace.loaded(candidate, seconds)
@@ -119,7 +160,8 @@ class Tally:
 
     def answering(self, candidate: str, task: str, count: int, *, batch: int = 1, limit: int | None = None) -> None:
         """So many answers come from now on, `batch` generated together with `limit` tokens each at most. What passed before,
-        such as the load of a model, is not counted. A server's answers come one by one, though it is asked for several."""
+        such as the load of a model, is not counted. A server's answers come one by one, though it is asked for several: how
+        far they are is told by `coming`."""
         self.batch, self.open = batch, count
         self._begin(UnderWay(candidate, task, min(batch, count), limit=limit))
 
@@ -130,7 +172,8 @@ class Tally:
             self._settle(answer.candidate, answer.task, 1)
         elif self.under_way is None or self.batch == 1:
             self.pace.answered(answer.candidate, answer.task, [answer.completion_tokens], answer.seconds)
-            self._begin(UnderWay(answer.candidate, answer.task))
+            limit = None if self.under_way is None else self.under_way.limit
+            self._begin(UnderWay(answer.candidate, answer.task, limit=limit))
         else:
             self.tokens.append(answer.completion_tokens)
             if len(self.tokens) == self.under_way.size:
@@ -146,6 +189,11 @@ class Tally:
         if self.under_way is not None:
             self.under_way = replace(self.under_way, steps=self.under_way.steps + 1)
 
+    def coming(self, tokens: Sequence[int]) -> None:
+        """How many tokens are there of each answer that a server is giving."""
+        if self.under_way is not None:
+            self.under_way = replace(self.under_way, alone=tuple(tokens))
+
     def tell(self, label: str, tokens_per_second: float | None = None) -> None:
         now = time.monotonic()
         # A server can answer a hundred times a second: what is left is reckoned anew once in one.
@@ -153,6 +201,8 @@ class Tally:
             self.left, self.reckoned = self.pace.left(now - self.began, self.under_way), now
         self.told = now
         left = {} if self.left is None else self.left.event_fields
+        if self.under_way is not None and (coming := sum(self.under_way.alone)):
+            left = {**left, "tokens_coming": coming}
         self.context.progress(
             self.done, self.total, "answers", label=label, tokens_per_second=tokens_per_second, **left
         )

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -19,17 +19,18 @@ from core.data.template import fold_system
 from core.files import sha256_json
 from core.format import data_size
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
-from core.scoring.answers import answer_key
+from core.scoring.answers import Answer, answer_key
 from core.serving.answering import Capabilities, Question, ServedIdentity, ServedModel
 from core.serving.errors import ServerError
 from core.serving.retry import pause_before_retry
 from jobs.bakeoff.asking import Asking, WantedReply
+from jobs.bakeoff.flights import SameModel
 from jobs.bakeoff.questions import AskedTask, Cell, asked_task, cells
 from jobs.bakeoff.record import AnswerRecord, Tally
 from jobs.context import JobContext
 
-MOST_ROUNDS = 3
-"""How often a model may turn out to be another one half-way, before the bake-off goes on with what it has."""
+MOST_ROUNDS = 5
+"""How often a model may turn out to be another one half-way, before it is asked no more."""
 WARM_UP_TOKENS = 4
 """Of the answer that is thrown away before any is timed."""
 SECONDS_BETWEEN_SIGNS = 0.2
@@ -89,42 +90,51 @@ def answer_served(
     """All missing answers of the candidates that are this model. Raises ServerError where the server does not serve it.
 
     A model that turns out to be another one half-way (the server was updated, its tag replaced) is asked again for what the
-    former one answered: no result is of two models. `before_load` is called before the model is loaded, if it has to be asked.
+    former one answered: no result is of two models. Should it change back, the former one's answers count again. What came
+    about the moment of a change, and may be of either, is asked for again. `before_load` is called before the model is loaded,
+    if it has to be asked.
     """
     asked = {one.name: [asked_task(task, inputs[task.name], one) for task in spec.tasks] for one in candidates}
     group = ServedGroup(context, spec, model, asked, candidates, record, tally, before_load, random.Random(spec.seed))
     context.phase("asking the server", model.name)
     identity = group.patiently(model.identity)
     for number in range(MOST_ROUNDS):
-        _round(group, identity, first=number == 0)
+        if _round(group, identity, first=number == 0):
+            return
         now = group.patiently(model.identity)
         if now.sha256 == identity.sha256:
-            return
+            context.say(f"{model.name} was replaced while it was asked, and is what it was before")
+            continue
         changed = ", ".join(now.changed_from(identity))
         context.warn(
             "model_changed", f"{model.name} changed while it was asked ({changed}): its answers are asked for again"
         )
         identity = now
-    context.warn(
-        "model_changes", f"{model.name} keeps changing while it is asked: some of its answers are of a former one"
-    )
+    message = f"{model.name} keeps changing while it is asked: it is asked no more"
+    raise ServerError(message, code="server_refused", remedy="see who replaces it or restarts its server, and retry")
 
 
-def _round(group: ServedGroup, identity: ServedIdentity, *, first: bool) -> None:
-    """Ask for what this very model has not answered yet."""
+def _round(group: ServedGroup, identity: ServedIdentity, *, first: bool) -> bool:
+    """Ask for what this very model has not answered yet; False where it turned out to be another one meanwhile."""
     context, model = group.context, group.model
+    for candidate in group.candidates:
+        group.record.begin_with(candidate.name, identity.sha256)
     missing = {one.name: list(_missing(group, one, identity)) for one in group.candidates}
     every = [wanted for of_one in missing.values() for wanted in of_one]
     whole = sum(len(task.inputs) * task.repeats for tasks in group.asked.values() for task in tasks)
-    if first and (held := whole - len(every)):
-        open_ = Counter((wanted.candidate.name, wanted.asked.name) for wanted in every)
-        for name, tasks in group.asked.items():
-            for task in tasks:
+    held = whole - len(every)
+    open_ = Counter((wanted.candidate.name, wanted.asked.name) for wanted in every)
+    for name, tasks in group.asked.items():
+        for task in tasks:
+            if first:
                 group.tally.held(name, task.name, len(task.inputs) * task.repeats - open_[name, task.name])
+            else:
+                group.tally.reopen(name, task.name, open_[name, task.name])
+    if held:
         group.tally.tell(model.name)
         context.say(f"{model.name}: {held} answers are there already, or not wanted any more")
     if not every:
-        return
+        return True
     capabilities = group.patiently(model.capabilities)
     for candidate in group.candidates:
         _check(group, candidate, capabilities)
@@ -132,6 +142,9 @@ def _round(group: ServedGroup, identity: ServedIdentity, *, first: bool) -> None
     group.before_load()
     was_there = group.patiently(lambda: _load(group, identity, capabilities))
     _warm_up(group, every[0])
+    same = SameModel(model, group.patiently(model.stamp))
+    if group.patiently(model.identity).sha256 != identity.sha256:
+        return False
 
     def revive() -> None:
         try:
@@ -139,14 +152,30 @@ def _round(group: ServedGroup, identity: ServedIdentity, *, first: bool) -> None
         except ServerError as error:
             context.say(f"{model.name}: not loaded again: {error.message}")
 
-    asking = Asking(model, group.spec.concurrency, revive, context.say, group.spec.seed)
-    for candidate in group.candidates:
-        if missing[candidate.name]:
-            context.phase("answering", candidate.name)
-            _ask(group, candidate, missing[candidate.name], asking)
+    asking = Asking(model, group.spec.concurrency, revive, context.say, same, group.spec.seed)
+    unsure: deque[tuple[float, Answer]] = deque()
+    try:
+        for candidate in group.candidates:
+            if missing[candidate.name] and not same.changed:
+                context.phase("answering", candidate.name)
+                _ask(group, candidate, missing[candidate.name], asking, unsure)
+        same.look(at_once=True)
+    finally:
+        if same.changed:
+            _withdraw(group, unsure, same.sure_until)
+    if same.changed:
+        return False
     if not was_there:
         # What was in memory before stays there for whoever had it loaded; the next model finds room.
         group.patiently(model.unload)
+    return True
+
+
+def _withdraw(group: ServedGroup, unsure: Iterable[tuple[float, Answer]], sure_until: float) -> None:
+    """Take back what came since the model was last seen to be the one that was asked."""
+    for came_at, answer in unsure:
+        if came_at > sure_until and answer.fault != "server":
+            group.record.withdraw(answer, "the model was replaced while it was asked")
 
 
 def _missing(group: ServedGroup, candidate: CandidateSpec, identity: ServedIdentity) -> Iterator[WantedReply]:
@@ -232,15 +261,27 @@ def _warm_up(group: ServedGroup, wanted: WantedReply) -> None:
         group.context.say(f"{group.model.name}: the warm-up failed: {error.message}")
 
 
-def _ask(group: ServedGroup, candidate: CandidateSpec, wanted: Sequence[WantedReply], asking: Asking) -> None:
-    """Have the answers of a candidate and write each down as it comes."""
+def _ask(
+    group: ServedGroup,
+    candidate: CandidateSpec,
+    wanted: Sequence[WantedReply],
+    asking: Asking,
+    unsure: deque[tuple[float, Answer]],
+) -> None:
+    """Have the answers of a candidate and write each down as it comes. `unsure` are those of which it is not certain yet that
+    this model gave them, each with the time (monotonic) by which it had come.
+    """
     context, tally = group.context, group.tally
     began, tokens, number, holes = time.monotonic(), 0, 0, 0
-    tally.answering(candidate.name, wanted[0].asked.name, len(wanted))
+    limit = max(one.question.max_new_tokens for one in wanted)
+    tally.answering(candidate.name, wanted[0].asked.name, len(wanted), limit=limit)
 
     def at_look() -> None:
         context.check_stop()
-        tally.sign_of_life(candidate.name, tokens / (time.monotonic() - began) if tokens else None)
+        coming = asking.tokens_under_way
+        tally.coming(coming)
+        so_far = tokens + sum(coming)
+        tally.sign_of_life(candidate.name, so_far / (time.monotonic() - began) if so_far else None)
 
     skipped = 0
 
@@ -252,8 +293,11 @@ def _ask(group: ServedGroup, candidate: CandidateSpec, wanted: Sequence[WantedRe
         tally.skip(candidate.name, one.asked.name)
         return False
 
-    for answer in asking.answers(wanted, at_look, is_wanted):
+    for came_at, answer in asking.answers(wanted, at_look, is_wanted):
         group.record.add(answer)
+        while unsure and unsure[0][0] <= asking.same.sure_until:
+            unsure.popleft()
+        unsure.append((came_at, answer))
         number += 1
         tokens += answer.completion_tokens
         tally.add(answer)
@@ -267,6 +311,8 @@ def _ask(group: ServedGroup, candidate: CandidateSpec, wanted: Sequence[WantedRe
         context.say(
             f"{candidate.name}: {skipped} answers are not asked for: it cannot reach {group.spec.against} any more"
         )
+    if asking.same.changed:
+        return
     holes += len(wanted) - number - skipped
     if holes:
         context.warn(

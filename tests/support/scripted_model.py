@@ -23,7 +23,8 @@ REFUSED = ServerError("no such thing", code="server_refused", status=400)
 class ScriptedModel:
     """`faults` are raised one after the other by `ask`, None being an answer; behind them every request is answered.
 
-    `hold`: requests wait on it while it is not set. `at_ask` is called with the number of each request.
+    `hold`: requests wait on it while it is not set. `at_ask` is called with the number of each request, `at_piece` with that of
+    each word of each answer.
     """
 
     who: ServedIdentity = field(
@@ -33,6 +34,7 @@ class ScriptedModel:
     able: Capabilities = field(default_factory=Capabilities)
     write: Callable[[Question], str] = lambda question: f"answer to {question.messages[-1][1]} #{question.seed}"
     at_ask: Callable[[int], None] = lambda number: None
+    at_piece: Callable[[int], None] = lambda number: None
     others: bool | None = False
     thinking: str | None = None
     finish: str = "stop"
@@ -43,6 +45,7 @@ class ScriptedModel:
         self.answered: Counter[tuple[str, int]] = Counter()
         self.loads: list[int] = []
         self.unloads = 0
+        self.replaced = 0
         self.at_once = self.most_at_once = 0
         self._lock = threading.Lock()
 
@@ -56,6 +59,10 @@ class ScriptedModel:
     def becomes(self, **changed: str) -> None:
         """The server is updated, or the tag replaced."""
         self.who = replace(self.who, **changed)  # type: ignore[arg-type]
+        self.replaced += 1
+
+    def stamp(self) -> str:
+        return f"{self.who.sha256} {self.replaced}"
 
     def capabilities(self) -> Capabilities:
         return self.able
@@ -64,7 +71,9 @@ class ScriptedModel:
         self.loads.append(context_length)
         return LoadedModel(seconds=1.5, vram_bytes=5_000_000_000)
 
-    def ask(self, question: Question, stopped: Callable[[], bool] = lambda: False) -> Reply:
+    def ask(
+        self, question: Question, stopped: Callable[[], bool] = lambda: False, came: Callable[[], None] = lambda: None
+    ) -> Reply:
         with self._lock:
             self.asked.append(question)
             number = len(self.asked)
@@ -81,6 +90,9 @@ class ScriptedModel:
             with self._lock:
                 self.answered[(question.messages[-1][1], question.seed)] += 1
             text = self.write(question)
+            for piece, _ in enumerate(text.split(), 1):
+                came()
+                self.at_piece(piece)
             return Reply(
                 text, self.thinking, self.finish, seconds=0.5, prompt_tokens=7, completion_tokens=len(text.split())
             )

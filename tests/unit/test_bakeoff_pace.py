@@ -238,3 +238,49 @@ def test_answers_without_tokens_and_clocks_that_stand_break_nothing(tokens: list
         pace.answered("a", "judge", tokens, seconds)
     told = pace.left(float("inf"), UnderWay("a", "judge", 4, 0))
     assert told is None or told.low >= 0.0
+
+
+def served(**answered: list[int]) -> BakeoffPace:
+    """Ten answers are wanted of each candidate; those that it gave came one by one at ten tokens a second."""
+    pace = BakeoffPace({name: {"judge": 10} for name in answered}, [[name] for name in answered])
+    for name, tokens in answered.items():
+        for count in tokens:
+            pace.answered(name, "judge", [count], count / 10)
+    return pace
+
+
+@pytest.mark.parametrize(("coming", "seconds"), [((25,), 17.5), ((99,), 10.1), ((50, 50, 0), 10.0), ((), 20.0)])
+def test_an_answer_of_a_server_counts_down_by_its_tokens(coming: tuple[int, ...], seconds: float) -> None:
+    pace = served(base=[100] * 8)
+    left = pace.left(0.0, UnderWay("base", "judge", limit=1024, alone=coming))
+    assert left is not None and left.low == left.high == pytest.approx(seconds, rel=0.05)
+
+
+def test_one_that_turns_out_long_holds_up_what_follows_and_says_so() -> None:
+    pace = served(base=[80, 100, 120] * 3)
+    told = []
+    for steps in range(0, 1025, 64):
+        left = pace.left(steps / 10, UnderWay("base", "judge", limit=1024, alone=(steps,)))
+        assert left is not None
+        told.append(left.high)
+    # The only one left: never nothing, and at its limit it is over.
+    assert all(seconds > 0 for seconds in told[:-1]) and told[-1] == pytest.approx(0.0, abs=0.1)
+    assert told[4] == pytest.approx(25.6 * 0.1, rel=0.3), "a tenth of what it has taken"
+
+
+def test_the_first_answer_of_all_tells_a_range_that_holds_the_truth_and_narrows() -> None:
+    pace = BakeoffPace({"base": {"judge": 3}}, [["base"]])
+    assert pace.left(1.0, UnderWay("base", "judge", limit=200, alone=(3,))) is None, "it may have waited for its prompt"
+    widths = []
+    for steps in range(20, 200, 20):
+        left = pace.left(steps / 10, UnderWay("base", "judge", limit=200, alone=(steps,)))
+        assert left is not None and left.low <= 3 * 20.0 - steps / 10 <= left.high
+        widths.append(left.high - left.low)
+    assert widths == sorted(widths, reverse=True)
+
+
+def test_the_first_answer_of_a_later_candidate_moves_the_range() -> None:
+    pace = served(base=[100] * 10, tuned=[])
+    told = [pace.left(waited, UnderWay("tuned", "judge", limit=1024, alone=(int(waited),))) for waited in (1.0, 5.0)]
+    assert told[0] is not None and told[1] is not None
+    assert told[0].low < told[0].high and told[1].high < told[0].high

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,8 @@ from jobs.bakeoff import record
 from jobs.bakeoff.record import Tally
 from jobs.context import JobContext
 from tests.support.clock import FakeClock
+from tests.support.scripted_model import ScriptedModel
+from tests.support.waiting import wait_until
 from tests.unit.test_served_candidates import Bench, task
 
 
@@ -102,3 +105,31 @@ def test_a_batch_that_was_given_up_is_no_measure(tmp_path: Path, monkeypatch: py
     played.tally.answering("tuned", "judge", 20, batch=16, limit=512)
     played.tally.tell("tuned")
     assert (played.progress.left, played.progress.total) == ("", 21)
+
+
+def test_a_long_answer_of_a_server_is_seen_while_it_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Held in its middle: how many tokens are there, how fast they come and what is left is told before it is over."""
+    monkeypatch.setattr(record, "SECONDS_PER_SIGN", 0.0)
+    monkeypatch.setattr(record, "SECONDS_PER_RECKONING", 0.0)
+    bench = Bench(Home(tmp_path / "home").create(), task("judge", 1, repeats=1))
+    go_on = threading.Event()
+    model = ScriptedModel(write=lambda question: "word " * 40)
+    model.at_piece = lambda number: None if number < 30 or len(model.asked) == 1 else (go_on.wait(60), None)[1]
+    asking = threading.Thread(target=bench.go, args=(model,))
+    asking.start()
+    try:
+        seen = wait_until(lambda: _told(bench, 30))
+    finally:
+        go_on.set()
+        asking.join()
+    assert seen.done == 0 and seen.tokens_per_second is not None and seen.left, "a range before any answer is whole"
+    ended = _told(bench, None)
+    assert ended is not None and (ended.done, ended.tokens_coming) == (1, None)
+
+
+def _told(bench: Bench, tokens: int | None) -> Progress | None:
+    """The figures once they say that so many tokens are coming."""
+    progress = Progress()
+    for event in EventReader(bench.context.attempt.events):
+        progress = fold(progress, event)
+    return progress if progress.tokens_coming == tokens else None

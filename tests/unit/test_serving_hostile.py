@@ -26,7 +26,7 @@ from tests.support.hostile_cases import (
     trickles,
     trickling_head,
 )
-from tests.support.hostile_server import MODEL, Behaviour, Connection, hostile, whole
+from tests.support.hostile_server import MODEL, Behaviour, Connection, hostile, piece, whole
 from tests.support.questions import question
 from tests.support.waiting import PATIENCE_SECONDS
 
@@ -177,3 +177,22 @@ def test_an_answer_of_one_token_over_and_over_is_the_models_own_fault() -> None:
 
     with hostile("ollama", behave) as server:
         holds_up(model("ollama", server.url), Outcome(finish="length", text=" a" * 31))
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_each_piece_is_told_as_it_comes(api: str) -> None:
+    """The server says the next one only once the last one was told."""
+    told = threading.Semaphore(0)
+
+    def behave(connection: Connection) -> None:
+        connection.begin()
+        for _ in range(3):
+            connection.say("a")
+            assert told.acquire(timeout=PATIENCE_SECONDS)
+        connection.send(piece(connection.api, b'""', b'"hm"'))
+        assert told.acquire(timeout=PATIENCE_SECONDS)
+        connection.end()
+
+    with hostile(api, behave) as server:
+        reply = model(api, server.url).ask(question(), came=told.release)
+    assert (reply.text, reply.thinking) == ("aaa", "hm")

@@ -46,6 +46,8 @@ def facts(job: JobRow, detail: Detail | None) -> list[tuple[str, str]]:
         parts.append((f"resumes from step {ahead:,}", "text"))
     if progress.tokens_per_second:
         parts.append((f"{progress.tokens_per_second:,.0f} tok/s", "dim"))
+    if job.state in ACTIVE and progress.tokens_coming:
+        parts.append((f"{plural(progress.tokens_coming, 'token')} of the next answer", "dim"))
     if peak:
         parts.append((f"peak {data_size(peak)}", "dim"))
     if job.state in ACTIVE and progress.left:
