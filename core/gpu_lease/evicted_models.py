@@ -104,21 +104,32 @@ class EvictedModels:
         if not any(_same(model, known) for known in self.models):
             self._keep((*self.models, model), self.stopped, self.asked)
 
-    def note_server(self, there: Iterable[EvictedModel], asked: Collection[str], before: Contents) -> None:
-        """Note how the server is before a job that asks it for the models `asked`. `before`: what was noted before that job.
+    def note_server(
+        self,
+        there: Iterable[EvictedModel],
+        asked: Collection[str],
+        before: Contents,
+        blobs: Collection[str | None] = frozenset(),
+    ) -> None:
+        """Note how the server is before a job that asks it for the models `asked`, with the weights `blobs`. `before`: what
+        was noted before that job.
 
         What an earlier job has left there is none of what comes back, and what it has asked for is as it was before that job.
         """
         names = dict.fromkeys(full_name(name) for name in asked)
+
+        def is_asked(one: EvictedModel) -> bool:
+            return full_name(one.name) in names or (one.blob is not None and one.blob in blobs)
+
         present = [one for one in there if full_name(one.name) not in before.asked]
         models: list[EvictedModel] = []
         for known in before.models:
             # Loaded again by a client, it is as that client wants it.
             if known.asked or not any(_same(known, one) for one in present):
-                models.append(known if known.asked else replace(known, asked=full_name(known.name) in names))
+                models.append(known if known.asked else replace(known, asked=is_asked(known)))
         for one in present:
             if not any(_same(one, known) for known in models):
-                models.append(replace(one, asked=full_name(one.name) in names))
+                models.append(replace(one, asked=is_asked(one)))
         self._keep(tuple(models), self.stopped, tuple(dict.fromkeys((*before.asked, *names))))
 
     @property

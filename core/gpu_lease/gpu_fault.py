@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from core.files import write_atomic
@@ -22,7 +22,8 @@ from core.reasons import Reason, Value
 class GpuFault:
     """One fault. `text` is the kernel's line, or the job's own; `time` in Unix seconds, `boot_id` that of the boot it was in.
 
-    `job_id` is the job whose process faulted, None of a process that is no job's (`elsewhere`) or that nobody names.
+    `job_id` is the job whose process faulted, None of a process that is no job's (`elsewhere`) or that nobody names. Of that
+    one it is known which job had the GPU then, `job_on_gpu`.
     """
 
     text: str
@@ -32,6 +33,7 @@ class GpuFault:
     pid: int | None = None
     process: str = ""
     elsewhere: bool = False
+    job_on_gpu: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -41,7 +43,7 @@ class GpuFault:
         """Raises ValueError when the document is no fault."""
         kinds: dict[str, type | tuple[type, ...]] = {
             "text": str, "time": (int, float), "boot_id": str, "job_id": (int, type(None)), "pid": (int, type(None)),
-            "process": str, "elsewhere": bool,
+            "process": str, "elsewhere": bool, "job_on_gpu": (int, type(None)),
         }  # fmt: skip
         if not isinstance(document, dict):
             raise ValueError("no fault of a GPU")
@@ -100,16 +102,20 @@ class FaultBlock:
         elif former is not None and self.fault is None:
             self.notes.add(Reason("gpu_released", _values(former)))
 
-    def note(self, fault: GpuFault, *, job_on_gpu: int | None) -> None:
+    def note(self, fault: GpuFault, *, job_on_gpu: int | None, asking: int | None = None) -> None:
         """Take in a fault. The GPU is blocked for one of a job, and for one that nobody is named for while a job has the GPU.
 
-        One of another program harms no job and blocks nothing: desktops and games fault now and then. It is told.
+        One of another program harms no job and blocks nothing: desktops and games fault now and then. It is told. So is one
+        that nobody is named for while the job with the GPU, `asking`, only asks a model server: no process of a job uses the
+        GPU then, so it is the server's, or another program's.
         """
         if fault.boot_id != self.boot_id:
             return
         if fault.elsewhere or (fault.job_id is None and job_on_gpu is None):
-            self.notes.add(Reason("gpu_fault_elsewhere", _whose(fault)), "warn")
+            only_asks: dict[str, Value] = {"asking_job_id": asking} if asking is not None and fault.pid is None else {}
+            self.notes.add(Reason("gpu_fault_elsewhere", {**_whose(fault), **only_asks}), "warn")
         elif self.fault is None or (self.fault.job_id is None and fault.job_id is not None):
+            fault = replace(fault, job_on_gpu=job_on_gpu if fault.job_id is None else None)
             self.notes.add(Reason("gpu_page_fault", _whose(fault)), "bad")
             self.fault = fault
             self._write(fault)
@@ -130,7 +136,12 @@ class FaultBlock:
 
 
 def _whose(fault: GpuFault) -> dict[str, Value]:
-    known: dict[str, Value] = {"job_id": fault.job_id, "pid": fault.pid, "name": fault.process or None}
+    known: dict[str, Value] = {
+        "job_id": fault.job_id,
+        "pid": fault.pid,
+        "name": fault.process or None,
+        "job_on_gpu": fault.job_on_gpu,
+    }
     return {key: value for key, value in known.items() if value is not None}
 
 

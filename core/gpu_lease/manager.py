@@ -110,8 +110,9 @@ class GpuLeaseManager:
 
     def note_fault(self, fault: GpuFault) -> None:
         """A page fault of the GPU was seen."""
-        held = self._phase.phase in ("held", "verifying")
-        self.block.note(fault, job_on_gpu=self._phase.job_id if held else None)
+        held = self._phase.job_id if self._phase.phase in ("held", "verifying") else None
+        only_asks = held is not None and not self.use_of(held).loads_models
+        self.block.note(fault, job_on_gpu=None if only_asks else held, asking=held if only_asks else None)
 
     def ready_for(self, job: JobRow) -> bool:
         """Whether the GPU is free for it now, and the lease in hand: `hand_over` it."""

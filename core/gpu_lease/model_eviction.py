@@ -218,7 +218,11 @@ class ModelEviction:
         there = [self._as_it_is(one) for one in self.view.residents or () if not self._unload.leaves(one)]
         url = self._server.url
         here = [name for server, names in asked.items() if same_server(server_url(server), url) for name in names]
-        self.evicted.note_server(there, here, self._before[1])
+        # Asked under another tag of its weights, a model is asked all the same: the runner is one.
+        blobs = self._server.tag_blobs(here, max(since, self._return.look_after)) if self.answers else {}
+        if blobs is None:
+            return Reason("listing_models")
+        self.evicted.note_server(there, here, self._before[1], frozenset(blobs.values()) - {None})
         return None
 
     # Back.

@@ -240,15 +240,16 @@ class BakeoffSpec(Spec):
     def gpu_use(self) -> GpuUse:
         """Exclusive where the job loads every model itself; beside servers of this machine it makes room for those it loads."""
         servers = [one.server for one in self.candidates if one.server is not None and one.form == "served"]
+        loads = len(servers) < len(self.candidates)
         here = [server for server in servers if server.is_local]
         if not here:
-            return GpuUse("none" if len(servers) == len(self.candidates) else "exclusive")
+            return GpuUse("exclusive") if loads else GpuUse("none", loads_models=False)
         asked: dict[str, dict[str, None]] = {}
         for one in self.candidates:
             if one.server in here and one.server.api == "ollama" and one.served_model is not None:
                 asked.setdefault(one.server.url, {})[one.served_model] = None
         others = any(server.api != "ollama" for server in here)
-        return GpuUse("serving", {url: tuple(names) for url, names in asked.items()}, others)
+        return GpuUse("serving", {url: tuple(names) for url, names in asked.items()}, others, loads)
 
     def host_memory(self, home: Home, on_gpu: bool) -> int:
         """The largest model that is loaded, by the job or by its llama-server: one at a time. What the job itself computes with

@@ -25,12 +25,13 @@ class GpuUse:
 
     `asked` are the models that the job asks of each Ollama, by its address: what the job leaves behind there is known by that.
     `beside_programs`: a server of this machine that is no Ollama is asked, so a program that holds memory of the GPU may be
-    that server.
+    that server. `loads_models`: processes of the job may use the GPU themselves; else it only asks.
     """
 
     mode: GpuMode = "exclusive"
     asked: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     beside_programs: bool = False
+    loads_models: bool = True
 
 
 EXCLUSIVE = GpuUse()
@@ -71,4 +72,5 @@ def _use(document: dict[str, Any]) -> GpuUse:
         for url, names in (asked.items() if isinstance(asked, dict) else ())
         if isinstance(names, list)
     }
-    return GpuUse(known[mode], models, document.get("beside_programs") is True)
+    beside, loads = document.get("beside_programs") is True, document.get("loads_models") is not False
+    return GpuUse(known[mode], models, beside, loads)

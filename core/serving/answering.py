@@ -142,7 +142,7 @@ class ServedModel(Protocol):
         """
 
     def unload(self) -> None:
-        """Give its memory back, where the server can be asked to."""
+        """Give its memory back, where the server can be asked to; what was there before the first load is so again."""
 
     def others_active(self) -> bool | None:
         """Whether somebody else uses the server now; None where that can't be seen."""

@@ -9,7 +9,7 @@ import queue
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -67,6 +67,11 @@ class ModelServer(Protocol):
 
     def blob(self, resident: Resident) -> str | None:
         """The blob of its weights (`sha256:…`), by which tags of one model are known; None where it is not known."""
+
+    def tag_blobs(self, names: Collection[str], after: float) -> Mapping[str, str | None] | None:
+        """The blobs of these tags as they were asked for after that moment (monotonic), which the next list does; None until
+        then. None of a tag that the server does not have.
+        """
 
     def unload(self, resident: Resident) -> Future[str]:
         """Ask the server to let a model go; the result is the tag that was asked for, which can be another of its blob.
@@ -126,6 +131,8 @@ class OllamaServer:
         self._looked = NEVER
         # (tag, its digest) → the blob of its weights, None where the server did not say.
         self._blobs: dict[tuple[str, str | None], str | None] = {}
+        self._tags_wanted: tuple[frozenset[str], float] = frozenset(), NEVER
+        self._tags_told: tuple[frozenset[str], float, Mapping[str, str | None]] = frozenset(), NEVER, {}
 
     def tick(self, every_seconds: float) -> bool:
         news, now = False, self.clock.monotonic()
@@ -141,6 +148,14 @@ class OllamaServer:
 
     def blob(self, resident: Resident) -> str | None:
         return self._blobs.get((resident.name, resident.digest))
+
+    def tag_blobs(self, names: Collection[str], after: float) -> Mapping[str, str | None] | None:
+        wanted = frozenset(names)
+        told, asked_at, blobs = self._tags_told
+        if not wanted or (told == wanted and asked_at > after):
+            return blobs if wanted else {}
+        self._tags_wanted = wanted, after
+        return None
 
     def unload(self, resident: Resident) -> Future[str]:
         return self._asking.submit(lambda: self._unload(resident))
@@ -175,16 +190,26 @@ class OllamaServer:
             return ServerView(asked_at, self.clock.monotonic(), None, error.reason, asked_time)
         for resident in residents:
             self._learn(resident)
+        self._learn_tags(asked_at)
         return ServerView(asked_at, self.clock.monotonic(), residents, None, asked_time)
 
     def _learn(self, resident: Resident) -> None:
         """The blob has to be asked for while the tag is there: what was loaded outlives its tag."""
         key = (resident.name, resident.digest)
         if key not in self._blobs:
-            try:
-                self._blobs[key] = self._short.show(resident.name).blob
-            except ServerError:
-                self._blobs[key] = None
+            self._blobs[key] = self._blob_of_tag(resident.name)
+
+    def _learn_tags(self, asked_at: float) -> None:
+        wanted, after = self._tags_wanted
+        told, told_at, _ = self._tags_told
+        if wanted and not (told == wanted and told_at > after):
+            self._tags_told = wanted, asked_at, {name: self._blob_of_tag(name) for name in wanted}
+
+    def _blob_of_tag(self, name: str) -> str | None:
+        try:
+            return self._short.show(name).blob
+        except ServerError:
+            return None
 
     def _unload(self, resident: Resident) -> str:
         """Ask under a tag that means this runner: its own may be gone, or be another model's by now."""

@@ -7,7 +7,7 @@ import hashlib
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from core.files import sha256_json
@@ -62,6 +62,10 @@ class OllamaModel:
         self._info: ModelInfo | None = None
         self._version: str | None = None
         self._blobs: dict[str, str | None] = {}
+        self._before: tuple[Resident, float | None] | None = None
+        """What ran of these weights before our first load, and how long it would have stayed."""
+        self._loaded_as: str | None = None
+        """Under which tag the runner is listed that we had loaded; None where it was there before."""
         self._asking = 0
         self._last_end: float | None = None
         self._ends_seen = -1
@@ -110,6 +114,8 @@ class OllamaModel:
         with self._classifying():
             self._look()
             before = self._resident()
+            if before is not None and self._before is None and self._loaded_as is None:
+                self._before = before, self._stays(before)
             started = time.monotonic()
             self._ollama.load(
                 self.model,
@@ -122,6 +128,8 @@ class OllamaModel:
             after = self._resident()
         # Another window is another load. What is longer than the model was trained with is cut to that.
         same = before is not None and after is not None and before.context_length == after.context_length
+        if after is not None and not same:
+            self._loaded_as = after.name
         return LoadedModel(seconds, was_resident=same, vram_bytes=after.size_vram_bytes if after else None)
 
     def stamp(self) -> str:
@@ -146,16 +154,29 @@ class OllamaModel:
                 self._note_end()
 
     def unload(self) -> None:
-        """Asked for until the model has not been listed for a second: a request during a load has no effect.
+        """What was in memory before our first load is so again, with its window and for as long as it would have stayed.
 
-        A model that answers somebody else stays until that answer ends; ServerError (`server_slow`) where that takes long.
+        Else it is asked to go until it has not been listed for a second: a request during a load has no effect. One that
+        answers somebody else stays until that answer ends; ServerError (`server_slow`) where that takes long. A runner that
+        somebody has had loaded since under another tag of the weights is theirs and stays. So does one whose tag has been
+        replaced, which no request reaches.
         """
         with self._classifying():
+            if self._before is not None:
+                (former, stays), self._before = self._before, None
+                self._ollama.load(
+                    former.name,
+                    context_length=former.context_length,
+                    keep_alive_seconds=stays,
+                    timeout_seconds=max(LOAD_SECONDS, self._silence_seconds),
+                )
+                self._loaded_as = None
+                return
             deadline = time.monotonic() + UNLOAD_SECONDS
             gone_since: float | None = None
             while True:
                 resident, now = self._resident(), time.monotonic()
-                if resident is None:
+                if resident is None or self._loaded_as not in (None, resident.name):
                     gone_since = now if gone_since is None else gone_since
                     if now - gone_since >= _GONE_FOR_SECONDS:
                         return
@@ -177,8 +198,7 @@ class OllamaModel:
         """
         with self._classifying():
             residents = self._ollama.ps()
-            ours = self._blob_of(self.model)
-            mine = next((one for one in residents if self._blob_of(one.name) == ours), None)
+            mine = self._ours_among(residents)
         others = {one.name: one.expires_at for one in residents if one is not mine}
         with self._lock:
             former, self._seen = self._seen, {**others, "": mine.expires_at if mine else None}
@@ -296,8 +316,28 @@ class OllamaModel:
 
     def _resident(self) -> Resident | None:
         """The runner of our weights: it is listed under the tag that loaded it first."""
-        ours = self._blob_of(self.model)
-        return next((one for one in self._ollama.ps() if self._blob_of(one.name) == ours), None)
+        return self._ours_among(self._ollama.ps())
+
+    def _ours_among(self, residents: Sequence[Resident]) -> Resident | None:
+        """A tag that was created anew leaves the runner of its former weights, listed under the same name."""
+        if not residents:
+            return None
+        digests = {_full(tag.name): tag.digest for tag in self._ollama.tags()}
+        own, blob = digests.get(_full(self.model)), self._blob_of(self.model)
+
+        def is_ours(one: Resident) -> bool:
+            if one.digest is not None and one.digest == own:
+                return True
+            now = digests.get(_full(one.name))
+            is_former = None not in (now, one.digest) and now != one.digest
+            return not is_former and self._blob_of(one.name) == blob
+
+        return next((one for one in residents if is_ours(one)), None)
+
+    def _stays(self, resident: Resident) -> float | None:
+        """How long it would stay, -1 for ever; None, which is the server's own, where its clock is another machine's."""
+        seconds = resident.keep_alive_seconds(time.time())
+        return seconds if seconds == -1.0 or is_here(self._ollama.url) else None
 
     def _blob_of(self, name: str) -> str:
         if name not in self._blobs:

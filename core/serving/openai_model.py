@@ -157,7 +157,7 @@ class OpenAIModel:
         with _classifying():
             # Only where the kind of server tells more than its list of models: each request may be one over the sea.
             detected = self._detect() if self._known().dialect in ("llama-server", "vllm") else self._known()
-            listed = self._listed()
+            listed = self._listed_model()
         told = {key: detected.props.get(key) for key in ("chat_template", "model_path", "model_ftype")}
         return sha256_json([detected.version, dict(listed.meta), told])
 

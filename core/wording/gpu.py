@@ -111,7 +111,10 @@ def _whose_fault(values: Mapping[str, Any]) -> str:
         return f"job {values['job_id']}"
     if values.get("name"):
         return f"{values['name']} (pid {values['pid']})" if values.get("pid") else str(values["name"])
-    return f"process {values['pid']}" if values.get("pid") else "a process that nobody names"
+    if values.get("pid"):
+        return f"process {values['pid']}"
+    then = f" while job {values['job_on_gpu']} had the GPU" if values.get("job_on_gpu") else ""
+    return f"a process that nobody names{then}"
 
 
 def _faulted(values: Mapping[str, Any]) -> str:
@@ -211,7 +214,10 @@ _UNDER_WAY: dict[str, Words] = {
 
 _HAPPENED: dict[str, Words] = {
     "gpu_page_fault": lambda values: f"GPU page fault of {_whose_fault(values)}: no job starts until it is released",
-    "gpu_fault_elsewhere": lambda values: f"GPU page fault of {_whose_fault(values)}, which is no job's",
+    "gpu_fault_elsewhere": lambda values: (
+        f"GPU page fault of {_whose_fault(values)}, which is no job's"
+        + (f": job {values['asking_job_id']} only asks the model server" if values.get("asking_job_id") else "")
+    ),
     "gpu_released": lambda values: f"GPU released after the page fault of {_whose_fault(values)}",
     "gpu_fault_over": lambda values: f"Machine restarted since the page fault of {_whose_fault(values)}: GPU released",
     "gpu_cleared": lambda values: f"{gb(values['freed_bytes'])} GB freed within {values['seconds']} s: the GPU is free",

@@ -140,7 +140,7 @@ def _round(group: ServedGroup, identity: ServedIdentity, *, first: bool) -> bool
         _check(group, candidate, capabilities)
     context.phase("loading the model", model.name)
     group.before_load()
-    was_there = group.patiently(lambda: _load(group, identity, capabilities))
+    _load(group, identity, capabilities)
     _warm_up(group, every[0])
     same = SameModel(model, group.patiently(model.stamp))
     if group.patiently(model.identity).sha256 != identity.sha256:
@@ -165,9 +165,12 @@ def _round(group: ServedGroup, identity: ServedIdentity, *, first: bool) -> bool
             _withdraw(group, unsure, same.sure_until)
     if same.changed:
         return False
-    if not was_there:
-        # What was in memory before stays there for whoever had it loaded; the next model finds room.
+    # What was in memory before stays there for whoever had it loaded; else the next model finds room.
+    try:
         group.patiently(model.unload)
+    except ServerError as error:
+        # Its answers are all there.
+        context.warn("not_unloaded", f"{model.name} may still be in memory: {error.message}")
     return True
 
 
@@ -231,8 +234,8 @@ def _check(group: ServedGroup, candidate: CandidateSpec, capabilities: Capabilit
         context.warn("unsent_options", f"{group.model.name} decides by itself on {names}: it has no such option")
 
 
-def _load(group: ServedGroup, identity: ServedIdentity, capabilities: Capabilities) -> bool:
-    """Have the model in memory, noted with what that took; whether it was there before."""
+def _load(group: ServedGroup, identity: ServedIdentity, capabilities: Capabilities) -> None:
+    """Have the model in memory, noted with what that took."""
     loaded = group.patiently(lambda: group.model.load(group.window))
     group.tally.loaded(group.candidates[0].name, loaded.seconds)
     for candidate in group.candidates:
@@ -248,7 +251,6 @@ def _load(group: ServedGroup, identity: ServedIdentity, capabilities: Capabiliti
     memory = "" if loaded.vram_bytes is None else f", {data_size(loaded.vram_bytes)} of GPU memory"
     memory += "" if loaded.host_bytes is None else f", {data_size(loaded.host_bytes)} of host memory"
     group.context.say(f"{group.model.name}: loaded in {loaded.seconds:.1f} s, context {group.window}{memory}")
-    return loaded.was_resident
 
 
 def _warm_up(group: ServedGroup, wanted: WantedReply) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
 from core.clock import NEVER
+from core.gpu_lease.evicted_models import full_name
 from core.reasons import Reason
 from core.serving.errors import ServerError
 from core.serving.modelserver import ASK_SECONDS, ServerView
@@ -36,6 +37,8 @@ class FakeModelServer:
         self._look: Future[ServerView] | None = None
         self._looked = NEVER
         self._blobs: dict[tuple[str, str | None], str | None] = {}
+        self._tags_wanted: frozenset[str] = frozenset()
+        self._tags_told: tuple[frozenset[str], float, Mapping[str, str | None]] = frozenset(), NEVER, {}
 
     def tick(self, every_seconds: float) -> bool:
         self.advance()
@@ -52,6 +55,19 @@ class FakeModelServer:
 
     def blob(self, resident: Resident) -> str | None:
         return self._blobs.get((resident.name, resident.digest))
+
+    def tag_blobs(self, names: Collection[str], after: float) -> Mapping[str, str | None] | None:
+        wanted = frozenset(names)
+        told, asked_at, blobs = self._tags_told
+        if not wanted or (told == wanted and asked_at > after):
+            return blobs if wanted else {}
+        self._tags_wanted = wanted
+        return None
+
+    def learn_tags(self, asked_at: float) -> None:
+        models = self.ollama.models
+        blobs = {name: models[tag].blob if (tag := full_name(name)) in models else None for name in self._tags_wanted}
+        self._tags_told = self._tags_wanted, asked_at, blobs
 
     def unload(self, resident: Resident) -> Future[str]:
         future: Future[str] = Future()
@@ -150,6 +166,7 @@ class _Listing:
         if residents is not None:
             server.version = server.ollama.version
             server.learn(residents)
+            server.learn_tags(self.view.asked_at)
         self.future.set_result(ServerView(self.view.asked_at, now, residents, problem, self.view.asked_time))
         return True
 

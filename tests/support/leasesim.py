@@ -137,9 +137,11 @@ class LeaseSim:
         self.lease.note_holder(self.home, self.holder.id)
         self.job_bytes = held_bytes
 
-    def asks(self, *models: str, number: int = 1, url: str = URL, beside_programs: bool = False) -> None:
+    def asks(
+        self, *models: str, number: int = 1, url: str = URL, beside_programs: bool = False, loads_models: bool = True
+    ) -> None:
         """That job is a bake-off on these models of the server."""
-        self.uses[number] = GpuUse("serving", {url: models}, beside_programs)
+        self.uses[number] = GpuUse("serving", {url: models}, beside_programs, loads_models)
 
     def loaded(self) -> dict[str, tuple[int | None, float | None]]:
         """What the server holds: name → context length, seconds that it stays after an answer (-1: for ever)."""

@@ -267,6 +267,21 @@ def tags_come_and_go(script: Script) -> None:
     script.lists(PLANNER)
 
 
+def tags_are_known_by_their_weights(script: Script) -> None:
+    world = script.world
+    world.copy_model(JUDGE, COPY)
+    names, since = (JUDGE, COPY.removesuffix(":latest"), "nobody"), world.clock.monotonic()
+    assert world.client.tag_blobs((), since) == {}
+    script.until(lambda: world.client.tag_blobs(names, since) is not None, "the tags")
+    blobs = world.client.tag_blobs(names, since) or {}
+    judge, copy, nobody = (blobs[name] for name in names)
+    script.seen.append(("one model", judge is not None and judge == copy, nobody))
+    world.remove_model(COPY)
+    since = world.clock.monotonic()
+    script.until(lambda: world.client.tag_blobs(names, since) is not None, "the tags, anew")
+    script.seen.append(("gone", (world.client.tag_blobs(names, since) or {})[names[1]]))
+
+
 def a_runner_dies(script: Script) -> None:
     world = script.world
     world.client_loads(JUDGE, 600, 4096)
@@ -329,6 +344,7 @@ SCRIPTS = [
     an_answer_is_let_end,
     a_load_is_listed_by_nobody,
     tags_come_and_go,
+    tags_are_known_by_their_weights,
     a_runner_dies,
     there_is_no_room,
     it_stays_as_long_as_it_was_asked_to,

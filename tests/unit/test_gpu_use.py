@@ -40,11 +40,11 @@ def bakeoff(*candidates: CandidateSpec) -> BakeoffSpec:
         ((BASE,), EXCLUSIVE),
         ((BASE, GGUF), EXCLUSIVE),
         ((GGUF, served("gpt", FAR)), EXCLUSIVE),
-        ((served("gpt", FAR),), GpuUse("none")),
-        ((served("a"), served("b")), GpuUse("serving", {OLLAMA.url: ("a", "b")})),
+        ((served("gpt", FAR),), GpuUse("none", loads_models=False)),
+        ((served("a"), served("b")), GpuUse("serving", {OLLAMA.url: ("a", "b")}, loads_models=False)),
         ((served("a"), BASE), GpuUse("serving", {OLLAMA.url: ("a",)})),
-        ((served("a", LLAMA),), GpuUse("serving", {}, beside_programs=True)),
-        ((served("a", LLAMA), served("b"), served("c", FAR)), GpuUse("serving", {OLLAMA.url: ("b",)}, True)),
+        ((served("a", LLAMA),), GpuUse("serving", {}, beside_programs=True, loads_models=False)),
+        ((served("a", LLAMA), served("b"), served("c", FAR)), GpuUse("serving", {OLLAMA.url: ("b",)}, True, False)),
     ],
 )
 def test_what_a_bakeoff_does_with_the_gpu(candidates: tuple[CandidateSpec, ...], use: GpuUse) -> None:

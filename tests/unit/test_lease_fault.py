@@ -97,6 +97,31 @@ def test_one_that_nobody_is_named_for_blocks_the_gpu_only_while_a_job_has_it(sim
     assert sim.state.faulted and "a process that nobody names" in gpu_words(sim.state.status)
 
 
+def test_one_that_nobody_is_named_for_is_no_job_s_while_the_job_only_asks_a_server(sim: LeaseSim) -> None:
+    """No process of it is on the GPU, so nothing is blocked: a person could only wonder, and restart for nothing."""
+    sim.asks("judge", loads_models=False)
+    faulted(sim, job_id=None, pid=None, process="")
+    assert not sim.state.faulted and not sim.home.gpu_fault.exists()
+    told = gpu_words(sim.state.notes[-1].reason)
+    assert sim.notes[-1] == "gpu_fault_elsewhere" and "which is no job's: job 1 only asks the model server" in told
+    sim.until_ready(sim.second)
+
+
+def test_one_that_may_be_the_job_s_own_says_which_job_had_the_gpu_also_after_a_restart_of_the_runner(
+    sim: LeaseSim,
+) -> None:
+    """It asks a server and loads models itself: it may have been either."""
+    sim.asks("judge", loads_models=True)
+    faulted(sim, job_id=None, pid=None, process="")
+    words = "a process that nobody names while job 1 had the GPU"
+    assert sim.state.faulted and words in gpu_words(sim.state.status)
+    sim.kill_runner()
+    sim.next_runner()
+    sim.rounds(5)
+    assert sim.state.faulted and words in gpu_words(sim.state.status)
+    assert "restart the machine" in gpu_words(sim.state.status)
+
+
 def test_who_it_was_is_learnt_later(sim: LeaseSim) -> None:
     faulted(sim, job_id=None, pid=None, process="")
     sim.manager.note_fault(fault(sim))

@@ -132,6 +132,33 @@ def test_a_model_under_another_tag_of_its_weights(sim: LeaseSim) -> None:
     assert {name: context for name, (context, _) in sim.loaded().items()} == {JUDGE: 8192}
 
 
+@pytest.mark.parametrize("kept", [600.0, -1.0])
+def test_a_model_that_is_asked_under_another_tag_stays_as_long_as_it_would_have(sim: LeaseSim, kept: float) -> None:
+    """The runner is one, and so is its keep-alive: the job's requests change that, under whatever tag."""
+    sim.ollama.copy_model(JUDGE, "judge-2:latest")
+    sim.load(JUDGE, kept, 8192)
+    begin(sim, "judge-2")
+    sim.load("judge-2:latest", BAKEOFF_SECONDS, 8192)
+    assert sim.loaded() == {JUDGE: (8192, BAKEOFF_SECONDS)}, "one runner, listed under the tag that loaded it"
+    sim.rounds(5)
+    sim.end_job()
+    over(sim)
+    ((context, after),) = sim.loaded().values()
+    assert sim.ollama.listed() == [JUDGE] and context == 8192 and sim.ollama.unloads == []
+    assert after == -1.0 if kept == -1.0 else 500 < (after or 0) <= 601
+
+
+def test_two_tags_of_one_model_that_was_not_there_leave_nothing(sim: LeaseSim) -> None:
+    sim.ollama.copy_model(TUNED, "tuned-2:latest")
+    begin(sim, "tuned", "tuned-2")
+    sim.load(TUNED, BAKEOFF_SECONDS, 2048)
+    sim.load("tuned-2:latest", BAKEOFF_SECONDS, 2048)
+    sim.rounds(5)
+    sim.end_job()
+    over(sim)
+    assert sim.loaded() == {}
+
+
 def test_clients_go_on_and_what_they_load_stays(sim: LeaseSim) -> None:
     begin(sim, TUNED)
     sim.load(TUNED, BAKEOFF_SECONDS, 2048)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ import pytest
 
 from core.serving import ollama_model
 from core.serving.errors import ServerError
+from core.serving.ollama import Ollama
 from core.serving.ollama_model import KEEP_ALIVE_SECONDS, OllamaModel
 from tests.support.hostile_server import Connection, hostile
 from tests.support.ollama_served import CONTEXT, failure
@@ -252,3 +254,57 @@ def test_an_answer_that_would_run_over_the_window_ends_there(standin: OllamaStan
     reply = judge.ask(replace(QUESTION, context_length=64, max_new_tokens=1000))
     assert reply.finish == "length"
     assert (reply.completion_tokens or 0) < 64
+
+
+def test_a_tag_that_is_created_anew_leaves_a_runner_that_no_request_reaches(
+    standin: OllamaStandin, judge: OllamaModel
+) -> None:
+    """It is listed under the same name, and is neither ours nor waited for."""
+    judge.load(CONTEXT)
+    before = judge.stamp()
+    standin.add_model("judge:v1", blob="sha256:" + "b" * 64)
+    assert judge.stamp() != before
+    judge.identity()
+    assert not judge.load(CONTEXT).was_resident
+    assert [one.name for one in Ollama(standin.url).ps()] == ["judge:v1", "judge:v1"]
+    judge.unload()
+    (former,) = Ollama(standin.url).ps()
+    assert former.name == "judge:v1" and former.expires_at is not None
+
+
+def test_a_tag_that_was_another_one_for_a_moment_has_another_stamp(standin: OllamaStandin, judge: OllamaModel) -> None:
+    identity, stamp, model = judge.identity(), judge.stamp(), standin.models["judge:v1"]
+    assert judge.stamp() == stamp, "asking for an answer does not move it"
+    standin.add_model("judge:v1", blob="sha256:" + "b" * 64)
+    standin.models["judge:v1"] = replace(model, modified_at=model.modified_at + 2.0)
+    assert judge.identity() == identity and judge.stamp() != stamp
+
+
+@pytest.mark.parametrize("kept", [-1.0, 7000.0])
+@pytest.mark.parametrize("context", [CONTEXT, 2 * CONTEXT])
+@pytest.mark.parametrize("tag", ["judge:v1", "judge:rollback"])
+def test_what_was_loaded_before_is_so_again(
+    standin: OllamaStandin, judge: OllamaModel, tag: str, context: int, kept: float
+) -> None:
+    """With its window and its keep-alive, under whatever tag of the weights."""
+    client = Ollama(standin.url)
+    client.load(tag, context_length=context, keep_alive_seconds=kept)
+    assert judge.load(CONTEXT).was_resident is (context == CONTEXT)
+    judge.ask(QUESTION)
+    judge.unload()
+    (there,) = client.ps()
+    stays = there.keep_alive_seconds(time.time())
+    assert (there.name, there.context_length) == (tag, context) and stays is not None
+    assert stays == -1.0 if kept == -1.0 else 6000 < stays <= 7000
+
+
+def test_what_a_client_has_had_loaded_since_under_another_tag_is_theirs(
+    standin: OllamaStandin, judge: OllamaModel
+) -> None:
+    client = Ollama(standin.url)
+    judge.load(CONTEXT)
+    client.unload("judge:v1")
+    wait_until(lambda: not client.ps())
+    client.load("judge:rollback", context_length=CONTEXT, keep_alive_seconds=500.0)
+    judge.unload()
+    assert [one.name for one in client.ps()] == ["judge:rollback"]

@@ -15,7 +15,7 @@ from core.config.golden import GoldenInput
 from core.config.model import ModelEntry
 from core.config.task import Sampling, Task
 from core.errors import BakehouseError
-from core.files import write_json
+from core.files import read_lines, write_json
 from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, ExampleTurn, ServerUnderTest, TaskUnderTest, Variant
 from core.jobfile.spec import InputFile
@@ -375,3 +375,20 @@ def test_room_is_made_before_a_load_and_not_where_every_answer_is_there(home: Ho
             lambda: loads_at.append(len(model.loads)),
         )
     assert (loads_at, len(model.loads)) == ([0], 1)
+
+
+def test_a_server_that_does_not_let_the_model_go_takes_no_answer_away(home: Home) -> None:
+    bench = Bench(home, task("judge", 2, repeats=1))
+    model = ScriptedModel()
+
+    def unload() -> None:
+        raise BUSY
+
+    model.unload = unload  # type: ignore[method-assign]
+    assert [answer.fault for answer in bench.go(model)] == [None, None]
+    assert "not_unloaded" in {code for code, _ in _warnings(bench)}
+
+
+def _warnings(bench: Bench) -> list[tuple[str, str]]:
+    events = (event for event, _ in read_lines(bench.context.attempt.events))
+    return [(event["code"], event["message"]) for event in events if event["kind"] == "warning"]
