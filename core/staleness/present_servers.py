@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
-from queue import Empty, SimpleQueue
 from typing import Literal
 
 from core.errors import BakehouseError
 from core.jobfile.bakeoff import CandidateSpec
 from core.jobfile.servers import opened
 from core.serving.answering import ServedIdentity
+from core.serving.side_by_side import ask_side_by_side
 
 SERVER_SECONDS = 5.0
 MOST_AT_A_TIME = 8
@@ -56,35 +54,12 @@ def ask_servers(
     the caller or at the end of the process.
     """
     models = {served_model(one): one for one in candidates if one.form == "served"}
-    waiting: SimpleQueue[tuple[ServedModelKey, CandidateSpec]] = SimpleQueue()
-    answers: SimpleQueue[tuple[ServedModelKey, Told | Exception]] = SimpleQueue()
-    over = threading.Event()
-
-    def work() -> None:
-        while not over.is_set():
-            try:
-                key, candidate = waiting.get_nowait()
-            except Empty:
-                return
-            try:
-                answers.put((key, ask(candidate)))
-            except Exception as error:  # noqa: BLE001 - raised where the answer is taken
-                answers.put((key, error))
-
-    for item in models.items():
-        waiting.put(item)
-    for _ in range(min(MOST_AT_A_TIME, len(models))):
-        threading.Thread(target=work, name="ask-server", daemon=True).start()
-    found: dict[ServedModelKey, Told] = dict.fromkeys(models, "no_answer")
-    until = time.monotonic() + seconds
-    try:
-        for _ in models:
-            key, told = answers.get(timeout=max(0.0, until - time.monotonic()))
-            if isinstance(told, Exception):
-                raise told
-            found[key] = told
-    except Empty:
-        pass
-    finally:
-        over.set()
-    return found
+    found = ask_side_by_side(
+        models,
+        ask,
+        seconds=seconds,
+        server_of=lambda model: model[1],
+        is_away=lambda _: False,
+        most_at_once=MOST_AT_A_TIME,
+    )
+    return {key: found.get(key, "no_answer") for key in models}

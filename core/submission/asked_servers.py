@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +13,7 @@ from core.jobfile.servers import login_of, opened
 from core.serving.answering import Capabilities, ServedIdentity
 from core.serving.errors import ServerError
 from core.serving.servers import model_names
+from core.serving.side_by_side import ask_side_by_side
 
 SECONDS_FOR_A_SERVER = 15.0
 """How long one server is waited for, whatever it does meanwhile."""
@@ -66,69 +65,26 @@ def ask_servers(candidates: Sequence[CandidateSpec], ask: Ask = served_facts) ->
     A server that is not there, or too slow, is not asked about its other models. None is waited for longer than
     SECONDS_FOR_A_SERVER: what it did not say by then is a ServerError (`server_slow`).
     """
-    models: dict[str, dict[ServedPlace, CandidateSpec]] = {}
+    models: dict[ServedPlace, CandidateSpec] = {}
     for candidate in candidates:
         if (place := served_place(candidate)) is not None:
-            models.setdefault(place[0], {}).setdefault(place, candidate)
-    servers = [_AskedServer(of_one, ask) for of_one in models.values()]
-    for server in servers:
-        server.start()
-    until = time.monotonic() + SECONDS_FOR_A_SERVER
-    told: dict[ServedPlace, ServedFacts | BakehouseError] = {}
-    for server in servers:
-        told |= server.answers(until)
+            models.setdefault(place, candidate)
+    told = ask_side_by_side(
+        models,
+        ask,
+        seconds=SECONDS_FOR_A_SERVER,
+        server_of=lambda place: place[0],
+        is_away=_is_away,
+        most_at_once=MOST_AT_ONCE,
+    )
+    for place in models.keys() - told.keys():
+        message = f"the model server at {place[0]} did not answer within {SECONDS_FOR_A_SERVER:g} s"
+        told[place] = ServerError(message, code="server_slow")
     return told
 
 
-class _AskedServer:
-    """One server while it is asked, in threads that neither the caller nor the end of the process waits for."""
-
-    def __init__(self, models: Mapping[ServedPlace, CandidateSpec], ask: Ask) -> None:
-        self._models = models
-        self._ask = ask
-        self._lock = threading.Lock()
-        self._waiting = list(models)
-        self._told: dict[ServedPlace, ServedFacts | BakehouseError] = {}
-        self._fault: Exception | None = None
-        self._over = threading.Event()
-
-    def start(self) -> None:
-        for _ in range(min(MOST_AT_ONCE, len(self._models))):
-            threading.Thread(target=self._work, name="asked-server", daemon=True).start()
-
-    def answers(self, until: float) -> Mapping[ServedPlace, ServedFacts | BakehouseError]:
-        """What it said until then. Raises what no server should cause."""
-        self._over.wait(max(until - time.monotonic(), 0.0))
-        with self._lock:
-            self._waiting.clear()
-            if self._fault is not None:
-                raise self._fault
-            told = dict(self._told)
-        for place in self._models.keys() - told.keys():
-            message = f"the model server at {place[0]} did not answer within {SECONDS_FOR_A_SERVER:g} s"
-            told[place] = ServerError(message, code="server_slow")
-        return told
-
-    def _work(self) -> None:
-        while True:
-            with self._lock:
-                if not self._waiting:
-                    return
-                place = self._waiting.pop(0)
-            try:
-                answer = self._ask(self._models[place])
-            except Exception as error:  # noqa: BLE001 - it is raised where the answers are taken
-                with self._lock:
-                    self._fault = error
-                self._over.set()
-                return
-            with self._lock:
-                self._told[place] = answer
-                if isinstance(answer, ServerError) and answer.code in ("server_down", "server_slow"):
-                    self._told |= dict.fromkeys(self._waiting, answer)
-                    self._waiting.clear()
-                if len(self._told) == len(self._models):
-                    self._over.set()
+def _is_away(answer: ServedFacts | BakehouseError) -> bool:
+    return isinstance(answer, ServerError) and answer.code in ("server_down", "server_slow")
 
 
 def _nearest_model(server: ServerUnderTest, wanted: str) -> str | None:
