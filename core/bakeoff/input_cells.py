@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from core.scoring.scored_answers import ScoredAnswers
@@ -42,18 +41,28 @@ class InputCell:
 def input_cells(scored: ScoredAnswers, repeats: int) -> tuple[InputCell, ...]:
     """The cell of each golden input, of which `repeats` answers are wanted."""
     found = dict.fromkeys(scored.inputs, InputCell(0, repeats, None, None, {}))
-    formats, contents = scored.part("format"), scored.part("content")
+    formats, contents = _of_part(scored, "format"), _of_part(scored, "content")
     faults = scored.columns.faults
+    # Most inputs are like another one: of a large board it takes longer to make the cells than to work them out.
+    made: dict[tuple[object, ...], InputCell] = {}
     for name, first, behind in scored.spans:
-        found[name] = InputCell(
-            answers=behind - first,
-            missing=max(0, repeats - (behind - first)),
-            format=_scores(formats.get(name)),
-            content=_scores(contents.get(name)),
-            faults=dict(Counter(fault for fault in faults[first:behind] if fault is not None)),
-        )
+        said = [fault for fault in faults[first:behind] if fault is not None]
+        format_scores, content_scores = formats.get(name), contents.get(name)
+        key = (behind - first, format_scores, content_scores, *said)
+        cell = made.get(key)
+        if cell is None:
+            cell = made[key] = InputCell(
+                answers=behind - first,
+                missing=max(0, repeats - (behind - first)),
+                format=None if format_scores is None else RepeatScores(*format_scores),
+                content=None if content_scores is None else RepeatScores(*content_scores),
+                faults=dict(Counter(said)),
+            )
+        found[name] = cell
     return tuple(found.values())
 
 
-def _scores(values: Sequence[float] | None) -> RepeatScores | None:
-    return RepeatScores(math.fsum(values) / len(values), min(values)) if values else None
+def _of_part(scored: ScoredAnswers, part: Part) -> dict[str, tuple[float, float]]:
+    """(mean, worst) of the repeats by input."""
+    worst = scored.worst(part)
+    return {name: (mean, worst[name]) for name, mean in scored.means(part).items()}

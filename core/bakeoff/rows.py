@@ -169,7 +169,7 @@ def build_row(
         at_limit=int(given.cut.sum()),
         longest_whole=int(whole.max()) if len(whole) else None,
         faults=dict(Counter(fault for fault in given.faults if fault is not None)),
-        checks=tuple(_summary(check, inputs, clusters, scored, incumbent) for check in plan),
+        checks=tuple(_summary(check, clusters, scored, incumbent) for check in plan),
         reasons=_reasons(scored),
         thinking_tokens=_mean(given.measured("thinking_tokens").tolist()),
         first_token_seconds=_median(given.measured("first_token_seconds").tolist()),
@@ -211,7 +211,6 @@ def _repeats(scored: ScoredAnswers) -> list[Sequence[Hashable]]:
 
 def _summary(
     check: PlannedCheck,
-    inputs: Sequence[GoldenInput],
     clusters: Mapping[str, str],
     scored: ScoredAnswers,
     incumbent: ScoredAnswers | None,
@@ -230,7 +229,7 @@ def _summary(
         interval=wilson(fmean(means.values()) * units, units) if binary and units else None,
         faulty=int(scored.columns.faulty[:, scored.checks.index(check.id)].sum()),
         reasons=_reasons(scored, check.id),
-        worst_by_input=tuple(worst.get(item.id) for item in inputs),
+        worst_by_input=tuple(map(worst.get, scored.inputs)),
         p_to_incumbent=p,
     )
 

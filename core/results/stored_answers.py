@@ -7,14 +7,14 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import compress
+from itertools import compress, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from core.scoring.answers import Answer
 from core.scoring.scored_answers import FIGURES, AnswerColumns, ScoredAnswers, check_names
-from core.scoring.scorer import PlannedCheck, digest_of, fault_of, parse_answer, part_weights, plan_all
-from core.scoring.thinking import seems_to_think_aloud
-from core.store.scores import read_plan
+from core.scoring.scorer import PlannedCheck, Scorer, part_weights, plan_all
+from core.store.answer_scores import Kept
+from core.store.scores import keep, read_plan
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from core.config.golden import GoldenInput
     from core.config.task import Task
 
-COLUMNS = ("id", "candidate", "input_id", "finish", "fault", *FIGURES)
+COLUMNS = ("id", "candidate", "input_id", "fault", *FIGURES)
+# Texts that are read at a time: 10 MB answers exist.
+_CHUNK = 200
+# Between the texts of a row that are read as one; JSON has no such character.
+_BETWEEN = "\x1f"
 T = TypeVar("T")
 
 
@@ -59,8 +63,8 @@ def read_stored_answers(
     cursor.row_factory = None  # plain tuples: they are taken apart at once
     rows = cursor.execute(
         f"""
-        SELECT {", ".join(f"a.{name}" for name in COLUMNS)},
-               s.plan_id, s.points, s.details, s.faulty, s.fault AS model_fault, s.compared, s.thinks_aloud
+        SELECT {", ".join(f"a.{name}" for name in COLUMNS)}, a.finish = 'length', s.plan_id,
+               s.points || char(31) || s.details || char(31) || s.faulty, s.fault, s.compared, s.thinks_aloud
         FROM answers a INDEXED BY answer_figures
         LEFT JOIN scores s ON s.job_id = a.job_id AND s.rescoring = ? AND s.answer_id = a.id
         WHERE a.job_id = ? AND a.task = ? ORDER BY a.job_id, a.task, a.candidate, a.input_id, a.repeat
@@ -70,7 +74,7 @@ def read_stored_answers(
     plans = plan_all(task, inputs)
     order = {item.id: place for place, item in enumerate(inputs)}
     columns = _Columns(connection, rows, plans)
-    columns.complete(task, inputs)
+    columns.complete(job_id, number, task, inputs)
     places = np.array([order.get(name, -1) for name in columns.of("input_id")], np.intp)
     scored = columns.scored & (places >= 0)
     servers = np.array([fault == "server" for fault in columns.of("fault")], bool)
@@ -122,15 +126,15 @@ class _Columns:
         import numpy as np
 
         self.connection, self.plans = connection, plans
-        names = (*COLUMNS, "plan_id", "points", "details", "faulty", "model_fault", "compared", "thinks_aloud")
+        names = (*COLUMNS, "cut", "plan_id", "said", "model_fault", "compared", "thinks_aloud")
         values = list(zip(*rows, strict=True)) if rows else [()] * len(names)
         self._columns: dict[str, Sequence[Any]] = dict(zip(names, values, strict=True))
         self.number = len(rows)
         self.figures = {name: np.array(self.of(name), float) for name in FIGURES}
         # Answers of before there were tries were asked for once.
         self.figures["tries"] = np.nan_to_num(self.figures["tries"], nan=1.0)
-        self.cut = np.array([finish == "length" for finish in self.of("finish")], bool)
-        self.aloud = np.array([bool(one) for one in self.of("thinks_aloud")], bool)
+        self.cut = np.array(self.of("cut"), bool)
+        self.aloud = np.array(self.of("thinks_aloud"), bool)
         self.compared: list[Hashable] = list(self.of("compared"))
         self.faults: list[Any] = [
             fault or stored for fault, stored in zip(self.of("fault"), self.of("model_fault"), strict=True)
@@ -151,11 +155,11 @@ class _Columns:
         turned = {plan: _turned(wanted, checks, planned) for plan, checks in stored.items()}
         self._find_outdated(stored, turned)
 
-        def read(plan: int | None, points: str, details: str, faulty: str) -> tuple[Any, Any, Any] | None:
+        def read(plan: int | None, said: str) -> tuple[Any, Any, Any] | None:
             places = None if plan is None else turned[plan]
             if places is None:
                 return None
-            given, words, could_not = json.loads(points), json.loads(details), set(json.loads(faulty))
+            given, words, could_not = map(json.loads, said.split(_BETWEEN))
             return (
                 [given[at] for at in places],
                 tuple((column, words[str(at)]) for column, at in enumerate(places) if str(at) in words),
@@ -165,21 +169,13 @@ class _Columns:
         # Plans differ by input, but hardly in how their checks are turned: what is read is keyed by that.
         ways = {places: plan for plan, places in turned.items()}
         way_of = {plan: ways[places] for plan, places in turned.items()} | {None: None}
-        keys = list(
-            zip(
-                map(way_of.__getitem__, self.of("plan_id")),
-                self.of("points"),
-                self.of("details"),
-                self.of("faulty"),
-                strict=True,
-            )
-        )
+        keys = list(zip(map(way_of.__getitem__, self.of("plan_id")), self.of("said"), strict=True))
         different = list(dict.fromkeys(keys))
         results = [read(*key) for key in different]
         nothing = ([np.nan] * len(wanted), (), [False] * len(wanted))
         table = [nothing if result is None else result for result in results]
         code_of = {key: code for code, key in enumerate(different)}
-        codes = np.array([code_of[key] for key in keys], np.intp)
+        codes = np.fromiter(map(code_of.__getitem__, keys), np.intp, len(keys))
         self.scored = _picked([result is not None for result in results], codes, bool)
         self.points = _picked([row[0] for row in table], codes, float).reshape(self.number, len(wanted))
         self.faulty = _picked([row[2] for row in table], codes, bool).reshape(self.number, len(wanted))
@@ -195,27 +191,34 @@ class _Columns:
                 hashes = [stored[plan][at][2] for at in places]
                 self.outdated |= hashes != [check.hash for check in self.plans[input_id]]
 
-    def complete(self, task: Task, inputs: Sequence[GoldenInput]) -> None:
+    def complete(self, job_id: int, number: int, task: Task, inputs: Sequence[GoldenInput]) -> None:
         """Work out from the texts what the scoring of an older version did not keep: the fault, what is compared, and
-        whether the answer seems to begin with thinking."""
+        whether the answer seems to begin with thinking. It is kept, so that this is done once."""
+        known = {item.id for item in inputs}
         lacking = [
             at
-            for at, compared in enumerate(self.compared)
-            if compared is None and self.scored[at] and self.of("fault")[at] != "server"
+            for at, (compared, fault, input_id) in enumerate(
+                zip(self.compared, self.of("fault"), self.of("input_id"), strict=True)
+            )
+            if compared is None and self.scored[at] and fault != "server" and input_id in known
         ]
-        items = {item.id: item for item in inputs}
+        if not lacking:
+            return
         names = [check.id for check in next(iter(self.plans.values()), ())]
-        for at in lacking:
-            item = items.get(self.of("input_id")[at])
-            if item is None:
-                continue
-            (text,) = self.connection.execute(
-                "SELECT document FROM answers WHERE id = ?", [self.of("id")[at]]
-            ).fetchone()
-            answer = Answer.from_json(json.loads(text))
-            self.faults[at] = fault_of(task, answer)
-            self.aloud[at] = seems_to_think_aloud(answer.text)
-            self.compared[at] = digest_of(parse_answer(task, item, answer, compress(names, self.faulty[at])))
+        place_of = {self.of("id")[at]: at for at in lacking}
+        scorer = Scorer(task, inputs)
+        found: dict[int, Kept] = {}
+        waiting = iter(place_of)
+        while chunk := list(islice(waiting, _CHUNK)):
+            marks = ", ".join("?" * len(chunk))
+            for answer_id, text in self.connection.execute(
+                f"SELECT id, document FROM answers WHERE id IN ({marks})", chunk
+            ):
+                at = place_of[answer_id]
+                kept = scorer.keep(Answer.from_json(json.loads(text)), compress(names, self.faulty[at]))
+                self.faults[at], self.aloud[at], self.compared[at] = kept.fault, kept.thinks_aloud, kept.compared
+                found[answer_id] = kept
+        keep(self.connection, job_id, number, found)
 
     def of_answers(self, places: NDArray[np.intp], chosen: NDArray[np.intp]) -> AnswerColumns:
         listed = chosen.tolist()

@@ -141,12 +141,18 @@ class ScoredAnswers:
         """The mean of a number an answer, by input."""
         import numpy as np
 
-        if not self.spans:
+        names, first, counts = self._groups
+        if not names:
             return {}
-        first = np.array([first for _, first, _ in self.spans])
-        counts = np.diff([*first, len(values)])
-        means = (np.add.reduceat(values, first) / counts).tolist()
-        return {name: mean for (name, _, _), mean in zip(self.spans, means, strict=True)}
+        return dict(zip(names, (np.add.reduceat(values, first) / counts).tolist(), strict=True))
+
+    @cached_property
+    def _groups(self) -> tuple[list[str], NDArray[np.intp], NDArray[np.intp]]:
+        """The inputs that have a scored answer, where the answers of each begin, and how many they are."""
+        import numpy as np
+
+        first = np.array([first for _, first, _ in self.spans], np.intp)
+        return [name for name, _, _ in self.spans], first, np.diff([*first, len(self.columns)])
 
     def _by_input(self, values: Floats) -> dict[str, list[float]]:
         """A number an answer, by input."""
@@ -161,6 +167,10 @@ class ScoredAnswers:
         """The mean over the repeats of each input; empty when the task has no such part."""
         return self._means.get(part, {})
 
+    def worst(self, part: Part) -> dict[str, float]:
+        """The worst repeat of each input; empty when the task has no such part."""
+        return self._worst_by_input(self._scores[part]) if part in self._scores else {}
+
     @cached_property
     def _check_means(self) -> list[dict[str, float]]:
         return [self._mean_by_input(column) for column in self.columns.points.T]
@@ -171,13 +181,24 @@ class ScoredAnswers:
 
     def check_worst(self, check_id: str) -> dict[str, float]:
         """The worst value of one check over the repeats of each input; inputs without an answer are not there."""
+        return self._worst_by_input(self.columns.points[:, self.checks.index(check_id)])
+
+    def _worst_by_input(self, values: Floats) -> dict[str, float]:
         import numpy as np
 
-        if not self.spans:
-            return {}
-        values = self.columns.points[:, self.checks.index(check_id)]
-        worst = np.minimum.reduceat(values, [first for _, first, _ in self.spans]).tolist()
-        return {name: value for (name, _, _), value in zip(self.spans, worst, strict=True)}
+        names, first, _ = self._groups
+        return dict(zip(names, np.minimum.reduceat(values, first).tolist(), strict=True)) if names else {}
+
+    @cached_property
+    def _reasons(self) -> dict[int | None, Counter[str]]:
+        """Details by how many answers have them: of each check by its place, and of all checks under None."""
+        found: dict[int | None, Counter[str]] = {None: Counter()}
+        for details, count in Counter(self.columns.details).items():
+            for at, words in details:
+                found.setdefault(at, Counter())[words] += count
+            for words in dict.fromkeys(words for _, words in details):
+                found[None][words] += count
+        return found
 
     def reasons(self, check_id: str | None = None) -> list[tuple[str, int]]:
         """Details (of one check, or of all) by how many answers have them, the most frequent first.
@@ -185,11 +206,7 @@ class ScoredAnswers:
         An answer counts once for a reason.
         """
         place = None if check_id is None else self.checks.index(check_id)
-        counted: Counter[str] = Counter()
-        for details, count in Counter(self.columns.details).items():
-            for words in dict.fromkeys(words for at, words in details if place in {None, at}):
-                counted[words] += count
-        return counted.most_common()
+        return self._reasons.get(place, Counter()).most_common()
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from core.checks.base import BaseDefinition
 from core.errors import InputError
 from core.scoring.answers import Answer, Fault, find_fault, known_fields
 from core.scoring.thinking import Split, seems_to_think_aloud, split_thinking
-from core.store.answer_scores import AnswerScores
+from core.store.answer_scores import AnswerScores, Kept
 
 if TYPE_CHECKING:
     import numpy as np
@@ -134,7 +134,7 @@ class Scorer:
         self.task = task
         self.inputs = {item.id: item for item in golden}
         self.plans = plan_all(task, self.inputs.values())
-        self._timeout = pattern_timeout
+        self.pattern_timeout = pattern_timeout
         self._named = {
             name: tuple((check.id, check.part, check.hash) for check in plan) for name, plan in self.plans.items()
         }
@@ -156,7 +156,7 @@ class Scorer:
             zeros = (0.0,) * len(plan)
             return AnswerScores(answer.key, named, zeros, words, (), fault, digest_of(fault), answer.candidate, aloud)
         text = visible(self.task, answer).text
-        by_id = _run(plan, text, self.inputs[answer.input_id].expect, self._timeout)
+        by_id = _run(plan, text, self.inputs[answer.input_id].expect, self.pattern_timeout)
         results = [by_id[check.id] for check in plan]
         captured = captures_of(
             result for check, result in zip(plan, results, strict=True) if check.part == "format" and not result.faulty
@@ -171,6 +171,16 @@ class Scorer:
             candidate=answer.candidate,
             thinks_aloud=aloud,
         )
+
+    def keep(self, answer: Answer, faulty: Iterable[str]) -> Kept:
+        """What `score` keeps beside the points, of an answer that has its points; `faulty` are ids of checks that failed to
+        run then and are not run again. KeyError when the golden set lacks the answer's input."""
+        fault, aloud = fault_of(self.task, answer), seems_to_think_aloud(answer.text)
+        if fault is not None:
+            return Kept(fault, aloud, digest_of(fault))
+        plan, expect = self.plans[answer.input_id], self.inputs[answer.input_id].expect
+        text = visible(self.task, answer).text
+        return Kept(None, aloud, digest_of(_parsed(plan, text, expect, faulty, self.pattern_timeout)))
 
 
 def score_answer(task: Task, golden_input: GoldenInput, answer: Answer, pattern_timeout: float = 1.0) -> list[Score]:
@@ -245,18 +255,23 @@ def parse_answer(
 
     `faulty` are ids of checks that failed to run when the answer was scored; they are not run again.
     """
-    text = visible(task, answer).text
     fault = fault_of(task, answer)
     if fault is not None:
         return fault
+    text = visible(task, answer).text
+    return _parsed(plan_checks(task, golden_input), text, golden_input.expect, faulty, pattern_timeout)
+
+
+def _parsed(
+    plan: Iterable[PlannedCheck], text: str, expect: Mapping[str, Any], faulty: Iterable[str], pattern_timeout: float
+) -> Compared:
     skipped = set(faulty)
     capturing = [
-        check
-        for check in plan_checks(task, golden_input)
-        if check.part == "format" and check.definition.group_names() and check.id not in skipped
+        check for check in plan if check.part == "format" and check.definition.group_names() and check.id not in skipped
     ]
-    results = (build(check.definition, pattern_timeout).score(text, golden_input.expect) for check in capturing)
-    return compared_by(captures_of(results), text)
+    return compared_by(
+        captures_of(build(check.definition, pattern_timeout).score(text, expect) for check in capturing), text
+    )
 
 
 def part_score(task: Task, part: Part, values: Mapping[str, float]) -> float | None:

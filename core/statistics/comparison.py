@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Literal
 from core.scoring.scorer import Part
 from core.statistics.consistency import noise_floor
 from core.statistics.input_scores import InputScores
-from core.statistics.multiplicity import holm_over_groups
 from core.statistics.paired import Interval, clusters_needed, differences, minimum_detectable_effect, t_interval
-from core.statistics.permutation import FlipTest, flip_test, typical
+from core.statistics.permutation import FlipTest, flip_test, least_p, typical
 from core.statistics.verdicts import Verdict, is_shown, no_worse_p, verdict
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 # The difference (on the score's own scale of 0 to 1) for which the number of further inputs is worked out.
 RESOLVE = 0.10
-Correction = Literal["max-T", "Holm"]
+Correction = Literal["max-T"]
 Pair = tuple[InputScores, InputScores]
 
 
@@ -86,11 +85,11 @@ def pair_tests(
     cluster_of: Mapping[str, str],
     among: Sequence[InputScores] = (),
 ) -> PairedTests:
-    """The sign-flip tests of the pairs on all parts, corrected together: pairs and parts are one family.
+    """The sign-flip tests of the pairs on all parts, corrected together by max-T: pairs and parts are one family.
 
-    Max-T over those that share the same inputs, with the same flips by cluster. Where candidates have not answered the same
-    inputs there are several such groups, and Holm corrects between them. `among` are the candidates whose pairs say what a
-    usual spread is (`flip_test`); by default those of the pairs.
+    A cluster's sign turns all differences of that cluster at once, whoever of the pairs has them: a pair is of the inputs that
+    both answered, and where candidates have answered different ones it stays in the same family. `among` are the candidates
+    whose pairs say what a usual spread is (`flip_test`); by default those of the pairs.
     """
     import numpy as np
 
@@ -99,49 +98,62 @@ def pair_tests(
     index = np.array([(place[ours.candidate], place[theirs.candidate]) for ours, theirs in pairs], int).reshape(-1, 2)
     usual = np.array(list(itertools.combinations(range(len(among)), 2)), int).reshape(-1, 2) if among else index
     clusters = np.unique(list(cluster_of.values()), return_inverse=True)[1]
-    groups: dict[bytes, list[_Tested]] = {}
-    tables = {part: _table(everyone, part, list(cluster_of)) for part in parts}
-    for part, table in tables.items():
+    tested: list[_Tested] = []
+    for part in parts:
+        table = _table(everyone, part, list(cluster_of))
         shared = ~np.isnan(table[index[:, 0]] + table[index[:, 1]])
         scale = typical(_norms(table, usual, clusters))
-        for (ours, theirs), rows, of_inputs in zip(pairs, index, shared, strict=True):
-            if of_inputs.any() and ours is not theirs:
-                tested = _Tested((part, ours.candidate, theirs.candidate), rows, scale)
-                groups.setdefault(of_inputs.tobytes(), []).append(tested)
-    tests = [_test_group(tables, np.frombuffer(mask, bool), clusters, tested) for mask, tested in groups.items()]
-    adjusted = holm_over_groups([test.adjusted for _, test in tests])
-    found: dict[tuple[Part, str, str], PairedTest] = {}
-    for members, (means, test), p_values in zip(groups.values(), tests, adjusted, strict=True):
-        for one, difference, p, p_adjusted in zip(members, means, test.p, p_values, strict=True):
-            found[one.key] = PairedTest(difference, p, p_adjusted, test.exact, test.least)
-    return PairedTests(found, "Holm" if len(tests) > 1 else "max-T" if len(found) > 1 else None)
+        for (ours, theirs), rows, mask in zip(pairs, index, shared, strict=True):
+            if mask.any() and ours is not theirs:
+                key = (part, ours.candidate, theirs.candidate)
+                tested.append(_Tested(key, (table[rows[0]], table[rows[1]]), mask, scale))
+    if not tested:
+        return PairedTests({}, None)
+    test = _test(tested, clusters)
+    found = {
+        one.key: PairedTest(one.difference, p, adjusted, test.exact, max(test.least, one.least(clusters)))
+        for one, p, adjusted in zip(tested, test.p, test.adjusted, strict=True)
+    }
+    return PairedTests(found, "max-T" if len(found) > 1 else None)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Tested:
-    """A pair on a part: its rows in the table of scores, and the usual spread of that part's differences."""
+    """A pair on a part: the scores of both by input, the inputs that both answered, and the usual spread of the part's
+    differences."""
 
     key: tuple[Part, str, str]
-    rows: NDArray[np.int_]
+    scores: tuple[NDArray[np.float64], NDArray[np.float64]]
+    mask: NDArray[np.bool_]
     scale: float
 
+    @property
+    def difference(self) -> float:
+        return float((self.scores[0][self.mask] - self.scores[1][self.mask]).mean())
 
-def _test_group(
-    tables: Mapping[Part, NDArray[np.float64]],
-    mask: NDArray[np.bool_],
-    clusters: NDArray[np.int_],
-    tested: Sequence[_Tested],
-) -> tuple[list[float], FlipTest]:
-    """The mean differences of pairs that share just the inputs of the mask, and their test."""
+    def least(self, clusters: NDArray[np.int_]) -> float:
+        """The least p of so many clusters as the pair has."""
+        return least_p(len(set(clusters[self.mask].tolist())))
+
+
+def _test(tested: Sequence[_Tested], clusters: NDArray[np.int_]) -> FlipTest:
+    """All pairs under the same flips. One row is enough for a candidate in all its pairs that have the same inputs."""
     import numpy as np
 
-    used, members = np.unique(clusters[mask], return_inverse=True)
-    parts = list(tables)
-    sums = np.concatenate([_sums(table[:, mask], members, len(used)) for table in tables.values()])
-    offset = np.array([parts.index(one.key[0]) for one in tested])[:, None] * len(tables[parts[0]])
-    pairs = np.array([one.rows for one in tested]) + offset
-    means = (sums[pairs[:, 0]] - sums[pairs[:, 1]]).sum(axis=1) / int(mask.sum())
-    return means.tolist(), flip_test(sums, pairs, np.array([one.scale for one in tested]))
+    sides = [[(one.key[0], name, one.mask.tobytes()) for name in one.key[1:]] for one in tested]
+    place = {side: row for row, side in enumerate(dict.fromkeys(itertools.chain(*sides)))}
+    pairs: NDArray[np.int_] | None = None
+    if len(place) <= len(tested):
+        rows = np.empty((len(place), len(clusters)))
+        for own, one in zip(sides, tested, strict=True):
+            for side, scores in zip(own, one.scores, strict=True):
+                rows[place[side]] = np.where(one.mask, scores, 0.0)
+        pairs = np.array([[place[side] for side in own] for own in sides])
+    else:
+        rows = np.array([np.where(one.mask, one.scores[0] - one.scores[1], 0.0) for one in tested])
+    used = np.unique(clusters[np.any([one.mask for one in tested], axis=0)])
+    sums = _sums(rows, clusters, int(clusters.max()) + 1)[:, used]
+    return flip_test(sums, pairs, np.array([one.scale for one in tested]))
 
 
 def _table(everyone: Sequence[InputScores], part: Part, names: Sequence[str]) -> NDArray[np.float64]:
@@ -149,7 +161,8 @@ def _table(everyone: Sequence[InputScores], part: Part, names: Sequence[str]) ->
     import numpy as np
 
     missing = float("nan")
-    rows = [[scores.means(part).get(name, missing) for name in names] for scores in everyone]
+    of_part = [scores.means(part) for scores in everyone]
+    rows = [[means.get(name, missing) for name in names] for means in of_part]
     return np.array(rows, float).reshape(len(everyone), len(names))
 
 
@@ -186,8 +199,9 @@ def compare_pairs(
     found = []
     for part in parts:
         for ours, theirs in pairs:
-            shared = [name for name in ours.means(part) if name in theirs.means(part)]
-            paired = differences(ours.means(part), theirs.means(part), cluster_of)
+            one, other = ours.means(part), theirs.means(part)
+            shared = [name for name in one if name in other]
+            paired = differences(one, other, cluster_of)
             test = tests.of(part, ours.candidate, theirs.candidate)
             if paired is None or test is None:
                 continue

@@ -57,6 +57,8 @@ class Paired:
     @cached_property
     def sums(self) -> dict[str, float]:
         """The sum of each cluster, in order of appearance."""
+        if len(set(self.clusters)) == len(self.clusters):
+            return dict(zip(self.clusters, self.values, strict=True))
         parts: dict[str, list[float]] = {}
         for value, cluster in zip(self.values, self.clusters, strict=True):
             parts.setdefault(cluster, []).append(value)
@@ -75,8 +77,11 @@ class Paired:
         if self.n < 2:
             return None
         mean = self.mean
-        sizes = Counter(self.clusters)
-        squares = math.fsum((total - sizes[cluster] * mean) ** 2 for cluster, total in self.sums.items())
+        if self.n == self.inputs:
+            squares = math.fsum([(value - mean) ** 2 for value in self.values])
+        else:
+            sizes = Counter(self.clusters)
+            squares = math.fsum((total - sizes[cluster] * mean) ** 2 for cluster, total in self.sums.items())
         return math.sqrt(squares * self.n / (self.n - 1)) / self.inputs
 
     @property

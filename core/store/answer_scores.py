@@ -8,6 +8,15 @@ from typing import Any
 
 
 @dataclass(frozen=True)
+class Kept:
+    """What a scoring keeps of an answer beside its points; see `AnswerScores`."""
+
+    fault: str | None
+    thinks_aloud: bool
+    compared: str
+
+
+@dataclass(frozen=True)
 class AnswerScores:
     """All that a scoring says of one answer; a line of `scores.jsonl`.
 

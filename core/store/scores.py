@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from core.files import read_lines
 from core.home import RunDir
-from core.store.answer_scores import AnswerScores, of_single
+from core.store.answer_scores import AnswerScores, Kept, of_single
+from core.store.database import transaction
+from core.store.store_error import StoreError
 
 
 def read_scores(run: RunDir) -> Iterator[AnswerScores]:
@@ -72,6 +75,22 @@ def insert_answer_scores(
         """,
         list(rows()),
     )
+
+
+def keep(connection: sqlite3.Connection, job_id: int, rescoring: int, found: Mapping[int, Kept]) -> None:
+    """Store by answer what a scoring of an older version did not keep. Where nothing can be written, it is worked out again the
+    next time."""
+    if connection.in_transaction:
+        return
+    rows = [(one.fault, one.thinks_aloud, one.compared, job_id, rescoring, answer) for answer, one in found.items()]
+    with suppress(StoreError), transaction(connection):
+        connection.executemany(
+            """
+            UPDATE scores SET fault = ?, thinks_aloud = ?, compared = ?
+            WHERE job_id = ? AND rescoring = ? AND answer_id = ? AND compared IS NULL
+            """,
+            rows,
+        )
 
 
 def _plan_id(connection: sqlite3.Connection, checks: Sequence[tuple[str, str, str]]) -> int:

@@ -23,7 +23,8 @@ MARGIN = 0.05
 
 @dataclass(frozen=True)
 class Layout:
-    """What is asked: the source of each input, repeats, checks a part, and the parts. `ceiling`: most inputs are easy."""
+    """What is asked: the source of each input, repeats, checks a part, and the parts. `ceiling`: most inputs are easy, the
+    more so the higher `skilled` is; `missing` is the share of inputs that a candidate has no answer to."""
 
     sources: tuple[int, ...]
     repeats: int = 3
@@ -31,6 +32,7 @@ class Layout:
     parts: tuple[Part, ...] = ("format",)
     ceiling: bool = False
     missing: float = 0.0
+    skilled: float = 16.0
 
     @property
     def cluster_of(self) -> dict[str, str]:
@@ -46,30 +48,51 @@ GAPS = Layout(tuple(range(14)), missing=0.03)
 LAYOUTS = {"twelve": TWELVE, "uneven": UNEVEN, "two parts": TWO_PARTS, "ceiling": CEILING, "gaps": GAPS}
 
 
-def simulate(generator: np.random.Generator, layout: Layout, effects: Sequence[float]) -> list[InputScores]:
-    """One bake-off of candidates that differ in truth by `effects` on each part, the first of them the incumbent."""
-    shape = (len(effects), len(layout.sources))
-    names = list(layout.cluster_of)
+@dataclass(frozen=True)
+class Drawn:
+    """Bake-offs of one layout: the mean over repeats of each part, runs × candidates × inputs, and which of them are there."""
+
+    means: Mapping[Part, np.ndarray]
+    there: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.there)
+
+
+def draw(generator: np.random.Generator, layout: Layout, effects: Sequence[float], runs: int) -> Drawn:
+    """Bake-offs of candidates that differ in truth by `effects` on each part, the first of them the incumbent."""
+    shape = (runs, len(effects), len(layout.sources))
     means: dict[Part, np.ndarray] = {}
     for part in layout.parts:
-        difficulty = generator.beta(16, 2, shape[1]) if layout.ceiling else generator.beta(4, 2, shape[1])
-        of_source = generator.normal(0, 0.1, (shape[0], max(layout.sources) + 1))[:, list(layout.sources)]
+        easy = (layout.skilled, 2.0) if layout.ceiling else (4.0, 2.0)
+        difficulty = generator.beta(*easy, (runs, 1, shape[2]))
+        of_source = generator.normal(0, 0.1, (*shape[:2], max(layout.sources) + 1))[:, :, list(layout.sources)]
         truth = difficulty + generator.normal(0, 0.12, shape) + of_source
         # Mirrored at the ends, so that equal candidates are equal wherever their scores lie.
         chance = np.clip(np.where(truth > 1, 2 - truth, np.abs(truth)) + np.array(effects)[:, None], 0, 1)
-        drawn = generator.binomial(layout.checks, chance[:, :, None], (*shape, layout.repeats))
-        means[part] = drawn.mean(axis=2) / layout.checks
-    there = generator.random(shape) >= layout.missing
-    return [
-        InputScores(
-            f"m{row}",
-            {
-                part: {name: float(table[row, place]) for place, name in enumerate(names) if there[row, place]}
-                for part, table in means.items()
-            },
-        )
-        for row in range(len(effects))
-    ]
+        # The mean over checks and repeats: so many tries, each with this chance.
+        tries = layout.checks * layout.repeats
+        means[part] = generator.binomial(tries, chance) / tries
+    return Drawn(means, generator.random(shape) >= layout.missing)
+
+
+def scores_of(drawn: Drawn, run: int, layout: Layout) -> list[InputScores]:
+    """The candidates of one of the bake-offs."""
+    names = list(layout.cluster_of)
+    found = []
+    for row, there in enumerate(drawn.there[run]):
+        places = np.flatnonzero(there).tolist()
+        by_part = {
+            part: {names[place]: float(table[run, row, place]) for place in places}
+            for part, table in drawn.means.items()
+        }
+        found.append(InputScores(f"m{row}", by_part))
+    return found
+
+
+def simulate(generator: np.random.Generator, layout: Layout, effects: Sequence[float]) -> list[InputScores]:
+    """One bake-off; see `draw`."""
+    return scores_of(draw(generator, layout, effects, 1), 0, layout)
 
 
 def excluded_by_the_best(scores: Sequence[InputScores], cluster_of: Mapping[str, str]) -> set[str]:

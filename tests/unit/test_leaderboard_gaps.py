@@ -53,7 +53,7 @@ def test_a_comparison_is_over_the_inputs_that_both_answered() -> None:
     found = board(10, stored, repeats=3)
     one = found.comparison("b", "format")
     assert one is not None
-    assert (one.inputs, one.missing_inputs, one.correction) == (7, 3, "Holm")
+    assert (one.inputs, one.missing_inputs, one.correction) == (7, 3, "max-T")
     assert "b: 9 of 30 answers missing; compared over what is there." in found.notes
 
 

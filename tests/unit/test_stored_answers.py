@@ -67,6 +67,36 @@ def test_columns_and_objects_make_one_board(made: MeasuredBakeoff) -> None:
             assert stored.leaderboard().complete
 
 
+def test_what_an_older_scoring_did_not_keep_is_worked_out_once(made: MeasuredBakeoff) -> None:
+    """The first board reads the texts and keeps what they say; the next reads none, and is the same."""
+    with contextlib.closing(open_database(made.home)) as connection:
+        first = load_bakeoff(made.home, connection, made.job_id).leaderboards()
+        assert connection.execute("SELECT count(*) FROM scores WHERE compared IS NULL").fetchone()[0] == 0
+        kept = connection.execute("SELECT answer_id, fault, thinks_aloud, compared FROM scores ORDER BY 1").fetchall()
+        read: list[str] = []
+        connection.set_trace_callback(read.append)
+        assert load_bakeoff(made.home, connection, made.job_id).leaderboards() == first
+        connection.set_trace_callback(None)
+        assert read and not any("document" in statement and "answers" in statement for statement in read)
+        for stored in load_bakeoff(made.home, connection, made.job_id).tasks:
+            with transaction(connection):
+                scores = score_stored(connection, made.job_id, stored.task, stored.inputs, 1.0)
+                insert_answer_scores(connection, made.job_id, scores)
+        again = connection.execute("SELECT answer_id, fault, thinks_aloud, compared FROM scores ORDER BY 1").fetchall()
+        assert [tuple(row) for row in kept] == [tuple(row) for row in again]
+
+
+def test_a_home_that_cannot_be_written_shows_the_same_board(made: MeasuredBakeoff) -> None:
+    with contextlib.closing(open_database(made.home)) as connection:
+        connection.execute("PRAGMA query_only = on")
+        first = load_bakeoff(made.home, connection, made.job_id).leaderboards()
+        assert connection.execute("SELECT count(*) FROM scores WHERE compared IS NOT NULL").fetchone()[0] == 0
+        connection.execute("PRAGMA query_only = off")
+        with transaction(connection):
+            inside = load_bakeoff(made.home, connection, made.job_id).leaderboards()
+        assert inside == first == load_bakeoff(made.home, connection, made.job_id).leaderboards()
+
+
 def test_what_a_scoring_keeps_is_what_older_scores_are_completed_by(made: MeasuredBakeoff) -> None:
     with contextlib.closing(open_database(made.home)) as connection:
         before = load_bakeoff(made.home, connection, made.job_id)
