@@ -7,7 +7,6 @@ happened.
 from __future__ import annotations
 
 import contextlib
-import json
 import subprocess
 import threading
 import time
@@ -19,6 +18,7 @@ import pytest
 import yaml
 
 from core.config.settings import GpuSettings
+from core.events import EventReader
 from core.gpu_lease.state import LeaseState, read_lease_state
 from core.serving.ollama import Ollama, ServerError
 from core.telemetry.ring import TelemetryRing
@@ -113,8 +113,9 @@ class LeaseBench:
     def started_at(self, job_id: int, attempt: int = 1) -> float:
         """When the job's process began to work: the time of its first event."""
         events = self.queue.home.run_dir(job_id).attempt(attempt).events
-        first = wait_until(lambda: events.exists() and events.read_text().partition("\n")[0], what="a first event")
-        return float(json.loads(str(first))["time"])
+        first = wait_until(lambda: next(iter(EventReader(events)), None), what="a first event")
+        assert first is not None
+        return float(first["time"])
 
     def used_at_start(self, job_id: int, attempt: int = 1) -> int:
         """What the GPU held when the job's process began."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import sqlite3
 from collections import deque
@@ -17,8 +18,10 @@ from core.store.jobs import ENDED, JobRow, Lane, State, change_state, get_job, i
 
 @cache
 def template() -> Path:
-    """A migrated database, made once: migrating is the slow part of a fresh home."""
-    home = Home(Path(mkdtemp(prefix="bakehouse-tests-")) / "home")
+    """A migrated database, made once: migrating is the slow part of a fresh home. It goes with the process."""
+    folder = Path(mkdtemp(prefix="bakehouse-tests-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    home = Home(folder / "home")
     open_database(home).close()
     return home.database
 

@@ -113,21 +113,15 @@ async def test_the_last_report_stands_while_a_new_one_is_made(
     async with app.run_test(size=(120, 40)) as pilot:
         app.show(scene())
         await pilot.press("D")
-        for _ in range(100):
-            await pilot.pause(0.05)
-            if "✓ driver" in text_of(pilot, "#rows"):
-                break
+        await seen(pilot, lambda: "✓ driver" in text_of(pilot, "#rows"), "what was found")
         assert "1 ok · 2 h 00 ago" in text_of(pilot, "#rows") and "r examine again" in keys_of(pilot)
         await pilot.press("r")
         await pilot.pause()
         said = text_of(pilot, "#rows")
         assert "examining" in said and "✓ driver" in said and "r examine again" not in keys_of(pilot)
         slow_examination.set()
-        for _ in range(100):
-            await pilot.pause(0.05)
-            if "✗ torch build" in text_of(pilot, "#rows"):
-                break
-        assert "examining" not in text_of(pilot, "#rows") and "✗ torch build" in text_of(pilot, "#rows")
+        await seen(pilot, lambda: "✗ torch build" in text_of(pilot, "#rows"), "what was found")
+        assert "examining" not in text_of(pilot, "#rows")
     assert json.loads((home.cache / "doctor.json").read_text())["worst"] == "fault"
 
 
@@ -146,11 +140,7 @@ async def test_leaving_the_screen_while_it_examines_breaks_nothing(
         slow_examination.set()
         await asyncio.sleep(0.3)
         await pilot.press("D")
-        for _ in range(100):
-            await pilot.pause(0.05)
-            if "✗ torch build" in text_of(pilot, "#rows"):
-                break
-        assert "✗ torch build" in text_of(pilot, "#rows")
+        await seen(pilot, lambda: "✗ torch build" in text_of(pilot, "#rows"), "what was found")
 
 
 def stress_job(state: str, **changes: Any) -> JobRow:
