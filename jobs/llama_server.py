@@ -178,6 +178,9 @@ class LlamaServer:
         running = self._running
         if running is None:
             raise ServerError(f"{self.name} is not loaded", code="server_down")
+        if running.process.poll() is not None:
+            # Its port may be another program's by now.
+            raise self._why_it_died(running.process)
         try:
             return running.model.ask(question, stopped, came)
         except ServerError as error:

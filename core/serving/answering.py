@@ -78,7 +78,8 @@ class Reply:
 
     `finish` is `stop`, `length`, or another word of the server. `thinking` is what the server moved into a field of its own.
     `seconds` runs from the request to its last byte, `first_token_seconds` to the first text or thought, both at the client.
-    `cached_tokens` of the prompt were not computed again.
+    `cached_tokens` of the prompt were not computed again. `other_model`: who answered, where the server names somebody else
+    than it was asked for.
     """
 
     text: str
@@ -93,6 +94,7 @@ class Reply:
     load_seconds: float | None = None
     prompt_seconds: float | None = None
     completion_seconds: float | None = None
+    other_model: str | None = None
 
 
 @dataclass(frozen=True)

@@ -226,7 +226,7 @@ class OllamaModel:
             self.model,
             messages,
             seconds=self._answer_seconds,
-            silence_seconds=self._silence_seconds,
+            silence_seconds=self._patience(),
             stopped=stopped,
             fields=fields,
         )
@@ -258,6 +258,11 @@ class OllamaModel:
             prompt_seconds=told.prompt_seconds,
             completion_seconds=told.completion_seconds,
         )
+
+    def _patience(self) -> float:
+        """How long nothing may come of an answer: a server of one slot gives those that are asked for with it before."""
+        with self._lock:
+            return self._silence_seconds * max(1, self._asking)
 
     def _fields(self, question: Question) -> dict[str, Any]:
         """The request beside the messages. None of top_p and top_k is "no cut", which is 1 and 0 here."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import json
+import re
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -16,7 +17,7 @@ from urllib.parse import urlsplit
 
 from core.reasons import Reason
 from core.serving.address import ServerAddress, is_here
-from core.serving.errors import ServerError
+from core.serving.errors import ServerError, one_line
 from core.serving.http import HttpClient, authorization
 
 Dialect = Literal["llama-server", "vllm", "lm-studio", "lemonade", "openai"]
@@ -189,6 +190,19 @@ def garbled(what: str) -> ServerError:
         remedy="is the path right? such addresses mostly end with /v1",
         reason=Reason("server_garbled", {"request": what}),
     )
+
+
+def other_model(asked: str, told: str | None) -> str | None:
+    """`told`, the model that a reply names, where that is not the one asked for: a server without it answers with what it has.
+
+    A name with its date (`m-2026-08-06`), its place (`org/m`, `/models/m.gguf`) or in other letters is the same one.
+    """
+    if told is None:
+        return None
+    one, other = (name.strip().lower().replace("\\", "/") for name in (asked, told))
+    one, other = (name.rpartition("/")[2].removesuffix(".gguf").removesuffix(":latest") for name in (one, other))
+    alike = one == other or re.match(r"[-@:_ ]", other.removeprefix(one) if other.startswith(one) else "")
+    return None if alike else one_line(told)
 
 
 def _in_stream(body: Mapping[str, Any]) -> ServerError:

@@ -16,7 +16,7 @@ from core.serving.address import ServerAddress
 from core.serving.answer_parts import AnswerParts, schema_of
 from core.serving.answering import Capabilities, LoadedModel, Question, Reply, ServedIdentity
 from core.serving.errors import ServerError, one_line
-from core.serving.openai import DetectedServer, Dialect, ListedModel, OpenAIClient, garbled
+from core.serving.openai import DetectedServer, Dialect, ListedModel, OpenAIClient, garbled, other_model
 from core.serving.refusals import classified, no_such_model
 
 LOAD_SECONDS = 1800.0
@@ -52,6 +52,9 @@ _LLAMA_NEUTRAL: Mapping[str, Any] = {
 }
 _VLLM_NEUTRAL: Mapping[str, Any] = {"min_p": 0.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
 
+# By which OpenRouter, vLLM and DeepSeek end an answer that they could not give to its end.
+_BROKEN_ENDS = frozenset({"error", "abort", "insufficient_system_resource"})
+
 
 @dataclass
 class _StreamFigures:
@@ -61,6 +64,7 @@ class _StreamFigures:
     usage: Mapping[str, Any] = field(default_factory=dict)
     timings: Mapping[str, Any] = field(default_factory=dict)
     pieces: int = 0
+    model: str | None = None
 
 
 class OpenAIModel:
@@ -194,7 +198,7 @@ class OpenAIModel:
     def _answer(self, request: Mapping[str, Any], stopped: Callable[[], bool], came: Callable[[], None]) -> Reply:
         parts, course = AnswerParts(time.monotonic(), came), _StreamFigures()
         lines = self._client.chat_lines(
-            request, seconds=self._answer_seconds, silence_seconds=self._silence_seconds, stopped=stopped
+            request, seconds=self._answer_seconds, silence_seconds=self._patience(), stopped=stopped
         )
         with contextlib.closing(lines):
             for body in lines:
@@ -207,6 +211,9 @@ class OpenAIModel:
             if not course.pieces:
                 raise garbled("completions")
             message = f"the answer of `{one_line(self.model)}` broke off without an end"
+            raise ServerError(message, code="server_garbled", status=200)
+        if course.finish in _BROKEN_ENDS:
+            message = f"the answer of `{one_line(self.model)}` ended with `{course.finish}`"
             raise ServerError(message, code="server_garbled", status=200)
         usage, timings = course.usage, course.timings
         return Reply(
@@ -221,7 +228,13 @@ class OpenAIModel:
             thinking_tokens=_count(_part(usage, "completion_tokens_details"), "reasoning_tokens"),
             prompt_seconds=_milliseconds(timings, "prompt_ms"),
             completion_seconds=_milliseconds(timings, "predicted_ms"),
+            other_model=other_model(self.model, course.model),
         )
+
+    def _patience(self) -> float:
+        """How long nothing may come of an answer: a server of one slot gives those that are asked for with it before."""
+        with self._lock:
+            return self._silence_seconds * max(1, self._asking)
 
     def _request(self, question: Question) -> dict[str, Any]:
         """None of top_p and top_k is "no cut": 1, and 0 or -1."""
@@ -319,6 +332,8 @@ def _follow(body: Mapping[str, Any], parts: AnswerParts, course: _StreamFigures)
         course.usage = usage
     if isinstance(timings := body.get("timings"), dict):
         course.timings = timings
+    if isinstance(model := body.get("model"), str) and model:
+        course.model = model
     choices = body.get("choices")
     if not isinstance(choices, list):
         return

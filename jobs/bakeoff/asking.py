@@ -22,8 +22,10 @@ from jobs.bakeoff.questions import AskedTask, Cell
 
 SECONDS_BETWEEN_LOOKS = 0.2
 """How long a stop request may go unseen while answers are on their way."""
-MOST_HOLES_IN_A_ROW = 3
-"""After so many answers in a row that failed for good nothing more is asked: the server does not serve this candidate."""
+MOST_INPUTS_IN_A_ROW = 3
+"""After so many inputs in a row without an answer nothing more is asked: the server does not serve this candidate."""
+SHORTEST_LOAD_SECONDS = 1.0
+"""What Ollama tells as the load of a model that was loaded is less."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,26 @@ class WantedReply:
     question: Question
     prompt_sha256: str
     identity: str
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """An answer that has come, or one that is missing for good. `at`: the moment (monotonic) by which it was there.
+
+    `tokens` are as many as the server says, else as there were pieces. `error` is why it is missing, `other_model` who answered
+    where the server names another model than it was asked for.
+    """
+
+    at: float
+    answer: Answer
+    tokens: int = 0
+    error: ServerError | None = None
+    other_model: str | None = None
+
+    @property
+    def is_of_its_input(self) -> bool:
+        """Whether it is missing for what was asked, so that another input may well be answered."""
+        return self.error is not None and (self.error.code == "context_overflow" or self.error.status == 413)
 
 
 class Asking:
@@ -73,17 +95,16 @@ class Asking:
         wanted: Sequence[WantedReply],
         at_look: Callable[[], None],
         is_wanted: Callable[[WantedReply], bool] = lambda wanted: True,
-    ) -> Iterator[tuple[float, Answer]]:
-        """The answers as they come, each with the moment (monotonic) by which it was there. `at_look` is called several times a
-        second and may raise: then all is given up.
+    ) -> Iterator[Arrived]:
+        """The answers as they come. `at_look` is called several times a second and may raise: then all is given up.
 
-        Fewer come than are wanted where the server serves none of the last ones, where the model is another one by now, and
+        Fewer come than are wanted where the server serves none of the last inputs, where the model is another one by now, and
         where `is_wanted` says of one, before it is asked for, that it is wanted no more.
         """
         self._given_up.clear()
         waiting = filter(is_wanted, wanted)
-        holes = 0
-        running: set[Future[tuple[float, Answer]]] = set()
+        unserved: set[tuple[str, str]] = set()
+        running: set[Future[Arrived]] = set()
         with ThreadPoolExecutor(self.concurrency, thread_name_prefix="asking") as pool:
             try:
                 running = {pool.submit(self._ask, first) for first in islice(waiting, self.concurrency)}
@@ -93,18 +114,21 @@ class Asking:
                     if self.same.changed:
                         return
                     for future in done:
-                        came_at, answer = future.result()
-                        holes = holes + 1 if answer.fault == "server" else 0
+                        arrived = future.result()
+                        if arrived.error is None:
+                            unserved.clear()
+                        elif not arrived.is_of_its_input:
+                            unserved.add((arrived.answer.task, arrived.answer.input_id))
                         # Before it is written down: the server has something to do meanwhile.
-                        if holes < MOST_HOLES_IN_A_ROW and (one := next(waiting, None)) is not None:
+                        if len(unserved) < MOST_INPUTS_IN_A_ROW and (one := next(waiting, None)) is not None:
                             running.add(pool.submit(self._ask, one))
-                        yield came_at, answer
+                        yield arrived
             finally:
                 # Whatever ends this: requests that are on their way end at once, and their answers are not used.
                 self._given_up.set()
 
-    def _ask(self, wanted: WantedReply) -> tuple[float, Answer]:
-        """One answer, asked for until it is there or the server refuses it for good; when that was. In a thread of its own."""
+    def _ask(self, wanted: WantedReply) -> Arrived:
+        """One answer, asked for until it is there or the server refuses it for good. In a thread of its own."""
         tries = 0
         while True:
             tries += 1
@@ -118,19 +142,23 @@ class Asking:
                 pause = pause_before_retry(error, tries, self._random)
                 if pause is None or self._given_up.is_set():
                     self.last_refusal = error
-                    return time.monotonic(), hole(wanted, error, tries)
+                    return Arrived(time.monotonic(), hole(wanted, error, tries), error=error)
                 where = f"{wanted.candidate.name} {wanted.asked.name} {wanted.cell.item.id} #{wanted.cell.repeat}"
                 self.say(f"{where}: {error.message}; asked again in {pause:.1f} s")
                 self._given_up.wait(pause)
-                if error.code == "server_down" and not self._given_up.is_set():
+                # Also where it was slow: it may have let the model go, and a load may take longer than an answer.
+                if error.code in ("server_down", "server_slow") and not self._given_up.is_set():
                     self._have_it_back(lives)
                 continue
-            self._flights.learn(place, reply.completion_tokens)
+            pieces = self._flights.learn(place, reply.completion_tokens)
             seconds, together = self._flights.end(place)
-            came_at = time.monotonic()
+            at = time.monotonic()
             self.same.look()
             was_shared = [seen for seen in (shared, self._glances.look()) if seen is not None]
-            return came_at, as_answer(wanted, reply, seconds, together, any(was_shared) if was_shared else None, tries)
+            if (load := load_within(reply)) > 0:
+                self.say(f"{wanted.candidate.name}: the server loaded the model anew for an answer, in {load:.1f} s")
+            answer = as_answer(wanted, reply, seconds, together, any(was_shared) if was_shared else None, tries)
+            return Arrived(at, answer, reply.completion_tokens or pieces, other_model=reply.other_model)
 
     def _have_it_back(self, lives: int) -> None:
         """Of several threads that saw the server go, one has the model loaded again."""
@@ -149,6 +177,9 @@ def as_answer(
     finish: Finish = "length" if reply.finish == "length" else "stop"
     policy = wanted.asked.thinking
     tokens = reply.completion_tokens or 0
+    # A load is no part of how fast a model answers.
+    load, first = load_within(reply), reply.first_token_seconds
+    seconds = max(0.0, seconds - load)
     return Answer(
         key=wanted.key,
         candidate=wanted.candidate.name,
@@ -168,7 +199,7 @@ def as_answer(
         tokens_per_second=tokens / seconds if tokens and seconds else None,
         prompt_sha256=wanted.prompt_sha256,
         time=time.time(),
-        first_token_seconds=reply.first_token_seconds,
+        first_token_seconds=None if first is None else max(0.0, first - load),
         prompt_seconds=reply.prompt_seconds,
         thinking_tokens=reply.thinking_tokens,
         asked_thinking=policy if policy != wanted.asked.task.thinking else None,
@@ -177,6 +208,12 @@ def as_answer(
         shared=shared,
         tries=tries,
     )
+
+
+def load_within(reply: Reply) -> float:
+    """Seconds of a reply in which its model was loaded: the server had let it go, or somebody else's had taken its place."""
+    load = reply.load_seconds or 0.0
+    return load if load >= SHORTEST_LOAD_SECONDS else 0.0
 
 
 def hole(wanted: WantedReply, error: ServerError, tries: int) -> Answer:

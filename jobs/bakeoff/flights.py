@@ -52,12 +52,13 @@ class Flights:
         """A piece of this answer has come."""
         self._pieces[place] += 1  # by one thread a place
 
-    def learn(self, place: int, tokens: int | None) -> None:
-        """This answer has come, before its `end`: so many tokens were its pieces."""
+    def learn(self, place: int, tokens: int | None) -> int:
+        """This answer has come, before its `end`: so many tokens were its pieces, whose number is returned."""
         with self._lock:
             if tokens and self._pieces[place]:
                 self._told_tokens += tokens
                 self._told_pieces += self._pieces[place]
+            return self._pieces[place]
 
     @property
     def tokens(self) -> tuple[int, ...]:

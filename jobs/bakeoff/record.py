@@ -165,17 +165,18 @@ class Tally:
         self.batch, self.open = batch, count
         self._begin(UnderWay(candidate, task, min(batch, count), limit=limit))
 
-    def add(self, answer: Answer) -> None:
-        """An answer has come."""
+    def add(self, answer: Answer, tokens: int | None = None) -> None:
+        """An answer has come. `tokens`: how many it is taken to have, where its server does not say."""
         self.done += 1
+        tokens = answer.completion_tokens if tokens is None else tokens
         if answer.fault == "server":
             self._settle(answer.candidate, answer.task, 1)
         elif self.under_way is None or self.batch == 1:
-            self.pace.answered(answer.candidate, answer.task, [answer.completion_tokens], answer.seconds)
+            self.pace.answered(answer.candidate, answer.task, [tokens], answer.seconds)
             limit = None if self.under_way is None else self.under_way.limit
             self._begin(UnderWay(answer.candidate, answer.task, limit=limit))
         else:
-            self.tokens.append(answer.completion_tokens)
+            self.tokens.append(tokens)
             if len(self.tokens) == self.under_way.size:
                 self.pace.answered(answer.candidate, answer.task, self.tokens, time.monotonic() - self.began)
                 self.open -= len(self.tokens)

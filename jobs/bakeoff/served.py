@@ -295,14 +295,17 @@ def _ask(
         tally.skip(candidate.name, one.asked.name)
         return False
 
-    for came_at, answer in asking.answers(wanted, at_look, is_wanted):
+    for arrived in asking.answers(wanted, at_look, is_wanted):
+        answer = arrived.answer
         group.record.add(answer)
         while unsure and unsure[0][0] <= asking.same.sure_until:
             unsure.popleft()
-        unsure.append((came_at, answer))
+        unsure.append((arrived.at, answer))
         number += 1
-        tokens += answer.completion_tokens
-        tally.add(answer)
+        tokens += arrived.tokens
+        tally.add(answer, arrived.tokens)
+        if arrived.other_model is not None:
+            context.warn("other_model", f"{group.model.name}: the server says that `{arrived.other_model}` answered")
         said = f"{answer.completion_tokens} tokens" + (f", {answer.fault}" if answer.fault else "")
         if answer.fault == "server":
             holes += 1

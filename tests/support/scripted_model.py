@@ -10,6 +10,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from core.serving.answering import Capabilities, LoadedModel, Question, Reply, ServedIdentity
 from core.serving.errors import ServerError
@@ -38,6 +39,8 @@ class ScriptedModel:
     others: bool | None = False
     thinking: str | None = None
     finish: str = "stop"
+    tells: dict[str, Any] = field(default_factory=dict)
+    """What its replies say beside, in place of what they would."""
     hold: threading.Event | None = None
 
     def __post_init__(self) -> None:
@@ -93,9 +96,8 @@ class ScriptedModel:
             for piece, _ in enumerate(text.split(), 1):
                 came()
                 self.at_piece(piece)
-            return Reply(
-                text, self.thinking, self.finish, seconds=0.5, prompt_tokens=7, completion_tokens=len(text.split())
-            )
+            told = {"seconds": 0.5, "prompt_tokens": 7, "completion_tokens": len(text.split()), **self.tells}
+            return Reply(text, self.thinking, self.finish, **told)
         finally:
             with self._lock:
                 self.at_once -= 1

@@ -10,6 +10,7 @@ import pytest
 
 from core.serving.address import server_address
 from core.serving.errors import ServerError
+from core.serving.openai import other_model
 from core.serving.openai_model import OpenAIModel
 from tests.support.hostile_server import MODEL, Connection, HostileServer, hostile, piece, whole
 from tests.support.ollama_served import failure
@@ -230,3 +231,22 @@ def test_an_address_without_the_apis_path_is_completed() -> None:
         with pytest.raises(ServerError) as caught:
             OpenAIModel("box", server_address(f"{server.url}/elsewhere"), MODEL).ask(QUESTION)
     assert caught.value.status == 404
+
+
+@pytest.mark.parametrize(
+    ("asked", "told", "other"),
+    [
+        ("m", None, None),
+        ("gpt-4o", "gpt-4o-2026-08-06", None),
+        ("org/Qwen3-4B", "qwen3-4b", None),
+        ("qwen3-4b", "/models/Qwen3-4B.gguf", None),
+        ("qwen", "qwen:latest", None),
+        ("llama3", "llama3.1", "llama3.1"),
+        ("big", "tiny\x1b[2J", "tiny"),
+    ],
+)
+def test_a_reply_of_another_model_is_known_by_its_name(asked: str, told: str | None, other: str | None) -> None:
+    found = other_model(asked, told)
+    assert found == other or (
+        other is not None and found is not None and found.startswith(other) and found.isprintable()
+    )

@@ -22,7 +22,7 @@ from core.jobfile.spec import InputFile
 from core.scoring.answers import read_answers
 from core.serving.answering import Capabilities
 from core.serving.errors import ServerError
-from jobs.bakeoff.asking import MOST_HOLES_IN_A_ROW
+from jobs.bakeoff.asking import MOST_INPUTS_IN_A_ROW
 from jobs.bakeoff.flights import Flights
 from jobs.bakeoff.job import models_in_turn, run, tally_of
 from jobs.bakeoff.record import AnswerRecord
@@ -177,7 +177,7 @@ def test_a_candidate_that_its_server_does_not_serve_is_not_asked_to_the_end(home
     bench = Bench(home, task("judge", 20, repeats=1))
     model = ScriptedModel(faults=deque([None, *[REFUSED] * 30]))
     answers = bench.go(model)
-    assert len(answers) == MOST_HOLES_IN_A_ROW and {answer.fault for answer in answers} == {"server"}
+    assert len(answers) == MOST_INPUTS_IN_A_ROW and {answer.fault for answer in answers} == {"server"}
 
 
 def test_as_many_are_asked_for_at_a_time_as_is_said_and_each_costs_its_share(home: Home) -> None:

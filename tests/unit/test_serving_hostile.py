@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from core.serving.address import server_address
 from core.serving.answer_parts import LONGEST_ANSWER_CHARACTERS
 from core.serving.answering import Reply, ServedModel
 from core.serving.errors import ServerError
+from core.serving.http import HttpClient
 from core.serving.ollama_model import OllamaModel
 from core.serving.openai_model import OpenAIModel
 from tests.support.hostile import NAME
@@ -25,6 +27,7 @@ from tests.support.hostile_cases import (
     stalls_in_the_middle,
     trickles,
     trickling_head,
+    with_finish,
 )
 from tests.support.hostile_server import MODEL, Behaviour, Connection, hostile, piece, whole
 from tests.support.questions import question
@@ -196,3 +199,44 @@ def test_each_piece_is_told_as_it_comes(api: str) -> None:
     with hostile(api, behave) as server:
         reply = model(api, server.url).ask(question(), came=told.release)
     assert (reply.text, reply.thinking) == ("aaa", "hm")
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_a_server_of_one_slot_is_given_the_time_of_those_before(api: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing comes of an answer while the server gives another one that was asked for with it."""
+    both, silences = threading.Barrier(2), []
+    lines = HttpClient.lines
+
+    def noted(client: HttpClient, *given: Any, silence_seconds: float, **more: Any) -> Any:
+        silences.append(silence_seconds)
+        both.wait(PATIENCE_SECONDS)
+        return lines(client, *given, silence_seconds=silence_seconds, **more)
+
+    monkeypatch.setattr(HttpClient, "lines", noted)
+    with hostile(api, raw_piece(b'"a"')) as server:
+        asked = model(api, server.url, silence=40.0)
+        asked.capabilities()
+        threads = [threading.Thread(target=asked.ask, args=(question(),)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sorted(silences)[-1] == 80.0 and set(silences) <= {40.0, 80.0}
+
+
+@pytest.mark.parametrize("finish", [b'"error"', b'"abort"'])
+def test_an_answer_that_a_gateway_could_not_give_to_its_end_is_none(finish: bytes) -> None:
+    with hostile("openai", with_finish(finish)) as server:
+        holds_up(model("openai", server.url), Outcome("server_garbled"))
+
+
+def test_a_reply_names_who_gave_it() -> None:
+    def behave(connection: Connection) -> None:
+        connection.begin()
+        connection.send(b'data: {"model": "tiny", "choices": [{"delta": {"content": "a"}}]}\n\n')
+        connection.end()
+
+    with hostile("openai", behave) as server:
+        assert model("openai", server.url).ask(question()).other_model == "tiny"
+    with hostile("openai", raw_piece(b'"a"')) as server:
+        assert model("openai", server.url).ask(question()).other_model is None
