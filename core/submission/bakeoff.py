@@ -19,6 +19,7 @@ from core.files import sha256_json
 from core.format import listed
 from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, ExampleTurn, TaskUnderTest
+from core.jobfile.spec import InputFile
 from core.models.llama_cpp import LlamaCpp
 from core.store.database import open_database
 from core.store.jobs import JobRow
@@ -26,11 +27,12 @@ from core.submission.asked_servers import Ask, Asked, ServedFacts, served_facts,
 from core.submission.candidates import parse_candidates, who_answers
 from core.submission.doubts import lengths, marks, thinking
 from core.submission.enqueue import store
-from core.submission.extension import Extended, extended, united
+from core.submission.extension import Extended, extended, require_former, told_of_former, united
 from core.submission.few_shot import example_pool, repeats_golden
 from core.submission.input_store import golden_file
 from core.submission.possible import refuse_impossible
 from core.submission.server_memory import ServersMemory, servers_memory
+from core.submission.taken_over import TakenOver, taken_over
 from core.submission.wanted_bakeoff import WantedBakeoff
 
 MOST_REPEATS = 1000
@@ -61,6 +63,10 @@ class CheckedTask:
         """Of one candidate."""
         return len(self.golden.inputs) * self.repeats
 
+    def under_test(self, golden: InputFile) -> TaskUnderTest:
+        """As the job is told it; `golden` is the copy of the golden inputs."""
+        return TaskUnderTest(task=self.task, golden=golden, repeats=self.repeats, examples=self.examples)
+
 
 @dataclass(frozen=True)
 class CheckedBakeoff:
@@ -73,20 +79,13 @@ class CheckedBakeoff:
     before: Extended | None = None
     llama_server: str | None = None
     servers: ServersMemory = field(default_factory=ServersMemory)
+    taken: TakenOver = field(default_factory=TakenOver)
 
     def keep(self, home: Home, project: Project) -> BakeoffSpec:
         """What the job is told, with copies of its golden inputs and of the answers that it takes over."""
         wanted, former = self.wanted, None if self.before is None else self.before.spec
         return BakeoffSpec(
-            tasks=[
-                TaskUnderTest(
-                    task=one.task,
-                    golden=golden_file(home, project, one.task, one.golden),
-                    repeats=one.repeats,
-                    examples=one.examples,
-                )
-                for one in self.tasks
-            ],
+            tasks=[one.under_test(golden_file(home, project, one.task, one.golden)) for one in self.tasks],
             candidates=list(self.candidates),
             incumbent=self.incumbent,
             seed=0 if former is None else former.seed,
@@ -132,17 +131,25 @@ def check_bakeoff(
     candidates = parse_candidates(home, connection, project, wanted.candidates)
     incumbent = name_of(wanted.incumbent, wanted.candidates, candidates, before)
     if before is not None:
+        require_former(home, connection, before)
         candidates, incumbent = united(before, candidates, wanted.candidates, incumbent)
     if not candidates:
         raise InputError("a bake-off needs a candidate", code="no_candidate", remedy="name at least one, better two")
     tasks = tuple(_checked(project, one, candidates, wanted, before, remarks) for one in found)
-    asked = refuse_impossible(candidates, remarks, ask)
+    with told_of_former(before, () if before is None else before.spec.forms):
+        asked = refuse_impossible(candidates, remarks, ask)
     refuse_doubles(candidates, [one.task for one in tasks], asked)
     remarks += [*marks(candidates), *thinking(home, candidates)]
     server, servers = gguf_server(
         home, project, candidates, [one.task for one in tasks], concurrency_of(wanted, before), remarks
     )
-    return CheckedBakeoff(wanted, tasks, tuple(candidates), incumbent, before, server, servers)
+    taken = TakenOver()
+    if before is not None:
+        kept_nowhere = InputFile(path="", sha256="", source="")  # nothing is stored before all is known to be possible
+        now = [(one.under_test(kept_nowhere), tuple(one.golden.inputs)) for one in tasks]
+        taken = taken_over(home, before, now, candidates, asked)
+        remarks += taken.remarks
+    return CheckedBakeoff(wanted, tasks, tuple(candidates), incumbent, before, server, servers, taken)
 
 
 def concurrency_of(wanted: WantedBakeoff, before: Extended | None) -> int:
@@ -158,7 +165,9 @@ def wanted_tasks(
     doubled = sorted({name for name in wanted.tasks if wanted.tasks.count(name) > 1})
     if doubled:
         raise InputError(f"the task {doubled[0]} is named twice", code="doubled_task", key="tasks")
-    found = [golden_task(project, name) for name in names + [name for name in wanted.tasks if name not in names]]
+    with told_of_former(before):
+        found = [golden_task(project, name) for name in names]
+    found += [golden_task(project, name) for name in wanted.tasks if name not in names]
     if wanted.every_task:
         every, left_out = tasks_with_golden(project)
         found += [one for one in every if one.task.name not in {have.task.name for have in found}]
@@ -229,7 +238,13 @@ def _checked(
             remedy=f"give at least {former.repeats}, or start a bake-off of its own",
         )
     most = max(candidate.variant.few_shot for candidate in candidates)
-    examples = _examples(project, one, most, former.examples if former is not None else [], remarks)
+    try:
+        examples = _examples(project, one, most, former.examples if former is not None else [], remarks)
+    except InputError as error:
+        if error.code == "no_train_data":
+            shows = next(one.name for one in candidates if one.variant.few_shot == most)
+            error.message = f"{shows} is shown examples, and {error.message}"
+        raise
     remarks += lengths(task, one.golden, candidates, examples)
     return CheckedTask(task, one.golden, repeats, examples)
 

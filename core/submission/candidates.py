@@ -251,6 +251,18 @@ def _require_made(home: Home, connection: sqlite3.Connection, job_id: int, makes
         )
 
 
+def require_files(home: Home, connection: sqlite3.Connection, candidate: CandidateSpec) -> None:
+    """Refuse a candidate of an earlier bake-off whose files are not there any more. Raises `InputError`, `NotFoundError`."""
+    if (made_by := parse_reference(candidate.ref)) is not None:
+        of_job(home, connection, made_by.job_id, made_by.makes, candidate.name)
+    if candidate.model is not None:
+        check_model_files(home, candidate.model)
+    if candidate.path is not None and not Path(candidate.path).exists():
+        raise NotFoundError(
+            "no such model folder or GGUF file", code="no_model", file=candidate.path, key=candidate.name
+        )
+
+
 def of_artefact(home: Home, connection: sqlite3.Connection, reference: str) -> CandidateSpec:
     """An artefact by the beginning of its hash."""
     wanted = reference.partition(":")[2].strip().removeprefix("sha256:").lower()

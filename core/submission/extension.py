@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from core.config.project import Project
-from core.errors import InputError
+from core.errors import BakehouseError, InputError
 from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, TaskUnderTest
 from core.jobfile.servers import known_servers
@@ -17,7 +18,7 @@ from core.jobfile.spec import InputFile
 from core.results.load import bakeoff_file
 from core.scoring.answers import Answer, read_answers
 from core.store.jobs import ENDED, get_job
-from core.submission.candidates import apart_from_name, with_own_names
+from core.submission.candidates import apart_from_name, require_files, with_own_names
 from core.submission.input_store import keep_content
 
 
@@ -75,6 +76,25 @@ def extended(home: Home, connection: sqlite3.Connection, project: Project, job_i
         for candidate in spec.candidates
     ]
     return Extended(job_id, spec.model_copy(update={"candidates": now}))
+
+
+def require_former(home: Home, connection: sqlite3.Connection, before: Extended) -> None:
+    """Refuse an extension whose former candidates have lost their files. Raises `InputError`, `NotFoundError`."""
+    with told_of_former(before):
+        for candidate in before.spec.candidates:
+            require_files(home, connection, candidate)
+
+
+@contextlib.contextmanager
+def told_of_former(before: Extended | None, only: Collection[str] | None = None) -> Iterator[None]:
+    """Say of an error that it is about what an extended bake-off has, which nobody has named here. `only` about these keys."""
+    try:
+        yield
+    except BakehouseError as error:
+        if before is not None and (only is None or error.key in only):
+            own = f"bake-off {before.job_id} has it: have it there again, or start a bake-off of its own"
+            error.remedy = f"{error.remedy}; {own}" if error.remedy else own
+        raise
 
 
 def united(

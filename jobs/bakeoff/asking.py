@@ -13,12 +13,12 @@ from itertools import islice
 
 from core.jobfile.bakeoff import CandidateSpec
 from core.scoring.answers import Answer, Finish, find_fault
+from core.scoring.questions import AskedTask, Cell
 from core.scoring.thinking import split_thinking
 from core.serving.answering import Question, Reply, ServedModel
 from core.serving.errors import ServerError
 from core.serving.retry import pause_before_retry
 from jobs.bakeoff.flights import Flights, Glances, SameModel
-from jobs.bakeoff.questions import AskedTask, Cell
 
 SECONDS_BETWEEN_LOOKS = 0.2
 """How long a stop request may go unseen while answers are on their way."""
@@ -172,7 +172,7 @@ def as_answer(
     wanted: WantedReply, reply: Reply, seconds: float, together: int, shared: bool | None, tries: int
 ) -> Answer:
     """A reply as it is kept, its thinking apart from its text."""
-    split = split_thinking(reply.text, wanted.asked.asked_for)
+    split = split_thinking(reply.text, lambda: wanted.asked.asked_for(wanted.cell.item))
     thoughts = [part for part in (reply.thinking, split.thinking) if part and part.strip()]
     finish: Finish = "length" if reply.finish == "length" else "stop"
     policy = wanted.asked.thinking

@@ -19,11 +19,11 @@ from core.errors import InputError
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
 from core.models.fingerprints import adapter_fingerprint
 from core.scoring.answers import Answer, answer_key, find_fault
+from core.scoring.questions import AskedTask, Cell, asked_task, cells
 from core.scoring.thinking import split_thinking
 from core.serving.answering import Capabilities, LoadedModel, ServedIdentity
 from jobs import models
 from jobs.adapters import load_adapter, require_same_base
-from jobs.bakeoff.questions import AskedTask, Cell, asked_task, cells
 from jobs.bakeoff.record import AnswerRecord, Tally
 from jobs.bakeoff.template_gate import golden_gate
 from jobs.context import JobContext
@@ -351,7 +351,7 @@ def _warm_up(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, asked: 
 
 def _as_answer(asked: AskedTask, candidate: Candidate, wanted: WantedAnswer, generated: Generated) -> Answer:
     raw = f"<think>{generated.text}" if wanted.opens_thinking else generated.text
-    split = split_thinking(raw, asked.asked_for)
+    split = split_thinking(raw, lambda: asked.asked_for(wanted.cell.item))
     return Answer(
         key=wanted.key,
         candidate=candidate.name,

@@ -15,17 +15,15 @@ from typing import TypeVar
 
 from core.bakeoff.measured import MeasuredCandidate, append_measured
 from core.config.golden import GoldenInput
-from core.data.template import fold_system
-from core.files import sha256_json
 from core.format import data_size
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
-from core.scoring.answers import Answer, answer_key
-from core.serving.answering import Capabilities, Question, ServedIdentity, ServedModel
+from core.scoring.answers import Answer
+from core.scoring.questions import AskedTask, asked_task, cells, prompt_hash, question, served_key
+from core.serving.answering import Capabilities, ServedIdentity, ServedModel
 from core.serving.errors import ServerError
 from core.serving.retry import pause_before_retry
 from jobs.bakeoff.asking import Asking, WantedReply
 from jobs.bakeoff.flights import SameModel
-from jobs.bakeoff.questions import AskedTask, Cell, asked_task, cells
 from jobs.bakeoff.record import AnswerRecord, Tally
 from jobs.context import JobContext
 
@@ -184,40 +182,11 @@ def _withdraw(group: ServedGroup, unsure: Iterable[tuple[float, Answer]], sure_u
 def _missing(group: ServedGroup, candidate: CandidateSpec, identity: ServedIdentity) -> Iterator[WantedReply]:
     for asked in group.asked[candidate.name]:
         for cell in cells(asked, group.spec.seed):
-            asked_for = question(asked, cell, group.window)
-            prompt_sha256 = sha256_json(asked_for.messages)
-            key = answer_key(
-                task=asked.name,
-                weights=identity.sha256,
-                prompt_sha256=prompt_sha256,
-                sampling={**asked.sampling.model_dump(), "think": asked_for.think, "output": asked_for.output},
-                seed=cell.seed,
-                repeat=cell.repeat,
-                input_id=cell.item.id,
-            )
+            sent = question(asked, cell, group.window)
+            key = served_key(asked, cell, sent, identity.sha256)
             has = group.record.has(candidate.name, key)
             if not has and not group.record.is_hopeless(candidate.name, asked.name):
-                yield WantedReply(key, candidate, asked, cell, asked_for, prompt_sha256, identity.sha256)
-
-
-def question(asked: AskedTask, cell: Cell, window: int) -> Question:
-    """What is sent for a place of the result, every option with it."""
-    messages = asked.messages(cell.item)
-    if asked.task.system_role == "user":
-        messages = fold_system(messages)
-    sampling, output = asked.sampling, asked.variant.output
-    return Question(
-        messages=tuple((message.role, message.content) for message in messages),
-        seed=cell.seed,
-        temperature=sampling.temperature,
-        top_p=sampling.top_p,
-        top_k=sampling.top_k,
-        repeat_penalty=sampling.repeat_penalty,
-        max_new_tokens=sampling.max_new_tokens,
-        context_length=window,
-        think=asked.thinking == "on",
-        output=None if output is None else (output.kind, output.text),
-    )
+                yield WantedReply(key, candidate, asked, cell, sent, prompt_hash(sent), identity.sha256)
 
 
 def _check(group: ServedGroup, candidate: CandidateSpec, capabilities: Capabilities) -> None:

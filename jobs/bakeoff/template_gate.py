@@ -8,8 +8,8 @@ from core.data.render import render_prompt
 from core.data.template_proof import prove
 from core.data.text_faults import REFUSED, message_faults
 from core.errors import GateError
+from core.scoring.questions import AskedTask
 from core.wording.texts import fault_remedy, fault_words, template_words
-from jobs.bakeoff.questions import AskedTask
 from jobs.context import JobContext
 
 

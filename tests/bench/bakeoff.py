@@ -30,8 +30,8 @@ from core.config.task import Sampling, Task
 from core.files import read_json, read_lines, write_json
 from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, ServerUnderTest, TaskUnderTest
+from core.scoring.questions import answer_seed
 from core.submission.input_store import keep_document
-from jobs.bakeoff.questions import answer_seed
 from tests.bench.command_line import parser
 from tests.support.forked import CHECKOUT
 from tests.support.job_files import job_file

@@ -88,7 +88,9 @@ def test_what_cannot_be_asked_is_refused(kitchen: Kitchen, candidates: tuple[str
 
 
 def test_examples_need_training_data(kitchen: Kitchen) -> None:
-    assert refused(kitchen, "plain@few_shot=1", tasks=("jam",)).code == "no_train_data"
+    error = refused(kitchen, "plain", "plain@few_shot=1", tasks=("jam",))
+    assert error.code == "no_train_data"
+    assert "plain base @few_shot=1 is shown examples" in str(error)
 
 
 def test_a_variant_that_only_one_task_makes_the_same_is_two_candidates(kitchen: Kitchen) -> None:

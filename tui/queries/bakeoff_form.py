@@ -49,6 +49,8 @@ class FormerBakeoff:
     incumbent: str | None
     repeats: int | None
     """None where its tasks differ in them."""
+    concurrency: int = 1
+    curtail: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,9 @@ class BakeoffOutlook:
     tasks: tuple[tuple[str, int, int], ...] = ()
     """Name, golden inputs, repeats."""
     there: int = 0
-    """Answers of the bake-off that is extended, at most."""
+    """Answers of the bake-off that is extended and need not be asked for again."""
+    there_at_most: bool = False
+    """Fewer where the weights of a model turn out to be others when it is loaded."""
     remarks: tuple[str, ...] = ()
 
     @property
@@ -170,6 +174,8 @@ def read_offers(home: Home, find_project: FindProject, extend: int | None) -> Of
                 tuple(before.forms),
                 before.incumbent,
                 repeats_of.pop() if len(repeats_of) == 1 else None,
+                before.concurrency,
+                before.curtail,
             )
     except BakehouseError as error:
         problem = said(error)
@@ -294,12 +300,11 @@ def outlook_of(
     paces: Mapping[tuple[str, str], float],
     remarks: list[str],
 ) -> BakeoffOutlook:
-    from core.scoring.answers import read_answers
     from core.submission.candidates import who_answers
     from core.submission.expected_time import expected_time
     from core.submission.server_memory import model_of
 
-    per_candidate = sum(task.answers for task in checked.tasks)
+    per_candidate, taken = sum(task.answers for task in checked.tasks), checked.taken
     expected = expected_time(checked.candidates, [(task.task.name, task.answers) for task in checked.tasks], paces)
     models: dict[str, list[CandidateSpec]] = {}
     for candidate in checked.candidates:
@@ -307,20 +312,14 @@ def outlook_of(
     parts = []
     for ways in models.values():
         seconds = [expected.seconds[one.name] for one in ways]
-        known = [one for one in seconds if one is not None]
+        missing = [1 - taken.by_candidate.get(one.name, 0) / per_candidate for one in ways]
+        known = [one * share for one, share in zip(seconds, missing, strict=True) if one is not None]
         whole = math.fsum(known) if len(known) == len(seconds) else None
         memory = checked.servers.by_name.get(model_of(ways[0]))
         needed = None if memory is None else memory.needed_bytes
         parts.append(ModelPart(ways[0].name.partition(" @")[0], len(ways), len(ways) * per_candidate, whole, needed))
-    there = 0
-    if checked.before is not None:
-        file = home.run_dir(checked.before.job_id).answers
-        tasks = {task.task.name for task in checked.tasks}
-        there = sum(
-            one.fault != "server" and one.task in tasks for one in (read_answers(file) if file.exists() else ())
-        )
     rows = tuple((task.task.name, len(task.golden.inputs), task.repeats) for task in checked.tasks)
-    return BakeoffOutlook(wanted, {}, "", tuple(parts), rows, there, tuple(remarks))
+    return BakeoffOutlook(wanted, {}, "", tuple(parts), rows, taken.answers, not taken.is_exact, tuple(remarks))
 
 
 class BakeoffQueries:

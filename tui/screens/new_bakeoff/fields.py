@@ -8,6 +8,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
 from tui.lines import Line
+from tui.queries.bakeoff_form import FormerBakeoff
 from tui.widgets.choice import ChoiceField
 from tui.widgets.text_field import TextField
 from tui.widgets.text_panel import TextPanel
@@ -24,6 +25,7 @@ class BakeoffFields(Vertical):
     def __init__(self, title: str) -> None:
         super().__init__(id="form")
         self.border_title = title
+        self._unnamed: tuple[str, ...] = (BY_ITSELF,)
 
     def compose(self) -> ComposeResult:
         with Horizontal(classes="field"):
@@ -82,9 +84,19 @@ class BakeoffFields(Vertical):
             if self.text(key).value.strip() and key not in self.numbers
         }
 
+    def begin_with(self, former: FormerBakeoff) -> None:
+        """What an extended bake-off was asked with stands there; what is not changed stays."""
+        if former.incumbent is not None:
+            self._unnamed = ()  # an extension keeps it, or names another one
+            self.choice("incumbent").offer(list(former.candidates), former.incumbent)
+        self.choice("curtail").offer([NO, YES], YES if former.curtail else NO)
+        self.text("concurrency").placeholder = str(former.concurrency)
+        if former.repeats is not None:
+            self.text("repeats").placeholder = str(former.repeats)
+
     def offer_incumbents(self, names: Sequence[str]) -> None:
         """Who the others can be measured against; the present one stays while it is there."""
-        self.choice("incumbent").offer([BY_ITSELF, *names])
+        self.choice("incumbent").offer([*self._unnamed, *names])
 
     def begin_variant(self) -> None:
         field = self.text("add")

@@ -63,7 +63,7 @@ def sum_line(outlook: BakeoffOutlook, role: str) -> Line:
     """`312 answers in all, 104 of them there already, about 14 min`."""
     line = Line(f"{outlook.answers:,} answers", f"bold {role}").add(" in all", role)
     if outlook.there:
-        line.add(f", up to {min(outlook.there, outlook.answers):,} of them there already", role)
+        line.add(f", {'up to ' if outlook.there_at_most else ''}{outlook.there:,} of them there already", role)
     known = [part.seconds for part in outlook.models if part.seconds is not None]
     if known and len(known) == len(outlook.models):
         line.add(f", about {duration(sum(known))} and the loads of the models", "dim")

@@ -103,9 +103,8 @@ class NewBakeoff(CommandScreen):
         self.offers = offers = message.offers
         self.problem = offers.problem
         self.choices = begun_with(self.jobs, offers)
-        if offers.former is not None and offers.former.incumbent is not None:
-            self.fields.offer_incumbents(offers.former.candidates)
-            self.fields.choice("incumbent").offer(list(offers.former.candidates), offers.former.incumbent)
+        if offers.former is not None:
+            self.fields.begin_with(offers.former)
         if len(self.choices.tasks) == 1 or offers.former is not None:
             self.candidate_list.focus()
         self.action_read_servers()
@@ -183,7 +182,7 @@ class NewBakeoff(CommandScreen):
             repeats=numbers.get("repeats"),
             incumbent=None if kept else fields.incumbent,
             concurrency=numbers.get("concurrency"),
-            curtail=fields.curtails or None,
+            curtail=None if fields.curtails == (former is not None and former.curtail) else fields.curtails,
             extend=self.extend,
         )
 
