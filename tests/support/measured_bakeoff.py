@@ -25,7 +25,6 @@ from core.scoring.answers import Answer
 from core.scoring.scorer import score_answers
 from core.serving.answering import Capabilities, LoadedModel, ServedIdentity
 from core.store.database import transaction
-from core.store.jobs import insert_job
 from core.store.results import import_answers, import_measured, import_result
 from tests.support.check_scores import insert_check_scores
 from tests.support.invented_answers import answer
@@ -97,11 +96,7 @@ def measured_bakeoff(folder: Path, *, measured: bool = True) -> MeasuredBakeoff:
     _model_files(model)
     made.adapter.mkdir(parents=True)
     (made.adapter / "adapter_model.safetensors").write_bytes(b"adapter")
-    with transaction(connection):
-        made.trained = insert_job(
-            connection, kind="train", title="t", project_id="p", task="judge", lane="gpu", host_memory_bytes=0,
-            on_restart="requeue", needs=(), author="tester",
-        )  # fmt: skip
+    made.trained = add_job(connection, title="t")
     _trained(made)
     with transaction(connection):
         import_result(connection, made.trained, home.run_dir(made.trained))

@@ -9,11 +9,12 @@ from collections import deque
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 from core.home import Home
 from core.reasons import Reason
 from core.store.database import open_database, transaction
-from core.store.jobs import ENDED, JobRow, Lane, State, change_state, get_job, insert_job
+from core.store.jobs import ENDED, JobRow, State, change_state, get_job, insert_job
 
 
 @cache
@@ -32,28 +33,21 @@ def fresh(folder: Path) -> tuple[Home, sqlite3.Connection]:
     return home, open_database(home)
 
 
-def add_job(
-    connection: sqlite3.Connection,
-    *,
-    kind: str = "train",
-    lane: Lane = "gpu",
-    needs: tuple[int, ...] = (),
-    on_restart: str = "requeue",
-    host_memory_bytes: int = 0,
-) -> int:
+def add_job(connection: sqlite3.Connection, **values: Any) -> int:
+    """A job as submission inserts one; `values` are whatever of its columns matters to the test."""
+    usual: dict[str, Any] = {
+        "kind": "train",
+        "title": "a job",
+        "project_id": "p",
+        "task": "judge",
+        "lane": "gpu",
+        "host_memory_bytes": 0,
+        "on_restart": "requeue",
+        "needs": (),
+        "author": "tester",
+    }
     with transaction(connection):
-        return insert_job(
-            connection,
-            kind=kind,
-            title="a job",
-            project_id="p",
-            task="judge",
-            lane=lane,
-            host_memory_bytes=host_memory_bytes,
-            on_restart=on_restart,  # type: ignore[arg-type]
-            needs=needs,
-            author="tester",
-        )
+        return insert_job(connection, **{**usual, **values})
 
 
 def allowed(connection: sqlite3.Connection) -> set[tuple[State, State]]:

@@ -23,12 +23,11 @@ from core.scoring.answers import Answer
 from core.scoring.scorer import score_answers
 from core.serving.answering import Capabilities, LoadedModel, ServedIdentity
 from core.store.database import transaction
-from core.store.jobs import insert_job
 from core.store.results import import_answers
 from tests.support.check_scores import insert_check_scores
 from tests.support.invented_answers import answer as invented_answer
 from tests.support.job_files import job_file
-from tests.support.stored import fresh, path_to, step
+from tests.support.stored import add_job, fresh, path_to, step
 
 TASKS = ("judge", "planner", "tidy")
 BASE, TUNED, OTHER, EXAMPLES, OLD, SERVED = (
@@ -195,21 +194,16 @@ def trained(home: Home, connection: sqlite3.Connection, project: Path, rank: int
 def stored(home: Home, connection: sqlite3.Connection, project: Path, spec: Any) -> int:
     """A job of the home with its job file."""
     project_id = Project.find(project).id
-    with transaction(connection):
-        job_id = insert_job(
-            connection,
-            kind=spec.kind,
-            title=spec.title,
-            project_id=project_id,
-            task=spec.columns.task,
-            model=spec.columns.model,
-            lane="gpu",
-            host_memory_bytes=0,
-            on_restart="hold",
-            needs=[],
-            author="tester",
-            settings=spec.settings,
-        )
+    job_id = add_job(
+        connection,
+        kind=spec.kind,
+        title=spec.title,
+        project_id=project_id,
+        task=spec.columns.task,
+        model=spec.columns.model,
+        on_restart="hold",
+        settings=spec.settings,
+    )
     run = home.run_dir(job_id)
     run.path.mkdir(parents=True)
     job_file(home, spec, job_id, project_id=project_id, project_root=str(project)).save(run)

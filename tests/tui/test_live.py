@@ -15,8 +15,8 @@ import pytest
 from textual.pilot import Pilot
 
 from core.config.project import shipped
-from core.store.jobs import insert_job
 from tests.support.queueing import Queue
+from tests.support.stored import add_job
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
 from tests.tui.conftest import keys_of, seen, text_of
 from tui.app import ConsoleApp
@@ -207,18 +207,7 @@ def test_the_feed_reads_the_jobs_again_only_when_somebody_wrote(queue: Queue, mo
         before = len(reads)
         assert before <= 2
         with queue.database() as connection:
-            insert_job(
-                connection,
-                kind="pull",
-                title="written by another",
-                project_id="x",
-                task=None,
-                lane="cpu",
-                host_memory_bytes=0,
-                on_restart="hold",
-                needs=[],
-                author="tester",
-            )
+            add_job(connection, kind="pull", title="written by another", task=None, lane="cpu", on_restart="hold")
         wait_until(lambda: posted[-1].jobs, what="the job")
         assert posted[-1].jobs[0].title == "written by another"
         assert len(reads) == before + 1

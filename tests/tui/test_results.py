@@ -18,12 +18,13 @@ from core.reasons import Reason
 from core.scoring.answers import Answer, answer_key, append_answer, read_answers
 from core.scoring.scorer import score_answers
 from core.store.database import open_database, transaction
-from core.store.jobs import change_state, insert_job
+from core.store.jobs import change_state
 from core.store.results import import_answers
 from core.store.scores import import_scores
 from core.submission.input_store import keep_document
 from tests.support.invented_answers import answer as invented_answer
 from tests.support.job_files import job_file
+from tests.support.stored import add_job
 from tests.tui.conftest import seen, text_of
 from tests.tui.scene import scene
 from tui.app import ConsoleApp
@@ -56,19 +57,8 @@ def home(tmp_path: Path) -> Home:
         CandidateSpec(name="small tuned", form="adapter", model=model, path=str(tmp_path)),
     ]
     with contextlib.closing(open_database(home)) as connection:
-        with transaction(connection):
-            job_id = insert_job(
-                connection,
-                kind="bakeoff",
-                title="bake-off judge, 2 models",
-                project_id=project.id,
-                task="judge",
-                lane="gpu",
-                host_memory_bytes=0,
-                on_restart="hold",
-                needs=[],
-                author="tester",
-            )
+        title = "bake-off judge, 2 models"
+        job_id = add_job(connection, kind="bakeoff", title=title, project_id=project.id, on_restart="hold")
         run = home.run_dir(job_id)
         run.path.mkdir(parents=True)
         spec = BakeoffSpec(task=task, golden=golden, candidates=candidates, incumbent="small base", repeats=2)

@@ -19,7 +19,7 @@ import pytest
 from core.home import Home
 from core.runner.loop import consoles_open
 from core.store.database import open_database
-from core.store.jobs import insert_job
+from tests.support.stored import add_job
 from tests.support.terminal_replies import broken_text, late_reply, torn
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
 from tests.tui.terminal import Terminal
@@ -42,18 +42,7 @@ def home(tmp_path: Path) -> Home:
     home = Home(tmp_path / "home").create()
     with contextlib.closing(open_database(home)) as connection:
         connection.execute("UPDATE queue SET paused = 1, reason = 'a test'")
-        insert_job(
-            connection,
-            kind="train",
-            title="train judge · SmolLM2-135M",
-            project_id="shipped",
-            task="judge",
-            lane="gpu",
-            host_memory_bytes=0,
-            on_restart="hold",
-            needs=[],
-            author="tester",
-        )
+        add_job(connection, title="train judge · SmolLM2-135M", project_id="shipped", on_restart="hold")
     return home
 
 
