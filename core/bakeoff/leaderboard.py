@@ -47,7 +47,7 @@ class Leaderboard:
     better than the others in the set is not shown. `comparisons` are against the incumbent, `ties` against the highest mean of
     each part; `notes` say in plain words what the figures can't tell. `input_ids` is the order of
     `CheckSummary.worst_by_input`, `sources` the cluster of each of them. `curtailed` candidates were stopped before their end:
-    they have a row, and are in nothing else.
+    they have a row, and are in nothing else. `confirming` are the inputs that are kept to confirm by.
     """
 
     task: str
@@ -68,6 +68,7 @@ class Leaderboard:
     sources: tuple[str, ...] = ()
     curtailed: tuple[str, ...] = ()
     selection: Selection | None = None
+    confirming: tuple[str, ...] = ()
 
     @property
     def cluster_of(self) -> dict[str, str]:

@@ -121,6 +121,7 @@ def leaderboard_of(
         sources=tuple(cluster_of.values()),
         curtailed=stopped,
         selection=select(competing, held, inputs, parts, task.margin, best),
+        confirming=tuple(item.id for item in inputs if item.use == "confirm"),
     )
     unscored = {name: scored.unscored for name, scored in placed.items() if scored.unscored}
     said = notes(board, task, unscored=unscored, strangers=strangers)

@@ -152,8 +152,8 @@ def build_row(
         tied=tied,
         format_score=_mean(means["format"].values()),
         content_score=_mean(means["content"].values()),
-        format_interval=_interval(means["format"], clusters),
-        content_interval=_interval(means["content"], clusters),
+        format_interval=score_interval(means["format"], clusters),
+        content_interval=score_interval(means["content"], clusters),
         consistency=agreement(_repeats(scored)) if repeats > 1 else None,
         worst=worst_of(led),
         pass_k=pass_hat([[value >= _PASSED for value in values] for values in led], repeats),
@@ -193,7 +193,7 @@ def _mean(values: Iterable[float]) -> float | None:
     return fmean(listed) if listed else None
 
 
-def _interval(means: Mapping[str, float], clusters: Mapping[str, str]) -> Interval:
+def score_interval(means: Mapping[str, float], clusters: Mapping[str, str]) -> Interval:
     """The t interval of one candidate's own score, kept inside [0, 1]."""
     if not means:
         return Interval(None, None, "interval not estimable: no answers")

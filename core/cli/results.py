@@ -83,7 +83,8 @@ def results(
     wherever the bake-off is shown; `--original` shows the scores that the bake-off was made with.
 
     The conditions `--fail-under` and `--no-worse-than` hold for every task that is shown, and for both parts of the score
-    where a task has both. An answer that is missing counts against the candidate, and what the inputs cannot tell is not met.
+    where a task has both. Where golden inputs have `use: confirm`, they rest on those alone. An answer that is missing counts
+    against the candidate, and what the inputs cannot tell is not met.
     """
     if rescore + original + (scoring is not None) > 1:
         raise click.UsageError("--rescore, --original and --scoring name different scores: use one of them")
@@ -159,7 +160,7 @@ def show_boards(
 ) -> int:
     """Matrix, boards or the table of inputs, then what came of the conditions; the exit code."""
     from core.cli.results_boards import board_documents, boards_text, terminal_width
-    from core.cli.results_gates import check_gates, gate_words
+    from core.cli.results_gates import check_gates, gate_notes, gate_words
     from core.cli.results_inputs import inputs_text
     from core.results.trainings import bakeoff_matrix, training_jobs
     from core.staleness.present_servers import NO_SERVER_ASKED, ask_servers
@@ -191,8 +192,8 @@ def show_boards(
             say()
             named = next(iter(boards))
             say(f"The leaderboard of a task: `bakehouse results {job_id} --task {named}`; of all: `--all`.")
-    for one in gates if not as_json else ():
-        say(gate_words(one))
+    for line in () if as_json else [*map(gate_words, gates), *gate_notes(gates)]:
+        say(line)
     return int(any(one.outcome != "met" for one in gates))
 
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 import click
 
 from core.bakeoff.figures import bounds, count, signed
-from core.bakeoff.gates import GateResult, fail_under, no_worse_than
+from core.bakeoff.gates import GateResult, best_to_hold, fail_under, no_worse_than
 from core.bakeoff.leaderboard import Leaderboard
 from core.errors import NotFoundError
-from core.format import SCORE_SCALE, of_five, score_figure
+from core.format import SCORE_SCALE, listed, of_five, score_figure
 from core.scoring.scorer import Part
 from core.text import printable
 
@@ -38,8 +38,9 @@ def check_gates(
                 raise NotFoundError(message, code="no_candidate", remedy=f"there are: {', '.join(names)}")
         parts = [one for one in board.parts if part in {None, one}]
         if least is not None and names:
-            chosen = candidate or board.best or names[0]
-            found += [fail_under(board, chosen, least / SCORE_SCALE, one) for one in parts]
+            chosen = candidate or best_to_hold(board) or names[0]
+            among = 0 if candidate is not None else len(names) - len(board.curtailed)
+            found += [fail_under(board, chosen, least / SCORE_SCALE, one, board.cluster_of, among) for one in parts]
         if baseline is not None:
             chosen = candidate or challenger(names, baseline)
             found += [no_worse_than(board, chosen, baseline, one, board.cluster_of) for one in parts]
@@ -57,22 +58,52 @@ def challenger(names: Sequence[str], baseline: str) -> str:
 
 
 def gate_words(one: GateResult) -> str:
-    """`✓ judge, format: tuned 4.83/5, at least 4.50 wanted`."""
+    """`✓ judge, format: tuned has 4.83/5 [4.61, 5.00] over 12 inputs, at least 4.50 wanted`."""
     where = f"{SIGNS[one.outcome]} {printable(one.task)}, {one.part}: {printable(one.candidate)}"
     missing = f"; {count(one.missing, 'answer')} missing" if one.missing else ""
+    interval = f" {bounds(one.interval)}" if one.interval is not None and one.interval.estimable else ""
+    over = f" over {count(one.inputs, 'input')}{' to confirm by' if one.use == 'confirm' else ''}"
     if one.gate == "fail_under":
-        said = f"{where} {of_five(one.found)}, at least {score_figure(one.wanted)} wanted"
-        return f"{said}: cannot tell{missing}" if one.outcome == "cannot_tell" else f"{said}{missing}"
+        found = of_five(one.found) + (f"{interval}{over}" if one.found is not None else "")
+        said = f"{where} has {found}, at least {score_figure(one.wanted)} wanted"
+        return printable(f"{said}: cannot tell{missing}" if one.outcome == "cannot_tell" else f"{said}{missing}")
     margin = score_figure(-one.wanted)
     words = {
-        "met": f"no worse than {one.baseline} by {margin}",
-        "not_met": f"worse than {one.baseline} by more than {margin}",
-        "cannot_tell": f"cannot tell whether it is worse than {one.baseline} by {margin}",
+        "met": f" is not worse than {one.baseline} by {margin} (the margin) or more",
+        "not_met": f" is worse than {one.baseline} by more than {margin} (the margin)",
+        "cannot_tell": f": cannot tell whether it is worse than {one.baseline} by {margin} (the margin) or more",
     }
-    said = f"{where} {words[one.outcome]}"
+    said = f"{where}{words[one.outcome]}"
     if one.found is not None:
-        interval = f" {bounds(one.interval)}" if one.interval is not None and one.interval.estimable else ""
-        said += f": {signed(one.found)}{interval} over {count(one.inputs, 'input')}"
+        said += f": {signed(one.found)}{interval}{over}"
     if one.outcome == "cannot_tell" and one.inputs_needed is not None:
         said += f"; it needs about {count(one.inputs_needed, 'input')} (n counts sources)"
     return printable(said + missing)
+
+
+def gate_notes(found: Sequence[GateResult]) -> list[str]:
+    """Which inputs the conditions rest on, and what they cannot tell."""
+    notes = []
+    kept = list(dict.fromkeys(one.task for one in found if one.use == "confirm"))
+    every = list(dict.fromkeys(one.task for one in found if one.use == "all"))
+    if kept:
+        at = f"At {listed(kept)} the" if every else "The"
+        chosen = any(one.use == "confirm" and one.chosen_among > 1 for one in found)
+        by_others = "; the best candidate was chosen by the others" if chosen else ""
+        notes.append(f"{at} conditions rest on the inputs to confirm by alone{by_others}.")
+    if every:
+        at = f"At {listed(every)} the" if kept else "The"
+        among = max((one.chosen_among for one in found if one.use == "all"), default=0)
+        who = (
+            f"the best of {among} was chosen by the same inputs, and"
+            if among > 1
+            else "a candidate that was chosen by them"
+        )
+        notes.append(
+            f"{at} conditions rest on all inputs, as none is kept apart to confirm by: {who} looks better than it is."
+        )
+    if any(one.gate == "fail_under" for one in found):
+        notes.append(
+            "A score is that of these inputs; where it may lie for others like them is in the brackets (95 %)."
+        )
+    return [printable(note) for note in notes]

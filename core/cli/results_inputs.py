@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from core.bakeoff.input_cells import InputCell
 from core.bakeoff.leaderboard import Leaderboard
 from core.bakeoff.short_names import heads
-from core.cli.text_grid import MIN_WIDTH, blocks, wrap
+from core.cli.text_grid import MIN_WIDTH, blocks, padded, wrap
 from core.format import SCORE_SCALE, score_figure
 from core.scoring.scorer import Part
-from core.text import printable
+from core.text import cell_width, printable
 from core.wording.matrix import FAULT_LEGEND, fault_signs
 
 _HEAD = 12
@@ -32,13 +32,23 @@ def _lines(board: Leaderboard, width: int, part: Part, worst: bool, input_id: st
     short = heads([row.name for row in board.rows], _HEAD)
     names = heads(list(board.input_ids), _INPUT)
     signs: set[str] = set()
-    lines = [["input", *(f"{short.of[row.name]:>4}   " for row in board.rows)]]
+    label = max((cell_width(names.of[name]) for name in board.input_ids), default=0)
+    uses = {name: "confirm" if name in board.confirming else "choose" for name in board.input_ids}
+
+    def titled(name: str, use: str) -> str:
+        return f"{padded(name, label)}  {use}" if board.confirming else name
+
+    lines = [[titled("input", "use"), *(f"{short.of[row.name]:>4}   " for row in board.rows)]]
     for index, name in enumerate(board.input_ids):
         if input_id in {None, name}:
             cells = [row.inputs[index] for row in board.rows]
             signs |= {sign for cell in cells for sign in fault_signs(cell.faults, cell.missing)}
-            lines.append([names.of[name], *(cell_text(cell, part, worst) for cell in cells)])
-    yield from blocks(lines, width)
+            lines.append([titled(names.of[name], uses[name]), *(cell_text(cell, part, worst) for cell in cells)])
+    yield from blocks(lines, width, name_width=_INPUT + len("  confirm"))
+    if board.confirming:
+        yield from wrap(
+            "use: the best candidate is chosen by some inputs, and the others confirm how good it is", width
+        )
     if signs:
         yield from wrap("; ".join(f"{sign} {words}" for sign, words in FAULT_LEGEND.items() if sign in signs), width)
     for key in (short.key, names.key):

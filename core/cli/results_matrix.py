@@ -11,7 +11,7 @@ from core.bakeoff.short_names import heads
 from core.cli.text_grid import MIN_WIDTH, blocks, grid, wrap
 from core.format import SCORE_SCALE, listed, score_figure
 from core.text import clip, printable
-from core.wording.matrix import LEFT_OUT, OUTCOMES, by_standing, cell_mark
+from core.wording.matrix import AGAINST, LEFT_OUT, OUTCOMES, by_standing, cell_mark
 
 _HEAD = 12
 _NAME = 28
@@ -46,17 +46,21 @@ def _scores(matrix: Matrix, width: int) -> Iterator[str]:
     order = by_standing(matrix)
     short = heads(order, _NAME)
     tasks = heads(list(matrix.tasks), _HEAD)
-    lines = [["candidate", *(f"{tasks.of[task]:>4}   " for task in matrix.tasks)]]
+    lines = [["candidate", *(f"{tasks.of[task]:>4}    " for task in matrix.tasks)]]
     for name in order:
         lines.append([short.of[name], *(_cell(matrix.cell(task, name)) for task in matrix.tasks)])
     yield from blocks(lines, width)
-    signs = {sign for cell in matrix.cells for sign in cell_mark(cell)}
+    signs = {sign for cell in matrix.cells for sign in _signs(cell)}
     legend = {
         "◆": "◆ best",
         "=": "= tied with the best",
         "c": "c curtailed: not asked on",
         "?": "? answers are missing",
+        AGAINST["wins"]: f"{AGAINST['wins']} wins against {printable(matrix.incumbent or '')}",
+        AGAINST["loses"]: f"{AGAINST['loses']} loses to it",
     }
+    if AGAINST["wins"] not in signs:
+        legend[AGAINST["loses"]] = f"{AGAINST['loses']} loses to {printable(matrix.incumbent or '')}"
     yield from wrap("; ".join(text for sign, text in legend.items() if sign in signs), width)
     for key in (short.key, tasks.key):
         if key:
@@ -64,7 +68,11 @@ def _scores(matrix: Matrix, width: int) -> Iterator[str]:
 
 
 def _cell(cell: MatrixCell) -> str:
-    return f"{score_figure(cell.score)} {cell_mark(cell):<2}"
+    return f"{score_figure(cell.score)} {_signs(cell):<3}"
+
+
+def _signs(cell: MatrixCell) -> str:
+    return cell_mark(cell) + AGAINST.get(cell.outcome or "", "")
 
 
 def _standings(matrix: Matrix, width: int) -> Iterator[str]:
@@ -85,6 +93,17 @@ def _standings(matrix: Matrix, width: int) -> Iterator[str]:
         "Tasks, each statement corrected over candidates and tasks (max-T, Holm). mean: of the differences of the tasks"
     )
     yield from wrap(f"{legend}, 95 % with the task as the unit.", width)
+    for name in order:
+        if said := _which(matrix.standing(name)):
+            yield from wrap(f"{printable(name)}: {said}", width)
+
+
+def _which(one: Standing) -> str:
+    """`wins judge; loses planner and tidy`: at which tasks something is shown; empty where at none, and of the incumbent."""
+    shown = [outcome for outcome in OUTCOMES if outcome != "cannot_tell" and getattr(one, outcome)]
+    return "; ".join(
+        f"{OUTCOMES[outcome]} {listed([printable(task) for task in getattr(one, outcome)])}" for outcome in shown
+    )
 
 
 def _counts(one: Standing) -> list[str]:

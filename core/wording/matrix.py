@@ -30,6 +30,10 @@ FAULT_LEGEND: Mapping[str, str] = {
 }
 
 
+AGAINST: Mapping[str, str] = {"wins": "↑", "loses": "↓"}
+"""Behind a score: what may be said of it against the incumbent, corrected over all tasks."""
+
+
 def cell_mark(cell: MatrixCell) -> str:
     """`◆` of the best, `=` of those tied with it; behind them `c` of a curtailed one, `?` where answers are missing."""
     place = "◆" if cell.best else "=" if cell.tied else ""

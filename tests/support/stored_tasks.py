@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +67,13 @@ def task_named(name: str) -> Task:
     )
 
 
-def golden(name: str, inputs: Sequence[str] = INPUTS) -> list[GoldenInput]:
+def golden(name: str, inputs: Sequence[str] = INPUTS, confirming: Collection[str] = ()) -> list[GoldenInput]:
     return [
-        GoldenInput(id=one, input="" if one == "empty" else f"The {name} input {one}:\nwater boils at 100 degrees.")
+        GoldenInput(
+            id=one,
+            input="" if one == "empty" else f"The {name} input {one}:\nwater boils at 100 degrees.",
+            use="confirm" if one in confirming else None,
+        )
         for one in inputs
     ]
 
@@ -124,14 +128,15 @@ def candidates(home: Home, trainings: Sequence[int]) -> list[CandidateSpec]:
     ]
 
 
-def home_with_tasks(folder: Path) -> tuple[Home, int]:
-    """The home, and the bake-off of three tasks and six candidates; jobs 1 and 2 trained two of them."""
+def home_with_tasks(folder: Path, confirming: Collection[str] = ()) -> tuple[Home, int]:
+    """The home, and the bake-off of three tasks and six candidates; jobs 1 and 2 trained two of them. `confirming`: inputs of
+    each task that are kept to confirm by."""
     home, connection = fresh(folder)
     project = folder / "project"
     new_project(project)
     trainings = [trained(home, connection, project, rank) for rank in (8, 16)]
     made = candidates(home, trainings)
-    job_id = bakeoff(home, connection, project, made, TASKS, QUALITY, INPUTS, REPEATS)
+    job_id = bakeoff(home, connection, project, made, TASKS, QUALITY, INPUTS, REPEATS, confirming)
     for load, resident in ((6.5, False), (0.1, True)):
         identity = ServedIdentity("ollama", "qwen3:8b", "ollama", "0.30.8", "sha256:1")
         loaded = LoadedModel(load, resident, 5_900_000_000)
@@ -151,12 +156,13 @@ def bakeoff(
     quality: Mapping[str, Mapping[str, float]],
     inputs: Sequence[str],
     repeats: int,
+    confirming: Collection[str] = (),
 ) -> int:
     """A finished bake-off with its answers and scores."""
     under_test = []
     for name in tasks:
         file = home.root / f"{name}.golden.json"
-        write_json(file, [item.model_dump(mode="json") for item in golden(name, inputs)])
+        write_json(file, [item.model_dump(mode="json") for item in golden(name, inputs, confirming)])
         under_test.append(
             TaskUnderTest(
                 task=task_named(name),

@@ -50,7 +50,9 @@ def test_several_tasks_show_their_matrix_and_one_task_its_board(run: Run) -> Non
     head = next(line for line in out.splitlines() if line.startswith("candidate"))
     assert [word for word in head.split() if word in TASKS] == list(TASKS)
     best_at_planner = next(line for line in out.splitlines() if line.startswith(SERVED))
-    assert best_at_planner.count("◆") == 2 and "?" in best_at_planner  # an answer is missing at tidy
+    assert best_at_planner.count("◆") == 2 and best_at_planner.count("↑") == 3
+    assert "◆?↑" in best_at_planner  # an answer is missing at tidy
+    assert f"{SERVED}: wins judge, planner and tidy" in out and f"{TUNED}: wins judge; loses planner" in out
     assert "1 of 36 answers missing at tidy" in out
     tuned = next(line for line in out.splitlines() if line.startswith(TUNED) and line.endswith("loses"))
     assert "judge  planner" in tuned  # what tuning for the one cost at the other
@@ -151,6 +153,43 @@ def test_no_worse_than_a_baseline_over_all_tasks_or_one(run: Run) -> None:
     code, out, _ = run("3", "--no-worse-than", BASE, "--candidate", TUNED, "--task", "tidy", "--part", "format")
     assert code == 1 and "it needs about" in out
     assert gates(run, "--no-worse-than", BASE, "--candidate", TUNED, "--task", "judge")[0] == 0
+
+
+CONFIRMING = tuple(f"note-{number}" for number in range(5, 12))
+
+
+@pytest.fixture(scope="module")
+def apart(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
+    """The same home, with seven of twelve inputs kept to confirm by."""
+    folder = tmp_path_factory.mktemp("apart")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+        made, job_id = home_with_tasks(folder, CONFIRMING)
+    return made.root, job_id
+
+
+def test_a_condition_says_which_inputs_it_rests_on_and_what_it_cannot_tell(run: Run) -> None:
+    out = " ".join(run("3", "--fail-under", "3", "--task", "judge")[1].split())
+    assert " over 12 inputs, at least 3.00 wanted" in out
+    assert "rest on all inputs" in out and "the best of 6 was chosen by the same inputs" in out
+    named = " ".join(run("3", "--fail-under", "3", "--task", "judge", "--candidate", SERVED)[1].split())
+    assert "the best of" not in named.partition("✓")[2] and "a candidate that was chosen by them" in named
+
+
+def test_inputs_that_are_kept_to_confirm_by_are_what_conditions_rest_on_and_are_named(
+    run: Run, apart: tuple[Path, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BAKEHOUSE_HOME", str(apart[0]))
+    _, out, _ = run("3", "--fail-under", "3", "--no-worse-than", BASE, "--candidate", TUNED, "--task", "judge")
+    said = " ".join(out.split())
+    assert "over 7 inputs to confirm by" in said and "rest on the inputs to confirm by alone." in said
+    document = json.loads(run("3", "--fail-under", "3", "--no-worse-than", BASE, "--candidate", TUNED, "--json")[1])
+    assert {(one["use"], one["inputs"]) for one in document["gates"]} == {("confirm", 7)}
+    assert document["leaderboards"]["judge"]["confirming"] == list(CONFIRMING)
+    table = run("3", "--inputs", "--task", "judge")[1].splitlines()
+    uses = {line.split()[0]: line.split()[1] for line in table if line.startswith(("empty ", "note-"))}
+    assert uses == {name: "confirm" if name in CONFIRMING else "choose" for name in INPUTS}
+    assert max(map(len, table)) <= 100
 
 
 def test_json_has_all_of_it(run: Run) -> None:

@@ -106,6 +106,7 @@ def board_of(
         scored=Scored(scoring.number, scoring.newest, scoring.time, scoring.author, scoring.changes, scoring.outdated),
         original=original,
         parts=found.parts,
+        confirming=frozenset(found.confirming),
         matrix=matrix,
     )
 

@@ -124,6 +124,8 @@ class Board:
     original: Board | None = None
     """The same under the original scores, where the bake-off was rescored."""
     parts: tuple[str, ...] = ()
+    confirming: frozenset[str] = frozenset()
+    """The inputs that are kept to confirm by; where there are some, the others are to choose by."""
     matrix: Matrix | None = None
     """Of a bake-off over several tasks: all of them side by side, the same for each of its boards."""
     changed: Changed | None = None

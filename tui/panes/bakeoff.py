@@ -154,14 +154,14 @@ def matrix_board_rows(board: Board, boards: Sequence[Board], width: int, height:
 
 
 def leader_words(matrix: Matrix) -> str:
-    """`▲ ollama:qwen3:8b wins 3 of 3 tasks against SmolLM2 base`; who wins none is not told."""
+    """`↑ ollama:qwen3:8b wins 3 of 3 tasks against SmolLM2 base`; who wins none is not told."""
     standings = [one for one in matrix.standings if not one.incumbent and one.wins]
     if matrix.incumbent is None or not standings:
         return "" if matrix.incumbent is None else f"no win against {printable(matrix.incumbent)} is sure at any task"
     leader = max(standings, key=lambda one: (len(one.wins), -len(one.loses), one.mean_difference or 0.0))
     lost = f", loses {len(leader.loses)}" if leader.loses else ""
     wins = f"wins {len(leader.wins)} of {plural(len(matrix.tasks), 'task')}{lost}"
-    return f"▲ {printable(leader.candidate)} {wins} against {printable(matrix.incumbent)}"
+    return f"↑ {printable(leader.candidate)} {wins} against {printable(matrix.incumbent)}"
 
 
 class BakeoffPane(Pane):

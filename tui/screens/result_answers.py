@@ -84,10 +84,18 @@ def answer_part(
     return rows
 
 
+def use_words(board: Board, name: str) -> str:
+    """Whether an input is to choose or to confirm by; empty where none is kept to confirm by."""
+    if not board.confirming:
+        return ""
+    return "to confirm by" if name in board.confirming else "to choose by"
+
+
 def input_head(board: Board, position: int, inputs: Mapping[str, str], width: int) -> list[Line]:
     """Which input, and what it asks."""
     name = board.input_ids[position]
-    head = Line(printable(name), "bold").right(Line(f"‹ {position + 1} of {len(board.input_ids)} ›", "dim"), width)
+    place = " · ".join(filter(None, (use_words(board, name), f"‹ {position + 1} of {len(board.input_ids)} ›")))
+    head = Line(printable(name), "bold").right(Line(place, "dim"), width)
     asked = " ".join(printable(line) for line in inputs.get(name, "").splitlines() if line.strip())
     return [head, Line(asked or ("an empty input" if name in inputs else ""), "dim").cut(width)]
 

@@ -119,6 +119,9 @@ COMMANDS: tuple[Command, ...] = (
         0,
         unless=ONE_ONLY,
     ),
+    command(
+        "z", "zoom", "The leaderboard with all its notes, or with the answers below", "z", "zoom", shows("board"), 2
+    ),
     command("space", "scroll", "Further rows", "space,pagedown", "scroll(8)", rank=3),
     command("page up", "scroll back", "Back again", "pageup", "scroll(-8)", rank=0),
     command(

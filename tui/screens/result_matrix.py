@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from core.bakeoff.short_names import heads
 from core.format import listed, of_five, plural, score_figure
 from core.text import cell_width, printable
-from core.wording.matrix import LEFT_OUT, OUTCOMES, by_standing, cell_mark
+from core.wording.matrix import AGAINST, LEFT_OUT, OUTCOMES, by_standing, cell_mark
 from tui.lines import Line, wrapped
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 CELL = 11
 STANDING, MEAN = 13, 24
 """`wins` and `loses`, and the mean difference to the incumbent, for terminals with room for them."""
-AGAINST = {"wins": ("▲", "good"), "loses": ("▼", "bad")}
+AGAINST_ROLES = {"wins": "good", "loses": "bad"}
 
 
 @dataclass(frozen=True)
@@ -98,13 +98,12 @@ def matrix_rows(matrix: Matrix, row: int, column: int, grid: Grid, width: int) -
 
 
 def cell_line(cell: MatrixCell, chosen: str) -> Line:
-    """` 4.92 ◆▲  `: the score, the best or tied with it, better or worse than the incumbent."""
+    """` 4.92 ◆↑  `: the score, the best or tied with it, better or worse than the incumbent."""
     mark = cell_mark(cell)
     role = "good" if mark[:1] in ("◆", "=") and mark else "dim" if cell.left_out else "text"
     line = Line(f" {score_figure(cell.score):>5} ", f"{role}{chosen}").add(mark, f"{role}{chosen}")
-    if cell.outcome in AGAINST:
-        sign, told = AGAINST[cell.outcome]
-        line.add(sign, f"{told}{chosen}")
+    if sign := AGAINST.get(cell.outcome or ""):
+        line.add(sign, f"{AGAINST_ROLES[cell.outcome or '']}{chosen}")
     return line.add(" " * max(0, CELL - line.width - 1), f"{role}{chosen}").to(CELL)
 
 
@@ -128,7 +127,8 @@ def below_rows(matrix: Matrix, row: int, column: int, width: int) -> list[Line]:
             rows += [Line(text, role) for text in wrapped(said, width)]
     legend = "◆ best, = tied with it"
     if matrix.incumbent is not None:
-        legend += f"; ▲ wins against, ▼ loses to {printable(matrix.incumbent)}, corrected over all tasks"
+        won, lost = AGAINST["wins"], AGAINST["loses"]
+        legend += f"; {won} wins against, {lost} loses to {printable(matrix.incumbent)}, corrected over all tasks"
     if any(one.curtailed for one in matrix.cells):
         legend += "; c curtailed"
     if any(one.missing for one in matrix.cells if not one.curtailed):

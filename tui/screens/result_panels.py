@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from core.format import SCORE_SCALE, when
+from core.format import SCORE_SCALE, plural, when
 from core.text import printable
+from core.wording.matrix import by_standing
 from core.wording.scoring import scoring_label
 from tui.lines import Line
 from tui.model.answers import AnswerRead, Answers
@@ -23,8 +24,6 @@ BESIDE = 60
 """Columns from which two answers stand beside each other."""
 LEAST_OF_BOARD = 6
 """Candidates of the selected task's board that are worth showing below the matrix."""
-MOST_CHANGED = 3
-"""Rows above the matrix that say what has changed since."""
 HEAD = 3
 """Rows of an answer that stay when it is scrolled."""
 Panelled = tuple[Line, Line, list[Line]]
@@ -53,7 +52,14 @@ def board_panel(place: ResultPlace, board: Board, now: float, width: int, height
     title.add(f"  {len(board.input_ids)} inputs × {board.repeats}, paired, 95 %, scores 0 to {SCORE_SCALE}", "dim")
     right = result_rows.title_of(board).add(f" · {when(board.time, now)}", "dim")
     rows = result_rows.table_rows(board, place.selected, width, height)
-    return title, right, [*rows, Line(), *result_rows.note_rows(board, width, now)]
+    rows += [Line(), *result_rows.note_rows(board, width, now)]
+    if place.whole:
+        place.top = max(0, min(place.top, len(rows) - height))
+        rows = rows[place.top :]
+    if (further := len(rows) - height) > 0:
+        how = "space" if place.whole else "z"
+        rows = [*rows[: height - 1], Line(f"… {plural(further + 1, 'further row')}: {how}", "warn")]
+    return title, right, rows
 
 
 def matrix_panel(
@@ -63,9 +69,8 @@ def matrix_panel(
     matrix = board.matrix
     assert matrix is not None
     row, column = place.matrix_place
-    stale = result_rows.changed_rows(board.changed_anywhere, width, now)
-    if len(stale) > MOST_CHANGED:  # the board of each task has the rest of it
-        stale = [*stale[: MOST_CHANGED - 1], stale[MOST_CHANGED - 1].cut(width - 2).add(" …", "warn")]
+    # The board of each task has all of it.
+    stale = result_rows.changed_rows(board.changed_anywhere, width, now, most=max(3, height // 5))
     below = result_matrix.below_rows(matrix, row, column, width)
     least = min(len(matrix.candidates), 6) + 1
     below = below[: max(2, height - len(stale) - least)]
@@ -73,7 +78,10 @@ def matrix_panel(
     rows = [*stale, *result_matrix.matrix_rows(matrix, row, column, grid, width), *below]
     room = height - len(rows) - 2
     if room > min(len(board.candidates), LEAST_OF_BOARD):
-        rows += [Line(), Line("─" * width, "frame"), *result_rows.table_rows(board, place.selected, width, room)]
+        selected = place.row_of(by_standing(matrix)[row])  # before the first key nobody has named a candidate
+        rule = Line("── ", "frame").add(printable(board.task), "bold").add(" ")
+        rule.cut(width).add("─" * max(0, width - rule.width), "frame")
+        rows += [Line(), rule, *result_rows.table_rows(board, selected, width, room)]
     right = Line(f"{board.state} · {when(board.time, now)}", "dim")
     title = title_of(place, None, now)
     title.add(f"  {len(matrix.tasks)} tasks × {len(matrix.candidates)} candidates, scores 0 to {SCORE_SCALE}", "dim")

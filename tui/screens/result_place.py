@@ -35,6 +35,8 @@ class ResultPlace:
     worst: bool = False
     part: str | None = None
     marks_differences: bool = False
+    whole: bool = False
+    """The table of the board and its notes have the whole screen, without checks and answers below."""
 
     @property
     def board(self) -> Board | None:
@@ -45,8 +47,12 @@ class ResultPlace:
     @property
     def selected(self) -> int:
         """The row of the selected candidate on the board of the task."""
+        return self.row_of(self.name)
+
+    def row_of(self, name: str | None) -> int:
+        """The row of a candidate on the board of the task; the first one of whom it does not have."""
         names = [one.name for one in self.board.candidates] if self.board else []
-        return names.index(self.name) if self.name in names else 0
+        return names.index(name) if name in names else 0
 
     @property
     def candidate(self) -> RankedCandidate | None:

@@ -98,11 +98,10 @@ def table_rows(board: Board, selected: int, width: int, height: int) -> list[Lin
 
 
 def note_rows(board: Board, width: int, now: float) -> list[Line]:
-    """Which scores these are, the headline, and what the figures cannot tell."""
-    said = scoring_words(board.scored, now)
-    rows = [Line(row, "warn") for row in wrapped(printable(said), width)]
+    """The headline, which scores these are and what has changed since, and what the figures cannot tell."""
+    rows = [Line(row, "bold") for row in wrapped(printable(board.headline), width)]
+    rows += [Line(row, "warn") for row in wrapped(printable(scoring_words(board.scored, now)), width)]
     rows += changed_rows(board.changed, width, now)
-    rows += [Line(row, "bold") for row in wrapped(printable(board.headline), width)]
     tied = sum(candidate.tied for candidate in board.candidates)
     if tied > 1:
         rows.append(Line("= ", "good").add("tied set: the inputs show no difference between these", "dim"))
@@ -121,11 +120,20 @@ def note_rows(board: Board, width: int, now: float) -> list[Line]:
     return rows
 
 
-def changed_rows(changed: Changed | None, width: int, now: float) -> list[Line]:
-    """What has changed since, of what that is not known, and when servers were asked; nothing before the first look."""
+def changed_rows(changed: Changed | None, width: int, now: float, most: int = 20) -> list[Line]:
+    """What has changed since, of what that is not known, and when servers were asked; nothing before the first look.
+
+    In about `most` rows, each of the two with at least one; what is left out is marked.
+    """
     if changed is None:
         return []
-    rows = [Line(row, "warn") for text in (changed.stale, changed.unknown) for row in wrapped(printable(text), width)]
+    stale, unknown = (list(wrapped(printable(text), width - 2)) for text in (changed.stale, changed.unknown))
+    of_unknown = unknown[: max(1, most - len(stale), most // 3)]
+    rows = []
+    for found, shown in ((stale, stale[: max(1, most - len(of_unknown))]), (unknown, of_unknown)):
+        rows += [Line(row, "warn") for row in shown]
+        if len(shown) < len(found):
+            rows[-1].add(" …", "warn")
     if changed.asking:
         asked = "asking the servers …"
     else:

@@ -126,7 +126,7 @@ class Results(CommandScreen):
     def _arrange(self) -> None:
         board = self.board
         below = self.query_one("#below")
-        below.display = self.view in (None, "board")
+        below.display = self.view in (None, "board") and not self.place.whole
         table = self.query_one("#table").styles
         if not below.display:
             table.height = "1fr"
@@ -311,6 +311,10 @@ class Results(CommandScreen):
 
     def action_worst(self) -> None:
         self.place.worst = not self.place.worst
+        self._moved()
+
+    def action_zoom(self) -> None:
+        self.place.whole, self.place.top = not self.place.whole, 0
         self._moved()
 
     def action_part(self) -> None:
