@@ -7,9 +7,8 @@ import hashlib
 import json
 import os
 import shutil
-import threading
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +19,15 @@ from core.files import sha256_json, write_json
 from core.home import Home
 from core.jobfile.bakeoff import CandidateSpec
 from core.models.fingerprints import KnownFingerprints, fingerprint_file
-from core.results.load import bakeoff_file
 from core.results.rescoring import rescore
 from core.serving.answering import ServedIdentity
-from core.serving.errors import ServerError
 from core.staleness.present_files import NotHashed, PresentFiles, ThingGone
-from core.staleness.present_servers import Ask, Told, ask_server, ask_servers
-from core.staleness.staleness import IDENTITY, OfCandidate, OfTask, StaleCause, Staleness, Why, staleness
+from core.staleness.staleness import IDENTITY, OfCandidate, OfTask, StaleCause, Why
 from core.store.database import open_database, transaction
 from core.store.results import import_result
 from core.wording.staleness import PARTS_OF_A_VERDICT, UNKNOWN_WHY, stale_words, unknown_words
 from tests.support.measured_bakeoff import EXAMPLE, GOLDEN, JUDGE, SERVED, MeasuredBakeoff, identities, measured_bakeoff
+from tests.support.stale_bakeoff import found_in, of_server, short
 
 Change = Callable[[MeasuredBakeoff], None]
 TASK_CHANGES: dict[str, tuple[Change, list[tuple[str | None, str | None, str, bool]]]] = {
@@ -114,20 +111,6 @@ def home_of(folder: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Me
     made = measured_bakeoff(folder, **options)
     monkeypatch.setenv("BAKEHOUSE_HOME", str(made.home.root))
     return made
-
-
-def found_in(made: MeasuredBakeoff, ask: Ask | None = None, number: int | None = None) -> Staleness:
-    told = {} if ask is None else ask_servers(bakeoff_file(made.home, made.job_id)[1].candidates, ask)
-    with contextlib.closing(open_database(made.home)) as connection:
-        return staleness(made.home, connection, made.job_id, number, told=told)
-
-
-def short(found: Staleness) -> list[tuple[str | None, str | None, str, bool]]:
-    return [(one.candidate, one.task, one.what, one.now is None) for one in found.causes]
-
-
-def of_server(now: Told) -> Ask:
-    return lambda candidate: now
 
 
 @pytest.mark.parametrize("name", TASK_CHANGES)
@@ -215,74 +198,11 @@ def test_a_template_is_compared_where_the_files_tell_it(made: MeasuredBakeoff) -
     assert found.causes == () and {(one.what, one.why) for one in found.unknown} == {("template", "unreadable")}
 
 
-SERVER_CHANGES = {
-    "weights": "sha256:bbbb",
-    "template": "another",
-    "parameters": {"stop": []},
-    "version": "0.13.0",
-    "model": "qwen3:8b",
-    "server": "elsewhere",
-    "api": "openai",
-}
-
-
-@pytest.mark.parametrize("what", SERVER_CHANGES)
-def test_what_a_server_has_now_is_told_of_each_candidate_that_it_answers_for(made: MeasuredBakeoff, what: str) -> None:
-    now = replace(SERVED, **{what: SERVER_CHANGES[what]})
-    found = found_in(made, of_server(now))
-    assert found.causes == tuple(
-        StaleCause(name, None, what, getattr(SERVED, what), SERVER_CHANGES[what])  # type: ignore[arg-type]
-        for name in ("box:qwen3:4b", "box:qwen3:4b@system=terse.md")
-    )
-
-
 def test_every_field_of_an_identity_is_compared_and_has_words() -> None:
     assert set(IDENTITY) == {field.name for field in fields(ServedIdentity)}
     codes = {*OfTask.__args__, *OfCandidate.__args__}  # type: ignore[attr-defined]
     assert codes - {"mixed"} == set(PARTS_OF_A_VERDICT)
     assert set(Why.__args__) == set(UNKNOWN_WHY)  # type: ignore[attr-defined]
-
-
-def test_a_server_that_was_not_asked_does_not_answer_or_does_not_tell_leaves_it_unknown(made: MeasuredBakeoff) -> None:
-    unasked = found_in(made)
-    assert unasked.causes == () and {one.why for one in unasked.unknown} == {"not_asked"}
-    silent = found_in(made, of_server("no_answer"))
-    assert silent.causes == () and {one.why for one in silent.unknown} == {"no_answer"}
-    assert unknown_words(silent.unknown) == (
-        "Not known whether changed: box:qwen3:4b and box:qwen3:4b@system=terse.md (its server did not answer)"
-    )
-    partly = found_in(made, of_server(replace(SERVED, weights=None)))
-    assert partly.causes == () and {(one.what, one.why) for one in partly.unknown} == {("weights", "not_told")}
-    assert "weights of box:qwen3:4b and" in unknown_words(partly.unknown)
-
-
-def test_a_server_at_an_address_where_nothing_listens_is_asked_in_vain_and_soon(made: MeasuredBakeoff) -> None:
-    found = found_in(made, ask_server)
-    assert found.causes == () and {one.why for one in found.unknown} == {"no_answer"}
-
-
-def test_a_server_that_stalls_is_waited_for_no_longer_than_is_said() -> None:
-    server = {"name": "box", "api": "ollama", "url": "http://127.0.0.1:9"}
-    specs = [
-        CandidateSpec.model_validate({"name": f"c{n}", "form": "served", "server": server, "served_model": f"m{n % 2}"})
-        for n in range(4)
-    ]
-    released, asked = threading.Event(), []
-
-    def stalls(candidate: CandidateSpec) -> Told:
-        asked.append(candidate.served_model)
-        if candidate.served_model == "m0":
-            released.wait()
-        return SERVED
-
-    try:
-        found = ask_servers(specs, stalls, seconds=0.2)
-        left = [thread for thread in threading.enumerate() if thread.name == "ask-server" and not thread.daemon]
-    finally:
-        released.set()
-    assert not left, "leaving never waits for a server"
-    assert {model: told for (_, _, model), told in found.items()} == {"m0": "no_answer", "m1": SERVED}
-    assert sorted(asked) == ["m0", "m1"], "a model is asked for once, however many candidates it is"
 
 
 def test_a_bake_off_of_which_nothing_was_measured_leaves_its_models_unknown(
@@ -330,46 +250,6 @@ def test_the_words_name_what_changed_how_and_whose_it_is() -> None:
         "weights of m tuned (gone)"
     )
     assert stale_words([]) == unknown_words([]) == ""
-
-
-@pytest.mark.parametrize(
-    ("code", "told"), [("model_not_found", "gone"), ("key_missing", "no_key"), ("server_down", "no_answer")]
-)
-def test_a_refusal_tells_a_model_that_is_gone_from_a_server_that_cannot_be_asked(
-    made: MeasuredBakeoff, monkeypatch: pytest.MonkeyPatch, code: Any, told: Told
-) -> None:
-    def opened(server: Any, model: str) -> None:
-        raise ServerError("no", code=code)
-
-    monkeypatch.setattr("core.staleness.present_servers.opened", opened)
-    found = found_in(made, ask_server)
-    names = ["box:qwen3:4b", "box:qwen3:4b@system=terse.md"]
-    if told == "gone":
-        assert short(found) == [(name, None, "model", True) for name in names] and not found.unknown
-    else:
-        assert not found.causes and {one.why for one in found.unknown} == {told}
-
-
-def test_what_another_failure_of_asking_is_comes_out_where_it_is_asked() -> None:
-    server = {"name": "box", "api": "ollama", "url": "http://127.0.0.1:9"}
-    spec = CandidateSpec.model_validate({"name": "c", "form": "served", "server": server, "served_model": "m"})
-
-    def broken(candidate: CandidateSpec) -> Told:
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        ask_servers([spec], broken)
-
-
-@pytest.mark.parametrize(
-    ("url", "stale"), [("127.0.0.1:9", False), ("http://127.0.0.1:9/", False), ("http://10.0.0.9:9", True)]
-)
-def test_a_server_is_another_one_by_its_address_and_not_by_how_that_is_written(
-    made: MeasuredBakeoff, url: str, stale: bool
-) -> None:
-    file = made.project / "bakehouse.yaml"
-    file.write_text(f"{file.read_text()}\nservers: {{box: {{api: ollama, url: '{url}'}}}}\n")
-    assert ("server" in {one.what for one in found_in(made).causes}) is stale
 
 
 def test_the_command_says_that_a_verdict_is_stale(made: MeasuredBakeoff, capsys: pytest.CaptureFixture[str]) -> None:
