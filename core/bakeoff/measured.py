@@ -5,6 +5,7 @@ A line of `candidates.jsonl` each, written by the job whenever a model is loaded
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -57,9 +58,16 @@ def append_measured(path: Path, measured: MeasuredCandidate) -> None:
 
 def read_measured(path: Path) -> list[MeasuredCandidate]:
     """The lines of a file in their order; none of a bake-off that loaded nothing, or is of before there was such a file."""
-    if not path.exists():
-        return []
-    return [MeasuredCandidate.from_json(document) for document, _ in read_lines(path)]
+    return parse_measured(document for document, _ in read_lines(path))
+
+
+def parse_measured(documents: Iterable[Mapping[str, Any]]) -> list[MeasuredCandidate]:
+    """What lines say. One that another version wrote in another way tells nothing."""
+    found = []
+    for document in documents:
+        with contextlib.suppress(KeyError, TypeError):
+            found.append(MeasuredCandidate.from_json(document))
+    return found
 
 
 def cold_load_seconds(loads: Iterable[MeasuredCandidate]) -> float | None:

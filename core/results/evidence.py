@@ -8,6 +8,7 @@ from core.errors import BakehouseError
 from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
 from core.jobfile.spec import JobFile
+from core.results.load import stored_leaderboards
 from core.results.trainings import training_of
 from core.store.results import list_bakeoffs
 from core.vram.plan import Verdict
@@ -30,8 +31,6 @@ def verdicts(connection: sqlite3.Connection, home: Home) -> list[Verdict]:
 
 def decided(connection: sqlite3.Connection, home: Home, job_id: int) -> list[Verdict]:
     """The decisions of one bake-off between candidates that were trained from different models or by other methods."""
-    from core.results.load import stored_leaderboards
-
     spec = JobFile.load(home.run_dir(job_id)).spec
     assert isinstance(spec, BakeoffSpec)  # the store lists only bake-offs
     # Asked in another way a model shows what the way does, not what its training did.

@@ -12,17 +12,17 @@ from typing import Any
 
 from core.bakeoff.curtailment import stopped_candidates
 from core.bakeoff.leaderboard import Leaderboard
-from core.bakeoff.measured import MeasuredCandidate, with_loads
+from core.bakeoff.measured import MeasuredCandidate, parse_measured, read_measured, with_loads
 from core.bakeoff.ranking import leaderboard_of
 from core.config.golden import GoldenInput
 from core.config.task import Task
 from core.errors import InputError, NotFoundError
-from core.files import read_json, read_lines
+from core.files import read_json
 from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec, TaskUnderTest
 from core.jobfile.kinds import kind_of
 from core.jobfile.spec import JobFile
-from core.results.no_collection import no_collection
+from core.results.gc_pause import gc_paused
 from core.results.stored_answers import StoredAnswers, read_stored_answers
 from core.scoring.answers import Answer
 from core.scoring.scorer import PlannedCheck, Score, plan_all
@@ -127,7 +127,7 @@ class StoredBakeoff:
 
     def leaderboards(self) -> dict[str, Leaderboard]:
         """The leaderboard of each task by its name."""
-        with no_collection():
+        with gc_paused():
             return {task.name: task.leaderboard() for task in self.tasks}
 
 
@@ -166,7 +166,7 @@ def load_bakeoff(home: Home, connection: sqlite3.Connection, job_id: int, number
         )
     rescoring = rescorings.get(wanted)
     measured = measured_of(home, connection, job_id)
-    with no_collection():
+    with gc_paused():
         tasks = tuple(
             stored_task(home, connection, job_id, spec, under_test, rescoring, measured) for under_test in spec.tasks
         )
@@ -180,16 +180,8 @@ def load_bakeoff(home: Home, connection: sqlite3.Connection, job_id: int, number
 
 
 def measured_of(home: Home, connection: sqlite3.Connection, job_id: int) -> list[MeasuredCandidate]:
-    """What a bake-off measured of its candidates beside their answers: of its file while that is there, else as stored.
-
-    A line that another version wrote in another way tells nothing.
-    """
-    found = []
-    lines = [line for line, _ in read_lines(home.run_dir(job_id).candidates)]
-    for document in lines or bakeoff_measured(connection, job_id):
-        with contextlib.suppress(KeyError, TypeError):
-            found.append(MeasuredCandidate.from_json(document))
-    return found
+    """What a bake-off measured of its candidates beside their answers: of its file while that is there, else as stored."""
+    return read_measured(home.run_dir(job_id).candidates) or parse_measured(bakeoff_measured(connection, job_id))
 
 
 def stored_task(

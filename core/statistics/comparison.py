@@ -11,7 +11,7 @@ from core.scoring.scorer import Part
 from core.statistics.consistency import noise_floor
 from core.statistics.input_scores import InputScores
 from core.statistics.paired import Interval, clusters_needed, differences, minimum_detectable_effect, t_interval
-from core.statistics.permutation import FlipTest, flip_test, least_p, typical
+from core.statistics.permutation import FlipTest, flip_test, least_p, median_spread
 from core.statistics.verdicts import Verdict, is_shown, no_worse_p, verdict
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def pair_tests(
     for part in parts:
         table = _table(everyone, part, list(cluster_of))
         shared = ~np.isnan(table[index[:, 0]] + table[index[:, 1]])
-        scale = typical(_norms(table, usual, clusters))
+        scale = median_spread(_norms(table, usual, clusters))
         for (ours, theirs), rows, mask in zip(pairs, index, shared, strict=True):
             if mask.any() and ours is not theirs:
                 key = (part, ours.candidate, theirs.candidate)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from core.statistics.paired import ALPHA, ROUNDING, Paired
+from core.statistics.paired import ALPHA, ROUNDING
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,15 +40,6 @@ class FlipTest:
     least: float
 
 
-def sign_flip(challengers: Sequence[Paired], *, flips: int = FLIPS, seed: int = 0) -> FlipTest:
-    """The sign-flip permutation test of d̄ = 0, with the same flips for all challengers; see `flip_test`."""
-    import numpy as np
-
-    names = list(dict.fromkeys(cluster for paired in challengers for cluster in paired.sums))
-    sums = np.array([[paired.sums.get(name, 0.0) for name in names] for paired in challengers])
-    return flip_test(sums, flips=flips, seed=seed)
-
-
 def flip_test(
     sums: NDArray[np.float64],
     pairs: NDArray[np.int_] | None = None,
@@ -74,7 +65,7 @@ def flip_test(
     differing = sums if pairs is None else sums[pairs[:, 0]] - sums[pairs[:, 1]]
     number, clusters = differing.shape
     norms = np.sqrt((differing**2).sum(axis=1))
-    weights = 1 / np.where(norms > 0, norms + (typical(norms) if scales is None else scales), 1.0)
+    weights = 1 / np.where(norms > 0, norms + (median_spread(norms) if scales is None else scales), 1.0)
     observed = weights * (np.abs(differing.sum(axis=1)) - ROUNDING * np.abs(differing).sum(axis=1))
     order = np.argsort(observed, kind="stable")
     observed, weights = observed[order, None], weights[order, None]
@@ -122,7 +113,7 @@ def clusters_to_show(tests: int = 1) -> int:
     return math.ceil(math.log2(2 * tests / ALPHA))
 
 
-def typical(norms: NDArray[np.float64]) -> float:
+def median_spread(norms: NDArray[np.float64]) -> float:
     """The median of those that are not 0; 0 without any."""
     import numpy as np
 

@@ -15,8 +15,8 @@ from core.scoring.scorer import PARTS, Part
 from core.statistics.comparison import Comparison, compare_pairs, pair_tests
 from core.statistics.input_scores import InputScores
 from core.statistics.paired import differences as paired_differences
-from core.statistics.permutation import sign_flip
 from core.statistics.verdicts import is_shown
+from tests.support.sign_flips import sign_flip
 
 MARGIN = 0.05
 

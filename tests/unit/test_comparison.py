@@ -14,7 +14,7 @@ from core.statistics.comparison import compare_pairs, pair_tests, tied_set
 from core.statistics.consistency import Repeats
 from core.statistics.input_scores import InputScores
 from core.statistics.paired import differences as paired_differences
-from core.statistics.permutation import sign_flip
+from tests.support.sign_flips import sign_flip
 from tests.support.simulation import TWO_PARTS, simulate
 
 CLUSTERS = {f"i{index}": f"i{index}" for index in range(8)}

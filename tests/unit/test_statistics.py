@@ -13,10 +13,10 @@ from scipy import stats
 
 from core.statistics.multiplicity import holm
 from core.statistics.paired import Interval, Paired, clusters_needed, differences, minimum_detectable_effect, t_interval
-from core.statistics.permutation import sign_flip
 from core.statistics.proportions import mcnemar, wilson
 from core.statistics.verdicts import verdict
 from tests.support.depth import example_count
+from tests.support.sign_flips import sign_flip
 
 fifths = st.integers(-15, 15).map(lambda value: value / 15)
 

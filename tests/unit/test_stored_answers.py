@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.bakeoff.ranking import build_leaderboard
+from core.results.gc_pause import gc_paused
 from core.results.load import StoredTask, load_bakeoff
-from core.results.no_collection import no_collection
 from core.results.rescoring import rescore
 from core.results.scoring_pool import score_stored
 from core.scoring.scorer import score_answers
@@ -148,10 +148,10 @@ def test_a_board_reads_no_text(made: MeasuredBakeoff) -> None:
 
 
 def test_the_collector_runs_again_behind_a_board_and_behind_one_that_fails() -> None:
-    with no_collection(), no_collection():
+    with gc_paused(), gc_paused():
         assert not gc.isenabled()
     assert gc.isenabled()
-    with pytest.raises(KeyError), no_collection():
+    with pytest.raises(KeyError), gc_paused():
         raise KeyError
     assert gc.isenabled()
 

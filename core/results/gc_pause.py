@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def no_collection() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """The search for circles of objects waits meanwhile: it would go through all that was made, again and again, for a quarter
     of the time. What is in no circle is freed as ever."""
     was_on = gc.isenabled()
