@@ -70,9 +70,7 @@ def best_to_hold(board: Leaderboard) -> str | None:
     return ranked[0].candidate if ranked and board.parts and ranked[0].means(board.parts[0]) else None
 
 
-def fail_under(
-    board: Leaderboard, candidate: str, least: float, part: Part, cluster_of: Mapping[str, str], chosen_among: int = 0
-) -> GateResult:
+def fail_under(board: Leaderboard, candidate: str, least: float, part: Part, chosen_among: int = 0) -> GateResult:
     """Whether a candidate's score reaches `least` (0..1). KeyError for a candidate that is not on the board."""
     names, (cells,) = _held(board, candidate)
     low, high = _bounds(cells, part)
@@ -90,7 +88,7 @@ def fail_under(
         outcome=outcome,
         wanted=least,
         found=math.fsum(means.values()) / len(means) if means else None,
-        interval=score_interval(means, cluster_of),
+        interval=score_interval(means, board.cluster_of),
         inputs=len(means),
         missing=sum(cell.missing for cell in cells),
         use=use_of(board),
@@ -98,13 +96,11 @@ def fail_under(
     )
 
 
-def no_worse_than(
-    board: Leaderboard, candidate: str, baseline: str, part: Part, cluster_of: Mapping[str, str]
-) -> GateResult:
+def no_worse_than(board: Leaderboard, candidate: str, baseline: str, part: Part) -> GateResult:
     """Whether a candidate is no worse than a baseline by the task's margin or more: the lower end of the 95 % interval of the
     paired difference is above minus the margin. KeyError for a name that is not on the board."""
     names, (ours, theirs) = _held(board, candidate, baseline)
-    observed = _paired(names, ours, theirs, part, cluster_of)
+    observed = _paired(names, ours, theirs, part, board.cluster_of)
     missing = sum(cell.missing for cell in (*ours, *theirs))
     margin = board.margin
 
@@ -133,7 +129,7 @@ def no_worse_than(
         return result("cannot_tell")
     said, needed = _no_worse(observed, margin)
     if missing and said == "met":
-        filled = _paired(names, ours, theirs, part, cluster_of, filled=True)
+        filled = _paired(names, ours, theirs, part, board.cluster_of, filled=True)
         said = "met" if filled is not None and _no_worse(filled, margin)[0] == "met" else "cannot_tell"
     return result(said, needed)
 

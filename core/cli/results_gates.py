@@ -40,10 +40,10 @@ def check_gates(
         if least is not None and names:
             chosen = candidate or best_to_hold(board) or names[0]
             among = 0 if candidate is not None else len(names) - len(board.curtailed)
-            found += [fail_under(board, chosen, least / SCORE_SCALE, one, board.cluster_of, among) for one in parts]
+            found += [fail_under(board, chosen, least / SCORE_SCALE, one, among) for one in parts]
         if baseline is not None:
             chosen = candidate or challenger(names, baseline)
-            found += [no_worse_than(board, chosen, baseline, one, board.cluster_of) for one in parts]
+            found += [no_worse_than(board, chosen, baseline, one) for one in parts]
     return found
 
 
