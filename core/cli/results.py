@@ -159,7 +159,7 @@ def show_boards(
     as_json: bool,
 ) -> int:
     """Matrix, boards or the table of inputs, then what came of the conditions; the exit code."""
-    from core.cli.results_boards import board_documents, boards_text, terminal_width
+    from core.cli.results_boards import board_documents, boards_text, changed_lines, terminal_width
     from core.cli.results_gates import check_gates, gate_notes, gate_words
     from core.cli.results_inputs import inputs_text
     from core.results.trainings import bakeoff_matrix, training_jobs
@@ -183,7 +183,8 @@ def show_boards(
             known = ", ".join(name for board in boards.values() for name in board.input_ids)
             raise NotFoundError(f"no golden input `{input_id}`", code="no_input", remedy=f"there are: {known}")
         width = terminal_width()
-        shown = [inputs_text(one, width, part, worst=worst, input_id=input_id) for one in having]
+        above = {one.task: changed_lines(changed.of_task(one.task)) for one in having}
+        shown = [inputs_text(one, width, part, above[one.task], worst=worst, input_id=input_id) for one in having]
         say_block("\n\n".join(shown))
     else:
         shown_boards = list(boards) if every_board or matrix is None else []

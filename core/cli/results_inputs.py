@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from core.bakeoff.input_cells import InputCell
 from core.bakeoff.leaderboard import Leaderboard
@@ -17,18 +17,30 @@ _HEAD = 12
 _INPUT = 26
 
 
-def inputs_text(board: Leaderboard, width: int, part: Part | None, *, worst: bool, input_id: str | None = None) -> str:
+def inputs_text(
+    board: Leaderboard,
+    width: int,
+    part: Part | None,
+    above: Sequence[str] = (),
+    *,
+    worst: bool,
+    input_id: str | None = None,
+) -> str:
     """Rows are the golden inputs in their order, columns the candidates by rank; no line wider than `width`.
 
-    `part` is by default the one that leads.
+    `part` is by default the one that leads; `above` are lines below the title.
     """
     leading: Part = board.parts[0] if board.parts else "format"
-    return "\n".join(_lines(board, max(width, MIN_WIDTH), part or leading, worst, input_id)) + "\n"
+    return "\n".join(_lines(board, max(width, MIN_WIDTH), part or leading, above, worst, input_id)) + "\n"
 
 
-def _lines(board: Leaderboard, width: int, part: Part, worst: bool, input_id: str | None) -> Iterator[str]:
+def _lines(
+    board: Leaderboard, width: int, part: Part, above: Sequence[str], worst: bool, input_id: str | None
+) -> Iterator[str]:
     which = "the worst repeat" if worst else "the mean" if board.repeats > 1 else "the score"
     yield from wrap(f"Inputs of {printable(board.task)}: {part}, {which} of each input, 0 to {SCORE_SCALE}", width)
+    for line in above:
+        yield from wrap(line, width)
     short = heads([row.name for row in board.rows], _HEAD)
     names = heads(list(board.input_ids), _INPUT)
     signs: set[str] = set()

@@ -90,6 +90,8 @@ async def test_the_views_are_keys_apart_and_esc_leads_back(
         await pilot.press("escape")
         assert view_of(screen) == "inputs"
         await pilot.press("escape")
+        assert view_of(screen) == "matrix"  # where `i` was pressed
+        await pilot.press("enter", "i", "escape")
         assert view_of(screen) == "board"
         await pilot.press("escape")
         assert view_of(screen) == "matrix"

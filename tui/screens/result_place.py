@@ -24,6 +24,8 @@ class ResultPlace:
     """None: there is nothing to show yet."""
     came_from: View = "board"
     """Where the answers were opened from."""
+    inputs_from: View = "board"
+    """Where the table of inputs was opened from."""
     task: str | None = None
     name: str | None = None
     """The candidate that is selected; None: the first."""
@@ -89,6 +91,8 @@ class ResultPlace:
     def show(self, view: View) -> None:
         if view == "answers" and self.view in ("board", "inputs"):
             self.came_from = self.view
+        if view == "inputs" and self.view in ("matrix", "board"):
+            self.inputs_from = self.view
         if self.view == "matrix" and self.name is None:
             self.select_in_matrix(*self.matrix_place)
         self.view, self.top = view, 0
@@ -104,7 +108,7 @@ class ResultPlace:
         if self.view == "answers":
             return self.came_from
         if self.view == "inputs":
-            return "board"
+            return self.inputs_from if has_matrix else "board"
         return "matrix" if self.view == "board" and has_matrix else None
 
     def select(self, row: int) -> None:
