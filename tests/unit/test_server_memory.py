@@ -22,10 +22,10 @@ from core.store.database import open_database
 from core.store.jobs import JobRow
 from core.submission.bakeoff import check_bakeoff
 from core.submission.enqueue import store
+from tests.support.gguf_bytes import KEYS, Tensor, header
 from tests.support.kitchen import Kitchen, kitchen
 from tests.support.machines import FakeMachine, write
 from tests.unit.test_bakeoff_gguf_and_time import server_in
-from tests.unit.test_gguf_hostile import KEYS, Tensor, header
 
 __all__ = ["kitchen"]
 GB = 10**9
