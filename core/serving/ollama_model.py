@@ -130,7 +130,8 @@ class OllamaModel:
         same = before is not None and after is not None and before.context_length == after.context_length
         if after is not None and not same:
             self._loaded_as = after.name
-        return LoadedModel(seconds, was_resident=same, vram_bytes=after.size_vram_bytes if after else None)
+        window, vram_bytes = (after.context_length, after.size_vram_bytes) if after else (None, None)
+        return LoadedModel(seconds, was_resident=same, vram_bytes=vram_bytes, context_length=window)
 
     def stamp(self) -> str:
         """Of the version and of the tag's manifest, which is written anew whenever a model is pulled or created."""

@@ -217,6 +217,13 @@ def _load(group: ServedGroup, identity: ServedIdentity, capabilities: Capabiliti
             capabilities=capabilities,
         )
         append_measured(group.context.run.candidates, measured)
+    if loaded.context_length is not None and loaded.context_length < group.window:
+        # Of the model's own length: such a server cuts to it without a word.
+        group.context.warn(
+            "shorter_window",
+            f"{group.model.name} has a window of {loaded.context_length} tokens, {group.window} are wanted: what is longer is "
+            "refused, and cut by versions of Ollama before 0.12.6",
+        )
     memory = "" if loaded.vram_bytes is None else f", {data_size(loaded.vram_bytes)} of GPU memory"
     memory += "" if loaded.host_bytes is None else f", {data_size(loaded.host_bytes)} of host memory"
     group.context.say(f"{group.model.name}: loaded in {loaded.seconds:.1f} s, context {group.window}{memory}")

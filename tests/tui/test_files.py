@@ -121,6 +121,33 @@ def test_a_bakeoff_counts_the_answers_of_each_candidate(tmp_path: Path) -> None:
     assert detail.shares[1].done == 0
 
 
+def test_an_answer_that_is_asked_for_again_is_one_answer(tmp_path: Path) -> None:
+    """One that the server had not given, one of a model that was replaced, and one that was withdrawn and is still missing."""
+    home = Home(tmp_path).create()
+    run = home.run_dir(8)
+    run.path.mkdir(parents=True)
+    golden = tmp_path / "golden.json"
+    golden.write_text("[]")
+    spec = {"kind": "bakeoff", "golden": {"path": str(golden)}, "repeats": 1, "candidates": [{"name": "base"}]}
+    run.job_file.write_text(json.dumps({"spec": spec}))
+    files, bakeoff = JobFiles(home, 8), job(8, "running", "bake-off judge")
+
+    def line(name: str, **more: object) -> None:
+        values = {"candidate": "base", "task": "judge", "input_id": name, "repeat": 1, "seconds": 2.0, "finish": "stop"}
+        append_line(run.answers, {**values, **more})
+
+    line("a", seconds=0.0, fault="server")
+    line("b")
+    line("c", finish="length")
+    share = files.read(bakeoff).shares[0]
+    assert (share.done, share.server_faults, share.at_limit) == (3, 1, 1)
+    line("a")
+    line("b", seconds=4.0, key="another model's")
+    line("c", fault="server", withdrawn=True)
+    share = files.read(bakeoff).shares[0]
+    assert (share.done, share.server_faults, share.at_limit, share.seconds_per_answer) == (2, 0, 0, 3.0)
+
+
 def test_files_that_are_not_as_expected_are_passed_over(tmp_path: Path) -> None:
     home = Home(tmp_path).create()
     run = home.run_dir(9)

@@ -308,3 +308,9 @@ def test_what_a_client_has_had_loaded_since_under_another_tag_is_theirs(
     client.load("judge:rollback", context_length=CONTEXT, keep_alive_seconds=500.0)
     judge.unload()
     assert [one.name for one in client.ps()] == ["judge:rollback"]
+
+
+def test_a_window_that_the_server_has_cut_is_told(standin: OllamaStandin, judge: OllamaModel) -> None:
+    assert judge.load(CONTEXT).context_length == CONTEXT
+    trained = standin.models["judge:v1"].trained_context
+    assert judge.load(4 * trained).context_length == trained

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +13,14 @@ import pytest
 
 from core.files import read_lines
 from core.home import Home
+from core.scoring.answers import read_answers
+from core.serving.answering import LoadedModel
 from core.serving.errors import ServerError
+from core.store.results import import_answers
 from jobs.bakeoff import record
 from tests.support.clock import FakeClock
 from tests.support.scripted_model import REFUSED, ScriptedModel
+from tests.support.stored import add_job, fresh
 from tests.unit.test_served_candidates import Bench, task
 
 TOO_LONG = ServerError("the request exceeds the available context size", code="context_overflow", status=400)
@@ -107,3 +113,46 @@ def test_a_server_without_counts_counts_down_all_the_same(home: Home, monkeypatc
     answers = bench.go(model)
     assert seen == [(0, 40)] * 4
     assert {answer.tokens_per_second for answer in answers} == {None}
+
+
+def test_a_window_that_is_shorter_than_wanted_is_told(home: Home) -> None:
+    bench = Bench(home, task("judge", 1, repeats=1, context=4096))
+    model = ScriptedModel()
+    model.load = lambda window: LoadedModel(1.0, context_length=min(window, 2048))  # type: ignore[method-assign]
+    bench.go(model)
+    (told,) = warnings(bench, "shorter_window")
+    assert "a window of 2048 tokens, 4096 are wanted" in told
+
+
+def test_a_disk_that_fills_up_in_the_middle_of_a_line_loses_that_answer_alone(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(home, task("judge", 4, repeats=1))
+    lines, write = 0, os.write
+
+    def fills_up(descriptor: int, content: bytes) -> int:
+        nonlocal lines
+        if Path(f"/proc/self/fd/{descriptor}").readlink() != bench.run_dir.answers.resolve():
+            return write(descriptor, content)
+        lines += 1
+        if lines == 3:
+            return write(descriptor, content[: len(content) // 2])
+        if lines > 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(descriptor, content)
+
+    with monkeypatch.context() as full:
+        full.setattr("core.files.os.write", fills_up)
+        with pytest.raises(OSError, match="No space left"):
+            bench.go(ScriptedModel())
+    assert len(read_answers(bench.run_dir.answers)) == 2
+    _, connection = fresh(tmp_path / "stored")
+    job_id = add_job(connection)
+    offset = import_answers(connection, job_id, bench.run_dir)
+    again = ScriptedModel()
+    assert len(bench.go(again)) == 4
+    asked = [one.messages[-1][1] for one in again.asked[1:]]
+    assert asked == ["judge 2", "judge 3"], "what was written whole is not asked for again"
+    import_answers(connection, job_id, bench.run_dir, offset)
+    assert connection.execute("SELECT count(*), count(fault) FROM answers").fetchone()[:] == (4, 0)
+    connection.close()

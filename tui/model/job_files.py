@@ -82,6 +82,10 @@ def _has_answers(spec: Mapping[str, Any]) -> bool:
     return kind_of(str(spec.get("kind"))).has_leaderboard
 
 
+NO_ANSWER = 0.0, 0.0, 0.0, 0.0
+"""Of a place of the result: answers, their seconds, how many reached the limit, how many the server did not give."""
+
+
 class JobFiles:
     """Follows one job. `read` is cheap when nothing was written."""
 
@@ -108,6 +112,7 @@ class JobFiles:
         self.answers_offset = 0
         self.answers: dict[str, list[float]] = {}
         self.by_task: dict[tuple[str, str], int] = {}
+        self.places: dict[int, tuple[float, float, float, float]] = {}
         """Answers by candidate and task."""
         self.newest_task: dict[str, str] = {}
         """By candidate, the task that it answered last."""
@@ -209,13 +214,18 @@ class JobFiles:
         for answer, offset in read_lines(self.run.answers, self.answers_offset):
             self.answers_offset, changed = offset, True
             name, task = str(answer.get("candidate")), str(answer.get("task"))
-            seen = self.answers.setdefault(name, [0, 0.0, 0, 0])
-            self.by_task[name, task] = self.by_task.get((name, task), 0) + 1
             self.newest_task[name] = task
-            seen[0] += 1
-            seen[1] += answer.get("seconds") or 0.0
-            seen[2] += answer.get("finish") == "length"
-            seen[3] += answer.get("fault") == "server"
+            at_limit, missing = answer.get("finish") == "length", answer.get("fault") == "server"
+            counts = 1.0, answer.get("seconds") or 0.0, float(at_limit), float(missing)
+            if answer.get("withdrawn"):
+                counts = NO_ANSWER
+            # One that was missing, or another model's, and was asked for again, is one answer.
+            place = hash((name, task, answer.get("input_id"), answer.get("repeat"))) if "input_id" in answer else offset
+            former, self.places[place] = self.places.get(place, NO_ANSWER), counts
+            seen = self.answers.setdefault(name, [0, 0.0, 0, 0])
+            for at, (now, before) in enumerate(zip(counts, former, strict=True)):
+                seen[at] += now - before
+            self.by_task[name, task] = self.by_task.get((name, task), 0) + int(counts[0] - former[0])
         return changed
 
     def _build(self) -> Detail:
