@@ -79,13 +79,13 @@ def _with_paths(result: dict[str, Any], change: Any) -> dict[str, Any]:
 
 
 def _with_path(part: Any, change: Any) -> Any:
-    """A part of a result whose `path`, and that of the model in its lineage, are changed."""
+    """A part of a result whose `path`, and those of the models in its lineage, are changed."""
     if not isinstance(part, dict):
         return part
     changed = dict(part)
     if isinstance(part.get("path"), str):
         changed["path"] = change(part["path"])
-    for key in ("lineage", "model"):
+    for key in ("lineage", "model", "made_of"):
         if isinstance(part.get(key), dict):
             changed[key] = _with_path(part[key], change)
     return changed

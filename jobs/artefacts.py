@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Callable
@@ -9,11 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.errors import InputError, NotFoundError
-from core.files import fsync_directory, sha256_tree, write_json
+from core.errors import BakehouseError, InputError, NotFoundError
+from core.files import fsync_directory, read_json, sha256_tree, write_json
 from core.home import Home
 from core.jobfile.references import parse_reference
 from core.own_paths import read_result
+
+MOST_TRIES = 5
+"""To take a place that another job takes at the same moment."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,8 @@ class ArtefactStore:
     def add(self, kind: str, lineage: dict[str, Any], fill: Callable[[Path], None]) -> Artefact:
         """Let `fill` write a folder, and store it under its hash. The same content is stored once.
 
-        The folder is written beside its place and renamed: a crash leaves a temporary one, never half an artefact.
+        The folder is written beside its place and renamed: a crash leaves a temporary one, never half an artefact. One that
+        has lost a file since it was stored, or is damaged, is replaced.
         """
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.sweep()
@@ -58,13 +64,53 @@ class ArtefactStore:
             write_json(temporary / "lineage.json", {"kind": kind, "sha256": sha256, **lineage})
             _sync(content)
             place = self.root / sha256
-            if not (place / kind).is_dir():
-                temporary.rename(place)
-                fsync_directory(self.root)
+            if not _is_whole(place / kind, sha256):
+                self._replace(place, temporary)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         size = sum(path.stat().st_size for path in (place / kind).rglob("*") if path.is_file())
         return Artefact(sha256, kind, place / kind, size, lineage)
+
+    def _replace(self, place: Path, temporary: Path) -> None:
+        """Have what was written at its place; what is there already goes. Another job may do the same at the same moment."""
+        for _ in range(MOST_TRIES):
+            if place.exists():
+                aside = temporary.with_name(f"{temporary.name}-former")
+                with contextlib.suppress(FileNotFoundError):
+                    place.rename(aside)
+                shutil.rmtree(aside, ignore_errors=True)
+            try:
+                temporary.rename(place)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                if any(place.is_dir() and _is_whole(kind, place.name) for kind in place.iterdir() if kind.is_dir()):
+                    return
+                continue
+            fsync_directory(self.root)
+            return
+        raise BakehouseError(
+            "its place in the artefacts can't be taken", code="artefact_busy", file=place, remedy="retry"
+        )
+
+    def lineage_of(self, reference: str, kind: str, folder: Path) -> dict[str, Any] | None:
+        """Kind, hash and lineage of an artefact that `resolve` found: as its job noted them, for a path as they lie beside.
+
+        None for a folder of somebody else.
+        """
+        if job := parse_reference(reference):
+            # As it is stored: a path in it is that of its place in the home.
+            result = read_json(self.home.run_dir(job.job_id).result) or {}
+            wanted = job.makes or kind
+            for item in result.get("artefacts", ()):
+                if item["kind"] == wanted:
+                    return {"kind": wanted, "sha256": item["sha256"], **item.get("lineage", {})}
+            return None
+        try:
+            found = read_json(folder.parent / "lineage.json")
+        except ValueError:
+            return None
+        return found if isinstance(found, dict) else None
 
     def sweep(self) -> None:
         """Remove what jobs that were killed left half written: these are gigabytes."""
@@ -98,6 +144,11 @@ class ArtefactStore:
                 f"the files of {reference} are gone from {path}", code="artefact_gone", remedy="run its job again"
             )
         return path, sha256
+
+
+def _is_whole(folder: Path, sha256: str) -> bool:
+    """Whether a folder still holds what its hash says."""
+    return folder.is_dir() and sha256_tree(folder) == sha256
 
 
 def _sync(folder: Path) -> None:

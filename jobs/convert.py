@@ -15,7 +15,17 @@ from core.models.headers import read_header
 from core.models.llama_cpp import converter_command, converter_version, missing
 from jobs import models
 from jobs.context import JobContext
-from jobs.gguf import add_gguf, base_lineage, file_name, finish, require_disk, require_success, tool_environment
+from jobs.gguf import (
+    add_gguf,
+    base_lineage,
+    file_name,
+    files_as_they_are,
+    finish,
+    require_disk,
+    require_success,
+    require_unchanged,
+    tool_environment,
+)
 from jobs.manifest import extend_manifest, start_manifest
 from jobs.tools import run_tool
 
@@ -52,20 +62,24 @@ def run(context: JobContext, spec: ConvertSpec) -> None:
         "format": spec.format,
         "tool": {"name": converter.name, "version": version},
     }
+    if spec.source is not None and (made_of := context.artefacts.lineage_of(spec.source, "merged", source)) is not None:
+        lineage["made_of"] = made_of
 
     def write(file: Path) -> dict[str, Any]:
         context.phase("converting", f"{spec.source or name}, written as {spec.format}")
         command = [*converter_command(converter, sys.executable), str(source)]
-        command += ["--outtype", spec.format, "--outfile", str(file), "--model-name", name]
+        command += ["--outtype", spec.format, "--outfile", str(file), f"--model-name={name}"]
+        before = files_as_they_are(source)
         output = run_tool(context, command, lambda text: _tell(context, text, spec.format), environ=tool_environment())
         why = output.last(WHY)
         if why is not None and UNKNOWN_TOKENIZER in "\n".join(output.lines):
             why = f"its tokenizer is not one that llama.cpp knows ({UNKNOWN_TOKENIZER})"
+        require_unchanged(source, before)
         require_success(output, converter.name, why, file.parent)
         return {}
 
     kind = spec.format.upper()
-    made = add_gguf(context, file_name(_named(spec), kind), lineage, write)
+    made = add_gguf(context, file_name(_named(spec), kind), kind, lineage, write)
     finish(
         context,
         made,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 import re
 import shutil
@@ -13,9 +15,10 @@ from typing import Any
 from core.config.base import writing
 from core.config.model import ModelEntry
 from core.errors import BakehouseError, InputError
-from core.files import read_json, sha256_file
-from core.format import data_size
-from core.models.gguf import GgufHeader, check_servable
+from core.files import read_json, sha256_file, sha256_json, write_json
+from core.format import data_size, listed
+from core.home import Home
+from core.models.gguf import FILE_TYPES, GgufHeader, check_servable
 from jobs.artefacts import Artefact, ArtefactStore
 from jobs.child import how_it_ended
 from jobs.context import JobContext
@@ -24,6 +27,9 @@ from jobs.tools import ToolEnd
 
 MARGIN_BYTES = 200_000_000
 """On the disk, beside the weights: the vocabulary, and what else goes into a header."""
+FULL_BYTES = 1_000_000
+"""A disk with less left is full: a tool that writes larger pieces fails before the last byte is taken."""
+NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded", re.IGNORECASE)
 UNSAFE = re.compile(r"[^\w.+-]+")
 
 
@@ -68,6 +74,26 @@ def noted_sha256(folder: Path) -> str | None:
     return found if isinstance(found, str) else None
 
 
+def weights_of(file: Path, noted: str | None, home: Home, check_stop: Callable[[], None] = lambda: None) -> str:
+    """`sha256:…` of a GGUF file: as its job noted it, else computed once for this path, size and time of change."""
+    if noted is not None:
+        return f"sha256:{noted}"
+    status = file.stat()
+    key = sha256_json([str(file.resolve()), status.st_size, status.st_mtime_ns, status.st_ino])
+    remembered = home.cache / "hashes" / f"{key}.json"
+    known = read_json(remembered)
+    if isinstance(known, dict) and isinstance(known.get("sha256"), str):
+        return f"sha256:{known['sha256']}"
+    digest = hashlib.sha256()
+    with file.open("rb") as content:
+        while chunk := content.read(1 << 22):
+            check_stop()
+            digest.update(chunk)
+    remembered.parent.mkdir(parents=True, exist_ok=True)
+    write_json(remembered, {"sha256": digest.hexdigest(), "path": str(file)})
+    return f"sha256:{digest.hexdigest()}"
+
+
 def require_disk(store: ArtefactStore, weights: int, bits: float) -> None:
     """Refuse what the disk of the artefacts has no room for. BakehouseError with both sizes."""
     store.root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -76,11 +102,12 @@ def require_disk(store: ArtefactStore, weights: int, bits: float) -> None:
 
 
 def add_gguf(
-    context: JobContext, name: str, lineage: dict[str, Any], write: Callable[[Path], dict[str, Any]]
+    context: JobContext, name: str, kind: str, lineage: dict[str, Any], write: Callable[[Path], dict[str, Any]]
 ) -> MadeGguf:
     """Have `write` make the file at a temporary place, look at its header, and store it with its lineage.
 
-    What `write` returns is added to the lineage, and so is the hash of the file. Nothing is stored of a file that is not whole.
+    What `write` returns is added to the lineage, and so is the hash of the file. Nothing is stored of a file that is not whole,
+    or not of the type that was asked for (`kind`).
     """
     made: list[tuple[GgufHeader, str]] = []
 
@@ -90,6 +117,16 @@ def add_gguf(
         if not file.is_file():
             raise BakehouseError("the tool ended without an error and left no file", code="no_output", file=name)
         header = check_servable(file, name)
+        if header.file_type is not None and header.file_type != FILE_TYPES[kind]:
+            found = {number: one for one, number in FILE_TYPES.items()}.get(
+                header.file_type, f"type {header.file_type}"
+            )
+            raise BakehouseError(
+                f"the tool was asked for {kind} and wrote {found}",
+                code="other_output",
+                file=name,
+                remedy="take another version of llama.cpp",
+            )
         context.phase("checking", f"{data_size(file.stat().st_size)}, {len(header.tensors)} tensors")
         made.append((header, sha256_file(file)))
         lineage["file_sha256"] = made[0][1]
@@ -133,12 +170,40 @@ def base_lineage(context: JobContext, model: ModelEntry | None) -> dict[str, Any
     return {"job": context.job.id, "attempt": context.attempt.number, "project": context.job.project_id, **known}
 
 
+def files_as_they_are(source: Path) -> list[tuple[str, int, int]]:
+    """Name, size and time of change of the files that are read: what tells a source that changes meanwhile."""
+    files = sorted(source.rglob("*")) if source.is_dir() else [source]
+    found = []
+    for file in files:
+        with contextlib.suppress(FileNotFoundError):
+            status = file.stat()
+            if not file.is_dir():
+                found.append((str(file.relative_to(source)), status.st_size, status.st_mtime_ns))
+    return found
+
+
+def require_unchanged(source: Path, before: list[tuple[str, int, int]]) -> None:
+    """Refuse what was made of files that have changed meanwhile: nobody could say of what. BakehouseError."""
+    now = files_as_they_are(source)
+    if now == before:
+        return
+    gone = sorted({name for name, _, _ in before} - {name for name, _, _ in now})
+    what = f"{listed(gone[:3])} gone" if gone and source.is_dir() else "gone" if gone else "changed"
+    raise BakehouseError(
+        f"the model that is read has {what} while the tool worked",
+        code="source_changed",
+        file=source,
+        remedy="retry once its files are whole",
+    )
+
+
 def tool_environment() -> dict[str, str]:
-    """The job's environment, in which tools draw the bars that their progress is read from."""
+    """The job's environment, in which tools draw the bars that their progress is read from, and look for nothing on the hub."""
     left_out = ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS")
     return {
         **{key: value for key, value in os.environ.items() if key not in left_out},
         "PYTHONUTF8": "1",
+        "HF_HUB_OFFLINE": "1",
         "NO_COLOR": "1",
     }
 
@@ -147,7 +212,7 @@ def require_success(output: ToolEnd, tool: str, why: str | None, folder: Path) -
     """Tell in one line why a tool failed. BakehouseError."""
     if output.code == 0:
         return
-    if any("No space left on device" in line for line in output.lines) or shutil.disk_usage(folder).free == 0:
+    if any(NO_SPACE.search(line) for line in output.lines) or shutil.disk_usage(folder).free < FULL_BYTES:
         raise BakehouseError(
             f"{tool}: no space left on the disk", code="disk_full", file=folder, remedy="free some space and retry"
         )

@@ -24,10 +24,8 @@ from pathlib import Path
 import psutil
 
 from core.errors import InputError
-from core.files import read_json, sha256_json, write_json
 from core.format import data_size
 from core.gpu.devices import find_gpu
-from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
 from core.models.gguf import GgufHeader, check_servable
 from core.models.gguf_memory import WINDOW_STEP, server_memory, shape_of_file
@@ -38,7 +36,7 @@ from core.serving.errors import ServerError
 from core.serving.openai_model import OpenAIModel
 from jobs.child import end_child, start_child
 from jobs.context import JobContext
-from jobs.gguf import gguf_file
+from jobs.gguf import gguf_file, weights_of
 from jobs.llama_server_log import LESS_MEMORY, ServerLog
 
 HOST = "127.0.0.1"
@@ -313,26 +311,6 @@ def free_port() -> int:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def weights_of(file: Path, noted: str | None, home: Home, check_stop: Callable[[], None] = lambda: None) -> str:
-    """`sha256:…` of a GGUF file: as its job noted it, else computed once for this path, size and time of change."""
-    if noted is not None:
-        return f"sha256:{noted}"
-    status = file.stat()
-    key = sha256_json([str(file.resolve()), status.st_size, status.st_mtime_ns, status.st_ino])
-    remembered = home.cache / "hashes" / f"{key}.json"
-    known = read_json(remembered)
-    if isinstance(known, dict) and isinstance(known.get("sha256"), str):
-        return f"sha256:{known['sha256']}"
-    digest = hashlib.sha256()
-    with file.open("rb") as content:
-        while chunk := content.read(1 << 22):
-            check_stop()
-            digest.update(chunk)
-    remembered.parent.mkdir(parents=True, exist_ok=True)
-    write_json(remembered, {"sha256": digest.hexdigest(), "path": str(file)})
-    return f"sha256:{digest.hexdigest()}"
 
 
 def _environ(key: str) -> dict[str, str]:

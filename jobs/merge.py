@@ -68,6 +68,8 @@ def run(context: JobContext, spec: MergeSpec) -> None:
         "dtype": spec.dtype,
         "base_weights": spec.base_weights,
     }
+    if (made_of := context.artefacts.lineage_of(spec.adapter, "adapter", folder)) is not None:
+        lineage["made_of"] = made_of
     artefact = context.artefacts.add("merged", lineage, fill)
     survived = survival_document(done[0], spec.dtype)
     if done[0].untied:

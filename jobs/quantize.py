@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from core.files import sha256_file
 from core.jobfile.quantize import BITS, QuantizeSpec
 from core.models.gguf import check_servable, require_full_precision
 from core.models.llama_cpp import missing, version_in
@@ -15,11 +16,14 @@ from jobs.gguf import (
     add_gguf,
     base_lineage,
     file_name,
+    files_as_they_are,
     finish,
     gguf_file,
     require_disk,
     require_success,
+    require_unchanged,
     tool_environment,
+    weights_of,
 )
 from jobs.manifest import extend_manifest, start_manifest
 from jobs.tools import run_tool
@@ -38,11 +42,13 @@ def run(context: JobContext, spec: QuantizeSpec) -> None:
     program = Path(spec.program)
     if not program.is_file():
         raise missing("llama-quantize")
-    source, sha256 = gguf_file(context, spec.source)
+    source, noted = gguf_file(context, spec.source)
+    before = files_as_they_are(source)
     name = ENDING.sub("", source.stem)
     header = check_servable(source, source.name)
     precision = require_full_precision(header, source)
     require_disk(context.artefacts, header.values, BITS[spec.quantization])
+    sha256 = weights_of(source, noted, context.home, context.check_stop).removeprefix("sha256:")
     lineage: dict[str, Any] = {
         **base_lineage(context, spec.model),
         "source": spec.source,
@@ -50,14 +56,19 @@ def run(context: JobContext, spec: QuantizeSpec) -> None:
         "source_format": precision,
         "quantization": spec.quantization,
     }
+    if (made_of := context.artefacts.lineage_of(spec.source, "gguf", source.parent)) is not None:
+        lineage["made_of"] = made_of
 
     def write(file: Path) -> dict[str, Any]:
         context.phase("quantising", f"{source.name} to {spec.quantization}")
         command = [str(program), str(source), str(file), spec.quantization]
         output = run_tool(context, command, lambda text: _tell(context, text), environ=tool_environment())
+        require_unchanged(source, before)
         require_success(output, program.name, output.last(WHY), file.parent)
         printed = "\n".join(output.lines)
-        tool = {"name": program.name, "version": versions.pop() if versions else version_in(printed)}
+        # One that does not say its version is told apart by what it is.
+        version = versions.pop() if versions else version_in(printed) or f"sha256:{sha256_file(program)}"
+        tool = {"name": program.name, "version": version}
         extend_manifest(context, quantizer={"path": str(program), **tool}, quantization=spec.quantization)
         if (fallback := FALLBACK.search(printed)) is not None:
             context.warn(
@@ -75,7 +86,7 @@ def run(context: JobContext, spec: QuantizeSpec) -> None:
         elif not versions and (version := version_in(text)) is not None:
             versions.append(version)
 
-    made = add_gguf(context, file_name(name, spec.quantization), lineage, write)
+    made = add_gguf(context, file_name(name, spec.quantization), spec.quantization, lineage, write)
     finish(
         context,
         made,

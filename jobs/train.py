@@ -113,6 +113,7 @@ def run(context: JobContext, spec: TrainSpec) -> None:
         "base_fingerprint": base.fingerprint,
         "recipe": recipe.model_dump(mode="json", exclude_none=True),
         "step": outcome.best_step or outcome.steps,
+        "data": spec.train.source,
         "data_sha256": spec.train.sha256,
         "chat_template_sha256": template_sha256,
         "thinking": spec.task.thinking,

@@ -21,6 +21,7 @@ from core.store.jobs import ACTIVE, ENDED, get_job, history, list_jobs
 from core.store.results import list_artefacts
 from core.telemetry.run_record import stored_summary, summary_words
 from core.wording.jobs import reason_words
+from core.wording.lineage import lineage_lines
 
 
 @click.group()
@@ -101,6 +102,8 @@ def show(job_id: int, as_json: bool) -> None:
             say(f"{moment(sent['time']):>8}  {sent.get('signal')} sent  [{sent.get('by')}]")
     for row in made:
         say(f"made     {row.kind} {row.sha256[:12]}, {data_size(row.bytes)}, {row.path}")
+        for line in lineage_lines(row.lineage):
+            say(f"         {line}")
     for change in changes:
         arrow = f"{change.from_state} → {change.to_state}" if change.from_state else change.to_state
         say(f"{moment(change.time):>8}  {arrow:<22} {reason_words(change.reason)}  [{change.author}]")

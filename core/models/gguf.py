@@ -71,6 +71,26 @@ ALIGNMENT = 32
 PART = re.compile(r".*-(\d{5})-of-(\d{5})\.gguf")
 FULL_PRECISION = {0: "F32", 1: "F16", 32: "BF16"}
 """llama.cpp's numbers of the file types that still hold what a model was trained to."""
+FILE_TYPES = {
+    **{name: number for number, name in FULL_PRECISION.items()},
+    "Q4_0": 2,
+    "Q4_1": 3,
+    "Q8_0": 7,
+    "Q5_0": 8,
+    "Q5_1": 9,
+    "Q2_K": 10,
+    "Q3_K_S": 11,
+    "Q3_K_M": 12,
+    "Q3_K_L": 13,
+    "Q4_K_S": 14,
+    "Q4_K_M": 15,
+    "Q5_K_S": 16,
+    "Q5_K_M": 17,
+    "Q6_K": 18,
+    "IQ4_NL": 25,
+    "IQ4_XS": 30,
+}
+"""llama.cpp's number of a type (`LLAMA_FTYPE`) by its name."""
 NO_LANGUAGE_MODELS = ("clip", "imatrix", "adapter")
 
 

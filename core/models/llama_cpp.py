@@ -139,9 +139,11 @@ def converter_command(converter: Path, python: str) -> list[str]:
 
 
 def converter_version(converter: Path) -> str:
-    """What tells two converters apart, which have no number: a hash over the script and the model code beside it."""
+    """What tells two converters apart, which have no number: a hash over the script, and the code of models and of the file
+    format that it has beside it."""
     digest = hashlib.sha256(converter.read_bytes())
-    for file in sorted(converter.resolve().parent.glob("conversion/*.py")):
+    folder = converter.resolve().parent
+    for file in sorted([*folder.glob("conversion/*.py"), *folder.glob("gguf-py/gguf/*.py")]):
         digest.update(f"\0{file.name}\0".encode() + file.read_bytes())
     return f"sha256:{digest.hexdigest()}"
 

@@ -21,11 +21,17 @@ GO_ON = "go-on"
 
 @dataclass(frozen=True)
 class Hold:
-    """Behind which events: `Hold("step", "step", 2)` is the second step's, and each later one's."""
+    """Behind which events: `Hold("step", "step", 2)` is the second step's, and each later one's; `Hold("phase", "name",
+    "checking")` is that phase's."""
 
     kind: str
     field: str
-    at_least: float
+    at_least: float | str
+
+    def holds(self, value: Any) -> bool:
+        if isinstance(self.at_least, str):
+            return bool(value == self.at_least)
+        return bool(value >= self.at_least)
 
     @property
     def words(self) -> list[str]:
@@ -37,7 +43,7 @@ class Hold:
 
         def write(writer: EventWriter, kind: str, **fields: Any) -> None:
             written(writer, kind, **fields)
-            if kind == self.kind and fields[self.field] >= self.at_least:
+            if kind == self.kind and self.holds(fields[self.field]):
                 folder = AttemptDir(writer.path.parent)
                 while not folder.stop_request.exists() and not _released(folder, writer.seq):
                     if os.getppid() != parent:
@@ -57,11 +63,18 @@ def _released(attempt: AttemptDir, seq: int) -> bool:
     return file.exists() and int(file.read_text()) >= seq
 
 
+def _number(word: str) -> float | str:
+    try:
+        return float(word)
+    except ValueError:
+        return word
+
+
 def main(arguments: list[str]) -> int:
     from jobs.__main__ import main as run_job
 
     run, kind, field, at_least = arguments
-    Hold(kind, field, float(at_least)).install()
+    Hold(kind, field, _number(at_least)).install()
     return run_job([run])
 
 

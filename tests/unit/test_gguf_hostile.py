@@ -52,6 +52,10 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "two tensors of one name": lambda: file(header(tensors=((b"a", (32, 2), 1, 0), (b"a", (32,), 0, 128)))),
     "a tensor out of line": lambda: file(header(tensors=((b"a", (16,), 0, 7),))),
     "an alignment of nothing": lambda: file(header({**KEYS, "general.alignment": 0})),
+    "a part of several under another name": lambda: file(header({**KEYS, "split.count": 3})),
+    "rows that do not divide into blocks": lambda: file(header(tensors=((b"a", (33, 2), 8, 0),))),
+    "cut, in a type of the importance quants": lambda: file(header(tensors=((b"a", (256, 8), 23, 0),))),
+    "cut, in a type of four bits a value": lambda: file(header(tensors=((b"a", (64, 64), 39, 0),))),
     "a name that is no UTF-8": lambda: file(header(tensors=((b"\xff\xfe", (32,), 0, 0),))),
 }
 
