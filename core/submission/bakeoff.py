@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from pydantic import ValidationError
@@ -24,7 +24,7 @@ from core.models.llama_cpp import LlamaCpp
 from core.store.database import open_database
 from core.store.jobs import JobRow
 from core.submission.asked_servers import Ask, Asked, ServedFacts, served_facts, served_place
-from core.submission.candidates import parse_candidates, who_answers
+from core.submission.candidates import apart_from_name, parse_candidate, parse_candidates, who_answers
 from core.submission.doubts import lengths, marks, thinking
 from core.submission.enqueue import store
 from core.submission.extension import Extended, extended, require_former, told_of_former, united
@@ -129,7 +129,13 @@ def check_bakeoff(
     before = None if wanted.extend is None else extended(home, connection, project, wanted.extend)
     found = wanted_tasks(project, wanted, before, remarks)
     candidates = parse_candidates(home, connection, project, wanted.candidates)
-    incumbent = name_of(wanted.incumbent, wanted.candidates, candidates, before)
+    incumbent = name_of(
+        wanted.incumbent,
+        wanted.candidates,
+        candidates,
+        before,
+        lambda reference: parse_candidate(home, connection, project, reference),
+    )
     if before is not None:
         require_former(home, connection, before)
         candidates, incumbent = united(before, candidates, wanted.candidates, incumbent)
@@ -346,18 +352,26 @@ def _how(candidate: CandidateSpec, task: Task) -> list[object]:
 
 
 def name_of(
-    incumbent: str | None, references: Sequence[str], specs: Sequence[CandidateSpec], before: Extended | None = None
+    incumbent: str | None,
+    references: Sequence[str],
+    specs: Sequence[CandidateSpec],
+    before: Extended | None,
+    parse: Callable[[str], CandidateSpec],
 ) -> str | None:
-    """The shown name of the candidate that a reference means."""
+    """The shown name of the candidate that a reference means, however it is spelt."""
     if incumbent is None:
         return None
-    for reference, spec in zip(references, specs, strict=True):
+    former = [] if before is None else before.spec.candidates
+    for reference, spec in zip([*references, *(one.name for one in former)], [*specs, *former], strict=True):
         if incumbent in {reference, spec.name}:
             return spec.name
-    if before is not None and incumbent in before.spec.forms:
-        return incumbent
+    with contextlib.suppress(BakehouseError):  # what is no candidate at all is none of these
+        same = apart_from_name(parse(incumbent))
+        for spec in (*specs, *former):
+            if apart_from_name(spec) == same:
+                return spec.name
     raise InputError(
         f"the incumbent `{incumbent}` is not among the candidates",
         code="no_incumbent",
-        remedy=f"name one of {', '.join([*references, *(before.spec.forms if before is not None else ())])}",
+        remedy=f"name one of {', '.join([*references, *(one.name for one in former)])}",
     )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import socket
+import threading
+from typing import Any
 
 import pytest
 
-from core.submission import asked_servers
+from core.submission import asked_servers, bakeoff
 from tests.support.kitchen import Kitchen, kitchen
 from tests.support.ollama_standin import OllamaStandin
-from tests.tui.bakeoff_form import console, form, looked, no_server, read, server, tick
+from tests.tui.bakeoff_form import console, form, looked, no_server, queued, read, server, tick
 from tests.tui.conftest import seen, text_of
+from tui.screens.dashboard import Dashboard
 
 __all__ = ["kitchen", "no_server", "server"]
 
@@ -50,3 +53,28 @@ async def test_a_server_that_is_back_is_asked_again(kitchen: Kitchen, server: Ol
         await seen(pilot, lambda: not screen.valid, "what the server says now")
         await looked(pilot, screen)
         assert "cannot think" in text_of(pilot, "#outlook")
+
+
+async def test_the_form_goes_when_it_is_queued_whatever_is_open_over_it(
+    kitchen: Kitchen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that is slow to answer leaves time to read the help."""
+    answered = threading.Event()
+    keep = bakeoff.store
+
+    def store(*args: Any, **more: Any) -> Any:
+        answered.wait()
+        return keep(*args, **more)
+
+    monkeypatch.setattr(bakeoff, "store", store)
+    async with form(kitchen) as (pilot, screen):
+        await tick(pilot, screen, "bread", "plain")
+        await looked(pilot, screen)
+        await pilot.press("enter")
+        await pilot.pause()
+        assert "queueing" in text_of(pilot, "#command")
+        await pilot.press("f1")
+        assert pilot.app.screen is not screen
+        answered.set()
+        await seen(pilot, lambda: isinstance(pilot.app.screen, Dashboard), "the dashboard")
+    assert len(queued(kitchen)) == 1

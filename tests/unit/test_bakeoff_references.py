@@ -167,6 +167,19 @@ def test_a_job_that_is_done_and_left_nothing(kitchen: Kitchen) -> None:
 
 
 @pytest.mark.parametrize(
+    "incumbent", ["plain@top_k=3@think=on", "../models/plain@think=on@top_k=03", "plain base @think=on@top_k=3"]
+)
+def test_the_incumbent_is_known_however_it_is_spelt(kitchen: Kitchen, incumbent: str) -> None:
+    job = kitchen.submit(kitchen.wanted("plain@think=on@top_k=3", "other", incumbent=incumbent))
+    assert kitchen.spec(job).incumbent == "plain base @think=on@top_k=3"
+    kitchen.end(job)
+    extended = kitchen.submit(kitchen.wanted(tasks=(), extend=job.id, incumbent="other"))
+    assert kitchen.spec(extended).incumbent == "other base"
+    for nobody in ("plain", "plane", "", "job:7"):
+        assert refused(kitchen, "plain@think=on@top_k=3", "other", incumbent=nobody).code == "no_incumbent"
+
+
+@pytest.mark.parametrize(
     ("more", "key"),
     [
         ({"repeats": MOST_REPEATS + 1}, "repeats"),

@@ -69,6 +69,11 @@ class CommandScreen(Screen[Any]):
     def finished(self, request: RequestDone) -> None:
         """Called when a request of the console has ended."""
 
+    def leave(self) -> None:
+        """Close this screen, and what was opened over it meanwhile (its help, say)."""
+        while self in self.app.screen_stack:
+            self.app.pop_screen()
+
     def tell(self, message: Message) -> None:
         """Post a message from a thread: the screen may be gone by then."""
         if self.is_running:

@@ -395,4 +395,4 @@ class NewBakeoff(CommandScreen):
         if request.failed:
             self._paint()
         else:
-            self.app.pop_screen()
+            self.leave()

@@ -382,4 +382,4 @@ class NewRun(QueryScreen):
         if request.failed:
             self._paint_rest()
         else:
-            self.app.pop_screen()
+            self.leave()
