@@ -266,12 +266,11 @@ class HttpClient:
 
     def _not_let_in(self, status: int) -> ServerError:
         """401 of the server or of what stands before it, 407 of a proxy on the way."""
-        given = "Authorization" in self._headers
+        given = self._headers.get("Authorization", "")
+        what = "key" if given.startswith("Bearer ") else "user and password"
         who = f"the server at {self.url}" if status == 401 else f"a proxy before {self.url}"
-        message = (
-            f"{who} {'did not accept this user and password' if given else 'asks for a user and a password'} ({status})"
-        )
-        reason = Reason("server_wants_password", {"url": self.url, "status": status, "given": given})
+        message = f"{who} {f'did not accept this {what}' if given else 'asks for a user and a password'} ({status})"
+        reason = Reason("server_wants_password", {"url": self.url, "status": status, "given": bool(given)})
         return ServerError(message, code="server_refused", status=status, remedy=self._login, reason=reason)
 
     def _slow(self, seconds: float) -> ServerError:

@@ -6,6 +6,7 @@ that API (`timings`, `reasoning_content`) is read where it is there.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import ipaddress
 import json
@@ -24,6 +25,11 @@ Dialect = Literal["llama-server", "vllm", "lm-studio", "lemonade", "openai"]
 _LOGIN = (
     "the key that it takes goes into the environment variable that `key_env` of this server names in bakehouse.yaml"
 )
+
+
+LONGEST_DOCUMENT_BYTES = 16 * 2**20
+MOST_LINES = 100_000
+"""Of a reply that is one document and no stream."""
 
 
 @dataclass(frozen=True)
@@ -132,9 +138,10 @@ class OpenAIClient:
         path = f"{self._base}/chat/completions"
         lines = self.http.lines(path, request, seconds, silence_seconds=silence_seconds, stopped=stopped)
         document: list[bytes] = []
+        size = 0
         with contextlib.closing(lines):
             for line in lines:
-                name, colon, value = line.rstrip(b"\r").partition(b":")
+                name, colon, value = line.rstrip(b"\r").removeprefix(codecs.BOM_UTF8).partition(b":")
                 if not document and colon and name in (b"data", b"error"):
                     value = value.strip()
                     if value == b"[DONE]":
@@ -145,7 +152,8 @@ class OpenAIClient:
                     yield body
                 elif document or name not in (b"", b"event", b"id", b"retry"):
                     document.append(line)
-                    if sum(map(len, document)) > 16 * 2**20:
+                    size += len(line)
+                    if size > LONGEST_DOCUMENT_BYTES or len(document) > MOST_LINES:
                         raise garbled("completions")
         if document:
             yield self.http.parsed(b"\n".join(document), path)
@@ -190,6 +198,29 @@ def garbled(what: str) -> ServerError:
         remedy="is the path right? such addresses mostly end with /v1",
         reason=Reason("server_garbled", {"request": what}),
     )
+
+
+def text_and_thought(part: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """What a message, or a piece of one, says and what was thought for it.
+
+    Servers have three names for a thought; Mistral writes both as a list of parts. A refusal is what the model answers.
+    """
+    content = part.get("content")
+    thoughts = [part.get(name) for name in ("reasoning_content", "reasoning", "thinking")]
+    if isinstance(content, list):
+        parts = [one for one in content if isinstance(one, dict)]
+        thoughts += [_joined(one.get("thinking")) for one in parts if one.get("type") == "thinking"]
+        content = "".join(_joined(one.get("text")) for one in parts if one.get("type") == "text")
+    text = content if isinstance(content, str) and content else part.get("refusal")
+    thought = next((one for one in thoughts if isinstance(one, str) and one), None)
+    return text if isinstance(text, str) else None, thought
+
+
+def _joined(value: object) -> str:
+    """A text, or those of a list of parts."""
+    if isinstance(value, list):
+        return "".join(_joined(one.get("text")) for one in value if isinstance(one, dict))
+    return value if isinstance(value, str) else ""
 
 
 def other_model(asked: str, told: str | None) -> str | None:

@@ -16,7 +16,15 @@ from core.serving.address import ServerAddress
 from core.serving.answer_parts import AnswerParts, schema_of
 from core.serving.answering import Capabilities, LoadedModel, Question, Reply, ServedIdentity
 from core.serving.errors import ServerError, one_line
-from core.serving.openai import DetectedServer, Dialect, ListedModel, OpenAIClient, garbled, other_model
+from core.serving.openai import (
+    DetectedServer,
+    Dialect,
+    ListedModel,
+    OpenAIClient,
+    garbled,
+    other_model,
+    text_and_thought,
+)
 from core.serving.refusals import classified, no_such_model
 
 LOAD_SECONDS = 1800.0
@@ -53,6 +61,8 @@ _LLAMA_NEUTRAL: Mapping[str, Any] = {
 _VLLM_NEUTRAL: Mapping[str, Any] = {"min_p": 0.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
 
 # By which OpenRouter, vLLM and DeepSeek end an answer that they could not give to its end.
+_AT_LIMIT = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
+"""As OpenAI, gateways to Anthropic's and Google's models, and Mistral write that an answer ran to its limit."""
 _BROKEN_ENDS = frozenset({"error", "abort", "insufficient_system_resource"})
 
 
@@ -343,10 +353,10 @@ def _follow(body: Mapping[str, Any], parts: AnswerParts, course: _StreamFigures)
             continue
         part = choice.get("delta") or choice.get("message")
         if isinstance(part, dict):
-            thought = part.get("reasoning_content")
-            parts.add(part.get("content"), part.get("reasoning") if thought is None else thought)
+            text, thought = text_and_thought(part)
+            parts.add(text, thought)
         if isinstance(finish := choice.get("finish_reason"), str) and finish:
-            course.finish = one_line(finish)
+            course.finish = "length" if finish.lower() in _AT_LIMIT else one_line(finish)
 
 
 def _thinks(detected: DetectedServer) -> bool | None:

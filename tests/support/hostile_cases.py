@@ -165,6 +165,12 @@ def other_line_ends(connection: Connection) -> None:
     connection.send(b"\r\n\r\n", body.replace(b"\n", b"\r\n"))
 
 
+def many_lines(connection: Connection) -> None:
+    """None is an answer's, nor the end of one."""
+    connection.begin()
+    connection.send(b"x\n" * 1_000_000)
+
+
 def error(status: int, said: object, *lines: str) -> Behaviour:
     return body_of(json.dumps({"error": said}).encode(), status, *lines)
 
@@ -210,6 +216,7 @@ CASES: dict[str, tuple[Behaviour, Outcome]] = {
     "half a number": (with_numbers(b"0.5"), Outcome(text="a")),
     "a number of 5000 digits": (with_numbers(b"9" * 5000), GARBLED),
     "content of another type": (raw_piece(b'["a"]'), Outcome(text="")),
+    "more lines than a document has": (many_lines, GARBLED),
     "another word for the end": (with_finish(b'"content_filter\\u001b"'), Outcome(finish="content_filter")),
     "another way of ending lines": (other_line_ends, Outcome(text="a")),
     # Refusals.

@@ -10,7 +10,7 @@ import pytest
 
 from core.serving.address import server_address
 from core.serving.errors import ServerError
-from core.serving.openai import other_model
+from core.serving.openai import other_model, text_and_thought
 from core.serving.openai_model import OpenAIModel
 from tests.support.hostile_server import MODEL, Connection, HostileServer, hostile, piece, whole
 from tests.support.ollama_served import failure
@@ -250,3 +250,27 @@ def test_a_reply_of_another_model_is_known_by_its_name(asked: str, told: str | N
     assert found == other or (
         other is not None and found is not None and found.startswith(other) and found.isprintable()
     )
+
+
+THOUGHT_PART = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
+
+
+@pytest.mark.parametrize(
+    ("part", "text", "thought"),
+    [
+        ({"content": "a"}, "a", None),
+        ({"reasoning_content": "hm"}, None, "hm"),
+        ({"reasoning": "hm", "reasoning_content": None}, None, "hm"),
+        ({"thinking": "hm", "content": ""}, None, "hm"),
+        ({"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}, "ab", None),
+        ({"content": [THOUGHT_PART, {"type": "text", "text": "a"}]}, "a", "hm"),
+        ({"content": None, "refusal": "I cannot"}, "I cannot", None),
+        ({"content": ["a", 3, None, {"type": "text", "text": {}}]}, None, None),
+        ({"content": 3, "refusal": [], "thinking": {}}, None, None),
+    ],
+)  # fmt: skip
+def test_what_is_said_and_what_was_thought_in_every_way_of_writing_it(
+    part: dict[str, object], text: str | None, thought: str | None
+) -> None:
+    said, thinking = text_and_thought(part)
+    assert (said or None, thinking) == (text, thought)

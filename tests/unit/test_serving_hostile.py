@@ -240,3 +240,27 @@ def test_a_reply_names_who_gave_it() -> None:
         assert model("openai", server.url).ask(question()).other_model == "tiny"
     with hostile("openai", raw_piece(b'"a"')) as server:
         assert model("openai", server.url).ask(question()).other_model is None
+
+
+@pytest.mark.parametrize("finish", [b'"max_tokens"', b'"MAX_TOKENS"', b'"length"'])
+def test_an_answer_that_ran_to_its_limit_is_known_in_every_word_for_it(finish: bytes) -> None:
+    with hostile("openai", with_finish(finish)) as server:
+        holds_up(model("openai", server.url), Outcome(finish="length", text="a"))
+
+
+def test_a_mark_of_byte_order_before_a_stream_is_none_of_it() -> None:
+    def behave(connection: Connection) -> None:
+        connection.begin()
+        connection.send(b"\xef\xbb\xbf")
+        connection.say("a")
+        connection.end()
+
+    with hostile("openai", behave) as server:
+        holds_up(model("openai", server.url), Outcome(text="a"))
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_a_key_that_is_taken_back_half_way_is_told_as_a_key(api: str) -> None:
+    with hostile(api, error(401, "no such key")) as server:
+        failed = holds_up(model(api, server.url), Outcome("server_refused", transient=False, status=401))
+    assert "did not accept this key (401)" in str(failed)
