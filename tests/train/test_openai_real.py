@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +13,8 @@ import pytest
 
 from core.serving.address import server_address
 from core.serving.errors import ServerError
-from core.serving.openai import OpenAIClient
 from core.serving.openai_model import OpenAIModel
-from jobs.llama_server import free_port
-from tests.support.llama_cpp import llama_cpp, small_q8_0
+from tests.support.llama_cpp import small_q8_0, started
 from tests.support.questions import question
 from tests.support.waiting import wait_until
 
@@ -40,14 +37,9 @@ class Running:
     """The server's process, and the model as it is asked."""
 
     def __init__(self, gguf: Path, log: Path) -> None:
-        self.port = free_port()
-        program = llama_cpp().require("llama-server")
-        flags = ["--port", str(self.port), "-c", str(WINDOW * SLOTS), "-np", str(SLOTS), "-t", "2", "--alias", "small"]
-        with log.open("wb") as out:
-            self.process = subprocess.Popen(
-                [program, "-m", gguf, "--host", "127.0.0.1", *flags], stdout=out, stderr=out
-            )
-        self.address = server_address(f"http://127.0.0.1:{self.port}/v1")
+        flags = ("-c", str(WINDOW * SLOTS), "-np", str(SLOTS), "-t", "2", "--alias", "small")
+        url, self.process = started(gguf, log, *flags)
+        self.address = server_address(f"{url}/v1")
 
     def model(self) -> OpenAIModel:
         return OpenAIModel("box", self.address, "small")
@@ -60,19 +52,8 @@ class Running:
 @pytest.fixture(scope="module")
 def running(model_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     made = Running(small_q8_0(model_cache), tmp_path_factory.mktemp("server") / "log")
-    wait_until(lambda: answers(made), what="a server that listens")
     yield made
     made.end()
-
-
-def answers(running: Running) -> bool:
-    assert running.process.poll() is None, "the server ended"
-    try:
-        OpenAIClient(running.address).models()
-    except ServerError as error:
-        assert error.is_transient, error
-        return False
-    return True
 
 
 def test_it_is_known_for_what_it_is(running: Running) -> None:
@@ -163,7 +144,6 @@ def test_answers_together_are_those_of_one_after_the_other(running: Running) -> 
 def test_a_server_that_is_killed_in_mid_answer_is_down(model_cache: Path, tmp_path: Path) -> None:
     killed = Running(small_q8_0(model_cache), tmp_path / "log")
     try:
-        wait_until(lambda: answers(killed), what="a server that listens")
         model = killed.model()
         model.load(WINDOW)
         long = replace(QUESTION, max_new_tokens=WINDOW - 64, output=("grammar", 'root ::= ("a" | "b")*'))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import re
 import signal
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -26,24 +25,19 @@ from core.bakeoff.measured import read_measured
 from core.config.golden import GoldenInput
 from core.config.model import ModelEntry
 from core.config.project import shipped
-from core.config.recipe import Recipe
 from core.config.task import Sampling, Task
-from core.files import read_json
 from core.home import Home, RunDir
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, ExampleTurn, ServerUnderTest, TaskUnderTest, Variant
-from core.jobfile.merge import MergeSpec
-from core.jobfile.train import TrainSpec
 from core.results.load import load_bakeoff
 from core.scoring.answers import Answer, read_answers
 from core.submission.enqueue import store
 from core.submission.input_store import keep_document
-from jobs.llama_server import free_port
 from tests.support.greetings import SYSTEM, greeting_task
-from tests.support.llama_cpp import gguf_of, llama_cpp, small_q8_0
+from tests.support.llama_cpp import gguf_of, llama_cpp, small_q8_0, started
 from tests.support.ollama_standin import OllamaStandin
 from tests.support.queueing import AUTHOR, Queue, kill
 from tests.support.waiting import wait_until
-from tests.support.workshop import Workshop
+from tests.train.conftest import Taught
 
 pytestmark = pytest.mark.train
 
@@ -152,20 +146,9 @@ class Box:
 
 
 @pytest.fixture(scope="module")
-def files(
-    workshop: Workshop, model_cache: Path, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Path]:
+def files(taught: Taught, model_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The small model in Q8_0, and the same after it has learnt the greeting."""
-    changes = {"epochs": 4.0, "batch_size": 2, "accumulation": 1, "lr": 3e-3, "schedule": "constant"}
-    lessons = recipe.model_copy(update={**changes, "dropout": 0.0, "neftune": None, "save_steps": None})
-    train = workshop.submit(
-        1, TrainSpec(task=greeting_task(), model=workshop.model, recipe=lessons, train=workshop.greetings())
-    )
-    assert workshop.finish(train) == 0, train.attempt(1).log.read_text()
-    merge = workshop.submit(2, MergeSpec(adapter="job:1", model=workshop.model, dtype="fp32"))
-    assert workshop.finish(merge) == 0, merge.attempt(1).log.read_text()
-    (artefact,) = read_json(merge.result)["artefacts"]
-    merged = ModelEntry(name="tuned", path=str(workshop.home.artefacts / artefact["sha256"] / "merged"))
+    merged = ModelEntry(name="tuned", path=str(taught.merged))
     tuned = gguf_of(merged, tmp_path_factory.mktemp("gguf") / "tuned-Q8_0.gguf")
     return {"base": small_q8_0(model_cache), "tuned": tuned}
 
@@ -209,7 +192,7 @@ def test_models_of_an_ollama_whatever_is_killed(box: Box, tmp_path: Path) -> Non
         runners: set[tuple[str, int]] = set()
         ollama.on_residents_changed = lambda held: runners.update((name, pid) for name, _, pid in held)
         for name, file in box.files.items():
-            url = stack.enter_context(served(box.program, file, tmp_path / f"{name}.log"))
+            url = stack.enter_context(served(file, tmp_path / f"{name}.log"))
             ollama.add_model(name, generates=lambda prompt, options, url=url: completion(url, prompt, options))
         (tmp_path / "config/bakehouse/settings.yaml").write_text(f"ollama: {{url: '{ollama.url}'}}\n")
         server = ServerUnderTest(name="ollama", api="ollama", url=ollama.url)
@@ -272,22 +255,10 @@ def windows_of(ollama: OllamaStandin) -> set[int]:
 
 
 @contextlib.contextmanager
-def served(program: Path, file: Path, log: Path) -> Iterator[str]:
+def served(file: Path, log: Path) -> Iterator[str]:
     """The address of a llama-server that the test started."""
-    port = free_port()
-    command = [program, "-m", file, "--port", str(port), "-c", "512", "-np", "1"]
-    with log.open("w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)
-    url = f"http://127.0.0.1:{port}"
-
-    def is_ready() -> bool:
-        assert process.poll() is None, log.read_text()
-        with contextlib.suppress(httpx.HTTPError):
-            return httpx.get(f"{url}/health").status_code == 200
-        return False
-
+    url, process = started(file, log, "-c", "512", "-np", "1")
     try:
-        wait_until(is_ready, what="llama-server")
         yield url
     finally:
         process.send_signal(signal.SIGTERM)

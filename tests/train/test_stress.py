@@ -37,7 +37,7 @@ def shop(tmp_path: Path, tinyshop: Workshop) -> Workshop:
 
 
 def test_it_trains_in_several_layouts_and_says_what_that_is_worth(shop: Workshop) -> None:
-    run = shop.submit(1, StressSpec(minutes=0.1))
+    run = shop.submit(1, StressSpec(minutes=0.05))
     assert shop.finish(run) == 0
     result: dict[str, Any] = read_json(run.result)
     summary = result["summary"]

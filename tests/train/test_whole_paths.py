@@ -22,6 +22,7 @@ from core.scoring.answers import Answer, read_answers
 from jobs import cpu_dtype
 from tests.support.held_job import Hold
 from tests.support.workshop import Workshop, events, losses, wait_until
+from tests.train.conftest import Taught
 
 pytestmark = pytest.mark.train
 
@@ -30,13 +31,23 @@ FORMS = {"base": "base", "tuned": "adapter", "merged": "merged", "quantised": "m
 REFERENCES = {"tuned": f"job:{PLAIN}", "merged": f"job:{MERGED}", "quantised": f"job:{MERGED_QUANTISED}"}
 GOLDEN = ("Ines", "Jonas", "Please tell me at length how one bakes bread.")
 REPEATS = 2
+TOKENS = 12
+"""Of an answer at most: a whole greeting."""
 
 
 @pytest.fixture(scope="module")
-def lessons(recipe: Recipe) -> Recipe:
-    """Enough for the model to learn the greeting; nothing random, so that curves compare."""
-    changes = {"epochs": 4.0, "batch_size": 2, "accumulation": 1, "lr": 3e-3, "schedule": "constant"}
-    return recipe.model_copy(update={**changes, "dropout": 0.0, "neftune": None, "save_steps": None})
+def workshop(taught: Taught) -> Workshop:
+    return taught.workshop
+
+
+@pytest.fixture(scope="module")
+def plain(taught: Taught) -> RunDir:
+    return taught.train
+
+
+@pytest.fixture(scope="module")
+def merged(taught: Taught) -> Path:
+    return taught.merged
 
 
 def quantised(recipe: Recipe, bits: int, **changes: Any) -> Recipe:
@@ -63,18 +74,8 @@ def merge(workshop: Workshop, number: int, adapter: int, base_weights: BaseWeigh
 
 
 @pytest.fixture(scope="module")
-def plain(workshop: Workshop, task: Task, lessons: Recipe) -> RunDir:
-    return train(workshop, PLAIN, task, lessons)
-
-
-@pytest.fixture(scope="module")
-def merged(workshop: Workshop, plain: RunDir) -> Path:
-    return merge(workshop, MERGED, PLAIN)
-
-
-@pytest.fixture(scope="module")
 def on_four_bits(workshop: Workshop, task: Task, lessons: Recipe) -> RunDir:
-    return train(workshop, QUANTISED, task, quantised(lessons, 4))
+    return train(replace(workshop, forked=True), QUANTISED, task, quantised(lessons, 4))
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,7 @@ class Answered:
 @pytest.fixture(scope="module")
 def answered(workshop: Workshop, task: Task, merged: Path, merged_quantised: Path) -> Answered:
     spec = BakeoffSpec(
-        task=task,
+        task=task.model_copy(update={"sampling": task.sampling.model_copy(update={"max_new_tokens": TOKENS})}),
         golden=workshop.golden(*GOLDEN),
         candidates=[
             CandidateSpec(name=name, form=form, model=workshop.model, ref=REFERENCES.get(name))
@@ -117,7 +118,7 @@ def answered(workshop: Workshop, task: Task, merged: Path, merged_quantised: Pat
     kept = read_answers(run.answers)
     with run.answers.open("a") as file:
         file.write('{"key": "torn')  # what a crash in the middle of a write leaves
-    assert workshop.finish(run, 2) == 0, run.attempt(2).log.read_text()
+    assert replace(workshop, forked=True).finish(run, 2) == 0, run.attempt(2).log.read_text()
     return Answered(run, kept)
 
 
@@ -166,7 +167,7 @@ def test_a_bakeoff_that_is_killed_goes_on_where_it_was(answered: Answered) -> No
     texts = answered.texts()
     for item in ("g1", "g2", "g3"):
         assert texts["tuned", item] == texts["merged", item] != texts["base", item]
-    assert all(answer.seconds > 0 and answer.completion_tokens <= 24 for answer in answers)
+    assert all(answer.seconds > 0 and answer.completion_tokens <= TOKENS for answer in answers)
     assert sum(1 for _ in read_lines(run.scores)) == wanted
 
     result = read_json(run.result)

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from _pytest.mark.expression import Expression
 
-from tests import lanes
+from tests import conftest, lanes
 from tests.lanes import NAMED, NOTHING_CHOSEN
 
 HERE = Path(__file__).parents[1]
-MARKERS = ("process", "train", "soak", "timed", "hypothesis")
+MARKERS = conftest.MARKERS
 
 
 def chosen_by(names: tuple[str, ...], markers: frozenset[str]) -> list[str]:
@@ -68,6 +68,45 @@ def test_a_lane_looks_where_its_tests_lie_unless_a_place_is_named() -> None:
     assert "tests/tui" not in fast.command([__file__ + "::test_x"])
 
 
+def test_tests_that_share_what_takes_long_stay_together_and_others_go_where_there_is_time() -> None:
+    assert "--dist loadgroup --no-loadscope-reorder" in " ".join(NAMED["train"].command([]))
+    assert "--dist worksteal" in " ".join(NAMED["fast"].command([]))
+    assert "-n" not in NAMED["soak-timed"].command([])
+
+
+@pytest.mark.parametrize(
+    ("text", "folder", "found"),
+    [
+        ("@pytest.mark.process\ndef test_x(): ...", "unit", ["process"]),
+        ("pytestmark = [pytest.mark.train, pytest.mark.soak]", "unit", ["train", "soak"]),
+        ("from hypothesis import given", "unit", ["hypothesis"]),
+        ("def test_a_process_is_trained(): ...", "unit", []),
+        ("def test_x(): ...", "process", ["process"]),
+    ],
+)
+def test_a_file_that_cannot_have_a_test_of_the_lane_is_not_read(
+    text: str, folder: str, found: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conftest, "HERE", tmp_path)
+    file = tmp_path / folder / "test_x.py"
+    file.parent.mkdir()
+    file.write_text(text)
+    assert [marker for marker in MARKERS if conftest.may_have(file, marker)] == found
+
+
+def test_which_markers_a_lane_wants_of_every_test() -> None:
+    wanted = {lane.name: conftest.wanted_markers(lane.chosen) for lane in lanes.LANES}
+    assert wanted == {
+        "fast": [],
+        "process": ["process"],
+        "train": ["train"],
+        "soak-properties": ["hypothesis"],
+        "soak-long": ["soak"],
+        "soak-train": ["soak", "train"],
+        "soak-timed": ["timed"],
+    }
+
+
 def test_an_unknown_lane_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert lanes.main(["slow"]) == 2
     assert "fast, process, train" in capsys.readouterr().err
@@ -78,7 +117,8 @@ def test_a_bound_on_time_is_held_by_the_soak_too() -> None:
     left_out = [
         f"{file.relative_to(HERE)}::{function.name}"
         for file in sorted(HERE.rglob("test_*.py"))
-        for function in ast.walk(ast.parse(file.read_text()))
+        if "at_most" in (text := file.read_text())
+        for function in ast.walk(ast.parse(text))
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
         and any(isinstance(node, ast.Call) and ast.unparse(node.func) == "at_most" for node in ast.walk(function))
         and not {"pytest.mark.timed", "pytest.mark.soak"} & set(map(ast.unparse, function.decorator_list))
