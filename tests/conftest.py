@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -38,6 +39,9 @@ def _note(event: str, arguments: tuple[object, ...]) -> None:
 
 def pytest_configure() -> None:
     sys.addaudithook(_note)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # As a shell starts what goes on in the background: what a test starts would inherit it, and be deaf to its Ctrl+C.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @cache

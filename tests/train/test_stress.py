@@ -7,12 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from core.config.project import shipped
 from core.errors import BakehouseError
 from core.files import read_json, write_json
 from core.home import Home
@@ -23,6 +25,7 @@ from jobs.context import JobContext
 from jobs.stress import told
 from jobs.stress_layouts import LAYOUTS, LENGTHS, RANKS, SHAPES, Layout, StressRun, layouts
 from tests.support.job_files import job_file
+from tests.support.queueing import Queue
 from tests.support.waiting import PATIENCE_SECONDS
 from tests.support.waiting import wait_until as wait
 from tests.support.workshop import Workshop, events, wait_until
@@ -119,7 +122,8 @@ def test_the_words_of_a_pass() -> None:
 
 
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+    """A home of the command's own, in which nothing runs any more when a test has ended in whatever way."""
     home = Home(tmp_path / "home").create()
     for name, value in {
         "BAKEHOUSE_HOME": str(home.root),
@@ -130,7 +134,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
         "OMP_NUM_THREADS": "1",
     }.items():
         monkeypatch.setenv(name, value)
-    return home
+    yield home
+    Queue(home, sys.executable, shipped()).close()
 
 
 def command(*words: str) -> subprocess.Popen[str]:
