@@ -11,6 +11,7 @@ from core.cli.output import print_json, say, say_block
 from core.errors import NotFoundError
 from core.results.load import StoredBakeoff, StoredTask
 from core.scoring.answers import Answer
+from core.scoring.passing import passes, rank
 from core.wording.scoring import scoring_words
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def show_answers(
             of_task = f"{answer.task} · " if len(stored.tasks) > 1 else ""
             fault = f", {answer.fault}" if answer.fault else ""
             problem = f": {answer.problem}" if answer.problem else ""
-            say(f"── {answer.candidate} · {of_task}{answer.input_id} · repeat {answer.repeat + 1}{fault}{problem}")
+            say(f"── {answer.candidate} · {of_task}{answer.input_id} · repeat {answer.repeat}{fault}{problem}")
             said = failed_in_words(scores.get((answer.candidate, answer.key), []))
             for line in (*asked_in_words(inputs.get(answer.input_id)), *said):
                 say(line, data=True)
@@ -104,7 +105,7 @@ def show_diff(
             message = f"{name} has no answer to {input_id}" + ("" if repeat is None else f" in repeat {repeat}")
             raise NotFoundError(message, code="no_answers", remedy=f"its repeats: {len(own) or 'none yet'}")
         sides.append(chosen)
-        title = f"{name} · repeat {chosen.repeat + 1} of {len(own)}" + (f", {chosen.fault}" if chosen.fault else "")
+        title = f"{name} · repeat {chosen.repeat} of {len(own)}" + (f", {chosen.fault}" if chosen.fault else "")
         heads.append([title, *(line.strip() for line in failed_in_words(by_answer.get((name, chosen.key), [])))])
     diff = diff_answers(sides[0].text, sides[1].text)
     if as_json:
@@ -124,14 +125,14 @@ def show_diff(
 def chosen_repeat(
     own: Sequence[Answer], scores: Mapping[tuple[str, str], list[dict[str, Any]]], repeat: int | None
 ) -> Answer | None:
-    """The answer of a repeat (from 1); without one the worst: of the fewest points, the first of those alike."""
+    """The answer of a repeat; without one the worst, the first of those alike."""
     if repeat is not None:
-        return next((one for one in own if one.repeat == repeat - 1), None)
+        return next((one for one in own if one.repeat == repeat), None)
 
-    def points(one: Answer) -> tuple[float, int]:
-        return sum(score["value"] for score in scores.get((one.candidate, one.key), ())), one.repeat
+    def order(one: Answer) -> tuple[tuple[int, float], int]:
+        return rank([score["value"] for score in scores.get((one.candidate, one.key), ())]), one.repeat
 
-    return min(own, key=points, default=None)
+    return min(own, key=order, default=None)
 
 
 def scores_by_answer(
@@ -167,7 +168,7 @@ def asked_in_words(item: GoldenInput | None) -> Iterator[str]:
 
 def failed_in_words(scores: list[dict[str, Any]]) -> Iterator[str]:
     """The checks that an answer lost points on, with why; or that it passed them all."""
-    failed = [score for score in scores if score["value"] < 1]
+    failed = [score for score in scores if not passes(score["value"])]
     if not scores:
         yield "   checks   not scored"
     elif not failed:

@@ -8,10 +8,9 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
 from core.cli.text_grid import folded, padded
-from core.results.answer_diff import AnswerDiff, DiffLine, DiffRow
+from core.results.answer_diff import CLOSING, OPENING, AnswerDiff, DiffLine, DiffRow
 from core.text import printable
 
-OPENING, CLOSING = "⟦", "⟧"
 YELLOW, PLAIN = "\x1b[33m", "\x1b[0m"
 SIDE_BY_SIDE = 90
 _CONTEXT = 2
@@ -30,7 +29,7 @@ def diff_lines(diff: AnswerDiff, heads: tuple[Sequence[str], Sequence[str]], wid
 
 
 def side_by_side(diff: AnswerDiff, heads: tuple[Sequence[str], Sequence[str]], width: int) -> Iterator[str]:
-    """Two columns; between them `│`, `≠` of lines that differ, `<` and `>` of lines that only one answer has."""
+    """Two columns; between them each row's sign."""
     column = (width - 3) // 2
     titles = [[row for line in head for row in folded(printable(line), column)] for head in heads]
     for title, other in zip_longest(*titles, fillvalue=""):
@@ -40,10 +39,9 @@ def side_by_side(diff: AnswerDiff, heads: tuple[Sequence[str], Sequence[str]], w
         if isinstance(row, int):
             yield f"{padded(same_lines(row), column)} │"
             continue
-        sign = "│" if not row.differs else "<" if row.right is None else ">" if row.left is None else "≠"
         sides = [list(folded(marked(line), column)) if line is not None else [""] for line in (row.left, row.right)]
         for number, (ours, theirs) in enumerate(zip_longest(*sides, fillvalue="")):
-            yield f"{padded(ours, column)} {sign if number == 0 else '│'} {theirs}".rstrip()
+            yield f"{padded(ours, column)} {row.sign if number == 0 else '│'} {theirs}".rstrip()
 
 
 def one_below(diff: AnswerDiff, heads: tuple[Sequence[str], Sequence[str]], width: int) -> Iterator[str]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import zip_longest
 
+OPENING, CLOSING = "⟦", "⟧"
+"""Stand around what differs within a line: signs, since a colour alone does not reach everybody."""
 MOST_CHARACTERS = 100_000
 """What is compared of an answer: one that rambles for megabytes is compared in its beginning."""
 _LEAST_ALIKE = 0.3
@@ -41,6 +43,14 @@ class DiffRow:
     @property
     def differs(self) -> bool:
         return self.left != self.right
+
+    @property
+    def sign(self) -> str:
+        """What stands between the two columns: `≠` of lines that differ, `<` and `>` of one that only the left or the right
+        answer has, `│` of lines that are alike."""
+        if not self.differs:
+            return "│"
+        return "<" if self.right is None else ">" if self.left is None else "≠"
 
 
 @dataclass(frozen=True)

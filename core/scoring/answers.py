@@ -20,9 +20,10 @@ Fault = Literal["empty", "length", "thinking", "server"]
 class Answer:
     """One line of `answers.jsonl`.
 
-    `text` is what the checks see, `thinking` what stood in the think block. `seconds` is what the answer cost, not how long one
-    waited for it: the time of its batch is divided among the answers in it, and so is that of a server among the answers that
-    were asked for at the same time; `batch_size` is how many those were. `time` is in Unix seconds.
+    `repeat` counts from 1 (`repeat_numbers`). `text` is what the checks see, `thinking` what stood in the think block.
+    `seconds` is what the answer cost, not how long one waited for it: the time of its batch is divided among the answers in it,
+    and so is that of a server among the answers that were asked for at the same time; `batch_size` is how many those were.
+    `time` is in Unix seconds.
 
     What a later version added may be None: `first_token_seconds` from the request to the first text at the client,
     `prompt_seconds` the server's time for the prompt without what it had cached, `thinking_tokens` of the completion's,
@@ -81,6 +82,11 @@ def known_fields(cls: type, document: Mapping[str, Any]) -> dict[str, Any]:
     return {
         field.name: document[field.name] for field in fields(cls) if field.name in document or field.default is MISSING
     }
+
+
+def repeat_numbers(repeats: int) -> range:
+    """The repeats of an input as they are stored, named and shown: 1, 2, …"""
+    return range(1, repeats + 1)
 
 
 def answer_key(

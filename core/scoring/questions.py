@@ -12,7 +12,7 @@ from core.data.examples import Message, asked_messages
 from core.data.template import Thinking, fold_system
 from core.files import sha256_json
 from core.jobfile.bakeoff import CandidateSpec, TaskUnderTest, Variant
-from core.scoring.answers import answer_key
+from core.scoring.answers import answer_key, repeat_numbers
 from core.serving.answering import Question
 
 
@@ -79,7 +79,7 @@ class Cell:
 def cells(asked: AskedTask, seed: int) -> Iterator[Cell]:
     """The places of a task, the repeats of an input one after the other: a server has its prompt in the cache then."""
     for item in asked.inputs:
-        for repeat in range(1, asked.repeats + 1):
+        for repeat in repeat_numbers(asked.repeats):
             yield Cell(asked.name, item, repeat, answer_seed(seed, item.id, repeat))
 
 

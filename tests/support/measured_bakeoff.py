@@ -21,7 +21,7 @@ from core.files import append_line, sha256_tree, write_json
 from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec
 from core.models.fingerprints import adapter_fingerprint, folder_fingerprint
-from core.scoring.answers import Answer
+from core.scoring.answers import Answer, repeat_numbers
 from core.scoring.scorer import score_answers
 from core.serving.answering import Capabilities, LoadedModel, ServedIdentity
 from core.store.database import transaction
@@ -187,7 +187,7 @@ def _answers(spec: BakeoffSpec) -> Iterator[Answer]:
     for under_test in spec.tasks:
         for number, candidate in enumerate(spec.candidates):
             for place, item in enumerate(GOLDEN[under_test.name]):
-                for repeat in (1, 2):
+                for repeat in repeat_numbers(2):
                     yield answer(
                         candidate.name,
                         under_test.name,

@@ -44,7 +44,7 @@ def stored_answers() -> Iterator[Answer]:
     for (candidate, input_id), text in ANSWERS.items():
         key = f"{candidate}/{input_id}"
         usual = {"prompt_tokens": 9, "completion_tokens": 4, "seconds": 1.0, "batch_size": 1, "tokens_per_second": 4.0}
-        yield answer(candidate, "judge", input_id, 0, text, key=key, **usual)
+        yield answer(candidate, "judge", input_id, 1, text, key=key, **usual)
 
 
 def store(home: Home, job_id: int, project: Path, golden: Path) -> None:

@@ -19,7 +19,7 @@ from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, ServerUnderTest, TaskUnderTest, Variant
 from core.jobfile.spec import InputFile
 from core.jobfile.train import TrainSpec
-from core.scoring.answers import Answer
+from core.scoring.answers import Answer, repeat_numbers
 from core.scoring.scorer import score_answers
 from core.serving.answering import Capabilities, LoadedModel, ServedIdentity
 from core.store.database import transaction
@@ -78,11 +78,11 @@ def golden(name: str, inputs: Sequence[str] = INPUTS, confirming: Collection[str
     ]
 
 
-def written(candidate: str, task: str, input_id: str, repeat: int, quality: float) -> str:
+def written(candidate: str, task: str, input_id: str, number: int, quality: float) -> str:
     """An answer by chance, but the same each time; the old model says nothing to nothing."""
     if input_id == "empty" and candidate == OLD:
         return ""
-    chance = random.Random(f"{candidate} {task} {input_id} {repeat}")
+    chance = random.Random(f"{candidate} {task} {input_id} {number}")
     lines = [] if chance.random() < quality else ["Sure! Here is what you asked for:"]
     lines += [f"{line}: {chance.choice(('brief', 'plain', 'in turn'))}" for line in LINES if chance.random() < quality]
     if chance.random() < quality:
@@ -96,20 +96,20 @@ def answers(
     for candidate in quality:
         for task in tasks:
             for input_id in inputs:
-                for repeat in range(repeats):
-                    text = written(candidate, task, input_id, repeat, quality[candidate][task])
+                for number, repeat in enumerate(repeat_numbers(repeats)):
+                    text = written(candidate, task, input_id, number, quality[candidate][task])
                     yield answer(candidate, task, input_id, repeat, text)
 
 
 def answer(candidate: str, task: str, input_id: str, repeat: int, text: str) -> Answer:
-    usual = {"completion_tokens": 40 + 10 * repeat, "seconds": 1.2}
+    usual = {"completion_tokens": 30 + 10 * repeat, "seconds": 1.2}
     if candidate != SERVED:
         return invented_answer(candidate, task, input_id, repeat, text, **usual)
     served = {**usual, "seconds": 3.0, "batch_size": 1}
-    if (task, input_id, repeat) == ("tidy", "note-3", 1):
+    if (task, input_id, repeat) == ("tidy", "note-3", 2):
         missing = {"fault": "server", "problem": "timeout", "tries": 4, "characters": len(text)}
         return invented_answer(candidate, task, input_id, repeat, "", **{**served, **missing})
-    more = {"first_token_seconds": 0.4, "thinking_tokens": 12, "shared": task == "tidy", "tries": 1 + (repeat == 2)}
+    more = {"first_token_seconds": 0.4, "thinking_tokens": 12, "shared": task == "tidy", "tries": 1 + (repeat == 3)}
     return invented_answer(candidate, task, input_id, repeat, text, **{**served, **more})
 
 

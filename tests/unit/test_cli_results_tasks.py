@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +11,14 @@ from typing import Any
 
 import pytest
 
+from core.cli.results_answers import chosen_repeat
+from core.scoring.answers import repeat_numbers
 from core.serving.answering import ServedIdentity
 from core.serving.errors import ServerError
 from tests.support.commands import called
 from tests.support.scripted_model import ScriptedModel
-from tests.support.stored_tasks import BASE, INPUTS, OLD, OTHER, SERVED, TASKS, TUNED, home_with_tasks
+from tests.support.stored_tasks import BASE, INPUTS, OLD, OTHER, REPEATS, SERVED, TASKS, TUNED, answer, home_with_tasks
+from tui.model.answers import CheckSaid, answer_read, worst
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -103,9 +107,32 @@ def test_two_answers_are_compared_and_only_what_differs_is_marked(run: Run, monk
     assert max(map(len, narrow.splitlines())) <= 60
     document = json.loads(run(*words, "--json", "--repeat", "2")[1])
     assert (document["a"]["candidate"], document["b"]["candidate"]) == (OLD, SERVED)
-    assert document["a"]["repeat"] == document["b"]["repeat"] == 1
+    assert document["a"]["repeat"] == document["b"]["repeat"] == 2
     left = "".join(piece["text"] for row in document["rows"] for piece in row["left"] or ())
     assert left == "".join(document["a"]["text"].splitlines())
+
+
+def test_a_repeat_is_named_by_the_number_that_the_bake_off_stored(run: Run) -> None:
+    out = run("3", "--answers", "--task", "planner", "--candidate", OLD, "--input", "note-2")[1]
+    assert re.findall(r"· repeat (\d+)", out) == [str(number) for number in repeat_numbers(REPEATS)]
+    words = ("3", "--diff", OLD, SERVED, "--input", "note-2", "--task", "planner")
+    for number in repeat_numbers(REPEATS):
+        document = json.loads(run(*words, "--json", "--repeat", str(number))[1])
+        assert document["a"]["repeat"] == document["b"]["repeat"] == number
+        assert f"repeat {number} of {REPEATS}" in run(*words, "--repeat", str(number))[1]
+
+
+def test_commands_and_console_take_the_same_repeat_for_the_worst() -> None:
+    values = {
+        1: (1.0, 0.0, 0.0),
+        2: (0.6, 0.6, 0.0),
+        3: (1.0, 1.0, 0.0),
+    }  # the second passes none, the first has fewer points
+    own = [answer(BASE, "judge", "note-1", repeat, "text") for repeat in values]
+    scores = {(one.candidate, one.key): [{"value": value} for value in values[one.repeat]] for one in own}
+    chosen = chosen_repeat(own, scores, None)
+    shown = [answer_read(one, tuple(CheckSaid("c", value, "") for value in values[one.repeat])) for one in own]
+    assert chosen is not None and chosen.repeat == shown[worst(shown)].repeat == 2
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from core.scoring.passing import passes, rank
+
 if TYPE_CHECKING:
     from core.home import Home
     from core.scoring.answers import Answer
 
-FULL = 0.999
 MOST_CHARACTERS = 100_000
 """Of an answer: one that rambles for megabytes would hold up every paint."""
 
@@ -40,7 +41,7 @@ class AnswerRead:
 
     @property
     def failed(self) -> tuple[CheckSaid, ...]:
-        return tuple(check for check in self.checks if check.value < FULL)
+        return tuple(check for check in self.checks if not passes(check.value))
 
     @property
     def passed(self) -> int:
@@ -48,8 +49,8 @@ class AnswerRead:
 
     @property
     def rank(self) -> tuple[int, float]:
-        """Lower is worse: fewer checks passed, then fewer points."""
-        return self.passed, sum(check.value for check in self.checks)
+        """Lower is worse."""
+        return rank([check.value for check in self.checks])
 
 
 Answers = Mapping[tuple[str, str], Sequence[AnswerRead]]

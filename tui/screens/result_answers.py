@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
+from core.results.answer_diff import CLOSING, OPENING
+from core.scoring.passing import passes
 from core.text import printable
 from tui.lines import Line, folded, wrapped
 from tui.model.answers import AnswerRead, Answers, worst
@@ -14,14 +16,12 @@ from tui.model.snapshot import Board, RankedCandidate
 if TYPE_CHECKING:
     from core.results.answer_diff import AnswerDiff, DiffLine
 
-OPENING, CLOSING = "⟦", "⟧"
-
 
 def check_mark(value: float | None) -> tuple[str, str]:
     """One input of one check: its sign, and a role that repeats it."""
     if value is None:
         return "·", "dim"
-    return ("▪", "good") if value >= 0.999 else ("×", "bad") if value <= 0.001 else ("▫", "warn")
+    return ("▪", "good") if passes(value) else ("×", "bad") if value <= 0.001 else ("▫", "warn")
 
 
 def repeat_words(repeats: Sequence[AnswerRead], index: int) -> str:
@@ -149,7 +149,7 @@ def diff_rows(
     diff: AnswerDiff | None,
     width: int,
 ) -> list[Line]:
-    """Two answers beside each other; between them `≠` of lines that differ, `<` and `>` of those that only one has."""
+    """Two answers beside each other, between them the sign of each row of `diff`; None: being worked out."""
     rows = input_head(board, position, inputs, width)
     name, column = board.input_ids[position], column_width(pair, width)
     rows += beside([answer_head(one, answers.get((one.name, name), ()), wanted, column) for one in pair], column)
@@ -160,12 +160,11 @@ def diff_rows(
     right: list[Line] = []
     signs: list[str] = []
     for row in diff.rows:
-        sign = "│" if not row.differs else "<" if row.right is None else ">" if row.left is None else "≠"
         sides = [marked_lines(line, column, row.differs) for line in (row.left, row.right)]
         for number, (one, other) in enumerate(zip_longest(*sides, fillvalue=Line())):
             left.append(one)
             right.append(other)
-            signs.append(sign if number == 0 else "│")
+            signs.append(row.sign if number == 0 else "│")
     rows += beside((left, right), column, signs)
     if not diff.different:
         rows.append(Line("The answers are the same.", "dim"))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from core.scoring.passing import passes
 from core.wording.matrix import by_standing
 from tui.model.answers import Answers
 from tui.model.snapshot import Board, RankedCandidate
 from tui.screens.result_answers import shown_repeat
 
 View = Literal["matrix", "board", "inputs", "answers"]
-PASSED = 0.999
 
 
 @dataclass
@@ -194,7 +194,7 @@ class ResultPlace:
         for step in range(1, count + 1):
             position = (self.position + step) % count
             marks = [check.worst[position] for check in candidate.checks if position < len(check.worst)]
-            if any(mark is not None and mark < PASSED for mark in marks):
+            if any(mark is not None and not passes(mark) for mark in marks):
                 self.to_input(position)
                 return
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from core.format import gb, percent, plural, score_figure, share, when
+from core.scoring.passing import passes
 from core.text import cell_width, printable
 from core.wording.scoring import scoring_words
 from tui.lines import Line, side_by_side, wrapped
@@ -162,7 +163,7 @@ def check_rows(candidate: RankedCandidate, width: int, height: int) -> list[Line
             for value in check.worst:
                 line.add(*check_mark(value))
         else:
-            failed = sum(value is not None and value < 0.999 for value in check.worst)
+            failed = sum(value is not None and not passes(value) for value in check.worst)
             line.add(f"{failed} of {len(check.worst)} not passed", "dim")
         mean = percent(check.mean) if check.mean is not None else DASH
         rows.append(line.right(Line(mean), width))
