@@ -59,16 +59,24 @@ def run(context: JobContext, spec: QuantizeSpec) -> None:
     if (made_of := context.artefacts.lineage_of(spec.source, "gguf", source.parent)) is not None:
         lineage["made_of"] = made_of
 
+    versions: list[str] = []
+    """What it printed of its version, the first first: of a large model that is no longer among the lines that are kept."""
+
+    def at_line(text: str) -> None:
+        if (tensor := TENSOR.match(text)) is not None:
+            context.progress(int(tensor[1]), int(tensor[2]), "tensors", label=f"quantising, {spec.quantization}")
+        elif (version := version_in(text)) is not None:
+            versions.append(version)
+
     def write(file: Path) -> dict[str, Any]:
         context.phase("quantising", f"{source.name} to {spec.quantization}")
         command = [str(program), str(source), str(file), spec.quantization]
-        output = run_tool(context, command, lambda text: _tell(context, text), environ=tool_environment())
+        output = run_tool(context, command, at_line, environ=tool_environment())
         require_unchanged(source, before)
         require_success(output, program.name, output.last(WHY), file.parent)
         printed = "\n".join(output.lines)
         # One that does not say its version is told apart by what it is.
-        version = versions.pop() if versions else version_in(printed) or f"sha256:{sha256_file(program)}"
-        tool = {"name": program.name, "version": version}
+        tool = {"name": program.name, "version": versions[0] if versions else f"sha256:{sha256_file(program)}"}
         extend_manifest(context, quantizer={"path": str(program), **tool}, quantization=spec.quantization)
         if (fallback := FALLBACK.search(printed)) is not None:
             context.warn(
@@ -77,14 +85,6 @@ def run(context: JobContext, spec: QuantizeSpec) -> None:
                 "another type, and the file is larger than usual",
             )
         return {"tool": tool}
-
-    versions: list[str] = []
-
-    def _tell(context: JobContext, text: str) -> None:
-        if (tensor := TENSOR.match(text)) is not None:
-            context.progress(int(tensor[1]), int(tensor[2]), "tensors", label=f"quantising, {spec.quantization}")
-        elif not versions and (version := version_in(text)) is not None:
-            versions.append(version)
 
     made = add_gguf(context, file_name(name, spec.quantization), spec.quantization, lineage, write)
     finish(

@@ -10,6 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from typing import Any
 
 from core.jobfile.bakeoff import CandidateSpec
 from core.scoring.answers import Answer, Finish, find_fault
@@ -18,10 +19,10 @@ from core.scoring.thinking import split_thinking
 from core.serving.answering import Question, Reply, ServedModel
 from core.serving.errors import ServerError
 from core.serving.retry import pause_before_retry
-from jobs.bakeoff.flights import Flights, Glances, SameModel
+from jobs.bakeoff.in_flight import InFlight, OthersActivity, SameModel
 
 SECONDS_BETWEEN_LOOKS = 0.2
-"""How long a stop request may go unseen while answers are on their way."""
+"""How long a stop request may go unseen while requests are in flight."""
 MOST_INPUTS_IN_A_ROW = 3
 """After so many inputs in a row without an answer nothing more is asked: the server does not serve this candidate."""
 SHORTEST_LOAD_SECONDS = 1.0
@@ -30,7 +31,7 @@ SHORTEST_LOAD_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class WantedReply:
-    """One answer that is wanted of a served model. `identity` names what is to give it."""
+    """One answer that is wanted of a served model. `identity` is the hash of what is to give it."""
 
     key: str
     candidate: CandidateSpec
@@ -39,6 +40,20 @@ class WantedReply:
     question: Question
     prompt_sha256: str
     identity: str
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """The fields of its `Answer` that are known before it is given."""
+        return {
+            "key": self.key,
+            "candidate": self.candidate.name,
+            "task": self.asked.name,
+            "input_id": self.cell.item.id,
+            "repeat": self.cell.repeat,
+            "seed": self.cell.seed,
+            "prompt_sha256": self.prompt_sha256,
+            "identity": self.identity,
+        }
 
 
 @dataclass(frozen=True)
@@ -77,7 +92,7 @@ class Asking:
         seed: int = 0,
     ) -> None:
         self.model, self.concurrency, self.revive, self.say, self.same = model, concurrency, revive, say, same
-        self._flights, self._glances = Flights(), Glances(model)
+        self._in_flight, self._others = InFlight(), OthersActivity(model)
         self._random = random.Random(seed)
         self._given_up = threading.Event()
         self.last_refusal: ServerError | None = None
@@ -88,7 +103,7 @@ class Asking:
     @property
     def tokens_under_way(self) -> tuple[int, ...]:
         """How many tokens have come of each answer that is on its way."""
-        return self._flights.tokens
+        return self._in_flight.tokens
 
     def answers(
         self,
@@ -133,12 +148,12 @@ class Asking:
         while True:
             tries += 1
             lives = self._revived
-            place = self._flights.start()
-            shared = self._glances.look()
+            place = self._in_flight.start()
+            shared = self._others.look()
             try:
-                reply = self.model.ask(wanted.question, self._given_up.is_set, partial(self._flights.came, place))
+                reply = self.model.ask(wanted.question, self._given_up.is_set, partial(self._in_flight.came, place))
             except ServerError as error:
-                self._flights.end(place)
+                self._in_flight.end(place)
                 pause = pause_before_retry(error, tries, self._random)
                 if pause is None or self._given_up.is_set():
                     self.last_refusal = error
@@ -150,11 +165,11 @@ class Asking:
                 if error.code in ("server_down", "server_slow") and not self._given_up.is_set():
                     self._have_it_back(lives)
                 continue
-            pieces = self._flights.learn(place, reply.completion_tokens)
-            seconds, together = self._flights.end(place)
+            pieces = self._in_flight.learn(place, reply.completion_tokens)
+            seconds, together = self._in_flight.end(place)
             at = time.monotonic()
             self.same.look()
-            was_shared = [seen for seen in (shared, self._glances.look()) if seen is not None]
+            was_shared = [seen for seen in (shared, self._others.look()) if seen is not None]
             if (load := load_within(reply)) > 0:
                 self.say(f"{wanted.candidate.name}: the server loaded the model anew for an answer, in {load:.1f} s")
             answer = as_answer(wanted, reply, seconds, together, any(was_shared) if was_shared else None, tries)
@@ -181,12 +196,7 @@ def as_answer(
     load, first = load_within(reply), reply.first_token_seconds
     seconds = max(0.0, seconds - load)
     return Answer(
-        key=wanted.key,
-        candidate=wanted.candidate.name,
-        task=wanted.asked.name,
-        input_id=wanted.cell.item.id,
-        repeat=wanted.cell.repeat,
-        seed=wanted.cell.seed,
+        **wanted.place,
         text=split.text,
         thinking="\n".join(thoughts) if thoughts else split.thinking,
         finish=finish,
@@ -197,14 +207,12 @@ def as_answer(
         seconds=seconds,
         batch_size=together,
         tokens_per_second=tokens / seconds if tokens and seconds else None,
-        prompt_sha256=wanted.prompt_sha256,
         time=time.time(),
         first_token_seconds=None if first is None else max(0.0, first - load),
         prompt_seconds=reply.prompt_seconds,
         thinking_tokens=reply.thinking_tokens,
         asked_thinking=policy if policy != wanted.asked.task.thinking else None,
         thinking_apart=bool(reply.thinking and reply.thinking.strip()),
-        identity=wanted.identity,
         shared=shared,
         tries=tries,
     )
@@ -219,12 +227,7 @@ def load_within(reply: Reply) -> float:
 def hole(wanted: WantedReply, error: ServerError, tries: int) -> Answer:
     """What is kept of an answer that the server did not give: that it is missing, and why."""
     return Answer(
-        key=wanted.key,
-        candidate=wanted.candidate.name,
-        task=wanted.asked.name,
-        input_id=wanted.cell.item.id,
-        repeat=wanted.cell.repeat,
-        seed=wanted.cell.seed,
+        **wanted.place,
         text="",
         thinking=None,
         finish="stop",
@@ -235,9 +238,7 @@ def hole(wanted: WantedReply, error: ServerError, tries: int) -> Answer:
         seconds=0.0,
         batch_size=1,
         tokens_per_second=None,
-        prompt_sha256=wanted.prompt_sha256,
         time=time.time(),
-        identity=wanted.identity,
         tries=tries,
         problem=error.message,
     )

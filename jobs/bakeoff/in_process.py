@@ -18,12 +18,13 @@ from core.config.golden import GoldenInput
 from core.errors import InputError
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
 from core.models.fingerprints import adapter_fingerprint
-from core.scoring.answers import Answer, answer_key, find_fault
-from core.scoring.questions import AskedTask, Cell, asked_task, cells
+from core.scoring.answers import Answer, find_fault
+from core.scoring.questions import AskedTask, asked_task
 from core.scoring.thinking import split_thinking
 from core.serving.answering import Capabilities, LoadedModel, ServedIdentity
 from jobs import models
 from jobs.adapters import load_adapter, require_same_base
+from jobs.bakeoff.prompts import WantedAnswer, wanted_answers
 from jobs.bakeoff.record import AnswerRecord, Tally
 from jobs.bakeoff.template_gate import golden_gate
 from jobs.context import JobContext
@@ -32,6 +33,7 @@ from jobs.device import job_device
 from jobs.manifest import device_facts, extend_manifest
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from jobs.generate import Generated
@@ -68,82 +70,87 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class WantedAnswer:
-    """One answer that is wanted of a model loaded here."""
+class InProcessRun:
+    """What is asked of all candidates that the job loads itself, and where their answers go."""
 
-    key: str
-    cell: Cell
-    prompt_ids: tuple[int, ...]
-    prompt_sha256: str
-    opens_thinking: bool
+    context: JobContext
+    spec: BakeoffSpec
+    inputs: Mapping[str, tuple[GoldenInput, ...]]
+    record: AnswerRecord
+    tally: Tally
+    before_load: Callable[[], None]
 
 
 def answer_in_process(
     context: JobContext,
     spec: BakeoffSpec,
-    asked: Sequence[CandidateSpec],
+    candidates: Sequence[CandidateSpec],
     inputs: Mapping[str, tuple[GoldenInput, ...]],
     record: AnswerRecord,
     tally: Tally,
     before_load: Callable[[], None],
 ) -> None:
     """All missing answers of the candidates that are loaded here. `before_load` is called before each load of a model."""
-    context.phase("finding the candidates", ", ".join(candidate.name for candidate in asked))
+    run = InProcessRun(context, spec, inputs, record, tally, before_load)
+    context.phase("finding the candidates", ", ".join(candidate.name for candidate in candidates))
     models.prepare_libraries()
-    candidates = [_find(context, candidate) for candidate in asked]
+    found = [_find(context, candidate) for candidate in candidates]
     device = job_device(context)
-    first = candidates[0].spec.model
+    first = found[0].spec.model
     assert first is not None  # what is loaded here has an entry
     # One for all: candidates that were asked in different dtypes would not compare.
-    computes_in = dtype_for(context, "auto", device, first, GENERATING)
+    dtype = dtype_for(context, "auto", device, first, GENERATING)
     extend_manifest(
         context,
         device=device_facts(),
-        dtype=computes_in,
-        candidates={candidate.name: candidate.weights for candidate in candidates},
+        dtype=dtype,
+        candidates={candidate.name: candidate.weights for candidate in found},
     )
-    dtype = models.as_torch(computes_in)
-    for files, group in _by_model(candidates, spec.against):
+    for files, group in _by_model(found, spec.against):
         context.phase("loading the tokenizer", files.name)
         tokenizer = models.load_tokenizer(files, context.home)
-        wanted = {
-            candidate.name: _missing(context, spec, candidate, inputs, tokenizer, record, tally) for candidate in group
-        }
-        if not any(lists for by_task in wanted.values() for _, lists in by_task):
+        wanted = {candidate.name: _missing(run, candidate, tokenizer) for candidate in group}
+        every = [answer for by_task in wanted.values() for _, answers in by_task for answer in answers]
+        if not every:
             continue
-        context.phase("loading the model", files.name)
-        before_load()
-        began = time.monotonic()
-        model = models.load_model(files, context.home, device, dtype, context.warn)
-        loaded = LoadedModel(time.monotonic() - began, vram_bytes=_device_bytes(model))
-        tally.loaded(group[0].name, loaded.seconds)
-        for candidate in group:
-            append_measured(
-                context.run.candidates,
-                MeasuredCandidate(
-                    candidate=candidate.name,
-                    attempt=context.attempt.number,
-                    time=time.time(),
-                    identity=_identity(candidate, tokenizer),
-                    loaded=loaded,
-                    capabilities=Capabilities(),
-                ),
-            )
+        model = _loaded(run, files, group, tokenizer, device, models.as_torch(dtype))
         from jobs.load_report import require_rows
 
-        met = (
-            token
-            for by_task in wanted.values()
-            for _, answers in by_task
-            for answer in answers
-            for token in answer.prompt_ids
-        )
-        require_rows(model, tokenizer, met, files.name)
+        require_rows(model, tokenizer, (token for answer in every for token in answer.prompt_ids), files.name)
         for candidate in group:
             if any(answers for _, answers in wanted[candidate.name]):
                 context.phase("answering", candidate.name)
                 with _as_candidate(model, candidate) as ready:
-                    _answer(context, spec, candidate, ready, tokenizer, wanted[candidate.name], record, tally)
+                    _answer(run, candidate, ready, tokenizer, wanted[candidate.name])
+
+
+def _loaded(
+    run: InProcessRun,
+    files: models.BaseModel,
+    group: Sequence[Candidate],
+    tokenizer: PreTrainedTokenizerBase,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> PreTrainedModel:
+    """The model of a group in memory, noted for each of its candidates with what the load took."""
+    context = run.context
+    context.phase("loading the model", files.name)
+    run.before_load()
+    began = time.monotonic()
+    model = models.load_model(files, context.home, device, dtype, context.warn)
+    loaded = LoadedModel(time.monotonic() - began, vram_bytes=_device_bytes(model))
+    run.tally.loaded(group[0].name, loaded.seconds)
+    for candidate in group:
+        measured = MeasuredCandidate(
+            candidate=candidate.name,
+            attempt=context.attempt.number,
+            time=time.time(),
+            identity=_identity(candidate, tokenizer),
+            loaded=loaded,
+            capabilities=Capabilities(),
+        )
+        append_measured(context.run.candidates, measured)
+    return model
 
 
 def _identity(candidate: Candidate, tokenizer: PreTrainedTokenizerBase) -> ServedIdentity:
@@ -200,21 +207,16 @@ def _by_model(candidates: list[Candidate], against: str) -> list[tuple[models.Ba
 
 
 def _missing(
-    context: JobContext,
-    spec: BakeoffSpec,
-    candidate: Candidate,
-    inputs: Mapping[str, tuple[GoldenInput, ...]],
-    tokenizer: PreTrainedTokenizerBase,
-    record: AnswerRecord,
-    tally: Tally,
+    run: InProcessRun, candidate: Candidate, tokenizer: PreTrainedTokenizerBase
 ) -> list[tuple[AskedTask, list[WantedAnswer]]]:
     """The answers that are wanted of a candidate and not there yet, a task after the other."""
+    context, record, tally = run.context, run.record, run.tally
     found = []
     held = 0
-    for under_test in spec.tasks:
-        asked = asked_task(under_test, inputs[under_test.name], candidate.spec)
+    for under_test in run.spec.tasks:
+        asked = asked_task(under_test, run.inputs[under_test.name], candidate.spec)
         golden_gate(context, asked, tokenizer)
-        wanted = wanted_answers(asked, candidate.weights, tokenizer, spec.seed)
+        wanted = wanted_answers(asked, candidate.weights, tokenizer, run.spec.seed)
         missing = [answer for answer in wanted if not record.has(candidate.name, answer.key)]
         if record.is_hopeless(candidate.name, asked.name):
             missing = []
@@ -251,52 +253,17 @@ def _as_candidate(model: PreTrainedModel, candidate: Candidate) -> Iterator[PreT
         adapted.unload()
 
 
-def wanted_answers(asked: AskedTask, weights: str, tokenizer: PreTrainedTokenizerBase, seed: int) -> list[WantedAnswer]:
-    """Every answer that is wanted of a model in one task. InputError when a prompt leaves no room for an answer."""
-    from core.data.render import encode_prompt, render_prompt
-
-    prompts: dict[str, tuple[tuple[int, ...], str, bool]] = {}
-    for item in asked.inputs:
-        prompt = render_prompt(tokenizer, asked.messages(item), asked.thinking, system_role=asked.task.system_role)
-        ids = tuple(encode_prompt(tokenizer, prompt))
-        if len(ids) >= asked.sampling.context_length:
-            raise InputError(
-                f"the golden input `{item.id}` has {len(ids)} tokens with its prompt, the context only "
-                f"{asked.sampling.context_length}",
-                code="input_too_long",
-                file=asked.under_test.golden.source,
-                remedy="raise sampling.context_length in the task, or shorten the input",
-            )
-        prompts[item.id] = ids, hashlib.sha256(prompt.encode()).hexdigest(), prompt.rstrip().endswith("<think>")
-    wanted = []
-    for cell in cells(asked, seed):
-        ids, prompt_sha256, opens = prompts[cell.item.id]
-        key = answer_key(
-            task=cell.task,
-            weights=weights,
-            prompt_sha256=prompt_sha256,
-            sampling=asked.sampling.model_dump(),
-            seed=cell.seed,
-            repeat=cell.repeat,
-            input_id=cell.item.id,
-        )
-        wanted.append(WantedAnswer(key, cell, ids, prompt_sha256, opens))
-    return wanted
-
-
 def _answer(
-    context: JobContext,
-    spec: BakeoffSpec,
+    run: InProcessRun,
     candidate: Candidate,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     wanted: Sequence[tuple[AskedTask, list[WantedAnswer]]],
-    record: AnswerRecord,
-    tally: Tally,
 ) -> None:
     """Generate the answers of a candidate and write each down as it ends."""
     from jobs.generate import GenerationRequest, Generator
 
+    context, spec, record, tally = run.context, run.spec, run.record, run.tally
     began, tokens, number = time.monotonic(), 0, 0
     count = sum(len(answers) for _, answers in wanted)
     for asked, missing in wanted:

@@ -23,7 +23,7 @@ from core.serving.answering import Capabilities, ServedIdentity, ServedModel
 from core.serving.errors import ServerError
 from core.serving.retry import pause_before_retry
 from jobs.bakeoff.asking import Asking, WantedReply
-from jobs.bakeoff.flights import SameModel
+from jobs.bakeoff.in_flight import SameModel
 from jobs.bakeoff.record import AnswerRecord, Tally
 from jobs.context import JobContext
 

@@ -23,7 +23,7 @@ from core.scoring.answers import read_answers
 from core.serving.answering import Capabilities
 from core.serving.errors import ServerError
 from jobs.bakeoff.asking import MOST_INPUTS_IN_A_ROW
-from jobs.bakeoff.flights import Flights
+from jobs.bakeoff.in_flight import InFlight
 from jobs.bakeoff.job import models_in_turn, run, tally_of
 from jobs.bakeoff.record import AnswerRecord
 from jobs.bakeoff.served import answer_served
@@ -274,14 +274,14 @@ def test_what_is_shared_is_told_only_where_it_can_be_seen(home: Home) -> None:
 
 def test_the_time_is_divided_among_the_answers_on_their_way() -> None:
     now = 0.0
-    flights = Flights(lambda: now)
-    first = flights.start()
+    in_flight = InFlight(lambda: now)
+    first = in_flight.start()
     now = 1.0
-    second = flights.start()
+    second = in_flight.start()
     now = 3.0
-    assert flights.end(first) == (2.0, 2)
+    assert in_flight.end(first) == (2.0, 2)
     now = 4.0
-    assert flights.end(second) == (2.0, 2), "all of it together is the four seconds that passed"
+    assert in_flight.end(second) == (2.0, 2), "all of it together is the four seconds that passed"
 
 
 def checked(name: str, inputs: int, **more: Any) -> tuple[TaskUnderTest, tuple[GoldenInput, ...]]:

@@ -14,8 +14,8 @@ from core.jobfile.spec import InputFile
 from core.scoring.answers import read_answers
 from core.serving.errors import ServerError
 from core.store.results import import_answers
-from jobs.bakeoff import flights
-from jobs.bakeoff.flights import SameModel
+from jobs.bakeoff import in_flight
+from jobs.bakeoff.in_flight import SameModel
 from jobs.bakeoff.job import tally_of
 from jobs.bakeoff.record import AnswerRecord
 from jobs.bakeoff.served import answer_served
@@ -28,8 +28,8 @@ from tests.unit.test_served_candidates import Bench, checked, task
 @pytest.fixture(autouse=True)
 def _looks_behind_each_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jobs.bakeoff.served.pause_before_retry", lambda *_: None)
-    monkeypatch.setattr(flights, "SECONDS_BETWEEN_STAMPS", 0.0)
-    monkeypatch.setattr(flights, "MOST_SHARE_OF_STAMPS", 1e9)
+    monkeypatch.setattr(in_flight, "SECONDS_BETWEEN_STAMPS", 0.0)
+    monkeypatch.setattr(in_flight, "MOST_SHARE_OF_STAMPS", 1e9)
 
 
 @pytest.fixture

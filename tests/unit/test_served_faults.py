@@ -76,7 +76,7 @@ def test_a_load_in_the_middle_is_no_part_of_how_fast_a_model_answers(
     model = ScriptedModel(tells={"load_seconds": load, "first_token_seconds": 20.5, "seconds": 30.0})
     monkey = pytest.MonkeyPatch()
     with monkey.context() as patch:
-        patch.setattr("jobs.bakeoff.flights.Flights.end", lambda flights, place: (30.0, 1))
+        patch.setattr("jobs.bakeoff.in_flight.InFlight.end", lambda in_flight, place: (30.0, 1))
         (answer,) = bench.go(model)
     assert answer.seconds == pytest.approx(30.0 - counted)
     assert answer.first_token_seconds == pytest.approx(20.5 - counted)

@@ -116,7 +116,7 @@ def test_a_conversation_is_asked_as_it_is_learnt_under_a_system_message_of_its_o
 def asked(tokenizer: Any, thinking: Literal["off", "on"], item: GoldenInput) -> tuple[int, ...]:
     """The tokens with which a bake-off asks a golden input."""
     from core.scoring.questions import asked_task
-    from jobs.bakeoff.in_process import wanted_answers
+    from jobs.bakeoff.prompts import wanted_answers
 
     task = Task(
         name="judge",

@@ -1,5 +1,5 @@
-"""What is told of answers that several threads ask for at a time: what each costs, how far each is, whether others use the
-server, and whether it is still the same model that answers.
+"""Requests that several threads have under way at a time: what each costs, how far each is, whether others use the server, and
+whether it is still the same model that answers.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ from collections.abc import Callable
 from core.serving.answering import ServedModel
 from core.serving.errors import ServerError
 
-SECONDS_BETWEEN_GLANCES = 2.0
+SECONDS_BETWEEN_POLLS = 2.0
 """How often the server is asked who else uses it."""
 SECONDS_BETWEEN_STAMPS = 2.0
 MOST_SHARE_OF_STAMPS = 0.02
 """How often the server is asked what it has: every two seconds, and less often where that takes more of the time than this."""
 
 
-class Flights:
-    """Answers on their way. The time that passes is divided among those that are on their way at the time."""
+class InFlight:
+    """Requests in flight. Each moment is divided among those that are in flight then, so that their costs add up to the time
+    that passed."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
@@ -32,7 +33,7 @@ class Flights:
         self._told_tokens = self._told_pieces = 0
 
     def start(self) -> int:
-        """A number for an answer that is asked for now."""
+        """A request is sent; the number by which `end` knows it."""
         with self._lock:
             self._divide()
             self._number += 1
@@ -42,7 +43,7 @@ class Flights:
             return self._number
 
     def end(self, place: int) -> tuple[float, int]:
-        """The answer's share of the time in seconds, and how many were on their way with it at most."""
+        """The request's share of the time in seconds, and how many were in flight together at most, itself among them."""
         with self._lock:
             self._divide()
             self._pieces.pop(place)
@@ -62,7 +63,7 @@ class Flights:
 
     @property
     def tokens(self) -> tuple[int, ...]:
-        """Of each answer on its way, how many tokens are there: a piece is one, or as many as it was in the answers before."""
+        """Of each answer in flight, how many tokens are there: a piece is one, or as many as it was in the answers before."""
         with self._lock:
             each = self._told_tokens / self._told_pieces if self._told_pieces else 1.0
             return tuple(round(pieces * each) for pieces in self._pieces.values())
@@ -76,8 +77,8 @@ class Flights:
         self._last = now
 
 
-class Glances:
-    """Whether others use a server, asked of it no more often than every two seconds."""
+class OthersActivity:
+    """Whether others use a server, which is asked for that no more often than every two seconds."""
 
     def __init__(self, model: ServedModel, now: Callable[[], float] = time.monotonic) -> None:
         self._model, self._now = model, now
@@ -86,9 +87,9 @@ class Glances:
         self._looked: float | None = None
 
     def look(self) -> bool | None:
-        """True or False as last seen; None where that cannot be told."""
+        """True or False as last seen; None where the server cannot say."""
         with self._lock:
-            if self._looked is None or self._now() - self._looked >= SECONDS_BETWEEN_GLANCES:
+            if self._looked is None or self._now() - self._looked >= SECONDS_BETWEEN_POLLS:
                 self._looked = self._now()
                 try:
                     self._seen = self._model.others_active()
