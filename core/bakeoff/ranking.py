@@ -10,6 +10,7 @@ from core.bakeoff.leaderboard import Headline, Leaderboard
 from core.bakeoff.rows import build_row
 from core.bakeoff.summary import headline, notes
 from core.errors import InputError
+from core.jobfile.bakeoff import default_incumbent
 from core.scoring.answers import Answer
 from core.scoring.scored_answers import ScoredAnswers, place
 from core.scoring.scorer import Score, part_weights, plan_checks
@@ -131,5 +132,5 @@ def leaderboard_of(
 def _named_incumbent(placed: Mapping[str, ScoredAnswers], forms: Mapping[str, str]) -> str | None:
     """The first base model among the candidates as they were named, else the first of them; None where none was named."""
     if forms:
-        return next((name for name, form in forms.items() if form == "base"), next(iter(forms)))
+        return default_incumbent(forms)
     return min((name for name in placed if "base" in name.casefold().replace("-", " ").split()), default=None)

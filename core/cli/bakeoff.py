@@ -33,7 +33,10 @@ def listed(ctx: click.Context, option: click.Parameter, values: tuple[str, ...])
     help="Candidates without a comma in them, beside CANDIDATES.",
 )
 @click.option("--repeats", type=click.IntRange(1), help="Answers to each input, instead of the task's number.")
-@click.option("--incumbent", help="The candidate the others are measured against, else the base model.")
+@click.option(
+    "--incumbent",
+    help="The candidate the others are compared with; by default the first base model, else the first candidate.",
+)
 @click.option("--concurrency", type=click.IntRange(1), help="Answers that a server is asked for at a time.")
 @click.option("--curtail/--no-curtail", default=None, help="Stop asking a candidate that can't win any more.")
 @click.option("--extend", metavar="JOB", type=int, help="Go on from an ended bake-off: only what is new is asked.")

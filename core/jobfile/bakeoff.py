@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -184,9 +185,8 @@ class BakeoffSpec(Spec):
 
     @property
     def against(self) -> str:
-        """Whom the others are held against while they are asked: the incumbent, else the first base, else the first."""
-        bases = [candidate.name for candidate in self.candidates if candidate.form == "base"]
-        return self.incumbent or next(iter([*bases, self.candidates[0].name]))
+        """The candidate that the others are compared with."""
+        return self.incumbent or default_incumbent(self.forms)
 
     @property
     def forms(self) -> dict[str, str]:
@@ -195,9 +195,9 @@ class BakeoffSpec(Spec):
 
     @property
     def title(self) -> str:
-        models, tasks = len(self.candidates), len(self.tasks)
+        candidates, tasks = len(self.candidates), len(self.tasks)
         what = self.tasks[0].name if tasks == 1 else f"{tasks} tasks"
-        return f"bake-off {what}, {f'{models} models' if models > 1 else self.candidates[0].name}"
+        return f"bake-off {what}, {f'{candidates} candidates' if candidates > 1 else self.candidates[0].name}"
 
     @property
     def columns(self) -> Columns:
@@ -271,6 +271,11 @@ class BakeoffSpec(Spec):
     @property
     def needs(self) -> tuple[int, ...]:
         return needed_jobs(*(candidate.ref for candidate in self.candidates))
+
+
+def default_incumbent(forms: Mapping[str, str]) -> str:
+    """Whom candidates are compared with where nobody said: the first base model, else the first; `forms` by name, not empty."""
+    return next((name for name, form in forms.items() if form == "base"), next(iter(forms)))
 
 
 def _shown(candidate: CandidateSpec) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from core.jobfile.bakeoff import CandidateSpec
@@ -13,21 +12,6 @@ from core.jobfile.bakeoff import CandidateSpec
 MOST_BAKEOFFS = 50
 Pace = Mapping[tuple[str, str], float]
 """Seconds an answer by (task, candidate), the newest that were measured."""
-
-
-@dataclass(frozen=True)
-class ExpectedTime:
-    """Seconds by candidate, None where nothing like it was measured. Loads of models are not counted."""
-
-    seconds: Mapping[str, float | None]
-
-    @property
-    def known(self) -> float:
-        return sum(seconds for seconds in self.seconds.values() if seconds is not None)
-
-    @property
-    def unknown(self) -> tuple[str, ...]:
-        return tuple(name for name, seconds in self.seconds.items() if seconds is None)
 
 
 def measured_paces(connection: sqlite3.Connection, project_id: str) -> Pace:
@@ -47,16 +31,17 @@ def measured_paces(connection: sqlite3.Connection, project_id: str) -> Pace:
     return found
 
 
-def expected_time(candidates: Iterable[CandidateSpec], tasks: Sequence[tuple[str, int]], paces: Pace) -> ExpectedTime:
-    """`tasks`: names, and how many answers each wants of a candidate. Of a task that was not measured the mean of the others is
-    taken."""
-    seconds: dict[str, float | None] = {}
-    for candidate in candidates:
-        key = _key({"name": candidate.name, "ref": candidate.ref})
-        own = {task: pace for (task, who), pace in paces.items() if who == key}
-        mean = sum(own.values()) / len(own) if own else None
-        seconds[candidate.name] = None if mean is None else sum(count * own.get(task, mean) for task, count in tasks)
-    return ExpectedTime(seconds)
+def expected_seconds(candidate: CandidateSpec, answers: Mapping[str, int], paces: Pace) -> float | None:
+    """What so many answers to each task take, by its name; None where nothing like it was measured.
+
+    Of a task that was not measured, the mean of the others is taken. Loads of models are not counted.
+    """
+    key = _key({"name": candidate.name, "ref": candidate.ref})
+    own = {task: pace for (task, who), pace in paces.items() if who == key}
+    if not own:
+        return None
+    mean = sum(own.values()) / len(own)
+    return sum(count * own.get(task, mean) for task, count in answers.items())
 
 
 def _key(row: Mapping[str, Any]) -> str:

@@ -48,7 +48,7 @@ async def test_tasks_candidates_and_a_variant_are_queued(kitchen: Kitchen, size:
         await looked(pilot, screen)
         assert screen.candidate_list.has_focus
         assert screen.candidate_list.selected == "other@temperature=0.5"
-        assert "asked in 2 ways" in text_of(pilot, "#outlook")
+        assert "2 candidates" in text_of(pilot, "#outlook")
         command = shlex.split(screen.wanted.command())
         assert command[2:] == ["--tasks", "bread,jam", "plain", "other", "other@temperature=0.5"]
         screen.fields.text("repeats").focus()
@@ -111,8 +111,8 @@ async def test_numbers_are_whole_and_the_incumbent_is_among_the_candidates(kitch
         screen.fields.text("concurrency").focus()
         await pilot.press(*"two")
         await pilot.pause()
-        assert "at a time: enter a whole number of at least 1" in text_of(pilot, "#outlook")
-        assert "✗ at a time" in text_of(pilot, "#note-numbers")
+        assert "concurrency: enter a whole number of at least 1" in text_of(pilot, "#outlook")
+        assert "✗ concurrency" in text_of(pilot, "#note-numbers")
         await pilot.press("enter")
         assert screen.fields.text("concurrency").has_focus
         await pilot.press("ctrl+u", *"2")
@@ -300,6 +300,7 @@ def test_the_look_of_the_form(
         await tick(pilot, screen, "bread", "other", "plain")
         await pilot.press("@", *"few_shot=2")
         await seen(pilot, lambda: "✓" in text_of(pilot, "#note-add"), "that it can be")
+        assert "⏎ add it" in keys_of(pilot) and "queue it" not in keys_of(pilot)
         await pilot.press("enter")
         await looked(pilot, screen)
         await pilot.press("k", "@", *"think=ja")

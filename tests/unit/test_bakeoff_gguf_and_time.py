@@ -15,7 +15,7 @@ from core.errors import InputError
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, Variant
 from core.jobfile.spec import JobFile
 from core.store.database import open_database, transaction
-from core.submission.expected_time import expected_time, measured_paces
+from core.submission.expected_time import expected_seconds, measured_paces
 from core.submission.submit import submit_demo
 from tests.support.kitchen import Kitchen, kitchen
 from tests.support.leaderboards import answers, board
@@ -109,10 +109,9 @@ def test_the_expected_time_is_that_of_the_same_candidate_asked_in_the_same_way(k
         served("m", written="few_shot=3"),
         served("tuned of another name", ref="job:3/gguf"),
     ]
-    found = expected_time(candidates, [("bread", 10), ("jam", 5)], known)
-    assert list(found.seconds.values()) == [30.0, 120.0, None, 15.0]
-    assert found.unknown == ("m @few_shot=3",)
-    assert found.known == 165.0
+    found = [expected_seconds(one, {"bread": 10, "jam": 5}, known) for one in candidates]
+    assert found == [30.0, 120.0, None, 15.0]
+    assert expected_seconds(candidates[0], {"bread": 0}, known) == 0.0
 
 
 def test_what_a_bake_off_leaves_is_what_the_next_one_is_expected_by() -> None:

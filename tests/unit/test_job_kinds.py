@@ -96,11 +96,11 @@ SPECS: dict[str, tuple[Spec, str, Columns, tuple[int, ...]]] = {
     ),
     "a bake-off of one base": (
         bakeoff(BASE, TUNED),
-        "bake-off judge, 2 models",
+        "bake-off judge, 2 candidates",
         Columns(task="judge", model="small"),
         (4,),
     ),
-    "a bake-off of two": (bakeoff(TUNED, MERGED), "bake-off judge, 2 models", Columns(task="judge"), (2, 4)),
+    "a bake-off of two": (bakeoff(TUNED, MERGED), "bake-off judge, 2 candidates", Columns(task="judge"), (2, 4)),
     "a bake-off of one": (bakeoff(BASE), "bake-off judge, small base", Columns(task="judge", model="small"), ()),
     "pull": (PullSpec(model=HUB), "pull small", Columns(model="small", source="hub:org/small"), ()),
 }

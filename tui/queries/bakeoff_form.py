@@ -35,8 +35,6 @@ class Offer:
     key: str
     note: str = ""
     problem: str = ""
-    repeats: int = 0
-    """Of a task: how often it asks each input by itself."""
 
 
 @dataclass(frozen=True)
@@ -84,13 +82,14 @@ class ServerRead(Message):
 
 @dataclass(frozen=True)
 class ModelPart:
-    """A model of the bake-off: in how many ways it is asked, for how many answers, in how many seconds (None: not known).
+    """A model of the bake-off: how many candidates it is, for how many answers, and in how many seconds those come that are not
+    there already (None: not known).
 
     `memory_bytes` is what its llama-server will take, None of what is not loaded by one.
     """
 
     name: str
-    ways: int
+    candidates: int
     answers: int
     seconds: float | None
     memory_bytes: int | None = None
@@ -106,6 +105,8 @@ class BakeoffOutlook:
     models: tuple[ModelPart, ...] = ()
     tasks: tuple[tuple[str, int, int], ...] = ()
     """Name, golden inputs, repeats."""
+    incumbent: str = ""
+    """Whom the others are compared with; empty where that is not known."""
     there: int = 0
     """Answers of the bake-off that is extended and need not be asked for again."""
     there_at_most: bool = False
@@ -152,7 +153,7 @@ def read_offers(home: Home, find_project: FindProject, extend: int | None) -> Of
         try:
             one = golden_task(project, name)
             inputs, repeats = len(one.golden.inputs), one.task.repeats
-            tasks.append(Offer(name, f"{plural(inputs, 'input')} × {repeats}", repeats=repeats))
+            tasks.append(Offer(name, f"{plural(inputs, 'input')} × {repeats}"))
         except (BakehouseError, OSError) as error:
             tasks.append(Offer(name, problem=said(error)))
     for name in project.model_names():
@@ -300,26 +301,41 @@ def outlook_of(
     paces: Mapping[tuple[str, str], float],
     remarks: list[str],
 ) -> BakeoffOutlook:
+    from core.jobfile.bakeoff import default_incumbent
     from core.submission.candidates import who_answers
-    from core.submission.expected_time import expected_time
+    from core.submission.expected_time import expected_seconds
     from core.submission.server_memory import model_of
 
     per_candidate, taken = sum(task.answers for task in checked.tasks), checked.taken
-    expected = expected_time(checked.candidates, [(task.task.name, task.answers) for task in checked.tasks], paces)
+    wanted_of_each = {task.task.name: task.answers for task in checked.tasks}
     models: dict[str, list[CandidateSpec]] = {}
     for candidate in checked.candidates:
         models.setdefault(repr(who_answers(candidate)), []).append(candidate)
     parts = []
-    for ways in models.values():
-        seconds = [expected.seconds[one.name] for one in ways]
-        missing = [1 - taken.by_candidate.get(one.name, 0) / per_candidate for one in ways]
+    for candidates in models.values():
+        seconds = [expected_seconds(one, wanted_of_each, paces) for one in candidates]
+        missing = [1 - taken.by_candidate.get(one.name, 0) / per_candidate for one in candidates]
         known = [one * share for one, share in zip(seconds, missing, strict=True) if one is not None]
-        whole = math.fsum(known) if len(known) == len(seconds) else None
-        memory = checked.servers.by_name.get(model_of(ways[0]))
-        needed = None if memory is None else memory.needed_bytes
-        parts.append(ModelPart(ways[0].name.partition(" @")[0], len(ways), len(ways) * per_candidate, whole, needed))
+        memory = checked.servers.by_name.get(model_of(candidates[0]))
+        parts.append(
+            ModelPart(
+                candidates[0].name.partition(" @")[0],
+                len(candidates),
+                len(candidates) * per_candidate,
+                math.fsum(known) if len(known) == len(seconds) else None,
+                None if memory is None else memory.needed_bytes,
+            )
+        )
     rows = tuple((task.task.name, len(task.golden.inputs), task.repeats) for task in checked.tasks)
-    return BakeoffOutlook(wanted, {}, "", tuple(parts), rows, taken.answers, not taken.is_exact, tuple(remarks))
+    return BakeoffOutlook(
+        wanted,
+        models=tuple(parts),
+        tasks=rows,
+        incumbent=checked.incumbent or default_incumbent({one.name: one.form for one in checked.candidates}),
+        there=taken.answers,
+        there_at_most=not taken.is_exact,
+        remarks=tuple(remarks),
+    )
 
 
 class BakeoffQueries:

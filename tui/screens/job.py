@@ -133,7 +133,7 @@ class JobScreen(JobActions, CommandScreen):
             "export",
             "Export: merge this run into its base, or make a GGUF file",
             "e",
-            "merge",
+            "export",
             on_job(actions.can_export),
             rank=3,
             unless="Only a model that a job makes can be exported: of a training run, a merge or a conversion.",

@@ -131,7 +131,7 @@ class JobActions:
     def bake_off_started(self) -> None:
         """A bake-off was agreed to."""
 
-    def action_merge(self) -> None:
+    def action_export(self) -> None:
         job = self.job
         if job is None:
             return

@@ -1,4 +1,4 @@
-"""The fields of the form: a further candidate, who the others are measured against, the numbers; and the notes beside."""
+"""The fields of the form: a further candidate, the incumbent, the numbers; and the notes beside them."""
 
 from __future__ import annotations
 
@@ -7,41 +7,50 @@ from collections.abc import Sequence
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
+from core.text import printable
 from tui.lines import Line
 from tui.queries.bakeoff_form import FormerBakeoff
 from tui.widgets.choice import ChoiceField
 from tui.widgets.text_field import TextField
 from tui.widgets.text_panel import TextPanel
 
-BY_ITSELF = "the base model"
+BY_ITSELF = "default"
+"""The first base model, else the first candidate."""
 NO, YES = "no", "yes"
-NUMBERS = {"repeats": "repeats", "concurrency": "at a time"}
+NUMBERS = ("repeats", "concurrency")
+ABOUT = {
+    "repeats": "answers to each input",
+    "concurrency": "requests at a time to a server",
+    "curtail": "stops a candidate that can't win any more",
+}
+"""By field, what it means: shown while the field has the focus."""
 PLACEHOLDER = "@few_shot=2, or a path, artefact:SHA, …"
 
 
 class BakeoffFields(Vertical):
-    """`add` holds what is not listed; the numbers may be empty, which leaves them to the task."""
+    """`add` holds what is not listed. The numbers may be left empty; `extend` is the bake-off that is extended."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, extend: int | None) -> None:
         super().__init__(id="form")
-        self.border_title = title
+        self.border_title = "How they are asked" if extend is None else f"How bake-off {extend} is extended"
+        self.usual_repeats = "the task's" if extend is None else "as before"
         self._unnamed: tuple[str, ...] = (BY_ITSELF,)
 
     def compose(self) -> ComposeResult:
         with Horizontal(classes="field"):
-            yield _label("add", "add")
+            yield _label("add")
             yield TextField(id="add", placeholder=PLACEHOLDER, classes="path")
             yield TextPanel(id="note-add", classes="note")
         with Horizontal(classes="field"):
-            yield _label("incumbent", "measured against")
+            yield _label("incumbent")
             yield ChoiceField(id="incumbent")
             yield TextPanel(id="note-incumbent", classes="note")
         with Horizontal(classes="field", id="numbers"):
-            yield _label("repeats", NUMBERS["repeats"])
-            yield TextField(id="repeats", placeholder="the task's", classes="number")
-            yield _label("concurrency", NUMBERS["concurrency"])
+            yield _label("repeats")
+            yield TextField(id="repeats", placeholder=self.usual_repeats, classes="number")
+            yield _label("concurrency")
             yield TextField(id="concurrency", placeholder="1", classes="number")
-            yield _label("curtail", "curtail")
+            yield _label("curtail")
             yield ChoiceField(id="curtail")
             yield TextPanel(id="note-numbers", classes="note")
 
@@ -79,8 +88,8 @@ class BakeoffFields(Vertical):
     def wrong_numbers(self) -> dict[str, str]:
         """Why the others can't be taken, by field."""
         return {
-            key: f"{label}: enter a whole number of at least 1"
-            for key, label in NUMBERS.items()
+            key: f"{key}: enter a whole number of at least 1"
+            for key in NUMBERS
             if self.text(key).value.strip() and key not in self.numbers
         }
 
@@ -95,7 +104,7 @@ class BakeoffFields(Vertical):
             self.text("repeats").placeholder = str(former.repeats)
 
     def offer_incumbents(self, names: Sequence[str]) -> None:
-        """Who the others can be measured against; the present one stays while it is there."""
+        """Who the others can be compared with; the present one stays while it is there."""
         self.choice("incumbent").offer([*self._unnamed, *names])
 
     def begin_variant(self) -> None:
@@ -106,16 +115,18 @@ class BakeoffFields(Vertical):
             field.action_end
         )  # the focus selects all of it, and the next letter would replace the sign
 
-    def paint_notes(self, add: Line) -> None:
+    def paint_notes(self, add: Line, incumbent: str) -> None:
+        """`incumbent` is whom the others will be compared with, where that is known."""
         self.query_one("#note-add", TextPanel).update([add])
-        against = Line("by which the others are judged, task by task", "dim")
-        self.query_one("#note-incumbent", TextPanel).update([against])
+        whom = printable(incumbent) if incumbent and self.incumbent is None else "it"
+        self.query_one("#note-incumbent", TextPanel).update([Line(f"the others are compared with {whom}", "dim")])
         wrong = next(iter(self.wrong_numbers), "")
-        note = Line(f"✗ {NUMBERS[wrong]}", "bad") if wrong else Line("who can't win is not asked on", "dim")
-        self.query_one("#note-numbers", TextPanel).update([note if wrong or self.curtails else Line()])
+        focused = self.screen.focused.id if self.screen.focused is not None else None
+        note = Line(f"✗ {wrong}", "bad") if wrong else Line(ABOUT.get(focused or "", ""), "dim")
+        self.query_one("#note-numbers", TextPanel).update([note])
 
 
-def _label(key: str, text: str) -> TextPanel:
+def _label(key: str) -> TextPanel:
     panel = TextPanel(id=f"label-{key}", classes="label")
-    panel.rows = [Line(text, "dim")]
+    panel.rows = [Line(key, "dim")]
     return panel

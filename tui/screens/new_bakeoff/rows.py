@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from core.format import data_size, duration, plural
 from core.submission.wanted_bakeoff import WantedBakeoff
@@ -13,24 +14,24 @@ from tui.screens.new_bakeoff.choices import FORMER
 
 MOST_TASKS = 4
 MOST_COMMAND_ROWS = 3
-CHECKING = "checking …"
+Lacking = Literal["task", "candidate"]
+TO_TICK: Mapping[Lacking, str] = {"task": "Tick a task", "candidate": "Tick a candidate, better two"}
 
 
-def lacking(wanted: WantedBakeoff) -> str:
+def lacking(wanted: WantedBakeoff) -> Lacking | None:
     """What has to be ticked before there is anything to look at."""
     if wanted.extend is not None:
-        return ""
-    return "Tick a task" if not wanted.tasks else "" if wanted.candidates else "Tick a candidate, better two"
+        return None
+    return "task" if not wanted.tasks else None if wanted.candidates else "candidate"
 
 
-def add_note(added: str, problem: str, selected: str | None) -> Line:
+def add_note(added: str, problem: str, checking: bool, selected: str | None) -> Line:
     """What is said of the candidate that is being written; of none, what could be written."""
     if not added:
-        return Line(
-            "" if selected is None or selected.startswith(FORMER) else f"@… asks {selected} in another way", "dim"
-        )
-    if problem == CHECKING:
-        return Line(problem, "busy")
+        offered = selected is not None and not selected.startswith(FORMER)
+        return Line(f"@… adds a variant of {printable(selected or '')}" if offered else "", "dim")
+    if checking:
+        return Line("checking …", "busy")
     return Line(f"✗ {printable(problem)}", "bad") if problem else Line("✓", "good").add("  ⏎ adds it", "dim")
 
 
@@ -50,9 +51,9 @@ def outlook_rows(outlook: BakeoffOutlook | None, problem: str, waiting: bool, wi
     for part in parts:
         line = Line(f"{printable(part.name)}", role).to(min(name, max(12, width - 44)))
         line.add(f"{part.answers:>7,} answers", role)
-        line.add(f"  asked in {part.ways} ways" if part.ways > 1 else "", "dim")
+        line.add(f"  {part.candidates} candidates" if part.candidates > 1 else "", "dim")
         line.add("" if part.memory_bytes is None else f"  {data_size(part.memory_bytes)} of memory", "dim")
-        line.add("" if part.seconds is None else f"  about {duration(part.seconds)}", "dim")
+        line.add(f"  about {duration(part.seconds)}" if part.seconds else "", "dim")
         rows.append(line.cut(width))
     if room and len(parts) < len(outlook.models):
         rows.append(Line(f"and {len(outlook.models) - len(parts)} more models", "dim"))
@@ -62,6 +63,8 @@ def outlook_rows(outlook: BakeoffOutlook | None, problem: str, waiting: bool, wi
 def sum_line(outlook: BakeoffOutlook, role: str) -> Line:
     """`312 answers in all, 104 of them there already, about 14 min`."""
     line = Line(f"{outlook.answers:,} answers", f"bold {role}").add(" in all", role)
+    if outlook.there == outlook.answers:
+        return line.add(", all there already: tick more, or raise the repeats", role)
     if outlook.there:
         line.add(f", {'up to ' if outlook.there_at_most else ''}{outlook.there:,} of them there already", role)
     known = [part.seconds for part in outlook.models if part.seconds is not None]
@@ -79,9 +82,9 @@ def tasks_line(outlook: BakeoffOutlook) -> Line:
     """`judge 13 inputs × 2, titles 8 inputs × 3; each by 4 candidates`."""
     shown = [f"{name} {plural(inputs, 'input')} × {repeats}" for name, inputs, repeats in outlook.tasks[:MOST_TASKS]]
     more = len(outlook.tasks) - len(shown)
-    ways = sum(part.ways for part in outlook.models)
+    candidates = sum(part.candidates for part in outlook.models)
     words = ", ".join(shown) + (f" and {plural(more, 'task')} more" if more else "")
-    return Line(printable(f"{words}; each by {plural(ways, 'candidate')}"), "dim")
+    return Line(printable(f"{words}; each by {plural(candidates, 'candidate')}"), "dim")
 
 
 def _told(mark: str, text: str, role: str, width: int) -> list[Line]:
@@ -97,8 +100,12 @@ def command_rows(words: str, queueing: bool, width: int) -> list[Line]:
     return [Line(f" {row}", "dim") for row in rows[:MOST_COMMAND_ROWS]]
 
 
-def told_against(wrong: Mapping[str, str], lacking: str, problem: str, outlook: BakeoffOutlook | None) -> str:
+def told_against(
+    wrong: Mapping[str, str], lacking: Lacking | None, problem: str, outlook: BakeoffOutlook | None
+) -> str:
     """Why it is not queued: what is wrong in a field first; empty where that is being looked at still."""
     if wrong:
         return next(iter(wrong.values())) or "⏎ in the field adds the candidate that is written there"
-    return lacking or problem or (outlook.told if outlook is not None else "")
+    if lacking is not None:
+        return TO_TICK[lacking]
+    return problem or (outlook.told if outlook is not None else "")

@@ -31,17 +31,10 @@ from tui.queries.bakeoff_form import (
     WrittenRead,
 )
 from tui.screens.command_screen import CommandScreen
-from tui.screens.new_bakeoff.choices import (
-    FORMER,
-    Choices,
-    begun_with,
-    candidate_rows,
-    reference_of,
-    task_rows,
-)
+from tui.screens.new_bakeoff.choices import FORMER, Choices, begun_with, candidate_rows, reference_of, task_rows
 from tui.screens.new_bakeoff.commands import COMMANDS
 from tui.screens.new_bakeoff.fields import NUMBERS, BakeoffFields
-from tui.screens.new_bakeoff.rows import CHECKING, add_note, command_rows, lacking, outlook_rows, told_against
+from tui.screens.new_bakeoff.rows import TO_TICK, Lacking, add_note, command_rows, lacking, outlook_rows, told_against
 from tui.widgets.choice import ChoiceField
 from tui.widgets.footer import Footer
 from tui.widgets.text_panel import TextPanel
@@ -78,8 +71,7 @@ class NewBakeoff(CommandScreen):
         with Horizontal(id="lists"):
             yield TickList("Tasks", id="tasks")
             yield TickList("Candidates", id="candidates")
-        title = "How they are asked" if self.extend is None else f"How bake-off {self.extend} goes on"
-        yield BakeoffFields(title)
+        yield BakeoffFields(self.extend)
         yield TextPanel(id="outlook")
         yield TextPanel(id="command")
         yield from self.last_line()
@@ -152,18 +144,24 @@ class NewBakeoff(CommandScreen):
     def on_choice(self) -> bool:
         return isinstance(self.focused, ChoiceField)
 
+    @property
+    def adds(self) -> bool:
+        """⏎ adds the candidate that is being written."""
+        return self.is_mounted and self.fields.text("add").has_focus and bool(self.fields.added)
+
     def problems(self) -> dict[str, str]:
         """What is wrong in the fields, by field."""
         wrong = self.fields.wrong_numbers
-        return {"add": self._add_problem(), **wrong} if self.fields.added else wrong
+        if not self.fields.added:
+            return wrong
+        if not self.meant:
+            return {"add": "first select the candidate that this is a variant of", **wrong}
+        return {"add": "" if self.checking or self.written is None else self.written.problem, **wrong}
 
-    def _add_problem(self) -> str:
-        reference = self.meant
-        if not reference:
-            return "select the candidate first that is asked in this way"
-        if self.written is None or self.written.reference != reference:
-            return CHECKING
-        return self.written.problem
+    @property
+    def checking(self) -> bool:
+        """It is not known yet whether the candidate that is being written can be."""
+        return self.written is None or self.written.reference != self.meant
 
     @property
     def meant(self) -> str:
@@ -174,14 +172,13 @@ class NewBakeoff(CommandScreen):
     @property
     def wanted(self) -> WantedBakeoff:
         fields, former = self.fields, self.offers.former if self.offers is not None else None
-        numbers = fields.numbers
         kept = former is not None and fields.incumbent == former.incumbent
         return WantedBakeoff(
             tasks=tuple(row.key for row in self.task_list.rows if row.ticked and not row.fixed),
             candidates=self.choices.ordered(self.candidate_list.rows),
-            repeats=numbers.get("repeats"),
+            repeats=fields.numbers.get("repeats"),
             incumbent=None if kept else fields.incumbent,
-            concurrency=numbers.get("concurrency"),
+            concurrency=fields.numbers.get("concurrency"),
             curtail=None if fields.curtails == (former is not None and former.curtail) else fields.curtails,
             extend=self.extend,
         )
@@ -192,7 +189,7 @@ class NewBakeoff(CommandScreen):
         return self.outlook if self.outlook is not None and self.outlook.wanted == self.wanted else None
 
     @property
-    def lacking(self) -> str:
+    def lacking(self) -> Lacking | None:
         return lacking(self.wanted)
 
     @property
@@ -203,7 +200,10 @@ class NewBakeoff(CommandScreen):
 
     @on(TickList.Ticked)
     def _take_tick(self, message: TickList.Ticked) -> None:
-        if self.queueing or self.offers is None or message.key.startswith(FORMER):
+        if self.queueing or self.offers is None:
+            return
+        if message.key.startswith(FORMER):
+            self.app.notify(f"Bake-off {self.extend} has it: what is there stays")
             return
         ticked = self.choices.tasks if message.list is self.task_list else self.choices.candidates
         row = next((one for one in message.list.rows if one.key == message.key), None)
@@ -272,8 +272,8 @@ class NewBakeoff(CommandScreen):
         """Something else is ticked or written: offer the incumbents, and look at what it comes to."""
         self._paint_lists()
         former = self.offers.former if self.offers is not None else None
-        names = [*(former.candidates if former is not None else ()), *self.choices.ordered(self.candidate_list.rows)]
-        self.fields.offer_incumbents(names)
+        known = former.candidates if former is not None else ()
+        self.fields.offer_incumbents([*known, *self.choices.ordered(self.candidate_list.rows)])
         if not self.lacking and not self.problem and not self.fields.wrong_numbers:
             wanted = self.wanted
             if pause:
@@ -318,9 +318,10 @@ class NewBakeoff(CommandScreen):
         if not self.is_mounted or not self.query(TickList):
             return
         self._paint_lists()
-        row = self.candidate_list.row
+        row, outlook = self.candidate_list.row, self.current
         problem = self.problems().get("add", "")
-        self.fields.paint_notes(add_note(self.fields.added, problem, None if row is None else row.key))
+        note = add_note(self.fields.added, problem, self.checking and not problem, row.key if row else None)
+        self.fields.paint_notes(note, outlook.incumbent if outlook else "")
         panel = self.query_one("#outlook", TextPanel)
         panel.update(self._outlook(*panel.inner), "What it comes to")
         words = self.wanted.command(self.offers.project) if self.offers is not None and not self.lacking else ""
@@ -333,12 +334,12 @@ class NewBakeoff(CommandScreen):
         if self.offers is None:
             return [Line("reading the project …", "dim")]
         added = self.problems().get("add", "")
-        if added not in ("", CHECKING) and len(added) + 2 > self.query_one("#note-add").size.width:
+        if added and len(added) + 2 > self.query_one("#note-add").size.width:
             return outlook_rows(None, added, False, width, height)  # there it is cut
         if wrong := next(iter(self.fields.wrong_numbers.values()), ""):
             return outlook_rows(None, wrong, False, width, height)
         if self.lacking and not self.problem:
-            return [Line(f"{self.lacking}: j k move, space ticks.", "dim")]
+            return [Line(f"{TO_TICK[self.lacking]}: tab goes from list to list, j k move, space ticks.", "dim")]
         outlook = self.current
         problem = self.problem or ("" if outlook is None else outlook.told)
         return outlook_rows(outlook or self.outlook, problem, outlook is None, width, height)
@@ -363,7 +364,7 @@ class NewBakeoff(CommandScreen):
         if key is not None:
             self.fields.text(key).focus()
         elif self.lacking:
-            (self.task_list if "task" in self.lacking else self.candidate_list).focus()
+            (self.task_list if self.lacking == "task" else self.candidate_list).focus()
         elif at is not None:
             self.candidate_list.focus()
             self.candidate_list.select(at)

@@ -46,5 +46,5 @@ COMMANDS: Final[tuple[Command, ...]] = (
     command("page down", "next example", "The next example of the data", "pagedown", "example(1)", rank=2),
     command("page up", "example before", "The example before", "pageup", "example(-1)", rank=0),
     command("esc", "leave", "Back without queueing anything", "escape", "app.pop_screen", rank=1),
-    command("f1", "help", "Show the keys that work here", "f1", "help", rank=1),
+    command("F1", "help", "Show the keys that work here", "f1", "help", rank=1),
 )
