@@ -11,7 +11,7 @@ from core.bakeoff.short_names import heads
 from core.cli.text_grid import MIN_WIDTH, blocks, grid, wrap
 from core.format import SCORE_SCALE, listed, score_figure
 from core.text import clip, printable
-from core.wording.matrix import AGAINST, LEFT_OUT, OUTCOMES, by_standing, cell_mark
+from core.wording.matrix import AGAINST, LEFT_OUT, OUTCOMES, by_standing, cell_legend, cell_mark
 
 _HEAD = 12
 _NAME = 28
@@ -36,7 +36,7 @@ def matrix_text(
 
 def _title(matrix: Matrix, width: int, above: Sequence[str]) -> Iterator[str]:
     size = f"{count(len(matrix.tasks), 'task')} × {count(len(matrix.candidates), 'candidate')}"
-    against = f", compared with {printable(matrix.incumbent)}" if matrix.incumbent else ""
+    against = f", incumbent {printable(matrix.incumbent)}" if matrix.incumbent else ""
     yield from wrap(f"Bake-off over {size}, scores 0 to {SCORE_SCALE}{against}", width)
     for line in above:
         yield from wrap(line, width)
@@ -50,18 +50,7 @@ def _scores(matrix: Matrix, width: int) -> Iterator[str]:
     for name in order:
         lines.append([short.of[name], *(_cell(matrix.cell(task, name)) for task in matrix.tasks)])
     yield from blocks(lines, width)
-    signs = {sign for cell in matrix.cells for sign in _signs(cell)}
-    legend = {
-        "◆": "◆ best",
-        "=": "= tied with the best",
-        "c": "c curtailed: not asked on",
-        "?": "? answers are missing",
-        AGAINST["wins"]: f"{AGAINST['wins']} wins against {printable(matrix.incumbent or '')}",
-        AGAINST["loses"]: f"{AGAINST['loses']} loses to it",
-    }
-    if AGAINST["wins"] not in signs:
-        legend[AGAINST["loses"]] = f"{AGAINST['loses']} loses to {printable(matrix.incumbent or '')}"
-    yield from wrap("; ".join(text for sign, text in legend.items() if sign in signs), width)
+    yield from wrap("; ".join(cell_legend(matrix)), width)
     for key in (short.key, tasks.key):
         if key:
             yield from wrap(key, width)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from core.text import printable
+
 if TYPE_CHECKING:
     from core.bakeoff.matrix import Matrix, MatrixCell
 
@@ -20,6 +22,12 @@ LEFT_OUT: Mapping[str, str] = {
     "no_answers": "no scored answers",
     "curtailed": "curtailed, as it could not reach the incumbent any more",
     "incumbent_not_answered": "not compared, as the incumbent did not answer",
+}
+CELL_SIGNS: Mapping[str, str] = {
+    "◆": "best",
+    "=": "tied with the best",
+    "c": "curtailed",
+    "?": "answers are missing",
 }
 FAULT_SIGNS: Mapping[str, str] = {"empty": "e", "length": "l", "thinking": "t"}
 FAULT_LEGEND: Mapping[str, str] = {
@@ -39,6 +47,17 @@ def cell_mark(cell: MatrixCell) -> str:
     place = "◆" if cell.best else "=" if cell.tied else ""
     rest = "c" if cell.curtailed else "?" if cell.missing else ""
     return place + rest
+
+
+def cell_legend(matrix: Matrix) -> list[str]:
+    """What the signs mean that stand in and behind the cells of this matrix: `◆ best`, …"""
+    used = {sign for cell in matrix.cells for sign in cell_mark(cell)}
+    legend = [f"{sign} {words}" for sign, words in CELL_SIGNS.items() if sign in used]
+    outcomes, incumbent = {cell.outcome for cell in matrix.cells}, printable(matrix.incumbent or "")
+    against = {"wins": f"wins against {incumbent}", "loses": f"loses to {incumbent}"}
+    if shown := [f"{AGAINST[code]} {words}" for code, words in against.items() if code in outcomes]:
+        legend.append(f"{', '.join(shown)}, corrected over all tasks")
+    return legend
 
 
 def fault_signs(faults: Mapping[str, int], missing: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,10 @@ from tui.lines import Line
 from tui.model.answers import read_answers
 from tui.model.snapshot import Board, Detail, Share, Snapshot
 from tui.panes.bakeoff import matrix_board_rows
+from tui.screens.result_inputs import grid_of as inputs_grid
+from tui.screens.result_inputs import input_rows
+from tui.screens.result_matrix import grid_of as matrix_grid
+from tui.screens.result_matrix import matrix_rows
 from tui.screens.result_panels import Texts
 from tui.screens.results import Results
 from tui.widgets.detail import shares
@@ -235,8 +240,30 @@ def test_the_pane_says_who_is_best_at_each_task_and_who_wins_most(stored: tuple[
         rows = [line.plain for line in matrix_board_rows(boards[0], boards, width, height, NOW)]
         assert len(rows) <= height and max(map(len, rows)) <= width
     rows = [line.plain for line in matrix_board_rows(boards[0], boards, 70, 10, NOW)]
-    assert "3 tasks × 6 models" in rows[0] and SERVED in rows[2] and "+1.97" in rows[2]
+    assert "3 tasks × 6 candidates" in rows[0] and SERVED in rows[2] and "+1.97" in rows[2]
     assert f"{SERVED} wins 3 of 3 tasks against {BASE}" in rows[-1]
+
+
+def test_the_pane_tells_how_far_the_best_is_from_the_incumbent(stored: tuple[Home, int, tuple[Board, ...]]) -> None:
+    (board, *_) = stored[2]
+    assert board.best is not None
+    led = replace(
+        board, incumbent=board.best.name, candidates=(replace(board.best, difference=""), *board.candidates[1:])
+    )
+    for shown, difference in ((board, board.best.difference), (led, "")):
+        (row,) = [line.plain for line in matrix_board_rows(shown, (shown,), 90, 10, NOW) if shown.task in line.plain]
+        assert row.rstrip().endswith(difference) and ("[" in row) == bool(difference)
+
+
+def test_names_are_whole_where_there_is_room(stored: tuple[Home, int, tuple[Board, ...]]) -> None:
+    (board, *_) = stored[2]
+    assert board.matrix is not None
+    ids = tuple(f"entry-{number}" for number in range(8, 8 + len(board.input_ids)))
+    board = replace(board, input_ids=ids)
+    inputs = input_rows(board, "format", False, 0, 0, inputs_grid(board, 0, 0, 120, 40), 120)
+    assert [line.plain[2:].split()[0] for line in inputs[1:]] == list(ids)
+    rows = plain(matrix_rows(board.matrix, 0, 0, matrix_grid(board.matrix, 0, 0, 120, 40), 120))
+    assert all(any(name in row for row in rows) for name in board.matrix.candidates)
 
 
 def plain(lines: list[Line]) -> list[str]:

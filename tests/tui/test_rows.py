@@ -145,5 +145,7 @@ def test_a_running_job_says_the_range_that_is_left() -> None:
     progress = Progress(done=50, total=100, unit="answers", eta_low_seconds=240.0, eta_high_seconds=540.0, time=NOW)
     row = replace(job(42, "running", "bake-off judge"), progress=progress)
     assert "50 % 4–9 min" in state(row, 60, NOW).plain
+    narrow = state(row, 18, NOW).plain
+    assert narrow.endswith("50 % 4–9 min") and narrow.startswith("━"), "the bar gives way, not the time"
     assert ("4–9 min left", "dim") in facts(row, None)
     assert state_in_words(row) == "50 %, 4–9 min left"

@@ -120,10 +120,10 @@ def board_rows(board: Board, width: int, height: int, now: float) -> list[Line]:
 
 
 def matrix_board_rows(board: Board, boards: Sequence[Board], width: int, height: int, now: float) -> list[Line]:
-    """A bake-off over several tasks: who is best at each, whether that is sure, and who wins most of them."""
+    """A bake-off over several tasks: who is best at each, whether that is sure, how far from the incumbent, who wins most."""
     matrix = board.matrix
     assert matrix is not None
-    size = f"{plural(len(matrix.tasks), 'task')} × {plural(len(matrix.candidates), 'model')}"
+    size = f"{plural(len(matrix.tasks), 'task')} × {plural(len(matrix.candidates), 'candidate')}"
     head = Line(size, "bold").add(f"  bake-off {board.job_id}", "dim")
     for label in filter(None, (scoring_label(board.scored, now), stale_label(board.changed_anywhere))):
         head.add(f"  {label}", "warn")
@@ -131,10 +131,11 @@ def matrix_board_rows(board: Board, boards: Sequence[Board], width: int, height:
     said = leader_words(matrix)
     shown = list(boards)[: max(1, height - 1 - (1 if said else 0))]
     task = min(16, max(len(printable(one.task)) for one in shown)) + 1
-    figure = max((len(one.headline_difference) for one in shown), default=0)
+    figures = [best.difference if (best := one.best) is not None else "" for one in shown]
+    figure = max(map(len, figures), default=0)
     figure = figure + 1 if width - task - figure >= 26 else 0
     name = width - task - 8 - figure
-    for one in shown:
+    for one, difference in zip(shown, figures, strict=True):
         line = Line(printable(one.task)).cut(task - 1).to(task)
         best = one.best
         if best is None:
@@ -146,7 +147,7 @@ def matrix_board_rows(board: Board, boards: Sequence[Board], width: int, height:
             line.add(f" and {tied - 1} more", "dim")
         line.cut(task + name).to(task + name).add(f" {score_figure(best.score):>5}", "good")
         if figure:
-            line.right(Line(one.headline_difference, "dim"), width)
+            line.right(Line(difference, "dim"), width)
         rows.append(line.cut(width))
     if said and len(rows) < height:
         rows += [Line(row, "dim") for row in wrapped(said, width)][: height - len(rows)]
@@ -220,6 +221,7 @@ class BakeoffPane(Pane):
                 Line("It answers a task's golden inputs with each candidate,", "dim").cut(width),
                 Line("scores them, and says whether a difference is sure.", "dim").cut(width),
                 Line("b", "bold").add(" bakes off a finished training run against its base", "dim").cut(width),
+                Line("B", "bold").add(" opens the form: tick tasks, models, runs, served models", "dim").cut(width),
             ]
         # What is known stays; what runs is a row below it.
         running = self._under_way(width, max(1, height // 2))
@@ -260,7 +262,7 @@ class BakeoffPane(Pane):
         detail = self.snapshot.detail
         if detail is None or detail.job_id != job.id or room < 2:
             return [line.cut(width)]
-        # Model by model: the one that is asked now, then those that follow; how many are done is a figure.
+        # The candidate that is asked now, then those that follow; how many are done is a figure.
         open_ones = [share for share in detail.shares if not share.is_finished]
         done = len(detail.shares) - len(open_ones)
         rows = [line.cut(width)]
@@ -269,7 +271,7 @@ class BakeoffPane(Pane):
             where = f" · {printable(share.task)}" if share.task else ""
             rows.append(row.right(Line(f"{share.done}/{share.total or '?'}{where}", "dim"), width))
         if done and len(rows) < room:
-            rows.append(Line("  ✓ ", "good").add(f"{plural(done, 'model')} done", "dim"))
+            rows.append(Line("  ✓ ", "good").add(f"{plural(done, 'candidate')} done", "dim"))
         return rows
 
     def summary(self, width: int) -> Line:

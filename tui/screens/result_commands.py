@@ -127,7 +127,7 @@ COMMANDS: tuple[Command, ...] = (
     command(
         "x",
         "extend",
-        "Extend it: more tasks, models, ways of asking, repeats; only what is new is asked",
+        "Extend it: more tasks, candidates, variants or repeats; only what is new is asked",
         "x",
         "extend",
         rank=3,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from core.bakeoff.passing import passes
+
 from core.bakeoff.short_names import heads
 from core.format import score_figure
 from core.text import printable
@@ -12,19 +14,21 @@ from core.wording.matrix import FAULT_LEGEND, fault_signs
 from tui.lines import Line, wrapped
 from tui.model.snapshot import Board
 from tui.screens.result_answers import use_words
-from tui.screens.result_matrix import Grid, window
+from tui.screens.result_matrix import NAME_FRAME, Grid, window
 
 if TYPE_CHECKING:
     from core.bakeoff.input_cells import InputCell
 
 CELL, WIDEST_CELL = 13, 26
+USE_MARK = 2
+"""The column of `CONFIRMS` before a name, where some inputs confirm."""
 CONFIRMS = "◇"
 """Before an input that is kept to confirm by."""
 
 
 def grid_of(board: Board, row: int, column: int, width: int, height: int) -> Grid:
     longest = max((len(printable(one)) for one in board.input_ids), default=8)
-    name = min(30, max(8, longest), max(12, width // 4)) + (4 if board.confirming else 2)
+    name = min(30, max(8, longest), max(12, width // 4)) + NAME_FRAME + (USE_MARK if board.confirming else 0)
     columns = max(1, min(len(board.candidates), (width - name) // CELL))
     cell = max(CELL, min(WIDEST_CELL, (width - name - 2) // columns))
     rows = max(1, min(len(board.input_ids), height - 1))
@@ -35,7 +39,7 @@ def grid_of(board: Board, row: int, column: int, width: int, height: int) -> Gri
 def input_rows(board: Board, part: str, worst: bool, row: int, column: int, grid: Grid, width: int) -> list[Line]:
     """A head with the candidates by rank and a line an input; `row` and `column` are selected."""
     names = heads([one.name for one in board.candidates], grid.cell - 2).of
-    inputs = heads(list(board.input_ids), grid.name - (4 if board.confirming else 2)).of
+    inputs = heads(list(board.input_ids), grid.name_room - (USE_MARK if board.confirming else 0)).of
     shown = range(grid.first_column, grid.first_column + grid.columns)
     head = Line("‹ " if grid.first_column else "  ", "dim").add("input", "dim").to(grid.name)
     for index in shown:
@@ -64,7 +68,7 @@ def cell_line(cell: InputCell | None, part: str, worst: bool, chosen: str, width
     """` 4.17 e?`: the score, and a sign for each kind of fault among the repeats."""
     scores = None if cell is None else cell.format if part == "format" else cell.content
     value = None if scores is None else scores.worst if worst else scores.mean
-    role = "dim" if value is None else "good" if value >= 0.999 else "bad" if value < 0.5 else "text"
+    role = "dim" if value is None else "good" if passes(value) else "bad" if value < 0.5 else "text"
     line = Line(f" {score_figure(value):>5} ", f"{role}{chosen}")
     if cell is not None and (signs := fault_signs(cell.faults, cell.missing)):
         line.add(signs, f"warn{chosen}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from core.bakeoff.short_names import heads
 from core.format import listed, of_five, plural, score_figure
 from core.text import cell_width, printable
-from core.wording.matrix import AGAINST, LEFT_OUT, OUTCOMES, by_standing, cell_mark
+from core.wording.matrix import AGAINST, LEFT_OUT, OUTCOMES, by_standing, cell_legend, cell_mark
 from tui.lines import Line, wrapped
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from core.statistics.comparison import Comparison
 
 CELL = 11
+NAME_FRAME = 3
+"""Around a name in the first column of a table: the mark of the selected row, and a blank."""
 STANDING, MEAN = 13, 24
 """`wins` and `loses`, and the mean difference to the incumbent, for terminals with room for them."""
 AGAINST_ROLES = {"wins": "good", "loses": "bad"}
@@ -30,7 +32,13 @@ class Grid:
     first_column: int
     columns: int
     name: int
+    """Of the first column, with the mark before a name and a blank behind it."""
     cell: int
+
+    @property
+    def name_room(self) -> int:
+        """How much of the first column a name may take."""
+        return self.name - NAME_FRAME
 
     def clicked(self, x: int, y: int) -> tuple[int | None, int] | None:
         """(column, row) of a click at these cells of the table, its head in row 0; column None: on the name."""
@@ -50,8 +58,8 @@ def window(selected: int, count: int, room: int) -> int:
 
 def grid_of(matrix: Matrix, row: int, column: int, width: int, height: int) -> Grid:
     longest = max((cell_width(printable(one)) for one in matrix.candidates), default=8)
-    free = width - STANDING - CELL * len(matrix.tasks) - 3
-    name = min(36, longest, max(14, width // 4, free)) + 2
+    free = width - STANDING - CELL * len(matrix.tasks) - NAME_FRAME
+    name = min(36, longest, max(14, width // 4, free)) + NAME_FRAME
     columns = max(1, min(len(matrix.tasks), (width - name - (STANDING if width >= 60 else 0)) // CELL))
     rows = max(1, min(len(matrix.candidates), height - 1))
     first_row = window(row, len(matrix.candidates), rows)
@@ -61,7 +69,7 @@ def grid_of(matrix: Matrix, row: int, column: int, width: int, height: int) -> G
 def matrix_rows(matrix: Matrix, row: int, column: int, grid: Grid, width: int) -> list[Line]:
     """A head and a line a candidate; `row` and `column` are selected."""
     order = by_standing(matrix)
-    names = heads(order, grid.name - 2).of
+    names = heads(order, grid.name_room).of
     shown = range(grid.first_column, grid.first_column + grid.columns)
     titles = heads(list(matrix.tasks), CELL - 2).of
     free = width - grid.name - CELL * grid.columns
@@ -125,15 +133,7 @@ def below_rows(matrix: Matrix, row: int, column: int, width: int) -> list[Line]:
             said += f" {printable(cost.task)}, {OUTCOMES[cost.outcome]}"
             role = "bad" if cost.outcome == "loses" else "dim"
             rows += [Line(text, role) for text in wrapped(said, width)]
-    legend = "◆ best, = tied with it"
-    if matrix.incumbent is not None:
-        won, lost = AGAINST["wins"], AGAINST["loses"]
-        legend += f"; {won} wins against, {lost} loses to {printable(matrix.incumbent)}, corrected over all tasks"
-    if any(one.curtailed for one in matrix.cells):
-        legend += "; c curtailed"
-    if any(one.missing for one in matrix.cells if not one.curtailed):
-        legend += "; ? answers are missing"
-    rows += [Line(text, "dim") for text in wrapped(legend, width)]
+    rows += [Line(text, "dim") for text in wrapped("; ".join(cell_legend(matrix)), width)]
     for note in matrix.notes:
         rows += [
             Line(f"{'· ' if i == 0 else '  '}{text}", "dim")

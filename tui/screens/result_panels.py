@@ -144,7 +144,7 @@ def title_of(place: ResultPlace, board: Board | None, now: float) -> Line:
     if board is not None:
         title.add(f" {printable(board.task)}", "bold")
     if board is not None and len(place.boards) > 1:
-        title.add(f" {place.boards.index(board) + 1}/{len(place.boards)}", "dim")
+        title.add(f"  task {place.boards.index(board) + 1} of {len(place.boards)}", "dim")
     changed = first.changed_anywhere if board is None else board.changed
     for label in filter(None, (scoring_label(first.scored, now), stale_label(changed))):
         title.add(f"  {label}", "warn")

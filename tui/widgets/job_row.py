@@ -27,6 +27,10 @@ NAMED_BY_THEIR_REASON = frozenset({"cancelled", "interrupted", "lost"})
 """States whose reason names them in its words: the name need not stand before it."""
 
 
+LEAST_BAR = 3
+"""A shorter one shows nothing."""
+
+
 def sign(job: JobRow) -> tuple[str, str]:
     """The sign of a job's state and its role."""
     if job.held and job.state in QUEUED:
@@ -50,9 +54,11 @@ def state(job: JobRow, width: int, now: float, score: float | None = None) -> Li
             return Line(outcome(job) or job.state, "dim").cut(width)
         if progress.fraction is None:
             return Line(printable(phase_words(progress.phase or "") or outcome(job) or "running"), "dim").cut(width)
-        bar = 10 if width < 40 else 20
-        line = progress_bar(progress.fraction, bar, "text").add(f" {percent(progress.fraction):>4}")
-        line.add(f" {progress.left}".rstrip())
+        figures = f"{percent(progress.fraction):>4} {progress.left}".rstrip()
+        # The bar gives way: the figures tell the same, and when it ends.
+        bar = min(10 if width < 40 else 20, width - len(figures) - 1)
+        line = progress_bar(progress.fraction, bar, "text").add(" ") if bar >= LEAST_BAR else Line()
+        line.add(figures)
         room = width - line.width - 3
         if room > 8 and progress.phase:
             line.add(f"   {printable(phase_words(progress.phase))}", "dim")
