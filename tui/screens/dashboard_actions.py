@@ -18,7 +18,13 @@ NO_RESULTS = "No bake-off has a leaderboard yet."
 BAKE_OFF_UNLESS = (
     "Select a training run or a merge that has not failed: a bake-off compares what it makes with its base."
 )
+NEW_BAKE_OFF = "New bake-off: tick tasks, candidates and their variants"
 EXPORT_UNLESS = "Select a training run, a merge or a conversion that has not failed: its model is exported."
+
+
+def can_compare(screen: Any) -> bool:
+    """Whether a run is selected, or marked, that a bake-off can compare."""
+    return bool(screen.runs_to_compare)
 
 
 def on_job(test: Callable[[JobRow | None], bool]) -> Callable[[Any], bool]:
@@ -93,19 +99,15 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "Bake-off of the marked runs, or the selected one, against the base",
         "b",
         "bake_off",
-        lambda screen: bool(screen.runs_to_compare),
+        can_compare,
         rank=3,
         unless=BAKE_OFF_UNLESS,
     ),
+    # Where a run can be baked off, `b` comes first, and its question leads on to the form.
     command(
-        "B",
-        "new bake-off",
-        "New bake-off: tick tasks, candidates and their variants",
-        "B",
-        "new_bakeoff",
-        rank=4,
-        short="bake-off",
+        "B", "new bake-off", NEW_BAKE_OFF, "B", "new_bakeoff", lambda screen: not can_compare(screen), 4, "bake-off"
     ),
+    command("B", "new bake-off", NEW_BAKE_OFF, "B", "new_bakeoff", can_compare, 6, "form"),
     command(
         "space",
         "mark",

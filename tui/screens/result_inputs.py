@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from core.bakeoff.passing import passes
-
 from core.bakeoff.short_names import heads
 from core.format import score_figure
+from core.scoring.passing import passes
 from core.text import printable
 from core.wording.matrix import FAULT_LEGEND, fault_signs
 from tui.lines import Line, wrapped

@@ -61,8 +61,7 @@ class NewBakeoff(CommandScreen):
         self.written: WrittenRead | None = None
         self.adding = ""
         """What is taken in as soon as it is known that nothing is against it."""
-        self.queueing = False
-        self.problem = ""
+        self.queueing, self.problem = False, ""
         self._typing: Timer | None = None
         self.queries = BakeoffQueries(context.home, context.find_project, self.tell)
 
@@ -360,7 +359,7 @@ class NewBakeoff(CommandScreen):
         """Say why this cannot be queued, and go to what is wrong."""
         wrong, outlook = self.problems(), self.current
         key = next((one for one in ("add", *NUMBERS) if one in wrong), None)
-        at = next(iter(outlook.problems), None) if outlook is not None else None
+        at = next(iter(outlook.problems if outlook is not None else ()), None)
         if key is not None:
             self.fields.text(key).focus()
         elif self.lacking:
