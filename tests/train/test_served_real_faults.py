@@ -16,7 +16,7 @@ from core.serving.address import server_address
 from core.serving.answering import Question, Reply
 from core.serving.errors import ServerError
 from core.serving.openai_model import OpenAIModel
-from jobs.bakeoff import flights
+from jobs.bakeoff import in_flight
 from jobs.bakeoff.record import AnswerRecord
 from jobs.llama_server import free_port
 from tests.support.llama_cpp import llama_cpp, small_q8_0
@@ -134,8 +134,8 @@ def test_a_server_killed_in_the_middle_of_a_stream_gives_the_same_answers_as_one
 def test_a_server_that_comes_back_with_another_file_is_another_model_and_the_first_again_afterwards(
     served: Served, model_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flights, "SECONDS_BETWEEN_STAMPS", 0.0)
-    monkeypatch.setattr(flights, "MOST_SHARE_OF_STAMPS", 1e9)
+    monkeypatch.setattr(in_flight, "SECONDS_BETWEEN_STAMPS", 0.0)
+    monkeypatch.setattr(in_flight, "MOST_SHARE_OF_STAMPS", 1e9)
     first, other = small_q8_0(model_cache), tmp_path / "other.gguf"
     shutil.copy(first, other)
     model = InTheMiddle("box", served.address, "small")
