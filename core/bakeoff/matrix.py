@@ -215,7 +215,8 @@ def _power(cells: Sequence[MatrixCell], tasks: int) -> Iterator[str]:
                 most[cell.task] = statement.comparison
     few = {task: one for task, one in most.items() if one.exact and min(1.0, tasks * one.least_p) > ALPHA}
     for task, one in few.items():
-        units = "1 input" if one.clusters == 1 else f"{one.clusters} inputs"
+        unit = "input" if one.clusters == one.inputs else "source"
+        units = f"1 {unit}" if one.clusters == 1 else f"{one.clusters} {unit}s"
         yield (
             f"{task}: {units} can reach p {min(1.0, tasks * one.least_p):.2g} at best over {tasks} tasks. "
             f"Add {clusters_to_show(tasks) - one.clusters} for p {ALPHA}."

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from core.bakeoff.figures import bounds, count, p_value, signed
 from core.bakeoff.leaderboard import Headline, Leaderboard
 from core.bakeoff.rows import CandidateRow
 from core.format import of_five
+from core.scoring.scorer import Part
 from core.statistics.comparison import RESOLVE
 from core.statistics.paired import ALPHA
 from core.statistics.permutation import clusters_to_show, least_p
@@ -41,17 +43,26 @@ def headline(board: Leaderboard) -> Headline:
         score = f"{best} {of_five(row.score_of(leading))}{of_part} {bounds(row.interval_of(leading))}"
         return Headline(score, evidence=asked)
     one = compared[other]
-    theirs, held = (f"{name} {of_five(board.row(name).score_of(leading))}" for name in (other, incumbent))
+    scores = _scores_over_shared(board.row(other), board.row(incumbent), leading)
+    theirs, held = (f"{name} {of_five(score)}" for name, score in zip((other, incumbent), scores, strict=True))
     if one.inputs != inputs:
         asked = f"{one.inputs} of {count(inputs, 'input')} × {board.repeats}"
     words = {
         "better": f"{theirs} over {held}",
         "worse": f"{theirs} below {held}",
         "no_worse": f"{theirs}, no worse than {held}",
-        "tied": f"{theirs}, no difference shown from {held}",
+        # A difference below the margin may well be shown.
+        "tied": f"{theirs}, no difference{f' of {of_five(board.margin)}' * (one.p_adjusted <= ALPHA)} shown from {held}",
     }
     difference = f"{signed(one.difference)} {bounds(one.interval)}"
     return Headline(words[one.verdict] + of_part, difference, f"p {p_value(one.p_adjusted)}, {asked}")
+
+
+def _scores_over_shared(ours: CandidateRow, theirs: CandidateRow, part: Part) -> tuple[float, float]:
+    """The scores of two candidates over the inputs that both answered, at least one: what their difference is of."""
+    cells = [(one.part(part), other.part(part)) for one, other in zip(ours.inputs, theirs.inputs, strict=True)]
+    shared = [(one.mean, other.mean) for one, other in cells if one is not None and other is not None]
+    return fmean(one for one, _ in shared), fmean(other for _, other in shared)
 
 
 def notes(board: Leaderboard, task: Task, *, unscored: Mapping[str, int], strangers: int) -> Iterator[str]:
@@ -81,6 +92,8 @@ def _selected(selection: Selection | None) -> Iterator[str]:
     """What the choice among several candidates does to the figures of the chosen one."""
     if selection is None or selection.among < 3:
         return
+    if selection.same_inputs and selection.lead == 0:
+        return  # the incumbent itself: nobody leads it
     best = f"{selection.chosen} is the best of {selection.among}"
     if selection.same_inputs and selection.optimism is not None:
         luck = of_five(selection.optimism)
@@ -91,6 +104,10 @@ def _selected(selection: Selection | None) -> Iterator[str]:
             one = selection.confirmed[0]
             words += f" ({signed(selection.lead or 0.0)}). On the {count(one.inputs, 'input')} to confirm by, it differs from "
             words += f"{one.against} by {signed(one.difference)} {bounds(one.interval)}, p {p_value(one.p)}"
+        elif selection.lead:
+            words += (
+                f" ({signed(selection.lead)}). It can't be confirmed: on no input to confirm by have both an answer"
+            )
         yield f"{words}."
 
 
@@ -100,10 +117,14 @@ def _missing(rows: Sequence[CandidateRow], unscored: Mapping[str, int], stranger
         if row.missing:
             old = unscored.get(row.name)
             rest = f" ({old} of them not scored by the checks as they are now)" if old else ""
-            alike.setdefault(f"{row.missing} of {count(row.expected, 'answer')} missing{rest}", []).append(row.name)
+            what = "compared over what is there" if row.answers else "in no comparison"
+            if not row.answers and row.incumbent and len(rows) > 1:
+                what = "nobody is compared with the incumbent"
+            missing = f"{row.missing} of {count(row.expected, 'answer')} missing{rest}; {what}."
+            alike.setdefault(missing, []).append(row.name)
     for missing, names in alike.items():
         who = "Each candidate" if len(names) == len(rows) > 1 else ", ".join(names)
-        yield f"{who}: {missing}; compared over what is there."
+        yield f"{who}: {missing}"
     if strangers:
         yield f"{count(strangers, 'answer')} left out: the golden set has no such input."
 
@@ -127,8 +148,10 @@ def _tie(board: Leaderboard) -> Iterator[str]:
     close = [one for one in board.ties if one.candidate in tied and one.against in tied and one.part == board.parts[0]]
     shown = [one.minimum_detectable for one in close if one.minimum_detectable is not None]
     words = f"Tied set: {named}. No difference of at least {of_five(board.margin)} is shown"
-    if shown:
+    if shown and max(shown) <= 1:
         words += f"; so many inputs can show {of_five(max(shown))}"
+    elif shown:
+        words += "; so few inputs can't be relied on to show any"
     more = max((one.add_inputs for one in close if one.add_inputs is not None), default=0)
     words += f"; add {count(more, 'input')} to resolve {of_five(RESOLVE)}." if more else "."
     yield words

@@ -43,6 +43,8 @@ def check_gates(
             found += [fail_under(board, chosen, least / SCORE_SCALE, one, among) for one in parts]
         if baseline is not None:
             chosen = candidate or challenger(names, baseline)
+            if chosen == baseline:
+                raise click.UsageError(f"`{baseline}` is the baseline: name another candidate with --candidate")
             found += [no_worse_than(board, chosen, baseline, one) for one in parts]
     return found
 

@@ -66,7 +66,7 @@ def _signs(cell: MatrixCell) -> str:
 
 def _standings(matrix: Matrix, width: int) -> Iterator[str]:
     """Who wins how many tasks against the incumbent, corrected over candidates and tasks."""
-    if matrix.incumbent is None:
+    if matrix.incumbent is None or len(matrix.candidates) < 2:
         return
     order = by_standing(matrix)
     short = heads(order, _NAME)

@@ -86,7 +86,8 @@ def _scores(board: Leaderboard, width: int, trained: Mapping[str, str]) -> Itera
     scale: Column = (_SCALE, lambda row: _draw(row.score_of(board.parts[0]), row.interval))
     yield from _table(board, columns, width, last=scale if board.parts else None)
     if any(row.tied for row in board.rows):
-        yield from wrap("= tied set: the inputs show no difference between these", width)
+        shown = f"no difference of at least {score_figure(board.margin)} is shown between these"
+        yield from wrap(f"= tied set: {shown}", width)
     if any(row.worst is not None for row in board.rows):
         legend = "worst: the mean of each input's worst repeat"
         if any(row.consistency is not None for row in board.rows):
@@ -236,7 +237,7 @@ def _comparisons(board: Leaderboard, width: int) -> Iterator[str]:
             f"{signed(one.difference)} {interval}",
             p_value(one.p_adjusted),
             score_figure(one.noise_floor),
-            score_figure(one.minimum_detectable),
+            _detectable(one.minimum_detectable),
         ]
         more = DASH if one.add_inputs is None else f"{one.add_inputs:,}"
         lines.append([short.of[one.candidate], one.part, said[one.verdict], *figures, more])
@@ -295,6 +296,11 @@ def _holes(board: Leaderboard, width: int) -> Iterator[str]:
         more = f" and {count(len(holes) - _HOLES, 'further input')}" if len(holes) > _HOLES else ""
         server = f"; {count(row.server_faults, 'answer')} the server did not give" if row.server_faults else ""
         yield from wrap(f"{printable(row.name)} has answers missing at {named}{more}{server}", width)
+
+
+def _detectable(difference: float | None) -> str:
+    """The least difference that the inputs can show; one that no two scores can have is not given as a figure."""
+    return f"> {SCORE_SCALE}" if difference is not None and difference > 1 else score_figure(difference)
 
 
 def _number(value: float | None, digits: int) -> str:

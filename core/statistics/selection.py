@@ -61,6 +61,9 @@ def select(
         return None
     confirming = {item.id: item.cluster for item in inputs if item.use == "confirm"}
     choosing = {item.id: item.cluster for item in inputs if item.use != "confirm"}
+    if not choosing:
+        # Nothing is left to choose by: the choice and the figures are of the same inputs.
+        confirming, choosing = {}, confirming
     seen = [scores for scores in (one.only(list(choosing)) for one in ranked) if scores.means(parts[0])]
     held = next((scores for scores in seen if scores.candidate == incumbent), None)
     if held is None:

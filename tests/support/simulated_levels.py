@@ -98,5 +98,18 @@ def _false(
             least_p(drawn, layout, equal(of_task), everyone(of_task))
             for drawn, of_task in zip(tasks, effects, strict=True)
         ]
-        for run in np.flatnonzero(np.min(bounds, axis=0) <= level).tolist():
+        suspect = np.min(bounds, axis=0) <= level
+        for drawn, of_task in zip(tasks, effects, strict=True):
+            suspect |= _turned_round(drawn, of_task)
+        for run in np.flatnonzero(suspect).tolist():
             yield is_false([scores_of(drawn, run, layout) for drawn in tasks])
+
+
+def _turned_round(drawn: Drawn, effects: Sequence[float]) -> np.ndarray:
+    """The runs in which a worse candidate is better than one of the best over what both answered: it might be shown so."""
+    best = [row for row, effect in enumerate(effects) if effect == max(effects)]
+    pairs = [(ours, row) for row in range(len(effects)) if row not in best for ours in best]
+    found = np.zeros(len(drawn), bool)
+    for means in drawn.means.values() if pairs else ():
+        found |= (_differences(means, drawn.there, pairs).sum(axis=2) < 0).any(axis=1)
+    return found

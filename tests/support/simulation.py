@@ -24,7 +24,8 @@ MARGIN = 0.05
 @dataclass(frozen=True)
 class Layout:
     """What is asked: the source of each input, repeats, checks a part, and the parts. `ceiling`: most inputs are easy, the
-    more so the higher `skilled` is; `missing` is the share of inputs that a candidate has no answer to."""
+    more so the higher `skilled` is; `missing` is the share of inputs that a candidate has no answer to; with
+    `each_lacks_another` each has none to one input, the next candidate to the next."""
 
     sources: tuple[int, ...]
     repeats: int = 3
@@ -33,6 +34,7 @@ class Layout:
     ceiling: bool = False
     missing: float = 0.0
     skilled: float = 16.0
+    each_lacks_another: bool = False
 
     @property
     def cluster_of(self) -> dict[str, str]:
@@ -45,6 +47,7 @@ UNEVEN = Layout((*[0] * 6, *[1] * 4, *[2] * 3, *[3] * 2, *range(4, 11)))
 TWO_PARTS = Layout(tuple(range(12)), parts=PARTS)
 CEILING = Layout(tuple(range(14)), ceiling=True)
 GAPS = Layout(tuple(range(14)), missing=0.03)
+EACH_ANOTHER = Layout(tuple(range(12)), each_lacks_another=True)
 LAYOUTS = {"twelve": TWELVE, "uneven": UNEVEN, "two parts": TWO_PARTS, "ceiling": CEILING, "gaps": GAPS}
 
 
@@ -73,7 +76,11 @@ def draw(generator: np.random.Generator, layout: Layout, effects: Sequence[float
         # The mean over checks and repeats: so many tries, each with this chance.
         tries = layout.checks * layout.repeats
         means[part] = generator.binomial(tries, chance) / tries
-    return Drawn(means, generator.random(shape) >= layout.missing)
+    there = generator.random(shape) >= layout.missing
+    if layout.each_lacks_another:
+        for row in range(shape[1]):
+            there[:, row, row % shape[2]] = False
+    return Drawn(means, there)
 
 
 def scores_of(drawn: Drawn, run: int, layout: Layout) -> list[InputScores]:
