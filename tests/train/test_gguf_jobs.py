@@ -137,6 +137,12 @@ def test_quantising_gives_the_tensors_that_the_converter_writes_directly(
     assert (lineage["source"], lineage["quantization"]) == (reference(converted[0]), "Q8_0")
     assert lineage["source_sha256"] == converted[1]["summary"]["file_sha256"]
     assert lineage["tool"]["name"] == "llama-quantize" and "build" in lineage["tool"]["version"]
+    made_of = {
+        "kind": "gguf",
+        "sha256": converted[1]["artefacts"][0]["sha256"],
+        **converted[1]["artefacts"][0]["lineage"],
+    }
+    assert lineage["made_of"] == made_of and made_of["tool"]["name"] == "convert_hf_to_gguf.py"
     told = events(run, 1, "progress")
     assert [event["done"] for event in told] == list(range(1, len(tensors(ours)) + 1))
 
