@@ -122,6 +122,11 @@ class RunDir:
         return self.path / "candidates.jsonl"
 
     @property
+    def parity(self) -> Path:
+        """What a parity check has found, prompt by prompt, whether it passed or not."""
+        return self.path / "parity.json"
+
+    @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 

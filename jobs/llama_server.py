@@ -16,7 +16,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -64,8 +64,8 @@ class _Running:
 class LlamaServer:
     """A `ServedModel` for the GGUF file `file`, of which `weights` is the digest. Its server runs from `load` on.
 
-    `slots` answers are given at a time. `check_stop` is called while the file is loaded, and may raise. `loads` counts how
-    often a server was started and had loaded.
+    `slots` answers are given at a time; `on_gpu`: its layers go to the GPU, where there is one. `check_stop` is called while
+    the file is loaded, and may raise. `loads` counts how often a server was started and had loaded.
     """
 
     def __init__(
@@ -78,10 +78,11 @@ class LlamaServer:
         weights: str,
         slots: int = 1,
         seed: int = 0,
+        on_gpu: bool = True,
         check_stop: Callable[[], None] = lambda: None,
     ) -> None:
         self.file, self.program, self.log, self.weights = file, program, log, weights
-        self.slots, self.seed, self.check_stop = slots, seed, check_stop
+        self.slots, self.seed, self.on_gpu, self.check_stop = slots, seed, on_gpu, check_stop
         self.loads = 0
         self._name = name
         self._alias = file_stem(name)
@@ -186,6 +187,18 @@ class LlamaServer:
                 raise
             raise self._why_it_died(running.process) from error
 
+    def render(self, messages: Sequence[tuple[str, str]], *, think: bool) -> str:
+        """The prompt of a conversation, from the server that is loaded: see `core.parity.gate.PromptServer`."""
+        return self._loaded().render(messages, think=think)
+
+    def tokenize(self, text: str) -> tuple[int, ...]:
+        return self._loaded().tokenize(text)
+
+    def _loaded(self) -> OpenAIModel:
+        if self._running is None:
+            raise ServerError(f"{self.name} is not loaded", code="server_down")
+        return self._running.model
+
     def unload(self) -> None:
         with self._lock:
             self._end()
@@ -237,7 +250,7 @@ class LlamaServer:
             "--ctx-size": str(window),
             "--parallel": str(self.slots),
             "--seed": str(self.seed),
-            "--n-gpu-layers": str(ALL_LAYERS),
+            "--n-gpu-layers": str(ALL_LAYERS if self.on_gpu else 0),
             "--jinja": None,
         }
         # Of some versions only: its page, a cache of prompts in the host's memory (8 GB), the network.

@@ -137,6 +137,22 @@ def export(context: Context, job: JobRow, wanted: WantedGguf | WantedMerge) -> N
     submit(context, make)
 
 
+def can_check_parity(job: JobRow | None) -> bool:
+    """What the job makes, or will make, is a GGUF file for a task."""
+    return job is not None and "gguf" in kind_of(job.kind).makes and job.task is not None and job.state not in RETRYABLE
+
+
+def check_parity(context: Context, job: JobRow) -> None:
+    """Queue the comparison of the prompts that a GGUF file gets with those that its model was trained on."""
+
+    def make(home: Home, project: Any, author: str) -> list[JobRow]:
+        from core.submission.parity import submit_parity
+
+        return [submit_parity(home, project, f"job:{job.id}", author=author)]
+
+    submit(context, make)
+
+
 def rescore(context: Context, job_id: int) -> None:
     """Rescore a bake-off with the checks that its task has now: a result that every console and command shows from then on."""
 

@@ -53,6 +53,8 @@ class JobKind:
     """The console offers a bake-off of what it makes against the base model."""
     can_export: bool = False
     """The console offers to make something else of what it makes: a merged model, a GGUF file."""
+    has_parity: bool = False
+    """It compares prompts, and leaves what it found in `parity.json`: the console shows that first."""
     retries_itself: bool = True
     """An attempt that a page fault of the GPU or a restart of the machine ended is followed by another, unasked."""
     command: KindCommand | None = None
@@ -115,6 +117,17 @@ _KINDS = (
         module="jobs.quantize",
         lane="cpu",
         makes=("gguf",),
+    ),
+    JobKind(
+        "parity",
+        noun="a parity check",
+        spec="core.jobfile.parity:ParitySpec",
+        module="jobs.parity",
+        lane="cpu",
+        has_parity=True,
+        command=KindCommand(
+            "parity", "core.cli.parity:parity", "Check that a served GGUF file gets the prompts it was trained on."
+        ),
     ),
     # `bakehouse doctor --stress` asks for it. One that took the machine down is not started again by itself.
     JobKind(

@@ -11,7 +11,7 @@ import contextlib
 import ipaddress
 import json
 import re
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -122,6 +122,25 @@ class OpenAIClient:
                 return sum(isinstance(one, dict) and one.get("is_processing") is True for one in slots)
         return None
 
+    def render(self, messages: Sequence[tuple[str, str]], *, think: bool) -> str:
+        """llama-server: the prompt that its template makes of (role, text), with the head of an answer behind it."""
+        request = {
+            "messages": [{"role": role, "content": text} for role, text in messages],
+            "chat_template_kwargs": {"enable_thinking": think},
+        }
+        prompt = self._root.posted("/apply-template", request).get("prompt")
+        if not isinstance(prompt, str):
+            raise garbled("apply-template")
+        return prompt
+
+    def tokenize(self, text: str) -> tuple[int, ...]:
+        """llama-server: the token ids of a prompt, with those that the server puts in front or behind by itself."""
+        request = {"content": text, "add_special": True, "parse_special": True}
+        tokens = self._root.posted("/tokenize", request).get("tokens")
+        if not isinstance(tokens, list) or not all(isinstance(one, int) for one in tokens):
+            raise garbled("tokenize")
+        return tuple(tokens)
+
     def chat_lines(
         self,
         request: Mapping[str, Any],
@@ -185,6 +204,10 @@ class _ServerRoot:
             if error.code in ("server_down", "server_slow") or error.status in (401, 407, 503):
                 raise
             return None
+
+    def posted(self, path: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The document that the server makes of a request."""
+        return self.http.document("POST", path, request, self.seconds)
 
     def close(self) -> None:
         self.http.close()

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import math
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from core.files import sha256_json
@@ -23,8 +21,8 @@ from core.serving.openai import (
     OpenAIClient,
     garbled,
     other_model,
-    text_and_thought,
 )
+from core.serving.openai_stream import StreamFigures, count_in, follow, part_of, seconds_in
 from core.serving.refusals import classified, no_such_model
 
 LOAD_SECONDS = 1800.0
@@ -61,20 +59,7 @@ _LLAMA_NEUTRAL: Mapping[str, Any] = {
 _VLLM_NEUTRAL: Mapping[str, Any] = {"min_p": 0.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
 
 # By which OpenRouter, vLLM and DeepSeek end an answer that they could not give to its end.
-_AT_LIMIT = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
-"""As OpenAI, gateways to Anthropic's and Google's models, and Mistral write that an answer ran to its limit."""
 _BROKEN_ENDS = frozenset({"error", "abort", "insufficient_system_resource"})
-
-
-@dataclass
-class _StreamFigures:
-    """What the pieces of one answer told beside its text."""
-
-    finish: str | None = None
-    usage: Mapping[str, Any] = field(default_factory=dict)
-    timings: Mapping[str, Any] = field(default_factory=dict)
-    pieces: int = 0
-    model: str | None = None
 
 
 class OpenAIModel:
@@ -194,6 +179,15 @@ class OpenAIModel:
             with self._lock:
                 self._asking -= 1
 
+    def render(self, messages: Sequence[tuple[str, str]], *, think: bool) -> str:
+        """llama-server's own render of a conversation: see `core.parity.gate.PromptServer`."""
+        with _classifying():
+            return self._client.render(messages, think=think)
+
+    def tokenize(self, text: str) -> tuple[int, ...]:
+        with _classifying():
+            return self._client.tokenize(text)
+
     def unload(self) -> None:
         """Nothing: what such a server has in memory is decided where it was started."""
 
@@ -206,13 +200,13 @@ class OpenAIModel:
             return None if busy is None else busy > self._asking
 
     def _answer(self, request: Mapping[str, Any], stopped: Callable[[], bool], came: Callable[[], None]) -> Reply:
-        parts, course = AnswerParts(time.monotonic(), came), _StreamFigures()
+        parts, course = AnswerParts(time.monotonic(), came), StreamFigures()
         lines = self._client.chat_lines(
             request, seconds=self._answer_seconds, silence_seconds=self._patience(), stopped=stopped
         )
         with contextlib.closing(lines):
             for body in lines:
-                _follow(body, parts, course)
+                follow(body, parts, course)
                 if parts.is_full:
                     course.finish = "length"
                     break
@@ -232,12 +226,12 @@ class OpenAIModel:
             finish=course.finish,
             seconds=seconds,
             first_token_seconds=parts.first_seconds,
-            prompt_tokens=_count(usage, "prompt_tokens"),
-            cached_tokens=_count(_part(usage, "prompt_tokens_details"), "cached_tokens"),
-            completion_tokens=_count(usage, "completion_tokens"),
-            thinking_tokens=_count(_part(usage, "completion_tokens_details"), "reasoning_tokens"),
-            prompt_seconds=_milliseconds(timings, "prompt_ms"),
-            completion_seconds=_milliseconds(timings, "predicted_ms"),
+            prompt_tokens=count_in(usage, "prompt_tokens"),
+            cached_tokens=count_in(part_of(usage, "prompt_tokens_details"), "cached_tokens"),
+            completion_tokens=count_in(usage, "completion_tokens"),
+            thinking_tokens=count_in(part_of(usage, "completion_tokens_details"), "reasoning_tokens"),
+            prompt_seconds=seconds_in(timings, "prompt_ms"),
+            completion_seconds=seconds_in(timings, "predicted_ms"),
             other_model=other_model(self.model, course.model),
         )
 
@@ -336,29 +330,6 @@ class OpenAIModel:
         raise no_such_model(self.model, self.server, [one.name for one in models])
 
 
-def _follow(body: Mapping[str, Any], parts: AnswerParts, course: _StreamFigures) -> None:
-    """Take up one object of a stream, or the whole answer of a server that does not stream."""
-    if isinstance(usage := body.get("usage"), dict):
-        course.usage = usage
-    if isinstance(timings := body.get("timings"), dict):
-        course.timings = timings
-    if isinstance(model := body.get("model"), str) and model:
-        course.model = model
-    choices = body.get("choices")
-    if not isinstance(choices, list):
-        return
-    course.pieces += 1
-    for choice in choices[:1]:
-        if not isinstance(choice, dict):
-            continue
-        part = choice.get("delta") or choice.get("message")
-        if isinstance(part, dict):
-            text, thought = text_and_thought(part)
-            parts.add(text, thought)
-        if isinstance(finish := choice.get("finish_reason"), str) and finish:
-            course.finish = "length" if finish.lower() in _AT_LIMIT else one_line(finish)
-
-
 def _thinks(detected: DetectedServer) -> bool | None:
     """Whether the template knows `enable_thinking`; None where no template is told."""
     template = detected.props.get("chat_template")
@@ -376,22 +347,3 @@ def _classifying(request: Mapping[str, Any] | None = None) -> Iterator[None]:
 
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _part(body: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = body.get(key)
-    return value if isinstance(value, dict) else {}
-
-
-def _count(body: Mapping[str, Any], key: str) -> int | None:
-    value = body.get(key)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-
-def _milliseconds(body: Mapping[str, Any], key: str) -> float | None:
-    value = body.get(key)
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value) or value < 0:
-        return None
-    return value / 1000

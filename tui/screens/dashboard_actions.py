@@ -19,6 +19,7 @@ BAKE_OFF_UNLESS = (
     "Select a training run or a merge that has not failed: a bake-off compares what it makes with its base."
 )
 NEW_BAKE_OFF = "New bake-off: tick tasks, candidates and their variants"
+PARITY_UNLESS = "Select a job that makes a GGUF file for a task (conversion, quantisation) and has not failed."
 EXPORT_UNLESS = "Select a training run, a merge or a conversion that has not failed: its model is exported."
 
 
@@ -137,6 +138,16 @@ COMMANDS: Final[tuple[Command, ...]] = (
         on_job(actions.can_export),
         rank=4,
         unless=EXPORT_UNLESS,
+    ),
+    command(
+        "y",
+        "parity",
+        "Parity: does the served file get the prompts it was trained on?",
+        "y",
+        "parity",
+        on_job(actions.can_check_parity),
+        rank=5,
+        unless=PARITY_UNLESS,
     ),
     without_key(
         "results",

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.message import Message
 
+from core.files import read_json
 from core.format import when
 from core.home import Home
+from core.jobfile.kinds import kind_of
 from core.own_paths import located
 from core.store.jobs import ACTIVE, JobRow, Transition
 from core.telemetry.run_record import Summary, stored_summary
@@ -35,6 +37,7 @@ from tui.widgets.footer import Footer
 from tui.widgets.job_row import NAMED_BY_THEIR_REASON, ladder_words, outcome, sign, state
 from tui.widgets.memory_view import RowsView, memory_rows
 from tui.widgets.pane import framed
+from tui.widgets.parity_rows import parity_rows
 
 FACTS, SMALL_FACTS = 10, 6
 """Rows of the frame above the tabs, on a terminal of 80×24 fewer."""
@@ -108,6 +111,8 @@ def on_job(test: Callable[[JobRow | None], bool]) -> Callable[[Any], bool]:
 
 
 TABS = ("Log", "Loss", "Memory", "Events", "Config", "Manifest")
+PARITY = "Parity"
+"""The first tab of a job that compares prompts."""
 
 
 class JobScreen(JobActions, CommandScreen):
@@ -138,6 +143,16 @@ class JobScreen(JobActions, CommandScreen):
             rank=3,
             unless="Only a model that a job makes can be exported: of a training run, a merge or a conversion.",
         ),
+        command(
+            "y",
+            "parity",
+            "Parity: does the served file get the prompts it was trained on?",
+            "y",
+            "parity",
+            on_job(actions.can_check_parity),
+            rank=3,
+            unless="Only a GGUF file that a job makes for a task can be checked.",
+        ),
         *queue_commands(on_job, whole_queue=False),
         command("esc", "back", "Back to the dashboard", "escape,q,enter", "app.pop_screen", rank=1),
         command(":", "commands", "Find a command by its name", "colon", "palette", palette=False),
@@ -146,19 +161,27 @@ class JobScreen(JobActions, CommandScreen):
     BINDINGS: ClassVar = bindings(commands)
 
     class HistoryRead(Message):
-        def __init__(self, history: tuple[Transition, ...], telemetry: tuple[tuple[int, Summary], ...] = ()) -> None:
+        def __init__(
+            self,
+            history: tuple[Transition, ...],
+            telemetry: tuple[tuple[int, Summary], ...] = (),
+            parity: Mapping[str, Any] | None = None,
+        ) -> None:
             super().__init__()
             self.history = history
             self.telemetry = telemetry
+            self.parity = parity or {}
 
     def __init__(self, context: Context, job_id: int) -> None:
         super().__init__(context)
         self.job_id = job_id
-        self.tab = TABS[0]
+        self.tab = self.tabs[0]
         self.attempt = 0
         self.seen_state = ""
         self.telemetry: tuple[tuple[int, Summary], ...] = ()
         """(attempt, what it did to the GPU), of those that have ended."""
+        self.parity: Mapping[str, Any] = {}
+        """What a job that compares prompts has found so far."""
 
     def compose(self) -> ComposeResult:
         yield from self.first_line()
@@ -170,6 +193,11 @@ class JobScreen(JobActions, CommandScreen):
     @property
     def job(self) -> JobRow | None:
         return self.snapshot.job(self.job_id)
+
+    @property
+    def tabs(self) -> tuple[str, ...]:
+        job = self.context.snapshot.job(self.job_id)
+        return (PARITY, *TABS) if job is not None and kind_of(job.kind).has_parity else TABS
 
     @property
     def files(self) -> dict[str, tuple[Path, Callable[[str], tuple[str, str]], bool]]:
@@ -210,7 +238,7 @@ class JobScreen(JobActions, CommandScreen):
     @property
     def title_line(self) -> Line:
         title = Line()
-        for name in TABS:
+        for name in self.tabs:
             title.add(f" {name} ", "chosen bold" if name == self.tab else "dim")
         return title
 
@@ -254,6 +282,10 @@ class JobScreen(JobActions, CommandScreen):
                 lambda width, height: [*memory_rows(job, detail, width), *telemetry_rows(measured, width)],
             )
             return
+        if self.tab == PARITY:
+            found = self.parity
+            view.update(self.title_line, lambda width, height: parity_rows(found, width))
+            return
         step = progress_of(job, detail).step
         right = "" if step is None else f"step {step:,}"
         losses, evals = (detail.losses, detail.evals) if detail else ((), ())
@@ -261,6 +293,7 @@ class JobScreen(JobActions, CommandScreen):
 
     def _read_history(self) -> None:
         """In a thread: the database may be busy."""
+        has_parity = PARITY in self.tabs
 
         def read() -> JobScreen.HistoryRead:
             from core.store.attempts import list_attempts
@@ -271,7 +304,9 @@ class JobScreen(JobActions, CommandScreen):
                 found = tuple(history(connection, self.job_id))
                 attempts = list_attempts(connection, self.job_id)
             measured = ((attempt.number, stored_summary(attempt.telemetry)) for attempt in attempts)
-            return self.HistoryRead(found, tuple((number, one) for number, one in measured if one is not None))
+            document = read_json(self.context.home.run_dir(self.job_id).parity) if has_parity else None
+            ended = tuple((number, one) for number, one in measured if one is not None)
+            return self.HistoryRead(found, ended, document if isinstance(document, dict) else None)
 
         if self.context.live:
             # Nothing is told of a failure: the feed says what is wrong with the home.
@@ -281,11 +316,12 @@ class JobScreen(JobActions, CommandScreen):
         shown = self.query_one(JobFacts)
         shown.history, self.telemetry = message.history, message.telemetry
         shown.telemetry = message.telemetry
+        self.parity = message.parity
         shown.paint()
         self._paint_rows()
 
     def action_turn(self, step: int) -> None:
-        self.action_tab(TABS[(TABS.index(self.tab) + step) % len(TABS)])
+        self.action_tab(self.tabs[(self.tabs.index(self.tab) + step) % len(self.tabs)])
 
     def action_tab(self, name: str) -> None:
         self.tab = name

@@ -146,6 +146,10 @@ class JobActions:
 
         self.app.push_screen(AskExport(self.context, job), answered)
 
+    def action_parity(self) -> None:
+        if self.job is not None:
+            actions.check_parity(self.context, self.job)
+
     def action_demo(self) -> None:
         explanation = (
             "SmolLM2-135M learns the task judge from 71 examples, then a bake-off compares it with its base, and with "

@@ -1,0 +1,57 @@
+"""The conversations whose prompts are compared: the task's own inputs, and texts that templates are known to treat unlike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core.config.golden import GoldenInput
+from core.config.task import Task
+from core.data.examples import Message, asked_messages
+from core.data.template_proof import TemplateProof
+
+GOLDEN_INPUTS = 4
+"""Of the golden inputs: the first, the shortest, the longest and the last."""
+
+# Composed and decomposed letters, a family of one glyph, right-to-left text, Chinese, a private character, a zero-width space.
+UNICODE = "Grüße und Gru\u0308ße, 👩\u200d👩\u200d👧, שלום, 你好, \ue000, zero\u200bwidth, ﬁne – “quoted”"
+SPACES = "  two spaces before, a tab\tinside,\n\n\nthree line feeds, and spaces behind  \n"
+
+
+@dataclass(frozen=True)
+class ProbeConversation:
+    """Messages that ask for an answer, under a name that is told where their prompts differ."""
+
+    name: str
+    messages: tuple[Message, ...]
+
+
+def probe_conversations(
+    task: Task, golden: Sequence[GoldenInput], proof: TemplateProof
+) -> tuple[ProbeConversation, ...]:
+    """What is compared for a task, each with the task's system text in front, as production asks it.
+
+    `proof` is the trained template's: one text holds the signs of its frame, as data that was copied from a log does.
+    """
+    system = (Message("system", task.system),) if task.system.strip() else ()
+    texts = {
+        "plain": "What is to be done next?",
+        "empty user": "",
+        "unicode": UNICODE,
+        "white space": SPACES,
+        "frame in the text": f"The log says: {proof.end}\n{proof.head}\nIgnore it. <think>Or not.</think>",
+    }
+    made = [ProbeConversation(name, (*system, Message("user", text))) for name, text in texts.items()]
+    several = (Message("user", "First question."), Message("assistant", "An answer."), Message("user", "And then?"))
+    made.append(ProbeConversation("several turns", (*system, *several)))
+    for item in _chosen(golden):
+        made.append(ProbeConversation(f"golden input {item.id}", tuple(asked_messages(item, task.system))))
+    return tuple(made)
+
+
+def _chosen(golden: Sequence[GoldenInput]) -> list[GoldenInput]:
+    if not golden:
+        return []
+    by_length = sorted(golden, key=lambda item: sum(len(message.content) for message in asked_messages(item, "")))
+    wanted = (golden[0], by_length[0], by_length[-1], golden[-1])
+    return list({item.id: item for item in wanted}.values())[:GOLDEN_INPUTS]

@@ -1,0 +1,72 @@
+"""The words for what the parity gate finds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from core.reasons import Reason
+from core.text import printable
+
+_WORDS = {
+    "doubled_bos": "the server puts a beginning-of-text token in front of the one that the template writes",
+    "added_bos": "the server puts a beginning-of-text token in front, and training had none",
+    "lost_bos": "training began with a beginning-of-text token, and the server sends none",
+    "added_eos": "the server puts an end-of-text token behind the prompt",
+    "tokens_differ": "the text is the same and its tokens are not: the file's tokenizer is another one",
+    "system_dropped": "the served prompt lacks the system prompt",
+    "system_moved": "the served prompt has the system prompt inside the user's message: the template knows no system message",
+    "no_template": "the served prompt has no frame around the messages: the server runs without the model's chat template",
+    "thinking_differs": "thinking is rendered in another way: trained {trained}, served {served}",
+    "trailing_whitespace": "the prompt ends in other white space: trained {trained}, served {served}",
+    "whitespace_differs": "the prompts differ in white space",
+    "other_template": "the served chat template is another one",
+    "text_differs": "the served prompt changes the text of a message",
+    "file_without_template": "the GGUF file has no chat template",
+    "training_marks": "the chat template of the GGUF file holds marks of training (`{{% generation %}}`)",
+    "stop_token_lost": "`{text}` ends a turn in training, and the GGUF file does not know that token as an end",
+    "prompt_count": "the server counted {served} tokens of a prompt that has {trained}",
+    "end_in_answer": "an answer ran over `{text}`, which ends a turn",
+    "answer_not_ended": "the answer that was asked for reached its limit of {tokens} tokens: whether answers end is not known",
+}
+_REMEDIES = {
+    "doubled_bos": "set `tokenizer.ggml.add_bos_token` of the file to false, or take the token out of its template",
+    "added_bos": "set `tokenizer.ggml.add_bos_token` of the file to false",
+    "lost_bos": "convert the model again: its tokenizer's settings were lost",
+    "added_eos": "set `tokenizer.ggml.add_eos_token` of the file to false",
+    "tokens_differ": "convert the model again from the folder that was trained, with its own tokenizer files",
+    "system_dropped": "serve the model with the template that trained it, or set `system_role: user` in the task and retrain",
+    "stop_token_lost": "convert the model again with its generation_config.json, or send `{text}` as a stop word",
+    "training_marks": "save the model with the template that is to serve it, and convert it again",
+    "prompt_count": "something between client and model changes the prompt: look at the server's log",
+}
+_OTHERWISE = "convert the model again with the chat template that trained it (`bakehouse export --to gguf --again`)"
+
+
+def finding_words(reason: Reason) -> str:
+    """One finding or cause, as a clause."""
+    values = {key: value if key == "text" else _quoted(value) for key, value in reason.values.items()}
+    return _WORDS[reason.code].format(**values)
+
+
+def remedy_words(reason: Reason) -> str:
+    values = {key: printable(str(value)) for key, value in reason.values.items()}
+    return _REMEDIES.get(reason.code, _OTHERWISE).format(**values)
+
+
+def case_words(case: Mapping[str, Any]) -> str:
+    """A line of the log about one conversation, as `ParityCase.to_json` has it."""
+    where = f"{case['name']}, thinking {case['thinking']}"
+    if case["same"]:
+        return f"{where}: {case['tokens']} tokens, the same"
+    cause = Reason.from_json(case["cause"])
+    return (
+        f"{where}: differs from token {case['first_difference'] + 1} on: {finding_words(cause)}; "
+        f"trained {_quoted(case['trained'])}, served {_quoted(case['served'])}"
+    )
+
+
+def _quoted(value: Any) -> str:
+    if not isinstance(value, str):
+        return str(value)
+    return repr(printable(value, keep="\n")) if value else "nothing"

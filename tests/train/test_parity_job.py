@@ -1,0 +1,126 @@
+"""The job `parity` with a real llama-server: a sound file passes, one with a changed header is refused and told why."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.config.model import ModelEntry
+from core.config.task import Sampling, Task
+from core.files import read_json
+from core.home import Home
+from core.jobfile.parity import ParitySpec
+from tests.support.chat_templates import DROPS_SYSTEM, GENERATION, TURNS
+from tests.support.llama_cpp import convertible_model, gguf_of, llama_cpp, small_q8_0
+from tests.support.tokenizers import qwen3_template
+from tests.support.workshop import Workshop, events
+
+pytestmark = pytest.mark.train
+
+TASK = Task(
+    name="hello",
+    system="Answer in one short sentence.",
+    sampling=Sampling(context_length=1024, max_new_tokens=16),
+)
+GRADE = 3
+"""The exit code of a job that a gate refused."""
+_ids = count(1)
+
+Outcome = tuple[int, dict[str, Any], dict[str, Any], list[dict[str, Any]]]
+Check = Callable[..., Outcome]
+
+
+@pytest.fixture(scope="module")
+def entry(model_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> ModelEntry:
+    """Random weights behind the real small model's tokenizer and template."""
+    return convertible_model(model_cache, tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture(scope="module")
+def sound(entry: ModelEntry, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return gguf_of(entry, tmp_path_factory.mktemp("gguf") / "tiny-Q8_0.gguf")
+
+
+@pytest.fixture(scope="module")
+def check(entry: ModelEntry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Check]:
+    """Runs the job on a file: its exit code, what it found, its error where it ended in one, and the events of its progress."""
+    shop = Workshop(Home(tmp_path_factory.mktemp("home")).create(), entry, forked=True)
+    program = str(llama_cpp().require("llama-server"))
+
+    def run(file: Path, model: ModelEntry = entry, task: Task = TASK) -> Outcome:
+        golden = shop.golden("Say hello.", "Name a flour.")
+        spec = ParitySpec(source=str(file), model=model, task=task, golden=golden, program=program)
+        made = replace(shop).submit(next(_ids), spec)
+        code = shop.finish(made)
+        attempt = made.attempt(1)
+        error = read_json(attempt.error_json)
+        return code, read_json(made.parity) or {}, error or {}, events(made, 1, "progress")
+
+    yield run
+    shop.close()
+
+
+def rewritten(file: Path, place: Path, *changes: str) -> Path:
+    """The file with another header, by the `gguf` package's own tool."""
+    command = [sys.executable, "-m", "gguf.scripts.gguf_new_metadata", str(file), str(place), "--force", *changes]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "TQDM_DISABLE": "1"})
+    assert done.returncode == 0, done.stdout + done.stderr
+    return place
+
+
+def test_a_trained_model_s_file_passes_and_its_answer_ends(model_cache: Path, check: Check) -> None:
+    """The small model itself in Q8_0, with as long an answer as a sentence takes."""
+    (real,) = (model_cache / "dequantised").iterdir()
+    task = TASK.model_copy(update={"sampling": Sampling(context_length=1024, max_new_tokens=200)})
+    code, found, error, progress = check(small_q8_0(model_cache), ModelEntry(name="small", path=str(real)), task)
+    assert (code, error, found["passed"], found["findings"]) == (0, {}, True, [])
+    assert len(found["cases"]) == 8 and all(case["same"] for case in found["cases"])
+    assert progress[-1]["done"] == progress[-1]["total"] == 8
+
+
+# As TRL's training templates mark what carries loss.
+MARKED = TURNS.replace(
+    "{{ message.content }}",
+    "{% if message.role == 'assistant' %}{% generation %}{{ message.content }}{% endgeneration %}"
+    "{% else %}{{ message.content }}{% endif %}",
+)
+MARKED += GENERATION
+# By what is changed in the header: the tool's options, and the causes and findings that are expected.
+CHANGED: dict[str, tuple[tuple[str, ...], set[str]]] = {
+    "the template is missing": (("--remove-metadata", "tokenizer.chat_template"), {"file_without_template"}),
+    "another model's template": (("--chat-template", qwen3_template()), {"thinking_differs"}),
+    # llama-server sees that such a template knows no system message, and folds the text into the user's.
+    "the template knows no system message": (("--chat-template", DROPS_SYSTEM), {"system_moved"}),
+    "marks of training": (("--chat-template", MARKED), {"training_marks"}),
+    "a line feed more at the end": (
+        ("--chat-template", TURNS + GENERATION.replace("assistant\n", "assistant\n\n")),
+        {"trailing_whitespace"},
+    ),
+    "another frame": (("--chat-template", TURNS.replace("<|im_start|>", "<|turn|>") + GENERATION), {"other_template"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGED)
+def test_a_file_with_a_changed_header_is_refused_and_told_why(
+    change: str, sound: Path, check: Check, tmp_path: Path
+) -> None:
+    options, expected = CHANGED[change]
+    code, found, error, _ = check(rewritten(sound, tmp_path / "changed.gguf", *options))
+    told = {case["cause"]["code"] for case in found["cases"] if not case["same"]}
+    told |= {finding["code"] for finding in found["findings"]}
+    assert code == GRADE and not found["passed"]
+    assert expected <= told and error["code"] in told and error["remedy"]
+
+
+def test_a_random_model_s_file_is_sound_though_nothing_is_known_of_its_end(sound: Path, check: Check) -> None:
+    code, found, _, _ = check(sound)
+    assert code == 0 and found["passed"] and all(case["same"] for case in found["cases"])
+    assert [finding["code"] for finding in found["findings"]] in ([], ["answer_not_ended"])

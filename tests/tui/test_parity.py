@@ -1,0 +1,93 @@
+"""A parity check in the console: asked for by a key, and read prompt by prompt where the job is opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.files import write_json
+from core.store.jobs import JobRow
+from tests.tui.conftest import Opened, text_of
+from tests.tui.scene import NOW, job, scene
+from tui import actions
+from tui.screens.job import JobScreen
+from tui.widgets.parity_rows import parity_rows
+
+SAME = {"name": "plain", "thinking": "off", "same": True, "tokens": 31}
+OTHER = {
+    "name": "several turns",
+    "thinking": "off",
+    "same": False,
+    "tokens": 48,
+    "served_tokens": 44,
+    "first_difference": 43,
+    "cause": {"code": "thinking_differs", "values": {"trained": "<think>\n\n</think>\n\n", "served": ""}},
+    "before": "<|im_start|>assistant\n",
+    "trained": "<think>\n\n</think>\n\n",
+    "served": "",
+}
+REFUSED: dict[str, Any] = {"passed": False, "cases": [SAME, OTHER], "findings": []}
+PASSED: dict[str, Any] = {
+    "passed": True,
+    "cases": [SAME],
+    "findings": [{"code": "answer_not_ended", "values": {"tokens": 16}}],
+}
+
+
+def rows(document: dict[str, Any], width: int = 100) -> str:
+    return "\n".join(row.plain for row in parity_rows(document, width))
+
+
+def test_a_difference_shows_both_prompts_from_the_first_token_that_differs() -> None:
+    shown = rows(REFUSED)
+    assert "✗ 1 of 2 prompts differ" in shown and "✓ plain" in shown
+    assert "differs from token 44 of 48 on" in shown
+    assert "trained  <|im_start|>assistant⏎<think>⏎⏎</think>⏎⏎" in shown
+    assert "served   <|im_start|>assistant⏎(nothing)" in shown
+    assert "Remedy: " in shown
+
+
+def test_what_is_told_beside_equal_prompts_is_shown_without_a_remedy() -> None:
+    shown = rows(PASSED)
+    assert shown.startswith("✓ 1 prompt: the trained ones, token by token")
+    assert "limit of 16 tokens" in shown and "Remedy" not in shown
+
+
+@pytest.mark.parametrize("width", [20, 36, 76, 200])
+@pytest.mark.parametrize("document", [{}, REFUSED, PASSED])
+def test_no_row_is_wider_than_its_room(document: dict[str, Any], width: int) -> None:
+    assert all(row.cut(width).width <= width for row in parity_rows(document, width))
+
+
+def test_blanks_and_line_feeds_at_the_ends_are_seen() -> None:
+    other = {**OTHER, "trained": "\n  ", "served": "\n", "cause": {"code": "whitespace_differs", "values": {}}}
+    shown = rows({**REFUSED, "cases": [other]})
+    assert "assistant⏎⏎··" in shown
+
+
+async def test_a_key_asks_for_a_check_of_the_selected_file(console: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(actions, "check_parity", lambda context, chosen: asked.append(chosen.id))
+    made: tuple[JobRow, ...] = (job(9, "done", "GGUF Q8_0 · judge · m", kind="quantize", task="judge", ended_at=NOW),)
+    async with console(scene(jobs=made), size=(120, 40)) as pilot:
+        await pilot.press("3", "y")
+        assert asked == [9]
+
+
+async def test_the_job_opens_on_what_was_found(console: Opened) -> None:
+    refused = job(12, "failed", "parity judge · m", kind="parity", ended_at=NOW)
+    async with console(scene(jobs=(refused,)), size=(120, 40)) as pilot:
+        home = pilot.app.context.home  # type: ignore[attr-defined]
+        run: Path = home.run_dir(12).path
+        run.mkdir(parents=True)
+        write_json(home.run_dir(12).parity, REFUSED)
+        await pilot.press("enter")
+        screen = pilot.app.screen
+        assert isinstance(screen, JobScreen) and screen.tab == "Parity"
+        screen.post_message(JobScreen.HistoryRead((), (), REFUSED))
+        await pilot.pause()
+        assert "1 of 2 prompts differ" in text_of(pilot, "#rows")
+        await pilot.press("tab")
+        assert screen.tab == "Log"
