@@ -91,6 +91,13 @@ class PresentFiles:
             raise NotHashed
         return self.known.of(file)
 
+    def has_template_in_weights(self, candidate: CandidateSpec) -> bool:
+        """Whether the template stands in the file whose weights are compared: a GGUF file has both."""
+        if candidate.form == "merged":
+            return False
+        entry = self.entry(candidate)
+        return entry.wheel is not None or (entry.path or "").endswith(".gguf")
+
     def template(self, candidate: CandidateSpec) -> str | None:
         """SHA-256 of the chat template of a candidate; None where its files do not tell. Raises OSError, ValueError."""
         if candidate.form == "merged":

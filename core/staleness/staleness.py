@@ -287,8 +287,8 @@ def _of_files(
     elif weights.removeprefix("sha256:") != now:
         yield StaleCause(name, None, "weights", weights, now)
     template = None if then is None else then.template
-    if template is None or candidate.form not in IN_PROCESS:
-        return  # the template of a GGUF is in the file whose weights were compared
+    if template is None or candidate.form not in IN_PROCESS or present.has_template_in_weights(candidate):
+        return
     try:
         in_files = present.template(candidate)
     except (BakehouseError, OSError, ValueError):

@@ -20,7 +20,7 @@ from core.config.task import Task
 from core.files import append_line, sha256_tree, write_json
 from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec
-from core.models.fingerprints import adapter_fingerprint, folder_fingerprint
+from core.models.fingerprints import KnownFingerprints, adapter_fingerprint, path_fingerprint
 from core.scoring.answers import Answer, repeat_numbers
 from core.scoring.scorer import score_answers
 from core.serving.answering import Capabilities, LoadedModel, ServedIdentity
@@ -80,10 +80,11 @@ class MeasuredBakeoff:
         return self.home.artefacts / "adapter"
 
 
-def measured_bakeoff(folder: Path, *, measured: bool = True) -> MeasuredBakeoff:
-    """XDG_CONFIG_HOME and BAKEHOUSE_HOME are for the caller to set. Without `measured`: as older versions left it."""
+def measured_bakeoff(folder: Path, *, measured: bool = True, gguf: bool = False) -> MeasuredBakeoff:
+    """XDG_CONFIG_HOME and BAKEHOUSE_HOME are for the caller to set. Without `measured`: as older versions left it. `gguf`: the
+    base model is a GGUF file that the job loads itself."""
     home, connection = fresh(folder)
-    project, model = folder / "project", folder / "model"
+    project, model = folder / "project", folder / ("model.gguf" if gguf else "model")
     new_project(project)
     for name in ("golden", "data"):
         (project / name).mkdir(exist_ok=True)
@@ -93,7 +94,7 @@ def measured_bakeoff(folder: Path, *, measured: bool = True) -> MeasuredBakeoff:
         made.golden(name, GOLDEN[name])
     (project / "data/judge.jsonl").write_text(json.dumps({"messages": EXAMPLE}) + "\n")
     (project / "terse.md").write_text("Be terse.\n")
-    _model_files(model)
+    model.write_bytes(b"GGUF weights") if gguf else _model_files(model)
     made.adapter.mkdir(parents=True)
     (made.adapter / "adapter_model.safetensors").write_bytes(b"adapter")
     made.trained = add_job(connection, title="t")
@@ -127,7 +128,8 @@ def measured_bakeoff(folder: Path, *, measured: bool = True) -> MeasuredBakeoff:
 
 def identities(made: MeasuredBakeoff) -> dict[str, ServedIdentity]:
     """Who answers for each candidate as the files are now, and as the server was."""
-    base = folder_fingerprint(made.model)
+    base = path_fingerprint(made.model, KnownFingerprints(made.home))
+    assert base is not None  # its files are there
     template = hashlib.sha256(b"{{ messages }}").hexdigest()
     own = ServedIdentity("in-process", "m", weights=base, template=template)
     tuned = ServedIdentity(

@@ -198,6 +198,16 @@ def test_a_template_is_compared_where_the_files_tell_it(made: MeasuredBakeoff) -
     assert found.causes == () and {(one.what, one.why) for one in found.unknown} == {("template", "unreadable")}
 
 
+def test_the_template_of_a_gguf_file_is_told_by_its_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = home_of(tmp_path, monkeypatch, gguf=True)
+    found = found_in(made, of_server(SERVED))
+    assert (found.causes, found.unknown) == ((), ())
+    made.model.write_bytes(b"GGUF others!")
+    os.utime(made.model, (1, 1))
+    changed = {(one.candidate, one.what) for one in found_in(made, of_server(SERVED)).causes}
+    assert changed == {(name, "weights") for name in ("m base", "m tuned", "m base@few_shot=1")}
+
+
 def test_every_field_of_an_identity_is_compared_and_has_words() -> None:
     assert set(IDENTITY) == {field.name for field in fields(ServedIdentity)}
     codes = {*OfTask.__args__, *OfCandidate.__args__}  # type: ignore[attr-defined]
