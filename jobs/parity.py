@@ -13,7 +13,14 @@ from core.jobfile.parity import ParitySpec
 from core.models.gguf import check_servable
 from core.models.llama_cpp import missing
 from core.parity.conversations import probe_conversations
-from core.parity.gate import ParityReport, answer_findings, compare_prompts, file_findings
+from core.parity.gate import (
+    ParityReport,
+    answer_findings,
+    compare_prompts,
+    file_findings,
+    other_policy,
+    switch_findings,
+)
 from core.serving.answering import Question
 from core.wording.parity import case_words, finding_words, remedy_words
 from jobs import models
@@ -65,8 +72,12 @@ def check(context: JobContext, spec: ParitySpec, tokenizer: ChatTokenizer, serve
     cases = compare_prompts(tokenizer, server, probes, task.thinking, task.system_role, tell)
     for case in cases:
         context.say(case_words(case.to_json()))
+    other = other_policy(tokenizer, server, probes[:1], task.thinking, task.system_role)
+    for case in other:
+        context.say(case_words(case.to_json()))
     header = check_servable(server.file, server.file.name)
     findings = file_findings(header.keys, header.chat_template, proof.end, encode_prompt(tokenizer, proof.end))
+    findings += switch_findings(other)
 
     context.phase("asking for one answer")
     asked = probes[-1].messages

@@ -125,6 +125,35 @@ def _case(
     )
 
 
+def other_policy(
+    tokenizer: ChatTokenizer,
+    server: PromptServer,
+    conversations: Sequence[ProbeConversation],
+    thinking: Thinking,
+    system_role: SystemRole,
+) -> tuple[ParityCase, ...]:
+    """The same with the policy of thinking that the task does not have, where the trained template has a switch for it.
+
+    Nobody asks the model so for this task: a difference is told, and does not block. Raises ServerError.
+    """
+    other: Thinking = "on" if thinking == "off" else "off"
+    try:
+        proof = prove(tokenizer, other, system_role)
+    except InputError:  # the template knows one policy
+        return ()
+    if proof.head == prove(tokenizer, thinking, system_role).head:
+        return ()
+    return compare_prompts(tokenizer, server, conversations, other, system_role)
+
+
+def switch_findings(cases: Sequence[ParityCase]) -> list[Reason]:
+    """That the served template has not the trained one's switch for thinking, told of the first case that shows it."""
+    differing = [case for case in cases if not case.same]
+    return (
+        [Reason("switch_differs", {"thinking": differing[0].thinking, "prompts": len(differing)})] if differing else []
+    )
+
+
 def special_tokens_of(tokenizer: Any) -> SpecialTokens:
     return SpecialTokens(getattr(tokenizer, "bos_token_id", None), getattr(tokenizer, "eos_token_id", None))
 

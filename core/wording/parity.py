@@ -27,6 +27,7 @@ _WORDS = {
     "stop_token_lost": "`{text}` ends a turn in training, and the GGUF file does not know that token as an end",
     "prompt_count": "the server counted {served} tokens of a prompt that has {trained}",
     "end_in_answer": "an answer ran over `{text}`, which ends a turn",
+    "switch_differs": "with thinking {thinking}, which this task does not ask for, the prompts differ",
     "answer_not_ended": "the answer that was asked for reached its limit of {tokens} tokens: whether answers end is not known",
 }
 _REMEDIES = {

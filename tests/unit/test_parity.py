@@ -18,7 +18,14 @@ from core.data.template import Thinking
 from core.data.template_proof import prove
 from core.parity.comparison import CAUSES
 from core.parity.conversations import probe_conversations
-from core.parity.gate import ParityReport, answer_findings, compare_prompts, file_findings
+from core.parity.gate import (
+    ParityReport,
+    answer_findings,
+    compare_prompts,
+    file_findings,
+    other_policy,
+    switch_findings,
+)
 from core.reasons import Reason
 from core.serving.answering import Question, Reply
 from core.wording.parity import case_words, finding_words, remedy_words
@@ -163,6 +170,29 @@ def test_a_system_text_in_front_of_the_user_s_is_sent_as_it_was_trained() -> Non
 def test_the_same_text_in_other_tokens_is_a_tokenizer_s_fault() -> None:
     trained, served = qwen3(), byte_level(qwen3_template(), QWEN_SPECIAL, QWEN_ADDED, corpus=("zzz",))
     assert causes(report(trained, OtherServer(trained.chat_template, served))) == {"tokens_differ"}
+
+
+@pytest.mark.parametrize(
+    ("make", "template", "codes"),
+    [
+        (qwen3, qwen3_template(), []),
+        (byte_level, CHATML, []),  # no switch: there is nothing to compare
+        # Another head where thoughts are wanted, as a template without the switch writes it.
+        (qwen3, qwen3_template().replace("enable_thinking is false", "true"), ["switch_differs"]),
+    ],
+)
+def test_the_policy_that_the_task_does_not_have_is_told_and_blocks_nothing(
+    make: Callable[[], Any], template: str, codes: list[str]
+) -> None:
+    tokenizer = make()
+    server = OtherServer(template, tokenizer)
+    probes = probe_conversations(TASK, GOLDEN, prove(tokenizer, "off"))
+    other = other_policy(tokenizer, server, probes[:1], "off", "system")
+    findings = switch_findings(other)
+    assert [reason.code for reason in findings] == codes
+    assert all(finding_words(reason) for reason in findings)
+    found = ParityReport(compare_prompts(tokenizer, server, probes, "off", "system"), tuple(findings))
+    assert found.passed
 
 
 ENDS = {"tokenizer.ggml.eos_token_id": 7}
