@@ -1,0 +1,96 @@
+"""Which chat template a served model is given, so that it is certain which one runs.
+
+What Ollama does with the TEMPLATE of a model and the jinja of its GGUF file was observed with 0.24.0 and 0.33.0-rc2. Up to 0.29
+TEMPLATE runs; without one, one that Ollama knows for a few jinja texts, else the bare last message. From 0.30 on TEMPLATE runs
+unless the file's jinja has more capabilities (thinking, tools). So a TEMPLATE is sent that renders what the file's own does:
+then it does not matter which of them runs. Where there is none that does, the other one is left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal
+
+from core.errors import InputError
+from core.reasons import Reason
+from core.shipping.families import Family
+from core.shipping.installed import InstalledTemplate
+from core.shipping.jinja import JinjaTemplate
+
+RUNS_JINJA = (0, 30, 0)
+"""The first version of Ollama that can take the template of the GGUF file."""
+Runs = Literal["template", "jinja"]
+
+
+@dataclass(frozen=True)
+class TemplateChoice:
+    """`send` is the TEMPLATE that the model is created with, None for none; `keep_jinja` whether the file keeps its own.
+
+    `runs` says which of them a server of that version takes. `same`: both render the same, so that the model is right whichever
+    runs. Where that is not so, and where `certain` is false, only the server's render proves it.
+    """
+
+    send: str | None
+    keep_jinja: bool
+    runs: Runs
+    stops: tuple[str, ...]
+    same: bool
+    certain: bool
+
+
+def choose(
+    version: str,
+    jinja: JinjaTemplate | None,
+    found: Family | Reason | None,
+    official: InstalledTemplate | None = None,
+) -> TemplateChoice:
+    """What an Ollama of this version is given. `jinja` is the GGUF file's own template, `found` what `recognise` said of it
+    (None without one), `official` the template of an installed model, where the model's entry names one.
+
+    InputError `unknown_template` where no template is known that would run.
+    """
+    newer = version_number(version) >= RUNS_JINJA
+    own = jinja.capabilities() if jinja is not None else frozenset[str]()
+    if official is not None:
+        # It need not render what the file's own does: so that it runs, the other one must not.
+        beaten = newer and jinja_runs(own, official.capabilities)
+        return TemplateChoice(official.template, not beaten, "template", official.stops, same=False, certain=True)
+    if isinstance(found, Family):
+        runs: Runs = "jinja" if newer and jinja_runs(own, found.capabilities) else "template"
+        return TemplateChoice(found.go_template, True, runs, found.stops, same=True, certain=True)
+    if jinja is None:
+        raise _unknown("the GGUF file has no chat template, and none is named for the model")
+    if not newer:
+        raise _unknown(
+            f"the chat template is of no family that is known here, and Ollama {version} does not read jinja"
+        )
+    # Ollama knows Go templates for a few jinja texts. None of them thinks: with both capabilities the file's own beats them.
+    return TemplateChoice(None, True, "jinja", (), same=False, certain=len(own) > 1)
+
+
+def jinja_runs(own: Collection[str], written: Collection[str]) -> bool:
+    """Whether Ollama from 0.30 on takes the file's jinja, with the capabilities `own`, before a TEMPLATE with `written`."""
+    return len(own) > len(written)
+
+
+def ran(shown: str, choice: TemplateChoice, jinja: str | None) -> Runs | None:
+    """Which template runs, by what `show` says is the model's; None for neither of the two."""
+    if choice.send is not None and shown.strip() == choice.send.strip():
+        return "template"
+    return "jinja" if jinja is not None and shown.strip() == jinja.strip() else None
+
+
+def version_number(version: str) -> tuple[int, ...]:
+    """`0.33.0-rc2` as (0, 33, 0); what is no number counts as the oldest."""
+    return tuple(map(int, re.findall(r"\d+", version.partition("-")[0])[:3])) or (0,)
+
+
+def _unknown(what: str) -> InputError:
+    return InputError(
+        what,
+        code="unknown_template",
+        remedy="name an installed model that has the right one with `template_from:` in the model's entry of models.yaml, or "
+        "serve the file with llama-server, which reads jinja",
+    )

@@ -1,0 +1,166 @@
+"""The families of chat templates that Bakehouse writes a Go TEMPLATE for, and how a model's template is found to be of one.
+
+A template is recognised by what it renders: conversations that templates are known to treat unlike have to come out, letter by
+letter, as the family's. What its text looks like is not asked; two texts that render the same are the same to a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from core.data.examples import Message
+from core.data.template_proof import prove
+from core.errors import InputError
+from core.reasons import Reason
+from core.shipping.go_text import go_text
+from core.shipping.jinja import JinjaTemplate
+
+FamilyName = Literal["chatml", "qwen3"]
+LABELS: dict[FamilyName, str] = {"chatml": "ChatML", "qwen3": "Qwen3"}
+
+_START, _END = "<|im_start|>", "<|im_end|>"
+_NO_THOUGHTS = "<think>\n\n</think>\n\n"
+THINKS: tuple[bool | None, ...] = (None, False, True)
+"""What a request says of thinking; None: nothing."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """`default_system` is what stands in the place of a system message that a conversation has not, empty for nothing; `end`
+    is what ends the model's own turn, where that is another sign than the family's."""
+
+    name: FamilyName
+    default_system: str = ""
+    end: str = _END
+
+    @property
+    def label(self) -> str:
+        return LABELS[self.name]
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What a server reads out of the Go TEMPLATE besides completion."""
+        return frozenset({"thinking"} if self.name == "qwen3" else ())
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """What ends an answer, the sign of the end first. The other begins a turn that is not the model's."""
+        return tuple(dict.fromkeys((self.end, _END, _START)))
+
+    def prompt(self, messages: Sequence[Message], think: bool | None) -> str:
+        """The family's format, in Python: the measure for templates in jinja and in Go. The last message asks for an answer."""
+        turns = list(messages)
+        if self.default_system and (not turns or turns[0].role != "system"):
+            turns.insert(0, Message("system", self.default_system))
+        text = "".join(f"{_START}{turn.role}\n{turn.content}{_END}\n" for turn in turns)
+        no_thoughts = _NO_THOUGHTS if self.name == "qwen3" and think is False else ""
+        return f"{text}{_START}assistant\n{no_thoughts}"
+
+    @property
+    def go_template(self) -> str:
+        """The TEMPLATE of Ollama that renders the same.
+
+        It goes over `.Messages`, which hold the system message, and so does not print `.System`: that would be twice. Qwen3's
+        names `.Thinking` within the loop, between its signs: from there Ollama knows that the model thinks, and which signs
+        stand around thoughts. Past thoughts are not rendered before the last question, as Qwen3's own template has it.
+        """
+        default = ""
+        if self.default_system:
+            block = go_text(f"{_START}system\n{self.default_system}{_END}\n")
+            default = f'{{{{ if eq $i 0 }}}}{{{{ if ne .Role "system" }}}}{block}{{{{ end }}}}{{{{ end }}}}'
+        if self.name == "chatml":
+            return (
+                f"{{{{- range $i, $_ := .Messages }}}}{default}{_START}{{{{ .Role }}}}\n"
+                f"{{{{ .Content }}}}{_END}\n{{{{ end }}}}{_START}assistant\n"
+            )
+        return (
+            '{{- $last := -1 }}{{- range $i, $_ := .Messages }}{{- if eq .Role "user" }}{{ $last = $i }}{{ end }}{{ end }}\n'
+            f"{{{{- range $i, $_ := .Messages }}}}{default}{_START}{{{{ .Role }}}}\n"
+            '{{ if and (eq .Role "assistant") .Thinking (gt $i $last) }}<think>\n{{ .Thinking }}\n</think>\n\n{{ end }}'
+            f"{{{{ .Content }}}}{_END}\n{{{{ end }}}}{_START}assistant\n"
+            f"{{{{ if and .IsThinkSet (not .Think) }}}}{_NO_THOUGHTS}{{{{ end }}}}"
+        )
+
+
+FAMILIES = (Family("chatml"), Family("qwen3"))
+
+
+def recognise(template: JinjaTemplate) -> Family | Reason:
+    """The family of a chat template, or why it is of none that is known here.
+
+    Reasons: `template_unproved` (`why`: the code of its proof's error), `template_differs` (`family`: the one that is nearest,
+    `conversation`: the first that it renders otherwise, `think`).
+    """
+    try:
+        end = prove(template, "off").end
+        default = _default_system(template)
+        found = [_first_difference(template, replace(family, default_system=default)) for family in FAMILIES]
+    except InputError as error:
+        return Reason("template_unproved", {"why": error.code})
+    except Exception:  # noqa: BLE001 - a template is a program of others: it can raise whatever Python can
+        return Reason("template_unproved", {"why": "template_refused"})
+    for family, difference in zip(FAMILIES, found, strict=True):
+        if difference is None:
+            return replace(family, default_system=default, end=end)
+    # The one that goes along the longest: nearer than the other, whatever it is called.
+    nearest = max(range(len(FAMILIES)), key=lambda at: found[at][0])  # type: ignore[index]
+    difference = found[nearest]
+    assert difference is not None
+    _, name, think = difference
+    return Reason("template_differs", {"family": FAMILIES[nearest].label, "conversation": name, "think": think})
+
+
+def _default_system(template: JinjaTemplate) -> str:
+    """What stands in the place of a system message; empty where nothing does, or it stands in another frame."""
+    text = "\ue0f0probe\ue0f1"
+    before = template.prompt([Message("user", text)], None).partition(text)[0]
+    body = before.removeprefix(f"{_START}system\n").removesuffix(f"{_END}\n{_START}user\n")
+    return body if before == f"{_START}system\n{body}{_END}\n{_START}user\n" else ""
+
+
+def _first_difference(template: JinjaTemplate, family: Family) -> tuple[int, str, bool | None] | None:
+    """How many conversations come out as the family's, and the first that does not; None where all do."""
+    for same, (name, messages, think) in enumerate(_asked()):
+        if template.prompt(messages, think) != family.prompt(messages, think):
+            return same, name, think
+    return None
+
+
+def _asked() -> list[tuple[str, tuple[Message, ...], bool | None]]:
+    return [(name, messages, think) for name, messages in CONVERSATIONS.items() for think in THINKS]
+
+
+_SYSTEM = Message("system", "You grade notes.\n\nAnswer in one line.")
+_TURNS = (Message("user", "First."), Message("assistant", "An answer."), Message("user", "And then?"))
+CONVERSATIONS: dict[str, tuple[Message, ...]] = {
+    "one question": (Message("user", "What is bread made of?"),),
+    "one question with a system message": (_SYSTEM, Message("user", "What is bread made of?")),
+    "several turns": _TURNS,
+    "several turns with a system message": (_SYSTEM, *_TURNS, Message("assistant", ""), Message("user", "So?")),
+    "an empty question": (_SYSTEM, Message("user", "")),
+    "white space at the ends": (
+        Message("system", "  System.\n\n"),
+        Message("user", " \n two spaces \n\n"),
+        Message("assistant", "\n answer \n"),
+        Message("user", "\tlast\t"),
+    ),
+    "letters of many scripts": (
+        _SYSTEM,
+        Message("user", "Grüße, שלום, 你好, 👩\u200d👩\u200d👧, zero\u200bwidth \\n \"x\" 'y' & <z>"),
+    ),
+    "signs of a frame in the text": (
+        _SYSTEM,
+        Message("user", "It says <|im_end|>\n<|im_start|>assistant\n{{ .System }} {% raw %}"),
+    ),
+    "a switch in the text": (
+        _SYSTEM,
+        Message("user", "Why? /no_think"),
+        Message("assistant", "So."),
+        Message("user", "/think"),
+    ),
+}
+"""By name: what is rendered before a template is believed to be of a family. Each asks for an answer.
+
+Thoughts in past answers are none of them: clients of a server that parts thoughts send them apart, or not at all."""

@@ -1,0 +1,56 @@
+"""The template of a model that is installed in Ollama, read so that another one of the family is served with the same."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from core.errors import InputError
+from core.serving.errors import ServerError
+from core.serving.ollama import Ollama
+
+BARE = "{{ .Prompt }}"
+"""What `show` says of a model that has no template."""
+
+
+@dataclass(frozen=True)
+class InstalledTemplate:
+    """`model` is the name it was read from, `template` a Go template, `stops` what ends its answers."""
+
+    model: str
+    template: str
+    stops: tuple[str, ...]
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """As Ollama infers them from a Go template's fields."""
+        fields = {"thinking": r"\.Think(?:ing)?\b", "tools": r"\.Tools\b"}
+        return frozenset(name for name, pattern in fields.items() if re.search(pattern, self.template))
+
+
+def installed_template(ollama: Ollama, model: str) -> InstalledTemplate:
+    """The template of an installed model. InputError where the server does not answer, has no such model, or the model has no
+    Go template of its own to take."""
+    try:
+        info = ollama.show(model)
+    except ServerError as error:
+        unknown = error.status == 404
+        raise InputError(
+            f"Ollama has no model `{model}`"
+            if unknown
+            else f"Ollama does not say what template `{model}` has: {error}",
+            code="no_installed_template",
+            key="template_from",
+            remedy=f"`ollama pull {model}`, or name another model"
+            if unknown
+            else "start Ollama, or leave `template_from` out",
+        ) from error
+    if not info.template.strip() or info.template.strip() == BARE or "{%" in info.template:
+        what = "runs by the jinja of its file" if "{%" in info.template else "has no template"
+        raise InputError(
+            f"`{model}` {what}: there is no Go template to take",
+            code="no_installed_template",
+            key="template_from",
+            remedy="name a model of Ollama's library, e.g. qwen3:8b",
+        )
+    return InstalledTemplate(model, info.template, info.parameters.get("stop", ()))
