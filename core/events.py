@@ -5,9 +5,10 @@ Every event has `seq` (from 1, anew with each attempt), `time` (Unix seconds) an
 | kind       | fields |
 |------------|--------|
 | phase      | name (what the job does now, in words a person reads), detail |
-| step       | step, total, epoch, loss, lr, grad_norm, tokens, tokens_per_second, peak_memory_bytes, eta_seconds |
-| progress   | done, total, unit ("answers", "bytes", …), label, eta_seconds (or eta_low_seconds, eta_high_seconds), |
-|            | tokens_per_second, tokens_coming (of the answers that are being given) |
+| step       | step, total, epoch, loss, lr, grad_norm, tokens, tokens_per_second, peak_memory_bytes, |
+|            | eta_seconds (or eta_low_seconds, eta_high_seconds) |
+| progress   | done, total, unit ("answers", "bytes", …), label, eta_seconds (or the two), tokens_per_second, |
+|            | tokens_coming (of the answers that are being given) |
 | eval       | step, loss (held out, the mean over all completion tokens), best (lower than all before it) |
 | ladder     | rung (from 1), changes ({key: [before, after]}), reason, from_step (of the checkpoint to go on from, or null) |
 | checkpoint | step, path, bytes, seconds |

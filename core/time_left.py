@@ -53,13 +53,32 @@ class Pace:
         """Seconds that so many more units take; None while that cannot be told, 0 when nothing is left."""
         if units <= 0:
             return 0.0
+        found = self._per_unit()
+        if found is None:
+            return None
+        mean, error = found
+        return None if mean > 0 and 2 * error > WITHIN * mean else units * (mean + self._paused)
+
+    def between(self, units: float) -> tuple[float, float] | None:
+        """The least and the most seconds that so many more units take, by two standard errors of the pace: what can be told of
+        an unsteady one, that of a machine with other work, say. None before there is a pace, and where the least is nothing."""
+        found = self._per_unit()
+        if found is None or units <= 0:
+            return None
+        mean, error = found
+        if mean <= 2 * error:
+            return None
+        return units * (mean - 2 * error + self._paused), units * (mean + 2 * error + self._paused)
+
+    @property
+    def _paused(self) -> float:
+        return self._paused_seconds / self._counted_units
+
+    def _per_unit(self) -> tuple[float, float] | None:
+        """Seconds of a unit and their standard error; None while too few were counted."""
         count = len(self._seconds_per_unit)
         if count < self.least:
             return None
         trimmed = max(1, int(TRIMMED_SHARE * count)) if count >= LEAST else 0
         kept = sorted(self._seconds_per_unit)[trimmed : count - trimmed]
-        mean = statistics.fmean(kept)
-        error = statistics.stdev(kept) / math.sqrt(len(kept))
-        if mean > 0 and 2 * error > WITHIN * mean:
-            return None
-        return units * (mean + self._paused_seconds / self._counted_units)
+        return statistics.fmean(kept), statistics.stdev(kept) / math.sqrt(len(kept))

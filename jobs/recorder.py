@@ -125,13 +125,20 @@ class Recorder(TrainerCallback):
             "tokens": tokens,
             "tokens_per_second": tokens / seconds,
             "peak_memory_bytes": peak_memory_bytes(self.device),
-            "eta_seconds": self._pace.left(state.max_steps - state.global_step),
+            **self._time_left(state.max_steps - state.global_step),
         }
         self.context.events.write("step", **event)
         self.context.say(
             f"step {event['step']}/{event['total']} loss {event['loss']:.4f} lr {event['lr']:.1e} "
             f"grad {event['grad_norm']:.2f} {event['tokens_per_second']:.0f} tok/s"
         )
+
+    def _time_left(self, steps: int) -> dict[str, float | None]:
+        """The fields of a `step` event: one figure, or a range while the pace is unsteady."""
+        left, between = self._pace.left(steps), self._pace.between(steps)
+        if left is not None or between is None:
+            return {"eta_seconds": left}
+        return {"eta_low_seconds": between[0], "eta_high_seconds": between[1]}
 
     def evaluation_begins(self, examples: int) -> None:
         """Say so: no step comes until it is over. The stop request is looked at by the steps, not here."""

@@ -85,3 +85,39 @@ def test_whatever_the_pace_what_is_told_is_near_the_truth(
         rest = steps[index + 1 :]
         if left is not None and len(rest) >= WINDOW:
             assert left == pytest.approx(sum(rest), rel=0.3)
+
+
+@given(st.integers(0, 2**32), st.floats(0.3, 1.2))
+def test_of_an_unsteady_pace_a_range_is_told_and_the_truth_is_mostly_in_it(seed: int, spread: float) -> None:
+    """Steps of a machine with other work: the range covers the mean pace in most jobs, and is never told beside nothing."""
+    drawn = random.Random(seed)
+    pace = Pace()
+    for _ in range(WARM_UP + WINDOW):
+        pace.step(drawn.lognormvariate(0.0, spread))
+    found, left = pace.between(30), pace.left(30)
+    if left is not None:
+        assert found is not None and found[0] <= left <= found[1]
+    if found is not None:
+        assert 0 < found[0] < found[1]
+
+
+def test_a_range_covers_the_pace_of_most_unsteady_jobs() -> None:
+    inside = 0
+    for seed in range(400):
+        drawn = random.Random(seed)
+        pace = Pace()
+        for _ in range(WARM_UP + WINDOW):
+            pace.step(drawn.uniform(0.5, 3.5))
+        found = pace.between(10)
+        assert found is not None
+        inside += found[0] <= 10 * 2.0 <= found[1]
+    assert inside > 0.85 * 400
+
+
+def test_no_range_is_told_of_too_few_steps_or_of_nothing_left() -> None:
+    pace = Pace()
+    for _ in range(WARM_UP + LEAST - 1):
+        pace.step(1.0)
+    assert pace.between(5) is None
+    pace.step(1.0)
+    assert pace.between(5) == (5.0, 5.0) and pace.between(0) is None
