@@ -28,6 +28,7 @@ BEFORE: dict[str, tuple[str, str]] = {
 }
 AFTER: dict[str, tuple[str, str]] = {
     "results": ("core.cli.results:results", "Leaderboards of bake-offs, and the answers behind them."),
+    "why": ("core.cli.why:why", "What went wrong with a model, from what is on record of it."),
     "queue": ("core.cli.queue:queue", "What runs, what waits and why; cancel, retry, hold, move, pause."),
     "logs": ("core.cli.logs:logs", "What a job printed."),
     "runs": ("core.cli.runs:runs", "Run directories: files, attempts, history; clean up."),

@@ -1,0 +1,209 @@
+"""What went wrong with a model, from what is on record: symptoms joined to causes, what was ruled out, what to try next."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from core.config.golden import GoldenInput
+from core.diagnosis.asked import asked_causes, count_causes, job_of, limit_causes
+from core.diagnosis.causes import CERTAINTIES, Cause
+from core.diagnosis.lineage import Lineage, Link, read_lineage
+from core.diagnosis.next_test import NextTest, next_tests
+from core.diagnosis.prompt_causes import file_causes, parity_causes, passed_files
+from core.diagnosis.stages import StageScore, across_bakeoffs, stage_causes, stage_scores
+from core.diagnosis.symptoms import SeenAnswer, Symptom, find_symptoms, usual_length
+from core.diagnosis.training_causes import training_causes
+from core.errors import BakehouseError
+from core.home import Home
+from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
+from core.results.load import StoredBakeoff, StoredTask, load_bakeoff
+from core.scoring.answers import Answer
+
+INSTEAD: Mapping[str, tuple[str, ...]] = {
+    "template_differs": (
+        *("file_without_template", "training_marks", "no_template", "other_template", "thinking_differs"),
+        *("system_dropped", "system_moved", "whitespace_differs", "trailing_whitespace", "text_differs"),
+    ),
+    "no_template": ("file_without_template",),
+    "prompt_count": ("doubled_bos", "added_bos", "lost_bos", "added_eos", "tokens_differ", "system_dropped"),
+}
+"""A cause says nothing more where one of these is known of the same file: they are what it is about."""
+
+
+@dataclass(frozen=True)
+class SymptomsOf:
+    """What is wrong with the answers of a candidate to a task in one bake-off. `job` made the candidate, None of a base."""
+
+    bakeoff: int
+    task: str
+    candidate: str
+    job: int | None
+    symptoms: tuple[Symptom, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "bakeoff": self.bakeoff,
+            "task": self.task,
+            "candidate": self.candidate,
+            "job": self.job,
+            "symptoms": [one.to_json() for one in self.symptoms],
+        }
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Causes are the surest first, then in the order of the lineage. `passed` are the jobs whose GGUF file gets the trained
+    prompts, as a check has shown; `failed` those that ended without what they were to make."""
+
+    lineage: Lineage
+    symptoms: tuple[SymptomsOf, ...]
+    causes: tuple[Cause, ...]
+    scores: tuple[StageScore, ...]
+    passed: tuple[int, ...]
+    tests: tuple[NextTest, ...]
+
+    @property
+    def failed(self) -> tuple[Link, ...]:
+        return tuple(link for link in self.lineage.links if link.job.state == "failed")
+
+    @property
+    def unexplained(self) -> tuple[str, ...]:
+        """The codes of symptoms that no cause on record can have; those of base models are their own."""
+        explained = {code for cause in self.causes for code in cause.explains}
+        seen = (one.code for of in self.symptoms if of.job is not None for one in of.symptoms)
+        return tuple(dict.fromkeys(code for code in seen if code not in explained))
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "job": self.lineage.asked.id,
+            "lineage": [
+                {"job": one.id, "kind": one.job.kind, "title": one.job.title, "state": one.job.state}
+                for one in self.lineage.links
+            ],
+            "symptoms": [one.to_json() for one in self.symptoms],
+            "causes": [one.to_json() for one in self.causes],
+            "unexplained": list(self.unexplained),
+            "prompts_proved": list(self.passed),
+            "scores": [one.to_json() for one in self.scores],
+            "tests": [one.to_json() for one in self.tests],
+        }
+
+
+def diagnose(home: Home, connection: sqlite3.Connection, job_id: int) -> Diagnosis:
+    """What the records of a job's lineage say.
+
+    Raises `NotFoundError` for an unknown job, `InputError` for one whose job file is gone.
+    """
+    lineage = read_lineage(home, connection, job_id)
+    passed = passed_files(lineage)
+    causes = [*training_causes(lineage), *file_causes(lineage, passed), *parity_causes(lineage)]
+    symptoms: list[SymptomsOf] = []
+    scores: list[StageScore] = []
+    for link, spec in lineage.bakeoffs:
+        causes += asked_causes(lineage, link, spec)
+        stored = _loaded(home, connection, link.id)
+        if stored is None:
+            continue
+        tasks = {one.name: one for one in stored.tasks}
+        boards = stored.leaderboards()
+        symptoms += _symptoms(lineage, link, spec, stored)
+        causes += limit_causes(lineage, link, spec, tasks)
+        causes += count_causes(lineage, link, spec, tasks, passed)
+        causes += stage_causes(lineage, link, spec, boards)
+        scores += stage_scores(lineage, link, spec, boards)
+    causes += across_bakeoffs(lineage, scores)
+    kept = chosen(causes, symptoms)
+    ill = {one.job for one in symptoms if one.job is not None and one.symptoms}
+    ill |= {cause.job for cause in kept if cause.code in ("loss_at_stage", "no_gain", "behind_base")}
+    return Diagnosis(
+        lineage, tuple(symptoms), kept, tuple(scores), tuple(sorted(passed)), next_tests(lineage, kept, scores, ill)
+    )
+
+
+def chosen(causes: Iterable[Cause], symptoms: Sequence[SymptomsOf]) -> tuple[Cause, ...]:
+    """Each cause of a job once, as sure as any record makes it, with all figures; without those that say less than another.
+
+    One that is only possible is left out unless there is something that it explains: a symptom, a loss between two stages, or
+    prompts of another length than the trained ones.
+    """
+    merged: dict[tuple[str, int], Cause] = {}
+    for cause in causes:
+        key = (cause.code, cause.job)
+        former = merged.get(key)
+        if former is None:
+            merged[key] = cause
+            continue
+        surer, other = sorted((former, cause), key=lambda one: CERTAINTIES.index(one.certainty))
+        figures = tuple(dict.fromkeys((*surer.evidence, *other.evidence)))
+        merged[key] = replace(surer, evidence=figures)
+    shown = {code for of in symptoms if of.job is not None for code in (one.code for one in of.symptoms)}
+    lost = any(code == "loss_at_stage" for code, _ in merged)
+    found = []
+    for (code, job), cause in merged.items():
+        if any((other, job) in merged and _is_sure(merged[other, job]) for other in INSTEAD.get(code, ())):
+            continue
+        counted = ("prompt_tokens_differ", job) in merged
+        wanted = not cause.explains or lost or counted or bool(shown & set(cause.explains))
+        if cause.certainty != "possible" or wanted:
+            found.append(cause)
+    return tuple(sorted(found, key=lambda one: (CERTAINTIES.index(one.certainty), one.job)))
+
+
+def _is_sure(cause: Cause) -> bool:
+    return cause.certainty == "shown"
+
+
+def _loaded(home: Home, connection: sqlite3.Connection, job_id: int) -> StoredBakeoff | None:
+    try:
+        return load_bakeoff(home, connection, job_id)
+    except (BakehouseError, OSError):
+        return None
+
+
+def _symptoms(lineage: Lineage, link: Link, spec: BakeoffSpec, stored: StoredBakeoff) -> Iterator[SymptomsOf]:
+    """Of every candidate of the lineage; of all of them where the bake-off itself was asked about."""
+    for task in stored.tasks:
+        given: dict[str, list[Answer]] = {}
+        for answer in task.answers:
+            if answer.fault != "server":
+                given.setdefault(answer.candidate, []).append(answer)
+        lengths = {name: [one.completion_tokens for one in answers] for name, answers in given.items()}
+        for candidate in spec.candidates:
+            job, answers = job_of(candidate), given.get(candidate.name)
+            if not answers or not (job in lineage.by_id or link is lineage.asked):
+                continue
+            seen = [one for answer in answers if (one := seen_answer(task, candidate, answer)) is not None]
+            found = find_symptoms(seen, usual_length(lengths, candidate.name)) if seen else ()
+            if found:
+                yield SymptomsOf(link.id, task.name, candidate.name, job, found)
+
+
+def seen_answer(task: StoredTask, candidate: CandidateSpec, answer: Answer) -> SeenAnswer | None:
+    """An answer as the detectors see it; None of one to an input that is not there any more."""
+    item = next((one for one in task.inputs if one.id == answer.input_id), None)
+    if item is None:
+        return None
+    system = task.task.system if candidate.variant.system is None else candidate.variant.system
+    return SeenAnswer(
+        input_id=answer.input_id,
+        repeat=answer.repeat,
+        text=answer.text,
+        system=system,
+        asked=asked_text(item),
+        thinking=answer.thinking,
+        finish=answer.finish,
+        fault=answer.fault,
+        thinking_asked=(candidate.variant.think or task.task.thinking) == "on",
+        completion_tokens=answer.completion_tokens,
+    )
+
+
+def asked_text(item: GoldenInput) -> str:
+    """What a golden input says, its messages one after the other."""
+    try:
+        return "\n".join(text for role, text in item.conversation("") if role != "system")
+    except BakehouseError:  # it names a file that is gone
+        return ""

@@ -1,0 +1,126 @@
+"""Where the record leaves more than one cause: the cheapest test that tells them apart, as a command."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.diagnosis.causes import Cause
+from core.diagnosis.lineage import Lineage
+from core.diagnosis.stages import StageScore
+from core.parity.comparison import CAUSES
+
+TOLD_BY_PARITY = frozenset(
+    {*CAUSES, "template_differs", "prompt_tokens_differ", "stop_token_lost", "file_without_template", "training_marks"}
+)
+TOLD_BY_AUDIT = frozenset({"completions_skipped", "prompts_cut", "length_lowered"})
+TOLD_BY_TRAINING = frozenset({"too_few_steps", "loss_not_fallen"})
+PREFIX = "bakehouse "
+
+
+@dataclass(frozen=True)
+class NextTest:
+    """`tells`: the causes (codes) that it tells apart, none where it looks for one that is not known yet.
+
+    `code` says what comes of it: `prompts`, `lengths`, `limit`, `weights`, `steps`, `stages`.
+    """
+
+    code: str
+    command: str
+    tells: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"code": self.code, "command": self.command, "tells": list(self.tells)}
+
+
+def next_tests(
+    lineage: Lineage, causes: Sequence[Cause], scores: Sequence[StageScore], ill: Collection[int]
+) -> tuple[NextTest, ...]:
+    """The tests worth making, the cheapest first. `ill` are the jobs whose models have symptoms or lose their score."""
+    unsure = [cause for cause in causes if cause.certainty != "shown"]
+    shown = {cause.job for cause in causes if cause.certainty == "shown" and cause.code != "prompt_tokens_differ"}
+    found = [
+        *_audits(lineage, unsure),
+        *_parity(lineage, unsure, causes, ill, shown),
+        *_exports(lineage, unsure),
+        *_limits(unsure),
+        *_stages(lineage, scores, ill, shown),
+        *_trainings(lineage, unsure),
+    ]
+    return tuple({one.command: one for one in found}.values())
+
+
+def _parity(
+    lineage: Lineage, unsure: Sequence[Cause], causes: Sequence[Cause], ill: Collection[int], shown: Collection[int]
+) -> Iterator[NextTest]:
+    """A render of each prompt by both sides: seconds to minutes on a CPU."""
+    checked = {cause.job for cause in causes if any(one.file == "parity.json" for one in cause.evidence)}
+    files = {link.id for link, spec in lineage.files if spec.task is not None}
+    for job in sorted(files - checked):
+        codes = [cause.code for cause in unsure if cause.job == job and cause.code in TOLD_BY_PARITY]
+        counted = any(cause.job == job and cause.code == "prompt_tokens_differ" for cause in causes)
+        if codes or counted or (job in ill and job not in shown and not _passed(lineage, job)):
+            yield NextTest("prompts", f"{PREFIX}parity {job} --wait", tuple(dict.fromkeys(codes)))
+
+
+def _passed(lineage: Lineage, job: int) -> bool:
+    return any(link.takes == job and link.parity.get("passed") is True for link, _ in lineage.parities)
+
+
+def _audits(lineage: Lineage, unsure: Sequence[Cause]) -> Iterator[NextTest]:
+    """Counts the tokens of the data: seconds, and nothing is trained."""
+    for link, spec in lineage.trainings:
+        codes = [cause.code for cause in unsure if cause.job == link.id and cause.code in TOLD_BY_AUDIT]
+        if codes:
+            words = ["audit", spec.task.name, "--model", spec.model.name, "--recipe", spec.recipe.name]
+            yield NextTest("lengths", PREFIX + shlex.join(words), tuple(dict.fromkeys(codes)))
+
+
+def _exports(lineage: Lineage, unsure: Sequence[Cause]) -> Iterator[NextTest]:
+    for link, _ in lineage.merges:
+        codes = {cause.code for cause in unsure if cause.job == link.id}
+        if link.takes is None:
+            continue
+        if "original_base_weights" in codes:
+            command = f"{PREFIX}export {link.takes} --base-weights dequantized --wait"
+            yield NextTest("weights", command, ("original_base_weights",))
+        if "update_lost" in codes:
+            yield NextTest("weights", f"{PREFIX}export {link.takes} --dtype fp32 --wait", ("update_lost",))
+
+
+def _limits(unsure: Sequence[Cause]) -> Iterator[NextTest]:
+    for cause in unsure:
+        limit, task = cause.reason.values.get("limit"), cause.reason.values.get("task")
+        if cause.code == "limit_too_low" and isinstance(limit, int):
+            model = f"job:{cause.job}"
+            words = ["bakeoff", str(task), model, f"{model}@max_new_tokens={2 * limit}", "--wait"]
+            yield NextTest("limit", PREFIX + shlex.join(words), ("limit_too_low",))
+
+
+def _stages(
+    lineage: Lineage, scores: Sequence[StageScore], ill: Collection[int], shown: Collection[int]
+) -> Iterator[NextTest]:
+    """A bake-off of the stages that nothing is known of yet, where a later one is ill and no record says why."""
+    for link, spec in lineage.trainings:
+        below = [one for one in lineage.links if one.id in ill and one.id != link.id and link in lineage.above(one.id)]
+        if not below or any(one.id in shown for one in below):
+            continue
+        last = max(below, key=lambda one: one.id)
+        scored = {one.job for one in scores if one.task == spec.task.name}
+        chain = [one.id for one in lineage.above(last.id)][::-1]
+        if set(chain) <= scored:
+            continue
+        words = ["bakeoff", spec.task.name, spec.model.name, *(f"job:{number}" for number in chain), "--wait"]
+        yield NextTest("stages", PREFIX + shlex.join(words), ())
+
+
+def _trainings(lineage: Lineage, unsure: Sequence[Cause]) -> Iterator[NextTest]:
+    for link, spec in lineage.trainings:
+        codes = [cause.code for cause in unsure if cause.job == link.id and cause.code in TOLD_BY_TRAINING]
+        if codes:
+            epochs = f"{2 * spec.recipe.epochs:g}"
+            words = ["train", spec.task.name, "--model", spec.model.name, "--recipe", spec.recipe.name]
+            command = PREFIX + shlex.join([*words, "--epochs", epochs, "--wait"])
+            yield NextTest("steps", command, tuple(dict.fromkeys(codes)))

@@ -1,0 +1,153 @@
+"""Whether a served model sees what it was trained on: from parity checks, GGUF headers, and how bake-offs asked."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from core.diagnosis.causes import EXPLAINS, Cause, Evidence
+from core.diagnosis.lineage import Lineage, Link
+from core.files import sha256_json
+from core.jobfile.convert import ConvertSpec
+from core.jobfile.parity import ParitySpec
+from core.jobfile.quantize import QuantizeSpec
+from core.jobfile.references import parse_reference
+from core.models.gguf import GgufHeader
+from core.parity.gate import END_KEYS, TRAINING_MARK
+from core.reasons import Reason, Value
+
+BOS_WRITTEN = ("bos_token", "<|begin_of_text|>", "<|startoftext|>", "<bos>", "{{- '<s>'", "{{ '<s>'")
+"""What a chat template that writes the beginning of a text by itself holds."""
+PARITY = "parity.json"
+
+
+def parity_causes(lineage: Lineage) -> Iterator[Cause]:
+    """What the checks of prompts found, each cause once for each file."""
+    for link, spec in lineage.parities:
+        if link.id != newest_check(lineage, checked_file(spec)):
+            continue
+        at = checked_file(spec) or link.id
+        differing: dict[str, list[int]] = {}
+        reasons: dict[str, Reason] = {}
+        for index, case in enumerate(_cases(link)):
+            reason = _reason(case.get("cause"))
+            if not case.get("same") and reason is not None:
+                differing.setdefault(reason.code, []).append(index)
+                reasons.setdefault(reason.code, reason)
+        for code, indices in differing.items():
+            first = _cases(link)[indices[0]]
+            figures = (
+                Evidence(link.id, PARITY, "cases that differ so", f"{len(indices)} of {len(_cases(link))}"),
+                Evidence(link.id, PARITY, f"cases[{indices[0]}].first_difference", first.get("first_difference")),
+            )
+            yield Cause(reasons[code], "shown", at, figures)
+        findings = link.parity.get("findings")
+        for index, finding in enumerate(findings if isinstance(findings, list) else ()):
+            reason = _reason(finding)
+            if reason is not None and reason.code in EXPLAINS:
+                yield Cause(reason, "shown", at, (Evidence(link.id, PARITY, f"findings[{index}]", reason.code),))
+
+
+def newest_check(lineage: Lineage, file_job: int | None) -> int | None:
+    """The newest parity check with a finding of a job's file."""
+    found = [
+        link.id
+        for link, spec in lineage.parities
+        if link.parity and (checked_file(spec) == file_job if file_job is not None else True)
+    ]
+    return max(found, default=None)
+
+
+def checked_file(spec: ParitySpec) -> int | None:
+    """The job whose GGUF file a parity check was about; None of a path."""
+    found = parse_reference(spec.source)
+    return None if found is None else found.job_id
+
+
+def passed_files(lineage: Lineage) -> frozenset[int]:
+    """The jobs whose GGUF file the newest check of prompts found nothing against."""
+    found = set()
+    for link, spec in lineage.parities:
+        job = checked_file(spec)
+        if job is not None and link.id == newest_check(lineage, job) and link.parity.get("passed") is True:
+            found.add(job)
+    return frozenset(found)
+
+
+def file_causes(lineage: Lineage, passed: Collection[int]) -> Iterator[Cause]:
+    """What the headers of GGUF files say: their template against the trained one, marks of training, their ends."""
+    for link, spec in lineage.files:
+        trained = lineage.training_of(link.id)
+        header = link.gguf
+        if header is None:
+            if link.summary.get("chat_template") is False:
+                figure = Evidence(link.id, "result.json", "summary.chat_template", value=False)
+                yield Cause(Reason("file_without_template"), "shown", link.id, (figure,))
+            continue
+        yield from _of_template(link, spec, header, trained[0] if trained else None, link.id in passed)
+        if trained is not None and link.id not in passed:
+            yield from _of_ends(link, header, trained[0])
+
+
+def _of_template(
+    link: Link, spec: ConvertSpec | QuantizeSpec, header: GgufHeader, training: Link | None, passed: bool
+) -> Iterator[Cause]:
+    name = "GGUF header"
+    if header.chat_template is None:
+        figure = Evidence(link.id, name, "tokenizer.chat_template", None)
+        yield Cause(Reason("file_without_template"), "shown", link.id, (figure,))
+        return
+    if TRAINING_MARK.search(header.chat_template):
+        mark = TRAINING_MARK.search(header.chat_template)
+        figure = Evidence(link.id, name, "tokenizer.chat_template", mark[0] if mark else "")
+        yield Cause(Reason("training_marks"), "shown", link.id, (figure,))
+    wanted = None if training is None else trained_template(training)
+    served = sha256_json(header.chat_template)
+    if training is not None and wanted is not None and wanted != served and not passed:
+        figures = (
+            Evidence(training.id, "result.json", "artefacts[0].lineage.chat_template_sha256", wanted),
+            Evidence(link.id, name, "sha256 of tokenizer.chat_template", served),
+        )
+        yield Cause(Reason("template_differs"), "likely", link.id, figures)
+    if header.keys.get("tokenizer.ggml.add_bos_token") and not passed:
+        written = next((mark for mark in BOS_WRITTEN if mark in header.chat_template), None)
+        if written is not None:
+            figures = (
+                Evidence(link.id, name, "tokenizer.ggml.add_bos_token", value=True),
+                Evidence(link.id, name, "tokenizer.chat_template", f"… {written} …"),
+            )
+            yield Cause(Reason("doubled_bos"), "possible", link.id, figures)
+
+
+def trained_template(training: Link) -> str | None:
+    """The hash of the chat template that a training rendered with."""
+    found = training.lineage.get("chat_template_sha256") or training.manifest.get("chat_template_sha256")
+    return found if isinstance(found, str) else None
+
+
+def _of_ends(link: Link, header: GgufHeader, training: Link) -> Iterator[Cause]:
+    model = training.manifest.get("model")
+    config = model.get("config") if isinstance(model, dict) else None
+    told = config.get("eos_token_id") if isinstance(config, dict) else None
+    wanted = [told] if isinstance(told, int) else [one for one in told or () if isinstance(one, int)]
+    ends: dict[str, Value] = {key: header.keys.get(f"tokenizer.ggml.{key}") for key in END_KEYS}
+    known = [one for one in ends.values() if isinstance(one, int)]
+    if not wanted or set(wanted) & set(known):
+        return
+    figures = (
+        Evidence(training.id, "manifest.json", "model.config.eos_token_id", wanted),
+        Evidence(link.id, "GGUF header", "tokenizer.ggml.eos_token_id", ends["eos_token_id"]),
+    )
+    yield Cause(Reason("stop_token_lost", {"trained": wanted, "served": known}), "possible", link.id, figures)
+
+
+def _cases(link: Link) -> list[Mapping[str, Any]]:
+    cases = link.parity.get("cases")
+    return [case for case in cases if isinstance(case, dict)] if isinstance(cases, list) else []
+
+
+def _reason(document: Any) -> Reason | None:
+    try:
+        return Reason.from_json(document) if isinstance(document, dict) else None
+    except ValueError:
+        return None

@@ -1,0 +1,269 @@
+"""The words of a diagnosis: symptoms, causes with their figures, what to do, and the tests that are worth making."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from core.diagnosis.causes import Cause, Certainty, Evidence
+from core.diagnosis.diagnosis import Diagnosis, SymptomsOf
+from core.diagnosis.next_test import NextTest
+from core.diagnosis.symptoms import Symptom
+from core.format import figure, listed, of_five, plural, score_figure, share
+from core.jobfile.kinds import kind_of
+from core.text import one_line
+from core.wording import parity
+from core.wording.jobs import outcome_words
+
+SHOWN_EXCERPT = 100
+SHOWN_HASH = 12
+SURE: Mapping[Certainty, str] = {"shown": "shown by record", "likely": "likely", "possible": "possible"}
+
+SYMPTOMS = {
+    "instructions_repeated": "repeat the instructions",
+    "input_repeated": "give the input back",
+    "frame_shown": "show signs of a chat template: the model wrote beyond its turn",
+    "cut": "were cut at the limit of tokens",
+    "empty": "are empty",
+    "thinking_leaked": "hold thinking that nobody asked for, or that never ends",
+    "thinking_aloud": "seem to think aloud, without marks",
+    "loops": "say the same words over and over",
+    "preamble": "begin with words to the person",
+    "short_and_alike": "are alike whatever was asked, or short and of one length",
+}
+NAMES = {
+    "instructions_repeated": "instructions repeated",
+    "input_repeated": "input given back",
+    "frame_shown": "signs of a template",
+    "cut": "cut answers",
+    "empty": "empty answers",
+    "thinking_leaked": "leaked thinking",
+    "thinking_aloud": "thinking aloud",
+    "loops": "repetition",
+    "preamble": "preamble",
+    "short_and_alike": "answers all alike",
+}
+# Those of the prompts are `core.wording.parity`'s; of what is only inferred there are no values to say them with.
+_INFERRED = {
+    "thinking_differs": "thinking is rendered in another way than in training",
+    "trailing_whitespace": "the prompt ends in other white space than in training, such as a line feed",
+    "stop_token_lost": "the tokens that end an answer in training ({trained}) are none of the file's ends ({served})",
+}
+_CAUSES = {
+    "template_differs": "the chat template of the GGUF file is not the one that training rendered with",
+    "prompt_tokens_differ": "{inputs} of {of} served prompts have other numbers of tokens than the trained ones ({range})",
+    "thinking_policy_differs": "trained with thinking {trained}, asked with thinking {asked} ({candidate})",
+    "system_prompt_differs": "{candidate} was asked with another system prompt than its training had",
+    "few_shot_differs": "training put up to {trained} examples in front of each prompt, {candidate} was asked without",
+    "limit_too_low": "whole answers of {candidate} take up to {longest} of {limit} tokens: the limit may be too low",
+    "completions_skipped": "{count} of {of} examples were not trained: their completions do not fit into max_length",
+    "prompts_cut": "{count} of {of} prompts lost their middle in training",
+    "length_lowered": "the memory held no longer examples: max_length went from {before} to {after} tokens",
+    "too_few_steps": "only {steps} steps were trained (loss {first} → {last})",
+    "loss_not_fallen": "the loss hardly fell in {steps} steps: {first} → {last}",
+    "loss_not_finite": "the loss was not a number from step {step} on",
+    "weights_unchanged": "the merged model is its base: no weight, or hardly any, changed in {dtype}",
+    "update_lost": "only {share} of the update survives the merge in {dtype}",
+    "original_base_weights": "trained on a base of {bits} bits and merged into the original one, which training never saw",
+    "no_gain": "the trained model is no better than its base ({difference})",
+    "behind_base": "{stage} is no better than the base ({difference}), and no stage before it was asked the same",
+    "loss_at_stage": "the score is lost from {before} to {after} ({difference})",
+}
+_REMEDIES = {
+    "thinking_policy_differs": "ask as it was trained: one `thinking` in the task for training and bake-off",
+    "system_prompt_differs": "ask with the system prompt that trained it, or train again with the present one",
+    "few_shot_differs": "ask with as many examples (`@few_shot=`), or train without them",
+    "limit_too_low": "raise `max_new_tokens` of the task",
+    "completions_skipped": "raise `max_length`, or shorten the examples",
+    "prompts_cut": "raise `max_length`, or shorten the inputs",
+    "length_lowered": "train with a smaller rank, batch or model, so that the length stays",
+    "too_few_steps": "train for more epochs, or with a smaller batch",
+    "loss_not_fallen": "raise the learning rate or the epochs, and look whether the data teaches what is asked",
+    "loss_not_finite": "lower the learning rate, or train in fp32",
+    "weights_unchanged": "export with `--dtype fp32`, or train further",
+    "update_lost": "export with `--dtype fp32` and quantise that",
+    "original_base_weights": "merge it into what training saw (`--base-weights dequantized`)",
+    "template_differs": "convert the model again with the chat template that trained it",
+    "prompt_tokens_differ": "find out by a parity check which tokens differ",
+    "no_gain": "look at the training first: no later step can give what it did not",
+    "behind_base": "ask the stages before it the same inputs",
+    "loss_at_stage": "look at what the later stage was made with; keep the earlier one meanwhile",
+}
+_TESTS = {
+    "prompts": "renders every prompt by training's template and by the server's, token by token",
+    "lengths": "counts what the length rule leaves of each example; nothing is trained",
+    "limit": "asks the same model with twice the limit beside the present one",
+    "weights": "makes the model anew, so that a bake-off can compare both",
+    "steps": "trains for twice as long, with the rest unchanged",
+    "stages": "asks each stage the same inputs: the first that is bad has the fault",
+}
+
+DiagnosisRole = Literal["head", "bad", "warn", "good", "text", "dim", "command"]
+
+
+@dataclass(frozen=True)
+class DiagnosisRow:
+    """A row of a diagnosis on a terminal, before it is wrapped: a gutter, and the text to the right of it."""
+
+    role: DiagnosisRole
+    gutter: str
+    text: str
+    data: bool = False
+    """It quotes an answer, which is shown as it is."""
+
+
+def symptom_words(symptom: Symptom) -> str:
+    """`31 of 36 answers repeat the instructions`."""
+    return f"{symptom.count} of {symptom.of} answers {SYMPTOMS[symptom.code]}"
+
+
+def cause_words(cause: Cause) -> str:
+    """The cause as a clause."""
+    code, values = cause.code, cause.reason.values
+    if code in _CAUSES:
+        return _CAUSES[code].format(**_worded(values))
+    if code in _INFERRED and ("text" not in values if code == "stop_token_lost" else not values):
+        return _INFERRED[code].format(**_worded(values))
+    return parity.finding_words(cause.reason)
+
+
+def remedy_words(cause: Cause) -> str:
+    """What to do about it, as a clause."""
+    if cause.code in _REMEDIES:
+        return _REMEDIES[cause.code]
+    if cause.code == "stop_token_lost" and "text" not in cause.reason.values:
+        return "convert the model again with its generation_config.json"
+    return parity.remedy_words(cause.reason)
+
+
+def evidence_words(evidence: Evidence) -> str:
+    """`job 7, result.json: summary.skipped = 3`."""
+    value = evidence.value
+    said = "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    said = said[:SHOWN_HASH] if len(said) == 64 and said.isalnum() else one_line(said, limit=60)
+    return f"job {evidence.job}, {evidence.file}: {one_line(evidence.key)} = {said}"
+
+
+def test_words(test: NextTest) -> str:
+    """What a test does, as a clause."""
+    return _TESTS[test.code]
+
+
+def headline(diagnosis: Diagnosis) -> str:
+    """The surest cause, or that there is none, in one sentence."""
+    of_models = [one for one in diagnosis.symptoms if one.job is not None]
+    if diagnosis.causes:
+        first = diagnosis.causes[0]
+        return _sentence(f"{cause_words(first)} ({SURE[first.certainty]})")
+    if of_models:
+        return "The answers have faults, and nothing on record explains them."
+    if not diagnosis.scores and not diagnosis.symptoms:
+        return "Nothing on record speaks against it; no answers of it are on record yet."
+    return "Nothing on record speaks against it."
+
+
+def diagnosis_rows(diagnosis: Diagnosis) -> list[DiagnosisRow]:
+    """All of a diagnosis, the most important first."""
+    rows = [
+        DiagnosisRow(
+            "bad" if diagnosis.causes else "good" if not diagnosis.unexplained else "warn", "", headline(diagnosis)
+        )
+    ]
+    rows += [
+        DiagnosisRow("warn", "✗ ", f"job {link.id}, {kind_of(link.job.kind).noun}, failed: {outcome_words(link.job)}")
+        for link in diagnosis.failed
+    ]
+    if diagnosis.causes:
+        rows += [DiagnosisRow("text", "", ""), DiagnosisRow("head", "", "Causes")]
+        for number, cause in enumerate(diagnosis.causes, 1):
+            rows += _cause_rows(number, cause, diagnosis)
+    if diagnosis.tests:
+        rows += [DiagnosisRow("text", "", ""), DiagnosisRow("head", "", "What tells more, the cheapest first")]
+        for test in diagnosis.tests:
+            rows.append(DiagnosisRow("command", "$ ", test.command))
+            about = [str(n) for n, cause in enumerate(diagnosis.causes, 1) if cause.code in test.tells]
+            about = about if cause_codes_differ(diagnosis, test) else []
+            rows.append(DiagnosisRow("dim", "  ", test_words(test) + (f" (for {listed(about)})" if about else "")))
+    if diagnosis.symptoms:
+        rows += [DiagnosisRow("text", "", ""), DiagnosisRow("head", "", "Symptoms")]
+        for of in diagnosis.symptoms:
+            rows += _symptom_rows(of, diagnosis)
+    if diagnosis.scores:
+        rows += [DiagnosisRow("text", "", ""), DiagnosisRow("head", "", "Scores by stage")]
+        rows += _score_rows(diagnosis)
+    rows += [DiagnosisRow("text", "", ""), DiagnosisRow("head", "", "Looked at")]
+    rows += [DiagnosisRow("dim", "", said) for said in _looked_at(diagnosis)]
+    return rows
+
+
+def cause_codes_differ(diagnosis: Diagnosis, test: NextTest) -> bool:
+    """Whether the test is about some of the causes and not about all of them."""
+    return any(cause.code not in test.tells for cause in diagnosis.causes)
+
+
+def _cause_rows(number: int, cause: Cause, diagnosis: Diagnosis) -> Iterator[DiagnosisRow]:
+    gutter = f"{number} "
+    indent = " " * len(gutter)
+    yield DiagnosisRow(
+        "bad" if cause.certainty == "shown" else "warn", gutter, f"{SURE[cause.certainty]}: {cause_words(cause)}"
+    )
+    seen = {one.code for of in diagnosis.symptoms if of.job is not None for one in of.symptoms}
+    explained = [NAMES[code] for code in dict.fromkeys(cause.explains) if code in seen]
+    if explained:
+        yield DiagnosisRow("text", indent, f"would explain: {listed(explained)}")
+    for one in cause.evidence:
+        yield DiagnosisRow("dim", indent, evidence_words(one))
+    yield DiagnosisRow("text", indent, f"→ {remedy_words(cause)}")
+
+
+def _symptom_rows(of: SymptomsOf, diagnosis: Diagnosis) -> Iterator[DiagnosisRow]:
+    yield DiagnosisRow("text", "", f"{one_line(of.candidate)}, {of.task}, bake-off {of.bakeoff}")
+    for symptom in of.symptoms:
+        unexplained = of.job is not None and symptom.code in diagnosis.unexplained
+        yield DiagnosisRow("warn", "✗ ", symptom_words(symptom) + ("; no cause is on record" if unexplained else ""))
+        shown = one_line(symptom.excerpt, limit=SHOWN_EXCERPT)
+        where = f"{one_line(symptom.input_id)} #{symptom.repeat}"
+        yield DiagnosisRow("dim", "  ", f"{where}: “{shown}”" if shown else f"{where}: no text", data=True)
+
+
+def _score_rows(diagnosis: Diagnosis) -> Iterator[DiagnosisRow]:
+    for one in diagnosis.scores:
+        interval = f" [{score_figure(one.low)}, {score_figure(one.high)}]" if one.low is not None else ""
+        made = "" if one.job is None else f", job {one.job}"
+        who = f"{one_line(one.candidate)}{made}, {one.task}, bake-off {one.bakeoff}"
+        yield DiagnosisRow("text", "", f"{one.stage:<8} {of_five(one.score)}{interval}  {who}")
+
+
+def _looked_at(diagnosis: Diagnosis) -> Iterator[str]:
+    links = diagnosis.lineage.links
+    states = {link.id: "" if link.job.state == "done" else f" ({link.job.state})" for link in links}
+    yield ", ".join(f"{link.job.kind} {link.id}{states[link.id]}" for link in links)
+    for job in diagnosis.passed:
+        yield f"job {job}: a parity check has proved that its served prompts are the trained ones"
+    if not any(link.job.kind == "bakeoff" for link in links):
+        yield f"no bake-off has asked any of {plural(len(links), 'job')}: of answers nothing is known"
+
+
+def _worded(values: Mapping[str, object]) -> dict[str, object]:
+    """The values as a person reads them: scores on their scale, shares, ranges."""
+    worded: dict[str, object] = {}
+    for name, value in values.items():
+        if name == "difference" and isinstance(value, int | float):
+            worded[name] = f"{5 * value:+.2f} of 5"
+        elif name == "share" and isinstance(value, int | float):
+            worded[name] = share(value)
+        elif isinstance(value, float):
+            worded[name] = figure(value)
+        elif isinstance(value, list):
+            worded[name] = listed([str(one) for one in value]) or "none"
+        else:
+            worded[name] = one_line(str(value))
+    low, high = values.get("low"), values.get("high")
+    if isinstance(low, int) and isinstance(high, int):
+        worded["range"] = f"{low:+d}" if low == high else f"{low:+d} to {high:+d}"
+    return worded
+
+
+def _sentence(clause: str) -> str:
+    return f"{clause[:1].upper()}{clause[1:]}."
