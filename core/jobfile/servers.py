@@ -7,8 +7,9 @@ from core.config.settings import Settings, load_settings
 from core.errors import NotFoundError
 from core.jobfile.bakeoff import ServerUnderTest
 from core.serving.address import ServerAddress, is_here, server_address
-from core.serving.answering import ServedModel
 from core.serving.ollama import Ollama
+from core.serving.ollama_model import OllamaModel
+from core.serving.openai_model import OpenAIModel
 from core.serving.servers import OPENAI_PORT, address_of, key_of, open_served
 
 
@@ -47,7 +48,7 @@ def named_server(settings: Settings, name: str) -> ServerUnderTest:
     return servers[name]
 
 
-def opened(server: ServerUnderTest, model: str, *, weights: str | None = None) -> ServedModel:
+def opened(server: ServerUnderTest, model: str, *, weights: str | None = None) -> OllamaModel | OpenAIModel:
     """A model of a job file's server (see `open_served`). A password of `ollama.url` is taken from there: no job holds it."""
     return open_served(server, model, weights=weights, login=login_of(server))
 

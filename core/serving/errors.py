@@ -19,6 +19,8 @@ ServerCode = Literal[
     "context_overflow",
     "model_not_found",
     "option_refused",
+    "create_refused",
+    "no_render",
     "request_stopped",
 ]
 
@@ -33,7 +35,8 @@ class ServerError(BakehouseError):
     `code`: `server_down` (nobody listens there, or it went away in the middle), `server_slow` (a limit of time passed),
     `server_refused` (it answered with an error; `status` is the HTTP status, 200 where the error stood in a stream) or
     `server_garbled` (what it answered is not an answer of such a server). A model that is asked (`ServedModel`) tells some
-    refusals apart: `server_busy`, `server_out_of_memory`, `context_overflow`, `model_not_found`, `option_refused`; and
+    refusals apart: `server_busy`, `server_out_of_memory`, `context_overflow`, `model_not_found`, `option_refused`,
+    `create_refused` (it makes no model of what it was sent), `no_render` (it does not show the prompt that a model gets); and
     `request_stopped` where the request was given up on our side.
 
     `said` is the server's own message as one line of printable text, empty where it said nothing. `retry_after_seconds` is

@@ -8,7 +8,7 @@ import math
 import socket
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -163,6 +163,24 @@ class HttpClient:
             raise ServerError(said, code="server_refused", status=200, said=said)
         return body
 
+    def send(
+        self,
+        path: str,
+        pieces: Iterable[bytes],
+        size_bytes: int,
+        seconds: float,
+        *,
+        silence_seconds: float,
+        stopped: Callable[[], bool] | None = None,
+    ) -> int:
+        """POSTs `size_bytes` as they come from `pieces`, holding none of them; the status, 200 or 201."""
+        added = {"Content-Type": "application/octet-stream", "Content-Length": str(size_bytes)}
+        with (
+            RequestWatch(seconds, stopped) as watch,
+            self._response("POST", path, pieces, watch, silence_seconds, added=added, good=(200, 201)) as response,
+        ):
+            return response.status_code
+
     def _chunks(
         self,
         method: str,
@@ -175,33 +193,49 @@ class HttpClient:
     ) -> Generator[bytes]:
         """The reply's bytes as they come, `longest` at most. `watch` limits the whole, `silence_seconds` the time in which
         nothing comes."""
+        # Not httpx's own JSON: a name with a lone surrogate, as a server can send one, is no UTF-8.
+        content = None if request is None else json.dumps(request).encode()
+        size = 0
+        with self._response(method, path, content, watch, silence_seconds) as response:
+            # Never decompressed: a small reply could be one that fills the memory, and none was asked to be compressed.
+            for chunk in response.iter_raw():
+                yield chunk
+                size += len(chunk)
+                if longest is not None and size > longest:
+                    raise self.garbled(_last(path))
+                if watch.look() is not None:
+                    break
+
+    @contextlib.contextmanager
+    def _response(
+        self,
+        method: str,
+        path: str,
+        content: bytes | Iterable[bytes] | None,
+        watch: RequestWatch,
+        silence_seconds: float | None,
+        *,
+        added: Mapping[str, str] | None = None,
+        good: Collection[int] = (200,),
+    ) -> Iterator[httpx.Response]:
+        """The reply with one of the `good` statuses, its body still to come. All that fails in it is a ServerError."""
         import httpx
 
         seconds = watch.seconds
         silence = seconds if silence_seconds is None else min(seconds, silence_seconds)
-        # Not httpx's own JSON: a name with a lone surrogate, as a server can send one, is no UTF-8.
-        content = None if request is None else json.dumps(request).encode()
         limits = httpx.Timeout(silence, connect=min(seconds, self.connect_seconds))
-        size = 0
         try:
             with self._http().stream(
                 method,
                 self.url + path,
                 content=content,
-                headers=self._headers,
+                headers={**self._headers, **(added or {})},
                 timeout=limits,
                 extensions={"trace": watch.trace},
             ) as response:
-                if response.status_code != 200:
+                if response.status_code not in good:
                     raise self._refusal(response)
-                # Never decompressed: a small reply could be one that fills the memory, and none was asked to be compressed.
-                for chunk in response.iter_raw():
-                    yield chunk
-                    size += len(chunk)
-                    if longest is not None and size > longest:
-                        raise self.garbled(_last(path))
-                    if watch.look() is not None:
-                        break
+                yield response
         except httpx.TimeoutException as error:
             self._raise_ended(watch)
             waited = limits.connect if isinstance(error, httpx.ConnectTimeout) else silence

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,8 +16,9 @@ from core.serving.answer_parts import AnswerParts, schema_of
 from core.serving.answering import Capabilities, LoadedModel, Question, Reply, ServedIdentity
 from core.serving.errors import ServerError, one_line
 from core.serving.ollama import Ollama, keep_alive
+from core.serving.ollama_prompts import NEVER_CUTS, rendered_prompt, version_number
 from core.serving.refusals import classified, no_such_model
-from core.serving.replies import ModelInfo, Resident
+from core.serving.replies import ModelInfo, Resident, full_name
 
 KEEP_ALIVE_SECONDS = 1800.0
 """How long the model stays after each answer: over any pause of a run, and not for ever where the run is killed."""
@@ -29,7 +29,6 @@ _GONE_FOR_SECONDS = 1.0
 _POLL_SECONDS = 0.1
 _SAME_MOMENT_SECONDS = 5.0
 
-_NEVER_CUTS = (0, 12, 6)  # the first version with `truncate` and `shift`
 _SCHEMAS = (0, 5, 0)
 _SENT = frozenset(
     {
@@ -66,6 +65,8 @@ class OllamaModel:
         """What ran of these weights before our first load, and how long it would have stayed."""
         self._loaded_as: str | None = None
         """Under which tag the runner is listed that we had loaded; None where it was there before."""
+        self._context_length: int | None = None
+        """The window that was asked for at the last load."""
         self._asking = 0
         self._last_end: float | None = None
         self._ends_seen = -1
@@ -83,7 +84,7 @@ class OllamaModel:
         version, info = self._look()
         weights = info.blob
         if weights is None:  # a model of the cloud has no file here
-            digests = [tag.digest for tag in self._ollama.tags() if _same_tag(tag.name, self.model)]
+            digests = [tag.digest for tag in self._ollama.tags() if full_name(tag.name) == full_name(self.model)]
             weights = f"manifest:{digests[0]}" if digests and digests[0] else None
         added: dict[str, Any] = {
             key: list(values) for key, values in sorted(info.parameters.items()) if key not in _SENT
@@ -105,12 +106,13 @@ class OllamaModel:
 
     def capabilities(self) -> Capabilities:
         version, info = self._known()
-        formats = {"json", "schema"} if _number(version) >= _SCHEMAS else {"json"}
+        formats = {"json", "schema"} if version_number(version) >= _SCHEMAS else {"json"}
         # Before 0.6.4 a server does not say what a model can do.
         thinking = "thinking" in info.capabilities if info.capabilities else None
         return Capabilities(thinking=thinking, formats=frozenset(formats))
 
     def load(self, context_length: int) -> LoadedModel:
+        self._context_length = context_length
         with self._classifying():
             self._look()
             before = self._resident()
@@ -137,7 +139,7 @@ class OllamaModel:
         """Of the version and of the tag's manifest, which is written anew whenever a model is pulled or created."""
         with self._classifying():
             version = self._ollama.version()
-            tag = next((one for one in self._ollama.tags() if _same_tag(one.name, self.model)), None)
+            tag = next((one for one in self._ollama.tags() if full_name(one.name) == full_name(self.model)), None)
         return sha256_json([version, None if tag is None else [tag.digest, tag.modified_at]])
 
     def ask(
@@ -153,6 +155,23 @@ class OllamaModel:
                 with self._lock:
                     self._asking -= 1
                 self._note_end()
+
+    def render(self, messages: Sequence[tuple[str, str]], *, think: bool) -> str:
+        """The prompt of a conversation: see `core.parity.gate.PromptServer`. ServerError: `no_render` where it is not shown."""
+        with self._classifying():
+            version, info = self._known()
+            try:
+                policy = think if "thinking" in info.capabilities else None
+                stays = KEEP_ALIVE_SECONDS, self._answer_seconds
+                return rendered_prompt(
+                    self._ollama, self.model, version, messages, policy, self._context_length, *stays
+                )
+            finally:
+                self._note_end()
+
+    def tokenize(self, text: str) -> tuple[int, ...] | None:
+        """None: Ollama does not tell the tokens of a text."""
+        return None
 
     def unload(self) -> None:
         """What was in memory before our first load is so again, with its window and for as long as it would have stayed.
@@ -290,7 +309,7 @@ class OllamaModel:
         # A model that cannot think refuses to be asked for it, and one that can would think if nothing were said.
         if "thinking" in info.capabilities:
             fields["think"] = question.think
-        if _number(version) >= _NEVER_CUTS:
+        if version_number(version) >= NEVER_CUTS:
             fields |= {"truncate": False, "shift": False}
         if question.output is not None:
             fields["format"] = self._format(*question.output)
@@ -331,13 +350,13 @@ class OllamaModel:
         """A tag that was created anew leaves the runner of its former weights, listed under the same name."""
         if not residents:
             return None
-        digests = {_full(tag.name): tag.digest for tag in self._ollama.tags()}
-        own, blob = digests.get(_full(self.model)), self._blob_of(self.model)
+        digests = {full_name(tag.name): tag.digest for tag in self._ollama.tags()}
+        own, blob = digests.get(full_name(self.model)), self._blob_of(self.model)
 
         def is_ours(one: Resident) -> bool:
             if one.digest is not None and one.digest == own:
                 return True
-            now = digests.get(_full(one.name))
+            now = digests.get(full_name(one.name))
             is_former = None not in (now, one.digest) and now != one.digest
             return not is_former and self._blob_of(one.name) == blob
 
@@ -356,7 +375,7 @@ class OllamaModel:
                 if error.status != 404:  # its tag was deleted while it runs
                     raise
                 self._blobs[name] = None
-        return self._blobs[name] or f"tag:{_full(name)}"
+        return self._blobs[name] or f"tag:{full_name(name)}"
 
     def _note_end(self) -> None:
         with self._lock:
@@ -373,21 +392,6 @@ class OllamaModel:
                 with contextlib.suppress(ServerError):
                     finer = no_such_model(self.model, self.server, [tag.name for tag in self._ollama.tags()])
             raise finer from None
-
-
-def _number(version: str) -> tuple[int, ...]:
-    """The three numbers of a version; one that nobody knows (a build of one's own, 0.0.0) counts as new."""
-    found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", version)
-    numbers = tuple(int(part) for part in found.groups()) if found else (0, 0, 0)
-    return numbers if any(numbers) else (10**6, 0, 0)
-
-
-def _full(name: str) -> str:
-    return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
-
-
-def _same_tag(one: str, other: str) -> bool:
-    return _full(one) == _full(other)
 
 
 def _moved(former: float | None, now: float | None) -> bool:

@@ -23,7 +23,7 @@ from core.serving.openai import (
     other_model,
 )
 from core.serving.openai_stream import StreamFigures, count_in, follow, part_of, seconds_in
-from core.serving.refusals import classified, no_such_model
+from core.serving.refusals import classified, no_render, no_such_model
 
 LOAD_SECONDS = 1800.0
 _POLL_SECONDS = 0.2
@@ -180,11 +180,17 @@ class OpenAIModel:
                 self._asking -= 1
 
     def render(self, messages: Sequence[tuple[str, str]], *, think: bool) -> str:
-        """llama-server's own render of a conversation: see `core.parity.gate.PromptServer`."""
+        """llama-server's own render of a conversation: see `core.parity.gate.PromptServer`.
+
+        ServerError (`no_render`) of any other server.
+        """
         with _classifying():
+            if (dialect := self._known().dialect) != "llama-server":
+                raise no_render(self.name, f"a server of kind {dialect} does not show them")
             return self._client.render(messages, think=think)
 
     def tokenize(self, text: str) -> tuple[int, ...]:
+        """llama-server's own tokens of a prompt."""
         with _classifying():
             return self._client.tokenize(text)
 

@@ -74,6 +74,15 @@ def no_such_model(model: str, server: str, names: Sequence[str]) -> ServerError:
     )
 
 
+def no_render(model: str, why: str) -> ServerError:
+    """That the prompts which a model gets are not known, as its server does not show them."""
+    message = f"what prompts `{one_line(model)}` gets is unknown: {why}"
+    remedy = "check its GGUF file instead, or serve it by an Ollama from 0.11.5 on or a llama-server"
+    return ServerError(
+        message, code="no_render", remedy=remedy, reason=Reason("no_render", {"model": model, "why": why})
+    )
+
+
 def _refused_option(said: str, options: Collection[str]) -> str | None:
     """Which of the options that were sent is named in the refusal, the longest name first."""
     if not _REFUSES.search(said):

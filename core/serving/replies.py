@@ -105,9 +105,9 @@ def residents(body: object) -> tuple[Resident, ...]:
         Resident(
             name=_name(entry, "ps"),
             digest=_text(entry, "digest"),
-            size_bytes=_count(entry, "size"),
-            size_vram_bytes=_count(entry, "size_vram"),
-            context_length=_count(entry, "context_length"),
+            size_bytes=count(entry, "size"),
+            size_vram_bytes=count(entry, "size_vram"),
+            context_length=count(entry, "context_length"),
             expires_at=unix_time(entry.get("expires_at")),
         )
         for entry in _models(body, "ps")
@@ -123,7 +123,7 @@ def tags(body: object) -> tuple[Tag, ...]:
             Tag(
                 name=_name(entry, "tags"),
                 digest=_text(entry, "digest"),
-                size_bytes=_count(entry, "size"),
+                size_bytes=count(entry, "size"),
                 modified_at=unix_time(entry.get("modified_at")),
                 family=_text(details, "family"),
                 parameter_size=_text(details, "parameter_size"),
@@ -148,9 +148,9 @@ def shown(body: object) -> ModelInfo:
         template=_text(body, "template") or "",
         system=_text(body, "system") or "",
         parameters=_parameters(_text(body, "parameters") or ""),
-        context_length=_count(info, f"{architecture}.context_length"),
+        context_length=count(info, f"{architecture}.context_length"),
         architecture=architecture,
-        parameter_count=_count(info, "general.parameter_count"),
+        parameter_count=count(info, "general.parameter_count"),
         quantization=_text(details, "quantization_level"),
         adapters=tuple(f"sha256:{one}" for one in _ADAPTER.findall(_text(body, "modelfile") or "")),
     )
@@ -163,8 +163,8 @@ def answer(body: Mapping[str, Any], text: str, thinking: str, tool_calls: tuple[
         text=text,
         thinking=thinking,
         finish=_text(body, "done_reason"),
-        prompt_tokens=_count(body, "prompt_eval_count"),
-        completion_tokens=_count(body, "eval_count"),
+        prompt_tokens=count(body, "prompt_eval_count"),
+        completion_tokens=count(body, "eval_count"),
         total_seconds=_seconds(body, "total_duration"),
         load_seconds=_seconds(body, "load_duration"),
         prompt_seconds=_seconds(body, "prompt_eval_duration"),
@@ -196,6 +196,11 @@ def unix_time(value: object) -> float | None:
     if zone not in "Zz":
         offset = (int(zone[1:3]) * 60 + int(zone[-2:])) * 60 * (-1 if zone[0] == "-" else 1)
     return moment.timestamp() + (second - min(second, 59)) + float(found[7] or 0) - offset
+
+
+def full_name(name: str) -> str:
+    """The name with its tag, as the server lists it."""
+    return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
 
 
 def garbled(what: str) -> ServerError:
@@ -232,7 +237,8 @@ def _text(body: Mapping[str, Any], key: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _count(body: Mapping[str, Any], key: str) -> int | None:
+def count(body: Mapping[str, Any], key: str) -> int | None:
+    """A number of things in a reply; None for what is none."""
     value = body.get(key)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -240,7 +246,7 @@ def _count(body: Mapping[str, Any], key: str) -> int | None:
 
 
 def _seconds(body: Mapping[str, Any], key: str) -> float | None:
-    nanoseconds = _count(body, key)
+    nanoseconds = count(body, key)
     return None if nanoseconds is None else nanoseconds / 1e9
 
 

@@ -9,7 +9,6 @@ from typing import Literal, Protocol
 from core.errors import InputError
 from core.redaction import remember_secret
 from core.serving.address import ServerAddress, server_address
-from core.serving.answering import ServedModel
 from core.serving.ollama import Ollama
 from core.serving.ollama_model import OllamaModel
 from core.serving.openai import OpenAIClient
@@ -50,7 +49,7 @@ def open_served(
     weights: str | None = None,
     login: ServerAddress | None = None,
     environ: Mapping[str, str] | None = None,
-) -> ServedModel:
+) -> OllamaModel | OpenAIModel:
     """A model of this server, not asked anything yet. `weights`: see `OpenAIModel`. `login`: its address with a password.
 
     InputError for an address that is none, or where the variable that holds the key is not set (`environ`: the process's).

@@ -12,6 +12,7 @@ from typing import Any
 from tests.support.ollama_models import Model, go_time
 from tests.support.ollama_requests import RefusalError, too_long
 from tests.support.ollama_runners import Runner
+from tests.support.ollama_templates import rendered
 
 NATURAL_TOKENS = 64  # where a model that only counts stops by itself
 GONE = "an error was encountered while running the model: unexpected EOF"
@@ -44,27 +45,28 @@ class Prompt:
         return window // 2 + 2 if newer else window
 
 
-def chat_prompt(model: Model, messages: list[dict[str, Any]]) -> Prompt:
-    """A conversation in ChatML, with the model's own system prompt where it brings none."""
-    if model.system and not any(message.get("role") == "system" for message in messages):
+def chat_prompt(model: Model, messages: list[dict[str, Any]], newer: bool, think: bool | str | None = None) -> Prompt:
+    """A conversation by the template that runs. What is told of its parts is told of them in ChatML."""
+    if model.system and not any(message.get("role") == "system" for message in messages[:1]):
         messages = [{"role": "system", "content": model.system}, *messages]
+    text = rendered(model, messages, newer, think)
     parts = [
         f"<|im_start|>{message.get('role', '')}\n{message.get('content') or ''}<|im_end|>\n" for message in messages
     ]
-    system = [part for part, message in zip(parts, messages, strict=True) if message.get("role") == "system"]
-    text = "".join(parts) + "<|im_start|>assistant\n"
     last = len(tokens_of(parts[-1])) + 1 if parts else 1
-    return Prompt(text, len(tokens_of(text)), last, sum(len(tokens_of(part)) for part in system))
+    system = [part for part, message in zip(parts, messages, strict=True) if message.get("role") == "system"]
+    counted = len(tokens_of(text)) if model.counts is None else model.counts(text)
+    return Prompt(text, counted, last, sum(len(tokens_of(part)) for part in system))
 
 
-def generate_prompt(model: Model, body: dict[str, Any]) -> Prompt:
+def generate_prompt(model: Model, body: dict[str, Any], newer: bool) -> Prompt:
     prompt = str(body.get("prompt") or "")
     if body.get("raw"):
         count = len(tokens_of(prompt))
         return Prompt(prompt, count, count)
     system = str(body.get("system") or model.system)
     messages = [{"role": "system", "content": system}] if system else []
-    return chat_prompt(model, [*messages, {"role": "user", "content": prompt}])
+    return chat_prompt(model, [*messages, {"role": "user", "content": prompt}], newer, body.get("think"))
 
 
 @dataclass

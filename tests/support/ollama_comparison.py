@@ -43,6 +43,8 @@ class Comparison:
             self.same(key, wanted.get(key), found.get(key))
         if self.file.endswith(CUT_PROMPTS):
             self.same("tokens that were left", wanted["prompt_eval_count"], found.get("prompt_eval_count"))
+        if "_debug_info" in wanted:
+            self.same("render", wanted["_debug_info"], found.get("_debug_info"))
         if "message" in wanted:
             self.same("role", wanted["message"]["role"], found.get("message", {}).get("role"))
         if "error" in wanted:
@@ -79,6 +81,16 @@ class Comparison:
         self.same("lines before", first, {json.dumps(shape(one), sort_keys=True) for one in found[:-1]})
         if not any("cut" in one for one in wanted):
             self.same("number of lines", len(there), len(found))
+
+    def statuses(self, body: dict[str, Any], wanted: list[dict[str, Any]], found: list[dict[str, Any]]) -> None:
+        """What is said of a model that is made, part by part; the digests of what the server quantised itself are its own."""
+        if body.get("quantize"):
+            return
+        there, here = (
+            [one["line"].get("status") for one in wanted if "line" in one],
+            [one.get("status") for one in found],
+        )
+        self.same("statuses", there, here)
 
     def same(self, what: str, wanted: object, found: object) -> None:
         if wanted != found:

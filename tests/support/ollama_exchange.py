@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from tests.support.ollama_standin import OllamaStandin
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
+_PLACE = re.compile(r"(?<=open )/\S*/blobs/")
 NUMBERS = re.compile(r"\d+(\.\d+)?")
 
 
@@ -104,6 +105,7 @@ def count(entries: list[Any]) -> int:
 
 
 def without_measures(text: str) -> str:
-    """An error's words; how many tokens or bytes is the model's and the machine's."""
+    """An error's words; how many tokens or bytes is the model's and the machine's, as is where it has its files."""
+    text = _PLACE.sub("blobs/", text)
     measured = ("memory", "allocate", "context size")
     return NUMBERS.sub("N", text) if any(word in text for word in measured) else text

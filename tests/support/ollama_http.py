@@ -9,7 +9,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -20,20 +20,33 @@ from tests.support.ollama_requests import RefusalError
 JSON = "application/json; charset=utf-8"
 LINES = "application/x-ndjson"
 TEXT = "text/plain; charset=utf-8"
+UPLOADS = "/api/blobs/"
+PIECE_BYTES = 2**18
 
 Route = Callable[["Exchange"], None]
 
 
 @dataclass
 class Fault:
-    """What befalls one request: it waits, is cut off before its first line or after some, or gets another answer."""
+    """What befalls one request: it waits, is cut off before its first line or after some, or gets another answer.
+
+    `path` is the request's, or what it begins with where it ends in a slash. `cut_upload_after`: the connection breaks once
+    so many bytes of the body have come.
+    """
 
     path: str | None = None
     delay_seconds: float = 0.0
     cut_after: int | None = None
+    cut_upload_after: int | None = None
     status: int = 200
     body: bytes | None = None
     content_type: str = JSON
+
+    def meets(self, method: str, path: str) -> bool:
+        if self.cut_upload_after is not None and method != "POST":
+            return False
+        wanted = self.path
+        return wanted is None or wanted == path or (wanted.endswith("/") and path.startswith(wanted))
 
 
 class ClientGoneError(Exception):
@@ -52,8 +65,19 @@ class Exchange:
     def text(self, status: int, text: str, content_type: str | None = TEXT) -> None:
         self._whole(status, text.encode(), content_type)
 
-    def json(self, status: int, body: dict[str, Any]) -> None:
-        self._whole(status, json.dumps(body, ensure_ascii=False).encode(errors="replace"), JSON)
+    def json(self, status: int, body: dict[str, Any], content_type: str = JSON) -> None:
+        self._whole(status, json.dumps(body, ensure_ascii=False).encode(errors="replace"), content_type)
+
+    def upload(self) -> Iterator[bytes]:
+        """The body piece by piece, where it is that of a file. ClientGoneError when it ends too early."""
+        left, cut = self._handler.length, self._fault.cut_upload_after if self._fault is not None else None
+        came = 0
+        while left:
+            piece = self._handler.rfile.read(min(left, PIECE_BYTES))
+            came, left = came + len(piece), left - len(piece)
+            if not piece or (cut is not None and came >= cut):
+                raise ClientGoneError
+            yield piece
 
     def line(self, body: dict[str, Any]) -> None:
         """A line of a stream; the first one opens it."""
@@ -120,6 +144,8 @@ class Exchange:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
+    length = 0
+    """Of the request's body, in bytes."""
 
     def version_string(self) -> str:
         return "standin"
@@ -132,8 +158,9 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing: the stand-in keeps its requests itself."""
 
     def answer(self) -> None:
-        length = int(self.headers.get("Content-Length") or 0)
-        raw = self.rfile.read(length) if length else b""
+        self.length = int(self.headers.get("Content-Length") or 0)
+        is_upload = self.path.startswith(UPLOADS)  # its route reads the body
+        raw = self.rfile.read(self.length) if self.length and not is_upload else b""
         network = self.server.network
         fault = network.seen(self.command, urlsplit(self.path).path, raw)
         exchange = Exchange(self, raw, fault)
@@ -156,13 +183,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _route(self, exchange: Exchange) -> None:
         routes = self.server.network.routes
-        route = routes.get((self.command, exchange.path))
+        path = UPLOADS if exchange.path.startswith(UPLOADS) else exchange.path
+        route = routes.get((self.command, path))
         if route is not None:
             try:
                 route(exchange)
             except RefusalError as refusal:
                 exchange.refuse(refusal)
-        elif any(path == exchange.path for _, path in routes):
+        elif any(one == path for _, one in routes):
             exchange.text(405, "405 method not allowed", "text/plain")
         else:
             exchange.text(404, "404 page not found", "text/plain")
@@ -248,7 +276,7 @@ class Network:
         self._seen(method, path, raw)
         with self._lock:
             for fault in self.faults:
-                if fault.path is None or fault.path == path:
+                if fault.meets(method, path):
                     self.faults.remove(fault)
                     return fault
         return Fault(delay_seconds=self.delay_seconds) if self.delay_seconds else None

@@ -24,7 +24,8 @@ class Model:
 
     `answer` is what it says to everything (or a function of the prompt); None counts up as far as `num_predict` lets it, and
     no further once `enough` is set. `loads_until`: a load lasts until this is set, whatever `load_seconds` says. `generates` is
-    what gives a real answer, of the prompt and the options: a llama-server behind the stand-in, say.
+    what gives a real answer, of the prompt and the options: a llama-server behind the stand-in, say. `counts` counts the tokens
+    of a prompt, where it is not to be its words.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Model:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     answer: str | Callable[[str], str] | None = None
     generates: Callable[[str, Mapping[str, Any]], str] | None = None
+    counts: Callable[[str], int] | None = None
     enough: threading.Event | None = None
     load_seconds: float | None = None
     loads_until: threading.Event | None = None

@@ -1,19 +1,24 @@
 """Sends what was asked of real Ollama servers to the stand-in, in its order, and tells where the answers differ.
 
 Compared are the status, the content type, the fields with their types, the errors' words, why an answer ended, which models are
-listed, and the order and shape of a stream's lines. Not compared is what is the model's (texts, numbers of tokens), what is the
-machine's (times, sizes) and what the stand-in says it does not do (`LATER`).
+listed, the order and shape of a stream's lines, which parts a model is made of, and every prompt that was rendered. Not
+compared is what is the model's (texts, numbers of tokens), what is the machine's (times, sizes) and what the stand-in says it
+does not do (`LATER`).
 """
 
 from __future__ import annotations
 
 import fnmatch
+import hashlib
+import http.client
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,25 +34,31 @@ from tests.support.ollama_exchange import (
 )
 from tests.support.ollama_models import CHATML, full_name
 from tests.support.ollama_standin import OllamaStandin
+from tests.support.ollama_store import TORN, StoredFile
 
-# Not in the stand-in; what they do to the server's store is done to it from outside, so that what follows can be compared.
+# Not in the stand-in.
 LATER = {
-    "blob_*": "uploading a file",
-    "*_old_blob_*": "asking for a file",
-    "create_*": "creating a model",
-    "recreate_existing": "creating a model",
-    "solo_create": "creating a model",
-    "solo_recreate_*": "creating a model",
     "pull_*": "pulling a model",
     "v1_*": "OpenAI's way of asking",
     "server_is_gone": "a remark between two exchanges",
 }
 
-# Files that were served: the models that are made of them, by the beginning of their digest.
-JINJA = "{%- for message in messages %}"
-CHATML_DETECTED = ("7b46609d", "0d423d7f", "180f4791")
-OWN_CAPABILITIES = {"a7874fbe": ("tools", "thinking"), "95571f22": ("thinking",)}
-STOPS = ["<|im_start|>", "<|im_end|>"]
+# The files that were uploaded, which are not at hand: what the servers saw in them, by the beginning of their digest.
+FILES: dict[str, dict[str, Any]] = {
+    "7b46609d": {"size_bytes": 144_811_072, "detected": True},
+    "0d423d7f": {"size_bytes": 270_885_952, "detected": True, "quantization": "F16"},
+    "180f4791": {"detected": True},
+    "a7874fbe": {"template": "jinja"},
+    "95571f22": {"template": "jinja-thinking-only"},
+    "c4ebc1b1": {},
+    "8955cded": {"refusal": TORN, "panics": True},
+    "bad39bac": {"refusal": 'tensor "token_embd.weight" offset+size (31868992) exceeds file size (20000000)'},
+    "a371d526": {},
+}
+SOLO = "sha256:180f479197560f664fea59b8e0119692bfc4f8175d2c43d4ca00fce58ab762f0"
+THINKING = "sha256:95571f225f9e85b1a299325afbf2fbe458638ad402637ce355f29d556cd98805"
+BASE = "sha256:7b46609d11703c058397e5cfe4cc6e4b2508cb1eb4c80ddc472a5d421fbdb508"
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 LOOKED_AT_SECONDS = 0.3
 """How long each thing lasts that is to be seen by who polls a hundred times a second."""
 
@@ -61,15 +72,17 @@ class Replay:
     comparison: Comparison = field(default_factory=Comparison)
     compared: list[str] = field(default_factory=list)
     later: dict[str, str] = field(default_factory=dict)
+    polled: list[list[dict[str, Any]]] = field(default_factory=list)
+    """What `/api/ps` listed, poll by poll, while something was done."""
 
     def run(self) -> None:
         for file in sorted(self.folder.glob("*.json")):
             self.comparison.file = file.stem
             exchange = json.loads(file.read_text())
             self._before(exchange["name"])
+            self._bring_files(exchange)
             reason = next((LATER[one] for one in LATER if fnmatch.fnmatchcase(exchange["name"], one)), None)
             if reason is not None:
-                self._take_effect(exchange)
                 self.later[file.stem] = reason
                 continue
             self._one(exchange)
@@ -96,6 +109,9 @@ class Replay:
         standin, settings = self.standin, self.standin.scheduler
         if name in ("server_is_gone", "blob_unused_after_restart", "create_jinja-thinking-only"):
             self._restart()
+            if name.startswith("create_jinja"):  # the file was in a model before
+                self._upload(THINKING)
+                self._make("earlier", THINKING)
         elif name == "ps_keep_alive_forever":
             self._load("judge:v1", keep_alive=-1)
         elif name == "ps_expiry_2s":
@@ -104,8 +120,17 @@ class Replay:
             self._load("judge:v1")
         elif name == "busy_unload":
             self._ask({"model": "judge:v1", "keep_alive": 0})
-        elif name == "solo2_rollback_chat":
-            standin.add_model("solo2:rollback", template=CHATML)
+        elif name == "solo2_old_blob_after_copy_and_recreate":
+            self._upload(SOLO)
+            self._make("solo2", SOLO)
+            standin.copy_model("solo2", "solo2:rollback")
+            self._make("solo2", BASE)
+        elif name == "blob_head_after_broken_upload":
+            standin.cut_next_upload(after_bytes=5)
+            with suppress(OSError, http.client.HTTPException):
+                self._upload(SOLO)
+        elif name == "blob_unused_before_restart":
+            self._upload(SOLO)
         elif name == "out_of_memory":
             standin.add_model("bigctx", trained_context=10_000_000, kv_bytes_per_token=23_000)
             settings.memory_bytes = 24 * 10**9
@@ -127,56 +152,67 @@ class Replay:
         settings.memory_bytes = None
         self.standin.up()
 
-    def _take_effect(self, exchange: dict[str, Any]) -> None:
-        """What an exchange that is not compared did to the store."""
-        request, response = exchange.get("request", {}), exchange.get("response", {})
-        body, path = request.get("body"), request.get("path")
-        if not isinstance(body, dict) or response.get("status") != 200:
-            return
-        if path == "/api/create":
-            lines = [one["line"] for one in response.get("lines", []) if "line" in one] or [response.get("json")]
-            if lines[-1] == {"status": "success"}:
-                self._create(body, [str(one.get("status")) for one in lines])
+    # The files.
 
-    def _create(self, body: dict[str, Any], lines: list[str]) -> None:
-        if "from" in body:
-            model = self.standin.copy_model(body["from"], body["model"])
-            model.system = body.get("system", model.system)
-            return  # the one adapter that was named is none, and is ignored by both servers
-        blob = body["files"]["model.gguf"]
-        short = blob.removeprefix("sha256:")[:8]
-        detected = short in CHATML_DETECTED
-        # From 0.30 on the file can be rewritten on its way into the store.
-        if "verifying conversion" in lines:
-            blob = lines[lines.index("verifying conversion") + 1].rpartition(" ")[2]
-        elif "quantize" in body:
-            blob = f"{blob}-{body['quantize']}"
-        parameters = dict(body.get("parameters", {}))
-        if detected and "stop" not in parameters:
-            parameters["stop"] = STOPS
-        own = OWN_CAPABILITIES.get(short, ())
-        self.standin.add_model(
-            body["model"],
-            blob=blob,
-            kv_bytes_per_token=23_000,
-            template=body.get("template", CHATML if detected else None),
-            own_template=JINJA if own else "",
-            own_capabilities=own,
-            system=body.get("system", ""),
-            license=body.get("license", ""),
-            parameters=parameters,
-            quantization="F16" if body["model"] == "half" else "Q8_0",
-        )
+    def _bring_files(self, exchange: dict[str, Any]) -> None:
+        """What stands for the file of an upload; and files of which no upload was recorded, though models are made of them."""
+        request, wanted = exchange.get("request", {}), exchange.get("response", {})
+        if request.get("method") == "POST" and request["path"].startswith("/api/blobs/"):
+            digests = _DIGEST.findall((wanted.get("json") or {}).get("error", request["path"]))
+            if digests and digests[-1].removeprefix("sha256:")[:8] in FILES:
+                self._teach_file(request["body_note"], digests[-1])
+        for digest in ((request.get("body") or {}).get("files") or {}).values():
+            if digest.removeprefix("sha256:")[:8] in FILES and digest not in self.standin.store:
+                self._upload(digest)
+
+    def _teach_file(self, note: str, digest: str) -> None:
+        facts = dict(FILES[digest.removeprefix("sha256:")[:8]])
+        if "template" in facts:
+            # What a later exchange shows; and the digest under which 0.33 put the file into a model.
+            facts["template"] = self._recorded(f"show_{facts['template']}")["response"]["json"]["template"]
+            facts["rewritten"] = self._rewritten(digest)
+        self.standin.store.taught[hashlib.sha256(note.encode()).hexdigest()] = StoredFile(digest, **facts)
+
+    def _recorded(self, name: str) -> Any:
+        # Only the newer server shows the template of a file.
+        (file,) = (self.folder.parent / "0.33.0-rc2").glob(f"*_{name}.json")
+        return json.loads(file.read_text())
+
+    def _rewritten(self, digest: str) -> str | None:
+        for file in sorted(self.folder.glob("*create_*.json")):
+            exchange = json.loads(file.read_text())
+            lines = [one["line"].get("status", "") for one in exchange["response"].get("lines", []) if "line" in one]
+            files = exchange["request"].get("body", {}).get("files", {})
+            if digest in files.values() and "verifying conversion" in lines:
+                return str(lines[lines.index("verifying conversion") + 1].rpartition(" ")[2])
+        return None
+
+    def _upload(self, digest: str) -> None:
+        note = f"the file {digest}"
+        self._teach_file(note, digest)
+        send(self.standin, {"method": "POST", "path": f"/api/blobs/{digest}", "body_note": note})
+
+    def _make(self, name: str, digest: str) -> None:
+        self._ask({"model": name, "files": {"model.gguf": digest}, "template": CHATML}, "/api/create")
 
     # One exchange.
 
     def _exchange(self, exchange: dict[str, Any]) -> None:
         request, wanted = exchange["request"], exchange["response"]
+        if "ended_by" in wanted:
+            try:
+                send(self.standin, request)
+            except (http.client.RemoteDisconnected, ConnectionError):
+                return
+            self.comparison.differ("end", wanted["ended_by"], "an answer")
+            return
         self._teach(request, wanted)
         found = send(self.standin, request)
         self.comparison.heads(wanted, found)
         if "lines" in wanted:
             self.comparison.lines(wanted["lines"], found.lines)
+            if request["path"] == "/api/create":
+                self.comparison.statuses(request["body"], wanted["lines"], found.lines)
         elif "json" in wanted:
             self.comparison.bodies(exchange, wanted["json"], found.json)
         elif wanted.get("text") != found.raw.decode():
@@ -214,6 +250,7 @@ class Replay:
 
     def _timeline(self, exchange: dict[str, Any]) -> None:
         seen: list[list[dict[str, Any]]] = []
+        self.polled = seen
         over = threading.Event()
 
         def poll() -> None:
@@ -283,9 +320,10 @@ class Replay:
             model.loads_until = None
             return reply
         elif name == "swap_one_model_at_a_time":
-            for model in ("plain", "jinja", "plain"):
-                self._teach({"body": {"model": model}}, {"json": {"done_reason": "length"}})
-                reply = self._ask({"model": model, **question}, "/api/chat")
+            for tag in ("plain", "jinja", "plain"):
+                self._teach({"body": {"model": tag}}, {"json": {"done_reason": "length"}})
+                reply = self._ask({"model": tag, **question}, "/api/chat")
+                wait(partial(self._is_listed, tag))
             return reply
         else:
             raise AssertionError(f"what is done in `{name}`?")
@@ -327,6 +365,10 @@ class Replay:
 
     def _load(self, model: str, **more: Any) -> None:
         self._ask({"model": model, "options": {"num_ctx": 1024}, **more})
+
+    def _is_listed(self, tag: str) -> bool:
+        """In what the poll beside saw last."""
+        return any(one["name"] == full_name(tag) for one in self.polled[-1])
 
     def _expiry(self, name: str) -> str | None:
         time.sleep(0.02)

@@ -1,10 +1,10 @@
 """A stand-in of Ollama 0.24.0 and 0.33.0-rc2: not Ollama, but a server of its API for tests without a model.
 
-It has what the GPU's lease and a chat need: version, tags, ps, show, chat and generate (with loading and unloading), copy and
-delete, and the faults of a server and of a network. Its models say what they are told to, its tokens are words, and no template
-is run. What it answers, and the order in which things happen in it, is held to exchanges recorded with the real servers by
-tests/unit/test_ollama_standin.py, where those are at hand. Uploading, creating and pulling models is not in it: `add_model`
-puts one there from outside.
+It has what the GPU's lease, a chat and a deployment need: version, tags, ps, show, chat and generate (with loading and
+unloading), uploads, create, copy and delete, and the faults of a server and of a network. Its models say what they are told to,
+and its tokens are words; their templates are run. What it answers, and the order in which things happen in it, is held to
+exchanges recorded with the real servers by tests/unit/test_ollama_standin.py, where those are at hand. Pulling models is not in
+it: `add_model` puts one there from outside.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from typing import Any, Literal, get_args
 from tests.support import ollama_answers as answers
 from tests.support import ollama_requests as requests
 from tests.support.ollama_client import Client
-from tests.support.ollama_http import Exchange, Fault, Network
+from tests.support.ollama_http import UPLOADS, Exchange, Fault, Network
 from tests.support.ollama_models import CHATML, Model, full_name
 from tests.support.ollama_requests import RefusalError
 from tests.support.ollama_runners import Report, Runner, Scheduler
+from tests.support.ollama_store import Store
 from tests.support.waiting import PATIENCE_SECONDS
 
 Version = Literal["0.24.0", "0.33.0-rc2"]
@@ -63,6 +64,7 @@ class OllamaStandin:
         self.token_seconds = token_seconds
         self.requests: list[Asked] = []
         self.models: dict[str, Model] = {}
+        self.store = Store(self.models, self.newer, self.down)
         self.scheduler = Scheduler(self.newer)
         self.scheduler.load_seconds = load_seconds
         self._network = Network(self._routes(), self._note)
@@ -106,18 +108,18 @@ class OllamaStandin:
         tag = _named(name)
         blob = blob or "sha256:" + hashlib.sha256(tag.encode()).hexdigest()
         model = Model(tag, blob, size_bytes, kv_bytes_per_token, trained_context, template, **more)
-        self.models[tag] = model
+        self.store.put(model)
         return model
 
     def copy_model(self, source: str, destination: str) -> Model:
         """Another tag of a model, as `/api/copy` makes one; both share the blob."""
         tag = _named(destination)
-        self.models[tag] = replace(self.models[_named(source)], name=tag, modified_at=time.time())
+        self.store.put(replace(self.models[_named(source)], name=tag, modified_at=time.time()))
         return self.models[tag]
 
     def remove_model(self, name: str) -> None:
         """Deletes a tag. What runs of it goes on."""
-        del self.models[_named(name)]
+        self.store.remove(_named(name))
 
     # What happens in it.
 
@@ -181,6 +183,10 @@ class OllamaStandin:
         """The next request (to this path) is cut off without an answer, or after some lines of its stream."""
         self._network.faults.append(Fault(path, cut_after=after_lines))
 
+    def cut_next_upload(self, after_bytes: int) -> None:
+        """The connection of the next upload breaks once so many bytes have come."""
+        self._network.faults.append(Fault(UPLOADS, cut_upload_after=after_bytes))
+
     def delay_next(self, seconds: float, path: str | None = None) -> None:
         """The next request (to this path) is answered after so long."""
         self._network.faults.append(Fault(path, delay_seconds=seconds))
@@ -216,7 +222,9 @@ class OllamaStandin:
         routes[("POST", "/api/embed")] = self._embed
         routes[("POST", "/api/copy")] = self._copy
         routes[("DELETE", "/api/delete")] = self._delete
-        routes[("POST", "/api/create")] = _later
+        routes[("HEAD", UPLOADS)] = self.store.head
+        routes[("POST", UPLOADS)] = self.store.post
+        routes[("POST", "/api/create")] = self.store.create
         routes[("POST", "/api/pull")] = _later
         return routes
 
@@ -299,7 +307,7 @@ class OllamaStandin:
             if not asks:
                 last = answers.line(name, chat, "", done=True) | {"done_reason": "load"}
             elif body.get("_debug_render_only"):
-                last = _rendered(model, body, chat)
+                last = self._rendered(model, body, chat)
             else:
                 streams = body.get("stream") is not False
                 last = self._tell(exchange, body, model, runner, options, loaded, thinks=bool(thinks), chat=chat)
@@ -329,7 +337,7 @@ class OllamaStandin:
         messages = body.get("messages") or []
         if self.newer and any(message.get("images") for message in messages):
             raise requests.no_images()
-        prompt = answers.chat_prompt(model, messages) if chat else answers.generate_prompt(model, body)
+        prompt = self._prompt(model, body, chat)
         window = runner.options["num_ctx"]
         prompt_tokens = prompt.cut_to(window, self.newer, body.get("truncate") is not False)
         room = 0 if body.get("shift") is not False else max(window - prompt_tokens, 1)
@@ -359,21 +367,24 @@ class OllamaStandin:
             last["context"] = list(range(1, prompt_tokens + told.tokens + 1))
         return last
 
+    def _prompt(self, model: Model, body: dict[str, Any], chat: bool) -> answers.Prompt:
+        if not chat:
+            return answers.generate_prompt(model, body, self.newer)
+        return answers.chat_prompt(model, body.get("messages") or [], self.newer, body.get("think"))
+
+    def _rendered(self, model: Model, body: dict[str, Any], chat: bool) -> dict[str, Any]:
+        """What the model would be given."""
+        found = answers.line(str(body["model"]), chat, "")
+        if chat:
+            found["message"] = {"role": "", "content": ""}
+        return found | {"_debug_info": {"rendered_template": self._prompt(model, body, chat).text}}
+
     def _note(self, method: str, path: str, raw: bytes) -> None:
         try:
             body = json.loads(raw) if raw else None
         except ValueError:
             body = None
         self.requests.append(Asked(time.time(), method, path, body if isinstance(body, dict) else None))
-
-
-def _rendered(model: Model, body: dict[str, Any], chat: bool) -> dict[str, Any]:
-    """What the model would be given; here always ChatML."""
-    prompt = answers.chat_prompt(model, body["messages"]) if chat else answers.generate_prompt(model, body)
-    found = answers.line(str(body["model"]), chat, "")
-    if chat:
-        found["message"] = {"role": "", "content": ""}
-    return found | {"_debug_info": {"rendered_template": prompt.text}}
 
 
 def _later(exchange: Exchange) -> None:

@@ -169,7 +169,7 @@ def test_what_is_answered_is_read(answered: dict[str, Any]) -> None:
     for name, finish in (("generate", "length"), ("load", "load"), ("unload", "unload"), ("unload_by_chat", "unload")):
         assert replies.answer(answered[name], "", "", ()).finish == finish
     rendered = replies.answer(answered["chat_rendered"], "", "", ()).rendered
-    assert rendered == "system: Be short.\nuser: Which flour is dark?\n"
+    assert rendered == "Which flour is dark?"
 
 
 def test_what_went_wrong_is_read(answered: dict[str, Any]) -> None:
