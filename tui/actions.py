@@ -142,6 +142,12 @@ def can_check_parity(job: JobRow | None) -> bool:
     return job is not None and "gguf" in kind_of(job.kind).makes and job.task is not None and job.state not in RETRYABLE
 
 
+def can_ask_why(job: JobRow | None) -> bool:
+    """What the job makes, or looks at, is a model whose records can be read."""
+    kind = None if job is None else kind_of(job.kind)
+    return kind is not None and bool(kind.makes or kind.has_leaderboard or kind.has_parity)
+
+
 def check_parity(context: Context, job: JobRow) -> None:
     """Queue the comparison of the prompts that a GGUF file gets with those that its model was trained on."""
 

@@ -38,12 +38,15 @@ class NextTest:
 def next_tests(
     lineage: Lineage, causes: Sequence[Cause], scores: Sequence[StageScore], ill: Collection[int]
 ) -> tuple[NextTest, ...]:
-    """The tests worth making, the cheapest first. `ill` are the jobs whose models have symptoms or lose their score."""
+    """The tests worth making, the cheapest first: those that train nothing and generate nothing before the others.
+
+    `ill` are the jobs whose models have symptoms or lose their score.
+    """
     unsure = [cause for cause in causes if cause.certainty != "shown"]
     shown = {cause.job for cause in causes if cause.certainty == "shown" and cause.code != "prompt_tokens_differ"}
     found = [
-        *_audits(lineage, unsure),
         *_parity(lineage, unsure, causes, ill, shown),
+        *_audits(lineage, unsure),
         *_exports(lineage, unsure),
         *_limits(unsure),
         *_stages(lineage, scores, ill, shown),

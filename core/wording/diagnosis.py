@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +18,8 @@ from core.wording.jobs import outcome_words
 
 SHOWN_EXCERPT = 100
 SHOWN_HASH = 12
+HASH = 64
+"""Signs of a SHA-256."""
 SURE: Mapping[Certainty, str] = {"shown": "shown by record", "likely": "likely", "possible": "possible"}
 
 SYMPTOMS = {
@@ -139,10 +141,26 @@ def remedy_words(cause: Cause) -> str:
 
 def evidence_words(evidence: Evidence) -> str:
     """`job 7, result.json: summary.skipped = 3`."""
+    return f"{_place(evidence)}: {_figure(evidence)}"
+
+
+def figures_words(figures: Sequence[Evidence]) -> list[str]:
+    """The same of several: those of one file in one line."""
+    by_place: dict[str, list[str]] = {}
+    for one in figures:
+        by_place.setdefault(_place(one), []).append(_figure(one))
+    return [f"{place}: {'; '.join(said)}" for place, said in by_place.items()]
+
+
+def _place(evidence: Evidence) -> str:
+    return f"job {evidence.job}, {evidence.file}"
+
+
+def _figure(evidence: Evidence) -> str:
     value = evidence.value
     said = "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-    said = said[:SHOWN_HASH] if len(said) == 64 and said.isalnum() else one_line(said, limit=60)
-    return f"job {evidence.job}, {evidence.file}: {one_line(evidence.key)} = {said}"
+    said = said[:SHOWN_HASH] if len(said) == HASH and said.isalnum() else one_line(said, limit=60)
+    return f"{one_line(evidence.key)} = {said}"
 
 
 def test_words(test: NextTest) -> str:
@@ -165,19 +183,16 @@ def headline(diagnosis: Diagnosis) -> str:
 
 def diagnosis_rows(diagnosis: Diagnosis) -> list[DiagnosisRow]:
     """All of a diagnosis, the most important first."""
-    rows = [
-        DiagnosisRow(
-            "bad" if diagnosis.causes else "good" if not diagnosis.unexplained else "warn", "", headline(diagnosis)
-        )
-    ]
+    rows = _first_rows(diagnosis)
     rows += [
         DiagnosisRow("warn", "✗ ", f"job {link.id}, {kind_of(link.job.kind).noun}, failed: {outcome_words(link.job)}")
         for link in diagnosis.failed
     ]
     if diagnosis.causes:
         rows += [DiagnosisRow("text", "", ""), DiagnosisRow("head", "", "Causes")]
+        told: dict[tuple[Evidence, ...], int] = {}
         for number, cause in enumerate(diagnosis.causes, 1):
-            rows += _cause_rows(number, cause, diagnosis)
+            rows += _cause_rows(number, cause, diagnosis, told.setdefault(cause.evidence, number))
     if diagnosis.tests:
         rows += [DiagnosisRow("text", "", ""), DiagnosisRow("head", "", "What tells more, the cheapest first")]
         for test in diagnosis.tests:
@@ -202,19 +217,41 @@ def cause_codes_differ(diagnosis: Diagnosis, test: NextTest) -> bool:
     return any(cause.code not in test.tells for cause in diagnosis.causes)
 
 
-def _cause_rows(number: int, cause: Cause, diagnosis: Diagnosis) -> Iterator[DiagnosisRow]:
+def _first_rows(diagnosis: Diagnosis) -> list[DiagnosisRow]:
+    """What is seen in the answers of each model of the lineage in a row; where nothing is, what the records say."""
+    rows = []
+    for of in diagnosis.symptoms:
+        if of.job is not None:
+            seen = ", ".join(f"{NAMES[one.code]} ({one.count} of {one.of})" for one in of.symptoms)
+            where = "" if len({one.task for one in diagnosis.symptoms}) == 1 else f", {of.task}"
+            rows.append(DiagnosisRow("warn", "✗ ", f"{one_line(of.candidate)}{where}, bake-off {of.bakeoff}: {seen}"))
+    if rows and diagnosis.causes:
+        return rows
+    role: DiagnosisRole = "bad" if diagnosis.causes else "warn" if rows else "good"
+    return [*rows, DiagnosisRow(role, "", headline(diagnosis))]
+
+
+def _cause_rows(number: int, cause: Cause, diagnosis: Diagnosis, figures_of: int) -> Iterator[DiagnosisRow]:
     gutter = f"{number} "
     indent = " " * len(gutter)
-    yield DiagnosisRow(
-        "bad" if cause.certainty == "shown" else "warn", gutter, f"{SURE[cause.certainty]}: {cause_words(cause)}"
-    )
+    role: DiagnosisRole = "bad" if cause.certainty == "shown" else "warn"
+    where = f" · {noun_of(diagnosis, cause.job)}"
+    yield DiagnosisRow(role, gutter, f"{SURE[cause.certainty]}: {cause_words(cause)}{where}")
     seen = {one.code for of in diagnosis.symptoms if of.job is not None for one in of.symptoms}
     explained = [NAMES[code] for code in dict.fromkeys(cause.explains) if code in seen]
     if explained:
         yield DiagnosisRow("text", indent, f"would explain: {listed(explained)}")
-    for one in cause.evidence:
-        yield DiagnosisRow("dim", indent, evidence_words(one))
+    if figures_of != number:
+        yield DiagnosisRow("dim", indent, f"the figures of {figures_of}")
+    else:
+        yield from (DiagnosisRow("dim", indent, said) for said in figures_words(cause.evidence))
     yield DiagnosisRow("text", indent, f"→ {remedy_words(cause)}")
+
+
+def noun_of(diagnosis: Diagnosis, job: int) -> str:
+    """`quantize 4`: the job at which a cause came in."""
+    link = diagnosis.lineage.by_id.get(job)
+    return f"job {job}" if link is None else f"{link.job.kind} {job}"
 
 
 def _symptom_rows(of: SymptomsOf, diagnosis: Diagnosis) -> Iterator[DiagnosisRow]:

@@ -20,6 +20,7 @@ BAKE_OFF_UNLESS = (
 )
 NEW_BAKE_OFF = "New bake-off: tick tasks, candidates and their variants"
 PARITY_UNLESS = "Select a job that makes a GGUF file for a task (conversion, quantisation) and has not failed."
+WHY_UNLESS = "Select a job that makes a model or looks at one: a training run, an export, a parity check, a bake-off."
 EXPORT_UNLESS = "Select a training run, a merge or a conversion that has not failed: its model is exported."
 
 
@@ -148,6 +149,16 @@ COMMANDS: Final[tuple[Command, ...]] = (
         on_job(actions.can_check_parity),
         rank=5,
         unless=PARITY_UNLESS,
+    ),
+    command(
+        "W",
+        "why",
+        "Why: what went wrong with the model, from what is on record",
+        "W",
+        "why",
+        on_job(actions.can_ask_why),
+        rank=6,
+        unless=WHY_UNLESS,
     ),
     without_key(
         "results",

@@ -150,6 +150,12 @@ class JobActions:
         if self.job is not None:
             actions.check_parity(self.context, self.job)
 
+    def action_why(self) -> None:
+        if self.job is not None:
+            from tui.screens.why import WhyScreen
+
+            self.app.push_screen(WhyScreen(self.context, self.job.id))
+
     def action_demo(self) -> None:
         explanation = (
             "SmolLM2-135M learns the task judge from 71 examples, then a bake-off compares it with its base, and with "
