@@ -18,7 +18,9 @@ from core.errors import BakehouseError, InputError
 from core.files import read_json, sha256_file, sha256_json, write_json
 from core.format import data_size, listed
 from core.home import Home
+from core.models.fingerprints import adapter_fingerprint
 from core.models.gguf import FILE_TYPES, GgufHeader, check_servable
+from core.models.gguf_lora import check_lora
 from jobs.artefacts import Artefact, ArtefactStore
 from jobs.child import how_it_ended
 from jobs.context import JobContext
@@ -92,6 +94,18 @@ def weights_of(file: Path, noted: str | None, home: Home, check_stop: Callable[[
     remembered.parent.mkdir(parents=True, exist_ok=True)
     write_json(remembered, {"sha256": digest.hexdigest(), "path": str(file)})
     return f"sha256:{digest.hexdigest()}"
+
+
+def lora_on(context: JobContext, reference: str, weights: str) -> tuple[Path, str]:
+    """The file of an adapter (`job:12/lora`), and the hash of the base's `weights` together with it.
+
+    Raises `InputError`, `NotFoundError`.
+    """
+    folder, _ = context.artefacts.resolve(reference, "lora")
+    file = the_file_in(folder)
+    check_lora(file, file.name)
+    own = weights_of(file, noted_sha256(folder), context.home, context.check_stop).removeprefix("sha256:")
+    return file, f"sha256:{adapter_fingerprint(weights.removeprefix('sha256:'), own)}"
 
 
 def require_disk(store: ArtefactStore, weights: int, bits: float) -> None:

@@ -36,7 +36,7 @@ from core.serving.errors import ServerError
 from core.serving.openai_model import OpenAIModel
 from jobs.child import end_child, start_child
 from jobs.context import JobContext
-from jobs.gguf import gguf_file, weights_of
+from jobs.gguf import gguf_file, lora_on, weights_of
 from jobs.llama_server_log import LESS_MEMORY, ServerLog
 
 HOST = "127.0.0.1"
@@ -64,8 +64,9 @@ class _Running:
 class LlamaServer:
     """A `ServedModel` for the GGUF file `file`, of which `weights` is the digest. Its server runs from `load` on.
 
-    `slots` answers are given at a time; `on_gpu`: its layers go to the GPU, where there is one. `check_stop` is called while
-    the file is loaded, and may raise. `loads` counts how often a server was started and had loaded.
+    `lora` is an adapter as a GGUF file that the server puts on it; `weights` is of both then. `slots` answers are given at a
+    time; `on_gpu`: its layers go to the GPU, where there is one. `check_stop` is called while the file is loaded, and may
+    raise. `loads` counts how often a server was started and had loaded.
     """
 
     def __init__(
@@ -76,12 +77,13 @@ class LlamaServer:
         log: Path,
         *,
         weights: str,
+        lora: Path | None = None,
         slots: int = 1,
         seed: int = 0,
         on_gpu: bool = True,
         check_stop: Callable[[], None] = lambda: None,
     ) -> None:
-        self.file, self.program, self.log, self.weights = file, program, log, weights
+        self.file, self.program, self.log, self.weights, self.lora = file, program, log, weights, lora
         self.slots, self.seed, self.on_gpu, self.check_stop = slots, seed, on_gpu, check_stop
         self.loads = 0
         self._name = name
@@ -252,6 +254,7 @@ class LlamaServer:
             "--seed": str(self.seed),
             "--n-gpu-layers": str(ALL_LAYERS if self.on_gpu else 0),
             "--jinja": None,
+            **({} if self.lora is None else {"--lora": str(self.lora)}),
         }
         # Of some versions only: its page, a cache of prompts in the host's memory (8 GB), the network.
         more = {"--no-webui": None, "--cache-ram": "0", "--offline": None}
@@ -299,6 +302,8 @@ def server_for(context: JobContext, spec: BakeoffSpec, candidate: CandidateSpec)
     file, noted = gguf_file(context, candidate.ref or candidate.path or "")
     if spec.llama_server is None or not Path(spec.llama_server).is_file():
         raise missing("llama-server")
+    weights = weights_of(file, noted, context.home, context.check_stop)
+    lora, weights = (None, weights) if candidate.lora is None else lora_on(context, candidate.lora, weights)
     # Under which name it is known must not depend on how it is asked: one server answers for all variants.
     name = candidate.name.removesuffix(f" @{candidate.variant.written}")
     return LlamaServer(
@@ -306,7 +311,8 @@ def server_for(context: JobContext, spec: BakeoffSpec, candidate: CandidateSpec)
         file,
         Path(spec.llama_server),
         context.attempt.path / f"llama-server-{file_stem(name)}.log",
-        weights=weights_of(file, noted, context.home, context.check_stop),
+        weights=weights,
+        lora=lora,
         slots=spec.concurrency,
         seed=spec.seed,
         check_stop=context.check_stop,

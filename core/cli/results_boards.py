@@ -10,8 +10,10 @@ from typing import Any
 
 from core.bakeoff.leaderboard import Leaderboard
 from core.bakeoff.matrix import Matrix
+from core.bakeoff.stages import stage_table
 from core.cli.results_matrix import matrix_text
 from core.cli.results_report import render_text
+from core.cli.results_stages import stages_text
 from core.cli.submitted import Show
 from core.home import Home
 from core.results.load import StoredBakeoff, load_bakeoff
@@ -41,9 +43,11 @@ def board_documents(
     documents = {name: board.to_json() for name, board in boards.items()}
     many = {"leaderboards": documents} if len(documents) > 1 else {"leaderboard": next(iter(documents.values()))}
     measured = next((task.measured for task in stored.tasks), ())
+    tables = {name: found for name, board in boards.items() if (found := stage_table(board, stored.spec.stages))}
     return {
         **many,
         **({} if matrix is None else {"matrix": matrix.to_json()}),
+        **({"stages": {name: table.to_json() for name, table in tables.items()}} if tables else {}),
         "scoring": stored.scoring.to_json(),
         "staleness": changed.to_json(),
         "trainings": dict(trained),
@@ -59,13 +63,18 @@ def boards_text(
     changed: Staleness,
     shown: Sequence[str],
 ) -> str:
-    """The matrix where there is one, then the boards of the tasks in `shown`; what has changed since stands above each."""
+    """The matrix where there is one, then the boards of the tasks in `shown`; what has changed since stands above each.
+
+    Above the board of a bake-off over the stages of an adapter stands where quality was lost.
+    """
     width, scored = terminal_width(), scoring_words(stored.scoring)
     blocks = []
     if matrix is not None:
         above = [*filter(None, [scored]), *changed_lines(changed)]
         blocks.append(matrix_text(matrix, width, above=above, trained=trained))
     for name in shown:
+        if (table := stage_table(boards[name], stored.spec.stages)) is not None:
+            blocks.append(stages_text(table, width))
         stale = changed_lines(changed.of_task(name))
         blocks.append(render_text(boards[name], width=width, scored=scored, stale=stale, trained=trained))
     return "\n\n".join(blocks)

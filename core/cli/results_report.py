@@ -83,7 +83,7 @@ def _scores(board: Leaderboard, width: int, trained: Mapping[str, str]) -> Itera
         ("worst", lambda row: score_figure(row.worst)),
         ("same", lambda row: DASH if row.consistency is None else share(row.consistency)),
     ]
-    scale: Column = (_SCALE, lambda row: _draw(row.score_of(board.parts[0]), row.interval))
+    scale: Column = (SCALE, lambda row: draw_score(row.score_of(board.parts[0]), row.interval))
     yield from _table(board, columns, width, last=scale if board.parts else None)
     if any(row.tied for row in board.rows):
         shown = f"no difference of at least {score_figure(board.margin)} is shown between these"
@@ -206,10 +206,10 @@ def _difference_column(board: Leaderboard, part: Part) -> Callable[[CandidateRow
     return show
 
 
-_SCALE = "0   1   2   3   4   5"
+SCALE = "0   1   2   3   4   5"
 
 
-def _draw(score: float | None, interval: Interval) -> str:
+def draw_score(score: float | None, interval: Interval) -> str:
     """The score and its interval on a scale from 0 to 5 of 21 columns: ├──●─┤."""
     if score is None:
         return ""

@@ -76,11 +76,25 @@ class Variant(FrozenModel):
         return Sampling.model_validate({**sampling.model_dump(), **self.sampling})
 
 
+StageKind = Literal["base", "adapter", "merged", "gguf", "lora"]
+
+
+class Stage(FrozenModel):
+    """Which step on the way from an adapter to what serves a candidate is.
+
+    `format` is what the weights of a GGUF file are in (`F16`, `Q8_0`); of a `lora`, those of the base that it is loaded on.
+    """
+
+    kind: StageKind
+    format: str | None = None
+
+
 class CandidateSpec(FrozenModel):
     """A model and how it is asked. `name` is what is shown, the variant included.
 
     A base model is its entry, what a job makes has a `ref`, a file a `path`; a served model has a `server` and the name that
-    the server knows it by.
+    the server knows it by. `lora` is the adapter as a GGUF file (`job:12/lora`) that its llama-server puts on a `gguf`. `stage`
+    is set where the candidates of a bake-off are the stages of one adapter.
     """
 
     name: str
@@ -90,6 +104,8 @@ class CandidateSpec(FrozenModel):
     path: OwnPath | None = None
     server: ServerUnderTest | None = None
     served_model: str | None = None
+    lora: str | None = None
+    stage: Stage | None = None
     variant: Variant = Variant()
 
     @model_validator(mode="after")
@@ -100,9 +116,16 @@ class CandidateSpec(FrozenModel):
             return self
         if self.form in {"adapter", "merged", "gguf"} and self.ref is None and self.path is None:
             raise ValueError(f"a candidate of form {self.form} needs a ref (job:12/{self.form}) or a path")
+        if self.lora is not None and self.form != "gguf":
+            raise ValueError("an adapter as a GGUF file needs a GGUF file that it is put on")
         if self.form in IN_PROCESS and self.model is None:
             raise ValueError(f"a candidate of form {self.form} needs the entry of its model")
         return self
+
+    @property
+    def made_ref(self) -> str | None:
+        """The reference of what a job made for this candidate alone: the adapter, where one is put on a GGUF file."""
+        return self.lora or self.ref
 
 
 def made_by(reference: str | None) -> str | None:
@@ -194,9 +217,16 @@ class BakeoffSpec(Spec):
         return {candidate.name: candidate.form for candidate in self.candidates}
 
     @property
+    def stages(self) -> dict[str, Stage]:
+        """The stage of each candidate that is one, by its name, in their order."""
+        return {one.name: one.stage for one in self.candidates if one.stage is not None}
+
+    @property
     def title(self) -> str:
         candidates, tasks = len(self.candidates), len(self.tasks)
         what = self.tasks[0].name if tasks == 1 else f"{tasks} tasks"
+        if self.stages:
+            return f"bake-off {what}, {len(self.stages)} stages"
         return f"bake-off {what}, {f'{candidates} candidates' if candidates > 1 else self.candidates[0].name}"
 
     @property
@@ -270,7 +300,7 @@ class BakeoffSpec(Spec):
 
     @property
     def needs(self) -> tuple[int, ...]:
-        return needed_jobs(*(candidate.ref for candidate in self.candidates))
+        return needed_jobs(*(reference for one in self.candidates for reference in (one.ref, one.lora)))
 
 
 def default_incumbent(forms: Mapping[str, str]) -> str:
@@ -280,7 +310,7 @@ def default_incumbent(forms: Mapping[str, str]) -> str:
 
 def _shown(candidate: CandidateSpec) -> str:
     """A candidate in the queue's column of settings: by the job that makes it, and how it is asked."""
-    job = made_by(candidate.ref)
+    job = made_by(candidate.made_ref)
     if job is None:
         return candidate.name
     return job if candidate.variant.is_plain else f"{job}@{candidate.variant.written}"

@@ -118,6 +118,15 @@ _KINDS = (
         lane="cpu",
         makes=("gguf",),
     ),
+    # `bakehouse bakeoff --stages` asks for it.
+    JobKind(
+        "convert_lora",
+        noun="a conversion of an adapter to GGUF",
+        spec="core.jobfile.convert_lora:ConvertLoraSpec",
+        module="jobs.convert_lora",
+        lane="cpu",
+        makes=("lora",),
+    ),
     JobKind(
         "parity",
         noun="a parity check",

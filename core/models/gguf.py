@@ -152,6 +152,24 @@ def check_gguf(path: Path, name: str) -> GgufHeader:
 
     Raises `InputError`, `OSError`.
     """
+    header = whole_header(path, name)
+    kind = str(header.keys.get("general.type", "model")), header.architecture
+    if header.version > 1 and (kind[0] not in ("model", "") or kind[1] in NO_LANGUAGE_MODELS):
+        raise InputError(
+            f"it is no language model, but {' '.join(word for word in kind if word)}",
+            code="other_purpose",
+            file=path,
+            key=name,
+            remedy="name the GGUF file of the model itself",
+        )
+    return header
+
+
+def whole_header(path: Path, name: str) -> GgufHeader:
+    """The header of a GGUF file of any purpose. Refuses one that is torn, or one part of several.
+
+    Raises `InputError`, `OSError`.
+    """
     with path.open("rb") as file:
         head = file.read(80)
         refuse_stand_in(path, head)
@@ -180,15 +198,6 @@ def check_gguf(path: Path, name: str) -> GgufHeader:
             file=path,
             key=name,
             remedy=AGAIN,
-        )
-    kind = str(header.keys.get("general.type", "model")), header.architecture
-    if kind[0] not in ("model", "") or kind[1] in NO_LANGUAGE_MODELS:
-        raise InputError(
-            f"it is no language model, but {' '.join(word for word in kind if word)}",
-            code="other_purpose",
-            file=path,
-            key=name,
-            remedy="name the GGUF file of the model itself",
         )
     return header
 

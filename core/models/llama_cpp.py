@@ -1,4 +1,4 @@
-"""llama.cpp's tools on this machine: the server, the quantiser and the converter, and where each was found.
+"""llama.cpp's tools on this machine: the server, the quantiser and the converters, and where each was found.
 
 They are looked for in three places, the first that has a tool gives it: the setting `llama_cpp.folder`, `LLAMA_CPP_DIR`, PATH.
 A folder may be a source tree with its build, a build tree, a release as it was unpacked, or the folder of the programs.
@@ -21,22 +21,25 @@ from core.errors import InputError
 from core.home import expanded
 from core.text import one_line
 
-Tool = Literal["llama-server", "llama-quantize", "converter"]
+Tool = Literal["llama-server", "llama-quantize", "converter", "lora-converter"]
 
 VARIABLE = "LLAMA_CPP_DIR"
 SETTING = "llama_cpp.folder"
 THREE_WAYS = f"write `llama_cpp: {{folder: …}}` into settings.yaml, set {VARIABLE}, or put the tool on PATH"
 VERSION_SECONDS = 20.0
-# Under which names each is installed; the converter is a script of the source tree, or a command of a Python package.
+SCRIPTS: tuple[Tool, ...] = ("converter", "lora-converter")
+# Under which names each is installed; the converters are scripts of the source tree, or commands of a Python package.
 NAMES: Mapping[Tool, tuple[str, ...]] = {
     "llama-server": ("llama-server",),
     "llama-quantize": ("llama-quantize",),
     "converter": ("convert_hf_to_gguf.py", "llama-convert-hf-to-gguf", "convert-hf-to-gguf.py"),
+    "lora-converter": ("convert_lora_to_gguf.py", "llama-convert-lora-to-gguf", "convert-lora-to-gguf.py"),
 }
 SHOWN: Mapping[Tool, str] = {
     "llama-server": "llama-server",
     "llama-quantize": "llama-quantize",
     "converter": "convert_hf_to_gguf.py",
+    "lora-converter": "convert_lora_to_gguf.py",
 }
 # Below a folder that somebody names: where a release, a build tree and a source tree have their programs.
 BELOW = ("", "bin", "build/bin", "build", "build/bin/Release")
@@ -57,6 +60,7 @@ class LlamaCpp:
     server: FoundTool | None
     quantize: FoundTool | None
     converter: FoundTool | None
+    lora_converter: FoundTool | None = None
 
     @classmethod
     def find(cls, folder: str | None = None, environ: Mapping[str, str] | None = None) -> LlamaCpp:
@@ -74,7 +78,12 @@ class LlamaCpp:
 
     def require(self, tool: Tool) -> Path:
         """The path of a tool. InputError that names the three ways in which it can be given."""
-        found = {"llama-server": self.server, "llama-quantize": self.quantize, "converter": self.converter}[tool]
+        found = {
+            "llama-server": self.server,
+            "llama-quantize": self.quantize,
+            "converter": self.converter,
+            "lora-converter": self.lora_converter,
+        }[tool]
         if found is None:
             raise missing(tool)
         return found.path
@@ -82,7 +91,7 @@ class LlamaCpp:
 
 def missing(tool: Tool) -> InputError:
     """That a tool of llama.cpp is nowhere, and the three ways to say where."""
-    needs = "its source tree has the script" if tool == "converter" else "a release or a build of it has the program"
+    needs = "its source tree has the script" if tool in SCRIPTS else "a release or a build of it has the program"
     return InputError(
         f"{SHOWN[tool]} of llama.cpp was not found: {needs}",
         code="no_llama_cpp",
@@ -103,7 +112,7 @@ def _find(tool: Tool, named: list[tuple[Path, str]], path: str) -> FoundTool | N
 def _places(folder: Path, tool: Tool) -> Iterator[Path]:
     """Where a tool may be, seen from a folder of llama.cpp; the script lies above the programs of a build."""
     roots = [folder / below for below in BELOW]
-    if tool == "converter":
+    if tool in SCRIPTS:
         resolved = folder.resolve()
         roots += [resolved, *resolved.parents[:3]]
     for root in roots:
@@ -116,7 +125,7 @@ def _on_path(tool: Tool, path: str) -> Iterator[Path]:
     for name in NAMES[tool]:
         if (found := shutil.which(name, path=path)) is not None:
             yield Path(found).absolute()
-    if tool == "converter":
+    if tool in SCRIPTS:
         for program in ("llama-quantize", "llama-server"):
             if (found := shutil.which(program, path=path)) is not None:
                 above = Path(found).resolve().parents[1:4]
@@ -124,7 +133,7 @@ def _on_path(tool: Tool, path: str) -> Iterator[Path]:
 
 
 def _usable(place: Path, tool: Tool) -> bool:
-    if tool == "converter" and place.suffix == ".py":
+    if tool in SCRIPTS and place.suffix == ".py":
         return _is_script(place)
     return place.is_file() and os.access(place, os.X_OK)
 

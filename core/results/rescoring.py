@@ -58,7 +58,7 @@ def rescore(home: Home, connection: sqlite3.Connection, job_id: int, *, author: 
         for before, now in zip(spec.tasks, tasks, strict=True)
         for change in changed_checks(before.task, now)
     )
-    references = {candidate.name: candidate.ref for candidate in spec.candidates}
+    references = {candidate.name: candidate.made_ref for candidate in spec.candidates}
     with transaction(connection):
         newest = load_bakeoff(home, connection, job_id)
         if same_result(connection, job_id, newest, checks, scores) and not newest.scoring.outdated:

@@ -64,7 +64,11 @@ class PresentFiles:
         Raises `ThingGone`, `NotHashed`, OSError, `BakehouseError`.
         """
         if candidate.form == "gguf":
-            return self._of_gguf(self.made(candidate)[0])
+            file = self._of_gguf(self.made(candidate)[0])
+            if candidate.lora is None:
+                return file
+            lora = candidate.model_copy(update={"ref": candidate.lora, "path": None})
+            return adapter_fingerprint(file, self._of_gguf(self.made(lora)[0]))
         if candidate.form == "merged":
             return _there(path_fingerprint(self.made(candidate)[0], self.known))
         base = _there(entry_fingerprint(self.home, self.entry(candidate), self.known))

@@ -1,6 +1,6 @@
 """What a person names as a candidate: a model, and behind it how it is asked (`variants`).
 
-`NAME`, `job:ID[/adapter|merged|gguf]`, `artefact:SHA`, `served:TAG`, `SERVER:MODEL`, or the path of a model.
+`NAME`, `job:ID[/adapter|merged|gguf|lora]`, `artefact:SHA`, `served:TAG`, `SERVER:MODEL`, or the path of a model.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from core.files import sha256_json
 from core.home import Home
 from core.jobfile.bakeoff import CandidateSpec
 from core.jobfile.convert import ConvertSpec
+from core.jobfile.convert_lora import ConvertLoraSpec
 from core.jobfile.kinds import kind_of
 from core.jobfile.merge import MergeSpec
 from core.jobfile.quantize import QuantizeSpec
@@ -34,7 +35,7 @@ from core.store.jobs import RETRYABLE, get_job
 from core.store.results import list_artefacts
 from core.submission.variants import KEYS, read_variant, split_path, split_reference
 
-Form = Literal["adapter", "merged", "gguf"]
+Form = Literal["adapter", "merged", "gguf", "lora"]
 """The artefacts that a bake-off can ask."""
 FORMS: tuple[Form, ...] = get_args(Form)
 
@@ -70,7 +71,7 @@ def with_own_names(
         first[same] = reference
         name = candidate.name
         if names.count(name) > 1:
-            made_by = parse_reference(candidate.ref)
+            made_by = parse_reference(candidate.made_ref)
             plain = reference if candidate.variant.is_plain else split_reference(reference)[0]
             told = f"job {made_by.job_id}" if made_by else plain.strip()
             name = named(f"{_model_of(candidate)} ({told})", candidate.variant.written)
@@ -142,7 +143,8 @@ def who_answers(candidate: CandidateSpec) -> list[object]:
     if server is not None:
         return ["served", server.api, server.url, candidate.served_model]
     source = None if model is None else [model.hub, _place(model.path), model.wheel and model.wheel.sha256]
-    return [candidate.form, candidate.ref, _place(candidate.path), source]
+    lora = [] if candidate.lora is None else [candidate.lora]
+    return [candidate.form, candidate.ref, _place(candidate.path), source, *lora]
 
 
 def _place(path: str | None) -> str | None:
@@ -230,6 +232,11 @@ def of_job(home: Home, connection: sqlite3.Connection, job_id: int, form: str | 
     if job.state == "done" and job.result is not None:
         _require_made(home, connection, job_id, makes, reference)
     ref, spec = f"job:{job_id}/{makes}", JobFile.load(home.run_dir(job_id)).spec
+    if isinstance(spec, ConvertLoraSpec):
+        base = spec.base_gguf if is_path(spec.base_gguf) and parse_reference(spec.base_gguf) is None else None
+        on = {"path": base} if base else {"ref": spec.base_gguf}
+        return CandidateSpec(name=spec.candidate_name, form="gguf", lora=ref, **on)
+    assert makes != "lora"  # that job alone makes one
     if isinstance(spec, ConvertSpec | QuantizeSpec):
         return CandidateSpec(name=spec.candidate_name, form=makes, ref=ref)
     model = spec.models[0]
@@ -253,8 +260,9 @@ def _require_made(home: Home, connection: sqlite3.Connection, job_id: int, makes
 
 def require_files(home: Home, connection: sqlite3.Connection, candidate: CandidateSpec) -> None:
     """Refuse a candidate of an earlier bake-off whose files are not there any more. Raises `InputError`, `NotFoundError`."""
-    if (made_by := parse_reference(candidate.ref)) is not None:
-        of_job(home, connection, made_by.job_id, made_by.makes, candidate.name)
+    for reference in (candidate.ref, candidate.lora):
+        if (made_by := parse_reference(reference)) is not None:
+            of_job(home, connection, made_by.job_id, made_by.makes, candidate.name)
     if candidate.model is not None:
         check_model_files(home, candidate.model)
     if candidate.path is not None and not Path(candidate.path).exists():

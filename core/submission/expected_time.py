@@ -36,7 +36,7 @@ def expected_seconds(candidate: CandidateSpec, answers: Mapping[str, int], paces
 
     Of a task that was not measured, the mean of the others is taken. Loads of models are not counted.
     """
-    key = _key({"name": candidate.name, "ref": candidate.ref})
+    key = _key({"name": candidate.name, "ref": candidate.made_ref})
     own = {task: pace for (task, who), pace in paces.items() if who == key}
     if not own:
         return None

@@ -217,12 +217,12 @@ def _earlier_conversion(
     for job_id, spec in _jobs_of(home, connection, "convert", source):
         if not isinstance(spec, ConvertSpec) or spec.format != format:
             continue
-        if source is not None or _is_same_base(home, job_id, spec.model, model):
+        if source is not None or is_same_base(home, job_id, spec.model, model):
             return job_id
     return None
 
 
-def _is_same_base(home: Home, job_id: int, before: ModelEntry, now: ModelEntry) -> bool:
+def is_same_base(home: Home, job_id: int, before: ModelEntry, now: ModelEntry) -> bool:
     """Whether a base model is what it was when it was converted: of the same source, and of the same commit of it."""
     if (before.hub, before.wheel) != (now.hub, now.wheel):
         return False

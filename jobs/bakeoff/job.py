@@ -84,7 +84,7 @@ def models_in_turn(spec: BakeoffSpec) -> list[list[CandidateSpec]]:
                 assert candidate.server is not None  # the spec was validated
                 who: tuple[str | None, ...] = (candidate.server.name, candidate.server.url, candidate.served_model)
             case "gguf":
-                who = ("gguf", candidate.ref, candidate.path)
+                who = ("gguf", candidate.ref, candidate.path, candidate.lora)
             case _:
                 who = ("in process",)
         turns.setdefault(who, []).append(candidate)
@@ -158,5 +158,5 @@ def _score(context: JobContext, spec: BakeoffSpec, inputs: Inputs, record: Answe
             context.say(f"{of_task}{row.name}: format {format_score}, content {content_score}")
     # Whole before result.json is there: whoever sees that finds every score.
     write_atomic(context.run.scores, "".join(f"{line}\n" for line in lines))
-    summary = result_summary(boards, {candidate.name: candidate.ref for candidate in spec.candidates})
+    summary = result_summary(boards, {candidate.name: candidate.made_ref for candidate in spec.candidates})
     context.finish(result_message(boards), summary={**summary, "seconds": seconds})

@@ -43,7 +43,7 @@ FLAGS = (
     "-DLLAMA_USE_PREBUILT_UI=OFF",
     "-DLLAMA_BUILD_MTMD=OFF",
 )
-CONVERTER = ("convert_hf_to_gguf.py", "conversion", "gguf-py", "LICENSE")
+CONVERTER = ("convert_hf_to_gguf.py", "convert_lora_to_gguf.py", "conversion", "gguf-py", "LICENSE")
 """What of the source is kept beside the programs."""
 
 
@@ -62,6 +62,7 @@ def llama_cpp() -> LlamaCpp:
     with only_one(place.with_name(f"{place.name}.lock")):
         if not (place / "done").exists():
             build(place)
+        complete(place)
     return LlamaCpp.find(str(place))
 
 
@@ -93,6 +94,20 @@ def build(place: Path) -> None:
     (kept / "done").touch()
     shutil.rmtree(place, ignore_errors=True)
     kept.rename(place)
+    shutil.rmtree(scratch)
+
+
+def complete(place: Path) -> None:
+    """Fetch what a build of before does not keep of the source: to build it again would take minutes."""
+    if not (missing := [name for name in CONVERTER if not (place / name).exists()]):
+        return
+    scratch = place.with_name(f"{place.name}.completing")
+    scratch.mkdir(exist_ok=True)
+    source = scratch / "source"
+    if not source.is_dir():
+        _unpack(_fetched(scratch), source)
+    for name in missing:
+        (source / name).rename(place / name)
     shutil.rmtree(scratch)
 
 

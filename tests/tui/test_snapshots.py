@@ -11,6 +11,7 @@ from textual.pilot import Pilot
 
 from core.config.project import shipped
 from core.home import Home
+from tests.support.stored_stages import home_with_stages
 from tests.support.stored_tasks import home_with_tasks
 from tests.tui import gpus
 from tests.tui.conftest import seen
@@ -91,3 +92,10 @@ def test_results_of_several_tasks(snap_compare: Compare, tmp_path: Path, view: s
             await pilot.press("d")
 
     assert snap_compare(app, run_before=shown, terminal_size=size)
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)], ids=["120x40", "80x24"])
+def test_results_of_the_stages_of_an_adapter(snap_compare: Compare, tmp_path: Path, size: tuple[int, int]) -> None:
+    home, job_id = home_with_stages(tmp_path)
+    app = console(tmp_path, boards=boards_of(home, job_id), jobs=(), detail=None)
+    assert snap_compare(app, press=["4", "enter", *["down"] * 5], terminal_size=size)

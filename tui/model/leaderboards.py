@@ -10,8 +10,10 @@ from core.bakeoff.figures import bounds, signed
 from core.bakeoff.leaderboard import Leaderboard
 from core.bakeoff.matrix import Matrix
 from core.bakeoff.rows import CandidateRow, CheckSummary
+from core.bakeoff.stages import stage_table
 from core.errors import BakehouseError
 from core.home import Home
+from core.jobfile.bakeoff import Stage
 from core.results.load import Scoring, load_bakeoff
 from core.results.trainings import bakeoff_matrix, training_jobs
 from core.statistics.comparison import Comparison
@@ -47,7 +49,8 @@ def build_boards(
     if not stored.scoring.is_original:
         original = {board.task: board for board in build_boards(connection, home, row, ORIGINAL)}
     return tuple(
-        board_of(row, stored.scoring, found, matrix, trained, original.get(task)) for task, found in boards.items()
+        board_of(row, stored.scoring, found, matrix, trained, original.get(task), stored.spec.stages)
+        for task, found in boards.items()
     )
 
 
@@ -87,6 +90,7 @@ def board_of(
     matrix: Matrix | None,
     trained: Mapping[str, str],
     original: Board | None,
+    stages: Mapping[str, Stage],
 ) -> Board:
     """The leaderboard of one task as the console shows it."""
     return Board(
@@ -108,6 +112,7 @@ def board_of(
         parts=found.parts,
         confirming=frozenset(found.confirming),
         matrix=matrix,
+        stages=stage_table(found, stages),
     )
 
 

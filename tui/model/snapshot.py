@@ -19,6 +19,7 @@ from tui.model.forecasts import OomFallback, RunForecast
 if TYPE_CHECKING:  # pydantic and scipy stand behind them: the thread that reads makes them, and the screens only look
     from core.bakeoff.input_cells import InputCell
     from core.bakeoff.matrix import Matrix
+    from core.bakeoff.stages import StageTable
 
 STALE_SECONDS = 5.0
 
@@ -128,6 +129,8 @@ class Board:
     """The inputs that are kept to confirm by; where there are some, the others are to choose by."""
     matrix: Matrix | None = None
     """Of a bake-off over several tasks: all of them side by side, the same for each of its boards."""
+    stages: StageTable | None = None
+    """Of a bake-off over the stages of an adapter: where quality was lost."""
     changed: Changed | None = None
     """What has changed since; None: nobody has looked yet."""
     changed_anywhere: Changed | None = None

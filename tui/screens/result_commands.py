@@ -8,6 +8,7 @@ from tui.commands import Command, Condition, command
 
 ONE_ONLY = "There is one bake-off only."
 ONE_TASK = "This bake-off is over one task."
+NO_STAGES = "The candidates are not the stages of an adapter: `bakehouse bakeoff --stages JOB` compares those."
 
 
 def shows(*views: str) -> Condition:
@@ -19,9 +20,9 @@ def shows(*views: str) -> Condition:
     return condition
 
 
-def other_than(view: str) -> Condition:
+def other_than(*views: str) -> Condition:
     def condition(screen: Any) -> bool:
-        return bool(screen.view != view)
+        return screen.view not in views
 
     return condition
 
@@ -38,16 +39,34 @@ def can_open_matrix(screen: Any) -> bool:
     return screen.view != "matrix" and screen.board is not None and screen.board.matrix is not None
 
 
+def can_open_stages(screen: Any) -> bool:
+    return screen.view != "stages" and screen.board is not None and screen.board.stages is not None
+
+
 def has_parts(screen: Any) -> bool:
-    return screen.view == "inputs" and screen.board is not None and len(screen.board.parts) > 1
+    return screen.view in ("inputs", "stages") and screen.board is not None and len(screen.board.parts) > 1
 
 
 COMMANDS: tuple[Command, ...] = (
     command(
-        "j ↓", "candidate", "The next candidate", "j,down", "vertical(1)", shows("matrix", "board"), 1, palette=False
+        "j ↓",
+        "candidate",
+        "The next candidate",
+        "j,down",
+        "vertical(1)",
+        shows("matrix", "stages", "board"),
+        1,
+        palette=False,
     ),
     command(
-        "k ↑", "before", "The candidate before", "k,up", "vertical(-1)", shows("matrix", "board"), 0, palette=False
+        "k ↑",
+        "before",
+        "The candidate before",
+        "k,up",
+        "vertical(-1)",
+        shows("matrix", "stages", "board"),
+        0,
+        palette=False,
     ),
     command("j ↓", "input", "The next golden input", "j,down", "vertical(1)", shows("inputs"), 1, palette=False),
     command("k ↑", "before", "The golden input before", "k,up", "vertical(-1)", shows("inputs"), 0, palette=False),
@@ -61,9 +80,11 @@ COMMANDS: tuple[Command, ...] = (
         "→", "input", "The next golden input", "right", "horizontal(1)", shows("board", "answers"), 1, palette=False
     ),
     command("←", "before", "The input before", "left", "horizontal(-1)", shows("board", "answers"), 0, palette=False),
-    command("n", "input", "The next golden input", "n", "input(1)", other_than("matrix"), 0),
-    command("p", "input before", "The golden input before", "p", "input(-1)", other_than("matrix"), 0),
-    command("⏎", "board", "The leaderboard of this task", "enter", "enter", shows("matrix"), 1, palette=False),
+    command("n", "input", "The next golden input", "n", "input(1)", other_than("matrix", "stages"), 0),
+    command("p", "input before", "The golden input before", "p", "input(-1)", other_than("matrix", "stages"), 0),
+    command(
+        "⏎", "board", "The leaderboard of this task", "enter", "enter", shows("matrix", "stages"), 1, palette=False
+    ),
     command("⏎", "answers", "The answers to this input", "enter", "enter", shows("board", "inputs"), 1, palette=False),
     command(
         "m",
@@ -75,7 +96,17 @@ COMMANDS: tuple[Command, ...] = (
         1,
         unless=ONE_TASK,
     ),
-    command("b", "board", "The leaderboard of the task", "b", "view('board')", shows("inputs", "answers"), 1),
+    command(
+        "g",
+        "stages",
+        "Where quality was lost: the stages of the adapter",
+        "g",
+        "view('stages')",
+        can_open_stages,
+        1,
+        unless=NO_STAGES,
+    ),
+    command("b", "board", "The leaderboard of the task", "b", "view('board')", shows("stages", "inputs", "answers"), 1),
     command("i", "inputs", "The score of each candidate on each input", "i", "view('inputs')", other_than("inputs"), 1),
     command(
         "d",
@@ -83,7 +114,7 @@ COMMANDS: tuple[Command, ...] = (
         "Mark only what differs between the two answers",
         "d",
         "differences",
-        other_than("matrix"),
+        other_than("matrix", "stages"),
         1,
         "diff",
     ),
@@ -92,7 +123,13 @@ COMMANDS: tuple[Command, ...] = (
         "C", "candidate", "The other of the two answers: its next candidate", "C", "candidate(1)", shows("answers"), 2
     ),
     command(
-        "f", "next failed", "The next input that this candidate does not pass", "f", "failed", other_than("matrix"), 2
+        "f",
+        "next failed",
+        "The next input that this candidate does not pass",
+        "f",
+        "failed",
+        other_than("matrix", "stages"),
+        2,
     ),
     command("r", "repeat", "The next repeat; the worst is shown first", "r", "repeat", shows("board", "answers"), 2),
     command("w", "worst", "The worst repeat of each input, or the mean", "w", "worst", shows("inputs"), 2),

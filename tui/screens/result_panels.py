@@ -14,7 +14,7 @@ from tui.lines import Line
 from tui.model.answers import AnswerRead, Answers
 from tui.model.snapshot import Board, RankedCandidate
 from tui.panes.bakeoff import stale_label
-from tui.screens import result_answers, result_inputs, result_matrix, result_rows
+from tui.screens import result_answers, result_inputs, result_matrix, result_rows, result_stages
 from tui.screens.result_place import ResultPlace
 
 if TYPE_CHECKING:
@@ -86,6 +86,22 @@ def matrix_panel(
     title = title_of(place, None, now)
     title.add(f"  {len(matrix.tasks)} tasks × {len(matrix.candidates)} candidates, scores 0 to {SCORE_SCALE}", "dim")
     return (title, right, rows), grid
+
+
+def stages_panel(place: ResultPlace, board: Board, now: float, width: int, height: int) -> Panelled:
+    """Where quality was lost on the way from an adapter to what serves."""
+    table = board.stages
+    assert table is not None
+    stale = result_rows.changed_rows(board.changed, width, now, most=max(2, height // 6))
+    part = next((one for one in table.parts if one == place.shown_part), table.parts[0])
+    rows = result_stages.stage_rows(table, part, place.stage, width)
+    below = [*result_stages.below_rows(table, place.stage, width), *([Line(), *stale] if stale else [])]
+    place.top = max(0, min(place.top, len(below) - (height - len(rows))))
+    further = len(rows) + len(below) - place.top - height
+    title = title_of(place, board, now)
+    title.add(f"  stages, {plural(len(board.input_ids), 'input')} × {board.repeats}", "dim")
+    note = f"further rows: {further}, space" if further > 0 else f"{board.state} · {when(board.time, now)}"
+    return title, Line(note, "dim"), [*rows, *below[place.top :]]
 
 
 def inputs_panel(

@@ -11,7 +11,7 @@ from tui.model.answers import Answers
 from tui.model.snapshot import Board, RankedCandidate
 from tui.screens.result_answers import shown_repeat
 
-View = Literal["matrix", "board", "inputs", "answers"]
+View = Literal["matrix", "stages", "board", "inputs", "answers"]
 
 
 @dataclass
@@ -88,28 +88,56 @@ class ResultPlace:
         row = order.index(self.name) if self.name in order else 0
         return row, board.matrix.tasks.index(board.task) if board.task in board.matrix.tasks else 0
 
+    @property
+    def stage(self) -> int:
+        """The row of the selected candidate among the stages; the first one of whom is none."""
+        table = self.board.stages if self.board else None
+        names = [row.name for row in table.rows] if table else []
+        return names.index(self.name) if self.name in names else 0
+
+    def select_stage(self, row: int) -> None:
+        """A stage by its row; beyond the ends the last one."""
+        table = self.board.stages if self.board else None
+        if table is not None:
+            self.name = table.rows[max(0, min(row, len(table.rows) - 1))].name
+
     def show(self, view: View) -> None:
         if view == "answers" and self.view in ("board", "inputs"):
             self.came_from = self.view
-        if view == "inputs" and self.view in ("matrix", "board"):
+        if view == "inputs" and self.view in ("matrix", "stages", "board"):
             self.inputs_from = self.view
         if self.view == "matrix" and self.name is None:
             self.select_in_matrix(*self.matrix_place)
+        if self.view == "stages" and self.name is None:
+            self.select_stage(self.stage)
         self.view, self.top = view, 0
 
     def opened(self) -> View | None:
         """What opens from the selected row or cell."""
-        following: dict[View | None, View] = {"matrix": "board", "board": "answers", "inputs": "answers"}
+        following: dict[View | None, View] = {
+            "matrix": "board",
+            "stages": "board",
+            "board": "answers",
+            "inputs": "answers",
+        }
         return following.get(self.view)
 
     def before(self) -> View | None:
         """Where this view was opened from; None: it is the first."""
-        has_matrix = self.board is not None and self.board.matrix is not None
+        first = self.first_view
         if self.view == "answers":
             return self.came_from
         if self.view == "inputs":
-            return self.inputs_from if has_matrix else "board"
-        return "matrix" if self.view == "board" and has_matrix else None
+            return self.inputs_from if first != "board" else "board"
+        return first if self.view != first and self.view in ("board", "stages") else None
+
+    @property
+    def first_view(self) -> View:
+        """What the results open on: the matrix of several tasks, the stages of an adapter, else the board."""
+        board = self.board
+        if board is None or (board.matrix is None and board.stages is None):
+            return "board"
+        return "stages" if board.matrix is None else "matrix"
 
     def select(self, row: int) -> None:
         """A candidate by its row on the board."""
@@ -141,6 +169,8 @@ class ResultPlace:
         if self.view == "matrix":
             row, column = self.matrix_place
             self.select_in_matrix(row + down, column + right)
+        elif self.view == "stages" and not right:
+            self.select_stage(self.stage + down)
         elif self.view == "inputs":
             self.select_cell(self.position + down, self.selected + right)
         elif right:

@@ -149,7 +149,7 @@ class Results(CommandScreen):
         place.boards = tuple(board.original or board for board in newest) if self.shows_original else newest
         board = place.board
         if board is not None and place.view is None:
-            place.view = "matrix" if board.matrix is not None else "board"
+            place.view = place.first_view
         # Answers came in, or other scores or another task are shown; what has changed since makes no other answers.
         rows = None if board is None else board.candidates
         if rows is not self.read_for:
@@ -180,6 +180,9 @@ class Results(CommandScreen):
         if place.view == "matrix" and board.matrix is not None:
             drawn, self.grid = result_panels.matrix_panel(place, board, now, width, height)
             return drawn
+        if place.view == "stages" and board.stages is not None:
+            self.grid = None
+            return result_panels.stages_panel(place, board, now, width, height)
         if place.view == "inputs" and board.input_ids:
             drawn, self.grid = result_panels.inputs_panel(place, board, self.texts, now, width, height)
             return drawn
@@ -237,8 +240,8 @@ class Results(CommandScreen):
         """A click at these cells of the table: selects, and opens what was selected already."""
         place = self.place
         before = (place.name, place.task, place.position)
-        if place.view == "board":
-            place.select(y - 1)
+        if place.view in ("board", "stages"):
+            place.select(y - 1) if place.view == "board" else place.select_stage(y - 1)
             self._moved()
             return
         found = None if self.grid is None or place.view == "answers" else self.grid.clicked(x, y)

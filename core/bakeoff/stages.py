@@ -1,0 +1,144 @@
+"""Where quality was lost: the stages between an adapter and what serves, each compared with the one that it was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from core.bakeoff.leaderboard import Leaderboard, plain_types, scores_of_board
+from core.jobfile.bakeoff import Stage
+from core.scoring.scorer import Part
+from core.statistics.comparison import Comparison, compare_pairs, pair_tests
+from core.statistics.paired import ALPHA, Interval
+
+Outcome = Literal["gain", "no_loss", "loss", "cannot_tell"]
+
+
+@dataclass(frozen=True)
+class StageStep:
+    """A stage against the one before, on one part. `comparison` is None where the two share no answered input.
+
+    `outcome`: `gain` and `loss` are shown and at least the margin; `no_loss`: a loss of the margin or more is ruled out;
+    `cannot_tell`: the inputs do not say. `is_training`: from the base model to its adapter, which is what may get lost.
+    """
+
+    stage: str
+    before: str
+    part: Part
+    outcome: Outcome
+    comparison: Comparison | None
+    is_training: bool = False
+
+    @property
+    def same_everywhere(self) -> bool:
+        """Whether every input has the same score at both stages."""
+        one = self.comparison
+        return one is not None and not one.interval.estimable and one.difference == 0 and one.inputs > 1
+
+
+@dataclass(frozen=True)
+class StageRow:
+    """A stage: a candidate's name, which stage that is, and its own score by part, in [0, 1] with its 95 % interval."""
+
+    name: str
+    stage: Stage
+    scores: Mapping[Part, float | None]
+    intervals: Mapping[Part, Interval]
+
+
+@dataclass(frozen=True)
+class StageTable:
+    """The stages in the order in which they are made, and the steps between neighbours: one family of tests over all parts."""
+
+    task: str
+    margin: float
+    parts: tuple[Part, ...]
+    rows: tuple[StageRow, ...]
+    steps: tuple[StageStep, ...]
+
+    def step(self, stage: str, part: Part) -> StageStep | None:
+        """The step that leads to a stage; None of the first one."""
+        return next((one for one in self.steps if (one.stage, one.part) == (stage, part)), None)
+
+    def row(self, name: str) -> StageRow:
+        """The row of a stage by its candidate's name. KeyError."""
+        return {row.name: row for row in self.rows}[name]
+
+    @property
+    def after_training(self) -> tuple[StageStep, ...]:
+        """The steps on which a gain can get lost."""
+        return tuple(one for one in self.steps if not one.is_training)
+
+    def to_json(self) -> dict[str, Any]:
+        rows = [{**asdict(row), "stage": row.stage.model_dump()} for row in self.rows]
+        document: dict[str, Any] = plain_types({"schema": 1, **asdict(self), "rows": rows})
+        return document
+
+
+def stage_table(board: Leaderboard, stages: Mapping[str, Stage]) -> StageTable | None:
+    """The stages of a board, of which `stages` says which candidate is which; None where fewer than two have a row.
+
+    The p-values of all steps and parts are adjusted together, by max-T over the sign flips as those of the board are
+    (`pair_tests`); the intervals are of each step alone.
+    """
+    scores = scores_of_board(board)
+    placed = {name: stage for name, stage in stages.items() if name in scores}
+    if len(placed) < 2 or not board.parts:
+        return None
+    neighbours = [(name, before) for name in placed if (before := stage_before(name, placed)) is not None]
+    pairs = [(scores[name], scores[before]) for name, before in neighbours]
+    among = [scores[name] for name in placed]
+    tests = pair_tests(pairs, board.parts, board.cluster_of, among=among)
+    compared = {
+        (one.candidate, one.part): one
+        for one in compare_pairs(pairs, board.parts, board.cluster_of, board.margin, tests)
+    }
+    steps = tuple(
+        StageStep(
+            stage=name,
+            before=before,
+            part=part,
+            outcome=_outcome(one := compared.get((name, part))),
+            comparison=one,
+            is_training=placed[before].kind == "base",
+        )
+        for part in board.parts
+        for name, before in neighbours
+    )
+    rows = []
+    for name, stage in placed.items():
+        row = board.row(name)
+        of_part = {part: row.score_of(part) for part in board.parts}
+        rows.append(StageRow(name, stage, of_part, {part: row.interval_of(part) for part in board.parts}))
+    return StageTable(board.task, board.margin, board.parts, tuple(rows), steps)
+
+
+def stage_before(name: str, stages: Mapping[str, Stage]) -> str | None:
+    """Whom a stage is compared with: the one before, in the order of `stages`; an adapter on a GGUF base with the merged file
+    of that format, because the two hold the same model. None of the first."""
+    stage, names = stages[name], list(stages)
+    earlier = names[: names.index(name)]
+    if stage.kind == "lora":
+        same = [one for one in earlier if stages[one].kind == "gguf" and stages[one].format == stage.format]
+        return same[-1] if same else (earlier[-1] if earlier else None)
+    on_the_way = [one for one in earlier if stages[one].kind != "lora"]
+    return on_the_way[-1] if on_the_way else None
+
+
+def _outcome(one: Comparison | None) -> Outcome:
+    """What may be said of a step, by the board's own rules.
+
+    Where all inputs differ by the same amount there is no interval: then the share of other inputs that could differ decides
+    (`no_worse_p`), as it does for the conditions that scripts use (`core.bakeoff.gates`).
+    """
+    if one is None:
+        return "cannot_tell"
+    if one.verdict == "better":
+        return "gain"
+    if one.verdict == "worse":
+        return "loss"
+    if one.verdict == "no_worse":
+        return "no_loss"
+    ruled_out = not one.interval.estimable and one.p_no_worse is not None and one.p_no_worse <= ALPHA
+    return "no_loss" if ruled_out else "cannot_tell"
