@@ -19,6 +19,7 @@ from core.files import append_line, read_json, sha256_json, write_json
 from core.home import AttemptDir, Home
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
 from core.jobfile.convert import ConvertSpec
+from core.jobfile.convert_lora import ConvertLoraSpec
 from core.jobfile.merge import MergeSpec
 from core.jobfile.quantize import QuantizeSpec
 from core.jobfile.spec import JobFile, Spec
@@ -118,6 +119,16 @@ class Moved:
         spec = QuantizeSpec(source=f"job:{max(self.weights)}/gguf", program="/llama.cpp/llama-quantize", model=MODEL)
         self._make("gguf", spec, f"quantised of {self.weights[max(self.weights)]}")
 
+    def convert_lora(self) -> None:
+        trained = self._trained()
+        spec = ConvertLoraSpec(
+            adapter=f"job:{trained}",
+            model=MODEL,
+            base_gguf=str(self.home.cache / "base-Q8_0.gguf"),
+            converter="/llama.cpp/convert_lora_to_gguf.py",
+        )
+        self._make("lora", spec, f"the factors of {self.weights[trained]}")
+
     def _trained(self) -> int:
         if not self.weights:
             self.train()
@@ -196,7 +207,7 @@ class Moved:
         store = ArtefactStore(Path(JobFile.load(home.run_dir(job)).artefacts), home)
         assert self.read(*store.resolve(f"job:{job}", row.kind)) == weights
         by_hash = parse_candidate(home, connection, shipped(), f"artefact:{row.sha256[:20]}")
-        assert by_hash.ref in {f"job:{one}/{row.kind}" for one in self.weights if self.weights[one] == weights}
+        assert by_hash.made_ref in {f"job:{one}/{row.kind}" for one in self.weights if self.weights[one] == weights}
         with transaction(connection):
             import_result(connection, job, home.run_dir(job))
         assert list_artefacts(connection, home, job)[0].path == row.path, "a result that is taken over again"

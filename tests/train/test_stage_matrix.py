@@ -23,6 +23,7 @@ from core.jobfile.quantize import QuantizeSpec
 from core.jobfile.spec import Spec
 from core.models.gguf import whole_header
 from core.models.gguf_lora import ALPHA
+from core.own_paths import read_result
 from core.scoring.answers import Answer, read_answers
 from core.scoring.scorer import score_answers
 from jobs import cpu_dtype
@@ -116,6 +117,11 @@ def compared(workshop: Workshop, task: Task, lora: RunDir, lora_spec: ConvertLor
     return Compared(run, texts, table_of(spec, short, answers))
 
 
+def file_of(run: RunDir) -> Path:
+    """The file that a conversion made."""
+    return Path((read_result(run) or {})["summary"]["path"])
+
+
 def table_of(spec: BakeoffSpec, task: Task, answers: list[Answer]) -> StageTable:
     inputs = read_golden(spec.tasks[0].golden)
     board = build_leaderboard(
@@ -147,9 +153,9 @@ def test_the_adapter_on_a_gguf_base_answers_as_the_merged_file_does(compared: Co
 
 
 def test_the_file_has_each_factor_and_the_scale_of_the_training(lora: RunDir) -> None:
-    result = read_json(lora.result)
+    result = read_result(lora) or {}
     summary = result["summary"]
-    header = whole_header(Path(summary["path"]), "adapter")
+    header = whole_header(file_of(lora), "adapter")
     assert header.keys[ALPHA] == summary["alpha"] and len(header.tensors) == 2 * summary["layers"] > 0
     assert {tensor.kind for tensor in header.tensors} == {1}, "F16"
     lineage = result["artefacts"][0]["lineage"]
@@ -159,7 +165,7 @@ def test_the_file_has_each_factor_and_the_scale_of_the_training(lora: RunDir) ->
 def test_a_rank_stabilised_adapter_gets_the_scale_that_it_was_trained_with(
     workshop: Workshop, lora: RunDir, lora_spec: ConvertLoraSpec, tmp_path: Path
 ) -> None:
-    """The same adapter, its alpha written so that alpha / √r is the scale: the file must be the same."""
+    """The same adapter, its alpha written so that alpha / √r is the scale: the file must have the same one."""
     (artefact,) = read_json(workshop.home.run_dir(TRAIN).result)["artefacts"]
     adapter = workshop.home.artefacts / artefact["sha256"] / "adapter"
     twin = tmp_path / "stabilised"
@@ -169,5 +175,5 @@ def test_a_rank_stabilised_adapter_gets_the_scale_that_it_was_trained_with(
     scaled = {**config, "use_rslora": True, "lora_alpha": config["lora_alpha"] / sqrt(config["r"])}
     (twin / "adapter_config.json").write_text(json.dumps(scaled))
     run = made(workshop, STABILISED, lora_spec.model_copy(update={"adapter": str(twin)}))
-    one, other = (whole_header(Path(read_json(each.result)["summary"]["path"]), "a") for each in (lora, run))
-    assert one.keys[ALPHA] == pytest.approx(other.keys[ALPHA], rel=1e-6)
+    one, other = (file_of(each) for each in (lora, run))
+    assert whole_header(one, "a").keys[ALPHA] == pytest.approx(whole_header(other, "b").keys[ALPHA], rel=1e-6)

@@ -21,6 +21,7 @@ WORK = {
     "merge": Moved.merge,
     "bake off": Moved.bake_off,
     "convert": Moved.convert,
+    "convert_lora": Moved.convert_lora,
     "quantize": Moved.quantize,
 }
 MOVES = {"mv": rename, "rsync": copy, "rsync and keep": copy_and_keep}
@@ -124,4 +125,11 @@ def test_a_pulled_model_in_the_home_s_cache_moves_along(tmp_path: Path) -> None:
 
 def test_every_kind_of_job_is_tried() -> None:
     """A kind that makes artefacts, or reads copies, belongs into `tests.support.moving`."""
-    assert {kind.name for kind in KINDS.values() if kind.makes} <= {"train", "merge", "convert", "quantize", "pack"}
+    assert {kind.name for kind in KINDS.values() if kind.makes} <= {
+        "train",
+        "merge",
+        "convert",
+        "convert_lora",
+        "quantize",
+        "pack",
+    }
