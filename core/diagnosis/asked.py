@@ -25,7 +25,7 @@ NEAR_THE_LIMIT = 0.5
 
 def job_of(candidate: CandidateSpec) -> int | None:
     """The job that makes a candidate's model."""
-    found = parse_reference(candidate.ref)
+    found = parse_reference(candidate.made_ref)
     return None if found is None else found.job_id
 
 

@@ -197,7 +197,7 @@ def read_lineage(home: Home, connection: sqlite3.Connection, job_id: int) -> Lin
 def _taken(row: JobRow, spec: Spec) -> set[int]:
     """The jobs that a job takes something from; itself where it makes something and takes nothing."""
     if isinstance(spec, BakeoffSpec):
-        found = (parse_reference(one.ref) for one in spec.candidates)
+        found = (parse_reference(one.made_ref) for one in spec.candidates)
         return {one.job_id for one in found if one is not None}
     source = parse_reference(spec.columns.source)
     return {source.job_id} if source is not None else {row.id}

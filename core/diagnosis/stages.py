@@ -177,7 +177,9 @@ def _belongs(lineage: Lineage, candidate: CandidateSpec) -> bool:
 
 
 def _stage(lineage: Lineage, candidate: CandidateSpec) -> str:
-    """`base`, `adapter`, `merged`, or what is in a GGUF file (`F16`, `Q8_0`)."""
+    """`base`, `adapter`, `merged`, `LoRA` on a GGUF base, or what is in a GGUF file (`F16`, `Q8_0`)."""
+    if candidate.lora is not None:
+        return "LoRA"
     made_by = lineage.by_id.get(job_of(candidate) or 0)
     if made_by is not None and isinstance(made_by.spec, QuantizeSpec):
         return made_by.spec.quantization
