@@ -1,27 +1,35 @@
-"""The job `parity`: whether a GGUF file, once a llama-server has it, gets the prompts that its model was trained on."""
+"""The job `parity`: whether a model gets the prompts of training, by a llama-server of the job's own or a server that runs."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from core.data.render import ChatTokenizer, encode_prompt, render_prompt
 from core.data.template_proof import prove
 from core.errors import GateError
 from core.files import write_json
+from core.jobfile.bakeoff import ServerUnderTest
 from core.jobfile.parity import ParitySpec
-from core.models.gguf import check_servable
+from core.jobfile.servers import opened
+from core.models.gguf import GgufHeader, check_servable
 from core.models.llama_cpp import missing
 from core.parity.conversations import probe_conversations
 from core.parity.gate import (
     ParityReport,
+    PromptServer,
     answer_findings,
     compare_prompts,
     file_findings,
     other_policy,
     switch_findings,
 )
-from core.serving.answering import Question
+from core.reasons import Reason
+from core.serving.answering import Question, Reply
+from core.serving.errors import ServerError
 from core.wording.parity import case_words, finding_words, remedy_words
 from jobs import models
 from jobs.context import JobContext
@@ -31,18 +39,40 @@ from jobs.llama_server import LlamaServer
 from jobs.manifest import extend_manifest, start_manifest
 
 
+class AskedServer(PromptServer, Protocol):
+    """A server that renders prompts, and answers one."""
+
+    def ask(self, question: Question, stopped: Callable[[], bool]) -> Reply: ...
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Who served: the file or the model's name there, the digest of the weights and the server's version. None: unknown."""
+
+    file: Path | None
+    served: str
+    weights: str | None
+    version: str | None
+
+
 def run(context: JobContext, spec: ParitySpec) -> None:
-    context.phase("finding the file", spec.source)
     start_manifest(context)
+    if spec.server is not None and spec.served_model is not None:
+        checked, report = _of_server(context, spec, spec.server, spec.served_model)
+    else:
+        checked, report = _of_file(context, spec)
+    conclude(context, spec, checked, report)
+
+
+def _of_file(context: JobContext, spec: ParitySpec) -> tuple[Checked, ParityReport]:
+    """A llama-server of the job has the file."""
+    assert spec.source is not None and spec.program is not None  # the spec was validated
+    context.phase("finding the file", spec.source)
     file, noted = gguf_file(context, spec.source)
     program = Path(spec.program)
     if not program.is_file():
         raise missing("llama-server")
-
-    context.phase("loading the tokenizer", spec.model.name)
-    models.prepare_libraries()
-    tokenizer: Any = models.load_tokenizer(models.locate(spec.model, context.home), context.home)
-
+    tokenizer = _tokenizer(context, spec)
     context.phase("starting llama-server", file.name)
     weights = weights_of(file, noted, context.home, context.check_stop)
     log = context.attempt.path / "llama-server.log"
@@ -52,14 +82,49 @@ def run(context: JobContext, spec: ParitySpec) -> None:
     extend_manifest(context, server={"path": str(program), "version": server.version}, weights=weights)
     try:
         server.load(spec.task.sampling.context_length)
-        report = check(context, spec, tokenizer, server)
+        report = check(context, spec, tokenizer, server, check_servable(file, file.name))
     finally:
         server.close()
-    conclude(context, spec, file, weights, server.version, report)
+    return Checked(file, file.name, weights, server.version), report
 
 
-def check(context: JobContext, spec: ParitySpec, tokenizer: ChatTokenizer, server: LlamaServer) -> ParityReport:
-    """Every probe conversation and one real answer, from a server that has loaded. Raises ServerError."""
+def _of_server(
+    context: JobContext, spec: ParitySpec, server: ServerUnderTest, name: str
+) -> tuple[Checked, ParityReport]:
+    """A server that runs has the model; what was in its memory before is so afterwards. The header of its file is not seen."""
+    tokenizer = _tokenizer(context, spec)
+    with contextlib.closing(opened(server, name)) as model:
+        context.phase("asking the server", model.name)
+        identity = model.identity()
+        extend_manifest(context, server=asdict(identity), weights=identity.weights)
+        model.load(spec.task.sampling.context_length)
+        try:
+            report = check(context, spec, tokenizer, model, None)
+        finally:
+            try:
+                model.unload()
+            except ServerError as error:
+                context.warn("not_unloaded", f"{model.name} may still be in memory: {error.message}")
+        changed = model.identity().changed_from(identity)
+    if changed:
+        message = f"{model.name} changed while it was checked ({', '.join(changed)})"
+        raise ServerError(
+            message, code="server_refused", remedy="see who replaces it or restarts its server, and retry"
+        )
+    return Checked(None, model.name, identity.weights, identity.version), report
+
+
+def _tokenizer(context: JobContext, spec: ParitySpec) -> Any:
+    context.phase("loading the tokenizer", spec.model.name)
+    models.prepare_libraries()
+    return models.load_tokenizer(models.locate(spec.model, context.home), context.home)
+
+
+def check(
+    context: JobContext, spec: ParitySpec, tokenizer: ChatTokenizer, server: AskedServer, header: GgufHeader | None
+) -> ParityReport:
+    """Every probe conversation and one real answer, from a server that has loaded. `header` is that of its file, where it is
+    known. Raises ServerError."""
     task, golden = spec.task, read_golden(spec.golden)
     proof = prove(tokenizer, task.thinking, task.system_role)
     context.phase("comparing prompts")
@@ -75,8 +140,9 @@ def check(context: JobContext, spec: ParitySpec, tokenizer: ChatTokenizer, serve
     other = other_policy(tokenizer, server, probes[:1], task.thinking, task.system_role)
     for case in other:
         context.say(case_words(case.to_json()))
-    header = check_servable(server.file, server.file.name)
-    findings = file_findings(header.keys, header.chat_template, proof.end, encode_prompt(tokenizer, proof.end))
+    findings: list[Reason] = []
+    if header is not None:
+        findings += file_findings(header.keys, header.chat_template, proof.end, encode_prompt(tokenizer, proof.end))
     findings += switch_findings(other)
 
     context.phase("asking for one answer")
@@ -98,11 +164,10 @@ def check(context: JobContext, spec: ParitySpec, tokenizer: ChatTokenizer, serve
     return ParityReport(cases, tuple(findings))
 
 
-def conclude(
-    context: JobContext, spec: ParitySpec, file: Path, weights: str, version: str, report: ParityReport
-) -> None:
+def conclude(context: JobContext, spec: ParitySpec, checked: Checked, report: ParityReport) -> None:
     """Leave what was found, and end as done or refused."""
-    document = {"schema": 1, "file": str(file), "weights": weights, "server": version, **report.to_json()}
+    place = {"served": checked.served} if checked.file is None else {"file": str(checked.file)}
+    document = {"schema": 1, **place, "weights": checked.weights, "server": checked.version, **report.to_json()}
     write_json(context.run.parity, document)
     for reason in report.findings:
         context.say(finding_words(reason))
@@ -111,11 +176,18 @@ def conclude(
         raise GateError(
             f"the served model does not get the prompts that it was trained on: {finding_words(first)}",
             code=first.code,
-            file=file,
+            file=checked.file,
+            key=None if checked.file is not None else checked.served,
             remedy=remedy_words(first),
         )
     same = len(report.cases)
     told = [finding_words(reason) for reason in report.findings]
     message = "; ".join([f"{same} prompts are the trained ones, token by token", *told])
-    summary = {"model": spec.model.name, "source": spec.source, "weights": weights, "server": version, "prompts": same}
+    summary = {
+        "model": spec.model.name,
+        "source": spec.served,
+        "weights": checked.weights,
+        "server": checked.version,
+        "prompts": same,
+    }
     context.finish(message, summary=summary)

@@ -16,18 +16,20 @@ from core.store.jobs import JobRow
 
 
 @click.command(epilog="Example: bakehouse parity 7 --wait")
-@click.argument("source", metavar="JOB|FILE")
+@click.argument("source", metavar="JOB|FILE|SERVER:MODEL")
 @click.option("--task", help="The task that the model is to do.  [default: that of the job]")
 @click.option("--model", help="The base model, whose tokenizer and template trained.  [default: that of the job]")
 @click.option("--wait", is_flag=True, help="Follow it to its end: exit code 3 where the prompts differ.")
 @project_option
 @json_option
 def parity(source: str, task: str | None, model: str | None, wait: bool, project: Path | None, as_json: bool) -> None:
-    """Check that a GGUF file, once it is served, gets the prompts that its model was trained on.
+    """Check that a served model gets the prompts that it was trained on: a GGUF file, or a model of an Ollama (served:TAG) or a
+    llama-server (SERVER:MODEL) that runs.
 
-    A llama-server of the job's own renders and tokenises conversations of the task and awkward ones (an empty message, several
-    turns, unicode, text that looks like the template); training's template does the same, and the two are compared token by
-    token. One real answer tells whether the count of the prompt agrees and whether answers end where training's do.
+    The server renders conversations of the task and awkward ones (an empty message, several turns, unicode, text that looks
+    like the template); training's template does the same, and the two are compared token by token. A file is served by a
+    llama-server of the job's own. One real answer tells whether the count of the prompt agrees and whether answers end where
+    training's do.
     """
     from core.submission.parity import submit_parity
 

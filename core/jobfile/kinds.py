@@ -132,10 +132,10 @@ _KINDS = (
         noun="a parity check",
         spec="core.jobfile.parity:ParitySpec",
         module="jobs.parity",
-        lane="cpu",
+        lane="gpu",
         has_parity=True,
         command=KindCommand(
-            "parity", "core.cli.parity:parity", "Check that a served GGUF file gets the prompts it was trained on."
+            "parity", "core.cli.parity:parity", "Check that a served model gets the prompts it was trained on."
         ),
     ),
     # `bakehouse doctor --stress` asks for it. One that took the machine down is not started again by itself.

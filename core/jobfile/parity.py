@@ -1,31 +1,54 @@
-"""What a parity check is told: a GGUF file, the model whose template it was trained with, and the task that it is to do."""
+"""What a parity check is told: who serves, the model whose template it was trained with, and the task that it is to do."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import model_validator
+
 from core.config.base import OwnPath
 from core.config.model import ModelEntry
 from core.config.task import Task
 from core.home import Home
+from core.jobfile.bakeoff import ServerUnderTest
+from core.jobfile.gpu_use import GpuUse
 from core.jobfile.references import needed_jobs
 from core.jobfile.spec import WORKING_BYTES, Columns, InputFile, Spec
 from core.models.files import parameter_count
 
 
 class ParitySpec(Spec):
-    """Compare the prompts of a llama-server for `source` (`job:12/gguf`, or the path of a GGUF file) with those of training.
+    """Compare the prompts of a served model with those of training.
 
-    `model` is the base model, whose tokenizer and template trained. `program` is `llama-server` as it was found at submission.
+    Served is the GGUF file `source` (`job:12/gguf`, or a path), by a llama-server of the job (`program`, as it was found at
+    submission); or `served_model`, as `server` has it running. `model` is the base model, whose tokenizer and template trained.
     """
 
     kind: Literal["parity"] = "parity"
-    source: OwnPath
+    source: OwnPath | None = None
+    program: OwnPath | None = None
+    server: ServerUnderTest | None = None
+    served_model: str | None = None
     model: ModelEntry
     task: Task
     golden: InputFile
-    program: OwnPath
+
+    @model_validator(mode="after")
+    def _one_serves(self) -> ParitySpec:
+        of_file, of_server = (self.source, self.program), (self.server, self.served_model)
+        if (None in of_file and None in of_server) or (any(of_file) and any(of_server)):
+            raise ValueError(
+                "a parity check needs a GGUF file and a llama-server, or a server and the name of its model there"
+            )
+        return self
+
+    @property
+    def served(self) -> str:
+        """What is checked, for people: the reference or path of the file, or `SERVER:MODEL`."""
+        if self.server is None:
+            return str(self.source)
+        return f"{self.server.name}:{self.served_model}"
 
     @property
     def title(self) -> str:
@@ -33,11 +56,11 @@ class ParitySpec(Spec):
 
     @property
     def columns(self) -> Columns:
-        return Columns(task=self.task.name, model=self.model.name, source=self.source)
+        return Columns(task=self.task.name, model=self.model.name, source=self.served)
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {"base": self.model.name, "source": self.source}
+        return {"base": self.model.name, "source": self.served}
 
     @property
     def models(self) -> tuple[ModelEntry, ...]:
@@ -51,8 +74,19 @@ class ParitySpec(Spec):
     def packages(self) -> tuple[str, ...]:
         return ("transformers",)
 
+    @property
+    def gpu_use(self) -> GpuUse:
+        """A llama-server of the job computes on the CPU; a server of this machine has its model on the GPU."""
+        if self.server is None or self.served_model is None or not self.server.is_local:
+            return GpuUse("none", loads_models=False)
+        is_ollama = self.server.api == "ollama"
+        asked = {self.server.url: (self.served_model,)} if is_ollama else {}
+        return GpuUse("serving", asked, beside_programs=not is_ollama, loads_models=False)
+
     def host_memory(self, home: Home, on_gpu: bool) -> int:
-        """The server holds the file in the host's memory: a file that is still to be made is counted in 16 bits."""
+        """A server of the job holds the file in the host's memory: one that is still to be made is counted in 16 bits."""
+        if self.source is None:
+            return WORKING_BYTES
         file = Path(self.source)
         weights = file.stat().st_size if file.is_file() else 2 * parameter_count(home, self.model)
         return weights + WORKING_BYTES

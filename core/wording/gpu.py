@@ -166,6 +166,7 @@ _SERVER: dict[str, Words] = {
     "option_refused": lambda values: (
         f"Model server does not take the option {values.get('option', 'that was asked for')}: {values.get('said') or 'refused'}"
     ),
+    "no_render": lambda values: f"The prompts that {values['model']} gets are unknown: {values['why']}",
     "unexpected_error": lambda values: f"Unexpected error: {values['error']}",
     "model_tag_deleted": lambda values: f"{values['model']} is loaded, but its tag was deleted: no request unloads it",
     "model_tag_replaced": lambda values: (
