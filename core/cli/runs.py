@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from core.cli.common import job_json, job_line, json_option, opened
+from core.cli.common import find_project, job_json, job_line, json_option, opened, project_option
 from core.cli.output import print_json, say
-from core.cli.several import each_of, leave_refused, refusals, refused_json
+from core.cli.several import Outcomes, each_of, leave_refused, refusals, refused_json
 from core.errors import BakehouseError
 from core.files import read_lines
 from core.format import data_size, duration, moment
 from core.home import Home, RunDir
+from core.intermediates import Intermediate, folder_bytes, list_intermediates, remove_intermediate
 from core.store.attempts import list_attempts
 from core.store.jobs import ACTIVE, ENDED, get_job, history, list_jobs
 from core.store.results import list_artefacts
 from core.telemetry.run_record import stored_summary, summary_words
+from core.wording.intermediates import INTERMEDIATES, keep_words
 from core.wording.jobs import reason_words
 from core.wording.lineage import lineage_lines
 
@@ -27,11 +31,6 @@ from core.wording.lineage import lineage_lines
 @click.group()
 def runs() -> None:
     """Run directories: all files of a job, its attempts, and what became of it."""
-
-
-def folder_bytes(folder: Path) -> int:
-    """Bytes of a folder's files."""
-    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def timed(file: Path) -> list[dict[str, Any]]:
@@ -110,23 +109,33 @@ def show(job_id: int, as_json: bool) -> None:
 
 
 @runs.command(epilog="Example: bakehouse runs clean 12 13")
-@click.argument("job_ids", metavar="JOB...", type=int, nargs=-1, required=True)
+@click.argument("job_ids", metavar="[JOB]...", type=int, nargs=-1)
+@click.option(
+    "--intermediates",
+    is_flag=True,
+    help="Remove merged models and GGUF files that others were made of: of the jobs named, else all that may go.",
+)
+@project_option
 @json_option
-def clean(job_ids: tuple[int, ...], as_json: bool) -> None:
-    """Remove the checkpoints of ended jobs. Logs, results, answers and artefacts stay; a retry then begins anew."""
+def clean(job_ids: tuple[int, ...], intermediates: bool, project: Path | None, as_json: bool) -> None:
+    """Remove the checkpoints of ended jobs. Logs, results, answers and artefacts stay; a retry then begins anew.
+
+    Without a job nothing is removed: what could be is listed with its size, checkpoints and intermediates. An intermediate is a
+    merged model, or a GGUF file of full precision, of which another was made that is there; `bakehouse export` makes it again.
+    What a queued job needs, a process has open or a service starts with stays.
+    """
     home = Home.find()
-    freed: dict[int, int] = {}
     with opened(home) as connection:
-
-        def clean_one(job_id: int) -> None:
-            job = get_job(connection, job_id)
-            if job.state not in ENDED:
-                why = "it is running" if job.state in ACTIVE else "it will resume from them"
-                message = f"The checkpoints of job {job_id} cannot be removed: {why}."
-                raise BakehouseError(message, code="wrong_state")
-            freed[job_id] = drop_checkpoints(home.run_dir(job_id))
-
-        outcomes = each_of(list(dict.fromkeys(job_ids)), clean_one, lambda ids: ids)
+        if not job_ids and not intermediates:
+            list_removable(home, connection, _named_models(project), as_json)
+            return
+        if intermediates:
+            found = list_intermediates(home, connection, _named_models(project))
+            chosen = {one.job_id: one for one in found}
+            wanted = list(dict.fromkeys(job_ids)) or [one.job_id for one in found if one.keep is None]
+            outcomes, freed = _removed(home, connection, wanted, chosen)
+        else:
+            outcomes, freed = _without_checkpoints(home, connection, list(dict.fromkeys(job_ids)))
     wrong = refusals(outcomes)
     if as_json:
         print_json({"freed_bytes": sum(freed.values()), **({"refused": refused_json(wrong)} if wrong else {})})
@@ -135,6 +144,89 @@ def clean(job_ids: tuple[int, ...], as_json: bool) -> None:
             say(f"✗ {job_id:>4}  {error}", error=True)
         say(f"{data_size(sum(freed.values()))} freed")
     leave_refused(outcomes)
+
+
+def list_removable(home: Home, connection: sqlite3.Connection, models: Mapping[str, str], as_json: bool) -> None:
+    """What could be removed, with sizes, and what of it must stay."""
+    jobs = [job for job in list_jobs(connection, limit=-1) if job.state in ENDED]
+    checkpoints = {job.id: size for job in jobs if (size := folder_bytes(home.run_dir(job.id).checkpoints))}
+    found = list_intermediates(home, connection, models)
+    if as_json:
+        stored = [
+            {
+                "job": one.job_id,
+                "kind": one.kind,
+                "path": str(one.path),
+                "bytes": one.bytes,
+                "made": list(one.made),
+                "keep": {**one.keep.to_json(), "words": keep_words(one.keep)} if one.keep else None,
+            }
+            for one in found
+        ]
+        ended = [{"job": job_id, "bytes": size} for job_id, size in checkpoints.items()]
+        print_json({"checkpoints": ended, "intermediates": stored})
+        return
+    for job_id, freed in checkpoints.items():
+        say(f"{job_id:>4}  {data_size(freed):>8}  checkpoints")
+    for one in found:
+        of = f"{INTERMEDIATES[one.kind]}, of which job {', '.join(map(str, sorted(one.made)))} made another"
+        say(
+            f"{one.job_id:>4}  {data_size(one.bytes):>8}  {of}"
+            + (f"; stays: {keep_words(one.keep)}" if one.keep else "")
+        )
+    if not checkpoints and not found:
+        say(
+            "nothing to remove: no checkpoints of ended jobs, and no merged model or GGUF file that another was made of"
+        )
+    if checkpoints:
+        say(f"{data_size(sum(checkpoints.values()))} of checkpoints: `bakehouse runs clean JOB` removes a job's")
+    if free := [one for one in found if one.keep is None]:
+        together = data_size(sum(one.bytes for one in free))
+        say(f"{together} of intermediates that can be made again: `bakehouse runs clean --intermediates` removes them")
+
+
+def _without_checkpoints(
+    home: Home, connection: sqlite3.Connection, job_ids: list[int]
+) -> tuple[Outcomes, dict[int, int]]:
+    freed: dict[int, int] = {}
+
+    def clean_one(job_id: int) -> None:
+        job = get_job(connection, job_id)
+        if job.state not in ENDED:
+            why = "it is running" if job.state in ACTIVE else "it will resume from them"
+            message = f"The checkpoints of job {job_id} cannot be removed: {why}."
+            raise BakehouseError(message, code="wrong_state")
+        freed[job_id] = drop_checkpoints(home.run_dir(job_id))
+
+    return each_of(job_ids, clean_one, lambda ids: ids), freed
+
+
+def _removed(
+    home: Home, connection: sqlite3.Connection, job_ids: list[int], found: Mapping[int, Intermediate]
+) -> tuple[Outcomes, dict[int, int]]:
+    freed: dict[int, int] = {}
+
+    def remove_one(job_id: int) -> None:
+        get_job(connection, job_id)
+        one = found.get(job_id)
+        if one is None:
+            raise BakehouseError(
+                f"Job {job_id} has made nothing of which another artefact was made.",
+                code="no_intermediate",
+                remedy="`bakehouse runs clean` lists what can be removed",
+            )
+        if one.keep is not None:
+            raise BakehouseError(f"What job {job_id} made stays: {keep_words(one.keep)}.", code="in_use")
+        if not remove_intermediate(home, connection, one):
+            raise BakehouseError(f"What job {job_id} made stays: a job of the queue needs it.", code="in_use")
+        freed[job_id] = one.bytes
+
+    return each_of(job_ids, remove_one, lambda ids: ids), freed
+
+
+def _named_models(project: Path | None) -> dict[str, str]:
+    """The paths that models.yaml names; none where there is no project to be found."""
+    return {model.name: model.path for model in find_project(project).models() if model.path is not None}
 
 
 def drop_checkpoints(run: RunDir) -> int:
