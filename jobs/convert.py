@@ -11,11 +11,13 @@ from typing import Any
 
 from core.jobfile.convert import BITS, ConvertSpec
 from core.models.folder import weight_files
+from core.models.gguf import GgufHeader
 from core.models.headers import read_header
 from core.models.llama_cpp import converter_command, converter_version, missing
 from jobs import models
 from jobs.context import JobContext
 from jobs.gguf import (
+    Checked,
     add_gguf,
     base_lineage,
     file_name,
@@ -26,6 +28,7 @@ from jobs.gguf import (
     require_unchanged,
     tool_environment,
 )
+from jobs.gguf_checks import check_conversion
 from jobs.manifest import extend_manifest, start_manifest
 from jobs.tools import run_tool
 
@@ -79,7 +82,13 @@ def run(context: JobContext, spec: ConvertSpec) -> None:
         return {}
 
     kind = spec.format.upper()
-    made = add_gguf(context, file_name(_named(spec), kind), kind, lineage, write)
+
+    def prove(file: Path, header: GgufHeader) -> Checked:
+        if spec.source is None:
+            return Checked()
+        return check_conversion(context, file, header, source, spec.model, lineage.get("made_of"), kind)
+
+    made = add_gguf(context, file_name(_named(spec), kind), kind, lineage, write, prove)
     finish(
         context,
         made,

@@ -18,6 +18,7 @@ from core.errors import BakehouseError, InputError
 from core.files import read_json, sha256_file, sha256_json, write_json
 from core.format import data_size, listed
 from core.home import Home
+from core.jobfile.convert import check_words
 from core.models.fingerprints import adapter_fingerprint
 from core.models.gguf import FILE_TYPES, GgufHeader, check_servable
 from core.models.gguf_lora import check_lora
@@ -36,6 +37,23 @@ UNSAFE = re.compile(r"[^\w.+-]+")
 
 
 @dataclass(frozen=True)
+class Checked:
+    """What is known of a file's tensors, as the job's result has it.
+
+    `proof`: what they were held to and how many agree (`gguf_proof.GgufProof`); None where that was not looked at.
+    `survival`: how much of an adapter's update survives in the file (`merge_math.survival_document`); None where there is none
+    or it is not known, the latter with a reason in `survival_unknown`.
+    """
+
+    proof: dict[str, Any] | None = None
+    survival: dict[str, Any] | None = None
+    survival_unknown: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if value is not None}
+
+
+@dataclass(frozen=True)
 class MadeGguf:
     """A GGUF file that is done: its artefact, the file in it, what its header says and the hash of the file itself."""
 
@@ -43,6 +61,7 @@ class MadeGguf:
     file: Path
     header: GgufHeader
     sha256: str
+    checked: Checked
 
 
 def file_name(model: str, kind: str) -> str:
@@ -116,14 +135,19 @@ def require_disk(store: ArtefactStore, weights: int, bits: float) -> None:
 
 
 def add_gguf(
-    context: JobContext, name: str, kind: str, lineage: dict[str, Any], write: Callable[[Path], dict[str, Any]]
+    context: JobContext,
+    name: str,
+    kind: str,
+    lineage: dict[str, Any],
+    write: Callable[[Path], dict[str, Any]],
+    prove: Callable[[Path, GgufHeader], Checked],
 ) -> MadeGguf:
-    """Have `write` make the file at a temporary place, look at its header, and store it with its lineage.
+    """Have `write` make the file at a temporary place, look at its header, `prove` its tensors, and store it with its lineage.
 
     What `write` returns is added to the lineage, and so is the hash of the file. Nothing is stored of a file that is not whole,
     or not of the type that was asked for (`kind`).
     """
-    made: list[tuple[GgufHeader, str]] = []
+    made: list[tuple[GgufHeader, str, Checked]] = []
 
     def fill(folder: Path) -> None:
         file = folder / name
@@ -142,24 +166,26 @@ def add_gguf(
                 remedy="take another version of llama.cpp",
             )
         context.phase("checking", f"{data_size(file.stat().st_size)}, {len(header.tensors)} tensors")
-        made.append((header, sha256_file(file)))
+        checked = prove(file, header)
+        made.append((header, sha256_file(file), checked))
         lineage["file_sha256"] = made[0][1]
 
     artefact = context.artefacts.add("gguf", lineage, fill)
-    header, sha256 = made[0]
+    header, sha256, checked = made[0]
     if header.chat_template is None:
         context.warn(
             "no_chat_template",
             "the file has no chat template: a server takes one of its own, and answers may differ from the trained ones",
         )
-    return MadeGguf(artefact, artefact.path / name, header, sha256)
+    return MadeGguf(artefact, artefact.path / name, header, sha256, checked)
 
 
 def finish(context: JobContext, made: MadeGguf, kind: str, made_from: str, seconds: float, **summary: Any) -> None:
     """Leave the result of a job that made a GGUF file."""
     header = made.header
+    told = f"{data_size(made.artefact.size_bytes)} GGUF {kind}, {header.architecture}, from {made_from}"
     context.finish(
-        f"{data_size(made.artefact.size_bytes)} GGUF {kind}, {header.architecture}, from {made_from}",
+        "; ".join([told, *check_words(made.checked.to_json())]),
         artefacts=[made.artefact],
         summary={
             "path": str(made.file),
@@ -169,6 +195,7 @@ def finish(context: JobContext, made: MadeGguf, kind: str, made_from: str, secon
             "tensors": len(header.tensors),
             "chat_template": header.chat_template is not None,
             "seconds": seconds,
+            **made.checked.to_json(),
             **summary,
         },
     )

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from core.config.base import writing
-from core.config.model import WeightFormat
 from core.config.recipe import Recipe
 from core.errors import InputError
 from core.files import read_json
@@ -42,6 +41,7 @@ def run(context: JobContext, spec: MergeSpec) -> None:
     source = models.safetensors_folder(base, context.home)
     extend_manifest(context, device=device_facts(), dtype=spec.dtype, adapter_sha256=sha256)
 
+    from jobs.merge_math import survival_document
     from jobs.merging import merge_into
 
     into = "" if seen is None else f", into the base of {seen.options.bits} bits made whole again"
@@ -71,7 +71,7 @@ def run(context: JobContext, spec: MergeSpec) -> None:
     if (made_of := context.artefacts.lineage_of(spec.adapter, "adapter", folder)) is not None:
         lineage["made_of"] = made_of
     artefact = context.artefacts.add("merged", lineage, fill)
-    survived = survival_document(done[0], spec.dtype)
+    survived = survival_document(done[0].tensors, spec.dtype)
     if done[0].untied:
         context.warn("untied", "output head and embedding shared their weights and are two tensors now")
     summary = {
@@ -108,27 +108,3 @@ def seen_weights(adapter: Path, named: str) -> SeenWeights:
         raise not_quantized(named)
     # A training notes what it computed in, not the recipe's `auto`.
     return SeenWeights(used.hqq, models.as_torch("fp32" if used.dtype == "auto" else used.dtype))
-
-
-def survival_document(merged: Merged, dtype: WeightFormat) -> dict[str, Any]:
-    """How much of the update survives in the format written, over all and by tensor; see `merge_math.survival`."""
-    tensors = merged.tensors
-    squared = sum(one.squared for one in tensors)
-    updated = [one for one in tensors if one.share is not None]
-    worst = min(updated, key=lambda one: one.share or 0.0)
-    return {
-        "dtype": dtype,
-        "share": sum(one.kept for one in tensors) / squared,
-        "worst": {"tensor": worst.name, "share": worst.share},
-        "updated": len(updated),
-        "unchanged": sum(1 for one in tensors if not one.changed),
-        "tensors": [
-            {
-                "name": one.name,
-                "share": one.share,
-                "relative_size": one.relative_size,
-                "changed": one.changed / one.values,
-            }
-            for one in tensors
-        ],
-    }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -84,7 +86,7 @@ class Survival:
         return sqrt(self.squared / self.weight_squared) if self.weight_squared else None
 
 
-def survival(name: str, weight: Tensor, delta: Tensor, written: Tensor) -> Survival:
+def survival(name: str, weight: Tensor, delta: Tensor, written: Tensor, before: Tensor | None = None) -> Survival:
     """How much of an update Δ survives in the format Q of `written` = Q(W + Δ).
 
         share = ⟨Q(W + Δ) − Q(W), Δ⟩ / ‖Δ‖²
@@ -92,9 +94,9 @@ def survival(name: str, weight: Tensor, delta: Tensor, written: Tensor) -> Survi
     that is the length of what was written along the update, as a part of the update's own: 1 where all of it arrives, 0 where
     rounding swallows it, 0.5 where half of it does. A count of the values that did not move misleads: those that do move
     move by a whole step of the format, which makes up for part of the others. Over several tensors numerator and denominator
-    are summed before they are divided.
+    are summed before they are divided. `before` is Q(W) where the format is no type of torch's; both are then given as values.
     """
-    before = weight.to(written.dtype)
+    before = weight.to(written.dtype) if before is None else before
     moved = written.float() - before.float()
     return Survival(
         name,
@@ -104,3 +106,26 @@ def survival(name: str, weight: Tensor, delta: Tensor, written: Tensor) -> Survi
         changed=int((written != before).sum()),
         values=written.numel(),
     )
+
+
+def survival_document(tensors: Sequence[Survival], dtype: str) -> dict[str, Any]:
+    """How much of the update survives in the format written, over all and by tensor; see `survival`."""
+    squared = sum(one.squared for one in tensors)
+    updated = [one for one in tensors if one.share is not None]
+    worst = min(updated, key=lambda one: one.share or 0.0)
+    return {
+        "dtype": dtype,
+        "share": sum(one.kept for one in tensors) / squared,
+        "worst": {"tensor": worst.name, "share": worst.share},
+        "updated": len(updated),
+        "unchanged": sum(1 for one in tensors if not one.changed),
+        "tensors": [
+            {
+                "name": one.name,
+                "share": one.share,
+                "relative_size": one.relative_size,
+                "changed": one.changed / one.values,
+            }
+            for one in tensors
+        ],
+    }

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from peft.utils.other import get_pattern_key
-from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -28,6 +27,7 @@ from core.models.report import named, refuse_unless_whole
 from jobs.adapters import ITS_BASE, PREFIX, layer_of, refuse_damaged, require_layers
 from jobs.load_report import CHECKED, Warn, require_whole, value_report
 from jobs.merge_math import Survival, Update, difference, scaling, survival
+from jobs.safetensors_reader import read_tensor
 from jobs.safetensors_writer import TYPES, SafetensorsWriter
 from jobs.tensor_names import own_name
 
@@ -86,9 +86,9 @@ def merge_into(
     model = require_whole(name, base, warn)
     updates = read_updates(adapter, model)
     config = read_object(base / CONFIG)
-    updates, untied = _untie(model, updates, adapter)
+    updates, untied = untie(model, updates, adapter)
     files = weight_files(base, name)
-    places = {own_name(key, _names(model)): key for file in files for key in read_header(file)}
+    places = {own_name(key, parameters_of(model)): key for file in files for key in read_header(file)}
     lost = sorted(key for key in updates if key not in places and key != untied)
     if lost:
         raise InputError(
@@ -133,7 +133,7 @@ def read_updates(adapter: Path, model: nn.Module) -> dict[str, Update]:
             start = updates.get(f"{layer}.weight")
             update = _lora(layer, key, tensors, config, modules[layer])
             updates[f"{layer}.weight"] = update if start is None else replace(update, replacement=start.replacement)
-    shapes = {parameter: tuple(value.shape) for parameter, value in _names(model).items()}
+    shapes = {parameter: tuple(value.shape) for parameter, value in parameters_of(model).items()}
     for parameter, update in updates.items():
         if shapes.get(parameter) != update.shape():
             raise InputError(
@@ -146,7 +146,7 @@ def read_updates(adapter: Path, model: nn.Module) -> dict[str, Update]:
     return updates
 
 
-def _names(model: nn.Module) -> dict[str, Any]:
+def parameters_of(model: nn.Module) -> dict[str, Any]:
     return dict(model.named_parameters(remove_duplicate=False))
 
 
@@ -175,7 +175,7 @@ def _refuse_other_kinds(config: Mapping[str, Any], adapter: Path) -> None:
         )
 
 
-def _untie(model: Any, updates: dict[str, Update], adapter: Path) -> tuple[dict[str, Update], str | None]:
+def untie(model: Any, updates: dict[str, Update], adapter: Path) -> tuple[dict[str, Update], str | None]:
     """The updates, and the head's name where head and embedding shared their weights and part now.
 
     A head or embedding that is changed alone would change the other as well, when both are one tensor. `ensure_weight_tying`
@@ -227,7 +227,7 @@ class _Writing:
         self.seen = None if seen is None else seen.of(model, device, base)
         self.dtype, self.device = dtype, device
         self.updates, self.untied = updates, untied
-        self.names = _names(model)
+        self.names = parameters_of(model)
         self.embedding = model.get_input_embeddings()
         self.found: list[Survival] = []
 
@@ -242,13 +242,14 @@ class _Writing:
             head_from = self._head_from(header)
             if head_from is not None and self.untied is not None:
                 kinds[self.untied] = kinds[head_from]
-            with SafetensorsWriter(self.place / file.name, kinds) as writer, safe_open(file, framework="pt") as opened:
+            with SafetensorsWriter(self.place / file.name, kinds) as writer:
                 for key, tensor in header.items():
-                    writer.add(key, self._merged(key, opened.get_tensor(key)))
+                    writer.add(key, self._merged(key, read_tensor(file, tensor)))
                     done += tensor.end - tensor.begin
                     progress(done, total)
                 if head_from is not None and self.untied is not None:
-                    writer.add(self.untied, self._as(self.untied, self.untied, opened.get_tensor(head_from)))
+                    own = read_tensor(file, header[head_from])
+                    writer.add(self.untied, self._as(self.untied, self.untied, own))
                 size += writer.bytes
             index |= dict.fromkeys(kinds, file.name)
         if files[0].name != SINGLE:

@@ -9,10 +9,11 @@ from typing import Any
 
 from core.files import sha256_file
 from core.jobfile.quantize import BITS, QuantizeSpec
-from core.models.gguf import check_servable, require_full_precision
+from core.models.gguf import GgufHeader, check_servable, require_full_precision
 from core.models.llama_cpp import missing, version_in
 from jobs.context import JobContext
 from jobs.gguf import (
+    Checked,
     add_gguf,
     base_lineage,
     file_name,
@@ -25,6 +26,7 @@ from jobs.gguf import (
     tool_environment,
     weights_of,
 )
+from jobs.gguf_checks import check_quantisation
 from jobs.manifest import extend_manifest, start_manifest
 from jobs.tools import run_tool
 
@@ -86,7 +88,11 @@ def run(context: JobContext, spec: QuantizeSpec) -> None:
             )
         return {"tool": tool}
 
-    made = add_gguf(context, file_name(name, spec.quantization), spec.quantization, lineage, write)
+    def prove(file: Path, found: GgufHeader) -> Checked:
+        made_of = lineage.get("made_of")
+        return check_quantisation(context, file, found, source, header, spec.model, made_of, spec.quantization)
+
+    made = add_gguf(context, file_name(name, spec.quantization), spec.quantization, lineage, write, prove)
     finish(
         context,
         made,

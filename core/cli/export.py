@@ -136,19 +136,24 @@ def export_gguf(
 
 
 def file_of(home: Home, *, as_json: bool) -> Show:
-    """Where a GGUF file lies that a job has made."""
+    """Where a GGUF file lies that a job has made, and what is known of its tensors."""
 
     def show(connection: sqlite3.Connection, job: JobRow) -> dict[str, Any] | str:
         found = file_document(home, job)
-        return found if as_json else printable(str(found["path"]))
+        if as_json:
+            return found
+        from core.jobfile.convert import check_words
+
+        return "\n".join(map(printable, [str(found["path"]), *check_words(found)]))
 
     return show
 
 
 def file_document(home: Home, job: JobRow) -> dict[str, Any]:
-    """`path`, `bytes`, `file_sha256` and `tool` of a GGUF file, as its job left them."""
+    """`path`, `bytes`, `file_sha256`, `tool`, `proof` and `survival` of a GGUF file, as its job left them."""
     summary = (read_result(home.run_dir(job.id)) or {}).get("summary", {})
-    return {key: summary.get(key) for key in ("path", "bytes", "file_sha256", "tool")}
+    told = {key: summary.get(key) for key in ("path", "bytes", "file_sha256", "tool", "proof", "survival")}
+    return told | {key: summary[key] for key in ("survival_unknown",) if key in summary}
 
 
 def came_to(home: Home, *, as_json: bool) -> Show:

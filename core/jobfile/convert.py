@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from core.config.base import OwnPath
 from core.config.model import ModelEntry
 from core.home import Home
+from core.jobfile.merge import survival_words
 from core.jobfile.references import needed_jobs
 from core.jobfile.spec import WORKING_BYTES, Columns, Spec
 from core.models.files import shard_bytes
@@ -67,3 +69,34 @@ class ConvertSpec(Spec):
     def host_memory(self, home: Home, on_gpu: bool) -> int:
         """The converter reads tensor by tensor; a base model that is a GGUF file is de-quantised as a whole."""
         return shard_bytes(home, self.model) + WORKING_BYTES
+
+
+def check_words(checked: Mapping[str, Any]) -> list[str]:
+    """What is known of the tensors of a GGUF file that a job made, in words: `proof`, `survival` and `survival_unknown` of its
+    summary, as far as they are there."""
+    proof, survival, why = (checked.get(key) for key in ("proof", "survival", "survival_unknown"))
+    words = [proof_words(proof)] if proof else []
+    if survival:
+        words.append(survival_words(survival))
+    elif why:
+        words.append(f"how much of the update survives is unknown: {why}")
+    return words
+
+
+def proof_words(proof: Mapping[str, Any]) -> str:
+    """`its 272 tensors are those of the merged model, 210 differ from the base's`, or what of that is not known."""
+    same, near, unknown = proof["same"], proof["near"], proof["unknown"]
+    everything = same + near + unknown
+    count = f"its {everything}" if not unknown else f"{same + near} of {everything}"
+    words = f"{count} tensors are those of {proof['of']}"
+    if near:
+        words += f", {near} of them as close to them as their type allows"
+    if unknown:
+        words += f", {unknown} cannot be compared"
+    if "changed" in proof:
+        words += f", {proof['changed']} differ from the base's"
+        if proof["swallowed"]:
+            words += f", {proof['swallowed']} do not since the type is too coarse for their update"
+    elif proof.get("base_unknown"):
+        words += f", whether they differ from the base's is unknown: {proof['base_unknown']}"
+    return words

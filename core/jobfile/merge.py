@@ -15,6 +15,11 @@ from core.models.files import shard_bytes
 
 # Below this share the words about a merge name the formats that keep more.
 MUCH_IS_LOST = 0.9
+KEEPS_MORE = {
+    "bf16": "`export --dtype fp16` or `fp32`",
+    "fp16": "`export --dtype fp32`",
+    "f16": "`export --dtype fp32`",
+}
 
 
 class MergeSpec(Spec):
@@ -80,13 +85,19 @@ def not_quantized(adapter: str) -> InputError:
 
 
 def survival_words(survival: dict[str, Any]) -> str:
-    """`98 % of the update survives in bf16 (least: 91 % in model.layers.3.mlp.down_proj.weight)`."""
+    """`98 % of the update survives in bf16 (least: 91 % in model.layers.3.mlp.down_proj.weight)`.
+
+    Of a GGUF file `merged` is the format of the merge that it was made of, and `unknown` how many tensors are left out.
+    """
     worst = survival["worst"]
     least = f"least: {survived(worst['share'])} in {worst['tensor']}"
-    lost = "; `export --dtype fp16` or `fp32` keeps more" if survival["share"] < MUCH_IS_LOST else ""
+    through = [survival.get("merged", survival["dtype"]), survival["dtype"]]
+    better = next((found for name, found in KEEPS_MORE.items() if name in map(str.lower, through)), None)
+    lost = f"; {better} keeps more" if better and survival["share"] < MUCH_IS_LOST else ""
     unchanged = survival["unchanged"]
     same = f"; {unchanged} of its tensors did not change" if unchanged else ""
-    return f"{survived(survival['share'])} of the update survives in {survival['dtype']} ({least}){same}{lost}"
+    left = f"; of {survival['unknown']} tensors it is unknown" if survival.get("unknown") else ""
+    return f"{survived(survival['share'])} of the update survives in {survival['dtype']} ({least}){same}{left}{lost}"
 
 
 def survived(part: float) -> str:

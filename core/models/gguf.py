@@ -124,6 +124,8 @@ class GgufHeader:
     keys: Mapping[str, Any]
     tensors: tuple[GgufTensor, ...]
     end: int
+    tensors_at: int = 0
+    """Where in the file the offsets of the tensors count from."""
 
     @property
     def architecture(self) -> str:
@@ -291,7 +293,7 @@ def _read(file: BinaryIO, version: int) -> GgufHeader:
     start = file.tell()
     aligned = -(-start // alignment) * alignment if isinstance(alignment, int) and alignment > 0 else start
     end = aligned + max(tensor.offset + tensor.size_bytes for tensor in tensors) if tensors else start
-    return GgufHeader(version, keys, tuple(tensors), end)
+    return GgufHeader(version, keys, tuple(tensors), end, aligned)
 
 
 def _number(file: BinaryIO, letter: str) -> Any:

@@ -10,7 +10,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-BENCHMARKS = ("spine", "memory", "train", "quality", "scan", "sampling", "bakeoff", "results")
+BENCHMARKS = ("spine", "memory", "train", "quality", "scan", "sampling", "bakeoff", "results", "survival", "merge")
 
 
 def main(arguments: Sequence[str]) -> None:

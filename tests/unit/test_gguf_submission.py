@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from core.cli.export import file_of
 from core.cli.main import main
 from core.config.project import shipped
 from core.errors import InputError
-from core.jobfile.convert import ConvertSpec
+from core.files import read_json, write_json
+from core.jobfile.convert import ConvertSpec, proof_words
 from core.jobfile.merge import MergeSpec
 from core.jobfile.quantize import QuantizeSpec
 from core.jobfile.spec import JobFile
@@ -22,7 +24,7 @@ from core.submission.gguf import GgufExport, earlier_export
 from core.submission.wanted_export import WantedGguf
 from tests.support.commands import called
 from tests.support.gguf_bytes import KEYS, file, header
-from tests.support.kiln import Kiln, kiln
+from tests.support.kiln import SURVIVAL, Kiln, kiln
 from tests.support.model_folders import write_adapter
 
 __all__ = ["kiln"]
@@ -168,6 +170,45 @@ def test_what_cannot_be_done_is_one_error_and_nothing_is_queued(kiln: Kiln, what
         ask(kiln)
     assert caught.value.code == code
     assert [job.id for job in list_jobs(kiln.connection)] == [kiln.train]
+
+
+PROOF = {"of": "the merged model", "same": 270, "near": 0, "unknown": 2, "changed": 208, "swallowed": 2}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {},
+            "270 of 272 tensors are those of the merged model, 2 cannot be compared, 208 differ from the base's, 2 do not",
+        ),
+        ({"unknown": 0, "swallowed": 0}, "its 270 tensors are those of the merged model, 208 differ from the base's"),
+        ({"near": 60, "unknown": 0}, "its 330 tensors are those of the merged model, 60 of them as close to them as"),
+    ],
+)
+def test_what_is_proved_of_a_file_is_one_line(changes: dict[str, int], words: str) -> None:
+    said = proof_words({**PROOF, **changes})
+    assert said.startswith(words) and "\n" not in said
+
+
+def test_a_finished_export_says_where_the_file_lies_and_what_is_known_of_its_tensors(kiln: Kiln) -> None:
+    job = kiln.export().last
+    kiln.done(get_job(kiln.connection, job.id - 1))
+    kiln.done(job)
+    run = kiln.home.run_dir(job.id)
+    document = read_json(run.result)
+    document["summary"] |= {"proof": PROOF, "survival": {**SURVIVAL, "dtype": "F16", "unknown": 0}}
+    write_json(run.result, document)
+    path, proof, survived = str(file_of(kiln.home, as_json=False)(kiln.connection, job)).splitlines()
+    assert path.endswith("m.gguf") and proof == proof_words(PROOF)
+    assert survived.startswith("98 % of the update survives in F16")
+    told = file_of(kiln.home, as_json=True)(kiln.connection, job)
+    assert isinstance(told, dict) and told["proof"] == PROOF and told["survival"]["dtype"] == "F16"
+    document["summary"] = {key: value for key, value in document["summary"].items() if key != "survival"}
+    document["summary"]["survival_unknown"] = "only llama.cpp writes Q4_K_M"
+    write_json(run.result, document)
+    said = str(file_of(kiln.home, as_json=False)(kiln.connection, job))
+    assert said.endswith("how much of the update survives is unknown: only llama.cpp writes Q4_K_M")
 
 
 def test_the_command_queues_says_and_finds_again(kiln: Kiln, capsys: pytest.CaptureFixture[str]) -> None:

@@ -133,6 +133,22 @@ def test_what_survives_is_one_line(share: float, unchanged: int, words: str) -> 
     assert words in said and "91 % in model.layers.1.mlp.down_proj.weight" in said and "\n" not in said
 
 
+@pytest.mark.parametrize(
+    ("written", "better"),
+    [
+        ({"dtype": "bf16"}, "`export --dtype fp16` or `fp32` keeps more"),
+        ({"dtype": "fp16"}, "`export --dtype fp32` keeps more"),
+        ({"dtype": "Q8_0", "merged": "bf16", "unknown": 0}, "`export --dtype fp16` or `fp32` keeps more"),
+        ({"dtype": "Q8_0", "merged": "fp32", "unknown": 2}, ""),
+    ],
+)
+def test_the_formats_that_keep_more_are_named_where_there_are_any(written: dict[str, object], better: str) -> None:
+    said = survival_words({**SURVIVAL, **written, "share": 0.5})
+    assert said.endswith(better) if better else "keeps more" not in said
+    assert ("of 2 tensors it is unknown" in said) is bool(written.get("unknown"))
+    assert "keeps more" not in survival_words({**SURVIVAL, **written, "share": 0.95})
+
+
 def test_a_format_that_nobody_knows_is_refused_with_those_there_are(
     kiln: Kiln, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,128 @@
+"""How much of an adapter's update survives in a GGUF file, through every type on the way from the merge to that file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from gguf import GGMLQuantizationType
+
+from core.config.model import WeightFormat
+from core.models.folder import weight_files
+from core.models.gguf import GgufHeader
+from core.models.headers import read_header
+from jobs.gguf_rows import can_make, can_read, gguf_names, through, type_of
+from jobs.load_report import Warn, require_whole
+from jobs.merge_math import Survival, difference, survival, survival_document
+from jobs.merging import parameters_of, read_updates, untie
+from jobs.safetensors_reader import read_tensor
+from jobs.tensor_names import own_name
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from jobs.quantised import SeenWeights
+
+TYPES = {
+    "bf16": GGMLQuantizationType.BF16,
+    "fp16": GGMLQuantizationType.F16,
+    "fp32": GGMLQuantizationType.F32,
+}
+Types = Callable[[str], Sequence[GGMLQuantizationType] | None]
+"""From a tensor's name in the checkpoint to the types that it goes through, in turn; None where that is not known."""
+
+
+@dataclass(frozen=True)
+class MergedUpdate:
+    """What a merge was made of: `base` is the folder of the base's safetensors, `dtype` what the merge was written as.
+
+    `seen` where the base was merged as a training on quantised weights saw it.
+    """
+
+    base: Path
+    name: str
+    adapter: Path
+    dtype: WeightFormat
+    seen: SeenWeights | None = None
+
+
+def types_in(dtype: WeightFormat, *headers: GgufHeader) -> Types:
+    """The types of a tensor that is merged in one format and written in one GGUF file after the other."""
+    name_of = gguf_names(headers[0])
+    files: list[Mapping[str, Any]] = [{tensor.name: tensor for tensor in header.tensors} for header in headers]
+
+    def types(key: str) -> Sequence[GGMLQuantizationType] | None:
+        name = name_of(key)
+        found = [TYPES[dtype]]
+        for file in files:
+            tensor = None if name is None else file.get(name)
+            kind = None if tensor is None else type_of(tensor)
+            if kind is None or not (can_make(kind) and can_read(kind)):
+                return None
+            found.append(kind)
+        return found
+
+    return types
+
+
+def update_survival(
+    update: MergedUpdate,
+    types: Types,
+    warn: Warn | None = None,
+    check_stop: Callable[[], None] = lambda: None,
+) -> tuple[list[Survival], list[str]]:
+    """What each updated tensor keeps of its update, and the names of those whose types are not known.
+
+    One tensor is held at a time. Raises `InputError` where base and adapter do not belong together, as the merge does.
+    """
+    model = require_whole(update.name, update.base, warn)
+    updates, _ = untie(model, read_updates(update.adapter, model), update.adapter)
+    names = parameters_of(model)
+    seen = None if update.seen is None else update.seen.of(model, torch.device("cpu"), update.base)
+    found: list[Survival] = []
+    unknown: list[str] = []
+    in_files: set[str] = set()
+    for file in weight_files(update.base, update.name):
+        for key, header in read_header(file).items():
+            parameter = own_name(key, names)
+            changed = None if parameter is None else updates.get(parameter)
+            if changed is None or parameter is None:
+                continue
+            check_stop()
+            in_files.add(parameter)
+            chain = types(key)
+            if chain is None:
+                unknown.append(key)
+                continue
+            weight = read_tensor(file, header)
+            weight = weight if seen is None else seen(parameter, weight)
+            delta = difference(weight, changed)
+            written, before = _through(weight.float() + delta, chain), _through(weight.float(), chain)
+            found.append(survival(key, weight, delta, written, before))
+    # A head that shared the embedding's weights has none of its own in the base's files.
+    return found, [*unknown, *sorted(updates.keys() - in_files)]
+
+
+def gguf_survival(
+    update: MergedUpdate,
+    headers: Sequence[GgufHeader],
+    written_as: str,
+    warn: Warn | None = None,
+    check_stop: Callable[[], None] = lambda: None,
+) -> dict[str, Any] | None:
+    """As `merge_math.survival_document`, in the last of the files that a merge has become, with `unknown` tensors counted.
+
+    None where the types of no updated tensor are known: those that only llama.cpp writes.
+    """
+    found, unknown = update_survival(update, types_in(update.dtype, *headers), warn, check_stop)
+    if not any(one.squared for one in found):
+        return None
+    return {**survival_document(found, written_as), "unknown": len(unknown)}
+
+
+def _through(values: Tensor, chain: Sequence[GGMLQuantizationType]) -> Tensor:
+    flat = values.contiguous().reshape(-1, values.shape[-1])
+    return torch.from_numpy(through(flat.numpy(), chain)).reshape(values.shape)
