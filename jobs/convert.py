@@ -17,7 +17,7 @@ from core.models.llama_cpp import converter_command, converter_version, missing
 from jobs import models
 from jobs.context import JobContext
 from jobs.gguf import (
-    Checked,
+    CheckedGguf,
     add_gguf,
     base_lineage,
     file_name,
@@ -83,9 +83,9 @@ def run(context: JobContext, spec: ConvertSpec) -> None:
 
     kind = spec.format.upper()
 
-    def prove(file: Path, header: GgufHeader) -> Checked:
+    def prove(file: Path, header: GgufHeader) -> CheckedGguf:
         if spec.source is None:
-            return Checked()
+            return CheckedGguf()
         return check_conversion(context, file, header, source, spec.model, lineage.get("made_of"), kind)
 
     made = add_gguf(context, file_name(_named(spec), kind), kind, lineage, write, prove)

@@ -37,7 +37,7 @@ UNSAFE = re.compile(r"[^\w.+-]+")
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedGguf:
     """What is known of a file's tensors, as the job's result has it.
 
     `proof`: what they were held to and how many agree (`gguf_proof.GgufProof`); None where that was not looked at.
@@ -61,7 +61,7 @@ class MadeGguf:
     file: Path
     header: GgufHeader
     sha256: str
-    checked: Checked
+    checked: CheckedGguf
 
 
 def file_name(model: str, kind: str) -> str:
@@ -140,14 +140,14 @@ def add_gguf(
     kind: str,
     lineage: dict[str, Any],
     write: Callable[[Path], dict[str, Any]],
-    prove: Callable[[Path, GgufHeader], Checked],
+    prove: Callable[[Path, GgufHeader], CheckedGguf],
 ) -> MadeGguf:
     """Have `write` make the file at a temporary place, look at its header, `prove` its tensors, and store it with its lineage.
 
     What `write` returns is added to the lineage, and so is the hash of the file. Nothing is stored of a file that is not whole,
     or not of the type that was asked for (`kind`).
     """
-    made: list[tuple[GgufHeader, str, Checked]] = []
+    made: list[tuple[GgufHeader, str, CheckedGguf]] = []
 
     def fill(folder: Path) -> None:
         file = folder / name

@@ -12,7 +12,7 @@ from core.errors import BakehouseError
 from core.models.gguf import GgufHeader
 from jobs import models
 from jobs.context import JobContext
-from jobs.gguf import Checked
+from jobs.gguf import CheckedGguf
 
 if TYPE_CHECKING:
     from jobs.gguf_survival import MergedUpdate
@@ -34,7 +34,7 @@ def check_conversion(
     model: ModelEntry,
     made_of: Mapping[str, Any] | None,
     kind: str,
-) -> Checked:
+) -> CheckedGguf:
     """Prove that a file of the type `kind` is what was in `folder`, a model that was merged as `made_of` says.
 
     Raises `BakehouseError` for a file that is not; what cannot be looked at is left unknown.
@@ -57,14 +57,14 @@ def check_quantisation(
     model: ModelEntry | None,
     made_of: Mapping[str, Any] | None,
     kind: str,
-) -> Checked:
+) -> CheckedGguf:
     """Prove that a file of the type `kind` is `source` quantised; `made_of` is the lineage of that.
 
     Raises `BakehouseError` for a file that is not; what cannot be looked at is left unknown.
     """
     if missing := _missing(PROOF_PACKAGES):
         context.warn("not_proved", f"whether its tensors are those of its source is unknown: {missing}")
-        return Checked()
+        return CheckedGguf()
     from jobs.gguf_proof import prove_quantisation
 
     context.phase("proving", f"its tensors are those of {source.name}")
@@ -83,13 +83,13 @@ def _with_survival(
     kind: str,
     base: Path | None,
     why: str | None,
-) -> Checked:
+) -> CheckedGguf:
     """The proof, and how much of the update survives where an adapter was merged."""
     merge = _merge_in(merge)
     if merge is None:
-        return Checked(proof)
+        return CheckedGguf(proof)
     if base is None:
-        return Checked(proof, None, why)
+        return CheckedGguf(proof, None, why)
     survival, why = _or_unknown(lambda: _survival(context, headers, merge, kind, base))
     if survival is not None and not any(one["changed"] for one in survival["tensors"]) and not survival["unknown"]:
         raise BakehouseError(
@@ -97,7 +97,7 @@ def _with_survival(
             code="nothing_changed",
             remedy="export with --dtype fp32, or train the adapter further",
         )
-    return Checked(proof, survival, why)
+    return CheckedGguf(proof, survival, why)
 
 
 def _survival(

@@ -13,7 +13,7 @@ from core.models.gguf import GgufHeader, check_servable, require_full_precision
 from core.models.llama_cpp import missing, version_in
 from jobs.context import JobContext
 from jobs.gguf import (
-    Checked,
+    CheckedGguf,
     add_gguf,
     base_lineage,
     file_name,
@@ -88,7 +88,7 @@ def run(context: JobContext, spec: QuantizeSpec) -> None:
             )
         return {"tool": tool}
 
-    def prove(file: Path, found: GgufHeader) -> Checked:
+    def prove(file: Path, found: GgufHeader) -> CheckedGguf:
         made_of = lineage.get("made_of")
         return check_quantisation(context, file, found, source, header, spec.model, made_of, spec.quantization)
 
