@@ -142,6 +142,24 @@ def can_check_parity(job: JobRow | None) -> bool:
     return job is not None and "gguf" in kind_of(job.kind).makes and job.task is not None and job.state not in RETRYABLE
 
 
+def can_compare_stages(job: JobRow | None) -> bool:
+    """The job makes, or will make, an adapter for a task."""
+    return _will_make(job, lambda kind: "adapter" in kind.makes)
+
+
+def compare_stages(context: Context, job: JobRow) -> None:
+    """Queue what is missing between a training's adapter and what serves, and one bake-off over all of it."""
+
+    def make(home: Home, project: Any, author: str) -> list[JobRow]:
+        from core.submission.stages import submit_stages
+        from core.submission.wanted_stages import WantedStages
+
+        queued = submit_stages(home, project, WantedStages(job.id), author=author)
+        return [*queued.makers, queued.bakeoff]
+
+    submit(context, make)
+
+
 def can_ask_why(job: JobRow | None) -> bool:
     """What the job makes, or looks at, is a model whose records can be read."""
     kind = None if job is None else kind_of(job.kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from core.statistics.paired import ALPHA, ROUNDING, Interval, Paired, t_test_above
@@ -19,6 +20,12 @@ def no_worse_p(paired: Paired, margin: float) -> float | None:
     if paired.n > 1 and paired.all_equal and paired.mean > -margin:
         return ((1 - margin) / (1 + paired.mean)) ** paired.n
     return t_test_above(paired, -margin)
+
+
+def agreeing_inputs(margin: float) -> int | None:
+    """So many inputs without any difference rule out a loss of the margin: the least n with (1 − margin)ⁿ ≤ 0.05, as
+    `no_worse_p` has it. None where no number does."""
+    return math.ceil(math.log(ALPHA) / math.log(1 - margin)) if 0 < margin < 1 else None
 
 
 def is_shown(difference: float, p_adjusted: float, margin: float) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from core.bakeoff.figures import bounds, p_value, signed
 from core.format import of_five
+from core.statistics.verdicts import agreeing_inputs
 
 if TYPE_CHECKING:
     from core.bakeoff.stages import StageStep, StageTable
@@ -73,8 +74,11 @@ def headline_words(table: StageTable) -> str:
         return f"No step loses more than the margin of {margin}."
     where = ", ".join(dict.fromkeys(_between(table, one) for one in unsure))
     rest = "" if len(unsure) == len(steps) else f" The other steps lose no more than the margin of {margin}."
-    same = all(one.same_everywhere for one in unsure)
-    why = "every input has the same score, and so few inputs prove no more" if same else "more inputs would tell"
+    why = "more inputs would tell"
+    if all(one.same_everywhere for one in unsure):
+        why = "every input has the same score, and so few prove no more"
+        if (enough := agreeing_inputs(table.margin)) is not None:
+            why += f"; {enough} that agree would"
     return f"No loss is shown. The inputs cannot rule one out at {where}: {why}.{rest}"
 
 

@@ -8,8 +8,9 @@ from core.home import Home
 from core.wording.stages import stage_words
 from tests.support.stored_stages import STAGES, home_with_stages
 from tests.tui.conftest import Opened, keys_of, text_of
-from tests.tui.scene import scene
+from tests.tui.scene import NOW, job, scene
 from tests.tui.stored_boards import boards_of
+from tui import actions
 from tui.model.snapshot import Board
 from tui.screens.result_stages import below_rows, stage_rows
 from tui.screens.results import Results
@@ -43,7 +44,7 @@ async def test_the_results_open_on_the_stages_and_the_other_views_are_keys_apart
         assert "content" in text_of(pilot, "#table").splitlines()[1]
         await pilot.press("enter")
         assert screen.view == "board" and screen.place.name == "SmolLM2-135M tuned, Q4_K_M"
-        await pilot.press("g")
+        await pilot.press("S")
         assert screen.view == "stages"
         await pilot.press("i", "escape")
         assert screen.view == "stages", "where `i` was pressed"
@@ -73,9 +74,20 @@ async def test_what_does_not_fit_is_scrolled_to(console: Opened, stored: tuple[H
             assert "is ruled out" in before
 
 
+async def test_a_key_on_a_training_asks_for_its_stages(console: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(actions, "compare_stages", lambda context, chosen: asked.append(chosen.id))
+    jobs = (job(9, "done", "train judge · m", kind="train", task="judge", ended_at=NOW),)
+    async with console(scene(jobs=jobs), size=(120, 40)) as pilot:
+        await pilot.press("3", "S")
+        assert asked == [9]
+    assert not actions.can_compare_stages(job(9, "failed", "train judge · m", kind="train", task="judge", ended_at=NOW))
+    assert not actions.can_compare_stages(job(9, "done", "merge judge · m", kind="merge", task="judge", ended_at=NOW))
+
+
 async def test_a_board_of_other_candidates_has_no_such_view(console: Opened) -> None:
     async with console(scene(), size=(120, 40)) as pilot:
-        await pilot.press("4", "enter", "g")
+        await pilot.press("4", "enter", "S")
         screen = pilot.app.screen
         assert isinstance(screen, Results) and screen.view == "board"
 

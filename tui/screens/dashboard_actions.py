@@ -20,6 +20,7 @@ BAKE_OFF_UNLESS = (
 )
 NEW_BAKE_OFF = "New bake-off: tick tasks, candidates and their variants"
 PARITY_UNLESS = "Select a job that makes a GGUF file for a task (conversion, quantisation) and has not failed."
+STAGES_UNLESS = "Select a training run that has not failed: its stages end at the file that serves."
 WHY_UNLESS = "Select a job that makes a model or looks at one: a training run, an export, a parity check, a bake-off."
 EXPORT_UNLESS = "Select a training run, a merge or a conversion that has not failed: its model is exported."
 
@@ -149,6 +150,16 @@ COMMANDS: Final[tuple[Command, ...]] = (
         on_job(actions.can_check_parity),
         rank=5,
         unless=PARITY_UNLESS,
+    ),
+    command(
+        "S",
+        "stages",
+        "Stages: where quality is lost between this adapter and what serves",
+        "S",
+        "stages",
+        on_job(actions.can_compare_stages),
+        rank=6,
+        unless=STAGES_UNLESS,
     ),
     command(
         "W",

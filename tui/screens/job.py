@@ -154,6 +154,16 @@ class JobScreen(JobActions, CommandScreen):
             unless="Only a GGUF file that a job makes for a task can be checked.",
         ),
         command(
+            "S",
+            "stages",
+            "Stages: where quality is lost between this adapter and what serves",
+            "S",
+            "stages",
+            on_job(actions.can_compare_stages),
+            rank=6,
+            unless="Only a training run that has not failed has stages: they end at the file that serves.",
+        ),
+        command(
             "W",
             "why",
             "Why: what went wrong with the model, from what is on record",

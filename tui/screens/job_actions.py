@@ -150,6 +150,10 @@ class JobActions:
         if self.job is not None:
             actions.check_parity(self.context, self.job)
 
+    def action_stages(self) -> None:
+        if self.job is not None:
+            actions.compare_stages(self.context, self.job)
+
     def action_why(self) -> None:
         if self.job is not None:
             from tui.screens.why import WhyScreen

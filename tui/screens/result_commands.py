@@ -97,10 +97,10 @@ COMMANDS: tuple[Command, ...] = (
         unless=ONE_TASK,
     ),
     command(
-        "g",
+        "S",
         "stages",
         "Where quality was lost: the stages of the adapter",
-        "g",
+        "S",
         "view('stages')",
         can_open_stages,
         1,
