@@ -111,7 +111,13 @@ def count_causes(
     for stored in tasks.values():
         for candidate in spec.candidates:
             job = job_of(candidate)
-            if candidate.form != "gguf" or job not in lineage.by_id or job is None or job in passed:
+            if (
+                candidate.form != "gguf"
+                or candidate.lora is not None
+                or job not in lineage.by_id
+                or job is None
+                or job in passed
+            ):
                 continue
             reference = _same_prompts(lineage, spec, candidate, job)
             if reference is not None:

@@ -133,6 +133,13 @@ def _begin(home: Home, connection: sqlite3.Connection, project: Project, source:
     found = parse_model(home, connection, project, source)
     if found.form == "served":
         raise InputError("a served model has no files here", code="no_model", key=source, remedy="name its model")
+    if found.lora is not None:
+        raise InputError(
+            "this is an adapter on a GGUF file, of which no other file is made",
+            code="already_gguf",
+            key=source,
+            remedy="name the training, whose adapter is merged first",
+        )
     job = parse_reference(found.ref)
     if job is None:  # a base model, or a folder of somebody else
         at = found.path if found.form == "adapter" else None

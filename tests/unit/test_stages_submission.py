@@ -149,6 +149,9 @@ def test_an_adapter_on_its_base_is_a_candidate_by_its_job(kiln: Kiln) -> None:
     assert on_base == parse_candidate(kiln.home, kiln.connection, project, f"job:{lora.id}/lora")
     alone = parse_candidate(kiln.home, kiln.connection, project, f"job:{base.id}")
     assert (on_base.ref, on_base.form) == (alone.ref, alone.form)
+    with pytest.raises(InputError) as caught:  # the base's file is not what is meant
+        kiln.export(f"job:{lora.id}", quantization="Q8_0")
+    assert caught.value.code == "already_gguf"
     assert who_answers(on_base) != who_answers(alone) and on_base.made_ref == f"job:{lora.id}/lora"
 
 
