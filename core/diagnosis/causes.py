@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from core.diagnosis.symptoms import CODES
-from core.reasons import Reason, Value
+from core.reasons import Reason
 
 Certainty = Literal["shown", "likely", "possible"]
 """`shown`: a record proves it. `likely`: a record says so, and something else could look the same. `possible`: nothing on
@@ -41,6 +41,7 @@ EXPLAINS: Mapping[str, tuple[str, ...]] = {
     "prompt_count": _RUBBISH,
     "template_differs": (*_RUBBISH, *_THINKING),
     "prompt_tokens_differ": (*_RUBBISH, *_THINKING),
+    "prompts_differ": (*_RUBBISH, *_THINKING),
     # How the bake-off asked.
     "thinking_policy_differs": _THINKING,
     "system_prompt_differs": ("preamble", "input_repeated", "short_and_alike"),
@@ -66,12 +67,12 @@ assert {code for codes in EXPLAINS.values() for code in codes} <= set(CODES)
 
 @dataclass(frozen=True)
 class Evidence:
-    """A figure of a job's record: the file below its run directory, the key in it, and what stands there."""
+    """A figure of a job's record: the file below its run directory, the key in it, and what stands there, no list."""
 
     job: int
     file: str
     key: str
-    value: Value
+    value: str | int | float | bool | None
 
     def to_json(self) -> dict[str, Any]:
         return {"job": self.job, "file": self.file, "key": self.key, "value": self.value}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import median
 from typing import Any
 
 from core.config.golden import GoldenInput
@@ -14,7 +15,7 @@ from core.diagnosis.lineage import Lineage, Link, read_lineage
 from core.diagnosis.next_test import NextTest, next_tests
 from core.diagnosis.prompt_causes import file_causes, parity_causes, passed_files
 from core.diagnosis.stages import StageScore, across_bakeoffs, stage_causes, stage_scores
-from core.diagnosis.symptoms import SeenAnswer, Symptom, find_symptoms, usual_length
+from core.diagnosis.symptoms import SeenAnswer, Symptom, find_symptoms
 from core.diagnosis.training_causes import training_causes
 from core.errors import BakehouseError
 from core.home import Home
@@ -170,15 +171,37 @@ def _symptoms(lineage: Lineage, link: Link, spec: BakeoffSpec, stored: StoredBak
         for answer in task.answers:
             if answer.fault != "server":
                 given.setdefault(answer.candidate, []).append(answer)
-        lengths = {name: [one.completion_tokens for one in answers] for name, answers in given.items()}
         for candidate in spec.candidates:
             job, answers = job_of(candidate), given.get(candidate.name)
             if not answers or not (job in lineage.by_id or link is lineage.asked):
                 continue
             seen = [one for answer in answers if (one := seen_answer(task, candidate, answer)) is not None]
-            found = find_symptoms(seen, usual_length(lengths, candidate.name)) if seen else ()
+            found = find_symptoms(seen, _usual_length(lineage, spec, candidate, given)) if seen else ()
             if found:
                 yield SymptomsOf(link.id, task.name, candidate.name, job, found)
+
+
+def _usual_length(
+    lineage: Lineage, spec: BakeoffSpec, candidate: CandidateSpec, given: Mapping[str, Sequence[Answer]]
+) -> float | None:
+    """The median length in tokens of what the other stages of the same training answer, asked in the same way.
+
+    A base model says nothing of that: a tuned one that answers in the task's form is short beside one that rambles.
+    """
+    trained = lineage.training_of(job_of(candidate) or 0)
+    if trained is None:
+        return None
+    lengths = []
+    for other in spec.candidates:
+        same = lineage.training_of(job_of(other) or 0)
+        if (
+            other.name != candidate.name
+            and other.variant == candidate.variant
+            and same is not None
+            and same[0] is trained[0]
+        ):
+            lengths += [one.completion_tokens for one in given.get(other.name, ()) if one.text.strip()]
+    return median(lengths) if lengths else None
 
 
 def seen_answer(task: StoredTask, candidate: CandidateSpec, answer: Answer) -> SeenAnswer | None:

@@ -14,7 +14,7 @@ from core.jobfile.quantize import QuantizeSpec
 from core.jobfile.references import parse_reference
 from core.models.gguf import GgufHeader
 from core.parity.gate import END_KEYS, TRAINING_MARK
-from core.reasons import Reason, Value
+from core.reasons import Reason
 
 BOS_WRITTEN = ("bos_token", "<|begin_of_text|>", "<|startoftext|>", "<bos>", "{{- '<s>'", "{{ '<s>'")
 """What a chat template that writes the beginning of a text by itself holds."""
@@ -30,8 +30,9 @@ def parity_causes(lineage: Lineage) -> Iterator[Cause]:
         differing: dict[str, list[int]] = {}
         reasons: dict[str, Reason] = {}
         for index, case in enumerate(_cases(link)):
-            reason = _reason(case.get("cause"))
-            if not case.get("same") and reason is not None:
+            reason = _reason(case.get("cause")) or Reason("prompts_differ")
+            if case.get("same") is False:
+                reason = reason if reason.code in EXPLAINS else Reason("prompts_differ")
                 differing.setdefault(reason.code, []).append(index)
                 reasons.setdefault(reason.code, reason)
         for code, indices in differing.items():
@@ -43,18 +44,14 @@ def parity_causes(lineage: Lineage) -> Iterator[Cause]:
             yield Cause(reasons[code], "shown", at, figures)
         findings = link.parity.get("findings")
         for index, finding in enumerate(findings if isinstance(findings, list) else ()):
-            reason = _reason(finding)
-            if reason is not None and reason.code in EXPLAINS:
-                yield Cause(reason, "shown", at, (Evidence(link.id, PARITY, f"findings[{index}]", reason.code),))
+            of_file = _reason(finding)
+            if of_file is not None and of_file.code in EXPLAINS:
+                yield Cause(of_file, "shown", at, (Evidence(link.id, PARITY, f"findings[{index}]", of_file.code),))
 
 
 def newest_check(lineage: Lineage, file_job: int | None) -> int | None:
-    """The newest parity check with a finding of a job's file."""
-    found = [
-        link.id
-        for link, spec in lineage.parities
-        if link.parity and (checked_file(spec) == file_job if file_job is not None else True)
-    ]
+    """The newest parity check of a job's file that left what it found; of files without a job, the newest of these."""
+    found = (link.id for link, spec in lineage.parities if link.parity and checked_file(spec) == file_job)
     return max(found, default=None)
 
 
@@ -130,13 +127,12 @@ def _of_ends(link: Link, header: GgufHeader, training: Link) -> Iterator[Cause]:
     config = model.get("config") if isinstance(model, dict) else None
     told = config.get("eos_token_id") if isinstance(config, dict) else None
     wanted = [told] if isinstance(told, int) else [one for one in told or () if isinstance(one, int)]
-    ends: dict[str, Value] = {key: header.keys.get(f"tokenizer.ggml.{key}") for key in END_KEYS}
-    known = [one for one in ends.values() if isinstance(one, int)]
+    known = [end for key in END_KEYS if isinstance(end := header.keys.get(f"tokenizer.ggml.{key}"), int)]
     if not wanted or set(wanted) & set(known):
         return
     figures = (
-        Evidence(training.id, "manifest.json", "model.config.eos_token_id", wanted),
-        Evidence(link.id, "GGUF header", "tokenizer.ggml.eos_token_id", ends["eos_token_id"]),
+        Evidence(training.id, "manifest.json", "model.config.eos_token_id", ", ".join(map(str, wanted))),
+        Evidence(link.id, "GGUF header", "ends of an answer", ", ".join(map(str, known)) or None),
     )
     yield Cause(Reason("stop_token_lost", {"trained": wanted, "served": known}), "possible", link.id, figures)
 

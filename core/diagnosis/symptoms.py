@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
@@ -186,8 +186,8 @@ CODES: tuple[str, ...] = (*(one.code for one in DETECTORS), SHORT_AND_ALIKE)
 def find_symptoms(answers: Sequence[SeenAnswer], usual_tokens: float | None = None) -> tuple[Symptom, ...]:
     """The symptoms of one candidate's answers to one task, the most frequent first.
 
-    Answers that a server did not give are left out by whoever calls. `usual_tokens` is the median length of what the other
-    candidates answer, None where there are no others.
+    Answers that a server did not give are left out by whoever calls. `usual_tokens` is the median length of what other
+    stages of the same model answer, None where there are none.
     """
     found = []
     for detector in DETECTORS:
@@ -202,9 +202,8 @@ def find_symptoms(answers: Sequence[SeenAnswer], usual_tokens: float | None = No
 def short_and_alike(answers: Sequence[SeenAnswer], usual_tokens: float | None) -> list[SeenAnswer] | None:
     """The answers to different inputs that are the same but for figures, or all of one length that is half the others' or less.
 
-    None where they are neither. One word for every input is a fault of a model that has to tell inputs apart, however short its
-    answers have to be; all inputs can want the same word, so that is seen where other candidates answer at more length, or
-    where the same answer is a sentence.
+    None where they are neither. One word for every input may be right: all can want the same. So it counts where other stages
+    of the model answer at more length, or where the same answer is a sentence.
     """
     given = [answer for answer in answers if answer.text.strip()]
     if len({answer.input_id for answer in given}) < ALIKE_INPUTS:
@@ -251,9 +250,3 @@ def _copied(words: Sequence[str], source: Sequence[str]) -> float:
 
 def _begins_with(source: Sequence[str], words: Sequence[str], least: int) -> bool:
     return len(words) >= min(least, max(3, len(source))) and list(source[: len(words)]) == list(words)
-
-
-def usual_length(tokens_by_candidate: Mapping[str, Sequence[int]], candidate: str) -> float | None:
-    """The median length in tokens of what all others answer; None where nobody else answered."""
-    others = [count for name, counts in tokens_by_candidate.items() if name != candidate for count in counts if count]
-    return median(others) if others else None

@@ -55,6 +55,7 @@ _INFERRED = {
 _CAUSES = {
     "template_differs": "the chat template of the GGUF file is not the one that training rendered with",
     "prompt_tokens_differ": "{inputs} of {of} served prompts have other numbers of tokens than the trained ones ({range})",
+    "prompts_differ": "the served prompts are not the trained ones, in a way that this version has no name for",
     "thinking_policy_differs": "trained with thinking {trained}, asked with thinking {asked} ({candidate})",
     "system_prompt_differs": "{candidate} was asked with another system prompt than its training had",
     "few_shot_differs": "training put up to {trained} examples in front of each prompt, {candidate} was asked without",
@@ -88,6 +89,7 @@ _REMEDIES = {
     "original_base_weights": "merge it into what training saw (`--base-weights dequantized`)",
     "template_differs": "convert the model again with the chat template that trained it",
     "prompt_tokens_differ": "find out by a parity check which tokens differ",
+    "prompts_differ": "look at the job of the parity check: it shows both prompts",
     "no_gain": "look at the training first: no later step can give what it did not",
     "behind_base": "ask the stages before it the same inputs",
     "loss_at_stage": "look at what the later stage was made with; keep the earlier one meanwhile",

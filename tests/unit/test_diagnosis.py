@@ -10,8 +10,10 @@ import pytest
 
 from core.config.recipe import HqqOptions
 from core.config.task import Task
+from core.diagnosis.causes import EXPLAINS, Cause
 from core.diagnosis.diagnosis import Diagnosis, diagnose
 from core.jobfile.bakeoff import Variant
+from core.parity.comparison import CAUSES
 from core.parity.gate import file_findings
 from core.reasons import Reason
 from core.wording.diagnosis import cause_words, diagnosis_rows, headline, remedy_words
@@ -137,6 +139,7 @@ def test_a_mistake_that_no_gate_saw_is_named_from_header_hash_and_counts(records
     found = told(records, baked)
     assert expected <= {cause.code for cause in found.causes if cause.job == quantized}
     assert certainty is None or expected <= codes(found, certainty)
+    assert all(cause_words(cause) in words(found) and remedy_words(cause) in words(found) for cause in found.causes)
     if certainty != "shown":
         assert f"bakehouse parity {quantized} --wait" in [one.command for one in found.tests]
 
@@ -154,6 +157,29 @@ def test_a_healthy_lineage_names_no_cause(records: Records) -> None:
         assert headline(found) == "Nothing on record speaks against it."
         assert [one.stage for one in found.scores] == ["base", "adapter", "merged", "F16", "Q8_0"]
     assert found.passed == (quantized,)
+
+
+def test_a_check_of_a_newer_version_or_a_torn_one_ends_in_no_fault(records: Records) -> None:
+    _, _, _, quantized = whole_chain(records)
+    cases: list[Any] = [{"name": "plain", "same": False, "cause": {"code": "of_tomorrow"}}, {"same": False}, "torn", {}]
+    checked = records.parity(quantized, {"passed": False, "cases": cases, "findings": [{"code": "of_tomorrow"}, 3]})
+    found = told(records, checked)
+    assert codes(found, "shown") == {"prompts_differ"} and "2 of 3" in words(found)
+
+
+def test_every_cause_that_a_check_can_find_is_known_and_every_cause_has_words() -> None:
+    codes_of_files = {
+        reason.code for reason in [*file_findings({}, None, "x", [1]), *file_findings({}, MARKED, "x", [1])]
+    }
+    assert {*CAUSES, *codes_of_files, "prompt_count", "end_in_answer"} <= set(EXPLAINS)
+    numbers = dict.fromkeys(("count", "of", "steps", "step", "low", "high", "inputs", "bits", "limit", "longest"), 2)
+    texts = dict.fromkeys(
+        ("before", "after", "dtype", "trained", "asked", "candidate", "task", "stage", "text", "served"), "a"
+    )
+    values = {**numbers, **texts, "first": 2.4, "last": 0.5, "share": 0.5, "difference": -0.5}
+    for code in EXPLAINS:
+        cause = Cause(Reason(code, values), "shown", 1, ())
+        assert cause_words(cause) and remedy_words(cause)
 
 
 def test_a_check_that_passed_rules_out_what_only_the_header_suggests(records: Records) -> None:
@@ -273,6 +299,22 @@ def test_training_that_taught_nothing_is_told_before_anything_later(records: Rec
     records.bakeoff({ADAPTER: training}, quality={ADAPTER: BAD, BASE: 0.8})
     found = told(records, training)
     assert codes(found, "likely") == {"no_gain"}
+
+
+def test_a_form_that_is_short_beside_a_rambling_base_is_no_symptom_and_beside_the_adapter_is_one(
+    records: Records,
+) -> None:
+    """As the demo's own result has it: the tuned model writes 95 tokens each time, the base up to the limit."""
+    training, _, _, quantized = whole_chain(records)
+    lengths = {BASE: {"completion_tokens": 400}, ADAPTER: {"completion_tokens": 95}}
+    baked = records.bakeoff({ADAPTER: training}, values=lengths)
+    assert seen(told(records, baked)) == set()
+    both = {**lengths, ADAPTER: {"completion_tokens": 300}, Q8_0: {"completion_tokens": 78}}
+    baked = records.bakeoff({ADAPTER: training, Q8_0: quantized}, values=both)
+    found = told(records, baked)
+    assert {(of.candidate, one.code) for of in found.symptoms for one in of.symptoms if of.job} == {
+        (Q8_0, "short_and_alike")
+    }
 
 
 def test_records_that_are_gone_or_torn_say_nothing(records: Records) -> None:
