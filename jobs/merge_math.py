@@ -65,13 +65,15 @@ def difference(weight: Tensor, update: Update) -> Tensor:
 class Survival:
     """How much of the update of one tensor a format keeps; sums in double precision.
 
-    `kept` is ⟨Q(W+Δ) − Q(W), Δ⟩, `squared` ‖Δ‖², `weight_squared` ‖W‖²; `changed` values of `values` differ from Q(W).
+    `kept` is ⟨Q(W+Δ) − Q(W), Δ⟩, `squared` ‖Δ‖², `weight_squared` ‖W‖², `moved_squared` ‖Q(W+Δ) − Q(W)‖²; `changed` values of
+    `values` differ from Q(W).
     """
 
     name: str
     kept: float
     squared: float
     weight_squared: float
+    moved_squared: float
     changed: int
     values: int
 
@@ -103,9 +105,19 @@ def survival(name: str, weight: Tensor, delta: Tensor, written: Tensor, before: 
         kept=float((moved * delta).sum(dtype=torch.float64)),
         squared=float(delta.square().sum(dtype=torch.float64)),
         weight_squared=float(weight.float().square().sum(dtype=torch.float64)),
+        moved_squared=float(moved.square().sum(dtype=torch.float64)),
         changed=int((written != before).sum()),
         values=written.numel(),
     )
+
+
+def alignment(tensors: Sequence[Survival]) -> float:
+    """The cosine of what was written, Q(W+Δ) − Q(W), to the update Δ: 1 where they are alike, near 0 where rounding buries Δ.
+
+    Of a weak update few values move, by a whole step each: their sum may be as long along Δ as Δ itself, and is mostly noise.
+    """
+    squares = sum(one.squared for one in tensors) * sum(one.moved_squared for one in tensors)
+    return sum(one.kept for one in tensors) / sqrt(squares) if squares else 0.0
 
 
 def survival_document(tensors: Sequence[Survival], dtype: str) -> dict[str, Any]:
@@ -116,6 +128,7 @@ def survival_document(tensors: Sequence[Survival], dtype: str) -> dict[str, Any]
     return {
         "dtype": dtype,
         "share": sum(one.kept for one in tensors) / squared,
+        "cosine": alignment(tensors),
         "worst": {"tensor": worst.name, "share": worst.share},
         "updated": len(updated),
         "unchanged": sum(1 for one in tensors if not one.changed),

@@ -15,6 +15,8 @@ from core.models.files import shard_bytes
 
 # Below this share the words about a merge name the formats that keep more.
 MUCH_IS_LOST = 0.9
+MUCH_IS_ROUNDING = 0.5
+"""Of the cosine of what was written to the update: below it more than half of the written change is none of the update's."""
 KEEPS_MORE = {
     "bf16": "`export --dtype fp16` or `fp32`",
     "fp16": "`export --dtype fp32`",
@@ -96,8 +98,10 @@ def survival_words(survival: dict[str, Any]) -> str:
     lost = f"; {better} keeps more" if better and survival["share"] < MUCH_IS_LOST else ""
     unchanged = survival["unchanged"]
     same = f"; {unchanged} of its tensors did not change" if unchanged else ""
+    cosine = survival.get("cosine", 1.0)
+    buried = f"; most of what moved is rounding (cosine {cosine:.2f})" if cosine < MUCH_IS_ROUNDING else ""
     left = f"; of {survival['unknown']} tensors it is unknown" if survival.get("unknown") else ""
-    return f"{survived(survival['share'])} of the update survives in {survival['dtype']} ({least}){same}{left}{lost}"
+    return f"{survived(survival['share'])} of the update survives in {survival['dtype']} ({least}){same}{left}{buried}{lost}"
 
 
 def survived(part: float) -> str:

@@ -1,6 +1,7 @@
 """How much of an adapter's update survives in bf16, in F16 and in Q8_0: of the demo's adapter, and of a weak one.
 
-The share is ⟨Q(W+Δ) − Q(W), Δ⟩ / ‖Δ‖², over all updated tensors; beside it how many of their values do not move at all. Once on
+The share is ⟨Q(W+Δ) − Q(W), Δ⟩ / ‖Δ‖², over all updated tensors; beside it the cosine of what was
+written to the update, and how many of the values do not move at all. Once on
 the small model's own weights, which come out of a Q4_1 file and lie on no grid of 16 bits, and once on the same weights rounded
 to bf16, as a published model's lie. With `--scores` the demo's adapter, merged, converted and quantised by real jobs, is asked
 the task's golden inputs at each stage.
@@ -52,11 +53,12 @@ def rounded(folder: Path, place: Path) -> Path:
     return place
 
 
-def measured(base: Path, adapter: Path, way: Sequence[str]) -> tuple[float, float, float]:
-    """(share that survives, share of the values that do not move, ‖Δ‖ / ‖W‖)."""
+def measured(base: Path, adapter: Path, way: Sequence[str]) -> tuple[float, float, float, float]:
+    """(share that survives, its cosine to the update, share of the values that do not move, ‖Δ‖ / ‖W‖)."""
     from gguf import GGMLQuantizationType
 
     from jobs.gguf_survival import TYPES, MergedUpdate, update_survival
+    from jobs.merge_math import alignment
 
     chain = [TYPES[name] if name in TYPES else GGMLQuantizationType[name] for name in way]  # type: ignore[index]
     update = MergedUpdate(base, "base", adapter, "fp32")
@@ -64,17 +66,17 @@ def measured(base: Path, adapter: Path, way: Sequence[str]) -> tuple[float, floa
     assert not unknown
     squared, weights = sum(one.squared for one in found), sum(one.weight_squared for one in found)
     unmoved = 1 - sum(one.changed for one in found) / sum(one.values for one in found)
-    return sum(one.kept for one in found) / squared, unmoved, (squared / weights) ** 0.5
+    return sum(one.kept for one in found) / squared, alignment(found), unmoved, (squared / weights) ** 0.5
 
 
 def show(name: str, adapter: Path, bases: dict[str, Path]) -> None:
     """Print what each way keeps of an adapter, on each base."""
     for kind, base in bases.items():
         for words, way in WAYS.items():
-            share, unmoved, size = measured(base, adapter, way)
+            share, cosine, unmoved, size = measured(base, adapter, way)
             print(
                 f"{name}, ‖Δ‖/‖W‖ {size:.1e}, base {kind:<16} {words:<21} "
-                f"{share:.3f} survives, {unmoved:.3f} of the values do not move",
+                f"{share:.3f} survives, cosine {cosine:.3f}, {unmoved:.3f} of the values do not move",
                 flush=True,
             )
 

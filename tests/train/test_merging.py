@@ -176,7 +176,7 @@ SIMULATED = {1e-2: (0.18, 1.0), 3e-3: (0.47, 0.92), 1e-3: (0.77, 0.5)}
 def test_survival_is_what_rounding_leaves_of_the_update_and_no_count_of_weights(relative: float) -> None:
     import torch
 
-    from jobs.merge_math import survival
+    from jobs.merge_math import alignment, survival
 
     generator = torch.Generator().manual_seed(3)
     weight = torch.randn(1024, 1024, generator=generator).mul(0.02).to(torch.bfloat16)
@@ -189,6 +189,8 @@ def test_survival_is_what_rounding_leaves_of_the_update_and_no_count_of_weights(
     # The formula in double precision, written out.
     moved = ((weight.double() + delta.double()).float().to(torch.bfloat16)).double() - weight.double()
     assert found.share == pytest.approx(float((moved * delta).sum() / delta.double().square().sum()), rel=1e-3)
+    cosine = torch.nn.functional.cosine_similarity(moved.flatten(), delta.double().flatten(), dim=0)
+    assert alignment([found]) == pytest.approx(float(cosine), rel=1e-3)
     in_fp16 = survival("w", weight, delta, (weight.float() + delta).to(torch.float16))
     assert in_fp16.share is not None and in_fp16.share > found.share
 

@@ -149,6 +149,14 @@ def test_the_formats_that_keep_more_are_named_where_there_are_any(written: dict[
     assert "keeps more" not in survival_words({**SURVIVAL, **written, "share": 0.95})
 
 
+def test_an_update_that_rounding_buries_is_said_to_be() -> None:
+    assert (
+        survival_words({**SURVIVAL, "share": 1.3, "cosine": 0.04}).count("most of what moved is rounding (cosine 0.04)")
+        == 1
+    )
+    assert "rounding" not in survival_words({**SURVIVAL, "cosine": 0.98}) + survival_words(SURVIVAL)
+
+
 def test_a_format_that_nobody_knows_is_refused_with_those_there_are(
     kiln: Kiln, capsys: pytest.CaptureFixture[str]
 ) -> None:
