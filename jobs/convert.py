@@ -88,7 +88,7 @@ def run(context: JobContext, spec: ConvertSpec) -> None:
             return CheckedGguf()
         return check_conversion(context, file, header, source, spec.model, lineage.get("made_of"), kind)
 
-    made = add_gguf(context, file_name(_named(spec), kind), kind, lineage, write, prove)
+    made = add_gguf(context, file_name(_named(spec), kind), kind, spec.served, lineage, write, prove)
     finish(
         context,
         made,

@@ -19,13 +19,16 @@ from core.files import read_json, sha256_file, sha256_json, write_json
 from core.format import data_size, listed
 from core.home import Home
 from core.jobfile.convert import check_words
+from core.jobfile.served_as import ServedAs
 from core.models.fingerprints import adapter_fingerprint
 from core.models.gguf import FILE_TYPES, GgufHeader, check_servable
 from core.models.gguf_lora import check_lora
+from core.shipping.gguf_template import take_out_marks
 from jobs.artefacts import Artefact, ArtefactStore
 from jobs.child import how_it_ended
 from jobs.context import JobContext
 from jobs.hub import require_room
+from jobs.modelfile import write_modelfile
 from jobs.tools import ToolEnd
 
 MARGIN_BYTES = 200_000_000
@@ -138,11 +141,15 @@ def add_gguf(
     context: JobContext,
     name: str,
     kind: str,
+    served: ServedAs,
     lineage: dict[str, Any],
     write: Callable[[Path], dict[str, Any]],
     prove: Callable[[Path, GgufHeader], CheckedGguf],
 ) -> MadeGguf:
-    """Have `write` make the file at a temporary place, look at its header, `prove` its tensors, and store it with its lineage.
+    """Have `write` make the file at a temporary place, look at its header, `prove` its tensors, and store it with a Modelfile
+    and its lineage.
+
+    Marks of training in its chat template are taken out: no server knows them.
 
     What `write` returns is added to the lineage, and so is the hash of the file. Nothing is stored of a file that is not whole,
     or not of the type that was asked for (`kind`).
@@ -165,6 +172,10 @@ def add_gguf(
                 file=name,
                 remedy="take another version of llama.cpp",
             )
+        if take_out_marks(file, header):
+            lineage["training_marks"] = "removed"
+            header = check_servable(file, name)
+        lineage.update(write_modelfile(context, file, header, served))
         context.phase("checking", f"{data_size(file.stat().st_size)}, {len(header.tensors)} tensors")
         checked = prove(file, header)
         made.append((header, sha256_file(file), checked))

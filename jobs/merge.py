@@ -17,6 +17,7 @@ from jobs.adapters import require_same_base
 from jobs.context import JobContext
 from jobs.device import job_device
 from jobs.manifest import device_facts, extend_manifest, start_manifest
+from jobs.serving_tokenizer import save_for_serving
 
 if TYPE_CHECKING:
     from jobs.merging import Merged
@@ -55,7 +56,7 @@ def run(context: JobContext, spec: MergeSpec) -> None:
     def fill(place: Path) -> None:
         dtype = models.as_torch(spec.dtype)
         done.append(merge_into(place, source, base.name, folder, dtype, device, tell, context.warn, seen))
-        tokenizer.save_pretrained(place)
+        save_for_serving(tokenizer, place)
 
     lineage = {
         "job": context.job.id,

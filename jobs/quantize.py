@@ -92,7 +92,8 @@ def run(context: JobContext, spec: QuantizeSpec) -> None:
         made_of = lineage.get("made_of")
         return check_quantisation(context, file, found, source, header, spec.model, made_of, spec.quantization)
 
-    made = add_gguf(context, file_name(name, spec.quantization), spec.quantization, lineage, write, prove)
+    wanted = file_name(name, spec.quantization)
+    made = add_gguf(context, wanted, spec.quantization, spec.served, lineage, write, prove)
     finish(
         context,
         made,

@@ -66,6 +66,7 @@ class ModelEntry(Loaded):
     parameters: Count | None = None
     family: NonEmpty | None = None
     ollama: NonEmpty | None = None
+    template_from: NonEmpty | None = None  # an installed model of Ollama, whose TEMPLATE it is served with
     license: NonEmpty | None = None
     gated: bool = False  # the hub gives it only to accounts that accepted its licence
     shape: ModelShape | None = None

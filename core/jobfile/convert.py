@@ -10,6 +10,7 @@ from core.config.model import ModelEntry
 from core.home import Home
 from core.jobfile.merge import survival_words
 from core.jobfile.references import needed_jobs
+from core.jobfile.served_as import ServedAs
 from core.jobfile.spec import WORKING_BYTES, Columns, Spec
 from core.models.files import shard_bytes
 
@@ -27,6 +28,7 @@ class ConvertSpec(Spec):
     """Convert a base model, or `source`: what a merge makes (`job:12/merged`) or a folder like it.
 
     `model` is the base model, also of a merged one. `converter` is llama.cpp's script, as it was found at submission.
+    `served` is for the Modelfile beside the file.
     """
 
     kind: Literal["convert"] = "convert"
@@ -35,6 +37,7 @@ class ConvertSpec(Spec):
     format: GgufFormat = "bf16"
     converter: OwnPath
     task: str | None = None
+    served: ServedAs = ServedAs()
 
     @property
     def title(self) -> str:

@@ -9,6 +9,7 @@ from core.config.base import OwnPath
 from core.config.model import ModelEntry
 from core.home import Home
 from core.jobfile.references import needed_jobs
+from core.jobfile.served_as import ServedAs
 from core.jobfile.spec import Columns, Spec
 
 Quantization = Literal[
@@ -59,7 +60,7 @@ class QuantizeSpec(Spec):
     """Quantise `source`, a GGUF file of 16 or 32 bits: `job:12/gguf` or a path.
 
     `model` is the base model where that is known, `tuned` whether an adapter was merged into it. `program` is `llama-quantize`
-    as it was found at submission.
+    as it was found at submission. `served` is for the Modelfile beside the file.
     """
 
     kind: Literal["quantize"] = "quantize"
@@ -69,6 +70,7 @@ class QuantizeSpec(Spec):
     model: ModelEntry | None = None
     task: str | None = None
     tuned: bool = False
+    served: ServedAs = ServedAs()
 
     @property
     def title(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -294,6 +294,35 @@ def _read(file: BinaryIO, version: int) -> GgufHeader:
     aligned = -(-start // alignment) * alignment if isinstance(alignment, int) and alignment > 0 else start
     end = aligned + max(tensor.offset + tensor.size_bytes for tensor in tensors) if tensors else start
     return GgufHeader(version, keys, tuple(tensors), end, aligned)
+
+
+def token_texts(path: Path, places: Collection[int]) -> dict[int, str]:
+    """The texts of some tokens of a file's vocabulary, by their ids; those that it has not are left out.
+
+    For a file whose header has been read: raises `TornError` and `struct.error` where it has become another. `OSError`.
+    """
+    with path.open("rb") as file:
+        version = struct.unpack("<I", file.read(8)[4:])[0]
+        if version == 1:
+            return {}
+        _counted(file)
+        for _ in range(_counted(file)):
+            key, kind = _text(file), _number(file, "I")
+            if key != "tokenizer.ggml.tokens":
+                _value(file, kind)
+                continue
+            inner, count = _number(file, "I"), _counted(file)
+            if kind != LIST or inner != TEXT:
+                return {}
+            texts = {}
+            for place in range(min(count, max(places, default=-1) + 1)):
+                length = _counted(file)
+                if place in places:
+                    texts[place] = file.read(length).decode("utf-8", "replace")
+                else:
+                    file.seek(length, 1)
+            return texts
+    return {}
 
 
 def _number(file: BinaryIO, letter: str) -> Any:

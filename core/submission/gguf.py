@@ -18,6 +18,7 @@ from core.jobfile.convert import ConvertSpec, GgufFormat
 from core.jobfile.merge import MergeSpec
 from core.jobfile.quantize import Quantization, QuantizeSpec
 from core.jobfile.references import parse_reference
+from core.jobfile.served_as import ServedAs
 from core.jobfile.spec import JobFile, Spec
 from core.models.files import check_model_files, hub_copy
 from core.models.gguf import already_quantised, check_servable, require_full_precision
@@ -28,6 +29,7 @@ from core.store.jobs import RETRYABLE, JobRow, get_job
 from core.submission.candidates import parse_model
 from core.submission.enqueue import SpecMaker, store_chain
 from core.submission.merge import earlier_merge, require_trained_weights
+from core.submission.served_as import served_as, to_serve
 from core.submission.wanted_export import WantedGguf, WantedMerge
 
 
@@ -76,14 +78,17 @@ class _Chain:
 def submit_gguf(home: Home, project: Project, wanted: WantedGguf, *, again: bool = False, author: str) -> GgufExport:
     """Queue what is missing between a model and the GGUF file that is wanted of it; with `again` all of it is made anew.
 
-    Raises `InputError` where the source is no model, where a tool of llama.cpp is missing, or where there is nothing to do.
+    Raises `InputError` where the source is no model, where a tool of llama.cpp is missing, where there is nothing to do, or
+    where the template that the model's entry names cannot be had.
     """
     with contextlib.closing(open_database(home)) as connection:
         chain = _chain(home, connection, project, wanted, again=again)
         if not chain.makers:
             assert chain.made is not None  # a source that is a file has refused to be made into itself
             return _earlier(home, connection, chain.made)
-    jobs = store_chain(home, project, chain.makers, chain.at or "", author=author)
+    served = served_as(project, chain.task, chain.model)
+    makers = [partial(_to_serve, maker=maker, served=served) for maker in chain.makers]
+    jobs = store_chain(home, project, makers, chain.at or "", author=author)
     return GgufExport(tuple(jobs), jobs[-1])
 
 
@@ -199,6 +204,10 @@ def _quantised(
     return chain.then(
         partial(_quantize, quantization=quantization, program=program, model=model, task=task, tuned=tuned)
     )
+
+
+def _to_serve(at: str, *, maker: SpecMaker, served: ServedAs) -> Spec:
+    return to_serve(maker(at), served)
 
 
 def _merge(at: str, *, model: ModelEntry, wanted: WantedMerge, task: str | None) -> Spec:

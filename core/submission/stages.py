@@ -26,6 +26,7 @@ from core.jobfile.convert_lora import ConvertLoraSpec
 from core.jobfile.kinds import kind_of
 from core.jobfile.merge import MergeSpec
 from core.jobfile.quantize import BITS, Quantization, QuantizeSpec
+from core.jobfile.served_as import ServedAs
 from core.jobfile.spec import JobFile, Spec
 from core.jobfile.train import TrainSpec
 from core.models.files import check_model_files
@@ -38,6 +39,7 @@ from core.submission.bakeoff import check_bakeoff
 from core.submission.candidates import of_job
 from core.submission.enqueue import Place, check_host_memory, insert, interpreter, pull_job, unique
 from core.submission.gguf import is_same_base
+from core.submission.served_as import served_as, to_serve
 from core.submission.wanted_bakeoff import WantedBakeoff
 from core.submission.wanted_stages import WantedStages
 from core.telemetry.newest import jobs_vendor
@@ -69,8 +71,11 @@ class _Made:
 class _Stages:
     """One submission, in the transaction that is open: finds what there is, queues what is missing."""
 
-    def __init__(self, place: Place, tools: LlamaCpp, vendor: str | None, training: int, spec: TrainSpec) -> None:
+    def __init__(
+        self, place: Place, tools: LlamaCpp, vendor: str | None, training: int, spec: TrainSpec, served: ServedAs
+    ) -> None:
         self.place, self.tools, self.vendor, self.training, self.spec = place, tools, vendor, training, spec
+        self.served = served
         self.model, self.task = spec.model, spec.task.name
         self.makers: list[int] = []
         self.taken: list[str] = []
@@ -144,7 +149,7 @@ class _Stages:
         return self._queue(spec)
 
     def _queue(self, spec: Spec) -> str:
-        place = self.place
+        place, spec = self.place, to_serve(spec, self.served)
         interpreter(place.home, place.project, spec, self.vendor)
         check_host_memory(spec.host_memory(place.home, place.on_gpu))
         pulls = [pull_job(place, model) for model in unique(spec.models)]
@@ -184,7 +189,7 @@ def submit_stages(
     """Queue what is missing and the bake-off over all stages: all of it or nothing.
 
     What a person should know is added to `remarks`, as `submit_bakeoff` does. Raises `InputError` where the job is no training,
-    or a tool of llama.cpp is missing, `NotFoundError`.
+    a tool of llama.cpp is missing, or the template that the model's entry names cannot be had, `NotFoundError`.
     """
     told: list[str] = [] if remarks is None else remarks
     smaller = ordered(wanted.smaller)
@@ -195,10 +200,11 @@ def submit_stages(
     with contextlib.closing(open_database(home)) as connection:
         training = _training(home, connection, wanted.job)
         check_model_files(home, training.model)
+        served = served_as(project, training.task.name, training.model)
         python = interpreter(home, project, MergeSpec(adapter=f"job:{wanted.job}", model=training.model), vendor)
         with transaction(connection):
             place = Place(home, project, connection, python, author, on_gpu=vendor is not None)
-            stages = _Stages(place, tools, vendor, wanted.job, training)
+            stages = _Stages(place, tools, vendor, wanted.job, training, served)
             candidates = _candidates(stages, smaller, tools, told)
             references = list(candidates)
             bakeoff = WantedBakeoff(

@@ -12,15 +12,21 @@ import psutil
 import pytest
 
 from core.config.model import ModelEntry
-from core.files import read_json, sha256_file, write_json
+from core.files import read_json, sha256_file, sha256_tree, write_json
 from core.home import Home, RunDir
 from core.jobfile.convert import ConvertSpec, GgufFormat
 from core.jobfile.quantize import Quantization, QuantizeSpec
 from core.models.gguf import check_servable
 from core.models.llama_cpp import LlamaCpp
 from core.own_paths import read_result
+from core.shipping.families import CONVERSATIONS
+from core.shipping.gguf_template import template_of
+from core.shipping.marks import has_training_marks
 from jobs.context import STOPPED_EXIT_CODE
+from jobs.gguf import the_file_in
 from tests.support.llama_cpp import convertible_model, llama_cpp
+from tests.support.modelfile_reader import read_modelfile
+from tests.support.ollama_render import render
 from tests.support.tiny_model import tiny_model
 from tests.support.waiting import wait_until as wait_for
 from tests.support.workshop import Process, Workshop, events, wait_until
@@ -120,6 +126,40 @@ def test_a_model_becomes_a_gguf_file_with_its_lineage(
     progress = events(run, 1, "progress")
     assert progress and progress[-1]["done"] == progress[-1]["total"] > 0 and progress[-1]["unit"] == "bytes"
     assert not events(run, 1, "warning")
+
+
+def test_a_modelfile_stands_beside_each_file_and_names_the_template_that_it_was_trained_with(
+    shop: Workshop, converted: tuple[RunDir, dict[str, Any]], quantised: tuple[RunDir, dict[str, Any]]
+) -> None:
+    """SmolLM2's own template is ChatML with a system message of its own: what is written renders the same."""
+    for _, result in (converted, quantised):
+        artefact, file = result["artefacts"][0], Path(result["summary"]["path"])
+        assert artefact["lineage"]["template"] == {"family": "chatml"}
+        assert the_file_in(file.parent) == file and sha256_tree(file.parent) == artefact["sha256"]
+        read = read_modelfile((file.parent / "Modelfile").read_text(encoding="utf-8"))
+        assert read[0] == ("from", f"./{file.name}") and [name for name, _ in read[1:]] == ["template", "stop", "stop"]
+        own = template_of(file, check_servable(file, file.name))
+        assert own is not None
+        for name, messages in CONVERSATIONS.items():
+            asked = [message.to_json() for message in messages]
+            assert render(read[1][1], asked, None) == own.prompt(messages, None), name
+
+
+def test_marks_of_training_do_not_reach_the_file(
+    shop: Workshop, make: Makers, model_cache: Path, tmp_path: Path
+) -> None:
+    marked = convertible_model(model_cache, tmp_path / "marked")
+    assert marked.path is not None
+    written = Path(marked.path) / "chat_template.jinja"
+    source = written.read_text(encoding="utf-8")
+    written.write_text("{% generation %}" + source + "{% endgeneration %}", encoding="utf-8")
+    result = done(shop, make.convert(marked))
+    file = Path(result["summary"]["path"])
+    template = check_servable(file, file.name).chat_template
+    assert template is not None and not has_training_marks(template) and "<|im_start|>" in template
+    assert result["artefacts"][0]["lineage"]["training_marks"] == "removed"
+    assert result["summary"]["file_sha256"] == sha256_file(file)
+    assert tensors(file) and leftovers(shop) == []
 
 
 def test_quantising_gives_the_tensors_that_the_converter_writes_directly(

@@ -48,6 +48,14 @@ def test_an_adapter_is_merged_converted_and_quantised_each_job_waiting_for_the_o
     assert [job.lane for job in made.queued] == ["gpu", "cpu", "cpu"]
 
 
+def test_conversion_and_quantisation_are_told_how_the_file_is_served(kiln: Kiln) -> None:
+    """The task as it is at submission; a template that the model's entry names is asked for before anything is queued."""
+    convert, quantize = (kiln.spec(job) for job in kiln.export(quantization="Q8_0").queued[1:])
+    assert isinstance(convert, ConvertSpec) and isinstance(quantize, QuantizeSpec)
+    assert convert.served.task is not None and convert.served.task.name == convert.task
+    assert convert.served == quantize.served and convert.served.official is None
+
+
 def test_what_is_there_or_on_its_way_is_taken(kiln: Kiln) -> None:
     merge = kiln.merge()
     (convert,) = kiln.export().queued

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
+from core.config.project import shipped
+from core.config.settings import OllamaSettings, Settings
 from core.errors import InputError
+from core.jobfile.served_as import OfficialTemplate
 from core.serving.ollama import Ollama
 from core.shipping.installed import InstalledTemplate, installed_template
+from core.submission.served_as import served_as
 from tests.support.ollama_standin import OllamaStandin
 
 pytestmark = pytest.mark.process
@@ -44,6 +49,19 @@ def test_a_model_without_one_is_refused_with_what_to_do(server: OllamaStandin, m
         installed_template(ollama, model)
     assert (caught.value.code, caught.value.key) == ("no_installed_template", "template_from")
     assert caught.value.remedy
+
+
+def test_an_export_takes_the_template_that_the_models_entry_names(server: OllamaStandin) -> None:
+    project = replace(shipped(), settings=Settings(ollama=OllamaSettings(url=server.url)))
+    entry = project.model("Qwen3-4B").model_copy(update={"template_from": "qwen3:8b"})
+    served = served_as(project, "judge", entry)
+    assert served.official == OfficialTemplate(
+        model="qwen3:8b", template=OFFICIAL, stops=("<|im_start|>", "<|im_end|>")
+    )
+    assert served.task == project.task("judge")
+    assert served_as(project, "a task that is gone", entry).task is None
+    with pytest.raises(InputError):
+        served_as(project, "judge", entry.model_copy(update={"template_from": "nobody"}))
 
 
 def test_a_server_that_is_not_there() -> None:

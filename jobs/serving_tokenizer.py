@@ -1,0 +1,21 @@
+"""A tokenizer as it is saved beside a model that is to serve: its template without marks of training, which no server knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from core.shipping.marks import without_training_marks
+
+
+def save_for_serving(tokenizer: Any, folder: Path) -> None:
+    """Save a transformers tokenizer. The one in hand keeps its template, or its templates by name."""
+    template = tokenizer.chat_template
+    if isinstance(template, str):
+        tokenizer.chat_template = without_training_marks(template)
+    elif isinstance(template, dict):
+        tokenizer.chat_template = {name: without_training_marks(text) for name, text in template.items()}
+    try:
+        tokenizer.save_pretrained(folder)
+    finally:
+        tokenizer.chat_template = template
