@@ -21,7 +21,8 @@ def unknown_template_words(reason: Reason) -> str:
     values = reason.values
     if reason.code == "template_differs":
         think = _THINK.get(values.get("think"), "")  # type: ignore[arg-type]
-        return f"the chat template is not that of {values['family']}: it renders {values['conversation']} differently{think}"
+        said = f"{values['conversation']} comes out differently from {values['family']}{think}"
+        return f"the chat template is of no family that is known here ({said})"
     if reason.code == "no_template":
         return "the file has no chat template"
     if reason.code == "no_jinja2":

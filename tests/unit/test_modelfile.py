@@ -20,6 +20,7 @@ from core.shipping.gguf_template import KEY, take_out_marks, template_of
 from core.shipping.jinja import JinjaTemplate
 from core.shipping.marks import has_training_marks
 from core.shipping.modelfile import Modelfile, quoted
+from core.wording.shipping import unknown_template_words
 from jobs.modelfile import look_at_template, modelfile_of
 from jobs.serving_tokenizer import save_for_serving
 from tests.support.chat_templates import PLAIN_WORDS
@@ -106,6 +107,21 @@ def test_of_an_unknown_template_no_other_is_given() -> None:
     written = modelfile_of("x.gguf", None, unknown, ServedAs())
     assert read_modelfile(written.text()) == [("from", "./x.gguf")]
     assert "template_from" in written.text() and "one question" in written.text()
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        Reason("template_differs", {"family": "Qwen3", "conversation": "several turns", "think": False}),
+        *(Reason("template_unproved", {"why": why}) for why in ("thinks_always", "no_end_of_turn", "template_refused")),
+        *(Reason(code) for code in ("no_template", "no_jinja2", "bad_template")),
+    ],
+)
+def test_each_reason_why_a_template_is_unknown_has_words_of_its_own(reason: Reason) -> None:
+    words = unknown_template_words(reason)
+    assert words != unknown_template_words(Reason("no_template")) or reason.code == "no_template"
+    if reason.code == "template_differs":
+        assert "several turns" in words and "Qwen3" in words and "thinking off" in words
 
 
 @needs("jinja2")
