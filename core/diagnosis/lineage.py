@@ -19,6 +19,7 @@ from core.files import read_json
 from core.home import Home, RunDir
 from core.jobfile.bakeoff import BakeoffSpec
 from core.jobfile.convert import ConvertSpec
+from core.jobfile.kinds import KINDS
 from core.jobfile.merge import MergeSpec
 from core.jobfile.parity import ParitySpec
 from core.jobfile.quantize import QuantizeSpec
@@ -32,7 +33,8 @@ from core.store.jobs import JobRow, get_job, list_jobs
 MOST_JOBS = 5000
 """Of the newest jobs of a home that are looked through for what was made of a training."""
 MOST_BAKEOFFS = 12
-MAKES = ("train", "merge", "convert", "quantize")
+MAKES = tuple(kind.name for kind in KINDS.values() if kind.makes)
+"""The kinds of job that make something of what another one made."""
 _NUMBER = re.compile(r"job:(\d+)")
 
 

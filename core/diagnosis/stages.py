@@ -185,4 +185,4 @@ def _stage(lineage: Lineage, candidate: CandidateSpec) -> str:
         return made_by.spec.quantization
     if made_by is not None and isinstance(made_by.spec, ConvertSpec):
         return made_by.spec.format.upper()
-    return candidate.form
+    return "lora" if candidate.lora is not None else candidate.form

@@ -9,6 +9,7 @@ from typing import Any
 
 from core.diagnosis.causes import Cause, Certainty, Evidence
 from core.diagnosis.lineage import Lineage, Link
+from core.jobfile.convert import ConvertSpec
 from core.jobfile.merge import MergeSpec
 from core.jobfile.train import TrainSpec
 from core.reasons import Reason
@@ -21,17 +22,21 @@ MANY_LOST = 0.05
 """Share of the examples that were skipped or cut, from which on that is a likely cause."""
 MUCH_LOST, SOME_LOST = 0.5, 0.9
 """Shares of the update that a merge keeps."""
+UNCHANGED = ("nothing_changed", "weights_of_base")
+"""The errors of a job that wrote the base again."""
 RESULT = "result.json"
 
 
 def training_causes(lineage: Lineage) -> Iterator[Cause]:
-    """Of every training and merge of a lineage."""
+    """Of every training of a lineage, and of what was written of its update."""
     for link, training in lineage.trainings:
         yield from _of_examples(link)
         yield from _of_losses(link)
         yield from _of_ladder(link, training)
     for link, merge in lineage.merges:
         yield from _of_merge(lineage, link, merge)
+    for link, made in lineage.files:
+        yield from _of_survival(link, made.format if isinstance(made, ConvertSpec) else made.quantization)
 
 
 def _of_examples(link: Link) -> Iterator[Cause]:
@@ -83,20 +88,7 @@ def _of_ladder(link: Link, training: TrainSpec) -> Iterator[Cause]:
 
 
 def _of_merge(lineage: Lineage, link: Link, merge: MergeSpec) -> Iterator[Cause]:
-    if link.error == "nothing_changed":
-        figure = Evidence(link.id, f"attempt-{link.job.attempt}/error.json", "code", "nothing_changed")
-        yield Cause(Reason("weights_unchanged", {"dtype": merge.dtype}), "shown", link.id, (figure,))
-    found = link.summary.get("survival")
-    survival: Mapping[str, Any] = found if isinstance(found, dict) else {}
-    updated, unchanged = _count(survival, "updated"), _count(survival, "unchanged")
-    share: Any = survival.get("share")
-    if updated and 2 * unchanged >= updated:
-        figures = (_summary(link, "survival.unchanged"), _summary(link, "survival.updated"))
-        yield Cause(Reason("weights_unchanged", {"dtype": merge.dtype}), "shown", link.id, figures)
-    elif _is_number(share) and share < SOME_LOST:
-        sure: Certainty = "likely" if share < MUCH_LOST else "possible"
-        reason = Reason("update_lost", {"share": share, "dtype": merge.dtype})
-        yield Cause(reason, sure, link.id, (_summary(link, "survival.share"),))
+    yield from _of_survival(link, merge.dtype)
     trained = lineage.training_of(link.id)
     if trained is not None and trained[1].recipe.hqq is not None and merge.base_weights == "original":
         bits = trained[1].recipe.hqq.bits
@@ -105,6 +97,24 @@ def _of_merge(lineage: Lineage, link: Link, merge: MergeSpec) -> Iterator[Cause]
             Evidence(link.id, "job.yaml", "spec.base_weights", merge.base_weights),
         )
         yield Cause(Reason("original_base_weights", {"bits": bits}), "possible", link.id, figures)
+
+
+def _of_survival(link: Link, dtype: str) -> Iterator[Cause]:
+    """How much of the training's update is in what a merge, a conversion or a quantisation wrote."""
+    if link.error in UNCHANGED:
+        figure = Evidence(link.id, f"attempt-{link.job.attempt}/error.json", "code", link.error)
+        yield Cause(Reason("weights_unchanged", {"dtype": dtype}), "shown", link.id, (figure,))
+    found = link.summary.get("survival")
+    survival: Mapping[str, Any] = found if isinstance(found, dict) else {}
+    updated, unchanged = _count(survival, "updated"), _count(survival, "unchanged")
+    share: Any = survival.get("share")
+    if updated and 2 * unchanged >= updated:
+        figures = (_summary(link, "survival.unchanged"), _summary(link, "survival.updated"))
+        yield Cause(Reason("weights_unchanged", {"dtype": dtype}), "shown", link.id, figures)
+    elif _is_number(share) and share < SOME_LOST:
+        sure: Certainty = "likely" if share < MUCH_LOST else "possible"
+        reason = Reason("update_lost", {"share": share, "dtype": dtype})
+        yield Cause(reason, sure, link.id, (_summary(link, "survival.share"),))
 
 
 def _summary(link: Link, key: str) -> Evidence:

@@ -96,7 +96,9 @@ class Records:
         )
         return self.file_of(spec, template, keys)
 
-    def quantize(self, convert: int, *, template: str | None = "", keys: Mapping[str, Any] | None = None) -> int:
+    def quantize(
+        self, convert: int, *, template: str | None = "", keys: Mapping[str, Any] | None = None, **summary: Any
+    ) -> int:
         spec = QuantizeSpec(
             source=f"job:{convert}/gguf",
             model=shipped().model("SmolLM2-135M"),
@@ -104,15 +106,15 @@ class Records:
             tuned=True,
             program="/nowhere/llama-quantize",
         )
-        return self.file_of(spec, template, keys)
+        return self.file_of(spec, template, keys, **summary)
 
-    def file_of(self, spec: Spec, template: str | None, keys: Mapping[str, Any] | None) -> int:
+    def file_of(self, spec: Spec, template: str | None, keys: Mapping[str, Any] | None, **more: Any) -> int:
         written_template = self.template if template == "" else template
         usual = {"general.architecture": "llama", "general.file_type": 1, "tokenizer.ggml.eos_token_id": EOS}
         told = {} if written_template is None else {"tokenizer.chat_template": written_template}
         place = self.folder / f"model-{len(list(self.folder.iterdir()))}.gguf"
         place.write_bytes(file(header({**usual, **told, **(keys or {})})))
-        summary = {"path": str(place), "chat_template": written_template is not None}
+        summary = {"path": str(place), "chat_template": written_template is not None, **more}
         return self.put(spec, summary=summary, kind="gguf")
 
     def parity(self, gguf: int, document: Mapping[str, Any]) -> int:

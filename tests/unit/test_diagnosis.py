@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,14 @@ import pytest
 
 from core.config.recipe import HqqOptions
 from core.config.task import Task
+from core.diagnosis.asked import job_of
 from core.diagnosis.causes import EXPLAINS, Cause
 from core.diagnosis.diagnosis import Diagnosis, diagnose
-from core.jobfile.bakeoff import Variant
+from core.jobfile.bakeoff import CandidateSpec, Variant
 from core.parity.comparison import CAUSES
 from core.parity.gate import file_findings
 from core.reasons import Reason
+from core.store.database import transaction
 from core.wording.diagnosis import cause_words, diagnosis_rows, headline, remedy_words
 from tests.support.chat_templates import DROPS_SYSTEM
 from tests.support.recorded_lineage import ADAPTER, BAD, BASE, EOS, F16, LOSSES, MERGED, Q8_0, Records, whole_chain
@@ -242,6 +245,8 @@ def test_weights_that_did_not_change_and_updates_that_were_lost_are_told(records
         ("weights_unchanged", same, "shown"),
         ("update_lost", lost, "likely"),
     }
+    coarse = records.quantize(records.convert(records.merge(training)), survival={"dtype": "Q8_0", "share": 0.4})
+    assert ("update_lost", coarse) in {(cause.code, cause.job) for cause in told(records, coarse).causes}
     assert f"bakehouse export {training} --dtype fp32 --wait" in [one.command for one in found.tests]
 
 
@@ -315,6 +320,22 @@ def test_a_form_that_is_short_beside_a_rambling_base_is_no_symptom_and_beside_th
     assert {(of.candidate, one.code) for of in found.symptoms for one in of.symptoms if of.job} == {
         (Q8_0, "short_and_alike")
     }
+
+
+@pytest.mark.parametrize("error", ["nothing_changed", "weights_of_base"])
+def test_a_conversion_that_was_refused_because_nothing_changed_is_told_as_such(records: Records, error: str) -> None:
+    merged = records.merge(records.train())
+    refused = records.convert(merged)
+    reason = ("job_error", json.dumps({"error": error, "message": "no tensor differs from the base"}), refused)
+    with transaction(records.connection):
+        records.connection.execute("UPDATE jobs SET reason_code = ?, reason_values = ? WHERE id = ?", reason)
+    (cause,) = told(records, merged).causes
+    assert (cause.code, cause.job, cause.certainty) == ("weights_unchanged", refused, "shown")
+
+
+def test_an_adapter_that_a_server_puts_on_a_gguf_base_belongs_to_its_training() -> None:
+    on_base = CandidateSpec(name="tuned", form="gguf", ref="job:9/gguf", lora="job:12/lora")
+    assert job_of(on_base) == 12
 
 
 def test_records_that_are_gone_or_torn_say_nothing(records: Records) -> None:
