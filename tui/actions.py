@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from textual.message import Message
 
 from core.errors import InputError
+from core.format import plural
 from core.home import Home
 from core.jobfile.kinds import JobKind, kind_of
 from core.runner.commands import RefusedError
@@ -19,6 +20,7 @@ from tui.queries.failures import ask_beside
 
 if TYPE_CHECKING:
     from core.submission.wanted_export import WantedGguf, WantedMerge
+    from core.submission.wanted_ship import WantedShip
     from tui.context import Context
     from tui.queries.bakeoff_plan import BakeoffPlan
 
@@ -60,6 +62,30 @@ def ask(context: Context, kind: str, job: JobRow | None, said: str, arguments: d
 
         request(context.home, kind, None if job is None else job.id, arguments, by=author(AUTHOR))
         return RequestDone(said)
+
+    in_background(context, act)
+
+
+def ask_of_chain(context: Context, name: str, chain_id: int) -> None:
+    """Send a command to the runner for each job of a chain that it applies to; what has ended meanwhile is passed over."""
+
+    def act() -> RequestDone:
+        from core.runner.client import author, request
+        from core.runner.commands import COMMANDS, jobs_of_chain
+        from core.store.chains import get_chain
+        from core.store.database import open_database
+
+        with contextlib.closing(open_database(context.home)) as connection:
+            jobs = jobs_of_chain(COMMANDS[name], get_chain(connection, chain_id))
+        refused: list[RefusedError] = []
+        for job in jobs:
+            try:
+                request(context.home, name, job.id, {}, by=author(AUTHOR))
+            except RefusedError as error:
+                refused.append(error)
+        if len(refused) == len(jobs):
+            raise refused[0]
+        return RequestDone(f"Chain {chain_id}: {name} of {plural(len(jobs) - len(refused), 'job')}")
 
     in_background(context, act)
 
@@ -175,6 +201,26 @@ def check_parity(context: Context, job: JobRow) -> None:
         return [submit_parity(home, project, f"job:{job.id}", author=author)]
 
     submit(context, make)
+
+
+def can_ship(job: JobRow | None) -> bool:
+    """The job is a training whose adapter is there or on its way."""
+    return _will_make(job, lambda kind: "adapter" in kind.makes)
+
+
+def ship(context: Context, wanted: WantedShip) -> None:
+    """Queue what is missing between a training and a GGUF file that was proved."""
+    remarks: list[str] = []
+
+    def make(home: Home, project: Any, author: str) -> list[JobRow]:
+        from core.submission.ship import submit_ship
+
+        made = submit_ship(home, project, wanted, author=author, later=remarks, remarks=remarks)
+        if not made.queued:
+            raise InputError(f"all of this is there already, as chain {made.chain.id}", code="already_made")
+        return list(made.queued)
+
+    submit(context, make, remarks)
 
 
 def rescore(context: Context, job_id: int) -> None:

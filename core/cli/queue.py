@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -9,13 +10,14 @@ from typing import Any
 
 import click
 
+from core.cli.chains import chain_json, chain_lines
 from core.cli.common import by, job_json, job_line, json_option, opened
 from core.cli.output import print_json, say
 from core.cli.several import each_of, show_outcomes
 from core.errors import InputError
 from core.home import Home
 from core.runner.client import request
-from core.runner.commands import COMMANDS, QueueCommand, RefusedError
+from core.runner.commands import COMMANDS, QueueCommand, RefusedError, jobs_of_chain
 from core.store.jobs import JobRow, get_job
 from core.text import printable
 from core.wording.jobs import refused
@@ -32,6 +34,7 @@ def queue() -> None:
 def list_(everything: bool, as_json: bool) -> None:
     """The active jobs, the waiting ones in their order, and the last that ended."""
     from core.runner.status import runner_status
+    from core.store.chains import list_chains
     from core.store.jobs import ACTIVE, QUEUED, list_jobs, queue_state
     from core.store.results import run_scores
     from core.wording.runs import differences, label_width
@@ -41,6 +44,12 @@ def list_(everything: bool, as_json: bool) -> None:
         jobs = list_jobs(connection, limit=-1 if everything else 40)
         state = queue_state(connection)
         scores = run_scores(connection)
+        listed = {job.id for job in jobs}
+        chains = [
+            chain
+            for chain in list_chains(connection, limit=-1 if everything else 40)
+            if any(link.job.id in listed for link in chain.links)
+        ]
     apart = differences(jobs)
     alive = runner_status(home).alive
     if as_json:
@@ -50,7 +59,8 @@ def list_(everything: bool, as_json: bool) -> None:
             return {**job_json(job), "differs": differs, "score": scores.get(job.id)}
 
         paused = {"paused": state.paused, "reason": state.reason, "author": state.author}
-        print_json({"queue": paused, "runner_alive": alive, "jobs": [run_json(job) for job in jobs]})
+        told = {"jobs": [run_json(job) for job in jobs], "chains": [chain_json(chain) for chain in chains]}
+        print_json({"queue": paused, "runner_alive": alive, **told})
         return
     if state.paused:
         say(f"‖ paused by {state.author}" + (f": {state.reason}" if state.reason else ""))
@@ -61,10 +71,51 @@ def list_(everything: bool, as_json: bool) -> None:
     # Where nobody watches, nothing is cut.
     room = shutil.get_terminal_size((120, 40)).columns if sys.stdout.isatty() else 10_000
     width = max(40, min(room * 45 // 100, max((label_width(job, apart.get(job.id)) for job in jobs), default=0)))
+    in_chains = {link.job.id: chain for chain in reversed(chains) for link in chain.own or chain.links}
+    shown = set[int]()
     for job in jobs:
-        say(job_line(job, apart.get(job.id), scores.get(job.id), width))
+        chain = in_chains.get(job.id)
+        if chain is None:
+            say(job_line(job, apart.get(job.id), scores.get(job.id), width))
+        elif chain.id not in shown:
+            shown.add(chain.id)
+            for line in chain_lines(chain, width, apart, scores):
+                say(line)
     if not jobs:
         say("No jobs yet: `bakehouse demo` or `bakehouse train` queues some.")
+
+
+class JobOrChain(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
+    """A job's number, or `chain:3` for the jobs that were queued with a chain."""
+
+    name = "job"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        if isinstance(value, str) and re.fullmatch(rf"{CHAIN}\d+", value):
+            return value
+        number: int = click.INT.convert(value, param, ctx)
+        return number
+
+
+CHAIN = "chain:"
+
+
+def jobs_of(command: QueueCommand, named: Sequence[int | str]) -> list[int]:
+    """The jobs that are meant, each once; of a chain those that the command can be asked of. Raises `BakehouseError`."""
+    found: list[int] = []
+    for one in named:
+        if isinstance(one, int):
+            found.append(one)
+            continue
+        from core.store.chains import get_chain
+
+        with opened(Home.find()) as connection:
+            chain = get_chain(connection, int(one.removeprefix(CHAIN)))
+        try:
+            found += [job.id for job in jobs_of_chain(command, chain)]
+        except RefusedError as error:
+            raise refused(error) from None
+    return list(dict.fromkeys(found))
 
 
 def ask(home: Home, command: QueueCommand, job_id: int | None, arguments: dict[str, Any]) -> None:
@@ -120,17 +171,17 @@ def click_command(command: QueueCommand) -> click.Command:
     """`bakehouse queue NAME`, with the job, the arguments and the options that the command declares."""
     asks = command.confirmation is not None and command.confirmation.on_command_line
 
-    def carry_out(as_json: bool, jobs: tuple[int, ...] = (), yes: bool = False, **given: Any) -> None:
+    def carry_out(as_json: bool, jobs: tuple[int | str, ...] = (), yes: bool = False, **given: Any) -> None:
         if command.on_job is None:
             ask_of_queue(command, given, as_json)
             return
-        job_ids = list(dict.fromkeys(jobs))
+        job_ids = jobs_of(command, jobs)
         if not asks or yes or confirmed(command, job_ids):
             ask_of_jobs(command, job_ids, given, as_json)
 
     params: list[click.Parameter] = []
     if command.on_job is not None:
-        params.append(click.Argument(["jobs"], metavar="JOB...", type=int, nargs=-1, required=True))
+        params.append(click.Argument(["jobs"], metavar="JOB|chain:ID...", type=JobOrChain(), nargs=-1, required=True))
     for argument in command.arguments:
         if argument.choices:
             params.append(click.Argument([argument.name], type=click.Choice(argument.choices)))

@@ -67,6 +67,7 @@ RefusalCode = Literal[
     "wrong_state",  # command, job, state, states (those it applies to)
     "being_cancelled",  # job
     "not_held",  # job
+    "nothing_in_chain",  # command, chain
     "no_process",  # job
     "unknown_place",  # place, places
     "gpu_not_blocked",

@@ -259,6 +259,36 @@ def answers_of_several_tasks(db: Any) -> None:
         db.execute(statement)
 
 
+CHAINS = """
+-- Jobs that are one thing to a person: from a training to a file that was proved, say. What waits for what stands in
+-- `dependencies`; here stands which jobs belong together, and in which order. `taken`: the job was there before the chain.
+CREATE TABLE chains (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  title TEXT NOT NULL,
+  project_id TEXT NOT NULL,
+  author TEXT NOT NULL,
+  submitted_at REAL NOT NULL
+);
+
+CREATE TABLE chain_links (
+  chain_id INTEGER NOT NULL REFERENCES chains (id) ON DELETE CASCADE,
+  number INTEGER NOT NULL CHECK (number > 0),
+  job_id INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+  taken INTEGER NOT NULL CHECK (taken IN (0, 1)),
+  PRIMARY KEY (chain_id, number),
+  UNIQUE (chain_id, job_id)
+) WITHOUT ROWID;
+
+CREATE INDEX chain_links_by_job ON chain_links (job_id);
+"""
+
+
+@migrations()
+def chains_of_jobs(db: Any) -> None:
+    for statement in statements(CHAINS):
+        db.execute(statement)
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Apply the steps that are missing, each in a transaction of its own."""
     migrations.apply(Database(connection))

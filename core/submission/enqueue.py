@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from core.config.model import ModelEntry
@@ -19,6 +19,7 @@ from core.jobfile.pull import PullSpec
 from core.jobfile.spec import JobFile, Spec
 from core.models.files import check_model_files, needs_pull
 from core.runner.client import ensure_runner
+from core.store.chains import chain_with_jobs, insert_chain
 from core.store.database import open_database, transaction
 from core.store.jobs import JobRow, Lane, get_job, insert_job
 from core.submission.python_environment import find_python, require
@@ -32,10 +33,7 @@ def store(home: Home, project: Project, spec: Spec, *, needs: Iterable[int] = ()
     files or a memory that the job cannot be run with.
     """
     vendor = jobs_vendor(home)
-    python = interpreter(home, project, spec, vendor)
-    for model in spec.models:
-        check_model_files(home, model)
-    check_host_memory(spec.host_memory(home, vendor is not None))
+    python = require_runnable(home, project, spec, vendor)
     connection = open_database(home)
     try:
         with transaction(connection):
@@ -50,37 +48,92 @@ def store(home: Home, project: Project, spec: Spec, *, needs: Iterable[int] = ()
     return row
 
 
-SpecMaker = Callable[[str], Spec]
-"""Makes what a job is told of what the job before it makes: `job:7/merged`."""
+@dataclass(frozen=True)
+class StoredChain:
+    """`queued` are the new jobs in their order. `chain` is the id under which all links are kept, None where they are not."""
+
+    queued: tuple[JobRow, ...]
+    chain: int | None = None
 
 
-def store_chain(home: Home, project: Project, makers: Sequence[SpecMaker], first: str, *, author: str) -> list[JobRow]:
-    """Put jobs into the queue of which each takes what the one before makes; the first takes `first`. All of them or none.
+class ChainWriter:
+    """The links of a chain while they are written, in the transaction that is open on `connection`.
 
-    Raises as `store`.
+    Each new job waits for the link before it, and for what its spec names. Those that were written can be looked up by
+    everything that is given the connection, as if they had always been there.
+    """
+
+    def __init__(self, place: Place, vendor: str | None) -> None:
+        self.place = place
+        self.connection = place.connection
+        self.vendor = vendor
+        self.links: list[tuple[int, bool]] = []
+        """(job, whether it was there before)."""
+        self.by_kind: dict[str, int] = {}
+
+    def add(self, spec: Spec) -> str:
+        """Put a job into the queue behind the last link; the reference of what it makes, or of itself. Raises as `store`."""
+        require_runnable(self.place.home, self.place.project, spec, self.vendor)
+        pulls = [pull_job(self.place, model) for model in unique(spec.models)]
+        before = [self.links[-1][0]] if self.links else []
+        job_id = insert(self.place, spec, [*before, *spec.needs, *(pull for pull in pulls if pull is not None)])
+        self._link(job_id, spec.kind, taken=False)
+        makes = kind_of(spec.kind).makes
+        return f"job:{job_id}/{makes[0]}" if makes else f"job:{job_id}"
+
+    def take(self, job_id: int) -> None:
+        """Make a job that is there already the next link."""
+        self._link(job_id, get_job(self.connection, job_id).kind, taken=True)
+
+    def _link(self, job_id: int, kind: str, *, taken: bool) -> None:
+        self.links.append((job_id, taken))
+        self.by_kind[kind] = job_id
+
+
+def store_chain(
+    home: Home,
+    project: Project,
+    write: Callable[[ChainWriter], None],
+    *,
+    title: str | None = None,
+    ahead: Iterable[Spec] = (),
+    author: str,
+) -> StoredChain:
+    """Put the jobs that `write` adds into the queue: all of them or none. With a `title` the links are kept as one chain.
+
+    `ahead` are specs as they will be, but for their references: what takes long to find out about them is found out before
+    the database is locked. Where all links are there already, as part of a chain, that is the chain. Raises as `store`, and
+    what `write` raises.
     """
     vendor = jobs_vendor(home)
-    python = None
-    # Only the references are not known yet, and nothing of this looks at them.
-    for spec in [maker(first if number == 0 else "job:0/none") for number, maker in enumerate(makers)]:
-        python = interpreter(home, project, spec, vendor)
-        for model in spec.models:
-            check_model_files(home, model)
-        check_host_memory(spec.host_memory(home, vendor is not None))
-    assert python is not None  # there is at least one
-    reference = first
+    for spec in ahead:
+        require_runnable(home, project, spec, vendor)
+    python = find_python(project.settings.jobs.python)
     with contextlib.closing(open_database(home)) as connection:
         with transaction(connection):
-            place = Place(home, project, connection, python, author, on_gpu=vendor is not None)
-            ids = []
-            for maker in makers:
-                spec = maker(reference)
-                pulls = [pull_job(place, model) for model in unique(spec.models)]
-                ids.append(insert(place, spec, [*spec.needs, *(pull for pull in pulls if pull is not None)]))
-                reference = f"job:{ids[-1]}/{kind_of(spec.kind).makes[0]}"
-        rows = [get_job(connection, job_id) for job_id in ids]
-    ensure_runner(home)
-    return rows
+            writer = ChainWriter(Place(home, project, connection, python, author, on_gpu=vendor is not None), vendor)
+            write(writer)
+            chain = None
+            if title is not None:
+                is_new = any(not taken for _, taken in writer.links)
+                chain = None if is_new else chain_with_jobs(connection, [job_id for job_id, _ in writer.links])
+                if chain is None:
+                    chain = insert_chain(
+                        connection, title=title, project_id=project.id, author=author, links=writer.links
+                    )
+        queued = tuple(get_job(connection, job_id) for job_id, taken in writer.links if not taken)
+    if queued:
+        ensure_runner(home)
+    return StoredChain(queued, chain)
+
+
+def require_runnable(home: Home, project: Project, spec: Spec, vendor: str | None) -> str:
+    """Refuse a job whose interpreter, model files or host memory would not do (`InputError`); the interpreter it runs in."""
+    python = interpreter(home, project, spec, vendor)
+    for model in spec.models:
+        check_model_files(home, model)
+    check_host_memory(spec.host_memory(home, vendor is not None))
+    return python
 
 
 def interpreter(home: Home, project: Project, spec: Spec, vendor: str | None) -> str:

@@ -27,10 +27,13 @@ from core.own_paths import read_result
 from core.store.database import open_database
 from core.store.jobs import RETRYABLE, JobRow, get_job
 from core.submission.candidates import parse_model
-from core.submission.enqueue import SpecMaker, store_chain
+from core.submission.enqueue import ChainWriter, store_chain
 from core.submission.merge import earlier_merge, require_trained_weights
 from core.submission.served_as import served_as, to_serve
 from core.submission.wanted_export import WantedGguf, WantedMerge
+
+SpecMaker = Callable[[str], Spec]
+"""Makes what a job is told of what the job before it makes: `job:7/merged`."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,8 @@ class GgufExport:
 class _Chain:
     """A model on its way: `at` is what the next step takes (a reference or a path), None a base model that is only named.
 
-    `made` is the job whose result that is, where it is there or in the queue already; `makers` are the jobs to queue.
+    `made` is the job whose result that is, where it is there or in the queue already, `taken` are all such jobs of the way;
+    `makers` are the jobs to queue.
     """
 
     at: str | None
@@ -67,12 +71,24 @@ class _Chain:
     tuned: bool = False
     made: int | None = None
     makers: tuple[SpecMaker, ...] = ()
+    taken: tuple[int, ...] = ()
 
     def then(self, maker: SpecMaker) -> _Chain:
         return replace(self, makers=(*self.makers, maker), made=None)
 
     def found(self, job_id: int, makes: str) -> _Chain:
-        return replace(self, at=f"job:{job_id}/{makes}", made=job_id)
+        return replace(self, at=f"job:{job_id}/{makes}", made=job_id, taken=(*self.taken, job_id))
+
+    def write(self, writer: ChainWriter, served: ServedAs) -> None:
+        """Put what is to be made into the queue."""
+        at = self.at or ""
+        for maker in self.makers:
+            at = writer.add(to_serve(maker(at), served))
+
+    @property
+    def ahead(self) -> list[Spec]:
+        """The jobs to queue, before their references are known."""
+        return [maker("job:0/none" if number else self.at or "") for number, maker in enumerate(self.makers)]
 
 
 def submit_gguf(home: Home, project: Project, wanted: WantedGguf, *, again: bool = False, author: str) -> GgufExport:
@@ -87,9 +103,23 @@ def submit_gguf(home: Home, project: Project, wanted: WantedGguf, *, again: bool
             assert chain.made is not None  # a source that is a file has refused to be made into itself
             return _earlier(home, connection, chain.made)
     served = served_as(project, chain.task, chain.model)
-    makers = [partial(_to_serve, maker=maker, served=served) for maker in chain.makers]
-    jobs = store_chain(home, project, makers, chain.at or "", author=author)
-    return GgufExport(tuple(jobs), jobs[-1])
+    queued = store_chain(
+        home, project, lambda writer: chain.write(writer, served), ahead=chain.ahead, author=author
+    ).queued
+    return GgufExport(queued, queued[-1])
+
+
+def write_gguf(writer: ChainWriter, wanted: WantedGguf, served: ServedAs) -> None:
+    """Make the way to a GGUF file the next links of a chain: what was made already is taken. Raises as `submit_gguf`."""
+    chain = _chain(writer.place.home, writer.connection, writer.place.project, wanted, again=False)
+    for job_id in chain.taken:
+        writer.take(job_id)
+    chain.write(writer, served)
+
+
+def gguf_ahead(home: Home, connection: sqlite3.Connection, project: Project, wanted: WantedGguf) -> list[Spec]:
+    """What `write_gguf` would queue now, before the references are known. Raises as `submit_gguf`."""
+    return _chain(home, connection, project, wanted, again=False).ahead
 
 
 def earlier_export(
@@ -204,10 +234,6 @@ def _quantised(
     return chain.then(
         partial(_quantize, quantization=quantization, program=program, model=model, task=task, tuned=tuned)
     )
-
-
-def _to_serve(at: str, *, maker: SpecMaker, served: ServedAs) -> Spec:
-    return to_serve(maker(at), served)
 
 
 def _merge(at: str, *, model: ModelEntry, wanted: WantedMerge, task: str | None) -> Spec:

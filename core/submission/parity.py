@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,26 @@ def submit_parity(
     Raises `InputError` for what is no GGUF file, for a server that shows no prompts and for what is named nowhere,
     `NotFoundError` for a job, task or model.
     """
+    with contextlib.closing(open_database(home)) as connection:
+        spec = parity_spec(home, connection, project, source, task=task, model=model)
+    return store(home, project, spec, author=author)
+
+
+def parity_spec(
+    home: Home,
+    connection: sqlite3.Connection,
+    project: Project,
+    source: str,
+    *,
+    task: str | None = None,
+    model: str | None = None,
+) -> ParitySpec:
+    """What the check is told. Raises as `submit_parity`."""
     candidate = _served(project, source)
     of_task, of_model, reference = None, None, None
     if candidate is None:
-        reference, of_task, of_model = _of_job(home, source) if parse_reference(source) else _of_path(project, source)
+        found = _of_job(home, connection, source) if parse_reference(source) else _of_path(project, source)
+        reference, of_task, of_model = found
     name = task or of_task
     if name is None:
         raise InputError(
@@ -65,7 +82,7 @@ def submit_parity(
         program = LlamaCpp.find(project.settings.llama_cpp.folder).require("llama-server")
         who = {"source": reference, "program": str(program)}
     golden = golden_file(home, project, under_test, project.golden(under_test))
-    return store(home, project, ParitySpec(**who, model=base, task=under_test, golden=golden), author=author)
+    return ParitySpec(**who, model=base, task=under_test, golden=golden)
 
 
 def _served(project: Project, source: str) -> CandidateSpec | None:
@@ -85,11 +102,10 @@ def _require_prompts(candidate: CandidateSpec) -> None:
         raise no_render(candidate.name, f"{told.identity.api} {told.identity.version or ''} does not show them".strip())
 
 
-def _of_job(home: Home, source: str) -> tuple[str, str | None, ModelEntry | None]:
+def _of_job(home: Home, connection: sqlite3.Connection, source: str) -> tuple[str, str | None, ModelEntry | None]:
     job = parse_reference(source)
     assert job is not None  # who calls has looked
-    with contextlib.closing(open_database(home)) as connection:
-        row = get_job(connection, job.job_id)
+    row = get_job(connection, job.job_id)
     kind = kind_of(row.kind)
     if "gguf" not in kind.makes:
         raise InputError(

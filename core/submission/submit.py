@@ -51,6 +51,21 @@ def submit_train(
     `NotFoundError` for an unknown name and `GateError` for data that a gate refuses: golden inputs in it, thoughts though the
     task does not think, too many examples that do not fit into `max_length`, texts that would be learnt wrongly.
     """
+    spec = training_spec(home, project, task_name, model_name, recipe_name, overrides, later=later)
+    return store(home, project, spec, needs=needs, author=author)
+
+
+def training_spec(
+    home: Home,
+    project: Project,
+    task_name: str,
+    model_name: str,
+    recipe_name: str,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    later: list[str] | None = None,
+) -> TrainSpec:
+    """What a training is told, with copies of its data; nothing is queued. Raises as `submit_train`."""
     task = project.task(task_name)
     # With its shape, where its files tell it: the finished run is held against the estimate of just this model.
     model = with_shape(home, project.model(model_name))
@@ -64,21 +79,15 @@ def submit_train(
     if unasked and later is not None:
         later.append(unasked)
     planned = plan_training(home, model, recipe, longest_example(home, project, task, model, recipe))
-    return store(
-        home,
-        project,
-        TrainSpec(
-            task=task,
-            model=model,
-            recipe=planned.recipe,
-            train=train,
-            golden=None if golden is None else golden_file(home, project, task, golden),
-            forecast=planned.forecast,
-            not_predicted=planned.not_predicted,
-            fitted=planned.fitted,
-        ),
-        needs=needs,
-        author=author,
+    return TrainSpec(
+        task=task,
+        model=model,
+        recipe=planned.recipe,
+        train=train,
+        golden=None if golden is None else golden_file(home, project, task, golden),
+        forecast=planned.forecast,
+        not_predicted=planned.not_predicted,
+        fitted=planned.fitted,
     )
 
 

@@ -245,10 +245,18 @@ def why_not_offered(command: QueueCommand, job: JobRow | None, queue: QueueState
     return NEEDLESS.get(command.name, "It would change nothing now.").format(job=job.id)
 
 
+def nothing_in_chain(values: Values) -> str:
+    """`No job of chain 3 can be retried now.`"""
+    done_to = DONE_TO.get(values["command"])
+    what = f"can be {done_to}" if done_to is not None else f"fits `{values['command']}`"
+    return f"No job of chain {values['chain']} {what} now."
+
+
 REFUSAL_WORDS: dict[RefusalCode, Words] = {
     "wrong_state": wrong_state,
     "being_cancelled": lambda values: f"Job {values['job']} is being cancelled and cannot be held.",
     "not_held": lambda values: f"Job {values['job']} is not held.",
+    "nothing_in_chain": nothing_in_chain,
     "no_process": lambda values: f"Job {values['job']} has no running process.",
     "unknown_place": lambda values: f"A job can be moved to {listed(values['places'])}, not to {values['place']}.",
     "gpu_not_blocked": fixed("The GPU is not blocked by a page fault."),

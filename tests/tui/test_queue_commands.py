@@ -55,7 +55,7 @@ def test_the_runner_carries_it_out_and_refuses_it_by_its_rule(added: QueueComman
 
 def test_the_command_line_has_its_arguments_and_its_help(added: QueueCommand) -> None:
     told = CliRunner().invoke(click_command(added), ["--help"]).output
-    assert "JOB... {urgent|later}" in told and added.help in told and added.example in told
+    assert "JOB|chain:ID... {urgent|later}" in told and added.help in told and added.example in told
     refused = CliRunner().invoke(click_command(added), ["12", "sideways"])
     assert refused.exit_code == 2 and "sideways" in refused.output
 

@@ -46,6 +46,7 @@ VALUES: dict[str, Any] = {
     "at_step": 61,
     "count": 2,
     "kind": "bakeoff",
+    "chain": 3,
 }
 """Each value that any code carries."""
 

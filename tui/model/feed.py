@@ -16,6 +16,7 @@ from core.errors import BakehouseError
 from core.failures import in_a_line
 from core.files import read_json
 from core.home import Home
+from core.store.chains import list_chains
 from core.store.database import open_database, runner_lives
 from core.store.jobs import ACTIVE, QUEUED, JobRow, count_states, list_jobs, queue_state
 from core.store.results import run_scores
@@ -111,6 +112,7 @@ class Feed(threading.Thread):
             snapshot = replace(
                 snapshot,
                 jobs=jobs,
+                chains=tuple(list_chains(self._connection)),
                 differences=self._differences(jobs),
                 run_scores=run_scores(self._connection),
                 counts=count_states(self._connection),

@@ -9,6 +9,7 @@ from core.format import data_size
 from core.gpu.reading import Sample
 from core.gpu_lease.state import LeaseState
 from core.progress import Progress
+from core.store.chains import Chain
 from core.store.jobs import ACTIVE, ENDED, QUEUED, JobRow, QueueState
 from core.store.rescorings import CheckChange
 from core.telemetry.run_record import Summary
@@ -234,6 +235,8 @@ class Snapshot:
     host: str = ""
     project: str = ""
     jobs: tuple[JobRow, ...] = ()
+    chains: tuple[Chain, ...] = ()
+    """Those that still have something to do and the newest others, newest first."""
     counts: dict[str, int] = field(default_factory=dict)
     queue: QueueState = GOES_ON
     runner_alive: bool | None = None
@@ -266,6 +269,9 @@ class Snapshot:
 
     def job(self, job_id: int | None) -> JobRow | None:
         return next((job for job in self.jobs if job.id == job_id), None)
+
+    def chain(self, chain_id: int) -> Chain | None:
+        return next((chain for chain in self.chains if chain.id == chain_id), None)
 
     def board(self, job_id: int | None, task: str | None = None) -> Board | None:
         """The leaderboard of a bake-off for a task; without one for its first."""

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from textual.message import Message
 
 from core.format import percent, plural
+from core.store.chains import Chain
 from core.store.jobs import ACTIVE, RETRYABLE, JobRow
-from core.text import printable
+from core.text import cell_width, printable
 from core.wording.runs import label_width, run_label
 from tui.lines import Line, side_by_side, wrapped
 from tui.model.snapshot import Snapshot
 from tui.widgets.bars import progress_bar
+from tui.widgets.chain_rows import chain_line, chains_by_row, folded
 from tui.widgets.job_row import ladder_words, outcome, sign, state
 from tui.widgets.pane import Pane
 
@@ -104,7 +106,25 @@ class QueuePane(Pane):
 
     @property
     def jobs(self) -> list[JobRow]:
-        return [job for job in self.snapshot.jobs if matches(job, self.filter)]
+        """What has a row: a chain has one, which stands for the link that tells how it is. A filter finds every job."""
+        if self.filter:
+            return [job for job in self.snapshot.jobs if matches(job, self.filter)]
+        return folded(self.snapshot.jobs, self.snapshot.chains)
+
+    @property
+    def chains(self) -> dict[int, Chain]:
+        """The chains that stand in the place of a job, by that job."""
+        return {} if self.filter else chains_by_row(self.snapshot.chains)
+
+    @property
+    def selected_chain(self) -> Chain | None:
+        return None if self.selected_id is None else self.chains.get(self.selected_id)
+
+    def _place_of(self, job_id: int | None) -> int | None:
+        """The job in whose row one is shown: another link of its chain, or itself."""
+        return next(
+            (row for row, chain in self.chains.items() if any(link.job.id == job_id for link in chain.own)), job_id
+        )
 
     @property
     def selected(self) -> JobRow | None:
@@ -122,9 +142,12 @@ class QueuePane(Pane):
 
     def _keep_selection(self) -> None:
         jobs = self.jobs
-        if self.wanted_id is not None and any(job.id == self.wanted_id for job in jobs):
-            wanted, self.wanted_id, self.untouched = self.wanted_id, None, False
+        wanted = self._place_of(self.wanted_id)
+        if wanted is not None and any(job.id == wanted for job in jobs):
+            self.wanted_id, self.untouched = None, False
             self.select(wanted)
+        elif self.selected_id is not None:
+            self.select(self._place_of(self.selected_id))  # its chain has gone on
         if jobs and (self.selected is None or (self.untouched and not self.filter)):
             self.select(jobs[0].id)
         elif not jobs and self.selected_id is not None and self.snapshot.ready:
@@ -189,7 +212,13 @@ class QueuePane(Pane):
         if index >= self.top + room:
             self.top = index - room + 1
         seen = jobs[self.top : self.top + room]
-        longest = max(label_width(job, self.snapshot.differences.get(job.id)) for job in seen)
+        chains = self.chains
+        longest = max(
+            cell_width(printable(chains[job.id].title))
+            if job.id in chains
+            else label_width(job, self.snapshot.differences.get(job.id))
+            for job in seen
+        )
         start, middle = places = columns(width, ids, longest)
         head = Line("id".rjust(start - 1), "dim").add(" job", "dim").to(middle).add("state", "dim")
         mark = "chosen" if self.has_focus else "kept"
@@ -204,6 +233,8 @@ class QueuePane(Pane):
 
     def _row(self, job: JobRow, width: int, places: tuple[int, int], mark: str) -> Line:
         shown = mark if job.id == self.selected_id else ""
+        if (chain := self.chains.get(job.id)) is not None:
+            return chain_line(chain, job, width, places, self.snapshot, shown, TICKED if job.id in self.marked else " ")
         return job_line(job, width, places, self.snapshot, shown, job.id in self.marked)
 
     def _nothing(self, width: int) -> list[Line]:

@@ -240,6 +240,8 @@ class Dashboard(JobActions, CommandScreen):
         board = self.query_one(BakeoffPane).selected if self.pane_number in (1, 4) else None
         if board is not None:
             self._open_results(board.job_id)
+        elif (chain := self.queue.selected_chain) is not None:
+            self._open_chain(chain.id)
         elif job is not None and kind_of(job.kind).has_leaderboard and job.state == "done":
             self._open_results(job.id)
         elif job is not None:
@@ -255,6 +257,11 @@ class Dashboard(JobActions, CommandScreen):
 
         self.context.reader.want(job_id)
         self.app.push_screen(Results(self.context, job_id))
+
+    def _open_chain(self, chain_id: int) -> None:
+        from tui.screens.chain import ChainScreen
+
+        self.app.push_screen(ChainScreen(self.context, chain_id, self.queue.selected_id))
 
     def _open_job(self, job_id: int) -> None:
         from tui.screens.job import JobScreen

@@ -22,6 +22,7 @@ NEW_BAKE_OFF = "New bake-off: tick tasks, candidates and their variants"
 PARITY_UNLESS = "Select a job that makes a GGUF file for a task (conversion, quantisation) and has not failed."
 STAGES_UNLESS = "Select a training run that has not failed: its stages end at the file that serves."
 WHY_UNLESS = "Select a job that makes a model or looks at one: a training run, an export, a parity check, a bake-off."
+SHIP = "Ship: from a training to a GGUF file that was proved, as one chain"
 EXPORT_UNLESS = "Select a training run, a merge or a conversion that has not failed: its model is exported."
 
 
@@ -141,6 +142,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         rank=4,
         unless=EXPORT_UNLESS,
     ),
+    command("s", "ship", SHIP, "s", "ship", rank=7),
     command(
         "y",
         "parity",

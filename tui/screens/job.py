@@ -144,6 +144,16 @@ class JobScreen(JobActions, CommandScreen):
             unless="Only a model that a job makes can be exported: of a training run, a merge or a conversion.",
         ),
         command(
+            "s",
+            "ship",
+            "Ship: from this training to a GGUF file that was proved, as one chain",
+            "s",
+            "ship",
+            on_job(actions.can_ship),
+            rank=3,
+            unless="Only a training run that has not failed can be shipped.",
+        ),
+        command(
             "y",
             "parity",
             "Parity: does the served file get the prompts it was trained on?",

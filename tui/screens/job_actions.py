@@ -18,6 +18,7 @@ from tui.screens.start_bakeoff import AskBakeoff
 
 if TYPE_CHECKING:
     from core.submission.wanted_export import WantedGguf, WantedMerge
+    from core.submission.wanted_ship import WantedShip
     from tui.context import Context
     from tui.model.snapshot import Snapshot
 
@@ -145,6 +146,18 @@ class JobActions:
         )
 
         self.app.push_screen(AskExport(self.context, job), answered)
+
+    def action_ship(self) -> None:
+        """The dialog, about the selected training where there is one."""
+
+        def answered(wanted: WantedShip | None) -> None:
+            if wanted is not None:
+                actions.ship(self.context, wanted)
+
+        from tui.screens.start_ship import AskShip  # as for an export
+
+        job = self.job if actions.can_ship(self.job) else None
+        self.app.push_screen(AskShip(self.context, job, self.snapshot), answered)
 
     def action_parity(self) -> None:
         if self.job is not None:

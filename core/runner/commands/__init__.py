@@ -6,6 +6,7 @@ import sqlite3
 
 from core.home import Home
 from core.runner.commands.base import QueueCommand, RefusedError, Request
+from core.runner.commands.of_chains import jobs_of_chain
 from core.runner.commands.of_jobs import JOB_COMMANDS, stop
 from core.runner.commands.of_queue import QUEUE_COMMANDS
 from core.store.commands import CommandRow, finish_command
@@ -13,7 +14,7 @@ from core.store.database import transaction
 from core.store.job_reasons import refusal
 from core.store.jobs import get_job
 
-__all__ = ["COMMANDS", "QueueCommand", "RefusedError", "Request", "carry_out", "stop"]
+__all__ = ["COMMANDS", "QueueCommand", "RefusedError", "Request", "carry_out", "jobs_of_chain", "stop"]
 
 COMMANDS: dict[str, QueueCommand] = {command.name: command for command in (*JOB_COMMANDS, *QUEUE_COMMANDS)}
 

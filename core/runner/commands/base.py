@@ -107,6 +107,8 @@ class QueueCommand:
     arguments: tuple[Argument, ...] = ()
     order: Callable[[Mapping[str, Any]], Callable[[Sequence[int]], Sequence[int]]] = as_named
     """Given the arguments: in which order several jobs are taken, so that they end up as they were named."""
+    from_the_end: bool = False
+    """Asked of a chain's jobs from the last to the first."""
     keys: tuple[Key, ...] = ()
     confirmation: Confirmation | None = None
 

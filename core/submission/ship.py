@@ -1,0 +1,185 @@
+"""Queueing a chain: from a training, new or there already, to a GGUF file that was proved against its base and its adapter.
+
+A failed link stops its chain alone: the links behind it wait for it, and go on once it was retried.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from core.config.project import Project
+from core.errors import InputError
+from core.home import Home
+from core.jobfile.kinds import kind_of
+from core.jobfile.served_as import ServedAs
+from core.jobfile.spec import JobFile, Spec
+from core.jobfile.train import TrainSpec
+from core.models.llama_cpp import LlamaCpp
+from core.store.chains import Chain, get_chain
+from core.store.database import open_database
+from core.store.jobs import RETRYABLE, JobRow, get_job
+from core.submission.bakeoff import check_bakeoff, golden_task
+from core.submission.candidates import of_job
+from core.submission.enqueue import ChainWriter, store_chain
+from core.submission.gguf import gguf_ahead, write_gguf
+from core.submission.parity import parity_spec
+from core.submission.served_as import served_as
+from core.submission.submit import training_spec
+from core.submission.wanted_bakeoff import WantedBakeoff
+from core.submission.wanted_export import WantedGguf
+from core.submission.wanted_ship import WantedShip
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """The chain, and which of its jobs were put into the queue: none where all of it is there already."""
+
+    chain: Chain
+    queued: tuple[JobRow, ...]
+
+
+@dataclass(frozen=True)
+class _Shipping:
+    """What the steps of a chain share. `training` is what a new training is told, or was told that is there already; `served`
+    is what the Modelfile is written from."""
+
+    home: Home
+    project: Project
+    wanted: WantedShip
+    training: TrainSpec
+    served: ServedAs
+    remarks: list[str] = field(default_factory=list)
+
+    def add_or_take(self, chain: ChainWriter, spec: Spec) -> None:
+        """Queue a job, unless one that was told just the same is done or in the queue."""
+        earlier = _same_job(self.home, chain.connection, spec)
+        if earlier is None:
+            chain.add(spec)
+        else:
+            chain.take(earlier)
+
+
+def submit_ship(
+    home: Home,
+    project: Project,
+    wanted: WantedShip,
+    *,
+    author: str,
+    later: list[str] | None = None,
+    remarks: list[str] | None = None,
+) -> Shipped:
+    """Queue what is missing between a task and a GGUF file that was proved, each link behind the one before; all or nothing.
+
+    `later` and `remarks` are filled as by `submit_train` and `submit_bakeoff`. Raises what those raise, and `InputError` for a
+    job that is no training, where a tool of llama.cpp is missing, and for a task without golden inputs or checks.
+    """
+    tools = LlamaCpp.find(project.settings.llama_cpp.folder)
+    tools.require("converter")
+    tools.require("llama-quantize")
+    tools.require("llama-server")
+    training = _training(home, project, wanted, later)
+    golden_task(project, training.task.name)
+    served = served_as(project, training.task.name, training.model)
+    shipping = _Shipping(home, project, wanted, training, served, [] if remarks is None else remarks)
+
+    def write(chain: ChainWriter) -> None:
+        for step in STEPS:
+            step(shipping, chain)
+
+    title = f"ship {training.task.name} · {training.model.name} · {wanted.quantization}"
+    ahead = [training] if wanted.training is None else _gguf_ahead(home, project, wanted)
+    stored = store_chain(home, project, write, title=title, ahead=ahead, author=author)
+    assert stored.chain is not None  # it has a title
+    with contextlib.closing(open_database(home)) as connection:
+        return Shipped(get_chain(connection, stored.chain), stored.queued)
+
+
+def _training(home: Home, project: Project, wanted: WantedShip, later: list[str] | None) -> TrainSpec:
+    if wanted.training is None:
+        for value, name in ((wanted.task, "TASK"), (wanted.model, "--model"), (wanted.recipe, "--recipe")):
+            if not value:
+                raise InputError(
+                    "a chain begins with a training: name its task, model and recipe",
+                    code="no_training",
+                    key=name,
+                    remedy="or name one that is there with `--from JOB`",
+                )
+        assert wanted.task and wanted.model and wanted.recipe
+        return training_spec(
+            home, project, wanted.task, wanted.model, wanted.recipe, dict(wanted.overrides), later=later
+        )
+    reference = f"job:{wanted.training}"
+    with contextlib.closing(open_database(home)) as connection:
+        job = get_job(connection, wanted.training)
+        if job.kind != "train":
+            raise InputError(
+                f"job {job.id} is {kind_of(job.kind).noun}: a chain begins with a training run",
+                code="no_training",
+                key=reference,
+                remedy="name the training whose adapter is to be shipped",
+            )
+        of_job(home, connection, job.id, "adapter", reference)
+    spec = JobFile.load(home.run_dir(job.id)).spec
+    assert isinstance(spec, TrainSpec)  # its kind says so
+    return spec
+
+
+def _train(shipping: _Shipping, chain: ChainWriter) -> None:
+    if shipping.wanted.training is None:
+        chain.add(shipping.training)
+    else:
+        chain.take(shipping.wanted.training)
+
+
+def _gguf(shipping: _Shipping, chain: ChainWriter) -> None:
+    """Merge, conversion and quantisation."""
+    write_gguf(chain, _wanted_gguf(shipping.wanted, chain.by_kind["train"]), shipping.served)
+
+
+def _gguf_ahead(home: Home, project: Project, wanted: WantedShip) -> list[Spec]:
+    assert wanted.training is not None  # who calls has looked
+    with contextlib.closing(open_database(home)) as connection:
+        return gguf_ahead(home, connection, project, _wanted_gguf(wanted, wanted.training))
+
+
+def _wanted_gguf(wanted: WantedShip, training: int) -> WantedGguf:
+    return WantedGguf(f"job:{training}", wanted.dtype, wanted.quantization)
+
+
+def _parity(shipping: _Shipping, chain: ChainWriter) -> None:
+    file = f"job:{chain.by_kind['quantize']}"
+    shipping.add_or_take(chain, parity_spec(shipping.home, chain.connection, shipping.project, file))
+
+
+def _bakeoff(shipping: _Shipping, chain: ChainWriter) -> None:
+    """The base, its adapter, and the file."""
+    if not shipping.wanted.bakeoff:
+        return
+    base = shipping.training.model.name
+    candidates = (base, f"job:{chain.by_kind['train']}", f"job:{chain.by_kind['quantize']}")
+    wanted = WantedBakeoff(tasks=(shipping.training.task.name,), candidates=candidates, incumbent=base)
+    checked = check_bakeoff(shipping.home, chain.connection, shipping.project, wanted, shipping.remarks)
+    shipping.add_or_take(chain, checked.keep(shipping.home, shipping.project))
+
+
+STEPS: tuple[Callable[[_Shipping, ChainWriter], None], ...] = (_train, _gguf, _parity, _bakeoff)
+"""In their order: each adds its links behind those of the step before."""
+
+
+def _same_job(home: Home, connection: sqlite3.Connection, spec: Spec) -> int | None:
+    """The newest job that was told just this, and is done or still to end."""
+    columns = spec.columns
+    rows = connection.execute(
+        "SELECT id, state FROM jobs WHERE kind = ? AND task IS ? AND model IS ? AND source IS ? ORDER BY id DESC",
+        [spec.kind, columns.task, columns.model, columns.source],
+    ).fetchall()
+    for row in rows:
+        if row["state"] in RETRYABLE:
+            continue
+        with contextlib.suppress(InputError):
+            if JobFile.load(home.run_dir(row["id"])).spec == spec:
+                return int(row["id"])
+    return None

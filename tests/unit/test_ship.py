@@ -1,0 +1,194 @@
+"""What one `bakehouse ship` queues: every link behind the one before, what is there already taken, all or nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from core.cli.main import main
+from core.config.project import shipped
+from core.errors import BakehouseError, InputError, NotFoundError
+from core.jobfile.bakeoff import BakeoffSpec
+from core.jobfile.convert import ConvertSpec
+from core.jobfile.merge import MergeSpec
+from core.jobfile.parity import ParitySpec
+from core.jobfile.quantize import QuantizeSpec
+from core.jobfile.spec import JobFile
+from core.jobfile.train import TrainSpec
+from core.store.chains import Chain, list_chains
+from core.store.jobs import list_jobs
+from core.submission.ship import Shipped, submit_ship
+from core.submission.wanted_ship import WantedShip
+from tests.support.commands import called
+from tests.support.job_files import job_file
+from tests.support.kiln import Kiln, kiln
+from tests.support.stored import add_job
+
+__all__ = ["kiln"]
+
+
+@pytest.fixture
+def oven(kiln: Kiln) -> Kiln:
+    """A home with a training of a model that the project has."""
+    run = kiln.home.run_dir(kiln.train)
+    spec = JobFile.load(run).spec.model_copy(update={"model": shipped().model("SmolLM2-135M")})
+    job_file(kiln.home, spec, kiln.train).save(run)
+    return kiln
+
+
+def ship(kiln: Kiln, **more: object) -> Shipped:
+    wanted = WantedShip(training=kiln.train, **more)  # type: ignore[arg-type]
+    return submit_ship(kiln.home, shipped(), wanted, author="tester")
+
+
+def kinds(chain: Chain) -> list[tuple[str, bool]]:
+    return [(link.job.kind, link.taken) for link in chain.links]
+
+
+def test_each_link_waits_for_the_one_before_and_takes_what_it_makes(oven: Kiln) -> None:
+    made = ship(oven)
+    new = ["merge", "convert", "quantize", "parity", "bakeoff"]
+    assert kinds(made.chain) == [("train", True), *((kind, False) for kind in new)]
+    assert [job.kind for job in made.queued] == new
+    before = oven.train
+    pulls = {job.id for job in list_jobs(oven.connection) if job.kind == "pull"}
+    for job in made.queued:
+        assert before in job.needs, f"{job.title} waits for the link before"
+        before = job.id
+    assert len(pulls) == 1 and pulls <= set(made.queued[0].needs), "the merge waits for the model's files"
+    merge, convert, quantize, parity, bakeoff = (oven.spec(job) for job in made.queued)
+    assert isinstance(merge, MergeSpec) and merge.adapter == f"job:{oven.train}" and merge.dtype == "bf16"
+    assert isinstance(convert, ConvertSpec) and convert.source == f"job:{made.queued[0].id}/merged"
+    assert isinstance(quantize, QuantizeSpec) and quantize.quantization == "Q8_0"
+    file = f"job:{made.queued[2].id}/gguf"
+    assert isinstance(parity, ParitySpec) and parity.source == file and parity.task.name == "judge"
+    assert isinstance(bakeoff, BakeoffSpec) and bakeoff.incumbent == "SmolLM2-135M base"
+    assert [one.form for one in bakeoff.candidates] == ["base", "adapter", "gguf"]
+    assert [one.ref for one in bakeoff.candidates] == [None, f"job:{oven.train}/adapter", file]
+    assert made.chain.title == "ship judge · SmolLM2-135M · Q8_0"
+
+
+def test_options_decide_what_is_made(oven: Kiln) -> None:
+    made = ship(oven, quantization="Q4_K_M", dtype="fp32", bakeoff=False)
+    assert [job.kind for job in made.queued] == ["merge", "convert", "quantize", "parity"]
+    merge, convert, quantize = (oven.spec(job) for job in made.queued[:3])
+    assert isinstance(merge, MergeSpec) and merge.dtype == "fp32"
+    assert isinstance(convert, ConvertSpec) and convert.format == "f32"
+    assert isinstance(quantize, QuantizeSpec) and quantize.quantization == "Q4_K_M"
+    with pytest.raises(InputError) as missing:
+        submit_ship(oven.home, shipped(), WantedShip(task="judge"), author="tester")
+    assert missing.value.code == "no_training" and missing.value.key == "--model"
+
+
+def test_what_was_made_already_is_taken(oven: Kiln) -> None:
+    merge, convert = oven.export().queued
+    oven.done(merge)
+    first = ship(oven)
+    assert kinds(first.chain)[:4] == [("train", True), ("merge", True), ("convert", True), ("quantize", False)]
+    assert [link.job.id for link in first.chain.links[1:3]] == [merge.id, convert.id]
+    again = ship(oven)
+    assert again.queued == () and again.chain == first.chain, "all of it is on its way as the same chain"
+    part = ship(oven, bakeoff=False)
+    assert part.queued == () and part.chain == first.chain, "a part of a chain is that chain"
+    other = ship(oven, quantization="Q6_K")
+    assert [job.kind for job in other.queued] == ["quantize", "parity", "bakeoff"]
+    oven.end(first.queued[-1].id, "cancelled")
+    renewed = ship(oven)
+    assert [job.kind for job in renewed.queued] == ["bakeoff"], "only what came to nothing is queued again"
+    assert [link.job.id for link in renewed.chain.links[:-1]] == [link.job.id for link in first.chain.links[:-1]]
+
+
+def test_all_links_are_queued_or_none(kiln: Kiln) -> None:
+    """The base of this training is no model of the project: only the last link finds out, within the transaction."""
+    before = list_jobs(kiln.connection)
+    with pytest.raises(NotFoundError) as missing:
+        ship(kiln)
+    assert missing.value.code == "model_not_found"
+    assert list_jobs(kiln.connection) == before and list_chains(kiln.connection) == []
+    made = ship(kiln, bakeoff=False)
+    assert [job.kind for job in made.queued] == ["merge", "convert", "quantize", "parity"]
+    files = [JobFile.load(kiln.home.run_dir(job.id)).spec.kind for job in made.queued]
+    assert files == [job.kind for job in made.queued], "nothing of the ids that were taken back is left"
+
+
+def test_a_new_training_is_the_first_link(oven: Kiln, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = oven.spec(oven.train)
+    assert isinstance(spec, TrainSpec)
+    # The audit of the data is a process of its own: `tests/train` has the whole way.
+    monkeypatch.setattr("core.submission.ship.training_spec", lambda *told, **more: spec)
+    wanted = WantedShip(task="judge", model="SmolLM2-135M", recipe="demo")
+    made = submit_ship(oven.home, shipped(), wanted, author="tester")
+    assert kinds(made.chain)[0] == ("train", False) and made.chain.links[0].job.id != oven.train
+    assert made.queued[1].source == f"job:{made.queued[0].id}" and made.queued[0].id in made.queued[1].needs
+
+
+@pytest.mark.parametrize(
+    ("which", "code"), [("merge", "no_training"), ("failed", "no_candidate"), ("nothing", "job_not_found")]
+)
+def test_what_no_chain_can_begin_with_is_refused(oven: Kiln, which: str, code: str) -> None:
+    if which == "merge":
+        oven.train = oven.merge().id
+    elif which == "failed":
+        oven.train = add_job(oven.connection)
+        oven.end(oven.train, "failed")
+    else:
+        oven.train = 999
+    before = len(list_jobs(oven.connection))
+    with pytest.raises(BakehouseError) as refused:
+        ship(oven)
+    assert refused.value.code == code and len(list_jobs(oven.connection)) == before
+
+
+@pytest.mark.parametrize("tool", ["llama-server", "llama-quantize"])
+def test_a_tool_that_a_later_link_needs_is_missed_before_anything_is_queued(
+    oven: Kiln, tool: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (oven.tools / "build/bin" / tool).unlink()
+    monkeypatch.setenv("PATH", "/nowhere")
+    before = len(list_jobs(oven.connection))
+    with pytest.raises(InputError) as missing:
+        ship(oven)
+    assert missing.value.code == "no_llama_cpp" and tool in missing.value.message
+    assert len(list_jobs(oven.connection)) == before
+
+
+def test_the_command_and_the_queue_show_the_chain_as_one(oven: Kiln, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = called(capsys, ["ship", "--from", str(oven.train), "--json"])
+    document = json.loads(out)
+    assert code == 0 and [job["kind"] for job in document["jobs"]][-1] == "bakeoff"
+    assert document["chain"]["links"][0] == {
+        "job": oven.train,
+        "kind": "train",
+        "state": "done",
+        "taken": True,
+        "seconds": 0.0,
+    }
+    code, out, _ = called(capsys, ["queue", "list"])
+    lines = out.splitlines()
+    head = next(index for index, line in enumerate(lines) if "chain:1" in line)
+    assert "ship judge · SmolLM2-135M · Q8_0" in lines[head] and "1 of 6 done, merge next, 5 left" in lines[head]
+    assert all(line.startswith("  ") for line in lines[head + 1 : head + 7]) and "made before" in lines[head + 1]
+    assert sum("parity judge" in line for line in lines) == 1, "a link is not listed a second time"
+    code, out, _ = called(capsys, ["queue", "list", "--json"])
+    assert json.loads(out)["chains"][0]["done"] == 1
+    code, _, err = called(capsys, ["ship", "--from", str(oven.train)])
+    assert code == 0 and "all of this is there already, as chain 1" in err
+
+
+@pytest.mark.parametrize("words", [["ship"], ["ship", "judge"], ["ship", "judge", "--from", "1"]])
+def test_a_chain_that_is_not_named_whole_is_wrong_usage(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BAKEHOUSE_HOME", str(tmp_path / "home"))
+    with pytest.raises(SystemExit) as leave:
+        main(words)
+    assert leave.value.code == 2 and "--from" in capsys.readouterr().err
+
+
+def test_what_a_chain_is_asked_for_has_its_command() -> None:
+    assert WantedShip(training=4).command == "bakehouse ship --from 4"
+    wanted = WantedShip("judge", "m", "demo", overrides={"rank": 4}, quantization="Q4_K_M", dtype="fp32", bakeoff=False)
+    options = "--set rank=4 --quantize Q4_K_M --dtype fp32 --no-bakeoff"
+    assert wanted.command == f"bakehouse ship judge --model m --recipe demo {options}"

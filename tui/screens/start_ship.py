@@ -1,0 +1,183 @@
+"""What a chain from a training to a proved GGUF file is made of, before it is queued: of a training that is there, or a new."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, get_args
+
+from textual.binding import Binding
+from textual.message import Message
+
+from core.config.model import WeightFormat
+from core.jobfile.quantize import Quantization
+from core.store.jobs import JobRow
+from core.submission.wanted_ship import WantedShip
+from core.text import printable
+from tui.context import Context
+from tui.lines import Line, wrapped
+from tui.model.snapshot import Snapshot
+from tui.queries.failures import ask_beside
+from tui.screens.dialog import RowsDialog, key_row
+
+
+@dataclass(frozen=True)
+class ShipNames:
+    """What a new training can be made of, by name; `problem` where that could not be read."""
+
+    tasks: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    recipes: tuple[str, ...] = ()
+    problem: str = ""
+
+
+NEW = "a new training"
+QUANTIZATIONS: tuple[str, ...] = ("Q8_0", *(one for one in get_args(Quantization) if one != "Q8_0"))
+WEIGHTS: tuple[str, ...] = ("bf16", *(one for one in get_args(WeightFormat) if one != "bf16"))
+PARTS = {"task": "tasks", "model": "models", "recipe": "recipes"}
+ABOUT = {
+    "from": "its adapter is shipped",
+    "quantise": "what the GGUF file becomes",
+    "weights": "of merge and conversion",
+    "bake-off": "base, adapter and file, at the end",
+}
+
+
+class AskShip(RowsDialog["WantedShip | None"]):
+    """Returns what was chosen, or None."""
+
+    question = "Ship: train, merge, convert, quantise, check parity, bake off?"
+    BINDINGS: ClassVar = [
+        Binding("enter,y", "start", show=False),
+        Binding("escape,q", "leave", show=False),
+        Binding("down,j,tab", "move(1)", show=False),
+        Binding("up,k,shift+tab", "move(-1)", show=False),
+        Binding("right,l,space", "turn(1)", show=False),
+        Binding("left,h", "turn(-1)", show=False),
+    ]
+
+    class NamesRead(Message):
+        def __init__(self, names: ShipNames) -> None:
+            super().__init__()
+            self.names = names
+
+    def __init__(self, context: Context, job: JobRow | None, snapshot: Snapshot) -> None:
+        super().__init__()
+        self.context = context
+        self.job = job
+        self.names: ShipNames | None = None
+        """None until it was read."""
+        last = next((one for one in snapshot.jobs if one.kind == "train"), None)
+        self.values = {
+            "from": NEW if job is None else f"job {job.id}",
+            "task": (last.task if last is not None else None) or "",
+            "model": (last.model if last is not None else None) or "",
+            "recipe": str(last.settings.get("recipe", "")) if last is not None else "",
+            "quantise": QUANTIZATIONS[0],
+            "weights": WEIGHTS[0],
+            "bake-off": "yes",
+        }
+        self.index = 0
+
+    def on_mount(self) -> None:
+        self.fit()
+        if self.context.live:
+            ask_beside(
+                "names to ship", self._read, lambda line: self.NamesRead(ShipNames(problem=line)), self.post_message
+            )
+
+    def _read(self) -> NamesRead:
+        project = self.context.find_project()
+        own = project.own_task_names()
+        tasks = (*own, *(name for name in project.task_names() if name not in own))
+        return self.NamesRead(ShipNames(tasks, tuple(project.model_names()), tuple(project.recipe_names())))
+
+    def on_ask_ship_names_read(self, message: NamesRead) -> None:
+        self.names = message.names
+        for field, part in PARTS.items():
+            known: tuple[str, ...] = getattr(message.names, part)
+            if self.values[field] not in known:
+                self.values[field] = known[0] if known else ""
+        self.fit()
+
+    @property
+    def is_new(self) -> bool:
+        """The chain begins with a training of its own."""
+        return self.values["from"] == NEW
+
+    @property
+    def fields(self) -> list[str]:
+        """Those that can be chosen, in their order."""
+        head = ["from"] if self.job is not None else []
+        return [*head, *(PARTS if self.is_new else ()), "quantise", "weights", "bake-off"]
+
+    def options(self, field: str) -> tuple[str, ...]:
+        """What a field can be."""
+        if field in PARTS:
+            return () if self.names is None else getattr(self.names, PARTS[field])
+        fixed = {"quantise": QUANTIZATIONS, "weights": WEIGHTS, "bake-off": ("yes", "no")}
+        return fixed.get(field, (f"job {self.job.id}" if self.job is not None else NEW, NEW))
+
+    @property
+    def wanted(self) -> WantedShip:
+        values = self.values
+        new = self.is_new
+        return WantedShip(
+            task=values["task"] if new else None,
+            model=values["model"] if new else None,
+            recipe=values["recipe"] if new else None,
+            training=None if new or self.job is None else self.job.id,
+            quantization=values["quantise"],  # type: ignore[arg-type]  # of the type's own values
+            dtype=values["weights"],  # type: ignore[arg-type]  # as above
+            bakeoff=values["bake-off"] == "yes",
+        )
+
+    @property
+    def problem(self) -> str:
+        """Why this cannot be queued yet."""
+        if not self.is_new:
+            return ""
+        if self.names is None:
+            return "reading tasks, models and recipes …"
+        missing = [field for field in PARTS if not self.values[field]]
+        return self.names.problem or (f"this project has no {missing[0]}" if missing else "")
+
+    def rows(self, width: int) -> list[Line]:
+        rows = []
+        for number, field in enumerate(self.fields):
+            marked = number == self.index
+            value = printable(self.values[field] or "…")
+            if field == "from" and not self.is_new and self.job is not None:
+                value = f"{value}, {printable(self.job.title)}"
+            line = Line("▸ " if marked else "  ", "focus").add(f"{field:<10}")
+            line.add(
+                f"◂ {value} ▸" if marked and len(self.options(field)) > 1 else f"  {value}", "bold" if marked else ""
+            )
+            if field in ABOUT:
+                line.to(max(line.width + 2, 36)).add(ABOUT[field], "dim")
+            rows.append(line.cut(width))
+        rows.append(Line())
+        if problem := self.problem:
+            rows += [Line(row, "warn") for row in wrapped(printable(problem), width)]
+        else:
+            rows += [Line(row, "dim") for row in wrapped(printable(self.wanted.command), width)]
+        act = "" if self.problem else "ship"
+        keys = key_row(("⏎", act), ("j k", "row"), ("h l", "value"), ("esc", "cancel"))
+        return [*rows, Line(), keys]
+
+    def action_move(self, step: int) -> None:
+        self.index = (self.index + step) % len(self.fields)
+        self.fit()
+
+    def action_turn(self, step: int) -> None:
+        field = self.fields[self.index]
+        options = self.options(field)
+        if options:
+            value = self.values[field]
+            at = options.index(value) if value in options else 0
+            self.values[field] = options[(at + step) % len(options)]
+            self.index = self.fields.index(field)
+            self.fit()
+
+    def action_start(self) -> None:
+        if not self.problem:
+            self.dismiss(self.wanted)
