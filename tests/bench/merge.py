@@ -1,8 +1,8 @@
 """Peak host memory of a merge and of a conversion, on a model with random weights of more than 2 GB in one file.
 
 Real jobs; the kernel's own peak (VmHWM) of the job's process and of llama.cpp's converter, and beside it the most that was the
-process's own (RssAnon), without pages of mapped files, which the kernel takes back when it needs room. The time of the
-conversion's parts shows what the proof of its file costs.
+process's own (RssAnon), without pages of mapped files, which the kernel takes back when it needs room. CPU time and the time of
+the conversion's parts show what the proof of its file costs.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def write_adapter(folder: Path, base: ModelEntry) -> Path:
 
 
 def peaks(process: Any) -> dict[str, dict[str, int]]:
-    """Of the process and its children until it ends: kernel's peak and most of its own memory, in bytes, by name."""
+    """Of the process and its children until it ends: by name the kernel's peak, most of its own memory in bytes, CPU time."""
     found: dict[str, dict[str, int]] = {}
     while process.poll() is None:
         with_children = [process.pid]
@@ -130,9 +130,12 @@ def peaks(process: Any) -> dict[str, dict[str, int]]:
             if "VmHWM" not in values:
                 continue
             name = "job" if pid == process.pid else next((Path(w).name for w in words if w.endswith(".py")), words[0])
-            one = found.setdefault(name, {"VmHWM": 0, "RssAnon": 0})
-            for key in one:
+            one = found.setdefault(name, {"VmHWM": 0, "RssAnon": 0, "cpu_ms": 0})
+            for key in ("VmHWM", "RssAnon"):
                 one[key] = max(one[key], int(values[key].split()[0]) * 1024)
+            with contextlib.suppress(psutil.Error):
+                spent = psutil.Process(pid).cpu_times()
+                one["cpu_ms"] = max(one["cpu_ms"], round(1000 * (spent.user + spent.system)))
         time.sleep(LOOK_SECONDS)
     return found
 
@@ -164,7 +167,8 @@ def main(arguments: Sequence[str] = ()) -> None:
                 raise SystemExit(run.attempt(1).log.read_text())
             for who, one in found.items():
                 print(
-                    f"{name}: {who} VmHWM {one['VmHWM'] / 1e6:.0f} MB, RssAnon {one['RssAnon'] / 1e6:.0f} MB",
+                    f"{name}: {who} VmHWM {one['VmHWM'] / 1e6:.0f} MB, RssAnon {one['RssAnon'] / 1e6:.0f} MB, "
+                    f"{one['cpu_ms'] / 1000:.1f} s of CPU",
                     flush=True,
                 )
             phases = events(run, 1, "phase")
