@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from core.shipping.marks import without_training_marks
+from core.files import sha256_json
+from core.shipping.marks import has_training_marks, without_training_marks
 
 
 def save_for_serving(tokenizer: Any, folder: Path) -> None:
@@ -19,3 +20,12 @@ def save_for_serving(tokenizer: Any, folder: Path) -> None:
         tokenizer.save_pretrained(folder)
     finally:
         tokenizer.chat_template = template
+
+
+def template_hashes(tokenizer: Any) -> dict[str, str]:
+    """What a lineage keeps of the template that trained: its hash, and that of what is saved of it where marks leave it."""
+    template = tokenizer.chat_template
+    hashes = {"chat_template_sha256": sha256_json(template)}
+    if isinstance(template, str) and has_training_marks(template):
+        hashes["saved_template_sha256"] = sha256_json(without_training_marks(template))
+    return hashes

@@ -18,6 +18,7 @@ from jobs.gates import leak_gate, tell_data
 from jobs.inputs import read_examples
 from jobs.manifest import device_facts, extend_manifest, start_manifest
 from jobs.oom_fallbacks import Ladder, loading, stepping_down
+from jobs.serving_tokenizer import template_hashes
 from jobs.tracking import prepare_tracker, require_tracker
 
 if TYPE_CHECKING:
@@ -71,14 +72,14 @@ def run(context: JobContext, spec: TrainSpec) -> None:
     require_rows(model, tokenizer, met, base.name)
     recipe = _with_targets(context, model, recipe)
     device_now = device_facts()
-    template_sha256 = sha256_json(tokenizer.chat_template)
+    templates = template_hashes(tokenizer)
     changes = {"fitted": [item.model_dump(mode="json") for item in spec.fitted], "ladder": ladder.to_json()}
     extend_manifest(
         context,
         device=device_now,
         dtype=str(dtype).removeprefix("torch."),
         model={"name": base.name, "fingerprint": base.fingerprint, "config": model.config.to_dict()},
-        chat_template_sha256=template_sha256,
+        **templates,
         seed=recipe.seed,
         data=data.counts(),
         recipe_used=recipe.model_dump(mode="json"),
@@ -115,7 +116,7 @@ def run(context: JobContext, spec: TrainSpec) -> None:
         "step": outcome.best_step or outcome.steps,
         "data": spec.train.source,
         "data_sha256": spec.train.sha256,
-        "chat_template_sha256": template_sha256,
+        **templates,
         "thinking": spec.task.thinking,
         "system_role": spec.task.system_role,
     }

@@ -102,7 +102,7 @@ def _of_template(
     served = sha256_json(header.chat_template)
     if training is not None and wanted is not None and wanted != served and not passed:
         figures = (
-            Evidence(training.id, "result.json", "artefacts[0].lineage.chat_template_sha256", wanted),
+            Evidence(training.id, "result.json", "sha256 of the trained chat template", wanted),
             Evidence(link.id, name, "sha256 of tokenizer.chat_template", served),
         )
         yield Cause(Reason("template_differs"), "likely", link.id, figures)
@@ -117,9 +117,12 @@ def _of_template(
 
 
 def trained_template(training: Link) -> str | None:
-    """The hash of the chat template that a training rendered with."""
-    found = training.lineage.get("chat_template_sha256") or training.manifest.get("chat_template_sha256")
-    return found if isinstance(found, str) else None
+    """The hash of the chat template that a training rendered with, as it is saved."""
+    for key in ("saved_template_sha256", "chat_template_sha256"):  # marks of training leave what is saved
+        found = training.lineage.get(key) or training.manifest.get(key)
+        if isinstance(found, str):
+            return found
+    return None
 
 
 def _of_ends(link: Link, header: GgufHeader, training: Link) -> Iterator[Cause]:

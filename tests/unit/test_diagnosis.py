@@ -18,8 +18,10 @@ from core.jobfile.bakeoff import CandidateSpec, Variant
 from core.parity.comparison import CAUSES
 from core.parity.gate import file_findings
 from core.reasons import Reason
+from core.shipping.marks import without_training_marks
 from core.store.database import transaction
 from core.wording.diagnosis import cause_words, diagnosis_rows, headline, remedy_words
+from jobs.serving_tokenizer import template_hashes
 from tests.support.chat_templates import DROPS_SYSTEM
 from tests.support.recorded_lineage import ADAPTER, BAD, BASE, EOS, F16, LOSSES, MERGED, Q8_0, Records, whole_chain
 from tests.support.stored_tasks import task_named, written
@@ -160,6 +162,19 @@ def test_a_healthy_lineage_names_no_cause(records: Records) -> None:
         assert headline(found) == "Nothing on record speaks against it."
         assert [one.stage for one in found.scores] == ["base", "adapter", "merged", "F16", "Q8_0"]
     assert found.passed == (quantized,)
+
+
+def test_marks_that_left_the_template_when_it_was_saved_make_no_other_template(records: Records) -> None:
+    hashes = template_hashes(byte_level(MARKED))
+    assert set(hashes) == {"chat_template_sha256", "saved_template_sha256"}
+    assert set(template_hashes(byte_level())) == {"chat_template_sha256"}
+    training, _, _, quantized = whole_chain(records, template=without_training_marks(MARKED))
+    assert "template_differs" in codes(told(records, quantized))
+    result = records.home.run_dir(training).result
+    document = json.loads(result.read_text())
+    document["artefacts"][0]["lineage"] |= hashes
+    result.write_text(json.dumps(document))
+    assert told(records, quantized).causes == ()
 
 
 def test_a_check_of_a_newer_version_or_a_torn_one_ends_in_no_fault(records: Records) -> None:
