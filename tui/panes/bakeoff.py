@@ -221,7 +221,7 @@ class BakeoffPane(Pane):
                 Line("It answers a task's golden inputs with each candidate,", "dim").cut(width),
                 Line("scores them, and says whether a difference is sure.", "dim").cut(width),
                 Line("b", "bold").add(" bakes off a finished training run against its base", "dim").cut(width),
-                Line("B", "bold").add(" opens the form: tick tasks, models, runs, served models", "dim").cut(width),
+                Line("B", "bold").add(" opens the form for several tasks and candidates", "dim").cut(width),
             ]
         # What is known stays; what runs is a row below it.
         running = self._under_way(width, max(1, height // 2))
