@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from core.data.training_marks import has_training_marks, without_training_marks
 from core.files import sha256_json
-from core.shipping.marks import has_training_marks, without_training_marks
 
 
 def save_for_serving(tokenizer: Any, folder: Path) -> None:

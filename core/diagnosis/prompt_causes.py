@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from core.data.training_marks import first_training_mark
 from core.diagnosis.causes import EXPLAINS, Cause, Evidence
 from core.diagnosis.lineage import Lineage, Link
 from core.files import sha256_json
@@ -13,7 +14,7 @@ from core.jobfile.parity import ParitySpec
 from core.jobfile.quantize import QuantizeSpec
 from core.jobfile.references import parse_reference
 from core.models.gguf import GgufHeader
-from core.parity.gate import END_KEYS, TRAINING_MARK
+from core.parity.gate import END_KEYS
 from core.reasons import Reason
 
 BOS_WRITTEN = ("bos_token", "<|begin_of_text|>", "<|startoftext|>", "<bos>", "{{- '<s>'", "{{ '<s>'")
@@ -94,9 +95,8 @@ def _of_template(
         figure = Evidence(link.id, name, "tokenizer.chat_template", None)
         yield Cause(Reason("file_without_template"), "shown", link.id, (figure,))
         return
-    if TRAINING_MARK.search(header.chat_template):
-        mark = TRAINING_MARK.search(header.chat_template)
-        figure = Evidence(link.id, name, "tokenizer.chat_template", mark[0] if mark else "")
+    if (mark := first_training_mark(header.chat_template)) is not None:
+        figure = Evidence(link.id, name, "tokenizer.chat_template", mark)
         yield Cause(Reason("training_marks"), "shown", link.id, (figure,))
     wanted = None if training is None else trained_template(training)
     served = sha256_json(header.chat_template)

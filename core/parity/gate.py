@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -10,6 +9,7 @@ from typing import Any, Protocol
 from core.data.render import ChatTokenizer, encode_prompt, render_prompt
 from core.data.template import SystemRole, Thinking, fold_system
 from core.data.template_proof import TemplateProof, prove
+from core.data.training_marks import has_training_marks
 from core.errors import InputError
 from core.parity.comparison import ParityCase, Prompt, SpecialTokens, compare
 from core.parity.conversations import ProbeConversation
@@ -24,8 +24,6 @@ KNOWN_ENDS = frozenset(
         *("<|tool_response>", "[EOT]", "[EOS]", "<end_of_utterance>", "<turn|>"),
     }
 )
-TRAINING_MARK = re.compile(r"{%-?\s*generation\s*-?%}")
-"""By which training templates mark what carries loss; no server knows that word."""
 END_KEYS = ("eos_token_id", "eot_token_id", "eom_token_id")
 
 
@@ -163,7 +161,7 @@ def file_findings(keys: Mapping[str, Any], template: str | None, end: str, end_i
     found = []
     if template is None:
         found.append(Reason("file_without_template"))
-    elif TRAINING_MARK.search(template):
+    elif has_training_marks(template):
         found.append(Reason("training_marks"))
     ends = {keys.get(f"tokenizer.ggml.{key}") for key in END_KEYS}
     if end not in KNOWN_ENDS and (len(end_ids) != 1 or end_ids[0] not in ends):

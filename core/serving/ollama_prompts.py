@@ -56,7 +56,8 @@ def rendered_prompt(
 
 
 def version_number(version: str) -> tuple[int, ...]:
-    """The three numbers of a version; one that nobody knows (a build of one's own, 0.0.0) counts as new."""
-    found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", version)
-    numbers = tuple(int(part) for part in found.groups()) if found else (0, 0, 0)
+    """The three numbers of a version, without what stands behind them (`-rc2`); one that nobody knows (a build of one's own,
+    0.0.0) counts as new."""
+    found = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", version)
+    numbers = tuple(int(part or 0) for part in found.groups()) if found else (0, 0, 0)
     return numbers if any(numbers) else (10**6, 0, 0)

@@ -8,13 +8,13 @@ then it does not matter which of them runs. Where there is none that does, the o
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
 from core.errors import InputError
 from core.reasons import Reason
+from core.serving.ollama_prompts import version_number
 from core.shipping.families import Family
 from core.shipping.installed import InstalledTemplate
 from core.shipping.jinja import JinjaTemplate
@@ -80,11 +80,6 @@ def ran(shown: str, choice: TemplateChoice, jinja: str | None) -> Runs | None:
     if choice.send is not None and shown.strip() == choice.send.strip():
         return "template"
     return "jinja" if jinja is not None and shown.strip() == jinja.strip() else None
-
-
-def version_number(version: str) -> tuple[int, ...]:
-    """`0.33.0-rc2` as (0, 33, 0); what is no number counts as the oldest."""
-    return tuple(map(int, re.findall(r"\d+", version.partition("-")[0])[:3])) or (0,)
 
 
 def _unknown(what: str) -> InputError:

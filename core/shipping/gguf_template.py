@@ -5,10 +5,10 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
+from core.data.training_marks import has_training_marks, without_training_marks
 from core.models.gguf import GgufHeader, TornError, token_texts
 from core.models.gguf_rewrite import with_text
 from core.shipping.jinja import JinjaTemplate
-from core.shipping.marks import has_training_marks, without_training_marks
 
 KEY = "tokenizer.chat_template"
 BOS, EOS = "tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id"

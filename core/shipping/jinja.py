@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from core.data.examples import Message
+from core.data.training_marks import without_training_marks
 from core.errors import InputError
-from core.shipping.marks import without_training_marks
 from core.text import one_line
 
 TOOL = {

@@ -38,9 +38,7 @@ def store(home: Home, project: Project, spec: Spec, *, needs: Iterable[int] = ()
     try:
         with transaction(connection):
             place = Place(home, project, connection, python, author, on_gpu=vendor is not None)
-            pulls = [pull_job(place, model) for model in unique(spec.models)]
-            needed = [*needs, *spec.needs, *(pull for pull in pulls if pull is not None)]
-            job_id = insert(place, spec, needed)
+            job_id = insert_behind_pulls(place, spec, needs)
         row = get_job(connection, job_id)
     finally:
         connection.close()
@@ -74,9 +72,7 @@ class ChainWriter:
     def add(self, spec: Spec) -> str:
         """Put a job into the queue behind the last link; the reference of what it makes, or of itself. Raises as `store`."""
         require_runnable(self.place.home, self.place.project, spec, self.vendor)
-        pulls = [pull_job(self.place, model) for model in unique(spec.models)]
-        before = [self.links[-1][0]] if self.links else []
-        job_id = insert(self.place, spec, [*before, *spec.needs, *(pull for pull in pulls if pull is not None)])
+        job_id = insert_behind_pulls(self.place, spec, [self.links[-1][0]] if self.links else [])
         self._link(job_id, spec.kind, taken=False)
         makes = kind_of(spec.kind).makes
         return f"job:{job_id}/{makes[0]}" if makes else f"job:{job_id}"
@@ -187,6 +183,12 @@ def pull_job(place: Place, model: ModelEntry) -> int | None:
     if on_its_way is not None:
         return int(on_its_way["id"])
     return insert(place, spec, spec.needs)
+
+
+def insert_behind_pulls(place: Place, spec: Spec, needs: Iterable[int] = ()) -> int:
+    """Store a job behind `needs`, what its spec names, and the pull of each model that is not there yet; its id."""
+    pulls = [pull_job(place, model) for model in unique(spec.models)]
+    return insert(place, spec, [*needs, *spec.needs, *(pull for pull in pulls if pull is not None)])
 
 
 def insert(place: Place, spec: Spec, needs: Iterable[int]) -> int:

@@ -37,7 +37,7 @@ from core.store.database import open_database, transaction
 from core.store.jobs import RETRYABLE, JobRow, get_job
 from core.submission.bakeoff import check_bakeoff
 from core.submission.candidates import of_job
-from core.submission.enqueue import Place, check_host_memory, insert, interpreter, pull_job, unique
+from core.submission.enqueue import Place, insert_behind_pulls, interpreter, require_runnable
 from core.submission.gguf import is_same_base
 from core.submission.served_as import served_as, to_serve
 from core.submission.wanted_bakeoff import WantedBakeoff
@@ -150,10 +150,8 @@ class _Stages:
 
     def _queue(self, spec: Spec) -> str:
         place, spec = self.place, to_serve(spec, self.served)
-        interpreter(place.home, place.project, spec, self.vendor)
-        check_host_memory(spec.host_memory(place.home, place.on_gpu))
-        pulls = [pull_job(place, model) for model in unique(spec.models)]
-        job_id = insert(place, spec, [*spec.needs, *(pull for pull in pulls if pull is not None)])
+        require_runnable(place.home, place.project, spec, self.vendor)
+        job_id = insert_behind_pulls(place, spec)
         self.makers.append(job_id)
         return f"job:{job_id}/{kind_of(spec.kind).makes[0]}"
 
@@ -221,10 +219,8 @@ def submit_stages(
                 for one, stage in zip(spec.candidates, candidates.values(), strict=True)
             ]
             spec = spec.model_copy(update={"candidates": marked})
-            interpreter(home, project, spec, vendor)
-            check_host_memory(spec.host_memory(home, place.on_gpu))
-            pulls = [pull_job(place, model) for model in unique(spec.models)]
-            job_id = insert(place, spec, [*spec.needs, *(pull for pull in pulls if pull is not None)])
+            require_runnable(home, project, spec, vendor)
+            job_id = insert_behind_pulls(place, spec)
         makers = tuple(get_job(connection, maker) for maker in stages.makers)
         row = get_job(connection, job_id)
     ensure_runner(home)

@@ -15,7 +15,7 @@ import yaml
 from core.config.model import ModelEntry
 from core.config.project import shipped
 from core.config.shipped import DEMO_RECIPE
-from core.files import append_line, read_json, sha256_json, write_json
+from core.files import append_line, sha256_json, write_json
 from core.home import AttemptDir, Home
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
 from core.jobfile.convert import ConvertSpec
@@ -24,7 +24,7 @@ from core.jobfile.merge import MergeSpec
 from core.jobfile.quantize import QuantizeSpec
 from core.jobfile.spec import JobFile, Spec
 from core.jobfile.train import TrainSpec
-from core.own_paths import located_result
+from core.own_paths import read_result
 from core.results.load import stored_leaderboards
 from core.scoring.scorer import score_answers
 from core.store.database import open_database, transaction
@@ -178,10 +178,12 @@ class Moved:
         with contextlib.closing(open_database(home)) as connection:
             for run in (home.run_dir(job) for job in (*self.weights, *self.boards)):
                 file = JobFile.load(run)
+                # Read before the job file is written anew: that says where a home was whose results still name that place.
+                result = read_result(run)
+                assert result is not None  # each of these is done
                 run.job_file.write_text(yaml.safe_dump(file.model_dump(mode="json"), sort_keys=False))
                 if isinstance(file.spec, TrainSpec):
                     self.purposes[file.id] = sha256_json(file.spec.model_dump(mode="json", exclude=FORECAST))
-                result = located_result(home, read_json(run.result))
                 write_json(run.result, result)
                 connection.execute("UPDATE jobs SET result = ? WHERE id = ?", [json.dumps(result), file.id])
                 for made in result["artefacts"]:

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from core.config.model import ModelEntry
+from core.data.training_marks import has_training_marks
 from core.files import read_json, sha256_file, sha256_tree, write_json
 from core.home import Home, RunDir
 from core.jobfile.convert import ConvertSpec, GgufFormat
@@ -21,7 +22,6 @@ from core.models.llama_cpp import LlamaCpp
 from core.own_paths import read_result
 from core.shipping.families import CONVERSATIONS
 from core.shipping.gguf_template import template_of
-from core.shipping.marks import has_training_marks
 from jobs.context import STOPPED_EXIT_CODE
 from jobs.gguf import the_file_in
 from tests.support.llama_cpp import convertible_model, llama_cpp

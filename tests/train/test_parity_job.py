@@ -6,35 +6,25 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from core.config.model import ModelEntry
 from core.config.task import Sampling, Task
-from core.files import read_json
 from core.home import Home
 from core.jobfile.parity import ParitySpec
 from tests.support.chat_templates import DROPS_SYSTEM, GENERATION, TURNS
 from tests.support.llama_cpp import convertible_model, gguf_of, llama_cpp, small_q8_0
+from tests.support.parity_checks import HELLO, REFUSED, Outcome, outcome_of
 from tests.support.tokenizers import qwen3_template
-from tests.support.workshop import Workshop, events
+from tests.support.workshop import Workshop
 
 pytestmark = pytest.mark.train
 
-TASK = Task(
-    name="hello",
-    system="Answer in one short sentence.",
-    sampling=Sampling(context_length=1024, max_new_tokens=16),
-)
-GRADE = 3
-"""The exit code of a job that a gate refused."""
 _ids = count(1)
 
-Outcome = tuple[int, dict[str, Any], dict[str, Any], list[dict[str, Any]]]
 Check = Callable[..., Outcome]
 
 
@@ -55,14 +45,10 @@ def check(entry: ModelEntry, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     shop = Workshop(Home(tmp_path_factory.mktemp("home")).create(), entry, forked=True)
     program = str(llama_cpp().require("llama-server"))
 
-    def run(file: Path, model: ModelEntry = entry, task: Task = TASK) -> Outcome:
+    def run(file: Path, model: ModelEntry = entry, task: Task = HELLO) -> Outcome:
         golden = shop.golden("Say hello.", "Name a flour.")
         spec = ParitySpec(source=str(file), model=model, task=task, golden=golden, program=program)
-        made = replace(shop).submit(next(_ids), spec)
-        code = shop.finish(made)
-        attempt = made.attempt(1)
-        error = read_json(attempt.error_json)
-        return code, read_json(made.parity) or {}, error or {}, events(made, 1, "progress")
+        return outcome_of(shop, next(_ids), spec, "progress")
 
     yield run
     shop.close()
@@ -79,7 +65,7 @@ def rewritten(file: Path, place: Path, *changes: str) -> Path:
 def test_a_trained_model_s_file_passes_and_its_answer_ends(model_cache: Path, check: Check) -> None:
     """The small model itself in Q8_0, with as long an answer as a sentence takes."""
     (real,) = (model_cache / "dequantised").iterdir()
-    task = TASK.model_copy(update={"sampling": Sampling(context_length=1024, max_new_tokens=200)})
+    task = HELLO.model_copy(update={"sampling": Sampling(context_length=1024, max_new_tokens=200)})
     code, found, error, progress = check(small_q8_0(model_cache), ModelEntry(name="small", path=str(real)), task)
     assert (code, error, found["passed"], found["findings"]) == (0, {}, True, [])
     assert len(found["cases"]) == 8 and all(case["same"] for case in found["cases"])
@@ -116,7 +102,7 @@ def test_a_file_with_a_changed_header_is_refused_and_told_why(
     code, found, error, _ = check(rewritten(sound, tmp_path / "changed.gguf", *options))
     told = {case["cause"]["code"] for case in found["cases"] if not case["same"]}
     told |= {finding["code"] for finding in found["findings"]}
-    assert code == GRADE and not found["passed"]
+    assert code == REFUSED and not found["passed"]
     assert expected <= told and error["code"] in told and error["remedy"]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,7 @@ from typing import Any
 import pytest
 
 from core.config.model import ModelEntry
-from core.config.task import Sampling, Task
 from core.data.render import encode_prompt
-from core.files import read_json
 from core.home import Home
 from core.jobfile.bakeoff import ServerUnderTest
 from core.jobfile.parity import ParitySpec
@@ -22,20 +19,13 @@ from core.serving.servers import model_names
 from tests.support.llama_cpp import convertible_model, gguf_of, started
 from tests.support.ollama_models import CHATML
 from tests.support.ollama_standin import VERSIONS, OllamaStandin
-from tests.support.workshop import Workshop, events
+from tests.support.parity_checks import HELLO, REFUSED, Outcome, outcome_of
+from tests.support.workshop import Workshop
 
 pytestmark = pytest.mark.train
 
-TASK = Task(
-    name="hello",
-    system="Answer in one short sentence.",
-    sampling=Sampling(context_length=1024, max_new_tokens=16),
-)
-GRADE = 3
-"""The exit code of a job that a gate refused."""
 _ids = count(1)
 
-Outcome = tuple[int, dict[str, Any], dict[str, Any], list[dict[str, Any]]]
 Check = Callable[[ServerUnderTest, str], Outcome]
 
 
@@ -59,11 +49,8 @@ def check(entry: ModelEntry, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
     def run(server: ServerUnderTest, model: str) -> Outcome:
         golden = shop.golden("Say hello.", "Name a flour.")
-        spec = ParitySpec(server=server, served_model=model, model=entry, task=TASK, golden=golden)
-        made = replace(shop).submit(next(_ids), spec)
-        code = shop.finish(made)
-        attempt = made.attempt(1)
-        return code, read_json(made.parity) or {}, read_json(attempt.error_json) or {}, events(made, 1, "warning")
+        spec = ParitySpec(server=server, served_model=model, model=entry, task=HELLO, golden=golden)
+        return outcome_of(shop, next(_ids), spec, "warning")
 
     yield run
     shop.close()
@@ -102,7 +89,7 @@ def test_a_model_of_an_ollama_that_gets_other_prompts_is_refused(
     code, found, error, _ = check(ollama_at(standin.url), model)
     told = {case["cause"]["code"] for case in found["cases"] if not case["same"]}
     told |= {finding["code"] for finding in found["findings"]}
-    assert code == GRADE and not found["passed"] and codes <= told
+    assert code == REFUSED and not found["passed"] and codes <= told
     assert error["code"] in codes and error["remedy"] and model in str(error)
     assert standin.listed() == []
 
@@ -119,10 +106,10 @@ def test_what_was_loaded_before_is_so_afterwards(standin: OllamaStandin, check: 
 def test_a_server_that_is_away_and_one_that_shows_nothing_say_so(standin: OllamaStandin, check: Check) -> None:
     standin.version = "0.11.4"  # type: ignore[assignment]
     code, found, error, _ = check(ollama_at(standin.url), "sound")
-    assert code not in (0, GRADE) and error["code"] == "no_render" and not found
+    assert code not in (0, REFUSED) and error["code"] == "no_render" and not found
     standin.down()
     code, found, error, _ = check(ollama_at(standin.url), "sound")
-    assert code not in (0, GRADE) and error["code"] == "server_down" and not found
+    assert code not in (0, REFUSED) and error["code"] == "server_down" and not found
 
 
 def test_a_model_of_a_llama_server_that_runs_passes(entry: ModelEntry, check: Check, tmp_path: Path) -> None:

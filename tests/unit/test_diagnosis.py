@@ -11,6 +11,7 @@ import pytest
 
 from core.config.recipe import HqqOptions
 from core.config.task import Task
+from core.data.training_marks import without_training_marks
 from core.diagnosis.asked import job_of
 from core.diagnosis.causes import EXPLAINS, Cause
 from core.diagnosis.diagnosis import Diagnosis, diagnose
@@ -18,7 +19,6 @@ from core.jobfile.bakeoff import CandidateSpec, Variant
 from core.parity.comparison import CAUSES
 from core.parity.gate import file_findings
 from core.reasons import Reason
-from core.shipping.marks import without_training_marks
 from core.store.database import transaction
 from core.wording.diagnosis import cause_words, diagnosis_rows, headline, remedy_words
 from jobs.serving_tokenizer import template_hashes

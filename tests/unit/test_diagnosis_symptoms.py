@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from core.diagnosis.symptoms import CODES, DETECTORS, SeenAnswer, find_symptoms, short_and_alike
+from tests.support.depth import at_most
 
 SYSTEM = (
     "You grade notes. Read the note, weigh clarity, evidence and use, and give a verdict. Answer in exactly this form: a "
@@ -160,7 +162,17 @@ def test_every_symptom_has_words() -> None:
     assert set(CODES) == set(NAMES) == set(SYMPTOMS)
 
 
+@pytest.mark.timed
 def test_a_text_of_megabytes_is_read_in_a_moment() -> None:
     """Of a loop only the end is looked at, and no pattern runs away."""
-    for text in ("a b " * 300_000, "Sure, " * 200_000, "\n" * 500_000, "<|" * 400_000, "Here is " + "x" * 900_000):
-        seen(asked(text))
+    texts: dict[str, set[str]] = {
+        "a b " * 300_000: {"loops"},
+        "Sure, " * 200_000: {"loops"},
+        "\n" * 500_000: {"empty"},
+        "<|" * 400_000: set(),
+        "Here is " + "x" * 900_000: {"loops"},
+    }
+    started = time.monotonic()
+    for text, symptoms in texts.items():
+        assert seen(asked(text)) == symptoms, text[:8]
+    assert time.monotonic() - started < at_most(10)

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from core.home import Home
@@ -30,6 +30,8 @@ ACTS = [*WORK, *MOVES, "an older Bakehouse"]
 
 @settings(max_examples=example_count(8))
 @given(st.booleans(), st.lists(st.sampled_from(ACTS), max_size=6))
+@example(False, ["an older Bakehouse", "mv", "an older Bakehouse"])
+@example(True, ["an older Bakehouse", "rsync and keep", "an older Bakehouse"])
 def test_whatever_was_made_is_found_wherever_the_home_is_moved(linked: bool, acts: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         home = Moved(Path(folder), linked=linked)

@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.config.task import Sampling, Task
+from core.data.training_marks import has_training_marks
 from core.jobfile.served_as import OfficialTemplate, ServedAs
 from core.models.gguf import check_servable, token_texts
 from core.models.gguf_rewrite import with_text
@@ -18,7 +19,6 @@ from core.reasons import Reason
 from core.shipping.families import Family
 from core.shipping.gguf_template import KEY, take_out_marks, template_of
 from core.shipping.jinja import JinjaTemplate
-from core.shipping.marks import has_training_marks
 from core.shipping.modelfile import Modelfile, quoted
 from core.wording.shipping import unknown_template_words
 from jobs.modelfile import look_at_template, modelfile_of

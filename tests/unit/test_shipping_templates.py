@@ -13,15 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.data.examples import Message
+from core.data.training_marks import has_training_marks, without_training_marks
 from core.data.turns import Role
 from core.errors import InputError
 from core.reasons import Reason
-from core.shipping.choice import RUNS_JINJA, choose, jinja_runs, ran, version_number
+from core.serving.ollama_prompts import version_number
+from core.shipping.choice import RUNS_JINJA, choose, jinja_runs, ran
 from core.shipping.families import CONVERSATIONS, THINKS, Family, recognise
 from core.shipping.go_text import go_text
 from core.shipping.installed import InstalledTemplate
 from core.shipping.jinja import JinjaTemplate
-from core.shipping.marks import has_training_marks, without_training_marks
 from tests.support.chat_templates import (
     ALWAYS_THINKS,
     DROPS_SYSTEM,
@@ -226,6 +227,7 @@ def test_a_known_family_is_right_whichever_template_runs(source: str, newer_runs
     assert (older.send, older.runs, older.same, older.keep_jinja) == (family.go_template, "template", True, True)
     assert (newer.send, newer.same, newer.certain) == (family.go_template, True, True)
     assert newer.runs == newer_runs
+    assert choose("0.0.0", jinja, family) == newer, "a build of one's own is a new one, here as where prompts are shown"
     assert older.stops[0] == "<|im_end|>"
     assert ran(family.go_template + "\n", newer, jinja.chat_template) == "template"
     assert ran(jinja.chat_template, newer, jinja.chat_template) == "jinja"

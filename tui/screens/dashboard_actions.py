@@ -8,7 +8,7 @@ from typing import Any, Final
 from core.store.jobs import JobRow
 from tui import actions
 from tui.commands import Command, command, without_key
-from tui.screens.job_actions import queue_commands
+from tui.screens.job_actions import PARITY_HELP, STAGES_HELP, WHY_HELP, queue_commands
 
 NEW_TASK = "New task, from a data file"
 DOCTOR = "The doctor: what is installed, what it can do, and what to mend"
@@ -146,7 +146,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     command(
         "y",
         "parity",
-        "Parity: does the served file get the prompts it was trained on?",
+        PARITY_HELP,
         "y",
         "parity",
         on_job(actions.can_check_parity),
@@ -156,7 +156,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     command(
         "S",
         "stages",
-        "Stages: where quality is lost between this adapter and what serves",
+        STAGES_HELP,
         "S",
         "stages",
         on_job(actions.can_compare_stages),
@@ -166,7 +166,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     command(
         "W",
         "why",
-        "Why: what went wrong with the model, from what is on record",
+        WHY_HELP,
         "W",
         "why",
         on_job(actions.can_ask_why),

@@ -28,7 +28,7 @@ from tui.model.snapshot import EMPTY, Detail, Snapshot, progress_of
 from tui.panes.gpu.runs import finding_rows, summary_parts, telemetry_rows
 from tui.queries.failures import ask_beside
 from tui.screens.command_screen import CommandScreen
-from tui.screens.job_actions import JobActions, queue_commands
+from tui.screens.job_actions import PARITY_HELP, STAGES_HELP, WHY_HELP, JobActions, queue_commands
 from tui.widgets.canvas import Canvas
 from tui.widgets.chart import loss_chart
 from tui.widgets.detail import facts, log_role
@@ -156,7 +156,7 @@ class JobScreen(JobActions, CommandScreen):
         command(
             "y",
             "parity",
-            "Parity: does the served file get the prompts it was trained on?",
+            PARITY_HELP,
             "y",
             "parity",
             on_job(actions.can_check_parity),
@@ -166,7 +166,7 @@ class JobScreen(JobActions, CommandScreen):
         command(
             "S",
             "stages",
-            "Stages: where quality is lost between this adapter and what serves",
+            STAGES_HELP,
             "S",
             "stages",
             on_job(actions.can_compare_stages),
@@ -176,7 +176,7 @@ class JobScreen(JobActions, CommandScreen):
         command(
             "W",
             "why",
-            "Why: what went wrong with the model, from what is on record",
+            WHY_HELP,
             "W",
             "why",
             on_job(actions.can_ask_why),

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from tui.context import Context
     from tui.model.snapshot import Snapshot
 
+# Of the keys that the dashboard and the screen of a job share.
+PARITY_HELP = "Parity: does the served file get the prompts it was trained on?"
+STAGES_HELP = "Stages: where quality is lost between this adapter and what serves"
+WHY_HELP = "Why: what went wrong with the model, from what is on record"
+
 
 def queue_commands(
     on_job: Callable[[Callable[[JobRow | None], bool]], Callable[[Any], bool]],

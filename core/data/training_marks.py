@@ -9,8 +9,14 @@ _MARK = r"\{%([-+]?)\s*(?:end)?generation\s*([-+]?)%\}"
 _COMMENT_OR_MARK = re.compile(rf"(?s:\{{#.*?#\}})|{_MARK}")
 
 
+def first_training_mark(template: str) -> str | None:
+    """The first mark as it is written, comments included; None where there is none."""
+    found = re.search(_MARK, template)
+    return None if found is None else found[0]
+
+
 def has_training_marks(template: str) -> bool:
-    return re.search(_MARK, template) is not None
+    return first_training_mark(template) is not None
 
 
 def without_training_marks(template: str) -> str:
