@@ -94,8 +94,12 @@ class Runner:
         self.place = home.identity()
 
     def moved(self) -> bool:
-        """Whether the home has been moved away: everything this runner would write by its path would go to another place."""
-        return self.home.identity() != self.place
+        """Whether the home has been moved away: everything this runner would write by its path would go to another place.
+
+        One that is gone is away, also where it went while this runner was still being made.
+        """
+        now = self.home.identity()
+        return now is None or now != self.place
 
     def tick(self) -> bool:
         """One round; returns whether there is anything left to wait for."""

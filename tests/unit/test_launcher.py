@@ -5,6 +5,7 @@ The launcher here stands for a batch system: it keeps its jobs in a list, and th
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -154,3 +155,17 @@ def test_an_attempt_is_followed_by_the_launcher_that_started_it(
     successor.tick()
     done = get_job(connection, job)
     assert (done.state, done.reason) == ("done", Reason("done", {"message": "2 steps"}))
+
+
+@pytest.mark.parametrize("gone_first", [True, False])
+def test_a_runner_whose_home_is_gone_ends_also_where_it_went_while_the_runner_was_made(
+    store: tuple[Home, sqlite3.Connection], gone_first: bool
+) -> None:
+    home, connection = store
+    if gone_first:
+        shutil.rmtree(home.root)
+    runner = runner_of(home, connection, FakeClock())
+    if not gone_first:
+        assert not runner.moved()
+        shutil.rmtree(home.root)
+    assert runner.moved()
