@@ -139,6 +139,53 @@ class RunDir:
         return sorted(found, key=lambda attempt: attempt.number)
 
 
+@dataclass(frozen=True)
+class ServedDir:
+    """The files of a served model: a llama-server that runs for production."""
+
+    path: Path
+
+    @property
+    def home(self) -> Home:
+        """The home that this folder lies in, wherever that lies now."""
+        return Home(self.path.parent.parent)
+
+    @property
+    def record(self) -> Path:
+        """What it is: written whole before its server starts."""
+        return self.path / "served.json"
+
+    @property
+    def record_before(self) -> Path:
+        """The record that a deployment replaces, until the new one serves."""
+        return self.path / "served.before.json"
+
+    @property
+    def state(self) -> Path:
+        """Written by its shim: what it does now."""
+        return self.path / "state.json"
+
+    @property
+    def shim_lock(self) -> Path:
+        """Held by its shim for life, as an attempt's is."""
+        return self.path / "shim.lock"
+
+    @property
+    def log(self) -> Path:
+        """What llama-server prints; the part before the last full one is `llama-server.log.1`."""
+        return self.path / "llama-server.log"
+
+    @property
+    def stopped(self) -> Path:
+        """Exists when a person stopped it."""
+        return self.path / "stopped"
+
+    @property
+    def away(self) -> Path:
+        """Exists while it is away for jobs that have the GPU to themselves."""
+        return self.path / "away.json"
+
+
 _seen: set[Path] = set()
 """The homes that this process has worked in."""
 
@@ -276,6 +323,15 @@ class Home:
     @property
     def artefacts(self) -> Path:
         return self.root / "artefacts"
+
+    @property
+    def served(self) -> Path:
+        """The served models, a folder each; there once the first one is deployed."""
+        return self.root / "served"
+
+    def served_dir(self, name: str) -> ServedDir:
+        """Of a name that is one (`core.served.record.require_name`)."""
+        return ServedDir(self.served / name)
 
     def run_dir(self, job_id: int) -> RunDir:
         return RunDir(self.runs / str(job_id))

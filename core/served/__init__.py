@@ -1,0 +1,1 @@
+"""Served models: llama-servers that Bakehouse runs for production, each with a folder of its own in `Home.served`."""
