@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from core.config.model import ModelEntry
+from core.config.task import Task
 from core.data.render import ChatTokenizer, encode_prompt, render_prompt
 from core.data.template_proof import prove
 from core.errors import GateError
@@ -15,6 +17,7 @@ from core.files import write_json
 from core.jobfile.bakeoff import ServerUnderTest
 from core.jobfile.parity import ParitySpec
 from core.jobfile.servers import opened
+from core.jobfile.spec import InputFile
 from core.models.gguf import GgufHeader, check_servable
 from core.models.llama_cpp import missing
 from core.parity.conversations import probe_conversations
@@ -72,7 +75,7 @@ def _of_file(context: JobContext, spec: ParitySpec) -> tuple[Checked, ParityRepo
     program = Path(spec.program)
     if not program.is_file():
         raise missing("llama-server")
-    tokenizer = _tokenizer(context, spec)
+    tokenizer = tokenizer_of(context, spec.model)
     context.phase("starting llama-server", file.name)
     weights = weights_of(file, noted, context.home, context.check_stop)
     log = context.attempt.path / "llama-server.log"
@@ -82,7 +85,7 @@ def _of_file(context: JobContext, spec: ParitySpec) -> tuple[Checked, ParityRepo
     extend_manifest(context, server={"path": str(program), "version": server.version}, weights=weights)
     try:
         server.load(spec.task.sampling.context_length)
-        report = check(context, spec, tokenizer, server, check_servable(file, file.name))
+        report = check(context, spec.task, spec.golden, tokenizer, server, check_servable(file, file.name))
     finally:
         server.close()
     return Checked(file, file.name, weights, server.version), report
@@ -92,14 +95,14 @@ def _of_server(
     context: JobContext, spec: ParitySpec, server: ServerUnderTest, name: str
 ) -> tuple[Checked, ParityReport]:
     """A server that runs has the model; what was in its memory before is so afterwards. The header of its file is not seen."""
-    tokenizer = _tokenizer(context, spec)
+    tokenizer = tokenizer_of(context, spec.model)
     with contextlib.closing(opened(server, name)) as model:
         context.phase("asking the server", model.name)
         identity = model.identity()
         extend_manifest(context, server=asdict(identity), weights=identity.weights)
         model.load(spec.task.sampling.context_length)
         try:
-            report = check(context, spec, tokenizer, model, None)
+            report = check(context, spec.task, spec.golden, tokenizer, model, None)
         finally:
             try:
                 model.unload()
@@ -114,18 +117,24 @@ def _of_server(
     return Checked(None, model.name, identity.weights, identity.version), report
 
 
-def _tokenizer(context: JobContext, spec: ParitySpec) -> Any:
-    context.phase("loading the tokenizer", spec.model.name)
+def tokenizer_of(context: JobContext, model: ModelEntry) -> Any:
+    """The tokenizer of the model that was trained, with its template."""
+    context.phase("loading the tokenizer", model.name)
     models.prepare_libraries()
-    return models.load_tokenizer(models.locate(spec.model, context.home), context.home)
+    return models.load_tokenizer(models.locate(model, context.home), context.home)
 
 
 def check(
-    context: JobContext, spec: ParitySpec, tokenizer: ChatTokenizer, server: AskedServer, header: GgufHeader | None
+    context: JobContext,
+    task: Task,
+    golden_file: InputFile,
+    tokenizer: ChatTokenizer,
+    server: AskedServer,
+    header: GgufHeader | None,
 ) -> ParityReport:
     """Every probe conversation and one real answer, from a server that has loaded. `header` is that of its file, where it is
     known. Raises ServerError."""
-    task, golden = spec.task, read_golden(spec.golden)
+    golden = read_golden(golden_file)
     proof = prove(tokenizer, task.thinking, task.system_role)
     context.phase("comparing prompts")
     probes = probe_conversations(task, golden, proof)
@@ -166,28 +175,37 @@ def check(
 
 def conclude(context: JobContext, spec: ParitySpec, checked: Checked, report: ParityReport) -> None:
     """Leave what was found, and end as done or refused."""
-    place = {"served": checked.served} if checked.file is None else {"file": str(checked.file)}
-    document = {"schema": 1, **place, "weights": checked.weights, "server": checked.version, **report.to_json()}
-    write_json(context.run.parity, document)
-    for reason in report.findings:
-        context.say(finding_words(reason))
-    if not report.passed:
-        first = report.refused[0]
-        raise GateError(
-            f"the served model does not get the prompts that it was trained on: {finding_words(first)}",
-            code=first.code,
-            file=checked.file,
-            key=None if checked.file is not None else checked.served,
-            remedy=remedy_words(first),
-        )
-    same = len(report.cases)
-    told = [finding_words(reason) for reason in report.findings]
-    message = "; ".join([f"{same} prompts are the trained ones, token by token", *told])
+    settle(context, checked, report)
     summary = {
         "model": spec.model.name,
         "source": spec.served,
         "weights": checked.weights,
         "server": checked.version,
-        "prompts": same,
+        "prompts": len(report.cases),
     }
-    context.finish(message, summary=summary)
+    context.finish(passed_words(report), summary=summary)
+
+
+def settle(context: JobContext, checked: Checked, report: ParityReport) -> None:
+    """Leave what was found in `parity.json`. GateError for prompts or an answer that are not those of training."""
+    place = {"served": checked.served} if checked.file is None else {"file": str(checked.file)}
+    document = {"schema": 1, **place, "weights": checked.weights, "server": checked.version, **report.to_json()}
+    write_json(context.run.parity, document)
+    for reason in report.findings:
+        context.say(finding_words(reason))
+    if report.passed:
+        return
+    first = report.refused[0]
+    raise GateError(
+        f"the served model does not get the prompts that it was trained on: {finding_words(first)}",
+        code=first.code,
+        file=checked.file,
+        key=None if checked.file is not None else checked.served,
+        remedy=remedy_words(first),
+    )
+
+
+def passed_words(report: ParityReport) -> str:
+    """A report that passed, in a line."""
+    told = [finding_words(reason) for reason in report.findings]
+    return "; ".join([f"{len(report.cases)} prompts are the trained ones, token by token", *told])

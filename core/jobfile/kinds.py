@@ -138,6 +138,17 @@ _KINDS = (
             "parity", "core.cli.parity:parity", "Check that a served model gets the prompts it was trained on."
         ),
     ),
+    JobKind(
+        "deploy",
+        noun="a deployment",
+        spec="core.jobfile.deploy:DeploySpec",
+        module="jobs.deploy",
+        lane="gpu",
+        has_parity=True,
+        command=KindCommand(
+            "deploy", "core.cli.deploy:deploy", "Have a GGUF file serve, once its prompts are those of training."
+        ),
+    ),
     # `bakehouse doctor --stress` asks for it. One that took the machine down is not started again by itself.
     JobKind(
         "stress",

@@ -4,32 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from pathlib import Path
 from typing import Any
 
-from core.config.model import ModelEntry
 from core.config.project import Project
 from core.config.servers import BUILT_IN
-from core.errors import InputError, NotFoundError
+from core.errors import NotFoundError
 from core.home import Home
 from core.jobfile.bakeoff import CandidateSpec
-from core.jobfile.convert import ConvertSpec
-from core.jobfile.kinds import kind_of
 from core.jobfile.parity import ParitySpec
-from core.jobfile.quantize import QuantizeSpec
-from core.jobfile.references import parse_reference
 from core.jobfile.servers import known_servers
-from core.jobfile.spec import JobFile
-from core.models.gguf import check_servable
 from core.models.llama_cpp import LlamaCpp
 from core.serving.ollama_prompts import shows_prompts
 from core.serving.refusals import no_render
 from core.store.database import open_database
-from core.store.jobs import RETRYABLE, JobRow, get_job
+from core.store.jobs import JobRow
 from core.submission.asked_servers import ServedFacts, ask_servers
 from core.submission.candidates import of_server
 from core.submission.enqueue import store
 from core.submission.input_store import golden_file
+from core.submission.meant_gguf import meant_gguf, meant_task_and_model
 
 
 def submit_parity(
@@ -57,30 +50,17 @@ def parity_spec(
 ) -> ParitySpec:
     """What the check is told. Raises as `submit_parity`."""
     candidate = _served(project, source)
-    of_task, of_model, reference = None, None, None
+    found = None
     if candidate is None:
-        found = _of_job(home, connection, source) if parse_reference(source) else _of_path(project, source)
-        reference, of_task, of_model = found
-    name = task or of_task
-    if name is None:
-        raise InputError(
-            "the task that the model is to do is not known", code="no_task", key=source, remedy="name it with --task"
-        )
-    base = project.model(model) if model is not None else of_model
-    if base is None:
-        raise InputError(
-            "the model that was trained is not known: its tokenizer and template are compared",
-            code="no_model",
-            key=source,
-            remedy="name it with --model, as `bakehouse models list` has it",
-        )
-    under_test = project.task(name)
+        found = meant_gguf(home, connection, project, source, named="a job, a GGUF file, served:TAG or SERVER:MODEL")
+    under_test, base = meant_task_and_model(project, source, found, task, model)
     if candidate is not None:
         _require_prompts(candidate)
         who: dict[str, Any] = {"server": candidate.server, "served_model": candidate.served_model}
     else:
         program = LlamaCpp.find(project.settings.llama_cpp.folder).require("llama-server")
-        who = {"source": reference, "program": str(program)}
+        assert found is not None  # it is the one or the other
+        who = {"source": found.reference, "program": str(program)}
     golden = golden_file(home, project, under_test, project.golden(under_test))
     return ParitySpec(**who, model=base, task=under_test, golden=golden)
 
@@ -100,36 +80,3 @@ def _require_prompts(candidate: CandidateSpec) -> None:
         raise told
     if isinstance(told, ServedFacts) and not shows_prompts(told.identity):
         raise no_render(candidate.name, f"{told.identity.api} {told.identity.version or ''} does not show them".strip())
-
-
-def _of_job(home: Home, connection: sqlite3.Connection, source: str) -> tuple[str, str | None, ModelEntry | None]:
-    job = parse_reference(source)
-    assert job is not None  # who calls has looked
-    row = get_job(connection, job.job_id)
-    kind = kind_of(row.kind)
-    if "gguf" not in kind.makes:
-        raise InputError(
-            f"job {row.id} is {kind.noun}, which makes no GGUF file",
-            code="no_gguf",
-            key=source,
-            remedy=f"`bakehouse export {row.id} --to gguf` makes one of it",
-        )
-    if row.state in RETRYABLE:
-        raise InputError(
-            f"job {row.id} {row.state} and made no file",
-            code="no_candidate",
-            key=source,
-            remedy=f"`bakehouse queue retry {row.id}` first",
-        )
-    spec = JobFile.load(home.run_dir(row.id)).spec
-    assert isinstance(spec, ConvertSpec | QuantizeSpec)  # they alone make GGUF files
-    return f"job:{row.id}/gguf", row.task, spec.model
-
-
-def _of_path(project: Project, source: str) -> tuple[str, None, None]:
-    path: Path = project.resolve(source)
-    if not path.is_file():
-        remedy = "name a job, a GGUF file, served:TAG or SERVER:MODEL"
-        raise InputError("no such GGUF file", code="no_model", file=path, remedy=remedy)
-    check_servable(path, path.name)
-    return str(path), None, None

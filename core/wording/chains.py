@@ -12,6 +12,7 @@ STEP_NAMES = {
     "convert": "conversion",
     "quantize": "quantisation",
     "parity": "parity check",
+    "deploy": "deployment",
     "bakeoff": "bake-off",
 }
 
