@@ -14,6 +14,7 @@ from typing import Any
 
 from core.config.base import writing
 from core.config.model import ModelEntry
+from core.data.shots import shots_in
 from core.errors import BakehouseError, InputError
 from core.files import read_json, sha256_file, sha256_json, write_json
 from core.format import data_size, listed
@@ -175,7 +176,7 @@ def add_gguf(
         if take_out_marks(file, header):
             lineage["training_marks"] = "removed"
             header = check_servable(file, name)
-        lineage.update(write_modelfile(context, file, header, served))
+        lineage.update(write_modelfile(context, file, header, served, shots_in(lineage)))
         context.phase("checking", f"{data_size(file.stat().st_size)}, {len(header.tensors)} tensors")
         checked = prove(file, header)
         made.append((header, sha256_file(file), checked))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from core.config.task import Task
+from core.data.shots import TrainedShots
 from core.errors import InputError
 from core.files import write_atomic
 from core.jobfile.served_as import OfficialTemplate, ServedAs
@@ -17,14 +18,18 @@ from core.shipping.gguf_template import template_of
 from core.shipping.installed import InstalledTemplate
 from core.shipping.jinja import JinjaTemplate
 from core.shipping.modelfile import NAME, Modelfile, quoted
+from core.wording.parity import shots_values
 from core.wording.shipping import WHAT_TO_DO, unknown_template_words
 from jobs.context import JobContext
 
 BESIDE = f"A {NAME} for Ollama is written beside it"
 
 
-def write_modelfile(context: JobContext, file: Path, header: GgufHeader, served: ServedAs) -> dict[str, Any]:
-    """Write the Modelfile into the folder of the file. What is returned is for its lineage: which template it gives.
+def write_modelfile(
+    context: JobContext, file: Path, header: GgufHeader, served: ServedAs, shots: TrainedShots | None = None
+) -> dict[str, Any]:
+    """Write the Modelfile into the folder of the file. What is returned is for its lineage: which template it gives. `shots`:
+    the answered examples that training put in front of its prompts.
 
     A template of no known family is warned of; the Modelfile then gives none, and says what to do.
     """
@@ -32,7 +37,7 @@ def write_modelfile(context: JobContext, file: Path, header: GgufHeader, served:
     official = served.official
     if isinstance(found, Reason) and official is None:
         context.warn("unknown_template", f"{unknown_template_words(found)}. {BESIDE} without a TEMPLATE. {WHAT_TO_DO}")
-    written = modelfile_of(file.name, jinja, found, served)
+    written = modelfile_of(file.name, jinja, found, served, shots)
     if written.left_out:
         parts = ", ".join(written.left_out)
         context.warn("modelfile_left_out", f"{BESIDE}; Ollama would not read these parts of it as they are: {parts}")
@@ -53,7 +58,13 @@ def look_at_template(file: Path, header: GgufHeader) -> tuple[JinjaTemplate | No
     return jinja, Reason("no_template") if jinja is None else recognise(jinja)
 
 
-def modelfile_of(name: str, jinja: JinjaTemplate | None, found: Family | Reason, served: ServedAs) -> Modelfile:
+def modelfile_of(
+    name: str,
+    jinja: JinjaTemplate | None,
+    found: Family | Reason,
+    served: ServedAs,
+    shots: TrainedShots | None = None,
+) -> Modelfile:
     task, official = served.task, served.official
     if official is not None:
         template, stops = official.template, official.stops
@@ -65,6 +76,7 @@ def modelfile_of(name: str, jinja: JinjaTemplate | None, found: Family | Reason,
         f"For Ollama, in the folder of this file:  ollama create NAME -f {NAME}",
         *_of_template(jinja, found, official),
         *(_of_task(task, found) if task is not None else ()),
+        *(_of_shots(shots) if shots is not None else ()),
     ]
     return Modelfile(name, template, tuple(stops), task.sampling if task else None, notes=tuple(notes))
 
@@ -112,4 +124,17 @@ def _of_task(task: Task, found: Family | Reason) -> list[str]:
         *lines,
         "The task's system prompt comes with each request. To have it where a request has none, take the # away:",
         f"SYSTEM {value}",
+    ]
+
+
+def _of_shots(shots: TrainedShots) -> list[str]:
+    """No MESSAGE lines: Ollama puts them in front of all messages of a request, where training had the system prompt first."""
+    said = shots_values(shots.count, shots.share)
+    trained = f"Training put up to {said['examples']} in front of {said['share']} of its prompts"
+    if not shots.expected:
+        return [f"{trained}, and trained without on the others: requests need none."]
+    return [
+        f"{trained}: send as many with each request,",
+        "as user and assistant turns between the system prompt and the input. MESSAGE would put them in front of the",
+        "request's own system prompt.",
     ]

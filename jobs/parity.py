@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from core.config.model import ModelEntry
 from core.config.task import Task
 from core.data.render import ChatTokenizer, encode_prompt, render_prompt
+from core.data.shots import TrainedShots, shots_in
 from core.data.template_proof import prove
 from core.errors import GateError
 from core.files import write_json
@@ -26,6 +27,7 @@ from core.parity.gate import (
     PromptServer,
     answer_findings,
     compare_prompts,
+    few_shot_findings,
     file_findings,
     other_policy,
     switch_findings,
@@ -85,7 +87,8 @@ def _of_file(context: JobContext, spec: ParitySpec) -> tuple[Checked, ParityRepo
     extend_manifest(context, server={"path": str(program), "version": server.version}, weights=weights)
     try:
         server.load(spec.task.sampling.context_length)
-        report = check(context, spec.task, spec.golden, tokenizer, server, check_servable(file, file.name))
+        header, shots = check_servable(file, file.name), shots_of(context, spec.source)
+        report = check(context, spec.task, spec.golden, tokenizer, server, header, shots)
     finally:
         server.close()
     return Checked(file, file.name, weights, server.version), report
@@ -131,13 +134,14 @@ def check(
     tokenizer: ChatTokenizer,
     server: AskedServer,
     header: GgufHeader | None,
+    shots: TrainedShots | None = None,
 ) -> ParityReport:
     """Every probe conversation and one real answer, from a server that has loaded. `header` is that of its file, where it is
-    known. Raises ServerError."""
+    known, and `shots` are the examples that training put in front of its prompts (`shots_of`). Raises ServerError."""
     golden = read_golden(golden_file)
     proof = prove(tokenizer, task.thinking, task.system_role)
     context.phase("comparing prompts")
-    probes = probe_conversations(task, golden, proof)
+    probes = probe_conversations(task, golden, proof, shots.count if shots is not None else 0)
 
     def tell(done: int, total: int) -> None:
         context.check_stop()
@@ -153,6 +157,7 @@ def check(
     if header is not None:
         findings += file_findings(header.keys, header.chat_template, proof.end, encode_prompt(tokenizer, proof.end))
     findings += switch_findings(other)
+    findings += few_shot_findings(shots)
 
     context.phase("asking for one answer")
     asked = probes[-1].messages
@@ -171,6 +176,11 @@ def check(
     reply = server.ask(question, stopped=lambda: context.stop_reason() is not None)
     findings += answer_findings(question, reply, len(prompt), proof)
     return ParityReport(cases, tuple(findings))
+
+
+def shots_of(context: JobContext, source: str) -> TrainedShots | None:
+    """The answered examples that training put in front of its prompts, by a GGUF file's lineage (`job:12/gguf`, a path)."""
+    return shots_in(context.artefacts.lineage_of(source, "gguf", Path(source).parent))
 
 
 def conclude(context: JobContext, spec: ParitySpec, checked: Checked, report: ParityReport) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.config.base import writing
 from core.config.recipe import Recipe
+from core.data.shots import shots_to_json, trained_shots
 from core.files import sha256_json
 from core.home import RunDir
 from core.jobfile.train import TrainSpec
@@ -119,6 +120,7 @@ def run(context: JobContext, spec: TrainSpec) -> None:
         **templates,
         "thinking": spec.task.thinking,
         "system_role": spec.task.system_role,
+        "few_shot": shots_to_json(trained_shots(recipe.few_shot, data.counts())),
     }
     artefact = context.artefacts.add("adapter", lineage, training.save_adapter)
     summary: dict[str, Any] = {

@@ -13,7 +13,7 @@ from core.cli.chains import chain_json, chain_lines
 from core.cli.common import by, find_project, job_json, json_option, opened, project_option, told_if_slow
 from core.cli.output import print_json, say
 from core.cli.train import assignments
-from core.config.model import WeightFormat
+from core.config.model import BaseWeights, WeightFormat
 from core.config.shipped import PLAIN_RECIPE
 from core.home import Home
 from core.jobfile.quantize import Quantization
@@ -44,6 +44,13 @@ from core.submission.wanted_ship import WantedShip
     show_default=True,
     help="The format of the weights before that: of the merge and the conversion.",
 )
+@click.option(
+    "--base-weights",
+    type=click.Choice(get_args(BaseWeights)),
+    default="original",
+    show_default=True,
+    help="What an adapter that was trained on quantised weights is merged into: the base as it is, or as training saw it.",
+)
 @click.option("--no-bakeoff", is_flag=True, help="End with the parity check.")
 @click.option(
     "--wait", is_flag=True, help="Follow the chain to its end: the exit code is that of the link that failed."
@@ -58,6 +65,7 @@ def ship(
     training: int | None,
     quantize: Quantization,
     dtype: WeightFormat,
+    base_weights: BaseWeights,
     no_bakeoff: bool,
     wait: bool,
     project: Path | None,
@@ -83,6 +91,7 @@ def ship(
         overrides=overrides,
         quantization=quantize,
         dtype=dtype,
+        base_weights=base_weights,
         bakeoff=not no_bakeoff,
     )
     home, later, remarks = Home.find(), list[str](), list[str]()

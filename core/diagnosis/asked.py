@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
+from core.data.shots import TrainedShots, trained_shots
 from core.diagnosis.causes import Cause, Certainty, Evidence
 from core.diagnosis.lineage import Lineage, Link
 from core.jobfile.bakeoff import IN_PROCESS, BakeoffSpec, CandidateSpec, TaskUnderTest
@@ -17,8 +18,6 @@ CHARACTERS_A_TOKEN = (1.2, 9.0)
 LEAST_SYSTEM_TOKENS = 5
 MOST_BLOCK_TOKENS = 8
 """Of an empty block of thoughts."""
-MOSTLY = 0.9
-"""Share of the training's prompts with examples in them, from which on a prompt without any was hardly trained."""
 NEAR_THE_LIMIT = 0.5
 """Of `max_new_tokens`: whole answers that are this long say that others may need more."""
 
@@ -65,14 +64,25 @@ def _asked_otherwise(
             Evidence(link.id, "job.yaml", "system", _sized(system)),
         )
         yield Cause(Reason("system_prompt_differs", {"candidate": name}), "shown", link.id, figures)
-    shown = trained.recipe.few_shot
-    shots = shown.count if shown is not None and shown.share > MOSTLY else 0
-    if shots and not variant.few_shot:
-        figures = (
-            Evidence(training.id, "job.yaml", "spec.recipe.few_shot.count", shots),
-            Evidence(link.id, "job.yaml", "few_shot", 0),
-        )
-        yield Cause(Reason("few_shot_differs", {"trained": shots, "candidate": name}), "possible", link.id, figures)
+    shots = trained_shots(trained.recipe.few_shot, training.summary)
+    if shots is not None and shots.expected and not variant.few_shot:
+        yield _not_sent(link, name, training, shots)
+
+
+def _not_sent(link: Link, name: str, training: Link, shots: TrainedShots) -> Cause:
+    """Asked without the examples that stood in front of nearly every trained prompt: likely where they were counted."""
+    figures = [
+        Evidence(training.id, "job.yaml", "spec.recipe.few_shot.count", shots.count),
+        Evidence(link.id, "job.yaml", "few_shot", 0),
+    ]
+    if shots.counted is not None:
+        with_any, trained = shots.counted
+        added = "summary.added.few_shot_full + few_shot_fewer"
+        figures.append(Evidence(training.id, "result.json", added, with_any))
+        figures.append(Evidence(training.id, "result.json", "summary.trained", trained))
+    sure: Certainty = "possible" if shots.counted is None else "likely"
+    values: dict[str, Value] = {"count": shots.count, "share": shots.share, "candidate": name}
+    return Cause(Reason("few_shot_not_sent", values), sure, link.id, tuple(figures))
 
 
 def _sized(text: str) -> str:

@@ -45,7 +45,7 @@ EXPLAINS: Mapping[str, tuple[str, ...]] = {
     # How the bake-off asked.
     "thinking_policy_differs": _THINKING,
     "system_prompt_differs": ("preamble", "input_repeated", "short_and_alike"),
-    "few_shot_differs": ("preamble", "input_repeated", "short_and_alike"),
+    "few_shot_not_sent": ("preamble", "input_repeated", "short_and_alike"),
     "limit_too_low": ("cut", "empty"),
     # Training and weights.
     "completions_skipped": ("short_and_alike", "cut"),

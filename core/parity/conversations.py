@@ -27,11 +27,12 @@ class ProbeConversation:
 
 
 def probe_conversations(
-    task: Task, golden: Sequence[GoldenInput], proof: TemplateProof
+    task: Task, golden: Sequence[GoldenInput], proof: TemplateProof, shots: int = 0
 ) -> tuple[ProbeConversation, ...]:
     """What is compared for a task, each with the task's system text in front, as production asks it.
 
     `proof` is the trained template's: one text holds the signs of its frame, as data that was copied from a log does.
+    With `shots` one of them has so many answered examples in front of its input, as training had them.
     """
     system = (Message("system", task.system),) if task.system.strip() else ()
     texts = {
@@ -44,6 +45,13 @@ def probe_conversations(
     made = [ProbeConversation(name, (*system, Message("user", text))) for name, text in texts.items()]
     several = (Message("user", "First question."), Message("assistant", "An answer."), Message("user", "And then?"))
     made.append(ProbeConversation("several turns", (*system, *several)))
+    if shots:
+        answered = [
+            message
+            for number in range(1, shots + 1)
+            for message in (Message("user", f"Input {number}."), Message("assistant", f"Answer {number}.\n"))
+        ]
+        made.append(ProbeConversation("examples in front", (*system, *answered, Message("user", "The input."))))
     for item in _chosen(golden):
         made.append(ProbeConversation(f"golden input {item.id}", tuple(asked_messages(item, task.system))))
     return tuple(made)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from core.data.render import ChatTokenizer, encode_prompt, render_prompt
+from core.data.shots import TrainedShots
 from core.data.template import SystemRole, Thinking, fold_system
 from core.data.template_proof import TemplateProof, prove
 from core.data.training_marks import has_training_marks
@@ -67,8 +68,8 @@ class ParityReport:
         }
 
 
-TOLD = frozenset({"answer_not_ended", "switch_differs"})
-"""Findings that do not block: an answer that ran to its limit may be the model's own doing."""
+TOLD = frozenset({"answer_not_ended", "switch_differs", "few_shot_expected", "few_shot_for_training"})
+"""Findings that do not block: an answer that ran to its limit may be the model's own doing, and clients send the examples."""
 
 
 def compare_prompts(
@@ -150,6 +151,14 @@ def switch_findings(cases: Sequence[ParityCase]) -> list[Reason]:
     return (
         [Reason("switch_differs", {"thinking": differing[0].thinking, "prompts": len(differing)})] if differing else []
     )
+
+
+def few_shot_findings(shots: TrainedShots | None) -> list[Reason]:
+    """That the server puts no answered examples in front of an input, where training did: requests send them, or need none."""
+    if shots is None:
+        return []
+    code = "few_shot_expected" if shots.expected else "few_shot_for_training"
+    return [Reason(code, {"count": shots.count, "share": shots.share})]
 
 
 def special_tokens_of(tokenizer: Any) -> SpecialTokens:

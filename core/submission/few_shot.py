@@ -9,9 +9,11 @@ from core.config.golden import GoldenInput
 from core.config.task import Task
 from core.data.examples import Example, Message
 from core.data.leaks import find_leaks
+from core.data.shots import wanted_shots
 from core.errors import InputError
 from core.files import sha256_json
 from core.jobfile.bakeoff import ExampleTurn
+from core.jobfile.train import TrainSpec
 from core.scoring.thinking import split_thinking
 
 CHARACTERS_PER_TOKEN = 4
@@ -71,6 +73,15 @@ def example_pool(
         "are doubled or empty": len(kept) - len(drawn),
     }
     return ExamplePool((*fitting, *rest), len(fitting), left_out)
+
+
+def asked_as_trained(references: Sequence[str], training: TrainSpec, task: str) -> tuple[str, ...]:
+    """The candidates, asked with as many examples as training put in front of nearly every prompt; unchanged where it put them
+    in front of a part or of none. All are asked alike, the base as well: what is compared is what training gained."""
+    shots = wanted_shots(training.recipe.few_shot)
+    if shots is None or not shots.expected or task != training.task.name:
+        return tuple(references)
+    return tuple(f"{reference}@few_shot={shots.count}" for reference in references)
 
 
 def _whole(examples: Sequence[Example]) -> Iterator[Example]:

@@ -10,10 +10,12 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from core.config.overrides import override
 from core.config.project import Project
 from core.errors import InputError
 from core.home import Home
 from core.jobfile.kinds import kind_of
+from core.jobfile.merge import not_quantized
 from core.jobfile.served_as import ServedAs
 from core.jobfile.spec import JobFile, Spec
 from core.jobfile.train import TrainSpec
@@ -24,6 +26,7 @@ from core.store.jobs import RETRYABLE, JobRow, get_job
 from core.submission.bakeoff import check_bakeoff, golden_task
 from core.submission.candidates import of_job
 from core.submission.enqueue import ChainWriter, store_chain
+from core.submission.few_shot import asked_as_trained
 from core.submission.gguf import gguf_ahead, write_gguf
 from core.submission.parity import parity_spec
 from core.submission.served_as import served_as
@@ -80,6 +83,7 @@ def submit_ship(
     tools.require("converter")
     tools.require("llama-quantize")
     tools.require("llama-server")
+    _require_trained_weights(project, wanted)
     training = _training(home, project, wanted, later)
     golden_task(project, training.task.name)
     served = served_as(project, training.task.name, training.model)
@@ -89,12 +93,22 @@ def submit_ship(
         for step in STEPS:
             step(shipping, chain)
 
-    title = f"ship {training.task.name} · {training.model.name} · {wanted.quantization}"
+    seen = " · dequantized base" if wanted.base_weights == "dequantized" else ""
+    title = f"ship {training.task.name} · {training.model.name} · {wanted.quantization}{seen}"
     ahead = [training] if wanted.training is None else _gguf_ahead(home, project, wanted)
     stored = store_chain(home, project, write, title=title, ahead=ahead, author=author)
     assert stored.chain is not None  # it has a title
     with contextlib.closing(open_database(home)) as connection:
         return Shipped(get_chain(connection, stored.chain), stored.queued)
+
+
+def _require_trained_weights(project: Project, wanted: WantedShip) -> None:
+    """Refuse what a new training could not be merged into, before its data is looked at. Of one that is there the merge's own
+    submission does. Raises `InputError`."""
+    if wanted.base_weights == "original" or wanted.training is not None or not wanted.recipe:
+        return
+    if override(project.recipe(wanted.recipe), dict(wanted.overrides)).hqq is None:
+        raise not_quantized("--base-weights")
 
 
 def _training(home: Home, project: Project, wanted: WantedShip, later: list[str] | None) -> TrainSpec:
@@ -146,7 +160,7 @@ def _gguf_ahead(home: Home, project: Project, wanted: WantedShip) -> list[Spec]:
 
 
 def _wanted_gguf(wanted: WantedShip, training: int) -> WantedGguf:
-    return WantedGguf(f"job:{training}", wanted.dtype, wanted.quantization)
+    return WantedGguf(f"job:{training}", wanted.dtype, wanted.quantization, base_weights=wanted.base_weights)
 
 
 def _parity(shipping: _Shipping, chain: ChainWriter) -> None:
@@ -159,8 +173,10 @@ def _bakeoff(shipping: _Shipping, chain: ChainWriter) -> None:
     if not shipping.wanted.bakeoff:
         return
     base = shipping.training.model.name
-    candidates = (base, f"job:{chain.by_kind['train']}", f"job:{chain.by_kind['quantize']}")
-    wanted = WantedBakeoff(tasks=(shipping.training.task.name,), candidates=candidates, incumbent=base)
+    files = (base, f"job:{chain.by_kind['train']}", f"job:{chain.by_kind['quantize']}")
+    task = shipping.training.task.name
+    candidates = asked_as_trained(files, shipping.training, task)
+    wanted = WantedBakeoff(tasks=(task,), candidates=candidates, incumbent=candidates[0])
     checked = check_bakeoff(shipping.home, chain.connection, shipping.project, wanted, shipping.remarks)
     shipping.add_or_take(chain, checked.keep(shipping.home, shipping.project))
 

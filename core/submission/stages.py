@@ -38,6 +38,7 @@ from core.store.jobs import RETRYABLE, JobRow, get_job
 from core.submission.bakeoff import check_bakeoff
 from core.submission.candidates import of_job
 from core.submission.enqueue import Place, insert_behind_pulls, interpreter, require_runnable
+from core.submission.few_shot import asked_as_trained
 from core.submission.gguf import is_same_base
 from core.submission.served_as import served_as, to_serve
 from core.submission.wanted_bakeoff import WantedBakeoff
@@ -204,10 +205,11 @@ def submit_stages(
             place = Place(home, project, connection, python, author, on_gpu=vendor is not None)
             stages = _Stages(place, tools, vendor, wanted.job, training, served)
             candidates = _candidates(stages, smaller, tools, told)
-            references = list(candidates)
+            task = wanted.task or training.task.name
+            references = asked_as_trained(list(candidates), training, task)
             bakeoff = WantedBakeoff(
-                tasks=(wanted.task or training.task.name,),
-                candidates=tuple(references),
+                tasks=(task,),
+                candidates=references,
                 incumbent=references[0],
                 repeats=wanted.repeats,
                 concurrency=wanted.concurrency,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.config.model import WeightFormat
+from core.config.model import BaseWeights, WeightFormat
 from core.jobfile.quantize import Quantization
 
 
@@ -15,7 +15,8 @@ from core.jobfile.quantize import Quantization
 class WantedShip:
     """A training of `task`, `model` and `recipe` (names) with `overrides` of recipe keys, or the one that `training` names.
 
-    `dtype` is what the adapter is merged and converted in, `quantization` what the file becomes.
+    `dtype` is what the adapter is merged and converted in, `base_weights` what it is merged into, `quantization` what the file
+    becomes.
     """
 
     task: str | None = None
@@ -25,6 +26,7 @@ class WantedShip:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     quantization: Quantization = "Q8_0"
     dtype: WeightFormat = "bf16"
+    base_weights: BaseWeights = "original"
     bakeoff: bool = True
 
     @property
@@ -39,5 +41,6 @@ class WantedShip:
             words += ["--set", f"{key}={value}"]
         words += [] if self.quantization == "Q8_0" else ["--quantize", self.quantization]
         words += [] if self.dtype == "bf16" else ["--dtype", self.dtype]
+        words += [] if self.base_weights == "original" else ["--base-weights", self.base_weights]
         words += [] if self.bakeoff else ["--no-bakeoff"]
         return shlex.join(words)

@@ -58,7 +58,7 @@ _CAUSES = {
     "prompts_differ": "the served prompts are not the trained ones, in a way that this version has no name for",
     "thinking_policy_differs": "trained with thinking {trained}, asked with thinking {asked} ({candidate})",
     "system_prompt_differs": "{candidate} was asked with another system prompt than its training had",
-    "few_shot_differs": "training put up to {trained} examples in front of each prompt, {candidate} was asked without",
+    "few_shot_not_sent": "training put up to {examples} in front of {share} of its prompts, and {candidate} was asked without",
     "limit_too_low": "whole answers of {candidate} take up to {longest} of {limit} tokens: the limit may be too low",
     "completions_skipped": "{count} of {of} examples were not trained: their completions do not fit into max_length",
     "prompts_cut": "{count} of {of} prompts lost their middle in training",
@@ -76,7 +76,7 @@ _CAUSES = {
 _REMEDIES = {
     "thinking_policy_differs": "ask as it was trained: one `thinking` in the task for training and bake-off",
     "system_prompt_differs": "ask with the system prompt that trained it, or train again with the present one",
-    "few_shot_differs": "ask with as many examples (`@few_shot=`), or train without them",
+    "few_shot_not_sent": "send as many with each request (`@few_shot=` in a bake-off), or train without them",
     "limit_too_low": "raise `max_new_tokens` of the task",
     "completions_skipped": "raise `max_length`, or shorten the examples",
     "prompts_cut": "raise `max_length`, or shorten the inputs",
@@ -301,6 +301,8 @@ def _worded(values: Mapping[str, object]) -> dict[str, object]:
     low, high = values.get("low"), values.get("high")
     if isinstance(low, int) and isinstance(high, int):
         worded["range"] = f"{low:+d}" if low == high else f"{low:+d} to {high:+d}"
+    if isinstance(count := values.get("count"), int):
+        worded["examples"] = plural(count, "answered example")
     return worded
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from core.data.shots import shots_in
+from core.wording.parity import shots_values
+
 SHOWN_HASH = 12
 """Signs of a hash that are enough to know it again; `--json` has all of it."""
 
@@ -37,10 +40,18 @@ def _step(part: Mapping[str, Any]) -> str:
         named = _text(recipe, "name") if isinstance(recipe, Mapping) else None
         by = f" by the recipe {named}" if named else ""
         step = f", step {part['step']}" if isinstance(part.get("step"), int) else ""
-        return (
-            f"trained for {task}{by}{step}, data {_text(part, 'data') or 'of unknown name'}{_hash(part, 'data_sha256')}"
-        )
+        data = _text(part, "data") or "of unknown name"
+        return f"trained for {task}{by}{step}, data {data}{_hash(part, 'data_sha256')}{_shots(part)}"
     return ""
+
+
+def _shots(part: Mapping[str, Any]) -> str:
+    shots = shots_in(part)
+    if shots is None:
+        return ""
+    said = shots_values(shots.count, shots.share)
+    need = "requests have to send them" if shots.expected else "for training only"
+    return f", up to {said['examples']} in front of {said['share']} of its prompts ({need})"
 
 
 def _tool(part: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from core.format import plural, share
 from core.reasons import Reason
 from core.text import printable
 
@@ -28,6 +29,10 @@ _WORDS = {
     "prompt_count": "the server counted {served} tokens of a prompt that has {trained}",
     "end_in_answer": "an answer ran over `{text}`, which ends a turn",
     "switch_differs": "with thinking {thinking}, which this task does not ask for, the prompts differ",
+    "few_shot_expected": "training put up to {examples} in front of {share} of its prompts, and no server adds any: each "
+    "request has to send as many, as turns between system prompt and input (`@few_shot={count}` in a bake-off)",
+    "few_shot_for_training": "training put up to {examples} in front of {share} of its prompts: that was for training only, "
+    "and requests need none",
     "answer_not_ended": "the answer that was asked for reached its limit of {tokens} tokens: whether answers end is not known",
 }
 _REMEDIES = {
@@ -47,7 +52,16 @@ _OTHERWISE = "convert the model again with the chat template that trained it (`b
 def finding_words(reason: Reason) -> str:
     """One finding or cause, as a clause."""
     values = {key: value if key == "text" else _quoted(value) for key, value in reason.values.items()}
+    if reason.code.startswith("few_shot"):
+        count, part = reason.values["count"], reason.values["share"]
+        assert isinstance(count, int) and isinstance(part, int | float)  # as the gate leaves them
+        values |= shots_values(count, part)
     return _WORDS[reason.code].format(**values)
+
+
+def shots_values(count: int, part: float) -> dict[str, str]:
+    """`2 answered examples` and `98 %`, for a text about the examples that training put in front of its prompts."""
+    return {"examples": plural(count, "answered example"), "share": share(part)}
 
 
 def remedy_words(reason: Reason) -> str:

@@ -13,6 +13,7 @@ import pytest
 
 from core.config.model import ModelEntry
 from core.config.task import Sampling, Task
+from core.files import write_json
 from core.home import Home
 from core.jobfile.parity import ParitySpec
 from tests.support.chat_templates import DROPS_SYSTEM, GENERATION, TURNS
@@ -106,7 +107,16 @@ def test_a_file_with_a_changed_header_is_refused_and_told_why(
     assert expected <= told and error["code"] in told and error["remedy"]
 
 
-def test_a_random_model_s_file_is_sound_though_nothing_is_known_of_its_end(sound: Path, check: Check) -> None:
-    code, found, _, _ = check(sound)
+def test_a_random_model_s_file_is_sound_though_nothing_is_known_of_its_end(
+    sound: Path, check: Check, tmp_path: Path
+) -> None:
+    """By its lineage training put examples in front: prompts that have them are the trained ones, and clients are told."""
+    shots = {"count": 3, "share": 1.0}
+    write_json(tmp_path / "lineage.json", {"made_of": {"task": "hello", "recipe": {}, "few_shot": shots}})
+    (tmp_path / "gguf").mkdir()
+    (tmp_path / "gguf" / sound.name).symlink_to(sound)
+    code, found, _, _ = check(tmp_path / "gguf" / sound.name)
     assert code == 0 and found["passed"] and all(case["same"] for case in found["cases"])
-    assert [finding["code"] for finding in found["findings"]] in ([], ["answer_not_ended"])
+    assert "examples in front" in [case["name"] for case in found["cases"]]
+    told = {finding["code"]: finding["values"] for finding in found["findings"]}
+    assert told.pop("few_shot_expected") == shots and set(told) <= {"answer_not_ended"}

@@ -182,6 +182,29 @@ async def test_without_a_training_the_dialog_begins_with_a_new_one(console: Open
         assert screen.wanted == WantedShip("judge", "Qwen3-4B", "demo")
 
 
+async def test_an_adapter_of_quantised_weights_can_be_merged_into_what_it_saw(
+    console: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[WantedShip] = []
+    monkeypatch.setattr(actions, "ship", lambda context, wanted: asked.append(wanted))
+    trained = job(40, "done", "train judge · Qwen3-4B", ended_at=NOW, settings={"recipe": "qlora", "bits": 4})
+    async with console(scene(jobs=(trained,))) as pilot:
+        await pilot.press("3", "s", "j", "j", "j", "l")
+        screen = pilot.app.screen
+        assert isinstance(screen, AskShip) and screen.fields[screen.index] == "base"
+        assert "bakehouse ship --from 40 --base-weights dequantized" in text_of(pilot, "#plan")
+        screen.values["from"] = "a new training"
+        names = ShipNames(("judge",), ("m",), ("demo", "qlora"), quantised=frozenset({"qlora"}))
+        screen.post_message(AskShip.NamesRead(names))
+        await pilot.pause()
+        assert "base" in screen.fields and screen.wanted.base_weights == "dequantized"
+        screen.values["recipe"] = "demo"
+        assert "base" not in screen.fields and screen.wanted.base_weights == "original"
+        screen.values["from"] = "job 40"
+        await pilot.press("enter")
+        assert asked == [WantedShip(training=40, base_weights="dequantized")]
+
+
 SIZES = [(120, 40), (80, 24)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,28 @@ def test_options_decide_what_is_made(oven: Kiln) -> None:
     with pytest.raises(InputError) as missing:
         submit_ship(oven.home, shipped(), WantedShip(task="judge"), author="tester")
     assert missing.value.code == "no_training" and missing.value.key == "--model"
+
+
+def test_both_merges_of_a_training_on_quantised_weights_are_shipped_side_by_side(
+    oven: Kiln, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = len(list_jobs(oven.connection))
+    for wanted in (WantedShip(training=oven.train), WantedShip("judge", "SmolLM2-135M", "demo")):
+        with pytest.raises(InputError) as refused:
+            submit_ship(oven.home, shipped(), replace(wanted, base_weights="dequantized"), author="tester")
+        assert refused.value.code == "not_quantized" and len(list_jobs(oven.connection)) == before
+    oven.train_on_four_bits()
+    first = ship(oven)
+    code, _, err = called(capsys, ["ship", "--from", str(oven.train), "--base-weights", "dequantized"])
+    assert code == 0, err
+    other = list_chains(oven.connection)[0]
+    assert [link.job.kind for link in other.own] == ["merge", "convert", "quantize", "parity", "bakeoff"]
+    assert other.links[0].job.id == first.chain.links[0].job.id == oven.train, (
+        "they share the training and nothing else"
+    )
+    merges = [oven.spec(chain.links[1].job) for chain in (first.chain, other)]
+    assert [one.base_weights for one in merges if isinstance(one, MergeSpec)] == ["original", "dequantized"]
+    assert other.title == f"{first.chain.title} · dequantized base"
 
 
 def test_what_was_made_already_is_taken(oven: Kiln) -> None:
@@ -190,5 +213,7 @@ def test_a_chain_that_is_not_named_whole_is_wrong_usage(
 def test_what_a_chain_is_asked_for_has_its_command() -> None:
     assert WantedShip(training=4).command == "bakehouse ship --from 4"
     wanted = WantedShip("judge", "m", "demo", overrides={"rank": 4}, quantization="Q4_K_M", dtype="fp32", bakeoff=False)
+    seen = replace(wanted, overrides={}, quantization="Q8_0", dtype="bf16", base_weights="dequantized", bakeoff=True)
+    assert seen.command == "bakehouse ship judge --model m --recipe demo --base-weights dequantized"
     options = "--set rank=4 --quantize Q4_K_M --dtype fp32 --no-bakeoff"
     assert wanted.command == f"bakehouse ship judge --model m --recipe demo {options}"

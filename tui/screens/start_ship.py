@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import ClassVar, get_args
 
 from textual.binding import Binding
 from textual.message import Message
 
-from core.config.model import WeightFormat
+from core.config.model import BaseWeights, WeightFormat
+from core.errors import BakehouseError
 from core.jobfile.quantize import Quantization
 from core.store.jobs import JobRow
 from core.submission.wanted_ship import WantedShip
@@ -22,22 +24,28 @@ from tui.screens.dialog import RowsDialog, key_row
 
 @dataclass(frozen=True)
 class ShipNames:
-    """What a new training can be made of, by name; `problem` where that could not be read."""
+    """What a new training can be made of, by name; `problem` where that could not be read.
+
+    `quantised` are the recipes that train on quantised weights.
+    """
 
     tasks: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     recipes: tuple[str, ...] = ()
     problem: str = ""
+    quantised: frozenset[str] = frozenset()
 
 
 NEW = "a new training"
 QUANTIZATIONS: tuple[str, ...] = ("Q8_0", *(one for one in get_args(Quantization) if one != "Q8_0"))
 WEIGHTS: tuple[str, ...] = ("bf16", *(one for one in get_args(WeightFormat) if one != "bf16"))
+BASES: tuple[str, ...] = get_args(BaseWeights)
 PARTS = {"task": "tasks", "model": "models", "recipe": "recipes"}
 ABOUT = {
     "from": "its adapter is shipped",
     "quantise": "what the GGUF file becomes",
     "weights": "of merge and conversion",
+    "base": "what the adapter is merged into",
     "bake-off": "base, adapter and file, at the end",
 }
 
@@ -74,6 +82,7 @@ class AskShip(RowsDialog["WantedShip | None"]):
             "recipe": str(last.settings.get("recipe", "")) if last is not None else "",
             "quantise": QUANTIZATIONS[0],
             "weights": WEIGHTS[0],
+            "base": BASES[0],
             "bake-off": "yes",
         }
         self.index = 0
@@ -89,7 +98,13 @@ class AskShip(RowsDialog["WantedShip | None"]):
         project = self.context.find_project()
         own = project.own_task_names()
         tasks = (*own, *(name for name in project.task_names() if name not in own))
-        return self.NamesRead(ShipNames(tasks, tuple(project.model_names()), tuple(project.recipe_names())))
+        recipes, quantised = tuple(project.recipe_names()), set()
+        for name in recipes:
+            with contextlib.suppress(BakehouseError):  # one that cannot be read is told when it is asked for
+                if project.recipe(name).hqq is not None:
+                    quantised.add(name)
+        models = tuple(project.model_names())
+        return self.NamesRead(ShipNames(tasks, models, recipes, quantised=frozenset(quantised)))
 
     def on_ask_ship_names_read(self, message: NamesRead) -> None:
         self.names = message.names
@@ -105,16 +120,24 @@ class AskShip(RowsDialog["WantedShip | None"]):
         return self.values["from"] == NEW
 
     @property
+    def on_quantised(self) -> bool:
+        """The training is one on quantised weights: then its adapter can be merged into the base as it was seen."""
+        if self.is_new:
+            return self.names is not None and self.values["recipe"] in self.names.quantised
+        return self.job is not None and "bits" in self.job.settings
+
+    @property
     def fields(self) -> list[str]:
         """Those that can be chosen, in their order."""
         head = ["from"] if self.job is not None else []
-        return [*head, *(PARTS if self.is_new else ()), "quantise", "weights", "bake-off"]
+        base = ["base"] if self.on_quantised else []
+        return [*head, *(PARTS if self.is_new else ()), "quantise", "weights", *base, "bake-off"]
 
     def options(self, field: str) -> tuple[str, ...]:
         """What a field can be."""
         if field in PARTS:
             return () if self.names is None else getattr(self.names, PARTS[field])
-        fixed = {"quantise": QUANTIZATIONS, "weights": WEIGHTS, "bake-off": ("yes", "no")}
+        fixed = {"quantise": QUANTIZATIONS, "weights": WEIGHTS, "base": BASES, "bake-off": ("yes", "no")}
         return fixed.get(field, (f"job {self.job.id}" if self.job is not None else NEW, NEW))
 
     @property
@@ -128,6 +151,7 @@ class AskShip(RowsDialog["WantedShip | None"]):
             training=None if new or self.job is None else self.job.id,
             quantization=values["quantise"],  # type: ignore[arg-type]  # of the type's own values
             dtype=values["weights"],  # type: ignore[arg-type]  # as above
+            base_weights=values["base"] if self.on_quantised else "original",  # type: ignore[arg-type]  # as above
             bakeoff=values["bake-off"] == "yes",
         )
 

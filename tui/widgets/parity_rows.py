@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.format import plural
+from core.parity.gate import TOLD
 from core.reasons import Reason
 from core.text import printable
 from core.wording.parity import finding_words, remedy_words
@@ -28,7 +29,8 @@ def parity_rows(document: Mapping[str, Any], width: int) -> list[Line]:
     for reason in findings:
         rows += [Line(row, "warn") for row in wrapped(_sentence(finding_words(reason)), width)]
     causes = {case["cause"]["code"]: Reason.from_json(case["cause"]) for case in differing}
-    first = next(iter([*causes.values(), *findings]), None)
+    refused = (reason for reason in [*causes.values(), *findings] if reason.code not in TOLD)
+    first = next(refused, None)
     if document.get("passed") is not True and first is not None:
         rows += [Line(row, "text") for row in wrapped(f"Remedy: {remedy_words(first)}.", width)]
     rows.append(Line())
