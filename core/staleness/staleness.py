@@ -187,7 +187,7 @@ def _of_task(project: Project | None, then: Task, under_test: TaskUnderTest) -> 
         return
     for what in SHOWN_OF_TASK:
         if what == "golden":
-            yield from _of_golden(project, now, under_test)
+            yield from golden_causes(project, now, under_test)
         elif (before := _part(then, what)) != (present := _part(now, what)):
             yield StaleCause(None, name, what, before, present)
 
@@ -200,7 +200,8 @@ def _part(task: Task, what: OfTask) -> Any:
     return {key: document[key] for key in ("system", "system_role")} if what == "system" else document[what]
 
 
-def _of_golden(project: Project, task: Task, under_test: TaskUnderTest) -> Iterator[StaleCause | UnknownCause]:
+def golden_causes(project: Project, task: Task, under_test: TaskUnderTest) -> Iterator[StaleCause | UnknownCause]:
+    """Whether golden inputs that were kept are those that the project's `task` has now."""
     try:
         before = _plain(golden_inputs(under_test))
     except (BakehouseError, OSError, ValueError, TypeError):

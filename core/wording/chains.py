@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.format import duration, percent, plural
+from core.format import duration, percent, plural, when
 from core.store.chains import Chain, ChainLink
 from core.store.jobs import ACTIVE, QUEUED, RETRYABLE
 
@@ -48,3 +48,17 @@ def behind_words(chain: Chain) -> str:
     behind = len(chain.links) - 1 - chain.links.index(chain.current)
     waits = f"{plural(behind, 'link')} {'waits' if behind == 1 else 'wait'}"
     return f"{waits} until job {chain.current.job.id} is retried" if behind else ""
+
+
+def retry_words(chain: Chain, now: float) -> str:
+    """What a retry of the link that failed does: behind the key that asks for it."""
+    job = chain.current.job
+    return (
+        f"retries job {job.id} with what it was submitted with ({when(job.submitted_at, now)}): its copies of task, recipe and "
+        "data. What is done stays."
+    )
+
+
+def again_words(changed: str) -> str:
+    """`changed` names what has changed in the project since."""
+    return f"changed since, which a retry does not see: {changed}. s ships again with it."

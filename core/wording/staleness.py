@@ -55,6 +55,19 @@ class CauseFacts(Protocol):
     def what(self) -> str: ...
 
 
+class InputFacts(Protocol):
+    """A change of `core.staleness.submitted`."""
+
+    @property
+    def what(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def keys(self) -> tuple[str, ...]: ...
+    @property
+    def gone(self) -> bool: ...
+
+
 class StaleFacts(CauseFacts, Protocol):
     @property
     def before(self) -> Any: ...
@@ -191,6 +204,24 @@ DETAILS: Mapping[str, Callable[[Any, Any], str]] = {
     "api": plain,
     "server": plain,
 }
+
+
+INPUTS: Mapping[str, str] = {
+    "task": "task {}",
+    "golden": "golden inputs of {}",
+    "recipe": "recipe {}",
+    "data": "training data {}",
+}
+"""What a job was told, by the codes of `core.staleness.submitted`."""
+
+
+def changed_input_words(changes: Iterable[InputFacts]) -> str:
+    """`task judge (system, sampling), recipe demo (epochs)`; empty without any."""
+    said = []
+    for one in changes:
+        keys = f" ({few(list(one.keys))})" if one.keys else ""
+        said.append(printable(f"{INPUTS[one.what].format(one.name)}{' (gone)' if one.gone else keys}"))
+    return ", ".join(said)
 
 
 def whose(cause: CauseFacts) -> str:

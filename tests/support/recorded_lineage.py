@@ -50,6 +50,8 @@ class Records:
     folder: Path
     template: str = CHATML
     """By which the training rendered."""
+    of_project: Mapping[str, Any] = field(default_factory=dict)
+    """What the job files say of their project."""
     home: Home = field(init=False)
     connection: sqlite3.Connection = field(init=False)
 
@@ -60,13 +62,17 @@ class Records:
         self,
         *,
         task: Task | None = None,
+        data: InputFile | None = None,
         losses: Sequence[float] = LOSSES,
         recipe: Mapping[str, Any] | None = None,
         **summary: Any,
     ) -> int:
         known = shipped().recipe("demo").model_copy(update=dict(recipe or {}))
         spec = TrainSpec(
-            task=task or task_named("judge"), model=shipped().model("SmolLM2-135M"), recipe=known, train=nowhere()
+            task=task or task_named("judge"),
+            model=shipped().model("SmolLM2-135M"),
+            recipe=known,
+            train=data or nowhere(),
         )
         lineage = {"task": "judge", "chat_template_sha256": sha256_json(self.template), "thinking": spec.task.thinking}
         job_id = self.put(spec, summary={**SUMMARY, "steps": len(losses), **summary}, lineage=lineage, kind="adapter")
@@ -117,11 +123,11 @@ class Records:
         summary = {"path": str(place), "chat_template": written_template is not None, **more}
         return self.put(spec, summary=summary, kind="gguf")
 
-    def parity(self, gguf: int, document: Mapping[str, Any]) -> int:
+    def parity(self, gguf: int, document: Mapping[str, Any], *, task: Task | None = None) -> int:
         spec = ParitySpec(
             source=f"job:{gguf}/gguf",
             model=shipped().model("SmolLM2-135M"),
-            task=task_named("judge"),
+            task=task or task_named("judge"),
             golden=nowhere(),
             program="/nowhere/llama-server",
         )
@@ -203,7 +209,7 @@ class Records:
         )
         run = self.home.run_dir(job_id)
         run.attempt(1).path.mkdir(parents=True)
-        job_file(self.home, spec, job_id).save(run)
+        job_file(self.home, spec, job_id, **self.of_project).save(run)
         if summary is not None:
             made = [{"kind": kind, "sha256": "0" * 64, "path": "/nowhere", "bytes": 1, "lineage": dict(lineage or {})}]
             write_json(run.result, {"message": "", "artefacts": made, "summary": dict(summary)})

@@ -123,6 +123,11 @@ async def test_a_link_is_retried_alone_and_the_chain_as_a_whole(
         await pilot.press("3", "enter")
         shown = text_of(pilot, "#links")
         assert "4 of 6 done, parity check failed, 2 left" in shown and "1 link waits until job 54 is retried" in shown
+        assert "r retries job 54 with what it was submitted with" in shown
+        assert "changed since" not in shown, "nothing is said of the project before it was looked at"
+        pilot.app.screen.post_message(ChainScreen.ChangesRead("recipe demo (epochs)"))
+        await pilot.pause()
+        assert "a retry does not see: recipe demo (epochs). s ships again" in text_of(pilot, "#links")
         assert "retry chain" in keys_of(pilot)
         await pilot.press("r", "R")
         assert asked == [("retry", 54), ("retry chain", 3)]
@@ -167,6 +172,37 @@ async def test_the_dialog_ships_the_selected_training_or_a_new_one(
         assert "bakehouse ship judge --model Qwen3-4B --recipe demo" in text_of(pilot, "#plan")
         await pilot.press("j", "l", "j", "l", "enter")
         assert asked[1] == WantedShip("planner", "SmolLM2-135M", "demo")
+
+
+async def test_a_chain_ships_again_from_its_own_training_or_from_a_new_one_like_it(
+    console: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[WantedShip] = []
+    monkeypatch.setattr(actions, "ship", lambda context, wanted: asked.append(wanted))
+    newer = job(60, "done", "train planner · Qwen3-8B", ended_at=NOW)
+    async with console(moment(failed(), newer)) as pilot:
+        pilot.app.screen.queue.select(54)  # type: ignore[attr-defined]
+        await pilot.press("3", "enter", "s")
+        assert "bakehouse ship --from 50" in text_of(pilot, "#plan")
+        await pilot.press("enter")
+        assert asked == [WantedShip(training=50)]
+        broken = chain(link(50, "train", "failed"), link(51, "merge", "waiting"))
+        pilot.app.show(moment(broken, newer))  # type: ignore[attr-defined]
+        await pilot.press("s")
+        pilot.app.screen.post_message(AskShip.NamesRead(NAMES))
+        await pilot.pause()
+        assert "bakehouse ship judge --model Qwen3-4B --recipe demo" in text_of(pilot, "#plan"), (
+            "not the newest training"
+        )
+
+
+async def test_the_chosen_link_stays_in_sight_on_a_low_terminal(console: Opened) -> None:
+    async with console(moment(failed()), size=(80, 13)) as pilot:
+        await pilot.press("3", "enter", *["k"] * 9)
+        assert "training" in text_of(pilot, "#links")
+        await pilot.press("G")
+        shown = text_of(pilot, "#links")
+        assert "bake-off" in shown and "training" not in shown
 
 
 async def test_without_a_training_the_dialog_begins_with_a_new_one(console: Opened) -> None:

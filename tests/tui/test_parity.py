@@ -43,16 +43,34 @@ def rows(document: dict[str, Any], width: int = 100) -> str:
 def test_a_difference_shows_both_prompts_from_the_first_token_that_differs() -> None:
     shown = rows(REFUSED)
     assert "✗ 1 of 2 prompts differ" in shown and "✓ plain" in shown
-    assert "differs from token 44 of 48 on" in shown
+    assert "differs from token 44 on" in shown and "trained 48 tokens, served 44" in shown
     assert "trained  <|im_start|>assistant⏎<think>⏎⏎</think>⏎⏎" in shown
     assert "served   <|im_start|>assistant⏎(nothing)" in shown
-    assert "Remedy: " in shown
+    marked = [text for row in parity_rows(REFUSED, 100) for text, role in row.pieces if role == "chosen bold"]
+    assert marked == ["<think>", "(nothing)"], "one sign of the frame is marked, and not all that follows"
+
+
+def test_a_cause_of_many_prompts_is_told_once_with_its_remedy_before_the_prompts() -> None:
+    others = [{**OTHER, "name": f"golden input {number}"} for number in range(5)]
+    last = {**OTHER, "name": "last", "cause": {"code": "system_dropped", "values": {}}}
+    shown = rows({**REFUSED, "cases": [SAME, last, *others]}, 160)
+    assert shown.count("Thinking is rendered in another way") == 1 and "· 5 prompts" in shown and "· 1 prompt" in shown
+    assert shown.index("· 5 prompts") < shown.index("· 1 prompt") < shown.index("→ ") < shown.index("✗ last")
+    assert shown.count("→ ") == 2, "each cause has its own remedy"
+    assert all(f"✗ golden input {number}" in shown for number in range(5))
+
+
+def test_where_texts_are_alike_the_tokens_are_shown() -> None:
+    alike = {"before": "Hello", "trained": "", "served": "", "cause": {"code": "added_bos", "values": {}}}
+    there = {"trained_tokens_there": [9707, 11, 5], "served_tokens_there": [1, 9707, 11], "first_difference": 0}
+    shown = rows({**REFUSED, "cases": [{**OTHER, **alike, **there}]})
+    assert "trained  token ids 9707 11 5" in shown and "served   token ids 1 9707 11" in shown
 
 
 def test_what_is_told_beside_equal_prompts_is_shown_without_a_remedy() -> None:
     shown = rows(PASSED)
     assert shown.startswith("✓ 1 prompt: the trained ones, token by token")
-    assert "limit of 16 tokens" in shown and "Remedy" not in shown
+    assert "limit of 16 tokens" in shown and "→" not in shown
 
 
 @pytest.mark.parametrize("width", [20, 36, 76, 200])

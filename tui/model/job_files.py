@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import Any
 
 from core.errors import InputError
 from core.events import EventReader
-from core.files import AppendedLines, read_lines
+from core.files import AppendedLines, read_json, read_lines
 from core.format import plural
 from core.home import Home
 from core.jobfile.kinds import kind_of
@@ -119,6 +120,8 @@ class JobFiles:
         self.asked: list[tuple[int, int]] = []
         """(inputs, repeats) of each task of a bake-off."""
         self.task_names: list[str] = []
+        self.parity: dict[str, Any] | None = None
+        self.parity_stamp: tuple[int, int] | None = None
         self.detail = Detail(job_id)
 
     def read(self, job: JobRow) -> Detail:
@@ -127,6 +130,8 @@ class JobFiles:
         changed |= self._read_gpu(job.attempt)
         if kind_of(job.kind).has_leaderboard:
             changed |= self._read_answers()
+        if kind_of(job.kind).has_parity:
+            changed |= self._read_parity()
         if changed:
             self.detail = self._build()
         return self.detail
@@ -186,6 +191,21 @@ class JobFiles:
                 changed = True
         return changed
 
+    def _read_parity(self) -> bool:
+        """What was found of prompts: written whole, and again by another attempt."""
+        try:
+            status = self.run.parity.stat()
+        except OSError:
+            return False
+        stamp = status.st_ino, status.st_mtime_ns
+        if stamp == self.parity_stamp:
+            return False
+        self.parity_stamp = stamp
+        with contextlib.suppress(ValueError):
+            document = read_json(self.run.parity)
+            self.parity = document if isinstance(document, dict) else None
+        return True
+
     def _take(self, attempt: int, event: dict[str, Any]) -> None:
         """One event. What is trained again, in a later attempt or after a step of the ladder, replaces what was."""
         self.progress = fold(self.progress, event)
@@ -242,6 +262,7 @@ class JobFiles:
             shares=self._shares(),
             findings=tuple(one for number in sorted(self.findings) for one in self.findings[number].found),
             gpu=self.gpu,
+            parity=self.parity,
         )
 
     def _headline(self) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core.format import data_size
 from core.gpu.reading import Sample
@@ -199,6 +200,8 @@ class Detail:
     """What the runner noticed about its attempts."""
     gpu: Summary | None = None
     """What its present attempt, or its last, did to the GPU."""
+    parity: Mapping[str, Any] | None = None
+    """What a job that compares prompts has found: its `parity.json`."""
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,19 @@ from textual.message import Message
 
 from core.runner.commands import COMMANDS, RefusedError, jobs_of_chain
 from core.store.chains import Chain
-from core.store.jobs import JobRow
+from core.store.jobs import RETRYABLE, JobRow
 from core.text import printable
-from core.wording.chains import behind_words, chain_words
+from core.wording.chains import again_words, behind_words, chain_words, retry_words
 from tui import actions
 from tui.commands import Command, bindings, command
 from tui.context import Context
-from tui.lines import Line
+from tui.lines import Line, wrapped
 from tui.model.snapshot import EMPTY, Snapshot
+from tui.queries.failures import ask_beside
 from tui.screens.command_screen import CommandScreen
 from tui.screens.confirm import Confirm
 from tui.screens.job_actions import JobActions, queue_commands
+from tui.screens.model_commands import about, model_commands
 from tui.widgets.canvas import Canvas
 from tui.widgets.chain_rows import link_line
 from tui.widgets.detail import DetailStrip
@@ -42,6 +44,23 @@ class ChainLinks(Canvas):
         self.snapshot: Snapshot = EMPTY
         self.chain: Chain | None = None
         self.index = 0
+        self.changed: str | None = None
+        """What has changed in the project since the jobs were submitted, in words; None while that is being read."""
+
+    def below(self, width: int) -> list[Line]:
+        """What waits for the link that failed, and how the chain is mended."""
+        chain = self.chain
+        if chain is None or chain.state not in RETRYABLE:
+            return []
+        said = [(told, "dim")] if (told := behind_words(chain)) else []
+        said.append((f"r {retry_words(chain, self.snapshot.time)}", "text"))
+        if self.changed:
+            said.append((f"▲ {again_words(self.changed)}", "warn"))
+        return [
+            Line(row if number == 0 else f"  {row}", role)
+            for text, role in said
+            for number, row in enumerate(wrapped(text, width - 2))
+        ]
 
     def draw(self, width: int, height: int) -> list[Line]:
         chain, inner = self.chain, width - 4
@@ -51,11 +70,10 @@ class ChainLinks(Canvas):
             link_line(link, inner, self.snapshot, "chosen" if number == self.index else "")
             for number, link in enumerate(chain.links)
         ]
-        if told := behind_words(chain):
-            rows += [Line(told, "dim").cut(inner)]
+        rows = shown_links(rows, self.index, self.below(inner), height - 2)
         words = Line(chain_words(chain, self.snapshot.time, short=width < 100), "dim")
         title = (
-            Line(f"chain {chain.id} ", "bold").add(printable(chain.title), "bold").cut(max(8, width - words.width - 8))
+            Line(f"chain {chain.id} ", "bold").add(printable(chain.title), "bold").cut(max(8, width - words.width - 10))
         )
         return framed(rows, width, height, title, words, "focus")
 
@@ -63,9 +81,12 @@ class ChainLinks(Canvas):
         self.post_message(self.Clicked(event.y - 1))
 
 
-def on_link(test: Callable[[JobRow | None], bool]) -> Callable[[Any], bool]:
-    """A condition about the selected link's job, for `Command.when`."""
-    return lambda screen: test(screen.job)
+def shown_links(links: list[Line], index: int, below: list[Line], height: int) -> list[Line]:
+    """As many links as fit above the rows below them, the chosen one among them; what is below gives way first."""
+    below = below[: max(0, height - len(links))]
+    room = max(1, height - len(below))
+    first = max(0, min(index - room // 2, len(links) - room))
+    return [*links[first : first + room], *below]
 
 
 def of_chain(name: str) -> Callable[[Any], bool]:
@@ -80,6 +101,9 @@ def of_chain(name: str) -> Callable[[Any], bool]:
     return applies
 
 
+RANKS = {"export": 5, "ship": 3, "parity": 5, "stages": 6, "why": 2}
+
+
 class ChainScreen(JobActions, CommandScreen):
     heading = "Chain"
     commands: ClassVar[tuple[Command, ...]] = (
@@ -88,7 +112,7 @@ class ChainScreen(JobActions, CommandScreen):
         command("g", "top", "First link", "g,home", "move(-1000)", rank=0, palette=False),
         command("G", "bottom", "Last link", "G,end", "move(1000)", rank=0, palette=False),
         command("⏎", "open", "Open the job of the link: log, loss, memory, parity", "enter", "open", rank=1),
-        *queue_commands(on_link, whole_queue=False),
+        *queue_commands(about, whole_queue=False),
         command(
             "R",
             "retry chain",
@@ -109,11 +133,21 @@ class ChainScreen(JobActions, CommandScreen):
             rank=2,
             unless="Every link of the chain has ended.",
         ),
+        *model_commands(
+            about, RANKS, ship="Ship again, with the project's files as they are now: what is the same is taken"
+        ),
         command("esc", "back", "Back to the dashboard", "escape,q", "app.pop_screen", rank=1),
         command(":", "commands", "Find a command by its name", "colon", "palette", palette=False),
         command("?", "help", "Show the keys that work here", "question_mark", "help", rank=1),
     )
     BINDINGS: ClassVar = bindings(commands)
+
+    class ChangesRead(Message):
+        """What has changed since the jobs of the chain were submitted, in words."""
+
+        def __init__(self, words: str) -> None:
+            super().__init__()
+            self.words = words
 
     def __init__(self, context: Context, chain_id: int, selected: int | None) -> None:
         super().__init__(context)
@@ -122,6 +156,8 @@ class ChainScreen(JobActions, CommandScreen):
         """The job whose files were read before, and are again once this screen is left."""
         self.index: int | None = None
         """The link that a person chose; None: the one that tells how the chain stands."""
+        self.looked_at: tuple[int, int] | None = None
+        """The link that failed, and its attempt, when it was looked at what has changed since."""
 
     def compose(self) -> ComposeResult:
         yield from self.first_line()
@@ -156,19 +192,52 @@ class ChainScreen(JobActions, CommandScreen):
 
     def _arrange(self) -> None:
         chain = self.chain
-        rows = 1 if chain is None else len(chain.links) + bool(behind_words(chain))
-        self.query_one(ChainLinks).styles.height = max(3, min(rows + 2, self.app.size.height - 8))
+        links = self.query_one(ChainLinks)
+        rows = 1 if chain is None else len(chain.links) + len(links.below(self.app.size.width - 4))
+        links.styles.height = max(3, min(rows + 2, self.app.size.height - 8))
 
     def show(self, snapshot: Snapshot) -> None:
         super().show(snapshot)
-        self._arrange()
         links, job = self.query_one(ChainLinks), self.job
         links.snapshot, links.chain, links.index = snapshot, self.chain, self.selected_index
+        self._arrange()
         links.paint()
+        self._look_for_changes()
         job_id = None if job is None else job.id
         self.context.feed.select(job_id)
         self.query_one(DetailStrip).show(snapshot, job_id)
         self.query_one(Footer).paint()
+
+    def _look_for_changes(self) -> None:
+        """Once for each failure, in a thread: what a retry does not see."""
+        chain = self.chain
+        if chain is None or chain.state not in RETRYABLE or not self.context.live:
+            return
+        failed = chain.current.job
+        if (failed.id, failed.attempt) == self.looked_at:
+            return
+        self.looked_at = failed.id, failed.attempt
+        jobs = dict.fromkeys([failed.id, *(link.job.id for link in chain.links if link.job.kind == "train")])
+
+        def read() -> ChainScreen.ChangesRead:
+            from core.staleness.submitted import changed_since_submission
+            from core.wording.staleness import changed_input_words
+
+            found = [one for job_id in jobs for one in changed_since_submission(self.context.home, job_id)]
+            return self.ChangesRead(changed_input_words(dict.fromkeys(found)))
+
+        # Nothing is told of a failure: a project that is gone or broken is told by the feed, and by a ship.
+        ask_beside("changes since", read, lambda line: None, self.tell)
+
+    def on_chain_screen_changes_read(self, message: ChangesRead) -> None:
+        self.query_one(ChainLinks).changed = message.words
+        self.show(self.context.snapshot)
+
+    def action_ship(self) -> None:
+        """The dialog, about the chain's own training, or a new one like it where that has failed."""
+        chain = self.chain
+        training = None if chain is None else next((one.job for one in chain.links if one.job.kind == "train"), None)
+        self.ask_ship(training if actions.can_ship(training) else None, training)
 
     def action_move(self, step: int) -> None:
         chain = self.chain

@@ -8,7 +8,8 @@ from typing import Any, Final
 from core.store.jobs import JobRow
 from tui import actions
 from tui.commands import Command, command, without_key
-from tui.screens.job_actions import PARITY_HELP, STAGES_HELP, WHY_HELP, queue_commands
+from tui.screens.job_actions import queue_commands
+from tui.screens.model_commands import USUAL_RANKS, about, model_commands
 
 NEW_TASK = "New task, from a data file"
 DOCTOR = "The doctor: what is installed, what it can do, and what to mend"
@@ -19,11 +20,6 @@ BAKE_OFF_UNLESS = (
     "Select a training run or a merge that has not failed: a bake-off compares what it makes with its base."
 )
 NEW_BAKE_OFF = "New bake-off: tick tasks, candidates and their variants"
-PARITY_UNLESS = "Select a job that makes a GGUF file for a task (conversion, quantisation) and has not failed."
-STAGES_UNLESS = "Select a training run that has not failed: its stages end at the file that serves."
-WHY_UNLESS = "Select a job that makes a model or looks at one: a training run, an export, a parity check, a bake-off."
-SHIP = "Ship: from a training to a GGUF file that was proved, as one chain"
-EXPORT_UNLESS = "Select a training run, a merge or a conversion that has not failed: its model is exported."
 
 
 def can_compare(screen: Any) -> bool:
@@ -31,13 +27,8 @@ def can_compare(screen: Any) -> bool:
     return bool(screen.runs_to_compare)
 
 
-def on_job(test: Callable[[JobRow | None], bool]) -> Callable[[Any], bool]:
-    """A condition about the selected job, for `Command.when`."""
-    return lambda screen: test(screen.job)
-
-
 def on_shown_job(test: Callable[[JobRow | None], bool]) -> Callable[[Any], bool]:
-    """The same, for what changes a job: the queue must have the focus, so that one sees which job is meant."""
+    """A condition about the selected job, for what changes the job: the queue must have the focus, which shows it."""
     return lambda screen: screen.on_jobs and test(screen.job)
 
 
@@ -132,47 +123,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         rank=1,
         unless="Nothing is selected here.",
     ),
-    command(
-        "e",
-        "export",
-        "Export: merge the run into its base, or make a GGUF file",
-        "e",
-        "export",
-        on_job(actions.can_export),
-        rank=4,
-        unless=EXPORT_UNLESS,
-    ),
-    command("s", "ship", SHIP, "s", "ship", rank=7),
-    command(
-        "y",
-        "parity",
-        PARITY_HELP,
-        "y",
-        "parity",
-        on_job(actions.can_check_parity),
-        rank=5,
-        unless=PARITY_UNLESS,
-    ),
-    command(
-        "S",
-        "stages",
-        STAGES_HELP,
-        "S",
-        "stages",
-        on_job(actions.can_compare_stages),
-        rank=6,
-        unless=STAGES_UNLESS,
-    ),
-    command(
-        "W",
-        "why",
-        WHY_HELP,
-        "W",
-        "why",
-        on_job(actions.can_ask_why),
-        rank=6,
-        unless=WHY_UNLESS,
-    ),
+    *model_commands(about, USUAL_RANKS),
     without_key(
         "results",
         "Open results: the newest leaderboard of a task",

@@ -28,7 +28,8 @@ from tui.model.snapshot import EMPTY, Detail, Snapshot, progress_of
 from tui.panes.gpu.runs import finding_rows, summary_parts, telemetry_rows
 from tui.queries.failures import ask_beside
 from tui.screens.command_screen import CommandScreen
-from tui.screens.job_actions import PARITY_HELP, STAGES_HELP, WHY_HELP, JobActions, queue_commands
+from tui.screens.job_actions import JobActions, queue_commands
+from tui.screens.model_commands import about, model_commands
 from tui.widgets.canvas import Canvas
 from tui.widgets.chart import loss_chart
 from tui.widgets.detail import facts, log_role
@@ -105,12 +106,9 @@ def plain_row(text: str) -> tuple[str, str]:
     return text, "text"
 
 
-def on_job(test: Callable[[JobRow | None], bool]) -> Callable[[Any], bool]:
-    """A condition about the job that is shown, for `Command.when`."""
-    return lambda screen: test(screen.job)
-
-
 TABS = ("Log", "Loss", "Memory", "Events", "Config", "Manifest")
+RANKS = {"export": 3, "ship": 3, "parity": 3, "stages": 6, "why": 2}
+SHIP_UNLESS = "Only a training run that has not failed can be shipped."
 PARITY = "Parity"
 """The first tab of a job that compares prompts."""
 
@@ -131,59 +129,10 @@ class JobScreen(JobActions, CommandScreen):
         ),
         command("shift+tab", "tab before", "The tab before", "shift+tab", "turn(-1)", rank=0, palette=False),
         command(
-            "m", "memory", "Memory: forecast, measured peak, the steps of the ladder", "m", "tab('Memory')", rank=2
+            "m", "memory", "Memory: forecast, measured peak, the steps of the ladder", "m", "tab('Memory')", rank=3
         ),
-        command(
-            "e",
-            "export",
-            "Export: merge this run into its base, or make a GGUF file",
-            "e",
-            "export",
-            on_job(actions.can_export),
-            rank=3,
-            unless="Only a model that a job makes can be exported: of a training run, a merge or a conversion.",
-        ),
-        command(
-            "s",
-            "ship",
-            "Ship: from this training to a GGUF file that was proved, as one chain",
-            "s",
-            "ship",
-            on_job(actions.can_ship),
-            rank=3,
-            unless="Only a training run that has not failed can be shipped.",
-        ),
-        command(
-            "y",
-            "parity",
-            PARITY_HELP,
-            "y",
-            "parity",
-            on_job(actions.can_check_parity),
-            rank=3,
-            unless="Only a GGUF file that a job makes for a task can be checked.",
-        ),
-        command(
-            "S",
-            "stages",
-            STAGES_HELP,
-            "S",
-            "stages",
-            on_job(actions.can_compare_stages),
-            rank=6,
-            unless="Only a training run that has not failed has stages: they end at the file that serves.",
-        ),
-        command(
-            "W",
-            "why",
-            WHY_HELP,
-            "W",
-            "why",
-            on_job(actions.can_ask_why),
-            rank=3,
-            unless="This job makes no model, and looks at none.",
-        ),
-        *queue_commands(on_job, whole_queue=False),
+        *model_commands(about, RANKS, can_ship=about(actions.can_ship), ship_unless=SHIP_UNLESS),
+        *queue_commands(about, whole_queue=False),
         command("esc", "back", "Back to the dashboard", "escape,q,enter", "app.pop_screen", rank=1),
         command(":", "commands", "Find a command by its name", "colon", "palette", palette=False),
         command("?", "help", "Show the keys that work here", "question_mark", "help", rank=1),
@@ -313,7 +262,7 @@ class JobScreen(JobActions, CommandScreen):
             )
             return
         if self.tab == PARITY:
-            found = self.parity
+            found = (detail.parity if detail else None) or self.parity
             view.update(self.title_line, lambda width, height: parity_rows(found, width))
             return
         step = progress_of(job, detail).step

@@ -22,11 +22,6 @@ if TYPE_CHECKING:
     from tui.context import Context
     from tui.model.snapshot import Snapshot
 
-# Of the keys that the dashboard and the screen of a job share.
-PARITY_HELP = "Parity: does the served file get the prompts it was trained on?"
-STAGES_HELP = "Stages: where quality is lost between this adapter and what serves"
-WHY_HELP = "Why: what went wrong with the model, from what is on record"
-
 
 def queue_commands(
     on_job: Callable[[Callable[[JobRow | None], bool]], Callable[[Any], bool]],
@@ -154,6 +149,10 @@ class JobActions:
 
     def action_ship(self) -> None:
         """The dialog, about the selected training where there is one."""
+        self.ask_ship(self.job if actions.can_ship(self.job) else None)
+
+    def ask_ship(self, training: JobRow | None, like: JobRow | None = None) -> None:
+        """Ask how `training` is shipped; a new one is at first as `like` was."""
 
         def answered(wanted: WantedShip | None) -> None:
             if wanted is not None:
@@ -161,8 +160,7 @@ class JobActions:
 
         from tui.screens.start_ship import AskShip  # as for an export
 
-        job = self.job if actions.can_ship(self.job) else None
-        self.app.push_screen(AskShip(self.context, job, self.snapshot), answered)
+        self.app.push_screen(AskShip(self.context, training, self.snapshot, like), answered)
 
     def action_parity(self) -> None:
         if self.job is not None:

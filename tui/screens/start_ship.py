@@ -42,7 +42,7 @@ WEIGHTS: tuple[str, ...] = ("bf16", *(one for one in get_args(WeightFormat) if o
 BASES: tuple[str, ...] = get_args(BaseWeights)
 PARTS = {"task": "tasks", "model": "models", "recipe": "recipes"}
 ABOUT = {
-    "from": "its adapter is shipped",
+    "from": "its adapter is shipped, for the task as it is now",
     "quantise": "what the GGUF file becomes",
     "weights": "of merge and conversion",
     "base": "what the adapter is merged into",
@@ -68,13 +68,14 @@ class AskShip(RowsDialog["WantedShip | None"]):
             super().__init__()
             self.names = names
 
-    def __init__(self, context: Context, job: JobRow | None, snapshot: Snapshot) -> None:
+    def __init__(self, context: Context, job: JobRow | None, snapshot: Snapshot, like: JobRow | None = None) -> None:
+        """`job` is the training to ship, None for a new one; that is at first as `like` was, or as the newest training."""
         super().__init__()
         self.context = context
         self.job = job
         self.names: ShipNames | None = None
         """None until it was read."""
-        last = next((one for one in snapshot.jobs if one.kind == "train"), None)
+        last = like or job or next((one for one in snapshot.jobs if one.kind == "train"), None)
         self.values = {
             "from": NEW if job is None else f"job {job.id}",
             "task": (last.task if last is not None else None) or "",

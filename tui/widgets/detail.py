@@ -22,6 +22,7 @@ from tui.widgets.chart import loss_chart
 from tui.widgets.job_row import outcome, sign
 from tui.widgets.memory_view import memory_rows, peak_of
 from tui.widgets.pane import framed
+from tui.widgets.parity_rows import first_difference_rows
 
 BAD = ("error", "traceback", "exception", "killed", "out of memory")
 GOOD = ("checkpoint", "eval ", "held-out loss", "done", "saved")
@@ -217,6 +218,9 @@ class DetailStrip(Canvas):
         if peak := peak_of(job, detail):
             title.add(" · ", "frame").add(f"peak {data_size(peak)}")
         rows = self._reason(job, width - 4)[: height - 3]
+        differs = first_difference_rows(detail.parity, width - 4, height - 2) if detail and detail.parity else []
+        if differs and job.state == "failed":
+            return framed(differs, width, height, title.cut(width - 6), Line(), "frame")
         rows += self._log(detail, width - 4, height - 2 - len(rows))
         return framed(rows, width, height, title.cut(width - 6), Line(), "frame")
 
@@ -254,6 +258,8 @@ class DetailStrip(Canvas):
             progress = progress_of(job, detail)
             right = "" if progress.step is None else step_words(progress.step, progress)
             return loss_chart(detail.losses if detail else (), detail.evals if detail else (), width, room, right)
+        if detail and detail.parity and (differs := first_difference_rows(detail.parity, width, room)):
+            return differs
         progress = progress_of(job, detail)
         rows = [Line(phase_words(progress.phase or job.kind), "dim")]
         if progress.fraction is not None:
