@@ -133,9 +133,7 @@ class ChainScreen(JobActions, CommandScreen):
             rank=2,
             unless="Every link of the chain has ended.",
         ),
-        *model_commands(
-            about, RANKS, ship="Ship again, with the project's files as they are now: what is the same is taken"
-        ),
+        *model_commands(about, RANKS, ship="Ship again, with the project as it is now"),
         command("esc", "back", "Back to the dashboard", "escape,q", "app.pop_screen", rank=1),
         command(":", "commands", "Find a command by its name", "colon", "palette", palette=False),
         command("?", "help", "Show the keys that work here", "question_mark", "help", rank=1),

@@ -13,7 +13,7 @@ PARITY_UNLESS = "Select a job that makes a GGUF file for a task (conversion, qua
 STAGES_UNLESS = "Select a training run that has not failed: its stages end at the file that serves."
 WHY_UNLESS = "Select a job that makes a model or looks at one: a training run, an export, a parity check, a bake-off."
 EXPORT_UNLESS = "Select a training run, a merge or a conversion that has not failed: its model is exported."
-SHIP = "Ship: from a training to a model that serves what was trained, as one chain"
+SHIP = "Ship: from a training to a model that serves, as one chain"
 USUAL_RANKS = {"export": 4, "ship": 7, "parity": 5, "stages": 6, "why": 6}
 """Of the last line, by label: the higher, the sooner a key gives way."""
 
