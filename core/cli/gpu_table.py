@@ -59,7 +59,7 @@ def device_lines(device: DeviceReading, gpu_pci: str | None, *, alone: bool) -> 
 def whose(reading: Reading, device: DeviceReading) -> list[str]:
     """Whose the memory of the GPU is that jobs run on, as far as anybody holds any."""
     state = reading.state if reading.runner_alive else None
-    served = sum(model.size_vram_bytes for model in state.residents) if state else 0
+    served = state.loaded_bytes if state else 0
     known = memory_owners(reading.sample, device, state.baseline_bytes if state else None, served)
     if known is None:
         return []
@@ -157,6 +157,11 @@ def state_lines(state: LeaseState, runner_alive: bool) -> list[str]:
     if state.evicted:
         label, after = ("before", "restored") if state.serves else ("unloaded", "reloaded")
         lines.append(row(label, f"{', '.join(state.evicted)}: will be {after} after the job"))
+    if state.served:
+        held = (f"{one.name} {data_size(one.size_vram_bytes)}" for one in state.served)
+        lines.append(row("served", f"llama-server: {', '.join(held)}"))
+    if state.served_away:
+        lines.append(row("away", f"{', '.join(state.served_away)}: will be started again after the job"))
     for intruder in state.intruders:
         times = f", {intruder.times} times" if intruder.times > 1 else ""
         said = f"{intruder.name} was loaded by a client during the job, {moment(intruder.since)}{times}"

@@ -38,7 +38,8 @@ class MemoryOwners:
     `idle_bytes` is the baseline with the small programs of a desktop; `served_bytes` a model server's; `others` are further
     programs, the largest first; `unowned_bytes` is what no living process accounts for: memory of a process that was killed,
     or that the driver does not attribute. `servers` are the processes of model servers; `unseen_bytes` is the part of
-    `served_bytes` that a server tells of and no process shows.
+    `served_bytes` that a server tells of and no process shows, `home_served_bytes` the part that served models of this home
+    hold (`served NAME` among `servers`): these make way for a job whatever the settings say of other servers.
     """
 
     total_bytes: int
@@ -51,6 +52,7 @@ class MemoryOwners:
     knows_idle: bool
     servers: tuple[Holding, ...] = ()
     unseen_bytes: int = 0
+    home_served_bytes: int = 0
 
     @property
     def others_bytes(self) -> int:
@@ -67,16 +69,18 @@ def memory_owners(
     """
     if device.vram_total_bytes is None or device.vram_used_bytes is None:
         return None
-    ours = small = 0
+    ours = small = of_home = 0
     servers: list[Holding] = []
     others: list[Holding] = []
     for process in on_gpu(sample, device):
         held = process.vram_bytes or 0
-        holding = Holding(
-            process.pid, process.name or "?", held, process.user, process.since, process.command or process.name
-        )
+        name = f"served {process.served}" if process.served else process.name or "?"
+        holding = Holding(process.pid, name, held, process.user, process.since, process.command or process.name)
         if process.ours:
             ours += held
+        elif process.served:
+            of_home += held
+            servers.append(holding)
         elif holding.serves or (process.name is None and 0 < held <= served_bytes - _sum(servers)):
             servers.append(holding)
         elif held >= WORKING_BYTES:
@@ -102,6 +106,7 @@ def memory_owners(
         knows_idle=idle_bytes is not None,
         servers=tuple(sorted(servers, key=lambda holding: -holding.vram_bytes)),
         unseen_bytes=unseen,
+        home_served_bytes=of_home,
     )
 
 

@@ -90,7 +90,8 @@ class HostReading:
 
 @dataclass(frozen=True)
 class ProcessReading:
-    """A process that has a GPU open. `ours` is a job of this home; `pci` names the GPU, where that is known.
+    """A process that has a GPU open. `ours` is a job of this home, `served` the name of the home's served model that it is;
+    `pci` names the GPU, where that is known.
 
     `vram_bytes` is 0 for a process that only opened the device, None where the driver does not tell. `user` and `command`
     are None for a process that cannot be looked at, `since` is when it began, in Unix seconds.
@@ -105,6 +106,7 @@ class ProcessReading:
     user: str | None = None
     command: str | None = None
     since: float | None = None
+    served: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return _present(self)

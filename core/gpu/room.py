@@ -56,14 +56,16 @@ class GpuRoom:
 
 
 def gpu_room(known: MemoryOwners, *, models_stay: bool, tolerance_bytes: int) -> GpuRoom:
-    """The room that the owners of a GPU's memory leave; `models_stay`: a model server's models are not unloaded for a job."""
+    """The room that the owners of a GPU's memory leave; `models_stay`: a model server's models are not unloaded for a job. The
+    home's own served models are in any case."""
+    leaves = known.home_served_bytes if models_stay else known.served_bytes
     return GpuRoom(
         total_bytes=known.total_bytes,
-        stays_bytes=known.idle_bytes + (known.served_bytes if models_stay else 0),
-        unloaded_bytes=0 if models_stay else known.served_bytes,
+        stays_bytes=known.idle_bytes + known.served_bytes - leaves,
+        unloaded_bytes=leaves,
         in_the_way_bytes=known.others_bytes + known.unowned_bytes,
         holders=tuple(dict.fromkeys(holding.name for holding in known.others)),
-        staying=tuple(dict.fromkeys(holding.name for holding in known.servers)) if models_stay else (),
+        staying=tuple(dict.fromkeys(one.name for one in known.servers if one.serves)) if models_stay else (),
         tolerance_bytes=tolerance_bytes,
         used_bytes=known.used_bytes,
     )

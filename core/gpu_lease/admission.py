@@ -17,7 +17,8 @@ UNSEEN_SHARE, UNSEEN_BYTES = 0.25, 1_000_000_000
 
 @dataclass(frozen=True)
 class AdmissionTerms:
-    """What counts as a free GPU. `serves_beside`: the models of a server may stay where they are."""
+    """What counts as a free GPU. `serves_beside`: the models of a server may stay where they are, but for those of the home's
+    own served models."""
 
     tolerance_bytes: int
     serves_beside: bool = False
@@ -25,7 +26,7 @@ class AdmissionTerms:
 
 def in_the_way(known: MemoryOwners, terms: AdmissionTerms) -> int:
     """Bytes that have to go before a job may have the GPU: all that is in use beyond its idle use."""
-    served = 0 if terms.serves_beside else known.served_bytes
+    served = known.home_served_bytes if terms.serves_beside else known.served_bytes
     return known.ours_bytes + served + known.others_bytes + known.unowned_bytes
 
 
@@ -47,7 +48,7 @@ def too_large(expected_bytes: int | None, known: MemoryOwners, terms: AdmissionT
         "needed_bytes": expected_bytes,
         "usable_bytes": room,
         "total_bytes": known.total_bytes,
-        "beside_models": terms.serves_beside and known.served_bytes > 0,
+        "beside_models": terms.serves_beside and known.served_bytes > known.home_served_bytes,
     }
     return Reason("job_too_large", values)
 

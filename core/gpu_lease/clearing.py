@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core.clock import Clock
+from core.clock import NEVER, Clock
 from core.gpu_lease import admission
 from core.gpu_lease.admission import AdmissionTerms
 from core.gpu_lease.backoff import Backoff
@@ -13,6 +13,7 @@ from core.gpu_lease.memory_view import MemoryView
 from core.gpu_lease.model_eviction import ModelEviction
 from core.gpu_lease.notes import Notes
 from core.gpu_lease.phases import LeasePhase
+from core.gpu_lease.served_models import ServedModels
 from core.home import Home
 from core.reasons import Reason
 from core.store.jobs import JobRow
@@ -31,12 +32,14 @@ class Clearing:
         terms: AdmissionTerms,
         view: MemoryView,
         models: ModelEviction,
+        served: ServedModels,
         notes: Notes,
         phase: LeasePhase,
         clock: Clock,
     ) -> None:
         self.home, self.settings, self.terms = home, settings, terms
-        self.view, self.models, self.notes, self.phase, self.clock = view, models, notes, phase, clock
+        self.view, self.models, self.served = view, models, served
+        self.notes, self.phase, self.clock = notes, phase, clock
         self._backoff = Backoff(clock, settings.retry_seconds, settings.tolerance_bytes)
         self._job_id: int | None = None
         self._since = 0.0
@@ -49,24 +52,26 @@ class Clearing:
 
     def step(self, job: JobRow, lease: Lease) -> Reason | None:
         """One round with the lease in hand: what is waited for, None when the GPU is free for the job. Raises OSError."""
-        there = self.models.send_away()
+        there, served = self.models.send_away(), self.served.send_away(job.id)
         known = self.view.known
         clear = known is None or admission.is_clear(known, self.terms)
         settled = self.models.empty_for(self.settings.settle_seconds) or not self.models.managed
         if self._job_id != job.id:
             self._job_id, self._since = job.id, self.clock.monotonic()
-        if (there or not clear or self.phase.phase == "clearing") and not self.phase("clearing", job.id):
-            self._begin(job, lease, there)
+        if (there or served or not clear or self.phase.phase == "clearing") and not self.phase("clearing", job.id):
+            self._begin(job, lease, there, served)
         elif self.phase.phase != "clearing" and not self.phase("free", job.id):
             self.phase.enter("free", job.id, "gpu_clear")
         if there:
             waits_for = Reason("unloading_models", {"models": list(there)})
+        elif served:
+            waits_for = Reason("stopping_served", {"models": list(served)})
         elif not clear and known is not None:
             left = admission.rounded(admission.in_the_way(known, self.terms))
             waits_for = Reason("memory_returning", {"left_bytes": left})
         elif not settled:
             waits_for = Reason("checking_for_loads")
-        elif self.models.managed and (unread := self.view.unread(self.models.activity.emptied_at)):
+        elif unread := self._unread():
             waits_for = unread
         elif not self.models.stop_service():
             waits_for = Reason("stopping_server")
@@ -74,8 +79,13 @@ class Clearing:
             self._succeed(job)
             return None
         if self.clock.monotonic() - self._since > self.settings.clear_seconds:
-            self._give_up(there)
+            self._give_up(there, served)
         return waits_for
+
+    def _unread(self) -> Reason | None:
+        """That the GPU was not looked at since the last that had to go was gone; None once it was."""
+        gone_at = [self.served.gone_at, self.models.activity.emptied_at if self.models.managed else NEVER]
+        return None if max(gone_at) == NEVER and not self.models.managed else self.view.unread(max(gone_at))
 
     def end(self) -> None:
         """No way is made for any job at the moment: the next try has its whole time."""
@@ -83,16 +93,20 @@ class Clearing:
 
     @property
     def _left_over_bytes(self) -> int:
-        """Bytes in the way that are not what the model server lists."""
+        """Bytes in the way that are neither what the model server lists nor a served model's of this home."""
         known = self.view.known
-        return 0 if known is None else max(0, admission.in_the_way(known, self.terms) - self.models.served_bytes)
+        if known is None:
+            return 0
+        return max(0, admission.in_the_way(known, self.terms) - self.models.served_bytes - known.home_served_bytes)
 
-    def _begin(self, job: JobRow, lease: Lease, there: tuple[str, ...]) -> None:
+    def _begin(self, job: JobRow, lease: Lease, there: tuple[str, ...], served: tuple[str, ...]) -> None:
         known = self.view.known
         self._in_the_way_bytes = 0 if known is None else admission.in_the_way(known, self.terms)
         self.phase.enter("clearing", job.id, "job_wanted")
         if there:
             self.notes.add(Reason("unloading_models", {"models": list(there)}))
+        if served:
+            self.notes.add(Reason("stopping_served", {"models": list(served)}))
         lease.note_holder(self.home, job.id)
 
     def _succeed(self, job: JobRow) -> None:
@@ -104,12 +118,14 @@ class Clearing:
             self.notes.add(Reason("memory_unknown"), "warn")
         self._backoff.succeeded()
 
-    def _give_up(self, there: tuple[str, ...]) -> None:
+    def _give_up(self, there: tuple[str, ...], served: tuple[str, ...]) -> None:
         """The job waits, and the models come back."""
         known, seconds = self.view.known, self.settings.clear_seconds
         left_over = None
         if there:
             reason = Reason("models_still_loaded", {"models": list(there), "seconds": seconds})
+        elif served:
+            reason = Reason("served_still_there", {"models": list(served), "seconds": seconds})
         elif known is not None and not admission.is_clear(known, self.terms):
             reason, left_over = admission.left_over(known, self.terms), self._left_over_bytes
         else:

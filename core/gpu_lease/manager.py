@@ -23,6 +23,7 @@ from core.gpu_lease.memory_view import UNREAD, MemoryView
 from core.gpu_lease.model_eviction import EAGER_SECONDS, LAZY_SECONDS, WATCHING_SECONDS, Connect, ModelEviction
 from core.gpu_lease.notes import Notes
 from core.gpu_lease.phases import LeasePhase
+from core.gpu_lease.served_models import ServedModels
 from core.gpu_lease.state import LeaseState, StateFile, read_lease_state
 from core.home import Home
 from core.jobfile.gpu_use import GpuUse, GpuUses
@@ -74,12 +75,13 @@ class GpuLeaseManager:
         self.notes = Notes(clock, former.notes if former is not None and former.pci == gpu.pci else ())
         waits = (settings.reload_seconds, settings.settle_seconds)
         self.models = ModelEviction(home, ollama, *waits, self.notes, clock, connect)
+        self.served = ServedModels(home, self.notes, clock, on_gpu=True)
         self.block = FaultBlock(home, self.notes, self._complain)
         self.state = LeaseState(time=clock.time(), pci=gpu.pci, notes=self.notes.kept)
         self.unwelcome: Unwelcome | None = None
         self._file = StateFile(home)
         self._phase = LeasePhase(clock)
-        parts = (home, settings, self.terms, self.view, self.models, self.notes, self._phase, clock)
+        parts = (home, settings, self.terms, self.view, self.models, self.served, self.notes, self._phase, clock)
         self._clearing = Clearing(*parts)
         self._status: Reason | None = None
         self._ready: int | None = None
@@ -96,7 +98,8 @@ class GpuLeaseManager:
     @property
     def busy(self) -> bool:
         """Whether something is under way that this runner has to bring to its end."""
-        return self._phase.phase in ("clearing", "verifying", "restoring") or self.models.pending
+        phase = self._phase.phase
+        return phase in ("clearing", "verifying", "restoring") or self.models.pending or self.served.pending
 
     def no_room_for(self, job: JobRow) -> Reason | None:
         """Why the GPU cannot hold this job, whoever leaves; None when it can, or when nobody knows."""
@@ -133,7 +136,7 @@ class GpuLeaseManager:
     def see(self, sample: Sample) -> None:
         """Take in the newest sample."""
         try:
-            self.view.see(sample, self.models.served_bytes)
+            self.view.see(sample, self._loaded_bytes)
         except OSError as error:
             self._complain("The idle memory use of the GPU was not written", error)
 
@@ -149,7 +152,8 @@ class GpuLeaseManager:
         try:
             self.block.refresh()
             self.models.tick(self._pace(holder, wanted))
-            self.view.refresh(self.models.served_bytes)
+            self.served.tick(self.view.processes)
+            self.view.refresh(self._loaded_bytes)
             if holder is not None:
                 self._hold(holder)
             elif self._phase.phase == "held" or (self._phase.phase == "verifying" and not self._came_back()):
@@ -171,6 +175,11 @@ class GpuLeaseManager:
         self._release()
         self.models.close()
 
+    @property
+    def _loaded_bytes(self) -> int:
+        """What served models hold of the GPU: those that the model server lists, and those of this home."""
+        return self.models.served_bytes + self.served.loaded_bytes
+
     def _pace(self, holder: JobRow | None, wanted: JobRow | None) -> float:
         """How often the model server is to be asked."""
         if holder is not None:
@@ -186,7 +195,7 @@ class GpuLeaseManager:
         unread = hindrance is not None and hindrance.code in UNREAD
         if wanted is not None and hindrance is None:
             self._make_way(wanted)
-        elif self._phase.phase == "restoring" or (self.models.can_return() and not unread):
+        elif self._phase.phase == "restoring" or (not unread and (self.served.pending or self.models.can_return())):
             self._restore(wanted, hindrance)
         else:
             self._rest(wanted, hindrance)
@@ -208,6 +217,7 @@ class GpuLeaseManager:
         self._status = None
         if self._serves(job.id):
             return  # what is loaded now is the job's doing, or a client's that it shares the server with
+        self.served.send_away(job.id)  # one that was started meanwhile goes, too
         policy = self.settings.intruder
         for name in self.models.watch(unload=policy == "unload"):
             values: dict[str, Value] = {"model": name, "job_id": job.id, "policy": policy}
@@ -257,11 +267,9 @@ class GpuLeaseManager:
         since = (
             NEVER if self._phase.phase == "clearing" else self._wanted_since
         )  # while clearing it is looked at all along
-        use = self.use_of(job.id)
-        serves = use.mode == "serving"
-        waits = (
-            self.view.unread(since) if serves else self._clearing.waits or self._unquiet() or self.view.unread(since)
-        )
+        serves = (use := self.use_of(job.id)).mode == "serving"
+        unread = self.view.unread(since)
+        waits = unread if serves else self._clearing.waits or self._unquiet() or unread
         if waits is not None:
             return waits
         if self.lease is None:
@@ -271,10 +279,9 @@ class GpuLeaseManager:
                 # Whoever looks who holds it has it for a moment: one refusal proves nothing.
                 held = gpu_lock.held_by(self.lease_path, self.home) if self._refusals > 1 else None
                 return held or Reason("awaiting_reading")
-        # What is being unloaded may be nobody's for a moment.
-        problem = None
+        problem = None  # what is being unloaded may be nobody's for a moment
         if not use.beside_programs:
-            around = serves or self.models.managed
+            around = serves or self.models.managed or bool(self.served.residents)
             problem = self.view.in_the_way(self.terms, unowned=self._phase.phase != "clearing", around_models=around)
         if problem is not None and self._phase.phase != "restoring":
             self._release()
@@ -301,10 +308,12 @@ class GpuLeaseManager:
             self._ready = job.id
 
     def _make_ready_to_ask(self, job: JobRow) -> Reason | None:
-        """Nothing has to go for a job that asks the server; what is there is noted, so that it is there afterwards."""
+        """Nothing has to go for a job that asks a server; what is there is noted, so that it is there afterwards."""
         self._clearing.end()
         if not self._phase("free", job.id):
             self._phase.enter("free", job.id, "server_asked")
+        if (coming := self.served.bring_back()) is not None:  # the job may ask one of them
+            return coming
         return self.models.prepare_for(job.id, self.use_of(job.id).asked, self._wanted_since)
 
     # Nobody wants it, or it cannot be had.
@@ -320,11 +329,11 @@ class GpuLeaseManager:
             self._clearing.end()
             self.models.begin_return()
             self.lease.note_holder(self.home, self._phase.job_id or 0)
-        doing = self.models.bring_back()
-        if doing is None:
+        served, models = self.served.bring_back(), self.models.bring_back()
+        if served is None and models is None:
             self._rest(wanted, hindrance)
         else:
-            self._status = hindrance or doing
+            self._status = hindrance or models or served
 
     def _stay_blocked(self) -> None:
         """Nobody gets the GPU, and no model is loaded onto it: that is the person's to decide."""
@@ -369,6 +378,8 @@ class GpuLeaseManager:
             server_fault=self.models.problem,
             residents=self.models.residents,
             evicted=self.models.evicted.names,
+            served=self.served.residents,
+            served_away=self.served.away,
             intruders=self.models.intruders if phase.phase == "held" else (),
             models_stay=self.terms.serves_beside,
             tolerance_bytes=self.terms.tolerance_bytes,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from core.clock import NEVER, Clock, Moment
-from core.gpu.idle_baseline import IdleBaseline
+from core.gpu.idle_baseline import IdleBaseline, on_gpu
 from core.gpu.memory_owners import MemoryOwners, gpu_of, memory_owners
-from core.gpu.reading import DeviceReading, Sample
+from core.gpu.reading import DeviceReading, ProcessReading, Sample
 from core.gpu_lease import admission
 from core.gpu_lease.admission import AdmissionTerms
 from core.home import Home
@@ -64,6 +64,12 @@ class MemoryView:
     def baseline_bytes(self) -> int | None:
         """Idle use, None before it is learnt."""
         return self._baseline.of(self.pci)
+
+    @property
+    def processes(self) -> tuple[ProcessReading, ...]:
+        """Those of the newest sample that have the GPU open, or may have."""
+        sample, device = self._sample, self._device
+        return () if sample is None or device is None else tuple(on_gpu(sample, device))
 
     @property
     def time(self) -> float | None:

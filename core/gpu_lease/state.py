@@ -45,9 +45,10 @@ class LeaseState:
     what the next job waits for. Times are Unix seconds.
 
     `mode` is what the job does with the GPU (`core.jobfile.gpu_use`). `evicted` names what comes back after the job: what was
-    unloaded for it, or was loaded before a job that asks the server. `server_fault`: why nothing is known of the model
-    server. `baseline_bytes` is the GPU's idle use, `unowned_bytes` what no process owns, once that is more than the tolerance;
-    `remedy` says what to do about it.
+    unloaded for it, or was loaded before a job that asks the server. `served` are the home's served models that hold memory of
+    the GPU, `served_away` those that are away for the job and come back after it. `server_fault`: why nothing is known of the
+    model server. `baseline_bytes` is the GPU's idle use, `unowned_bytes` what no process owns, once that is more than the
+    tolerance; `remedy` says what to do about it.
     """
 
     time: float
@@ -63,6 +64,8 @@ class LeaseState:
     residents: tuple[ResidentModel, ...] = ()
     evicted: tuple[str, ...] = ()
     intruders: tuple[Intruder, ...] = ()
+    served: tuple[ResidentModel, ...] = ()
+    served_away: tuple[str, ...] = ()
     baseline_bytes: int | None = None
     models_stay: bool = False
     tolerance_bytes: int = 300_000_000
@@ -81,6 +84,11 @@ class LeaseState:
         """Whether the job that has the GPU, or had it last, asks the model server, whose models stay."""
         return self.mode == "serving"
 
+    @property
+    def loaded_bytes(self) -> int:
+        """What served models are said to hold of the GPU: those that the model server lists, and those of this home."""
+        return sum(one.size_vram_bytes for one in (*self.residents, *self.served))
+
     def to_json(self) -> dict[str, Any]:
         document = asdict(replace(self, notes=(), status=None, server_fault=None, remedy=None))
         for name in _REASONS:
@@ -95,6 +103,8 @@ class LeaseState:
         values = {name: value for name, value in document.items() if name in known}
         try:
             values["residents"] = _all(ResidentModel, values.get("residents", ()))
+            values["served"] = _all(ResidentModel, values.get("served", ()))
+            values["served_away"] = tuple(str(name) for name in values.get("served_away", ()))
             values["intruders"] = _all(Intruder, values.get("intruders", ()))
             values["notes"] = tuple(Note.from_json(item) for item in values.get("notes", ()))
             values["evicted"] = tuple(str(name) for name in values.get("evicted", ()))
@@ -145,4 +155,7 @@ class StateFile:
     def _worth(state: LeaseState) -> LeaseState:
         """What is worth a new file: the hour at which a model in use would go changes with each of its answers."""
         residents = tuple(replace(one, expires_at=None) for one in state.residents)
-        return replace(state, time=0.0, residents=residents, unowned_bytes=(state.unowned_bytes or 0) // TOLD_BYTES)
+        served = tuple(replace(one, size_vram_bytes=one.size_vram_bytes // TOLD_BYTES) for one in state.served)
+        return replace(
+            state, time=0.0, residents=residents, served=served, unowned_bytes=(state.unowned_bytes or 0) // TOLD_BYTES
+        )

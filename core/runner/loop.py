@@ -25,6 +25,7 @@ from core.runner.log import logger
 from core.runner.reconcile import RUNNER, Watch
 from core.runner.schedule import active_in_lane
 from core.runner.starter import Starter
+from core.served.state import any_running
 from core.store.commands import finish_command, open_commands
 from core.store.database import transaction
 from core.store.job_reasons import job_reason, refusal
@@ -181,11 +182,14 @@ class Runner:
         return int(self.connection.execute("PRAGMA data_version").fetchone()[0])
 
     def run(self) -> None:
-        """Tick until it is told to end or its home is moved, or there has been nothing to do and no console for a while."""
+        """Tick until it is told to end or its home is moved, or there has been nothing to do for a while.
+
+        A console and a served model keep it alive.
+        """
         self.idle_since = None
         while not (self.told_to_leave or self.home.runner_stopped.exists() or self.moved()):
             self.seen_version = self.data_version()
-            if self.guarded_tick() or consoles_open(self.home):
+            if self.guarded_tick() or consoles_open(self.home) or any_running(self.home):
                 self.idle_since = None
             elif self.idle_since is None:
                 self.idle_since = self.clock.monotonic()

@@ -101,6 +101,11 @@ def is_running(folder: ServedDir) -> bool:
     return held(folder.shim_lock)
 
 
+def any_running(home: Home) -> bool:
+    """Whether the shim of any served model of a home lives."""
+    return any(held(lock) for lock in home.served.glob("*/shim.lock"))
+
+
 def read_state(home: Home, name: str) -> ServedState:
     """What a served model does now. Where no shim lives the phase is `stopped`, with the reason."""
     folder = home.served_dir(name)

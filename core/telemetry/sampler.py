@@ -83,7 +83,9 @@ class Sampler:
             source=readout.source,
             host=self._host.read(),
             devices=devices,
-            processes=mark_ours(describe(readout.processes, self._procfs), self.home.runs, self._procfs),
+            processes=mark_ours(
+                describe(readout.processes, self._procfs), self.home.runs, self._procfs, self.home.served
+            ),
             problem="; ".join(problems) or None,
             taken_at=taken_at,
         )

@@ -174,7 +174,7 @@ def served_bytes(home: Home, ollama: OllamaSettings) -> int:
     """What the models of the server beside the jobs hold of GPUs, in bytes; 0 where there is none, or nobody knows."""
     state = read_lease_state(home)
     if state is not None and runner_lives(home):
-        return sum(model.size_vram_bytes for model in state.residents)
+        return state.loaded_bytes
     from core.serving.address import is_here
     from core.serving.errors import ServerError
     from core.serving.ollama import Ollama

@@ -13,6 +13,7 @@ from core.format import clock, gb, listed, moment, plural
 from core.gpu_lease.phases import Phase
 from core.reasons import Reason
 from core.text import printable
+from core.wording.served import served_words
 
 Words = Callable[[Mapping[str, Any]], str]
 
@@ -55,6 +56,12 @@ def gpu_phase_words(phase: str, job_id: int | None, cause: str = "", mode: str =
 def cause(values: Mapping[str, Any]) -> str:
     """The words of the reason that another one carries: its code under `problem`, its values beside it."""
     return gpu_words(Reason(str(values["problem"]), values))
+
+
+def _served_cause(values: Mapping[str, Any]) -> str:
+    """The same, where the reason is one of a served model of the home."""
+    known = values["problem"] in WORDS
+    return cause(values) if known else served_words(Reason(str(values["problem"]), values))
 
 
 def _since(values: Mapping[str, Any]) -> str:
@@ -196,12 +203,15 @@ _WAITING: dict[str, Words] = {
     "gpu_faulted": _faulted,
     "home_not_writable": lambda values: f"Cannot write to the Bakehouse home: {values['error']}",
     "models_still_loaded": lambda values: f"{_models(values)} still loaded after {values['seconds']:.0f} s",
+    "served_still_there": lambda values: f"{_models(values)} still runs after {values['seconds']:.0f} s",
     "models_kept_loading": lambda values: f"Models were loaded again and again for {values['seconds']:.0f} s",
 }
 """What a job waits for."""
 
 _UNDER_WAY: dict[str, Words] = {
     "unloading_models": lambda values: f"Unloading {_models(values)} from Ollama",
+    "stopping_served": lambda values: f"Stopping {_models(values)} (served by llama-server)",
+    "starting_served": lambda values: f"Starting {_models(values)} again (served by llama-server)",
     "memory_returning": lambda values: f"Waiting for {gb(values['left_bytes'])} GB to be freed",
     "checking_for_loads": lambda values: "Checking that no model is being loaded",
     "stopping_server": lambda values: "Stopping the model server",
@@ -233,6 +243,9 @@ _HAPPENED: dict[str, Words] = {
         f"Model server at {values['url']} is on another machine; its models are left loaded"
     ),
     "models_returned": lambda values: f"{plural(values['count'], 'served model')} restored",
+    "served_back": lambda values: f"{_models(values)} {'serve' if len(values['models']) > 1 else 'serves'} again",
+    "served_not_back": lambda values: f"{values['model']} does not serve again: {_served_cause(values)}",
+    "served_still_loading": lambda values: f"still loading after {values['seconds']:.0f} s",
     "models_out_of_reach": lambda values: (
         f"Not reloading {_models(values)}: no model server on this machine is configured."
     ),

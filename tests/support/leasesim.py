@@ -27,6 +27,7 @@ from core.store.jobs import JobRow, get_job
 from tests.support.clock import FakeClock
 from tests.support.fake_model_server import FakeModelServer
 from tests.support.fake_ollama import URL, FakeOllama
+from tests.support.played_shim import PID, PlayedShim
 from tests.support.stored import add_job, fresh
 
 PCI = "0000:2b:00.0"
@@ -72,6 +73,9 @@ class LeaseSim:
         self.lease: gpu_lock.Lease | None = None
         self.job_bytes = 0
         self.others: list[ProcessReading] = []
+        self.shims: list[PlayedShim] = []
+        self.attributes = True
+        """Whether the driver shows which process holds how much."""
         self.unowned = 0
         self.figures: dict[str, Any] = {}
         self.sampling = True
@@ -98,6 +102,8 @@ class LeaseSim:
 
     def round(self, seconds: float = ROUND_SECONDS) -> None:
         self.clock.pass_time(seconds)
+        for shim in self.shims:
+            shim.round()
         if self.sampling and self.clock.monotonic() - self._sampled_at >= SAMPLE_SECONDS:
             self._sampled_at = self.clock.monotonic()
             self.manager.see(self.sample())
@@ -117,10 +123,17 @@ class LeaseSim:
     def sample(self) -> Sample:
         runners = [ProcessReading(pid, "ollama", size, pci=PCI) for _, size, pid in self.ollama.processes()]
         mine = [ProcessReading(900, "python", self.job_bytes, True, PCI)] if self.job_bytes else []
-        processes = (*runners, *mine, *self.others)
+        served = [
+            ProcessReading(PID + number, "llama-server", one.vram_bytes, pci=PCI, served=one.name)
+            for number, one in enumerate(self.shims)
+            if one.runs and one.vram_bytes
+        ]
+        processes = (*runners, *mine, *served, *self.others)
         used = IDLE + self.unowned + sum(process.vram_bytes or 0 for process in processes)
         device = DeviceReading(0, "Stand-in", "amd", PCI, TOTAL, used)
         devices = (replace(device, **self.figures),)
+        if not self.attributes:
+            processes = tuple(replace(one, vram_bytes=None) for one in processes)
         return Sample(self.clock.time(), "test", HostReading(), devices, processes, taken_at=self.clock.monotonic())
 
     # What befalls the queue.
@@ -142,6 +155,13 @@ class LeaseSim:
     ) -> None:
         """That job is a bake-off on these models of the server."""
         self.uses[number] = GpuUse("serving", {url: models}, beside_programs, loads_models)
+
+    def serve(self, name: str = "note", vram_bytes: int = 2 * GB, *, on_gpu: bool = True) -> PlayedShim:
+        """A served model of the home, which serves."""
+        self.shims.append(
+            PlayedShim(self.home, self.clock, name, on_gpu=on_gpu, vram_bytes=vram_bytes if on_gpu else 0)
+        )
+        return self.shims[-1]
 
     def loaded(self) -> dict[str, tuple[int | None, float | None]]:
         """What the server holds: name → context length, seconds that it stays after an answer (-1: for ever)."""

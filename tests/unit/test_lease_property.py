@@ -2,6 +2,7 @@
 
 Two never have the GPU. A job gets it only when the GPU was seen to be free, or asks the model server, whose models then stay.
 What was unloaded for a job is back in the end, or it is said that it is not. A job that asks the server leaves it as it was.
+A served model of the home is gone while a job has the GPU to itself, and serves in the end.
 The phases go along their table, and nothing raises.
 """
 
@@ -24,6 +25,7 @@ from core.gpu_lease.gpu_fault import GpuFault, read_fault, release_gpu
 from core.gpu_lease.phases import WAYS, Cause, Phase
 from core.gpu_lease.state import LeaseState
 from core.process.identity import current_boot_id
+from core.reasons import Reason
 from core.wording.gpu import WORDS
 from tests.support.depth import SOAK, example_count
 from tests.support.leasesim import GB, PCI, ROUND_SECONDS, LeaseSim, fast_folder, job
@@ -55,6 +57,7 @@ class LeaseMachine(RuleBasedStateMachine):
         self.alive = False
         self.ways: list[tuple[Phase, Phase, Cause]] = []
         self.sim = LeaseSim(self.folder, intruder=intruder, server=server, latency_seconds=latency)
+        self.note = self.sim.serve("note")
         self.waiting: list[int] = []
         self.next_job = 1
         self.other: gpu_lock.Lease | None = None
@@ -95,6 +98,7 @@ class LeaseMachine(RuleBasedStateMachine):
         sim = self.sim
         if not self.alive:
             sim.clock.pass_time(seconds)
+            self.note.round()
             return
         sim.wanted = job(self.waiting[0]) if self.waiting and sim.holder is None else None
         before, notes, unloads = self.away(), len(sim.notes), len(sim.ollama.unloads)
@@ -160,6 +164,7 @@ class LeaseMachine(RuleBasedStateMachine):
             self.check_noted()
         else:
             assert known is None or view.mute or (admission.is_clear(known, manager.terms) and not view.stale)
+            assert not self.note.runs and self.note.folder.away.exists()
         assert view.mute or view.taken_at > manager._wanted_since
         if not view.mute and known is not None:
             assert known.knows_idle
@@ -186,6 +191,31 @@ class LeaseMachine(RuleBasedStateMachine):
         assert (probe is None) == bool(holders)
         if probe is not None:
             probe.release()
+
+    # The served model.
+
+    @rule(stopped=st.booleans())
+    def a_person_stops_or_starts_it(self, stopped: bool) -> None:
+        if stopped:
+            self.note.folder.stopped.touch()
+        else:
+            self.note.folder.stopped.unlink(missing_ok=True)
+
+    @rule(lives=st.booleans())
+    def its_shim_dies_or_begins(self, lives: bool) -> None:
+        if lives and not self.note.lives:
+            self.note.begin()
+        elif not lives and self.note.lives:
+            self.note.die()
+
+    @rule(
+        loads=st.sampled_from([0.2, 30.0]),
+        ends=st.sampled_from([0.0, 3.0]),
+        fails=st.sampled_from([None, None, "died"]),
+    )
+    def it_takes_its_time_or_fails(self, loads: float, ends: float, fails: str | None) -> None:
+        self.note.loads_seconds, self.note.ends_seconds = loads, ends
+        self.note.fails = None if fails is None else Reason(fails, {"said": "killed"})
 
     # Jobs.
 
@@ -361,6 +391,9 @@ class LeaseMachine(RuleBasedStateMachine):
         for name in (JUDGE, PLANNER):
             self.a_tag_comes_or_goes(name, True)  # what runs without one, no request unloads
         sim.others, sim.unowned, sim.figures, sim.sampling = [], 0, {}, True
+        self.a_person_stops_or_starts_it(False)
+        self.its_shim_dies_or_begins(True)
+        self.it_takes_its_time_or_fails(2.0, 0.6, None)
         release_gpu(sim.home)
         if self.other is not None:
             self.the_other_home_is_done()
@@ -372,9 +405,10 @@ class LeaseMachine(RuleBasedStateMachine):
             self.one_round(PAUSE_SECONDS if pauses else SLOW_ROUND_SECONDS)
             if sim.holder is not None:
                 sim.end_job()
-            if not self.waiting and not sim.manager.busy and sim.state.phase == "free":
+            if not self.waiting and not sim.manager.busy and sim.state.phase == "free" and self.note.serves:
                 break
         assert not self.waiting, sim.state
+        assert self.note.serves and not self.note.folder.away.exists(), sim.state
         assert not sim.manager.busy, sim.state
         assert (sim.state.phase, sim.state.evicted) == ("free", ()), sim.state
         assert not sim.home.evicted_models.exists()

@@ -149,6 +149,23 @@ def test_a_process_name_with_brackets_does_not_hide_its_parent(tmp_path: Path) -
     assert process.ours
 
 
+def test_the_llama_server_of_a_served_model_is_known_by_its_shim(tmp_path: Path) -> None:
+    """By its name; one of another home is a server as any other."""
+    procfs = tmp_path / "proc"
+    shim = "python\0-P\0-m\0core.served.shim\0"
+    for pid, parent, cmdline in (
+        (500, 400, "llama-server"), (400, 1, f"{shim}{tmp_path}/served/note\0"),
+        (501, 401, "llama-server"), (401, 1, f"{shim}/elsewhere/served/note\0"),
+    ):  # fmt: skip
+        (procfs / str(pid)).mkdir(parents=True)
+        (procfs / str(pid) / "stat").write_text(f"{pid} (llama-server) S {parent} {pid} {'0 ' * 47}\n")
+        (procfs / str(pid) / "cmdline").write_text(cmdline)
+    readings = [ProcessReading(500), ProcessReading(501)]
+    marked = mark_ours(readings, tmp_path / "runs", procfs, tmp_path / "served")
+    assert [(one.ours, one.served) for one in marked] == [(False, "note"), (False, None)]
+    assert ProcessReading.from_json(marked[0].to_json()) == marked[0]
+
+
 def test_a_reading_survives_json_and_ignores_keys_it_does_not_know() -> None:
     sample = Sample(
         12.5, "sysfs", HostReading(8, 4, 0.5, None, 2), (DeviceReading(0, "A", "amd", busy_percent=0),), (), "why"

@@ -37,7 +37,7 @@ def shares(snapshot: Snapshot) -> MemoryOwners | None:
     device = gpu(sample)
     if sample is None or device is None:
         return None
-    served = sum(model.size_vram_bytes for model in state.residents) if state else 0
+    served = state.loaded_bytes if state else 0
     return memory_owners(sample, device, state.baseline_bytes if state else None, served)
 
 
