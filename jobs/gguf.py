@@ -24,9 +24,9 @@ from core.jobfile.served_as import ServedAs
 from core.models.fingerprints import adapter_fingerprint
 from core.models.gguf import FILE_TYPES, GgufHeader, check_servable
 from core.models.gguf_lora import check_lora
+from core.process.child import how_it_ended
 from core.shipping.gguf_template import take_out_marks
 from jobs.artefacts import Artefact, ArtefactStore
-from jobs.child import how_it_ended
 from jobs.context import JobContext
 from jobs.hub import require_room
 from jobs.modelfile import write_modelfile

@@ -10,12 +10,9 @@ import hashlib
 import os
 import re
 import secrets
-import socket
 import subprocess
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,28 +25,24 @@ from core.format import data_size
 from core.gpu.devices import find_gpu
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
 from core.models.gguf import GgufHeader, check_servable
-from core.models.gguf_memory import WINDOW_STEP, server_memory, shape_of_file
+from core.models.gguf_memory import server_memory, shape_of_file
 from core.models.llama_cpp import missing, server_version
+from core.process.child import end_child
+from core.process.ports import LOOPBACK, free_port
+from core.served.command import ServerCommand, ServerOptions
+from core.served.llama_server import has_loaded, server_environment
+from core.served.server_log import LESS_MEMORY, ServerLog
 from core.serving.address import ServerAddress
 from core.serving.answering import Capabilities, LoadedModel, Question, Reply, ServedIdentity
 from core.serving.errors import ServerError
 from core.serving.openai_model import OpenAIModel
-from jobs.child import end_child, start_child
+from jobs.child import start_child
 from jobs.context import JobContext
 from jobs.gguf import gguf_file, lora_on, weights_of
-from jobs.llama_server_log import LESS_MEMORY, ServerLog
 
-HOST = "127.0.0.1"
 MOST_PORTS = 5
 """So many ports are tried: between looking for a free one and taking it somebody else may have it."""
 LOOK_SECONDS = 0.05
-HEALTH_SECONDS = 5.0
-ALL_LAYERS = 999
-"""On the GPU, where the program was built for one; a build for the CPU ignores that."""
-TRACE_LEVEL = "4: trace"
-"""In the help of the versions that log the sizes of their buffers only at that level; prompts they log at none below 5."""
-# What a server does by itself, by the environment, would be no part of what was asked.
-SET_BY_ENVIRONMENT = ("LLAMA_ARG_", "LLAMA_API_KEY", "LLAMA_LOG_")
 
 
 @dataclass
@@ -223,7 +216,11 @@ class LlamaServer:
                     self._command(port, context_length), stdout=log, stderr=log, environ=_environ(key)
                 )
             model = OpenAIModel(
-                "llama-server", ServerAddress(f"http://{HOST}:{port}/v1"), self._alias, key=key, weights=self.weights
+                "llama-server",
+                ServerAddress(f"http://{LOOPBACK}:{port}/v1"),
+                self._alias,
+                key=key,
+                weights=self.weights,
             )
             try:
                 self._wait_until_loaded(process, port)
@@ -243,37 +240,26 @@ class LlamaServer:
         raise ServerError(f"{self.name} got none of {MOST_PORTS} ports that were free", code="server_down")
 
     def _command(self, port: int, context_length: int) -> list[str]:
-        window = -(-context_length // WINDOW_STEP) * WINDOW_STEP * self.slots
-        wanted = {
-            "--model": str(self.file),
-            "--alias": self._alias,
-            "--host": HOST,
-            "--port": str(port),
-            "--ctx-size": str(window),
-            "--parallel": str(self.slots),
-            "--seed": str(self.seed),
-            "--n-gpu-layers": str(ALL_LAYERS if self.on_gpu else 0),
-            "--jinja": None,
-            **({} if self.lora is None else {"--lora": str(self.lora)}),
-        }
-        # Of some versions only: its page, a cache of prompts in the host's memory (8 GB), the network.
-        more = {"--no-webui": None, "--cache-ram": "0", "--offline": None}
-        known = {**wanted, **{option: value for option, value in more.items() if option in self._options}}
-        if TRACE_LEVEL in self._help:
-            known["--log-verbosity"] = "4"
-        return [str(self.program), *(word for pair in known.items() for word in pair if word is not None)]
-
-    @cached_property
-    def _help(self) -> str:
-        done = subprocess.run(
-            [str(self.program), "--help"], stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
+        command = ServerCommand(
+            self.program,
+            self.file,
+            self._alias,
+            port,
+            context_length,
+            slots=self.slots,
+            seed=self.seed,
+            on_gpu=self.on_gpu,
+            lora=self.lora,
+            traces=True,
         )
-        return (done.stdout + done.stderr).decode("utf-8", errors="replace")
+        return command.words(self._options)
 
     @cached_property
-    def _options(self) -> frozenset[str]:
-        """The options that this version has."""
-        return frozenset(re.findall(r"--[\w-]+", self._help))
+    def _options(self) -> ServerOptions:
+        try:
+            return ServerOptions.of(self.program)
+        except InputError as error:
+            raise ServerError(str(error), code="server_refused", status=400) from error
 
     def _wait_until_loaded(self, process: subprocess.Popen[bytes], port: int) -> None:
         """Return when `/health` says so, and not that of another server, which has the port. ServerError with the reason when
@@ -282,7 +268,7 @@ class LlamaServer:
             self.check_stop()
             if process.poll() is not None:
                 raise self._why_it_died(process)
-            if _is_healthy(port) and _listens(process, port):
+            if has_loaded(process.pid, port):
                 return
             time.sleep(LOOK_SECONDS)
 
@@ -324,37 +310,9 @@ def file_stem(name: str) -> str:
     return re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "model"
 
 
-def free_port() -> int:
-    """A port of loopback that nobody listens at now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def _environ(key: str) -> dict[str, str]:
     """The job's environment, with a key of this start: others of this machine reach the port, and get no answer there."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(SET_BY_ENVIRONMENT)}
-    return {**kept, "LLAMA_API_KEY": key}
-
-
-def _is_healthy(port: int) -> bool:
-    """Whether what listens at the port says that it has loaded; no proxy is asked for this machine."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(f"http://{HOST}:{port}/health", timeout=HEALTH_SECONDS) as reply:
-            return bool(reply.status == 200)
-    except (OSError, urllib.error.URLError, ValueError):
-        return False
-
-
-def _listens(process: subprocess.Popen[bytes], port: int) -> bool:
-    """Whether it is this process that listens at the port."""
-    try:
-        sockets = psutil.Process(process.pid).net_connections("tcp")
-    except psutil.Error:
-        return False
-    return any(one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in sockets)
+    return {**server_environment(os.environ), "LLAMA_API_KEY": key}
 
 
 def _resident_bytes(process: subprocess.Popen[bytes]) -> int | None:

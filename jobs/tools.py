@@ -9,8 +9,9 @@ import subprocess
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from core.process.child import end_child
 from core.text import one_line
-from jobs.child import end_child, start_child
+from jobs.child import start_child
 from jobs.context import JobContext
 
 LOOK_SECONDS = 0.2

@@ -8,8 +8,6 @@ see the job's end. Only the standard library is imported, so that it starts at o
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import signal
 import subprocess
@@ -22,20 +20,14 @@ from core.files import read_json, write_json
 from core.home import AttemptDir, Home
 from core.process.identity import ProcessIdentity
 from core.process.locks import held
-from core.process.start_runner import start_runner
+from core.process.shims import RunnerWatch, see_to_a_runner, silence_standard_streams, take_lock
 
 POLL_SECONDS = 0.1
-RUNNER_CHECK_SECONDS = 1.0
-RUNNER_MISSING_SECONDS = 10.0
 
 
 def main(arguments: list[str]) -> int:
     attempt = AttemptDir(Path(arguments[0]))
-    # Taken before the fork: whoever started this process may believe in the lock as soon as it returns.
-    lock = os.open(attempt.shim_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if take_lock(attempt.shim_lock) is None:
         print(f"{attempt.path}: another shim has this attempt", file=sys.stderr)
         return 1
     start = read_json(attempt.path / "start.json")
@@ -51,14 +43,6 @@ def main(arguments: list[str]) -> int:
     silence_standard_streams()
     run_attempt(attempt, start)
     return 0
-
-
-def silence_standard_streams() -> None:
-    """Let go of the terminal or file that whoever started us gave us."""
-    null = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
-        os.dup2(null, descriptor)
-    os.close(null)
 
 
 def run_attempt(attempt: AttemptDir, start: dict[str, Any]) -> None:
@@ -115,12 +99,6 @@ def environment_of(start: dict[str, Any]) -> dict[str, str]:
     return {**{name: value for name, value in os.environ.items() if name not in unset}, **given}
 
 
-def see_to_a_runner(home: Home) -> None:
-    """Start a runner; where that fails (a full disk, an upgrade under way) the job must not suffer for it."""
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        start_runner(home, by_person=False)
-
-
 def restore_default_signals() -> None:
     """The job starts with the usual handlers, not with the ones that this process ignores."""
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
@@ -135,8 +113,7 @@ def ended(returncode: int) -> dict[str, int | None]:
 
 def wait(job: subprocess.Popen[bytes], home: Home) -> dict[str, Any]:
     """Wait for the job; meanwhile see that the home is never without a runner for long. Returns its use of the machine."""
-    missing_since: float | None = None
-    next_check = 0.0
+    runner = RunnerWatch(home)
     while True:
         pid, status, usage = os.wait4(job.pid, os.WNOHANG)
         if pid:
@@ -146,19 +123,8 @@ def wait(job: subprocess.Popen[bytes], home: Home) -> dict[str, Any]:
                 "user_seconds": usage.ru_utime,
                 "system_seconds": usage.ru_stime,
             }
-        now = time.monotonic()
-        if now >= next_check:
-            next_check = now + RUNNER_CHECK_SECONDS
-            missing_since = None if held(home.runner_lock) else missing_since or now
-            if missing_since is not None and now - missing_since >= runner_missing_seconds():
-                see_to_a_runner(home)
-                missing_since = None
+        runner.look()
         time.sleep(POLL_SECONDS)
-
-
-def runner_missing_seconds() -> float:
-    """How long the home may be without a runner; `BAKEHOUSE_RUNNER_MISSING_SECONDS` shortens it in tests."""
-    return float(os.environ.get("BAKEHOUSE_RUNNER_MISSING_SECONDS") or RUNNER_MISSING_SECONDS)
 
 
 if __name__ == "__main__":

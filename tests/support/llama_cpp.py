@@ -23,7 +23,7 @@ import httpx
 
 from core.config.model import ModelEntry
 from core.models.llama_cpp import LlamaCpp, converter_command
-from jobs.llama_server import free_port
+from core.process.ports import free_port
 from tests.support.tiny_model import tiny_model
 from tests.support.waiting import wait_until
 

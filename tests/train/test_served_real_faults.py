@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from core.home import Home
+from core.process.ports import free_port
 from core.scoring.answers import Answer
 from core.serving.address import server_address
 from core.serving.answering import Question, Reply
@@ -18,7 +19,6 @@ from core.serving.errors import ServerError
 from core.serving.openai_model import OpenAIModel
 from jobs.bakeoff import in_flight
 from jobs.bakeoff.record import AnswerRecord
-from jobs.llama_server import free_port
 from tests.support.llama_cpp import llama_cpp, small_q8_0
 from tests.support.questions import question
 from tests.support.waiting import wait_until

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jobs.llama_server_log import ServerLog
+from core.served.server_log import ServerLog
 
 OF_A_CPU = """
 0.00.666.101 I load_tensors:   CPU_Mapped model buffer size =   136.40 MiB

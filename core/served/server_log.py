@@ -7,10 +7,13 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.files import private
+from core.process.child import how_it_ended
 from core.serving.errors import ServerError
 from core.text import one_line
-from jobs.child import how_it_ended
 
+MOST_BYTES = 10_000_000
+"""Of a log that is written for as long as a model serves."""
 LOG_BYTES = 200_000
 """Of the end of its log, where the reason of a failure stands."""
 NO_MEMORY = re.compile(
@@ -92,6 +95,25 @@ class ServerLog:
             )
         said = f": {_shown(why)}" if why is not None else ""
         return ServerError(f"{name} {ended}{said} (its log: {self.path.name})", code="server_down", said=said)
+
+
+def keep_small(log: Path) -> bool:
+    """Begin a log anew that has become too long: what it held is `NAME.1` then, in place of what that held. True where it was.
+
+    Its writer goes on with the same file, which it has open for appending.
+    """
+    try:
+        if log.stat().st_size <= MOST_BYTES:
+            return False
+        former = log.with_name(f"{log.name}.1")
+        with log.open("rb") as source, open(former, "wb", opener=private) as copy:
+            at = 0
+            while sent := os.sendfile(copy.fileno(), source.fileno(), at, MOST_BYTES):
+                at += sent
+        os.truncate(log, 0)
+    except OSError:
+        return False  # a full disk, say: the next look tries again
+    return True
 
 
 def _shown(line: str) -> str:
