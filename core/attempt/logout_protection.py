@@ -7,13 +7,11 @@ where neither helps, the person is told and so is the remedy.
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 from dataclasses import dataclass
 from typing import Literal
 
-ASK_SECONDS = 3.0
+from core.process.logind import kills_processes, lingers
 
 
 @dataclass(frozen=True)
@@ -25,38 +23,17 @@ class Protection:
     warning: str | None = None
 
 
-def ask_loginctl(*arguments: str) -> str | None:
-    """What loginctl answers; None where there is no logind to ask."""
-    program = shutil.which("loginctl")
-    if program is None:
-        return None
-    try:
-        done = subprocess.run(
-            [program, *arguments],
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=ASK_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
-
-
 def choose_protection() -> Protection:
     """What protects a process started now from the logout of this user."""
-    linger = ask_loginctl("show-user", str(os.getuid()), "--property=Linger", "--value")
     systemd_run = shutil.which("systemd-run")
-    if linger == "yes" and systemd_run:
+    if lingers() and systemd_run:
         return Protection("scope", (systemd_run, "--user", "--scope", "--quiet", "--collect", "--"))
     return protection_of_session()
 
 
 def protection_of_session() -> Protection:
     """What protects a process that has no scope of its own."""
-    kills = ask_loginctl("show-session", "--property=KillUserProcesses", "--value")
-    if kills is None or kills == "no":
+    if not kills_processes():
         # No logind answers (a container, another init), or it leaves what a session started alone.
         return Protection("session")
     return Protection(

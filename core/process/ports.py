@@ -21,8 +21,8 @@ def free_port() -> int:
 
 
 def is_free(port: int) -> bool:
-    """Whether nobody listens at a port now. One that would let another in counts as well (`SO_REUSEPORT`, as llama-server sets
-    it): each of the two would get a part of the questions."""
+    """Whether nobody listens at a port now. One that would let another in counts as well (`SO_REUSEPORT`): each would
+    get a part of the questions."""
     with socket.socket() as probe:
         # What former connections leave behind for a minute is no server.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

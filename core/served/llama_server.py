@@ -22,7 +22,7 @@ def server_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 def has_loaded(pid: int, port: int) -> bool:
     """Whether `/health` says so, and not that of another server, which has the port."""
-    return is_healthy(port) and listens(pid, port)
+    return listens(pid, port) and is_healthy(port)
 
 
 def is_healthy(port: int) -> bool:

@@ -113,6 +113,7 @@ def read_record(home: Home, name: str) -> ServedModelRecord:
             f"no served model is called {name}",
             code="no_served_model",
             key=name,
+            remedy="`bakehouse served list` shows what there is",
         ) from None
     except OSError as error:
         raise refusal_of(error, folder.record) from error
@@ -121,7 +122,7 @@ def read_record(home: Home, name: str) -> ServedModelRecord:
             f"this is no record of a served model: {error}",
             code="bad_served_model",
             file=folder.record,
-            remedy="deploy the model again under this name",
+            remedy=f"deploy the model again under this name, or `bakehouse served remove {name}`",
         ) from error
 
 

@@ -31,7 +31,7 @@ from core.served.away import away_for, is_over
 from core.served.llama_server import has_loaded, server_environment
 from core.served.record import ServedModelRecord, read_record
 from core.served.server_log import ServerLog, keep_small
-from core.served.state import Phase, ServedState, write_state
+from core.served.state import BY_PERSON, Phase, ServedState, write_state, written_state
 
 LOOK_SECONDS = 0.5
 """Between two looks at the files that tell it to go or to come."""
@@ -59,6 +59,9 @@ def main(arguments: list[str]) -> int:
     if lock is None:
         print(f"{folder.path}: another shim has this served model", file=sys.stderr)
         return NOT_MINE
+    # What a former shim wrote is no longer so. Its server follows it in a moment, and has the port until then.
+    former = written_state(folder)
+    folder.state.unlink(missing_ok=True)
     if "--foreground" not in options:
         if os.fork():
             # The parent must not run exit handlers or flush what the child owns now.
@@ -67,7 +70,10 @@ def main(arguments: list[str]) -> int:
         silence_standard_streams()
     for number in (signal.SIGHUP, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
-    Supervisor(folder, lock).run()
+    supervisor = Supervisor(folder, lock)
+    if former is not None and former.server is not None:
+        supervisor.wait_for_end(former.server)
+    supervisor.run()
     return 0
 
 
@@ -100,6 +106,12 @@ class Supervisor:
         if end != MOVED:
             self.tell("stopped", end)
 
+    def wait_for_end(self, server: ProcessIdentity) -> None:
+        """Until the server of a former shim is gone, or this process is to end."""
+        self.tell("loading", None)
+        while server.alive() and self.told_to_end() is None:
+            self.wait(LOADING_SECONDS)
+
     def told_to_end(self) -> Reason | None:
         """Why this process is to end; None while it is not."""
         if self._signal is not None:
@@ -112,7 +124,7 @@ class Supervisor:
             return None
         if (there.st_dev, there.st_ino) != (held.st_dev, held.st_ino):
             return MOVED
-        return Reason("by_person") if self.folder.stopped.exists() else None
+        return BY_PERSON if self.folder.stopped.exists() else None
 
     def stay_away(self, jobs: list[int]) -> None:
         """Until it is called back. Where no runner lives, and none can be started, it comes back after the last of the jobs."""

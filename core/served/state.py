@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -16,6 +17,7 @@ from core.files import write_atomic
 from core.home import Home, ServedDir
 from core.process.identity import ProcessIdentity, current_boot_id
 from core.process.locks import held
+from core.process.stat import PROC
 from core.reasons import Reason
 
 Phase = Literal["loading", "serving", "away", "failed", "stopped"]
@@ -26,6 +28,7 @@ PHASES: tuple[str, ...] = get_args(Phase)
 NOT_STARTED = Reason("not_started")
 RESTARTED = Reason("restarted")
 SHIM_GONE = Reason("shim_gone")
+BY_PERSON = Reason("by_person")
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,18 @@ def read_state(home: Home, name: str) -> ServedState:
         return written or ServedState("loading", time.time(), boot_id=current_boot_id())
     if written is None:
         return ServedState("stopped", time.time(), reason=NOT_STARTED)
-    if written.phase == "stopped":
+    same_boot = written.boot_id == current_boot_id()
+    if written.phase == "stopped" and (same_boot or written.reason == BY_PERSON):
         return written
-    reason = SHIM_GONE if written.boot_id == current_boot_id() else RESTARTED
+    reason = SHIM_GONE if same_boot else RESTARTED
     return ServedState("stopped", written.since, reason=reason, deaths=written.deaths, boot_id=written.boot_id)
+
+
+def memory_bytes(state: ServedState) -> int | None:
+    """What llama-server holds of the host's memory now; None where there is none, or it cannot be told."""
+    if state.server is None or not state.server.alive():
+        return None
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        pages = int((PROC / str(state.server.pid) / "statm").read_text(encoding="ascii").split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    return None

@@ -1,26 +1,56 @@
-"""The words for what a served model does, and why it does not serve. What a server has said is foreign text: made printable."""
+"""The words for served models: what each does now, why it does not serve, and what keeps it running.
+
+What a server has said is foreign text: made printable.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from core.format import listed
+from core.format import data_size, listed, moment
+from core.process.ports import LOOPBACK
 from core.reasons import Reason
+from core.served.record import ServedModelRecord
+from core.served.state import ServedState
 from core.text import printable
 
-Words = Callable[[Mapping[str, Any]], str]
+SIGNS: Mapping[str, str] = {"serving": "▶", "loading": "▷", "away": "◷", "failed": "✗", "stopped": "■"}
+"""A sign for each phase."""
+
+
+def state_words(record: ServedModelRecord, state: ServedState, memory_bytes: int | None = None) -> str:
+    """`serving since 14:20, 127.0.0.1:18080, 1.2 GB`, `away for job 7`, `failed: port 18080 is taken; …`, …"""
+    where = f"{LOOPBACK}:{record.port}"
+    why = served_words(state.reason)
+    if state.phase == "serving":
+        size = [] if memory_bytes is None else [data_size(memory_bytes)]
+        return ", ".join([f"serving since {moment(state.since)}", where, *size])
+    if state.phase == "loading":
+        return f"loading since {moment(state.since)}, {where}" + (f": {why}" if why else "")
+    if state.phase == "failed":
+        return f"failed: {why or 'why is not known'}"
+    if state.phase == "away":
+        return why or "away"
+    return f"stopped: {why}" if why else "stopped"
 
 
 def served_words(reason: Reason | None) -> str:
     """Why a served model is in its phase, without a full stop; empty of None. An unknown code is shown with its values."""
     if reason is None:
         return ""
+    retry = reason.values.get("retry_seconds")
     try:
-        return printable(WORDS[reason.code](reason.values))
+        words = _REASONS[reason.code](reason.values)
+        return printable(words if retry is None else f"{words}; next try after {retry:.0f} s")
     except (KeyError, TypeError, ValueError):
         told = (f"{key} {value}" for key, value in reason.values.items())
         return printable(", ".join([reason.code.replace("_", " "), *told]))
+
+
+def note_words(reason: Reason) -> str:
+    """What a person should know of what keeps a served model running."""
+    return _NOTES[reason.code](reason.values)
 
 
 def _jobs(values: Mapping[str, Any]) -> str:
@@ -28,25 +58,26 @@ def _jobs(values: Mapping[str, Any]) -> str:
     return f"job {jobs[0]}" if len(jobs) == 1 else f"jobs {listed(jobs)}" if jobs else "a job"
 
 
-def _again(values: Mapping[str, Any]) -> str:
-    seconds = values.get("retry_seconds")
-    return "" if seconds is None else f"; tried again after {seconds:.0f} s"
-
-
-def _said(values: Mapping[str, Any]) -> str:
-    return f": {values['said']}" if values.get("said") else ""
-
-
-WORDS: Mapping[str, Words] = {
-    "away": lambda values: f"away for {_jobs(values)}, back after that",
-    "died": lambda values: f"llama-server died{_said(values)}{_again(values)}",
-    "port_taken": lambda values: f"port {values['port']} is another program's{_again(values)}",
-    "out_of_memory": lambda values: f"not enough memory{_said(values)}{_again(values)}",
-    "refused": lambda values: f"llama-server does not take it{_said(values)}{_again(values)}",
-    "no_start": lambda values: f"llama-server could not be started{_said(values)}{_again(values)}",
-    "by_person": lambda values: "stopped by a person",
-    "ended": lambda values: f"ended by {values['signal']}" if values.get("signal") else "ended",
+_REASONS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "away": lambda values: f"away for {_jobs(values)}",
+    "died": lambda values: str(values["said"]),
+    "refused": lambda values: str(values["said"]),
+    "out_of_memory": lambda values: str(values["said"]),
+    "no_start": lambda values: f"llama-server does not start: {values['said']}",
+    "port_taken": lambda values: f"port {values['port']} is taken by another program",
+    "by_person": lambda values: "on request",
+    "ended": lambda values: f"its process was sent {values['signal']}",
     "not_started": lambda values: "not started yet",
     "restarted": lambda values: "the machine was restarted",
     "shim_gone": lambda values: "its process is gone",
+}
+_NOTES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "no_linger": lambda values: (
+        "without linger systemd "
+        + ("starts it at your first login, not with the machine, and " if values["at_boot"] else "")
+        + "ends it at your last logout: `loginctl enable-linger` lets it run without you"
+    ),
+    "ends_at_logout": lambda values: (
+        "logind ends it when you log out (KillUserProcesses=yes), and no systemd of yours answers that could keep it"
+    ),
 }

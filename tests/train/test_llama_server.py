@@ -131,7 +131,6 @@ def test_a_port_that_somebody_else_takes_meanwhile_is_left_to_them(
         listening.listen()
         ports = [listening.getsockname()[1], int(words[words.index("--port") + 1])]
         real = llama_server.free_port
-        monkeypatch.setattr(llama_server, "HEALTH_SECONDS", 0.2)
         monkeypatch.setattr(llama_server, "free_port", lambda: ports.pop(0) if ports else real())
         server = opened()
         server.load(256)
