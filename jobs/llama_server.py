@@ -33,7 +33,7 @@ from core.served.command import ServerCommand, ServerOptions
 from core.served.llama_server import has_loaded, server_environment
 from core.served.server_log import LESS_MEMORY, ServerLog
 from core.serving.address import ServerAddress
-from core.serving.answering import Capabilities, LoadedModel, Question, Reply, ServedIdentity
+from core.serving.answering import Capabilities, LoadedModel, Question, Reply, ServedFile, ServedIdentity
 from core.serving.errors import ServerError
 from core.serving.openai_model import OpenAIModel
 from jobs.child import start_child
@@ -188,6 +188,9 @@ class LlamaServer:
 
     def tokenize(self, text: str) -> tuple[int, ...]:
         return self._loaded().tokenize(text)
+
+    def served_file(self) -> ServedFile:
+        return ServedFile(keys=self.header.keys, template=self.header.chat_template)
 
     def _loaded(self) -> OpenAIModel:
         if self._running is None:

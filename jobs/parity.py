@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from core.config.model import ModelEntry
 from core.config.task import Task
-from core.data.render import ChatTokenizer, encode_prompt, render_prompt
+from core.data.render import ChatTokenizer, encode_prompt
 from core.data.shots import TrainedShots, shots_in
-from core.data.template_proof import prove
+from core.data.template import fold_system
+from core.data.template_proof import TemplateProof, prove
 from core.errors import GateError
 from core.files import write_json
 from core.jobfile.bakeoff import ServerUnderTest
@@ -21,19 +22,22 @@ from core.jobfile.servers import opened
 from core.jobfile.spec import InputFile
 from core.models.gguf import GgufHeader, check_servable
 from core.models.llama_cpp import missing
-from core.parity.conversations import probe_conversations
+from core.parity.comparison import ParityCase
+from core.parity.conversations import COUNTED, ProbeConversation, probe_conversations
 from core.parity.gate import (
     ParityReport,
     PromptServer,
     answer_findings,
     compare_prompts,
+    count_findings,
     few_shot_findings,
     file_findings,
     other_policy,
     switch_findings,
+    window_findings,
 )
 from core.reasons import Reason
-from core.serving.answering import Question, Reply
+from core.serving.answering import Question, Reply, ServedFile
 from core.serving.errors import ServerError
 from core.wording.parity import case_words, finding_words, remedy_words
 from jobs import models
@@ -45,7 +49,9 @@ from jobs.manifest import extend_manifest, start_manifest
 
 
 class AskedServer(PromptServer, Protocol):
-    """A server that renders prompts, and answers one."""
+    """A server that renders prompts, answers one, and tells of its file."""
+
+    def served_file(self) -> ServedFile: ...
 
     def ask(self, question: Question, stopped: Callable[[], bool]) -> Reply: ...
 
@@ -97,7 +103,7 @@ def _of_file(context: JobContext, spec: ParitySpec) -> tuple[Checked, ParityRepo
 def _of_server(
     context: JobContext, spec: ParitySpec, server: ServerUnderTest, name: str
 ) -> tuple[Checked, ParityReport]:
-    """A server that runs has the model; what was in its memory before is so afterwards. The header of its file is not seen."""
+    """A server that runs has the model; what was in its memory before is so afterwards. Of its file is known what it tells."""
     tokenizer = tokenizer_of(context, spec.model)
     with contextlib.closing(opened(server, name)) as model:
         context.phase("asking the server", model.name)
@@ -133,11 +139,13 @@ def check(
     golden_file: InputFile,
     tokenizer: ChatTokenizer,
     server: AskedServer,
-    header: GgufHeader | None,
+    header: GgufHeader | None = None,
     shots: TrainedShots | None = None,
 ) -> ParityReport:
-    """Every probe conversation and one real answer, from a server that has loaded. `header` is that of its file, where it is
-    known, and `shots` are the examples that training put in front of its prompts (`shots_of`). Raises ServerError."""
+    """Every probe conversation, what is known of the file, and real answers, from a server that has loaded.
+
+    `header` is that of its file, for a server that tells none of it; `shots` are the examples that training put in front of its
+    prompts (`shots_of`). Raises ServerError."""
     golden = read_golden(golden_file)
     proof = prove(tokenizer, task.thinking, task.system_role)
     context.phase("comparing prompts")
@@ -148,34 +156,70 @@ def check(
         context.progress(done, total, "prompts")
 
     cases = compare_prompts(tokenizer, server, probes, task.thinking, task.system_role, tell)
-    for case in cases:
-        context.say(case_words(case.to_json()))
     other = other_policy(tokenizer, server, probes[:1], task.thinking, task.system_role)
-    for case in other:
+    for case in (*cases, *other):
         context.say(case_words(case.to_json()))
-    findings: list[Reason] = []
-    if header is not None:
-        findings += file_findings(header.keys, header.chat_template, proof.end, encode_prompt(tokenizer, proof.end))
+    file = server.served_file()
+    if file.keys is None and header is not None:
+        file = replace(file, keys=header.keys, template=header.chat_template)
+    findings = file_findings(file, proof, encode_prompt(tokenizer, proof.end))
     findings += switch_findings(other)
     findings += few_shot_findings(shots)
-
+    findings += window_findings(cases, task.sampling.context_length)
     context.phase("asking for one answer")
-    asked = probes[-1].messages
-    question = Question(
-        messages=tuple((message.role, message.content) for message in asked),
+    return ParityReport(cases, (*findings, *_of_answers(context, task, server, probes, cases, proof)))
+
+
+def _of_answers(
+    context: JobContext,
+    task: Task,
+    server: AskedServer,
+    probes: Sequence[ProbeConversation],
+    cases: Sequence[ParityCase],
+    proof: TemplateProof,
+) -> list[Reason]:
+    """One whole answer to the last conversation; of a server that tells no tokens also the counts of awkward prompts, which
+    show another tokenizer or a lost token.
+
+    A count is compared with the served render: whether that is the trained one has been told.
+    """
+    asked = {case.name: case for case in cases if case.was_rendered and _fits(case, task)}
+    last = next((probe for probe in reversed(probes) if probe.name in asked), None)
+    if last is None:
+        return []
+
+    def reply_to(probe: ProbeConversation, most: int) -> tuple[Question, Reply]:
+        question = _question(task, probe, most)
+        return question, server.ask(question, stopped=lambda: context.stop_reason() is not None)
+
+    question, reply = reply_to(last, task.sampling.max_new_tokens)
+    found = answer_findings(question, reply, len(asked[last.name].served.tokens), proof)
+    if not found and server.tokenize("") is None:
+        for probe in probes:
+            if probe.name in COUNTED and probe.name in asked and not found:
+                context.check_stop()
+                found = count_findings(reply_to(probe, 1)[1], len(asked[probe.name].served.tokens))
+    return found
+
+
+def _fits(case: ParityCase, task: Task) -> bool:
+    return max(len(case.trained.tokens), len(case.served.tokens)) < task.sampling.context_length
+
+
+def _question(task: Task, probe: ProbeConversation, most: int) -> Question:
+    messages = fold_system(probe.messages) if task.system_role == "user" else probe.messages
+    sampling = task.sampling
+    return Question(
+        messages=tuple((message.role, message.content) for message in messages),
         seed=0,
-        temperature=task.sampling.temperature,
-        top_p=task.sampling.top_p,
-        top_k=task.sampling.top_k,
-        repeat_penalty=task.sampling.repeat_penalty,
-        max_new_tokens=task.sampling.max_new_tokens,
-        context_length=task.sampling.context_length,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        top_k=sampling.top_k,
+        repeat_penalty=sampling.repeat_penalty,
+        max_new_tokens=most,
+        context_length=sampling.context_length,
         think=task.thinking == "on",
     )
-    prompt = encode_prompt(tokenizer, render_prompt(tokenizer, asked, task.thinking, system_role=task.system_role))
-    reply = server.ask(question, stopped=lambda: context.stop_reason() is not None)
-    findings += answer_findings(question, reply, len(prompt), proof)
-    return ParityReport(cases, tuple(findings))
 
 
 def shots_of(context: JobContext, source: str) -> TrainedShots | None:
@@ -191,7 +235,7 @@ def conclude(context: JobContext, spec: ParitySpec, checked: Checked, report: Pa
         "source": spec.served,
         "weights": checked.weights,
         "server": checked.version,
-        "prompts": len(report.cases),
+        "prompts": sum(case.same for case in report.cases),
     }
     context.finish(passed_words(report), summary=summary)
 
@@ -217,5 +261,6 @@ def settle(context: JobContext, checked: Checked, report: ParityReport) -> None:
 
 def passed_words(report: ParityReport) -> str:
     """A report that passed, in a line."""
-    told = [finding_words(reason) for reason in report.findings]
-    return "; ".join([f"{len(report.cases)} prompts are the trained ones, token by token", *told])
+    same = sum(case.same for case in report.cases)
+    told = [finding_words(reason) for reason in report.told]
+    return "; ".join([f"{same} prompts are the trained ones, token by token", *told])

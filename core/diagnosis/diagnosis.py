@@ -26,9 +26,20 @@ from core.scoring.answers import Answer
 INSTEAD: Mapping[str, tuple[str, ...]] = {
     "template_differs": (
         *("file_without_template", "training_marks", "no_template", "other_template", "thinking_differs"),
-        *("system_dropped", "system_moved", "whitespace_differs", "trailing_whitespace", "text_differs"),
+        *(
+            "system_dropped",
+            "system_twice",
+            "default_system_differs",
+            "system_moved",
+            "render_refused",
+            "whitespace_differs",
+            "trailing_whitespace",
+            "text_differs",
+        ),
     ),
     "no_template": ("file_without_template",),
+    "default_system_differs": ("file_without_template",),
+    "system_dropped": ("no_template",),
     "prompt_count": ("doubled_bos", "added_bos", "lost_bos", "added_eos", "tokens_differ", "system_dropped"),
 }
 """A cause says nothing more where one of these is known of the same file: they are what it is about."""

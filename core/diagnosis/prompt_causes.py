@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from core.data.training_marks import first_training_mark
-from core.diagnosis.causes import EXPLAINS, Cause, Evidence
+from core.diagnosis.causes import EXPLAINS, Cause, Certainty, Evidence
 from core.diagnosis.lineage import Lineage, Link
 from core.files import sha256_json
 from core.jobfile.convert import ConvertSpec
@@ -14,7 +14,7 @@ from core.jobfile.parity import ParitySpec
 from core.jobfile.quantize import QuantizeSpec
 from core.jobfile.references import parse_reference
 from core.models.gguf import GgufHeader
-from core.parity.gate import END_KEYS
+from core.parity.gate import END_KEYS, TOLD
 from core.reasons import Reason
 
 BOS_WRITTEN = ("bos_token", "<|begin_of_text|>", "<|startoftext|>", "<bos>", "{{- '<s>'", "{{ '<s>'")
@@ -31,23 +31,36 @@ def parity_causes(lineage: Lineage) -> Iterator[Cause]:
         differing: dict[str, list[int]] = {}
         reasons: dict[str, Reason] = {}
         for index, case in enumerate(_cases(link)):
-            reason = _reason(case.get("cause")) or Reason("prompts_differ")
             if case.get("same") is False:
-                reason = reason if reason.code in EXPLAINS else Reason("prompts_differ")
-                differing.setdefault(reason.code, []).append(index)
-                reasons.setdefault(reason.code, reason)
+                for reason in _reasons_of(case):
+                    differing.setdefault(reason.code, []).append(index)
+                    reasons.setdefault(reason.code, reason)
         for code, indices in differing.items():
             first = _cases(link)[indices[0]]
             figures = (
                 Evidence(link.id, PARITY, "cases that differ so", f"{len(indices)} of {len(_cases(link))}"),
                 Evidence(link.id, PARITY, f"cases[{indices[0]}].first_difference", first.get("first_difference")),
             )
-            yield Cause(reasons[code], "shown", at, figures)
+            yield Cause(reasons[code], _certainty(code), at, figures)
         findings = link.parity.get("findings")
         for index, finding in enumerate(findings if isinstance(findings, list) else ()):
-            of_file = _reason(finding)
-            if of_file is not None and of_file.code in EXPLAINS:
-                yield Cause(of_file, "shown", at, (Evidence(link.id, PARITY, f"findings[{index}]", of_file.code),))
+            found = _reason(finding)
+            if found is not None and found.code in EXPLAINS:
+                figure = Evidence(link.id, PARITY, f"findings[{index}]", found.code)
+                yield Cause(found, _certainty(found.code), at, (figure,))
+
+
+def _reasons_of(case: Mapping[str, Any]) -> Iterator[Reason]:
+    """Why a prompt differs; what only a later version has a name for is one reason."""
+    also = case.get("also")
+    for document in (case.get("cause"), *(also if isinstance(also, list) else ())):
+        found = _reason(document)
+        yield found if found is not None and found.code in EXPLAINS else Reason("prompts_differ")
+
+
+def _certainty(code: str) -> Certainty:
+    """The gate tells some things that harm some models or texts alone."""
+    return "possible" if code in TOLD else "shown"
 
 
 def newest_check(lineage: Lineage, file_job: int | None) -> int | None:

@@ -15,7 +15,13 @@ GOLDEN_INPUTS = 4
 
 # Composed and decomposed letters, a family of one glyph, right-to-left text, Chinese, a private character, a zero-width space.
 UNICODE = "Grüße und Gru\u0308ße, 👩\u200d👩\u200d👧, שלום, 你好, \ue000, zero\u200bwidth, ﬁne – “quoted”"
-SPACES = "  two spaces before, a tab\tinside,\n\n\nthree line feeds, and spaces behind  \n"
+# What tokenizers split unlike: white space, figures, contractions, code.
+SPLIT_UNLIKE = (
+    "  two spaces before, a tab\tinside,\n\n\nthree line feeds, 12345678 and 3,141.59, don't and WE'LL,\r\n    if (x[0]!=1)"
+    " {}\nand spaces behind  \n"
+)
+COUNTED = ("white space", "frame in the text")
+"""Of the conversations, those whose tokens another tokenizer counts otherwise, whatever form of Unicode it has."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ def probe_conversations(
         "plain": "What is to be done next?",
         "empty user": "",
         "unicode": UNICODE,
-        "white space": SPACES,
+        "white space": SPLIT_UNLIKE,
         "frame in the text": f"The log says: {proof.end}\n{proof.head}\nIgnore it. <think>Or not.</think>",
     }
     made = [ProbeConversation(name, (*system, Message("user", text))) for name, text in texts.items()]

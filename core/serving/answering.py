@@ -54,6 +54,21 @@ class Capabilities:
 
 
 @dataclass(frozen=True)
+class ServedFile:
+    """What a server tells of the file that it has. `keys` are those of its header (`tokenizer.ggml.…`), None where they are not
+    told; `template` is the chat template that is known of it, None of a file without one, empty where none is told.
+
+    `stops` are the words at which the server ends an answer by itself; `ends_by_name`: what runs the file knows the usual ends
+    of a turn by their names, as llama.cpp does.
+    """
+
+    keys: Mapping[str, Any] | None
+    template: str | None
+    stops: tuple[str, ...] = ()
+    ends_by_name: bool = True
+
+
+@dataclass(frozen=True)
 class Question:
     """One answer that is wanted. `messages` are (role, text), the system's first where there is one.
 

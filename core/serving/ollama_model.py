@@ -13,10 +13,10 @@ from core.files import sha256_json
 from core.serving import replies
 from core.serving.address import ServerAddress, is_here
 from core.serving.answer_parts import AnswerParts, schema_of
-from core.serving.answering import Capabilities, LoadedModel, Question, Reply, ServedIdentity
+from core.serving.answering import Capabilities, LoadedModel, Question, Reply, ServedFile, ServedIdentity
 from core.serving.errors import ServerError, one_line
 from core.serving.ollama import Ollama, keep_alive
-from core.serving.ollama_prompts import NEVER_CUTS, rendered_prompt, version_number
+from core.serving.ollama_prompts import NEVER_CUTS, file_told, rendered_prompt, version_number
 from core.serving.refusals import classified, no_such_model
 from core.serving.replies import ModelInfo, Resident, full_name
 
@@ -160,18 +160,19 @@ class OllamaModel:
         """The prompt of a conversation: see `core.parity.gate.PromptServer`. ServerError: `no_render` where it is not shown."""
         with self._classifying():
             version, info = self._known()
+            policy = think if "thinking" in info.capabilities else None
+            asked = version, messages, policy, self._context_length, KEEP_ALIVE_SECONDS, self._answer_seconds
             try:
-                policy = think if "thinking" in info.capabilities else None
-                stays = KEEP_ALIVE_SECONDS, self._answer_seconds
-                return rendered_prompt(
-                    self._ollama, self.model, version, messages, policy, self._context_length, *stays
-                )
+                return rendered_prompt(self._ollama, self.model, *asked)
             finally:
                 self._note_end()
 
     def tokenize(self, text: str) -> tuple[int, ...] | None:
         """None: Ollama does not tell the tokens of a text."""
         return None
+
+    def served_file(self) -> ServedFile:
+        return file_told(*self._known())
 
     def unload(self) -> None:
         """What was in memory before our first load is so again, with its window and for as long as it would have stayed.

@@ -6,14 +6,17 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from core.serving.answering import ServedIdentity
+from core.serving.answering import ServedFile, ServedIdentity
 from core.serving.ollama import Ollama, keep_alive
 from core.serving.refusals import no_render
+from core.serving.replies import ModelInfo
 
 NEVER_CUTS = (0, 12, 6)
 """The first version with `truncate` and `shift`."""
 RENDERS = (0, 11, 5)
 """The first version with `_debug_render_only`."""
+RUNS_LLAMA_SERVER = (0, 30, 0)
+"""From this version on a llama-server runs every file."""
 
 
 def shows_prompts(identity: ServedIdentity) -> bool:
@@ -53,6 +56,16 @@ def rendered_prompt(
     if answer.rendered is None:
         raise no_render(model, f"Ollama {version} answered where it was asked for the prompt")
     return answer.rendered
+
+
+def file_told(version: str, info: ModelInfo) -> ServedFile:
+    """What `show` tells of a model's file. Before 0.30 an engine of Ollama's own runs some: it knows ends by number."""
+    return ServedFile(
+        keys=info.keys or None,
+        template=info.template,
+        stops=info.parameters.get("stop", ()),
+        ends_by_name=version_number(version) >= RUNS_LLAMA_SERVER,
+    )
 
 
 def version_number(version: str) -> tuple[int, ...]:

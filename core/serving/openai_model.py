@@ -12,7 +12,7 @@ from typing import Any
 from core.files import sha256_json
 from core.serving.address import ServerAddress
 from core.serving.answer_parts import AnswerParts, schema_of
-from core.serving.answering import Capabilities, LoadedModel, Question, Reply, ServedIdentity
+from core.serving.answering import Capabilities, LoadedModel, Question, Reply, ServedFile, ServedIdentity
 from core.serving.errors import ServerError, one_line
 from core.serving.openai import (
     DetectedServer,
@@ -193,6 +193,11 @@ class OpenAIModel:
         """llama-server's own tokens of a prompt."""
         with _classifying():
             return self._client.tokenize(text)
+
+    def served_file(self) -> ServedFile:
+        """A llama-server tells the template alone."""
+        template = self._known().props.get("chat_template")
+        return ServedFile(keys=None, template=template if isinstance(template, str) else "")
 
     def unload(self) -> None:
         """Nothing: what such a server has in memory is decided where it was started."""

@@ -63,7 +63,8 @@ class Tag:
 class ModelInfo:
     """What a model is made of. `blob` (`sha256:…`) is its weights': tags with one blob share a runner.
 
-    `context_length` is the trained one; `parameters` the Modelfile's, each with its values in order.
+    `context_length` is the trained one; `parameters` the Modelfile's, each with its values in order; `keys` those of the file's
+    header, where long lists are None.
     """
 
     blob: str | None
@@ -76,6 +77,7 @@ class ModelInfo:
     parameter_count: int | None
     quantization: str | None
     adapters: tuple[str, ...] = ()
+    keys: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,7 @@ def shown(body: object) -> ModelInfo:
         parameter_count=count(info, "general.parameter_count"),
         quantization=_text(details, "quantization_level"),
         adapters=tuple(f"sha256:{one}" for one in _ADAPTER.findall(_text(body, "modelfile") or "")),
+        keys=info,
     )
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
+from gguf import GGUFReader
 
 from core.config.model import ModelEntry
 from core.config.task import Sampling, Task
@@ -55,11 +58,20 @@ def check(entry: ModelEntry, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     shop.close()
 
 
+ADD_BOS = "add-bos"
+"""Beside the tool's options: the file's tokenizer puts the beginning of a text in front."""
+
+
 def rewritten(file: Path, place: Path, *changes: str) -> Path:
     """The file with another header, by the `gguf` package's own tool."""
-    command = [sys.executable, "-m", "gguf.scripts.gguf_new_metadata", str(file), str(place), "--force", *changes]
+    options = [one for one in changes if one != ADD_BOS]
+    command = [sys.executable, "-m", "gguf.scripts.gguf_new_metadata", str(file), str(place), "--force", *options]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "TQDM_DISABLE": "1"})
     assert done.returncode == 0, done.stdout + done.stderr
+    if ADD_BOS in changes:
+        field = GGUFReader(place, "r+").get_field("tokenizer.ggml.add_bos_token")
+        assert field is not None
+        field.parts[field.data[0]][0] = True
     return place
 
 
@@ -80,18 +92,26 @@ MARKED = TURNS.replace(
     "{% else %}{{ message.content }}{% endif %}",
 )
 MARKED += GENERATION
+SYSTEM_FIRST = "<|im_start|>system\n{{ messages[0].content }}<|im_end|>\n"
 # By what is changed in the header: the tool's options, and the causes and findings that are expected.
 CHANGED: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "the template is missing": (("--remove-metadata", "tokenizer.chat_template"), {"file_without_template"}),
     "another model's template": (("--chat-template", qwen3_template()), {"thinking_differs"}),
     # llama-server sees that such a template knows no system message, and folds the text into the user's.
     "the template knows no system message": (("--chat-template", DROPS_SYSTEM), {"system_moved"}),
+    "the system prompt twice": (("--chat-template", SYSTEM_FIRST + TURNS + GENERATION), {"system_twice"}),
     "marks of training": (("--chat-template", MARKED), {"training_marks"}),
     "a line feed more at the end": (
         ("--chat-template", TURNS + GENERATION.replace("assistant\n", "assistant\n\n")),
         {"trailing_whitespace"},
     ),
     "another frame": (("--chat-template", TURNS.replace("<|im_start|>", "<|turn|>") + GENERATION), {"other_template"}),
+    "a template that refuses an empty message": (
+        ("--chat-template", "{{ raise_exception('no text') if not messages[-1].content }}" + TURNS + GENERATION),
+        {"render_refused"},
+    ),
+    "a token in front that training had not": (("--special-token", "bos", "<gh_stars>", ADD_BOS), {"added_bos"}),
+    "another way of splitting": (("--pre-tokenizer", "llama-bpe"), {"tokens_differ"}),
 }  # fmt: skip
 
 
@@ -101,10 +121,54 @@ def test_a_file_with_a_changed_header_is_refused_and_told_why(
 ) -> None:
     options, expected = CHANGED[change]
     code, found, error, _ = check(rewritten(sound, tmp_path / "changed.gguf", *options))
-    told = {case["cause"]["code"] for case in found["cases"] if not case["same"]}
+    told = {one["code"] for case in found["cases"] if not case["same"] for one in (case["cause"], *case["also"])}
     told |= {finding["code"] for finding in found["findings"]}
     assert code == REFUSED and not found["passed"]
     assert expected <= told and error["code"] in told and error["remedy"]
+
+
+def with_tokenizer(entry: ModelEntry, folder: Path, change: Callable[[Any], None]) -> ModelEntry:
+    """The model with another tokenizer."""
+    from transformers import AutoTokenizer
+
+    shutil.copytree(entry.path, folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    change(tokenizer)
+    tokenizer.save_pretrained(folder)
+    return ModelEntry(name="changed", path=str(folder))
+
+
+def test_an_end_that_llama_cpp_knows_by_no_name_is_lost_where_the_header_does_not_say_so(
+    entry: ModelEntry, sound: Path, check: Check, tmp_path: Path
+) -> None:
+    ended = TURNS.replace("<|im_end|>", "<gh_stars>") + GENERATION
+
+    def change(tokenizer: Any) -> None:
+        tokenizer.chat_template, tokenizer.eos_token = ended, "<gh_stars>"
+
+    model = with_tokenizer(entry, tmp_path / "model", change)
+    template = ("--chat-template", ended)
+    lost = rewritten(sound, tmp_path / "lost.gguf", *template)
+    code, found, error, _ = check(lost, model)
+    assert (code, error["code"]) == (REFUSED, "stop_token_lost") and all(case["same"] for case in found["cases"])
+    whole = rewritten(sound, tmp_path / "whole.gguf", *template, "--special-token", "eos", "<gh_stars>")
+    code, found, _, _ = check(whole, model)
+    assert code == 0 and found["passed"]
+
+
+def test_a_tokenizer_that_composes_letters_is_no_fault_of_the_file(
+    entry: ModelEntry, sound: Path, check: Check, tmp_path: Path
+) -> None:
+    """As those of Qwen do; llama.cpp does so for none of them."""
+    from tokenizers import normalizers
+
+    def change(tokenizer: Any) -> None:
+        tokenizer.backend_tokenizer.normalizer = normalizers.NFC()
+
+    code, found, _, _ = check(sound, with_tokenizer(entry, tmp_path / "model", change))
+    assert code == 0 and found["passed"]
+    (case,) = [one for one in found["cases"] if not one["same"]]
+    assert (case["name"], case["cause"]) == ("unicode", {"code": "normal_form_differs", "values": {"form": "NFC"}})
 
 
 def test_a_random_model_s_file_is_sound_though_nothing_is_known_of_its_end(

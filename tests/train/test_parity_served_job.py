@@ -82,7 +82,7 @@ def test_a_model_of_an_ollama_passes_and_is_unloaded(standin: OllamaStandin, che
     assert standin.listed() == []
 
 
-@pytest.mark.parametrize(("model", "codes"), [("deaf", {"system_dropped"}), ("padded", {"prompt_count"})])
+@pytest.mark.parametrize(("model", "codes"), [("deaf", {"no_template"}), ("padded", {"prompt_count"})])
 def test_a_model_of_an_ollama_that_gets_other_prompts_is_refused(
     standin: OllamaStandin, check: Check, model: str, codes: set[str]
 ) -> None:

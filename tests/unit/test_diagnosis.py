@@ -17,13 +17,13 @@ from core.diagnosis.causes import EXPLAINS, Cause
 from core.diagnosis.diagnosis import Diagnosis, diagnose
 from core.jobfile.bakeoff import CandidateSpec, Variant
 from core.parity.comparison import CAUSES
-from core.parity.gate import file_findings
+from core.parity.gate import ROOTS
 from core.reasons import Reason
 from core.store.database import transaction
 from core.wording.diagnosis import cause_words, diagnosis_rows, headline, remedy_words
 from jobs.serving_tokenizer import template_hashes
 from tests.support.chat_templates import DROPS_SYSTEM
-from tests.support.recorded_lineage import ADAPTER, BAD, BASE, EOS, F16, LOSSES, MERGED, Q8_0, Records, whole_chain
+from tests.support.recorded_lineage import ADAPTER, BAD, BASE, F16, LOSSES, MERGED, Q8_0, Records, whole_chain
 from tests.support.stored_tasks import task_named, written
 from tests.support.tokenizers import CHATML, byte_level, qwen3, qwen3_template
 from tests.unit.test_parity import BOS, CHATML_BOS, OtherServer, report, with_bos
@@ -59,11 +59,11 @@ LET_THROUGH: dict[str, tuple[Callable[[], Any], str, dict[str, Any], list[Reason
         byte_level,
         NO_TEMPLATE,
         {},
-        file_findings({}, None, "<|im_end|>", [EOS]),
+        [Reason("file_without_template")],
         {"file_without_template"},
     ),
     "ChatML where Qwen3's belongs": (qwen3, CHATML, {}, [], {"thinking_differs"}),
-    "a lost stop token": (byte_level, CHATML, {}, file_findings({}, CHATML, "<over>", [9]), {"stop_token_lost"}),
+    "a lost stop token": (byte_level, CHATML, {}, [Reason("stop_token_lost", {"text": "<over>"})], {"stop_token_lost"}),
     "doubled BOS": (lambda: with_bos(CHATML_BOS), CHATML_BOS, {"front": (BOS,)}, [], {"doubled_bos"}),
     "thinking rendered differently": (
         lambda: byte_level(CHATML, ("<|endoftext|>", "<|im_start|>", "<|im_end|>"), ("<think>", "</think>")),
@@ -73,7 +73,7 @@ LET_THROUGH: dict[str, tuple[Callable[[], Any], str, dict[str, Any], list[Reason
         {"thinking_differs"},
     ),
     "a trailing newline": (byte_level, CHATML, {"change": lambda text: text + "\n"}, [], {"trailing_whitespace"}),
-    "marks of training": (byte_level, CHATML, {}, file_findings({}, MARKED, "<|im_end|>", [EOS]), {"training_marks"}),
+    "marks of training": (byte_level, CHATML, {}, [Reason("training_marks")], {"training_marks"}),
     "the system prompt dropped": (byte_level, DROPS_SYSTEM, {}, [], {"system_dropped"}),
 }
 
@@ -186,15 +186,29 @@ def test_a_check_of_a_newer_version_or_a_torn_one_ends_in_no_fault(records: Reco
 
 
 def test_every_cause_that_a_check_can_find_is_known_and_every_cause_has_words() -> None:
-    codes_of_files = {
-        reason.code for reason in [*file_findings({}, None, "x", [1]), *file_findings({}, MARKED, "x", [1])]
-    }
-    assert {*CAUSES, *codes_of_files, "prompt_count", "end_in_answer"} <= set(EXPLAINS)
-    numbers = dict.fromkeys(("count", "of", "steps", "step", "low", "high", "inputs", "bits", "limit", "longest"), 2)
-    texts = dict.fromkeys(
-        ("before", "after", "dtype", "trained", "asked", "candidate", "task", "stage", "text", "served"), "a"
+    assert {*CAUSES, *ROOTS, "stop_token_lost", "prompt_count", "end_in_answer", "prompt_over_window"} <= set(EXPLAINS)
+    numbers = dict.fromkeys(
+        ("tokens", "window", "count", "of", "steps", "step", "low", "high", "inputs", "bits", "limit", "longest"), 2
     )
-    values = {**numbers, **texts, "first": 2.4, "last": 0.5, "share": 0.5, "difference": -0.5}
+    texts = dict.fromkeys(
+        (
+            "before",
+            "after",
+            "dtype",
+            "trained",
+            "asked",
+            "candidate",
+            "task",
+            "stage",
+            "text",
+            "served",
+            "said",
+            "form",
+            "name",
+        ),
+        "a",
+    )
+    values = {**numbers, **texts, "first": 2.4, "last": 0.5, "share": 0.5, "difference": -0.5, "words": ["a"]}
     for code in EXPLAINS:
         cause = Cause(Reason(code, values), "shown", 1, ())
         assert cause_words(cause) and remedy_words(cause)

@@ -25,9 +25,11 @@ from core.parity.gate import (
     file_findings,
     other_policy,
     switch_findings,
+    window_findings,
 )
 from core.reasons import Reason
-from core.serving.answering import Question, Reply
+from core.serving.answering import Question, Reply, ServedFile
+from core.serving.errors import ServerError
 from core.wording.parity import case_words, finding_words, remedy_words
 from tests.support.chat_templates import (
     DROPS_SYSTEM,
@@ -79,7 +81,7 @@ def report(tokenizer: Any, server: OtherServer, thinking: Thinking = "off", task
 
 
 def causes(found: ParityReport) -> set[str]:
-    return {case.cause.code for case in found.differing if case.cause is not None}
+    return {cause.code for case in found.differing for cause in case.causes}
 
 
 def thinking_chatml() -> Any:
@@ -97,6 +99,7 @@ def with_bos(template: str) -> Any:
 
 
 NO_HEAD = TURNS
+SYSTEM_FIRST = "<|im_start|>system\n{{ messages[0].content }}<|im_end|>\n"
 FOLDS_SYSTEM = (
     "{% set system = messages[0].content if messages[0].role == 'system' else '' %}"
     "{% for message in messages if message.role != 'system' %}<|im_start|>{{ message.role }}\n"
@@ -105,7 +108,7 @@ FOLDS_SYSTEM = (
 )
 # By what was done: the training's tokenizer, the served template, what the server adds, and what the gate has to say.
 MISTAKES: dict[str, tuple[Callable[[], Any], str, dict[str, Any], set[str]]] = {
-    "no template at all": (byte_level, "{{ messages[-1].content }}", {}, {"system_dropped"}),
+    "no template at all": (byte_level, "{{ messages[-1].content }}", {}, {"no_template", "system_dropped"}),
     "no template, the system text kept": (
         byte_level,
         "{% for message in messages %}{{ message.content }}\n{% endfor %}",
@@ -114,18 +117,32 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str, dict[str, Any], set[str]]] = {
     ),
     "ChatML where Qwen3's belongs": (qwen3, CHATML, {}, {"thinking_differs"}),
     "Qwen3's where ChatML belongs": (thinking_chatml, qwen3_template(), {}, {"thinking_differs"}),
-    "another model's frame": (byte_level, PLAIN_WORDS, {}, {"no_template"}),
+    "another model's frame": (byte_level, PLAIN_WORDS, {}, {"other_template"}),
     "the system prompt dropped": (byte_level, DROPS_SYSTEM, {}, {"system_dropped"}),
+    "the system prompt twice": (byte_level, SYSTEM_FIRST + CHATML, {}, {"system_twice"}),
+    "the system prompt twice, and a line feed": (
+        byte_level,
+        SYSTEM_FIRST + CHATML,
+        {"change": lambda text: text + "\n"},
+        {"system_twice", "trailing_whitespace"},
+    ),
     "the system prompt folded into the user's message": (byte_level, FOLDS_SYSTEM, {}, {"system_moved", "other_template"}),
     "a trailing newline": (byte_level, CHATML, {"change": lambda text: text + "\n"}, {"trailing_whitespace"}),
     "a trailing newline lost": (byte_level, CHATML, {"change": str.rstrip}, {"trailing_whitespace"}),
     "no head of an answer": (byte_level, NO_HEAD, {}, {"other_template"}),
     "no end of a turn": (byte_level, ENDLESS, {}, {"other_template"}),
-    "lower case": (byte_level, LOWERED, {}, {"text_differs", "system_dropped"}),
+    "lower case": (byte_level, LOWERED, {}, {"text_differs"}),
     "contents trimmed": (byte_level, TRIMMED, {}, {"whitespace_differs"}),
     "BOS by template and by server": (lambda: with_bos(CHATML_BOS), CHATML_BOS, {"front": (BOS,)}, {"doubled_bos"}),
     "BOS by the server alone": (lambda: with_bos(CHATML), CHATML, {"front": (BOS,)}, {"added_bos"}),
     "BOS by training alone": (lambda: with_bos(CHATML_BOS), CHATML, {}, {"lost_bos"}),
+    "BOS by template and by server, and a line feed": (
+        lambda: with_bos(CHATML_BOS),
+        CHATML_BOS,
+        {"front": (BOS,), "change": lambda text: text + "\n"},
+        {"doubled_bos", "trailing_whitespace"},
+    ),
+    "another special token in front": (lambda: with_bos(CHATML), CHATML, {"front": (2,)}, {"added_bos"}),
     "EOS behind the prompt": (lambda: with_bos(CHATML), CHATML, {"behind": (2,)}, {"added_eos"}),
 }  # fmt: skip
 
@@ -135,7 +152,7 @@ def test_each_mistake_is_seen_and_told_by_its_cause(mistake: str) -> None:
     make, template, added, expected = MISTAKES[mistake]
     tokenizer = make()
     found = report(tokenizer, OtherServer(template, tokenizer, **added))
-    assert not found.passed and causes(found) <= expected and expected & causes(found)
+    assert not found.passed and causes(found) == expected
     for case in found.differing:
         document = case.to_json()
         at = document["first_difference"]
@@ -195,28 +212,106 @@ def test_the_policy_that_the_task_does_not_have_is_told_and_blocks_nothing(
     assert found.passed
 
 
-ENDS = {"tokenizer.ggml.eos_token_id": 7}
+def with_end(end: str) -> Any:
+    return byte_level(CHATML.replace("<|im_end|>", end), ("<|im_start|>", "<|im_end|>", "<over>"))
+
+
+EOS, OVER = 1, 2
+KEYS = {"tokenizer.ggml.eos_token_id": EOS}
+BY_NUMBER = {"ends_by_name": False}
 
 
 @pytest.mark.parametrize(
-    ("keys", "template", "end", "ids", "codes"),
+    ("end", "keys", "more", "codes"),
     [
-        (ENDS, CHATML, "<|im_end|>", [2], []),  # llama.cpp knows it by its name
-        (ENDS, CHATML, "<over>", [7], []),
-        ({"tokenizer.ggml.eot_token_id": 9}, CHATML, "<over>", [9], []),
-        (ENDS, CHATML, "<over>", [8], ["stop_token_lost"]),
-        (ENDS, CHATML, "(end)", [5, 6], ["stop_token_lost"]),
-        (ENDS, None, "<|im_end|>", [2], ["file_without_template"]),
-        (ENDS, "{% generation %}x{% endgeneration %}", "<|im_end|>", [2], ["training_marks"]),
-        (ENDS, "{%- generation -%}x{%- endgeneration -%}", "<|im_end|>", [2], ["training_marks"]),
+        ("<|im_end|>", {"tokenizer.ggml.eos_token_id": 0}, {}, []),  # llama.cpp knows it by its name
+        ("<|im_end|>", {"tokenizer.ggml.eos_token_id": 0}, BY_NUMBER, ["stop_token_lost"]),
+        ("<|im_end|>", {"tokenizer.ggml.eos_token_id": 0}, {**BY_NUMBER, "stops": ("<|im_end|>",)}, []),
+        ("<|im_end|>", {"tokenizer.ggml.eos_token_ids": [0, EOS]}, BY_NUMBER, []),
+        ("<over>", {"tokenizer.ggml.eos_token_id": OVER}, {}, []),
+        ("<over>", {"tokenizer.ggml.eot_token_id": OVER}, {}, []),
+        ("<over>", KEYS, {}, ["stop_token_lost"]),
+        ("<over>", KEYS, {"stops": ("<over>", "<|im_start|>")}, []),
+        ("<over>", None, {}, []),  # nothing is told of the file
+        ("(end)", KEYS, {}, ["stop_token_lost"]),
+        ("<|im_end|>", KEYS, {"stops": ("<|im_end|>", "\n\n")}, ["stop_word_added"]),
+        ("<|im_end|>", KEYS, {"template": None}, ["file_without_template"]),
+        ("<|im_end|>", KEYS, {"template": "{% generation %}x{% endgeneration %}"}, ["training_marks"]),
+        ("<|im_end|>", KEYS, {"template": "{%- generation -%}x{%- endgeneration -%}"}, ["training_marks"]),
     ],
 )
-def test_a_file_s_header_tells_lost_ends_and_marks_of_training(
-    keys: dict[str, int], template: str | None, end: str, ids: list[int], codes: list[str]
+def test_what_is_known_of_a_file_tells_lost_ends_and_marks_of_training(
+    end: str, keys: dict[str, Any] | None, more: dict[str, Any], codes: list[str]
 ) -> None:
-    found = file_findings(keys, template, end, ids)
+    tokenizer = with_end(end)
+    file = ServedFile(**{"keys": keys, "template": CHATML, **more})
+    found = file_findings(file, prove(tokenizer, "off"), encode_prompt(tokenizer, end))
     assert [reason.code for reason in found] == codes
     assert all(finding_words(reason) and remedy_words(reason) for reason in found)
+    assert ParityReport((), tuple(found)).passed is (not set(codes) - {"stop_word_added"})
+
+
+def test_what_a_file_lacks_is_told_before_the_prompts_that_come_of_it() -> None:
+    tokenizer = byte_level()
+    cases = report(tokenizer, OtherServer("{{ messages[-1].content }}", tokenizer)).cases
+    found = ParityReport(cases, (Reason("prompt_count"), Reason("file_without_template")))
+    assert [one.code for one in found.refused][:2] == ["file_without_template", "no_template"]
+
+
+def test_a_tokenizer_that_composes_letters_is_told_and_blocks_nothing() -> None:
+    """As Qwen's does (NFC), and llama.cpp does not for any of its files. What is not explained by that blocks."""
+    trained, raw = qwen3(), qwen3()
+    raw.backend_tokenizer.normalizer = None
+    other = byte_level(qwen3_template(), QWEN_SPECIAL, QWEN_ADDED, corpus=("zzz",))
+    found = report(trained, OtherServer(trained.chat_template, raw))
+    assert found.passed and [(case.name, *(one.code for one in case.causes)) for case in found.differing] == [
+        ("unicode", "normal_form_differs")
+    ]
+    assert [(one.code, one.values["form"]) for one in found.told] == [("normal_form_differs", "NFC")]
+    document = found.differing[0].to_json()
+    assert document["trained"].startswith((" Gru", "Gru", "ru", "u")) and case_words(document)
+    assert not report(trained, OtherServer(trained.chat_template, other)).passed
+
+
+def test_the_system_prompt_that_a_template_puts_in_by_itself_is_told() -> None:
+    default = "{% if messages[0].role != 'system' %}<|im_start|>system\nYou are Qwen.<|im_end|>\n{% endif %}"
+    task = TASK.model_copy(update={"system": ""})
+    for trained, served in ((default + CHATML, CHATML), (CHATML, default + CHATML)):
+        tokenizer = byte_level(trained)
+        assert causes(report(tokenizer, OtherServer(served, tokenizer), task=task)) == {"default_system_differs"}
+        assert report(tokenizer, OtherServer(served, tokenizer)).passed  # with a system prompt there is none
+
+
+def test_a_template_that_refuses_a_conversation_is_at_fault_and_a_server_that_fails_is_not() -> None:
+    tokenizer = byte_level()
+    error = ServerError("no", code="server_refused", status=400, said="Jinja Exception: no empty")
+
+    def refuses(wanted: Callable[[str], bool], raised: ServerError) -> OtherServer:
+        def change(text: str) -> str:
+            if wanted(text):
+                raise raised
+            return text
+
+        return OtherServer(CHATML, tokenizer, change=change)
+
+    found = report(tokenizer, refuses(lambda text: "user\n<|im_end|>" in text, error))
+    assert [case.name for case in found.differing] == ["empty user"] and causes(found) == {"render_refused"}
+    assert "Jinja Exception" in finding_words(found.refused[0])
+    with pytest.raises(ServerError):
+        report(tokenizer, refuses(lambda text: True, error))
+    down = ServerError("away", code="server_down")
+    with pytest.raises(ServerError):
+        report(tokenizer, refuses(lambda text: "user\n<|im_end|>" in text, down))
+
+
+def test_a_prompt_that_does_not_fit_into_the_window_blocks() -> None:
+    tokenizer = byte_level()
+    found = report(tokenizer, OtherServer(CHATML, tokenizer))
+    longest = max(len(case.trained.tokens) for case in found.cases)
+    assert window_findings(found.cases, longest + 1) == []
+    (reason,) = window_findings(found.cases, longest)
+    assert reason.values["name"] == "golden input long" and finding_words(reason) and remedy_words(reason)
+    assert not ParityReport(found.cases, (reason,)).passed
 
 
 QUESTION = Question((("user", "x"),), 0, 0.0, None, None, 1.0, 64, 512, think=False)
@@ -242,5 +337,5 @@ def test_one_real_answer_tells_the_count_of_its_prompt_and_its_end(
 
 
 def test_every_code_has_words() -> None:
-    values = {"trained": "a", "served": "b", "text": "<x>", "tokens": 3}
+    values = {"trained": "a", "served": "b", "text": "<x>", "tokens": 3, "form": "NFC", "said": "no"}
     assert all(finding_words(Reason(code, values)) for code in CAUSES)

@@ -15,7 +15,7 @@ from core.data.render import encode_prompt, render_prompt
 from core.data.template import Thinking
 from core.data.template_proof import prove
 from core.parity.conversations import probe_conversations
-from core.parity.gate import ParityReport, answer_findings, compare_prompts
+from core.parity.gate import ParityReport, answer_findings, compare_prompts, file_findings
 from core.serving.address import server_address
 from core.serving.answering import ServedIdentity
 from core.serving.ollama_model import OllamaModel
@@ -52,7 +52,7 @@ def report(standin: OllamaStandin, tokenizer: Any, thinking: Thinking = "off") -
 
 
 def causes(found: ParityReport) -> set[str]:
-    return {case.cause.code for case in found.differing if case.cause is not None}
+    return {cause.code for case in found.differing for cause in case.causes}
 
 
 @pytest.mark.parametrize("thinking", ["off", "on"])
@@ -71,11 +71,12 @@ def test_the_family_s_own_template_passes(
     assert {one.get("think") for one in asked} == ({thinking == "on"} if family.name == "qwen3" else {None})
 
 
+BARE = {"no_template", "system_dropped"}
 # By what was done on the server: the model there, and what the gate has to say in either version.
 MISTAKES: dict[str, tuple[Callable[[], Any], dict[str, Any], set[str], set[str]]] = {
     # 0.33 runs llama-server's own ChatML, which happens to be right here.
-    "no template": (byte_level, {"template": None}, {"system_dropped"}, set()),
-    "the bare text": (byte_level, {"template": "{{ .Prompt }}"}, {"system_dropped"}, {"system_dropped"}),
+    "no template": (byte_level, {"template": None}, BARE, set()),
+    "the bare text": (byte_level, {"template": "{{ .Prompt }}"}, BARE, BARE),
     "ChatML where Qwen3's belongs": (qwen3, {"template": CHATML_GO}, {"thinking_differs"}, {"thinking_differs"}),
     "the file's own jinja instead of the TEMPLATE": (
         byte_level,
@@ -83,7 +84,7 @@ MISTAKES: dict[str, tuple[Callable[[], Any], dict[str, Any], set[str], set[str]]
         set(),
         {"thinking_differs"},
     ),
-    "the system prompt twice": (byte_level, {"template": DOUBLE}, {"other_template"}, {"other_template"}),
+    "the system prompt twice": (byte_level, {"template": DOUBLE}, {"system_twice"}, {"system_twice"}),
     "the system prompt dropped": (byte_level, {"template": DEAF}, {"system_dropped"}, {"system_dropped"}),
     "a line feed more": (
         byte_level,
@@ -125,6 +126,20 @@ def test_the_count_of_a_real_answer_s_prompt_has_to_agree(standin: OllamaStandin
         assert model.tokenize("any") is None
         reply = model.ask(question)
     assert [one.code for one in answer_findings(question, reply, trained, prove(tokenizer, "off"))] == codes
+
+
+@pytest.mark.parametrize(("parameters", "lost"), [({}, True), ({"stop": ["<|im_end|>", "<|im_start|>"]}, False)])
+def test_a_stop_token_that_neither_file_nor_modelfile_has_is_lost_to_ollamas_own_engine(
+    standin: OllamaStandin, parameters: dict[str, Any], lost: bool
+) -> None:
+    """`show` tells the file's ends; a llama-server, which runs every file from 0.30 on, knows the usual ones by name."""
+    tokenizer = byte_level()
+    standin.add_model("judge:v1", template=CHATML_GO, parameters=parameters)
+    with closing(OllamaModel("ollama", standin.url, "judge:v1")) as model:
+        file = model.served_file()
+    assert file.keys is not None and file.keys["tokenizer.ggml.eos_token_id"] != tokenizer.eos_token_id
+    found = file_findings(file, prove(tokenizer, "off"), [tokenizer.eos_token_id])
+    assert [one.code for one in found] == (["stop_token_lost"] if lost and not standin.newer else [])
 
 
 def test_a_render_loads_with_the_window_of_the_answers(standin: OllamaStandin) -> None:

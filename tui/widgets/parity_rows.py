@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.format import plural
-from core.parity.gate import TOLD
+from core.parity.gate import ROOTS, TOLD
 from core.reasons import Reason
 from core.text import printable
 from core.wording.parity import finding_words, remedy_words
@@ -41,8 +41,8 @@ def parity_rows(document: Mapping[str, Any], width: int) -> list[Line]:
     for reason in findings:
         rows += _said(finding_words(reason), "", width)
     if not passed:
-        refused = [*(cause for cause, _ in causes), *(one for one in findings if one.code not in TOLD)]
-        remedies = dict.fromkeys(map(remedy_words, refused))
+        refused = [one for one in (*(cause for cause, _ in causes), *findings) if one.code not in TOLD]
+        remedies = dict.fromkeys(map(remedy_words, sorted(refused, key=lambda one: one.code not in ROOTS)))
         rows += [row for text in remedies for row in folded(Line("  → ").add(text), width)]
     names = min(NAMES, max((len(case["name"]) for case in cases), default=0))
     for case in differing:
@@ -72,6 +72,8 @@ def causes_of(differing: Sequence[Mapping[str, Any]]) -> list[tuple[Reason, int]
 
 
 def _headline(cases: Sequence[Any], differing: Sequence[Any], *, passed: bool) -> Line:
+    if differing and passed:
+        return Line(f"✓ {len(cases) - len(differing)} of {plural(len(cases), 'prompt')} are the trained ones", "good")
     if differing:
         return Line(f"✗ {len(differing)} of {plural(len(cases), 'prompt')} differ from the trained ones", "bad")
     said = f"{plural(len(cases), 'prompt')}: the trained ones, token by token"
@@ -83,7 +85,9 @@ def _said(clause: str, behind: str, width: int) -> list[Line]:
 
 
 def _difference_rows(case: Mapping[str, Any], names: int, width: int) -> list[Line]:
-    line = Line("✗ ", "bad").add(f"{printable(case['name'], limit=names):<{names}}  ")
+    harmless = all(one["code"] in TOLD for one in (case["cause"], *case.get("also", ())))
+    line = Line("! " if harmless else "✗ ", "warn" if harmless else "bad")
+    line.add(f"{printable(case['name'], limit=names):<{names}}  ")
     at, tokens, served = case["first_difference"] + 1, case["tokens"], case.get("served_tokens")
     behind = "" if served is None else f", served {served}"
     line.add(f"differs from token {at} on", "warn").add(f"  trained {tokens} tokens{behind}", "dim")
