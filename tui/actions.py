@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from core.submission.wanted_ship import WantedShip
     from tui.context import Context
     from tui.queries.bakeoff_plan import BakeoffPlan
+    from tui.queries.deploy_outlook import WantedDeploy
 
 AUTHOR = "console"
 
@@ -163,8 +164,8 @@ def export(context: Context, job: JobRow, wanted: WantedGguf | WantedMerge) -> N
     submit(context, make)
 
 
-def can_check_parity(job: JobRow | None) -> bool:
-    """What the job makes, or will make, is a GGUF file for a task."""
+def makes_gguf(job: JobRow | None) -> bool:
+    """What the job makes, or will make, is a GGUF file for a task: it can be checked, and deployed."""
     return job is not None and "gguf" in kind_of(job.kind).makes and job.task is not None and job.state not in RETRYABLE
 
 
@@ -192,13 +193,26 @@ def can_ask_why(job: JobRow | None) -> bool:
     return kind is not None and bool(kind.makes or kind.has_leaderboard or kind.has_parity)
 
 
-def check_parity(context: Context, job: JobRow) -> None:
-    """Queue the comparison of the prompts that a GGUF file gets with those that its model was trained on."""
+def check_parity(context: Context, source: str, task: str | None = None, model: str | None = None) -> None:
+    """Queue the comparison of the prompts that a model gets with those that it was trained on: `job:12`, or a server's model,
+    for which task and model are named."""
 
     def make(home: Home, project: Any, author: str) -> list[JobRow]:
         from core.submission.parity import submit_parity
 
-        return [submit_parity(home, project, f"job:{job.id}", author=author)]
+        return [submit_parity(home, project, source, task=task, model=model, author=author)]
+
+    submit(context, make)
+
+
+def deploy(context: Context, wanted: WantedDeploy) -> None:
+    """Queue the deployment of a GGUF file."""
+
+    def make(home: Home, project: Any, author: str) -> list[JobRow]:
+        from core.submission.deploy import submit_deploy
+
+        source, to = f"job:{wanted.job_id}", wanted.to
+        return [submit_deploy(home, project, source, to=to, name=wanted.name, at_boot=wanted.at_boot, author=author)]
 
     submit(context, make)
 

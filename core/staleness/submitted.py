@@ -41,7 +41,7 @@ def changed_since_submission(home: Home, job_id: int) -> tuple[ChangedInput, ...
     found = list(_of_tasks(project, file.spec))
     if isinstance(file.spec, TrainSpec):
         found += [*_of_recipe(project, file.spec.recipe, file.submitted_at), *_of_data(project, file.spec)]
-    return tuple(found)
+    return tuple(dict.fromkeys(found))
 
 
 def _tasks(spec: Spec) -> Iterator[tuple[Task, InputFile | None]]:

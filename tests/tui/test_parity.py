@@ -86,12 +86,12 @@ def test_blanks_and_line_feeds_at_the_ends_are_seen() -> None:
 
 
 async def test_a_key_asks_for_a_check_of_the_selected_file(console: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
-    monkeypatch.setattr(actions, "check_parity", lambda context, chosen: asked.append(chosen.id))
+    asked: list[str] = []
+    monkeypatch.setattr(actions, "check_parity", lambda context, source: asked.append(source))
     made: tuple[JobRow, ...] = (job(9, "done", "GGUF Q8_0 · judge · m", kind="quantize", task="judge", ended_at=NOW),)
     async with console(scene(jobs=made), size=(120, 40)) as pilot:
         await pilot.press("3", "y")
-        assert asked == [9]
+        assert asked == ["job:9"]
 
 
 async def test_the_job_opens_on_what_was_found(console: Opened) -> None:

@@ -84,9 +84,9 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "Start the demo",
         "d",
         "demo",
-        lambda screen: screen.fresh,
+        lambda screen: screen.fresh and not actions.makes_gguf(screen.job),
         rank=5,
-        unless="A job of the demo is running.",
+        unless="A job of the demo is running, or a job is selected whose file can be deployed: d is for that.",
     ),
     command(
         "b",

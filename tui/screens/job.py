@@ -107,7 +107,7 @@ def plain_row(text: str) -> tuple[str, str]:
 
 
 TABS = ("Log", "Loss", "Memory", "Events", "Config", "Manifest")
-RANKS = {"export": 3, "ship": 3, "parity": 3, "stages": 6, "why": 2}
+RANKS = {"export": 3, "ship": 3, "deploy": 2, "parity": 3, "stages": 6, "why": 2}
 SHIP_UNLESS = "Only a training run that has not failed can be shipped."
 PARITY = "Parity"
 """The first tab of a job that compares prompts."""

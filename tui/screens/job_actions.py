@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from core.submission.wanted_ship import WantedShip
     from tui.context import Context
     from tui.model.snapshot import Snapshot
+    from tui.queries.deploy_outlook import WantedDeploy
+    from tui.screens.start_parity import ParityAsked
 
 
 def queue_commands(
@@ -163,8 +165,36 @@ class JobActions:
         self.app.push_screen(AskShip(self.context, training, self.snapshot, like), answered)
 
     def action_parity(self) -> None:
-        if self.job is not None:
-            actions.check_parity(self.context, self.job)
+        """Of the file that the selected job makes; without one of a model that a server has."""
+        if actions.makes_gguf(self.job):
+            assert self.job is not None  # it makes a file
+            actions.check_parity(self.context, f"job:{self.job.id}")
+        else:
+            self.ask_parity()
+
+    def ask_parity(self, source: str = "", task: str = "", model: str = "") -> None:
+        """Ask which served model is checked; at first the one that is named."""
+
+        def answered(asked: ParityAsked | None) -> None:
+            if asked is not None:
+                actions.check_parity(self.context, asked.source, asked.task, asked.model)
+
+        from tui.screens.start_parity import AskParity  # it reads the models of servers
+
+        self.app.push_screen(AskParity(self.context, source, task, model), answered)
+
+    def action_deploy(self) -> None:
+        job = self.job
+        if job is None:
+            return
+
+        def answered(wanted: WantedDeploy | None) -> None:
+            if wanted is not None:
+                actions.deploy(self.context, wanted)
+
+        from tui.screens.start_deploy import AskDeploy  # as above
+
+        self.app.push_screen(AskDeploy(self.context, job), answered)
 
     def action_stages(self) -> None:
         if self.job is not None:

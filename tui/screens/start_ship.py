@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import ClassVar, get_args
+from typing import get_args
 
-from textual.binding import Binding
 from textual.message import Message
 
 from core.config.model import BaseWeights, WeightFormat
@@ -16,10 +15,9 @@ from core.store.jobs import JobRow
 from core.submission.wanted_ship import WantedShip
 from core.text import printable
 from tui.context import Context
-from tui.lines import Line, wrapped
 from tui.model.snapshot import Snapshot
 from tui.queries.failures import ask_beside
-from tui.screens.dialog import RowsDialog, key_row
+from tui.screens.field_dialog import FieldDialog
 
 
 @dataclass(frozen=True)
@@ -50,18 +48,11 @@ ABOUT = {
 }
 
 
-class AskShip(RowsDialog["WantedShip | None"]):
+class AskShip(FieldDialog["WantedShip | None"]):
     """Returns what was chosen, or None."""
 
     question = "Ship: train, merge, convert, quantise, check parity, bake off?"
-    BINDINGS: ClassVar = [
-        Binding("enter,y", "start", show=False),
-        Binding("escape,q", "leave", show=False),
-        Binding("down,j,tab", "move(1)", show=False),
-        Binding("up,k,shift+tab", "move(-1)", show=False),
-        Binding("right,l,space", "turn(1)", show=False),
-        Binding("left,h", "turn(-1)", show=False),
-    ]
+    act = "ship"
 
     class NamesRead(Message):
         def __init__(self, names: ShipNames) -> None:
@@ -86,10 +77,9 @@ class AskShip(RowsDialog["WantedShip | None"]):
             "base": BASES[0],
             "bake-off": "yes",
         }
-        self.index = 0
 
     def on_mount(self) -> None:
-        self.fit()
+        super().on_mount()
         if self.context.live:
             ask_beside(
                 "names to ship", self._read, lambda line: self.NamesRead(ShipNames(problem=line)), self.post_message
@@ -166,43 +156,17 @@ class AskShip(RowsDialog["WantedShip | None"]):
         missing = [field for field in PARTS if not self.values[field]]
         return self.names.problem or (f"this project has no {missing[0]}" if missing else "")
 
-    def rows(self, width: int) -> list[Line]:
-        rows = []
-        for number, field in enumerate(self.fields):
-            marked = number == self.index
-            value = printable(self.values[field] or "…")
-            if field == "from" and not self.is_new and self.job is not None:
-                value = f"{value}, {printable(self.job.title)}"
-            line = Line("▸ " if marked else "  ", "focus").add(f"{field:<10}")
-            line.add(
-                f"◂ {value} ▸" if marked and len(self.options(field)) > 1 else f"  {value}", "bold" if marked else ""
-            )
-            if field in ABOUT:
-                line.to(max(line.width + 2, 36)).add(ABOUT[field], "dim")
-            rows.append(line.cut(width))
-        rows.append(Line())
-        if problem := self.problem:
-            rows += [Line(row, "warn") for row in wrapped(printable(problem), width)]
-        else:
-            rows += [Line(row, "dim") for row in wrapped(printable(self.wanted.command), width)]
-        act = "" if self.problem else "ship"
-        keys = key_row(("⏎", act), ("j k", "row"), ("h l", "value"), ("esc", "cancel"))
-        return [*rows, Line(), keys]
+    def value(self, field: str) -> str:
+        if field == "from" and not self.is_new and self.job is not None:
+            return f"{self.values[field]}, {printable(self.job.title)}"
+        return self.values[field]
 
-    def action_move(self, step: int) -> None:
-        self.index = (self.index + step) % len(self.fields)
-        self.fit()
+    def about(self, field: str) -> str:
+        return ABOUT.get(field, "")
 
-    def action_turn(self, step: int) -> None:
-        field = self.fields[self.index]
-        options = self.options(field)
-        if options:
-            value = self.values[field]
-            at = options.index(value) if value in options else 0
-            self.values[field] = options[(at + step) % len(options)]
-            self.index = self.fields.index(field)
-            self.fit()
+    @property
+    def command(self) -> str:
+        return self.wanted.command
 
-    def action_start(self) -> None:
-        if not self.problem:
-            self.dismiss(self.wanted)
+    def chosen(self) -> WantedShip | None:
+        return self.wanted

@@ -1,0 +1,133 @@
+"""A deployment before it is queued: who serves the file, under which name, and what that does."""
+
+from __future__ import annotations
+
+from textual.message import Message
+
+from core.store.jobs import JobRow
+from core.text import printable
+from tui.context import Context
+from tui.queries.deploy_outlook import TARGETS, DeployOutlook, WantedDeploy, read_deploy_outlook
+from tui.queries.failures import ask_beside
+from tui.screens.field_dialog import FieldDialog
+
+DOES = {
+    "ollama": (
+        "The file is sent to the Ollama at {place} and made a model under a tag of its own. Once its prompts are those of "
+        "training and it has answered, it serves as {name}{before}."
+    ),
+    "llama-server": (
+        "A llama-server of the job proves the file. Then one for production answers on a port of {place} as {name}, beside "
+        "console and runner{boot}{before}."
+    ),
+}
+KEPT = {
+    "ollama": "; what serves so now is kept under a tag to go back to",
+    "llama-server": ", in place of what serves so now",
+}
+LOADED = (
+    "Loaded beside what serves, never while a training has the GPU. A file that fails the check does not come to serve."
+)
+
+
+class AskDeploy(FieldDialog["WantedDeploy | None"]):
+    """Returns what was chosen, or None."""
+
+    act = "deploy"
+    about_at = 48
+    written = frozenset({"name"})
+
+    class OutlookRead(Message):
+        def __init__(self, outlook: DeployOutlook) -> None:
+            super().__init__()
+            self.outlook = outlook
+
+    def __init__(self, context: Context, job: JobRow) -> None:
+        super().__init__()
+        self.context = context
+        self.job = job
+        self.question = f"Have the file of job {job.id} serve?"
+        self.outlook: DeployOutlook | None = None
+        """None until it was read."""
+        self.values = {"to": TARGETS[0], "name": "", "at boot": "no"}
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        if self.context.live:
+            ask_beside(
+                "deployment",
+                lambda: self.OutlookRead(
+                    read_deploy_outlook(self.context.home, self.context.find_project(), self.job.id)
+                ),
+                lambda line: self.OutlookRead(DeployOutlook(problem=line)),
+                self.post_message,
+            )
+
+    def on_ask_deploy_outlook_read(self, message: OutlookRead) -> None:
+        self.outlook = message.outlook
+        self.values["to"] = self.outlook.best
+        self.turned("to")
+        self.fit()
+
+    def turned(self, field: str) -> None:
+        """The names of a target are its own."""
+        if field == "to" and self.outlook is not None:
+            self.values["name"] = self.outlook.usual.get(self._to, "")
+
+    @property
+    def _to(self) -> str:
+        return self.values["to"]
+
+    @property
+    def fields(self) -> list[str]:
+        return ["to", "name", *(["at boot"] if self._to == "llama-server" else [])]
+
+    def options(self, field: str) -> tuple[str, ...]:
+        if field == "name":
+            if self.outlook is None:
+                return ()
+            return tuple(dict.fromkeys((self.outlook.usual.get(self._to, ""), *self.outlook.taken.get(self._to, ()))))
+        return TARGETS if field == "to" else ("no", "yes")
+
+    def about(self, field: str) -> str:
+        if field == "to":
+            return "" if self.outlook is None or self._to != self.outlook.best else "where nobody is named"
+        if field == "name":
+            return "serves now" if self.replaces else ""
+        return "a unit of systemd starts it with the machine"
+
+    @property
+    def replaces(self) -> bool:
+        """Something serves under the name now."""
+        return self.outlook is not None and self.values["name"] in self.outlook.taken.get(self._to, ())
+
+    @property
+    def problem(self) -> str:
+        if self.outlook is None:
+            return "asking Ollama, looking for llama-server …"
+        if said := self.outlook.problem or self.outlook.problems.get(self._to, ""):
+            return said
+        return "" if self.values["name"] else "a name is missing: e writes one"
+
+    @property
+    def explanation(self) -> list[str]:
+        if self.outlook is None or self.problem:
+            return []
+        kept = KEPT[self._to] if self.replaces else ""
+        does = DOES[self._to].format(
+            place=self.outlook.place.get(self._to, "this machine"),
+            name=printable(self.values["name"]),
+            before=kept,
+            boot=" and, once systemd has started, without a login" if self.values["at boot"] == "yes" else "",
+        )
+        return [does, LOADED, ""]
+
+    @property
+    def command(self) -> str:
+        return self.chosen().command
+
+    def chosen(self) -> WantedDeploy:
+        usual = None if self.outlook is None else self.outlook.usual.get(self._to)
+        name = self.values["name"]
+        boot = self._to == "llama-server" and self.values["at boot"] == "yes"
+        return WantedDeploy(self.job.id, self._to, None if name == usual else name, boot)
