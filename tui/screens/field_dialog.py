@@ -92,6 +92,7 @@ class FieldDialog(RowsDialog[T]):
         self.index = min(self.index, len(self.fields) - 1)
         rows = [self._row(number, field).cut(width) for number, field in enumerate(self.fields)]
         rows += [Line(), *(Line(row, "text") for text in self.explanation for row in wrapped(printable(text), width))]
+        rows += [Line()] if self.explanation else []
         problem = self.problem
         said, role = (problem, "warn") if problem else (self.command, "dim")
         rows += [Line(row, role) for row in wrapped(printable(said), width)]

@@ -7,7 +7,7 @@ from textual.message import Message
 from core.store.jobs import JobRow
 from core.text import printable
 from tui.context import Context
-from tui.queries.deploy_outlook import TARGETS, DeployOutlook, WantedDeploy, read_deploy_outlook
+from tui.queries.deploy_outlook import TARGETS, DeployOutlook, Target, WantedDeploy, read_deploy_outlook
 from tui.queries.failures import ask_beside
 from tui.screens.field_dialog import FieldDialog
 
@@ -75,8 +75,8 @@ class AskDeploy(FieldDialog["WantedDeploy | None"]):
             self.values["name"] = self.outlook.usual.get(self._to, "")
 
     @property
-    def _to(self) -> str:
-        return self.values["to"]
+    def _to(self) -> Target:
+        return "ollama" if self.values["to"] == "ollama" else "llama-server"
 
     @property
     def fields(self) -> list[str]:
@@ -120,7 +120,7 @@ class AskDeploy(FieldDialog["WantedDeploy | None"]):
             before=kept,
             boot=" and, once systemd has started, without a login" if self.values["at boot"] == "yes" else "",
         )
-        return [does, LOADED, ""]
+        return [does, LOADED]
 
     @property
     def command(self) -> str:
