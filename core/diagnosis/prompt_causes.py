@@ -14,7 +14,8 @@ from core.jobfile.parity import ParitySpec
 from core.jobfile.quantize import QuantizeSpec
 from core.jobfile.references import parse_reference
 from core.models.gguf import GgufHeader
-from core.parity.gate import END_KEYS, TOLD
+from core.parity.blocking import TOLD
+from core.parity.gate import END_KEYS
 from core.reasons import Reason
 
 BOS_WRITTEN = ("bos_token", "<|begin_of_text|>", "<|startoftext|>", "<bos>", "{{- '<s>'", "{{ '<s>'")

@@ -13,6 +13,7 @@ from core.data.template import SystemRole, Thinking, fold_system
 from core.data.template_proof import TemplateProof, prove
 from core.data.training_marks import has_training_marks
 from core.errors import InputError
+from core.parity.blocking import ROOTS, TOLD
 from core.parity.comparison import ParityCase, Prompt, SpecialTokens, compare, refused
 from core.parity.conversations import ProbeConversation
 from core.reasons import Reason, Value
@@ -79,19 +80,6 @@ class ParityReport:
             "cases": [case.to_json() for case in self.cases],
             "findings": [reason.to_json() for reason in self.findings],
         }
-
-
-ROOTS = frozenset({"file_without_template", "training_marks"})
-"""What a file lacks or has too much, of which prompts that differ come."""
-TOLD = frozenset(
-    {
-        *("answer_not_ended", "switch_differs", "few_shot_expected", "few_shot_for_training"),
-        *("normal_form_differs", "stop_word_added"),
-    }
-)
-"""What does not block: an answer that ran to its limit may be the model's own doing, and clients send the examples; the
-tokenizers of Qwen compose letters before they split a text (NFC) and llama.cpp does not, which is so of every file of such a
-model, and harms texts alone that are not composed; a stop word beside the trained end may be wanted."""
 
 
 def compare_prompts(

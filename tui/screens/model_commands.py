@@ -13,8 +13,7 @@ DEPLOY_UNLESS = "Select a job that makes a GGUF file for a task (conversion, qua
 STAGES_UNLESS = "Select a training run that has not failed: its stages end at the file that serves."
 WHY_UNLESS = "Select a job that makes a model or looks at one: a training run, an export, a parity check, a bake-off."
 EXPORT_UNLESS = "Select a training run, a merge or a conversion that has not failed: its model is exported."
-PARITY_OF_FILE = "Parity: does the served file get the prompts it was trained on?"
-PARITY_OF_SERVER = "Parity: does a model of a server get the prompts it was trained on?"
+PARITY = "Parity: does what serves get the prompts it was trained on?"
 SHIP = "Ship: from a training to a model that serves, as one chain"
 USUAL_RANKS = {"export": 4, "ship": 7, "deploy": 4, "parity": 5, "stages": 6, "why": 6}
 """Of the last line, by label: the higher, the sooner a key gives way."""
@@ -43,11 +42,9 @@ def model_commands(
         ),
         command("s", "ship", ship, "s", "ship", can_ship, rank=ranks["ship"], unless=ship_unless),
         key("d", "deploy", "Deploy: have the GGUF file serve, once it is proved", actions.makes_gguf, DEPLOY_UNLESS),
-        key("y", "parity", PARITY_OF_FILE, actions.makes_gguf, ""),
-        # Where no file is selected, of what a server has.
-        command(
-            "y", "parity", PARITY_OF_SERVER, "y", "parity", on_job(lambda job: not actions.makes_gguf(job)), rank=0
-        ),
+        key("y", "parity", PARITY, actions.makes_gguf, ""),
+        # Where no file is selected, a dialog asks which model of a server is meant.
+        command("y", "parity", PARITY, "y", "parity", on_job(lambda job: not actions.makes_gguf(job)), rank=0),
         key(
             "S",
             "stages",

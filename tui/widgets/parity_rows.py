@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.format import plural
-from core.parity.gate import ROOTS, TOLD
+from core.parity.blocking import ROOTS, TOLD
 from core.reasons import Reason
 from core.text import printable
 from core.wording.parity import finding_words, remedy_words
