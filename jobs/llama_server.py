@@ -14,7 +14,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -152,7 +152,9 @@ class LlamaServer:
     def _refuse_too_large(self, context_length: int) -> None:
         """A machine without a GPU that has less memory would not refuse the server: it would read the file for each token, or
         have the kernel end what is in the way."""
-        needed = server_memory(shape_of_file(self.header), context_length, self.slots, on_gpu=False)
+        adapter = 0 if self.lora is None else self.lora.stat().st_size
+        shape = replace(shape_of_file(self.header), lora_bytes=adapter)
+        needed = server_memory(shape, context_length, self.slots, on_gpu=False)
         total = psutil.virtual_memory().total
         if needed.least_bytes > total and find_gpu() is None:
             raise ServerError(

@@ -71,7 +71,8 @@ class GgufShape:
 
     `embedding_bytes` is the table of tokens among the weights, which stays with the host; with `tied` it is the head, too.
     `repacked_bytes` are those weights that a CPU has in a layout of its own beside the mapped file.
-    `state_values` is what layers without attention keep a slot, in fp32. `at_most`: not all is known of its layers, and the
+    `state_values` is what layers without attention keep a slot, in fp32. `lora_bytes` are the factors of an adapter that the
+    server puts on the model, which lie beside the weights. `at_most`: not all is known of its layers, and the
     cache is counted as the largest that it can be.
     """
 
@@ -84,6 +85,7 @@ class GgufShape:
     layers: tuple[CachedLayer, ...]
     state_values: int = 0
     repacked_bytes: int = 0
+    lora_bytes: int = 0
     at_most: bool = False
 
 
@@ -93,7 +95,8 @@ class ServerMemory:
 
     `host_bytes` is what the host must have for it, the mapped file counted in, `device_bytes` what a GPU holds (0 without one).
     `spare_bytes` is resident beside that and can be had at any time: pages of the file whose weights lie elsewhere, too.
-    `components` are `weights`, `cache`, `compute` and `program`: of the GPU where there is one, else of the host.
+    `components` are `weights`, `cache`, `compute`, `program`, and `adapter` where the server puts one on the
+    model: of the GPU where there is one, else of the host.
     """
 
     window: int
@@ -144,16 +147,24 @@ def server_memory(shape: GgufShape, context_length: int, slots: int, *, on_gpu: 
     compute = 4 * batch * (2 * shape.ffn + 8 * shape.hidden) + 2 * batch * window
     program = PROGRAM_BYTES + TOKEN_BYTES * shape.vocabulary
     row = 4 * shape.vocabulary
+    adapter = {"adapter": shape.lora_bytes} if shape.lora_bytes else {}
     if not on_gpu:
         parts = {
             "weights": shape.weights_bytes,
             "cache": cache,
             "compute": compute + 2 * row * slots,
             "program": program,
+            **adapter,
         }
         return ServerMemory(window, slots, sum(parts.values()), 0, parts, shape.repacked_bytes, shape.at_most)
     weights = shape.weights_bytes - (0 if shape.tied else shape.embedding_bytes)
-    parts = {"weights": weights, "cache": cache, "compute": compute + row * batch, "program": GPU_CONTEXT_BYTES}
+    parts = {
+        "weights": weights,
+        "cache": cache,
+        "compute": compute + row * batch,
+        "program": GPU_CONTEXT_BYTES,
+        **adapter,
+    }
     host = shape.embedding_bytes + program + row * slots + GPU_RUNTIME_BYTES
     return ServerMemory(window, slots, host, sum(parts.values()), parts, at_most=shape.at_most)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from core.config.task import Task
@@ -13,19 +13,24 @@ from core.home import Home
 from core.jobfile import convert, quantize
 from core.jobfile.bakeoff import CandidateSpec
 from core.jobfile.convert import ConvertSpec
+from core.jobfile.convert_lora import ConvertLoraSpec
 from core.jobfile.quantize import QuantizeSpec
 from core.jobfile.references import parse_reference
 from core.jobfile.spec import JobFile
+from core.jobfile.train import TrainSpec
 from core.models.files import parameter_count
 from core.models.gguf import check_servable
 from core.models.gguf_memory import GgufShape, ServerMemory, server_memory, shape_of_file, shape_to_be
 from core.models.llama_cpp import gpu_devices
 from core.models.shapes import with_shape
+from core.own_paths import read_result
 from core.submission.candidates import who_answers
 from core.submission.gguf import made_file
 from core.telemetry.newest import jobs_vendor
 from core.vram.budget import Budget, budget_of, this_machine
-from core.vram.layers import NotPredicted
+from core.vram.layers import NotPredicted, lora_parameters
+
+F16_BYTES = 2
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ def servers_memory(
     unknown = []
     for group in groups.values():
         name = model_of(group[0])
-        shape = _shape(home, group[0])
+        shape = _with_adapter(home, group[0], _shape(home, group[0]))
         if shape is None:
             unknown.append(name)
             continue
@@ -109,6 +114,27 @@ def _shape(home: Home, candidate: CandidateSpec) -> GgufShape | None:
     entry = with_shape(home, entry)
     parameters = parameter_count(home, entry)
     return shape_to_be(entry.shape, parameters, bits) if entry.shape is not None and parameters else None
+
+
+def _with_adapter(home: Home, candidate: CandidateSpec, shape: GgufShape | None) -> GgufShape | None:
+    """With the factors of the adapter that the server puts on it, in F16: as its job has made them, or as it will."""
+    job = parse_reference(candidate.lora)
+    if shape is None or job is None:
+        return shape
+    spec = JobFile.load(home.run_dir(job.job_id)).spec
+    made = (read_result(home.run_dir(job.job_id)) or {}).get("summary", {}).get("bytes")
+    if isinstance(made, int):
+        return replace(shape, lora_bytes=made)
+    if not isinstance(spec, ConvertLoraSpec):
+        return shape
+    source = parse_reference(spec.adapter)
+    if source is None:  # a folder, of factors in 16 or 32 bits
+        return replace(shape, lora_bytes=sum(one.stat().st_size for one in Path(spec.adapter).glob("*.safetensors")))
+    training, entry = JobFile.load(home.run_dir(source.job_id)).spec, with_shape(home, spec.model)
+    if not isinstance(training, TrainSpec) or entry.shape is None:
+        return shape
+    factors = lora_parameters(entry.shape, training.recipe.targets, training.recipe.rank)
+    return replace(shape, lora_bytes=F16_BYTES * factors)
 
 
 def _hold_against(home: Home, found: Mapping[str, ServerMemory], remarks: list[str], *, on_gpu: bool) -> None:

@@ -83,7 +83,7 @@ def kitchen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kitchen
     monkeypatch.setattr("core.submission.enqueue.ensure_runner", lambda home: None)
     monkeypatch.setattr("core.submission.enqueue.require", lambda *args, **more: None)  # it asks an interpreter
     monkeypatch.setattr("core.cli.submitted.warn_of_launcher", lambda home: None)  # it asks a program
-    monkeypatch.setattr("core.attempt.logout_protection.ask_loginctl", lambda *arguments: None)  # and another
+    monkeypatch.setattr("core.process.logind.ask_loginctl", lambda *arguments: None)  # and another
     root = tmp_path / "kitchen"
     kitchen = Kitchen(root, Home(tmp_path / "home").create())
     kitchen.write("bakehouse.yaml", "id: kitchen\n")

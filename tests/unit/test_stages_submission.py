@@ -10,16 +10,21 @@ import pytest
 
 from core.config.project import shipped
 from core.errors import InputError
+from core.files import write_json
 from core.jobfile.bakeoff import BakeoffSpec
 from core.jobfile.convert import ConvertSpec
 from core.jobfile.convert_lora import ConvertLoraSpec
 from core.jobfile.merge import MergeSpec
 from core.jobfile.quantize import QuantizeSpec
 from core.jobfile.spec import JobFile
+from core.models.gguf_memory import ServerMemory
+from core.models.shapes import with_shape
 from core.store.jobs import list_jobs
 from core.submission.candidates import parse_candidate, who_answers
+from core.submission.server_memory import servers_memory
 from core.submission.stages import QueuedStages, submit_stages
 from core.submission.wanted_stages import WantedStages
+from core.vram.layers import lora_parameters
 from tests.support.commands import called
 from tests.support.job_files import job_file
 from tests.support.kiln import Kiln, kiln
@@ -187,3 +192,26 @@ def test_what_does_not_go_with_stages_is_refused(
 def test_the_command_of_what_is_wanted_is_parsed_to_the_same() -> None:
     wanted = WantedStages(3, "judge", ("Q4_K_M",), 2, 4)
     assert wanted.command() == "bakehouse bakeoff --stages 3 judge --smaller Q4_K_M --repeats 2 --concurrency 4"
+
+
+def test_the_factors_of_an_adapter_on_a_gguf_base_are_memory_of_its_server(kiln: Kiln) -> None:
+    """As many bytes as its job will write, or has written: in F16."""
+    queued = stages(kiln)
+    on_base = spec_of(kiln, queued).candidates[-1]
+    (base,) = [parse_candidate(kiln.home, kiln.connection, shipped(), f"job:{queued.makers[-2].id}")]
+
+    def memory() -> ServerMemory:
+        found = servers_memory(kiln.home, [base, on_base], [shipped().task("judge")], 1, kiln.tools, [])
+        plain, adapted = found.by_name[base.name], found.by_name[on_base.name]
+        assert (
+            adapted.host_bytes - plain.host_bytes == adapted.components["adapter"] and "adapter" not in plain.components
+        )
+        return adapted
+
+    training: Any = JobFile.load(kiln.home.run_dir(kiln.train)).spec
+    shape = with_shape(kiln.home, kiln.model).shape
+    assert shape is not None
+    factors = lora_parameters(shape, training.recipe.targets, training.recipe.rank)
+    assert memory().components["adapter"] == 2 * factors > 0
+    write_json(kiln.home.run_dir(queued.makers[-1].id).result, {"summary": {"bytes": 4711}, "artefacts": []})
+    assert memory().components["adapter"] == 4711
