@@ -29,7 +29,8 @@ ASKING_BYTES = 500_000_000
 class ServerUnderTest(FrozenModel):
     """A server that answers for a candidate. `key_variable` names the environment variable that holds its key.
 
-    `is_local`: its models share this machine's GPU. `silence_seconds` is how long nothing may come of an answer,
+    `is_local`: its models share this machine's GPU. `served_dir` is the folder of the home's served model that it is: where
+    that one is and which weights it has is read there. `silence_seconds` is how long nothing may come of an answer,
     `answer_seconds` how long one may take in all. `omit` are options that the server refuses and that are not sent.
     """
 
@@ -38,6 +39,7 @@ class ServerUnderTest(FrozenModel):
     url: str
     key_variable: str | None = None
     is_local: bool = True
+    served_dir: OwnPath | None = None
     silence_seconds: float = Field(default=300.0, gt=0)
     answer_seconds: float = Field(default=3600.0, gt=0)
     omit: tuple[str, ...] = ()
@@ -278,7 +280,8 @@ class BakeoffSpec(Spec):
         for one in self.candidates:
             if one.server in here and one.server.api == "ollama" and one.served_model is not None:
                 asked.setdefault(one.server.url, {})[one.served_model] = None
-        others = any(server.api != "ollama" for server in here)
+        # What a served model of the home holds is known; another server may be any program.
+        others = any(server.api != "ollama" and server.served_dir is None for server in here)
         return GpuUse("serving", {url: tuple(names) for url, names in asked.items()}, others, loads)
 
     def host_memory(self, home: Home, on_gpu: bool) -> int:

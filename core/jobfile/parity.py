@@ -81,7 +81,8 @@ class ParitySpec(Spec):
             return GpuUse("none", loads_models=False)
         is_ollama = self.server.api == "ollama"
         asked = {self.server.url: (self.served_model,)} if is_ollama else {}
-        return GpuUse("serving", asked, beside_programs=not is_ollama, loads_models=False)
+        others = not is_ollama and self.server.served_dir is None
+        return GpuUse("serving", asked, beside_programs=others, loads_models=False)
 
     def host_memory(self, home: Home, on_gpu: bool) -> int:
         """A server of the job holds the file in the host's memory: one that is still to be made is counted in 16 bits."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from core.attempt.launcher import launcher
 from core.attempt.stopping import StopEscalation
-from core.clock import SYSTEM_CLOCK, Clock
+from core.clock import NEVER, SYSTEM_CLOCK, Clock
 from core.errors import BakehouseError
 from core.home import AttemptDir, Home
 from core.jobfile.gpu_use import GpuUses
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 TICK_SECONDS = 0.2
 IDLE_SECONDS = 10.0
+REVIVE_SECONDS = 10.0
 
 
 class Runner:
@@ -92,6 +93,7 @@ class Runner:
         self.trouble: str | None = None
         self.seen_version = 0
         self.idle_since: float | None = None
+        self.revive_at = NEVER
         self.place = home.identity()
 
     def moved(self) -> bool:
@@ -111,7 +113,19 @@ class Runner:
         self.escalate_stops()
         waiting = self.starter.start_what_may()
         self.spare_the_disk()
+        self.revive_served()
         return living > 0 or waiting or any(one.busy for one in (self.keeper, self.cpu_slot) if one is not None)
+
+    def revive_served(self) -> None:
+        """See now and then that each served model has its shim. Imported once there is one: few homes have any."""
+        now = self.clock.monotonic()
+        if now < self.revive_at or not self.home.served.exists():
+            return
+        from core.served.control import revive
+
+        self.revive_at = now + REVIVE_SECONDS
+        for name in revive(self.home):
+            logger.warning("The process of the served model %s was gone: started again.", name)
 
     def take_sample(self) -> None:
         """Hand the newest sample to those who follow the GPU."""

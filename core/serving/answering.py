@@ -116,7 +116,7 @@ class Reply:
 class LoadedModel:
     """A model that was loaded for us. `vram_bytes` as the server tells it; `was_resident`: it was in memory before.
 
-    `host_bytes` is the resident size of a server that the job has started, just after the load. `context_length` is the window
+    `host_bytes` is the resident size of a server of ours, just after the load. `context_length` is the window
     that it got, where the server tells one.
     """
 

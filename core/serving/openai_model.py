@@ -66,7 +66,7 @@ class OpenAIModel:
     """`server` is the name that people know the server by. See `ServedModel` for what each method does.
 
     `weights` is the digest of what the server was started with, where the caller knows it: no such server tells one. `omit`
-    are options that it refuses and that are not sent.
+    are options that it refuses and that are not sent. `host_bytes` tells the resident size of its process, where that is known.
     """
 
     def __init__(
@@ -80,10 +80,11 @@ class OpenAIModel:
         omit: Collection[str] = (),
         silence_seconds: float = 300.0,
         answer_seconds: float = 3600.0,
+        host_bytes: Callable[[], int | None] = lambda: None,
     ) -> None:
         self.server, self.model = server, model
         self._client = OpenAIClient(address, key=key)
-        self._weights, self._omit = weights, frozenset(omit)
+        self._weights, self._omit, self._host_bytes = weights, frozenset(omit), host_bytes
         self._silence_seconds, self._answer_seconds = silence_seconds, answer_seconds
         self._lock = threading.Lock()
         self._detected: DetectedServer | None = None
@@ -150,7 +151,8 @@ class OpenAIModel:
                 code="context_overflow",
                 remedy="start the server with a longer one",
             )
-        return LoadedModel(time.monotonic() - started, was_resident=was_there)
+        took = time.monotonic() - started
+        return LoadedModel(took, was_resident=was_there, host_bytes=self._host_bytes())
 
     def stamp(self) -> str:
         with _classifying():

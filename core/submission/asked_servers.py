@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from core.config.validation import nearest
 from core.errors import BakehouseError, InputError, NotFoundError
 from core.jobfile.bakeoff import CandidateSpec, ServerUnderTest
-from core.jobfile.servers import login_of, opened
+from core.jobfile.servers import login_of, not_serving, opened
 from core.serving.answering import Capabilities, ServedIdentity
 from core.serving.errors import ServerError
 from core.serving.servers import model_names
@@ -46,6 +46,8 @@ def served_place(candidate: CandidateSpec) -> ServedPlace | None:
 def served_facts(candidate: CandidateSpec) -> ServedFacts | BakehouseError:
     """What the server says of a candidate's model, or why that is not known; NotFoundError where it has no such model."""
     assert candidate.server is not None and candidate.served_model is not None  # only such are asked
+    if (why := not_serving(candidate.server)) is not None:
+        return why
     try:
         with contextlib.closing(opened(candidate.server, candidate.served_model)) as model:
             return ServedFacts(model.identity(), model.capabilities())

@@ -1,6 +1,6 @@
 """What a person names as a candidate: a model, and behind it how it is asked (`variants`).
 
-`NAME`, `job:ID[/adapter|merged|gguf|lora]`, `artefact:SHA`, `served:TAG`, `SERVER:MODEL`, or the path of a model.
+`NAME`, `job:ID[/adapter|merged|gguf|lora]`, `artefact:SHA`, `served:NAME`, `SERVER:MODEL`, or the path of a model.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Literal, get_args
 
 from core.config.model import ModelEntry
 from core.config.project import Project
-from core.config.servers import BUILT_IN
 from core.config.validation import nearest
 from core.errors import InputError, NotFoundError
 from core.files import sha256_json
@@ -33,6 +32,7 @@ from core.models.folder import ADAPTER_CONFIG, adapter_base
 from core.models.llama_cpp import LlamaCpp
 from core.store.jobs import RETRYABLE, get_job
 from core.store.results import list_artefacts
+from core.submission.server_candidates import server_candidate
 from core.submission.variants import KEYS, read_variant, split_path, split_reference
 
 Form = Literal["adapter", "merged", "gguf", "lora"]
@@ -159,7 +159,7 @@ def parse_model(home: Home, connection: sqlite3.Connection, project: Project, re
     """What answers, asked as its task says."""
     if job := parse_reference(reference):
         return of_job(home, connection, job.job_id, job.makes, reference)
-    kind, colon, rest = reference.partition(":")
+    kind, colon, _ = reference.partition(":")
     if kind == "job" and colon:
         raise InputError(
             f"`{reference}` names no job",
@@ -169,8 +169,8 @@ def parse_model(home: Home, connection: sqlite3.Connection, project: Project, re
     if kind == "artefact" and colon:
         return of_artefact(home, connection, reference)
     # A model of a server may have slashes in its name, so servers go before paths.
-    if colon and (kind == "served" or kind in known_servers(project.settings)):
-        return of_server(project, BUILT_IN if kind == "served" else kind, rest, reference)
+    if (of_a_server := server_candidate(home, project, reference)) is not None:
+        return of_a_server
     if is_path(reference):
         return of_path(home, project, reference)
     if colon:
@@ -199,17 +199,6 @@ def _no_candidate(project: Project, reference: str) -> InputError:
         remedy=f"did you mean `{meant}`? Name a model of models.yaml, job:ID, artefact:SHA, served:TAG, SERVER:MODEL "
         f"({', '.join(servers)}) or the path of a model",
     )
-
-
-def of_server(project: Project, name: str, model: str, reference: str) -> CandidateSpec:
-    """A model of a running server, which nobody has asked yet whether it has it. An Ollama's without a tag is its `latest`."""
-    if not model.strip():
-        raise InputError("no model is named behind the colon", code="bad_candidate", key=reference)
-    server = known_servers(project.settings)[name]
-    # As Ollama itself shows it: the same model under one name.
-    tag = model.removesuffix(":latest") if server.api == "ollama" else model
-    shown = tag if name == BUILT_IN else f"{name}:{tag}"
-    return CandidateSpec(name=shown, form="served", server=server, served_model=tag)
 
 
 def of_job(home: Home, connection: sqlite3.Connection, job_id: int, form: str | None, reference: str) -> CandidateSpec:

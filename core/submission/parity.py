@@ -7,22 +7,20 @@ import sqlite3
 from typing import Any
 
 from core.config.project import Project
-from core.config.servers import BUILT_IN
 from core.errors import NotFoundError
 from core.home import Home
 from core.jobfile.bakeoff import CandidateSpec
 from core.jobfile.parity import ParitySpec
-from core.jobfile.servers import known_servers
 from core.models.llama_cpp import LlamaCpp
 from core.serving.ollama_prompts import shows_prompts
 from core.serving.refusals import no_render
 from core.store.database import open_database
 from core.store.jobs import JobRow
 from core.submission.asked_servers import ServedFacts, ask_servers
-from core.submission.candidates import of_server
 from core.submission.enqueue import store
 from core.submission.input_store import golden_file
 from core.submission.meant_gguf import meant_gguf, meant_task_and_model
+from core.submission.server_candidates import server_candidate
 
 
 def submit_parity(
@@ -49,7 +47,7 @@ def parity_spec(
     model: str | None = None,
 ) -> ParitySpec:
     """What the check is told. Raises as `submit_parity`."""
-    candidate = _served(project, source)
+    candidate = server_candidate(home, project, source)
     found = None
     if candidate is None:
         found = meant_gguf(home, connection, project, source, named="a job, a GGUF file, served:TAG or SERVER:MODEL")
@@ -63,14 +61,6 @@ def parity_spec(
         who = {"source": found.reference, "program": str(program)}
     golden = golden_file(home, project, under_test, project.golden(under_test))
     return ParitySpec(**who, model=base, task=under_test, golden=golden)
-
-
-def _served(project: Project, source: str) -> CandidateSpec | None:
-    """The model of a running server that is meant; None for a job or a file."""
-    kind, colon, rest = source.partition(":")
-    if not colon or kind not in ("served", *known_servers(project.settings)):
-        return None
-    return of_server(project, BUILT_IN if kind == "served" else kind, rest, source)
 
 
 def _require_prompts(candidate: CandidateSpec) -> None:

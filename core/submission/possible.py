@@ -26,7 +26,11 @@ def refuse_impossible(candidates: Sequence[CandidateSpec], remarks: list[str], a
             raise answer
         if isinstance(answer, BakehouseError):
             assert candidate.server is not None  # it has a place
-            silent.setdefault(candidate.server.name, answer.message)
+            if candidate.server.served_dir is None:
+                silent.setdefault(candidate.server.name, answer.message)
+            else:
+                remedy = f" ({answer.remedy})" if answer.remedy else ""
+                silent.setdefault(str(candidate.served_model), f"{answer.message}{remedy}")
         elif answer is not None:
             refuse_unable(candidate, answer.capabilities)
     remarks += [

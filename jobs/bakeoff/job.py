@@ -18,6 +18,7 @@ from core.serving.errors import ServerError
 from core.serving.make_room import make_room
 from jobs.bakeoff.record import AnswerRecord, Tally
 from jobs.bakeoff.served import answer_served
+from jobs.bakeoff.served_models import have_serve, send_served_away
 from jobs.context import JobContext
 from jobs.inputs import read_golden
 from jobs.manifest import extend_manifest, start_manifest
@@ -105,6 +106,8 @@ def _answer(
     first, before_load = candidates[0], partial(unload_served_models, context, spec)
     if first.form == "served":
         assert first.server is not None and first.served_model is not None  # the spec was validated
+        if first.server.served_dir is not None:
+            have_serve(context, first.server)
         with contextlib.closing(opened(first.server, first.served_model)) as model:
             answer_served(context, spec, candidates, model, inputs, record, tally)
     elif first.form == "gguf":
@@ -127,6 +130,8 @@ def unload_served_models(context: JobContext, spec: BakeoffSpec) -> None:
             if went := make_room(ollama, stopped=lambda: context.stop_reason() is not None):
                 context.say(f"unloaded for the next model: {', '.join(went)}")
         context.check_stop()
+    if spec.gpu_use.mode == "serving":
+        send_served_away(context)
 
 
 def _score(context: JobContext, spec: BakeoffSpec, inputs: Inputs, record: AnswerRecord, seconds: float) -> None:

@@ -23,7 +23,14 @@ class PlayedShim:
     """`ends_seconds` is what its server takes to end, `loads_seconds` to load; with `fails` none comes up."""
 
     def __init__(
-        self, home: Home, clock: Clock, name: str = "note", *, on_gpu: bool = True, vram_bytes: int = 0
+        self,
+        home: Home,
+        clock: Clock,
+        name: str = "note",
+        *,
+        on_gpu: bool = True,
+        vram_bytes: int = 0,
+        port: int = 18080,
     ) -> None:
         self.home, self.clock, self.name, self.vram_bytes = home, clock, name, vram_bytes
         self.folder = home.served_dir(name)
@@ -33,7 +40,7 @@ class PlayedShim:
         """How often a server was started."""
         self.phases: list[Phase] = []
         record = ServedModelRecord(
-            name, home.root / "m.gguf", "ab" * 32, "note", "tiny", 1, ("llama-server",), 18080, 2048, on_gpu=on_gpu
+            name, home.root / "m.gguf", "ab" * 32, "note", "tiny", 1, ("llama-server",), port, 2048, on_gpu=on_gpu
         )
         write_record(home, record)
         self.identity = ProcessIdentity.of(os.getpid())
