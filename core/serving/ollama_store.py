@@ -2,7 +2,8 @@
 
 What its versions do with these requests (observed with 0.24.0 and 0.33.0-rc2): of an upload that broke off nothing is kept, so
 it begins again. `create` answers 200 and puts an error into the stream of its statuses. The blob of the model can be another
-than the file's: 0.33 writes a file with a chat template of its own anew. Creating under a name that is there deletes at once
+than the file's: 0.33 has its llama-quantize copy each file, and what another program wrote comes out in other bytes (the file
+that was sent stays beside it, until a start of the server an hour later). Creating under a name that is there deletes at once
 the parts of the former model that no other tag uses: `copy` it first. `copy` replaces silently, and `delete` ends no runner. A
 malformed GGUF file takes 0.24 down: whoever sends one looks at it before (`core.models.gguf.check_servable`).
 """

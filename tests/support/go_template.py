@@ -311,6 +311,8 @@ def _true(value: Any) -> bool:
 def _printed(value: Any) -> str:
     if value is None:
         return "<no value>"
+    if value == () and type(value) is tuple:
+        return "[]"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

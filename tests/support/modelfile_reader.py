@@ -17,13 +17,16 @@ def read_modelfile(text: str) -> list[tuple[str, str]]:
     state, name, buffer = "nothing", "", ""
     for letter in text:
         blank, line_end = letter in " \t", letter in "\r\n"
+        kept = (
+            letter if blank or line_end or letter.isprintable() else ""
+        )  # what Go's strconv.IsPrint refuses is dropped
         if state == "comment":
             state = "nothing" if line_end else state
         elif state == "nothing":
             if letter == "#":
                 state = "comment"
             elif not blank and not line_end:
-                state, buffer = "name", letter
+                state, buffer = "name", kept
         elif state == "name":
             if re.fullmatch("[A-Za-z]", letter):
                 buffer += letter
@@ -41,8 +44,8 @@ def read_modelfile(text: str) -> list[tuple[str, str]]:
         elif line_end and (value := _unquoted(buffer)) is not None:
             commands.append((name, value))
             state, buffer = "nothing", ""
-        elif blank or line_end or letter.isprintable():  # what Go's strconv.IsPrint refuses is dropped
-            buffer += letter
+        else:
+            buffer += kept
     if state == "value":
         value = _unquoted(buffer)
         if value is None:

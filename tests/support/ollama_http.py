@@ -31,19 +31,20 @@ class Fault:
     """What befalls one request: it waits, is cut off before its first line or after some, or gets another answer.
 
     `path` is the request's, or what it begins with where it ends in a slash. `cut_upload_after`: the connection breaks once
-    so many bytes of the body have come.
+    so many bytes of the body have come. `loses_answer`: what is asked for is done, and the connection breaks before the answer.
     """
 
     path: str | None = None
     delay_seconds: float = 0.0
     cut_after: int | None = None
     cut_upload_after: int | None = None
+    loses_answer: bool = False
     status: int = 200
     body: bytes | None = None
     content_type: str = JSON
 
     def meets(self, method: str, path: str) -> bool:
-        if self.cut_upload_after is not None and method != "POST":
+        if (self.cut_upload_after is not None or self.loses_answer) and method != "POST":
             return False
         wanted = self.path
         return wanted is None or wanted == path or (wanted.endswith("/") and path.startswith(wanted))
@@ -66,7 +67,7 @@ class Exchange:
         self._whole(status, text.encode(), content_type)
 
     def json(self, status: int, body: dict[str, Any], content_type: str = JSON) -> None:
-        self._whole(status, json.dumps(body, ensure_ascii=False).encode(errors="replace"), content_type)
+        self._whole(status, self._handler.server.network.encoded(body), content_type)
 
     def upload(self) -> Iterator[bytes]:
         """The body piece by piece, where it is that of a file. ClientGoneError when it ends too early."""
@@ -86,7 +87,7 @@ class Exchange:
         if not self._streaming:
             self._streaming = True
             self._head(200, LINES, None)
-        data = json.dumps(body, ensure_ascii=False).encode(errors="replace") + b"\n"
+        data = self._handler.server.network.encoded(body) + b"\n"
         self._write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
         self._lines += 1
         self._handler.server.network.lines_sent += 1
@@ -122,6 +123,8 @@ class Exchange:
 
     def _head(self, status: int, content_type: str | None, length: int | None) -> None:
         handler = self._handler
+        if self._fault is not None and self._fault.loses_answer:
+            raise ClientGoneError
         handler.send_response(status)
         if content_type is not None:
             handler.send_header("Content-Type", content_type)
@@ -240,6 +243,8 @@ class Network:
         self.faults: list[Fault] = []
         self.delay_seconds = 0.0
         self.lines_sent = 0
+        self.adds_fields = False
+        """Whether each object of an answer has fields that no version knows."""
         self.port = 0
         self._seen = seen
         self._connections: set[socket.socket] = set()
@@ -281,6 +286,9 @@ class Network:
                     return fault
         return Fault(delay_seconds=self.delay_seconds) if self.delay_seconds else None
 
+    def encoded(self, body: dict[str, Any]) -> bytes:
+        return json.dumps(_with_more(body) if self.adds_fields else body, ensure_ascii=False).encode(errors="replace")
+
     def opened(self, connection: socket.socket) -> None:
         with self._lock:
             self._connections.add(connection)
@@ -288,6 +296,15 @@ class Network:
     def closed(self, connection: socket.socket) -> None:
         with self._lock:
             self._connections.discard(connection)
+
+
+def _with_more(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_with_more(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    more = {"of_a_later_version": {"kind": [1, None]}, "seal": "x"}
+    return {key: _with_more(one) for key, one in value.items()} | more
 
 
 def _is_local(host: str) -> bool:

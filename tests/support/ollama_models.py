@@ -6,10 +6,13 @@ import hashlib
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+
+from tests.support.go_template import fields_of, parse
+from tests.support.ollama_render import capabilities_of_go
 
 CHATML = "{{- range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n{{ end }}<|im_start|>assistant\n"
 BARE = "{{ .Prompt }}"
@@ -20,7 +23,8 @@ _NAME = re.compile(r"(?:[\w.-]+(?::\d+)?/)?(?:[\w-]+/)?[\w][\w.-]*(?::[\w][\w.-]
 
 @dataclass
 class Model:
-    """One tag. `own_template` is the jinja of its GGUF and `own_capabilities` what that one can do besides completion.
+    """One tag. `own_template` is the jinja of its GGUF, `own_capabilities` what that one can do besides completion, and
+    `own_tokens` the texts of its bos and eos by the names that jinja has for them.
 
     `answer` is what it says to everything (or a function of the prompt); None counts up as far as `num_predict` lets it, and
     no further once `enough` is set. `loads_until`: a load lasts until this is set, whatever `load_seconds` says. `generates` is
@@ -36,6 +40,7 @@ class Model:
     template: str | None = None
     own_template: str = ""
     own_capabilities: tuple[str, ...] = ()
+    own_tokens: Mapping[str, str] = field(default_factory=dict)
     system: str = ""
     license: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -84,14 +89,10 @@ class Model:
         if self.embeds_only:
             return ["embedding"], BARE
         written = self.template or BARE
-        found = ["completion"]
-        if ".Tools" in written:
-            found.append("tools")
-        if ".Thinking" in written or ".Think" in written:
-            found.append("thinking")
-        if newer and len(self.own_capabilities) + 1 > len(found):
+        found = capabilities_of_go(written)
+        if newer and jinja_wins(self.own_template, self.own_capabilities, written, found):
             return [*self.own_capabilities, "completion"], self.own_template
-        return found, written
+        return ["completion", *found], written
 
     def tag(self, newer: bool) -> dict[str, Any]:
         """Its entry in `/api/tags`; there the file's own template counts in no version."""
@@ -187,6 +188,30 @@ def full_name(name: object) -> str | None:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         return None
     return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
+
+
+def jinja_wins(own: str, own_capabilities: Sequence[str], written: str, capabilities: Sequence[str]) -> bool:
+    """Whether 0.33 takes the file's jinja before a TEMPLATE: where it can do more, and calls and results of tools are not lost
+    by it; or as much, where those are in the jinja alone."""
+    more = len(own_capabilities) - len(capabilities)
+    jinja_has_tools, go_has_tools = _jinja_knows_results(own), _go_knows_results(written)
+    if more > 0:
+        return jinja_has_tools or not go_has_tools
+    same = set(own_capabilities) == set(capabilities) and "tools" in capabilities
+    return same and jinja_has_tools and not go_has_tools
+
+
+def _jinja_knows_results(text: str) -> bool:
+    calls = "tool_calls" in text or "assistant_tool_call" in text
+    roles = [f"role{close} == {quote}tool{quote}" for close in ("']", '"]') for quote in "'\""]
+    roles += [f"message.role == {quote}tool{quote}" for quote in "'\""]
+    return calls and any(one in text for one in ("tool_response", "tool_results", "ipython", *roles))
+
+
+def _go_knows_results(text: str) -> bool:
+    named = {name.lower() for name in fields_of(parse(text))}
+    signs = ('eq .Role "tool"', "tool_response", "TOOL_RESULTS")
+    return {"tools", "toolcalls"} <= named and any(one in text for one in signs)
 
 
 def go_time(seconds: float) -> str:

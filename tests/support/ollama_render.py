@@ -7,11 +7,19 @@ by pair, one without `.Response` gets that at its end, and what the model can do
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.support.go_template import Action, Branch, Node, execute, fields_of, parse
+from tests.support.go_template import Action, Branch, Node, Text, execute, fields_of, parse
+
+
+class NoTools(tuple[Any, ...]):
+    """What Go prints of a list that is not there."""
+
+    def __str__(self) -> str:
+        return "null"
+
 
 RESPONSE = Action([[("dot", None, ["Response"])]])
 
@@ -30,8 +38,49 @@ class GoMessage:
 
 def capabilities(template: str) -> set[str]:
     """What Ollama reads out of a Go template besides completion."""
-    names = fields_of(parse(template))
-    return {word for word, fields in {"thinking": {"Thinking", "Think"}, "tools": {"Tools"}}.items() if names & fields}
+    return set(capabilities_of_go(template))
+
+
+def capabilities_of_go(template: str) -> list[str]:
+    """The same in Ollama's order. It thinks where `.Thinking` stands within a range over `.Messages`, in a part of the template
+    that begins and ends with text: those are the signs around thoughts (Ollama's `thinking/template.go`)."""
+    nodes = parse(template)
+    names = {name.lower() for name in fields_of(nodes)}
+    found = [word for word, name in {"tools": "tools", "insert": "suffix"}.items() if name in names]
+    return [*found, "thinking"] if all(thought_signs(nodes)) else found
+
+
+def thought_signs(nodes: list[Node]) -> tuple[str, str]:
+    """What stands before and behind thoughts; empty where that is not told."""
+    opening = closing = ""
+    for part in _parts_with_thoughts(nodes, False):
+        first, last = part[0], part[-1]
+        opening = first.text.strip() if isinstance(first, Text) else opening
+        closing = last.text.strip() if isinstance(last, Text) else closing
+    return opening, closing
+
+
+def _parts_with_thoughts(nodes: list[Node], within: bool) -> Iterator[list[Node]]:
+    for node in nodes:
+        if isinstance(node, Text):
+            continue
+        inside = within
+        if isinstance(node, Branch) and node.kind == "range":
+            inside = "Messages" in fields_of([Action(node.pipe)])
+        if inside and _names_thoughts(node.pipe):
+            yield nodes
+        if isinstance(node, Branch):
+            yield from _parts_with_thoughts(node.body, inside)
+            yield from _parts_with_thoughts(node.other, inside)
+
+
+def _names_thoughts(pipe: list[list[Any]]) -> bool:
+    """Of the dot alone: `$m.Thinking` is a field of a variable."""
+    for command in pipe:
+        for kind, value, path in command:
+            if (kind == "dot" and path[:1] == ["Thinking"]) or (kind == "parenthesis" and _names_thoughts(value)):
+                return True
+    return False
 
 
 def prompt(template: str, messages: Sequence[Mapping[str, str]], think: bool | None, *, system: str = "") -> str:
@@ -53,9 +102,10 @@ def render(template: str, messages: Sequence[Mapping[str, str]], think: bool | N
     if not names & {"messages", "response"}:
         nodes.append(RESPONSE)
     system, collated = _collate(messages)
-    common = {"Think": bool(think), "IsThinkSet": think is not None, "ThinkLevel": "", "Tools": (), "Response": ""}
+    common = {"Think": bool(think), "IsThinkSet": think is not None, "ThinkLevel": ""}
     if "messages" in names:
-        return execute(nodes, {**common, "System": system, "Messages": collated})
+        given = {"System": system, "Messages": collated, "Tools": NoTools(), "Response": ""}
+        return execute(nodes, {**common, **given})
     return _by_pairs(nodes, collated, common)
 
 
@@ -85,16 +135,16 @@ def _by_pairs(nodes: list[Node], messages: Sequence[GoMessage], common: Mapping[
 
 
 def _up_to_response(nodes: list[Node]) -> list[Node]:
-    """The template without what stands behind, and with, `.Response`: the model writes that."""
+    """The template without what stands behind `.Response`: the model goes on from there."""
     return _cut(nodes)[0]
 
 
 def _cut(nodes: list[Node]) -> tuple[list[Node], bool]:
     kept: list[Node] = []
     for node in nodes:
+        kept.append(node)
         if isinstance(node, Action) and "Response" in fields_of([node]):
             return kept, True
-        kept.append(node)
         if isinstance(node, Branch):
             node.body, cut = _cut(node.body)
             if not cut:

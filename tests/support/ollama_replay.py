@@ -32,9 +32,9 @@ from tests.support.ollama_exchange import (
     shape,
     wait,
 )
+from tests.support.ollama_files import TORN, StoredFile
 from tests.support.ollama_models import CHATML, full_name
 from tests.support.ollama_standin import OllamaStandin
-from tests.support.ollama_store import TORN, StoredFile
 
 # Not in the stand-in.
 LATER = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from typing import Any
 
 FOREVER_SECONDS = (2**63 - 1) / 1e9
@@ -16,6 +17,23 @@ _STRINGS = {"model", "prompt", "system", "template", "suffix"}
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"([+-]?)((?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+)")
 _PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request that came: its time (Unix seconds), and its body where that is an object."""
+
+    time: float
+    method: str
+    path: str
+    body: dict[str, Any] | None
+
+    @property
+    def unloads(self) -> str | None:
+        """The model that it asks to unload."""
+        body = self.body or {}
+        ends = self.path in ("/api/generate", "/api/chat") and body.get("keep_alive") in (0, "0", "0s")
+        return str(body.get("model")) if ends and not body.get("prompt") and not body.get("messages") else None
 
 
 class RefusalError(Exception):

@@ -11,6 +11,7 @@ import yaml
 from tests.support.ollama_standin import OllamaStandin
 from tests.support.samples import SAMPLES
 
+THINKS = "{{ range .Messages }}{{ if .Thinking }}<think>{{ .Thinking }}</think>{{ end }}{{ .Content }}{{ end }}"
 JSON, LINES = "application/json; charset=utf-8", "application/x-ndjson"
 
 
@@ -51,4 +52,4 @@ def add_models(standin: OllamaStandin) -> None:
         parameters={"stop": ["<end>", "<turn>"], "num_ctx": 2048},
     )
     standin.add_model("wheat", size_bytes=1_000_000_000)
-    standin.add_model("spelt", size_bytes=500_000_000, template="{{ if .Think }}<think>{{ end }}{{ .Prompt }}")
+    standin.add_model("spelt", size_bytes=500_000_000, template=THINKS)

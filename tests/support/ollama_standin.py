@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal, get_args
 
@@ -24,7 +24,7 @@ from tests.support import ollama_requests as requests
 from tests.support.ollama_client import Client
 from tests.support.ollama_http import UPLOADS, Exchange, Fault, Network
 from tests.support.ollama_models import CHATML, Model, full_name
-from tests.support.ollama_requests import RefusalError
+from tests.support.ollama_requests import Asked, RefusalError
 from tests.support.ollama_runners import Report, Runner, Scheduler
 from tests.support.ollama_store import Store
 from tests.support.waiting import PATIENCE_SECONDS
@@ -32,23 +32,6 @@ from tests.support.waiting import PATIENCE_SECONDS
 Version = Literal["0.24.0", "0.33.0-rc2"]
 VERSIONS: tuple[Version, ...] = get_args(Version)
 ENDLESS = 10**6
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A request that came: its time (Unix seconds), and its body where that is an object."""
-
-    time: float
-    method: str
-    path: str
-    body: dict[str, Any] | None
-
-    @property
-    def unloads(self) -> str | None:
-        """The model that it asks to unload."""
-        body = self.body or {}
-        ends = self.path in ("/api/generate", "/api/chat") and body.get("keep_alive") in (0, "0", "0s")
-        return str(body.get("model")) if ends and not body.get("prompt") and not body.get("messages") else None
 
 
 class OllamaStandin:
@@ -187,6 +170,10 @@ class OllamaStandin:
         """The connection of the next upload breaks once so many bytes have come."""
         self._network.faults.append(Fault(UPLOADS, cut_upload_after=after_bytes))
 
+    def lose_next_answer(self, path: str) -> None:
+        """What the next POST to this path asks for is done, and the connection breaks before its answer."""
+        self._network.faults.append(Fault(path, loses_answer=True))
+
     def delay_next(self, seconds: float, path: str | None = None) -> None:
         """The next request (to this path) is answered after so long."""
         self._network.faults.append(Fault(path, delay_seconds=seconds))
@@ -196,6 +183,10 @@ class OllamaStandin:
     ) -> None:
         """The next request (to this path) gets these bytes for an answer."""
         self._network.faults.append(Fault(path, status=status, body=body, content_type=content_type))
+
+    def add_fields(self) -> None:
+        """From now on each object in an answer has fields that no version has, as a later one may."""
+        self._network.adds_fields = True
 
     @property
     def delay_seconds(self) -> float:

@@ -1,7 +1,8 @@
 """The files and the making of models in the Ollama stand-in: uploads, `/api/create`, and which parts a store still holds.
 
 A part of a model (weights, template, system prompt, licence, parameters) is a blob under the digest of its content, as on the
-real servers. A file of those that were uploaded to them counts under the digest that they had where it is `taught`.
+real servers. A file of those that were uploaded to them counts under the digest that they had where it is `taught`; any other
+is read, and what a server sees in it (`ollama_files`) decides what the model is.
 """
 
 from __future__ import annotations
@@ -12,13 +13,12 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from core.errors import InputError
-from core.models.gguf import FILE_TYPES, check_gguf
 from tests.support import ollama_requests as requests
+from tests.support.ollama_files import StoredFile, read_file
 from tests.support.ollama_http import UPLOADS, ClientGoneError, Exchange
 from tests.support.ollama_models import CHATML, STORE, Model, full_name
 from tests.support.ollama_requests import RefusalError
@@ -27,33 +27,7 @@ from tests.support.ollama_templates import check_template
 STOPS = ["<|im_start|>", "<|im_end|>"]
 TO_QUANTIZE = ("F32", "F16", "BF16")
 TYPES = ("F32", "F16", "Q4_K_S", "Q4_K_M", "Q8_0")
-NOT_GGUF = "supplied file was not in GGUF format"
-TORN = "GGUF string length 18446744073709551615 exceeds maximum 9223372036854775807"
 _DIGEST = re.compile(r"sha256[:-]([0-9a-f]{64})")
-
-
-@dataclass(frozen=True)
-class StoredFile:
-    """An uploaded file. `template` is the jinja of a GGUF and `detected`: it is one that the server knows as ChatML's.
-
-    `rewritten` is the digest under which 0.33 puts it into a model. `refusal` is what `create` says to it; `panics`: 0.24 says
-    nothing, and ends.
-    """
-
-    digest: str
-    size_bytes: int = 143_000_000
-    template: str = ""
-    detected: bool = False
-    quantization: str = "Q8_0"
-    rewritten: str | None = None
-    refusal: str | None = None
-    panics: bool = False
-
-    @property
-    def capabilities(self) -> tuple[str, ...]:
-        """What the template can do besides completion."""
-        found = ("tools",) if "tools" in self.template else ()
-        return (*found, "thinking") if "enable_thinking" in self.template else found
 
 
 class Store:
@@ -63,6 +37,10 @@ class Store:
         self.models, self.newer = models, newer
         self.taught: dict[str, StoredFile] = {}
         """By the SHA-256 of the bytes that are sent in a file's place."""
+        self.mind: dict[str, Any] = {}
+        """What models that are made of files are given beside what is in them: `answer`, `generates`, `counts` of `Model`."""
+        self.rewrites = True
+        """Whether 0.33 puts another file than was sent into a model: all but those that its llama-quantize wrote."""
         self._dies = dies
         self._files: dict[str, StoredFile] = {}
         self._parts: set[str] = set()
@@ -104,7 +82,7 @@ class Store:
                 hashed.update(piece)
                 file.write(piece)
             file.flush()
-            found = self.taught.get(hashed.hexdigest()) or _read(f"sha256:{hashed.hexdigest()}", Path(file.name))
+            found = self.taught.get(hashed.hexdigest()) or read_file(f"sha256:{hashed.hexdigest()}", Path(file.name))
         if found.digest != wanted:
             raise RefusalError(400, f'digest mismatch, expected "{wanted}", got "{found.digest}"')
         self._files[wanted] = found
@@ -205,7 +183,7 @@ class Store:
         return replace(file, digest=digest, rewritten=None, quantization=wanted, size_bytes=file.size_bytes // 2)
 
     def _of_file(self, name: str, file: StoredFile, body: dict[str, Any]) -> Model:
-        blob = file.rewritten if self.newer and file.rewritten is not None else file.digest
+        blob = file.rewritten if self.newer and self.rewrites and file.rewritten is not None else file.digest
         return Model(
             name,
             blob,
@@ -215,7 +193,9 @@ class Store:
             CHATML if file.detected else None,
             own_template=file.template,
             own_capabilities=file.capabilities,
+            own_tokens=file.tokens,
             quantization=file.quantization,
+            **self.mind,
         )
 
     def _models(self) -> list[Model]:
@@ -242,22 +222,6 @@ def _parts(model: Model) -> list[tuple[str, str]]:
     texts = {"template": model.template, "system": model.system, "license": model.license}
     found = [("weights", model.blob), *((kind, _sha(text)) for kind, text in texts.items() if text)]
     return [*found, *([("adapter", model.adapter)] if model.adapter else [])]
-
-
-def _read(digest: str, path: Path) -> StoredFile:
-    """What the server sees in a file that is really there."""
-    size = path.stat().st_size
-    try:
-        header = check_gguf(path, path.name)
-    except InputError as error:
-        if "its header says" in error.message:
-            refusal = f'tensor "token_embd.weight" offset+size ({size + 1}) exceeds file size ({size})'
-            return StoredFile(digest, size, refusal=refusal)
-        is_gguf = "no GGUF" not in error.message
-        return StoredFile(digest, size, refusal=TORN if is_gguf else NOT_GGUF, panics=is_gguf)
-    kinds = {number: name for name, number in FILE_TYPES.items()}
-    file = StoredFile(digest, size, header.chat_template or "", quantization=kinds.get(header.file_type or 0, "F32"))
-    return replace(file, rewritten=_sha(f"{digest} written anew")) if file.capabilities else file
 
 
 def _digest_of(exchange: Exchange) -> str:

@@ -12,6 +12,7 @@ import pytest
 
 from core.errors import InputError
 from core.serving.ollama import Ollama
+from core.serving.ollama_prompts import rendered_prompt
 from core.serving.ollama_store import (
     PIECE_BYTES,
     CreateStatus,
@@ -33,7 +34,7 @@ pytestmark = pytest.mark.process
 
 AGAIN = RetryPolicy(attempts=3, first_seconds=0.01)
 ONCE = RetryPolicy(attempts=1)
-THINKS = "{% if enable_thinking %}<think>{% endif %}{{ messages }}"
+THINKS = "{% if not enable_thinking %}<think></think>{% endif %}{{ messages }}"
 
 
 @pytest.fixture(params=VERSIONS)
@@ -95,14 +96,27 @@ def test_a_file_is_sent_once_and_its_progress_is_told(standin: OllamaStandin, ol
     assert has_blob(ollama, digest), "it outlives a restart"
 
 
-def test_an_upload_that_breaks_off_begins_again(standin: OllamaStandin, ollama: Ollama, several: Path) -> None:
+@pytest.mark.parametrize("cut_at", [1, PIECE_BYTES, 3 * PIECE_BYTES + 16, 3 * PIECE_BYTES + 17])
+def test_an_upload_that_breaks_off_begins_again(
+    standin: OllamaStandin, ollama: Ollama, several: Path, cut_at: int
+) -> None:
+    """At whatever byte; also where all have come, and nobody says so."""
     digest = digest_of(several)
     told: list[int] = []
-    standin.cut_next_upload(after_bytes=PIECE_BYTES)
+    standin.cut_next_upload(after_bytes=cut_at)
     standin.cut_next_upload(after_bytes=1)
     assert send_blob(ollama, several, digest, sent=lambda done, total: told.append(done), policy=AGAIN)
     assert told.count(0) == uploads(standin) == 3, "each begins at the beginning: nothing of the others was stored"
     assert has_blob(ollama, digest)
+
+
+def test_a_file_that_came_whole_is_not_sent_again_though_the_answer_was_lost(
+    standin: OllamaStandin, ollama: Ollama, several: Path
+) -> None:
+    digest = digest_of(several)
+    standin.lose_next_answer("/api/blobs/")
+    send_blob(ollama, several, digest, policy=AGAIN)
+    assert has_blob(ollama, digest) and uploads(standin) == 1
 
 
 def test_of_an_upload_that_is_given_up_nothing_is_stored(standin: OllamaStandin, ollama: Ollama, several: Path) -> None:
@@ -205,7 +219,7 @@ def test_a_model_is_made_of_a_file_and_read_back(standin: OllamaStandin, ollama:
     texts = [one.text for one in told]
     assert (texts[0], texts[-1]) == ("parsing GGUF", "success")
     assert ("verifying conversion" in texts) == standin.newer
-    assert made == stored(ollama, "judge:v2") and made.info.blob == digest
+    assert made == stored(ollama, "judge:v2") and (made.info.blob == digest) is not standin.newer
     assert made.digest == next(one.digest for one in ollama.tags() if one.name == "judge:v2")
     assert (made.info.template, made.info.system) == (CHATML, "You judge.")
     assert made.info.parameters == {"repeat_penalty": ("1",), "stop": ("<|im_end|>",), "temperature": ("0.2",)}
@@ -292,17 +306,34 @@ def test_a_stream_that_breaks_off_makes_nothing(standin: OllamaStandin, ollama: 
 
 
 def test_what_a_later_version_adds_is_no_fault(standin: OllamaStandin, ollama: Ollama, tmp_path: Path) -> None:
-    digest = sent_model(ollama, gguf(tmp_path / "m.gguf"))
+    """Fields that no version has, in every object of every answer that a deployment reads."""
+    standin.version = "0.47.0-rc1+x"  # type: ignore[assignment]
+    standin.add_fields()
+    standin.store.mind = {"answer": "Yes."}
+    path = gguf(tmp_path / "m.gguf")
+    assert ollama.version() == standin.version
+    digest = sent_model(ollama, path)
     told: list[CreateStatus] = []
+    made = create(ollama, "task:staged", files={path.name: digest}, template=CHATML, on_status=told.append)
+    assert made == stored(ollama, "task:staged") and told[-1] == CreateStatus("success")
+    digests = {one.name: one.digest for one in ollama.tags()}
+    assert copy(ollama, "task:staged", "task").digest == made.digest == digests["task:staged"]
+    delete(ollama, "task:staged")
+    assert stored(ollama, "task:staged") is None and failure(lambda: ollama.show("nobody")).status == 404
+    asked = [("system", "You judge."), ("user", "Good?")]
+    prompt = rendered_prompt(ollama, "task", standin.version, asked, None, 512, 60.0, 5.0)
+    assert prompt.endswith("<|im_start|>user\nGood?<|im_end|>\n<|im_start|>assistant\n")
+    assert [one.name for one in ollama.ps()] == ["task:latest"]
+    answer = ollama.chat("task", [{"role": "user", "content": "Good?"}])
+    assert (answer.text, answer.finish) == ("Yes.", "stop")
+    ollama.unload("task")
     standin.answer_next(
         b'{"status":"sealing","seal":{"by":"x"},"total":"many"}\n{"event":7}\n{"status":"success","took":1}\n{"bye":[]}\n',
         "/api/create",
     )
+    told.clear()
     assert create(ollama, "judge:v1", files={"m.gguf": digest}, on_status=told.append).info.system == "You judge."
     assert told == [CreateStatus("sealing"), CreateStatus("success")]
-    standin.answer_next(b'{"copied":true}', "/api/copy")
-    standin.add_model("judge:old")
-    assert copy(ollama, "judge:v1", "judge:old").name == "judge:old"
 
 
 def test_what_no_tag_uses_goes_with_a_new_model_and_stays_with_a_copied_tag(
@@ -310,16 +341,17 @@ def test_what_no_tag_uses_goes_with_a_new_model_and_stays_with_a_copied_tag(
 ) -> None:
     first = sent_model(ollama, gguf(tmp_path / "1.gguf", "{{ one }}"))
     second = sent_model(ollama, gguf(tmp_path / "2.gguf", "{{ two }}"))
-    create(ollama, "task", files={"1.gguf": first})
+    served = create(ollama, "task", files={"1.gguf": first}).info.blob or ""
     kept = copy(ollama, "task", "task:rollback")
-    create(ollama, "task", files={"2.gguf": second})
-    assert has_blob(ollama, first) and kept.info.blob == first
+    other = create(ollama, "task", files={"2.gguf": second}).info.blob or ""
+    assert has_blob(ollama, served) and kept.info.blob == served != other
     back = copy(ollama, "task:rollback", "task")
-    assert back.info.blob == first and not has_blob(ollama, second), "copied over, without a word"
+    assert back.info.blob == served and not has_blob(ollama, other), "copied over, without a word"
     delete(ollama, "task:rollback")
-    assert has_blob(ollama, first)
+    assert has_blob(ollama, served)
     delete(ollama, "task")
-    assert not has_blob(ollama, first) and stored(ollama, "task") is None
+    assert not has_blob(ollama, served) and stored(ollama, "task") is None
+    assert has_blob(ollama, first) is standin.newer, "a file that was written anew for the model stays as it was sent"
 
 
 def test_a_model_that_runs_outlives_its_tag(standin: OllamaStandin, ollama: Ollama) -> None:
