@@ -8,6 +8,7 @@ import time
 import pytest
 
 from core.serving.ollama import Ollama
+from tests.support.ollama_samples import THINKS
 from tests.support.ollama_served import CONTEXT, QUESTION, failure
 from tests.support.ollama_standin import OllamaStandin
 from tests.support.waiting import wait_until
@@ -138,7 +139,7 @@ def test_what_a_model_is_made_of(standin: OllamaStandin, ollama: Ollama) -> None
     standin.add_model(
         "dressed",
         blob="sha256:" + "5a" * 32,
-        template="{{ if .Thinking }}{{ end }}{{ .Prompt }}",
+        template=THINKS,
         system="You bake.",
         parameters={"stop": ["<a>", "<b>"], "num_ctx": 512},
         trained_context=4096,
@@ -169,7 +170,7 @@ def test_an_answer(standin: OllamaStandin, ollama: Ollama, stream: bool) -> None
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_thoughts_are_told_from_the_answer(standin: OllamaStandin, ollama: Ollama, stream: bool) -> None:
-    standin.add_model("thinker", template="{{ .Thinking }}", answer="<think>flour?</think>Flour.")
+    standin.add_model("thinker", template=THINKS, answer="<think>flour?</think>Flour.")
     answer = ollama.chat("thinker", QUESTION, stream=stream)
     assert (answer.text, answer.thinking) == ("Flour.", "flour?")
     error = failure(lambda: ollama.chat("planner", QUESTION, fields={"think": True}))

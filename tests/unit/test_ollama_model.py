@@ -14,14 +14,13 @@ from core.serving.errors import ServerError
 from core.serving.ollama import Ollama
 from core.serving.ollama_model import KEEP_ALIVE_SECONDS, OllamaModel
 from tests.support.hostile_server import Connection, hostile
+from tests.support.ollama_samples import THINKS
 from tests.support.ollama_served import CONTEXT, failure
 from tests.support.ollama_standin import VERSIONS, OllamaStandin
 from tests.support.questions import EVERY_OPTION
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.process
-
-THINKS = "{{ if .Think }}{{ .Thinking }}{{ end }}{{- range .Messages }}{{ .Content }}{{ end }}"
 
 
 @pytest.fixture(params=VERSIONS)
