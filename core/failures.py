@@ -17,6 +17,10 @@ from core.errors import BakehouseError
 PROBE_BYTES = 65_536
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 NO_RIGHT = {errno.EACCES, errno.EPERM}
+NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded", re.IGNORECASE)
+"""In the words of a library or a tool, whose error has no number."""
+OF_THE_DISK = NO_ROOM | NO_RIGHT | {errno.EROFS, errno.EFBIG, errno.EIO}
+"""What a write that was begun can end with, whatever is written."""
 
 
 def refusal_of(error: OSError, file: str | Path | None = None, *, of_home: bool = False) -> BakehouseError:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import BakehouseError, InputError, NotFoundError
+from core.failures import OF_THE_DISK, refusal_of
 from core.files import fsync_directory, read_json, sha256_tree, write_json
 from core.home import Home
 from core.jobfile.references import parse_reference
@@ -50,7 +51,8 @@ class ArtefactStore:
         """Let `fill` write a folder, and store it under its hash. The same content is stored once.
 
         The folder is written beside its place and renamed: a crash leaves a temporary one, never half an artefact. One that
-        has lost a file since it was stored, or is damaged, is replaced.
+        has lost a file since it was stored, or is damaged, is replaced. A disk that is full, read-only or failing is a
+        BakehouseError with the folder of the artefacts; nothing is left of what was written then.
         """
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.sweep()
@@ -66,6 +68,11 @@ class ArtefactStore:
             place = self.root / sha256
             if not _is_whole(place / kind, sha256):
                 self._replace(place, temporary)
+        except OSError as error:
+            if error.errno not in OF_THE_DISK:
+                raise
+            # An error of a file that is open names none.
+            raise refusal_of(error, error.filename or self.root) from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         size = sum(path.stat().st_size for path in (place / kind).rglob("*") if path.is_file())

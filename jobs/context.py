@@ -12,6 +12,7 @@ from typing import Any
 
 from core.errors import BakehouseError
 from core.events import EventReader, EventWriter
+from core.failures import NO_SPACE, OF_THE_DISK, refusal_of
 from core.files import read_json, write_json
 from core.home import AttemptDir, Home, RunDir
 from core.jobfile.spec import JobFile
@@ -142,7 +143,9 @@ def current_attempt(run: RunDir) -> AttemptDir:
 def explain(error: Exception) -> BakehouseError:
     """An error that is none of ours in one line, with what can be done about it where that is known."""
     text = f"{type(error).__name__}: {error}".strip().splitlines()[0]
-    if "No space left on device" in str(error) or "Disk quota exceeded" in str(error):
+    if isinstance(error, OSError) and error.errno in OF_THE_DISK:
+        return refusal_of(error)
+    if NO_SPACE.search(str(error)):
         return BakehouseError(text, code="disk_full", remedy="free some space and retry: it goes on where it was")
     if is_out_of_memory(error):
         return BakehouseError(

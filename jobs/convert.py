@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import sys
@@ -9,7 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from core.data.training_marks import has_training_marks
 from core.jobfile.convert import BITS, ConvertSpec
+from core.models.fingerprints import chat_template
 from core.models.folder import weight_files
 from core.models.gguf import GgufHeader
 from core.models.headers import read_header
@@ -55,7 +58,7 @@ def run(context: JobContext, spec: ConvertSpec) -> None:
     )
     version = converter_version(converter)
     extend_manifest(context, converter={"path": str(converter), "version": version}, format=spec.format)
-    require_disk(context.artefacts, weights, BITS[spec.format])
+    require_disk(context.artefacts, weights, BITS[spec.format], twice=_has_marks(source))
 
     lineage = {
         **base_lineage(context, spec.model),
@@ -100,6 +103,13 @@ def run(context: JobContext, spec: ConvertSpec) -> None:
         format=spec.format,
         tool=lineage["tool"],
     )
+
+
+def _has_marks(folder: Path) -> bool:
+    """Whether the template of a model folder has marks of training, which are taken out of the file that is made."""
+    with contextlib.suppress(OSError, ValueError):
+        return has_training_marks(chat_template(folder) or "")
+    return False
 
 
 def _named(spec: ConvertSpec) -> str:

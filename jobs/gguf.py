@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
+import resource
 import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +18,9 @@ from typing import Any
 from core.config.base import writing
 from core.config.model import ModelEntry
 from core.data.shots import shots_in
+from core.data.training_marks import has_training_marks
 from core.errors import BakehouseError, InputError
+from core.failures import NO_SPACE, refusal_of
 from core.files import read_json, sha256_file, sha256_json, write_json
 from core.format import data_size, listed
 from core.home import Home
@@ -36,7 +41,7 @@ MARGIN_BYTES = 200_000_000
 """On the disk, beside the weights: the vocabulary, and what else goes into a header."""
 FULL_BYTES = 1_000_000
 """A disk with less left is full: a tool that writes larger pieces fails before the last byte is taken."""
-NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded", re.IGNORECASE)
+TOO_LARGE = re.compile(r"\[Errno 27\]|File too large")
 UNSAFE = re.compile(r"[^\w.+-]+")
 
 
@@ -131,11 +136,12 @@ def lora_on(context: JobContext, reference: str, weights: str) -> tuple[Path, st
     return file, f"sha256:{adapter_fingerprint(weights.removeprefix('sha256:'), own)}"
 
 
-def require_disk(store: ArtefactStore, weights: int, bits: float) -> None:
-    """Refuse what the disk of the artefacts has no room for. BakehouseError with both sizes."""
+def require_disk(store: ArtefactStore, weights: int, bits: float, *, twice: bool = False) -> None:
+    """Refuse what the disk of the artefacts has no room for: so many weights of so many bits, `twice` for what is written once
+    more before it is stored. BakehouseError with both sizes."""
     store.root.mkdir(mode=0o700, parents=True, exist_ok=True)
     store.sweep()
-    require_room(store.root, int(weights * bits / 8) + MARGIN_BYTES)
+    require_room(store.root, (2 if twice else 1) * int(weights * bits / 8) + MARGIN_BYTES)
 
 
 def add_gguf(
@@ -173,6 +179,9 @@ def add_gguf(
                 file=name,
                 remedy="take another version of llama.cpp",
             )
+        if has_training_marks(header.chat_template or ""):
+            # The copy without them stands beside the file for a while.
+            require_room(folder, file.stat().st_size)
         if take_out_marks(file, header):
             lineage["training_marks"] = "removed"
             header = check_servable(file, name)
@@ -261,10 +270,20 @@ def tool_environment() -> dict[str, str]:
     }
 
 
+def _at_limit(folder: Path) -> bool:
+    """Whether a file in it is as large as any may become: llama-quantize says `iostream error` then, as of everything else."""
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    return most != resource.RLIM_INFINITY and any(
+        one.is_file() and one.stat().st_size >= most for one in folder.iterdir()
+    )
+
+
 def require_success(output: ToolEnd, tool: str, why: str | None, folder: Path) -> None:
     """Tell in one line why a tool failed. BakehouseError."""
     if output.code == 0:
         return
+    if output.code == -signal.SIGXFSZ or any(TOO_LARGE.search(line) for line in output.lines) or _at_limit(folder):
+        raise refusal_of(OSError(errno.EFBIG, os.strerror(errno.EFBIG)), folder)
     if any(NO_SPACE.search(line) for line in output.lines) or shutil.disk_usage(folder).free < FULL_BYTES:
         raise BakehouseError(
             f"{tool}: no space left on the disk", code="disk_full", file=folder, remedy="free some space and retry"

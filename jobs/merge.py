@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.config.base import writing
+from core.config.model import WeightFormat
 from core.config.recipe import Recipe
 from core.errors import InputError
 from core.files import read_json
 from core.format import data_size
 from core.jobfile.merge import MergeSpec, not_quantized, survival_words
+from core.models.adapters import ADAPTER_WEIGHTS
+from core.models.folder import weight_files
+from core.models.headers import read_header
 from jobs import models
 from jobs.adapters import require_same_base
 from jobs.context import JobContext
 from jobs.device import job_device
+from jobs.gguf import require_disk
 from jobs.manifest import device_facts, extend_manifest, start_manifest
 from jobs.serving_tokenizer import save_for_serving
+
+WEIGHT_BITS: dict[WeightFormat, int] = {"bf16": 16, "fp16": 16, "fp32": 32}
 
 if TYPE_CHECKING:
     from jobs.merging import Merged
@@ -41,6 +49,7 @@ def run(context: JobContext, spec: MergeSpec) -> None:
     tokenizer = models.load_tokenizer(base, context.home)
     source = models.safetensors_folder(base, context.home)
     extend_manifest(context, device=device_facts(), dtype=spec.dtype, adapter_sha256=sha256)
+    require_disk(context.artefacts, _weights(source, base.name, folder), WEIGHT_BITS[spec.dtype])
 
     from jobs.merge_math import survival_document
     from jobs.merging import merge_into
@@ -86,6 +95,13 @@ def run(context: JobContext, spec: MergeSpec) -> None:
     }
     message = f"{data_size(artefact.size_bytes)}, merged from {spec.adapter}; {survival_words(survived)}"
     context.finish(message, artefacts=[artefact], summary=summary)
+
+
+def _weights(base: Path, name: str, adapter: Path) -> int:
+    """The most weights that the merged model can have: a head that the adapter parts from its embedding is one more tensor."""
+    sizes = [math.prod(tensor.shape) for file in weight_files(base, name) for tensor in read_header(file).values()]
+    parts = any(key in tensor for tensor in read_header(adapter / ADAPTER_WEIGHTS) for key in ("lm_head", "embed"))
+    return sum(sizes) + (max(sizes, default=0) if parts else 0)
 
 
 def seen_weights(adapter: Path, named: str) -> SeenWeights:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import shutil
 import warnings
@@ -12,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from core.config.model import ModelEntry, WeightFormat
 from core.errors import InputError, NotFoundError
+from core.failures import NO_SPACE, refusal_of
 from core.home import Home, expanded
 from core.models.files import hub_copy, hub_record
 from core.models.fingerprints import fingerprint_file, folder_fingerprint, hub_fingerprint
 from core.models.folder import check_folder, require_tokenizer
+from core.models.gguf import check_gguf
+from jobs.hub import require_room
 
 if TYPE_CHECKING:
     import torch
@@ -238,8 +242,10 @@ def _dequantise(base: BaseModel, folder: Path) -> None:
     where, options = str(base.gguf.parent), {"gguf_file": base.gguf.name, "local_files_only": True}
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".tmp-{os.getpid()}-{folder.name}")
+    is_large = base.gguf.stat().st_size >= LARGE_GGUF_BYTES
+    require_room(folder.parent, (2 if is_large else 4) * check_gguf(base.gguf, base.name).values)
     try:
-        dtype = torch.bfloat16 if base.gguf.stat().st_size >= LARGE_GGUF_BYTES else torch.float32
+        dtype = torch.bfloat16 if is_large else torch.float32
         model: Any = load_checked(base.name, base.gguf, where, None, dtype=dtype, **options)
         tokenizer = AutoTokenizer.from_pretrained(where, **options)
         # What from_pretrained leaves behind of the quantisation would make save_pretrained refuse.
@@ -253,6 +259,8 @@ def _dequantise(base: BaseModel, folder: Path) -> None:
     except (MemoryError, torch.OutOfMemoryError, InputError):
         raise
     except Exception as error:
+        if NO_SPACE.search(str(error)):  # safetensors' own error has no number
+            raise refusal_of(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), folder.parent) from error
         raise _unreadable(base, "model", error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from core.data.training_marks import has_training_marks
 from core.files import sha256_file
 from core.jobfile.quantize import BITS, QuantizeSpec
 from core.models.gguf import GgufHeader, check_servable, require_full_precision
@@ -49,7 +50,8 @@ def run(context: JobContext, spec: QuantizeSpec) -> None:
     name = ENDING.sub("", source.stem)
     header = check_servable(source, source.name)
     precision = require_full_precision(header, source)
-    require_disk(context.artefacts, header.values, BITS[spec.quantization])
+    marked = has_training_marks(header.chat_template or "")
+    require_disk(context.artefacts, header.values, BITS[spec.quantization], twice=marked)
     sha256 = weights_of(source, noted, context.home, context.check_stop).removeprefix("sha256:")
     lineage: dict[str, Any] = {
         **base_lineage(context, spec.model),

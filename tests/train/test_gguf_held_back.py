@@ -18,15 +18,19 @@ from core.config.model import ModelEntry
 from core.files import read_json, sha256_file
 from core.home import Home, RunDir
 from core.jobfile.convert import ConvertSpec
+from core.jobfile.merge import MergeSpec
 from core.jobfile.quantize import QuantizeSpec
 from core.models.gguf import check_servable
+from core.models.gguf_rewrite import with_text
 from core.models.llama_cpp import LlamaCpp
 from core.own_paths import read_result
+from core.shipping.gguf_template import KEY
 from tests.support.forked import CHECKOUT
 from tests.support.held_job import Hold
 from tests.support.llama_cpp import convertible_model, llama_cpp
 from tests.support.waiting import wait_until as wait_for
 from tests.support.workshop import Workshop, events, wait_until
+from tests.train.test_gguf_proof import random_adapter
 
 pytestmark = pytest.mark.train
 
@@ -254,10 +258,34 @@ def test_a_disk_that_is_too_small_is_told_before_and_one_that_fills_up_in_the_mi
     assert in_a_namespace('mount -t tmpfs -o size=50m tmpfs "$ARTEFACTS"', small).returncode == 1
     error = error_of(small)
     assert error["code"] == "disk_full" and "are needed" in error["message"]
+    # Where marks of training are taken out the file exists twice for a while: room for one is not enough.
+    with_text(whole, marked := tmp_path / "marked.gguf", KEY, "{% generation %}x{% endgeneration %}")
+    for number, file, code in ((3, whole, 0), (4, marked, 1)):
+        run = shop.submit(number, quantize(tools, file))
+        assert in_a_namespace('mount -t tmpfs -o size=205000000 tmpfs "$ARTEFACTS"', run).returncode == code
+    assert error_of(run)["code"] == "disk_full" and "are needed" in error_of(run)["message"]
     full = shop.submit(2, quantize(tools, whole, filling(tools, tmp_path, "1000000")))
     assert in_a_namespace('mount -t tmpfs -o size=300m tmpfs "$ARTEFACTS"', full).returncode == 1
     error = error_of(full)
     assert (error["code"], error["message"]) == ("disk_full", "llama-quantize: no space left on the disk")
+
+
+def test_no_step_takes_a_file_for_whole_that_the_system_broke_off(
+    shop: Workshop, tools: LlamaCpp, model: ModelEntry, whole: Path, tmp_path: Path
+) -> None:
+    """By a limit on the size of files, which merge, converter and quantiser meet in the middle of writing."""
+    random_adapter(model, tmp_path / "adapter", 0.05)
+    merge = MergeSpec(adapter=str(tmp_path / "adapter"), model=model, dtype="fp32")
+    run = shop.submit(1, merge)
+    assert in_a_namespace('mount -t tmpfs -o size=50m tmpfs "$ARTEFACTS"', run).returncode == 1
+    error = error_of(run)
+    assert error["code"] == "disk_full" and "are needed" in error["message"], "a merge is refused before it begins"
+    for number, spec in enumerate((merge, convert(tools, model), quantize(tools, whole)), 2):
+        run = shop.submit(number, spec)
+        assert in_a_namespace("ulimit -f 2048", run).returncode == 1, spec.kind
+        error = error_of(run)
+        assert error["code"] == "file_size_limit" and "ulimit -f unlimited" in error["remedy"], (spec.kind, error)
+        assert list(run.home.artefacts.iterdir()) == [] and not run.result.exists()
 
 
 def test_artefacts_that_cannot_be_written_are_told_with_their_folder(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
+import signal
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +15,7 @@ from core.errors import BakehouseError, InputError
 from core.files import write_json
 from core.home import Home
 from jobs.artefacts import ArtefactStore
+from jobs.context import explain
 from jobs.gguf import MARGIN_BYTES, file_name, noted_sha256, require_disk, require_success, the_file_in
 from jobs.tools import ToolEnd
 
@@ -44,10 +48,53 @@ def test_what_the_disk_has_no_room_for_is_refused_before_it_is_begun(
     assert not left.exists(), "what a killed job has left makes room first"
     monkeypatch.setattr(shutil, "disk_usage", lambda place: Usage(10**12, 0, needed))
     require_disk(store, 1_000_000_000, 16)
+    with pytest.raises(BakehouseError):
+        require_disk(store, 1_000_000_000, 16, twice=True)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: Usage(10**12, 0, 2 * needed))
+    require_disk(store, 1_000_000_000, 16, twice=True)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (errno.ENOSPC, "disk_full"),
+        (errno.EDQUOT, "disk_full"),
+        (errno.EFBIG, "file_size_limit"),
+        (errno.EIO, "disk_error"),
+    ],
+)
+def test_a_disk_that_gives_up_in_the_middle_is_one_sentence_and_leaves_nothing(
+    tmp_path: Path, number: int, code: str
+) -> None:
+    store = ArtefactStore(tmp_path / "artefacts", Home(tmp_path))
+    refused = OSError(number, os.strerror(number))  # as a file that is open raises it
+
+    def fill(folder: Path) -> None:
+        (folder / "half").write_bytes(bytes(1000))
+        raise refused
+
+    with pytest.raises(BakehouseError) as caught:
+        store.add("gguf", {}, fill)
+    assert caught.value.code == code and caught.value.file == str(store.root) and list(store.root.iterdir()) == []
+    # Where a job writes elsewhere, to its run directory say.
+    assert explain(refused).code == code and "Errno" not in explain(refused).message
+
+
+def test_a_fault_of_the_job_s_own_is_not_the_disk_s(tmp_path: Path) -> None:
+    store = ArtefactStore(tmp_path / "artefacts", Home(tmp_path))
+
+    def fill(folder: Path) -> None:
+        (folder / "nowhere" / "file").write_bytes(b"")
+
+    with pytest.raises(FileNotFoundError):
+        store.add("gguf", {}, fill)
+    assert list(store.root.iterdir()) == []
 
 
 @pytest.mark.parametrize("lines, code, said", [
     (("writing", "OSError: [Errno 28] No space left on device"), 1, "disk_full"),
+    (("Writing", "OSError: [Errno 27] File too large"), 1, "file_size_limit"),
+    ((), -signal.SIGXFSZ, "file_size_limit"),
     (("a", "KeyError: 'b'"), 1, "quantiser ended with 1: KeyError"),
     ((), -9, "quantiser was ended by SIGKILL"),
     ((), 3, "quantiser ended with 3 without saying why"),

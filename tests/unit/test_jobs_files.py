@@ -103,9 +103,9 @@ def test_an_artefact_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
     def fill(folder: Path) -> None:
         (folder / "half").write_bytes(b"half")
-        raise OSError(28, "No space left on device")
+        raise ValueError("half")
 
-    with pytest.raises(OSError):
+    with pytest.raises(ValueError, match="half"):
         ArtefactStore(home.artefacts, home).add("merged", {}, fill)
     assert list(home.artefacts.iterdir()) == []
 
