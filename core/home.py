@@ -127,6 +127,11 @@ class RunDir:
         return self.path / "parity.json"
 
     @property
+    def deployment(self) -> Path:
+        """What a deployment to Ollama is about to replace, and where that is kept: written before it is."""
+        return self.path / "deployment.json"
+
+    @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 

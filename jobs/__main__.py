@@ -48,6 +48,9 @@ def main(arguments: list[str]) -> int:
     except StartAgain:
         _start_again(inherited)
     except BakehouseError as error:
+        if error.code == "request_stopped" and (why := context.stop_reason()) is not None:
+            print(f"stopped: {why}", flush=True)  # a request to a server was given up for it
+            return STOPPED_EXIT_CODE
         leave_error(attempt, error)
         return error.exit_code
     except Exception as error:

@@ -167,7 +167,8 @@ def check(
     findings += few_shot_findings(shots)
     findings += window_findings(cases, task.sampling.context_length)
     context.phase("asking for one answer")
-    return ParityReport(cases, (*findings, *_of_answers(context, task, server, probes, cases, proof)))
+    of_answers, reply = _of_answers(context, task, server, probes, cases, proof)
+    return ParityReport(cases, (*findings, *of_answers), reply)
 
 
 def _of_answers(
@@ -177,16 +178,16 @@ def _of_answers(
     probes: Sequence[ProbeConversation],
     cases: Sequence[ParityCase],
     proof: TemplateProof,
-) -> list[Reason]:
-    """One whole answer to the last conversation; of a server that tells no tokens also the counts of awkward prompts, which
-    show another tokenizer or a lost token.
+) -> tuple[list[Reason], Reply | None]:
+    """One whole answer to the last conversation, and what it says; of a server that tells no tokens also the counts of awkward
+    prompts, which show another tokenizer or a lost token.
 
     A count is compared with the served render: whether that is the trained one has been told.
     """
     asked = {case.name: case for case in cases if case.was_rendered and _fits(case, task)}
     last = next((probe for probe in reversed(probes) if probe.name in asked), None)
     if last is None:
-        return []
+        return [], None
 
     def reply_to(probe: ProbeConversation, most: int) -> tuple[Question, Reply]:
         question = _question(task, probe, most)
@@ -199,7 +200,7 @@ def _of_answers(
             if probe.name in COUNTED and probe.name in asked and not found:
                 context.check_stop()
                 found = count_findings(reply_to(probe, 1)[1], len(asked[probe.name].served.tokens))
-    return found
+    return found, reply
 
 
 def _fits(case: ParityCase, task: Task) -> bool:
@@ -257,6 +258,21 @@ def settle(context: JobContext, checked: Checked, report: ParityReport) -> None:
         key=None if checked.file is not None else checked.served,
         remedy=remedy_words(first),
     )
+
+
+def require_answer(report: ParityReport) -> str:
+    """The real answer of a report that passed. GateError where nothing came: such a model does not serve."""
+    reply = report.reply
+    if reply is None or not reply.text.strip():
+        thought = ", though it thought" if reply is not None and reply.thinking and reply.thinking.strip() else ""
+        raise GateError(
+            f"the model answered a question of its task with nothing{thought}"
+            if reply is not None
+            else "no prompt of the task leaves room for an answer in its context",
+            code="no_answer",
+            remedy="see what the file answers in a bake-off, or raise the task's context_length and max_new_tokens",
+        )
+    return reply.text
 
 
 def passed_words(report: ParityReport) -> str:

@@ -19,6 +19,8 @@ from core.jobfile.spec import WORKING_BYTES, Columns, InputFile, Spec
 from core.models.files import parameter_count
 
 Target = Literal["ollama", "llama-server"]
+STAGING = "-staging-"
+"""Stands in the tag under which a model is proved; behind it stands which home that is of."""
 
 
 class DeploySpec(Spec):

@@ -44,10 +44,12 @@ class PromptServer(Protocol):
 
 @dataclass(frozen=True)
 class ParityReport:
-    """What the gate found. `findings` are codes with values beside the prompts' own; `refused` are those that block."""
+    """What the gate found. `findings` are codes with values beside the prompts' own; `refused` are those that block. `reply` is
+    the one real answer, None where none was asked for."""
 
     cases: tuple[ParityCase, ...]
     findings: tuple[Reason, ...] = ()
+    reply: Reply | None = None
 
     @property
     def differing(self) -> tuple[ParityCase, ...]:

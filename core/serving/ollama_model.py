@@ -17,6 +17,7 @@ from core.serving.answering import Capabilities, LoadedModel, Question, Reply, S
 from core.serving.errors import ServerError, one_line
 from core.serving.ollama import Ollama, keep_alive
 from core.serving.ollama_prompts import NEVER_CUTS, file_told, rendered_prompt, version_number
+from core.serving.ollama_runners import POLL_SECONDS, is_another, runner_of, sent_away, tag_of
 from core.serving.refusals import classified, no_such_model
 from core.serving.replies import ModelInfo, Resident, full_name
 
@@ -26,7 +27,6 @@ KEEP_ALIVE_SECONDS = 1800.0
 LOAD_SECONDS = 1800.0
 UNLOAD_SECONDS = 60.0
 _GONE_FOR_SECONDS = 1.0
-_POLL_SECONDS = 0.1
 _SAME_MOMENT_SECONDS = 5.0
 
 _SCHEMAS = (0, 5, 0)
@@ -84,8 +84,8 @@ class OllamaModel:
         version, info = self._look()
         weights = info.blob
         if weights is None:  # a model of the cloud has no file here
-            digests = [tag.digest for tag in self._ollama.tags() if full_name(tag.name) == full_name(self.model)]
-            weights = f"manifest:{digests[0]}" if digests and digests[0] else None
+            tag = tag_of(self._ollama, self.model)
+            weights = f"manifest:{tag.digest}" if tag is not None and tag.digest else None
         added: dict[str, Any] = {
             key: list(values) for key, values in sorted(info.parameters.items()) if key not in _SENT
         }
@@ -118,6 +118,9 @@ class OllamaModel:
             before = self._resident()
             if before is not None and self._before is None and self._loaded_as is None:
                 self._before = before, self._stays(before)
+            if before is not None and is_another(before, tag_of(self._ollama, self.model)):
+                # Of the same weights: its process, made with its options, would answer for ours.
+                before = None if self._sent_away() else before
             started = time.monotonic()
             self._ollama.load(
                 self.model,
@@ -139,7 +142,7 @@ class OllamaModel:
         """Of the version and of the tag's manifest, which is written anew whenever a model is pulled or created."""
         with self._classifying():
             version = self._ollama.version()
-            tag = next((one for one in self._ollama.tags() if full_name(one.name) == full_name(self.model)), None)
+            tag = tag_of(self._ollama, self.model)
         return sha256_json([version, None if tag is None else [tag.digest, tag.modified_at]])
 
     def ask(
@@ -175,7 +178,8 @@ class OllamaModel:
         return file_told(*self._known())
 
     def unload(self) -> None:
-        """What was in memory before our first load is so again, with its window and for as long as it would have stayed.
+        """What was in memory before our first load is so again, with its window and for as long as it would have stayed, and
+        loaded anew where it is another model of the same weights.
 
         Else it is asked to go until it has not been listed for a second: a request during a load has no effect. One that
         answers somebody else stays until that answer ends; ServerError (`server_slow`) where that takes long. A runner that
@@ -185,6 +189,9 @@ class OllamaModel:
         with self._classifying():
             if self._before is not None:
                 (former, stays), self._before = self._before, None
+                resident = self._resident()
+                if resident is not None and is_another(resident, former):
+                    self._sent_away()
                 self._ollama.load(
                     former.name,
                     context_length=former.context_length,
@@ -209,7 +216,7 @@ class OllamaModel:
                         f"`{one_line(self.model)}` is still in memory {UNLOAD_SECONDS:g} s after it was asked to go"
                     )
                     raise ServerError(message, code="server_slow")
-                time.sleep(_POLL_SECONDS)
+                time.sleep(POLL_SECONDS)
 
     def others_active(self) -> bool | None:
         """Whether something other than this has asked the server for anything since the last look.
@@ -348,20 +355,10 @@ class OllamaModel:
         return self._ours_among(self._ollama.ps())
 
     def _ours_among(self, residents: Sequence[Resident]) -> Resident | None:
-        """A tag that was created anew leaves the runner of its former weights, listed under the same name."""
-        if not residents:
-            return None
-        digests = {full_name(tag.name): tag.digest for tag in self._ollama.tags()}
-        own, blob = digests.get(full_name(self.model)), self._blob_of(self.model)
+        return runner_of(self._ollama, self.model, residents, self._blob_of)
 
-        def is_ours(one: Resident) -> bool:
-            if one.digest is not None and one.digest == own:
-                return True
-            now = digests.get(full_name(one.name))
-            is_former = None not in (now, one.digest) and now != one.digest
-            return not is_former and self._blob_of(one.name) == blob
-
-        return next((one for one in residents if is_ours(one)), None)
+    def _sent_away(self) -> bool:
+        return sent_away(self._ollama, self.model, self._resident, UNLOAD_SECONDS)
 
     def _stays(self, resident: Resident) -> float | None:
         """How long it would stay, -1 for ever; None, which is the server's own, where its clock is another machine's."""

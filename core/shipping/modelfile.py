@@ -44,7 +44,7 @@ class Modelfile:
         lines = [f"# {line}".rstrip() for note in self.notes for line in note.splitlines()]
         lines += ["", f"FROM ./{self.file}"]
         lines += _part("TEMPLATE", self.template)
-        for name, value in _parameters(self.sampling):
+        for name, value in parameters_of(self.sampling).items():
             lines.append(f"PARAMETER {name} {value}")
         for stop in self.stops:
             lines += _part("PARAMETER stop", stop)
@@ -69,16 +69,16 @@ def _part(name: str, text: str | None) -> Sequence[str]:
     return (f"{name} {value}",)
 
 
-def _parameters(sampling: Sampling | None) -> list[tuple[str, int | float]]:
-    """The sampling of a task under Ollama's names. All that have a default of Ollama's own are named: those have changed."""
+def parameters_of(sampling: Sampling | None) -> dict[str, int | float]:
+    """The sampling of a task under Ollama's names. All that have a default of Ollama's own are named: those have changed, and
+    cut where a task does not. No cut is 1 for top_p and 0 for top_k there."""
     if sampling is None:
-        return []
-    named: dict[str, int | float | None] = {
+        return {}
+    return {
         "num_ctx": sampling.context_length,
         "num_predict": sampling.max_new_tokens,
         "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-        "top_k": sampling.top_k,
+        "top_p": 1.0 if sampling.top_p is None else sampling.top_p,
+        "top_k": sampling.top_k or 0,
         "repeat_penalty": sampling.repeat_penalty,
     }
-    return [(name, value) for name, value in named.items() if value is not None]

@@ -15,7 +15,7 @@ from core.config.task import Task
 from core.errors import BakehouseError, InputError
 from core.files import sha256_json
 from core.home import Home
-from core.jobfile.deploy import DeploySpec, Target
+from core.jobfile.deploy import STAGING, DeploySpec, Target
 from core.jobfile.references import parse_reference
 from core.jobfile.served_as import ServedAs
 from core.jobfile.servers import known_servers, ollama_of
@@ -105,7 +105,7 @@ def deploy_spec(
     found = meant_gguf(home, connection, project, source)
     under_test, base = meant_task_and_model(project, source, found, task, model)
     name = default_name(under_test, base, found, to) if name is None else name
-    where = _ollama(home, project, name, found) if to == "ollama" else _llama_server(project, name, at_boot)
+    where = _ollama(home, project, name) if to == "ollama" else _llama_server(project, name, at_boot)
     if to == "ollama" and served is None:
         served = served_as(project, under_test.name, base)
     return DeploySpec(
@@ -129,12 +129,12 @@ def default_name(task: Task, model: ModelEntry, found: MeantGguf, to: Target) ->
     return _shortened(f"{head}-{tail}", LONGEST_PART)
 
 
-def staging_of(home: Home, name: str, reference: str) -> str:
-    """The tag under which a file is proved before `name` is touched: the same for each try of it, another for what is
-    deployed from elsewhere."""
+def staging_of(home: Home, name: str) -> str:
+    """The tag under which a file is proved before `name` is touched. By its end a tag is known to be of this home: whoever
+    deploys from here next removes what a killed job has left."""
     model, _, tag = name.partition(":") if ":" in name.rpartition("/")[2] else (name, "", "latest")
-    whose = sha256_json([str(home.root.resolve()), name, reference])[:8]
-    return f"{model}:{tag[: LONGEST_PART - len('-staging-') - len(whose)]}-staging-{whose}"
+    behind = f"{STAGING}{sha256_json([str(home.root.resolve())])[:8]}"
+    return f"{model}:{tag[: LONGEST_PART - len(behind)]}{behind}"
 
 
 def _shortened(text: str, most: int) -> str:
@@ -142,13 +142,13 @@ def _shortened(text: str, most: int) -> str:
     return text if len(text) <= most else text[-most:].lstrip("-._")
 
 
-def _ollama(home: Home, project: Project, name: str, found: MeantGguf) -> dict[str, Any]:
+def _ollama(home: Home, project: Project, name: str) -> dict[str, Any]:
     path, colon, tag = name.rpartition(":") if ":" in name.rpartition("/")[2] else (name, "", "")
     parts = [*path.split("/"), *([tag] if colon else [])]
     if len(parts) > 4 or not all(_OLLAMA_PART.fullmatch(part) and len(part) <= LONGEST_PART for part in parts):
         raise _bad_name(name, "Ollama takes MODEL:TAG, of letters, digits, `_`, `.` and `-`")
     server = known_servers(project.settings)[BUILT_IN]
-    return {"server": server, "staging": staging_of(home, name, found.reference)}
+    return {"server": server, "staging": staging_of(home, name)}
 
 
 def _llama_server(project: Project, name: str, at_boot: bool) -> dict[str, Any]:

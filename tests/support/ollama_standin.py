@@ -46,6 +46,8 @@ class OllamaStandin:
         self.newer = version != "0.24.0"
         self.token_seconds = token_seconds
         self.requests: list[Asked] = []
+        self.on_request: Callable[[Asked], None] | None = None
+        """Called with each request before it is answered."""
         self.models: dict[str, Model] = {}
         self.store = Store(self.models, self.newer, self.down)
         self.scheduler = Scheduler(self.newer)
@@ -375,7 +377,10 @@ class OllamaStandin:
             body = json.loads(raw) if raw else None
         except ValueError:
             body = None
-        self.requests.append(Asked(time.time(), method, path, body if isinstance(body, dict) else None))
+        asked = Asked(time.time(), method, path, body if isinstance(body, dict) else None)
+        self.requests.append(asked)
+        if self.on_request is not None:
+            self.on_request(asked)
 
 
 def _later(exchange: Exchange) -> None:

@@ -41,6 +41,8 @@ class Store:
         """What models that are made of files are given beside what is in them: `answer`, `generates`, `counts` of `Model`."""
         self.rewrites = True
         """Whether 0.33 puts another file than was sent into a model: all but those that its llama-quantize wrote."""
+        self.dress: Callable[[Model], Model] = lambda model: model
+        """What this server makes of a model that is not what it was asked for."""
         self._dies = dies
         self._files: dict[str, StoredFile] = {}
         self._parts: set[str] = set()
@@ -149,7 +151,7 @@ class Store:
             if kind in notes:
                 yield _said(notes[kind])
         yield _said("writing manifest")
-        self.put(model)
+        self.put(self.dress(model))
         yield _said("success")
 
     def _parsed(self, digest: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -12,7 +12,8 @@ import pytest
 from core.cli.main import main
 from core.config.project import shipped
 from core.errors import BakehouseError
-from core.jobfile.deploy import DeploySpec, Target
+from core.home import Home
+from core.jobfile.deploy import STAGING, DeploySpec, Target
 from core.jobfile.gpu_use import GpuUse
 from core.store.jobs import JobRow
 from core.submission.deploy import LONGEST_PART, staging_of, submit_deploy
@@ -51,13 +52,12 @@ def test_of_a_job_s_file_model_task_and_name_are_those_of_the_job(kiln: Kiln) ->
     assert job.lane == "gpu"
 
 
-def test_the_staging_tag_belongs_to_one_file_under_one_name_from_one_home(kiln: Kiln) -> None:
-    tag = staging_of(kiln.home, "judge:v1", "job:7/gguf")
-    assert tag == staging_of(kiln.home, "judge:v1", "job:7/gguf") and tag.startswith("judge:v1-staging-")
-    others = [staging_of(kiln.home, "judge:v2", "job:7/gguf"), staging_of(kiln.home, "judge:v1", "job:8/gguf")]
-    assert len({tag, *others}) == 3
-    assert staging_of(kiln.home, "host:5000/a/judge", "job:7/gguf").startswith("host:5000/a/judge:latest-staging-")
-    assert len(staging_of(kiln.home, f"a:{'b' * LONGEST_PART}", "job:7/gguf").partition(":")[2]) == LONGEST_PART
+def test_the_staging_tag_is_told_by_its_end_to_be_of_this_home(kiln: Kiln, tmp_path: Path) -> None:
+    tag, end = (staging_of(kiln.home, "judge:v1"), staging_of(kiln.home, "judge:v1").rpartition(STAGING)[2])
+    assert tag == f"judge:v1-staging-{end}" and staging_of(kiln.home, "a/b").startswith("a/b:latest-staging-")
+    assert staging_of(kiln.home, "host:5000/a/judge") == f"host:5000/a/judge:latest-staging-{end}"
+    assert staging_of(Home(tmp_path / "another"), "judge:v1") not in (tag, staging_of(kiln.home, "judge:v2"))
+    assert len(staging_of(kiln.home, f"a:{'b' * LONGEST_PART}").partition(":")[2]) == LONGEST_PART
 
 
 @pytest.mark.parametrize(

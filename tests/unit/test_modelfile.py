@@ -73,6 +73,7 @@ def test_what_a_task_is_served_with(family: Family) -> None:
         "num_ctx": "8192",
         "num_predict": "300",
         "temperature": "0.2",
+        "top_p": "1.0",
         "top_k": "40",
         "repeat_penalty": "1.0",
     }

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -313,3 +314,19 @@ def test_a_window_that_the_server_has_cut_is_told(standin: OllamaStandin, judge:
     assert judge.load(CONTEXT).context_length == CONTEXT
     trained = standin.models["judge:v1"].trained_context
     assert judge.load(4 * trained).context_length == trained
+
+
+@pytest.mark.parametrize("more", [{"template": "{{ .Prompt }}"}, {"parameters": {"stop": ["###"]}}])
+def test_two_models_of_the_same_weights_are_never_answered_for_by_one_process(
+    standin: OllamaStandin, judge: OllamaModel, more: dict[str, Any]
+) -> None:
+    """Neither where somebody had the one in memory before, nor afterwards: that one is there again, made for itself."""
+    standin.add_model("judge:other", blob=standin.models["judge:v1"].blob, **more)
+    Ollama(standin.url).load("judge:other", context_length=CONTEXT, keep_alive_seconds=-1.0)
+    former = standin.pid_of("judge:other")
+    assert not judge.load(CONTEXT).was_resident
+    assert standin.listed() == ["judge:v1"] and standin.pid_of("judge:v1") != former
+    judge.ask(QUESTION)
+    ours = standin.pid_of("judge:v1")
+    judge.unload()
+    assert standin.listed() == ["judge:other"] and standin.pid_of("judge:other") not in (former, ours)

@@ -1,0 +1,54 @@
+"""Which process of an Ollama has some weights in memory, and having it go."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from core.serving.ollama import Ollama
+from core.serving.replies import Resident, Tag, full_name
+
+POLL_SECONDS = 0.1
+
+
+def tag_of(server: Ollama, name: str) -> Tag | None:
+    """The tag `name` of the server's store. Its digest is another as soon as the template, a parameter or anything else is."""
+    return next((tag for tag in server.tags() if full_name(tag.name) == full_name(name)), None)
+
+
+def runner_of(
+    server: Ollama, name: str, residents: Sequence[Resident], blob_of: Callable[[str], str]
+) -> Resident | None:
+    """The one of `residents` that has the weights of the tag `name`.
+
+    A tag that was created anew leaves the runner of its former weights, listed under the same name.
+    """
+    if not residents:
+        return None
+    digests = {full_name(tag.name): tag.digest for tag in server.tags()}
+    own, blob = digests.get(full_name(name)), blob_of(name)
+
+    def is_ours(one: Resident) -> bool:
+        if one.digest is not None and one.digest == own:
+            return True
+        now = digests.get(full_name(one.name))
+        is_former = None not in (now, one.digest) and now != one.digest
+        return not is_former and blob_of(one.name) == blob
+
+    return next((one for one in residents if is_ours(one)), None)
+
+
+def is_another(one: Resident, other: Resident | Tag | None) -> bool:
+    """Whether these are two models, by the digests of their manifests."""
+    return other is not None and None not in (one.digest, other.digest) and one.digest != other.digest
+
+
+def sent_away(server: Ollama, name: str, resident: Callable[[], Resident | None], seconds: float) -> bool:
+    """Have the runner of a tag's weights go, whatever its own tag is. False where it works for somebody all the time."""
+    deadline = time.monotonic() + seconds
+    while resident() is not None:
+        if time.monotonic() > deadline:
+            return False
+        server.unload(name)
+        time.sleep(POLL_SECONDS)
+    return True
