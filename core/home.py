@@ -343,10 +343,8 @@ class Home:
 
 
 def expanded(path: str | Path, *, key: str | None = None, file: str | Path | None = None) -> Path:
-    """A path whose `~` or `~anna` is replaced by a home directory. Raises `InputError` where there is no such directory.
-
-    `key` and `file` say where the path is written.
-    """
+    """A path whose `~` or `~anna` is replaced by a home directory. Raises `InputError` where there is no such directory, with
+    the `key` and `file` under which the path is written."""
     first, *rest = Path(path).parts or ("",)
     if not first.startswith("~"):
         return Path(path)
