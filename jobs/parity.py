@@ -171,6 +171,21 @@ def check(
     return ParityReport(cases, (*findings, *of_answers), reply)
 
 
+def smoke_findings(
+    context: JobContext,
+    task: Task,
+    golden_file: InputFile,
+    tokenizer: ChatTokenizer,
+    server: AskedServer,
+    cases: Sequence[ParityCase],
+) -> tuple[Reason, ...]:
+    """What one real answer shows, of a server that has what these prompts (`ParityReport.cases`) were compared on. Raises
+    ServerError."""
+    proof = prove(tokenizer, task.thinking, task.system_role)
+    probes = probe_conversations(task, read_golden(golden_file), proof)
+    return tuple(_of_answers(context, task, server, probes, cases, proof))
+
+
 def _of_answers(
     context: JobContext,
     task: Task,
@@ -248,6 +263,11 @@ def settle(context: JobContext, checked: Checked, report: ParityReport) -> None:
     write_json(context.run.parity, document)
     for reason in report.findings:
         context.say(finding_words(reason))
+    refuse(checked, report)
+
+
+def refuse(checked: Checked, report: ParityReport) -> None:
+    """GateError where something that was found may not be served."""
     if report.passed:
         return
     first = report.refused[0]

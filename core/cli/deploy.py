@@ -27,6 +27,11 @@ from core.store.jobs import JobRow
 @click.option("--task", help="The task that the model is to do.  [default: that of the job]")
 @click.option("--model", help="The base model, whose tokenizer and template trained.  [default: that of the job]")
 @click.option("--at-boot", is_flag=True, help="A served model of llama-server starts with the machine.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    help="Of a served model of llama-server.  [default: the one that the name has, else a free one]",
+)
 @click.option("--wait", is_flag=True, help="Follow it to its end: exit code 3 where the prompts differ.")
 @project_option
 @json_option
@@ -37,6 +42,7 @@ def deploy(
     task: str | None,
     model: str | None,
     at_boot: bool,
+    port: int | None,
     wait: bool,
     project: Path | None,
     as_json: bool,
@@ -60,6 +66,7 @@ def deploy(
             task=task,
             model=model,
             at_boot=at_boot,
+            port=port,
             author=by(),
         )
     submitted(home, job, wait=wait, as_json=as_json, show=_came_to(home, as_json=as_json))

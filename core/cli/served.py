@@ -64,7 +64,7 @@ def show(name: str, as_json: bool) -> None:
         "model": f"{record.model}, deployed by job {record.job_id}"
         + (f" {moment(record.created_at)}" if record.created_at else ""),
         "file": f"{record.file}{size}",
-        "weights": f"sha256:{record.weights}",
+        "weights": record.weights,
         "address": f"{record.url}, as model {record.name}",
         "context": f"{record.context_length} tokens, {record.slots} at a time, "
         + ("on the GPU" if record.on_gpu else "on the CPU"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from core.config.base import OwnPath
 from core.config.model import ModelEntry
@@ -27,9 +27,9 @@ class DeploySpec(Spec):
     """Have the GGUF file `source` (`job:12/gguf`, or a path) serve under `name`, once its prompts are those of training.
 
     To an Ollama: `server`, and `staging`, the tag under which the model is made and proved before `name` is touched. To a
-    served model of llama-server: `program`, as it was found at submission, and whether it starts `at_boot`. `model` is the base
-    model, whose tokenizer and template trained; `served` holds the task, and the official template where the model's entry
-    names one.
+    served model of llama-server: `program`, as it was found at submission, whether it starts `at_boot`, and its `port`; None is
+    the one that the name has, else a free one. `model` is the base model, whose tokenizer and template trained; `served` holds
+    the task, and the official template where the model's entry names one.
     """
 
     kind: Literal["deploy"] = "deploy"
@@ -40,6 +40,7 @@ class DeploySpec(Spec):
     staging: str | None = None
     program: OwnPath | None = None
     at_boot: bool = False
+    port: int | None = Field(default=None, ge=1, lt=2**16)
     model: ModelEntry
     served: ServedAs
     golden: InputFile

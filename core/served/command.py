@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from core.config.task import Task
 from core.errors import InputError
 from core.models.gguf_memory import WINDOW_STEP
 from core.process.ports import LOOPBACK
@@ -25,7 +28,8 @@ class ServerCommand:
 
     `alias` is the model's name in its API; `context_length` in tokens is that of each of `slots` answers at a time. `lora` is
     an adapter as a GGUF file. `on_gpu`: its layers go to the GPU, where there is one. `traces`: the sizes of its buffers are
-    logged.
+    logged. `defaults` are options with their values, taken where the version has them: what a question gets that says nothing
+    of it (`served_defaults`).
     """
 
     program: Path
@@ -38,6 +42,7 @@ class ServerCommand:
     on_gpu: bool = True
     lora: Path | None = None
     traces: bool = False
+    defaults: Mapping[str, str] = field(default_factory=dict)
 
     def words(self, options: ServerOptions) -> list[str]:
         """The command. `options` are those of the program's version."""
@@ -55,11 +60,28 @@ class ServerCommand:
             **({} if self.lora is None else {"--lora": str(self.lora)}),
         }
         # Of some versions only: its page, a cache of prompts in the host's memory (8 GB), the network.
-        more = {"--no-webui": None, "--cache-ram": "0", "--offline": None}
+        more: dict[str, str | None] = {"--no-webui": None, "--cache-ram": "0", "--offline": None}
+        more |= self.defaults
         known = {**wanted, **{option: value for option, value in more.items() if option in options.names}}
         if self.traces and TRACE_LEVEL in options.help:
             known["--log-verbosity"] = "4"
         return [str(self.program), *(word for pair in known.items() for word in pair if word is not None)]
+
+
+def served_defaults(task: Task, chat_template: str | None) -> dict[str, str]:
+    """How a served model answers a question that leaves it open: as the task samples and thinks, not as llama-server would."""
+    sampling = task.sampling
+    chosen: dict[str, float | None] = {
+        "--temp": sampling.temperature,
+        "--top-p": sampling.top_p,
+        "--top-k": sampling.top_k,
+        "--min-p": 0.0,
+        "--repeat-penalty": sampling.repeat_penalty,
+        "--predict": sampling.max_new_tokens,
+    }
+    thinks = json.dumps({"enable_thinking": task.thinking == "on"})
+    switch = {"--chat-template-kwargs": thinks} if "enable_thinking" in (chat_template or "") else {}
+    return {option: str(value) for option, value in chosen.items() if value is not None} | switch
 
 
 @dataclass(frozen=True)

@@ -29,11 +29,11 @@ HOST = "127.0.0.1"
 class ServedModelRecord:
     """A served model as it was deployed.
 
-    `file` is the GGUF file and `weights` its SHA-256; `model` is the base model by name, `job_id` the job that deployed it.
-    `command` starts its llama-server, always on `port` of loopback; `environment` is what its process gets beside that of the
-    user, and `unset` what it does not get. `context_length` in tokens is that of each of `slots` answers at a time. `on_gpu`:
-    its layers go to the GPU. `at_boot`: systemd starts it with the machine. `version` is llama-server's, `template` the
-    SHA-256 of the chat template in the file. `created_at` in Unix seconds.
+    `file` is the GGUF file and `weights` its digest, `sha256:…`; `model` is the base model by name, `job_id` the job that
+    deployed it. `command` starts its llama-server, always on `port` of loopback; `environment` is what its process gets beside
+    that of the user, and `unset` what it does not get. `context_length` in tokens is that of each of `slots` answers at a time.
+    `on_gpu`: its layers go to the GPU. `at_boot`: systemd starts it with the machine. `version` is llama-server's, `template`
+    the SHA-256 of the chat template in the file. `created_at` in Unix seconds.
     """
 
     name: str

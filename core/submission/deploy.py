@@ -12,7 +12,7 @@ from core.config.model import ModelEntry
 from core.config.project import Project
 from core.config.servers import BUILT_IN
 from core.config.task import Task
-from core.errors import BakehouseError, InputError
+from core.errors import InputError
 from core.files import sha256_json
 from core.home import Home
 from core.jobfile.deploy import STAGING, DeploySpec, Target
@@ -20,6 +20,9 @@ from core.jobfile.references import parse_reference
 from core.jobfile.served_as import ServedAs
 from core.jobfile.servers import known_servers, ollama_of
 from core.models.llama_cpp import LlamaCpp
+from core.served.control import choose_keeper
+from core.served.install import choose_port
+from core.served.record import require_name
 from core.serving.errors import ServerError
 from core.serving.ollama_prompts import RENDERS, version_number
 from core.serving.refusals import no_render
@@ -34,8 +37,6 @@ LONGEST_PART = 80
 """Letters of each part of a name that Ollama takes (its `types/model/name.go`)."""
 _UNSAFE = re.compile(r"[^a-z0-9_.-]+")
 _OLLAMA_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-_SERVED_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-"""A served model's name is that of a folder and a part of its unit's."""
 
 
 def submit_deploy(
@@ -48,6 +49,7 @@ def submit_deploy(
     task: str | None = None,
     model: str | None = None,
     at_boot: bool = False,
+    port: int | None = None,
     author: str,
 ) -> JobRow:
     """Queue the deployment of `source`: `job:12`, or the path of a GGUF file. `to` None: see `target`. `task` and `model` are
@@ -58,7 +60,9 @@ def submit_deploy(
     """
     to = target(project, to)
     with contextlib.closing(open_database(home)) as connection:
-        spec = deploy_spec(home, connection, project, source, to=to, name=name, task=task, model=model, at_boot=at_boot)
+        spec = deploy_spec(
+            home, connection, project, source, to=to, name=name, task=task, model=model, at_boot=at_boot, port=port
+        )
     return store(home, project, spec, author=author)
 
 
@@ -91,6 +95,7 @@ def deploy_spec(
     task: str | None = None,
     model: str | None = None,
     at_boot: bool = False,
+    port: int | None = None,
     served: ServedAs | None = None,
 ) -> DeploySpec:
     """What the deployment is told. `served` None: as the project has it now, for which Ollama may be asked. Raises as
@@ -102,10 +107,17 @@ def deploy_spec(
             key="--at-boot",
             remedy="leave it out, or deploy with `--to llama-server`",
         )
+    if to == "ollama" and port is not None:
+        raise InputError(
+            "a model of Ollama is asked at Ollama's own address",
+            code="bad_option",
+            key="--port",
+            remedy="leave it out, or deploy with `--to llama-server`",
+        )
     found = meant_gguf(home, connection, project, source)
     under_test, base = meant_task_and_model(project, source, found, task, model)
     name = default_name(under_test, base, found, to) if name is None else name
-    where = _ollama(home, project, name) if to == "ollama" else _llama_server(project, name, at_boot)
+    where = _ollama(home, project, name) if to == "ollama" else _llama_server(home, project, name, at_boot, port)
     if to == "ollama" and served is None:
         served = served_as(project, under_test.name, base)
     return DeploySpec(
@@ -151,15 +163,13 @@ def _ollama(home: Home, project: Project, name: str) -> dict[str, Any]:
     return {"server": server, "staging": staging_of(home, name)}
 
 
-def _llama_server(project: Project, name: str, at_boot: bool) -> dict[str, Any]:
-    if not _SERVED_NAME.fullmatch(name):
-        raise _bad_name(name, "a served model's name has letters, digits, `_`, `.` and `-`, at most 100")
-    LlamaCpp.find(project.settings.llama_cpp.folder).require("llama-server")
-    raise BakehouseError(
-        "a served model of llama-server cannot be installed yet",
-        code="not_possible",
-        remedy="deploy to Ollama with `--to ollama`",
-    )
+def _llama_server(home: Home, project: Project, name: str, at_boot: bool, port: int | None) -> dict[str, Any]:
+    require_name(name)
+    program = LlamaCpp.find(project.settings.llama_cpp.folder).require("llama-server")
+    choose_keeper(at_boot=at_boot)  # refuses what can't be started at boot
+    if port is not None:
+        choose_port(home, name, port)
+    return {"program": str(program), "at_boot": at_boot, "port": port}
 
 
 def _bad_name(name: str, why: str) -> InputError:

@@ -30,7 +30,7 @@ def record_of(home: Home, name: str = "note-title-tiny-12") -> ServedModelRecord
     return ServedModelRecord(
         name=name,
         file=file,
-        weights="ab" * 32,
+        weights=f"sha256:{'ab' * 32}",
         task="note-title",
         model="tiny",
         job_id=12,
