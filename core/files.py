@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -186,11 +186,15 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def sha256_tree(folder: Path) -> str:
-    """Hex SHA-256 over the names and contents of all files of a folder, independent of times and order."""
+def sha256_tree(folder: Path, known: Mapping[str, str] | None = None) -> str:
+    """Hex SHA-256 over the names and contents of all files of a folder, independent of times and order.
+
+    `known` are hashes of files that whoever calls has computed already, by their name in the folder.
+    """
     digest = hashlib.sha256()
     for path in sorted(item for item in folder.rglob("*") if item.is_file()):
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{sha256_file(path)}\n".encode())
+        name = path.relative_to(folder).as_posix()
+        digest.update(f"{name}\0{(known or {}).get(name) or sha256_file(path)}\n".encode())
     return digest.hexdigest()
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from core.home import Home, expanded
 from core.jobfile.references import parse_reference
 from core.own_paths import read_result
+from core.process.leftovers import temporary_name
 from core.reasons import Reason
 from core.store.jobs import ACTIVE, QUEUED
 
@@ -85,9 +86,7 @@ def list_intermediates(
 
 def remove_intermediate(home: Home, connection: sqlite3.Connection, one: Intermediate) -> bool:
     """Remove one that may go; False where a job that needs it was queued meanwhile, and it stays. OSError."""
-    aside = one.path.with_name(
-        f".tmp-{os.getpid()}-{one.kind}-removed"
-    )  # a sweep of the store takes what a kill leaves
+    aside = one.path.with_name(temporary_name(f"{one.kind}-removed"))
     shutil.rmtree(aside, ignore_errors=True)
     one.path.rename(aside)
     jobs = {number for number, other in _made(home, connection).items() if other.folder == one.path}

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from core.files import fsync_directory, read_json, sha256_tree, write_json
 from core.home import Home
 from core.jobfile.references import parse_reference
 from core.own_paths import read_result
+from core.process.leftovers import sweep, temporary_name
 
 MOST_TRIES = 5
 """To take a place that another job takes at the same moment."""
@@ -47,8 +48,10 @@ class ArtefactStore:
     root: Path
     home: Home
 
-    def add(self, kind: str, lineage: dict[str, Any], fill: Callable[[Path], None]) -> Artefact:
+    def add(self, kind: str, lineage: dict[str, Any], fill: Callable[[Path], Mapping[str, str] | None]) -> Artefact:
         """Let `fill` write a folder, and store it under its hash. The same content is stored once.
+
+        What `fill` returns are the SHA-256 of files that it has computed already, by their name in the folder.
 
         The folder is written beside its place and renamed: a crash leaves a temporary one, never half an artefact. One that
         has lost a file since it was stored, or is damaged, is replaced. A disk that is full, read-only or failing is a
@@ -56,13 +59,12 @@ class ArtefactStore:
         """
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.sweep()
-        temporary = self.root / f".tmp-{os.getpid()}-{kind}"
+        temporary = self.root / temporary_name(kind)
         shutil.rmtree(temporary, ignore_errors=True)
         content = temporary / kind
         content.mkdir(parents=True)
         try:
-            fill(content)
-            sha256 = sha256_tree(content)
+            sha256 = sha256_tree(content, fill(content))
             write_json(temporary / "lineage.json", {"kind": kind, "sha256": sha256, **lineage})
             _sync(content)
             place = self.root / sha256
@@ -121,10 +123,7 @@ class ArtefactStore:
 
     def sweep(self) -> None:
         """Remove what jobs that were killed left half written: these are gigabytes."""
-        for leftover in self.root.glob(".tmp-*"):
-            pid = leftover.name.split("-")[1]
-            if not Path("/proc", pid).exists():
-                shutil.rmtree(leftover, ignore_errors=True)
+        sweep(self.root)
 
     def resolve(self, reference: str, kind: str) -> tuple[Path, str]:
         """Folder and hash of `job:12`, `job:12/adapter` or a path.

@@ -21,6 +21,7 @@ from core.config.model import ModelEntry
 from core.data.examples import load_examples
 from core.errors import BakehouseError, InputError
 from core.home import Home, expanded
+from core.process.leftovers import sweep, temporary_name
 from core.submission.audit_process import AuditRequest
 from jobs import models
 from jobs.context import explain
@@ -113,7 +114,8 @@ def _located(entry: ModelEntry, home: Home) -> models.BaseModel:
 def _keep(tokenizer: Any, folder: Path) -> None:
     """Write the tokenizer into `folder`, whole or not at all."""
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = folder.with_name(f".tmp-{os.getpid()}-{folder.name}")
+    sweep(folder.parent)
+    temporary = folder.with_name(temporary_name(folder.name))
     try:
         tokenizer.save_pretrained(temporary)
         temporary.rename(folder)

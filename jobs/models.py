@@ -19,6 +19,7 @@ from core.models.files import hub_copy, hub_record
 from core.models.fingerprints import fingerprint_file, folder_fingerprint, hub_fingerprint
 from core.models.folder import check_folder, require_tokenizer
 from core.models.gguf import check_gguf
+from core.process.leftovers import sweep, temporary_name
 from jobs.hub import require_room
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def locate(entry: ModelEntry, home: Home) -> BaseModel:
         copy = hub_copy(home, entry)
         if copy is None:
             raise _not_pulled(entry, hub_record(home, entry))
-        _require_whole_files(copy.folder, entry.name, f"bakehouse models pull {entry.name}")
+        require_whole_files(copy.folder, entry.name, f"bakehouse models pull {entry.name}")
         return BaseModel(entry.name, copy.folder, None, hub_fingerprint(copy.hub, copy.commit))
     if entry.wheel is not None:
         path = home.models / entry.name / Path(entry.wheel.member).name
@@ -103,11 +104,11 @@ def locate_path(name: str, path: Path) -> BaseModel:
         return BaseModel(name, None, path, fingerprint_file(path))
     if not path.is_dir():
         raise InputError(f"the model {name} is not there", code="no_such_model", file=path)
-    _require_whole_files(path, name)
+    require_whole_files(path, name)
     return BaseModel(name, path, None, folder_fingerprint(path))
 
 
-def _require_whole_files(folder: Path, name: str, remedy: str | None = None) -> None:
+def require_whole_files(folder: Path, name: str, remedy: str | None = None) -> None:
     """What submission looked at, once more: files may have changed while the job waited. Raises `InputError`."""
     try:
         check_folder(folder, name)
@@ -241,7 +242,8 @@ def _dequantise(base: BaseModel, folder: Path) -> None:
     assert base.gguf is not None
     where, options = str(base.gguf.parent), {"gguf_file": base.gguf.name, "local_files_only": True}
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".tmp-{os.getpid()}-{folder.name}")
+    sweep(folder.parent)
+    temporary = folder.with_name(temporary_name(folder.name))
     is_large = base.gguf.stat().st_size >= LARGE_GGUF_BYTES
     require_room(folder.parent, (2 if is_large else 4) * check_gguf(base.gguf, base.name).values)
     try:
@@ -255,7 +257,7 @@ def _dequantise(base: BaseModel, folder: Path) -> None:
         model.is_quantized = False
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
-        temporary.rename(folder)
+        _take_place(temporary, folder)
     except (MemoryError, torch.OutOfMemoryError, InputError):
         raise
     except Exception as error:
@@ -264,6 +266,15 @@ def _dequantise(base: BaseModel, folder: Path) -> None:
         raise _unreadable(base, "model", error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _take_place(temporary: Path, folder: Path) -> None:
+    """Rename a folder to its place, unless another job has written the same there meanwhile."""
+    try:
+        temporary.rename(folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
 
 
 def _unreadable(base: BaseModel, what: str, error: Exception) -> InputError:

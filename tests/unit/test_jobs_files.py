@@ -13,6 +13,8 @@ import pytest
 from core.errors import InputError, NotFoundError
 from core.files import read_json, sha256_tree, write_json
 from core.home import Home, RunDir
+from core.process.identity import start_ticks
+from core.process.leftovers import temporary_name
 from jobs.artefacts import ArtefactStore
 from jobs.checkpoints import find_checkpoint, prune, seal
 
@@ -108,6 +110,18 @@ def test_an_artefact_that_fails_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="half"):
         ArtefactStore(home.artefacts, home).add("merged", {}, fill)
     assert list(home.artefacts.iterdir()) == []
+
+
+def test_what_killed_jobs_left_is_swept_and_what_is_being_written_stays(tmp_path: Path) -> None:
+    """A pid that has come to another process since, as after a restart of the machine, keeps nothing."""
+    home = Home(tmp_path).create()
+    store, mine = ArtefactStore(home.artefacts, home), start_ticks(os.getpid())
+    assert mine is not None
+    left = [f".tmp-999999999-{mine}-gguf", f".tmp-{os.getpid()}-{mine - 1}-gguf", ".tmp-999999999-gguf", ".tmp-x"]
+    for name in (*left, temporary_name("merged")):
+        (home.artefacts / name).mkdir()
+    store.add("adapter", {}, lambda folder: (folder / "weights").write_bytes(b"w") and None)
+    assert sorted(path.name for path in home.artefacts.glob(".*")) == [temporary_name("merged")]
 
 
 def test_what_a_reference_does_not_name_is_said(tmp_path: Path) -> None:
