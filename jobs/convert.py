@@ -120,7 +120,7 @@ def _source(context: JobContext, spec: ConvertSpec) -> tuple[Path, str | None, s
     """The folder to convert, the hash of an artefact, the fingerprint of a base model."""
     if spec.source is not None:
         folder, sha256 = context.artefacts.resolve(spec.source, "merged")
-        models.locate_path(spec.model.name, folder)  # refuses what is not whole
+        models.require_whole_files(folder, spec.model.name)
         return folder, sha256, None
     base = models.locate(spec.model, context.home)
     if base.gguf is not None:

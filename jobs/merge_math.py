@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from jobs.threads import one_thread
+
+PIECE_VALUES = 1 << 18
+"""Of a tensor so many are looked at at once on a CPU."""
 
 
 @dataclass(frozen=True)
@@ -45,15 +51,15 @@ def difference(weight: Tensor, update: Update) -> Tensor:
 
     LoRA: Δ = s·B·A. DoRA (Liu et al., arXiv 2402.09353): W′ = m · (W + s·B·A) / ‖W + s·B·A‖, the norm of each row, Δ = W′ − W.
     """
-    weight = weight.float()
     if update.replacement is not None:
         replaced = update.replacement.to(weight.device, torch.float32)
         own = difference(replaced, replace(update, replacement=None)) if update.a is not None else 0.0
-        return replaced - weight + own
+        return replaced - weight.float() + own
     assert update.a is not None and update.b is not None  # one of the two kinds
     a, b = (factor.to(weight.device, torch.float32) for factor in (update.a, update.b))
-    delta = update.scale * (b @ a)
+    delta = (b @ a).mul_(update.scale)
     if update.magnitude is not None:
+        weight = weight.float()
         rows = (weight.T if update.transposed else weight) + delta
         norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
         magnitude = update.magnitude.to(weight.device, torch.float32).reshape(-1, 1)
@@ -99,16 +105,34 @@ def survival(name: str, weight: Tensor, delta: Tensor, written: Tensor, before: 
     are summed before they are divided. `before` is Q(W) where the format is no type of torch's; both are then given as values.
     """
     before = weight.to(written.dtype) if before is None else before
-    moved = written.float() - before.float()
-    return Survival(
-        name,
-        kept=float((moved * delta).sum(dtype=torch.float64)),
-        squared=float(delta.square().sum(dtype=torch.float64)),
-        weight_squared=float(weight.float().square().sum(dtype=torch.float64)),
-        moved_squared=float(moved.square().sum(dtype=torch.float64)),
-        changed=int((written != before).sum()),
-        values=written.numel(),
-    )
+    flat = [tensor.reshape(-1) for tensor in (weight, delta, written, before)]
+    step = PIECE_VALUES if weight.device.type == "cpu" else weight.numel()
+    pieces = zip(*(tensor.split(max(1, step)) for tensor in flat), strict=True)
+    with one_thread():
+        return survival_of(name, (survival_sums(*piece) for piece in pieces), weight.numel())
+
+
+def survival_sums(weight: Tensor, delta: Tensor, written: Tensor, before: Tensor) -> Tensor:
+    """The sums of a tensor's `Survival` over a piece of it: of W, Δ, Q(W + Δ) and Q(W), all of one shape and on one device.
+
+    A piece that stays in a processor's cache takes a fifth of the time.
+    """
+    w, d, moved = (one.reshape(-1).double() for one in (weight, delta, written))
+    moved = moved - before.reshape(-1).double()
+    products = [torch.dot(moved, d), torch.dot(d, d), torch.dot(w, w), torch.dot(moved, moved)]
+    return torch.stack([*products, _moved(moved).double()])
+
+
+def survival_of(name: str, pieces: Iterable[Tensor], values: int) -> Survival:
+    """That of a tensor of so many values, from the sums of its pieces, in their order."""
+    sums = list(pieces)
+    kept, squared, weight_squared, moved_squared, changed = torch.stack(sums).sum(0).tolist() if sums else [0.0] * 5
+    return Survival(name, kept, squared, weight_squared, moved_squared, round(changed), values)
+
+
+def _moved(by: Tensor) -> Tensor:
+    """How many values are not zero; numpy compares in a quarter of torch's time on a CPU."""
+    return torch.tensor(np.count_nonzero(by.numpy() != 0)) if by.device.type == "cpu" else torch.count_nonzero(by)
 
 
 def alignment(tensors: Sequence[Survival]) -> float:

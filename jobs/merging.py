@@ -25,7 +25,7 @@ from core.models.folder import CONFIG, INDEX, SINGLE, read_object, weight_files
 from core.models.headers import read_header
 from core.models.report import named, refuse_unless_whole
 from jobs.adapters import ITS_BASE, PREFIX, layer_of, refuse_damaged, require_layers
-from jobs.load_report import CHECKED, Warn, require_whole, value_report
+from jobs.load_report import CHECKED, Warn, all_finite, require_whole, value_report
 from jobs.merge_math import Survival, Update, difference, scaling, survival
 from jobs.safetensors_reader import read_tensor
 from jobs.safetensors_writer import TYPES, SafetensorsWriter
@@ -288,7 +288,7 @@ class _Writing:
         return written
 
     def _refuse_overflow(self, key: str, written: Tensor) -> None:
-        if written.is_floating_point() and not bool(torch.isfinite(written).all()):
+        if not all_finite(written):
             raise InputError(
                 f"{key} has values beyond the range of {str(self.dtype).removeprefix('torch.')} after the merge",
                 code="overflow",

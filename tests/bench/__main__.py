@@ -10,7 +10,19 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-BENCHMARKS = ("spine", "memory", "train", "quality", "scan", "sampling", "bakeoff", "results", "survival", "merge")
+BENCHMARKS = (
+    "spine",
+    "memory",
+    "train",
+    "quality",
+    "scan",
+    "sampling",
+    "bakeoff",
+    "results",
+    "survival",
+    "merge",
+    "proof",
+)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -33,7 +33,7 @@ HIDDEN, FFN, LAYERS, HEADS, KV_HEADS, RANK = 2048, 5632, 23, 32, 4, 16
 LOOK_SECONDS = 0.02
 
 
-def shapes(vocabulary: int) -> dict[str, tuple[int, ...]]:
+def shapes(vocabulary: int, layers: int = LAYERS) -> dict[str, tuple[int, ...]]:
     """The tensors of a Llama of these sizes, head and embedding in one."""
     found: dict[str, tuple[int, ...]] = {
         "model.embed_tokens.weight": (vocabulary, HIDDEN),
@@ -49,14 +49,14 @@ def shapes(vocabulary: int) -> dict[str, tuple[int, ...]]:
         "mlp.up_proj": (FFN, HIDDEN),
         "mlp.down_proj": (HIDDEN, FFN),
     }
-    for layer in range(LAYERS):
+    for layer in range(layers):
         for name in ("input_layernorm", "post_attention_layernorm"):
             found[f"model.layers.{layer}.{name}.weight"] = (HIDDEN,)
         found |= {f"model.layers.{layer}.{name}.weight": shape for name, shape in linears.items()}
     return found
 
 
-def write_model(folder: Path, tokenizer_of: Path) -> ModelEntry:
+def write_model(folder: Path, tokenizer_of: Path, layers: int = LAYERS) -> ModelEntry:
     """The model's folder, written tensor by tensor."""
     import torch
     from transformers import AutoTokenizer
@@ -71,7 +71,7 @@ def write_model(folder: Path, tokenizer_of: Path) -> ModelEntry:
         "model_type": "llama",
         "hidden_size": HIDDEN,
         "intermediate_size": FFN,
-        "num_hidden_layers": LAYERS,
+        "num_hidden_layers": layers,
         "num_attention_heads": HEADS,
         "num_key_value_heads": KV_HEADS,
         "vocab_size": len(tokenizer),
@@ -83,7 +83,7 @@ def write_model(folder: Path, tokenizer_of: Path) -> ModelEntry:
     }
     (folder / "config.json").write_text(json.dumps(config))
     generator = torch.Generator().manual_seed(0)
-    tensors = shapes(len(tokenizer))
+    tensors = shapes(len(tokenizer), layers)
     kinds = {name: (torch.bfloat16, shape) for name, shape in tensors.items()}
     with SafetensorsWriter(folder / "model.safetensors", kinds) as writer:
         for name, shape in tensors.items():
@@ -91,7 +91,7 @@ def write_model(folder: Path, tokenizer_of: Path) -> ModelEntry:
     return ModelEntry(name="random", path=str(folder))
 
 
-def write_adapter(folder: Path, base: ModelEntry) -> Path:
+def write_adapter(folder: Path, base: ModelEntry, layers: int = LAYERS) -> Path:
     """A LoRA on every linear layer."""
     import torch
     from safetensors.torch import save_file
@@ -99,7 +99,7 @@ def write_adapter(folder: Path, base: ModelEntry) -> Path:
     folder.mkdir()
     generator = torch.Generator().manual_seed(1)
     tensors = {}
-    linears = {name: shape for name, shape in shapes(1).items() if "_proj" in name}
+    linears = {name: shape for name, shape in shapes(1, layers).items() if "_proj" in name}
     for name, (out, inside) in ((name, shape) for name, shape in linears.items() if len(shape) == 2):
         start = f"base_model.model.{name.removesuffix('.weight')}"
         tensors[f"{start}.lora_A.weight"] = torch.empty(RANK, inside).normal_(std=0.02, generator=generator)

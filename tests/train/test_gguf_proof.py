@@ -164,6 +164,27 @@ def test_a_job_whose_converter_took_the_base_is_refused_and_leaves_nothing(forge
     assert not run.result.exists() and sorted(forge.shop.home.artefacts.iterdir()) == before
 
 
+def test_values_become_q8_0_as_the_package_makes_them_and_back() -> None:
+    """Bit for bit: halves, which go away from zero, blocks of zeros, of the largest and the smallest values there are."""
+    from gguf import GGMLQuantizationType, quants
+
+    from jobs.gguf_rows import made, values_of
+
+    kind = GGMLQuantizationType.Q8_0
+    random = np.random.default_rng(0)
+    halves = (np.arange(-16, 16) + 0.5).astype(np.float32)
+    halves[0] = 127.0  # the scale is then 1
+    sizes = np.concatenate([10.0 ** np.arange(-45, 39, 4, dtype=np.float64), [0.02, 3.3e38, 0.0]]).astype(np.float32)
+    blocks = [random.normal(size=32).astype(np.float32) * size for size in sizes]
+    values = np.concatenate([np.clip(blocks, -3.4e38, 3.4e38).astype(np.float32), halves[None], -halves[None]])
+    values = np.tile(values, (70, 3))
+    with np.errstate(all="ignore"):
+        expected = quants.quantize(values, kind)
+    np.testing.assert_array_equal(made(values, kind), expected)
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(values_of(expected, kind), quants.dequantize(expected, kind))
+
+
 def place_in(file: Path, name: str) -> tuple[int, Any, tuple[int, ...]]:
     """Where a tensor begins in a file, with its type and shape."""
     header = check_servable(file, file.name)
