@@ -75,12 +75,12 @@ def run(context: JobContext, spec: ConvertLoraSpec) -> None:
     name = file_name(f"{spec.model.name}-{spec.task}" if spec.task else spec.model.name, "LoRA-F16")
     made: list[GgufHeader] = []
 
-    def fill(place: Path) -> None:
+    def fill(place: Path) -> dict[str, str]:
         context.phase("converting", f"{spec.adapter}, written as {FORMAT}")
         file = place / name
         before = files_as_they_are(folder)
         with tempfile.TemporaryDirectory(dir=context.attempt.path, prefix="adapter-") as scratch:
-            as_read = with_alpha(folder, config, alpha, Path(scratch))
+            as_read = with_alpha(folder, config, alpha, Path(scratch) / Path(name).stem)
             command = [*converter_command(converter, sys.executable), str(as_read)]
             command += ["--base", str(source), "--outtype", FORMAT, "--outfile", str(file)]
             output = run_tool(context, command, lambda text: None, environ=tool_environment())
@@ -88,6 +88,7 @@ def run(context: JobContext, spec: ConvertLoraSpec) -> None:
         require_success(output, converter.name, output.last(WHY), place)
         made.append(require_whole(file, tensors, alpha))
         lineage["file_sha256"] = sha256_file(file)
+        return {name: lineage["file_sha256"]}
 
     artefact = context.artefacts.add("lora", lineage, fill)
     layers = layers_of(made[0])
@@ -139,7 +140,11 @@ def served_alpha(config: Mapping[str, Any], folder: Path) -> float:
 
 
 def with_alpha(folder: Path, config: Mapping[str, Any], alpha: float, scratch: Path) -> Path:
-    """The adapter as the converter is to read it: the same weights, and the alpha that is to be written."""
+    """The adapter as the converter is to read it: the same weights, and the alpha that is to be written.
+
+    The converter writes the folder's name into the file: it must be the same whenever the same adapter is converted.
+    """
+    scratch.mkdir(exist_ok=True)
     write_json(scratch / ADAPTER_CONFIG, {**config, "lora_alpha": alpha})
     (scratch / ADAPTER_WEIGHTS).symlink_to((folder / ADAPTER_WEIGHTS).resolve())
     return scratch

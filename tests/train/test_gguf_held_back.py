@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from core.config.model import ModelEntry
@@ -28,7 +26,6 @@ from core.shipping.gguf_template import KEY
 from tests.support.forked import CHECKOUT
 from tests.support.held_job import Hold
 from tests.support.llama_cpp import convertible_model, llama_cpp
-from tests.support.waiting import wait_until as wait_for
 from tests.support.workshop import Workshop, events, wait_until
 from tests.train.test_gguf_proof import random_adapter
 
@@ -166,22 +163,6 @@ def test_a_model_without_a_tokenizer_is_refused_before_the_tool(
     assert shop.finish(run) == 2
     assert error_of(run)["code"] == "no_tokenizer"
     assert nothing_is_left(shop, run)
-
-
-@pytest.mark.parametrize("stage", ["finding the model", "converting", "checking"])
-def test_a_kill_at_any_stage_leaves_nothing_that_the_next_attempt_minds(
-    shop: Workshop, tools: LlamaCpp, model: ModelEntry, whole: Path, tmp_path: Path, stage: str
-) -> None:
-    run = shop.submit(1, convert(tools, model, copying(tmp_path, whole)))
-    process = shop.start(run, hold=Hold("phase", "name", stage))
-    wait_until(lambda: any(event["name"] == stage for event in events(run, 1, "phase")), process)
-    children = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(signal.SIGKILL)
-    shop.ended(process)
-    wait_for(lambda: not any(child.is_running() for child in children), what="the tool gone")
-    assert not run.result.exists()
-    assert shop.finish(run, attempt=2) == 0, run.attempt(2).log.read_text()
-    assert [place.is_dir() and len(place.name) for place in shop.home.artefacts.iterdir()] == [64]
 
 
 def test_two_jobs_that_make_the_same_file_at_once_both_have_it(
