@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from core.bakeoff.leaderboard import Leaderboard, plain_types, scores_of_board
@@ -12,7 +12,9 @@ from core.scoring.scorer import Part
 from core.statistics.comparison import Comparison, compare_pairs, pair_tests
 from core.statistics.paired import ALPHA, Interval
 
-Outcome = Literal["gain", "no_loss", "loss", "cannot_tell"]
+Outcome = Literal["gain", "no_loss", "same_answers", "loss", "cannot_tell"]
+SameAnswers = Callable[[str, str], bool]
+"""Whether two candidates, by their names, gave the same answers, word for word."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,8 @@ class StageStep:
     """A stage against the one before, on one part. `comparison` is None where the two share no answered input.
 
     `outcome`: `gain` and `loss` are shown and at least the margin; `no_loss`: a loss of the margin or more is ruled out;
-    `cannot_tell`: the inputs do not say. `is_training`: from the base model to its adapter, which is what may get lost.
+    `same_answers`: both wrote the same, word for word, which says more than equal scores; `cannot_tell`: the inputs do not say.
+    `is_training`: from the base model to its adapter, which is what may get lost.
     """
 
     stage: str
@@ -76,8 +79,16 @@ class StageTable:
         return document
 
 
-def stage_table(board: Leaderboard, stages: Mapping[str, Stage]) -> StageTable | None:
+def stage_table(
+    board: Leaderboard,
+    stages: Mapping[str, Stage],
+    same_answers: SameAnswers = lambda stage, before: False,
+    before: Mapping[str, str] | None = None,
+) -> StageTable | None:
     """The stages of a board, of which `stages` says which candidate is which; None where fewer than two have a row.
+
+    `same_answers` is asked of stages with equal scores alone: it may have to read their texts. `before` says whom each is
+    compared with; by default that is told by the order (`stage_before`).
 
     The p-values of all steps and parts are adjusted together, by max-T over the sign flips as those of the board are
     (`pair_tests`); the intervals are of each step alone.
@@ -86,7 +97,9 @@ def stage_table(board: Leaderboard, stages: Mapping[str, Stage]) -> StageTable |
     placed = {name: stage for name, stage in stages.items() if name in scores}
     if len(placed) < 2 or not board.parts:
         return None
-    neighbours = [(name, before) for name in placed if (before := stage_before(name, placed)) is not None]
+    if before is None:
+        before = {name: found for name in placed if (found := stage_before(name, placed)) is not None}
+    neighbours = [(name, earlier) for name, earlier in before.items() if name in placed and earlier in placed]
     pairs = [(scores[name], scores[before]) for name, before in neighbours]
     among = [scores[name] for name in placed]
     tests = pair_tests(pairs, board.parts, board.cluster_of, among=among)
@@ -94,24 +107,27 @@ def stage_table(board: Leaderboard, stages: Mapping[str, Stage]) -> StageTable |
         (one.candidate, one.part): one
         for one in compare_pairs(pairs, board.parts, board.cluster_of, board.margin, tests)
     }
-    steps = tuple(
+    steps = [
         StageStep(
             stage=name,
-            before=before,
+            before=earlier,
             part=part,
             outcome=_outcome(one := compared.get((name, part))),
             comparison=one,
-            is_training=placed[before].kind == "base",
+            is_training=placed[earlier].kind == "base",
         )
         for part in board.parts
-        for name, before in neighbours
-    )
+        for name, earlier in neighbours
+    ]
+    alike = {name for name, _ in neighbours} - {step.stage for step in steps if not step.same_everywhere}
+    same = {name for name, earlier in neighbours if name in alike and same_answers(name, earlier)}
+    steps = [replace(step, outcome="same_answers") if step.stage in same else step for step in steps]
     rows = []
     for name, stage in placed.items():
         row = board.row(name)
         of_part = {part: row.score_of(part) for part in board.parts}
         rows.append(StageRow(name, stage, of_part, {part: row.interval_of(part) for part in board.parts}))
-    return StageTable(board.task, board.margin, board.parts, tuple(rows), steps)
+    return StageTable(board.task, board.margin, board.parts, tuple(rows), tuple(steps))
 
 
 def stage_before(name: str, stages: Mapping[str, Stage]) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from core.bakeoff.leaderboard import Leaderboard
 from core.bakeoff.matrix import Matrix
-from core.bakeoff.stages import stage_table
+from core.bakeoff.stages import StageTable, stage_table
 from core.cli.results_matrix import matrix_text
 from core.cli.results_report import render_text
 from core.cli.results_stages import stages_text
@@ -43,7 +43,7 @@ def board_documents(
     documents = {name: board.to_json() for name, board in boards.items()}
     many = {"leaderboards": documents} if len(documents) > 1 else {"leaderboard": next(iter(documents.values()))}
     measured = next((task.measured for task in stored.tasks), ())
-    tables = {name: found for name, board in boards.items() if (found := stage_table(board, stored.spec.stages))}
+    tables = {name: found for name, board in boards.items() if (found := stages_of(stored, board))}
     return {
         **many,
         **({} if matrix is None else {"matrix": matrix.to_json()}),
@@ -73,11 +73,16 @@ def boards_text(
         above = [*filter(None, [scored]), *changed_lines(changed)]
         blocks.append(matrix_text(matrix, width, above=above, trained=trained))
     for name in shown:
-        if (table := stage_table(boards[name], stored.spec.stages)) is not None:
+        if (table := stages_of(stored, boards[name])) is not None:
             blocks.append(stages_text(table, width))
         stale = changed_lines(changed.of_task(name))
         blocks.append(render_text(boards[name], width=width, scored=scored, stale=stale, trained=trained))
     return "\n\n".join(blocks)
+
+
+def stages_of(stored: StoredBakeoff, board: Leaderboard) -> StageTable | None:
+    """The stages of a task; None of a bake-off over other candidates."""
+    return stage_table(board, stored.spec.stages, stored.task(board.task).same_answers)
 
 
 def changed_lines(changed: Staleness) -> list[str]:

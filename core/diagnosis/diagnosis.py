@@ -14,7 +14,7 @@ from core.diagnosis.causes import CERTAINTIES, Cause
 from core.diagnosis.lineage import Lineage, Link, read_lineage
 from core.diagnosis.next_test import NextTest, next_tests
 from core.diagnosis.prompt_causes import file_causes, parity_causes, passed_files
-from core.diagnosis.stages import StageScore, across_bakeoffs, stage_causes, stage_scores
+from core.diagnosis.stages import StageScore, across_bakeoffs, stage_causes, stage_scores, stage_tables
 from core.diagnosis.symptoms import SeenAnswer, Symptom, find_symptoms
 from core.diagnosis.training_causes import training_causes
 from core.errors import BakehouseError
@@ -124,8 +124,9 @@ def diagnose(home: Home, connection: sqlite3.Connection, job_id: int) -> Diagnos
         symptoms += _symptoms(lineage, link, spec, stored)
         causes += limit_causes(lineage, link, spec, tasks)
         causes += count_causes(lineage, link, spec, tasks, passed)
-        causes += stage_causes(lineage, link, spec, boards)
-        scores += stage_scores(lineage, link, spec, boards)
+        tables = stage_tables(lineage, spec, boards, tasks)
+        causes += stage_causes(lineage, link, spec, boards, tables)
+        scores += stage_scores(lineage, link, spec, boards, tables)
     causes += across_bakeoffs(lineage, scores)
     kept = chosen(causes, symptoms)
     ill = {one.job for one in symptoms if one.job is not None and one.symptoms}

@@ -4,27 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from core.bakeoff.leaderboard import Leaderboard, scores_of_board
+from core.bakeoff.stages import Outcome, StageStep, StageTable, stage_table
 from core.diagnosis.asked import job_of
 from core.diagnosis.causes import Cause, Certainty, Evidence
 from core.diagnosis.lineage import Lineage, Link
-from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
+from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, Stage
 from core.jobfile.convert import ConvertSpec
 from core.jobfile.quantize import QuantizeSpec
 from core.reasons import Reason, Value
-from core.statistics.paired import ALPHA, Paired, differences, t_interval
+from core.results.load import StoredTask
+from core.statistics.comparison import Comparison
 
-LEAST_LOSS = 0.03
-"""Of a score in [0, 1]: less is nothing that a person would look for a cause of."""
 LARGE_LOSS = 0.1
+"""Of a score in [0, 1]: so much is worth a look where the inputs do not prove it."""
 LEAST_INPUTS = 4
 
 
 @dataclass(frozen=True)
 class StageScore:
-    """What a candidate of a lineage scored in one bake-off. `job` made it, None of the base; `stage` is its form."""
+    """What a candidate of a lineage scored in one bake-off. `job` made it, None of the base; `stage` is its form.
+
+    `outcome` is what may be said of the step from the stage `before`, as the table of stages has it; None where the bake-off
+    has no stage before it.
+    """
 
     bakeoff: int
     task: str
@@ -36,6 +41,8 @@ class StageScore:
     low: float | None
     high: float | None
     training: int | None = None
+    before: str | None = None
+    outcome: Outcome | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -46,21 +53,29 @@ class StageScore:
             "job": self.job,
             "score": self.score,
             "interval": [self.low, self.high],
+            "before": self.before,
+            "outcome": self.outcome,
         }
 
 
 def stage_scores(
-    lineage: Lineage, link: Link, spec: BakeoffSpec, boards: Mapping[str, Leaderboard]
+    lineage: Lineage,
+    link: Link,
+    spec: BakeoffSpec,
+    boards: Mapping[str, Leaderboard],
+    tables: Mapping[str, StageTable],
 ) -> Iterator[StageScore]:
     """Of every candidate that is asked as its task says and belongs to the lineage, and of the bases of these."""
     goldens = {one.name: one.golden.sha256 for one in spec.tasks}
     for task, board in boards.items():
         rows = {row.name: row for row in board.rows}
+        table = tables.get(task)
         for candidate in spec.candidates:
             row = rows.get(candidate.name)
             if row is not None and candidate.variant.is_plain and _belongs(lineage, candidate):
                 job = job_of(candidate)
                 trained = None if job is None else lineage.training_of(job)
+                step = None if table is None else table.step(candidate.name, board.parts[0])
                 yield StageScore(
                     bakeoff=link.id,
                     task=task,
@@ -72,15 +87,27 @@ def stage_scores(
                     low=row.interval.low,
                     high=row.interval.high,
                     training=None if trained is None else trained[0].id,
+                    before=None if step is None else step.before,
+                    outcome=None if step is None else step.outcome,
                 )
 
 
-def stage_causes(lineage: Lineage, link: Link, spec: BakeoffSpec, boards: Mapping[str, Leaderboard]) -> Iterator[Cause]:
-    """Where a candidate of one bake-off scores below the stage before it, on the same inputs."""
-    for board in boards.values():
-        pairs = list(_pairs(lineage, spec, board))
-        for before, candidate in pairs:
-            yield from _compared(lineage, link, board, before, candidate, len(pairs))
+def stage_tables(
+    lineage: Lineage, spec: BakeoffSpec, boards: Mapping[str, Leaderboard], tasks: Mapping[str, StoredTask]
+) -> dict[str, StageTable]:
+    """The table of stages of each task of a bake-off, as `results` makes that of a bake-off over stages: whom a candidate is
+    compared with is told by what it was made from."""
+    found = {}
+    for task, board in boards.items():
+        before: dict[str, str] = {}
+        stages: dict[str, Stage] = {}
+        for earlier, candidate in _pairs(lineage, spec, board):
+            before[candidate.name] = earlier.name
+            stages |= {one.name: _kind(lineage, one) for one in (earlier, candidate)}
+        table = stage_table(board, stages, tasks[task].same_answers, before)
+        if table is not None:
+            found[task] = table
+    return found
 
 
 def _pairs(lineage: Lineage, spec: BakeoffSpec, board: Leaderboard) -> Iterator[tuple[CandidateSpec, CandidateSpec]]:
@@ -97,6 +124,47 @@ def _pairs(lineage: Lineage, spec: BakeoffSpec, board: Leaderboard) -> Iterator[
         before = next(earlier, bases.get(trained[1].model.name))
         if before is not None:
             yield before, candidate
+
+
+def stage_causes(
+    lineage: Lineage, link: Link, spec: BakeoffSpec, boards: Mapping[str, Leaderboard], tables: Mapping[str, StageTable]
+) -> Iterator[Cause]:
+    """Where a candidate of one bake-off scores below the stage before it, by what the table of stages says of the step."""
+    candidates = {one.name: one for one in spec.candidates}
+    for task, table in tables.items():
+        scores = scores_of_board(boards[task])
+        for step in table.steps:
+            one, names = step.comparison, (step.before, step.stage)
+            found = None if one is None else _of_step(lineage, step, one, *(candidates[name] for name in names))
+            job = job_of(candidates[step.stage])
+            if found is not None and job is not None:
+                means = {name: scores[name].mean(step.part) for name in names}
+                figures = tuple(
+                    Evidence(link.id, f"{step.part} scores", name, None if mean is None else round(mean, 4))
+                    for name, mean in means.items()
+                )
+                yield Cause(*found, job, figures)
+
+
+def _of_step(
+    lineage: Lineage, step: StageStep, one: Comparison, before: CandidateSpec, candidate: CandidateSpec
+) -> tuple[Reason, Certainty] | None:
+    """The cause that a step shows, and how sure; None of a step that loses nothing, or of which the inputs do not tell a loss
+    that is worth a look."""
+    values: dict[str, Value] = {"difference": one.difference}
+    if step.is_training:
+        if one.difference > 0 or one.inputs < LEAST_INPUTS:
+            return None
+        values["stage"] = _stage(lineage, candidate)
+        if candidate.form == "adapter":
+            return Reason("no_gain", values), "shown" if step.outcome in ("loss", "same_answers") else "likely"
+        # Of a later stage alone nobody knows whether the training or what came behind it is at fault.
+        return Reason("behind_base", values), "possible"
+    values |= {"before": _stage(lineage, before), "after": _stage(lineage, candidate)}
+    if step.outcome == "loss":
+        return Reason("loss_at_stage", values), "shown"
+    large = step.outcome == "cannot_tell" and one.difference <= -LARGE_LOSS and one.inputs >= LEAST_INPUTS
+    return (Reason("loss_at_stage", values), "possible") if large else None
 
 
 def across_bakeoffs(lineage: Lineage, scores: Sequence[StageScore]) -> Iterator[Cause]:
@@ -128,52 +196,17 @@ def _nearest(lineage: Lineage, scores: Sequence[StageScore], now: StageScore) ->
     return None
 
 
-def _compared(
-    lineage: Lineage, link: Link, board: Leaderboard, before: CandidateSpec, candidate: CandidateSpec, pairs: int
-) -> Iterator[Cause]:
-    scores = scores_of_board(board)
-    part, job = board.parts[0], job_of(candidate)
-    paired = differences(scores[candidate.name].means(part), scores[before.name].means(part), board.cluster_of)
-    if paired is None or paired.inputs < LEAST_INPUTS or job is None:
-        return
-    means = {one: scores[one].mean(part) for one in (before.name, candidate.name)}
-    figures = tuple(
-        Evidence(link.id, "scores", name, None if mean is None else round(mean, 4)) for name, mean in means.items()
-    )
-    if before.form == "base":
-        if paired.mean <= 0:
-            # Of a later stage alone nobody knows whether the training or what came behind it is at fault.
-            code, told = ("no_gain", "likely") if candidate.form == "adapter" else ("behind_base", "possible")
-            values: dict[str, Value] = {"difference": paired.mean, "stage": _stage(lineage, candidate)}
-            yield Cause(Reason(code, values), cast(Certainty, told), job, figures)
-        return
-    sure = how_sure(paired, pairs)
-    if sure is not None:
-        values = {
-            "before": _stage(lineage, before),
-            "after": _stage(lineage, candidate),
-            "difference": paired.mean,
-        }
-        yield Cause(Reason("loss_at_stage", values), sure, job, figures)
-
-
-def how_sure(paired: Paired, pairs: int = 1) -> Certainty | None:
-    """Whether a difference is a loss: its interval lies below 0, or every input says the same; else a large one may be.
-
-    `pairs` is how many stages the bake-off compares: by Bonferroni's correction at most one bake-off in twenty shows a loss
-    where there is none.
-    """
-    interval = t_interval(paired, 1 - ALPHA / pairs)
-    below = interval.high is not None and interval.high < 0
-    if paired.mean <= -LEAST_LOSS and (below or (paired.all_equal and paired.n >= LEAST_INPUTS)):
-        return "shown"
-    return "possible" if paired.mean <= -LARGE_LOSS else None
-
-
 def _belongs(lineage: Lineage, candidate: CandidateSpec) -> bool:
     if candidate.form == "base" and candidate.model is not None:
         return candidate.model.name in {spec.model.name for _, spec in lineage.trainings}
     return job_of(candidate) in lineage.by_id
+
+
+def _kind(lineage: Lineage, candidate: CandidateSpec) -> Stage:
+    if candidate.form in ("base", "adapter", "merged"):
+        return Stage(kind=candidate.form)
+    told = _stage(lineage, candidate)
+    return Stage(kind="lora") if candidate.lora is not None else Stage(kind="gguf", format=told)
 
 
 def _stage(lineage: Lineage, candidate: CandidateSpec) -> str:
@@ -185,4 +218,4 @@ def _stage(lineage: Lineage, candidate: CandidateSpec) -> str:
         return made_by.spec.quantization
     if made_by is not None and isinstance(made_by.spec, ConvertSpec):
         return made_by.spec.format.upper()
-    return "lora" if candidate.lora is not None else candidate.form
+    return candidate.form

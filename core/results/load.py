@@ -91,6 +91,14 @@ class StoredTask:
     def scores(self) -> Sequence[Score]:
         return self._texts[1]
 
+    def same_answers(self, one: str, other: str) -> bool:
+        """Whether two candidates answered the same inputs as often, each time in the same words. It reads all texts."""
+        given: dict[str, dict[tuple[str, int], tuple[str, str]]] = {one: {}, other: {}}
+        for answer in self.answers:
+            if answer.candidate in given and answer.fault != "server":
+                given[answer.candidate][answer.input_id, answer.repeat] = (answer.text, answer.finish)
+        return bool(given[one]) and given[one] == given[other]
+
     def leaderboard(self) -> Leaderboard:
         """The leaderboard, finished or not."""
         board = leaderboard_of(

@@ -15,6 +15,7 @@ from core.jobfile.kinds import kind_of
 from core.text import one_line
 from core.wording import parity
 from core.wording.jobs import outcome_words
+from core.wording.stages import OUTCOMES
 
 SHOWN_EXCERPT = 100
 SHOWN_HASH = 12
@@ -271,7 +272,8 @@ def _score_rows(diagnosis: Diagnosis) -> Iterator[DiagnosisRow]:
         interval = f" [{score_figure(one.low)}, {score_figure(one.high)}]" if one.low is not None else ""
         made = "" if one.job is None else f", job {one.job}"
         who = f"{one_line(one.candidate)}{made}, {one.task}, bake-off {one.bakeoff}"
-        yield DiagnosisRow("text", "", f"{one.stage:<8} {of_five(one.score)}{interval}  {who}")
+        step = "" if one.outcome is None else f" · beside {one_line(str(one.before))}: {OUTCOMES[one.outcome]}"
+        yield DiagnosisRow("text", "", f"{one.stage:<8} {of_five(one.score)}{interval}  {who}{step}")
 
 
 def _looked_at(diagnosis: Diagnosis) -> Iterator[str]:

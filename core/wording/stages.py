@@ -17,6 +17,7 @@ KINDS: Mapping[str, str] = {"base": "base", "adapter": "adapter", "merged": "mer
 OUTCOMES: Mapping[str, str] = {
     "gain": "gain shown",
     "no_loss": "no loss",
+    "same_answers": "same answers",
     "loss": "loss shown",
     "cannot_tell": "cannot tell",
 }
@@ -49,6 +50,7 @@ def step_words(table: StageTable, step: StageStep) -> str:
         "gain": "gain shown",
         "loss": "loss shown",
         "no_loss": f"no loss beyond the margin of {of_five(table.margin)}",
+        "same_answers": "nothing lost, the answers are the same word for word",
         "cannot_tell": "cannot tell",
     }[step.outcome]
     if step.same_everywhere:
@@ -70,6 +72,8 @@ def headline_words(table: StageTable) -> str:
         return f"Loss shown: {'; '.join(_short(table, one) for one in lost)}."
     unsure = [one for one in steps if one.outcome == "cannot_tell"]
     margin = of_five(table.margin)
+    if all(one.outcome == "same_answers" for one in steps):
+        return "Nothing is lost behind the training: every stage gives the same answers, word for word."
     if not unsure:
         return f"No step loses more than the margin of {margin}."
     where = ", ".join(dict.fromkeys(_between(table, one) for one in unsure))
@@ -98,5 +102,5 @@ def legend_words(table: StageTable) -> str:
     return (
         "step: the difference to the stage before, paired over the inputs, with its 95 % interval; a LoRA against the "
         f"merged file of its base's format. p: sign-flip permutation test{adjusted if corrected else ''}. no loss: a loss of "
-        f"the margin ({of_five(table.margin)}) or more is ruled out."
+        f"the margin ({of_five(table.margin)}) or more is ruled out. same answers: word for word."
     )

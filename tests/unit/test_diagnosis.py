@@ -14,35 +14,19 @@ from core.config.task import Task
 from core.data.training_marks import without_training_marks
 from core.diagnosis.asked import job_of
 from core.diagnosis.causes import EXPLAINS, Cause
-from core.diagnosis.diagnosis import Diagnosis, diagnose
 from core.jobfile.bakeoff import CandidateSpec, Variant
 from core.parity.comparison import CAUSES
 from core.parity.gate import ROOTS
 from core.reasons import Reason
 from core.store.database import transaction
-from core.wording.diagnosis import cause_words, diagnosis_rows, headline, remedy_words
+from core.wording.diagnosis import cause_words, headline, remedy_words
 from jobs.serving_tokenizer import template_hashes
 from tests.support.chat_templates import DROPS_SYSTEM
+from tests.support.diagnosed import codes, seen, told, words
 from tests.support.recorded_lineage import ADAPTER, BAD, BASE, F16, LOSSES, MERGED, Q8_0, Records, whole_chain
-from tests.support.stored_tasks import task_named, written
+from tests.support.stored_tasks import task_named
 from tests.support.tokenizers import CHATML, byte_level, qwen3, qwen3_template
 from tests.unit.test_parity import BOS, CHATML_BOS, OtherServer, report, with_bos
-
-
-def told(records: Records, job_id: int) -> Diagnosis:
-    return diagnose(records.home, records.connection, job_id)
-
-
-def codes(found: Diagnosis, certainty: str | None = None) -> set[str]:
-    return {cause.code for cause in found.causes if certainty in (None, cause.certainty)}
-
-
-def seen(found: Diagnosis) -> set[str]:
-    return {one.code for of in found.symptoms for one in of.symptoms if of.job is not None}
-
-
-def words(found: Diagnosis) -> str:
-    return "\n".join(f"{row.gutter}{row.text}" for row in diagnosis_rows(found))
 
 
 @pytest.fixture
@@ -223,24 +207,6 @@ def test_a_check_that_passed_rules_out_what_only_the_header_suggests(records: Re
     assert left == []
 
 
-def test_the_stage_at_which_the_score_is_lost_is_told_in_one_bake_off_and_across_several(records: Records) -> None:
-    training, merged, converted, quantized = whole_chain(records)
-    records.bakeoff({ADAPTER: training, MERGED: merged})
-
-    def bad(name: str, input_id: str, repeat: int) -> str:
-        """The same of both files."""
-        return written(F16, "judge", input_id, repeat, BAD) if name in (F16, Q8_0) else ""
-
-    later = records.bakeoff({F16: converted, Q8_0: quantized}, write=bad, with_base=False)
-    found = told(records, later)
-    lost = [cause for cause in found.causes if cause.code == "loss_at_stage"]
-    assert {(cause.job, cause.certainty) for cause in lost} >= {(converted, "likely")}
-    assert lost[0].reason.values["before"] == "merged" and lost[0].reason.values["after"] == "F16"
-    together = records.bakeoff({MERGED: merged, F16: converted, Q8_0: quantized}, write=bad)
-    lost = [cause for cause in told(records, together).causes if cause.code == "loss_at_stage"]
-    assert [(cause.job, cause.certainty) for cause in lost] == [(converted, "shown")]
-
-
 TRAININGS: dict[str, tuple[dict[str, Any], set[str], str]] = {
     "completions skipped": ({"skipped": 12}, {"completions_skipped"}, "likely"),
     "prompts cut": ({"cut": 20}, {"prompts_cut"}, "likely"),
@@ -326,13 +292,6 @@ def test_a_limit_that_whole_answers_come_near_may_be_too_low(records: Records) -
     found = told(records, training)
     assert codes(found, "possible") == {"limit_too_low"} and found.unexplained == ()
     assert f"job:{training}@max_new_tokens={2 * limit}" in found.tests[0].command
-
-
-def test_training_that_taught_nothing_is_told_before_anything_later(records: Records) -> None:
-    training = records.train()
-    records.bakeoff({ADAPTER: training}, quality={ADAPTER: BAD, BASE: 0.8})
-    found = told(records, training)
-    assert codes(found, "likely") == {"no_gain"}
 
 
 def test_a_form_that_is_short_beside_a_rambling_base_is_no_symptom_and_beside_the_adapter_is_one(

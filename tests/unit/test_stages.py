@@ -95,6 +95,23 @@ def test_few_inputs_that_agree_prove_no_more_than_they_can() -> None:
     assert headline_words(table_of(made())) == "No step loses more than the margin of 0.25/5."
 
 
+def test_few_inputs_with_the_same_answers_say_more_than_the_same_scores() -> None:
+    asked: list[tuple[str, str]] = []
+
+    def same(stage: str, before: str) -> bool:
+        asked.append((stage, before))
+        return True
+
+    table = stage_table(made(8), STAGES, same)
+    assert table is not None and set(outcomes(table).values()) == {"gain", "same_answers"}
+    assert headline_words(table).startswith("Nothing is lost behind the training")
+    assert ("m tuned", "m base") not in asked, "texts are read where scores are equal"
+    step = table.step("m tuned, merged", "format")
+    assert step is not None and "the same word for word" in step_words(table, step)
+    lost = stage_table(made(60, Q4_K_M=words(3, 0, 1)), STAGES, same)
+    assert lost is not None and outcomes(lost)["GGUF Q4_K_M"] == "loss"
+
+
 def test_a_gain_of_a_later_step_is_none_that_was_lost() -> None:
     table = table_of(made(Q4_K_M=ALL))
     assert outcomes(table, "content")["GGUF Q4_K_M"] == "gain"

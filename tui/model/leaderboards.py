@@ -13,8 +13,7 @@ from core.bakeoff.rows import CandidateRow, CheckSummary
 from core.bakeoff.stages import stage_table
 from core.errors import BakehouseError
 from core.home import Home
-from core.jobfile.bakeoff import Stage
-from core.results.load import Scoring, load_bakeoff
+from core.results.load import StoredBakeoff, load_bakeoff
 from core.results.trainings import bakeoff_matrix, training_jobs
 from core.statistics.comparison import Comparison
 from core.store.rescorings import ORIGINAL
@@ -48,10 +47,7 @@ def build_boards(
     original: dict[str, Board] = {}
     if not stored.scoring.is_original:
         original = {board.task: board for board in build_boards(connection, home, row, ORIGINAL)}
-    return tuple(
-        board_of(row, stored.scoring, found, matrix, trained, original.get(task), stored.spec.stages)
-        for task, found in boards.items()
-    )
+    return tuple(board_of(row, stored, found, matrix, trained, original.get(task)) for task, found in boards.items())
 
 
 def with_changes(boards: tuple[Board, ...], looked: Looked) -> tuple[Board, ...]:
@@ -85,14 +81,14 @@ def without_leaderboard(row: BakeoffRow, problem: str) -> Board:
 
 def board_of(
     row: BakeoffRow,
-    scoring: Scoring,
+    stored: StoredBakeoff,
     found: Leaderboard,
     matrix: Matrix | None,
     trained: Mapping[str, str],
     original: Board | None,
-    stages: Mapping[str, Stage],
 ) -> Board:
     """The leaderboard of one task as the console shows it."""
+    scoring = stored.scoring
     return Board(
         job_id=row.job_id,
         task=found.task,
@@ -112,7 +108,7 @@ def board_of(
         parts=found.parts,
         confirming=frozenset(found.confirming),
         matrix=matrix,
-        stages=stage_table(found, stages),
+        stages=stage_table(found, stored.spec.stages, stored.task(found.task).same_answers),
     )
 
 

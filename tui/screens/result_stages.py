@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SCORE, SAID, GAP = 7, 13, 2
 LEAST_SCALE, WIDEST_SCALE = 14, 60
-ROLES = {"gain": "good", "no_loss": "good", "loss": "bad", "cannot_tell": "warn"}
+ROLES = {"gain": "good", "no_loss": "good", "same_answers": "good", "loss": "bad", "cannot_tell": "warn"}
 
 
 def stage_rows(table: StageTable, part: Part, selected: int, width: int) -> list[Line]:
