@@ -57,12 +57,12 @@ def _of_line(pid: int, of: Of, procfs: Path, known: dict[int, str | None]) -> st
 
 
 def _named_behind(folder: Path, module: str, parent: Path) -> str | None:
-    """The name of the folder in `parent` that the command is about: `PYTHON … -m MODULE FOLDER`."""
+    """The name of the folder in `parent` that the command is about: `PYTHON … -m MODULE [OPTIONS] FOLDER`."""
     words = (read_text(folder / "cmdline") or "").split("\0")
     for index in range(len(words) - 2):
         if words[index : index + 2] == ["-m", module]:
-            about = Path(words[index + 2])
-            return about.name if about.parent == parent else None
+            about = next((Path(word) for word in words[index + 2 :] if not word.startswith("--")), None)
+            return about.name if about is not None and about.parent == parent else None
     return None
 
 

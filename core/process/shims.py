@@ -17,6 +17,8 @@ from core.process.start_runner import start_runner
 
 RUNNER_CHECK_SECONDS = 1.0
 RUNNER_MISSING_SECONDS = 10.0
+LOCK_TRIES, LOCK_SECONDS = 5, 0.01
+"""Whoever looks whether a lock is held has it for a moment (`core.process.locks`): one refusal proves nothing."""
 
 
 def take_lock(path: Path) -> int | None:
@@ -25,12 +27,13 @@ def take_lock(path: Path) -> int | None:
     Taken before a fork: whoever started this process may believe in the lock as soon as it returns.
     """
     lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        return None
-    return lock
+    for _ in range(LOCK_TRIES):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock
+        time.sleep(LOCK_SECONDS)
+    os.close(lock)
+    return None
 
 
 def silence_standard_streams() -> None:

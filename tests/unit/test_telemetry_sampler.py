@@ -155,14 +155,15 @@ def test_the_llama_server_of_a_served_model_is_known_by_its_shim(tmp_path: Path)
     shim = "python\0-P\0-m\0core.served.shim\0"
     for pid, parent, cmdline in (
         (500, 400, "llama-server"), (400, 1, f"{shim}{tmp_path}/served/note\0"),
+        (502, 402, "llama-server"), (402, 1, f"{shim}--foreground\0{tmp_path}/served/other\0"),
         (501, 401, "llama-server"), (401, 1, f"{shim}/elsewhere/served/note\0"),
     ):  # fmt: skip
         (procfs / str(pid)).mkdir(parents=True)
         (procfs / str(pid) / "stat").write_text(f"{pid} (llama-server) S {parent} {pid} {'0 ' * 47}\n")
         (procfs / str(pid) / "cmdline").write_text(cmdline)
-    readings = [ProcessReading(500), ProcessReading(501)]
+    readings = [ProcessReading(500), ProcessReading(502), ProcessReading(501)]
     marked = mark_ours(readings, tmp_path / "runs", procfs, tmp_path / "served")
-    assert [(one.ours, one.served) for one in marked] == [(False, "note"), (False, None)]
+    assert [(one.ours, one.served) for one in marked] == [(False, "note"), (False, "other"), (False, None)]
     assert ProcessReading.from_json(marked[0].to_json()) == marked[0]
 
 
