@@ -29,11 +29,23 @@ from jobs.context import JobContext
 from jobs.gguf import gguf_file, weights_of
 from jobs.llama_server import LlamaServer
 from jobs.manifest import extend_manifest
-from jobs.parity import Checked, check, passed_words, refuse, settle, shots_of, smoke_findings, tokenizer_of
+from jobs.parity import (
+    Checked,
+    ask_once,
+    check,
+    passed_words,
+    refuse,
+    require_answer,
+    settle,
+    shots_of,
+    tokenizer_of,
+)
 
 NOT_OF_THE_GPU = ("BAKEHOUSE_", "PYTHONUNBUFFERED", "TOKENIZERS_PARALLELISM")
 """Of what an attempt's environment is given: what has nothing to do with the GPU."""
 SHOWN_BYTES = 4000
+LONGEST_ANSWER = 2000
+"""Letters of the answer that are kept in the result."""
 
 
 def deploy(context: JobContext, spec: DeploySpec) -> None:
@@ -73,6 +85,7 @@ def _proved(
         report = check(context, spec.task, spec.golden, tokenizer, server, header, shots_of(context, spec.source))
     checked = Checked(file, file.name, weights, server.version)
     settle(context, checked, report)
+    require_answer(report)
     return checked, report
 
 
@@ -132,11 +145,15 @@ def _install(
 ) -> None:
     context.phase("starting to serve", f"{record.name} at {record.url}")
 
+    answers: list[str] = []
+
     def smoke() -> None:
-        address = ServerAddress(record.url)
-        with contextlib.closing(OpenAIModel("served", address, record.name, weights=record.weights)) as model:
-            findings = smoke_findings(context, spec.task, spec.golden, tokenizer, model, report.cases)
-        refuse(checked, ParityReport(report.cases, (*report.findings, *findings)))
+        context.phase("asking it once", record.url)
+        server = OpenAIModel("served", ServerAddress(record.url), record.name, weights=record.weights)
+        with contextlib.closing(server):
+            found = ask_once(context, spec.task, spec.golden, tokenizer, server, report)
+        refuse(checked, found)
+        answers[:] = [require_answer(found)]
 
     def tell(phase: str) -> None:
         context.check_stop()
@@ -153,19 +170,22 @@ def _install(
     context.finish(
         f"{record.name} serves at {record.url}; {passed_words(report)}",
         summary={
-            "model": spec.model.name,
-            "source": spec.source,
             "to": spec.to,
             "name": record.name,
-            "served": f"served:{record.name}",
             "url": record.url,
-            "file": str(record.file),
+            "model": record.model,
+            "task": record.task,
+            "source": spec.source,
+            "path": str(record.file),
+            "file_sha256": record.weights.removeprefix("sha256:"),
             "weights": record.weights,
+            "template_sha256": record.template,
             "server": record.version,
             "on_gpu": record.on_gpu,
             "at_boot": record.at_boot,
             "kept_by": keeping.keeper,
-            "prompts": len(report.cases),
-            "seconds_to_serve": round(time.monotonic() - began, 2),
+            "prompts": sum(case.same for case in report.cases),
+            "answer": answers[0][:LONGEST_ANSWER],
+            "seconds": round(time.monotonic() - began, 2),
         },
     )

@@ -171,19 +171,19 @@ def check(
     return ParityReport(cases, (*findings, *of_answers), reply)
 
 
-def smoke_findings(
+def ask_once(
     context: JobContext,
     task: Task,
     golden_file: InputFile,
     tokenizer: ChatTokenizer,
     server: AskedServer,
-    cases: Sequence[ParityCase],
-) -> tuple[Reason, ...]:
-    """What one real answer shows, of a server that has what these prompts (`ParityReport.cases`) were compared on. Raises
-    ServerError."""
+    report: ParityReport,
+) -> ParityReport:
+    """A report with one more real answer, of a server that has what passed it. Raises ServerError."""
     proof = prove(tokenizer, task.thinking, task.system_role)
     probes = probe_conversations(task, read_golden(golden_file), proof)
-    return tuple(_of_answers(context, task, server, probes, cases, proof))
+    found, reply = _of_answers(context, task, server, probes, report.cases, proof)
+    return ParityReport(report.cases, (*report.findings, *found), reply)
 
 
 def _of_answers(

@@ -85,7 +85,8 @@ def test_a_proved_file_serves_beyond_its_job_and_is_replaced_by_none_that_was_no
 ) -> None:
     home, sound = shop.home, small_q8_0(model_cache)
     code, summary = deploy(shop, sound)
-    assert (code, summary["served"], summary["kept_by"]) == (0, f"served:{NAME}", "process")
+    assert (code, summary["name"], summary["kept_by"]) == (0, NAME, "process")
+    assert summary["answer"]
     record = read_record(home, NAME)
     url = record.url
     assert (record.file, record.url, record.job_id) == (sound, summary["url"], 1)
