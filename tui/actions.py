@@ -223,7 +223,7 @@ def can_ship(job: JobRow | None) -> bool:
 
 
 def ship(context: Context, wanted: WantedShip) -> None:
-    """Queue what is missing between a training and a GGUF file that was proved."""
+    """Queue what is missing between a training and a model that serves."""
     remarks: list[str] = []
 
     def make(home: Home, project: Any, author: str) -> list[JobRow]:

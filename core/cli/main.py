@@ -27,7 +27,7 @@ BEFORE: dict[str, tuple[str, str]] = {
     "plan": ("core.cli.plan:plan", "Which models fit the GPU, at which rank and length, and which to prefer."),
 }
 AFTER: dict[str, tuple[str, str]] = {
-    "ship": ("core.cli.ship:ship", "Queue the whole way from a training to a GGUF file that was proved."),
+    "ship": ("core.cli.ship:ship", "Queue the whole way from a training to a model that serves."),
     "served": ("core.cli.served:served", "The models that a llama-server serves for production: start, stop, remove."),
     "results": ("core.cli.results:results", "Leaderboards of bake-offs, and the answers behind them."),
     "why": ("core.cli.why:why", "What went wrong with a model, from what is on record of it."),

@@ -16,6 +16,7 @@ from core.cli.train import assignments
 from core.config.model import BaseWeights, WeightFormat
 from core.config.shipped import PLAIN_RECIPE
 from core.home import Home
+from core.jobfile.deploy import Target
 from core.jobfile.quantize import Quantization
 from core.store.chains import get_chain
 from core.store.jobs import JobRow
@@ -51,7 +52,14 @@ from core.submission.wanted_ship import WantedShip
     show_default=True,
     help="What an adapter that was trained on quantised weights is merged into: the base as it is, or as training saw it.",
 )
-@click.option("--no-bakeoff", is_flag=True, help="End with the parity check.")
+@click.option(
+    "--to",
+    type=click.Choice(get_args(Target)),
+    help="Who serves it.  [default: Ollama where one answers now, else llama-server]",
+)
+@click.option("--name", help="The name that it serves under.  [default: TASK:MODEL-JOB, with `-` for llama-server]")
+@click.option("--no-deploy", is_flag=True, help="Prove the file by a parity check, and have nobody serve it.")
+@click.option("--no-bakeoff", is_flag=True, help="End with the deployment.")
 @click.option(
     "--wait", is_flag=True, help="Follow the chain to its end: the exit code is that of the link that failed."
 )
@@ -66,16 +74,20 @@ def ship(
     quantize: Quantization,
     dtype: WeightFormat,
     base_weights: BaseWeights,
+    to: Target | None,
+    name: str | None,
+    no_deploy: bool,
     no_bakeoff: bool,
     wait: bool,
     project: Path | None,
     as_json: bool,
 ) -> None:
-    """Queue the whole way to a GGUF file that was proved: training, merge, conversion, quantisation, parity check, bake-off.
+    """Queue the whole way to a model that serves: training, merge, conversion, quantisation, deployment, bake-off.
 
     Each link waits for the one before. What was made already is taken. A link that fails stops this chain alone; retried
-    (`bakehouse queue retry JOB`), it goes on, and the links behind it follow. The bake-off compares the base, its adapter and
-    the file. `bakehouse queue cancel chain:1` and the like are asked of all jobs of the chain.
+    (`bakehouse queue retry JOB`), it goes on, and the links behind it follow. Nothing serves before its prompts are proved to
+    be those of training. The bake-off compares the base, its adapter and what serves. `bakehouse queue cancel chain:1` and the
+    like are asked of all jobs of the chain.
     """
     from core.submission.ship import submit_ship
 
@@ -83,6 +95,8 @@ def ship(
         raise click.UsageError("--from names a training: TASK, --model, --recipe and --set are known from it.")
     if training is None and not (task and model):
         raise click.UsageError("Missing argument 'TASK' and option '--model', or '--from JOB'.")
+    if no_deploy and (to or name):
+        raise click.UsageError("--to and --name are of a deployment: leave them or --no-deploy out.")
     wanted = WantedShip(
         task=task,
         model=model,
@@ -92,6 +106,9 @@ def ship(
         quantization=quantize,
         dtype=dtype,
         base_weights=base_weights,
+        deploy=not no_deploy,
+        to=to,
+        name=name,
         bakeoff=not no_bakeoff,
     )
     home, later, remarks = Home.find(), list[str](), list[str]()

@@ -10,7 +10,7 @@ from core.errors import BakehouseError, NotFoundError
 from core.gpu.devices import find_gpu
 from core.home import Home, ServedDir
 from core.jobfile.bakeoff import ServerUnderTest
-from core.served.record import ServedModelRecord, read_record
+from core.served.record import HOST, ServedModelRecord, read_record
 from core.served.state import read_state, written_state
 from core.serving.address import ServerAddress, is_here, server_address
 from core.serving.errors import ServerError
@@ -63,6 +63,15 @@ def home_server(home: Home, record: ServedModelRecord) -> ServerUnderTest:
     folder = home.served_dir(record.name).path
     local = record.on_gpu or find_gpu() is None
     return ServerUnderTest(name=SERVED, api="openai", url=record.url, is_local=local, served_dir=str(folder))
+
+
+def served_model_to_come(home: Home, name: str) -> ServerUnderTest:
+    """A served model of the home that a job is still to deploy: where it is stands in its folder once it is asked."""
+    try:
+        return home_server(home, read_record(home, name))
+    except BakehouseError:
+        folder = home.served_dir(name).path
+        return ServerUnderTest(name=SERVED, api="openai", url=f"http://{HOST}", served_dir=str(folder))
 
 
 def opened(server: ServerUnderTest, model: str, *, weights: str | None = None) -> OllamaModel | OpenAIModel:

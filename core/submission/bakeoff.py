@@ -30,7 +30,7 @@ from core.submission.enqueue import store
 from core.submission.extension import Extended, extended, require_former, told_of_former, united
 from core.submission.few_shot import example_pool, repeats_golden
 from core.submission.input_store import golden_file
-from core.submission.possible import refuse_impossible
+from core.submission.possible import refuse_impossible, still_to_serve
 from core.submission.server_memory import ServersMemory, servers_memory
 from core.submission.taken_over import TakenOver, taken_over
 from core.submission.wanted_bakeoff import WantedBakeoff
@@ -120,11 +120,11 @@ def check_bakeoff(
     project: Project,
     wanted: WantedBakeoff,
     remarks: list[str],
-    ask: Ask = served_facts,
+    ask: Ask | None = served_facts,
 ) -> CheckedBakeoff:
     """What is wanted, looked up and checked; nothing is stored. Raises as `submit_bakeoff`.
 
-    `ask` asks a server what a candidate's model can do.
+    `ask` asks a server what a candidate's model can do; None: nobody is asked.
     """
     before = None if wanted.extend is None else extended(home, connection, project, wanted.extend)
     found = wanted_tasks(project, wanted, before, remarks)
@@ -142,8 +142,9 @@ def check_bakeoff(
     if not candidates:
         raise InputError("a bake-off needs a candidate", code="no_candidate", remedy="name at least one, better two")
     tasks = tuple(_checked(project, one, candidates, wanted, before, remarks) for one in found)
+    to_come = still_to_serve(connection, candidates, remarks)
     with told_of_former(before, () if before is None else before.spec.forms):
-        asked = refuse_impossible(candidates, remarks, ask)
+        asked = refuse_impossible(candidates, remarks, ask, to_come)
     refuse_doubles(candidates, [one.task for one in tasks], asked)
     remarks += [*marks(candidates), *thinking(home, candidates)]
     server, servers = gguf_server(

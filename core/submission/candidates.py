@@ -20,11 +20,12 @@ from core.home import Home
 from core.jobfile.bakeoff import CandidateSpec
 from core.jobfile.convert import ConvertSpec
 from core.jobfile.convert_lora import ConvertLoraSpec
+from core.jobfile.deploy import DeploySpec
 from core.jobfile.kinds import kind_of
 from core.jobfile.merge import MergeSpec
 from core.jobfile.quantize import QuantizeSpec
 from core.jobfile.references import parse_reference
-from core.jobfile.servers import known_servers
+from core.jobfile.servers import known_servers, served_model_to_come
 from core.jobfile.spec import JobFile
 from core.models.adapters import base_entry, check_adapter, model_name
 from core.models.files import check_model_files
@@ -212,6 +213,8 @@ def of_job(home: Home, connection: sqlite3.Connection, job_id: int, form: str | 
             remedy=f"`bakehouse queue retry {job_id}` first",
         )
     kind = kind_of(job.kind)
+    if kind.name == "deploy" and form in (None, "served"):
+        return _deployed(home, job_id)
     made = [one for one in FORMS if one in kind.makes]
     if not made:
         raise InputError(f"job {job_id} is {kind.noun}, which makes no model", code="no_candidate", key=reference)
@@ -231,6 +234,16 @@ def of_job(home: Home, connection: sqlite3.Connection, job_id: int, form: str | 
     model = spec.models[0]
     name = spec.candidate_name if isinstance(spec, MergeSpec) else f"{model.name} tuned"
     return CandidateSpec(name=name, form=makes, model=model, ref=ref)
+
+
+def _deployed(home: Home, job_id: int) -> CandidateSpec:
+    """What a deployment has serve, or will have: known as the job's, so that its training is known and it is waited for."""
+    spec = JobFile.load(home.run_dir(job_id)).spec
+    assert isinstance(spec, DeploySpec)  # its kind says so
+    server = spec.server or served_model_to_come(home, spec.name)
+    return CandidateSpec(
+        name=spec.name, form="served", server=server, served_model=spec.name, ref=f"job:{job_id}/served"
+    )
 
 
 def _require_made(home: Home, connection: sqlite3.Connection, job_id: int, makes: str, reference: str) -> None:

@@ -2,26 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Collection, Sequence
 
 from core.errors import BakehouseError, InputError, NotFoundError
 from core.jobfile.bakeoff import IN_PROCESS, CandidateSpec
+from core.jobfile.references import parse_reference
 from core.serving.answering import Capabilities
+from core.store.jobs import get_job
 from core.submission.asked_servers import Ask, Asked, ask_servers, served_facts, served_place
 
 
-def refuse_impossible(candidates: Sequence[CandidateSpec], remarks: list[str], ask: Ask = served_facts) -> Asked:
+def still_to_serve(
+    connection: sqlite3.Connection, candidates: Sequence[CandidateSpec], remarks: list[str]
+) -> frozenset[str]:
+    """The names of served candidates that a job is still to deploy: nobody can say yet what they are able to do."""
+    found = set()
+    for candidate in candidates:
+        made_by = parse_reference(candidate.ref) if candidate.form == "served" else None
+        if made_by is not None and get_job(connection, made_by.job_id).state != "done":
+            remarks.append(f"{candidate.name} is served once job {made_by.job_id} is done: the bake-off waits for that")
+            found.add(candidate.name)
+    return frozenset(found)
+
+
+def refuse_impossible(
+    candidates: Sequence[CandidateSpec],
+    remarks: list[str],
+    ask: Ask | None = served_facts,
+    to_come: Collection[str] = (),
+) -> Asked:
     """Raise `InputError` or `NotFoundError` for what can't be: a model that its server has not, a grammar at Ollama, a thinking
     model that is none. Servers are asked, and what they said is returned; one that does not answer is a remark, and the job
-    asks it again.
+    asks it again. Nobody is asked without `ask`, nor of candidates that are still `to_come`.
     """
     for candidate in candidates:
         refuse_format(candidate)
-    asked = ask_servers(candidates, ask)
+    there = [one for one in candidates if one.name not in to_come]
+    asked = {} if ask is None else ask_servers(there, ask)
     silent: dict[str, str] = {}
-    for candidate in candidates:
+    for candidate in there:
         place = served_place(candidate)
-        answer = None if place is None else asked[place]
+        answer = None if place is None else asked.get(place)
         if isinstance(answer, NotFoundError):
             raise answer
         if isinstance(answer, BakehouseError):

@@ -1,4 +1,4 @@
-"""Queueing a chain: from a training, new or there already, to a GGUF file that was proved against its base and its adapter.
+"""Queueing a chain: from a training, new or there already, to a model that serves, baked off against its base and its adapter.
 
 A failed link stops its chain alone: the links behind it wait for it, and go on once it was retried.
 """
@@ -14,6 +14,7 @@ from core.config.overrides import override
 from core.config.project import Project
 from core.errors import InputError
 from core.home import Home
+from core.jobfile.deploy import Target
 from core.jobfile.kinds import kind_of
 from core.jobfile.merge import not_quantized
 from core.jobfile.served_as import ServedAs
@@ -25,6 +26,7 @@ from core.store.database import open_database
 from core.store.jobs import RETRYABLE, JobRow, get_job
 from core.submission.bakeoff import check_bakeoff, golden_task
 from core.submission.candidates import of_job
+from core.submission.deploy import deploy_spec, target
 from core.submission.enqueue import ChainWriter, store_chain
 from core.submission.few_shot import asked_as_trained
 from core.submission.gguf import gguf_ahead, write_gguf
@@ -47,13 +49,14 @@ class Shipped:
 @dataclass(frozen=True)
 class _Shipping:
     """What the steps of a chain share. `training` is what a new training is told, or was told that is there already; `served`
-    is what the Modelfile is written from."""
+    is what the Modelfile and Ollama's model are made from; `to` is who serves, None where nobody is to."""
 
     home: Home
     project: Project
     wanted: WantedShip
     training: TrainSpec
     served: ServedAs
+    to: Target | None
     remarks: list[str] = field(default_factory=list)
 
     def add_or_take(self, chain: ChainWriter, spec: Spec) -> None:
@@ -74,7 +77,7 @@ def submit_ship(
     later: list[str] | None = None,
     remarks: list[str] | None = None,
 ) -> Shipped:
-    """Queue what is missing between a task and a GGUF file that was proved, each link behind the one before; all or nothing.
+    """Queue what is missing between a task and a model that serves, each link behind the one before; all or nothing.
 
     `later` and `remarks` are filled as by `submit_train` and `submit_bakeoff`. Raises what those raise, and `InputError` for a
     job that is no training, where a tool of llama.cpp is missing, and for a task without golden inputs or checks.
@@ -87,7 +90,8 @@ def submit_ship(
     training = _training(home, project, wanted, later)
     golden_task(project, training.task.name)
     served = served_as(project, training.task.name, training.model)
-    shipping = _Shipping(home, project, wanted, training, served, [] if remarks is None else remarks)
+    to = target(project, wanted.to) if wanted.deploy else None
+    shipping = _Shipping(home, project, wanted, training, served, to, [] if remarks is None else remarks)
 
     def write(chain: ChainWriter) -> None:
         for step in STEPS:
@@ -163,25 +167,32 @@ def _wanted_gguf(wanted: WantedShip, training: int) -> WantedGguf:
     return WantedGguf(f"job:{training}", wanted.dtype, wanted.quantization, base_weights=wanted.base_weights)
 
 
-def _parity(shipping: _Shipping, chain: ChainWriter) -> None:
+def _proved(shipping: _Shipping, chain: ChainWriter) -> None:
+    """A deployment proves the file before it serves; where it is not to serve, a parity check does."""
+    home, connection, project, to = shipping.home, chain.connection, shipping.project, shipping.to
     file = f"job:{chain.by_kind['quantize']}"
-    shipping.add_or_take(chain, parity_spec(shipping.home, chain.connection, shipping.project, file))
+    if to is None:
+        shipping.add_or_take(chain, parity_spec(home, connection, project, file))
+        return
+    name = shipping.wanted.name
+    shipping.add_or_take(chain, deploy_spec(home, connection, project, file, to=to, name=name, served=shipping.served))
 
 
 def _bakeoff(shipping: _Shipping, chain: ChainWriter) -> None:
-    """The base, its adapter, and the file."""
+    """The base, its adapter, and what serves: the file itself where nobody is to serve it."""
     if not shipping.wanted.bakeoff:
         return
     base = shipping.training.model.name
-    files = (base, f"job:{chain.by_kind['train']}", f"job:{chain.by_kind['quantize']}")
+    last = chain.by_kind["quantize" if shipping.to is None else "deploy"]
     task = shipping.training.task.name
-    candidates = asked_as_trained(files, shipping.training, task)
+    candidates = asked_as_trained((base, f"job:{chain.by_kind['train']}", f"job:{last}"), shipping.training, task)
     wanted = WantedBakeoff(tasks=(task,), candidates=candidates, incumbent=candidates[0])
-    checked = check_bakeoff(shipping.home, chain.connection, shipping.project, wanted, shipping.remarks)
+    # The database is locked: no server is asked meanwhile what a deployment is to prove, or has.
+    checked = check_bakeoff(shipping.home, chain.connection, shipping.project, wanted, shipping.remarks, ask=None)
     shipping.add_or_take(chain, checked.keep(shipping.home, shipping.project))
 
 
-STEPS: tuple[Callable[[_Shipping, ChainWriter], None], ...] = (_train, _gguf, _parity, _bakeoff)
+STEPS: tuple[Callable[[_Shipping, ChainWriter], None], ...] = (_train, _gguf, _proved, _bakeoff)
 """In their order: each adds its links behind those of the step before."""
 
 

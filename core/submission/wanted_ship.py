@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.config.model import BaseWeights, WeightFormat
+from core.jobfile.deploy import Target
 from core.jobfile.quantize import Quantization
 
 
@@ -16,7 +17,8 @@ class WantedShip:
     """A training of `task`, `model` and `recipe` (names) with `overrides` of recipe keys, or the one that `training` names.
 
     `dtype` is what the adapter is merged and converted in, `base_weights` what it is merged into, `quantization` what the file
-    becomes.
+    becomes. With `deploy` it is served then, by whom `to` says (None: Ollama where one answers, else llama-server) and under
+    `name` (None: one of its task, model and job); without, its prompts are proved and it stays a file.
     """
 
     task: str | None = None
@@ -27,6 +29,9 @@ class WantedShip:
     quantization: Quantization = "Q8_0"
     dtype: WeightFormat = "bf16"
     base_weights: BaseWeights = "original"
+    deploy: bool = True
+    to: Target | None = None
+    name: str | None = None
     bakeoff: bool = True
 
     @property
@@ -42,5 +47,8 @@ class WantedShip:
         words += [] if self.quantization == "Q8_0" else ["--quantize", self.quantization]
         words += [] if self.dtype == "bf16" else ["--dtype", self.dtype]
         words += [] if self.base_weights == "original" else ["--base-weights", self.base_weights]
+        words += [] if self.deploy else ["--no-deploy"]
+        words += ["--to", self.to] if self.deploy and self.to else []
+        words += ["--name", self.name] if self.deploy and self.name else []
         words += [] if self.bakeoff else ["--no-bakeoff"]
         return shlex.join(words)

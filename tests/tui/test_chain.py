@@ -29,7 +29,7 @@ from tui.theme import DARK
 from tui.widgets.chain_rows import folded
 
 Compare = Callable[..., bool]
-KINDS = ("train", "merge", "convert", "quantize", "parity", "bakeoff")
+KINDS = ("train", "merge", "convert", "quantize", "deploy", "bakeoff")
 TITLE = "ship judge · Qwen3-4B · Q8_0"
 NAMES = ShipNames(("judge", "planner"), ("Qwen3-4B", "SmolLM2-135M"), ("demo", "lora-bf16"))
 
@@ -56,13 +56,13 @@ def running() -> Chain:
 
 
 def failed() -> Chain:
-    """Its parity check has failed, and the bake-off waits."""
+    """Its deployment was refused for other prompts, and the bake-off waits."""
     differs = job_reason(
         "job_error", error="parity", message="1 of 7 prompts differ: the file has another template", gate="parity"
     )
     done = [link(50 + n, kind, "done", result={"message": "made"}) for n, kind in enumerate(KINDS[:4])]
     waits = job_reason("need_failed", job=54, state="failed")
-    return chain(*done, link(54, "parity", "failed", reason=differs), link(55, "bakeoff", "waiting", reason=waits))
+    return chain(*done, link(54, "deploy", "failed", reason=differs), link(55, "bakeoff", "waiting", reason=waits))
 
 
 def moment(made: Chain, *others: JobRow) -> Snapshot:
@@ -90,7 +90,7 @@ async def test_the_row_says_how_far_the_chain_is_and_enter_opens_its_links(conso
         assert isinstance(pilot.app.screen, ChainScreen)
         shown = text_of(pilot, "#links")
         assert "1 of 6 done, merge running 61 %, 5 left" in shown
-        for name in ("training", "merge", "conversion", "quantisation", "parity check", "bake-off"):
+        for name in ("training", "merge", "conversion", "quantisation", "deployment", "bake-off"):
             assert name in shown
         assert "made before" in shown and "13 min" in shown and "41 s" in shown
 
@@ -122,7 +122,7 @@ async def test_a_link_is_retried_alone_and_the_chain_as_a_whole(
     async with console(moment(failed())) as pilot:
         await pilot.press("3", "enter")
         shown = text_of(pilot, "#links")
-        assert "4 of 6 done, parity check failed, 2 left" in shown and "1 link waits until job 54 is retried" in shown
+        assert "4 of 6 done, deployment failed, 2 left" in shown and "1 link waits until job 54 is retried" in shown
         assert "r retries job 54 with what it was submitted with" in shown
         assert "changed since" not in shown, "nothing is said of the project before it was looked at"
         pilot.app.screen.post_message(ChainScreen.ChangesRead("recipe demo (epochs)"))
@@ -160,8 +160,8 @@ async def test_the_dialog_ships_the_selected_training_or_a_new_one(
         await pilot.press("3", "s")
         assert isinstance(pilot.app.screen, AskShip)
         assert "bakehouse ship --from 40" in text_of(pilot, "#plan")
-        await pilot.press("j", "l", "j", "j", "l", "enter")
-        assert asked == [WantedShip(training=40, quantization=asked[0].quantization, bakeoff=False)]
+        await pilot.press("j", "l", "j", "j", "l", "l", "j", "l", "enter")
+        assert asked == [WantedShip(training=40, quantization=asked[0].quantization, to="llama-server", bakeoff=False)]
         assert asked[0].quantization != "Q8_0"
         await pilot.press("s", "l")
         assert "reading tasks" in text_of(pilot, "#plan"), "nothing can be queued before the names are read"
@@ -236,6 +236,9 @@ async def test_an_adapter_of_quantised_weights_can_be_merged_into_what_it_saw(
         assert "base" in screen.fields and screen.wanted.base_weights == "dequantized"
         screen.values["recipe"] = "demo"
         assert "base" not in screen.fields and screen.wanted.base_weights == "original"
+        screen.values["deploy"] = "no"
+        assert not screen.wanted.deploy and screen.wanted.to is None and screen.wanted.command.endswith("--no-deploy")
+        screen.values["deploy"] = screen.options("deploy")[0]
         screen.values["from"] = "job 40"
         await pilot.press("enter")
         assert asked == [WantedShip(training=40, base_weights="dequantized")]

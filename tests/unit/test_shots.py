@@ -165,7 +165,9 @@ def test_what_is_queued_over_a_training_asks_as_it_was_trained(
     changed = spec.model_copy(update={"recipe": recipe, "model": shipped().model("SmolLM2-135M")})
     job_file(kiln.home, changed, kiln.train).save(run)
     if way == "ship":
-        queued = submit_ship(kiln.home, shipped(), WantedShip(training=kiln.train), author="tester").queued[-1]
+        queued = submit_ship(
+            kiln.home, shipped(), WantedShip(training=kiln.train, to="ollama"), author="tester"
+        ).queued[-1]
     else:
         queued = submit_stages(kiln.home, shipped(), WantedStages(kiln.train), author="tester").bakeoff
     bakeoff = kiln.spec(queued)

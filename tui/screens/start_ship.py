@@ -1,4 +1,4 @@
-"""What a chain from a training to a proved GGUF file is made of, before it is queued: of a training that is there, or a new."""
+"""What a chain from a training to a model that serves is made of, before it is queued: the training is there, or a new one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from textual.message import Message
 
 from core.config.model import BaseWeights, WeightFormat
 from core.errors import BakehouseError
+from core.jobfile.deploy import Target
 from core.jobfile.quantize import Quantization
 from core.store.jobs import JobRow
 from core.submission.wanted_ship import WantedShip
@@ -38,20 +39,23 @@ NEW = "a new training"
 QUANTIZATIONS: tuple[str, ...] = ("Q8_0", *(one for one in get_args(Quantization) if one != "Q8_0"))
 WEIGHTS: tuple[str, ...] = ("bf16", *(one for one in get_args(WeightFormat) if one != "bf16"))
 BASES: tuple[str, ...] = get_args(BaseWeights)
+WHOEVER, NOBODY = "Ollama if it answers", "no"
+DEPLOY: tuple[str, ...] = (WHOEVER, *get_args(Target), NOBODY)
 PARTS = {"task": "tasks", "model": "models", "recipe": "recipes"}
 ABOUT = {
     "from": "its adapter is shipped, for the task as it is now",
     "quantise": "what the GGUF file becomes",
     "weights": "of merge and conversion",
     "base": "what the adapter is merged into",
-    "bake-off": "base, adapter and file, at the end",
+    "deploy": "who serves it, once it is proved",
+    "bake-off": "base, adapter and what serves",
 }
 
 
 class AskShip(FieldDialog["WantedShip | None"]):
     """Returns what was chosen, or None."""
 
-    question = "Ship: train, merge, convert, quantise, check parity, bake off?"
+    question = "Ship: train, merge, convert, quantise, deploy, bake off?"
     act = "ship"
 
     class NamesRead(Message):
@@ -75,6 +79,7 @@ class AskShip(FieldDialog["WantedShip | None"]):
             "quantise": QUANTIZATIONS[0],
             "weights": WEIGHTS[0],
             "base": BASES[0],
+            "deploy": WHOEVER,
             "bake-off": "yes",
         }
 
@@ -122,13 +127,19 @@ class AskShip(FieldDialog["WantedShip | None"]):
         """Those that can be chosen, in their order."""
         head = ["from"] if self.job is not None else []
         base = ["base"] if self.on_quantised else []
-        return [*head, *(PARTS if self.is_new else ()), "quantise", "weights", *base, "bake-off"]
+        return [*head, *(PARTS if self.is_new else ()), "quantise", "weights", *base, "deploy", "bake-off"]
 
     def options(self, field: str) -> tuple[str, ...]:
         """What a field can be."""
         if field in PARTS:
             return () if self.names is None else getattr(self.names, PARTS[field])
-        fixed = {"quantise": QUANTIZATIONS, "weights": WEIGHTS, "base": BASES, "bake-off": ("yes", "no")}
+        fixed = {
+            "quantise": QUANTIZATIONS,
+            "weights": WEIGHTS,
+            "base": BASES,
+            "deploy": DEPLOY,
+            "bake-off": ("yes", "no"),
+        }
         return fixed.get(field, (f"job {self.job.id}" if self.job is not None else NEW, NEW))
 
     @property
@@ -143,6 +154,8 @@ class AskShip(FieldDialog["WantedShip | None"]):
             quantization=values["quantise"],  # type: ignore[arg-type]  # of the type's own values
             dtype=values["weights"],  # type: ignore[arg-type]  # as above
             base_weights=values["base"] if self.on_quantised else "original",  # type: ignore[arg-type]  # as above
+            deploy=values["deploy"] != NOBODY,
+            to=values["deploy"] if values["deploy"] in get_args(Target) else None,  # type: ignore[arg-type]  # as above
             bakeoff=values["bake-off"] == "yes",
         )
 
