@@ -26,6 +26,7 @@ from core.served.record import require_name
 from core.serving.errors import ServerError
 from core.serving.ollama_prompts import RENDERS, version_number
 from core.serving.refusals import no_render
+from core.serving.replies import full_name
 from core.store.database import open_database
 from core.store.jobs import JobRow
 from core.submission.enqueue import store
@@ -144,7 +145,7 @@ def default_name(task: Task, model: ModelEntry, found: MeantGguf, to: Target) ->
 def staging_of(home: Home, name: str) -> str:
     """The tag under which a file is proved before `name` is touched. By its end a tag is known to be of this home: whoever
     deploys from here next removes what a killed job has left."""
-    model, _, tag = name.partition(":") if ":" in name.rpartition("/")[2] else (name, "", "latest")
+    model, _, tag = full_name(name).rpartition(":")
     behind = f"{STAGING}{sha256_json([str(home.root.resolve())])[:8]}"
     return f"{model}:{tag[: LONGEST_PART - len(behind)]}{behind}"
 

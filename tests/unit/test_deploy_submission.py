@@ -56,6 +56,7 @@ def test_the_staging_tag_is_told_by_its_end_to_be_of_this_home(kiln: Kiln, tmp_p
     tag, end = (staging_of(kiln.home, "judge:v1"), staging_of(kiln.home, "judge:v1").rpartition(STAGING)[2])
     assert tag == f"judge:v1-staging-{end}" and staging_of(kiln.home, "a/b").startswith("a/b:latest-staging-")
     assert staging_of(kiln.home, "host:5000/a/judge") == f"host:5000/a/judge:latest-staging-{end}"
+    assert staging_of(kiln.home, "host:5000/a/judge:v1") == f"host:5000/a/judge:v1-staging-{end}"
     assert staging_of(Home(tmp_path / "another"), "judge:v1") not in (tag, staging_of(kiln.home, "judge:v2"))
     assert len(staging_of(kiln.home, f"a:{'b' * LONGEST_PART}").partition(":")[2]) == LONGEST_PART
 
