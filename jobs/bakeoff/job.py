@@ -18,7 +18,7 @@ from core.serving.errors import ServerError
 from core.serving.make_room import make_room
 from jobs.bakeoff.record import AnswerRecord, Tally
 from jobs.bakeoff.served import answer_served
-from jobs.bakeoff.served_models import have_serve, send_served_away
+from jobs.bakeoff.served_models import have_serve, require_deployed, send_served_away
 from jobs.context import JobContext
 from jobs.inputs import read_golden
 from jobs.manifest import extend_manifest, start_manifest
@@ -109,6 +109,8 @@ def _answer(
         if first.server.served_dir is not None:
             have_serve(context, first.server)
         with contextlib.closing(opened(first.server, first.served_model)) as model:
+            if first.ref is not None:
+                require_deployed(context, first, model.identity().weights)
             answer_served(context, spec, candidates, model, inputs, record, tally)
     elif first.form == "gguf":
         from jobs.llama_server import server_for

@@ -11,9 +11,11 @@ import time
 from pathlib import Path
 
 from core.home import ServedDir
-from core.jobfile.bakeoff import ServerUnderTest
+from core.jobfile.bakeoff import CandidateSpec, ServerUnderTest
 from core.jobfile.raw import LEASED_GPU
+from core.jobfile.references import parse_reference
 from core.jobfile.servers import not_serving
+from core.own_paths import read_result
 from core.served.away import away_for, call_back, is_gone, send_away
 from core.served.record import read_records
 from core.served.state import read_state
@@ -70,6 +72,24 @@ def have_serve(context: JobContext, server: ServerUnderTest) -> None:
         if time.monotonic() - started > _patience(folder):
             raise why
         time.sleep(POLL_SECONDS)
+
+
+def require_deployed(context: JobContext, candidate: CandidateSpec, weights: str | None) -> None:
+    """Refuse another model than the one that a candidate's job deployed: somebody has deployed under its name since.
+
+    `weights` is the digest that its server tells now. ServerError.
+    """
+    made_by = parse_reference(candidate.ref)
+    result = None if made_by is None else read_result(context.home.run_dir(made_by.job_id))
+    summary = (result or {}).get("summary") or {}
+    deployed = summary.get("blob") or summary.get("weights")
+    if made_by is None or not deployed or weights is None or weights.endswith(str(deployed)):
+        return
+    raise ServerError(
+        f"{candidate.served_model} is not what job {made_by.job_id} deployed: another model serves under that name now",
+        code="server_refused",
+        remedy=f"`bakehouse bakeoff` with served:{candidate.served_model} asks what serves now",
+    )
 
 
 def _patience(folder: ServedDir) -> float:
