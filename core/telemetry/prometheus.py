@@ -161,12 +161,13 @@ def _state(page: _Page, state: LeaseState) -> None:
         up = state.server_fault is None
         page.add("bakehouse_model_server_up", "1 while the model server answers.", up)
     held: Counter[str] = Counter()
-    for resident in state.residents:
+    for resident in (*state.residents, *state.served):
         held[_clean(resident.name)] += resident.size_vram_bytes
     for model, count in held.items():
         page.add("bakehouse_model_vram_bytes", "Memory held by a served model.", count, {"model": model})
     evicted = 0 if state.serves else len(state.evicted)
     page.add("bakehouse_models_evicted", "Served models that were unloaded for a job.", evicted)
+    page.add("bakehouse_served_away", "Served models of llama-server that are away for a job.", len(state.served_away))
     page.add("bakehouse_models_intruding", "Models loaded by clients while a job has the GPU.", len(state.intruders))
 
 

@@ -27,6 +27,8 @@ NAMED_FROM_BYTES = 200_000_000
 NAMED_AT_MOST = 3
 SERVER_SECONDS = 1.0
 """A model server on this machine answers at once, or it is not there."""
+OF_OURS = (["-m", "jobs"], ["-m", "core.served.shim"])
+"""In the command lines of our processes that hold memory, or whose children do."""
 _VRAM = re.compile(r"(\d+(?:\.\d+)?)\s*(GB|GiB|G|)", re.IGNORECASE)
 
 
@@ -154,7 +156,8 @@ def budget_of(
 
     host = psutil.virtual_memory()
     used = host.total - host.available
-    # Our jobs are not among the idle use; the queue starts one only when there is memory.
+    # Our jobs and served models are not among the idle use: the queue starts one only when there is memory, and for a job that
+    # has the CPU to itself the served models make way.
     jobs = _jobs_resident()
     over = () if sample is None else sample.passed_over
     return Budget(host.total, max(0, used - jobs), "host memory", "cpu", held_bytes=used, passed_over=over)
@@ -190,8 +193,8 @@ def served_bytes(home: Home, ollama: OllamaSettings) -> int:
 
 
 def _jobs_resident() -> int:
-    """Bytes of their own of the jobs that run on this machine (`PYTHON … -m jobs RUN_DIR`), and of what those have started: a
-    llama-server, a converter."""
+    """Bytes of their own of the jobs that run on this machine (`PYTHON … -m jobs RUN_DIR`), of the shims of served models, and
+    of what these have started: a llama-server, a converter."""
     import psutil
 
     held, parents, jobs = {}, {}, set()
@@ -202,6 +205,6 @@ def _jobs_resident() -> int:
             # Pages of files can be had at any time: the kernel counts them as available already.
             held[process.pid] = memory.rss - getattr(memory, "shared", 0)
         parents[process.pid] = process.info["ppid"]
-        if any(words[at : at + 2] == ["-m", "jobs"] for at in range(len(words) - 1)):
+        if any(words[at : at + 2] in OF_OURS for at in range(len(words) - 1)):
             jobs.add(process.pid)
     return sum(size for pid, size in held.items() if pid in jobs or parents[pid] in jobs)

@@ -5,12 +5,14 @@ Gone before a job that has the GPU or the CPU's slot to itself begins, back afte
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from core.cli.main import main
 from core.home import Home
 from core.served.away import away_for
 from core.served.control import stop
@@ -102,20 +104,28 @@ def test_without_a_gpu_it_is_away_while_a_job_has_the_slot(queue: Queue) -> None
 
 
 @pytest.mark.usefixtures("soon")
-def test_where_no_runner_may_start_it_comes_back_by_itself_once_the_job_is_over(queue: Queue) -> None:
+def test_where_no_runner_may_start_it_comes_back_by_itself_once_the_job_is_over(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     queue.start_runner()
     with served_model(queue.home) as record:
         serves(queue.home, record)
         training = queue.submit(TRAINING)
         queue.wait_for(training, "running")
-        queue.home.runner_stopped.touch()
-        wait_until(lambda: not queue.runner_alive(), what="the runner's end")
-        reached(queue.home, "away")
+        monkeypatch.setenv("BAKEHOUSE_HOME", str(queue.home.root))
+        with pytest.raises(SystemExit):
+            main(["runner", "stop", "--json"])
+        said = json.loads(capsys.readouterr().out)
+        assert (said["serving"], said["away"]) == ([], ["note"])
+        assert not queue.runner_alive()
         time.sleep(2.0)
         assert read_state(queue.home, "note").phase == "away", "the job goes on"
         queue.go_on(training)
         serves(queue.home, record)
         assert not queue.runner_alive()
+        with pytest.raises(SystemExit):
+            main(["runner", "stop"])
+        assert "▶ note serves on" in capsys.readouterr().out
 
 
 def test_a_job_that_is_cancelled_before_it_starts_keeps_nothing_away(queue: Queue) -> None:

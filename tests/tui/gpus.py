@@ -141,6 +141,21 @@ def idle() -> Snapshot:
     )
 
 
+def serving() -> Snapshot:
+    """A served model of the home has the GPU, beside a model of Ollama."""
+    process = ProcessReading(
+        2301, "llama-server", 2_000_000_000, False, PCI, command="llama-server --port 18080", served="note-title"
+    )
+    note = ResidentModel("note-title", 2_000_000_000, 4096)
+    held = state(residents=(JUDGE,), served=(note,))
+    return waiting(jobs=jobs()[5:], counts={"done": 2}, samples=samples(SERVER, process, DESKTOP), lease_state=held)
+
+
+def served_away() -> Snapshot:
+    """Job 42 trains, and a served model is away for it."""
+    return training(lease_state=state("held", job_id=42, since=NOW - 2100, served_away=("note-title",)))
+
+
 def held_by_another() -> Snapshot:
     values = {"name": "blender", "pid": 52_110, "user": "ben", "held_bytes": 9_100_000_000, "since": NOW - 5000}
     reason = Reason("held_by_program", values)
@@ -252,6 +267,8 @@ MOMENTS = {
     function.__name__: function
     for function in (
         idle,
+        serving,
+        served_away,
         training,
         held_by_another,
         held_by_another_home,

@@ -59,6 +59,8 @@ SAID = {
         "lease shared, job 42, since 14:3",
         "Job 42 asks Ollama, whose models stay. Loaded at its end: vault-judge:v1, vault-planner:v1",
     ),
+    "serving": ("▓ Ollama 4.3", "▓ served 2.0", "llama-server serves note-title, 2.0 GB"),
+    "served_away": ("lease exclusive, job 42", "note-title away, started again when no job waits"),
     "intruded": ("▲ vault-judge:v1 loaded by a client 2×, unloaded again",),
     "spilling": ("▲ 14:36 GTT grew by 2.6 GB since the run began", "16.9/17.1 GB"),
     "throttled": ("▲ hotspot above 85 °C, throttling: thermal, power", "hotspot   104 °C"),

@@ -68,6 +68,8 @@ LEASE = LeaseState(
     remedy=SAID,
     residents=(ResidentModel(NAME, 5_000_000_000),),
     evicted=(NAME,),
+    served=(ResidentModel(NAME, 2_000_000_000),),
+    served_away=(NAME,),
     notes=(Note(NOW, SAID, "bad"),),
 )
 

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,8 @@ def test_text_of_others_is_only_text(box: GpuCommand) -> None:
             server_fault=Reason(HOSTILE, {HOSTILE: HOSTILE}),
             residents=(ResidentModel(HOSTILE + "\ud800", 5_000_000_000),),
             evicted=(HOSTILE,),
+            served=(ResidentModel(HOSTILE, 2_000_000_000),),
+            served_away=(HOSTILE,),
             intruders=(Intruder(HOSTILE, time.time(), 2),),
             notes=(Note(time.time(), Reason("model_given_up", {"model": HOSTILE, "tries": 12}), "bad"),),
         ),
@@ -135,6 +138,18 @@ def test_a_job_that_asks_the_model_server_is_told_as_one(box: GpuCommand) -> Non
     shown = box.shown()
     assert "in use by job 42 through the model server" in shown
     assert re.search(r"before +judge:v1: will be restored after the job", shown), shown
+
+
+def test_served_models_are_told_and_that_they_are_away(box: GpuCommand) -> None:
+    box.full_gpu()
+    box.home.create()
+    now = time.time()
+    state = LeaseState(now, CARD, "held", 42, now - 60, served_away=("note-title",))
+    write_lease_state(box.home, state)
+    shown = box.shown()
+    assert re.search(r"away +note-title: will be started again after the job", shown), shown
+    write_lease_state(box.home, replace(state, served=(ResidentModel("note-title", 2_000_000_000),), served_away=()))
+    assert re.search(r"served +llama-server: note-title 2.0 GB", box.shown())
 
 
 def test_the_lease_and_what_the_runner_left_are_shown(box: GpuCommand) -> None:

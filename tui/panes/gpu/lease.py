@@ -62,6 +62,14 @@ def _below(snapshot: Snapshot, state: LeaseState, width: int) -> list[Line]:
         held = sum(model.size_vram_bytes for model in state.residents)
         names = ", ".join(printable(model.name) for model in state.residents)
         said.append((f"{server} holds {plural(len(state.residents), 'model')}, {data_size(held)}: {names}", "dim"))
+    if state.served_away and state.phase in ("held", "verifying"):
+        names = ", ".join(printable(name) for name in state.served_away)
+        when = "when no job waits" if snapshot.waiting else "at its end"
+        said.append((f"{names} away, started again {when}", "dim"))
+    elif state.served and state.phase in ("free", "held", "blocked"):
+        held = sum(model.size_vram_bytes for model in state.served)
+        names = ", ".join(printable(model.name) for model in state.served)
+        said.append((f"llama-server serves {names}, {data_size(held)}", "dim"))
     rows = []
     for text, role in said:
         rows += [Line(" " * LABEL).add(row, role) for row in list(wrapped(text, width - LABEL))[:2]]

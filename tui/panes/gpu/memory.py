@@ -26,12 +26,16 @@ def owners(snapshot: Snapshot, known: MemoryOwners) -> list[Share]:
     """Who holds the memory, in the order of the bar."""
     job = snapshot.slot.job_id
     found: list[Share] = [("█", f"job {job}" if job else "ours", known.ours_bytes, "busy")]
-    found.append(("▓", server_name(snapshot), known.served_bytes, "violet"))
+    state = snapshot.lease_state
+    own = known.home_served_bytes or (sum(one.size_vram_bytes for one in state.served) if state else 0)
+    own = min(own, known.served_bytes)
+    found.append(("▓", server_name(snapshot), known.served_bytes - own, "violet"))
+    found.append(("▓", "served", own, "violet"))
     found += [("▄", printable(other.name), other.vram_bytes, "warn") for other in known.others[:MOST_NAMED]]
     rest = sum(other.vram_bytes for other in known.others[MOST_NAMED:])
     found.append(("▄", f"{len(known.others) - MOST_NAMED} others", rest, "warn"))
     # After a job its memory takes a moment to come back: until that is over, nobody says that it is lost.
-    returning = snapshot.lease_state is not None and snapshot.lease_state.phase == "verifying"
+    returning = state is not None and state.phase == "verifying"
     found.append(("×", "coming back" if returning else "no owner", known.unowned_bytes, "warn" if returning else "bad"))
     # Where nothing was learnt of the idle use, much that nobody is named for is more than an idle GPU's.
     found.append(
