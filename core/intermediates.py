@@ -1,7 +1,8 @@
 """What stands between an adapter and the file that serves: merged folders and GGUF files of full precision, gigabytes each.
 
 Such an artefact is an intermediate once something was made of it that is there. It can be removed where it can be made again;
-never while a queued job needs it, a process has it open, a service is to start with it, or `models.yaml` names it.
+never while a queued job needs it, a process has it open, a model serves from it or a service is to start with it, or
+`models.yaml` names it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Intermediate:
     """An artefact of a job that others were made of (`made`: their jobs). `keep` is why it must stay; None where it may go.
 
     `path` is its folder in the store of artefacts, which holds its lineage too. Reasons: `needed` (`job`), `open` (`process`,
-    `pid`), `service` (`unit`), `named` (`model`), `not_again` (`source`: what it was made of is gone).
+    `pid`), `served` (`name`), `service` (`unit`), `named` (`model`), `not_again` (`source`: what it was made of is gone).
     """
 
     job_id: int
@@ -71,6 +72,7 @@ def list_intermediates(
             continue
         keep = (
             _needed(home, connection, {one.job_id}, one.folder)
+            or _served(home, one.folder)
             or opened.get(one.folder)
             or units.get(one.folder)
             or _named(one.folder, models or {})
@@ -85,12 +87,12 @@ def list_intermediates(
 
 
 def remove_intermediate(home: Home, connection: sqlite3.Connection, one: Intermediate) -> bool:
-    """Remove one that may go; False where a job that needs it was queued meanwhile, and it stays. OSError."""
+    """Remove one that may go; False where a job that needs it was queued meanwhile, or it has come to serve. OSError."""
     aside = one.path.with_name(temporary_name(f"{one.kind}-removed"))
     shutil.rmtree(aside, ignore_errors=True)
     one.path.rename(aside)
     jobs = {number for number, other in _made(home, connection).items() if other.folder == one.path}
-    if _needed(home, connection, jobs | {one.job_id}, one.path) is not None:
+    if _needed(home, connection, jobs | {one.job_id}, one.path) is not None or _served(home, one.path) is not None:
         aside.rename(one.path)
         return False
     shutil.rmtree(aside)
@@ -194,6 +196,16 @@ def _units(store: Path) -> Iterator[tuple[Path, Reason]]:
         for folder in store.glob("[0-9a-f]*"):
             if folder.name in text:
                 yield folder, Reason("service", {"unit": unit.name})
+
+
+def _served(home: Home, folder: Path) -> Reason | None:
+    """Which served model has its file in a folder of the store, running or stopped, or goes back to it when a deployment fails.
+    A record that cannot be read may name one all the same."""
+    for record in sorted(home.served.glob("*/served*.json")):
+        with contextlib.suppress(OSError):
+            if folder.name.encode() in record.read_bytes():
+                return Reason("served", {"name": record.parent.name})
+    return None
 
 
 def _name(process: Path) -> str:

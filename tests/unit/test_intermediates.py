@@ -14,6 +14,8 @@ import pytest
 from core.cli.main import main
 from core.files import write_json
 from core.intermediates import Intermediate, list_intermediates, remove_intermediate
+from core.served.control import remove
+from core.served.record import ServedModelRecord, write_record
 from core.store.jobs import JobRow
 from core.wording.intermediates import keep_words
 from tests.support.kiln import Kiln, kiln
@@ -91,13 +93,37 @@ def in_a_unit(way: Way, tmp_path: Path) -> Callable[[], None]:
     return unit.unlink
 
 
+def served(way: Way, tmp_path: Path) -> Callable[[], None]:
+    """A served model has it, which need not run now."""
+    file = way.folder(way.convert) / "gguf/m.gguf"
+    home = way.kiln.home
+    command = ("/llama-server", "--model", str(file))
+    write_record(home, ServedModelRecord("judge", file, "sha256:ab", "judge", "m", 1, command, 18080, 512))
+    return lambda: remove(home, "judge")
+
+
+def served_before(way: Way, tmp_path: Path) -> Callable[[], None]:
+    """A deployment that was broken off goes back to it."""
+    served(way, tmp_path)
+    folder = way.kiln.home.served_dir("judge")
+    return folder.record.rename(folder.record_before).unlink
+
+
 def queued(way: Way, tmp_path: Path) -> Callable[[], None]:
     (job,) = way.kiln.export(dtype="fp16", quantization="Q4_K_M").queued
     return lambda: way.kiln.end(job.id, "cancelled")
 
 
 @pytest.mark.parametrize(
-    ("hold", "code"), [(opened, "open"), (mapped, "open"), (in_a_unit, "service"), (queued, "needed")]
+    ("hold", "code"),
+    [
+        (opened, "open"),
+        (mapped, "open"),
+        (in_a_unit, "service"),
+        (served, "served"),
+        (served_before, "served"),
+        (queued, "needed"),
+    ],
 )
 def test_what_serves_or_is_needed_stays_until_it_is_no_more(
     way: Way, tmp_path: Path, hold: Callable[[Way, Path], Callable[[], None]], code: str
@@ -161,3 +187,11 @@ def test_the_command_lists_without_removing_and_removes_what_may_go(
     assert not [path for path in way.kiln.home.artefacts.iterdir() if path.name.startswith(".tmp")]
     again = way.kiln.export(dtype="fp16", quantization="Q6_K").queued
     assert [job.kind for job in again] == ["merge", "convert", "quantize"]
+
+
+def test_what_comes_to_serve_while_it_is_removed_stays(way: Way, tmp_path: Path) -> None:
+    one = way.listed()[way.convert.id]
+    assert one.keep is None
+    served(way, tmp_path)
+    assert not remove_intermediate(way.kiln.home, way.kiln.connection, one)
+    assert one.path.is_dir()
