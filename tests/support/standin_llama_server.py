@@ -1,73 +1,57 @@
-"""A stand-in for llama-server: it loads for a moment, says at `/health` when it has, and has so much of a played GPU.
+"""A program that stands for llama-server where processes are what is tested: it listens, loads, serves `/health` and dies.
 
-Used where a test is about who runs when, and would otherwise wait for a model. The real one is in tests/train.
-
-    python -P standin_llama_server.py PORT VRAM_BYTES
+What it does stands in its model's file, a line each: `hold` (loads until that line is gone), `die` (is killed once it has
+begun), `refuse` and `memory` (ends as a server does that can't load the file, or has no memory), `deaf` (ignores SIGTERM). Each
+start appends its pid to `MODEL.starts`.
 """
 
 from __future__ import annotations
 
-import contextlib
+import argparse
+import http.server
+import os
+import signal
 import sys
-import threading
-import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from core.errors import BakehouseError
-from core.home import Home
-from core.process.ports import LOOPBACK, free_port
-from core.served.control import start, stop
-from core.served.record import ServedModelRecord, write_record
-from tests.support.cardsim_request import hold_gpu
 
-CHECKOUT = Path(__file__).parents[2]
-LOADS_SECONDS = 0.3
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--port", type=int, required=True)
+    asked, _ = parser.parse_known_args()
+    with asked.model.with_suffix(".starts").open("a") as starts:
+        starts.write(f"{os.getpid()}\n")
 
+    def told() -> set[str]:
+        return set(asked.model.read_text().split())
 
-@contextlib.contextmanager
-def served_model(
-    home: Home, name: str = "note", *, on_gpu: bool = False, vram_bytes: int = 0
-) -> Iterator[ServedModelRecord]:
-    """A served model of a home: a real shim, and this stand-in as its llama-server. It ends with the block."""
-    port = free_port()
-    command = (sys.executable, str(Path(__file__)), str(port), str(vram_bytes))
-    record = ServedModelRecord(
-        name, home.root / "m.gguf", "ab" * 32, "note", "tiny", 1, command, port, 2048,
-        on_gpu=on_gpu, environment={"PYTHONPATH": str(CHECKOUT)},
-    )  # fmt: skip
-    write_record(home, record)
-    start(home, name)
-    try:
-        yield record
-    finally:
-        with contextlib.suppress(BakehouseError, OSError):
-            stop(home, name)
+    if "deaf" in told():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if "die" in told():
+        print("GGML_ASSERT(oven != cold) failed", file=sys.stderr, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    if "refuse" in told():
+        print("error loading model: unknown model architecture: 'bread'", file=sys.stderr)
+        return 1
+    if "memory" in told():
+        print("ggml_backend_cuda_buffer_type_alloc_buffer: cudaMalloc failed: out of memory", file=sys.stderr)
+        return 1
 
+    class Health(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(503 if "hold" in told() else 200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
 
-class Replies(BaseHTTPRequestHandler):
-    loaded = threading.Event()
+        def log_message(self, format: str, *arguments: object) -> None:
+            print(format % arguments, file=sys.stderr)
 
-    def do_GET(self) -> None:
-        self.send_response(200 if self.loaded.is_set() else 503)
-        self.end_headers()
-
-    def log_message(self, format: str, *arguments: object) -> None:
-        """Nothing: its log is that of the starts."""
-
-
-def main() -> None:
-    port, vram_bytes = (int(word) for word in sys.argv[1:3])
-    print("starting", flush=True)
-    server = ThreadingHTTPServer((LOOPBACK, port), Replies)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    if vram_bytes:
-        hold_gpu(f"vram={vram_bytes} busy=0 lingers=0 gtt=0")
-    time.sleep(LOADS_SECONDS)
-    Replies.loaded.set()
-    threading.Event().wait()
+    with http.server.HTTPServer(("127.0.0.1", asked.port), Health) as server:
+        server.serve_forever()
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
