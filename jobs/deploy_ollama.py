@@ -299,7 +299,8 @@ def _finish(
             "file_sha256": sent.digest.removeprefix("sha256:"),
             "digest": placed.digest,
             "blob": placed.info.blob,
-            "template": {**sent.origin, "runs": runs},
+            # Where neither the one that was sent nor the file's own runs, it is one that Ollama knows for such a file.
+            "template": {**sent.origin, "runs": runs or "detected"},
             "template_sha256": hashlib.sha256(placed.info.template.encode("utf-8", "surrogatepass")).hexdigest(),
             "server": sent.version,
             "rollback": rollback,

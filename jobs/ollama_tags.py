@@ -123,6 +123,7 @@ def _kept(
     write_json(run.deployment, {**note, "former": former.digest, "rollback": tag})
     kept = stored(ollama, tag) or copy(ollama, name, tag)
     if not _same(kept, former):
+        _forget(ollama, tag)
         raise _not_deployed(f"`{name}` was replaced by somebody else while it was to be kept as `{tag}`")
     return tag
 

@@ -36,6 +36,8 @@ pytestmark = pytest.mark.train
 NAME, STAGING = "hello:prod", "hello:prod-staging-0a1b2c3d"
 FORMER = {"answer": "Former.", "parameters": {"stop": ["#"]}}
 STOPPED = 75
+THINKS = CHATML + "{% if enable_thinking %}<think>{% endif %}"
+"""Without thinking as ChatML's; of no family, for with it no other writes just that."""
 _ids = count(1)
 
 
@@ -165,8 +167,7 @@ def test_the_same_again_replaces_nothing_and_keeps_nothing_anew(newer: Scene) ->
 
 def test_a_template_of_an_installed_model_is_proved_with_the_files_own_one_taken_out(newer: Scene) -> None:
     """The file's own can do more, so it would run: that of the installed model renders the same for this task alone."""
-    thinks = CHATML + "{% if enable_thinking %}<think>{% endif %}"
-    newer.file.write_bytes(file(header({**KEYS, "tokenizer.chat_template": thinks})))
+    newer.file.write_bytes(file(header({**KEYS, "tokenizer.chat_template": THINKS})))
     official = OfficialTemplate(model="chatml:1", template=Family("chatml").go_template, stops=("<|im_end|>",))
     code, run = newer.run(served=ServedAs(task=HELLO, official=official))
     assert code == 0, error_of(run)
@@ -175,6 +176,19 @@ def test_a_template_of_an_installed_model_is_proved_with_the_files_own_one_taken
         "runs": "template",
     }
     assert list(newer.shop.home.artefacts.glob(".tmp-*")) == [] and newer.file.read_bytes()[:4] == b"GGUF"
+
+
+def test_where_no_family_is_known_what_the_server_takes_is_proved_by_its_render(scene: Scene) -> None:
+    """The newer one knows a template for a jinja that is much like ChatML's; an older one is not sent what it cannot read."""
+    before = scene.tags
+    scene.file.write_bytes(file(header({**KEYS, "tokenizer.chat_template": THINKS})))
+    code, run = scene.run()
+    if scene.server.newer:
+        assert code == 0, error_of(run)
+        assert result_of(run)["template"] == {"from": "file", "runs": "detected"}
+        return
+    assert (code, error_of(run)["code"]) == (2, "unknown_template") and scene.tags == before
+    assert not any(asked.path.startswith("/api/blobs/") for asked in scene.server.requests), "nothing was sent"
 
 
 # What goes wrong: who does it, how the job ends, and with which error.
