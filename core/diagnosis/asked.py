@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from core.data.shots import TrainedShots, trained_shots
 from core.diagnosis.causes import Cause, Certainty, Evidence
+from core.diagnosis.deployments import is_by_hand
 from core.diagnosis.lineage import Lineage, Link
 from core.jobfile.bakeoff import IN_PROCESS, BakeoffSpec, CandidateSpec, TaskUnderTest
 from core.jobfile.references import parse_reference
@@ -120,19 +121,17 @@ def count_causes(
     """Prompts of a GGUF candidate that have other numbers of tokens than those of the same model in the job's own process."""
     for stored in tasks.values():
         for candidate in spec.candidates:
-            job = job_of(candidate)
-            if (
-                candidate.form != "gguf"
-                or candidate.lora is not None
-                or job not in lineage.by_id
-                or job is None
-                or job in passed
-            ):
+            job, by_hand = job_of(candidate), is_by_hand(lineage, candidate)
+            if candidate.form not in ("gguf", "served") or candidate.lora is not None or job is None:
+                continue
+            if job not in lineage.by_id or (job in passed and not by_hand):
                 continue
             reference = _same_prompts(lineage, spec, candidate, job)
             if reference is not None:
                 trained, served = (_prompt_tokens(stored, name) for name in (reference.name, candidate.name))
-                yield from _counted(link, stored, candidate, reference, job, trained, served)
+                # What a person made of a file is no fault of the job that made the file.
+                at = link.id if by_hand else job
+                yield from _counted(link, stored, candidate, reference, at, trained, served)
 
 
 def _same_prompts(lineage: Lineage, spec: BakeoffSpec, candidate: CandidateSpec, job: int) -> CandidateSpec | None:

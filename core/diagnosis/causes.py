@@ -53,6 +53,11 @@ EXPLAINS: Mapping[str, tuple[str, ...]] = {
     "system_prompt_differs": ("preamble", "input_repeated", "short_and_alike"),
     "few_shot_not_sent": ("preamble", "input_repeated", "short_and_alike"),
     "limit_too_low": ("cut", "empty"),
+    # What serves.
+    "served_weights_changed": (*_RUBBISH, *_THINKING),
+    "served_template_changed": (*_RUBBISH, *_THINKING),
+    "server_version_changed": (*_RUBBISH, *_THINKING),
+    "served_by_hand": (*_RUBBISH, *_THINKING),
     # Training and weights.
     "completions_skipped": ("short_and_alike", "cut"),
     "prompts_cut": ("input_repeated",),

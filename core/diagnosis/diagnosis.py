@@ -11,9 +11,10 @@ from typing import Any
 from core.config.golden import GoldenInput
 from core.diagnosis.asked import asked_causes, count_causes, job_of, limit_causes
 from core.diagnosis.causes import CERTAINTIES, Cause
+from core.diagnosis.deployments import resolved, served_causes
 from core.diagnosis.lineage import Lineage, Link, read_lineage
 from core.diagnosis.next_test import NextTest, next_tests
-from core.diagnosis.prompt_causes import file_causes, parity_causes, passed_files
+from core.diagnosis.prompt_causes import file_causes, parity_causes, proved_jobs
 from core.diagnosis.stages import StageScore, across_bakeoffs, stage_causes, stage_scores, stage_tables
 from core.diagnosis.symptoms import SeenAnswer, Symptom, find_symptoms
 from core.diagnosis.training_causes import training_causes
@@ -43,6 +44,8 @@ INSTEAD: Mapping[str, tuple[str, ...]] = {
     "prompt_count": ("doubled_bos", "added_bos", "lost_bos", "added_eos", "tokens_differ", "system_dropped"),
 }
 """A cause says nothing more where one of these is known of the same file: they are what it is about."""
+CONSEQUENCES = ("loss_at_stage", "behind_base", "prompt_tokens_differ")
+"""Causes that tell where something is lost and not what loses it."""
 
 
 @dataclass(frozen=True)
@@ -110,13 +113,16 @@ def diagnose(home: Home, connection: sqlite3.Connection, job_id: int) -> Diagnos
     Raises `NotFoundError` for an unknown job, `InputError` for one whose job file is gone.
     """
     lineage = read_lineage(home, connection, job_id)
-    passed = passed_files(lineage)
+    passed = proved_jobs(lineage)
     causes = [*training_causes(lineage), *file_causes(lineage, passed), *parity_causes(lineage)]
     symptoms: list[SymptomsOf] = []
     scores: list[StageScore] = []
-    for link, spec in lineage.bakeoffs:
-        causes += asked_causes(lineage, link, spec)
+    for link, asked in lineage.bakeoffs:
         stored = _loaded(home, connection, link.id)
+        measured = next((one.measured for one in stored.tasks), ()) if stored is not None else ()
+        spec = resolved(lineage, link, asked, measured)
+        causes += asked_causes(lineage, link, spec)
+        causes += served_causes(lineage, link, spec, measured)
         if stored is None:
             continue
         tasks = {one.name: one for one in stored.tasks}
@@ -132,13 +138,19 @@ def diagnose(home: Home, connection: sqlite3.Connection, job_id: int) -> Diagnos
     ill = {one.job for one in symptoms if one.job is not None and one.symptoms}
     ill |= {cause.job for cause in kept if cause.code in ("loss_at_stage", "no_gain", "behind_base")}
     return Diagnosis(
-        lineage, tuple(symptoms), kept, tuple(scores), tuple(sorted(passed)), next_tests(lineage, kept, scores, ill)
+        lineage,
+        tuple(symptoms),
+        kept,
+        tuple(scores),
+        tuple(sorted(passed)),
+        next_tests(lineage, kept, scores, ill, passed),
     )
 
 
 def chosen(causes: Iterable[Cause], symptoms: Sequence[SymptomsOf]) -> tuple[Cause, ...]:
     """Each cause of a job once, as sure as any record makes it, with all figures; without those that say less than another.
 
+    The surest stand first, of these what explains a symptom before what does not, and last what only follows from something.
     One that is only possible is left out unless there is something that it explains: a symptom, a loss between two stages, or
     prompts of another length than the trained ones.
     """
@@ -162,7 +174,12 @@ def chosen(causes: Iterable[Cause], symptoms: Sequence[SymptomsOf]) -> tuple[Cau
         wanted = not cause.explains or lost or counted or bool(shown & set(cause.explains))
         if cause.certainty != "possible" or wanted:
             found.append(cause)
-    return tuple(sorted(found, key=lambda one: (CERTAINTIES.index(one.certainty), one.job)))
+
+    def rank(cause: Cause) -> tuple[int, bool, bool, int]:
+        explains = bool(shown & set(cause.explains))
+        return CERTAINTIES.index(cause.certainty), cause.code in CONSEQUENCES, not explains, cause.job
+
+    return tuple(sorted(found, key=rank))
 
 
 def _is_sure(cause: Cause) -> bool:

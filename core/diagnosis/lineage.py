@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from core.bakeoff.measured import MeasuredCandidate
 from core.errors import BakehouseError
 from core.events import EventReader
 from core.files import read_json
 from core.home import Home, RunDir
 from core.jobfile.bakeoff import BakeoffSpec
 from core.jobfile.convert import ConvertSpec
+from core.jobfile.deploy import DeploySpec
 from core.jobfile.kinds import KINDS
 from core.jobfile.merge import MergeSpec
 from core.jobfile.parity import ParitySpec
@@ -28,6 +30,7 @@ from core.jobfile.spec import JobFile, Spec
 from core.jobfile.train import TrainSpec
 from core.models.gguf import GgufHeader, check_gguf
 from core.own_paths import located_result, read_result
+from core.results.load import measured_of
 from core.store.jobs import JobRow, get_job, list_jobs
 
 MOST_JOBS = 5000
@@ -144,10 +147,15 @@ class Lineage:
                 yield link, link.spec
 
     @property
-    def parities(self) -> Iterator[tuple[Link, ParitySpec]]:
+    def deployments(self) -> Iterator[tuple[Link, DeploySpec]]:
         for link in self.links:
-            if isinstance(link.spec, ParitySpec):
+            if isinstance(link.spec, DeploySpec):
                 yield link, link.spec
+
+    @property
+    def checks(self) -> Iterator[Link]:
+        """What compares prompts: parity checks, and deployments."""
+        return (link for link in self.links if isinstance(link.spec, ParitySpec | DeploySpec))
 
     @property
     def bakeoffs(self) -> Iterator[tuple[Link, BakeoffSpec]]:
@@ -178,10 +186,20 @@ def read_lineage(home: Home, connection: sqlite3.Connection, job_id: int) -> Lin
     asked = get_job(connection, job_id)
     spec = JobFile.load(home.run_dir(job_id)).spec
     rows = {row.id: row for row in list_jobs(connection, MOST_JOBS)} | {job_id: asked}
-    tops = {top for taken in _taken(asked, spec) for top in _tops(rows, taken)} or {job_id}
+    measured = measured_of(home, connection, job_id) if isinstance(spec, BakeoffSpec) else ()
+    tops = {top for taken in _taken(rows, asked, spec, measured) for top in _tops(rows, taken)} or {job_id}
     family = _made_of(rows, tops)
-    baked = [row for row in rows.values() if row.kind == "bakeoff" and family & _candidates(row)]
-    checked = [row for row in rows.values() if row.kind == "parity" and _source(row) in family]
+    deployed = [row for row in rows.values() if row.kind == "deploy" and _source(row) in family]
+    names = {str(row.settings.get("name")) for row in deployed}
+    baked = [
+        row for row in rows.values() if row.kind == "bakeoff" and (family & _candidates(row) or names & _served(row))
+    ]
+    checked = [
+        row
+        for row in rows.values()
+        if row.kind == "parity" and (_source(row) in family or _served_name(row.source) in names)
+    ]
+    checked += deployed
     chosen = {row.id for row in sorted(baked, key=lambda row: -row.id)[:MOST_BAKEOFFS]}
     wanted = sorted({*family, *chosen, *(row.id for row in checked), job_id})
     links = []
@@ -196,13 +214,31 @@ def read_lineage(home: Home, connection: sqlite3.Connection, job_id: int) -> Lin
     return Lineage(by_id[job_id], tuple(links), by_id)
 
 
-def _taken(row: JobRow, spec: Spec) -> set[int]:
-    """The jobs that a job takes something from; itself where it makes something and takes nothing."""
+def _taken(rows: Mapping[int, JobRow], row: JobRow, spec: Spec, measured: Sequence[MeasuredCandidate]) -> set[int]:
+    """The jobs that a job takes something from, by way of a deployment where it asks what serves; itself where it makes
+    something and takes nothing."""
     if isinstance(spec, BakeoffSpec):
         found = (parse_reference(one.made_ref) for one in spec.candidates)
-        return {one.job_id for one in found if one is not None}
+        served = {one.served_model for one in spec.candidates if one.served_model is not None}
+        taken = {one.job_id for one in found if one is not None} | _deployed_as(rows, served)
+        return taken or _of_files(rows, measured)
+    if isinstance(spec, ParitySpec) and spec.served_model is not None:
+        return _deployed_as(rows, {spec.served_model}) or {row.id}
     source = parse_reference(spec.columns.source)
     return {source.job_id} if source is not None else {row.id}
+
+
+def _deployed_as(rows: Mapping[int, JobRow], names: Collection[str]) -> set[int]:
+    """The jobs whose files were deployed under these names."""
+    found = (_source(row) for row in rows.values() if row.kind == "deploy" and row.settings.get("name") in names)
+    return {one for one in found if one is not None}
+
+
+def _of_files(rows: Mapping[int, JobRow], measured: Sequence[MeasuredCandidate]) -> set[int]:
+    """The jobs that made the files which the servers of a bake-off say that they have."""
+    weights = {one.identity.weights for one in measured}
+    made = {f"sha256:{(one.result or {}).get('summary', {}).get('file_sha256')}": one.id for one in rows.values()}
+    return {made[one] for one in weights if one in made}
 
 
 def _tops(rows: Mapping[int, JobRow], job_id: int) -> set[int]:
@@ -234,6 +270,18 @@ def _candidates(row: JobRow) -> set[int]:
     listed = row.settings.get("candidates")
     named = {int(match[1]) for one in listed or () if (match := _NUMBER.match(str(one)))}
     return named | set(row.needs)
+
+
+def _served(row: JobRow) -> set[str]:
+    """The names of the served models that a bake-off compares, as the queue's table has them."""
+    listed = row.settings.get("candidates")
+    return {name for one in listed or () if (name := _served_name(str(one))) is not None}
+
+
+def _served_name(candidate: str | None) -> str | None:
+    """`judge:v1` of `ollama:judge:v1@think=on`."""
+    server, colon, name = (candidate or "").partition(":")
+    return name.partition("@")[0].strip() if colon and server != "job" else None
 
 
 def _json(path: Path) -> Mapping[str, Any]:

@@ -15,6 +15,9 @@ from core.parity.comparison import CAUSES
 TOLD_BY_PARITY = frozenset(
     {*CAUSES, "template_differs", "prompt_tokens_differ", "stop_token_lost", "file_without_template", "training_marks"}
 )
+TOLD_OF_SERVED = frozenset(
+    {*CAUSES, "prompt_tokens_differ", "served_weights_changed", "served_template_changed", "server_version_changed"}
+)
 TOLD_BY_AUDIT = frozenset({"completions_skipped", "prompts_cut", "length_lowered"})
 TOLD_BY_TRAINING = frozenset({"too_few_steps", "loss_not_fallen"})
 PREFIX = "bakehouse "
@@ -36,7 +39,11 @@ class NextTest:
 
 
 def next_tests(
-    lineage: Lineage, causes: Sequence[Cause], scores: Sequence[StageScore], ill: Collection[int]
+    lineage: Lineage,
+    causes: Sequence[Cause],
+    scores: Sequence[StageScore],
+    ill: Collection[int],
+    proved: Collection[int] = (),
 ) -> tuple[NextTest, ...]:
     """The tests worth making, the cheapest first: those that train nothing and generate nothing before the others.
 
@@ -45,7 +52,8 @@ def next_tests(
     unsure = [cause for cause in causes if cause.certainty != "shown"]
     shown = {cause.job for cause in causes if cause.certainty == "shown" and cause.code != "prompt_tokens_differ"}
     found = [
-        *_parity(lineage, unsure, causes, ill, shown),
+        *_parity(lineage, unsure, causes, ill, shown, proved),
+        *_served(lineage, causes, ill, shown, proved),
         *_audits(lineage, unsure),
         *_exports(lineage, unsure),
         *_limits(unsure),
@@ -56,20 +64,48 @@ def next_tests(
 
 
 def _parity(
-    lineage: Lineage, unsure: Sequence[Cause], causes: Sequence[Cause], ill: Collection[int], shown: Collection[int]
+    lineage: Lineage,
+    unsure: Sequence[Cause],
+    causes: Sequence[Cause],
+    ill: Collection[int],
+    shown: Collection[int],
+    proved: Collection[int],
 ) -> Iterator[NextTest]:
     """A render of each prompt by both sides: seconds to minutes on a CPU."""
-    checked = {cause.job for cause in causes if any(one.file == "parity.json" for one in cause.evidence)}
+    checked = _checked(causes)
     files = {link.id for link, spec in lineage.files if spec.task is not None}
     for job in sorted(files - checked):
         codes = [cause.code for cause in unsure if cause.job == job and cause.code in TOLD_BY_PARITY]
         counted = any(cause.job == job and cause.code == "prompt_tokens_differ" for cause in causes)
-        if codes or counted or (job in ill and job not in shown and not _passed(lineage, job)):
+        if codes or counted or (job in ill and job not in shown and job not in proved):
             yield NextTest("prompts", f"{PREFIX}parity {job} --wait", tuple(dict.fromkeys(codes)))
 
 
-def _passed(lineage: Lineage, job: int) -> bool:
-    return any(link.takes == job and link.parity.get("passed") is True for link, _ in lineage.parities)
+def _checked(causes: Sequence[Cause]) -> set[int]:
+    """The jobs of which a check has found something."""
+    return {cause.job for cause in causes if any(one.file == "parity.json" for one in cause.evidence)}
+
+
+def _served(
+    lineage: Lineage, causes: Sequence[Cause], ill: Collection[int], shown: Collection[int], proved: Collection[int]
+) -> Iterator[NextTest]:
+    """The same of what a server has: as a deployment left it, or as a person made it."""
+    for link, spec in lineage.deployments:
+        codes = [cause.code for cause in causes if cause.job == link.id and cause.code in TOLD_OF_SERVED]
+        unknown = link.id in ill and link.id not in shown and link.id not in proved
+        if link.job.state == "done" and link.id not in _checked(causes) and (codes or unknown):
+            name = f"{'served' if spec.server is None else spec.server.name}:{spec.name}"
+            yield _check_of(name, spec.task.name, spec.model.name, codes)
+    by_hand = {str(cause.reason.values["candidate"]): cause for cause in causes if cause.code == "served_by_hand"}
+    for name, cause in by_hand.items():
+        made = next((spec for link, spec in lineage.files if link.id == cause.job), None)
+        if made is not None and made.model is not None and made.task is not None:
+            yield _check_of(name.partition(" @")[0], made.task, made.model.name, [cause.code])
+
+
+def _check_of(served: str, task: str, model: str, codes: Sequence[str]) -> NextTest:
+    words = ["parity", served, "--task", task, "--model", model, "--wait"]
+    return NextTest("prompts", PREFIX + shlex.join(words), tuple(dict.fromkeys(codes)))
 
 
 def _audits(lineage: Lineage, unsure: Sequence[Cause]) -> Iterator[NextTest]:

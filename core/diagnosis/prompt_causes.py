@@ -7,12 +7,11 @@ from typing import Any
 
 from core.data.training_marks import first_training_mark
 from core.diagnosis.causes import EXPLAINS, Cause, Certainty, Evidence
+from core.diagnosis.deployments import checked_job
 from core.diagnosis.lineage import Lineage, Link
 from core.files import sha256_json
 from core.jobfile.convert import ConvertSpec
-from core.jobfile.parity import ParitySpec
 from core.jobfile.quantize import QuantizeSpec
-from core.jobfile.references import parse_reference
 from core.models.gguf import GgufHeader
 from core.parity.blocking import TOLD
 from core.parity.gate import END_KEYS
@@ -25,10 +24,11 @@ PARITY = "parity.json"
 
 def parity_causes(lineage: Lineage) -> Iterator[Cause]:
     """What the checks of prompts found, each cause once for each file."""
-    for link, spec in lineage.parities:
-        if link.id != newest_check(lineage, checked_file(spec)):
+    for link in lineage.checks:
+        about = checked_job(lineage, link)
+        if link.id != newest_check(lineage, about):
             continue
-        at = checked_file(spec) or link.id
+        at = about or link.id
         differing: dict[str, list[int]] = {}
         reasons: dict[str, Reason] = {}
         for index, case in enumerate(_cases(link)):
@@ -64,23 +64,17 @@ def _certainty(code: str) -> Certainty:
     return "possible" if code in TOLD else "shown"
 
 
-def newest_check(lineage: Lineage, file_job: int | None) -> int | None:
-    """The newest parity check of a job's file that left what it found; of files without a job, the newest of these."""
-    found = (link.id for link, spec in lineage.parities if link.parity and checked_file(spec) == file_job)
+def newest_check(lineage: Lineage, job: int | None) -> int | None:
+    """The newest check of what a job made or deployed that left what it found; of what no job made, the newest of these."""
+    found = (link.id for link in lineage.checks if link.parity and checked_job(lineage, link) == job)
     return max(found, default=None)
 
 
-def checked_file(spec: ParitySpec) -> int | None:
-    """The job whose GGUF file a parity check was about; None of a path."""
-    found = parse_reference(spec.source)
-    return None if found is None else found.job_id
-
-
-def passed_files(lineage: Lineage) -> frozenset[int]:
-    """The jobs whose GGUF file the newest check of prompts found nothing against."""
+def proved_jobs(lineage: Lineage) -> frozenset[int]:
+    """The jobs whose GGUF file, or deployment, the newest check of prompts found nothing against."""
     found = set()
-    for link, spec in lineage.parities:
-        job = checked_file(spec)
+    for link in lineage.checks:
+        job = checked_job(lineage, link)
         if job is not None and link.id == newest_check(lineage, job) and link.parity.get("passed") is True:
             found.add(job)
     return frozenset(found)

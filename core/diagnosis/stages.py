@@ -10,9 +10,11 @@ from core.bakeoff.leaderboard import Leaderboard, scores_of_board
 from core.bakeoff.stages import Outcome, StageStep, StageTable, stage_table
 from core.diagnosis.asked import job_of
 from core.diagnosis.causes import Cause, Certainty, Evidence
+from core.diagnosis.deployments import is_by_hand
 from core.diagnosis.lineage import Lineage, Link
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, Stage
 from core.jobfile.convert import ConvertSpec
+from core.jobfile.deploy import DeploySpec
 from core.jobfile.quantize import QuantizeSpec
 from core.reasons import Reason, Value
 from core.results.load import StoredTask
@@ -113,7 +115,9 @@ def stage_tables(
 def _pairs(lineage: Lineage, spec: BakeoffSpec, board: Leaderboard) -> Iterator[tuple[CandidateSpec, CandidateSpec]]:
     """(stage before, stage) of the candidates that a task's training led to; before the first stage comes the base."""
     there = {row.name for row in board.rows if not row.curtailed}
-    plain = [one for one in spec.candidates if one.variant.is_plain and one.name in there]
+    plain = [
+        one for one in spec.candidates if one.variant.is_plain and one.name in there and not is_by_hand(lineage, one)
+    ]
     bases = {one.model.name: one for one in plain if one.form == "base" and one.model is not None}
     by_job = {job: one for one in plain if (job := job_of(one)) is not None}
     for job, candidate in by_job.items():
@@ -218,4 +222,4 @@ def _stage(lineage: Lineage, candidate: CandidateSpec) -> str:
         return made_by.spec.quantization
     if made_by is not None and isinstance(made_by.spec, ConvertSpec):
         return made_by.spec.format.upper()
-    return candidate.form
+    return "served" if made_by is not None and isinstance(made_by.spec, DeploySpec) else candidate.form

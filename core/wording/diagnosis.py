@@ -8,10 +8,12 @@ from typing import Literal
 
 from core.diagnosis.causes import Cause, Certainty, Evidence
 from core.diagnosis.diagnosis import Diagnosis, SymptomsOf
+from core.diagnosis.lineage import Link
 from core.diagnosis.next_test import NextTest
 from core.diagnosis.symptoms import Symptom
 from core.format import figure, listed, of_five, plural, score_figure, share
 from core.jobfile.kinds import kind_of
+from core.store.jobs import ENDED
 from core.text import one_line
 from core.wording import parity
 from core.wording.jobs import outcome_words
@@ -61,6 +63,10 @@ _CAUSES = {
     "system_prompt_differs": "{candidate} was asked with another system prompt than its training had",
     "few_shot_not_sent": "training put up to {examples} in front of {share} of its prompts, and {candidate} was asked without",
     "limit_too_low": "whole answers of {candidate} take up to {longest} of {limit} tokens: the limit may be too low",
+    "served_weights_changed": "{candidate} is not the model that was deployed: its weights are others",
+    "served_template_changed": "{candidate} has another chat template than the one that its deployment proved",
+    "server_version_changed": "{candidate} was asked on another version of its server than the one that proved it",
+    "served_by_hand": "{candidate} was made by hand, without a deployment: nothing has proved its prompts",
     "completions_skipped": "{count} of {of} examples were not trained: their completions do not fit into max_length",
     "prompts_cut": "{count} of {of} prompts lost their middle in training",
     "length_lowered": "the memory held no longer examples: max_length went from {before} to {after} tokens",
@@ -79,6 +85,10 @@ _REMEDIES = {
     "system_prompt_differs": "ask with the system prompt that trained it, or train again with the present one",
     "few_shot_not_sent": "send as many with each request (`@few_shot=` in a bake-off), or train without them",
     "limit_too_low": "raise `max_new_tokens` of the task",
+    "served_weights_changed": "deploy again, and see who makes models under that name",
+    "served_template_changed": "deploy again, and see who makes models under that name",
+    "server_version_changed": "check its prompts on this version",
+    "served_by_hand": "deploy the file instead: a deployment proves the prompts before it serves",
     "completions_skipped": "raise `max_length`, or shorten the examples",
     "prompts_cut": "raise `max_length`, or shorten the inputs",
     "length_lowered": "train with a smaller rank, batch or model, so that the length stays",
@@ -172,11 +182,18 @@ def test_words(test: NextTest) -> str:
 
 
 def headline(diagnosis: Diagnosis) -> str:
-    """The surest cause, or that there is none, in one sentence."""
+    """What went wrong, in one sentence: the surest cause, how the job itself failed, or that nothing is known."""
     of_models = [one for one in diagnosis.symptoms if one.job is not None]
+    asked = diagnosis.lineage.asked
+    if asked.job.state == "failed" and not any(cause.job == asked.id for cause in diagnosis.causes):
+        return _sentence(failed_words(asked))
     if diagnosis.causes:
         first = diagnosis.causes[0]
         return _sentence(f"{cause_words(first)} ({SURE[first.certainty]})")
+    if asked.job.state not in ENDED:
+        return _sentence(
+            f"job {asked.id}, {kind_of(asked.job.kind).noun}, is {asked.job.state}; nothing speaks against it yet"
+        )
     if of_models:
         return "The answers have faults, and nothing on record explains them."
     if not diagnosis.scores and not diagnosis.symptoms:
@@ -184,18 +201,23 @@ def headline(diagnosis: Diagnosis) -> str:
     return "Nothing on record speaks against it."
 
 
+def failed_words(link: Link) -> str:
+    """`job 9, a deployment, failed: …`"""
+    said = f"job {link.id}, {kind_of(link.job.kind).noun}, failed: {outcome_words(link.job)}"
+    return f"{said}; what served before goes on serving" if link.job.kind == "deploy" else said
+
+
 def diagnosis_rows(diagnosis: Diagnosis) -> list[DiagnosisRow]:
     """All of a diagnosis, the most important first."""
     rows = _first_rows(diagnosis)
-    rows += [
-        DiagnosisRow("warn", "✗ ", f"job {link.id}, {kind_of(link.job.kind).noun}, failed: {outcome_words(link.job)}")
-        for link in diagnosis.failed
-    ]
+    told = rows[0].text
+    failed = [words for link in diagnosis.failed if _sentence(words := failed_words(link)) != told]
+    rows += [DiagnosisRow("warn", "✗ ", words) for words in failed]
     if diagnosis.causes:
         rows += [DiagnosisRow("text", "", ""), DiagnosisRow("head", "", "Causes")]
-        told: dict[tuple[Evidence, ...], int] = {}
+        figured: dict[tuple[Evidence, ...], int] = {}
         for number, cause in enumerate(diagnosis.causes, 1):
-            rows += _cause_rows(number, cause, diagnosis, told.setdefault(cause.evidence, number))
+            rows += _cause_rows(number, cause, diagnosis, figured.setdefault(cause.evidence, number))
     if diagnosis.tests:
         rows += [DiagnosisRow("text", "", ""), DiagnosisRow("head", "", "What tells more, the cheapest first")]
         for test in diagnosis.tests:
@@ -221,17 +243,21 @@ def cause_codes_differ(diagnosis: Diagnosis, test: NextTest) -> bool:
 
 
 def _first_rows(diagnosis: Diagnosis) -> list[DiagnosisRow]:
-    """What is seen in the answers of each model of the lineage in a row; where nothing is, what the records say."""
-    rows = []
-    for of in diagnosis.symptoms:
-        if of.job is not None:
-            seen = ", ".join(f"{NAMES[one.code]} ({one.count} of {one.of})" for one in of.symptoms)
-            where = "" if len({one.task for one in diagnosis.symptoms}) == 1 else f", {of.task}"
-            rows.append(DiagnosisRow("warn", "✗ ", f"{one_line(of.candidate)}{where}, bake-off {of.bakeoff}: {seen}"))
-    if rows and diagnosis.causes:
-        return rows
-    role: DiagnosisRole = "bad" if diagnosis.causes else "warn" if rows else "good"
-    return [*rows, DiagnosisRow(role, "", headline(diagnosis))]
+    """The answer with what to do about it; then what is seen in the answers of each model of the lineage, in a row each."""
+    said = headline(diagnosis)
+    ill = [of for of in diagnosis.symptoms if of.job is not None]
+    asked = diagnosis.lineage.asked.job
+    bad = bool(diagnosis.causes) or asked.state == "failed"
+    rows = [DiagnosisRow("bad" if bad else "warn" if ill else "good", "", said)]
+    if diagnosis.causes and said.startswith(_sentence(cause_words(diagnosis.causes[0]))[:-1]):
+        rows.append(DiagnosisRow("text", "→ ", remedy_words(diagnosis.causes[0])))
+    elif not diagnosis.causes and diagnosis.tests:
+        rows.append(DiagnosisRow("command", "$ ", diagnosis.tests[0].command))
+    for of in ill:
+        shown = ", ".join(f"{NAMES[one.code]} ({one.count} of {one.of})" for one in of.symptoms)
+        where = "" if len({one.task for one in diagnosis.symptoms}) == 1 else f", {of.task}"
+        rows.append(DiagnosisRow("warn", "✗ ", f"{one_line(of.candidate)}{where}, bake-off {of.bakeoff}: {shown}"))
+    return rows
 
 
 def _cause_rows(number: int, cause: Cause, diagnosis: Diagnosis, figures_of: int) -> Iterator[DiagnosisRow]:

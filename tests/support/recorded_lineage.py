@@ -9,19 +9,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from core.bakeoff.measured import MeasuredCandidate, append_measured
 from core.config.project import shipped
 from core.config.task import Task
 from core.files import sha256_json, write_json
 from core.home import Home
-from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, TaskUnderTest, Variant
+from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, ServerUnderTest, TaskUnderTest, Variant
 from core.jobfile.convert import ConvertSpec
+from core.jobfile.deploy import DeploySpec
 from core.jobfile.merge import MergeSpec
 from core.jobfile.parity import ParitySpec
 from core.jobfile.quantize import QuantizeSpec
+from core.jobfile.served_as import ServedAs
 from core.jobfile.spec import InputFile, Spec
 from core.jobfile.train import TrainSpec
 from core.scoring.answers import Answer, repeat_numbers
 from core.scoring.scorer import score_answers
+from core.serving.answering import Capabilities, LoadedModel, ServedIdentity
 from core.store.database import transaction
 from core.store.jobs import State
 from core.store.results import import_answers
@@ -35,6 +39,7 @@ from tests.support.tokenizers import CHATML
 
 BASE, ADAPTER, MERGED, F16, Q8_0 = "SmolLM2 base", "SmolLM2 tuned", "SmolLM2 merged", "SmolLM2 F16", "SmolLM2 Q8_0"
 LOSSES = tuple(round(2.4 - 0.06 * number, 3) for number in range(30))
+OLLAMA = ServerUnderTest(name="ollama", api="ollama", url="http://127.0.0.1:11434")
 EOS = 2
 SUMMARY = {"examples": 71, "skipped": 0, "cut": 0, "steps": len(LOSSES), "first_loss": 2.4, "last_loss": 0.66}
 SURVIVAL = {"dtype": "bf16", "share": 0.98, "updated": 60, "unchanged": 0, "worst": {"tensor": "a", "share": 0.9}}
@@ -135,6 +140,34 @@ class Records:
         write_json(self.home.run_dir(job_id).parity, {"schema": 1, **document})
         return job_id
 
+    def deploy(
+        self,
+        gguf: int,
+        name: str,
+        *,
+        document: Mapping[str, Any] | None = None,
+        state: State = "done",
+        **summary: Any,
+    ) -> int:
+        """A deployment to the Ollama `OLLAMA`; `document` is its `parity.json`."""
+        spec = DeploySpec(
+            source=f"job:{gguf}/gguf",
+            to="ollama",
+            name=name,
+            server=OLLAMA,
+            staging=f"{name}-staging",
+            model=shipped().model("SmolLM2-135M"),
+            served=ServedAs(task=task_named("judge")),
+            golden=nowhere(),
+        )
+        job_id = self.put(
+            spec, summary={"to": "ollama", "name": name, **summary} if state == "done" else None, state=state
+        )
+        write_json(
+            self.home.run_dir(job_id).parity, {"schema": 1, "passed": state == "done", "cases": [], **(document or {})}
+        )
+        return job_id
+
     def bakeoff(
         self,
         jobs: Mapping[str, int],
@@ -146,9 +179,11 @@ class Records:
         with_base: bool = True,
         inputs: Sequence[str] = INPUTS,
         values: Mapping[str, Mapping[str, Any] | Callable[[str], Mapping[str, Any]]] | None = None,
+        served: Mapping[str, ServedIdentity] | None = None,
     ) -> int:
         """`jobs` by candidate; `quality` and further `values` of their answers by candidate, the same for
-        all or by golden input. `write` gives their text."""
+        all or by golden input. `write` gives their text. `served` are models that `OLLAMA` has, by
+        candidate, with what it tells of each."""
         small, asked = shipped().model("SmolLM2-135M"), task or task_named("judge")
         made = [CandidateSpec(name=BASE, form="base", model=small)] if with_base else []
         forms: dict[str, Any] = {"train": "adapter", "merge": "merged", "convert": "gguf", "quantize": "gguf"}
@@ -156,6 +191,8 @@ class Records:
             form = forms[self.connection.execute("SELECT kind FROM jobs WHERE id = ?", [job_id]).fetchone()[0]]
             variant = (variants or {}).get(name, Variant())
             made.append(CandidateSpec(name=name, form=form, model=small, ref=f"job:{job_id}/{form}", variant=variant))
+        for name, identity in (served or {}).items():
+            made.append(CandidateSpec(name=name, form="served", server=OLLAMA, served_model=identity.model))
         questions = golden("judge", inputs)
         place = self.folder / f"golden-{asked.name}-{len(inputs)}.json"
         write_json(place, [item.model_dump(mode="json") for item in questions])
@@ -164,7 +201,7 @@ class Records:
             task=asked, golden=InputFile(path=str(place), sha256=digest, source=place.name), repeats=2
         )
         spec = BakeoffSpec(tasks=[under_test], candidates=made, incumbent=made[0].name)
-        good = dict.fromkeys(jobs, GOOD) | {BASE: 0.3} | dict(quality or {})
+        good = dict.fromkeys([*jobs, *(served or {})], GOOD) | {BASE: 0.3} | dict(quality or {})
         every: list[Answer] = []
         for one in made:
             for input_id in inputs:
@@ -178,6 +215,9 @@ class Records:
                     every.append(answer(one.name, "judge", input_id, repeat, text, **{**usual, **more}))
         job_id = self.put(spec, finished=False)
         run = self.home.run_dir(job_id)
+        for name, identity in (served or {}).items():
+            loaded = LoadedModel(1.0, was_resident=False)
+            append_measured(run.candidates, MeasuredCandidate(name, 1, 1.0, identity, loaded, Capabilities()))
         run.answers.write_text("".join(json.dumps(one.to_json()) + "\n" for one in every))
         with transaction(self.connection):
             import_answers(self.connection, job_id, run)

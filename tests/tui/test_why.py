@@ -52,7 +52,8 @@ def test_no_row_is_wider_than_its_room_and_none_is_lost(found: Diagnosis, width:
 
 def test_the_surest_cause_stands_first_with_its_figure_and_its_remedy(found: Diagnosis) -> None:
     shown = [row.plain for row in diagnosis_lines(found, 116)]
-    assert shown[0].startswith("✗ SmolLM2 Q8_0, bake-off 5: repetition (24 of 24)")
+    assert shown[0] == "The GGUF file has no chat template (shown by record)." and shown[1].startswith("→ convert")
+    assert any(row.startswith("✗ SmolLM2 Q8_0, bake-off 5: repetition (24 of 24)") for row in shown[2:5])
     first = shown.index("Causes")
     assert shown[first + 1] == "1 shown by record: the GGUF file has no chat template · convert 3"
     block = "\n".join(shown[first : first + 8])
