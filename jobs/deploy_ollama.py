@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from core.jobfile.servers import ollama_of, opened
 from core.models.gguf import GgufHeader, check_servable
 from core.models.gguf_rewrite import with_text
 from core.parity.gate import ParityReport
+from core.process.leftovers import temporary_name
 from core.serving.errors import ServerError
 from core.serving.ollama import Ollama
 from core.serving.ollama_prompts import RENDERS, version_number
@@ -173,7 +173,8 @@ def _as_it_is_sent(context: JobContext, sent: ToSend) -> Iterator[tuple[Path, st
     store.root.mkdir(mode=0o700, parents=True, exist_ok=True)
     store.sweep()
     require_room(store.root, sent.file.stat().st_size + MARGIN_BYTES)
-    folder = _temporary_folder(store.root)
+    folder = store.root / temporary_name("deploy")
+    folder.mkdir(mode=0o700)
     try:
         context.phase("taking the file's template out", sent.file.name)
         bare = folder / sent.file.name
@@ -182,14 +183,6 @@ def _as_it_is_sent(context: JobContext, sent: ToSend) -> Iterator[tuple[Path, st
         yield bare, f"sha256:{sha256_file(bare)}"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _temporary_folder(root: Path) -> Path:
-    """A folder that the store sweeps once this process is gone."""
-    folder = root / f".tmp-{os.getpid()}-deploy"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700)
-    return folder
 
 
 def _proved(
