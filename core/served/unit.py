@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -25,6 +26,9 @@ KEPT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "XDG_CONFIG_HOME", "XDG_DATA_HO
 """Variables of the person that llama-server and a runner need, and that the user's manager may not have."""
 OF_A_JOB = ("BAKEHOUSE_JOB", "BAKEHOUSE_ATTEMPT", "BAKEHOUSE_LEASED_GPU")
 """Variables by which the process of a job is known: a served model is none, though a job may have started it."""
+
+NO_PROGRAM = re.compile(r"""["'\\`\x00-\x1f\x7f]""")
+"""Signs that systemd refuses in the path of what is run, however they are quoted."""
 
 _TEXT = """\
 # Written by Bakehouse; `bakehouse served remove {name}` takes it away.
@@ -70,7 +74,8 @@ def unit_file(name: str) -> Path:
 
 def unit_text(folder: ServedDir, record: ServedModelRecord, environ: Mapping[str, str]) -> str:
     """The unit that runs the shim of a served model with this interpreter, and with what it needs of an environment."""
-    program, *words = [sys.executable, "-P", "-m", "core.served.shim", "--foreground", str(folder.path)]
+    python = [sys.executable, "-P", "-m", "core.served.shim", "--foreground", str(folder.path)]
+    program, *words = python if not NO_PROGRAM.search(sys.executable) else ["/usr/bin/env", *python]
     given = {name: value for name, value in environ.items() if name in KEPT or name.startswith("BAKEHOUSE_")}
     given = {name: value for name, value in given.items() if name not in OF_A_JOB}
     given["BAKEHOUSE_HOME"] = str(folder.home.root)

@@ -101,3 +101,9 @@ def test_what_is_known_by_a_job_s_kind_costs_little(name: str) -> None:
 
 def test_the_console_brings_no_torch_and_no_job() -> None:
     assert not tops(imported_by("tui.app")) & {"torch", "transformers", "trl", "peft", "jobs"}
+
+
+def test_a_shim_brings_the_standard_library_alone() -> None:
+    """One lives beside each job and each served model, for months."""
+    beside = tops(imported_by("core.served.shim", "core.attempt.shim")) - set(sys.stdlib_module_names)
+    assert {name for name in beside if not name.startswith(("_", "sitecustomize"))} == {"core"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from core.served.server_log import ServerLog
+from core.served.server_log import MOST_BYTES, ServerLog, keep_small
 
 OF_A_CPU = """
 0.00.666.101 I load_tensors:   CPU_Mapped model buffer size =   136.40 MiB
@@ -52,3 +52,28 @@ def test_only_the_last_start_counts(tmp_path: Path) -> None:
     with (tmp_path / "log").open("a") as more:
         more.write(OF_A_CPU)
     assert len(log.buffers()) == 4
+
+
+def test_the_log_of_what_serves_for_months_stays_small_and_its_writer_goes_on(tmp_path: Path) -> None:
+    file = tmp_path / "llama-server.log"
+    log = ServerLog(file)
+    with file.open("ab", buffering=0) as writer:
+        writer.write(b"first\n" + b"x" * (MOST_BYTES - 6))
+        assert not keep_small(file)
+        writer.write(b"\nlast\n")
+        assert keep_small(file)
+        writer.write(b"error: out of memory\n")
+    assert file.read_bytes() == b"error: out of memory\n"
+    former = tmp_path / "llama-server.log.1"
+    assert former.read_bytes().startswith(b"first\n") and former.read_bytes().endswith(b"\nlast\n")
+    assert former.stat().st_mode & 0o777 == 0o600
+    assert log.lines() == ["error: out of memory"]
+
+
+def test_a_log_that_cannot_be_kept_small_is_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "llama-server.log"
+    assert not keep_small(file)
+    file.write_bytes(b"x" * (MOST_BYTES + 1))
+    (tmp_path / "llama-server.log.1").mkdir()
+    assert not keep_small(file)
+    assert file.stat().st_size == MOST_BYTES + 1
