@@ -58,6 +58,7 @@ from core.submission.wanted_ship import WantedShip
     help="Who serves it.  [default: Ollama where one answers now, else llama-server]",
 )
 @click.option("--name", help="The name that it serves under.  [default: TASK:MODEL-JOB, with `-` for llama-server]")
+@click.option("--at-boot", is_flag=True, help="A served model of llama-server starts with the machine.")
 @click.option("--no-deploy", is_flag=True, help="Prove the file by a parity check, and have nobody serve it.")
 @click.option("--no-bakeoff", is_flag=True, help="End with the deployment.")
 @click.option(
@@ -76,6 +77,7 @@ def ship(
     base_weights: BaseWeights,
     to: Target | None,
     name: str | None,
+    at_boot: bool,
     no_deploy: bool,
     no_bakeoff: bool,
     wait: bool,
@@ -95,8 +97,8 @@ def ship(
         raise click.UsageError("--from names a training: TASK, --model, --recipe and --set are known from it.")
     if training is None and not (task and model):
         raise click.UsageError("Missing argument 'TASK' and option '--model', or '--from JOB'.")
-    if no_deploy and (to or name):
-        raise click.UsageError("--to and --name are of a deployment: leave them or --no-deploy out.")
+    if no_deploy and (to or name or at_boot):
+        raise click.UsageError("--to, --name and --at-boot are of a deployment: leave them or --no-deploy out.")
     wanted = WantedShip(
         task=task,
         model=model,
@@ -109,6 +111,7 @@ def ship(
         deploy=not no_deploy,
         to=to,
         name=name,
+        at_boot=at_boot,
         bakeoff=not no_bakeoff,
     )
     home, later, remarks = Home.find(), list[str](), list[str]()

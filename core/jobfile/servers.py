@@ -65,13 +65,10 @@ def home_server(home: Home, record: ServedModelRecord) -> ServerUnderTest:
     return ServerUnderTest(name=SERVED, api="openai", url=record.url, is_local=local, served_dir=str(folder))
 
 
-def served_model_to_come(home: Home, name: str) -> ServerUnderTest:
-    """A served model of the home that a job is still to deploy: where it is stands in its folder once it is asked."""
-    try:
-        return home_server(home, read_record(home, name))
-    except BakehouseError:
-        folder = home.served_dir(name).path
-        return ServerUnderTest(name=SERVED, api="openai", url=f"http://{HOST}", served_dir=str(folder))
+def served_model_of(home: Home, name: str) -> ServerUnderTest:
+    """A served model of the home that a job deploys, the same before it is there and afterwards: where it is stands in its
+    folder by the time that it is asked."""
+    return ServerUnderTest(name=SERVED, api="openai", url=f"http://{HOST}", served_dir=str(home.served_dir(name).path))
 
 
 def opened(server: ServerUnderTest, model: str, *, weights: str | None = None) -> OllamaModel | OpenAIModel:

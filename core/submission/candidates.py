@@ -25,7 +25,7 @@ from core.jobfile.kinds import kind_of
 from core.jobfile.merge import MergeSpec
 from core.jobfile.quantize import QuantizeSpec
 from core.jobfile.references import parse_reference
-from core.jobfile.servers import known_servers, served_model_to_come
+from core.jobfile.servers import known_servers, served_model_of
 from core.jobfile.spec import JobFile
 from core.models.adapters import base_entry, check_adapter, model_name
 from core.models.files import check_model_files
@@ -142,7 +142,7 @@ def who_answers(candidate: CandidateSpec) -> list[object]:
     """What answers for a candidate, however it is named and asked. Two paths that lead to one place are one."""
     server, model = candidate.server, candidate.model
     if server is not None:
-        return ["served", server.api, server.url, candidate.served_model]
+        return ["served", server.api, server.served_dir or server.url, candidate.served_model]
     source = None if model is None else [model.hub, _place(model.path), model.wheel and model.wheel.sha256]
     lora = [] if candidate.lora is None else [candidate.lora]
     return [candidate.form, candidate.ref, _place(candidate.path), source, *lora]
@@ -240,7 +240,7 @@ def _deployed(home: Home, job_id: int) -> CandidateSpec:
     """What a deployment has serve, or will have: known as the job's, so that its training is known and it is waited for."""
     spec = JobFile.load(home.run_dir(job_id)).spec
     assert isinstance(spec, DeploySpec)  # its kind says so
-    server = spec.server or served_model_to_come(home, spec.name)
+    server = spec.server or served_model_of(home, spec.name)
     return CandidateSpec(
         name=spec.name, form="served", server=server, served_model=spec.name, ref=f"job:{job_id}/served"
     )

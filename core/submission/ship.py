@@ -23,7 +23,7 @@ from core.jobfile.train import TrainSpec
 from core.models.llama_cpp import LlamaCpp
 from core.store.chains import Chain, get_chain
 from core.store.database import open_database
-from core.store.jobs import RETRYABLE, JobRow, get_job
+from core.store.jobs import RETRYABLE, JobRow, get_job, open_jobs
 from core.submission.bakeoff import check_bakeoff, golden_task
 from core.submission.candidates import of_job
 from core.submission.deploy import deploy_spec, target
@@ -174,8 +174,16 @@ def _proved(shipping: _Shipping, chain: ChainWriter) -> None:
     if to is None:
         shipping.add_or_take(chain, parity_spec(home, connection, project, file))
         return
-    name = shipping.wanted.name
-    shipping.add_or_take(chain, deploy_spec(home, connection, project, file, to=to, name=name, served=shipping.served))
+    name, at_boot = shipping.wanted.name, shipping.wanted.at_boot
+    spec = deploy_spec(home, connection, project, file, to=to, name=name, at_boot=at_boot, served=shipping.served)
+    place = ("deploy", spec.to, spec.name)
+    others = [job for job in open_jobs(connection) if (job.kind, *map(job.settings.get, ("to", "name"))) == place]
+    shipping.remarks.extend(
+        f"job {job.id} is to serve as {spec.name} as well: the later of the two stays"
+        for job in others
+        if job.source != spec.source
+    )
+    shipping.add_or_take(chain, spec)
 
 
 def _bakeoff(shipping: _Shipping, chain: ChainWriter) -> None:

@@ -18,7 +18,8 @@ class WantedShip:
 
     `dtype` is what the adapter is merged and converted in, `base_weights` what it is merged into, `quantization` what the file
     becomes. With `deploy` it is served then, by whom `to` says (None: Ollama where one answers, else llama-server) and under
-    `name` (None: one of its task, model and job); without, its prompts are proved and it stays a file.
+    `name` (None: one of its task, model and job), as a served model that starts `at_boot` where that is wanted; without, its
+    prompts are proved and it stays a file.
     """
 
     task: str | None = None
@@ -32,6 +33,7 @@ class WantedShip:
     deploy: bool = True
     to: Target | None = None
     name: str | None = None
+    at_boot: bool = False
     bakeoff: bool = True
 
     @property
@@ -50,5 +52,6 @@ class WantedShip:
         words += [] if self.deploy else ["--no-deploy"]
         words += ["--to", self.to] if self.deploy and self.to else []
         words += ["--name", self.name] if self.deploy and self.name else []
+        words += ["--at-boot"] if self.deploy and self.at_boot else []
         words += [] if self.bakeoff else ["--no-bakeoff"]
         return shlex.join(words)

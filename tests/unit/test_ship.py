@@ -21,6 +21,7 @@ from core.jobfile.quantize import QuantizeSpec
 from core.jobfile.spec import JobFile
 from core.jobfile.train import TrainSpec
 from core.results.trainings import training_of
+from core.served.record import ServedModelRecord, write_record
 from core.store.chains import Chain, list_chains
 from core.store.jobs import list_jobs
 from core.submission.bakeoff import submit_bakeoff
@@ -53,6 +54,11 @@ def oven(kiln: Kiln) -> Kiln:
 def ship(kiln: Kiln, **more: Any) -> Shipped:
     told: dict[str, Any] = {"to": "ollama", **more}
     return submit_ship(kiln.home, shipped(), WantedShip(training=kiln.train, **told), author="tester")
+
+
+def record_of(kiln: Kiln, name: str, job_id: int) -> ServedModelRecord:
+    of = {"weights": "sha256:" + "a" * 64, "task": "judge", "model": "m", "job_id": job_id, "context_length": 512}
+    return ServedModelRecord(name=name, file=kiln.home.root / "m.gguf", command=("llama-server",), port=18080, **of)  # type: ignore[arg-type]
 
 
 def kinds(chain: Chain) -> list[tuple[str, bool]]:
@@ -152,6 +158,14 @@ def test_without_an_ollama_a_llama_server_serves_and_is_known_before_it_is_there
     assert served.server is not None and served.server.served_dir == str(oven.home.served_dir(deploy.name).path)
     assert (served.served_model, served.ref) == (deploy.name, f"job:{made.queued[3].id}/served")
     assert not oven.home.served_dir(deploy.name).path.exists(), "nothing of it is made before"
+    record = record_of(oven, deploy.name, made.queued[3].id)
+    write_record(oven.home, record)
+    again = ship(oven, to=None)
+    assert again.queued == () and again.chain == made.chain, "it is the same candidate once it serves"
+    both = WantedBakeoff(tasks=("judge",), candidates=(f"job:{record.job_id}", f"served:{record.name}"))
+    with pytest.raises(InputError) as doubled:
+        submit_bakeoff(oven.home, shipped(), both, author="tester")
+    assert doubled.value.code == "doubled_candidate"
 
 
 def test_a_file_is_served_under_the_name_that_was_asked_for_and_twice_under_two(oven: Kiln) -> None:
@@ -168,6 +182,13 @@ def test_a_file_is_served_under_the_name_that_was_asked_for_and_twice_under_two(
     with pytest.raises(InputError) as refused:
         ship(oven, name="two words")
     assert refused.value.code == "bad_name" and len(list_jobs(oven.connection)) == before
+    remarks.clear()
+    other = replace(wanted, quantization="Q6_K")
+    submit_ship(oven.home, shipped(), other, author="tester", remarks=remarks)
+    assert f"job {deploy.id} is to serve as judge:next as well: the later of the two stays" in remarks
+    with pytest.raises(InputError) as refused:
+        ship(oven, at_boot=True)
+    assert refused.value.key == "--at-boot", "a model of Ollama starts with Ollama"
     oven.end(deploy.id, "failed")
     again = submit_ship(oven.home, shipped(), wanted, author="tester")
     assert [job.kind for job in again.queued] == ["deploy", "bakeoff"], (
@@ -315,6 +336,7 @@ def test_what_a_chain_is_asked_for_has_its_command() -> None:
     seen = replace(wanted, overrides={}, quantization="Q8_0", dtype="bf16", base_weights="dequantized", bakeoff=True)
     assert seen.command == "bakehouse ship judge --model m --recipe demo --base-weights dequantized"
     assert WantedShip(training=4, to="llama-server", name="x").command.endswith(" --to llama-server --name x")
+    assert WantedShip(training=4, to="llama-server", at_boot=True).command.endswith(" --to llama-server --at-boot")
     assert WantedShip(training=4, deploy=False).command == "bakehouse ship --from 4 --no-deploy"
     options = "--set rank=4 --quantize Q4_K_M --dtype fp32 --no-bakeoff"
     assert wanted.command == f"bakehouse ship judge --model m --recipe demo {options}"
