@@ -153,7 +153,7 @@ def _made(
     )
     _require_version(ollama, sent.version)
     _require_parameters(made, parameters)
-    runs = ran(made.info.template, sent.choice, sent.own if sent.choice.keep_jinja else None)
+    runs = ran(made.info.template, sent.choice, sent.choice.in_file(sent.own))
     if sent.choice.certain and (runs is None or (runs != sent.choice.runs and not sent.choice.same)):
         raise GateError(
             f"Ollama {sent.version} runs another chat template than the one that was meant for {staging}",
@@ -165,8 +165,10 @@ def _made(
 
 @contextlib.contextmanager
 def _as_it_is_sent(context: JobContext, sent: ToSend) -> Iterator[tuple[Path, str]]:
-    """The file and its digest; where the template in it must not run, those of a copy without it, for as long as this lasts."""
-    if sent.choice.keep_jinja or sent.own is None:
+    """The file and its digest; where the template in it must not run, or would not as it is, those of a copy with what would,
+    for as long as this lasts."""
+    wanted = sent.choice.in_file(sent.own)
+    if wanted == sent.own:
         yield sent.file, sent.digest
         return
     store = context.artefacts
@@ -176,11 +178,11 @@ def _as_it_is_sent(context: JobContext, sent: ToSend) -> Iterator[tuple[Path, st
     folder = store.root / temporary_name("deploy")
     folder.mkdir(mode=0o700)
     try:
-        context.phase("taking the file's template out", sent.file.name)
-        bare = folder / sent.file.name
-        with_text(sent.file, bare, KEY, None)
-        check_servable(bare, bare.name)
-        yield bare, f"sha256:{sha256_file(bare)}"
+        context.phase("copying the file with another template", sent.file.name)
+        copy = folder / sent.file.name
+        with_text(sent.file, copy, KEY, wanted)
+        check_servable(copy, copy.name)
+        yield copy, f"sha256:{sha256_file(copy)}"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

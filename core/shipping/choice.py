@@ -4,6 +4,10 @@ What Ollama does with the TEMPLATE of a model and the jinja of its GGUF file was
 TEMPLATE runs; without one, one that Ollama knows for a few jinja texts, else the bare last message. From 0.30 on TEMPLATE runs
 unless the file's jinja has more capabilities (thinking, tools). So a TEMPLATE is sent that renders what the file's own does:
 then it does not matter which of them runs. Where there is none that does, the other one is left out.
+
+A model without a TEMPLATE gets one of Ollama's where the file's jinja is near one that Ollama knows, by its letters. That need
+not be the right one: Phi-3's jinja is taken for Zephyr's (0.33.0-rc2). So a jinja that is to run is moved away from each of
+them, by a comment in front of it.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
+from core.data.template_proof import prove
 from core.errors import InputError
 from core.reasons import Reason
 from core.serving.ollama_prompts import version_number
@@ -22,11 +27,17 @@ from core.shipping.jinja import JinjaTemplate
 RUNS_JINJA = (0, 30, 0)
 """The first version of Ollama that can take the template of the GGUF file."""
 Runs = Literal["template", "jinja"]
+APART = (
+    "{# The prompts of this model are made by this template, as it was trained. Without this remark, which says nothing to it, "
+    "Ollama may take the text for that of another model. #}"
+)
+"""More letters than Ollama's measure of nearness: fewer than 100 edits between two texts (its `template/template.go`)."""
 
 
 @dataclass(frozen=True)
 class TemplateChoice:
-    """`send` is the TEMPLATE that the model is created with, None for none; `keep_jinja` whether the file keeps its own.
+    """`send` is the TEMPLATE that the model is created with, None for none; `keep_jinja` whether the file keeps its own, and
+    `apart` whether with the comment that moves it away from those that Ollama knows.
 
     `runs` says which of them a server of that version takes. `same`: both render the same, so that the model is right whichever
     runs. Where that is not so, and where `certain` is false, only the server's render proves it.
@@ -38,6 +49,14 @@ class TemplateChoice:
     stops: tuple[str, ...]
     same: bool
     certain: bool
+    apart: bool = False
+
+    def in_file(self, own: str | None) -> str | None:
+        """The template that the file has to have so that this one runs, `own` being the one that it has. Another than that
+        takes a copy of the file."""
+        if own is None or not self.keep_jinja:
+            return None
+        return APART + own if self.apart and not own.startswith(APART) else own
 
 
 def choose(
@@ -54,9 +73,9 @@ def choose(
     newer = version_number(version) >= RUNS_JINJA
     own = jinja.capabilities() if jinja is not None else frozenset[str]()
     if official is not None:
-        # It need not render what the file's own does: so that it runs, the other one must not.
-        beaten = newer and jinja_runs(own, official.capabilities)
-        return TemplateChoice(official.template, not beaten, "template", official.stops, same=False, certain=True)
+        # It need not render what the file's own does: so that it runs, the other one goes, whatever the server makes of both.
+        keep = not newer or jinja is None
+        return TemplateChoice(official.template, keep, "template", official.stops, same=False, certain=True)
     if isinstance(found, Family):
         runs: Runs = "jinja" if newer and jinja_runs(own, found.capabilities) else "template"
         return TemplateChoice(found.go_template, True, runs, found.stops, same=True, certain=True)
@@ -66,8 +85,11 @@ def choose(
         raise _unknown(
             f"the chat template is of no family that is known here, and Ollama {version} does not read jinja"
         )
-    # Ollama knows Go templates for a few jinja texts. None of them thinks: with both capabilities the file's own beats them.
-    return TemplateChoice(None, True, "jinja", (), same=False, certain=len(own) > 1)
+    # Ollama knows Go templates for a few jinja texts. None of them thinks, and one has tools: with both capabilities the file's
+    # own beats them, with none it has to be far from them. A comment before anything but a tag may take white space away.
+    apart = not own and jinja.chat_template.startswith("{")
+    ends = _end_of_turn(jinja)
+    return TemplateChoice(None, True, "jinja", ends, same=False, certain=apart or len(own) > 1, apart=apart)
 
 
 def jinja_runs(own: Collection[str], written: Collection[str]) -> bool:
@@ -80,6 +102,14 @@ def ran(shown: str, choice: TemplateChoice, jinja: str | None) -> Runs | None:
     if choice.send is not None and shown.strip() == choice.send.strip():
         return "template"
     return "jinja" if jinja is not None and shown.strip() == jinja.strip() else None
+
+
+def _end_of_turn(jinja: JinjaTemplate) -> tuple[str, ...]:
+    """What ends an answer, where the template tells: a server looks for the model's tokens alone, which it need not be."""
+    try:
+        return (prove(jinja, "off").end,)
+    except Exception:  # noqa: BLE001 - a template is a program of others: it can raise whatever Python can
+        return ()
 
 
 def _unknown(what: str) -> InputError:

@@ -23,8 +23,9 @@ class InstalledTemplate:
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """As Ollama infers them from a Go template's fields."""
-        fields = {"thinking": r"\.Think(?:ing)?\b", "tools": r"\.Tools\b"}
+        """About as Ollama infers them: from the names of fields, of which it wants `.Thinking` within a range over messages and
+        between two texts."""
+        fields = {"thinking": r"\.Thinking\b", "tools": r"\.Tools\b", "insert": r"\.Suffix\b"}
         return frozenset(name for name, pattern in fields.items() if re.search(pattern, self.template))
 
 

@@ -16,15 +16,6 @@ from core.data.training_marks import without_training_marks
 from core.errors import InputError
 from core.text import one_line
 
-TOOL = {
-    "type": "function",
-    "function": {
-        "name": "probe_of_a_tool",
-        "description": "Nothing.",
-        "parameters": {"type": "object", "properties": {}},
-    },
-}
-THOUGHT = "\ue0f0probe of a thought\ue0f1"
 _SAID_CHARACTERS = 200
 
 
@@ -72,20 +63,17 @@ class JinjaTemplate:
         raise NotImplementedError("a template has no vocabulary")
 
     def capabilities(self) -> frozenset[str]:
-        """Of `thinking` and `tools`, those that show in a render: a switch or a thought of the past, and a tool's name."""
-        asked: list[Mapping[str, Any]] = [{"role": "user", "content": "one"}]
-        past = [*asked, {"role": "assistant", "content": "two", "reasoning_content": THOUGHT}]
-        prompts = {self._tried(asked, _switches(think)) for think in (None, False, True)}
-        found = {"thinking"} if len(prompts - {None}) > 1 or THOUGHT in (self._tried(past, {}) or "") else set()
-        if TOOL["function"]["name"] in (self._tried(asked, {"tools": [TOOL]}) or ""):  # type: ignore[index]
+        """Of `thinking` and `tools`, those that Ollama from 0.30 on takes the template for: by words in its text, wherever they
+        stand, a comment among them (its `server/images.go` at 0.33)."""
+        text = self.chat_template
+        splits = any(f"content.split({quote}</think>{quote})" in text for quote in "'\"")
+        thinks = ("<think>" in text and "</think>" in text) or (
+            splits and "reasoning_content" not in text and "<SPECIAL_12>" not in text
+        )
+        found = {"thinking"} if thinks else set()
+        if "tools" in text or "tool_call" in text:
             found.add("tools")
         return frozenset(found)
-
-    def _tried(self, messages: Sequence[Mapping[str, Any]], values: Mapping[str, Any]) -> str | None:
-        try:
-            return self._render(messages, True, values)
-        except Exception:  # noqa: BLE001 - a template is a program of others: it can raise whatever Python can
-            return None
 
     def _render(self, messages: Sequence[Mapping[str, Any]], asking: bool, values: Mapping[str, Any]) -> str:
         given = {"tools": None, "documents": None, "bos_token": self.bos_token, "eos_token": self.eos_token or ""}

@@ -90,7 +90,8 @@ class Model:
             return ["embedding"], BARE
         written = self.template or BARE
         found = capabilities_of_go(written)
-        if newer and jinja_wins(self.own_template, self.own_capabilities, written, found):
+        wins = self.template is None or jinja_wins(self.own_template, self.own_capabilities, written, found)
+        if newer and self.own_template and wins:
             return [*self.own_capabilities, "completion"], self.own_template
         return ["completion", *found], written
 

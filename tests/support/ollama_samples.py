@@ -28,6 +28,12 @@ def own_exchanges(*, newer: bool) -> list[dict[str, Any]]:
     ]
 
 
+def own_code() -> dict[str, Any]:
+    """What Ollama's own code said of texts of the project: `detected`, `renders`, `modelfiles`."""
+    found: dict[str, Any] = yaml.safe_load((SAMPLES / "ollama/own_code.yaml").read_text(encoding="utf-8"))
+    return found
+
+
 def _whole(response: dict[str, Any]) -> dict[str, Any]:
     return {"status": 200, "content_type": LINES if "lines" in response else JSON} | response
 

@@ -31,7 +31,7 @@ def rendered(model: Model, messages: Messages, newer: bool, think: bool | str | 
         given.insert(0, {"role": "system", "content": model.system})
     policy = None if think is None else bool(think)
     _, runs = model.capabilities(newer)
-    if newer and model.own_template and (runs == model.own_template or model.template is None):
+    if newer and model.own_template and runs == model.own_template:
         return _jinja(model.own_template, given, policy, model.own_tokens)
     # Where neither a TEMPLATE nor a template of the file is there, llama-server's own runs.
     return prompt(CHATML if newer and model.template is None else runs, given, policy)

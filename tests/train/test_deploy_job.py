@@ -24,7 +24,9 @@ from core.jobfile.bakeoff import ServerUnderTest
 from core.jobfile.deploy import DeploySpec
 from core.jobfile.served_as import OfficialTemplate, ServedAs
 from core.serving.ollama import Ollama
+from core.shipping.choice import APART
 from core.shipping.families import Family
+from tests.support.chat_templates import ASKING_PLAINLY
 from tests.support.gguf_bytes import KEYS, file, header
 from tests.support.ollama_standin import VERSIONS, Asked, OllamaStandin
 from tests.support.parity_checks import HELLO, REFUSED
@@ -178,17 +180,30 @@ def test_a_template_of_an_installed_model_is_proved_with_the_files_own_one_taken
     assert list(newer.shop.home.artefacts.glob(".tmp-*")) == [] and newer.file.read_bytes()[:4] == b"GGUF"
 
 
-def test_where_no_family_is_known_what_the_server_takes_is_proved_by_its_render(scene: Scene) -> None:
+def test_where_no_family_is_known_the_files_own_runs(scene: Scene) -> None:
     """The newer one knows a template for a jinja that is much like ChatML's; an older one is not sent what it cannot read."""
     before = scene.tags
     scene.file.write_bytes(file(header({**KEYS, "tokenizer.chat_template": THINKS})))
     code, run = scene.run()
     if scene.server.newer:
         assert code == 0, error_of(run)
-        assert result_of(run)["template"] == {"from": "file", "runs": "detected"}
+        assert result_of(run)["template"] == {"from": "file", "runs": "jinja"}
         return
     assert (code, error_of(run)["code"]) == (2, "unknown_template") and scene.tags == before
     assert not any(asked.path.startswith("/api/blobs/") for asked in scene.server.requests), "nothing was sent"
+
+
+def test_a_template_that_ollama_takes_for_anothers_runs_all_the_same(newer: Scene, tmp_path: Path) -> None:
+    """Its text is near ChatML's, and what it renders is not: the file is sent with a remark in front of it."""
+    plain = byte_level(ASKING_PLAINLY)
+    folder = write_model(tmp_path / "plain", plain)
+    newer.file.write_bytes(file(header({**KEYS, "tokenizer.chat_template": ASKING_PLAINLY})))
+    newer.server.store.mind["counts"] = lambda text: len(encode_prompt(plain, text))
+    code, run = newer.run(model=ModelEntry(name="plain", path=str(folder)))
+    told = result_of(run)["template"] if code == 0 else error_of(run)
+    assert code == 0, told
+    assert told == {"from": "file", "runs": "jinja"}
+    assert newer.server.models[NAME].own_template == APART + ASKING_PLAINLY
 
 
 # What goes wrong: who does it, how the job ends, and with which error.

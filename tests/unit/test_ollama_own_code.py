@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.support.chat_templates import SOUND, trl_templates
 from tests.support.go_template import fields_of, parse
@@ -14,10 +13,10 @@ from tests.support.needs import needs
 from tests.support.ollama_files import capabilities_of_jinja, is_chatml
 from tests.support.ollama_models import jinja_wins
 from tests.support.ollama_render import capabilities_of_go, render, thought_signs
-from tests.support.samples import SAMPLES
+from tests.support.ollama_samples import own_code
 from tests.support.tokenizers import CHATML
 
-SAID: dict[str, Any] = yaml.safe_load((SAMPLES / "ollama/own_code.yaml").read_text(encoding="utf-8"))
+SAID = own_code()
 
 
 @pytest.mark.parametrize("one", SAID["renders"], ids=lambda one: str(len(one["template"])))

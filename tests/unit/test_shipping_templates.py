@@ -18,7 +18,7 @@ from core.data.turns import Role
 from core.errors import InputError
 from core.reasons import Reason
 from core.serving.ollama_prompts import version_number
-from core.shipping.choice import RUNS_JINJA, choose, jinja_runs, ran
+from core.shipping.choice import APART, RUNS_JINJA, choose, jinja_runs, ran
 from core.shipping.families import CONVERSATIONS, THINKS, Family, recognise
 from core.shipping.go_text import go_text
 from core.shipping.installed import InstalledTemplate
@@ -34,12 +34,15 @@ from tests.support.chat_templates import (
     MOVES_SYSTEM,
     PLAIN_WORDS,
     REFUSES_SYSTEM,
+    SOUND,
     TRIMMED,
     trl_templates,
 )
 from tests.support.go_template import execute, parse
 from tests.support.needs import needs
+from tests.support.ollama_files import is_chatml
 from tests.support.ollama_render import capabilities, prompt, render
+from tests.support.ollama_samples import own_code
 from tests.support.recorded_models import RECORDED, RecordedRender, exchanges, jinja_of_blobs, recorded_renders
 from tests.support.tokenizers import CHATML, qwen3, qwen3_template
 
@@ -238,9 +241,8 @@ def test_a_known_family_is_right_whichever_template_runs(source: str, newer_runs
     ("version", "jinja", "official", "send", "keep", "runs"),
     [
         ("0.24.0", THINKING_AND_TOOLS, "{{ .Messages }}", "{{ .Messages }}", True, "template"),
-        # The file's own would win against it: so that the official one runs, the file's has to go.
+        # The file's own could win against it: so that the official one runs, the file's has to go.
         ("0.33.0", THINKING_AND_TOOLS, "{{ .Messages }}", "{{ .Messages }}", False, "template"),
-        ("0.33.0", THINKING_AND_TOOLS, "{{ .Tools }}{{ .Think }}", "{{ .Tools }}{{ .Think }}", True, "template"),
         ("0.33.0", THINKING_AND_TOOLS, None, None, True, "jinja"),
         ("0.33.0", PLAIN_WORDS, None, None, True, "jinja"),
     ],
@@ -252,8 +254,24 @@ def test_what_is_sent_and_what_stays_in_the_file(
     given_template = None if official is None else InstalledTemplate("qwen3:8b", official, ("<|im_end|>",))
     choice = choose(version, own, recognise(own), given_template)
     assert (choice.send, choice.keep_jinja, choice.runs, choice.same) == (send, keep, runs, False)
-    # A jinja that can do neither may look to Ollama like one that it has a Go template for: the render has to prove it.
-    assert choice.certain is (official is not None or jinja is THINKING_AND_TOOLS)
+    # A jinja that can do neither may look to Ollama like one that it has a Go template for.
+    assert choice.certain and choice.apart is (jinja is PLAIN_WORDS)
+    assert choice.in_file(jinja) == (None if not keep else APART + jinja if choice.apart else jinja)
+
+
+@needs("trl", "transformers")
+@pytest.mark.parametrize("name", own_code()["detected"])
+def test_a_template_that_ollama_takes_for_another_ones_is_moved_away_from_it(name: str) -> None:
+    """By a comment that changes no prompt; unless the file's own runs for what it can do."""
+    source = ({"bare": CHATML} | {one: text for one, (text, _) in SOUND.items()} | trl_templates())[name]
+    jinja = JinjaTemplate(source)
+    choice = choose("0.33.0", jinja, Reason("template_unproved", {"why": "x"}))
+    moved = choice.in_file(source)
+    assert choice.send is None and moved is not None and choice.in_file(moved) == moved
+    assert choice.apart is not bool(jinja.capabilities())
+    assert (moved != source) is choice.apart and not (choice.apart and is_chatml(moved))
+    for messages in CONVERSATIONS.values():
+        assert tried(qwen3(), moved, messages) == tried(qwen3(), source, messages)
 
 
 @pytest.mark.parametrize(("version", "jinja"), [("0.24.0", PLAIN_WORDS), ("0.24.0", None), ("0.33.0", None)])
