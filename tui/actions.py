@@ -217,6 +217,39 @@ def deploy(context: Context, wanted: WantedDeploy) -> None:
     submit(context, make)
 
 
+def start_served(context: Context, name: str) -> None:
+    """Start a served model; what a person should know of what keeps it running is told with it."""
+
+    def act() -> RequestDone:
+        from core.served.control import start
+        from core.wording.served import note_words
+
+        kept = start(context.home, name)
+        return RequestDone("; ".join([f"{printable(name)} is started, and loads", *map(note_words, kept.notes)]))
+
+    in_background(context, act)
+
+
+def stop_served(context: Context, name: str) -> None:
+    def act() -> RequestDone:
+        from core.served.control import stop
+
+        ran = stop(context.home, name)
+        return RequestDone(f"{printable(name)} {'is stopped' if ran else 'did not run'}")
+
+    in_background(context, act)
+
+
+def remove_served(context: Context, name: str) -> None:
+    def act() -> RequestDone:
+        from core.served.control import remove
+
+        remove(context.home, name)
+        return RequestDone(f"{printable(name)} is removed; its GGUF file stays")
+
+    in_background(context, act)
+
+
 def can_ship(job: JobRow | None) -> bool:
     """The job is a training whose adapter is there or on its way."""
     return _will_make(job, lambda kind: "adapter" in kind.makes)

@@ -221,7 +221,7 @@ async def test_keys_that_come_before_the_first_screen_wait_for_it(tmp_path: Any)
 def test_a_burst_in_a_real_terminal(environment: dict[str, str], at_once: str) -> None:  # noqa: F811
     """One write of all keys, as a slow line delivers them after a pause."""
     with Terminal(CONSOLE, environment=environment) as terminal:
-        assert terminal.shows("nothing is served by Bakehouse yet", PATIENCE_SECONDS)
+        assert terminal.shows("nothing serves yet", PATIENCE_SECONDS)
         terminal.type(at_once)
         assert terminal.shows("--rank 48 --max-length 640 --epochs 3"), terminal.text
 

@@ -67,7 +67,7 @@ def test_it_shows_the_queue_and_leaves_with_q(home: Home, environment: dict[str,
     with Terminal(CONSOLE, environment=environment) as terminal:
         assert terminal.shows("train judge · SmolLM2-135M", PATIENCE_SECONDS), terminal.text
         assert terminal.shows("paused: a test", PATIENCE_SECONDS), terminal.text
-        assert terminal.shows("nothing is served by Bakehouse yet", PATIENCE_SECONDS), terminal.text
+        assert terminal.shows("nothing serves yet", PATIENCE_SECONDS), terminal.text
         assert consoles_open(home)
         terminal.type("q")
         assert terminal.ended(PATIENCE_SECONDS)
@@ -174,7 +174,7 @@ def test_a_terminal_of_16_colours_gets_no_others(environment: dict[str, str]) ->
 def test_an_idle_console_says_little(environment: dict[str, str]) -> None:
     """On a slow line less than 1 kB/s when nothing but the clock and the machine's figures change."""
     with Terminal([*CONSOLE, "--low-bandwidth"], environment=environment) as terminal:
-        assert terminal.shows("nothing is served by Bakehouse yet", PATIENCE_SECONDS)
+        assert terminal.shows("nothing serves yet", PATIENCE_SECONDS)
 
         def settled() -> bool:
             before = terminal.bytes
@@ -198,7 +198,7 @@ def record(environment: dict[str, str]) -> bytes:
             feed(data)
 
         terminal.stream.feed = keep  # type: ignore[method-assign]
-        assert terminal.shows("nothing is served by Bakehouse yet", PATIENCE_SECONDS), terminal.text
+        assert terminal.shows("nothing serves yet", PATIENCE_SECONDS), terminal.text
     return bytes(sent)
 
 

@@ -26,6 +26,7 @@ from tui.model.background_reader import BackgroundReader
 from tui.model.forecasts import Forecasts
 from tui.model.gpu_files import GpuFiles
 from tui.model.job_files import JobFiles
+from tui.model.served_files import ServedFiles
 from tui.model.snapshot import Detail, Slot, Snapshot
 
 PAGE = 200
@@ -52,6 +53,7 @@ class Feed(threading.Thread):
         self._version: tuple[int, int] | None = None
         self._forecasts = Forecasts(home)
         self._gpu = GpuFiles(home)
+        self._served = ServedFiles(home)
         self._ring = TelemetryRing(home.telemetry)
         self._runner_looked = 0.0
         self._told_apart: tuple[tuple[tuple[int, bool], ...], dict[int, Difference]] = ((), {})
@@ -134,6 +136,7 @@ class Feed(threading.Thread):
             snapshot,
             slot=slot,
             lease_state=state,
+            served=self._served.read(),
             queue=replace(snapshot.queue, gpu_faulted=state is not None and state.faulted),
             gpu_summary=self._gpu.summary(snapshot.job(slot.job_id)),
             findings=self._gpu.findings(snapshot.jobs),

@@ -16,7 +16,9 @@ from core.store.rescorings import CheckChange
 from core.telemetry.run_record import Summary
 from core.wording.gpu import gpu_words
 from core.wording.runs import Difference
+from core.wording.served import served_words
 from tui.model.forecasts import OomFallback, RunForecast
+from tui.model.served_files import ServedNow
 
 if TYPE_CHECKING:  # pydantic and scipy stand behind them: the thread that reads makes them, and the screens only look
     from core.bakeoff.input_cells import InputCell
@@ -247,6 +249,8 @@ class Snapshot:
     slot: Slot = Slot()
     lease_state: LeaseState | None = None
     """What the runner tells of the GPU: None without one."""
+    served: tuple[ServedNow, ...] = ()
+    """The home's served models, by name."""
     gpu_summary: Summary | None = None
     """Of the job that holds the GPU: what its attempt has done to it so far."""
     findings: dict[int, tuple[RunFinding, ...]] = field(default_factory=dict)
@@ -328,6 +332,11 @@ class Snapshot:
                 count = job.progress.warnings
                 found.append(f"{job.id} gave {count} warning{'s' if count > 1 else ''}, see its log")
             found += [f"{job.id}: {finding.message}" for finding in newest_of_each(self.findings.get(job.id, ()))]
+        found += [f"{one.name}: {one.error}" for one in self.served if one.error]
+        failed = [one for one in self.served if one.state is not None and one.state.phase == "failed"]
+        found += [
+            f"{one.name} does not serve: {served_words(one.state.reason if one.state else None)}" for one in failed
+        ]
         if self.lease_state is not None:
             found += gpu_warnings(self.lease_state)
         return tuple(found)

@@ -1,4 +1,4 @@
-"""Fleet: is what serves well? Until Bakehouse drives a server, the best known candidate of each task stands here."""
+"""Fleet: what serves now, and below it the best known candidate of each task."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from core.text import printable
 from tui.lines import Line, side_by_side
 from tui.model.snapshot import Board, Snapshot
 from tui.widgets.pane import Pane
+from tui.widgets.served_rows import ServingRow, serving_line, serving_rows, serving_words
+
+LEAST_TASK_ROWS = 3
+"""Rows that the tasks keep below many models: their head and two of them."""
 
 
 def newest_boards(snapshot: Snapshot) -> dict[tuple[str, str], Board]:
@@ -24,31 +28,92 @@ class FleetPane(Pane):
 
     def __init__(self) -> None:
         super().__init__(id="fleet")
+        self.serving: list[ServingRow] = []
+        self.entries: list[ServingRow | Board] = []
+        """What can be selected, from the top: models that serve, and the leaderboards of tasks."""
+        self.index = 0
+
+    def show(self, snapshot: Snapshot) -> None:
+        former = self.selected
+        self.serving = serving_rows(snapshot)
+        boards = newest_boards(snapshot)
+        self.entries = [*self.serving, *(boards[key] for key in self._tasks(snapshot) if key in boards)]
+        if isinstance(former, ServingRow):
+            names = [row.name for row in self.serving]
+            self.index = names.index(former.name) if former.name in names else self.index
+        self.index = max(0, min(self.index, len(self.entries) - 1))
+        super().show(snapshot)
+
+    @property
+    def selected(self) -> ServingRow | Board | None:
+        return self.entries[self.index] if self.index < len(self.entries) else None
+
+    def move(self, step: int) -> None:
+        self.index = max(0, min(len(self.entries) - 1, self.index + step))
+        self.paint()
+
+    def row_clicked(self, key: int) -> None:
+        self.index = key
+        self.paint()
+
+    def is_selected(self, key: int) -> bool:
+        return self.index == key
+
+    @staticmethod
+    def _tasks(snapshot: Snapshot) -> list[tuple[str, str]]:
+        """(project, task) of those that the project has, and of those that it had a leaderboard of."""
+        tasks = snapshot.tasks or ()
+        names = [(task.project_id, task.name) for task in tasks]
+        projects = {task.project_id for task in tasks}
+        return names + [key for key in newest_boards(snapshot) if key not in names and key[0] in projects]
 
     def note(self) -> Line:
-        """The project where it is not that of this folder; commands that are shown name it, too."""
+        """The project where it is not that of this folder, which commands that are shown name, too; else how many serve."""
         if self.snapshot.project_option:
             return Line(f"project {printable(self.snapshot.project)}", "warn").add(", not of this folder", "dim")
-        return Line("no server yet" if self.snapshot.ready else "", "dim")
+        return Line(serving_words(self.serving) or ("nothing serves" if self.snapshot.ready else ""), "dim")
 
     def rows(self, width: int, height: int) -> list[Line]:
         snapshot = self.snapshot
+        self.row_keys = []
         if snapshot.tasks is None:
             return []
-        boards = newest_boards(snapshot)
-        names = [(task.project_id, task.name) for task in snapshot.tasks]
-        names += [key for key in boards if key not in names and key[0] in {task.project_id for task in snapshot.tasks}]
+        rows = self._serving_rows(width, max(1, height - LEAST_TASK_ROWS - 1))
+        if rows:
+            rows.append(Line())
+            self.row_keys.append(None)
+        return rows + self._task_rows(width, height - len(rows), with_note=not rows)
+
+    def _mark(self, entry: ServingRow | Board) -> str:
+        return "chosen" if self.has_focus and entry is self.selected else ""
+
+    def _serving_rows(self, width: int, room: int) -> list[Line]:
+        """The models that serve; of more than fit those around the selected one."""
+        count = len(self.serving)
+        shown = room if count <= room else max(1, room - 1)
+        first = max(0, min(self.index - shown // 2, count - shown))
+        part = self.serving[first : first + shown]
+        rows = [serving_line(row, width, self._mark(row)) for row in part]
+        self.row_keys += range(first, first + len(part))
+        if count > room:
+            rows.append(Line(f"  {plural(count - len(part), 'further model')}", "dim"))
+            self.row_keys.append(None)
+        return rows
+
+    def _task_rows(self, width: int, height: int, *, with_note: bool) -> list[Line]:
+        snapshot, boards = self.snapshot, newest_boards(self.snapshot)
+        names = self._tasks(snapshot)
         first = max(11, min(20, max((len(name) for _, name in names), default=0) + 1))
         right = width - 23
         head = Line("task", "dim").to(first).add(f"best, of {SCORE_SCALE}", "dim").cut(right - 1).to(right)
         rows = [head.add(" format  content  day", "dim")]
-        self.row_keys = [None]
+        self.row_keys.append(None)
         marked = any(boards[key].scored.number for key in names if key in boards)
-        room = height - 2 - marked
+        room = height - 1 - with_note - marked
         for key in names[: room if len(names) <= room else max(1, room - 1)]:
-            line = Line(printable(key[1])).cut(first - 1).to(first)
             board = boards.get(key)
-            self.row_keys.append(None if board is None else board.job_id)
+            line = Line(printable(key[1]), mark="" if board is None else self._mark(board)).cut(first - 1).to(first)
+            self.row_keys.append(None if board is None else self.entries.index(board))
             if board is None or board.best is None:
                 rows.append(line.add("no bake-off yet", "dim"))
                 continue
@@ -63,7 +128,11 @@ class FleetPane(Pane):
             rows.append(line.right(Line(day, "dim"), width))
         if not names:
             rows = [Line("no task yet: ", "dim").add("bakehouse new task NAME").add(" writes one", "dim").cut(width)]
-        tail = [Line("○ nothing is served by Bakehouse yet", "dim").cut(width)]
+        tail = (
+            [Line("○ nothing serves yet: ship (s) a training, or deploy (d) a file", "dim").cut(width)]
+            if with_note
+            else []
+        )
         if marked:
             tail.insert(0, Line("* rescored since, with other checks", "dim").cut(width))
         hidden = len(names) - (len(rows) - 1)
@@ -76,10 +145,14 @@ class FleetPane(Pane):
         snapshot = self.snapshot
         if snapshot.tasks is None:
             return Line()
-        parts = [(plural(len(snapshot.tasks), "task"), "text")]
+        said = serving_words(self.serving)
+        bad = any(row.role in ("bad", "warn") for row in self.serving)
+        parts = [(said, "warn" if bad else "text")] if said else []
+        parts.append((plural(len(snapshot.tasks), "task"), "text"))
         for board in newest_boards(snapshot).values():
             if board.best is not None and board.best.score is not None:
                 parts.append((f"{printable(board.task)} {of_five(board.best.score)}", "good"))
                 break
-        parts.append(("nothing served yet", "dim"))
+        if not said:
+            parts.append(("nothing serves", "dim"))
         return side_by_side(parts, width=width)

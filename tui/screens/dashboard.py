@@ -13,7 +13,7 @@ from tui.actions import RequestDone, can_bake_off
 from tui.commands import Command, bindings
 from tui.context import Context
 from tui.lines import Line
-from tui.model.snapshot import Snapshot
+from tui.model.snapshot import Board, Snapshot
 from tui.panes.bakeoff import BakeoffPane
 from tui.panes.fleet import FleetPane
 from tui.panes.gpu.pane import GpuPane
@@ -22,16 +22,18 @@ from tui.screens.command_screen import CommandScreen
 from tui.screens.dashboard_actions import COMMANDS
 from tui.screens.help import warnings_screen
 from tui.screens.job_actions import JobActions
+from tui.screens.served_actions import ServedActions
 from tui.widgets.detail import DetailStrip
 from tui.widgets.footer import Footer, PaneSummaries
 from tui.widgets.header import ClockLabel
 from tui.widgets.pane import Pane
+from tui.widgets.served_rows import ServingRow
 from tui.widgets.text_field import TextField
 
 WIDE, HIGH = 100, 34
 
 
-class Dashboard(JobActions, CommandScreen):
+class Dashboard(ServedActions, JobActions, CommandScreen):
     heading = "Dashboard"
     commands: ClassVar[tuple[Command, ...]] = COMMANDS
     BINDINGS: ClassVar = bindings(commands)
@@ -81,7 +83,16 @@ class Dashboard(JobActions, CommandScreen):
             return False
         if self.pane_number == 2:
             return not self.zoomed
-        return self.query_one(BakeoffPane).selected is not None if self.pane_number in (1, 4) else self.job is not None
+        if self.pane_number == 1:
+            chosen = self.query_one(FleetPane).selected
+            return isinstance(chosen, Board) or self.served is not None
+        return self.query_one(BakeoffPane).selected is not None if self.pane_number == 4 else self.job is not None
+
+    @property
+    def serving(self) -> ServingRow | None:
+        """The selected model of the fleet, while one looks at it."""
+        chosen = self.query_one(FleetPane).selected if self.composed and self.pane_number == 1 else None
+        return chosen if isinstance(chosen, ServingRow) else None
 
     @property
     def has_results(self) -> bool:
@@ -213,14 +224,15 @@ class Dashboard(JobActions, CommandScreen):
 
     def on_pane_opened(self, message: Pane.Opened) -> None:
         """A row was clicked twice."""
-        if message.pane is self.queue:
+        if message.pane in (self.queue, self.query_one(FleetPane)):
             self.action_open()
         else:
             self._open_results(message.key)
 
     def action_move(self, step: int) -> None:
-        own = self.pane_number == 4 or (self.on_gpu and self.zoomed)
+        own = self.pane_number in (1, 4) or (self.on_gpu and self.zoomed)
         (self.pane if own else self.queue).move(step)
+        self.refresh_keys()
 
     def on_queue_pane_selected(self, message: QueuePane.Selected) -> None:
         self.context.feed.select(message.job_id)
@@ -237,7 +249,12 @@ class Dashboard(JobActions, CommandScreen):
             self.action_zoom()
             return
         job = self.job
-        board = self.query_one(BakeoffPane).selected if self.pane_number in (1, 4) else None
+        if self.served is not None:
+            from tui.screens.served import ServedScreen
+
+            self.app.push_screen(ServedScreen(self.context, self.served.name))
+            return
+        board = self._selected_board()
         if board is not None:
             self._open_results(board.job_id)
         elif (chain := self.queue.selected_chain) is not None:
@@ -246,6 +263,13 @@ class Dashboard(JobActions, CommandScreen):
             self._open_results(job.id)
         elif job is not None:
             self._open_job(job.id)
+
+    def _selected_board(self) -> Board | None:
+        """What is selected in the pane of leaderboards or in that of the fleet."""
+        if self.pane_number == 4:
+            return self.query_one(BakeoffPane).selected
+        chosen = self.query_one(FleetPane).selected if self.pane_number == 1 else None
+        return chosen if isinstance(chosen, Board) else None
 
     def action_results(self) -> None:
         board = self.query_one(BakeoffPane).selected

@@ -9,7 +9,8 @@ from core.store.jobs import JobRow
 from tui import actions
 from tui.commands import Command, command, without_key
 from tui.screens.job_actions import queue_commands
-from tui.screens.model_commands import USUAL_RANKS, about, model_commands
+from tui.screens.model_commands import USUAL_RANKS, model_commands
+from tui.screens.served_actions import served_commands
 
 NEW_TASK = "New task, from a data file"
 DOCTOR = "The doctor: what is installed, what it can do, and what to mend"
@@ -24,7 +25,12 @@ NEW_BAKE_OFF = "New bake-off: tick tasks, candidates and their variants"
 
 def can_compare(screen: Any) -> bool:
     """Whether a run is selected, or marked, that a bake-off can compare."""
-    return bool(screen.runs_to_compare)
+    return bool(screen.runs_to_compare) and screen.serving is None
+
+
+def beside_fleet(test: Callable[[JobRow | None], bool]) -> Callable[[Any], bool]:
+    """A condition about the selected job, unless a model of the fleet is meant."""
+    return lambda screen: screen.serving is None and test(screen.job)
 
 
 def on_shown_job(test: Callable[[JobRow | None], bool]) -> Callable[[Any], bool]:
@@ -84,7 +90,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "Start the demo",
         "d",
         "demo",
-        lambda screen: screen.fresh and not actions.makes_gguf(screen.job),
+        lambda screen: screen.fresh and not (screen.serving is None and actions.makes_gguf(screen.job)),
         rank=5,
         unless="A job of the demo is running, or a job is selected whose file can be deployed: d is for that.",
     ),
@@ -123,7 +129,8 @@ COMMANDS: Final[tuple[Command, ...]] = (
         rank=1,
         unless="Nothing is selected here.",
     ),
-    *model_commands(about, USUAL_RANKS),
+    *served_commands(rank=2),
+    *model_commands(beside_fleet, USUAL_RANKS),
     without_key(
         "results",
         "Open results: the newest leaderboard of a task",

@@ -14,6 +14,7 @@ from tui import actions
 from tui.commands import Command, command
 from tui.queries.bakeoff_plan import BakeoffPlan
 from tui.screens.confirm import Confirm
+from tui.screens.parity_question import ParityQuestion
 from tui.screens.start_bakeoff import AskBakeoff
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from tui.context import Context
     from tui.model.snapshot import Snapshot
     from tui.queries.deploy_outlook import WantedDeploy
-    from tui.screens.start_parity import ParityAsked
 
 
 def queue_commands(
@@ -61,7 +61,7 @@ def why_not(item: QueueCommand, elsewhere: str) -> Callable[[Any], str]:
     return words
 
 
-class JobActions:
+class JobActions(ParityQuestion):
     """A part of the dashboard: it asks, the runner decides."""
 
     if TYPE_CHECKING:
@@ -171,17 +171,6 @@ class JobActions:
             actions.check_parity(self.context, f"job:{self.job.id}")
         else:
             self.ask_parity()
-
-    def ask_parity(self, source: str = "", task: str = "", model: str = "") -> None:
-        """Ask which served model is checked; at first the one that is named."""
-
-        def answered(asked: ParityAsked | None) -> None:
-            if asked is not None:
-                actions.check_parity(self.context, asked.source, asked.task, asked.model)
-
-        from tui.screens.start_parity import AskParity  # it reads the models of servers
-
-        self.app.push_screen(AskParity(self.context, source, task, model), answered)
 
     def action_deploy(self) -> None:
         job = self.job

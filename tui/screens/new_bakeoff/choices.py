@@ -141,14 +141,18 @@ def run_note(job: JobRow, snapshot: Snapshot) -> str:
     return printable(", ".join(part for part in parts if part))
 
 
-def begun_with(jobs: Sequence[JobRow], offers: Offers) -> Choices:
-    """Runs are compared on their tasks with the models that they started from; without one the only task there is."""
+def begun_with(jobs: Sequence[JobRow], offers: Offers, begun: Choices) -> Choices:
+    """Runs are compared on their tasks with the models that they started from, beside what is `begun`; without a task the only
+    one there is."""
     choices = Choices()
     possible = [one.key for one in offers.tasks if not one.problem]
-    choices.tasks = [name for name in dict.fromkeys(job.task or "" for job in jobs) if name in possible]
+    choices.tasks = [
+        name for name in dict.fromkeys((*(job.task or "" for job in jobs), *begun.tasks)) if name in possible
+    ]
     models = {one.key for one in offers.models}
     choices.candidates = [name for name in dict.fromkeys(job.model or "" for job in jobs) if name in models]
     choices.candidates += [f"job:{job.id}" for job in jobs]
+    choices.candidates += [one for one in begun.candidates if one not in choices.candidates]
     if not choices.tasks and len(possible) == 1 and offers.former is None:
         choices.tasks = possible
     return choices

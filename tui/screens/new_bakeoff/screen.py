@@ -49,10 +49,12 @@ class NewBakeoff(CommandScreen):
     commands: ClassVar[tuple[Command, ...]] = COMMANDS
     BINDINGS: ClassVar = bindings(commands)
 
-    def __init__(self, context: Context, jobs: Sequence[JobRow] = (), *, extend: int | None = None) -> None:
-        """`jobs` are runs that are ticked at first; `extend` is the ended bake-off that is gone on from."""
+    def __init__(
+        self, context: Context, jobs: Sequence[JobRow] = (), *, extend: int | None = None, begun: Choices | None = None
+    ) -> None:
+        """`jobs` are runs that are ticked at first, beside what `begun` has; `extend` is the ended bake-off that goes on."""
         super().__init__(context)
-        self.jobs = list(jobs)
+        self.jobs, self.begun = list(jobs), begun or Choices()
         self.extend = extend
         self.offers: Offers | None = None
         self.choices = Choices()
@@ -93,7 +95,7 @@ class NewBakeoff(CommandScreen):
     def _take_offers(self, message: OffersRead) -> None:
         self.offers = offers = message.offers
         self.problem = offers.problem
-        self.choices = begun_with(self.jobs, offers)
+        self.choices = begun_with(self.jobs, offers, self.begun)
         if offers.former is not None:
             self.fields.begin_with(offers.former)
         if len(self.choices.tasks) == 1 or offers.former is not None:
