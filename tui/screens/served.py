@@ -26,7 +26,7 @@ FACTS, SMALL_FACTS = 10, 7
 LABEL = 10
 
 
-class ServedFacts(Canvas):
+class ServedSummary(Canvas):
     """What a served model is and does."""
 
     def __init__(self) -> None:
@@ -92,7 +92,7 @@ class ServedScreen(ParityQuestion, ServedActions, CommandScreen):
 
     def compose(self) -> ComposeResult:
         yield from self.first_line()
-        yield ServedFacts()
+        yield ServedSummary()
         yield FileView()
         yield from self.last_line()
 
@@ -108,7 +108,7 @@ class ServedScreen(ParityQuestion, ServedActions, CommandScreen):
 
     def show(self, snapshot: Snapshot) -> None:
         super().show(snapshot)
-        facts = self.query_one(ServedFacts)
+        facts = self.query_one(ServedSummary)
         facts.row, facts.served, facts.now = self.serving, self.served, snapshot.time
         facts.paint()
         self.query_one(FileView).paint()
