@@ -131,7 +131,7 @@ def count_causes(
                 trained, served = (_prompt_tokens(stored, name) for name in (reference.name, candidate.name))
                 # What a person made of a file is no fault of the job that made the file.
                 at = link.id if by_hand else job
-                yield from _counted(link, stored, candidate, reference, at, trained, served)
+                yield from _counted(lineage, link, stored, candidate, reference, at, trained, served)
 
 
 def _same_prompts(lineage: Lineage, spec: BakeoffSpec, candidate: CandidateSpec, job: int) -> CandidateSpec | None:
@@ -151,6 +151,7 @@ def _prompt_tokens(stored: StoredTask, name: str) -> dict[str, int]:
 
 
 def _counted(
+    lineage: Lineage,
     link: Link,
     stored: StoredTask,
     candidate: CandidateSpec,
@@ -170,17 +171,28 @@ def _counted(
     )
     values = {"low": min(off), "high": max(off), "inputs": sum(map(bool, off)), "of": len(off)}
     yield Cause(Reason("prompt_tokens_differ", values), "shown", job, figures)
-    for code, sure in _what_it_may_be(off, stored.task.system):
+    for code, sure in _what_it_may_be(off, stored.task.system, _puts_bos_in_front(lineage, job)):
         yield Cause(Reason(code), sure, job, figures)
 
 
-def _what_it_may_be(off: Sequence[int], system: str) -> Iterator[tuple[str, Certainty]]:
+def _puts_bos_in_front(lineage: Lineage, job: int) -> bool | None:
+    """Whether the file's tokenizer puts a beginning of the text in front of a prompt, by its header; None where that is not
+    told."""
+    headers = (link.gguf for link in lineage.above(job) if link.gguf is not None)
+    header = next(headers, None)
+    told = None if header is None else header.keys.get("tokenizer.ggml.add_bos_token")
+    return None if told is None else bool(told)
+
+
+def _what_it_may_be(off: Sequence[int], system: str, puts_bos: bool | None) -> Iterator[tuple[str, Certainty]]:
     """The causes that have such a difference of lengths."""
     if min(off) != max(off):
         return
     by = off[0]
     if by == 1:
-        yield from (("doubled_bos", "possible"), ("trailing_whitespace", "possible"))
+        if puts_bos is not False:
+            yield "doubled_bos", "possible"
+        yield "trailing_whitespace", "possible"
     elif by == -1:
         yield from (("lost_bos", "possible"), ("trailing_whitespace", "possible"))
     elif abs(by) <= MOST_BLOCK_TOKENS:

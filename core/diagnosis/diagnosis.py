@@ -10,7 +10,7 @@ from typing import Any
 
 from core.config.golden import GoldenInput
 from core.diagnosis.asked import asked_causes, count_causes, job_of, limit_causes
-from core.diagnosis.causes import CERTAINTIES, Cause
+from core.diagnosis.causes import CERTAINTIES, CONSEQUENCES, Cause
 from core.diagnosis.deployments import resolved, served_causes
 from core.diagnosis.lineage import Lineage, Link, read_lineage
 from core.diagnosis.next_test import NextTest, next_tests
@@ -44,8 +44,6 @@ INSTEAD: Mapping[str, tuple[str, ...]] = {
     "prompt_count": ("doubled_bos", "added_bos", "lost_bos", "added_eos", "tokens_differ", "system_dropped"),
 }
 """A cause says nothing more where one of these is known of the same file: they are what it is about."""
-CONSEQUENCES = ("loss_at_stage", "behind_base", "prompt_tokens_differ")
-"""Causes that tell where something is lost and not what loses it."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +132,7 @@ def diagnose(home: Home, connection: sqlite3.Connection, job_id: int) -> Diagnos
         causes += stage_causes(lineage, link, spec, boards, tables)
         scores += stage_scores(lineage, link, spec, boards, tables)
     causes += across_bakeoffs(lineage, scores)
-    kept = chosen(causes, symptoms)
+    kept = chosen(lineage, causes, symptoms)
     ill = {one.job for one in symptoms if one.job is not None and one.symptoms}
     ill |= {cause.job for cause in kept if cause.code in ("loss_at_stage", "no_gain", "behind_base")}
     return Diagnosis(
@@ -147,8 +145,9 @@ def diagnose(home: Home, connection: sqlite3.Connection, job_id: int) -> Diagnos
     )
 
 
-def chosen(causes: Iterable[Cause], symptoms: Sequence[SymptomsOf]) -> tuple[Cause, ...]:
-    """Each cause of a job once, as sure as any record makes it, with all figures; without those that say less than another.
+def chosen(lineage: Lineage, causes: Iterable[Cause], symptoms: Sequence[SymptomsOf]) -> tuple[Cause, ...]:
+    """Each cause of a job once, as sure as any record makes it, with all figures; without those that say less than another, and
+    without what came in at a job before: a quantised file has the header of the one that it was made from.
 
     The surest stand first, of these what explains a symptom before what does not, and last what only follows from something.
     One that is only possible is left out unless there is something that it explains: a symptom, a loss between two stages, or
@@ -170,6 +169,9 @@ def chosen(causes: Iterable[Cause], symptoms: Sequence[SymptomsOf]) -> tuple[Cau
     for (code, job), cause in merged.items():
         if any((other, job) in merged and _is_sure(merged[other, job]) for other in INSTEAD.get(code, ())):
             continue
+        before = [link.id for link in lineage.above(job) if link.id != job]
+        if code not in CONSEQUENCES and any(_as_sure(merged.get((code, one)), cause) for one in before):
+            continue
         counted = ("prompt_tokens_differ", job) in merged
         wanted = not cause.explains or lost or counted or bool(shown & set(cause.explains))
         if cause.certainty != "possible" or wanted:
@@ -180,6 +182,10 @@ def chosen(causes: Iterable[Cause], symptoms: Sequence[SymptomsOf]) -> tuple[Cau
         return CERTAINTIES.index(cause.certainty), cause.code in CONSEQUENCES, not explains, cause.job
 
     return tuple(sorted(found, key=rank))
+
+
+def _as_sure(former: Cause | None, cause: Cause) -> bool:
+    return former is not None and CERTAINTIES.index(former.certainty) <= CERTAINTIES.index(cause.certainty)
 
 
 def _is_sure(cause: Cause) -> bool:

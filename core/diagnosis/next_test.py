@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.diagnosis.causes import Cause
+from core.diagnosis.causes import CONSEQUENCES, Cause
 from core.diagnosis.lineage import Lineage
 from core.diagnosis.stages import StageScore
 from core.parity.comparison import CAUSES
@@ -50,7 +50,7 @@ def next_tests(
     `ill` are the jobs whose models have symptoms or lose their score.
     """
     unsure = [cause for cause in causes if cause.certainty != "shown"]
-    shown = {cause.job for cause in causes if cause.certainty == "shown" and cause.code != "prompt_tokens_differ"}
+    shown = {cause.job for cause in causes if cause.certainty == "shown" and cause.code not in CONSEQUENCES}
     found = [
         *_parity(lineage, unsure, causes, ill, shown, proved),
         *_served(lineage, causes, ill, shown, proved),
@@ -74,10 +74,17 @@ def _parity(
     """A render of each prompt by both sides: seconds to minutes on a CPU."""
     checked = _checked(causes)
     files = {link.id for link, spec in lineage.files if spec.task is not None}
+    wanted: dict[int, list[str]] = {}
     for job in sorted(files - checked):
         codes = [cause.code for cause in unsure if cause.job == job and cause.code in TOLD_BY_PARITY]
         counted = any(cause.job == job and cause.code == "prompt_tokens_differ" for cause in causes)
         if codes or counted or (job in ill and job not in shown and job not in proved):
+            wanted[job] = codes
+    for job in sorted(wanted):
+        # What a file was made from is told by the file that answers.
+        before = [link.id for link in lineage.above(job) if link.id in wanted]
+        if not any(job in [link.id for link in lineage.above(later)] for later in wanted if later != job):
+            codes = [code for one in reversed(before) for code in wanted[one]]
             yield NextTest("prompts", f"{PREFIX}parity {job} --wait", tuple(dict.fromkeys(codes)))
 
 
@@ -144,7 +151,7 @@ def _stages(
     """A bake-off of the stages that nothing is known of yet, where a later one is ill and no record says why."""
     for link, spec in lineage.trainings:
         below = [one for one in lineage.links if one.id in ill and one.id != link.id and link in lineage.above(one.id)]
-        if not below or any(one.id in shown for one in below):
+        if not below or any(one.id in shown for link in below for one in lineage.above(link.id)):
             continue
         last = max(below, key=lambda one: one.id)
         scored = {one.job for one in scores if one.task == spec.task.name}

@@ -163,7 +163,7 @@ def _of_step(
         if candidate.form == "adapter":
             return Reason("no_gain", values), "shown" if step.outcome in ("loss", "same_answers") else "likely"
         # Of a later stage alone nobody knows whether the training or what came behind it is at fault.
-        return Reason("behind_base", values), "possible"
+        return Reason("behind_base", values), "shown" if step.outcome == "loss" else "possible"
     values |= {"before": _stage(lineage, before), "after": _stage(lineage, candidate)}
     if step.outcome == "loss":
         return Reason("loss_at_stage", values), "shown"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from core.diagnosis.causes import Cause, Certainty, Evidence
+from core.diagnosis.causes import CONSEQUENCES, Cause, Certainty, Evidence
 from core.diagnosis.diagnosis import Diagnosis, SymptomsOf
 from core.diagnosis.lineage import Link
 from core.diagnosis.next_test import NextTest
@@ -21,9 +21,11 @@ from core.wording.stages import OUTCOMES
 
 SHOWN_EXCERPT = 100
 SHOWN_HASH = 12
+MOST_NAMED = 2
+"""Of causes that are as likely as each other, in the first line."""
 HASH = 64
 """Signs of a SHA-256."""
-SURE: Mapping[Certainty, str] = {"shown": "shown by record", "likely": "likely", "possible": "possible"}
+SURE: Mapping[Certainty, str] = {"shown": "certain", "likely": "likely", "possible": "possible"}
 
 SYMPTOMS = {
     "instructions_repeated": "repeat the instructions",
@@ -143,13 +145,18 @@ def cause_words(cause: Cause) -> str:
     return parity.finding_words(cause.reason)
 
 
-def remedy_words(cause: Cause) -> str:
-    """What to do about it, as a clause."""
+def remedy_words(cause: Cause, diagnosis: Diagnosis | None = None) -> str:
+    """What to do about it, as a clause. Commands in it name the jobs of `diagnosis`."""
     if cause.code in _REMEDIES:
         return _REMEDIES[cause.code]
     if cause.code == "stop_token_lost" and "text" not in cause.reason.values:
         return "convert the model again with its generation_config.json"
-    return parity.remedy_words(cause.reason)
+    said = parity.remedy_words(cause.reason)
+    chain = [] if diagnosis is None else list(diagnosis.lineage.above(cause.job))
+    if chain and chain[0].job.kind == "deploy" and parity.CONVERT_AGAIN in said:
+        return "deploy the file again; if that is refused, to a llama-server, which runs the file's own template"
+    source = next((link for link in chain if link.job.kind in ("merge", "train")), None)
+    return said if source is None else said.replace(parity.CONVERT_AGAIN, parity.convert_again(source.id))
 
 
 def evidence_words(evidence: Evidence) -> str:
@@ -185,11 +192,11 @@ def headline(diagnosis: Diagnosis) -> str:
     """What went wrong, in one sentence: the surest cause, how the job itself failed, or that nothing is known."""
     of_models = [one for one in diagnosis.symptoms if one.job is not None]
     asked = diagnosis.lineage.asked
-    if asked.job.state == "failed" and not any(cause.job == asked.id for cause in diagnosis.causes):
+    told = {cause.job for cause in diagnosis.causes} | {one.job for cause in diagnosis.causes for one in cause.evidence}
+    if asked.job.state == "failed" and asked.id not in told:
         return _sentence(failed_words(asked))
     if diagnosis.causes:
-        first = diagnosis.causes[0]
-        return _sentence(f"{cause_words(first)} ({SURE[first.certainty]})")
+        return _sentence(_answer_words(answer_of(diagnosis)))
     if asked.job.state not in ENDED:
         return _sentence(
             f"job {asked.id}, {kind_of(asked.job.kind).noun}, is {asked.job.state}; nothing speaks against it yet"
@@ -199,6 +206,21 @@ def headline(diagnosis: Diagnosis) -> str:
     if not diagnosis.scores and not diagnosis.symptoms:
         return "Nothing on record speaks against it; no answers of it are on record yet."
     return "Nothing on record speaks against it."
+
+
+def answer_of(diagnosis: Diagnosis) -> tuple[Cause, ...]:
+    """The surest cause; where that only tells where something is lost, with what may have lost it, as sure as each other."""
+    first, *others = diagnosis.causes
+    if first.code not in CONSEQUENCES:
+        return (first,)
+    behind = [one for one in others if one.code not in CONSEQUENCES]
+    return (first, *[one for one in behind if one.certainty == behind[0].certainty][:MOST_NAMED])
+
+
+def _answer_words(causes: Sequence[Cause]) -> str:
+    first, *others = causes
+    said = f"{SURE[first.certainty]}: {cause_words(first)}"
+    return f"{said}; {SURE[others[0].certainty]}: {', or '.join(map(cause_words, others))}" if others else said
 
 
 def failed_words(link: Link) -> str:
@@ -249,10 +271,13 @@ def _first_rows(diagnosis: Diagnosis) -> list[DiagnosisRow]:
     asked = diagnosis.lineage.asked.job
     bad = bool(diagnosis.causes) or asked.state == "failed"
     rows = [DiagnosisRow("bad" if bad else "warn" if ill else "good", "", said)]
-    if diagnosis.causes and said.startswith(_sentence(cause_words(diagnosis.causes[0]))[:-1]):
-        rows.append(DiagnosisRow("text", "→ ", remedy_words(diagnosis.causes[0])))
-    elif not diagnosis.causes and diagnosis.tests:
+    last = answer_of(diagnosis)[-1] if diagnosis.causes else None
+    if last is not None and last.certainty == "shown" and last.code not in CONSEQUENCES:
+        rows.append(DiagnosisRow("text", "→ ", remedy_words(last, diagnosis)))
+    elif diagnosis.tests:
         rows.append(DiagnosisRow("command", "$ ", diagnosis.tests[0].command))
+    elif last is not None:
+        rows.append(DiagnosisRow("text", "→ ", remedy_words(last, diagnosis)))
     for of in ill:
         shown = ", ".join(f"{NAMES[one.code]} ({one.count} of {one.of})" for one in of.symptoms)
         where = "" if len({one.task for one in diagnosis.symptoms}) == 1 else f", {of.task}"
@@ -274,7 +299,7 @@ def _cause_rows(number: int, cause: Cause, diagnosis: Diagnosis, figures_of: int
         yield DiagnosisRow("dim", indent, f"the figures of {figures_of}")
     else:
         yield from (DiagnosisRow("dim", indent, said) for said in figures_words(cause.evidence))
-    yield DiagnosisRow("text", indent, f"→ {remedy_words(cause)}")
+    yield DiagnosisRow("text", indent, f"→ {remedy_words(cause, diagnosis)}")
 
 
 def noun_of(diagnosis: Diagnosis, job: int) -> str:
@@ -284,9 +309,14 @@ def noun_of(diagnosis: Diagnosis, job: int) -> str:
 
 
 def _symptom_rows(of: SymptomsOf, diagnosis: Diagnosis) -> Iterator[DiagnosisRow]:
-    yield DiagnosisRow("text", "", f"{one_line(of.candidate)}, {of.task}, bake-off {of.bakeoff}")
+    whose = f"{one_line(of.candidate)}, {of.task}, bake-off {of.bakeoff}"
+    if of.job is None:
+        seen = ", ".join(f"{NAMES[one.code]} ({one.count} of {one.of})" for one in of.symptoms)
+        yield DiagnosisRow("dim", "", f"{whose}, of no training here: {seen}")
+        return
+    yield DiagnosisRow("text", "", whose)
     for symptom in of.symptoms:
-        unexplained = of.job is not None and symptom.code in diagnosis.unexplained
+        unexplained = symptom.code in diagnosis.unexplained
         yield DiagnosisRow("warn", "✗ ", symptom_words(symptom) + ("; no cause is on record" if unexplained else ""))
         shown = one_line(symptom.excerpt, limit=SHOWN_EXCERPT)
         where = f"{one_line(symptom.input_id)} #{symptom.repeat}"

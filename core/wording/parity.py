@@ -59,7 +59,16 @@ _REMEDIES = {
     "training_marks": "save the model with the template that is to serve it, and convert it again",
     "prompt_count": "something between client and model changes the prompt: look at the server's log",
 }
-_OTHERWISE = "convert the model again with the chat template that trained it (`bakehouse export --to gguf --again`)"
+
+
+def convert_again(job: int | str) -> str:
+    """The remedy of most differences; `job` is a training or a merge."""
+    return (
+        f"convert the model again with the chat template that trained it (`bakehouse export {job} --to gguf --again`)"
+    )
+
+
+CONVERT_AGAIN = convert_again("JOB")
 
 PLAIN = ("text", "form", "name", "said")
 """Values that are quoted by their sentence, or by nothing."""
@@ -82,7 +91,7 @@ def shots_values(count: int, part: float) -> dict[str, str]:
 
 def remedy_words(reason: Reason) -> str:
     values = {key: printable(str(value)) for key, value in reason.values.items()}
-    return _REMEDIES.get(reason.code, _OTHERWISE).format(**values)
+    return _REMEDIES.get(reason.code, CONVERT_AGAIN).format(**values)
 
 
 def case_words(case: Mapping[str, Any]) -> str:

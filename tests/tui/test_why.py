@@ -52,10 +52,10 @@ def test_no_row_is_wider_than_its_room_and_none_is_lost(found: Diagnosis, width:
 
 def test_the_surest_cause_stands_first_with_its_figure_and_its_remedy(found: Diagnosis) -> None:
     shown = [row.plain for row in diagnosis_lines(found, 116)]
-    assert shown[0] == "The GGUF file has no chat template (shown by record)." and shown[1].startswith("→ convert")
+    assert shown[0] == "Certain: the GGUF file has no chat template." and shown[1].startswith("→ convert")
     assert any(row.startswith("✗ SmolLM2 Q8_0, bake-off 5: repetition (24 of 24)") for row in shown[2:5])
     first = shown.index("Causes")
-    assert shown[first + 1] == "1 shown by record: the GGUF file has no chat template · convert 3"
+    assert shown[first + 1] == "1 certain: the GGUF file has no chat template · convert 3"
     block = "\n".join(shown[first : first + 8])
     assert "GGUF header: tokenizer.chat_template = none" in block and "→ " in block
     assert any("would explain: " in row and "repetition" in row for row in shown)

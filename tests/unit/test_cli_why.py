@@ -22,12 +22,12 @@ def test_the_command_prints_one_screen_and_one_document(
     records: Records, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BAKEHOUSE_HOME", str(records.home.root))
-    training, _, _, quantized = whole_chain(records, template=None)
+    training, _, converted, quantized = whole_chain(records, template=None)
     records.bakeoff({ADAPTER: training, Q8_0: quantized}, quality={Q8_0: BAD})
     code, out, err = called(capsys, ["why", str(training)])
     assert code == 0 and not err
-    assert out.startswith("The GGUF file has no chat template (shown by record).\n")
-    assert f"job {quantized}, GGUF header: tokenizer.chat_template = none" in out
+    assert out.startswith("Certain: the GGUF file has no chat template.\n")
+    assert f"job {converted}, GGUF header: tokenizer.chat_template = none" in out
     code, out, _ = called(capsys, ["why", str(training), "--json"])
     document: Mapping[str, Any] = json.loads(out)
     assert document["causes"][0]["code"] == "file_without_template" and document["schema"] == 1

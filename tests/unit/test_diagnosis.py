@@ -76,7 +76,8 @@ def test_a_mistake_that_the_gate_saw_and_a_person_let_through_is_named(records: 
         assert expected <= codes(found, "shown"), f"{mistake}, asked of job {job_id}"
         named = next(cause for cause in found.causes if cause.code in expected)
         assert named.job == quantized and named.evidence[0].file == "parity.json" and named.evidence[0].job == checked
-        assert cause_words(named) in words(found) and remedy_words(named) in words(found)
+        assert cause_words(named) in words(found) and remedy_words(named, found) in words(found)
+        assert cause_words(named) in headline(found), "the first line is the answer"
         assert "loss_at_stage" in codes(found) and not any("parity" in one.command for one in found.tests)
 
 
@@ -108,7 +109,15 @@ UNCHECKED: dict[str, tuple[str, str | None, dict[str, Any], int, str, set[str], 
     ),
     "doubled BOS": (CHATML_BOS, "", bos_keys(), 1, "", {"doubled_bos", "prompt_tokens_differ"}, None),
     "thinking rendered differently": (CHATML, "", {}, 4, "", {"thinking_differs", "prompt_tokens_differ"}, None),
-    "a trailing newline": (CHATML, "", {}, 1, "", {"trailing_whitespace", "prompt_tokens_differ"}, None),
+    "a trailing newline": (
+        CHATML,
+        "",
+        {"tokenizer.ggml.add_bos_token": 0},
+        1,
+        "",
+        {"trailing_whitespace", "prompt_tokens_differ"},
+        None,
+    ),
     "marks of training": (CHATML, MARKED, {}, 0, "", {"training_marks"}, "shown"),
     "the system prompt dropped": (CHATML, "", {}, -9, "", {"system_dropped", "prompt_tokens_differ"}, None),
 }
@@ -118,7 +127,7 @@ UNCHECKED: dict[str, tuple[str, str | None, dict[str, Any], int, str, set[str], 
 def test_a_mistake_that_no_gate_saw_is_named_from_header_hash_and_counts(records: Records, mistake: str) -> None:
     trained, template, keys, more, text, expected, certainty = UNCHECKED[mistake]
     records.template = trained
-    training, _, _, quantized = whole_chain(records, template=template, keys=keys)
+    training, _, converted, quantized = whole_chain(records, template=template, keys=keys)
     baked = records.bakeoff(
         {ADAPTER: training, Q8_0: quantized},
         quality={Q8_0: BAD},
@@ -126,9 +135,14 @@ def test_a_mistake_that_no_gate_saw_is_named_from_header_hash_and_counts(records
         values={Q8_0: {"more_prompt_tokens": more}},
     )
     found = told(records, baked)
-    assert expected <= {cause.code for cause in found.causes if cause.job == quantized}
+    assert expected <= {cause.code for cause in found.causes if cause.job in (converted, quantized)}
+    assert ("doubled_bos" in codes(found)) == (mistake == "doubled BOS")
+    named = next(cause for cause in found.causes if cause.code in expected - {"prompt_tokens_differ"})
+    assert cause_words(named) in headline(found)[:1].lower() + headline(found)[1:]
     assert certainty is None or expected <= codes(found, certainty)
-    assert all(cause_words(cause) in words(found) and remedy_words(cause) in words(found) for cause in found.causes)
+    assert all(
+        cause_words(cause) in words(found) and remedy_words(cause, found) in words(found) for cause in found.causes
+    )
     if certainty != "shown":
         assert f"bakehouse parity {quantized} --wait" in [one.command for one in found.tests]
 

@@ -43,7 +43,7 @@ def test_a_deployment_that_was_refused_is_told_by_its_cause(records: Records, co
             assert cause is None
             continue
         assert cause is not None and (cause.code, cause.job, cause.certainty) == (code, refused, "shown")
-        assert cause_words(cause) in words(found) and remedy_words(cause) in words(found)
+        assert cause_words(cause) in words(found) and remedy_words(cause, found) in words(found)
         assert f"deploy {refused}" in words(found)
 
 
