@@ -8,75 +8,23 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from core.errors import BakehouseError
-from core.home import Home, ServedDir
+from core.home import Home
 from core.process.locks import held
-from core.process.ports import free_port, listens
 from core.reasons import Reason
-from core.runner.client import stop_runner
 from core.served.away import away_for, call_back, is_gone, send_away
 from core.served.control import remove, revive, start, stop
 from core.served.llama_server import is_healthy
-from core.served.record import ServedModelRecord, write_record
-from core.served.state import ServedState, is_running, read_state, written_state
-from tests.support import standin_llama_server
-from tests.support.forked import CHECKOUT
-from tests.support.served_models import all_ended, kill, reached
+from core.served.state import is_running, read_state, written_state
+from tests.support.served_models import kill, reached
+from tests.support.served_oven import NAME, Oven, oven
 from tests.support.waiting import wait_until
 
-NAME = "t-m-1"
-
-
-@dataclass
-class Oven:
-    """A home with a served model, whose program is the stand-in; what its model's file says is what that does."""
-
-    home: Home
-    model: Path
-    port: int
-
-    @property
-    def folder(self) -> ServedDir:
-        return self.home.served_dir(NAME)
-
-    def tell(self, *words: str) -> None:
-        whole = self.model.with_suffix(".new")
-        whole.write_text("\n".join(words))
-        whole.rename(self.model)
-
-    @property
-    def starts(self) -> int:
-        file = self.model.with_suffix(".starts")
-        return len(file.read_text().split()) if file.exists() else 0
-
-    def serving(self) -> ServedState:
-        state = reached(self.home, NAME, "serving")
-        assert state.pid is not None and listens(state.pid, self.port) and is_healthy(self.port)
-        return state
-
-
-@pytest.fixture
-def oven(machine: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Oven]:
-    monkeypatch.setenv("BAKEHOUSE_SERVED_PAUSE", "0.01")
-    monkeypatch.setenv("BAKEHOUSE_RUNNER_MISSING_SECONDS", "0.3")
-    monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
-    home = Home(machine / "home").create()
-    home.runner_stopped.touch()  # until a test is about a runner
-    made = Oven(home, machine / "m.gguf", free_port())
-    made.tell()
-    command = (
-        sys.executable, standin_llama_server.__file__, "--model", str(made.model), "--port", str(made.port),
-    )  # fmt: skip
-    write_record(home, ServedModelRecord(NAME, made.model, "sha256:ab", "t", "m", 1, command, made.port, 512))
-    with all_ended(home):
-        yield made
-    stop_runner(home)
+__all__ = ["oven"]
 
 
 def test_it_loads_and_serves_beyond_the_terminal_it_was_started_from(oven: Oven) -> None:

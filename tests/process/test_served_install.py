@@ -1,0 +1,149 @@
+"""A served model in place of another: what does not come to serve, or is not what it should be, leaves what was before."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from core.errors import BakehouseError, GateError, InputError
+from core.process.ports import free_port
+from core.served.control import start, stop
+from core.served.install import choose_port, install
+from core.served.record import read_record
+from core.served.state import is_running, read_state
+from tests.support.served_models import kill, reached
+from tests.support.served_oven import NAME, Oven, oven
+from tests.support.waiting import wait_until
+
+__all__ = ["oven"]
+
+
+def nothing(*told: object) -> None:
+    pass
+
+
+def other_model(oven: Oven, *words: str) -> Path:
+    model = oven.model.with_name("other.gguf")
+    model.write_text("\n".join(words))
+    return model
+
+
+def doubts() -> None:
+    raise GateError("its answer is not that of training", code="prompt_count")
+
+
+@pytest.mark.parametrize(("word", "prove"), [("refuse", nothing), ("", doubts)], ids=["no start", "no proof"])
+def test_what_served_before_serves_again_where_the_new_one_is_not_to(
+    oven: Oven, word: str, prove: Callable[[], None]
+) -> None:
+    start(oven.home, NAME)
+    oven.serving()
+    new, logs = oven.record(other_model(oven, word), job_id=2), []
+    with pytest.raises(BakehouseError) as refused:
+        install(oven.home, new, prove, nothing, lambda: logs.append(oven.folder.log.exists()))
+    assert refused.value.code == ("prompt_count" if prove is doubts else "not_serving")
+    assert logs == [True]
+    assert read_record(oven.home, NAME) == oven.record()
+    oven.serving()
+    assert not oven.folder.record_before.exists()
+
+
+def test_one_that_was_stopped_stays_so_and_of_none_before_nothing_is_left(oven: Oven) -> None:
+    start(oven.home, NAME)
+    oven.serving()
+    stop(oven.home, NAME)
+    new = oven.record(other_model(oven, "memory"), job_id=2)
+    with pytest.raises(BakehouseError, match="out of memory"):
+        install(oven.home, new, nothing, nothing, nothing)
+    assert read_record(oven.home, NAME) == oven.record() and not is_running(oven.folder)
+
+    oven.folder.record.unlink()
+    with pytest.raises(BakehouseError):
+        install(oven.home, new, nothing, nothing, nothing)
+    assert not oven.folder.path.exists()
+
+
+def test_a_stop_of_the_job_while_it_loads_takes_it_back(oven: Oven) -> None:
+    start(oven.home, NAME)
+    oven.serving()
+
+    def stopped(phase: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        install(oven.home, oven.record(other_model(oven, "hold"), job_id=2), nothing, stopped, nothing)
+    assert read_record(oven.home, NAME) == oven.record()
+    oven.serving()
+
+
+INSTALL = """
+import sys
+from pathlib import Path
+from core.home import Home
+from core.served.install import install
+from core.served.record import of_document, read_record
+import json
+home = Home(Path(sys.argv[1]))
+record = of_document(home, "t-m-1", json.loads(sys.argv[2]))
+print("begun", flush=True)
+install(home, record, lambda: None, lambda phase: None, lambda: None)
+"""
+
+
+def killed_while_it_loads(oven: Oven, model: Path, job_id: int) -> None:
+    """An installation by a process that is killed before its llama-server has loaded."""
+    import json
+
+    from core.served.record import to_json
+
+    document = json.dumps(to_json(oven.home, oven.record(model, job_id=job_id)))
+    job = subprocess.Popen([sys.executable, "-P", "-c", INSTALL, str(oven.home.root), document])
+    wait_until(
+        lambda: (state := read_state(oven.home, NAME)).phase == "loading" and state.pid is not None, what="it loads"
+    )
+    assert oven.folder.record_before.exists()
+    kill(job.pid)
+    job.wait()
+
+
+def test_a_deployment_that_was_killed_is_finished_by_its_retry_or_taken_back_by_a_later_one(oven: Oven) -> None:
+    start(oven.home, NAME)
+    oven.serving()
+    held = other_model(oven, "hold")
+    killed_while_it_loads(oven, held, 2)
+    assert read_record(oven.home, NAME).job_id == 2
+
+    # Another job's, which fails: what served last is there again, not what never did.
+    refused = oven.model.with_name("third.gguf")
+    refused.write_text("refuse")
+    with pytest.raises(BakehouseError):
+        install(oven.home, oven.record(refused, job_id=3), nothing, nothing, nothing)
+    assert read_record(oven.home, NAME) == oven.record()
+    oven.serving()
+
+    killed_while_it_loads(oven, held, 4)
+    held.write_text("")
+    install(oven.home, oven.record(held, job_id=4), nothing, nothing, nothing)
+    assert reached(oven.home, NAME, "serving").pid
+    assert read_record(oven.home, NAME).job_id == 4 and not oven.folder.record_before.exists()
+
+
+def test_a_name_keeps_its_port_and_none_is_given_twice(oven: Oven) -> None:
+    assert choose_port(oven.home, NAME) == oven.port
+    assert choose_port(oven.home, NAME, oven.port) == oven.port
+    start(oven.home, NAME)
+    oven.serving()
+    assert choose_port(oven.home, NAME, oven.port) == oven.port, "it listens there itself"
+    new = free_port()
+    assert choose_port(oven.home, NAME, new) == new
+    assert choose_port(oven.home, "another") != oven.port
+    with pytest.raises(InputError, match="that of the served model t-m-1"):
+        choose_port(oven.home, "another", oven.port)
+    stop(oven.home, NAME)
+    with pytest.raises(InputError):
+        choose_port(oven.home, "another", oven.port)
+    assert choose_port(oven.home, NAME) == oven.port
