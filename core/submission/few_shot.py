@@ -6,12 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from core.config.golden import GoldenInput
+from core.config.project import Project
 from core.config.task import Task
-from core.data.examples import Example, Message
+from core.data.examples import Example, Message, load_examples
 from core.data.leaks import find_leaks
 from core.data.shots import wanted_shots
+from core.data.source import read_source
 from core.errors import InputError
 from core.files import sha256_json
+from core.format import plural
 from core.jobfile.bakeoff import ExampleTurn
 from core.jobfile.train import TrainSpec
 from core.scoring.thinking import split_thinking
@@ -75,11 +78,28 @@ def example_pool(
     return ExamplePool((*fitting, *rest), len(fitting), left_out)
 
 
-def asked_as_trained(references: Sequence[str], training: TrainSpec, task: str) -> tuple[str, ...]:
+def asked_as_trained(
+    project: Project, references: Sequence[str], training: TrainSpec, task: str, remarks: list[str]
+) -> tuple[str, ...]:
     """The candidates, asked with as many examples as training put in front of nearly every prompt; unchanged where it put them
-    in front of a part or of none. All are asked alike, the base as well: what is compared is what training gained."""
+    in front of a part or of none, and, with a remark, where the task has not so many to show now.
+
+    All are asked alike, the base as well: what is compared is what training gained. Raises `InputError`, `NotFoundError`.
+    """
     shots = wanted_shots(training.recipe.few_shot)
     if shots is None or not shots.expected or task != training.task.name:
+        return tuple(references)
+    now = project.task(task)
+    try:
+        learnt, _ = load_examples(read_source(project.train_file(now)), now)
+        example_pool(now, learnt, project.golden(now).inputs).first(shots.count, now)
+    except InputError as error:
+        if error.code not in ("no_train_data", "too_few_examples"):
+            raise
+        remarks.append(
+            f"nearly every prompt of the training had {plural(shots.count, 'answered example')} in front, "
+            f"and the bake-off asks without: {error.message}"
+        )
         return tuple(references)
     return tuple(f"{reference}@few_shot={shots.count}" for reference in references)
 

@@ -193,7 +193,8 @@ def _bakeoff(shipping: _Shipping, chain: ChainWriter) -> None:
     base = shipping.training.model.name
     last = chain.by_kind["quantize" if shipping.to is None else "deploy"]
     task = shipping.training.task.name
-    candidates = asked_as_trained((base, f"job:{chain.by_kind['train']}", f"job:{last}"), shipping.training, task)
+    compared = (base, f"job:{chain.by_kind['train']}", f"job:{last}")
+    candidates = asked_as_trained(shipping.project, compared, shipping.training, task, shipping.remarks)
     wanted = WantedBakeoff(tasks=(task,), candidates=candidates, incumbent=candidates[0])
     # The database is locked: no server is asked meanwhile what a deployment is to prove, or has.
     checked = check_bakeoff(shipping.home, chain.connection, shipping.project, wanted, shipping.remarks, ask=None)

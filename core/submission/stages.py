@@ -206,7 +206,7 @@ def submit_stages(
             stages = _Stages(place, tools, vendor, wanted.job, training, served)
             candidates = _candidates(stages, smaller, tools, told)
             task = wanted.task or training.task.name
-            references = asked_as_trained(list(candidates), training, task)
+            references = asked_as_trained(project, list(candidates), training, task, told)
             bakeoff = WantedBakeoff(
                 tasks=(task,),
                 candidates=references,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from core.config.project import shipped
+from core.config.project import Project, shipped
 from core.config.recipe import FewShot
 from core.data.shots import TrainedShots, shots_in, shots_to_json, trained_shots
 from core.data.template_proof import prove
@@ -151,27 +152,32 @@ def test_a_check_that_told_of_them_is_no_cause_of_anything(tmp_path: Path) -> No
     assert diagnose(records.home, records.connection, quantized).causes == ()
 
 
-@pytest.mark.parametrize(("share", "asked"), [(1.0, 2), (0.5, 0)])
+@pytest.mark.parametrize(("share", "lines", "asked"), [(1.0, None, 2), (0.5, None, 0), (1.0, 1, 0)])
 @pytest.mark.parametrize("way", ["ship", "stages"])
 def test_what_is_queued_over_a_training_asks_as_it_was_trained(
-    kiln: Kiln, monkeypatch: pytest.MonkeyPatch, way: str, share: float, asked: int
+    kiln: Kiln, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, share: float, lines: int | None, asked: int
 ) -> None:
+    if lines is not None:  # the data has become smaller since
+        rows = [json.dumps({"prompt": f"A note of {one}.", "completion": "Fine."}) + "\n" for one in range(lines)]
+        (tmp_path / "small.jsonl").write_text("".join(rows))
+        monkeypatch.setattr(Project, "train_file", lambda project, task: tmp_path / "small.jsonl")
     monkeypatch.setattr("core.submission.stages.ensure_runner", lambda home: None)
     monkeypatch.setattr("core.submission.server_memory.gpu_devices", lambda server: ())
-    run = kiln.home.run_dir(kiln.train)
+    run, remarks = kiln.home.run_dir(kiln.train), list[str]()
     spec = JobFile.load(run).spec
     assert isinstance(spec, TrainSpec)
     recipe = spec.recipe.model_copy(update={"few_shot": FewShot(count=2, share=share)})
     changed = spec.model_copy(update={"recipe": recipe, "model": shipped().model("SmolLM2-135M")})
     job_file(kiln.home, changed, kiln.train).save(run)
     if way == "ship":
-        queued = submit_ship(
-            kiln.home, shipped(), WantedShip(training=kiln.train, to="ollama"), author="tester"
-        ).queued[-1]
+        wanted = WantedShip(training=kiln.train, to="ollama")
+        queued = submit_ship(kiln.home, shipped(), wanted, author="tester", remarks=remarks).queued[-1]
     else:
-        queued = submit_stages(kiln.home, shipped(), WantedStages(kiln.train), author="tester").bakeoff
+        stages = submit_stages(kiln.home, shipped(), WantedStages(kiln.train), author="tester", remarks=remarks)
+        queued = stages.bakeoff
     bakeoff = kiln.spec(queued)
     assert isinstance(bakeoff, BakeoffSpec) and len(bakeoff.candidates) >= 3
     assert {one.variant.few_shot for one in bakeoff.candidates} == {asked}, "all are asked alike"
     assert len(bakeoff.tasks[0].examples) == asked
+    assert any("and the bake-off asks without" in said for said in remarks) is (lines is not None)
     assert bakeoff.incumbent == bakeoff.candidates[0].name and bakeoff.candidates[0].form == "base"
