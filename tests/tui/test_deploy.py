@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from textual.pilot import Pilot
 
 from core.config.project import shipped
 from core.home import Home
+from core.progress import Progress
 from core.store.jobs import JobRow
 from tests.tui.conftest import Opened, keys_of, seen, text_of
 from tests.tui.scene import NOW, job, scene
@@ -102,6 +104,58 @@ async def test_a_target_that_cannot_be_says_why_and_the_other_can(
         assert "no server answers" in text_of(pilot, "#plan")
         await pilot.press("enter")
         assert not asked and isinstance(pilot.app.screen, AskDeploy)
+
+
+async def test_what_a_start_at_boot_needs_is_said_before_it_is_asked_for(
+    console: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = asked_of(monkeypatch)
+    kept = {False: ("logind ends it when you log out",)}
+    without = replace(OUTLOOK, best="llama-server", boot_problem="no systemd of this user answers", kept=kept)
+    async with console(scene(jobs=(FILE,))) as pilot:
+        await opened(pilot, without)
+        assert "▲ logind ends it when you log out" in text_of(pilot, "#plan")
+        await pilot.press("j", "j", "l")
+        assert "no systemd of this user answers" in text_of(pilot, "#plan")
+        await pilot.press("enter")
+        assert not asked
+        await pilot.press("l", "enter")
+        assert asked == [WantedDeploy(9, "llama-server")]
+
+
+SUMMARY = {
+    "to": "ollama",
+    "name": "judge:smollm2-135m-9",
+    "url": "http://127.0.0.1:11434",
+    "digest": "sha256:0123456789abcdef",
+    "rollback": "judge:before-9",
+    "server": "0.24.0",
+    "answer": "### note\nPASS",
+}
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+async def test_a_deployment_that_is_done_says_where_it_answers_and_what_it_can_go_back_to(
+    console: Opened, size: tuple[int, int]
+) -> None:
+    result = {"message": "judge:smollm2-135m-9 serves in Ollama 0.24.0; " + "and more " * 20, "summary": SUMMARY}
+    made = job(12, "done", "deploy judge · SmolLM2-135M", kind="deploy", task="judge", ended_at=NOW, result=result)
+    async with console(scene(jobs=(made,)), size=size) as pilot:
+        await pilot.press("3", "enter")
+        shown = text_of(pilot, "#facts")
+        assert "→ http://127.0.0.1:11434, as judge:smollm2-135m-9" in shown
+        assert "digest 0123456789ab · to go back to: judge:before-9" in shown
+        if size[1] == 40:
+            assert "answered ### note PASS" in shown
+
+
+async def test_an_upload_shows_how_far_it_is(console: Opened) -> None:
+    sending = Progress(phase="sending", done=60_000_000, total=145_000_000, unit="bytes", eta_seconds=9, time=NOW)
+    running = job(12, "running", "deploy judge · SmolLM2-135M", kind="deploy", task="judge", progress=sending)
+    async with console(scene(jobs=(running,), detail=None)) as pilot:
+        assert "60 MB of 145 MB" in text_of(pilot, "#detail") and "41 %" in text_of(pilot, "#queue")
+        await pilot.press("3", "enter")
+        assert "41 %" in text_of(pilot, "#facts") and "sending" in text_of(pilot, "#facts")
 
 
 async def test_d_is_the_demo_where_no_file_is_selected(console: Opened) -> None:

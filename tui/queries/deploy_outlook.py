@@ -38,7 +38,11 @@ class WantedDeploy:
 @dataclass(frozen=True)
 class DeployOutlook:
     """By target: the name that follows from the job (`usual`), the names that serve there now, where that is (`place`), and why
-    it cannot be. `best` is who is taken where nobody is named. `problem`: why nothing could be found out."""
+    it cannot be. `best` is who is taken where nobody is named. `problem`: why nothing could be found out.
+
+    `boot_problem`: why nothing would start a llama-server with the machine. `kept`: what a person should know of what keeps it
+    running, by whether it is to start at boot.
+    """
 
     best: Target = "ollama"
     usual: Mapping[Target, str] = field(default_factory=dict)
@@ -46,6 +50,8 @@ class DeployOutlook:
     place: Mapping[Target, str] = field(default_factory=dict)
     problems: Mapping[Target, str] = field(default_factory=dict)
     problem: str = ""
+    boot_problem: str = ""
+    kept: Mapping[bool, tuple[str, ...]] = field(default_factory=dict)
 
 
 def read_deploy_outlook(home: Home, project: Project, job_id: int) -> DeployOutlook:
@@ -53,11 +59,13 @@ def read_deploy_outlook(home: Home, project: Project, job_id: int) -> DeployOutl
     from core.config.servers import BUILT_IN
     from core.jobfile.servers import known_servers, login_of
     from core.models.llama_cpp import LlamaCpp
+    from core.served.control import choose_keeper
     from core.served.record import read_records
     from core.serving.servers import model_names
     from core.store.database import open_database
     from core.submission.deploy import default_name, target
     from core.submission.meant_gguf import meant_gguf, meant_task_and_model
+    from core.wording.served import note_words
 
     source = f"job:{job_id}"
     with contextlib.closing(open_database(home)) as connection:
@@ -76,10 +84,18 @@ def read_deploy_outlook(home: Home, project: Project, job_id: int) -> DeployOutl
         LlamaCpp.find(project.settings.llama_cpp.folder).require("llama-server")
     except BakehouseError as error:
         problems["llama-server"] = f"{error.message}; {error.remedy}" if error.remedy else error.message
+    boot_problem, kept = "", {}
+    for at_boot in (False, True):
+        try:
+            kept[at_boot] = tuple(map(note_words, choose_keeper(at_boot=at_boot).notes))
+        except BakehouseError as error:
+            boot_problem = error.message
     return DeployOutlook(
         best,
         {to: default_name(task, model, found, to) for to in TARGETS},
         {"ollama": tags, "llama-server": tuple(record.name for record in read_records(home)[0])},
         {"ollama": server.url, "llama-server": "127.0.0.1"},
         problems,
+        boot_problem=boot_problem,
+        kept=kept,
     )

@@ -39,6 +39,7 @@ from tui.widgets.job_row import NAMED_BY_THEIR_REASON, ladder_words, outcome, si
 from tui.widgets.memory_view import RowsView, memory_rows
 from tui.widgets.pane import framed
 from tui.widgets.parity_rows import parity_rows
+from tui.widgets.served_rows import deployed_rows
 
 FACTS, SMALL_FACTS = 10, 6
 """Rows of the frame above the tabs, on a terminal of 80×24 fewer."""
@@ -76,7 +77,9 @@ class JobFacts(Canvas):
         measured = measured or next((one for number, one in reversed(self.telemetry) if number == job.attempt), None)
         if measured is not None:
             rows.append(Line("GPU: ").extend(side_by_side(summary_parts(measured), width=inner - 5)))
-        if job.state not in ACTIVE and len(outcome(job)) > inner - 22:
+        deployed = deployed_rows(job, inner)
+        rows += deployed
+        if job.state not in ACTIVE and not deployed and len(outcome(job)) > inner - 22:
             rows += [Line(row, "dim") for row in list(wrapped(outcome(job), inner))[:3]]
         rows += [Line("→ ", "dim").add(printable(place)).cut(inner) for place in merged_places(self.home, job)]
         for change in self.history[-max(0, height - 2 - len(rows)) :]:

@@ -79,6 +79,10 @@ class AskDeploy(FieldDialog["WantedDeploy | None"]):
         return "ollama" if self.values["to"] == "ollama" else "llama-server"
 
     @property
+    def _at_boot(self) -> bool:
+        return self._to == "llama-server" and self.values["at boot"] == "yes"
+
+    @property
     def fields(self) -> list[str]:
         return ["to", "name", *(["at boot"] if self._to == "llama-server" else [])]
 
@@ -107,20 +111,23 @@ class AskDeploy(FieldDialog["WantedDeploy | None"]):
             return "asking Ollama, looking for llama-server …"
         if said := self.outlook.problem or self.outlook.problems.get(self._to, ""):
             return said
+        if self._at_boot and self.outlook.boot_problem:
+            return self.outlook.boot_problem
         return "" if self.values["name"] else "a name is missing: e writes one"
 
     @property
     def explanation(self) -> list[str]:
         if self.outlook is None or self.problem:
             return []
-        kept = KEPT[self._to] if self.replaces else ""
+        before = KEPT[self._to] if self.replaces else ""
         does = DOES[self._to].format(
             place=self.outlook.place.get(self._to, "this machine"),
             name=printable(self.values["name"]),
-            before=kept,
-            boot=" and, once systemd has started, without a login" if self.values["at boot"] == "yes" else "",
+            before=before,
+            boot=" and starts with the machine" if self._at_boot else "",
         )
-        return [does, LOADED]
+        kept = self.outlook.kept.get(self._at_boot, ()) if self._to == "llama-server" else ()
+        return [does, *(f"▲ {note}" for note in kept), LOADED]
 
     @property
     def command(self) -> str:
@@ -129,5 +136,4 @@ class AskDeploy(FieldDialog["WantedDeploy | None"]):
     def chosen(self) -> WantedDeploy:
         usual = None if self.outlook is None else self.outlook.usual.get(self._to)
         name = self.values["name"]
-        boot = self._to == "llama-server" and self.values["at boot"] == "yes"
-        return WantedDeploy(self.job.id, self._to, None if name == usual else name, boot)
+        return WantedDeploy(self.job.id, self._to, None if name == usual else name, self._at_boot)

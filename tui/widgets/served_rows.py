@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from core.format import data_size, when
 from core.served.state import Phase
+from core.store.jobs import JobRow
 from core.text import printable
 from core.wording.served import SIGNS, served_words
 from tui.lines import Line
@@ -83,6 +84,25 @@ def serving_line(row: ServingRow, width: int, mark: str = "") -> Line:
         right.add(f"{data_size(row.size):>8}", "dim")
     told = Line(row.told, "dim" if row.role == "good" else row.role)
     return line.extend(told).right(right, width) if right.pieces else line.extend(told).cut(width)
+
+
+def deployed_rows(job: JobRow, width: int) -> list[Line]:
+    """What a deployment came to: where the model answers, by what it is known, what is there to go back to, what it said."""
+    summary = (job.result or {}).get("summary")
+    if job.state != "done" or not isinstance(summary, dict) or not {"to", "name", "url"} <= set(summary):
+        return []
+    where = Line("→ ", "dim").add(f"{summary['url']}, as {summary['name']}")
+    parts = [f"digest {str(summary['digest']).removeprefix('sha256:')[:12]}"] if summary.get("digest") else []
+    if "rollback" in summary:
+        back = summary["rollback"]
+        parts.append(f"to go back to: {back}" if back else "nothing was there before")
+    if "at_boot" in summary:
+        parts.append("starts with the machine" if summary["at_boot"] else "does not start with the machine")
+    parts += [f"{summary['server']}"] if summary.get("server") else []
+    rows = [where.cut(width), Line("  ").add(" · ".join(parts), "dim").cut(width)]
+    if answer := printable(str(summary.get("answer") or "")):
+        rows.append(Line("  answered ", "dim").add(" ".join(answer.split())).cut(width))
+    return rows
 
 
 def serving_words(rows: list[ServingRow]) -> str:
