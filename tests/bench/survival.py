@@ -3,8 +3,8 @@
 The share is ⟨Q(W+Δ) − Q(W), Δ⟩ / ‖Δ‖², over all updated tensors; beside it the cosine of what was
 written to the update, and how many of the values do not move at all. Once on
 the small model's own weights, which come out of a Q4_1 file and lie on no grid of 16 bits, and once on the same weights rounded
-to bf16, as a published model's lie. With `--scores` the demo's adapter, merged, converted and quantised by real jobs, is asked
-the task's golden inputs at each stage.
+to bf16, as a published model's lie. With `--scores` both adapters, merged, converted and quantised by real jobs, are asked the
+task's golden inputs at each stage, and the base beside them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -82,10 +83,10 @@ def show(name: str, adapter: Path, bases: dict[str, Path]) -> None:
 
 
 class Stages:
-    """The merges, files and bake-off of one adapter, by real jobs."""
+    """Merges, files and a bake-off of adapters, by real jobs."""
 
-    def __init__(self, bench: Bench, adapter: Path) -> None:
-        self.bench, self.adapter = bench, adapter
+    def __init__(self, bench: Bench) -> None:
+        self.bench, self.model = bench, bench.workshop.model
 
     def _result(self, spec: Any) -> dict[str, Any]:
         self.bench.number += 1
@@ -94,38 +95,46 @@ class Stages:
             raise SystemExit(run.attempt(1).log.read_text())
         return read_result(run) or {}
 
-    def merged(self, dtype: Any) -> str:
-        self._result(MergeSpec(adapter=str(self.adapter), model=self.bench.workshop.model, dtype=dtype))
+    def merged(self, adapter: Path, dtype: Any) -> str:
+        self._result(MergeSpec(adapter=str(adapter), model=self.model, dtype=dtype))
         return f"job:{self.bench.number}/merged"
 
     def gguf(self, source: str, kind: GgufFormat) -> str:
         converter = str(llama_cpp().require("converter"))
-        spec = ConvertSpec(model=self.bench.workshop.model, source=source, format=kind, converter=converter)
-        said = self._result(spec)
+        said = self._result(ConvertSpec(model=self.model, source=source, format=kind, converter=converter))
         print(said["message"], flush=True)
         return str(said["summary"]["path"])
 
-    def scores(self, limit: int | None) -> None:
-        """Ask each stage the golden inputs, and print the scores out of 5."""
+    def of(self, name: str, adapter: Path) -> list[CandidateSpec]:
+        """The adapter at each stage."""
+        bf16, fp32 = self.merged(adapter, "bf16"), self.merged(adapter, "fp32")
+        files = {"fp32, F16": (fp32, "f16"), "fp32, Q8_0": (fp32, "q8_0"), "bf16, Q8_0": (bf16, "q8_0")}
+        return [
+            CandidateSpec(name=f"{name}, adapter", form="adapter", model=self.model, path=str(adapter)),
+            CandidateSpec(name=f"{name}, merged, bf16", form="merged", model=self.model, ref=bf16),
+            *(
+                CandidateSpec(name=f"{name}, {way}", form="gguf", path=self.gguf(source, kind))  # type: ignore[arg-type]
+                for way, (source, kind) in files.items()
+            ),
+        ]
+
+    def scores(self, adapters: dict[str, Path], limit: int | None) -> None:
+        """Ask the base and each adapter at each stage the golden inputs, and print the scores out of 5."""
         task = self.bench.task
         inputs = shipped().golden(task).inputs[:limit]
         documents = json.dumps([one.model_dump(mode="json") for one in inputs])
         golden = self.bench.workshop.input_file("golden.json", documents)
-        bf16, fp32 = self.merged("bf16"), self.merged("fp32")
-        model = self.bench.workshop.model
-        candidates = [
-            CandidateSpec(name="adapter", form="adapter", model=model, path=str(self.adapter)),
-            CandidateSpec(name="merged, bf16", form="merged", model=model, ref=bf16),
-            CandidateSpec(name="fp32, F16", form="gguf", path=self.gguf(fp32, "f16")),
-            CandidateSpec(name="fp32, Q8_0", form="gguf", path=self.gguf(fp32, "q8_0")),
-        ]
+        candidates = [CandidateSpec(name="base", form="base", model=self.model)]
+        for name, adapter in adapters.items():
+            candidates += self.of(name, adapter)
         server = str(llama_cpp().require("llama-server"))
-        spec = BakeoffSpec(task=task, golden=golden, candidates=candidates, repeats=1, llama_server=server)
-        self._result(spec)
+        began = time.monotonic()
+        self._result(BakeoffSpec(task=task, golden=golden, candidates=candidates, repeats=1, llama_server=server))
         answers = read_answers(self.bench.workshop.home.run_dir(self.bench.number).answers)
-        for row in build_leaderboard(task, inputs, answers, score_answers(task, inputs, answers)).rows:
+        print(f"{len(answers)} answers in {time.monotonic() - began:.0f} s", flush=True)
+        for row in build_leaderboard(task, inputs, answers, score_answers(task, inputs, answers), "base").rows:
             form, content = (5 * (value or 0.0) for value in (row.format_score, row.content_score))
-            print(f"{row.name:<14} format {form:.2f}/5, content {content:.2f}/5, {len(inputs)} inputs", flush=True)
+            print(f"{row.name:<20} format {form:.2f}/5, content {content:.2f}/5, {len(inputs)} inputs", flush=True)
 
 
 def main(arguments: Sequence[str] = ()) -> None:
@@ -133,11 +142,13 @@ def main(arguments: Sequence[str] = ()) -> None:
     command.add_argument("--adapter", type=Path, help="the demo's adapter, else it is trained first (four minutes)")
     command.add_argument("--weak", type=Path, help="a weak adapter, else it is trained first")
     command.add_argument("--scores", action="store_true", help="ask the golden inputs at each stage (minutes)")
+    command.add_argument("--lines", type=int, help="of the training data so many, else all: to see that it works")
     command.add_argument("--inputs", type=int, help="of the golden inputs so many, else all")
     chosen = command.parse_args(arguments)
     with tempfile.TemporaryDirectory() as root:
         bench = Bench(Path(root))
         _, folder, lines = bench.load()
+        lines = lines[: chosen.lines]
         recipe = shipped().recipe("demo")
         bases = {"as it is": folder, "on the bf16 grid": rounded(folder, Path(root) / "rounded")}
         demo = chosen.adapter or bench.ours(lines, recipe).adapter
@@ -148,9 +159,7 @@ def main(arguments: Sequence[str] = ()) -> None:
             weak = bench.ours(lines[:WEAK_EXAMPLES], less).adapter
         show("weak", weak, bases)
         if chosen.scores:
-            for name, adapter in {"demo": demo, "weak": weak}.items():
-                print(name, flush=True)
-                Stages(bench, adapter).scores(chosen.inputs)
+            Stages(bench).scores({"demo": demo, "weak": weak}, chosen.inputs)
 
 
 if __name__ == "__main__":

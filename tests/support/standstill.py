@@ -16,8 +16,10 @@ from typing import Any
 
 import psutil
 
+from core.home import RunDir
+from tests.support.held_job import Hold
 from tests.support.waiting import wait_until as wait_for
-from tests.support.workshop import Process, Workshop, wait_until
+from tests.support.workshop import Process, Workshop, events, wait_until
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,10 @@ class Standstill:
     def _look(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == self.event and fnmatch(str(arguments[0]), self.path):
             os.kill(os.getpid(), signal.SIGSTOP)
+
+
+BEFORE_RESULT = Standstill("open", "*/.result.json.*")
+BEFORE_RESULT_COUNTS = Standstill("os.rename", "*/.result.json.*")
 
 
 def stands_still(process: Process) -> bool:
@@ -56,8 +62,15 @@ def kill_group(shop: Workshop, process: Process, number: int | None = None) -> N
     wait_for(lambda: not any(_lives(one) for one in all_of_it), what="its programs gone")
 
 
-def wait_for_standstill(process: Process) -> None:
-    wait_until(lambda: stands_still(process), process)
+def start_until(shop: Workshop, run: RunDir, attempt: int, point: Standstill | Hold) -> Process:
+    """Start an attempt, and return once it stands still at the point."""
+    hold = point if isinstance(point, Hold) else None
+    process = shop.start(run, attempt, hold=hold, before=point if isinstance(point, Standstill) else Standstill())
+    if hold is None:
+        wait_until(lambda: stands_still(process), process)
+    else:
+        wait_until(lambda: any(hold.holds(one[hold.field]) for one in events(run, attempt, hold.kind)), process)
+    return process
 
 
 def _lives(process: psutil.Process) -> bool:

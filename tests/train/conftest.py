@@ -27,7 +27,17 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 HERE = Path(__file__).parent
 TAUGHT = ("test_served_bakeoff", "test_whole_paths", "test_stage_matrix")
 """The files whose tests share what `taught` makes."""
-SLOWEST = (*TAUGHT, "test_ladder", "test_probe", "test_llama_server", "test_gguf_jobs", "test_train", "test_stress")
+SLOWEST = (
+    *TAUGHT,
+    "test_ladder",
+    "test_probe",
+    "test_llama_server",
+    "test_gguf_jobs",
+    "test_kills",
+    "test_kills_deploy",
+    "test_train",
+    "test_stress",
+)
 """These begin first, so that none of them is what all others wait for at the end."""
 
 

@@ -29,8 +29,8 @@ from jobs.artefacts import ArtefactStore
 from tests.support.held_job import Hold
 from tests.support.llama_cpp import convertible_model, llama_cpp
 from tests.support.parity_checks import HELLO
-from tests.support.standstill import Standstill, kill_group, wait_for_standstill
-from tests.support.workshop import Workshop, events, wait_until
+from tests.support.standstill import BEFORE_RESULT, BEFORE_RESULT_COUNTS, Standstill, kill_group, start_until
+from tests.support.workshop import Workshop
 from tests.train.test_gguf_proof import random_adapter
 
 pytestmark = pytest.mark.train
@@ -39,11 +39,8 @@ NUMBERS = {"merge": 1, "convert": 2, "quantize": 3, "convert_lora": 4, "parity":
 MAKES = {"merge": "merged", "convert": "gguf", "quantize": "gguf", "convert_lora": "lora"}
 TAKES = {"merge": (), "convert": ("merge",), "quantize": ("merge", "convert"), "convert_lora": (), "parity": ()}
 HALF = "the tool has written half"
-BEFORE_RESULT = (
-    Standstill("open", "*/.result.json.*"),
-    Standstill("os.rename", "*/.result.json.*"),
-)
-AS_ARTEFACT: tuple[Standstill | Hold | str, ...] = (Standstill("os.rename", "*/.tmp-*"), *BEFORE_RESULT)
+AT_RESULT = (BEFORE_RESULT, BEFORE_RESULT_COUNTS)
+AS_ARTEFACT: tuple[Standstill | Hold | str, ...] = (Standstill("os.rename", "*/.tmp-*"), *AT_RESULT)
 POINTS: Mapping[str, tuple[Standstill | Hold | str, ...]] = {
     "merge": (Hold("progress", "done", 1), *AS_ARTEFACT),
     "convert": (HALF, Hold("phase", "name", "proving"), Hold("phase", "name", "measuring"), *AS_ARTEFACT),
@@ -141,23 +138,12 @@ class KillBench:
         for number, point in enumerate(POINTS[stage], start=1):
             if tool is not None:
                 tool.does("half" if point == HALF else "whole", whole)
-            process = self.start(run, number, point)
+            process = start_until(self.shop, run, number, Standstill() if isinstance(point, str) else point)
             kill_group(self.shop, process)
             self.nothing_counts(stage)
         if tool is not None:
             tool.does("real", whole)
         return str(self.made(stage)["sha256"])
-
-    def start(self, run: RunDir, number: int, point: Standstill | Hold | str) -> Any:
-        """Start an attempt, and wait until it stands still at the point."""
-        hold = point if isinstance(point, Hold) else None
-        still = point if isinstance(point, Standstill) else Standstill()
-        process = self.shop.start(run, number, hold=hold, before=still)
-        if hold is None:
-            wait_for_standstill(process)
-        else:
-            wait_until(lambda: any(hold.holds(one[hold.field]) for one in events(run, number, hold.kind)), process)
-        return process
 
     def nothing_counts(self, stage: str) -> None:
         """There is no result, so that nobody finds an artefact, and whatever lies under its final name is whole."""
@@ -223,7 +209,7 @@ def test_a_stage_that_is_killed_wherever_leaves_nothing_half_made_and_its_retry_
     assert not list(disturbed.shop.home.artefacts.glob(".*")), "what the kills left is gone"
 
 
-PARITY_POINTS = (Hold("progress", "done", 1), Hold("phase", "name", "asking for one answer"), *BEFORE_RESULT)
+PARITY_POINTS = (Hold("progress", "done", 1), Hold("phase", "name", "asking for one answer"), *AT_RESULT)
 
 
 def test_a_parity_check_that_is_killed_says_nothing_and_takes_its_server_with_it(undisturbed: KillBench) -> None:
@@ -231,7 +217,7 @@ def test_a_parity_check_that_is_killed_says_nothing_and_takes_its_server_with_it
     undisturbed.made("quantize")
     run = undisturbed.run("parity")
     for number, point in enumerate(PARITY_POINTS, start=1):
-        process = undisturbed.start(run, number, point)
+        process = start_until(undisturbed.shop, run, number, point)
         servers = [one for one in psutil.Process(process.pid).children() if one.name() == "llama-server"]
         assert bool(servers) is isinstance(point, Hold)
         kill_group(undisturbed.shop, process, process.pid)
