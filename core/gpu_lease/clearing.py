@@ -97,7 +97,7 @@ class Clearing:
         known = self.view.known
         if known is None:
             return 0
-        return max(0, admission.in_the_way(known, self.terms) - self.models.served_bytes - known.home_served_bytes)
+        return max(0, admission.in_the_way(known, self.terms) - self.models.served_bytes - self.served.loaded_bytes)
 
     def _begin(self, job: JobRow, lease: Lease, there: tuple[str, ...], served: tuple[str, ...]) -> None:
         known = self.view.known

@@ -11,6 +11,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from core.clock import NEVER, SYSTEM_CLOCK, Clock
+from core.gpu_lease.lock import lease_path
 from core.gpu_lease.model_eviction import EAGER_SECONDS, WATCHING_SECONDS, Connect, ModelEviction
 from core.gpu_lease.notes import Notes
 from core.gpu_lease.served_models import ServedModels
@@ -42,7 +43,7 @@ class CpuSlot:
         self.home, self.settings, self.ollama, self.uses = home, settings, ollama, uses
         self.clock, self.connect = clock, connect
         self.notes = Notes(clock)
-        self.served = ServedModels(home, self.notes, clock, on_gpu=False)
+        self.served = ServedModels(home, self.notes, clock, lease=lease_path(home, None), on_gpu=False)
         self._models: ModelEviction | None = None
         self._wanted: int | None = None
         self._since = NEVER

@@ -75,7 +75,7 @@ class GpuLeaseManager:
         self.notes = Notes(clock, former.notes if former is not None and former.pci == gpu.pci else ())
         waits = (settings.reload_seconds, settings.settle_seconds)
         self.models = ModelEviction(home, ollama, *waits, self.notes, clock, connect)
-        self.served = ServedModels(home, self.notes, clock, on_gpu=True)
+        self.served = ServedModels(home, self.notes, clock, lease=self.lease_path, on_gpu=True)
         self.block = FaultBlock(home, self.notes, self._complain)
         self.state = LeaseState(time=clock.time(), pci=gpu.pci, notes=self.notes.kept)
         self.unwelcome: Unwelcome | None = None

@@ -24,13 +24,14 @@ COME_BACK_SECONDS = 600.0
 
 
 class ServedModels:
-    """For the runner's thread. `on_gpu`: there is a GPU, and those that compute on the CPU leave it alone.
+    """For the runner's thread. `lease` is the lock of the GPU, or of the CPU. `on_gpu`: there is a GPU, and those that compute
+    on the CPU leave it alone.
 
     Everything that writes raises OSError.
     """
 
-    def __init__(self, home: Home, notes: Notes, clock: Clock, *, on_gpu: bool) -> None:
-        self.home, self.notes, self.clock, self.on_gpu = home, notes, clock, on_gpu
+    def __init__(self, home: Home, notes: Notes, clock: Clock, *, lease: Path, on_gpu: bool) -> None:
+        self.home, self.notes, self.clock, self.lease, self.on_gpu = home, notes, clock, lease, on_gpu
         self.gone_at = NEVER
         """When the last of them was seen to be gone (monotonic): what the GPU held before says nothing about now."""
         self.residents: tuple[ResidentModel, ...] = ()
@@ -50,7 +51,8 @@ class ServedModels:
         except OSError:
             entries = []
         self._folders = [ServedDir(entry) for entry in entries if is_served_folder(entry)]
-        self.residents = tuple(self._resident(one, processes) for one in self._here() if self._holds_gpu(one))
+        here = self._here() if self.on_gpu else []
+        self.residents = tuple(self._resident(one, processes) for one in here if not is_gone(self.home, name(one)))
 
     # What is told.
 
@@ -67,9 +69,6 @@ class ServedModels:
     @property
     def loaded_bytes(self) -> int:
         return sum(one.size_vram_bytes for one in self.residents)
-
-    def _holds_gpu(self, folder: ServedDir) -> bool:
-        return self.on_gpu and not is_gone(self.home, name(folder))
 
     def _resident(self, folder: ServedDir, processes: tuple[ProcessReading, ...]) -> ResidentModel:
         shown = sum(one.vram_bytes or 0 for one in processes if one.served == name(folder))
@@ -89,7 +88,7 @@ class ServedModels:
         for folder in self._here():
             noted = away_for(folder)
             if job_id not in noted:
-                send_away(self.home, name(folder), job_id)
+                send_away(self.home, name(folder), job_id, self.lease)
             for earlier in noted:
                 if earlier != job_id:
                     call_back(self.home, name(folder), earlier)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
+from pathlib import Path
 
 from core.files import read_json, write_json
 from core.home import AttemptDir, Home, ServedDir
@@ -19,11 +20,12 @@ ENDED = ("away", "stopped")
 """The phases in which a living shim has ended its server and starts none."""
 
 
-def send_away(home: Home, name: str, job_id: int) -> None:
+def send_away(home: Home, name: str, job_id: int, lease: Path | None = None) -> None:
     """Have a served model free what it holds for a job; it has done so when `is_gone`. For one process at a time, the runner.
+    `lease` is the lock of what the job gets: while anybody has that, also of another home, no shim comes back by itself.
     Durable when this returns. Raises OSError."""
     folder = home.served_dir(name)
-    _write(folder, [*away_for(folder), job_id])
+    _write(folder, [*away_for(folder), job_id], lease or _lease(folder))
 
 
 def call_back(home: Home, name: str, job_id: int) -> None:
@@ -31,7 +33,7 @@ def call_back(home: Home, name: str, job_id: int) -> None:
     folder = home.served_dir(name)
     left = [job for job in away_for(folder) if job != job_id]
     if left:
-        _write(folder, left)
+        _write(folder, left, _lease(folder))
     else:
         folder.away.unlink(missing_ok=True)
 
@@ -75,5 +77,24 @@ def _lives(attempt: AttemptDir) -> bool:
     return False
 
 
-def _write(folder: ServedDir, jobs: Iterable[int]) -> None:
-    write_json(folder.away, {"schema": 1, "jobs": sorted({job for job in jobs if job})})
+def lease_is_held(folder: ServedDir) -> bool:
+    """Whether somebody has what a served model made way from. For a shim that finds no runner."""
+    lease = _lease(folder)
+    if lease is None:
+        return False
+    try:
+        return held(lease)
+    except OSError:
+        return False  # no file that anybody could hold
+
+
+def _lease(folder: ServedDir) -> Path | None:
+    with contextlib.suppress(OSError, ValueError, RecursionError, AttributeError):
+        lease = (read_json(folder.away) or {}).get("lease")
+        return Path(lease) if isinstance(lease, str) and lease else None
+    return None
+
+
+def _write(folder: ServedDir, jobs: Iterable[int], lease: Path | None) -> None:
+    known = None if lease is None else str(lease)
+    write_json(folder.away, {"schema": 1, "jobs": sorted({job for job in jobs if job}), "lease": known})

@@ -27,7 +27,7 @@ from core.process.identity import ProcessIdentity, current_boot_id
 from core.process.ports import is_free
 from core.process.shims import RunnerWatch, silence_standard_streams, take_lock
 from core.reasons import Reason
-from core.served.away import away_for, is_over
+from core.served.away import away_for, is_over, lease_is_held
 from core.served.llama_server import has_loaded, server_environment
 from core.served.record import ServedModelRecord, read_record
 from core.served.server_log import ServerLog, keep_small
@@ -131,7 +131,8 @@ class Supervisor:
         self.tell("away", Reason("away", {"jobs": jobs}))
         self.wait(LOOK_SECONDS)
         self.runner.look()
-        if self.runner.is_refused and all(is_over(self.folder.home, job) for job in jobs):
+        over = self.runner.is_refused and all(is_over(self.folder.home, job) for job in jobs)
+        if over and not lease_is_held(self.folder):
             self.folder.away.unlink(missing_ok=True)
 
     def serve(self) -> None:

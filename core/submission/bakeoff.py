@@ -25,7 +25,7 @@ from core.store.database import open_database
 from core.store.jobs import JobRow
 from core.submission.asked_servers import Ask, Asked, ServedFacts, served_facts, served_place
 from core.submission.candidates import apart_from_name, parse_candidate, parse_candidates, who_answers
-from core.submission.doubts import lengths, marks, thinking
+from core.submission.doubts import interruptions, lengths, marks, thinking
 from core.submission.enqueue import store
 from core.submission.extension import Extended, extended, require_former, told_of_former, united
 from core.submission.few_shot import example_pool, repeats_golden
@@ -146,7 +146,7 @@ def check_bakeoff(
     with told_of_former(before, () if before is None else before.spec.forms):
         asked = refuse_impossible(candidates, remarks, ask, to_come)
     refuse_doubles(candidates, [one.task for one in tasks], asked)
-    remarks += [*marks(candidates), *thinking(home, candidates)]
+    remarks += [*marks(candidates), *thinking(home, candidates), *interruptions(candidates)]
     server, servers = gguf_server(
         home, project, candidates, [one.task for one in tasks], concurrency_of(wanted, before), remarks
     )

@@ -12,6 +12,7 @@ from core.config.task import Task
 from core.data.text_faults import FOREIGN_ENDS, FOREIGN_HEADS, FOREIGN_TURNS
 from core.errors import BakehouseError, InputError
 from core.format import listed
+from core.gpu.devices import find_gpu
 from core.home import Home
 from core.jobfile.bakeoff import IN_PROCESS, CandidateSpec, ExampleTurn
 from core.models.files import model_folder
@@ -81,6 +82,21 @@ def thinking(home: Home, candidates: Iterable[CandidateSpec]) -> list[str]:
         if candidate.variant.think == "on" and _has_switch(home, candidate) is False
     ]
     return [f"{name}: its chat template has no switch for thinking, so that think=on changes nothing" for name in names]
+
+
+def interruptions(candidates: Sequence[CandidateSpec]) -> list[str]:
+    """Served models of the home that make room on the GPU for what the job loads itself: their clients have no answer then."""
+    served = [
+        one.served_model or one.name
+        for one in candidates
+        if one.server is not None and one.server.served_dir is not None and one.server.is_local
+    ]
+    loads = any(one.form != "served" for one in candidates)
+    names = list(dict.fromkeys(served))
+    if not names or not loads or find_gpu() is None:
+        return []
+    verb = "does" if len(names) == 1 else "do"
+    return [f"{_some(names)} {verb} not serve while the job loads other models on the GPU"]
 
 
 def _has_switch(home: Home, candidate: CandidateSpec) -> bool | None:

@@ -10,6 +10,7 @@ import os
 import time
 from pathlib import Path
 
+from core.gpu_lease.lock import lease_path
 from core.home import ServedDir
 from core.jobfile.bakeoff import CandidateSpec, ServerUnderTest
 from core.jobfile.raw import LEASED_GPU
@@ -35,7 +36,8 @@ def send_served_away(context: JobContext) -> None:
 
     Without a GPU they stay: what the job needs of the host's memory was there when it was started.
     """
-    if LEASED_GPU not in os.environ:
+    leased = os.environ.get(LEASED_GPU)
+    if leased is None:
         return
     home, job_id = context.home, context.job.id
     records, _ = read_records(home)
@@ -43,7 +45,7 @@ def send_served_away(context: JobContext) -> None:
     going = [name for name in names if not is_gone(home, name)]
     for name in names:
         if job_id not in away_for(home.served_dir(name)):
-            send_away(home, name, job_id)
+            send_away(home, name, job_id, lease_path(home, leased))
     deadline = time.monotonic() + GO_SECONDS
     for name in names:
         while not is_gone(home, name):

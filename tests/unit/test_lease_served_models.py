@@ -6,10 +6,12 @@ import json
 
 import pytest
 
+from core.gpu.reading import ProcessReading
+from core.gpu_lease import lock as gpu_lock
 from core.gpu_lease.state import read_lease_state
 from core.reasons import Reason
 from core.served.away import away_for, send_away
-from tests.support.leasesim import GB, LeaseSim
+from tests.support.leasesim import GB, PCI, LeaseSim
 from tests.support.played_shim import PlayedShim
 
 pytestmark = pytest.mark.usefixtures("own_leases")
@@ -291,6 +293,32 @@ def test_what_a_job_sent_away_by_itself_comes_back_after_it(sim: LeaseSim) -> No
     assert note.phase == "away"
     sim.end_job()
     back(sim, note)
+
+
+def test_while_another_home_has_the_gpu_it_stays_away(sim: LeaseSim) -> None:
+    """And while it serves, a job of another home waits with a reason that names its process."""
+    note = sim.serve("note")
+    sim.until_ready()
+    sim.rounds(2)
+    sim.end_job()
+    other = gpu_lock.acquire(sim.manager.lease_path)
+    assert other is not None
+    sim.rounds(60)
+    assert note.phase == "away" and sim.state.served_away == ("note",) and sim.manager.busy
+    other.release()
+    back(sim, note)
+
+
+def test_one_of_another_home_is_in_the_way_by_name(sim: LeaseSim) -> None:
+    sim.others = [ProcessReading(4712, "llama-server", 6 * GB, pci=PCI)]
+    note = sim.serve("note")
+    sim.wanted = sim.job
+    sim.until(lambda: sim.manager.why.code == "held_by_other_server", "the reason", 300)
+    assert sim.manager.why.values["pid"] == 4712
+    sim.until(lambda: note.serves and not note.folder.away.exists(), "it serves while the job waits", 60)
+    sim.others = []
+    sim.until_ready()
+    assert not note.runs
 
 
 def test_after_a_page_fault_nothing_comes_back_onto_the_gpu(sim: LeaseSim) -> None:

@@ -164,6 +164,16 @@ def test_what_is_no_served_model_is_a_tag_of_ollama(kitchen: Kitchen) -> None:
         candidate(kitchen, "llama-server:other")
 
 
+@pytest.mark.usefixtures("note")
+def test_that_it_does_not_serve_for_a_while_is_told(kitchen: Kitchen, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "note does not serve while the job loads other models on the GPU"
+    assert said not in submitted(kitchen, "served:note", "plain")[1], "without a GPU it stays"
+    for place in ("core.submission.doubts", "core.jobfile.servers"):
+        monkeypatch.setattr(f"{place}.find_gpu", lambda: object())
+    assert said in submitted(kitchen, "served:note", "plain")[1]
+    assert said not in submitted(kitchen, "served:note", "served:note@top_k=20")[1]
+
+
 def test_a_deployment_of_other_weights_is_another_model(kitchen: Kitchen, note: PlayedShim) -> None:
     """The address may have changed, too: what is deployed now answers."""
     served = candidate(kitchen)

@@ -15,7 +15,7 @@ from core.errors import BakehouseError, InputError, NotFoundError
 from core.home import Home
 from core.process.identity import ProcessIdentity, current_boot_id
 from core.reasons import Reason
-from core.served.away import away_for, call_back, is_gone, is_over, send_away
+from core.served.away import away_for, call_back, is_gone, is_over, lease_is_held, send_away
 from core.served.record import ServedModelRecord, read_record, read_records, require_name, write_record
 from core.served.state import ServedState, read_state, write_state
 
@@ -224,6 +224,27 @@ def test_a_file_that_cannot_be_read_keeps_it_away_for_no_job_that_lives(home: Ho
     assert is_over(home, 0)
     send_away(home, name, 7)
     assert away_for(folder) == [7]
+
+
+def test_it_is_known_whether_anybody_has_what_it_made_way_from(home: Home, tmp_path: Path) -> None:
+    name, folder, lease = (
+        "note-title-tiny-12",
+        home.served_dir("note-title-tiny-12"),
+        tmp_path / "bakehouse-0000:2b:00.0",
+    )
+    write_record(home, record_of(home))
+    assert not lease_is_held(folder)
+    send_away(home, name, 7, lease)
+    assert not lease_is_held(folder), "no such file"
+    lock = os.open(lease, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    send_away(home, name, 9)
+    call_back(home, name, 7)
+    assert lease_is_held(folder), "by whomever"
+    os.close(lock)
+    assert not lease_is_held(folder)
+    folder.away.write_text("[]")
+    assert not lease_is_held(folder)
 
 
 def test_a_job_is_over_once_no_process_of_its_attempts_lives(home: Home) -> None:
