@@ -14,8 +14,9 @@ from core.data.render import ChatTokenizer, encode_prompt
 from core.data.shots import TrainedShots, shots_in
 from core.data.template import fold_system
 from core.data.template_proof import TemplateProof, prove
-from core.errors import GateError
+from core.errors import BakehouseError, GateError
 from core.files import write_json
+from core.home import ServedDir
 from core.jobfile.bakeoff import ServerUnderTest
 from core.jobfile.parity import ParitySpec
 from core.jobfile.servers import opened
@@ -37,10 +38,12 @@ from core.parity.gate import (
     window_findings,
 )
 from core.reasons import Reason
+from core.served.record import read_record
 from core.serving.answering import Question, Reply, ServedFile
 from core.serving.errors import ServerError
 from core.wording.parity import case_words, finding_words, remedy_words
 from jobs import models
+from jobs.artefacts import ArtefactStore
 from jobs.context import JobContext
 from jobs.gguf import gguf_file, weights_of
 from jobs.inputs import read_golden
@@ -111,7 +114,9 @@ def _of_server(
         extend_manifest(context, server=asdict(identity), weights=identity.weights)
         model.load(spec.task.sampling.context_length)
         try:
-            report = check(context, spec.task, spec.golden, tokenizer, model, None)
+            report = check(
+                context, spec.task, spec.golden, tokenizer, model, None, shots_of_server(context.artefacts, server)
+            )
         finally:
             try:
                 model.unload()
@@ -236,6 +241,18 @@ def _question(task: Task, probe: ProbeConversation, most: int) -> Question:
         context_length=sampling.context_length,
         think=task.thinking == "on",
     )
+
+
+def shots_of_server(store: ArtefactStore, server: ServerUnderTest) -> TrainedShots | None:
+    """What `shots_of` tells, of a served model of the home; which file another server has is not known."""
+    if server.served_dir is None:
+        return None
+    folder = ServedDir(Path(server.served_dir))
+    try:
+        file = read_record(folder.home, folder.path.name).file
+    except BakehouseError:
+        return None
+    return shots_in(store.lineage_of(str(file), "gguf", file.parent))
 
 
 def shots_of(context: JobContext, source: str) -> TrainedShots | None:

@@ -57,8 +57,8 @@ def ship(kiln: Kiln, **more: Any) -> Shipped:
 
 
 def record_of(kiln: Kiln, name: str, job_id: int) -> ServedModelRecord:
-    of = {"weights": "sha256:" + "a" * 64, "task": "judge", "model": "m", "job_id": job_id, "context_length": 512}
-    return ServedModelRecord(name=name, file=kiln.home.root / "m.gguf", command=("llama-server",), port=18080, **of)  # type: ignore[arg-type]
+    file = kiln.home.root / "m.gguf"
+    return ServedModelRecord(name, file, "ab", "judge", "m", job_id, ("/llama-server",), 18080, 512)
 
 
 def kinds(chain: Chain) -> list[tuple[str, bool]]:

@@ -14,12 +14,16 @@ from core.data.shots import TrainedShots, shots_in, shots_to_json, trained_shots
 from core.data.template_proof import prove
 from core.diagnosis.asked import asked_causes
 from core.diagnosis.diagnosis import diagnose
-from core.jobfile.bakeoff import BakeoffSpec, Variant
+from core.files import write_json
+from core.home import Home
+from core.jobfile.bakeoff import BakeoffSpec, ServerUnderTest, Variant
 from core.jobfile.served_as import ServedAs
+from core.jobfile.servers import home_server, served_model_of
 from core.jobfile.spec import JobFile
 from core.jobfile.train import TrainSpec
 from core.parity.conversations import probe_conversations
 from core.parity.gate import ParityReport, compare_prompts, few_shot_findings
+from core.served.record import ServedModelRecord, write_record
 from core.shipping.families import Family
 from core.submission.ship import submit_ship
 from core.submission.stages import submit_stages
@@ -28,7 +32,9 @@ from core.submission.wanted_stages import WantedStages
 from core.wording.diagnosis import diagnosis_rows
 from core.wording.lineage import lineage_lines
 from core.wording.parity import finding_words
+from jobs.artefacts import ArtefactStore
 from jobs.modelfile import modelfile_of
+from jobs.parity import shots_of_server
 from tests.support.job_files import job_file
 from tests.support.kiln import Kiln, kiln
 from tests.support.modelfile_reader import read_modelfile
@@ -74,6 +80,20 @@ def test_a_file_s_lineage_tells_of_them_whatever_was_made_since() -> None:
     assert shots_in(none) is None, "no prompt got any, whatever the recipe asked for"
     torn: list[Any] = [None, {}, {"made_of": 3}, lineage(few_shot="2"), lineage(few_shot={"count": 0, "share": "x"})]
     assert [shots_in(one) for one in torn] == [None] * len(torn)
+
+
+def test_of_a_served_model_of_the_home_they_are_known_by_its_file(tmp_path: Path) -> None:
+    home = Home(tmp_path).create()
+    place = home.artefacts / ("a" * 64) / "gguf"
+    place.mkdir(parents=True)
+    write_json(place.parent / "lineage.json", lineage(few_shot=shots_to_json(TrainedShots(2, 1.0))))
+    record = ServedModelRecord("judge-m-7", place / "m.gguf", "ab", "judge", "m", 7, ("/llama-server",), 18080, 512)
+    write_record(home, record)
+    store = ArtefactStore(home.artefacts, home)
+    assert shots_of_server(store, home_server(home, record)) == TrainedShots(2, 1.0)
+    assert shots_of_server(store, served_model_of(home, "nobody")) is None
+    other = ServerUnderTest(name="vllm", api="openai", url="http://127.0.0.1:1")
+    assert shots_of_server(store, other) is None, "which file another server has is not known"
 
 
 def test_a_person_reads_of_them_in_runs_show_and_in_the_modelfile() -> None:
