@@ -7,7 +7,9 @@ llama-server and says so in `state.json`. The shim never starts a server while t
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+import fcntl
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from core.files import read_json, write_json
@@ -21,21 +23,23 @@ ENDED = ("away", "stopped")
 
 
 def send_away(home: Home, name: str, job_id: int, lease: Path | None = None) -> None:
-    """Have a served model free what it holds for a job; it has done so when `is_gone`. For one process at a time, the runner.
-    `lease` is the lock of what the job gets: while anybody has that, also of another home, no shim comes back by itself.
-    Durable when this returns. Raises OSError."""
+    """Have a served model free what it holds for a job; it has done so when `is_gone`. `lease` is the lock of what the job
+    gets: while anybody has that, also of another home, no shim comes back by itself. Durable when this returns. Raises
+    OSError."""
     folder = home.served_dir(name)
-    _write(folder, [*away_for(folder), job_id], lease or _lease(folder))
+    with _alone(folder):
+        _write(folder, [*away_for(folder), job_id], lease or _lease(folder))
 
 
 def call_back(home: Home, name: str, job_id: int) -> None:
     """It is no longer away for this job; it comes back once it is away for none. No matter where it was not. Raises OSError."""
     folder = home.served_dir(name)
-    left = [job for job in away_for(folder) if job != job_id]
-    if left:
-        _write(folder, left, _lease(folder))
-    else:
-        folder.away.unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError), _alone(folder):  # it may have been removed meanwhile
+        left = [job for job in away_for(folder) if job != job_id]
+        if left:
+            _write(folder, left, _lease(folder))
+        else:
+            folder.away.unlink(missing_ok=True)
 
 
 def is_gone(home: Home, name: str) -> bool:
@@ -93,6 +97,17 @@ def _lease(folder: ServedDir) -> Path | None:
         lease = (read_json(folder.away) or {}).get("lease")
         return Path(lease) if isinstance(lease, str) and lease else None
     return None
+
+
+@contextlib.contextmanager
+def _alone(folder: ServedDir) -> Iterator[None]:
+    """One at a time: a runner, and a bake-off that loads models itself, both send away and call back."""
+    descriptor = os.open(folder.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _write(folder: ServedDir, jobs: Iterable[int], lease: Path | None) -> None:

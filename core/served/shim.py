@@ -27,7 +27,7 @@ from core.process.identity import ProcessIdentity, current_boot_id
 from core.process.ports import is_free
 from core.process.shims import RunnerWatch, silence_standard_streams, take_lock
 from core.reasons import Reason
-from core.served.away import away_for, is_over, lease_is_held
+from core.served.away import away_for, call_back, is_over, lease_is_held
 from core.served.llama_server import has_loaded, server_environment
 from core.served.record import ServedModelRecord, read_record
 from core.served.server_log import ServerLog, keep_small
@@ -133,7 +133,9 @@ class Supervisor:
         self.runner.look()
         over = self.runner.is_refused and all(is_over(self.folder.home, job) for job in jobs)
         if over and not lease_is_held(self.folder):
-            self.folder.away.unlink(missing_ok=True)
+            for job in jobs:
+                with contextlib.suppress(OSError):
+                    call_back(self.folder.home, self.folder.path.name, job)
 
     def serve(self) -> None:
         """Have llama-server run until it dies, or is to go; after a death, pause."""

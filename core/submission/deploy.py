@@ -167,7 +167,8 @@ def _ollama(home: Home, project: Project, name: str) -> dict[str, Any]:
 def _llama_server(home: Home, project: Project, name: str, at_boot: bool, port: int | None) -> dict[str, Any]:
     require_name(name)
     program = LlamaCpp.find(project.settings.llama_cpp.folder).require("llama-server")
-    choose_keeper(at_boot=at_boot)  # refuses what can't be started at boot
+    if at_boot:
+        choose_keeper(at_boot=True)  # refuses what nothing would start
     if port is not None:
         choose_port(home, name, port)
     return {"program": str(program), "at_boot": at_boot, "port": port}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from core.served.state import ServedState
 from tests.support import standin_llama_server
 from tests.support.forked import CHECKOUT
 from tests.support.served_models import all_ended, reached
+from tests.support.systemd_standin import install
 
 NAME = "t-m-1"
 
@@ -61,6 +63,8 @@ def oven(machine: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Oven]:
     monkeypatch.setenv("BAKEHOUSE_SERVED_PAUSE", "0.01")
     monkeypatch.setenv("BAKEHOUSE_RUNNER_MISSING_SECONDS", "0.3")
     monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
+    install(machine / "systemd", CHECKOUT, linger="no", kills="no").has_no_bus()
+    monkeypatch.setenv("PATH", f"{machine / 'systemd' / 'bin'}:{os.environ['PATH']}")
     home = Home(machine / "home").create()
     home.runner_stopped.touch()  # until a test is about a runner
     made = Oven(home, machine / "m.gguf", free_port())

@@ -28,6 +28,7 @@ from core.served.state import read_state
 from tests.support.forked import CHECKOUT
 from tests.support.llama_cpp import llama_cpp, small_q8_0
 from tests.support.served_models import all_ended, kill, models_at, reached
+from tests.support.systemd_standin import install
 from tests.support.waiting import wait_until
 from tests.support.workshop import Workshop
 from tests.train.test_parity_job import rewritten
@@ -50,7 +51,10 @@ def shop(model_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     home = Home(tmp_path_factory.mktemp("a home") / "ho%me").create()
     home.runner_stopped.touch()  # a shim that finds no runner starts none
     made = Workshop(home, ModelEntry(name="small", path=str(real)), forked=True)
-    with all_ended(home):
+    systemd = tmp_path_factory.mktemp("systemd")
+    install(systemd, CHECKOUT, linger="no", kills="no").has_no_bus()
+    with all_ended(home), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{systemd / 'bin'}:{os.environ['PATH']}")
         yield made
     made.close()
 
