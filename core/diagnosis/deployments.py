@@ -94,6 +94,8 @@ def served_causes(
             yield Cause(Reason("served_by_hand", {"candidate": candidate.name}), "possible", maker.id, figures)
             continue
         for code, noted, told, sure in CHANGES:
+            if told == "version" and identity.api != "ollama":
+                continue  # llama-server's `--version` and its answers name one version in two ways
             then, now = maker.summary.get(noted), getattr(identity, told)
             if isinstance(then, str) and isinstance(now, str) and _bare(then) != _bare(now):
                 figures = (

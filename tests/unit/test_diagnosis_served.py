@@ -92,6 +92,15 @@ def test_a_served_model_that_is_not_what_was_proved_is_told(
     assert "loops" in seen(found)
 
 
+def test_a_llama_server_that_names_its_version_in_two_ways_is_the_same(records: Records) -> None:
+    """`llama-server --version` and its `/props`, as a real one has them."""
+    training, _, _, quantized = whole_chain(records)
+    records.deploy(quantized, NAME, **{**PROVED, "server": "0.6.0-dev (build 0, commit unknown)"})
+    served = {SERVED: identity(api="llama-server", version="b0-unknown")}
+    baked = records.bakeoff({ADAPTER: training}, served=served, write=lambda name, *_: LOOP if name == SERVED else "")
+    assert "server_version_changed" not in codes(told(records, baked))
+
+
 def test_a_model_that_a_person_made_of_a_file_is_told_and_no_fault_of_the_file(records: Records) -> None:
     training, _, converted, _ = whole_chain(records)
     quantized = records.quantize(converted, file_sha256="e" * 64)
