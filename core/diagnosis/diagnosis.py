@@ -167,7 +167,7 @@ def chosen(lineage: Lineage, causes: Iterable[Cause], symptoms: Sequence[Symptom
     lost = any(code == "loss_at_stage" for code, _ in merged)
     found = []
     for (code, job), cause in merged.items():
-        if any((other, job) in merged and _is_sure(merged[other, job]) for other in INSTEAD.get(code, ())):
+        if any(_as_sure(merged.get((other, job)), cause) for other in INSTEAD.get(code, ())):
             continue
         before = [link.id for link in lineage.above(job) if link.id != job]
         if code not in CONSEQUENCES and any(_as_sure(merged.get((code, one)), cause) for one in before):
@@ -186,10 +186,6 @@ def chosen(lineage: Lineage, causes: Iterable[Cause], symptoms: Sequence[Symptom
 
 def _as_sure(former: Cause | None, cause: Cause) -> bool:
     return former is not None and CERTAINTIES.index(former.certainty) <= CERTAINTIES.index(cause.certainty)
-
-
-def _is_sure(cause: Cause) -> bool:
-    return cause.certainty == "shown"
 
 
 def _loaded(home: Home, connection: sqlite3.Connection, job_id: int) -> StoredBakeoff | None:

@@ -9,9 +9,9 @@ from core.data.training_marks import first_training_mark
 from core.diagnosis.causes import EXPLAINS, Cause, Certainty, Evidence
 from core.diagnosis.deployments import checked_job
 from core.diagnosis.lineage import Lineage, Link
+from core.diagnosis.template_causes import template_causes
 from core.files import sha256_json
-from core.jobfile.convert import ConvertSpec
-from core.jobfile.quantize import QuantizeSpec
+from core.jobfile.train import TrainSpec
 from core.models.gguf import GgufHeader
 from core.parity.blocking import TOLD
 from core.parity.gate import END_KEYS
@@ -82,7 +82,7 @@ def proved_jobs(lineage: Lineage) -> frozenset[int]:
 
 def file_causes(lineage: Lineage, passed: Collection[int]) -> Iterator[Cause]:
     """What the headers of GGUF files say: their template against the trained one, marks of training, their ends."""
-    for link, spec in lineage.files:
+    for link, _ in lineage.files:
         trained = lineage.training_of(link.id)
         header = link.gguf
         if header is None:
@@ -90,14 +90,14 @@ def file_causes(lineage: Lineage, passed: Collection[int]) -> Iterator[Cause]:
                 figure = Evidence(link.id, "result.json", "summary.chat_template", value=False)
                 yield Cause(Reason("file_without_template"), "shown", link.id, (figure,))
             continue
-        yield from _of_template(link, spec, header, trained[0] if trained else None, link.id in passed)
+        yield from _of_header(link, header, proved=link.id in passed)
         if trained is not None and link.id not in passed:
+            yield from _of_template(lineage, link, header, *trained)
             yield from _of_ends(link, header, trained[0])
 
 
-def _of_template(
-    link: Link, spec: ConvertSpec | QuantizeSpec, header: GgufHeader, training: Link | None, passed: bool
-) -> Iterator[Cause]:
+def _of_header(link: Link, header: GgufHeader, *, proved: bool) -> Iterator[Cause]:
+    """What a header says by itself."""
     name = "GGUF header"
     if header.chat_template is None:
         figure = Evidence(link.id, name, "tokenizer.chat_template", None)
@@ -106,15 +106,7 @@ def _of_template(
     if (mark := first_training_mark(header.chat_template)) is not None:
         figure = Evidence(link.id, name, "tokenizer.chat_template", mark)
         yield Cause(Reason("training_marks"), "shown", link.id, (figure,))
-    wanted = None if training is None else trained_template(training)
-    served = sha256_json(header.chat_template)
-    if training is not None and wanted is not None and wanted != served and not passed:
-        figures = (
-            Evidence(training.id, "result.json", "sha256 of the trained chat template", wanted),
-            Evidence(link.id, name, "sha256 of tokenizer.chat_template", served),
-        )
-        yield Cause(Reason("template_differs"), "likely", link.id, figures)
-    if header.keys.get("tokenizer.ggml.add_bos_token") and not passed:
+    if header.keys.get("tokenizer.ggml.add_bos_token") and not proved:
         written = next((mark for mark in BOS_WRITTEN if mark in header.chat_template), None)
         if written is not None:
             figures = (
@@ -122,6 +114,24 @@ def _of_template(
                 Evidence(link.id, name, "tokenizer.chat_template", f"… {written} …"),
             )
             yield Cause(Reason("doubled_bos"), "possible", link.id, figures)
+
+
+def _of_template(
+    lineage: Lineage, link: Link, header: GgufHeader, training: Link, trained: TrainSpec
+) -> Iterator[Cause]:
+    """That a file's template is another text than the trained one, and what differs in what the two render: where nothing does,
+    nothing is wrong."""
+    wanted = trained_template(training)
+    if header.chat_template is None or wanted is None or wanted == (served := sha256_json(header.chat_template)):
+        return
+    found = template_causes(lineage, link, header, trained, wanted)
+    yield from found or ()
+    if found != ():
+        figures = (
+            Evidence(training.id, "result.json", "sha256 of the trained chat template", wanted),
+            Evidence(link.id, "GGUF header", "sha256 of tokenizer.chat_template", served),
+        )
+        yield Cause(Reason("template_differs"), "likely", link.id, figures)
 
 
 def trained_template(training: Link) -> str | None:

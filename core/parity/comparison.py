@@ -158,14 +158,15 @@ def _causes(
     if trained.tokens == served.tokens:
         return
     if trained.text != served.text:
-        yield from _causes_of_text(messages, trained.text, served.text, proof)
+        yield from causes_of_text(messages, trained.text, served.text, proof)
     elif normal_form is not None:
         yield Reason("normal_form_differs", {"form": normal_form})
     else:
         yield Reason("tokens_differ")
 
 
-def _causes_of_text(messages: Sequence[Message], trained: str, served: str, proof: TemplateProof) -> Iterator[Reason]:
+def causes_of_text(messages: Sequence[Message], trained: str, served: str, proof: TemplateProof) -> Iterator[Reason]:
+    """Why two rendered texts of a conversation differ: codes of `CAUSES` that need no tokens."""
     if not _frame(served, messages):
         yield Reason("no_template")
         if _lacks_system(messages, served):

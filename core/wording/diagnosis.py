@@ -59,7 +59,7 @@ _INFERRED = {
 }
 _CAUSES = {
     "template_differs": "the chat template of the GGUF file is not the one that training rendered with",
-    "prompt_tokens_differ": "{inputs} of {of} served prompts have other numbers of tokens than the trained ones ({range})",
+    "prompt_tokens_differ": "the served prompts are not training's: {range} tokens in {inputs} of {of}",
     "prompts_differ": "the served prompts are not the trained ones, in a way that this version has no name for",
     "thinking_policy_differs": "trained with thinking {trained}, asked with thinking {asked} ({candidate})",
     "system_prompt_differs": "{candidate} was asked with another system prompt than its training had",
@@ -100,7 +100,6 @@ _REMEDIES = {
     "weights_unchanged": "export with `--dtype fp32`, or train further",
     "update_lost": "export with `--dtype fp32` and quantise that",
     "original_base_weights": "merge it into what training saw (`--base-weights dequantized`)",
-    "template_differs": "convert the model again with the chat template that trained it",
     "prompt_tokens_differ": "find out by a parity check which tokens differ",
     "prompts_differ": "look at the job of the parity check: it shows both prompts",
     "no_gain": "look at the training first: no later step can give what it did not",
@@ -312,7 +311,7 @@ def _symptom_rows(of: SymptomsOf, diagnosis: Diagnosis) -> Iterator[DiagnosisRow
     whose = f"{one_line(of.candidate)}, {of.task}, bake-off {of.bakeoff}"
     if of.job is None:
         seen = ", ".join(f"{NAMES[one.code]} ({one.count} of {one.of})" for one in of.symptoms)
-        yield DiagnosisRow("dim", "", f"{whose}, of no training here: {seen}")
+        yield DiagnosisRow("dim", "", f"{whose}, as it came: {seen}")
         return
     yield DiagnosisRow("text", "", whose)
     for symptom in of.symptoms:

@@ -87,14 +87,21 @@ class Records:
         attempt.events.write_text("".join(json.dumps(one) + "\n" for one in events))
         return job_id
 
-    def merge(self, training: int, *, base_weights: Any = "original", **survival: Any) -> int:
+    def merge(
+        self, training: int, *, base_weights: Any = "original", keeps_template: bool = False, **survival: Any
+    ) -> int:
+        """`keeps_template`: the merged model is still there, with the template that trained."""
         spec = MergeSpec(
             adapter=f"job:{training}/adapter",
             model=shipped().model("SmolLM2-135M"),
             task="judge",
             base_weights=base_weights,
         )
-        return self.put(spec, summary={"survival": {**SURVIVAL, **survival}}, kind="merged")
+        folder = self.folder / f"merged-{training}-{len(list(self.folder.iterdir()))}"
+        if keeps_template:
+            folder.mkdir()
+            (folder / "chat_template.jinja").write_text(self.template)
+        return self.put(spec, summary={"survival": {**SURVIVAL, **survival}}, kind="merged", path=str(folder))
 
     def convert(self, merge: int, *, template: str | None = "", keys: Mapping[str, Any] | None = None) -> int:
         """`template`: of the file; the trained one where it is empty, none where it is None."""
@@ -235,6 +242,7 @@ class Records:
         kind: str | None = None,
         state: State = "done",
         finished: bool = True,
+        path: str = "/nowhere",
     ) -> int:
         columns = spec.columns
         job_id = add_job(
@@ -251,7 +259,7 @@ class Records:
         run.attempt(1).path.mkdir(parents=True)
         job_file(self.home, spec, job_id, **self.of_project).save(run)
         if summary is not None:
-            made = [{"kind": kind, "sha256": "0" * 64, "path": "/nowhere", "bytes": 1, "lineage": dict(lineage or {})}]
+            made = [{"kind": kind, "sha256": "0" * 64, "path": path, "bytes": 1, "lineage": dict(lineage or {})}]
             write_json(run.result, {"message": "", "artefacts": made, "summary": dict(summary)})
         if finished:
             self.end(job_id, state)
