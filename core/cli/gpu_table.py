@@ -128,6 +128,8 @@ def process_lines(reading: Reading) -> list[str]:
 
 def named(process: ProcessReading) -> str:
     said = process.command or process.name or ""
+    if process.served is not None:
+        return f"● served {process.served}  {said}"
     return f"● ours  {said}" if process.ours else said
 
 

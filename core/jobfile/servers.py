@@ -119,6 +119,8 @@ def not_serving(server: ServerUnderTest) -> ServerError | None:
         return None
     folder = ServedDir(Path(server.served_dir))
     name = folder.path.name
+    if not folder.record.exists():
+        return ServerError(f"{name} is not deployed", code="server_down")
     state = read_state(folder.home, name)
     match state.phase:
         case "serving":

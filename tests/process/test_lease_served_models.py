@@ -5,7 +5,9 @@ Gone before a job that has the GPU or the CPU's slot to itself begins, back afte
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,14 +16,18 @@ import pytest
 
 from core.cli.main import main
 from core.home import Home
+from core.process.ports import free_port
+from core.reasons import Reason
 from core.served.away import away_for
-from core.served.control import stop
+from core.served.control import start, stop
 from core.served.llama_server import has_loaded
-from core.served.record import ServedModelRecord
-from core.served.state import ServedState, read_state
+from core.served.record import ServedModelRecord, write_record
+from core.served.state import read_state
+from tests.support import standin_llama_server
+from tests.support.forked import CHECKOUT
 from tests.support.leasebench import IDLE_BYTES, TOLERANCE_BYTES, LeaseBench, lease_bench
 from tests.support.queueing import Queue, alive, kill
-from tests.support.standin_llama_server import served_model
+from tests.support.served_models import all_ended, reached
 from tests.support.waiting import wait_until
 
 SERVED_BYTES = 2_000_000_000
@@ -40,20 +46,31 @@ def bench(soon: None, machine: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
         yield made
 
 
-def reached(home: Home, phase: str) -> ServedState:
-    wait_until(lambda: read_state(home, "note").phase == phase, what=lambda: f"{phase}: {read_state(home, 'note')}")
-    return read_state(home, "note")
-
-
 def serves(home: Home, record: ServedModelRecord) -> int:
     """Wait until it serves at its port; the pid of its server."""
-    state = reached(home, "serving")
+    state = reached(home, "note", "serving")
     assert state.pid is not None and has_loaded(state.pid, record.port)
     return state.pid
 
 
 def starts(home: Home) -> int:
-    return home.served_dir("note").log.read_text().count("starting")
+    return len((home.root / "m.starts").read_text().split())
+
+
+@contextlib.contextmanager
+def served_model(home: Home, *, on_gpu: bool = False, vram_bytes: int = 0) -> Iterator[ServedModelRecord]:
+    """The served model `note`, with a stand-in as its llama-server; it ends with the block."""
+    model, port = home.root / "m.gguf", free_port()
+    model.write_text(f"vram={vram_bytes}" if vram_bytes else "")
+    command = (sys.executable, standin_llama_server.__file__, "--model", str(model), "--port", str(port))
+    record = ServedModelRecord(
+        "note", model, "sha256:ab", "note", "tiny", 1, command, port, 2048,
+        on_gpu=on_gpu, environment={"PYTHONPATH": str(CHECKOUT)},
+    )  # fmt: skip
+    write_record(home, record)
+    with all_ended(home):
+        start(home, "note")
+        yield record
 
 
 def test_it_is_gone_before_a_job_has_the_gpu_and_back_after_it_though_the_runner_is_killed(bench: LeaseBench) -> None:
@@ -68,7 +85,7 @@ def test_it_is_gone_before_a_job_has_the_gpu_and_back_after_it_though_the_runner
         queue.wait_for(training, "running")
         assert sim.used_at(bench.submitted_at(training)) >= IDLE_BYTES + SERVED_BYTES
         assert bench.used_at_start(training) <= IDLE_BYTES + TOLERANCE_BYTES
-        assert not alive(server) and reached(home, "away").pid is None
+        assert not alive(server) and reached(home, "note", "away").pid is None
         assert bench.wait_gpu("held").served_away == ("note",)
 
         # Nobody starts another runner: its shim and the job's do.
@@ -97,6 +114,12 @@ def test_without_a_gpu_it_is_away_while_a_job_has_the_slot(queue: Queue) -> None
         queue.wait_for(training, "running")
         assert not alive(server)
         queue.wait_for(beside, "done")
+        stop(queue.home, "note")
+        start(queue.home, "note")
+        assert reached(queue.home, "note", "away").reason == Reason("away", {"jobs": [training]}), (
+            "started now, it is away"
+        )
+        assert starts(queue.home) == 1
         queue.go_on(training)
         queue.wait_for(training, "done")
         serves(queue.home, record)

@@ -1,8 +1,8 @@
 """A program that stands for llama-server where processes are what is tested: it listens, loads, serves `/health` and dies.
 
 What it does stands in its model's file, a line each: `hold` (loads until that line is gone), `die` (is killed once it has
-begun), `refuse` and `memory` (ends as a server does that can't load the file, or has no memory), `deaf` (ignores SIGTERM). Each
-start appends its pid to `MODEL.starts`.
+begun), `refuse` and `memory` (ends as a server does that can't load the file, or has no memory), `deaf` (ignores SIGTERM),
+`vram=BYTES` (has so much of the GPU that tests.support.cardsim plays). Each start appends its pid to `MODEL.starts`.
 """
 
 from __future__ import annotations
@@ -37,6 +37,12 @@ def main() -> int:
     if "memory" in told():
         print("ggml_backend_cuda_buffer_type_alloc_buffer: cudaMalloc failed: out of memory", file=sys.stderr)
         return 1
+
+    for word in told():
+        if word.startswith("vram="):
+            from tests.support.cardsim_request import hold_gpu
+
+            hold_gpu(f"{word} busy=0 lingers=0 gtt=0")
 
     class Health(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -24,6 +24,8 @@ from core.served.away import away_for, send_away
 from core.served.record import read_record, write_record
 from core.serving.errors import ServerError
 from core.staleness.present_servers import ask_server
+from core.submission.asked_servers import served_facts
+from core.submission.candidates import who_answers
 from core.submission.server_candidates import of_home, server_candidate
 from jobs.bakeoff.job import unload_served_models
 from jobs.bakeoff.served_models import have_serve
@@ -183,8 +185,12 @@ def test_a_deployment_of_other_weights_is_another_model(kitchen: Kitchen, note: 
     now = ask_server(served)
     assert not isinstance(then, str) and not isinstance(now, str)
     assert now.changed_from(then) == ("weights",)
+    write_record(kitchen.home, replace(record, port=record.port - 1))
+    assert who_answers(candidate(kitchen)) == who_answers(served), "at another port it is the same candidate"
     note.folder.record.unlink()
     assert ask_server(served) == "gone"
+    why = served_facts(served)
+    assert isinstance(why, ServerError) and why.message == "note is not deployed"
 
 
 def context_of(kitchen: Kitchen) -> JobContext:

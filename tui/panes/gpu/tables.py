@@ -47,6 +47,8 @@ def process_row(process: ProcessReading, snapshot: Snapshot) -> Line:
     job = snapshot.slot.job_id
     if process.ours:
         line.add(f"job {job}  " if job else "ours  ", "busy")
+    elif process.served is not None:
+        line.add(f"served {printable(process.served)}  ", "violet")
     return line.add(short_command(printable(process.command or process.name or "?")), role)
 
 
