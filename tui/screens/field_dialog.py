@@ -90,7 +90,7 @@ class FieldDialog(RowsDialog[T]):
 
     def rows(self, width: int) -> list[Line]:
         self.index = min(self.index, len(self.fields) - 1)
-        rows = [self._row(number, field).cut(width) for number, field in enumerate(self.fields)]
+        rows = [self._row(number, field, width).cut(width) for number, field in enumerate(self.fields)]
         rows += [Line(), *(Line(row, "text") for text in self.explanation for row in wrapped(printable(text), width))]
         rows += [Line()] if self.explanation else []
         problem = self.problem
@@ -106,15 +106,15 @@ class FieldDialog(RowsDialog[T]):
         )
         return [*rows, Line(), keys]
 
-    def _row(self, number: int, field: str) -> Line:
+    def _row(self, number: int, field: str, width: int) -> Line:
         marked = number == self.index
         value = printable(self.value(field) or "…")
         line = Line("▸ " if marked else "  ", "focus").add(field).to(VALUE)
         line.add(
             f"◂ {value} ▸" if marked and len(self.options(field)) > 1 else f"  {value}", "bold" if marked else "text"
         )
-        if note := self.about(field):
-            line.to(max(line.width + 2, self.about_at)).add(note, "dim")
+        if (note := self.about(field)) and line.width + 2 + len(note) <= width:
+            line.to(min(max(line.width + 2, self.about_at), width - len(note))).add(note, "dim")
         return line
 
     @property

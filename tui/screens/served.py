@@ -57,7 +57,7 @@ class ServedSummary(Canvas):
                 ("task", f"{record.task} · {record.model}"),
                 ("context", context + size),
                 ("deployed", f"{deployed}; {boot}"),
-                ("weights", f"sha256:{record.weights[:12]}  {record.file}"),
+                ("weights", f"sha256:{record.weights.removeprefix('sha256:')[:12]}  {record.file}"),
             ):
                 rows.append(Line(label, "dim").to(LABEL).add(printable(text)).cut(inner))
         return framed(rows, width, height, Line(served.name, "bold"), Line("served model", "dim"), "frame")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from rich.cells import cell_len, set_cell_size
+
 from core.format import data_size, when
 from core.served.state import Phase
 from core.store.jobs import JobRow
@@ -74,8 +76,8 @@ def of_home(one: ServedNow, now: float, vram_bytes: int | None = None) -> Servin
 
 def serving_line(row: ServingRow, width: int, mark: str = "") -> Line:
     """In one row: what it is called, what it does, its port, what it holds."""
-    name = min(30, max(12, width * 45 // 100))
-    line = Line(f"{row.sign} ", row.role, mark).add(printable(row.name)).cut(name - 1).to(name)
+    name = min(42, max(12, width * 45 // 100))
+    line = Line(f"{row.sign} ", row.role, mark).add(short_name(printable(row.name), name - 3)).to(name)
     record = row.served.record if row.served is not None else None
     right = Line()
     if record is not None and row.role in ("good", "busy"):
@@ -84,6 +86,14 @@ def serving_line(row: ServingRow, width: int, mark: str = "") -> Line:
         right.add(f"{data_size(row.size):>8}", "dim")
     told = Line(row.told, "dim" if row.role == "good" else row.role)
     return line.extend(told).right(right, width) if right.pieces else line.extend(told).cut(width)
+
+
+def short_name(name: str, room: int) -> str:
+    """A name in so many cells: its end stays, which says by which job it was made."""
+    if cell_len(name) <= room:
+        return name
+    tail = min(len(name), room // 3)
+    return f"{set_cell_size(name, max(1, room - tail - 1)).rstrip()}…{name[len(name) - tail :]}"
 
 
 def deployed_rows(job: JobRow, width: int) -> list[Line]:
@@ -98,7 +108,8 @@ def deployed_rows(job: JobRow, width: int) -> list[Line]:
         parts.append(f"to go back to: {back}" if back else "nothing was there before")
     if "at_boot" in summary:
         parts.append("starts with the machine" if summary["at_boot"] else "does not start with the machine")
-    parts += [f"{summary['server']}"] if summary.get("server") else []
+    by = "Ollama" if summary["to"] == "ollama" else str(summary["to"])
+    parts.append(f"{by} {summary.get('server') or ''}".rstrip())
     rows = [where.cut(width), Line("  ").add(" · ".join(parts), "dim").cut(width)]
     if answer := printable(str(summary.get("answer") or "")):
         rows.append(Line("  answered ", "dim").add(" ".join(answer.split())).cut(width))
