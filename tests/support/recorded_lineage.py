@@ -154,6 +154,7 @@ class Records:
         *,
         document: Mapping[str, Any] | None = None,
         state: State = "done",
+        task: Task | None = None,
         **summary: Any,
     ) -> int:
         """A deployment to the Ollama `OLLAMA`; `document` is its `parity.json`."""
@@ -164,7 +165,7 @@ class Records:
             server=OLLAMA,
             staging=f"{name}-staging",
             model=shipped().model("SmolLM2-135M"),
-            served=ServedAs(task=task_named("judge")),
+            served=ServedAs(task=task or task_named("judge")),
             golden=nowhere(),
         )
         job_id = self.put(

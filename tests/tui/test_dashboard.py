@@ -20,7 +20,7 @@ from tui.screens.plan import PlanScreen
 async def test_each_pane_answers_its_question(console: Opened) -> None:
     async with console() as pilot:
         assert "judge      Qwen3-4B tuned, q8_0     4.92     4.55 14:01" in text_of(pilot, "#fleet")
-        assert "nothing serves yet: ship (s)" in text_of(pilot, "#fleet")
+        assert "nothing serves yet: s ships" in text_of(pilot, "#fleet")
         gpu = text_of(pilot, "#gpu")
         assert (
             "12.3/17.1 GB" in gpu and "lease exclusive, job 42, since 14:02" in gpu and "▲ hotspot above 85 °C" in gpu

@@ -128,11 +128,7 @@ class FleetPane(Pane):
             rows.append(line.right(Line(day, "dim"), width))
         if not names:
             rows = [Line("no task yet: ", "dim").add("bakehouse new task NAME").add(" writes one", "dim").cut(width)]
-        tail = (
-            [Line("○ nothing serves yet: ship (s) a training, or deploy (d) a file", "dim").cut(width)]
-            if with_note
-            else []
-        )
+        tail = [Line("○ nothing serves yet: s ships, d deploys a file", "dim").cut(width)] if with_note else []
         if marked:
             tail.insert(0, Line("* rescored since, with other checks", "dim").cut(width))
         hidden = len(names) - (len(rows) - 1)

@@ -73,7 +73,7 @@ class ChainLinks(Canvas):
         rows = shown_links(rows, self.index, self.below(inner), height - 2)
         words = Line(chain_words(chain, self.snapshot.time, short=width < 100), "dim")
         title = (
-            Line(f"chain {chain.id} ", "bold").add(printable(chain.title), "bold").cut(max(8, width - words.width - 10))
+            Line(f"chain {chain.id} ", "bold").add(printable(chain.title), "bold").cut(max(8, width - words.width - 9))
         )
         return framed(rows, width, height, title, words, "focus")
 

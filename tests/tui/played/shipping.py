@@ -1,6 +1,6 @@
-"""Take the pictures of docs/pictures that show chains: `python -m tests.tui.played.shipping OUT_FOLDER [NAME …]`.
+"""Take the pictures of docs/pictures of chains and their checks: `python -m tests.tui.played.shipping OUT_FOLDER [NAME …]`.
 
-The home is invented: records of jobs, and a parity check whose prompts are real renders of a small tokenizer. Console and
+The homes are invented: records of jobs, and a parity check whose prompts are real renders of a small tokenizer. Console and
 terminal are real; there is no runner, so that nothing moves.
 """
 
@@ -22,27 +22,32 @@ from core.config.project import Project, shipped
 from core.config.task import Task
 from core.data.render import encode_prompt
 from core.data.template_proof import prove
-from core.files import sha256_file
+from core.files import sha256_file, write_json
+from core.home import Home
+from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, TaskUnderTest
 from core.jobfile.spec import InputFile
 from core.parity.conversations import probe_conversations
 from core.parity.gate import ParityReport, compare_prompts
+from core.progress import Progress
 from core.reasons import Reason
 from core.store.chains import insert_chain
 from core.store.database import transaction
 from core.store.job_reasons import job_reason
 from core.store.jobs import State, change_state, set_reason
-from tests.support.recorded_lineage import ADAPTER, Q8_0, Records
+from tests.support.recorded_lineage import ADAPTER, BAD, BASE, Q8_0, Records, whole_chain
 from tests.support.stored import path_to
+from tests.support.stored_stages import home_with_stages
 from tests.support.tokenizers import CHATML, QWEN_ADDED, QWEN_SPECIAL, byte_level, qwen3_template
 from tests.tui.picture import KEYS, TYPED, save
 from tests.tui.terminal import Terminal
 
 # As `bakehouse` does, on a box of this name and without a runner.
 CONSOLE = (
-    "import socket; socket.gethostname = lambda: 'gpubox'; import core.runner.client as client; "
-    "client.ensure_runner = lambda home: None; from core.cli.main import main; main()"
+    "import os, sys, socket; os.chdir(sys.argv.pop()); socket.gethostname = lambda: 'gpubox'; "
+    "import core.runner.client as client; client.ensure_runner = lambda home: None; "
+    "from core.cli.main import main; main()"
 )
-SECONDS: Mapping[str, float] = {"train": 754, "merge": 6, "convert": 9, "quantize": 4, "parity": 12, "bakeoff": 210}
+SECONDS: Mapping[str, float] = {"train": 754, "merge": 6, "convert": 9, "quantize": 4, "deploy": 21, "bakeoff": 210}
 """How long a job of a kind ran."""
 MESSAGES: Mapping[str, str] = {
     "train": "loss 0.66, 71 examples",
@@ -51,7 +56,9 @@ MESSAGES: Mapping[str, str] = {
     "quantize": "Q8_0, 145 MB",
     "bakeoff": "Q8_0 4.75/5 over the base 1.50/5",
 }
-SIZES = ("120x40", "80x24")
+NAME = "judge:smollm2-135m-4"
+TITLE = "ship judge · SmolLM2-135M · Q8_0"
+ECHO = "You judge notes. " * 20
 
 
 def other_template() -> dict[str, Any]:
@@ -77,7 +84,7 @@ def other_template() -> dict[str, Any]:
 
 
 class Bakery(Records):
-    """Records of chains, with the times and the reasons that a person sees."""
+    """Records of a chain, with the times and the reasons that a person sees."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -91,7 +98,7 @@ class Bakery(Records):
         now = time.time()
         with transaction(self.connection):
             for one in path_to(self.connection, state):
-                columns = {"attempt": 1} if one == "starting" else {}
+                columns: dict[str, Any] = {"attempt": 1, "started_at": now} if one == "starting" else {}
                 why = reason if one == state else job_reason("running" if one == "running" else "ready")
                 change_state(self.connection, job_id, one, why, "anna@gpubox", **columns)
             if state == "waiting":
@@ -105,50 +112,128 @@ class Bakery(Records):
             result = json.dumps({"message": MESSAGES.get(kind, "")})
             self.connection.execute("UPDATE jobs SET result = ? WHERE id = ?", [result, job_id])
 
-    def chain(self, title: str, *jobs: int) -> None:
+    def bakeoff_of(self, training: int, deployment: int, task: Task) -> int:
+        """The bake-off at the end of a chain, which has not begun."""
+        small = shipped().model("SmolLM2-135M")
+        made = [
+            CandidateSpec(name=BASE, form="base", model=small),
+            CandidateSpec(name=ADAPTER, form="adapter", model=small, ref=f"job:{training}/adapter"),
+        ]
+        file = self.folder / "golden.json"
+        write_json(file, [])
+        golden = InputFile(path=str(file), sha256="0" * 64, source=file.name)
+        tasks = [TaskUnderTest(task=task, golden=golden, repeats=2)]
+        return self.put(BakeoffSpec(tasks=tasks, candidates=made, incumbent=BASE))
+
+    def chain(self, *jobs: int) -> None:
+        links = [(job, False) for job in jobs]
         with transaction(self.connection):
-            insert_chain(
-                self.connection, title=title, project_id="p", author="anna@gpubox", links=[(job, False) for job in jobs]
-            )
+            insert_chain(self.connection, title=TITLE, project_id="p", author="anna@gpubox", links=links)
 
 
-def failed(folder: Path) -> Bakery:
-    """A chain whose parity check was refused, and a bake-off that waits behind it; its recipe was changed since."""
+def begun(folder: Path) -> tuple[Bakery, Project, Task]:
     new_project(folder / "project")
     project = Project.find(explicit=folder / "project")
     made = Bakery(folder, qwen3_template(), {"project_id": project.id, "project_root": str(project.root)})
-    task = project.task("judge")
+    return made, project, project.task("judge")
+
+
+def linked(made: Bakery, project: Project, task: Task, document: Mapping[str, Any]) -> tuple[int, ...]:
+    """The jobs of a chain, each as `made.still` has it."""
     data = project.train_file(task)
-    learnt = InputFile(path=str(data), sha256=sha256_file(data), source=str(data))
-    training = made.train(task=task, data=learnt)
+    training = made.train(task=task, data=InputFile(path=str(data), sha256=sha256_file(data), source=str(data)))
     merged = made.merge(training)
     converted = made.convert(merged, template=CHATML)
     quantized = made.quantize(converted, template=CHATML)
+    deployment = made.deploy(quantized, NAME, document=document, task=task)
+    jobs = (training, merged, converted, quantized, deployment, made.bakeoff_of(training, deployment, task))
+    made.chain(*jobs)
+    return jobs
+
+
+def running(folder: Path) -> Home:
+    """The first link trains, all others wait."""
+    made, project, task = begun(folder)
+    made.still["train"] = ("running", job_reason("running"))
+    for number, kind in enumerate(("merge", "convert", "quantize", "deploy", "bakeoff"), 1):
+        made.still[kind] = ("waiting", job_reason("after", jobs=[number]))
+    training, *_ = linked(made, project, task, {})
+    progress = Progress(
+        done=30, total=51, unit="steps", eta_seconds=540, loss=0.66, tokens_per_second=310, time=time.time()
+    )
+    with transaction(made.connection):
+        made.connection.execute("UPDATE jobs SET progress = ? WHERE id = ?", [progress.to_json(), training])
+    steps = [f"step {n}/51 loss {2.4 - 0.06 * (n - 1):.4f} lr 1.9e-03 grad 0.6{n % 10}" for n in range(1, 31)]
+    made.home.run_dir(training).attempt(1).log.write_text("\n".join(steps) + "\n")
+    return made.home
+
+
+def failed(folder: Path) -> Home:
+    """The deployment was refused, and the bake-off waits behind it; the recipe was changed since."""
+    made, project, task = begun(folder)
     document = other_template()
-    differ, total = sum(not case["same"] for case in document["cases"]), len(document["cases"])
-    message = f"{differ} of {total} prompts differ from the trained ones: thinking is rendered in another way"
-    made.still["parity"] = ("failed", job_reason("job_error", error="parity", message=message, gate="parity"))
-    check = made.parity(quantized, document, task=task)
-    made.still["bakeoff"] = ("waiting", job_reason("need_failed", job=check, state="failed"))
-    waiting = made.bakeoff({ADAPTER: training, Q8_0: quantized})
-    made.chain("ship judge · SmolLM2-135M · Q8_0", training, merged, converted, quantized, check, waiting)
+    message = "the served model does not get the prompts that it was trained on: thinking is rendered in another way"
+    made.still["deploy"] = ("failed", job_reason("job_error", error="parity", message=message, gate="parity"))
+    made.still["bakeoff"] = ("waiting", job_reason("need_failed", job=5, state="failed"))
+    linked(made, project, task, document)
     recipe = shipped().origin(shipped().recipe("demo")).read_text()
     own = project.root / "configs/recipes/demo.yaml"
     own.parent.mkdir(parents=True, exist_ok=True)
     own.write_text(recipe.replace("epochs: ", "epochs: 1"))
-    return made
+    return made.home
 
 
-def picture(made: Bakery, out: Path, keys: str, size: str, wait: float = 4.0) -> str:
+def retried(folder: Path) -> Home:
+    """The same, asked for again with `r`: it sends its file."""
+    home = failed(folder)
+    made = Records(folder)
+    progress = Progress(
+        phase="sending", done=58_000_000, total=145_000_000, unit="bytes", eta_seconds=4, time=time.time()
+    )
+    with transaction(made.connection):
+        change_state(made.connection, 5, "waiting", job_reason("retried"), "anna@gpubox", held=0)
+        for state in ("ready", "starting", "running"):
+            columns = {"attempt": 2} if state == "starting" else {}
+            change_state(made.connection, 5, state, job_reason("running"), "runner", **columns)
+        made.connection.execute("UPDATE jobs SET progress = ? WHERE id = 5", [progress.to_json()])
+        made.connection.execute(
+            "INSERT INTO attempts (job_id, number, boot_id, created_at) VALUES (5, 2, 'b', ?)", [time.time() - 3]
+        )
+        set_reason(made.connection, 6, job_reason("after", jobs=[5]))
+    attempt = home.run_dir(5).attempt(2)
+    attempt.path.mkdir()
+    attempt.log.write_text("asking Ollama, http://127.0.0.1:11434\nsending model-3.gguf, 145 MB\n")
+    home.run_dir(5).parity.unlink()
+    return home
+
+
+def staged(folder: Path) -> Home:
+    """A bake-off over the stages of an adapter, whose smallest file lost what was learnt."""
+    return home_with_stages(folder)[0]
+
+
+def diagnosed(folder: Path) -> Home:
+    """A file that lost its template, and writes the same over and over."""
+    new_project(folder / "project")
+    made = Records(folder)
+    training, _, _, quantized = whole_chain(made, template=None)
+    made.bakeoff(
+        {ADAPTER: training, Q8_0: quantized},
+        quality={Q8_0: BAD},
+        write=lambda name, *_: ECHO if name == Q8_0 else "",
+        values={Q8_0: {"more_prompt_tokens": -9}},
+    )
+    return made.home
+
+
+def picture(home: Home, project: Path, out: Path, keys: str, size: str, wait: float = 4.0) -> str:
     """Open the console in a real terminal, type, and draw what stands there; its text."""
     columns, lines = (int(part) for part in size.split("x"))
-    project = made.folder / "project"
-    command = [sys.executable, "-P", "-c", CONSOLE, "--project", str(project)]
-    with made.home.runner_lock.open("a") as lock:
+    command = [sys.executable, "-P", "-c", CONSOLE, str(project)]
+    environment = {"BAKEHOUSE_HOME": str(home.root), "PYTHONPATH": str(Path(__file__).parents[3])}
+    with home.runner_lock.open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # as a runner has it for life
-        with Terminal(
-            command, columns=columns, lines=lines, environment={"BAKEHOUSE_HOME": str(made.home.root)}
-        ) as terminal:
+        with Terminal(command, columns=columns, lines=lines, environment=environment) as terminal:
             terminal.watch(wait)
             for name, key in TYPED.findall(keys):
                 if name.isdigit():
@@ -161,9 +246,14 @@ def picture(made: Bakery, out: Path, keys: str, size: str, wait: float = 4.0) ->
             return terminal.text
 
 
-PICTURES: Mapping[str, tuple[Callable[[Path], Bakery], str]] = {
-    "chain-failed": (failed, "{enter}"),
-    "parity": (failed, "{enter}{enter}"),
+PICTURES: Mapping[str, tuple[Callable[[Path], Home], str]] = {
+    "ship": (diagnosed, "3Gs{2}"),
+    "chain-running": (running, "{enter}{2}"),
+    "chain-failed": (failed, "{enter}{3}"),
+    "chain-retried": (retried, "{enter}{2}"),
+    "parity": (failed, "{enter}{2}{enter}{1}"),
+    "stages": (staged, "4{2}{enter}{1}jjjjj"),
+    "why": (diagnosed, "3GW{3}"),
 }
 
 
@@ -176,9 +266,9 @@ def main() -> None:
     for name in arguments.names or PICTURES:
         made, keys = PICTURES[name]
         with tempfile.TemporaryDirectory(prefix="bakehouse") as folder:
-            bakery = made(Path(folder))
-            for size in SIZES:
-                print(picture(bakery, arguments.out / f"{name}-{size}.png", keys, size))
+            home = made(Path(folder))
+            for size in ("120x40", "80x24"):
+                print(picture(home, Path(folder) / "project", arguments.out / f"{name}-{size}.png", keys, size))
 
 
 if __name__ == "__main__":
