@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from textual.message import Message
@@ -215,6 +218,28 @@ def deploy(context: Context, wanted: WantedDeploy) -> None:
         return [submit_deploy(home, project, source, to=to, name=wanted.name, at_boot=wanted.at_boot, author=author)]
 
     submit(context, make)
+
+
+def run_command(context: Context, words: Sequence[str]) -> None:
+    """Run a command of Bakehouse's beside the console, in the project's folder, and tell what it said last."""
+
+    def act() -> RequestDone:
+        root = context.find_project().root
+        environ = {**os.environ, "BAKEHOUSE_HOME": str(context.home.root)}
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", "from core.cli.main import main; main()", *words],
+            cwd=root,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
+        said = (done.stdout if done.returncode == 0 else done.stderr or done.stdout).strip().splitlines()
+        return RequestDone(said[-1] if said else f"exit code {done.returncode}", failed=done.returncode != 0)
+
+    in_background(context, act)
 
 
 def start_served(context: Context, name: str) -> None:

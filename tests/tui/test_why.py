@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from queue import SimpleQueue
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from core.config.project import shipped
 from core.diagnosis.diagnosis import Diagnosis, diagnose
+from core.diagnosis.next_test import NextTest
+from core.home import Home
 from core.store.jobs import list_jobs
 from tests.support.recorded_lineage import ADAPTER, BAD, Q8_0, Records, whole_chain
+from tests.support.waiting import PATIENCE_SECONDS
 from tests.tui.conftest import Opened, keys_of, seen, text_of
 from tests.tui.scene import NOW, job, scene
+from tui import actions
+from tui.actions import RequestDone
 from tui.app import ConsoleApp
 from tui.screens.dashboard import Dashboard
 from tui.screens.job import JobScreen
@@ -108,3 +116,39 @@ async def test_the_records_are_read_in_a_thread_of_a_real_console(records: Recor
         screen.action_read()
         await seen(pilot, lambda: "has no chat template" in text_of(pilot, "#rows"), "the diagnosis")
         assert not screen.busy
+
+
+async def test_the_cheapest_test_is_queued_by_a_key_after_a_yes(
+    console: Opened, found: Diagnosis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+    monkeypatch.setattr(actions, "run_command", lambda context, words: asked.append(list(words)))
+    made = (job(1, "done", "train judge · m", task="judge", ended_at=NOW),)
+    async with console(scene(jobs=made)) as pilot:
+        await pilot.press("3", "W")
+        screen = pilot.app.screen
+        assert isinstance(screen, WhyScreen)
+        await pilot.press("t")
+        assert pilot.app.screen is screen, "nothing was read yet"
+        looked = replace(found, tests=(NextTest("lengths", "bakehouse audit judge", ()), *found.tests))
+        screen.post_message(WhyScreen.Diagnosed(looked))
+        await pilot.pause()
+        await pilot.press("t", "y")
+        assert asked == [["parity", "4"]], "an audit is read at once and is no job; nobody waits for one"
+        screen.post_message(WhyScreen.Diagnosed(replace(found, tests=())))
+        await pilot.pause()
+        assert "test" not in keys_of(pilot)
+
+
+@pytest.mark.process
+def test_a_command_that_is_refused_says_why(tmp_path: Path) -> None:
+    told: SimpleQueue[RequestDone] = SimpleQueue()
+    context: Any = SimpleNamespace(
+        home=Home(tmp_path / "home").create(),
+        find_project=shipped,
+        post=told.put,
+        feed=SimpleNamespace(wake=lambda: None),
+    )
+    actions.run_command(context, ["parity", "99"])
+    done = told.get(timeout=PATIENCE_SECONDS)
+    assert done.failed and "no job 99" in done.text

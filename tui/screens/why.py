@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.message import Message
 
 from core.text import printable
+from tui import actions
 from tui.commands import Command, bindings, command
 from tui.context import Context
 from tui.lines import Line, wrapped
 from tui.model.snapshot import Snapshot
 from tui.queries.failures import ask_beside
 from tui.screens.command_screen import CommandScreen
+from tui.screens.confirm import Confirm
 from tui.widgets.diagnosis_rows import diagnosis_lines
 from tui.widgets.footer import Footer
 from tui.widgets.memory_view import RowsView
 
 if TYPE_CHECKING:
     from core.diagnosis.diagnosis import Diagnosis
+
+
+QUEUEING = frozenset({"bakeoff", "deploy", "export", "parity", "stages", "train"})
+"""Commands that queue a job and end."""
 
 
 class WhyScreen(CommandScreen):
@@ -33,6 +40,16 @@ class WhyScreen(CommandScreen):
         command("g", "top", "The first row", "g,home", "go(False)", rank=0, palette=False),
         command("G", "end", "The last row", "G,end", "go(True)", rank=0, palette=False),
         command("r", "read again", "Read the records again", "r", "read", lambda screen: not screen.busy, rank=1),
+        command(
+            "t",
+            "test",
+            "Queue the cheapest test that tells more",
+            "t",
+            "test",
+            lambda screen: screen.test is not None,
+            rank=1,
+            unless="The records name no test that can be queued.",
+        ),
         command("esc", "back", "Back to where it was asked", "escape,q,enter", "app.pop_screen", rank=1),
         command("?", "help", "Show the keys that work here", "question_mark", "help", rank=1),
     )
@@ -97,6 +114,28 @@ class WhyScreen(CommandScreen):
         self.busy, self.problem = False, message.problem
         self.found = message.found or self.found
         self._paint()
+
+    @property
+    def test(self) -> list[str] | None:
+        """The cheapest test as the words of a command that queues it; None where none does."""
+        for test in self.found.tests if self.found is not None else ():
+            program, *words = shlex.split(test.command)
+            if program == "bakehouse" and words and words[0] in QUEUEING:
+                return [word for word in words if word != "--wait"]
+        return None
+
+    def action_test(self) -> None:
+        words = self.test
+        if words is None:
+            return
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                actions.run_command(self.context, words)
+
+        command = shlex.join(["bakehouse", *words])
+        told = f"{command}. It takes its place in the queue; once it is done, r reads the records again."
+        self.app.push_screen(Confirm("Queue the cheapest test?", told, "Queue it"), answered)
 
     def action_scroll(self, step: int) -> None:
         self.query_one(RowsView).scroll_rows(step)
