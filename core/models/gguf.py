@@ -59,13 +59,15 @@ BLOCKS = {
     41: (128, 18),
     42: (64, 18),
 }
+REMOVED = (4, 5, 31, 32, 33, 36, 37, 38)
+"""Types that llama.cpp no longer reads."""
 MOST = 10_000_000
 """Keys, tensors and values of a list beyond which a header is taken for torn."""
 MOST_KEPT = 1024
 """Values of a list that is kept: one a layer is, one a token of the vocabulary is not."""
 MOST_DIMENSIONS = 8
-SERVED_DIMENSIONS = 4
-"""ggml's GGML_MAX_DIMS."""
+SERVED_DIMENSIONS, SERVED_NAME_BYTES = 4, 63
+"""ggml's GGML_MAX_DIMS, and what GGML_MAX_NAME leaves for the name of a tensor."""
 ALIGNMENT = 32
 """Of the tensors, in bytes, where a file does not say."""
 PART = re.compile(r".*-(\d{5})-of-(\d{5})\.gguf")
@@ -186,8 +188,9 @@ def whole_header(path: Path, name: str) -> GgufHeader:
         try:
             header = _read(file, version)
         except (TornError, struct.error, UnicodeDecodeError, OverflowError, MemoryError, RecursionError) as error:
+            told = str(error) if isinstance(error, TornError) else ""
             raise InputError(
-                "its GGUF header is unreadable: torn", code="bad_model", file=path, key=name, remedy=AGAIN
+                f"its GGUF header is unreadable: {told or 'torn'}", code="bad_model", file=path, key=name, remedy=AGAIN
             ) from error
     count, number = header.keys.get("split.count"), header.keys.get("split.no")
     if isinstance(count, int) and count > 1:  # whatever it is called now
@@ -215,7 +218,8 @@ def _one_of_several(path: Path, name: str, part: int, parts: int) -> InputError:
 
 
 def check_servable(path: Path, name: str) -> GgufHeader:
-    """The header of a file that llama.cpp is to load: with an architecture, weights, and tensors that do not overlap.
+    """The header of a file that llama.cpp is to load: with an architecture, and weights that lie one behind the other, as its
+    own reader wants them (ggml's `gguf.cpp`).
 
     A file that only claims to be a model can take a server down. Raises `InputError`, `OSError`.
     """
@@ -247,7 +251,7 @@ def already_quantised(file: str | Path) -> InputError:
 def _unservable(header: GgufHeader) -> str | None:
     if header.version == 1:
         return "it is of version 1 of the format, which llama.cpp no longer reads"
-    if not header.architecture:
+    if not header.architecture or not isinstance(header.keys["general.architecture"], str):
         return "it names no architecture"
     if not header.tensors:
         return "it holds no weights"
@@ -255,21 +259,34 @@ def _unservable(header: GgufHeader) -> str | None:
     if len(names) < len(header.tensors):
         return "two of its tensors have the same name"
     alignment = header.keys.get("general.alignment", ALIGNMENT)
-    if not isinstance(alignment, int) or alignment <= 0 or alignment % 8:
+    if not isinstance(alignment, int) or alignment < 8 or alignment & (alignment - 1):
         return f"its alignment is {alignment!r}"[:100]
     reached = 0
-    for tensor in sorted(header.tensors, key=lambda one: (one.offset, one.size_bytes)):
-        if not 1 <= len(tensor.shape) <= SERVED_DIMENSIONS or 0 in tensor.shape:
-            return f"tensor {tensor.name[:80]!r} has the shape {list(tensor.shape)}"
-        if tensor.shape[0] % BLOCKS.get(tensor.kind, (1, 0))[0]:
-            return (
-                f"tensor {tensor.name[:80]!r} has rows of {tensor.shape[0]} values, which do not divide into its blocks"
-            )
-        if tensor.offset % alignment:
-            return f"tensor {tensor.name[:80]!r} does not begin at a multiple of {alignment}"
-        if tensor.offset < reached:
-            return f"tensor {tensor.name[:80]!r} lies in another one"
-        reached = tensor.offset + tensor.size_bytes
+    for tensor in header.tensors:
+        wrong = _unservable_tensor(tensor)
+        if wrong is None and tensor.offset % alignment:
+            wrong = f"does not begin at a multiple of {alignment}"
+        if wrong is None and tensor.offset < reached:
+            wrong = "lies in another one"
+        if wrong is None and tensor.offset > reached >= 0:
+            wrong = f"begins at {tensor.offset}, and the one before it ends at {reached}"
+        if wrong is not None:
+            return f"tensor {tensor.name[:80]!r} {wrong}"
+        size = -(-tensor.size_bytes // alignment) * alignment
+        # Behind one of a type whose size is not known here the next may begin anywhere.
+        reached = tensor.offset + size if tensor.kind in BLOCKS else -1
+    return None
+
+
+def _unservable_tensor(tensor: GgufTensor) -> str | None:
+    if len(tensor.name.encode()) > SERVED_NAME_BYTES:
+        return f"has a name of more than {SERVED_NAME_BYTES} bytes"
+    if not 1 <= len(tensor.shape) <= SERVED_DIMENSIONS or 0 in tensor.shape:
+        return f"has the shape {list(tensor.shape)}"
+    if tensor.kind in REMOVED:
+        return f"is of type {tensor.kind}, which llama.cpp no longer reads"
+    if tensor.shape[0] % BLOCKS.get(tensor.kind, (1, 0))[0]:
+        return f"has rows of {tensor.shape[0]} values, which do not divide into its blocks"
     return None
 
 
@@ -278,6 +295,8 @@ def _read(file: BinaryIO, version: int) -> GgufHeader:
     keys: dict[str, Any] = {}
     for _ in range(count):
         key = _text(file)
+        if not key or key in keys:
+            raise TornError(f"two of its keys are {key[:80]!r}" if key else "one of its keys has no name")
         keys[key] = _value(file, _number(file, "I"))
     alignment = keys.get("general.alignment", ALIGNMENT)
     tensors = []

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from core.errors import InputError
 from core.models.gguf import check_servable
-from tests.support.gguf_bytes import KEYS, file, header, text
+from tests.support.gguf_bytes import KEYS, file, header, key, text
 
 
 def without(name: str) -> dict[str, Any]:
@@ -27,6 +27,14 @@ def test_a_whole_file_tells_what_it_is(tmp_path: Path) -> None:
     assert [(one.name, one.shape, one.size_bytes) for one in found.tensors] == [("a", (32, 2), 128), ("b", (32,), 128)]
 
 
+def twice(name: str, value: Any) -> bytes:
+    """A header in which a key stands once more."""
+    first = header()
+    at = 24 + sum(len(key(one, other)) for one, other in KEYS.items())
+    return first[:16] + struct.pack("<Q", len(KEYS) + 1) + first[24:at] + key(name, value) + first[at:]
+
+
+# llama-quantize 11434 refuses each of them, whatever else it would say to so small a file.
 HOSTILE: dict[str, Callable[[], bytes]] = {
     "empty": lambda: b"",
     "another file": lambda: b"PK\x03\x04" + bytes(100),
@@ -56,6 +64,17 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "rows that do not divide into blocks": lambda: file(header(tensors=((b"a", (33, 2), 8, 0),))),
     "cut, in a type of the importance quants": lambda: file(header(tensors=((b"a", (256, 8), 23, 0),))),
     "cut, in a type of four bits a value": lambda: file(header(tensors=((b"a", (64, 64), 39, 0),))),
+    "a key that stands twice": lambda: file(twice("general.architecture", "llama")),
+    "a key without a name": lambda: file(header({**KEYS, "": 1})),
+    "an architecture that is a number": lambda: file(header({**KEYS, "general.architecture": 5})),
+    "an alignment that is no power of two": lambda: (
+        header({**KEYS, "general.alignment": 24}, ((b"a", (32, 2), 1, 0), (b"b", (32,), 0, 144))) + bytes(600)
+    ),
+    "a gap between two tensors": lambda: header(tensors=((b"a", (32, 2), 1, 0), (b"b", (32,), 0, 160))) + bytes(600),
+    "a gap before the first": lambda: header(tensors=((b"a", (32, 2), 1, 32), (b"b", (32,), 0, 160))) + bytes(600),
+    "tensors in another order": lambda: file(header(tensors=((b"b", (32,), 0, 128), (b"a", (32, 2), 1, 0)))),
+    "a tensor with too long a name": lambda: file(header(tensors=((b"a" * 64, (32, 2), 1, 0),))),
+    "a type that is gone": lambda: file(header(tensors=((b"a", (32, 2), 4, 0),))),
     "a name that is no UTF-8": lambda: file(header(tensors=((b"\xff\xfe", (32,), 0, 0),))),
 }
 
