@@ -36,9 +36,9 @@ def test_it_loads_and_serves_beyond_the_terminal_it_was_started_from(oven: Oven)
     shell, terminal = pty.fork()
     if shell == 0:
         os.execv(sys.executable, [sys.executable, "-P", *words])
-    state = reached(oven.home, NAME, "loading")
     wait_until(lambda: read_state(oven.home, NAME).pid, what="llama-server has begun")
-    assert state.shim is not None and os.getsid(state.shim.pid) != shell
+    state = read_state(oven.home, NAME)
+    assert state.phase == "loading" and state.shim is not None and os.getsid(state.shim.pid) != shell
     os.close(terminal)  # the kernel sends SIGHUP to the session, as at a logout
     os.waitpid(shell, 0)
     os.kill(state.shim.pid, signal.SIGHUP)
