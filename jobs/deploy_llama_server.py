@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core.data.render import ChatTokenizer
+from core.errors import BakehouseError
 from core.files import read_json, tail
 from core.jobfile.deploy import DeploySpec
 from core.jobfile.raw import LEASED_GPU
@@ -66,8 +67,18 @@ def deploy(context: JobContext, spec: DeploySpec) -> None:
     header = check_servable(file, file.name)
 
     checked, report = _proved(context, spec, tokenizer, file, weights, header)
-    record = _record(context, spec, checked, file, header)
-    _install(context, spec, tokenizer, record, checked, report)
+    while True:
+        record = _record(context, spec, checked, file, header)
+        try:
+            _install(context, spec, tokenizer, record, checked, report)
+        except BakehouseError as error:
+            # Between looking for a free port and taking it somebody else may have got it.
+            chosen = error.code == "port_taken" and spec.port is None
+            if not chosen or choose_port(context.home, spec.name) == record.port:
+                raise
+            context.say(f"port {record.port} has been taken meanwhile: another one")
+        else:
+            return
 
 
 def _proved(

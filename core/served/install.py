@@ -149,12 +149,16 @@ def _wait_until_serving(home: Home, record: ServedModelRecord, tell: Callable[[s
 
 
 def _did_not_come(record: ServedModelRecord, state: ServedState) -> BakehouseError:
+    """`port_taken`, or `not_serving` for any other reason."""
     values = {} if state.reason is None else dict(state.reason.values)
     code = "failed" if state.reason is None else state.reason.code
-    said = values.get("said") or (f"port {values['port']} is taken" if "port" in values else code.replace("_", " "))
+    taken = code == "port_taken"
+    said = f"port {record.port} is taken by another program" if taken else values.get("said") or code.replace("_", " ")
     return BakehouseError(
         f"{record.name} does not come to serve: {said}",
-        code="not_serving",
+        code="port_taken" if taken else "not_serving",
         key=record.name,
-        remedy="what served under the name before is there again; the log has what llama-server printed",
+        remedy="end that program, or deploy with another --port"
+        if taken
+        else "what served under the name before is there again; the log has what llama-server printed",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -64,6 +65,18 @@ def test_one_that_was_stopped_stays_so_and_of_none_before_nothing_is_left(oven: 
     oven.folder.record.unlink()
     with pytest.raises(BakehouseError):
         install(oven.home, new, nothing, nothing, nothing)
+    assert not oven.folder.path.exists()
+
+
+def test_a_port_that_somebody_else_has_got_meanwhile_is_told_apart(oven: Oven) -> None:
+    oven.folder.record.unlink()
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", oven.port))
+        other.listen()
+        assert choose_port(oven.home, NAME) != oven.port
+        with pytest.raises(BakehouseError) as refused:
+            install(oven.home, oven.record(job_id=2), nothing, nothing, nothing)
+    assert refused.value.code == "port_taken"
     assert not oven.folder.path.exists()
 
 

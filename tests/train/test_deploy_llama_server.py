@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -23,8 +25,10 @@ from core.jobfile.served_as import ServedAs
 from core.process.identity import ProcessIdentity
 from core.served.away import call_back, is_gone, send_away
 from core.served.control import remove, start, stop
+from core.served.install import choose_port
 from core.served.record import read_record, read_records
 from core.served.state import read_state
+from jobs import deploy_llama_server
 from tests.support.forked import CHECKOUT
 from tests.support.llama_cpp import llama_cpp, small_q8_0
 from tests.support.served_models import all_ended, kill, models_at, reached
@@ -59,8 +63,10 @@ def shop(model_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     made.close()
 
 
-def deploy(shop: Workshop, file: Path, **more: Any) -> tuple[int, dict[str, Any]]:
-    """Run a deployment: its exit code, and the summary or the error that it left."""
+def deploy(
+    shop: Workshop, file: Path, before: Callable[[], None] | None = None, **more: Any
+) -> tuple[int, dict[str, Any]]:
+    """Run a deployment, which calls `before` first: its exit code, and the summary or the error that it left."""
     spec = DeploySpec(
         source=str(file),
         to="llama-server",
@@ -71,9 +77,15 @@ def deploy(shop: Workshop, file: Path, **more: Any) -> tuple[int, dict[str, Any]
         **{"program": str(llama_cpp().require("llama-server")), **more},
     )
     run = shop.submit(next(_ids), spec)
-    code = shop.finish(run)
+    code = shop.ended(shop.start(run, before=before))
     left = read_json(run.result) if code == 0 else read_json(run.attempt(1).error_json)
     return code, left["summary"] if code == 0 else left
+
+
+def choosing_first(taken: int) -> None:
+    """Have the job choose this port at first, as one that somebody takes between the look for a free one and the start."""
+    real, ports = choose_port, [taken]
+    deploy_llama_server.choose_port = lambda *words: ports.pop() if ports else real(*words)
 
 
 def answer(url: str) -> str:
@@ -88,7 +100,13 @@ def test_a_proved_file_serves_beyond_its_job_and_is_replaced_by_none_that_was_no
     shop: Workshop, model_cache: Path, tmp_path: Path
 ) -> None:
     home, sound = shop.home, small_q8_0(model_cache)
-    code, summary = deploy(shop, sound)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = other.getsockname()[1]
+
+        code, summary = deploy(shop, sound, partial(choosing_first, taken))
+    assert str(taken) not in summary["url"]
     assert (code, summary["name"], summary["kept_by"]) == (0, NAME, "process")
     assert summary["answer"]
     record = read_record(home, NAME)
