@@ -15,8 +15,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.errors import BakehouseError
+from core.files import read_json
 from core.home import Home, expanded
 from core.jobfile.references import parse_reference
+from core.jobfile.spec import JobFile
+from core.models.fingerprints import KnownFingerprints, path_fingerprint
 from core.own_paths import read_result
 from core.process.leftovers import temporary_name
 from core.reasons import Reason
@@ -33,7 +37,8 @@ class Intermediate:
     """An artefact of a job that others were made of (`made`: their jobs). `keep` is why it must stay; None where it may go.
 
     `path` is its folder in the store of artefacts, which holds its lineage too. Reasons: `needed` (`job`), `open` (`process`,
-    `pid`), `served` (`name`), `service` (`unit`), `named` (`model`), `not_again` (`source`: what it was made of is gone).
+    `pid`), `served` (`name`), `service` (`unit`), `named` (`model`), `not_again` (`source`: what it was made of is gone),
+    `base_changed` (`source`: where other weights lie now).
     """
 
     job_id: int
@@ -144,9 +149,11 @@ def _needed(home: Home, connection: sqlite3.Connection, jobs: Iterable[int], fol
 
 
 def _not_again(home: Home, one: _DoneJob, made: Mapping[int, _DoneJob]) -> Reason | None:
-    """What it was made of and is gone; None where a retry of its job can make it again."""
+    """What it was made of and is gone or has become another; None where a retry of its job can make the same again."""
     reference = parse_reference(one.source)
-    if one.source is None:  # a base model, which can be pulled
+    if (one.source is None or one.kind == "merge") and (lost := _base_lost(home, one)) is not None:
+        return lost
+    if one.source is None:
         return None
     if reference is None:
         return None if Path(one.source).exists() else Reason("not_again", {"source": one.source})
@@ -158,6 +165,25 @@ def _not_again(home: Home, one: _DoneJob, made: Mapping[int, _DoneJob]) -> Reaso
         if any(Path(item["path"]).is_dir() for item in result.get("artefacts", [])):
             return None
     return Reason("not_again", {"source": one.source})
+
+
+def _base_lost(home: Home, one: _DoneJob) -> Reason | None:
+    """That the base model of a folder of one's own is not there any more, or holds other weights than it took; one of a hub
+    can be pulled."""
+    lineage: object = None
+    with contextlib.suppress(ValueError, OSError):
+        lineage = read_json(one.folder / "lineage.json")
+    taken = lineage.get("base_fingerprint") if isinstance(lineage, dict) else None
+    with contextlib.suppress(BakehouseError, OSError):
+        for model in JobFile.load(home.run_dir(one.job_id)).spec.models:
+            if model.path is None:
+                continue
+            known = KnownFingerprints(home)
+            found = path_fingerprint(expanded(model.path), known)
+            known.keep()
+            if found is None or (taken is not None and found != taken):
+                return Reason("not_again" if found is None else "base_changed", {"source": model.path})
+    return None
 
 
 def _named(folder: Path, models: Mapping[str, str]) -> Reason | None:

@@ -12,6 +12,7 @@ _KEEP = {
     "service": "the service {unit} starts with it",
     "named": "models.yaml names it as {model}",
     "not_again": "it cannot be made again, {source} is gone",
+    "base_changed": "it cannot be made again, {source} holds other weights now",
 }
 
 

@@ -14,6 +14,7 @@ import pytest
 from core.cli.main import main
 from core.files import write_json
 from core.intermediates import Intermediate, list_intermediates, remove_intermediate
+from core.models.fingerprints import KnownFingerprints, path_fingerprint
 from core.served.control import remove
 from core.served.record import ServedModelRecord, write_record
 from core.store.jobs import JobRow
@@ -151,6 +152,25 @@ def test_what_cannot_be_made_again_stays(way: Way) -> None:
     (merged,) = (one for one in way.listed().values() if one.kind == "merged")
     way.folder(way.merge).rename(way.folder(way.merge).with_name("elsewhere"))
     assert way.kept(way.convert) == "not_again" and merged.keep is not None
+
+
+def test_what_was_made_of_a_base_that_is_gone_or_another_now_stays(way: Way) -> None:
+    base = Path(way.kiln.model.path or "")
+    lineage = way.folder(way.merge) / "lineage.json"
+    write_json(lineage, {"base_fingerprint": path_fingerprint(base, KnownFingerprints(way.kiln.home))})
+    assert way.kept(way.merge) is None
+    weights = next(base.glob("*.safetensors"))
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert way.kept(way.merge) == "base_changed"
+    base.rename(base.with_name("elsewhere"))
+    keep = way.listed()[way.merge.id].keep
+    assert keep is not None and keep.code == "not_again" and str(base) in keep_words(keep)
+    # The F16 file is made again of the merged model, which is there; without that, of nothing.
+    assert way.kept(way.convert) is None
+    way.folder(way.merge).rename(way.folder(way.merge).with_name("elsewhere"))
+    assert way.kept(way.convert) == "not_again"
 
 
 def test_a_job_that_was_queued_meanwhile_keeps_what_it_needs(way: Way) -> None:
