@@ -93,7 +93,8 @@ def _proved(
     extend_manifest(context, server={"path": str(program), "version": server.version}, weights=weights)
     with contextlib.closing(server):
         server.load(spec.task.sampling.context_length)
-        report = check(context, spec.task, spec.golden, tokenizer, server, header, shots_of(context, spec.source))
+        shots, examples = shots_of(context, spec.source), spec.served.examples
+        report = check(context, spec.task, spec.golden, tokenizer, server, header, shots, examples)
     checked = Checked(file, file.name, weights, server.version)
     settle(context, checked, report)
     require_answer(report)
@@ -162,7 +163,7 @@ def _install(
         context.phase("asking it once", record.url)
         server = OpenAIModel("served", ServerAddress(record.url), record.name, weights=record.weights)
         with contextlib.closing(server):
-            found = ask_once(context, spec.task, spec.golden, tokenizer, server, report)
+            found = ask_once(context, spec.task, spec.golden, tokenizer, server, report, spec.served.examples)
         refuse(checked, found)
         answers[:] = [require_answer(found)]
 

@@ -199,7 +199,7 @@ def _proved(
         try:
             model.load(spec.task.sampling.context_length)
             header, shots = _header_served(sent), shots_of(context, spec.source)
-            report = check(context, spec.task, spec.golden, tokenizer, model, header, shots)
+            report = check(context, spec.task, spec.golden, tokenizer, model, header, shots, spec.served.examples)
         finally:
             try:
                 model.unload()

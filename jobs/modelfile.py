@@ -76,7 +76,7 @@ def modelfile_of(
         f"For Ollama, in the folder of this file:  ollama create NAME -f {NAME}",
         *_of_template(jinja, found, official),
         *(_of_task(task, found) if task is not None else ()),
-        *(_of_shots(shots) if shots is not None else ()),
+        *(_of_shots(shots, served) if shots is not None else ()),
     ]
     return Modelfile(name, template, tuple(stops), task.sampling if task else None, notes=tuple(notes))
 
@@ -127,14 +127,23 @@ def _of_task(task: Task, found: Family | Reason) -> list[str]:
     ]
 
 
-def _of_shots(shots: TrainedShots) -> list[str]:
-    """No MESSAGE lines: Ollama puts them in front of all messages of a request, where training had the system prompt first."""
+def _of_shots(shots: TrainedShots, served: ServedAs) -> list[str]:
+    """No MESSAGE lines that count: Ollama puts them in front of all messages of a request, where training had the system prompt
+    first. They are right for requests without one."""
     said = shots_values(shots.count, shots.share)
     trained = f"Training put up to {said['examples']} in front of {said['share']} of its prompts"
     if not shots.expected:
         return [f"{trained}, and trained without on the others: requests need none."]
-    return [
+    lines = [
         f"{trained}: send as many with each request,",
         "as user and assistant turns between the system prompt and the input. MESSAGE would put them in front of the",
         "request's own system prompt.",
+    ]
+    written = [(turn.role, quoted(turn.content)) for example in served.examples for turn in example]
+    if not written or any(value is None for _, value in written):
+        return lines
+    return [
+        *lines,
+        "For requests that have none, take the # away:",
+        *(f"MESSAGE {role} {value}" for role, value in written),
     ]

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from core.config.model import ModelEntry
 from core.config.task import Task
+from core.data.examples import Message
 from core.data.render import ChatTokenizer, encode_prompt
 from core.data.shots import TrainedShots, shots_in
 from core.data.template import fold_system
@@ -17,7 +18,7 @@ from core.data.template_proof import TemplateProof, prove
 from core.errors import BakehouseError, GateError
 from core.files import write_json
 from core.home import ServedDir
-from core.jobfile.bakeoff import ServerUnderTest
+from core.jobfile.bakeoff import ExampleTurn, ServerUnderTest
 from core.jobfile.parity import ParitySpec
 from core.jobfile.servers import opened
 from core.jobfile.spec import InputFile
@@ -146,15 +147,16 @@ def check(
     server: AskedServer,
     header: GgufHeader | None = None,
     shots: TrainedShots | None = None,
+    examples: Sequence[Sequence[ExampleTurn]] = (),
 ) -> ParityReport:
     """Every probe conversation, what is known of the file, and real answers, from a server that has loaded.
 
-    `header` is that of its file, for a server that tells none of it; `shots` are the examples that training put in front of its
-    prompts (`shots_of`). Raises ServerError."""
+    `header` is that of its file, for a server that tells none of it; `shots` is how many examples training put in front of its
+    prompts (`shots_of`), `examples` are those that requests have to send. Raises ServerError."""
     golden = read_golden(golden_file)
     proof = prove(tokenizer, task.thinking, task.system_role)
     context.phase("comparing prompts")
-    probes = probe_conversations(task, golden, proof, shots.count if shots is not None else 0)
+    probes = probe_conversations(task, golden, proof, 0 if shots is None else shots.count, _messages(examples))
 
     def tell(done: int, total: int) -> None:
         context.check_stop()
@@ -183,12 +185,17 @@ def ask_once(
     tokenizer: ChatTokenizer,
     server: AskedServer,
     report: ParityReport,
+    examples: Sequence[Sequence[ExampleTurn]] = (),
 ) -> ParityReport:
     """A report with one more real answer, of a server that has what passed it. Raises ServerError."""
     proof = prove(tokenizer, task.thinking, task.system_role)
-    probes = probe_conversations(task, read_golden(golden_file), proof)
+    probes = probe_conversations(task, read_golden(golden_file), proof, examples=_messages(examples))
     found, reply = _of_answers(context, task, server, probes, report.cases, proof)
     return ParityReport(report.cases, (*report.findings, *found), reply)
+
+
+def _messages(examples: Sequence[Sequence[ExampleTurn]]) -> list[list[Message]]:
+    return [[Message(turn.role, turn.content) for turn in example] for example in examples]
 
 
 def _of_answers(

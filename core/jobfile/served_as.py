@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from core.config.task import Task
+from core.jobfile.bakeoff import ExampleTurn
 
 
 class OfficialTemplate(BaseModel):
@@ -18,9 +19,13 @@ class OfficialTemplate(BaseModel):
 
 
 class ServedAs(BaseModel):
-    """`task` is what the model is to do, None where it is made for none; `official` the template that its entry names."""
+    """`task` is what the model is to do, None where it is made for none; `official` the template that its entry names.
+
+    `examples` are those that requests have to send: nearly every prompt of the training had as many in front.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     task: Task | None = None
     official: OfficialTemplate | None = None
+    examples: tuple[tuple[ExampleTurn, ...], ...] = ()

@@ -33,12 +33,17 @@ class ProbeConversation:
 
 
 def probe_conversations(
-    task: Task, golden: Sequence[GoldenInput], proof: TemplateProof, shots: int = 0
+    task: Task,
+    golden: Sequence[GoldenInput],
+    proof: TemplateProof,
+    shots: int = 0,
+    examples: Sequence[Sequence[Message]] = (),
 ) -> tuple[ProbeConversation, ...]:
     """What is compared for a task, each with the task's system text in front, as production asks it.
 
     `proof` is the trained template's: one text holds the signs of its frame, as data that was copied from a log does.
-    With `shots` one of them has so many answered examples in front of its input, as training had them.
+    With `shots` one of them has so many answered examples in front of its input, as training had them. With `examples`, which
+    requests have to send, the last one is a golden input that has these in front.
     """
     system = (Message("system", task.system),) if task.system.strip() else ()
     texts = {
@@ -60,6 +65,12 @@ def probe_conversations(
         made.append(ProbeConversation("examples in front", (*system, *answered, Message("user", "The input."))))
     for item in _chosen(golden):
         made.append(ProbeConversation(f"golden input {item.id}", tuple(asked_messages(item, task.system))))
+    if examples and golden:
+        asked = asked_messages(golden[0], task.system)
+        at = 1 if asked[0].role == "system" else 0
+        turns = [turn for example in examples for turn in example]
+        name = f"golden input {golden[0].id}, examples in front"
+        made.append(ProbeConversation(name, (*asked[:at], *turns, *asked[at:])))
     return tuple(made)
 
 

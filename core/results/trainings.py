@@ -19,7 +19,12 @@ from core.store.jobs import JobRow, get_job
 
 def training_of(home: Home, candidate: CandidateSpec) -> tuple[int, TrainSpec] | None:
     """(job, what it was told) of a candidate that a job of this home trained; None for any other. Raises `InputError`."""
-    made_by = parse_reference(candidate.made_ref)
+    return training_behind(home, candidate.made_ref)
+
+
+def training_behind(home: Home, reference: str | None) -> tuple[int, TrainSpec] | None:
+    """The same of what a job made or is to make (`job:12/gguf`). Raises `InputError`."""
+    made_by = parse_reference(reference)
     # What was made of an adapter, such as a merged model, leads to the training by what each job on the way took.
     while made_by is not None:
         spec = JobFile.load(home.run_dir(made_by.job_id)).spec

@@ -32,7 +32,7 @@ from core.store.jobs import JobRow
 from core.submission.enqueue import store
 from core.submission.input_store import golden_file
 from core.submission.meant_gguf import MeantGguf, meant_gguf, meant_task_and_model
-from core.submission.served_as import served_as
+from core.submission.served_as import known_training, served_as, served_examples
 
 LONGEST_PART = 80
 """Letters of each part of a name that Ollama takes (its `types/model/name.go`)."""
@@ -119,14 +119,21 @@ def deploy_spec(
     under_test, base = meant_task_and_model(project, source, found, task, model)
     name = default_name(under_test, base, found, to) if name is None else name
     where = _ollama(home, project, name) if to == "ollama" else _llama_server(home, project, name, at_boot, port)
-    if to == "ollama" and served is None:
-        served = served_as(project, under_test.name, base)
+    if served is None:
+        training = known_training(home, found.reference)
+        served = (
+            served_as(project, under_test.name, base, training)
+            if to == "ollama"
+            else ServedAs(examples=served_examples(project, under_test.name, training))
+        )
     return DeploySpec(
         source=found.reference,
         to=to,
         name=name,
         model=base,
-        served=ServedAs(task=under_test, official=served.official if served and to == "ollama" else None),
+        served=ServedAs(
+            task=under_test, official=served.official if to == "ollama" else None, examples=served.examples
+        ),
         golden=golden_file(home, project, under_test, project.golden(under_test)),
         **where,
     )

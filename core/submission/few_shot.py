@@ -14,7 +14,6 @@ from core.data.shots import wanted_shots
 from core.data.source import read_source
 from core.errors import InputError
 from core.files import sha256_json
-from core.format import plural
 from core.jobfile.bakeoff import ExampleTurn
 from core.jobfile.train import TrainSpec
 from core.scoring.thinking import split_thinking
@@ -23,6 +22,8 @@ CHARACTERS_PER_TOKEN = 4
 """What a token of English holds on average; enough to tell what fits from what does not, before there is a tokenizer."""
 
 Shown = list[ExampleTurn]
+TOO_FEW = ("no_train_data", "too_few_examples")
+"""Codes of refusals."""
 
 
 @dataclass(frozen=True)
@@ -86,22 +87,29 @@ def asked_as_trained(
 
     All are asked alike, the base as well: what is compared is what training gained. Raises `InputError`, `NotFoundError`.
     """
-    shots = wanted_shots(training.recipe.few_shot)
-    if shots is None or not shots.expected or task != training.task.name:
+    if task != training.task.name:
         return tuple(references)
-    now = project.task(task)
     try:
-        learnt, _ = load_examples(read_source(project.train_file(now)), now)
-        example_pool(now, learnt, project.golden(now).inputs).first(shots.count, now)
+        shown = examples_as_trained(project, training)
     except InputError as error:
-        if error.code not in ("no_train_data", "too_few_examples"):
+        if error.code not in TOO_FEW:
             raise
         remarks.append(
-            f"nearly every prompt of the training had {plural(shots.count, 'answered example')} in front, "
-            f"and the bake-off asks without: {error.message}"
+            f"nearly every trained prompt had examples in front, and the bake-off asks without: {error.message}"
         )
         return tuple(references)
-    return tuple(f"{reference}@few_shot={shots.count}" for reference in references)
+    return tuple(f"{reference}@few_shot={len(shown)}" for reference in references) if shown else tuple(references)
+
+
+def examples_as_trained(project: Project, training: TrainSpec) -> list[Shown]:
+    """As many examples as training put in front of nearly every prompt, those that bake-offs show; empty where it put them in
+    front of a part or of none. Raises `NotFoundError`, `InputError`: one of TOO_FEW where the task has not so many now."""
+    shots = wanted_shots(training.recipe.few_shot)
+    if shots is None or not shots.expected:
+        return []
+    task = project.task(training.task.name)
+    learnt, _ = load_examples(read_source(project.train_file(task)), task)
+    return example_pool(task, learnt, project.golden(task).inputs).first(shots.count, task)
 
 
 def _whole(examples: Sequence[Example]) -> Iterator[Example]:

@@ -29,7 +29,7 @@ from core.store.jobs import RETRYABLE, JobRow, get_job
 from core.submission.candidates import parse_model
 from core.submission.enqueue import ChainWriter, store_chain
 from core.submission.merge import earlier_merge, require_trained_weights
-from core.submission.served_as import served_as, to_serve
+from core.submission.served_as import known_training, served_as, to_serve
 from core.submission.wanted_export import WantedGguf, WantedMerge
 
 SpecMaker = Callable[[str], Spec]
@@ -102,7 +102,7 @@ def submit_gguf(home: Home, project: Project, wanted: WantedGguf, *, again: bool
         if not chain.makers:
             assert chain.made is not None  # a source that is a file has refused to be made into itself
             return _earlier(home, connection, chain.made)
-    served = served_as(project, chain.task, chain.model)
+    served = served_as(project, chain.task, chain.model, known_training(home, chain.at))
     queued = store_chain(
         home, project, lambda writer: chain.write(writer, served), ahead=chain.ahead, author=author
     ).queued

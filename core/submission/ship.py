@@ -89,7 +89,7 @@ def submit_ship(
     _require_trained_weights(project, wanted)
     training = _training(home, project, wanted, later)
     golden_task(project, training.task.name)
-    served = served_as(project, training.task.name, training.model)
+    served = served_as(project, training.task.name, training.model, training)
     to = target(project, wanted.to) if wanted.deploy else None
     shipping = _Shipping(home, project, wanted, training, served, to, [] if remarks is None else remarks)
 

@@ -199,7 +199,7 @@ def submit_stages(
     with contextlib.closing(open_database(home)) as connection:
         training = _training(home, connection, wanted.job)
         check_model_files(home, training.model)
-        served = served_as(project, training.task.name, training.model)
+        served = served_as(project, training.task.name, training.model, training)
         python = interpreter(home, project, MergeSpec(adapter=f"job:{wanted.job}", model=training.model), vendor)
         with transaction(connection):
             place = Place(home, project, connection, python, author, on_gpu=vendor is not None)

@@ -12,9 +12,9 @@ class ModelfileError(Exception):
 
 
 def read_modelfile(text: str) -> list[tuple[str, str]]:
-    """The commands in order: name (that of a parameter for PARAMETER) and value."""
+    """The commands in order: name (that of a parameter for PARAMETER) and value; of a MESSAGE `role: text`."""
     commands: list[tuple[str, str]] = []
-    state, name, buffer = "nothing", "", ""
+    state, name, buffer, role = "nothing", "", "", ""
     for letter in text:
         blank, line_end = letter in " \t", letter in "\r\n"
         kept = (
@@ -31,7 +31,8 @@ def read_modelfile(text: str) -> list[tuple[str, str]]:
             if re.fullmatch("[A-Za-z]", letter):
                 buffer += letter
             elif blank and buffer.lower() in COMMANDS:
-                state, name, buffer = ("parameter" if buffer.lower() == "parameter" else "value"), buffer.lower(), ""
+                name, buffer = buffer.lower(), ""
+                state = name if name in ("parameter", "message") else "value"
             else:
                 raise ModelfileError(f"no command: {buffer!r}")
         elif state == "parameter":
@@ -41,16 +42,23 @@ def read_modelfile(text: str) -> list[tuple[str, str]]:
                 state, name, buffer = "value", buffer, ""
             else:
                 raise ModelfileError("unexpected end")
+        elif state == "message":
+            if letter.isalpha():
+                buffer += letter
+            elif blank and buffer in ("system", "user", "assistant"):
+                state, role, buffer = "value", f"{buffer}: ", ""
+            else:
+                raise ModelfileError("no role")
         elif line_end and (value := _unquoted(buffer)) is not None:
-            commands.append((name, value))
-            state, buffer = "nothing", ""
+            commands.append((name, role + value))
+            state, buffer, role = "nothing", "", ""
         else:
             buffer += kept
     if state == "value":
         value = _unquoted(buffer)
         if value is None:
             raise ModelfileError("unexpected end")
-        commands.append((name, value))
+        commands.append((name, role + value))
     elif state not in ("nothing", "comment"):
         raise ModelfileError("unexpected end")
     if not any(command == "from" for command, _ in commands):

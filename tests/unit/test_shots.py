@@ -10,13 +10,14 @@ import pytest
 
 from core.config.project import Project, shipped
 from core.config.recipe import FewShot
+from core.data.examples import Message
 from core.data.shots import TrainedShots, shots_in, shots_to_json, trained_shots
 from core.data.template_proof import prove
 from core.diagnosis.asked import asked_causes
 from core.diagnosis.diagnosis import diagnose
 from core.files import write_json
 from core.home import Home
-from core.jobfile.bakeoff import BakeoffSpec, ServerUnderTest, Variant
+from core.jobfile.bakeoff import BakeoffSpec, ExampleTurn, ServerUnderTest, Variant
 from core.jobfile.served_as import ServedAs
 from core.jobfile.servers import home_server, served_model_of
 from core.jobfile.spec import JobFile
@@ -25,6 +26,7 @@ from core.parity.conversations import probe_conversations
 from core.parity.gate import ParityReport, compare_prompts, few_shot_findings
 from core.served.record import ServedModelRecord, write_record
 from core.shipping.families import Family
+from core.submission.deploy import submit_deploy
 from core.submission.ship import submit_ship
 from core.submission.stages import submit_stages
 from core.submission.wanted_ship import WantedShip
@@ -109,6 +111,31 @@ def test_a_person_reads_of_them_in_runs_show_and_in_the_modelfile() -> None:
     assert read_modelfile(written[0]) == read_modelfile(written[1]) == read_modelfile(plain), "comments, and no MESSAGE"
 
 
+def test_the_modelfile_has_them_for_requests_without_a_system_prompt() -> None:
+    turns = [("user", 'A "note".\nTwo lines.'), ("assistant", "Fine.\n"), ("user", "Another."), ("assistant", "Bad.")]
+    said = [ExampleTurn(role=role, content=text) for role, text in turns]  # type: ignore[arg-type]
+    served = ServedAs(task=TASK, examples=((said[0], said[1]), (said[2], said[3])))
+    written = modelfile_of("x.gguf", None, Family("chatml"), served, TrainedShots(2, 1.0)).text()
+    assert not [name for name, _ in read_modelfile(written) if name in ("message", "system")], "they are comments"
+    begin = written.index("# MESSAGE")
+    block, _, _ = written[begin:].partition("\n\nFROM")
+    uncommented = "\n".join(line.removeprefix("# ") if line != "#" else "" for line in block.splitlines())
+    read = read_modelfile(f"{uncommented}\nFROM x\n")
+    assert read[:-1] == [("message", f"{role}: {content}") for role, content in turns]
+    unwritable = ServedAs(task=TASK, examples=((ExampleTurn(role="user", content="👩\u200d👧"), said[1]),))
+    left_out = modelfile_of("x.gguf", None, Family("chatml"), unwritable, TrainedShots(1, 1.0)).text()
+    assert "MESSAGE user" not in left_out and "send as many with each request" in left_out
+
+
+def test_a_model_that_was_trained_with_them_answers_a_question_that_has_them() -> None:
+    tokenizer = byte_level()
+    examples = [[Message("user", "A note."), Message("assistant", "Fine.")]]
+    probes = probe_conversations(TASK, GOLDEN, prove(tokenizer, "off"), 1, examples)
+    assert probes[-1].name == "golden input short, examples in front", "the last one is what is asked"
+    assert [one.content for one in probes[-1].messages] == [TASK.system, "A note.", "Fine.", GOLDEN[0].input]
+    assert probes[:-1] == probe_conversations(TASK, GOLDEN, prove(tokenizer, "off"), 1)
+
+
 def test_the_gate_compares_a_prompt_that_has_them_and_tells_who_sends_them() -> None:
     tokenizer = byte_level()
     probes = probe_conversations(TASK, GOLDEN, prove(tokenizer, "off"), 3)
@@ -191,7 +218,14 @@ def test_what_is_queued_over_a_training_asks_as_it_was_trained(
     job_file(kiln.home, changed, kiln.train).save(run)
     if way == "ship":
         wanted = WantedShip(training=kiln.train, to="ollama")
-        queued = submit_ship(kiln.home, shipped(), wanted, author="tester", remarks=remarks).queued[-1]
+        made = submit_ship(kiln.home, shipped(), wanted, author="tester", remarks=remarks).queued
+        queued = made[-1]
+        specs = {job.kind: kiln.spec(job) for job in made}
+        carried = [specs[kind].served.examples for kind in ("convert", "quantize", "deploy")]  # type: ignore[attr-defined]
+        file = f"job:{made[2].id}"
+        deployed = submit_deploy(kiln.home, shipped(), file, to="ollama", name="other:v1", author="tester")
+        carried.append(kiln.spec(deployed).served.examples)  # type: ignore[attr-defined]
+        assert {len(one) for one in carried} == {asked} and len(set(carried)) == 1, "they go with the file"
     else:
         stages = submit_stages(kiln.home, shipped(), WantedStages(kiln.train), author="tester", remarks=remarks)
         queued = stages.bakeoff
