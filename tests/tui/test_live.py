@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import fcntl
 import re
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from textual.pilot import Pilot
 
 from core.config.project import shipped
 from tests.support.queueing import Queue
 from tests.support.stored import add_job
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
 from tests.tui.conftest import keys_of, seen, text_of
+from tests.tui.live import opened, queue
 from tui.app import ConsoleApp
 from tui.model.background_reader import BackgroundReader
 from tui.model.feed import Feed
@@ -27,41 +24,14 @@ from tui.screens.confirm import Confirm
 from tui.screens.dashboard import Dashboard
 from tui.screens.new_run import NewRun
 
+__all__ = ["queue"]
+
 pytestmark = pytest.mark.process
-
-
-@pytest.fixture
-def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setenv("BAKEHOUSE_LEASE_DIR", str(tmp_path))
-    monkeypatch.setenv("BAKEHOUSE_RUNNER_IDLE_SECONDS", "600")
-    monkeypatch.setenv("BAKEHOUSE_GPU_SOURCE", "none")
-    made = Queue.create(tmp_path)
-    yield made
-    made.close()
-
-
-@contextlib.asynccontextmanager
-async def opened(queue: Queue) -> AsyncIterator[Pilot[None]]:
-    # As `run_console` does: the runner lives while a console is open.
-    lock = queue.home.console_lock.open("a")
-    fcntl.flock(lock, fcntl.LOCK_SH)
-    app = ConsoleApp(queue.home, shipped)
-    app.feed.start()
-    try:
-        async with app.run_test(size=(120, 40)) as pilot:
-            await seen(pilot, lambda: app.context.snapshot.ready, "the first look")
-            yield pilot
-    finally:
-        app.feed.stop()
-        app.reader.stop()
-        app.feed.join(PATIENCE_SECONDS)
-        lock.close()
 
 
 async def test_a_running_job_is_followed_and_cancelled_with_confirmation(queue: Queue) -> None:
     job_id = await asyncio.to_thread(queue.submit, "steps=3000 pause=0.05 waits=6")
-    async with opened(queue) as pilot:
+    async with opened(queue.home) as pilot:
         await seen(pilot, lambda: re.search(r"step \d+/3000", text_of(pilot, "#detail")), "the log")
         await seen(pilot, lambda: "of 3,000" in text_of(pilot, "#detail"), "the loss chart")
         await seen(pilot, lambda: "free " in text_of(pilot, "#gpu"), "a reading of the machine")
@@ -78,7 +48,7 @@ async def test_a_running_job_is_followed_and_cancelled_with_confirmation(queue: 
 
 async def test_a_job_is_paused_and_released_on_its_own_screen_and_goes_on_where_it_was(queue: Queue) -> None:
     await asyncio.to_thread(queue.submit, "steps=4000 pause=0.05 save=5 waits=8")
-    async with opened(queue) as pilot:
+    async with opened(queue.home) as pilot:
         await seen(pilot, lambda: "step 7/4000" in text_of(pilot, "#detail"), "the log")
         await pilot.press("enter", "h")
         await seen(pilot, lambda: "‖" in text_of(pilot, "#facts"), "that it is held")
@@ -94,7 +64,7 @@ async def test_a_job_is_paused_and_released_on_its_own_screen_and_goes_on_where_
 async def test_hold_release_move_pause_and_resume(queue: Queue) -> None:
     queue.ask("pause")
     first, second = queue.submit("first steps=2"), queue.submit("second steps=2")
-    async with opened(queue) as pilot:
+    async with opened(queue.home) as pilot:
         await seen(pilot, lambda: "‖ paused" in text_of(pilot, "#queue"), "that the queue is paused")
         await pilot.press("j", "K")
         await seen(
@@ -116,7 +86,7 @@ async def test_hold_release_move_pause_and_resume(queue: Queue) -> None:
 async def test_a_refused_request_is_one_clear_line(queue: Queue) -> None:
     job_id = queue.submit("steps=1")
     queue.wait_for(job_id)
-    async with opened(queue) as pilot:
+    async with opened(queue.home) as pilot:
         await seen(pilot, lambda: "✓" in text_of(pilot, "#queue"), "the job")
         from tui import actions
 
@@ -131,7 +101,7 @@ async def test_a_refused_request_is_one_clear_line(queue: Queue) -> None:
 
 async def test_a_new_run_is_checked_as_one_types_and_queued(queue: Queue) -> None:
     queue.ask("pause", reason="a test")
-    async with opened(queue) as pilot:
+    async with opened(queue.home) as pilot:
         await pilot.press("n")
         screen = pilot.app.screen
         assert isinstance(screen, NewRun)

@@ -7,12 +7,14 @@ terminal are real; there is no runner, so that nothing moves.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
 import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +30,11 @@ from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, TaskUnderTest
 from core.jobfile.spec import InputFile
 from core.parity.conversations import probe_conversations
 from core.parity.gate import ParityReport, compare_prompts
+from core.process.identity import current_boot_id
 from core.progress import Progress
 from core.reasons import Reason
+from core.served.record import ServedModelRecord, write_record
+from core.served.state import ServedState, write_state
 from core.store.chains import insert_chain
 from core.store.database import transaction
 from core.store.job_reasons import job_reason
@@ -226,12 +231,60 @@ def diagnosed(folder: Path) -> Home:
     return made.home
 
 
+def served(folder: Path) -> Home:
+    """Four served models: one serves, one is away for a training, one does not come up, one was stopped."""
+    home = running(folder)
+    for number, (name, state) in enumerate(SERVED.items()):
+        write_record(
+            home,
+            ServedModelRecord(
+                name=name,
+                file=Path("/models") / f"{name}.gguf",
+                weights="ab" * 32,
+                task=name.partition("-")[0],
+                model="SmolLM2-135M",
+                job_id=number + 4,
+                command=("llama-server",),
+                port=18080 + number,
+                context_length=2048,
+                created_at=time.time() - 90_000,
+            ),
+        )
+        since = time.time() - 3000 * (number + 1)
+        write_state(home.served_dir(name), replace(state, since=since, boot_id=current_boot_id()))
+        where = f"main: server is listening on http://127.0.0.1:{18080 + number}"
+        lines = ["main: model loaded", where, "srv  update_slots: all slots are idle"]
+        home.served_dir(name).log.write_text("\n".join(lines) + "\n")
+    return home
+
+
+SERVED: Mapping[str, ServedState] = {
+    "judge-smollm2-135m-4": ServedState("serving", 0.0),
+    "planner-qwen3-4b-31": ServedState("away", 0.0, reason=Reason("away", {"jobs": [1]})),
+    "quizzer-qwen3-4b-7": ServedState(
+        "failed", 0.0, reason=Reason("port_taken", {"port": 18082, "retry_seconds": 8.0})
+    ),
+    "spacer-qwen3-1.7b-9": ServedState("stopped", 0.0, reason=Reason("by_person")),
+}
+
+
+@contextlib.contextmanager
+def shims(home: Home) -> Iterator[None]:
+    """The locks of the served models that run, as their shims hold them."""
+    with contextlib.ExitStack() as stack:
+        for name, state in SERVED.items():
+            folder = home.served_dir(name)
+            if folder.path.is_dir() and state.phase != "stopped":
+                fcntl.flock(stack.enter_context(folder.shim_lock.open("a")), fcntl.LOCK_EX)
+        yield
+
+
 def picture(home: Home, project: Path, out: Path, keys: str, size: str, wait: float = 4.0) -> str:
     """Open the console in a real terminal, type, and draw what stands there; its text."""
     columns, lines = (int(part) for part in size.split("x"))
     command = [sys.executable, "-P", "-c", CONSOLE, str(project)]
     environment = {"BAKEHOUSE_HOME": str(home.root), "PYTHONPATH": str(Path(__file__).parents[3])}
-    with home.runner_lock.open("a") as lock:
+    with home.runner_lock.open("a") as lock, shims(home):
         fcntl.flock(lock, fcntl.LOCK_EX)  # as a runner has it for life
         with Terminal(command, columns=columns, lines=lines, environment=environment) as terminal:
             terminal.watch(wait)
@@ -253,6 +306,8 @@ PICTURES: Mapping[str, tuple[Callable[[Path], Home], str]] = {
     "chain-retried": (retried, "{enter}{2}"),
     "parity": (failed, "{enter}{2}{enter}{1}"),
     "stages": (staged, "4{2}{enter}{1}jjjjj"),
+    "deploy": (diagnosed, "3Gkkkd{4}"),
+    "fleet": (served, "1{2}"),
     "why": (diagnosed, "3GW{3}"),
 }
 
