@@ -152,6 +152,10 @@ class ServedModels:
 
     # Which there are.
 
+    def making_way(self) -> list[ServedDir]:
+        """Those that a job that has what they compute on to itself sends away."""
+        return self._here()
+
     def _here(self) -> list[ServedDir]:
         """Those that compute where the jobs do. One whose record cannot be read may be one of them."""
         found = []

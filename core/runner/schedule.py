@@ -40,14 +40,19 @@ class Resources:
 
 
 def current_resources(home: Home, paused: str | None, gpu_holder: Reason | None) -> Resources:
-    import psutil
-
     return Resources(
         paused=paused,
         gpu_holder=gpu_holder,
-        memory_available_bytes=int(psutil.virtual_memory().available),
+        memory_available_bytes=available_bytes(),
         disk_free_bytes=shutil.disk_usage(home.root).free,
     )
+
+
+def available_bytes() -> int:
+    """Of the host's memory."""
+    import psutil
+
+    return int(psutil.virtual_memory().available)
 
 
 def find_blocker(job: JobRow, needed: Mapping[int, JobRow], now: Resources, min_free_disk_bytes: int) -> Blocker | None:

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from core.attempt.launcher import NO_REMEDIES, Launcher
+from core.clock import SYSTEM_CLOCK
 from core.errors import BakehouseError
 from core.gpu_lease import lock as gpu_lock
+from core.gpu_lease.host_room import HostRoom
 from core.home import Home
 from core.jobfile.gpu_use import GpuUses
 from core.process.identity import current_boot_id
 from core.reasons import Reason
 from core.runner.reconcile import RUNNER
-from core.runner.schedule import Blocker, Resources, active_in_lane, current_resources, find_blocker, needed_jobs
+from core.runner.schedule import (
+    Blocker,
+    Resources,
+    active_in_lane,
+    available_bytes,
+    current_resources,
+    find_blocker,
+    needed_jobs,
+)
 from core.store.attempts import end_attempt, note_protection
 from core.store.database import transaction
 from core.store.gpu_faults import former_faults
@@ -67,6 +78,10 @@ class Starter:
         self.uses = uses or GpuUses(home)
         self.remedies = remedies
         self.stop_running = stop_running
+        self.served = keeper.served if keeper is not None else None if cpu_slot is None else cpu_slot.served
+        self.host_room = HostRoom(SYSTEM_CLOCK, settings.gpu.retry_seconds)
+        self.available_then = 0
+        """The host's memory as it was when this round began."""
         self.lease_path = gpu_lock.lease_path(home, None if gpu is None else gpu.pci)
 
     def start_what_may(self) -> bool:
@@ -82,8 +97,9 @@ class Starter:
             needed = needed_jobs(self.connection, queued)
             paused = queue_state(self.connection)
             now = current_resources(self.home, paused.reason if paused.paused else None, self.gpu_holder(jobs))
+            self.available_then = now.memory_available_bytes
             for job in queued:
-                if blocker := find_blocker(job, needed, now, self.least_disk_bytes):
+                if blocker := find_blocker(job, needed, self.room_for(job, now), self.least_disk_bytes):
                     blockers[job.id] = blocker
         if self.keeper is not None:
             self.keep_the_gpu(self.keeper, jobs, queued, blockers)
@@ -98,7 +114,11 @@ class Starter:
         for job in queued:
             assert now is not None
             # What started before it in this round may have taken the memory, or the GPU.
-            blocker = blockers.get(job.id) or find_blocker(job, needed, now, self.least_disk_bytes)
+            blocker = blockers.get(job.id) or find_blocker(
+                job, needed, self.looked_again(job, now), self.least_disk_bytes
+            )
+            if blocker is not None and blocker.reason.code == "host_memory_low":
+                self.host_room.lacked(job.id)
             if blocker is None:
                 now = self.start(job, now)
                 pending = True
@@ -106,6 +126,21 @@ class Starter:
                 self.make_wait(job, blocker.reason)
                 pending = pending or not blocker.needs_user
         return pending
+
+    def room_for(self, job: JobRow, now: Resources) -> Resources:
+        """What there is for a job once the served models of the home have made way for it."""
+        lacking = job.host_memory_bytes - now.memory_available_bytes
+        if lacking <= 0 or job.lane != "gpu" or self.served is None or self.uses.of(job.id).mode != "exclusive":
+            return now
+        more = self.host_room.bytes_for(job.id, lacking, self.served.making_way())
+        return replace(now, memory_available_bytes=now.memory_available_bytes + more)
+
+    def looked_again(self, job: JobRow, now: Resources) -> Resources:
+        """The same resources, with the memory that has come back since this round began where the job lacks some."""
+        if job.lane != "gpu" or self.served is None or now.memory_available_bytes >= job.host_memory_bytes:
+            return now
+        came_back = max(0, available_bytes() - self.available_then)
+        return replace(now, memory_available_bytes=now.memory_available_bytes + came_back)
 
     def keep_the_gpu(
         self, keeper: GpuLeaseManager, jobs: list[JobRow], queued: list[JobRow], blockers: dict[int, Blocker]
@@ -171,6 +206,7 @@ class Starter:
             claimed = claim_next(self.connection, job.lane, current_boot_id(), RUNNER)
             if claimed is None:
                 return now
+            self.host_room.started(claimed.id)
             if lease is not None:
                 lease.note_holder(self.home, claimed.id)
             self.launch(claimed, lease)
