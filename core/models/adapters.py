@@ -43,17 +43,38 @@ def check_adapter(path: Path) -> tuple[dict[str, Any], dict[str, TensorHeader]]:
             remedy="save it again as safetensors" if pickled else AGAIN,
         )
     tensors = read_header(path / ADAPTER_WEIGHTS)
-    lone = [
-        name
-        for name in tensors
-        if (".lora_A." in name and name.replace(".lora_A.", ".lora_B.") not in tensors)
-        or (".lora_B." in name and name.replace(".lora_B.", ".lora_A.") not in tensors)
-    ]
+    lone = [name for name in tensors if (other := _other_factor(name)) is not None and other not in tensors]
     if lone or not any(".lora_A." in name or ".lora_embedding_A" in name for name in tensors):
         what = f"one of two factors is missing of {named(lone)}" if lone else "it has no tensor of a LoRA"
         raise InputError(f"the adapter is not whole: {what}", code="bad_adapter", file=path, remedy=AGAIN)
     _refuse_other_scale(config, tensors, path)
+    _refuse_other_magnitudes(config, tensors, path)
     return config, tensors
+
+
+def _other_factor(name: str) -> str | None:
+    """What the other factor of a LoRA is called; None for a tensor that is none."""
+    for one, other in (("A", "B"), ("B", "A")):
+        swapped = re.sub(rf"\.lora_(embedding_)?{one}(?=\.|$)", rf".lora_\g<1>{other}", name)
+        if swapped != name:
+            return swapped
+    return None
+
+
+def _refuse_other_magnitudes(config: Mapping[str, Any], tensors: Mapping[str, TensorHeader], path: Path) -> None:
+    """Refuse a DoRA without one of its magnitudes, and magnitudes that the configuration knows nothing of: what is computed
+    without them, or with them, is not what was trained."""
+    layers = {RANK_FIRST.sub("", name) for name in tensors if RANK_FIRST.search(name)}
+    with_one = {name.partition(".lora_magnitude_vector")[0] for name in tensors if ".lora_magnitude_vector" in name}
+    wrong = layers - with_one if config.get("use_dora") else with_one
+    if wrong:
+        what = "no magnitude of" if config.get("use_dora") else "magnitudes of a DoRA that `use_dora` does not name, of"
+        raise InputError(
+            f"the adapter is not whole: {what} {named(sorted(wrong))}",
+            code="bad_adapter",
+            file=path,
+            remedy="configuration and weights are of different adapters: copy both from one folder",
+        )
 
 
 def _refuse_other_scale(config: Mapping[str, Any], tensors: Mapping[str, TensorHeader], path: Path) -> None:

@@ -118,6 +118,12 @@ FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     "an embedding parted from its head": ("gemma3", {"modules_to_save": ["embed_tokens"]}),
     "a LoRA on a tied head": ("qwen2", {"target_modules": ["q_proj", "lm_head"]}),
     "a LoRA on an embedding": ("llama", {"target_modules": ["q_proj", "embed_tokens"]}),
+    "a DoRA on an embedding": ("llama", {"target_modules": ["q_proj", "embed_tokens"], "use_dora": True}),
+    "ranks, alphas, biases, rank-stabilised, DoRA": (
+        "qwen2",
+        {"use_rslora": True, "use_dora": True, "bias": "lora_only",
+         "rank_pattern": {"v_proj": 2}, "alpha_pattern": {"k_proj": 32}},
+    ),
 }  # fmt: skip
 
 

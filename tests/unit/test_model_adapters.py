@@ -17,7 +17,7 @@ from core.jobfile.bakeoff import CandidateSpec
 from core.models.adapters import check_adapter
 from core.store.database import open_database
 from core.submission.candidates import parse_candidates
-from tests.support.model_folders import config_of, write_adapter, write_folder, write_safetensors
+from tests.support.model_folders import adapter_tensors, config_of, write_adapter, write_folder, write_safetensors
 from tui.queries.catalogue import read_catalogue
 
 WEIGHTS = "adapter_model.safetensors"
@@ -85,6 +85,21 @@ def one_factor(folder: Path) -> None:
     write_safetensors(folder / WEIGHTS, {"base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight": (2, 16)})
 
 
+LAYER = "base_model.model.model.layers.0.self_attn.q_proj"
+
+
+def embedding_factor(folder: Path) -> None:
+    write_safetensors(folder / WEIGHTS, {"base_model.model.model.embed_tokens.lora_embedding_A": (2, 16)})
+
+
+def magnitude(folder: Path) -> None:
+    tensors = {
+        **adapter_tensors({LAYER.removeprefix("base_model.model."): (16, 16)}),
+        f"{LAYER}.lora_magnitude_vector": (16,),
+    }
+    write_safetensors(folder / WEIGHTS, tensors)
+
+
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "torn": (lambda folder: (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-3]), "bad_model"),
     "no weights": (lambda folder: (folder / WEIGHTS).unlink(), "bad_adapter"),
@@ -97,6 +112,9 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "another rank": (lambda folder: write_adapter(folder, "local", r=8), "bad_adapter"),
     "no rank": (lambda folder: write_adapter(folder, "local", r=0), "bad_adapter"),
     "no alpha": (lambda folder: write_adapter(folder, "local", lora_alpha=None), "bad_adapter"),
+    "one of two factors of an embedding": (embedding_factor, "bad_adapter"),
+    "a DoRA without magnitudes": (lambda folder: write_adapter(folder, "local", use_dora=True), "bad_adapter"),
+    "magnitudes of no DoRA": (magnitude, "bad_adapter"),
     "another rank by its pattern": (
         lambda folder: write_adapter(folder, "local", r=4, rank_pattern={"q_proj": 16}),
         "bad_adapter",
