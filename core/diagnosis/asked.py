@@ -192,6 +192,7 @@ def _what_it_may_be(off: Sequence[int], system: str, puts_bos: bool | None) -> I
     if by == 1:
         if puts_bos is not False:
             yield "doubled_bos", "possible"
+            yield "added_bos", "possible"
         yield "trailing_whitespace", "possible"
     elif by == -1:
         yield from (("lost_bos", "possible"), ("trailing_whitespace", "possible"))

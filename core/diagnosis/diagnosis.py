@@ -27,6 +27,7 @@ from core.scoring.answers import Answer
 INSTEAD: Mapping[str, tuple[str, ...]] = {
     "template_differs": (
         *("file_without_template", "training_marks", "no_template", "other_template", "thinking_differs"),
+        *("doubled_bos", "added_bos", "lost_bos"),
         *(
             "system_dropped",
             "system_twice",

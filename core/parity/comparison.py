@@ -34,6 +34,10 @@ CAUSES = (
 """What can be told of a difference, as codes. A token at an end is told beside what else differs; of the text, the first that
 holds is taken."""
 CONTEXT_CHARACTERS = 60
+SWITCH = re.compile(r" ?(?<!<)/(?:no_)?think\b")
+"""Qwen3's switch in words, and no closing sign of a thought."""
+SIGN = re.compile(r"<[^<>\s]{1,40}>|\[[A-Z_]{1,20}\]")
+"""What a template writes for a special token."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +171,15 @@ def _causes(
 
 def causes_of_text(messages: Sequence[Message], trained: str, served: str, proof: TemplateProof) -> Iterator[Reason]:
     """Why two rendered texts of a conversation differ: codes of `CAUSES` that need no tokens."""
+    for longer, shorter, is_served in ((served, trained, True), (trained, served, False)):
+        first = SIGN.match(longer)
+        rest = "" if first is None else longer[first.end() :]
+        if first is not None and rest[:BEGINNING] == shorter[:BEGINNING] != longer[:BEGINNING]:
+            yield Reason(("doubled_bos" if shorter.startswith(first[0]) else "added_bos") if is_served else "lost_bos")
+            served, trained = (rest, trained) if is_served else (served, rest)
+            break
+    if trained == served:
+        return
     if not _frame(served, messages):
         yield Reason("no_template")
         if _lacks_system(messages, served):
@@ -201,7 +214,7 @@ def _of_system(messages: Sequence[Message], trained: str, served: str) -> Reason
 
 def _of_the_end(trained: str, served: str, proof: TemplateProof) -> Iterator[Reason]:
     """What differs at the end of the prompts, whatever differs before."""
-    if _blocks_of(trained, proof) != _blocks_of(served, proof):
+    if _blocks_of(trained, proof).rstrip() != _blocks_of(served, proof).rstrip():
         yield _of_thinking(trained, served, proof)
     elif _tail(trained) != _tail(served):
         yield Reason("trailing_whitespace", {"trained": _tail(trained), "served": _tail(served)})
@@ -212,6 +225,8 @@ def _of_thinking(trained: str, served: str, proof: TemplateProof) -> Reason:
     return Reason("thinking_differs", blocks)
 
 
+BEGINNING = 40
+"""So many letters tell that the rest of two texts begins in the same way."""
 ALIKE = 3
 """So many tokens tell that the rest of two prompts begins, or ends, in the same way."""
 
@@ -292,7 +307,7 @@ def _without_blocks(text: str, proof: TemplateProof) -> str:
     for opening, closing in proof.blocks:
         text = re.sub(rf"{re.escape(opening)}\s*{re.escape(closing)}", "", text)
         text = re.sub(rf"{re.escape(opening)}\s*$", "", text)
-    return "".join(re.sub(r" ?/(?:no_)?think\b", "", text).split())
+    return "".join(SWITCH.sub("", text).split())
 
 
 def _blocks_of(text: str, proof: TemplateProof) -> str:
@@ -300,8 +315,7 @@ def _blocks_of(text: str, proof: TemplateProof) -> str:
     found = [
         re.search(rf"{re.escape(opening)}\s*(?:{re.escape(closing)})?\s*$", text) for opening, closing in proof.blocks
     ]
-    switch = re.search(r"/(?:no_)?think\b", text)
-    return "".join(match[0] for match in (*found, switch) if match)
+    return "".join(match[0].strip(" ") for match in (*found, SWITCH.search(text)) if match)
 
 
 def _tail(text: str) -> str:

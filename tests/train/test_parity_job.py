@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
-from gguf import GGUFReader
 
 from core.config.model import ModelEntry
 from core.config.task import Sampling, Task
@@ -20,6 +16,7 @@ from core.files import write_json
 from core.home import Home
 from core.jobfile.parity import ParitySpec
 from tests.support.chat_templates import DROPS_SYSTEM, GENERATION, TURNS
+from tests.support.gguf_header import ADD_BOS, rewritten
 from tests.support.llama_cpp import convertible_model, gguf_of, llama_cpp, small_q8_0
 from tests.support.parity_checks import HELLO, REFUSED, Outcome, outcome_of
 from tests.support.tokenizers import qwen3_template
@@ -56,23 +53,6 @@ def check(entry: ModelEntry, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
     yield run
     shop.close()
-
-
-ADD_BOS = "add-bos"
-"""Beside the tool's options: the file's tokenizer puts the beginning of a text in front."""
-
-
-def rewritten(file: Path, place: Path, *changes: str) -> Path:
-    """The file with another header, by the `gguf` package's own tool."""
-    options = [one for one in changes if one != ADD_BOS]
-    command = [sys.executable, "-m", "gguf.scripts.gguf_new_metadata", str(file), str(place), "--force", *options]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "TQDM_DISABLE": "1"})
-    assert done.returncode == 0, done.stdout + done.stderr
-    if ADD_BOS in changes:
-        field = GGUFReader(place, "r+").get_field("tokenizer.ggml.add_bos_token")
-        assert field is not None
-        field.parts[field.data[0]][0] = True
-    return place
 
 
 def test_a_trained_model_s_file_passes_and_its_answer_ends(model_cache: Path, check: Check) -> None:

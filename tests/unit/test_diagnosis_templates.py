@@ -27,6 +27,9 @@ MISTAKES: dict[str, tuple[str, str, set[str]]] = {
     "the system prompt in the user's message": (CHATML, MOVES_SYSTEM, {"system_moved", "other_template"}),
     "the system prompt twice": (CHATML, SYSTEM_FIRST + CHATML, {"system_twice"}),
     "the bare text": (CHATML, "{{ messages[-1].content }}", {"no_template"}),
+    "doubled BOS": ("<s>" + CHATML, "<s><s>" + CHATML, {"doubled_bos"}),
+    "a BOS that training had not": (CHATML, "<s>" + CHATML, {"added_bos"}),
+    "a lost BOS, and a trailing newline": ("<s>" + CHATML, CHATML + "{{ '\\n' }}", {"lost_bos", "trailing_whitespace"}),
     "another frame": (CHATML, ASKING_PLAINLY, {"other_template"}),
     "a template that is none": (CHATML, "{% if %}", {"template_differs"}),
 }  # fmt: skip
