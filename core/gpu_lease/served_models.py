@@ -6,6 +6,7 @@ back, and its own shim where none does. What the shim does stands in `core.serve
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from core.clock import NEVER, Clock
@@ -87,11 +88,12 @@ class ServedModels:
         there = []
         for folder in self._here():
             noted = away_for(folder)
-            if job_id not in noted:
-                send_away(self.home, name(folder), job_id, self.lease)
-            for earlier in noted:
-                if earlier != job_id:
-                    call_back(self.home, name(folder), earlier)
+            with contextlib.suppress(FileNotFoundError):  # removed just now, and so gone
+                if job_id not in noted:
+                    send_away(self.home, name(folder), job_id, self.lease)
+                for earlier in noted:
+                    if earlier != job_id:
+                        call_back(self.home, name(folder), earlier)
             if is_gone(self.home, name(folder)):
                 if self._sent.get(name(folder)):
                     self.gone_at = self.clock.monotonic()
@@ -116,7 +118,9 @@ class ServedModels:
         for served, since in list(self._coming.items()):
             state = read_state(self.home, served)
             why = self._why_not(served, state, self.clock.monotonic() - since)
-            if why is not None:
+            if not self.home.served_dir(served).record.exists():
+                pass  # removed: nobody waits for it
+            elif why is not None:
                 self.notes.add(Reason("served_not_back", {**why.values, "model": served, "problem": why.code}), "bad")
             elif state.phase == "serving":
                 came.append(served)

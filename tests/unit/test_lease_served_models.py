@@ -212,6 +212,21 @@ def test_it_makes_way_also_where_a_model_server_is_not_managed(own_leases: None,
     assert not note.runs and sim.ollama.listed() == ["judge:latest"]
 
 
+def test_one_that_is_removed_while_it_is_away_or_comes_is_forgotten(sim: LeaseSim) -> None:
+    note, other = sim.serve("note"), sim.serve("other")
+    sim.until_ready()
+    sim.rounds(3)
+    note.die()
+    note.folder.path.rename(sim.home.served / ".removed-1-note")
+    other.loads_seconds = 1e6
+    sim.end_job()
+    sim.until(lambda: other.phase == "loading", "it comes", 60)
+    other.die()
+    other.folder.path.rename(sim.home.served / ".removed-1-other")
+    sim.until(lambda: not sim.manager.busy and sim.state.phase == "free", "nothing is waited for", 60)
+    assert "served_not_back" not in sim.notes and "served_back" not in sim.notes
+
+
 MOMENTS = ["before the note", "after the note", "gone", "held", "job over", "called back", "loading"]
 
 
