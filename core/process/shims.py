@@ -62,6 +62,10 @@ class RunnerWatch:
         self._missing_since: float | None = None
         self._next_check = 0.0
 
+    def forget(self) -> None:
+        """Count anew how long there has been no runner."""
+        self.is_refused, self._missing_since = False, None
+
     def look(self) -> None:
         """Start a runner where none has lived for `runner_missing_seconds`."""
         now = time.monotonic()

@@ -91,6 +91,8 @@ class Supervisor:
         """Quick ones in a row."""
         self.trouble: Reason | None = None
         """Why it does not serve, while it is tried again."""
+        self._wanted: ServedState | None = None
+        """What the state is to say; `_told` is what the file says."""
         self._told: ServedState | None = None
         self._signal: int | None = None
         self._woken, woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -99,8 +101,8 @@ class Supervisor:
 
     def run(self) -> None:
         while (end := self.told_to_end()) is None:
-            if jobs := away_for(self.folder):
-                self.stay_away(jobs)
+            if self.folder.away.exists():
+                self.stay_away()
             else:
                 self.serve()
         if end != MOVED:
@@ -126,16 +128,18 @@ class Supervisor:
             return MOVED
         return BY_PERSON if self.folder.stopped.exists() else None
 
-    def stay_away(self, jobs: list[int]) -> None:
+    def stay_away(self) -> None:
         """Until it is called back. Where no runner lives, and none can be started, it comes back after the last of the jobs."""
-        self.tell("away", Reason("away", {"jobs": jobs}))
-        self.wait(LOOK_SECONDS)
-        self.runner.look()
-        over = self.runner.is_refused and all(is_over(self.folder.home, job) for job in jobs)
-        if over and not lease_is_held(self.folder):
-            for job in jobs:
-                with contextlib.suppress(OSError):
-                    call_back(self.folder.home, self.folder.path.name, job)
+        self.runner.forget()  # whoever has sent it away has lived a moment ago
+        while self.told_to_end() is None and (jobs := away_for(self.folder)):
+            self.tell("away", Reason("away", {"jobs": jobs}))
+            self.wait(LOOK_SECONDS)
+            self.runner.look()
+            over = self.runner.is_refused and all(is_over(self.folder.home, job) for job in jobs)
+            if over and not lease_is_held(self.folder):
+                for job in jobs:
+                    with contextlib.suppress(OSError):
+                        call_back(self.folder.home, self.folder.path.name, job)
 
     def serve(self) -> None:
         """Have llama-server run until it dies, or is to go; after a death, pause."""
@@ -223,14 +227,21 @@ class Supervisor:
     def tell(self, phase: Phase, reason: Reason | None, process: subprocess.Popen[bytes] | None = None) -> None:
         """Write down what it does now, where that has changed. A disk that refuses is no reason not to serve."""
         server = None if process is None else ProcessIdentity.of(process.pid)
-        told = self._told
-        same_phase = told is not None and told.phase == phase
-        since = told.since if told is not None and same_phase else time.time()
-        state = ServedState(phase, since, server, self.own, reason, self.deaths, self.boot_id)
-        if state != told:
+        last = self._wanted
+        since = last.since if last is not None and last.phase == phase else time.time()
+        self._wanted = ServedState(phase, since, server, self.own, reason, self.deaths, self.boot_id)
+        self._write()
+
+    def _write(self) -> None:
+        """What a disk refuses is written later. Until then nothing says that it is away, or serves, while it no longer is."""
+        if self._wanted is None or self._wanted == self._told:
+            return
+        try:
+            write_state(self.folder, self._wanted)
+            self._told = self._wanted
+        except OSError:
             with contextlib.suppress(OSError):
-                write_state(self.folder, state)
-                self._told = state
+                self.folder.state.unlink(missing_ok=True)
 
     def wait(self, seconds: float, died: int | None = None) -> None:
         """Until the time is over, a signal comes, or the server dies."""
@@ -238,6 +249,7 @@ class Supervisor:
         for descriptor in (self._woken, died):
             if descriptor is not None:
                 poll.register(descriptor, select.POLLIN)
+        self._write()
         poll.poll(seconds * 1000)
         with contextlib.suppress(BlockingIOError):
             os.read(self._woken, 4096)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import resource
 import signal
 import socket
 import subprocess
@@ -21,10 +22,10 @@ from core.served.control import remove, revive, start, stop
 from core.served.llama_server import is_healthy
 from core.served.state import is_running, read_state, written_state
 from tests.support.served_models import kill, reached
-from tests.support.served_oven import NAME, Oven, oven
+from tests.support.served_oven import NAME, Oven, misses_a_runner, oven
 from tests.support.waiting import wait_until
 
-__all__ = ["oven"]
+__all__ = ["misses_a_runner", "oven"]
 
 
 def test_it_loads_and_serves_beyond_the_terminal_it_was_started_from(oven: Oven) -> None:
@@ -145,6 +146,23 @@ def test_it_is_away_for_a_job_and_comes_back_when_it_is_called(oven: Oven) -> No
     oven.serving()
 
 
+def test_a_disk_that_refuses_its_state_has_nobody_believe_a_former_one(oven: Oven) -> None:
+    start(oven.home, NAME)
+    state = oven.serving()
+    assert state.shim is not None and state.server is not None
+    shim, server = state.shim, state.server
+    _, most = resource.prlimit(shim.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(shim.pid, resource.RLIMIT_FSIZE, (0, most))
+    send_away(oven.home, NAME, 7)
+    wait_until(lambda: not server.alive() and not oven.folder.state.exists(), what="it makes way")
+    assert not is_gone(oven.home, NAME), "nobody has said that none will start"
+    resource.prlimit(shim.pid, resource.RLIMIT_FSIZE, (most, most))
+    wait_until(lambda: is_gone(oven.home, NAME), what="its state is written")
+    call_back(oven.home, NAME, 7)
+    oven.serving()
+
+
+@pytest.mark.usefixtures("misses_a_runner")
 def test_without_a_runner_it_comes_back_once_the_last_process_of_the_job_has_ended(oven: Oven) -> None:
     attempt = oven.home.run_dir(7).attempt(1)
     attempt.path.mkdir(parents=True)
@@ -169,6 +187,7 @@ def test_without_a_runner_it_comes_back_once_the_last_process_of_the_job_has_end
     assert not oven.folder.away.exists() and not held(oven.home.runner_lock)
 
 
+@pytest.mark.usefixtures("misses_a_runner")
 def test_it_keeps_a_runner_alive_but_for_one_that_a_person_stopped(oven: Oven) -> None:
     start(oven.home, NAME)
     oven.serving()

@@ -61,7 +61,8 @@ class Oven:
 @pytest.fixture
 def oven(machine: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Oven]:
     monkeypatch.setenv("BAKEHOUSE_SERVED_PAUSE", "0.01")
-    monkeypatch.setenv("BAKEHOUSE_RUNNER_MISSING_SECONDS", "0.3")
+    # That no runner lives concerns a shim in tests of that alone (`misses_a_runner`).
+    monkeypatch.setenv("BAKEHOUSE_RUNNER_MISSING_SECONDS", "3600")
     monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
     install(machine / "systemd", CHECKOUT, linger="no", kills="no").has_no_bus()
     monkeypatch.setenv("PATH", f"{machine / 'systemd' / 'bin'}:{os.environ['PATH']}")
@@ -73,3 +74,9 @@ def oven(machine: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Oven]:
     with all_ended(home):
         yield made
     stop_runner(home)
+
+
+@pytest.fixture
+def misses_a_runner(oven: Oven, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shim that finds no runner does soon what it does about that."""
+    monkeypatch.setenv("BAKEHOUSE_RUNNER_MISSING_SECONDS", "0.3")

@@ -58,6 +58,7 @@ def shop(model_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     systemd = tmp_path_factory.mktemp("systemd")
     install(systemd, CHECKOUT, linger="no", kills="no").has_no_bus()
     with all_ended(home), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BAKEHOUSE_RUNNER_MISSING_SECONDS", "3600")  # away is away
         patch.setenv("PATH", f"{systemd / 'bin'}:{os.environ['PATH']}")
         yield made
     made.close()
