@@ -21,7 +21,7 @@ from core.config.model import ModelEntry
 from core.data.examples import load_examples
 from core.errors import BakehouseError, InputError
 from core.home import Home, expanded
-from core.process.leftovers import sweep, temporary_name
+from core.process.leftovers import sweep, take_place, temporary_name
 from core.submission.audit_process import AuditRequest
 from jobs import models
 from jobs.context import explain
@@ -118,7 +118,7 @@ def _keep(tokenizer: Any, folder: Path) -> None:
     temporary = folder.with_name(temporary_name(folder.name))
     try:
         tokenizer.save_pretrained(temporary)
-        temporary.rename(folder)
+        take_place(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -19,7 +19,7 @@ from core.models.files import hub_copy, hub_record
 from core.models.fingerprints import fingerprint_file, folder_fingerprint, hub_fingerprint
 from core.models.folder import check_folder, require_tokenizer
 from core.models.gguf import check_gguf
-from core.process.leftovers import sweep, temporary_name
+from core.process.leftovers import sweep, take_place, temporary_name
 from jobs.hub import require_room
 
 if TYPE_CHECKING:
@@ -257,7 +257,7 @@ def _dequantise(base: BaseModel, folder: Path) -> None:
         model.is_quantized = False
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
-        _take_place(temporary, folder)
+        take_place(temporary, folder)
     except (MemoryError, torch.OutOfMemoryError, InputError):
         raise
     except Exception as error:
@@ -266,15 +266,6 @@ def _dequantise(base: BaseModel, folder: Path) -> None:
         raise _unreadable(base, "model", error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _take_place(temporary: Path, folder: Path) -> None:
-    """Rename a folder to its place, unless another job has written the same there meanwhile."""
-    try:
-        temporary.rename(folder)
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-            raise
 
 
 def _unreadable(base: BaseModel, what: str, error: Exception) -> InputError:

@@ -6,6 +6,7 @@ for months, and what was left under its name would stay as long: these are gigab
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -18,6 +19,15 @@ PREFIX = ".tmp"
 def temporary_name(label: str) -> str:
     """`.tmp-PID-START-LABEL`: a name for what this process writes, and nothing else has."""
     return f"{PREFIX}-{os.getpid()}-{start_ticks(os.getpid())}-{label}"
+
+
+def take_place(temporary: Path, place: Path) -> None:
+    """Rename a folder to its place, unless another process has written the same there meanwhile. Raises OSError."""
+    try:
+        temporary.rename(place)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
 
 
 def sweep(folder: Path) -> None:

@@ -25,7 +25,7 @@ from tests.support.workshop import Workshop
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 HERE = Path(__file__).parent
-TAUGHT = ("test_served_bakeoff", "test_whole_paths", "test_stage_matrix")
+TAUGHT = ("test_served_bakeoff", "test_whole_paths", "test_stage_matrix", "test_ship")
 """The files whose tests share what `taught` makes."""
 SLOWEST = (
     *TAUGHT,

@@ -6,7 +6,6 @@ a file written, before the artefact is renamed to its place, after that and befo
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +25,7 @@ from core.jobfile.quantize import QuantizeSpec
 from core.jobfile.spec import Spec
 from core.models.gguf import whole_header
 from jobs.artefacts import ArtefactStore
+from tests.support.halting_tool import HALF, HaltingTool
 from tests.support.held_job import Hold
 from tests.support.llama_cpp import convertible_model, llama_cpp
 from tests.support.parity_checks import HELLO
@@ -38,7 +38,6 @@ pytestmark = pytest.mark.train
 NUMBERS = {"merge": 1, "convert": 2, "quantize": 3, "convert_lora": 4, "parity": 5}
 MAKES = {"merge": "merged", "convert": "gguf", "quantize": "gguf", "convert_lora": "lora"}
 TAKES = {"merge": (), "convert": ("merge",), "quantize": ("merge", "convert"), "convert_lora": (), "parity": ()}
-HALF = "the tool has written half"
 AT_RESULT = (BEFORE_RESULT, BEFORE_RESULT_COUNTS)
 AS_ARTEFACT: tuple[Standstill | Hold | str, ...] = (Standstill("os.rename", "*/.tmp-*"), *AT_RESULT)
 POINTS: Mapping[str, tuple[Standstill | Hold | str, ...]] = {
@@ -47,39 +46,6 @@ POINTS: Mapping[str, tuple[Standstill | Hold | str, ...]] = {
     "quantize": (HALF, Hold("progress", "label", "proving"), *AS_ARTEFACT),
     "convert_lora": (HALF, *AS_ARTEFACT),
 }
-# In place of llama.cpp's programs: hands out what the real one made, or half of that and stands still, or is the real one.
-TOOL = """
-import os, shutil, signal, sys
-how, real, made = open({file!r}).read().split("\\n")
-if how == "real":
-    words = [*[sys.executable] * real.endswith(".py"), real, *sys.argv[1:]]
-    os.execv(words[0], words)
-out = sys.argv[sys.argv.index("--outfile") + 1] if "--outfile" in sys.argv else sys.argv[2]
-shutil.copy(made, out)
-if how == "half":
-    os.truncate(out, os.path.getsize(out) // 2)
-    os.kill(os.getpid(), signal.SIGSTOP)
-"""
-
-
-@dataclass
-class HaltingTool:
-    """A program of llama.cpp that the test can have stop half-way. `made` is what the real one made."""
-
-    script: Path
-    real: Path
-
-    def does(self, how: str, made: Path) -> None:
-        self.script.with_suffix(".how").write_text(f"{how}\n{self.real}\n{made}")
-
-    @classmethod
-    def of(cls, folder: Path, which: str) -> HaltingTool:
-        real = llama_cpp().require(which)
-        script = folder / real.name
-        text = TOOL.format(file=str(script.with_suffix(".how")))
-        script.write_text(text if real.suffix == ".py" else f"#!{sys.executable}\n{text}")
-        script.chmod(0o755)
-        return cls(script, real)
 
 
 @dataclass
@@ -137,7 +103,7 @@ class KillBench:
         run = self.run(stage)
         for number, point in enumerate(POINTS[stage], start=1):
             if tool is not None:
-                tool.does("half" if point == HALF else "whole", whole)
+                tool.does(HALF if point == HALF else "whole", whole)
             process = start_until(self.shop, run, number, Standstill() if isinstance(point, str) else point)
             kill_group(self.shop, process)
             self.nothing_counts(stage)

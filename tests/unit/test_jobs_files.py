@@ -14,7 +14,7 @@ from core.errors import InputError, NotFoundError
 from core.files import read_json, sha256_tree, write_json
 from core.home import Home, RunDir
 from core.process.identity import start_ticks
-from core.process.leftovers import temporary_name
+from core.process.leftovers import take_place, temporary_name
 from jobs.artefacts import ArtefactStore
 from jobs.checkpoints import find_checkpoint, prune, seal
 
@@ -122,6 +122,18 @@ def test_what_killed_jobs_left_is_swept_and_what_is_being_written_stays(tmp_path
         (home.artefacts / name).mkdir()
     store.add("adapter", {}, lambda folder: (folder / "weights").write_bytes(b"w") and None)
     assert sorted(path.name for path in home.artefacts.glob(".*")) == [temporary_name("merged")]
+
+
+def test_two_that_write_the_same_folder_at_once_both_have_it(tmp_path: Path) -> None:
+    """As two jobs that make the same GGUF model whole again do: who comes second leaves what is there."""
+    place = tmp_path / "the same"
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "weights").write_text(name)
+        take_place(tmp_path / name, place)
+    assert (place / "weights").read_text() == "one" and (tmp_path / "other").is_dir()
+    with pytest.raises(FileNotFoundError):
+        take_place(tmp_path / "gone", place)
 
 
 def test_what_a_reference_does_not_name_is_said(tmp_path: Path) -> None:
