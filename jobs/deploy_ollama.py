@@ -153,8 +153,10 @@ def _made(
     )
     _require_version(ollama, sent.version)
     _require_parameters(made, parameters)
-    runs = ran(made.info.template, sent.choice, sent.choice.in_file(sent.own))
-    if sent.choice.certain and (runs is None or (runs != sent.choice.runs and not sent.choice.same)):
+    runs = ran(made.info.template, sent.choice, sent.choice.in_file(sent.own), made.info.renderer)
+    if runs == "renderer":
+        context.say(f"Ollama makes the prompts itself ({made.info.renderer}), whatever template is sent")
+    elif sent.choice.certain and (runs is None or (runs != sent.choice.runs and not sent.choice.same)):
         raise GateError(
             f"Ollama {sent.version} runs another chat template than the one that was meant for {staging}",
             code="other_template",

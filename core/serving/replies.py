@@ -21,6 +21,7 @@ FOREVER_SECONDS = 1e9
 _TIME = re.compile(r"(\d{4,})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(\.\d+)?([Zz]|[+-]\d\d:?\d\d)?")
 _FROM = re.compile(r"^FROM\s.*?sha256[-:]([0-9a-f]{64})\s*$", re.MULTILINE)
 _ADAPTER = re.compile(r"^ADAPTER\s.*?sha256[-:]([0-9a-f]{64})\s*$", re.MULTILINE)
+_RENDERER = re.compile(r"^RENDERER (\S+)$", re.MULTILINE)
 _PARAMETER = re.compile(r"(\S+)[ \t]+(.*)")
 
 
@@ -64,7 +65,8 @@ class ModelInfo:
     """What a model is made of. `blob` (`sha256:…`) is its weights': tags with one blob share a runner.
 
     `context_length` is the trained one; `parameters` the Modelfile's, each with its values in order; `keys` those of the file's
-    header, where long lists are None.
+    header, where long lists are None. `renderer` names the part of the server that makes the model's prompts in the place of
+    any template; `remote` is the host where the model runs, of one that is not here. Both None where `show` names none.
     """
 
     blob: str | None
@@ -77,6 +79,8 @@ class ModelInfo:
     parameter_count: int | None
     quantization: str | None
     adapters: tuple[str, ...] = ()
+    renderer: str | None = None
+    remote: str | None = None
     keys: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -142,7 +146,8 @@ def shown(body: object) -> ModelInfo:
     info, details = _mapping(body.get("model_info")), _mapping(body.get("details"))
     architecture = _text(info, "general.architecture")
     # The weights come first; a vision model's projector has a FROM line of its own after it.
-    blob = _FROM.search(_text(body, "modelfile") or "")
+    modelfile = _text(body, "modelfile") or ""
+    blob = _FROM.search(modelfile)
     capabilities = body.get("capabilities")
     return ModelInfo(
         blob=f"sha256:{blob[1]}" if blob else None,
@@ -154,7 +159,9 @@ def shown(body: object) -> ModelInfo:
         architecture=architecture,
         parameter_count=count(info, "general.parameter_count"),
         quantization=_text(details, "quantization_level"),
-        adapters=tuple(f"sha256:{one}" for one in _ADAPTER.findall(_text(body, "modelfile") or "")),
+        adapters=tuple(f"sha256:{one}" for one in _ADAPTER.findall(modelfile)),
+        renderer=_text(body, "renderer") or (line[1] if (line := _RENDERER.search(modelfile)) else None),
+        remote=_text(body, "remote_host") or _text(body, "remote_model") or None,
         keys=info,
     )
 

@@ -26,7 +26,7 @@ from core.shipping.jinja import JinjaTemplate
 
 RUNS_JINJA = (0, 30, 0)
 """The first version of Ollama that can take the template of the GGUF file."""
-Runs = Literal["template", "jinja"]
+Runs = Literal["template", "jinja", "renderer"]
 APART = (
     "{# The prompts of this model are made by this template, as it was trained. Without this remark, which says nothing to it, "
     "Ollama may take the text for that of another model. #}"
@@ -97,8 +97,14 @@ def jinja_runs(own: Collection[str], written: Collection[str]) -> bool:
     return len(own) > len(written)
 
 
-def ran(shown: str, choice: TemplateChoice, jinja: str | None) -> Runs | None:
-    """Which template runs, by what `show` says is the model's; None for neither of the two."""
+def ran(shown: str, choice: TemplateChoice, jinja: str | None, renderer: str | None = None) -> Runs | None:
+    """Which template runs, by what `show` says is the model's; None for neither of the two.
+
+    `renderer`: a part of the server that makes the prompts of some architectures (Gemma 4's from 0.30 on, Qwen3.5's later),
+    whatever is sent. Whether they are the trained ones, only its render tells.
+    """
+    if renderer is not None:
+        return "renderer"
     if choice.send is not None and shown.strip() == choice.send.strip():
         return "template"
     return "jinja" if jinja is not None and shown.strip() == jinja.strip() else None

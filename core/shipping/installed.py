@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from core.errors import InputError
 from core.serving.errors import ServerError
 from core.serving.ollama import Ollama
+from core.text import one_line
 
 BARE = "{{ .Prompt }}"
 """What `show` says of a model that has no template."""
@@ -46,8 +47,16 @@ def installed_template(ollama: Ollama, model: str) -> InstalledTemplate:
             if unknown
             else "start Ollama, or leave `template_from` out",
         ) from error
-    if not info.template.strip() or info.template.strip() == BARE or "{%" in info.template:
-        what = "runs by the jinja of its file" if "{%" in info.template else "has no template"
+    what = None
+    if info.remote is not None:
+        what = f"does not run here, but at {one_line(info.remote, limit=80)}"
+    elif info.renderer is not None:
+        what = f"has its prompts made by Ollama itself ({one_line(info.renderer, limit=80)})"
+    elif "{%" in info.template:
+        what = "runs by the jinja of its file"
+    elif info.template.strip() in ("", BARE):
+        what = "has no template"
+    if what is not None:
         raise InputError(
             f"`{model}` {what}: there is no Go template to take",
             code="no_installed_template",

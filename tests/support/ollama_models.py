@@ -29,7 +29,8 @@ class Model:
     `answer` is what it says to everything (or a function of the prompt); None counts up as far as `num_predict` lets it, and
     no further once `enough` is set. `loads_until`: a load lasts until this is set, whatever `load_seconds` says. `generates` is
     what gives a real answer, of the prompt and the options: a llama-server behind the stand-in, say. `counts` counts the tokens
-    of a prompt, where it is not to be its words.
+    of a prompt, where it is not to be its words. `renderer` and `remote_host` are shown, and nothing more: no part of a server
+    that makes prompts by itself is here.
     """
 
     name: str
@@ -52,6 +53,8 @@ class Model:
     loads_until: threading.Event | None = None
     adapter: str = ""
     embeds_only: bool = False
+    renderer: str = ""
+    remote_host: str = ""
     quantization: str = "Q8_0"
     modified_at: float = field(default_factory=time.time)
 
@@ -128,6 +131,7 @@ class Model:
         lines += [f"# FROM {self.name}", "", f"FROM {from_file}", f"TEMPLATE {_quoted(self.template or BARE)}"]
         lines += [f"SYSTEM {self.system}"] if self.system else []
         lines += [f"ADAPTER {STORE}{self.adapter.replace(':', '-')}"] if self.adapter else []
+        lines += [f"RENDERER {self.renderer}"] if self.renderer else []
         lines += [f"PARAMETER {key} {_number(value)}" for key, value in pairs]
         lines += [f"LICENSE {self.license}"] if self.license else []
         body: dict[str, Any] = {"license": self.license} if self.license else {}
@@ -139,6 +143,7 @@ class Model:
         body["template"] = template
         if self.system:
             body["system"] = self.system
+        body |= {"remote_host": self.remote_host} if self.remote_host else {}
         return body | {
             "details": self.details | {"parent_model": "" if newer else from_file},
             "model_info": self._info(verbose),

@@ -30,6 +30,8 @@ def server() -> Iterator[OllamaStandin]:
             "qwen3:8b", template=OFFICIAL, parameters={"stop": ["<|im_start|>", "<|im_end|>"], "top_k": 20}
         )
         standin.add_model("bare", template=None)
+        standin.add_model("rendered", template=OFFICIAL, renderer="qwen3.5")
+        standin.add_model("cloud", template=OFFICIAL, remote_host="https://elsewhere.example:443")
         standin.add_model(
             "jinja", own_template="{% for m in messages %}{% endfor %}", own_capabilities=("tools", "thinking")
         )
@@ -43,12 +45,22 @@ def test_template_and_stops_are_taken(server: OllamaStandin) -> None:
     assert found.capabilities == {"thinking", "tools"}
 
 
-@pytest.mark.parametrize("model", ["nobody", "bare", "jinja"])
-def test_a_model_without_one_is_refused_with_what_to_do(server: OllamaStandin, model: str) -> None:
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("nobody", "no model"),
+        ("no name?", "no model"),
+        ("bare", "no template"),
+        ("jinja", "jinja of its file"),
+        ("rendered", "by Ollama itself (qwen3.5)"),
+        ("cloud", "elsewhere.example"),
+    ],
+)
+def test_a_model_without_one_is_refused_with_what_to_do(server: OllamaStandin, model: str, words: str) -> None:
     with Ollama(server.url) as ollama, pytest.raises(InputError) as caught:
         installed_template(ollama, model)
     assert (caught.value.code, caught.value.key) == ("no_installed_template", "template_from")
-    assert caught.value.remedy
+    assert caught.value.remedy and words in str(caught.value)
 
 
 def test_an_export_takes_the_template_that_the_models_entry_names(server: OllamaStandin) -> None:

@@ -235,6 +235,7 @@ def test_a_known_family_is_right_whichever_template_runs(source: str, newer_runs
     assert ran(family.go_template + "\n", newer, jinja.chat_template) == "template"
     assert ran(jinja.chat_template, newer, jinja.chat_template) == "jinja"
     assert ran("{{ .Prompt }}", newer, jinja.chat_template) is None
+    assert ran(family.go_template, newer, jinja.chat_template, "gemma4-small") == "renderer"
 
 
 @pytest.mark.parametrize(
