@@ -14,7 +14,7 @@ from core.errors import InputError
 from core.files import read_json
 from core.format import data_size
 from core.jobfile.merge import MergeSpec, not_quantized, survival_words
-from core.models.adapters import ADAPTER_WEIGHTS
+from core.models.adapters import check_adapter
 from core.models.folder import weight_files
 from core.models.headers import read_header
 from jobs import models
@@ -100,7 +100,7 @@ def run(context: JobContext, spec: MergeSpec) -> None:
 def _weights(base: Path, name: str, adapter: Path) -> int:
     """The most weights that the merged model can have: a head that the adapter parts from its embedding is one more tensor."""
     sizes = [math.prod(tensor.shape) for file in weight_files(base, name) for tensor in read_header(file).values()]
-    parts = any(key in tensor for tensor in read_header(adapter / ADAPTER_WEIGHTS) for key in ("lm_head", "embed"))
+    parts = any(key in tensor for tensor in check_adapter(adapter)[1] for key in ("lm_head", "embed"))
     return sum(sizes) + (max(sizes, default=0) if parts else 0)
 
 
