@@ -1,6 +1,6 @@
 """The job `deploy` to a stand-in of Ollama: what the server has afterwards, whatever goes wrong and wherever the job is killed.
 
-No real Ollama has met this job. The stand-in is held to recordings of two of them.
+The stand-in is held to recordings of two real servers.
 """
 
 from __future__ import annotations
