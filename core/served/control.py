@@ -23,7 +23,7 @@ from core.reasons import Reason
 from core.served.record import ServedModelRecord, read_record, read_records, require_name, write_record
 from core.served.shim import NOT_MINE
 from core.served.state import SHIM_GONE, is_running, read_state, written_state
-from core.served.unit import OF_A_JOB, has_unit, install_unit, remove_unit, start_unit
+from core.served.unit import OF_A_JOB, has_unit, install_unit, remove_unit, rests, start_unit
 
 Keeper = Literal["unit", "process"]
 LAUNCH_SECONDS = 20.0
@@ -117,11 +117,16 @@ def remove(home: Home, name: str) -> None:
 
 
 def revive(home: Home) -> list[str]:
-    """Start again what was killed together with its shim in this boot, and has no unit that would do so; their names."""
+    """Start again what was killed together with its shim in this boot, unless systemd is about to do so; their names.
+
+    What ended by a signal to end stays so: a person has sent that, or systemd for a person.
+    """
     revived = []
     for record in read_records(home)[0]:
         folder = home.served_dir(record.name)
-        if folder.stopped.exists() or has_unit(folder) or read_state(home, record.name).reason != SHIM_GONE:
+        if folder.stopped.exists() or read_state(home, record.name).reason != SHIM_GONE:
+            continue
+        if has_unit(folder) and not rests(record.name):
             continue
         with contextlib.suppress(BakehouseError, OSError):  # it is tried again, and its state says that it does not run
             start(home, record.name)

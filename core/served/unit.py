@@ -151,6 +151,14 @@ def start_unit(name: str) -> None:
     systemctl("start", unit_name(name))
 
 
+def rests(name: str) -> bool:
+    """Whether systemd does nothing about a unit: it does not run, and is not about to be started again."""
+    try:
+        return _asked("is-active", unit_name(name)).stdout.strip() in ("inactive", "failed")
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
 def remove_unit(folder: ServedDir) -> None:
     """Take away the unit of a served model that has ended. Raises OSError; a manager that does not answer learns of it when it
     starts."""
@@ -167,15 +175,7 @@ def remove_unit(folder: ServedDir) -> None:
 def systemctl(*words: str, check: bool = True) -> None:
     """Have the user's manager do something. Raises `BakehouseError` with what it said, where `check`."""
     try:
-        done = subprocess.run(
-            ["systemctl", "--user", *words],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=SYSTEMCTL_SECONDS,
-            check=False,
-        )
+        done = _asked(*words)
         said, refused = one_line(done.stderr) or f"exit code {done.returncode}", done.returncode != 0
     except (OSError, subprocess.TimeoutExpired) as error:
         said, refused = str(error), True
@@ -185,3 +185,15 @@ def systemctl(*words: str, check: bool = True) -> None:
             code="systemd_refused",
             remedy="`systemctl --user status` tells how the user's systemd is",
         )
+
+
+def _asked(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["systemctl", "--user", *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=SYSTEMCTL_SECONDS,
+        check=False,
+    )

@@ -19,13 +19,15 @@ from core.errors import InputError
 from core.home import Home
 from core.process.ports import free_port
 from core.reasons import Reason
-from core.served.control import choose_keeper, remove, start, stop
+from core.served.control import choose_keeper, remove, revive, start, stop
 from core.served.record import ServedModelRecord, read_record, write_record
+from core.served.state import is_running
 from core.served.unit import has_unit, unit_file, unit_name
 from tests.support import standin_llama_server
 from tests.support.forked import CHECKOUT
-from tests.support.served_models import all_ended, reached
+from tests.support.served_models import all_ended, kill, reached
 from tests.support.systemd_standin import Systemd, install
+from tests.support.waiting import wait_until
 
 NAME = "t-m-1"
 UNIT = unit_name(NAME)
@@ -71,6 +73,22 @@ def test_with_linger_a_unit_serves_from_whatever_path_and_is_taken_away_with_it(
     remove(home, NAME)
     assert not unit_file(NAME).exists() and list(home.served.iterdir()) == []
     assert manager.calls[-3:] == [f"disable {UNIT}", "daemon-reload", f"reset-failed {UNIT}"]
+
+
+def test_a_shim_that_was_killed_is_left_to_systemd_unless_that_does_nothing_about_it(
+    home: Home, systemd: Install
+) -> None:
+    manager = systemd(linger="yes")
+    start(home, NAME)
+    state = reached(home, NAME, "serving")
+    assert state.shim is not None
+    kill(state.shim.pid)
+    wait_until(lambda: not is_running(home.served_dir(NAME)), what="the shim's end")
+    assert revive(home) == []
+    manager.says_of_units("failed")
+    assert revive(home) == [NAME]
+    reached(home, NAME, "serving")
+    assert manager.calls.count(f"start {UNIT}") == 2 and has_unit(home.served_dir(NAME))
 
 
 def test_at_boot_is_switched_on_and_off_and_linger_is_asked_for(

@@ -33,6 +33,10 @@ class Systemd:
     def has_no_bus(self) -> None:
         (self.folder / "no-bus").touch()
 
+    def says_of_units(self, state: str) -> None:
+        """What `is-active` prints; without this `activating`, as of one that is about to be started again."""
+        (self.folder / "unit-state").write_text(state)
+
     def refuses(self, verb: str) -> None:
         (self.folder / "refuses").write_text(verb)
 
@@ -72,6 +76,9 @@ def main(arguments: list[str]) -> int:
         if verb == "enable":
             link.parent.mkdir(exist_ok=True)
             link.symlink_to(units / rest[0])
+    elif verb == "is-active":
+        state = place / "unit-state"
+        print(state.read_text() if state.exists() else "activating")
     elif verb == "start":
         start((units / rest[0]).read_text(encoding="utf-8"))
     return 0
