@@ -135,7 +135,9 @@ async def test_a_link_is_retried_alone_and_the_chain_as_a_whole(
         assert isinstance(pilot.app.screen, Confirm)
         await pilot.press("y")
         assert asked[-1] == ("cancel chain", 3)
-        await pilot.press("k", "k", "enter")
+        await pilot.press("k", "k")
+        assert "R retries job 54" in text_of(pilot, "#links"), "r would be about the selected link, which is done"
+        await pilot.press("enter")
         assert isinstance(pilot.app.screen, JobScreen) and pilot.app.screen.job_id == 52
         await pilot.press("escape", "escape")
         assert not isinstance(pilot.app.screen, ChainScreen | JobScreen)

@@ -74,6 +74,9 @@ async def test_the_fleet_says_what_serves_and_of_the_rest_why_not(console: Opene
         assert "failed: port 18081" in shown and "away for job 42" in shown
         assert "▶ vault-judge:v1" in shown and "4.3 GB" in shown and "◷ vault-planner:v1" in shown
         assert "task       best, of 5" in shown, "the tasks keep their rows"
+        pilot.app.show(moment(runner_alive=False))  # type: ignore[attr-defined]
+        assert "vault-judge" not in text_of(pilot, "#fleet"), "nobody knows what the model server holds now"
+        pilot.app.show(moment())  # type: ignore[attr-defined]
         assert any("planner-qwen3-4b-31 does not serve" in one for one in pilot.app.screen.snapshot.warnings)  # type: ignore[attr-defined]
 
 
@@ -110,7 +113,7 @@ async def test_a_check_and_a_bake_off_begin_with_the_model(console: Opened) -> N
             "judge"
         ]
         await pilot.press("escape", *["j"] * 4, "y")
-        assert isinstance(pilot.app.screen, AskParity) and pilot.app.screen.values["of"] == "served:vault-judge:v1"
+        assert isinstance(pilot.app.screen, AskParity) and pilot.app.screen.values["of"] == "ollama:vault-judge:v1"
 
 
 async def test_enter_opens_what_it_is_and_what_its_server_prints(console: Opened) -> None:

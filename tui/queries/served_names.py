@@ -54,7 +54,8 @@ def read_served_names(home: Home, project: Project) -> ServedNames:
         if isinstance(answer, str):
             silent.append(f"{server}: {answer}")
         else:
-            references += answer
+            # A served model of the home comes first under its name: a tag that is called the same has its server's.
+            references += (f"{server}:{one.partition(':')[2]}" if one in deployed else one for one in answer)
     return ServedNames(
         tuple(dict.fromkeys(references)),
         deployed,

@@ -53,7 +53,9 @@ class ChainLinks(Canvas):
         if chain is None or chain.state not in RETRYABLE:
             return []
         said = [(told, "dim")] if (told := behind_words(chain)) else []
-        said.append((f"r {retry_words(chain, self.snapshot.time)}", "text"))
+        # `r` is about the selected link, `R` about all that failed.
+        key = "r" if chain.links[min(self.index, len(chain.links) - 1)] is chain.current else "R"
+        said.append((f"{key} {retry_words(chain, self.snapshot.time)}", "text"))
         if self.changed:
             said.append((f"▲ {again_words(self.changed)}", "warn"))
         return [

@@ -43,20 +43,20 @@ def serving_rows(snapshot: Snapshot) -> list[ServingRow]:
     state = snapshot.lease_state
     on_gpu = {one.name: one.size_vram_bytes for one in state.served} if state is not None else {}
     rows = [of_home(one, snapshot.time, on_gpu.get(one.name)) for one in snapshot.served]
-    if state is None:
-        return rows
+    if state is None or snapshot.runner_alive is False:
+        return rows  # nobody looks at the model server: what it holds now is not known
     server = printable((state.server or "a server").partition(" ")[0])
     for model in state.residents:
         until = f"until {when(model.expires_at, snapshot.time)}" if model.expires_at else "loaded"
         told = f"{server} {until}"
         rows.append(
-            ServingRow(model.name, f"served:{model.name}", SIGNS["serving"], "good", told, model.size_vram_bytes)
+            ServingRow(model.name, f"ollama:{model.name}", SIGNS["serving"], "good", told, model.size_vram_bytes)
         )
     loaded = {model.name for model in state.residents}
     for name in state.evicted:
         if name not in loaded:
             told = f"away for job {state.job_id}" if state.job_id is not None else "away, to be loaded again"
-            rows.append(ServingRow(name, f"served:{name}", SIGNS["away"], "text", told))
+            rows.append(ServingRow(name, f"ollama:{name}", SIGNS["away"], "text", told))
     return rows
 
 
@@ -117,7 +117,7 @@ def deployed_rows(job: JobRow, width: int) -> list[Line]:
 
 
 def serving_words(rows: list[ServingRow]) -> str:
-    """`2 serve, 1 away, 1 failed`: for a row a pane."""
+    """`2 serving, 1 away, 1 failed`; empty where there is none."""
     if not rows:
         return ""
     counts = {
