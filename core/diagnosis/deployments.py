@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from core.bakeoff.measured import MeasuredCandidate
 from core.diagnosis.causes import Cause, Certainty, Evidence
 from core.diagnosis.lineage import Lineage, Link
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, ServerUnderTest
-from core.jobfile.deploy import DeploySpec
+from core.jobfile.deploy import DeploySpec, Target
 from core.jobfile.parity import ParitySpec
 from core.jobfile.references import parse_reference
 from core.reasons import Reason
 from core.serving.answering import ServedIdentity
 from core.serving.replies import full_name
 
-CHANGES: tuple[tuple[str, str, str, Certainty], ...] = (
-    ("served_weights_changed", "blob", "weights", "shown"),
-    ("served_template_changed", "template_sha256", "template", "shown"),
-    ("server_version_changed", "server", "version", "possible"),
-)
+Change = tuple[str, str, str, Certainty]
+CHANGES: Mapping[Target, tuple[Change, ...]] = {
+    "ollama": (
+        ("served_weights_changed", "blob", "weights", "shown"),
+        ("served_template_changed", "template_sha256", "template", "shown"),
+        ("server_version_changed", "server", "version", "possible"),
+    ),
+    # It tells its version in other words than its program, and the template without white space at its end.
+    "llama-server": (("served_weights_changed", "weights", "weights", "shown"),),
+}
 """What may have become another since a deployment: the cause, what the deployment noted, what the server told a bake-off."""
 
 
@@ -93,9 +98,8 @@ def served_causes(
             )
             yield Cause(Reason("served_by_hand", {"candidate": candidate.name}), "possible", maker.id, figures)
             continue
-        for code, noted, told, sure in CHANGES:
-            if told == "version" and identity.api != "ollama":
-                continue  # llama-server's `--version` and its answers name one version in two ways
+        assert isinstance(maker.spec, DeploySpec)  # what is not by hand is by one
+        for code, noted, told, sure in CHANGES[maker.spec.to]:
             then, now = maker.summary.get(noted), getattr(identity, told)
             if isinstance(then, str) and isinstance(now, str) and _bare(then) != _bare(now):
                 figures = (

@@ -16,7 +16,7 @@ from core.files import sha256_json, write_json
 from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, ServerUnderTest, TaskUnderTest, Variant
 from core.jobfile.convert import ConvertSpec
-from core.jobfile.deploy import DeploySpec
+from core.jobfile.deploy import DeploySpec, Target
 from core.jobfile.merge import MergeSpec
 from core.jobfile.parity import ParitySpec
 from core.jobfile.quantize import QuantizeSpec
@@ -155,22 +155,21 @@ class Records:
         document: Mapping[str, Any] | None = None,
         state: State = "done",
         task: Task | None = None,
+        to: Target = "ollama",
         **summary: Any,
     ) -> int:
-        """A deployment to the Ollama `OLLAMA`; `document` is its `parity.json`."""
+        """A deployment to the Ollama `OLLAMA`, or to a served model of the home; `document` is its `parity.json`."""
+        place: dict[str, Any] = {"server": OLLAMA, "staging": f"{name}-staging"}
         spec = DeploySpec(
             source=f"job:{gguf}/gguf",
-            to="ollama",
+            to=to,
             name=name,
-            server=OLLAMA,
-            staging=f"{name}-staging",
+            **(place if to == "ollama" else {"program": "/nowhere/llama-server"}),
             model=shipped().model("SmolLM2-135M"),
             served=ServedAs(task=task or task_named("judge")),
             golden=nowhere(),
         )
-        job_id = self.put(
-            spec, summary={"to": "ollama", "name": name, **summary} if state == "done" else None, state=state
-        )
+        job_id = self.put(spec, summary={"to": to, "name": name, **summary} if state == "done" else None, state=state)
         write_json(
             self.home.run_dir(job_id).parity, {"schema": 1, "passed": state == "done", "cases": [], **(document or {})}
         )
@@ -200,7 +199,9 @@ class Records:
             variant = (variants or {}).get(name, Variant())
             made.append(CandidateSpec(name=name, form=form, model=small, ref=f"job:{job_id}/{form}", variant=variant))
         for name, identity in (served or {}).items():
-            made.append(CandidateSpec(name=name, form="served", server=OLLAMA, served_model=identity.model))
+            folder = str(self.home.served_dir(identity.model).path) if identity.api != "ollama" else None
+            place = OLLAMA if folder is None else OLLAMA.model_copy(update={"api": "openai", "served_dir": folder})
+            made.append(CandidateSpec(name=name, form="served", server=place, served_model=identity.model))
         questions = golden("judge", inputs)
         place = self.folder / f"golden-{asked.name}-{len(inputs)}.json"
         write_json(place, [item.model_dump(mode="json") for item in questions])

@@ -92,13 +92,19 @@ def test_a_served_model_that_is_not_what_was_proved_is_told(
     assert "loops" in seen(found)
 
 
-def test_a_llama_server_that_names_its_version_in_two_ways_is_the_same(records: Records) -> None:
-    """`llama-server --version` and its `/props`, as a real one has them."""
-    training, _, _, quantized = whole_chain(records)
-    records.deploy(quantized, NAME, **{**PROVED, "server": "0.6.0-dev (build 0, commit unknown)"})
-    served = {SERVED: identity(api="llama-server", version="b0-unknown")}
-    baked = records.bakeoff({ADAPTER: training}, served=served, write=lambda name, *_: LOOP if name == SERVED else "")
-    assert "server_version_changed" not in codes(told(records, baked))
+@pytest.mark.parametrize(("weights", "expected"), [(BLOB, set()), ("sha256:" + "c" * 64, {"served_weights_changed"})])
+def test_a_served_model_of_the_home_is_held_to_its_weights(records: Records, weights: str, expected: set[str]) -> None:
+    """llama-server tells its version and its template in another way than the program and the file do: they are no change."""
+    *_, quantized = whole_chain(records)
+    noted = {"weights": BLOB, "template_sha256": TEMPLATE, "server": "0.6.0-dev (build 0)"}
+    deployed = records.deploy(quantized, "judge-small-4", to="llama-server", **noted)
+    served = identity(api="llama-server", model="judge-small-4", version="b0", template="f" * 64, weights=weights)
+    write = lambda name, *_: LOOP if name == "served:judge-small-4" else ""  # noqa: E731
+    found = told(records, records.bakeoff({}, served={"served:judge-small-4": served}, write=write))
+    assert {cause.code for cause in found.causes if cause.code.startswith("serve")} == expected
+    assert ("served", deployed) in {(one.stage, one.job) for one in found.scores}
+    for one in found.tests:
+        check(one.command, whole=True)
 
 
 def test_a_model_that_a_person_made_of_a_file_is_told_and_no_fault_of_the_file(records: Records) -> None:
