@@ -10,6 +10,8 @@ from core.config.task import Task
 from core.data.examples import Message, asked_messages
 from core.data.template_proof import TemplateProof
 
+GOLDEN = "golden input "
+"""Begins the name of a conversation that the task itself has."""
 GOLDEN_INPUTS = 4
 """Of the golden inputs: the first, the shortest, the longest and the last."""
 
@@ -64,7 +66,7 @@ def probe_conversations(
         ]
         made.append(ProbeConversation("examples in front", (*system, *answered, Message("user", "The input."))))
     for item in _chosen(golden):
-        made.append(ProbeConversation(f"golden input {item.id}", tuple(asked_messages(item, task.system))))
+        made.append(ProbeConversation(f"{GOLDEN}{item.id}", tuple(asked_messages(item, task.system))))
     if examples and golden:
         asked = asked_messages(golden[0], task.system)
         at = 1 if asked[0].role == "system" else 0

@@ -15,7 +15,7 @@ from core.data.training_marks import has_training_marks
 from core.errors import InputError
 from core.parity.blocking import ROOTS, TOLD
 from core.parity.comparison import ParityCase, Prompt, SpecialTokens, compare, refused
-from core.parity.conversations import ProbeConversation
+from core.parity.conversations import GOLDEN, ProbeConversation
 from core.reasons import Reason, Value
 from core.serving.answering import Question, Reply, ServedFile
 from core.serving.errors import ServerError
@@ -223,8 +223,9 @@ def file_findings(file: ServedFile, proof: TemplateProof, end_ids: Sequence[int]
 
 
 def window_findings(cases: Sequence[ParityCase], context_length: int) -> list[Reason]:
-    """That a prompt does not fit into the window with which the model serves, told of the longest."""
-    longest = max(cases, key=lambda case: len(case.trained.tokens), default=None)
+    """That a prompt of the task does not fit into the window with which the model serves, told of the longest."""
+    of_task = [case for case in cases if case.name.startswith(GOLDEN)]
+    longest = max(of_task, key=lambda case: len(case.trained.tokens), default=None)
     if longest is None or len(longest.trained.tokens) < context_length:
         return []
     values: dict[str, Value] = {"name": longest.name, "tokens": len(longest.trained.tokens), "window": context_length}

@@ -68,10 +68,10 @@ def test_a_mistake_that_the_gate_saw_and_a_person_let_through_is_named(records: 
     tokenizer = make()
     document = report(tokenizer, OtherServer(template, tokenizer, **added)).to_json()
     document |= {"findings": [one.to_json() for one in findings], "passed": False}
-    training, merged, _, quantized = whole_chain(records)
+    training, _, _, quantized = whole_chain(records)
     checked = records.parity(quantized, document)
     baked = records.bakeoff({ADAPTER: training, Q8_0: quantized}, quality={Q8_0: BAD})
-    for job_id in (training, merged, quantized, checked, baked):
+    for job_id in (training, checked, baked):
         found = told(records, job_id)
         assert expected <= codes(found, "shown"), f"{mistake}, asked of job {job_id}"
         named = next(cause for cause in found.causes if cause.code in expected)
