@@ -22,7 +22,7 @@ from core.jobfile.references import parse_reference
 from core.jobfile.spec import JobFile
 from core.models.fingerprints import KnownFingerprints, path_fingerprint
 from core.own_paths import read_result
-from core.process.leftovers import temporary_name
+from core.process.leftovers import leftovers, temporary_name
 from core.reasons import Reason
 from core.store.jobs import ACTIVE, QUEUED
 
@@ -102,6 +102,12 @@ def remove_intermediate(home: Home, connection: sqlite3.Connection, one: Interme
         return False
     shutil.rmtree(aside)
     return True
+
+
+def half_written(home: Home) -> list[Path]:
+    """What jobs that were killed have left half written: the next job that writes there removes it, or a person does."""
+    places = (home.artefacts, home.cache / "dequantised", home.cache / "tokenizers")
+    return [leftover for place in places for leftover in leftovers(place)]
 
 
 def folder_bytes(folder: Path) -> int:

@@ -18,7 +18,7 @@ from core.errors import BakehouseError
 from core.files import read_lines
 from core.format import data_size, duration, moment
 from core.home import Home, RunDir
-from core.intermediates import Intermediate, folder_bytes, list_intermediates, remove_intermediate
+from core.intermediates import Intermediate, folder_bytes, half_written, list_intermediates, remove_intermediate
 from core.store.attempts import list_attempts
 from core.store.jobs import ACTIVE, ENDED, get_job, history, list_jobs
 from core.store.results import list_artefacts
@@ -113,7 +113,8 @@ def show(job_id: int, as_json: bool) -> None:
 @click.option(
     "--intermediates",
     is_flag=True,
-    help="Remove merged models and GGUF files that others were made of: of the jobs named, else all that may go.",
+    help="Remove merged models and GGUF files that others were made of: of the jobs named, else all that may go, and what "
+    "killed jobs left half written.",
 )
 @project_option
 @json_option
@@ -134,15 +135,18 @@ def clean(job_ids: tuple[int, ...], intermediates: bool, project: Path | None, a
             chosen = {one.job_id: one for one in found}
             wanted = list(dict.fromkeys(job_ids)) or [one.job_id for one in found if one.keep is None]
             outcomes, freed = _removed(home, connection, wanted, chosen)
+            half = 0 if job_ids else _without_half_written(home)
         else:
             outcomes, freed = _without_checkpoints(home, connection, list(dict.fromkeys(job_ids)))
+            half = 0
+    together = sum(freed.values()) + half
     wrong = refusals(outcomes)
     if as_json:
-        print_json({"freed_bytes": sum(freed.values()), **({"refused": refused_json(wrong)} if wrong else {})})
+        print_json({"freed_bytes": together, **({"refused": refused_json(wrong)} if wrong else {})})
     else:
         for job_id, error in wrong.items():
             say(f"✗ {job_id:>4}  {error}", error=True)
-        say(f"{data_size(sum(freed.values()))} freed")
+        say(f"{data_size(together)} freed")
     leave_refused(outcomes)
 
 
@@ -151,6 +155,7 @@ def list_removable(home: Home, connection: sqlite3.Connection, models: Mapping[s
     jobs = [job for job in list_jobs(connection, limit=-1) if job.state in ENDED]
     checkpoints = {job.id: size for job in jobs if (size := folder_bytes(home.run_dir(job.id).checkpoints))}
     found = list_intermediates(home, connection, models)
+    half = sum(map(folder_bytes, half_written(home)))
     if as_json:
         stored = [
             {
@@ -164,7 +169,7 @@ def list_removable(home: Home, connection: sqlite3.Connection, models: Mapping[s
             for one in found
         ]
         ended = [{"job": job_id, "bytes": size} for job_id, size in checkpoints.items()]
-        print_json({"checkpoints": ended, "intermediates": stored})
+        print_json({"checkpoints": ended, "intermediates": stored, "half_written_bytes": half})
         return
     for job_id, freed in checkpoints.items():
         say(f"{job_id:>4}  {data_size(freed):>8}  checkpoints")
@@ -174,7 +179,10 @@ def list_removable(home: Home, connection: sqlite3.Connection, models: Mapping[s
             f"{one.job_id:>4}  {data_size(one.bytes):>8}  {of}"
             + (f"; stays: {keep_words(one.keep)}" if one.keep else "")
         )
-    if not checkpoints and not found:
+    if half:
+        left = "half written by jobs that were killed; `bakehouse runs clean --intermediates` removes it"
+        say(f"      {data_size(half):>8}  {left}")
+    if not checkpoints and not found and not half:
         say(
             "nothing to remove: no checkpoints of ended jobs, and no merged model or GGUF file that another was made of"
         )
@@ -222,6 +230,15 @@ def _removed(
         freed[job_id] = one.bytes
 
     return each_of(job_ids, remove_one, lambda ids: ids), freed
+
+
+def _without_half_written(home: Home) -> int:
+    """Remove what killed jobs have left; its bytes."""
+    freed = 0
+    for leftover in half_written(home):
+        freed += folder_bytes(leftover)
+        shutil.rmtree(leftover, ignore_errors=True)
+    return freed
 
 
 def _named_models(project: Path | None) -> dict[str, str]:

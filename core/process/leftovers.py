@@ -30,11 +30,15 @@ def take_place(temporary: Path, place: Path) -> None:
             raise
 
 
+def leftovers(folder: Path) -> list[Path]:
+    """What processes that are gone have left half written in a folder."""
+    return [place for place in folder.glob(f"{PREFIX}-*") if not _is_written(place.name)]
+
+
 def sweep(folder: Path) -> None:
-    """Remove what processes that are gone have left half written in a folder."""
-    for leftover in folder.glob(f"{PREFIX}-*"):
-        if not _is_written(leftover.name):
-            shutil.rmtree(leftover, ignore_errors=True)
+    """Remove that."""
+    for leftover in leftovers(folder):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _is_written(name: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from core.cli.main import main
 from core.files import write_json
 from core.intermediates import Intermediate, list_intermediates, remove_intermediate
 from core.models.fingerprints import KnownFingerprints, path_fingerprint
+from core.process.identity import start_ticks
 from core.served.control import remove
 from core.served.record import ServedModelRecord, write_record
 from core.store.jobs import JobRow
@@ -193,15 +195,23 @@ def test_the_command_lists_without_removing_and_removes_what_may_go(
     checkpoints = way.kiln.home.run_dir(way.kiln.train).checkpoints
     checkpoints.mkdir()
     (checkpoints / "w").write_bytes(b"x" * 7000)
+    ticks = start_ticks(os.getpid()) or 0
+    half, other = (way.kiln.home.artefacts / f".tmp-{os.getpid()}-{start}-gguf" for start in (ticks - 1, ticks))
+    for place in (half, other):  # left by a killed job that had this pid; written now
+        place.mkdir()
+        (place / "half.gguf").write_bytes(b"x" * 3000)
     said = run()
     assert "7 kB  checkpoints" in said and f"of which job {way.quantize.id} made another" in said
-    assert "201 kB  merged model" in said
+    assert "201 kB  merged model" in said and "3 kB  half written by jobs that were killed" in said
     document = json.loads(run("--json"))
     assert [one["job"] for one in document["intermediates"]] == [way.merge.id, way.convert.id]
     assert document["checkpoints"] == [{"job": way.kiln.train, "bytes": 7000}]
     assert way.folder(way.merge).is_dir() and checkpoints.is_dir()
     freed = json.loads(run("--intermediates", "--json"))["freed_bytes"]
-    assert freed == sum(one["bytes"] for one in document["intermediates"])
+    assert document["half_written_bytes"] == 3000
+    assert freed == sum(one["bytes"] for one in document["intermediates"]) + 3000
+    assert not half.exists() and other.is_dir()
+    shutil.rmtree(other)
     assert not way.folder(way.merge).exists() and not way.folder(way.convert).exists()
     assert (way.folder(way.quantize) / "gguf/m.gguf").is_file() and checkpoints.is_dir()
     assert not [path for path in way.kiln.home.artefacts.iterdir() if path.name.startswith(".tmp")]
