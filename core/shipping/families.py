@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Literal
 
 from core.data.examples import Message
@@ -22,6 +23,8 @@ LABELS: dict[FamilyName, str] = {"chatml": "ChatML", "qwen3": "Qwen3"}
 
 _START, _END = "<|im_start|>", "<|im_end|>"
 _NO_THOUGHTS = "<think>\n\n</think>\n\n"
+MOMENTS = (datetime(2001, 2, 3, 4, 5, 6), datetime(2010, 11, 12, 13, 14, 15))
+"""Two that share no part of a date or time."""
 THINKS: tuple[bool | None, ...] = (None, False, True)
 """What a request says of thinking; None: nothing."""
 
@@ -91,9 +94,11 @@ def recognise(template: JinjaTemplate) -> Family | Reason:
     """The family of a chat template, or why it is of none that is known here.
 
     Reasons: `template_unproved` (`why`: the code of its proof's error), `template_differs` (`family`: the one that is nearest,
-    `conversation`: the first that it renders otherwise, `think`).
+    `conversation`: the first that it renders otherwise, `think`), `template_dated`: its prompts hold the time.
     """
     try:
+        if _holds_the_time(template):
+            return Reason("template_dated")
         end = prove(template, "off").end
         default = _default_system(template)
         found = [_first_difference(template, replace(family, default_system=default)) for family in FAMILIES]
@@ -110,6 +115,20 @@ def recognise(template: JinjaTemplate) -> Family | Reason:
     assert difference is not None
     _, name, think = difference
     return Reason("template_differs", {"family": FAMILIES[nearest].label, "conversation": name, "think": think})
+
+
+def _holds_the_time(template: JinjaTemplate) -> bool:
+    """Whether a prompt of one day is another one on the next: a TEMPLATE that is written once cannot follow it."""
+    if "strftime_now" not in template.chat_template:
+        return False
+    now = template.moment
+    try:
+        rendered = []
+        for template.moment in MOMENTS:
+            rendered.append([template.prompt(messages, think) for _, messages, think in _asked()])
+    finally:
+        template.moment = now
+    return rendered[0] != rendered[1]
 
 
 def _default_system(template: JinjaTemplate) -> str:

@@ -23,6 +23,7 @@ class JinjaTemplate:
     """`source` is the template, `bos` and `eos` are the texts of the tokens that begin and end a text.
 
     It is handed to `core.data.template_proof` in the place of a tokenizer: no text is cut into tokens, each counts as one.
+    `moment` is the time that the template is told; None for that of the render.
     InputError `bad_template` where the text is no template; ModuleNotFoundError where jinja2 is not installed.
     """
 
@@ -33,11 +34,12 @@ class JinjaTemplate:
 
         self.chat_template = source
         self.bos_token, self.eos_token = bos, eos or None
+        self.moment: datetime.datetime | None = None
         environment = ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
         )
         environment.filters["tojson"] = _to_json
-        environment.globals |= {"raise_exception": _raise, "strftime_now": _now}
+        environment.globals |= {"raise_exception": _raise, "strftime_now": self._now}
         try:
             self._template = environment.from_string(without_training_marks(source))
         except TemplateError as error:
@@ -75,6 +77,9 @@ class JinjaTemplate:
             found.add("tools")
         return frozenset(found)
 
+    def _now(self, pattern: str) -> str:
+        return (self.moment or datetime.datetime.now()).strftime(pattern)
+
     def _render(self, messages: Sequence[Mapping[str, Any]], asking: bool, values: Mapping[str, Any]) -> str:
         given = {"tools": None, "documents": None, "bos_token": self.bos_token, "eos_token": self.eos_token or ""}
         return self._template.render(messages=messages, add_generation_prompt=asking, **{**given, **values})
@@ -92,7 +97,3 @@ def _raise(message: str) -> NoReturn:
     from jinja2 import TemplateError
 
     raise TemplateError(message)
-
-
-def _now(pattern: str) -> str:
-    return datetime.datetime.now().strftime(pattern)

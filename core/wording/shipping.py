@@ -23,6 +23,8 @@ def unknown_template_words(reason: Reason) -> str:
         think = _THINK.get(values.get("think"), "")  # type: ignore[arg-type]
         said = f"{values['conversation']} comes out differently from {values['family']}{think}"
         return f"the chat template is of no family that is known here ({said})"
+    if reason.code == "template_dated":
+        return "the chat template writes the date of the day into its prompts, which no TEMPLATE of Ollama's can follow"
     if reason.code == "no_template":
         return "the file has no chat template"
     if reason.code == "no_jinja2":

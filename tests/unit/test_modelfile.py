@@ -114,6 +114,7 @@ def test_of_an_unknown_template_no_other_is_given() -> None:
     "reason",
     [
         Reason("template_differs", {"family": "Qwen3", "conversation": "several turns", "think": False}),
+        Reason("template_dated"),
         *(Reason("template_unproved", {"why": why}) for why in ("thinks_always", "no_end_of_turn", "template_refused")),
         *(Reason(code) for code in ("no_template", "no_jinja2", "bad_template")),
     ],

@@ -138,6 +138,8 @@ def test_qwen3s_own_template_token_by_token() -> None:
         (WITH_DEFAULT, Family("chatml", default_system="You are helpful.")),
         (ENDS_LAST_OTHERWISE, Family("chatml", end="<|return|>")),
         (MARKED, Family("chatml")),
+        (WITH_DEFAULT.replace("You are helpful.", "It is {{ strftime_now('%d %B %Y') }}."), Reason("template_dated")),
+        ("{% set unused = strftime_now('%Y') %}" + CHATML, Family("chatml")),
         (TRIMMED, differs("white space at the ends")),
         (MOVES_SYSTEM, differs("one question with a system message")),
         (ALWAYS_THINKS, Reason("template_unproved", {"why": "thinks_always"})),
