@@ -119,7 +119,7 @@ class OllamaModel:
             if before is not None and self._before is None and self._loaded_as is None:
                 self._before = before, self._stays(before)
             if before is not None and is_another(before, tag_of(self._ollama, self.model)):
-                # Of the same weights: its process, made with its options, would answer for ours.
+                # Of the same weights: its process, made with its options, from 0.30 on for its template, would answer for ours.
                 before = None if self._sent_away() else before
             started = time.monotonic()
             self._ollama.load(
