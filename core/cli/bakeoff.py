@@ -88,9 +88,10 @@ def bakeoff(
 ) -> None:
     """Queue a comparison of CANDIDATES on the golden inputs of TASK, or of several `--tasks`.
 
-    A candidate is a model of models.yaml, `job:ID` (what a job makes, also of one not yet done), `artefact:SHA`, `served:TAG`
-    (of Ollama), `SERVER:MODEL` (of `servers:` in the settings) or the path of a model. Behind it may stand how it is asked:
-    `@think=on`, `@few_shot=3`, `@system=FILE`, `@format=json` (or a FILE.json, FILE.gbnf), `@temperature=0` and the like.
+    A candidate is a model of models.yaml, `job:ID` (what a job makes, also of one not yet done), `artefact:SHA`, `served:NAME`
+    (of `bakehouse served list`, else of Ollama), `SERVER:MODEL` (of `servers:` in the settings) or the path of a model. Behind
+    it may stand how it is asked: `@think=on`, `@few_shot=3`, `@system=FILE`, `@format=json` (or a FILE.json, FILE.gbnf),
+    `@temperature=0` and the like.
 
     With `--stages JOB [TASK]` the candidates are what comes of that training on its way to what serves. What is missing of it
     (merge, conversions, quantisations) is queued first, what is there is taken; the results say at which step quality was lost.

@@ -23,8 +23,8 @@ from core.store.jobs import JobRow
 @project_option
 @json_option
 def parity(source: str, task: str | None, model: str | None, wait: bool, project: Path | None, as_json: bool) -> None:
-    """Check that a served model gets the prompts that it was trained on: a GGUF file, or a model of an Ollama (served:TAG) or a
-    llama-server (SERVER:MODEL) that runs.
+    """Check that a served model gets the prompts that it was trained on: a GGUF file, or what serves (served:NAME, of
+    `bakehouse served list` or an Ollama; SERVER:MODEL, of another llama-server).
 
     The server renders conversations of the task and awkward ones (an empty message, several turns, unicode, text that looks
     like the template); training's template does the same, and the two are compared token by token. A file is served by a
