@@ -121,9 +121,11 @@ class Runner:
         now = self.clock.monotonic()
         if now < self.revive_at or not self.home.served.exists():
             return
-        from core.served.control import revive
+        from core.served.revival import revive, take_back
 
         self.revive_at = now + REVIVE_SECONDS
+        for name in take_back(self.home):
+            logger.warning("A deployment of %s was killed: what served under the name before is there again.", name)
         for name in revive(self.home):
             logger.warning("The process of the served model %s was gone: started again.", name)
 

@@ -20,10 +20,10 @@ from core.errors import BakehouseError, InputError, NotFoundError
 from core.home import Home, ServedDir
 from core.process.logind import has_user_manager, kills_processes, lingers
 from core.reasons import Reason
-from core.served.record import ServedModelRecord, read_record, read_records, require_name, write_record
+from core.served.record import ServedModelRecord, read_record, require_name, write_record
 from core.served.shim import NOT_MINE
-from core.served.state import SHIM_GONE, is_running, read_state, written_state
-from core.served.unit import OF_A_JOB, has_unit, install_unit, remove_unit, rests, start_unit
+from core.served.state import is_running, written_state
+from core.served.unit import OF_A_JOB, has_unit, install_unit, remove_unit, start_unit
 
 Keeper = Literal["unit", "process"]
 LAUNCH_SECONDS = 20.0
@@ -114,24 +114,6 @@ def remove(home: Home, name: str) -> None:
     aside = folder.path.with_name(f".removed-{os.getpid()}-{name}")
     folder.path.rename(aside)
     shutil.rmtree(aside)
-
-
-def revive(home: Home) -> list[str]:
-    """Start again what was killed together with its shim in this boot, unless systemd is about to do so; their names.
-
-    What ended by a signal to end stays so: a person has sent that, or systemd for a person.
-    """
-    revived = []
-    for record in read_records(home)[0]:
-        folder = home.served_dir(record.name)
-        if folder.stopped.exists() or read_state(home, record.name).reason != SHIM_GONE:
-            continue
-        if has_unit(folder) and not rests(record.name):
-            continue
-        with contextlib.suppress(BakehouseError, OSError):  # it is tried again, and its state says that it does not run
-            start(home, record.name)
-            revived.append(record.name)
-    return revived
 
 
 def _folder(home: Home, name: str) -> ServedDir:

@@ -105,17 +105,20 @@ def go_back(home: Home, name: str, before: tuple[ServedModelRecord, bool] | None
         start(home, name)
 
 
+def forget_former(home: Home, name: str) -> None:
+    """A person has decided about what has the name now: for a killed deployment nothing is taken back. Raises OSError."""
+    home.served_dir(name).record_before.unlink(missing_ok=True)
+
+
 def _former(home: Home, record: ServedModelRecord) -> tuple[ServedModelRecord, bool] | None:
     """The record that is replaced and whether it ran, noted in the folder; None where there is none that can be read.
 
     One that was noted by a deployment that was broken off counts, unless what that put in its place has come to serve.
     """
     folder = home.served_dir(record.name)
-    noted = _noted(home, folder)
-    if noted is not None and read_state(home, record.name).phase != "serving":
-        return noted[0], noted[1]
-    if noted is not None and noted[2] == record.job_id:
-        return noted[0], noted[1]  # the retry of the same job
+    former = noted(home, folder)
+    if former is not None and (former[2] == record.job_id or read_state(home, record.name).phase != "serving"):
+        return former[0], former[1]  # of a former try of this job, or of one that came to nothing
     try:
         found = read_record(home, record.name)
     except BakehouseError:
@@ -127,7 +130,7 @@ def _former(home: Home, record: ServedModelRecord) -> tuple[ServedModelRecord, b
     return found, ran
 
 
-def _noted(home: Home, folder: ServedDir) -> tuple[ServedModelRecord, bool, int] | None:
+def noted(home: Home, folder: ServedDir) -> tuple[ServedModelRecord, bool, int] | None:
     """What `served.before.json` tells: the record, whether it ran, and for which job it was replaced."""
     with contextlib.suppress(OSError, ValueError, RecursionError, KeyError, TypeError):
         document: Any = read_json(folder.record_before)

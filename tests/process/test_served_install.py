@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import socket
 import subprocess
 import sys
@@ -10,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from core.cli.main import exit_code
 from core.errors import BakehouseError, GateError, InputError
 from core.process.ports import free_port
 from core.served.control import start, stop
 from core.served.install import choose_port, install
-from core.served.record import read_record
+from core.served.record import read_record, to_json
+from core.served.revival import revive, take_back
 from core.served.state import is_running, read_state
 from tests.support.served_models import kill, reached
 from tests.support.served_oven import NAME, Oven, oven
@@ -109,10 +113,6 @@ install(home, record, lambda: None, lambda phase: None, lambda: None)
 
 def killed_while_it_loads(oven: Oven, model: Path, job_id: int) -> None:
     """An installation by a process that is killed before its llama-server has loaded."""
-    import json
-
-    from core.served.record import to_json
-
     document = json.dumps(to_json(oven.home, oven.record(model, job_id=job_id)))
     job = subprocess.Popen([sys.executable, "-P", "-c", INSTALL, str(oven.home.root), document])
     wait_until(
@@ -143,6 +143,37 @@ def test_a_deployment_that_was_killed_is_finished_by_its_retry_or_taken_back_by_
     install(oven.home, oven.record(held, job_id=4), nothing, nothing, nothing)
     assert reached(oven.home, NAME, "serving").pid
     assert read_record(oven.home, NAME).job_id == 4 and not oven.folder.record_before.exists()
+
+
+@pytest.mark.parametrize("dies_before", ["write_record", "start"])
+def test_what_a_killed_deployment_has_stopped_serves_again_without_its_retry(oven: Oven, dies_before: str) -> None:
+    start(oven.home, NAME)
+    oven.serving()
+    dies = f"import os, core.served.install as one; one.{dies_before} = lambda *words: os._exit(9)"
+    document = json.dumps(to_json(oven.home, oven.record(other_model(oven), job_id=2)))
+    words = [sys.executable, "-P", "-c", dies + INSTALL, str(oven.home.root), document]
+    assert subprocess.run(words, stdout=subprocess.DEVNULL, check=False).returncode == 9
+    assert not is_running(oven.folder) and revive(oven.home) == []
+
+    attempt = oven.home.run_dir(2).attempt(1)
+    attempt.path.mkdir(parents=True)
+    with attempt.shim_lock.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert take_back(oven.home) == [], "its job lives"
+    assert take_back(oven.home) == [NAME]
+    oven.serving()
+    assert read_record(oven.home, NAME) == oven.record() and take_back(oven.home) == []
+
+
+def test_what_a_person_stops_is_not_taken_back(
+    oven: Oven, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start(oven.home, NAME)
+    oven.serving()
+    killed_while_it_loads(oven, other_model(oven, "hold"), 2)
+    monkeypatch.setenv("BAKEHOUSE_HOME", str(oven.home.root))
+    assert exit_code(["served", "stop", NAME]) == 0
+    assert take_back(oven.home) == [] and not is_running(oven.folder)
 
 
 def test_a_name_keeps_its_port_and_none_is_given_twice(oven: Oven) -> None:

@@ -18,8 +18,9 @@ from core.home import Home
 from core.process.locks import held
 from core.reasons import Reason
 from core.served.away import away_for, call_back, is_gone, send_away
-from core.served.control import remove, revive, start, stop
+from core.served.control import remove, start, stop
 from core.served.llama_server import is_healthy
+from core.served.revival import revive
 from core.served.state import is_running, read_state, written_state
 from tests.support.served_models import kill, reached
 from tests.support.served_oven import NAME, Oven, misses_a_runner, oven

@@ -19,8 +19,9 @@ from core.errors import InputError
 from core.home import Home
 from core.process.ports import free_port
 from core.reasons import Reason
-from core.served.control import choose_keeper, remove, revive, start, stop
+from core.served.control import choose_keeper, remove, start, stop
 from core.served.record import ServedModelRecord, read_record, write_record
+from core.served.revival import revive
 from core.served.state import is_running
 from core.served.unit import has_unit, unit_file, unit_name
 from tests.support import standin_llama_server
