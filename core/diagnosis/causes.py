@@ -73,7 +73,7 @@ EXPLAINS: Mapping[str, tuple[str, ...]] = {
     "loss_at_stage": (),
 }
 """Every cause, and the symptoms that it can have (codes of `core.diagnosis.symptoms`)."""
-CONSEQUENCES = ("loss_at_stage", "behind_base", "prompt_tokens_differ")
+CONSEQUENCES = ("loss_at_stage", "behind_base", "prompt_tokens_differ", "no_gain")
 """Causes that tell where something is lost, and not what loses it."""
 assert {code for codes in EXPLAINS.values() for code in codes} <= set(CODES)
 

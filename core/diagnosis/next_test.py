@@ -10,6 +10,8 @@ from typing import Any
 from core.diagnosis.causes import CONSEQUENCES, Cause
 from core.diagnosis.lineage import Lineage
 from core.diagnosis.stages import StageScore
+from core.jobfile.deploy import DeploySpec
+from core.jobfile.servers import SERVED
 from core.parity.comparison import CAUSES
 
 TOLD_BY_PARITY = frozenset(
@@ -18,8 +20,8 @@ TOLD_BY_PARITY = frozenset(
 TOLD_OF_SERVED = frozenset(
     {*CAUSES, "prompt_tokens_differ", "served_weights_changed", "served_template_changed", "server_version_changed"}
 )
-TOLD_BY_AUDIT = frozenset({"completions_skipped", "prompts_cut", "length_lowered"})
-TOLD_BY_TRAINING = frozenset({"too_few_steps", "loss_not_fallen"})
+TOLD_BY_AUDIT = frozenset({"completions_skipped", "prompts_cut", "length_lowered", "no_gain"})
+TOLD_BY_TRAINING = frozenset({"too_few_steps", "loss_not_fallen", "no_gain"})
 PREFIX = "bakehouse "
 
 
@@ -49,11 +51,14 @@ def next_tests(
 
     `ill` are the jobs whose models have symptoms or lose their score.
     """
-    unsure = [cause for cause in causes if cause.certainty != "shown"]
+    unsure = [cause for cause in causes if cause.certainty != "shown" or cause.code in CONSEQUENCES]
     shown = {cause.job for cause in causes if cause.certainty == "shown" and cause.code not in CONSEQUENCES}
+    # What a training did not give, nothing behind it can have lost.
+    useless = {cause.job for cause in causes if cause.code == "no_gain"}
+    ill = {job for job in ill if not useless & {link.id for link in lineage.above(job)}}
     found = [
         *_parity(lineage, unsure, causes, ill, shown, proved),
-        *_served(lineage, causes, ill, shown, proved),
+        *_served(lineage, causes, ill, shown),
         *_audits(lineage, unsure),
         *_exports(lineage, unsure),
         *_limits(unsure),
@@ -94,20 +99,24 @@ def _checked(causes: Sequence[Cause]) -> set[int]:
 
 
 def _served(
-    lineage: Lineage, causes: Sequence[Cause], ill: Collection[int], shown: Collection[int], proved: Collection[int]
+    lineage: Lineage, causes: Sequence[Cause], ill: Collection[int], shown: Collection[int]
 ) -> Iterator[NextTest]:
-    """The same of what a server has: as a deployment left it, or as a person made it."""
+    """The same of what a server has: as a deployment left it, which proved it then, or as a person made it."""
     for link, spec in lineage.deployments:
         codes = [cause.code for cause in causes if cause.job == link.id and cause.code in TOLD_OF_SERVED]
-        unknown = link.id in ill and link.id not in shown and link.id not in proved
+        unknown = link.id in ill and link.id not in shown
         if link.job.state == "done" and link.id not in _checked(causes) and (codes or unknown):
-            name = f"{'served' if spec.server is None else spec.server.name}:{spec.name}"
-            yield _check_of(name, spec.task.name, spec.model.name, codes)
+            yield _check_of(_served_name(spec), spec.task.name, spec.model.name, codes)
     by_hand = {str(cause.reason.values["candidate"]): cause for cause in causes if cause.code == "served_by_hand"}
     for name, cause in by_hand.items():
         made = next((spec for link, spec in lineage.files if link.id == cause.job), None)
         if made is not None and made.model is not None and made.task is not None:
             yield _check_of(name.partition(" @")[0], made.task, made.model.name, [cause.code])
+
+
+def _served_name(spec: DeploySpec) -> str:
+    """How a deployed model is named as a candidate."""
+    return f"{SERVED if spec.server is None else spec.server.name}:{spec.name}"
 
 
 def _check_of(served: str, task: str, model: str, codes: Sequence[str]) -> NextTest:
@@ -154,12 +163,22 @@ def _stages(
         if not below or any(one.id in shown for link in below for one in lineage.above(link.id)):
             continue
         last = max(below, key=lambda one: one.id)
-        scored = {one.job for one in scores if one.task == spec.task.name}
-        chain = [one.id for one in lineage.above(last.id)][::-1]
-        if set(chain) <= scored:
+        if _is_located(lineage, scores, last.id):
             continue
-        words = ["bakeoff", spec.task.name, spec.model.name, *(f"job:{number}" for number in chain), "--wait"]
+        scored = {one.job for one in scores if one.task == spec.task.name}
+        chain = list(lineage.above(last.id))[::-1]
+        if {one.id for one in chain} <= scored:
+            continue
+        candidates = [_served_name(one.spec) if isinstance(one.spec, DeploySpec) else f"job:{one.id}" for one in chain]
+        words = ["bakeoff", spec.task.name, spec.model.name, *candidates, "--wait"]
         yield NextTest("stages", PREFIX + shlex.join(words), ())
+
+
+def _is_located(lineage: Lineage, scores: Sequence[StageScore], job: int) -> bool:
+    """Whether a bake-off shows that the loss is between a job and the very one that it was made from."""
+    jobs = {(one.bakeoff, one.candidate): one.job for one in scores}
+    lost = (one for one in scores if one.job == job and one.outcome == "loss" and one.before is not None)
+    return any(jobs.get((one.bakeoff, str(one.before))) == lineage.by_id[job].takes for one in lost)
 
 
 def _trainings(lineage: Lineage, unsure: Sequence[Cause]) -> Iterator[NextTest]:

@@ -11,6 +11,7 @@ import pytest
 from core.config.recipe import HqqOptions
 from core.diagnosis.diagnosis import diagnose
 from core.diagnosis.next_test import NextTest
+from core.serving.answering import ServedIdentity
 from core.wording.diagnosis import test_words as words_of
 from tests.support.recorded_lineage import ADAPTER, BAD, MERGED, Q8_0, Records, whole_chain
 from tests.support.stored_tasks import task_named
@@ -94,6 +95,31 @@ def test_each_is_named_with_what_it_tells_apart_and_can_be_typed(tmp_path: Path,
     assert set(test.tells) >= tells and test.command.startswith(command) and words_of(test)
     for one in found.tests:
         check(one.command, whole=True)
+
+
+def test_what_a_training_did_not_give_is_looked_for_in_the_training(tmp_path: Path) -> None:
+    records = Records(tmp_path)
+    training, _, _, quantized = whole_chain(records)
+    baked = records.bakeoff({ADAPTER: training, Q8_0: quantized}, quality={ADAPTER: BAD, Q8_0: BAD})
+    found = diagnose(records.home, records.connection, baked)
+    assert found.causes[0].code == "no_gain" and [one.code for one in found.tests] == ["lengths", "steps"]
+
+
+def test_the_stages_are_asked_with_what_serves_by_its_name(tmp_path: Path) -> None:
+    """And not at all where a bake-off shows between which two of them the loss is."""
+    records = Records(tmp_path)
+    training, _, _, quantized = whole_chain(records)
+    records.deploy(quantized, "judge:a", blob="sha256:a")
+    served = {"ollama:judge:a": ServedIdentity("ollama", "judge:a", weights="sha256:a")}
+    quality = {"ollama:judge:a": BAD}
+    far = diagnose(
+        records.home, records.connection, records.bakeoff({ADAPTER: training}, served=served, quality=quality)
+    )
+    (stages,) = [one.command for one in far.tests if one.code == "stages"]
+    assert stages == "bakehouse bakeoff judge SmolLM2-135M job:1 job:2 job:3 job:4 ollama:judge:a --wait"
+    check(stages, whole=True)
+    near = records.bakeoff({ADAPTER: training, Q8_0: quantized}, served=served, quality=quality)
+    assert [one.code for one in diagnose(records.home, records.connection, near).tests] == ["prompts"]
 
 
 def test_the_cheapest_stands_first(tmp_path: Path) -> None:
