@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from core.config.model import ModelEntry
-from core.files import read_json, sha256_file
+from core.files import read_json, sha256_file, write_atomic
 from core.home import Home, RunDir
 from core.jobfile.convert import ConvertSpec
 from core.jobfile.merge import MergeSpec
@@ -174,7 +174,7 @@ def test_two_jobs_that_make_the_same_file_at_once_both_have_it(
     for run, process in zip(runs, held, strict=True):
         wait_until(lambda run=run: any(one["name"] == "checking" for one in events(run, 1, "phase")), process)
     for run in runs:
-        (run.attempt(1).path / "go-on").write_text("1000000")
+        write_atomic(run.attempt(1).path / "go-on", "1000000", durable=False)
     assert [shop.ended(process) for process in held] == [0, 0], [run.attempt(1).log.read_text() for run in runs]
     results = [read_result(run) or {} for run in runs]
     assert len({result["summary"]["path"] for result in results}) == 1
