@@ -24,6 +24,7 @@ from core.config.project import shipped
 from core.config.shipped import DEMO_MODEL
 from core.home import Home
 from core.jobfile.pull import PullSpec
+from core.served.record import ServedModelRecord, write_record
 from core.store.database import open_database, transaction
 from core.submission.enqueue import Place, insert
 from tests.support.every_command import WAITING, all_commands, complaint, leaves
@@ -79,7 +80,8 @@ def folder() -> Iterator[Path]:
 
 
 def prepared(folder: Path, around: Around) -> Home:
-    """A home with a training and a bake-off that are done, a pull that waits and a paused queue, and a project beside it."""
+    """A home with a training and a bake-off that are done, a pull that waits, a paused queue and a served model that does not
+    run, and a project beside it."""
     moved = Moved(folder, linked=False)
     moved.train()
     moved.bake_off()
@@ -87,6 +89,10 @@ def prepared(folder: Path, around: Around) -> Home:
         connection.execute("UPDATE queue SET paused = 1")
         place = Place(moved.home, shipped(), connection, sys.executable, "tester", on_gpu=False)
         assert str(insert(place, PullSpec(model=shipped().model(DEMO_MODEL)), ())) == WAITING
+    command = ("/no/llama-server", "--port", "18080")
+    write_record(
+        moved.home, ServedModelRecord(DEMO_MODEL, Path("/m.gguf"), "sha256:ab", "t", "m", 1, command, 18080, 512)
+    )
     project = folder / "project"
     new_project(project)
     (project / "data.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')

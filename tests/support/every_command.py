@@ -24,16 +24,19 @@ from core.cli.main import bakehouse
 from core.config.shipped import DEMO_MODEL, DEMO_RECIPE, DEMO_TASK
 
 PATIENCE_SECONDS = 120.0
+WAITING = "3"
+"""The job that has not begun, in the homes that are walked; 1 is a training that is done, 2 a bake-off. What is served there
+has the name of the demo's model."""
 # What an argument of this name takes; one that is not here gets a number, the first choice, or a word that names nothing.
 TEXTS = {
     "task": DEMO_TASK,
     "model": DEMO_MODEL,
     "recipe": DEMO_RECIPE,
-    "candidates": f"{DEMO_MODEL} job:1",
+    "words": f"{DEMO_TASK} {DEMO_MODEL} job:1",
+    "source": "1",
+    "jobs": WAITING,
     "which": "2",
 }
-WAITING = "3"
-"""The job that has not begun, in the homes that are walked; 1 is a training that is done, 2 a bake-off."""
 # Where a command needs more than its arguments.
 MORE = {
     "train": ["--model", DEMO_MODEL],
@@ -44,6 +47,9 @@ MORE = {
     "demo": ["--help"],
     "models pull": [],
     "queue kill": ["--yes"],
+    # Its process would go on behind the test; and what is removed could not be shown.
+    "served start": ["--help"],
+    "served remove": ["--help"],
 }
 ENDS = {0, 1, 2, 3, 4, 130}
 """The exit codes that `--help` and the README promise."""
