@@ -21,6 +21,8 @@ from core.diagnosis.training_causes import training_causes
 from core.errors import BakehouseError
 from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
+from core.parity.blocking import ROOTS
+from core.parity.comparison import CAUSES
 from core.results.load import StoredBakeoff, StoredTask, load_bakeoff
 from core.scoring.answers import Answer
 
@@ -166,11 +168,14 @@ def chosen(lineage: Lineage, causes: Iterable[Cause], symptoms: Sequence[Symptom
         merged[key] = replace(surer, evidence=figures)
     shown = {code for of in symptoms if of.job is not None for code in (one.code for one in of.symptoms)}
     lost = any(code == "loss_at_stage" for code, _ in merged)
+    known = {job for (code, job), cause in merged.items() if code in (*CAUSES, *ROOTS) and cause.certainty == "shown"}
     found = []
     for (code, job), cause in merged.items():
         if any(_as_sure(merged.get((other, job)), cause) for other in INSTEAD.get(code, ())):
             continue
         before = [link.id for link in lineage.above(job) if link.id != job]
+        if cause.certainty != "shown" and code in CAUSES and known & {job, *before}:
+            continue  # what a difference of lengths may come of is known
         if code not in CONSEQUENCES and any(_as_sure(merged.get((code, one)), cause) for one in before):
             continue
         counted = ("prompt_tokens_differ", job) in merged

@@ -63,6 +63,9 @@ def test_the_surest_cause_stands_first_with_its_figure_and_its_remedy(found: Dia
     assert shown[0] == "Certain: the GGUF file has no chat template." and shown[1].startswith("→ convert")
     assert any(row.startswith("✗ SmolLM2 Q8_0, bake-off 5: repetition (24 of 24)") for row in shown[2:5])
     first = shown.index("Causes")
+    assert not any("likely: " in row or "possible: " in row for row in shown), (
+        "nothing is guessed where a record says it"
+    )
     assert shown[first + 1] == "1 certain: the GGUF file has no chat template · convert 3"
     block = "\n".join(shown[first : first + 8])
     assert "GGUF header: tokenizer.chat_template = none" in block and "→ " in block
