@@ -21,7 +21,7 @@ def runner_of(
 ) -> Resident | None:
     """The one of `residents` that has the weights of the tag `name`.
 
-    A tag that was created anew leaves the runner of its former weights, listed under the same name.
+    A tag that was created anew leaves the runner of its former weights, listed under the same name; another tag may keep those.
     """
     if not residents:
         return None
@@ -32,8 +32,10 @@ def runner_of(
         if one.digest is not None and one.digest == own:
             return True
         now = digests.get(full_name(one.name))
-        is_former = None not in (now, one.digest) and now != one.digest
-        return not is_former and blob_of(one.name) == blob
+        if None in (now, one.digest) or now == one.digest:
+            return blob_of(one.name) == blob
+        kept = next((tag for tag, digest in digests.items() if digest == one.digest), None)
+        return kept is not None and blob_of(kept) == blob
 
     return next((one for one in residents if is_ours(one)), None)
 

@@ -330,3 +330,19 @@ def test_two_models_of_the_same_weights_are_never_answered_for_by_one_process(
     ours = standin.pid_of("judge:v1")
     judge.unload()
     assert standin.listed() == ["judge:other"] and standin.pid_of("judge:other") not in (former, ours)
+
+
+def test_a_runner_whose_tag_was_replaced_is_known_by_the_tag_that_keeps_its_model(
+    standin: OllamaStandin, judge: OllamaModel
+) -> None:
+    """As a deployment leaves it: what ran goes on under the name that is another model's now."""
+    Ollama(standin.url).load("judge:v1", context_length=CONTEXT, keep_alive_seconds=-1.0)
+    former, blob = standin.pid_of("judge:v1"), standin.models["judge:v1"].blob
+    standin.add_model("judge:v1", blob="sha256:" + "b" * 64)
+    standin.add_model("judge:v2", blob=blob, template="{{ .Prompt }}")
+    ours = OllamaModel("ollama", standin.url, "judge:v2")
+    assert not ours.load(CONTEXT).was_resident
+    assert standin.listed() == ["judge:v2"] and standin.pid_of("judge:v2") != former
+    ours.unload()
+    assert standin.listed() == ["judge:v1"], "who had the name in memory has what it means now"
+    ours.close()
