@@ -49,8 +49,9 @@ class FleetPane(Pane):
         return self.entries[self.index] if self.index < len(self.entries) else None
 
     def move(self, step: int) -> None:
-        self.index = max(0, min(len(self.entries) - 1, self.index + step))
-        self.paint()
+        former, self.index = self.index, max(0, min(len(self.entries) - 1, self.index + step))
+        if self.index != former:
+            self.paint()
 
     def row_clicked(self, key: int) -> None:
         self.index = key

@@ -231,8 +231,10 @@ class Dashboard(ServedActions, JobActions, CommandScreen):
 
     def action_move(self, step: int) -> None:
         own = self.pane_number in (1, 4) or (self.on_gpu and self.zoomed)
+        former = self.serving
         (self.pane if own else self.queue).move(step)
-        self.refresh_keys()
+        if self.serving is not former:
+            self.refresh_keys()
 
     def on_queue_pane_selected(self, message: QueuePane.Selected) -> None:
         self.context.feed.select(message.job_id)
