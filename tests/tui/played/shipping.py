@@ -103,7 +103,7 @@ class Bakery(Records):
         now = time.time()
         with transaction(self.connection):
             for one in path_to(self.connection, state):
-                columns: dict[str, Any] = {"attempt": 1, "started_at": now} if one == "starting" else {}
+                columns: dict[str, Any] = {"attempt": 1} if one == "starting" else {}
                 why = reason if one == state else job_reason("running" if one == "running" else "ready")
                 change_state(self.connection, job_id, one, why, "anna@gpubox", **columns)
             if state == "waiting":
@@ -114,6 +114,7 @@ class Bakery(Records):
                 "INSERT INTO attempts (job_id, number, boot_id, created_at, ended_at, outcome) VALUES (?, 1, 'b', ?, ?, ?)",
                 [job_id, now - SECONDS[kind], None if outcome is None else now, outcome],
             )
+            self.connection.execute("UPDATE jobs SET started_at = ? WHERE id = ?", [now - SECONDS[kind], job_id])
             result = json.dumps({"message": MESSAGES.get(kind, "")})
             self.connection.execute("UPDATE jobs SET result = ? WHERE id = ?", [result, job_id])
 
