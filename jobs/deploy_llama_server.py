@@ -114,6 +114,7 @@ def _record(
         spec.name,
         port,
         length,
+        slots=spec.slots,
         on_gpu=on_gpu,
         defaults=served_defaults(spec.task, header.chat_template),
     )
@@ -129,6 +130,7 @@ def _record(
         command=tuple(command.words(ServerOptions.of(program))),
         port=port,
         context_length=length,
+        slots=spec.slots,
         on_gpu=on_gpu,
         at_boot=spec.at_boot,
         version=checked.version,

@@ -12,7 +12,7 @@ from core.cli.common import by, find_project, json_option, project_option, told_
 from core.cli.submitted import Show, submitted
 from core.files import read_json
 from core.home import Home
-from core.jobfile.deploy import Target
+from core.jobfile.deploy import MOST_SLOTS, Target
 from core.store.jobs import JobRow
 
 
@@ -32,6 +32,13 @@ from core.store.jobs import JobRow
     type=click.IntRange(1, 65535),
     help="Of a served model of llama-server.  [default: the one that the name has, else a free one]",
 )
+@click.option(
+    "--slots",
+    type=click.IntRange(1, MOST_SLOTS),
+    default=1,
+    show_default=True,
+    help="How many answers a served model of llama-server gives at a time; each has a whole window.",
+)
 @click.option("--wait", is_flag=True, help="Follow it to its end: exit code 3 where the prompts differ.")
 @project_option
 @json_option
@@ -43,6 +50,7 @@ def deploy(
     model: str | None,
     at_boot: bool,
     port: int | None,
+    slots: int,
     wait: bool,
     project: Path | None,
     as_json: bool,
@@ -67,6 +75,7 @@ def deploy(
             model=model,
             at_boot=at_boot,
             port=port,
+            slots=slots,
             author=by(),
         )
     submitted(home, job, wait=wait, as_json=as_json, show=_came_to(home, as_json=as_json))

@@ -19,6 +19,7 @@ from core.jobfile.spec import WORKING_BYTES, Columns, InputFile, Spec
 from core.models.files import parameter_count
 
 Target = Literal["ollama", "llama-server"]
+MOST_SLOTS = 64
 STAGING = "-staging-"
 """Stands in the tag under which a model is proved; behind it stands which home that is of."""
 
@@ -27,8 +28,8 @@ class DeploySpec(Spec):
     """Have the GGUF file `source` (`job:12/gguf`, or a path) serve under `name`, once its prompts are those of training.
 
     To an Ollama: `server`, and `staging`, the tag under which the model is made and proved before `name` is touched. To a
-    served model of llama-server: `program`, as it was found at submission, whether it starts `at_boot`, and its `port`; None is
-    the one that the name has, else a free one. `model` is the base model, whose tokenizer and template trained; `served` holds
+    served model of llama-server: `program`, as it was found at submission, whether it starts `at_boot`, how many answers it gives
+    at a time (`slots`), and its `port`; None is the one that the name has, else a free one. `model` is the base model, whose tokenizer and template trained; `served` holds
     the task, and the official template where the model's entry names one.
     """
 
@@ -41,6 +42,7 @@ class DeploySpec(Spec):
     program: OwnPath | None = None
     at_boot: bool = False
     port: int | None = Field(default=None, ge=1, lt=2**16)
+    slots: int = Field(default=1, ge=1, le=MOST_SLOTS)
     model: ModelEntry
     served: ServedAs
     golden: InputFile

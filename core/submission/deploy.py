@@ -51,6 +51,7 @@ def submit_deploy(
     model: str | None = None,
     at_boot: bool = False,
     port: int | None = None,
+    slots: int = 1,
     author: str,
 ) -> JobRow:
     """Queue the deployment of `source`: `job:12`, or the path of a GGUF file. `to` None: see `target`. `task` and `model` are
@@ -62,7 +63,17 @@ def submit_deploy(
     to = target(project, to)
     with contextlib.closing(open_database(home)) as connection:
         spec = deploy_spec(
-            home, connection, project, source, to=to, name=name, task=task, model=model, at_boot=at_boot, port=port
+            home,
+            connection,
+            project,
+            source,
+            to=to,
+            name=name,
+            task=task,
+            model=model,
+            at_boot=at_boot,
+            port=port,
+            slots=slots,
         )
     return store(home, project, spec, author=author)
 
@@ -97,6 +108,7 @@ def deploy_spec(
     model: str | None = None,
     at_boot: bool = False,
     port: int | None = None,
+    slots: int = 1,
     served: ServedAs | None = None,
 ) -> DeploySpec:
     """What the deployment is told. `served` None: as the project has it now, for which Ollama may be asked. Raises as
@@ -107,6 +119,13 @@ def deploy_spec(
             code="bad_option",
             key="--at-boot",
             remedy="leave it out, or deploy with `--to llama-server`",
+        )
+    if to == "ollama" and slots != 1:
+        raise InputError(
+            "how many answers a model of Ollama gives at a time is Ollama's own setting",
+            code="bad_option",
+            key="--slots",
+            remedy="set OLLAMA_NUM_PARALLEL for Ollama, or deploy with `--to llama-server`",
         )
     if to == "ollama" and port is not None:
         raise InputError(
@@ -135,6 +154,7 @@ def deploy_spec(
             task=under_test, official=served.official if to == "ollama" else None, examples=served.examples
         ),
         golden=golden_file(home, project, under_test, project.golden(under_test)),
+        slots=slots,
         **where,
     )
 

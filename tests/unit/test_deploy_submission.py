@@ -124,3 +124,11 @@ def test_an_ollama_that_shows_no_prompts_is_refused(kiln: Kiln, ollama: OllamaSt
     with pytest.raises(BakehouseError) as caught:
         deploy(kiln, f"job:{kiln.export().last.id}", to=None)
     assert caught.value.code == "no_render" and "0.11.4" in str(caught.value)
+
+
+def test_how_many_answers_are_given_at_a_time_is_a_served_model_s_own_setting(kiln: Kiln) -> None:
+    made = kiln.export(quantization="Q8_0").last.id
+    with pytest.raises(BakehouseError, match="Ollama's own setting") as refused:
+        deploy(kiln, f"job:{made}", "ollama", slots=4)
+    assert refused.value.key == "--slots" and "OLLAMA_NUM_PARALLEL" in (refused.value.remedy or "")
+    assert spec_of(kiln, deploy(kiln, f"job:{made}", "llama-server", slots=4)).slots == 4
