@@ -28,9 +28,9 @@ class DeploySpec(Spec):
     """Have the GGUF file `source` (`job:12/gguf`, or a path) serve under `name`, once its prompts are those of training.
 
     To an Ollama: `server`, and `staging`, the tag under which the model is made and proved before `name` is touched. To a
-    served model of llama-server: `program`, as it was found at submission, whether it starts `at_boot`, how many answers it gives
-    at a time (`slots`), and its `port`; None is the one that the name has, else a free one. `model` is the base model, whose tokenizer and template trained; `served` holds
-    the task, and the official template where the model's entry names one.
+    served model of llama-server: `program`, as it was found at submission, whether it starts `at_boot`, how many answers it
+    gives at a time (`slots`), and its `port`; None is the one that the name has, else a free one. `model` is the base model,
+    whose tokenizer and template trained; `served` holds the task, and the official template where the model's entry names one.
     """
 
     kind: Literal["deploy"] = "deploy"
