@@ -21,7 +21,7 @@ from core.store.results import list_artefacts
 from tests.support.new_kind import PACK
 from tests.support.queueing import CHECKOUT, Queue
 from tests.tui.conftest import seen, text_of
-from tests.tui.test_live import opened
+from tests.tui.live import opened
 
 Command = Callable[..., dict[str, Any]]
 
@@ -71,7 +71,7 @@ async def test_a_kind_is_asked_for_waits_runs_is_stored_and_shown(
     assert artefact.kind == "packed"
     with tarfile.open(artefact.path / "packed.tar") as tar:
         assert tar.getnames() == ["packed.tar"]
-    async with opened(queue) as pilot:
+    async with opened(queue.home) as pilot:
         await seen(pilot, lambda: f"pack job:{first['id']}" in text_of(pilot, "#queue"), "the second job's title")
         await seen(pilot, lambda: "finding the artefact" in text_of(pilot, "#detail"), "the log of a job")
 

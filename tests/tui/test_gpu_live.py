@@ -12,7 +12,7 @@ import pytest
 from tests.support.cardsim import GpuSim, SimGpu
 from tests.support.queueing import Queue
 from tests.tui.conftest import keys_of, seen, text_of
-from tests.tui.test_live import opened
+from tests.tui.live import opened
 from tui.screens.confirm import Confirm
 
 pytestmark = pytest.mark.process
@@ -44,7 +44,7 @@ def queue(sim: GpuSim, tmp_path: Path) -> Iterator[Queue]:
 
 
 async def test_what_a_run_does_to_the_gpu_is_seen_as_it_happens(queue: Queue) -> None:
-    async with opened(queue) as pilot:
+    async with opened(queue.home) as pilot:
         await seen(pilot, lambda: "0.3/17.2 GB" in text_of(pilot, "#gpu"), "the idle GPU")
         await seen(pilot, lambda: "lease free" in text_of(pilot, "#gpu"), "that it is free")
         await seen(pilot, lambda: "idle 0.3" in text_of(pilot, "#gpu"), "its idle use")
@@ -72,7 +72,7 @@ async def test_what_a_run_does_to_the_gpu_is_seen_as_it_happens(queue: Queue) ->
 
 async def test_a_deaf_job_is_ended_by_force_only_when_a_person_says_so(queue: Queue) -> None:
     job = await asyncio.to_thread(queue.submit, "steps=3000 waits=6 vram=6.2e9 deaf=all")
-    async with opened(queue) as pilot:
+    async with opened(queue.home) as pilot:
         await seen(pilot, lambda: re.search(r"step \d+/3000", text_of(pilot, "#detail")), "the log")
         await pilot.press("x", "y")
         await seen(pilot, lambda: "SIGTERM" in text_of(pilot, "#detail"), "the last signal that the runner sends")

@@ -111,10 +111,11 @@ class FleetPane(Pane):
         self.row_keys.append(None)
         marked = any(boards[key].scored.number for key in names if key in boards)
         room = height - 1 - with_note - marked
+        places = {key: len(self.serving) + place for place, key in enumerate(key for key in names if key in boards)}
         for key in names[: room if len(names) <= room else max(1, room - 1)]:
             board = boards.get(key)
             line = Line(printable(key[1]), mark="" if board is None else self._mark(board)).cut(first - 1).to(first)
-            self.row_keys.append(None if board is None else self.entries.index(board))
+            self.row_keys.append(places.get(key))
             if board is None or board.best is None:
                 rows.append(line.add("no bake-off yet", "dim"))
                 continue
