@@ -31,6 +31,7 @@ from jobs.gguf import gguf_file, weights_of
 from jobs.llama_server import LlamaServer
 from jobs.manifest import extend_manifest
 from jobs.parity import (
+    LONGEST_ANSWER,
     Checked,
     ask_once,
     check,
@@ -45,8 +46,6 @@ from jobs.parity import (
 NOT_OF_THE_GPU = ("BAKEHOUSE_", "PYTHONUNBUFFERED", "TOKENIZERS_PARALLELISM")
 """Of what an attempt's environment is given: what has nothing to do with the GPU."""
 SHOWN_BYTES = 4000
-LONGEST_ANSWER = 2000
-"""Letters of the answer that are kept in the result."""
 
 
 def deploy(context: JobContext, spec: DeploySpec) -> None:

@@ -41,11 +41,9 @@ from jobs.hub import require_room
 from jobs.manifest import extend_manifest
 from jobs.modelfile import look_at_template
 from jobs.ollama_tags import alone, clear, clear_stray, put_in_place
-from jobs.parity import Checked, check, passed_words, require_answer, settle, shots_of, tokenizer_of
+from jobs.parity import LONGEST_ANSWER, Checked, check, passed_words, require_answer, settle, shots_of, tokenizer_of
 
 SECONDS_BETWEEN_SIGNS = 1.0
-LONGEST_ANSWER = 2000
-"""Letters of the answer that are kept in the result."""
 
 
 @dataclass(frozen=True)
@@ -133,9 +131,9 @@ def _made(
         context.phase("sending", f"{file.name}, {data_size(file.stat().st_size)}")
         send_blob(ollama, file, digest, sent=_told_now_and_then(context), stopped=_stopped(context))
     context.phase("creating", staging)
-    parameters = {**parameters_of(spec.task.sampling)}
+    parameters: dict[str, Any] = {**parameters_of(spec.task.sampling)}
     if sent.choice.stops:
-        parameters["stop"] = list(sent.choice.stops)  # type: ignore[assignment]
+        parameters["stop"] = list(sent.choice.stops)
 
     def say(status: CreateStatus) -> None:
         context.say(status.text)

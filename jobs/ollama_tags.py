@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import hashlib
 import itertools
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +22,7 @@ from core.jobfile.deploy import STAGING
 from core.serving.errors import ServerError
 from core.serving.ollama import Ollama
 from core.serving.ollama_store import StoredModel, copy, delete, stored
-from core.serving.replies import full_name
+from core.serving.replies import full_name, name_key
 
 LONGEST_TAG = 80
 UNLOAD_SECONDS = 60.0
@@ -45,7 +44,7 @@ def clear_stray(home: Home, ollama: Ollama, staging: str) -> list[str]:
     them; their names. Raises ServerError."""
     end, found = STAGING + staging.rpartition(STAGING)[2], []
     for name in [tag.name for tag in ollama.tags() if tag.name.endswith(end)]:
-        if full_name(name) == full_name(staging):
+        if name_key(name) == name_key(staging):
             clear(ollama, name)
             found.append(name)
             continue
@@ -60,7 +59,7 @@ def clear(ollama: Ollama, name: str) -> None:
     """Have a tag gone, and what runs under its name, if there is either. Raises ServerError."""
     deadline = time.monotonic() + UNLOAD_SECONDS
     # By its name and not by its weights: those may be what serves.
-    while any(full_name(one.name) == full_name(name) for one in ollama.ps()) and time.monotonic() < deadline:
+    while any(name_key(one.name) == name_key(name) for one in ollama.ps()) and time.monotonic() < deadline:
         try:
             ollama.unload(name)
         except ServerError as error:
@@ -182,11 +181,10 @@ def _not_deployed(
 def _lock_file(home: Home, url: str, staging: str) -> Path:
     folder = home.cache / "deployments"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return folder / f"{hashlib.sha256(f'{url} {full_name(staging)}'.encode()).hexdigest()[:16]}.lock"
+    return folder / f"{hashlib.sha256(f'{url} {name_key(staging)}'.encode()).hexdigest()[:16]}.lock"
 
 
 def _locked(descriptor: int) -> bool:
-    os.set_inheritable(descriptor, False)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

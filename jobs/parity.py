@@ -51,6 +51,9 @@ from jobs.inputs import read_golden
 from jobs.llama_server import LlamaServer
 from jobs.manifest import extend_manifest, start_manifest
 
+LONGEST_ANSWER = 2000
+"""Letters of the answer that a deployment keeps in its result."""
+
 
 class AskedServer(PromptServer, Protocol):
     """A server that renders prompts, answers one, and tells of its file."""

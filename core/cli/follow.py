@@ -50,8 +50,14 @@ class LogTail:
 def follow(home: Home, connection: sqlite3.Connection, job_ids: list[int], out: TextIO | None = None) -> list[JobRow]:
     """Print what happens to jobs until the last has ended, and return them. Ctrl+C leaves them running."""
     out = out or sys.stderr
+
+    def show(job: JobRow) -> None:
+        shown[job.id] = job_line(job)
+        say(shown[job.id], file=out)
+
     tails = {job_id: LogTail(home, job_id) for job_id in job_ids}
     said: dict[int, str] = {}
+    shown: dict[int, str] = {}
     spoken = time.monotonic()
     while True:
         jobs = [get_job(connection, job_id) for job_id in job_ids]
@@ -62,7 +68,7 @@ def follow(home: Home, connection: sqlite3.Connection, job_ids: list[int], out: 
             state = job.state if job.state in {"starting", "running"} else job_line(job)
             if said.get(job.id) != state:
                 said[job.id] = state
-                say(job_line(job), file=out)
+                show(job)
                 spoken = time.monotonic()
         if all(job.state in ENDED or stuck(job, jobs) for job in jobs):
             return jobs
@@ -71,8 +77,8 @@ def follow(home: Home, connection: sqlite3.Connection, job_ids: list[int], out: 
             # A runner that was killed is noticed by a shim, but a queue that only waits has none.
             ensure_runner(home)
             for job in jobs:
-                if job.state in {"starting", "running"}:
-                    say(job_line(job), file=out)
+                if job.state in {"starting", "running"} and shown.get(job.id) != job_line(job):
+                    show(job)
         time.sleep(POLL_SECONDS)
 
 

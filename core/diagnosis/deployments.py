@@ -13,7 +13,7 @@ from core.jobfile.parity import ParitySpec
 from core.jobfile.references import parse_reference
 from core.reasons import Reason
 from core.serving.answering import ServedIdentity
-from core.serving.replies import full_name
+from core.serving.replies import name_key
 
 Change = tuple[str, str, str, Certainty]
 CHANGES: Mapping[Target, tuple[Change, ...]] = {
@@ -43,7 +43,7 @@ def _is_place(spec: DeploySpec, server: ServerUnderTest | None, name: str | None
         return False
     if spec.server is None:  # a served model of the home
         return server.served_dir is not None and name == spec.name
-    return server.url == spec.server.url and full_name(name) == full_name(spec.name)
+    return server.url == spec.server.url and name_key(name) == name_key(spec.name)
 
 
 def resolved(

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from core.files import fsync_directory, write_atomic
-from core.serving.replies import Resident
+from core.serving.replies import Resident, full_name
 
 UNREADABLE = "unreadable"
 MOST_SALVAGED = 100
@@ -54,11 +54,6 @@ class Contents:
     service_stopped: bool = False
     whole: bool = True
     asked: tuple[str, ...] = ()
-
-
-def full_name(tag: str) -> str:
-    """As the server lists it: a name without a tag is its `latest`."""
-    return tag if ":" in tag.rpartition("/")[2] else f"{tag}:latest"
 
 
 class EvictedModels:

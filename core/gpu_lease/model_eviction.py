@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from core.clock import NEVER, Clock
 from core.errors import BakehouseError
-from core.gpu_lease.evicted_models import Contents, EvictedModel, EvictedModels, full_name, unreadable_files
+from core.gpu_lease.evicted_models import Contents, EvictedModel, EvictedModels, unreadable_files
 from core.gpu_lease.model_leftovers import ModelLeftovers
 from core.gpu_lease.model_records import ModelRecords
 from core.gpu_lease.model_return import ModelReturn
@@ -25,7 +25,7 @@ from core.home import Home
 from core.reasons import Reason
 from core.serving.address import is_here, same_server, server_url
 from core.serving.modelserver import ModelServer, OllamaServer, ServerView
-from core.serving.replies import Resident
+from core.serving.replies import Resident, full_name
 
 if TYPE_CHECKING:
     from core.config.settings import OllamaSettings

@@ -6,12 +6,12 @@ A model that a client has had loaded since is the client's, and stays.
 from __future__ import annotations
 
 from core.clock import NEVER, Clock
-from core.gpu_lease.evicted_models import EvictedModels, full_name
+from core.gpu_lease.evicted_models import EvictedModels
 from core.gpu_lease.model_records import ModelRecords
 from core.gpu_lease.model_unload import ASK_AGAIN_SECONDS, ModelUnload
 from core.reasons import Reason
 from core.serving.modelserver import ModelServer
-from core.serving.replies import Resident
+from core.serving.replies import Resident, full_name
 
 
 class ModelLeftovers:

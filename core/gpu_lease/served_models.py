@@ -52,7 +52,7 @@ class ServedModels:
         except OSError:
             entries = []
         self._folders = [ServedDir(entry) for entry in entries if is_served_folder(entry)]
-        here = self._here() if self.on_gpu else []
+        here = self.making_way() if self.on_gpu else []
         self.residents = tuple(self._resident(one, processes) for one in here if not is_gone(self.home, name(one)))
 
     # What is told.
@@ -86,7 +86,7 @@ class ServedModels:
         """
         self._coming.clear()
         there = []
-        for folder in self._here():
+        for folder in self.making_way():
             noted = away_for(folder)
             with contextlib.suppress(FileNotFoundError):  # removed just now, and so gone
                 if job_id not in noted:
@@ -157,11 +157,8 @@ class ServedModels:
     # Which there are.
 
     def making_way(self) -> list[ServedDir]:
-        """Those that a job that has what they compute on to itself sends away."""
-        return self._here()
-
-    def _here(self) -> list[ServedDir]:
-        """Those that compute where the jobs do. One whose record cannot be read may be one of them."""
+        """Those that compute where the jobs do: one that has that to itself sends them away. One whose record cannot be read
+        may be one of them."""
         found = []
         for folder in self._folders:
             try:

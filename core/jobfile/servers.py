@@ -11,7 +11,7 @@ from core.gpu.devices import find_gpu
 from core.home import Home, ServedDir
 from core.jobfile.bakeoff import ServerUnderTest
 from core.served.record import HOST, ServedModelRecord, read_record
-from core.served.state import read_state, written_state
+from core.served.state import memory_bytes, read_state
 from core.serving.address import ServerAddress, is_here, server_address
 from core.serving.errors import ServerError
 from core.serving.ollama import Ollama
@@ -96,21 +96,8 @@ def _opened_of_home(server: ServerUnderTest, folder: ServedDir) -> OpenAIModel:
         weights=record.weights if ":" in record.weights else f"sha256:{record.weights}",
         silence_seconds=server.silence_seconds,
         answer_seconds=server.answer_seconds,
-        host_bytes=lambda: _resident_bytes(folder),
+        host_bytes=lambda: memory_bytes(read_state(folder.home, name)),
     )
-
-
-def _resident_bytes(folder: ServedDir) -> int | None:
-    """The resident size of a served model's llama-server; None where it does not run."""
-    import psutil
-
-    state = written_state(folder)
-    if state is None or state.server is None or not state.server.alive():
-        return None
-    try:
-        return int(psutil.Process(state.server.pid).memory_info().rss)
-    except psutil.Error:
-        return None
 
 
 def not_serving(server: ServerUnderTest) -> ServerError | None:

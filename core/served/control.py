@@ -82,8 +82,8 @@ def start(home: Home, name: str, *, at_boot: bool | None = None) -> Keeping:
             start_unit(name)
             _wait_until_running(folder)
             return keeping
-        except BakehouseError:
-            if record.at_boot or isinstance(sys.exc_info()[1], InputError):
+        except BakehouseError as error:
+            if record.at_boot or isinstance(error, InputError):
                 raise
             # As for jobs: what systemd refuses does not cost the service.
             keeping = Keeping("process", (Reason("ends_at_logout"),) if kills_processes() else ())

@@ -72,7 +72,6 @@ def install(
     """
     folder = home.served_dir(record.name)
     before = _former(home, record)
-    ran = before is not None and before[1]
     if before is None:
         folder.record_before.unlink(missing_ok=True)
     try:
@@ -85,24 +84,28 @@ def install(
     except BaseException:
         failed()
         with contextlib.suppress(BakehouseError, OSError):  # the first failure is the one to tell
-            go_back(home, record.name, before, ran=ran)
+            go_back(home, record.name, before)
         raise
     folder.record_before.unlink(missing_ok=True)
     return keeping
 
 
-def go_back(home: Home, name: str, before: tuple[ServedModelRecord, bool] | None, *, ran: bool) -> None:
-    """Have what was before a deployment: the former record, or no served model of that name."""
+def go_back(home: Home, name: str, before: tuple[ServedModelRecord, bool] | None) -> None:
+    """Have what was before a deployment: the former record, serving if it ran, or no served model of that name.
+
+    The note of it goes last: what fails on the way is tried again (`core.served.revival`).
+    """
     folder = home.served_dir(name)
     if before is None:
         if folder.record.exists():
             remove(home, name)
         return
     stop(home, name)
-    write_record(home, before[0])
-    folder.record_before.unlink(missing_ok=True)
+    record, ran = before
+    write_record(home, record)
     if ran:
         start(home, name)
+    folder.record_before.unlink(missing_ok=True)
 
 
 def forget_former(home: Home, name: str) -> None:

@@ -25,10 +25,9 @@ def take_back(home: Home) -> list[str]:
         if before is None or not is_over(home, before[2]):
             continue
         if read_state(home, name).phase in ("failed", "stopped"):
-            with contextlib.suppress(
-                BakehouseError, OSError
-            ):  # it is tried again, and the state says that it does not run
-                go_back(home, name, before[:2], ran=before[1])
+            # What fails is tried again, and the state says that it does not run.
+            with contextlib.suppress(BakehouseError, OSError):
+                go_back(home, name, before[:2])
                 taken.append(name)
     return taken
 

@@ -215,7 +215,7 @@ class Supervisor:
 
     def pause(self, reason: Reason) -> None:
         """Say why it does not serve, and wait before the next try."""
-        seconds = PAUSES.get(reason.code) or min(2.0 ** (self.deaths - 1), LONGEST_PAUSE_SECONDS)
+        seconds = seconds_before_retry(reason.code, self.deaths)
         failed = reason.code in PAUSES or self.deaths >= MOST_QUICK_DEATHS
         self.trouble = Reason(reason.code, {**reason.values, "retry_seconds": seconds})
         self.tell("failed" if failed else "loading", self.trouble)
@@ -256,6 +256,11 @@ class Supervisor:
 
     def _take_signal(self, number: int, frame: FrameType | None) -> None:
         self._signal = number
+
+
+def seconds_before_retry(code: str, deaths: int) -> float:
+    """How long nothing is tried for a reason, after so many quick deaths in a row."""
+    return PAUSES.get(code) or min(2.0 ** min(deaths - 1, 10), LONGEST_PAUSE_SECONDS)
 
 
 @contextlib.contextmanager

@@ -38,7 +38,7 @@ class ServedState:
     Reasons: `away` (`jobs`), `died` (`said`, `retry_seconds`), `port_taken` (`port`, `retry_seconds`), `out_of_memory` and
     `refused` (`said`, `retry_seconds`), `no_start` (`said`, `retry_seconds`), `by_person`, `ended` (`signal`); without a shim
     `not_started`, `restarted` (the machine) and `shim_gone`.
-    `deaths` counts how often it ended by itself since it was last told to start; `boot_id` is the boot of all that.
+    `deaths` counts how often in a row it died quickly; `boot_id` is the boot of all that.
     """
 
     phase: Phase

@@ -19,7 +19,7 @@ from core.serving.ollama import Ollama, keep_alive
 from core.serving.ollama_prompts import NEVER_CUTS, file_told, rendered_prompt, version_number
 from core.serving.ollama_runners import POLL_SECONDS, is_another, runner_of, sent_away, tag_of
 from core.serving.refusals import classified, no_such_model
-from core.serving.replies import ModelInfo, Resident, full_name
+from core.serving.replies import ModelInfo, Resident, name_key
 
 KEEP_ALIVE_SECONDS = 1800.0
 """How long the model stays after each answer: over any pause of a run, and not for ever where the run is killed."""
@@ -373,7 +373,7 @@ class OllamaModel:
                 if error.status != 404:  # its tag was deleted while it runs
                     raise
                 self._blobs[name] = None
-        return self._blobs[name] or f"tag:{full_name(name)}"
+        return self._blobs[name] or f"tag:{name_key(name)}"
 
     def _note_end(self) -> None:
         with self._lock:

@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable, Sequence
 
 from core.serving.ollama import Ollama
-from core.serving.replies import Resident, Tag, full_name
+from core.serving.replies import Resident, Tag, name_key
 
 POLL_SECONDS = 0.1
 
 
 def tag_of(server: Ollama, name: str) -> Tag | None:
     """The tag `name` of the server's store. Its digest is another as soon as the template, a parameter or anything else is."""
-    return next((tag for tag in server.tags() if full_name(tag.name) == full_name(name)), None)
+    return next((tag for tag in server.tags() if name_key(tag.name) == name_key(name)), None)
 
 
 def runner_of(
@@ -25,16 +25,17 @@ def runner_of(
     """
     if not residents:
         return None
-    digests = {full_name(tag.name): tag.digest for tag in server.tags()}
-    own, blob = digests.get(full_name(name)), blob_of(name)
+    tags = server.tags()
+    digests = {name_key(tag.name): tag.digest for tag in tags}
+    own, blob = digests.get(name_key(name)), blob_of(name)
 
     def is_ours(one: Resident) -> bool:
         if one.digest is not None and one.digest == own:
             return True
-        now = digests.get(full_name(one.name))
+        now = digests.get(name_key(one.name))
         if None in (now, one.digest) or now == one.digest:
             return blob_of(one.name) == blob
-        kept = next((tag for tag, digest in digests.items() if digest == one.digest), None)
+        kept = next((tag.name for tag in tags if tag.digest == one.digest), None)
         return kept is not None and blob_of(kept) == blob
 
     return next((one for one in residents if is_ours(one)), None)

@@ -23,8 +23,9 @@ from core.errors import InputError
 from core.serving import replies
 from core.serving.errors import ServerCode, ServerError, one_line
 from core.serving.ollama import Ollama
+from core.serving.ollama_runners import tag_of
 from core.serving.refusals import classified, no_such_model
-from core.serving.replies import ModelInfo, full_name
+from core.serving.replies import ModelInfo
 from core.serving.retry import RetryPolicy, pause_before_retry
 
 PIECE_BYTES = 2**20
@@ -170,8 +171,7 @@ def stored(server: Ollama, name: str) -> StoredModel | None:
         if error.status == 404:
             return None
         raise
-    wanted = full_name(name)
-    tag = next((one for one in server.tags() if full_name(one.name) == wanted), None)
+    tag = tag_of(server, name)
     return StoredModel(name, tag.digest if tag else None, tag.size_bytes if tag else None, info)
 
 

@@ -213,6 +213,11 @@ def full_name(name: str) -> str:
     return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
 
 
+def name_key(name: str) -> str:
+    """By this two names of Ollama are compared: upper case and lower case are one to it (`types/model/name.go`)."""
+    return full_name(name).lower()
+
+
 def garbled(what: str) -> ServerError:
     """What was answered to `what` is not what Ollama answers."""
     remedy = "is it Ollama that listens there?"

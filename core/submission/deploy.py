@@ -60,7 +60,7 @@ def submit_deploy(
     Raises `InputError` for what is no GGUF file, for a server that can't be had and for what is named nowhere, `NotFoundError`
     for a job, task or model, `ServerError` for an Ollama that shows no prompts.
     """
-    to = target(project, to)
+    to = target(project, to, at_boot=at_boot)
     with contextlib.closing(open_database(home)) as connection:
         spec = deploy_spec(
             home,
@@ -78,12 +78,20 @@ def submit_deploy(
     return store(home, project, spec, author=author)
 
 
-def target(project: Project, to: Target | None) -> Target:
+def target(project: Project, to: Target | None, *, at_boot: bool) -> Target:
     """Where a file is deployed to: to what is named, else to Ollama where one answers now, else to llama-server.
 
-    Asks Ollama, so not while the database is locked. ServerError (`no_render`) for one that can't be compared with training;
-    one that is named and does not answer may come back by the time that the job runs.
+    Asks Ollama or systemd, so not while the database is locked. ServerError (`no_render`) for an Ollama that can't be compared
+    with training; one that is named and does not answer may come back by the time that the job runs. `InputError` where a
+    served model is to start with the machine and nothing would start it.
     """
+    found = _who_serves(project, to)
+    if found == "llama-server" and at_boot:
+        choose_keeper(at_boot=True)
+    return found
+
+
+def _who_serves(project: Project, to: Target | None) -> Target:
     if to == "llama-server":
         return to
     try:
@@ -194,8 +202,6 @@ def _ollama(home: Home, project: Project, name: str) -> dict[str, Any]:
 def _llama_server(home: Home, project: Project, name: str, at_boot: bool, port: int | None) -> dict[str, Any]:
     require_name(name)
     program = LlamaCpp.find(project.settings.llama_cpp.folder).require("llama-server")
-    if at_boot:
-        choose_keeper(at_boot=True)  # refuses what nothing would start
     if port is not None:
         choose_port(home, name, port)
     return {"program": str(program), "at_boot": at_boot, "port": port}

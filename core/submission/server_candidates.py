@@ -13,6 +13,7 @@ from core.home import Home
 from core.jobfile.bakeoff import CandidateSpec
 from core.jobfile.servers import SERVED, home_server, known_servers, login_of
 from core.served.record import ServedModelRecord, read_record, require_name
+from core.serving.replies import name_key
 from core.serving.servers import model_names
 
 LLAMA_SERVER = "llama-server"
@@ -72,7 +73,7 @@ def _ollama_has(project: Project, name: str) -> bool:
         tags = model_names(server, login=login_of(server), timeout_seconds=LOOK_SECONDS)
     except BakehouseError:
         return False
-    return any(tag.removesuffix(":latest") == name for tag in tags)
+    return any(name_key(tag) == name_key(name) for tag in tags)
 
 
 def _ambiguous(name: str, can_be_named: bool) -> InputError:

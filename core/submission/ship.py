@@ -90,7 +90,7 @@ def submit_ship(
     training = _training(home, project, wanted, later)
     golden_task(project, training.task.name)
     served = served_as(project, training.task.name, training.model, training)
-    to = target(project, wanted.to) if wanted.deploy else None
+    to = target(project, wanted.to, at_boot=wanted.at_boot) if wanted.deploy else None
     shipping = _Shipping(home, project, wanted, training, served, to, [] if remarks is None else remarks)
 
     def write(chain: ChainWriter) -> None:

@@ -165,6 +165,23 @@ def test_what_a_killed_deployment_has_stopped_serves_again_without_its_retry(ove
     assert read_record(oven.home, NAME) == oven.record() and take_back(oven.home) == []
 
 
+def test_what_could_not_be_taken_back_is_tried_again(oven: Oven, monkeypatch: pytest.MonkeyPatch) -> None:
+    start(oven.home, NAME)
+    oven.serving()
+    killed_while_it_loads(oven, other_model(oven, "hold"), 2)
+
+    def fails(*words: object) -> None:
+        raise BakehouseError("systemd does not answer", code="launch_failed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("core.served.install.start", fails)
+        stop(oven.home, NAME)
+        assert take_back(oven.home) == []
+    assert take_back(oven.home) == [NAME]
+    oven.serving()
+    assert read_record(oven.home, NAME) == oven.record()
+
+
 def test_what_a_person_stops_is_not_taken_back(
     oven: Oven, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
-from core.cli.follow import LogTail
+import pytest
+
+from core.cli.follow import LogTail, follow
 from core.home import Home
+from core.progress import Progress
+from core.store.attempts import note_progress
+from tests.support.stored import fresh, job_in, step
 
 
 def test_the_end_of_one_attempt_is_not_joined_to_the_beginning_of_the_next(tmp_path: Path) -> None:
@@ -47,3 +53,29 @@ def test_a_secret_in_a_log_is_not_shown(tmp_path: Path) -> None:
     attempt.path.mkdir(parents=True)
     attempt.log.write_text("proxy http://me:secret@proxy:1 refused\n")
     assert LogTail(home, 1).lines() == ["proxy http://***@proxy:1 refused"]
+
+
+def test_a_line_is_printed_again_only_once_it_tells_something_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, connection = fresh(tmp_path)
+    job = job_in(connection, "running").id
+    looks: list[None] = []
+
+    def looked(home: Home) -> None:
+        """In the place of a runner: nothing happens for three looks, then a step, then the end."""
+        looks.append(None)
+        if len(looks) == 3:
+            note_progress(connection, job, 1, Progress(done=1, total=2, unit="steps"), 0)
+        if len(looks) == 6:
+            step(connection, job, "done")
+
+    monkeypatch.setattr("core.cli.follow.ensure_runner", looked)
+    monkeypatch.setattr("core.cli.follow.QUIET_SECONDS", -1.0)
+    monkeypatch.setattr("core.cli.follow.POLL_SECONDS", 0.0)
+    printed = io.StringIO()
+    assert [one.state for one in follow(home, connection, [job], printed)] == ["done"]
+    lines = printed.getvalue().splitlines()
+    assert len(looks) == 6 and len(lines) == 3, lines
+    assert "50" in lines[1]
+    connection.close()

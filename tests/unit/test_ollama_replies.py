@@ -15,7 +15,7 @@ from core.serving import replies
 from core.serving.address import server_url
 from core.serving.errors import readable_error
 from core.serving.ollama import Ollama
-from core.serving.replies import unix_time
+from core.serving.replies import name_key, unix_time
 from tests.support.ollama_samples import own_exchanges
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "ollama"
@@ -258,3 +258,9 @@ def test_documented_replies_are_read() -> None:
     observed = json.loads((SHARED / "observed" / "api_ps_2026-11-02.json").read_text())["steps"][0]
     (seen,) = replies.residents({"models": observed["api_ps_models"]})
     assert (seen.name, seen.context_length) == ("qwen2.5:0.5b", 2048)
+
+
+def test_names_are_compared_as_the_server_does() -> None:
+    assert name_key("Judge") == name_key("judge:latest") == name_key("judge:Latest")
+    assert name_key("box:5000/Judge") == name_key("box:5000/judge:latest") != name_key("judge")
+    assert name_key("judge:v1") != name_key("judge:v2")

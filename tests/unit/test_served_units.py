@@ -13,6 +13,7 @@ from core.errors import InputError
 from core.home import Home, ServedDir
 from core.reasons import Reason
 from core.served.record import ServedModelRecord
+from core.served.shim import LONGEST_PAUSE_SECONDS, seconds_before_retry
 from core.served.state import PHASES, ServedState
 from core.served.unit import folder_of_unit, has_unit, install_unit, quoted, unit_file, unit_name, unit_text
 from core.wording.served import SIGNS, note_words, served_words, state_words
@@ -135,3 +136,8 @@ def test_every_code_of_the_room_has_words() -> None:
         assert served_words(Reason(code, values))
     for code in notes:
         assert note_words(Reason(code, values))
+
+
+def test_a_pause_grows_and_stays_bounded_however_often_it_died() -> None:
+    pauses = [seconds_before_retry("died", deaths) for deaths in (1, 2, 3, 20, 10_000)]
+    assert pauses == [1.0, 2.0, 4.0, LONGEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -145,10 +147,7 @@ def test_a_file_that_nobody_is_to_serve_is_proved_and_baked_off_itself(oven: Kil
     assert [link.job.id for link in served.chain.links[:4]] == [link.job.id for link in made.chain.links[:4]]
 
 
-def test_without_an_ollama_a_llama_server_serves_and_is_known_before_it_is_there(
-    oven: Kiln, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("core.submission.deploy.choose_keeper", lambda **told: None)  # it asks a program
+def test_without_an_ollama_a_llama_server_serves_and_is_known_before_it_is_there(oven: Kiln) -> None:
     made = ship(oven, to=None)
     deploy, bakeoff = (oven.spec(job) for job in made.queued[-2:])
     assert isinstance(deploy, DeploySpec) and deploy.to == "llama-server"
@@ -166,6 +165,21 @@ def test_without_an_ollama_a_llama_server_serves_and_is_known_before_it_is_there
     with pytest.raises(InputError) as doubled:
         submit_bakeoff(oven.home, shipped(), both, author="tester")
     assert doubled.value.code == "doubled_candidate"
+
+
+def test_systemd_is_asked_while_the_queue_can_be_written(oven: Kiln, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+
+    def choose(*, at_boot: bool) -> None:
+        with contextlib.closing(sqlite3.connect(oven.home.database, timeout=0)) as other:
+            other.execute("BEGIN IMMEDIATE")
+        asked.append(at_boot)
+
+    monkeypatch.setattr("core.submission.deploy.choose_keeper", choose)
+    made = ship(oven, to="llama-server", at_boot=True)
+    spec = oven.spec(made.queued[-2])
+    assert isinstance(spec, DeploySpec) and spec.at_boot
+    assert asked == [True]
 
 
 def test_a_file_is_served_under_the_name_that_was_asked_for_and_twice_under_two(oven: Kiln) -> None:

@@ -77,7 +77,7 @@ def read_deploy_outlook(home: Home, project: Project, job_id: int) -> DeployOutl
     best: Target = "llama-server"
     try:
         tags = tuple(model_names(server, login=login_of(server)))
-        best = target(project, None)
+        best = target(project, None, at_boot=False)
     except BakehouseError as error:
         problems["ollama"] = error.message
     try:
