@@ -121,6 +121,15 @@ class ArtefactStore:
             return None
         return found if isinstance(found, dict) else None
 
+    def lineage_of_file(self, digest: str | None) -> dict[str, Any] | None:
+        """Lineage of the artefact that is the file of a digest (`sha256:…`), as it lies beside it; None where none here is."""
+        for place in self.root.glob("*/lineage.json"):
+            with contextlib.suppress(OSError, ValueError):
+                found = read_json(place)
+                if isinstance(found, dict) and digest == f"sha256:{found.get('file_sha256')}":
+                    return found
+        return None
+
     def sweep(self) -> None:
         """Remove what jobs that were killed left half written: these are gigabytes."""
         sweep(self.root)

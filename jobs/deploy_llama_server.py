@@ -35,6 +35,7 @@ from jobs.parity import (
     Checked,
     ask_once,
     check,
+    made_from,
     passed_words,
     refuse,
     require_answer,
@@ -94,7 +95,7 @@ def _proved(
         server.load(spec.task.sampling.context_length)
         shots, examples = shots_of(context, spec.source), spec.served.examples
         report = check(context, spec.task, spec.golden, tokenizer, server, header, shots, examples)
-    checked = Checked(file, file.name, weights, server.version)
+    checked = Checked(file, file.name, weights, server.version, made_from(context.home, spec.source))
     settle(context, checked, report)
     require_answer(report)
     return checked, report

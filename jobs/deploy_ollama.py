@@ -41,7 +41,17 @@ from jobs.hub import require_room
 from jobs.manifest import extend_manifest
 from jobs.modelfile import look_at_template
 from jobs.ollama_tags import alone, clear, clear_stray, put_in_place
-from jobs.parity import LONGEST_ANSWER, Checked, check, passed_words, require_answer, settle, shots_of, tokenizer_of
+from jobs.parity import (
+    LONGEST_ANSWER,
+    Checked,
+    check,
+    made_from,
+    passed_words,
+    require_answer,
+    settle,
+    shots_of,
+    tokenizer_of,
+)
 
 SECONDS_BETWEEN_SIGNS = 1.0
 
@@ -208,7 +218,8 @@ def _proved(
         changed = model.identity().changed_from(identity)
     if changed:
         raise _begin_again(f"{staged.name} changed while it was checked ({', '.join(changed)})")
-    settle(context, Checked(sent.file, sent.file.name, staged.info.blob or sent.digest, sent.version), report)
+    weights, job = staged.info.blob or sent.digest, made_from(context.home, spec.source)
+    settle(context, Checked(sent.file, sent.file.name, weights, sent.version, job), report)
     return report, require_answer(report)
 
 

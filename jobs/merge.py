@@ -25,11 +25,11 @@ from jobs.gguf import require_disk
 from jobs.manifest import device_facts, extend_manifest, start_manifest
 from jobs.serving_tokenizer import save_for_serving
 
-WEIGHT_BITS: dict[WeightFormat, int] = {"bf16": 16, "fp16": 16, "fp32": 32}
-
 if TYPE_CHECKING:
     from jobs.merging import Merged
     from jobs.quantised import SeenWeights
+
+WEIGHT_BITS: dict[WeightFormat, int] = {"bf16": 16, "fp16": 16, "fp32": 32}
 
 
 def run(context: JobContext, spec: MergeSpec) -> None:

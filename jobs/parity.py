@@ -17,11 +17,12 @@ from core.data.template import fold_system
 from core.data.template_proof import TemplateProof, prove
 from core.errors import BakehouseError, GateError
 from core.files import write_json
-from core.home import ServedDir
+from core.home import Home
 from core.jobfile.bakeoff import ExampleTurn, ServerUnderTest
 from core.jobfile.parity import ParitySpec
+from core.jobfile.references import parse_reference
 from core.jobfile.servers import opened
-from core.jobfile.spec import InputFile
+from core.jobfile.spec import InputFile, JobFile
 from core.models.gguf import GgufHeader, check_servable
 from core.models.llama_cpp import missing
 from core.parity.comparison import ParityCase
@@ -39,12 +40,10 @@ from core.parity.gate import (
     window_findings,
 )
 from core.reasons import Reason
-from core.served.record import read_record
 from core.serving.answering import Question, Reply, ServedFile
 from core.serving.errors import ServerError
 from core.wording.parity import case_words, finding_words, remedy_words
 from jobs import models
-from jobs.artefacts import ArtefactStore
 from jobs.context import JobContext
 from jobs.gguf import gguf_file, weights_of
 from jobs.inputs import read_golden
@@ -65,12 +64,14 @@ class AskedServer(PromptServer, Protocol):
 
 @dataclass(frozen=True)
 class Checked:
-    """Who served: the file or the model's name there, the digest of the weights and the server's version. None: unknown."""
+    """Who served: the file or the model's name there, the digest of the weights, the server's version, and the training or
+    merge that the file is made from (`made_from`). None: unknown."""
 
     file: Path | None
     served: str
     weights: str | None
     version: str | None
+    made_from: int | None = None
 
 
 def run(context: JobContext, spec: ParitySpec) -> None:
@@ -104,7 +105,7 @@ def _of_file(context: JobContext, spec: ParitySpec) -> tuple[Checked, ParityRepo
         report = check(context, spec.task, spec.golden, tokenizer, server, header, shots)
     finally:
         server.close()
-    return Checked(file, file.name, weights, server.version), report
+    return Checked(file, file.name, weights, server.version, made_from(context.home, spec.source)), report
 
 
 def _of_server(
@@ -118,9 +119,9 @@ def _of_server(
         extend_manifest(context, server=asdict(identity), weights=identity.weights)
         model.load(spec.task.sampling.context_length)
         try:
-            report = check(
-                context, spec.task, spec.golden, tokenizer, model, None, shots_of_server(context.artefacts, server)
-            )
+            # A server may have written the file anew: then nothing is known of it here.
+            shots = shots_in(context.artefacts.lineage_of_file(identity.weights))
+            report = check(context, spec.task, spec.golden, tokenizer, model, None, shots)
         finally:
             try:
                 model.unload()
@@ -253,21 +254,23 @@ def _question(task: Task, probe: ProbeConversation, most: int) -> Question:
     )
 
 
-def shots_of_server(store: ArtefactStore, server: ServerUnderTest) -> TrainedShots | None:
-    """What `shots_of` tells, of a served model of the home; which file another server has is not known."""
-    if server.served_dir is None:
-        return None
-    folder = ServedDir(Path(server.served_dir))
-    try:
-        file = read_record(folder.home, folder.path.name).file
-    except BakehouseError:
-        return None
-    return shots_in(store.lineage_of(str(file), "gguf", file.parent))
-
-
 def shots_of(context: JobContext, source: str) -> TrainedShots | None:
     """The answered examples that training put in front of its prompts, by a GGUF file's lineage (`job:12/gguf`, a path)."""
     return shots_in(context.artefacts.lineage_of(source, "gguf", Path(source).parent))
+
+
+def made_from(home: Home, source: str | None) -> int | None:
+    """The training or merge that a GGUF file is made from (`job:12/gguf`), by the job files of this home; None where no job of
+    it is."""
+    while (job := parse_reference(source)) is not None:
+        try:
+            spec = JobFile.load(home.run_dir(job.job_id)).spec
+        except BakehouseError:
+            return None
+        if spec.kind in ("merge", "train"):
+            return job.job_id
+        source = spec.columns.source
+    return None
 
 
 def conclude(context: JobContext, spec: ParitySpec, checked: Checked, report: ParityReport) -> None:
@@ -286,7 +289,8 @@ def conclude(context: JobContext, spec: ParitySpec, checked: Checked, report: Pa
 def settle(context: JobContext, checked: Checked, report: ParityReport) -> None:
     """Leave what was found in `parity.json`. GateError for prompts or an answer that are not those of training."""
     place = {"served": checked.served} if checked.file is None else {"file": str(checked.file)}
-    document = {"schema": 1, **place, "weights": checked.weights, "server": checked.version, **report.to_json()}
+    facts = {"weights": checked.weights, "server": checked.version, "made_from": checked.made_from}
+    document = {"schema": 1, **place, **facts, **report.to_json()}
     write_json(context.run.parity, document)
     for reason in report.findings:
         context.say(finding_words(reason))
@@ -303,7 +307,7 @@ def refuse(checked: Checked, report: ParityReport) -> None:
         code=first.code,
         file=checked.file,
         key=None if checked.file is not None else checked.served,
-        remedy=remedy_words(first),
+        remedy=remedy_words(first, checked.made_from),
     )
 
 

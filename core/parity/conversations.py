@@ -71,7 +71,7 @@ def probe_conversations(
         asked = asked_messages(golden[0], task.system)
         at = 1 if asked[0].role == "system" else 0
         turns = [turn for example in examples for turn in example]
-        name = f"golden input {golden[0].id}, examples in front"
+        name = f"{GOLDEN}{golden[0].id}, examples in front"
         made.append(ProbeConversation(name, (*asked[:at], *turns, *asked[at:])))
     return tuple(made)
 

@@ -120,7 +120,7 @@ def parse_candidate(home: Home, connection: sqlite3.Connection, project: Project
         raise InputError(
             f"no model is named before `@{written}`" if written else "an empty name is no candidate",
             code="bad_candidate",
-            remedy="name a model of models.yaml, job:ID, artefact:SHA, served:TAG, SERVER:MODEL or the path of a model",
+            remedy="name a model of models.yaml, job:ID, artefact:SHA, served:NAME, SERVER:MODEL or the path of a model",
         )
     variant = read_variant(written, project)
     if is_path(model):
@@ -197,7 +197,7 @@ def _no_candidate(project: Project, reference: str) -> InputError:
     return InputError(
         f"`{reference}` is not a candidate: there is no server `{kind}`",
         code="bad_candidate",
-        remedy=f"did you mean `{meant}`? Name a model of models.yaml, job:ID, artefact:SHA, served:TAG, SERVER:MODEL "
+        remedy=f"did you mean `{meant}`? Name a model of models.yaml, job:ID, artefact:SHA, served:NAME, SERVER:MODEL "
         f"({', '.join(servers)}) or the path of a model",
     )
 

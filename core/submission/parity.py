@@ -26,7 +26,7 @@ from core.submission.server_candidates import server_candidate
 def submit_parity(
     home: Home, project: Project, source: str, *, task: str | None = None, model: str | None = None, author: str
 ) -> JobRow:
-    """Queue the check of `source`: `job:12`, the path of a GGUF file, `served:TAG` or `SERVER:MODEL`. `task` and `model` are
+    """Queue the check of `source`: `job:12`, the path of a GGUF file, `served:NAME` or `SERVER:MODEL`. `task` and `model` are
     names; those that the job was given are taken where they are not named.
 
     Raises `InputError` for what is no GGUF file, for a server that shows no prompts and for what is named nowhere,
@@ -50,7 +50,7 @@ def parity_spec(
     candidate = server_candidate(home, project, source)
     found = None
     if candidate is None:
-        found = meant_gguf(home, connection, project, source, named="a job, a GGUF file, served:TAG or SERVER:MODEL")
+        found = meant_gguf(home, connection, project, source, named="a job, a GGUF file, served:NAME or SERVER:MODEL")
     under_test, base = meant_task_and_model(project, source, found, task, model)
     if candidate is not None:
         _require_prompts(candidate)

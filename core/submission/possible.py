@@ -71,7 +71,7 @@ def refuse_format(candidate: CandidateSpec) -> None:
             "a model that the job loads itself is not held to a format",
             code="no_format",
             key=candidate.name,
-            remedy="serve it (Ollama, llama-server, vLLM), and name it as served:TAG or SERVER:MODEL",
+            remedy="serve it (Ollama, llama-server, vLLM), and name it as served:NAME or SERVER:MODEL",
         )
     if output.kind == "grammar" and candidate.server is not None and candidate.server.api == "ollama":
         raise InputError(

@@ -12,6 +12,7 @@ from core.diagnosis.lineage import Link
 from core.diagnosis.next_test import NextTest
 from core.diagnosis.symptoms import Symptom
 from core.format import figure, listed, of_five, plural, score_figure, share
+from core.jobfile.deploy import DeploySpec
 from core.jobfile.kinds import kind_of
 from core.store.jobs import ENDED
 from core.text import one_line
@@ -150,21 +151,16 @@ def remedy_words(cause: Cause, diagnosis: Diagnosis | None = None) -> str:
         return _REMEDIES[cause.code]
     if cause.code == "stop_token_lost" and "text" not in cause.reason.values:
         return "convert the model again with its generation_config.json"
-    said = parity.remedy_words(cause.reason)
     chain = [] if diagnosis is None else list(diagnosis.lineage.above(cause.job))
-    if chain and chain[0].job.kind == "deploy" and parity.CONVERT_AGAIN in said:
+    served = chain[0].spec if chain else None
+    if isinstance(served, DeploySpec) and served.to == "ollama" and parity.is_of_template(cause.reason):
         return "deploy the file again; if that is refused, to a llama-server, which runs the file's own template"
-    source = next((link for link in chain if link.job.kind in ("merge", "train")), None)
-    return said if source is None else said.replace(parity.CONVERT_AGAIN, parity.convert_again(source.id))
-
-
-def evidence_words(evidence: Evidence) -> str:
-    """`job 7, result.json: summary.skipped = 3`."""
-    return f"{_place(evidence)}: {_figure(evidence)}"
+    made_from = next((link.id for link in chain if link.job.kind in ("merge", "train")), None)
+    return parity.remedy_words(cause.reason, made_from)
 
 
 def figures_words(figures: Sequence[Evidence]) -> list[str]:
-    """The same of several: those of one file in one line."""
+    """`job 7, result.json: summary.skipped = 3; summary.trained = 20`: those of one file in one line."""
     by_place: dict[str, list[str]] = {}
     for one in figures:
         by_place.setdefault(_place(one), []).append(_figure(one))

@@ -203,7 +203,7 @@ _WAITING: dict[str, Words] = {
     "gpu_faulted": _faulted,
     "home_not_writable": lambda values: f"Cannot write to the Bakehouse home: {values['error']}",
     "models_still_loaded": lambda values: f"{_models(values)} still loaded after {values['seconds']:.0f} s",
-    "served_still_there": lambda values: f"{_models(values)} still runs after {values['seconds']:.0f} s",
+    "served_still_there": lambda values: f"{_models(values)} still running after {values['seconds']:.0f} s",
     "models_kept_loading": lambda values: f"Models were loaded again and again for {values['seconds']:.0f} s",
 }
 """What a job waits for."""

@@ -61,14 +61,7 @@ _REMEDIES = {
 }
 
 
-def convert_again(job: int | str) -> str:
-    """The remedy of most differences; `job` is a training or a merge."""
-    return (
-        f"convert the model again with the chat template that trained it (`bakehouse export {job} --to gguf --again`)"
-    )
-
-
-CONVERT_AGAIN = convert_again("JOB")
+_CONVERT_AGAIN = "convert the model again with the chat template that trained it"
 
 PLAIN = ("text", "form", "name", "said")
 """Values that are quoted by their sentence, or by nothing."""
@@ -89,9 +82,18 @@ def shots_values(count: int, part: float) -> dict[str, str]:
     return {"examples": plural(count, "answered example"), "share": share(part)}
 
 
-def remedy_words(reason: Reason) -> str:
+def remedy_words(reason: Reason, made_from: int | None = None) -> str:
+    """What to do about it, as a clause. `made_from` is the training or merge that the file is made from, None where unknown."""
+    if is_of_template(reason):
+        command = "" if made_from is None else f" (`bakehouse export {made_from} --to gguf --again`)"
+        return f"{_CONVERT_AGAIN}{command}"
     values = {key: printable(str(value)) for key, value in reason.values.items()}
-    return _REMEDIES.get(reason.code, CONVERT_AGAIN).format(**values)
+    return _REMEDIES[reason.code].format(**values)
+
+
+def is_of_template(reason: Reason) -> bool:
+    """Whether a file with the trained chat template is the remedy."""
+    return reason.code not in _REMEDIES
 
 
 def case_words(case: Mapping[str, Any]) -> str:

@@ -57,6 +57,8 @@ def test_a_cause_of_many_prompts_is_told_once_with_its_remedy_before_the_prompts
     assert shown.count("Thinking is rendered in another way") == 1 and "· 5 prompts" in shown and "· 1 prompt" in shown
     assert shown.index("· 5 prompts") < shown.index("· 1 prompt") < shown.index("→ ") < shown.index("✗ last")
     assert shown.count("→ ") == 2, "each cause has its own remedy"
+    assert "bakehouse export" not in shown, "no job is known that made the file"
+    assert "`bakehouse export 3 --to gguf --again`" in rows({**REFUSED, "made_from": 3}, 160)
     assert all(f"✗ golden input {number}" in shown for number in range(5))
 
 

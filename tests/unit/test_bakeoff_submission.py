@@ -69,7 +69,7 @@ def test_all_candidates_get_the_first_of_the_same_examples(kitchen: Kitchen) -> 
         (("plain", "../models/plain"), "doubled_candidate", "`../models/plain` are the same candidate"),
         (("plain@few_shot=40",), "too_few_examples", "12 examples can be shown"),
         (("plain@max_new_tokens=9000",), "bad_sampling", "do not fit into a context"),
-        (("plain@format=json",), "no_format", "served:TAG"),
+        (("plain@format=json",), "no_format", "served:NAME"),
         (("plane",), "model_not_found", "did you mean `plain`?"),
         (("olama:x",), "bad_candidate", "did you mean `ollama:x`?"),
         (("qwen3:4b",), "bad_candidate", "did you mean `served:qwen3:4b`?"),

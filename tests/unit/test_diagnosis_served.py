@@ -47,6 +47,16 @@ def test_a_deployment_that_was_refused_is_told_by_its_cause(records: Records, co
         assert f"deploy {refused}" in words(found)
 
 
+def test_a_file_whose_own_template_a_llama_server_refused_is_converted_again(records: Records) -> None:
+    _, merged, _, quantized = whole_chain(records)
+    case = {"name": "plain", "same": False, "first_difference": 3, "cause": {"code": "other_template", "values": {}}}
+    document = {"cases": [case]}
+    refused = records.deploy(quantized, "judge-4", document=document, state="failed", to="llama-server")
+    found = told(records, refused)
+    (cause,) = found.causes
+    assert f"`bakehouse export {merged} --to gguf --again`" in remedy_words(cause, found)
+
+
 def test_a_deployment_that_failed_before_any_prompt_is_no_all_clear(records: Records) -> None:
     *_, quantized = whole_chain(records)
     refused = records.deploy(quantized, NAME, document={"passed": None}, state="failed")

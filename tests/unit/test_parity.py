@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,6 +32,7 @@ from core.reasons import Reason
 from core.serving.answering import Question, Reply, ServedFile
 from core.serving.errors import ServerError
 from core.wording.parity import case_words, finding_words, remedy_words
+from jobs.parity import made_from
 from tests.support.chat_templates import (
     DROPS_SYSTEM,
     ENDLESS,
@@ -40,6 +42,7 @@ from tests.support.chat_templates import (
     TRIMMED,
     TURNS,
 )
+from tests.support.recorded_lineage import Records, whole_chain
 from tests.support.tokenizers import CHATML, QWEN_ADDED, QWEN_SPECIAL, byte_level, qwen3, qwen3_template
 
 TASK = Task(name="judge", system="You grade notes.")
@@ -341,3 +344,14 @@ def test_one_real_answer_tells_the_count_of_its_prompt_and_its_end(
 def test_every_code_has_words() -> None:
     values = {"trained": "a", "served": "b", "text": "<x>", "tokens": 3, "form": "NFC", "said": "no"}
     assert all(finding_words(Reason(code, values)) for code in CAUSES)
+
+
+def test_the_remedy_names_the_job_that_the_file_is_made_from_or_no_command(tmp_path: Path) -> None:
+    records = Records(tmp_path)
+    training, merged, converted, quantized = whole_chain(records)
+    for job, expected in ((quantized, merged), (converted, merged), (merged, merged), (training, training)):
+        assert made_from(records.home, f"job:{job}/gguf") == expected
+    assert made_from(records.home, "/models/file.gguf") is None and made_from(records.home, "job:99/gguf") is None
+    other = Reason("other_template")
+    assert f"`bakehouse export {merged} --to gguf --again`" in remedy_words(other, merged)
+    assert remedy_words(other) == "convert the model again with the chat template that trained it"

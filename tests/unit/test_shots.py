@@ -17,14 +17,12 @@ from core.diagnosis.asked import asked_causes
 from core.diagnosis.diagnosis import diagnose
 from core.files import write_json
 from core.home import Home
-from core.jobfile.bakeoff import BakeoffSpec, ExampleTurn, ServerUnderTest, Variant
+from core.jobfile.bakeoff import BakeoffSpec, ExampleTurn, Variant
 from core.jobfile.served_as import ServedAs
-from core.jobfile.servers import home_server, served_model_of
 from core.jobfile.spec import JobFile
 from core.jobfile.train import TrainSpec
 from core.parity.conversations import probe_conversations
 from core.parity.gate import ParityReport, compare_prompts, few_shot_findings
-from core.served.record import ServedModelRecord, write_record
 from core.shipping.families import Family
 from core.submission.deploy import submit_deploy
 from core.submission.ship import submit_ship
@@ -36,7 +34,6 @@ from core.wording.lineage import lineage_lines
 from core.wording.parity import finding_words
 from jobs.artefacts import ArtefactStore
 from jobs.modelfile import modelfile_of
-from jobs.parity import shots_of_server
 from tests.support.job_files import job_file
 from tests.support.kiln import Kiln, kiln
 from tests.support.modelfile_reader import read_modelfile
@@ -84,18 +81,23 @@ def test_a_file_s_lineage_tells_of_them_whatever_was_made_since() -> None:
     assert [shots_in(one) for one in torn] == [None] * len(torn)
 
 
-def test_of_a_served_model_of_the_home_they_are_known_by_its_file(tmp_path: Path) -> None:
+def test_of_what_a_server_has_they_are_known_by_the_digest_of_its_file(tmp_path: Path) -> None:
     home = Home(tmp_path).create()
-    place = home.artefacts / ("a" * 64) / "gguf"
-    place.mkdir(parents=True)
-    write_json(place.parent / "lineage.json", lineage(few_shot=shots_to_json(TrainedShots(2, 1.0))))
-    record = ServedModelRecord("judge-m-7", place / "m.gguf", "ab", "judge", "m", 7, ("/llama-server",), 18080, 512)
-    write_record(home, record)
     store = ArtefactStore(home.artefacts, home)
-    assert shots_of_server(store, home_server(home, record)) == TrainedShots(2, 1.0)
-    assert shots_of_server(store, served_model_of(home, "nobody")) is None
-    other = ServerUnderTest(name="vllm", api="openai", url="http://127.0.0.1:1")
-    assert shots_of_server(store, other) is None, "which file another server has is not known"
+    assert store.lineage_of_file("sha256:" + "f" * 64) is None, "there is no artefact yet"
+    for digest, shots in (("e", None), ("f", TrainedShots(2, 1.0))):
+        place = home.artefacts / (digest * 64)
+        place.mkdir(parents=True)
+        noted = {"file_sha256": digest * 64, **lineage(few_shot=shots_to_json(shots))}
+        write_json(place / "lineage.json", noted)
+    (home.artefacts / "torn").mkdir()
+    (home.artefacts / "torn" / "lineage.json").write_text("{")
+    (home.artefacts / "adapter").mkdir()
+    write_json(home.artefacts / "adapter" / "lineage.json", lineage(few_shot=shots_to_json(TrainedShots(1, 1.0))))
+    assert shots_in(store.lineage_of_file("sha256:" + "f" * 64)) == TrainedShots(2, 1.0)
+    assert shots_in(store.lineage_of_file("sha256:" + "e" * 64)) is None
+    for unknown in ("sha256:" + "d" * 64, None):
+        assert store.lineage_of_file(unknown) is None, "another server's file, or one that it does not tell"
 
 
 def test_a_person_reads_of_them_in_runs_show_and_in_the_modelfile() -> None:

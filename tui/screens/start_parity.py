@@ -21,7 +21,7 @@ ABOUT = {
 
 @dataclass(frozen=True)
 class ParityAsked:
-    """`source` as a candidate is named (`served:TAG`, `SERVER:MODEL`); task and model by name."""
+    """`source` as a candidate is named (`served:NAME`, `SERVER:MODEL`); task and model by name."""
 
     source: str
     task: str

@@ -42,7 +42,8 @@ def parity_rows(document: Mapping[str, Any], width: int) -> list[Line]:
         rows += _said(finding_words(reason), "", width)
     if not passed:
         refused = [one for one in (*(cause for cause, _ in causes), *findings) if one.code not in TOLD]
-        remedies = dict.fromkeys(map(remedy_words, sorted(refused, key=lambda one: one.code not in ROOTS)))
+        refused.sort(key=lambda one: one.code not in ROOTS)
+        remedies = dict.fromkeys(remedy_words(one, document.get("made_from")) for one in refused)
         rows += [row for text in remedies for row in folded(Line("  → ").add(text), width)]
     names = min(NAMES, max((len(case["name"]) for case in cases), default=0))
     for case in differing:
