@@ -31,6 +31,7 @@ from core.jobfile.train import TrainSpec
 from core.models.gguf import GgufHeader, check_gguf
 from core.own_paths import located_result, read_result
 from core.results.load import measured_of
+from core.serving.replies import name_key
 from core.store.jobs import JobRow, get_job, list_jobs
 
 MOST_JOBS = 5000
@@ -190,14 +191,14 @@ def read_lineage(home: Home, connection: sqlite3.Connection, job_id: int) -> Lin
     tops = {top for taken in _taken(rows, asked, spec, measured) for top in _tops(rows, taken)} or {job_id}
     family = _made_of(rows, tops)
     deployed = [row for row in rows.values() if row.kind == "deploy" and _source(row) in family]
-    names = {str(row.settings.get("name")) for row in deployed}
+    names = {_deployed_name(row) for row in deployed}
     baked = [
         row for row in rows.values() if row.kind == "bakeoff" and (family & _candidates(row) or names & _served(row))
     ]
     checked = [
         row
         for row in rows.values()
-        if row.kind == "parity" and (_source(row) in family or _served_name(row.source) in names)
+        if row.kind == "parity" and (_source(row) in family or names & _served_names(row.source))
     ]
     checked += deployed
     chosen = {row.id for row in sorted(baked, key=lambda row: -row.id)[:MOST_BAKEOFFS]}
@@ -230,7 +231,8 @@ def _taken(rows: Mapping[int, JobRow], row: JobRow, spec: Spec, measured: Sequen
 
 def _deployed_as(rows: Mapping[int, JobRow], names: Collection[str]) -> set[int]:
     """The jobs whose files were deployed under these names."""
-    found = (_source(row) for row in rows.values() if row.kind == "deploy" and row.settings.get("name") in names)
+    keys = {name_key(name) for name in names}
+    found = (_source(row) for row in rows.values() if row.kind == "deploy" and _deployed_name(row) in keys)
     return {one for one in found if one is not None}
 
 
@@ -272,16 +274,22 @@ def _candidates(row: JobRow) -> set[int]:
     return named | set(row.needs)
 
 
+def _deployed_name(row: JobRow) -> str:
+    return name_key(str(row.settings.get("name")))
+
+
 def _served(row: JobRow) -> set[str]:
     """The names of the served models that a bake-off compares, as the queue's table has them."""
     listed = row.settings.get("candidates")
-    return {name for one in listed or () if (name := _served_name(str(one))) is not None}
+    return {name for one in listed or () for name in _served_names(str(one))}
 
 
-def _served_name(candidate: str | None) -> str | None:
-    """`judge:v1` of `ollama:judge:v1@think=on`."""
-    server, colon, name = (candidate or "").partition(":")
-    return name.partition("@")[0].strip() if colon and server != "job" else None
+def _served_names(candidate: str | None) -> set[str]:
+    """What `ollama:judge:v1@think=on` or `judge:v1` can mean, as `name_key` has it: a model of the built-in Ollama stands in
+    the table without its server."""
+    whole = (candidate or "").partition("@")[0].strip()
+    server, colon, rest = whole.partition(":")
+    return {name_key(name) for name in (whole, rest if colon else "") if name and server != "job"}
 
 
 def _json(path: Path) -> Mapping[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from core.diagnosis.lineage import read_lineage
 from core.parity.comparison import CAUSES
 from core.serving.answering import ServedIdentity
 from core.wording.diagnosis import cause_words, headline, remedy_words
@@ -78,6 +79,16 @@ def test_a_served_model_is_the_last_stage_of_the_lineage(records: Records) -> No
         assert found.passed == (deployed,), "as it was deployed"
         (test,) = [one for one in found.tests if job in (baked, deployed)] or [None]
         assert test is None or test.command == f"bakehouse parity {SERVED} --task judge --model SmolLM2-135M --wait"
+
+
+@pytest.mark.parametrize("name", [SERVED, NAME, NAME.upper()])
+def test_a_bake_off_of_what_was_deployed_alone_belongs_to_its_training(records: Records, name: str) -> None:
+    """A model of the built-in Ollama is named without its server, and Ollama's names are the same in any case."""
+    training, _, _, quantized = whole_chain(records)
+    deployed = records.deploy(quantized, NAME, **PROVED)
+    baked = records.bakeoff({}, served={name: identity()})
+    found = read_lineage(records.home, records.connection, training)
+    assert {deployed, baked} <= found.by_id.keys()
 
 
 @pytest.mark.parametrize(
