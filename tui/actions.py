@@ -214,8 +214,17 @@ def deploy(context: Context, wanted: WantedDeploy) -> None:
     def make(home: Home, project: Any, author: str) -> list[JobRow]:
         from core.submission.deploy import submit_deploy
 
-        source, to = f"job:{wanted.job_id}", wanted.to
-        return [submit_deploy(home, project, source, to=to, name=wanted.name, at_boot=wanted.at_boot, author=author)]
+        job = submit_deploy(
+            home,
+            project,
+            f"job:{wanted.job_id}",
+            to=wanted.to,
+            name=wanted.name,
+            at_boot=wanted.at_boot,
+            slots=wanted.slots,
+            author=author,
+        )
+        return [job]
 
     submit(context, make)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,11 +22,11 @@ from core.served.control import start, stop
 from core.served.llama_server import has_loaded
 from core.served.record import ServedModelRecord, write_record
 from core.served.state import read_state
-from tests.support import standin_llama_server
 from tests.support.forked import CHECKOUT
 from tests.support.leasebench import IDLE_BYTES, TOLERANCE_BYTES, LeaseBench, lease_bench
 from tests.support.queueing import Queue, alive, kill
 from tests.support.served_models import all_ended, reached
+from tests.support.standin_llama_server import command_of
 from tests.support.waiting import wait_until
 
 SERVED_BYTES = 2_000_000_000
@@ -62,9 +61,8 @@ def served_model(home: Home, *, on_gpu: bool = False, vram_bytes: int = 0) -> It
     """The served model `note`, with a stand-in as its llama-server; it ends with the block."""
     model, port = home.root / "m.gguf", free_port()
     model.write_text(f"vram={vram_bytes}" if vram_bytes else "")
-    command = (sys.executable, standin_llama_server.__file__, "--model", str(model), "--port", str(port))
     record = ServedModelRecord(
-        "note", model, "sha256:ab", "note", "tiny", 1, command, port, 2048,
+        "note", model, "sha256:ab", "note", "tiny", 1, command_of(model, port), port, 2048,
         on_gpu=on_gpu, environment={"PYTHONPATH": str(CHECKOUT)},
     )  # fmt: skip
     write_record(home, record)

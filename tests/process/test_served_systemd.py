@@ -24,9 +24,9 @@ from core.served.record import ServedModelRecord, read_record, write_record
 from core.served.revival import revive
 from core.served.state import is_running
 from core.served.unit import has_unit, unit_file, unit_name
-from tests.support import standin_llama_server
 from tests.support.forked import CHECKOUT
 from tests.support.served_models import all_ended, kill, reached
+from tests.support.standin_llama_server import command_of
 from tests.support.systemd_standin import Systemd, install
 from tests.support.waiting import wait_until
 
@@ -56,8 +56,8 @@ def home(machine: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     made.runner_stopped.touch()
     model, port = made.root / "m.gguf", free_port()
     model.write_text("")
-    command = (sys.executable, standin_llama_server.__file__, "--model", str(model), "--port", str(port))
-    write_record(made, ServedModelRecord(NAME, model, "sha256:ab", "t", "m", 1, command, port, 512))
+    record = ServedModelRecord(NAME, model, "sha256:ab", "t", "m", 1, command_of(model, port), port, 512)
+    write_record(made, record)
     with all_ended(made):
         yield made
 

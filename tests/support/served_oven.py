@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,9 @@ from core.runner.client import stop_runner
 from core.served.llama_server import is_healthy
 from core.served.record import ServedModelRecord, write_record
 from core.served.state import ServedState
-from tests.support import standin_llama_server
 from tests.support.forked import CHECKOUT
 from tests.support.served_models import all_ended, reached
+from tests.support.standin_llama_server import command_of
 from tests.support.systemd_standin import install
 
 NAME = "t-m-1"
@@ -39,7 +38,7 @@ class Oven:
     def record(self, model: Path | None = None, *, job_id: int = 1) -> ServedModelRecord:
         """A record for the stand-in with this model's file."""
         model = model or self.model
-        command = (sys.executable, standin_llama_server.__file__, "--model", str(model), "--port", str(self.port))
+        command = command_of(model, self.port)
         return ServedModelRecord(NAME, model, "sha256:ab", "t", "m", job_id, command, self.port, 512)
 
     def tell(self, *words: str) -> None:

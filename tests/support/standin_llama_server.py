@@ -15,6 +15,11 @@ import sys
 from pathlib import Path
 
 
+def command_of(model: Path, port: int) -> tuple[str, ...]:
+    """The words that start it, as a served model's record has them."""
+    return sys.executable, __file__, "--model", str(model), "--port", str(port)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", type=Path, required=True)

@@ -28,8 +28,9 @@ FILE = job(9, "done", "GGUF Q8_0 · judge · SmolLM2-135M", kind="quantize", tas
 OUTLOOK = DeployOutlook(
     best="ollama",
     usual={"ollama": "judge:smollm2-135m-9", "llama-server": "judge-smollm2-135m-9"},
-    taken={"ollama": ("judge:latest",), "llama-server": ()},
+    taken={"ollama": ("judge:latest",), "llama-server": ("judge-prod",)},
     place={"ollama": "http://127.0.0.1:11434", "llama-server": "127.0.0.1"},
+    served={"judge-prod": (3, True)},
 )
 NAMES = ServedNames(
     references=("served:judge-smollm2-135m-9", "served:qwen3:8b", "box:gemma"),
@@ -69,11 +70,32 @@ async def test_a_file_is_deployed_to_what_answers_under_the_name_of_its_job(
         shown = " ".join(text_of(pilot, "#plan").replace("│", " ").split())
         assert "serves now" in shown and "kept under a tag to go back to" in shown, "what would be replaced is said"
         assert "--name judge:latest" in shown
-        await pilot.press("k", "l", "j", "j", "l")
+        await pilot.press("k", "l", "j", "j", "j", "l")
         shown = text_of(pilot, "#plan")
         assert "bakehouse deploy 9 --to llama-server --at-boot" in shown and "judge-smollm2-135m-9" in shown
         await pilot.press("enter")
         assert asked == [WantedDeploy(9, "llama-server", None, True)]
+
+
+async def test_what_replaces_a_served_model_keeps_its_slots_and_its_start_at_boot(
+    console: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = asked_of(monkeypatch)
+    async with console(scene(jobs=(FILE,))) as pilot:
+        await opened(pilot)
+        await pilot.press("l", "j", "e", *"judge-prod", "enter")
+        shown = " ".join(text_of(pilot, "#plan").replace("│", " ").split())
+        assert "in place of what serves so now" in shown and "--slots 3 --at-boot" in shown
+        await pilot.press("j", "l", "enter")
+        assert asked == [WantedDeploy(9, "llama-server", "judge-prod", True, 1)]
+        assert asked[0].command == "bakehouse deploy 9 --to llama-server --name judge-prod --at-boot"
+
+
+async def test_a_tag_without_its_end_is_the_one_that_ollama_has(console: Opened) -> None:
+    async with console(scene(jobs=(FILE,))) as pilot:
+        await opened(pilot)
+        await pilot.press("j", "e", *"judge", "enter")
+        assert "serves now" in text_of(pilot, "#plan")
 
 
 async def test_a_name_can_be_written_and_leaving_the_field_keeps_the_dialog(
@@ -115,7 +137,7 @@ async def test_what_a_start_at_boot_needs_is_said_before_it_is_asked_for(
     async with console(scene(jobs=(FILE,))) as pilot:
         await opened(pilot, without)
         assert "▲ logind ends it when you log out" in text_of(pilot, "#plan")
-        await pilot.press("j", "j", "l")
+        await pilot.press("j", "j", "j", "l")
         assert "no systemd of this user answers" in text_of(pilot, "#plan")
         await pilot.press("enter")
         assert not asked

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from core.reasons import Reason
 from core.store.jobs import Transition
-from tests.tui.conftest import Opened, text_of
-from tests.tui.scene import NOW, scene
+from tests.tui.conftest import Opened, keys_of, text_of
+from tests.tui.scene import NOW, job, scene
 from tui.screens.job import JobScreen
 
 
@@ -77,3 +79,25 @@ async def test_how_a_job_came_there_is_told(console: Opened, tmp_path: Path) -> 
         assert "▶ running" in facts and "58 % 26 min" in facts and "lora-bf16, rank 32" in facts
         assert "waiting" in facts and "anna@gpubox, command" in facts
         assert "14:02  stopping    attempt 1  Stopping at the next step  ben" in facts
+
+
+@pytest.mark.parametrize(
+    ("kind", "tabs"),
+    [
+        ("train", ("Log", "Loss", "Memory", "Events", "Config", "Manifest")),
+        ("deploy", ("Parity", "Log", "Memory", "Events", "Config", "Manifest")),
+        ("quantize", ("Log", "Events", "Config", "Manifest")),
+    ],
+)
+async def test_a_job_has_the_tabs_that_its_kind_has_something_for(
+    console: Opened, kind: str, tabs: tuple[str, ...]
+) -> None:
+    made = job(9, "done", "the job", kind=kind, task="judge", ended_at=NOW)
+    async with console(scene(jobs=(made,), detail=None)) as pilot:
+        await pilot.press("3", "enter")
+        screen = pilot.app.screen
+        assert isinstance(screen, JobScreen) and screen.tabs == tabs
+        for name in tabs:
+            assert screen.tab == name
+            await pilot.press("tab")
+        assert ("memory" in keys_of(pilot)) == ("Memory" in tabs)

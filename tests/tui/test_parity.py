@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from core.files import write_json
 from core.store.jobs import JobRow
 from tests.tui.conftest import Opened, text_of
 from tests.tui.scene import NOW, job, scene
 from tui import actions
+from tui.model.snapshot import Detail
 from tui.screens.job import JobScreen
 from tui.widgets.parity_rows import parity_rows
 
@@ -98,16 +97,21 @@ async def test_a_key_asks_for_a_check_of_the_selected_file(console: Opened, monk
 
 async def test_the_job_opens_on_what_was_found(console: Opened) -> None:
     refused = job(12, "failed", "parity judge · m", kind="parity", ended_at=NOW)
-    async with console(scene(jobs=(refused,)), size=(120, 40)) as pilot:
-        home = pilot.app.context.home  # type: ignore[attr-defined]
-        run: Path = home.run_dir(12).path
-        run.mkdir(parents=True)
-        write_json(home.run_dir(12).parity, REFUSED)
+    async with console(scene(jobs=(refused,), detail=Detail(12, parity=REFUSED)), size=(120, 40)) as pilot:
         await pilot.press("enter")
         screen = pilot.app.screen
         assert isinstance(screen, JobScreen) and screen.tab == "Parity"
-        screen.post_message(JobScreen.HistoryRead((), (), REFUSED))
-        await pilot.pause()
         assert "1 of 2 prompts differ" in text_of(pilot, "#rows")
         await pilot.press("tab")
         assert screen.tab == "Log"
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+async def test_what_a_check_refused_is_told_until_it_runs_again(console: Opened, size: tuple[int, int]) -> None:
+    refused = job(12, "failed", "parity judge · m", kind="parity", ended_at=NOW)
+    found = Detail(12, parity=REFUSED)
+    async with console(scene(jobs=(refused,), detail=found), size=size) as pilot:
+        assert "1 of 2 prompts differ" in text_of(pilot, "#detail")
+        again = job(12, "running", "parity judge · m", kind="parity", attempt=2)
+        pilot.app.show(scene(jobs=(again,), detail=found))  # type: ignore[attr-defined]
+        assert "differ" not in text_of(pilot, "#detail"), "the former attempt's file is still there"

@@ -142,6 +142,10 @@ async def test_the_selection_stays_with_a_model_and_a_task_opens_its_leaderboard
         assert isinstance(pilot.app.screen, ServedScreen) and pilot.app.screen.name_of == "quizzer-qwen3-4b-7"
         await pilot.press("escape", "G", "k", "enter")
         assert isinstance(pilot.app.screen, Results) and pilot.app.screen.job_id == 41
+        await pilot.press("escape")
+        pilot.app.show(moment())  # type: ignore[attr-defined]
+        await pilot.press("enter")
+        assert isinstance(pilot.app.screen, Results) and pilot.app.screen.job_id == 41, "one model fewer stands above"
 
 
 async def test_a_model_whose_record_is_broken_is_shown_with_its_fault(console: Opened) -> None:

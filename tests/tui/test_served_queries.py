@@ -28,7 +28,7 @@ def test_an_ollama_that_answers_is_taken_and_its_tags_are_those_that_serve(
     records: Records, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     *_, quantized = whole_chain(records)
-    write_record(records.home, record("judge-smollm2-135m-4"))
+    write_record(records.home, record("judge-smollm2-135m-4", slots=4))
     with OllamaStandin("0.24.0") as ollama:
         ollama.add_model("judge:prod", size_bytes=1_000)
         ollama.add_model("judge-smollm2-135m-4:latest", size_bytes=1_000)
@@ -43,6 +43,7 @@ def test_an_ollama_that_answers_is_taken_and_its_tags_are_those_that_serve(
         "ollama": f"judge:smollm2-135m-{quantized}",
         "llama-server": f"judge-smollm2-135m-{quantized}",
     }
+    assert found.served == {"judge-smollm2-135m-4": (4, False)}
     assert found.taken["llama-server"] == ("judge-smollm2-135m-4",) and found.place["ollama"] == ollama.url
     assert "at boot" in found.boot_problem and set(found.kept) == {False}
     first, *others = names.references

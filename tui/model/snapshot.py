@@ -333,9 +333,10 @@ class Snapshot:
                 found.append(f"{job.id} gave {count} warning{'s' if count > 1 else ''}, see its log")
             found += [f"{job.id}: {finding.message}" for finding in newest_of_each(self.findings.get(job.id, ()))]
         found += [f"{one.name}: {one.error}" for one in self.served if one.error]
-        failed = [one for one in self.served if one.state is not None and one.state.phase == "failed"]
         found += [
-            f"{one.name} does not serve: {served_words(one.state.reason if one.state else None)}" for one in failed
+            f"{one.name} does not serve: {served_words(one.state.reason)}"
+            for one in self.served
+            if one.state is not None and one.state.phase == "failed"
         ]
         if self.lease_state is not None:
             found += gpu_warnings(self.lease_state)

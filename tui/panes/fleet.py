@@ -13,6 +13,11 @@ LEAST_TASK_ROWS = 3
 """Rows that the tasks keep below many models: their head and two of them."""
 
 
+def identity(entry: ServingRow | Board) -> tuple[str, ...]:
+    """By what an entry is the same one in the next snapshot."""
+    return (entry.reference,) if isinstance(entry, ServingRow) else (entry.project_id, entry.task)
+
+
 def newest_boards(snapshot: Snapshot) -> dict[tuple[str, str], Board]:
     """The newest leaderboard of each (project, task) that has rows."""
     found: dict[tuple[str, str], Board] = {}
@@ -38,9 +43,9 @@ class FleetPane(Pane):
         self.serving = serving_rows(snapshot)
         boards = newest_boards(snapshot)
         self.entries = [*self.serving, *(boards[key] for key in self._tasks(snapshot) if key in boards)]
-        if isinstance(former, ServingRow):
-            names = [row.name for row in self.serving]
-            self.index = names.index(former.name) if former.name in names else self.index
+        if former is not None:
+            same = (number for number, one in enumerate(self.entries) if identity(one) == identity(former))
+            self.index = next(same, self.index)
         self.index = max(0, min(self.index, len(self.entries) - 1))
         super().show(snapshot)
 

@@ -6,39 +6,45 @@ import contextlib
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, get_args
 
 from core.errors import BakehouseError
 from core.home import Home
+from core.jobfile.deploy import Target
 
 if TYPE_CHECKING:
     from core.config.project import Project
 
-Target = Literal["ollama", "llama-server"]
-TARGETS: tuple[Target, ...] = ("ollama", "llama-server")
+TARGETS: tuple[Target, ...] = get_args(Target)
 
 
 @dataclass(frozen=True)
 class WantedDeploy:
-    """The GGUF file of a job, who serves it, and under which name; `name` None: the one that follows from the job."""
+    """The GGUF file of a job, who serves it, and under which name; `name` None: the one that follows from the job.
+
+    A llama-server gives `slots` answers at a time, and is started `at_boot` where that is wanted.
+    """
 
     job_id: int
     to: Target
     name: str | None = None
     at_boot: bool = False
+    slots: int = 1
 
     @property
     def command(self) -> str:
         """The command that asks for the same."""
         words = ["bakehouse", "deploy", str(self.job_id), "--to", self.to]
         words += [] if self.name is None else ["--name", self.name]
+        words += [] if self.slots == 1 else ["--slots", str(self.slots)]
         return shlex.join([*words, *(["--at-boot"] if self.at_boot else [])])
 
 
 @dataclass(frozen=True)
 class DeployOutlook:
     """By target: the name that follows from the job (`usual`), the names that serve there now, where that is (`place`), and why
-    it cannot be. `best` is who is taken where nobody is named. `problem`: why nothing could be found out.
+    it cannot be. `best` is who is taken where nobody is named. `problem`: why nothing could be found out. `served`: the home's
+    served models by name, (slots, at boot) of each.
 
     `boot_problem`: why nothing would start a llama-server with the machine. `kept`: what a person should know of what keeps it
     running, by whether it is to start at boot.
@@ -52,6 +58,7 @@ class DeployOutlook:
     problem: str = ""
     boot_problem: str = ""
     kept: Mapping[bool, tuple[str, ...]] = field(default_factory=dict)
+    served: Mapping[str, tuple[int, bool]] = field(default_factory=dict)
 
 
 def read_deploy_outlook(home: Home, project: Project, job_id: int) -> DeployOutlook:
@@ -90,12 +97,14 @@ def read_deploy_outlook(home: Home, project: Project, job_id: int) -> DeployOutl
             kept[at_boot] = tuple(map(note_words, choose_keeper(at_boot=at_boot).notes))
         except BakehouseError as error:
             boot_problem = error.message
+    served = {record.name: (record.slots, record.at_boot) for record in read_records(home)[0]}
     return DeployOutlook(
         best,
         {to: default_name(task, model, found, to) for to in TARGETS},
-        {"ollama": tags, "llama-server": tuple(record.name for record in read_records(home)[0])},
+        {"ollama": tags, "llama-server": tuple(served)},
         {"ollama": server.url, "llama-server": "127.0.0.1"},
         problems,
         boot_problem=boot_problem,
         kept=kept,
+        served=served,
     )

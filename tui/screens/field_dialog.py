@@ -140,7 +140,7 @@ class FieldDialog(RowsDialog[T]):
             self.fit()
 
     def turned(self, field: str) -> None:
-        """A value was chosen: others may follow from it."""
+        """A value was chosen or written: others may follow from it."""
 
     def action_write(self) -> None:
         field = self.fields[self.index]
@@ -156,7 +156,9 @@ class FieldDialog(RowsDialog[T]):
     def _take_written(self, text: str | None) -> None:
         self.query_one("#written", TextField).display = False
         if text:
-            self.values[self.fields[self.index]] = text
+            field = self.fields[self.index]
+            self.values[field] = text
+            self.turned(field)
         self.set_focus(None)
         self.fit()
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.message import Message
 
-from core.files import read_json
 from core.format import when
 from core.home import Home
-from core.jobfile.kinds import kind_of
+from core.jobfile.kinds import JobKind, kind_of
 from core.own_paths import located
 from core.store.jobs import ACTIVE, JobRow, Transition
 from core.telemetry.run_record import Summary, stored_summary
@@ -109,11 +108,15 @@ def plain_row(text: str) -> tuple[str, str]:
     return text, "text"
 
 
-TABS = ("Log", "Loss", "Memory", "Events", "Config", "Manifest")
+TABS = ("Parity", "Log", "Loss", "Memory", "Events", "Config", "Manifest")
 RANKS = {"export": 3, "ship": 3, "deploy": 2, "parity": 3, "stages": 6, "why": 2}
 SHIP_UNLESS = "Only a training run that has not failed can be shipped."
-PARITY = "Parity"
-"""The first tab of a job that compares prompts."""
+
+
+def tabs_of(kind: JobKind) -> tuple[str, ...]:
+    """Those that a job of this kind has something for; what a job did to the GPU stands below its memory."""
+    only = {"Parity": kind.has_parity, "Loss": kind.has_losses, "Memory": kind.has_forecast or kind.lane == "gpu"}
+    return tuple(name for name in TABS if only.get(name, True))
 
 
 class JobScreen(JobActions, CommandScreen):
@@ -132,7 +135,14 @@ class JobScreen(JobActions, CommandScreen):
         ),
         command("shift+tab", "tab before", "The tab before", "shift+tab", "turn(-1)", rank=0, palette=False),
         command(
-            "m", "memory", "Memory: forecast, measured peak, the steps of the ladder", "m", "tab('Memory')", rank=3
+            "m",
+            "memory",
+            "Memory: forecast, measured peak, the steps of the ladder",
+            "m",
+            "tab('Memory')",
+            lambda screen: "Memory" in screen.tabs,
+            rank=3,
+            unless="The memory of such a job is neither forecast nor measured.",
         ),
         *model_commands(about, RANKS, can_ship=about(actions.can_ship), ship_unless=SHIP_UNLESS),
         *queue_commands(about, whole_queue=False),
@@ -147,23 +157,21 @@ class JobScreen(JobActions, CommandScreen):
             self,
             history: tuple[Transition, ...],
             telemetry: tuple[tuple[int, Summary], ...] = (),
-            parity: Mapping[str, Any] | None = None,
         ) -> None:
             super().__init__()
             self.history = history
             self.telemetry = telemetry
-            self.parity = parity or {}
 
     def __init__(self, context: Context, job_id: int) -> None:
         super().__init__(context)
         self.job_id = job_id
+        job = context.snapshot.job(job_id)
+        self.tabs = tabs_of(kind_of("" if job is None else job.kind))
         self.tab = self.tabs[0]
         self.attempt = 0
         self.seen_state = ""
         self.telemetry: tuple[tuple[int, Summary], ...] = ()
         """(attempt, what it did to the GPU), of those that have ended."""
-        self.parity: Mapping[str, Any] = {}
-        """What a job that compares prompts has found so far."""
 
     def compose(self) -> ComposeResult:
         yield from self.first_line()
@@ -175,11 +183,6 @@ class JobScreen(JobActions, CommandScreen):
     @property
     def job(self) -> JobRow | None:
         return self.snapshot.job(self.job_id)
-
-    @property
-    def tabs(self) -> tuple[str, ...]:
-        job = self.context.snapshot.job(self.job_id)
-        return (PARITY, *TABS) if job is not None and kind_of(job.kind).has_parity else TABS
 
     @property
     def files(self) -> dict[str, tuple[Path, Callable[[str], tuple[str, str]], bool]]:
@@ -264,8 +267,8 @@ class JobScreen(JobActions, CommandScreen):
                 lambda width, height: [*memory_rows(job, detail, width), *telemetry_rows(measured, width)],
             )
             return
-        if self.tab == PARITY:
-            found = (detail.parity if detail else None) or self.parity
+        if self.tab == "Parity":
+            found = (detail.parity if detail else None) or {}
             view.update(self.title_line, lambda width, height: parity_rows(found, width))
             return
         step = progress_of(job, detail).step
@@ -275,7 +278,6 @@ class JobScreen(JobActions, CommandScreen):
 
     def _read_history(self) -> None:
         """In a thread: the database may be busy."""
-        has_parity = PARITY in self.tabs
 
         def read() -> JobScreen.HistoryRead:
             from core.store.attempts import list_attempts
@@ -286,9 +288,8 @@ class JobScreen(JobActions, CommandScreen):
                 found = tuple(history(connection, self.job_id))
                 attempts = list_attempts(connection, self.job_id)
             measured = ((attempt.number, stored_summary(attempt.telemetry)) for attempt in attempts)
-            document = read_json(self.context.home.run_dir(self.job_id).parity) if has_parity else None
             ended = tuple((number, one) for number, one in measured if one is not None)
-            return self.HistoryRead(found, ended, document if isinstance(document, dict) else None)
+            return self.HistoryRead(found, ended)
 
         if self.context.live:
             # Nothing is told of a failure: the feed says what is wrong with the home.
@@ -298,7 +299,6 @@ class JobScreen(JobActions, CommandScreen):
         shown = self.query_one(JobFacts)
         shown.history, self.telemetry = message.history, message.telemetry
         shown.telemetry = message.telemetry
-        self.parity = message.parity
         shown.paint()
         self._paint_rows()
 

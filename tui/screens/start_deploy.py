@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from textual.message import Message
 
+from core.jobfile.deploy import Target
+from core.serving.replies import full_name
 from core.store.jobs import JobRow
 from core.text import printable
 from tui.context import Context
-from tui.queries.deploy_outlook import TARGETS, DeployOutlook, Target, WantedDeploy, read_deploy_outlook
+from tui.queries.deploy_outlook import TARGETS, DeployOutlook, WantedDeploy, read_deploy_outlook
 from tui.queries.failures import ask_beside
 from tui.screens.field_dialog import FieldDialog
 
@@ -28,6 +30,7 @@ KEPT = {
 LOADED = (
     "Loaded beside what serves, never while a training has the GPU. A file that fails the check does not come to serve."
 )
+SLOTS = ("1", "2", "4", "8", "16")
 
 
 class AskDeploy(FieldDialog["WantedDeploy | None"]):
@@ -49,7 +52,7 @@ class AskDeploy(FieldDialog["WantedDeploy | None"]):
         self.question = f"Have the file of job {job.id} serve?"
         self.outlook: DeployOutlook | None = None
         """None until it was read."""
-        self.values = {"to": TARGETS[0], "name": "", "at boot": "no"}
+        self.values = {"to": TARGETS[0], "name": "", "slots": SLOTS[0], "at boot": "no"}
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -70,9 +73,14 @@ class AskDeploy(FieldDialog["WantedDeploy | None"]):
         self.fit()
 
     def turned(self, field: str) -> None:
-        """The names of a target are its own."""
-        if field == "to" and self.outlook is not None:
+        """The names of a target are its own; a served model that is replaced keeps its slots and its start at boot."""
+        if self.outlook is None:
+            return
+        if field == "to":
             self.values["name"] = self.outlook.usual.get(self._to, "")
+        if field in ("to", "name") and self._to == "llama-server" and self.values["name"] in self.outlook.served:
+            slots, at_boot = self.outlook.served[self.values["name"]]
+            self.values["slots"], self.values["at boot"] = str(slots), "yes" if at_boot else "no"
 
     @property
     def _to(self) -> Target:
@@ -84,26 +92,29 @@ class AskDeploy(FieldDialog["WantedDeploy | None"]):
 
     @property
     def fields(self) -> list[str]:
-        return ["to", "name", *(["at boot"] if self._to == "llama-server" else [])]
+        return ["to", "name", *(["slots", "at boot"] if self._to == "llama-server" else [])]
 
     def options(self, field: str) -> tuple[str, ...]:
         if field == "name":
             if self.outlook is None:
                 return ()
             return tuple(dict.fromkeys((self.outlook.usual.get(self._to, ""), *self.outlook.taken.get(self._to, ()))))
-        return TARGETS if field == "to" else ("no", "yes")
+        return {"to": TARGETS, "slots": SLOTS, "at boot": ("no", "yes")}[field]
 
     def about(self, field: str) -> str:
         if field == "to":
             return "" if self.outlook is None or self._to != self.outlook.best else "where nobody is named"
         if field == "name":
             return "serves now" if self.replaces else ""
+        if field == "slots":
+            return "answers at a time, each with a window of its own"
         return "a unit of systemd starts it with the machine"
 
     @property
     def replaces(self) -> bool:
         """Something serves under the name now."""
-        return self.outlook is not None and self.values["name"] in self.outlook.taken.get(self._to, ())
+        name = full_name(self.values["name"]) if self._to == "ollama" else self.values["name"]
+        return self.outlook is not None and name in self.outlook.taken.get(self._to, ())
 
     @property
     def problem(self) -> str:
@@ -136,4 +147,5 @@ class AskDeploy(FieldDialog["WantedDeploy | None"]):
     def chosen(self) -> WantedDeploy:
         usual = None if self.outlook is None else self.outlook.usual.get(self._to)
         name = self.values["name"]
-        return WantedDeploy(self.job.id, self._to, None if name == usual else name, self._at_boot)
+        slots = int(self.values["slots"]) if self._to == "llama-server" else 1
+        return WantedDeploy(self.job.id, self._to, None if name == usual else name, self._at_boot, slots)

@@ -135,6 +135,13 @@ def share_lines(share: Share, short: str, name: int, bar: int, width: int) -> li
     return rows
 
 
+def differences(job: JobRow, detail: Detail | None, width: int, height: int) -> list[Line]:
+    """Why a check refused, the most telling first; nothing once it was asked for again, which may find otherwise."""
+    if job.state != "failed" or detail is None or detail.parity is None:
+        return []
+    return first_difference_rows(detail.parity, width, height)
+
+
 class DetailStrip(Canvas):
     """Follows the selected job. Two columns where there is room, the log alone on small terminals."""
 
@@ -218,8 +225,7 @@ class DetailStrip(Canvas):
         if peak := peak_of(job, detail):
             title.add(" · ", "frame").add(f"peak {data_size(peak)}")
         rows = self._reason(job, width - 4)[: height - 3]
-        differs = first_difference_rows(detail.parity, width - 4, height - 2) if detail and detail.parity else []
-        if differs and job.state == "failed":
+        if differs := differences(job, detail, width - 4, height - 2):
             return framed(differs, width, height, title.cut(width - 6), Line(), "frame")
         rows += self._log(detail, width - 4, height - 2 - len(rows))
         return framed(rows, width, height, title.cut(width - 6), Line(), "frame")
@@ -258,7 +264,7 @@ class DetailStrip(Canvas):
             progress = progress_of(job, detail)
             right = "" if progress.step is None else step_words(progress.step, progress)
             return loss_chart(detail.losses if detail else (), detail.evals if detail else (), width, room, right)
-        if detail and detail.parity and (differs := first_difference_rows(detail.parity, width, room)):
+        if differs := differences(job, detail, width, room):
             return differs
         progress = progress_of(job, detail)
         rows = [Line(phase_words(progress.phase or job.kind), "dim")]

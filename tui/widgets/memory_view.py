@@ -33,7 +33,7 @@ def memory_rows(job: JobRow, detail: Detail | None, width: int) -> list[Line]:
     peak = peak_of(job, detail)
     rows: list[Line] = []
     if forecast is None and not rungs and peak is None:
-        return [Line("nothing is known of its memory yet", "dim")]
+        return [Line(f"nothing is known of its memory{'' if job.state in ENDED else ' yet'}", "dim")]
     if forecast is not None and forecast.known:
         rows += compared(forecast, peak, bool(rungs), job.state in ENDED, width)
         rows += [Line().to(LABEL).add(row, "dim") for row in wrapped(shorter(job), width - LABEL)]

@@ -70,7 +70,7 @@ def of_home(one: ServedNow, now: float, vram_bytes: int | None = None) -> Servin
         told = why or "away"
     else:
         told = f"{phase}: {why}" if why else phase
-    size = vram_bytes if vram_bytes else one.host_bytes
+    size = vram_bytes or one.host_bytes
     return ServingRow(one.name, f"served:{one.name}", SIGNS[phase], ROLES[phase], told, size, one)
 
 

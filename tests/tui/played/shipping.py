@@ -209,7 +209,6 @@ def retried(folder: Path) -> Home:
     attempt = home.run_dir(5).attempt(2)
     attempt.path.mkdir()
     attempt.log.write_text("asking Ollama, http://127.0.0.1:11434\nsending model-3.gguf, 145 MB\n")
-    home.run_dir(5).parity.unlink()
     return home
 
 
@@ -280,11 +279,25 @@ def shims(home: Home) -> Iterator[None]:
         yield
 
 
+def llama_cpp_to_find(folder: Path) -> Path:
+    """A folder with a llama-server in it, which nothing here starts."""
+    folder.mkdir(exist_ok=True)
+    program = folder / "llama-server"
+    program.write_text("#!/bin/sh\nexit 1\n")
+    program.chmod(0o755)
+    return folder
+
+
 def picture(home: Home, project: Path, out: Path, keys: str, size: str, wait: float = 4.0) -> str:
     """Open the console in a real terminal, type, and draw what stands there; its text."""
     columns, lines = (int(part) for part in size.split("x"))
     command = [sys.executable, "-P", "-c", CONSOLE, str(project)]
-    environment = {"BAKEHOUSE_HOME": str(home.root), "PYTHONPATH": str(Path(__file__).parents[3])}
+    environment = {
+        "BAKEHOUSE_HOME": str(home.root),
+        "PYTHONPATH": str(Path(__file__).parents[3]),
+        "LLAMA_CPP_DIR": str(llama_cpp_to_find(home.root.parent / "llama.cpp")),
+        "OLLAMA_HOST": "http://127.0.0.1:9",  # no Ollama, whatever runs on the machine that takes the pictures
+    }
     with home.runner_lock.open("a") as lock, shims(home):
         fcntl.flock(lock, fcntl.LOCK_EX)  # as a runner has it for life
         with Terminal(command, columns=columns, lines=lines, environment=environment) as terminal:

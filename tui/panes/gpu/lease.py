@@ -46,15 +46,15 @@ def lease_rows(snapshot: Snapshot, with_gpu: bool, width: int) -> list[Line]:
 def _below(snapshot: Snapshot, state: LeaseState, width: int) -> list[Line]:
     server = server_name(snapshot)
     said: list[tuple[str, str]] = []
+    back = "when no job waits" if snapshot.waiting else "at its end"
     if state.status is not None and state.phase != "free" and not _remarked(state):
         said.append((gpu_words(state.status, snapshot.time), "text" if state.phase == "blocked" else "dim"))
     if state.serves and state.phase == "held":
         asks = f"Job {state.job_id} asks {server}, whose models stay"
         said.append((f"{asks}. Loaded at its end: {_before(state)}", "dim"))
     elif state.evicted and state.phase in ("held", "verifying"):
-        when = "when no job waits" if snapshot.waiting else "at its end"
         what = "loaded before" if state.serves else "unloaded"
-        said.append((f"{plural(len(state.evicted), 'model')} of {server} {what}, restored {when}", "dim"))
+        said.append((f"{plural(len(state.evicted), 'model')} of {server} {what}, restored {back}", "dim"))
     elif state.evicted and state.phase == "free":
         # Something went wrong when they should have come back: `notes` tell what.
         said.append((f"{plural(len(state.evicted), 'model')} of {server} still to be restored", "warn"))
@@ -64,8 +64,7 @@ def _below(snapshot: Snapshot, state: LeaseState, width: int) -> list[Line]:
         said.append((f"{server} holds {plural(len(state.residents), 'model')}, {data_size(held)}: {names}", "dim"))
     if state.served_away and state.phase in ("held", "verifying"):
         names = ", ".join(printable(name) for name in state.served_away)
-        when = "when no job waits" if snapshot.waiting else "at its end"
-        said.append((f"{names} away, started again {when}", "dim"))
+        said.append((f"{names} away, started again {back}", "dim"))
     elif state.served and state.phase in ("free", "held", "blocked"):
         held = sum(model.size_vram_bytes for model in state.served)
         names = ", ".join(printable(model.name) for model in state.served)
