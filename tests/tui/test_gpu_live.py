@@ -57,7 +57,7 @@ async def test_what_a_run_does_to_the_gpu_is_seen_as_it_happens(queue: Queue) ->
         await seen(pilot, lambda: "▲ 1 warning" in text_of(pilot, "#header"), "the count of warnings")
         await pilot.press("2", "z")
         assert f"job {job}  " in text_of(pilot, "#gpu") and "python" in text_of(pilot, "#gpu")
-        await pilot.press("z", "3", "enter", "tab", "tab", "tab")
+        await pilot.press("z", "3", "enter", "tab", "tab")
         await seen(
             pilot, lambda: "noticed by the runner" in text_of(pilot, "#file"), "what was noticed, beside its events"
         )

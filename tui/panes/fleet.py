@@ -43,7 +43,7 @@ class FleetPane(Pane):
         self.serving = serving_rows(snapshot)
         boards = newest_boards(snapshot)
         self.entries = [*self.serving, *(boards[key] for key in self._tasks(snapshot) if key in boards)]
-        if former is not None:
+        if former is not None and (self.has_focus or self.index):  # the top stays the top until somebody looks
             same = (number for number, one in enumerate(self.entries) if identity(one) == identity(former))
             self.index = next(same, self.index)
         self.index = max(0, min(self.index, len(self.entries) - 1))
