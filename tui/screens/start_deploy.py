@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.message import Message
 
 from core.jobfile.deploy import Target
-from core.serving.replies import full_name
+from core.serving.replies import name_key
 from core.store.jobs import JobRow
 from core.text import printable
 from tui.context import Context
@@ -113,8 +113,8 @@ class AskDeploy(FieldDialog["WantedDeploy | None"]):
     @property
     def replaces(self) -> bool:
         """Something serves under the name now."""
-        name = full_name(self.values["name"]) if self._to == "ollama" else self.values["name"]
-        return self.outlook is not None and name in self.outlook.taken.get(self._to, ())
+        key = name_key if self._to == "ollama" else str
+        return self.outlook is not None and key(self.values["name"]) in map(key, self.outlook.taken.get(self._to, ()))
 
     @property
     def problem(self) -> str:
