@@ -131,4 +131,6 @@ def test_how_many_answers_are_given_at_a_time_is_a_served_model_s_own_setting(ki
     with pytest.raises(BakehouseError, match="Ollama's own setting") as refused:
         deploy(kiln, f"job:{made}", "ollama", slots=4)
     assert refused.value.key == "--slots" and "OLLAMA_NUM_PARALLEL" in (refused.value.remedy or "")
-    assert spec_of(kiln, deploy(kiln, f"job:{made}", "llama-server", slots=4)).slots == 4
+    one, four = (spec_of(kiln, deploy(kiln, f"job:{made}", "llama-server", slots=slots)) for slots in (1, 4))
+    assert (one.slots, four.slots) == (1, 4)
+    assert one.host_memory(kiln.home, False) < four.host_memory(kiln.home, False), "each has a window of its own"
