@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import click
 
 from core.cli.common import by, find_project, json_option, project_option, told_if_slow
+from core.cli.serving_options import at_boot_option, name_option, target_option
 from core.cli.submitted import Show, submitted
 from core.files import read_json
 from core.home import Home
@@ -18,15 +19,11 @@ from core.store.jobs import JobRow
 
 @click.command(epilog="Example: bakehouse deploy 7 --wait")
 @click.argument("source", metavar="JOB|FILE")
-@click.option(
-    "--to",
-    type=click.Choice(get_args(Target)),
-    help="Who serves it.  [default: Ollama where one answers now, else llama-server]",
-)
-@click.option("--name", help="The name that it serves under.  [default: TASK:MODEL-JOB, with `-` for llama-server]")
+@target_option
+@name_option
 @click.option("--task", help="The task that the model is to do.  [default: that of the job]")
 @click.option("--model", help="The base model, whose tokenizer and template trained.  [default: that of the job]")
-@click.option("--at-boot", is_flag=True, help="A served model of llama-server starts with the machine.")
+@at_boot_option
 @click.option(
     "--port",
     type=click.IntRange(1, 65535),
@@ -64,7 +61,7 @@ def deploy(
 
     home = Home.find()
     reference = f"job:{source}" if source.isdecimal() else source
-    with told_if_slow("asking Ollama …"):
+    with told_if_slow("looking who is to serve …"):
         job = submit_deploy(
             home,
             find_project(project),

@@ -10,6 +10,7 @@ import click
 
 from core.cli.common import by, find_project, job_json, job_line, json_option, opened, project_option
 from core.cli.output import print_json, say
+from core.cli.serving_options import base_weights_option
 from core.cli.submitted import Show, submitted
 from core.config.model import BaseWeights, WeightFormat
 from core.errors import InputError
@@ -46,13 +47,7 @@ FORMATS = (*get_args(WeightFormat), *CALLED, DIRECTLY)
     type=click.Choice(get_args(Quantization), case_sensitive=False),
     help="Quantise the GGUF file afterwards (implies --to gguf).",
 )
-@click.option(
-    "--base-weights",
-    type=click.Choice(get_args(BaseWeights)),
-    default="original",
-    show_default=True,
-    help="What an adapter that was trained on quantised weights is merged into: the base as it is, or as training saw it.",
-)
+@base_weights_option
 @click.option("--again", is_flag=True, help="Make once more what was made already.")
 @click.option("--wait", is_flag=True, help="Follow it to its end, and say where the model lies.")
 @project_option

@@ -12,6 +12,7 @@ from core.cli import submitted
 from core.cli.chains import chain_json, chain_lines
 from core.cli.common import by, find_project, job_json, json_option, opened, project_option, told_if_slow
 from core.cli.output import print_json, say
+from core.cli.serving_options import at_boot_option, base_weights_option, name_option, target_option
 from core.cli.train import assignments
 from core.config.model import BaseWeights, WeightFormat
 from core.config.shipped import PLAIN_RECIPE
@@ -45,20 +46,10 @@ from core.submission.wanted_ship import WantedShip
     show_default=True,
     help="The format of the weights before that: of the merge and the conversion.",
 )
-@click.option(
-    "--base-weights",
-    type=click.Choice(get_args(BaseWeights)),
-    default="original",
-    show_default=True,
-    help="What an adapter that was trained on quantised weights is merged into: the base as it is, or as training saw it.",
-)
-@click.option(
-    "--to",
-    type=click.Choice(get_args(Target)),
-    help="Who serves it.  [default: Ollama where one answers now, else llama-server]",
-)
-@click.option("--name", help="The name that it serves under.  [default: TASK:MODEL-JOB, with `-` for llama-server]")
-@click.option("--at-boot", is_flag=True, help="A served model of llama-server starts with the machine.")
+@base_weights_option
+@target_option
+@name_option
+@at_boot_option
 @click.option("--no-deploy", is_flag=True, help="Prove the file by a parity check, and have nobody serve it.")
 @click.option("--no-bakeoff", is_flag=True, help="End with the deployment.")
 @click.option(

@@ -43,6 +43,9 @@ class ServedModels:
         self._sent: dict[str, bool] = {}
         """Those that were sent away here, and whether each was still there at the last look."""
         self._estimates: dict[tuple[Path, int, int], int] = {}
+        self._records: dict[str, tuple[tuple[int, int], ServedModelRecord | None]] = {}
+        """The records as last read, each with which file that was and when it was written: a round comes five times a
+        second."""
 
     def tick(self, processes: tuple[ProcessReading, ...] = ()) -> None:
         """Look which there are, and what each holds of the GPU: what the driver shows of `processes`, else what it is expected
@@ -73,7 +76,10 @@ class ServedModels:
 
     def _resident(self, folder: ServedDir, processes: tuple[ProcessReading, ...]) -> ResidentModel:
         shown = sum(one.vram_bytes or 0 for one in processes if one.served == name(folder))
-        record = self._record(folder)
+        try:
+            record = self._record(folder)
+        except NotFoundError:  # removed just now
+            record = None
         size = shown or (0 if record is None else self._estimated(record))
         return ResidentModel(name(folder), size, None if record is None else record.context_length)
 
@@ -161,19 +167,30 @@ class ServedModels:
         may be one of them."""
         found = []
         for folder in self._folders:
-            try:
-                record = read_record(self.home, name(folder))
-            except NotFoundError:
-                continue  # not deployed yet
-            except BakehouseError:
-                found.append(folder)
-            else:
-                found += [folder] if record.on_gpu or not self.on_gpu else []
+            with contextlib.suppress(NotFoundError):  # not deployed yet
+                record = self._record(folder)
+                if record is None or record.on_gpu or not self.on_gpu:
+                    found.append(folder)
         return found
 
     def _record(self, folder: ServedDir) -> ServedModelRecord | None:
+        """None where it cannot be read. NotFoundError where there is none."""
+        try:
+            there = folder.record.stat()
+        except OSError:
+            self._records.pop(name(folder), None)
+            return self._read(folder)
+        stamp = (there.st_ino, there.st_mtime_ns)
+        known = self._records.get(name(folder))
+        if known is None or known[0] != stamp or known[1] is None:
+            known = self._records[name(folder)] = (stamp, self._read(folder))
+        return known[1]
+
+    def _read(self, folder: ServedDir) -> ServedModelRecord | None:
         try:
             return read_record(self.home, name(folder))
+        except NotFoundError:
+            raise
         except BakehouseError:
             return None
 
@@ -188,7 +205,9 @@ class ServedModels:
                 shape = shape_of_file(check_servable(record.file, record.name))
                 memory = server_memory(shape, record.context_length, record.slots, on_gpu=True)
                 self._estimates[key] = memory.device_bytes
-            except (BakehouseError, OSError):
+            except OSError:
+                return 0  # it may be there again at the next look
+            except BakehouseError:
                 self._estimates[key] = 0
         return self._estimates[key]
 

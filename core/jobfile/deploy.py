@@ -16,10 +16,7 @@ from core.jobfile.gpu_use import GpuUse
 from core.jobfile.references import needed_jobs
 from core.jobfile.served_as import ServedAs
 from core.jobfile.spec import WORKING_BYTES, Columns, InputFile, Spec
-from core.models.files import parameter_count
-from core.models.gguf import check_servable
-from core.models.gguf_memory import server_memory, shape_of_file, shape_to_be
-from core.models.shapes import with_shape
+from core.models.gguf_memory import host_bytes_of_server
 
 Target = Literal["ollama", "llama-server"]
 MOST_SLOTS = 64
@@ -100,17 +97,9 @@ class DeploySpec(Spec):
         return GpuUse("serving", {self.server.url: (self.staging,)}, loads_models=False)
 
     def host_memory(self, home: Home, on_gpu: bool) -> int:
-        """A llama-server may hold the file and its cache in the host's memory: a file that is still to be made is counted in 16
-        bits."""
+        """A llama-server may hold the file and its cache in the host's memory: a file that is still to be made is counted in
+        16 bits."""
         if self.to == "ollama":
             return WORKING_BYTES
-        file, parameters = Path(self.source), parameter_count(home, self.model)
-        entry = with_shape(home, self.model)
-        if file.is_file():
-            shape = shape_of_file(check_servable(file, file.name))
-        elif entry.shape is not None and parameters:
-            shape = shape_to_be(entry.shape, parameters, 16)
-        else:
-            return 2 * parameters + WORKING_BYTES
-        served = server_memory(shape, self.task.sampling.context_length, self.slots, on_gpu=False)
-        return served.least_bytes + WORKING_BYTES
+        window = self.task.sampling.context_length
+        return WORKING_BYTES + host_bytes_of_server(home, Path(self.source), self.model, window, self.slots)

@@ -15,7 +15,7 @@ from core.jobfile.bakeoff import ServerUnderTest
 from core.jobfile.gpu_use import GpuUse
 from core.jobfile.references import needed_jobs
 from core.jobfile.spec import WORKING_BYTES, Columns, InputFile, Spec
-from core.models.files import parameter_count
+from core.models.gguf_memory import host_bytes_of_server
 
 
 class ParitySpec(Spec):
@@ -85,9 +85,9 @@ class ParitySpec(Spec):
         return GpuUse("serving", asked, beside_programs=others, loads_models=False)
 
     def host_memory(self, home: Home, on_gpu: bool) -> int:
-        """A server of the job holds the file in the host's memory: one that is still to be made is counted in 16 bits."""
+        """A server of the job holds the file and its cache in the host's memory: a file that is still to be made is counted in
+        16 bits."""
         if self.source is None:
             return WORKING_BYTES
-        file = Path(self.source)
-        weights = file.stat().st_size if file.is_file() else 2 * parameter_count(home, self.model)
-        return weights + WORKING_BYTES
+        window = self.task.sampling.context_length
+        return WORKING_BYTES + host_bytes_of_server(home, Path(self.source), self.model, window)

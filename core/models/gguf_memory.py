@@ -13,10 +13,14 @@ import platform
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
-from core.config.model import ModelShape
-from core.models.gguf import GgufHeader, GgufTensor
+from core.config.model import ModelEntry, ModelShape
+from core.home import Home
+from core.models.files import parameter_count
+from core.models.gguf import GgufHeader, GgufTensor, check_servable
+from core.models.shapes import with_shape
 
 WINDOW_STEP = 256
 """llama.cpp rounds the window of a slot to a multiple of it."""
@@ -167,6 +171,19 @@ def server_memory(shape: GgufShape, context_length: int, slots: int, *, on_gpu: 
     }
     host = shape.embedding_bytes + program + row * slots + GPU_RUNTIME_BYTES
     return ServerMemory(window, slots, host, sum(parts.values()), parts, at_most=shape.at_most)
+
+
+def host_bytes_of_server(home: Home, file: Path, model: ModelEntry, context_length: int, slots: int = 1) -> int:
+    """The least that a llama-server without a GPU takes of the host's memory for `file`, in bytes; a file that is still to be
+    made of `model` is counted in 16 bits. InputError for a file that no server could load."""
+    if file.is_file():
+        shape = shape_of_file(check_servable(file, file.name))
+    else:
+        parameters, entry = parameter_count(home, model), with_shape(home, model)
+        if entry.shape is None or not parameters:
+            return 2 * parameters
+        shape = shape_to_be(entry.shape, parameters, 16)
+    return server_memory(shape, context_length, slots, on_gpu=False).least_bytes
 
 
 def _cached_tokens(layer: CachedLayer, window: int) -> int:

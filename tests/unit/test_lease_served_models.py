@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from core.gpu.reading import ProcessReading
 from core.gpu_lease import lock as gpu_lock
 from core.gpu_lease.state import read_lease_state
+from core.home import Home
 from core.reasons import Reason
 from core.served.away import away_for, send_away
+from core.served.record import ServedModelRecord, read_record, write_record
 from tests.support.leasesim import GB, PCI, LeaseSim
 from tests.support.played_shim import PlayedShim
 
@@ -349,3 +352,21 @@ def test_after_a_page_fault_nothing_comes_back_onto_the_gpu(sim: LeaseSim) -> No
     assert sim.state.faulted and note.phase == "away" and sim.state.served_away == ("note",)
     release_gpu(sim.home)
     back(sim, note)
+
+
+def test_a_record_is_read_once_and_again_when_it_is_another(sim: LeaseSim, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A round comes five times a second, and a record changes with a deployment."""
+    sim.serve("note")
+    sim.rounds(1)
+    read: list[int] = []
+
+    def counted(home: Home, name: str) -> ServedModelRecord:
+        read.append(1)
+        return read_record(home, name)
+
+    monkeypatch.setattr("core.gpu_lease.served_models.read_record", counted)
+    sim.rounds(5)
+    assert read == []
+    write_record(sim.home, replace(read_record(sim.home, "note"), context_length=777))
+    sim.rounds(5)
+    assert (len(read), [one.context_length for one in sim.state.served]) == (1, [777])
