@@ -115,7 +115,10 @@ def read_state(home: Home, name: str) -> ServedState:
     running = is_running(folder)  # looked at first: a shim writes its state before it lets go of the lock
     written = written_state(folder)
     if running:
-        return written or ServedState("loading", time.time(), boot_id=current_boot_id())
+        # A new shim has the lock a moment before what a killed one wrote is gone.
+        if written is None or (written.shim is not None and not written.shim.alive()):
+            return ServedState("loading", time.time(), boot_id=current_boot_id())
+        return written
     if written is None:
         return ServedState("stopped", time.time(), reason=NOT_STARTED)
     same_boot = written.boot_id == current_boot_id()

@@ -157,6 +157,15 @@ def test_without_a_shim_a_state_tells_what_was_and_why_it_is_no_more(
 
 
 @pytest.mark.usefixtures("shim")
+def test_what_a_killed_shim_wrote_is_not_taken_for_what_the_next_one_does(home: Home) -> None:
+    """A new shim has the lock a moment before it takes away the state of the one before."""
+    folder = home.served_dir("note-title-tiny-12")
+    write_state(folder, ServedState("serving", 5.0, own(), ended(), boot_id=current_boot_id()))
+    state = read_state(home, "note-title-tiny-12")
+    assert (state.phase, state.server) == ("loading", None)
+
+
+@pytest.mark.usefixtures("shim")
 def test_with_a_shim_a_state_is_what_the_shim_says(home: Home) -> None:
     folder, name = home.served_dir("note-title-tiny-12"), "note-title-tiny-12"
     assert read_state(home, name).phase == "loading"
