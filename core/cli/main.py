@@ -29,6 +29,7 @@ BEFORE: dict[str, tuple[str, str]] = {
 AFTER: dict[str, tuple[str, str]] = {
     "ship": ("core.cli.ship:ship", "Queue the whole way from a training to a model that serves."),
     "served": ("core.cli.served:served", "The models that a llama-server serves for production: start, stop, remove."),
+    "fleet": ("core.cli.fleet:fleet", "What serves now, why it deserves to, and the way back."),
     "results": ("core.cli.results:results", "Leaderboards of bake-offs, and the answers behind them."),
     "why": ("core.cli.why:why", "What went wrong with a model, from what is on record of it."),
     "queue": ("core.cli.queue:queue", "What runs, what waits and why; cancel, retry, hold, move, pause."),

@@ -1,5 +1,5 @@
-"""The schema's steps, in order: `schema.sql` is the first. A released step is never changed, only followed by another, and each
-new one raises `database.SCHEMA_VERSION`."""
+"""The schema's steps, in order: `schema.sql` is the first, `fleet.sql` a later one. A released step is never changed, only
+followed by another, and each new one raises `database.SCHEMA_VERSION`."""
 
 from __future__ import annotations
 
@@ -286,6 +286,12 @@ CREATE INDEX chain_links_by_job ON chain_links (job_id);
 @migrations()
 def chains_of_jobs(db: Any) -> None:
     for statement in statements(CHAINS):
+        db.execute(statement)
+
+
+@migrations()
+def fleet_of_aliases(db: Any) -> None:
+    for statement in statements(files("core.store").joinpath("fleet.sql").read_text(encoding="utf-8")):
         db.execute(statement)
 
 

@@ -1,0 +1,1 @@
+"""What serves now, why it deserves to, and the way back."""

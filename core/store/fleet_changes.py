@@ -1,0 +1,216 @@
+"""The moves of aliases that were asked for: the open one of an alias is the intent that a runner carries on, the others are
+history. Beside them stands what was noticed of an alias.
+
+Functions on a connection; whoever writes calls them in a transaction.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from core.errors import NotFoundError
+from core.reasons import Reason
+from core.store.fleet import Target
+from core.store.job_reasons import from_columns, values_to_json
+
+ChangeKind: TypeAlias = Literal["adopt", "assign", "release", "promote", "rollback"]
+ChangeState: TypeAlias = Literal["open", "done", "taken_back", "failed"]
+
+
+@dataclass(frozen=True)
+class FleetChange:
+    """One asked move of an alias. `phase` is where an open one is, `reason` why it ended as it did.
+
+    `from_version` is what the alias was when it was asked; `to_version` what it became (of a rollback: is to become). `gate`
+    is the evidence as it stood on the screen, `override_reason` why the change was asked for against it.
+    """
+
+    id: int
+    alias_id: int
+    project_id: str | None
+    project_root: str | None
+    task: str | None
+    kind: ChangeKind
+    state: ChangeState
+    phase: str
+    from_version: int | None
+    to_version: int | None
+    target: Target
+    gate: Mapping[str, Any] | None
+    override_reason: str | None
+    author: str
+    asked_at: float
+    ended_at: float | None
+    reason: Reason | None
+
+
+@dataclass(frozen=True)
+class FleetNote:
+    """Something noticed of an alias, or of a task of its."""
+
+    id: int
+    alias_id: int
+    task: str | None
+    time: float
+    reason: Reason
+    change_id: int | None
+
+
+def open_change(
+    connection: sqlite3.Connection,
+    *,
+    alias_id: int,
+    kind: ChangeKind,
+    author: str,
+    target: Target,
+    from_version: int | None,
+    to_version: int | None = None,
+    project_id: str | None = None,
+    project_root: str | None = None,
+    task: str | None = None,
+    gate: Mapping[str, Any] | None = None,
+    override_reason: str | None = None,
+    phase: str = "",
+) -> FleetChange:
+    """Store the intent. sqlite3.IntegrityError where the alias has an open change: look before (`open_change_of`)."""
+    cursor = connection.execute(
+        """
+        INSERT INTO fleet_changes (
+          alias_id, project_id, project_root, task, kind, state, phase, from_version, to_version, target, gate,
+          override_reason, author, asked_at
+        ) VALUES (?, ?, ?, ?, ?, 'open', ?, ?, ?, ?, ?, ?, ?, ?)
+        """,
+        [
+            alias_id,
+            project_id,
+            project_root,
+            task,
+            kind,
+            phase,
+            from_version,
+            to_version,
+            json.dumps(target.to_json()),
+            None if gate is None else json.dumps(gate),
+            override_reason,
+            author,
+            time.time(),
+        ],
+    )
+    return get_change(connection, int(cursor.lastrowid or 0))
+
+
+def set_phase(connection: sqlite3.Connection, change_id: int, phase: str, target: Target | None = None) -> None:
+    """Where an open change is now, with what has become known of its target."""
+    connection.execute("UPDATE fleet_changes SET phase = ? WHERE id = ?", [phase, change_id])
+    if target is not None:
+        connection.execute(
+            "UPDATE fleet_changes SET target = ? WHERE id = ?", [json.dumps(target.to_json()), change_id]
+        )
+
+
+def finish_change(
+    connection: sqlite3.Connection,
+    change_id: int,
+    state: ChangeState,
+    reason: Reason | None = None,
+    *,
+    to_version: int | None = None,
+) -> None:
+    """End an open change for good."""
+    connection.execute(
+        """
+        UPDATE fleet_changes
+        SET state = ?, ended_at = ?, phase = '', reason_code = ?, reason_values = ?, to_version = coalesce(?, to_version)
+        WHERE id = ?
+        """,
+        [
+            state,
+            time.time(),
+            None if reason is None else reason.code,
+            None if reason is None else values_to_json(reason),
+            to_version,
+            change_id,
+        ],
+    )
+
+
+def get_change(connection: sqlite3.Connection, change_id: int) -> FleetChange:
+    """Raises `NotFoundError`."""
+    found = connection.execute("SELECT * FROM fleet_changes WHERE id = ?", [change_id]).fetchone()
+    if found is None:
+        raise NotFoundError(
+            f"no change {change_id} of the fleet",
+            code="change_not_found",
+            remedy="`bakehouse fleet history` shows them",
+        )
+    return _change(found)
+
+
+def changes(
+    connection: sqlite3.Connection, alias_id: int | None = None, *, limit: int = -1, open_only: bool = False
+) -> list[FleetChange]:
+    """Moves of one alias, or of all, newest first; a `limit` below 0 is none."""
+    rows = connection.execute(
+        """
+        SELECT * FROM fleet_changes WHERE (?1 IS NULL OR alias_id = ?1) AND (NOT ?2 OR state = 'open')
+        ORDER BY id DESC LIMIT ?3
+        """,
+        [alias_id, open_only, limit],
+    )
+    return [_change(row) for row in rows]
+
+
+def open_change_of(connection: sqlite3.Connection, alias_id: int) -> FleetChange | None:
+    """The move that an alias is in, None where it is in none."""
+    return next(iter(changes(connection, alias_id, open_only=True)), None)
+
+
+def add_note(
+    connection: sqlite3.Connection,
+    alias_id: int,
+    reason: Reason,
+    *,
+    task: str | None = None,
+    change_id: int | None = None,
+) -> None:
+    """Keep that something was noticed, now."""
+    connection.execute(
+        "INSERT INTO fleet_notes (alias_id, task, time, code, note_values, change_id) VALUES (?, ?, ?, ?, ?, ?)",
+        [alias_id, task, time.time(), reason.code, values_to_json(reason), change_id],
+    )
+
+
+def notes(connection: sqlite3.Connection, alias_id: int | None = None, *, limit: int = -1) -> list[FleetNote]:
+    """What was noticed of one alias, or of all, newest first."""
+    rows = connection.execute(
+        "SELECT * FROM fleet_notes WHERE (?1 IS NULL OR alias_id = ?1) ORDER BY id DESC LIMIT ?2", [alias_id, limit]
+    )
+    return [
+        FleetNote(
+            row["id"],
+            row["alias_id"],
+            row["task"],
+            row["time"],
+            from_columns(row["code"], row["note_values"]),
+            row["change_id"],
+        )
+        for row in rows
+    ]
+
+
+def _change(row: sqlite3.Row) -> FleetChange:
+    told: dict[str, Any] = dict(row)
+    code, values = told.pop("reason_code"), told.pop("reason_values")
+    return FleetChange(
+        **{
+            **told,
+            "target": Target.from_json(json.loads(row["target"])),
+            "gate": None if row["gate"] is None else json.loads(row["gate"]),
+            "reason": None if code is None else from_columns(code, values),
+        }
+    )
