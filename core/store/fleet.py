@@ -188,7 +188,7 @@ def get_version(connection: sqlite3.Connection, version_id: int) -> AliasVersion
         raise NotFoundError(
             f"no version {version_id} of an alias",
             code="version_not_found",
-            remedy="`bakehouse fleet history` shows them",
+            remedy="`bakehouse fleet list` shows what there is",
         )
     return _version(found[0])
 

@@ -146,7 +146,7 @@ def get_change(connection: sqlite3.Connection, change_id: int) -> FleetChange:
         raise NotFoundError(
             f"no change {change_id} of the fleet",
             code="change_not_found",
-            remedy="`bakehouse fleet history` shows them",
+            remedy="`bakehouse fleet list` shows what there is",
         )
     return _change(found)
 
