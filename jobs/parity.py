@@ -18,7 +18,7 @@ from core.data.template_proof import TemplateProof, prove
 from core.errors import BakehouseError, GateError
 from core.files import write_json
 from core.home import Home
-from core.jobfile.bakeoff import ExampleTurn, ServerUnderTest
+from core.jobfile.bakeoff import ExampleTurn
 from core.jobfile.parity import ParitySpec
 from core.jobfile.references import parse_reference
 from core.jobfile.servers import opened
@@ -40,7 +40,7 @@ from core.parity.gate import (
     window_findings,
 )
 from core.reasons import Reason
-from core.serving.answering import Question, Reply, ServedFile
+from core.serving.answering import Question, Reply, ServedFile, ServedIdentity, ServedModel
 from core.serving.errors import ServerError
 from core.wording.parity import case_words, finding_words, remedy_words
 from jobs import models
@@ -62,6 +62,12 @@ class AskedServer(PromptServer, Protocol):
     def ask(self, question: Question, stopped: Callable[[], bool]) -> Reply: ...
 
 
+class ServedPromptModel(ServedModel, PromptServer, Protocol):
+    """A model of a running server that shows the prompts it makes."""
+
+    def served_file(self) -> ServedFile: ...
+
+
 @dataclass(frozen=True)
 class Checked:
     """Who served: the file or the model's name there, the digest of the weights, the server's version, and the training or
@@ -77,7 +83,8 @@ class Checked:
 def run(context: JobContext, spec: ParitySpec) -> None:
     start_manifest(context)
     if spec.server is not None and spec.served_model is not None:
-        checked, report = _of_server(context, spec, spec.server, spec.served_model)
+        with contextlib.closing(opened(spec.server, spec.served_model)) as model:
+            checked, report = check_served(context, spec.task, spec.golden, spec.model, model)
     else:
         checked, report = _of_file(context, spec)
     conclude(context, spec, checked, report)
@@ -108,32 +115,39 @@ def _of_file(context: JobContext, spec: ParitySpec) -> tuple[Checked, ParityRepo
     return Checked(file, file.name, weights, server.version, made_from(context.home, spec.source)), report
 
 
-def _of_server(
-    context: JobContext, spec: ParitySpec, server: ServerUnderTest, name: str
+def check_served(
+    context: JobContext, task: Task, golden: InputFile, base: ModelEntry, model: ServedPromptModel
 ) -> tuple[Checked, ParityReport]:
-    """A server that runs has the model; what was in its memory before is so afterwards. Of its file is known what it tells."""
-    tokenizer = tokenizer_of(context, spec.model)
-    with contextlib.closing(opened(server, name)) as model:
-        context.phase("asking the server", model.name)
-        identity = model.identity()
-        extend_manifest(context, server=asdict(identity), weights=identity.weights)
-        model.load(spec.task.sampling.context_length)
+    """A server that runs has the model; what was in its memory before is so afterwards. Of its file is known what it tells.
+
+    `base` is the model that was trained. Raises ServerError, also where the model is another one afterwards.
+    """
+    tokenizer = tokenizer_of(context, base)
+    context.phase("asking the server", model.name)
+    identity = model.identity()
+    extend_manifest(context, server=asdict(identity), weights=identity.weights)
+    model.load(task.sampling.context_length)
+    try:
+        # A server may have written the file anew: then nothing is known of it here.
+        shots = shots_in(context.artefacts.lineage_of_file(identity.weights))
+        report = check(context, task, golden, tokenizer, model, None, shots)
+    finally:
         try:
-            # A server may have written the file anew: then nothing is known of it here.
-            shots = shots_in(context.artefacts.lineage_of_file(identity.weights))
-            report = check(context, spec.task, spec.golden, tokenizer, model, None, shots)
-        finally:
-            try:
-                model.unload()
-            except ServerError as error:
-                context.warn("not_unloaded", f"{model.name} may still be in memory: {error.message}")
-        changed = model.identity().changed_from(identity)
+            model.unload()
+        except ServerError as error:
+            context.warn("not_unloaded", f"{model.name} may still be in memory: {error.message}")
+    require_unchanged(model, identity)
+    return Checked(None, model.name, identity.weights, identity.version), report
+
+
+def require_unchanged(model: ServedModel, identity: ServedIdentity) -> None:
+    """Raises ServerError where a model is not what it was when its check began."""
+    changed = model.identity().changed_from(identity)
     if changed:
         message = f"{model.name} changed while it was checked ({', '.join(changed)})"
         raise ServerError(
             message, code="server_refused", remedy="see who replaces it or restarts its server, and retry"
         )
-    return Checked(None, model.name, identity.weights, identity.version), report
 
 
 def tokenizer_of(context: JobContext, model: ModelEntry) -> Any:
@@ -287,14 +301,19 @@ def conclude(context: JobContext, spec: ParitySpec, checked: Checked, report: Pa
 
 
 def settle(context: JobContext, checked: Checked, report: ParityReport) -> None:
-    """Leave what was found in `parity.json`. GateError for prompts or an answer that are not those of training."""
+    """Leave what was found. GateError for prompts or an answer that are not those of training."""
+    leave(context, checked, report)
+    refuse(checked, report)
+
+
+def leave(context: JobContext, checked: Checked, report: ParityReport) -> None:
+    """Leave what was found in `parity.json` and in the log."""
     place = {"served": checked.served} if checked.file is None else {"file": str(checked.file)}
     facts = {"weights": checked.weights, "server": checked.version, "made_from": checked.made_from}
     document = {"schema": 1, **place, **facts, **report.to_json()}
     write_json(context.run.parity, document)
     for reason in report.findings:
         context.say(finding_words(reason))
-    refuse(checked, report)
 
 
 def refuse(checked: Checked, report: ParityReport) -> None:

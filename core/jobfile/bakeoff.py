@@ -44,6 +44,15 @@ class ServerUnderTest(FrozenModel):
     answer_seconds: float = Field(default=3600.0, gt=0)
     omit: tuple[str, ...] = ()
 
+    def gpu_use(self, model: str) -> GpuUse:
+        """What a job does with the GPU that asks this server for one model and loads nothing itself."""
+        if not self.is_local:
+            return GpuUse("none", loads_models=False)
+        is_ollama = self.api == "ollama"
+        # What a served model of the home holds is known; another server may be any program.
+        others = not is_ollama and self.served_dir is None
+        return GpuUse("serving", {self.url: (model,)} if is_ollama else {}, others, loads_models=False)
+
 
 class OutputFormat(FrozenModel):
     """What an answer is held to while it is generated: any JSON, a JSON schema, or a GBNF grammar (`text` of the file)."""

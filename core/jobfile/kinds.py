@@ -149,6 +149,16 @@ _KINDS = (
             "deploy", "core.cli.deploy:deploy", "Have a GGUF file serve, once its prompts are those of training."
         ),
     ),
+    # `bakehouse fleet drift` asks for it.
+    JobKind(
+        "drift",
+        noun="a check for drift",
+        spec="core.jobfile.drift:DriftSpec",
+        module="jobs.drift",
+        lane="gpu",
+        resumes=True,
+        has_parity=True,
+    ),
     # `bakehouse doctor --stress` asks for it. One that took the machine down is not started again by itself.
     JobKind(
         "stress",

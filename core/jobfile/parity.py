@@ -77,12 +77,9 @@ class ParitySpec(Spec):
     @property
     def gpu_use(self) -> GpuUse:
         """A llama-server of the job computes on the CPU; a server of this machine has its model on the GPU."""
-        if self.server is None or self.served_model is None or not self.server.is_local:
+        if self.server is None or self.served_model is None:
             return GpuUse("none", loads_models=False)
-        is_ollama = self.server.api == "ollama"
-        asked = {self.server.url: (self.served_model,)} if is_ollama else {}
-        others = not is_ollama and self.server.served_dir is None
-        return GpuUse("serving", asked, beside_programs=others, loads_models=False)
+        return self.server.gpu_use(self.served_model)
 
     def host_memory(self, home: Home, on_gpu: bool) -> int:
         """A server of the job holds the file and its cache in the host's memory: a file that is still to be made is counted in

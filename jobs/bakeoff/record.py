@@ -27,9 +27,16 @@ class AnswerRecord:
     stay: should it change back, they count again.
     """
 
-    def __init__(self, context: JobContext, spec: BakeoffSpec, inputs: Mapping[str, Sequence[GoldenInput]]) -> None:
+    def __init__(
+        self,
+        context: JobContext,
+        spec: BakeoffSpec,
+        inputs: Mapping[str, Sequence[GoldenInput]],
+        path: Path | None = None,
+    ) -> None:
+        """`path`: the file of the answers; None is that of a bake-off, which the runner imports."""
         self.context = context
-        self.path = context.run.answers
+        self.path = path or context.run.answers
         self._known: dict[tuple[str, str], Answer] = {}
         self._counts: dict[tuple[str, str, str, int], Answer] = {}
         for answer in read_answers(self.path):

@@ -1,0 +1,133 @@
+"""The words for what a check for drift found, of the summary in its result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from core.format import listed, of_five, plural
+from core.reasons import Reason
+from core.statistics.verdicts import agreeing_inputs
+from core.wording.parity import finding_words
+
+_NOT_CHECKED = {
+    "no_lineage": "no record tells which tokenizer trained it",
+    "no_model_files": "the files of the model that was trained are not on this disk",
+    "no_render": "the server shows no prompts",
+}
+_UNKNOWN = {
+    "no_answer": "the server gave no answer",
+    "not_stored": "no answer is stored",
+    "asked_otherwise": "the task asked another question then",
+}
+_CHANGED = {"weights": "weights", "template": "chat template", "version": "server version"}
+DUE = {
+    "no_baseline": "no check for drift yet",
+    "digest": "another model serves under the alias",
+    "server_version": "the server has another version",
+    "asked": "asked for",
+}
+"""By the code of why a check is due, in short."""
+
+
+def due_words(code: str) -> str:
+    return DUE.get(code, code)
+
+
+def drift_words(summary: Mapping[str, Any]) -> str:
+    """What a check came to, in a line."""
+    outcome = summary.get("outcome")
+    parts: list[str] = []
+    match outcome:
+        case "baseline_taken":
+            parts.append(f"{plural(_asked(summary), 'greedy answer')} stored: later checks are held to them")
+        case "same":
+            parts.append(f"no drift: {_same(summary)}")
+        case "differs_no_loss":
+            parts.append(f"{_difference(summary)}; no loss is shown: {_scores(summary, 'first')}{_ruled_out(summary)}")
+        case "differs_unknown":
+            parts.append(
+                f"{_difference(summary)}; whether scores were lost is unknown: no bake-off has measured this version"
+            )
+        case "loss":
+            parts.append(f"loss: {_scores(summary, 'first')}, and in a second run {_scores(summary, 'second')}")
+        case "prompts_differ":
+            parts.append("the served model does not get the prompts that it was trained on" + _finding(summary))
+        case _:
+            parts.append(str(outcome))
+    if changed := [_CHANGED.get(name, str(name)) for name in summary.get("changed") or ()]:
+        parts.append(f"changed since it became the alias: {listed(changed)}")
+    if unknown := _unknown(summary):
+        parts.append(unknown)
+    prompts = summary.get("prompts") or {}
+    if not prompts.get("checked"):
+        why = str(prompts.get("why"))
+        parts.append(f"prompts not compared: {_NOT_CHECKED.get(why, why)}")
+    return "; ".join(parts)
+
+
+def _smoke(summary: Mapping[str, Any]) -> tuple[int, int, Mapping[str, str]]:
+    smoke = summary.get("smoke") or {}
+    return len(smoke.get("same") or ()), len(smoke.get("differing") or ()), smoke.get("unknown") or {}
+
+
+def _asked(summary: Mapping[str, Any]) -> int:
+    same, differing, unknown = _smoke(summary)
+    return same + differing + sum(why != "no_answer" for why in unknown.values())
+
+
+def _same(summary: Mapping[str, Any]) -> str:
+    same, differing, _ = _smoke(summary)
+    words = f"{same} of {plural(same + differing, 'greedy answer')} as before"
+    return f"{words}; {_scores(summary, 'first')}" if _parts(summary, "first") else words
+
+
+def _difference(summary: Mapping[str, Any]) -> str:
+    same, differing, _ = _smoke(summary)
+    if differing:
+        return f"{differing} of {plural(same + differing, 'greedy answer')} differ"
+    if same:
+        return f"{same} of {plural(same, 'greedy answer')} as before"
+    return "no earlier answers to compare with"
+
+
+def _unknown(summary: Mapping[str, Any]) -> str:
+    """What of the smoke set was not compared; of a first check nothing could be."""
+    if summary.get("outcome") == "baseline_taken":
+        return ""
+    reasons = _smoke(summary)[2]
+    whys = [_UNKNOWN.get(why, why) for why in dict.fromkeys(reasons.values())]
+    return f"{plural(len(reasons), 'input')} not compared: {listed(whys)}" if reasons else ""
+
+
+def _parts(summary: Mapping[str, Any], run: str) -> Mapping[str, Mapping[str, Any]]:
+    parts = (summary.get(run) or {}).get("parts")
+    return parts if isinstance(parts, Mapping) else {}
+
+
+def _scores(summary: Mapping[str, Any], run: str) -> str:
+    told = [
+        f"{part} {of_five(found['before'])} → {of_five(found['now'])} over {plural(found['inputs'], 'input')}"
+        for part, found in _parts(summary, run).items()
+    ]
+    return listed(told)
+
+
+def _ruled_out(summary: Mapping[str, Any]) -> str:
+    """Whether the inputs rule out a loss of the margin, of every part."""
+    parts, margin = _parts(summary, "first"), summary.get("margin")
+    if not parts or not isinstance(margin, int | float):
+        return ""
+    if all(found["no_worse"] for found in parts.values()):
+        return f"; a loss of {of_five(margin)} or more is ruled out"
+    enough = agreeing_inputs(margin)
+    more = "" if enough is None else f" ({enough} inputs without a difference would)"
+    return f"; these inputs do not rule out a loss of {of_five(margin)}{more}"
+
+
+def _finding(summary: Mapping[str, Any]) -> str:
+    found = (summary.get("prompts") or {}).get("finding")
+    try:
+        return f": {finding_words(Reason.from_json(found))}" if isinstance(found, Mapping) else ""
+    except (ValueError, KeyError):
+        return ""

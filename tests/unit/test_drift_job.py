@@ -1,0 +1,233 @@
+"""A check for drift with a scripted server: what is asked, what is compared, and when a loss is told."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.config.golden import GoldenInput
+from core.config.task import Sampling, Task
+from core.drift.smoke import MOST_INPUTS, MOST_TOKENS, smoke_file
+from core.errors import BakehouseError
+from core.files import read_json
+from core.home import Home, RunDir
+from core.jobfile.bakeoff import CandidateSpec, ServerUnderTest, TaskUnderTest
+from core.jobfile.drift import CheckedVersion, DriftSpec, StoredVerdict
+from core.jobfile.spec import InputFile
+from core.serving.answering import Question
+from core.serving.errors import ServerError
+from jobs.context import JobContext, StopRequested
+from jobs.drift import check_drift
+from tests.support.job_files import job_file
+from tests.support.scripted_model import REFUSED, ScriptedModel
+
+SERVER = ServerUnderTest(name="s", api="ollama", url="http://127.0.0.1:1")
+ALIAS = CandidateSpec(name="vault-judge", form="served", server=SERVER, served_model="vault-judge")
+RIGHT = "verdict: yes"
+CHECK = [{"check": "regex", "pattern": "^verdict: "}]
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.bakeoff.asking.pause_before_retry", lambda error, tries, source: None)
+    monkeypatch.setattr("jobs.bakeoff.served.pause_before_retry", lambda error, tries, source: None)
+
+
+class Check:
+    """A home with one alias, its golden inputs and a verdict of full scores; each check is a job of its own."""
+
+    def __init__(self, folder: Path, inputs: int = 12, temperature: float = 0.7) -> None:
+        self.home = Home(folder / "home").create()
+        golden = [GoldenInput(id=f"i{number}", input=f"text {number}") for number in range(inputs)]
+        path = folder / "golden.json"
+        path.write_text(json.dumps([item.model_dump(mode="json") for item in golden]))
+        file = InputFile(path=str(path), sha256="0" * 64, source="golden.yaml")
+        sampling = Sampling(temperature=temperature, context_length=512, max_new_tokens=256)
+        task = Task(name="judge", system="judge", sampling=sampling, format=CHECK, margin=0.1)
+        self.under_test = TaskUnderTest(task=task, golden=file, repeats=2)
+        self.verdict: StoredVerdict | None = StoredVerdict(
+            bakeoff=7, candidate="m", scores={"format": {item.id: 1.0 for item in golden}}
+        )
+        self.version = CheckedVersion(
+            alias_id=1, version_id=4, number=2, weights="w", template=None, server_version="1.0"
+        )
+        self.model = ScriptedModel(write=lambda question: RIGHT)
+        self.model.becomes(version="1.0")
+        self.jobs = 0
+        self.baseline: RunDir | None = None
+
+    def run(self, *, attempt: int = 1, again: bool = False, **more: Any) -> dict[str, Any]:
+        """One check to its end; the summary of its result. `again`: another attempt of the last job."""
+        self.jobs += 0 if again else 1
+        run = self.home.run_dir(self.jobs)
+        folder = run.attempt(attempt)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        baseline = None
+        if self.baseline is not None:
+            baseline = InputFile(path=str(smoke_file(self.baseline)), sha256="0" * 64, source="smoke.json")
+        spec = DriftSpec(
+            version=self.version,
+            asked=ALIAS,
+            under_test=self.under_test,
+            not_checked="no_lineage",
+            baseline=baseline,
+            verdict=self.verdict,
+            **more,
+        )
+        job_file(self.home, spec, self.jobs).save(run)
+        check_drift(JobContext.open(run, folder), spec, lambda: self.model)  # type: ignore[arg-type, return-value]
+        result = read_json(run.result)
+        assert result["kind"] == "drift" and result["message"]
+        summary: dict[str, Any] = result["summary"]
+        return summary
+
+    def take_baseline(self) -> None:
+        assert self.run()["outcome"] == "baseline_taken"
+        self.baseline = self.home.run_dir(self.jobs)
+        self.model.asked.clear()
+
+    def asked(self, *, greedy: bool) -> list[Question]:
+        """What was asked for, without warm-ups."""
+        return [one for one in self.model.asked if (one.temperature == 0) is greedy and one.max_new_tokens > 4]
+
+
+@pytest.fixture
+def check(tmp_path: Path) -> Check:
+    return Check(tmp_path)
+
+
+def wrong_in(check: Check, runs: set[str]) -> Callable[[Question], str]:
+    """Answers that are wrong in the greedy set, the first run of all inputs, or the second, told apart by seeds."""
+    first: set[int] = set()
+
+    def write(question: Question) -> str:
+        if question.temperature == 0:
+            return "no" if "smoke" in runs else RIGHT
+        # The first run has 24 questions with a seed each, and those of the second are others.
+        if len(first) < 24:
+            first.add(question.seed)
+        run = "first" if question.seed in first else "second"
+        return "no" if run in runs else RIGHT
+
+    return write
+
+
+def test_the_first_check_stores_few_greedy_answers_and_asks_nothing_else(check: Check) -> None:
+    summary = check.run()
+    assert (summary["outcome"], summary["asked_all"], summary["first"]) == ("baseline_taken", False, None)
+    asked = check.asked(greedy=True)
+    assert len(asked) == MOST_INPUTS and {one.max_new_tokens for one in asked} == {MOST_TOKENS}
+    assert check.asked(greedy=False) == []
+    stored = read_json(smoke_file(check.home.run_dir(1)))
+    assert [one["text"] for one in stored["answers"]] == [RIGHT] * MOST_INPUTS
+    assert check.model.unloads > 0
+
+
+def test_the_same_answers_are_no_drift_also_on_another_version_of_the_server(check: Check) -> None:
+    check.take_baseline()
+    check.model.becomes(version="2.0")
+    summary = check.run()
+    assert (summary["outcome"], summary["changed"], summary["asked_all"]) == ("same", ["version"], False)
+    assert summary["server_version"] == "2.0" and len(summary["smoke"]["same"]) == MOST_INPUTS
+
+
+def test_another_answer_has_all_inputs_asked_and_is_no_loss_where_the_scores_are_those_of_before(check: Check) -> None:
+    check.take_baseline()
+    check.model.write = lambda question: f"{RIGHT}, now"
+    summary = check.run()
+    assert (summary["outcome"], len(summary["smoke"]["differing"])) == ("differs_no_loss", MOST_INPUTS)
+    found = summary["first"]["parts"]["format"]
+    assert (found["before"], found["now"], found["is_loss"], found["inputs"]) == (1.0, 1.0, False, 12)
+    assert not found["no_worse"], "12 inputs do not rule out a loss of a tenth"
+    assert summary["second"] is None and len(check.asked(greedy=False)) == 24
+
+
+@pytest.mark.parametrize(
+    ("wrong", "outcome"),
+    [({"smoke", "first", "second"}, "loss"), ({"smoke", "first"}, "differs_no_loss")],
+    ids=["both runs", "the first alone"],
+)
+def test_a_loss_is_told_only_when_a_second_run_shows_it(check: Check, wrong: set[str], outcome: str) -> None:
+    check.take_baseline()
+    check.model.write = wrong_in(check, wrong)
+    summary = check.run()
+    assert summary["outcome"] == outcome
+    assert summary["first"]["parts"]["format"]["is_loss"]
+    assert summary["second"]["parts"]["format"]["is_loss"] is (outcome == "loss")
+    assert summary["lost"] == (["format"] if outcome == "loss" else [])
+    seeds = [one.seed for one in check.asked(greedy=False)]
+    assert len(seeds) == 48 and not set(seeds[:24]) & set(seeds[24:])
+
+
+def test_a_model_changed_before_the_first_check_has_all_inputs_asked(check: Check) -> None:
+    check.model.becomes(weights="other")
+    summary = check.run()
+    assert (summary["outcome"], summary["changed"]) == ("differs_no_loss", ["weights"])
+    check.verdict = None
+    summary = check.run()
+    assert (summary["outcome"], summary["first"]["parts"]) == ("differs_unknown", {})
+
+
+def test_on_request_all_inputs_are_asked_though_nothing_differs(check: Check) -> None:
+    check.take_baseline()
+    summary = check.run(full=True)
+    assert (summary["outcome"], summary["first"]["parts"]["format"]["difference"]) == ("same", 0.0)
+
+
+def test_what_cannot_be_compared_is_unknown(check: Check) -> None:
+    check.take_baseline()
+    task = check.under_test.task.model_copy(update={"system": "judge well"})
+    check.under_test = check.under_test.model_copy(update={"task": task})
+    summary = check.run()
+    assert set(summary["smoke"]["unknown"].values()) == {"asked_otherwise"}
+    assert summary["outcome"] == "baseline_taken"
+
+
+def test_few_inputs_never_show_a_loss(tmp_path: Path) -> None:
+    check = Check(tmp_path, inputs=4)
+    check.take_baseline()
+    check.model.write = lambda question: "no"
+    summary = check.run()
+    found = summary["first"]["parts"]["format"]
+    assert (summary["outcome"], found["difference"], found["p_loss"]) == ("differs_no_loss", -1.0, 2**-4)
+
+
+def test_another_attempt_asks_for_what_is_missing(check: Check) -> None:
+    check.take_baseline()
+    check.model.write = lambda question: "no"
+    run = check.home.run_dir(check.jobs + 1)
+
+    def stop(number: int) -> None:
+        if len(check.asked(greedy=False)) == 30:
+            attempt = run.attempt(1)
+            attempt.stop_request.write_text('{"why": "cancel"}')
+
+    check.model.at_ask = stop
+    with pytest.raises(StopRequested):
+        check.run()
+    asked_before = len(check.asked(greedy=False)), len(check.asked(greedy=True))
+    assert asked_before[0] < 48 and asked_before[1] == MOST_INPUTS
+    summary = check.run(attempt=2, again=True)
+    assert summary["outcome"] == "loss"
+    asked = [(one.messages, one.seed) for one in check.asked(greedy=False)]
+    assert len(set(asked)) == 48 and len(asked) <= 49, "at most the one that was on its way is asked for again"
+    assert len(check.asked(greedy=True)) == MOST_INPUTS
+
+
+def test_a_model_that_is_replaced_meanwhile_is_not_judged(check: Check) -> None:
+    check.take_baseline()
+    check.model.at_ask = lambda number: check.model.becomes(weights="other") if number == 4 else None
+    with pytest.raises(ServerError, match="changed while it was checked"):
+        check.run()
+
+
+def test_a_server_that_answers_nothing_fails_the_check(check: Check) -> None:
+    check.model.faults = deque([REFUSED] * 50)
+    with pytest.raises(BakehouseError) as raised:
+        check.run()
+    assert raised.value.code in ("not_served", "server_refused")
