@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from core.errors import BakehouseError
 from core.store.fleet import Alias, AliasVersion, Target
 
 
@@ -20,10 +21,26 @@ class Placed:
     size_bytes: int | None = None
 
 
-class AliasPlace(Protocol):
-    """The server of an alias. Each method may be called again after a kill: what is done already is not done twice.
+@dataclass(frozen=True)
+class Kept:
+    """The names under which a server is to keep what a move replaces (`former`) and what it brings (`target`); None where
+    none is needed. `target_is_new`: nothing is there under that name yet, so a move that is taken back removes it again."""
 
-    All raise ServerError, or another BakehouseError that says why not. None of them writes to the store.
+    former: str | None = None
+    target: str | None = None
+    target_is_new: bool = False
+
+
+class NotNowError(BakehouseError):
+    """The move has to wait, and nothing was touched: it stays open and is tried again. `code` is shown as its phase."""
+
+
+class AliasPlace(Protocol):
+    """The server of an alias, for one thread. Each method may be called again after a kill: what is done is not done twice.
+
+    A method that did not do what it is for raises ServerError, or another BakehouseError that says why not. Where
+    `ServerError.is_transient`, it may have been done all the same: the caller looks and tries again; after any other error
+    the server does nothing more. `NotNowError` is for what has to wait. None of them writes to the store.
     """
 
     def look(self, alias: Alias) -> Placed | None:
@@ -32,11 +49,14 @@ class AliasPlace(Protocol):
     def look_at_source(self, alias: Alias, target: Target) -> Placed | None:
         """What the source of a move is now, None where it is gone."""
 
-    def keep_former(self, alias: Alias, former: AliasVersion) -> str | None:
-        """Have the server keep what the alias is; the tag that does, None where none is needed."""
+    def choose_kept(self, alias: Alias, former: AliasVersion | None, target: Target) -> Kept:
+        """Under which names the two are to be kept; nothing is done yet, and the caller stores them first."""
 
-    def keep_target(self, alias: Alias, target: Target) -> Target:
-        """Have the server keep what the alias is to become, whatever becomes of its source; with where it is kept."""
+    def keep_former(self, alias: Alias, former: AliasVersion, kept: str) -> None:
+        """Have the server keep what the alias is, under this name, whatever becomes of the alias."""
+
+    def keep_target(self, alias: Alias, target: Target) -> None:
+        """Have the server keep what the alias is to become, as `target.kept_as`, whatever becomes of its source."""
 
     def place(self, alias: Alias, target: Target) -> None:
         """Make the alias the target. What it is afterwards is looked at by the caller."""
@@ -45,7 +65,10 @@ class AliasPlace(Protocol):
         """Make the alias what it was, where it is missing or half done."""
 
     def forget_target(self, alias: Alias, target: Target) -> None:
-        """Let go of what `keep_target` made, after a move that was taken back."""
+        """Remove what `keep_target` made, after a move that came to nothing."""
 
     def settle(self, alias: Alias, former: AliasVersion | None, target: Target) -> None:
         """What is good to do after a move and is no part of it: have the former model leave the memory, say."""
+
+    def close(self) -> None:
+        """Let go of connections."""
