@@ -39,9 +39,11 @@ def _note(event: str, arguments: tuple[object, ...]) -> None:
 
 def pytest_configure() -> None:
     sys.addaudithook(_note)
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        # As a shell starts what goes on in the background: what a test starts would inherit it, and be deaf to its Ctrl+C.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            # As a shell starts what goes on in the background, and nohup anything: what a test starts would inherit it, and be
+            # deaf to its Ctrl+C, or to the end of its terminal.
+            signal.signal(number, handler)
 
 
 @cache

@@ -96,7 +96,7 @@ def _prepared(connection: sqlite3.Connection) -> sqlite3.Connection:
 def _read_only(home: Home, refused: StoreError) -> sqlite3.Connection:
     """The database of a disk that nobody can write: as it was when it was closed, or with a log that can still be read."""
     log = home.database.with_name(f"{home.database.name}-wal")
-    whole = not log.exists() or log.stat().st_size == 0
+    whole = not _has_content(log)
     uri = f"file:{quote(str(home.database))}?mode=ro{'&immutable=1' if whole else ''}"
     connection = open_connection(home.database, BUSY_TIMEOUT_SECONDS, uri=uri)
     try:

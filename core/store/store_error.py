@@ -11,6 +11,7 @@ import errno
 import os
 import resource
 import sqlite3
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -83,15 +84,25 @@ def _not_a_file(database: Path) -> OSError | None:
     for path in _files(database):
         if leads_nowhere(path) is not None:
             return OSError(errno.ENOENT, os.strerror(errno.ENOENT))  # `refusal_of` says where it leads
-        if path.exists() and not path.is_file():
+        # One look: SQLite makes and removes the log and its index whenever another connection is the first or the last.
+        found = _look(path)
+        if found is not None and not stat.S_ISREG(found.st_mode):
             return OSError(errno.EISDIR, f"Not a regular file: {path.name}")
     return None
+
+
+def _look(path: Path) -> os.stat_result | None:
+    """None of what is not there, or is not there any more."""
+    try:
+        return path.stat()
+    except OSError:
+        return None
 
 
 def _at_the_limit(database: Path) -> OSError | None:
     """That a file of the database is as large as this process may make one."""
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
-    largest = max((path.stat().st_size for path in _files(database) if path.exists()), default=0)
+    largest = max((found.st_size for path in _files(database) if (found := _look(path)) is not None), default=0)
     if limit == resource.RLIM_INFINITY or largest + PROBE_BYTES < limit:
         return None
     return OSError(errno.EFBIG, os.strerror(errno.EFBIG))
@@ -103,7 +114,9 @@ def _not_opened(database: Path) -> OSError | None:
     Asked without opening them: closing a file lets go of every POSIX lock that this process has on it, SQLite's too.
     """
     for path in _files(database):
-        if path.exists() and not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
+        if _look(path) is None or os.access(path, os.R_OK | os.W_OK, effective_ids=True):
+            continue
+        if _look(path) is not None:  # not just removed in between
             return PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     return None
 

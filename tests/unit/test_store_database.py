@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import sqlite3
 import stat
 import subprocess
@@ -210,3 +211,24 @@ def test_a_transaction_is_all_or_nothing_and_holds_the_write_lock_from_its_start
         connection.execute("UPDATE queue SET paused = 1")
         raise RuntimeError
     assert other.execute("SELECT paused FROM queue").fetchone()[0] == 0
+
+
+def test_a_log_that_another_connection_removes_at_that_moment_is_no_reason_to_refuse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Home(tmp_path / "home").create()
+    open_database(home).close()
+    log = home.database.with_name(f"{home.database.name}-wal")
+    look, looks = Path.stat, []
+
+    def removed_behind_a_look(path: Path, **how: bool) -> os.stat_result:
+        found = look(path, **how)
+        if path == log and how.get("follow_symlinks", True):
+            looks.append(path)
+            path.unlink()  # as by whoever closes the last connection
+        return found
+
+    log.touch()
+    monkeypatch.setattr(Path, "stat", removed_behind_a_look)
+    open_database(home).close()
+    assert looks, "the log was looked at while it was there"
