@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypeAlias
 
@@ -191,6 +191,13 @@ def get_version(connection: sqlite3.Connection, version_id: int) -> AliasVersion
             remedy="`bakehouse fleet list` shows what there is",
         )
     return _version(found[0])
+
+
+def versions_by_id(connection: sqlite3.Connection, version_ids: Collection[int]) -> dict[int, AliasVersion]:
+    """Versions of any aliases, by their ids; what is not there is left out."""
+    wanted = json.dumps(sorted(version_ids))
+    rows = _rows(connection, "SELECT * FROM alias_versions WHERE id IN (SELECT value FROM json_each(?))", [wanted])
+    return {row["id"]: _version(row) for row in rows}
 
 
 def current_version(connection: sqlite3.Connection, alias: Alias) -> AliasVersion | None:

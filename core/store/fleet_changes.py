@@ -1,5 +1,6 @@
 """The moves of aliases that were asked for: the open one of an alias is the intent that a runner carries on, the others are
-history. Beside them stands what was noticed of an alias.
+history. Beside them stands what was noticed of an alias. Their ids are one sequence: the order in which all of it happened,
+whatever the clock said.
 
 Functions on a connection; whoever writes calls them in a transaction.
 """
@@ -20,6 +21,11 @@ from core.store.job_reasons import from_columns, values_to_json
 
 ChangeKind: TypeAlias = Literal["adopt", "assign", "release", "promote", "rollback"]
 ChangeState: TypeAlias = Literal["open", "done", "taken_back", "failed"]
+
+
+_NEXT_ID = """
+(SELECT 1 + max(coalesce((SELECT max(id) FROM fleet_changes), 0), coalesce((SELECT max(id) FROM fleet_notes), 0)))
+"""
 
 
 @dataclass(frozen=True)
@@ -79,11 +85,11 @@ def open_change(
 ) -> FleetChange:
     """Store the intent. sqlite3.IntegrityError where the alias has an open change: look before (`open_change_of`)."""
     cursor = connection.execute(
-        """
+        f"""
         INSERT INTO fleet_changes (
-          alias_id, project_id, project_root, task, kind, state, phase, from_version, to_version, target, gate,
+          id, alias_id, project_id, project_root, task, kind, state, phase, from_version, to_version, target, gate,
           override_reason, author, asked_at
-        ) VALUES (?, ?, ?, ?, ?, 'open', ?, ?, ?, ?, ?, ?, ?, ?)
+        ) VALUES ({_NEXT_ID}, ?, ?, ?, ?, ?, 'open', ?, ?, ?, ?, ?, ?, ?, ?)
         """,
         [
             alias_id,
@@ -180,7 +186,10 @@ def add_note(
 ) -> None:
     """Keep that something was noticed, now."""
     connection.execute(
-        "INSERT INTO fleet_notes (alias_id, task, time, code, note_values, change_id) VALUES (?, ?, ?, ?, ?, ?)",
+        f"""
+        INSERT INTO fleet_notes (id, alias_id, task, time, code, note_values, change_id)
+        VALUES ({_NEXT_ID}, ?, ?, ?, ?, ?, ?)
+        """,
         [alias_id, task, time.time(), reason.code, values_to_json(reason), change_id],
     )
 

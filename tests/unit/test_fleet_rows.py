@@ -1,0 +1,211 @@
+"""A row of the fleet: what serves, by which figures, from where, what it was before, and what is wrong with any of that."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from core.aliases.observing import Observed
+from core.fleet.rows import FleetRow, fleet_rows
+from core.progress import Progress
+from core.reasons import Reason
+from core.serving.errors import ServerError
+from core.store.chains import insert_chain
+from core.store.database import transaction
+from core.store.fleet import Target, set_observed
+from core.store.fleet_changes import open_change
+from tests.support.stored import add_job, path_to, step
+from tests.support.stored_fleet import PROJECT, TEMPLATE, VERSION, StoredFleet, identity
+from tests.support.stored_tasks import INPUTS
+
+OLD, NEW = "vault-judge-7b", "vault-judge-4b"
+OLD_TARGET = Target(OLD, "d-old", "sha256:" + "0a" * 32, TEMPLATE, VERSION, 4_700_000_000, "Qwen2.5-7B")
+NEW_TARGET = Target(NEW, "d-new", "sha256:" + "0b" * 32, TEMPLATE, VERSION, 4_300_000_000)
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> StoredFleet:
+    return StoredFleet(tmp_path)
+
+
+def promoted(fleet: StoredFleet) -> tuple[int, int, int]:
+    """`vault-judge` was adopted with the 7B and became the 4B; (training, deployment, bake-off) of that."""
+    training, deployment = fleet.deployment(NEW, "d-new", "0b" * 32)
+    served = {f"ollama:{OLD}": identity(OLD, "0a" * 32), f"ollama:{NEW}": identity(NEW, "0b" * 32)}
+    bakeoff = fleet.bakeoff(served, {f"ollama:{OLD}": 0.3, f"ollama:{NEW}": 1.0})
+    alias = fleet.alias("vault-judge")
+    fleet.assign("judge", alias)
+    fleet.becomes(alias, OLD_TARGET)
+    fleet.becomes(alias, NEW_TARGET, "promote", origin="promoted", override="the 7B is too slow")
+    return training, deployment, bakeoff
+
+
+def only_row(fleet: StoredFleet, **seen: Observed) -> FleetRow:
+    observed = {fleet.alias(name.replace("_", "-")).id: one for name, one in seen.items()}
+    (row,) = fleet_rows(fleet.connection, PROJECT, observed)
+    return row
+
+
+def test_a_row_is_a_line_of_the_write_up_s_last_table(fleet: StoredFleet) -> None:
+    training, deployment, bakeoff = promoted(fleet)
+    row = only_row(fleet)
+    assert (row.task, row.alias.name, row.reference) == ("judge", "vault-judge", "ollama:vault-judge")
+    assert row.version is not None and (row.version.number, row.version.origin) == (2, "promoted")
+    assert row.measured is not None and (row.measured.job_id, row.n_inputs) == (bakeoff, len(INPUTS))
+    assert row.before is not None and row.before.measured is not None
+    assert row.before.measured.job_id == bakeoff and row.before.model == "Qwen2.5-7B"
+    assert row.before.scores["format"] < 0.7 < row.scores["format"] == 1.0
+    assert (row.before.version.size_bytes, row.size_bytes) == (4_700_000_000, 4_300_000_000)
+    lineage = row.lineage
+    assert (lineage.model, lineage.recipe, lineage.data) == ("SmolLM2-135M", "demo", "judge.train.jsonl")
+    assert (lineage.train_job, lineage.deploy_job, lineage.quantization) == (training, deployment, "Q8_0")
+    assert (row.model, row.overridden, row.stale, row.foreign) == ("SmolLM2-135M", "the 7B is too slow", (), False)
+    assert row.to_json()["before"]["scores"] == dict(row.before.scores)
+
+
+def test_an_adopted_model_of_which_nothing_is_on_record_says_so(fleet: StoredFleet) -> None:
+    fleet.becomes(fleet.alias("tagger"), Target("tagger", "d-tagger", "sha256:" + "0c" * 32))
+    row = only_row(fleet)
+    assert (row.project_id, row.task, row.scores, row.measured, row.before) == (None, None, {}, None, None)
+    assert (row.model, row.lineage.train_job, row.resident, row.observed) == (None, None, None, None)
+
+
+def test_the_verdict_is_stale_when_its_server_its_template_or_its_model_is_another(fleet: StoredFleet) -> None:
+    promoted(fleet)
+    as_measured = Observed(1.0, "d-new", VERSION, template=TEMPLATE, resident=True, vram_bytes=4_600_000_000)
+    row = only_row(fleet, vault_judge=as_measured)
+    assert (row.stale, row.resident, row.vram_bytes) == ((), True, 4_600_000_000)
+    row = only_row(fleet, vault_judge=Observed(1.0, "d-new", "0.33.0", template="another"))
+    assert [(one.code, one.values["now"]) for one in row.stale] == [
+        ("server_version_differs", "0.33.0"),
+        ("template_differs", "another"),
+    ]
+    row = only_row(fleet, vault_judge=Observed(1.0, "d-else", VERSION))
+    assert row.foreign and [one.code for one in row.stale] == ["digest_differs"]
+    row = only_row(fleet, vault_judge=Observed(1.0, None, VERSION))
+    assert row.foreign and row.observed is not None and row.observed.is_gone
+    silent = Observed(1.0, error=ServerError("", code="server_down").reason)
+    row = only_row(fleet, vault_judge=silent)
+    assert (row.foreign, row.stale, row.resident) == (False, (), None), "nothing is known of it"
+
+
+def test_a_bakeoff_on_the_server_of_now_is_the_verdict_again(fleet: StoredFleet) -> None:
+    promoted(fleet)
+    after = {f"ollama:{NEW}": identity(NEW, "0b" * 32, version="0.33.0", template="another")}
+    again = fleet.bakeoff(after, {f"ollama:{NEW}": 0.9})
+    now = Observed(1.0, "d-new", "0.33.0", template="another")
+    row = only_row(fleet, vault_judge=now)
+    assert row.measured is not None and (row.measured.job_id, row.stale) == (again, ())
+    # What nobody looked at is the version as it was promoted, under its own template.
+    assert only_row(fleet).measured != row.measured
+
+
+def test_what_the_runner_saw_is_what_a_row_tells_where_nobody_asks_the_server(fleet: StoredFleet) -> None:
+    promoted(fleet)
+    alias = fleet.alias("vault-judge")
+    with transaction(fleet.connection):
+        set_observed(fleet.connection, alias.id, at=5.0, digest="d-new", server_version="0.33.0", error=None)
+    row = only_row(fleet)
+    assert [one.code for one in row.stale] == ["server_version_differs"] and not row.foreign
+    with transaction(fleet.connection):
+        set_observed(fleet.connection, alias.id, at=6.0, digest=None, server_version=None, error="server_down")
+    row = only_row(fleet)
+    assert row.observed is not None and row.observed.error == Reason("server_down") and row.stale == ()
+
+
+def test_the_challenger_is_the_newest_way_that_has_not_ended(fleet: StoredFleet) -> None:
+    promoted(fleet)
+    assert only_row(fleet).challenger is None
+    connection = fleet.connection
+    first, bake = (add_job(connection, task="judge", model=name) for name in ("Qwen3-4B", "Qwen3-4B"))
+    add_job(connection, task="planner", model="Qwen3-8B")
+    with transaction(connection):
+        chain = insert_chain(
+            connection, title="ship", project_id=PROJECT, author="t", links=[(first, False), (bake, False)]
+        )
+    for state in path_to(connection, "running"):
+        step(connection, first, state)
+    tell(connection, first, Progress(done=40, total=100, unit="steps"))
+    found = only_row(fleet).challenger
+    assert found is not None and (found.model, found.stage, found.progress) == ("Qwen3-4B", "train", 0.4)
+    assert (found.chain_id, found.job_id, found.state) == (chain, first, "running")
+    step(connection, first, "failed")
+    found = only_row(fleet).challenger
+    assert found is not None and (found.state, found.progress) == ("failed", None)
+    for state in ("waiting", "cancelled"):
+        step(connection, first, state)  # type: ignore[arg-type]
+    step(connection, bake, "cancelled")
+    alone = add_job(connection, task="judge", model="Qwen3-1.7B")
+    found = only_row(fleet).challenger
+    assert found is not None and (found.model, found.chain_id, found.job_id) == ("Qwen3-1.7B", None, alone)
+
+
+def test_the_newest_check_for_drift_of_what_serves_counts(fleet: StoredFleet) -> None:
+    promoted(fleet)
+    row = only_row(fleet)
+    assert row.version is not None
+    checks = [drift(fleet.connection, row.version.id, one) for one in ("baseline_taken", "loss")]
+    drift(fleet.connection, row.version.id - 1, "same")
+    found = only_row(fleet).drift
+    assert found is not None and (found.code, found.job_id) == ("loss", checks[-1])
+    waiting = add_job(fleet.connection, kind="drift", settings={"version_id": row.version.id})
+    assert only_row(fleet).drift == found, f"job {waiting} has said nothing yet"
+
+
+def test_the_move_that_an_alias_is_in_stands_in_each_of_its_rows(fleet: StoredFleet) -> None:
+    promoted(fleet)
+    alias = fleet.alias("vault-judge")
+    fleet.assign("planner", alias)
+    with transaction(fleet.connection):
+        asked = open_change(
+            fleet.connection,
+            alias_id=alias.id,
+            kind="rollback",
+            author="bob@box, console",
+            target=OLD_TARGET,
+            from_version=alias.version_id,
+            phase="place",
+        )
+    rows = fleet_rows(fleet.connection, PROJECT)
+    assert [(one.task, one.change) for one in rows] == [("judge", asked), ("planner", asked)]
+    assert rows[0].scores and not rows[1].scores, "at the other task it was not measured"
+
+
+def test_a_table_of_a_hundred_takes_as_many_queries_as_one_of_one(fleet: StoredFleet) -> None:
+    promoted(fleet)
+    few = queries(fleet.connection)
+    for number in range(100):
+        alias = fleet.alias(f"model-{number}")
+        fleet.becomes(alias, Target(f"m{number}", f"d{number}", f"sha256:{number:064x}"))
+        fleet.becomes(alias, Target(f"n{number}", f"e{number}", f"sha256:{number + 500:064x}"), "promote")
+        fleet.assign(f"task-{number}", alias)
+    assert queries(fleet.connection) == few
+    assert len(fleet_rows(fleet.connection, PROJECT)) == 101
+
+
+def queries(connection: sqlite3.Connection) -> int:
+    asked: list[str] = []
+    connection.set_trace_callback(asked.append)
+    try:
+        fleet_rows(connection)
+    finally:
+        connection.set_trace_callback(None)
+    return sum(one.lstrip().startswith(("SELECT", "WITH")) for one in asked)
+
+
+def tell(connection: sqlite3.Connection, job_id: int, progress: Progress) -> None:
+    with transaction(connection):
+        connection.execute("UPDATE jobs SET progress = ? WHERE id = ?", [progress.to_json(), job_id])
+
+
+def drift(connection: sqlite3.Connection, version_id: int, outcome: str) -> int:
+    """A check for drift that is done."""
+    job_id = add_job(connection, kind="drift", settings={"version_id": version_id})
+    for state in path_to(connection, "done"):
+        step(connection, job_id, state)
+    with transaction(connection):
+        told = f'{{"summary": {{"outcome": "{outcome}"}}}}'
+        connection.execute("UPDATE jobs SET result = ? WHERE id = ?", [told, job_id])
+    return job_id
