@@ -14,7 +14,7 @@ from core.format import duration
 from core.home import Home
 from core.runner.client import ensure_runner
 from core.store.attempts import list_attempts
-from core.store.jobs import ENDED, JobRow, get_job
+from core.store.jobs import ENDED, RETRYABLE, JobRow, get_job
 from core.text import log_line
 
 POLL_SECONDS = 0.2
@@ -83,9 +83,14 @@ def follow(home: Home, connection: sqlite3.Connection, job_ids: list[int], out: 
 
 
 def stuck(job: JobRow, jobs: list[JobRow]) -> bool:
-    """True for a job that waits for one of these that did not end well: it would wait for ever."""
-    ends = {other.id: other.state for other in jobs}
-    return job.state == "waiting" and any(ends.get(need) in ENDED - {"done"} for need in job.needs)
+    """True for a job that waits, also by way of others, for one of these that did not end well: it would wait for ever."""
+    known = {other.id: other for other in jobs}
+
+    def is_lost(need: int) -> bool:
+        other = known.get(need)
+        return other is not None and (other.state in RETRYABLE or stuck(other, jobs))
+
+    return job.state == "waiting" and any(is_lost(need) for need in job.needs)
 
 
 def exit_code(connection: sqlite3.Connection, jobs: list[JobRow]) -> int:

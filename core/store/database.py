@@ -207,6 +207,20 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         raise
 
 
+@contextmanager
+def savepoint(connection: sqlite3.Connection) -> Iterator[None]:
+    """A part of the open transaction: all of the part or nothing, and what was written before stays. Parts can be nested."""
+    connection.execute("SAVEPOINT part")
+    try:
+        yield
+    except BaseException:
+        if connection.in_transaction:  # SQLite has not rolled back all of it by itself
+            connection.execute("ROLLBACK TO part")
+            connection.execute("RELEASE part")
+        raise
+    connection.execute("RELEASE part")
+
+
 def _roll_back(connection: sqlite3.Connection) -> None:
     """SQLite has rolled back by itself where the disk was full or failed; what was wrong is told by the first error."""
     if connection.in_transaction:

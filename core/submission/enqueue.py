@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from core.config.model import ModelEntry
@@ -20,7 +20,7 @@ from core.jobfile.spec import JobFile, Spec
 from core.models.files import check_model_files, needs_pull
 from core.runner.client import ensure_runner
 from core.store.chains import chain_with_jobs, insert_chain
-from core.store.database import open_database, transaction
+from core.store.database import open_database, savepoint, transaction
 from core.store.jobs import JobRow, Lane, get_job, insert_job
 from core.submission.python_environment import find_python, require
 from core.telemetry.newest import jobs_vendor
@@ -86,6 +86,53 @@ class ChainWriter:
         self.by_kind[kind] = job_id
 
 
+class ChainWriting:
+    """The transaction that chains are written in, and what all of its jobs have alike. `queued` are the new jobs so far."""
+
+    def __init__(self, place: Place, vendor: str | None) -> None:
+        self.place = place
+        self.vendor = vendor
+        self.queued: list[int] = []
+
+    def write(self, write: Callable[[ChainWriter], None], title: str | None = None) -> StoredChain:
+        """Put the jobs that `write` adds into the queue, all of them or none; with a `title` the links are kept as one chain.
+
+        Where all links are there already, as part of a chain, that is the chain. Raises as `store`, and what `write` raises:
+        then what the transaction holds beside this chain is as before.
+        """
+        connection = self.place.connection
+        with savepoint(connection):
+            writer = ChainWriter(self.place, self.vendor)
+            write(writer)
+            chain = None
+            if title is not None:
+                is_new = any(not taken for _, taken in writer.links)
+                chain = None if is_new else chain_with_jobs(connection, [job_id for job_id, _ in writer.links])
+                if chain is None:
+                    own = self.place
+                    chain = insert_chain(
+                        connection, title=title, project_id=own.project.id, author=own.author, links=writer.links
+                    )
+        queued = [job_id for job_id, taken in writer.links if not taken]
+        self.queued += queued
+        return StoredChain(tuple(get_job(connection, job_id) for job_id in queued), chain)
+
+
+@contextlib.contextmanager
+def writing_chains(home: Home, project: Project, *, author: str) -> Iterator[ChainWriting]:
+    """A transaction in which chains are written: what the block writes, whole or not at all. A runner lives afterwards.
+
+    What takes long to find out about their jobs is found out before (`require_runnable`): the database is locked.
+    """
+    vendor = jobs_vendor(home)
+    python = find_python(project.settings.jobs.python)
+    with contextlib.closing(open_database(home)) as connection, transaction(connection):
+        writing = ChainWriting(Place(home, project, connection, python, author, on_gpu=vendor is not None), vendor)
+        yield writing
+    if writing.queued:
+        ensure_runner(home)
+
+
 def store_chain(
     home: Home,
     project: Project,
@@ -95,32 +142,21 @@ def store_chain(
     ahead: Iterable[Spec] = (),
     author: str,
 ) -> StoredChain:
-    """Put the jobs that `write` adds into the queue: all of them or none. With a `title` the links are kept as one chain.
+    """Put the jobs of one chain into the queue (`ChainWriting.write`).
 
     `ahead` are specs as they will be, but for their references: what takes long to find out about them is found out before
-    the database is locked. Where all links are there already, as part of a chain, that is the chain. Raises as `store`, and
-    what `write` raises.
+    the database is locked. Raises as `store`, and what `write` raises.
     """
+    require_all_runnable(home, project, ahead)
+    with writing_chains(home, project, author=author) as writing:
+        return writing.write(write, title)
+
+
+def require_all_runnable(home: Home, project: Project, specs: Iterable[Spec]) -> None:
+    """Refuse the first of several jobs that could not be run. Raises `InputError`."""
     vendor = jobs_vendor(home)
-    for spec in ahead:
+    for spec in specs:
         require_runnable(home, project, spec, vendor)
-    python = find_python(project.settings.jobs.python)
-    with contextlib.closing(open_database(home)) as connection:
-        with transaction(connection):
-            writer = ChainWriter(Place(home, project, connection, python, author, on_gpu=vendor is not None), vendor)
-            write(writer)
-            chain = None
-            if title is not None:
-                is_new = any(not taken for _, taken in writer.links)
-                chain = None if is_new else chain_with_jobs(connection, [job_id for job_id, _ in writer.links])
-                if chain is None:
-                    chain = insert_chain(
-                        connection, title=title, project_id=project.id, author=author, links=writer.links
-                    )
-        queued = tuple(get_job(connection, job_id) for job_id, taken in writer.links if not taken)
-    if queued:
-        ensure_runner(home)
-    return StoredChain(queued, chain)
 
 
 def require_runnable(home: Home, project: Project, spec: Spec, vendor: str | None) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from core.config.overrides import override
 from core.config.project import Project
+from core.config.recipe import Recipe
 from core.errors import InputError
 from core.home import Home
 from core.jobfile.deploy import Target
@@ -27,7 +28,7 @@ from core.store.jobs import RETRYABLE, JobRow, get_job, open_jobs
 from core.submission.bakeoff import check_bakeoff, golden_task
 from core.submission.candidates import of_job
 from core.submission.deploy import deploy_spec, target
-from core.submission.enqueue import ChainWriter, store_chain
+from core.submission.enqueue import ChainWriter, require_all_runnable, writing_chains
 from core.submission.few_shot import asked_as_trained
 from core.submission.gguf import gguf_ahead, write_gguf
 from core.submission.parity import parity_spec
@@ -47,6 +48,33 @@ class Shipped:
 
 
 @dataclass(frozen=True)
+class Against:
+    """Who is held against what a chain makes, in place of the adapter: the candidate `reference`, as the incumbent.
+
+    `training` is what that one came of, where it is known: it is asked as it was trained. `tasks` are further tasks that are
+    baked off, because what serves them changes as well.
+    """
+
+    reference: str
+    training: TrainSpec | None = None
+    tasks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PreparedShip:
+    """A chain that can be queued: what takes long is known of it, and nothing is stored.
+
+    `training` is what a new training will be told, or was told that is there already; `remarks` is filled further while the
+    chain is written.
+    """
+
+    title: str
+    training: TrainSpec
+    remarks: list[str]
+    write: Callable[[ChainWriter], None]
+
+
+@dataclass(frozen=True)
 class _Shipping:
     """What the steps of a chain share. `training` is what a new training is told, or was told that is there already; `served`
     is what the Modelfile and Ollama's model are made from; `to` is who serves, None where nobody is to."""
@@ -57,6 +85,7 @@ class _Shipping:
     training: TrainSpec
     served: ServedAs
     to: Target | None
+    against: Against | None = None
     remarks: list[str] = field(default_factory=list)
 
     def add_or_take(self, chain: ChainWriter, spec: Spec) -> None:
@@ -82,16 +111,38 @@ def submit_ship(
     `later` and `remarks` are filled as by `submit_train` and `submit_bakeoff`. Raises what those raise, and `InputError` for a
     job that is no training, where a tool of llama.cpp is missing, and for a task without golden inputs or checks.
     """
+    prepared = prepare_ship(home, project, wanted, later=later, remarks=remarks)
+    with writing_chains(home, project, author=author) as writing:
+        stored = writing.write(prepared.write, prepared.title)
+    assert stored.chain is not None  # it has a title
+    with contextlib.closing(open_database(home)) as connection:
+        return Shipped(get_chain(connection, stored.chain), stored.queued)
+
+
+def prepare_ship(
+    home: Home,
+    project: Project,
+    wanted: WantedShip,
+    *,
+    recipe: Recipe | None = None,
+    against: Against | None = None,
+    later: list[str] | None = None,
+    remarks: list[str] | None = None,
+) -> PreparedShip:
+    """Look up all that a chain needs before the database is locked. `recipe` stands in the place of the one that is named.
+
+    Raises as `submit_ship`, but for what the queue as it is then refuses.
+    """
     tools = LlamaCpp.find(project.settings.llama_cpp.folder)
     tools.require("converter")
     tools.require("llama-quantize")
     tools.require("llama-server")
     _require_trained_weights(project, wanted)
-    training = _training(home, project, wanted, later)
+    training = _training(home, project, wanted, recipe, later)
     golden_task(project, training.task.name)
     served = served_as(project, training.task.name, training.model, training)
     to = target(project, wanted.to, at_boot=wanted.at_boot) if wanted.deploy else None
-    shipping = _Shipping(home, project, wanted, training, served, to, [] if remarks is None else remarks)
+    shipping = _Shipping(home, project, wanted, training, served, to, against, [] if remarks is None else remarks)
 
     def write(chain: ChainWriter) -> None:
         for step in STEPS:
@@ -100,10 +151,8 @@ def submit_ship(
     seen = " · dequantized base" if wanted.base_weights == "dequantized" else ""
     title = f"ship {training.task.name} · {training.model.name} · {wanted.quantization}{seen}"
     ahead = [training] if wanted.training is None else _gguf_ahead(home, project, wanted)
-    stored = store_chain(home, project, write, title=title, ahead=ahead, author=author)
-    assert stored.chain is not None  # it has a title
-    with contextlib.closing(open_database(home)) as connection:
-        return Shipped(get_chain(connection, stored.chain), stored.queued)
+    require_all_runnable(home, project, ahead)
+    return PreparedShip(title, training, shipping.remarks, write)
 
 
 def _require_trained_weights(project: Project, wanted: WantedShip) -> None:
@@ -115,9 +164,12 @@ def _require_trained_weights(project: Project, wanted: WantedShip) -> None:
         raise not_quantized("--base-weights")
 
 
-def _training(home: Home, project: Project, wanted: WantedShip, later: list[str] | None) -> TrainSpec:
+def _training(
+    home: Home, project: Project, wanted: WantedShip, recipe: Recipe | None, later: list[str] | None
+) -> TrainSpec:
     if wanted.training is None:
-        for value, name in ((wanted.task, "TASK"), (wanted.model, "--model"), (wanted.recipe, "--recipe")):
+        named = recipe or wanted.recipe
+        for value, name in ((wanted.task, "TASK"), (wanted.model, "--model"), (named, "--recipe")):
             if not value:
                 raise InputError(
                     "a chain begins with a training: name its task, model and recipe",
@@ -125,10 +177,8 @@ def _training(home: Home, project: Project, wanted: WantedShip, later: list[str]
                     key=name,
                     remedy="or name one that is there with `--from JOB`",
                 )
-        assert wanted.task and wanted.model and wanted.recipe
-        return training_spec(
-            home, project, wanted.task, wanted.model, wanted.recipe, dict(wanted.overrides), later=later
-        )
+        assert wanted.task and wanted.model and named
+        return training_spec(home, project, wanted.task, wanted.model, named, dict(wanted.overrides), later=later)
     reference = f"job:{wanted.training}"
     with contextlib.closing(open_database(home)) as connection:
         job = get_job(connection, wanted.training)
@@ -187,15 +237,24 @@ def _proved(shipping: _Shipping, chain: ChainWriter) -> None:
 
 
 def _bakeoff(shipping: _Shipping, chain: ChainWriter) -> None:
-    """The base, its adapter, and what serves: the file itself where nobody is to serve it."""
+    """The base, its adapter or whoever it is held against, and what serves: the file itself where nobody is to serve it."""
     if not shipping.wanted.bakeoff:
         return
     base = shipping.training.model.name
     last = chain.by_kind["quantize" if shipping.to is None else "deploy"]
     task = shipping.training.task.name
-    compared = (base, f"job:{chain.by_kind['train']}", f"job:{last}")
-    candidates = asked_as_trained(shipping.project, compared, shipping.training, task, shipping.remarks)
-    wanted = WantedBakeoff(tasks=(task,), candidates=candidates, incumbent=candidates[0])
+
+    def as_trained(training: TrainSpec, *references: str) -> tuple[str, ...]:
+        return asked_as_trained(shipping.project, references, training, task, shipping.remarks)
+
+    against, training = shipping.against, shipping.training
+    if against is None:
+        candidates = as_trained(training, base, f"job:{chain.by_kind['train']}", f"job:{last}")
+        wanted = WantedBakeoff(tasks=(task,), candidates=candidates, incumbent=candidates[0])
+    else:
+        new = as_trained(training, base, f"job:{last}")
+        (incumbent,) = as_trained(against.training or training, against.reference)
+        wanted = WantedBakeoff(tasks=(task, *against.tasks), candidates=(*new, incumbent), incumbent=incumbent)
     # The database is locked: no server is asked meanwhile what a deployment is to prove, or has.
     checked = check_bakeoff(shipping.home, chain.connection, shipping.project, wanted, shipping.remarks, ask=None)
     shipping.add_or_take(chain, checked.keep(shipping.home, shipping.project))

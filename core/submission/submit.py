@@ -8,6 +8,7 @@ from typing import Any
 from core.config.golden import GoldenSet
 from core.config.overrides import override
 from core.config.project import Project
+from core.config.recipe import Recipe
 from core.config.shipped import DEMO_MODEL, DEMO_RECIPE, DEMO_TASK
 from core.config.task import Task
 from core.data.examples import Example, load_examples
@@ -60,16 +61,18 @@ def training_spec(
     project: Project,
     task_name: str,
     model_name: str,
-    recipe_name: str,
+    recipe_named: str | Recipe,
     overrides: Mapping[str, Any] | None = None,
     *,
     later: list[str] | None = None,
 ) -> TrainSpec:
-    """What a training is told, with copies of its data; nothing is queued. Raises as `submit_train`."""
+    """What a training is told, with copies of its data; nothing is queued. `recipe_named` is a name of the project's, or the
+    recipe itself. Raises as `submit_train`."""
     task = project.task(task_name)
     # With its shape, where its files tell it: the finished run is held against the estimate of just this model.
     model = with_shape(home, project.model(model_name))
-    recipe = override(project.recipe(recipe_name), dict(overrides or {}))
+    named = recipe_named if isinstance(recipe_named, Recipe) else project.recipe(recipe_named)
+    recipe = override(named, dict(overrides or {}))
     if (folder := model_folder(home, model)) is not None:
         check_targets(folder, model.name, recipe.targets)
     train, examples = train_file(home, project, task)

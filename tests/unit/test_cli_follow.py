@@ -1,4 +1,4 @@
-"""The log of a job with several attempts, as `--wait` shows it: no line is lost, and none joined to another attempt's."""
+"""Jobs followed with `--wait`: no line of a log is lost or joined to another attempt's, and nobody waits for ever."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from core.cli.follow import LogTail, follow
+from core.cli.follow import LogTail, follow, stuck
 from core.home import Home
 from core.progress import Progress
 from core.store.attempts import note_progress
-from tests.support.stored import fresh, job_in, step
+from core.store.jobs import get_job, list_jobs
+from tests.support.stored import add_job, fresh, job_in, path_to, step
 
 
 def test_the_end_of_one_attempt_is_not_joined_to_the_beginning_of_the_next(tmp_path: Path) -> None:
@@ -79,3 +80,16 @@ def test_a_line_is_printed_again_only_once_it_tells_something_new(
     assert len(looks) == 6 and len(lines) == 3, lines
     assert "50" in lines[1]
     connection.close()
+
+
+def test_a_job_waits_for_ever_also_by_way_of_others(tmp_path: Path) -> None:
+    _, connection = fresh(tmp_path)
+    first = add_job(connection)
+    second = add_job(connection, needs=(first,))
+    third = add_job(connection, needs=(second,))
+    jobs = list_jobs(connection)
+    assert not any(stuck(job, jobs) for job in jobs)
+    for state in path_to(connection, "failed"):
+        step(connection, first, state)
+    jobs = list_jobs(connection)
+    assert [stuck(get_job(connection, job), jobs) for job in (first, second, third)] == [False, True, True]
