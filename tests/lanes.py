@@ -4,7 +4,8 @@
 
 Which lane a test is in says what it does, by its markers: `process` starts real processes and mostly waits for them, `train`
 runs real models, `soak` takes long. A lane in which none of the chosen tests lies counts as passed. At the end stand pytest's
-own summaries of all lanes; the exit code is that of the first lane that failed.
+own summaries of all lanes, and below them what failed in any: whoever has no more than the end of a log knows that. The exit
+code is that of the first lane that failed.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree
 
 CORES = len(os.sched_getaffinity(0))
 BRIEFLY_WAITING = CORES + (CORES + 1) // 2
@@ -24,6 +27,9 @@ COMPUTING = min(4, CORES)
 """Workers for tests that run models: each holds torch, and a few gigabytes while a model trains."""
 NOTHING_CHOSEN = 5
 """pytest's exit code where no test was collected."""
+LONGEST_FAULT = 300
+MOST_SAID = 1400
+"""Characters of all that failed: with the lanes' summaries they fit into the last 2000 of a log."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,53 @@ LANES = (
 NAMED = {lane.name: lane for lane in LANES}
 
 
-def run(lane: Lane, arguments: list[str]) -> tuple[int, str]:
+@dataclass(frozen=True)
+class Ended:
+    """How a lane ended: pytest's exit code, the last line that it printed, and a line for each test that did not pass."""
+
+    code: int
+    said: str
+    faults: tuple[str, ...] = ()
+
+
+def run(lane: Lane, arguments: list[str]) -> Ended:
+    with tempfile.TemporaryDirectory(prefix="bakehouse-lane-") as folder:
+        results = Path(folder) / "results.xml"
+        # That family of the format alone names the file of a test.
+        code, said = _run(lane, [*arguments, f"--junitxml={results}", "-o", "junit_family=xunit1"])
+        return Ended(code, said, faults_of(results))
+
+
+def faults_of(results: Path) -> tuple[str, ...]:
+    """The tests that failed, or had an error before or after they ran, each with the first line of what was wrong.
+
+    None of a run that was ended before it could write its results.
+    """
+    try:
+        cases = ElementTree.parse(results).getroot().iter("testcase")
+    except (OSError, ElementTree.ParseError):
+        return ()
+    return tuple(_fault(case, found) for case in cases for found in case if found.tag in ("failure", "error"))
+
+
+def _fault(case: ElementTree.Element, found: ElementTree.Element) -> str:
+    lines = (found.get("message") or found.text or "").strip().splitlines() or ["nothing is said of it"]
+    name = "::".join(filter(None, (case.get("file") or case.get("classname"), case.get("name"))))
+    line = f"{found.tag.upper()} {name}: {lines[0].strip()}"
+    return line if len(line) <= LONGEST_FAULT else line[: LONGEST_FAULT - 1] + "…"
+
+
+def fitting(lines: list[str]) -> list[str]:
+    """As many of the lines as there is room for, and how many more there are."""
+    shown: list[str] = []
+    for line in lines:
+        if sum(map(len, shown)) + len(line) > MOST_SAID:
+            return [*shown, f"… and {len(lines) - len(shown)} more"]
+        shown.append(line)
+    return shown
+
+
+def _run(lane: Lane, arguments: list[str]) -> tuple[int, str]:
     """The exit code of a lane, and the last line that it printed."""
     command = lane.command(arguments)
     if sys.stdout.isatty():
@@ -90,11 +142,14 @@ def main(words: list[str]) -> int:
     if not names or any(name not in NAMED for name in names):
         print(f"lanes: {', '.join(NAMED)}", file=sys.stderr)
         return 2
-    ended = [(name, *run(NAMED[name], arguments)) for name in names]
+    lanes = [(name, run(NAMED[name], arguments)) for name in names]
     print("── all lanes")
-    for name, code, said in ended:
-        print(f"{name:<16} {said}{'' if code in (0, NOTHING_CHOSEN) else f'  ✗ exit code {code}'}")
-    codes = [code for _, code, _ in ended if code != NOTHING_CHOSEN]
+    for name, ended in lanes:
+        failed = ended.code not in (0, NOTHING_CHOSEN)
+        print(f"{name:<16} {ended.said}{f'  ✗ exit code {ended.code}' if failed else ''}")
+    if faults := [f"{name}: {fault}" for name, ended in lanes for fault in ended.faults]:
+        print("── what failed", *fitting(faults), sep="\n")
+    codes = [ended.code for _, ended in lanes if ended.code != NOTHING_CHOSEN]
     return next((code for code in codes if code), 0) if codes else NOTHING_CHOSEN
 
 

@@ -30,6 +30,7 @@ from core.submission.enqueue import Place, insert
 from tests.support.every_command import WAITING, all_commands, complaint, leaves
 from tests.support.moving import Moved
 from tests.support.places import NOBODY, UNKNOWN, as_user, full, mounts, reachable, read_only, users
+from tests.support.runners import end_runners
 
 CHECKOUT = Path(__file__).parents[2]
 EACH = 7
@@ -76,6 +77,9 @@ def folder() -> Iterator[Path]:
     made = Path(tempfile.mkdtemp(prefix="bakehouse-walk-"))
     made.chmod(0o755)
     yield made
+    # The last command may have started a runner.
+    for home in made.glob("home-*"):
+        end_runners(Home(home))
     shutil.rmtree(made)
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from core.errors import BakehouseError
-from core.home import Home
 from core.process.locks import held
 from core.reasons import Reason
 from core.served.away import away_for, call_back, is_gone, send_away
@@ -22,6 +21,7 @@ from core.served.control import remove, start, stop
 from core.served.llama_server import is_healthy
 from core.served.revival import revive
 from core.served.state import is_running, read_state, written_state
+from tests.support.runners import runners_of
 from tests.support.served_models import kill, reached
 from tests.support.served_oven import NAME, Oven, misses_a_runner, oven
 from tests.support.waiting import wait_until
@@ -195,7 +195,7 @@ def test_it_keeps_a_runner_alive_but_for_one_that_a_person_stopped(oven: Oven) -
     assert not held(oven.home.runner_lock)
     oven.home.runner_stopped.unlink()
     wait_until(lambda: held(oven.home.runner_lock), what="a runner")
-    (runner,) = [int(one.name) for one in Path("/proc").glob("[0-9]*") if _is_runner(int(one.name), oven.home)]
+    (runner,) = runners_of(oven.home)
     kill(runner)
     wait_until(lambda: held(oven.home.runner_lock) and not Path(f"/proc/{runner}").exists(), what="another runner")
     oven.serving()
@@ -236,11 +236,3 @@ def test_two_shims_never_share_a_served_model_and_none_runs_without_a_record(ove
     assert written_state(oven.folder) == before
     with pytest.raises(BakehouseError):
         start(oven.home, "another")
-
-
-def _is_runner(pid: int, home: Home) -> bool:
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return False
-    return b"core.runner.daemon" in words and os.fsencode(home.root) in words

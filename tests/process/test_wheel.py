@@ -27,6 +27,7 @@ from core.files import read_json
 from core.home import Home
 from tests.support.package_index import CONTENT, package_index, tiny_entry
 from tests.support.queueing import CHECKOUT, alive, wait_until
+from tests.support.runners import end_runners
 
 # No test waits so long on any machine.
 DEADLINE_SECONDS = 600.0
@@ -118,7 +119,7 @@ def home(installed: Installed, machine: Path, monkeypatch: pytest.MonkeyPatch) -
     made = Home(machine / "home")
     monkeypatch.setenv("BAKEHOUSE_HOME", str(made.root))
     yield made
-    installed.run("runner", "stop")
+    end_runners(made)
 
 
 def shipped_files() -> dict[str, Path]:

@@ -10,7 +10,7 @@ import pytest
 from _pytest.mark.expression import Expression
 
 from tests import conftest, lanes
-from tests.lanes import NAMED, NOTHING_CHOSEN
+from tests.lanes import MOST_SAID, NAMED, NOTHING_CHOSEN, Ended, Lane
 
 HERE = Path(__file__).parents[1]
 MARKERS = conftest.MARKERS
@@ -47,9 +47,9 @@ def test_one_lane_that_fails_fails_them_all_and_each_has_its_summary_at_the_end(
     left = iter(codes)
     asked: list[list[str]] = []
 
-    def played(lane: lanes.Lane, arguments: list[str]) -> tuple[int, str]:
+    def played(lane: Lane, arguments: list[str]) -> Ended:
         asked.append(arguments)
-        return next(left), f"=== {lane.name} passed in 1 s ==="
+        return Ended(next(left), f"=== {lane.name} passed in 1 s ===")
 
     monkeypatch.setattr(lanes, "run", played)
 
@@ -59,6 +59,62 @@ def test_one_lane_that_fails_fails_them_all_and_each_has_its_summary_at_the_end(
     said = capsys.readouterr().out.splitlines()[-3:]
     assert [line.split()[0] for line in said] == ["fast", "process", "train"]
     assert ["exit code" in line for line in said] == [code not in (0, NOTHING_CHOSEN) for code in codes]
+
+
+FAULTY = """
+import os, pytest
+
+@pytest.fixture
+def made():
+    yield
+    raise OSError("what was made does not go away")
+
+@pytest.fixture
+def missing():
+    raise LookupError("nothing is there")
+
+def test_that_leaves_something(made): ...
+def test_that_needs_something(missing): ...
+@pytest.mark.parametrize("number", [3])
+def test_of_a_number(number):
+    assert number == 4, "it is another\\nwhich takes a second line"
+def test_that_is_left_out(): pytest.skip("not here")
+def test_that_holds(): ...
+"""
+
+
+@pytest.mark.process
+def test_what_failed_stands_below_the_summaries_with_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "test_faulty.py"
+    file.write_text(FAULTY)
+    monkeypatch.setitem(NAMED, "fast", Lane("fast", "not soak", 0))
+    assert lanes.main(["fast", "--", str(file), f"--rootdir={tmp_path}", "-p", "no:cacheprovider"]) == 1
+    assert capsys.readouterr().out.partition("── what failed\n")[2].splitlines() == [
+        "fast: ERROR test_faulty.py::test_that_leaves_something: "
+        'failed on teardown with "OSError: what was made does not go away"',
+        'fast: ERROR test_faulty.py::test_that_needs_something: failed on setup with "LookupError: nothing is there"',
+        "fast: FAILURE test_faulty.py::test_of_a_number[3]: AssertionError: it is another",
+    ]
+
+
+def test_of_many_that_failed_as_many_are_named_as_the_end_of_a_log_holds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    faults = tuple(f"FAILURE tests/test_{number}.py::test_it: {'a reason ' * 20}" for number in range(20))
+    monkeypatch.setattr(lanes, "run", lambda lane, arguments: Ended(1, "=== 20 failed in 1 s ===", faults))
+    lanes.main(["fast", "process", "train"])
+    said = capsys.readouterr().out
+    shown = said.partition("── what failed\n")[2].splitlines()
+    assert shown[0] == f"fast: {faults[0]}" and shown[-1] == f"… and {60 - len(shown) + 1} more"
+    assert MOST_SAID / 2 < len("\n".join(shown)) < MOST_SAID + 50 and len(said) < 2000
+
+
+def test_a_run_that_left_no_results_has_none(tmp_path: Path) -> None:
+    assert lanes.faults_of(tmp_path / "results.xml") == ()
+    (tmp_path / "results.xml").write_text("<testsuites><testsuite>")
+    assert lanes.faults_of(tmp_path / "results.xml") == ()
 
 
 def test_a_lane_looks_where_its_tests_lie_unless_a_place_is_named() -> None:
