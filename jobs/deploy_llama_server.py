@@ -20,6 +20,7 @@ from core.models.llama_cpp import gpu_devices, missing
 from core.parity.gate import ParityReport
 from core.served.command import ServerCommand, ServerOptions, served_defaults
 from core.served.control import choose_keeper
+from core.served.former import Owner
 from core.served.install import choose_port, install
 from core.served.record import ServedModelRecord
 from core.serving.address import ServerAddress
@@ -178,7 +179,7 @@ def _install(
             context.say(printable(line))
 
     began = time.monotonic()
-    keeping = install(context.home, record, smoke, tell, failed)
+    keeping = install(context.home, record, Owner("job", context.job.id), smoke, tell, failed)
     for note in keeping.notes:
         context.warn(note.code, note_words(note))
     context.finish(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import re
 import resource
@@ -21,12 +20,12 @@ from core.data.shots import shots_in
 from core.data.training_marks import has_training_marks
 from core.errors import BakehouseError, InputError
 from core.failures import NO_SPACE, refusal_of
-from core.files import read_json, sha256_file, sha256_json, write_json
+from core.files import read_json, sha256_file
 from core.format import data_size, listed
 from core.home import Home
 from core.jobfile.convert import check_words
 from core.jobfile.served_as import ServedAs
-from core.models.fingerprints import adapter_fingerprint
+from core.models.fingerprints import adapter_fingerprint, content_sha256
 from core.models.gguf import FILE_TYPES, GgufHeader, check_servable
 from core.models.gguf_lora import check_lora
 from core.process.child import how_it_ended
@@ -108,20 +107,7 @@ def weights_of(file: Path, noted: str | None, home: Home, check_stop: Callable[[
     """`sha256:…` of a GGUF file: as its job noted it, else computed once for this path, size and time of change."""
     if noted is not None:
         return f"sha256:{noted}"
-    status = file.stat()
-    key = sha256_json([str(file.resolve()), status.st_size, status.st_mtime_ns, status.st_ino])
-    remembered = home.cache / "hashes" / f"{key}.json"
-    known = read_json(remembered)
-    if isinstance(known, dict) and isinstance(known.get("sha256"), str):
-        return f"sha256:{known['sha256']}"
-    digest = hashlib.sha256()
-    with file.open("rb") as content:
-        while chunk := content.read(1 << 22):
-            check_stop()
-            digest.update(chunk)
-    remembered.parent.mkdir(parents=True, exist_ok=True)
-    write_json(remembered, {"sha256": digest.hexdigest(), "path": str(file)})
-    return f"sha256:{digest.hexdigest()}"
+    return f"sha256:{content_sha256(file, home, check_stop)}"
 
 
 def lora_on(context: JobContext, reference: str, weights: str) -> tuple[Path, str]:

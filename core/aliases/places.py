@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from core.errors import BakehouseError
 from core.store.fleet import Alias, AliasVersion, Target
@@ -12,13 +13,15 @@ from core.store.fleet import Alias, AliasVersion, Target
 @dataclass(frozen=True)
 class Placed:
     """What a server has under a name. `digest` is that of Ollama's manifest, else the SHA-256 of the GGUF file; `weights` and
-    `template` are hashes as a bake-off's `ServedIdentity` has them. None is what is not known."""
+    `template` are hashes as a bake-off's `ServedIdentity` has them. None is what is not known. `record` is that of a served
+    model (`served.json`), which a version of an alias keeps: a rollback is made of it."""
 
     digest: str | None
     weights: str | None = None
     template: str | None = None
     server_version: str | None = None
     size_bytes: int | None = None
+    record: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class Kept:
 
 
 class NotNowError(BakehouseError):
-    """The move has to wait, and nothing was touched: it stays open and is tried again. `code` is shown as its phase."""
+    """The move has to wait, or is on its way: it stays open, and the same is asked again in a moment. `code` is shown as its
+    phase. Of a served model: `loading`, `waiting_for_lease`, `waiting_for_job`."""
 
 
 class AliasPlace(Protocol):
@@ -40,7 +44,8 @@ class AliasPlace(Protocol):
 
     A method that did not do what it is for raises ServerError, or another BakehouseError that says why not. Where
     `ServerError.is_transient`, it may have been done all the same: the caller looks and tries again; after any other error
-    the server does nothing more. `NotNowError` is for what has to wait. None of them writes to the store.
+    the server does nothing more. `NotNowError` is for what has to wait: one thread does the work of all aliases. None of them
+    writes to the store.
     """
 
     def look(self, alias: Alias) -> Placed | None:

@@ -105,12 +105,12 @@ def start(name: str, at_boot: bool | None, as_json: bool) -> None:
 def stop(name: str, as_json: bool) -> None:
     """End one until `start`, also over a restart of the machine."""
     from core.served.control import stop
-    from core.served.install import forget_former
+    from core.served.install import confirm
 
     home = Home.find()
     with told_if_slow(f"waiting for {name} to end …"):
         ran = stop(home, name)
-    forget_former(home, name)
+    confirm(home, name)  # a person has decided: nothing is taken back
     if as_json:
         print_json({"name": name, "ran": ran})
     else:

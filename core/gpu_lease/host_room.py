@@ -48,6 +48,13 @@ class HostRoom:
             self._not_before = self.clock.monotonic() + pause
 
 
+def available_bytes() -> int:
+    """Of the host's memory."""
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
 def own_bytes(folder: ServedDir) -> int:
     """What is free once its llama-server has ended: pages of the file can be had at any time."""
     import psutil

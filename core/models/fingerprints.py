@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from core.config.model import ModelEntry
-from core.files import read_json, sha256_file, sha256_json, sha256_tree, tail, write_atomic
+from core.files import read_json, sha256_file, sha256_json, sha256_tree, tail, write_atomic, write_json
 from core.home import Home, expanded
 from core.models.files import hub_copy
 
@@ -122,6 +123,26 @@ def entry_fingerprint(home: Home, entry: ModelEntry, known: KnownFingerprints) -
         path = home.models / entry.name / Path(entry.wheel.member).name
         return entry.wheel.sha256 if path.is_file() and path.stat().st_size == entry.wheel.size_bytes else None
     return path_fingerprint(expanded(entry.path or ""), known)
+
+
+def content_sha256(file: Path, home: Home, check_stop: Callable[[], None] = lambda: None) -> str:
+    """Hex SHA-256 of all of a file, computed once for this path, size and time of change. `check_stop` may raise. OSError."""
+    status = file.stat()
+    key = sha256_json([str(file.resolve()), status.st_size, status.st_mtime_ns, status.st_ino])
+    remembered = home.cache / "hashes" / f"{key}.json"
+    known = None
+    with contextlib.suppress(ValueError):
+        known = read_json(remembered)
+    if isinstance(known, dict) and isinstance(known.get("sha256"), str):
+        return str(known["sha256"])
+    digest = hashlib.sha256()
+    with file.open("rb") as content:
+        while chunk := content.read(1 << 22):
+            check_stop()
+            digest.update(chunk)
+    remembered.parent.mkdir(parents=True, exist_ok=True)
+    write_json(remembered, {"sha256": digest.hexdigest(), "path": str(file)})
+    return digest.hexdigest()
 
 
 def template_sha256(folder: Path) -> str | None:

@@ -9,6 +9,7 @@ import os
 import shutil
 import sqlite3
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from core.attempt.launcher import launcher
@@ -121,11 +122,14 @@ class Runner:
         now = self.clock.monotonic()
         if now < self.revive_at or not self.home.served.exists():
             return
+        from core.aliases.served_record import state_of_change
         from core.served.revival import revive, take_back
 
         self.revive_at = now + REVIVE_SECONDS
-        for name in take_back(self.home):
-            logger.warning("A deployment of %s was killed: what served under the name before is there again.", name)
+        for name in take_back(self.home, partial(state_of_change, self.connection)):
+            logger.warning(
+                "What was to replace %s was broken off: what served under the name before is there again.", name
+            )
         for name in revive(self.home):
             logger.warning("The process of the served model %s was gone: started again.", name)
 

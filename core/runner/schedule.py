@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from core.gpu_lease.host_room import available_bytes
 from core.home import Home
 from core.reasons import Reason
 from core.store.job_reasons import job_reason
@@ -46,13 +47,6 @@ def current_resources(home: Home, paused: str | None, gpu_holder: Reason | None)
         memory_available_bytes=available_bytes(),
         disk_free_bytes=shutil.disk_usage(home.root).free,
     )
-
-
-def available_bytes() -> int:
-    """Of the host's memory."""
-    import psutil
-
-    return int(psutil.virtual_memory().available)
 
 
 def find_blocker(job: JobRow, needed: Mapping[int, JobRow], now: Resources, min_free_disk_bytes: int) -> Blocker | None:

@@ -11,7 +11,7 @@ from core.attempt.launcher import NO_REMEDIES, Launcher
 from core.clock import SYSTEM_CLOCK
 from core.errors import BakehouseError
 from core.gpu_lease import lock as gpu_lock
-from core.gpu_lease.host_room import HostRoom
+from core.gpu_lease.host_room import HostRoom, available_bytes
 from core.home import Home
 from core.jobfile.gpu_use import GpuUses
 from core.process.identity import current_boot_id
@@ -21,7 +21,6 @@ from core.runner.schedule import (
     Blocker,
     Resources,
     active_in_lane,
-    available_bytes,
     current_resources,
     find_blocker,
     needed_jobs,

@@ -1,23 +1,20 @@
-"""A served model in place of the one that has its name: the former comes back where the new one does not come to serve.
-
-`served.before.json` is the former record, with the job that replaces it, from before anything is touched until the new one is
-confirmed. Who finds one knows that a deployment was broken off.
-"""
+"""A served model in place of the one that has its name: the former comes back where the new one does not come to serve."""
 
 from __future__ import annotations
 
 import contextlib
+import shutil
 import time
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
 
-from core.errors import BakehouseError, InputError
-from core.files import read_json, write_json
-from core.home import Home, ServedDir
+from core.errors import BakehouseError, InputError, NotFoundError
+from core.home import Home
 from core.process.ports import is_free
 from core.served.control import Keeping, remove, start, stop
-from core.served.record import ServedModelRecord, of_document, read_record, read_records, to_json, write_record
-from core.served.state import ServedState, is_running, read_state
+from core.served.former import Former, Owner, note_former, noted_former
+from core.served.record import ServedModelRecord, read_record, read_records, write_record
+from core.served.state import Phase, ServedState, is_running, read_state
 
 FIRST_PORT = 18080
 PORTS = 1000
@@ -58,6 +55,7 @@ def choose_port(home: Home, name: str, asked: int | None = None) -> int:
 def install(
     home: Home,
     record: ServedModelRecord,
+    owner: Owner,
     prove: Callable[[], None],
     tell: Callable[[str], None],
     failed: Callable[[], None],
@@ -70,88 +68,108 @@ def install(
 
     Raises what the two raise, and `BakehouseError` where it fails to serve.
     """
-    folder = home.served_dir(record.name)
-    before = _former(home, record)
-    if before is None:
-        folder.record_before.unlink(missing_ok=True)
+    before = note_what_is(home, record, owner)
     try:
-        if folder.record.exists():
-            stop(home, record.name)
-        write_record(home, record)
-        keeping = start(home, record.name)
-        _wait_until_serving(home, record, tell)
+        keeping = put_in_place(home, record, before)
+        while (phase := phase_on_the_way(home, record)) != "serving":
+            tell(phase)
+            time.sleep(LOOK_SECONDS)
         prove()
     except BaseException:
         failed()
         with contextlib.suppress(BakehouseError, OSError):  # the first failure is the one to tell
             go_back(home, record.name, before)
         raise
-    folder.record_before.unlink(missing_ok=True)
+    confirm(home, record.name)
     return keeping
 
 
-def go_back(home: Home, name: str, before: tuple[ServedModelRecord, bool] | None) -> None:
-    """Have what was before a deployment: the former record, serving if it ran, or no served model of that name.
+def note_what_is(home: Home, record: ServedModelRecord, owner: Owner, aside: str | None = None) -> Former | None:
+    """What `record` takes the place of, noted in its folder before anything is touched; None where nothing has to be noted.
 
-    The note of it goes last: what fails on the way is tried again (`core.served.revival`).
+    What was noted by one that was broken off counts, unless what that put in its place has come to serve. `aside` is another
+    served model that makes room: it is stopped first, and runs again where what was before comes back. Raises OSError.
     """
-    folder = home.served_dir(name)
-    if before is None:
-        if folder.record.exists():
-            remove(home, name)
-        return
-    stop(home, name)
-    record, ran = before
-    write_record(home, record)
-    if ran:
-        start(home, name)
-    folder.record_before.unlink(missing_ok=True)
+    folder = home.served_dir(record.name)
+    former = noted_former(home, folder)
+    if former is not None and former.owner == owner:
+        return former
+    if former is not None and read_state(home, record.name).phase != "serving":
+        former = replace(former, owner=owner)  # it came to nothing, and this one carries on
+        note_former(home, folder, former)
+        return former
+    found: ServedModelRecord | None = None
+    with contextlib.suppress(BakehouseError):
+        found = read_record(home, record.name)
+    if owner.kind == "job" and (found is None or found.job_id == owner.id):
+        # There is none, or the job's own, of a try that was broken off before there was any.
+        folder.record_before.unlink(missing_ok=True)
+        return None
+    # A change notes also that there was none: whoever carries it on has to know that it has only begun.
+    former = Former(found, is_running(folder), owner, aside)
+    note_former(home, folder, former)
+    return former
 
 
-def forget_former(home: Home, name: str) -> None:
-    """A person has decided about what has the name now: for a killed deployment nothing is taken back. Raises OSError."""
+def put_in_place(home: Home, record: ServedModelRecord, before: Former | None) -> Keeping:
+    """Have a served model be what `record` says, and on its way to serve. One that is so already is not started anew."""
+    if before is not None and before.aside is not None:
+        with contextlib.suppress(NotFoundError):  # removed meanwhile
+            stop(home, before.aside)
+    if not _is_in_place(home, record):
+        if home.served_dir(record.name).record.exists():
+            stop(home, record.name)
+        write_record(home, record)
+    return start(home, record.name)
+
+
+def phase_on_the_way(home: Home, record: ServedModelRecord) -> Phase:
+    """`serving`, or how far it is on its way there. Raises `BakehouseError` where it does not come."""
+    state = read_state(home, record.name)
+    if state.phase in ("failed", "stopped"):
+        raise _did_not_come(record, state)
+    return state.phase
+
+
+def confirm(home: Home, name: str) -> None:
+    """What is in place now stays. Raises OSError."""
     home.served_dir(name).record_before.unlink(missing_ok=True)
 
 
-def _former(home: Home, record: ServedModelRecord) -> tuple[ServedModelRecord, bool] | None:
-    """The record that is replaced and whether it ran, noted in the folder; None where there is none that can be read.
+def go_back(home: Home, name: str, before: Former | None) -> None:
+    """Have what was before: the former record, serving if it ran, or no served model of that name.
 
-    One that was noted by a deployment that was broken off counts, unless what that put in its place has come to serve.
+    The note of it goes last: what fails on the way is tried again (`core.served.revival`).
     """
-    folder = home.served_dir(record.name)
-    former = noted(home, folder)
-    if former is not None and (former[2] == record.job_id or read_state(home, record.name).phase != "serving"):
-        return former[0], former[1]  # of a former try of this job, or of one that came to nothing
-    try:
-        found = read_record(home, record.name)
-    except BakehouseError:
-        return None
-    if found.job_id == record.job_id:
-        return None  # this job's own, of a try that was broken off before there was any
-    ran = is_running(folder)
-    write_json(folder.record_before, {"record": to_json(home, found), "ran": ran, "job": record.job_id})
-    return found, ran
+    if before is not None and before.record is not None:
+        stop(home, name)
+        write_record(home, before.record)
+        if before.ran:
+            start(home, name)
+    _start_aside(home, before)
+    if before is None or before.record is None:
+        _leave_none(home, name)
+    confirm(home, name)
 
 
-def noted(home: Home, folder: ServedDir) -> tuple[ServedModelRecord, bool, int] | None:
-    """What `served.before.json` tells: the record, whether it ran, and for which job it was replaced."""
-    with contextlib.suppress(OSError, ValueError, RecursionError, KeyError, TypeError):
-        document: Any = read_json(folder.record_before)
-        if document is not None:
-            record = of_document(home, folder.path.name, document["record"])
-            return record, bool(document["ran"]), int(document["job"])
-    return None
+def _is_in_place(home: Home, record: ServedModelRecord) -> bool:
+    with contextlib.suppress(BakehouseError):
+        return read_record(home, record.name) == record
+    return False
 
 
-def _wait_until_serving(home: Home, record: ServedModelRecord, tell: Callable[[str], None]) -> None:
-    while True:
-        state = read_state(home, record.name)
-        tell(state.phase)
-        if state.phase == "serving":
-            return
-        if state.phase in ("failed", "stopped"):
-            raise _did_not_come(record, state)
-        time.sleep(LOOK_SECONDS)
+def _start_aside(home: Home, before: Former | None) -> None:
+    if before is not None and before.aside is not None:
+        with contextlib.suppress(NotFoundError):
+            start(home, before.aside)
+
+
+def _leave_none(home: Home, name: str) -> None:
+    folder = home.served_dir(name)
+    if folder.record.exists():
+        remove(home, name)
+    elif folder.record_before.exists():  # begun, and nothing more
+        shutil.rmtree(folder.path, ignore_errors=True)
 
 
 def _did_not_come(record: ServedModelRecord, state: ServedState) -> BakehouseError:

@@ -3,33 +3,51 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
+from typing import TypeAlias
 
 from core.errors import BakehouseError
 from core.home import Home
 from core.served.away import is_over
 from core.served.control import start
-from core.served.install import go_back, noted
+from core.served.former import Owner, noted_former
+from core.served.install import confirm, go_back
 from core.served.record import is_served_folder, read_records
 from core.served.state import SHIM_GONE, read_state
 from core.served.unit import has_unit, rests
+from core.store.fleet_changes import ChangeState
+
+StateOfChange: TypeAlias = Callable[[int], ChangeState | None]
+"""The state of a change of an alias by its number; None where there is none."""
 
 
-def take_back(home: Home) -> list[str]:
-    """Have what served before a deployment that was killed, where what that put in its place does not serve; their names.
+def take_back(home: Home, state_of_change: StateOfChange) -> list[str]:
+    """Have what served before what was broken off, where nobody carries that on; their names.
 
-    Else what it had stopped would stay so until somebody retries it. A retry begins from what is there again.
+    Else what it had stopped would stay so until somebody tries again. What a killed deployment put in place stays where it
+    serves; a retry begins from what is there again. Of a change the store says what stands: an
+    open one is not touched, for a runner carries it on.
     """
     taken: list[str] = []
     for name in sorted(entry.name for entry in home.served.iterdir() if is_served_folder(entry)):
-        before = noted(home, home.served_dir(name))
-        if before is None or not is_over(home, before[2]):
-            continue
-        if read_state(home, name).phase in ("failed", "stopped"):
-            # What fails is tried again, and the state says that it does not run.
-            with contextlib.suppress(BakehouseError, OSError):
-                go_back(home, name, before[:2])
-                taken.append(name)
+        before = noted_former(home, home.served_dir(name))
+        # What fails is tried again, and the state says that it does not run.
+        with contextlib.suppress(BakehouseError, OSError):
+            if before is None or not _is_left(home, name, before.owner, state_of_change):
+                continue
+            if before.owner.kind == "change" and state_of_change(before.owner.id) == "done":
+                confirm(home, name)
+                continue
+            go_back(home, name, before)
+            taken.append(name)
     return taken
+
+
+def _is_left(home: Home, name: str, owner: Owner, state_of_change: StateOfChange) -> bool:
+    """Whether nobody carries on what this owner has begun."""
+    if owner.kind == "change":
+        return state_of_change(owner.id) != "open"
+    return is_over(home, owner.id) and read_state(home, name).phase in ("failed", "stopped")
 
 
 def revive(home: Home) -> list[str]:

@@ -16,15 +16,21 @@ from core.cli.main import exit_code
 from core.errors import BakehouseError, GateError, InputError
 from core.process.ports import free_port
 from core.served.control import start, stop
+from core.served.former import Owner
 from core.served.install import choose_port, install
 from core.served.record import read_record, to_json
 from core.served.revival import revive, take_back
 from core.served.state import is_running, read_state
+from core.store.fleet_changes import ChangeState
 from tests.support.served_models import kill, reached
 from tests.support.served_oven import NAME, Oven, oven
 from tests.support.waiting import wait_until
 
 __all__ = ["oven"]
+
+
+def no_change(number: int) -> ChangeState:
+    raise AssertionError(f"nobody noted a change {number}")
 
 
 def nothing(*told: object) -> None:
@@ -49,7 +55,7 @@ def test_what_served_before_serves_again_where_the_new_one_is_not_to(
     oven.serving()
     new, logs = oven.record(other_model(oven, word), job_id=2), []
     with pytest.raises(BakehouseError) as refused:
-        install(oven.home, new, prove, nothing, lambda: logs.append(oven.folder.log.exists()))
+        install(oven.home, new, Owner("job", 2), prove, nothing, lambda: logs.append(oven.folder.log.exists()))
     assert refused.value.code == ("prompt_count" if prove is doubts else "not_serving")
     assert logs == [True]
     assert read_record(oven.home, NAME) == oven.record()
@@ -63,12 +69,12 @@ def test_one_that_was_stopped_stays_so_and_of_none_before_nothing_is_left(oven: 
     stop(oven.home, NAME)
     new = oven.record(other_model(oven, "memory"), job_id=2)
     with pytest.raises(BakehouseError, match="out of memory"):
-        install(oven.home, new, nothing, nothing, nothing)
+        install(oven.home, new, Owner("job", 2), nothing, nothing, nothing)
     assert read_record(oven.home, NAME) == oven.record() and not is_running(oven.folder)
 
     oven.folder.record.unlink()
     with pytest.raises(BakehouseError):
-        install(oven.home, new, nothing, nothing, nothing)
+        install(oven.home, new, Owner("job", 2), nothing, nothing, nothing)
     assert not oven.folder.path.exists()
 
 
@@ -79,7 +85,7 @@ def test_a_port_that_somebody_else_has_got_meanwhile_is_told_apart(oven: Oven) -
         other.listen()
         assert choose_port(oven.home, NAME) != oven.port
         with pytest.raises(BakehouseError) as refused:
-            install(oven.home, oven.record(job_id=2), nothing, nothing, nothing)
+            install(oven.home, oven.record(job_id=2), Owner("job", 2), nothing, nothing, nothing)
     assert refused.value.code == "port_taken"
     assert not oven.folder.path.exists()
 
@@ -92,7 +98,7 @@ def test_a_stop_of_the_job_while_it_loads_takes_it_back(oven: Oven) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        install(oven.home, oven.record(other_model(oven, "hold"), job_id=2), nothing, stopped, nothing)
+        install(oven.home, oven.record(other_model(oven, "hold"), job_id=2), Owner("job", 2), nothing, stopped, nothing)
     assert read_record(oven.home, NAME) == oven.record()
     oven.serving()
 
@@ -101,13 +107,14 @@ INSTALL = """
 import sys
 from pathlib import Path
 from core.home import Home
+from core.served.former import Owner
 from core.served.install import install
 from core.served.record import of_document, read_record
 import json
 home = Home(Path(sys.argv[1]))
 record = of_document(home, "t-m-1", json.loads(sys.argv[2]))
 print("begun", flush=True)
-install(home, record, lambda: None, lambda phase: None, lambda: None)
+install(home, record, Owner("job", record.job_id), lambda: None, lambda phase: None, lambda: None)
 """
 
 
@@ -134,13 +141,13 @@ def test_a_deployment_that_was_killed_is_finished_by_its_retry_or_taken_back_by_
     refused = oven.model.with_name("third.gguf")
     refused.write_text("refuse")
     with pytest.raises(BakehouseError):
-        install(oven.home, oven.record(refused, job_id=3), nothing, nothing, nothing)
+        install(oven.home, oven.record(refused, job_id=3), Owner("job", 3), nothing, nothing, nothing)
     assert read_record(oven.home, NAME) == oven.record()
     oven.serving()
 
     killed_while_it_loads(oven, held, 4)
     held.write_text("")
-    install(oven.home, oven.record(held, job_id=4), nothing, nothing, nothing)
+    install(oven.home, oven.record(held, job_id=4), Owner("job", 4), nothing, nothing, nothing)
     assert reached(oven.home, NAME, "serving").pid
     assert read_record(oven.home, NAME).job_id == 4 and not oven.folder.record_before.exists()
 
@@ -159,10 +166,10 @@ def test_what_a_killed_deployment_has_stopped_serves_again_without_its_retry(ove
     attempt.path.mkdir(parents=True)
     with attempt.shim_lock.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert take_back(oven.home) == [], "its job lives"
-    assert take_back(oven.home) == [NAME]
+        assert take_back(oven.home, no_change) == [], "its job lives"
+    assert take_back(oven.home, no_change) == [NAME]
     oven.serving()
-    assert read_record(oven.home, NAME) == oven.record() and take_back(oven.home) == []
+    assert read_record(oven.home, NAME) == oven.record() and take_back(oven.home, no_change) == []
 
 
 def test_what_could_not_be_taken_back_is_tried_again(oven: Oven, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,8 +183,8 @@ def test_what_could_not_be_taken_back_is_tried_again(oven: Oven, monkeypatch: py
     with monkeypatch.context() as patched:
         patched.setattr("core.served.install.start", fails)
         stop(oven.home, NAME)
-        assert take_back(oven.home) == []
-    assert take_back(oven.home) == [NAME]
+        assert take_back(oven.home, no_change) == []
+    assert take_back(oven.home, no_change) == [NAME]
     oven.serving()
     assert read_record(oven.home, NAME) == oven.record()
 
@@ -190,7 +197,7 @@ def test_what_a_person_stops_is_not_taken_back(
     killed_while_it_loads(oven, other_model(oven, "hold"), 2)
     monkeypatch.setenv("BAKEHOUSE_HOME", str(oven.home.root))
     assert exit_code(["served", "stop", NAME]) == 0
-    assert take_back(oven.home) == [] and not is_running(oven.folder)
+    assert take_back(oven.home, no_change) == [] and not is_running(oven.folder)
 
 
 def test_a_name_keeps_its_port_and_none_is_given_twice(oven: Oven) -> None:

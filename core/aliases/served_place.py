@@ -1,0 +1,290 @@
+"""Aliases that are served models of this home: an alias has a port of its own, and what serves there is a candidate's record
+under the alias' name.
+
+While something new is on its way, the note of what was there before (`core.served.former`) has the change as its owner. Nothing
+here waits: a model that loads, or that is away for a job, is looked at again later (`NotNowError`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from core.aliases.digests import is_same
+from core.aliases.places import Kept, NotNowError, Placed
+from core.aliases.served_record import require_what_it_needs, standing_record, stored_record, under_name
+from core.errors import BakehouseError, InputError, NotFoundError
+from core.gpu_lease.host_room import available_bytes, own_bytes
+from core.home import Home
+from core.jobfile.gpu_use import read_gpu_use
+from core.models.fingerprints import content_sha256
+from core.served.away import away_for
+from core.served.control import start, stop
+from core.served.former import Owner, noted_former
+from core.served.install import choose_port, confirm, go_back, note_what_is, phase_on_the_way, put_in_place
+from core.served.record import ServedModelRecord, read_record, to_json, write_record
+from core.served.state import is_running, read_state
+from core.serving.address import ServerAddress
+from core.serving.answering import Question
+from core.serving.errors import ServerError
+from core.serving.openai_model import OpenAIModel
+from core.store.database import open_database
+from core.store.fleet import LLAMA_SERVER, Alias, AliasVersion, Target, aliases, current_version
+from core.store.fleet_changes import open_change_of
+from core.store.jobs import ACTIVE, open_jobs
+
+SERVER_SECONDS = 5.0
+SMOKE_SECONDS = 120.0
+SMOKE_TOKENS = 8
+
+
+@dataclass(frozen=True)
+class _StoredChange:
+    """What the store has of a change: its number, whether a candidate comes (else a former version does), the port that the
+    alias had, the names of all aliases of this home, and the first job that asks a server of this machine now."""
+
+    change: int
+    promotes: bool
+    port: int | None
+    names: frozenset[str]
+    asking: int | None
+
+
+class ServedPlace:
+    """For the worker thread of the keeper; see `AliasPlace`. What it needs of the store it reads by a connection of its own."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+
+    # What is there.
+
+    def look(self, alias: Alias) -> Placed | None:
+        record = standing_record(self.home, alias.name)
+        if record is None:
+            return None
+        noted = noted_former(self.home, self.home.served_dir(alias.name))
+        return self._placed(record, answers=noted is None)
+
+    def look_at_source(self, alias: Alias, target: Target) -> Placed | None:
+        """By its file as it is on the disk: one that was deleted or written over by hand is what was meant no longer."""
+        record = self._source(target)
+        if record is None or not record.file.is_file():
+            return None
+        found = f"sha256:{content_sha256(record.file, self.home)}"
+        return replace(self._placed(record, answers=target.record is None), digest=found, weights=found)
+
+    def _placed(self, record: ServedModelRecord, *, answers: bool) -> Placed:
+        """`answers`: what serves under the record's name is it, and tells its server's version and its template."""
+        size = version = None
+        template = record.template
+        with contextlib.suppress(OSError):
+            size = record.file.stat().st_size
+        if answers and read_state(self.home, record.name).phase == "serving":
+            with contextlib.suppress(ServerError), contextlib.closing(_opened(record, SERVER_SECONDS)) as model:
+                identity = model.identity()
+                version, template = identity.version, identity.template
+        return Placed(record.weights, record.weights, template, version, size, to_json(self.home, record))
+
+    def _source(self, target: Target) -> ServedModelRecord | None:
+        """A former version's record, else that of the served model that is meant."""
+        if target.record is not None:
+            return stored_record(self.home, target.record)
+        with contextlib.suppress(NotFoundError):
+            return read_record(self.home, target.source)
+        return None
+
+    # What is kept.
+
+    def choose_kept(self, alias: Alias, former: AliasVersion | None, target: Target) -> Kept:
+        """No names are needed: the records of versions are in the store, and their files stay (`core.intermediates`)."""
+        return Kept()
+
+    def keep_former(self, alias: Alias, former: AliasVersion, kept: str) -> None:
+        """Nothing is to be done for it."""
+
+    def keep_target(self, alias: Alias, target: Target) -> None:
+        """That the target can be served. `NotFoundError` where there is no such served model; `InputError` where its file or
+        its program is gone, or its file is another by now."""
+        require_what_it_needs(self.home, self._required(target))
+
+    def _required(self, target: Target) -> ServedModelRecord:
+        found = self._source(target)
+        if found is None:
+            raise NotFoundError(
+                f"no served model is called {target.source}",
+                code="no_served_model",
+                key=target.source,
+                remedy="`bakehouse served list` shows what there is",
+            )
+        return found
+
+    def _as_alias(self, alias: Alias, found: ServedModelRecord, port: int | None) -> ServedModelRecord:
+        """Under the alias' name, at the port that it has or had (`port`), and started at boot where the alias is."""
+        standing = standing_record(self.home, alias.name)
+        if standing is not None:
+            return under_name(found, alias.name, standing.port, at_boot=standing.at_boot)
+        wanted = port or (found.port if found.name == alias.name else None)
+        try:
+            chosen = choose_port(self.home, alias.name, wanted)
+        except InputError:  # taken meanwhile, and nobody asks there yet
+            chosen = choose_port(self.home, alias.name)
+        return under_name(found, alias.name, chosen, at_boot=found.at_boot)
+
+    # Moves.
+
+    def place(self, alias: Alias, target: Target) -> None:
+        """Have the alias serve what the target's record says, and end the candidate's own served model: one is enough.
+
+        Raises NotNowError while that is on its way, or has to wait: nothing is touched while served models are away, or while a
+        job asks one. `BakehouseError` where it does not come to serve, or gives no answer: `put_back` then.
+        """
+        known = self._known(alias)
+        record, beside = self._as_alias(alias, self._required(target), known.port), self._beside(alias, target, known)
+        owner, folder = Owner("change", known.change), self.home.served_dir(alias.name)
+        noted = noted_former(self.home, folder)
+        if noted is None or noted.owner != owner:
+            self._require_quiet([alias.name, *([] if beside is None else [beside])], known)
+            require_what_it_needs(self.home, record)
+            noted = note_what_is(self.home, record, owner, self._aside(alias, record, beside))
+        put_in_place(self.home, record, noted)
+        self._require_serving(record)
+        try:
+            _smoke(record)
+        except ServerError:
+            self._require_serving(record)  # it may have been sent away meanwhile, or have died and come again
+            raise
+        if beside is not None:
+            with contextlib.suppress(NotFoundError):
+                stop(self.home, beside)
+        confirm(self.home, alias.name)
+
+    def put_back(self, alias: Alias, former: AliasVersion) -> None:
+        """What was noted, serving if it did. Where nothing is noted, nothing was touched: an alias that is missing all the same
+        comes from the version's record, and one that is another's is left alone."""
+        if self._take_back(alias):
+            return
+        if self.home.served_dir(alias.name).record.exists() or former.record is None:
+            return
+        record = self._as_alias(alias, stored_record(self.home, former.record), self._known(alias).port)
+        require_what_it_needs(self.home, record)
+        write_record(self.home, record)
+        start(self.home, alias.name)
+
+    def forget_target(self, alias: Alias, target: Target) -> None:
+        """An alias that was not there before is not there again."""
+        self._take_back(alias)
+
+    def settle(self, alias: Alias, former: AliasVersion | None, target: Target) -> None:
+        """Nothing is left to do: the candidate's own served model ended before the change was done."""
+
+    def close(self) -> None:
+        """No connection is kept."""
+
+    def _take_back(self, alias: Alias) -> bool:
+        noted = noted_former(self.home, self.home.served_dir(alias.name))
+        if noted is None or noted.owner.kind != "change":
+            return False
+        go_back(self.home, alias.name, noted)
+        return True
+
+    # What it goes by.
+
+    def _known(self, alias: Alias) -> _StoredChange:
+        with contextlib.closing(open_database(self.home)) as connection:
+            change = open_change_of(connection, alias.id)
+            version = current_version(connection, alias)
+            port = None if version is None or version.record is None else version.record.get("port")
+            names = frozenset(one.name for one in aliases(connection) if one.server == LLAMA_SERVER)
+            active = [job.id for job in open_jobs(connection) if job.state in ACTIVE]
+        asking = next((job for job in active if read_gpu_use(self.home.run_dir(job)).beside_programs), None)
+        if change is None:
+            raise BakehouseError(f"no change of {alias.name} is open", code="no_change", key=alias.name)
+        return _StoredChange(
+            change.id, change.kind == "promote", port if isinstance(port, int) else None, names, asking
+        )
+
+    def _beside(self, alias: Alias, target: Target, known: _StoredChange) -> str | None:
+        """The candidate's own served model, where it runs and is no alias itself."""
+        if not known.promotes or target.source == alias.name or target.source in known.names:
+            return None
+        with contextlib.suppress(BakehouseError):
+            same = is_same(read_record(self.home, target.source).weights, target.digest)
+            return target.source if same and is_running(self.home.served_dir(target.source)) else None
+        return None
+
+    def _require_quiet(self, names: list[str], known: _StoredChange) -> None:
+        for name in names:
+            if jobs := [job for job in away_for(self.home.served_dir(name)) if job]:
+                raise _away(name, jobs)
+        if known.asking is not None:
+            raise NotNowError(f"job {known.asking} asks a server of this machine", code="waiting_for_job")
+
+    def _require_serving(self, record: ServedModelRecord) -> None:
+        phase = phase_on_the_way(self.home, record)
+        if phase == "away":
+            raise _away(record.name, away_for(self.home.served_dir(record.name)))
+        if phase != "serving":
+            raise NotNowError(f"{record.name} loads", code="loading", key=record.name)
+
+    def _aside(self, alias: Alias, record: ServedModelRecord, beside: str | None) -> str | None:
+        """The candidate's own served model, where there is no room for the same model twice: never on a GPU, whose copies share
+        nothing. Raises `BakehouseError` where there is no room for it alone."""
+        if record.on_gpu:
+            return beside
+        need = host_bytes(record)
+        if need is None:
+            return None
+        room = available_bytes() + own_bytes(self.home.served_dir(alias.name))
+        if need <= room:
+            return None
+        more = 0 if beside is None else own_bytes(self.home.served_dir(beside))
+        if need > room + more:
+            raise BakehouseError(
+                f"{record.name} takes {need / 1e9:.1f} GB of memory, and {(room + more) / 1e9:.1f} GB can be had",
+                code="no_memory",
+                key=record.name,
+                remedy="end what takes memory, and ask again",
+            )
+        return beside
+
+
+def _away(name: str, jobs: Sequence[int]) -> NotNowError:
+    whom = ", ".join(f"job {job}" for job in jobs) or "a job"
+    return NotNowError(f"{name} is away for {whom}", code="waiting_for_lease", key=name)
+
+
+def host_bytes(record: ServedModelRecord) -> int | None:
+    """The least that its llama-server takes of the host's memory; None where its file's header does not tell."""
+    from core.models.gguf import check_servable
+    from core.models.gguf_memory import server_memory, shape_of_file
+
+    with contextlib.suppress(BakehouseError, OSError):
+        shape = shape_of_file(check_servable(record.file, record.name))
+        return server_memory(shape, record.context_length, record.slots, on_gpu=record.on_gpu).least_host_bytes
+    return None
+
+
+def _smoke(record: ServedModelRecord) -> None:
+    """An answer at the alias' own address, of whatever words: what it answers was measured before. ServerError."""
+    question = Question(
+        messages=(("user", "Say hello."),),
+        seed=0,
+        temperature=0.0,
+        top_p=None,
+        top_k=None,
+        repeat_penalty=1.0,
+        max_new_tokens=SMOKE_TOKENS,
+        context_length=record.context_length,
+        think=False,
+    )
+    with contextlib.closing(_opened(record, SMOKE_SECONDS)) as model:
+        model.load(record.context_length)
+        model.ask(question)
+
+
+def _opened(record: ServedModelRecord, seconds: float) -> OpenAIModel:
+    address = ServerAddress(record.url)
+    return OpenAIModel(
+        LLAMA_SERVER, address, record.name, weights=record.weights, silence_seconds=seconds, answer_seconds=seconds
+    )
