@@ -9,6 +9,7 @@ from core.jobfile.kinds import load
 # name: (module:command, help). The help stands here so that `--help` imports none of them.
 COMMANDS: dict[str, tuple[str, str]] = {
     "list": ("core.cli.fleet_list:list_command", "Which model serves which task, since when, and what did before."),
+    "drift": ("core.cli.fleet_drift:drift", "Check that what serves still answers as it did."),
 }
 
 

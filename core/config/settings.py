@@ -110,6 +110,12 @@ class BakeoffSettings(Written):
     pattern_timeout_seconds: float = Field(default=1.0, gt=0, le=60)
 
 
+class FleetSettings(Written):
+    """`drift`: whether the runner has what serves checked by itself, where the server or a model has changed."""
+
+    drift: Literal["auto", "off"] = "auto"
+
+
 class Settings(Loaded):
     """Paths are absolute once a project has loaded them. `artefacts`: the folder for large files (None: the home's).
 
@@ -124,6 +130,7 @@ class Settings(Loaded):
     ollama: OllamaSettings = OllamaSettings()
     llama_cpp: LlamaCppSettings = LlamaCppSettings()
     watch: WatchSettings = WatchSettings()
+    fleet: FleetSettings = FleetSettings()
     servers: dict[Name, ServerSettings] = Field(default_factory=dict)
 
     @field_validator("servers")
@@ -153,7 +160,7 @@ class ProjectFile(Settings):
             if key in self.queue.model_fields_set:
                 remedy = "write it into ~/.config/bakehouse/settings.yaml"
                 raise KeyedError("this is the machine's, not a project's", key=f"queue.{key}", remedy=remedy)
-        for part in ("gpu", "ollama", "llama_cpp", "watch"):
+        for part in ("gpu", "ollama", "llama_cpp", "watch", "fleet"):
             if part in self.model_fields_set:
                 remedy = "write it into ~/.config/bakehouse/settings.yaml"
                 raise KeyedError("this is the machine's, not a project's", key=part, remedy=remedy)

@@ -49,7 +49,7 @@ class DriftSpec(Spec):
     they were then. `model` is the base model whose tokenizer and template trained; without one `not_checked` says why the
     prompts are not compared. `baseline` is the `smoke.json` of job `baseline_job`, None where there is none yet. `full`: all
     golden inputs are asked, whatever the smoke set says. `due` are the codes of why it is checked, `observed` names what was
-    seen of the server then (`core.fleet.due`): by that it is not asked for twice.
+    seen of the server then (`core.aliases.drift_due`): by that it is not asked for twice.
     """
 
     kind: Literal["drift"] = "drift"

@@ -68,6 +68,7 @@ class Runner:
         # A runner that finds another one leaves before it needs these.
         from core.gpu_lease.cpu_slot import CpuSlot
         from core.gpu_lease.manager import GpuLeaseManager
+        from core.runner.drift_starter import DriftStarter
         from core.watchdog.run_monitor import RunMonitor
 
         uses, served = GpuUses(home), (settings.gpu, settings.ollama)
@@ -90,6 +91,7 @@ class Runner:
         self.guard = RunMonitor(home, settings.watch, gpu, self.launcher, clock, uses)
         self.watch = Watch(home, connection, self.launcher, self.guard, on_fault=self.block_gpu_for, remedies=remedies)
         self.escalation = StopEscalation(self.launcher, settings.queue.stop_grace_seconds, clock)
+        self.drift = DriftStarter(home, settings.fleet.drift, clock)
         self.told_to_leave = told_to_leave
         self.trouble: str | None = None
         self.seen_version = 0
@@ -115,6 +117,7 @@ class Runner:
         waiting = self.starter.start_what_may()
         self.spare_the_disk()
         self.revive_served()
+        self.drift.tick(self.connection)
         return living > 0 or waiting or any(one.busy for one in (self.keeper, self.cpu_slot) if one is not None)
 
     def revive_served(self) -> None:

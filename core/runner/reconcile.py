@@ -20,6 +20,7 @@ from core.gpu_lease.gpu_fault import GpuFault
 from core.home import AttemptDir, Home, RunDir
 from core.progress import Progress, fold
 from core.reasons import Reason
+from core.runner.drift_notes import note_drift
 from core.runner.gpu_faults import Faulted, after_fault
 from core.runner.log import logger
 from core.store.attempts import (
@@ -242,8 +243,10 @@ class Watch:
             if measured is not None:
                 note_telemetry(self.connection, job.id, row.number, measured.to_json())
             if resolution.state == "done":
-                import_result(self.connection, job.id, run)
+                result = import_result(self.connection, job.id, run)
                 import_scores(self.connection, job.id, run)
+                if job.kind == "drift":
+                    note_drift(self.connection, job.id, result)
             end_attempt(
                 self.connection, job.id, row.number, resolution.outcome, exit_code=seen.exit_code, signal=seen.signal
             )

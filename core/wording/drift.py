@@ -23,11 +23,45 @@ _UNKNOWN = {
 _CHANGED = {"weights": "weights", "template": "chat template", "version": "server version"}
 DUE = {
     "no_baseline": "no check for drift yet",
-    "digest": "another model serves under the alias",
-    "server_version": "the server has another version",
-    "asked": "asked for",
+    "digest_differs": "another model serves under the alias",
+    "server_version_differs": "the server has another version",
 }
 """By the code of why a check is due, in short."""
+
+
+OUTCOMES = {
+    "baseline_taken": "answers stored",
+    "same": "no drift",
+    "differs_no_loss": "answers differ, no loss shown",
+    "differs_unknown": "answers differ, loss unknown",
+    "loss": "loss",
+    "prompts_differ": "other prompts than in training",
+}
+"""By the outcome of a check (`core.drift.outcome`), in short."""
+
+
+def outcome_words(outcome: str) -> str:
+    return OUTCOMES.get(outcome, outcome)
+
+
+NOTE = "drift_"
+"""In front of an outcome: the code of the note that the runner adds when a check ends."""
+
+
+def note_words(note: Reason) -> str | None:
+    """A note of a check for drift in a line; None for any other note."""
+    outcome = note.code.removeprefix(NOTE)
+    if not note.code.startswith(NOTE) or outcome not in OUTCOMES:
+        return None
+    values = note.values
+    parts = [f"check for drift: {OUTCOMES[outcome]}"]
+    if isinstance(before := values.get("before"), float) and isinstance(now := values.get("now"), float):
+        inputs = plural(int(str(values.get("inputs", 0))), "input")
+        parts.append(f"{values.get('part')} {of_five(before)} → {of_five(now)} over {inputs}")
+    changed = values.get("changed")
+    if isinstance(changed, list) and changed:
+        parts.append(f"changed since: {listed([_CHANGED.get(str(name), str(name)) for name in changed])}")
+    return "; ".join([*parts, f"version {values.get('version')}, job {values.get('job')}"])
 
 
 def due_words(code: str) -> str:
