@@ -8,6 +8,7 @@ here waits: a model that loads, or that is away for a job, is looked at again la
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -21,7 +22,7 @@ from core.jobfile.gpu_use import read_gpu_use
 from core.models.fingerprints import content_sha256
 from core.served.away import away_for
 from core.served.control import start, stop
-from core.served.former import Owner, noted_former
+from core.served.former import Former, Owner, noted_former
 from core.served.install import choose_port, confirm, go_back, note_what_is, phase_on_the_way, put_in_place
 from core.served.record import ServedModelRecord, read_record, to_json, write_record
 from core.served.state import is_running, read_state
@@ -37,6 +38,8 @@ from core.store.jobs import ACTIVE, open_jobs
 SERVER_SECONDS = 5.0
 SMOKE_SECONDS = 120.0
 SMOKE_TOKENS = 8
+NOTICED_SECONDS = 5.0
+LOOK_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -137,37 +140,63 @@ class ServedPlace:
         """Have the alias serve what the target's record says, and end the candidate's own served model: one is enough.
 
         Raises NotNowError while that is on its way, or has to wait: nothing is touched while served models are away, or while a
-        job asks one. `BakehouseError` where it does not come to serve, or gives no answer: `put_back` then.
+        job asks one. `BakehouseError` where it does not come to serve, or gives no answer: what was before is there again then.
         """
         known = self._known(alias)
         record, beside = self._as_alias(alias, self._required(target), known.port), self._beside(alias, target, known)
         owner, folder = Owner("change", known.change), self.home.served_dir(alias.name)
-        noted = noted_former(self.home, folder)
-        if noted is None or noted.owner != owner:
+        before = noted_former(self.home, folder)
+        if before is None or before.owner != owner:
             self._require_quiet([alias.name, *([] if beside is None else [beside])], known)
             require_what_it_needs(self.home, record)
-            noted = note_what_is(self.home, record, owner, self._aside(alias, record, beside))
-        put_in_place(self.home, record, noted)
-        self._require_serving(record)
+            before = note_what_is(self.home, record, owner, self._aside(alias, record, beside))
         try:
-            _smoke(record)
-        except ServerError:
-            self._require_serving(record)  # it may have been sent away meanwhile, or have died and come again
+            put_in_place(self.home, record, before)
+            self._require_serving(record)
+            self._require_answer(record)
+        except NotNowError:
+            raise
+        except (BakehouseError, OSError) as error:
+            self._go_back(alias, before, error)
             raise
         if beside is not None:
-            with contextlib.suppress(NotFoundError):
+            with contextlib.suppress(BakehouseError, OSError):  # `settle` tells of one that still runs
                 stop(self.home, beside)
         confirm(self.home, alias.name)
 
-    def put_back(self, alias: Alias, former: AliasVersion) -> None:
-        """What was noted, serving if it did. Where nothing is noted, nothing was touched: an alias that is missing all the same
-        comes from the version's record, and one that is another's is left alone."""
-        if self._take_back(alias):
+    def _require_answer(self, record: ServedModelRecord) -> None:
+        try:
+            _smoke(record)
+        except ServerError as error:
+            # It may have been sent away meanwhile, or have died: its shim learns of that a moment later.
+            until = time.monotonic() + (NOTICED_SECONDS if error.code == "server_down" else 0.0)
+            self._require_serving(record)
+            while time.monotonic() < until:
+                time.sleep(LOOK_SECONDS)
+                self._require_serving(record)
+            raise BakehouseError(
+                f"{record.name} serves and does not answer: {error.message}", code="no_answer", key=record.name
+            ) from error
+
+    def _go_back(self, alias: Alias, before: Former | None, why: Exception) -> None:
+        try:
+            go_back(self.home, alias.name, before)
+        except (BakehouseError, OSError) as error:
+            # The note is there still: the same is tried again, and ends here again, or serves.
+            said = f"what was before {alias.name} is not there again: {error}"
+            raise NotNowError(said, code="putting_back", key=alias.name) from why
+
+    def put_back(self, alias: Alias, former: AliasVersion | None) -> None:
+        """An alias that is missing comes from its version's record; one that is another's is left alone."""
+        if self._take_back(alias) or self.home.served_dir(alias.name).record.exists():
             return
-        if self.home.served_dir(alias.name).record.exists() or former.record is None:
+        if former is None or former.record is None:
             return
         record = self._as_alias(alias, stored_record(self.home, former.record), self._known(alias).port)
-        require_what_it_needs(self.home, record)
+        try:
+            require_what_it_needs(self.home, record)
+        except InputError as error:
+            raise BakehouseError(error.message, code="former_gone", key=alias.name, remedy=error.remedy) from error
         write_record(self.home, record)
         start(self.home, alias.name)
 
@@ -221,10 +250,11 @@ class ServedPlace:
             raise NotNowError(f"job {known.asking} asks a server of this machine", code="waiting_for_job")
 
     def _require_serving(self, record: ServedModelRecord) -> None:
-        phase = phase_on_the_way(self.home, record)
-        if phase == "away":
-            raise _away(record.name, away_for(self.home.served_dir(record.name)))
-        if phase != "serving":
+        phase, jobs = phase_on_the_way(self.home, record), away_for(self.home.served_dir(record.name))
+        if phase == "away" or jobs:
+            raise _away(record.name, jobs)
+        server = read_state(self.home, record.name).server
+        if phase != "serving" or server is None or not server.alive():
             raise NotNowError(f"{record.name} loads", code="loading", key=record.name)
 
     def _aside(self, alias: Alias, record: ServedModelRecord, beside: str | None) -> str | None:
