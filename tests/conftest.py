@@ -24,6 +24,9 @@ settings.load_profile("bakehouse")
 for name in ("COLUMNS", "LINES"):
     os.environ.pop(name, None)
 
+# No check for drift starts by itself in the middle of a test, unless that is what the test is about.
+os.environ.setdefault("BAKEHOUSE_DRIFT_SETTLE_SECONDS", "86400")
+
 HERE = Path(__file__).parent
 MARKERS = ("process", "train", "soak", "timed", "hypothesis")
 LONGEST_ID = 80

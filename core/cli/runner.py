@@ -19,8 +19,10 @@ def runner() -> None:
 @runner.command(epilog="Example: bakehouse runner status --json")
 @json_option
 def status(as_json: bool) -> None:
-    """Whether the runner is running."""
-    found = runner_status(Home.find())
+    """Whether the runner is running, and when a timer has what serves checked."""
+    from core.runner.timer import installed_timer
+
+    found, drift = runner_status(Home.find()), installed_timer(Home.find())
     if as_json:
         print_json(
             {
@@ -29,14 +31,18 @@ def status(as_json: bool) -> None:
                 "pid": found.pid,
                 "version": found.version,
                 "since": found.since,
+                "drift_timer": drift,
             }
         )
-    elif found.alive:
+        return
+    if found.alive:
         say(f"▶ Running since {moment(found.since)}, pid {found.pid}, version {found.version}")
     elif found.stopped:
         say("■ Stopped on request. `bakehouse runner start` or the next submission starts the runner.")
     else:
         say("Not running. The runner starts when there is something to do.")
+    if drift is not None:
+        say(f"◷ A timer has what serves checked for drift: {drift}.")
 
 
 @runner.command(epilog="Example: bakehouse runner start")
@@ -79,6 +85,48 @@ def stop(as_json: bool) -> None:
         )
     if not away.whole:
         say(f"▲ The list of models to reload cannot be read: {home.evicted_models}")
+
+
+@runner.command(epilog="Example: bakehouse runner install --drift weekly")
+@click.option(
+    "--drift",
+    "when",
+    metavar="WHEN",
+    required=True,
+    help="When what serves is checked: daily, weekly, monthly, or as OnCalendar of systemd takes it (`Sun 03:00`).",
+)
+@json_option
+def install(when: str, as_json: bool) -> None:
+    """Have your systemd start `bakehouse fleet drift --all` by the clock: a timer and its service. Again: another time.
+
+    A check that was missed while the machine was off is made up for. It waits in the queue until the GPU is free, and none is
+    queued while the runner is stopped on request.
+    """
+    from core.process.logind import lingers
+    from core.runner.timer import TIMER, install_timer
+
+    install_timer(Home.find().create(), when)
+    linger = lingers()
+    if as_json:
+        print_json({"installed": TIMER, "drift": when, "linger": linger})
+        return
+    say(f"✓ What serves is checked {when}: {TIMER}. `bakehouse runner uninstall` takes the timer away.")
+    if linger is False:
+        say("▲ Your systemd ends at your last logout and makes up for what it missed at the next login:")
+        say("  `loginctl enable-linger` lets it run without you.")
+
+
+@runner.command(epilog="Example: bakehouse runner uninstall")
+@json_option
+def uninstall(as_json: bool) -> None:
+    """Take away the timer that `bakehouse runner install` wrote."""
+    from core.runner.timer import TIMER, remove_timer
+
+    removed = remove_timer(Home.find())
+    if as_json:
+        print_json({"removed": removed})
+    else:
+        say(f"■ {TIMER} is gone. Nothing is checked by the clock any more." if removed else "No timer is installed.")
 
 
 def served_now(home: Home) -> tuple[list[str], list[str]]:

@@ -11,12 +11,12 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from core.errors import BakehouseError, InputError
 from core.files import write_atomic
-from core.home import ServedDir, of_this_person
+from core.home import Home, ServedDir, of_this_person
 from core.served.record import ServedModelRecord
 from core.text import one_line
 
@@ -61,6 +61,11 @@ def unit_name(name: str) -> str:
 
 
 def unit_file(name: str) -> Path:
+    """Where the unit of a served model stands. Raises `InputError` where no home directory is known."""
+    return unit_folder() / unit_name(name)
+
+
+def unit_folder() -> Path:
     """Where a person's own units stand. Raises `InputError` where no home directory is known."""
     config = of_this_person("config")
     if config is None:
@@ -69,26 +74,36 @@ def unit_file(name: str) -> Path:
             code="no_home_directory",
             remedy="set XDG_CONFIG_HOME to a folder of your own",
         )
-    return config.parent / "systemd" / "user" / unit_name(name)
+    return config.parent / "systemd" / "user"
 
 
 def unit_text(folder: ServedDir, record: ServedModelRecord, environ: Mapping[str, str]) -> str:
     """The unit that runs the shim of a served model with this interpreter, and with what it needs of an environment."""
-    python = [sys.executable, "-P", "-m", "core.served.shim", "--foreground", str(folder.path)]
-    program, *words = python if not NO_PROGRAM.search(sys.executable) else ["/usr/bin/env", *python]
-    given = {name: value for name, value in environ.items() if name in KEPT or name.startswith("BAKEHOUSE_")}
-    given = {name: value for name, value in given.items() if name not in OF_A_JOB}
-    given["BAKEHOUSE_HOME"] = str(folder.home.root)
-    lines = [f"Environment={quoted(f'{name}={value}')}" for name, value in sorted(given.items())]
     return _TEXT.format(
         name=record.name,
         mark=FOLDER_MARK,
         folder=json.dumps(str(folder.path)),
         port=record.port,
-        # What is run may be no variable: there a dollar stands for itself.
-        command=" ".join([quoted(program), *(quoted(word).replace("$", "$$") for word in words)]),
-        environment="\n".join(lines),
+        command=python_command("core.served.shim", "--foreground", str(folder.path)),
+        environment=environment_lines(folder.home, environ),
     )
+
+
+def python_command(module: str, *words: str) -> str:
+    """What a unit runs: a module of Bakehouse by this interpreter."""
+    python = [sys.executable, "-P", "-m", module, *words]
+    program, *rest = python if not NO_PROGRAM.search(sys.executable) else ["/usr/bin/env", *python]
+    # What is run may be no variable: there a dollar stands for itself.
+    return " ".join([quoted(program), *(quoted(word).replace("$", "$$") for word in rest)])
+
+
+def environment_lines(home: Home, environ: Mapping[str, str], also: Collection[str] = ()) -> str:
+    """The lines of a unit with what its process needs of an environment; `also` are further variables."""
+    kept = {*KEPT, *also}
+    given = {name: value for name, value in environ.items() if name in kept or name.startswith("BAKEHOUSE_")}
+    given = {name: value for name, value in given.items() if name not in OF_A_JOB}
+    given["BAKEHOUSE_HOME"] = str(home.root)
+    return "\n".join(f"Environment={quoted(f'{name}={value}')}" for name, value in sorted(given.items()))
 
 
 def quoted(word: str) -> str:

@@ -71,7 +71,7 @@ def main(arguments: list[str]) -> int:
     if verb == "show":
         print("252")
     elif verb in ("enable", "disable"):
-        link = units / "default.target.wants" / rest[0]
+        link = units / f"{wanted_by(units / rest[0])}.wants" / rest[0]
         link.unlink(missing_ok=True)
         if verb == "enable":
             link.parent.mkdir(exist_ok=True)
@@ -79,13 +79,27 @@ def main(arguments: list[str]) -> int:
     elif verb == "is-active":
         state = place / "unit-state"
         print(state.read_text() if state.exists() else "activating")
-    elif verb == "start":
+    elif verb == "start" and not rest[0].endswith(".timer"):
         start((units / rest[0]).read_text(encoding="utf-8"))
     return 0
 
 
+def wanted_by(unit: Path) -> str:
+    """The target that a unit is enabled for."""
+    text = unit.read_text(encoding="utf-8") if unit.exists() else ""
+    found = re.search(r"(?m)^WantedBy=(\S+)$", text)
+    return found[1] if found else "default.target"
+
+
 def start(unit: str) -> None:
-    """Start what a unit of `Type=exec` says, with nothing in its environment but what a manager has and the unit gives."""
+    """Start what a unit says, without waiting for it."""
+    command, environ = run_by(unit)
+    null = subprocess.DEVNULL
+    subprocess.Popen(command, cwd="/", env=environ, stdin=null, stdout=null, stderr=null, start_new_session=True)
+
+
+def run_by(unit: str) -> tuple[list[str], dict[str, str]]:
+    """The command that a unit says, and an environment with nothing in it but what a manager has and the unit gives."""
     environ = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
     command: list[str] = []
     for line in unit.splitlines():
@@ -97,8 +111,7 @@ def start(unit: str) -> None:
         elif key == "ExecStart":
             program, *more = words(value)
             command = [program, *(word.replace("$$", "$") for word in more)]
-    null = subprocess.DEVNULL
-    subprocess.Popen(command, cwd="/", env=environ, stdin=null, stdout=null, stderr=null, start_new_session=True)
+    return command, environ
 
 
 def words(text: str) -> list[str]:

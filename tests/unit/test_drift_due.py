@@ -277,6 +277,7 @@ class StartedProcesses:
 def test_the_runner_starts_one_process_for_each_reason_once_it_has_lasted(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("BAKEHOUSE_DRIFT_SETTLE_SECONDS")
     clock, processes = FakeClock(), StartedProcesses(monkeypatch)
     starter = DriftStarter(fleet.home, "auto", clock)
 
