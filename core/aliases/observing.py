@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import sqlite3
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from core.aliases.digests import is_same
+from core.config.project import load_project
+from core.config.settings import load_settings
 from core.errors import BakehouseError, NotFoundError
 from core.home import Home
 from core.jobfile.bakeoff import ServerUnderTest
-from core.jobfile.servers import home_server, login_of, opened
+from core.jobfile.servers import home_server, known_servers, login_of, opened
 from core.reasons import Reason
 from core.served.record import read_record
 from core.served.state import Phase, read_state
@@ -26,8 +30,10 @@ from core.serving.ollama import Ollama
 from core.serving.replies import Resident, Tag, name_key
 from core.serving.servers import address_of, key_of
 from core.serving.side_by_side import ask_side_by_side
-from core.store.fleet import Alias, AliasVersion, aliases, get_version, set_observed
+from core.store.fleet import Alias, AliasVersion, aliases, fleet_tasks, get_version, set_observed
 from core.store.fleet_changes import FleetNote, add_note, changes, notes
+
+log = logging.getLogger(__name__)
 
 SERVER_SECONDS = 5.0
 """How long one server is waited for, whatever it does meanwhile."""
@@ -80,6 +86,40 @@ def to_look_at(connection: sqlite3.Connection) -> LookedAt:
         if one.state == "open":
             moving.add(one.alias_id)
     return LookedAt(tuple(one for one in aliases(connection) if one.id not in moving), newest)
+
+
+class AliasObserver:
+    """What a runner looks at aliases by, now and then: it remembers what it saw last, so that little is asked again."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self._former: Mapping[int, Observed] = {}
+
+    def prepare(self, connection: sqlite3.Connection) -> Callable[[], tuple[LookedAt, dict[int, Observed]]] | None:
+        """What asks the servers, for a thread that may wait; None where there is nothing to ask."""
+        looked_at, former = to_look_at(connection), self._former
+        roots = dict.fromkeys(one.project_root for one in fleet_tasks(connection))
+        if not looked_at.aliases:
+            return None
+        return lambda: (looked_at, observe(self.home, looked_at.aliases, all_servers(roots), former))
+
+    def store(self, connection: sqlite3.Connection, observed: tuple[LookedAt, dict[int, Observed]]) -> None:
+        """Keep what came of it, in a transaction."""
+        looked_at, self._former = observed
+        for note in store_observed(connection, looked_at, self._former):
+            log.warning("Alias %d: %s %s", note.alias_id, note.reason.code, dict(note.reason.values))
+
+
+def all_servers(project_roots: Iterable[str] = ()) -> dict[str, ServerUnderTest]:
+    """The servers that this person's settings name, and those that only the settings of these projects do."""
+    found: dict[str, ServerUnderTest] = {}
+    for root in (None, *project_roots):
+        with contextlib.suppress(
+            BakehouseError, OSError
+        ):  # an alias of theirs is asked at its own address, without a key
+            settings = load_settings() if root is None else load_project(Path(root)).settings
+            found = known_servers(settings) | found
+    return found
 
 
 def observe(

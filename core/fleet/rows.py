@@ -39,12 +39,13 @@ class Before:
 
 @dataclass(frozen=True)
 class DriftState:
-    """What the newest check for drift of a version said (`code`), at `time` (Unix seconds). Of one that has not ended well the
-    state of its job is the code, where no other has."""
+    """What the newest check for drift of a version said (`code`, with the whole `summary` of its result), at `time` (Unix
+    seconds). Where none has ended well, the state of the newest is the code."""
 
     code: str
     time: float
     job_id: int
+    summary: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -243,10 +244,10 @@ def _lineages(connection: sqlite3.Connection, versions: Collection[AliasVersion]
     return {one.id: told.get(made.get(one.id, 0), UNKNOWN) for one in versions}
 
 
-def _sought(task: str, version: AliasVersion, seen: Observed | None = None) -> Sought:
+def _sought(project_id: str | None, task: str, version: AliasVersion, seen: Observed | None = None) -> Sought:
     """What is looked for of a version: asked under the template that runs now, where that is known, else under its own."""
     now = None if seen is None or not is_same(seen.digest, version.digest) else seen.template
-    return Sought(task, version.weights, now or version.template)
+    return Sought(task, version.weights, now or version.template, project_id)
 
 
 def _measured(
@@ -257,13 +258,13 @@ def _measured(
     observed: Mapping[int, Observed],
 ) -> dict[Sought, tuple[Measurement, ...]]:
     sought = set()
-    for _, task, alias in shown:
+    for project, task, alias in shown:
         if task is None or alias.version_id is None:
             continue
-        sought.add(_sought(task, by_id[alias.version_id], observed.get(alias.id)))
+        sought.add(_sought(project, task, by_id[alias.version_id], observed.get(alias.id)))
         former = None if alias.id not in came else came[alias.id].former
         if former is not None:
-            sought.add(_sought(task, by_id[former]))
+            sought.add(_sought(project, task, by_id[former]))
     return measurements(connection, sought)
 
 
@@ -271,12 +272,12 @@ def _with_verdict(row: FleetRow, measured: Mapping[Sought, tuple[Measurement, ..
     """The row with the newest measurement of its version, and beside it that of the former one."""
     version, task = row.version, row.task
     assert version is not None and task is not None
-    found = next(iter(measured.get(_sought(task, version, row.observed), ())), None)
+    found = next(iter(measured.get(_sought(row.project_id, task, version, row.observed), ())), None)
     if found is not None:
         row = replace(row, measured=found, scores=found.scores, n_inputs=found.n_inputs)
     if row.before is None:
         return row
-    all_former = measured.get(_sought(task, row.before.version), ())
+    all_former = measured.get(_sought(row.project_id, task, row.before.version), ())
     same = (one for one in all_former if found is not None and one.job_id == found.job_id)
     former = next(same, next(iter(all_former), None))
     if former is None:
@@ -308,14 +309,16 @@ def _drift(connection: sqlite3.Connection, present: Collection[int]) -> dict[tup
     rows = connection.execute(
         """
         SELECT json_extract(settings, '$.version_id') AS version, task, max(id) AS id, state,
-               json_extract(result, '$.summary.outcome') AS outcome, coalesce(ended_at, submitted_at) AS time
+               json_extract(result, '$.summary') AS summary, coalesce(ended_at, submitted_at) AS time
         FROM jobs WHERE kind = 'drift' AND task IS NOT NULL
           AND json_extract(settings, '$.version_id') IN (SELECT value FROM json_each(?))
         GROUP BY version, task, state = 'done' ORDER BY state = 'done'
         """,
         [json.dumps(sorted(present))],
     )
-    return {
-        (row["version"], row["task"]): DriftState(row["outcome"] or row["state"], row["time"], row["id"])
-        for row in rows
-    }
+    found = {}
+    for row in rows:
+        summary = json.loads(row["summary"]) if row["summary"] else {}
+        code = summary.get("outcome") or row["state"]
+        found[row["version"], row["task"]] = DriftState(code, row["time"], row["id"], summary)
+    return found

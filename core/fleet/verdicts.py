@@ -14,11 +14,13 @@ PARTS = ("format", "content")
 
 
 class Sought(NamedTuple):
-    """A version whose measurement is looked for: its task, its weights and its template (None: not known)."""
+    """A version whose measurement is looked for: its task, its weights and its template (None: not known). `project_id`: whose
+    bake-offs count, a task of that name in another project being another one; None: all."""
 
     task: str
     weights: str | None
     template: str | None
+    project_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Measurement:
 
 class _MeasuredModel(NamedTuple):
     job_id: int
+    project_id: str
     name: str
     weights: str
     template: str | None
@@ -65,6 +68,7 @@ def measurements(connection: sqlite3.Connection, sought: Collection[Sought]) -> 
     wanted: dict[Sought, list[tuple[_MeasuredModel, Mapping[str, Any]]]] = {}
     for one in sought:
         listed = by_weights.get(bare(one.weights), []) if one.weights is not None else []
+        listed = [c for c in listed if one.project_id in (None, c.project_id)]
         fitting = [(c, rows[c.job_id, one.task, c.name]) for c in listed if (c.job_id, one.task, c.name) in rows]
         wanted[one] = sorted(fitting, key=lambda pair: (not _same_template(one, pair[0]), -pair[0].job_id))
     counted = _inputs(connection, {(c.job_id, one.task, c.name) for one, pairs in wanted.items() for c, _ in pairs})
@@ -101,7 +105,7 @@ def _candidates(connection: sqlite3.Connection, weights: Collection[str]) -> Ite
     both = {f"sha256:{bare(one)}" for one in weights} | {str(bare(one)) for one in weights}
     rows = connection.execute(
         """
-        SELECT job_id, max(number), candidate,
+        SELECT job_id, project_id, max(number), candidate,
                json_extract(document, '$.identity.weights') AS weights,
                json_extract(document, '$.identity.template') AS template,
                json_extract(document, '$.identity.version') AS version,
@@ -115,7 +119,13 @@ def _candidates(connection: sqlite3.Connection, weights: Collection[str]) -> Ite
     )
     for row in rows:
         yield _MeasuredModel(
-            row["job_id"], row["candidate"], row["weights"], row["template"], row["version"], row["vram_bytes"]
+            row["job_id"],
+            row["project_id"],
+            row["candidate"],
+            row["weights"],
+            row["template"],
+            row["version"],
+            row["vram_bytes"],
         )
 
 

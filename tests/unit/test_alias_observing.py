@@ -9,14 +9,17 @@ from pathlib import Path
 import pytest
 
 from core.aliases.observing import (
+    AliasObserver,
     LookedAt,
     Observed,
+    all_servers,
     is_foreign,
     observe,
     store_observed,
     template_hash,
     to_look_at,
 )
+from core.authoring.scaffold import new_project
 from core.clock import SystemClock
 from core.jobfile.bakeoff import ServerUnderTest
 from core.reasons import Reason
@@ -167,6 +170,30 @@ def test_a_move_of_our_own_during_a_look_is_no_foreign_change(
             assert store_observed(fleet.connection, asked, seen) == []
     assert get_alias(fleet.connection, judge.id).observed_at is None
     assert [one.id for one in to_look_at(fleet.connection).aliases] == ([judge.id] if ended else [])
+
+
+def test_a_runner_s_observer_asks_as_the_settings_of_person_and_projects_say(
+    fleet: StoredFleet, standin: OllamaStandin, judge: Alias, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    new_project(tmp_path / "project")
+    written = (tmp_path / "project/bakehouse.yaml").read_text()
+    more = f"servers: {{box: {{api: ollama, url: '{standin.url}', key_env: A_KEY}}}}\n"
+    (tmp_path / "project/bakehouse.yaml").write_text(written + more)
+    assert all_servers([str(tmp_path / "project"), str(tmp_path / "gone")])["box"].key_variable == "A_KEY"
+
+    observer = AliasObserver(fleet.home)
+    for _ in range(2):
+        ask = observer.prepare(fleet.connection)
+        assert ask is not None
+        standin.copy_model("planner", "vault-judge")
+        observed = ask()
+        with transaction(fleet.connection):
+            observer.store(fleet.connection, observed)
+    assert [one.reason.code for one in notes(fleet.connection)] == ["alias_changed"]
+    assert get_alias(fleet.connection, judge.id).observed_digest == standin.models["planner:latest"].digest
+    assert sum(asked.path == "/api/show" for asked in standin.requests) == 1
+    assert observer.prepare(StoredFleet(tmp_path / "empty").connection) is None
 
 
 @pytest.fixture
