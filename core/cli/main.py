@@ -28,6 +28,10 @@ BEFORE: dict[str, tuple[str, str]] = {
 }
 AFTER: dict[str, tuple[str, str]] = {
     "ship": ("core.cli.ship:ship", "Queue the whole way from a training to a model that serves."),
+    "challenge": (
+        "core.cli.challenge:challenge",
+        "Train a new base model for every task, and hold it against what serves.",
+    ),
     "served": ("core.cli.served:served", "The models that a llama-server serves for production: start, stop, remove."),
     "fleet": ("core.cli.fleet:fleet", "What serves now, why it deserves to, and the way back."),
     "results": ("core.cli.results:results", "Leaderboards of bake-offs, and the answers behind them."),

@@ -1,0 +1,107 @@
+"""Words for a challenge: how far each of its tasks is, and what the new model would gain there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from core.fleet.challenge import ChallengedTask, Side, Stage
+from core.fleet.gate import GateOutcome
+from core.format import SCORE_SCALE, data_size, plural, score_figure
+from core.wording.chains import behind_words, chain_words
+
+RECIPE_SOURCES: Mapping[str, str] = {
+    "asked": "asked for",
+    "lineage": "of what serves",
+    "task": "of the task's newest training",
+    "fallback": "nothing on record",
+}
+"""Where the recipe of a task's chain comes from."""
+STAGES: Mapping[Stage, str] = {
+    "queued": "queued",
+    "running": "on its way",
+    "stopped": "stopped",
+    "done": "measured",
+    "promoted": "serves already",
+    "gone": "its jobs were removed",
+}
+ADVICE: Mapping[GateOutcome, str] = {"pass": "switch", "fail": "keep", "cannot_tell": "cannot tell"}
+"""What the gate of a promotion comes to, for a person who decides."""
+HEAD = ("task", "advice", "score", "gain [95 %]", "size", "tokens/s")
+
+
+def advice_words(one: ChallengedTask) -> str:
+    """`switch`, `keep`, `cannot tell`; for a task that is no candidate for a promotion how it stands."""
+    if one.stage != "done":
+        return STAGES[one.stage]
+    return "gate unknown" if one.gate is None else ADVICE.get(one.gate.outcome, one.gate.outcome)
+
+
+def gain_words(one: ChallengedTask) -> str:
+    """`+0.40 [+0.10, +0.70]`, of 5."""
+    if one.difference is None:
+        return "—"
+    figures = f"{SCORE_SCALE * one.difference:+.2f}"
+    if one.interval is None:
+        return figures
+    low, high = (SCORE_SCALE * end for end in one.interval)
+    return f"{figures} [{low:+.2f}, {high:+.2f}]"
+
+
+def table_row(one: ChallengedTask) -> tuple[str, ...]:
+    """The cells under HEAD; `old → new` where a figure is of both."""
+    old, new = one.old, one.new
+    return (
+        one.task,
+        advice_words(one),
+        f"{score_figure(old.score)} → {score_figure(new.score)}",
+        gain_words(one),
+        f"{_size(old)} → {_size(new)}",
+        f"{_speed(old)} → {_speed(new)}",
+    )
+
+
+def could_gain_words(gain: float | None) -> str:
+    """`could gain 1.90/5`; what is not known is said to be."""
+    if gain is None:
+        return "score of what serves unknown"
+    return f"could gain {score_figure(gain)}/{SCORE_SCALE}"
+
+
+def way_words(one: ChallengedTask) -> str:
+    """How far a task is that is not measured yet: `2 of 6 done, merge failed, 4 left; retry it with …`."""
+    if one.chain is None:
+        return STAGES["gone"]
+    words = chain_words(one.chain, time.time())
+    if one.stage != "stopped":
+        return words
+    behind = behind_words(one.chain)
+    job = one.chain.current.job.id
+    return f"{words}; `bakehouse queue retry {job}` goes on with it" + (f" ({behind})" if behind else "")
+
+
+def promote_command(one: ChallengedTask) -> str | None:
+    """The command that has the new model serve, where there is something to promote."""
+    if one.stage != "done" or one.candidate is None:
+        return None
+    return f"bakehouse fleet promote {one.task} {one.candidate}"
+
+
+def headline(model: str, tasks: Sequence[ChallengedTask]) -> str:
+    """`tiny: 2 of 3 tasks measured, 1 to switch`."""
+    measured = sum(one.is_measured for one in tasks)
+    passed = sum(one.gate is not None and one.gate.outcome == "pass" and one.stage == "done" for one in tasks)
+    served, stopped = (sum(one.stage == stage for one in tasks) for stage in ("promoted", "stopped"))
+    parts = [f"{measured} of {plural(len(tasks), 'task')} measured"]
+    parts += [f"{passed} to switch"] if passed else []
+    parts += [f"{served} switched"] if served else []
+    parts += [f"{stopped} stopped"] if stopped else []
+    return f"{model}: {', '.join(parts)}"
+
+
+def _size(side: Side) -> str:
+    return data_size(side.size_bytes) or "—"
+
+
+def _speed(side: Side) -> str:
+    return "—" if side.tokens_per_second is None else f"{side.tokens_per_second:.0f}"
