@@ -34,7 +34,7 @@ from core.jobfile.servers import opened
 from core.scoring.answers import Answer
 from core.serving.answering import ServedIdentity
 from core.serving.errors import ServerError
-from core.wording.drift import drift_words
+from core.wording.drift import drift_words, due_words
 from jobs.bakeoff.job import nothing_answered, tally_of
 from jobs.bakeoff.record import AnswerRecord
 from jobs.bakeoff.served import answer_served
@@ -62,6 +62,8 @@ class Prompts:
 
 def run(context: JobContext, spec: DriftSpec) -> None:
     start_manifest(context)
+    if spec.due:
+        context.say(f"due: {', '.join(due_words(code) for code in spec.due)}")
     server, name = spec.asked.server, spec.asked.served_model
     assert server is not None and name is not None  # the candidate was validated
     if server.served_dir is not None:

@@ -157,7 +157,6 @@ _KINDS = (
         module="jobs.drift",
         lane="gpu",
         resumes=True,
-        has_parity=True,
     ),
     # `bakehouse doctor --stress` asks for it. One that took the machine down is not started again by itself.
     JobKind(

@@ -107,7 +107,7 @@ def drift_spec(
         baseline_job=None if baseline is None else baseline[0],
         verdict=kept,
         full=full,
-        due=[reason.code for reason in due.reasons] or ["asked"],
+        due=[reason.code for reason in due.reasons],
         observed=due.observed,
         pattern_timeout_seconds=project.settings.bakeoff.pattern_timeout_seconds,
     )

@@ -34,8 +34,13 @@ LABELS: Mapping[str, str] = {
     "base_weights": "{} base",
     "quantization": "{}",
     "format": "{}",
+    "alias": "{}",
+    "version": "version {}",
+    "full": "all inputs: {}",
 }
 """By setting, the most telling first; any other one is shown under its name."""
+UNTOLD = frozenset({"version_id", "observed"})
+"""What the store finds checks for drift by, and tells a person nothing."""
 MOST_KEYS = 10
 MOST_TOGETHER = 4
 
@@ -71,7 +76,7 @@ def differences(jobs: Sequence[JobRow]) -> dict[int, Difference]:
 
 def within(group: Sequence[JobRow]) -> dict[int, Difference]:
     """Of runs of one kind and task."""
-    known = {name for job in group for name in job.settings}
+    known = {name for job in group for name in job.settings if name not in UNTOLD}
     varying = [name for name in known if len({frozen(job.settings.get(name)) for job in group}) > 1]
     if "data" in varying:  # files of other names: their hashes say no more
         varying = [name for name in varying if name != "data_sha256"]
