@@ -1,8 +1,8 @@
 """What stands between an adapter and the file that serves: merged folders and GGUF files of full precision, gigabytes each.
 
 Such an artefact is an intermediate once something was made of it that is there. It can be removed where it can be made again;
-never while a queued job needs it, a process has it open, a model serves from it or a service is to start with it, or
-`models.yaml` names it.
+never while a queued job needs it, a process has it open, a model serves from it or a service is to start with it, a version of
+an alias is it, or `models.yaml` names it.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Intermediate:
     """An artefact of a job that others were made of (`made`: their jobs). `keep` is why it must stay; None where it may go.
 
     `path` is its folder in the store of artefacts, which holds its lineage too. Reasons: `needed` (`job`), `open` (`process`,
-    `pid`), `served` (`name`), `service` (`unit`), `named` (`model`), `not_again` (`source`: what it was made of is gone),
-    `base_changed` (`source`: where other weights lie now).
+    `pid`), `served` (`name`), `version` (`alias`, `number`), `service` (`unit`), `named` (`model`), `not_again` (`source`: what
+    it was made of is gone), `base_changed` (`source`: where other weights lie now).
     """
 
     job_id: int
@@ -78,6 +78,7 @@ def list_intermediates(
         keep = (
             _needed(home, connection, {one.job_id}, one.folder)
             or _served(home, one.folder)
+            or _version(connection, one.folder)
             or opened.get(one.folder)
             or units.get(one.folder)
             or _named(one.folder, models or {})
@@ -97,7 +98,12 @@ def remove_intermediate(home: Home, connection: sqlite3.Connection, one: Interme
     shutil.rmtree(aside, ignore_errors=True)
     one.path.rename(aside)
     jobs = {number for number, other in _made(home, connection).items() if other.folder == one.path}
-    if _needed(home, connection, jobs | {one.job_id}, one.path) is not None or _served(home, one.path) is not None:
+    now = (
+        _needed(home, connection, jobs | {one.job_id}, one.path)
+        or _served(home, one.path)
+        or _version(connection, one.path)
+    )
+    if now is not None:
         aside.rename(one.path)
         return False
     shutil.rmtree(aside)
@@ -238,6 +244,18 @@ def _served(home: Home, folder: Path) -> Reason | None:
             if folder.name.encode() in record.read_bytes():
                 return Reason("served", {"name": record.parent.name})
     return None
+
+
+def _version(connection: sqlite3.Connection, folder: Path) -> Reason | None:
+    """The newest version of an alias that is served from a folder of the store: a rollback to it needs no rebuild."""
+    row = connection.execute(
+        """
+        SELECT name, number FROM alias_versions JOIN aliases ON aliases.id = alias_id
+        WHERE instr(record, ?) ORDER BY alias_versions.id DESC LIMIT 1
+        """,
+        [folder.name],
+    ).fetchone()
+    return None if row is None else Reason("version", {"alias": row["name"], "number": row["number"]})
 
 
 def _name(process: Path) -> str:

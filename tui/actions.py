@@ -255,9 +255,11 @@ def start_served(context: Context, name: str) -> None:
     """Start a served model; what a person should know of what keeps it running is told with it."""
 
     def act() -> RequestDone:
+        from core.aliases.guard import require_no_move
         from core.served.control import start
         from core.wording.served import note_words
 
+        require_no_move(context.home, name)
         kept = start(context.home, name)
         return RequestDone("; ".join([f"{printable(name)} is started, and loads", *map(note_words, kept.notes)]))
 
@@ -266,9 +268,13 @@ def start_served(context: Context, name: str) -> None:
 
 def stop_served(context: Context, name: str) -> None:
     def act() -> RequestDone:
+        from core.aliases.guard import require_no_move
         from core.served.control import stop
+        from core.served.install import confirm
 
+        require_no_move(context.home, name)
         ran = stop(context.home, name)
+        confirm(context.home, name)  # a person has decided: nothing is taken back
         return RequestDone(f"{printable(name)} {'is stopped' if ran else 'did not run'}")
 
     in_background(context, act)
@@ -276,8 +282,10 @@ def stop_served(context: Context, name: str) -> None:
 
 def remove_served(context: Context, name: str) -> None:
     def act() -> RequestDone:
+        from core.aliases.guard import require_removable
         from core.served.control import remove
 
+        require_removable(context.home, name)
         remove(context.home, name)
         return RequestDone(f"{printable(name)} is removed; its GGUF file stays")
 

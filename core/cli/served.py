@@ -84,9 +84,11 @@ def show(name: str, as_json: bool) -> None:
 @json_option
 def start(name: str, at_boot: bool | None, as_json: bool) -> None:
     """Start one that was stopped; it loads then, and answers at the same address as before."""
+    from core.aliases.guard import require_no_move
     from core.served.control import start
 
     home = Home.find()
+    require_no_move(home, name)
     with told_if_slow(f"starting {name} …"):
         keeping = start(home, name, at_boot=at_boot)
     record = read_record(home, name)
@@ -104,10 +106,12 @@ def start(name: str, at_boot: bool | None, as_json: bool) -> None:
 @json_option
 def stop(name: str, as_json: bool) -> None:
     """End one until `start`, also over a restart of the machine."""
+    from core.aliases.guard import require_no_move
     from core.served.control import stop
     from core.served.install import confirm
 
     home = Home.find()
+    require_no_move(home, name)
     with told_if_slow(f"waiting for {name} to end …"):
         ran = stop(home, name)
     confirm(home, name)  # a person has decided: nothing is taken back
@@ -122,10 +126,12 @@ def stop(name: str, as_json: bool) -> None:
 @json_option
 def remove(name: str, as_json: bool) -> None:
     """End one and forget it, with its log and its unit of systemd. The GGUF file stays, and can be deployed again."""
+    from core.aliases.guard import require_removable
     from core.errors import BakehouseError
     from core.served.control import remove
 
     home = Home.find()
+    require_removable(home, name)
     file: str | None = None
     try:
         file = str(read_record(home, name).file)

@@ -8,6 +8,7 @@ import sqlite3
 from pathlib import PurePath
 from typing import Any
 
+from core.aliases.guard import require_no_alias
 from core.config.model import ModelEntry
 from core.config.project import Project
 from core.config.servers import BUILT_IN
@@ -26,7 +27,7 @@ from core.served.record import require_name
 from core.serving.errors import ServerError
 from core.serving.ollama_prompts import RENDERS, version_number
 from core.serving.refusals import no_render
-from core.serving.replies import full_name
+from core.serving.replies import full_name, name_key
 from core.store.database import open_database
 from core.store.jobs import JobRow
 from core.submission.enqueue import store
@@ -146,6 +147,10 @@ def deploy_spec(
     under_test, base = meant_task_and_model(project, source, found, task, model)
     name = default_name(under_test, base, found, to) if name is None else name
     where = _ollama(home, project, name) if to == "ollama" else _llama_server(home, project, name, at_boot, port)
+    if to == "ollama":
+        require_no_alias(connection, where["server"].url, name, name_key(name))
+    else:
+        require_no_alias(connection, "", name, name)
     if served is None:
         training = known_training(home, found.reference)
         served = (

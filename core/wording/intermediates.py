@@ -9,6 +9,7 @@ _KEEP = {
     "needed": "job {job} needs it",
     "open": "{process} has it open (pid {pid})",
     "served": "{name} serves from it",
+    "version": "version {number} of the alias {alias} serves from it",
     "service": "the service {unit} starts with it",
     "named": "models.yaml names it as {model}",
     "not_again": "it cannot be made again, {source} is gone",

@@ -19,6 +19,8 @@ from core.models.fingerprints import KnownFingerprints, path_fingerprint
 from core.process.identity import start_ticks
 from core.served.control import remove
 from core.served.record import ServedModelRecord, write_record
+from core.store.database import transaction
+from core.store.fleet import Target, insert_alias, insert_version
 from core.store.jobs import JobRow
 from core.wording.intermediates import keep_words
 from tests.support.kiln import Kiln, kiln
@@ -112,6 +114,20 @@ def served_before(way: Way, tmp_path: Path) -> Callable[[], None]:
     return folder.record.rename(folder.record_before).unlink
 
 
+def former_version(way: Way, tmp_path: Path) -> Callable[[], None]:
+    """An alias goes back to it without a rebuild."""
+    file, connection = way.folder(way.convert) / "gguf/m.gguf", way.kiln.connection
+    with transaction(connection):
+        alias = insert_alias(connection, server="llama-server", url="", name="judge", name_key="judge")
+        insert_version(connection, alias.id, Target("judge-7", "ab", record={"file": str(file)}), "promoted")
+
+    def forgotten() -> None:
+        with transaction(connection):
+            connection.execute("DELETE FROM aliases")
+
+    return forgotten
+
+
 def queued(way: Way, tmp_path: Path) -> Callable[[], None]:
     (job,) = way.kiln.export(dtype="fp16", quantization="Q4_K_M").queued
     return lambda: way.kiln.end(job.id, "cancelled")
@@ -125,6 +141,7 @@ def queued(way: Way, tmp_path: Path) -> Callable[[], None]:
         (in_a_unit, "service"),
         (served, "served"),
         (served_before, "served"),
+        (former_version, "version"),
         (queued, "needed"),
     ],
 )

@@ -1,0 +1,88 @@
+"""What a person or a deployment must not do to a production name: an alias moves on promotion and rollback alone."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+
+from core.errors import InputError
+from core.home import Home
+from core.store.database import open_database
+from core.store.fleet import LLAMA_SERVER, Alias, aliases, tasks_of, versions
+from core.store.fleet_changes import open_change_of
+
+
+def require_no_alias(connection: sqlite3.Connection, url: str, name: str, name_key: str) -> None:
+    """For a deployment under `name` on a server (`url`, empty for a served model of this home); it compares `name_key`.
+
+    InputError (`is_alias`) for an alias, and for a name that keeps a former version of one.
+    """
+    for alias in _on_server(connection, url):
+        if alias.name_key == name_key:
+            raise InputError(
+                f"`{name}` is an alias{_of_tasks(connection, alias)}: it moves only on promotion",
+                code="is_alias",
+                key="--name",
+                remedy="deploy under another name, have that measured, and promote it; `bakehouse fleet list` shows aliases",
+            )
+        kept = [one for one in versions(connection, alias.id) if one.kept_as is not None]
+        if number := next((one.number for one in kept if one.kept_as in (name, name_key)), None):
+            raise InputError(
+                f"`{name}` keeps version {number} of the alias {alias.name}, which a rollback needs",
+                code="keeps_version",
+                key="--name",
+                remedy="deploy under another name",
+            )
+
+
+def require_removable(home: Home, name: str) -> None:
+    """InputError (`is_alias`) for a served model that is the alias of a task, and as in `require_no_move`."""
+    with _alias(home, name) as (connection, alias):
+        if alias is None:
+            return
+        _require_no_move(connection, alias)
+        if tasks := _of_tasks(connection, alias):
+            raise InputError(
+                f"`{name}` is the alias{tasks}, which nothing would serve any more",
+                code="is_alias",
+                key=name,
+                remedy=f"promote another model, or give the task another alias; `bakehouse served stop {name}` only ends it",
+            )
+
+
+def require_no_move(home: Home, name: str) -> None:
+    """InputError (`change_open`) for a served model that is an alias on its way to another model: what a person asked of it now
+    would be for one of the two, and nobody knows which."""
+    with _alias(home, name) as (connection, alias):
+        if alias is not None:
+            _require_no_move(connection, alias)
+
+
+def _require_no_move(connection: sqlite3.Connection, alias: Alias) -> None:
+    change = open_change_of(connection, alias.id)
+    if change is not None:
+        raise InputError(
+            f"`{alias.name}` is on its way to another model: {change.author} has asked for that",
+            code="change_open",
+            key=alias.name,
+            remedy="ask again when that has ended: `bakehouse fleet list` shows it",
+        )
+
+
+@contextlib.contextmanager
+def _alias(home: Home, name: str) -> Iterator[tuple[sqlite3.Connection, Alias | None]]:
+    with contextlib.closing(open_database(home)) as connection:
+        yield connection, next((one for one in _on_server(connection, "") if one.name == name), None)
+
+
+def _on_server(connection: sqlite3.Connection, url: str) -> list[Alias]:
+    """Those that stand for something, or are about to."""
+    here = [one for one in aliases(connection) if one.url == url and (url or one.server == LLAMA_SERVER)]
+    return [one for one in here if one.version_id is not None or open_change_of(connection, one.id) is not None]
+
+
+def _of_tasks(connection: sqlite3.Connection, alias: Alias) -> str:
+    """` of judge and title`, empty for an alias that has no task."""
+    tasks = sorted({one.task for one in tasks_of(connection, alias.id)})
+    return f" of {' and '.join(tasks)}" if tasks else ""
