@@ -25,7 +25,7 @@ class Placed:
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptNames:
     """The names under which a server is to keep what a move replaces (`former`) and what it brings (`target`); None where
     none is needed. `target_is_new`: nothing is there under that name yet, so a move that is taken back removes it again."""
 
@@ -52,9 +52,9 @@ class AliasPlace(Protocol):
         """What is there under the alias now, None for nothing."""
 
     def look_at_source(self, alias: Alias, target: Target) -> Placed | None:
-        """What the source of a move is now, None where it is gone."""
+        """What the source of a move is now, None where it is gone; of a target without a digest, what is under its name."""
 
-    def choose_kept(self, alias: Alias, former: AliasVersion | None, target: Target) -> Kept:
+    def choose_kept(self, alias: Alias, former: AliasVersion | None, target: Target) -> KeptNames:
         """Under which names the two are to be kept; nothing is done yet, and the caller stores them first."""
 
     def keep_former(self, alias: Alias, former: AliasVersion, kept: str) -> None:
@@ -66,11 +66,12 @@ class AliasPlace(Protocol):
     def place(self, alias: Alias, target: Target) -> None:
         """Make the alias the target. What it is afterwards is looked at by the caller."""
 
-    def put_back(self, alias: Alias, former: AliasVersion) -> None:
-        """Make the alias what it was, where it is missing or half done."""
+    def put_back(self, alias: Alias, former: AliasVersion | None) -> None:
+        """Make the alias what it was, where it is missing or half done: nothing, where `former` is None. BakehouseError
+        (`former_gone`) where the server has nothing of the former any more."""
 
     def forget_target(self, alias: Alias, target: Target) -> None:
-        """Remove what `keep_target` made, after a move that came to nothing."""
+        """Remove what a move has made and left that came to nothing: what `keep_target` made, say."""
 
     def settle(self, alias: Alias, former: AliasVersion | None, target: Target) -> None:
         """What is good to do after a move and is no part of it: have the former model leave the memory, say."""

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from core.aliases.digests import is_same
-from core.aliases.places import Kept, NotNowError, Placed
+from core.aliases.places import KeptNames, NotNowError, Placed
 from core.aliases.served_record import require_what_it_needs, standing_record, stored_record, under_name
 from core.errors import BakehouseError, InputError, NotFoundError
 from core.gpu_lease.host_room import available_bytes, own_bytes
@@ -99,9 +99,9 @@ class ServedPlace:
 
     # What is kept.
 
-    def choose_kept(self, alias: Alias, former: AliasVersion | None, target: Target) -> Kept:
+    def choose_kept(self, alias: Alias, former: AliasVersion | None, target: Target) -> KeptNames:
         """No names are needed: the records of versions are in the store, and their files stay (`core.intermediates`)."""
-        return Kept()
+        return KeptNames()
 
     def keep_former(self, alias: Alias, former: AliasVersion, kept: str) -> None:
         """Nothing is to be done for it."""

@@ -66,6 +66,8 @@ class Runner:
         self.sampling = sampling
         self.clock = clock
         # A runner that finds another one leaves before it needs these.
+        from core.aliases.choice import place_of
+        from core.aliases.keeper import AliasKeeper
         from core.gpu_lease.cpu_slot import CpuSlot
         from core.gpu_lease.manager import GpuLeaseManager
         from core.runner.drift_starter import DriftStarter
@@ -90,6 +92,7 @@ class Runner:
         )
         self.guard = RunMonitor(home, settings.watch, gpu, self.launcher, clock, uses)
         self.watch = Watch(home, connection, self.launcher, self.guard, on_fault=self.block_gpu_for, remedies=remedies)
+        self.aliases = AliasKeeper(connection, partial(place_of, home), clock=clock)
         self.escalation = StopEscalation(self.launcher, settings.queue.stop_grace_seconds, clock)
         self.drift = DriftStarter(home, settings.fleet.drift, clock)
         self.told_to_leave = told_to_leave
@@ -117,8 +120,9 @@ class Runner:
         waiting = self.starter.start_what_may()
         self.spare_the_disk()
         self.revive_served()
+        self.aliases.tick()
         self.drift.tick(self.connection)
-        return living > 0 or waiting or any(one.busy for one in (self.keeper, self.cpu_slot) if one is not None)
+        return living > 0 or waiting or any(one.busy for one in (self.keeper, self.cpu_slot, self.aliases) if one)
 
     def revive_served(self) -> None:
         """See now and then that each served model has its shim. Imported once there is one: few homes have any."""

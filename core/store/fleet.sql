@@ -53,7 +53,8 @@ CREATE TABLE fleet_tasks (
 
 CREATE INDEX fleet_tasks_by_alias ON fleet_tasks (alias_id);
 
--- Every asked move. An open one is the intent that a runner carries on: there is one an alias at most.
+-- Every asked move. An open one is the intent that a runner carries on: there is one an alias at most. `kept` is stored before
+-- anything is done on the server, and says under which names it keeps what the move replaces and brings; NULL: nothing was done.
 CREATE TABLE fleet_changes (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   alias_id INTEGER NOT NULL REFERENCES aliases (id) ON DELETE CASCADE,
@@ -66,6 +67,7 @@ CREATE TABLE fleet_changes (
   from_version INTEGER REFERENCES alias_versions (id),
   to_version INTEGER REFERENCES alias_versions (id),
   target TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(target)),
+  kept TEXT CHECK (kept IS NULL OR json_valid(kept)),
   gate TEXT CHECK (gate IS NULL OR json_valid(gate)),
   override_reason TEXT,
   author TEXT NOT NULL,

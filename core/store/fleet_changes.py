@@ -33,7 +33,8 @@ class FleetChange:
     """One asked move of an alias. `phase` is where an open one is, `reason` why it ended as it did.
 
     `from_version` is what the alias was when it was asked; `to_version` what it became (of a rollback: is to become). `gate`
-    is the evidence as it stood on the screen, `override_reason` why the change was asked for against it.
+    is the evidence as it stood on the screen, `override_reason` why the change was asked for against it. `kept` is None until
+    something may have been done on the server: the names under which it keeps what the move replaces and brings.
     """
 
     id: int
@@ -47,6 +48,7 @@ class FleetChange:
     from_version: int | None
     to_version: int | None
     target: Target
+    kept: Mapping[str, Any] | None
     gate: Mapping[str, Any] | None
     override_reason: str | None
     author: str
@@ -110,13 +112,19 @@ def open_change(
     return get_change(connection, int(cursor.lastrowid or 0))
 
 
-def set_phase(connection: sqlite3.Connection, change_id: int, phase: str, target: Target | None = None) -> None:
-    """Where an open change is now, with what has become known of its target."""
+def set_phase(connection: sqlite3.Connection, change_id: int, phase: str) -> None:
+    """Where an open change is now."""
     connection.execute("UPDATE fleet_changes SET phase = ? WHERE id = ?", [phase, change_id])
-    if target is not None:
-        connection.execute(
-            "UPDATE fleet_changes SET target = ? WHERE id = ?", [json.dumps(target.to_json()), change_id]
-        )
+
+
+def set_kept_names(
+    connection: sqlite3.Connection, change_id: int, target: Target, kept: Mapping[str, Any], phase: str
+) -> None:
+    """From now on something may have been done on the server for an open change, under these names."""
+    connection.execute(
+        "UPDATE fleet_changes SET target = ?, kept = ?, phase = ? WHERE id = ?",
+        [json.dumps(target.to_json()), json.dumps(kept), phase, change_id],
+    )
 
 
 def finish_change(
@@ -171,9 +179,14 @@ def changes(
     return [_change(row) for row in rows]
 
 
+def open_changes(connection: sqlite3.Connection) -> list[FleetChange]:
+    """The intents, oldest first."""
+    return [_change(row) for row in connection.execute("SELECT * FROM fleet_changes WHERE state = 'open' ORDER BY id")]
+
+
 def open_change_of(connection: sqlite3.Connection, alias_id: int) -> FleetChange | None:
     """The move that an alias is in, None where it is in none."""
-    return next(iter(changes(connection, alias_id, open_only=True)), None)
+    return next((one for one in open_changes(connection) if one.alias_id == alias_id), None)
 
 
 def add_note(
@@ -219,6 +232,7 @@ def _change(row: sqlite3.Row) -> FleetChange:
         **{
             **told,
             "target": Target.from_json(json.loads(row["target"])),
+            "kept": None if row["kept"] is None else json.loads(row["kept"]),
             "gate": None if row["gate"] is None else json.loads(row["gate"]),
             "reason": None if code is None else from_columns(code, values),
         }

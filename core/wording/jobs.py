@@ -16,6 +16,7 @@ from core.runner.commands import QueueCommand, RefusedError
 from core.store.job_reasons import JobReasonCode, RefusalCode
 from core.store.jobs import ACTIVE, QUEUED, RETRYABLE, JobRow, QueueState
 from core.text import printable
+from core.wording.fleet import FLEET_REFUSAL_WORDS
 from core.wording.gpu import gpu_words, remedy
 
 Values = Mapping[str, Any]
@@ -266,4 +267,4 @@ REFUSAL_WORDS: dict[RefusalCode, Words] = {
 
 PHASES = {"restarting_with_less_memory": "restarting with less memory"}
 
-TABLES: tuple[Mapping[Any, Words], ...] = (JOB_WORDS, REFUSAL_WORDS)
+TABLES: tuple[Mapping[Any, Words], ...] = (JOB_WORDS, REFUSAL_WORDS, FLEET_REFUSAL_WORDS)

@@ -32,7 +32,15 @@ from core.store.fleet import (
     tasks_of,
     versions,
 )
-from core.store.fleet_changes import add_note, changes, finish_change, notes, open_change, open_change_of, set_phase
+from core.store.fleet_changes import (
+    add_note,
+    changes,
+    finish_change,
+    notes,
+    open_change,
+    open_change_of,
+    set_kept_names,
+)
 from tests.support.stored import add_job, fresh
 
 JUDGE = Target(source="judge-4b:latest", digest="d1", model="qwen3-4b", size_bytes=3)
@@ -77,10 +85,10 @@ def test_an_alias_has_one_open_change_and_an_ended_one_stays_as_it_is(tmp_path: 
     with pytest.raises(sqlite3.IntegrityError), transaction(connection):
         open_change(connection, alias_id=judge.id, kind="rollback", author="b", target=JUDGE, from_version=None)
     with transaction(connection):
-        set_phase(connection, change.id, "placing", Target(source="b", digest="d", number=1, kept_as="k"))
+        set_kept_names(connection, change.id, Target("b", "d", number=1, kept_as="k"), {"target": "k"}, "placing")
         finish_change(connection, change.id, "failed", Reason("source_gone", {"source": "b"}))
     (ended,) = changes(connection, judge.id)
-    assert (ended.state, ended.phase, ended.target.kept_as) == ("failed", "", "k")
+    assert (ended.state, ended.phase, ended.target.kept_as, ended.kept) == ("failed", "", "k", {"target": "k"})
     assert ended.reason == Reason("source_gone", {"source": "b"}) and ended.ended_at is not None
     assert open_change_of(connection, judge.id) is None
     with pytest.raises(sqlite3.IntegrityError), transaction(connection):

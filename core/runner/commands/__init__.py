@@ -7,6 +7,7 @@ import sqlite3
 from core.home import Home
 from core.runner.commands.base import QueueCommand, RefusedError, Request
 from core.runner.commands.of_chains import jobs_of_chain
+from core.runner.commands.of_fleet import FLEET_COMMANDS
 from core.runner.commands.of_jobs import JOB_COMMANDS, stop
 from core.runner.commands.of_queue import QUEUE_COMMANDS
 from core.store.commands import CommandRow, finish_command
@@ -27,7 +28,9 @@ def carry_out(home: Home, connection: sqlite3.Connection, asked: CommandRow) -> 
     with transaction(connection):
         command = COMMANDS.get(asked.kind)
         request = Request(home, connection, asked.author, asked.arguments)
-        if command is not None and command.on_queue is not None:
+        if (of_fleet := FLEET_COMMANDS.get(asked.kind)) is not None:
+            of_fleet(request)
+        elif command is not None and command.on_queue is not None:
             command.on_queue(request)
         elif command is not None and command.on_job is not None and asked.job_id is not None:
             job = get_job(connection, asked.job_id)
