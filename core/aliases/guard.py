@@ -8,18 +8,21 @@ from collections.abc import Iterator
 
 from core.errors import InputError
 from core.home import Home
+from core.jobfile.raw import read_key
+from core.serving.replies import name_key
 from core.store.database import open_database
 from core.store.fleet import LLAMA_SERVER, Alias, aliases, tasks_of, versions
 from core.store.fleet_changes import open_change_of
+from core.store.jobs import JobRow
 
 
-def require_no_alias(connection: sqlite3.Connection, url: str, name: str, name_key: str) -> None:
-    """For a deployment under `name` on a server (`url`, empty for a served model of this home); it compares `name_key`.
+def require_no_alias(connection: sqlite3.Connection, url: str, name: str, key: str) -> None:
+    """For a deployment under `name` on a server (`url`, empty for a served model of this home); it knows names by `key`.
 
     InputError (`is_alias`) for an alias, and for a name that keeps a former version of one.
     """
     for alias in _on_server(connection, url):
-        if alias.name_key == name_key:
+        if alias.name_key == key:
             raise InputError(
                 f"`{name}` is an alias{_of_tasks(connection, alias)}: it moves only on promotion",
                 code="is_alias",
@@ -27,13 +30,26 @@ def require_no_alias(connection: sqlite3.Connection, url: str, name: str, name_k
                 remedy="deploy under another name, have that measured, and promote it; `bakehouse fleet list` shows aliases",
             )
         kept = [one for one in versions(connection, alias.id) if one.kept_as is not None]
-        if number := next((one.number for one in kept if one.kept_as in (name, name_key)), None):
+        if number := next((one.number for one in kept if one.kept_as in (name, key)), None):
             raise InputError(
                 f"`{name}` keeps version {number} of the alias {alias.name}, which a rollback needs",
                 code="keeps_version",
                 key="--name",
                 remedy="deploy under another name",
             )
+
+
+def require_deploys_beside(home: Home, connection: sqlite3.Connection, job: JobRow) -> None:
+    """For a job that is about to start: what a deployment was to have as its name may have become an alias since it was queued.
+
+    InputError as in `require_no_alias`, and for a job file that cannot be read.
+    """
+    if job.kind != "deploy":
+        return
+    spec = read_key(home.run_dir(job.id), "spec", dict)
+    name, server = str(spec.get("name")), spec.get("server")
+    url = str(server.get("url")) if isinstance(server, dict) else ""
+    require_no_alias(connection, url, name, name_key(name) if url else name)
 
 
 def require_removable(home: Home, name: str) -> None:

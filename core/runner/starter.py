@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from core.aliases.guard import require_deploys_beside
 from core.attempt.launcher import NO_REMEDIES, Launcher
 from core.clock import SYSTEM_CLOCK
 from core.errors import BakehouseError
@@ -222,6 +223,7 @@ class Starter:
     def launch(self, job: JobRow, lease: gpu_lock.Lease | None) -> None:
         attempt = self.home.run_dir(job.id).attempt(job.attempt)
         try:
+            require_deploys_beside(self.home, self.connection, job)
             protection = self.launcher.start(attempt, self.interpreter(job), lease, self.remedies_for(job))
         except (BakehouseError, OSError) as error:
             code = error.code if isinstance(error, BakehouseError) else "os_error"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from core.aliases.guard import require_deploys_beside
 from core.clock import SystemClock
 from core.config.project import shipped
 from core.errors import InputError
@@ -93,8 +94,12 @@ def test_nothing_is_deployed_onto_an_alias_or_onto_what_a_rollback_needs(
 
     assert asked("Vault-Judge:latest", "ollama") == "is_alias"
     assert asked("vault-judge:bakehouse-1", "ollama") == "keeps_version"
-    submit_deploy(kiln.home, shipped(), f"job:{made}", to="llama-server", name="vault-judge", author="tester")
+    beside = submit_deploy(kiln.home, shipped(), f"job:{made}", to="llama-server", name="vault-judge", author="tester")
+    queued = submit_deploy(kiln.home, shipped(), f"job:{made}", to="llama-server", name="judge", author="tester")
 
     adopted(kiln.home, "judge", url="")
+    require_deploys_beside(kiln.home, kiln.connection, beside)
+    with pytest.raises(InputError, match="`judge` is an alias of judge"):  # since it was queued
+        require_deploys_beside(kiln.home, kiln.connection, queued)
     assert asked("judge", "llama-server") == "is_alias"
     submit_deploy(kiln.home, shipped(), f"job:{made}", to="ollama", name="judge", author="tester")
