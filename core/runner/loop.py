@@ -68,6 +68,7 @@ class Runner:
         # A runner that finds another one leaves before it needs these.
         from core.aliases.choice import place_of
         from core.aliases.keeper import AliasKeeper
+        from core.aliases.observing import AliasObserver
         from core.gpu_lease.cpu_slot import CpuSlot
         from core.gpu_lease.manager import GpuLeaseManager
         from core.runner.drift_starter import DriftStarter
@@ -92,7 +93,7 @@ class Runner:
         )
         self.guard = RunMonitor(home, settings.watch, gpu, self.launcher, clock, uses)
         self.watch = Watch(home, connection, self.launcher, self.guard, on_fault=self.block_gpu_for, remedies=remedies)
-        self.aliases = AliasKeeper(connection, partial(place_of, home), clock=clock)
+        self.aliases = AliasKeeper(connection, partial(place_of, home), observing=AliasObserver(home), clock=clock)
         self.escalation = StopEscalation(self.launcher, settings.queue.stop_grace_seconds, clock)
         self.drift = DriftStarter(home, settings.fleet.drift, clock)
         self.told_to_leave = told_to_leave
