@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import BakehouseError
 from core.home import Home
+from tui.model.fleet_reader import FleetReader
 from tui.model.snapshot import Board, ProfileLines, TaskLine
 from tui.model.staleness_reader import StalenessReader
 
@@ -77,6 +78,7 @@ class BackgroundReader(threading.Thread):
         self.told = told
         self.found = BackgroundFacts()
         self.staleness = StalenessReader(home, self._say_changes)
+        self.fleet = FleetReader(home, told)
         self._boards: dict[BoardKey, tuple[Board, ...]] = {}
         self._wanted: set[int] = set()
         self._project_files: ProjectFiles | None = None
@@ -89,6 +91,7 @@ class BackgroundReader(threading.Thread):
 
     def data_changed(self) -> None:
         self._changed.set()
+        self.fleet.data_changed()
 
     def project_changed(self) -> None:
         """Look at the project now rather than at the next beat: a task was made."""
@@ -105,10 +108,12 @@ class BackgroundReader(threading.Thread):
         self._stopped.set()
         self._changed.set()
         self.staleness.stop()
+        self.fleet.stop()
 
     def run(self) -> None:
         # Starting a runner waits until it lives: the rest need not.
         threading.Thread(target=self._try, args=(self._start_runner,), name="start-runner", daemon=True).start()
+        self.fleet.start()
         self._try(self._read_project)
         self._try(self._read_profile)
         self.staleness.start()

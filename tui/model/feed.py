@@ -147,6 +147,7 @@ class Feed(threading.Thread):
             project_option=found.project_option,
             tasks=found.tasks,
             boards=found.boards,
+            fleet=self.reader.fleet.found,
             problems=tuple(text for _, text in found.problems),
         )
 

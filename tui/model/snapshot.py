@@ -17,6 +17,7 @@ from core.telemetry.run_record import Summary
 from core.wording.gpu import gpu_words
 from core.wording.runs import Difference
 from core.wording.served import served_words
+from tui.model.fleet_reader import FleetNow
 from tui.model.forecasts import OomFallback, RunForecast
 from tui.model.served_files import ServedNow
 
@@ -260,6 +261,8 @@ class Snapshot:
     """By which a command finds the project: empty where it is that of the folder in which the console was started."""
     tasks: tuple[TaskLine, ...] | None = None
     boards: tuple[Board, ...] | None = None
+    fleet: FleetNow | None = None
+    """What serves, by task; None: not read yet."""
     detail: Detail | None = None
     ladders: dict[int, int] = field(default_factory=dict)
     """By job: how many steps of the ladder a training has taken, of those that took any."""
@@ -333,6 +336,7 @@ class Snapshot:
                 found.append(f"{job.id} gave {count} warning{'s' if count > 1 else ''}, see its log")
             found += [f"{job.id}: {finding.message}" for finding in newest_of_each(self.findings.get(job.id, ()))]
         found += [f"{one.name}: {one.error}" for one in self.served if one.error]
+        found += [self.fleet.problem] if self.fleet is not None and self.fleet.problem else []
         found += [
             f"{one.name} does not serve: {served_words(one.state.reason)}"
             for one in self.served

@@ -1,21 +1,36 @@
-"""Fleet: what serves now, and below it the best known candidate of each task."""
+"""Fleet: is what serves well? A row a task with an alias, then what else serves, then the best candidate of the other tasks."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import zip_longest
+from typing import TYPE_CHECKING, TypeAlias
 
 from core.format import SCORE_SCALE, of_five, plural, score_figure, when
 from core.text import printable
 from tui.lines import Line, side_by_side
 from tui.model.snapshot import Board, Snapshot
+from tui.widgets.fleet_rows import columns, fleet_head, fleet_line, fleet_words, is_alias, leading, remarks, serving_of
 from tui.widgets.pane import Pane
 from tui.widgets.served_rows import ServingRow, serving_line, serving_rows, serving_words
+
+if TYPE_CHECKING:
+    from core.fleet.rows import FleetRow
 
 LEAST_TASK_ROWS = 3
 """Rows that the tasks keep below many models: their head and two of them."""
 
+Entry: TypeAlias = "FleetRow | ServingRow | Board"
+"""What can be selected: a task of the fleet or an alias without one, a model that serves beside it, a leaderboard."""
 
-def identity(entry: ServingRow | Board) -> tuple[str, ...]:
+
+def identity(entry: Entry) -> tuple[str, ...]:
     """By what an entry is the same one in the next snapshot."""
-    return (entry.reference,) if isinstance(entry, ServingRow) else (entry.project_id, entry.task)
+    if isinstance(entry, ServingRow):
+        return (entry.reference,)
+    if isinstance(entry, Board):
+        return (entry.project_id, entry.task)
+    return ("fleet", str(entry.alias.id), entry.project_id or "", entry.task or "")
 
 
 def newest_boards(snapshot: Snapshot) -> dict[tuple[str, str], Board]:
@@ -33,16 +48,25 @@ class FleetPane(Pane):
 
     def __init__(self) -> None:
         super().__init__(id="fleet")
+        self.fleet: tuple[FleetRow, ...] = ()
+        self.all_serving: list[ServingRow] = []
         self.serving: list[ServingRow] = []
-        self.entries: list[ServingRow | Board] = []
-        """What can be selected, from the top: models that serve, and the leaderboards of tasks."""
+        """What serves and is no alias."""
+        self.entries: list[Entry] = []
+        """What can be selected, from the top."""
         self.index = 0
 
     def show(self, snapshot: Snapshot) -> None:
         former = self.selected
-        self.serving = serving_rows(snapshot)
+        self.fleet = () if snapshot.fleet is None else snapshot.fleet.rows
+        self.all_serving = serving_rows(snapshot)
+        self.serving = [one for one in self.all_serving if not is_alias(one, self.fleet)]
         boards = newest_boards(snapshot)
-        self.entries = [*self.serving, *(boards[key] for key in self._tasks(snapshot) if key in boards)]
+        self.entries = [
+            *self.fleet,
+            *self.serving,
+            *(boards[key] for key in self._tasks(snapshot) if key in boards),
+        ]
         if former is not None and (self.has_focus or self.index):  # the top stays the top until somebody looks
             same = (number for number, one in enumerate(self.entries) if identity(one) == identity(former))
             self.index = next(same, self.index)
@@ -50,8 +74,13 @@ class FleetPane(Pane):
         super().show(snapshot)
 
     @property
-    def selected(self) -> ServingRow | Board | None:
+    def selected(self) -> Entry | None:
         return self.entries[self.index] if self.index < len(self.entries) else None
+
+    @property
+    def selected_row(self) -> FleetRow | None:
+        """The selected task of the fleet, or alias without one."""
+        return self.fleet[self.index] if self.index < len(self.fleet) else None
 
     def move(self, step: int) -> None:
         former, self.index = self.index, max(0, min(len(self.entries) - 1, self.index + step))
@@ -65,23 +94,29 @@ class FleetPane(Pane):
     def is_selected(self, key: int) -> bool:
         return self.index == key
 
-    @staticmethod
-    def _tasks(snapshot: Snapshot) -> list[tuple[str, str]]:
-        """(project, task) of those that the project has, and of those that it had a leaderboard of."""
+    def _tasks(self, snapshot: Snapshot) -> list[tuple[str, str]]:
+        """(project, task) of those that the project has, and of those that it had a leaderboard of; without those of the
+        fleet."""
         tasks = snapshot.tasks or ()
         names = [(task.project_id, task.name) for task in tasks]
         projects = {task.project_id for task in tasks}
-        return names + [key for key in newest_boards(snapshot) if key not in names and key[0] in projects]
+        names += [key for key in newest_boards(snapshot) if key not in names and key[0] in projects]
+        served = {(row.project_id, row.task) for row in self.fleet}
+        return [key for key in names if key not in served]
 
     def note(self) -> Line:
         """The project where it is not that of this folder, which commands that are shown name, too; else how many serve."""
         if self.snapshot.project_option:
             return Line(f"project {printable(self.snapshot.project)}", "warn").add(", not of this folder", "dim")
+        if self.fleet:
+            return Line(fleet_words(self.fleet, self.snapshot.time), "dim")
         return Line(serving_words(self.serving) or ("nothing serves" if self.snapshot.ready else ""), "dim")
 
     def rows(self, width: int, height: int) -> list[Line]:
         snapshot = self.snapshot
         self.row_keys = []
+        if self.fleet:
+            return self._fleet(width, height)
         if snapshot.tasks is None:
             return []
         rows = self._serving_rows(width, max(1, height - LEAST_TASK_ROWS - 1))
@@ -90,7 +125,45 @@ class FleetPane(Pane):
             self.row_keys.append(None)
         return rows + self._task_rows(width, height - len(rows), with_note=not rows)
 
-    def _mark(self, entry: ServingRow | Board) -> str:
+    def _fleet(self, width: int, height: int) -> list[Line]:
+        """All that can be selected, in groups; of more than fits what stands around the selected entry."""
+        snapshot, place = self.snapshot, columns(self.fleet, width)
+        tasks, free = [one for one in self.fleet if one.task], [one for one in self.fleet if not one.task]
+        rows: list[tuple[Line, int | None]] = []
+        numbers = iter(range(len(self.entries)))
+
+        def group(head: Line, lines: list[Callable[[str], Line]]) -> None:
+            if lines:
+                rows.extend([(Line(), None)] if rows else [])
+                rows.append((head, None))
+                for line in lines:
+                    number = next(numbers)
+                    rows.append((line(self._mark(self.entries[number])), number))
+
+        def of_fleet(row: FleetRow) -> Callable[[str], Line]:
+            return lambda mark: fleet_line(row, place, serving_of(row, self.all_serving), snapshot.time, mark)
+
+        def of_serving(row: ServingRow) -> Callable[[str], Line]:
+            return lambda mark: serving_line(row, width, mark)
+
+        group(fleet_head(place), [of_fleet(row) for row in tasks])
+        group(Line("  aliases without a task", "dim").cut(width), [of_fleet(row) for row in free])
+        group(Line("  serving, no alias: A adopts", "dim").cut(width), [of_serving(row) for row in self.serving])
+        if others := self._tasks(snapshot):
+            self.row_keys = []
+            lines = self._task_rows(width, len(others) + 3, with_note=False)
+            rows += [(Line(), None), *zip_longest(lines, self.row_keys)]
+        return self._around_selected(rows, height)
+
+    def _around_selected(self, rows: list[tuple[Line, int | None]], height: int) -> list[Line]:
+        """So many of the rows as fit: from the top while the selected one is among them, its group's head with it."""
+        at = next((place for place, (_, number) in enumerate(rows) if number == self.index), 0)
+        first = max(0, min(len(rows) - height, at - height + 2))
+        shown = rows[first : first + height]
+        self.row_keys = [number for _, number in shown]
+        return [line for line, _ in shown]
+
+    def _mark(self, entry: Entry) -> str:
         return "chosen" if self.has_focus and entry is self.selected else ""
 
     def _serving_rows(self, width: int, room: int) -> list[Line]:
@@ -116,7 +189,10 @@ class FleetPane(Pane):
         self.row_keys.append(None)
         marked = any(boards[key].scored.number for key in names if key in boards)
         room = height - 1 - with_note - marked
-        places = {key: len(self.serving) + place for place, key in enumerate(key for key in names if key in boards)}
+        places = {
+            key: len(self.fleet) + len(self.serving) + place
+            for place, key in enumerate(key for key in names if key in boards)
+        }
         for key in names[: room if len(names) <= room else max(1, room - 1)]:
             board = boards.get(key)
             line = Line(printable(key[1]), mark="" if board is None else self._mark(board)).cut(first - 1).to(first)
@@ -148,6 +224,8 @@ class FleetPane(Pane):
         snapshot = self.snapshot
         if snapshot.tasks is None:
             return Line()
+        if self.fleet:
+            return self._fleet_summary(width)
         said = serving_words(self.serving)
         bad = any(row.role in ("bad", "warn") for row in self.serving)
         parts = [(said, "warn" if bad else "text")] if said else []
@@ -158,4 +236,14 @@ class FleetPane(Pane):
                 break
         if not said:
             parts.append(("nothing serves", "dim"))
+        return side_by_side(parts, width=width)
+
+    def _fleet_summary(self, width: int) -> Line:
+        """What is to be looked at first, else the score of the first task."""
+        urgent = any(one.urgent for row in self.fleet for one in remarks(row, self.snapshot.time))
+        parts = [(fleet_words(self.fleet, self.snapshot.time), "warn" if urgent else "text")]
+        for row in self.fleet:
+            score = leading(row.scores)
+            if row.task and score is not None:
+                parts.append((f"{printable(row.task)} {of_five(score)}", "good" if score >= 0.9 else "text"))
         return side_by_side(parts, width=width)

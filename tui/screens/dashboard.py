@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.containers import Grid
@@ -24,11 +24,15 @@ from tui.screens.help import warnings_screen
 from tui.screens.job_actions import JobActions
 from tui.screens.served_actions import ServedActions
 from tui.widgets.detail import DetailStrip
+from tui.widgets.fleet_rows import serving_of
 from tui.widgets.footer import Footer, PaneSummaries
 from tui.widgets.header import ClockLabel
 from tui.widgets.pane import Pane
 from tui.widgets.served_rows import ServingRow
 from tui.widgets.text_field import TextField
+
+if TYPE_CHECKING:
+    from core.fleet.rows import FleetRow
 
 WIDE, HIGH = 100, 34
 
@@ -85,14 +89,28 @@ class Dashboard(ServedActions, JobActions, CommandScreen):
             return not self.zoomed
         if self.pane_number == 1:
             chosen = self.query_one(FleetPane).selected
-            return isinstance(chosen, Board) or self.served is not None
+            return isinstance(chosen, Board) or self.fleet_row is not None or self.served is not None
         return self.query_one(BakeoffPane).selected is not None if self.pane_number == 4 else self.job is not None
 
     @property
     def serving(self) -> ServingRow | None:
         """The selected model of the fleet, while one looks at it."""
-        chosen = self.query_one(FleetPane).selected if self.composed and self.pane_number == 1 else None
-        return chosen if isinstance(chosen, ServingRow) else None
+        if not self.on_fleet:
+            return None
+        fleet = self.query_one(FleetPane)
+        if (row := fleet.selected_row) is not None:
+            return serving_of(row, fleet.all_serving)
+        return fleet.selected if isinstance(fleet.selected, ServingRow) else None
+
+    @property
+    def on_fleet(self) -> bool:
+        """The fleet is looked at."""
+        return self.composed and self.pane_number == 1
+
+    @property
+    def fleet_row(self) -> FleetRow | None:
+        """The selected task of the fleet, or alias without one, while one looks at it."""
+        return self.query_one(FleetPane).selected_row if self.on_fleet else None
 
     @property
     def has_results(self) -> bool:
@@ -157,7 +175,7 @@ class Dashboard(ServedActions, JobActions, CommandScreen):
         super().show(snapshot)
         for pane in self.panes:
             pane.show(snapshot)
-        self.query_one(DetailStrip).show(snapshot, self.queue.selected_id)
+        self._show_strip()
         self.query_one(PaneSummaries).paint()
         self.refresh_keys()
 
@@ -167,6 +185,9 @@ class Dashboard(ServedActions, JobActions, CommandScreen):
 
     def refresh_keys(self) -> None:
         self.query_one(Footer).paint()
+
+    def _show_strip(self) -> None:
+        self.query_one(DetailStrip).show(self.snapshot, self.queue.selected_id, self.fleet_row)
 
     def _summaries(self, width: int) -> list[Line]:
         rows = []
@@ -205,6 +226,7 @@ class Dashboard(ServedActions, JobActions, CommandScreen):
         self._arrange()
         self.pane.focus()
         self.query_one(PaneSummaries).paint()
+        self._show_strip()
         self.refresh_keys()
 
     def action_turn(self, step: int) -> None:
@@ -231,14 +253,14 @@ class Dashboard(ServedActions, JobActions, CommandScreen):
 
     def action_move(self, step: int) -> None:
         own = self.pane_number in (1, 4) or (self.on_gpu and self.zoomed)
-        former = self.serving
         (self.pane if own else self.queue).move(step)
-        if self.serving is not former:
+        if self.on_fleet:
+            self._show_strip()
             self.refresh_keys()
 
     def on_queue_pane_selected(self, message: QueuePane.Selected) -> None:
         self.context.feed.select(message.job_id)
-        self.query_one(DetailStrip).show(self.snapshot, message.job_id)
+        self._show_strip()
         self.refresh_keys()
 
     def on_queue_pane_near_end(self) -> None:
@@ -251,6 +273,9 @@ class Dashboard(ServedActions, JobActions, CommandScreen):
             self.action_zoom()
             return
         job = self.job
+        if self.fleet_row is not None:
+            self.action_fleet_history()
+            return
         if self.served is not None:
             from tui.screens.served import ServedScreen
 
@@ -295,7 +320,9 @@ class Dashboard(ServedActions, JobActions, CommandScreen):
         self.app.push_screen(JobScreen(self.context, job_id))
 
     def on_detail_strip_opened(self) -> None:
-        if self.job is not None:
+        if self.fleet_row is not None:
+            self.action_fleet_history()
+        elif self.job is not None:
             self._open_job(self.job.id)
 
     def finished(self, request: RequestDone) -> None:
@@ -304,6 +331,12 @@ class Dashboard(ServedActions, JobActions, CommandScreen):
             self.queue.select_when_there(request.job_ids[0])
 
     # The rest
+
+    def action_fleet_history(self) -> None:
+        if self.fleet_row is not None:
+            from tui.screens.fleet_task import FleetTaskScreen
+
+            self.app.push_screen(FleetTaskScreen(self.context, self.fleet_row))
 
     def action_filter(self) -> None:
         if self.pane_number != 3:

@@ -130,6 +130,16 @@ COMMANDS: Final[tuple[Command, ...]] = (
         unless="Nothing is selected here.",
     ),
     *served_commands(rank=2),
+    command(
+        "H",
+        "history",
+        "History of a task of the fleet: what its alias was, who moved it, what was noticed",
+        "H",
+        "fleet_history",
+        lambda screen: screen.fleet_row is not None,
+        rank=4,
+        unless="Go to the fleet (1) and select a task or an alias.",
+    ),
     *model_commands(beside_fleet, USUAL_RANKS),
     without_key(
         "results",

@@ -10,6 +10,7 @@ from tui.commands import Command, command
 from tui.screens.confirm import Confirm
 
 if TYPE_CHECKING:
+    from core.fleet.rows import FleetRow
     from tui.context import Context
     from tui.model.served_files import ServedNow
     from tui.widgets.served_rows import ServingRow
@@ -93,6 +94,11 @@ class ServedActions:
         def serving(self) -> ServingRow | None: ...
 
     @property
+    def fleet_row(self) -> FleetRow | None:
+        """The task of the fleet, or the alias, that is meant; None where no alias is."""
+        return None
+
+    @property
     def served(self) -> ServedNow | None:
         """The served model of this home that is meant; None for a model of a server that Bakehouse does not run."""
         row = self.serving
@@ -133,11 +139,7 @@ class ServedActions:
         row = self.serving
         if row is None:
             return
-        record = None if row.served is None else row.served.record
-        if record is None:
-            self.ask_parity(row.reference)
-        else:
-            self.ask_parity(row.reference, record.task, record.model)
+        self.ask_parity(row.reference, *self._task_and_model())
 
     def action_bake_off_served(self) -> None:
         row = self.serving
@@ -146,7 +148,14 @@ class ServedActions:
         from tui.screens.new_bakeoff import NewBakeoff
         from tui.screens.new_bakeoff.choices import Choices
 
-        record = None if row.served is None else row.served.record
-        base = () if record is None else (record.model,)
-        tasks = () if record is None else (record.task,)
-        self.app.push_screen(NewBakeoff(self.context, begun=Choices(list(tasks), [*base, row.reference])))
+        task, base = self._task_and_model()
+        candidates = [base] * bool(base) + [row.reference]
+        self.app.push_screen(NewBakeoff(self.context, begun=Choices([task] * bool(task), candidates)))
+
+    def _task_and_model(self) -> tuple[str, str]:
+        """The task that what serves does, and its base model, by name; empty where that is not known."""
+        fleet, served = self.fleet_row, self.served
+        if fleet is not None:
+            return fleet.task or "", fleet.model or ""
+        record = None if served is None else served.record
+        return ("", "") if record is None else (record.task, record.model)

@@ -1,8 +1,10 @@
-"""The strip below the panes: the selected job's log, and beside it its loss, its candidates or its reason."""
+"""The strip below the panes: the selected job's log, and beside it its loss, its candidates or its reason; in the fleet what
+is selected there."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from textual import events
 from textual.message import Message
@@ -19,10 +21,16 @@ from tui.model.snapshot import EMPTY, Detail, Share, Snapshot, progress_of
 from tui.widgets.bars import progress_bar, resample, sparkline
 from tui.widgets.canvas import Canvas
 from tui.widgets.chart import loss_chart
+from tui.widgets.fleet_detail import fleet_strip
+from tui.widgets.fleet_rows import serving_of
 from tui.widgets.job_row import outcome, sign
 from tui.widgets.memory_view import memory_rows, peak_of
 from tui.widgets.pane import framed
 from tui.widgets.parity_rows import first_difference_rows
+from tui.widgets.served_rows import serving_rows
+
+if TYPE_CHECKING:
+    from core.fleet.rows import FleetRow
 
 BAD = ("error", "traceback", "exception", "killed", "out of memory")
 GOOD = ("checkpoint", "eval ", "held-out loss", "done", "saved")
@@ -154,16 +162,21 @@ class DetailStrip(Canvas):
         self.job_id: int | None = None
         self.memory = False
         """The memory of the job is shown instead of its log."""
+        self.fleet: FleetRow | None = None
+        """A row of the fleet that is shown instead of the job."""
 
     def turn(self) -> None:
         self.memory = not self.memory
         self.paint()
 
-    def show(self, snapshot: Snapshot, job_id: int | None) -> None:
-        self.snapshot, self.job_id = snapshot, job_id
+    def show(self, snapshot: Snapshot, job_id: int | None, fleet: FleetRow | None = None) -> None:
+        self.snapshot, self.job_id, self.fleet = snapshot, job_id, fleet
         self.paint()
 
     def draw(self, width: int, height: int) -> list[Line]:
+        if self.fleet is not None:
+            serving = serving_of(self.fleet, serving_rows(self.snapshot))
+            return fleet_strip(self.fleet, serving, self.snapshot.time, width, height)
         job = self.snapshot.job(self.job_id)
         detail = self.snapshot.detail
         if detail is not None and (job is None or detail.job_id != job.id):
