@@ -59,6 +59,31 @@ def alias(alias_id: int, name: str, current: AliasVersion | None, server: str = 
     )
 
 
+def change(change_id: int, alias_id: int, **told: Any) -> FleetChange:
+    """A promotion that is under way."""
+    known: dict[str, Any] = {
+        "id": change_id,
+        "alias_id": alias_id,
+        "project_id": "vault",
+        "project_root": "/vault",
+        "task": "judge",
+        "kind": "promote",
+        "state": "open",
+        "phase": "verifying",
+        "from_version": 10 * alias_id + 1,
+        "to_version": None,
+        "target": Target("judge:new", "ef" * 32),
+        "kept": None,
+        "gate": None,
+        "override_reason": None,
+        "author": "anna@gpubox, console",
+        "asked_at": NOW - 3,
+        "ended_at": None,
+        "reason": None,
+    }
+    return FleetChange(**{**known, **told})
+
+
 def measured(scores: Mapping[str, float]) -> Measurement:
     return Measurement(
         41, "ollama:vault-judge", "judge", None, scores, 36, 2.1, 88.0, 4_300_000_000, "0.24.0", None, None
@@ -98,10 +123,7 @@ def fleet(*extra: FleetRow) -> FleetNow:
     """Eight tasks: one rose, one fell and is stale, one drifts, one was changed by somebody, one is being promoted, one has a
     challenger, one was never measured; and an alias that no task has."""
     old = version(2, 1, size_bytes=8_500_000_000, model="Qwen2.5-7B")
-    moving = FleetChange(
-        7, 5, "vault", "/vault", "spacer", "promote", "open", "verify", 51, None, Target("spacer:qwen3-1.7b-63", "ef" * 32),
-        {"outcome": "pass"}, None, "anna@gpubox, console", NOW - 3, None, None,
-    )  # fmt: skip
+    moving = change(7, 5, task="spacer", target=Target("spacer:qwen3-1.7b-63", "ef" * 32), gate={"outcome": "pass"})
     stale = (Reason("server_version_differs", {"before": "0.24.0", "now": "0.25.1"}),)
     return FleetNow(
         (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from core.format import data_size, moment
 from core.reasons import Reason
 from core.text import printable
-from core.wording.fleet import origin_words
+from core.wording.fleet import change_reason_words, origin_words, phase_words, state_words
 from tui.lines import Line, folded
 from tui.widgets.fleet_rows import short_value
 
@@ -71,10 +71,10 @@ def change_rows(change: FleetChange, numbers: Mapping[int, int], now: float, wid
             Line(gutter).add(f"against its gate, because: {printable(change.override_reason)}", "warn"), width
         )
     if change.state == "open":
-        rows += folded(Line(gutter).add(f"now: {change.phase.replace('_', ' ') or 'asked'}", "busy"), width)
+        rows += folded(Line(gutter).add(f"now: {phase_words(change.phase)}", "busy"), width)
     elif change.reason is not None:
-        words = reason_words(change.reason)
-        rows += folded(Line(gutter).add(f"{change.state.replace('_', ' ')}: {words}", role), width)
+        words = f"{state_words(change.state)}: {change_reason_words(change.reason)}"
+        rows += folded(Line(gutter).add(words, role), width)
     return rows
 
 

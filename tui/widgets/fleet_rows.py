@@ -13,6 +13,7 @@ from core.text import printable
 from core.wording.chains import STEP_NAMES
 from core.wording.drift import drift_words as words_of_check
 from core.wording.drift import outcome_words
+from core.wording.fleet import phase_words
 from tui.lines import Line
 from tui.widgets.served_rows import ServingRow, short_name
 
@@ -159,12 +160,11 @@ CHANGES: Mapping[str, str] = {
 
 
 def change_words(row: FleetRow) -> str:
-    """`promoting to qwen3-4b-61: verify, asked by anna@gpubox`."""
+    """`promoting to qwen3-4b-61, asked by anna@gpubox, console: looking what the alias is now`."""
     change = row.change
     assert change is not None
     to = f" to {change.target.source}" if change.target.source else ""
-    phase = f": {change.phase.replace('_', ' ')}" if change.phase else ""
-    return printable(f"{CHANGES[change.kind]}{to}{phase}, asked by {change.author}")
+    return printable(f"{CHANGES[change.kind]}{to}, asked by {change.author}: {phase_words(change.phase)}")
 
 
 STALE: Mapping[str, str] = {
