@@ -15,11 +15,12 @@ from core.bakeoff.input_cells import InputCell
 from core.bakeoff.leaderboard import Leaderboard, scores_of_board
 from core.bakeoff.rows import score_interval
 from core.scoring.scorer import Part
-from core.statistics.paired import ALPHA, ROUNDING, Interval, Paired, clusters_needed, t_interval
+from core.statistics.no_worse import NoWorse, NoWorseOutcome, no_worse
+from core.statistics.paired import ROUNDING, Interval, Paired
 
 Outcome = Literal["met", "not_met", "cannot_tell"]
 Use = Literal["all", "confirm"]
-MOST_INPUTS = 1_000_000
+_WORDS: Mapping[NoWorseOutcome, Outcome] = {"pass": "met", "fail": "not_met", "cannot_tell": "cannot_tell"}
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,11 @@ class GateResult:
 
     `wanted` is the least score, or minus the margin of the task. `use` says which inputs the condition rests on: those that are
     kept to confirm by, or all, where none are kept apart. `found` is the score or the mean difference over `inputs` of them,
-    those with answers; `interval` its 95 % interval, which is about other inputs like these. `missing` counts answers that are
-    not there: the condition is met only where it would be, whatever they were. `inputs_needed` is about how many inputs could
-    tell, where more can. `chosen_among` is of how many candidates this one was taken as the best; 0: it was named.
+    those with answers. Of a score, `interval` is its 95 % interval, which is about other inputs like these; of a difference,
+    `low` and `high` are its one-sided 95 % bounds, and `could_differ` is the share of other inputs that may differ where none
+    of these did. `missing` counts answers that are not there: the condition is met only where it would be, whatever they were.
+    `inputs_needed` is about how many inputs (n counts sources) could tell, where more can. `chosen_among` is of how many
+    candidates this one was taken as the best; 0: it was named.
     """
 
     gate: Literal["fail_under", "no_worse_than"]
@@ -42,9 +45,12 @@ class GateResult:
     found: float | None
     baseline: str | None = None
     interval: Interval | None = None
+    low: float | None = None
+    high: float | None = None
     inputs: int = 0
     missing: int = 0
     inputs_needed: int | None = None
+    could_differ: float | None = None
     use: Use = "all"
     chosen_among: int = 0
 
@@ -97,41 +103,53 @@ def fail_under(board: Leaderboard, candidate: str, least: float, part: Part, cho
 
 
 def no_worse_than(board: Leaderboard, candidate: str, baseline: str, part: Part) -> GateResult:
-    """Whether a candidate is no worse than a baseline by the task's margin or more: the lower end of the 95 % interval of the
-    paired difference is above minus the margin. KeyError for a name that is not on the board."""
-    names, (ours, theirs) = _held(board, candidate, baseline)
-    observed = _paired(names, ours, theirs, part, board.cluster_of)
-    missing = sum(cell.missing for cell in (*ours, *theirs))
-    margin = board.margin
+    """Whether a candidate is no worse than a baseline by the task's margin or more, by the one rule for it
+    (`core.statistics.no_worse`). KeyError for a name that is not on the board."""
+    found = judged(board, candidate, baseline, part)
+    _, (ours, theirs) = _held(board, candidate, baseline)
+    return GateResult(
+        gate="no_worse_than",
+        task=board.task,
+        part=part,
+        candidate=candidate,
+        outcome=_WORDS[found.outcome],
+        wanted=-board.margin,
+        found=found.difference,
+        baseline=baseline,
+        low=found.low,
+        high=found.high,
+        inputs=found.inputs,
+        missing=sum(cell.missing for cell in (*ours, *theirs)),
+        inputs_needed=found.needed,
+        could_differ=found.could_differ,
+        use=use_of(board),
+    )
 
-    def result(outcome: Outcome, needed: int | None = None) -> GateResult:
-        return GateResult(
-            gate="no_worse_than",
-            task=board.task,
-            part=part,
-            candidate=candidate,
-            outcome=outcome,
-            wanted=-margin,
-            found=None if observed is None else observed.mean,
-            baseline=baseline,
-            interval=None if observed is None else t_interval(observed),
-            inputs=0 if observed is None else observed.inputs,
-            missing=missing,
-            inputs_needed=needed,
-            use=use_of(board),
+
+def judged(board: Leaderboard, candidate: str, baseline: str, part: Part) -> NoWorse:
+    """What the inputs that conditions rest on say of "no worse". KeyError for a name that is not on the board.
+
+    Answers that are missing are first taken to be as bad as they can be for the candidate, then as good.
+    """
+    names, (ours, theirs) = _held(board, candidate, baseline)
+    clusters = tuple(board.cluster_of[name] for name in names)
+    missing = sum(bool(one.missing or other.missing) for one, other in zip(ours, theirs, strict=True))
+
+    def filled(our: float, their: float) -> Paired | None:
+        pairs = zip(ours, theirs, strict=True)
+        return (
+            Paired(tuple(_filled(one, part, our) - _filled(other, part, their) for one, other in pairs), clusters)
+            if missing
+            else None
         )
 
-    # Whatever the missing answers were: never better than full for us, never worse than nothing for the baseline.
-    best, worst = _bounds(ours, part)[1], _bounds(theirs, part)[0]
-    if missing and best is not None and worst is not None and best - worst < -margin:
-        return result("not_met")
-    if observed is None:
-        return result("cannot_tell")
-    said, needed = _no_worse(observed, margin)
-    if missing and said == "met":
-        filled = _paired(names, ours, theirs, part, board.cluster_of, filled=True)
-        said = "met" if filled is not None and _no_worse(filled, margin)[0] == "met" else "cannot_tell"
-    return result(said, needed)
+    known: list[tuple[float, str]] = []
+    for one, other, cluster in zip(ours, theirs, clusters, strict=True):
+        first, second = one.part(part), other.part(part)
+        if first is not None and second is not None:
+            known.append((first.mean - second.mean, cluster))
+    paired = Paired(*map(tuple, zip(*known, strict=True))) if known else None
+    return no_worse(paired, board.margin, least=filled(0.0, 1.0), most=filled(1.0, 0.0), missing=missing)
 
 
 def _held(board: Leaderboard, *candidates: str) -> tuple[list[str], list[list[InputCell]]]:
@@ -140,28 +158,6 @@ def _held(board: Leaderboard, *candidates: str) -> tuple[list[str], list[list[In
     places = [index for index, name in enumerate(board.input_ids) if name in kept]
     cells = [[board.row(name).inputs[index] for index in places] for name in candidates]
     return [board.input_ids[index] for index in places], cells
-
-
-def _no_worse(paired: Paired, margin: float) -> tuple[Outcome, int | None]:
-    """What a paired difference says, and about how many inputs would tell where it does not."""
-    interval = t_interval(paired)
-    mean = paired.mean
-    if interval.low is None or interval.high is None:
-        if paired.n < 2:
-            return "cannot_tell", None
-        # All inputs say the same: at most this share of others could differ, and these could lose (or win) everything.
-        other = 1 - ALPHA ** (1 / paired.n)
-        low, high = mean * (1 - other) - other, mean * (1 - other) + other
-        share = (margin + mean) / (1 + mean) if mean > -1 else 0.0
-        needed = math.ceil(math.log(ALPHA) / math.log(1 - share)) if 0 < share < 1 else None
-    else:
-        low, high = interval.low, interval.high
-        needed = clusters_needed(paired.deviation, margin + mean)
-    if low > -margin:
-        return "met", None
-    if high < -margin:
-        return "not_met", None
-    return "cannot_tell", needed if needed is not None and paired.n < needed <= MOST_INPUTS else None
 
 
 def _bounds(cells: Sequence[InputCell], part: Part) -> tuple[float | None, float | None]:
@@ -179,27 +175,3 @@ def _filled(cell: InputCell, part: Part, value: float) -> float:
     answers = cell.answers if scores is not None else 0
     wanted = cell.answers + cell.missing
     return (known + value * (wanted - answers)) / wanted if wanted else value
-
-
-def _paired(
-    input_ids: Sequence[str],
-    ours: Sequence[InputCell],
-    theirs: Sequence[InputCell],
-    part: Part,
-    cluster_of: Mapping[str, str],
-    *,
-    filled: bool = False,
-) -> Paired | None:
-    """The differences by input over what both answered; `filled`: over all, with the missing answers against us."""
-    values: list[float] = []
-    clusters: list[str] = []
-    for input_id, one, other in zip(input_ids, ours, theirs, strict=True):
-        first, second = one.part(part), other.part(part)
-        if filled:
-            values.append(_filled(one, part, 0.0) - _filled(other, part, 1.0))
-        elif first is None or second is None:
-            continue
-        else:
-            values.append(first.mean - second.mean)
-        clusters.append(cluster_of[input_id])
-    return Paired(tuple(values), tuple(clusters)) if values else None

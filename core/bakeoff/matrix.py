@@ -30,13 +30,12 @@ class MatrixStatement:
     """One comparison of a task, corrected over all of the matrix.
 
     `comparison` is that of the task: its `p_adjusted` holds within the task, `p_matrix` over the tasks, too, and `verdict` is
-    what may be said by that. `p_no_worse` is the one-sided p of "worse by the margin or more", corrected over the matrix
-    (None where that can't be told).
+    what may be said by that. `p_no_worse` is the one-sided p of "worse by the margin or more", corrected over the matrix.
     """
 
     comparison: Comparison
     p_matrix: float
-    p_no_worse: float | None
+    p_no_worse: float
     verdict: Verdict
 
 
@@ -249,24 +248,21 @@ def state(
 ) -> dict[tuple[str, str], tuple[MatrixStatement, ...]]:
     """The comparisons of each task by (task, candidate), corrected over the tasks.
 
-    They come corrected within their task. False wins and losses are held at 5 % over all tasks, false "no worse" at 2.5 %.
+    They come corrected within their task. False wins and losses are held at 5 % over all tasks, and so is a false "no worse".
     """
     corrected = holm_over_groups([[one.p_adjusted for one in found] for found in compared.values()])
     # A task is called no worse where each of its parts is: the largest p counts, and parts need no correction.
     largest: dict[tuple[str, str], float] = {}
     for task, found in compared.items():
         for one in found:
-            p = 1.0 if one.p_no_worse is None else one.p_no_worse
-            largest[(task, one.candidate)] = max(p, largest.get((task, one.candidate), 0.0))
+            largest[(task, one.candidate)] = max(one.p_no_worse, largest.get((task, one.candidate), 0.0))
     no_worse = dict(zip(largest, holm(list(largest.values())), strict=True))
     stated: dict[tuple[str, str], tuple[MatrixStatement, ...]] = {}
     for (task, found), p_values in zip(compared.items(), corrected, strict=True):
         for one, p_matrix in zip(found, p_values, strict=True):
             key = (task, one.candidate)
-            said = verdict(one.difference, p_matrix, Interval(None, None), margins[task])
-            if said == "tied" and no_worse[key] <= ALPHA / 2:
-                said = "no_worse"
-            statement = MatrixStatement(one, p_matrix, None if one.p_no_worse is None else no_worse[key], said)
+            said = verdict(one.difference, p_matrix, no_worse[key], margins[task])
+            statement = MatrixStatement(one, p_matrix, no_worse[key], said)
             stated[key] = (*stated.get(key, ()), statement)
     return stated
 

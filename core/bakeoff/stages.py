@@ -10,7 +10,7 @@ from core.bakeoff.leaderboard import Leaderboard, plain_types, scores_of_board
 from core.jobfile.bakeoff import Stage
 from core.scoring.scorer import Part
 from core.statistics.comparison import Comparison, compare_pairs, pair_tests
-from core.statistics.paired import ALPHA, Interval
+from core.statistics.paired import Interval
 
 Outcome = Literal["gain", "no_loss", "same_answers", "loss", "cannot_tell"]
 SameAnswers = Callable[[str, str], bool]
@@ -143,18 +143,11 @@ def stage_before(name: str, stages: Mapping[str, Stage]) -> str | None:
 
 
 def _outcome(one: Comparison | None) -> Outcome:
-    """What may be said of a step, by the board's own rules.
-
-    Where all inputs differ by the same amount there is no interval: then the share of other inputs that could differ decides
-    (`no_worse_p`), as it does for the conditions that scripts use (`core.bakeoff.gates`).
-    """
+    """What may be said of a step, by the board's own rules."""
     if one is None:
         return "cannot_tell"
     if one.verdict == "better":
         return "gain"
     if one.verdict == "worse":
         return "loss"
-    if one.verdict == "no_worse":
-        return "no_loss"
-    ruled_out = not one.interval.estimable and one.p_no_worse is not None and one.p_no_worse <= ALPHA
-    return "no_loss" if ruled_out else "cannot_tell"
+    return "no_loss" if one.verdict == "no_worse" else "cannot_tell"

@@ -10,7 +10,7 @@ from core.bakeoff.figures import bounds, count, signed
 from core.bakeoff.gates import GateResult, best_to_hold, fail_under, no_worse_than
 from core.bakeoff.leaderboard import Leaderboard
 from core.errors import NotFoundError
-from core.format import SCORE_SCALE, listed, of_five, score_figure
+from core.format import SCORE_SCALE, listed, of_five, score_figure, share
 from core.scoring.scorer import Part
 from core.text import printable
 
@@ -76,8 +76,12 @@ def gate_words(one: GateResult) -> str:
         "cannot_tell": f": cannot tell whether it is worse than {one.baseline} by {margin} (the margin) or more",
     }
     said = f"{where}{words[one.outcome]}"
-    if one.found is not None:
-        said += f": {signed(one.found)}{interval}{over}"
+    if one.could_differ is not None:
+        said += f": none seen{over}; up to {share(one.could_differ)} could differ"
+    elif one.found is not None:
+        bound = one.high if one.outcome == "not_met" else one.low
+        side = "at most" if one.outcome == "not_met" else "at least"
+        said += f": {signed(one.found)}, {side} {signed(bound or 0.0)} (95 %, one-sided){over}"
     if one.outcome == "cannot_tell" and one.inputs_needed is not None:
         said += f"; it needs about {count(one.inputs_needed, 'input')} (n counts sources)"
     return printable(said + missing)

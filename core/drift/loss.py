@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from core.scoring.answers import Answer
 from core.scoring.scored_answers import place
 from core.scoring.scorer import PARTS, Part, Scorer, singles
+from core.statistics.no_worse import no_worse_p
 from core.statistics.paired import ALPHA, Paired, differences
-from core.statistics.verdicts import is_shown, no_worse_p
+from core.statistics.verdicts import is_shown
 
 if TYPE_CHECKING:
     from core.config.golden import GoldenInput
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 class PartChange:
     """One part of the score, now less before: the mean over the inputs that have both, in [−1, 1].
 
-    `p_loss` is the one-sided p of "no loss" by the exact sign-flip test, `p_no_worse` that of "worse by the margin or more"
-    (None where that cannot be told). `is_loss`: a loss of at least the margin is shown at 95 %; `no_worse`: such a loss is
+    `p_loss` is the one-sided p of "no loss" by the exact sign-flip test, `p_no_worse` that of "worse by the margin or more".
+    `is_loss`: a loss of at least the margin is shown at 95 %; `no_worse`: such a loss is
     ruled out at 95 %. Where both are False, the inputs do not tell.
     """
 
@@ -31,7 +32,7 @@ class PartChange:
     difference: float
     inputs: int
     p_loss: float
-    p_no_worse: float | None
+    p_no_worse: float
     is_loss: bool
     no_worse: bool
 
@@ -99,7 +100,7 @@ def _change(paired: Paired, before: float, now: float, margin: float) -> PartCha
         p_loss=p_loss,
         p_no_worse=p_no_worse,
         is_loss=paired.mean < 0 and is_shown(paired.mean, p_loss, margin),
-        no_worse=p_no_worse is not None and p_no_worse <= ALPHA,
+        no_worse=p_no_worse <= ALPHA,
     )
 
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Literal
 from core.scoring.scorer import Part
 from core.statistics.consistency import noise_floor
 from core.statistics.input_scores import InputScores
+from core.statistics.no_worse import no_worse_p
 from core.statistics.paired import Interval, clusters_needed, differences, minimum_detectable_effect, t_interval
 from core.statistics.permutation import FlipTest, flip_test, least_p, median_spread
-from core.statistics.verdicts import Verdict, is_shown, no_worse_p, verdict
+from core.statistics.verdicts import Verdict, is_shown, verdict
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +32,7 @@ class Comparison:
     `p_adjusted` holds for all that was tested together, by `correction`: against the incumbent, all challengers and parts of
     the task; `least_p` is what so many inputs can reach at best. `minimum_detectable` is the difference that they show with
     80 % power, `add_inputs` how many more would show 0.10. `missing_inputs` are golden inputs that one of the two did not
-    answer. `p_no_worse` is the one-sided p of "worse by the margin or more", not adjusted (None where that can't be told).
+    answer. `p_no_worse` is the one-sided p of "worse by the margin or more", not adjusted.
     A difference below the `noise_floor` can come from sampling alone (None where that is not known); what training again would
     change is not in it.
     """
@@ -52,7 +53,7 @@ class Comparison:
     minimum_detectable: float | None
     add_inputs: int | None
     verdict: Verdict
-    p_no_worse: float | None = None
+    p_no_worse: float = 1.0
     noise_floor: float | None = None
 
 
@@ -206,6 +207,7 @@ def compare_pairs(
             if paired is None or test is None:
                 continue
             interval = t_interval(paired)
+            p_no_worse = no_worse_p(paired, margin)
             needed = clusters_needed(paired.deviation, RESOLVE)
             found.append(
                 Comparison(
@@ -224,8 +226,8 @@ def compare_pairs(
                     missing_inputs=len(cluster_of) - paired.inputs,
                     minimum_detectable=minimum_detectable_effect(paired.deviation, paired.n),
                     add_inputs=None if needed is None or not interval.estimable else max(0, needed - paired.n),
-                    verdict=verdict(paired.mean, test.p_adjusted, interval, margin),
-                    p_no_worse=no_worse_p(paired, margin),
+                    verdict=verdict(paired.mean, test.p_adjusted, p_no_worse, margin),
+                    p_no_worse=p_no_worse,
                     noise_floor=noise_floor(ours.repeats(part), theirs.repeats(part), shared),
                 )
             )

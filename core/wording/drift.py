@@ -7,7 +7,7 @@ from typing import Any
 
 from core.format import listed, of_five, plural
 from core.reasons import Reason
-from core.statistics.verdicts import agreeing_inputs
+from core.statistics.no_worse import agreeing_inputs
 from core.wording.parity import finding_words
 
 _NOT_CHECKED = {

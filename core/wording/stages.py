@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from core.bakeoff.figures import bounds, p_value, signed
 from core.format import of_five
-from core.statistics.verdicts import agreeing_inputs
+from core.statistics.no_worse import agreeing_inputs
 
 if TYPE_CHECKING:
     from core.bakeoff.stages import StageStep, StageTable

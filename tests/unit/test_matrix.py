@@ -194,11 +194,10 @@ def test_no_worse_needs_every_part_and_holds_over_the_matrix() -> None:
         ]
         return build_matrix({name: board(n, stored) for name in ("a", "b")})
 
-    few, many = two_tasks(50), two_tasks(90)
+    few, many = two_tasks(70), two_tasks(140)
     format_alone, content = (one.comparison.p_no_worse for one in few.cell("a", "near").statements)
-    assert format_alone is not None and format_alone < 0.01
-    assert content == pytest.approx(0.95**50)
-    assert few.cell("a", "near").statements[0].p_no_worse == pytest.approx(2 * 0.95**50)
+    assert content == pytest.approx(0.95**70) and content < 0.05 < 2 * content
+    assert few.cell("a", "near").statements[0].p_no_worse == pytest.approx(2 * max(format_alone, content))
     assert few.standing("near").cannot_tell == ("a", "b")
     assert many.standing("near").no_worse == ("a", "b")
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from core.statistics.multiplicity import holm
-from core.statistics.paired import Interval, Paired, clusters_needed, differences, minimum_detectable_effect, t_interval
+from core.statistics.paired import Paired, clusters_needed, differences, minimum_detectable_effect, t_interval
 from core.statistics.proportions import mcnemar, wilson
 from core.statistics.verdicts import verdict
 from tests.support.depth import example_count
@@ -283,25 +283,24 @@ def test_holm_keeps_the_order_and_never_lowers(p_values: list[float]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("difference", "p", "interval", "said"),
+    ("difference", "p", "p_no_worse", "said"),
     [
-        (0.20, 0.01, Interval(0.1, 0.3), "better"),
-        (-0.20, 0.01, Interval(-0.3, -0.1), "worse"),
-        (0.05, 0.01, Interval(0.02, 0.08), "better"),
-        (0.04, 0.01, Interval(0.02, 0.06), "no_worse"),
-        (0.20, 0.06, Interval(-0.01, 0.41), "no_worse"),
-        (0.20, 0.06, Interval(-0.10, 0.50), "tied"),
-        (-0.04, 0.01, Interval(-0.045, -0.035), "no_worse"),
-        (0.90, 0.001, Interval(None, None, "all equal"), "better"),
-        (0.00, 1.0, Interval(None, None, "all equal"), "tied"),
+        (0.20, 0.01, 0.001, "better"),
+        (-0.20, 0.01, 1.0, "worse"),
+        (0.05, 0.01, 0.2, "better"),
+        (0.04, 0.01, 0.05, "no_worse"),
+        (0.20, 0.06, 0.04, "no_worse"),
+        (0.20, 0.06, 0.051, "tied"),
+        (-0.04, 0.01, 0.02, "no_worse"),
+        (0.00, 1.0, 0.54, "tied"),
     ],
 )
-def test_a_verdict_needs_both_the_p_and_the_margin(difference: float, p: float, interval: Interval, said: str) -> None:
-    assert verdict(difference, p, interval, margin=0.05) == said
+def test_a_verdict_needs_both_the_p_and_the_margin(difference: float, p: float, p_no_worse: float, said: str) -> None:
+    assert verdict(difference, p, p_no_worse, margin=0.05) == said
 
 
 def test_without_a_margin_no_difference_is_still_no_win() -> None:
-    assert verdict(0.0, 0.01, Interval(None, None), margin=0.0) == "tied"
+    assert verdict(0.0, 0.01, 1.0, margin=0.0) == "tied"
 
 
 # --- single checks ---------------------------------------------------------------------------------------------

@@ -60,7 +60,7 @@ def test_the_interval_of_clusters_is_that_of_a_regression_with_clustered_errors(
 
 
 @pytest.mark.parametrize("bound", [-0.2, -0.05, 0.0, 0.3])
-def test_no_worse_is_the_one_sided_t_test(bound: float) -> None:
+def test_the_one_sided_t_test(bound: float) -> None:
     values = np.random.default_rng(2).normal(0.05, 0.2, 14)
     paired = Paired(tuple(values), tuple(map(str, range(14))))
     p = t_test_above(paired, bound)
