@@ -87,7 +87,8 @@ def check_drift(context: JobContext, spec: DriftSpec, open_model: Callable[[], S
             f"smoke set: {len(smoke.same)} same, {len(smoke.differing)} otherwise, {len(smoke.unknown)} unknown"
         )
         first = second = None
-        asked_all = wants_all_inputs(
+        # Without scores of before there is nothing to hold those of now to.
+        asked_all = spec.verdict is not None and wants_all_inputs(
             full=spec.full, smoke=smoke, prompts_differ=prompts.differ, identity_changed=changed
         )
         if asked_all:
@@ -110,6 +111,7 @@ def check_drift(context: JobContext, spec: DriftSpec, open_model: Callable[[], S
         "changed": list(changed),
         "prompts": asdict(prompts),
         "smoke": {**smoke.to_json(), "baseline_job": spec.baseline_job},
+        "full": spec.full,
         "asked_all": asked_all,
         "verdict": None if spec.verdict is None else spec.verdict.bakeoff,
         "first": None if first is None else first.to_json(),
@@ -195,13 +197,14 @@ def _whole_set(
     seed: int,
     open_model: Callable[[], ServedPromptModel],
 ) -> ScoreChange:
-    """One run of all golden inputs, held to the verdict; without one there is no part to compare."""
+    """One run of all golden inputs, held to the verdict."""
+    assert spec.verdict is not None  # else nothing is asked
     asked = spec.asked.model_copy(update={"name": name})
     answers = _answers(context, spec, spec.under_test, asked, tuple(inputs), seed, open_model)
     context.phase("scoring", name)
     task = spec.under_test.task
     now = scores_by_input(task, inputs, answers, spec.pattern_timeout_seconds)
-    change = score_change(task, inputs, {} if spec.verdict is None else spec.verdict.scores, now)
+    change = score_change(task, inputs, spec.verdict.scores, now)
     for part, found in change.parts.items():
         context.say(f"{name}: {part} {found.before:.3f} → {found.now:.3f} over {found.inputs} inputs")
     return change

@@ -14,13 +14,14 @@ from core.reasons import Reason
 from core.store.drift import DriftCheck, drift_checks
 from core.store.fleet import Alias, AliasVersion, FleetTask, current_version, fleet_tasks, get_alias
 from core.store.fleet_changes import open_change_of
+from core.store.jobs import RETRYABLE
 
 
 @dataclass(frozen=True)
 class DriftDue:
     """One task and what serves it. `reasons` is empty where nothing is due. `observed` names what was seen of the server.
 
-    `pending` is the check that is in the queue already. `tried`: a check for what was observed has ended without a result.
+    `pending` is the check that is in the queue already. `tried`: a check for what was observed has failed.
     `newest` is the newest that has one.
     """
 
@@ -78,7 +79,7 @@ def _state(connection: sqlite3.Connection, task: FleetTask, alias: Alias, versio
         tuple(reasons),
         observed,
         pending=next((one for one in checks if one.is_open), None),
-        tried=any(one.observed == observed and not one.is_open and one.outcome is None for one in checks),
+        tried=any(one.observed == observed and one.job.state in RETRYABLE for one in checks),
         newest=results[0] if results else None,
     )
 

@@ -108,7 +108,7 @@ def _named(states: Sequence[DriftDue], names: Sequence[str], named_project: Path
             )
         if not matching:
             raise NotFoundError(
-                f"no alias with a known version answers for the task `{name}`",
+                f"no alias with a known version, and in no move, answers for the task `{name}`",
                 code="task_not_found",
                 key=name,
                 remedy="`bakehouse fleet list` shows which tasks there are",

@@ -8,21 +8,26 @@ from typing import Any
 
 from core.errors import NotFoundError
 from core.reasons import Reason, Value
+from core.store.drift import OVERTAKEN, set_overtaken
 from core.store.fleet import get_alias
 from core.store.fleet_changes import add_note
 
 
 def note_drift(connection: sqlite3.Connection, job_id: int, result: Mapping[str, Any]) -> None:
-    """Add the note `drift_OUTCOME`. Call it in a transaction; an alias that is gone by now has none.
+    """Add the note `drift_OUTCOME`. Call it in a transaction, behind `import_result`; an alias that is gone by now has none.
 
+    Where another version has become the alias since the check was asked for, what it found counts for none: `overtaken`.
     Raises KeyError or TypeError for a result that this version does not know.
     """
     summary = result["summary"]
     alias_id = int(summary["alias_id"])
     try:
-        get_alias(connection, alias_id)
+        alias = get_alias(connection, alias_id)
     except NotFoundError:
         return
+    if alias.version_id != int(summary["version_id"]):
+        set_overtaken(connection, job_id)
+        summary = {**summary, "outcome": OVERTAKEN}
     add_note(connection, alias_id, drift_note(job_id, summary), task=str(summary["task"]))
 
 

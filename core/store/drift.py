@@ -9,6 +9,9 @@ from typing import Any
 
 from core.store.jobs import ENDED, SELECT_JOBS, JobRow, to_row
 
+OVERTAKEN = "overtaken"
+"""The outcome of a check whose version was no longer the alias when it ended: nobody knows which of them it looked at."""
+
 
 @dataclass(frozen=True)
 class DriftCheck:
@@ -30,9 +33,9 @@ class DriftCheck:
 
     @property
     def outcome(self) -> str | None:
-        """The word for what it found (`core.drift.outcome`); None until it is done."""
+        """The word for what it found (`core.drift.outcome`); None until it is done, and where it looked at another version."""
         found = self.summary.get("outcome")
-        return None if found is None else str(found)
+        return None if found in (None, OVERTAKEN) else str(found)
 
 
 def drift_checks(connection: sqlite3.Connection, version_id: int, project_id: str, task: str) -> list[DriftCheck]:
@@ -45,3 +48,10 @@ def drift_checks(connection: sqlite3.Connection, version_id: int, project_id: st
         [project_id, task, version_id],
     )
     return [DriftCheck(job, version_id, str(job.settings.get("observed", ""))) for job in map(to_row, rows.fetchall())]
+
+
+def set_overtaken(connection: sqlite3.Connection, job_id: int) -> None:
+    """What this check found counts for no version."""
+    connection.execute(
+        "UPDATE jobs SET result = json_set(result, '$.summary.outcome', ?) WHERE id = ?", [OVERTAKEN, job_id]
+    )

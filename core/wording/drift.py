@@ -36,6 +36,7 @@ OUTCOMES = {
     "differs_unknown": "answers differ, loss unknown",
     "loss": "loss",
     "prompts_differ": "other prompts than in training",
+    "overtaken": "another version came before its end",
 }
 """By the outcome of a check (`core.drift.outcome`), in short."""
 
@@ -78,7 +79,7 @@ def drift_words(summary: Mapping[str, Any]) -> str:
         case "same":
             parts.append(f"no drift: {_same(summary)}")
         case "differs_no_loss":
-            parts.append(f"{_difference(summary)}; no loss is shown: {_scores(summary, 'first')}{_ruled_out(summary)}")
+            parts.append(f"{_difference(summary)}; {_no_loss(summary)}")
         case "differs_unknown":
             parts.append(
                 f"{_difference(summary)}; whether scores were lost is unknown: no bake-off has measured this version"
@@ -88,7 +89,11 @@ def drift_words(summary: Mapping[str, Any]) -> str:
         case "prompts_differ":
             parts.append("the served model does not get the prompts that it was trained on" + _finding(summary))
         case _:
-            parts.append(str(outcome))
+            parts.append(outcome_words(str(outcome)))
+    if summary.get("full") and not summary.get("asked_all") and outcome != "differs_unknown":
+        parts.append("all inputs were not asked: no bake-off has measured this version")
+    if missing := int((summary.get("first") or {}).get("missing") or 0):
+        parts.append(f"{plural(missing, 'input')} without an answer")
     if changed := [_CHANGED.get(name, str(name)) for name in summary.get("changed") or ()]:
         parts.append(f"changed since it became the alias: {listed(changed)}")
     if unknown := _unknown(summary):
@@ -145,6 +150,13 @@ def _scores(summary: Mapping[str, Any], run: str) -> str:
         for part, found in _parts(summary, run).items()
     ]
     return listed(told)
+
+
+def _no_loss(summary: Mapping[str, Any]) -> str:
+    if _parts(summary, "second"):
+        first, second = _scores(summary, "first"), _scores(summary, "second")
+        return f"a loss in a first run of all inputs ({first}) was not confirmed by a second one ({second})"
+    return f"no loss is shown: {_scores(summary, 'first')}{_ruled_out(summary)}"
 
 
 def _ruled_out(summary: Mapping[str, Any]) -> str:

@@ -97,8 +97,15 @@ class Served:
             code = int(leave.code or 0)
         (asked,) = json.loads(capsys.readouterr().out)["checks"]
         assert asked["job"]["state"] == "done", asked
+        assert self.server.listed() == [], "the model is in memory only as long as it is asked"
         summary: dict[str, Any] = asked["job"]["result"]["summary"]
         return code, summary
+
+    def measure(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """A bake-off of the alias as it is."""
+        with pytest.raises(SystemExit, match="0"):
+            exit_code(["bakeoff", "judge", f"served:{ALIAS}", "--wait", "--json"])
+        capsys.readouterr()
 
     def checks(self) -> list[DriftCheck]:
         with self.queue.database() as connection:
@@ -124,9 +131,7 @@ def served(machine: Path, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> Iter
 def test_a_loss_is_told_when_it_is_there_and_not_when_chance_or_a_new_server_looks_like_one(
     served: Served, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit, match="0"):
-        exit_code(["bakeoff", "judge", f"served:{ALIAS}", "--wait", "--json"])
-    capsys.readouterr()
+    served.measure(capsys)
     code, found = served.check(capsys, "judge")
     assert (code, found["outcome"], found["asked_all"]) == (0, "baseline_taken", False)
 
@@ -166,10 +171,11 @@ def test_a_loss_is_told_when_it_is_there_and_not_when_chance_or_a_new_server_loo
 def test_a_killed_check_goes_on_with_the_answers_that_it_has(
     served: Served, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stand = threading.Event()
+    served.measure(capsys)
+    stand, before = threading.Event(), served.asked(greedy=False)
 
     def stands_still(prompt: str, options: Mapping[str, Any]) -> str:
-        if options.get("temperature") != 0 and served.asked(greedy=False) >= 4:
+        if options.get("temperature") != 0 and served.asked(greedy=False) >= before + 4:
             stand.wait(120)
         return RIGHT
 
@@ -177,18 +183,19 @@ def test_a_killed_check_goes_on_with_the_answers_that_it_has(
     assert exit_code(["fleet", "drift", "judge", "--full", "--json"]) == 0
     job = json.loads(capsys.readouterr().out)["checks"][0]["job"]["id"]
     answers = served.queue.home.run_dir(job).path / "drift-answers.jsonl"
-    wait_until(lambda: served.asked(greedy=False) >= 4, what="the golden set being asked")
+    wait_until(lambda: served.asked(greedy=False) >= before + 4, what="the golden set being asked")
     wait_until(lambda: len(list(read_lines(answers))) >= 5 + 3, what="what was answered on the disk")
     kill(served.queue.process(job))
     served.queue.wait_for(job, "failed", "lost", "interrupted")
     stand.set()
-    before = served.asked(greedy=True), served.asked(greedy=False)
+    asked = served.asked(greedy=True), served.asked(greedy=False)
     served.queue.ask("retry", job)
     served.queue.wait_for(job, "done")
-    assert served.asked(greedy=True) == before[0], "the smoke set is not asked again"
-    assert served.asked(greedy=False) - before[1] == INPUTS - 3
+    assert served.asked(greedy=True) == asked[0], "the smoke set is not asked again"
+    assert served.asked(greedy=False) - asked[1] == INPUTS - 3
     (check,) = served.checks()
-    assert check.outcome == "baseline_taken" and check.summary["first"]["parts"] == {}
+    assert check.outcome == "baseline_taken" and check.summary["first"]["parts"]["format"]["inputs"] == INPUTS
+    wait_until(lambda: served.server.listed() == [], what="the model out of the memory, as it was before")
 
 
 def test_the_runner_has_it_checked_by_itself_once_for_each_reason(

@@ -85,7 +85,8 @@ def test_the_same_file_is_no_drift_and_a_smaller_one_under_its_name_has_all_inpu
         return summary
 
     first = shop.home.run_dir(1)
-    found = check(1, small_q8_0(model_cache), full=True)
+    nothing = StoredVerdict(bakeoff=1, candidate="small", scores={})
+    found = check(1, small_q8_0(model_cache), full=True, verdict=nothing)
     assert found["outcome"] == "baseline_taken" and found["prompts"]["checked"] and not found["prompts"]["differ"]
     answers = [one for one in read_answers(first.path / "drift-answers.jsonl") if one.candidate == "golden set"]
     scores = {str(part): means for part, means in scores_by_input(TASK, inputs, answers, 1.0).items()}

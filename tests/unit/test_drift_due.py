@@ -116,6 +116,7 @@ def summary(outcome: str, **more: Any) -> dict[str, Any]:
         "alias": "vault-judge",
         "alias_id": 1,
         "version": 1,
+        "version_id": 1,
         "changed": [],
         "prompts": {"checked": False, "why": "no_lineage"},
         "smoke": {"same": ["a"], "differing": [], "unknown": {}},
@@ -250,11 +251,24 @@ def test_a_result_leaves_a_note_of_its_alias(fleet: Fleet) -> None:
     assert words is not None and "content 4.50/5 → 2.50/5 over 12 inputs" in words and "job 7" in words
 
 
+def test_what_another_version_overtook_counts_for_none(fleet: Fleet) -> None:
+    fleet.submit()
+    with transaction(fleet.connection):
+        other = insert_version(fleet.connection, fleet.alias_id, Target("x", "d9", weights="sha256:9"), "promoted")
+        set_current(fleet.connection, fleet.alias_id, other.id)
+    fleet.end("loss")
+    with transaction(fleet.connection):
+        note_drift(fleet.connection, fleet.job_id, {"summary": summary("loss")})
+        set_current(fleet.connection, fleet.alias_id, fleet.version.id)
+    assert [one.reason.code for one in notes(fleet.connection, fleet.alias_id)] == ["drift_overtaken"]
+    assert fleet.codes() == ["no_baseline"] and fleet.state().starts_by_itself
+
+
 @pytest.mark.parametrize("outcome", OUTCOMES)
 def test_every_outcome_has_words(outcome: str) -> None:
     found = {"parts": {"format": {"before": 1.0, "now": 0.9, "inputs": 12, "no_worse": False}}}
     words = drift_words(summary(outcome, first=found, second=found, changed=["version"]))
-    assert words and "None" not in words and "server version" in words
+    assert words and "None" not in words and "server version" in words and outcome not in words.split("; ")
     assert note_words(drift_note(1, summary(outcome))) and due_words("digest_differs") != "digest_differs"
 
 

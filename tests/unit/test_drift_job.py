@@ -170,13 +170,16 @@ def test_a_model_changed_before_the_first_check_has_all_inputs_asked(check: Chec
     assert (summary["outcome"], summary["changed"]) == ("differs_no_loss", ["weights"])
     check.verdict = None
     summary = check.run()
-    assert (summary["outcome"], summary["first"]["parts"]) == ("differs_unknown", {})
+    assert (summary["outcome"], summary["asked_all"]) == ("differs_unknown", False)
 
 
 def test_on_request_all_inputs_are_asked_though_nothing_differs(check: Check) -> None:
     check.take_baseline()
     summary = check.run(full=True)
     assert (summary["outcome"], summary["first"]["parts"]["format"]["difference"]) == ("same", 0.0)
+    check.verdict = None
+    summary = check.run(full=True)
+    assert (summary["outcome"], summary["asked_all"]) == ("same", False), "there is nothing to hold them to"
 
 
 def test_what_cannot_be_compared_is_unknown(check: Check) -> None:
