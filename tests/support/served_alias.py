@@ -124,11 +124,17 @@ class Counter:
         raise AssertionError(f"it still waits: {waited}")
 
     def answers(self, served: str = ALIAS) -> str:
-        """Which model answers under a name, at the port of its record."""
-        wait_until(
-            lambda: read_state(self.home, served).phase == "serving", what=lambda: f"{read_state(self.home, served)}"
-        )
-        return answer_at(read_record(self.home, served).port, served)
+        """Which model answers under a name, at the port of its record, once one does: who was killed is started again."""
+        said: list[str] = []
+
+        def answered() -> bool:
+            if read_state(self.home, served).phase == "serving":
+                with contextlib.suppress(httpx.TransportError):
+                    said.append(answer_at(read_record(self.home, served).port, served))
+            return bool(said)
+
+        wait_until(answered, what=lambda: f"an answer of {served}, {read_state(self.home, served)}")
+        return said[0]
 
     def is_settled(self, model: str) -> None:
         """No two truths: what answers at the alias' port, what its record says, and nothing on its way."""

@@ -1,0 +1,130 @@
+"""A real runner promotes a served model and rolls it back, whoever is killed on the way: one serves, which the store names."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import time
+
+import pytest
+
+from core.runner.client import ensure_runner, request
+from core.runner.status import runner_status
+from core.served.record import ServedModelRecord
+from core.served.state import is_running, read_state
+from core.store.fleet import Target, current_version
+from core.store.fleet_changes import FleetChange, changes, open_changes
+from tests.support.served_alias import ALIAS, CANDIDATE, FORMER, Counter, counter, serving, target_of
+from tests.support.waiting import wait_until
+
+__all__ = ["counter", "serving"]
+
+pytestmark = pytest.mark.process
+ROUNDS = int(os.environ.get("BAKEHOUSE_TEST_FLEET_ROUNDS", "8"))
+SEED = int(os.environ.get("BAKEHOUSE_TEST_SEED", "1"))
+LONG = [pytest.param(SEED + more, 5 * ROUNDS, marks=pytest.mark.soak) for more in range(1, 6)]
+BY = "anna@gpubox, fleet"
+TASK = {"project_id": "p", "project_root": "/nowhere", "task": "judge"}
+
+
+def promote(counter: Counter, target: Target) -> None:
+    alias = counter.alias()
+    asked = {"alias_id": alias.id, "expected_version": alias.version_id, "target": target.to_json()}
+    request(counter.home, "fleet-promote", arguments={**TASK, **asked, "gate": {"outcome": "pass"}}, by=BY)
+
+
+def roll_back(counter: Counter) -> None:
+    alias = counter.alias()
+    request(
+        counter.home, "fleet-rollback", arguments={"alias_id": alias.id, "expected_version": alias.version_id}, by=BY
+    )
+
+
+def newest(counter: Counter) -> FleetChange:
+    with counter.connection as connection:
+        return changes(connection)[0]
+
+
+def settled(counter: Counter) -> FleetChange:
+    """The newest change once it has ended."""
+
+    def ended() -> bool:
+        ensure_runner(counter.home)
+        with counter.connection as connection:
+            return not open_changes(connection)
+
+    wait_until(ended, what=lambda: f"{newest(counter)}, {read_state(counter.home, ALIAS)}")
+    return newest(counter)
+
+
+def recorded(counter: Counter) -> str:
+    """The model that the alias is by the store."""
+    with counter.connection as connection:
+        version = current_version(connection, counter.alias())
+    assert version is not None and version.record is not None and version.model is not None
+    return version.model
+
+
+def test_a_runner_promotes_and_rolls_back_and_says_what_it_waits_for(serving: Counter) -> None:
+    candidate = serving.serve("judge-four-9", CANDIDATE)
+    serving.model(CANDIDATE, "hold")
+    promote(serving, target_of(serving.home, candidate))
+    wait_until(lambda: newest(serving).phase == "loading", what=lambda: str(newest(serving)))
+    assert recorded(serving) == FORMER, "until it has answered"
+    serving.model(CANDIDATE)
+    change = settled(serving)
+    assert (change.state, change.reason, recorded(serving)) == ("done", None, CANDIDATE)
+    serving.is_settled(CANDIDATE)
+    assert not is_running(serving.home.served_dir(candidate.name))
+
+    roll_back(serving)
+    assert (settled(serving).state, recorded(serving)) == ("done", FORMER)
+    serving.is_settled(FORMER)
+
+    serving.model(CANDIDATE, "mute")
+    promote(serving, target_of(serving.home, candidate))
+    change = settled(serving)
+    assert change.state == "taken_back" and change.reason is not None
+    assert "serves and does not answer" in str(change.reason.values["message"])
+    assert recorded(serving) == FORMER
+    serving.is_settled(FORMER)
+
+    candidate.file.unlink()
+    before = read_state(serving.home, ALIAS)
+    promote(serving, target_of(serving.home, candidate))
+    change = settled(serving)
+    assert change.state == "failed" and change.reason is not None and change.reason.code == "source_gone"
+    assert read_state(serving.home, ALIAS) == before, "not even touched"
+
+
+@pytest.mark.parametrize(("seed", "rounds"), [(SEED, ROUNDS), *LONG])
+def test_random_kills_leave_one_model_that_serves_and_one_truth(serving: Counter, seed: int, rounds: int) -> None:
+    chance = random.Random(seed)
+    candidates: list[ServedModelRecord] = [serving.serve(f"judge-{one}", one) for one in (CANDIDATE, "five")]
+    reasons = []
+    for _ in range(rounds):
+        present = recorded(serving)
+        others = [one for one in candidates if one.model != present]
+        if present != FORMER and chance.random() < 0.4:
+            roll_back(serving)
+        else:
+            wanted = chance.choice(others)
+            serving.model(wanted.model, *chance.choice([(), (), (), ("mute",)]))
+            promote(serving, target_of(serving.home, wanted))
+        for _ in range(chance.choice([1, 1, 2, 3])):
+            time.sleep(chance.uniform(0, 1.5))  # the next kill comes at any moment
+            state = read_state(serving.home, ALIAS)
+            found = [runner_status(serving.home).pid, state.pid, None if state.shim is None else state.shim.pid]
+            if victims := [pid for pid in found if pid]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(chance.choice(victims), signal.SIGKILL)
+            chance.choice([lambda: ensure_runner(serving.home), lambda: None])()
+        change = settled(serving)
+        reasons.append((change.kind, change.state, change.reason))
+        for one in candidates:  # what refuses to answer for good is none of this test's
+            serving.model(one.model)
+        serving.is_settled(recorded(serving))
+        assert recorded(serving) == (change.target.model if change.state == "done" else present), reasons
+    assert any(state == "done" for _, state, _ in reasons), reasons
