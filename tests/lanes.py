@@ -4,8 +4,8 @@
 
 Which lane a test is in says what it does, by its markers: `process` starts real processes and mostly waits for them, `train`
 runs real models, `soak` takes long. A lane in which none of the chosen tests lies counts as passed. At the end stand pytest's
-own summaries of all lanes, and below them what failed in any: whoever has no more than the end of a log knows that. The exit
-code is that of the first lane that failed.
+own summaries of all lanes with the files that took longest, and below them what failed in any: whoever has no more than the end
+of a log knows that. The exit code is that of the first lane that failed.
 """
 
 from __future__ import annotations
@@ -14,9 +14,14 @@ import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
+
+import psutil
 
 CORES = len(os.sched_getaffinity(0))
 BRIEFLY_WAITING = CORES + (CORES + 1) // 2
@@ -28,6 +33,7 @@ COMPUTING = min(4, CORES)
 NOTHING_CHOSEN = 5
 """pytest's exit code where no test was collected."""
 LONGEST_FAULT = 300
+LONGEST_FILES = 4
 MOST_SAID = 1400
 """Characters of all that failed: with the lanes' summaries they fit into the last 2000 of a log."""
 
@@ -71,31 +77,60 @@ NAMED = {lane.name: lane for lane in LANES}
 
 @dataclass(frozen=True)
 class Ended:
-    """How a lane ended: pytest's exit code, the last line that it printed, and a line for each test that did not pass."""
+    """How a lane ended: pytest's exit code, the last line that it printed, and a line for each test that did not pass.
+
+    `busy` is the share of the machine's cores that worked meanwhile, `seconds` what the tests of each file took together.
+    """
 
     code: int
     said: str
     faults: tuple[str, ...] = ()
+    busy: float | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def longest(self) -> str:
+        """The files whose tests took longest, in words."""
+        files = sorted(self.seconds, key=lambda file: -self.seconds[file])[:LONGEST_FILES]
+        named = [f"{Path(file).stem} {self.seconds[file]:.0f} s" for file in files]
+        return ", ".join([*([] if self.busy is None else [f"cores {self.busy:.0%} busy"]), *named])
 
 
 def run(lane: Lane, arguments: list[str]) -> Ended:
     with tempfile.TemporaryDirectory(prefix="bakehouse-lane-") as folder:
         results = Path(folder) / "results.xml"
         # That family of the format alone names the file of a test.
+        before = psutil.cpu_times()
         code, said = _run(lane, [*arguments, f"--junitxml={results}", "-o", "junit_family=xunit1"])
-        return Ended(code, said, faults_of(results))
+        cases = cases_of(results)
+        return Ended(code, said, faults_of(cases), _busy(before), seconds_of(cases))
 
 
-def faults_of(results: Path) -> tuple[str, ...]:
-    """The tests that failed, or had an error before or after they ran, each with the first line of what was wrong.
-
-    None of a run that was ended before it could write its results.
-    """
+def cases_of(results: Path) -> list[ElementTree.Element]:
+    """The tests of a run as its results name them; none where it was ended before it could write them."""
     try:
-        cases = ElementTree.parse(results).getroot().iter("testcase")
+        return list(ElementTree.parse(results).getroot().iter("testcase"))
     except (OSError, ElementTree.ParseError):
-        return ()
+        return []
+
+
+def faults_of(cases: Iterable[ElementTree.Element]) -> tuple[str, ...]:
+    """The tests that failed, or had an error before or after they ran, each with the first line of what was wrong."""
     return tuple(_fault(case, found) for case in cases for found in case if found.tag in ("failure", "error"))
+
+
+def seconds_of(cases: Iterable[ElementTree.Element]) -> Mapping[str, float]:
+    """What the tests of each file took together, with what was made for them."""
+    spent: dict[str, float] = defaultdict(float)
+    for case in cases:
+        spent[case.get("file") or ""] += float(case.get("time") or 0.0)
+    return spent
+
+
+def _busy(before: Any) -> float | None:
+    now = psutil.cpu_times()
+    passed, idle = sum(now) - sum(before), now.idle - before.idle
+    return None if passed <= 0 else 1 - idle / passed
 
 
 def _fault(case: ElementTree.Element, found: ElementTree.Element) -> str:
@@ -143,6 +178,9 @@ def main(words: list[str]) -> int:
         print(f"lanes: {', '.join(NAMED)}", file=sys.stderr)
         return 2
     lanes = [(name, run(NAMED[name], arguments)) for name in names]
+    print("── what took longest")
+    for name, ended in lanes:
+        print(f"{name:<16} {ended.longest}")
     print("── all lanes")
     for name, ended in lanes:
         failed = ended.code not in (0, NOTHING_CHOSEN)

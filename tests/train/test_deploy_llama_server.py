@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import count
@@ -22,9 +19,7 @@ from core.files import read_json
 from core.home import Home
 from core.jobfile.deploy import DeploySpec
 from core.jobfile.served_as import ServedAs
-from core.process.identity import ProcessIdentity
-from core.served.away import call_back, is_gone, send_away
-from core.served.control import remove, start, stop
+from core.served.control import remove, start
 from core.served.install import choose_port
 from core.served.record import read_record, read_records
 from core.served.state import read_state
@@ -145,57 +140,19 @@ def test_a_proved_file_serves_beyond_its_job_and_is_replaced_by_none_that_was_no
     assert (code, summary["url"], read_record(home, NAME).file) == (0, url, other)
     assert answer(url) == first
 
+    # Its shim is killed: the real llama-server goes with it, and another one serves the same.
+    state = read_state(home, NAME)
+    assert state.server is not None and state.shim is not None
+    server = state.server
+    kill(state.shim.pid)
+    wait_until(lambda: not server.alive(), what="llama-server follows its shim")
+    start(home, NAME)
+    reached(home, NAME, "serving")
+    assert answer(url) == first
+
     port = record.port
     remove(home, NAME)
     assert read_records(home) == ([], [])
     assert other.exists()
     with pytest.raises(httpx.ConnectError):
         models_at(f"http://127.0.0.1:{port}/v1")
-
-
-def test_it_outlives_who_started_it_and_goes_and_comes_as_it_is_told(shop: Workshop, model_cache: Path) -> None:
-    home = shop.home
-    assert deploy(shop, small_q8_0(model_cache))[0] == 0
-    stop(home, NAME)
-
-    # Started by a process that a terminal had, which is gone with its group and its session.
-    begin = f"from core.served.control import start; from core.home import Home; start(Home.find(), {NAME!r}); input()"
-    parent = subprocess.Popen(
-        [sys.executable, "-P", "-c", begin],
-        env={**os.environ, "BAKEHOUSE_HOME": str(home.root), "PYTHONPATH": str(CHECKOUT)},
-        stdin=subprocess.PIPE,
-        start_new_session=True,
-    )
-    state = reached(home, NAME, "serving")
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGKILL):
-        os.killpg(parent.pid, number)
-    parent.wait()
-    parent.stdin.close() if parent.stdin else None
-    url = read_record(home, NAME).url
-    assert answer(url) and read_state(home, NAME) == state
-
-    # llama-server dies: another one serves at the same address.
-    assert state.pid is not None and state.shim is not None
-    kill(state.pid)
-    wait_until(lambda: read_state(home, NAME).pid not in (None, state.pid), what="another llama-server")
-    state = reached(home, NAME, "serving")
-    assert answer(url)
-
-    # Away for a job, and back.
-    send_away(home, NAME, 77)
-    wait_until(lambda: is_gone(home, NAME), what="it has gone")
-    assert reached(home, NAME, "away").reason is not None
-    call_back(home, NAME, 77)
-    state = reached(home, NAME, "serving")
-    assert answer(url)
-
-    # Its shim dies, and llama-server with it.
-    server, shim = state.server, state.shim
-    assert isinstance(server, ProcessIdentity) and shim is not None
-    kill(shim.pid)
-    wait_until(lambda: not server.alive(), what="llama-server follows its shim")
-    assert read_state(home, NAME).phase == "stopped"
-    start(home, NAME)
-    reached(home, NAME, "serving")
-    assert answer(url)
-    remove(home, NAME)

@@ -1,4 +1,4 @@
-"""The jobs `convert` and `quantize` with llama.cpp's real tools, on a model with random weights; what kills leave behind."""
+"""The jobs `convert` and `quantize` with llama.cpp's real tools, on a model with random weights; what a stop leaves behind."""
 
 from __future__ import annotations
 
@@ -28,7 +28,6 @@ from tests.support.llama_cpp import convertible_model, llama_cpp
 from tests.support.modelfile_reader import read_modelfile
 from tests.support.ollama_render import render
 from tests.support.tiny_model import tiny_model
-from tests.support.waiting import wait_until as wait_for
 from tests.support.workshop import Process, Workshop, events, wait_until
 
 pytestmark = pytest.mark.train
@@ -46,7 +45,7 @@ def model(model_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> ModelE
 
 @pytest.fixture(scope="module")
 def shop(model: ModelEntry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
-    made = Workshop(Home(tmp_path_factory.mktemp("home")).create(), model)
+    made = Workshop(Home(tmp_path_factory.mktemp("home")).create(), model, forked=True)
     yield made
     made.close()
 
@@ -223,7 +222,7 @@ def test_a_missing_tool_names_the_three_ways(shop: Workshop, make: Makers, tmp_p
     assert all(way in error["remedy"] for way in ("llama_cpp:", "LLAMA_CPP_DIR", "PATH"))
 
 
-# --- kills: nothing half done is ever in the store
+# --- stops: nothing half done is ever in the store
 
 
 def leftovers(shop: Workshop) -> list[str]:
@@ -246,32 +245,6 @@ def tool_of(process: Process) -> psutil.Process:
 
     wait_until(begun, process)
     return found[0]
-
-
-def test_a_converter_that_is_killed_leaves_one_line_and_nothing_else(shop: Workshop, make: Makers) -> None:
-    before = sorted(shop.home.artefacts.iterdir())
-    run = make.convert(format="bf16")
-    process = shop.start(run)
-    tool_of(process).kill()
-    assert shop.ended(process) == 1
-    error = read_json(run.attempt(1).error_json)
-    assert error["message"] == "convert_hf_to_gguf.py was ended by SIGKILL"
-    assert sorted(shop.home.artefacts.iterdir()) == before and not run.result.exists()
-
-
-def test_a_job_that_is_killed_takes_the_tool_with_it_and_the_next_attempt_makes_the_file(
-    shop: Workshop, make: Makers
-) -> None:
-    run = make.convert(format="f16")
-    process = shop.start(run)
-    tool = tool_of(process)
-    process.send_signal(signal.SIGKILL)
-    shop.ended(process)
-    wait_for(lambda: not tool.is_running() or tool.status() == psutil.STATUS_ZOMBIE, what="the tool gone")
-    assert not run.result.exists()
-    assert shop.finish(run, attempt=2) == 0, run.attempt(2).log.read_text()
-    assert leftovers(shop) == []
-    assert check_servable(Path((read_result(run) or {})["summary"]["path"]), "made").file_type == 1
 
 
 @pytest.mark.parametrize("how", ["request", "signal"])

@@ -105,7 +105,8 @@ class KillBench:
             if tool is not None:
                 tool.does(HALF if point == HALF else "whole", whole)
             process = start_until(self.shop, run, number, Standstill() if isinstance(point, str) else point)
-            kill_group(self.shop, process)
+            # Of a job whose tool works the job alone is killed: its tool goes with it.
+            kill_group(self.shop, process, process.pid if point == HALF else None)
             self.nothing_counts(stage)
         if tool is not None:
             tool.does("real", whole)

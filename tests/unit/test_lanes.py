@@ -112,9 +112,21 @@ def test_of_many_that_failed_as_many_are_named_as_the_end_of_a_log_holds(
 
 
 def test_a_run_that_left_no_results_has_none(tmp_path: Path) -> None:
-    assert lanes.faults_of(tmp_path / "results.xml") == ()
+    assert lanes.cases_of(tmp_path / "results.xml") == []
     (tmp_path / "results.xml").write_text("<testsuites><testsuite>")
-    assert lanes.faults_of(tmp_path / "results.xml") == ()
+    assert lanes.cases_of(tmp_path / "results.xml") == []
+
+
+def test_where_the_time_went_is_told_by_file(tmp_path: Path) -> None:
+    times = {"a": (1.5, 2.0), "b": (9.0,), "c": (0.2,), "d": (0.1,), "e": (0.0,)}
+    cases = [
+        f'<testcase file="tests/unit/test_{file}.py" name="test_it" time="{time}"/>'
+        for file, all_times in times.items()
+        for time in all_times
+    ]
+    (tmp_path / "results.xml").write_text(f"<testsuites><testsuite>{''.join(cases)}</testsuite></testsuites>")
+    seconds = lanes.seconds_of(lanes.cases_of(tmp_path / "results.xml"))
+    assert Ended(0, "", (), 0.625, seconds).longest == "cores 62% busy, test_b 9 s, test_a 4 s, test_c 0 s, test_d 0 s"
 
 
 def test_a_lane_looks_where_its_tests_lie_unless_a_place_is_named() -> None:

@@ -25,8 +25,6 @@ from tests.support.ollama_standin import VERSIONS, OllamaStandin
 from tests.support.queueing import AUTHOR, Queue
 from tests.support.tokenizers import CHATML, byte_level, write_model
 
-pytestmark = pytest.mark.train
-
 NAME = "hello:prod"
 TASK = """\
 system: Answer in one short sentence.
@@ -67,13 +65,8 @@ def ollama(monkeypatch: pytest.MonkeyPatch) -> Iterator[OllamaStandin]:
 
 
 @pytest.fixture
-def queue(ollama: OllamaStandin, project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
-    (tmp_path / "config/bakehouse").mkdir(parents=True)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setenv("BAKEHOUSE_LEASE_DIR", str(tmp_path))
-    monkeypatch.setenv("BAKEHOUSE_GPU_SOURCE", "none")
-    monkeypatch.setenv("BAKEHOUSE_RUNNER_IDLE_SECONDS", "600")
-    made = Queue(Home(tmp_path / "home").create(), sys.executable, project)
+def queue(machine: Path, ollama: OllamaStandin, project: Project) -> Iterator[Queue]:
+    made = Queue(Home(machine / "home").create(), sys.executable, project)
     yield made
     made.close()
 
