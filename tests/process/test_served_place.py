@@ -24,7 +24,6 @@ from tests.support.waiting import wait_until
 
 __all__ = ["counter", "serving"]
 
-pytestmark = pytest.mark.process
 OWN = "judge-four-9"
 """The candidate's own served model."""
 

@@ -21,7 +21,6 @@ from tests.support.waiting import wait_until
 
 __all__ = ["counter", "serving"]
 
-pytestmark = pytest.mark.process
 ROUNDS = int(os.environ.get("BAKEHOUSE_TEST_FLEET_ROUNDS", "8"))
 SEED = int(os.environ.get("BAKEHOUSE_TEST_SEED", "1"))
 LONG = [pytest.param(SEED + more, 5 * ROUNDS, marks=pytest.mark.soak) for more in range(1, 6)]
