@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from core.scoring.answers import Answer
 from core.scoring.scored_answers import place
 from core.scoring.scorer import PARTS, Part, Scorer, singles
-from core.statistics.no_worse import no_worse_p
-from core.statistics.paired import ALPHA, Paired, differences
+from core.statistics.no_worse import no_worse
+from core.statistics.paired import Paired, differences
 from core.statistics.verdicts import is_shown
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 class PartChange:
     """One part of the score, now less before: the mean over the inputs that have both, in [−1, 1].
 
-    `p_loss` is the one-sided p of "no loss" by the exact sign-flip test, `p_no_worse` that of "worse by the margin or more".
-    `is_loss`: a loss of at least the margin is shown at 95 %; `no_worse`: such a loss is
-    ruled out at 95 %. Where both are False, the inputs do not tell.
+    `low` is its one-sided 95 % lower bound. `is_loss`: a mean loss of at least the margin is shown at 95 %, as "worse" of a
+    bake-off is, but one-sided (`p_loss`). `no_worse`: a loss of the margin is ruled out at 95 % (`core.statistics.no_worse`).
+    Where both are False, the inputs do not tell.
     """
 
     before: float
@@ -32,7 +32,7 @@ class PartChange:
     difference: float
     inputs: int
     p_loss: float
-    p_no_worse: float
+    low: float
     is_loss: bool
     no_worse: bool
 
@@ -91,16 +91,17 @@ def score_change(
 
 
 def _change(paired: Paired, before: float, now: float, margin: float) -> PartChange:
-    p_loss, p_no_worse = loss_p(paired), no_worse_p(paired, margin)
+    p_loss, rule = loss_p(paired), no_worse(paired, margin)
+    assert rule.low is not None  # there is an input
     return PartChange(
         before=before,
         now=now,
         difference=paired.mean,
         inputs=paired.inputs,
         p_loss=p_loss,
-        p_no_worse=p_no_worse,
+        low=rule.low,
         is_loss=paired.mean < 0 and is_shown(paired.mean, p_loss, margin),
-        no_worse=p_no_worse <= ALPHA,
+        no_worse=rule.outcome == "pass",
     )
 
 

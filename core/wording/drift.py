@@ -7,7 +7,6 @@ from typing import Any
 
 from core.format import listed, of_five, plural
 from core.reasons import Reason
-from core.statistics.no_worse import agreeing_inputs
 from core.wording.parity import finding_words
 
 _NOT_CHECKED = {
@@ -160,15 +159,14 @@ def _no_loss(summary: Mapping[str, Any]) -> str:
 
 
 def _ruled_out(summary: Mapping[str, Any]) -> str:
-    """Whether the inputs rule out a loss of the margin, of every part."""
+    """What the inputs rule out, of every part."""
     parts, margin = _parts(summary, "first"), summary.get("margin")
     if not parts or not isinstance(margin, int | float):
         return ""
     if all(found["no_worse"] for found in parts.values()):
         return f"; a loss of {of_five(margin)} or more is ruled out"
-    enough = agreeing_inputs(margin)
-    more = "" if enough is None else f" ({enough} inputs without a difference would)"
-    return f"; these inputs do not rule out a loss of {of_five(margin)}{more}"
+    largest = -min(found["low"] for found in parts.values())
+    return f"; a loss of up to {of_five(largest)} is not ruled out by so few inputs"
 
 
 def _finding(summary: Mapping[str, Any]) -> str:

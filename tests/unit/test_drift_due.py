@@ -266,7 +266,7 @@ def test_what_another_version_overtook_counts_for_none(fleet: Fleet) -> None:
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
 def test_every_outcome_has_words(outcome: str) -> None:
-    found = {"parts": {"format": {"before": 1.0, "now": 0.9, "inputs": 12, "no_worse": False}}}
+    found = {"parts": {"format": {"before": 1.0, "now": 0.9, "inputs": 12, "no_worse": False, "low": -0.3}}}
     words = drift_words(summary(outcome, first=found, second=found, changed=["version"]))
     assert words and "None" not in words and "server version" in words and outcome not in words.split("; ")
     assert note_words(drift_note(1, summary(outcome))) and due_words("digest_differs") != "digest_differs"

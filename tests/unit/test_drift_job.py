@@ -12,6 +12,7 @@ import pytest
 
 from core.config.golden import GoldenInput
 from core.config.task import Sampling, Task
+from core.drift.loss import PartChange, score_change
 from core.drift.smoke import MOST_INPUTS, MOST_TOKENS, smoke_file
 from core.errors import BakehouseError
 from core.files import read_json
@@ -191,13 +192,33 @@ def test_what_cannot_be_compared_is_unknown(check: Check) -> None:
     assert summary["outcome"] == "baseline_taken"
 
 
-def test_few_inputs_never_show_a_loss(tmp_path: Path) -> None:
-    check = Check(tmp_path, inputs=4)
-    check.take_baseline()
-    check.model.write = lambda question: "no"
-    summary = check.run()
-    found = summary["first"]["parts"]["format"]
-    assert (summary["outcome"], found["difference"], found["p_loss"]) == ("differs_no_loss", -1.0, 2**-4)
+def changed(differences: list[float], margin: float = 0.1) -> PartChange:
+    """What is said of one part of which each input has changed so."""
+    golden = [GoldenInput(id=f"i{number}", input="") for number in range(len(differences))]
+    task = Task.model_validate({"name": "t", "margin": margin, "format": CHECK})
+    full = 1.0 if min(differences) < 0 else 0.0
+    before = {item.id: full for item in golden}
+    now = {item.id: full + change for item, change in zip(golden, differences, strict=True)}
+    return score_change(task, golden, {"format": before}, {"format": now}).parts["format"]
+
+
+@pytest.mark.parametrize(
+    ("differences", "is_loss", "no_worse"),
+    [
+        ([-0.5] * 3, False, False),  # so few that chance may do it
+        ([-1.0] * 4 + [0.0] * 8, False, False),  # one chance in sixteen that none of them went up
+        ([-0.12] * 12, True, False),  # a little at each
+        ([-0.5] * 4 + [0.0] * 16, False, False),
+        ([-0.5] * 8 + [0.0] * 8, True, False),
+        ([0.0] * 12, False, False),  # none seen, and one in five could be lost
+        ([0.0] * 40, False, True),
+        ([-0.02] * 200, False, True),  # less than the margin
+        ([0.3] * 12, False, True),
+    ],
+)
+def test_a_loss_is_shown_ruled_out_or_neither(differences: list[float], is_loss: bool, no_worse: bool) -> None:
+    found = changed(differences)
+    assert (found.is_loss, found.no_worse) == (is_loss, no_worse) and found.low <= found.difference
 
 
 def test_another_attempt_asks_for_what_is_missing(check: Check) -> None:
