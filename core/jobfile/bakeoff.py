@@ -178,7 +178,8 @@ class BakeoffSpec(Spec):
     incumbent any more is not asked on. `extends` is the bake-off whose answers (a copy of them: `earlier`) are taken over
     where the same is asked of the same model. `llama_server` is the program that answers for GGUF files, as it was found at
     submission, and `server_memory` what it is expected to take for each of them, by the name of its model; of a model that is
-    not among them nothing is predicted.
+    not among them nothing is predicted. `stops` are served models of the home that were deployed to be measured here: they end
+    once they are, so that those of one night need no room together, and a promotion serves from their record.
     """
 
     kind: Literal["bakeoff"] = "bakeoff"
@@ -194,6 +195,7 @@ class BakeoffSpec(Spec):
     llama_server: OwnPath | None = None
     server_memory: dict[str, ServerMemory] = Field(default_factory=dict)
     pattern_timeout_seconds: float = Field(default=1.0, gt=0)
+    stops: tuple[str, ...] = ()
 
     @model_validator(mode="before")
     @classmethod

@@ -257,7 +257,12 @@ def _bakeoff(shipping: _Shipping, chain: ChainWriter) -> None:
         wanted = WantedBakeoff(tasks=(task, *against.tasks), candidates=(*new, incumbent), incumbent=incumbent)
     # The database is locked: no server is asked meanwhile what a deployment is to prove, or has.
     checked = check_bakeoff(shipping.home, chain.connection, shipping.project, wanted, shipping.remarks, ask=None)
-    shipping.add_or_take(chain, checked.keep(shipping.home, shipping.project))
+    spec = checked.keep(shipping.home, shipping.project)
+    if against is not None and shipping.to == "llama-server":
+        # Each challenger is a served model of its own: those of all tasks would have to find room together.
+        own = [one.served_model for one in spec.candidates if one.ref == f"job:{last}/served" and one.served_model]
+        spec = spec.model_copy(update={"stops": tuple(own)})
+    shipping.add_or_take(chain, spec)
 
 
 STEPS: tuple[Callable[[_Shipping, ChainWriter], None], ...] = (_train, _gguf, _proved, _bakeoff)

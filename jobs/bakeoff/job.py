@@ -18,7 +18,7 @@ from core.serving.errors import ServerError
 from core.serving.make_room import make_room
 from jobs.bakeoff.record import AnswerRecord, Tally
 from jobs.bakeoff.served import answer_served
-from jobs.bakeoff.served_models import have_serve, require_deployed, send_served_away
+from jobs.bakeoff.served_models import have_serve, require_deployed, send_served_away, stop_measured
 from jobs.context import JobContext
 from jobs.inputs import read_golden
 from jobs.manifest import extend_manifest, start_manifest
@@ -51,6 +51,7 @@ def run(context: JobContext, spec: BakeoffSpec) -> None:
         raise refused[0] if refused else nothing_answered(record)
     context.phase("scoring")
     _score(context, spec, inputs, record, time.monotonic() - started)
+    stop_measured(context, spec.stops)
 
 
 def nothing_answered(record: AnswerRecord) -> BakehouseError:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
+from core.errors import BakehouseError
 from core.gpu_lease.lock import lease_path
 from core.home import ServedDir
 from core.jobfile.bakeoff import CandidateSpec, ServerUnderTest
@@ -18,6 +20,7 @@ from core.jobfile.references import parse_reference
 from core.jobfile.servers import not_serving
 from core.own_paths import read_result
 from core.served.away import away_for, call_back, is_gone, send_away
+from core.served.control import stop
 from core.served.record import read_records
 from core.served.state import read_state
 from core.serving.errors import ServerError
@@ -74,6 +77,18 @@ def have_serve(context: JobContext, server: ServerUnderTest) -> None:
         if time.monotonic() - started > _patience(folder):
             raise why
         time.sleep(POLL_SECONDS)
+
+
+def stop_measured(context: JobContext, names: Iterable[str]) -> None:
+    """End served models that were deployed to be measured. The result is there: one that does not end is told."""
+    for name in names:
+        try:
+            if stop(context.home, name):
+                context.say(
+                    f"{name} was stopped: its memory is free for others, and `bakehouse served start {name}` starts it"
+                )
+        except (BakehouseError, OSError) as error:
+            context.warn("served_not_stopped", f"{name} serves on: {error}")
 
 
 def require_deployed(context: JobContext, candidate: CandidateSpec, weights: str | None) -> None:

@@ -29,6 +29,7 @@ TAUGHT = ("test_served_bakeoff", "test_whole_paths", "test_stage_matrix", "test_
 """The files whose tests share what `taught` makes."""
 SLOWEST = (
     *TAUGHT,
+    "test_challenge",
     "test_ladder",
     "test_probe",
     "test_llama_server",

@@ -83,6 +83,7 @@ def test_each_task_is_trained_and_made_as_what_serves_was_and_held_against_it_wh
             "what serves is the incumbent of the board"
         )
         assert (old.server and old.server.name) == ("served" if task == "tidy" else "ollama")
+        assert bakeoff.stops == ((deploy.name,) if task == "tidy" else ()), "Ollama unloads by itself"
     judge, planner = (specs(home, found[task])["train"] for task in ("judge", "planner"))
     assert isinstance(judge, TrainSpec) and (judge.recipe.rank, judge.recipe.batch_size) == (24, 4), (
         "as it was asked for"
