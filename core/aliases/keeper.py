@@ -22,10 +22,12 @@ from core.aliases.move import Ended, Move, Ready, carry_out, look, maybe_done
 from core.aliases.places import AliasPlace, KeptNames, NotNowError
 from core.clock import NEVER, SYSTEM_CLOCK, Clock
 from core.errors import BakehouseError
+from core.reasons import Reason
 from core.store.database import transaction
 from core.store.fleet import Alias, AliasVersion, aliases, get_alias, get_version, tasks_of, versions_by_id
 from core.store.fleet_changes import (
     FleetChange,
+    add_note,
     open_change_of,
     open_changes,
     set_kept_names,
@@ -192,19 +194,24 @@ class AliasKeeper:
         why = "" if ended.reason is None else f", {ended.reason.code} {dict(ended.reason.values)}"
         found = ", which an earlier runner had left open" if by_next else ""
         log.info("Change %d of %s%s: %s%s.", change.id, alias.name, found, ended.state, why)
-        if version is not None and change.from_version is not None:
-            self._settle(alias, get_version(self.connection, change.from_version), change)
+        if version is not None:
+            former = None if change.from_version is None else get_version(self.connection, change.from_version)
+            self._settle(alias, former, change)
 
-    def _settle(self, alias: Alias, former: AliasVersion, change: FleetChange) -> None:
+    def _settle(self, alias: Alias, former: AliasVersion | None, change: FleetChange) -> None:
         opened, target = self._opened(alias, change), change.target
         work = self._work(lambda tell: _with(opened, lambda place: place.settle(alias, former, target)))
-        self._tasks[_server(alias)] = _Task(work, self._settled)
+        self._tasks[_server(alias)] = _Task(work, lambda ended: self._settled(ended, change))
 
-    def _settled(self, work: BackgroundWork[None]) -> None:
+    def _settled(self, work: BackgroundWork[Reason | None], change: FleetChange) -> None:
         try:
-            work.result()
+            news = work.result()
         except Exception as error:  # noqa: BLE001 - the move is done; what is left goes by itself
             log.warning("After a move of an alias its server was not tidied up: %s", error)
+            return
+        if news is not None and change.kind == "promote":
+            with transaction(self.connection):
+                add_note(self.connection, change.alias_id, news, task=change.task, change_id=change.id)
 
     # What serves is kept.
 

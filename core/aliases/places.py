@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from core.errors import BakehouseError
+from core.reasons import Reason
 from core.store.fleet import Alias, AliasVersion, Target
 
 
@@ -73,8 +74,9 @@ class AliasPlace(Protocol):
     def forget_target(self, alias: Alias, target: Target) -> None:
         """Remove what a move has made and left that came to nothing: what `keep_target` made, say."""
 
-    def settle(self, alias: Alias, former: AliasVersion | None, target: Target) -> None:
-        """What is good to do after a move and is no part of it: have the former model leave the memory, say."""
+    def settle(self, alias: Alias, former: AliasVersion | None, target: Target) -> Reason | None:
+        """What is good to do after a move and is no part of it: have the former model leave the memory, say. What a person is
+        to know of it stands in the history: `candidate_stopped` and `candidate_runs` (`served`, `alias`)."""
 
     def close(self) -> None:
         """Let go of connections."""

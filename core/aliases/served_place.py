@@ -20,6 +20,7 @@ from core.gpu_lease.host_room import available_bytes, own_bytes
 from core.home import Home
 from core.jobfile.gpu_use import read_gpu_use
 from core.models.fingerprints import content_sha256
+from core.reasons import Reason
 from core.served.away import away_for
 from core.served.control import start, stop
 from core.served.former import Former, Owner, noted_former
@@ -204,8 +205,17 @@ class ServedPlace:
         """An alias that was not there before is not there again."""
         self._take_back(alias)
 
-    def settle(self, alias: Alias, former: AliasVersion | None, target: Target) -> None:
-        """Nothing is left to do: the candidate's own served model ended before the change was done."""
+    def settle(self, alias: Alias, former: AliasVersion | None, target: Target) -> Reason | None:
+        """Nothing is left to do: the candidate's own served model ended before the change was done, as a rule."""
+        own = target.source
+        with contextlib.suppress(BakehouseError):
+            with contextlib.closing(open_database(self.home)) as connection:
+                names = {one.name for one in aliases(connection) if one.is_served_here}
+            if own in names or not is_same(read_record(self.home, own).weights, target.digest):
+                return None
+            runs = is_running(self.home.served_dir(own))
+            return Reason("candidate_runs" if runs else "candidate_stopped", {"served": own, "alias": alias.name})
+        return None
 
     def close(self) -> None:
         """No connection is kept."""
@@ -224,7 +234,7 @@ class ServedPlace:
             change = open_change_of(connection, alias.id)
             version = current_version(connection, alias)
             port = None if version is None or version.record is None else version.record.get("port")
-            names = frozenset(one.name for one in aliases(connection) if one.server == LLAMA_SERVER)
+            names = frozenset(one.name for one in aliases(connection) if one.is_served_here)
             active = [job.id for job in open_jobs(connection) if job.state in ACTIVE]
         asking = next((job for job in active if read_gpu_use(self.home.run_dir(job)).beside_programs), None)
         if change is None:

@@ -10,12 +10,14 @@ import time
 
 import pytest
 
+from core.reasons import Reason
 from core.runner.client import ensure_runner, request
 from core.runner.status import runner_status
-from core.served.record import ServedModelRecord
+from core.served.record import ServedModelRecord, read_record
 from core.served.state import is_running, read_state
 from core.store.fleet import Target, current_version
-from core.store.fleet_changes import FleetChange, changes, open_changes
+from core.store.fleet_changes import FleetChange, changes, notes, open_changes
+from tests.support.queueing import Queue
 from tests.support.served_alias import ALIAS, CANDIDATE, FORMER, Counter, counter, serving, target_of
 from tests.support.waiting import wait_until
 
@@ -58,6 +60,11 @@ def settled(counter: Counter) -> FleetChange:
     return newest(counter)
 
 
+def noted(counter: Counter) -> list[Reason]:
+    with counter.connection as connection:
+        return [one.reason for one in notes(connection)]
+
+
 def recorded(counter: Counter) -> str:
     """The model that the alias is by the store."""
     with counter.connection as connection:
@@ -77,6 +84,8 @@ def test_a_runner_promotes_and_rolls_back_and_says_what_it_waits_for(serving: Co
     assert (change.state, change.reason, recorded(serving)) == ("done", None, CANDIDATE)
     serving.is_settled(CANDIDATE)
     assert not is_running(serving.home.served_dir(candidate.name))
+    wait_until(lambda: noted(serving), what="that is noted")
+    assert noted(serving) == [Reason("candidate_stopped", {"served": candidate.name, "alias": ALIAS})]
 
     roll_back(serving)
     assert (settled(serving).state, recorded(serving)) == ("done", FORMER)
@@ -96,6 +105,34 @@ def test_a_runner_promotes_and_rolls_back_and_says_what_it_waits_for(serving: Co
     change = settled(serving)
     assert change.state == "failed" and change.reason is not None and change.reason.code == "source_gone"
     assert read_state(serving.home, ALIAS) == before, "not even touched"
+
+
+def test_it_waits_for_a_training_and_makes_way_for_one_that_comes_while_it_loads(
+    serving: Counter, queue: Queue
+) -> None:
+    """Without a GPU the served models are away for a job that has the slot to itself, as they are for one that has the GPU."""
+    candidate = serving.serve("judge-four-9", CANDIDATE)
+    record = read_record(serving.home, ALIAS)
+    training = queue.submit("steps=2 waits=1")
+    queue.wait_for(training, "running")
+    serving.model(CANDIDATE, "hold")
+    promote(serving, target_of(serving.home, candidate))
+    wait_until(lambda: newest(serving).phase == "waiting_for_lease", what=lambda: str(newest(serving)))
+    queue.kill_runner()
+    queue.start_runner()
+    queue.go_on(training)
+    wait_until(lambda: newest(serving).phase == "loading", what=lambda: str(newest(serving)))
+    assert queue.job(training).state == "done", "nothing was touched before"
+    assert read_record(serving.home, ALIAS) != record and recorded(serving) == FORMER
+
+    another = queue.submit("steps=2 waits=1")
+    queue.wait_for(another, "running")
+    assert read_state(serving.home, ALIAS).phase == "away"
+    wait_until(lambda: newest(serving).phase == "waiting_for_lease", what=lambda: str(newest(serving)))
+    serving.model(CANDIDATE)
+    queue.go_on(another)
+    assert settled(serving).state == "done" and recorded(serving) == CANDIDATE
+    serving.is_settled(CANDIDATE)
 
 
 @pytest.mark.parametrize(("seed", "rounds"), [(SEED, ROUNDS), *LONG])
