@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from core.aliases.digests import is_same
+from core.aliases.kept_names import is_kept_name
 from core.aliases.observing import SERVER_SECONDS, brief_ollama, template_hash
 from core.config.settings import Settings
 from core.errors import BakehouseError
@@ -29,8 +30,8 @@ from core.store.fleet import LLAMA_SERVER, Alias, AliasVersion, Target, aliases,
 
 LOOK_SECONDS = 3 * SERVER_SECONDS
 """How long a server may take to tell of all of its models."""
-OWN_TAGS = re.compile(rf"(:|-)bakehouse-\d+$|-before-\d+(:|$)|{re.escape(STAGING)}")
-"""Tags of Bakehouse's own: those that keep a version or a former model, and those under which a deployment is proved."""
+OWN_TAGS = re.compile(rf"-before-\d+(:|$)|{re.escape(STAGING)}")
+"""Tags of deployments: those that keep a former model, and those under which one is proved."""
 
 
 @dataclass(frozen=True)
@@ -151,11 +152,16 @@ def _of_ollama(server: ServerUnderTest, until: float) -> list[Adoptable] | Reaso
         with brief_ollama(server) as ollama:
             version = ollama.version()
             tags = sorted(ollama.tags(), key=lambda tag: tag.name.lower())
-            return [_of_tag(server, ollama, version, tag, until) for tag in tags if not OWN_TAGS.search(tag.name)]
+            return [_of_tag(server, ollama, version, tag, until) for tag in tags if not _is_own(tag.name)]
     except ServerError as error:
         return error.reason
     except BakehouseError as error:
         return Reason(error.code, {"said": error.message})
+
+
+def _is_own(name: str) -> bool:
+    """Whether a tag is one that Bakehouse made beside a model, to keep one or to prove one."""
+    return is_kept_name(name) or OWN_TAGS.search(name) is not None
 
 
 def _of_tag(server: ServerUnderTest, ollama: Ollama, version: str, tag: Tag, until: float) -> Adoptable:

@@ -23,6 +23,7 @@ from core.store.commands import finish_command, get_command, insert_command
 from core.store.database import open_database, transaction
 from core.store.fleet import Alias, AliasVersion, Target, aliases, current_version, find_alias, versions
 from core.store.fleet_changes import FleetChange, changes, open_changes
+from core.store.store_error import StoreError
 from tests.support.clock import FakeClock
 from tests.support.played_ollama import URL, Fate, Killed, PlayedOllama, digest_of
 from tests.support.stored import fresh
@@ -68,6 +69,8 @@ class PlayedFleet:
     @contextlib.contextmanager
     def _transaction(self, connection: sqlite3.Connection) -> Iterator[None]:
         fate = self._next("transaction")
+        if fate == "disk_full":
+            raise StoreError("The disk is full.", code="disk_full", file=self.home.database)
         with transaction(connection):
             yield
             if fate == "killed_before":
@@ -126,6 +129,8 @@ class PlayedFleet:
                 self.keeper.tick()
                 if not self.keeper.busy:
                     return
+            except StoreError:
+                pass  # told by the runner's log, and tried again
             except Killed:
                 self.kills += 1
                 self.connection.close()

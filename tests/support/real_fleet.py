@@ -112,10 +112,13 @@ class RealFleet:
             asked = connection.execute("SELECT count(*) FROM commands WHERE done_at IS NULL").fetchone()[0]
             return asked == 0 and not open_changes(connection)
 
+    def goes_on(self) -> bool:
+        """See that there is a runner; whether all that was asked has ended."""
+        self.queue.start_runner()  # at each look: the lock of one that was killed can be held for a moment longer
+        return self.at_rest()
+
     def settle(self) -> None:
-        """With a runner, until all that was asked has ended."""
-        self.queue.start_runner()
-        wait_until(self.at_rest, what=lambda: str(self.changes()[:1]))
+        wait_until(self.goes_on, what=lambda: str(self.changes()[:1]))
 
     def check(self, name: str) -> None:
         """One truth: what the store says of the alias is what is there, and each version that was is kept."""
@@ -184,8 +187,7 @@ def one_seed(fleet: RealFleet, seed: int, name: str, task: str) -> int:
     for _ in range(chance.choice([1, 1, 2])):
         by_clock = chance.random() < 0.3
         killed = fleet.kill_after(chance.uniform(0.0, 0.6)) if by_clock else fleet.kill_at(chance.randint(1, 25))
-        fleet.queue.start_runner()
-        wait_until(lambda killed=killed: killed.is_set() or fleet.at_rest(), what=lambda: str(fleet.changes()[:1]))
+        wait_until(lambda killed=killed: killed.is_set() or fleet.goes_on(), what=lambda: str(fleet.changes()[:1]))
         if by_clock:
             wait_until(killed.is_set, what="the moment of the kill")
         deaths += killed.is_set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.runner.commands import RefusedError
+from core.store.store_error import StoreError
 from core.wording.fleet import change_reason_words
 from tests.support.depth import example_count
 from tests.support.played_fleet import PlayedFleet
@@ -192,6 +194,38 @@ def test_a_name_that_is_to_keep_a_version_and_is_somebody_elses_is_not_taken(fle
     fleet.server.other_puts(f"judge:bakehouse-3-{digest_of('qwen-8b')[:12]}", "theirs")
     fleet.promote("judge", "judge-8b")
     assert ended(fleet) == ("failed", "move_refused", "qwen-4b")
+
+
+def test_a_name_that_somebody_takes_once_it_is_chosen_is_left_to_them(fleet: PlayedFleet) -> None:
+    fleet.promote("judge", "judge-4b")
+
+    def taken(point: int, what: str) -> Fate:
+        if what == "transaction" and "judge:bakehouse-2" not in fleet.server.others:
+            fleet.server.other_puts("judge:bakehouse-2", "theirs")
+        return "done"
+
+    fleet.befall = taken
+    assert ended(fleet) == ("failed", "move_refused", "qwen-7b")
+
+
+def test_a_store_without_room_is_tried_again_and_nothing_is_done_twice(fleet: PlayedFleet) -> None:
+    """The alias is moved and the row cannot be written: it is as soon as there is room, also by the next runner."""
+    fleet.promote("judge", "judge-4b")
+    moved: list[str] = []
+
+    def full(point: int, what: str) -> Fate:
+        moved.extend([what] if what == PLACING else [])
+        return "disk_full" if moved and what == "transaction" and point < 60 else "done"
+
+    fleet.befall = full
+    for _ in range(3):
+        with contextlib.suppress(StoreError):
+            fleet.keeper.tick()
+        fleet.clock.pass_time(1.0)
+    assert fleet.server.model("judge") == "qwen-4b" and fleet.last("judge").state == "open"
+    fleet.befall = lambda point, what: "killed_before" if not fleet.kills else "done"
+    assert ended(fleet) == ("done", "finished_after_restart", "qwen-4b")
+    assert moved == [PLACING]
 
 
 def test_an_alias_that_somebody_deleted_is_promoted_all_the_same(fleet: PlayedFleet) -> None:
