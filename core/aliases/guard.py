@@ -12,8 +12,11 @@ from core.jobfile.raw import read_key
 from core.serving.replies import name_key
 from core.store.database import open_database
 from core.store.fleet import LLAMA_SERVER, Alias, aliases, tasks_of, versions
-from core.store.fleet_changes import open_change_of
+from core.store.fleet_changes import open_change_of, open_changes
 from core.store.jobs import JobRow
+
+ON_ITS_WAY = frozenset({"placing", "verifying", "loading", "putting_back", "waiting_for_lease"})
+"""Phases of a change in which the alias may be touched at any moment, and that wait for no job that asks."""
 
 
 def require_no_alias(connection: sqlite3.Connection, url: str, name: str, key: str) -> None:
@@ -50,6 +53,15 @@ def require_deploys_beside(home: Home, connection: sqlite3.Connection, job: JobR
     name, server = str(spec.get("name")), spec.get("server")
     url = str(server.get("url")) if isinstance(server, dict) else ""
     require_no_alias(connection, url, name, name_key(name) if url else name)
+
+
+def served_alias_on_its_way(connection: sqlite3.Connection) -> str | None:
+    """The first alias that is a served model of this home and is on its way to another model now, not only waiting for that.
+
+    A job that asks such servers has to wait: it would be answered by either, or by none.
+    """
+    moving = {one.alias_id for one in open_changes(connection) if one.phase in ON_ITS_WAY}
+    return next((one.name for one in aliases(connection) if one.id in moving and one.is_served_here), None)
 
 
 def require_removable(home: Home, name: str) -> None:

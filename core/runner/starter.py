@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from core.aliases.guard import require_deploys_beside
+from core.aliases.guard import require_deploys_beside, served_alias_on_its_way
 from core.attempt.launcher import NO_REMEDIES, Launcher
 from core.clock import SYSTEM_CLOCK
 from core.errors import BakehouseError
@@ -98,8 +98,11 @@ class Starter:
             paused = queue_state(self.connection)
             now = current_resources(self.home, paused.reason if paused.paused else None, self.gpu_holder(jobs))
             self.available_then = now.memory_available_bytes
+            moving = served_alias_on_its_way(self.connection)
             for job in queued:
-                if blocker := find_blocker(job, needed, self.room_for(job, now), self.least_disk_bytes):
+                if moving is not None and self.uses.of(job.id).beside_programs:
+                    blockers[job.id] = Blocker(job_reason("alias_moving", alias=moving))
+                elif blocker := find_blocker(job, needed, self.room_for(job, now), self.least_disk_bytes):
                     blockers[job.id] = blocker
         if self.keeper is not None:
             self.keep_the_gpu(self.keeper, jobs, queued, blockers)

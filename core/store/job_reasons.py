@@ -28,6 +28,7 @@ JobReasonCode = Literal[
     "slot_held_elsewhere",  # slot, why (a code of the GPU's lease, its values beside it)
     "gpu_next",  # job
     "gpu_lease",  # why, as above
+    "alias_moving",  # alias: what the job may ask is on its way to another model
     "requeued_after_restart",  # step
     "requeued_not_started",
     "disk_was_low",  # step

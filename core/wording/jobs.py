@@ -156,6 +156,7 @@ JOB_WORDS: dict[JobReasonCode, Words] = {
     "slot_held_elsewhere": lambda values: f"{slot(values)}: {lease_words(values)}",
     "gpu_next": lambda values: f"GPU: job {values['job']} is next",
     "gpu_lease": lambda values: f"GPU: {lease_words(values)}",
+    "alias_moving": lambda values: f"Waiting: the alias {values['alias']} is on its way to another model",
     "requeued_after_restart": lambda values: joined("Requeued after a restart of the machine", values),
     "requeued_not_started": fixed("Requeued: the job's process had not been started"),
     "disk_was_low": lambda values: joined("Stopped because the disk was nearly full", values),

@@ -10,6 +10,7 @@ import pytest
 from core.aliases.places import NotNowError
 from core.aliases.served_record import state_of_change
 from core.errors import BakehouseError, InputError
+from core.jobfile.gpu_use import GpuUse
 from core.process.ports import free_port
 from core.served.away import call_back, send_away
 from core.served.control import stop
@@ -20,6 +21,7 @@ from core.store.fleet import get_version
 from core.store.fleet_changes import ChangeState
 from tests.support.served_alias import ALIAS, CANDIDATE, FORMER, Counter, counter, serving, target_of
 from tests.support.served_models import kill, reached
+from tests.support.stored import job_in
 from tests.support.waiting import wait_until
 
 __all__ = ["counter", "serving"]
@@ -240,3 +242,18 @@ def test_an_alias_whose_port_was_taken_meanwhile_keeps_it(serving: Counter) -> N
     change = serving.asked("promote", target_of(serving.home, candidate))
     serving.carried(change)
     assert read_record(serving.home, ALIAS).port == serving.port
+
+
+def test_it_waits_for_a_job_that_asks_a_server_of_this_machine(
+    serving: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    candidate = serving.serve(OWN, CANDIDATE)
+    with serving.connection as connection:
+        job = job_in(connection, "running").id
+    asks = GpuUse("serving", beside_programs=True)
+    monkeypatch.setattr("core.aliases.served_place.read_gpu_use", lambda run: asks)
+    change, before = serving.asked("promote", target_of(serving.home, candidate)), read_state(serving.home, ALIAS)
+    with pytest.raises(NotNowError) as waits:
+        serving.place.place(serving.alias(), change.target)
+    assert waits.value.code == "waiting_for_job" and f"job {job}" in waits.value.message
+    assert read_state(serving.home, ALIAS) == before

@@ -47,6 +47,7 @@ VALUES: dict[str, Any] = {
     "count": 2,
     "kind": "bakeoff",
     "chain": 3,
+    "alias": "vault-judge",
 }
 """Each value that any code carries."""
 
