@@ -9,6 +9,10 @@ from core.jobfile.kinds import load
 # name: (module:command, help). The help stands here so that `--help` imports none of them.
 COMMANDS: dict[str, tuple[str, str]] = {
     "list": ("core.cli.fleet_list:list_command", "Which model serves which task, since when, and what did before."),
+    "adopt": ("core.cli.fleet_adopt:adopt", "Take models that serve already into the fleet."),
+    "assign": ("core.cli.fleet_assign:assign", "Say which alias answers for a task."),
+    "history": ("core.cli.fleet_history:history", "What became of aliases, and why."),
+    "diff": ("core.cli.fleet_diff:diff", "What two versions of an alias differ in."),
     "drift": ("core.cli.fleet_drift:drift", "Check that what serves still answers as it did."),
 }
 

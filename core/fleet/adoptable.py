@@ -30,7 +30,7 @@ from core.store.fleet import LLAMA_SERVER, Alias, AliasVersion, Target, aliases,
 
 LOOK_SECONDS = 3 * SERVER_SECONDS
 """How long a server may take to tell of all of its models."""
-OWN_TAGS = re.compile(rf"-before-\d+(:|$)|{re.escape(STAGING)}")
+OWN_TAGS = re.compile(rf"-before-\d+(:|-|$)|{re.escape(STAGING)}")
 """Tags of deployments: those that keep a former model, and those under which one is proved."""
 
 

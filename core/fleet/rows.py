@@ -16,6 +16,7 @@ from core.aliases.digests import is_same
 from core.aliases.observing import Observed, is_foreign
 from core.fleet.challengers import Challenger, challengers
 from core.fleet.lineage import UNKNOWN, VersionLineage, deployments, lineages, made_by
+from core.fleet.names import reference_of
 from core.fleet.verdicts import Measurement, Sought, measurements
 from core.reasons import Reason
 from core.store.fleet import Alias, AliasVersion, aliases, fleet_tasks, versions_by_id
@@ -89,7 +90,7 @@ class FleetRow:
     @property
     def reference(self) -> str:
         """How a bake-off names what serves."""
-        return f"served:{self.alias.name}" if self.alias.is_served_here else f"{self.alias.server}:{self.alias.name}"
+        return reference_of(self.alias)
 
     def to_json(self) -> dict[str, Any]:
         version, observed, change = self.version, self.observed, self.change
@@ -164,7 +165,7 @@ def fleet_rows(
     taken = {one.alias_id for one in assigned}
     shown += [(None, None, one) for one in known.values() if one.id not in taken]
     moving = {one.alias_id: one for one in changes(connection, open_only=True)}
-    came = _came_by(connection)
+    came = came_by(connection)
     present = {one.version_id for one in known.values() if one.version_id is not None}
     by_id = versions_by_id(connection, present | {one.former for one in came.values() if one.former is not None})
     made_of = _lineages(connection, by_id.values())
@@ -211,15 +212,16 @@ def stored_observation(alias: Alias) -> Observed | None:
 
 
 @dataclass(frozen=True)
-class _CameBy:
-    """How an alias came to its present version."""
+class CameBy:
+    """How an alias came to its present version: what it was before (the id of a version), and the reason by which it came in
+    spite of its gate."""
 
     former: int | None
     overridden: str | None
 
 
-def _came_by(connection: sqlite3.Connection) -> dict[int, _CameBy]:
-    """By alias the newest change that made it what it is."""
+def came_by(connection: sqlite3.Connection) -> dict[int, CameBy]:
+    """How each alias came to be what it is, by its id: by the newest change that made it so."""
     rows = connection.execute(
         """
         SELECT alias_id, max(fleet_changes.id), from_version, override_reason
@@ -228,7 +230,7 @@ def _came_by(connection: sqlite3.Connection) -> dict[int, _CameBy]:
         GROUP BY alias_id
         """
     )
-    return {row["alias_id"]: _CameBy(row["from_version"], row["override_reason"]) for row in rows}
+    return {row["alias_id"]: CameBy(row["from_version"], row["override_reason"]) for row in rows}
 
 
 def _lineages(connection: sqlite3.Connection, versions: Collection[AliasVersion]) -> dict[int, VersionLineage]:
@@ -253,7 +255,7 @@ def _sought(project_id: str | None, task: str, version: AliasVersion, seen: Obse
 def _measured(
     connection: sqlite3.Connection,
     shown: Collection[tuple[str | None, str | None, Alias]],
-    came: Mapping[int, _CameBy],
+    came: Mapping[int, CameBy],
     by_id: Mapping[int, AliasVersion],
     observed: Mapping[int, Observed],
 ) -> dict[Sought, tuple[Measurement, ...]]:

@@ -41,6 +41,7 @@ class RealFleet:
         self.watched: set[str] = set()
         self.violations: list[str] = []
         self.held: threading.Event | None = None
+        self.counting = threading.Lock()
         self.at_request: Callable[[Asked], None] = lambda asked: None
         server.on_request = self._look
 
@@ -134,16 +135,23 @@ class RealFleet:
 
     def kill_at(self, requests_from_now: int) -> threading.Event:
         """SIGKILL for the runner when so many requests have come, before the last is answered; set once that is so."""
-        left, killed, lock = [requests_from_now], threading.Event(), threading.Lock()
+        left, killed = [requests_from_now], threading.Event()
 
         def count(asked: Asked) -> None:
-            with lock:
+            with self.counting:
+                if self.at_request is not count:
+                    return  # it has been called off
                 left[0] -= 1
                 if left[0] == 0:
                     self._kill(killed)
 
         self.at_request = count
         return killed
+
+    def call_off(self) -> None:
+        """No kill by requests any more: none that is under way would hit the next runner."""
+        with self.counting:
+            self.at_request = lambda asked: None
 
     def kill_after(self, seconds: float) -> threading.Event:
         """SIGKILL for the runner at a moment of the clock."""
@@ -190,8 +198,8 @@ def one_seed(fleet: RealFleet, seed: int, name: str, task: str) -> int:
         wait_until(lambda killed=killed: killed.is_set() or fleet.goes_on(), what=lambda: str(fleet.changes()[:1]))
         if by_clock:
             wait_until(killed.is_set, what="the moment of the kill")
+        fleet.call_off()
         deaths += killed.is_set()
-        fleet.at_request = lambda asked: None
     fleet.settle()
     fleet.check(name)
     return deaths

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from core.bakeoff.result import result_summary
 from core.config.task import Task
@@ -35,7 +36,7 @@ from core.store.fleet import (
 )
 from core.store.fleet_changes import ChangeKind, finish_change, open_change
 from core.store.results import import_measured, import_result
-from tests.support.recorded_lineage import OLLAMA, Records, whole_chain
+from tests.support.recorded_lineage import OLLAMA, Records
 
 PROJECT = "p"
 VERSION = "0.24.0"
@@ -55,9 +56,10 @@ class StoredFleet:
         self.home: Home = self.records.home
         self.connection = self.records.connection
 
-    def deployment(self, name: str, digest: str, weights: str, to: Place = "ollama") -> tuple[int, int]:
+    def deployment(self, name: str, digest: str, weights: str, to: Place = "ollama", **trained: Any) -> tuple[int, int]:
         """(training, deployment) of a model of the whole chain: trained, merged, quantised and deployed under this name."""
-        training, *_, quantized = whole_chain(self.records)
+        training = self.records.train(**trained)
+        quantized = self.records.quantize(self.records.convert(self.records.merge(training)))
         left = {"blob": f"sha256:{weights}", "digest": digest} if to == "ollama" else {"weights": f"sha256:{weights}"}
         job_id = self.records.deploy(quantized, name, to=to, template_sha256=TEMPLATE, server=VERSION, **left)
         self._imported(job_id)

@@ -1,0 +1,117 @@
+"""The words for a row of the fleet: what is wrong with what serves, what may come, where it is from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from core.fleet.challengers import Challenger
+from core.fleet.rows import FleetRow
+from core.format import moment, percent, when
+from core.reasons import Reason
+from core.store.fleet_changes import FleetChange
+from core.store.jobs import ACTIVE, RETRYABLE
+from core.text import printable
+from core.wording.chains import STEP_NAMES
+from core.wording.drift import drift_words
+from core.wording.fleet import kind_words, origin_words, phase_words, short_digest
+
+UNKNOWN_MODEL = "unknown model"
+SILENT = {
+    "server_down": "nobody answers at its server",
+    "server_slow": "its server did not answer in time",
+    "served_file_gone": "its GGUF file is gone",
+    "bad_served_model": "its record cannot be read",
+    "key_missing": "the key of its server is not set here",
+    "version_not_kept": "its server keeps it no more",
+}
+"""Why nothing is known of an alias now, by code."""
+
+
+def challenger_words(one: Challenger) -> str:
+    """`Qwen3-4B: training 40 %`, `Qwen3-4B: merge failed, job 14`, `Qwen3-4B: training next`."""
+    name = one.model or "a model"
+    step = STEP_NAMES.get(one.stage, one.stage)
+    if one.state in ACTIVE:
+        return printable(f"{name}: {step}" + ("" if one.progress is None else f" {percent(one.progress)}"))
+    if one.state in RETRYABLE:
+        return printable(f"{name}: {step} {one.state}, job {one.job_id}")
+    return printable(f"{name}: {step} next")
+
+
+def stale_cause_words(one: Reason) -> str:
+    """What is another than the verdict was made on: `server 0.24.0 → 0.33.0`, `chat template`, `model 1f… → 2e…`."""
+    before, now = one.values.get("before"), one.values.get("now")
+    match one.code:
+        case "server_version_differs":
+            return printable(f"server {before} → {now}")
+        case "template_differs":
+            return "chat template"
+        case "digest_differs":
+            return f"model {short_digest(before)} → {short_digest(now)}"
+        case _:
+            return one.code
+
+
+def silent_words(error: Reason) -> str:
+    """Why it is not known what serves under an alias now."""
+    said = error.values.get("said")
+    known = SILENT.get(error.code)
+    return printable(known or (str(said) if said else error.code.replace("_", " ")))
+
+
+def open_words(change: FleetChange, now: float | None = None) -> str:
+    """`promotion of judge-4b asked by anna@box, command at 14:02: placing the model under the alias`."""
+    of = f" of {change.target.source}" if change.kind == "promote" and change.target.source else ""
+    asked = f"asked by {change.author} at {moment(change.asked_at, now)}"
+    return printable(f"{kind_words(change.kind)}{of} {asked}: {phase_words(change.phase)}")
+
+
+def warnings(row: FleetRow) -> Iterator[str]:
+    """What a person should know of what serves, the gravest first, each with what can be done about it."""
+    alias, seen = row.alias.name, row.observed
+    back = f"a rollback of {row.task} puts it back, " if row.task is not None and row.version else ""
+    take = f"`bakehouse fleet adopt {row.reference}` takes what is there now"
+    if row.foreign and seen is not None and seen.is_gone:
+        yield f"gone: somebody removed {alias} from its server" + (f"; {back.removesuffix(', ')}" if back else "")
+    elif row.foreign and seen is not None:
+        yield f"somebody else put another model under {alias} (digest {short_digest(seen.digest)}): {back}{take}"
+    if seen is not None and seen.error is not None:
+        yield f"not known what serves now: {silent_words(seen.error)}"
+    if seen is not None and seen.phase is not None and seen.phase not in ("serving", "loading"):
+        yield f"{seen.phase}: `bakehouse served show {alias}` tells why"
+    if row.stale and not row.foreign:
+        causes = ", ".join(map(stale_cause_words, row.stale))
+        yield f"stale, changed since its bake-off: {causes}; `bakehouse fleet drift {row.task}` checks it"
+    if row.drift is not None and row.drift.code in ("loss", "prompts_differ"):
+        yield f"drift: {drift_words(row.drift.summary)}"
+    if row.overridden is not None:
+        yield f"promoted though its gate did not pass: {row.overridden}"
+
+
+def origin_line(row: FleetRow) -> str:
+    """`Qwen2.5-7B → Qwen3-4B · version 2, promoted · recipe plain, data judge.jsonl, training 12`; what is unknown is said."""
+    version, lineage = row.version, row.lineage
+    if version is None:
+        return "nothing serves yet"
+    models = [row.model or UNKNOWN_MODEL]
+    if row.before is not None:
+        former = row.before.model or UNKNOWN_MODEL
+        models = [former, *models] if former != models[0] else models
+    made = [f"recipe {lineage.recipe}"] if lineage.recipe else []
+    made += [f"data {lineage.data}"] if lineage.data else []
+    made += [f"training {lineage.train_job}"] if lineage.train_job is not None else []
+    parts = [" → ".join(models), f"version {version.number}, {origin_words(version.origin)}"]
+    parts.append(", ".join(made) if made else "what it was made of is unknown")
+    if row.task is not None and row.measured is None:
+        parts.append("not baked off yet")
+    elif row.measured is not None:
+        parts.append(f"bake-off {row.measured.job_id}, {row.n_inputs} inputs")
+    return printable(" · ".join(parts))
+
+
+def drift_line(row: FleetRow, now: float | None = None) -> str:
+    """`checked for drift 9 Nov: no drift: …`; empty where nobody has, or where it stands among the warnings."""
+    if row.drift is None or row.drift.code in ("loss", "prompts_differ"):
+        return ""
+    said = drift_words(row.drift.summary) if row.drift.summary else row.drift.code
+    return printable(f"checked for drift {when(row.drift.time, now)}: {said}")
