@@ -56,6 +56,8 @@ def keeps_now(connection: sqlite3.Connection, version_id: int, name: str) -> Non
 def _version(connection: sqlite3.Connection, change: FleetChange, ended: Ended) -> AliasVersion:
     """The one that was asked for again, or a new one with what its server tells of it now."""
     if change.to_version is not None:
+        if ended.kept_target is not None:
+            keeps_now(connection, change.to_version, ended.kept_target)
         return get_version(connection, change.to_version)
     target, there = change.target, ended.there
     if there is not None:

@@ -196,6 +196,21 @@ def test_a_name_that_is_to_keep_a_version_and_is_somebody_elses_is_not_taken(fle
     assert ended(fleet) == ("failed", "move_refused", "qwen-4b")
 
 
+def test_a_version_whose_tag_somebody_deleted_comes_back_by_any_tag_that_has_it(fleet: PlayedFleet) -> None:
+    """And is kept again."""
+    fleet.promote("judge", "judge-4b")
+    ended(fleet)
+    fleet.server.other_puts("judge:bakehouse-1", "theirs")
+    fleet.server.put("old", "qwen-7b")
+    fleet.rollback("judge")
+    assert ended(fleet) == ("done", None, "qwen-7b")
+    assert fleet.versions("judge")[0].kept_as == f"judge:bakehouse-1-{digest_of('qwen-7b')[:12]}"
+    fleet.server.other_deletes("judge:bakehouse-2")
+    fleet.server.other_deletes("judge-4b")
+    fleet.rollback("judge", to_version=fleet.versions("judge")[1].id)
+    assert ended(fleet) == ("failed", "source_gone", "qwen-7b")
+
+
 def test_a_name_that_somebody_takes_once_it_is_chosen_is_left_to_them(fleet: PlayedFleet) -> None:
     fleet.promote("judge", "judge-4b")
 
@@ -242,11 +257,14 @@ ACTS = st.sampled_from(["other_changes", "other_takes_kept", "other_deletes_sour
 @settings(max_examples=example_count(60), deadline=None)
 @given(data=st.data())
 def test_whatever_happens_an_alias_serves_and_there_is_one_truth(data: st.DataObject) -> None:
-    """Faults and deaths at any points of any changes, somebody else at work between any two requests: `PlayedOllama` refuses
-    whatever would take a served name away or replace somebody else's model, and afterwards store and server agree."""
+    """Faults and deaths at any points of any changes of two aliases, somebody else at work between any two requests:
+    `PlayedOllama` refuses whatever would take a served name away or replace somebody else's model, and afterwards store and
+    server agree."""
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         fleet = PlayedFleet(Path(folder), patch)
         populate(fleet)
+        fleet.server.put("title", "qwen-1b")
+        fleet.adopt("title", "title")
         for _ in range(data.draw(st.integers(1, 4), "changes")):
             fates = data.draw(st.dictionaries(st.integers(1, 45), st.sampled_from(FAULTS), max_size=5), "fates")
             others = data.draw(st.dictionaries(st.integers(1, 45), ACTS, max_size=1), "others")
@@ -272,6 +290,9 @@ def _one_change(fleet: PlayedFleet, data: st.DataObject, fates: dict[int, Fate],
             fleet.promote("judge", "candidate")
     except RefusedError as refused:
         assert refused.code in ("already_current", "no_former_version")
+    if data.draw(st.booleans(), "title as well"):
+        server.put("title-candidate", f"qwen-{fleet.point}")
+        fleet.promote("title", "title-candidate", "title")
 
     def befall(point: int, what: str) -> Fate:
         # Not between the last look and the copy: Ollama has no request that copies only where nobody else has.
