@@ -86,8 +86,7 @@ class OllamaPlace:
             return
         residents = self._ollama.ps()
         runner = runner_of(self._ollama, former.kept_as, residents, self._blob) if residents else None
-        names = {name_key(alias.name), name_key(former.kept_as)}
-        if runner is not None and name_key(runner.name) in names:
+        if runner is not None and name_key(runner.name) == alias.name_key:
             self._ollama.unload(former.kept_as)
 
     def close(self) -> None:

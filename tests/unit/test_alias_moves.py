@@ -5,12 +5,15 @@ Every test drives the commands, the keeper, the place and the client that a runn
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
 import pytest
 
+from core.aliases.keeper import OBSERVE_EVERY_SECONDS, AliasKeeper
+from core.aliases.ollama_place import OllamaPlace
 from tests.support.played_fleet import PlayedFleet
 from tests.support.played_ollama import Fate, digest_of
 
@@ -90,3 +93,61 @@ def test_a_runner_killed_at_any_point_leaves_a_change_that_the_next_one_ends(
         if change.reason is not None:
             assert change.reason.code == "finished_after_restart"
     assert kill > 20, "it was killed at many points"
+
+
+class Looking:
+    """What looks at aliases: `failing` looks come to nothing."""
+
+    def __init__(self, failing: int = 0) -> None:
+        self.failing, self.asked = failing, 0
+        self.stored: list[bool] = []
+
+    def prepare(self, connection: sqlite3.Connection) -> Callable[[], int]:
+        assert not connection.in_transaction
+        return self._ask
+
+    def _ask(self) -> int:
+        self.asked += 1
+        if self.asked <= self.failing:
+            raise OSError("no route to the server")
+        return self.asked
+
+    def store(self, connection: sqlite3.Connection, observed: int) -> None:
+        self.stored.append(connection.in_transaction)
+
+
+def test_aliases_are_looked_at_beside_and_what_was_seen_is_stored_by_the_runner(fleet: PlayedFleet) -> None:
+    """A look that takes long keeps no round waiting, one that fails is made again at the next time."""
+    looking, waiting = Looking(failing=1), []
+    keeper = AliasKeeper(
+        fleet.connection,
+        lambda alias, roots, in_use: OllamaPlace(fleet.server.client(), in_use),
+        observing=looking,
+        clock=fleet.clock,
+        begin=waiting.append,
+    )
+    for _ in range(3):
+        keeper.tick()
+    assert len(waiting) == 1 and keeper.busy, "one look at a time, and it is under way"
+    for _ in range(2):
+        waiting.pop()()
+        keeper.tick()
+        assert not waiting and not keeper.busy
+        fleet.clock.pass_time(OBSERVE_EVERY_SECONDS)
+        keeper.tick()
+    assert looking.asked == 2 and looking.stored == [True], "in a transaction"
+
+
+def test_changes_of_two_aliases_on_one_server_are_made_one_after_the_other(fleet: PlayedFleet) -> None:
+    serving(fleet)
+    fleet.server.put("title", "qwen-1b")
+    fleet.adopt("title", "title")
+    fleet.settle()
+    fleet.promote("judge", "judge-4b")
+    fleet.promote("title", "judge-8b", "title")
+    begun = len(fleet.server.requests)
+    fleet.settle()
+    fleet.check()
+    placed = [one for one in fleet.server.requests[begun:] if one in ("copy judge", "copy title")]
+    assert placed == ["copy judge", "copy title"]
+    assert (fleet.server.model("judge"), fleet.server.model("title")) == ("qwen-4b", "qwen-8b")
