@@ -13,13 +13,15 @@ import pytest
 from core.aliases.drift_due import DriftDue, drift_states
 from core.bakeoff.result import result_summary
 from core.cli.main import exit_code
-from core.config.project import Project
+from core.config.project import Project, shipped
 from core.drift.smoke import smoke_file
 from core.errors import InputError
 from core.files import write_json
 from core.home import Home
+from core.jobfile.deploy import DeploySpec
 from core.jobfile.drift import DriftSpec
-from core.jobfile.spec import JobFile
+from core.jobfile.served_as import ServedAs
+from core.jobfile.spec import InputFile, JobFile
 from core.reasons import Reason
 from core.results.load import load_bakeoff
 from core.runner.drift_notes import drift_note, note_drift
@@ -41,7 +43,7 @@ from core.submission.drift import alias_candidate, submit_drift
 from core.wording.drift import OUTCOMES, drift_words, due_words, note_words
 from tests.support.clock import FakeClock
 from tests.support.stored import path_to, step
-from tests.support.stored_tasks import SERVED, home_with_tasks
+from tests.support.stored_tasks import SERVED, home_with_tasks, stored, task_named
 
 URL = "http://127.0.0.1:11434"
 MODEL = Target(source="qwen3:8b", digest="d1", weights="sha256:1", server_version="0.30.8", model="qwen3-8b")
@@ -133,6 +135,7 @@ def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fleet]:
     monkeypatch.delenv("OLLAMA_HOST", raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setattr("core.submission.enqueue.ensure_runner", lambda home: None)
+    monkeypatch.setattr("core.submission.enqueue.require", lambda *args, **more: None)  # it asks an interpreter
     monkeypatch.setattr("core.cli.fleet_drift.warn_of_launcher", lambda home: None)
     made = Fleet(tmp_path)
     monkeypatch.setenv("BAKEHOUSE_HOME", str(made.home.root))
@@ -178,6 +181,31 @@ def test_it_is_held_to_the_bake_off_that_measured_this_very_model(fleet: Fleet) 
     assert spec.under_test.repeats == 3 and spec.asked.served_model == "vault-judge"
     assert (spec.not_checked, spec.model, spec.full, spec.due) == ("no_lineage", None, True, ["no_baseline"])
     assert spec.gpu_use.mode == "serving" and spec.gpu_use.asked == {URL: ("vault-judge",)}
+
+
+def test_prompts_are_compared_where_the_deployment_tells_the_model_and_its_files_are_here(fleet: Fleet) -> None:
+    model = shipped().model("SmolLM2-135M")
+    assert model.wheel is not None
+    spec = DeploySpec(
+        source="job:1/gguf",
+        to="llama-server",
+        name="vault-judge",
+        program="/nowhere/llama-server",
+        model=model,
+        served=ServedAs(task=task_named("judge")),
+        golden=InputFile(path="/nowhere.json", sha256="0" * 64, source="golden.yaml"),
+    )
+    deployed = stored(fleet.home, fleet.connection, fleet.root, spec)
+    fleet.connection.execute("UPDATE alias_versions SET deploy_job_id = ?", [deployed])
+    told = fleet.submit()
+    assert (told.model, told.not_checked, told.packages) == (None, "no_model_files", ())
+    fleet.end(None)
+    file = fleet.home.models / model.name / Path(model.wheel.member).name
+    file.parent.mkdir(parents=True)
+    with file.open("wb") as whole:
+        whole.truncate(model.wheel.size_bytes)
+    told = fleet.submit()
+    assert (told.model, told.not_checked, told.packages) == (model, None, ("transformers",))
 
 
 def test_without_one_the_golden_inputs_are_those_of_the_project(fleet: Fleet) -> None:

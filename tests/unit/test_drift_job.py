@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from core.config.golden import GoldenInput
+from core.config.model import ModelEntry
 from core.config.task import Sampling, Task
 from core.drift.loss import PartChange, score_change
 from core.drift.smoke import MOST_INPUTS, MOST_TOKENS, smoke_file
@@ -20,16 +21,21 @@ from core.home import Home, RunDir
 from core.jobfile.bakeoff import CandidateSpec, ServerUnderTest, TaskUnderTest
 from core.jobfile.drift import CheckedVersion, DriftSpec, StoredVerdict
 from core.jobfile.spec import InputFile
+from core.parity.gate import ParityReport
+from core.reasons import Reason
 from core.serving.answering import Question
 from core.serving.errors import ServerError
+from core.wording.drift import drift_words
 from jobs.context import JobContext, StopRequested
 from jobs.drift import check_drift
+from jobs.parity import Checked
 from tests.support.job_files import job_file
 from tests.support.scripted_model import REFUSED, ScriptedModel
 
 SERVER = ServerUnderTest(name="s", api="ollama", url="http://127.0.0.1:1")
 ALIAS = CandidateSpec(name="vault-judge", form="served", server=SERVER, served_model="vault-judge")
 RIGHT = "verdict: yes"
+TRAINED = ModelEntry(name="small", path="/nowhere")
 CHECK = [{"check": "regex", "pattern": "^verdict: "}]
 
 
@@ -75,7 +81,7 @@ class Check:
             version=self.version,
             asked=ALIAS,
             under_test=self.under_test,
-            not_checked="no_lineage",
+            **({} if "model" in more else {"not_checked": "no_lineage"}),
             baseline=baseline,
             verdict=self.verdict,
             **more,
@@ -181,6 +187,33 @@ def test_on_request_all_inputs_are_asked_though_nothing_differs(check: Check) ->
     check.verdict = None
     summary = check.run(full=True)
     assert (summary["outcome"], summary["asked_all"]) == ("same", False), "there is nothing to hold them to"
+
+
+def test_other_prompts_than_in_training_have_all_inputs_asked_and_are_told(
+    check: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check.take_baseline()
+    report = ParityReport((), (Reason("lost_bos"),))
+    checked = Checked(None, "s:vault-judge", "w", "1.0")
+    monkeypatch.setattr("jobs.drift.check_served", lambda *given: (checked, report))
+    summary = check.run(model=TRAINED)
+    assert (summary["outcome"], summary["asked_all"], summary["lost"]) == ("prompts_differ", True, [])
+    assert summary["prompts"]["finding"] == {"code": "lost_bos", "values": {}}
+    assert "beginning-of-text token" in drift_words(summary)
+    assert read_json(check.home.run_dir(check.jobs).parity)["passed"] is False
+
+
+def test_a_server_that_shows_no_prompts_is_checked_without_them(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    def shows_none(*given: object) -> None:
+        raise ServerError("shows none", code="no_render")
+
+    monkeypatch.setattr("jobs.drift.check_served", shows_none)
+    summary = check.run(model=TRAINED)
+    assert (summary["outcome"], summary["prompts"]["checked"], summary["prompts"]["why"]) == (
+        "baseline_taken",
+        False,
+        "no_render",
+    )
 
 
 def test_what_cannot_be_compared_is_unknown(check: Check) -> None:
