@@ -91,6 +91,8 @@ class AliasKeeper:
         self._pauses: dict[int, tuple[float, float]] = {}
         """Of a change that has to be tried again: when, and how long the pause before it was."""
         self._keep_at: dict[int, float] = {}
+        self._told: dict[int, str] = {}
+        """Why a change waits, as the log has it."""
 
     @property
     def busy(self) -> bool:
@@ -171,6 +173,9 @@ class AliasKeeper:
     def _try_again(self, change: FleetChange, error: Exception) -> None:
         if not isinstance(error, BakehouseError | OSError):
             log.error("A move of an alias failed and is tried again.", exc_info=error)
+        elif self._told.get(change.id) != str(error):
+            self._told[change.id] = str(error)
+            log.warning("Change %d of the fleet waits for its server: %s", change.id, error)
         self._wait(change, "waiting_server")
 
     def _wait(self, change: FleetChange, phase: str, *, on_its_way: bool = False) -> None:

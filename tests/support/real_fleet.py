@@ -182,7 +182,8 @@ def real_fleet(queue: Queue, machine: Path) -> Iterator[RealFleet]:
 
 
 def one_seed(fleet: RealFleet, seed: int, name: str, task: str) -> int:
-    """A random promotion or rollback, over which the runner is killed once or twice at random moments; how often it was."""
+    """A random promotion or rollback, over which the runner is killed once or twice at random moments, and the server's answer
+    to a copy is lost now and then, whether it made it or not; how often the runner was killed."""
     chance = random.Random(seed)
     current = fleet.current(name)
     others = [one for one in fleet.versions(name) if current is not None and one.digest != current.digest]
@@ -192,6 +193,8 @@ def one_seed(fleet: RealFleet, seed: int, name: str, task: str) -> int:
     else:
         fleet.server.add_model("candidate", blob=f"sha256:{chance.randbytes(32).hex()}")
         fleet.write("fleet-promote", fleet.promotion(name, "candidate", task))
+    if chance.random() < 0.3:
+        chance.choice([fleet.server.lose_next_answer, fleet.server.drop_next])("/api/copy")
     for _ in range(chance.choice([1, 1, 2])):
         by_clock = chance.random() < 0.3
         killed = fleet.kill_after(chance.uniform(0.0, 0.6)) if by_clock else fleet.kill_at(chance.randint(1, 25))
