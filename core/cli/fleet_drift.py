@@ -30,8 +30,8 @@ TOLD_EXIT_CODE = 3
 """Of `--wait`, as of a gate: a loss, or prompts that are not those of training."""
 
 
-@click.command("drift", epilog="Example: bakehouse fleet drift vault-judge --wait")
-@click.argument("tasks", nargs=-1, metavar="[TASK]...")
+@click.command("drift", epilog="Example: bakehouse fleet drift judge --wait")
+@click.argument("tasks", nargs=-1, metavar="[TASK|ALIAS]...")
 @click.option("--stale", is_flag=True, help="Every task that is due: no check yet, or the server or the model changed.")
 @click.option("--all", "every", is_flag=True, help="Every task of the fleet.")
 @click.option("--full", is_flag=True, help="Ask all golden inputs, also where the few greedy answers are as before.")
@@ -91,13 +91,17 @@ def drift(
 
 
 def _named(states: Sequence[DriftDue], names: Sequence[str], named_project: Path | None) -> list[DriftDue]:
-    """The tasks of these names: of the present project where several projects have one. Raises `BakehouseError`."""
+    """The tasks of these names, of the present project where several projects have one; of an alias all that it does. Raises
+    `BakehouseError`."""
     present: str | None = None
     with contextlib.suppress(BakehouseError):
         present = find_project(named_project).id
     found = []
     for name in dict.fromkeys(names):
         matching = [one for one in states if one.task.task == name]
+        if not matching and (of_alias := [one for one in states if one.alias.name == name]):
+            found += of_alias
+            continue
         of_project = [one for one in matching if one.task.project_id == present]
         if len(matching) > 1 and not of_project:
             raise InputError(
@@ -114,7 +118,7 @@ def _named(states: Sequence[DriftDue], names: Sequence[str], named_project: Path
                 remedy="`bakehouse fleet list` shows which tasks there are",
             )
         found.append((of_project or matching)[0])
-    return found
+    return list({one.task: one for one in found}.values())
 
 
 def _show_states(states: Sequence[DriftDue], *, as_json: bool) -> None:

@@ -247,6 +247,7 @@ def test_the_command_lists_queues_and_says_what_it_cannot(fleet: Fleet, capsys: 
     assert code == 0 and [one["new"] for one in found["checks"]] == [True]
     code, found = run("judge")
     assert code == 0 and [one["new"] for one in found["checks"]] == [False], "the one in the queue stands for it"
+    assert [one["task"] for one in run("judge", "vault-judge")[1]["checks"]] == ["judge"], "by the alias, too"
     assert run("judge", "--full")[1]["checks"][0]["new"]
     assert run("planner")[0] == 4 and run("judge", "--all")[0] == 2 and run("--wait")[0] == 2
     assert exit_code(["fleet", "drift"]) == 0
