@@ -39,6 +39,8 @@ from core.store.jobs import ACTIVE, open_jobs
 SERVER_SECONDS = 5.0
 SMOKE_SECONDS = 120.0
 SMOKE_TOKENS = 8
+LOAD_SECONDS = 1800.0
+"""How long a model may load before what was there comes back: nobody can stop it by hand meanwhile."""
 NOTICED_SECONDS = 5.0
 LOOK_SECONDS = 0.1
 
@@ -263,7 +265,14 @@ class ServedPlace:
         phase, jobs = phase_on_the_way(self.home, record), away_for(self.home.served_dir(record.name))
         if phase == "away" or jobs:
             raise _away(record.name, jobs)
-        server = read_state(self.home, record.name).server
+        state = read_state(self.home, record.name)
+        server = state.server
+        if phase == "loading" and time.time() - state.since > LOAD_SECONDS:
+            raise BakehouseError(
+                f"{record.name} has not loaded within {LOAD_SECONDS / 60:.0f} minutes",
+                code="not_serving",
+                key=record.name,
+            )
         if phase != "serving" or server is None or not server.alive():
             raise NotNowError(f"{record.name} loads", code="loading", key=record.name)
 

@@ -16,7 +16,7 @@ from core.models.fingerprints import content_sha256
 from core.served.former import noted_former
 from core.served.record import ServedModelRecord, of_document, read_record
 from core.served.state import read_state
-from core.store.fleet_changes import ChangeState, get_change
+from core.store.fleet_changes import ChangeState, get_change, open_change_of
 
 
 def standing_record(home: Home, name: str) -> ServedModelRecord | None:
@@ -32,11 +32,15 @@ def standing_record(home: Home, name: str) -> ServedModelRecord | None:
 
 
 def state_of_change(connection: sqlite3.Connection, change_id: int) -> ChangeState | None:
-    """For whoever finds a note that a change has left (`core.served.revival`); None where no such change is stored."""
+    """For whoever finds a note that a change has left (`core.served.revival`); None where no such change is stored.
+
+    `open` as well where the same alias is in a later change: that goes on from the note.
+    """
     try:
-        return get_change(connection, change_id).state
+        change = get_change(connection, change_id)
     except NotFoundError:
         return None
+    return change.state if open_change_of(connection, change.alias_id) is None else "open"
 
 
 def stored_record(home: Home, document: Mapping[str, Any]) -> ServedModelRecord:

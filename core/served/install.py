@@ -87,14 +87,14 @@ def install(
 def note_what_is(home: Home, record: ServedModelRecord, owner: Owner, aside: str | None = None) -> Former | None:
     """What `record` takes the place of, noted in its folder before anything is touched; None where nothing has to be noted.
 
-    What was noted by one that was broken off counts, unless what that put in its place has come to serve. `aside` is another
-    served model that makes room: it is stopped first, and runs again where what was before comes back. Raises OSError.
+    What was noted by one that was broken off counts, unless that was a deployment whose model has come to serve. `aside` is
+    another served model that makes room: it is stopped first, and runs again where what was before comes back. Raises OSError.
     """
     folder = home.served_dir(record.name)
     former = noted_former(home, folder)
     if former is not None and former.owner == owner:
         return former
-    if former is not None and read_state(home, record.name).phase != "serving":
+    if former is not None and (former.owner.kind == "change" or read_state(home, record.name).phase != "serving"):
         former = replace(former, owner=owner)  # it came to nothing, and this one carries on
         note_former(home, folder, former)
         return former
@@ -143,7 +143,8 @@ def go_back(home: Home, name: str, before: Former | None) -> None:
     """
     if before is not None and before.record is not None:
         stop(home, name)
-        write_record(home, before.record)
+        if not _is_in_place(home, before.record):  # a full disk may have kept it there
+            write_record(home, before.record)
         if before.ran:
             start(home, name)
     _start_aside(home, before)

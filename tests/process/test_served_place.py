@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 
@@ -257,3 +258,43 @@ def test_it_waits_for_a_job_that_asks_a_server_of_this_machine(
         serving.place.place(serving.alias(), change.target)
     assert waits.value.code == "waiting_for_job" and f"job {job}" in waits.value.message
     assert read_state(serving.home, ALIAS) == before
+
+
+def test_a_disk_that_fills_up_on_the_way_leaves_what_was_before(
+    serving: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    candidate = serving.serve(OWN, CANDIDATE)
+    change = serving.asked("promote", target_of(serving.home, candidate))
+
+    def is_full(*words: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("core.served.install.write_record", is_full)
+    with pytest.raises(OSError, match="No space left"):
+        serving.carried(change)
+    serving.is_settled(FORMER)
+
+
+def test_one_that_loads_for_ever_is_taken_back(serving: Counter, monkeypatch: pytest.MonkeyPatch) -> None:
+    candidate = serving.serve(OWN, CANDIDATE)
+    change = serving.asked("promote", target_of(serving.home, candidate))
+    serving.model(CANDIDATE, "hold")
+    monkeypatch.setattr("core.aliases.served_place.LOAD_SECONDS", 0.1)
+    with pytest.raises(BakehouseError, match="has not loaded"):
+        serving.carried(change)
+    serving.is_settled(FORMER)
+
+
+def test_a_later_change_goes_on_from_what_a_former_could_not_take_back(serving: Counter) -> None:
+    """The former change's candidate serves by now, and was never proved: what it replaced is what may come back."""
+    candidate, other = serving.serve(OWN, CANDIDATE), serving.serve("judge-five", "five")
+    first = serving.asked("promote", target_of(serving.home, candidate))
+    killed_before(serving, "confirm", first.id)
+    reached(serving.home, ALIAS, "serving")
+    serving.ended(first, "taken_back")
+    second = serving.asked("promote", target_of(serving.home, other))
+    assert revived(serving) == [], "the later change goes on from there"
+    serving.model("five", "mute")
+    with pytest.raises(BakehouseError):
+        serving.carried(second)
+    serving.is_settled(FORMER)
