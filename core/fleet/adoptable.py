@@ -204,7 +204,8 @@ def _of_home(home: Home, record: ServedModelRecord) -> Adoptable:
         record.weights,
         weights=record.weights,
         template=record.template,
-        server_version=record.version,
+        # Not the record's, which is what `llama-server --version` prints: clients are told another word for the same.
+        server_version=None,
         size_bytes=size,
         model=record.model,
         record=to_json(home, record),

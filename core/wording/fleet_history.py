@@ -107,4 +107,11 @@ NOTES: Mapping[str, Callable[[Values], str]] = {
     ),
     "alias_gone": lambda values: f"somebody else removed it from its server; it was version {values['version']}",
     "alias_back": lambda values: f"it is version {values['version']} again, as recorded",
+    "candidate_stopped": lambda values: (
+        f"{values['served']} is stopped, which would hold the same model in memory again; "
+        f"`bakehouse served remove {values['served']}` forgets it, its file stays"
+    ),
+    "candidate_runs": lambda values: (
+        f"{values['served']} still holds the same model in memory; `bakehouse served stop {values['served']}` ends it"
+    ),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -11,6 +12,8 @@ import httpx
 import pytest
 
 from core.files import sha256_file
+from core.models.gguf import check_servable
+from core.models.llama_cpp import server_version
 from core.process.ports import free_port
 from core.runner.client import ensure_runner, request
 from core.runner.status import runner_status
@@ -92,7 +95,9 @@ def test_a_smaller_file_is_promoted_at_the_alias_own_port_and_rolled_back(
     with counter.connection as connection:
         present = current_version(connection, counter.alias())
     assert present is not None and (present.number, present.weights) == (2, candidate.weights)
-    assert present.server_version and present.template, "as what answers tells them"
+    assert present.server_version and present.server_version != server_version(llama_cpp().require("llama-server"))
+    trained = check_servable(small, small.name).chat_template
+    assert trained is not None and present.template == hashlib.sha256(trained.encode()).hexdigest()
 
     moved("fleet-rollback")
     settled()
