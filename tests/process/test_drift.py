@@ -15,6 +15,7 @@ from core.cli.main import exit_code
 from core.config.project import Project
 from core.files import read_lines
 from core.jobfile.servers import named_server, opened
+from core.served.control import stop as served_stop
 from core.serving.ollama import Ollama
 from core.store.database import transaction
 from core.store.drift import DriftCheck, drift_checks
@@ -30,9 +31,12 @@ from core.store.fleet import (
 from core.store.fleet_changes import notes
 from tests.support.ollama_standin import OllamaStandin
 from tests.support.queueing import Queue, kill
+from tests.support.served_alias import ALIAS, CANDIDATE, Counter, counter, serving
 from tests.support.waiting import wait_until
 
-ALIAS, INPUTS = "vault-judge", 6
+__all__ = ["counter", "serving"]
+
+INPUTS = 6
 TASK = """\
 system: Judge.
 repeats: 1
@@ -50,19 +54,35 @@ def always(text: str) -> Answers:
     return lambda prompt, options: text
 
 
+def write_project(root: Path) -> None:
+    golden = "".join(f"- {{id: g{number}, input: Text {number}.}}\n" for number in range(INPUTS))
+    for name, text in {
+        "bakehouse.yaml": "id: vault\n",
+        "configs/tasks/judge.yaml": TASK,
+        "golden/judge.yaml": golden,
+    }.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+
+
+def checked(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, Any]]:
+    """`bakehouse fleet drift`, followed to its end: its exit code, and what its newest check found."""
+    try:
+        code = exit_code(["fleet", "drift", *words, "--wait", "--json"])
+    except SystemExit as leave:
+        code = int(leave.code or 0)
+    (asked,) = json.loads(capsys.readouterr().out)["checks"]
+    assert asked["job"]["state"] == "done", asked
+    summary: dict[str, Any] = asked["job"]["result"]["summary"]
+    return code, summary
+
+
 class Served:
     """A project whose task `judge` is served by an Ollama, under an alias that a bake-off has measured."""
 
     def __init__(self, queue: Queue, folder: Path, server: OllamaStandin) -> None:
         self.queue, self.server, self.root = queue, server, folder / "project"
-        golden = "".join(f"- {{id: g{number}, input: Text {number}.}}\n" for number in range(INPUTS))
-        for name, text in {
-            "bakehouse.yaml": "id: vault\n",
-            "configs/tasks/judge.yaml": TASK,
-            "golden/judge.yaml": golden,
-        }.items():
-            (self.root / name).parent.mkdir(parents=True, exist_ok=True)
-            (self.root / name).write_text(text)
+        write_project(self.root)
         self.serves(always(RIGHT))
         project = Project.find(self.root)
         alias_now = opened(named_server(project.settings, "ollama"), ALIAS)
@@ -90,16 +110,10 @@ class Served:
         self.server.add_model(ALIAS, blob=blob, load_seconds=0.05, **with_answers)
 
     def check(self, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, Any]]:
-        """`bakehouse fleet drift`, followed to its end: its exit code, and what its newest check found."""
-        try:
-            code = exit_code(["fleet", "drift", *words, "--wait", "--json"])
-        except SystemExit as leave:
-            code = int(leave.code or 0)
-        (asked,) = json.loads(capsys.readouterr().out)["checks"]
-        assert asked["job"]["state"] == "done", asked
+        """`bakehouse fleet drift`, followed to its end."""
+        found = checked(capsys, *words)
         assert self.server.listed() == [], "the model is in memory only as long as it is asked"
-        summary: dict[str, Any] = asked["job"]["result"]["summary"]
-        return code, summary
+        return found
 
     def measure(self, capsys: pytest.CaptureFixture[str]) -> None:
         """A bake-off of the alias as it is."""
@@ -209,3 +223,25 @@ def test_the_runner_has_it_checked_by_itself_once_for_each_reason(
     with served.queue.database() as connection, transaction(connection):
         set_observed(connection, served.alias_id, at=2.0, digest=served.digest, server_version="0.31.0", error=None)
     wait_until(lambda: [one.outcome for one in served.checks()] == ["same", "baseline_taken"], what="a second check")
+
+
+def test_a_served_model_of_llama_server_is_checked_as_well_and_what_nobody_measured_is_unknown(
+    serving: Counter, machine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = machine / "project"
+    write_project(root)
+    monkeypatch.setenv("BAKEHOUSE_HOME", str(serving.home.root))
+    monkeypatch.delenv("OLLAMA_HOST", raising=False)
+    with serving.connection as connection, transaction(connection):
+        assign_task(connection, FleetTask("vault", str(root), "judge", 1, 1.0, "tester"))
+    code, found = checked(capsys, "--stale")
+    assert (code, found["outcome"], found["changed"]) == (0, "baseline_taken", [])
+    assert checked(capsys, "judge")[1]["outcome"] == "same"
+    served_stop(serving.home, ALIAS)
+    serving.serve(ALIAS, CANDIDATE, port=serving.port)
+    code, found = checked(capsys, "judge")
+    assert (code, found["outcome"], found["changed"]) == (0, "differs_unknown", ["weights"])
+    assert len(found["smoke"]["differing"]) == 5 and not found["asked_all"]
+    with serving.connection as connection:
+        assert notes(connection, 1)[0].reason.code == "drift_differs_unknown"
+    assert serving.answers() == CANDIDATE
