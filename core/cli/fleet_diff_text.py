@@ -8,7 +8,7 @@ from typing import Any
 from core.cli.text_grid import folded, wrap
 from core.fleet.verdicts import Measurement
 from core.fleet.version_diff import Change, VersionDiff, VersionSide
-from core.format import gb, moment, score_figure
+from core.format import gb, moment, plural, score_figure
 from core.text import clip, printable
 from core.wording.fleet import origin_words, short_digest
 from core.wording.fleet_rows import silent_words
@@ -102,9 +102,8 @@ def _scores(before: Measurement | None, after: Measurement | None) -> str:
         told.append(f"{seconds[0]:.2g} → {seconds[1]:.2g} s an answer")
     jobs = dict.fromkeys(one.job_id for one in (before, after) if one is not None)
     asked = next(one.n_inputs for one in (after, before) if one is not None)
-    same = (
-        f"bake-off {next(iter(jobs))}, {asked} inputs" if len(jobs) == 1 else f"bake-offs {', '.join(map(str, jobs))}"
-    )
+    inputs = "" if asked is None else f", {plural(asked, 'input')}"
+    same = f"bake-off {next(iter(jobs))}{inputs}" if len(jobs) == 1 else f"bake-offs {', '.join(map(str, jobs))}"
     return f"{', '.join(told)} ({same})"
 
 

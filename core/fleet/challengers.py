@@ -6,8 +6,9 @@ import sqlite3
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from core.progress import Progress
 from core.store.chains import Chain, list_chains
-from core.store.jobs import ACTIVE, JobRow, State, open_jobs
+from core.store.jobs import ACTIVE, State
 
 
 @dataclass(frozen=True)
@@ -42,14 +43,22 @@ def _of_chains(connection: sqlite3.Connection) -> Iterator[tuple[tuple[str, str]
         current = chain.current.job
         if current.state in ("done", "cancelled"):
             continue
+        one = _challenger(current.id, current.kind, current.state, current.progress, _model(chain), chain.id)
         for task in {link.job.task for link in chain.links if link.job.task is not None}:
-            yield (chain.project_id, task), _challenger(current, _model(chain), chain.id)
+            yield (chain.project_id, task), one
 
 
 def _of_trainings(connection: sqlite3.Connection) -> Iterator[tuple[tuple[str, str], Challenger]]:
-    for job in sorted(open_jobs(connection), key=lambda job: -job.id):
-        if job.kind == "train" and job.task is not None:
-            yield (job.project_id, job.task), _challenger(job, job.model or "", None)
+    rows = connection.execute(
+        """
+        SELECT id, kind, project_id, task, model, state, progress FROM jobs JOIN job_states USING (state)
+        WHERE kind = 'train' AND task IS NOT NULL AND stage <> 'ended' ORDER BY id DESC
+        """
+    )
+    for row in rows:
+        progress = Progress.from_json(row["progress"])
+        one = _challenger(row["id"], row["kind"], row["state"], progress, row["model"] or "", None)
+        yield (row["project_id"], row["task"]), one
 
 
 def _model(chain: Chain) -> str:
@@ -57,6 +66,8 @@ def _model(chain: Chain) -> str:
     return next((link.job.model for link in chain.links if link.job.model), "")
 
 
-def _challenger(job: JobRow, model: str, chain_id: int | None) -> Challenger:
-    progress = job.progress.fraction if job.progress is not None and job.state in ACTIVE else None
-    return Challenger(model, job.kind, progress, job.state, job.id, chain_id)
+def _challenger(
+    job_id: int, kind: str, state: State, progress: Progress | None, model: str, chain_id: int | None
+) -> Challenger:
+    fraction = progress.fraction if progress is not None and state in ACTIVE else None
+    return Challenger(model, kind, fraction, state, job_id, chain_id)

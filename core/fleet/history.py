@@ -59,10 +59,14 @@ def fleet_history(connection: sqlite3.Connection, name: str | None = None, limit
     Of a task: the moves of each alias that has ever answered for it. Raises `NotFoundError` for a name that is neither.
     """
     known = {one.id: one for one in aliases(connection)}
-    moves = changes(connection)
     wanted, task = (None, None) if name is None else aliases_meant(connection, name)
-    chosen = [one for one in moves if _is_wanted(one.alias_id, one.task, wanted, _task_of(one, task))]
-    noted = [one for one in notes(connection) if _is_wanted(one.alias_id, one.task, wanted, task)]
+    of_aliases: list[int | None] = [None] if wanted is None else [*sorted(wanted)]
+    # Of a task some are left out again below, so that all have to be read.
+    newest = limit if task is None else -1
+    moves = [one for alias_id in of_aliases for one in changes(connection, alias_id, limit=newest)]
+    chosen = [one for one in moves if _is_told(one.task, task if one.kind in ("assign", "release") else None)]
+    noted = [one for alias_id in of_aliases for one in notes(connection, alias_id, limit=newest)]
+    noted = [one for one in noted if _is_told(one.task, task)]
     numbers = {number for one in chosen for number in (one.from_version, one.to_version) if number is not None}
     by_id = versions_by_id(connection, numbers)
     entries = [_of_change(one, known[one.alias_id], by_id) for one in chosen]
@@ -71,15 +75,10 @@ def fleet_history(connection: sqlite3.Connection, name: str | None = None, limit
     return entries if limit < 0 else entries[max(0, len(entries) - limit) :]
 
 
-def _task_of(change: FleetChange, task: str | None) -> str | None:
-    """What a move is told under: one of the alias is one for each of its tasks, to assign a task is about that task alone."""
-    return task if change.kind in ("assign", "release") else None
-
-
-def _is_wanted(alias_id: int, its_task: str | None, wanted: set[int] | None, task: str | None) -> bool:
-    if wanted is not None and alias_id not in wanted:
-        return False
-    return task is None or its_task is None or its_task == task
+def _is_told(of: str | None, task: str | None) -> bool:
+    """Whether an entry that is of one task, or of all of its alias' (None), concerns the task that is asked about. A move of an
+    alias does in any case: it is one for each of its tasks."""
+    return task is None or of is None or of == task
 
 
 def _of_change(change: FleetChange, alias: Alias, by_id: Mapping[int, AliasVersion]) -> HistoryEntry:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -27,7 +27,8 @@ class Sought(NamedTuple):
 class Measurement:
     """What a bake-off measured of a version at a task. `scores` are in [0, 1] by part, `score` is the whole.
 
-    `server_version`, `weights` and `template` are those that answered; None where the server did not tell.
+    `n_inputs` is how many inputs the candidate was asked. `server_version`, `weights` and `template` are those that answered;
+    None where the server did not tell.
     """
 
     job_id: int
@@ -35,7 +36,7 @@ class Measurement:
     task: str
     score: float | None
     scores: Mapping[str, float]
-    n_inputs: int
+    n_inputs: int | None
     seconds_per_answer: float | None
     tokens_per_second: float | None
     vram_bytes: int | None
@@ -71,18 +72,14 @@ def measurements(connection: sqlite3.Connection, sought: Collection[Sought]) -> 
         listed = [c for c in listed if one.project_id in (None, c.project_id)]
         fitting = [(c, rows[c.job_id, one.task, c.name]) for c in listed if (c.job_id, one.task, c.name) in rows]
         wanted[one] = sorted(fitting, key=lambda pair: (not _same_template(one, pair[0]), -pair[0].job_id))
-    counted = _inputs(connection, {(c.job_id, one.task, c.name) for one, pairs in wanted.items() for c, _ in pairs})
-    return {
-        one: tuple(_measurement(one.task, c, row, counted.get((c.job_id, one.task, c.name), 0)) for c, row in pairs)
-        for one, pairs in wanted.items()
-    }
+    return {one: tuple(_measurement(one.task, c, row) for c, row in pairs) for one, pairs in wanted.items()}
 
 
 def _same_template(one: Sought, candidate: _MeasuredModel) -> bool:
     return None in (one.template, candidate.template) or one.template == candidate.template
 
 
-def _measurement(task: str, candidate: _MeasuredModel, row: Mapping[str, Any], inputs: int) -> Measurement:
+def _measurement(task: str, candidate: _MeasuredModel, row: Mapping[str, Any]) -> Measurement:
     scores = {part: float(row[f"{part}_score"]) for part in PARTS if row.get(f"{part}_score") is not None}
     return Measurement(
         candidate.job_id,
@@ -90,7 +87,7 @@ def _measurement(task: str, candidate: _MeasuredModel, row: Mapping[str, Any], i
         task,
         row.get("score"),
         scores,
-        inputs,
+        row.get("inputs"),
         row.get("seconds_per_answer"),
         row.get("tokens_per_second"),
         candidate.vram_bytes,
@@ -130,39 +127,42 @@ def _candidates(connection: sqlite3.Connection, weights: Collection[str]) -> Ite
 
 
 def _rows(connection: sqlite3.Connection, jobs: Collection[int]) -> dict[tuple[int, str, str], Mapping[str, Any]]:
-    """What these bake-offs came to, by (bake-off, task, candidate): under the newest scores."""
+    """What these bake-offs came to, by (bake-off, task, candidate): under the newest scores, with the number of `inputs`."""
     found: dict[tuple[int, str, str], Mapping[str, Any]] = {}
     rows = connection.execute(
         """
-        SELECT id, coalesce((SELECT summary FROM rescorings WHERE job_id = jobs.id ORDER BY number DESC LIMIT 1),
-                            json_extract(result, '$.summary')) AS summary
+        SELECT id, settings, coalesce((SELECT summary FROM rescorings WHERE job_id = jobs.id ORDER BY number DESC LIMIT 1),
+                                      json_extract(result, '$.summary')) AS summary
         FROM jobs WHERE id IN (SELECT value FROM json_each(?))
         """,
         [json.dumps(sorted(jobs))],
     )
     for row in rows:
-        summary = json.loads(row["summary"]) if row["summary"] else {}
+        summary, repeats = json.loads(row["summary"]) if row["summary"] else {}, _repeats(json.loads(row["settings"]))
         for task, candidates in _tasks(summary):
-            # What a job loads itself has the same weights, and is not what clients ask.
-            found |= {(row["id"], task, str(one.get("name"))): one for one in candidates if one.get("form") == "served"}
+            for one in candidates:
+                # What a job loads itself has the same weights, and is not what clients ask.
+                if one.get("form") == "served":
+                    inputs = _inputs(one, repeats.get(task))
+                    found[row["id"], task, str(one.get("name"))] = {**one, "inputs": inputs}
     return found
+
+
+def _repeats(settings: Mapping[str, Any]) -> dict[str, int]:
+    """How often each input of a task was asked, by the task; empty of a bake-off that an older version queued."""
+    tasks, told = settings.get("tasks") or [], settings.get("repeats")
+    listed = told if isinstance(told, list) else [told] * len(tasks)
+    return {str(task): int(one) for task, one in zip(tasks, listed, strict=False) if one}
+
+
+def _inputs(row: Mapping[str, Any], repeats: int | None) -> int | None:
+    """How many inputs a candidate was asked, by how many answers were expected of it."""
+    answers, missing = row.get("answers"), row.get("missing")
+    if not repeats or not isinstance(answers, int) or not isinstance(missing, int):
+        return None
+    return (answers + missing) // repeats
 
 
 def _tasks(summary: Mapping[str, Any]) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
     for of_task in summary.get("tasks") or [summary]:
         yield str(of_task.get("task")), of_task.get("candidates") or []
-
-
-def _inputs(connection: sqlite3.Connection, wanted: Iterable[tuple[int, str, str]]) -> dict[tuple[int, str, str], int]:
-    """How many inputs have an answer of a candidate, by (bake-off, task, candidate)."""
-    rows = connection.execute(
-        """
-        SELECT job_id, task, candidate, count(DISTINCT input_id) AS inputs
-        FROM json_each(?) AS wanted JOIN answers
-          ON answers.job_id = json_extract(wanted.value, '$[0]') AND answers.task = json_extract(wanted.value, '$[1]')
-         AND answers.candidate = json_extract(wanted.value, '$[2]')
-        WHERE fault IS NOT 'server' GROUP BY job_id, task, candidate
-        """,
-        [json.dumps(sorted(wanted))],
-    )
-    return {(row["job_id"], row["task"], row["candidate"]): row["inputs"] for row in rows}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from core.fleet.challengers import Challenger
 from core.fleet.rows import FleetRow
-from core.format import moment, percent, when
+from core.format import moment, percent, plural, when
 from core.reasons import Reason
 from core.store.fleet_changes import FleetChange
 from core.store.jobs import ACTIVE, RETRYABLE
@@ -105,7 +105,8 @@ def origin_line(row: FleetRow) -> str:
     if row.task is not None and row.measured is None:
         parts.append("not baked off yet")
     elif row.measured is not None:
-        parts.append(f"bake-off {row.measured.job_id}, {row.n_inputs} inputs")
+        inputs = "" if row.n_inputs is None else f", {plural(row.n_inputs, 'input')}"
+        parts.append(f"bake-off {row.measured.job_id}{inputs}")
     return printable(" · ".join(parts))
 
 

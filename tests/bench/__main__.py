@@ -19,6 +19,7 @@ BENCHMARKS = (
     "sampling",
     "bakeoff",
     "results",
+    "fleet",
     "survival",
     "merge",
     "proof",
