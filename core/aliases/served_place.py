@@ -81,9 +81,9 @@ class ServedPlace:
         return replace(self._placed(record, answers=target.record is None), digest=found, weights=found)
 
     def _placed(self, record: ServedModelRecord, *, answers: bool) -> Placed:
-        """`answers`: what serves under the record's name is it, and tells its server's version and its template."""
-        size = version = None
-        template = record.template
+        """`answers`: what serves under the record's name is it, and tells its server's version and its template, in
+        other words than the record, whose words are those of the program and of the file."""
+        size = version = template = None
         with contextlib.suppress(OSError):
             size = record.file.stat().st_size
         if answers and read_state(self.home, record.name).phase == "serving":

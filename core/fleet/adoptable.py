@@ -203,8 +203,8 @@ def _of_home(home: Home, record: ServedModelRecord) -> Adoptable:
         record.name,
         record.weights,
         weights=record.weights,
-        template=record.template,
-        # Not the record's, which is what `llama-server --version` prints: clients are told another word for the same.
+        # Those of the record are the file's and the program's own; a server tells clients other words for the same.
+        template=None,
         server_version=None,
         size_bytes=size,
         model=record.model,
