@@ -95,6 +95,33 @@ def test_a_runner_killed_at_any_point_leaves_a_change_that_the_next_one_ends(
     assert kill > 20, "it was killed at many points"
 
 
+def test_a_runner_killed_while_a_move_is_taken_back_leaves_what_served_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server has no room for the copy, however often it is asked: nothing of the move is left, whoever finds it."""
+    for kill in count(1):
+        fleet = PlayedFleet(tmp_path / str(kill), monkeypatch)
+        promotion(fleet)
+        killed_at = once(fleet.point + 1 + kill // 2, ("killed_before", "killed_after")[kill % 2])
+
+        def befall(point: int, what: str, killed_at: Callable[[int, str], Fate] = killed_at) -> Fate:
+            fate = killed_at(point, what)
+            if what != "copy judge":
+                return fate
+            return "disk_full" if fate == "done" else "killed_before"
+
+        fleet.befall = befall
+        fleet.settle()
+        fleet.check()
+        change = fleet.last("judge")
+        assert change.state == "taken_back" and change.reason is not None and change.reason.code == "move_refused"
+        assert fleet.server.model("judge") == "qwen" and fleet.server.model("judge:bakehouse-2") is None, kill
+        assert fleet.current("judge") == fleet.versions("judge")[0] and len(fleet.versions("judge")) == 1
+        if not fleet.kills:
+            break
+    assert kill > 20, "it was killed at many points"
+
+
 class Looking:
     """What looks at aliases: `failing` looks come to nothing."""
 
