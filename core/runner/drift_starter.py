@@ -6,6 +6,7 @@ updated or a promotion that is taken back at once starts nothing; and for each r
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import subprocess
@@ -36,21 +37,26 @@ class DriftStarter:
         self.started: set[Key] = set()
         self.process: subprocess.Popen[bytes] | None = None
 
-    def tick(self, connection: sqlite3.Connection) -> None:
-        """Look now and then, and start the process where something has been due long enough."""
-        now = self.clock.monotonic()
-        if self.mode == "off" or now < self.look_at:
-            return
-        self.look_at = now + LOOK_SECONDS
-        if self._is_running():
-            return
+    def tick(self, connection: sqlite3.Connection) -> bool:
+        """Look now and then, and start the process where something has been due long enough; whether there is something to
+        wait for."""
+        now, settle = self.clock.monotonic(), settle_seconds()
+        if self.mode == "off" or settle == math.inf:
+            return False
+        if now >= self.look_at:
+            self.look_at = now + LOOK_SECONDS
+            if not self._is_running():
+                self._look(connection, now, settle)
+        return self.process is not None or not self.started.issuperset(self.due_since)
+
+    def _look(self, connection: sqlite3.Connection, now: float, settle: float) -> None:
         due = {
             (one.task.project_id, one.task.task, one.version.id, one.observed)
             for one in drift_states(connection)
             if one.starts_by_itself
         }
         self.due_since = {key: self.due_since.get(key, now) for key in due}
-        if any(now - since >= settle_seconds() for key, since in self.due_since.items() if key not in self.started):
+        if any(now - since >= settle for key, since in self.due_since.items() if key not in self.started):
             # The process has all checked that is due when it looks.
             self.started |= due
             self._start()
@@ -87,5 +93,5 @@ class DriftStarter:
 
 
 def settle_seconds() -> float:
-    """How long something has to be due; `BAKEHOUSE_DRIFT_SETTLE_SECONDS` shortens it in tests."""
+    """How long something has to be due; `BAKEHOUSE_DRIFT_SETTLE_SECONDS` is another time in tests, `inf` never."""
     return float(os.environ.get("BAKEHOUSE_DRIFT_SETTLE_SECONDS") or SETTLE_SECONDS)

@@ -122,8 +122,10 @@ class Runner:
         self.spare_the_disk()
         self.revive_served()
         self.aliases.tick()
-        self.drift.tick(self.connection)
-        return living > 0 or waiting or any(one.busy for one in (self.keeper, self.cpu_slot, self.aliases) if one)
+        due = self.drift.tick(self.connection)
+        return (
+            living > 0 or waiting or due or any(one.busy for one in (self.keeper, self.cpu_slot, self.aliases) if one)
+        )
 
     def revive_served(self) -> None:
         """See now and then that each served model has its shim. Imported once there is one: few homes have any."""

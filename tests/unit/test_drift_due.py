@@ -330,11 +330,13 @@ def test_the_runner_starts_one_process_for_each_reason_once_it_has_lasted(
             starter.tick(fleet.connection)
         return len(processes.commands)
 
-    starter.tick(fleet.connection)
+    assert starter.tick(fleet.connection), "the runner stays for it"
     assert passes(25) == 0
     assert passes(20) == 1 and processes.commands[0][-5:] == ["fleet", "drift", "--stale", "--by", "runner"]
+    assert starter.tick(fleet.connection), "and while its process runs"
     processes.code = 0
     assert passes(300) == 1, "once a reason"
+    assert not starter.tick(fleet.connection)
     fleet.observed(version="0.31.0")
     assert passes(20) == 1
     fleet.observed()
@@ -345,5 +347,5 @@ def test_the_runner_starts_one_process_for_each_reason_once_it_has_lasted(
     off = DriftStarter(Home(fleet.home.root), "off", clock)
     for _ in range(20):
         clock.pass_time(10)
-        off.tick(fleet.connection)
+        assert not off.tick(fleet.connection)
     assert len(processes.commands) == 2
