@@ -24,7 +24,16 @@ from core.clock import NEVER, SYSTEM_CLOCK, Clock
 from core.errors import BakehouseError
 from core.reasons import Reason
 from core.store.database import transaction
-from core.store.fleet import Alias, AliasVersion, aliases, get_alias, get_version, tasks_of, versions_by_id
+from core.store.fleet import (
+    LLAMA_SERVER,
+    Alias,
+    AliasVersion,
+    aliases,
+    get_alias,
+    get_version,
+    tasks_of,
+    versions_by_id,
+)
 from core.store.fleet_changes import (
     FleetChange,
     add_note,
@@ -336,11 +345,13 @@ def _server(alias: Alias) -> tuple[str, str]:
     return alias.server, alias.url
 
 
-def _not_kept(connection: sqlite3.Connection) -> Iterator[tuple[Alias, AliasVersion]]:
-    """Tags of an Ollama whose present version no other tag keeps."""
-    here = [one for one in aliases(connection) if one.version_id is not None and not one.is_served_here]
-    present = versions_by_id(connection, {one.version_id for one in here if one.version_id is not None})
-    for one in here:
-        version = present.get(one.version_id or 0)
-        if version is not None and version.kept_as is None:
-            yield one, version
+def _not_kept(connection: sqlite3.Connection) -> list[tuple[Alias, AliasVersion]]:
+    """Tags of an Ollama whose present version no other tag keeps. Asked for in each round: mostly there is none."""
+    rows = connection.execute(
+        """
+        SELECT aliases.id AS alias_id, version_id FROM aliases JOIN alias_versions ON alias_versions.id = version_id
+        WHERE kept_as IS NULL AND server <> ?
+        """,
+        [LLAMA_SERVER],
+    ).fetchall()
+    return [(get_alias(connection, row["alias_id"]), get_version(connection, row["version_id"])) for row in rows]
