@@ -6,6 +6,7 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator
 
+from core.aliases.places import WAITING_PHASES
 from core.errors import InputError
 from core.home import Home
 from core.jobfile.raw import read_key
@@ -15,7 +16,7 @@ from core.store.fleet import LLAMA_SERVER, Alias, aliases, tasks_of, versions
 from core.store.fleet_changes import open_change_of, open_changes
 from core.store.jobs import JobRow
 
-ON_ITS_WAY = frozenset({"placing", "verifying", "loading", "putting_back", "waiting_for_lease"})
+ON_ITS_WAY = frozenset({"placing", "verifying"}) | WAITING_PHASES - {"waiting_for_job"}
 """Phases of a change in which the alias may be touched at any moment, and that wait for no job that asks."""
 
 

@@ -19,7 +19,7 @@ from core.aliases.background import BackgroundWork, Begin, in_a_thread
 from core.aliases.commit import end_change, keeps_now
 from core.aliases.digests import is_same
 from core.aliases.move import Ended, Move, Ready, carry_out, look, maybe_done
-from core.aliases.places import AliasPlace, KeptNames, NotNowError
+from core.aliases.places import WAITING_PHASES, AliasPlace, KeptNames, NotNowError
 from core.clock import NEVER, SYSTEM_CLOCK, Clock
 from core.errors import BakehouseError
 from core.reasons import Reason
@@ -309,9 +309,11 @@ class AliasKeeper:
         if task.change_id is None or phase is None or task.work.ended:
             return
         change = next((one for one in open_changes(self.connection) if one.id == task.change_id), None)
-        if change is not None and change.phase != phase:
-            with transaction(self.connection):
-                set_phase(self.connection, change.id, phase)
+        # What waits is asked again and again: that begins with the same steps each time, which say nothing.
+        if change is None or change.phase == phase or (change.phase in WAITING_PHASES and phase != "verifying"):
+            return
+        with transaction(self.connection):
+            set_phase(self.connection, change.id, phase)
 
 
 @contextmanager

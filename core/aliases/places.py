@@ -10,6 +10,9 @@ from core.errors import BakehouseError
 from core.reasons import Reason
 from core.store.fleet import Alias, AliasVersion, Target
 
+WAITING_PHASES = frozenset({"loading", "waiting_for_lease", "waiting_for_job", "putting_back"})
+"""Codes of `NotNowError`, of served models: what a move waits for."""
+
 
 @dataclass(frozen=True)
 class Placed:
@@ -36,8 +39,8 @@ class KeptNames:
 
 
 class NotNowError(BakehouseError):
-    """The move has to wait, or is on its way: it stays open, and the same is asked again in a moment. `code` is shown as its
-    phase. Of a served model: `loading`, `waiting_for_lease`, `waiting_for_job`."""
+    """The move has to wait, or is on its way: it stays open, and the same is asked again in a moment. `code`, one of
+    `WAITING_PHASES`, is shown as its phase."""
 
 
 class AliasPlace(Protocol):

@@ -191,18 +191,22 @@ def test_an_alias_that_was_not_there_is_made_at_a_port_of_its_own_or_not_at_all(
     counter.is_settled(CANDIDATE)
 
 
-def test_a_server_or_a_shim_that_is_killed_on_the_way_costs_time_alone(serving: Counter) -> None:
+def test_a_server_a_shim_or_a_machine_that_ends_on_the_way_costs_time_alone(
+    serving: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     candidate = serving.serve(OWN, CANDIDATE)
     change = serving.asked("promote", target_of(serving.home, candidate))
     serving.model(CANDIDATE, "hold")
     with pytest.raises(NotNowError):
         serving.place.place(serving.alias(), change.target)
-    for whose in ("server", "shim"):
+    for whose in ("server", "shim", "machine"):
         wait_until(lambda: read_state(serving.home, ALIAS).server is not None, what="it loads")
         state = read_state(serving.home, ALIAS)
         ended = state.server if whose == "server" else state.shim
         assert ended is not None
         kill(ended.pid)
+        if whose == "machine":
+            monkeypatch.setenv("BAKEHOUSE_BOOT_ID", "the next one")
         wait_until(lambda one=ended: not one.alive(), what="it is gone")  # type: ignore[misc]
         with pytest.raises(NotNowError):
             serving.place.place(serving.alias(), change.target)
