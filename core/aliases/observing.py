@@ -23,8 +23,9 @@ from core.home import Home
 from core.jobfile.bakeoff import ServerUnderTest
 from core.jobfile.servers import home_server, known_servers, login_of, opened
 from core.reasons import Reason
-from core.served.record import read_record
+from core.served.record import ServedModelRecord, read_record
 from core.served.state import Phase, read_state
+from core.serving.answering import ServedIdentity
 from core.serving.errors import ServerError
 from core.serving.ollama import Ollama
 from core.serving.replies import Resident, Tag, name_key
@@ -233,15 +234,20 @@ def _served(home: Home, alias: Alias) -> Observed:
     except OSError:
         return Observed(now, error=Reason("served_file_gone", {"file": record.file.name}), phase=phase)
     told = Observed(now, record.weights, size_bytes=size, resident=phase == "serving", phase=phase)
-    if phase != "serving":
-        return told
+    identity = served_identity(home, record) if phase == "serving" else None
+    # Where it does not answer in time, it serves all the same by what its shim says.
+    return told if identity is None else replace(told, server_version=identity.version, template=identity.template)
+
+
+def served_identity(home: Home, record: ServedModelRecord) -> ServedIdentity | None:
+    """What a served model of this home tells of itself, as bake-offs have it; its record words version and template otherwise.
+    None where it does not answer."""
     brief = {"silence_seconds": SERVER_SECONDS, "answer_seconds": SERVER_SECONDS}
     try:
-        with contextlib.closing(opened(home_server(home, record).model_copy(update=brief), alias.name)) as model:
-            identity = model.identity()
+        with contextlib.closing(opened(home_server(home, record).model_copy(update=brief), record.name)) as model:
+            return model.identity()
     except BakehouseError:
-        return told  # it serves by what its shim says: that it does not answer in time is no news of the alias
-    return replace(told, server_version=identity.version, template=identity.template)
+        return None
 
 
 def is_foreign(alias: Alias, version: AliasVersion | None, observed: Observed) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 from core.aliases.digests import is_same
 from core.aliases.kept_names import is_kept_name
-from core.aliases.observing import SERVER_SECONDS, brief_ollama, template_hash
+from core.aliases.observing import SERVER_SECONDS, brief_ollama, served_identity, template_hash
 from core.config.settings import Settings
 from core.errors import BakehouseError
 from core.fleet.lineage import UNKNOWN, Deployment, VersionLineage, deployments, lineages, made_by
@@ -22,6 +22,7 @@ from core.jobfile.deploy import STAGING
 from core.jobfile.servers import known_servers
 from core.reasons import Reason
 from core.served.record import ServedModelRecord, read_records, to_json
+from core.served.state import read_state
 from core.serving.errors import ServerError
 from core.serving.ollama import Ollama
 from core.serving.replies import Tag, name_key
@@ -142,7 +143,14 @@ def what_serves(
         else:
             found += answer
     records, unreadable = read_records(home)
-    found += [_of_home(home, record) for record in records]
+    told = ask_side_by_side(
+        {record.name: record for record in records},
+        lambda record: _of_home(home, record),
+        seconds=seconds,
+        server_of=lambda name: name,
+        is_away=lambda _: False,
+    )
+    found += [told[record.name] for record in records if record.name in told]
     silent |= {f"served:{one.name}": Reason("bad_served_model", {"said": one.error}) for one in unreadable}
     return WhatServes(tuple(_with_what_is_known(connection, found, project_id, task_names)), silent)
 
@@ -199,13 +207,14 @@ def _of_home(home: Home, record: ServedModelRecord) -> Adoptable:
         size = record.file.stat().st_size
     except OSError:
         fault = Reason("served_file_gone", {"file": record.file.name})
+    identity = served_identity(home, record) if read_state(home, record.name).phase == "serving" else None
     target = Target(
         record.name,
         record.weights,
         weights=record.weights,
-        # Those of the record are the file's and the program's own; a server tells clients other words for the same.
-        template=None,
-        server_version=None,
+        # Not the record's: its version is what `llama-server --version` prints, and clients are told another word for the same.
+        template=None if identity is None else identity.template,
+        server_version=None if identity is None else identity.version,
         size_bytes=size,
         model=record.model,
         record=to_json(home, record),
