@@ -84,7 +84,7 @@ def drift(
         wanted = [one for one in states if (one.starts_by_itself if asker == "runner" else one.reasons)]
     else:
         wanted = states if every else _named(states, tasks, project)
-    found = submit_drift(home, wanted, full=full, author=author(asker or "command"))
+    found = submit_drift(home, wanted, full=full, author=author(asker or "command"), by_person=asker is None)
     if any(one.is_new for one in found):
         warn_of_launcher(home)
     _show_asked(home, found, wait=wait, as_json=as_json)

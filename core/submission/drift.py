@@ -41,9 +41,11 @@ class AskedDrift:
     error: BakehouseError | None = None
 
 
-def submit_drift(home: Home, wanted: list[DriftDue], *, full: bool = False, author: str) -> list[AskedDrift]:
+def submit_drift(
+    home: Home, wanted: list[DriftDue], *, full: bool = False, author: str, by_person: bool = True
+) -> list[AskedDrift]:
     """Queue a check of each. One that is in the queue already stands for the new one, unless `full` is asked of it and it is
-    not; what keeps one from being queued keeps no other."""
+    not; what keeps one from being queued keeps no other. `by_person`: see `enqueue.store`."""
     found = []
     for one in wanted:
         if one.pending is not None and (one.pending.job.settings.get("full") or not full):
@@ -53,7 +55,8 @@ def submit_drift(home: Home, wanted: list[DriftDue], *, full: bool = False, auth
             project = project_of(one.task)
             with contextlib.closing(open_database(home)) as connection:
                 spec = drift_spec(home, connection, project, one, full=full)
-            found.append(AskedDrift(one, store(home, project, spec, author=author), is_new=True))
+            row = store(home, project, spec, author=author, by_person=by_person)
+            found.append(AskedDrift(one, row, is_new=True))
         except BakehouseError as error:
             found.append(AskedDrift(one, error=error))
     return found

@@ -18,6 +18,7 @@ from core.jobfile.kinds import kind_of
 from core.jobfile.pull import PullSpec
 from core.jobfile.spec import JobFile, Spec
 from core.models.files import check_model_files, needs_pull
+from core.process.shims import see_to_a_runner
 from core.runner.client import ensure_runner
 from core.store.chains import chain_with_jobs, insert_chain
 from core.store.database import open_database, savepoint, transaction
@@ -26,10 +27,13 @@ from core.submission.python_environment import find_python, require
 from core.telemetry.newest import jobs_vendor
 
 
-def store(home: Home, project: Project, spec: Spec, *, needs: Iterable[int] = (), author: str) -> JobRow:
+def store(
+    home: Home, project: Project, spec: Spec, *, needs: Iterable[int] = (), author: str, by_person: bool = True
+) -> JobRow:
     """Put a job into the queue, behind the pull of each model that is not there yet, and see that a runner lives.
 
-    `needs` are jobs to wait for beside those that the spec names itself. Raises `InputError` for an interpreter, a model's
+    `needs` are jobs to wait for beside those that the spec names itself. A person's act lifts a former `runner stop`; of
+    anybody else's the job waits for the next runner. Raises `InputError` for an interpreter, a model's
     files or a memory that the job cannot be run with.
     """
     vendor = jobs_vendor(home)
@@ -42,7 +46,10 @@ def store(home: Home, project: Project, spec: Spec, *, needs: Iterable[int] = ()
         row = get_job(connection, job_id)
     finally:
         connection.close()
-    ensure_runner(home)
+    if by_person:
+        ensure_runner(home)
+    else:
+        see_to_a_runner(home)
     return row
 
 

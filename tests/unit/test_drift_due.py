@@ -261,6 +261,13 @@ def test_a_timer_leaves_a_stopped_runner_stopped(fleet: Fleet, capsys: pytest.Ca
     assert fleet.home.runner_stopped.exists()
 
 
+def test_a_stop_that_comes_while_a_timer_queues_is_not_lifted(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.submission.enqueue.ensure_runner", lambda home: home.runner_stopped.unlink())
+    fleet.home.runner_stopped.touch()
+    fleet.submit(by_person=False)
+    assert fleet.home.runner_stopped.exists() and fleet.state().pending is not None
+
+
 def test_one_that_cannot_be_queued_keeps_no_other(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
     with transaction(fleet.connection):
         fleet.assign("no-such-task", fleet.alias_id)
