@@ -14,6 +14,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "history": ("core.cli.fleet_history:history", "What became of aliases, and why."),
     "diff": ("core.cli.fleet_diff:diff", "What two versions of an alias differ in."),
     "drift": ("core.cli.fleet_drift:drift", "Check that what serves still answers as it did."),
+    "promote": ("core.cli.fleet_promote:promote", "Have a model serve under a production name, if its evidence holds."),
+    "rollback": ("core.cli.fleet_rollback:rollback", "Have a production name be again what it was before."),
 }
 
 

@@ -112,7 +112,7 @@ def staleness(
         project = shipped() if file.project_id == shipped().id else Project.find(explicit=Path(file.project_root))
     found: list[StaleCause | UnknownCause] = []
     for under_test in spec.tasks:
-        found += _of_task(project, scored_task(connection, job_id, under_test, number), under_test)
+        found += task_causes(project, scored_task(connection, job_id, under_test, number), under_test)
         if any(candidate.variant.few_shot for candidate in spec.candidates):
             found += _of_examples(project, under_test)
     then = identities_then(home, connection, job_id)
@@ -175,7 +175,8 @@ def weights_then(home: Home, job_id: int) -> dict[str, str]:
     return found
 
 
-def _of_task(project: Project | None, then: Task, under_test: TaskUnderTest) -> Iterator[StaleCause | UnknownCause]:
+def task_causes(project: Project | None, then: Task, under_test: TaskUnderTest) -> Iterator[StaleCause | UnknownCause]:
+    """What of a task and its golden inputs is not as it was measured; `then` has the checks that scored."""
     name = under_test.name
     if project is None or name not in project.task_names():
         yield StaleCause(None, name, "task", name, None)

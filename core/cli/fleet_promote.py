@@ -1,0 +1,75 @@
+"""`bakehouse fleet promote`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from core.cli.common import by, find_project, json_option, opened, project_option, told_if_slow
+from core.cli.fleet_changed import asked_of_fleet, change_json, show_change, tell_phases
+from core.cli.output import print_json, say
+from core.home import Home
+
+NOT_PASSED = 3
+"""As of every gate."""
+
+
+@click.command("promote", epilog="Example: bakehouse fleet promote judge job:12 --dry-run")
+@click.argument("task")
+@click.argument("candidate")
+@click.option("--as", "alias", metavar="NAME", help="The production name of a task that has none yet.")
+@click.option("--override", metavar="REASON", help="Promote though the gate does not pass; the reason is kept.")
+@click.option("--dry-run", is_flag=True, help="Show the evidence, and change nothing.")
+@project_option
+@json_option
+def promote(
+    task: str,
+    candidate: str,
+    alias: str | None,
+    override: str | None,
+    dry_run: bool,
+    project: Path | None,
+    as_json: bool,
+) -> None:
+    """Have a model serve under the production name of TASK, if its evidence holds.
+
+    CANDIDATE is a deployment (job:12), SERVER:MODEL, served:NAME, or a name on the server of the task's alias. The evidence
+    is shown first. Where it says no or cannot tell, nothing is done (exit code 3), unless --override gives a reason. What
+    served before is kept: `fleet rollback` brings it back without a rebuild.
+    """
+    from core.errors import InputError
+    from core.fleet.promotion import promote as move
+    from core.fleet.promotion import promotion_gate
+    from core.wording.promotion import gate_lines, gate_title
+
+    if override is not None and not override.strip():
+        raise InputError("the reason is empty", code="no_reason", key="--override", remedy="say why, in a few words")
+    home, of_project = Home.find(), find_project(project)
+    with opened(home) as connection, told_if_slow("Asking the servers what they have…"):
+        found = promotion_gate(home, connection, of_project, task, candidate, alias=alias)
+    gate = found.gate
+    if not as_json:
+        say(gate_title(gate))
+        for line in gate_lines(gate):
+            say(line)
+    passed = gate.outcome == "pass"
+    if dry_run or (not passed and override is None):
+        if as_json:
+            print_json({"gate": gate.to_json(), "change": None})
+        elif not passed:
+            say(
+                "Nothing was done: it would need a reason (--override REASON), which is kept."
+                if dry_run
+                else "Not promoted: production is as it was. --override REASON promotes it nevertheless, and keeps the reason."
+            )
+        sys.exit(0 if passed else NOT_PASSED)
+    change = asked_of_fleet(
+        lambda: move(home, found, override=None if passed else override, by=by(), heard=tell_phases(quiet=as_json))
+    )
+    if as_json:
+        print_json({"gate": gate.to_json(), "change": change_json(change)})
+    else:
+        show_change(change, found.alias.name, candidate)
+    sys.exit(0 if change.state == "done" else 1)

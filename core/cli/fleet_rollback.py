@@ -1,0 +1,94 @@
+"""`bakehouse fleet rollback`."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import sys
+from pathlib import Path
+
+import click
+
+from core.cli.common import by, find_project, json_option, opened, project_option
+from core.cli.fleet_changed import asked_of_fleet, change_json, show_change, tell_phases
+from core.cli.output import print_json, say
+from core.errors import BakehouseError, NotFoundError
+from core.home import Home
+from core.store.fleet import Alias, AliasVersion
+
+
+@click.command("rollback", epilog="Example: bakehouse fleet rollback judge")
+@click.argument("name", metavar="TASK")
+@click.option("--to", "number", type=int, metavar="VERSION", help="Its number; else what the alias was before.")
+@project_option
+@json_option
+def rollback(name: str, number: int | None, project: Path | None, as_json: bool) -> None:
+    """Have the production name of TASK be again what it was before; nothing is built anew.
+
+    An alias is meant by its own name, too.
+
+    Where somebody else put a model under the name, what was recorded comes back; theirs is kept as a version first.
+    """
+    from core.fleet.promotion import foreign_model
+    from core.fleet.promotion import rollback as move
+    from core.store.fleet import versions
+
+    home = Home.find()
+    with opened(home) as connection:
+        alias, of_project = _meant(connection, name, project)
+        wanted = None if number is None else _version(connection, alias, number)
+        found = foreign_model(home, connection, alias)
+    if found is not None and not as_json:
+        say(f"▲ Somebody else changed {alias.name}; what is there now is kept as a version of it.")
+    change = asked_of_fleet(
+        lambda: move(
+            home,
+            alias,
+            by=by(),
+            to_version=None if wanted is None else wanted.id,
+            found=found,
+            task=name if of_project is not None else None,
+            project_id=of_project,
+            heard=tell_phases(quiet=as_json),
+        )
+    )
+    if as_json:
+        print_json({"change": change_json(change)})
+    else:
+        with opened(home) as connection:
+            now = next((one for one in versions(connection, alias.id) if one.id == change.to_version), None)
+        what = (
+            "what it was before"
+            if now is None
+            else f"version {now.number} again ({now.model or now.source or 'model unknown'})"
+        )
+        show_change(change, alias.name, what)
+    sys.exit(0 if change.state == "done" else 1)
+
+
+def _meant(connection: sqlite3.Connection, name: str, named_project: Path | None) -> tuple[Alias, str | None]:
+    """The alias, and the project where its task was named; the task of the present project goes first."""
+    from core.fleet.names import the_alias
+    from core.store.fleet import alias_of
+
+    with contextlib.suppress(BakehouseError):
+        project = find_project(named_project)
+        found = alias_of(connection, project.id, name)
+        if found is not None:
+            return found, project.id
+    return the_alias(connection, name), None
+
+
+def _version(connection: sqlite3.Connection, alias: Alias, number: int) -> AliasVersion:
+    from core.store.fleet import versions
+
+    found = next((one for one in versions(connection, alias.id) if one.number == number), None)
+    if found is None:
+        there = ", ".join(str(one.number) for one in versions(connection, alias.id))
+        raise NotFoundError(
+            f"{alias.name} has no version {number}",
+            code="version_not_found",
+            key="--to",
+            remedy=f"there are {there}" if there else "it has none yet",
+        )
+    return found

@@ -1,0 +1,161 @@
+"""The bake-off that a promotion rests on: the newest that is done and measured this very model as it serves now.
+
+A model is what its weights, its template, its parameters and the version of its server make it, whatever it is called.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.aliases.digests import bare
+from core.bakeoff.leaderboard import Leaderboard
+from core.config.task import Task
+from core.errors import BakehouseError
+from core.home import Home
+from core.jobfile.bakeoff import BakeoffSpec, TaskUnderTest
+from core.results.load import bakeoff_file, load_bakeoff
+from core.serving.answering import ServedIdentity
+from core.staleness.staleness import identities_then
+from core.store.results import list_bakeoffs
+
+NEWEST = 200
+"""Of the bake-offs of a home that are looked through."""
+FIELDS = ("weights", "template", "parameters", "version")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A candidate of a bake-off whose weights are those of a model that serves now.
+
+    `changed` are the other fields of its identity that are not as they were, `unknown` those of which that is not known.
+    `mixed`: its answers are of several models, since it changed while it was asked.
+    """
+
+    name: str
+    changed: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    mixed: bool = False
+
+    @property
+    def is_same(self) -> bool:
+        return not (self.changed or self.unknown or self.mixed)
+
+
+@dataclass(frozen=True)
+class MeasuredPair:
+    """A bake-off with a candidate, and with the incumbent where it took part. `task` has the checks that scored."""
+
+    job_id: int
+    candidate: Found
+    incumbent: Found | None
+    under_test: TaskUnderTest
+    task: Task
+    board: Leaderboard
+    outdated: bool
+
+
+def measured_pair(
+    home: Home,
+    connection: sqlite3.Connection,
+    project_id: str,
+    task: str,
+    candidate: ServedIdentity,
+    incumbent: ServedIdentity | None,
+) -> MeasuredPair | None:
+    """The newest bake-off of the project's task with both as they serve now; without one, the newest with the candidate as it
+    serves now, then the newest with its weights. None where nothing measured it. Those whose files are gone are passed over.
+    """
+    best: tuple[int, int, Found, Found | None, BakeoffSpec] | None = None
+    for row in list_bakeoffs(connection, NEWEST):
+        if row.state != "done" or row.project_id != project_id or task not in row.tasks:
+            continue
+        try:
+            found = _in_bakeoff(home, connection, row.job_id, task, candidate, incumbent)
+        except (BakehouseError, OSError, ValueError):
+            continue
+        if found is None:
+            continue
+        ours, theirs, spec = found
+        rank = 2 * ours.is_same + (incumbent is None or (theirs is not None and theirs.is_same))
+        if best is None or rank > best[0]:
+            best = (rank, row.job_id, ours, theirs, spec)
+        if rank == 3:
+            break
+    if best is None:
+        return None
+    _, job_id, ours, theirs, spec = best
+    stored = load_bakeoff(home, connection, job_id)
+    of_task = stored.task(task)
+    return MeasuredPair(
+        job_id,
+        ours,
+        theirs,
+        next(one for one in spec.tasks if one.name == task),
+        of_task.task,
+        of_task.leaderboard(),
+        of_task.scored.outdated,
+    )
+
+
+def _in_bakeoff(
+    home: Home,
+    connection: sqlite3.Connection,
+    job_id: int,
+    task: str,
+    candidate: ServedIdentity,
+    incumbent: ServedIdentity | None,
+) -> tuple[Found, Found | None, BakeoffSpec] | None:
+    _, spec = bakeoff_file(home, job_id)
+    under_test = next((one for one in spec.tasks if one.name == task), None)
+    if under_test is None or not Path(under_test.golden.path).exists():
+        return None
+    then = identities_then(home, connection, job_id)
+    mixed = set(_mixed(connection, job_id))
+    # What is asked in another way than the task says is not what clients get.
+    plain = [one.name for one in spec.candidates if one.form == "served" and one.variant.is_plain and one.name in then]
+    found = {name: now for name in plain for now in (_compared(name, then[name], candidate, name in mixed),) if now}
+    if not found:
+        return None
+    ours = sorted(found.values(), key=lambda one: (not one.is_same, one.name != candidate.model))[0]
+    others: list[Found] = []
+    if incumbent is not None:
+        compared = (_compared(name, then[name], incumbent, name in mixed) for name in plain if name != ours.name)
+        others = [one for one in compared if one is not None]
+    others.sort(key=lambda one: (not one.is_same, incumbent is not None and one.name != incumbent.model))
+    return ours, others[0] if others else None, spec
+
+
+def _compared(name: str, then: ServedIdentity, now: ServedIdentity, mixed: bool) -> Found | None:
+    """What of a model is as it was; None for other weights, and where these are not known."""
+    if then.weights is None or bare(then.weights) != bare(now.weights):
+        return None
+    changed, unknown = changed_since(then, now)
+    return Found(name, changed, unknown, mixed)
+
+
+def changed_since(then: ServedIdentity, now: ServedIdentity) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of what differs, and of what one of the two does not tell."""
+    changed, unknown = [], []
+    for field in FIELDS:
+        before, present = getattr(then, field), getattr(now, field)
+        if before is None or present is None:
+            unknown.append(field)
+        elif field == "weights":
+            changed += [field] if bare(before) != bare(present) else []
+        elif before != present:
+            changed.append(field)
+    return tuple(changed), tuple(unknown)
+
+
+def _mixed(connection: sqlite3.Connection, job_id: int) -> Iterator[str]:
+    rows = connection.execute(
+        """
+        SELECT candidate FROM answers WHERE job_id = ? AND fault IS NOT 'server'
+        GROUP BY candidate HAVING count(DISTINCT identity) > 1
+        """,
+        [job_id],
+    )
+    yield from (row["candidate"] for row in rows)

@@ -1,0 +1,355 @@
+"""A promotion and a rollback as commands and console ask for them: the evidence first, then the move, then how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.aliases.digests import is_same
+from core.aliases.observing import brief_ollama
+from core.aliases.ollama_place import OllamaPlace
+from core.aliases.places import Placed
+from core.aliases.served_place import ServedPlace
+from core.bakeoff.gates import use_of
+from core.config.project import Project
+from core.errors import BakehouseError, InputError, NotFoundError
+from core.fleet.evidence import (
+    Model,
+    complete,
+    fresh,
+    incumbent_measured,
+    measured,
+    no_leak,
+    not_worse,
+    other_task,
+    parity,
+)
+from core.fleet.gate import Condition, Gate, joined
+from core.fleet.lineage import UNKNOWN, deployments, lineages, made_by
+from core.fleet.meant import Meant, meant
+from core.fleet.measured import MeasuredPair, measured_pair
+from core.home import Home
+from core.runner.client import ensure_runner, request
+from core.serving.answering import ServedIdentity
+from core.staleness.present_servers import ServedModelKey, Told, ask_servers, served_model
+from core.store.database import open_database
+from core.store.fleet import Alias, AliasVersion, Target, alias_of, current_version, find_alias, tasks_of
+from core.store.fleet_changes import FleetChange, changes, get_change
+
+LOOK_SECONDS = 0.1
+RUNNER_SECONDS = 2.0
+Look = Callable[[Home, Meant], Placed | None]
+Heard = Callable[[FleetChange], None]
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """What would be done, and why: `gate` is the evidence, `target` what the alias is to become, as its server has it now.
+
+    `expected_version` is the version (id) that the alias was when the evidence was looked at, and `expected_alias` the task's
+    alias: a promotion is refused where somebody else moved either meanwhile. `incumbent` is that version.
+    """
+
+    gate: Gate
+    target: Target
+    alias: Alias
+    task: str
+    project_id: str
+    project_root: str
+    expected_alias: int | None
+    incumbent: AliasVersion | None
+
+    def arguments(self, override: str | None) -> dict[str, Any]:
+        """Those of the command `fleet-promote`."""
+        alias = self.alias
+        place = {"alias_id": alias.id} if alias.id else {}
+        return {
+            **place,
+            "server": alias.server,
+            "url": alias.url,
+            "name": alias.name,
+            "name_key": alias.name_key,
+            "project_id": self.project_id,
+            "project_root": self.project_root,
+            "task": self.task,
+            "expected_version": alias.version_id,
+            "expected_alias": self.expected_alias,
+            "target": self.target.to_json(),
+            "gate": self.gate.to_json(),
+            "override_reason": override,
+        }
+
+
+def look_at(home: Home, asked: Meant) -> Placed | None:
+    """What the candidate's server has under its name, with the digest that a move is held to. Raises ServerError."""
+    source = Target(asked.candidate.served_model or "", None)
+    if asked.alias.is_served_here:
+        return ServedPlace(home).look_at_source(asked.alias, source)
+    assert asked.candidate.server is not None  # the spec was validated
+    with closing(OllamaPlace(brief_ollama(asked.candidate.server))) as place:
+        return place.look_at_source(asked.alias, source)
+
+
+def promotion_gate(
+    home: Home,
+    connection: sqlite3.Connection,
+    project: Project,
+    task: str,
+    candidate: str,
+    *,
+    alias: str | None = None,
+    told: Mapping[ServedModelKey, Told] | None = None,
+    look: Look = look_at,
+) -> Promotion:
+    """The evidence for a candidate of a task, as everything is now. `alias`: the name for a task that has none yet.
+
+    `told` is what servers have said of candidate and alias; without it they are asked, for a few seconds. Raises
+    `NotFoundError` for a task or a model that is not there, `InputError` for a candidate that cannot be promoted (see `meant`),
+    or that the alias is already, and ServerError where the candidate's server does not answer.
+    """
+    asked = meant(home, connection, project, task, candidate, alias)
+    answers = ask_servers([asked.candidate, asked.serving]) if told is None else told
+    placed = look(home, asked)
+    ours, theirs = answers.get(served_model(asked.candidate)), answers.get(served_model(asked.serving))
+    if placed is None or ours == "gone":
+        raise NotFoundError(
+            f"there is no model `{asked.candidate.served_model}` on its server",
+            code="model_not_found",
+            key=candidate,
+            remedy="deploy it again, or name the model as its server has it",
+        )
+    version = current_version(connection, asked.alias)
+    if version is not None and is_same(version.digest, placed.digest):
+        raise InputError(
+            f"`{asked.alias.name}` is that model already, as version {version.number}",
+            code="already_current",
+            key=candidate,
+            remedy="name another candidate",
+        )
+    if version is None and isinstance(theirs, ServedIdentity):
+        raise InputError(
+            f"`{asked.alias.name}` is a model on that server already, which the fleet does not know",
+            code="not_adopted",
+            key=asked.alias.name,
+            remedy="adopt it, so that there is a way back; then promote",
+        )
+    target = _target(connection, asked, placed)
+    gate = _gate(home, connection, project, task, asked, target, version, ours, theirs)
+    present = alias_of(connection, project.id, task)
+    return Promotion(
+        gate=gate,
+        target=_with_bakeoff(target, gate),
+        alias=asked.alias,
+        task=task,
+        project_id=project.id,
+        project_root=str(project.root),
+        expected_alias=None if present is None else present.id,
+        incumbent=version,
+    )
+
+
+def _target(connection: sqlite3.Connection, asked: Meant, placed: Placed) -> Target:
+    deployment = made_by(deployments(connection), placed.digest, placed.weights)
+    lineage = UNKNOWN
+    if deployment is not None:
+        lineage = lineages(connection, [deployment.job_id]).get(deployment.job_id, UNKNOWN)
+    return Target(
+        source=asked.candidate.served_model or "",
+        digest=placed.digest,
+        weights=placed.weights,
+        template=placed.template,
+        server_version=placed.server_version,
+        size_bytes=placed.size_bytes,
+        model=lineage.model or (None if deployment is None else deployment.model),
+        deploy_job_id=None if deployment is None else deployment.job_id,
+        record=placed.record,
+    )
+
+
+def _with_bakeoff(target: Target, gate: Gate) -> Target:
+    return Target.from_json({**target.to_json(), "bakeoff_job_id": gate.bakeoff_job})
+
+
+def _gate(
+    home: Home,
+    connection: sqlite3.Connection,
+    project: Project,
+    task: str,
+    asked: Meant,
+    target: Target,
+    version: AliasVersion | None,
+    ours: Told | None,
+    theirs: Told | None,
+) -> Gate:
+    server = asked.candidate.server
+    assert server is not None  # the spec was validated
+    name = None if version is None else asked.alias.name
+    conditions: list[Condition] = []
+    pair: MeasuredPair | None = None
+    if not isinstance(ours, ServedIdentity):
+        conditions.append(Condition("measured", "cannot_tell", {"why": "no_answer", "name": asked.candidate.name}))
+    else:
+        held = theirs if isinstance(theirs, ServedIdentity) else None
+        pair = measured_pair(home, connection, project.id, task, ours, held)
+        conditions.append(measured(pair))
+    if name is not None and not isinstance(theirs, ServedIdentity):
+        why = "gone" if theirs == "gone" else "no_answer"
+        conditions.append(Condition("incumbent_measured", "cannot_tell", {"why": why, "alias": name}))
+    else:
+        conditions.append(incumbent_measured(pair, name))
+    conditions += not_worse(pair, name is not None)
+    if isinstance(ours, ServedIdentity):
+        model = Model(target.source, server.url, asked.alias.is_served_here, target.digest, ours)
+        conditions += [
+            parity(home, connection, task, model),
+            no_leak(home, connection, project, task, model),
+            *_other_tasks(home, connection, project, task, asked, ours, theirs),
+        ]
+    else:
+        conditions += [Condition(code, "cannot_tell", {"why": "no_answer"}) for code in ("parity", "no_leak")]
+    conditions += [fresh(project, pair), complete(pair)]
+    among = 0
+    if pair is not None:
+        held_name = None if pair.incumbent is None else pair.incumbent.name
+        among = sum(row.name != held_name and row.name not in pair.board.curtailed for row in pair.board.rows)
+    return Gate(
+        outcome=joined(conditions),
+        conditions=tuple(conditions),
+        task=task,
+        alias=asked.alias.name,
+        candidate=asked.reference,
+        incumbent=None if version is None else version.model or version.source or asked.alias.name,
+        bakeoff_job=None if pair is None else pair.job_id,
+        best_of=among,
+        same_inputs=pair is not None and use_of(pair.board) == "all",
+    )
+
+
+def _other_tasks(
+    home: Home,
+    connection: sqlite3.Connection,
+    project: Project,
+    task: str,
+    asked: Meant,
+    ours: ServedIdentity,
+    theirs: Told | None,
+) -> list[Condition]:
+    found = []
+    for given in tasks_of(connection, asked.alias.id) if asked.alias.id else ():
+        if (given.project_id, given.task) == (project.id, task):
+            continue
+        of_task: Project | None = project if given.project_id == project.id else None
+        if of_task is None:
+            with contextlib.suppress(BakehouseError, OSError):
+                of_task = Project.find(explicit=Path(given.project_root))
+        held = theirs if isinstance(theirs, ServedIdentity) else None
+        pair = None
+        if held is not None:
+            pair = measured_pair(home, connection, given.project_id, given.task, ours, held)
+        found.append(other_task(given.task, pair, of_task))
+    return found
+
+
+def promote(
+    home: Home, promotion: Promotion, *, override: str | None, by: str, heard: Heard = lambda change: None
+) -> FleetChange:
+    """Have the runner promote, and wait until the change has ended. `heard` is called with the change as it goes on.
+
+    Raises `RefusedError`: the gate does not pass and no reason is given, somebody else moved the alias meanwhile, or a change
+    of it is under way. The change says how it ended: what is not `done` left production as it was. It is still `open` where
+    somebody stopped the runner meanwhile: the next one carries it on.
+    """
+    return _asked(home, "fleet-promote", promotion.arguments(override), promotion.alias, by, heard)
+
+
+def rollback(
+    home: Home,
+    alias: Alias,
+    *,
+    by: str,
+    to_version: int | None = None,
+    found: Target | None = None,
+    task: str | None = None,
+    project_id: str | None = None,
+    heard: Heard = lambda change: None,
+) -> FleetChange:
+    """Have the runner put an alias back to what it was before (`to_version`: an id), and wait until the change has ended.
+
+    `alias` is as it was seen: where somebody moved it since, the rollback is refused. `found` is somebody else's model that is
+    under the name and may be replaced. Raises as `promote`.
+    """
+    arguments = {
+        "alias_id": alias.id,
+        "expected_version": alias.version_id,
+        "to_version": to_version,
+        "found": None if found is None else found.to_json(),
+        "task": task,
+        "project_id": project_id,
+    }
+    return _asked(home, "fleet-rollback", arguments, alias, by, heard)
+
+
+def foreign_model(home: Home, connection: sqlite3.Connection, alias: Alias) -> Target | None:
+    """Somebody else's model under an alias: what is there, where that is not the alias' version. None where it is, where
+    nothing is there, and where the server does not answer."""
+    version = current_version(connection, alias)
+    if version is None:
+        return None
+    try:
+        placed = _present(home, connection, alias)
+    except BakehouseError:
+        return None
+    if placed is None or placed.digest is None or is_same(placed.digest, version.digest):
+        return None
+    return Target(
+        source=alias.name,
+        digest=placed.digest,
+        weights=placed.weights,
+        template=placed.template,
+        server_version=placed.server_version,
+        size_bytes=placed.size_bytes,
+        record=placed.record,
+    )
+
+
+def _present(home: Home, connection: sqlite3.Connection, alias: Alias) -> Placed | None:
+    from core.aliases.choice import server_of_alias
+
+    if alias.is_served_here:
+        return ServedPlace(home).look(alias)
+    roots = [one.project_root for one in tasks_of(connection, alias.id)]
+    with closing(OllamaPlace(brief_ollama(server_of_alias(alias, roots)))) as place:
+        return place.look(alias)
+
+
+def _asked(home: Home, kind: str, arguments: dict[str, Any], alias: Alias, by: str, heard: Heard) -> FleetChange:
+    connection = open_database(home)
+    try:
+        newest = max((one.id for one in changes(connection, alias.id or None, limit=1)), default=0)
+        request(home, kind, arguments=arguments, by=by)
+        there = find_alias(connection, alias.server, alias.url, alias.name_key)
+        assert there is not None  # the command was carried out
+        mine = [one for one in changes(connection, there.id) if one.id > newest and one.author == by]
+        return _ended(home, connection, mine[-1], heard)
+    finally:
+        connection.close()
+
+
+def _ended(home: Home, connection: sqlite3.Connection, change: FleetChange, heard: Heard) -> FleetChange:
+    look_again = time.monotonic() + RUNNER_SECONDS
+    while change.state == "open":
+        heard(change)
+        time.sleep(LOOK_SECONDS)
+        if time.monotonic() > look_again:
+            look_again = time.monotonic() + RUNNER_SECONDS
+            if home.runner_stopped.exists():
+                return change
+            ensure_runner(home)  # one that finds the change open finishes it, or takes it back
+        change = get_change(connection, change.id)
+    return change
