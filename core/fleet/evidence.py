@@ -272,6 +272,12 @@ def _training(home: Home, connection: sqlite3.Connection, model: Model) -> tuple
             return at, spec
         source = spec.columns.source
         before = parse_reference(source)
+        if before is None and isinstance(spec, DeploySpec):  # a file by its path
+            made_at = _maker_of_file(connection, _file_of(connection, at))
+            if made_at is None or made_at >= at:
+                return "unknown_lineage"
+            at = made_at
+            continue
         if before is None or before.job_id >= at:
             return "not_trained" if isinstance(spec, ConvertSpec) and source is None else "unknown_lineage"
         at = before.job_id
@@ -288,6 +294,13 @@ def _maker_of_file(connection: sqlite3.Connection, weights: str | None) -> int |
         [bare(weights)],
     ).fetchone()
     return None if row is None else int(row["id"])
+
+
+def _file_of(connection: sqlite3.Connection, deploy_job: int) -> str | None:
+    row = connection.execute(
+        "SELECT json_extract(result, '$.summary.file_sha256') FROM jobs WHERE id = ?", [deploy_job]
+    ).fetchone()
+    return None if row is None else row[0]
 
 
 def _document(path: Path) -> dict[str, Any]:

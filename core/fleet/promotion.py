@@ -139,6 +139,13 @@ def promotion_gate(
             key=asked.alias.name,
             remedy="adopt it, so that there is a way back; then promote",
         )
+    if version is not None and isinstance(theirs, ServedIdentity) and _is_foreign(asked.alias, version, theirs):
+        raise InputError(
+            f"somebody else put another model under `{asked.alias.name}` than its version {version.number}",
+            code="alias_changed",
+            key=asked.alias.name,
+            remedy=f"`bakehouse fleet rollback {task}` brings back what was recorded; or adopt what is there, then promote",
+        )
     target = _target(connection, asked, placed)
     gate = _gate(home, connection, project, task, asked, target, version, ours, theirs)
     present = alias_of(connection, project.id, task)
@@ -152,6 +159,14 @@ def promotion_gate(
         expected_alias=None if present is None else present.id,
         incumbent=version,
     )
+
+
+def _is_foreign(alias: Alias, version: AliasVersion, now: ServedIdentity) -> bool:
+    """Whether what an alias is now is certainly not its version. A served model tells its template in other words."""
+    if version.weights is not None and now.weights is not None and not is_same(version.weights, now.weights):
+        return True
+    known = None not in (version.template, now.template) and not alias.is_served_here
+    return known and version.template != now.template
 
 
 def _target(connection: sqlite3.Connection, asked: Meant, placed: Placed) -> Target:
