@@ -34,6 +34,10 @@ class BackgroundWork(Generic[T]):
     def phase(self) -> str | None:
         return self.phases[-1] if self.phases else None
 
+    def wait(self, seconds: float) -> None:
+        """Until it has ended, this long at most."""
+        self._ended.wait(seconds)
+
     def result(self) -> T:
         """What came of it; what it raised is raised here. Only once it has `ended`."""
         if self._error is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -50,6 +51,8 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0
 """How long after a try that came to nothing the next one is made: twice as long each time."""
 KEEP_EVERY_SECONDS = 300.0
 OBSERVE_EVERY_SECONDS = 30.0
+CLOSE_SECONDS = 5.0
+"""A person who stops the runner is told after ten that it has not gone."""
 
 OpenPlace: TypeAlias = Callable[[Alias, Sequence[str], Collection[str]], AliasPlace]
 """The place of an alias, given the projects whose settings may name its server, and the digests of the other aliases there."""
@@ -123,6 +126,14 @@ class AliasKeeper:
                 self._go_on_with(change)
         self._keep_what_serves(now)
         self._observe(now)
+
+    def close(self) -> None:
+        """Before the runner ends: what was begun with an alias is brought to a point at which it serves or loads, if that does
+        not take long. The next runner goes on."""
+        until = time.monotonic() + CLOSE_SECONDS
+        for task in self._tasks.values():
+            if task.change_id is not None:
+                task.work.wait(max(0.0, until - time.monotonic()))
 
     # Moves.
 

@@ -262,12 +262,13 @@ class ServedPlace:
             raise NotNowError(f"job {known.asking} asks a server of this machine", code="waiting_for_job")
 
     def _require_serving(self, record: ServedModelRecord) -> None:
-        phase, jobs = phase_on_the_way(self.home, record), away_for(self.home.served_dir(record.name))
+        state, jobs = read_state(self.home, record.name), away_for(self.home.served_dir(record.name))
+        # One whose shim was killed a moment ago is started again at the next look.
+        phase = "loading" if state.phase == "stopped" else phase_on_the_way(self.home, record)
+        server = state.server
         if phase == "away" or jobs:
             raise _away(record.name, jobs)
-        state = read_state(self.home, record.name)
-        server = state.server
-        if phase == "loading" and time.time() - state.since > LOAD_SECONDS:
+        if state.phase == "loading" and time.time() - state.since > LOAD_SECONDS:
             raise BakehouseError(
                 f"{record.name} has not loaded within {LOAD_SECONDS / 60:.0f} minutes",
                 code="not_serving",

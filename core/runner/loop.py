@@ -229,7 +229,7 @@ class Runner:
 
     def close(self) -> None:
         """Let go of what this process holds; what runs goes on."""
-        for one in (self.keeper, self.cpu_slot):
+        for one in (self.keeper, self.cpu_slot, self.aliases):
             if one is not None:
                 one.close()
 

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from core.reasons import Reason
-from core.runner.client import ensure_runner, request
+from core.runner.client import ensure_runner, request, stop_runner
 from core.runner.status import runner_status
 from core.served.record import ServedModelRecord, read_record
 from core.served.state import is_running, read_state
@@ -135,6 +135,24 @@ def test_it_waits_for_a_training_and_makes_way_for_one_that_comes_while_it_loads
     serving.is_settled(CANDIDATE)
 
 
+def test_a_runner_that_is_stopped_leaves_an_alias_that_serves_or_is_on_its_way(serving: Counter) -> None:
+    """Nobody goes on with it until a person asks for something."""
+    candidates = [serving.serve(f"judge-{one}", one) for one in (CANDIDATE, "five")]
+    folder = serving.home.served_dir(ALIAS)
+
+    def begun() -> bool:
+        return folder.record_before.exists() or newest(serving).state != "open"
+
+    for number, wanted in enumerate(candidates * 2):
+        promote(serving, target_of(serving.home, wanted))
+        if number:  # the first is stopped before it has begun, as a rule
+            wait_until(begun, what="it has begun")
+        stop_runner(serving.home)
+        assert is_running(folder)
+        settled(serving)
+        serving.is_settled(wanted.model)
+
+
 @pytest.mark.parametrize(("seed", "rounds"), [(SEED, ROUNDS), *LONG])
 def test_random_kills_leave_one_model_that_serves_and_one_truth(serving: Counter, seed: int, rounds: int) -> None:
     chance = random.Random(seed)
@@ -151,6 +169,9 @@ def test_random_kills_leave_one_model_that_serves_and_one_truth(serving: Counter
             promote(serving, target_of(serving.home, wanted))
         for _ in range(chance.choice([1, 1, 2, 3])):
             time.sleep(chance.uniform(0, 1.5))  # the next kill comes at any moment
+            if chance.random() < 0.15:
+                stop_runner(serving.home)  # as a person does
+                continue
             state = read_state(serving.home, ALIAS)
             found = [runner_status(serving.home).pid, state.pid, None if state.shim is None else state.shim.pid]
             if victims := [pid for pid in found if pid]:
