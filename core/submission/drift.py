@@ -48,18 +48,30 @@ def submit_drift(
     not; what keeps one from being queued keeps no other. `by_person`: see `enqueue.store`."""
     found = []
     for one in wanted:
-        if one.pending is not None and (one.pending.job.settings.get("full") or not full):
-            found.append(AskedDrift(one, one.pending.job))
-            continue
         try:
             project = project_of(one.task)
             with contextlib.closing(open_database(home)) as connection:
                 spec = drift_spec(home, connection, project, one, full=full)
-            row = store(home, project, spec, author=author, by_person=by_person)
-            found.append(AskedDrift(one, row, is_new=True))
+            job, is_new = _put(home, project, spec, one, author, by_person=by_person)
+            found.append(AskedDrift(one, job, is_new))
         except BakehouseError as error:
             found.append(AskedDrift(one, error=error))
     return found
+
+
+def _put(
+    home: Home, project: Project, spec: DriftSpec, due: DriftDue, author: str, *, by_person: bool
+) -> tuple[JobRow, bool]:
+    """The job of a check, and whether it is new: who else asks for the same meanwhile gets the same one."""
+    there: list[int] = []
+
+    def in_the_queue(connection: sqlite3.Connection) -> int | None:
+        checks = drift_checks(connection, due.version.id, due.task.project_id, due.task.task)
+        there.extend(one.job.id for one in checks if one.is_open and (one.job.settings.get("full") or not spec.full))
+        return there[0] if there else None
+
+    job = store(home, project, spec, author=author, by_person=by_person, instead=in_the_queue)
+    return job, not there
 
 
 def project_of(task: FleetTask) -> Project:

@@ -28,12 +28,20 @@ from core.telemetry.newest import jobs_vendor
 
 
 def store(
-    home: Home, project: Project, spec: Spec, *, needs: Iterable[int] = (), author: str, by_person: bool = True
+    home: Home,
+    project: Project,
+    spec: Spec,
+    *,
+    needs: Iterable[int] = (),
+    author: str,
+    by_person: bool = True,
+    instead: Callable[[sqlite3.Connection], int | None] = lambda connection: None,
 ) -> JobRow:
     """Put a job into the queue, behind the pull of each model that is not there yet, and see that a runner lives.
 
     `needs` are jobs to wait for beside those that the spec names itself. A person's act lifts a former `runner stop`; of
-    anybody else's the job waits for the next runner. Raises `InputError` for an interpreter, a model's
+    anybody else's the job waits for the next runner. `instead` is asked in the transaction for a job that is there already and
+    stands for the new one. Raises `InputError` for an interpreter, a model's
     files or a memory that the job cannot be run with.
     """
     vendor = jobs_vendor(home)
@@ -42,7 +50,8 @@ def store(
     try:
         with transaction(connection):
             place = Place(home, project, connection, python, author, on_gpu=vendor is not None)
-            job_id = insert_behind_pulls(place, spec, needs)
+            there = instead(connection)
+            job_id = insert_behind_pulls(place, spec, needs) if there is None else there
         row = get_job(connection, job_id)
     finally:
         connection.close()

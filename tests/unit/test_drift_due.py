@@ -254,6 +254,14 @@ def test_the_command_lists_queues_and_says_what_it_cannot(fleet: Fleet, capsys: 
     assert "judge  vault-judge version 1 · due: no check for drift yet" in capsys.readouterr().out
 
 
+def test_two_that_ask_at_once_get_one_check(fleet: Fleet) -> None:
+    seen = fleet.state()  # by both, before either has asked
+    (first,) = submit_drift(fleet.home, [seen], author="one")
+    (second,) = submit_drift(fleet.home, [seen], author="other")
+    assert first.job is not None and second.job is not None
+    assert (first.is_new, second.is_new, first.job.id) == (True, False, second.job.id)
+
+
 def test_a_timer_leaves_a_stopped_runner_stopped(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
     fleet.home.runner_stopped.touch()
     assert exit_code(["fleet", "drift", "--all", "--by", "timer"]) == 0
