@@ -229,7 +229,7 @@ def _approximate_chance(values: NDArray[np.float64]) -> float:
     root = math.copysign(math.sqrt(max(0.0, 2 * float(np.log1p(-at * values).sum()))), at)
     spread = math.sqrt(float((left**2).sum()))
     if abs(root) < 1e-4:
-        return 0.5 + float((values**3).sum()) / (3 * math.sqrt(2 * math.pi) * float((values**2).sum()) ** 1.5)
+        return float(0.5 + float((values**3).sum()) / (3 * math.sqrt(2 * math.pi) * float((values**2).sum()) ** 1.5))
     density = math.exp(-(root**2) / 2) / math.sqrt(2 * math.pi)
     return float(min(1.0, max(0.0, float(ndtr(root)) + density * (1 / root - 1 / (at * spread)))))
 
