@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from core.fleet.history import HistoryEntry
 from core.format import duration
 from core.reasons import Reason
 from core.store.fleet import AliasVersion
@@ -13,6 +12,9 @@ from core.store.fleet_changes import FleetChange
 from core.text import printable
 from core.wording import drift
 from core.wording.fleet import change_reason_words, phase_words, short_digest
+
+if TYPE_CHECKING:  # pydantic may stand behind it
+    from core.fleet.history import HistoryEntry
 
 Values = Mapping[str, Any]
 OUTCOMES = {"pass": "passed", "fail": "failed", "cannot_tell": "cannot tell"}

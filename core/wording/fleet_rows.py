@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from core.fleet.challengers import Challenger
-from core.fleet.rows import FleetRow
 from core.format import moment, percent, plural, when
 from core.reasons import Reason
 from core.store.fleet_changes import FleetChange
@@ -14,6 +13,10 @@ from core.text import printable
 from core.wording.chains import STEP_NAMES
 from core.wording.drift import drift_words
 from core.wording.fleet import kind_words, origin_words, phase_words, short_digest
+
+if TYPE_CHECKING:  # pydantic stands behind them, and the console's first paint does not wait for it
+    from core.fleet.challengers import Challenger
+    from core.fleet.rows import FleetRow
 
 UNKNOWN_MODEL = "unknown model"
 SILENT = {

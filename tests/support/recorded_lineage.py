@@ -202,7 +202,7 @@ class Records:
             folder = str(self.home.served_dir(identity.model).path) if identity.api != "ollama" else None
             place = OLLAMA if folder is None else OLLAMA.model_copy(update={"api": "openai", "served_dir": folder})
             made.append(CandidateSpec(name=name, form="served", server=place, served_model=identity.model))
-        questions = golden("judge", inputs)
+        questions = golden(asked.name, inputs)
         place = self.folder / f"golden-{asked.name}-{len(inputs)}.json"
         write_json(place, [item.model_dump(mode="json") for item in questions])
         digest = sha256_json(list(inputs))
@@ -216,12 +216,12 @@ class Records:
             for input_id in inputs:
                 for repeat in repeat_numbers(2):
                     text = (write or (lambda *_: ""))(one.name, input_id, repeat)
-                    text = text or written(one.name, "judge", input_id, repeat, good[one.name])
+                    text = text or written(one.name, asked.name, input_id, repeat, good[one.name])
                     given = (values or {}).get(one.name, {})
                     more = dict(given(input_id) if callable(given) else given)
                     by = more.pop("more_prompt_tokens", 0)
                     usual = {"prompt_tokens": 40 + len(input_id) + by, "completion_tokens": 40 + len(text) // 5}
-                    every.append(answer(one.name, "judge", input_id, repeat, text, **{**usual, **more}))
+                    every.append(answer(one.name, asked.name, input_id, repeat, text, **{**usual, **more}))
         job_id = self.put(spec, finished=False)
         run = self.home.run_dir(job_id)
         for name, identity in (served or {}).items():

@@ -23,9 +23,11 @@ from tests.tui.fleet_scene import fleet, row
 from tests.tui.scene import scene
 from tests.tui.test_hostile_names import rows_of
 from tests.tui.test_served import LEASE, served
+from tui import fleet_requests
 from tui.app import ConsoleApp
 from tui.model.fleet_reader import FleetNow, FleetReader
 from tui.model.snapshot import Snapshot
+from tui.screens.confirm import Confirm
 from tui.screens.fleet_task import FleetTaskScreen
 from tui.screens.new_bakeoff import NewBakeoff
 from tui.screens.results import Results
@@ -91,7 +93,7 @@ async def test_the_strip_tells_all_of_the_selected_task_and_gives_way_to_the_job
             "version 3, promoted 3 Nov 14:37 · Qwen3-4B · 4.3 GB",
             "format 4.31/5 · content 4.20/5 · 36 inputs, bake-off 41",
             "recipe lora-bf16 · data judge.jsonl · training 42",
-            "stale: version of the server 0.24.0",
+            "stale: changed since bake-off 41",
         ):
             assert words in strip
         await pilot.press("3")
@@ -131,8 +133,9 @@ async def test_a_task_s_screen_has_its_versions_and_its_history(console: Opened,
         await pilot.pause()
         shown = text_of(pilot, "#rows")
         assert shown.index("2  ") < shown.index("1  ") and "Qwen2.5-7B" in shown and "model unknown" in shown
-        assert "promote judge, version 1 → 2, from new" in shown and "anna@box, command" in shown
-        assert "against its gate, because: too slow" in shown
+        said = " ".join(shown.replace("│", " ").split())
+        assert "vault-judge became version 2" in said and "asked by anna@box, command" in said
+        assert "overridden: too slow" in said and said.index("became version 2") < said.index("was taken in as it was")
 
 
 async def test_a_served_alias_leads_on_to_its_log(console: Opened) -> None:
@@ -190,3 +193,30 @@ def pictured(tmp_path: Path) -> ConsoleApp:
 @pytest.mark.parametrize("size", SIZES, ids=["120x40", "80x24"])
 def test_the_look_of_the_fleet(snap_compare: Compare, tmp_path: Path, size: tuple[int, int]) -> None:
     assert snap_compare(pictured(tmp_path), press=["1", "j"], terminal_size=size)
+
+
+async def test_a_rollback_says_what_comes_back_and_is_asked_for_once(
+    console: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str | None] = []
+    monkeypatch.setattr(fleet_requests, "roll_back", lambda context, row: asked.append(row.task))
+    monkeypatch.setattr(fleet_requests, "check_for_drift", lambda context, row: asked.append(f"drift {row.task}"))
+    async with console(moment()) as pilot:
+        await pilot.press("1")
+        assert "R roll back" in keys_of(pilot) and "Y drift" in keys_of(pilot)
+        await pilot.press("R")
+        question = pilot.app.screen
+        assert isinstance(question, Confirm) and question.question == "Roll back vault-judge?"
+        assert "version 2 comes back: Qwen2.5-7B, 8.5 GB" in question.explanation
+        assert "copied from vault-judge:bakehouse-2, and nothing is built again" in question.explanation
+        await pilot.press("escape", "Y")
+        assert asked == ["drift judge"], "the safe answer does nothing"
+        await pilot.press("j", "j", "j", "R")
+        question = pilot.app.screen
+        assert isinstance(question, Confirm) and "What somebody else put there is kept" in question.explanation
+        await pilot.press("y")
+        assert asked[1:] == ["reflector"]
+        await pilot.press("j", "R")
+        assert "roll back" not in keys_of(pilot) and len(asked) == 2, "spacer is being moved"
+        await pilot.press("1", "G", "Y")
+        assert len(asked) == 2, "an alias without a task has nothing to be held to"

@@ -33,6 +33,7 @@ class BackgroundFacts:
     """What was found so far; None: not yet looked."""
 
     project: str = ""
+    project_id: str = ""
     project_option: tuple[str, ...] = ()
     """By which a command finds the project, where it is not that of the folder in which the console runs."""
     tasks: tuple[TaskLine, ...] | None = None
@@ -176,7 +177,9 @@ class BackgroundReader(threading.Thread):
                 wrong.append(error)
             else:
                 tasks.append(TaskLine(name, project.owner(task).id, task.title or ""))
-        self._say(project=project.name, project_option=project_option(project), tasks=tuple(tasks))
+        self._say(
+            project=project.name, project_id=project.id, project_option=project_option(project), tasks=tuple(tasks)
+        )
         if wrong:
             self._task_problem = wrong[0]
             raise wrong[0]

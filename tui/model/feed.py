@@ -144,6 +144,7 @@ class Feed(threading.Thread):
             detail=self._detail(snapshot),
             ladders=self._forecasts.ladders(snapshot.jobs),
             project=found.project,
+            project_id=found.project_id,
             project_option=found.project_option,
             tasks=found.tasks,
             boards=found.boards,

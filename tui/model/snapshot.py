@@ -240,6 +240,7 @@ class Snapshot:
     time: float
     host: str = ""
     project: str = ""
+    project_id: str = ""
     jobs: tuple[JobRow, ...] = ()
     chains: tuple[Chain, ...] = ()
     """Those that still have something to do and the newest others, newest first."""

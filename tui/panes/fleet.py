@@ -102,7 +102,8 @@ class FleetPane(Pane):
         projects = {task.project_id for task in tasks}
         names += [key for key in newest_boards(snapshot) if key not in names and key[0] in projects]
         served = {(row.project_id, row.task) for row in self.fleet}
-        return [key for key in names if key not in served]
+        # A task that is shipped is one of the project that has an alias for it.
+        return [key for key in names if not served & {key, (snapshot.project_id, key[1])}]
 
     def note(self) -> Line:
         """The project where it is not that of this folder, which commands that are shown name, too; else how many serve."""

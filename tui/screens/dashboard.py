@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.containers import Grid
@@ -20,24 +20,19 @@ from tui.panes.gpu.pane import GpuPane
 from tui.panes.queue import QueuePane
 from tui.screens.command_screen import CommandScreen
 from tui.screens.dashboard_actions import COMMANDS
+from tui.screens.dashboard_fleet import DashboardFleet
 from tui.screens.help import warnings_screen
 from tui.screens.job_actions import JobActions
-from tui.screens.served_actions import ServedActions
 from tui.widgets.detail import DetailStrip
-from tui.widgets.fleet_rows import serving_of
 from tui.widgets.footer import Footer, PaneSummaries
 from tui.widgets.header import ClockLabel
 from tui.widgets.pane import Pane
-from tui.widgets.served_rows import ServingRow
 from tui.widgets.text_field import TextField
-
-if TYPE_CHECKING:
-    from core.fleet.rows import FleetRow
 
 WIDE, HIGH = 100, 34
 
 
-class Dashboard(ServedActions, JobActions, CommandScreen):
+class Dashboard(DashboardFleet, JobActions, CommandScreen):
     heading = "Dashboard"
     commands: ClassVar[tuple[Command, ...]] = COMMANDS
     BINDINGS: ClassVar = bindings(commands)
@@ -91,26 +86,6 @@ class Dashboard(ServedActions, JobActions, CommandScreen):
             chosen = self.query_one(FleetPane).selected
             return isinstance(chosen, Board) or self.fleet_row is not None or self.served is not None
         return self.query_one(BakeoffPane).selected is not None if self.pane_number == 4 else self.job is not None
-
-    @property
-    def serving(self) -> ServingRow | None:
-        """The selected model of the fleet, while one looks at it."""
-        if not self.on_fleet:
-            return None
-        fleet = self.query_one(FleetPane)
-        if (row := fleet.selected_row) is not None:
-            return serving_of(row, fleet.all_serving)
-        return fleet.selected if isinstance(fleet.selected, ServingRow) else None
-
-    @property
-    def on_fleet(self) -> bool:
-        """The fleet is looked at."""
-        return self.composed and self.pane_number == 1
-
-    @property
-    def fleet_row(self) -> FleetRow | None:
-        """The selected task of the fleet, or alias without one, while one looks at it."""
-        return self.query_one(FleetPane).selected_row if self.on_fleet else None
 
     @property
     def has_results(self) -> bool:
@@ -277,9 +252,7 @@ class Dashboard(ServedActions, JobActions, CommandScreen):
             self.action_fleet_history()
             return
         if self.served is not None:
-            from tui.screens.served import ServedScreen
-
-            self.app.push_screen(ServedScreen(self.context, self.served.name))
+            self._open_served(self.served.name)
             return
         board = self._selected_board()
         if board is not None:
@@ -314,6 +287,11 @@ class Dashboard(ServedActions, JobActions, CommandScreen):
 
         self.app.push_screen(ChainScreen(self.context, chain_id, self.queue.selected_id))
 
+    def _open_served(self, name: str) -> None:
+        from tui.screens.served import ServedScreen
+
+        self.app.push_screen(ServedScreen(self.context, name))
+
     def _open_job(self, job_id: int) -> None:
         from tui.screens.job import JobScreen
 
@@ -331,12 +309,6 @@ class Dashboard(ServedActions, JobActions, CommandScreen):
             self.queue.select_when_there(request.job_ids[0])
 
     # The rest
-
-    def action_fleet_history(self) -> None:
-        if self.fleet_row is not None:
-            from tui.screens.fleet_task import FleetTaskScreen
-
-            self.app.push_screen(FleetTaskScreen(self.context, self.fleet_row))
 
     def action_filter(self) -> None:
         if self.pane_number != 3:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from core.store.jobs import JobRow
 from tui import actions
 from tui.commands import Command, command, without_key
+from tui.screens.fleet_actions import fleet_commands
 from tui.screens.job_actions import queue_commands
 from tui.screens.model_commands import USUAL_RANKS, model_commands
 from tui.screens.served_actions import served_commands
@@ -130,6 +131,17 @@ COMMANDS: Final[tuple[Command, ...]] = (
         unless="Nothing is selected here.",
     ),
     *served_commands(rank=2),
+    *fleet_commands(rank=2),
+    command(
+        "C",
+        "challenge",
+        "Challenge: a new base model held against the whole fleet, task by task",
+        "C",
+        "challenge",
+        lambda screen: screen.on_fleet,
+        rank=4,
+        unless="Go to the fleet (1).",
+    ),
     command(
         "H",
         "history",

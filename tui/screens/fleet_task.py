@@ -15,8 +15,9 @@ from tui.lines import Line, wrapped
 from tui.model.snapshot import Snapshot
 from tui.queries.failures import ask_beside
 from tui.screens.command_screen import CommandScreen
+from tui.screens.fleet_actions import FleetActions, fleet_commands
 from tui.screens.parity_question import ParityQuestion
-from tui.screens.served_actions import ServedActions, served_commands
+from tui.screens.served_actions import served_commands
 from tui.widgets.canvas import Canvas
 from tui.widgets.fleet_detail import fact_rows, remark_rows, title_of
 from tui.widgets.fleet_history import history_rows, version_rows
@@ -27,20 +28,19 @@ from tui.widgets.pane import framed
 from tui.widgets.served_rows import ServingRow, serving_rows
 
 if TYPE_CHECKING:
+    from core.fleet.history import HistoryEntry
     from core.fleet.rows import FleetRow
     from core.store.fleet import AliasVersion
-    from core.store.fleet_changes import FleetChange, FleetNote
 
 FACTS, SMALL_FACTS = 13, 9
 
 
 @dataclass(frozen=True)
 class AliasHistory:
-    """All that the store has of an alias, newest first."""
+    """What an alias was, newest first, and what became of it, oldest first."""
 
     versions: tuple[AliasVersion, ...] = ()
-    changes: tuple[FleetChange, ...] = ()
-    notes: tuple[FleetNote, ...] = ()
+    entries: tuple[HistoryEntry, ...] = ()
 
 
 class FleetFacts(Canvas):
@@ -62,13 +62,14 @@ class FleetFacts(Canvas):
         return framed([*told, *facts], width, height, title_of(row), Line(), "frame")
 
 
-class FleetTaskScreen(ParityQuestion, ServedActions, CommandScreen):
+class FleetTaskScreen(FleetActions, ParityQuestion, CommandScreen):
     heading = "Task of the fleet"
     commands: ClassVar[tuple[Command, ...]] = (
         command("j ↓", "down", "A row down", "j,down", "scroll(1)", rank=0, palette=False),
         command("k ↑", "up", "A row up", "k,up", "scroll(-1)", rank=0, palette=False),
         command("space", "page", "A page down", "space,pagedown,ctrl+f", "page(1)", rank=0, palette=False),
         command("page up", "page", "A page up", "pageup,ctrl+b", "page(-1)", rank=0, palette=False),
+        *fleet_commands(rank=1),
         command("g", "top", "The first row", "g,home", "go(False)", rank=0, palette=False),
         command("G", "end", "The last row", "G,end", "go(True)", rank=0, palette=False),
         command(
@@ -148,28 +149,25 @@ class FleetTaskScreen(ParityQuestion, ServedActions, CommandScreen):
         row, now, found = self.fleet_row, self.snapshot.time, self.found
         current = None if row is None else row.alias.version_id
         return [
+            Line("  version", "dim").cut(width),
             *version_rows(found.versions, current, now, width),
             Line(),
-            *history_rows(found.versions, found.changes, found.notes, now, width),
+            Line("  history, newest first", "dim").cut(width),
+            *history_rows(found.entries, now, width),
         ]
 
     def read(self) -> None:
         ask_beside("fleet history", self._read, lambda line: self.HistoryRead(None, line), self.tell)
 
     def _read(self) -> HistoryRead:
+        from core.fleet.history import fleet_history
         from core.store.database import open_database
-        from core.store.fleet import versions
-        from core.store.fleet_changes import changes, notes
+        from core.store.fleet import get_alias, versions
 
-        alias_id = self.key[0]
         with contextlib.closing(open_database(self.context.home)) as connection:
-            return self.HistoryRead(
-                AliasHistory(
-                    tuple(reversed(versions(connection, alias_id))),
-                    tuple(changes(connection, alias_id)),
-                    tuple(notes(connection, alias_id)),
-                )
-            )
+            alias = get_alias(connection, self.key[0])
+            entries = fleet_history(connection, f"{alias.server}:{alias.name}")
+            return self.HistoryRead(AliasHistory(tuple(reversed(versions(connection, alias.id))), tuple(entries)))
 
     def on_fleet_task_screen_history_read(self, message: HistoryRead) -> None:
         self.found, self.problem = message.found or self.found, message.problem

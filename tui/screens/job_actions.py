@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from core.format import duration
@@ -153,8 +153,10 @@ class JobActions(ParityQuestion):
         """The dialog, about the selected training where there is one."""
         self.ask_ship(self.job if actions.can_ship(self.job) else None)
 
-    def ask_ship(self, training: JobRow | None, like: JobRow | None = None) -> None:
-        """Ask how `training` is shipped; a new one is at first as `like` was."""
+    def ask_ship(
+        self, training: JobRow | None, like: JobRow | None = None, begun: Mapping[str, str] | None = None
+    ) -> None:
+        """Ask how `training` is shipped; a new one is at first as `begun` says, else as `like` was."""
 
         def answered(wanted: WantedShip | None) -> None:
             if wanted is not None:
@@ -162,7 +164,7 @@ class JobActions(ParityQuestion):
 
         from tui.screens.start_ship import AskShip  # as for an export
 
-        self.app.push_screen(AskShip(self.context, training, self.snapshot, like), answered)
+        self.app.push_screen(AskShip(self.context, training, self.snapshot, like, begun or {}), answered)
 
     def action_parity(self) -> None:
         """Of the file that the selected job makes; without one of a model that a server has."""

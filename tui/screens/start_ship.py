@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import get_args
 
@@ -41,6 +42,7 @@ WEIGHTS: tuple[str, ...] = ("bf16", *(one for one in get_args(WeightFormat) if o
 BASES: tuple[str, ...] = get_args(BaseWeights)
 WHOEVER, NOBODY = "Ollama if it answers", "no"
 DEPLOY: tuple[str, ...] = (WHOEVER, *get_args(Target), NOBODY)
+NOTHING: Mapping[str, str] = {}
 PARTS = {"task": "tasks", "model": "models", "recipe": "recipes"}
 ABOUT = {
     "from": "its adapter is shipped, for the task as it is now",
@@ -63,8 +65,16 @@ class AskShip(FieldDialog["WantedShip | None"]):
             super().__init__()
             self.names = names
 
-    def __init__(self, context: Context, job: JobRow | None, snapshot: Snapshot, like: JobRow | None = None) -> None:
-        """`job` is the training to ship, None for a new one; that is at first as `like` was, or as the newest training."""
+    def __init__(
+        self,
+        context: Context,
+        job: JobRow | None,
+        snapshot: Snapshot,
+        like: JobRow | None = None,
+        begun: Mapping[str, str] = NOTHING,
+    ) -> None:
+        """`job` is the training to ship, None for a new one; that is at first as `begun` says, as `like` was, or as the newest
+        training."""
         super().__init__()
         self.context = context
         self.job = job
@@ -81,6 +91,7 @@ class AskShip(FieldDialog["WantedShip | None"]):
             "base": BASES[0],
             "deploy": WHOEVER,
             "bake-off": "yes",
+            **begun,
         }
 
     def on_mount(self) -> None:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from core.format import data_size, moment, of_five, plural
 from core.text import printable
-from core.wording.fleet import origin_words
+from core.wording.fleet import origin_words, short_digest
 from tui.lines import Line, folded
-from tui.widgets.fleet_rows import Remark, remarks, short_value
+from tui.widgets.fleet_rows import Remark, remarks
 from tui.widgets.pane import framed
 from tui.widgets.served_rows import ServingRow
 
@@ -64,7 +64,7 @@ def fact_rows(row: FleetRow, serving: ServingRow, now: float, width: int) -> lis
         )
     if version is not None:
         facts.append(("made of", lineage_words(row), "text"))
-        facts.append(("digest", short_value(version.digest) if version.digest else "unknown", "dim"))
+        facts.append(("digest", short_digest(version.digest) if version.digest else "unknown", "dim"))
     return [
         part for label, text, role in facts for part in folded(Line(f"{label:<{LABEL}}", "dim").add(text, role), width)
     ]

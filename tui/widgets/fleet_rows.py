@@ -7,18 +7,16 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from core.format import SCORE_SCALE, data_size, percent, plural, score_figure, when
+from core.format import SCORE_SCALE, data_size, listed, percent, plural, score_figure, when
 from core.serving.replies import name_key
 from core.text import printable
-from core.wording.chains import STEP_NAMES
 from core.wording.drift import drift_words as words_of_check
 from core.wording.drift import outcome_words
-from core.wording.fleet import phase_words
+from core.wording.fleet_rows import challenger_words, open_words, stale_cause_words
 from tui.lines import Line
 from tui.widgets.served_rows import ServingRow, short_name
 
 if TYPE_CHECKING:
-    from core.fleet.challengers import Challenger
     from core.fleet.rows import FleetRow
 
 NOT_LOADED = "◌"
@@ -110,18 +108,15 @@ def size_words(row: FleetRow) -> tuple[str, str]:
     return (f"{former}→" if former not in ("", now) else "", now)
 
 
-def challenger_words(one: Challenger) -> str:
-    """`Qwen3-4B: training 40 %`, `Qwen3-4B: parity check waits`."""
-    stage = STEP_NAMES.get(one.stage, one.stage)
-    far = percent(one.progress) if one.progress is not None else {"waiting": "waits", "ready": "waits"}.get(one.state)
-    return printable(f"{one.model or 'a model'}: {stage} {far or one.state}")
-
-
 def remarks(row: FleetRow, now: float) -> list[Remark]:
     """What a person should know, the most urgent first."""
     found: list[Remark] = []
     if row.change is not None:
-        found.append(Remark(change_words(row), f"▷ {CHANGES[row.change.kind]}", "busy", urgent=True))
+        found.append(
+            Remark(
+                open_words(row.change, now), f"▷ {CHANGES.get(row.change.kind, row.change.kind)}", "busy", urgent=True
+            )
+        )
     seen = row.observed
     if row.version is None and row.change is None:
         found.append(Remark("nothing is known to serve under this name yet", "nothing yet", "dim"))
@@ -151,45 +146,16 @@ def remarks(row: FleetRow, now: float) -> list[Remark]:
 
 
 CHANGES: Mapping[str, str] = {
-    "adopt": "adopting",
-    "assign": "assigning",
-    "release": "releasing",
     "promote": "promoting",
     "rollback": "rollback",
 }
-
-
-def change_words(row: FleetRow) -> str:
-    """`promoting to qwen3-4b-61, asked by anna@gpubox, console: looking what the alias is now`."""
-    change = row.change
-    assert change is not None
-    to = f" to {change.target.source}" if change.target.source else ""
-    return printable(f"{CHANGES[change.kind]}{to}, asked by {change.author}: {phase_words(change.phase)}")
-
-
-STALE: Mapping[str, str] = {
-    "server_version_differs": "version of the server",
-    "template_differs": "chat template",
-    "digest_differs": "model",
-}
+"""A move under way, in a narrow column: the others are done at once."""
 
 
 def stale_words(row: FleetRow) -> str:
-    """`version of the server 0.24.0 → 0.25.1 since bake-off 41`."""
-    said = [
-        f"{STALE.get(one.code, one.code.replace('_', ' '))} {short_value(one.values.get('before'))} → "
-        f"{short_value(one.values.get('now'))}"
-        for one in row.stale
-    ]
-    measured = "" if row.measured is None else f" since bake-off {row.measured.job_id}"
-    return printable(", ".join(said)) + measured
-
-
-def short_value(value: object) -> str:
-    """A digest in twelve signs; `none` of nothing."""
-    text = str(value) if value is not None else "none"
-    bare = text.removeprefix("sha256:")
-    return bare[:12] if len(bare) >= 40 else text
+    """`changed since bake-off 41: server 0.24.0 → 0.25.1`."""
+    since = "the bake-off" if row.measured is None else f"bake-off {row.measured.job_id}"
+    return f"changed since {since}: {listed(list(map(stale_cause_words, row.stale)))}"
 
 
 def drift_words(row: FleetRow, now: float) -> str:

@@ -1,0 +1,179 @@
+"""A promotion by keys: evidence, then the question; a gate that does not pass takes a reason, and how it ended is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from core.config.project import shipped
+from core.fleet.gate import Condition, Gate, GateOutcome
+from core.fleet.promotion import Promotion
+from core.home import Home
+from core.reasons import Reason
+from core.runner.commands import RefusedError
+from core.store.fleet import Target
+from core.store.fleet_changes import FleetChange
+from core.store.fleet_reasons import change_reason, fleet_refusal
+from tests.tui.conftest import Opened, keys_of, seen, text_of
+from tests.tui.fleet_scene import alias, change, version
+from tests.tui.scene import NOW
+from tests.tui.test_fleet import moment
+from tui import fleet_requests
+from tui.app import ConsoleApp
+from tui.queries.promotion_candidates import PromotionCandidate
+from tui.screens.confirm import Confirm
+from tui.screens.promotion import PromotionScreen
+from tui.theme import DARK
+
+Compare = Callable[..., bool]
+TWO = (
+    PromotionCandidate("job:61", "judge:qwen3-4b-61  Qwen3-4B", "deployment 61 · training 42"),
+    PromotionCandidate("job:58", "judge:qwen3-8b-58  Qwen3-8B", "deployment 58 · training 40"),
+)
+NOT_WORSE: dict[str, Any] = {
+    "part": "format",
+    "margin": 0.1,
+    "difference": 0.0,
+    "low": 0.0,
+    "high": 0.0,
+    "inputs": 12,
+    "clusters": 12,
+    "could_differ": 0.22,
+    "missing": 0,
+    "missing_decides": False,
+    "needed": 29,
+    "verdict": None,
+}
+
+
+def gate(outcome: GateOutcome) -> Gate:
+    conditions = (
+        Condition("measured", "pass", {"job": 41}),
+        Condition("incumbent_measured", "pass", {"job": 41, "name": "ollama:vault-judge"}),
+        Condition("not_worse", outcome, NOT_WORSE),
+        Condition("parity", "pass", {"prompts": 24, "job": 60}),
+        Condition("no_leak", "pass", {"golden": 12, "examples": 71, "data": "judge.jsonl"}),
+        Condition("fresh", "pass", {}),
+        Condition("complete", "pass", {"inputs": 12, "repeats": 3}),
+    )
+    return Gate(outcome, conditions, "judge", "vault-judge", "job:61", "Qwen2.5-7B", 41, 4, same_inputs=True)
+
+
+def promotion(outcome: GateOutcome) -> Promotion:
+    present = version(3, 1)
+    target = Target("judge:qwen3-4b-61", "ef" * 32, size_bytes=4_300_000_000, model="Qwen3-4B")
+    return Promotion(gate(outcome), target, alias(1, "vault-judge", present), "judge", "vault", "/vault", 1, present)
+
+
+async def looked_at(pilot: Pilot[None], outcome: GateOutcome = "pass") -> PromotionScreen:
+    """The first of two candidates, and what the gate says of it."""
+    await pilot.press("1", "u")
+    screen = pilot.app.screen
+    assert isinstance(screen, PromotionScreen)
+    screen.post_message(screen.CandidatesRead(TWO))
+    await pilot.pause()
+    await pilot.press("enter")
+    screen.post_message(screen.EvidenceRead("job:61", promotion(outcome)))
+    await pilot.pause()
+    return screen
+
+
+def promoted(monkeypatch: pytest.MonkeyPatch, ends: FleetChange | Exception) -> list[str | None]:
+    """What is asked for, and how it ends."""
+    asked: list[str | None] = []
+
+    def promote(context: object, given: Promotion, override: str | None) -> FleetChange:
+        asked.append(override)
+        if isinstance(ends, Exception):
+            raise ends
+        return ends
+
+    monkeypatch.setattr(fleet_requests, "promote", promote)
+    return asked
+
+
+DONE = change(8, 1, state="done", phase="", ended_at=NOW, to_version=14)
+
+
+async def test_the_evidence_stands_before_the_question(console: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = promoted(monkeypatch, DONE)
+    async with console(moment()) as pilot:
+        await pilot.press("1", "u")
+        screen = pilot.app.screen
+        assert isinstance(screen, PromotionScreen) and "looking for candidates" in text_of(pilot, "#rows")
+        screen.post_message(screen.CandidatesRead(TWO))
+        await pilot.pause()
+        shown = text_of(pilot, "#rows")
+        assert "▸ judge:qwen3-4b-61" in shown and "deployment 58 · training 40" in shown
+        await pilot.press("j", "enter")
+        screen.post_message(screen.EvidenceRead("job:61", promotion("fail")))
+        await pilot.pause()
+        assert screen.evidence is None and "asking the servers" in text_of(pilot, "#rows"), "of another candidate"
+        screen.post_message(screen.EvidenceRead("job:58", promotion("pass")))
+        await pilot.pause()
+        shown = " ".join(text_of(pilot, "#rows").replace("│", " ").split())
+        assert "none seen in 12 inputs; up to 22 % could differ" in shown
+        assert "Best of 4, same inputs" in shown and "24 prompts compared by job 60" in shown
+        await pilot.press("enter")
+        question = pilot.app.screen
+        assert isinstance(question, Confirm) and "Version 3 is kept: R brings it back." in question.explanation
+        await pilot.press("escape")
+        assert not asked, "the safe answer does nothing"
+        await pilot.press("enter", "y")
+        await seen(pilot, lambda: "vault-judge is the candidate now" in text_of(pilot, "#rows"), "the end")
+        assert asked == [None] and "promote" not in keys_of(pilot)
+
+
+@pytest.mark.parametrize("outcome", ["fail", "cannot_tell"])
+async def test_what_does_not_pass_takes_a_reason(
+    console: Opened, monkeypatch: pytest.MonkeyPatch, outcome: GateOutcome
+) -> None:
+    asked = promoted(monkeypatch, DONE)
+    async with console(moment()) as pilot:
+        screen = await looked_at(pilot, outcome)
+        await pilot.press("enter")
+        assert screen.is_writing and "Why is it promoted though its gate does not pass?" in text_of(pilot, "#rows")
+        await pilot.press("enter")
+        assert pilot.app.screen is screen and not screen.is_writing, "no reason, no promotion"
+        await pilot.press("enter", *"half the size", "enter")
+        question = pilot.app.screen
+        assert isinstance(question, Confirm) and "because: half the size." in question.explanation
+        await pilot.press("y")
+        await seen(pilot, lambda: screen.ended, "the end")
+        assert asked == ["half the size"]
+
+
+async def test_of_two_consoles_the_second_is_told_and_a_move_taken_back_says_why(
+    console: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = fleet_refusal("not_current", alias="vault-judge", version=4, author="ben@box, console", at=NOW)
+    promoted(monkeypatch, RefusedError(first))
+    async with console(moment()) as pilot:
+        screen = await looked_at(pilot)
+        await pilot.press("enter", "y")
+        await seen(pilot, lambda: "is version 4 by now by ben@box, console" in text_of(pilot, "#rows"), "the refusal")
+        assert "promote" not in keys_of(pilot), "its evidence was about what was current then"
+        why: Reason = change_reason("source_gone", source="judge:qwen3-4b-61")
+        promoted(monkeypatch, change(9, 1, state="taken_back", phase="", ended_at=NOW, reason=why))
+        await pilot.press("r")
+        screen.post_message(screen.EvidenceRead("job:61", promotion("pass")))
+        await pilot.pause()
+        await pilot.press("enter", "y")
+        await seen(pilot, lambda: "is not on the server any more" in text_of(pilot, "#rows"), "why it was taken back")
+        assert "taken back" in text_of(pilot, "#rows")
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)], ids=["120x40", "80x24"])
+def test_the_look_of_the_evidence(snap_compare: Compare, tmp_path: Path, size: tuple[int, int]) -> None:
+    app = ConsoleApp(Home(tmp_path / "home").create(), shipped, live=False)
+    app.theme = DARK.name
+    app.context.snapshot = moment()
+
+    async def shown(pilot: Pilot[None]) -> None:
+        await looked_at(pilot, "cannot_tell")
+
+    assert snap_compare(app, run_before=shown, terminal_size=size)

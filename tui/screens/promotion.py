@@ -1,0 +1,350 @@
+"""A promotion: which candidate, the evidence for it condition by condition, then the question, then the move to its end.
+
+The evidence stands on the screen before the question. What the gate does not pass takes a reason, which is kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import ComposeResult
+from textual.message import Message
+
+from core.runner.commands import RefusedError
+from core.text import printable
+from core.wording.fleet import change_reason_words, phase_words, state_words
+from core.wording.jobs import reason_words
+from tui import fleet_requests
+from tui.commands import Command, bindings
+from tui.context import Context
+from tui.lines import Line, folded, wrapped
+from tui.model.snapshot import Snapshot
+from tui.queries.failures import ask_beside
+from tui.queries.promotion_candidates import PromotionCandidate
+from tui.screens.command_screen import CommandScreen
+from tui.screens.confirm import Confirm
+from tui.screens.promotion_commands import PROMOTION_COMMANDS
+from tui.widgets.footer import Footer
+from tui.widgets.gate_rows import gate_rows
+from tui.widgets.memory_view import RowsView
+from tui.widgets.text_field import TextField
+
+if TYPE_CHECKING:
+    from core.fleet.promotion import Promotion
+    from core.fleet.rows import FleetRow
+    from core.store.fleet_changes import FleetChange
+
+
+WHY = "Why is it promoted though its gate does not pass? The reason is kept: ⏎ goes on, esc cancels."
+WHICH = "Which candidate? SERVER:MODEL, served:NAME, job:12, or a name on the server of the alias."
+
+
+class PromotionScreen(CommandScreen):
+    heading = "Promotion"
+    commands: ClassVar[tuple[Command, ...]] = PROMOTION_COMMANDS
+    BINDINGS: ClassVar = bindings(commands)
+
+    class CandidatesRead(Message):
+        def __init__(self, found: tuple[PromotionCandidate, ...], problem: str = "") -> None:
+            super().__init__()
+            self.found = found
+            self.problem = problem
+
+    class EvidenceRead(Message):
+        """What the gate says of a candidate, or why it could not be asked."""
+
+        def __init__(self, reference: str, found: Promotion | None, problem: str = "") -> None:
+            super().__init__()
+            self.reference = reference
+            self.found = found
+            self.problem = problem
+
+    class MoveEnded(Message):
+        """How the promotion ended, or why it was refused."""
+
+        def __init__(self, change: FleetChange | None, problem: str = "") -> None:
+            super().__init__()
+            self.change = change
+            self.problem = problem
+
+    def __init__(self, context: Context, row: FleetRow, reference: str = "") -> None:
+        """`reference`: the candidate, where it is chosen already."""
+        super().__init__(context)
+        self.row = row
+        self.reference = reference
+        self.candidates: tuple[PromotionCandidate, ...] | None = None
+        self.index = 0
+        self.evidence: Promotion | None = None
+        self.problem = ""
+        self.writing = ""
+        """What is written: a candidate or a reason."""
+        self.override: str | None = None
+        self.is_moving = False
+        self.ended: FleetChange | None = None
+
+    # How far it is
+
+    @property
+    def is_choosing(self) -> bool:
+        return not self.reference
+
+    @property
+    def is_writing(self) -> bool:
+        return bool(self.writing)
+
+    @property
+    def can_promote(self) -> bool:
+        return self.evidence is not None and not self.is_moving and self.ended is None and not self.is_writing
+
+    @property
+    def can_ask(self) -> bool:
+        return bool(self.reference) and not self.is_moving and (self.evidence is not None or bool(self.problem))
+
+    # Showing
+
+    def compose(self) -> ComposeResult:
+        yield from self.first_line()
+        yield RowsView(id="rows")
+        yield TextField(id="written")
+        yield from self.last_line()
+
+    def on_mount(self) -> None:
+        self.query_one("#written").display = False
+        self.query_one(RowsView).focus()
+        self.show(self.context.snapshot)
+        if not self.context.live:
+            return
+        if self.reference:
+            self.ask()
+        else:
+            ask_beside("candidates", self._candidates, lambda line: self.CandidatesRead((), line), self.tell)
+
+    def show(self, snapshot: Snapshot) -> None:
+        super().show(snapshot)
+        self._paint()
+
+    def _paint(self) -> None:
+        row = self.row
+        title = Line(f"Promote {printable(row.task or '')}", "bold").add(" · ", "frame").add(printable(row.alias.name))
+        self.query_one(RowsView).update(title, self._rows)
+        self.query_one(Footer).paint()
+
+    def _rows(self, width: int, height: int) -> list[Line]:
+        rows = self._choice(width) if self.is_choosing else self._evidence(width)
+        if self.problem:
+            rows += [Line(), *(Line(f"✗ {part}", "bad") for part in wrapped(printable(self.problem), width - 2))]
+        if self.writing == "reason":
+            rows += [
+                Line(),
+                *folded(Line(WHY, "bold"), width),
+            ]
+        elif self.writing:
+            rows += [
+                Line(),
+                *folded(Line(WHICH, "bold"), width),
+            ]
+        return [row.cut(width) for row in [*rows, *self._move(width)]]
+
+    def _choice(self, width: int) -> list[Line]:
+        if self.candidates is None:
+            return [Line("looking for candidates …", "dim")]
+        rows = [Line("Which candidate is to serve?", "bold"), Line()]
+        for number, one in enumerate(self.candidates):
+            line = Line("▸ " if number == self.index else "  ", "focus", mark="chosen" if number == self.index else "")
+            rows.append(line.add(printable(one.words)).add(f"  {printable(one.note)}" if one.note else "", "dim"))
+        if not self.candidates:
+            rows.append(Line("No deployment of this home is a candidate: s ships one, w writes another.", "dim"))
+        return rows
+
+    def _evidence(self, width: int) -> list[Line]:
+        rows = [Line("candidate  ", "dim").add(printable(self.reference)), *self._incumbent(), Line()]
+        if self.evidence is None:
+            return [*rows, *([] if self.problem else [Line("asking the servers and the gate …", "dim")])]
+        return [*rows, *gate_rows(self.evidence.gate, width)]
+
+    def _incumbent(self) -> list[Line]:
+        version = self.row.version
+        what = "nothing is known to serve yet"
+        if version is not None:
+            what = f"version {version.number}, {self.row.model or 'model unknown'}"
+        return [Line("serves now ", "dim").add(printable(what))]
+
+    def _move(self, width: int) -> list[Line]:
+        """The move, once it is asked for, to its end."""
+        if self.ended is not None:
+            good = self.ended.state == "done"
+            name = printable(self.row.alias.name)
+            said = f"{name} is the candidate now" if good else f"The promotion was {state_words(self.ended.state)}"
+            why = "" if self.ended.reason is None else f": {change_reason_words(self.ended.reason)}"
+            sign, role = ("✓", "good") if good else ("✗", "bad")
+            back = "; R in the fleet brings back what served before" if good and self.row.version is not None else ""
+            return [Line(), *(Line(part, role) for part in wrapped(f"{sign} {said}{why}{back}", width))]
+        if not self.is_moving:
+            return []
+        fleet = self.context.snapshot.fleet
+        rows = () if fleet is None else fleet.rows
+        change = next((one.change for one in rows if one.alias.id == self.row.alias.id and one.change), None)
+        phase = "asking the runner" if change is None else phase_words(change.phase)
+        return [Line(), Line(f"▷ {phase} …", "busy")]
+
+    # Choosing
+
+    def _candidates(self) -> CandidatesRead:
+        from tui.queries.promotion_candidates import candidates_of
+
+        return self.CandidatesRead(candidates_of(self.context.home, self.row))
+
+    def on_promotion_screen_candidates_read(self, message: CandidatesRead) -> None:
+        self.candidates, self.problem = message.found, message.problem
+        if len(message.found) == 1 and self.is_choosing:
+            self._choose(message.found[0].reference)
+        self._paint()
+
+    def _choose(self, reference: str) -> None:
+        self.reference, self.evidence, self.problem, self.override = reference, None, "", None
+        self.ask()
+        self._paint()
+
+    def action_look(self) -> None:
+        if self.candidates:
+            self._choose(self.candidates[self.index].reference)
+
+    def action_choose(self) -> None:
+        self.reference, self.evidence, self.problem, self.ended = "", None, "", None
+        if self.candidates is None and self.context.live:
+            ask_beside("candidates", self._candidates, lambda line: self.CandidatesRead((), line), self.tell)
+        self._paint()
+
+    # The evidence
+
+    def ask(self) -> None:
+        if self.context.live:
+            reference = self.reference
+            failed = lambda line: self.EvidenceRead(reference, None, line)  # noqa: E731
+            ask_beside("gate", lambda: self._ask(reference), failed, self.tell)
+
+    def _ask(self, reference: str) -> EvidenceRead:
+        from core.fleet.promotion import promotion_gate
+        from core.store.database import open_database
+
+        assert self.row.task is not None
+        project = self.context.find_project()
+        with contextlib.closing(open_database(self.context.home)) as connection:
+            found = promotion_gate(self.context.home, connection, project, self.row.task, reference)
+        return self.EvidenceRead(reference, found)
+
+    def on_promotion_screen_evidence_read(self, message: EvidenceRead) -> None:
+        if message.reference == self.reference:
+            self.evidence, self.problem = message.found, message.problem
+            self._paint()
+
+    def action_ask_again(self) -> None:
+        self.evidence, self.problem, self.ended = None, "", None
+        self.ask()
+        self._paint()
+
+    # The promotion
+
+    def action_promote(self) -> None:
+        if self.evidence is None:
+            return
+        if self.evidence.gate.outcome == "pass" or self.override:
+            self._question()
+        else:
+            self._write("reason")
+
+    def _question(self) -> None:
+        evidence = self.evidence
+        assert evidence is not None
+        name = self.row.alias.name
+        size = "" if self.row.version is None else f" Version {self.row.version.number} is kept: R brings it back."
+        why = f" Against its gate, because: {self.override}." if self.override else ""
+        explanation = f"Clients of {name} get {evidence.target.source} from then on.{why}{size}"
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self._promote(evidence)
+            else:
+                self.override = None
+                self._paint()
+
+        self.app.push_screen(Confirm(f"Promote {self.reference} to {name}?", explanation, "Promote"), answered)
+
+    def _promote(self, evidence: Promotion) -> None:
+        self.is_moving, self.problem = True, ""
+        self._paint()
+        override = self.override
+        ask_beside(
+            "promote", lambda: self._carried_out(evidence, override), lambda line: self.MoveEnded(None, line), self.tell
+        )
+
+    def _carried_out(self, evidence: Promotion, override: str | None) -> MoveEnded:
+        try:
+            return self.MoveEnded(fleet_requests.promote(self.context, evidence, override))
+        except RefusedError as error:
+            return self.MoveEnded(None, reason_words(error.reason))
+
+    def on_promotion_screen_move_ended(self, message: MoveEnded) -> None:
+        self.is_moving, self.ended, self.problem, self.override = False, message.change, message.problem, None
+        if message.change is None:
+            self.evidence = None  # it was about what was current then
+        self._paint()
+        self.context.feed.wake()
+
+    # Writing
+
+    def _write(self, what: str) -> None:
+        self.writing = what
+        field = self.query_one("#written", TextField)
+        field.value, field.display = "", True
+        field.focus()
+        self._paint()
+
+    def action_write(self) -> None:
+        self._write("candidate")
+
+    def on_input_submitted(self, event: TextField.Submitted) -> None:
+        event.stop()
+        what, text = self.writing, event.value.strip()
+        self._end_writing()
+        if not text:
+            return
+        if what == "reason":
+            self.override = text
+            self._question()
+        else:
+            self._choose(text)
+
+    def _end_writing(self) -> None:
+        self.writing = ""
+        self.query_one("#written").display = False
+        self.query_one(RowsView).focus()
+        self._paint()
+
+    def action_leave(self) -> None:
+        if self.is_writing:
+            self._end_writing()
+        else:
+            self.app.pop_screen()
+
+    # The rest
+
+    def action_bake_off(self) -> None:
+        from tui.screens.new_bakeoff import NewBakeoff
+        from tui.screens.new_bakeoff.choices import Choices
+
+        self.app.push_screen(
+            NewBakeoff(self.context, begun=Choices([self.row.task or ""], [self.row.reference, self.reference]))
+        )
+
+    def action_move(self, step: int) -> None:
+        if self.is_choosing and self.candidates:
+            self.index = max(0, min(len(self.candidates) - 1, self.index + step))
+            self._paint()
+        else:
+            self.query_one(RowsView).scroll_rows(step)
+
+    def action_page(self, step: int) -> None:
+        view = self.query_one(RowsView)
+        view.scroll_rows(step * max(1, view.size.height - 3))

@@ -1,0 +1,68 @@
+"""What one can ask for on the screen of a promotion."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tui.commands import Command, command
+
+PROMOTION_COMMANDS: Final[tuple[Command, ...]] = (
+    command("j ↓", "down", "The next candidate, or a row down", "j,down", "move(1)", rank=0, palette=False),
+    command("k ↑", "up", "The candidate before, or a row up", "k,up", "move(-1)", rank=0, palette=False),
+    command("space", "page", "A page down", "space,pagedown,ctrl+f", "page(1)", rank=0, palette=False),
+    command("page up", "page", "A page up", "pageup,ctrl+b", "page(-1)", rank=0, palette=False),
+    command(
+        "⏎",
+        "look at it",
+        "Ask the gate about the selected candidate",
+        "enter",
+        "look",
+        lambda screen: screen.is_choosing and bool(screen.candidates),
+        rank=1,
+        unless="There is no candidate to choose.",
+    ),
+    command(
+        "w",
+        "write",
+        "Write another candidate: SERVER:MODEL, served:NAME, job:12",
+        "w",
+        "write",
+        lambda screen: screen.is_choosing and not screen.is_writing,
+        rank=2,
+        unless="A candidate has been chosen.",
+    ),
+    command(
+        "⏎",
+        "promote",
+        "Promote the candidate; what the gate does not pass needs a reason, which is kept",
+        "enter",
+        "promote",
+        lambda screen: screen.can_promote,
+        rank=1,
+        unless="There is no evidence yet to decide by.",
+    ),
+    command(
+        "b",
+        "bake off",
+        "Bake-off of the candidate against what serves",
+        "b",
+        "bake_off",
+        lambda screen: screen.reference != "" and not screen.is_moving,
+        rank=2,
+        unless="Choose a candidate first.",
+    ),
+    command(
+        "c",
+        "candidates",
+        "Choose another candidate",
+        "c",
+        "choose",
+        lambda screen: not screen.is_choosing and not screen.is_moving,
+        rank=2,
+        unless="The candidates are shown already.",
+    ),
+    command("r", "ask again", "Ask the gate again", "r", "ask_again", lambda screen: screen.can_ask, rank=3),
+    command("esc", "back", "Back to the fleet; a move goes on", "escape,q", "leave", rank=1),
+    command(":", "commands", "Find a command by its name", "colon", "palette", palette=False),
+    command("?", "help", "Show the keys that work here", "question_mark", "help", rank=1),
+)
