@@ -27,9 +27,9 @@ def rollback(name: str, number: int | None, project: Path | None, as_json: bool)
 
     An alias is meant by its own name, too.
 
-    Where somebody else put a model under the name, what was recorded comes back; theirs is kept as a version first.
+    Where somebody else changed or removed it, what was recorded comes back; a model of theirs is kept as a version first.
     """
-    from core.fleet.promotion import foreign_model
+    from core.fleet.promotion import foreign_model, is_missing
     from core.fleet.promotion import rollback as move
     from core.store.fleet import versions
 
@@ -38,8 +38,11 @@ def rollback(name: str, number: int | None, project: Path | None, as_json: bool)
         alias, of_project = _meant(connection, name, project)
         wanted = None if number is None else _version(connection, alias, number)
         found = foreign_model(home, connection, alias)
+        missing = found is None and is_missing(home, connection, alias)
     if found is not None and not as_json:
         say(f"▲ Somebody else changed {alias.name}; what is there now is kept as a version of it.")
+    if missing and not as_json:
+        say(f"▲ Somebody else removed {alias.name} from its server.")
     change = asked_of_fleet(
         lambda: move(
             home,
@@ -47,6 +50,7 @@ def rollback(name: str, number: int | None, project: Path | None, as_json: bool)
             by=by(),
             to_version=None if wanted is None else wanted.id,
             found=found,
+            missing=missing,
             task=name if of_project is not None else None,
             project_id=of_project,
             heard=tell_phases(quiet=as_json),

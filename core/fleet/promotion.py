@@ -290,6 +290,7 @@ def rollback(
     by: str,
     to_version: int | None = None,
     found: Target | None = None,
+    missing: bool = False,
     task: str | None = None,
     project_id: str | None = None,
     heard: Heard = lambda change: None,
@@ -297,13 +298,14 @@ def rollback(
     """Have the runner put an alias back to what it was before (`to_version`: an id), and wait until the change has ended.
 
     `alias` is as it was seen: where somebody moved it since, the rollback is refused. `found` is somebody else's model that is
-    under the name and may be replaced. Raises as `promote`.
+    under the name and may be replaced; `missing`: nothing is there, so what was recorded comes back. Raises as `promote`.
     """
     arguments = {
         "alias_id": alias.id,
         "expected_version": alias.version_id,
         "to_version": to_version,
         "found": None if found is None else found.to_json(),
+        "missing": missing,
         "task": task,
         "project_id": project_id,
     }
@@ -331,6 +333,16 @@ def foreign_model(home: Home, connection: sqlite3.Connection, alias: Alias) -> T
         size_bytes=placed.size_bytes,
         record=placed.record,
     )
+
+
+def is_missing(home: Home, connection: sqlite3.Connection, alias: Alias) -> bool:
+    """Whether the alias is recorded to be something and its server says that nothing is there."""
+    if alias.version_id is None:
+        return False
+    try:
+        return _present(home, connection, alias) is None
+    except BakehouseError:
+        return False
 
 
 def _present(home: Home, connection: sqlite3.Connection, alias: Alias) -> Placed | None:

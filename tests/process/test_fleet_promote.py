@@ -95,6 +95,10 @@ def test_evidence_decides_a_reason_overrides_it_and_a_rollback_brings_back(
     fleet.server.copy_model("judge-4b", "judge")
     code, _ = run("rollback", "judge")
     assert code == 0 and fleet.server.models["judge:latest"].digest == first.digest, "what was recorded comes back"
+    fleet.watched.clear()
+    fleet.server.remove_model("judge")
+    code, _ = run("rollback", "judge")
+    assert code == 0 and fleet.server.models["judge:latest"].digest == first.digest, "also where it was removed"
     wait_until(fleet.at_rest, what="the end of all changes")
     fleet.check("judge")
 

@@ -137,7 +137,8 @@ def rollback(request: Request) -> None:
 
     Arguments: `alias_id`; `expected_version`; `to_version` (id; None: what was before the present one); `task`, `project_id`,
     `project_root` (for the history). `found`: a `Target`, where somebody else's model is under the name, which may be
-    replaced: it is kept as a version of its own first, and without `to_version` what was recorded comes back.
+    replaced: it is kept as a version of its own first. `missing`: whoever asks saw that nothing is under the name any more.
+    With either, and without `to_version`, what was recorded comes back.
     """
     given, connection = request.arguments, request.connection
     alias = _known(connection, given["alias_id"])
@@ -150,10 +151,13 @@ def rollback(request: Request) -> None:
     if found is not None and is_same(found.digest, present.digest):
         found = None
     wanted = given.get("to_version")
-    to = _own_version(connection, alias, int(wanted)) if wanted else present if found else _before(connection, present)
+    missing = found is None and bool(given.get("missing"))
+    to = present if found or missing else _before(connection, present)
+    if wanted is not None:
+        to = _own_version(connection, alias, int(wanted))
     if to is None:
         raise _refused("no_former_version", alias=alias.name)
-    if found is None and to.id == present.id:
+    if found is None and not missing and to.id == present.id:
         raise _refused("already_current", alias=alias.name, version=present.number)
     if found is not None:
         present = insert_version(connection, alias.id, found, "found")
