@@ -114,7 +114,7 @@ def test_many_inputs_are_judged_nearly_as_exactly(name: str, monkeypatch: pytest
         with monkeypatch.context() as patch:
             patch.setattr("core.statistics.no_worse.EXACT_UP_TO", 1_000)
             exact = no_worse_p(paired(*values), MARGIN)
-        assert approximate == pytest.approx(exact, abs=0.004 if exact > 0.1 else 0.001)
+        assert approximate == pytest.approx(exact, abs=0.006 if exact > 0.1 else 0.002)
 
 
 @pytest.mark.parametrize(("n", "outcome"), [(1, "cannot_tell"), (12, "cannot_tell"), (58, "cannot_tell"), (59, "pass")])
