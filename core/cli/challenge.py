@@ -15,7 +15,7 @@ from core.cli.common import by, find_project, json_option, opened, project_optio
 from core.cli.follow import exit_code, follow_to_the_end
 from core.cli.output import print_json, say
 from core.cli.results_boards import terminal_width
-from core.cli.text_grid import grid
+from core.cli.text_grid import grid, wrap
 from core.config.project import Project
 from core.format import listed, moment, plural
 from core.home import Home
@@ -24,6 +24,7 @@ from core.store.challenges import Challenge, list_challenges, newest_challenge
 
 if TYPE_CHECKING:
     from core.fleet.challenge import ChallengedTask
+    from core.fleet.gate import Gate
     from core.submission.challenge import ChallengePlan, WantedChallenge
 
 
@@ -100,7 +101,7 @@ def challenge(
         code = 0
         if wait and known is not None and not dry_run:
             code = _follow(home, connection, known)
-        shown = None if known is None or dry_run else (known, _standing(home, connection, known))
+        shown = None if known is None or dry_run else (known, _standing(home, connection, found, known))
         added = [] if known is None or plan is not None else _added(connection, found, known)
     if plan is not None and not dry_run:
         submitted.warn_of_launcher(home)
@@ -141,10 +142,15 @@ def _added(connection: sqlite3.Connection, project: Project, known: Challenge) -
     return [one.task for one in fleet_tasks(connection, project.id) if known.task(one.task) is None]
 
 
-def _standing(home: Home, connection: sqlite3.Connection, known: Challenge) -> list[ChallengedTask]:
+def _standing(home: Home, connection: sqlite3.Connection, project: Project, known: Challenge) -> list[ChallengedTask]:
     from core.fleet.challenge import challenged_tasks
+    from core.fleet.promotion import promotion_gate
 
-    return challenged_tasks(home, connection, known)
+    def judge(task: str, candidate: str) -> Gate:
+        return promotion_gate(home, connection, project, task, candidate).gate
+
+    with told_if_slow("asking the gate about each task …"):
+        return challenged_tasks(home, connection, known, judge)
 
 
 def _follow(home: Home, connection: sqlite3.Connection, known: Challenge) -> int:
@@ -185,7 +191,7 @@ def _plan_lines(plan: ChallengePlan, *, queued: bool) -> Iterator[str]:
 
 
 def _lines(known: Challenge, tasks: list[ChallengedTask], *, width: int) -> Iterator[str]:
-    from core.wording.challenge import HEAD, headline, promote_command, table_row, way_words
+    from core.wording.challenge import HEAD, headline, promote_command, table_row, way_words, why_lines
 
     yield f"{headline(known.model, tasks)} · asked for {moment(known.created_at)} by {known.author}"
     measured = [one for one in tasks if one.is_measured]
@@ -196,18 +202,16 @@ def _lines(known: Challenge, tasks: list[ChallengedTask], *, width: int) -> Iter
     if on_its_way:
         yield ""
         yield from (f"{one.task}: {way_words(one)}" for one in on_its_way)
-    for one in measured:
-        if one.gate_error is not None:
-            yield f"{one.task}: the gate cannot be asked: {one.gate_error.message}"
-    for outcome, said in (
-        ("pass", "to switch:"),
-        ("cannot_tell", "cannot tell; the evidence, and a switch with a reason:"),
-    ):
-        commands = [promote_command(one) for one in measured if one.gate is not None and one.gate.outcome == outcome]
-        if any(commands):
-            yield ""
-            yield said
-            yield from (f"  {command}" for command in commands if command)
+    why = [(one.task, line) for one in measured for line in why_lines(one)]
+    if why:
+        yield ""
+        for task, line in why:
+            yield from wrap(f"{task}: {line}", width)
+    switches = [command for one in measured if one.advised and (command := promote_command(one)) is not None]
+    if switches:
+        yield ""
+        yield "To switch:"
+        yield from (f"  {command}" for command in switches)
 
 
 def _challenge_json(known: Challenge, tasks: list[ChallengedTask]) -> dict[str, Any]:

@@ -70,6 +70,11 @@ class ChallengedTask:
         return self.told.task
 
     @property
+    def advised(self) -> bool:
+        """Whether all evidence is for the new model."""
+        return self.stage == "done" and self.gate is not None and self.gate.outcome == "pass"
+
+    @property
     def is_measured(self) -> bool:
         return self.stage in ("done", "promoted")
 

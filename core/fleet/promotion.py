@@ -19,6 +19,7 @@ from core.aliases.served_place import ServedPlace
 from core.bakeoff.gates import use_of
 from core.config.project import Project
 from core.errors import BakehouseError, InputError, NotFoundError
+from core.fleet.at_rest import told_or_at_rest
 from core.fleet.evidence import (
     Model,
     complete,
@@ -37,7 +38,7 @@ from core.fleet.measured import MeasuredPair, measured_pair
 from core.home import Home
 from core.runner.client import ensure_runner, request
 from core.serving.answering import ServedIdentity
-from core.staleness.present_servers import ServedModelKey, Told, ask_servers, served_model
+from core.staleness.present_servers import ServedModelKey, Told, ask_servers
 from core.store.database import open_database
 from core.store.fleet import Alias, AliasVersion, Target, alias_of, current_version, find_alias, tasks_of
 from core.store.fleet_changes import FleetChange, changes, get_change
@@ -116,7 +117,7 @@ def promotion_gate(
     asked = meant(home, connection, project, task, candidate, alias)
     answers = ask_servers([asked.candidate, asked.serving]) if told is None else told
     placed = look(home, asked)
-    ours, theirs = answers.get(served_model(asked.candidate)), answers.get(served_model(asked.serving))
+    ours, theirs = (told_or_at_rest(home, connection, one, answers) for one in (asked.candidate, asked.serving))
     if placed is None or ours == "gone":
         raise NotFoundError(
             f"there is no model `{asked.candidate.served_model}` on its server",

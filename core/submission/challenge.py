@@ -99,13 +99,13 @@ def new_tasks(connection: sqlite3.Connection, project: Project, wanted: WantedCh
                 f"no alias does the task {name}: there is nothing to hold {wanted.model} against",
                 code="no_alias",
                 key=name,
-                remedy=f"adopt what serves into the fleet, or make a first model: `bakehouse ship {name}`",
+                remedy=f"`bakehouse fleet adopt` takes in what serves, `bakehouse ship {name}` makes a first model",
             )
     if not fleet:
         raise InputError(
             "no task of this project has an alias: there is nothing to challenge",
             code="no_alias",
-            remedy="adopt what serves into the fleet first",
+            remedy="`bakehouse fleet adopt` takes in what serves",
         )
     known = newest_challenge(connection, wanted.model, project.id)
     chosen = dict.fromkeys(wanted.tasks or fleet)
@@ -212,7 +212,7 @@ def _planned(
             f"nothing is known to serve as {alias.name} yet",
             code="no_incumbent",
             key=alias.name,
-            remedy="adopt what is there into the fleet first",
+            remedy=f"`bakehouse fleet adopt {alias.name}` takes in what is there",
         )
     reference, to = alias_reference(project, alias), alias_target(alias)
     asked = wanted.recipes.get(one.task)

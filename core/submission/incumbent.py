@@ -91,7 +91,7 @@ def alias_reference(project: Project, alias: Alias) -> str:
             f"{alias.name} is on the server {alias.server} at {alias.url}, which the settings do not have",
             code="server_not_found",
             key=alias.server,
-            remedy="name that server in bakehouse.yaml, or assign another alias to the task",
+            remedy="name that server in bakehouse.yaml, or give the task another alias: `bakehouse fleet assign`",
         )
     return f"{alias.server}:{alias.name}"
 
@@ -107,7 +107,7 @@ def alias_target(alias: Alias) -> Target:
         f"{alias.name} is on the server {alias.server}: models are deployed to the Ollama of `ollama.url` and to llama-server",
         code="other_server",
         key=alias.server,
-        remedy="assign an alias on one of these to the task",
+        remedy="give the task an alias on one of these: `bakehouse fleet assign`",
     )
 
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from core.fleet.challenge import ChallengedTask, Side, Stage
 from core.fleet.gate import GateOutcome
 from core.format import SCORE_SCALE, data_size, plural, score_figure
-from core.wording.chains import behind_words, chain_words
+from core.wording.chains import chain_words
+from core.wording.promotion import condition_words
 
 RECIPE_SOURCES: Mapping[str, str] = {
     "asked": "asked for",
@@ -69,15 +70,26 @@ def could_gain_words(gain: float | None) -> str:
 
 
 def way_words(one: ChallengedTask) -> str:
-    """How far a task is that is not measured yet: `2 of 6 done, merge failed, 4 left; retry it with …`."""
+    """How far a task is that is not measured yet: `chain:4  2 of 6 done, merge failed, 4 left; …` with what to do."""
     if one.chain is None:
         return STAGES["gone"]
-    words = chain_words(one.chain, time.time())
+    words = f"chain:{one.chain.id}  {chain_words(one.chain, time.time())}"
     if one.stage != "stopped":
         return words
-    behind = behind_words(one.chain)
     job = one.chain.current.job.id
-    return f"{words}; `bakehouse queue retry {job}` goes on with it" + (f" ({behind})" if behind else "")
+    return f"{words}; `bakehouse logs {job}` says why, `bakehouse queue retry {job}` goes on"
+
+
+def why_lines(one: ChallengedTask) -> list[str]:
+    """Why a measured task is not to be switched, or cannot be told: the conditions that decide so, and what shows them all."""
+    if one.gate_error is not None:
+        return [f"the gate cannot be asked: {one.gate_error.message}"]
+    if one.gate is None or one.advised:
+        return []
+    decisive = [condition_words(found) for found in one.gate.conditions if found.outcome == one.gate.outcome]
+    return [
+        f"{ADVICE[one.gate.outcome]}: {'; '.join(decisive)} (`{promote_command(one)} --dry-run` shows the evidence)"
+    ]
 
 
 def promote_command(one: ChallengedTask) -> str | None:
@@ -90,7 +102,7 @@ def promote_command(one: ChallengedTask) -> str | None:
 def headline(model: str, tasks: Sequence[ChallengedTask]) -> str:
     """`tiny: 2 of 3 tasks measured, 1 to switch`."""
     measured = sum(one.is_measured for one in tasks)
-    passed = sum(one.gate is not None and one.gate.outcome == "pass" and one.stage == "done" for one in tasks)
+    passed = sum(one.advised for one in tasks)
     served, stopped = (sum(one.stage == stage for one in tasks) for stage in ("promoted", "stopped"))
     parts = [f"{measured} of {plural(len(tasks), 'task')} measured"]
     parts += [f"{passed} to switch"] if passed else []

@@ -197,7 +197,7 @@ def test_the_command_queues_once_then_shows_and_names_what_the_fleet_has_got_sin
     count = len(list_jobs(home.connection))
     code, out, err = called(capsys, ["challenge", NEW, *project])
     assert code == 0 and len(list_jobs(home.connection)) == count, "asked again, it shows"
-    assert "0 of 1 task measured" in out and "judge: 0 of 6 done" in out
+    assert "0 of 1 task measured" in out and "0 of 6 done" in out
     command = out.partition("planner and tidy; `")[2].partition("`")[0]
     assert command == f"bakehouse challenge {NEW} --task planner --task tidy"
     code, out, err = called(capsys, [*command.split()[1:], *project])

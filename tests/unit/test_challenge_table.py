@@ -10,13 +10,16 @@ import pytest
 
 from core.errors import InputError
 from core.fleet.challenge import ChallengedTask, challenged_tasks
-from core.fleet.gate import Gate, GateOutcome
+from core.fleet.gate import Condition, Gate, GateOutcome
 from core.store.chains import get_chain
 from core.store.challenges import list_challenges
 from core.store.database import transaction
 from core.submission.challenge import WantedChallenge, plan_challenge, submit_challenge
-from core.wording.challenge import gain_words, headline, promote_command, table_row, way_words
+from core.wording.challenge import gain_words, headline, promote_command, table_row, way_words, why_lines
+from core.wording.promotion import condition_words
 from tests.support.challenged import NEW, OLD, Challenged, challenged_home
+
+NOT_MEASURED = Condition("measured", "cannot_tell", {"why": "no_bakeoff"})
 
 
 @pytest.fixture
@@ -36,7 +39,9 @@ def chain_of(home: Challenged, task: str) -> int:
 
 
 def gate(task: str, candidate: str, outcome: GateOutcome = "pass") -> Gate:
-    return Gate(outcome, (), task, f"vault-{task}", candidate, OLD, None, 1, True)
+    return Gate(
+        outcome, () if outcome == "pass" else (NOT_MEASURED,), task, f"vault-{task}", candidate, OLD, None, 1, True
+    )
 
 
 def asked(home: Challenged, outcome: GateOutcome = "pass") -> tuple[dict[str, ChallengedTask], list[tuple[str, str]]]:
@@ -113,3 +118,6 @@ def test_a_gate_that_cannot_be_asked_and_jobs_that_are_gone_hide_no_other_task(h
     error = found["judge"].gate_error
     assert error is not None and error.code == "a_test" and found["judge"].difference == 0.0
     assert [table_row(found[task])[1] for task in ("judge", "planner")] == ["gate unknown", "cannot tell"]
+    assert why_lines(found["judge"]) == ["the gate cannot be asked: no server answers"]
+    (why,) = why_lines(found["planner"])
+    assert condition_words(NOT_MEASURED) in why and f"`{promote_command(found['planner'])} --dry-run`" in why
