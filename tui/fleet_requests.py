@@ -23,19 +23,26 @@ if TYPE_CHECKING:
 
 
 def roll_back(context: Context, row: FleetRow) -> None:
-    """The alias becomes what it was before; where somebody else's model stands under its name, what was recorded."""
+    """The alias becomes what it was before; where somebody else changed or removed it, what was recorded."""
 
     def act() -> RequestDone:
-        from core.fleet.promotion import foreign_model, rollback
+        from core.fleet.promotion import foreign_model, is_missing, rollback
         from core.runner.client import author
         from core.store.database import open_database
 
-        found = None
+        found, missing = None, False
         if row.foreign:
             with contextlib.closing(open_database(context.home)) as connection:
                 found = foreign_model(context.home, connection, row.alias)
+                missing = found is None and is_missing(context.home, connection, row.alias)
         change = rollback(
-            context.home, row.alias, by=author(AUTHOR), found=found, task=row.task, project_id=row.project_id
+            context.home,
+            row.alias,
+            by=author(AUTHOR),
+            found=found,
+            missing=missing,
+            task=row.task,
+            project_id=row.project_id,
         )
         return RequestDone(ended_words(row.alias.name, change), failed=change.state != "done")
 
