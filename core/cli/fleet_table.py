@@ -63,7 +63,9 @@ def _memory(row: FleetRow) -> str:
 
 
 def _below(row: FleetRow, now: float) -> Iterator[str]:
-    yield origin_line(row)
+    is_known = row.model is not None or row.before is not None
+    if row.task is not None or is_known:  # of what does no task and has no record the table says all there is
+        yield origin_line(row)
     if row.change is not None:
         yield f"▶ {open_words(row.change, now)}"
     for said in warnings(row):

@@ -72,12 +72,12 @@ def open_words(change: FleetChange, now: float | None = None) -> str:
 def warnings(row: FleetRow) -> Iterator[str]:
     """What a person should know of what serves, the gravest first, each with what can be done about it."""
     alias, seen = row.alias.name, row.observed
-    back = f"a rollback of {row.task} puts it back, " if row.task is not None and row.version else ""
-    take = f"`bakehouse fleet adopt {row.reference}` takes what is there now"
+    back = f"`bakehouse fleet rollback {row.task or row.reference}` puts back what is recorded"
     if row.foreign and seen is not None and seen.is_gone:
-        yield f"gone: somebody removed {alias} from its server" + (f"; {back.removesuffix(', ')}" if back else "")
+        yield f"gone: somebody removed {alias} from its server; {back}"
     elif row.foreign and seen is not None:
-        yield f"somebody else put another model under {alias} (digest {short_digest(seen.digest)}): {back}{take}"
+        take = f"`bakehouse fleet adopt {row.reference}` takes what is there now"
+        yield f"somebody else put another model under {alias} (digest {short_digest(seen.digest)}): {back}, {take}"
     if seen is not None and seen.error is not None:
         yield f"not known what serves now: {silent_words(seen.error)}"
     if seen is not None and seen.phase is not None and seen.phase not in ("serving", "loading"):

@@ -12,8 +12,9 @@ import pytest
 from core.cli.main import exit_code
 from core.runner.status import runner_status
 from core.served.state import read_state
-from core.store.fleet import Alias, aliases, find_alias
+from core.store.fleet import Alias, aliases, current_version, find_alias
 from core.store.fleet_changes import notes
+from tests.support.commands import called
 from tests.support.ollama_standin import OllamaStandin
 from tests.support.queueing import Queue, kill
 from tests.support.served_alias import Counter
@@ -51,6 +52,13 @@ def alias_of(queue: Queue, url: str, name: str) -> Alias:
         found = find_alias(connection, "ollama", url, f"{name}:latest")
     assert found is not None
     return found
+
+
+def is_kept(queue: Queue, url: str) -> bool:
+    """Whether the server keeps what `vault-judge` is under another tag."""
+    with queue.database() as connection:
+        version = current_version(connection, alias_of(queue, url, "vault-judge"))
+    return version is not None and version.kept_as is not None
 
 
 def looked(queue: Queue, url: str, name: str) -> None:
@@ -102,4 +110,15 @@ def test_thirteen_are_taken_in_and_somebody_else_s_change_is_noticed_once_by_whi
         assert [one.get("kind") or one["note"]["code"] for one in history] == ["adopt", "alias_changed", "adopt"]
         with queue.database() as connection:
             assert len(notes(connection)) == 1 and len(aliases(connection)) == 13
+
+        # Both ways out, once more: what was recorded comes back, in the place of another model, and of none.
+        for changed in (
+            lambda: server.copy_model("judge:v2", "vault-judge"),
+            lambda: server.remove_model("vault-judge"),
+        ):
+            wait_until(lambda: is_kept(queue, server.url), what="the tag that keeps the version")
+            changed()
+            assert called(capsys, ["fleet", "rollback", "vault-judge"])[0] == 0
+            assert server.models["vault-judge:latest"].digest == taken["digest"]
+            assert not any(one["foreign"] for one in asked(capsys, "list")["unassigned"])
     assert read_state(queue.home, "note").phase == "stopped"

@@ -56,7 +56,10 @@ def test_what_serves_is_told_old_to_new_with_what_can_be_done(
     assert re.match(r"judge\s+vault-judge\s+\d\.\d\d → 5\.00\s+\d\.\d\d → 5\.00\s+4\.7 → 4\.3\s+○ ", judge), judge
     assert "Qwen2.5-7B → Qwen3-4B · version 2, promoted · recipe demo, data judge.train.jsonl, training " in out
     assert "▲ promoted though its gate did not pass: needs the" in out
-    assert "what it was made of is unknown" in out and "`bakehouse fleet assign TASK ALIAS`" in out
+    assert out.splitlines()[-3].startswith("—      tagger"), "of which nothing more is known"
+    assert "`bakehouse fleet assign TASK ALIAS`" in out
+    fleet.assign("planner", fleet.alias("tagger", url=standin.url))
+    assert "what it was made of is unknown · not baked off yet" in called(capsys, ["fleet", "list"])[1]
 
 
 def test_a_foreign_change_is_told_at_once_with_both_ways_out(
@@ -65,7 +68,10 @@ def test_a_foreign_change_is_told_at_once_with_both_ways_out(
     promoted(fleet, standin)
     standin.copy_model("planner", "vault-judge")
     out = " ".join(called(capsys, ["fleet", "list"])[1].split())
-    assert "a rollback of judge puts it back" in out and "`bakehouse fleet adopt ollama:vault-judge`" in out
+    assert (
+        "`bakehouse fleet rollback judge` puts back what is recorded" in out
+        and "`bakehouse fleet adopt ollama:vault-judge`" in out
+    )
     standin.remove_model("vault-judge")
     assert "gone: somebody removed vault-judge from its server" in called(capsys, ["fleet", "list"])[1]
     standin.down()
