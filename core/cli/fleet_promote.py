@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from core.cli.common import by, find_project, json_option, opened, project_option, told_if_slow
 from core.cli.fleet_changed import asked_of_fleet, change_json, show_change, tell_phases
 from core.cli.output import print_json, say
+from core.cli.results_boards import terminal_width
+from core.cli.text_grid import wrap
 from core.home import Home
+
+if TYPE_CHECKING:
+    from core.fleet.gate import Gate
 
 NOT_PASSED = 3
 """As of every gate."""
@@ -42,7 +49,6 @@ def promote(
     from core.errors import InputError
     from core.fleet.promotion import promote as move
     from core.fleet.promotion import promotion_gate
-    from core.wording.promotion import gate_lines, gate_title
 
     if override is not None and not override.strip():
         raise InputError("the reason is empty", code="no_reason", key="--override", remedy="say why, in a few words")
@@ -51,8 +57,7 @@ def promote(
         found = promotion_gate(home, connection, of_project, task, candidate, alias=alias)
     gate = found.gate
     if not as_json:
-        say(gate_title(gate))
-        for line in gate_lines(gate):
+        for line in _evidence(gate, terminal_width()):
             say(line)
     passed = gate.outcome == "pass"
     if dry_run or (not passed and override is None):
@@ -73,3 +78,16 @@ def promote(
     else:
         show_change(change, found.alias.name, candidate)
     sys.exit(0 if change.state == "done" else 1)
+
+
+def _evidence(gate: Gate, width: int) -> Iterator[str]:
+    from core.wording.promotion import basis_words, condition_head, condition_words, gate_title
+
+    yield from wrap(gate_title(gate), width)
+    for one in gate.conditions:
+        head = condition_head(one)
+        first, *rest = wrap(condition_words(one), max(20, width - len(head)), indent=0)
+        yield head + first
+        yield from (" " * len(head) + piece for piece in rest)
+    for line in basis_words(gate):
+        yield from wrap(line, width)

@@ -51,9 +51,13 @@ def gate_title(gate: Gate) -> str:
 
 def gate_lines(gate: Gate) -> list[str]:
     """The evidence, a condition a line, then what it rests on."""
-    width = max(len(name) for name in NAMES.values())
-    lines = [f"{SIGNS[one.outcome]} {NAMES[one.code]:<{width}}  {condition_words(one)}" for one in gate.conditions]
-    return [*map(printable, lines), *basis_words(gate)]
+    heads = [(condition_head(one), condition_words(one)) for one in gate.conditions]
+    return [*(f"{head}{words}" for head, words in heads), *basis_words(gate)]
+
+
+def condition_head(one: Condition) -> str:
+    """What stands before the words of a condition, as wide for each: its sign and its name."""
+    return f"{SIGNS[one.outcome]} {NAMES[one.code]:<{max(map(len, NAMES.values()))}}  "
 
 
 def basis_words(gate: Gate) -> list[str]:

@@ -56,7 +56,7 @@ def run(made: Promotable, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
 
 
 def test_evidence_decides_a_reason_overrides_it_and_a_rollback_brings_back(
-    fleet: RealFleet, made: Promotable, run: Run
+    fleet: RealFleet, made: Promotable, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fleet.adopt("judge", "judge")
     of_project = FleetTask(made.project.id, str(made.project.root), "judge", fleet.alias("judge").id, 1.0, "anna")
@@ -68,6 +68,9 @@ def test_evidence_decides_a_reason_overrides_it_and_a_rollback_brings_back(
 
     code, told = run("promote", "judge", "judge-4b", "--dry-run")
     assert (code, told["gate"]["outcome"], told["change"]) == (0, "pass", None)
+    code, out, _ = called(capsys, ["fleet", "promote", "judge", "judge-8b", "--project", str(made.folder / "project")])
+    assert code == 3 and "? not worse   format: " in out and "Not promoted: production is as it was." in out
+    assert all(len(line) <= 120 for line in out.splitlines()[:-1])
     code, told = run("promote", "judge", "judge-8b")
     assert (code, told["gate"]["outcome"], told["change"]) == (3, "cannot_tell", None), (
         "the mean is the same, and sixty inputs do not tell"
