@@ -51,7 +51,7 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0
 """How long after a try that came to nothing the next one is made: twice as long each time."""
 KEEP_EVERY_SECONDS = 300.0
 OBSERVE_EVERY_SECONDS = 30.0
-CLOSE_SECONDS = 5.0
+REST_SECONDS = 5.0
 """A person who stops the runner is told after ten that it has not gone."""
 
 OpenPlace: TypeAlias = Callable[[Alias, Sequence[str], Collection[str]], AliasPlace]
@@ -127,10 +127,10 @@ class AliasKeeper:
         self._keep_what_serves(now)
         self._observe(now)
 
-    def close(self) -> None:
+    def rest(self) -> None:
         """Before the runner ends: what was begun with an alias is brought to a point at which it serves or loads, if that does
         not take long. The next runner goes on."""
-        until = time.monotonic() + CLOSE_SECONDS
+        until = time.monotonic() + REST_SECONDS
         for task in self._tasks.values():
             if task.change_id is not None:
                 task.work.wait(max(0.0, until - time.monotonic()))

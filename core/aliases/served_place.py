@@ -8,8 +8,9 @@ here waits: a model that loads, or that is away for a job, is looked at again la
 from __future__ import annotations
 
 import contextlib
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from core.aliases.digests import is_same
@@ -20,6 +21,7 @@ from core.gpu_lease.host_room import available_bytes, own_bytes
 from core.home import Home
 from core.jobfile.gpu_use import read_gpu_use
 from core.models.fingerprints import content_sha256
+from core.process.shims import take_lock
 from core.reasons import Reason
 from core.served.away import away_for
 from core.served.control import start, stop
@@ -36,6 +38,8 @@ from core.store.fleet import LLAMA_SERVER, Alias, AliasVersion, Target, aliases,
 from core.store.fleet_changes import open_change_of
 from core.store.jobs import ACTIVE, open_jobs
 
+MOVING = ".moving.lock"
+"""Held while the served model of an alias is moved; its name is that of no served model."""
 SERVER_SECONDS = 5.0
 SMOKE_SECONDS = 120.0
 SMOKE_TOKENS = 8
@@ -145,6 +149,10 @@ class ServedPlace:
         Raises NotNowError while that is on its way, or has to wait: nothing is touched while served models are away, or while a
         job asks one. `BakehouseError` where it does not come to serve, or gives no answer: what was before is there again then.
         """
+        with self._alone(alias):
+            self._place(alias, target)
+
+    def _place(self, alias: Alias, target: Target) -> None:
         known = self._known(alias)
         record, beside = self._as_alias(alias, self._required(target), known.port), self._beside(alias, target, known)
         owner, folder = Owner("change", known.change), self.home.served_dir(alias.name)
@@ -191,7 +199,12 @@ class ServedPlace:
 
     def put_back(self, alias: Alias, former: AliasVersion | None) -> None:
         """An alias that is missing comes from its version's record; one that is another's is left alone."""
-        if self._take_back(alias) or self.home.served_dir(alias.name).record.exists():
+        with self._alone(alias):
+            if not self._take_back(alias):
+                self._put_back(alias, former)
+
+    def _put_back(self, alias: Alias, former: AliasVersion | None) -> None:
+        if self.home.served_dir(alias.name).record.exists():
             return
         if former is None or former.record is None:
             return
@@ -205,7 +218,8 @@ class ServedPlace:
 
     def forget_target(self, alias: Alias, target: Target) -> None:
         """An alias that was not there before is not there again."""
-        self._take_back(alias)
+        with self._alone(alias):
+            self._take_back(alias)
 
     def settle(self, alias: Alias, former: AliasVersion | None, target: Target) -> Reason | None:
         """Nothing is left to do: the candidate's own served model ended before the change was done, as a rule."""
@@ -228,6 +242,18 @@ class ServedPlace:
             return False
         go_back(self.home, alias.name, noted)
         return True
+
+    @contextlib.contextmanager
+    def _alone(self, alias: Alias) -> Iterator[None]:
+        """A runner that was told to end may still be at it for a moment when the next one begins."""
+        self.home.served.mkdir(mode=0o700, exist_ok=True)
+        lock = take_lock(self.home.served / MOVING)
+        if lock is None:
+            raise NotNowError(f"another runner is about to move {alias.name}", code="putting_back", key=alias.name)
+        try:
+            yield
+        finally:
+            os.close(lock)
 
     # What it goes by.
 

@@ -226,10 +226,11 @@ class Runner:
             elif self.clock.monotonic() - self.idle_since > idle_seconds():
                 return
             time.sleep(TICK_SECONDS)
+        self.aliases.rest()
 
     def close(self) -> None:
         """Let go of what this process holds; what runs goes on."""
-        for one in (self.keeper, self.cpu_slot, self.aliases):
+        for one in (self.keeper, self.cpu_slot):
             if one is not None:
                 one.close()
 
