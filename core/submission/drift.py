@@ -13,7 +13,7 @@ from core.config.project import Project, shipped
 from core.drift.outcome import NEW_BASELINES
 from core.drift.smoke import read_smoke, smoke_file
 from core.errors import BakehouseError, InputError
-from core.fleet.verdict import verdict_of
+from core.fleet.verdict_scores import verdict_of
 from core.home import Home
 from core.jobfile.bakeoff import CandidateSpec, TaskUnderTest
 from core.jobfile.deploy import DeploySpec
