@@ -64,9 +64,14 @@ def told_if_slow(text: str, seconds: float = 1.5) -> Iterator[None]:
 
 def find_project(named: Path | None) -> Project:
     """The project a command works on: `--project` before or behind the command's name, else the nearest upwards."""
+    return Project.find(explicit=asked_project(named))
+
+
+def asked_project(named: Path | None) -> Path | None:
+    """The project that was asked for by `--project`, before or behind the command's name; None where none was."""
     context = click.get_current_context(silent=True)
     above = (context.find_root().obj or {}).get("project") if context else None
-    return Project.find(explicit=named or above)
+    return named or above
 
 
 @contextlib.contextmanager

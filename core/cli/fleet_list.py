@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from core.cli.common import find_project, json_option, opened, project_option, told_if_slow
+from core.cli.common import asked_project, find_project, json_option, opened, project_option, told_if_slow
 from core.cli.output import print_json, say
+from core.errors import BakehouseError
+from core.format import listed
 from core.home import Home
+
+if TYPE_CHECKING:
+    from core.fleet.rows import FleetRow
 
 
 @click.command("list", epilog="Example: bakehouse fleet list --json")
@@ -20,32 +27,41 @@ def list_command(project: Path | None, as_json: bool) -> None:
 
     Its servers are asked what they have now, for five seconds at most. With --project only the tasks of that project.
     """
-    from core.aliases.observing import observe
+    from core.aliases.observing import all_servers, observe
     from core.cli.fleet_table import fleet_lines
     from core.cli.results_boards import terminal_width
-    from core.config.settings import load_settings
-    from core.errors import BakehouseError
     from core.fleet.rows import fleet_rows
-    from core.jobfile.bakeoff import ServerUnderTest
-    from core.jobfile.servers import known_servers
-    from core.store.fleet import aliases
+    from core.store.fleet import aliases, fleet_tasks
 
-    home = Home.find()
-    servers: dict[str, ServerUnderTest] = {}
-    with contextlib.suppress(BakehouseError):  # an alias is asked at its own address then, without a key
-        servers = known_servers(find_project(project).settings if project is not None else load_settings())
-    project_id = None if project is None else find_project(project).id
+    home, only = Home.find(), None
+    if asked_project(project) is not None:
+        only = find_project(project).id
     with opened(home) as connection, told_if_slow("asking the servers of the fleet …"):
-        rows = fleet_rows(connection, project_id, observe(home, aliases(connection), servers))
+        servers = all_servers(dict.fromkeys(one.project_root for one in fleet_tasks(connection)))
+        rows = fleet_rows(connection, only, observe(home, aliases(connection), servers))
     tasks, free = [row for row in rows if row.task is not None], [row for row in rows if row.task is None]
+    unserved = _without_alias(project, tasks)
     if as_json:
-        print_json({"fleet": [row.to_json() for row in tasks], "unassigned": [row.to_json() for row in free]})
+        documents = {name: [row.to_json() for row in part] for name, part in (("fleet", tasks), ("unassigned", free))}
+        print_json({**documents, "without_alias": unserved})
         return
     if not rows:
         say("The fleet is empty. `bakehouse fleet adopt` shows what serves already and can be taken in.")
         return
     for line in fleet_lines(rows, terminal_width()):
         say(line)
-    if free:
+    if free or unserved:
         say()
-        say(f"No task is assigned to {', '.join(row.alias.name for row in free)}: `bakehouse fleet assign TASK ALIAS`")
+    if free:
+        say(f"No task is assigned to {listed([row.alias.name for row in free])}: `bakehouse fleet assign TASK ALIAS`")
+    if unserved:
+        say(f"No alias answers for {listed(unserved)}")
+
+
+def _without_alias(project: Path | None, rows: Sequence[FleetRow]) -> list[str]:
+    """The tasks of the project in which the command is called that no alias answers for; none where there is no project."""
+    with contextlib.suppress(BakehouseError):
+        found = find_project(project)
+        served = {row.task for row in rows if row.project_id == found.id}
+        return [] if found.is_shipped else [name for name in found.own_task_names() if name not in served]
+    return []

@@ -132,6 +132,15 @@ def test_a_task_is_proposed_and_given_only_when_a_person_says_so(box: Box) -> No
     assert alias_of(box.connection, box.project.id, "planner") is not None
 
 
+def test_the_list_says_which_tasks_of_the_project_nothing_answers_for(box: Box, tmp_path: Path) -> None:
+    box.fleet_command("adopt", "vault-judge", "--task", "judge")
+    assert box.document("list")["without_alias"] == ["planner", "quizzer"]
+    assert "No alias answers for planner and quizzer" in box.fleet_command("list")
+    new_project(tmp_path / "other")
+    elsewhere = box.document("list", "--project", str(tmp_path / "other"))
+    assert (elsewhere["fleet"], elsewhere["without_alias"]) == ([], Project.find(tmp_path / "other").own_task_names())
+
+
 def test_a_task_has_one_alias_and_an_alias_may_do_several(box: Box) -> None:
     box.fleet_command("adopt", "vault-judge", "qwen3:8b")
     for task in ("judge", "planner"):

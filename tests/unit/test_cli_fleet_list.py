@@ -84,7 +84,7 @@ def test_the_document_has_all_there_is(
     promoted(fleet, standin)
     code, out, _ = called(capsys, ["fleet", "list", "--json"])
     document = json.loads(out)
-    assert code == 0 and set(document) == {"schema", "fleet", "unassigned"}
+    assert code == 0 and set(document) == {"schema", "fleet", "unassigned", "without_alias"}
     (judge,), (tagger,) = document["fleet"], document["unassigned"]
     assert (judge["task"], judge["alias"], judge["version"], judge["model"]) == ("judge", "vault-judge", 2, "Qwen3-4B")
     assert judge["scores"]["format"] == 1.0 > judge["before"]["scores"]["format"]
