@@ -178,7 +178,8 @@ def _no_leak(values: Values, outcome: str) -> str:
         if values.get("why") == "not_trained":
             return "nothing was trained: it is a base model as it came"
         return (
-            f"{values['golden']:,} golden inputs, none of them in {values['examples']:,} examples of {values['data']}"
+            f"{count(int(values['golden']), 'golden input')}, none of them in {count(int(values['examples']), 'example')} "
+            f"of {values['data']}"
         )
     return {
         "unknown_lineage": "what it was trained on is not known: no job of this home made it",
