@@ -205,6 +205,15 @@ def test_somebody_else_moves_the_alias(fleet: RealFleet, capsys: pytest.CaptureF
     wait_until(lambda: kept.kept_as is not None or fleet.versions("judge")[1].kept_as is not None, what="theirs kept")
     assert fleet.server.models[str(fleet.versions("judge")[1].kept_as)].digest == theirs.digest
 
+    fleet.watched.clear()
+    fleet.server.remove_model("judge")
+    assert row(fleet, capsys)["foreign"]
+    with pytest.raises(SystemExit, match="0"):
+        exit_code(["fleet", "rollback", "judge", "--json"])
+    fleet.check("judge")
+    current = fleet.current("judge")
+    assert current is not None and current.number == 1, "what was recorded, though it was nothing else before"
+
 
 CLOCK = """
 import time

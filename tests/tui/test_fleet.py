@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from core.aliases.observing import Observed
 from core.config.project import shipped
+from core.errors import InputError
 from core.home import Home
 from core.store.database import transaction
 from core.store.fleet import Target
@@ -18,7 +20,7 @@ from core.text import printable
 from tests.support.hostile import NAME
 from tests.support.stored_fleet import StoredFleet
 from tests.support.waiting import wait_until
-from tests.tui.conftest import Opened, keys_of, text_of
+from tests.tui.conftest import Opened, keys_of, seen, text_of
 from tests.tui.fleet_scene import fleet, row
 from tests.tui.scene import scene
 from tests.tui.test_hostile_names import rows_of
@@ -220,3 +222,25 @@ async def test_a_rollback_says_what_comes_back_and_is_asked_for_once(
         assert "roll back" not in keys_of(pilot) and len(asked) == 2, "spacer is being moved"
         await pilot.press("1", "G", "Y")
         assert len(asked) == 2, "an alias without a task has nothing to be held to"
+
+
+async def test_an_alias_that_somebody_removed_comes_back_as_it_was(
+    console: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, object]] = []
+
+    def rolled_back(home: Home, alias: object, **given: object) -> None:
+        asked.append(given)
+        raise InputError("this is as far as the test goes")
+
+    monkeypatch.setattr("core.fleet.promotion.foreign_model", lambda *told: None)
+    monkeypatch.setattr("core.fleet.promotion.is_missing", lambda *told: True)
+    monkeypatch.setattr("core.fleet.promotion.rollback", rolled_back)
+    rows = tuple(replace(one, observed=Observed(1.0)) if one.task == "reflector" else one for one in fleet().rows)
+    async with console(moment(FleetNow(rows))) as pilot:
+        await pilot.press("1", "j", "j", "j", "R")
+        question = pilot.app.screen
+        assert isinstance(question, Confirm) and "nothing is there now" in question.explanation
+        await pilot.press("y")
+        await seen(pilot, lambda: asked, "the rollback")
+    assert (asked[0]["missing"], asked[0]["found"], asked[0]["task"]) == (True, None, "reflector")

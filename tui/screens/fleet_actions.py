@@ -162,11 +162,14 @@ def rollback_question(row: FleetRow, now: float) -> tuple[str, str]:
         where = "its llama-server starts with the file that it had"
     else:
         where = f"copied from {back.kept_as}" if back.kept_as else "copied from what the server keeps"
-    what_is_there = (
-        "What somebody else put there is kept as a version" if row.foreign else "What serves now stays a version"
-    )
+    if row.foreign and row.observed is not None and row.observed.is_gone:
+        what_is_there = "Somebody else removed the alias: nothing is there now."
+    elif row.foreign:
+        what_is_there = "What somebody else put there is kept as a version of the alias."
+    else:
+        what_is_there = "What serves now stays a version of the alias."
     question = f"Roll back {row.alias.name}?"
-    return question, f"{comes}; {where}, and nothing is built again. {what_is_there} of the alias."
+    return question, f"{comes}; {where}, and nothing is built again. {what_is_there}"
 
 
 def made_as(row: FleetRow) -> dict[str, str]:
