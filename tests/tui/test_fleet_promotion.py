@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from textual.pilot import Pilot
 
 from core.config.project import shipped
+from core.errors import InputError
 from core.fleet.gate import Condition, Gate, GateOutcome
 from core.fleet.promotion import Promotion
 from core.home import Home
@@ -18,6 +20,7 @@ from core.runner.commands import RefusedError
 from core.store.fleet import Target
 from core.store.fleet_changes import FleetChange
 from core.store.fleet_reasons import change_reason, fleet_refusal
+from tests.support.waiting import PATIENCE_SECONDS
 from tests.tui.conftest import Opened, keys_of, seen, text_of
 from tests.tui.fleet_scene import alias, change, version
 from tests.tui.scene import NOW
@@ -165,6 +168,32 @@ async def test_of_two_consoles_the_second_is_told_and_a_move_taken_back_says_why
         await pilot.press("enter", "y")
         await seen(pilot, lambda: "is not on the server any more" in text_of(pilot, "#rows"), "why it was taken back")
         assert "taken back" in text_of(pilot, "#rows")
+
+
+async def test_the_end_is_told_though_its_screen_was_left(console: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    may_end, asked = threading.Event(), list[str]()
+
+    def promote(context: object, given: Promotion, override: str | None) -> FleetChange:
+        asked.append(given.task)
+        may_end.wait(PATIENCE_SECONDS)
+        return DONE
+
+    monkeypatch.setattr(fleet_requests, "promote", promote)
+    async with console(moment()) as pilot:
+        await looked_at(pilot)
+        await pilot.press("enter", "y")
+        await seen(pilot, lambda: asked and "asking the runner" in text_of(pilot, "#rows"), "the move")
+        await pilot.press("escape")
+        may_end.set()
+        await seen(pilot, lambda: pilot.app._notifications, "the end")
+        assert [one.message for one in pilot.app._notifications] == ["Promotion of vault-judge: done"]
+
+
+async def test_a_task_of_another_project_is_not_judged_by_this_ones_inputs(console: Opened) -> None:
+    async with console(moment()) as pilot:
+        screen = await looked_at(pilot)
+        with pytest.raises(InputError, match="a task of another project"):
+            screen._ask("job:61")  # the console's project is the shipped one, the row's is not
 
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)], ids=["120x40", "80x24"])

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import ComposeResult
 from textual.message import Message
 
+from core.errors import InputError
 from core.runner.commands import RefusedError
 from core.text import printable
 from core.wording.fleet import change_reason_words, phase_words, state_words
 from core.wording.jobs import reason_words
 from tui import fleet_requests
+from tui.actions import RequestDone
 from tui.commands import Command, bindings
 from tui.context import Context
 from tui.lines import Line, folded, wrapped
@@ -230,6 +232,12 @@ class PromotionScreen(CommandScreen):
 
         assert self.row.task is not None
         project = self.context.find_project()
+        if project.id != self.row.project_id:
+            raise InputError(
+                f"{self.row.task} is a task of another project: its golden inputs and checks are not here",
+                code="other_project",
+                remedy="open the console with --project, in the folder of that project",
+            )
         with contextlib.closing(open_database(self.context.home)) as connection:
             found = promotion_gate(self.context.home, connection, project, self.row.task, reference)
         return self.EvidenceRead(reference, found)
@@ -275,9 +283,17 @@ class PromotionScreen(CommandScreen):
         self.is_moving, self.problem = True, ""
         self._paint()
         override = self.override
-        ask_beside(
-            "promote", lambda: self._carried_out(evidence, override), lambda line: self.MoveEnded(None, line), self.tell
-        )
+        failed = lambda line: self.MoveEnded(None, line)  # noqa: E731
+        ask_beside("promote", lambda: self._carried_out(evidence, override), failed, self._tell_end)
+
+    def _tell_end(self, ended: MoveEnded) -> None:
+        """On the screen, or as a notice where that was left meanwhile; from any thread."""
+        if self.is_running:
+            self.post_message(ended)
+            return
+        change = ended.change
+        words = ended.problem if change is None else fleet_requests.ended_words(self.row.alias.name, change)
+        self.context.post(RequestDone(words, failed=change is None or change.state != "done"))
 
     def _carried_out(self, evidence: Promotion, override: str | None) -> MoveEnded:
         try:

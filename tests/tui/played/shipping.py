@@ -321,7 +321,7 @@ PICTURES: Mapping[str, tuple[Callable[[Path], Home], str]] = {
     "parity": (failed, "{enter}{2}{enter}{1}"),
     "stages": (staged, "4{2}{enter}{1}jjjjj"),
     "deploy": (diagnosed, "3Gkkkd{4}"),
-    "fleet": (served, "1{2}"),
+    "served": (served, "1{2}"),
     "why": (diagnosed, "3GW{3}"),
 }
 
