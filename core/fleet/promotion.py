@@ -182,7 +182,7 @@ def _target(connection: sqlite3.Connection, asked: Meant, placed: Placed) -> Tar
         template=placed.template,
         server_version=placed.server_version,
         size_bytes=placed.size_bytes,
-        model=lineage.model or (None if deployment is None else deployment.model),
+        model=lineage.model or (deployment.model if deployment is not None else (placed.record or {}).get("model")),
         deploy_job_id=None if deployment is None else deployment.job_id,
         record=placed.record,
     )

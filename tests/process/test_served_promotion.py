@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import signal
@@ -17,6 +18,7 @@ from core.served.record import ServedModelRecord, read_record
 from core.served.state import is_running, read_state
 from core.store.fleet import Target, current_version
 from core.store.fleet_changes import FleetChange, changes, notes, open_changes
+from tests.support.commands import called
 from tests.support.queueing import Queue
 from tests.support.served_alias import ALIAS, CANDIDATE, FORMER, Counter, counter, serving, target_of
 from tests.support.waiting import wait_until
@@ -185,3 +187,38 @@ def test_random_kills_leave_one_model_that_serves_and_one_truth(serving: Counter
         serving.is_settled(recorded(serving))
         assert recorded(serving) == (change.target.model if change.state == "done" else present), reasons
     assert any(state == "done" for _, state, _ in reasons), reasons
+
+
+def test_the_commands_of_the_fleet_on_served_models(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BAKEHOUSE_HOME", str(counter.home.root))
+    own = "judge-four-9"
+    counter.serve(ALIAS, FORMER, port=counter.port)
+    counter.serve(own, CANDIDATE)
+
+    def run(*words: str) -> tuple[int, str, str]:
+        return called(capsys, ["fleet", *words])
+
+    assert run("adopt", ALIAS, "--task", "judge")[0] == 0
+    code, out, err = run("promote", "judge", f"served:{own}")
+    assert code == 3 and "Not promoted" in out + err
+    counter.is_settled(FORMER)
+    code, out, err = run("promote", "judge", f"served:{own}", "--override", "read by hand")
+    assert code == 0, out + err
+    counter.is_settled(CANDIDATE)
+    code, out, err = called(capsys, ["served", "remove", ALIAS])
+    assert code == 2 and "is the alias of judge" in err
+
+    assert run("rollback", "judge")[0] == 0
+    counter.is_settled(FORMER)
+
+    def told() -> str:
+        return " ".join(run("history", "judge")[1].split())
+
+    wait_until(lambda: f"{own} is stopped" in told(), what=told)
+    assert (
+        "read by hand" in told() and f"back to version 1 ({FORMER}) for judge, before version 2 ({CANDIDATE})" in told()
+    ), told()
+    (row,) = json.loads(run("list", "--json")[1])["fleet"]
+    assert (row["task"], row["alias"], row["foreign"], row["stale"]) == ("judge", ALIAS, False, [])
