@@ -18,6 +18,7 @@ from core.submission.challenge import WantedChallenge, plan_challenge, submit_ch
 from core.wording.challenge import gain_words, headline, promote_command, table_row, way_words, why_lines
 from core.wording.promotion import condition_words
 from tests.support.challenged import NEW, OLD, Challenged, challenged_home
+from tests.support.commands import called
 
 NOT_MEASURED = Condition("measured", "cannot_tell", {"why": "no_bakeoff"})
 
@@ -121,3 +122,22 @@ def test_a_gate_that_cannot_be_asked_and_jobs_that_are_gone_hide_no_other_task(h
     assert why_lines(found["judge"]) == ["the gate cannot be asked: no server answers"]
     (why,) = why_lines(found["planner"])
     assert condition_words(NOT_MEASURED) in why and f"`{promote_command(found['planner'])} --dry-run`" in why
+
+
+def test_the_command_waits_for_all_chains_and_shows_what_can_be_told_without_a_server(
+    home: Challenged, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["challenge", NEW, "--wait", "--project", str(home.project.root)]
+    judge, planner, tidy = (get_chain(home.connection, chain_of(home, one)) for one in ("judge", "planner", "tidy"))
+    home.bake_off(judge, {"base": 0, "new": 5, "old": 1})
+    for link in (*planner.links, *tidy.links):
+        home.end(link.job.id, "cancelled")
+    code, out, err = called(capsys, words)
+    assert code == 1, "a chain did not come to its end"
+    assert f"{NEW}: 1 of 3 tasks measured, 2 stopped" in out, err
+    assert "judge: the gate cannot be asked" in out and "0.83 → 4.17" in out
+    assert f"bakehouse queue retry {planner.links[0].job.id}" in out
+    code, out, _ = called(capsys, [*words, "--json"])
+    tasks = {one["task"]: one for one in json.loads(out)["challenge"]["tasks"]}
+    assert code == 1 and tasks["judge"]["gate"] is None and tasks["judge"]["gate_error"]["message"]
+    assert tasks["judge"]["new"]["score"] == pytest.approx(5 / 6) and tasks["tidy"]["stage"] == "stopped"
