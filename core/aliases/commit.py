@@ -18,7 +18,7 @@ from core.store.fleet import (
     set_kept,
     set_observed,
 )
-from core.store.fleet_changes import FleetChange, finish_change, get_change
+from core.store.fleet_changes import FleetChange, finish_change, get_change, given_since
 from core.store.fleet_reasons import change_reason
 
 
@@ -42,7 +42,8 @@ def end_change(
     set_current(connection, change.alias_id, version.id, since=now)
     if change.project_id is not None and change.project_root is not None and change.task is not None:
         given = FleetTask(change.project_id, change.project_root, change.task, change.alias_id, now, change.author)
-        assign_task(connection, given)
+        if not given_since(connection, change):
+            assign_task(connection, given)
     finish_change(connection, change.id, "done", reason, to_version=version.id)
     return version
 

@@ -84,14 +84,17 @@ def open_change(
     gate: Mapping[str, Any] | None = None,
     override_reason: str | None = None,
     phase: str = "",
+    is_done: bool = False,
 ) -> FleetChange:
-    """Store the intent. sqlite3.IntegrityError where the alias has an open change: look before (`open_change_of`)."""
+    """Store the intent, or what is done already. sqlite3.IntegrityError where the alias has an open change, and this is to be
+    one: look before (`open_change_of`)."""
+    now = time.time()
     cursor = connection.execute(
         f"""
         INSERT INTO fleet_changes (
           id, alias_id, project_id, project_root, task, kind, state, phase, from_version, to_version, target, gate,
-          override_reason, author, asked_at
-        ) VALUES ({_NEXT_ID}, ?, ?, ?, ?, ?, 'open', ?, ?, ?, ?, ?, ?, ?, ?)
+          override_reason, author, asked_at, ended_at
+        ) VALUES ({_NEXT_ID}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         """,
         [
             alias_id,
@@ -99,6 +102,7 @@ def open_change(
             project_root,
             task,
             kind,
+            "done" if is_done else "open",
             phase,
             from_version,
             to_version,
@@ -106,7 +110,8 @@ def open_change(
             None if gate is None else json.dumps(gate),
             override_reason,
             author,
-            time.time(),
+            now,
+            now if is_done else None,
         ],
     )
     return get_change(connection, int(cursor.lastrowid or 0))
@@ -187,6 +192,17 @@ def open_changes(connection: sqlite3.Connection) -> list[FleetChange]:
 def open_change_of(connection: sqlite3.Connection, alias_id: int) -> FleetChange | None:
     """The move that an alias is in, None where it is in none."""
     return next((one for one in open_changes(connection) if one.alias_id == alias_id), None)
+
+
+def given_since(connection: sqlite3.Connection, change: FleetChange) -> bool:
+    """Whether the task of a change was given to an alias, or taken from one, after the change was asked for."""
+    found = connection.execute(
+        """
+        SELECT 1 FROM fleet_changes WHERE id > ? AND project_id = ? AND task = ? AND state = 'done' AND kind <> 'rollback'
+        """,
+        [change.id, change.project_id, change.task],
+    ).fetchone()
+    return found is not None
 
 
 def add_note(

@@ -79,7 +79,8 @@ def adopt(request: Request) -> None:
 
 
 def assign(request: Request) -> None:
-    """A task has another alias, or none.
+    """A task has another alias, or none, also while either alias is on its way to another model: a server that never answers
+    again keeps no task.
 
     Arguments: `project_id`, `project_root`, `task`; `alias_id`, None to release it; `expected_alias`: the one that it has.
     """
@@ -90,10 +91,7 @@ def assign(request: Request) -> None:
             raise _refused("no_alias", task=given["task"])
         _assign(request, present, "release")
         return
-    alias = _known(connection, given["alias_id"])
-    for one in (alias, *(() if present is None else (present,))):
-        _require_at_rest(connection, one)
-    _assign(request, alias, "assign")
+    _assign(request, _known(connection, given["alias_id"]), "assign")
 
 
 def promote(request: Request) -> None:
@@ -268,22 +266,23 @@ def _require_alias_of_task(
 def _assign(request: Request, alias: Alias, kind: ChangeKind) -> None:
     """The task has the alias from now on, or has it no more; that stands in the history of the alias."""
     given, connection = request.arguments, request.connection
-    change = open_change(
+    open_change(
         connection,
         alias_id=alias.id,
         kind=kind,
         author=request.author,
         target=Target(alias.name, None),
         from_version=alias.version_id,
+        to_version=alias.version_id,
         project_id=given["project_id"],
         project_root=given.get("project_root"),
         task=given["task"],
+        is_done=True,
     )
     if kind == "release":
         release_task(connection, given["project_id"], given["task"])
     else:
         assign_task(connection, _fleet_task(request, alias))
-    finish_change(connection, change.id, "done", to_version=alias.version_id)
 
 
 def _fleet_task(request: Request, alias: Alias) -> FleetTask:
