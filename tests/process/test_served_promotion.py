@@ -157,7 +157,7 @@ def test_a_runner_that_is_stopped_leaves_an_alias_that_serves_or_is_on_its_way(s
 
 @pytest.mark.parametrize(("seed", "rounds"), [(SEED, ROUNDS), *LONG])
 def test_random_kills_leave_one_model_that_serves_and_one_truth(serving: Counter, seed: int, rounds: int) -> None:
-    chance = random.Random(seed)
+    chance, serving.has_runner = random.Random(seed), True
     candidates: list[ServedModelRecord] = [serving.serve(f"judge-{one}", one) for one in (CANDIDATE, "five")]
     reasons = []
     for _ in range(rounds):

@@ -18,7 +18,7 @@ from core.aliases.served_place import ServedPlace
 from core.files import sha256_file
 from core.home import Home
 from core.process.ports import free_port
-from core.runner.client import stop_runner
+from core.runner.client import ensure_runner, stop_runner
 from core.served.control import start
 from core.served.record import ServedModelRecord, read_record, to_json, write_record
 from core.served.state import read_state
@@ -52,6 +52,8 @@ class Counter:
     home: Home
     folder: Path
     port: int
+    has_runner: bool = False
+    """Whether a runner lives: one that was killed a moment ago may have been taken for one that does."""
 
     @property
     def connection(self) -> contextlib.closing[sqlite3.Connection]:
@@ -128,6 +130,8 @@ class Counter:
         said: list[str] = []
 
         def answered() -> bool:
+            if self.has_runner:
+                ensure_runner(self.home)
             if read_state(self.home, served).phase == "serving":
                 with contextlib.suppress(httpx.TransportError):
                     said.append(answer_at(read_record(self.home, served).port, served))
