@@ -31,7 +31,7 @@ def require_no_alias(connection: sqlite3.Connection, url: str, name: str, key: s
                 f"`{name}` is an alias{_of_tasks(connection, alias)}: it moves only on promotion",
                 code="is_alias",
                 key="--name",
-                remedy="deploy under another name, have that measured, and promote it; `bakehouse fleet list` shows aliases",
+                remedy="deploy under another name, have that measured, and `bakehouse fleet promote` it",
             )
         kept = [one for one in versions(connection, alias.id) if one.kept_as is not None]
         if number := next((one.number for one in kept if one.kept_as in (name, key)), None):
@@ -76,7 +76,8 @@ def require_removable(home: Home, name: str) -> None:
                 f"`{name}` is the alias{tasks}, which nothing would serve any more",
                 code="is_alias",
                 key=name,
-                remedy=f"promote another model, or give the task another alias; `bakehouse served stop {name}` only ends it",
+                remedy="`bakehouse fleet promote` puts another model there, `bakehouse fleet assign` gives the task another "
+                f"alias; `bakehouse served stop {name}` only ends it",
             )
 
 
