@@ -5,13 +5,15 @@ The new model has random weights, the tokenizer of SmolLM2 and another size. A r
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import random
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -25,11 +27,12 @@ from core.models.gguf import check_gguf
 from core.process.ports import free_port
 from core.served.command import ServerCommand, ServerOptions, served_defaults
 from core.served.control import start
-from core.served.record import ServedModelRecord, read_records, write_record
+from core.served.record import ServedModelRecord, read_record, read_records, write_record
 from core.served.state import read_state
 from core.store.chains import Chain, get_chain
 from core.store.database import transaction
 from core.store.fleet import FleetTask, Target, assign_task, insert_alias, insert_version, set_current
+from core.store.jobs import RETRYABLE
 from core.submission.challenge import WantedChallenge, plan_challenge, submit_challenge
 from tests.support.commands import called
 from tests.support.llama_cpp import llama_cpp, small_q8_0
@@ -37,10 +40,12 @@ from tests.support.queueing import AUTHOR, Queue
 from tests.support.served_models import all_ended, reached
 from tests.support.small_model import home_with
 from tests.support.tiny_model import tiny_model
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.train
 
 NAMES = ("Ines", "Jonas", "Klara", "Luis")
+KILLS = 12
 KINDS = ["train", "merge", "convert", "quantize", "deploy", "bakeoff"]
 OLD, NEW = "SmolLM2-135M", "tiny-2"
 SAID = {"greet": NAMES, "count": ("zebra",)}
@@ -184,13 +189,61 @@ def test_a_challenge_comes_to_its_table_though_runner_and_job_are_killed(
         assert one.new.tokens_per_second and one.old.tokens_per_second
         assert reached(home, f"vault-{one.task}", "serving")
     assert count.difference == 0.0 and greet.difference == -(greet.old.score or 0) < 0
-    code, out, err = called(capsys, ["challenge", NEW, "--project", str(project.root)])
+    words = ["--project", str(project.root)]
+    code, out, err = called(capsys, ["challenge", NEW, *words])
     assert code == 0 and f"{NEW}: 2 of 2 tasks measured" in out, err
     assert all(f"{score_figure(one.old.score)} → 0.00" in out for one in (count, greet)), out
-    # Of the challengers none takes memory any more; each can serve again.
+
+    # Of the challengers none takes memory any more, and the gate knows them by what was measured; a promotion has one serve.
     records, _ = read_records(home)
     challengers = [one.name for one in records if one.model == NEW]
     assert len(challengers) == 2 and all(read_state(home, name).phase == "stopped" for name in challengers)
+    _, out, _ = called(capsys, ["challenge", NEW, "--json", *words])
+    gates = {one["task"]: one["gate"] for one in json.loads(out)["challenge"]["tasks"]}
+    outcomes = {task: {one["code"]: one["outcome"] for one in gate["conditions"]} for task, gate in gates.items()}
+    for found in outcomes.values():
+        assert found["measured"] == found["incumbent_measured"] == found["parity"] == found["fresh"] == "pass", outcomes
+    assert all(gate["outcome"] != "pass" for gate in gates.values()), "four inputs show too little, or too much"
+    because = ["--override", "nobody counts", *words]
+    assert called(capsys, ["fleet", "promote", "count", str(count.candidate), *words])[0] == 3
+    code, out, err = called(capsys, ["fleet", "promote", "count", str(count.candidate), *because])
+    assert code == 0, out + err
+    with queue.database() as connection:
+        count = challenged_tasks(home, connection, challenge)[0]
+    assert (count.stage, count.old.model, read_record(home, "vault-count").model) == ("promoted", OLD, NEW)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_is_killed_at_any_moment_each_task_comes_to_its_end(queue: Queue, project: Project, seed: int) -> None:
+    home, chance = queue.home, random.Random(seed)
+    plan = plan_challenge(home, project, WantedChallenge(NEW, recipe="quick"))
+    challenge, _ = submit_challenge(home, project, plan, author=AUTHOR)
+    jobs = [job for one in challenge.tasks for job in ids(home, queue, one.chain_id or 0).values()]
+    for _ in range(KILLS):
+        for job in in_states(queue, jobs, RETRYABLE):
+            queue.ask("retry", job)
+        time.sleep(chance.uniform(0, 5))  # any moment is as good as another
+        victim = chance.choice(("runner", "job", "shim"))
+        with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+            if victim == "runner":
+                queue.kill_runner()
+                queue.start_runner()
+            elif running := in_states(queue, jobs, {"running"}):
+                pid = (queue.process if victim == "job" else queue.shim_pid)(running[0])
+                os.kill(pid, signal.SIGKILL)
+    for job in jobs:
+        while queue.wait_for(job).state in RETRYABLE:
+            queue.ask("retry", job)
+            wait_until(lambda job=job: queue.job(job).state not in RETRYABLE, what="its retry")  # type: ignore[misc]
+    with queue.database() as connection:
+        tasks = challenged_tasks(home, connection, challenge)
+    assert [(one.stage, one.difference is None) for one in tasks] == [("done", False)] * 2
+    assert all(one.old.model == OLD and reached(home, f"vault-{one.task}", "serving") for one in tasks)
+
+
+def in_states(queue: Queue, jobs: Sequence[int], states: Collection[str]) -> list[int]:
+    return [job for job in jobs if queue.job(job).state in states]
 
 
 def printed(home: Home, chains: list[dict[str, int]]) -> str:
