@@ -72,6 +72,8 @@ async def test_one_key_leads_from_the_table_to_the_evidence(console: Opened) -> 
         for figure in ("switch", "2.10 → 4.90", "+2.80 [+2.50, +3.10]", "8.5 GB → 4.3 GB", "41 → 88"):
             assert figure in judge
         assert "cannot tell" in shown and "quizzer: " in shown and "could gain 2.50/5" in shown
+        why = " ".join(shown.replace("│", " ").split())
+        assert "up to 22 % could differ" in why and "fleet promote planner job:62 --dry-run" in why
         await pilot.press("u")
         promotion = pilot.app.screen
         assert isinstance(promotion, PromotionScreen)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
-from core.wording.challenge import HEAD, advice_words, could_gain_words, table_row, way_words
+from core.wording.challenge import HEAD, advice_words, could_gain_words, table_row, way_words, why_lines
 from tui.lines import Line, folded
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ def challenge_rows(tasks: Sequence[ChallengedTask], selected: str | None, width:
         rows.append(Line(f"  {head}", "dim").cut(width))
         for one, text in zip(measured, lines, strict=True):
             rows.append(_row(one, text, selected, ADVICE_ROLES.get(advice_words(one), "text")).cut(width))
-            if one.gate_error is not None:
-                rows += folded(Line("    ").add(f"the gate cannot be asked: {one.gate_error.message}", "warn"), width)
+            for why in why_lines(one):
+                rows += folded(Line("    ").add(why, "dim"), width)
     if others:
         rows += [Line()] * bool(rows) + [Line("  on their way", "dim")]
         for one in others:
