@@ -25,7 +25,7 @@ from core.process.shims import take_lock
 from core.reasons import Reason
 from core.served.away import away_for
 from core.served.control import start, stop
-from core.served.former import Former, Owner, noted_former
+from core.served.former import Former, Owner, note_former, noted_former
 from core.served.install import choose_port, confirm, go_back, note_what_is, phase_on_the_way, put_in_place
 from core.served.record import ServedModelRecord, read_record, to_json, write_record
 from core.served.state import is_running, read_state
@@ -161,6 +161,10 @@ class ServedPlace:
             self._require_quiet([alias.name, *([] if beside is None else [beside])], known)
             require_what_it_needs(self.home, record)
             before = note_what_is(self.home, record, owner, self._aside(alias, record, beside))
+        if before is not None and before.failed:
+            why = BakehouseError(f"{record.name} did not come to serve, or gave no answer", code="not_serving")
+            self._go_back(alias, before, why)
+            raise why
         try:
             put_in_place(self.home, record, before)
             self._require_serving(record)
@@ -190,10 +194,13 @@ class ServedPlace:
             ) from error
 
     def _go_back(self, alias: Alias, before: Former | None, why: Exception) -> None:
+        if before is not None and not before.failed:
+            with contextlib.suppress(OSError):  # else the same is tried once more
+                note_former(self.home, self.home.served_dir(alias.name), replace(before, failed=True))
         try:
             go_back(self.home, alias.name, before)
         except (BakehouseError, OSError) as error:
-            # The note is there still: the same is tried again, and ends here again, or serves.
+            # The note is there still, and so that is tried again.
             said = f"what was before {alias.name} is not there again: {error}"
             raise NotNowError(said, code="putting_back", key=alias.name) from why
 

@@ -29,13 +29,15 @@ class Owner:
 class Former:
     """What was before: the record, None where there was none, and whether it ran.
 
-    `aside` is another served model that was stopped to make room, and runs again where what was before comes back.
+    `aside` is another served model that was stopped to make room, and runs again where what was before comes back. `failed`:
+    what was to take its place has failed, and this is on its way back.
     """
 
     record: ServedModelRecord | None
     ran: bool
     owner: Owner
     aside: str | None = None
+    failed: bool = False
 
 
 def note_former(home: Home, folder: ServedDir, former: Former) -> None:
@@ -46,6 +48,7 @@ def note_former(home: Home, folder: ServedDir, former: Former) -> None:
         "ran": former.ran,
         former.owner.kind: former.owner.id,
         "aside": former.aside,
+        "failed": former.failed,
     }
     write_json(folder.record_before, document)
 
@@ -62,5 +65,6 @@ def noted_former(home: Home, folder: ServedDir) -> Former | None:
                 bool(document["ran"]),
                 Owner(kind, int(document[kind])),
                 aside if isinstance(aside, str) else None,
+                document.get("failed") is True,
             )
     return None

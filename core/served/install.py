@@ -95,7 +95,7 @@ def note_what_is(home: Home, record: ServedModelRecord, owner: Owner, aside: str
     if former is not None and former.owner == owner:
         return former
     if former is not None and (former.owner.kind == "change" or read_state(home, record.name).phase != "serving"):
-        former = replace(former, owner=owner)  # it came to nothing, and this one carries on
+        former = replace(former, owner=owner, failed=False)  # it came to nothing, and this one carries on
         note_former(home, folder, former)
         return former
     found: ServedModelRecord | None = None
@@ -161,7 +161,7 @@ def _is_in_place(home: Home, record: ServedModelRecord) -> bool:
 
 def _start_aside(home: Home, before: Former | None) -> None:
     if before is not None and before.aside is not None:
-        with contextlib.suppress(NotFoundError):
+        with contextlib.suppress(BakehouseError, OSError):  # its state says that it does not run
             start(home, before.aside)
 
 

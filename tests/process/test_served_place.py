@@ -302,3 +302,26 @@ def test_a_later_change_goes_on_from_what_a_former_could_not_take_back(serving: 
     with pytest.raises(BakehouseError):
         serving.carried(second)
     serving.is_settled(FORMER)
+
+
+def test_what_could_not_be_put_back_at_once_is_put_back_later_without_another_try(
+    serving: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    candidate = serving.serve(OWN, CANDIDATE)
+    change = serving.asked("promote", target_of(serving.home, candidate))
+    serving.model(CANDIDATE, "mute")
+
+    def refuses(*words: object) -> None:
+        raise BakehouseError("systemd does not answer", code="launch_failed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("core.aliases.served_place.go_back", refuses)
+        while True:
+            with pytest.raises(NotNowError) as waits:
+                serving.place.place(serving.alias(), change.target)
+            if waits.value.code == "putting_back":
+                break
+    serving.model(CANDIDATE)  # it would serve by now
+    with pytest.raises(BakehouseError, match="did not come to serve"):
+        serving.place.place(serving.alias(), change.target)
+    serving.is_settled(FORMER)
