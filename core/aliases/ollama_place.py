@@ -95,15 +95,18 @@ class OllamaPlace:
     def _look(self, name: str) -> Placed | None:
         """The digest is asked for last: what is decided by it is decided by what was there a moment ago."""
         version = self._ollama.version()
+        info = problem = None
         try:
             info = self._ollama.show(name)
         except ServerError as error:
-            if error.status != 404:
-                raise
-            info = None
+            problem = error
         tag = self._tags().get(name_key(name))
         if tag is None:
+            # Also of a tag of which nothing was written but its name: Ollama writes in place, so a full disk or a kill in the
+            # middle of a copy leaves that. It is not listed, `show` answers 500, and a copy over it makes it whole.
             return None
+        if problem is not None and problem.status != 404:
+            raise problem
         template = None
         if info is not None:
             template = hashlib.sha256(info.template.encode("utf-8", "surrogatepass")).hexdigest()

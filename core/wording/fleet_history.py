@@ -45,6 +45,8 @@ def _sentence(entry: HistoryEntry, change: FleetChange) -> str:
             found = f"what was found under {name} was taken as {version_words(entry.after)}"
             return f"{found}, before {version_words(entry.before)}: {by}"
     what = "rollback" if change.kind == "rollback" else f"promotion of {change.target.source or 'a model'}"
+    if change.state == "done" and entry.before is not None and entry.before == entry.after:
+        return f"{name}, which somebody had removed, is {version_words(entry.after)} again{task}: {by}{_took(change)}"
     if change.state == "done":
         was = f", before {version_words(entry.before)}" if entry.before is not None else ""
         source = "" if change.kind == "rollback" else f", copied from {change.target.source}"

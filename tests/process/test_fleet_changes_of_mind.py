@@ -125,11 +125,14 @@ def test_the_server_is_upgraded_in_the_middle(fleet: RealFleet, capsys: pytest.C
 
 
 def test_the_disk_is_full(fleet: RealFleet) -> None:
+    """For the tag that is to keep the candidate; then for the alias itself, of which the server leaves an empty file."""
     full: list[str] = []
 
     def refuse(asked: Asked) -> None:
-        if asked.path == COPY and not full:
-            full.append(str((asked.body or {})["destination"]))
+        to = str((asked.body or {}).get("destination")) if asked.path == COPY else ""
+        if to and to not in full:
+            full.append(to)
+            fleet.server.tear(to)
             fleet.server.answer_next(b'{"error": "write manifest: no space left on device"}', COPY, status=500)
 
     fleet.at_request = refuse
@@ -138,7 +141,16 @@ def test_the_disk_is_full(fleet: RealFleet) -> None:
     assert change.reason is not None and "no space left on device" in str(change.reason.values["message"])
     fleet.check("judge")
     assert "judge:bakehouse-2" not in fleet.server.models and len(fleet.versions("judge")) == 1
+
+    full.append("judge:bakehouse-3")
+    fleet.watched.clear()  # what an Ollama without room does to a tag is beyond whoever asks
+    assert ended(promoted(fleet, "judge-4b")) == ("promote", "taken_back", "move_refused") and full[-1] == "judge"
+    fleet.check("judge")
+    fleet.at_request = lambda asked: None
     assert ended(promoted(fleet, "judge-4b")) == ("promote", "done", None)
+    fleet.server.tear("judge")
+    assert ended(promoted(fleet, "judge-8b")) == ("promote", "done", None)
+    fleet.check("judge")
 
 
 def test_the_name_is_taken(fleet: RealFleet) -> None:
@@ -213,6 +225,9 @@ def test_somebody_else_moves_the_alias(fleet: RealFleet, capsys: pytest.CaptureF
     fleet.check("judge")
     current = fleet.current("judge")
     assert current is not None and current.number == 1, "what was recorded, though it was nothing else before"
+    capsys.readouterr()
+    assert exit_code(["fleet", "history", "judge"]) == 0
+    assert "which somebody had removed, is version 1 (judge) again" in " ".join(capsys.readouterr().out.split())
 
 
 CLOCK = """

@@ -49,6 +49,8 @@ class OllamaStandin:
         self.on_request: Callable[[Asked], None] | None = None
         """Called with each request before it is answered."""
         self.models: dict[str, Model] = {}
+        self.torn: set[str] = set()
+        """Tags that are names of empty files: see `tear`."""
         self.store = Store(self.models, self.newer, self.down)
         self.scheduler = Scheduler(self.newer)
         self.scheduler.load_seconds = load_seconds
@@ -99,12 +101,21 @@ class OllamaStandin:
     def copy_model(self, source: str, destination: str) -> Model:
         """Another tag of a model, as `/api/copy` makes one; both share the blob."""
         tag = _named(destination)
+        self.torn.discard(tag)
         self.store.put(replace(self.models[_named(source)], name=tag, modified_at=time.time()))
         return self.models[tag]
 
     def remove_model(self, name: str) -> None:
         """Deletes a tag. What runs of it goes on."""
         self.store.remove(_named(name))
+
+    def tear(self, name: str) -> None:
+        """A tag is left as by a copy in whose middle the disk was full or the server was killed: a file with nothing in it.
+
+        It is not listed, whoever asks for it is answered 500, also after a restart, and the next copy to it makes it whole.
+        """
+        self.models.pop(_named(name), None)
+        self.torn.add(_named(name))
 
     # What happens in it.
 
@@ -231,6 +242,8 @@ class OllamaStandin:
         if not name:
             raise RefusalError(400, "model is required")
         tag = full_name(name)
+        if tag in self.torn:
+            raise RefusalError(500, "EOF")
         if tag not in self.models:
             raise RefusalError(404, f"model '{tag if self.newer else name}' not found")
         exchange.json(200, self.models[tag].shown(self.newer, bool(body.get("verbose"))))
@@ -270,6 +283,8 @@ class OllamaStandin:
         name = body.get("model") or ""
         if chat and full_name(name) is None:
             raise RefusalError(400, "model is required")
+        if full_name(name) in self.torn:
+            raise RefusalError(500, "EOF")
         model = self.models.get(full_name(name) or "")
         if model is None:
             raise RefusalError(404, f"model '{name}' not found")
