@@ -20,7 +20,7 @@ from core.config.project import Project
 from core.format import listed, moment, plural
 from core.home import Home
 from core.jobfile.quantize import Quantization
-from core.store.challenges import Challenge, list_challenges, newest_challenge
+from core.store.challenges import Challenge, chain_of_task, list_challenges, newest_challenge
 
 if TYPE_CHECKING:
     from core.fleet.challenge import ChallengedTask
@@ -154,10 +154,8 @@ def _standing(home: Home, connection: sqlite3.Connection, project: Project, know
 
 
 def _follow(home: Home, connection: sqlite3.Connection, known: Challenge) -> int:
-    from core.store.chains import get_chain
-
-    chains = [get_chain(connection, one.chain_id) for one in known.tasks if one.chain_id is not None]
-    jobs = follow_to_the_end(home, connection, [chain.links[-1].job.id for chain in chains])
+    chains = [chain_of_task(connection, one) for one in known.tasks]
+    jobs = follow_to_the_end(home, connection, [chain.links[-1].job.id for chain in chains if chain is not None])
     return 130 if jobs is None else exit_code(connection, jobs)
 
 

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from core.bakeoff.leaderboard import Leaderboard, plain_types
-from core.errors import BakehouseError, NotFoundError
+from core.errors import BakehouseError
 from core.fleet.gate import Gate
 from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec
 from core.jobfile.references import parse_reference
 from core.own_paths import located_result
 from core.results.load import load_bakeoff
-from core.store.chains import Chain, ChainLink, get_chain
-from core.store.challenges import Challenge, ChallengeTask
+from core.store.chains import Chain, ChainLink
+from core.store.challenges import Challenge, ChallengeTask, chain_of_task
 from core.store.fleet import Alias, AliasVersion, alias_of, current_version, versions
 from core.store.jobs import ACTIVE, QUEUED
 
@@ -132,7 +132,7 @@ def _challenged(
 ) -> ChallengedTask:
     alias = alias_of(connection, challenge.project_id, told.task)
     version = None if alias is None else current_version(connection, alias)
-    chain = _chain(connection, told.chain_id)
+    chain = chain_of_task(connection, told)
     if chain is None:
         return ChallengedTask(told, alias, None, "gone", old=_serving(version), new=Side(challenge.model))
     links = {link.job.kind: link for link in chain.links}
@@ -166,13 +166,6 @@ def _before(connection: sqlite3.Connection, version: AliasVersion) -> AliasVersi
     """What an alias was before a version."""
     former = [one for one in versions(connection, version.alias_id) if one.number < version.number]
     return former[-1] if former else None
-
-
-def _chain(connection: sqlite3.Connection, chain_id: int | None) -> Chain | None:
-    try:
-        return None if chain_id is None else get_chain(connection, chain_id)
-    except NotFoundError:
-        return None
 
 
 def _stage(chain: Chain, version: AliasVersion | None, deployed: ChainLink | None) -> Stage:

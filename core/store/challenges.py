@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.errors import NotFoundError
+from core.store.chains import Chain, get_chain
 from core.store.jobs import known_id
 
 
@@ -77,6 +78,14 @@ def get_challenge(connection: sqlite3.Connection, challenge_id: int) -> Challeng
             f"no challenge {challenge_id}", code="challenge_not_found", remedy="`bakehouse challenge` lists them"
         )
     return found[0]
+
+
+def chain_of_task(connection: sqlite3.Connection, task: ChallengeTask) -> Chain | None:
+    """The chain of a task, None once its jobs were removed."""
+    try:
+        return None if task.chain_id is None else get_chain(connection, task.chain_id)
+    except NotFoundError:  # the chain has no links any more
+        return None
 
 
 def list_challenges(connection: sqlite3.Connection, project_id: str | None = None) -> list[Challenge]:

@@ -18,8 +18,14 @@ from core.format import listed
 from core.home import Home
 from core.jobfile.deploy import Target
 from core.jobfile.quantize import Quantization
-from core.store.chains import get_chain
-from core.store.challenges import Challenge, add_challenge_task, get_challenge, insert_challenge, newest_challenge
+from core.store.challenges import (
+    Challenge,
+    add_challenge_task,
+    chain_of_task,
+    get_challenge,
+    insert_challenge,
+    newest_challenge,
+)
 from core.store.database import open_database
 from core.store.fleet import Alias, FleetTask, fleet_tasks
 from core.store.jobs import ENDED
@@ -115,9 +121,8 @@ def new_tasks(connection: sqlite3.Connection, project: Project, wanted: WantedCh
 def _is_open(connection: sqlite3.Connection, known: Challenge | None, task: str, *, again: bool) -> bool:
     """Whether a task is still to be queued."""
     challenged = None if known is None else known.task(task)
-    if challenged is None or challenged.chain_id is None:
-        return True
-    return again and all(link.job.state in ENDED for link in get_chain(connection, challenged.chain_id).own)
+    chain = None if challenged is None else chain_of_task(connection, challenged)
+    return chain is None or (again and all(link.job.state in ENDED for link in chain.own))
 
 
 def plan_challenge(

@@ -105,8 +105,9 @@ def test_what_serves_already_is_told_by_its_deployment_and_the_old_model_is_the_
 def test_a_gate_that_cannot_be_asked_and_jobs_that_are_gone_hide_no_other_task(home: Challenged) -> None:
     for task in ("judge", "planner"):
         home.bake_off(get_chain(home.connection, chain_of(home, task)), {"base": 0, "new": 6, "old": 6})
+    gone = chain_of(home, "tidy")
     with transaction(home.connection):
-        home.connection.execute("DELETE FROM chains WHERE id = ?", [chain_of(home, "tidy")])
+        home.connection.execute("DELETE FROM chain_links WHERE chain_id = ?", [gone])
     (known,) = list_challenges(home.connection)
 
     def judge(task: str, candidate: str) -> Gate:
@@ -119,6 +120,8 @@ def test_a_gate_that_cannot_be_asked_and_jobs_that_are_gone_hide_no_other_task(h
     error = found["judge"].gate_error
     assert error is not None and error.code == "a_test" and found["judge"].difference == 0.0
     assert [table_row(found[task])[1] for task in ("judge", "planner")] == ["gate unknown", "cannot tell"]
+    again = plan_challenge(home.home, home.project, WantedChallenge(NEW, tasks=("judge", "tidy")))
+    assert [one.task for one in again.tasks] == ["tidy"], "what is gone can be queued again"
     assert why_lines(found["judge"]) == ["the gate cannot be asked: no server answers"]
     (why,) = why_lines(found["planner"])
     assert condition_words(NOT_MEASURED) in why and f"`{promote_command(found['planner'])} --dry-run`" in why
