@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -131,10 +132,14 @@ def test_a_promotion_that_fails_leaves_production_untouched_and_of_two_consoles_
     code, said = fleet.says("fleet", "history", "judge")
     assert "was not done" in said and "no space left on device" in said
 
-    # Two at once: each shows its evidence, and asks for what it has shown.
+    # Two at once: each shows its evidence, and asks for what it has shown. The first is under way until the other has ended.
+    go_on = threading.Event()
+    server.on_request = lambda asked: asked.path != "/api/copy" or go_on.wait(120)
     consoles = [
         fleet.begin("fleet", "promote", "judge", name, "--override", "mine") for name in ("judge-4b", "judge-8b")
     ]
+    wait_until(lambda: any(one.poll() is not None for one in consoles), what="the end of one")
+    go_on.set()
     said_by = [json.loads(one.communicate(timeout=120)[0]) for one in consoles]
     assert sorted(one.returncode for one in consoles) == [0, 1]
     winner = next(told for one, told in zip(consoles, said_by, strict=True) if one.returncode == 0)
