@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from core.errors import BakehouseError, InputError, NotFoundError
@@ -30,7 +31,7 @@ def choose_port(home: Home, name: str, asked: int | None = None) -> int:
     if asked is None and own is not None:
         return own
     if asked is None:
-        for port in range(FIRST_PORT, FIRST_PORT + PORTS):
+        for port in _ports(home):
             if port not in others and is_free(port):
                 return port
         raise InputError(
@@ -50,6 +51,13 @@ def choose_port(home: Home, name: str, asked: int | None = None) -> int:
             remedy="name another one, or none",
         )
     return asked
+
+
+def _ports(home: Home) -> Iterator[int]:
+    """The ports of served models, from another one on for each home: what is free while a served model of another home starts
+    again is that model's."""
+    begin = zlib.crc32(bytes(home.root)) % PORTS
+    return (FIRST_PORT + (begin + step) % PORTS for step in range(PORTS))
 
 
 def install(

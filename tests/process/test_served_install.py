@@ -14,6 +14,7 @@ import pytest
 
 from core.cli.main import exit_code
 from core.errors import BakehouseError, GateError, InputError
+from core.home import Home
 from core.process.ports import free_port
 from core.served.control import start, stop
 from core.served.former import Owner
@@ -215,3 +216,8 @@ def test_a_name_keeps_its_port_and_none_is_given_twice(oven: Oven) -> None:
     with pytest.raises(InputError):
         choose_port(oven.home, "another", oven.port)
     assert choose_port(oven.home, NAME) == oven.port
+
+
+def test_homes_of_one_machine_begin_at_different_ports(tmp_path: Path) -> None:
+    homes = [Home(tmp_path / f"home-{number}").create() for number in range(20)]
+    assert len({choose_port(home, NAME) for home in homes}) > 10, "so that one that starts again finds its port free"
