@@ -42,7 +42,7 @@ def recipes(_context: click.Context, _option: click.Parameter, values: tuple[str
 @click.command(epilog="Example: bakehouse challenge Qwen3-4B --dry-run")
 @click.argument("model", required=False)
 @click.option(
-    "--task", "tasks", metavar="TASK", multiple=True, help="This task alone; again for several.  [default: all]"
+    "--task", "tasks", metavar="TASK", multiple=True, help="Only this task; give it again for several.  [default: all]"
 )
 @click.option(
     "--recipe",
@@ -50,14 +50,14 @@ def recipes(_context: click.Context, _option: click.Parameter, values: tuple[str
     metavar="[TASK=]RECIPE",
     multiple=True,
     callback=recipes,
-    help="How to train tasks of which no training is on record; TASK=RECIPE in any case for that task.",
+    help="How to train the tasks of which no training is on record; with TASK= that task in any case.",
 )
 @click.option(
     "--quantize",
     type=click.Choice(get_args(Quantization), case_sensitive=False),
     help="What the GGUF files become.  [default: as what serves]",
 )
-@click.option("--again", is_flag=True, help="Queue tasks once more whose chains have ended.")
+@click.option("--again", is_flag=True, help="Queue the tasks whose chains have ended once more.")
 @click.option("--dry-run", is_flag=True, help="Show what would be queued, and queue nothing.")
 @click.option("--wait", is_flag=True, help="Follow all chains to their ends, then show the table.")
 @project_option

@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 @click.command(epilog="Example: bakehouse fleet adopt vault-judge --task judge")
 @click.argument("names", metavar="[NAME]…", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="All that serve and are not in the fleet as they are.")
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="All that the fleet does not have, and aliases that somebody else changed.",
+)
 @click.option("--task", metavar="TASK", help="The task that the one NAME answers for.")
 @click.option("--assign-proposed", is_flag=True, help="Give each of them the task that is proposed for it, if any.")
 @project_option
@@ -38,7 +43,8 @@ def adopt(
     """Take models that serve already into the fleet, with what can be known of them; without a NAME list what there is.
 
     NAME is a model of an Ollama of the settings (`vault-judge`, `SERVER:NAME`) or a served model (`served:NAME`). What serves
-    under a name is not changed. Of an alias that somebody else has changed, what is there now becomes its version.
+    under a name is not changed. Where somebody else changed an alias, what is there now becomes its next version. A task is
+    only proposed, by the name: say it with --task, or later by `bakehouse fleet assign`.
     """
     from core.fleet.adopting import Adoption, adopt, chosen
 

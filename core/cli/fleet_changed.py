@@ -19,7 +19,9 @@ def asked_of_fleet(ask: Callable[[], FleetChange]) -> FleetChange:
     except RefusedError as error:
         words = FLEET_REFUSAL_WORDS.get(error.reason.code)  # type: ignore[call-overload]
         said = error.message if words is None else words(error.reason.values)
-        raise BakehouseError(said, code=error.reason.code, remedy="see `bakehouse fleet list`") from error
+        raise BakehouseError(
+            said, code=error.reason.code, remedy="`bakehouse fleet list` and `fleet history` say what is so"
+        ) from error
 
 
 def tell_phases(*, quiet: bool = False) -> Callable[[FleetChange], None]:

@@ -35,7 +35,11 @@ TOLD_EXIT_CODE = 3
 @click.option("--stale", is_flag=True, help="Every task that is due: no check yet, or the server or the model changed.")
 @click.option("--all", "every", is_flag=True, help="Every task of the fleet.")
 @click.option("--full", is_flag=True, help="Ask all golden inputs, also where the few greedy answers are as before.")
-@click.option("--wait", is_flag=True, help="Follow the checks to their end: exit code 3 where a loss is told.")
+@click.option(
+    "--wait",
+    is_flag=True,
+    help="Follow the checks to their end: exit code 3 for a loss, or prompts that are not those of training.",
+)
 @click.option(
     "--by", "asker", type=click.Choice(["timer", "runner"]), hidden=True, help="Who asks, where no person does."
 )

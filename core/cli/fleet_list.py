@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def list_command(project: Path | None, as_json: bool) -> None:
     """Which model serves which task, since when, and what did before: score and size, old → new.
 
-    Its servers are asked what they have now, for five seconds at most. Scores are of 5; memory is what a model holds of the GPU
+    The servers are asked what they have now, for five seconds at most. Scores are of 5; memory is what a model holds of the GPU
     (● it is loaded, ○ it is not, ? nobody knows). With --project only the tasks of that project.
     """
     from core.aliases.observing import all_servers, observe

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,9 +19,12 @@ from core.home import Home
 
 if TYPE_CHECKING:
     from core.fleet.gate import Gate
+    from core.fleet.promotion import Promotion
 
 NOT_PASSED = 3
 """As of every gate."""
+MEASURABLE = frozenset({"no_bakeoff", "not_in_it", "changed", "mixed"})
+"""Why candidate or incumbent counts as not measured, where a bake-off now would measure it."""
 
 
 @click.command("promote", epilog="Example: bakehouse fleet promote judge job:12 --dry-run")
@@ -53,7 +57,7 @@ def promote(
     if override is not None and not override.strip():
         raise InputError("the reason is empty", code="no_reason", key="--override", remedy="say why, in a few words")
     home, of_project = Home.find(), find_project(project)
-    with opened(home) as connection, told_if_slow("Asking the servers what they have…"):
+    with opened(home) as connection, told_if_slow("asking the servers what they have …"):
         found = promotion_gate(home, connection, of_project, task, candidate, alias=alias)
     gate = found.gate
     if not as_json:
@@ -69,6 +73,8 @@ def promote(
                 if dry_run
                 else "Not promoted: production is as it was. --override REASON promotes it nevertheless, and keeps the reason."
             )
+            if to_measure := bakeoff_command(found):
+                say(f"`{to_measure}` measures what is missing.")
         sys.exit(0 if passed else NOT_PASSED)
     change = asked_of_fleet(
         lambda: move(home, found, override=None if passed else override, by=by(), heard=tell_phases(quiet=as_json))
@@ -78,6 +84,18 @@ def promote(
     else:
         show_change(change, found.alias.name, candidate)
     sys.exit(0 if change.state == "done" else 1)
+
+
+def bakeoff_command(found: Promotion) -> str | None:
+    """The command that holds the candidate against what serves, as both are now; None where a bake-off is not what lacks."""
+    from core.fleet.names import reference_of
+
+    whys = {one.values.get("why") for one in found.gate.conditions if one.code in ("measured", "incumbent_measured")}
+    if whys.isdisjoint(MEASURABLE) or whys & {"no_answer", "gone"}:
+        return None
+    candidate = replace(found.alias, name=found.target.source)
+    sides = [found.alias, candidate] if found.incumbent is not None else [candidate]
+    return f"bakehouse bakeoff {found.task} {' '.join(map(reference_of, sides))} --wait"
 
 
 def _evidence(gate: Gate, width: int) -> Iterator[str]:

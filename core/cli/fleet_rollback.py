@@ -18,14 +18,12 @@ from core.store.fleet import Alias, AliasVersion
 
 
 @click.command("rollback", epilog="Example: bakehouse fleet rollback judge")
-@click.argument("name", metavar="TASK")
+@click.argument("name", metavar="TASK|ALIAS")
 @click.option("--to", "number", type=int, metavar="VERSION", help="Its number; else what the alias was before.")
 @project_option
 @json_option
 def rollback(name: str, number: int | None, project: Path | None, as_json: bool) -> None:
-    """Have the production name of TASK be again what it was before; nothing is built anew.
-
-    An alias is meant by its own name, too.
+    """Have the production name of TASK, or ALIAS itself, be again what it was before; nothing is built anew.
 
     Where somebody else changed or removed it, what was recorded comes back; a model of theirs is kept as a version first.
     """

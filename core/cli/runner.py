@@ -97,10 +97,10 @@ def stop(as_json: bool) -> None:
 )
 @json_option
 def install(when: str, as_json: bool) -> None:
-    """Have your systemd start `bakehouse fleet drift --all` by the clock: a timer and its service. Again: another time.
+    """Have your systemd start `bakehouse fleet drift --all` by the clock: a timer and its service.
 
-    A check that was missed while the machine was off is made up for. It waits in the queue until the GPU is free, and none is
-    queued while the runner is stopped on request.
+    A check that was missed while the machine was off is made up for. Checks wait in the queue until the GPU is free; none is
+    queued while the runner is stopped on request. Another WHEN takes the place of the former one.
     """
     from core.process.logind import lingers
     from core.runner.timer import TIMER, install_timer

@@ -72,7 +72,7 @@ def meant(
             f"the task `{task}` has the alias `{present.name}`, not `{wanted}`",
             code="other_alias",
             key=task,
-            remedy=f"leave out --as, or release the task from `{present.name}` first",
+            remedy=f"leave out --as, or release the task first: `bakehouse fleet assign {task} --none`",
         )
     if present is not None and ((present.server, present.url) != (server, url)):
         where = "the served models of this home" if present.is_served_here else f"the server `{present.server}`"
@@ -127,11 +127,12 @@ def _deployed(home: Home, connection: sqlite3.Connection, job_id: int, reference
     row = get_job(connection, job_id)
     spec = JobFile.load(home.run_dir(job_id)).spec
     if not isinstance(spec, DeploySpec):
+        has_it_serve = f"ship --from {job_id}" if row.kind == "train" else f"deploy {job_id}"
         raise InputError(
             f"job {job_id} is no deployment: nothing serves that it made",
             code="no_deployment",
             key=reference,
-            remedy=f"`bakehouse ship {job_id}` has it serve; then name that deployment, or the model as its server has it",
+            remedy=f"`bakehouse {has_it_serve}` has it serve; then name that deployment, or the model as its server has it",
         )
     if row.state != "done":
         raise InputError(

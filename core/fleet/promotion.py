@@ -35,6 +35,7 @@ from core.fleet.gate import Condition, Gate, joined
 from core.fleet.lineage import UNKNOWN, deployments, lineages, made_by
 from core.fleet.meant import Meant, meant
 from core.fleet.measured import MeasuredPair, measured_pair
+from core.fleet.names import reference_of
 from core.home import Home
 from core.runner.client import ensure_runner, request
 from core.serving.answering import ServedIdentity
@@ -138,14 +139,15 @@ def promotion_gate(
             f"`{asked.alias.name}` is a model on that server already, which the fleet does not know",
             code="not_adopted",
             key=asked.alias.name,
-            remedy="adopt it, so that there is a way back; then promote",
+            remedy=f"`bakehouse fleet adopt {reference_of(asked.alias)} --task {task}` first, so that there is a way back",
         )
     if version is not None and isinstance(theirs, ServedIdentity) and _is_foreign(asked.alias, version, theirs):
         raise InputError(
             f"somebody else put another model under `{asked.alias.name}` than its version {version.number}",
             code="alias_changed",
             key=asked.alias.name,
-            remedy=f"`bakehouse fleet rollback {task}` brings back what was recorded; or adopt what is there, then promote",
+            remedy=f"`bakehouse fleet rollback {task}` brings back what was recorded, "
+            f"`bakehouse fleet adopt {reference_of(asked.alias)}` takes what is there; then promote",
         )
     target = _target(connection, asked, placed)
     gate = _gate(home, connection, project, task, asked, target, version, ours, theirs)

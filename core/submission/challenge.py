@@ -105,7 +105,8 @@ def new_tasks(connection: sqlite3.Connection, project: Project, wanted: WantedCh
                 f"no alias does the task {name}: there is nothing to hold {wanted.model} against",
                 code="no_alias",
                 key=name,
-                remedy=f"`bakehouse fleet adopt` takes in what serves, `bakehouse ship {name}` makes a first model",
+                remedy="`bakehouse fleet adopt` takes in what serves; where nothing does, "
+                f"`bakehouse ship {name} --model {wanted.model}` makes a first model",
             )
     if not fleet:
         raise InputError(

@@ -104,7 +104,9 @@ FLEET_REFUSAL_WORDS: dict[FleetRefusalCode, Words] = {
     "gate_not_passed": _gate,
     "no_alias": lambda values: f"The task {values['task']} has no alias.",
     "alias_unknown": lambda values: f"There is no alias {values['alias']}; `bakehouse fleet list` shows them.",
-    "no_former_version": lambda values: f"{values['alias']} was nothing else before: there is nothing to go back to.",
+    "no_former_version": lambda values: (
+        f"{values['alias']} has no version before its present one: there is nothing to go back to."
+    ),
     "version_unknown": lambda values: f"{values['alias']} has no such version.",
     "already_current": lambda values: f"{values['alias']} is that model already, as version {values['version']}.",
     "no_digest": lambda values: (

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from core.cli.fleet_promote import bakeoff_command
 from core.errors import BakehouseError, InputError, NotFoundError
 from core.fleet.gate import Condition, joined
 from core.wording.promotion import gate_lines, gate_title
@@ -172,6 +173,7 @@ def test_what_the_server_does_not_tell_is_unknown(made: Promotable) -> None:
     made.silent = True
     gate = made.gate("new")
     assert gate.outcome == "cannot_tell" and the(gate, "measured").values["why"] == "no_answer"
+    assert bakeoff_command(made.promotion("new")) is None, "a bake-off could not ask it either"
 
 
 def test_the_incumbent_is_what_the_alias_is_now(made: Promotable) -> None:
@@ -180,8 +182,9 @@ def test_the_incumbent_is_what_the_alias_is_now(made: Promotable) -> None:
     gate = made.gate("new")
     found = the(gate, "incumbent_measured")
     assert (gate.outcome, found.outcome, found.values["why"]) == ("cannot_tell", "cannot_tell", "not_in_it")
+    assert bakeoff_command(made.promotion("new")) == "bakehouse bakeoff judge ollama:vault ollama:new --wait"
     made.baked_off({"third": HALF, "new": ALL})
-    assert made.gate("new").outcome == "pass"
+    assert made.gate("new").outcome == "pass" and bakeoff_command(made.promotion("new")) is None
     made.has["vault"] = replace(made.has["vault"], version="0.25.1")
     assert the(made.gate("new"), "incumbent_measured").values["what"] == ["version"]
 

@@ -45,7 +45,7 @@ def why_no_rollback(screen: Any) -> str:
         return GO
     if row.change is not None:
         return f"A move of {printable(row.alias.name)} is under way."
-    return f"{printable(row.alias.name)} was nothing else before: there is nothing to go back to."
+    return f"{printable(row.alias.name)} has no version before its present one: there is nothing to go back to."
 
 
 def fleet_commands(rank: int) -> tuple[Command, ...]:
