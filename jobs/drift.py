@@ -34,7 +34,7 @@ from core.jobfile.servers import opened
 from core.scoring.answers import Answer
 from core.serving.answering import ServedIdentity
 from core.serving.errors import ServerError
-from core.wording.drift import drift_words, due_words
+from core.wording.drift import drift_words, due_words, not_checked_words
 from jobs.bakeoff.job import nothing_answered, tally_of
 from jobs.bakeoff.record import AnswerRecord
 from jobs.bakeoff.served import answer_served
@@ -84,7 +84,7 @@ def check_drift(context: JobContext, spec: DriftSpec, open_model: Callable[[], S
         prompts = _prompts(context, spec, open_model)
         smoke = _smoke(context, spec, inputs, identity, open_model)
         context.say(
-            f"smoke set: {len(smoke.same)} same, {len(smoke.differing)} otherwise, {len(smoke.unknown)} unknown"
+            f"smoke set: {len(smoke.same)} as before, {len(smoke.differing)} differ, {len(smoke.unknown)} not compared"
         )
         first = second = None
         # Without scores of before there is nothing to hold those of now to.
@@ -157,7 +157,7 @@ def _held_in_memory(
 def _prompts(context: JobContext, spec: DriftSpec, open_model: Callable[[], ServedPromptModel]) -> Prompts:
     """What the job `parity` finds; `parity.json` holds it. A server that shows no prompts is not at fault."""
     if spec.model is None:
-        context.say(f"the prompts are not compared: {spec.not_checked}")
+        context.say(f"the prompts are not compared: {not_checked_words(str(spec.not_checked))}")
         return Prompts(checked=False, why=spec.not_checked)
     task, golden = spec.under_test.task, spec.under_test.golden
     try:

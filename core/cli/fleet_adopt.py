@@ -88,7 +88,7 @@ def _once_a_task(wanted: Sequence[Adoptable]) -> list[Adoptable]:
 
 
 def _show_list(found: WhatServes, as_json: bool) -> None:
-    from core.cli.fleet_adopt_table import adoptable_lines
+    from core.cli.fleet_adopt_table import adoptable_lines, sign_lines
     from core.cli.results_boards import terminal_width
 
     if as_json:
@@ -97,6 +97,8 @@ def _show_list(found: WhatServes, as_json: bool) -> None:
         return
     if found.found:
         for line in adoptable_lines(found.found, terminal_width()):
+            say(line)
+        for line in sign_lines(found.found):
             say(line)
     _say_silent(found.silent)
     left = [one for one in found.found if not one.is_current]

@@ -23,6 +23,16 @@ def adoptable_lines(found: Sequence[Adoptable], width: int) -> Iterator[str]:
     yield from grid([HEAD, *(_cells(one, now) for one in found)], width, left=2)
 
 
+def sign_lines(found: Sequence[Adoptable]) -> Iterator[str]:
+    """What the signs mean that are in the table."""
+    if any(one.is_current for one in found):
+        yield "● in the fleet as it is"
+    if any(one.alias is not None and not one.is_current for one in found):
+        yield "▲ in the fleet, and changed by somebody else since: adopted again, it is the next version"
+    if any(one.proposed_task and not one.tasks for one in found):
+        yield "?: a task that the name suggests; nothing follows from it"
+
+
 def _cells(one: Adoptable, now: float) -> tuple[str, ...]:
     sign = "●" if one.is_current else "▲" if one.alias is not None else "○"
     task = ", ".join(one.tasks) or (f"{one.proposed_task}?" if one.proposed_task else "")

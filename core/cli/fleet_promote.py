@@ -74,7 +74,11 @@ def promote(
                 else "Not promoted: production is as it was. --override REASON promotes it nevertheless, and keeps the reason."
             )
             if to_measure := bakeoff_command(found):
-                say(f"`{to_measure}` measures what is missing.")
+                say(
+                    f"`{to_measure}` has both measured as they serve now."
+                    if found.incumbent
+                    else f"`{to_measure}` has it measured."
+                )
         sys.exit(0 if passed else NOT_PASSED)
     change = asked_of_fleet(
         lambda: move(home, found, override=None if passed else override, by=by(), heard=tell_phases(quiet=as_json))

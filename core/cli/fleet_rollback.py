@@ -59,11 +59,7 @@ def rollback(name: str, number: int | None, project: Path | None, as_json: bool)
     else:
         with opened(home) as connection:
             now = next((one for one in versions(connection, alias.id) if one.id == change.to_version), None)
-        what = (
-            "what it was before"
-            if now is None
-            else f"version {now.number} again ({now.model or now.source or 'model unknown'})"
-        )
+        what = "what it was before" if now is None else f"version {now.number} again ({now.model or 'model unknown'})"
         show_change(change, alias.name, what)
     sys.exit(0 if change.state == "done" else 1)
 

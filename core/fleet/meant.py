@@ -62,7 +62,7 @@ def meant(
     wanted = (alias_name or "").strip()
     if present is None and not wanted:
         raise InputError(
-            f"the task `{task}` has no alias: under which name do clients ask for it?",
+            f"the task `{task}` has no alias: no name is known under which clients ask for it",
             code="no_alias",
             key=task,
             remedy="give the name with --as NAME; it becomes the candidate, and from then on moves by promotions alone",
@@ -127,12 +127,13 @@ def _deployed(home: Home, connection: sqlite3.Connection, job_id: int, reference
     row = get_job(connection, job_id)
     spec = JobFile.load(home.run_dir(job_id)).spec
     if not isinstance(spec, DeploySpec):
-        has_it_serve = f"ship --from {job_id}" if row.kind == "train" else f"deploy {job_id}"
+        made = {"train": f"`bakehouse ship --from {job_id}` has it serve; then "}
+        made |= dict.fromkeys(("convert", "quantize"), f"`bakehouse deploy {job_id}` has it serve; then ")
         raise InputError(
             f"job {job_id} is no deployment: nothing serves that it made",
             code="no_deployment",
             key=reference,
-            remedy=f"`bakehouse {has_it_serve}` has it serve; then name that deployment, or the model as its server has it",
+            remedy=f"{made.get(row.kind, '')}name a deployment, or the model as its server has it",
         )
     if row.state != "done":
         raise InputError(

@@ -242,11 +242,17 @@ def _gate(
         task=task,
         alias=asked.alias.name,
         candidate=asked.reference,
-        incumbent=None if version is None else version.model or version.source or asked.alias.name,
+        incumbent=None if version is None else _incumbent(asked.alias, version),
         bakeoff_job=None if pair is None else pair.job_id,
         best_of=among,
         same_inputs=pair is not None and use_of(pair.board) == "all",
     )
+
+
+def _incumbent(alias: Alias, version: AliasVersion) -> str:
+    """What a person knows it by: `now vault-judge` would say nothing of what vault-judge is."""
+    known_by = version.model or version.source
+    return known_by if known_by and known_by != alias.name else f"version {version.number}"
 
 
 def _other_tasks(

@@ -112,7 +112,7 @@ def new_tasks(connection: sqlite3.Connection, project: Project, wanted: WantedCh
         raise InputError(
             "no task of this project has an alias: there is nothing to challenge",
             code="no_alias",
-            remedy="`bakehouse fleet adopt` takes in what serves",
+            remedy="`bakehouse fleet adopt` takes in what serves, `bakehouse fleet assign` says which task it does",
         )
     known = newest_challenge(connection, wanted.model, project.id)
     chosen = dict.fromkeys(wanted.tasks or fleet)

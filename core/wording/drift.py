@@ -40,6 +40,11 @@ OUTCOMES = {
 """By the outcome of a check (`core.drift.outcome`), in short."""
 
 
+def not_checked_words(why: str) -> str:
+    """Why the prompts were not compared."""
+    return _NOT_CHECKED.get(why, why)
+
+
 def outcome_words(outcome: str) -> str:
     return OUTCOMES.get(outcome, outcome)
 
@@ -99,8 +104,7 @@ def drift_words(summary: Mapping[str, Any]) -> str:
         parts.append(unknown)
     prompts = summary.get("prompts") or {}
     if not prompts.get("checked"):
-        why = str(prompts.get("why"))
-        parts.append(f"prompts not compared: {_NOT_CHECKED.get(why, why)}")
+        parts.append(f"prompts not compared: {not_checked_words(str(prompts.get('why')))}")
     return "; ".join(parts)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from core.format import gb, moment, plural, score_figure
+from core.format import data_size, moment, plural, score_figure
 from core.text import clip
 from core.wording.fleet import origin_words, short_digest
 from core.wording.fleet_rows import silent_words
@@ -39,8 +39,7 @@ def diff_rows(found: VersionDiff) -> Iterator[tuple[str, str]]:
         yield task, _scores(before.measured.get((project, task)), after.measured.get((project, task)))
     if not before.measured and not after.measured:
         yield "scores", "no bake-off has measured either of them at a task of the alias"
-    sizes = [None if one.version.size_bytes is None else gb(one.version.size_bytes) for one in (before, after)]
-    yield "GB", _pair(*sizes)
+    yield "size", _sizes(before.version.size_bytes, after.version.size_bytes)
     yield "server", _pair(before.version.server_version, after.version.server_version)
     yield "weights", _pair(*(_digest(one.version.weights) for one in (before, after)))
     yield "parameters", _parameters(found)
@@ -51,6 +50,12 @@ def _pair(before: str | None, after: str | None) -> str:
     if before == after:
         return f"{after}, the same" if after is not None else UNKNOWN
     return f"{before or UNKNOWN} → {after or UNKNOWN}"
+
+
+def _sizes(before: int | None, after: int | None) -> str:
+    words = [None if size is None else data_size(size) for size in (before, after)]
+    is_near = before != after and words[0] == words[1]
+    return f"{words[1]}, nearly the same" if is_near else _pair(*words)
 
 
 def _digest(digest: str | None) -> str | None:

@@ -49,6 +49,9 @@ def _sentence(entry: HistoryEntry, change: FleetChange) -> str:
         return f"{name}, which somebody had removed, is {version_words(entry.after)} again{task}: {by}{_took(change)}"
     if change.state == "done":
         was = f", before {version_words(entry.before)}" if entry.before is not None else ""
+        was += (
+            ", which somebody else had put there" if entry.before is not None and entry.before.origin == "found" else ""
+        )
         source = "" if change.kind == "rollback" else f", copied from {change.target.source}"
         became = "went back to" if change.kind == "rollback" else "became"
         return f"{name} {became} {version_words(entry.after)}{source}{task}{was}: {by}{_took(change)}"

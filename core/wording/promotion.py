@@ -98,7 +98,7 @@ def _incumbent(values: Values, outcome: str) -> str:
         "no_bakeoff": f"no bake-off holds the candidate against {alias}",
         "not_in_it": f"bake-off {job} did not ask what {alias} is now",
         "no_answer": f"the server does not say what {alias} is now",
-        "gone": f"nothing is under {alias} on its server",
+        "gone": f"nothing is under {alias} on its server (`bakehouse fleet rollback` puts back what was)",
     }
     return words.get(values["why"]) or _since(values)
 

@@ -144,7 +144,7 @@ def test_two_versions_differ_in_data_recipe_scores_template_parameters_sizes_and
     assert (code, err) == (0, "")
     lines = {line[:12].strip(): line[12:] for line in out.splitlines()[1:] if not line.startswith(" ")}
     assert out.startswith("vault-judge: version 1 (adopted, ")
-    assert lines["model"] == "Qwen2.5-7B → Qwen3-4B" and lines["GB"] == "4.7 → 4.3"
+    assert lines["model"] == "Qwen2.5-7B → Qwen3-4B" and lines["size"] == "4.7 GB → 4.3 GB"
     assert lines["recipe"] == "demo → wide: rank 16 → 32"
     assert lines["data"] == "judge.train.jsonl: 48 → 58 examples, 15 new, 5 gone"
     assert " → 5.00, content " in lines["judge"] and "12 inputs)" in lines["judge"]
