@@ -72,7 +72,7 @@ async def test_two_versions_and_another_older_one_by_its_key(console: Opened) ->
     async with console(moment()) as pilot:
         await diff_opened(pilot)
         shown = text_of(pilot, "#rows")
-        assert "version 2" in shown and "→ version 3" in shown and "8.5 → 4.3" in shown and "the same" in shown
+        assert "version 2" in shown and "→ version 3" in shown and "8.5 GB → 4.3 GB" in shown and "the same" in shown
         screen = pilot.app.screen
         assert isinstance(screen, VersionDiffScreen) and "older, newer" in keys_of(pilot)
         await pilot.press("l")
