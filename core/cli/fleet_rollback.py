@@ -59,7 +59,8 @@ def rollback(name: str, number: int | None, project: Path | None, as_json: bool)
     else:
         with opened(home) as connection:
             now = next((one for one in versions(connection, alias.id) if one.id == change.to_version), None)
-        what = "what it was before" if now is None else f"version {now.number} again ({now.model or 'model unknown'})"
+        model = f" ({now.model})" if now is not None and now.model else ""
+        what = "what it was before" if now is None else f"version {now.number} again{model}"
         show_change(change, alias.name, what)
     sys.exit(0 if change.state == "done" else 1)
 

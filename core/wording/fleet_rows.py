@@ -103,7 +103,9 @@ def origin_line(row: FleetRow) -> str:
     made = [f"recipe {lineage.recipe}"] if lineage.recipe else []
     made += [f"data {lineage.data}"] if lineage.data else []
     made += [f"training {lineage.train_job}"] if lineage.train_job is not None else []
-    parts = [" → ".join(models), f"version {version.number}, {origin_words(version.origin)}"]
+    # The only thing that tells a model of which nothing is on record from the one before.
+    source = f" from {version.source}" if row.model is None and version.origin == "promoted" and version.source else ""
+    parts = [" → ".join(models), f"version {version.number}, {origin_words(version.origin)}{source}"]
     parts.append(", ".join(made) if made else "what it was made of is unknown")
     if row.task is not None and row.measured is None:
         parts.append("not baked off yet")
