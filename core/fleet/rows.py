@@ -19,6 +19,7 @@ from core.fleet.lineage import UNKNOWN, VersionLineage, deployments, lineages, m
 from core.fleet.names import reference_of
 from core.fleet.verdicts import Measurement, Sought, measurements
 from core.reasons import Reason
+from core.store.drift import OVERTAKEN
 from core.store.fleet import Alias, AliasVersion, aliases, fleet_tasks, versions_by_id
 from core.store.fleet_changes import FleetChange, changes
 
@@ -197,7 +198,7 @@ def fleet_rows(
             if former is not None:
                 row = replace(row, before=Before(former, model=former.model or made_of[former.id].model))
         if version is not None and task is not None:
-            row = replace(row, drift=drifted.get((version.id, task)))
+            row = replace(row, drift=drifted.get((version.id, project or "", task)))
             row = _with_verdict(row, measured)
         rows.append(replace(row, stale=_stale(row)))
     return rows
@@ -306,21 +307,22 @@ def _stale(row: FleetRow) -> tuple[Reason, ...]:
     return tuple(found)
 
 
-def _drift(connection: sqlite3.Connection, present: Collection[int]) -> dict[tuple[int, str], DriftState]:
-    """The newest check of each (version, task): of those that are done, else its job's state."""
+def _drift(connection: sqlite3.Connection, present: Collection[int]) -> dict[tuple[int, str, str], DriftState]:
+    """The newest check of each (version, project, task): of those that are done and count, else its job's state."""
     rows = connection.execute(
         """
-        SELECT json_extract(settings, '$.version_id') AS version, task, max(id) AS id, state,
+        SELECT json_extract(settings, '$.version_id') AS version, project_id, task, max(id) AS id, state,
                json_extract(result, '$.summary') AS summary, coalesce(ended_at, submitted_at) AS time
         FROM jobs WHERE kind = 'drift' AND task IS NOT NULL
           AND json_extract(settings, '$.version_id') IN (SELECT value FROM json_each(?))
-        GROUP BY version, task, state = 'done' ORDER BY state = 'done'
+          AND json_extract(result, '$.summary.outcome') IS NOT ?
+        GROUP BY version, project_id, task, state = 'done' ORDER BY state = 'done'
         """,
-        [json.dumps(sorted(present))],
+        [json.dumps(sorted(present)), OVERTAKEN],
     )
     found = {}
     for row in rows:
         summary = json.loads(row["summary"]) if row["summary"] else {}
         code = summary.get("outcome") or row["state"]
-        found[row["version"], row["task"]] = DriftState(code, row["time"], row["id"], summary)
+        found[row["version"], row["project_id"], row["task"]] = DriftState(code, row["time"], row["id"], summary)
     return found

@@ -152,6 +152,11 @@ def test_the_newest_check_for_drift_of_what_serves_counts(fleet: StoredFleet) ->
     assert found is not None and (found.code, found.job_id) == ("loss", checks[-1])
     waiting = add_job(fleet.connection, kind="drift", settings={"version_id": row.version.id})
     assert only_row(fleet).drift == found, f"job {waiting} has said nothing yet"
+    drift(fleet.connection, row.version.id, "overtaken")
+    assert only_row(fleet).drift == found, "of what another version overtook nobody knows which one it looked at"
+    fleet.connection.execute("UPDATE jobs SET project_id = 'another' WHERE id = ?", [found.job_id])
+    former = only_row(fleet).drift
+    assert former is not None and former.job_id == checks[0], "a task of that name in another project is another one"
 
 
 def test_the_move_that_an_alias_is_in_stands_in_each_of_its_rows(fleet: StoredFleet) -> None:
