@@ -28,13 +28,14 @@ from core.drift.smoke import (
 )
 from core.errors import InputError
 from core.files import write_json
+from core.format import listed, of_five, plural
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, TaskUnderTest
 from core.jobfile.drift import CheckedVersion, DriftSpec
 from core.jobfile.servers import opened
 from core.scoring.answers import Answer
 from core.serving.answering import ServedIdentity
 from core.serving.errors import ServerError
-from core.wording.drift import drift_words, due_words, not_checked_words
+from core.wording.drift import drift_words, due_words, not_compared_words, smoke_words
 from jobs.bakeoff.job import nothing_answered, tally_of
 from jobs.bakeoff.record import AnswerRecord
 from jobs.bakeoff.served import answer_served
@@ -83,9 +84,7 @@ def check_drift(context: JobContext, spec: DriftSpec, open_model: Callable[[], S
         changed = changed_since(spec.version, identity)
         prompts = _prompts(context, spec, open_model)
         smoke = _smoke(context, spec, inputs, identity, open_model)
-        context.say(
-            f"smoke set: {len(smoke.same)} as before, {len(smoke.differing)} differ, {len(smoke.unknown)} not compared"
-        )
+        context.say(f"smoke set: {smoke_words(smoke.to_json())}")
         first = second = None
         # Without scores of before there is nothing to hold those of now to.
         asked_all = spec.verdict is not None and wants_all_inputs(
@@ -94,7 +93,7 @@ def check_drift(context: JobContext, spec: DriftSpec, open_model: Callable[[], S
         if asked_all:
             first = _whole_set(context, spec, inputs, FIRST, spec.seed, open_model)
             if first.lost:
-                context.say(f"a loss of {' and '.join(first.lost)}: asked a second time")
+                context.say(f"{FIRST}: a loss of {listed(first.lost)} is shown, so all inputs are asked a second time")
                 second = _whole_set(context, spec, inputs, SECOND, spec.seed + 1, open_model)
         require_unchanged(model, identity)
     outcome = outcome_of(smoke, prompts_differ=prompts.differ, identity_changed=changed, first=first, second=second)
@@ -157,7 +156,7 @@ def _held_in_memory(
 def _prompts(context: JobContext, spec: DriftSpec, open_model: Callable[[], ServedPromptModel]) -> Prompts:
     """What the job `parity` finds; `parity.json` holds it. A server that shows no prompts is not at fault."""
     if spec.model is None:
-        context.say(f"the prompts are not compared: {not_checked_words(str(spec.not_checked))}")
+        context.say(not_compared_words(spec.not_checked))
         return Prompts(checked=False, why=spec.not_checked)
     task, golden = spec.under_test.task, spec.under_test.golden
     try:
@@ -206,7 +205,9 @@ def _whole_set(
     now = scores_by_input(task, inputs, answers, spec.pattern_timeout_seconds)
     change = score_change(task, inputs, spec.verdict.scores, now)
     for part, found in change.parts.items():
-        context.say(f"{name}: {part} {found.before:.3f} → {found.now:.3f} over {found.inputs} inputs")
+        context.say(
+            f"{name}: {part} {of_five(found.before)} → {of_five(found.now)} over {plural(found.inputs, 'input')}"
+        )
     return change
 
 

@@ -20,7 +20,7 @@ from core.format import listed, moment
 from core.home import Home
 from core.runner.client import author
 from core.store.jobs import get_job
-from core.wording.drift import drift_words, due_words, outcome_words
+from core.wording.drift import DRIFTED, drift_words, due_words, outcome_words
 
 if TYPE_CHECKING:
     from core.aliases.drift_due import DriftDue
@@ -146,7 +146,8 @@ def _state_line(one: DriftDue) -> str:
         parts.append(f"job {one.pending.job.id} is in the queue")
     if one.newest is not None and one.newest.outcome is not None:
         parts.append(f"{outcome_words(one.newest.outcome)} {moment(one.newest.job.ended_at)}, job {one.newest.job.id}")
-    return f"{'▲' if one.reasons else '✓'} {' · '.join([place, *parts])}"
+    drifted = one.newest is not None and one.newest.outcome in DRIFTED
+    return f"{'▲' if one.reasons or drifted else '✓'} {' · '.join([place, *parts])}"
 
 
 def _state_json(one: DriftDue) -> dict[str, Any]:
@@ -207,6 +208,6 @@ def _exit_code(connection: sqlite3.Connection, found: Sequence[AskedDrift], *, i
         return 130
     rows = [get_job(connection, one.job.id) for one in found if one.job is not None] if wait else []
     outcomes = {((row.result or {}).get("summary") or {}).get("outcome") for row in rows if row.state == "done"}
-    if outcomes & {"loss", "prompts_differ"}:
+    if outcomes & DRIFTED:
         return TOLD_EXIT_CODE
     return next((one.error.exit_code for one in found if one.error is not None), 0) or exit_code(connection, rows)

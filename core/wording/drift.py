@@ -38,11 +38,8 @@ OUTCOMES = {
     "overtaken": "another version came before its end",
 }
 """By the outcome of a check (`core.drift.outcome`), in short."""
-
-
-def not_checked_words(why: str) -> str:
-    """Why the prompts were not compared."""
-    return _NOT_CHECKED.get(why, why)
+DRIFTED = frozenset({"loss", "prompts_differ"})
+"""The outcomes that a person must look at."""
 
 
 def outcome_words(outcome: str) -> str:
@@ -79,7 +76,7 @@ def drift_words(summary: Mapping[str, Any]) -> str:
     parts: list[str] = []
     match outcome:
         case "baseline_taken":
-            parts.append(f"{plural(_asked(summary), 'greedy answer')} stored: later checks are held to them")
+            parts.append(_stored(summary))
         case "same":
             parts.append(f"no drift: {_same(summary)}")
         case "differs_no_loss":
@@ -104,8 +101,21 @@ def drift_words(summary: Mapping[str, Any]) -> str:
         parts.append(unknown)
     prompts = summary.get("prompts") or {}
     if not prompts.get("checked"):
-        parts.append(f"prompts not compared: {not_checked_words(str(prompts.get('why')))}")
+        parts.append(not_compared_words(prompts.get("why")))
     return "; ".join(parts)
+
+
+def not_compared_words(why: object) -> str:
+    """Why the prompts of a check were not compared with those of training."""
+    return f"prompts not compared: {_NOT_CHECKED.get(str(why), str(why))}"
+
+
+def smoke_words(smoke: Mapping[str, Any]) -> str:
+    """`2 of 5 greedy answers differ`, `5 greedy answers stored: later checks are held to them`; `smoke` as in the summary."""
+    told = {"smoke": smoke}
+    if smoke.get("same") or smoke.get("differing"):
+        return "; ".join(filter(None, [_difference(told), _unknown(told)]))
+    return _stored(told)
 
 
 def _smoke(summary: Mapping[str, Any]) -> tuple[int, int, Mapping[str, str]]:
@@ -116,6 +126,10 @@ def _smoke(summary: Mapping[str, Any]) -> tuple[int, int, Mapping[str, str]]:
 def _asked(summary: Mapping[str, Any]) -> int:
     same, differing, unknown = _smoke(summary)
     return same + differing + sum(why != "no_answer" for why in unknown.values())
+
+
+def _stored(summary: Mapping[str, Any]) -> str:
+    return f"{plural(_asked(summary), 'greedy answer')} stored: later checks are held to them"
 
 
 def _same(summary: Mapping[str, Any]) -> str:

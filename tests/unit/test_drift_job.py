@@ -25,7 +25,7 @@ from core.parity.gate import ParityReport
 from core.reasons import Reason
 from core.serving.answering import Question
 from core.serving.errors import ServerError
-from core.wording.drift import drift_words
+from core.wording.drift import drift_words, smoke_words
 from jobs.context import JobContext, StopRequested
 from jobs.drift import check_drift
 from jobs.parity import Checked
@@ -130,6 +130,7 @@ def test_the_first_check_stores_few_greedy_answers_and_asks_nothing_else(check: 
     asked = check.asked(greedy=True)
     assert len(asked) == MOST_INPUTS and {one.max_new_tokens for one in asked} == {MOST_TOKENS}
     assert check.asked(greedy=False) == []
+    assert smoke_words(summary["smoke"]) == "5 greedy answers stored: later checks are held to them"
     stored = read_json(smoke_file(check.home.run_dir(1)))
     assert [one["text"] for one in stored["answers"]] == [RIGHT] * MOST_INPUTS
     assert check.model.unloads > 0
@@ -148,6 +149,7 @@ def test_another_answer_has_all_inputs_asked_and_is_no_loss_where_the_scores_are
     check.model.write = lambda question: f"{RIGHT}, now"
     summary = check.run()
     assert (summary["outcome"], len(summary["smoke"]["differing"])) == ("differs_no_loss", MOST_INPUTS)
+    assert smoke_words(summary["smoke"]) == "5 of 5 greedy answers differ"
     found = summary["first"]["parts"]["format"]
     assert (found["before"], found["now"], found["is_loss"], found["inputs"]) == (1.0, 1.0, False, 12)
     assert not found["no_worse"], "12 inputs do not rule out a loss of a tenth"
