@@ -12,14 +12,16 @@ import click
 from core.cli.common import by, find_project, json_option, opened, project_option
 from core.cli.fleet_changed import asked_of_fleet, change_json, show_change, tell_phases
 from core.cli.output import print_json, say
-from core.errors import BakehouseError, NotFoundError
+from core.errors import BakehouseError
 from core.home import Home
-from core.store.fleet import Alias, AliasVersion
+from core.store.fleet import Alias
 
 
 @click.command("rollback", epilog="Example: bakehouse fleet rollback judge")
 @click.argument("name", metavar="TASK|ALIAS")
-@click.option("--to", "number", type=int, metavar="VERSION", help="Its number; else what the alias was before.")
+@click.option(
+    "--to", "number", type=click.IntRange(1), metavar="VERSION", help="Its number; else what the alias was before."
+)
 @project_option
 @json_option
 def rollback(name: str, number: int | None, project: Path | None, as_json: bool) -> None:
@@ -27,6 +29,7 @@ def rollback(name: str, number: int | None, project: Path | None, as_json: bool)
 
     Where somebody else changed or removed it, what was recorded comes back; a model of theirs is kept as a version first.
     """
+    from core.fleet.names import version_numbered
     from core.fleet.promotion import foreign_model, is_missing
     from core.fleet.promotion import rollback as move
     from core.store.fleet import versions
@@ -34,7 +37,7 @@ def rollback(name: str, number: int | None, project: Path | None, as_json: bool)
     home = Home.find()
     with opened(home) as connection:
         alias, of_project = _meant(connection, name, project)
-        wanted = None if number is None else _version(connection, alias, number)
+        wanted = None if number is None else version_numbered(connection, alias, number)
         found = foreign_model(home, connection, alias)
         missing = found is None and is_missing(home, connection, alias)
     if found is not None and not as_json:
@@ -76,18 +79,3 @@ def _meant(connection: sqlite3.Connection, name: str, named_project: Path | None
         if found is not None:
             return found, project.id
     return the_alias(connection, name), None
-
-
-def _version(connection: sqlite3.Connection, alias: Alias, number: int) -> AliasVersion:
-    from core.store.fleet import versions
-
-    found = next((one for one in versions(connection, alias.id) if one.number == number), None)
-    if found is None:
-        there = ", ".join(str(one.number) for one in versions(connection, alias.id))
-        raise NotFoundError(
-            f"{alias.name} has no version {number}",
-            code="version_not_found",
-            key="--to",
-            remedy=f"there are {there}" if there else "it has none yet",
-        )
-    return found

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from core.errors import InputError, NotFoundError
 from core.serving.replies import name_key
-from core.store.fleet import Alias, aliases, fleet_tasks
+from core.store.fleet import Alias, AliasVersion, aliases, fleet_tasks, versions
 from core.store.fleet_changes import changes
 
 
@@ -50,6 +50,19 @@ def aliases_meant(connection: sqlite3.Connection, name: str) -> tuple[set[int], 
     if not found:
         raise _nobody(name)
     return found, name
+
+
+def version_numbered(connection: sqlite3.Connection, alias: Alias, number: int) -> AliasVersion:
+    """The version of this number. Raises `NotFoundError`."""
+    known = {one.number: one for one in versions(connection, alias.id)}
+    if number not in known:
+        raise NotFoundError(
+            f"{alias.name} has no version {number}",
+            code="version_not_found",
+            key=str(number),
+            remedy=f"its versions: {', '.join(map(str, known)) or 'none'}",
+        )
+    return known[number]
 
 
 def _named(known: Collection[Alias], name: str) -> list[Alias]:

@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from core.errors import BakehouseError, InputError, NotFoundError
+from core.errors import BakehouseError, InputError
 from core.fleet.lineage import UNKNOWN, VersionLineage, deployments, lineages, made_by
+from core.fleet.names import version_numbered
 from core.fleet.rows import came_by
 from core.fleet.verdicts import Measurement, Sought, measurements
 from core.fleet.version_texts import NOT_KEPT, VersionTexts
@@ -118,30 +119,21 @@ def the_two(
 ) -> tuple[AliasVersion, AliasVersion]:
     """The versions that are meant by number: without any what the alias was before its present version, and that; with one
     that, and the present one. Raises `NotFoundError`, and `InputError` where there is nothing to compare with."""
-    known = {one.number: one for one in versions(connection, alias.id)}
-    by_id = {one.id: one for one in known.values()}
-
-    def numbered(number: int) -> AliasVersion:
-        if number not in known:
-            raise NotFoundError(
-                f"{alias.name} has no version {number}",
-                code="version_not_found",
-                key=str(number),
-                remedy=f"its versions: {', '.join(map(str, known)) or 'none'}",
-            )
-        return known[number]
-
     if first is not None and second is not None:
-        return numbered(first), numbered(second)
+        return version_numbered(connection, alias, first), version_numbered(connection, alias, second)
+    by_id = {one.id: one for one in versions(connection, alias.id)}
     present = by_id.get(alias.version_id or 0)
     came = came_by(connection).get(alias.id)
-    former = numbered(first) if first is not None else by_id.get(came.former or 0) if came is not None else None
+    if first is not None:
+        former: AliasVersion | None = version_numbered(connection, alias, first)
+    else:
+        former = None if came is None else by_id.get(came.former or 0)
     if present is None or former is None:
         raise InputError(
             f"{alias.name} has been nothing else yet",
             code="no_former_version",
             key=alias.name,
-            remedy=f"its versions: {', '.join(map(str, known)) or 'none'}",
+            remedy=f"its versions: {', '.join(str(one.number) for one in by_id.values()) or 'none'}",
         )
     return former, present
 

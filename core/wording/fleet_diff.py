@@ -73,16 +73,17 @@ def _made(side: VersionSide) -> str | None:
 
 def _recipe(found: VersionDiff) -> str:
     said = _pair(found.before.lineage.recipe, found.after.lineage.recipe)
-    if found.before.recipe is None or found.after.recipe is None:
+    if found.before.recipe is None or found.after.recipe is None or not found.recipe:
         return said
-    return f"{said}: {_listed(found.recipe)}" if found.recipe else said
+    # A recipe of the same name can have been changed in between.
+    return f"{said.removesuffix(', the same')}: {_listed(found.recipe)}"
 
 
 def _data(found: VersionDiff) -> str:
     before, after = found.before.lineage, found.after.lineage
     if before.data is None and after.data is None:
         return UNKNOWN
-    if before.data_sha256 == after.data_sha256:
+    if after.data_sha256 is not None and before.data_sha256 == after.data_sha256:
         return f"{after.data}, the same"
     said = f"{before.data or UNKNOWN} → {after.data or UNKNOWN}" if before.data != after.data else str(after.data)
     if found.data is None:
@@ -133,7 +134,7 @@ def _not_known(found: VersionDiff) -> str:
     said = []
     for side in (found.before, found.after):
         if side.texts.fault is not None:
-            said.append(f"its text is not known of version {side.version.number}: {silent_words(side.texts.fault)}")
+            said.append(f"version {side.version.number} cannot be read: {silent_words(side.texts.fault)}")
     return "; ".join(said)
 
 
