@@ -112,6 +112,9 @@ def _show_list(found: WhatServes, as_json: bool) -> None:
 
 
 def _show_outcome(done: Sequence[Adoption], after: WhatServes, as_json: bool) -> None:
+    from core.cli.results_boards import terminal_width
+    from core.cli.text_grid import wrap
+    from core.format import listed
     from core.wording.jobs import reason_words
 
     now = {one.key: one for one in after.found}
@@ -140,6 +143,10 @@ def _show_outcome(done: Sequence[Adoption], after: WhatServes, as_json: bool) ->
         else:
             known = now.get(one.model.key, one.model)
             say(f"✓ {name}  {_known_words(known)}")
+    unknown = [one.reference for one in taken if one.lineage.deploy_job is None]
+    if unknown:
+        for line in wrap(f"No job of this home made {listed(unknown)}: recipe and data are unknown.", terminal_width()):
+            say(line)
     _say_silent(after.silent)
     if not done:
         say("Nothing to take in: all that serve are in the fleet as they are.")

@@ -61,12 +61,11 @@ def _made_from(one: Adoptable) -> str:
 
 
 def facts_words(one: Adoptable) -> str:
-    """`4.3 GB, Q8_0, Qwen3-4B, recipe plain, data judge.jsonl, training 12`; what nothing is on record of is said."""
+    """`4.3 GB, Q8_0, Qwen3-4B, recipe plain, data judge.jsonl, training 12`, as far as that is known."""
     facts = [data_size(one.target.size_bytes), one.quantization or "", one.target.model or one.family or ""]
     lineage = one.lineage
     made = [f"recipe {lineage.recipe}" if lineage.recipe else "", f"data {lineage.data}" if lineage.data else ""]
     made += [f"training {lineage.train_job}" if lineage.train_job is not None else ""]
     told = [part for part in (*facts, *made) if part]
-    told += [] if any(made) else ["what it was made of is unknown"]
     told += [] if one.fault is None else [f"not all is known: {silent_words(one.fault)}"]
     return printable(", ".join(told))

@@ -45,6 +45,6 @@ def assign(task: str, alias: str | None, released: bool, project: Path | None, a
     elif wanted is None:
         say(f"✓ {task} has no alias any more" + (f"; {present.name} is as it was" if present is not None else ""))
     else:
-        before = f", before {present.name}" if present is not None and not is_same else ""
+        before = f", in place of {present.name}" if present is not None and not is_same else ""
         say(f"✓ {wanted.name} answers for {task}{before}")
-        say(f"What it is worth says a bake-off: `bakehouse bakeoff {task} {reference_of(wanted)}`")
+        say(f"A bake-off measures it: `bakehouse bakeoff {task} {reference_of(wanted)}`")

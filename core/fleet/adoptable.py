@@ -151,6 +151,8 @@ def what_serves(
         is_away=lambda _: False,
     )
     found += [told[record.name] for record in records if record.name in told]
+    slow = Reason("server_slow", {"seconds": seconds})
+    silent |= {f"served:{record.name}": slow for record in records if record.name not in told}
     silent |= {f"served:{one.name}": Reason("bad_served_model", {"said": one.error}) for one in unreadable}
     return WhatServes(tuple(_with_what_is_known(connection, found, project_id, task_names)), silent)
 

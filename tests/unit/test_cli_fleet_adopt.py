@@ -101,7 +101,8 @@ def test_thirteen_are_taken_in_by_one_command_and_nothing_is_changed_on_the_serv
 
 
 def test_taken_in_again_nothing_happens(box: Box) -> None:
-    box.fleet_command("adopt", "--all")
+    said = " ".join(box.fleet_command("adopt", "--all").split())
+    assert "No job of this home made " in said and said.count("unknown") == 1
     moves = len(changes(box.connection))
     assert "Nothing to take in" in box.fleet_command("adopt", "--all")
     assert "vault-judge is in the fleet as it is" in box.fleet_command("adopt", "vault-judge", "note")
@@ -145,7 +146,7 @@ def test_a_task_has_one_alias_and_an_alias_may_do_several(box: Box) -> None:
     box.fleet_command("adopt", "vault-judge", "qwen3:8b")
     for task in ("judge", "planner"):
         box.fleet_command("assign", task, "vault-judge")
-    assert "before vault-judge" in box.fleet_command("assign", "planner", "ollama:qwen3:8b")
+    assert "in place of vault-judge" in box.fleet_command("assign", "planner", "ollama:qwen3:8b")
     assert box.document("assign", "judge", "--none") == {
         "schema": 1,
         "task": "judge",
