@@ -29,8 +29,9 @@ def list_command(project: Path | None, as_json: bool) -> None:
     (● it is loaded, ○ it is not, ? nobody knows). With --project only the tasks of that project.
     """
     from core.aliases.observing import all_servers, observe
-    from core.cli.fleet_table import fleet_lines
+    from core.cli.fleet_table import fleet_lines, is_unknown
     from core.cli.results_boards import terminal_width
+    from core.cli.text_grid import wrap
     from core.fleet.rows import fleet_rows
     from core.store.fleet import aliases, fleet_tasks
 
@@ -51,12 +52,20 @@ def list_command(project: Path | None, as_json: bool) -> None:
         return
     for line in fleet_lines(rows, terminal_width()):
         say(line)
-    if free or unserved:
-        say()
+    below = []
+    if unknown := list(dict.fromkeys(row.alias.name for row in tasks if is_unknown(row))):
+        below.append(
+            f"Nothing is on record of {listed(unknown)}: no job of this home made what serves, and no bake-off has measured it."
+        )
     if free:
-        say(f"No task is assigned to {listed([row.alias.name for row in free])}: `bakehouse fleet assign TASK ALIAS`")
+        below.append(
+            f"No task is assigned to {listed([row.alias.name for row in free])}: `bakehouse fleet assign TASK ALIAS`"
+        )
     if unserved:
-        say(f"No alias answers for {listed(unserved)}")
+        below.append(f"No alias answers for {listed(unserved)}")
+    for said in ["", *below] if below else []:
+        for line in wrap(said, terminal_width()):
+            say(line)
 
 
 def _without_alias(project: Path | None, rows: Sequence[FleetRow]) -> list[str]:

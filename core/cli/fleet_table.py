@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from core.cli.text_grid import grid, wrap
+from core.fleet.lineage import UNKNOWN
 from core.fleet.rows import FleetRow
 from core.format import data_size, gb, score_figure, when
 from core.text import clip, printable
-from core.wording.fleet_rows import challenger_words, drift_line, open_words, origin_line, warnings
+from core.wording.fleet_rows import RemarkCode, origin_line, row_remarks
 
 HEAD = ("task", "alias", "format", "content", "GB", "memory", "since")
 WIDE = 110
 """From so many cells on names are shown longer; below, the figures are worth more."""
 NONE = "—"
+SIGNS: Mapping[RemarkCode, str] = {"moving": "▶ ", "challenger": "◷ challenger ", "checked": ""}
+"""What stands before a remark, by its code; before those of no code here stands `▲`."""
 
 
 def fleet_lines(rows: Sequence[FleetRow], width: int) -> Iterator[str]:
@@ -31,7 +34,7 @@ def fleet_lines(rows: Sequence[FleetRow], width: int) -> Iterator[str]:
 
 def _cells(row: FleetRow, now: float, longest_task: int, longest_alias: int) -> tuple[str, ...]:
     alias = row.alias
-    where = alias.name if alias.server == "ollama" else f"{alias.server}:{alias.name}"
+    where = alias.name if alias.server == "ollama" else row.reference
     before = {} if row.before is None else row.before.scores
     sizes = [None if row.before is None else row.before.version.size_bytes, row.size_bytes]
     return (
@@ -50,7 +53,7 @@ def _figure(score: float | None) -> str:
 
 
 def _change(before: str, now: str) -> str:
-    """`3.20 → 4.92`; of two that are alike or of which one is unknown the known one."""
+    """`3.20 → 4.92`; what is now alone where the former is the same or one of the two is unknown."""
     return f"{before} → {now}" if before and now and before != now else now or NONE
 
 
@@ -63,14 +66,17 @@ def _memory(row: FleetRow) -> str:
 
 
 def _below(row: FleetRow, now: float) -> Iterator[str]:
-    is_known = row.model is not None or row.before is not None
-    if row.task is not None or is_known:  # of what does no task and has no record the table says all there is
+    if not is_unknown(row):  # else the table says all there is
         yield origin_line(row)
-    if row.change is not None:
-        yield f"▶ {open_words(row.change, now)}"
-    for said in warnings(row):
-        yield printable(f"▲ {said}")
-    if row.challenger is not None:
-        yield f"◷ challenger {challenger_words(row.challenger)}"
-    if said := drift_line(row, now):
-        yield said
+    for one in row_remarks(row, now):
+        if one.code != "empty":  # which the line before says
+            said = "; ".join(filter(None, [one.words, ", ".join(one.remedies)]))
+            yield f"{SIGNS.get(one.code, '▲ ')}{said}"
+
+
+def is_unknown(row: FleetRow) -> bool:
+    """Whether nothing is on record of what serves: neither what it was made of, nor a measurement, nor a former version."""
+    if row.version is None or row.version.origin == "promoted":  # its source is known
+        return False
+    made = row.model is not None or row.lineage != UNKNOWN
+    return not (made or row.before is not None or row.measured is not None)

@@ -76,9 +76,15 @@ def short_digest(digest: object) -> str:
     return printable(str(digest).removeprefix("sha256:")[:_DIGEST_SIGNS]) if digest else "nothing"
 
 
+def asker_words(author: object) -> str:
+    """Who asked, in a sentence: `anna@box (command)` of `anna@box, command`."""
+    who, _, way = str(author).rpartition(", ")
+    return f"{who} ({way})" if who else str(author)
+
+
 def _by(values: Values) -> str:
     author, at = values.get("author"), values.get("at")
-    return (f" by {author}" if author else "") + (f", {moment(float(at))}" if at else "")
+    return (f" by {asker_words(author)}" if author else "") + (f", {moment(float(at))}" if at else "")
 
 
 def _not_current(values: Values) -> str:

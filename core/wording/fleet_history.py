@@ -11,7 +11,7 @@ from core.store.fleet import AliasVersion
 from core.store.fleet_changes import FleetChange
 from core.text import printable
 from core.wording import drift
-from core.wording.fleet import change_reason_words, phase_words, short_digest
+from core.wording.fleet import asker_words, change_reason_words, phase_words, short_digest
 
 if TYPE_CHECKING:  # pydantic may stand behind it
     from core.fleet.history import HistoryEntry
@@ -22,7 +22,7 @@ OUTCOMES = {"pass": "passed", "fail": "failed", "cannot_tell": "cannot tell"}
 
 
 def entry_words(entry: HistoryEntry) -> str:
-    """`vault-judge became version 2 (Qwen3-4B), copied from judge-4b, for judge: asked by anna@box; the gate passed`."""
+    """`vault-judge became version 2 (Qwen3-4B), copied from judge-4b for judge: asked by anna@box (command); …`."""
     if entry.note is not None:
         return printable(note_words(entry.alias.name, entry.note.reason))
     change = entry.change
@@ -31,41 +31,37 @@ def entry_words(entry: HistoryEntry) -> str:
 
 
 def _sentence(entry: HistoryEntry, change: FleetChange) -> str:
-    name, by = entry.alias.name, f"asked by {change.author}"
+    name, by = entry.alias.name, f"asked by {asker_words(change.author)}"
     task = f" for {change.task}" if change.task is not None else ""
     match change.kind:
         case "assign":
             return f"{name} answers{task}: {by}"
         case "release":
-            return f"{name} answers no more{task}: {by}"
+            return f"{name} no longer answers{task}: {by}"
         case "adopt" if entry.before is None:
             given = f" and answers{task}" if change.task is not None else ""
             return f"{name} was taken in as it was, as {version_words(entry.after)}{given}: {by}"
         case "adopt":
             found = f"what was found under {name} was taken as {version_words(entry.after)}"
-            return f"{found}, before {version_words(entry.before)}: {by}"
+            return f"{found}, in place of {version_words(entry.before)}: {by}"
     what = "rollback" if change.kind == "rollback" else f"promotion of {change.target.source or 'a model'}"
     if change.state == "done" and entry.before is not None and entry.before == entry.after:
         return f"{name}, which somebody had removed, is {version_words(entry.after)} again{task}: {by}{_took(change)}"
     if change.state == "done":
-        was = f", before {version_words(entry.before)}" if entry.before is not None else ""
+        was = f", in place of {version_words(entry.before)}" if entry.before is not None else ""
         was += (
             ", which somebody else had put there" if entry.before is not None and entry.before.origin == "found" else ""
         )
         source = "" if change.kind == "rollback" else f", copied from {change.target.source}"
         became = "went back to" if change.kind == "rollback" else "became"
         return f"{name} {became} {version_words(entry.after)}{source}{task}{was}: {by}{_took(change)}"
-    to = f" to {version_words(entry.after)}" if change.kind == "rollback" and entry.after is not None else ""
+    to = f" to {version_words(entry.after)}" if entry.after is not None else ""
+    about = f"{what} of {name}{to}{task}" if change.kind == "rollback" else f"{what} to {name}{task}"
     if change.state == "open":
-        return (
-            f"{what} of {name}{to}{task} is under way ({phase_words(change.phase)}): {by}"
-            if to
-            else (f"{what} to {name}{task} is under way ({phase_words(change.phase)}): {by}")
-        )
+        return f"{about} is under way ({phase_words(change.phase)}): {by}"
     stays = f"{name} is {version_words(entry.before)} as before" if entry.before is not None else f"{name} is as before"
     ended = "was taken back" if change.state == "taken_back" else "was not done"
-    about = f"the {what} of {name}{to}" if change.kind == "rollback" else f"the {what} to {name}"
-    return f"{about}{task} {ended}, {stays}: {by}"
+    return f"the {about} {ended}, {stays}: {by}"
 
 
 def version_words(version: AliasVersion | None) -> str:

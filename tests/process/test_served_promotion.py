@@ -218,7 +218,8 @@ def test_the_commands_of_the_fleet_on_served_models(
 
     wait_until(lambda: f"{own} is stopped" in told(), what=told)
     assert (
-        "read by hand" in told() and f"back to version 1 ({FORMER}) for judge, before version 2 ({CANDIDATE})" in told()
+        "read by hand" in told()
+        and f"back to version 1 ({FORMER}) for judge, in place of version 2 ({CANDIDATE})" in told()
     ), told()
     (row,) = json.loads(run("list", "--json")[1])["fleet"]
     assert (row["task"], row["alias"], row["foreign"], row["stale"]) == ("judge", ALIAS, False, [])

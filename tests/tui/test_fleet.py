@@ -14,7 +14,7 @@ from core.config.project import shipped
 from core.errors import InputError
 from core.home import Home
 from core.store.database import transaction
-from core.store.fleet import Target
+from core.store.fleet import LLAMA_SERVER, Target
 from core.store.fleet_changes import open_change
 from core.text import printable
 from tests.support.hostile import NAME
@@ -120,9 +120,10 @@ async def test_keys_of_a_task_are_about_what_serves_it(console: Opened) -> None:
         assert isinstance(pilot.app.screen, FleetTaskScreen) and "judge · vault-judge" in text_of(pilot, "#facts")
 
 
-async def test_a_task_s_screen_has_its_versions_and_its_history(console: Opened, tmp_path: Path) -> None:
+@pytest.mark.parametrize("server", ["ollama", LLAMA_SERVER])
+async def test_a_task_s_screen_has_its_versions_and_its_history(console: Opened, tmp_path: Path, server: str) -> None:
     stored = StoredFleet(tmp_path)
-    alias = stored.alias("vault-judge")
+    alias = stored.alias("vault-judge", server=server)
     stored.becomes(alias, Target("vault-judge-7b", "d1" * 32, size_bytes=4_700_000_000, model="Qwen2.5-7B"))
     stored.becomes(alias, Target("new", "d2" * 32), "promote", origin="promoted", task="judge", override="too slow")
     async with console(moment()) as pilot:
@@ -136,7 +137,7 @@ async def test_a_task_s_screen_has_its_versions_and_its_history(console: Opened,
         shown = text_of(pilot, "#rows")
         assert shown.index("2  ") < shown.index("1  ") and "Qwen2.5-7B" in shown and "model unknown" in shown
         said = " ".join(shown.replace("│", " ").split())
-        assert "vault-judge became version 2" in said and "asked by anna@box, command" in said
+        assert "vault-judge became version 2" in said and "asked by anna@box (command)" in said
         assert "overridden: too slow" in said and said.index("became version 2") < said.index("was taken in as it was")
 
 

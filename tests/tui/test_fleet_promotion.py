@@ -158,7 +158,7 @@ async def test_of_two_consoles_the_second_is_told_and_a_move_taken_back_says_why
     async with console(moment()) as pilot:
         screen = await looked_at(pilot)
         await pilot.press("enter", "y")
-        await seen(pilot, lambda: "is version 4 by now by ben@box, console" in text_of(pilot, "#rows"), "the refusal")
+        await seen(pilot, lambda: "is version 4 by now by ben@box (console)" in text_of(pilot, "#rows"), "the refusal")
         assert "promote" not in keys_of(pilot), "its evidence was about what was current then"
         why: Reason = change_reason("source_gone", source="judge:qwen3-4b-61")
         promoted(monkeypatch, change(9, 1, state="taken_back", phase="", ended_at=NOW, reason=why))

@@ -59,7 +59,10 @@ def test_what_serves_is_told_old_to_new_with_what_can_be_done(
     assert out.splitlines()[-3].startswith("—      tagger"), "of which nothing more is known"
     assert "`bakehouse fleet assign TASK ALIAS`" in out
     fleet.assign("planner", fleet.alias("tagger", url=standin.url))
-    assert "what it was made of is unknown · not baked off yet" in called(capsys, ["fleet", "list"])[1]
+    said = " ".join(called(capsys, ["fleet", "list"])[1].split())
+    assert said.endswith(
+        "Nothing is on record of tagger: no job of this home made what serves, and no bake-off has measured it."
+    )
 
 
 def test_a_foreign_change_is_told_at_once_with_both_ways_out(
@@ -69,11 +72,11 @@ def test_a_foreign_change_is_told_at_once_with_both_ways_out(
     standin.copy_model("planner", "vault-judge")
     out = " ".join(called(capsys, ["fleet", "list"])[1].split())
     assert (
-        "`bakehouse fleet rollback judge` puts back what is recorded" in out
+        "`bakehouse fleet rollback judge` brings back what was recorded" in out
         and "`bakehouse fleet adopt ollama:vault-judge`" in out
     )
     standin.remove_model("vault-judge")
-    assert "gone: somebody removed vault-judge from its server" in called(capsys, ["fleet", "list"])[1]
+    assert "▲ somebody removed vault-judge from its server" in called(capsys, ["fleet", "list"])[1]
     standin.down()
     assert "not known what serves now: nobody answers at its server" in called(capsys, ["fleet", "list"])[1]
 

@@ -58,11 +58,11 @@ def test_of_two_consoles_that_promote_at_once_one_is_done_and_the_other_is_told(
     seen = fleet.current_id("judge")
     fleet.promote("judge", "judge-4b", expected_version=seen)
     code, said = refusal(fleet.promote, "judge", "judge-8b", expected_version=seen)
-    assert code == "change_open" and "promotion of judge" in said and "anna@box, console" in said
+    assert code == "change_open" and "promotion of judge" in said and "anna@box (console)" in said
     assert refusal(fleet.rollback, "judge")[0] == "change_open"
     fleet.settle()
     code, said = refusal(fleet.promote, "judge", "judge-8b", expected_version=seen)
-    assert code == "not_current" and "version 2 by now by anna@box, console" in said
+    assert code == "not_current" and "version 2 by now by anna@box (console)" in said
     assert len(fleet.versions("judge")) == 2 and fleet.server.model("judge") == "model of judge-4b"
 
 
@@ -103,7 +103,7 @@ def test_a_task_moves_to_another_alias_for_whoever_saw_the_one_that_it_has(fleet
     task = {**PROJECT, "task": "judge"}
     assert refusal(fleet.promote, "title", "judge-4b", "judge")[0] == "task_moved"
     code, said = refusal(fleet.ask, "fleet-assign", **task, alias_id=title, expected_alias=None)
-    assert code == "task_moved" and "has the alias judge by now by anna@box, console" in said
+    assert code == "task_moved" and "has the alias judge by now by anna@box (console)" in said
     fleet.ask("fleet-assign", **task, alias_id=title, expected_alias=judge)
     now = alias_of(fleet.connection, "p", "judge")
     assert now is not None and now.id == title and fleet.last("title").kind == "assign"

@@ -67,16 +67,16 @@ def told(fleet: StoredFleet) -> Alias:
 def test_a_history_is_told_in_plain_sentences_in_the_order_in_which_it_happened(fleet: StoredFleet) -> None:
     told(fleet)
     assert sentences(fleet_history(fleet.connection, "judge")) == [
-        "vault-judge was taken in as it was, as version 1 (Qwen2.5-7B): asked by anna@box, command",
-        "vault-judge answers for judge: asked by anna@box, command",
-        "vault-judge became version 2 (Qwen3-4B), copied from judge-4b for judge, before version 1 (Qwen2.5-7B): "
-        "asked by anna@box, command; overridden: faster",
+        "vault-judge was taken in as it was, as version 1 (Qwen2.5-7B): asked by anna@box (command)",
+        "vault-judge answers for judge: asked by anna@box (command)",
+        "vault-judge became version 2 (Qwen3-4B), copied from judge-4b for judge, in place of version 1 (Qwen2.5-7B): "
+        "asked by anna@box (command); overridden: faster",
         "vault-judge: somebody else put another model there, digest dx; version 2 has d4",
         "vault-judge: of a later version (some value 3)",
         "the promotion of judge-8b to vault-judge for judge was taken back, vault-judge is version 2 (Qwen3-4B) as before: "
-        "asked by bob@box, console; judge-8b is not on the server any more",
+        "asked by bob@box (console); judge-8b is not on the server any more",
         "rollback of vault-judge to version 1 (Qwen2.5-7B) for judge is under way (placing the model under the alias): "
-        "asked by bob@box, console",
+        "asked by bob@box (console)",
     ]
 
 
@@ -167,7 +167,7 @@ def test_what_is_not_known_of_a_version_is_said(
     alias = two_versions(fleet, standin)
     standin.remove_model("vault-judge:bakehouse-1")
     out = called(capsys, ["fleet", "diff", "judge"])[1]
-    assert "its text is not known of version 1: its server keeps it no more" in out
+    assert "version 1 cannot be read: its server keeps it no more" in out
     document = json.loads(called(capsys, ["fleet", "diff", "judge", "--json"])[1])["diff"]
     assert (document["template"], document["parameters"]) == (None, None)
     standin.down()
@@ -204,4 +204,4 @@ def test_versions_of_a_served_model_are_read_in_their_files(
     out = called(capsys, ["fleet", "diff", "note"])[1]
     assert "parameters  ctx-size 1024 → 2048\n" in out and "-{{ b }}" in out and "+{{ c }}" in out
     (tmp_path / "1.gguf").unlink()
-    assert "not known of version 1: its GGUF file is gone" in called(capsys, ["fleet", "diff", "note"])[1]
+    assert "version 1 cannot be read: its GGUF file is gone" in called(capsys, ["fleet", "diff", "note"])[1]

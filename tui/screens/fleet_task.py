@@ -161,12 +161,13 @@ class FleetTaskScreen(FleetActions, ParityQuestion, CommandScreen):
 
     def _read(self) -> HistoryRead:
         from core.fleet.history import fleet_history
+        from core.fleet.names import reference_of
         from core.store.database import open_database
         from core.store.fleet import get_alias, versions
 
         with contextlib.closing(open_database(self.context.home)) as connection:
             alias = get_alias(connection, self.key[0])
-            entries = fleet_history(connection, f"{alias.server}:{alias.name}")
+            entries = fleet_history(connection, reference_of(alias))
             return self.HistoryRead(AliasHistory(tuple(reversed(versions(connection, alias.id))), tuple(entries)))
 
     def on_fleet_task_screen_history_read(self, message: HistoryRead) -> None:

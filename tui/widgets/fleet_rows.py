@@ -7,12 +7,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from core.format import SCORE_SCALE, data_size, listed, percent, plural, score_figure, when
+from core.format import SCORE_SCALE, data_size, percent, plural, score_figure, when
 from core.serving.replies import name_key
 from core.text import printable
-from core.wording.drift import drift_words as words_of_check
-from core.wording.drift import outcome_words
-from core.wording.fleet_rows import challenger_words, open_words, stale_cause_words
+from core.wording.fleet_rows import RemarkCode, RowRemark, row_remarks
 from tui.lines import Line
 from tui.widgets.served_rows import ServingRow, short_name
 
@@ -24,8 +22,6 @@ SIGN, SCORES, LEAST_STATE = 2, 10, 12
 WIDE = 92
 """From so many cells on the model, its content score and its memory have columns of their own."""
 MODEL, CONTENT, VRAM = 22, 9, 9
-DRIFTED = frozenset({"loss", "prompts_differ"})
-"""What a check for drift can say that a person must look at."""
 
 
 @dataclass(frozen=True)
@@ -109,61 +105,39 @@ def size_words(row: FleetRow) -> tuple[str, str]:
 
 
 def remarks(row: FleetRow, now: float) -> list[Remark]:
-    """What a person should know, the most urgent first."""
-    found: list[Remark] = []
-    if row.change is not None:
-        found.append(
-            Remark(
-                open_words(row.change, now), f"▷ {CHANGES.get(row.change.kind, row.change.kind)}", "busy", urgent=True
-            )
-        )
-    seen = row.observed
-    if row.version is None and row.change is None:
-        found.append(Remark("nothing is known to serve under this name yet", "nothing yet", "dim"))
-    if seen is not None and seen.error is not None:
-        told = (
-            f"the server does not answer, last seen {when(seen.at, now)}" if seen.at else "the server does not answer"
-        )
-        found.append(Remark(told, "▲ silent", "warn", urgent=True))
-    elif row.foreign:
-        gone = seen is not None and seen.is_gone
-        words = "nothing is there under this name any more" if gone else "somebody else put another model there"
-        found.append(
-            Remark(f"{words}: R brings back what was recorded", "▲ gone" if gone else "▲ changed", "bad", urgent=True)
-        )
-    if row.drift is not None and row.drift.code in DRIFTED:
-        found.append(Remark(drift_words(row, now), "▼ drift", "bad", urgent=True))
-    if row.stale and not row.foreign:
-        found.append(Remark(f"stale: {stale_words(row)}", "▲ stale", "warn", urgent=True))
-    if row.challenger is not None:
-        far = "" if row.challenger.progress is None else f" {percent(row.challenger.progress)}"
-        found.append(Remark(challenger_words(row.challenger), f"◇ {printable(row.challenger.stage)}{far}", "busy"))
-    if row.drift is not None and row.drift.code not in DRIFTED:
-        found.append(Remark(drift_words(row, now), "", "dim"))
-    if row.overridden:
-        found.append(Remark(f"promoted against its gate: {printable(row.overridden)}", "", "warn"))
-    return found
+    """What a person should know, the most urgent first. That a served model is stopped, its own sign says."""
+    return [_remark(row, one) for one in row_remarks(row, now) if one.code in MARKS]
 
 
+def _remark(row: FleetRow, one: RowRemark) -> Remark:
+    short, role = MARKS[one.code]
+    if one.code == "moving" and row.change is not None:
+        short += CHANGES.get(row.change.kind, row.change.kind)
+    if one.code == "challenger" and row.challenger is not None:
+        progress = row.challenger.progress
+        short += printable(row.challenger.stage) + ("" if progress is None else f" {percent(progress)}")
+    back = ": R brings back what was recorded" if one.code in ("gone", "changed") else ""
+    return Remark(f"{one.words}{back}", short, role, one.urgent)
+
+
+MARKS: Mapping[RemarkCode, tuple[str, str]] = {
+    "moving": ("▷ ", "busy"),
+    "empty": ("nothing yet", "dim"),
+    "silent": ("▲ silent", "warn"),
+    "gone": ("▲ gone", "bad"),
+    "changed": ("▲ changed", "bad"),
+    "drift": ("▼ drift", "bad"),
+    "stale": ("▲ stale", "warn"),
+    "challenger": ("◇ ", "busy"),
+    "checked": ("", "dim"),
+    "overridden": ("", "warn"),
+}
+"""By the code of a remark: in a few cells, and its role."""
 CHANGES: Mapping[str, str] = {
     "promote": "promoting",
     "rollback": "rollback",
 }
 """A move under way, in a narrow column: the others are done at once."""
-
-
-def stale_words(row: FleetRow) -> str:
-    """`changed since bake-off 41: server 0.24.0 → 0.25.1`."""
-    since = "the bake-off" if row.measured is None else f"bake-off {row.measured.job_id}"
-    return f"changed since {since}: {listed(list(map(stale_cause_words, row.stale)))}"
-
-
-def drift_words(row: FleetRow, now: float) -> str:
-    """`checked for drift 14:20, job 71: no drift: 5 of 5 greedy answers as before`."""
-    drift = row.drift
-    assert drift is not None
-    said = words_of_check(drift.summary) if drift.summary else outcome_words(drift.code).replace("_", " ")
-    return printable(f"checked for drift {when(drift.time, now)}, job {drift.job_id}: {said}")
 
 
 def fleet_head(place: FleetColumns) -> Line:
