@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from pydantic import ValidationError
@@ -121,10 +121,11 @@ def check_bakeoff(
     wanted: WantedBakeoff,
     remarks: list[str],
     ask: Ask | None = served_facts,
+    own: Collection[int] = (),
 ) -> CheckedBakeoff:
     """What is wanted, looked up and checked; nothing is stored. Raises as `submit_bakeoff`.
 
-    `ask` asks a server what a candidate's model can do; None: nobody is asked.
+    `ask` asks a server what a candidate's model can do; None: nobody is asked. `own` are jobs of its chain.
     """
     before = None if wanted.extend is None else extended(home, connection, project, wanted.extend)
     found = wanted_tasks(project, wanted, before, remarks)
@@ -142,7 +143,7 @@ def check_bakeoff(
     if not candidates:
         raise InputError("a bake-off needs a candidate", code="no_candidate", remedy="name at least one, better two")
     tasks = tuple(_checked(project, one, candidates, wanted, before, remarks) for one in found)
-    to_come = still_to_serve(connection, candidates, remarks)
+    to_come = still_to_serve(connection, candidates, remarks, own)
     with told_of_former(before, () if before is None else before.spec.forms):
         asked = refuse_impossible(candidates, remarks, ask, to_come)
     refuse_doubles(candidates, [one.task for one in tasks], asked)

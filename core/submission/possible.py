@@ -14,15 +14,20 @@ from core.submission.asked_servers import Ask, Asked, ask_servers, served_facts,
 
 
 def still_to_serve(
-    connection: sqlite3.Connection, candidates: Sequence[CandidateSpec], remarks: list[str]
+    connection: sqlite3.Connection, candidates: Sequence[CandidateSpec], remarks: list[str], own: Collection[int] = ()
 ) -> frozenset[str]:
-    """The names of served candidates that a job is still to deploy: nobody can say yet what they are able to do."""
+    """The names of served candidates that a job is still to deploy: nobody can say yet what they are able to do.
+
+    `own` are jobs of the bake-off's chain: that it waits for those is no news.
+    """
     found = set()
     for candidate in candidates:
         made_by = parse_reference(candidate.ref) if candidate.form == "served" else None
         if made_by is not None and get_job(connection, made_by.job_id).state != "done":
-            remarks.append(f"{candidate.name} is served once job {made_by.job_id} is done: the bake-off waits for that")
             found.add(candidate.name)
+            if made_by.job_id not in own:
+                said = f"{candidate.name} is served once job {made_by.job_id} is done"
+                remarks.append(f"{said}: the bake-off waits for that")
     return frozenset(found)
 
 

@@ -256,7 +256,8 @@ def _bakeoff(shipping: _Shipping, chain: ChainWriter) -> None:
         (incumbent,) = as_trained(against.training or training, against.reference)
         wanted = WantedBakeoff(tasks=(task, *against.tasks), candidates=(*new, incumbent), incumbent=incumbent)
     # The database is locked: no server is asked meanwhile what a deployment is to prove, or has.
-    checked = check_bakeoff(shipping.home, chain.connection, shipping.project, wanted, shipping.remarks, ask=None)
+    links = chain.by_kind.values()
+    checked = check_bakeoff(shipping.home, chain.connection, shipping.project, wanted, shipping.remarks, None, links)
     spec = checked.keep(shipping.home, shipping.project)
     if against is not None and shipping.to == "llama-server":
         # Each challenger is a served model of its own: those of all tasks would have to find room together.
