@@ -259,6 +259,20 @@ def no_leak(home: Home, connection: sqlite3.Connection, project: Project, task: 
     return Condition("no_leak", "pass", {**values, "examples": len(examples), "golden": len(golden)})
 
 
+def chosen_among(home: Home, connection: sqlite3.Connection, pair: MeasuredPair | None, model: Model) -> int:
+    """Of how many candidates of its bake-off this one may be the choice: of all but the incumbent and those that were stopped.
+
+    The base that it was trained from is not counted: that one shows what training gained, and is promoted in nobody's place.
+    """
+    if pair is None:
+        return 0
+    trained = _training(home, connection, model)
+    base = None if isinstance(trained, str) else trained[1].model.name
+    held = None if pair.incumbent is None else pair.incumbent.name
+    left_out = {held, *pair.board.curtailed, *(name for name, of_model in pair.bases.items() if of_model == base)}
+    return sum(row.name not in left_out for row in pair.board.rows)
+
+
 def _training(home: Home, connection: sqlite3.Connection, model: Model) -> tuple[int, TrainSpec] | str:
     """The training of a model, else why there is none: `not_trained` (a base model as it is), `unknown_lineage`."""
     deployment = made_by(deployments(connection), model.digest, model.identity.weights)

@@ -30,7 +30,8 @@ class Condition:
 class Gate:
     """All conditions of one promotion. They must hold together, so none is corrected for the others.
 
-    `best_of` is of how many candidates this one is the best, `same_inputs` whether it was chosen by the inputs it is judged by.
+    `best_of` is of how many candidates this one may be the choice (`evidence.chosen_among`), `same_inputs` whether it was
+    chosen by the inputs it is judged by.
     """
 
     outcome: GateOutcome

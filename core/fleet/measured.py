@@ -6,7 +6,7 @@ A model is what its weights, its template, its parameters and the version of its
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +46,8 @@ class Found:
 
 @dataclass(frozen=True)
 class MeasuredPair:
-    """A bake-off with a candidate, and with the incumbent where it took part. `task` has the checks that scored."""
+    """A bake-off with a candidate, and with the incumbent where it took part. `task` has the checks that scored, `bases` the
+    untrained candidates by their names, each with that of its model."""
 
     job_id: int
     candidate: Found
@@ -55,6 +56,7 @@ class MeasuredPair:
     task: Task
     board: Leaderboard
     outdated: bool
+    bases: Mapping[str, str]
 
 
 def measured_pair(
@@ -97,6 +99,7 @@ def measured_pair(
         of_task.task,
         of_task.leaderboard(),
         of_task.scored.outdated,
+        {one.name: one.model.name for one in spec.candidates if one.form == "base" and one.model is not None},
     )
 
 

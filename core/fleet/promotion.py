@@ -22,6 +22,7 @@ from core.errors import BakehouseError, InputError, NotFoundError
 from core.fleet.at_rest import told_or_at_rest
 from core.fleet.evidence import (
     Model,
+    chosen_among,
     complete,
     fresh,
     incumbent_measured,
@@ -210,6 +211,7 @@ def _gate(
     name = None if version is None else asked.alias.name
     conditions: list[Condition] = []
     pair: MeasuredPair | None = None
+    among = 0
     if not isinstance(ours, ServedIdentity):
         conditions.append(Condition("measured", "cannot_tell", {"why": "no_answer", "name": asked.candidate.name}))
     else:
@@ -229,13 +231,10 @@ def _gate(
             no_leak(home, connection, project, task, model),
             *_other_tasks(home, connection, project, task, asked, ours, theirs),
         ]
+        among = chosen_among(home, connection, pair, model)
     else:
         conditions += [Condition(code, "cannot_tell", {"why": "no_answer"}) for code in ("parity", "no_leak")]
     conditions += [fresh(project, pair), complete(pair)]
-    among = 0
-    if pair is not None:
-        held_name = None if pair.incumbent is None else pair.incumbent.name
-        among = sum(row.name != held_name and row.name not in pair.board.curtailed for row in pair.board.rows)
     return Gate(
         outcome=joined(conditions),
         conditions=tuple(conditions),

@@ -184,8 +184,10 @@ class Promotable:
         then: Mapping[str, ServedIdentity] | None = None,
         variant: str = "",
         curtail: bool = False,
+        base: tuple[str, str] = ("", ""),
     ) -> int:
-        """A bake-off of what the server has (`then`: had), with these scores of five for each of the task's inputs."""
+        """A bake-off of what the server has (`then`: had), with these scores of five for each of the task's inputs. `base`: the
+        name of a candidate that is an untrained model, and that model's."""
         own = self.project
         of_task, inputs = own.task(task), own.golden(own.task(task)).inputs
         file = self.folder / f"golden-{len(list(self.folder.glob('golden-*')))}.json"
@@ -200,6 +202,8 @@ class Promotable:
                 served_model=name,
                 variant=Variant(written=variant.lstrip("@")),
             )
+            if name != base[0]
+            else CandidateSpec(name=name, form="base", model=own.model("small").model_copy(update={"name": base[1]}))
             for name in scores
         ]
         spec = BakeoffSpec(
@@ -211,7 +215,7 @@ class Promotable:
         job_id = self.job(spec, state)
         run, given = self.home.run_dir(job_id), list[Answer]()
         for name, marks in scores.items():
-            was = (then or {}).get(name) or self.has[name]
+            was = (then or {}).get(name) or self.has.get(name) or identity(name)
             load = LoadedModel(1.0, False, 5_000_000_000)
             append_measured(run.candidates, MeasuredCandidate(name + variant, 1, 0.0, was, load, Capabilities()))
             for item, mark in zip(inputs, marks, strict=True):

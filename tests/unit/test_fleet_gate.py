@@ -100,6 +100,10 @@ def test_the_best_of_several_on_the_same_inputs_says_so(made: Promotable) -> Non
     gate = made.gate("new")
     assert (gate.outcome, gate.best_of, gate.same_inputs) == ("pass", 3, True)
     assert "Best of 3, same inputs" in said(made)
+    # Beside the base that it was trained from, which nobody would promote in its place, it is no choice; beside another it is.
+    for model, best_of in (("small", 1), ("other", 2)):
+        made.baked_off({"old": HALF, "new": ALL, "untrained": HALF}, base=("untrained", model))
+        assert made.gate("new").best_of == best_of
 
 
 def test_missing_answers_are_never_assumed(made: Promotable) -> None:
