@@ -24,7 +24,7 @@ class PartChange:
 
     `low` is its one-sided 95 % lower bound. `is_loss`: a mean loss of at least the margin is shown at 95 %, as "worse" of a
     bake-off is, but one-sided (`p_loss`). `no_worse`: a loss of the margin is ruled out at 95 % (`core.statistics.no_worse`).
-    Where both are False, the inputs do not tell.
+    Where both are False, the inputs do not tell. For `low` and `no_worse` an input without an answer now has lost all it had.
     """
 
     before: float
@@ -77,12 +77,15 @@ def score_change(
     for part in PARTS:
         former = {name: value for name, value in before.get(part, {}).items() if name in cluster_of}
         present = now.get(part, {})
-        missing = max(missing, len(former.keys() - present.keys()))
+        unanswered = former.keys() - present.keys()
+        missing = max(missing, len(unanswered))
         paired = differences(present, former, cluster_of)
         if paired is not None:
             shared = [name for name in present if name in former]
+            least = differences({**present, **dict.fromkeys(sorted(unanswered), 0.0)}, former, cluster_of) or paired
             parts[part] = _change(
                 paired,
+                least,
                 sum(former[name] for name in shared) / len(shared),
                 sum(present[name] for name in shared) / len(shared),
                 task.margin,
@@ -90,8 +93,9 @@ def score_change(
     return ScoreChange(parts, missing)
 
 
-def _change(paired: Paired, before: float, now: float, margin: float) -> PartChange:
-    p_loss, rule = loss_p(paired), no_worse(paired, margin)
+def _change(paired: Paired, least: Paired, before: float, now: float, margin: float) -> PartChange:
+    """`least` are the differences with what is not answered as bad as it can be."""
+    p_loss, rule = loss_p(paired), no_worse(least, margin)
     assert rule.low is not None  # there is an input
     return PartChange(
         before=before,

@@ -256,6 +256,16 @@ def test_a_loss_is_shown_ruled_out_or_neither(differences: list[float], is_loss:
     assert (found.is_loss, found.no_worse) == (is_loss, no_worse) and found.low <= found.difference
 
 
+def test_what_is_not_answered_now_counts_as_lost_before_a_loss_is_ruled_out() -> None:
+    golden = [GoldenInput(id=f"i{number}", input="") for number in range(60)]
+    task = Task.model_validate({"name": "t", "margin": 0.05, "format": CHECK})
+    before = {item.id: 1.0 for item in golden}
+    answered = {name: score for name, score in before.items() if name != "i7"}
+    whole, holed = (score_change(task, golden, {"format": before}, {"format": now}) for now in (before, answered))
+    assert whole.parts["format"].no_worse and not holed.parts["format"].no_worse and holed.missing == 1
+    assert holed.parts["format"].difference == 0 and holed.parts["format"].low < whole.parts["format"].low
+
+
 def test_another_attempt_asks_for_what_is_missing(check: Check) -> None:
     check.take_baseline()
     check.model.write = lambda question: "no"
