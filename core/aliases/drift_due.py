@@ -21,8 +21,8 @@ from core.store.jobs import RETRYABLE
 class DriftDue:
     """One task and what serves it. `reasons` is empty where nothing is due. `observed` names what was seen of the server.
 
-    `pending` is the check that is in the queue already. `tried`: a check for what was observed has failed.
-    `newest` is the newest that has one.
+    `pending` is the check that is in the queue already, `tried` the newest for what was observed that ended without a result,
+    `newest` the newest that has one.
     """
 
     task: FleetTask
@@ -31,13 +31,13 @@ class DriftDue:
     reasons: tuple[Reason, ...]
     observed: str
     pending: DriftCheck | None = None
-    tried: bool = False
+    tried: DriftCheck | None = None
     newest: DriftCheck | None = None
 
     @property
     def starts_by_itself(self) -> bool:
         """Whether a runner has it checked unasked: it is due, its server has the model, and no check of this failed before."""
-        waits = self.pending is not None or self.tried
+        waits = self.pending is not None or self.tried is not None
         is_there = self.alias.observed_error is None and self.alias.observed_digest is not None
         return bool(self.reasons) and is_there and not waits
 
@@ -79,7 +79,7 @@ def _state(connection: sqlite3.Connection, task: FleetTask, alias: Alias, versio
         tuple(reasons),
         observed,
         pending=next((one for one in checks if one.is_open), None),
-        tried=any(one.observed == observed and one.job.state in RETRYABLE for one in checks),
+        tried=next((one for one in checks if one.observed == observed and one.job.state in RETRYABLE), None),
         newest=results[0] if results else None,
     )
 

@@ -17,7 +17,7 @@ from core.cli.output import print_json, say
 from core.cli.results_boards import terminal_width
 from core.cli.text_grid import grid, wrap
 from core.config.project import Project
-from core.format import listed, moment, plural
+from core.format import listed, moment
 from core.home import Home
 from core.jobfile.quantize import Quantization
 from core.store.challenges import Challenge, chain_of_task, list_challenges, newest_challenge
@@ -175,17 +175,13 @@ def _list(home: Home, project: Project, *, as_json: bool) -> None:
 
 
 def _plan_lines(plan: ChallengePlan, *, queued: bool) -> Iterator[str]:
-    from core.wording.challenge import RECIPE_SOURCES, could_gain_words
+    from core.wording.challenge import left_out_words, plan_headline, planned_words
 
-    count = plural(len(plan.tasks), "chain")
-    yield f"{plan.wanted.model}: {count} {'queued' if queued else 'would be queued'}, the one that could gain most first"
+    yield plan_headline(plan, queued=queued)
     for number, one in enumerate(plan.tasks, 1):
-        recipe = f"recipe {one.recipe} ({RECIPE_SOURCES[one.recipe_source]})"
-        yield f"{number:>3}. {one.task}: against {one.alias.name}, {could_gain_words(one.gain)}; {recipe}, {one.quantization}"
+        yield f"{number:>3}. {planned_words(one)}"
         yield from (f"     {remark}" for remark in one.remarks)
-    for left in plan.left_out:
-        remedy = f" ({left.error.remedy})" if left.error.remedy else ""
-        yield f"  ✗ {left.task} is left out: {left.error.message}{remedy}"
+    yield from (f"  ✗ {left_out_words(left)}" for left in plan.left_out)
 
 
 def _lines(known: Challenge, tasks: list[ChallengedTask], *, width: int) -> Iterator[str]:

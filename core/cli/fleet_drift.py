@@ -59,7 +59,8 @@ def drift(
 
     The first check of a version stores its greedy answers, and later ones are held to them. Where one differs, all golden
     inputs are asked and scored, and held to the scores of the bake-off that measured the version. A loss is told when a second
-    run shows it, too. A check waits until the GPU is free of trainings. Without a task or an option, what is due is listed.
+    run shows it, too. A check waits until the GPU is free of trainings. Without a task or an option, what is due is listed; a
+    check that failed is not started again by itself.
     """
     from core.aliases.drift_due import drift_states
     from core.submission.drift import submit_drift
@@ -144,6 +145,9 @@ def _state_line(one: DriftDue) -> str:
         parts.append("due: " + listed([due_words(reason.code) for reason in one.reasons]))
     if one.pending is not None:
         parts.append(f"job {one.pending.job.id} is in the queue")
+    elif one.reasons and one.tried is not None:
+        tried = one.tried.job
+        parts.append(f"job {tried.id} ended without a result ({tried.state}) and is not started again by itself")
     if one.newest is not None and one.newest.outcome is not None:
         parts.append(f"{outcome_words(one.newest.outcome)} {moment(one.newest.job.ended_at)}, job {one.newest.job.id}")
     drifted = one.newest is not None and one.newest.outcome in DRIFTED
@@ -160,6 +164,7 @@ def _state_json(one: DriftDue) -> dict[str, Any]:
         "version": one.version.number,
         "due": [reason.to_json() for reason in one.reasons],
         "pending": None if one.pending is None else one.pending.job.id,
+        "tried": None if one.tried is None else one.tried.job.id,
         "newest": None if newest is None else {"job": newest.job.id, "time": newest.job.ended_at, **newest.summary},
     }
 

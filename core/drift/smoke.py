@@ -11,7 +11,7 @@ from core.config.golden import GoldenInput
 from core.config.task import Sampling
 from core.files import read_json
 from core.home import RunDir
-from core.jobfile.bakeoff import CandidateSpec, TaskUnderTest, Variant
+from core.jobfile.bakeoff import CandidateSpec, TaskUnderTest
 from core.scoring.answers import Answer
 from core.serving.answering import ServedIdentity
 
@@ -99,7 +99,7 @@ def smoke_task(under_test: TaskUnderTest) -> TaskUnderTest:
 def smoke_candidate(asked: CandidateSpec, name: str) -> CandidateSpec:
     """The alias under a name of its own among the answers, asked as its variant says but for the sampling."""
     variant = asked.variant.model_copy(update={"sampling": {}})
-    return asked.model_copy(update={"name": name, "variant": Variant.model_validate(variant)})
+    return asked.model_copy(update={"name": name, "variant": variant})
 
 
 def smoke_document(identity: ServedIdentity, answers: Iterable[Answer]) -> dict[str, Any]:

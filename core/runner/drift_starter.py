@@ -58,8 +58,8 @@ class DriftStarter:
         self.due_since = {key: self.due_since.get(key, now) for key in due}
         if any(now - since >= settle for key, since in self.due_since.items() if key not in self.started):
             # The process has all checked that is due when it looks.
-            self.started |= due
             self._start()
+            self.started |= due
 
     def _start(self) -> None:
         command = [sys.executable, "-P", "-m", "core.cli", "fleet", "drift", "--stale", "--by", "runner"]

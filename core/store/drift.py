@@ -18,7 +18,6 @@ class DriftCheck:
     """One check, whatever its state. `observed` names what was seen of the server when it was asked for."""
 
     job: JobRow
-    version_id: int
     observed: str
 
     @property
@@ -47,7 +46,7 @@ def drift_checks(connection: sqlite3.Connection, version_id: int, project_id: st
         """,
         [project_id, task, version_id],
     )
-    return [DriftCheck(job, version_id, str(job.settings.get("observed", ""))) for job in map(to_row, rows.fetchall())]
+    return [DriftCheck(job, str(job.settings.get("observed", ""))) for job in map(to_row, rows.fetchall())]
 
 
 def set_overtaken(connection: sqlite3.Connection, job_id: int) -> None:

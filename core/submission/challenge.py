@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from core.config.project import Project
@@ -126,10 +126,8 @@ def _is_open(connection: sqlite3.Connection, known: Challenge | None, task: str,
     return chain is None or (again and all(link.job.state in ENDED for link in chain.own))
 
 
-def plan_challenge(
-    home: Home, project: Project, wanted: WantedChallenge, told: Callable[[str], None] = lambda line: None
-) -> ChallengePlan:
-    """Look up what each task's chain needs; nothing is stored. `told` is told which task is looked at.
+def plan_challenge(home: Home, project: Project, wanted: WantedChallenge) -> ChallengePlan:
+    """Look up what each task's chain needs; nothing is stored.
 
     A task that cannot be challenged is left out with its reason. Raises `NotFoundError` for the model, a task or a recipe that
     are not there, and what `new_tasks` raises; `InputError` where tasks are to be queued and none of them can be.
@@ -148,7 +146,6 @@ def plan_challenge(
         planned: list[PlannedTask] = []
         left_out: list[LeftOut] = []
         for one in chosen:
-            told(f"looking at {one.task} …")
             try:
                 planned.append(_planned(home, connection, project, wanted, one, rows[one.task]))
             except BakehouseError as error:

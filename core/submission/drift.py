@@ -12,13 +12,12 @@ from core.config.model import ModelEntry
 from core.config.project import Project, shipped
 from core.drift.outcome import NEW_BASELINES
 from core.drift.smoke import read_smoke, smoke_file
-from core.errors import BakehouseError, InputError
+from core.errors import BakehouseError
 from core.fleet.verdict_scores import verdict_of
 from core.home import Home
 from core.jobfile.bakeoff import CandidateSpec, TaskUnderTest
 from core.jobfile.deploy import DeploySpec
 from core.jobfile.drift import CheckedVersion, DriftSpec, NotChecked, StoredVerdict
-from core.jobfile.servers import known_servers
 from core.jobfile.spec import InputFile, JobFile
 from core.models.files import needs_pull
 from core.served.record import read_record
@@ -28,7 +27,7 @@ from core.store.fleet import Alias, AliasVersion, FleetTask
 from core.store.jobs import JobRow
 from core.submission.enqueue import store
 from core.submission.input_store import golden_file, keep_content
-from core.submission.server_candidates import of_home, of_server
+from core.submission.server_candidates import of_home, of_server, require_server_of
 
 
 @dataclass(frozen=True)
@@ -129,19 +128,10 @@ def drift_spec(
 
 
 def alias_candidate(home: Home, project: Project, alias: Alias) -> CandidateSpec:
-    """An alias as a model that a job asks. Raises `InputError` where its server is another one by now, `NotFoundError` for a
-    served model that is gone."""
+    """An alias as a model that a job asks. Raises as `require_server_of`, `NotFoundError` for a served model that is gone."""
     if alias.is_served_here:
         return of_home(home, read_record(home, alias.name))
-    server = known_servers(project.settings).get(alias.server)
-    if server is None or server.url != alias.url:
-        now = "is in no settings" if server is None else f"is {server.url} now"
-        raise InputError(
-            f"{alias.name} is an alias of the server `{alias.server}` at {alias.url}, which {now}",
-            code="other_server",
-            key=f"servers.{alias.server}",
-            remedy="set the server's address to what it was, or adopt the alias where it is now",
-        )
+    require_server_of(project, alias)
     return of_server(project, alias.server, alias.name)
 
 

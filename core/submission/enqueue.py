@@ -41,8 +41,7 @@ def store(
 
     `needs` are jobs to wait for beside those that the spec names itself. A person's act lifts a former `runner stop`; of
     anybody else's the job waits for the next runner. `instead` is asked in the transaction for a job that is there already and
-    stands for the new one. Raises `InputError` for an interpreter, a model's
-    files or a memory that the job cannot be run with.
+    stands for the new one. Raises `InputError` for an interpreter, a model's files or a memory that the job cannot be run with.
     """
     vendor = jobs_vendor(home)
     python = require_runnable(home, project, spec, vendor)

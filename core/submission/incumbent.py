@@ -20,8 +20,9 @@ from core.jobfile.references import parse_reference
 from core.jobfile.servers import SERVED, known_servers
 from core.jobfile.spec import JobFile, Spec
 from core.jobfile.train import TrainSpec
-from core.store.fleet import LLAMA_SERVER, Alias
+from core.store.fleet import Alias
 from core.submission.server_candidates import LLAMA_SERVER as SERVED_HERE
+from core.submission.server_candidates import require_server_of
 
 RecipeSource: TypeAlias = Literal["asked", "lineage", "task", "fallback"]
 
@@ -80,26 +81,18 @@ def recipe_as_asked(training: TrainSpec) -> Recipe:
 
 
 def alias_reference(project: Project, alias: Alias) -> str:
-    """The candidate that an alias is, in a form that means one model, for which no server is asked. Raises `InputError` where
-    the settings have its server no more, or have another one under that name."""
-    servers = known_servers(project.settings)
-    if alias.server == LLAMA_SERVER:
-        return f"{SERVED if SERVED_HERE in servers else SERVED_HERE}:{alias.name}"
-    known = servers.get(alias.server)
-    if known is None or known.url != alias.url:
-        raise InputError(
-            f"{alias.name} is on the server {alias.server} at {alias.url}, which the settings do not have",
-            code="server_not_found",
-            key=alias.server,
-            remedy="name that server in bakehouse.yaml, or give the task another alias: `bakehouse fleet assign`",
-        )
+    """The candidate that an alias is, in a form that means one model, for which no server is asked. Raises `InputError` as
+    `require_server_of`."""
+    if alias.is_served_here:
+        return f"{SERVED if SERVED_HERE in known_servers(project.settings) else SERVED_HERE}:{alias.name}"
+    require_server_of(project, alias)
     return f"{alias.server}:{alias.name}"
 
 
 def alias_target(alias: Alias) -> Target:
     """Where a candidate for an alias is deployed to: there alone it can be promoted. Raises `InputError` where no deployment
     goes."""
-    if alias.server == LLAMA_SERVER:
+    if alias.is_served_here:
         return "llama-server"
     if alias.server == BUILT_IN:
         return "ollama"

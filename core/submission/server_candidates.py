@@ -15,6 +15,7 @@ from core.jobfile.servers import SERVED, home_server, known_servers, login_of
 from core.served.record import ServedModelRecord, read_record, require_name
 from core.serving.replies import name_key
 from core.serving.servers import model_names
+from core.store.fleet import Alias
 
 LLAMA_SERVER = "llama-server"
 """What stands before a served model's name where `served:` could mean two."""
@@ -56,6 +57,19 @@ def of_server(project: Project, name: str, model: str) -> CandidateSpec:
 def of_home(home: Home, record: ServedModelRecord) -> CandidateSpec:
     """A served model of the home."""
     return CandidateSpec(name=record.name, form="served", server=home_server(home, record), served_model=record.name)
+
+
+def require_server_of(project: Project, alias: Alias) -> None:
+    """Refuse an alias whose server the settings do not have any more, or have at another address. Raises `InputError`."""
+    server = known_servers(project.settings).get(alias.server)
+    if server is None or server.url != alias.url:
+        now = "is in no settings" if server is None else f"is {server.url} now"
+        raise InputError(
+            f"{alias.name} is an alias of the server `{alias.server}` at {alias.url}, which {now}",
+            code="other_server",
+            key=f"servers.{alias.server}",
+            remedy="set the server's address to what it was, or adopt the alias where it is now",
+        )
 
 
 def _record(home: Home, name: str) -> ServedModelRecord | None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from core.fleet.challenge import ChallengedTask, Side, Stage
 from core.fleet.gate import GateOutcome
 from core.format import SCORE_SCALE, data_size, plural, score_figure
 from core.wording.chains import chain_words
 from core.wording.promotion import condition_words
+
+if TYPE_CHECKING:
+    from core.submission.challenge import ChallengePlan, LeftOut, PlannedTask
 
 RECIPE_SOURCES: Mapping[str, str] = {
     "asked": "asked for",
@@ -60,6 +64,26 @@ def table_row(one: ChallengedTask) -> tuple[str, ...]:
         f"{_size(old)} → {_size(new)}",
         f"{_speed(old)} → {_speed(new)}",
     )
+
+
+def plan_headline(plan: ChallengePlan, *, queued: bool = False) -> str:
+    """`tiny: 3 chains would be queued, the one that could gain most first`."""
+    if not plan.tasks:
+        return f"{plan.wanted.model}: no chain {'was' if queued else 'would be'} queued, every task is in its challenge already"
+    order = ", the one that could gain most first" if len(plan.tasks) > 1 else ""
+    return f"{plan.wanted.model}: {plural(len(plan.tasks), 'chain')} {'queued' if queued else 'would be queued'}{order}"
+
+
+def planned_words(one: PlannedTask) -> str:
+    """`judge: against vault-judge, could gain 1.90/5; recipe plain (of what serves), Q8_0`."""
+    recipe = f"recipe {one.recipe} ({RECIPE_SOURCES[one.recipe_source]})"
+    return f"{one.task}: against {one.alias.name}, {could_gain_words(one.gain)}; {recipe}, {one.quantization}"
+
+
+def left_out_words(left: LeftOut) -> str:
+    """`judge is left out: …`, with what to do."""
+    remedy = f" ({left.error.remedy})" if left.error.remedy else ""
+    return f"{left.task} is left out: {left.error.message}{remedy}"
 
 
 def could_gain_words(gain: float | None) -> str:

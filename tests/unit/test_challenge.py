@@ -202,6 +202,8 @@ def test_the_command_queues_once_then_shows_and_names_what_the_fleet_has_got_sin
     assert command == f"bakehouse challenge {NEW} --task planner --task tidy"
     code, out, err = called(capsys, [*command.split()[1:], *project])
     assert code == 0 and "2 chains queued" in out, err
+    code, out, _ = called(capsys, ["challenge", NEW, "--dry-run", *project])
+    assert code == 0 and "no chain would be queued, every task is in its challenge already" in out
     code, out, _ = called(capsys, ["challenge", "--json", *project])
     (listed,) = json.loads(out)["challenges"]
     assert [one["stage"] for one in listed["tasks"]] == ["queued"] * 3 and listed["model"] == NEW

@@ -163,11 +163,15 @@ def test_a_check_is_due_until_one_that_saw_the_same_is_done(fleet: Fleet) -> Non
     assert fleet.codes() == ["digest_differs", "server_version_differs"]
 
 
-def test_what_failed_once_is_due_and_does_not_start_again_by_itself(fleet: Fleet) -> None:
+def test_what_failed_once_is_due_and_does_not_start_again_by_itself_which_is_told(
+    fleet: Fleet, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert fleet.state().starts_by_itself
     fleet.submit()
     fleet.end(None)
     assert fleet.codes() == ["no_baseline"] and not fleet.state().starts_by_itself
+    assert exit_code(["fleet", "drift"]) == 0
+    assert f"job {fleet.job_id} ended without a result (failed)" in capsys.readouterr().out
     fleet.observed(version="0.31.0")
     assert fleet.state().starts_by_itself
     fleet.observed(error="server_down")

@@ -198,23 +198,16 @@ class ChallengeScreen(CommandScreen):
         return [*rows, *challenge_rows(self.shown.tasks, self.selected, width)]
 
     def _planned(self, plan: ChallengePlan, width: int) -> list[Line]:
-        from core.wording.challenge import RECIPE_SOURCES, could_gain_words
+        from core.wording.challenge import left_out_words, plan_headline, planned_words
 
-        count = plural(len(plan.tasks), "chain")
-        rows = [
-            Line(f"{plan.wanted.model}: {count} would be queued, the one that could gain most first", "bold"),
-            Line(),
-        ]
+        rows = [*folded(Line(plan_headline(plan), "bold"), width), Line()]
         for number, one in enumerate(plan.tasks, 1):
-            recipe = f"recipe {one.recipe} ({RECIPE_SOURCES[one.recipe_source]})"
-            text = f"{one.task}: against {one.alias.name}, {could_gain_words(one.gain)}; {recipe}, {one.quantization}"
-            rows += folded(Line(f"{number:>3}. ", "dim").add(text), width)
+            rows += folded(Line(f"{number:>3}. ", "dim").add(planned_words(one)), width)
             for remark in one.remarks:
                 rows += folded(Line("     ").add(remark, "dim"), width)
         for left in plan.left_out:
-            remedy = f" ({left.error.remedy})" if left.error.remedy else ""
-            rows += folded(Line("  ✗ ", "bad").add(f"{left.task} is left out: {left.error.message}{remedy}"), width)
-        return rows if plan.tasks else [*rows, Line("All of them are in a challenge of this model already.", "dim")]
+            rows += folded(Line("  ✗ ", "bad").add(left_out_words(left)), width)
+        return rows
 
     # Reading
 
