@@ -99,7 +99,7 @@ def _scores(before: Measurement | None, after: Measurement | None) -> str:
         None if one is None or one.seconds_per_answer is None else one.seconds_per_answer for one in (before, after)
     ]
     if None not in seconds:
-        told.append(f"{seconds[0]:.2g} → {seconds[1]:.2g} s an answer")
+        told.append(f"{_arrow(*(f'{one:.2g}' for one in seconds))} s an answer")
     jobs = dict.fromkeys(one.job_id for one in (before, after) if one is not None)
     asked = next(one.n_inputs for one in (after, before) if one is not None)
     inputs = "" if asked is None else f", {plural(asked, 'input')}"

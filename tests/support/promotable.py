@@ -66,6 +66,8 @@ class Promotable:
     folder: Path
     home: Home
     connection: sqlite3.Connection
+    model: str = "small"
+    """The base model of every training."""
     has: dict[str, ServedIdentity] = field(default_factory=dict)
     silent: bool = False
 
@@ -126,20 +128,23 @@ class Promotable:
                 import_result(self.connection, job_id, run)
         return job_id
 
-    def trained(self, task: str = "judge", data: Sequence[str] = ("Another note.",)) -> int:
+    def trained(self, task: str = "judge", data: Sequence[str] = ("Another note.",), state: State = "done") -> int:
         file = self.folder / f"data-{len(list(self.folder.glob('data-*')))}.jsonl"
         file.write_text("\n".join(json.dumps({"prompt": text, "completion": "ONE"}) for text in data))
         told = InputFile(path=str(file), sha256="0" * 64, source=f"data/{task}.jsonl")
         own = self.project
-        return self.job(TrainSpec(task=own.task(task), model=own.model("small"), recipe=own.recipe("demo"), train=told))
+        spec = TrainSpec(task=own.task(task), model=own.model(self.model), recipe=own.recipe("demo"), train=told)
+        return self.job(spec, state)
 
     def deployed(self, name: str, training: int | None = None, task: str = "judge", **parity: Any) -> int:
         """A model of the Ollama: trained (else a base model as it came), converted, deployed. `parity` is of `parity.json`."""
         own, source = self.project, None
         if training is not None:
-            merge = MergeSpec(adapter=f"job:{training}/adapter", model=own.model("small"), task=task)
+            merge = MergeSpec(adapter=f"job:{training}/adapter", model=own.model(self.model), task=task)
             source = f"job:{self.job(merge)}/merged"
-        gguf = self.job(ConvertSpec(source=source, model=own.model("small"), converter="/x/convert.py", format="f16"))
+        gguf = self.job(
+            ConvertSpec(source=source, model=own.model(self.model), converter="/x/convert.py", format="f16")
+        )
         server, now = known_servers(own.settings)["ollama"], self.has.setdefault(name, identity(name))
         spec = DeploySpec(
             source=f"job:{gguf}/gguf",
@@ -147,7 +152,7 @@ class Promotable:
             name=name,
             server=server,
             staging=f"{name}-staging-1",
-            model=own.model("small"),
+            model=own.model(self.model),
             served={"task": own.task(task)},
             golden=InputFile(path="/g", sha256="0" * 64, source="/g"),
         )
@@ -163,7 +168,7 @@ class Promotable:
         spec = ParitySpec(
             server=known_servers(own.settings)["ollama"],
             served_model=name,
-            model=own.model("small"),
+            model=own.model(self.model),
             task=own.task(task),
             golden=InputFile(path="/g", sha256="0" * 64, source="/g"),
         )
@@ -185,9 +190,12 @@ class Promotable:
         variant: str = "",
         curtail: bool = False,
         base: tuple[str, str] = ("", ""),
+        refs: Mapping[str, str] | None = None,
+        seconds: Mapping[str, float] | None = None,
     ) -> int:
         """A bake-off of what the server has (`then`: had), with these scores of five for each of the task's inputs. `base`: the
-        name of a candidate that is an untrained model, and that model's."""
+        name of a candidate that is an untrained model, and that model's. `refs`: the references of candidates that jobs of a chain
+        made. `seconds`: how long an answer of a candidate took."""
         own = self.project
         of_task, inputs = own.task(task), own.golden(own.task(task)).inputs
         file = self.folder / f"golden-{len(list(self.folder.glob('golden-*')))}.json"
@@ -201,9 +209,10 @@ class Promotable:
                 server=server,
                 served_model=name,
                 variant=Variant(written=variant.lstrip("@")),
+                ref=(refs or {}).get(name),
             )
             if name != base[0]
-            else CandidateSpec(name=name, form="base", model=own.model("small").model_copy(update={"name": base[1]}))
+            else CandidateSpec(name=name, form="base", model=own.model(self.model).model_copy(update={"name": base[1]}))
             for name in scores
         ]
         spec = BakeoffSpec(
@@ -221,7 +230,8 @@ class Promotable:
             for item, mark in zip(inputs, marks, strict=True):
                 if mark is not None:
                     text = "\n".join(LINES[:mark]) or "nothing"
-                    made_of = answer(name + variant, task, item.id, 0, text, identity=was.sha256)
+                    took = {"seconds": seconds[name], "tokens_per_second": 50 / seconds[name]} if seconds else {}
+                    made_of = answer(name + variant, task, item.id, 0, text, identity=was.sha256, **took)
                     given.append(made_of)
         run.answers.write_text("".join(json.dumps(one.to_json()) + "\n" for one in given))
         with transaction(self.connection):
@@ -288,12 +298,17 @@ def promotable(folder: Path, monkeypatch: pytest.MonkeyPatch, n: int = 60, confi
 
 
 def promotable_in(
-    folder: Path, home: Home, connection: sqlite3.Connection, n: int = 60, confirm: Sequence[int] = ()
+    folder: Path,
+    home: Home,
+    connection: sqlite3.Connection,
+    n: int = 60,
+    confirm: Sequence[int] = (),
+    model: str = "small",
 ) -> Promotable:
     """The same in a home that is there."""
-    made = Promotable(folder, home, connection)
+    made = Promotable(folder, home, connection, model)
     made.write("bakehouse.yaml", "id: kiln\n")
-    models = {"small": {"path": str(write_folder(folder / "m", config_of("llama")))}}
+    models = {model: {"path": str(write_folder(folder / "m", config_of("llama")))}}
     made.write("configs/models.yaml", json.dumps(models))
     made.task("judge", n, confirm)
     return made

@@ -70,16 +70,20 @@ class StoredFleet:
     ) -> int:
         """A bake-off over models that the server has, by candidate, that is done, with what it came to."""
         job_id = self.records.bakeoff({}, served=served, quality=quality, task=task, with_base=False)
+        with transaction(self.connection):
+            import_measured(self.connection, job_id, self.home.run_dir(job_id))
+        self.summarised(job_id)
+        return job_id
+
+    def summarised(self, job_id: int) -> None:
+        """What a bake-off came to stands in its result."""
         run = self.home.run_dir(job_id)
         spec = JobFile.load(run).spec
         assert isinstance(spec, BakeoffSpec)
         boards = stored_leaderboards(self.home, self.connection, job_id)
         summary = result_summary(boards, {one.name: one.made_ref for one in spec.candidates})
         write_json(run.result, {"message": "", "artefacts": [], "summary": summary})
-        with transaction(self.connection):
-            import_measured(self.connection, job_id, run)
         self._imported(job_id)
-        return job_id
 
     def _imported(self, job_id: int) -> None:
         run = self.home.run_dir(job_id)

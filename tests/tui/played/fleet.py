@@ -9,10 +9,12 @@ import argparse
 import re
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 from core.authoring.scaffold import new_project
 from core.home import Home
@@ -21,7 +23,8 @@ from core.store.fleet import Target, set_current, set_observed
 from core.store.fleet_changes import open_change
 from tests.support.stored_fleet import PROJECT, TEMPLATE, VERSION, StoredFleet, identity
 from tests.support.stored_tasks import task_named
-from tests.tui.played.shipping import Bakery, picture
+from tests.tui.played.answering_fleet import answering
+from tests.tui.played.shipping import NO_OLLAMA, Bakery, picture
 
 OLD: Mapping[str, float] = {
     "judge": 0.3,
@@ -111,7 +114,22 @@ def serving(folder: Path) -> Home:
     return made.home
 
 
-PICTURES: Mapping[str, str] = {"fleet": "1{3}", "fleet-task": "1{2}{enter}{3}"}
+@contextmanager
+def unanswering(folder: Path) -> Iterator[tuple[Home, str]]:
+    yield serving(folder), NO_OLLAMA
+
+
+Scene: TypeAlias = Callable[[Path], AbstractContextManager[tuple[Home, str]]]
+"""From an empty folder to a home and the address of its Ollama."""
+REASON = "half the size, and not one of twelve marks is another"
+PICTURES: Mapping[str, tuple[Scene, str]] = {
+    "fleet": (unanswering, "1{3}"),
+    "fleet-task": (unanswering, "1{2}{enter}{3}"),
+    "promotion": (answering, f"1{{2}}u{{4}}{{enter}}{REASON}"),
+    "adopt": (answering, "1{2}A{4}{end}"),
+    "versions": (answering, "1{2}V{4}"),
+    "challenge": (answering, "1{2}C{5}"),
+}
 
 
 def main() -> None:
@@ -121,11 +139,11 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     for name in arguments.names or PICTURES:
-        with tempfile.TemporaryDirectory(prefix="bakehouse") as folder:
-            home = serving(Path(folder))
+        scene, keys = PICTURES[name]
+        with tempfile.TemporaryDirectory(prefix="bakehouse") as folder, scene(Path(folder)) as (home, ollama):
             for size in ("120x40", "80x24"):
                 out = arguments.out / f"{name}-{size}.png"
-                print(picture(home, Path(folder) / "project", out, PICTURES[name], size, wait=8.0))
+                print(picture(home, Path(folder) / "project", out, keys, size, wait=8.0, ollama=ollama))
 
 
 if __name__ == "__main__":

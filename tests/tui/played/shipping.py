@@ -288,7 +288,13 @@ def llama_cpp_to_find(folder: Path) -> Path:
     return folder
 
 
-def picture(home: Home, project: Path, out: Path, keys: str, size: str, wait: float = 4.0) -> str:
+NO_OLLAMA = "http://127.0.0.1:9"
+"""Whatever runs on the machine that takes the pictures."""
+
+
+def picture(
+    home: Home, project: Path, out: Path, keys: str, size: str, wait: float = 4.0, ollama: str = NO_OLLAMA
+) -> str:
     """Open the console in a real terminal, type, and draw what stands there; its text."""
     columns, lines = (int(part) for part in size.split("x"))
     command = [sys.executable, "-P", "-c", CONSOLE, str(project)]
@@ -296,7 +302,7 @@ def picture(home: Home, project: Path, out: Path, keys: str, size: str, wait: fl
         "BAKEHOUSE_HOME": str(home.root),
         "PYTHONPATH": str(Path(__file__).parents[3]),
         "LLAMA_CPP_DIR": str(llama_cpp_to_find(home.root.parent / "llama.cpp")),
-        "OLLAMA_HOST": "http://127.0.0.1:9",  # no Ollama, whatever runs on the machine that takes the pictures
+        "OLLAMA_HOST": ollama,
     }
     with home.runner_lock.open("a") as lock, shims(home):
         fcntl.flock(lock, fcntl.LOCK_EX)  # as a runner has it for life
