@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from core.errors import InputError
 from core.text import printable
-from core.wording.fleet import change_reason_words, kind_words, state_words
+from core.wording.fleet import change_reason_words, kind_words, state_words, still_open_words
 from tui.actions import AUTHOR, RequestDone, in_background
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ def roll_back(context: Context, row: FleetRow) -> None:
 
 def ended_words(alias: str, change: FleetChange) -> str:
     """How a move ended, in a line: `Rollback of vault-judge: done`."""
+    if change.state == "open":
+        return still_open_words(alias, change.kind)
     words = f"{kind_words(change.kind)} of {printable(alias)}: {state_words(change.state)}"
     if change.reason is not None:
         words += f"; {change_reason_words(change.reason)}"

@@ -9,7 +9,7 @@ from core.cli.output import say
 from core.errors import BakehouseError
 from core.runner.commands import RefusedError
 from core.store.fleet_changes import FleetChange
-from core.wording.fleet import FLEET_REFUSAL_WORDS, change_reason_words, kind_words, phase_words
+from core.wording.fleet import FLEET_REFUSAL_WORDS, change_reason_words, kind_words, phase_words, still_open_words
 
 
 def asked_of_fleet(ask: Callable[[], FleetChange]) -> FleetChange:
@@ -56,8 +56,6 @@ def show_change(change: FleetChange, alias: str, what: str) -> None:
     if change.state == "done":
         say(f"✓ {alias} is {what} from now on{why}.")
     elif change.state == "open":
-        say(
-            f"▲ The {kind_words(change.kind)} of {alias} is still under way: the runner was stopped. The next one ends it."
-        )
+        say(f"▲ {still_open_words(alias, change.kind)}")
     else:
         say(f"✗ {alias} is what it was: the {kind_words(change.kind)} came to nothing{why}.", error=True)

@@ -56,6 +56,11 @@ def state_words(state: str) -> str:
     return STATES.get(state, state)
 
 
+def still_open_words(alias: str, kind: str) -> str:
+    """Of a change on which nobody waits any more, for somebody has stopped the runner."""
+    return f"The {kind_words(kind)} of {printable(alias)} is still under way: the runner was stopped. The next one ends it."
+
+
 def phase_words(phase: str) -> str:
     return printable(PHASES.get(phase, phase.replace("_", " ")))
 

@@ -194,7 +194,7 @@ class Promotable:
         seconds: Mapping[str, float] | None = None,
     ) -> int:
         """A bake-off of what the server has (`then`: had), with these scores of five for each of the task's inputs. `base`: the
-        name of a candidate that is an untrained model, and that model's. `refs`: the references of candidates that jobs of a chain
+        name of a candidate that is an untrained model, and that model's. `refs`: the references of what jobs of a chain
         made. `seconds`: how long an answer of a candidate took."""
         own = self.project
         of_task, inputs = own.task(task), own.golden(own.task(task)).inputs

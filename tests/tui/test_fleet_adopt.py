@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,8 @@ from core.fleet.lineage import VersionLineage
 from core.home import Home
 from core.reasons import Reason
 from core.store.fleet import LLAMA_SERVER, Target
-from tests.tui.conftest import Opened, keys_of, text_of
+from tests.support.waiting import PATIENCE_SECONDS
+from tests.tui.conftest import Opened, keys_of, seen, text_of
 from tests.tui.fleet_scene import URL, alias, version
 from tests.tui.test_fleet import moment
 from tui.app import ConsoleApp
@@ -76,7 +78,7 @@ async def test_what_is_ticked_is_adopted_with_its_task_and_a_bake_off_is_offered
     async with console(moment()) as pilot:
         screen = await opened(pilot, found())
         shown = text_of(pilot, "#found")
-        assert "→ judge (a guess by its name)" in shown and "→ planner" in shown and "→ no task" in shown
+        assert "→ judge (guessed)" in shown and "→ planner" in shown and "→ no task" in shown
         assert "in the fleet: does note" in shown
         assert "other: nobody answers at its server" in text_of(pilot, "#known"), "a server that was silent is named"
         await pilot.press("j")
@@ -97,14 +99,46 @@ async def test_what_is_ticked_is_adopted_with_its_task_and_a_bake_off_is_offered
         monkeypatch.setattr(screen, "_adopt", adopt)
         monkeypatch.setattr(screen, "_read", lambda: screen.ServingRead(found(), TASKS))
         await pilot.press("enter")
-        while not isinstance(pilot.app.screen, Confirm):
-            await pilot.pause(0.02)
+        await seen(pilot, lambda: isinstance(pilot.app.screen, Confirm), "the offer of a bake-off")
         assert asked == [("vault-judge", "judge"), ("qwen3:8b", "seeder")]
         assert "seeder" in screen.refused["ollama:qwen3:8b"] and screen.ticked == {"ollama:qwen3:8b"}
         await pilot.press("y")
         form = pilot.app.screen
         assert isinstance(form, NewBakeoff)
         assert (form.begun.tasks, form.begun.candidates) == (["judge"], ["ollama:vault-judge"])
+
+
+async def test_what_was_asked_for_is_told_though_the_screen_was_left(
+    console: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_end = threading.Event()
+    refused = Reason("task_moved", {"task": "judge", "alias": "other", "author": "ben@box, console", "at": None})
+    async with console(moment()) as pilot:
+        screen = await opened(pilot, found())
+        await pilot.press("G")
+        assert "h l task" not in keys_of(pilot), "what does a task already has it"
+
+        def adopt(wanted: list[tuple[Adoptable, str | None]]) -> AdoptScreen.AdoptionsDone:
+            may_end.wait(PATIENCE_SECONDS)
+            return screen.AdoptionsDone([Adoption(*wanted[0], refused=refused), Adoption(*wanted[1])])
+
+        monkeypatch.setattr(screen, "_adopt", adopt)
+        await pilot.press("enter", "escape")
+        may_end.set()
+        await seen(pilot, lambda: pilot.app._notifications, "the end")
+        (said,) = (one.message for one in pilot.app._notifications)
+        assert "vault-judge: The task judge has the alias other" in said and "1 model taken into the fleet" in said
+
+
+async def test_servers_that_cannot_be_asked_are_not_empty(console: Opened) -> None:
+    async with console(moment()) as pilot:
+        await pilot.press("1", "A")
+        screen = pilot.app.screen
+        assert isinstance(screen, AdoptScreen)
+        screen.post_message(screen.ServingRead(None, problem="database is locked"))
+        await pilot.pause()
+        assert "what serves is not known" in text_of(pilot, "#found")
+        assert "database is locked" in text_of(pilot, "#known")
 
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)], ids=["120x40", "80x24"])

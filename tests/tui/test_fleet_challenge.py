@@ -13,9 +13,11 @@ from core.config.project import shipped
 from core.errors import InputError
 from core.fleet.challenge import ChallengedTask, Side
 from core.home import Home
+from core.progress import Progress
 from core.store.challenges import Challenge, ChallengeTask
+from core.store.jobs import State
 from core.submission.challenge import ChallengePlan, LeftOut, WantedChallenge
-from tests.tui.conftest import Opened, keys_of, text_of
+from tests.tui.conftest import Opened, keys_of, seen, text_of
 from tests.tui.fleet_scene import fleet
 from tests.tui.scene import NOW
 from tests.tui.test_chain import failed
@@ -105,14 +107,48 @@ async def test_a_new_challenge_shows_what_would_be_queued_first(
 
         monkeypatch.setattr(screen, "_plan", planned)
         await pilot.press("l", "j", "l", "enter")
-        while screen.plan is None:
-            await pilot.pause(0.02)
+        await seen(pilot, lambda: screen.plan, "the plan")
         await pilot.pause()
         assert [one.command for one in asked] == ["bakehouse challenge SmolLM2-135M --recipe lora-bf16"]
         shown = text_of(pilot, "#rows")
         assert "note is left out: no training is on record" in shown and "queue them" not in keys_of(pilot)
         await pilot.press("escape")
         assert pilot.app.screen is screen and "to switch" in text_of(pilot, "#rows"), "back to what there is"
+
+
+async def test_it_is_read_again_for_another_state_and_not_for_each_step_of_a_training(
+    console: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with console(moment(chains=(failed(),))) as pilot:
+        screen = await opened(pilot)
+        read: list[str] = []
+        monkeypatch.setattr(screen, "action_read", lambda: read.append("again"))
+        monkeypatch.setattr(screen.context, "live", True)
+        states: list[tuple[State, float]] = [("running", 0.1), ("running", 0.4), ("done", 1.0)]
+        for state, far in states:
+            chain = failed()
+            links = tuple(
+                replace(link, job=replace(link.job, state=state, progress=Progress(done=int(100 * far), total=100)))
+                for link in chain.links
+            )
+            screen.show(moment(chains=(replace(chain, links=links),)))
+            await pilot.pause()
+            if far == 0.4:
+                assert "40 %" in text_of(pilot, "#rows"), "how far a training is stands there without a look"
+        assert len(read) == 2
+
+
+async def test_why_nothing_was_queued_stays_and_the_selected_task_is_in_sight(console: Opened) -> None:
+    async with console(moment(), size=(80, 16)) as pilot:
+        screen = await opened(pilot)
+        screen.post_message(screen.ChallengePlanned(None, "the model is unknown"))
+        screen.post_message(screen.ChallengesRead((standing(),)))
+        await pilot.pause()
+        assert "the model is unknown" in text_of(pilot, "#rows")
+        await pilot.press("j", "j", "j")
+        assert "▸ quizzer" in text_of(pilot, "#rows")
+        await pilot.press("k", "k", "k")
+        assert "▸ judge" in text_of(pilot, "#rows") and "gain [95" in text_of(pilot, "#rows")
 
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)], ids=["120x40", "80x24"])

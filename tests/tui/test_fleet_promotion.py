@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,15 @@ from core.store.fleet_changes import FleetChange
 from core.store.fleet_reasons import change_reason, fleet_refusal
 from tests.support.waiting import PATIENCE_SECONDS
 from tests.tui.conftest import Opened, keys_of, seen, text_of
-from tests.tui.fleet_scene import alias, change, version
+from tests.tui.fleet_scene import alias, change, fleet, version
 from tests.tui.scene import NOW
 from tests.tui.test_fleet import moment
 from tui import fleet_requests
 from tui.app import ConsoleApp
+from tui.model.fleet_reader import FleetNow
 from tui.queries.promotion_candidates import PromotionCandidate
 from tui.screens.confirm import Confirm
+from tui.screens.new_bakeoff import NewBakeoff
 from tui.screens.promotion import PromotionScreen
 from tui.theme import DARK
 
@@ -140,6 +143,7 @@ async def test_what_does_not_pass_takes_a_reason(
         screen = await looked_at(pilot, outcome)
         await pilot.press("enter")
         assert screen.is_writing and "Why is it promoted though its gate does not pass?" in text_of(pilot, "#rows")
+        assert keys_of(pilot).split() == ["⏎", "go", "on", "esc", "back"], "a letter is one of the reason"
         await pilot.press("enter")
         assert pilot.app.screen is screen and not screen.is_writing, "no reason, no promotion"
         await pilot.press("enter", *"half the size", "enter")
@@ -194,6 +198,31 @@ async def test_a_task_of_another_project_is_not_judged_by_this_ones_inputs(conso
         screen = await looked_at(pilot)
         with pytest.raises(InputError, match="a task of another project"):
             screen._ask("job:61")  # the console's project is the shipped one, the row's is not
+
+
+async def test_what_serves_is_told_as_it_is_now_and_a_move_that_nobody_ends_is_no_failure(
+    console: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promoted(monkeypatch, change(8, 1, state="open", phase="placing"))
+    async with console(moment()) as pilot:
+        await looked_at(pilot)
+        await pilot.press("enter", "y")
+        await seen(pilot, lambda: "is still under way: the runner was stopped" in text_of(pilot, "#rows"), "the move")
+        rows = tuple(replace(one, version=version(4, 1, model="Qwen3-4B")) for one in fleet().rows[:1])
+        pilot.app.show(moment(FleetNow(rows)))  # type: ignore[attr-defined]
+        assert "version 4, Qwen3-4B" in text_of(pilot, "#rows")
+
+
+async def test_a_candidate_that_was_written_is_baked_off_by_its_full_name(console: Opened) -> None:
+    async with console(moment()) as pilot:
+        screen = await looked_at(pilot)
+        await pilot.press("c", "w", *"judge-4b", "enter")
+        screen.post_message(screen.EvidenceRead("judge-4b", promotion("pass")))
+        await pilot.pause()
+        await pilot.press("b")
+        form = pilot.app.screen
+        assert isinstance(form, NewBakeoff)
+        assert form.begun.candidates == ["ollama:vault-judge", "ollama:judge:qwen3-4b-61"]
 
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)], ids=["120x40", "80x24"])

@@ -77,6 +77,11 @@ async def test_two_versions_and_another_older_one_by_its_key(console: Opened) ->
         assert isinstance(screen, VersionDiffScreen) and "older, newer" in keys_of(pilot)
         await pilot.press("l")
         assert (screen.older, screen.found) == (1, None), "the present one is never held against itself"
+        screen.post_message(screen.DiffRead(None, problem="database is locked"))
+        await pilot.pause()
+        assert "database is locked" in text_of(pilot, "#rows") and "older, newer" in keys_of(pilot)
+        await pilot.press("l")
+        assert "reading both" in text_of(pilot, "#rows"), "a failure is not the end"
 
 
 async def test_a_ship_from_the_fleet_begins_as_what_serves_was_made(console: Opened) -> None:

@@ -12,7 +12,7 @@ from core.format import data_size, plural
 from core.text import printable
 from core.wording.fleet_rows import silent_words
 from core.wording.jobs import reason_words
-from tui.actions import AUTHOR
+from tui.actions import AUTHOR, RequestDone
 from tui.commands import Command, bindings, command, hint
 from tui.context import Context
 from tui.lines import Line, folded
@@ -44,9 +44,9 @@ class AdoptScreen(CommandScreen):
             "The task that the selected model answers for: a proposal until it is adopted",
             "right,l",
             "turn(1)",
-            lambda screen: screen.model is not None and not screen.busy,
+            lambda screen: screen.model in screen.offered and not screen.busy,
             rank=1,
-            unless="Nothing is selected.",
+            unless="Select a model that can be adopted, or that does no task yet.",
         ),
         command("←", "task before", "The task before", "left,h", "turn(-1)", rank=0, palette=False),
         command(
@@ -177,7 +177,7 @@ class AdoptScreen(CommandScreen):
         if one.is_current and one.tasks:
             return TickRow(reference, words, f"in the fleet: does {', '.join(one.tasks)}", ticked=True, fixed=True)
         task = self.given.get(reference, NO_TASK)
-        how = " (a guess by its name)" if task and task == one.proposed_task and one.proposed_by == "name" else ""
+        how = " (guessed)" if task and task == one.proposed_task and one.proposed_by == "name" else ""
         note = f"→ {task}{how}" if task else "→ no task"
         if one.is_current:
             note += ", in the fleet"
@@ -226,9 +226,8 @@ class AdoptScreen(CommandScreen):
 
     def on_adopt_screen_serving_read(self, message: ServingRead) -> None:
         self.fault = message.problem
-        self.query_one(
-            TickList
-        ).empty = "nothing serves: no Ollama of the settings has a model, and this home serves none"
+        empty = "nothing serves: no Ollama of the settings has a model, and this home serves none"
+        self.query_one(TickList).empty = "what serves is not known" if message.problem else empty
         if message.found is not None:
             first = self.found is None
             self.found, self.tasks = message.found, message.tasks
@@ -272,7 +271,7 @@ class AdoptScreen(CommandScreen):
         self.busy = True
         self._paint()
         wanted = [(one, self.given.get(one.reference) or None) for one in self.wanted]
-        ask_beside("adopt", lambda: self._adopt(wanted), lambda line: self.AdoptionsDone(None, line), self.tell)
+        ask_beside("adopt", lambda: self._adopt(wanted), lambda line: self.AdoptionsDone(None, line), self._tell_end)
 
     def _adopt(self, wanted: list[tuple[Adoptable, str | None]]) -> AdoptionsDone:
         from core.fleet.adopting import Adoption, adopt
@@ -280,6 +279,15 @@ class AdoptScreen(CommandScreen):
 
         asked = [Adoption(one, task) for one, task in wanted]
         return self.AdoptionsDone(adopt(self.context.home, self.context.find_project(), asked, by=author(AUTHOR)))
+
+    def _tell_end(self, message: AdoptionsDone) -> None:
+        done = message.done or []
+        refused = [f"{one.model.name}: {reason_words(one.refused)}" for one in done if one.refused is not None]
+        taken = (
+            [f"{plural(len(done) - len(refused), 'model')} taken into the fleet"] if len(done) > len(refused) else []
+        )
+        words = "; ".join([message.problem] * bool(message.problem) + refused + taken)
+        self.tell(message, RequestDone(words, failed=bool(message.problem or refused)))
 
     def on_adopt_screen_adoptions_done(self, message: AdoptionsDone) -> None:
         self.busy, self.fault = False, message.problem

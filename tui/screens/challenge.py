@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
@@ -13,6 +13,7 @@ from textual.message import Message
 from core.format import plural
 from core.text import printable
 from tui import fleet_requests
+from tui.actions import AUTHOR, RequestDone
 from tui.commands import Command, bindings, command
 from tui.context import Context
 from tui.lines import Line, folded
@@ -39,6 +40,10 @@ class StandingChallenge:
 
     challenge: Challenge
     tasks: tuple[ChallengedTask, ...]
+
+
+def queued_words(plan: ChallengePlan) -> str:
+    return f"{plural(len(plan.tasks), 'chain')} queued: {plan.wanted.model} challenges the fleet"
 
 
 class ChallengeScreen(CommandScreen):
@@ -124,10 +129,13 @@ class ChallengeScreen(CommandScreen):
         self.selected: str | None = None
         self.plan: ChallengePlan | None = None
         self.problem = ""
+        """Of what was asked for: it stays until something else is."""
+        self.fault = ""
+        """Of the last look."""
         self.busy = False
         self.reading = False
         self.seen: object = None
-        """The chains and the fleet as they were when this was read last."""
+        """The states of the chains and the versions of the fleet when this was read last."""
 
     @property
     def shown(self) -> StandingChallenge | None:
@@ -169,9 +177,12 @@ class ChallengeScreen(CommandScreen):
     def show(self, snapshot: Snapshot) -> None:
         super().show(snapshot)
         self._paint()
-        fleet = None if snapshot.fleet is None else snapshot.fleet.rows
-        if self.context.live and not self.reading and (snapshot.chains, fleet) != self.seen:
-            self.seen = (snapshot.chains, fleet)
+        # Not with each step of a training: bake-offs are loaded for it, and servers asked.
+        chains = [(one.id, [link.job.state for link in one.links]) for one in snapshot.chains]
+        rows = () if snapshot.fleet is None else snapshot.fleet.rows
+        now = (chains, [(one.project_id, one.task, one.alias.version_id) for one in rows])
+        if self.context.live and not self.reading and now != self.seen:
+            self.seen = now
             self.action_read()
 
     def _paint(self) -> None:
@@ -185,17 +196,22 @@ class ChallengeScreen(CommandScreen):
         self.query_one(Footer).paint()
 
     def _rows(self, width: int, height: int) -> list[Line]:
-        rows = folded(Line(f"✗ {self.problem}", "bad"), width) if self.problem else []
+        rows = [part for said in (self.problem, self.fault) if said for part in folded(Line(f"✗ {said}", "bad"), width)]
         if self.busy:
             return [*rows, Line("looking at each task: its data, its recipe, the memory that it takes …", "busy")]
         if self.plan is not None:
             return [*rows, *self._planned(self.plan, width)]
         if self.standing is None:
-            return [*rows, Line("reading …", "dim")]
+            return rows or [Line("reading …", "dim")]
         if self.shown is None:
             text = "No challenge yet: n holds a new base model against all that serves, task by task, overnight."
             return [*rows, *folded(Line(text, "dim"), width)]
-        return [*rows, *challenge_rows(self.shown.tasks, self.selected, width)]
+        return [*rows, *challenge_rows([self._as_now(one) for one in self.shown.tasks], self.selected, width)]
+
+    def _as_now(self, one: ChallengedTask) -> ChallengedTask:
+        """With how far its chain is this moment."""
+        chain = None if one.chain is None else self.snapshot.chain(one.chain.id)
+        return one if chain is None else replace(one, chain=chain)
 
     def _planned(self, plan: ChallengePlan, width: int) -> list[Line]:
         from core.wording.challenge import left_out_words, plan_headline, planned_words
@@ -231,8 +247,7 @@ class ChallengeScreen(CommandScreen):
         return self.ChallengesRead(tuple(found))
 
     def on_challenge_screen_challenges_read(self, message: ChallengesRead) -> None:
-        self.reading = False
-        self.standing, self.problem = message.found or self.standing, message.problem
+        self.reading, self.fault = False, message.problem
         if message.found is not None:
             self.standing = message.found
         if self.chosen is None:
@@ -263,25 +278,25 @@ class ChallengeScreen(CommandScreen):
             self.busy = True
             self._paint()
             failed = lambda line: self.ChallengePlanned(None, line)  # noqa: E731
-            ask_beside("queue a challenge", lambda: self._queue(plan), failed, self.tell)
+            ask_beside("queue a challenge", lambda: self._queue(plan), failed, self._tell_queued)
 
     def _queue(self, plan: ChallengePlan) -> ChallengePlanned:
         from core.runner.client import author
         from core.submission.challenge import submit_challenge
-        from tui.actions import AUTHOR
 
         home = self.context.home
         _, queued = submit_challenge(home, self.context.find_project(), plan, author=author(AUTHOR))
         return self.ChallengePlanned(queued, queued=True)
 
+    def _tell_queued(self, message: ChallengePlanned) -> None:
+        words = message.problem if message.plan is None else queued_words(message.plan)
+        self.tell(message, RequestDone(words, failed=message.plan is None))
+
     def on_challenge_screen_challenge_planned(self, message: ChallengePlanned) -> None:
         self.busy, self.problem = False, message.problem
         self.plan = None if message.queued else message.plan
         if message.queued and message.plan is not None:
-            said = (
-                f"{plural(len(message.plan.tasks), 'chain')} queued: {message.plan.wanted.model} challenges the fleet"
-            )
-            self.app.notify(printable(said), markup=False)
+            self.app.notify(printable(queued_words(message.plan)), markup=False)
             self.number = 0
             self.context.feed.wake()
             self.action_read()
@@ -297,7 +312,6 @@ class ChallengeScreen(CommandScreen):
         at = names.index(self.selected) if self.selected in names else 0
         self.selected = names[max(0, min(len(names) - 1, at + step))]
         self._paint()
-        self.query_one(Footer).paint()
 
     def action_turn(self) -> None:
         self.number = (self.number + 1) % len(self.standing or (None,))

@@ -74,10 +74,12 @@ class CommandScreen(Screen[Any]):
         while self in self.app.screen_stack:
             self.app.pop_screen()
 
-    def tell(self, message: Message) -> None:
-        """Post a message from a thread: the screen may be gone by then."""
+    def tell(self, message: Message, left: RequestDone | None = None) -> None:
+        """Post a message from a thread. The screen may be gone by then: `left` is told as a notice in its place."""
         if self.is_running:
             self.post_message(message)
+        elif left is not None:
+            self.context.post(left)
 
     def possible(self) -> list[Command]:
         """The commands that can be done now."""

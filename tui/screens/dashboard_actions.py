@@ -8,7 +8,7 @@ from typing import Any, Final
 from core.store.jobs import JobRow
 from tui import actions
 from tui.commands import Command, command, without_key
-from tui.screens.fleet_actions import fleet_commands
+from tui.screens.fleet_actions import GO, fleet_commands
 from tui.screens.job_actions import queue_commands
 from tui.screens.model_commands import USUAL_RANKS, model_commands
 from tui.screens.served_actions import served_commands
@@ -150,7 +150,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "fleet_history",
         lambda screen: screen.fleet_row is not None,
         rank=4,
-        unless="Go to the fleet (1) and select a task or an alias.",
+        unless=GO,
     ),
     *model_commands(beside_fleet, USUAL_RANKS),
     without_key(

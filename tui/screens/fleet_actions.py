@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 GO = "Go to the fleet (1) and select a task or an alias."
 GO_TASK = "Go to the fleet (1) and select a task."
+GO_ALIAS = (
+    "Go to the fleet (1) and select a task that has an alias; "
+    "`bakehouse fleet promote TASK job:12 --as NAME` gives a task its first one."
+)
 
 
 def of_task(screen: Any) -> bool:
@@ -30,7 +34,7 @@ def can_promote(screen: Any) -> bool:
 def why_no_promotion(screen: Any) -> str:
     row: FleetRow | None = screen.fleet_row
     if row is None or row.task is None:
-        return GO_TASK
+        return GO_ALIAS
     return f"A move of {printable(row.alias.name)} is under way."
 
 

@@ -6,15 +6,17 @@ The evidence stands on the screen before the question. What the gate does not pa
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.message import Message
 
 from core.errors import InputError
+from core.format import data_size
 from core.runner.commands import RefusedError
 from core.text import printable
-from core.wording.fleet import change_reason_words, phase_words, state_words
+from core.wording.fleet import change_reason_words, phase_words, state_words, still_open_words
 from core.wording.jobs import reason_words
 from tui import fleet_requests
 from tui.actions import RequestDone
@@ -39,7 +41,12 @@ if TYPE_CHECKING:
 
 
 WHY = "Why is it promoted though its gate does not pass? The reason is kept: ⏎ goes on, esc cancels."
+NONE = "No deployment of this home is a candidate: w writes another model; s in the fleet ships one."
 WHICH = "Which candidate? SERVER:MODEL, served:NAME, job:12, or a name on the server of the alias."
+
+
+def _size(count: int | None) -> str:
+    return f", {data_size(count)}" if count else ""
 
 
 class PromotionScreen(CommandScreen):
@@ -101,7 +108,8 @@ class PromotionScreen(CommandScreen):
 
     @property
     def can_ask(self) -> bool:
-        return bool(self.reference) and not self.is_moving and (self.evidence is not None or bool(self.problem))
+        idle = not self.is_moving and not self.is_writing
+        return bool(self.reference) and idle and (self.evidence is not None or bool(self.problem))
 
     # Showing
 
@@ -124,6 +132,9 @@ class PromotionScreen(CommandScreen):
 
     def show(self, snapshot: Snapshot) -> None:
         super().show(snapshot)
+        rows = () if snapshot.fleet is None else snapshot.fleet.rows
+        key = (self.row.project_id, self.row.task)
+        self.row = next((one for one in rows if (one.project_id, one.task) == key), self.row)
         self._paint()
 
     def _paint(self) -> None:
@@ -132,20 +143,17 @@ class PromotionScreen(CommandScreen):
         self.query_one(RowsView).update(title, self._rows)
         self.query_one(Footer).paint()
 
+    def _paint_end(self) -> None:
+        """What is asked and what becomes of a move stands in the last rows."""
+        self._paint()
+        self.query_one(RowsView).go(True)
+
     def _rows(self, width: int, height: int) -> list[Line]:
         rows = self._choice(width) if self.is_choosing else self._evidence(width)
         if self.problem:
             rows += [Line(), *(Line(f"✗ {part}", "bad") for part in wrapped(printable(self.problem), width - 2))]
-        if self.writing == "reason":
-            rows += [
-                Line(),
-                *folded(Line(WHY, "bold"), width),
-            ]
-        elif self.writing:
-            rows += [
-                Line(),
-                *folded(Line(WHICH, "bold"), width),
-            ]
+        if self.writing:
+            rows += [Line(), *folded(Line(WHY if self.writing == "reason" else WHICH, "bold"), width)]
         return [row.cut(width) for row in [*rows, *self._move(width)]]
 
     def _choice(self, width: int) -> list[Line]:
@@ -156,31 +164,44 @@ class PromotionScreen(CommandScreen):
             line = Line("▸ " if number == self.index else "  ", "focus", mark="chosen" if number == self.index else "")
             rows.append(line.add(printable(one.words)).add(f"  {printable(one.note)}" if one.note else "", "dim"))
         if not self.candidates:
-            rows.append(Line("No deployment of this home is a candidate: s ships one, w writes another.", "dim"))
+            rows += folded(Line(NONE, "dim"), width)
         return rows
 
     def _evidence(self, width: int) -> list[Line]:
-        rows = [Line("candidate  ", "dim").add(printable(self.reference)), *self._incumbent(), Line()]
+        rows = [self._candidate(), self._incumbent(), Line()]
         if self.evidence is None:
             return [*rows, *([] if self.problem else [Line("asking the servers and the gate …", "dim")])]
         return [*rows, *gate_rows(self.evidence.gate, width)]
 
-    def _incumbent(self) -> list[Line]:
+    def _candidate(self) -> Line:
+        what = self.reference
+        if self.evidence is not None:
+            target = self.evidence.target
+            what += f": {target.source}, {target.model or 'model unknown'}{_size(target.size_bytes)}"
+        return Line("candidate  ", "dim").add(printable(what))
+
+    def _incumbent(self) -> Line:
         version = self.row.version
         what = "nothing is known to serve yet"
         if version is not None:
-            what = f"version {version.number}, {self.row.model or 'model unknown'}"
-        return [Line("serves now ", "dim").add(printable(what))]
+            what = f"version {version.number}, {self.row.model or 'model unknown'}{_size(version.size_bytes)}"
+        return Line("serves now ", "dim").add(printable(what))
 
     def _move(self, width: int) -> list[Line]:
         """The move, once it is asked for, to its end."""
         if self.ended is not None:
+            if self.ended.state == "open":
+                return [
+                    Line(),
+                    *folded(Line(f"▲ {still_open_words(self.row.alias.name, self.ended.kind)}", "warn"), width),
+                ]
             good = self.ended.state == "done"
             name = printable(self.row.alias.name)
             said = f"{name} is the candidate now" if good else f"The promotion was {state_words(self.ended.state)}"
             why = "" if self.ended.reason is None else f": {change_reason_words(self.ended.reason)}"
             sign, role = ("✓", "good") if good else ("✗", "bad")
-            back = "; R in the fleet brings back what served before" if good and self.row.version is not None else ""
+            had = self.evidence is not None and self.evidence.incumbent is not None
+            back = "; R in the fleet brings back what served before" if good and had else ""
             return [Line(), *(Line(part, role) for part in wrapped(f"{sign} {said}{why}{back}", width))]
         if not self.is_moving:
             return []
@@ -213,6 +234,8 @@ class PromotionScreen(CommandScreen):
             self._choose(self.candidates[self.index].reference)
 
     def action_choose(self) -> None:
+        if self.ended is not None:  # what serves is no candidate
+            self.candidates, self.index = None, 0
         self.reference, self.evidence, self.problem, self.ended = "", None, "", None
         if self.candidates is None and self.context.live:
             ask_beside("candidates", self._candidates, lambda line: self.CandidatesRead((), line), self.tell)
@@ -257,7 +280,7 @@ class PromotionScreen(CommandScreen):
     def action_promote(self) -> None:
         if self.evidence is None:
             return
-        if self.evidence.gate.outcome == "pass" or self.override:
+        if self.evidence.gate.outcome == "pass":
             self._question()
         else:
             self._write("reason")
@@ -266,9 +289,10 @@ class PromotionScreen(CommandScreen):
         evidence = self.evidence
         assert evidence is not None
         name = self.row.alias.name
-        size = "" if self.row.version is None else f" Version {self.row.version.number} is kept: R brings it back."
+        former = evidence.incumbent
+        kept = "" if former is None else f" Version {former.number} is kept: R brings it back."
         why = f" Against its gate, because: {self.override}." if self.override else ""
-        explanation = f"Clients of {name} get {evidence.target.source} from then on.{why}{size}"
+        explanation = f"Clients of {name} get {evidence.target.source} from then on.{why}{kept}"
 
         def answered(yes: bool | None) -> None:
             if yes:
@@ -281,19 +305,15 @@ class PromotionScreen(CommandScreen):
 
     def _promote(self, evidence: Promotion) -> None:
         self.is_moving, self.problem = True, ""
-        self._paint()
+        self._paint_end()
         override = self.override
         failed = lambda line: self.MoveEnded(None, line)  # noqa: E731
         ask_beside("promote", lambda: self._carried_out(evidence, override), failed, self._tell_end)
 
     def _tell_end(self, ended: MoveEnded) -> None:
-        """On the screen, or as a notice where that was left meanwhile; from any thread."""
-        if self.is_running:
-            self.post_message(ended)
-            return
         change = ended.change
         words = ended.problem if change is None else fleet_requests.ended_words(self.row.alias.name, change)
-        self.context.post(RequestDone(words, failed=change is None or change.state != "done"))
+        self.tell(ended, RequestDone(words, failed=change is None or change.state != "done"))
 
     def _carried_out(self, evidence: Promotion, override: str | None) -> MoveEnded:
         try:
@@ -305,7 +325,7 @@ class PromotionScreen(CommandScreen):
         self.is_moving, self.ended, self.problem, self.override = False, message.change, message.problem, None
         if message.change is None:
             self.evidence = None  # it was about what was current then
-        self._paint()
+        self._paint_end()
         self.context.feed.wake()
 
     # Writing
@@ -315,7 +335,7 @@ class PromotionScreen(CommandScreen):
         field = self.query_one("#written", TextField)
         field.value, field.display = "", True
         field.focus()
-        self._paint()
+        self.call_after_refresh(self._paint_end)  # the field takes a row
 
     def action_write(self) -> None:
         self._write("candidate")
@@ -347,12 +367,15 @@ class PromotionScreen(CommandScreen):
     # The rest
 
     def action_bake_off(self) -> None:
+        from core.fleet.names import reference_of
         from tui.screens.new_bakeoff import NewBakeoff
         from tui.screens.new_bakeoff.choices import Choices
 
-        self.app.push_screen(
-            NewBakeoff(self.context, begun=Choices([self.row.task or ""], [self.row.reference, self.reference]))
-        )
+        candidate, found = self.reference, self.evidence
+        if found is not None and not candidate.startswith("job:"):  # a name alone is one of the alias' server
+            candidate = reference_of(replace(found.alias, name=found.target.source))
+        choices = Choices([self.row.task or ""], [self.row.reference, candidate])
+        self.app.push_screen(NewBakeoff(self.context, begun=choices))
 
     def action_move(self, step: int) -> None:
         if self.is_choosing and self.candidates:
@@ -362,5 +385,4 @@ class PromotionScreen(CommandScreen):
             self.query_one(RowsView).scroll_rows(step)
 
     def action_page(self, step: int) -> None:
-        view = self.query_one(RowsView)
-        view.scroll_rows(step * max(1, view.size.height - 3))
+        self.action_move(step * max(1, self.query_one(RowsView).size.height - 3))

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
-from tui.commands import Command, command
+from tui.commands import Command, command, hint
+
+
+def reads_keys(screen: Any) -> bool:
+    """A letter is a key and not one of what is written."""
+    return not screen.is_writing
+
 
 PROMOTION_COMMANDS: Final[tuple[Command, ...]] = (
     command("j ↓", "down", "The next candidate, or a row down", "j,down", "move(1)", rank=0, palette=False),
@@ -17,7 +23,7 @@ PROMOTION_COMMANDS: Final[tuple[Command, ...]] = (
         "Ask the gate about the selected candidate",
         "enter",
         "look",
-        lambda screen: screen.is_choosing and bool(screen.candidates),
+        lambda screen: screen.is_choosing and bool(screen.candidates) and not screen.is_writing,
         rank=1,
         unless="There is no candidate to choose.",
     ),
@@ -47,7 +53,7 @@ PROMOTION_COMMANDS: Final[tuple[Command, ...]] = (
         "Bake-off of the candidate against what serves",
         "b",
         "bake_off",
-        lambda screen: screen.reference != "" and not screen.is_moving,
+        lambda screen: screen.reference != "" and not screen.is_moving and not screen.is_writing,
         rank=2,
         unless="Choose a candidate first.",
     ),
@@ -57,12 +63,13 @@ PROMOTION_COMMANDS: Final[tuple[Command, ...]] = (
         "Choose another candidate",
         "c",
         "choose",
-        lambda screen: not screen.is_choosing and not screen.is_moving,
+        lambda screen: not screen.is_choosing and not screen.is_moving and not screen.is_writing,
         rank=2,
         unless="The candidates are shown already.",
     ),
     command("r", "ask again", "Ask the gate again", "r", "ask_again", lambda screen: screen.can_ask, rank=3),
-    command("esc", "back", "Back to the fleet; a move goes on", "escape,q", "leave", rank=1),
-    command(":", "commands", "Find a command by its name", "colon", "palette", palette=False),
-    command("?", "help", "Show the keys that work here", "question_mark", "help", rank=1),
+    hint("⏎", "go on", "Go on with what is written", lambda screen: screen.is_writing, rank=1),
+    command("esc", "back", "Back to where it was opened; a move goes on", "escape,q", "leave", rank=1),
+    command(":", "commands", "Find a command by its name", "colon", "palette", reads_keys, palette=False),
+    command("?", "help", "Show the keys that work here", "question_mark", "help", reads_keys, rank=1),
 )

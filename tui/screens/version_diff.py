@@ -38,7 +38,7 @@ class VersionDiffScreen(CommandScreen):
             "Another older version, or a newer one, beside the present one",
             "right,l",
             "turn(1)",
-            lambda screen: len(screen.numbers) > 2,
+            lambda screen: len(screen.numbers) > 2 and (screen.found is not None or bool(screen.problem)),
             rank=1,
             unless="The alias has no further versions.",
         ),
@@ -63,6 +63,8 @@ class VersionDiffScreen(CommandScreen):
         self.row = row
         self.older: int | None = None
         """The number of the older version; None: what the alias was before."""
+        self.pair: tuple[int, int] | None = None
+        """The numbers of the two that were read last."""
         self.numbers: tuple[int, ...] = ()
         self.found: VersionDiff | None = None
         self.problem = ""
@@ -127,17 +129,19 @@ class VersionDiffScreen(CommandScreen):
     def on_version_diff_screen_diff_read(self, message: DiffRead) -> None:
         self.found, self.problem = message.found, message.problem
         self.numbers = message.numbers or self.numbers
+        if message.found is not None:
+            self.pair = (message.found.before.version.number, message.found.after.version.number)
         self._paint()
 
     def action_turn(self, step: int) -> None:
         """Another version beside the present one, which stays."""
-        if self.found is None:
+        if self.pair is None:
             return
-        others = [one for one in self.numbers if one != self.found.after.version.number]
-        present = self.found.before.version.number
-        at = others.index(present) if present in others else 0
+        before, after = self.pair
+        others = [one for one in self.numbers if one != after]
+        at = others.index(before) if before in others else 0
         self.older = others[(at + step) % len(others)]
-        self.found = None
+        self.found, self.problem = None, ""
         self._paint()
         self._ask()
 

@@ -18,6 +18,8 @@ LABEL = 10
 FIGURE = 32
 FAR = 1_000_000
 FAR_FROM_LIMIT = 2
+BELOW_CHOSEN = 3
+"""Rows below a chosen one that are shown with it."""
 
 
 def peak_of(job: JobRow, detail: Detail | None) -> int | None:
@@ -124,7 +126,7 @@ def _wrapped(text: str, role: str, width: int, indent: int = 0) -> list[Line]:
 
 
 class RowsView(Canvas, can_focus=True):
-    """Rows in a frame that scroll when they do not fit."""
+    """Rows in a frame that scroll when they do not fit; a marked one stays in sight."""
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
@@ -138,9 +140,13 @@ class RowsView(Canvas, can_focus=True):
         self.paint()
 
     def draw(self, width: int, height: int) -> list[Line]:
-        rows = self.told(width - 4, height - 2)
-        self.top = max(0, min(self.top, len(rows) - (height - 2)))
-        shown = [row.cut(width - 4) for row in rows[self.top : self.top + height - 2]]
+        rows, room = self.told(width - 4, height - 2), height - 2
+        chosen = [number for number, row in enumerate(rows) if row.mark]
+        if chosen:  # with the head of the first one, and with what is said below it
+            self.top = max(self.top, chosen[-1] + BELOW_CHOSEN - room + 1)
+            self.top = min(self.top, chosen[0] - (room > 2))
+        self.top = max(0, min(self.top, len(rows) - room))
+        shown = [row.cut(width - 4) for row in rows[self.top : self.top + room]]
         more = len(rows) - self.top - len(shown)
         right = Line(f"{plural(more, 'row')} below" if more else "", "dim")
         title = Line().extend(self.title)
